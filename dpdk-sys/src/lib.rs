@@ -1,0 +1,1 @@
+//! Raw bindings to the part of DPDK that Guideway uses.

@@ -1,0 +1,226 @@
+//! A validated configuration: what the rest of the program sees of the TOML file.
+//!
+//! Nothing here can be wrong by itself: names are unique and resolved, families fit, sizes are legal.
+//! [`super::parse`] is the only way to make one.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use guideway_api::Protocol;
+
+/// The whole file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Configuration {
+    /// `[node]`
+    pub node: Node,
+    /// `[hash]`
+    pub hash: Hash,
+    /// `[dpdk]`
+    pub dpdk: Dpdk,
+    /// `[flow]`
+    pub flow: Flow,
+    /// `[control]`
+    pub control: Control,
+    /// `[[port]]`, at least one
+    pub ports: Vec<Port>,
+    /// `[[neighbor]]`
+    pub neighbors: Vec<Neighbor>,
+    /// `[[pool]]`
+    pub pools: Vec<Pool>,
+    /// `[[service]]`
+    pub services: Vec<Service>,
+}
+
+/// Who this forwarder is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Node {
+    /// `node.name`
+    pub name: String,
+    /// `node.tunnel_source`, the IPv4 one
+    pub tunnel_source_v4: Option<Ipv4Addr>,
+    /// `node.tunnel_source`, the IPv6 one
+    pub tunnel_source_v6: Option<Ipv6Addr>,
+}
+
+/// What every node of the fleet must have alike.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hash {
+    /// `hash.key`
+    pub key: [u8; 16],
+    /// `hash.table_size`, a prime
+    pub table_size: u32,
+}
+
+/// How the process uses the machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Dpdk {
+    /// `dpdk.workers`: one worker for each CPU named
+    pub workers: Vec<u16>,
+    /// `dpdk.hugepages`
+    pub hugepages: bool,
+    /// `dpdk.memory`, MiB of packet memory
+    pub memory_mib: u32,
+    /// `dpdk.eal_args`
+    pub eal_args: Vec<String>,
+}
+
+/// The flow tables.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Flow {
+    /// `flow.entries`: of each worker, a power of two
+    pub entries: usize,
+    /// `flow.timeout`
+    pub timeouts: Timeouts,
+}
+
+/// Idle times after which a flow is forgotten.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timeouts {
+    /// `flow.timeout.syn`: a SYN was seen, nothing after it
+    pub syn: Duration,
+    /// `flow.timeout.established`
+    pub established: Duration,
+    /// `flow.timeout.closing`: a FIN or RST was seen
+    pub closing: Duration,
+    /// `flow.timeout.udp`
+    pub udp: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Timeouts {
+            syn: Duration::from_secs(60),
+            established: Duration::from_secs(15 * 60),
+            closing: Duration::from_secs(30),
+            udp: Duration::from_secs(60),
+        }
+    }
+}
+
+/// The control socket.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Control {
+    /// `control.socket`
+    pub socket: PathBuf,
+}
+
+/// A MAC address.
+pub type Mac = [u8; 6];
+
+/// An address with its prefix length, for example `192.0.2.1/24`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Prefix {
+    /// The address, host bits included.
+    pub address: IpAddr,
+    /// The prefix length.
+    pub length: u8,
+}
+
+impl Prefix {
+    /// Whether `address` lies within the prefix.
+    pub fn contains(&self, address: IpAddr) -> bool {
+        fn same(a: u128, b: u128, width: u32, length: u8) -> bool {
+            let host = width - u32::from(length);
+            a.checked_shr(host).unwrap_or(0) == b.checked_shr(host).unwrap_or(0)
+        }
+        match (self.address, address) {
+            (IpAddr::V4(a), IpAddr::V4(b)) => {
+                same(u32::from(a).into(), u32::from(b).into(), 32, self.length)
+            }
+            (IpAddr::V6(a), IpAddr::V6(b)) => same(a.into(), b.into(), 128, self.length),
+            _ => false,
+        }
+    }
+}
+
+/// A network port of the appliance.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Port {
+    /// `port.name`
+    pub name: String,
+    /// `port.device`: a PCI address or a vdev with its arguments
+    pub device: String,
+    /// `port.addresses`
+    pub addresses: Vec<Prefix>,
+    /// `port.gateways`
+    pub gateways: Vec<IpAddr>,
+    /// `port.mtu`
+    pub mtu: u16,
+    /// `port.mac`
+    pub mac: Option<Mac>,
+    /// `port.steering`
+    pub steering: Steering,
+    /// `port.rx_descriptors`
+    pub rx_descriptors: u16,
+    /// `port.tx_descriptors`
+    pub tx_descriptors: u16,
+}
+
+/// How packets of a port reach the worker that owns their flow.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Steering {
+    /// Queues where the device offers RSS, a ring otherwise.
+    #[default]
+    Auto,
+    /// A queue for each worker: the device spreads flows by itself.
+    Queues,
+    /// One worker polls, hashes and hands over.
+    Ring,
+}
+
+/// A static neighbour.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Neighbor {
+    /// `neighbor.address`
+    pub address: IpAddr,
+    /// `neighbor.mac`
+    pub mac: Mac,
+}
+
+/// Backends that serve alike.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pool {
+    /// `pool.name`
+    pub name: String,
+    /// `pool.backends`, in the file's order
+    pub backends: Vec<Backend>,
+}
+
+/// One server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Backend {
+    /// `backend.name`
+    pub name: String,
+    /// `backend.address`, the outer destination; unique in its pool
+    pub address: IpAddr,
+    /// `backend.weight`; 0 takes no new flows
+    pub weight: u32,
+    /// `backend.enabled`; false takes nothing
+    pub enabled: bool,
+    /// `backend.encapsulation`, else that of the pool
+    pub encapsulation: Encapsulation,
+}
+
+/// How packets travel to a backend.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Encapsulation {
+    /// RFC 2784, without checksum and key.
+    #[default]
+    Gre,
+}
+
+/// A virtual address, protocol and port.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Service {
+    /// `service.name`
+    pub name: String,
+    /// `service.address`
+    pub address: IpAddr,
+    /// `service.protocol`
+    pub protocol: Protocol,
+    /// `service.port`
+    pub port: u16,
+    /// Index into [`Configuration::pools`]
+    pub pool: usize,
+}

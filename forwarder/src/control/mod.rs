@@ -1,0 +1,4 @@
+//! The control plane.
+#![forbid(unsafe_code)]
+
+pub mod config;

@@ -1,0 +1,13 @@
+//! Guideway: a layer-4 load balancer on DPDK. `docs/architecture.md` is the map.
+//!
+//! `wire` and `balancer` are pure: no DPDK, no clock, no I/O. `dpdk` is the only module with unsafe
+//! code; `worker` joins it with the balancer, `appliance` builds workers from a configuration.
+#![deny(unsafe_code)]
+
+pub mod balancer;
+pub mod control;
+#[cfg(feature = "dpdk")]
+#[expect(unsafe_code, reason = "the one place where C is called")]
+pub mod dpdk;
+pub mod stats;
+pub mod wire;
