@@ -1,0 +1,131 @@
+//! GRE: RFC 2784, with the key and sequence number of RFC 2890 and the recursion count of RFC 1701.
+//!
+//! The forwarder sends the basic header, 4 bytes. [`parse`] takes what others may send:
+//!
+//! ```text
+//!  C R K S s Recur  flags   ver    C checksum, R routing, K key, S sequence, s strict source route
+//!  0 1 2 3 4 5-7    8-12    13-15  then 16 bits of ethertype; checksum + 16 zero bits, key, sequence as told
+//! ```
+//!
+//! RFC 2784 discards bits 1 to 5 unless they are understood and ignores 6 to 12, so a recursion count
+//! passes up to 3.
+
+use zerocopy::network_endian::{U16, U32};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
+
+use super::checksum::Checksum;
+
+/// Length of the basic header.
+pub const LENGTH: usize = 4;
+
+const CHECKSUM: u16 = 0x8000;
+const ROUTING: u16 = 0x4000;
+const KEY: u16 = 0x2000;
+const SEQUENCE: u16 = 0x1000;
+const STRICT_ROUTE: u16 = 0x0800;
+const RECURSION: u16 = 0x0700;
+const RECURSION_HIGH: u16 = 0x0400;
+const VERSION: u16 = 0x0007;
+
+/// Why bytes are no GRE packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// The bytes end inside the header.
+    #[error("packet ends inside the GRE header")]
+    Truncated,
+    /// The routing bit: source routes are RFC 1701's and gone since RFC 2784.
+    #[error("GRE source routing is not supported: turn it off on the sender")]
+    Routing,
+    /// Bits 4 or 5, which RFC 2784 section 2.3 tells to discard.
+    #[error("GRE header has reserved bits set")]
+    Reserved,
+    /// Version 1 is PPTP's (RFC 2637).
+    #[error("GRE version is not 0: the sender speaks PPTP or something newer")]
+    Version,
+    /// The checksum is there and wrong.
+    #[error("GRE checksum is wrong: look for a faulty link or router")]
+    Checksum,
+}
+
+/// The header without optional fields.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned,
+)]
+#[repr(C)]
+pub struct Header {
+    /// Which optional fields follow, recursion count, version.
+    pub flags_version: U16,
+    /// An ethertype: what is inside.
+    pub protocol: U16,
+}
+
+const _: () = assert!(size_of::<Header>() == LENGTH);
+
+impl Header {
+    /// The basic header of RFC 2784 before a packet of ethertype `protocol`.
+    pub const fn new(protocol: u16) -> Header {
+        Header { flags_version: U16::ZERO, protocol: U16::new(protocol) }
+    }
+
+    /// RFC 1701's recursion count: how many more encapsulations are permitted. It keeps its low 2 bits: the
+    /// third is one that receivers discard.
+    pub const fn with_recursion(self, count: u8) -> Header {
+        let cleared = self.flags_version.get() & !RECURSION;
+        Header { flags_version: U16::new(cleared | (count as u16 & 3) << 8), ..self }
+    }
+}
+
+/// What a GRE header says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Gre {
+    /// An ethertype: what is inside.
+    pub protocol: u16,
+    /// Length of the header with its optional fields, where the inner packet begins.
+    pub length: usize,
+    /// The checksum, found right.
+    pub checksum: Option<u16>,
+    /// RFC 2890: the traffic flow within the tunnel.
+    pub key: Option<u32>,
+    /// RFC 2890: the packet's number within the tunnel.
+    pub sequence: Option<u32>,
+    /// RFC 1701: how many more encapsulations are permitted.
+    pub recursion: u8,
+}
+
+/// Reads the header of `packet`, which must end where the outer IP packet does: the checksum, where there is
+/// one, is over all of it.
+pub fn parse(packet: &[u8]) -> Result<Gre, Error> {
+    let (header, _) = Header::ref_from_prefix(packet).map_err(|_| Error::Truncated)?;
+    let flags = header.flags_version.get();
+    if flags & VERSION != 0 {
+        return Err(Error::Version);
+    }
+    if flags & ROUTING != 0 {
+        return Err(Error::Routing);
+    }
+    if flags & (STRICT_ROUTE | RECURSION_HIGH) != 0 {
+        return Err(Error::Reserved);
+    }
+    let mut length = LENGTH;
+    let mut field = |bit: u16| -> Result<Option<u32>, Error> {
+        if flags & bit == 0 {
+            return Ok(None);
+        }
+        let rest = packet.get(length..).unwrap_or_default();
+        let (word, _) = U32::ref_from_prefix(rest).map_err(|_| Error::Truncated)?;
+        length += size_of::<U32>();
+        Ok(Some(word.get()))
+    };
+    let checksum = field(CHECKSUM)?.map(|word| {
+        let [high, low, ..] = word.to_be_bytes();
+        u16::from_be_bytes([high, low])
+    });
+    let key = field(KEY)?;
+    let sequence = field(SEQUENCE)?;
+    if checksum.is_some() && !Checksum::is_valid(packet) {
+        return Err(Error::Checksum);
+    }
+    let [first, _] = header.flags_version.to_bytes();
+    let protocol = header.protocol.get();
+    Ok(Gre { protocol, length, checksum, key, sequence, recursion: first & 7 })
+}

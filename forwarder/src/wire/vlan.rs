@@ -1,0 +1,90 @@
+//! VLAN tags: 802.1Q (`0x8100`) and 802.1ad (`0x88a8`), 4 bytes each, between the MAC addresses and the
+//! ethertype.
+//!
+//! [`Tag`] begins behind the tag's own ethertype, so a tag is "control, next ethertype". The forwarder
+//! follows at most [`MAX_TAGS`], in any mix of the two kinds.
+
+use zerocopy::network_endian::U16;
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
+
+use super::ethernet;
+
+/// A customer tag inside a service tag is as deep as 802.1ad goes.
+pub const MAX_TAGS: usize = 2;
+
+/// What one tag adds to a frame.
+pub const LENGTH: usize = 4;
+
+/// A tag, behind its ethertype.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned,
+)]
+#[repr(C)]
+pub struct Tag {
+    /// Priority (3 bits), drop eligible (1 bit), VLAN identifier (12 bits).
+    pub control: U16,
+    /// What follows the tag.
+    pub ethertype: U16,
+}
+
+const _: () = assert!(size_of::<Tag>() == LENGTH);
+
+impl Tag {
+    /// A tag before `ethertype`. `priority` keeps its low 3 bits, `identifier` its low 12.
+    pub const fn new(priority: u8, identifier: u16, ethertype: u16) -> Tag {
+        let control = (priority as u16 & 7) << 13 | identifier & 0xfff;
+        Tag { control: U16::new(control), ethertype: U16::new(ethertype) }
+    }
+
+    /// The VLAN identifier; 0 is a tag with a priority only.
+    pub const fn identifier(&self) -> u16 {
+        self.control.get() & 0xfff
+    }
+
+    /// The priority code point, 0 to 7.
+    pub const fn priority(&self) -> u8 {
+        self.control.to_bytes()[0] >> 5
+    }
+
+    /// Whether the frame may be dropped first.
+    pub const fn drop_eligible(&self) -> bool {
+        self.control.get() & 0x1000 != 0
+    }
+}
+
+/// Whether a tag follows `ethertype`.
+pub const fn is_tag(ethertype: u16) -> bool {
+    matches!(ethertype, ethernet::VLAN | ethernet::SERVICE_VLAN)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn reads_priority_5_drop_eligible_vlan_100() {
+        let tag = Tag::ref_from_bytes(&[0xb0, 0x64, 0x86, 0xdd]).unwrap();
+        assert_eq!((tag.priority(), tag.drop_eligible(), tag.identifier()), (5, true, 100));
+        assert_eq!(tag.ethertype.get(), ethernet::IPV6);
+    }
+
+    #[test]
+    fn only_two_ethertypes_are_tags() {
+        let tags: Vec<u16> = (0..=u16::MAX).filter(|&ethertype| is_tag(ethertype)).collect();
+        assert_eq!(tags, [0x8100, 0x88a8]);
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_built_is_read(priority in 0u8..8, identifier in 0u16..4096, ethertype: u16) {
+            let built = Tag::new(priority, identifier, ethertype);
+            let read = Tag::read_from_bytes(built.as_bytes()).unwrap();
+            prop_assert_eq!(read.priority(), priority);
+            prop_assert_eq!(read.identifier(), identifier);
+            prop_assert_eq!(read.ethertype.get(), ethertype);
+            prop_assert!(!read.drop_eligible());
+        }
+    }
+}
