@@ -6,8 +6,5 @@
 
 pub mod balancer;
 pub mod control;
-#[cfg(feature = "dpdk")]
-#[expect(unsafe_code, reason = "the one place where C is called")]
-pub mod dpdk;
 pub mod stats;
 pub mod wire;

@@ -1,1 +1,23 @@
-//! Placeholder.
+//! The balancing core: pure functions over bytes and tables, with time as an argument.
+//!
+//! It knows no DPDK, no clock and no I/O, so that it runs under property tests, fuzzers, callgrind
+//! and Miri. A packet's walk: [`Balancer::classify`], [`Balancer::decide`], [`Balancer::encapsulate`];
+//! what ends it is a [`Verdict`].
+#![forbid(unsafe_code)]
+
+pub mod conntrack;
+mod decide;
+pub mod encapsulation;
+pub mod flow;
+pub mod frame;
+pub mod hash;
+pub mod maglev;
+pub mod tables;
+mod time;
+pub mod verdict;
+
+pub use decide::{Balancer, Classified, Decision, FlowEvent};
+pub use frame::Frame;
+pub use tables::Tables;
+pub use time::Time;
+pub use verdict::{Drop, Verdict};

@@ -1,0 +1,255 @@
+//! The decision: which backend takes a packet, or why it is dropped.
+//!
+//! Two steps, so that a worker can do the first for a whole burst, and fetch the flow table's cache
+//! lines, before it does the second: [`Balancer::classify`] parses, matches the service and hashes;
+//! [`Balancer::decide`] consults the flow table and, on a miss, the Maglev table.
+
+use super::conntrack::{self, Insertion, State};
+use super::flow::FlowKey;
+use super::frame::Frame;
+use super::hash::LocalSeed;
+use super::tables::{BackendId, PortIndex, ServiceIndex, Serving, Tables};
+use super::time::Time;
+use super::verdict::Drop;
+use crate::wire::{Packet, ethernet, protocol, tcp};
+
+/// A packet for a service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Classified {
+    /// Where its headers are.
+    pub packet: Packet,
+    /// The service that it is for.
+    pub service: ServiceIndex,
+    /// Its flow's hash: chooses the worker, the bucket, and is the tag there.
+    pub tag: u64,
+}
+
+/// A backend for a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Decision {
+    /// Who takes it.
+    pub backend: BackendId,
+    /// What it meant for the flow table.
+    pub flow: FlowEvent,
+}
+
+/// What a packet meant for the flow table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum FlowEvent {
+    /// The flow was there.
+    Hit,
+    /// The flow was recorded.
+    New,
+    /// The flow was recorded in the place of another that had seen only a SYN.
+    NewDisplacing,
+    /// The flow was not recorded, for its bucket is full of live flows.
+    Unrecorded,
+    /// The flow was there, but its backend does not take it any more: it has a new one.
+    Moved,
+}
+
+impl FlowEvent {
+    /// Every event, in the order of its number.
+    pub const ALL: [FlowEvent; 5] = [
+        FlowEvent::Hit,
+        FlowEvent::New,
+        FlowEvent::NewDisplacing,
+        FlowEvent::Unrecorded,
+        FlowEvent::Moved,
+    ];
+
+    /// The event's name in statistics.
+    pub const fn name(self) -> &'static str {
+        match self {
+            FlowEvent::Hit => "flow_hit",
+            FlowEvent::New => "flow_new",
+            FlowEvent::NewDisplacing => "flow_displaced",
+            FlowEvent::Unrecorded => "flow_table_full",
+            FlowEvent::Moved => "flow_moved",
+        }
+    }
+
+    /// Whether the backend was chosen now, by the Maglev table.
+    #[inline]
+    pub const fn is_choice(self) -> bool {
+        !matches!(self, FlowEvent::Hit)
+    }
+}
+
+/// What a worker balances with: its flow table.
+pub struct Balancer {
+    flows: conntrack::Table,
+    seed: LocalSeed,
+}
+
+impl Balancer {
+    /// A balancer with room for so many flows. Workers that hand packets to one another must have
+    /// the same seed.
+    pub fn new(flow_entries: usize, seed: LocalSeed) -> Balancer {
+        Balancer { flows: conntrack::Table::new(flow_entries), seed }
+    }
+
+    /// The flow table.
+    pub fn flows(&self) -> &conntrack::Table {
+        &self.flows
+    }
+
+    /// The hash that a flow has here.
+    pub fn tag(&self, flow: &FlowKey) -> u64 {
+        self.seed.hash(flow)
+    }
+
+    /// Parses a frame that came in by `port` and finds its service.
+    ///
+    /// # Errors
+    /// The reason to drop it.
+    #[inline]
+    pub fn classify(
+        &self,
+        tables: &Tables,
+        port: PortIndex,
+        frame: &[u8],
+    ) -> Result<Classified, Drop> {
+        if let Some(mac) = tables.port(port).and_then(|p| p.mac) {
+            check_mac(mac, frame)?;
+        }
+        let packet = Packet::parse(frame)?;
+        let service = tables.service_of(&packet, frame)?;
+        // The parser has seen the whole header, so that there always is a key.
+        let tag = FlowKey::of(&packet, frame).map_or(0, |key| self.seed.hash(&key));
+        Ok(Classified { packet, service, tag })
+    }
+
+    /// Finds the backend of a packet that was classified by these tables from this very frame.
+    ///
+    /// # Errors
+    /// The reason to drop it.
+    #[inline]
+    pub fn decide(
+        &mut self,
+        tables: &Tables,
+        frame: &[u8],
+        classified: &Classified,
+        now: Time,
+    ) -> Result<Decision, Drop> {
+        let Classified { packet, service, tag } = classified;
+        let timeouts = tables.timeouts();
+        let pool = tables.service(*service).pool;
+        let Some((place, entry)) = self.flows.get(*tag, now, timeouts) else {
+            let backend = choose(tables, *service, packet, frame)?;
+            let insertion = self.flows.insert(*tag, backend, first_state(packet), now, timeouts);
+            let flow = match insertion {
+                Insertion::Stored => FlowEvent::New,
+                Insertion::Displaced => FlowEvent::NewDisplacing,
+                Insertion::Full => FlowEvent::Unrecorded,
+            };
+            return Ok(Decision { backend, flow });
+        };
+        let backend = entry.backend();
+        let record = tables.backend(backend);
+        let keeps = record.pool == pool
+            && match record.serving {
+                Serving::All => true,
+                Serving::Existing => !begins(packet),
+                Serving::Nothing => false,
+            };
+        if keeps {
+            self.flows.update(place, backend, next_state(entry.state(), packet), now);
+            return Ok(Decision { backend, flow: FlowEvent::Hit });
+        }
+        let backend = choose(tables, *service, packet, frame)?;
+        self.flows.update(place, backend, first_state(packet), now);
+        Ok(Decision { backend, flow: FlowEvent::Moved })
+    }
+
+    /// Encapsulates a packet for the backend that was decided, and answers the port to send it by.
+    ///
+    /// # Errors
+    /// The reason to drop it.
+    #[inline]
+    pub fn encapsulate(
+        &self,
+        tables: &Tables,
+        classified: &Classified,
+        backend: BackendId,
+        frame: &mut impl Frame,
+    ) -> Result<PortIndex, Drop> {
+        let route = tables.backend(backend).route.as_ref().ok_or(Drop::NextHopUnresolved)?;
+        route.template.apply(&classified.packet, classified.tag, frame)?;
+        Ok(route.port)
+    }
+
+    /// One step of the flow table's sweep, see [`conntrack::Table::sweep`].
+    #[inline]
+    pub fn sweep(&mut self, tables: &Tables, now: Time) -> bool {
+        self.flows.sweep(now, tables.timeouts(), |backend| {
+            tables.backend(backend).serving != Serving::Nothing
+        })
+    }
+}
+
+/// The Maglev choice for a flow that has no backend.
+#[cold]
+fn choose(
+    tables: &Tables,
+    service: ServiceIndex,
+    packet: &Packet,
+    frame: &[u8],
+) -> Result<BackendId, Drop> {
+    let pool = tables.pool(tables.service(service).pool);
+    FlowKey::of(packet, frame)
+        .and_then(|key| pool.maglev.choose(tables.fleet().hash(&key)))
+        .map(BackendId::new)
+        .filter(|&backend| tables.backend(backend).serving == Serving::All)
+        .ok_or(Drop::NoBackend)
+}
+
+/// Frames for another station, and frames for a group of them, are not ours to forward.
+#[inline]
+fn check_mac(mac: [u8; 6], frame: &[u8]) -> Result<(), Drop> {
+    match frame.first_chunk() {
+        Some(&destination) if destination == mac => Ok(()),
+        Some(&destination) if ethernet::is_multicast(destination) => Err(Drop::GroupMac),
+        Some(_) => Err(Drop::WrongMac),
+        // Too short even for an address: the parser has the name for it.
+        None => Ok(()),
+    }
+}
+
+/// Whether a packet asks for a new connection.
+#[inline]
+fn begins(packet: &Packet) -> bool {
+    packet.protocol == protocol::TCP && packet.tcp_flags & (tcp::SYN | tcp::ACK) == tcp::SYN
+}
+
+/// Whether a packet ends a connection.
+#[inline]
+fn ends(packet: &Packet) -> bool {
+    packet.tcp_flags & (tcp::FIN | tcp::RST) != 0
+}
+
+/// The state of a flow whose first packet this is, as far as this worker has seen.
+#[inline]
+fn first_state(packet: &Packet) -> State {
+    match packet.protocol {
+        protocol::TCP if ends(packet) => State::Closing,
+        protocol::TCP if begins(packet) => State::Syn,
+        protocol::TCP => State::Established,
+        _ => State::Udp,
+    }
+}
+
+/// The state of a flow after one more packet. A SYN leaves an established flow as it is, so that a
+/// forged one cannot shorten its life.
+#[inline]
+fn next_state(state: State, packet: &Packet) -> State {
+    match state {
+        State::Udp => State::Udp,
+        _ if ends(packet) => State::Closing,
+        State::Established => State::Established,
+        _ if begins(packet) => State::Syn,
+        State::Syn => State::Established,
+        State::Closing => State::Closing,
+    }
+}

@@ -1,0 +1,96 @@
+//! The outer IP header: RFC 791 and RFC 8200, with the traffic class of the inner packet (DSCP:
+//! RFC 2983, uniform model; ECN: RFC 6040, normal mode at the encapsulator).
+
+use std::net::IpAddr;
+
+use crate::wire::ethernet;
+
+/// Hop limit of a tunnel packet.
+const TTL: u8 = 64;
+
+/// The family of the outer header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Family {
+    /// IPv4. DF is set, so any identification may be used and 0 is (RFC 6864, section 4.1). Holds
+    /// the one's complement sum of the header with length and traffic class zero.
+    V4 { sum: u32 },
+    /// IPv6.
+    V6,
+}
+
+impl Family {
+    pub(super) const fn ethertype(self) -> u16 {
+        match self {
+            Family::V4 { .. } => ethernet::IPV4,
+            Family::V6 => ethernet::IPV6,
+        }
+    }
+
+    #[inline]
+    pub(super) const fn length(self) -> usize {
+        match self {
+            Family::V4 { .. } => 20,
+            Family::V6 => 40,
+        }
+    }
+
+    /// Completes `ip`, a copy of the header, for an outer packet of `length` bytes, this header
+    /// included.
+    #[inline]
+    pub(super) fn fix(self, ip: &mut [u8], length: u16, traffic_class: u8, entropy: u64) {
+        match self {
+            Family::V4 { sum } => {
+                ip[1] = traffic_class;
+                ip[2..4].copy_from_slice(&length.to_be_bytes());
+                let checksum = fold(sum + u32::from(length) + u32::from(traffic_class));
+                ip[10..12].copy_from_slice(&checksum.to_be_bytes());
+            }
+            Family::V6 => {
+                let word = 6 << 28 | u32::from(traffic_class) << 20 | flow_label(entropy);
+                ip[..4].copy_from_slice(&word.to_be_bytes());
+                ip[4..6].copy_from_slice(&(length - 40).to_be_bytes());
+            }
+        }
+    }
+}
+
+/// The outer header with length, checksum, traffic class and flow label zero; none if the families
+/// of the addresses differ.
+pub(super) fn header(
+    source: IpAddr,
+    destination: IpAddr,
+    protocol: u8,
+) -> Option<(Family, Vec<u8>)> {
+    match (source, destination) {
+        (IpAddr::V4(source), IpAddr::V4(destination)) => {
+            let mut ip = vec![0x45, 0, 0, 0, 0, 0, 0x40, 0, TTL, protocol, 0, 0];
+            ip.extend(source.octets());
+            ip.extend(destination.octets());
+            let sum = ip.chunks(2).map(|w| u32::from(w[0]) << 8 | u32::from(w[1])).sum();
+            Some((Family::V4 { sum }, ip))
+        }
+        (IpAddr::V6(source), IpAddr::V6(destination)) => {
+            let mut ip = vec![0x60, 0, 0, 0, 0, 0, protocol, TTL];
+            ip.extend(source.octets());
+            ip.extend(destination.octets());
+            Some((Family::V6, ip))
+        }
+        _ => None,
+    }
+}
+
+/// 20 bits of the flow's hash (RFC 6437, RFC 6438); never 0, which would mean "no label".
+#[inline]
+fn flow_label(entropy: u64) -> u32 {
+    let label = (entropy >> 44) as u32;
+    label | u32::from(label == 0)
+}
+
+/// The checksum of a header whose words sum to `sum` (RFC 1071).
+#[inline]
+#[expect(clippy::cast_possible_truncation, reason = "two folds leave 16 bits")]
+fn fold(sum: u32) -> u16 {
+    let sum = (sum & 0xffff) + (sum >> 16);
+    let sum = (sum & 0xffff) + (sum >> 16);
+    !(sum as u16)
+}

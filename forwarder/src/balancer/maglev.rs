@@ -1,0 +1,270 @@
+//! Maglev's consistent hashing (Eisenbud et al., NSDI 2016, section 3.4), with weights.
+//!
+//! Every member has a permutation of the slots, `offset + j * skip mod size`, that follows from the
+//! fleet's key and the member's identity alone. Members take turns in claiming the next free slot of
+//! their permutation until all slots are taken. Two things differ from the paper's figure:
+//!
+//! - Members are put in the order of their identity first, so that the configuration's order, which
+//!   may differ between nodes or reloads, cannot change the table.
+//! - Each member has a quota, its exact share rounded by the largest remainder method, and a member
+//!   of weight w takes w turns for every w_max of the heaviest. So a share is always within one slot
+//!   of the ideal, which turns alone do not give when weights differ.
+//!
+//! This is a definition that the whole fleet shares: a change of it moves flows while an upgrade is
+//! under way, and is therefore a change of the protocol between nodes.
+
+use super::hash::FleetKey;
+
+/// A number that a member stands for in the table.
+pub type Value = u32;
+
+/// One that can be chosen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Member {
+    /// What the permutation follows from: equal on every node, unique in the table.
+    pub identity: [u8; 16],
+    /// Its share in relation to the others'; 0 is never chosen.
+    pub weight: u32,
+    /// What [`Table::choose`] answers for it.
+    pub value: Value,
+}
+
+/// A lookup table: slots that each name a member.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Table {
+    slots: Box<[Value]>,
+}
+
+impl Table {
+    /// Fills a table of `size` slots, a prime. Without a member of positive weight it is empty and
+    /// chooses nothing.
+    pub fn build(key: &FleetKey, size: u32, members: &[Member]) -> Table {
+        let mut members: Vec<Member> = members.iter().filter(|m| m.weight > 0).copied().collect();
+        members.sort_by_key(|m| m.identity);
+        let turns: Vec<Permutation> =
+            members.iter().map(|m| Permutation::of(key, size, m)).collect();
+        let slots = fill(size, turns).iter().map(|&i| members[i as usize].value).collect();
+        Table { slots }
+    }
+
+    /// The member for a flow of this [`FleetKey::hash`].
+    #[inline]
+    #[expect(clippy::cast_possible_truncation, reason = "the product is below the slots' number")]
+    pub fn choose(&self, hash: u64) -> Option<Value> {
+        let slot = (u128::from(hash) * self.slots.len() as u128) >> 64;
+        self.slots.get(slot as usize).copied()
+    }
+
+    /// The slots, for those who count shares.
+    pub fn slots(&self) -> &[Value] {
+        &self.slots
+    }
+}
+
+/// Where a member stands in its own permutation of the slots, and how often it may claim.
+#[derive(Clone, Copy, Debug)]
+struct Permutation {
+    /// The next slot that it wants.
+    next: u32,
+    skip: u32,
+    weight: u32,
+}
+
+impl Permutation {
+    #[expect(clippy::cast_possible_truncation, reason = "both are remainders of a u32")]
+    fn of(key: &FleetKey, size: u32, member: &Member) -> Permutation {
+        let (offset, skip) = key.hash_pair(&member.identity);
+        Permutation {
+            next: (offset % u64::from(size)) as u32,
+            skip: (skip % u64::from(size - 1)) as u32 + 1,
+            weight: member.weight,
+        }
+    }
+}
+
+/// The slots of `weights` in a table of `size`: each within one of `size * weight / sum`, all of
+/// them together `size`.
+fn quotas(size: u32, weights: impl Iterator<Item = u32> + Clone) -> Vec<u32> {
+    let sum: u64 = weights.clone().map(u64::from).sum();
+    let exact = weights.map(|w| u64::from(size) * u64::from(w));
+    #[expect(clippy::cast_possible_truncation, reason = "a share is at most the size")]
+    let mut quotas: Vec<u32> = exact.clone().map(|share| (share / sum) as u32).collect();
+    let left = size as usize - quotas.iter().map(|&q| q as usize).sum::<usize>();
+    let mut by_remainder: Vec<(u64, usize)> =
+        exact.enumerate().map(|(i, share)| (share % sum, i)).collect();
+    by_remainder.sort_by_key(|&(remainder, i)| (std::cmp::Reverse(remainder), i));
+    for &(_, i) in by_remainder.iter().take(left) {
+        quotas[i] += 1;
+    }
+    quotas
+}
+
+/// Lets the members take turns; answers each slot's member, by index.
+fn fill(size: u32, mut turns: Vec<Permutation>) -> Vec<u32> {
+    const FREE: u32 = u32::MAX;
+    let Some(heaviest) = turns.iter().map(|t| t.weight).max() else { return Vec::new() };
+    let mut quotas = quotas(size, turns.iter().map(|t| t.weight));
+    let mut credits = vec![0u64; turns.len()];
+    let mut slots = vec![FREE; size as usize];
+    let mut left = size;
+    while left > 0 {
+        for (i, turn) in turns.iter_mut().enumerate() {
+            credits[i] += u64::from(turn.weight);
+            if credits[i] < u64::from(heaviest) {
+                continue;
+            }
+            credits[i] -= u64::from(heaviest);
+            if quotas[i] == 0 {
+                continue;
+            }
+            quotas[i] -= 1;
+            left -= 1;
+            loop {
+                let slot = &mut slots[turn.next as usize];
+                let past_end = u64::from(turn.next) + u64::from(turn.skip) >= u64::from(size);
+                turn.next = turn.next.wrapping_add(turn.skip);
+                if past_end {
+                    turn.next = turn.next.wrapping_sub(size);
+                }
+                if *slot == FREE {
+                    #[expect(clippy::cast_possible_truncation, reason = "fewer members than slots")]
+                    let member = i as u32;
+                    *slot = member;
+                    break;
+                }
+            }
+        }
+    }
+    slots
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const KEY: FleetKey = FleetKey::new([7; 16]);
+
+    fn members(weights: &[u32]) -> Vec<Member> {
+        (0u32..)
+            .zip(weights)
+            .map(|(i, &weight)| {
+                let mut identity = [0; 16];
+                identity[12..].copy_from_slice(&i.to_be_bytes());
+                Member { identity, weight, value: i }
+            })
+            .collect()
+    }
+
+    fn count(table: &Table, value: u32) -> usize {
+        table.slots().iter().filter(|&&v| v == value).count()
+    }
+
+    fn moved(a: &Table, b: &Table) -> usize {
+        a.slots().iter().zip(b.slots()).filter(|(x, y)| x != y).count()
+    }
+
+    /// Table 1 of the paper: (offset, skip) = (3,4), (0,2), (3,1) in seven slots.
+    #[test]
+    fn paper_example() {
+        let b = [(3, 4), (0, 2), (3, 1)];
+        let lookup = |which: &[usize]| -> Vec<usize> {
+            let turns = which
+                .iter()
+                .map(|&i| Permutation { next: b[i].0, skip: b[i].1, weight: 1 })
+                .collect();
+            fill(7, turns).iter().map(|&i| which[i as usize]).collect()
+        };
+        assert_eq!(lookup(&[0, 1, 2]), [1, 0, 1, 0, 2, 2, 0]);
+        assert_eq!(lookup(&[0, 2]), [0, 0, 0, 0, 2, 2, 2]);
+        assert_eq!(lookup(&[1, 2]), [1, 1, 1, 2, 2, 2, 1]);
+        assert_eq!(lookup(&[0, 1]), [1, 0, 1, 0, 0, 0, 1]);
+    }
+
+    /// A known answer of our own: a change of it is a change of the protocol between nodes.
+    #[test]
+    fn the_fleet_shares_this_table() {
+        let table = Table::build(&FleetKey::new([0; 16]), 13, &members(&[1, 2, 3]));
+        assert_eq!(table.slots(), [1, 0, 2, 1, 0, 2, 1, 2, 2, 1, 2, 2, 2]);
+    }
+
+    #[test]
+    fn nothing_to_choose_from() {
+        assert_eq!(Table::build(&KEY, 251, &[]).choose(1), None);
+        assert_eq!(Table::build(&KEY, 251, &members(&[0, 0])).choose(u64::MAX), None);
+    }
+
+    #[test]
+    fn every_hash_finds_a_slot() {
+        let table = Table::build(&KEY, 251, &members(&[1, 1]));
+        assert_eq!(table.choose(0), Some(table.slots()[0]));
+        assert_eq!(table.choose(u64::MAX), Some(table.slots()[250]));
+    }
+
+    #[test]
+    fn removal_of_one_of_a_thousand_moves_under_one_percent() {
+        let all = members(&[1; 1000]);
+        let before = Table::build(&KEY, 65537, &all);
+        let mut worst = 0;
+        for gone in [0, 1, 250, 499, 500, 750, 998, 999] {
+            let mut rest = all.clone();
+            rest.remove(gone);
+            worst = worst.max(moved(&before, &Table::build(&KEY, 65537, &rest)));
+        }
+        assert!(worst < 655, "{worst} of 65537 slots moved");
+    }
+
+    #[test]
+    fn another_key_is_another_table() {
+        let all = members(&[1; 10]);
+        let other = FleetKey::new([8; 16]);
+        let differ = moved(&Table::build(&KEY, 1021, &all), &Table::build(&other, 1021, &all));
+        assert!(differ > 800, "{differ}");
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        #[test]
+        fn shares_lie_within_one_slot_of_the_ideal(
+            weights in proptest::collection::vec(0u32..1000, 1..40),
+            size in prop_oneof![Just(251u32), Just(4093), Just(16381)],
+        ) {
+            let table = Table::build(&KEY, size, &members(&weights));
+            let sum: u32 = weights.iter().sum();
+            for (value, &weight) in (0u32..).zip(&weights) {
+                let share = count(&table, value) as f64;
+                if sum == 0 {
+                    prop_assert_eq!(share, 0.0);
+                } else {
+                    let ideal = f64::from(size) * f64::from(weight) / f64::from(sum);
+                    prop_assert!((share - ideal).abs() < 1.0, "{} against {}", share, ideal);
+                }
+            }
+        }
+
+        #[test]
+        fn the_order_of_members_does_not_matter(
+            weights in proptest::collection::vec(0u32..5, 1..30),
+            shuffle in any::<u64>(),
+        ) {
+            let mut all = members(&weights);
+            let table = Table::build(&KEY, 1021, &all);
+            let shuffle = FleetKey::new(u128::from(shuffle).to_le_bytes());
+            all.sort_by_key(|m| shuffle.hash_pair(&m.identity));
+            prop_assert_eq!(Table::build(&KEY, 1021, &all), table);
+        }
+
+        #[test]
+        fn removal_moves_little_more_than_it_must(n in 2usize..60, gone in any::<prop::sample::Index>()) {
+            let all = members(&vec![1; n]);
+            let before = Table::build(&KEY, 16381, &all);
+            let mut rest = all.clone();
+            let gone = rest.remove(gone.index(n));
+            let after = Table::build(&KEY, 16381, &rest);
+            let must = count(&before, gone.value);
+            prop_assert!(moved(&before, &after) < must + 16381 / 20);
+        }
+    }
+}
