@@ -15,6 +15,8 @@
 //! backend that is gone. It changes no answer; it keeps [`Table::len`] honest, and a whole pass tells
 //! the control plane that no entry names a backend removed before the pass began.
 
+use std::ops::Range;
+
 use super::tables::BackendId;
 use super::time::Time;
 
@@ -220,14 +222,16 @@ impl Table {
         self.cursor == 0
     }
 
-    /// Every live entry with its tag, in no order that means anything.
-    pub fn iter(
+    /// The live entries of some buckets, each with its tag. Buckets count from 0 to
+    /// [`Table::capacity`] divided by [`WAYS`]; those beyond are empty.
+    pub fn entries(
         &self,
+        buckets: Range<usize>,
         now: Time,
         timeouts: &Timeouts,
-    ) -> impl Iterator<Item = (u64, Entry)> + use<'_> {
-        let timeouts = *timeouts;
-        self.buckets
+    ) -> impl Iterator<Item = (u64, Entry)> {
+        let end = buckets.end.min(self.buckets.len());
+        self.buckets[buckets.start.min(end)..end]
             .iter()
             .flat_map(|b| b.tags.into_iter().zip(b.entries))
             .filter(move |&(tag, entry)| tag != 0 && !timeouts.expired(entry, now))
@@ -343,7 +347,9 @@ mod tests {
         assert_eq!(before, 32);
         // What is left: established, and not of backend 3.
         assert_eq!(table.len(), 8);
-        assert!(table.iter(at(100_000), &TIMEOUTS).all(|(_, e)| e.backend() == backend(1)));
+        assert!(
+            table.entries(0..16, at(100_000), &TIMEOUTS).all(|(_, e)| e.backend() == backend(1))
+        );
     }
 
     /// What may happen to a flow.

@@ -8,7 +8,7 @@ use super::conntrack::{self, Insertion, State};
 use super::flow::FlowKey;
 use super::frame::Frame;
 use super::hash::LocalSeed;
-use super::tables::{BackendId, PortIndex, ServiceIndex, Serving, Tables};
+use super::tables::{BackendId, PortIndex, Service, Serving, Tables};
 use super::time::Time;
 use super::verdict::Drop;
 use crate::wire::{Packet, ethernet, protocol, tcp};
@@ -19,7 +19,7 @@ pub struct Classified {
     /// Where its headers are.
     pub packet: Packet,
     /// The service that it is for.
-    pub service: ServiceIndex,
+    pub service: Service,
     /// Its flow's hash: chooses the worker, the bucket, and is the tag there.
     pub tag: u64,
 }
@@ -135,7 +135,7 @@ impl Balancer {
     ) -> Result<Decision, Drop> {
         let Classified { packet, service, tag } = classified;
         let timeouts = tables.timeouts();
-        let pool = tables.service(*service).pool;
+        let pool = service.pool;
         let Some((place, entry)) = self.flows.get(*tag, now, timeouts) else {
             let backend = choose(tables, *service, packet, frame)?;
             let insertion = self.flows.insert(*tag, backend, first_state(packet), now, timeouts);
@@ -193,11 +193,11 @@ impl Balancer {
 #[cold]
 fn choose(
     tables: &Tables,
-    service: ServiceIndex,
+    service: Service,
     packet: &Packet,
     frame: &[u8],
 ) -> Result<BackendId, Drop> {
-    let pool = tables.pool(tables.service(service).pool);
+    let pool = tables.pool(service.pool);
     FlowKey::of(packet, frame)
         .and_then(|key| pool.maglev.choose(tables.fleet().hash(&key)))
         .map(BackendId::new)

@@ -12,6 +12,7 @@ pub mod flow;
 pub mod frame;
 pub mod hash;
 pub mod maglev;
+pub mod scan;
 pub mod tables;
 mod time;
 pub mod verdict;

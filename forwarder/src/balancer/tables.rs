@@ -44,9 +44,9 @@ impl BackendId {
     }
 }
 
-/// Index of a service in its `Tables`.
+/// A service's number, which it keeps for as long as it is configured: its counters stand there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ServiceIndex(pub u32);
+pub struct ServiceId(pub u32);
 
 /// Index of a pool in its `Tables`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,11 +80,11 @@ impl Endpoint {
     }
 }
 
-/// A virtual address, protocol and port.
-#[derive(Clone, Debug)]
+/// What becomes of the packets for an endpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Service {
-    /// Which packets it takes.
-    pub endpoint: Endpoint,
+    /// Who counts them.
+    pub id: ServiceId,
     /// Who serves them.
     pub pool: PoolIndex,
 }
@@ -147,9 +147,8 @@ pub struct Tables {
     fleet: FleetKey,
     timeouts: Timeouts,
     ports: Vec<Port>,
-    endpoints: FxHashMap<Endpoint, ServiceIndex>,
+    services: FxHashMap<Endpoint, Service>,
     vips: FxHashSet<Address>,
-    services: Vec<Service>,
     pools: Vec<Pool>,
     backends: Vec<Backend>,
 }
@@ -165,8 +164,8 @@ pub struct Parts {
     pub timeouts: Timeouts,
     /// By [`PortIndex`].
     pub ports: Vec<Port>,
-    /// By [`ServiceIndex`]; endpoints are unique.
-    pub services: Vec<Service>,
+    /// Endpoints are unique.
+    pub services: Vec<(Endpoint, Service)>,
     /// By [`PoolIndex`].
     pub pools: Vec<Pool>,
     /// By [`BackendId`], vacant places included.
@@ -176,18 +175,13 @@ pub struct Parts {
 impl Tables {
     /// Indexes the parts.
     pub fn new(parts: Parts) -> Tables {
-        let endpoints = (0..)
-            .zip(&parts.services)
-            .map(|(i, service)| (service.endpoint, ServiceIndex(i)))
-            .collect();
         Tables {
             generation: parts.generation,
             fleet: parts.fleet,
             timeouts: parts.timeouts,
             ports: parts.ports,
-            endpoints,
-            vips: parts.services.iter().map(|s| s.endpoint.address).collect(),
-            services: parts.services,
+            vips: parts.services.iter().map(|(endpoint, _)| endpoint.address).collect(),
+            services: parts.services.into_iter().collect(),
             pools: parts.pools,
             backends: parts.backends,
         }
@@ -218,11 +212,11 @@ impl Tables {
 
     /// The service that a packet is for, or why there is none.
     #[inline]
-    pub fn service_of(&self, packet: &Packet, frame: &[u8]) -> Result<ServiceIndex, Drop> {
+    pub fn service_of(&self, packet: &Packet, frame: &[u8]) -> Result<Service, Drop> {
         let address = destination(packet, frame);
         if packet.fragment == Fragment::Whole {
             let protocol_port = u32::from(packet.protocol) << 16 | u32::from(packet.destination);
-            if let Some(&service) = self.endpoints.get(&Endpoint { address, protocol_port }) {
+            if let Some(&service) = self.services.get(&Endpoint { address, protocol_port }) {
                 return Ok(service);
             }
         }
@@ -238,12 +232,6 @@ impl Tables {
             protocol::ICMP | protocol::ICMPV6 => Drop::Icmp,
             _ => Drop::UnsupportedProtocol,
         }
-    }
-
-    /// A service; the index must be of these tables.
-    #[inline]
-    pub fn service(&self, index: ServiceIndex) -> &Service {
-        &self.services[index.0 as usize]
     }
 
     /// A pool; the index must be of these tables.

@@ -1,1 +1,253 @@
-//! Placeholder.
+//! Statistics: what a worker counts, for others to read.
+//!
+//! [`channel`] makes the two ends of one worker's block: a [`Writer`], which only that worker has and
+//! which adds without a lock or a locked instruction, and a [`Reader`], of which there may be many.
+//! Each number is exact by itself; numbers read together may be a few packets apart while the worker
+//! runs, and agree when it rests.
+#![forbid(unsafe_code)]
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crossbeam_utils::CachePadded;
+
+use crate::balancer::{FlowEvent, Verdict};
+
+/// A number with one writer.
+#[derive(Debug, Default)]
+struct Counter(AtomicU64);
+
+impl Counter {
+    #[inline]
+    fn add(&self, n: u64) {
+        // One writer: a load and a store are an addition, and need no locked instruction.
+        self.set(self.read().wrapping_add(n));
+    }
+
+    #[inline]
+    fn set(&self, value: u64) {
+        self.0.store(value, Ordering::Relaxed);
+    }
+
+    #[inline]
+    fn read(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// What a worker counts besides verdicts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(usize)]
+pub enum Scalar {
+    /// Packets received from the worker's queues.
+    Received,
+    /// Packets that the device took.
+    Transmitted,
+    /// Rounds over the worker's queues.
+    Polls,
+    /// Rounds that found a packet.
+    BusyPolls,
+    /// Flow table entries in use.
+    Flows,
+    /// The generation of the tables in use.
+    Generation,
+    /// No flow table entry names a backend that was removed before this generation.
+    SweptGeneration,
+}
+
+const SCALARS: usize = 7;
+
+/// What was forwarded for a service or to a backend.
+#[derive(Debug, Default)]
+struct TrafficCounters {
+    packets: Counter,
+    bytes: Counter,
+    flows: Counter,
+}
+
+/// What was forwarded for a service or to a backend.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Traffic {
+    /// Packets.
+    pub packets: u64,
+    /// Their bytes as received.
+    pub bytes: u64,
+    /// Flows begun.
+    pub flows: u64,
+}
+
+impl std::ops::Add for Traffic {
+    type Output = Traffic;
+
+    fn add(self, other: Traffic) -> Traffic {
+        Traffic {
+            packets: self.packets.wrapping_add(other.packets),
+            bytes: self.bytes.wrapping_add(other.bytes),
+            flows: self.flows.wrapping_add(other.flows),
+        }
+    }
+}
+
+impl std::ops::Sub for Traffic {
+    type Output = Traffic;
+
+    fn sub(self, other: Traffic) -> Traffic {
+        Traffic {
+            packets: self.packets.wrapping_sub(other.packets),
+            bytes: self.bytes.wrapping_sub(other.bytes),
+            flows: self.flows.wrapping_sub(other.flows),
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Block {
+    scalars: CachePadded<[Counter; SCALARS]>,
+    verdicts: CachePadded<[Counter; Verdict::COUNT]>,
+    events: CachePadded<[Counter; FlowEvent::ALL.len()]>,
+    services: Box<[TrafficCounters]>,
+    backends: Box<[TrafficCounters]>,
+}
+
+/// The end that counts.
+#[derive(Debug)]
+pub struct Writer(Arc<Block>);
+
+/// An end that reads.
+#[derive(Clone, Debug)]
+pub struct Reader(Arc<Block>);
+
+/// A block with counters for so many services and backends.
+pub fn channel(services: usize, backends: usize) -> (Writer, Reader) {
+    let traffic = |n| std::iter::repeat_with(TrafficCounters::default).take(n).collect();
+    let block = Arc::new(Block {
+        scalars: CachePadded::default(),
+        verdicts: CachePadded::new(std::array::from_fn(|_| Counter::default())),
+        events: CachePadded::default(),
+        services: traffic(services),
+        backends: traffic(backends),
+    });
+    (Writer(block.clone()), Reader(block))
+}
+
+impl Writer {
+    /// Adds to a number.
+    #[inline]
+    pub fn add(&mut self, scalar: Scalar, n: u64) {
+        self.0.scalars[scalar as usize].add(n);
+    }
+
+    /// Replaces a number.
+    #[inline]
+    pub fn set(&mut self, scalar: Scalar, value: u64) {
+        self.0.scalars[scalar as usize].set(value);
+    }
+
+    /// Counts packets that ended in a verdict.
+    #[inline]
+    pub fn verdict(&mut self, verdict: Verdict, packets: u64) {
+        self.0.verdicts[verdict.index()].add(packets);
+    }
+
+    /// Counts what a packet meant for the flow table.
+    #[inline]
+    pub fn event(&mut self, event: FlowEvent) {
+        self.0.events[event as usize].add(1);
+    }
+
+    /// Counts a packet of a service, by its index.
+    #[inline]
+    pub fn service(&mut self, index: usize, bytes: u64, begins_flow: bool) {
+        count(&self.0.services, index, bytes, begins_flow);
+    }
+
+    /// Counts a packet to a backend, by its number.
+    #[inline]
+    pub fn backend(&mut self, index: usize, bytes: u64, begins_flow: bool) {
+        count(&self.0.backends, index, bytes, begins_flow);
+    }
+}
+
+#[inline]
+fn count(counters: &[TrafficCounters], index: usize, bytes: u64, begins_flow: bool) {
+    if let Some(traffic) = counters.get(index) {
+        traffic.packets.add(1);
+        traffic.bytes.add(bytes);
+        traffic.flows.add(u64::from(begins_flow));
+    }
+}
+
+impl Reader {
+    /// A number.
+    pub fn scalar(&self, scalar: Scalar) -> u64 {
+        self.0.scalars[scalar as usize].read()
+    }
+
+    /// Packets that ended in a verdict.
+    pub fn verdict(&self, verdict: Verdict) -> u64 {
+        self.0.verdicts[verdict.index()].read()
+    }
+
+    /// Packets that ended in any verdict.
+    pub fn verdicts(&self) -> u64 {
+        self.0.verdicts.iter().map(Counter::read).sum()
+    }
+
+    /// Packets that meant this for the flow table.
+    pub fn event(&self, event: FlowEvent) -> u64 {
+        self.0.events[event as usize].read()
+    }
+
+    /// What was forwarded for a service, by its index.
+    pub fn service(&self, index: usize) -> Traffic {
+        read(&self.0.services, index)
+    }
+
+    /// What was forwarded to a backend, by its number.
+    pub fn backend(&self, index: usize) -> Traffic {
+        read(&self.0.backends, index)
+    }
+}
+
+fn read(counters: &[TrafficCounters], index: usize) -> Traffic {
+    counters.get(index).map_or_else(Traffic::default, |traffic| Traffic {
+        packets: traffic.packets.read(),
+        bytes: traffic.bytes.read(),
+        flows: traffic.flows.read(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::balancer::Drop;
+
+    #[test]
+    fn readers_see_what_the_writer_counts() {
+        let (mut writer, reader) = channel(1, 2);
+        writer.add(Scalar::Received, 3);
+        writer.set(Scalar::SweptGeneration, 9);
+        writer.verdict(Verdict::Forwarded, 2);
+        writer.verdict(Verdict::Dropped(Drop::NoVip), 1);
+        writer.event(FlowEvent::Moved);
+        writer.backend(1, 60, true);
+        writer.backend(1, 40, false);
+        writer.service(0, 100, false);
+        let reader = reader.clone();
+        assert_eq!(reader.scalar(Scalar::Received), reader.verdicts());
+        assert_eq!(reader.scalar(Scalar::SweptGeneration), 9);
+        assert_eq!(reader.verdict(Verdict::Dropped(Drop::NoVip)), 1);
+        assert_eq!(reader.event(FlowEvent::Moved), 1);
+        assert_eq!(reader.backend(1), Traffic { packets: 2, bytes: 100, flows: 1 });
+        assert_eq!(reader.backend(0), Traffic::default());
+        assert_eq!(reader.service(0), Traffic { packets: 1, bytes: 100, flows: 0 });
+    }
+
+    #[test]
+    fn a_place_out_of_range_is_not_counted_and_no_panic() {
+        let (mut writer, reader) = channel(0, 0);
+        writer.service(7, 1, true);
+        writer.backend(7, 1, true);
+        assert_eq!(reader.backend(7), Traffic::default());
+    }
+}

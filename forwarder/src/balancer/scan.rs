@@ -1,0 +1,92 @@
+//! Listing flows: a question that a worker answers in small steps, between its bursts.
+
+use super::Balancer;
+use super::conntrack::{Entry, State, WAYS};
+use super::flow::FlowKey;
+use super::tables::{BackendId, Tables};
+use super::time::Time;
+
+/// Buckets that a step looks at.
+const STEP: usize = 64;
+
+/// Which flows to list; every part that is given must match.
+#[derive(Clone, Debug, Default)]
+pub struct Wanted {
+    /// Only this flow.
+    pub flow: Option<FlowKey>,
+    /// Only flows of these backends, in ascending order.
+    pub backends: Option<Vec<BackendId>>,
+    /// Only flows in this state.
+    pub state: Option<State>,
+}
+
+impl Wanted {
+    fn matches(&self, entry: Entry) -> bool {
+        self.state.is_none_or(|state| state == entry.state())
+            && self.backends.as_ref().is_none_or(|b| b.binary_search(&entry.backend()).is_ok())
+    }
+}
+
+/// One flow that was found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Row {
+    /// The flow's hash in this process.
+    pub tag: u64,
+    /// Who has it.
+    pub backend: BackendId,
+    /// How far it has come.
+    pub state: State,
+    /// Milliseconds since its last packet.
+    pub idle_ms: u32,
+}
+
+/// A listing under way, and when it is done, its answer.
+#[derive(Debug)]
+pub struct Scan {
+    wanted: Wanted,
+    limit: usize,
+    next_bucket: usize,
+    /// What was found, `limit` rows at the most. The room for them is reserved beforehand.
+    pub rows: Vec<Row>,
+    /// There are more than the limit let in.
+    pub truncated: bool,
+}
+
+impl Scan {
+    /// A listing of at most `limit` rows.
+    pub fn new(wanted: Wanted, limit: usize) -> Scan {
+        Scan { wanted, limit, next_bucket: 0, rows: Vec::with_capacity(limit), truncated: false }
+    }
+
+    /// Looks at a few more buckets; answers whether the listing is complete.
+    pub fn step(&mut self, balancer: &Balancer, tables: &Tables, now: Time) -> bool {
+        let flows = balancer.flows();
+        if let Some(flow) = &self.wanted.flow {
+            let tag = balancer.tag(flow);
+            let found = flows.get(tag, now, tables.timeouts()).map(|(_, entry)| (tag, entry));
+            self.take(found.into_iter(), now);
+            return true;
+        }
+        let end = self.next_bucket + STEP;
+        let full = self.take(flows.entries(self.next_bucket..end, now, tables.timeouts()), now);
+        self.next_bucket = end;
+        full || end >= flows.capacity() / WAYS
+    }
+
+    /// Adds what matches; answers whether the limit was passed.
+    fn take(&mut self, found: impl Iterator<Item = (u64, Entry)>, now: Time) -> bool {
+        for (tag, entry) in found.filter(|&(_, entry)| self.wanted.matches(entry)) {
+            if self.rows.len() == self.limit {
+                self.truncated = true;
+                return true;
+            }
+            self.rows.push(Row {
+                tag,
+                backend: entry.backend(),
+                state: entry.state(),
+                idle_ms: entry.idle_ms(now),
+            });
+        }
+        false
+    }
+}
