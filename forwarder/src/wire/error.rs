@@ -40,7 +40,7 @@ pub enum Error {
     /// More than the frame has. Jumbograms (RFC 2675) are not supported.
     #[error("IPv6 payload length exceeds the frame: look for truncation on the way")]
     Ipv6PayloadLength,
-    /// The packet ends before an extension header does.
+    /// The packet ends before an extension header does, or the header before its own fixed part.
     #[error("IPv6 packet ends inside an extension header")]
     Ipv6ExtensionTruncated,
     /// More than [`super::ipv6::MAX_EXTENSIONS`].

@@ -129,3 +129,93 @@ pub fn parse(packet: &[u8]) -> Result<Gre, Error> {
     let protocol = header.protocol.get();
     Ok(Gre { protocol, length, checksum, key, sequence, recursion: first & 7 })
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::wire::ethernet;
+
+    #[test]
+    fn vectors() {
+        assert_eq!(Header::new(ethernet::IPV4).as_bytes(), [0x00, 0x00, 0x08, 0x00]);
+        let header = Header::new(ethernet::IPV4).with_recursion(1);
+        assert_eq!(header.as_bytes(), [0x01, 0x00, 0x08, 0x00]);
+        let gre = parse(header.as_bytes()).unwrap();
+        assert_eq!((gre.protocol, gre.recursion, gre.length), (0x0800, 1, 4));
+    }
+
+    #[test]
+    fn a_recursion_count_that_receivers_discard_is_never_built() {
+        for count in 0..=u8::MAX {
+            let header = Header::new(ethernet::IPV6).with_recursion(count);
+            assert_eq!(parse(header.as_bytes()).map(|gre| gre.recursion), Ok(count & 3));
+        }
+    }
+
+    #[test]
+    fn bits_2_to_4_of_the_first_byte_and_the_version_have_errors() {
+        assert_eq!(parse(&[0x00, 0, 8]), Err(Error::Truncated));
+        assert_eq!(parse(&[0x40, 0, 8, 0]), Err(Error::Routing));
+        assert_eq!(parse(&[0x08, 0, 8, 0]), Err(Error::Reserved));
+        assert_eq!(parse(&[0x04, 0, 8, 0]), Err(Error::Reserved));
+        for version in 1..8 {
+            assert_eq!(parse(&[0, version, 8, 0]), Err(Error::Version));
+        }
+        // Bits 8 to 12 are ignored.
+        assert!(parse(&[0, 0xf8, 8, 0]).is_ok());
+    }
+
+    #[test]
+    fn optional_fields_stand_in_the_order_of_rfc_2890() {
+        let packet = *b"\x30\0\x86\xdd\0\0\0\x07\0\0\0\x2a";
+        let gre = parse(&packet).unwrap();
+        assert_eq!((gre.key, gre.sequence, gre.length), (Some(7), Some(42), 12));
+        assert_eq!((gre.protocol, gre.checksum), (0x86dd, None));
+        assert_eq!(parse(&packet[..11]), Err(Error::Truncated));
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_built_is_read(
+            protocol: u16,
+            checksum: bool,
+            key in prop::option::of(any::<u32>()),
+            sequence in prop::option::of(any::<u32>()),
+            inner in vec(any::<u8>(), 0..60),
+            flip in any::<prop::sample::Index>(),
+        ) {
+            let flag = |set: bool, bit: u16| if set { bit } else { 0 };
+            let flags = flag(checksum, CHECKSUM)
+                | flag(key.is_some(), KEY)
+                | flag(sequence.is_some(), SEQUENCE);
+            let mut packet = [flags.to_be_bytes(), protocol.to_be_bytes()].concat();
+            packet.extend(if checksum { &[0; 4][..] } else { &[] });
+            packet.extend([key, sequence].into_iter().flatten().flat_map(u32::to_be_bytes));
+            let length = packet.len();
+            packet.extend(&inner);
+            let sum = Checksum::of(&packet);
+            if checksum {
+                packet[4..6].copy_from_slice(&sum.to_be_bytes());
+            }
+            let checksum = checksum.then_some(sum);
+            let gre = Gre { protocol, length, checksum, key, sequence, recursion: 0 };
+            prop_assert_eq!(parse(&packet), Ok(gre));
+            if checksum.is_some() {
+                // Any wrong bit behind the flags shows.
+                let at = 2 + flip.index(packet.len() - 2);
+                packet[at] ^= 0x10;
+                prop_assert_eq!(parse(&packet), Err(Error::Checksum));
+            }
+        }
+
+        #[test]
+        fn any_bytes_are_a_header_or_an_error(packet in vec(any::<u8>(), 0..24)) {
+            if let Ok(gre) = parse(&packet) {
+                prop_assert!(gre.length <= packet.len());
+            }
+        }
+    }
+}

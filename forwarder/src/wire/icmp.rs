@@ -41,7 +41,8 @@ pub struct Header {
 const _: () = assert!(size_of::<Header>() == LENGTH);
 
 impl Header {
-    /// Whether it quotes the packet that caused it.
+    /// Whether it reports an error about the packet that it quotes. Source quench is obsolete (RFC 6633), and a
+    /// redirect is for the link only.
     pub const fn is_error(&self) -> bool {
         matches!(self.kind, DESTINATION_UNREACHABLE | TIME_EXCEEDED | PARAMETER_PROBLEM)
     }
@@ -52,5 +53,41 @@ impl Header {
             (DESTINATION_UNREACHABLE, FRAGMENTATION_NEEDED) => Some(self.sequence.get()),
             _ => None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use zerocopy::FromZeros;
+
+    use super::*;
+    use crate::wire::Checksum;
+
+    /// "Fragmentation needed, MTU 1476" of the vectors, section 1.4, with its quotation.
+    #[test]
+    fn reads_the_mtu() {
+        let message = b"\x03\x04\x5a\xa6\0\0\x05\xc4\
+            \x45\0\0\x28\0\x01\0\0\x40\x06\x14\x90\xc6\x33\x64\x01\xcb\0\x71\x0a\
+            \x9c\x40\0\x50\0\0\0\x01";
+        let (header, quotation) = Header::ref_from_prefix(message).unwrap();
+        assert!(header.is_error());
+        assert_eq!(header.mtu(), Some(1476));
+        assert_eq!(quotation.len(), 28);
+        assert!(Checksum::is_valid(message));
+    }
+
+    #[test]
+    fn an_echo_is_no_error() {
+        let header = Header::ref_from_bytes(&[8, 0, 0, 0, 0x12, 0x34, 0, 1]).unwrap();
+        assert!(!header.is_error());
+        assert_eq!(header.mtu(), None);
+        assert_eq!((header.identifier.get(), header.sequence.get()), (0x1234, 1));
+    }
+
+    #[test]
+    fn three_types_are_errors() {
+        let is_error = |kind| Header { kind, ..Header::new_zeroed() }.is_error();
+        let errors: Vec<u8> = (0..=u8::MAX).filter(|&kind| is_error(kind)).collect();
+        assert_eq!(errors, [3, 11, 12]);
     }
 }

@@ -64,3 +64,25 @@ impl Header {
         matches!(self.kind, ROUTER_SOLICITATION..=REDIRECT)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_the_mtu() {
+        let header = Header::ref_from_bytes(&[2, 0, 0, 0, 0, 0, 0x05, 0xdc]).unwrap();
+        assert!(header.is_error());
+        assert_eq!(header.mtu(), Some(1500));
+        assert!(!header.is_neighbor_discovery());
+    }
+
+    /// The neighbour advertisement of the vectors, section 1.4.
+    #[test]
+    fn knows_neighbour_discovery() {
+        let header = Header::ref_from_bytes(b"\x88\0\xf8\xfd\x20\0\0\0").unwrap();
+        assert_eq!(header.kind, NEIGHBOR_ADVERTISEMENT);
+        assert!(header.is_neighbor_discovery() && !header.is_error());
+        assert_eq!((header.checksum.get(), header.mtu()), (0xf8fd, None));
+    }
+}

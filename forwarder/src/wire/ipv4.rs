@@ -3,7 +3,7 @@
 use zerocopy::network_endian::U16;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
-use super::checksum::Checksum;
+use super::{Checksum, Fragment};
 
 /// Length of the header without options.
 pub const LENGTH: usize = 20;
@@ -71,10 +71,89 @@ impl Header {
         self.fragment.get() & DONT_FRAGMENT != 0
     }
 
+    /// Whether the checksum is right for this header with its `options`.
+    #[inline]
+    pub fn is_checksum_valid(&self, options: &[u8]) -> bool {
+        Checksum::new().add_bytes(self.as_bytes()).add_bytes(options).finish() == 0
+    }
+
+    /// Which part of a packet this is.
+    #[inline]
+    pub const fn part(&self) -> Fragment {
+        match self.fragment.get() & (OFFSET_MASK | MORE_FRAGMENTS) {
+            0 => Fragment::Whole,
+            MORE_FRAGMENTS => Fragment::First,
+            _ => Fragment::Later,
+        }
+    }
+
     /// Fills in the checksum of a header without options.
     pub fn with_checksum(mut self) -> Header {
         self.checksum = U16::ZERO;
         self.checksum = U16::new(Checksum::of(self.as_bytes()));
         self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// The outer header of GRE over IPv4 of the vectors, section 1.4.
+    const OUTER: [u8; 20] = *b"\x45\0\0\x40\0\0\x40\0\x40\x2f\x6e\x89\xc0\0\x02\x01\x0a\0\0\x05";
+
+    fn outer() -> Header {
+        Header {
+            version_ihl: 0x45,
+            traffic_class: 0,
+            total_length: U16::new(64),
+            identification: U16::ZERO,
+            fragment: U16::new(DONT_FRAGMENT),
+            ttl: 64,
+            protocol: 47,
+            checksum: U16::ZERO,
+            source: [192, 0, 2, 1],
+            destination: [10, 0, 0, 5],
+        }
+    }
+
+    #[test]
+    fn builds_the_outer_header() {
+        assert_eq!(outer().with_checksum().as_bytes(), OUTER);
+    }
+
+    #[test]
+    fn reads_the_outer_header() {
+        let header = Header::read_from_bytes(&OUTER).unwrap();
+        assert_eq!(header, outer().with_checksum());
+        assert_eq!((header.version(), header.header_length()), (4, 20));
+        assert!(header.dont_fragment() && !header.more_fragments());
+        assert_eq!(header.part(), Fragment::Whole);
+        assert!(header.is_checksum_valid(&[]));
+        assert!(!header.is_checksum_valid(&[0, 1]));
+    }
+
+    #[test]
+    fn tells_the_parts_of_a_packet() {
+        let part = |bits| Header { fragment: U16::new(bits), ..outer() }.part();
+        assert_eq!(part(0x4000), Fragment::Whole);
+        assert_eq!(part(0x8000), Fragment::Whole);
+        assert_eq!(part(0x2000), Fragment::First);
+        assert_eq!(part(0x2001), Fragment::Later);
+        assert_eq!(part(0x1fff), Fragment::Later);
+        assert_eq!(Header { fragment: U16::new(0x3fff), ..outer() }.fragment_offset(), 65_528);
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_built_is_read(bytes: [u8; LENGTH]) {
+            let header = Header::read_from_bytes(&bytes).unwrap().with_checksum();
+            prop_assert!(Checksum::is_valid(header.as_bytes()));
+            prop_assert_eq!(Header::read_from_bytes(header.as_bytes()).unwrap(), header);
+            prop_assert_eq!(&header.as_bytes()[..10], &bytes[..10]);
+            prop_assert_eq!(&header.as_bytes()[12..], &bytes[12..]);
+        }
     }
 }

@@ -153,6 +153,8 @@ pub fn walk(next_header: u8, payload: &[u8]) -> Result<Chain, Error> {
             FragmentHeader::ref_from_prefix(rest).map_err(|_| Error::Ipv6ExtensionTruncated)?;
         let size = match next {
             FRAGMENT => 8,
+            // Three words are fixed: 0 would be a header shorter than that.
+            AUTHENTICATION if header.reserved == 0 => return Err(Error::Ipv6ExtensionTruncated),
             AUTHENTICATION => (usize::from(header.reserved) + 2) * 4,
             _ => (usize::from(header.reserved) + 1) * 8,
         };
@@ -169,4 +171,124 @@ pub fn walk(next_header: u8, payload: &[u8]) -> Result<Chain, Error> {
         }
     }
     Ok(Chain { protocol: next, length, fragment })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// `kind` and then a transport: an extension of `words` times 8 bytes.
+    fn options(next: u8, words: u8) -> Vec<u8> {
+        let mut bytes = vec![0; usize::from(words) * 8];
+        bytes[..2].copy_from_slice(&[next, words - 1]);
+        bytes
+    }
+
+    fn fragment(next: u8, offset_more: u16) -> Vec<u8> {
+        let offset_more = U16::new(offset_more);
+        let identification = U32::new(7);
+        let header = FragmentHeader { next_header: next, reserved: 0, offset_more, identification };
+        header.as_bytes().to_vec()
+    }
+
+    /// The neighbour advertisement of the vectors, section 1.4.
+    #[test]
+    fn reads_a_header() {
+        let bytes = b"\x60\0\0\0\0\x20\x3a\xff\
+            \x20\x01\x0d\xb8\0\0\0\0\0\0\0\0\0\0\0\x10\xff\x02\0\0\0\0\0\0\0\0\0\0\0\0\0\x01";
+        let header = Header::ref_from_bytes(bytes).unwrap();
+        assert_eq!((header.version(), header.traffic_class(), header.flow_label()), (6, 0, 0));
+        assert_eq!(
+            (header.payload_length.get(), header.next_header, header.hop_limit),
+            (32, 58, 255)
+        );
+        assert_eq!(header.source, 0x2001_0db8_0000_0000_0000_0000_0000_0010u128.to_be_bytes());
+        assert_eq!(header.destination, (0xff02u128 << 112 | 1).to_be_bytes());
+    }
+
+    #[test]
+    fn no_extensions_is_an_empty_chain() {
+        for next in [6, 17, 58, 50, 135, NO_NEXT_HEADER] {
+            let chain = Chain { protocol: next, length: 0, fragment: Fragment::Whole };
+            assert_eq!(walk(next, &[]), Ok(chain));
+        }
+    }
+
+    #[test]
+    fn lengths_are_in_the_units_of_each_header() {
+        // Authentication counts in words of 4 bytes, minus 2 (RFC 4302 section 2.2); the others in 8, minus 1.
+        let mut authentication = vec![0; 12];
+        authentication[..2].copy_from_slice(&[6, 1]);
+        let payload = [options(AUTHENTICATION, 2), authentication].concat();
+        let chain = Chain { protocol: 6, length: 28, fragment: Fragment::Whole };
+        assert_eq!(walk(HOP_BY_HOP, &payload), Ok(chain));
+        assert_eq!(walk(HOP_BY_HOP, &payload[..27]), Err(Error::Ipv6ExtensionTruncated));
+        assert_eq!(walk(AUTHENTICATION, &[0; 12]), Err(Error::Ipv6ExtensionTruncated));
+    }
+
+    #[test]
+    fn eight_extensions_are_followed_and_nine_are_not() {
+        let eight = options(DESTINATION_OPTIONS, 1).repeat(7);
+        let chain = walk(DESTINATION_OPTIONS, &[eight.clone(), options(17, 1)].concat());
+        assert_eq!(chain, Ok(Chain { protocol: 17, length: 64, fragment: Fragment::Whole }));
+        let nine = [eight, options(DESTINATION_OPTIONS, 1), options(17, 1)].concat();
+        assert_eq!(walk(DESTINATION_OPTIONS, &nine), Err(Error::Ipv6ExtensionLimit));
+    }
+
+    #[test]
+    fn hop_by_hop_stands_first_or_not_at_all() {
+        assert_eq!(walk(HOP_BY_HOP, &options(17, 1)).map(|chain| chain.length), Ok(8));
+        let late = [options(HOP_BY_HOP, 1), options(17, 1)].concat();
+        assert_eq!(walk(DESTINATION_OPTIONS, &late), Err(Error::Ipv6ExtensionOrder));
+        assert_eq!(walk(HOP_BY_HOP, &late), Err(Error::Ipv6ExtensionOrder));
+    }
+
+    #[test]
+    fn fragments() {
+        let chain = |offset_more| {
+            let payload = [fragment(DESTINATION_OPTIONS, offset_more), options(17, 1)].concat();
+            walk(FRAGMENT, &payload).map(|chain| (chain.fragment, chain.protocol, chain.length))
+        };
+        // RFC 6946: an atomic fragment is a whole packet.
+        assert_eq!(chain(0), Ok((Fragment::Whole, 17, 16)));
+        assert_eq!(chain(1), Ok((Fragment::First, 17, 16)));
+        // The chain of a later fragment ends with its header.
+        assert_eq!(chain(8 << 3 | 1), Ok((Fragment::Later, DESTINATION_OPTIONS, 8)));
+        assert_eq!(chain(8 << 3), Ok((Fragment::Later, DESTINATION_OPTIONS, 8)));
+    }
+
+    #[test]
+    fn a_nested_fragment_is_the_later_of_the_two() {
+        let nested = [fragment(FRAGMENT, 1), fragment(17, 0)].concat();
+        assert_eq!(walk(FRAGMENT, &nested).map(|chain| chain.fragment), Ok(Fragment::First));
+        let nested = [fragment(FRAGMENT, 0), fragment(17, 8)].concat();
+        assert_eq!(walk(FRAGMENT, &nested).map(|chain| chain.fragment), Ok(Fragment::Later));
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_built_is_read(class: u8, flow_label in 0u32..1 << 20, bytes: [u8; LENGTH]) {
+            let mut header = Header::read_from_bytes(&bytes).unwrap();
+            header.version_class_flow = Header::first_word(class, flow_label);
+            let read = Header::read_from_bytes(header.as_bytes()).unwrap();
+            prop_assert_eq!(read, header);
+            let first = (read.version(), read.traffic_class(), read.flow_label());
+            prop_assert_eq!(first, (6, class, flow_label));
+            prop_assert_eq!(&header.as_bytes()[4..], &bytes[4..]);
+        }
+
+        #[test]
+        fn any_chain_ends_inside_the_payload(
+            next in prop_oneof![Just(0u8), Just(43), Just(44), Just(51), Just(60), any::<u8>()],
+            payload in vec(prop_oneof![3 => Just(0u8), 1 => Just(60), 1 => Just(44), 1 => any::<u8>()], 0..160),
+        ) {
+            if let Ok(chain) = walk(next, &payload) {
+                prop_assert!(chain.length <= payload.len());
+                prop_assert!(!is_extension(chain.protocol) || chain.fragment == Fragment::Later);
+            }
+        }
+    }
 }

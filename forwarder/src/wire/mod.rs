@@ -7,6 +7,8 @@
 //! Any bytes become a value or a named [`Error`]; nothing here panics, allocates or keeps state.
 #![forbid(unsafe_code)]
 
+#[cfg(test)]
+mod agreement;
 pub mod checksum;
 mod error;
 pub mod ethernet;
@@ -16,6 +18,8 @@ pub mod icmpv6;
 pub mod ipv4;
 pub mod ipv6;
 mod packet;
+#[cfg(test)]
+mod properties;
 pub mod tcp;
 pub mod udp;
 pub mod vlan;

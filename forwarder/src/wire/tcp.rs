@@ -57,3 +57,42 @@ impl Header {
         (self.offset_reserved as usize >> 4) * 4
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// The SYN of the vectors, section 1.4.
+    const SEGMENT: [u8; LENGTH] = *b"\x9c\x40\0\x50\0\0\0\x01\0\0\0\0\x50\x02\xfa\xf0\xb2\x20\0\0";
+
+    #[test]
+    fn reads_a_syn() {
+        let header = Header::ref_from_bytes(&SEGMENT).unwrap();
+        assert_eq!((header.source.get(), header.destination.get()), (40_000, 80));
+        assert_eq!((header.sequence.get(), header.acknowledgement.get()), (1, 0));
+        assert_eq!((header.header_length(), header.flags), (20, SYN));
+        assert_eq!((header.window.get(), header.checksum.get()), (64_240, 0xb220));
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_built_is_read(source: u16, destination: u16, words in 5u8..16, flags: u8) {
+            let built = Header {
+                source: U16::new(source),
+                destination: U16::new(destination),
+                offset_reserved: words << 4,
+                flags,
+                ..Header::read_from_bytes(&SEGMENT).unwrap()
+            };
+            let bytes = [built.as_bytes(), &[0; 40]].concat();
+            let other = etherparse::TcpHeaderSlice::from_slice(&bytes).unwrap().to_header();
+            prop_assert_eq!((other.source_port, other.destination_port), (source, destination));
+            prop_assert_eq!(other.header_len(), built.header_length());
+            let bits = [other.fin, other.syn, other.rst, other.psh, other.ack, other.urg, other.ece, other.cwr];
+            let seen = bits.iter().rev().fold(0, |byte, &bit| byte << 1 | u8::from(bit));
+            prop_assert_eq!(seen, flags);
+        }
+    }
+}
