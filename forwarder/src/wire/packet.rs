@@ -196,7 +196,7 @@ fn parse_v6(rest: &[u8], l3: usize) -> Result<Packet, Error> {
 
 /// `payload` begins with the transport header, unless `fragment` is a later one. Lengths inside a first
 /// fragment's UDP header are of the whole packet.
-#[inline]
+#[inline(always)]
 fn parse_transport(number: u8, payload: &[u8], fragment: Fragment) -> Result<Transport, Error> {
     if fragment == Fragment::Later {
         return Ok(Transport::default());
