@@ -1,5 +1,102 @@
 //! The configuration: TOML text in, a validated [`Configuration`] or every mistake out.
+//!
+//! The text becomes a tree that knows its lines, sections read that tree into drafts, and
+//! cross-checks look at the drafts together. A mistake never ends the reading: each field is read
+//! on its own, and a check is left out only where a field that it needs is wrong itself, so that an
+//! operator sees in one run all there is to mend and nothing that merely follows from it.
+//! Serde is not used here because it stops at the first error.
+//!
+//! | file | what |
+//! |---|---|
+//! | `model.rs` | what the program sees |
+//! | `report.rs` | mistakes, and how they are gathered |
+//! | `reader.rs` | tables, required and optional keys, unknown keys |
+//! | `form.rs` | what a single value may be |
+//! | `syntax.rs` | mistakes of TOML itself |
+//! | `eal.rs` | what may be passed through to DPDK |
+//! | `machine.rs`, `network.rs`, `balancing.rs` | the sections |
+//! | `cross.rs` | what no section can see by itself |
+//! | `route.rs` | the next hop of a backend |
+//! | `reload.rs` | what only a restart can change |
 
+mod balancing;
+mod cross;
+mod eal;
+mod form;
+mod machine;
 mod model;
+mod network;
+mod reader;
+mod reload;
+mod report;
+mod route;
+mod syntax;
+#[cfg(test)]
+mod tests;
 
 pub use model::*;
+pub use report::{Mistake, Mistakes};
+pub use route::{NextHop, Routes};
+
+use reader::Section;
+use report::{Read, Report};
+
+/// A valid configuration, and what in it is probably not meant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Parsed {
+    /// What the text says.
+    pub configuration: Configuration,
+    /// What is valid but probably not meant, in line order.
+    pub warnings: Vec<Mistake>,
+}
+
+/// Reads a whole configuration file.
+pub fn parse(text: &str) -> Result<Parsed, Mistakes> {
+    let report = Report::new(text);
+    let configuration = syntax::tree(text, &report).and_then(|tree| read(&tree, &report));
+    // Whoever returns `Err` has reported why, so that the mistakes are never empty then.
+    match (configuration, report.finish()) {
+        (Ok(configuration), (None, warnings)) => Ok(Parsed { configuration, warnings }),
+        (_, (mistakes, _)) => Err(mistakes.unwrap_or_default()),
+    }
+}
+
+fn read(tree: &toml::de::DeTable<'_>, report: &Report) -> Read<Configuration> {
+    let mut root = Section::root(report, tree);
+    let node = machine::node(root.table("node", true));
+    let hash = machine::hash(root.table("hash", true));
+    let dpdk = machine::dpdk(root.table("dpdk", true));
+    let flow = machine::flow(root.table("flow", false));
+    let control = machine::control(root.table("control", false));
+    let ports = network::ports(&mut root);
+    let neighbors = network::neighbors(&mut root);
+    let pools = balancing::pools(&mut root);
+    let services = balancing::services(&mut root, &pools);
+    root.finish();
+
+    let draft = cross::Draft {
+        report,
+        node: &node,
+        hash: &hash,
+        ports: &ports,
+        neighbors: &neighbors,
+        pools: &pools,
+        services: &services,
+    };
+    draft.check();
+
+    Ok(Configuration {
+        node: node.finish()?,
+        hash: hash.finish()?,
+        dpdk: dpdk?,
+        flow: flow?,
+        control: control?,
+        ports: ports?.into_iter().map(network::PortDraft::finish).collect::<Read<_>>()?,
+        neighbors: neighbors?.into_iter().map(|n| n.map(|n| n.value)).collect::<Read<_>>()?,
+        pools: pools?.into_iter().map(balancing::PoolDraft::finish).collect::<Read<_>>()?,
+        services: services?
+            .into_iter()
+            .map(balancing::ServiceDraft::finish)
+            .collect::<Read<_>>()?,
+    })
+}

@@ -109,7 +109,7 @@ pub struct Control {
 pub type Mac = [u8; 6];
 
 /// An address with its prefix length, for example `192.0.2.1/24`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Prefix {
     /// The address, host bits included.
     pub address: IpAddr,
@@ -118,10 +118,25 @@ pub struct Prefix {
 }
 
 impl Prefix {
+    /// The prefix's own address: all host bits zero.
+    pub fn network(&self) -> IpAddr {
+        fn clear(address: u128, width: u32, length: u8) -> u128 {
+            let host = width.saturating_sub(length.into());
+            address.checked_shr(host).and_then(|kept| kept.checked_shl(host)).unwrap_or(0)
+        }
+        match self.address {
+            // Clearing bits of 32 leaves 32.
+            IpAddr::V4(v4) => u32::try_from(clear(u32::from(v4).into(), 32, self.length))
+                .map_or(v4, Ipv4Addr::from)
+                .into(),
+            IpAddr::V6(v6) => Ipv6Addr::from(clear(v6.into(), 128, self.length)).into(),
+        }
+    }
+
     /// Whether `address` lies within the prefix.
     pub fn contains(&self, address: IpAddr) -> bool {
         fn same(a: u128, b: u128, width: u32, length: u8) -> bool {
-            let host = width - u32::from(length);
+            let host = width.saturating_sub(length.into());
             a.checked_shr(host).unwrap_or(0) == b.checked_shr(host).unwrap_or(0)
         }
         match (self.address, address) {

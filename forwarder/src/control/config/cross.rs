@@ -1,0 +1,328 @@
+//! What no section can see by itself.
+//!
+//! A check is left out only where a value that it needs was reported already: its own findings
+//! would be guesses.
+
+use std::collections::{BTreeMap, HashMap};
+use std::net::IpAddr;
+
+use super::balancing::{BackendDraft, PoolDraft, ServiceDraft};
+use super::form;
+use super::machine::{self, HashDraft, NodeDraft, Sources};
+use super::model::Neighbor;
+use super::network::PortDraft;
+use super::report::{At, Read, Report, count, excerpt};
+use super::route::Routes;
+
+/// Slots of a Maglev table for each backend of its pool. Section 5.3 of the Maglev paper: with a
+/// hundred, the shares of equal backends differ by a percent.
+const SLOTS_PER_BACKEND: usize = 100;
+
+/// Slots of all Maglev tables together: some GiB, where a slip would ask for more than there is.
+const MAX_SLOTS: u64 = 1 << 30;
+
+/// All that was read, for checks across it.
+pub(super) struct Draft<'a> {
+    pub(super) report: &'a Report,
+    pub(super) node: &'a NodeDraft,
+    pub(super) hash: &'a HashDraft,
+    pub(super) ports: &'a Read<Vec<PortDraft>>,
+    pub(super) neighbors: &'a Read<Vec<Read<At<Neighbor>>>>,
+    pub(super) pools: &'a Read<Vec<PoolDraft>>,
+    pub(super) services: &'a Read<Vec<ServiceDraft>>,
+}
+
+/// A backend, its pool and its place.
+#[derive(Clone, Copy)]
+struct Member<'a> {
+    pool: &'a PoolDraft,
+    pool_index: usize,
+    index: usize,
+    backend: &'a BackendDraft,
+}
+
+impl Member<'_> {
+    fn key(&self, key: &str) -> String {
+        format!("pool[{}].backends[{}].{key}", self.pool_index, self.index)
+    }
+
+    /// `"b1" of pool "web"`.
+    fn title(&self) -> String {
+        let name = |name: &Read<At<String>>| {
+            name.as_ref().map_or("of no name".to_owned(), |name| excerpt(&name.value))
+        };
+        format!("{} of pool {}", name(&self.backend.name), name(&self.pool.name))
+    }
+}
+
+impl<'a> Draft<'a> {
+    pub(super) fn check(&self) {
+        self.table_size();
+        self.tunnel_sources();
+        let own = self.own_addresses();
+        self.gateways(&own);
+        self.neighbors(&own);
+        self.backends(&own);
+        self.services(&own);
+        self.next_hops();
+        self.unused_pools();
+    }
+
+    fn ports(&self) -> &'a [PortDraft] {
+        self.ports.as_ref().map_or(&[], Vec::as_slice)
+    }
+
+    fn pools(&self) -> &'a [PoolDraft] {
+        self.pools.as_ref().map_or(&[], Vec::as_slice)
+    }
+
+    /// Every backend whose address is known.
+    fn members(&self) -> impl Iterator<Item = (Member<'a>, At<IpAddr>)> + use<'a> {
+        self.pools().iter().enumerate().flat_map(|(pool_index, pool)| {
+            let backends = pool.backends.iter().flatten().enumerate();
+            backends.filter_map(move |(index, backend)| {
+                let address = *backend.address.as_ref().ok()?;
+                Some((Member { pool, pool_index, index, backend }, address))
+            })
+        })
+    }
+
+    fn table_size(&self) {
+        const KEY: &str = "hash.table_size";
+        let Ok(At { value: size, at }) = self.hash.table_size else { return };
+        let largest = self.pools().iter().enumerate().max_by_key(|(index, pool)| {
+            // Of equal ones the first.
+            (pool.backends.as_ref().map_or(0, Vec::len), std::cmp::Reverse(*index))
+        });
+        if let Some((_, pool)) = largest {
+            let backends = pool.backends.as_ref().map_or(0, Vec::len);
+            let needed = u32::try_from(backends * SLOTS_PER_BACKEND).unwrap_or(u32::MAX);
+            if size < needed {
+                let name = pool.name.as_ref().map_or_else(|_| "", |name| name.value.as_str());
+                let message = format!(
+                    "is {size}, less than {SLOTS_PER_BACKEND} for each of the {backends} backends of \
+                     pool {} on line {}; {} is the least that would do",
+                    excerpt(name),
+                    self.report.line(pool.at),
+                    machine::prime_at_least(needed)
+                );
+                self.report.mistake(at, KEY, message);
+            }
+        }
+        let pools = self.pools().len();
+        if u64::from(size) * (pools as u64) > MAX_SLOTS {
+            let message = format!(
+                "is {size}, which for {pools} pools makes more than {MAX_SLOTS} slots in all; at \
+                 most {} would do",
+                MAX_SLOTS / (pools as u64)
+            );
+            self.report.mistake(at, KEY, message);
+        }
+        for (index, pool) in self.pools().iter().enumerate() {
+            self.smallest_share(size, index, pool);
+        }
+    }
+
+    /// Every backend with a weight must have a slot in the table. Backends that are not enabled
+    /// count as well, so that enabling one never makes a valid configuration invalid.
+    fn smallest_share(&self, size: u32, pool_index: usize, pool: &PoolDraft) {
+        let Ok(backends) = &pool.backends else { return };
+        let mut sum = 0;
+        let mut smallest: Option<(usize, At<u32>)> = None;
+        for (index, backend) in backends.iter().enumerate() {
+            let Ok(weight) = backend.weight else { return };
+            sum += u64::from(weight.value);
+            let smaller = smallest.is_none_or(|(_, least)| weight.value < least.value);
+            if weight.value > 0 && smaller {
+                smallest = Some((index, weight));
+            }
+        }
+        let Some((index, At { value: weight, at })) = smallest else { return };
+        if u64::from(size) * u64::from(weight) >= sum {
+            return;
+        }
+        // The least w with size * w >= sum - weight + w.
+        let enough_weight = (sum - u64::from(weight)).div_ceil(u64::from(size) - 1);
+        let enough_slots = u32::try_from(sum.div_ceil(weight.into())).map(machine::prime_at_least);
+        let or_size = match enough_slots {
+            Ok(slots) if machine::is_table_size(slots) => {
+                format!(", or hash.table_size {slots}")
+            }
+            _ => String::new(),
+        };
+        let message = format!(
+            "is {weight} of {sum} in the pool, less than one of its {size} slots; {enough_weight} \
+             would do{or_size}"
+        );
+        self.report.mistake(at, format!("pool[{pool_index}].backends[{index}].weight"), message);
+    }
+
+    /// One mistake for each family that is missing, however many backends need it.
+    fn tunnel_sources(&self) {
+        let Ok(Sources { v4, v6 }) = self.node.sources else { return };
+        for (family, is_v4, present) in
+            [("IPv4", true, v4.is_some()), ("IPv6", false, v6.is_some())]
+        {
+            let mut needing =
+                self.members().filter(|(_, address)| address.value.is_ipv4() == is_v4);
+            let Some((first, address)) = needing.next() else { continue };
+            if !present {
+                let message = format!(
+                    "has no {family} address, which {} as outer source, first {} on line {}; add \
+                     one",
+                    match needing.count() {
+                        0 => "1 backend needs".to_owned(),
+                        more => format!("{} backends need", more + 1),
+                    },
+                    first.title(),
+                    self.report.line(address.at)
+                );
+                self.report.mistake(self.node.sources_at, "node.tunnel_source", message);
+            }
+        }
+    }
+
+    /// The appliance's own addresses, in words.
+    fn own_addresses(&self) -> HashMap<IpAddr, String> {
+        let sources = self.node.sources.unwrap_or_default();
+        let sources = [sources.v4.map(IpAddr::from), sources.v6.map(IpAddr::from)];
+        let sources = sources.into_iter().flatten().map(|s| (s, "node.tunnel_source".to_owned()));
+        let ports = self.ports().iter().flat_map(|port| port.addresses.iter().flatten());
+        let ports = ports.map(|prefix| {
+            let words = format!("the address of the port on line {}", self.report.line(prefix.at));
+            (prefix.value.address, words)
+        });
+        sources.chain(ports).collect()
+    }
+
+    fn gateways(&self, own: &HashMap<IpAddr, String>) {
+        for (index, port) in self.ports().iter().enumerate() {
+            for (place, gateway) in port.gateways.iter().flatten().enumerate() {
+                if let Some(own) = own.get(&gateway.value) {
+                    let message = format!("{} is {own}; expected another host's", gateway.value);
+                    let key = format!("port[{index}].gateways[{place}]");
+                    self.report.mistake(gateway.at, key, message);
+                }
+            }
+        }
+    }
+
+    fn neighbors(&self, own: &HashMap<IpAddr, String>) {
+        let routes = self.routes();
+        for (index, neighbor) in self.neighbors.iter().flatten().enumerate() {
+            let Ok(At { value: Neighbor { address, .. }, at }) = *neighbor else { continue };
+            let key = format!("neighbor[{index}].address");
+            if let Some(own) = own.get(&address) {
+                let message = format!("{address} is {own}; expected another host's");
+                self.report.mistake(at, key, message);
+            } else if routes.on_link(address).is_none() && !form::is_link_local_v6(address) {
+                let message =
+                    format!("{address} is in no port's network, so that nothing is sent to it");
+                self.report.warn(at, key, message);
+            }
+        }
+    }
+
+    fn backends(&self, own: &HashMap<IpAddr, String>) {
+        let services = self.services.iter().flatten();
+        let vips: HashMap<IpAddr, usize> = services
+            .filter_map(|service| service.address.as_ref().ok())
+            .map(|address| (address.value, address.at))
+            .collect();
+        for (member, At { value, at }) in self.members() {
+            let wrong = match (own.get(&value), vips.get(&value)) {
+                (Some(own), _) => own.clone(),
+                (None, Some(&vip)) => {
+                    format!("the address of the service on line {}", self.report.line(vip))
+                }
+                (None, None) => continue,
+            };
+            let message = format!("{value} is {wrong}: packets would come back here");
+            self.report.mistake(at, member.key("address"), message);
+        }
+    }
+
+    fn services(&self, own: &HashMap<IpAddr, String>) {
+        for (index, service) in self.services.iter().flatten().enumerate() {
+            let key = |key: &str| format!("service[{index}].{key}");
+            if let Ok(At { value, at }) = &service.address
+                && let Some(own) = own.get(value)
+            {
+                let message = format!(
+                    "{value} is {own} too: what the service does not take is the appliance's own"
+                );
+                self.report.warn(*at, key("address"), message);
+            }
+            let Ok(At { value: pool, at }) = service.pool else { continue };
+            let Some(Ok(backends)) = self.pools().get(pool).map(|pool| &pool.backends) else {
+                continue;
+            };
+            let takes = |backend: &BackendDraft| {
+                let enabled = backend.enabled.as_ref().is_ok_and(|enabled| enabled.value);
+                enabled && backend.weight.as_ref().is_ok_and(|weight| weight.value > 0)
+            };
+            if !backends.iter().any(takes) {
+                let message = match backends.len() {
+                    0 => "the pool has no backend: all packets are dropped",
+                    _ => "no backend of the pool is enabled with a weight: new flows are dropped",
+                };
+                self.report.warn(at, key("pool"), message);
+            }
+        }
+    }
+
+    fn routes(&self) -> Routes {
+        let networks = self.ports().iter().map(|port| {
+            let addresses = port.addresses.iter().flatten().map(|prefix| prefix.value);
+            (addresses, port.gateways.iter().flatten().map(|gateway| gateway.value))
+        });
+        let neighbors = self.neighbors.iter().flatten().flatten();
+        Routes::new(networks, neighbors.map(|neighbor| neighbor.value))
+    }
+
+    fn next_hops(&self) {
+        let whole = |port: &PortDraft| port.addresses.is_ok() && port.gateways.is_ok();
+        if self.ports.is_err() || !self.ports().iter().all(whole) {
+            return;
+        }
+        let routes = self.routes();
+        let mut unresolved: BTreeMap<IpAddr, (Member<'_>, usize, usize)> = BTreeMap::new();
+        for (member, At { value, at }) in self.members() {
+            match routes.next_hop(value) {
+                None => {
+                    let family = if value.is_ipv4() { "IPv4" } else { "IPv6" };
+                    let message = format!(
+                        "{value} cannot be reached: it is in no port's network, and no port has \
+                         an {family} gateway; add one of the two"
+                    );
+                    self.report.mistake(at, member.key("address"), message);
+                }
+                Some(hop) if hop.mac.is_none() => {
+                    unresolved.entry(hop.address).or_insert((member, at, 0)).2 += 1;
+                }
+                Some(_) => {}
+            }
+        }
+        for (hop, (member, at, backends)) in unresolved {
+            let message = format!(
+                "the next hop {hop} of {} has no [[neighbor]]: packets are dropped as \
+                 next_hop_unresolved until it has one",
+                count(backends, "backend")
+            );
+            self.report.warn(at, member.key("address"), message);
+        }
+    }
+
+    fn unused_pools(&self) {
+        let Ok(services) = self.services else {
+            return;
+        };
+        let mut used = vec![false; self.pools().len()];
+        for pool in services.iter().flat_map(|service| &service.pool) {
+            used[pool.value] = true;
+        }
+        for (index, pool) in self.pools().iter().enumerate().filter(|&(index, _)| !used[index]) {
+            self.report.warn(pool.at, format!("pool[{index}]"), "no service uses this pool");
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! `dpdk.eal_args`: what may be passed through to DPDK's environment layer, and which key to use
+//! for what may not.
+
+/// Options that the appliance gives by itself, with the key that decides them. The environment
+/// layer reads long options with `getopt_long`, so that any beginning of one counts as well.
+const LONG: [(&str, &str); 19] = [
+    ("lcores", WORKERS),
+    ("main-lcore", WORKERS),
+    ("master-lcore", WORKERS),
+    ("no-huge", "dpdk.hugepages = false says so"),
+    ("socket-mem", MEMORY),
+    ("socket-limit", MEMORY),
+    ("legacy-mem", MEMORY),
+    ("single-file-segments", MEMORY),
+    ("in-memory", ISOLATION),
+    ("file-prefix", ISOLATION),
+    ("no-shconf", ISOLATION),
+    ("proc-type", ISOLATION),
+    ("huge-unlink", ISOLATION),
+    ("vdev", DEVICE),
+    ("allow", DEVICE),
+    ("block", DEVICE),
+    ("no-pci", DEVICE),
+    ("pci-whitelist", DEVICE),
+    ("help", "it would end the appliance"),
+];
+
+/// Short options with their reason; their value may follow without a space.
+const SHORT: [(char, &str); 9] = [
+    ('l', WORKERS),
+    ('c', WORKERS),
+    ('s', WORKERS),
+    ('S', WORKERS),
+    ('m', MEMORY),
+    ('a', DEVICE),
+    ('b', DEVICE),
+    ('w', DEVICE),
+    ('h', "it would end the appliance"),
+];
+
+const WORKERS: &str = "dpdk.workers decides the CPUs";
+const MEMORY: &str = "dpdk.memory decides the memory";
+const DEVICE: &str = "the device of each [[port]] decides the devices";
+const ISOLATION: &str =
+    "the appliance sets it by itself, so that two of them on one machine do not meet";
+
+/// One argument as it is.
+pub(super) fn argument(said: &str) -> Result<String, String> {
+    if said.is_empty() || said.chars().any(char::is_control) {
+        return Err("expected one argument, without control characters".to_owned());
+    }
+    if said == "--" {
+        return Err("it would end the arguments; remove it".to_owned());
+    }
+    let reason = match said.strip_prefix("--") {
+        Some(long) => {
+            let option = long.split('=').next().unwrap_or_default();
+            LONG.iter().find(|(own, _)| own.starts_with(option)).map(|&(_, reason)| reason)
+        }
+        None => {
+            let option = said.strip_prefix('-').and_then(|short| short.chars().next());
+            SHORT.iter().find(|(own, _)| Some(*own) == option).map(|&(_, reason)| reason)
+        }
+    };
+    match reason {
+        None => Ok(said.to_owned()),
+        Some(reason) => Err(format!("it cannot be passed through: {reason}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_appliance_decides_names_its_key() {
+        for (said, key) in [
+            ("-l1,2", "dpdk.workers"),
+            ("-l", "dpdk.workers"),
+            ("--lcores=0@1", "dpdk.workers"),
+            ("-c3", "dpdk.workers"),
+            ("-m", "dpdk.memory"),
+            ("--no-huge", "dpdk.hugepages"),
+            ("--vdev=net_null0", "[[port]]"),
+            ("--vd=net_null0", "[[port]]"),
+            ("-a0000:00:01.0", "[[port]]"),
+            ("--allow", "[[port]]"),
+            ("--no-pci", "[[port]]"),
+            ("--file-prefix=x", "two of them"),
+            ("--in-memory", "two of them"),
+            ("--", "end the arguments"),
+            ("", "one argument"),
+            ("a\0b", "control"),
+        ] {
+            let message = argument(said).unwrap_err();
+            assert!(message.contains(key), "{said}: {message}");
+        }
+    }
+
+    #[test]
+    fn the_rest_passes() {
+        for said in
+            ["--log-level=lib.eal:debug", "--log-level", "pmd:8", "--iova-mode=va", "-n4", "-v"]
+        {
+            assert_eq!(argument(said), Ok(said.to_owned()));
+        }
+    }
+}

@@ -1,0 +1,364 @@
+//! What a single value may be.
+//!
+//! A form turns a value into what it means, or says what the value is and what would be right. All
+//! that depends on other keys is left to the sections and to [`super::cross`].
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::ops::RangeInclusive;
+
+use toml::de::DeValue;
+
+use super::model::{Mac, Prefix};
+use super::report::excerpt;
+
+/// The value in words: `is the integer 70000`.
+pub(super) fn describe(value: &DeValue<'_>) -> String {
+    match value {
+        DeValue::String(text) => format!("is the string {}", excerpt(text)),
+        DeValue::Integer(digits) => format!("is the integer {}", shorten(&digits.to_string())),
+        DeValue::Float(digits) => format!("is the number {}", shorten(digits.as_str())),
+        DeValue::Boolean(value) => format!("is {value}"),
+        DeValue::Datetime(_) => "is a date or time".to_owned(),
+        DeValue::Array(_) => "is an array".to_owned(),
+        DeValue::Table(_) => "is a table".to_owned(),
+    }
+}
+
+fn shorten(digits: &str) -> String {
+    if digits.len() <= 24 { digits.to_owned() } else { format!("{}...", &digits[..24]) }
+}
+
+fn mismatch(value: &DeValue<'_>, expected: &str) -> String {
+    let unquoted = match value {
+        DeValue::String(_) => ", without quotes",
+        _ => "",
+    };
+    format!("{}; expected {expected}{unquoted}", describe(value))
+}
+
+/// `true` or `false`.
+pub(super) fn boolean(value: &DeValue<'_>) -> Result<bool, String> {
+    match value {
+        DeValue::Boolean(value) => Ok(*value),
+        value => Err(mismatch(value, "true or false")),
+    }
+}
+
+/// An integer in a range.
+pub(super) fn integer<T: TryFrom<i64>>(
+    range: RangeInclusive<i64>,
+) -> impl Fn(&DeValue<'_>) -> Result<T, String> {
+    move |value| {
+        let (low, high) = (range.start(), range.end());
+        let number = match value {
+            DeValue::Integer(digits) => i64::from_str_radix(digits.as_str(), digits.radix()).ok(),
+            _ => None,
+        };
+        number
+            .filter(|number| range.contains(number))
+            .and_then(|number| T::try_from(number).ok())
+            .ok_or_else(|| mismatch(value, &format!("an integer from {low} to {high}")))
+    }
+}
+
+/// A power of two in a range of powers of two.
+pub(super) fn power_of_two<T: TryFrom<i64>>(
+    range: RangeInclusive<i64>,
+) -> impl Fn(&DeValue<'_>) -> Result<T, String> {
+    move |value| {
+        let number: i64 = integer(range.clone())(value)?;
+        if number.count_ones() != 1 {
+            let below = 1_i64 << number.ilog2();
+            return Err(format!(
+                "is {number}, not a power of two; the nearest are {below} and {}",
+                below * 2
+            ));
+        }
+        T::try_from(number).map_err(|_| mismatch(value, "a smaller power of two"))
+    }
+}
+
+/// One of several words.
+pub(super) fn word<T: Copy>(
+    words: &'static [(&'static str, T)],
+) -> impl Fn(&DeValue<'_>) -> Result<T, String> {
+    move |value| {
+        let said = match value {
+            DeValue::String(said) => Some(said.as_ref()),
+            _ => None,
+        };
+        words.iter().find(|(word, _)| Some(*word) == said).map(|&(_, meaning)| meaning).ok_or_else(
+            || {
+                let words: Vec<String> =
+                    words.iter().map(|(word, _)| format!("{word:?}")).collect();
+                format!("{}; expected {}", describe(value), words.join(" or "))
+            },
+        )
+    }
+}
+
+/// A string that `parse` understands; its error is put after what the value is.
+pub(super) fn text<T>(
+    parse: impl Fn(&str) -> Result<T, String>,
+) -> impl Fn(&DeValue<'_>) -> Result<T, String> {
+    move |value| match value {
+        DeValue::String(said) => {
+            parse(said).map_err(|expected| format!("is {}; {expected}", excerpt(said)))
+        }
+        value => Err(format!("{}; expected a string, in quotes", describe(value))),
+    }
+}
+
+/// The name of a node or a port: it appears on command lines and in file names.
+pub(super) fn identifier(said: &str) -> Result<String, String> {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+    if (1..=63).contains(&said.len()) && said.bytes().all(allowed) {
+        Ok(said.to_owned())
+    } else {
+        Err("expected 1 to 63 letters, digits, points, underscores and hyphens".to_owned())
+    }
+}
+
+/// The name of a pool, a backend or a service: it appears in listings and in labels of metrics.
+pub(super) fn name(said: &str) -> Result<String, String> {
+    if (1..=255).contains(&said.len()) && !said.chars().any(|c| c.is_control() || c.is_whitespace())
+    {
+        Ok(said.to_owned())
+    } else {
+        Err("expected 1 to 255 bytes without white space and control characters".to_owned())
+    }
+}
+
+/// An address that one host can have.
+pub(super) fn host(said: &str) -> Result<IpAddr, String> {
+    let Ok(address) = said.parse() else {
+        let hint = match () {
+            () if said.contains('/') => ", without a prefix length",
+            () if said.contains('%') => ", without a zone",
+            () if said.contains('[') || said.matches(':').count() == 1 => ", without a port",
+            () => "",
+        };
+        return Err(format!("expected an address like 192.0.2.1 or 2001:db8::1{hint}"));
+    };
+    unicast(address)?;
+    Ok(address)
+}
+
+/// As [`host`], but of more than one link.
+pub(super) fn routable(said: &str) -> Result<IpAddr, String> {
+    let address = host(said)?;
+    if is_link_local_v6(address) {
+        return Err("a link-local address says nothing without its link; expected a global or \
+                    unique local address"
+            .to_owned());
+    }
+    Ok(address)
+}
+
+/// `fe80::/10`.
+pub(super) fn is_link_local_v6(address: IpAddr) -> bool {
+    matches!(address, IpAddr::V6(address) if address.is_unicast_link_local())
+}
+
+fn unicast(address: IpAddr) -> Result<(), String> {
+    let mapped = matches!(address, IpAddr::V6(address) if address.to_ipv4_mapped().is_some());
+    let kind = match address {
+        IpAddr::V6(_) if mapped => "an IPv4-mapped address; write it as IPv4 address",
+        _ if address.is_unspecified() => "the unspecified address",
+        _ if address.is_loopback() => "a loopback address",
+        _ if address.is_multicast() => "a multicast address",
+        IpAddr::V4(Ipv4Addr::BROADCAST) => "the broadcast address",
+        IpAddr::V4(v4) if v4.octets()[0] == 0 => "an address of 0.0.0.0/8, which no host has",
+        _ => return Ok(()),
+    };
+    Err(format!("this is {kind}; expected the address of one host"))
+}
+
+/// An address with the length of its prefix.
+pub(super) fn prefix(said: &str) -> Result<Prefix, String> {
+    let Some((address, length)) = said.split_once('/') else {
+        return Err("expected an address with its prefix length, like 192.0.2.1/24".to_owned());
+    };
+    let address = host(address)?;
+    let longest = if address.is_ipv4() { Ipv4Addr::BITS } else { Ipv6Addr::BITS };
+    let digits = !length.is_empty() && length.bytes().all(|byte| byte.is_ascii_digit());
+    match length.parse() {
+        Ok(length) if digits && (1..=longest).contains(&u32::from(length)) => {
+            Ok(Prefix { address, length })
+        }
+        _ => Err(format!("expected a prefix length from 1 to {longest} after the slash")),
+    }
+}
+
+/// The MAC address of one station.
+pub(super) fn mac(said: &str) -> Result<Mac, String> {
+    let mut mac = Mac::default();
+    let separator = if said.contains('-') { '-' } else { ':' };
+    let mut bytes = said.split(separator);
+    for byte in &mut mac {
+        *byte = bytes.next().and_then(hexadecimal).ok_or_else(mac_expected)?;
+    }
+    if bytes.next().is_some() {
+        return Err(mac_expected());
+    }
+    if mac == Mac::default() {
+        return Err("this address is all zeros; expected that of one station".to_owned());
+    }
+    if mac[0] & 1 == 1 {
+        return Err("this is a group address (the lowest bit of its first byte is set); expected \
+                    that of one station"
+            .to_owned());
+    }
+    Ok(mac)
+}
+
+fn mac_expected() -> String {
+    "expected six bytes in hexadecimal, like 02:00:00:00:00:01".to_owned()
+}
+
+/// Two hexadecimal digits.
+fn hexadecimal(digits: &str) -> Option<u8> {
+    let valid = digits.len() == 2 && digits.bytes().all(|byte| byte.is_ascii_hexdigit());
+    valid.then(|| u8::from_str_radix(digits, 16).ok()).flatten()
+}
+
+/// 128 bits in hexadecimal. What the value is is not repeated: a key does not belong into a log.
+pub(super) fn key(value: &DeValue<'_>) -> Result<[u8; 16], String> {
+    const HOW: &str = "expected 32 hexadecimal digits in quotes, equal on every node; \
+                       `openssl rand -hex 16` makes some";
+    let DeValue::String(said) = value else {
+        return Err(format!("is no string; {HOW}"));
+    };
+    if let Some(other) = said.chars().find(|c| !c.is_ascii_hexdigit()) {
+        return Err(format!("has the character {other:?} in it; {HOW}"));
+    }
+    let mut key = [0; 16];
+    if said.len() != 2 * key.len() {
+        return Err(format!("has {} digits; {HOW}", said.len()));
+    }
+    for (byte, digits) in key.iter_mut().zip(said.as_bytes().chunks(2)) {
+        let digits = std::str::from_utf8(digits).unwrap_or_default();
+        *byte = hexadecimal(digits).unwrap_or_default();
+    }
+    Ok(key)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a form says of a value as TOML writes it.
+    fn says<T>(form: impl Fn(&DeValue<'_>) -> Result<T, String>, value: &str) -> Result<T, String> {
+        form(DeValue::parse(value).unwrap().get_ref())
+    }
+
+    #[track_caller]
+    fn refuses<T: std::fmt::Debug>(result: Result<T, String>, why: &str) {
+        let message = result.unwrap_err();
+        assert!(message.contains(why), "{message}");
+    }
+
+    #[test]
+    fn integers_of_any_radix_within_their_range() {
+        let port = |value| says(integer::<u16>(1..=65535), value);
+        assert_eq!(port("80"), Ok(80));
+        assert_eq!(port("0xff_ff"), Ok(65535));
+        assert_eq!(port("+1_000"), Ok(1000));
+        refuses(port("0"), "is the integer 0; expected an integer from 1 to 65535");
+        refuses(port("-1"), "is the integer -1");
+        refuses(port("99999999999999999999999999999999999"), "is the integer 9999");
+        refuses(port("80.0"), "is the number 80.0");
+        refuses(port("\"80\""), "expected an integer from 1 to 65535, without quotes");
+        refuses(port("1979-05-27"), "is a date or time");
+    }
+
+    #[test]
+    fn powers_of_two() {
+        let entries = |value| says(power_of_two::<u16>(4..=32768), value);
+        assert_eq!(entries("32768"), Ok(32768));
+        refuses(entries("1000"), "the nearest are 512 and 1024");
+        refuses(entries("2"), "from 4 to 32768");
+    }
+
+    #[test]
+    fn words_list_the_choice() {
+        let choice = |value| says(word(&[("tcp", 6), ("udp", 17)]), value);
+        assert_eq!(choice("'udp'"), Ok(17));
+        refuses(choice("'TCP'"), r#"is the string "TCP"; expected "tcp" or "udp""#);
+        refuses(choice("6"), "is the integer 6");
+    }
+
+    #[test]
+    fn hosts_are_unicast() {
+        assert_eq!(host("2001:db8::1"), Ok("2001:db8::1".parse().unwrap()));
+        assert_eq!(host("240.0.0.1"), Ok("240.0.0.1".parse().unwrap()));
+        refuses(host("0.0.0.0"), "unspecified");
+        refuses(host("0.1.2.3"), "0.0.0.0/8");
+        refuses(host("::"), "unspecified");
+        refuses(host("127.0.0.1"), "loopback");
+        refuses(host("::1"), "loopback");
+        refuses(host("224.0.0.1"), "multicast");
+        refuses(host("ff02::1"), "multicast");
+        refuses(host("255.255.255.255"), "broadcast");
+        refuses(host("::ffff:192.0.2.1"), "IPv4-mapped");
+        refuses(host("192.0.2.1/24"), "without a prefix length");
+        refuses(host("192.0.2.1:80"), "without a port");
+        refuses(host("[2001:db8::1]:80"), "without a port");
+        refuses(host("fe80::1%eth0"), "without a zone");
+        refuses(host("192.0.2.256"), "expected an address");
+        assert!(host("fe80::1").is_ok());
+        refuses(routable("fe80::1"), "link-local");
+    }
+
+    #[test]
+    fn prefixes_fit_their_family() {
+        let expected = Prefix { address: "192.0.2.1".parse().unwrap(), length: 32 };
+        assert_eq!(prefix("192.0.2.1/32"), Ok(expected));
+        assert_eq!(prefix("2001:db8::1/128").unwrap().length, 128);
+        for wrong in ["192.0.2.1/33", "192.0.2.1/0", "192.0.2.1/", "192.0.2.1/+8", "192.0.2.1/256"]
+        {
+            refuses(prefix(wrong), "from 1 to 32");
+        }
+        refuses(prefix("2001:db8::1/129"), "from 1 to 128");
+        refuses(prefix("192.0.2.1"), "with its prefix length");
+        refuses(prefix("127.0.0.1/8"), "loopback");
+    }
+
+    #[test]
+    fn macs_are_of_one_station() {
+        assert_eq!(mac("02:00:00:00:aB:0f"), Ok([2, 0, 0, 0, 0xab, 0x0f]));
+        assert_eq!(mac("02-00-00-00-ab-0f"), Ok([2, 0, 0, 0, 0xab, 0x0f]));
+        refuses(mac("00:00:00:00:00:00"), "zeros");
+        refuses(mac("01:00:5e:00:00:01"), "group");
+        refuses(mac("ff:ff:ff:ff:ff:ff"), "group");
+        for wrong in
+            ["", "02:00:00:00:00", "02:00:00:00:00:01:02", "2:0:0:0:0:1", "02:00:00:00:00:+1"]
+        {
+            refuses(mac(wrong), "six bytes");
+        }
+    }
+
+    #[test]
+    fn keys_are_128_bits_and_never_repeated() {
+        let given = says(key, "\"000102030405060708090a0b0c0d0e0F\"");
+        assert_eq!(given, Ok(std::array::from_fn(|index| u8::try_from(index).unwrap())));
+        refuses(says(key, "\"0001\""), "has 4 digits; expected 32 hexadecimal digits");
+        refuses(says(key, "\"0x0102030405060708090a0b0c0d0e0f\""), "has the character 'x'");
+        refuses(says(key, "\"é00102030405060708090a0b0c0d0e0f\""), "has the character 'é'");
+        let number = says(key, "123456").unwrap_err();
+        assert!(number.contains("openssl rand -hex 16") && !number.contains("123456"), "{number}");
+    }
+
+    #[test]
+    fn names() {
+        assert!(identifier("edge-0.a_B").is_ok());
+        assert!(identifier(&"a".repeat(63)).is_ok());
+        for wrong in ["", "a b", "a/b", "ä", &"a".repeat(64)] {
+            refuses(identifier(wrong), "1 to 63");
+        }
+        assert!(name("web/[2001:db8::1]:80").is_ok());
+        for wrong in ["", "a b", "a\n", "a\u{0}", &"a".repeat(256)] {
+            refuses(name(wrong), "1 to 255");
+        }
+    }
+}

@@ -1,0 +1,254 @@
+//! `[[port]]` and `[[neighbor]]`.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+
+use super::form;
+use super::model::{Mac, Neighbor, Port, Prefix, Steering};
+use super::reader::Section;
+use super::report::{At, Read};
+
+/// `RTE_MAX_ETHPORTS` of a stock DPDK.
+const MAX_PORTS: usize = 32;
+
+/// What `RTE_DEV_NAME_MAX_LEN` leaves for the name of a device.
+const MAX_DEVICE_NAME: usize = 63;
+
+const DEFAULT_MTU: u16 = 1500;
+
+/// RFC 791: what every host must accept; anything below breaks IPv4 in practice.
+const MIN_MTU: i64 = 576;
+
+/// RFC 8200, section 5.
+const MIN_MTU_V6: u16 = 1280;
+
+/// The customary jumbo frame.
+const MAX_MTU: i64 = 9216;
+
+const DEFAULT_DESCRIPTORS: u16 = 1024;
+
+#[derive(Debug)]
+pub(super) struct PortDraft {
+    name: Read<At<String>>,
+    device: Read<At<String>>,
+    pub(super) addresses: Read<Vec<At<Prefix>>>,
+    pub(super) gateways: Read<Vec<At<IpAddr>>>,
+    mtu: Read<At<u16>>,
+    mac: Read<Option<At<Mac>>>,
+    steering: Read<At<Steering>>,
+    rx_descriptors: Read<At<u16>>,
+    tx_descriptors: Read<At<u16>>,
+}
+
+impl PortDraft {
+    pub(super) fn finish(self) -> Read<Port> {
+        Ok(Port {
+            name: self.name?.value,
+            device: self.device?.value,
+            addresses: self.addresses?.into_iter().map(|prefix| prefix.value).collect(),
+            gateways: self.gateways?.into_iter().map(|gateway| gateway.value).collect(),
+            mtu: self.mtu?.value,
+            mac: self.mac?.map(|mac| mac.value),
+            steering: self.steering?.value,
+            rx_descriptors: self.rx_descriptors?.value,
+            tx_descriptors: self.tx_descriptors?.value,
+        })
+    }
+}
+
+/// What no two ports may share, with where it was seen first.
+#[derive(Default)]
+struct Seen {
+    names: HashMap<String, usize>,
+    devices: HashMap<String, usize>,
+    addresses: HashMap<IpAddr, usize>,
+    networks: HashMap<(IpAddr, u8), usize>,
+}
+
+pub(super) fn ports(root: &mut Section<'_>) -> Read<Vec<PortDraft>> {
+    let sections = root.tables("port")?;
+    let (at, sections) = sections.map_or((0, Vec::new()), |found| (found.at, found.value));
+    if sections.is_empty() {
+        let message = "there is no port; write at least one section [[port]] with name and device";
+        return Err(root.mistake(at, "port", message));
+    }
+    if let Some(beyond) = sections.get(MAX_PORTS) {
+        let message = format!("there are {} ports; DPDK has {MAX_PORTS} at most", sections.len());
+        return Err(root.mistake(beyond.at, "port", message));
+    }
+    let mut seen = Seen::default();
+    let drafts: Vec<PortDraft> = sections.into_iter().map(|s| port(s, &mut seen)).collect();
+    Ok(drafts)
+}
+
+fn port(mut section: Section<'_>, seen: &mut Seen) -> PortDraft {
+    const STEERING: [(&str, Steering); 3] =
+        [("auto", Steering::Auto), ("queues", Steering::Queues), ("ring", Steering::Ring)];
+    let name = section.required("name", "\"edge0\"", form::text(form::identifier));
+    let name = name.and_then(|name| {
+        section.unique("name", &name, &mut seen.names)?;
+        Ok(name)
+    });
+    let device = section.required("device", "\"0000:3b:00.0\"", form::text(device));
+    let device = device.and_then(|device| {
+        // A virtual device is told from others by its name, whatever its arguments.
+        let own = device.value.split(',').next().unwrap_or_default().to_owned();
+        section.unique("device", &At { value: own, at: device.at }, &mut seen.devices)?;
+        Ok(device)
+    });
+    let addresses = section.list("addresses", "[\"192.0.2.1/24\"]", form::text(form::prefix));
+    let addresses =
+        addresses.and_then(|list| addresses_of(&section, list.unwrap_or_default(), seen));
+    let gateways = section.list("gateways", "[\"192.0.2.254\"]", form::text(form::host));
+    let gateways =
+        gateways.and_then(|list| gateways_of(&section, list.unwrap_or_default(), &addresses));
+    let mtu = section.or("mtu", DEFAULT_MTU, form::integer(MIN_MTU..=MAX_MTU));
+    let mtu = mtu.and_then(|mtu| {
+        let v6 = |list: &Vec<At<Prefix>>| list.iter().any(|prefix| prefix.value.address.is_ipv6());
+        if mtu.value < MIN_MTU_V6 && addresses.as_ref().is_ok_and(v6) {
+            let message =
+                format!("is {}; a port with an IPv6 address needs {MIN_MTU_V6}", mtu.value);
+            return Err(section.mistake(mtu.at, "mtu", message));
+        }
+        Ok(mtu)
+    });
+    let mac = section.optional("mac", form::text(form::mac));
+    let steering = section.or("steering", Steering::default(), form::word(&STEERING));
+    let mut descriptors =
+        |key| section.or(key, DEFAULT_DESCRIPTORS, form::power_of_two::<u16>(64..=32_768));
+    let rx_descriptors = descriptors("rx_descriptors");
+    let tx_descriptors = descriptors("tx_descriptors");
+    section.finish();
+    PortDraft {
+        name,
+        device,
+        addresses,
+        gateways,
+        mtu,
+        mac,
+        steering,
+        rx_descriptors,
+        tx_descriptors,
+    }
+}
+
+/// A PCI address, completed to the form that DPDK itself uses, or a virtual device as it is.
+fn device(said: &str) -> Result<String, String> {
+    if let Some(pci) = pci(said) {
+        return Ok(pci);
+    }
+    let name = said.split(',').next().unwrap_or_default();
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
+    if !name.starts_with("net_") || name == "net_" || !name.bytes().all(allowed) {
+        return Err("expected a PCI address like 0000:3b:00.0, or a virtual device like \
+                    net_af_packet0,iface=veth0"
+            .to_owned());
+    }
+    if name.len() > MAX_DEVICE_NAME {
+        return Err(format!("its name has over {MAX_DEVICE_NAME} characters"));
+    }
+    if said.chars().any(char::is_control) {
+        return Err("its arguments have a control character in them".to_owned());
+    }
+    Ok(said.to_owned())
+}
+
+/// `[domain:]bus:device.function`, in hexadecimal.
+fn pci(said: &str) -> Option<String> {
+    let number = |digits: &str, longest: usize, largest: u32| {
+        let valid = (1..=longest).contains(&digits.len())
+            && digits.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let number = valid.then(|| u32::from_str_radix(digits, 16).ok()).flatten();
+        number.filter(|&number| number <= largest)
+    };
+    let (rest, function) = said.rsplit_once('.')?;
+    let (rest, device) = rest.rsplit_once(':')?;
+    let (domain, bus) = rest.rsplit_once(':').unwrap_or(("0", rest));
+    let domain = number(domain, 8, u32::MAX)?;
+    let (bus, device) = (number(bus, 2, 0xff)?, number(device, 2, 0x1f)?);
+    Some(format!("{domain:04x}:{bus:02x}:{device:02x}.{}", number(function, 1, 7)?))
+}
+
+fn addresses_of(
+    section: &Section<'_>,
+    list: Vec<At<Prefix>>,
+    seen: &mut Seen,
+) -> Read<Vec<At<Prefix>>> {
+    const KEY: &str = "addresses";
+    let mut result = Ok(());
+    for (index, &At { value, at }) in list.iter().enumerate() {
+        if let Some(first) = seen.addresses.insert(value.address, at) {
+            let message = format!(
+                "{} stands on line {} already; an address belongs to one port",
+                value.address,
+                section.report.line(first)
+            );
+            result = Err(section.mistake_in(KEY, index, at, message));
+            continue;
+        }
+        let wide = match value.address {
+            IpAddr::V4(_) => value.length < 31,
+            IpAddr::V6(_) => value.length < 127,
+        };
+        if wide && value.network() == value.address {
+            let message = format!(
+                "{} is the address of the network itself; an address of this host in it is meant",
+                value.address
+            );
+            section.warn(at, KEY, message);
+        }
+        if let Some(first) = seen.networks.insert((value.network(), value.length), at) {
+            let message = format!(
+                "line {} has an address in the same network; packets to it leave by the first port",
+                section.report.line(first)
+            );
+            section.warn(at, KEY, message);
+        }
+    }
+    result.map(|()| list)
+}
+
+fn gateways_of(
+    section: &Section<'_>,
+    list: Vec<At<IpAddr>>,
+    addresses: &Read<Vec<At<Prefix>>>,
+) -> Read<Vec<At<IpAddr>>> {
+    const KEY: &str = "gateways";
+    let mut result = Ok(());
+    for (index, &At { value, at }) in list.iter().enumerate() {
+        let same_family = |other: &&At<IpAddr>| other.value.is_ipv4() == value.is_ipv4();
+        if list[..index].iter().any(|other| other.value == value) {
+            let message = format!("{value} stands here twice; keep one");
+            result = Err(section.mistake_in(KEY, index, at, message));
+        } else if let Some(first) = list[..index].iter().find(same_family) {
+            let message =
+                format!("{value} is not used: the first of its family is, {}", first.value);
+            section.warn(at, KEY, message);
+        }
+        // A link-local address is on the link of its port by definition (RFC 4291, section 2.5.6).
+        let Ok(addresses) = addresses else { continue };
+        let on_link = addresses.iter().any(|prefix| prefix.value.contains(value));
+        if !on_link && !form::is_link_local_v6(value) {
+            let message = format!("{value} lies in none of this port's addresses' networks");
+            result = Err(section.mistake_in(KEY, index, at, message));
+        }
+    }
+    result.map(|()| list)
+}
+
+pub(super) fn neighbors(root: &mut Section<'_>) -> Read<Vec<Read<At<Neighbor>>>> {
+    let sections = root.tables("neighbor")?.map_or_else(Vec::new, |found| found.value);
+    let mut seen = HashMap::new();
+    let drafts = sections.into_iter().map(|mut section| {
+        let address = section.required("address", "\"192.0.2.254\"", form::text(form::host));
+        let address = address.and_then(|address| {
+            section.unique("address", &address, &mut seen)?;
+            Ok(address)
+        });
+        let mac = section.required("mac", "\"02:00:00:00:00:fe\"", form::text(form::mac));
+        section.finish();
+        let address = address?;
+        Ok(At { value: Neighbor { address: address.value, mac: mac?.value }, at: address.at })
+    });
+    Ok(drafts.collect())
+}

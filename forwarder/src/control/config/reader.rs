@@ -1,0 +1,322 @@
+//! Reading a table of the tree key by key.
+//!
+//! A [`Section`] is asked for each key that it may have and told what the value must be (see
+//! [`super::form`]); [`Section::finish`] then reports every key that nobody asked for. A section
+//! that is missing or no table answers too, so that its readers need not care: it has no keys, and
+//! if its absence was reported no further word is said about any of them.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::fmt::Display;
+use std::hash::Hash;
+
+use toml::de::{DeArray, DeTable, DeValue};
+
+use super::form::describe;
+use super::report::{At, Read, Report, Reported, excerpt};
+
+/// Turns a value into what it means, or says what is wrong with it and what would be right.
+pub(super) trait Form<T>: Fn(&DeValue<'_>) -> Result<T, String> {}
+impl<T, F: Fn(&DeValue<'_>) -> Result<T, String>> Form<T> for F {}
+
+/// A table that is being read.
+#[derive(Debug)]
+pub(super) struct Section<'a> {
+    pub(super) report: &'a Report,
+    /// The dotted path up to here, empty for the whole file.
+    path: String,
+    /// Where the section begins.
+    pub(super) at: usize,
+    table: Read<Option<&'a DeTable<'a>>>,
+    known: Vec<&'static str>,
+}
+
+impl<'a> Section<'a> {
+    /// The whole file.
+    pub(super) fn root(report: &'a Report, tree: &'a DeTable<'a>) -> Self {
+        Section { report, path: String::new(), at: 0, table: Ok(Some(tree)), known: Vec::new() }
+    }
+
+    /// The dotted path of a key of this section.
+    pub(super) fn key(&self, key: &str) -> String {
+        let bare = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
+        let shown = match !key.is_empty() && key.bytes().all(bare) && key.len() < 64 {
+            true => key.to_owned(),
+            false => excerpt(key),
+        };
+        if self.path.is_empty() { shown } else { format!("{}.{shown}", self.path) }
+    }
+
+    /// Reports a mistake of a key of this section.
+    pub(super) fn mistake(&self, at: usize, key: &str, message: impl Into<String>) -> Reported {
+        self.report.mistake(at, self.key(key), message)
+    }
+
+    /// Warns of a key of this section.
+    pub(super) fn warn(&self, at: usize, key: &str, message: impl Into<String>) {
+        self.report.warn(at, self.key(key), message);
+    }
+
+    fn value(&mut self, key: &'static str) -> Read<Option<At<&'a DeValue<'a>>>> {
+        self.known.push(key);
+        let Some(value) = self.table?.and_then(|table| table.get(key)) else { return Ok(None) };
+        Ok(Some(At { value: value.get_ref(), at: value.span().start }))
+    }
+
+    /// A key that may be left out.
+    pub(super) fn optional<T>(
+        &mut self,
+        key: &'static str,
+        form: impl Form<T>,
+    ) -> Read<Option<At<T>>> {
+        let Some(At { value, at }) = self.value(key)? else { return Ok(None) };
+        match form(value) {
+            Ok(value) => Ok(Some(At { value, at })),
+            Err(message) => Err(self.mistake(at, key, message)),
+        }
+    }
+
+    /// A key that has a default, which then stands where the section begins.
+    pub(super) fn or<T>(
+        &mut self,
+        key: &'static str,
+        default: T,
+        form: impl Form<T>,
+    ) -> Read<At<T>> {
+        let value = self.optional(key, form)?;
+        Ok(value.unwrap_or(At { value: default, at: self.at }))
+    }
+
+    /// A key that must be there; `example` is shown where it is not.
+    pub(super) fn required<T>(
+        &mut self,
+        key: &'static str,
+        example: &str,
+        form: impl Form<T>,
+    ) -> Read<At<T>> {
+        match self.optional(key, form)? {
+            Some(value) => Ok(value),
+            None => Err(self.missing(key, example)),
+        }
+    }
+
+    /// Reports that a key is missing.
+    pub(super) fn missing(&self, key: &str, example: &str) -> Reported {
+        self.mistake(self.at, key, format!("is missing; write for example {key} = {example}"))
+    }
+
+    /// An array whose elements are all alike; each wrong element is reported by itself.
+    pub(super) fn list<T>(
+        &mut self,
+        key: &'static str,
+        example: &str,
+        form: impl Form<T>,
+    ) -> Read<Option<Vec<At<T>>>> {
+        let Some((array, _)) = self.array(key, &format!("an array, for example {example}"))? else {
+            return Ok(None);
+        };
+        let elements: Vec<Read<At<T>>> = array
+            .iter()
+            .enumerate()
+            .map(|(index, element)| {
+                let at = element.span().start;
+                let wrong = |message| self.mistake_in(key, index, at, message);
+                form(element.get_ref()).map(|value| At { value, at }).map_err(wrong)
+            })
+            .collect();
+        elements.into_iter().collect::<Read<_>>().map(Some)
+    }
+
+    /// Reports a mistake of one element of an array.
+    pub(super) fn mistake_in(
+        &self,
+        key: &str,
+        index: usize,
+        at: usize,
+        message: impl Into<String>,
+    ) -> Reported {
+        self.report.mistake(at, format!("{}[{index}]", self.key(key)), message)
+    }
+
+    /// Refuses a value that another section has said already, and remembers this one.
+    pub(super) fn unique<T: Clone + Eq + Hash + Display>(
+        &self,
+        key: &str,
+        value: &At<T>,
+        seen: &mut HashMap<T, usize>,
+    ) -> Read<()> {
+        match seen.entry(value.value.clone()) {
+            Entry::Vacant(entry) => {
+                entry.insert(value.at);
+                Ok(())
+            }
+            Entry::Occupied(entry) => {
+                let said = excerpt(&value.value.to_string());
+                let line = self.report.line(*entry.get());
+                let message = format!("is {said} as on line {line}; each must have its own");
+                Err(self.mistake(value.at, key, message))
+            }
+        }
+    }
+
+    fn array(
+        &mut self,
+        key: &'static str,
+        expected: &str,
+    ) -> Read<Option<(&'a DeArray<'a>, usize)>> {
+        match self.value(key)? {
+            None => Ok(None),
+            Some(At { value: DeValue::Array(array), at }) => Ok(Some((array, at))),
+            Some(At { value, at }) => {
+                Err(self.mistake(at, key, format!("{}; expected {expected}", describe(value))))
+            }
+        }
+    }
+
+    /// The section `[key]` in this one.
+    pub(super) fn table(&mut self, key: &'static str, required: bool) -> Section<'a> {
+        let (report, path, here) = (self.report, self.key(key), self.at);
+        let (at, table) = match self.value(key) {
+            Ok(Some(At { value: DeValue::Table(table), at })) => (at, Ok(Some(table))),
+            Ok(Some(At { value, at })) => {
+                let message = match value {
+                    DeValue::Array(_) => format!(
+                        "is an array; there is one such section, written [{path}] in single \
+                         brackets"
+                    ),
+                    value => format!("{}; expected the section [{path}]", describe(value)),
+                };
+                (at, Err(self.mistake(at, key, message)))
+            }
+            Ok(None) if required => {
+                let message = format!("the section [{path}] is missing");
+                (here, Err(self.mistake(here, key, message)))
+            }
+            Ok(None) => (here, Ok(None)),
+            Err(reported) => (here, Err(reported)),
+        };
+        Section { report, path, at, table, known: Vec::new() }
+    }
+
+    /// The sections `[[key]]` in this one, with the place of their array; none if there is no such
+    /// key.
+    pub(super) fn tables(&mut self, key: &'static str) -> Read<Option<At<Vec<Section<'a>>>>> {
+        let path = self.key(key);
+        let inline = !self.path.is_empty();
+        let expected = match inline {
+            true => "an array of tables, for example [{ name = \"b1\" }]".to_owned(),
+            false => format!("sections [[{path}]], in double brackets"),
+        };
+        let Some((array, at)) = self.array(key, &expected)? else { return Ok(None) };
+        let section = |(index, element): (usize, &'a toml::Spanned<DeValue<'a>>)| {
+            let (path, at) = (format!("{path}[{index}]"), element.span().start);
+            let table = match element.get_ref() {
+                DeValue::Table(table) => Ok(Some(table)),
+                value => {
+                    let message = format!("{}; expected a table, {{ ... }}", describe(value));
+                    Err(self.report.mistake(at, path.clone(), message))
+                }
+            };
+            Section { report: self.report, path, at, table, known: Vec::new() }
+        };
+        Ok(Some(At { value: array.iter().enumerate().map(section).collect(), at }))
+    }
+
+    /// Reports every key that was not asked for.
+    pub(super) fn finish(self) {
+        let Ok(Some(table)) = self.table else { return };
+        for (key, _) in table.iter() {
+            if self.known.contains(&key.get_ref().as_ref()) {
+                continue;
+            }
+            let nearest = match self.report.nearest(key.get_ref(), &self.known) {
+                Some(nearest) => format!("unknown key; the nearest known one is {nearest:?}"),
+                None => "unknown key".to_owned(),
+            };
+            let message = format!("{nearest} (known here: {})", self.known.join(", "));
+            self.mistake(key.span().start, key.get_ref(), message);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::control::config::form;
+
+    fn found(text: &str, read: impl Fn(&mut Section<'_>)) -> String {
+        let tree = DeTable::parse(text).unwrap();
+        let report = Report::new(text);
+        let mut root = Section::root(&report, tree.get_ref());
+        read(&mut root);
+        root.finish();
+        report.finish().0.map(|mistakes| mistakes.to_string()).unwrap_or_default()
+    }
+
+    #[test]
+    fn unknown_keys_name_the_nearest_known_one() {
+        let text = "colour = true\n\"a b\" = 1\n[deep]\nweigth = 1\n";
+        let found = found(text, |root| {
+            root.optional("color", form::boolean).unwrap();
+            let mut deep = root.table("deep", true);
+            deep.optional("name", form::boolean).unwrap();
+            deep.optional("weight", form::boolean).unwrap();
+            deep.finish();
+        });
+        let lines: Vec<&str> = found.lines().collect();
+        assert_eq!(
+            lines[0],
+            "line 1: colour: unknown key; the nearest known one is \"color\" (known here: color, deep)"
+        );
+        assert!(lines[1].starts_with("line 2: \"a b\": unknown key"), "{found}");
+        assert!(
+            lines[2].starts_with(
+                "line 4: deep.weigth: unknown key; the nearest known one is \"weight\""
+            )
+        );
+    }
+
+    #[test]
+    fn a_missing_section_is_told_once() {
+        let found = found("", |root| {
+            let mut section = root.table("hash", true);
+            assert!(section.required("key", "\"00\"", form::boolean).is_err());
+            assert!(section.or("table_size", true, form::boolean).is_err());
+            section.finish();
+        });
+        assert_eq!(found, "line 1: hash: the section [hash] is missing");
+    }
+
+    #[test]
+    fn single_and_double_brackets_are_told_apart() {
+        let found = found("[pool]\n[[node]]\n[[hash]]\n", |root| {
+            assert!(root.tables("pool").is_err());
+            root.table("node", true).finish();
+            root.table("hash", false).finish();
+        });
+        let lines: Vec<&str> = found.lines().collect();
+        assert_eq!(
+            lines[0],
+            "line 1: pool: is a table; expected sections [[pool]], in double brackets"
+        );
+        assert!(lines[1].contains("written [node] in single brackets"), "{found}");
+        assert!(lines[2].starts_with("line 3: hash"), "{found}");
+    }
+
+    #[test]
+    fn each_element_of_a_list_is_judged() {
+        let found = found("[s]\nx = [true, 1,\n 'a', false]\ny = 3\n", |root| {
+            let mut section = root.table("s", true);
+            assert!(section.list("x", "[true]", form::boolean).is_err());
+            assert!(section.list("y", "[true]", form::boolean).is_err());
+            assert!(section.tables("z").unwrap().is_none());
+            section.finish();
+        });
+        assert_eq!(
+            found,
+            "line 2: s.x[1]: is the integer 1; expected true or false\n\
+             line 3: s.x[2]: is the string \"a\"; expected true or false, without quotes\n\
+             line 4: s.y: is the integer 3; expected an array, for example [true]"
+        );
+    }
+}

@@ -1,0 +1,213 @@
+//! Mistakes, and how they are gathered.
+//!
+//! Whoever finds a mistake reports it and gets a [`Reported`] in return, the only error there is
+//! while reading. A value of `Err(Reported)` is therefore proof that the operator will hear of it,
+//! and nothing needs to be said about it a second time.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashSet;
+use std::fmt;
+
+/// One thing to mend in a configuration, or to look at if it is a warning.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mistake {
+    /// Where, counted from 1.
+    pub line: usize,
+    /// The dotted path of the key, indices counted from 0: `pool[1].backends[0].weight`.
+    /// Empty where the text is no TOML.
+    pub key: String,
+    /// What is wrong, and what would be right.
+    pub message: String,
+}
+
+impl fmt::Display for Mistake {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "line {}: ", self.line)?;
+        if !self.key.is_empty() {
+            write!(f, "{}: ", self.key)?;
+        }
+        f.write_str(&self.message)
+    }
+}
+
+/// Every mistake of a configuration, in line order; displayed one a line.
+#[derive(Clone, Debug, Default, PartialEq, Eq, thiserror::Error)]
+pub struct Mistakes(Vec<Mistake>);
+
+impl Mistakes {
+    /// The mistakes, in line order.
+    pub fn iter(&self) -> std::slice::Iter<'_, Mistake> {
+        self.0.iter()
+    }
+}
+
+impl<'a> IntoIterator for &'a Mistakes {
+    type Item = &'a Mistake;
+    type IntoIter = std::slice::Iter<'a, Mistake>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
+    }
+}
+
+impl fmt::Display for Mistakes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, mistake) in self.0.iter().enumerate() {
+            if index > 0 {
+                f.write_str("\n")?;
+            }
+            mistake.fmt(f)?;
+        }
+        Ok(())
+    }
+}
+
+/// Proof that a mistake was reported: only [`Report::mistake`] makes one.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Reported(());
+
+/// A value, or the proof that its absence was reported.
+pub(super) type Read<T> = Result<T, Reported>;
+
+/// A value and the byte at which the text says it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct At<T> {
+    pub(super) value: T,
+    pub(super) at: usize,
+}
+
+/// Comparisons spent on proposing names, so that a long list of wrong ones cannot take minutes.
+const COMPARISONS: usize = 100_000;
+
+/// Characters of foreign text that a message repeats, and that a comparison looks at.
+const EXCERPT: usize = 48;
+
+/// What was found in one text so far.
+#[derive(Debug)]
+pub(super) struct Report {
+    line_starts: Vec<usize>,
+    mistakes: RefCell<Vec<(usize, Mistake)>>,
+    warnings: RefCell<Vec<(usize, Mistake)>>,
+    comparisons: Cell<usize>,
+}
+
+impl Report {
+    pub(super) fn new(text: &str) -> Self {
+        let newlines = text.bytes().enumerate().filter(|&(_, byte)| byte == b'\n');
+        Report {
+            line_starts: std::iter::once(0).chain(newlines.map(|(at, _)| at + 1)).collect(),
+            mistakes: RefCell::default(),
+            warnings: RefCell::default(),
+            comparisons: Cell::new(COMPARISONS),
+        }
+    }
+
+    /// The line of a byte, counted from 1.
+    pub(super) fn line(&self, at: usize) -> usize {
+        self.line_starts.partition_point(|&start| start <= at)
+    }
+
+    pub(super) fn mistake(
+        &self,
+        at: usize,
+        key: impl Into<String>,
+        message: impl Into<String>,
+    ) -> Reported {
+        let mistake = Mistake { line: self.line(at), key: key.into(), message: message.into() };
+        self.mistakes.borrow_mut().push((at, mistake));
+        Reported(())
+    }
+
+    pub(super) fn warn(&self, at: usize, key: impl Into<String>, message: impl Into<String>) {
+        let warning = Mistake { line: self.line(at), key: key.into(), message: message.into() };
+        self.warnings.borrow_mut().push((at, warning));
+    }
+
+    /// The candidate nearest to `word`; none if there is no candidate, or too many.
+    pub(super) fn nearest<'c>(&self, word: &str, candidates: &[&'c str]) -> Option<&'c str> {
+        self.comparisons.set(self.comparisons.get().checked_sub(candidates.len())?);
+        let head = |text: &str| text.chars().take(EXCERPT).collect::<String>();
+        let word = head(word);
+        let distance = |candidate: &&&str| strsim::damerau_levenshtein(&word, &head(candidate));
+        candidates.iter().min_by_key(distance).copied()
+    }
+
+    /// All mistakes, if there are any, and the warnings.
+    ///
+    /// What a line that is no TOML seems to say is not judged: its mistakes of syntax stand alone.
+    pub(super) fn finish(self) -> (Option<Mistakes>, Vec<Mistake>) {
+        fn in_order(found: RefCell<Vec<(usize, Mistake)>>) -> Vec<Mistake> {
+            let mut found = found.into_inner();
+            found.sort_by_key(|&(at, _)| at);
+            found.into_iter().map(|(_, mistake)| mistake).collect()
+        }
+        let mut mistakes = in_order(self.mistakes);
+        let is_syntax = |mistake: &Mistake| mistake.key.is_empty();
+        let broken: HashSet<usize> =
+            mistakes.iter().filter(|m| is_syntax(m)).map(|m| m.line).collect();
+        mistakes.retain(|mistake| is_syntax(mistake) || !broken.contains(&mistake.line));
+        ((!mistakes.is_empty()).then_some(Mistakes(mistakes)), in_order(self.warnings))
+    }
+}
+
+/// Foreign text as a message repeats it: quoted, on one line, and not for ever.
+pub(super) fn excerpt(text: &str) -> String {
+    match text.char_indices().nth(EXCERPT) {
+        Some((end, _)) => format!("{:?}...", &text[..end]),
+        None => format!("{text:?}"),
+    }
+}
+
+/// `1 backend`, `2 backends`.
+pub(super) fn count(number: usize, noun: &str) -> String {
+    if number == 1 { format!("1 {noun}") } else { format!("{number} {noun}s") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_counted_from_one() {
+        let report = Report::new("a\nbc\n\nd");
+        let lines: Vec<usize> = (0..7).map(|at| report.line(at)).collect();
+        assert_eq!(lines, [1, 1, 2, 2, 2, 3, 4]);
+        assert_eq!(Report::new("").line(0), 1);
+    }
+
+    #[test]
+    fn mistakes_come_in_the_order_of_the_text() {
+        let report = Report::new("a\nb\nc");
+        report.mistake(4, "c", "third");
+        report.mistake(0, "", "first");
+        report.warn(2, "b", "a warning");
+        let (mistakes, warnings) = report.finish();
+        assert_eq!(mistakes.unwrap().to_string(), "line 1: first\nline 3: c: third");
+        assert_eq!(warnings[0].to_string(), "line 2: b: a warning");
+    }
+
+    #[test]
+    fn a_line_that_is_no_toml_is_not_judged_further() {
+        let report = Report::new("a\nb\nc");
+        report.mistake(2, "b", "a consequence");
+        report.mistake(3, "", "not TOML");
+        report.mistake(4, "c", "another line");
+        let (mistakes, _) = report.finish();
+        assert_eq!(mistakes.unwrap().to_string(), "line 2: not TOML\nline 3: c: another line");
+    }
+
+    #[test]
+    fn proposals_end_when_they_become_costly() {
+        let report = Report::new("");
+        assert_eq!(report.nearest("wieght", &["name", "weight"]), Some("weight"));
+        assert_eq!(report.nearest("x", &[]), None);
+        let many = vec!["name"; COMPARISONS];
+        assert_eq!(report.nearest("nam", &many), None);
+    }
+
+    #[test]
+    fn excerpts_stay_on_one_short_line() {
+        assert_eq!(excerpt("a\nb\"\u{1b}"), r#""a\nb\"\u{1b}""#);
+        assert!(excerpt(&"ä".repeat(1000)).len() < 120);
+    }
+}

@@ -1,0 +1,160 @@
+//! The next hop of a backend.
+//!
+//! The longest on-link prefix that holds the backend decides, of equal ones that of the first port;
+//! without one, the first gateway of the backend's family in the file's order. Nothing here is
+//! learned: a MAC address is known if a `[[neighbor]]` says it.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+
+use super::model::{Configuration, Mac, Neighbor, Prefix};
+
+/// Where a packet to a backend goes first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NextHop {
+    /// The port that it leaves by, an index into [`Configuration::ports`].
+    pub port: usize,
+    /// The backend itself if it is on the port's link, else the gateway.
+    pub address: IpAddr,
+    /// The MAC address of `address`, if it is known.
+    pub mac: Option<Mac>,
+}
+
+/// What is needed to find next hops, made once for many questions.
+#[derive(Clone, Debug, Default)]
+pub struct Routes {
+    on_link: HashMap<Prefix, usize>,
+    /// Prefix lengths that occur, longest first, for IPv4 and IPv6.
+    lengths: [Vec<u8>; 2],
+    /// The port and the gateway, for IPv4 and IPv6.
+    gateways: [Option<(usize, IpAddr)>; 2],
+    neighbors: HashMap<IpAddr, Mac>,
+}
+
+impl Configuration {
+    /// The routes that ports and neighbours make.
+    pub fn routes(&self) -> Routes {
+        let networks = self
+            .ports
+            .iter()
+            .map(|port| (port.addresses.iter().copied(), port.gateways.iter().copied()));
+        Routes::new(networks, self.neighbors.iter().copied())
+    }
+}
+
+impl Routes {
+    /// Routes from the addresses and gateways of each port, in the ports' order.
+    pub(super) fn new<A, G>(
+        networks: impl Iterator<Item = (A, G)>,
+        neighbors: impl Iterator<Item = Neighbor>,
+    ) -> Self
+    where
+        A: Iterator<Item = Prefix>,
+        G: Iterator<Item = IpAddr>,
+    {
+        let mut routes = Routes::default();
+        for (port, (addresses, gateways)) in networks.enumerate() {
+            for prefix in addresses {
+                let network = Prefix { address: prefix.network(), length: prefix.length };
+                routes.on_link.entry(network).or_insert(port);
+                routes.lengths[family(prefix.address)].push(prefix.length);
+            }
+            for gateway in gateways {
+                routes.gateways[family(gateway)].get_or_insert((port, gateway));
+            }
+        }
+        for lengths in &mut routes.lengths {
+            lengths.sort_unstable_by(|a, b| b.cmp(a));
+            lengths.dedup();
+        }
+        routes.neighbors = neighbors.map(|neighbor| (neighbor.address, neighbor.mac)).collect();
+        routes
+    }
+
+    /// The next hop of an address; none if there is no way to it.
+    pub fn next_hop(&self, address: IpAddr) -> Option<NextHop> {
+        let (port, address) = match self.on_link(address) {
+            Some(port) => (port, address),
+            None => self.gateways[family(address)]?,
+        };
+        Some(NextHop { port, address, mac: self.neighbors.get(&address).copied() })
+    }
+
+    /// The port on whose link an address is.
+    pub(super) fn on_link(&self, address: IpAddr) -> Option<usize> {
+        self.lengths[family(address)].iter().find_map(|&length| {
+            let network = Prefix { address, length }.network();
+            self.on_link.get(&Prefix { address: network, length }).copied()
+        })
+    }
+}
+
+fn family(address: IpAddr) -> usize {
+    usize::from(address.is_ipv6())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::control::config::form;
+
+    fn ip(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    fn routes() -> Routes {
+        let port = |addresses: &[&str], gateways: &[&str]| {
+            let addresses: Vec<Prefix> =
+                addresses.iter().map(|text| form::prefix(text).unwrap()).collect();
+            let gateways: Vec<IpAddr> = gateways.iter().map(|text| ip(text)).collect();
+            (addresses.into_iter(), gateways.into_iter())
+        };
+        let networks = [
+            port(&["10.0.0.1/8", "192.0.2.1/24"], &[]),
+            port(&["10.1.0.1/16", "192.0.2.2/24", "2001:db8::1/64"], &["10.1.0.254", "10.1.0.253"]),
+            port(&["198.51.100.1/24"], &["198.51.100.254", "fe80::1"]),
+        ];
+        let neighbors = [
+            Neighbor { address: ip("10.1.0.254"), mac: [2; 6] },
+            Neighbor { address: ip("2001:db8::5"), mac: [4; 6] },
+        ];
+        Routes::new(networks.into_iter(), neighbors.into_iter())
+    }
+
+    #[test]
+    fn the_longest_prefix_wins_then_the_first_port() {
+        let hop = |text| routes().next_hop(ip(text)).unwrap();
+        assert_eq!(hop("10.2.0.9"), NextHop { port: 0, address: ip("10.2.0.9"), mac: None });
+        assert_eq!(hop("10.1.0.9").port, 1);
+        assert_eq!(hop("192.0.2.9").port, 0);
+        let known = NextHop { port: 1, address: ip("2001:db8::5"), mac: Some([4; 6]) };
+        assert_eq!(hop("2001:db8::5"), known);
+    }
+
+    #[test]
+    fn the_first_gateway_of_the_family_takes_the_rest() {
+        let hop = |text| routes().next_hop(ip(text)).unwrap();
+        let gateway = NextHop { port: 1, address: ip("10.1.0.254"), mac: Some([2; 6]) };
+        assert_eq!(hop("203.0.113.5"), gateway);
+        assert_eq!(hop("2001:db8:1::5"), NextHop { port: 2, address: ip("fe80::1"), mac: None });
+    }
+
+    #[test]
+    fn without_link_and_gateway_there_is_no_way() {
+        assert_eq!(Routes::default().next_hop(ip("192.0.2.1")), None);
+    }
+
+    #[test]
+    fn networks() {
+        for (text, expected) in [
+            ("192.0.2.129/25", "192.0.2.128"),
+            ("192.0.2.1/32", "192.0.2.1"),
+            ("192.0.2.1/1", "128.0.0.0"),
+            ("2001:db8::ff/120", "2001:db8::"),
+            ("2001:db8::ff/128", "2001:db8::ff"),
+        ] {
+            assert_eq!(form::prefix(text).unwrap().network(), ip(expected), "{text}");
+        }
+        assert_eq!(Prefix { address: ip("2001:db8::ff"), length: 0 }.network(), ip("::"));
+    }
+}

@@ -1,0 +1,262 @@
+//! Whole texts: what is valid, each mistake there is, and many at once.
+
+mod mistakes;
+mod random;
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use super::*;
+
+/// The example of the contract, as it stands in the architecture's documentation.
+pub(super) const CONTRACT: &str = r#"[node]
+name = "lb1"
+tunnel_source = ["192.0.2.1", "2001:db8::1"]
+
+[hash]
+key = "000102030405060708090a0b0c0d0e0f"
+table_size = 65537
+
+[dpdk]
+workers = [1, 2]
+hugepages = true
+eal_args = []
+
+[[port]]
+name = "edge0"
+device = "0000:3b:00.0"
+addresses = ["192.0.2.1/24", "2001:db8::1/64"]
+gateways = ["192.0.2.254", "2001:db8::fe"]
+mtu = 1500
+mac = "02:00:00:00:00:01"
+
+[[neighbor]]
+address = "192.0.2.254"
+mac = "02:00:00:00:00:fe"
+
+[[pool]]
+name = "web"
+encapsulation = "gre"
+backends = [ { name = "b1", address = "10.0.0.5", weight = 1 }, { name = "b2", address = "2001:db8:b::2" } ]
+
+[[service]]
+name = "web"
+address = "203.0.113.10"
+protocol = "tcp"
+port = 80
+pool = "web"
+"#;
+
+/// The contract's example with replacements; each must be found.
+#[track_caller]
+pub(super) fn changed(changes: &[(&str, &str)]) -> String {
+    let mut text = CONTRACT.to_owned();
+    for (old, new) in changes {
+        assert!(text.contains(old), "{old:?} is not in the text");
+        text = text.replacen(old, new, 1);
+    }
+    text
+}
+
+#[test]
+fn the_contract_is_read_as_it_is_meant() {
+    let Parsed { configuration, warnings } = parse(CONTRACT).unwrap();
+    assert_eq!(
+        configuration,
+        Configuration {
+            node: Node {
+                name: "lb1".to_owned(),
+                tunnel_source_v4: Some("192.0.2.1".parse().unwrap()),
+                tunnel_source_v6: Some("2001:db8::1".parse().unwrap()),
+            },
+            hash: Hash {
+                key: [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15],
+                table_size: 65537,
+            },
+            dpdk: Dpdk { workers: vec![1, 2], hugepages: true, memory_mib: 512, eal_args: vec![] },
+            flow: Flow { entries: 1 << 20, timeouts: Timeouts::default() },
+            control: Control { socket: "/run/guideway/guideway.sock".into() },
+            ports: vec![Port {
+                name: "edge0".to_owned(),
+                device: "0000:3b:00.0".to_owned(),
+                addresses: vec![
+                    Prefix { address: "192.0.2.1".parse().unwrap(), length: 24 },
+                    Prefix { address: "2001:db8::1".parse().unwrap(), length: 64 },
+                ],
+                gateways: vec!["192.0.2.254".parse().unwrap(), "2001:db8::fe".parse().unwrap()],
+                mtu: 1500,
+                mac: Some([2, 0, 0, 0, 0, 1]),
+                steering: Steering::Auto,
+                rx_descriptors: 1024,
+                tx_descriptors: 1024,
+            }],
+            neighbors: vec![Neighbor {
+                address: "192.0.2.254".parse().unwrap(),
+                mac: [2, 0, 0, 0, 0, 0xfe],
+            }],
+            pools: vec![Pool {
+                name: "web".to_owned(),
+                backends: vec![
+                    Backend {
+                        name: "b1".to_owned(),
+                        address: "10.0.0.5".parse().unwrap(),
+                        weight: 1,
+                        enabled: true,
+                        encapsulation: Encapsulation::Gre,
+                    },
+                    Backend {
+                        name: "b2".to_owned(),
+                        address: "2001:db8:b::2".parse().unwrap(),
+                        weight: 1,
+                        enabled: true,
+                        encapsulation: Encapsulation::Gre,
+                    },
+                ],
+            }],
+            services: vec![Service {
+                name: "web".to_owned(),
+                address: "203.0.113.10".parse().unwrap(),
+                protocol: guideway_api::Protocol::Tcp,
+                port: 80,
+                pool: 0,
+            }],
+        }
+    );
+    // The IPv6 gateway has no neighbour.
+    assert_eq!(warnings.len(), 1);
+    assert_eq!((warnings[0].line, warnings[0].key.as_str()), (29, "pool[0].backends[1].address"));
+    assert!(warnings[0].message.contains("2001:db8::fe of 1 backend has no [[neighbor]]"));
+}
+
+#[test]
+fn every_example_is_valid_without_warnings() {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples");
+    let mut examples = 0;
+    for entry in std::fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|extension| extension == "toml") {
+            let parsed = parse(&std::fs::read_to_string(&path).unwrap());
+            let parsed = parsed.unwrap_or_else(|m| panic!("{}:\n{m}", path.display()));
+            assert!(parsed.warnings.is_empty(), "{}: {:?}", path.display(), parsed.warnings);
+            examples += 1;
+        }
+    }
+    assert!(examples >= 2);
+}
+
+#[test]
+fn what_has_a_default_can_be_left_out() {
+    let text = "[node]\nname = 'a'\n[hash]\nkey = '000102030405060708090a0b0c0d0e0f'\n\
+                [dpdk]\nworkers = [0]\n[[port]]\nname = 'p'\ndevice = 'net_null0'\n";
+    let parsed = parse(text).unwrap();
+    assert_eq!(parsed.warnings, []);
+    assert_eq!(parsed.configuration.hash.table_size, 65537);
+    assert_eq!(parsed.configuration.ports[0].mac, None);
+}
+
+#[test]
+fn values_arrive_where_they_belong() {
+    let text = changed(&[
+        ("hugepages = true", "hugepages = false\nmemory = 256"),
+        (
+            "eal_args = []",
+            "eal_args = ['--iova-mode=va']\n[flow]\nentries = 64\n[flow.timeout]\nsyn = 1\nestablished = 2\nclosing = 3\nudp = 4\n[control]\nsocket = '/tmp/s'",
+        ),
+        ("0000:3b:00.0", "3B:00.0"),
+        (
+            "mtu = 1500",
+            "mtu = 9000\nsteering = 'ring'\nrx_descriptors = 64\ntx_descriptors = 32768",
+        ),
+        ("weight = 1", "weight = 0, enabled = false, encapsulation = 'gre'"),
+        ("\"tcp\"", "\"udp\""),
+    ]);
+    let configuration = parse(&text).unwrap().configuration;
+    assert_eq!((configuration.dpdk.hugepages, configuration.dpdk.memory_mib), (false, 256));
+    assert_eq!(configuration.dpdk.eal_args, ["--iova-mode=va"]);
+    assert_eq!(configuration.flow.entries, 64);
+    let timeouts = configuration.flow.timeouts;
+    let seconds = [timeouts.syn, timeouts.established, timeouts.closing, timeouts.udp];
+    assert_eq!(seconds.map(|timeout| timeout.as_secs()), [1, 2, 3, 4]);
+    assert_eq!(configuration.control.socket, Path::new("/tmp/s"));
+    let port = &configuration.ports[0];
+    assert_eq!((port.device.as_str(), port.mtu), ("0000:3b:00.0", 9000));
+    assert_eq!(port.steering, Steering::Ring);
+    assert_eq!((port.rx_descriptors, port.tx_descriptors), (64, 32768));
+    let backend = &configuration.pools[0].backends[0];
+    assert_eq!((backend.weight, backend.enabled), (0, false));
+    assert_eq!(configuration.services[0].protocol, guideway_api::Protocol::Udp);
+}
+
+#[test]
+fn next_hops_of_the_contract() {
+    let configuration = parse(CONTRACT).unwrap().configuration;
+    let routes = configuration.routes();
+    let hop = routes.next_hop("10.0.0.5".parse().unwrap()).unwrap();
+    assert_eq!(hop.address, configuration.ports[0].gateways[0]);
+    assert_eq!((hop.port, hop.mac), (0, Some([2, 0, 0, 0, 0, 0xfe])));
+}
+
+#[test]
+fn differences_that_need_a_restart() {
+    let old = parse(CONTRACT).unwrap().configuration;
+    let differences = |changes: &[(&str, &str)]| {
+        old.restart_only_differences(&parse(&changed(changes)).unwrap().configuration)
+    };
+    assert!(differences(&[]).is_empty());
+    let reloadable = [
+        ("lb1", "lb2"),
+        ("\"192.0.2.1\", ", "\"192.0.2.9\", "),
+        ("0e0f", "0e0e"),
+        ("65537", "65521"),
+        ("eal_args = []", "[flow.timeout]\nudp = 5"),
+        ("192.0.2.1/24", "192.0.2.2/24"),
+        ("\"192.0.2.254\", ", "\"192.0.2.253\", "),
+        ("00:00:01", "00:00:02"),
+        ("00:00:fe", "00:00:fd"),
+        ("b1", "b9"),
+        ("port = 80", "port = 81"),
+    ];
+    assert_eq!(differences(&reloadable), Vec::<String>::new());
+    let restart = [
+        ("[1, 2]", "[1, 3]"),
+        ("= true", "= false\nmemory = 64"),
+        ("eal_args = []", "eal_args = ['-v']\n[flow]\nentries = 4\n[control]\nsocket = '/s'"),
+        ("3b:00.0", "3b:00.1"),
+        ("mtu = 1500", "mtu = 1501\nsteering = 'ring'\nrx_descriptors = 64\ntx_descriptors = 64"),
+    ];
+    let found = differences(&restart);
+    assert_eq!(found.len(), 11, "{found:?}");
+    assert_eq!(found[0], "dpdk.workers is [1, 2] and would be [1, 3]");
+    assert!(found.contains(&"mtu of port \"edge0\" is 1500 and would be 1501".to_owned()));
+
+    let two = "[[port]]\nname = 'x'\ndevice = 'net_null0'\n[[port]]";
+    let added = differences(&[("[[port]]", two)]);
+    assert_eq!(added, ["port \"x\" is new"]);
+    let three = parse(&changed(&[("[[port]]", two)])).unwrap().configuration;
+    assert_eq!(three.restart_only_differences(&old), ["port \"x\" would be removed"]);
+    let mut turned = three.clone();
+    turned.ports.reverse();
+    assert_eq!(three.restart_only_differences(&turned), ["the ports stand in another order"]);
+}
+
+/// A text with many backends, each on a line of its own.
+pub(super) fn large(backends: usize) -> String {
+    let backend = |index: usize| {
+        let (a, b, c) = (1 + index / 62_500, index / 250 % 250, index % 250 + 1);
+        format!("{{ name = \"s{index}\", address = \"10.{a}.{b}.{c}\", weight = 3 }},\n")
+    };
+    let list: String = (0..backends).map(backend).collect();
+    let old = "{ name = \"b1\", address = \"10.0.0.5\", weight = 1 },";
+    changed(&[("65537", "5000011"), (old, &list)])
+}
+
+#[test]
+fn twenty_thousand_backends_are_read_in_time() {
+    let text = large(20_000);
+    let start = Instant::now();
+    let parsed = parse(&text).unwrap();
+    // Tens of milliseconds when optimised; the bound is for a debug build on a busy machine, and is
+    // still far below what anything quadratic would take.
+    assert!(start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());
+    assert_eq!(parsed.configuration.pools[0].backends.len(), 20_001);
+}
