@@ -3,15 +3,30 @@
 //! One JSON value a line, both ways. The daemon speaks first, with a [`Greeting`]; then each line of
 //! the client is a [`Request`] of at most [`MAX_REQUEST`] bytes and each answer one [`Response`], in
 //! order. This crate holds serde types only, so that a client never links the forwarder or DPDK.
+//!
+//! A request with a field that the daemon does not know is refused, because the client meant
+//! something by it; an answer may carry fields that the client does not know. `tests/wire.rs` holds
+//! every message as literal JSON: a change that breaks it is a change of [`PROTOCOL_VERSION`].
 #![forbid(unsafe_code)]
 
-use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr};
+mod listing;
+mod request;
+mod response;
 
 use serde::{Deserialize, Serialize};
 
+pub use listing::*;
+pub use request::*;
+pub use response::*;
+
 /// Rises when a message changes its meaning; a client refuses a daemon that speaks another.
 pub const PROTOCOL_VERSION: u32 = 1;
+
+/// Where the daemon listens unless it is told otherwise.
+pub const DEFAULT_SOCKET: &str = "/run/guideway/guideway.sock";
+
+/// What [`Greeting::server`] says.
+pub const SERVER: &str = "guideway";
 
 /// Bytes of one request line, its newline included.
 pub const MAX_REQUEST: usize = 1 << 20;
@@ -19,393 +34,16 @@ pub const MAX_REQUEST: usize = 1 << 20;
 /// Rows of one flow listing at the most, whatever the request asks.
 pub const MAX_FLOWS: usize = 10_000;
 
+/// Rows of one flow listing when the request does not say.
+pub const DEFAULT_FLOWS: usize = 100;
+
 /// The daemon's first line on every connection.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Greeting {
-    /// Always `guideway`.
+    /// Always [`SERVER`].
     pub server: String,
     /// The daemon's release.
     pub version: String,
     /// The daemon's [`PROTOCOL_VERSION`].
     pub protocol: u32,
-}
-
-/// Everything that a client can ask.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "request", rename_all = "snake_case", deny_unknown_fields)]
-pub enum Request {
-    /// Who the daemon is and how it does.
-    Status {},
-    /// The services in force.
-    ServiceList {},
-    /// The backends in force.
-    BackendList {},
-    /// The workers and what each has done.
-    WorkerList {},
-    /// The ports, their link and their device's counters.
-    PortList {},
-    /// All verdicts, summed over the workers.
-    Stats {},
-    /// The text of the configuration in force.
-    ConfigShow {},
-    /// Validates a configuration against this daemon, changes nothing.
-    ConfigCheck {
-        /// The TOML text.
-        text: String,
-    },
-    /// Puts a configuration in force on every worker, or changes nothing.
-    ConfigApply {
-        /// The TOML text.
-        text: String,
-    },
-    /// As `config_apply`, with the text of the daemon's own configuration file.
-    ConfigReload {},
-    /// Entries of the workers' flow tables.
-    FlowList(FlowFilter),
-}
-
-/// Which flows to list; every field that is given must match.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct FlowFilter {
-    /// Only this worker's flows.
-    pub worker: Option<u16>,
-    /// Only flows that this backend (by name) carries.
-    pub backend: Option<String>,
-    /// Only flows of this pool's backends.
-    pub pool: Option<String>,
-    /// Only flows in this state.
-    pub state: Option<FlowState>,
-    /// Only this very flow. The table keeps no addresses, so this is how to ask for one by address.
-    pub flow: Option<FlowTuple>,
-    /// Rows at the most; [`MAX_FLOWS`] is the ceiling, 100 the default.
-    pub limit: Option<usize>,
-}
-
-/// The addresses of one flow, as its client's packets carry them.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct FlowTuple {
-    /// The client.
-    pub source: SocketAddr,
-    /// The virtual address and port.
-    pub destination: SocketAddr,
-    /// The transport.
-    pub protocol: Protocol,
-}
-
-/// A transport that can be balanced.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Protocol {
-    /// IP protocol 6.
-    Tcp,
-    /// IP protocol 17.
-    Udp,
-}
-
-impl Protocol {
-    /// The name, as configurations and listings write it.
-    pub fn name(self) -> &'static str {
-        match self {
-            Protocol::Tcp => "tcp",
-            Protocol::Udp => "udp",
-        }
-    }
-}
-
-/// How far a flow has come; each state has its own idle timeout.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum FlowState {
-    /// A TCP SYN was the last that told the state.
-    Syn,
-    /// TCP after its SYN.
-    Established,
-    /// A TCP FIN or RST was seen.
-    Closing,
-    /// UDP.
-    Udp,
-}
-
-/// Every answer of the daemon.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "response", content = "body", rename_all = "snake_case")]
-pub enum Response {
-    /// To [`Request::Status`].
-    Status(Status),
-    /// To [`Request::ServiceList`].
-    Services(Vec<Service>),
-    /// To [`Request::BackendList`].
-    Backends(Vec<Backend>),
-    /// To [`Request::WorkerList`].
-    Workers(Vec<Worker>),
-    /// To [`Request::PortList`].
-    Ports(Vec<Port>),
-    /// To [`Request::Stats`].
-    Stats(Stats),
-    /// To [`Request::ConfigShow`].
-    Config {
-        /// The TOML text in force.
-        text: String,
-        /// Its generation.
-        generation: u64,
-    },
-    /// To [`Request::ConfigCheck`]: the text is valid here.
-    Checked {
-        /// What is valid but probably not meant.
-        warnings: Vec<String>,
-    },
-    /// To [`Request::ConfigApply`] and [`Request::ConfigReload`]: in force on every worker.
-    Applied {
-        /// The generation now in force.
-        generation: u64,
-        /// What is valid but probably not meant.
-        warnings: Vec<String>,
-    },
-    /// To [`Request::FlowList`].
-    Flows(Flows),
-    /// The request was not carried out, and nothing changed.
-    Error(Error),
-}
-
-/// Why a request was not carried out.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Error {
-    /// What sort of refusal this is.
-    pub kind: ErrorKind,
-    /// One sentence for the operator.
-    pub message: String,
-    /// Every single mistake found, where there can be several.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub details: Vec<String>,
-}
-
-/// The sorts of refusal; `guidewayctl` maps each to an exit code.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ErrorKind {
-    /// The line is no request of this protocol, or too long.
-    BadRequest,
-    /// The thing named does not exist.
-    NotFound,
-    /// The configuration is invalid, or needs a restart.
-    Rejected,
-    /// The daemon could not do it now.
-    Failed,
-}
-
-/// To [`Request::Status`].
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Status {
-    /// `node.name`.
-    pub node: String,
-    /// The daemon's release.
-    pub version: String,
-    /// Seconds since the workers started.
-    pub uptime_seconds: u64,
-    /// The generation of the configuration last published.
-    pub generation: u64,
-    /// The oldest generation that a worker still runs; equal to `generation` when all agree.
-    pub generation_in_force: u64,
-    /// The daemon's configuration file.
-    pub config_path: String,
-    /// Workers.
-    pub workers: usize,
-    /// Ports.
-    pub ports: usize,
-    /// Services.
-    pub services: usize,
-    /// Backends.
-    pub backends: usize,
-    /// Flow table entries in use, all workers.
-    pub flows: u64,
-    /// Flow table entries there are, all workers.
-    pub flow_capacity: u64,
-    /// Packets received, all workers.
-    pub received: u64,
-    /// Packets transmitted, all workers.
-    pub transmitted: u64,
-}
-
-/// One service in force.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Service {
-    /// Its name.
-    pub name: String,
-    /// The virtual address.
-    pub address: IpAddr,
-    /// The transport.
-    pub protocol: Protocol,
-    /// The port.
-    pub port: u16,
-    /// The pool that serves it.
-    pub pool: String,
-    /// Backends that take new flows.
-    pub backends: usize,
-    /// What was forwarded for it.
-    pub traffic: Traffic,
-}
-
-/// One backend in force.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Backend {
-    /// Its pool.
-    pub pool: String,
-    /// Its name.
-    pub name: String,
-    /// Its address.
-    pub address: IpAddr,
-    /// Its weight.
-    pub weight: u32,
-    /// What it takes now.
-    pub state: BackendState,
-    /// The encapsulation in use, for example `gre`.
-    pub encapsulation: String,
-    /// The share of the Maglev table, 0 to 1.
-    pub share: f64,
-    /// The port that its packets leave by; none while it has no next hop.
-    pub port: Option<String>,
-    /// The next hop's address and whether its MAC is known, in words.
-    pub next_hop: String,
-    /// What was forwarded to it.
-    pub traffic: Traffic,
-}
-
-/// What a backend takes now.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum BackendState {
-    /// New flows and those it has.
-    Active,
-    /// Only the flows that it has (weight 0).
-    Draining,
-    /// Nothing.
-    Disabled,
-    /// It would take flows, but its next hop is not known.
-    Unresolved,
-}
-
-/// What went to one service or backend since the daemon started.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Traffic {
-    /// Packets forwarded.
-    pub packets: u64,
-    /// Their bytes as received, Ethernet header included.
-    pub bytes: u64,
-    /// Flows begun: choices made by the Maglev table.
-    pub flows: u64,
-}
-
-/// One worker.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Worker {
-    /// Its index.
-    pub worker: u16,
-    /// The CPU that it is pinned to, if it is.
-    pub cpu: Option<u16>,
-    /// The receive queues that it polls, `port:queue`.
-    pub queues: Vec<String>,
-    /// The generation of the configuration that it runs.
-    pub generation: u64,
-    /// Packets received from its queues.
-    pub received: u64,
-    /// Packets transmitted on its queues.
-    pub transmitted: u64,
-    /// Packets dropped, for any reason.
-    pub dropped: u64,
-    /// Flow table entries in use.
-    pub flows: u64,
-    /// Flow table entries there are.
-    pub flow_capacity: u64,
-    /// Polls since the start.
-    pub polls: u64,
-    /// Polls that found at least one packet.
-    pub busy_polls: u64,
-}
-
-/// One port.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Port {
-    /// `port.name`.
-    pub name: String,
-    /// `port.device`.
-    pub device: String,
-    /// The DPDK driver.
-    pub driver: String,
-    /// The MAC address that it answers to.
-    pub mac: String,
-    /// The MTU.
-    pub mtu: u16,
-    /// The link, for example `up, 10000 Mb/s, full duplex`.
-    pub link: String,
-    /// Receive queues.
-    pub rx_queues: u16,
-    /// Transmit queues.
-    pub tx_queues: u16,
-    /// How packets reach their worker, and why so.
-    pub steering: String,
-    /// The device's own counters.
-    pub counters: PortCounters,
-}
-
-/// What the device itself counted.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PortCounters {
-    /// Packets received.
-    pub rx_packets: u64,
-    /// Bytes received.
-    pub rx_bytes: u64,
-    /// Packets the device dropped because no one polled in time.
-    pub rx_missed: u64,
-    /// Erroneous packets.
-    pub rx_errors: u64,
-    /// Receptions that found no buffer.
-    pub rx_no_buffer: u64,
-    /// Packets transmitted.
-    pub tx_packets: u64,
-    /// Bytes transmitted.
-    pub tx_bytes: u64,
-    /// Packets that the device failed to send.
-    pub tx_errors: u64,
-}
-
-/// To [`Request::Stats`]. Workers count while this is read, so that `received` may be a few packets
-/// ahead of the sum of the verdicts on a busy appliance; at rest they are equal.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Stats {
-    /// Packets received.
-    pub received: u64,
-    /// Packets transmitted.
-    pub transmitted: u64,
-    /// Packets by verdict, every verdict there is.
-    pub verdicts: BTreeMap<String, u64>,
-    /// Occurrences that are no verdict, for example `flow_table_full`.
-    pub events: BTreeMap<String, u64>,
-}
-
-/// To [`Request::FlowList`].
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Flows {
-    /// The flows found.
-    pub flows: Vec<Flow>,
-    /// There are more than were listed.
-    pub truncated: bool,
-}
-
-/// One flow table entry.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Flow {
-    /// The worker that owns it.
-    pub worker: u16,
-    /// The flow's 64-bit tag, hexadecimal: the worker's keyed hash of the addresses.
-    pub tag: String,
-    /// The pool of its backend.
-    pub pool: String,
-    /// Its backend.
-    pub backend: String,
-    /// Its state.
-    pub state: FlowState,
-    /// Milliseconds since its last packet.
-    pub idle_ms: u64,
 }

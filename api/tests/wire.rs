@@ -1,0 +1,330 @@
+//! Every message of protocol 1 as the literal JSON that crosses the socket, so that none changes
+//! unnoticed: a test that must change here says that the protocol's version must rise.
+#![expect(clippy::unwrap_used, reason = "a test may")]
+
+use std::collections::BTreeMap;
+use std::fmt::Debug;
+
+use guideway_api::*;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+/// The value is written as `wire`, byte for byte, and `wire` is read as the value.
+fn same<T: Serialize + DeserializeOwned + PartialEq + Debug>(value: T, wire: &str) {
+    assert_eq!(serde_json::to_string(&value).unwrap(), wire);
+    assert_eq!(serde_json::from_str::<T>(wire).unwrap(), value);
+}
+
+fn traffic() -> Traffic {
+    Traffic { packets: 10, bytes: 6400, flows: 2 }
+}
+
+#[test]
+fn greeting() {
+    assert_eq!(PROTOCOL_VERSION, 1);
+    assert_eq!(MAX_REQUEST, 1_048_576);
+    same(
+        Greeting { server: SERVER.into(), version: "0.1.0".into(), protocol: PROTOCOL_VERSION },
+        r#"{"server":"guideway","version":"0.1.0","protocol":1}"#,
+    );
+}
+
+#[test]
+fn requests_without_arguments() {
+    same(Request::Status {}, r#"{"request":"status"}"#);
+    same(Request::ServiceList {}, r#"{"request":"service_list"}"#);
+    same(Request::BackendList {}, r#"{"request":"backend_list"}"#);
+    same(Request::WorkerList {}, r#"{"request":"worker_list"}"#);
+    same(Request::PortList {}, r#"{"request":"port_list"}"#);
+    same(Request::Stats {}, r#"{"request":"stats"}"#);
+    same(Request::ConfigShow {}, r#"{"request":"config_show"}"#);
+    same(Request::ConfigReload {}, r#"{"request":"config_reload"}"#);
+}
+
+#[test]
+fn requests_with_a_configuration() {
+    let text = "[node]\nname = \"lb1\"\n".to_string();
+    same(
+        Request::ConfigCheck { text: text.clone() },
+        r#"{"request":"config_check","text":"[node]\nname = \"lb1\"\n"}"#,
+    );
+    same(
+        Request::ConfigApply { text },
+        r#"{"request":"config_apply","text":"[node]\nname = \"lb1\"\n"}"#,
+    );
+}
+
+#[test]
+fn request_flow_list() {
+    same(Request::FlowList(FlowFilter::default()), r#"{"request":"flow_list"}"#);
+    same(
+        Request::FlowList(FlowFilter {
+            worker: Some(1),
+            backend: Some("b1".into()),
+            pool: Some("web".into()),
+            state: Some(FlowState::Established),
+            flow: Some(FlowTuple {
+                source: "[2001:db8::7]:40000".parse().unwrap(),
+                destination: "[2001:db8:f::10]:80".parse().unwrap(),
+                protocol: Protocol::Tcp,
+            }),
+            limit: Some(5),
+        }),
+        concat!(
+            r#"{"request":"flow_list","worker":1,"backend":"b1","pool":"web","#,
+            r#""state":"established","flow":{"source":"[2001:db8::7]:40000","#,
+            r#""destination":"[2001:db8:f::10]:80","protocol":"tcp"},"limit":5}"#
+        ),
+    );
+}
+
+#[test]
+fn names_of_states_are_those_of_the_wire() {
+    for state in FlowState::ALL {
+        same(state, &format!("\"{}\"", state.name()));
+    }
+    for protocol in [Protocol::Tcp, Protocol::Udp] {
+        same(protocol, &format!("\"{}\"", protocol.name()));
+    }
+    use BackendState::*;
+    for state in [Active, Draining, Disabled, Unresolved] {
+        same(state, &format!("\"{}\"", state.name()));
+    }
+}
+
+#[test]
+fn names_lists_every_request() {
+    // serde's message lists the variants that it knows, in their order.
+    let error = serde_json::from_str::<Request>(r#"{"request":"reboot"}"#).unwrap_err().to_string();
+    let known = Request::NAMES.map(|name| format!("`{name}`")).join(", ");
+    assert!(error.contains(&format!("expected one of {known} at")), "{error}");
+}
+
+#[test]
+fn requests_with_unknown_fields_are_refused() {
+    for line in [
+        r#"{"request":"status","verbose":true}"#,
+        r#"{"request":"stats","worker":0}"#,
+        r#"{"request":"config_apply","text":"","force":true}"#,
+        r#"{"request":"flow_list","colour":"red"}"#,
+        r#"{"request":"flow_list","flow":{"source":"192.0.2.1:1","destination":"192.0.2.2:2","protocol":"tcp","vlan":3}}"#,
+    ] {
+        let error = serde_json::from_str::<Request>(line).unwrap_err().to_string();
+        assert!(error.contains("unknown field"), "{line}: {error}");
+    }
+}
+
+#[test]
+fn answers_with_unknown_fields_are_taken() {
+    let line = r#"{"response":"flows","body":{"flows":[],"truncated":false,"scanned":7}}"#;
+    assert_eq!(serde_json::from_str::<Response>(line).unwrap(), Response::Flows(Flows::default()));
+}
+
+#[test]
+fn response_status() {
+    same(
+        Response::Status(Status {
+            node: "lb1".into(),
+            version: "0.1.0".into(),
+            uptime_seconds: 61,
+            generation: 3,
+            generation_in_force: 2,
+            config_path: "/etc/guideway/guideway.toml".into(),
+            workers: 2,
+            ports: 1,
+            services: 4,
+            backends: 5,
+            flows: 6,
+            flow_capacity: 1_048_576,
+            received: u64::MAX,
+            transmitted: 8,
+        }),
+        concat!(
+            r#"{"response":"status","body":{"node":"lb1","version":"0.1.0","uptime_seconds":61,"#,
+            r#""generation":3,"generation_in_force":2,"#,
+            r#""config_path":"/etc/guideway/guideway.toml","workers":2,"ports":1,"services":4,"#,
+            r#""backends":5,"flows":6,"flow_capacity":1048576,"#,
+            r#""received":18446744073709551615,"transmitted":8}}"#
+        ),
+    );
+}
+
+#[test]
+fn response_services() {
+    same(
+        Response::Services(vec![Service {
+            name: "web".into(),
+            address: "203.0.113.10".parse().unwrap(),
+            protocol: Protocol::Tcp,
+            port: 80,
+            pool: "web".into(),
+            backends: 3,
+            traffic: traffic(),
+        }]),
+        concat!(
+            r#"{"response":"services","body":[{"name":"web","address":"203.0.113.10","#,
+            r#""protocol":"tcp","port":80,"pool":"web","backends":3,"#,
+            r#""traffic":{"packets":10,"bytes":6400,"flows":2}}]}"#
+        ),
+    );
+}
+
+#[test]
+fn response_backends() {
+    let backend = Backend {
+        pool: "web".into(),
+        name: "b1".into(),
+        address: "2001:db8:b::2".parse().unwrap(),
+        weight: 1,
+        state: BackendState::Active,
+        encapsulation: "gre".into(),
+        share: 0.25,
+        port: Some("edge0".into()),
+        next_hop: "192.0.2.254 is at 02:00:00:00:00:fe".into(),
+        traffic: traffic(),
+    };
+    same(
+        Response::Backends(vec![backend.clone()]),
+        concat!(
+            r#"{"response":"backends","body":[{"pool":"web","name":"b1","#,
+            r#""address":"2001:db8:b::2","weight":1,"state":"active","encapsulation":"gre","#,
+            r#""share":0.25,"port":"edge0","next_hop":"192.0.2.254 is at 02:00:00:00:00:fe","#,
+            r#""traffic":{"packets":10,"bytes":6400,"flows":2}}]}"#
+        ),
+    );
+    let lost = Backend { port: None, state: BackendState::Unresolved, ..backend };
+    let wire = serde_json::to_string(&Response::Backends(vec![lost])).unwrap();
+    assert!(wire.contains(r#""state":"unresolved""#) && wire.contains(r#""port":null"#), "{wire}");
+}
+
+#[test]
+fn response_workers() {
+    same(
+        Response::Workers(vec![Worker {
+            worker: 0,
+            cpu: None,
+            queues: vec!["edge0:0".into(), "edge1:0".into()],
+            generation: 3,
+            received: 1,
+            transmitted: 2,
+            dropped: 3,
+            flows: 4,
+            flow_capacity: 5,
+            polls: 6,
+            busy_polls: 7,
+        }]),
+        concat!(
+            r#"{"response":"workers","body":[{"worker":0,"cpu":null,"#,
+            r#""queues":["edge0:0","edge1:0"],"generation":3,"received":1,"transmitted":2,"#,
+            r#""dropped":3,"flows":4,"flow_capacity":5,"polls":6,"busy_polls":7}]}"#
+        ),
+    );
+}
+
+#[test]
+fn response_ports() {
+    same(
+        Response::Ports(vec![Port {
+            name: "edge0".into(),
+            device: "0000:3b:00.0".into(),
+            driver: "net_ixgbe".into(),
+            mac: "02:00:00:00:00:01".into(),
+            mtu: 1500,
+            link: "up, 10000 Mb/s, full duplex".into(),
+            rx_queues: 2,
+            tx_queues: 2,
+            steering: "by RSS".into(),
+            counters: PortCounters {
+                rx_packets: 1,
+                rx_bytes: 2,
+                rx_missed: 3,
+                rx_errors: 4,
+                rx_no_buffer: 5,
+                tx_packets: 6,
+                tx_bytes: 7,
+                tx_errors: 8,
+            },
+        }]),
+        concat!(
+            r#"{"response":"ports","body":[{"name":"edge0","device":"0000:3b:00.0","#,
+            r#""driver":"net_ixgbe","mac":"02:00:00:00:00:01","mtu":1500,"#,
+            r#""link":"up, 10000 Mb/s, full duplex","rx_queues":2,"tx_queues":2,"#,
+            r#""steering":"by RSS","counters":{"rx_packets":1,"rx_bytes":2,"rx_missed":3,"#,
+            r#""rx_errors":4,"rx_no_buffer":5,"tx_packets":6,"tx_bytes":7,"tx_errors":8}}]}"#
+        ),
+    );
+}
+
+#[test]
+fn response_stats() {
+    same(
+        Response::Stats(Stats {
+            received: 3,
+            transmitted: 2,
+            verdicts: BTreeMap::from([("forwarded".into(), 2), ("no_service".into(), 1)]),
+            events: BTreeMap::from([("flow_table_full".into(), 0)]),
+        }),
+        concat!(
+            r#"{"response":"stats","body":{"received":3,"transmitted":2,"#,
+            r#""verdicts":{"forwarded":2,"no_service":1},"events":{"flow_table_full":0}}}"#
+        ),
+    );
+}
+
+#[test]
+fn responses_about_the_configuration() {
+    same(
+        Response::Config { text: "[node]\n".into(), generation: 3 },
+        r#"{"response":"config","body":{"text":"[node]\n","generation":3}}"#,
+    );
+    same(
+        Response::Checked { warnings: vec!["pool web is used by no service".into()] },
+        r#"{"response":"checked","body":{"warnings":["pool web is used by no service"]}}"#,
+    );
+    same(
+        Response::Applied { generation: 4, warnings: vec![] },
+        r#"{"response":"applied","body":{"generation":4,"warnings":[]}}"#,
+    );
+}
+
+#[test]
+fn response_flows() {
+    same(
+        Response::Flows(Flows {
+            flows: vec![Flow {
+                worker: 1,
+                tag: "00c0ffee00c0ffee".into(),
+                pool: "web".into(),
+                backend: "b1".into(),
+                state: FlowState::Closing,
+                idle_ms: 1234,
+            }],
+            truncated: true,
+        }),
+        concat!(
+            r#"{"response":"flows","body":{"flows":[{"worker":1,"tag":"00c0ffee00c0ffee","#,
+            r#""pool":"web","backend":"b1","state":"closing","idle_ms":1234}],"truncated":true}}"#
+        ),
+    );
+}
+
+#[test]
+fn response_error() {
+    same(
+        Response::Error(Error::new(ErrorKind::NotFound, "no backend is named b9")),
+        r#"{"response":"error","body":{"kind":"not_found","message":"no backend is named b9"}}"#,
+    );
+    same(
+        Response::Error(Error {
+            kind: ErrorKind::Rejected,
+            message: "the configuration has 1 mistake".into(),
+            details: vec!["line 3: unknown key".into()],
+        }),
+        concat!(
+            r#"{"response":"error","body":{"kind":"rejected","#,
+            r#""message":"the configuration has 1 mistake","details":["line 3: unknown key"]}}"#
+        ),
+    );
+    same(ErrorKind::BadRequest, r#""bad_request""#);
+    same(ErrorKind::Failed, r#""failed""#);
+}
