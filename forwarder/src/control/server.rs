@@ -1,0 +1,211 @@
+//! The control socket: a unix stream socket on which `guidewayctl` and others ask and order.
+//!
+//! The protocol is that of [`guideway_api`]. One thread accepts; each connection has a thread of its
+//! own, so a client can only hold up itself. The bounds: [`CONNECTIONS`] at once (one more gets an
+//! error and is closed), a request line of [`guideway_api::MAX_REQUEST`] bytes, and [`PATIENCE`] for
+//! a line once begun and for an answer once offered. Between requests a connection may idle for ever.
+
+mod connection;
+mod request;
+mod socket;
+#[cfg(test)]
+mod tests;
+
+use std::io::{self, ErrorKind};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use guideway_api::{Request, Response};
+use rustix::event::{EventfdFlags, PollFlags, eventfd};
+
+use connection::{Wake, wait};
+pub use request::parse_request;
+pub use socket::Error;
+use socket::{Socket, system};
+
+/// Connections at once.
+pub const CONNECTIONS: usize = 64;
+
+/// How long a client may take for the rest of a line that it began, and to take an answer.
+pub const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long to leave the listener alone when a connection cannot be accepted, for example for want
+/// of descriptors: it would stay readable and the thread would spin.
+const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
+
+/// Carries out one request. It runs on the connection's thread, several at once.
+pub type Handler = Arc<dyn Fn(Request) -> Response + Send + Sync>;
+
+/// A control socket that is bound and answers no one yet.
+#[derive(Debug)]
+pub struct Server {
+    socket: Socket,
+    stop: Stop,
+    limits: Limits,
+}
+
+/// The bounds of one server; they vary in tests alone.
+#[derive(Clone, Copy, Debug)]
+struct Limits {
+    connections: usize,
+    patience: Duration,
+}
+
+/// Everything that a connection's thread needs.
+struct Shared {
+    handler: Handler,
+    stop: Arc<Stop>,
+    limits: Limits,
+    connections: AtomicUsize,
+}
+
+impl Server {
+    /// Binds `path`, whose directory is made if it is missing, in place of a socket that no one
+    /// serves any more.
+    pub fn bind(path: &Path) -> Result<Server, Error> {
+        let limits = Limits { connections: CONNECTIONS, patience: PATIENCE };
+        let stop = Stop::new().map_err(system("make an event descriptor for", path))?;
+        Ok(Server { socket: Socket::bind(path)?, stop, limits })
+    }
+
+    /// Serves until the handle is stopped or dropped.
+    ///
+    /// # Panics
+    /// If the operating system gives the daemon no thread.
+    pub fn start(self, handler: Handler) -> Handle {
+        let stop = Arc::new(self.stop);
+        let shared = Shared {
+            handler,
+            stop: Arc::clone(&stop),
+            limits: self.limits,
+            connections: AtomicUsize::new(0),
+        };
+        let socket = self.socket;
+        let thread = thread::Builder::new()
+            .name("control".into())
+            .spawn(move || accept(socket, &shared))
+            .expect("a thread for the control socket");
+        Handle { stop, thread: Some(thread) }
+    }
+}
+
+/// A server at work. Dropping it stops the server, as [`Handle::stop`] does.
+#[derive(Debug)]
+pub struct Handle {
+    stop: Arc<Stop>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Handle {
+    /// Removes the socket, closes every connection and waits for their threads. A request that is
+    /// being carried out is finished first; all else ends at once.
+    pub fn stop(self) {
+        drop(self);
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.stop.raise();
+        if self.thread.take().is_some_and(|thread| thread.join().is_err()) {
+            tracing::error!("the control socket's thread panicked");
+        }
+    }
+}
+
+/// A flag that also wakes whoever polls its descriptor.
+#[derive(Debug)]
+struct Stop {
+    raised: AtomicBool,
+    event: OwnedFd,
+}
+
+impl Stop {
+    fn new() -> io::Result<Stop> {
+        let event = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+        Ok(Stop { raised: AtomicBool::new(false), event })
+    }
+
+    fn raise(&self) {
+        self.raised.store(true, Ordering::Release);
+        // No one reads the event, so it stays readable for every thread. A write of 1 to a counter
+        // at 0 cannot fail.
+        if let Err(error) = rustix::io::write(&self.event, &1u64.to_ne_bytes()) {
+            tracing::error!(%error, "cannot wake the control socket's threads");
+        }
+    }
+
+    fn is_raised(&self) -> bool {
+        self.raised.load(Ordering::Acquire)
+    }
+}
+
+/// The accepting thread: gives each connection a thread, until the stop.
+fn accept(socket: Socket, shared: &Shared) {
+    // The scope's end joins the connections' threads.
+    thread::scope(|scope| {
+        let limit = shared.limits.connections;
+        loop {
+            match wait(&socket.listener, PollFlags::IN, &shared.stop, None) {
+                Ok(Wake::Ready) => {}
+                Ok(Wake::Stopped | Wake::Late) => break,
+                Err(error) => {
+                    tracing::error!(%error, "the control socket fails and is closed");
+                    break;
+                }
+            }
+            let stream = match accept_one(&socket.listener) {
+                Ok(stream) => stream,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => continue,
+                Err(error) => {
+                    tracing::warn!(%error, "cannot accept a control connection");
+                    pause(&shared.stop);
+                    continue;
+                }
+            };
+            // Only this thread adds, so the number cannot pass the limit in between.
+            if shared.connections.load(Ordering::Acquire) >= limit {
+                connection::refuse(&stream, format!("there are {limit} connections already"));
+                continue;
+            }
+            shared.connections.fetch_add(1, Ordering::AcqRel);
+            let place = Place(&shared.connections);
+            let spawned = thread::Builder::new().name("control".into()).spawn_scoped(scope, || {
+                let _place = place;
+                connection::serve(stream, shared);
+            });
+            if let Err(error) = spawned {
+                tracing::warn!(%error, "no thread for a control connection");
+            }
+        }
+        // First of all, so that no one connects to a daemon that is going.
+        drop(socket);
+    });
+}
+
+fn accept_one(listener: &UnixListener) -> io::Result<UnixStream> {
+    let (stream, _) = listener.accept()?;
+    stream.set_nonblocking(true)?;
+    Ok(stream)
+}
+
+/// Waits [`ACCEPT_PAUSE`], or until the stop.
+fn pause(stop: &Stop) {
+    let until = Instant::now() + ACCEPT_PAUSE;
+    // Nothing is asked of the descriptor itself, so that only the stop or the time ends the wait.
+    let _ = wait(&stop.event.as_fd(), PollFlags::empty(), stop, Some(until));
+}
+
+/// One of the places that [`Limits::connections`] counts.
+struct Place<'a>(&'a AtomicUsize);
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
+}

@@ -1,0 +1,254 @@
+//! One connection: the greeting, then requests and answers in turn, until either side ends it.
+
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::Shutdown;
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Instant;
+
+use guideway_api::{Error, Greeting, MAX_REQUEST, PROTOCOL_VERSION, Response, SERVER};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use serde::Serialize;
+
+use super::{Shared, Stop, parse_request};
+
+/// Bytes of one read.
+const CHUNK: usize = 16 << 10;
+
+/// What ended a wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Wake {
+    /// The descriptor has something to tell, an error perhaps.
+    Ready,
+    /// The server stops.
+    Stopped,
+    /// The deadline has passed.
+    Late,
+}
+
+/// Waits for `flags` on `descriptor`, for the stop, or for the deadline.
+pub(super) fn wait(
+    descriptor: &impl AsFd,
+    flags: PollFlags,
+    stop: &Stop,
+    deadline: Option<Instant>,
+) -> io::Result<Wake> {
+    loop {
+        let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        // A deadline in seconds fits; were it not so, waiting for ever is what it means.
+        let timeout = left.and_then(|left| Timespec::try_from(left).ok());
+        let mut polled = [PollFd::new(&stop.event, PollFlags::IN), PollFd::new(descriptor, flags)];
+        match poll(&mut polled, timeout.as_ref()) {
+            Ok(0) => return Ok(Wake::Late),
+            Ok(_) if !polled[0].revents().is_empty() => return Ok(Wake::Stopped),
+            Ok(_) => return Ok(Wake::Ready),
+            Err(Errno::INTR) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+    }
+}
+
+/// Greets and turns away a client for which there is no place. It never waits: both lines fit the
+/// empty buffer of a new socket.
+pub(super) fn refuse(mut stream: &UnixStream, message: String) {
+    tracing::debug!("control connection refused: {message}");
+    let error = Error::new(guideway_api::ErrorKind::Failed, message + "; try again later");
+    let mut lines = encoded(&greeting());
+    lines.extend(encoded(&Response::Error(error)));
+    let _ = stream.write(&lines);
+}
+
+/// Serves one connection to its end.
+pub(super) fn serve(stream: UnixStream, shared: &Shared) {
+    let mut connection = Connection { stream, shared, buffer: Vec::new(), start: 0 };
+    match connection.run() {
+        Ok(()) | Err(End::Stopped) => {}
+        Err(End::Slow(doing)) => tracing::debug!("control client dropped: too slow {doing}"),
+        Err(End::Failed(error)) => tracing::debug!("control client lost: {error}"),
+    }
+}
+
+/// Why a connection ends before its client closes it.
+enum End {
+    Stopped,
+    Slow(&'static str),
+    Failed(io::Error),
+}
+
+impl From<io::Error> for End {
+    fn from(error: io::Error) -> End {
+        End::Failed(error)
+    }
+}
+
+/// What the client sent next.
+enum Line {
+    /// A whole line; it is the bytes up to this place of the buffer, newline excluded.
+    Until(usize),
+    TooLong,
+    Unfinished,
+    Closed,
+}
+
+struct Connection<'a> {
+    stream: UnixStream,
+    shared: &'a Shared,
+    /// What was read; never more than one request and one chunk.
+    buffer: Vec<u8>,
+    /// Where the next line begins in it.
+    start: usize,
+}
+
+impl Connection<'_> {
+    fn run(&mut self) -> Result<(), End> {
+        self.write(&encoded(&greeting()))?;
+        loop {
+            match self.read_line()? {
+                Line::Until(end) => {
+                    let answer = answer(&self.buffer[self.start..end], self.shared);
+                    self.start = end + 1;
+                    self.write(&encoded(&answer))?;
+                }
+                Line::TooLong => {
+                    return self.part(format!("a request has at most {MAX_REQUEST} bytes"));
+                }
+                Line::Unfinished => return self.part("the request ends without a newline".into()),
+                Line::Closed => return Ok(()),
+            }
+        }
+    }
+
+    /// Finds the next line, reading as much as it takes.
+    fn read_line(&mut self) -> Result<Line, End> {
+        let mut scanned = self.start;
+        let mut deadline = None;
+        loop {
+            // Lines that are here already need no poll, so the stop must be looked for.
+            if self.shared.stop.is_raised() {
+                return Err(End::Stopped);
+            }
+            let newline = self.buffer[scanned..].iter().position(|&byte| byte == b'\n');
+            let end = newline.map_or(self.buffer.len(), |offset| scanned + offset);
+            // The newline counts: a line of MAX_REQUEST bytes without one is too long already.
+            if end - self.start >= MAX_REQUEST {
+                return Ok(Line::TooLong);
+            }
+            if newline.is_some() {
+                return Ok(Line::Until(end));
+            }
+
+            // Only here, so that a buffer of many small lines is not moved once for each.
+            self.buffer.drain(..self.start);
+            self.start = 0;
+            scanned = self.buffer.len();
+            if self.buffer.is_empty() {
+                self.buffer.shrink_to(CHUNK);
+            } else {
+                // For the whole line: a byte now and then is not progress.
+                deadline.get_or_insert_with(|| Instant::now() + self.shared.limits.patience);
+            }
+            if self.read(deadline)? == 0 {
+                let rest = if self.buffer.is_empty() { Line::Closed } else { Line::Unfinished };
+                return Ok(rest);
+            }
+        }
+    }
+
+    /// Reads some bytes, 0 at the end.
+    fn read(&mut self, deadline: Option<Instant>) -> Result<usize, End> {
+        let mut chunk = [0; CHUNK];
+        loop {
+            match wait(&self.stream, PollFlags::IN, &self.shared.stop, deadline)? {
+                Wake::Ready => {}
+                Wake::Stopped => return Err(End::Stopped),
+                Wake::Late => return Err(End::Slow("to send the rest of a request")),
+            }
+            match self.stream.read(&mut chunk) {
+                Ok(read) => {
+                    self.buffer.extend_from_slice(&chunk[..read]);
+                    return Ok(read);
+                }
+                Err(error) if is_temporary(&error) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// Writes it all. It tries before it waits, so that the answer to a request that was carried out
+    /// while the server stops still goes out.
+    fn write(&mut self, mut bytes: &[u8]) -> Result<(), End> {
+        let deadline = Instant::now() + self.shared.limits.patience;
+        while !bytes.is_empty() {
+            match self.stream.write(bytes) {
+                Ok(written) => bytes = &bytes[written..],
+                Err(error) if is_temporary(&error) => {
+                    let stop = &self.shared.stop;
+                    match wait(&self.stream, PollFlags::OUT, stop, Some(deadline))? {
+                        Wake::Ready => {}
+                        Wake::Stopped => return Err(End::Stopped),
+                        Wake::Late => return Err(End::Slow("to take its answer")),
+                    }
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+
+    /// The last answer. What the client still sends is read and thrown away for a while: were the
+    /// socket closed at once, the client would fail to send before it reads why.
+    fn part(&mut self, message: String) -> Result<(), End> {
+        let error = Error::new(guideway_api::ErrorKind::BadRequest, message);
+        self.write(&encoded(&Response::Error(error)))?;
+        self.stream.shutdown(Shutdown::Write)?;
+        let deadline = Instant::now() + self.shared.limits.patience;
+        while Instant::now() < deadline {
+            self.buffer.clear();
+            if self.read(Some(deadline))? == 0 {
+                break;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Parses the line and has it carried out.
+fn answer(line: &[u8], shared: &Shared) -> Response {
+    let request = match parse_request(line) {
+        Ok(request) => request,
+        Err(error) => return Response::Error(error),
+    };
+    // A panic would end this thread and leave the client without a word.
+    catch_unwind(AssertUnwindSafe(|| (shared.handler)(request)))
+        .unwrap_or_else(|_| failure("the daemon failed on this request; its log says where"))
+}
+
+pub(super) fn greeting() -> Greeting {
+    Greeting {
+        server: SERVER.into(),
+        version: env!("CARGO_PKG_VERSION").into(),
+        protocol: PROTOCOL_VERSION,
+    }
+}
+
+fn failure(message: &str) -> Response {
+    Response::Error(Error::new(guideway_api::ErrorKind::Failed, message))
+}
+
+/// The value as one line. JSON escapes newlines within strings, so there is only the last.
+fn encoded(value: &impl Serialize) -> Vec<u8> {
+    let mut line = serde_json::to_vec(value).unwrap_or_else(|error| {
+        // Only a map with keys that are not strings fails, and the protocol has none.
+        tracing::error!(%error, "an answer is no JSON");
+        br#"{"response":"error","body":{"kind":"failed","message":"the answer is no JSON"}}"#
+            .to_vec()
+    });
+    line.push(b'\n');
+    line
+}
+
+fn is_temporary(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted)
+}

@@ -1,0 +1,129 @@
+//! One line of a client becomes a [`Request`], or a refusal that says what is wrong with it.
+
+use guideway_api::{Error, ErrorKind, PROTOCOL_VERSION, Request};
+
+/// Characters of serde's message to pass on: it may quote what the client sent, which may be a megabyte.
+const QUOTED: usize = 300;
+
+/// Parses one line, without its newline. Nesting is bounded by serde_json's recursion limit (128).
+pub fn parse_request(line: &[u8]) -> Result<Request, Error> {
+    let text = std::str::from_utf8(line)
+        .map_err(|error| bad(format!("the request is not UTF-8: {error}")))?;
+    // serde would also take an array for a message, which the protocol does not have.
+    if !text.trim_start().starts_with('{') {
+        return Err(bad("a request is one JSON object on one line".into()));
+    }
+    serde_json::from_str(text).map_err(|error| {
+        if error.is_data() {
+            let message = format!("this is no request of protocol {PROTOCOL_VERSION}: {error}");
+            bad(shortened(message))
+        } else {
+            bad(shortened(format!("the request is not JSON: {error}")))
+        }
+    })
+}
+
+fn bad(message: String) -> Error {
+    Error {
+        kind: ErrorKind::BadRequest,
+        message,
+        details: vec![
+            r#"for example: {"request":"status"}"#.into(),
+            format!("the requests are: {}", Request::NAMES.join(", ")),
+        ],
+    }
+}
+
+fn shortened(message: String) -> String {
+    match message.char_indices().nth(QUOTED) {
+        Some((end, _)) => format!("{}...", &message[..end]),
+        None => message,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use guideway_api::{FlowFilter, FlowState, MAX_REQUEST};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn refusal(line: &[u8]) -> Error {
+        let error = parse_request(line).unwrap_err();
+        assert_eq!(error.kind, ErrorKind::BadRequest);
+        assert!(error.details.last().unwrap().contains("status, service_list"), "{error:?}");
+        error
+    }
+
+    #[test]
+    fn takes_every_form_of_a_request() {
+        assert_eq!(parse_request(br#"{"request":"status"}"#), Ok(Request::Status {}));
+        assert_eq!(parse_request(b" { \"request\" : \"stats\" } \r"), Ok(Request::Stats {}));
+        let filter = FlowFilter { state: Some(FlowState::Syn), ..FlowFilter::default() };
+        assert_eq!(
+            parse_request(br#"{"state":"syn","request":"flow_list"}"#),
+            Ok(Request::FlowList(filter))
+        );
+    }
+
+    #[test]
+    fn says_what_is_wrong() {
+        for (line, told) in [
+            (&b""[..], "one JSON object"),
+            (b"help", "one JSON object"),
+            (br#"["status"]"#, "one JSON object"),
+            (b"\xff{}", "not UTF-8: invalid utf-8 sequence of 1 bytes from index 0"),
+            (br#"{"request":"status""#, "not JSON: EOF"),
+            (br#"{"request":"status"} {}"#, "not JSON: trailing characters"),
+            (b"{}", "missing field `request`"),
+            (br#"{"request":"reboot"}"#, "unknown variant `reboot`, expected one of `status`"),
+            (br#"{"request":"status","x":1}"#, "unknown field `x`"),
+            (br#"{"request":"stats","request":"stats"}"#, "duplicate field `request`"),
+            (br#"{"request":"config_apply"}"#, "missing field `text`"),
+            (br#"{"request":"config_apply","text":7}"#, "expected a string"),
+            (br#"{"request":"flow_list","worker":70000}"#, "expected u16"),
+            (br#"{"request":"flow_list","limit":-1}"#, "expected usize"),
+            (br#"{"request":"flow_list","state":"open"}"#, "unknown variant `open`"),
+            (br#"{"request":"flow_list","flow":{"source":"here"}}"#, "invalid socket address"),
+        ] {
+            let message = refusal(line).message;
+            assert!(message.contains(told), "{}: {message}", line.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn deep_nesting_is_refused() {
+        let deep = |open: &str| format!("{{\"x\":{}", open.repeat(MAX_REQUEST / open.len()));
+        for open in ["[", "{\"a\":"] {
+            let message = refusal(deep(open).as_bytes()).message;
+            assert!(message.contains("recursion limit"), "{message}");
+        }
+    }
+
+    #[test]
+    fn a_long_name_is_not_sent_back() {
+        let line = format!("{{\"request\":\"{}\"}}", "é".repeat(100_000));
+        let message = refusal(line.as_bytes()).message;
+        assert!(message.chars().count() == QUOTED + 3 && message.ends_with("..."), "{message}");
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_parsed_or_refused(line in proptest::collection::vec(any::<u8>(), 0..600)) {
+            let _ = parse_request(&line);
+        }
+
+        #[test]
+        fn near_requests_are_parsed_or_refused(
+            name in proptest::sample::select(&Request::NAMES[..]),
+            key in "worker|backend|pool|state|flow|limit|text|[a-z]{1,3}",
+            value in r#"null|true|-?[0-9]{1,22}|[0-9]e[0-9]{1,3}|"[a-z0-9.:\\u]{0,12}"|\[\]|\{\}"#,
+        ) {
+            let line = format!(r#"{{"request":"{name}","{key}":{value}}}"#);
+            if let Ok(request) = parse_request(line.as_bytes()) {
+                let again = serde_json::to_vec(&request).unwrap();
+                prop_assert_eq!(parse_request(&again), Ok(request));
+            }
+        }
+    }
+}

@@ -1,0 +1,160 @@
+//! The socket's file: who may use it, and whose it is.
+//!
+//! It is mode 0660: who may connect may do everything, so its group is the access list. Beside it
+//! lies `<socket>.lock`, which is locked as long as a daemon serves the socket and stays behind:
+//! removing a lock file would let two daemons each lock their own.
+
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError};
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
+
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
+
+/// Connections that the kernel holds until they are accepted.
+const BACKLOG: i32 = 64;
+
+/// Why the control socket cannot be served.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Someone serves this path.
+    #[error("{path}: another daemon serves this control socket; stop it or choose another path")]
+    InUse {
+        /// The socket's path.
+        path: PathBuf,
+    },
+    /// Something else has this name, and it may be precious.
+    #[error("{path} is there already and is no socket; remove it or choose another path")]
+    NotASocket {
+        /// The socket's path.
+        path: PathBuf,
+    },
+    /// The kernel's `sockaddr_un` has 108 bytes.
+    #[error("{path}: the path of a unix socket has at most 107 bytes; choose a shorter one")]
+    TooLong {
+        /// The socket's path.
+        path: PathBuf,
+    },
+    /// The operating system refused.
+    #[error("cannot {action} {path}: {source}")]
+    System {
+        /// What was tried.
+        action: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// Its answer.
+        source: io::Error,
+    },
+}
+
+/// The listening socket and its file, which goes with it.
+#[derive(Debug)]
+pub(super) struct Socket {
+    pub(super) listener: UnixListener,
+    path: PathBuf,
+    /// Device and inode of the file, to know it again.
+    identity: (u64, u64),
+    /// Held last: the next daemon may bind once the file is gone.
+    _lock: File,
+}
+
+impl Socket {
+    pub(super) fn bind(path: &Path) -> Result<Socket, Error> {
+        // Absolute, so that it is found again whatever the working directory is by then.
+        let path = &std::path::absolute(path).map_err(system("resolve", path))?;
+        let address = SocketAddrUnix::new(path).map_err(|errno| match errno {
+            Errno::NAMETOOLONG => Error::TooLong { path: path.clone() },
+            other => system("use", path)(other.into()),
+        })?;
+        if let Some(directory) = path.parent().filter(|directory| !directory.exists()) {
+            // The mode again after the fact, because the umask takes from it.
+            DirBuilder::new()
+                .recursive(true)
+                .mode(0o755)
+                .create(directory)
+                .and_then(|()| fs::set_permissions(directory, Permissions::from_mode(0o755)))
+                .map_err(system("make the directory", directory))?;
+        }
+        let lock = lock(path)?;
+        remove_stale(path, &address)?;
+
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)
+            .map_err(|errno| system("make a socket for", path)(errno.into()))?;
+        rustix::net::bind(&socket, &address).map_err(|errno| system("bind", path)(errno.into()))?;
+        // Between bind and listen the kernel refuses every connection, so the mode is set before
+        // anyone can use the one that the umask left.
+        fs::set_permissions(path, Permissions::from_mode(0o660))
+            .map_err(system("set the mode of", path))?;
+        let metadata = fs::symlink_metadata(path).map_err(system("look at", path))?;
+        rustix::net::listen(&socket, BACKLOG)
+            .map_err(|errno| system("listen on", path)(errno.into()))?;
+        Ok(Socket {
+            listener: UnixListener::from(socket),
+            path: path.clone(),
+            identity: (metadata.dev(), metadata.ino()),
+            _lock: lock,
+        })
+    }
+}
+
+impl Drop for Socket {
+    fn drop(&mut self) {
+        let ours = fs::symlink_metadata(&self.path)
+            .is_ok_and(|metadata| (metadata.dev(), metadata.ino()) == self.identity);
+        if ours && let Err(error) = fs::remove_file(&self.path) {
+            tracing::warn!(path = %self.path.display(), %error, "cannot remove the control socket");
+        }
+    }
+}
+
+/// Locks the file beside the socket. Without it, two daemons that start at once could both find the
+/// socket stale, and one remove what the other has just bound.
+fn lock(path: &Path) -> Result<File, Error> {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".lock");
+    let name = PathBuf::from(name);
+    let file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(&name)
+        .map_err(system("open", &name))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(Error::InUse { path: path.into() }),
+        Err(TryLockError::Error(error)) => Err(system("lock", &name)(error)),
+    }
+}
+
+/// Removes the socket that a daemon left when it was killed.
+fn remove_stale(path: &Path, address: &SocketAddrUnix) -> Result<(), Error> {
+    match fs::symlink_metadata(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(system("look at", path)(error)),
+        Ok(metadata) if !metadata.file_type().is_socket() => {
+            return Err(Error::NotASocket { path: path.into() });
+        }
+        Ok(_) => {}
+    }
+    // Nonblocking: a peer that no longer accepts must not hold up this one.
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let probe = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)
+        .map_err(|errno| system("make a socket for", path)(errno.into()))?;
+    match rustix::net::connect(&probe, address) {
+        Err(Errno::CONNREFUSED) => {}
+        Err(Errno::NOENT) => return Ok(()),
+        Ok(()) | Err(Errno::AGAIN) => return Err(Error::InUse { path: path.into() }),
+        Err(errno) => return Err(system("connect to", path)(errno.into())),
+    }
+    tracing::info!(path = %path.display(), "replacing a control socket that no one serves");
+    fs::remove_file(path).map_err(system("remove", path))
+}
+
+/// For `map_err`: names what was tried.
+pub(super) fn system(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Error {
+    move |source| Error::System { action, path: path.into(), source }
+}

@@ -1,0 +1,456 @@
+//! The server from outside, over real sockets.
+
+use std::fs;
+use std::io::{BufRead, BufReader, ErrorKind as Io, Read, Write};
+use std::net::Shutdown;
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use std::sync::mpsc;
+use std::sync::{Barrier, Mutex};
+
+use guideway_api::{Error as Refusal, ErrorKind, FlowFilter, Greeting, MAX_REQUEST, Stats};
+
+use super::*;
+
+/// Longer than anything here takes, so that a failure is no hang.
+const LONG: Duration = Duration::from_secs(30);
+const SHORT: Duration = Duration::from_millis(300);
+
+struct Client(BufReader<UnixStream>);
+
+impl Client {
+    /// Connects and takes the greeting.
+    fn new(path: &Path) -> Client {
+        let mut client = Client::ungreeted(path);
+        let greeting: Greeting = serde_json::from_str(&client.line()).unwrap();
+        assert_eq!(greeting, connection::greeting());
+        client
+    }
+
+    fn ungreeted(path: &Path) -> Client {
+        let stream = UnixStream::connect(path).unwrap();
+        stream.set_read_timeout(Some(LONG)).unwrap();
+        stream.set_write_timeout(Some(LONG)).unwrap();
+        Client(BufReader::new(stream))
+    }
+
+    fn send(&mut self, bytes: impl AsRef<[u8]>) {
+        self.0.get_mut().write_all(bytes.as_ref()).unwrap();
+    }
+
+    /// The next line, empty at the end.
+    fn line(&mut self) -> String {
+        let mut line = String::new();
+        match self.0.read_line(&mut line) {
+            Ok(_) => {}
+            // The server closed with bytes of ours unread.
+            Err(error) if error.kind() == Io::ConnectionReset => {}
+            Err(error) => panic!("{error}"),
+        }
+        line
+    }
+
+    fn answer(&mut self) -> Response {
+        let line = self.line();
+        serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line:?}"))
+    }
+
+    fn refusal(&mut self) -> Refusal {
+        match self.answer() {
+            Response::Error(error) => error,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn ask(&mut self, request: &Request) -> Response {
+        self.send(encode(request));
+        self.answer()
+    }
+}
+
+fn encode(request: &Request) -> String {
+    serde_json::to_string(request).unwrap() + "\n"
+}
+
+/// Answers `stats` with zeros, a flow listing with its limit, a configuration with its text.
+fn echo(request: Request) -> Response {
+    match request {
+        Request::Stats {} => Response::Stats(Stats::default()),
+        Request::FlowList(FlowFilter { limit, .. }) => {
+            Response::Applied { generation: limit.unwrap_or(0) as u64, warnings: vec![] }
+        }
+        Request::ConfigCheck { text } => Response::Config { text, generation: 0 },
+        other => panic!("{other:?} is for a handler that panics"),
+    }
+}
+
+fn limit(limit: usize) -> Request {
+    Request::FlowList(FlowFilter { limit: Some(limit), ..FlowFilter::default() })
+}
+
+fn stats() -> Response {
+    Response::Stats(Stats::default())
+}
+
+/// A server at work in a directory of its own.
+struct Site {
+    handle: Option<Handle>,
+    path: PathBuf,
+    directory: tempfile::TempDir,
+}
+
+impl Site {
+    fn new() -> Site {
+        Site::with(CONNECTIONS, PATIENCE, echo)
+    }
+
+    fn with(
+        connections: usize,
+        patience: Duration,
+        handler: impl Fn(Request) -> Response + Send + Sync + 'static,
+    ) -> Site {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("socket");
+        let mut server = Server::bind(&path).unwrap();
+        server.limits = Limits { connections, patience };
+        Site { handle: Some(server.start(Arc::new(handler))), path, directory }
+    }
+
+    fn client(&self) -> Client {
+        Client::new(&self.path)
+    }
+}
+
+fn mode(path: &Path) -> u32 {
+    fs::symlink_metadata(path).unwrap().permissions().mode() & 0o7777
+}
+
+#[test]
+fn makes_the_directory_and_sets_the_modes() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("run/guideway/guideway.sock");
+    let server = Server::bind(&path).unwrap();
+    assert_eq!(mode(&path), 0o660);
+    assert_eq!(mode(path.parent().unwrap()), 0o755);
+    drop(server);
+    assert!(!path.exists(), "a server that never started leaves its socket");
+}
+
+#[test]
+fn a_stale_socket_is_replaced() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("socket");
+    drop(UnixListener::bind(&path).unwrap());
+    assert!(path.exists());
+    let _handle = Server::bind(&path).unwrap().start(Arc::new(echo));
+    assert_eq!(Client::new(&path).ask(&Request::Stats {}), stats());
+}
+
+#[test]
+fn a_socket_in_use_is_refused() {
+    let site = Site::new();
+    let error = Server::bind(&site.path).unwrap_err();
+    assert!(matches!(error, Error::InUse { .. }), "{error}");
+    assert!(error.to_string().contains("another daemon serves"), "{error}");
+    assert_eq!(site.client().ask(&Request::Stats {}), stats());
+
+    // Someone who knows no lock file, and does not accept either.
+    let foreign = site.directory.path().join("foreign");
+    let _listener = UnixListener::bind(&foreign).unwrap();
+    assert!(matches!(Server::bind(&foreign), Err(Error::InUse { .. })));
+    assert!(foreign.exists());
+}
+
+#[test]
+fn a_file_in_the_way_is_kept() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("socket");
+    fs::write(&path, "precious").unwrap();
+    assert!(matches!(Server::bind(&path), Err(Error::NotASocket { .. })));
+    assert_eq!(fs::read_to_string(&path).unwrap(), "precious");
+}
+
+#[test]
+fn paths_that_cannot_be_are_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let long = directory.path().join("x".repeat(108));
+    assert!(matches!(Server::bind(&long), Err(Error::TooLong { .. })));
+    let file = directory.path().join("file");
+    fs::write(&file, "").unwrap();
+    let error = Server::bind(&file.join("socket")).unwrap_err();
+    assert!(error.to_string().contains("Not a directory"), "{error}");
+    assert!(matches!(Server::bind(Path::new("")), Err(Error::System { .. })));
+}
+
+#[test]
+fn clients_are_served_in_parallel_beside_half_a_request() {
+    // Each of the two requests is answered only once both are being carried out.
+    let both = Barrier::new(2);
+    let site = Site::with(CONNECTIONS, LONG, move |_| {
+        both.wait();
+        stats()
+    });
+    let mut half = site.client();
+    half.send(r#"{"request":"#);
+    thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| assert_eq!(site.client().ask(&Request::Stats {}), stats()));
+        }
+    });
+    half.send("7}\n");
+    assert_eq!(half.refusal().kind, ErrorKind::BadRequest);
+}
+
+#[test]
+fn half_a_request_is_dropped_and_an_idle_client_kept() {
+    let site = Site::with(CONNECTIONS, SHORT, echo);
+    let mut idle = site.client();
+    let mut half = site.client();
+    // A whole line first: the rest that came with it counts from then on.
+    half.send(encode(&Request::Stats {}) + "{");
+    assert_eq!(half.answer(), stats());
+    let begun = Instant::now();
+    assert_eq!(half.line(), "");
+    assert!(begun.elapsed() < LONG / 2);
+    assert_eq!(idle.ask(&Request::Stats {}), stats());
+}
+
+#[test]
+fn dripping_is_no_progress() {
+    let site = Site::with(CONNECTIONS, SHORT, echo);
+    let mut client = site.client();
+    let begun = Instant::now();
+    while client.0.get_mut().write_all(b" ").is_ok() {
+        assert!(begun.elapsed() < LONG, "still connected");
+        thread::sleep(SHORT / 10);
+    }
+}
+
+#[test]
+fn a_client_that_takes_no_answer_is_dropped() {
+    let site = Site::with(1, SHORT, echo);
+    let mut deaf = site.client();
+    // More than the buffers of both ends hold.
+    let text = "x".repeat(MAX_REQUEST / 2);
+    deaf.send(encode(&Request::ConfigCheck { text }));
+    let begun = Instant::now();
+    loop {
+        let mut next = Client::ungreeted(&site.path);
+        next.line();
+        // Refused as long as the only place is taken; the socket may be closed before it is asked.
+        let _ = next.0.get_mut().write_all(encode(&Request::Stats {}).as_bytes());
+        if next.answer() == stats() {
+            break;
+        }
+        assert!(begun.elapsed() < LONG, "the place is still taken");
+        thread::sleep(SHORT / 10);
+    }
+}
+
+#[test]
+fn pipelined_requests_are_answered_in_order() {
+    let site = Site::new();
+    let mut client = site.client();
+    let lines: String = (0..1000).map(|number| encode(&limit(number))).collect();
+    client.send(lines);
+    for number in 0..1000 {
+        let expected = Response::Applied { generation: number, warnings: vec![] };
+        assert_eq!(client.answer(), expected);
+    }
+}
+
+#[test]
+fn garbage_is_answered_and_the_connection_goes_on() {
+    let site = Site::new();
+    let mut client = site.client();
+    // xorshift64; newlines fall among the bytes as they may.
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    for _ in 0..20 {
+        let mut garbage: Vec<u8> = (0..4000)
+            .map(|_| {
+                state ^= state << 13;
+                state ^= state >> 7;
+                state ^= state << 17;
+                state.to_le_bytes()[0]
+            })
+            .collect();
+        garbage.push(b'\n');
+        client.send(&garbage);
+        for _ in 0..garbage.iter().filter(|&&byte| byte == b'\n').count() {
+            assert_eq!(client.refusal().kind, ErrorKind::BadRequest);
+        }
+    }
+    assert_eq!(client.ask(&Request::Stats {}), stats());
+}
+
+#[test]
+fn many_empty_lines_are_answered_one_by_one() {
+    let site = Site::new();
+    let mut client = site.client();
+    let mut sender = client.0.get_ref().try_clone().unwrap();
+    let lines = 20_000;
+    thread::scope(|scope| {
+        scope.spawn(move || sender.write_all(&vec![b'\n'; lines]).unwrap());
+        for _ in 0..lines {
+            assert_eq!(client.refusal().kind, ErrorKind::BadRequest);
+        }
+    });
+    assert_eq!(client.ask(&Request::Stats {}), stats());
+}
+
+#[test]
+fn the_longest_request_is_served_and_a_longer_one_is_not() {
+    let site = Site::new();
+    let frame = encode(&Request::ConfigCheck { text: String::new() }).len();
+    let text = "x".repeat(MAX_REQUEST - frame);
+    let line = encode(&Request::ConfigCheck { text: text.clone() });
+    assert_eq!(line.len(), MAX_REQUEST);
+    let mut client = site.client();
+    for _ in 0..2 {
+        client.send(&line);
+        assert_eq!(client.answer(), Response::Config { text: text.clone(), generation: 0 });
+    }
+    client.send(encode(&Request::ConfigCheck { text: text + "x" }));
+    let refusal = client.refusal();
+    assert_eq!(refusal.kind, ErrorKind::BadRequest);
+    assert_eq!(refusal.message, "a request has at most 1048576 bytes");
+    assert_eq!(client.line(), "");
+}
+
+#[test]
+fn a_line_without_end_is_refused_while_it_is_sent() {
+    let site = Site::with(CONNECTIONS, SHORT, echo);
+    let mut client = site.client();
+    // All of it is taken, so that the client comes to read why.
+    client.send(vec![b'x'; 3 * MAX_REQUEST]);
+    assert_eq!(client.refusal().message, "a request has at most 1048576 bytes");
+    assert_eq!(client.line(), "");
+    let begun = Instant::now();
+    while client.0.get_mut().write_all(&[b'x'; 4096]).is_ok() {
+        assert!(begun.elapsed() < LONG, "still connected");
+    }
+}
+
+#[test]
+fn a_line_that_ends_with_the_stream_is_refused() {
+    let site = Site::new();
+    let mut client = site.client();
+    client.send(encode(&Request::Stats {}) + r#"{"request":"stats"}"#);
+    client.0.get_mut().shutdown(Shutdown::Write).unwrap();
+    assert_eq!(client.answer(), stats());
+    assert_eq!(client.refusal().message, "the request ends without a newline");
+    assert_eq!(client.line(), "");
+}
+
+#[test]
+fn one_connection_too_many_is_refused() {
+    let site = Site::with(2, PATIENCE, echo);
+    let mut first = site.client();
+    let second = site.client();
+    let mut third = site.client();
+    let refusal = third.refusal();
+    assert_eq!(refusal.kind, ErrorKind::Failed);
+    assert_eq!(refusal.message, "there are 2 connections already; try again later");
+    assert_eq!(third.line(), "");
+    assert_eq!(first.ask(&Request::Stats {}), stats());
+
+    drop(second);
+    let begun = Instant::now();
+    loop {
+        let mut next = site.client();
+        let _ = next.0.get_mut().write_all(encode(&Request::Stats {}).as_bytes());
+        if next.answer() == stats() {
+            break;
+        }
+        assert!(begun.elapsed() < LONG, "the place is still taken");
+    }
+}
+
+#[test]
+fn clients_that_vanish_do_no_harm() {
+    let site = Site::new();
+    for round in 0..100 {
+        let mut client = site.client();
+        // Gone while idle, within a line, and before the answer.
+        match round % 3 {
+            0 => {}
+            1 => client.send("{"),
+            _ => client.send(encode(&Request::ConfigCheck { text: "x".repeat(500_000) })),
+        }
+    }
+    assert_eq!(site.client().ask(&Request::Stats {}), stats());
+}
+
+#[test]
+fn a_handler_that_panics_is_answered_for() {
+    let site = Site::new();
+    let mut client = site.client();
+    match client.ask(&Request::Status {}) {
+        Response::Error(error) => assert_eq!(error.kind, ErrorKind::Failed),
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(client.ask(&Request::Stats {}), stats());
+}
+
+#[test]
+fn stop_ends_every_thread_and_removes_the_socket() {
+    // Each thread borrows what holds this, so that the count tells when the last is gone.
+    let token = Arc::new(());
+    let held = Arc::clone(&token);
+    let mut site = Site::with(CONNECTIONS, LONG, move |request| {
+        let _ = &held;
+        echo(request)
+    });
+    let mut idle = site.client();
+    let mut half = site.client();
+    half.send("{");
+    let mut deaf = site.client();
+    deaf.send(encode(&Request::ConfigCheck { text: "x".repeat(MAX_REQUEST / 2) }));
+    let mut unread = [0; 1];
+    deaf.0.read_exact(&mut unread).unwrap();
+
+    let begun = Instant::now();
+    site.handle.take().unwrap().stop();
+    assert!(begun.elapsed() < LONG / 3, "{:?}", begun.elapsed());
+    assert_eq!(Arc::strong_count(&token), 1);
+    assert!(!site.path.exists());
+    assert_eq!(idle.line(), "");
+    assert_eq!(half.line(), "");
+
+    drop(Server::bind(&site.path).unwrap());
+}
+
+#[test]
+fn stop_leaves_what_is_not_its_own() {
+    let mut site = Site::new();
+    fs::remove_file(&site.path).unwrap();
+    fs::write(&site.path, "another's").unwrap();
+    drop(site.handle.take());
+    assert_eq!(fs::read_to_string(&site.path).unwrap(), "another's");
+}
+
+#[test]
+fn the_request_in_hand_is_answered_before_the_stop() {
+    let (begun, wait_begun) = mpsc::channel();
+    let (finish, wait_finish) = mpsc::channel();
+    let (begun, wait_finish) = (Mutex::new(begun), Mutex::new(wait_finish));
+    let mut site = Site::with(CONNECTIONS, PATIENCE, move |_| {
+        begun.lock().unwrap().send(()).unwrap();
+        wait_finish.lock().unwrap().recv_timeout(LONG).unwrap();
+        stats()
+    });
+    let mut client = site.client();
+    client.send(encode(&Request::Stats {}));
+    wait_begun.recv_timeout(LONG).unwrap();
+    let handle = site.handle.take().unwrap();
+    thread::scope(|scope| {
+        scope.spawn(|| handle.stop());
+        // The socket goes first; then the stop has begun.
+        while site.path.exists() {
+            thread::yield_now();
+        }
+        finish.send(()).unwrap();
+    });
+    assert_eq!(client.answer(), stats());
+    assert_eq!(client.line(), "");
+}
