@@ -1,2 +1,141 @@
-//! Placeholder.
-fn main() {}
+//! `guidewayctl`: the command line of Guideway. One command is one request over the control socket.
+//!
+//! It links neither the forwarder nor DPDK, so it runs wherever the socket can be reached. Results go
+//! to stdout and all else to stderr; the exit codes are those of [`Error::exit_code`].
+#![forbid(unsafe_code)]
+
+mod arguments;
+mod client;
+mod error;
+mod render;
+mod table;
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::path::Path;
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser};
+use guideway_api::{FlowFilter, MAX_REQUEST, Request, Response};
+
+use arguments::{
+    Arguments, BackendCommand, Command, ConfigCommand, FlowCommand, PortCommand, ServiceCommand,
+    WorkerCommand,
+};
+use client::Client;
+use error::Error;
+
+fn main() -> ExitCode {
+    match run(&Arguments::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // Not eprintln, which panics when stderr is closed.
+            let mut told = format!("error: {error}\n");
+            for detail in error.details() {
+                told += &format!("  {detail}\n");
+            }
+            let _ = io::stderr().write_all(told.as_bytes());
+            ExitCode::from(error.exit_code())
+        }
+    }
+}
+
+fn run(arguments: &Arguments) -> Result<(), Error> {
+    if let Command::Completions { shell } = arguments.command {
+        let mut script = Vec::new();
+        clap_complete::generate(shell, &mut Arguments::command(), "guidewayctl", &mut script);
+        return print(&script);
+    }
+    let request = request(&arguments.command)?;
+    let mut response = Client::connect(&arguments.socket, arguments.timeout())?.ask(&request)?;
+    narrow(&mut response, &arguments.command)?;
+    let rendered = render::render(&response, arguments.output);
+    let notes: String = rendered.notes.iter().map(|note| format!("{note}\n")).collect();
+    let _ = io::stderr().write_all(notes.as_bytes());
+    print(rendered.text.as_bytes())
+}
+
+/// The request that the command stands for.
+fn request(command: &Command) -> Result<Request, Error> {
+    Ok(match command {
+        Command::Status => Request::Status {},
+        Command::Service(ServiceCommand::List) => Request::ServiceList {},
+        Command::Backend(BackendCommand::List { .. }) => Request::BackendList {},
+        Command::Worker(WorkerCommand::List) => Request::WorkerList {},
+        Command::Port(PortCommand::List) => Request::PortList {},
+        Command::Stats { .. } => Request::Stats {},
+        Command::Config(ConfigCommand::Show) => Request::ConfigShow {},
+        Command::Config(ConfigCommand::Check { file }) => {
+            Request::ConfigCheck { text: read(file)? }
+        }
+        Command::Config(ConfigCommand::Apply { file }) => {
+            Request::ConfigApply { text: read(file)? }
+        }
+        Command::Config(ConfigCommand::Reload) => Request::ConfigReload {},
+        Command::Flow(FlowCommand::List { worker, backend, pool, state, flow, limit }) => {
+            Request::FlowList(FlowFilter {
+                worker: *worker,
+                backend: backend.clone(),
+                pool: pool.clone(),
+                state: *state,
+                flow: flow.clone(),
+                limit: *limit,
+            })
+        }
+        Command::Completions { .. } => unreachable!("it asks no daemon"),
+    })
+}
+
+/// Reads a configuration, from stdin if it is named `-`. No more of it than a request can hold, for
+/// it may be a device without end.
+fn read(path: &Path) -> Result<String, Error> {
+    let failed = |source| Error::File { path: path.into(), source };
+    let source: Box<dyn Read> = if path == Path::new("-") {
+        Box::new(io::stdin())
+    } else {
+        Box::new(File::open(path).map_err(failed)?)
+    };
+    let mut bytes = Vec::new();
+    source.take(MAX_REQUEST as u64).read_to_end(&mut bytes).map_err(failed)?;
+    if bytes.len() >= MAX_REQUEST {
+        return Err(Error::TooLong);
+    }
+    String::from_utf8(bytes).map_err(|error| Error::NotText {
+        path: path.into(),
+        line: error.as_bytes()[..error.utf8_error().valid_up_to()]
+            .iter()
+            .filter(|&&byte| byte == b'\n')
+            .count()
+            + 1,
+    })
+}
+
+/// Leaves out what the command did not ask for and the protocol has no filter for.
+fn narrow(response: &mut Response, command: &Command) -> Result<(), Error> {
+    match (response, command) {
+        (
+            Response::Backends(backends),
+            Command::Backend(BackendCommand::List { pool: Some(pool) }),
+        ) => {
+            backends.retain(|backend| backend.pool == *pool);
+            if backends.is_empty() {
+                return Err(Error::NoPool { pool: pool.clone() });
+            }
+        }
+        (Response::Stats(stats), Command::Stats { nonzero: true }) => {
+            stats.verdicts.retain(|_, count| *count != 0);
+            stats.events.retain(|_, count| *count != 0);
+        }
+        _ => {}
+    }
+    Ok(())
+}
+
+/// Writes to stdout. A reader that has seen enough, such as `head`, is no failure.
+fn print(bytes: &[u8]) -> Result<(), Error> {
+    let mut stdout = io::stdout().lock();
+    match stdout.write_all(bytes).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Error::Output(error)),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,241 @@
+//! The command line: `guidewayctl NOUN VERB`, with options anywhere after the name.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::{Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+use guideway_api::{DEFAULT_FLOWS, DEFAULT_SOCKET, FlowState, FlowTuple, MAX_FLOWS, Protocol};
+
+/// Asks a running guideway and gives it orders.
+#[derive(Debug, Parser)]
+#[command(
+    name = "guidewayctl",
+    version,
+    after_help = "Exit codes: 0 done, 1 failed, 2 usage, 3 daemon unreachable, 4 not found, \
+                  5 configuration rejected"
+)]
+pub(crate) struct Arguments {
+    /// The daemon's control socket
+    #[arg(long, global = true, value_name = "PATH", env = "GUIDEWAY_SOCKET",
+          default_value = DEFAULT_SOCKET)]
+    pub(crate) socket: PathBuf,
+
+    /// How long to wait for the daemon, each time
+    #[arg(long, global = true, value_name = "SECONDS", default_value_t = 30,
+          value_parser = clap::value_parser!(u64).range(1..=3600))]
+    timeout: u64,
+
+    /// How to print the result
+    #[arg(short, long, global = true, value_name = "FORMAT", value_enum,
+          default_value_t = Output::Table)]
+    pub(crate) output: Output,
+
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+impl Arguments {
+    pub(crate) fn timeout(&self) -> Duration {
+        Duration::from_secs(self.timeout)
+    }
+}
+
+/// The forms of a result.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Output {
+    /// Aligned columns
+    Table,
+    /// The body of the daemon's answer
+    Json,
+}
+
+/// What there is to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Show who the daemon is and how it does
+    Status,
+    /// The virtual addresses and ports
+    #[command(subcommand)]
+    Service(ServiceCommand),
+    /// The servers behind the services
+    #[command(subcommand)]
+    Backend(BackendCommand),
+    /// The packet-processing threads
+    #[command(subcommand)]
+    Worker(WorkerCommand),
+    /// The network ports
+    #[command(subcommand)]
+    Port(PortCommand),
+    /// Show what became of every packet, summed over the workers
+    Stats {
+        /// Leave out verdicts and events that never happened
+        #[arg(long)]
+        nonzero: bool,
+    },
+    /// The configuration
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// The flow tables
+    #[command(subcommand)]
+    Flow(FlowCommand),
+    /// Print a completion script for a shell
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ServiceCommand {
+    /// List the services in force
+    List,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum BackendCommand {
+    /// List the backends in force
+    List {
+        /// Only the backends of this pool
+        #[arg(long)]
+        pool: Option<String>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum WorkerCommand {
+    /// List the workers and what each has done
+    List,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum PortCommand {
+    /// List the ports, their link and their device's counters
+    List,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ConfigCommand {
+    /// Print the text of the configuration in force
+    Show,
+    /// Validate a configuration against the running daemon and change nothing
+    Check {
+        /// The configuration; `-` is stdin
+        file: PathBuf,
+    },
+    /// Put a configuration in force on every worker, or change nothing
+    Apply {
+        /// The configuration; `-` is stdin
+        file: PathBuf,
+    },
+    /// Put the daemon's own configuration file in force, as it is now
+    Reload,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum FlowCommand {
+    /// List flows; those that match every option given
+    List {
+        /// Only flows of this worker
+        #[arg(long)]
+        worker: Option<u16>,
+        /// Only flows that this backend carries
+        #[arg(long)]
+        backend: Option<String>,
+        /// Only flows of this pool's backends
+        #[arg(long)]
+        pool: Option<String>,
+        /// Only flows in this state
+        #[arg(long, value_parser = states())]
+        state: Option<FlowState>,
+        /// Only this flow: PROTOCOL,SOURCE:PORT,DESTINATION:PORT, an IPv6 address in brackets
+        #[arg(long, value_parser = flow)]
+        flow: Option<FlowTuple>,
+        #[arg(long, value_parser = limit, help = limit_help())]
+        limit: Option<usize>,
+    },
+}
+
+fn states() -> impl TypedValueParser<Value = FlowState> {
+    PossibleValuesParser::new(FlowState::ALL.map(FlowState::name)).try_map(|name| {
+        FlowState::ALL.into_iter().find(|state| state.name() == name).ok_or("no such state")
+    })
+}
+
+fn limit_help() -> String {
+    format!("Rows at the most, up to {MAX_FLOWS} [default: {DEFAULT_FLOWS}]")
+}
+
+fn limit(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(limit) if (1..=MAX_FLOWS).contains(&limit) => Ok(limit),
+        _ => Err(format!("a number from 1 to {MAX_FLOWS} is needed")),
+    }
+}
+
+/// Parses a flow as `tcp,198.51.100.1:40000,203.0.113.10:80`.
+fn flow(text: &str) -> Result<FlowTuple, String> {
+    let [protocol, source, destination] = text.split(',').collect::<Vec<_>>()[..] else {
+        return Err("three parts with commas between them are needed, \
+                    for example tcp,198.51.100.1:40000,203.0.113.10:80"
+            .into());
+    };
+    let address = |text: &str| {
+        text.parse().map_err(|_| {
+            format!("{text} is no ADDRESS:PORT, such as 203.0.113.10:80 or [2001:db8::1]:80")
+        })
+    };
+    let tuple = FlowTuple {
+        protocol: match protocol {
+            "tcp" => Protocol::Tcp,
+            "udp" => Protocol::Udp,
+            other => return Err(format!("{other} is no protocol; tcp and udp are")),
+        },
+        source: address(source)?,
+        destination: address(destination)?,
+    };
+    if tuple.source.is_ipv4() != tuple.destination.is_ipv4() {
+        return Err("both addresses must be IPv4, or both IPv6".into());
+    }
+    Ok(tuple)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_definition_is_sound() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn flows_are_parsed() {
+        let tuple = flow("udp,[2001:db8::1]:53,[2001:db8::2]:5353").unwrap();
+        assert_eq!(tuple.protocol, Protocol::Udp);
+        assert_eq!(tuple.source, "[2001:db8::1]:53".parse().unwrap());
+        assert_eq!(tuple.destination, "[2001:db8::2]:5353".parse().unwrap());
+        for (text, told) in [
+            ("tcp", "three parts"),
+            ("tcp,192.0.2.1:1,192.0.2.2:2,3", "three parts"),
+            ("sctp,192.0.2.1:1,192.0.2.2:2", "no protocol"),
+            ("tcp,192.0.2.1,192.0.2.2:2", "192.0.2.1 is no ADDRESS:PORT"),
+            ("tcp,192.0.2.1:1,[2001:db8::1]:1", "both addresses"),
+        ] {
+            let error = flow(text).unwrap_err();
+            assert!(error.contains(told), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn limits_are_those_of_the_protocol() {
+        assert_eq!(limit("1"), Ok(1));
+        assert_eq!(limit("10000"), Ok(MAX_FLOWS));
+        for text in ["0", "10001", "-1", "all"] {
+            assert!(limit(text).is_err(), "{text}");
+        }
+    }
+}

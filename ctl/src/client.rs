@@ -1,0 +1,149 @@
+//! The client's side of the protocol: connect, check the greeting, ask.
+
+use std::io::{self, BufRead, BufReader, ErrorKind, Write};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use guideway_api::{Greeting, MAX_REQUEST, PROTOCOL_VERSION, Request, Response, SERVER};
+
+use crate::error::Error;
+
+/// Bytes of one answer that are taken; the longest, a full flow listing, has a few megabytes.
+const MAX_ANSWER: usize = 64 << 20;
+
+/// A connection to a daemon of this protocol.
+#[derive(Debug)]
+pub(crate) struct Client {
+    stream: BufReader<UnixStream>,
+    socket: PathBuf,
+    timeout: Duration,
+}
+
+impl Client {
+    /// Connects and checks the greeting. `timeout` is for each step: the connection, the greeting,
+    /// the sending of a request and its answer.
+    pub(crate) fn connect(socket: &Path, timeout: Duration) -> Result<Client, Error> {
+        let unreachable = |reason| Error::Unreachable { socket: socket.into(), reason };
+        let stream = connect(socket, timeout).map_err(|error| {
+            let advice = match error.kind() {
+                ErrorKind::NotFound | ErrorKind::ConnectionRefused => "; does it run?",
+                ErrorKind::PermissionDenied => "; be root or of the socket's group",
+                _ => "",
+            };
+            unreachable(format!("{error}{advice}"))
+        })?;
+        let mut client = Client { stream: BufReader::new(stream), socket: socket.into(), timeout };
+        let line = client.line().map_err(|error| unreachable(error.to_string()))?;
+
+        let greeting = serde_json::from_slice::<Greeting>(&line).ok();
+        let Some(greeting) = greeting.filter(|greeting| greeting.server == SERVER) else {
+            return Err(Error::NotGuideway { socket: socket.into() });
+        };
+        if greeting.protocol != PROTOCOL_VERSION {
+            let Greeting { version: release, protocol, .. } = greeting;
+            return Err(Error::Protocol { release, protocol });
+        }
+        Ok(client)
+    }
+
+    /// Sends the request and waits for its answer; a refusal is an error.
+    pub(crate) fn ask(&mut self, request: &Request) -> Result<Response, Error> {
+        let mut line = serde_json::to_vec(request).map_err(|error| Error::Answer {
+            reason: format!("the request is no JSON: {error}"),
+        })?;
+        line.push(b'\n');
+        if line.len() > MAX_REQUEST {
+            return Err(Error::TooLong);
+        }
+        let stream = self.stream.get_mut();
+        let sent = stream
+            .set_write_timeout(Some(self.timeout))
+            .and_then(|()| stream.write_all(&line).map_err(|error| timely(error, self.timeout)));
+        // The daemon may have answered, with an error, before it took it all.
+        let answer = match (self.line(), sent) {
+            (Ok(answer), _) => answer,
+            (Err(_), Err(error)) => {
+                let reason = format!("it does not take the request: {error}");
+                return Err(Error::Unreachable { socket: self.socket.clone(), reason });
+            }
+            (Err(error), Ok(())) => return Err(Error::Unanswered { reason: error.to_string() }),
+        };
+        match serde_json::from_slice(&answer) {
+            Ok(Response::Error(error)) => Err(Error::Refused(error)),
+            Ok(response) if fits(&response, request) => Ok(response),
+            Ok(_) => Err(Error::Answer { reason: "it is to another request".into() }),
+            Err(error) => Err(Error::Answer { reason: error.to_string() }),
+        }
+    }
+
+    /// Reads one line.
+    fn line(&mut self) -> io::Result<Vec<u8>> {
+        let deadline = Instant::now() + self.timeout;
+        let mut line = Vec::new();
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            // Zero would mean to wait for ever.
+            self.stream.get_ref().set_read_timeout(Some(left.max(Duration::from_millis(1))))?;
+            let read = match self.stream.fill_buf() {
+                Ok([]) => return Err(io::Error::other("it closed the connection")),
+                Ok(read) => read,
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                Err(error) => return Err(timely(error, self.timeout)),
+            };
+            let end = read.iter().position(|&byte| byte == b'\n');
+            let taken = end.map_or(read.len(), |end| end + 1);
+            line.extend_from_slice(&read[..taken]);
+            self.stream.consume(taken);
+            if end.is_some() {
+                return Ok(line);
+            }
+            if line.len() > MAX_ANSWER {
+                return Err(io::Error::other("it is too long"));
+            }
+            if left.is_zero() {
+                return Err(timely(ErrorKind::TimedOut.into(), self.timeout));
+            }
+        }
+    }
+}
+
+/// Connects within the time. The kernel has no timeout for this, and it waits while the backlog of a
+/// daemon that hangs is full; the thread that is left then ends with the process.
+fn connect(socket: &Path, timeout: Duration) -> io::Result<UnixStream> {
+    let (sender, connected) = mpsc::channel();
+    let path = socket.to_owned();
+    thread::spawn(move || sender.send(UnixStream::connect(path)));
+    connected
+        .recv_timeout(timeout)
+        .unwrap_or_else(|_| Err(timely(ErrorKind::TimedOut.into(), timeout)))
+}
+
+/// Says in plain words that a time has passed, which the kernel calls "temporarily unavailable".
+fn timely(error: io::Error, timeout: Duration) -> io::Error {
+    match error.kind() {
+        ErrorKind::WouldBlock | ErrorKind::TimedOut => {
+            io::Error::other(format!("nothing came within {} s", timeout.as_secs()))
+        }
+        _ => error,
+    }
+}
+
+/// Whether this is the kind of answer that the request has.
+fn fits(response: &Response, request: &Request) -> bool {
+    matches!(
+        (request, response),
+        (Request::Status {}, Response::Status(_))
+            | (Request::ServiceList {}, Response::Services(_))
+            | (Request::BackendList {}, Response::Backends(_))
+            | (Request::WorkerList {}, Response::Workers(_))
+            | (Request::PortList {}, Response::Ports(_))
+            | (Request::Stats {}, Response::Stats(_))
+            | (Request::ConfigShow {}, Response::Config { .. })
+            | (Request::ConfigCheck { .. }, Response::Checked { .. })
+            | (Request::ConfigApply { .. } | Request::ConfigReload {}, Response::Applied { .. })
+            | (Request::FlowList(_), Response::Flows(_))
+    )
+}

@@ -1,0 +1,100 @@
+//! What can go wrong with a command, and the exit code of each.
+
+use std::io;
+use std::path::PathBuf;
+
+use guideway_api::{ErrorKind, MAX_REQUEST, PROTOCOL_VERSION};
+
+/// Why a command failed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    /// The request did not get to the daemon, so that it was not carried out.
+    #[error("cannot reach the daemon at {socket}: {reason}")]
+    Unreachable { socket: PathBuf, reason: String },
+    /// What answers there is no guideway.
+    #[error("what answers at {socket} is no guideway daemon; is --socket right?")]
+    NotGuideway { socket: PathBuf },
+    /// The daemon is of another protocol.
+    #[error(
+        "the daemon (release {release}) speaks protocol {protocol}, this guidewayctl \
+         {PROTOCOL_VERSION}; use the guidewayctl of the daemon's release"
+    )]
+    Protocol { release: String, protocol: u32 },
+    /// The request was sent and no answer came.
+    #[error("no answer from the daemon: {reason}; the request may have been carried out")]
+    Unanswered { reason: String },
+    /// The daemon's answer is none of this protocol, or not to this request.
+    #[error("the daemon's answer makes no sense: {reason}")]
+    Answer { reason: String },
+    /// The daemon's own words.
+    #[error("{}", .0.message)]
+    Refused(guideway_api::Error),
+    /// No backend is of the pool that was asked for.
+    #[error("no backend is in a pool named {pool}")]
+    NoPool { pool: String },
+    /// The request would be refused.
+    #[error("the configuration is too long: as a request it has at most {MAX_REQUEST} bytes")]
+    TooLong,
+    /// A file of the command line cannot be read.
+    #[error("cannot read {path}: {source}")]
+    File { path: PathBuf, source: io::Error },
+    /// A file of the command line is no text.
+    #[error("{path}: line {line} is not UTF-8")]
+    NotText { path: PathBuf, line: usize },
+    /// stdout does not take the result.
+    #[error("cannot write the result: {0}")]
+    Output(io::Error),
+}
+
+impl Error {
+    /// 1 failed, 3 unreachable, 4 not found, 5 rejected; 2 is clap's, for usage.
+    pub(crate) fn exit_code(&self) -> u8 {
+        match self {
+            Error::Unreachable { .. } => 3,
+            Error::NoPool { .. } => 4,
+            Error::Refused(error) => match error.kind {
+                ErrorKind::NotFound => 4,
+                ErrorKind::Rejected => 5,
+                ErrorKind::BadRequest | ErrorKind::Failed => 1,
+            },
+            Error::NotGuideway { .. }
+            | Error::Protocol { .. }
+            | Error::Unanswered { .. }
+            | Error::Answer { .. }
+            | Error::TooLong
+            | Error::File { .. }
+            | Error::NotText { .. }
+            | Error::Output(_) => 1,
+        }
+    }
+
+    /// Every single mistake, where the daemon found several.
+    pub(crate) fn details(&self) -> &[String] {
+        match self {
+            Error::Refused(error) => &error.details,
+            _ => &[],
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_refusal_has_its_exit_code() {
+        for (kind, code) in [
+            (ErrorKind::BadRequest, 1),
+            (ErrorKind::Failed, 1),
+            (ErrorKind::NotFound, 4),
+            (ErrorKind::Rejected, 5),
+        ] {
+            let error = Error::Refused(guideway_api::Error::new(kind, "no"));
+            assert_eq!(error.exit_code(), code, "{kind:?}");
+        }
+        let unreachable = Error::Unreachable { socket: "/s".into(), reason: "gone".into() };
+        assert_eq!(unreachable.exit_code(), 3);
+        assert_eq!(Error::NoPool { pool: "web".into() }.exit_code(), 4);
+        assert_eq!(Error::TooLong.exit_code(), 1);
+    }
+}

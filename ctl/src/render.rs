@@ -1,0 +1,300 @@
+//! Answers as text: tables for people and awk, JSON for programs.
+//!
+//! In a table counters are plain integers, a share or a load is a percentage, and text that may hold
+//! spaces stands in the last columns.
+
+use guideway_api::{Backend, Flows, Port, Response, Service, Stats, Status, Worker};
+use serde::Serialize;
+
+use crate::arguments::Output;
+use crate::table::{Align::Left, Align::Right, Table};
+
+/// An answer as it is printed.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Rendered {
+    /// For stdout.
+    pub(crate) text: String,
+    /// For stderr, a line each.
+    pub(crate) notes: Vec<String>,
+}
+
+/// Renders an answer. As JSON it is the answer's body and nothing else.
+pub(crate) fn render(response: &Response, output: Output) -> Rendered {
+    match output {
+        Output::Table => table(response),
+        Output::Json => Rendered { text: body(response), notes: Vec::new() },
+    }
+}
+
+fn table(response: &Response) -> Rendered {
+    let (text, notes) = match response {
+        Response::Status(status) => (status_table(status), vec![]),
+        Response::Services(services) => (service_table(services), vec![]),
+        Response::Backends(backends) => (backend_table(backends), vec![]),
+        Response::Workers(workers) => (worker_table(workers), vec![]),
+        Response::Ports(ports) => (port_table(ports), vec![]),
+        Response::Stats(stats) => (stats_table(stats), vec![]),
+        // As it is, so that it can be put in a file and applied again.
+        Response::Config { text, .. } => (text.clone(), vec![]),
+        Response::Checked { warnings } => ("valid\n".into(), noted(warnings)),
+        Response::Applied { generation, warnings } => {
+            (format!("generation {generation} is in force on every worker\n"), noted(warnings))
+        }
+        Response::Flows(flows) => (flow_table(flows), cut_short(flows)),
+        Response::Error(error) => (error.message.clone(), error.details.clone()),
+    };
+    Rendered { text, notes }
+}
+
+fn noted(warnings: &[String]) -> Vec<String> {
+    warnings.iter().map(|warning| format!("warning: {warning}")).collect()
+}
+
+fn cut_short(flows: &Flows) -> Vec<String> {
+    if !flows.truncated {
+        return vec![];
+    }
+    vec![format!(
+        "note: there are more than these {}; narrow the listing or raise --limit",
+        flows.flows.len()
+    )]
+}
+
+fn status_table(status: &Status) -> String {
+    let mut table = Table::headless([Left, Left]);
+    table.row([&"node", &status.node]);
+    table.row([&"version", &status.version]);
+    table.row([&"uptime_seconds", &status.uptime_seconds]);
+    table.row([&"generation", &status.generation]);
+    table.row([&"generation_in_force", &status.generation_in_force]);
+    table.row([&"config_path", &status.config_path]);
+    table.row([&"workers", &status.workers]);
+    table.row([&"ports", &status.ports]);
+    table.row([&"services", &status.services]);
+    table.row([&"backends", &status.backends]);
+    table.row([&"flows", &status.flows]);
+    table.row([&"flow_capacity", &status.flow_capacity]);
+    table.row([&"received", &status.received]);
+    table.row([&"transmitted", &status.transmitted]);
+    table.to_string()
+}
+
+fn service_table(services: &[Service]) -> String {
+    let mut table = Table::new([
+        ("NAME", Left),
+        ("ADDRESS", Left),
+        ("PROTOCOL", Left),
+        ("PORT", Right),
+        ("POOL", Left),
+        ("BACKENDS", Right),
+        ("FLOWS", Right),
+        ("PACKETS", Right),
+        ("BYTES", Right),
+    ]);
+    for service in services {
+        table.row([
+            &service.name,
+            &service.address,
+            &service.protocol.name(),
+            &service.port,
+            &service.pool,
+            &service.backends,
+            &service.traffic.flows,
+            &service.traffic.packets,
+            &service.traffic.bytes,
+        ]);
+    }
+    table.to_string()
+}
+
+fn backend_table(backends: &[Backend]) -> String {
+    let mut table = Table::new([
+        ("POOL", Left),
+        ("NAME", Left),
+        ("ADDRESS", Left),
+        ("WEIGHT", Right),
+        ("STATE", Left),
+        ("ENCAPSULATION", Left),
+        ("SHARE", Right),
+        ("FLOWS", Right),
+        ("PACKETS", Right),
+        ("BYTES", Right),
+        ("PORT", Left),
+        ("NEXT_HOP", Left),
+    ]);
+    for backend in backends {
+        table.row([
+            &backend.pool,
+            &backend.name,
+            &backend.address,
+            &backend.weight,
+            &backend.state.name(),
+            &backend.encapsulation,
+            &format!("{:.2}%", backend.share * 100.0),
+            &backend.traffic.flows,
+            &backend.traffic.packets,
+            &backend.traffic.bytes,
+            &backend.port.as_deref().unwrap_or_default(),
+            &backend.next_hop,
+        ]);
+    }
+    table.to_string()
+}
+
+fn worker_table(workers: &[Worker]) -> String {
+    let mut table = Table::new([
+        ("WORKER", Right),
+        ("CPU", Right),
+        ("GENERATION", Right),
+        ("RECEIVED", Right),
+        ("TRANSMITTED", Right),
+        ("DROPPED", Right),
+        ("FLOWS", Right),
+        ("FLOW_CAPACITY", Right),
+        ("BUSY", Right),
+        ("QUEUES", Left),
+    ]);
+    for worker in workers {
+        table.row([
+            &worker.worker,
+            &worker.cpu.map(|cpu| cpu.to_string()).unwrap_or_default(),
+            &worker.generation,
+            &worker.received,
+            &worker.transmitted,
+            &worker.dropped,
+            &worker.flows,
+            &worker.flow_capacity,
+            &busy(worker),
+            &worker.queues.join(","),
+        ]);
+    }
+    table.to_string()
+}
+
+/// The share of polls that found a packet.
+fn busy(worker: &Worker) -> String {
+    if worker.polls == 0 {
+        return String::new();
+    }
+    format!("{:.1}%", worker.busy_polls as f64 / worker.polls as f64 * 100.0)
+}
+
+fn port_table(ports: &[Port]) -> String {
+    let mut table = Table::new([
+        ("NAME", Left),
+        ("DEVICE", Left),
+        ("DRIVER", Left),
+        ("MAC", Left),
+        ("MTU", Right),
+        ("RX_QUEUES", Right),
+        ("TX_QUEUES", Right),
+        ("RX_PACKETS", Right),
+        ("RX_BYTES", Right),
+        ("RX_MISSED", Right),
+        ("RX_ERRORS", Right),
+        ("RX_NO_BUFFER", Right),
+        ("TX_PACKETS", Right),
+        ("TX_BYTES", Right),
+        ("TX_ERRORS", Right),
+        ("LINK", Left),
+        ("STEERING", Left),
+    ]);
+    for port in ports {
+        table.row([
+            &port.name,
+            &port.device,
+            &port.driver,
+            &port.mac,
+            &port.mtu,
+            &port.rx_queues,
+            &port.tx_queues,
+            &port.counters.rx_packets,
+            &port.counters.rx_bytes,
+            &port.counters.rx_missed,
+            &port.counters.rx_errors,
+            &port.counters.rx_no_buffer,
+            &port.counters.tx_packets,
+            &port.counters.tx_bytes,
+            &port.counters.tx_errors,
+            &port.link,
+            &port.steering,
+        ]);
+    }
+    table.to_string()
+}
+
+fn stats_table(stats: &Stats) -> String {
+    let mut table = Table::new([("KIND", Left), ("NAME", Left), ("COUNT", Right)]);
+    table.row([&"total", &"received", &stats.received]);
+    table.row([&"total", &"transmitted", &stats.transmitted]);
+    for (name, count) in &stats.verdicts {
+        table.row([&"verdict", name, count]);
+    }
+    for (name, count) in &stats.events {
+        table.row([&"event", name, count]);
+    }
+    table.to_string()
+}
+
+fn flow_table(flows: &Flows) -> String {
+    let mut table = Table::new([
+        ("WORKER", Right),
+        ("TAG", Left),
+        ("POOL", Left),
+        ("BACKEND", Left),
+        ("STATE", Left),
+        ("IDLE_MS", Right),
+    ]);
+    for flow in &flows.flows {
+        table.row([
+            &flow.worker,
+            &flow.tag,
+            &flow.pool,
+            &flow.backend,
+            &flow.state.name(),
+            &flow.idle_ms,
+        ]);
+    }
+    table.to_string()
+}
+
+/// The answer's body, its fields in the order of the protocol.
+fn body(response: &Response) -> String {
+    #[derive(Serialize)]
+    struct Config<'a> {
+        text: &'a str,
+        generation: u64,
+    }
+    #[derive(Serialize)]
+    struct Checked<'a> {
+        warnings: &'a [String],
+    }
+    #[derive(Serialize)]
+    struct Applied<'a> {
+        generation: u64,
+        warnings: &'a [String],
+    }
+    let text = match response {
+        Response::Status(status) => pretty(status),
+        Response::Services(services) => pretty(services),
+        Response::Backends(backends) => pretty(backends),
+        Response::Workers(workers) => pretty(workers),
+        Response::Ports(ports) => pretty(ports),
+        Response::Stats(stats) => pretty(stats),
+        Response::Config { text, generation } => pretty(&Config { text, generation: *generation }),
+        Response::Checked { warnings } => pretty(&Checked { warnings }),
+        Response::Applied { generation, warnings } => {
+            pretty(&Applied { generation: *generation, warnings })
+        }
+        Response::Flows(flows) => pretty(flows),
+        Response::Error(error) => pretty(error),
+    };
+    text + "\n"
+}
+
+fn pretty<T: Serialize + ?Sized>(value: &T) -> String {
+    serde_json::to_string_pretty(value).expect("the protocol's types are JSON")
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,240 @@
+//! Every table as it is printed, to the letter.
+
+use guideway_api::{BackendState, Flow, FlowState, PortCounters, Protocol, Traffic};
+
+use super::*;
+
+#[track_caller]
+fn prints(response: &Response, expected: &str) {
+    let rendered = render(response, Output::Table);
+    assert_eq!(rendered.text, expected, "\n{}", rendered.text);
+    // Whatever the table, the JSON is the body as the socket carries it.
+    let json = render(response, Output::Json);
+    let wire = serde_json::to_value(response).unwrap();
+    assert_eq!(serde_json::from_str::<serde_json::Value>(&json.text).unwrap(), wire["body"]);
+    assert_eq!(json.notes, Vec::<String>::new());
+}
+
+#[test]
+fn status() {
+    let status = Status {
+        node: "lb1".into(),
+        version: "0.1.0".into(),
+        uptime_seconds: 3661,
+        generation: 3,
+        generation_in_force: 3,
+        config_path: "/etc/guideway/guideway.toml".into(),
+        workers: 2,
+        ports: 1,
+        services: 2,
+        backends: 3,
+        flows: 1042,
+        flow_capacity: 2_097_152,
+        received: 120_345,
+        transmitted: 120_301,
+    };
+    prints(
+        &Response::Status(status),
+        "\
+node                 lb1
+version              0.1.0
+uptime_seconds       3661
+generation           3
+generation_in_force  3
+config_path          /etc/guideway/guideway.toml
+workers              2
+ports                1
+services             2
+backends             3
+flows                1042
+flow_capacity        2097152
+received             120345
+transmitted          120301
+",
+    );
+}
+
+#[test]
+fn services() {
+    let web = Service {
+        name: "web".into(),
+        address: "203.0.113.10".parse().unwrap(),
+        protocol: Protocol::Tcp,
+        port: 80,
+        pool: "web".into(),
+        backends: 2,
+        traffic: Traffic { packets: 120_000, bytes: 9_600_000, flows: 1042 },
+    };
+    let dns = Service {
+        name: "dns".into(),
+        address: "2001:db8:f::53".parse().unwrap(),
+        protocol: Protocol::Udp,
+        port: 53,
+        pool: "resolvers".into(),
+        backends: 1,
+        traffic: Traffic::default(),
+    };
+    prints(
+        &Response::Services(vec![web, dns]),
+        "\
+NAME  ADDRESS         PROTOCOL  PORT  POOL       BACKENDS  FLOWS  PACKETS    BYTES
+web   203.0.113.10    tcp         80  web               2   1042   120000  9600000
+dns   2001:db8:f::53  udp         53  resolvers         1      0        0        0
+",
+    );
+}
+
+#[test]
+fn backends() {
+    let b1 = Backend {
+        pool: "web".into(),
+        name: "b1".into(),
+        address: "10.0.0.5".parse().unwrap(),
+        weight: 1,
+        state: BackendState::Active,
+        encapsulation: "gre".into(),
+        share: 1.0 / 3.0,
+        port: Some("edge0".into()),
+        next_hop: "192.0.2.254 at 02:00:00:00:00:fe".into(),
+        traffic: Traffic { packets: 40_000, bytes: 3_200_000, flows: 347 },
+    };
+    let b2 = Backend {
+        name: "b2".into(),
+        address: "2001:db8:b::2".parse().unwrap(),
+        weight: 100,
+        state: BackendState::Unresolved,
+        share: 0.0,
+        port: None,
+        next_hop: "no gateway for IPv6".into(),
+        traffic: Traffic::default(),
+        ..b1.clone()
+    };
+    prints(
+        &Response::Backends(vec![b1, b2]),
+        "\
+POOL  NAME  ADDRESS        WEIGHT  STATE       ENCAPSULATION   SHARE  FLOWS  PACKETS    BYTES  PORT   NEXT_HOP
+web   b1    10.0.0.5            1  active      gre            33.33%    347    40000  3200000  edge0  192.0.2.254 at 02:00:00:00:00:fe
+web   b2    2001:db8:b::2     100  unresolved  gre             0.00%      0        0        0  -      no gateway for IPv6
+",
+    );
+}
+
+#[test]
+fn workers() {
+    let first = Worker {
+        worker: 0,
+        cpu: Some(1),
+        queues: vec!["edge0:0".into(), "edge1:0".into()],
+        generation: 3,
+        received: 60_170,
+        transmitted: 60_150,
+        dropped: 20,
+        flows: 520,
+        flow_capacity: 1_048_576,
+        polls: 4_000_000,
+        busy_polls: 50_000,
+    };
+    let idle = Worker { worker: 10, cpu: None, queues: vec![], polls: 0, ..first.clone() };
+    prints(
+        &Response::Workers(vec![first, idle]),
+        "\
+WORKER  CPU  GENERATION  RECEIVED  TRANSMITTED  DROPPED  FLOWS  FLOW_CAPACITY  BUSY  QUEUES
+     0    1           3     60170        60150       20    520        1048576  1.2%  edge0:0,edge1:0
+    10    -           3     60170        60150       20    520        1048576     -  -
+",
+    );
+}
+
+#[test]
+fn ports() {
+    let port = Port {
+        name: "edge0".into(),
+        device: "0000:3b:00.0".into(),
+        driver: "net_ixgbe".into(),
+        mac: "02:00:00:00:00:01".into(),
+        mtu: 1500,
+        link: "up, 10000 Mb/s, full duplex".into(),
+        rx_queues: 2,
+        tx_queues: 2,
+        steering: "RSS over 2 queues".into(),
+        counters: PortCounters {
+            rx_packets: 120_345,
+            rx_bytes: 9_700_000,
+            rx_missed: 1,
+            rx_errors: 2,
+            rx_no_buffer: 3,
+            tx_packets: 120_301,
+            tx_bytes: 14_500_000,
+            tx_errors: 4,
+        },
+    };
+    prints(
+        &Response::Ports(vec![port]),
+        "\
+NAME   DEVICE        DRIVER     MAC                 MTU  RX_QUEUES  TX_QUEUES  RX_PACKETS  RX_BYTES  RX_MISSED  RX_ERRORS  RX_NO_BUFFER  TX_PACKETS  TX_BYTES  TX_ERRORS  LINK                         STEERING
+edge0  0000:3b:00.0  net_ixgbe  02:00:00:00:00:01  1500          2          2      120345   9700000          1          2             3      120301  14500000          4  up, 10000 Mb/s, full duplex  RSS over 2 queues
+",
+    );
+}
+
+#[test]
+fn stats() {
+    let stats = Stats {
+        received: 120_345,
+        transmitted: 120_301,
+        verdicts: [("forwarded".into(), 120_301), ("no_service".into(), 44)].into(),
+        events: [("flow_table_full".into(), 0)].into(),
+    };
+    prints(
+        &Response::Stats(stats),
+        "\
+KIND     NAME              COUNT
+total    received         120345
+total    transmitted      120301
+verdict  forwarded        120301
+verdict  no_service           44
+event    flow_table_full       0
+",
+    );
+}
+
+#[test]
+fn configuration() {
+    let text = "[node]\nname = \"lb1\"".to_string();
+    prints(&Response::Config { text: text.clone(), generation: 3 }, &text);
+    prints(&Response::Checked { warnings: vec![] }, "valid\n");
+    let applied = Response::Applied { generation: 4, warnings: vec!["pool b is idle".into()] };
+    prints(&applied, "generation 4 is in force on every worker\n");
+    assert_eq!(render(&applied, Output::Table).notes, ["warning: pool b is idle"]);
+}
+
+#[test]
+fn flows() {
+    let flow = Flow {
+        worker: 1,
+        tag: "5f1d0c3a9be27704".into(),
+        pool: "web".into(),
+        backend: "b1".into(),
+        state: FlowState::Established,
+        idle_ms: 12_345,
+    };
+    let mut flows = Flows { flows: vec![flow], truncated: false };
+    let expected = "\
+WORKER  TAG               POOL  BACKEND  STATE        IDLE_MS
+     1  5f1d0c3a9be27704  web   b1       established    12345
+";
+    prints(&Response::Flows(flows.clone()), expected);
+    assert!(render(&Response::Flows(flows.clone()), Output::Table).notes.is_empty());
+    flows.truncated = true;
+    assert_eq!(
+        render(&Response::Flows(flows), Output::Table).notes,
+        ["note: there are more than these 1; narrow the listing or raise --limit"]
+    );
+    prints(&Response::Flows(Flows::default()), "WORKER  TAG  POOL  BACKEND  STATE  IDLE_MS\n");
+}
+
+#[test]
+fn json_keeps_the_order_of_the_protocol() {
+    let checked = render(&Response::Applied { generation: 4, warnings: vec![] }, Output::Json);
+    assert_eq!(checked.text, "{\n  \"generation\": 4,\n  \"warnings\": []\n}\n");
+}

@@ -1,0 +1,93 @@
+//! Text in aligned columns, two spaces between them, for people and for awk alike.
+
+use std::fmt::{self, Display, Formatter, Write};
+
+/// Which side of its column a cell stands on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Align {
+    Left,
+    Right,
+}
+
+/// Rows of as many cells as there are columns. A cell without text is written `-`, so that awk counts
+/// the same columns in every row.
+#[derive(Debug)]
+pub(crate) struct Table<const COLUMNS: usize> {
+    alignment: [Align; COLUMNS],
+    rows: Vec<[String; COLUMNS]>,
+}
+
+impl<const COLUMNS: usize> Table<COLUMNS> {
+    /// A table whose first row is its header.
+    pub(crate) fn new(header: [(&str, Align); COLUMNS]) -> Self {
+        let names = header.map(|(name, _)| name.to_string());
+        Table { alignment: header.map(|(_, align)| align), rows: vec![names] }
+    }
+
+    /// A table without header.
+    pub(crate) fn headless(alignment: [Align; COLUMNS]) -> Self {
+        Table { alignment, rows: Vec::new() }
+    }
+
+    pub(crate) fn row(&mut self, cells: [&dyn Display; COLUMNS]) {
+        self.rows.push(cells.map(|cell| {
+            let text = cell.to_string();
+            if text.is_empty() { "-".into() } else { printable(&text) }
+        }));
+    }
+}
+
+impl<const COLUMNS: usize> Display for Table<COLUMNS> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let mut widths = [0; COLUMNS];
+        for row in &self.rows {
+            for (width, cell) in widths.iter_mut().zip(row) {
+                *width = (*width).max(cell.chars().count());
+            }
+        }
+        for row in &self.rows {
+            let mut line = String::new();
+            for (column, cell) in row.iter().enumerate() {
+                let gap = if column == 0 { "" } else { "  " };
+                let width = widths[column];
+                match self.alignment[column] {
+                    Align::Left => write!(line, "{gap}{cell:<width$}")?,
+                    Align::Right => write!(line, "{gap}{cell:>width$}")?,
+                }
+            }
+            writeln!(f, "{}", line.trim_end())?;
+        }
+        Ok(())
+    }
+}
+
+/// The text without what would move the terminal's cursor or break the row.
+fn printable(text: &str) -> String {
+    text.chars().map(|letter| if letter.is_control() { '?' } else { letter }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_are_aligned_and_lines_have_no_tail() {
+        let mut table =
+            Table::new([("NAME", Align::Left), ("COUNT", Align::Right), ("NOTE", Align::Left)]);
+        table.row([&"é", &7, &""]);
+        table.row([&"longer", &1_234_567, &"two words"]);
+        let expected = "\
+NAME      COUNT  NOTE
+é             7  -
+longer  1234567  two words
+";
+        assert_eq!(table.to_string(), expected);
+    }
+
+    #[test]
+    fn control_characters_do_not_get_through() {
+        let mut table = Table::headless([Align::Left]);
+        table.row([&"a\x1b[2Jb\nc"]);
+        assert_eq!(table.to_string(), "a?[2Jb?c\n");
+    }
+}

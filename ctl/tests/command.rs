@@ -1,0 +1,454 @@
+//! The real binary against a daemon that says what the test wants.
+
+#![expect(clippy::unwrap_used, reason = "a test may")]
+
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::PathBuf;
+use std::process::{Command, Output, Stdio};
+use std::thread::{self, JoinHandle};
+
+const GREETING: &str = r#"{"server":"guideway","version":"0.1.0","protocol":1}"#;
+
+/// Where a daemon can be, or none.
+struct Site {
+    directory: tempfile::TempDir,
+}
+
+impl Site {
+    fn new() -> Site {
+        Site { directory: tempfile::tempdir().unwrap() }
+    }
+
+    fn socket(&self) -> PathBuf {
+        self.directory.path().join("socket")
+    }
+
+    fn file(&self, content: impl AsRef<[u8]>) -> String {
+        let path = self.directory.path().join("file.toml");
+        std::fs::write(&path, content).unwrap();
+        path.to_str().unwrap().into()
+    }
+
+    /// A daemon for one connection: `script` has it after the greeting; its result is the join's.
+    fn daemon<T: Send + 'static>(
+        &self,
+        greeting: &str,
+        script: impl FnOnce(BufReader<UnixStream>) -> T + Send + 'static,
+    ) -> JoinHandle<T> {
+        let listener = UnixListener::bind(self.socket()).unwrap();
+        let greeting = format!("{greeting}\n");
+        thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            stream.write_all(greeting.as_bytes()).unwrap();
+            script(BufReader::new(stream))
+        })
+    }
+
+    /// A daemon that takes one request, whose line the join gives, and answers it.
+    fn answers(&self, answer: &str) -> JoinHandle<String> {
+        let answer = format!("{answer}\n");
+        self.daemon(GREETING, move |mut stream| {
+            let mut request = String::new();
+            stream.read_line(&mut request).unwrap();
+            stream.get_mut().write_all(answer.as_bytes()).unwrap();
+            request
+        })
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_guidewayctl"));
+        command.args(arguments).env("GUIDEWAY_SOCKET", self.socket()).stdin(Stdio::null());
+        command
+    }
+
+    fn run(&self, arguments: &[&str]) -> Ran {
+        Ran::from(self.command(arguments).output().unwrap())
+    }
+}
+
+#[derive(Debug)]
+struct Ran {
+    code: i32,
+    stdout: String,
+    stderr: String,
+}
+
+impl From<Output> for Ran {
+    fn from(output: Output) -> Ran {
+        Ran {
+            code: output.status.code().expect("no signal ends it"),
+            stdout: String::from_utf8(output.stdout).unwrap(),
+            stderr: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
+}
+
+impl Ran {
+    #[track_caller]
+    fn is(&self, code: i32, stdout: &str, stderr: &str) {
+        assert_eq!(
+            (self.code, self.stdout.as_str(), self.stderr.as_str()),
+            (code, stdout, stderr),
+            "\n{}{}",
+            self.stdout,
+            self.stderr
+        );
+    }
+}
+
+#[test]
+fn each_command_is_its_request() {
+    let file = r#"{"request":"config_check","text":"é\n"}"#;
+    for (arguments, request, answer) in [
+        ("status", r#"{"request":"status"}"#, None),
+        (
+            "service list",
+            r#"{"request":"service_list"}"#,
+            Some(r#"{"response":"services","body":[]}"#),
+        ),
+        (
+            "backend list",
+            r#"{"request":"backend_list"}"#,
+            Some(r#"{"response":"backends","body":[]}"#),
+        ),
+        (
+            "worker list",
+            r#"{"request":"worker_list"}"#,
+            Some(r#"{"response":"workers","body":[]}"#),
+        ),
+        ("port list", r#"{"request":"port_list"}"#, Some(r#"{"response":"ports","body":[]}"#)),
+        ("stats", r#"{"request":"stats"}"#, None),
+        ("config show", r#"{"request":"config_show"}"#, None),
+        ("config check FILE", file, Some(r#"{"response":"checked","body":{"warnings":[]}}"#)),
+        (
+            "config apply FILE",
+            r#"{"request":"config_apply","text":"é\n"}"#,
+            Some(r#"{"response":"applied","body":{"generation":2,"warnings":[]}}"#),
+        ),
+        (
+            "config reload",
+            r#"{"request":"config_reload"}"#,
+            Some(r#"{"response":"applied","body":{"generation":2,"warnings":[]}}"#),
+        ),
+        (
+            "flow list",
+            r#"{"request":"flow_list"}"#,
+            Some(r#"{"response":"flows","body":{"flows":[],"truncated":false}}"#),
+        ),
+        (
+            "flow list --worker 1 --backend b1 --pool web --state closing --limit 7 \
+             --flow udp,[2001:db8::1]:53,[2001:db8::2]:54",
+            concat!(
+                r#"{"request":"flow_list","worker":1,"backend":"b1","pool":"web","#,
+                r#""state":"closing","flow":{"source":"[2001:db8::1]:53","#,
+                r#""destination":"[2001:db8::2]:54","protocol":"udp"},"limit":7}"#
+            ),
+            None,
+        ),
+    ] {
+        let site = Site::new();
+        let file = site.file("é\n");
+        let refusal = r#"{"response":"error","body":{"kind":"failed","message":"not now"}}"#;
+        let daemon = site.answers(answer.unwrap_or(refusal));
+        let arguments: Vec<&str> = arguments
+            .split_whitespace()
+            .map(|word| if word == "FILE" { file.as_str() } else { word })
+            .collect();
+        let ran = site.run(&arguments);
+        assert_eq!(daemon.join().unwrap(), format!("{request}\n"), "{arguments:?}");
+        match answer {
+            Some(_) => assert_eq!((ran.code, ran.stderr.as_str()), (0, ""), "{arguments:?}"),
+            None => ran.is(1, "", "error: not now\n"),
+        }
+    }
+}
+
+#[test]
+fn tables_are_the_default_and_json_is_at_hand() {
+    let answer = r#"{"response":"stats","body":{"received":9,"transmitted":9,"verdicts":{"forwarded":9,"malformed":0},"events":{"flow_table_full":0}}}"#;
+    let site = Site::new();
+    let daemon = site.answers(answer);
+    let table = "KIND     NAME             COUNT\n\
+                 total    received             9\n\
+                 total    transmitted          9\n\
+                 verdict  forwarded            9\n\
+                 verdict  malformed            0\n\
+                 event    flow_table_full      0\n";
+    site.run(&["stats"]).is(0, table, "");
+    daemon.join().unwrap();
+
+    let json = "{\n  \"received\": 9,\n  \"transmitted\": 9,\n  \"verdicts\": {\n    \
+                \"forwarded\": 9\n  },\n  \"events\": {}\n}\n";
+    for arguments in [["-o", "json", "stats", "--nonzero"], ["stats", "--nonzero", "-o", "json"]] {
+        let site = Site::new();
+        let daemon = site.answers(answer);
+        site.run(&arguments).is(0, json, "");
+        daemon.join().unwrap();
+    }
+}
+
+#[test]
+fn backends_of_one_pool() {
+    let backend = |pool| {
+        format!(
+            r#"{{"pool":"{pool}","name":"b1","address":"10.0.0.5","weight":1,"state":"active","encapsulation":"gre","share":1.0,"port":"edge0","next_hop":"known","traffic":{{"packets":1,"bytes":2,"flows":3}}}}"#
+        )
+    };
+    let answer =
+        format!(r#"{{"response":"backends","body":[{},{}]}}"#, backend("web"), backend("dns"));
+    let site = Site::new();
+    let daemon = site.answers(&answer);
+    let table = "\
+POOL  NAME  ADDRESS   WEIGHT  STATE   ENCAPSULATION    SHARE  FLOWS  PACKETS  BYTES  PORT   NEXT_HOP
+dns   b1    10.0.0.5       1  active  gre            100.00%      3        1      2  edge0  known
+";
+    site.run(&["backend", "list", "--pool", "dns"]).is(0, table, "");
+    daemon.join().unwrap();
+
+    let site = Site::new();
+    let daemon = site.answers(&answer);
+    site.run(&["backend", "list", "--pool", "mail"]).is(
+        4,
+        "",
+        "error: no backend is in a pool named mail\n",
+    );
+    daemon.join().unwrap();
+}
+
+#[test]
+fn warnings_and_notes_are_on_stderr() {
+    let site = Site::new();
+    let daemon = site
+        .answers(r#"{"response":"applied","body":{"generation":5,"warnings":["pool b is idle"]}}"#);
+    site.run(&["config", "reload"]).is(
+        0,
+        "generation 5 is in force on every worker\n",
+        "warning: pool b is idle\n",
+    );
+    daemon.join().unwrap();
+}
+
+#[test]
+fn configuration_comes_from_stdin_and_goes_out_as_it_is() {
+    let site = Site::new();
+    let daemon = site.answers(r#"{"response":"checked","body":{"warnings":[]}}"#);
+    let mut child = site
+        .command(&["config", "check", "-"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(b"[node]\n").unwrap();
+    Ran::from(child.wait_with_output().unwrap()).is(0, "valid\n", "");
+    let request = daemon.join().unwrap();
+    assert_eq!(request, "{\"request\":\"config_check\",\"text\":\"[node]\\n\"}\n");
+
+    let site = Site::new();
+    let daemon = site.answers(r#"{"response":"config","body":{"text":"[node]","generation":5}}"#);
+    site.run(&["config", "show"]).is(0, "[node]", "");
+    daemon.join().unwrap();
+}
+
+#[test]
+fn refusals_have_their_exit_codes_and_details() {
+    for (kind, code) in [("bad_request", 1), ("failed", 1), ("not_found", 4), ("rejected", 5)] {
+        let site = Site::new();
+        let file = site.file("");
+        let daemon = site.answers(&format!(
+            r#"{{"response":"error","body":{{"kind":"{kind}","message":"no","details":["line 1","line 2"]}}}}"#
+        ));
+        site.run(&["config", "apply", &file]).is(code, "", "error: no\n  line 1\n  line 2\n");
+        daemon.join().unwrap();
+    }
+}
+
+#[test]
+fn usage_is_code_2() {
+    let site = Site::new();
+    for (arguments, told) in [
+        (&[][..], "Usage: guidewayctl"),
+        (&["config"], "Usage: guidewayctl config"),
+        (&["config", "check"], "<FILE>"),
+        (&["reboot"], "unrecognized subcommand 'reboot'"),
+        (&["status", "-o", "xml"], "[possible values: table, json]"),
+        (&["status", "--timeout", "0"], "0 is not in 1..=3600"),
+        (&["flow", "list", "--state", "open"], "syn, established, closing, udp"),
+        (&["flow", "list", "--flow", "tcp,here,there"], "here is no ADDRESS:PORT"),
+        (&["flow", "list", "--limit", "10001"], "from 1 to 10000"),
+    ] {
+        let ran = site.run(arguments);
+        assert_eq!((ran.code, ran.stdout.as_str()), (2, ""), "{arguments:?}: {ran:?}");
+        assert!(ran.stderr.contains(told), "{arguments:?}: {}", ran.stderr);
+    }
+}
+
+#[test]
+fn a_daemon_that_is_not_there_is_code_3() {
+    let site = Site::new();
+    let socket = site.socket();
+    let at = socket.display();
+    site.run(&["status"]).is(
+        3,
+        "",
+        &format!(
+            "error: cannot reach the daemon at {at}: No such file or directory (os error 2); \
+             does it run?\n"
+        ),
+    );
+    drop(UnixListener::bind(&socket).unwrap());
+    site.run(&["status"]).is(
+        3,
+        "",
+        &format!(
+            "error: cannot reach the daemon at {at}: Connection refused (os error 111); \
+             does it run?\n"
+        ),
+    );
+    // The option goes before the environment.
+    let ran = site.run(&["--socket", "/nowhere/socket", "status"]);
+    assert!(ran.code == 3 && ran.stderr.contains("/nowhere/socket"), "{ran:?}");
+}
+
+#[test]
+fn a_daemon_that_hangs_is_not_waited_for() {
+    let site = Site::new();
+    // It neither accepts nor greets.
+    let listener = UnixListener::bind(site.socket()).unwrap();
+    let ran = site.run(&["--timeout", "1", "status"]);
+    assert!(ran.code == 3 && ran.stderr.contains("nothing came within 1 s"), "{ran:?}");
+    drop(listener);
+
+    // It greets and takes the request, which may therefore have been carried out.
+    let site = Site::new();
+    let daemon = site.daemon(GREETING, |mut stream| {
+        let mut rest = String::new();
+        stream.read_line(&mut rest).unwrap();
+        stream.read_line(&mut rest).unwrap();
+    });
+    site.run(&["--timeout", "1", "config", "reload"]).is(
+        1,
+        "",
+        "error: no answer from the daemon: nothing came within 1 s; the request may have been \
+         carried out\n",
+    );
+    daemon.join().unwrap();
+}
+
+#[test]
+fn a_daemon_that_closes_is_told() {
+    let site = Site::new();
+    let daemon = site.daemon(GREETING, |mut stream| {
+        stream.read_line(&mut String::new()).unwrap();
+    });
+    site.run(&["config", "reload"]).is(
+        1,
+        "",
+        "error: no answer from the daemon: it closed the connection; the request may have been \
+         carried out\n",
+    );
+    daemon.join().unwrap();
+}
+
+#[test]
+fn a_refusal_before_the_request_is_told() {
+    // A daemon with too many connections says so and closes, whatever is still to come.
+    let site = Site::new();
+    let file = site.file("x".repeat(1_000_000));
+    let refusal = r#"{"response":"error","body":{"kind":"failed","message":"there are 64"}}"#;
+    let daemon = site.daemon(&format!("{GREETING}\n{refusal}"), drop);
+    site.run(&["config", "check", &file]).is(1, "", "error: there are 64\n");
+    daemon.join().unwrap();
+}
+
+#[test]
+fn another_protocol_is_refused() {
+    let site = Site::new();
+    let greeting = r#"{"server":"guideway","version":"9.0.0","protocol":2}"#;
+    let daemon = site.daemon(greeting, |mut stream| stream.read_line(&mut String::new()).unwrap());
+    site.run(&["config", "reload"]).is(
+        1,
+        "",
+        "error: the daemon (release 9.0.0) speaks protocol 2, this guidewayctl 1; use the \
+         guidewayctl of the daemon's release\n",
+    );
+    assert_eq!(daemon.join().unwrap(), 0, "nothing is asked of it");
+
+    for greeting in ["220 mail.example ESMTP", r#"{"server":"other","version":"1","protocol":1}"#] {
+        let site = Site::new();
+        let daemon = site.daemon(greeting, drop);
+        let ran = site.run(&["status"]);
+        assert!(ran.code == 1 && ran.stderr.contains("no guideway daemon"), "{ran:?}");
+        daemon.join().unwrap();
+    }
+}
+
+#[test]
+fn answers_that_make_no_sense_are_told() {
+    for (answer, told) in [
+        (r#"{"response":"workers","body":[]}"#, "it is to another request"),
+        (r#"{"response":"weather","body":[]}"#, "unknown variant `weather`"),
+        ("what?", "expected value"),
+    ] {
+        let site = Site::new();
+        let daemon = site.answers(answer);
+        let ran = site.run(&["status"]);
+        assert!(ran.code == 1 && ran.stderr.contains(told), "{ran:?}");
+        daemon.join().unwrap();
+    }
+}
+
+#[test]
+fn files_that_cannot_be_sent_are_refused_here() {
+    // No daemon is asked: there is none.
+    let site = Site::new();
+    site.run(&["config", "check", "/nowhere/file"]).is(
+        1,
+        "",
+        "error: cannot read /nowhere/file: No such file or directory (os error 2)\n",
+    );
+    let ran = site.run(&["config", "apply", "/"]);
+    assert!(ran.code == 1 && ran.stderr.starts_with("error: cannot read /: "), "{ran:?}");
+    let file = site.file(b"a\nb\xff\n");
+    site.run(&["config", "check", &file]).is(
+        1,
+        "",
+        &format!("error: {file}: line 2 is not UTF-8\n"),
+    );
+    let long = "error: the configuration is too long: as a request it has at most 1048576 bytes\n";
+    site.run(&["config", "check", "/dev/zero"]).is(1, "", long);
+
+    // Here it is JSON's escapes that make it too long, so that the daemon is greeted but not asked.
+    let file = site.file("\n".repeat(600_000));
+    let daemon = site.daemon(GREETING, |mut stream| stream.read_line(&mut String::new()).unwrap());
+    site.run(&["config", "check", &file]).is(1, "", long);
+    assert_eq!(daemon.join().unwrap(), 0);
+}
+
+#[test]
+fn a_full_disk_is_told_and_a_closed_pipe_is_not() {
+    let site = Site::new();
+    let daemon = site.answers(r#"{"response":"workers","body":[]}"#);
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let output = site.command(&["worker", "list"]).stdout(full).output().unwrap();
+    let ran = Ran::from(output);
+    assert!(ran.code == 1 && ran.stderr.contains("cannot write the result"), "{ran:?}");
+    daemon.join().unwrap();
+
+    let site = Site::new();
+    let daemon = site.answers(r#"{"response":"workers","body":[]}"#);
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    Ran::from(site.command(&["worker", "list"]).stdout(writer).output().unwrap()).is(0, "", "");
+    daemon.join().unwrap();
+}
+
+#[test]
+fn completions_need_no_daemon() {
+    let site = Site::new();
+    for shell in ["bash", "zsh", "fish"] {
+        let ran = site.run(&["completions", shell]);
+        assert!(ran.code == 0 && ran.stdout.contains("guidewayctl"), "{ran:?}");
+    }
+}
