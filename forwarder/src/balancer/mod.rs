@@ -12,8 +12,12 @@ pub mod flow;
 pub mod frame;
 pub mod hash;
 pub mod maglev;
+#[cfg(test)]
+mod sample;
 pub mod scan;
 pub mod tables;
+#[cfg(test)]
+mod tests;
 mod time;
 pub mod verdict;
 

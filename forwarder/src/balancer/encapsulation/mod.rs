@@ -9,6 +9,8 @@
 
 mod gre;
 mod outer;
+#[cfg(test)]
+mod tests;
 
 use std::net::IpAddr;
 

@@ -1,0 +1,182 @@
+//! A small configuration and a balancer in time, for the tests of the rules (`rules.rs`) and of random
+//! traffic (`properties.rs`).
+
+mod properties;
+mod rules;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use super::conntrack::{State, Timeouts};
+use super::encapsulation::{Encapsulation, Template, Tunnel};
+use super::frame::Buffer;
+use super::hash::{FleetKey, LocalSeed};
+use super::maglev;
+use super::sample::{MAC, Sample, fix_checksum};
+use super::tables::{
+    Backend, BackendId, Endpoint, Parts, Pool, PoolIndex, Port, PortIndex, Route, Service,
+    ServiceId, Serving,
+};
+use super::*;
+use crate::wire::{Error as Malformed, Packet, protocol, tcp};
+
+const ACK: u8 = tcp::ACK;
+const SYN: u8 = tcp::SYN;
+const FIN: u8 = tcp::FIN | tcp::ACK;
+const RST: u8 = tcp::RST;
+const PORT: PortIndex = PortIndex(0);
+const OUT: PortIndex = PortIndex(7);
+const SECOND: u64 = 1000;
+const TIMEOUTS: Timeouts = Timeouts([60_000, 900_000, 30_000, 60_000]);
+const FLEET: FleetKey = FleetKey::new([3; 16]);
+
+/// A configuration in brief: what each pool's backends take. Backends are numbered through.
+#[derive(Clone, Debug)]
+struct Config {
+    pools: Vec<Vec<Serving>>,
+    /// The pool of the first three services; the fourth is always of pool 0.
+    pool: usize,
+    resolved: bool,
+    mac: Option<[u8; 6]>,
+    mtu: u16,
+}
+
+impl Config {
+    fn new(backends: &[Serving]) -> Config {
+        let pools = vec![backends.to_vec()];
+        Config { pools, pool: 0, resolved: true, mac: None, mtu: 1500 }
+    }
+
+    /// A pool of `n` backends that take everything.
+    fn all(n: usize) -> Config {
+        Config::new(&vec![Serving::All; n])
+    }
+
+    fn with(&self, backend: usize, serving: Serving) -> Config {
+        let mut config = self.clone();
+        config.pools[0][backend] = serving;
+        config
+    }
+
+    fn tables(&self) -> Tables {
+        let numbers = |pool: usize| {
+            let first: usize = self.pools[..pool].iter().map(Vec::len).sum();
+            (first..).map(|n| u32::try_from(n).unwrap())
+        };
+        let endpoint = |address: &str, protocol| {
+            let address: SocketAddr = address.parse().unwrap();
+            Endpoint::new(address.ip(), protocol, address.port())
+        };
+        let pool = PoolIndex(u32::try_from(self.pool).unwrap());
+        let service = |id, address, protocol, pool| {
+            (endpoint(address, protocol), Service { id: ServiceId(id), pool })
+        };
+        Tables::new(Parts {
+            generation: 1,
+            fleet: FLEET,
+            timeouts: TIMEOUTS,
+            ports: vec![Port { mac: self.mac }],
+            services: vec![
+                service(0, "203.0.113.10:80", protocol::TCP, pool),
+                service(1, "203.0.113.10:53", protocol::UDP, pool),
+                service(2, "[2001:db8::10]:80", protocol::TCP, pool),
+                service(3, "203.0.113.10:81", protocol::TCP, PoolIndex(0)),
+            ],
+            pools: (0..)
+                .zip(&self.pools)
+                .map(|(i, pool)| {
+                    let members: Vec<_> = pool
+                        .iter()
+                        .zip(numbers(i))
+                        .filter(|&(&serving, _)| serving == Serving::All)
+                        .map(|(_, n)| member(n))
+                        .collect();
+                    Pool { maglev: Arc::new(maglev::Table::build(&FLEET, 251, &members)) }
+                })
+                .collect(),
+            backends: (0..)
+                .zip(&self.pools)
+                .flat_map(|(i, pool)| pool.iter().map(move |&serving| (PoolIndex(i), serving)))
+                .enumerate()
+                .map(|(n, (pool, serving))| Backend {
+                    pool,
+                    serving,
+                    route: self.resolved.then(|| route(n, self.mtu)),
+                })
+                .collect(),
+        })
+    }
+}
+
+fn member(n: u32) -> maglev::Member {
+    let mut identity = [0; 16];
+    identity[12..].copy_from_slice(&n.to_be_bytes());
+    maglev::Member { identity, weight: 1, value: n }
+}
+
+/// Even backends are behind IPv6, odd ones behind IPv4.
+fn route(backend: usize, mtu: u16) -> Route {
+    let (source, destination) = match backend % 2 {
+        0 => ("2001:db8::1", "2001:db8:b::1"),
+        _ => ("192.0.2.1", "10.0.0.5"),
+    };
+    let tunnel = Tunnel {
+        source_mac: MAC,
+        destination_mac: [2, 0, 0, 0, 0, 0xfe],
+        source: source.parse().unwrap(),
+        destination: destination.parse().unwrap(),
+    };
+    Route { port: OUT, template: Template::new(Encapsulation::Gre, &tunnel, mtu).unwrap() }
+}
+
+/// A balancer in time.
+struct Rig {
+    balancer: Balancer,
+    now: u64,
+}
+
+impl Rig {
+    fn new(flow_entries: usize) -> Rig {
+        Rig { balancer: Balancer::new(flow_entries, LocalSeed::new(1)), now: 5 }
+    }
+
+    fn wait(&mut self, ms: u64) -> &mut Rig {
+        self.now += ms;
+        self
+    }
+
+    fn send(&mut self, tables: &Tables, sample: &Sample) -> Result<(BackendId, FlowEvent), Drop> {
+        let frame = sample.frame();
+        let classified = self.balancer.classify(tables, PORT, &frame)?;
+        self.balancer
+            .decide(tables, &frame, &classified, Time::from_millis(self.now))
+            .map(|decision| (decision.backend, decision.flow))
+    }
+
+    /// The state of the only flow there is.
+    fn state(&self) -> State {
+        let now = Time::from_millis(self.now);
+        let states: Vec<State> = self
+            .balancer
+            .flows()
+            .entries(0..usize::MAX, now, &TIMEOUTS)
+            .map(|(_, entry)| entry.state())
+            .collect();
+        assert_eq!(states.len(), 1);
+        states[0]
+    }
+}
+
+fn client(n: u16, flags: u8) -> Sample {
+    Sample::tcp(&format!("198.51.100.1:{}", 1024 + n), "203.0.113.10:80", flags)
+}
+
+/// What the Maglev table says: the choice of a balancer that knows no flow.
+fn choice(tables: &Tables, sample: &Sample) -> BackendId {
+    Rig::new(4).send(tables, sample).unwrap().0
+}
+
+/// A client whose flow the table gives to this backend.
+fn client_of(tables: &Tables, backend: u32, flags: u8) -> Sample {
+    (0..).map(|n| client(n, flags)).find(|s| choice(tables, s).get() == backend).unwrap()
+}

@@ -1,0 +1,186 @@
+//! Random traffic against a model of the rules, and random bytes.
+
+use std::collections::HashMap;
+
+use proptest::prelude::*;
+
+use super::*;
+
+/// What random traffic is made of.
+#[derive(Clone, Debug)]
+enum Step {
+    Send { flow: u16, flags: u8 },
+    Wait { seconds: u64 },
+    Reload { serving: [Serving; 3] },
+}
+
+fn serving() -> impl Strategy<Value = Serving> {
+    prop_oneof![3 => Just(Serving::All), 1 => Just(Serving::Existing), 1 => Just(Serving::Nothing)]
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let flags = prop_oneof![2 => Just(SYN), 4 => Just(ACK), 1 => Just(FIN), 1 => Just(RST), 1 => any::<u8>()];
+    prop_oneof![
+        12 => (0u16..8, flags).prop_map(|(flow, flags)| Step::Send { flow, flags }),
+        2 => prop_oneof![1u64..40, 40u64..1000].prop_map(|seconds| Step::Wait { seconds }),
+        1 => [serving(), serving(), serving()].prop_map(|serving| Step::Reload { serving }),
+    ]
+}
+
+/// The rules as README tells them, over a plain map.
+#[derive(Default)]
+struct Model {
+    flows: HashMap<u16, (BackendId, State, u64)>,
+}
+
+impl Model {
+    fn send(
+        &mut self,
+        (flow, flags, now): (u16, u8, u64),
+        serving: &[Serving; 3],
+        chosen: Option<BackendId>,
+    ) -> Result<(BackendId, FlowEvent), Drop> {
+        let udp = flow == 0;
+        let begins = !udp && flags & SYN != 0 && flags & ACK == 0;
+        let ends = !udp && flags & (tcp::FIN | tcp::RST) != 0;
+        let timeout = |state| match state {
+            State::Syn | State::Udp => 60,
+            State::Established => 900,
+            State::Closing => 30,
+        };
+        let first = match () {
+            () if udp => State::Udp,
+            () if ends => State::Closing,
+            () if begins => State::Syn,
+            () => State::Established,
+        };
+        let live = self
+            .flows
+            .get(&flow)
+            .copied()
+            .filter(|&(_, state, last)| now - last <= timeout(state) * SECOND);
+        let (backend, state, event) = match live {
+            Some((backend, state, _))
+                if match serving[backend.index()] {
+                    Serving::All => true,
+                    Serving::Existing => !begins,
+                    Serving::Nothing => false,
+                } =>
+            {
+                let state = match state {
+                    State::Udp => State::Udp,
+                    _ if ends => State::Closing,
+                    State::Established => State::Established,
+                    _ if begins => State::Syn,
+                    State::Closing => State::Closing,
+                    State::Syn => State::Established,
+                };
+                (backend, state, FlowEvent::Hit)
+            }
+            live => {
+                let event = if live.is_some() { FlowEvent::Moved } else { FlowEvent::New };
+                (chosen.ok_or(Drop::NoBackend)?, first, event)
+            }
+        };
+        self.flows.insert(flow, (backend, state, now));
+        Ok((backend, event))
+    }
+}
+
+/// Frames of all sorts, and what is left of them after accidents.
+fn damaged_frame() -> impl Strategy<Value = Vec<u8>> {
+    let sample = (0usize..4, 0usize..3, any::<u8>(), 0usize..80, 0usize..20).prop_map(
+        |(kind, tags, traffic_class, payload, padding)| {
+            let sample = match kind {
+                0 => client(1, ACK),
+                1 => Sample { options: vec![1; 8], ..client(2, SYN) },
+                2 => Sample::udp("198.51.100.1:5000", "203.0.113.10:53"),
+                _ => Sample::tcp("[2001:db8:c::1]:1025", "[2001:db8::10]:80", ACK),
+            };
+            let tags = [(0x88a8, 0x2005), (0x8100, 6)][..tags].to_vec();
+            Sample { tags, traffic_class, payload: vec![7; payload], padding, ..sample }.frame()
+        },
+    );
+    let accident = proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..4);
+    let damaged = (sample, accident, any::<bool>(), prop::option::of(any::<prop::sample::Index>()))
+        .prop_map(|(mut frame, accident, fix, cut)| {
+            for (index, value) in accident {
+                let index = index.index(frame.len());
+                frame[index] = value;
+            }
+            if let Ok(packet) = Packet::parse(&frame)
+                && fix
+            {
+                fix_checksum(&mut frame[packet.l3.into()..]);
+            } else if fix {
+                fix_checksum(frame.get_mut(14..).unwrap_or_default());
+            }
+            if let Some(cut) = cut {
+                frame.truncate(cut.index(frame.len() * 4));
+            }
+            frame
+        });
+    prop_oneof![9 => damaged, 1 => proptest::collection::vec(any::<u8>(), 0..128)]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(256))]
+
+    #[test]
+    fn random_traffic_is_balanced_as_the_model_says(
+        steps in proptest::collection::vec(step(), 1..120),
+    ) {
+        let mut serving = [Serving::All; 3];
+        let mut tables = Config::new(&serving).tables();
+        let (mut rig, mut model) = (Rig::new(4096), Model::default());
+        for step in steps {
+            match step {
+                Step::Send { flow, flags } => {
+                    let sample = match flow {
+                        0 => Sample::udp("198.51.100.1:5000", "203.0.113.10:53"),
+                        n => client(n, flags),
+                    };
+                    let chosen = Rig::new(4).send(&tables, &sample).ok().map(|(b, _)| b);
+                    prop_assert!(chosen.is_none_or(|b| serving[b.index()] == Serving::All));
+                    let expected = model.send((flow, flags, rig.now), &serving, chosen);
+                    prop_assert_eq!(rig.send(&tables, &sample), expected);
+                }
+                Step::Wait { seconds } => {
+                    rig.wait(seconds * SECOND);
+                }
+                Step::Reload { serving: next } => {
+                    serving = next;
+                    tables = Config::new(&serving).tables();
+                }
+            }
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(4096))]
+
+    #[test]
+    fn any_bytes_are_dropped_or_leave_as_a_whole_tunnel_packet(frame in damaged_frame()) {
+        let tables = Config { mtu: 160, ..Config::all(2) }.tables();
+        let mut balancer = Balancer::new(4, LocalSeed::new(1));
+        let Ok(classified) = balancer.classify(&tables, PORT, &frame) else { return Ok(()) };
+        let decision = balancer.decide(&tables, &frame, &classified, Time::from_millis(1)).unwrap();
+        let mut buffer = Buffer::new(&frame, 64);
+        let sent = balancer.encapsulate(&tables, &classified, decision.backend, &mut buffer);
+        let (l3, inner) = (usize::from(classified.packet.l3), classified.packet.ip(&frame).unwrap());
+        let overhead = [44, 24][decision.backend.index()];
+        if inner.len() + overhead > 160 {
+            prop_assert_eq!(sent, Err(Drop::ExceedsMtu));
+            return Ok(());
+        }
+        prop_assert_eq!(sent, Ok(OUT));
+        let out = buffer.bytes();
+        prop_assert_eq!(&out[l3 + overhead..], inner);
+        prop_assert_eq!(&out[12..l3 - 2], &frame[12..l3 - 2]);
+        let parsed = etherparse::SlicedPacket::from_ethernet(out).unwrap();
+        let payload = parsed.ip_payload().unwrap();
+        prop_assert_eq!(payload.ip_number, etherparse::IpNumber::GRE);
+        prop_assert_eq!(payload.payload.len(), inner.len() + 4);
+    }
+}

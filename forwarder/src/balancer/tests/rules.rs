@@ -1,0 +1,380 @@
+//! The balancer's rules, one test each.
+
+use super::*;
+
+#[test]
+fn a_new_backend_moves_no_flow_that_is_in_the_table() {
+    let (before, after) = (Config::all(3).tables(), Config::all(4).tables());
+    let mut rig = Rig::new(4096);
+    let flows: Vec<_> =
+        (0..300).map(|n| (n, rig.send(&before, &client(n, ACK)).unwrap())).collect();
+    assert!(flows.iter().all(|(_, (_, event))| *event == FlowEvent::New));
+    for &(n, (backend, _)) in &flows {
+        assert_eq!(rig.send(&after, &client(n, ACK)), Ok((backend, FlowEvent::Hit)));
+        assert_eq!(rig.send(&after, &client(n, SYN)), Ok((backend, FlowEvent::Hit)));
+    }
+    let would_move = flows.iter().filter(|(n, (b, _))| choice(&after, &client(*n, ACK)) != *b);
+    assert!(would_move.count() > 50, "the test proves nothing if the table alone moves none");
+}
+
+#[test]
+fn flows_of_a_backend_that_is_gone_go_to_the_maglev_choice() {
+    let before = Config::all(4).tables();
+    let disabled = Config::all(4).with(3, Serving::Nothing).tables();
+    let removed = Config::all(3).tables();
+    for after in [disabled, removed] {
+        let mut rig = Rig::new(4096);
+        let mut moved = 0;
+        for n in 0..300 {
+            let sample = client(n, ACK);
+            let (backend, _) = rig.send(&before, &sample).unwrap();
+            let expected = match backend.get() {
+                3 => (choice(&after, &sample), FlowEvent::Moved),
+                _ => (backend, FlowEvent::Hit),
+            };
+            moved += usize::from(backend.get() == 3);
+            assert_eq!(rig.send(&after, &sample), Ok(expected));
+            assert_eq!(rig.send(&after, &sample), Ok((expected.0, FlowEvent::Hit)));
+        }
+        assert!(moved > 30);
+    }
+}
+
+/// Whoever returns finds the flows that have stayed in the table where they have gone meanwhile.
+#[test]
+fn a_moved_flow_does_not_return() {
+    let all = Config::all(4).tables();
+    let without = Config::all(4).with(3, Serving::Nothing).tables();
+    let sample = client_of(&all, 3, ACK);
+    let mut rig = Rig::new(64);
+    rig.send(&all, &sample).unwrap();
+    let (elsewhere, _) = rig.send(&without, &sample).unwrap();
+    assert_eq!(rig.send(&all, &sample), Ok((elsewhere, FlowEvent::Hit)));
+}
+
+#[test]
+fn a_draining_backend_keeps_its_flows_and_takes_no_new_ones() {
+    let before = Config::all(3).tables();
+    let after = Config::all(3).with(2, Serving::Existing).tables();
+    let sample = client_of(&before, 2, ACK);
+    let mut rig = Rig::new(4096);
+    rig.send(&before, &sample).unwrap();
+    for flags in [ACK, SYN | ACK, FIN, ACK] {
+        let hit = (BackendId::new(2), FlowEvent::Hit);
+        assert_eq!(rig.send(&after, &sample.with_flags(flags)), Ok(hit));
+    }
+    for n in 0..300 {
+        let sample = Sample::tcp(&format!("192.0.2.77:{}", 1024 + n), "203.0.113.10:80", SYN);
+        assert_ne!(rig.send(&after, &sample).unwrap().0.get(), 2);
+    }
+}
+
+#[test]
+fn a_draining_backend_keeps_its_udp_flows() {
+    let before = Config::all(2).tables();
+    let sample = Sample::udp("198.51.100.1:5000", "203.0.113.10:53");
+    let mut rig = Rig::new(64);
+    let (backend, _) = rig.send(&before, &sample).unwrap();
+    let after = Config::all(2).with(backend.index(), Serving::Existing).tables();
+    assert_eq!(rig.send(&after, &sample), Ok((backend, FlowEvent::Hit)));
+}
+
+#[test]
+fn a_reused_port_does_not_enter_a_draining_backend() {
+    let before = Config::all(3).tables();
+    let after = Config::all(3).with(2, Serving::Existing).tables();
+    let sample = client_of(&before, 2, ACK);
+    let mut rig = Rig::new(64);
+    rig.send(&before, &sample).unwrap();
+    let expected = choice(&after, &sample);
+    assert_eq!(rig.send(&after, &sample.with_flags(SYN)), Ok((expected, FlowEvent::Moved)));
+    assert_eq!(rig.state(), State::Syn);
+    assert_eq!(rig.send(&after, &sample), Ok((expected, FlowEvent::Hit)));
+}
+
+#[test]
+fn a_forged_syn_neither_moves_an_established_flow_nor_shortens_its_life() {
+    let (before, after) = (Config::all(3).tables(), Config::all(4).tables());
+    let sample =
+        (0..).map(|n| client(n, ACK)).find(|s| choice(&before, s) != choice(&after, s)).unwrap();
+    let mut rig = Rig::new(64);
+    let (backend, _) = rig.send(&before, &sample).unwrap();
+    for flags in [SYN, SYN | tcp::ECE | tcp::CWR, SYN | tcp::PSH | tcp::URG] {
+        let forged = rig.wait(SECOND).send(&after, &sample.with_flags(flags));
+        assert_eq!(forged, Ok((backend, FlowEvent::Hit)));
+        assert_eq!(rig.state(), State::Established);
+    }
+    assert_eq!(rig.wait(900 * SECOND).send(&after, &sample), Ok((backend, FlowEvent::Hit)));
+}
+
+/// The first packets of a flow, the state that they lead to, and the idle time that it has.
+#[test]
+fn each_state_lives_as_long_as_its_timeout() {
+    let tables = Config::all(3).tables();
+    let tcp = |flags: &[u8]| flags.iter().map(|&f| client(1, f)).collect::<Vec<_>>();
+    let udp = Sample::udp("198.51.100.1:5000", "203.0.113.10:53");
+    let cases = [
+        (tcp(&[SYN]), State::Syn, 60),
+        (tcp(&[SYN, SYN]), State::Syn, 60),
+        (tcp(&[SYN, ACK]), State::Established, 900),
+        (tcp(&[ACK]), State::Established, 900),
+        (tcp(&[0]), State::Established, 900),
+        (tcp(&[SYN, ACK, SYN]), State::Established, 900),
+        (tcp(&[SYN, ACK, FIN]), State::Closing, 30),
+        (tcp(&[SYN, ACK, FIN, ACK]), State::Closing, 30),
+        (tcp(&[SYN, RST]), State::Closing, 30),
+        (tcp(&[ACK, RST | ACK]), State::Closing, 30),
+        (tcp(&[FIN]), State::Closing, 30),
+        (tcp(&[SYN, ACK, FIN, SYN]), State::Syn, 60),
+        (tcp(&[SYN, ACK, FIN, SYN, ACK]), State::Established, 900),
+        (vec![udp.clone()], State::Udp, 60),
+        (vec![udp.clone(), udp], State::Udp, 60),
+    ];
+    for (samples, state, seconds) in cases {
+        for (wait, event) in
+            [(seconds * SECOND, FlowEvent::Hit), (seconds * SECOND + 1, FlowEvent::New)]
+        {
+            let mut rig = Rig::new(64);
+            for sample in &samples {
+                rig.wait(7).send(&tables, sample).unwrap();
+            }
+            assert_eq!(rig.state(), state, "{samples:?}");
+            let last = samples.last().unwrap();
+            assert_eq!(rig.wait(wait).send(&tables, last).unwrap().1, event, "{samples:?}");
+        }
+    }
+}
+
+#[test]
+fn every_packet_starts_the_idle_time_anew() {
+    let tables = Config::all(3).tables();
+    let sample = Sample::udp("198.51.100.1:5000", "203.0.113.10:53");
+    let mut rig = Rig::new(64);
+    rig.send(&tables, &sample).unwrap();
+    for _ in 0..10 {
+        assert_eq!(rig.wait(59 * SECOND).send(&tables, &sample).unwrap().1, FlowEvent::Hit);
+    }
+}
+
+#[test]
+fn an_expired_flow_goes_to_the_maglev_choice() {
+    let (before, after) = (Config::all(3).tables(), Config::all(4).tables());
+    let sample =
+        (0..).map(|n| client(n, SYN)).find(|s| choice(&before, s) != choice(&after, s)).unwrap();
+    let mut rig = Rig::new(64);
+    rig.send(&before, &sample).unwrap();
+    let expected = (choice(&after, &sample), FlowEvent::New);
+    assert_eq!(rig.wait(60 * SECOND + 1).send(&after, &sample), Ok(expected));
+}
+
+#[test]
+fn a_service_with_another_pool_takes_its_flows_along() {
+    let two_pools =
+        Config { pools: vec![vec![Serving::All; 2], vec![Serving::All; 2]], ..Config::all(2) };
+    let (before, after) = (two_pools.tables(), Config { pool: 1, ..two_pools }.tables());
+    let mut rig = Rig::new(64);
+    assert!(rig.send(&before, &client(1, ACK)).unwrap().0.get() < 2);
+    let expected = choice(&after, &client(1, ACK));
+    assert!(expected.get() >= 2);
+    assert_eq!(rig.send(&after, &client(1, ACK)), Ok((expected, FlowEvent::Moved)));
+    // The service that keeps pool 0 keeps its flows too.
+    let other = Sample::tcp("198.51.100.1:9", "203.0.113.10:81", ACK);
+    let (backend, _) = rig.send(&before, &other).unwrap();
+    assert_eq!(rig.send(&after, &other), Ok((backend, FlowEvent::Hit)));
+}
+
+#[test]
+fn a_pool_in_which_no_one_takes_new_flows_has_no_backend() {
+    for serving in [&[][..], &[Serving::Nothing; 2], &[Serving::Existing; 2]] {
+        let tables = Config::new(serving).tables();
+        assert_eq!(Rig::new(64).send(&tables, &client(1, SYN)), Err(Drop::NoBackend));
+    }
+}
+
+/// The packet is dropped, the entry stays: the flow is where it was once the backend is back.
+#[test]
+fn a_flow_that_has_nowhere_to_go_is_not_forgotten() {
+    let (up, down) = (Config::all(2).tables(), Config::new(&[Serving::Nothing; 2]).tables());
+    let draining = Config::new(&[Serving::Existing; 2]).tables();
+    let mut rig = Rig::new(64);
+    let (backend, _) = rig.send(&up, &client(1, ACK)).unwrap();
+    assert_eq!(rig.send(&down, &client(1, ACK)), Err(Drop::NoBackend));
+    assert_eq!(rig.send(&draining, &client(1, SYN)), Err(Drop::NoBackend));
+    assert_eq!(rig.state(), State::Established);
+    assert_eq!(rig.send(&up, &client(1, ACK)), Ok((backend, FlowEvent::Hit)));
+}
+
+/// Nothing but the 5-tuple makes a flow, and all of it does.
+#[test]
+fn flows_differ_by_every_part_of_the_key() {
+    let tables = Config::all(3).tables();
+    let base = client(1, ACK);
+    let tags = vec![(0x8100, 7)];
+    let same = [
+        Sample { tags, ..base.clone() },
+        Sample { traffic_class: 0xb8, payload: vec![1], ..base.clone() },
+        Sample { options: vec![1, 1, 1, 1], padding: 6, ..base.clone() },
+    ];
+    let other = [
+        client(2, ACK),
+        Sample::tcp("198.51.100.2:1025", "203.0.113.10:80", ACK),
+        Sample::tcp("198.51.100.1:1025", "203.0.113.10:81", ACK),
+    ];
+    let mut rig = Rig::new(4096);
+    assert_eq!(rig.send(&tables, &base).unwrap().1, FlowEvent::New);
+    for sample in same {
+        assert_eq!(rig.send(&tables, &sample).unwrap().1, FlowEvent::Hit);
+    }
+    for sample in other {
+        assert_eq!(rig.send(&tables, &sample).unwrap().1, FlowEvent::New);
+    }
+}
+
+/// Extension headers are no part of the flow either.
+#[test]
+fn an_extended_ipv6_packet_is_of_the_plain_ones_flow() {
+    let tables = Config::all(3).tables();
+    let plain = Sample::tcp("[2001:db8:c::1]:1025", "[2001:db8::10]:80", ACK);
+    let extensions = vec![protocol::TCP, 0, 1, 4, 0, 0, 0, 0];
+    let extended = Sample { extension: 60, extensions, ..plain.clone() };
+    let mut rig = Rig::new(64);
+    let (backend, _) = rig.send(&tables, &plain).unwrap();
+    assert_eq!(rig.send(&tables, &extended), Ok((backend, FlowEvent::Hit)));
+}
+
+#[test]
+fn each_reason_to_drop() {
+    let tables = Config { mac: Some(MAC), ..Config::all(2) }.tables();
+    let tcp = client(1, SYN);
+    let v6 = Sample::tcp("[2001:db8:c::1]:1025", "[2001:db8::10]:80", SYN);
+    let fragment_header = |offset_more: u8| vec![protocol::TCP, 0, 0, offset_more, 0, 0, 0, 1];
+    let fragment_v6 =
+        |bits| Sample { extension: 44, extensions: fragment_header(bits), ..v6.clone() };
+    let icmp = Sample { protocol: protocol::ICMP, payload: vec![8; 8], ..tcp.clone() };
+    let cases = [
+        (Sample { mac: [2, 0, 0, 0, 0, 2], ..tcp.clone() }, Drop::WrongMac),
+        (Sample { mac: [0xff; 6], ..tcp.clone() }, Drop::GroupMac),
+        (Sample { mac: [0x33, 0x33, 0, 0, 0, 1], ..v6.clone() }, Drop::GroupMac),
+        (Sample::tcp("198.51.100.1:1", "203.0.113.11:80", SYN), Drop::NoVip),
+        (Sample::tcp("[2001:db8:c::1]:1", "[2001:db8::11]:80", SYN), Drop::NoVip),
+        (Sample { fragment: 0x2000, ..Sample::udp("192.0.2.9:1", "203.0.113.11:53") }, Drop::NoVip),
+        (Sample::tcp("198.51.100.1:1", "203.0.113.10:8080", SYN), Drop::NoService),
+        (Sample::tcp("198.51.100.1:1", "203.0.113.10:53", SYN), Drop::NoService),
+        (Sample::udp("198.51.100.1:1", "203.0.113.10:80"), Drop::NoService),
+        (icmp.clone(), Drop::Icmp),
+        (Sample { fragment: 0x2000, ..icmp }, Drop::Fragment),
+        (Sample { protocol: protocol::ICMPV6, payload: vec![128; 8], ..v6.clone() }, Drop::Icmp),
+        (Sample { protocol: protocol::GRE, ..tcp.clone() }, Drop::UnsupportedProtocol),
+        (Sample { protocol: 132, ..v6.clone() }, Drop::UnsupportedProtocol),
+        (Sample { fragment: 0x2000, ..tcp.clone() }, Drop::Fragment),
+        (Sample { fragment: 0x0001, ..tcp.clone() }, Drop::Fragment),
+        (Sample { fragment: 0x2001, ..tcp.clone() }, Drop::Fragment),
+        (fragment_v6(1), Drop::Fragment),
+        (fragment_v6(8), Drop::Fragment),
+    ];
+    let mut rig = Rig::new(64);
+    for (sample, reason) in cases {
+        assert_eq!(rig.send(&tables, &sample), Err(reason), "{sample:?}");
+    }
+    assert!(rig.balancer.flows().is_empty(), "what is dropped leaves no flow");
+    for sample in [tcp, v6.clone(), fragment_v6(0)] {
+        assert!(rig.send(&tables, &sample).is_ok(), "{sample:?}");
+    }
+}
+
+#[test]
+fn a_malformed_frame_has_its_own_reason() {
+    let tables = Config { mac: Some(MAC), ..Config::all(1) }.tables();
+    let frame = client(1, SYN).frame();
+    let reason = |length: usize| {
+        let balancer = Balancer::new(4, LocalSeed::new(1));
+        balancer.classify(&tables, PORT, &frame[..length]).unwrap_err()
+    };
+    assert_eq!(reason(0), Drop::Malformed(Malformed::EthernetTruncated));
+    assert_eq!(reason(13), Drop::Malformed(Malformed::EthernetTruncated));
+    assert_eq!(reason(33), Drop::Malformed(Malformed::Ipv4Truncated));
+    assert_eq!(reason(frame.len() - 1), Drop::Malformed(Malformed::Ipv4TotalLength));
+}
+
+#[test]
+fn a_port_without_a_mac_takes_any() {
+    let tables = Config::all(1).tables();
+    for mac in [MAC, [2, 0, 0, 0, 0, 2], [0xff; 6]] {
+        assert!(Rig::new(4).send(&tables, &Sample { mac, ..client(1, SYN) }).is_ok());
+    }
+}
+
+/// An IPv4 service is not reached by its IPv4-mapped address, RFC 4291 section 2.5.5.2, nor by any
+/// other IPv6 address with the same low bits.
+#[test]
+fn an_ipv6_packet_never_matches_an_ipv4_service() {
+    let tables = Config::all(1).tables();
+    for destination in ["[::ffff:203.0.113.10]:80", "[::203.0.113.10]:80"] {
+        let sample = Sample::tcp("[2001:db8:c::1]:1", destination, SYN);
+        assert_eq!(Rig::new(4).send(&tables, &sample), Err(Drop::NoVip));
+    }
+}
+
+#[test]
+fn without_a_next_hop_a_packet_is_dropped_but_its_flow_is_kept() {
+    let unresolved = Config { resolved: false, ..Config::all(3) }.tables();
+    let frame = client(1, SYN).frame();
+    let mut rig = Rig::new(64);
+    let classified = rig.balancer.classify(&unresolved, PORT, &frame).unwrap();
+    let (backend, _) = rig.send(&unresolved, &client(1, SYN)).unwrap();
+    let mut buffer = Buffer::new(&frame, 128);
+    let refused = rig.balancer.encapsulate(&unresolved, &classified, backend, &mut buffer);
+    assert_eq!(refused, Err(Drop::NextHopUnresolved));
+    assert_eq!(buffer.bytes(), frame);
+    let resolved = Config::all(3).tables();
+    assert_eq!(rig.send(&resolved, &client(1, SYN)), Ok((backend, FlowEvent::Hit)));
+    let sent = rig.balancer.encapsulate(&resolved, &classified, backend, &mut buffer);
+    assert_eq!(sent, Ok(OUT));
+}
+
+#[test]
+fn a_full_bucket_still_forwards_by_the_maglev_table() {
+    let tables = Config::all(5).tables();
+    let mut rig = Rig::new(4);
+    for n in 0..4 {
+        assert_eq!(rig.send(&tables, &client(n, ACK)).unwrap().1, FlowEvent::New);
+    }
+    for n in 4..50 {
+        let expected = (choice(&tables, &client(n, ACK)), FlowEvent::Unrecorded);
+        for flags in [SYN, ACK, FIN] {
+            assert_eq!(rig.send(&tables, &client(n, flags)), Ok(expected));
+        }
+    }
+    for n in 0..4 {
+        assert_eq!(rig.send(&tables, &client(n, ACK)).unwrap().1, FlowEvent::Hit);
+    }
+}
+
+#[test]
+fn a_syn_flood_displaces_no_established_flow_and_keeps_none_out() {
+    let tables = Config::all(5).tables();
+    let mut rig = Rig::new(4);
+    rig.send(&tables, &client(0, ACK)).unwrap();
+    for n in 100..200 {
+        rig.wait(1).send(&tables, &client(n, SYN)).unwrap();
+    }
+    assert_eq!(rig.send(&tables, &client(0, ACK)).unwrap().1, FlowEvent::Hit);
+    assert_eq!(rig.send(&tables, &client(1, SYN)).unwrap().1, FlowEvent::Unrecorded);
+    assert_eq!(rig.send(&tables, &client(1, ACK)).unwrap().1, FlowEvent::NewDisplacing);
+    assert_eq!(rig.send(&tables, &client(1, ACK)).unwrap().1, FlowEvent::Hit);
+    assert_eq!(rig.send(&tables, &client(0, ACK)).unwrap().1, FlowEvent::Hit);
+}
+
+#[test]
+fn the_sweep_forgets_what_expired_and_whose_backend_is_gone() {
+    let before = Config::all(3).tables();
+    let after = Config::new(&[Serving::All, Serving::Existing, Serving::Nothing]).tables();
+    let mut rig = Rig::new(4096);
+    let flows: Vec<_> =
+        (0..100).map(|n| rig.send(&before, &client(n, ACK)).unwrap().0.get()).collect();
+    rig.send(&before, &Sample::udp("198.51.100.1:5000", "203.0.113.10:53")).unwrap();
+    rig.wait(60 * SECOND + 1);
+    let now = Time::from_millis(rig.now);
+    while !rig.balancer.sweep(&after, now) {}
+    assert_eq!(rig.balancer.flows().len(), flows.iter().filter(|&&b| b != 2).count());
+}
