@@ -1,0 +1,95 @@
+/* What bindgen reads: DPDK's headers, the shim's functions, and constants made out of what bindgen
+ * cannot see through (macros that call macros, and the layout of struct rte_mbuf).
+ *
+ * struct rte_mbuf is opaque to Rust. Its fields are found by the offsets below, since DPDK moves
+ * them in and out of anonymous structs and unions from one release to the next. */
+
+#ifndef GUIDEWAY_WRAPPER_H
+#define GUIDEWAY_WRAPPER_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include <rte_cycles.h>
+#include <rte_dev.h>
+#include <rte_eal.h>
+#include <rte_errno.h>
+#include <rte_ethdev.h>
+#include <rte_lcore.h>
+#include <rte_mbuf.h>
+#include <rte_mbuf_dyn.h>
+#include <rte_mempool.h>
+#include <rte_ring.h>
+#include <rte_version.h>
+
+/* Offsets of the mbuf fields that the packet path reads and writes. */
+enum guideway_mbuf_offset {
+	GUIDEWAY_MBUF_BUF_ADDR = offsetof(struct rte_mbuf, buf_addr),
+	GUIDEWAY_MBUF_DATA_OFF = offsetof(struct rte_mbuf, data_off),
+	GUIDEWAY_MBUF_NB_SEGS = offsetof(struct rte_mbuf, nb_segs),
+	GUIDEWAY_MBUF_OL_FLAGS = offsetof(struct rte_mbuf, ol_flags),
+	GUIDEWAY_MBUF_PKT_LEN = offsetof(struct rte_mbuf, pkt_len),
+	GUIDEWAY_MBUF_DATA_LEN = offsetof(struct rte_mbuf, data_len),
+	GUIDEWAY_MBUF_RSS = offsetof(struct rte_mbuf, hash.rss),
+	GUIDEWAY_MBUF_BUF_LEN = offsetof(struct rte_mbuf, buf_len),
+	GUIDEWAY_MBUF_POOL = offsetof(struct rte_mbuf, pool),
+};
+
+/* The types that Rust reads at those offsets. */
+_Static_assert(sizeof(((struct rte_mbuf *)0)->data_off) == 2, "data_off is read as u16");
+_Static_assert(sizeof(((struct rte_mbuf *)0)->nb_segs) == 2, "nb_segs is read as u16");
+_Static_assert(sizeof(((struct rte_mbuf *)0)->ol_flags) == 8, "ol_flags is read as u64");
+_Static_assert(sizeof(((struct rte_mbuf *)0)->pkt_len) == 4, "pkt_len is read as u32");
+_Static_assert(sizeof(((struct rte_mbuf *)0)->data_len) == 2, "data_len is read as u16");
+_Static_assert(sizeof(((struct rte_mbuf *)0)->hash.rss) == 4, "hash.rss is read as u32");
+_Static_assert(sizeof(((struct rte_mbuf *)0)->buf_len) == 2, "buf_len is read as u16");
+
+static const uint64_t GUIDEWAY_MBUF_F_RX_RSS_HASH = RTE_MBUF_F_RX_RSS_HASH;
+
+/* TCP and UDP by the 4-tuple, fragments and everything else of IP by its addresses. */
+static const uint64_t GUIDEWAY_RSS_TYPES =
+	RTE_ETH_RSS_IPV4 | RTE_ETH_RSS_FRAG_IPV4 | RTE_ETH_RSS_NONFRAG_IPV4_TCP |
+	RTE_ETH_RSS_NONFRAG_IPV4_UDP | RTE_ETH_RSS_NONFRAG_IPV4_OTHER | RTE_ETH_RSS_IPV6 |
+	RTE_ETH_RSS_FRAG_IPV6 | RTE_ETH_RSS_NONFRAG_IPV6_TCP | RTE_ETH_RSS_NONFRAG_IPV6_UDP |
+	RTE_ETH_RSS_NONFRAG_IPV6_OTHER | RTE_ETH_RSS_IPV6_EX | RTE_ETH_RSS_IPV6_TCP_EX |
+	RTE_ETH_RSS_IPV6_UDP_EX;
+/* Those of them that tell the flows of one client apart. */
+static const uint64_t GUIDEWAY_RSS_PORT_TYPES =
+	RTE_ETH_RSS_NONFRAG_IPV4_TCP | RTE_ETH_RSS_NONFRAG_IPV4_UDP |
+	RTE_ETH_RSS_NONFRAG_IPV6_TCP | RTE_ETH_RSS_NONFRAG_IPV6_UDP;
+static const uint64_t GUIDEWAY_RX_OFFLOAD_RSS_HASH = RTE_ETH_RX_OFFLOAD_RSS_HASH;
+static const uint64_t GUIDEWAY_TX_OFFLOAD_MBUF_FAST_FREE = RTE_ETH_TX_OFFLOAD_MBUF_FAST_FREE;
+
+enum guideway_constant {
+	GUIDEWAY_MQ_RX_NONE = RTE_ETH_MQ_RX_NONE,
+	GUIDEWAY_MQ_RX_RSS = RTE_ETH_MQ_RX_RSS,
+	GUIDEWAY_RETA_GROUP_SIZE = RTE_ETH_RETA_GROUP_SIZE,
+	GUIDEWAY_HEADROOM = RTE_PKTMBUF_HEADROOM,
+	GUIDEWAY_RING_SPSC = RING_F_SP_ENQ | RING_F_SC_DEQ,
+	GUIDEWAY_RING_NAME_LENGTH = RTE_RING_NAMESIZE,
+	GUIDEWAY_POOL_NAME_LENGTH = RTE_MEMPOOL_NAMESIZE,
+	GUIDEWAY_POOL_CACHE_MAX = RTE_MEMPOOL_CACHE_MAX_SIZE,
+};
+static const uint32_t GUIDEWAY_SPEED_UNKNOWN = RTE_ETH_SPEED_NUM_UNKNOWN;
+static const uint64_t GUIDEWAY_PORT_NO_OWNER = RTE_ETH_DEV_NO_OWNER;
+
+/* A link's state in a struct of our own: DPDK 24.11 moved rte_eth_link's fields. */
+struct guideway_link {
+	uint32_t speed_mbps;
+	uint8_t up;
+	uint8_t full_duplex;
+};
+
+/* shim.c */
+int guideway_errno(void);
+uint64_t guideway_tsc(void);
+uint16_t guideway_rx_burst(uint16_t port, uint16_t queue, struct rte_mbuf **mbufs, uint16_t count);
+uint16_t guideway_tx_burst(uint16_t port, uint16_t queue, struct rte_mbuf **mbufs, uint16_t count);
+int guideway_alloc_bulk(struct rte_mempool *pool, struct rte_mbuf **mbufs, unsigned int count);
+uint16_t guideway_ring_enqueue(struct rte_ring *ring, struct rte_mbuf **mbufs, uint16_t count);
+uint16_t guideway_ring_dequeue(struct rte_ring *ring, struct rte_mbuf **mbufs, uint16_t count);
+unsigned int guideway_ring_free_count(const struct rte_ring *ring);
+unsigned int guideway_ring_count(const struct rte_ring *ring);
+int guideway_link_get(uint16_t port, struct guideway_link *link);
+
+#endif
