@@ -1,1 +1,99 @@
-//! Placeholder.
+//! The safe layer over DPDK: all of Guideway's unsafe code, and no policy.
+//!
+//! What the types rule out, so that no caller has to think of it:
+//! - a double free, a leak, or a packet kept past its burst: an mbuf exists only as a reference into
+//!   a [`Burst`], which owns it and frees it in bulk when dropped;
+//! - two threads on one queue: queues and ring ends are `Send`, but neither `Sync` nor `Clone`;
+//! - a queue of a port that is not started, or a port set up twice: see [`port::Port`];
+//! - memory that goes before its users: whatever lives in DPDK's memory holds an [`Eal`] handle, a
+//!   port holds the pool that it receives into, and a pool whose mbufs are still out is kept.
+//!
+//! What it costs on the packet path: one bounds and one null test a packet, nothing allocated,
+//! nothing shared. Calls into C are made once a burst; per packet it is pointer arithmetic in
+//! `mbuf.rs`, the one file that knows where an mbuf keeps its fields.
+//!
+//! ```compile_fail,E0277
+//! # use guideway::dpdk::queue::RxQueue;
+//! fn shared<T: Sync>() {}
+//! shared::<RxQueue>(); // two threads could poll it
+//! ```
+//! ```compile_fail,E0277
+//! # use guideway::dpdk::queue::TxQueue;
+//! fn shared<T: Sync>() {}
+//! shared::<TxQueue>();
+//! ```
+//! ```compile_fail,E0277
+//! # use guideway::dpdk::{queue::RxQueue, ring::Receiver, ring::Sender};
+//! fn copied<T: Clone>() {}
+//! copied::<RxQueue>();
+//! ```
+//! ```compile_fail,E0505
+//! # use guideway::dpdk::Burst;
+//! fn kept(mut burst: Burst) -> usize {
+//!     let mbuf = burst.get_mut(0).unwrap();
+//!     drop(burst); // frees the mbuf
+//!     mbuf.bytes().len()
+//! }
+//! ```
+//! ```compile_fail,E0499
+//! # use guideway::dpdk::Burst;
+//! fn twice(burst: &mut Burst) {
+//!     let one = burst.get_mut(0).unwrap();
+//!     let other = burst.get_mut(0).unwrap();
+//!     one.truncate(other.bytes().len());
+//! }
+//! ```
+//! The same shapes, where they are sound, do compile:
+//! ```
+//! # use guideway::dpdk::{Burst, Eal, Pool, port, queue, ring};
+//! fn owned_elsewhere<T: Send>() {}
+//! owned_elsewhere::<queue::RxQueue>();
+//! owned_elsewhere::<queue::TxQueue>();
+//! owned_elsewhere::<ring::Sender>();
+//! owned_elsewhere::<ring::Receiver>();
+//! owned_elsewhere::<Burst>();
+//! fn shared<T: Send + Sync + Clone>() {}
+//! shared::<Eal>();
+//! shared::<Pool>();
+//! fn control<T: Send + Sync>() {}
+//! control::<port::Port<port::Started>>();
+//! ```
+
+mod burst;
+pub mod clock;
+mod eal;
+mod error;
+pub mod lcore;
+mod mbuf;
+mod pool;
+pub mod port;
+pub mod queue;
+pub mod ring;
+#[cfg(test)]
+mod testing;
+
+pub use burst::{BURST, Burst};
+pub use eal::Eal;
+pub use error::{Errno, Error, Result};
+pub use mbuf::Mbuf;
+pub use pool::Pool;
+
+/// Asks the CPU to load the cache line at `value`, without waiting for it.
+#[inline(always)]
+pub fn prefetch<T: ?Sized>(value: &T) {
+    let address = std::ptr::from_ref(value).cast::<i8>();
+    #[cfg(target_arch = "x86_64")]
+    {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        // SAFETY: a prefetch reads nothing and cannot fault, whatever the address.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(address) };
+    }
+    #[cfg(target_arch = "aarch64")]
+    // SAFETY: a prefetch reads nothing and cannot fault, whatever the address; the instruction
+    // changes neither memory, stack nor flags, as the options say.
+    unsafe {
+        std::arch::asm!("prfm pldl1keep, [{0}]", in(reg) address, options(nostack, preserves_flags, readonly));
+    }
+    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+    let _ = address;
+}

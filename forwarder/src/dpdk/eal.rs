@@ -1,0 +1,241 @@
+//! DPDK's environment abstraction layer: started once in a process, ended with its last handle.
+//!
+//! A pool must not be freed while any mbuf of it is out, and a [`super::Burst`] does not know its
+//! pools. So the last handle of a pool only *retires* it here. A retired pool is freed when all its
+//! mbufs are back, and the EAL is not cleaned up before that: bursts may outlive everything.
+//! Counting the mbufs is exact only while no registered thread can be moving them between its cache
+//! and the pool, so it is done when there is none (see [`Registration`]).
+
+use std::collections::BTreeSet;
+use std::ffi::{CStr, CString, c_char, c_int};
+use std::marker::PhantomData;
+use std::ptr::{self, NonNull};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
+use dpdk_sys as sys;
+use parking_lot::Mutex;
+
+use super::error::{Errno, Error, Result, check};
+use super::port::{self, Port};
+
+/// `rte_eal_init` was called: it can be only once, even after a cleanup.
+static INITIALISED: AtomicBool = AtomicBool::new(false);
+
+/// A handle of the running EAL. Everything made with it holds one; the last one dropped ends it.
+#[derive(Clone, Debug)]
+pub struct Eal(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// Ports with an owner.
+    claimed: BTreeSet<u16>,
+    /// Threads that are registered, and so have a cache in each pool.
+    registered: usize,
+    /// Pools without a handle, whose mbufs are not yet all back.
+    retired: Vec<Retired>,
+}
+
+#[derive(Debug)]
+struct Retired(NonNull<sys::rte_mempool>);
+
+// SAFETY: a mempool is shared memory without thread affinity, and this its only handle.
+unsafe impl Send for Retired {}
+
+impl Eal {
+    /// Starts the EAL with its command-line arguments, `program` being the name in its messages.
+    ///
+    /// It runs on a thread of its own that ends with it, because the EAL pins its caller to the main
+    /// lcore's CPU, which would pin every thread started later with it. DPDK keeps pointers into the
+    /// arguments, so they are leaked, once.
+    pub fn init(program: &str, args: &[String]) -> Result<Eal> {
+        let argv = std::iter::once(program)
+            .chain(args.iter().map(String::as_str))
+            .map(|argument| c_string("the EAL argument", argument))
+            .collect::<Result<Vec<_>>>()?;
+        let argc = c_int::try_from(argv.len()).map_err(|_| Error::Init { errno: Errno(7) })?;
+        if INITIALISED.swap(true, Ordering::SeqCst) {
+            return Err(Error::AlreadyInitialised);
+        }
+
+        let thread = thread::Builder::new().name("eal-init".into()).spawn(move || {
+            let mut argv: Vec<*mut c_char> = argv.into_iter().map(CString::into_raw).collect();
+            argv.push(ptr::null_mut());
+            // SAFETY: called once in the process, as `INITIALISED` sees to; `argv` has `argc` C strings
+            // and a null, all leaked.
+            let result = unsafe { sys::rte_eal_init(argc, argv.leak().as_mut_ptr()) };
+            if result < 0 { Err(Error::Init { errno: Errno::last() }) } else { Ok(()) }
+        });
+        let thread = thread.map_err(|source| {
+            INITIALISED.store(false, Ordering::SeqCst);
+            Error::Thread { name: "eal-init".into(), source }
+        })?;
+        match thread.join() {
+            Ok(started) => started?,
+            Err(panic) => std::panic::resume_unwind(panic),
+        }
+        Ok(Eal(Arc::new(Inner { state: Mutex::default() })))
+    }
+
+    /// The version of the DPDK that is linked, such as `DPDK 22.11.11`.
+    pub fn dpdk_version(&self) -> String {
+        // SAFETY: returns a constant string.
+        let version = unsafe { sys::rte_version() };
+        // SAFETY: as above.
+        unsafe { CStr::from_ptr(version) }.to_string_lossy().into_owned()
+    }
+
+    /// Adds a device while running: `net_null0`, or a PCI address with its options.
+    ///
+    /// For trials and tests: with `--no-shconf` only, since it else opens the channel to secondary
+    /// processes, and DPDK then refuses to register threads.
+    pub fn probe(&self, device: &str) -> Result<()> {
+        let devargs = c_string("the device", device)?;
+        let _one_at_a_time = self.0.state.lock();
+        // SAFETY: a C string that DPDK copies; the EAL runs, as `self` says.
+        check(unsafe { sys::rte_dev_probe(devargs.as_ptr()) }).map_err(|errno| Error::Device {
+            device: device.to_owned(),
+            action: "add it".to_owned(),
+            errno,
+        })?;
+        Ok(())
+    }
+
+    /// Takes the port of a device: a PCI address, or a `--vdev` argument, of which the part before
+    /// the first comma is the name.
+    pub fn port_by_name(&self, device: &str) -> Result<Port<port::Probed>> {
+        let name = device.split(',').next().unwrap_or(device);
+        let id = find_port(name)?.or(find_port(&format!("0000:{name}"))?);
+        let id = id.ok_or_else(|| Error::NoDevice {
+            device: name.to_owned(),
+            present: match port_names() {
+                names if names.is_empty() => "none".to_owned(),
+                names => names.join(", "),
+            },
+        })?;
+        if !self.0.state.lock().claimed.insert(id) {
+            return Err(Error::DeviceInUse { device: name.to_owned() });
+        }
+        Ok(Port::claimed(self.clone(), id, port_name(id)))
+    }
+
+    /// Gives a port back, after `close` has closed it.
+    pub(super) fn release_port(&self, id: u16, close: impl FnOnce()) {
+        let mut state = self.0.state.lock();
+        close();
+        state.claimed.remove(&id);
+    }
+
+    /// Takes a pool whose last handle is gone.
+    pub(super) fn retire(&self, pool: NonNull<sys::rte_mempool>) {
+        let mut state = self.0.state.lock();
+        state.retired.push(Retired(pool));
+        state.free_retired();
+    }
+
+    /// Registers this thread as an lcore: it then has a cache in each pool.
+    pub(super) fn register_thread(&self) -> std::result::Result<Registration, Errno> {
+        let mut state = self.0.state.lock();
+        // SAFETY: the EAL runs, as `self` says; the thread is not registered, since only
+        // `lcore::spawn` calls this, once on each new thread.
+        if unsafe { sys::rte_thread_register() } < 0 {
+            return Err(Errno::last());
+        }
+        state.registered += 1;
+        Ok(Registration { eal: self.clone(), _this_thread: PhantomData })
+    }
+}
+
+/// This thread is an lcore of DPDK for as long as this lives.
+pub(super) struct Registration {
+    eal: Eal,
+    /// Not `Send`: it ends where it began.
+    _this_thread: PhantomData<*const ()>,
+}
+
+impl Drop for Registration {
+    fn drop(&mut self) {
+        let mut state = self.eal.0.state.lock();
+        // SAFETY: this thread is registered, as `self` says; what is in its caches stays in the pools.
+        unsafe { sys::rte_thread_unregister() };
+        state.registered -= 1;
+        state.free_retired();
+    }
+}
+
+impl State {
+    /// Frees the retired pools that are whole again.
+    fn free_retired(&mut self) {
+        if self.registered > 0 {
+            return;
+        }
+        self.retired.retain(|Retired(pool)| {
+            // SAFETY: a retired pool is valid until it is freed here and leaves the list.
+            let in_use = unsafe { sys::rte_mempool_in_use_count(pool.as_ptr()) };
+            if in_use == 0 {
+                // SAFETY: no handle of the pool is left, so nobody can take an mbuf of it; none is
+                // out: the count is exact, because no thread with a cache is registered, and without
+                // one an mbuf on its way back counts as out until it is back.
+                unsafe { sys::rte_mempool_free(pool.as_ptr()) };
+            }
+            in_use > 0
+        });
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        let state = self.state.get_mut();
+        state.free_retired();
+        if !state.retired.is_empty() {
+            tracing::warn!("packets are still held somewhere: DPDK's memory is not given back");
+            return;
+        }
+        // SAFETY: the EAL runs, and nothing of it is in use: ports, pools, rings and registered
+        // threads hold a handle, and this was the last; every mbuf is back, as just counted.
+        unsafe { sys::rte_eal_cleanup() };
+    }
+}
+
+/// `text` as C has it.
+pub(super) fn c_string(what: &'static str, text: &str) -> Result<CString> {
+    CString::new(text).map_err(|_| Error::ZeroByte { what, value: text.to_owned() })
+}
+
+fn find_port(name: &str) -> Result<Option<u16>> {
+    let name = c_string("the device", name)?;
+    let mut id = 0;
+    // SAFETY: a C string, and a place for the result.
+    let result = unsafe { sys::rte_eth_dev_get_port_by_name(name.as_ptr(), &raw mut id) };
+    Ok((result == 0).then_some(id))
+}
+
+fn port_name(id: u16) -> String {
+    let mut name = [0_u8; sys::RTE_ETH_NAME_MAX_LEN as usize];
+    // SAFETY: the buffer has the length that the call asks for; it writes a C string.
+    let result = unsafe { sys::rte_eth_dev_get_name_by_port(id, name.as_mut_ptr().cast()) };
+    match CStr::from_bytes_until_nul(&name) {
+        Ok(name) if result == 0 => name.to_string_lossy().into_owned(),
+        _ => format!("port {id}"),
+    }
+}
+
+fn port_names() -> Vec<String> {
+    let mut names = Vec::new();
+    let mut id = 0;
+    loop {
+        // SAFETY: takes any number; returns the next valid port, or RTE_MAX_ETHPORTS.
+        id = unsafe { sys::rte_eth_find_next(id) };
+        if u32::from(id) >= sys::RTE_MAX_ETHPORTS {
+            return names;
+        }
+        names.push(port_name(id));
+        id += 1;
+    }
+}

@@ -1,0 +1,229 @@
+//! What can go wrong in the DPDK layer, in words that tell the operator what to do.
+//!
+//! Nothing here can come from a packet: the packet path returns counts, never errors.
+
+use std::ffi::CStr;
+use std::{fmt, io};
+
+use dpdk_sys as sys;
+
+/// A result of this layer.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// A failure of DPDK, or of a call to it that cannot work.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// `Eal::init` was called before.
+    #[error("DPDK was already initialised in this process; it can be only once")]
+    AlreadyInitialised,
+    /// An argument that C cannot represent.
+    #[error("{what} {value:?} contains a zero byte")]
+    ZeroByte {
+        /// What the text was for.
+        what: &'static str,
+        /// The text.
+        value: String,
+    },
+    /// The EAL did not start.
+    #[error("DPDK does not start: {errno}; {}. Its own messages, above, say more", init_advice(*.errno))]
+    Init {
+        /// Why, as far as DPDK tells.
+        errno: Errno,
+    },
+    /// A device that is asked for is not there.
+    #[error(
+        "no device {device:?} (DPDK has: {present}). A PCI device must be bound to a driver that DPDK \
+         can use: see `dpdk-devbind.py --status`; a virtual one is named like `net_af_packet0,iface=eth0`"
+    )]
+    NoDevice {
+        /// The name looked for.
+        device: String,
+        /// The names that there are.
+        present: String,
+    },
+    /// A device that is asked for is another port's.
+    #[error("the device {device:?} is in use by another port of this process")]
+    DeviceInUse {
+        /// The device's name.
+        device: String,
+    },
+    /// A device refused something that it must do.
+    #[error("device {device}: cannot {action}: {errno}")]
+    Device {
+        /// The device's name.
+        device: String,
+        /// What it was asked to do.
+        action: String,
+        /// Why not.
+        errno: Errno,
+    },
+    /// The pool's buffers are too small for the port's frames.
+    #[error(
+        "device {device}: an MTU of {mtu} needs mbufs with room for {needed} bytes, \
+         those of its pool have {room}; lower the MTU or make the mbufs larger"
+    )]
+    DataRoom {
+        /// The device's name.
+        device: String,
+        /// The MTU asked for.
+        mtu: u16,
+        /// Bytes that a frame may take.
+        needed: u32,
+        /// Bytes that an mbuf has.
+        room: u16,
+    },
+    /// A pool cannot be made.
+    #[error("cannot make the packet pool {name:?} of {mbufs} mbufs: {errno}; {}", pool_advice(*.errno))]
+    Pool {
+        /// Its name.
+        name: String,
+        /// Its size.
+        mbufs: u32,
+        /// Why not.
+        errno: Errno,
+    },
+    /// A ring cannot be made.
+    #[error("cannot make the ring {name:?} of {size} places: {errno}; {}", ring_advice(*.errno))]
+    Ring {
+        /// Its name.
+        name: String,
+        /// Its size.
+        size: u32,
+        /// Why not.
+        errno: Errno,
+    },
+    /// A thread cannot run on the CPU that it is to be pinned to.
+    #[error("thread {name}: cannot run on CPU {cpu}; this process may use CPUs {allowed}")]
+    Cpu {
+        /// The thread's name.
+        name: String,
+        /// The CPU asked for.
+        cpu: u16,
+        /// Those allowed, as a list of ranges.
+        allowed: String,
+    },
+    /// A thread cannot be made.
+    #[error("cannot start the thread {name}: {source}")]
+    Thread {
+        /// The thread's name.
+        name: String,
+        /// Why not.
+        source: io::Error,
+    },
+    /// DPDK does not take a thread as one of its lcores.
+    #[error(
+        "thread {name}: DPDK does not take it as an lcore: {errno}; it has a limited number of them, \
+         and none while a secondary DPDK process is attached"
+    )]
+    Register {
+        /// The thread's name.
+        name: String,
+        /// Why not.
+        errno: Errno,
+    },
+}
+
+/// An error number of the C library or of DPDK, which adds some of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Errno(pub i32);
+
+impl Errno {
+    /// Operation not supported: the answer of a device that lacks a call.
+    pub const ENOTSUP: Self = Self(95);
+    const ENOENT: i32 = 2;
+    const EAGAIN: i32 = 11;
+    const ENOMEM: i32 = 12;
+    const EACCES: i32 = 13;
+    const EEXIST: i32 = 17;
+    const ENODEV: i32 = 19;
+    const EINVAL: i32 = 22;
+
+    /// The error number of this thread's last failed call that reports through `rte_errno`.
+    pub(super) fn last() -> Self {
+        // SAFETY: reads a variable of this thread.
+        Self(unsafe { sys::guideway_errno() })
+    }
+}
+
+impl fmt::Display for Errno {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // SAFETY: takes any number, returns a string that is constant or this thread's own until its
+        // next call, and never null.
+        let text = unsafe { sys::rte_strerror(self.0) };
+        // SAFETY: as above; it is copied before the next call.
+        let text = unsafe { CStr::from_ptr(text) };
+        write!(f, "{} (error {})", text.to_string_lossy(), self.0)
+    }
+}
+
+/// The result of a call that returns 0 or more, or a negative error number.
+pub(super) fn check(result: i32) -> std::result::Result<u32, Errno> {
+    // A result that is not negative is itself; a negative one is an error number.
+    u32::try_from(result).map_err(|_| Errno(-result))
+}
+
+fn init_advice(errno: Errno) -> &'static str {
+    match errno.0 {
+        Errno::EACCES | Errno::ENOMEM => {
+            "it needs hugepages and the right to use them: reserve some \
+             (`echo 512 > /sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages`, as root), \
+             or set `hugepages = false` for a trial without"
+        }
+        Errno::EINVAL => {
+            "an argument is wrong or cannot be met here: see `eal_args` and the ports' `device`"
+        }
+        Errno::ENODEV | 95 => "a device cannot be used: see each port's `device`",
+        Errno::EAGAIN => "VFIO is not ready: load vfio-pci, and see that the IOMMU is on",
+        _ => {
+            "another process may use the same file prefix, or the directory for run-time files cannot be written"
+        }
+    }
+}
+
+fn pool_advice(errno: Errno) -> &'static str {
+    match errno.0 {
+        Errno::ENOMEM => {
+            "DPDK has too little memory: reserve more hugepages, or raise `-m` where it runs without"
+        }
+        Errno::EEXIST => "the name is taken",
+        Errno::EINVAL => {
+            "a pool has at least 1.5 times the mbufs of its cache, and a cache of at most 512"
+        }
+        Errno::ENOENT => "DPDK's mempool driver is not installed (librte_mempool_ring)",
+        _ => "a name has at most 25 bytes",
+    }
+}
+
+fn ring_advice(errno: Errno) -> &'static str {
+    match errno.0 {
+        Errno::ENOMEM => {
+            "DPDK has too little memory: reserve more hugepages, or raise `-m` where it runs without"
+        }
+        Errno::EEXIST => "the name is taken",
+        Errno::EINVAL => "the size must be a power of two",
+        _ => "a name has at most 28 bytes",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_result_is_a_count_or_an_errno() {
+        assert_eq!(check(0), Ok(0));
+        assert_eq!(check(7), Ok(7));
+        assert_eq!(check(-95), Err(Errno::ENOTSUP));
+    }
+
+    #[test]
+    fn messages_tell_what_to_do() {
+        let text = Error::Init { errno: Errno(Errno::EACCES) }.to_string();
+        assert!(text.contains("Permission denied (error 13)"), "{text}");
+        assert!(text.contains("hugepages = false"), "{text}");
+        let text =
+            Error::Pool { name: "p".into(), mbufs: 1, errno: Errno(Errno::ENOMEM) }.to_string();
+        assert!(text.contains("raise `-m`"), "{text}");
+    }
+}

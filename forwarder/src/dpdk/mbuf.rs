@@ -1,0 +1,200 @@
+//! One packet in DPDK's memory: the only file that knows where an mbuf keeps its fields.
+//!
+//! The offsets come from the C compiler through `dpdk-sys/wrapper.h`, so the same source is right
+//! for every DPDK whose fields have these names and widths. All arithmetic is done here in Rust,
+//! where it is inlined; a call into C for each packet would cost more than the work.
+//!
+//! A packet is normally one buffer. It can be a chain of several where a device splits a frame that
+//! is too long for one; everything here but [`Mbuf::frame_len`] looks at the first.
+//! [`Mbuf::is_contiguous`] tells.
+
+use std::marker::{PhantomData, PhantomPinned};
+use std::{ptr, slice};
+
+use dpdk_sys as sys;
+
+use super::clock::TimestampField;
+
+/// A packet, borrowed from the [`super::Burst`] that owns it.
+///
+/// It has no size to Rust, so that the references can be mbuf pointers while nothing, not even
+/// `mem::swap` of two of them, moves the fields of one to another.
+#[repr(C)]
+pub struct Mbuf {
+    _fields: [u8; 0],
+    _not_send_sync_or_unpin: PhantomData<(*mut u8, PhantomPinned)>,
+}
+
+impl Mbuf {
+    /// The frame, as far as it is in the first buffer.
+    #[inline]
+    pub fn bytes(&self) -> &[u8] {
+        // SAFETY: `data` points to `data_len` bytes of the mbuf's buffer, which the mbuf alone owns;
+        // they are initialised, as everything in DPDK's mapped memory is; nothing writes them while
+        // `self` is borrowed.
+        unsafe { slice::from_raw_parts(self.data(), self.data_len()) }
+    }
+
+    /// The frame, as far as it is in the first buffer, to write.
+    #[inline]
+    pub fn bytes_mut(&mut self) -> &mut [u8] {
+        // SAFETY: as in `bytes`, and nothing else reads them while `self` is borrowed mutably.
+        unsafe { slice::from_raw_parts_mut(self.data(), self.data_len()) }
+    }
+
+    /// Makes the frame `n` bytes longer at its front and returns all of it, or `None` where the
+    /// headroom is less. The new bytes hold anything.
+    #[inline]
+    pub fn push_front(&mut self, n: usize) -> Option<&mut [u8]> {
+        let offset = self.data_off();
+        let by = u16::try_from(n).ok().filter(|&by| by <= offset)?;
+        let length = self.data_len_u16();
+        // The sums cannot overflow: the frame stays within its buffer, of at most 65535 bytes.
+        self.set_data_off(offset - by);
+        self.set_length(length + by, self.pkt_len() + u32::from(by));
+        Some(self.bytes_mut())
+    }
+
+    /// Makes the frame `n` bytes longer at its end and returns the new bytes, which hold anything; or
+    /// `None` where the tailroom is less, or the frame is in several buffers.
+    #[inline]
+    pub fn append(&mut self, n: usize) -> Option<&mut [u8]> {
+        let length = self.data_len_u16();
+        let by = u16::try_from(n).ok().filter(|&by| by <= self.tailroom())?;
+        if !self.is_contiguous() {
+            return None;
+        }
+        self.set_length(length + by, self.pkt_len() + u32::from(by));
+        self.bytes_mut().get_mut(usize::from(length)..)
+    }
+
+    /// Cuts what the first buffer holds down to `len` bytes, if it is more.
+    #[inline]
+    pub fn truncate(&mut self, len: usize) {
+        let length = self.data_len_u16();
+        if let Some(len) = u16::try_from(len).ok().filter(|&len| len < length) {
+            self.set_length(len, self.pkt_len() - u32::from(length - len));
+        }
+    }
+
+    /// The length of the frame, over all its buffers.
+    #[inline]
+    pub fn frame_len(&self) -> usize {
+        self.pkt_len() as usize
+    }
+
+    /// The whole frame is in the first buffer.
+    #[inline]
+    pub fn is_contiguous(&self) -> bool {
+        // SAFETY: `nb_segs` is a u16 at this offset (wrapper.h).
+        let segments: u16 = unsafe { self.field(sys::GUIDEWAY_MBUF_NB_SEGS) };
+        segments == 1
+    }
+
+    /// The hash by which the device chose the queue, where it gives it.
+    #[inline]
+    pub fn rss_hash(&self) -> Option<u32> {
+        if self.flags() & sys::GUIDEWAY_MBUF_F_RX_RSS_HASH == 0 {
+            return None;
+        }
+        // SAFETY: `hash.rss` is a u32 at this offset (wrapper.h).
+        Some(unsafe { self.field(sys::GUIDEWAY_MBUF_RSS) })
+    }
+
+    /// When the frame was received, in the device's unit, if the device says so for this one.
+    ///
+    /// The pcap device gives microseconds since 1970 in the DPDK that this is written for.
+    #[inline]
+    pub fn timestamp(&self, field: &TimestampField) -> Option<u64> {
+        if self.flags() & field.flag() == 0 {
+            return None;
+        }
+        // SAFETY: DPDK has registered a u64, aligned as one, at this offset of every mbuf.
+        Some(unsafe { self.field(field.offset()) })
+    }
+
+    /// The pool that it goes back to.
+    #[inline]
+    pub(super) fn pool(&self) -> *const sys::rte_mempool {
+        // SAFETY: `pool` is a pointer at this offset (wrapper.h).
+        unsafe { self.field(sys::GUIDEWAY_MBUF_POOL) }
+    }
+
+    #[inline]
+    fn tailroom(&self) -> u16 {
+        // SAFETY: `buf_len` is a u16 at this offset (wrapper.h).
+        let buffer: u16 = unsafe { self.field(sys::GUIDEWAY_MBUF_BUF_LEN) };
+        buffer.saturating_sub(self.data_off()).saturating_sub(self.data_len_u16())
+    }
+
+    #[inline]
+    fn data(&self) -> *mut u8 {
+        // SAFETY: `buf_addr` is a pointer at this offset (wrapper.h).
+        let buffer: *mut u8 = unsafe { self.field(sys::GUIDEWAY_MBUF_BUF_ADDR) };
+        // SAFETY: `data_off` is within the buffer.
+        unsafe { buffer.add(usize::from(self.data_off())) }
+    }
+
+    #[inline]
+    fn data_len(&self) -> usize {
+        self.data_len_u16().into()
+    }
+
+    #[inline]
+    fn data_len_u16(&self) -> u16 {
+        // SAFETY: `data_len` is a u16 at this offset (wrapper.h).
+        unsafe { self.field(sys::GUIDEWAY_MBUF_DATA_LEN) }
+    }
+
+    #[inline]
+    fn data_off(&self) -> u16 {
+        // SAFETY: `data_off` is a u16 at this offset (wrapper.h).
+        unsafe { self.field(sys::GUIDEWAY_MBUF_DATA_OFF) }
+    }
+
+    #[inline]
+    fn pkt_len(&self) -> u32 {
+        // SAFETY: `pkt_len` is a u32 at this offset (wrapper.h).
+        unsafe { self.field(sys::GUIDEWAY_MBUF_PKT_LEN) }
+    }
+
+    #[inline]
+    fn flags(&self) -> u64 {
+        // SAFETY: `ol_flags` is a u64 at this offset (wrapper.h).
+        unsafe { self.field(sys::GUIDEWAY_MBUF_OL_FLAGS) }
+    }
+
+    #[inline]
+    fn set_data_off(&mut self, offset: u16) {
+        // SAFETY: `data_off` is a u16 at this offset (wrapper.h); the caller stays in the buffer.
+        unsafe { self.set_field(sys::GUIDEWAY_MBUF_DATA_OFF, offset) };
+    }
+
+    #[inline]
+    fn set_length(&mut self, data_len: u16, pkt_len: u32) {
+        // SAFETY: `data_len` is a u16 at this offset (wrapper.h); the caller stays in the buffer.
+        unsafe { self.set_field(sys::GUIDEWAY_MBUF_DATA_LEN, data_len) };
+        // SAFETY: `pkt_len` is a u32 at this offset (wrapper.h).
+        unsafe { self.set_field(sys::GUIDEWAY_MBUF_PKT_LEN, pkt_len) };
+    }
+
+    /// # Safety
+    /// An mbuf has a `T` at `offset`.
+    #[inline(always)]
+    unsafe fn field<T: Copy>(&self, offset: u32) -> T {
+        // SAFETY: within the mbuf, as the caller says; `self` is an mbuf's address.
+        let field = unsafe { ptr::from_ref(self).byte_add(offset as usize) };
+        // SAFETY: a `T` of its own alignment, as the caller says.
+        unsafe { field.cast::<T>().read() }
+    }
+
+    /// # Safety
+    /// An mbuf has a `T` at `offset`, and `value` keeps the frame within its buffer.
+    #[inline(always)]
+    unsafe fn set_field<T: Copy>(&mut self, offset: u32, value: T) {
+        // SAFETY: as in `field`.
+        let field = unsafe { ptr::from_mut(self).byte_add(offset as usize) };
+        // SAFETY: as in `field`, and `self` is borrowed mutably.
+        unsafe { field.cast::<T>().write(value) };
+    }
+}

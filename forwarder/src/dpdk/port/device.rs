@@ -1,0 +1,137 @@
+//! A device that this process has taken, from when it is found until it is closed.
+
+use dpdk_sys as sys;
+use parking_lot::Mutex;
+
+use super::{Counters, Link};
+use crate::dpdk::burst::{BURST, Burst};
+use crate::dpdk::eal::Eal;
+use crate::dpdk::error::{Error, Result, check};
+use crate::dpdk::pool::Pool;
+
+/// Bursts taken from a queue before its device is stopped, at most: as much as a ring device holds.
+const LAST_BURSTS: usize = 64;
+
+/// Owns a port of DPDK. Dropping it stops and closes the device.
+#[derive(Debug)]
+pub(in crate::dpdk) struct Device {
+    id: u16,
+    name: String,
+    /// Receive queues that run: 0 until the device is started.
+    running: u16,
+    /// DPDK lets only one thread at a time control a port.
+    control: Mutex<()>,
+    /// What the receive queues are filled from: it must not go before the device is closed.
+    pub(super) pool: Option<Pool>,
+    eal: Eal,
+}
+
+impl Device {
+    /// The port `id`, which the caller has claimed for itself.
+    pub(super) fn new(eal: Eal, id: u16, name: String) -> Self {
+        Self { id, name, running: 0, control: Mutex::new(()), pool: None, eal }
+    }
+
+    pub(in crate::dpdk) fn id(&self) -> u16 {
+        self.id
+    }
+
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Turns the result of a call about this device into one that names it.
+    pub(super) fn check(&self, action: impl Into<String>, result: i32) -> Result<u32> {
+        check(result).map_err(|errno| Error::Device {
+            device: self.name.clone(),
+            action: action.into(),
+            errno,
+        })
+    }
+
+    /// Starts the device, which is configured with `rx_queues`.
+    pub(super) fn start(&mut self, rx_queues: u16) -> Result<()> {
+        // SAFETY: the port is this value's, and configured.
+        let result = unsafe { sys::rte_eth_dev_start(self.id) };
+        self.check("start it", result)?;
+        self.running = rx_queues;
+        Ok(())
+    }
+
+    pub(super) fn link(&self) -> Link {
+        let _one_at_a_time = self.control.lock();
+        let mut link = sys::guideway_link::default();
+        // SAFETY: the port is this value's; a place for the result.
+        let result = unsafe { sys::guideway_link_get(self.id, &raw mut link) };
+        if result != 0 {
+            return Link::default();
+        }
+        // DPDK has 0 for no speed, and all ones for one that it cannot tell.
+        let known = link.speed_mbps != 0 && link.speed_mbps != sys::GUIDEWAY_SPEED_UNKNOWN;
+        Link {
+            up: link.up != 0,
+            speed_mbps: known.then_some(link.speed_mbps),
+            full_duplex: link.full_duplex != 0,
+        }
+    }
+
+    pub(super) fn counters(&self) -> Counters {
+        let _one_at_a_time = self.control.lock();
+        let mut stats = sys::rte_eth_stats::default();
+        // SAFETY: the port is this value's; a place for the result.
+        let result = unsafe { sys::rte_eth_stats_get(self.id, &raw mut stats) };
+        if result != 0 {
+            return Counters::default();
+        }
+        Counters {
+            rx_packets: stats.ipackets,
+            rx_bytes: stats.ibytes,
+            rx_missed: stats.imissed,
+            rx_errors: stats.ierrors,
+            rx_no_buffer: stats.rx_nombuf,
+            tx_packets: stats.opackets,
+            tx_bytes: stats.obytes,
+            tx_errors: stats.oerrors,
+        }
+    }
+
+    /// Takes what waits in the receive queues: a ring device loses the mbufs that it is closed with.
+    fn drain(&self) {
+        let mut burst = Burst::new();
+        for queue in 0..self.running {
+            for _ in 0..LAST_BURSTS {
+                burst.clear();
+                let poll = |slots, room| {
+                    // SAFETY: the device is started with this queue, which nobody polls any more:
+                    // each queue's value holds the device. There are `room` places.
+                    unsafe { sys::guideway_rx_burst(self.id, queue, slots, room) }
+                };
+                // SAFETY: the mbufs that a device delivers are the caller's.
+                let received = unsafe { burst.append_with(poll) };
+                if received < BURST {
+                    break;
+                }
+            }
+        }
+    }
+}
+
+impl Drop for Device {
+    fn drop(&mut self) {
+        if self.running > 0 {
+            self.drain();
+            // SAFETY: the port is this value's alone, no queue of it is left.
+            let result = unsafe { sys::rte_eth_dev_stop(self.id) };
+            if let Err(error) = self.check("stop it", result) {
+                tracing::warn!("{error}");
+            }
+        }
+        self.eal.release_port(self.id, || {
+            // SAFETY: the port is this value's alone, and stopped; nothing uses it after.
+            let result = unsafe { sys::rte_eth_dev_close(self.id) };
+            if let Err(error) = self.check("close it", result) {
+                tracing::warn!("{error}");
+            }
+        });
+    }
+}

@@ -1,0 +1,243 @@
+//! Ports: found, configured, started, in that order, and each step is a type.
+//!
+//! A [`Port<Probed>`] can say what its device offers; [`Port<Stopped>`] is configured; starting it
+//! gives the [`Port<Started>`] to ask and the queues to poll. The device runs for as long as any of
+//! those is left, then it is stopped and closed, which returns the mbufs of its queues.
+//!
+//! Devices differ, virtual ones most. What a port must have is queues; what it cannot do otherwise
+//! becomes a note for the operator, never an error (see `setup`).
+
+mod device;
+mod setup;
+
+use std::fmt;
+use std::sync::Arc;
+
+use super::eal::Eal;
+use super::error::Result;
+use super::pool::Pool;
+use super::queue::{RxQueue, TxQueue};
+
+pub(super) use device::Device;
+use setup::Ready;
+
+/// A network device, taken by name ([`Eal::port_by_name`]). `S` is how far it is set up.
+#[derive(Debug)]
+pub struct Port<S> {
+    state: S,
+}
+
+/// The device is there, and not set up.
+#[derive(Debug)]
+pub struct Probed {
+    device: Device,
+}
+
+/// The device is configured.
+#[derive(Debug)]
+pub struct Stopped {
+    device: Device,
+    ready: Ready,
+}
+
+/// The device runs.
+#[derive(Debug)]
+pub struct Started {
+    device: Arc<Device>,
+    driver: String,
+    mac: [u8; 6],
+    mtu: u16,
+}
+
+/// What a port is to be.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Receive queues: each needs a thread that polls it.
+    pub rx_queues: u16,
+    /// Transmit queues.
+    pub tx_queues: u16,
+    /// Packets that a receive queue holds, as a wish: the device has its limits.
+    pub rx_descriptors: u16,
+    /// Packets that a transmit queue holds, as a wish.
+    pub tx_descriptors: u16,
+    /// The largest IP packet.
+    pub mtu: u16,
+    /// The port's address, if not the device's own.
+    pub mac: Option<[u8; 6]>,
+    /// Spread flows over the receive queues.
+    pub rss: bool,
+    /// Every packet sent through the port is of the pool given to [`Port::configure`], so that the
+    /// device may return mbufs without looking at them. Other packets are then not taken.
+    pub fast_free: bool,
+}
+
+/// What a device offers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Capabilities {
+    /// The driver's name, such as `net_af_packet`.
+    pub driver: String,
+    /// Receive queues that it can have.
+    pub max_rx_queues: u16,
+    /// Transmit queues that it can have.
+    pub max_tx_queues: u16,
+    /// It can spread flows over receive queues by a hash that Guideway wants.
+    pub rss: bool,
+    /// Its own address.
+    pub mac: [u8; 6],
+    /// Its NUMA node, if known.
+    pub socket: Option<u32>,
+    /// The largest MTU that it takes.
+    pub max_mtu: u16,
+}
+
+/// The state of a link.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Link {
+    /// Frames can pass.
+    pub up: bool,
+    /// Megabits per second, if known.
+    pub speed_mbps: Option<u32>,
+    /// Both directions at once.
+    pub full_duplex: bool,
+}
+
+/// A device's own counters, since it was started.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Frames received.
+    pub rx_packets: u64,
+    /// Bytes of them.
+    pub rx_bytes: u64,
+    /// Frames lost because a queue was full.
+    pub rx_missed: u64,
+    /// Frames received with an error.
+    pub rx_errors: u64,
+    /// Times that the pool had no mbuf for a frame.
+    pub rx_no_buffer: u64,
+    /// Frames sent.
+    pub tx_packets: u64,
+    /// Bytes of them.
+    pub tx_bytes: u64,
+    /// Frames that could not be sent.
+    pub tx_errors: u64,
+}
+
+impl Port<Probed> {
+    /// The port `id`, which the caller has claimed for itself.
+    pub(super) fn claimed(eal: Eal, id: u16, name: String) -> Self {
+        Port { state: Probed { device: Device::new(eal, id, name) } }
+    }
+
+    /// What the device offers.
+    pub fn capabilities(&self) -> Result<Capabilities> {
+        setup::capabilities(&self.state.device)
+    }
+
+    /// Sets the device up, receiving into mbufs of `pool`.
+    ///
+    /// Returns with it what the device could not do and what was done instead: one sentence each, for
+    /// the operator. Ask the port for its number of queues by the queues that it starts with. The
+    /// device is closed if this fails.
+    pub fn configure(
+        self,
+        settings: &Settings,
+        pool: &Pool,
+    ) -> Result<(Port<Stopped>, Vec<String>)> {
+        let mut device = self.state.device;
+        let (ready, notes) = setup::configure(&mut device, settings, pool)?;
+        Ok((Port { state: Stopped { device, ready } }, notes))
+    }
+}
+
+impl Port<Stopped> {
+    /// Starts the device. Its queues are to be moved to the threads that poll them.
+    pub fn start(self) -> Result<(Port<Started>, Vec<RxQueue>, Vec<TxQueue>)> {
+        let Stopped { mut device, ready } = self.state;
+        device.start(ready.rx_queues)?;
+        let device = Arc::new(device);
+        let rx = (0..ready.rx_queues).map(|queue| RxQueue::new(&device, queue)).collect();
+        let tx = (0..ready.tx_queues)
+            .map(|queue| TxQueue::new(&device, queue, ready.fast_free_pool))
+            .collect();
+        let state = Started { device, driver: ready.driver, mac: ready.mac, mtu: ready.mtu };
+        Ok((Port { state }, rx, tx))
+    }
+}
+
+impl Port<Started> {
+    /// The device's name, such as `0000:3b:00.0` or `net_af_packet0`.
+    pub fn name(&self) -> &str {
+        self.state.device.name()
+    }
+
+    /// The driver's name, such as `net_af_packet`.
+    pub fn driver(&self) -> &str {
+        &self.state.driver
+    }
+
+    /// The address that the port goes by: the one it was configured with, or else the device's own.
+    pub fn mac(&self) -> [u8; 6] {
+        self.state.mac
+    }
+
+    /// The largest IP packet that the device was set up for.
+    pub fn mtu(&self) -> u16 {
+        self.state.mtu
+    }
+
+    /// The link, as the device last saw it: this does not wait. Down where the device cannot say.
+    pub fn link(&self) -> Link {
+        self.state.device.link()
+    }
+
+    /// The device's counters. All 0 where it has none.
+    pub fn counters(&self) -> Counters {
+        self.state.device.counters()
+    }
+}
+
+impl fmt::Display for Link {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !self.up {
+            return f.write_str("down");
+        }
+        match self.speed_mbps {
+            Some(speed) => write!(f, "up, {speed} Mb/s")?,
+            None => f.write_str("up, unknown speed")?,
+        }
+        f.write_str(if self.full_duplex { ", full duplex" } else { ", half duplex" })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dpdk::BURST;
+    use crate::dpdk::testing::{device, packets, pool, settings};
+
+    #[test]
+    fn a_ring_device_gives_back_what_it_is_sent() {
+        let pool = pool(511);
+        let (port, notes) = device("net_ring", "").configure(&settings(), &pool).unwrap();
+        assert_eq!(notes, Vec::<String>::new());
+        let (port, mut rx, mut tx) = port.start().unwrap();
+        let mut burst = packets(&pool, 32);
+        assert_eq!(tx[0].send(&mut burst), BURST);
+        assert!(burst.is_empty());
+        assert_eq!(rx[0].receive(&mut burst), BURST);
+        assert_eq!((port.counters().rx_packets, port.counters().tx_packets), (32, 32));
+        drop(burst);
+        drop((port, rx, tx));
+        assert_eq!(pool.in_use(), 0);
+    }
+
+    #[test]
+    fn links_read_well() {
+        let mut link = Link { up: true, speed_mbps: Some(10_000), full_duplex: true };
+        assert_eq!(link.to_string(), "up, 10000 Mb/s, full duplex");
+        link.full_duplex = false;
+        link.speed_mbps = None;
+        assert_eq!(link.to_string(), "up, unknown speed, half duplex");
+        assert_eq!(Link::default().to_string(), "down");
+    }
+}

@@ -1,0 +1,303 @@
+//! Setting a device up: what is wanted, cut down to what the device says that it can do.
+//!
+//! Each cut is a note. A call that the device lacks (ENOTSUP: most virtual devices lack several) is a
+//! note too; one that it has and that fails is an error.
+
+use std::ffi::CStr;
+
+use dpdk_sys as sys;
+
+use super::device::Device;
+use super::{Capabilities, Settings};
+use crate::dpdk::error::{Errno, Error, Result};
+use crate::dpdk::pool::Pool;
+
+/// What a frame has besides the IP packet: Ethernet header, two VLAN tags.
+const LINK_LAYER: u32 = 14 + 2 * 4;
+/// What DPDK takes a device's frames to have besides the IP packet where the device does not say:
+/// Ethernet header and checksum.
+const DEFAULT_OVERHEAD: u32 = 14 + 4;
+
+/// What was agreed with the device.
+#[derive(Debug)]
+pub(super) struct Ready {
+    pub(super) driver: String,
+    pub(super) rx_queues: u16,
+    pub(super) tx_queues: u16,
+    pub(super) mac: [u8; 6],
+    pub(super) mtu: u16,
+    /// The only pool that may be sent from, where the device frees without looking. It lives as long
+    /// as the device, which holds it.
+    pub(super) fast_free_pool: *const sys::rte_mempool,
+}
+
+// SAFETY: `fast_free_pool` is compared, never followed.
+unsafe impl Send for Ready {}
+
+/// What `device` offers.
+pub(super) fn capabilities(device: &Device) -> Result<Capabilities> {
+    let info = info(device)?;
+    Ok(Capabilities {
+        driver: driver(&info),
+        max_rx_queues: info.max_rx_queues,
+        max_tx_queues: info.max_tx_queues,
+        rss: info.max_rx_queues > 1 && info.flow_type_rss_offloads & sys::GUIDEWAY_RSS_TYPES != 0,
+        mac: mac(device)?,
+        socket: socket(device),
+        max_mtu: max_mtu(&info),
+    })
+}
+
+/// Sets `device` up as near to `settings` as it can be, and says what is different.
+pub(super) fn configure(
+    device: &mut Device,
+    settings: &Settings,
+    pool: &Pool,
+) -> Result<(Ready, Vec<String>)> {
+    let info = info(device)?;
+    let driver = driver(&info);
+    let mut notes = Vec::new();
+
+    let rx_queues = at_most(settings.rx_queues, info.max_rx_queues, "receive", &mut notes);
+    let tx_queues = at_most(settings.tx_queues, info.max_tx_queues, "transmit", &mut notes);
+    let mtu = mtu(&info, settings.mtu, &mut notes);
+    let needed = u32::from(mtu) + LINK_LAYER;
+    if needed > pool.data_room().into() {
+        let (device, room) = (device.name().to_owned(), pool.data_room());
+        return Err(Error::DataRoom { device, mtu, needed, room });
+    }
+
+    let mut conf = sys::rte_eth_conf::default();
+    conf.rxmode.mtu = mtu.into();
+    let hash = rss_types(&info, settings, rx_queues, &driver, &mut notes);
+    if hash != 0 {
+        conf.rxmode.mq_mode = sys::GUIDEWAY_MQ_RX_RSS;
+        conf.rxmode.offloads = info.rx_offload_capa & sys::GUIDEWAY_RX_OFFLOAD_RSS_HASH;
+        // The key stays null: the device's own.
+        conf.rx_adv_conf.rss_conf.rss_hf = hash;
+    }
+    let mut fast_free = 0;
+    if settings.fast_free {
+        fast_free = info.tx_offload_capa & sys::GUIDEWAY_TX_OFFLOAD_MBUF_FAST_FREE;
+        conf.txmode.offloads = fast_free;
+    }
+
+    let previous_mtu = device_mtu(device);
+    // SAFETY: the port is `device`'s and not started; the configuration is copied.
+    let result =
+        unsafe { sys::rte_eth_dev_configure(device.id(), rx_queues, tx_queues, &raw const conf) };
+    device
+        .check(format!("configure {rx_queues} receive and {tx_queues} transmit queues"), result)?;
+    // From here on the device may hold mbufs of the pool.
+    device.pool = Some(pool.clone());
+
+    set_up_queues(device, settings, pool, rx_queues, tx_queues)?;
+    if previous_mtu.is_some_and(|previous| previous < mtu) {
+        // Only upwards: a device that shares its interface with the kernel would else take from that
+        // interface an MTU which it may need for encapsulated packets.
+        // SAFETY: the port is `device`'s.
+        let result = unsafe { sys::rte_eth_dev_set_mtu(device.id(), mtu) };
+        let instead = "it keeps the MTU that its interface has";
+        unless_lacking(device, format!("set the MTU to {mtu}"), result, instead, &mut notes)?;
+    }
+    if hash != 0 {
+        spread_evenly(device, info.reta_size, rx_queues, &mut notes)?;
+    }
+    set_filters(device, settings, &mut notes)?;
+
+    let mac = settings.mac.map_or_else(|| mac(device), Ok)?;
+    let fast_free_pool = if fast_free == 0 { std::ptr::null() } else { pool.raw().cast_const() };
+    Ok((Ready { driver, rx_queues, tx_queues, mac, mtu, fast_free_pool }, notes))
+}
+
+fn at_most(wanted: u16, offered: u16, kind: &str, notes: &mut Vec<String>) -> u16 {
+    if wanted > offered {
+        notes.push(format!(
+            "the device has at most {offered} {kind} queues: {offered} are set up instead of {wanted}"
+        ));
+    }
+    wanted.min(offered)
+}
+
+fn mtu(info: &sys::rte_eth_dev_info, wanted: u16, notes: &mut Vec<String>) -> u16 {
+    let (least, most) = (info.min_mtu, max_mtu(info));
+    let mtu = wanted.max(least).min(most);
+    if mtu != wanted {
+        notes.push(format!(
+            "the device takes an MTU from {least} to {most}: it is set to {mtu} instead of {wanted}"
+        ));
+    }
+    mtu
+}
+
+/// The hash types to spread by: 0 for no spreading.
+fn rss_types(
+    info: &sys::rte_eth_dev_info,
+    settings: &Settings,
+    rx_queues: u16,
+    driver: &str,
+    notes: &mut Vec<String>,
+) -> u64 {
+    if !settings.rss || settings.rx_queues < 2 {
+        return 0;
+    }
+    let types = info.flow_type_rss_offloads & sys::GUIDEWAY_RSS_TYPES;
+    if types == 0 {
+        notes.push(format!(
+            "the driver {driver} offers no RSS over IP: packets come to the receive queues as the \
+             device deals them"
+        ));
+        return 0;
+    }
+    if types & sys::GUIDEWAY_RSS_PORT_TYPES != sys::GUIDEWAY_RSS_PORT_TYPES {
+        notes.push(format!(
+            "the driver {driver} does not offer RSS by TCP and UDP port for both IPv4 and IPv6: flows \
+             between the same two addresses may all come to one receive queue"
+        ));
+    }
+    if rx_queues < 2 { 0 } else { types }
+}
+
+fn set_up_queues(
+    device: &Device,
+    settings: &Settings,
+    pool: &Pool,
+    rx_queues: u16,
+    tx_queues: u16,
+) -> Result<()> {
+    let (mut rx, mut tx) = (settings.rx_descriptors, settings.tx_descriptors);
+    // SAFETY: the port is `device`'s; places for the results.
+    let result =
+        unsafe { sys::rte_eth_dev_adjust_nb_rx_tx_desc(device.id(), &raw mut rx, &raw mut tx) };
+    device.check("adjust the sizes of its queues", result)?;
+
+    // A node that is not known is passed as -1, in an unsigned type: SOCKET_ID_ANY.
+    let socket = socket(device).unwrap_or(u32::MAX);
+    for queue in 0..rx_queues {
+        // SAFETY: the port is `device`'s, configured with this queue and not started; null is for the
+        // device's own queue settings; the pool lives as long as the device, which holds it.
+        let result = unsafe {
+            sys::rte_eth_rx_queue_setup(
+                device.id(),
+                queue,
+                rx,
+                socket,
+                std::ptr::null(),
+                pool.raw(),
+            )
+        };
+        device.check(format!("set up receive queue {queue} of {rx} packets"), result)?;
+    }
+    for queue in 0..tx_queues {
+        // SAFETY: the port is `device`'s, configured with this queue and not started; null is for the
+        // device's own queue settings.
+        let result = unsafe {
+            sys::rte_eth_tx_queue_setup(device.id(), queue, tx, socket, std::ptr::null())
+        };
+        device.check(format!("set up transmit queue {queue} of {tx} packets"), result)?;
+    }
+    Ok(())
+}
+
+/// Fills the device's table from hash to queue, where it has one, with all queues in turn.
+fn spread_evenly(device: &Device, size: u16, queues: u16, notes: &mut Vec<String>) -> Result<()> {
+    if size == 0 {
+        return Ok(());
+    }
+    let group = sys::GUIDEWAY_RETA_GROUP_SIZE as usize;
+    let mut table =
+        vec![sys::rte_eth_rss_reta_entry64::default(); usize::from(size).div_ceil(group)];
+    for slot in 0..size {
+        let (entry, bit) = (usize::from(slot) / group, usize::from(slot) % group);
+        table[entry].mask |= 1 << bit;
+        table[entry].reta[bit] = slot % queues;
+    }
+    // SAFETY: the port is `device`'s, configured for RSS; the table has `size` slots, and is copied.
+    let result = unsafe { sys::rte_eth_dev_rss_reta_update(device.id(), table.as_mut_ptr(), size) };
+    let instead = "flows are spread as it does by itself";
+    unless_lacking(device, "set its RSS table", result, instead, notes)
+}
+
+/// Lets in what is for the port: its address, which a device may not be able to take, and multicast,
+/// which neighbour discovery needs.
+fn set_filters(device: &Device, settings: &Settings, notes: &mut Vec<String>) -> Result<()> {
+    if let Some(mac) = settings.mac {
+        let mut address = sys::rte_ether_addr { addr_bytes: mac };
+        // SAFETY: the port is `device`'s; the address is copied.
+        let result =
+            unsafe { sys::rte_eth_dev_default_mac_addr_set(device.id(), &raw mut address) };
+        let instead = "it keeps its own, and the port's is told by promiscuous mode";
+        unless_lacking(device, "set its MAC address", result, instead, notes)?;
+    }
+    // SAFETY: the port is `device`'s.
+    let result = unsafe { sys::rte_eth_promiscuous_enable(device.id()) };
+    let instead = "only frames that it takes for its own come in";
+    unless_lacking(device, "set promiscuous mode", result, instead, notes)?;
+    // SAFETY: the port is `device`'s.
+    let result = unsafe { sys::rte_eth_allmulticast_enable(device.id()) };
+    let instead = "only multicast frames that it lets in by itself come in";
+    unless_lacking(device, "receive all multicast", result, instead, notes)
+}
+
+/// A call that the device lacks is a note; one that fails is an error.
+fn unless_lacking(
+    device: &Device,
+    action: impl Into<String>,
+    result: i32,
+    instead: &str,
+    notes: &mut Vec<String>,
+) -> Result<()> {
+    match device.check(action, result) {
+        Err(Error::Device { action, errno: Errno::ENOTSUP, .. }) => {
+            notes.push(format!("the device cannot {action}: {instead}"));
+            Ok(())
+        }
+        other => other.map(|_| ()),
+    }
+}
+
+fn info(device: &Device) -> Result<sys::rte_eth_dev_info> {
+    let mut info = sys::rte_eth_dev_info::default();
+    // SAFETY: the port is `device`'s; a place for the result.
+    let result = unsafe { sys::rte_eth_dev_info_get(device.id(), &raw mut info) };
+    device.check("say what it can do", result)?;
+    Ok(info)
+}
+
+fn driver(info: &sys::rte_eth_dev_info) -> String {
+    if info.driver_name.is_null() {
+        return "unknown".to_owned();
+    }
+    // SAFETY: a constant string of the driver.
+    unsafe { CStr::from_ptr(info.driver_name) }.to_string_lossy().into_owned()
+}
+
+/// The largest MTU that `rte_eth_dev_configure` takes: it holds both of the device's limits against
+/// it, and takes the difference of the two for the link layer's share where both are given.
+fn max_mtu(info: &sys::rte_eth_dev_info) -> u16 {
+    let by_mtu = info.max_mtu;
+    let both = by_mtu != u16::MAX && info.max_rx_pktlen > by_mtu.into();
+    let overhead = if both { info.max_rx_pktlen - u32::from(by_mtu) } else { DEFAULT_OVERHEAD };
+    let by_frame = info.max_rx_pktlen.saturating_sub(overhead);
+    u16::try_from(by_frame).unwrap_or(u16::MAX).min(by_mtu)
+}
+
+fn mac(device: &Device) -> Result<[u8; 6]> {
+    let mut address = sys::rte_ether_addr::default();
+    // SAFETY: the port is `device`'s; a place for the result.
+    let result = unsafe { sys::rte_eth_macaddr_get(device.id(), &raw mut address) };
+    device.check("tell its MAC address", result)?;
+    Ok(address.addr_bytes)
+}
+
+fn socket(device: &Device) -> Option<u32> {
+    // SAFETY: the port is `device`'s.
+    u32::try_from(unsafe { sys::rte_eth_dev_socket_id(device.id()) }).ok()
+}
+
+fn device_mtu(device: &Device) -> Option<u16> {
+    let mut mtu = 0;
+    // SAFETY: the port is `device`'s; a place for the result.
+    let result = unsafe { sys::rte_eth_dev_get_mtu(device.id(), &raw mut mtu) };
+    (result == 0).then_some(mtu)
+}

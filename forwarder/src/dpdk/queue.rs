@@ -1,0 +1,103 @@
+//! A port's receive and transmit queues: each is one thread's, with no lock in it.
+
+use std::cell::Cell;
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+use dpdk_sys as sys;
+
+use super::burst::Burst;
+use super::port::Device;
+
+/// A receive queue of a started port.
+#[derive(Debug)]
+pub struct RxQueue {
+    port: u16,
+    queue: u16,
+    /// The port runs for as long as it has queues.
+    _device: Arc<Device>,
+    _not_sync: PhantomData<Cell<()>>,
+}
+
+impl RxQueue {
+    /// The only caller is a port that is started, once for each of its queues.
+    pub(super) fn new(device: &Arc<Device>, queue: u16) -> Self {
+        Self { port: device.id(), queue, _device: Arc::clone(device), _not_sync: PhantomData }
+    }
+
+    /// Fills `burst` with the packets that wait, and says how many. What was in it is freed.
+    #[inline]
+    pub fn receive(&mut self, burst: &mut Burst) -> usize {
+        burst.clear();
+        let poll = |slots, room| {
+            // SAFETY: the port is started and the queue set up for as long as `_device` lives; the
+            // queue is this value's alone, which is neither `Sync` nor `Clone` and is borrowed
+            // mutably; there are `room` places.
+            unsafe { sys::guideway_rx_burst(self.port, self.queue, slots, room) }
+        };
+        // SAFETY: the mbufs that a device delivers are the caller's.
+        unsafe { burst.append_with(poll) }
+    }
+
+    /// Which of the port's receive queues this is.
+    pub fn index(&self) -> u16 {
+        self.queue
+    }
+}
+
+/// A transmit queue of a started port.
+#[derive(Debug)]
+pub struct TxQueue {
+    port: u16,
+    queue: u16,
+    /// The pool that the device returns all mbufs to unseen, where it was told to
+    /// ([`super::port::Settings::fast_free`]).
+    only: *const sys::rte_mempool,
+    /// The port runs for as long as it has queues.
+    _device: Arc<Device>,
+    _not_sync: PhantomData<Cell<()>>,
+}
+
+// SAFETY: `only` is compared, never followed; the rest is `Send`.
+unsafe impl Send for TxQueue {}
+
+impl TxQueue {
+    /// The only caller is a port that is started, once for each of its queues.
+    pub(super) fn new(device: &Arc<Device>, queue: u16, only: *const sys::rte_mempool) -> Self {
+        let port = device.id();
+        Self { port, queue, only, _device: Arc::clone(device), _not_sync: PhantomData }
+    }
+
+    /// Sends packets of `burst` from its front, as many as the device takes, and says how many. The
+    /// others stay, without holes: to be sent again, or dropped with the burst.
+    ///
+    /// A packet of another pool than the port's is not taken where the port was configured with
+    /// `fast_free`.
+    #[inline]
+    pub fn send(&mut self, burst: &mut Burst) -> usize {
+        let foreign = self.first_foreign(burst);
+        let transmit = |slots, count: u16| {
+            // SAFETY: the port is started and the queue set up for as long as `_device` lives; the
+            // queue is this value's alone, which is neither `Sync` nor `Clone` and is borrowed
+            // mutably; that many mbufs are there, all of the pool that the device returns them to.
+            unsafe { sys::guideway_tx_burst(self.port, self.queue, slots, count.min(foreign)) }
+        };
+        // SAFETY: a device owns the mbufs that it takes, from the first on, and leaves the others.
+        unsafe { burst.take_front_with(transmit) }
+    }
+
+    /// Which of the port's transmit queues this is.
+    pub fn index(&self) -> u16 {
+        self.queue
+    }
+
+    /// How many packets there are before the first that the device would return to a wrong pool.
+    #[inline]
+    fn first_foreign(&self, burst: &Burst) -> u16 {
+        if self.only.is_null() {
+            return u16::MAX;
+        }
+        let own = burst.iter().take_while(|mbuf| std::ptr::eq(mbuf.pool(), self.only));
+        own.fold(0, |count, _| count + 1)
+    }
+}

@@ -1,0 +1,129 @@
+//! Rings that hand packets from one thread to one other, without a lock.
+//!
+//! A ring of size n holds n - 1 packets. What is in it when both ends are gone is freed with it.
+
+use std::cell::Cell;
+use std::marker::PhantomData;
+use std::ptr::NonNull;
+use std::sync::Arc;
+
+use dpdk_sys as sys;
+
+use super::burst::Burst;
+use super::eal::{Eal, c_string};
+use super::error::{Errno, Error, Result};
+use super::pool::any;
+
+/// Makes a ring of `size` places, a power of two, and returns its two ends. The name is unique in the
+/// process; `socket` is the NUMA node, if it matters.
+pub fn channel(
+    eal: &Eal,
+    name: &str,
+    size: u32,
+    socket: Option<u32>,
+) -> Result<(Sender, Receiver)> {
+    let c_name = c_string("the ring name", name)?;
+    // SAFETY: a C string that is copied, and numbers that DPDK checks; the EAL runs.
+    let raw = unsafe {
+        sys::rte_ring_create(c_name.as_ptr(), size, any(socket), sys::GUIDEWAY_RING_SPSC)
+    };
+    let raw = NonNull::new(raw).ok_or_else(|| Error::Ring {
+        name: name.to_owned(),
+        size,
+        errno: Errno::last(),
+    })?;
+    let ring = Arc::new(Ring { raw, _eal: eal.clone() });
+    let sender = Sender { ring: Arc::clone(&ring), _not_sync: PhantomData };
+    Ok((sender, Receiver { ring, _not_sync: PhantomData }))
+}
+
+/// The end that packets go into.
+#[derive(Debug)]
+pub struct Sender {
+    ring: Arc<Ring>,
+    _not_sync: PhantomData<Cell<()>>,
+}
+
+impl Sender {
+    /// Puts packets of `burst` into the ring from its front, as many as it has room for, and says how
+    /// many. The others stay, without holes.
+    #[inline]
+    pub fn send(&mut self, burst: &mut Burst) -> usize {
+        let enqueue = |slots, count| {
+            // SAFETY: the ring lives as long as `self`; this is its one producer, since a sender is
+            // neither `Sync` nor `Clone` and is borrowed mutably; that many mbufs are there.
+            unsafe { sys::guideway_ring_enqueue(self.ring.raw.as_ptr(), slots, count) }
+        };
+        // SAFETY: the ring owns the mbufs that it takes, from the first on, and leaves the others.
+        unsafe { burst.take_front_with(enqueue) }
+    }
+
+    /// Packets that it has room for: at least that many, since the other end only takes some out.
+    #[inline]
+    pub fn room(&self) -> usize {
+        // SAFETY: the ring lives as long as `self`.
+        unsafe { sys::guideway_ring_free_count(self.ring.raw.as_ptr()) as usize }
+    }
+}
+
+/// The end that packets come out of.
+#[derive(Debug)]
+pub struct Receiver {
+    ring: Arc<Ring>,
+    _not_sync: PhantomData<Cell<()>>,
+}
+
+impl Receiver {
+    /// Fills `burst` with the packets that wait, and says how many. What was in it is freed.
+    #[inline]
+    pub fn receive(&mut self, burst: &mut Burst) -> usize {
+        burst.clear();
+        // SAFETY: a receiver is the ring's one consumer, neither `Sync` nor `Clone` and borrowed
+        // mutably.
+        unsafe { self.ring.receive(burst) }
+    }
+
+    /// No packet waits.
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        // SAFETY: the ring lives as long as `self`.
+        unsafe { sys::guideway_ring_count(self.ring.raw.as_ptr()) == 0 }
+    }
+}
+
+#[derive(Debug)]
+struct Ring {
+    raw: NonNull<sys::rte_ring>,
+    _eal: Eal,
+}
+
+// SAFETY: a ring is shared memory for one producer and one consumer on any threads; there is one of
+// each, and counting may be done from anywhere.
+unsafe impl Send for Ring {}
+// SAFETY: as above.
+unsafe impl Sync for Ring {}
+
+impl Ring {
+    /// # Safety
+    /// No other thread takes packets out meanwhile.
+    unsafe fn receive(&self, burst: &mut Burst) -> usize {
+        let dequeue = |slots, room| {
+            // SAFETY: the caller is the one consumer; there are `room` places.
+            unsafe { sys::guideway_ring_dequeue(self.raw.as_ptr(), slots, room) }
+        };
+        // SAFETY: what comes out are mbufs that `Sender::send` put in and gave up.
+        unsafe { burst.append_with(dequeue) }
+    }
+}
+
+impl Drop for Ring {
+    fn drop(&mut self) {
+        let mut burst = Burst::new();
+        // SAFETY: both ends are gone, so nobody else takes packets out.
+        while unsafe { self.receive(&mut burst) } > 0 {
+            burst.clear();
+        }
+        // SAFETY: both ends are gone, and the ring is empty.
+        unsafe { sys::rte_ring_free(self.raw.as_ptr()) };
+    }
+}
