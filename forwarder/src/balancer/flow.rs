@@ -1,5 +1,7 @@
 //! The flow key: what makes two packets one flow.
 
+use std::net::{IpAddr, SocketAddr};
+
 use crate::wire::{Family, Packet};
 
 /// Source and destination address, source and destination port, protocol: in this order, as they
@@ -14,6 +16,29 @@ pub enum FlowKey {
 }
 
 impl FlowKey {
+    /// The key of a flow that is given by its ends; none if their families differ.
+    pub fn new(source: SocketAddr, destination: SocketAddr, protocol: u8) -> Option<FlowKey> {
+        let (a, b) = (source.port().to_be_bytes(), destination.port().to_be_bytes());
+        let tail = [a[0], a[1], b[0], b[1], protocol];
+        match (source.ip(), destination.ip()) {
+            (IpAddr::V4(source), IpAddr::V4(destination)) => {
+                let mut key = [0; 13];
+                key[..4].copy_from_slice(&source.octets());
+                key[4..8].copy_from_slice(&destination.octets());
+                key[8..].copy_from_slice(&tail);
+                Some(FlowKey::V4(key))
+            }
+            (IpAddr::V6(source), IpAddr::V6(destination)) => {
+                let mut key = [0; 37];
+                key[..16].copy_from_slice(&source.octets());
+                key[16..32].copy_from_slice(&destination.octets());
+                key[32..].copy_from_slice(&tail);
+                Some(FlowKey::V6(key))
+            }
+            _ => None,
+        }
+    }
+
     /// The key of a packet that [`Packet::parse`] made of this very frame.
     #[inline]
     pub fn of(packet: &Packet, frame: &[u8]) -> Option<FlowKey> {

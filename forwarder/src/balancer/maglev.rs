@@ -19,7 +19,7 @@ use super::hash::FleetKey;
 pub type Value = u32;
 
 /// One that can be chosen.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Member {
     /// What the permutation follows from: equal on every node, unique in the table.
     pub identity: [u8; 16],

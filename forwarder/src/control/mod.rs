@@ -1,5 +1,8 @@
-//! The control plane.
+//! The control plane: the configuration, its publication to the workers, and the control socket.
 #![forbid(unsafe_code)]
 
 pub mod config;
+pub mod daemon;
+mod numbers;
+pub mod publication;
 pub mod server;

@@ -47,6 +47,8 @@ pub enum Scalar {
     Polls,
     /// Rounds that found a packet.
     BusyPolls,
+    /// Rounds in a row, up to the latest, that found no packet.
+    IdlePolls,
     /// Flow table entries in use.
     Flows,
     /// The generation of the tables in use.
@@ -55,7 +57,7 @@ pub enum Scalar {
     SweptGeneration,
 }
 
-const SCALARS: usize = 7;
+const SCALARS: usize = 8;
 
 /// What was forwarded for a service or to a backend.
 #[derive(Debug, Default)]

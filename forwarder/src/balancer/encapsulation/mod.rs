@@ -27,10 +27,10 @@ pub enum Encapsulation {
 }
 
 impl Encapsulation {
-    /// Every one.
-    pub const ALL: &[Encapsulation] = &[Encapsulation::Gre];
+    /// Every one by its name in configurations and listings.
+    pub const NAMES: &[(&str, Encapsulation)] = &[("gre", Encapsulation::Gre)];
 
-    /// Its name in configurations and listings.
+    /// Its name.
     pub const fn name(self) -> &'static str {
         match self {
             Encapsulation::Gre => "gre",

@@ -18,8 +18,6 @@ const MAX_COUNT: usize = 65_535;
 /// parts per million.
 const MAX_WEIGHT: i64 = 1_000_000;
 
-const ENCAPSULATIONS: [(&str, Encapsulation); 1] = [("gre", Encapsulation::Gre)];
-
 const PROTOCOLS: [(&str, Protocol); 2] = [("tcp", Protocol::Tcp), ("udp", Protocol::Udp)];
 
 #[derive(Debug)]
@@ -107,7 +105,7 @@ fn pool(mut section: Section<'_>, names: &mut HashMap<String, usize>) -> PoolDra
         Err(_) => Ok(()),
     };
     let encapsulation =
-        section.or("encapsulation", Encapsulation::default(), form::word(&ENCAPSULATIONS));
+        section.or("encapsulation", Encapsulation::default(), form::word(Encapsulation::NAMES));
     let mut backend_names = HashMap::new();
     let mut backend_addresses = HashMap::new();
     let backends = match section.tables("backends") {
@@ -136,7 +134,7 @@ fn backend(
         address.as_ref().map_or(Ok(()), |address| section.unique("address", address, addresses));
     let weight = section.or("weight", 1, form::integer::<u32>(0..=MAX_WEIGHT));
     let enabled = section.or("enabled", true, form::boolean);
-    let encapsulation = section.optional("encapsulation", form::word(&ENCAPSULATIONS));
+    let encapsulation = section.optional("encapsulation", form::word(Encapsulation::NAMES));
     section.finish();
     let distinct = distinct_name.and(distinct_address);
     BackendDraft { name, address, distinct, weight, enabled, encapsulation }

@@ -9,6 +9,8 @@ use std::time::Duration;
 
 use guideway_api::Protocol;
 
+pub use crate::balancer::encapsulation::Encapsulation;
+
 /// The whole file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Configuration {
@@ -215,14 +217,6 @@ pub struct Backend {
     pub enabled: bool,
     /// `backend.encapsulation`, else that of the pool
     pub encapsulation: Encapsulation,
-}
-
-/// How packets travel to a backend.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Encapsulation {
-    /// RFC 2784, without checksum and key.
-    #[default]
-    Gre,
 }
 
 /// A virtual address, protocol and port.

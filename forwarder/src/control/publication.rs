@@ -1,0 +1,313 @@
+//! Publication: a configuration becomes [`Tables`], and the tables come into force.
+//!
+//! The [`Publisher`] keeps what must last from one configuration to the next: the numbers of backends
+//! and services, and Maglev tables of pools that did not change. It also keeps each retired `Tables`
+//! until no worker holds it any more, so that a worker never has to free one.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use guideway_api::Protocol;
+use thiserror::Error;
+
+use super::config::{Configuration, Encapsulation, Hash, NextHop, Timeouts};
+use super::numbers::{Exhausted, Numbers};
+use crate::balancer::conntrack;
+use crate::balancer::encapsulation::{Template, Tunnel};
+use crate::balancer::hash::FleetKey;
+use crate::balancer::maglev::{self, Member};
+use crate::balancer::tables::{
+    Backend, BackendId, Endpoint, Parts, Pool, PoolIndex, Port, PortIndex, Route, Service,
+    ServiceId, Serving, Tables,
+};
+use crate::wire::protocol;
+
+/// Numbers for backends: those configured, and those that workers may still have flows of.
+pub const BACKEND_NUMBERS: u32 = 1 << 17;
+/// Numbers for services.
+pub const SERVICE_NUMBERS: u32 = 1 << 17;
+
+/// Why a configuration cannot be published.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum Error {
+    /// The numbers of removed backends are still in the workers' flow tables.
+    #[error(
+        "too many backends were replaced in a short time: workers still hold flows of the old ones; \
+         try again in a few seconds"
+    )]
+    Backends,
+    /// Not all workers have the tables yet in which a removed service's number is free.
+    #[error("too many services were replaced in a short time; try again in a few seconds")]
+    Services,
+}
+
+/// What a port is, apart from its configuration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PortFacts {
+    /// The device's own address, which frames leave with unless the configuration names another.
+    pub device_mac: [u8; 6],
+    /// Whether frames to other stations are dropped even if the configuration names no address.
+    pub filter: bool,
+}
+
+/// What the workers have reached, the slowest of them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// Every worker runs tables of this generation or a newer one.
+    pub generation: u64,
+    /// No worker has a flow of a backend that went before this generation.
+    pub swept: u64,
+}
+
+/// What was published.
+#[derive(Clone, Debug)]
+pub struct Published {
+    /// The generation of the tables.
+    pub generation: u64,
+    /// The service numbers, in the configuration's order.
+    pub services: Vec<ServiceId>,
+    /// The backends, in the configuration's order, by pool.
+    pub backends: Vec<Vec<PublishedBackend>>,
+    /// Services that have a number that they did not have before.
+    pub new_services: Vec<ServiceId>,
+    /// Backends that have a number that they did not have before.
+    pub new_backends: Vec<BackendId>,
+}
+
+/// A backend as it was published.
+#[derive(Clone, Debug)]
+pub struct PublishedBackend {
+    /// Its number.
+    pub id: BackendId,
+    /// Where its packets go first.
+    pub next_hop: Option<NextHop>,
+    /// Its slots of the Maglev table.
+    pub slots: usize,
+}
+
+/// Turns configurations into tables in force.
+#[derive(Debug)]
+pub struct Publisher {
+    shared: Arc<ArcSwap<Tables>>,
+    retired: Vec<Arc<Tables>>,
+    generation: u64,
+    ports: Vec<PortFacts>,
+    backends: Numbers<(String, IpAddr)>,
+    services: Numbers<(IpAddr, Protocol, u16)>,
+    /// What all Maglev tables of the last publication follow from,
+    hash: Hash,
+    /// and those tables, by their members.
+    maglev: HashMap<Vec<Member>, Arc<maglev::Table>>,
+}
+
+impl Publisher {
+    /// Publishes the first configuration.
+    ///
+    /// # Errors
+    /// The first always fits, unless the limits of the configuration are not kept.
+    pub fn new(
+        configuration: &Configuration,
+        ports: Vec<PortFacts>,
+    ) -> Result<(Publisher, Published), Error> {
+        let empty = Tables::new(Parts {
+            generation: 0,
+            fleet: FleetKey::new(configuration.hash.key),
+            timeouts: timeouts(&configuration.flow.timeouts),
+            ports: Vec::new(),
+            services: Vec::new(),
+            pools: Vec::new(),
+            backends: Vec::new(),
+        });
+        let mut publisher = Publisher {
+            shared: Arc::new(ArcSwap::from_pointee(empty)),
+            retired: Vec::new(),
+            generation: 0,
+            ports,
+            backends: Numbers::new(BACKEND_NUMBERS),
+            services: Numbers::new(SERVICE_NUMBERS),
+            hash: configuration.hash.clone(),
+            maglev: HashMap::new(),
+        };
+        let published = publisher.publish(configuration, Progress::default())?;
+        Ok((publisher, published))
+    }
+
+    /// Where workers find the tables.
+    pub fn shared(&self) -> &Arc<ArcSwap<Tables>> {
+        &self.shared
+    }
+
+    /// Builds the tables of a configuration and puts them before the workers, which take them up with
+    /// their next burst.
+    ///
+    /// # Errors
+    /// Nothing has changed then.
+    pub fn publish(
+        &mut self,
+        configuration: &Configuration,
+        progress: Progress,
+    ) -> Result<Published, Error> {
+        let generation = self.generation + 1;
+        let service_keys: Vec<_> =
+            configuration.services.iter().map(|s| (s.address, s.protocol, s.port)).collect();
+        let backend_keys: Vec<_> = configuration
+            .pools
+            .iter()
+            .flat_map(|pool| pool.backends.iter().map(|b| (pool.name.clone(), b.address)))
+            .collect();
+        if !self.services.fits(&service_keys, progress.generation) {
+            return Err(Error::Services);
+        }
+        let (backend_numbers, new_backends) = self
+            .backends
+            .assign(&backend_keys, generation, progress.swept)
+            .map_err(|Exhausted| Error::Backends)?;
+        let (service_numbers, new_services) = self
+            .services
+            .assign(&service_keys, generation, progress.generation)
+            .map_err(|Exhausted| Error::Services)?;
+        self.generation = generation;
+
+        let fleet = FleetKey::new(configuration.hash.key);
+        let table_size = configuration.hash.table_size;
+        let mut ids = backend_numbers.into_iter().map(BackendId::new);
+        let routes = configuration.routes();
+        let mut published = Vec::with_capacity(configuration.pools.len());
+        let mut records = vec![Backend::VACANT; self.backends.end() as usize];
+        let mut pools = Vec::with_capacity(configuration.pools.len());
+        let mut maglev = HashMap::with_capacity(configuration.pools.len());
+        let reusable = self.hash == configuration.hash;
+        for (index, pool) in (0..).zip(&configuration.pools) {
+            let mut of_pool: Vec<PublishedBackend> = Vec::with_capacity(pool.backends.len());
+            let mut members = Vec::with_capacity(pool.backends.len());
+            for (backend, id) in pool.backends.iter().zip(&mut ids) {
+                let next_hop = routes.next_hop(backend.address);
+                let serving = match (backend.enabled, backend.weight) {
+                    (false, _) => Serving::Nothing,
+                    (true, 0) => Serving::Existing,
+                    (true, _) => Serving::All,
+                };
+                if serving == Serving::All {
+                    members.push(Member {
+                        identity: identity(backend.address),
+                        weight: backend.weight,
+                        value: id.get(),
+                    });
+                }
+                let route = next_hop.as_ref().and_then(|hop| {
+                    self.route(configuration, hop, backend.address, backend.encapsulation)
+                });
+                records[id.index()] = Backend { pool: PoolIndex(index), serving, route };
+                of_pool.push(PublishedBackend { id, next_hop, slots: 0 });
+            }
+            members.sort_unstable_by_key(|member| member.identity);
+            let table = match self.maglev.get(&members).filter(|_| reusable) {
+                Some(table) => table.clone(),
+                None => Arc::new(maglev::Table::build(&fleet, table_size, &members)),
+            };
+            let mut slots: HashMap<maglev::Value, usize> = HashMap::new();
+            for &value in table.slots() {
+                *slots.entry(value).or_default() += 1;
+            }
+            for backend in &mut of_pool {
+                backend.slots = slots.get(&backend.id.get()).copied().unwrap_or(0);
+            }
+            pools.push(Pool { maglev: table.clone() });
+            maglev.insert(members, table);
+            published.push(of_pool);
+        }
+        self.maglev = maglev;
+        self.hash = configuration.hash.clone();
+
+        let services: Vec<ServiceId> = service_numbers.into_iter().map(ServiceId).collect();
+        let tables = Tables::new(Parts {
+            generation,
+            fleet,
+            timeouts: timeouts(&configuration.flow.timeouts),
+            ports: self
+                .ports
+                .iter()
+                .zip(&configuration.ports)
+                .map(|(facts, port)| Port {
+                    mac: port.mac.or(facts.filter.then_some(facts.device_mac)),
+                })
+                .collect(),
+            services: configuration
+                .services
+                .iter()
+                .zip(&services)
+                .map(|(service, &id)| {
+                    let number = match service.protocol {
+                        Protocol::Tcp => protocol::TCP,
+                        Protocol::Udp => protocol::UDP,
+                    };
+                    #[expect(clippy::cast_possible_truncation, reason = "at most 65535 pools")]
+                    let pool = PoolIndex(service.pool as u32);
+                    let endpoint = Endpoint::new(service.address, number, service.port);
+                    (endpoint, Service { id, pool })
+                })
+                .collect(),
+            pools,
+            backends: records,
+        });
+        self.retired.push(self.shared.swap(Arc::new(tables)));
+        self.release();
+        Ok(Published {
+            generation,
+            services,
+            backends: published,
+            new_services: new_services.into_iter().map(ServiceId).collect(),
+            new_backends: new_backends.into_iter().map(BackendId::new).collect(),
+        })
+    }
+
+    /// Frees the retired tables that no worker holds.
+    pub fn release(&mut self) {
+        self.retired.retain(|tables| Arc::strong_count(tables) > 1);
+    }
+
+    fn route(
+        &self,
+        configuration: &Configuration,
+        hop: &NextHop,
+        backend: IpAddr,
+        encapsulation: Encapsulation,
+    ) -> Option<Route> {
+        let port = &configuration.ports[hop.port];
+        let source = match backend {
+            IpAddr::V4(_) => configuration.node.tunnel_source_v4?.into(),
+            IpAddr::V6(_) => configuration.node.tunnel_source_v6?.into(),
+        };
+        let tunnel = Tunnel {
+            source_mac: port.mac.unwrap_or(self.ports[hop.port].device_mac),
+            destination_mac: hop.mac?,
+            source,
+            destination: backend,
+        };
+        Some(Route {
+            port: PortIndex(u16::try_from(hop.port).ok()?),
+            template: Template::new(encapsulation, &tunnel, port.mtu)?,
+        })
+    }
+}
+
+/// What a backend's permutation follows from: its address, the same on every node.
+fn identity(address: IpAddr) -> [u8; 16] {
+    match address {
+        IpAddr::V4(v4) => v4.to_ipv6_mapped().octets(),
+        IpAddr::V6(v6) => v6.octets(),
+    }
+}
+
+fn timeouts(timeouts: &Timeouts) -> conntrack::Timeouts {
+    let ms = |d: Duration| u32::try_from(d.as_millis()).unwrap_or(u32::MAX / 2);
+    conntrack::Timeouts([
+        ms(timeouts.syn),
+        ms(timeouts.established),
+        ms(timeouts.closing),
+        ms(timeouts.udp),
+    ])
+}
