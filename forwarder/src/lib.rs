@@ -4,7 +4,14 @@
 //! code; `worker` joins it with the balancer, `appliance` builds workers from a configuration.
 #![deny(unsafe_code)]
 
+#[cfg(feature = "dpdk")]
+pub mod appliance;
 pub mod balancer;
 pub mod control;
+#[cfg(feature = "dpdk")]
+#[expect(unsafe_code, reason = "the one place where C is called")]
+pub mod dpdk;
 pub mod stats;
 pub mod wire;
+#[cfg(feature = "dpdk")]
+pub mod worker;

@@ -8,6 +8,7 @@
 //! is too long for one; everything here but [`Mbuf::frame_len`] looks at the first.
 //! [`Mbuf::is_contiguous`] tells.
 
+use crate::balancer::Frame;
 use std::marker::{PhantomData, PhantomPinned};
 use std::{ptr, slice};
 
@@ -196,5 +197,22 @@ impl Mbuf {
         let field = unsafe { ptr::from_mut(self).byte_add(offset as usize) };
         // SAFETY: as in `field`, and `self` is borrowed mutably.
         unsafe { field.cast::<T>().write(value) };
+    }
+}
+
+impl Frame for Mbuf {
+    #[inline]
+    fn bytes(&self) -> &[u8] {
+        Mbuf::bytes(self)
+    }
+
+    #[inline]
+    fn truncate(&mut self, length: usize) {
+        Mbuf::truncate(self, length);
+    }
+
+    #[inline]
+    fn push_front(&mut self, n: usize) -> Option<&mut [u8]> {
+        Mbuf::push_front(self, n)
     }
 }

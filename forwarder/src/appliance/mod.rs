@@ -1,0 +1,390 @@
+//! The appliance: devices, memory, workers and the daemon that speaks for them.
+//!
+//! [`Appliance::start`] builds all of it from a configuration, for a live run as for a replay: they
+//! differ in the devices, in the clock and in what a full ring means, and in nothing else.
+
+pub mod capture;
+mod environment;
+mod wiring;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::bounded;
+use guideway_api::PortCounters;
+use thiserror::Error;
+use tracing::{info, warn};
+
+use crate::balancer::Balancer;
+use crate::balancer::hash::LocalSeed;
+use crate::balancer::scan::Scan;
+use crate::balancer::tables::PortIndex;
+use crate::control::config::{Configuration, Parsed};
+use crate::control::daemon::{self, Daemon};
+use crate::control::publication::{self, BACKEND_NUMBERS, PortFacts, Publisher, SERVICE_NUMBERS};
+use crate::dpdk::clock::{TimestampField, tsc_hz};
+use crate::dpdk::port::{Port, Settings, Started};
+use crate::dpdk::{self, BURST, Eal, Pool, lcore};
+use crate::stats::{self, Reader, Scalar};
+use crate::worker::{Clock, Command, Question, Worker};
+
+use wiring::{Ends, Queues};
+
+/// Bytes of a buffer, headroom not counted, that any frame of the standard MTU fits in.
+const MIN_DATA_ROOM: u16 = 2048;
+/// Ethernet header, two tags and frame check sequence.
+const FRAME_OVERHEAD: u16 = 14 + 8 + 4;
+/// Buffers that a thread keeps at hand.
+const POOL_CACHE: u32 = 256;
+/// How long a stop waits for packets that are between two workers.
+const DRAIN: Duration = Duration::from_secs(1);
+/// How long a listing may take a worker.
+const ANSWER: Duration = Duration::from_secs(5);
+
+/// Why an appliance does not start.
+#[derive(Debug, Error)]
+pub enum Error {
+    /// From DPDK.
+    #[error(transparent)]
+    Dpdk(#[from] dpdk::Error),
+    /// From DPDK, about one port.
+    #[error("port \"{port}\": {error}")]
+    Port {
+        /// Its name.
+        port: String,
+        /// What is wrong.
+        error: dpdk::Error,
+    },
+    /// The configuration cannot be brought into force.
+    #[error(transparent)]
+    Publication(#[from] publication::Error),
+    /// Captures have no time stamps.
+    #[error("DPDK's pcap driver gives no time stamps; use --clock wall")]
+    NoTimestamps,
+}
+
+/// A device, as DPDK takes it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Device(String);
+
+impl Device {
+    /// A device by `port.device`, or for a replay.
+    pub fn new(device: String) -> Device {
+        Device(device)
+    }
+
+    /// A device of DPDK's pcap driver, the `index`-th.
+    pub fn capture(index: usize, rx: Option<&Path>, tx: Option<&Path>) -> Device {
+        let file = |key: &str, path: Option<&Path>| {
+            path.map(|path| format!(",{key}={}", path.display())).unwrap_or_default()
+        };
+        Device(format!("net_pcap{index}{}{}", file("rx_pcap", rx), file("tx_pcap", tx)))
+    }
+
+    fn is_virtual(&self) -> bool {
+        self.0.starts_with("net_")
+    }
+
+    fn argument(&self) -> String {
+        let option = if self.is_virtual() { "--vdev" } else { "--allow" };
+        format!("{option}={}", self.0)
+    }
+}
+
+/// What distinguishes a replay from a live run.
+#[derive(Clone, Debug)]
+pub enum Mode {
+    /// The configured devices and CPUs, the CPU's clock; a full ring drops.
+    Live,
+    /// Captures, threads where the scheduler puts them; a full ring makes the source wait.
+    Replay {
+        /// Workers.
+        workers: u16,
+        /// In the ports' order.
+        devices: Vec<Device>,
+        /// The time stamps of the capture are the time, rather than the CPU's clock.
+        capture_clock: bool,
+    },
+}
+
+/// What is left to say when an appliance has stopped.
+#[derive(Debug)]
+pub struct Stopped {
+    /// All counters.
+    pub stats: guideway_api::Stats,
+    /// Packet buffers that did not come back: none, or there is a defect.
+    pub leaked: u32,
+    /// For each port the time stamps, in microseconds, of the packets sent, if the capture's clock
+    /// was the time and one worker had all the port's queues.
+    pub sent: Vec<Vec<u64>>,
+}
+
+/// A running appliance.
+pub struct Appliance {
+    daemon: Arc<Daemon>,
+    command: Arc<Command>,
+    stats: Vec<Reader>,
+    threads: Vec<JoinHandle<Vec<Vec<u64>>>>,
+    ports: Vec<Arc<Port<Started>>>,
+    pool: Pool,
+}
+
+impl Appliance {
+    /// Starts an appliance from the configuration that `text`, the contents of `path`, parsed to.
+    ///
+    /// # Errors
+    /// What an operator has to change.
+    pub fn start(
+        path: PathBuf,
+        text: String,
+        parsed: Parsed,
+        mode: Mode,
+    ) -> Result<Appliance, Error> {
+        let Parsed { configuration, warnings } = parsed;
+        for warning in &warnings {
+            warn!("{}: {warning}", path.display());
+        }
+        let (workers, devices, live) = match &mode {
+            Mode::Live => {
+                let devices = configuration.ports.iter().map(|p| Device::new(p.device.clone()));
+                #[expect(clippy::cast_possible_truncation, reason = "CPU numbers are 16 bits")]
+                let workers = configuration.dpdk.workers.len() as u16;
+                (workers, devices.collect(), true)
+            }
+            Mode::Replay { workers, devices, .. } => (*workers, devices.clone(), false),
+        };
+        let eal = Eal::init("guideway", &environment::arguments(&configuration, &devices, live))?;
+        info!("{}, {workers} workers", eal.dpdk_version());
+
+        let mut probed = Vec::with_capacity(devices.len());
+        for (port, device) in configuration.ports.iter().zip(&devices) {
+            let at_port = |error| Error::Port { port: port.name.clone(), error };
+            let handle = eal.port_by_name(&device.0).map_err(at_port)?;
+            let can = handle.capabilities().map_err(at_port)?;
+            let queues = Queues::of(port, &can, workers);
+            info!("port \"{}\": driver {}, {}", port.name, can.driver, queues.steering);
+            probed.push((handle, can, queues));
+        }
+        let queues = probed.iter().map(|(_, _, queues)| queues);
+        let pool = pool(&eal, &configuration, queues, workers)?;
+
+        let timestamps = match mode {
+            Mode::Replay { capture_clock: true, .. } => {
+                Some(TimestampField::lookup(&eal).ok_or(Error::NoTimestamps)?)
+            }
+            _ => None,
+        };
+        let mut ends: Vec<Ends> = (0..workers).map(|_| Ends::default()).collect();
+        let mut ports = Vec::with_capacity(probed.len());
+        let mut port_views = Vec::with_capacity(probed.len());
+        let mut facts = Vec::with_capacity(probed.len());
+        for (index, ((handle, can, queues), port)) in
+            (0..).zip(probed.into_iter().zip(&configuration.ports))
+        {
+            let at_port = |error| Error::Port { port: port.name.clone(), error };
+            let settings = Settings {
+                rx_queues: queues.receive,
+                tx_queues: queues.transmit,
+                rx_descriptors: port.rx_descriptors,
+                tx_descriptors: port.tx_descriptors,
+                mtu: port.mtu,
+                mac: port.mac,
+                rss: queues.receive > 1,
+                // One pool serves every port, and no packet is shared.
+                fast_free: true,
+            };
+            let (stopped, notes) = handle.configure(&settings, &pool).map_err(at_port)?;
+            for note in notes.iter().filter(|_| live) {
+                info!("port \"{}\": {note}", port.name);
+            }
+            let (started, rx, tx) = stopped.start().map_err(at_port)?;
+            let index = PortIndex(index);
+            wiring::connect(&eal, index, &port.name, rx, tx, timestamps, &mut ends)?;
+            let started = Arc::new(started);
+            facts.push(PortFacts { device_mac: can.mac, filter: live });
+            port_views.push(port_view(&started, can.driver, can.mac, queues));
+            ports.push(started);
+        }
+
+        let (publisher, published) = Publisher::new(&configuration, facts)?;
+        let command = Arc::new(Command::default());
+        let seed = if live { LocalSeed::random() } else { LocalSeed::new(0) };
+        let mut worker_views = Vec::with_capacity(ends.len());
+        let mut built = Vec::with_capacity(ends.len());
+        for (index, ends) in ends.into_iter().enumerate() {
+            let (writer, reader) =
+                stats::channel(SERVICE_NUMBERS as usize, BACKEND_NUMBERS as usize);
+            let (ask, questions) = bounded::<Question>(4);
+            let balancer = Balancer::new(configuration.flow.entries, seed);
+            let cpu = live.then(|| configuration.dpdk.workers[index]);
+            worker_views.push(daemon::Worker {
+                stats: reader,
+                cpu,
+                queues: ends.queues,
+                flow_capacity: balancer.flows().capacity() as u64,
+                scan: Box::new(move |scan: Scan| {
+                    let (reply, answer) = bounded(1);
+                    ask.send_timeout(Question { scan, reply }, ANSWER).ok()?;
+                    answer.recv_timeout(ANSWER).ok()
+                }),
+            });
+            let clock = match timestamps {
+                Some(field) => Clock::Capture { field, latest: Default::default() },
+                None => Clock::Tsc { per_ms: (tsc_hz(&eal) / 1000).max(1) },
+            };
+            let worker = Worker {
+                balancer,
+                tables: publisher.shared().clone(),
+                stats: writer,
+                clock,
+                sources: ends.sources,
+                relays: ends.relays,
+                outlets: ends.outlets,
+                questions,
+                command: command.clone(),
+                lossless: !live,
+            };
+            built.push((index, cpu, worker));
+        }
+        let stats = worker_views.iter().map(|view| view.stats.clone()).collect();
+        let daemon =
+            Daemon::new(path, text, configuration, publisher, published, worker_views, port_views);
+
+        let mut appliance = Appliance {
+            daemon: Arc::new(daemon),
+            command,
+            stats,
+            threads: Vec::with_capacity(built.len()),
+            ports,
+            pool,
+        };
+        for (index, cpu, worker) in built {
+            match lcore::spawn(&eal, &format!("worker{index}"), cpu, move || worker.run()) {
+                Ok(thread) => appliance.threads.push(thread),
+                Err(error) => {
+                    appliance.stop();
+                    return Err(error.into());
+                }
+            }
+        }
+        Ok(appliance)
+    }
+
+    /// What answers for the appliance.
+    pub fn daemon(&self) -> &Arc<Daemon> {
+        &self.daemon
+    }
+
+    /// Waits until no device has another packet and every packet has its verdict. Devices that can
+    /// run dry are captures only.
+    pub fn wait_until_drained(&self) {
+        let idle = |stats: &Reader| stats.scalar(Scalar::IdlePolls) > 1;
+        let mut before = None;
+        loop {
+            std::thread::sleep(Duration::from_millis(2));
+            let balance = self.balance();
+            let quiet = self.stats.iter().all(idle) && balance.0 == balance.1;
+            if quiet && before == Some(balance) {
+                return;
+            }
+            before = quiet.then_some(balance);
+        }
+    }
+
+    /// Stops the workers, then the ports, and counts the packet buffers.
+    pub fn stop(self) -> Stopped {
+        let Appliance { daemon, command, stats, threads, ports, pool } = self;
+        command.drain();
+        let deadline = Instant::now() + DRAIN;
+        while !threads.is_empty() && Instant::now() < deadline {
+            let (received, ended) = balance(&stats);
+            if received == ended {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        command.stop();
+        let mut sent = vec![Vec::new(); ports.len()];
+        for thread in threads {
+            match thread.join() {
+                Ok(noted) => {
+                    for (all, noted) in sent.iter_mut().zip(noted) {
+                        all.extend(noted);
+                    }
+                }
+                Err(panic) => std::panic::resume_unwind(panic),
+            }
+        }
+        drop(ports);
+        let summary = daemon.stats();
+        Stopped { stats: summary, leaked: pool.in_use(), sent }
+    }
+
+    fn balance(&self) -> (u64, u64) {
+        balance(&self.stats)
+    }
+}
+
+/// Packets received, and packets that have their verdict. Verdicts are read first, so that they never
+/// seem to be ahead.
+fn balance(stats: &[Reader]) -> (u64, u64) {
+    let ended = stats.iter().map(Reader::verdicts).sum();
+    let received = stats.iter().map(|s| s.scalar(Scalar::Received)).sum();
+    (received, ended)
+}
+
+/// Buffers enough for every place that can hold one at the same time. One pool serves all ports,
+/// because a device may free the buffers of another's packets.
+fn pool<'a>(
+    eal: &Eal,
+    configuration: &Configuration,
+    queues: impl Iterator<Item = &'a Queues>,
+    workers: u16,
+) -> Result<Pool, dpdk::Error> {
+    let mut buffers = u32::from(workers) * (2 * POOL_CACHE + 4 * BURST as u32) + 1024;
+    let mut mtu = 0;
+    for (port, queues) in configuration.ports.iter().zip(queues) {
+        mtu = mtu.max(port.mtu);
+        buffers += u32::from(queues.receive) * u32::from(port.rx_descriptors)
+            + u32::from(queues.transmit) * u32::from(port.tx_descriptors)
+            + queues.rings(workers) * wiring::RING;
+    }
+    let data_room = MIN_DATA_ROOM.max(mtu + FRAME_OVERHEAD);
+    Pool::new(eal, "packets", buffers, data_room, POOL_CACHE, None)
+}
+
+/// What the daemon may ask of a port. It does not keep the port from being closed.
+fn port_view(
+    port: &Arc<Port<Started>>,
+    driver: String,
+    device_mac: [u8; 6],
+    queues: Queues,
+) -> daemon::Port {
+    let port = Arc::downgrade(port);
+    daemon::Port {
+        driver,
+        device_mac,
+        rx_queues: queues.receive,
+        tx_queues: queues.transmit,
+        steering: queues.steering,
+        probe: Box::new(move || match port.upgrade() {
+            None => ("stopped".to_owned(), PortCounters::default()),
+            Some(port) => {
+                let c = port.counters();
+                let counters = PortCounters {
+                    rx_packets: c.rx_packets,
+                    rx_bytes: c.rx_bytes,
+                    rx_missed: c.rx_missed,
+                    rx_errors: c.rx_errors,
+                    rx_no_buffer: c.rx_no_buffer,
+                    tx_packets: c.tx_packets,
+                    tx_bytes: c.tx_bytes,
+                    tx_errors: c.tx_errors,
+                };
+                (port.link().to_string(), counters)
+            }
+        }),
+    }
+}

@@ -1,0 +1,126 @@
+//! Which worker polls what, and the rings between them.
+//!
+//! A port with a receive queue for each worker gives each worker its own; the device divides the
+//! flows. A port with fewer gives each of its queues to one worker, which hands packets to the owners
+//! of their flows. In the same way a port has a transmit queue for each worker, or rings to those
+//! workers that have one. The first queue of port p is worker p's, the next the next worker's, so
+//! that ports with one queue burden different workers.
+
+use crate::balancer::tables::PortIndex;
+use crate::control::config::{Port, Steering};
+use crate::dpdk::clock::TimestampField;
+use crate::dpdk::port::Capabilities;
+use crate::dpdk::queue::{RxQueue, TxQueue};
+use crate::dpdk::{Eal, Error, ring};
+use crate::worker::{Intake, Outlet, Owners, Relay, Source, Via};
+
+/// Packets that a ring between two workers holds.
+pub(super) const RING: u32 = 1024;
+
+/// How many queues a port has, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Queues {
+    pub(super) receive: u16,
+    pub(super) transmit: u16,
+    /// For the operator.
+    pub(super) steering: String,
+}
+
+impl Queues {
+    /// The queues of a port among so many workers.
+    pub(super) fn of(port: &Port, can: &Capabilities, workers: u16) -> Queues {
+        let transmit = can.max_tx_queues.clamp(1, workers);
+        let (receive, steering) = match port.steering {
+            _ if workers == 1 => (1, "one worker".to_owned()),
+            Steering::Ring => (1, "ring: as configured".to_owned()),
+            Steering::Auto if !can.rss => {
+                (1, format!("ring: {} offers no RSS over addresses and ports", can.driver))
+            }
+            Steering::Auto | Steering::Queues if can.max_rx_queues >= workers => {
+                (workers, "queues: a queue for each worker".to_owned())
+            }
+            Steering::Auto | Steering::Queues => {
+                let queues = can.max_rx_queues.max(1);
+                (queues, format!("ring: {queues} receive queues for {workers} workers"))
+            }
+        };
+        Queues { receive, transmit, steering }
+    }
+
+    /// Rings that this port needs among so many workers.
+    pub(super) fn rings(&self, workers: u16) -> u32 {
+        let handing = if self.receive < workers { u32::from(self.receive) } else { 0 };
+        handing * u32::from(workers - 1) + u32::from(workers - self.transmit)
+    }
+}
+
+/// What one worker is connected to.
+#[derive(Default)]
+pub(super) struct Ends {
+    pub(super) sources: Vec<Source>,
+    pub(super) relays: Vec<Relay>,
+    pub(super) outlets: Vec<Outlet>,
+    /// The device queues among the sources, `port:queue`.
+    pub(super) queues: Vec<String>,
+}
+
+/// Connects the queues of one port, the `index`-th, to the workers.
+///
+/// `note_sent` has every transmit queue note time stamps.
+///
+/// # Errors
+/// There is no memory for a ring.
+pub(super) fn connect(
+    eal: &Eal,
+    index: PortIndex,
+    name: &str,
+    rx: Vec<RxQueue>,
+    tx: Vec<TxQueue>,
+    note_sent: Option<TimestampField>,
+    workers: &mut [Ends],
+) -> Result<(), Error> {
+    let count = workers.len();
+    let first = usize::from(index.0) % count;
+    let ring_between = |kind: &str, from: usize, to: usize| {
+        ring::channel(eal, &format!("{kind}{}_{from}_{to}", index.0), RING, None)
+    };
+
+    let spread = rx.len() < count;
+    for (q, queue) in rx.into_iter().enumerate() {
+        let poller = (first + q) % count;
+        workers[poller].queues.push(format!("{name}:{q}"));
+        let mut owners = None;
+        if spread {
+            let mut outlets = Vec::with_capacity(count);
+            for (owner, ends) in workers.iter_mut().enumerate() {
+                if owner == poller {
+                    outlets.push(None);
+                    continue;
+                }
+                let (sender, receiver) = ring_between("rx", poller, owner)?;
+                ends.sources.push(Source { port: index, intake: Intake::Ring(receiver) });
+                outlets.push(Some(Outlet::new(Via::Ring(sender))));
+            }
+            owners = Some(Owners { outlets });
+        }
+        let intake = Intake::Queue { queue, owners };
+        workers[poller].sources.push(Source { port: index, intake });
+    }
+
+    let queues = tx.len();
+    let mut tx: Vec<Option<TxQueue>> = tx.into_iter().map(Some).collect();
+    for worker in 0..count {
+        let turn = (worker + count - first) % count;
+        let via = match tx.get_mut(turn).and_then(Option::take) {
+            Some(queue) => Via::Queue { queue, sent: note_sent.map(|field| (field, Vec::new())) },
+            None => {
+                let owner = (first + turn % queues) % count;
+                let (sender, receiver) = ring_between("tx", worker, owner)?;
+                workers[owner].relays.push(Relay { port: index, ring: receiver });
+                Via::Ring(sender)
+            }
+        };
+        workers[worker].outlets.push(Outlet::new(via));
+    }
+    Ok(())
+}

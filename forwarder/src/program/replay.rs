@@ -1,0 +1,141 @@
+//! `guideway replay`
+
+use std::collections::HashMap;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, bail, ensure};
+use clap::{Args, ValueEnum};
+use guideway::appliance::{Appliance, Device, Mode, capture};
+use guideway::control::config::Configuration;
+use guideway_api::Stats;
+
+/// Where time comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Clock {
+    /// The time stamps of the capture
+    Capture,
+    /// The time of day
+    Wall,
+}
+
+#[derive(Args)]
+pub(super) struct Arguments {
+    /// The configuration file; its devices and CPUs are not used
+    #[arg(long, value_name = "F")]
+    config: PathBuf,
+    /// A capture that comes in by a port
+    #[arg(long, value_name = "PORT=FILE", required = true)]
+    rx: Vec<String>,
+    /// Where the frames go that leave by a port; without it they are not kept
+    #[arg(long, value_name = "PORT=FILE")]
+    tx: Vec<String>,
+    /// Workers; with more than one, order is kept within a flow
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
+    workers: u16,
+    /// Where time comes from
+    #[arg(long, value_enum, default_value_t = Clock::Capture)]
+    clock: Clock,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
+    let Some((text, mut parsed)) = super::load(&arguments.config)? else {
+        return Ok(ExitCode::FAILURE);
+    };
+    let configuration = &mut parsed.configuration;
+    configuration.dpdk.hugepages = false;
+    let rx = by_port(configuration, "--rx", &arguments.rx)?;
+    let tx = by_port(configuration, "--tx", &arguments.tx)?;
+    for path in rx.values() {
+        capture::check(path).with_context(|| path.display().to_string())?;
+    }
+
+    // DPDK's device arguments give ',' and '=' a meaning, so that files get names without.
+    let directory = tempfile::tempdir().context("cannot make a temporary directory")?;
+    let mut devices = Vec::new();
+    let mut written = Vec::new();
+    for index in 0..configuration.ports.len() {
+        let named = |kind: &str| directory.path().join(format!("{kind}{index}.pcap"));
+        let input = rx.get(&index).map(|path| link(path, &named("rx"))).transpose()?;
+        let output = tx.get(&index).map(|_| named("tx"));
+        devices.push(Device::capture(index, input.as_deref(), output.as_deref()));
+        written.push(output);
+    }
+    for path in tx.values() {
+        // Now, rather than after a long replay.
+        std::fs::File::create(path).with_context(|| format!("cannot write {}", path.display()))?;
+    }
+
+    let capture_clock = arguments.clock == Clock::Capture;
+    let mode = Mode::Replay { workers: arguments.workers, devices, capture_clock };
+    let appliance = Appliance::start(arguments.config.clone(), text, parsed, mode)?;
+    appliance.wait_until_drained();
+    let stopped = appliance.stop();
+    ensure!(stopped.leaked == 0, "{} packet buffers did not come back", stopped.leaked);
+
+    for (index, from) in written.iter().enumerate() {
+        let (Some(from), Some(to)) = (from, tx.get(&index)) else { continue };
+        let result = if capture_clock {
+            capture::copy_with_times(from, to, &stopped.sent[index])
+        } else {
+            std::fs::copy(from, to).map(drop).map_err(Into::into)
+        };
+        result.with_context(|| format!("cannot write {}", to.display()))?;
+    }
+    print(&stopped.stats, arguments.json)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The files by the index of their port.
+fn by_port(
+    configuration: &Configuration,
+    option: &str,
+    given: &[String],
+) -> Result<HashMap<usize, PathBuf>> {
+    let mut files = HashMap::new();
+    for text in given {
+        let Some((name, path)) = text.split_once('=') else {
+            bail!("{option} {text}: it takes PORT=FILE, for example {option} edge0=in.pcap");
+        };
+        let Some(index) = configuration.ports.iter().position(|port| port.name == name) else {
+            let names: Vec<&str> = configuration.ports.iter().map(|p| p.name.as_str()).collect();
+            bail!(
+                "{option} {text}: no port \"{name}\"; the configuration has {}",
+                names.join(", ")
+            );
+        };
+        ensure!(
+            files.insert(index, PathBuf::from(path)).is_none(),
+            "{option} {text}: port \"{name}\" has a file already"
+        );
+    }
+    Ok(files)
+}
+
+fn link(path: &Path, name: &Path) -> Result<PathBuf> {
+    let path = path.canonicalize().with_context(|| path.display().to_string())?;
+    symlink(path, name).context("cannot link to the capture")?;
+    Ok(name.to_owned())
+}
+
+fn print(stats: &Stats, json: bool) -> Result<()> {
+    if json {
+        println!("{}", serde_json::to_string_pretty(stats)?);
+        return Ok(());
+    }
+    println!("{:<28} {:>12}", "received", stats.received);
+    println!("{:<28} {:>12}", "transmitted", stats.transmitted);
+    println!("\nverdicts");
+    for (name, count) in stats.verdicts.iter().filter(|&(_, &count)| count > 0) {
+        println!("  {name:<26} {count:>12}");
+    }
+    println!("\nevents");
+    for (name, count) in stats.events.iter().filter(|&(_, &count)| count > 0) {
+        println!("  {name:<26} {count:>12}");
+    }
+    Ok(())
+}
