@@ -1,2 +1,211 @@
-//! Placeholder.
-fn main() {}
+//! `guideway-agent`: the host side of Guideway, for any kernel.
+//!
+//! ```text
+//! forwarder -> GRE over IPv4 or IPv6 -> raw socket -> inner packet -> TUN -> the host's own stack
+//!                                                                              | direct return
+//!                                                                              v to the client
+//! ```
+//!
+//! The host holds the virtual address on its loopback, so its stack takes the inner packet as its own
+//! and answers the client without the forwarder. Where the kernel has the tunnel drivers, they do the
+//! same and faster; this program needs no more than raw sockets and TUN, and spends two system calls
+//! on a packet.
+#![forbid(unsafe_code)]
+
+mod counters;
+mod decapsulation;
+mod ecn;
+mod host;
+mod peer;
+mod receiver;
+
+use std::io::{Read, Write};
+use std::net::IpAddr;
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, ensure};
+use clap::Parser;
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
+use rustix::net::ipproto;
+use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1};
+use signal_hook::low_level::pipe;
+use tun_rs::SyncDevice;
+
+use crate::counters::{Counters, Drop};
+use crate::decapsulation::{Family, gre};
+use crate::host::Vip;
+use crate::peer::Peer;
+use crate::receiver::{ANY, BUFFER, Datagram, Receiver};
+
+/// Packets taken from one socket before the others and the signals get their turn.
+const TURN: usize = 64;
+
+/// What a host says of an address family that it does not have.
+const NO_FAMILY: Errno = Errno::AFNOSUPPORT;
+
+/// Takes tunnelled packets out and hands them to this host, which answers clients directly.
+///
+/// SIGTERM and SIGINT end it and leave nothing behind. SIGUSR1 prints the counters, as does the end.
+#[derive(Debug, Parser)]
+#[command(version)]
+struct Options {
+    /// Receive what is sent to this address of the host [default: any, IPv4 and IPv6]
+    #[arg(long, value_name = "ADDRESS")]
+    local: Vec<IpAddr>,
+    /// Name of the TUN device that inner packets arrive by
+    #[arg(long, value_name = "NAME", default_value = "gw-tun0")]
+    tun: String,
+    /// MTU of the TUN device
+    #[arg(long, value_name = "BYTES", default_value_t = 1500)]
+    mtu: u16,
+    /// Virtual address to hold on the loopback meanwhile; if any is given, inner packets for
+    /// other destinations are dropped
+    #[arg(long, value_name = "ADDRESS")]
+    vip: Vec<IpAddr>,
+    /// Accept tunnels from this address or prefix only [default: from any]
+    #[arg(long, value_name = "PREFIX")]
+    peer: Vec<Peer>,
+}
+
+fn main() -> ExitCode {
+    match run(&Options::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("guideway-agent: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(options: &Options) -> Result<()> {
+    let quit = signalled(&[SIGTERM, SIGINT])?;
+    let report = signalled(&[SIGUSR1])?;
+    let mut receivers = receivers(&options.local)?;
+    let tun = host::tun(&options.tun, options.mtu)?;
+    if let Some(warning) = host::warning(&options.tun) {
+        eprintln!("guideway-agent: warning: {warning}");
+    }
+    let vips = options.vip.iter().map(|&vip| Vip::add(vip)).collect::<Result<Vec<_>>>()?;
+    say(format_args!("ready: {} receives GRE", options.tun))?;
+
+    let mut counters = Counters::default();
+    let mut buffer = vec![0; BUFFER];
+    loop {
+        let ready = wait(&receivers, &quit, &report)?;
+        if ready.quit {
+            break;
+        }
+        if ready.report {
+            let _ = (&report).read(&mut [0; 64]);
+            say(format_args!("{counters}"))?;
+        }
+        for receiver in &mut receivers {
+            for _ in 0..TURN {
+                match receiver.receive(&mut buffer) {
+                    Ok(Some(datagram)) => {
+                        counters.count(deliver(&datagram, &mut buffer, options, &vips, &tun));
+                    }
+                    Ok(None) => break,
+                    Err(error) => return Err(error).context("cannot receive"),
+                }
+            }
+        }
+    }
+    say(format_args!("{counters}"))
+}
+
+/// A stream that becomes readable when one of `signals` comes.
+fn signalled(signals: &[i32]) -> Result<UnixStream> {
+    let (read, write) = UnixStream::pair().context("cannot make a socket pair")?;
+    read.set_nonblocking(true).context("cannot make a socket non-blocking")?;
+    for &signal in signals {
+        let write = write.try_clone().context("cannot duplicate a socket")?;
+        pipe::register(signal, write).context("cannot register a signal handler")?;
+    }
+    Ok(read)
+}
+
+/// The sockets for `local`, or for any address of the families that this host has.
+fn receivers(local: &[IpAddr]) -> Result<Vec<Receiver>> {
+    let mut receivers = Vec::new();
+    for &address in if local.is_empty() { &ANY } else { local } {
+        match Receiver::open(address, ipproto::GRE) {
+            Ok(receiver) => receivers.push(receiver),
+            // A host without IPv6 is a host still, as long as nobody asked for it.
+            // A host without IPv6 is a host still, as long as nobody asked for it.
+            Err(error) if local.is_empty() && Errno::from_io_error(&error) == Some(NO_FAMILY) => {}
+            Err(error) => {
+                return Err(error).with_context(|| {
+                    format!(
+                        "cannot receive GRE at {address}: it needs root or CAP_NET_RAW, and an \
+                         address that this host has"
+                    )
+                });
+            }
+        }
+    }
+    ensure!(!receivers.is_empty(), "this host has neither IPv4 nor IPv6");
+    Ok(receivers)
+}
+
+struct Ready {
+    quit: bool,
+    report: bool,
+}
+
+/// Sleeps until there is something to do.
+fn wait(receivers: &[Receiver], quit: &UnixStream, report: &UnixStream) -> Result<Ready> {
+    let signals = [quit.as_fd(), report.as_fd()].into_iter();
+    let all = signals.chain(receivers.iter().map(AsFd::as_fd));
+    let mut polled: Vec<_> = all.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)).collect();
+    match poll(&mut polled, None) {
+        Ok(_) | Err(Errno::INTR) => {}
+        Err(error) => return Err(error).context("cannot poll"),
+    }
+    let readable = |index: usize| polled[index].revents().contains(PollFlags::IN);
+    Ok(Ready { quit: readable(0), report: readable(1) })
+}
+
+/// Hands the inner packet of one outer packet to the host; the bytes that it got.
+fn deliver(
+    datagram: &Datagram,
+    buffer: &mut [u8],
+    options: &Options,
+    vips: &[Vip],
+    tun: &SyncDevice,
+) -> Result<usize, Drop> {
+    if !options.peer.is_empty() && !options.peer.iter().any(|peer| peer.contains(datagram.source)) {
+        return Err(Drop::Peer);
+    }
+    let payload = &mut buffer[datagram.payload.clone()];
+    let inner = gre::decapsulate(payload)?;
+    let packet = &mut payload[inner.range];
+    if !vips.is_empty() && !vips.iter().any(|vip| is_for(vip.address, inner.family, packet)) {
+        return Err(Drop::Vip);
+    }
+    if !ecn::carry_in(datagram.ecn, inner.family, packet) {
+        return Err(Drop::Congestion);
+    }
+    match tun.send(packet) {
+        Ok(sent) if sent == packet.len() => Ok(sent),
+        Ok(_) | Err(_) => Err(Drop::Device),
+    }
+}
+
+/// Whether a whole packet of `family` is addressed to `address`.
+fn is_for(address: IpAddr, family: Family, packet: &[u8]) -> bool {
+    match (family, address) {
+        (Family::V4, IpAddr::V4(address)) => packet[16..20] == address.octets(),
+        (Family::V6, IpAddr::V6(address)) => packet[24..40] == address.octets(),
+        _ => false,
+    }
+}
+
+/// One line on standard output, at once.
+fn say(line: std::fmt::Arguments<'_>) -> Result<()> {
+    let mut output = std::io::stdout().lock();
+    writeln!(output, "{line}").and_then(|()| output.flush()).context("cannot write")
+}

@@ -1,0 +1,122 @@
+//! What became of every packet that arrived; `received` is always the sum of the rest.
+
+use std::fmt;
+
+use crate::decapsulation::Error;
+
+/// Packets, by what became of them.
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    received: u64,
+    delivered: u64,
+    bytes: u64,
+    dropped: [u64; Drop::ALL.len()],
+}
+
+/// Why a packet did not reach the host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Drop {
+    /// Its outer source is no `--peer`.
+    Peer,
+    /// The tunnel header is malformed or asks for what we do not support.
+    Tunnel,
+    /// The tunnel's checksum is wrong.
+    Checksum,
+    /// It carries neither IPv4 nor IPv6.
+    Protocol,
+    /// The inner packet is malformed or cut short.
+    Inner,
+    /// The inner destination is no `--vip`.
+    Vip,
+    /// Congestion was met and the sender cannot be told (RFC 6040).
+    Congestion,
+    /// The TUN device did not take it.
+    Device,
+}
+
+impl Drop {
+    const ALL: [Drop; 8] = [
+        Drop::Peer,
+        Drop::Tunnel,
+        Drop::Checksum,
+        Drop::Protocol,
+        Drop::Inner,
+        Drop::Vip,
+        Drop::Congestion,
+        Drop::Device,
+    ];
+
+    fn name(self) -> &'static str {
+        match self {
+            Drop::Peer => "peer",
+            Drop::Tunnel => "tunnel",
+            Drop::Checksum => "checksum",
+            Drop::Protocol => "protocol",
+            Drop::Inner => "inner",
+            Drop::Vip => "vip",
+            Drop::Congestion => "congestion",
+            Drop::Device => "device",
+        }
+    }
+}
+
+impl From<Error> for Drop {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Truncated | Error::Version(_) | Error::Flags(_) => Drop::Tunnel,
+            Error::Checksum => Drop::Checksum,
+            Error::Protocol(_) => Drop::Protocol,
+            Error::InnerHeader | Error::InnerTruncated => Drop::Inner,
+        }
+    }
+}
+
+impl Counters {
+    /// Counts one packet: the inner bytes that were delivered, or why none were.
+    pub(crate) fn count(&mut self, outcome: Result<usize, Drop>) {
+        self.received += 1;
+        match outcome {
+            Ok(bytes) => {
+                self.delivered += 1;
+                self.bytes += bytes as u64;
+            }
+            Err(reason) => self.dropped[reason as usize] += 1,
+        }
+    }
+}
+
+/// One line of `name=value`, for people and scripts alike.
+impl fmt::Display for Counters {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "received={} delivered={} bytes={}", self.received, self.delivered, self.bytes)?;
+        for reason in Drop::ALL {
+            write!(f, " dropped_{}={}", reason.name(), self.dropped[reason as usize])?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_line() {
+        let mut counters = Counters::default();
+        counters.count(Ok(40));
+        counters.count(Err(Drop::Device));
+        counters.count(Err(Error::Version(1).into()));
+        assert_eq!(
+            counters.to_string(),
+            "received=3 delivered=1 bytes=40 dropped_peer=0 dropped_tunnel=1 dropped_checksum=0 \
+             dropped_protocol=0 dropped_inner=0 dropped_vip=0 dropped_congestion=0 dropped_device=1"
+        );
+    }
+
+    #[test]
+    fn every_reason_has_its_own_cell() {
+        for (index, reason) in Drop::ALL.into_iter().enumerate() {
+            assert_eq!(reason as usize, index);
+        }
+    }
+}

@@ -1,0 +1,177 @@
+//! GRE, RFC 2784 with the key and the sequence number of RFC 2890.
+//!
+//! ```text
+//!  0                   1                   2                   3
+//!  0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1
+//! |C|R|K|S|s|     ignored     | Ver |         Protocol            |
+//! |  Checksum (if C)          |       Reserved1 (if C)            |
+//! |  Key (if K)                                                   |
+//! |  Sequence number (if S)                                       |
+//! ```
+//!
+//! The checksum is verified; key and sequence number are skipped, because the forwarder sends neither
+//! and nothing here depends on them. Bits 6 to 12 are ignored on receipt (RFC 2784, section 2.3), so
+//! that a forwarder may use them. R, s and bit 5 mean source routing or RFC 1701, which we
+//! do not implement: discarded, as the same section says. Version 1 is PPTP's (RFC 2637).
+
+use super::{Error, Family, Inner, inner};
+
+const HEADER: usize = 4;
+const FIELD: usize = 4;
+
+const CHECKSUM: u16 = 0x8000;
+const KEY: u16 = 0x2000;
+const SEQUENCE: u16 = 0x1000;
+const UNSUPPORTED: u16 = 0x4000 | 0x0800 | 0x0400;
+const VERSION: u16 = 0x0007;
+
+const IPV4: u16 = 0x0800;
+const IPV6: u16 = 0x86dd;
+
+/// Finds the inner packet in `payload`, all that follows the outer IP header.
+pub(crate) fn decapsulate(payload: &[u8]) -> Result<Inner, Error> {
+    let header = payload.first_chunk::<HEADER>().ok_or(Error::Truncated)?;
+    let flags = u16::from_be_bytes([header[0], header[1]]);
+    let protocol = u16::from_be_bytes([header[2], header[3]]);
+    if flags & VERSION != 0 {
+        return Err(Error::Version(header[1] & 0x07));
+    }
+    if flags & UNSUPPORTED != 0 {
+        return Err(Error::Flags(flags));
+    }
+    let family = match protocol {
+        IPV4 => Family::V4,
+        IPV6 => Family::V6,
+        other => return Err(Error::Protocol(other)),
+    };
+    let fields = [CHECKSUM, KEY, SEQUENCE].iter().filter(|&flag| flags & flag != 0).count();
+    let start = HEADER + FIELD * fields;
+    if payload.len() < start {
+        return Err(Error::Truncated);
+    }
+    if flags & CHECKSUM != 0 && ones_complement_sum(payload) != 0xffff {
+        return Err(Error::Checksum);
+    }
+    inner(family, payload, start)
+}
+
+/// The sum of RFC 1071; all ones over bytes that hold their own right checksum.
+fn ones_complement_sum(bytes: &[u8]) -> u16 {
+    let words = bytes.chunks(2).map(|word| match *word {
+        [high, low] => u64::from(u16::from_be_bytes([high, low])),
+        [high] => u64::from(high) << 8,
+        _ => 0,
+    });
+    let mut sum: u64 = words.sum();
+    while sum > 0xffff {
+        sum = (sum & 0xffff) + (sum >> 16);
+    }
+    // The loop ends with the sum within 16 bits.
+    u16::try_from(sum).unwrap_or(u16::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// A SYN of 198.51.100.1:40000 to 203.0.113.10:80.
+    const SYN: [u8; 40] = [
+        0x45, 0x00, 0x00, 0x28, 0x00, 0x01, 0x00, 0x00, 0x40, 0x06, 0x14, 0x90, 0xc6, 0x33, 0x64,
+        0x01, 0xcb, 0x00, 0x71, 0x0a, 0x9c, 0x40, 0x00, 0x50, 0x00, 0x00, 0x00, 0x01, 0x00, 0x00,
+        0x00, 0x00, 0x50, 0x02, 0xfa, 0xf0, 0xb2, 0x20, 0x00, 0x00,
+    ];
+
+    fn packet(flags: u16, protocol: u16, optional: &[u8], packet: &[u8]) -> Vec<u8> {
+        [&flags.to_be_bytes()[..], &protocol.to_be_bytes(), optional, packet].concat()
+    }
+
+    fn found(family: Family, start: usize, length: usize) -> Result<Inner, Error> {
+        Ok(Inner { family, range: start..start + length })
+    }
+
+    #[test]
+    fn plain_rfc2784() {
+        let plain = packet(0, 0x0800, &[], &SYN);
+        assert_eq!(plain[..4], [0x00, 0x00, 0x08, 0x00]);
+        assert_eq!(decapsulate(&plain), found(Family::V4, 4, 40));
+        let mut v6 = vec![0; 48];
+        v6[0] = 0x60;
+        v6[5] = 8;
+        assert_eq!(decapsulate(&packet(0, 0x86dd, &[], &v6)), found(Family::V6, 4, 48));
+    }
+
+    /// RFC 2784, section 2.3: bits 6 to 12 are ignored. 01000800 is recursion control 1 of RFC 1701.
+    #[test]
+    fn ignored_bits() {
+        assert_eq!(decapsulate(&packet(0x0100, 0x0800, &[], &SYN)), found(Family::V4, 4, 40));
+        assert_eq!(decapsulate(&packet(0x03f8, 0x0800, &[], &SYN)), found(Family::V4, 4, 40));
+    }
+
+    /// RFC 2784, section 2.3: a receiver without RFC 1701 discards.
+    #[test]
+    fn reserved_bits() {
+        for flags in [0x4000, 0x0800, 0x0400, 0x0500] {
+            assert_eq!(decapsulate(&packet(flags, 0x0800, &[], &SYN)), Err(Error::Flags(flags)));
+        }
+        assert_eq!(decapsulate(&packet(0x2001, 0x880b, &[], &SYN)), Err(Error::Version(1)));
+        assert_eq!(decapsulate(&packet(0, 0x6558, &[], &SYN)), Err(Error::Protocol(0x6558)));
+    }
+
+    #[test]
+    fn optional_fields_are_skipped() {
+        let all = packet(0x3000, 0x0800, &[0, 0, 0, 7, 0, 0, 0, 1], &SYN);
+        assert_eq!(decapsulate(&all), found(Family::V4, 12, 40));
+        assert_eq!(decapsulate(&all[..11]), Err(Error::Truncated));
+        assert_eq!(decapsulate(&all[..3]), Err(Error::Truncated));
+        assert_eq!(decapsulate(&all[..51]), Err(Error::InnerTruncated));
+    }
+
+    #[test]
+    fn wrong_checksum() {
+        // RFC 1071's example sums to ddf2.
+        assert_eq!(ones_complement_sum(&[0, 1, 0xf2, 3, 0xf4, 0xf5, 0xf6, 0xf7]), 0xddf2);
+        let mut sealed = packet(0x8000, 0x0800, &[0; 4], &SYN);
+        let checksum = !ones_complement_sum(&sealed);
+        sealed[4..6].copy_from_slice(&checksum.to_be_bytes());
+        assert_eq!(decapsulate(&sealed), found(Family::V4, 8, 40));
+        sealed[47] ^= 1;
+        assert_eq!(decapsulate(&sealed), Err(Error::Checksum));
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_never_panic(payload: Vec<u8>) {
+            if let Ok(found) = decapsulate(&payload) {
+                prop_assert!(found.range.end <= payload.len());
+            }
+        }
+
+        #[test]
+        fn what_was_put_in_comes_out(
+            flags in prop::sample::subsequence(vec![CHECKSUM, KEY, SEQUENCE], 0..=3),
+            ignored in 0u16..0x80,
+            optional: [u8; 12],
+            body in prop::collection::vec(any::<u8>(), 0..80),
+            padding in 0usize..5,
+        ) {
+            let mut carried = SYN[..20].to_vec();
+            carried[3] = u8::try_from(20 + body.len()).unwrap();
+            carried.extend(body);
+            let length = carried.len();
+            carried.resize(length + padding, 0);
+            let bits = flags.iter().sum::<u16>() | ignored << 3;
+            let mut payload = packet(bits, IPV4, &optional[..4 * flags.len()], &carried);
+            if flags.contains(&CHECKSUM) {
+                payload[4..6].fill(0);
+                let checksum = !ones_complement_sum(&payload);
+                payload[4..6].copy_from_slice(&checksum.to_be_bytes());
+            }
+            prop_assert_eq!(
+                decapsulate(&payload),
+                found(Family::V4, HEADER + FIELD * flags.len(), length)
+            );
+        }
+    }
+}

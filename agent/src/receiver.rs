@@ -1,0 +1,143 @@
+//! Raw sockets that receive an IP protocol, for both outer families.
+//!
+//! The kernel reassembles fragments before it hands a packet over. It hands over the IPv4 header too,
+//! but not the IPv6 header (RFC 3542, section 3), whose traffic class therefore comes beside the packet as
+//! a control message. A kernel that has its own GRE driver loaded hands a copy to it as well.
+
+use std::io::{self, IoSliceMut};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::ops::Range;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+
+use nix::cmsg_space;
+use nix::sys::socket::sockopt::Ipv6RecvTClass;
+use nix::sys::socket::{ControlMessageOwned, MsgFlags, SockaddrStorage, recvmsg, setsockopt};
+use rustix::net::{AddressFamily, Protocol, SocketFlags, SocketType, bind, socket_with, sockopt};
+
+use crate::decapsulation::IPV4_HEADER;
+use crate::ecn::Ecn;
+
+/// Bytes that every IP packet fits in.
+pub(crate) const BUFFER: usize = 1 << 16;
+
+/// Bytes of socket buffer to ask for, so that a burst survives until we are scheduled.
+const SOCKET_BUFFER: usize = 4 << 20;
+
+/// One raw socket.
+pub(crate) struct Receiver {
+    socket: OwnedFd,
+    control: Vec<u8>,
+}
+
+/// An outer packet as it was received into the caller's buffer.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Datagram {
+    /// Its outer source.
+    pub(crate) source: IpAddr,
+    /// Its outer congestion mark.
+    pub(crate) ecn: Ecn,
+    /// What follows its outer IP header, as a range of the buffer.
+    pub(crate) payload: Range<usize>,
+}
+
+impl Receiver {
+    /// Receives `protocol` addressed to `local`, or to any of the host's addresses of that family if
+    /// it is unspecified.
+    pub(crate) fn open(local: IpAddr, protocol: Protocol) -> io::Result<Self> {
+        let family = if local.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        let socket = socket_with(family, SocketType::RAW, flags, Some(protocol))?;
+        // The privileged form first: the other one is capped by net.core.rmem_max. Neither is vital.
+        let _ = sockopt::set_socket_recv_buffer_size_force(&socket, SOCKET_BUFFER)
+            .or_else(|_| sockopt::set_socket_recv_buffer_size(&socket, SOCKET_BUFFER));
+        if local.is_ipv6() {
+            setsockopt(&socket, Ipv6RecvTClass, &true)?;
+        }
+        bind(&socket, &SocketAddr::new(local, 0))?;
+        Ok(Receiver { socket, control: cmsg_space!(i32) })
+    }
+
+    /// The next packet, or `None` if there is none now. A packet that could not be understood as an
+    /// outer packet at all is passed over: the kernel has checked the outer header already.
+    pub(crate) fn receive(&mut self, buffer: &mut [u8]) -> io::Result<Option<Datagram>> {
+        loop {
+            let mut slices = [IoSliceMut::new(buffer)];
+            let message = match recvmsg::<SockaddrStorage>(
+                self.socket.as_raw_fd(),
+                &mut slices,
+                Some(&mut self.control),
+                MsgFlags::MSG_DONTWAIT,
+            ) {
+                Ok(message) => message,
+                Err(nix::Error::EAGAIN) => return Ok(None),
+                Err(nix::Error::EINTR) => continue,
+                Err(error) => return Err(error.into()),
+            };
+            let length = message.bytes;
+            let source = message.address.and_then(|address| {
+                address.as_sockaddr_in6().map(nix::sys::socket::SockaddrIn6::ip)
+            });
+            let mut traffic_class = 0;
+            for control in message.cmsgs().into_iter().flatten() {
+                if let ControlMessageOwned::Ipv6TClass(value) = control {
+                    traffic_class = u8::try_from(value).unwrap_or(0);
+                }
+            }
+            let datagram = match source {
+                Some(source) => Some(Datagram {
+                    source: source.into(),
+                    ecn: Ecn::of(traffic_class),
+                    payload: 0..length,
+                }),
+                None => ipv4(&buffer[..length]),
+            };
+            if datagram.is_some() {
+                return Ok(datagram);
+            }
+        }
+    }
+}
+
+impl AsFd for Receiver {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+/// A packet with its IPv4 header.
+fn ipv4(packet: &[u8]) -> Option<Datagram> {
+    let header = packet.first_chunk::<IPV4_HEADER>()?;
+    let header_length = usize::from(header[0] & 0x0f) * 4;
+    if header_length < IPV4_HEADER || header_length > packet.len() {
+        return None;
+    }
+    Some(Datagram {
+        source: Ipv4Addr::new(header[12], header[13], header[14], header[15]).into(),
+        ecn: Ecn::of(header[1]),
+        payload: header_length..packet.len(),
+    })
+}
+
+/// The unspecified addresses: any address of either family.
+pub(crate) const ANY: [IpAddr; 2] =
+    [IpAddr::V4(Ipv4Addr::UNSPECIFIED), IpAddr::V6(Ipv6Addr::UNSPECIFIED)];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ipv4_header_is_passed_over() {
+        // 192.0.2.1 to 10.0.0.5, GRE, CE, with four bytes of options.
+        let packet = [
+            0x46, 0x03, 0, 28, 0, 0, 0x40, 0, 64, 47, 0, 0, 192, 0, 2, 1, 10, 0, 0, 5, 1, 1, 1, 0,
+            0, 0, 8, 0,
+        ];
+        let datagram = ipv4(&packet).unwrap();
+        assert_eq!(datagram.source, IpAddr::from([192, 0, 2, 1]));
+        assert_eq!(datagram.ecn, Ecn::Ce);
+        assert_eq!(datagram.payload, 24..28);
+        assert_eq!(ipv4(&packet[..23]), None);
+        assert_eq!(ipv4(&packet[..19]), None);
+    }
+}
