@@ -1,0 +1,385 @@
+#!/usr/bin/env bash
+# The lab: clients, the forwarder and three web servers in network namespaces, on one machine, with
+# no NIC and no hugepages. Tests and `make run` use it as people do.
+#
+#   ci/lab.sh up   [--dir D] [--bin B] [--workers "0 1"] [--no-forwarder]
+#   ci/lab.sh exec [--dir D] NAMESPACE COMMAND...     NAMESPACE: clients, lb, s1, s2, s3 or fabric
+#   ci/lab.sh down [--dir D]
+#
+# D (default /run/guideway-lab) holds the configuration, logs and D/lab.env: names and paths as
+# KEY=VALUE. B (default target/release) holds the binaries. Several labs may be up, each in its own D.
+# --no-forwarder builds all but the forwarder, for whoever starts their own: `guideway run --config
+# D/guideway.toml` in the namespace lb.
+#
+#   clients  c0   198.51.100.1-8/24  2001:db8:c::1-8/64  ──┐ mtu 1500
+#   lb       lb0  (192.0.2.1 and 2001:db8:1::1: DPDK's)  ──┤ mtu 1600, as the servers'
+#   s1..s3   s0   192.0.2.11-13/24  2001:db8:1::11-13/64 ──┴─ bridge in fabric
+#
+# The servers hold the virtual addresses 203.0.113.10 and 2001:db8:f::10 on lo, take GRE off with
+# guideway-agent, and answer the clients directly. Needs root; uses sudo where it is not.
+set -euo pipefail
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+python=/usr/bin/python3 # Debian's own, whatever else comes first in PATH
+
+vip4=203.0.113.10
+vip6=2001:db8:f::10
+lb4=192.0.2.1
+lb6=2001:db8:1::1
+lb_mac=02:00:00:00:00:01
+servers="s1 s2 s3"
+echo_port=5300
+
+die() {
+    printf 'lab: %s\n' "$*" >&2
+    exit 1
+}
+
+usage() {
+    sed -n '2,19s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"
+    exit 2
+}
+
+server_mac() { printf '02:00:00:00:00:1%s' "${1#s}"; }
+server_v4() { printf '192.0.2.1%s' "${1#s}"; }
+server_v6() { printf '2001:db8:1::1%s' "${1#s}"; }
+namespace() { printf '%s-%s' "$prefix" "$1"; }
+in_namespace() {
+    local name=$1
+    shift
+    ip netns exec "$(namespace "$name")" "$@"
+}
+
+# make_namespace NAME: empty, with lo up. `all` counts where the interface's own value does not.
+make_namespace() {
+    ip netns add "$(namespace "$1")"
+    ip -n "$(namespace "$1")" link set lo up
+    in_namespace "$1" sh -c '
+        cd /proc/sys/net
+        echo 0 | tee ipv4/conf/all/rp_filter ipv4/conf/default/rp_filter \
+            ipv6/conf/all/accept_dad ipv6/conf/default/accept_dad \
+            ipv6/conf/all/accept_ra ipv6/conf/default/accept_ra >/dev/null'
+}
+
+# plug NAME INTERFACE MAC MTU: a cable from NAME to the bridge. No offloads, because DPDK's af_packet
+# sees frames as they are in memory, and would see checksums that are not filled in yet.
+plug() {
+    local name=$1 interface=$2 mac=$3 mtu=$4
+    ip -n "$(namespace fabric)" link add "to-$name" mtu 1600 type veth \
+        peer name "$interface" mtu "$mtu" address "$mac" netns "$(namespace "$name")"
+    ip -n "$(namespace fabric)" link set "to-$name" master bridge up
+    ip -n "$(namespace "$name")" link set "$interface" up
+    no_offloads fabric "to-$name"
+    no_offloads "$name" "$interface"
+}
+
+no_offloads() {
+    in_namespace "$1" ethtool -K "$2" rx off tx off sg off tso off gso off gro off \
+        >"$dir/ethtool.log" 2>&1 ||
+        die "cannot turn off the offloads of $2: $(cat "$dir/ethtool.log")"
+}
+
+build_fabric() {
+    local number
+    make_namespace fabric
+    ip -n "$(namespace fabric)" link add bridge mtu 1600 type bridge stp_state 0 mcast_snooping 0
+    ip -n "$(namespace fabric)" link set bridge up
+
+    # The forwarder's interface holds no address: the kernel there must answer nothing.
+    ip netns add "$(namespace lb)"
+    in_namespace lb sh -c 'echo 1 >/proc/sys/net/ipv6/conf/default/disable_ipv6'
+    plug lb lb0 "$lb_mac" 1600
+
+    make_namespace clients
+    plug clients c0 02:00:00:00:00:c0 1500
+    local clients
+    clients=$(namespace clients)
+    for number in 1 2 3 4 5 6 7 8; do
+        ip -n "$clients" address add "198.51.100.$number/24" dev c0
+        ip -n "$clients" address add "2001:db8:c::$number/64" dev c0 nodad
+    done
+    ip -n "$clients" neighbour add "$lb4" lladdr "$lb_mac" nud permanent dev c0
+    ip -n "$clients" neighbour add "$lb6" lladdr "$lb_mac" nud permanent dev c0
+    ip -n "$clients" route add "$vip4/32" via "$lb4" dev c0 onlink
+    ip -n "$clients" route add "$lb6/128" dev c0
+    ip -n "$clients" route add "$vip6/128" via "$lb6" dev c0
+}
+
+build_server() {
+    local name=$1 server
+    server=$(namespace "$name")
+    make_namespace "$name"
+    plug "$name" s0 "$(server_mac "$name")" 1600
+    # Nobody may learn from ARP that the virtual address is here.
+    in_namespace "$name" sh -c '
+        echo 1 >/proc/sys/net/ipv4/conf/all/arp_ignore
+        echo 2 >/proc/sys/net/ipv4/conf/all/arp_announce'
+    ip -n "$server" address add "$(server_v4 "$name")/24" dev s0
+    ip -n "$server" address add "$(server_v6 "$name")/64" dev s0 nodad
+    ip -n "$server" neighbour add "$lb4" lladdr "$lb_mac" nud permanent dev s0
+    ip -n "$server" neighbour add "$lb6" lladdr "$lb_mac" nud permanent dev s0
+    # Direct return, at the clients' MTU.
+    ip -n "$server" route add 198.51.100.0/24 dev s0 mtu 1500
+    ip -n "$server" route add 2001:db8:c::/64 dev s0 mtu 1500
+}
+
+# spawn NAME NAMESPACE COMMAND...: starts it away from this terminal. D/NAME.pid holds its process id
+# and start time, D/NAME.log what it prints, D/NAME.exit later its exit status.
+spawn() {
+    local name=$1 of=$2
+    shift 2
+    # shellcheck disable=SC2016 # expanded by the inner shell
+    setsid ip netns exec "$(namespace "$of")" bash -c '
+        base=$1; shift
+        "$@" & pid=$!
+        echo "$pid $(cut -d " " -f 22 "/proc/$pid/stat")" >"$base.pid.new"
+        mv "$base.pid.new" "$base.pid"
+        wait "$pid"; echo $? >"$base.exit"' \
+        bash "$dir/$name" "$@" </dev/null >"$dir/$name.log" 2>&1 &
+    await "$name" test -e "$dir/$name.pid"
+}
+
+# running NAME: it is there, and is what we started.
+running() {
+    local pid start
+    [ -e "$dir/$1.pid" ] && [ ! -e "$dir/$1.exit" ] || return 1
+    read -r pid start <"$dir/$1.pid"
+    [ "$(cut -d ' ' -f 22 "/proc/$pid/stat" 2>/dev/null)" = "$start" ]
+}
+
+# await NAME COMMAND...: until COMMAND succeeds, at most 20 s, and not after the process NAME ended.
+await() {
+    local name=$1 attempt
+    shift
+    for attempt in $(seq 200); do
+        if "$@" >/dev/null 2>&1; then return; fi
+        if [ -e "$dir/$name.exit" ]; then break; fi
+        sleep 0.1
+    done
+    tail -n 20 "$dir/$name.log" >&2
+    die "$name did not start (attempt $attempt: $*)"
+}
+
+start_server() {
+    local name=$1
+    mkdir -p "$dir/$name.nginx"
+    cat >"$dir/$name.nginx/nginx.conf" <<END
+daemon off;
+pid $dir/$name.nginx/nginx.pid;
+error_log $dir/$name.nginx/error.log;
+worker_processes 1;
+worker_rlimit_nofile 8192;
+events { worker_connections 4096; }
+http {
+    access_log off;
+    client_body_temp_path $dir/$name.nginx/body;
+    proxy_temp_path $dir/$name.nginx/proxy;
+    fastcgi_temp_path $dir/$name.nginx/fastcgi;
+    uwsgi_temp_path $dir/$name.nginx/uwsgi;
+    scgi_temp_path $dir/$name.nginx/scgi;
+    default_type text/plain;
+    server {
+        listen 80 backlog=4096;
+        listen [::]:80 backlog=4096;
+        location / { return 200 "$name\n"; }
+    }
+}
+END
+    spawn "$name.agent" "$name" "$bin/guideway-agent" --vip "$vip4" --vip "$vip6" \
+        --peer "$lb4" --peer "$lb6"
+    await "$name.agent" grep -q '^ready' "$dir/$name.agent.log"
+    spawn "$name.web" "$name" nginx -e "$dir/$name.nginx/error.log" -p "$dir/$name.nginx" \
+        -c "$dir/$name.nginx/nginx.conf"
+    await "$name.web" test -s "$dir/$name.nginx/nginx.pid"
+    spawn "$name.echo" "$name" "$python" "$root/ci/lab/echo.py" "$name" "$echo_port" "$vip4" "$vip6"
+    await "$name.echo" grep -q '^ready' "$dir/$name.echo.log"
+}
+
+# s2 is reached over IPv6 and the others over IPv4, so that all mixes of inner and outer meet.
+write_configuration() {
+    cat >"$dir/guideway.toml" <<END
+[node]
+name = "lab"
+tunnel_source = ["$lb4", "$lb6"]
+
+[hash]
+key = "000102030405060708090a0b0c0d0e0f"
+table_size = 65537
+
+[dpdk]
+workers = [${workers// /, }]
+hugepages = false
+
+[control]
+socket = "$dir/guideway.sock"
+
+[[port]]
+name = "lb0"
+device = "net_af_packet0,iface=lb0,blocksz=4096,framesz=2048,framecnt=2048"
+addresses = ["$lb4/24", "$lb6/64"]
+mtu = 1600
+mac = "$lb_mac"
+
+[[pool]]
+name = "web"
+encapsulation = "gre"
+backends = [
+    { name = "s1", address = "$(server_v4 s1)", weight = 1 },
+    { name = "s2", address = "$(server_v6 s2)", weight = 1 },
+    { name = "s3", address = "$(server_v4 s3)", weight = 2 },
+]
+END
+    local name address service
+    for name in $servers; do
+        for address in "$(server_v4 "$name")" "$(server_v6 "$name")"; do
+            printf '\n[[neighbor]]\naddress = "%s"\nmac = "%s"\n' \
+                "$address" "$(server_mac "$name")" >>"$dir/guideway.toml"
+        done
+    done
+    for service in "web4 $vip4 tcp 80" "web6 $vip6 tcp 80" \
+        "echo4 $vip4 udp $echo_port" "echo6 $vip6 udp $echo_port"; do
+        # shellcheck disable=SC2086 # four words
+        printf '\n[[service]]\nname = "%s"\naddress = "%s"\nprotocol = "%s"\nport = %s\npool = "web"\n' \
+            $service >>"$dir/guideway.toml"
+    done
+}
+
+write_environment() {
+    local name
+    {
+        printf 'LAB_%s=%q\n' DIR "$dir" PREFIX "$prefix" CONFIG "$dir/guideway.toml" \
+            SOCKET "$dir/guideway.sock" GUIDEWAY "$bin/guideway" GUIDEWAYCTL "$bin/guidewayctl" \
+            AGENT "$bin/guideway-agent" VIP4 "$vip4" VIP6 "$vip6" ECHO_PORT "$echo_port" \
+            LB4 "$lb4" LB6 "$lb6" LB_MAC "$lb_mac" LB_INTERFACE lb0
+        for name in fabric lb clients $servers; do
+            printf 'LAB_NS_%s=%q\n' "${name^^}" "$(namespace "$name")"
+        done
+        for name in $servers; do
+            printf 'LAB_%s_%s=%q\n' "${name^^}" V4 "$(server_v4 "$name")" \
+                "${name^^}" V6 "$(server_v6 "$name")" "${name^^}" MAC "$(server_mac "$name")"
+        done
+    } >"$dir/lab.env.new"
+    mv "$dir/lab.env.new" "$dir/lab.env"
+}
+
+# One worker leaves the clients and the servers a CPU on a small machine; two show the steering.
+choose_workers() {
+    $python -c 'import os
+cpus = sorted(os.sched_getaffinity(0))
+print(*cpus[-2:] if len(cpus) >= 4 else cpus[-1:])'
+}
+
+up() {
+    local command name needed="guideway-agent"
+    [ ! -e "$dir/prefix" ] || die "a lab is up in $dir already; take it down with: $0 down --dir $dir"
+    [ "$forwarder" = no ] || needed+=" guideway guidewayctl"
+    for command in ip ethtool nginx setsid "$python"; do
+        command -v "$command" >/dev/null || die "$command is missing; ci/install.sh installs it"
+    done
+    for command in $needed; do
+        [ -x "$bin/$command" ] || die "$bin/$command is missing; build it with: make build"
+    done
+    [ -c /dev/net/tun ] || die "/dev/net/tun is missing; try: modprobe tun (in a container: --device /dev/net/tun)"
+    workers=${workers:-$(choose_workers)}
+    # Because it is removed afterwards.
+    [ -z "$(ls -A "$dir" 2>/dev/null)" ] || die "$dir is not empty"
+    mkdir -p "$dir"
+    # nginx's workers give up root and must still reach their files.
+    chmod 755 "$dir"
+    prefix=gw-$$
+    while [ -e "/run/netns/$(namespace fabric)" ]; do prefix=gw-$RANDOM; done
+    echo "$prefix" >"$dir/prefix"
+    trap 'down >/dev/null 2>&1 || true' EXIT
+    build_fabric
+    for name in $servers; do build_server "$name"; done
+    for name in $servers; do start_server "$name"; done
+    write_configuration
+    write_environment
+    if [ "$forwarder" = yes ]; then
+        spawn guideway lb "$bin/guideway" run --config "$dir/guideway.toml"
+        await guideway "$bin/guidewayctl" --socket "$dir/guideway.sock" status
+    fi
+    trap - EXIT
+}
+
+# stop PATTERN: ends what spawn started, by process id. Complains if one did not end well.
+stop() {
+    local file name pid status=0 attempt
+    for file in "$dir"/$1.pid; do
+        [ -e "$file" ] || continue
+        name=$(basename "$file" .pid)
+        if running "$name"; then
+            read -r pid _ <"$file"
+            kill -TERM "$pid"
+            for attempt in $(seq 100); do
+                running "$name" || break
+                sleep 0.1
+            done
+            if running "$name"; then
+                printf 'lab: %s ignored SIGTERM for %s s; killed\n' "$name" "$((attempt / 10))" >&2
+                kill -KILL "$pid"
+            fi
+        fi
+        for attempt in 1 2 3 4 5; do
+            [ ! -e "$dir/$name.exit" ] || break
+            sleep 0.1
+        done
+        if [ "$(cat "$dir/$name.exit" 2>/dev/null)" != 0 ]; then
+            printf 'lab: %s ended with status %s; its last lines:\n' "$name" \
+                "$(cat "$dir/$name.exit" 2>/dev/null || echo unknown)" >&2
+            tail -n 10 "$dir/$name.log" >&2
+            status=1
+        fi
+    done
+    return "$status"
+}
+
+down() {
+    local name status=0
+    [ -e "$dir/prefix" ] || die "no lab is up in $dir"
+    prefix=$(cat "$dir/prefix")
+    stop guideway || status=1
+    stop '*.echo' || status=1
+    stop '*.web' || status=1
+    stop '*.agent' || status=1
+    for name in $servers clients lb fabric; do
+        ip netns delete "$(namespace "$name")" 2>/dev/null || true
+    done
+    rm -rf "$dir"
+    return "$status"
+}
+
+action=${1:-}
+[ -n "$action" ] || usage
+shift
+if [ "$(id -u)" != 0 ]; then
+    command -v sudo >/dev/null || die "network namespaces need root, and there is no sudo"
+    exec sudo "${BASH_SOURCE[0]}" "$action" "$@"
+fi
+dir=/run/guideway-lab
+bin=$root/target/release
+workers=
+forwarder=yes
+while [ $# -gt 0 ]; do
+    case $1 in
+        --dir) dir=$2 && shift 2 ;;
+        --bin) bin=$2 && shift 2 ;;
+        --workers) workers=$2 && shift 2 ;;
+        --no-forwarder) forwarder=no && shift ;;
+        *) break ;;
+    esac
+done
+case $dir in /*) ;; *) dir=$PWD/$dir ;; esac
+case $action in
+    up) [ $# -eq 0 ] || usage; up ;;
+    down) [ $# -eq 0 ] || usage; down ;;
+    exec)
+        [ $# -ge 2 ] || usage
+        [ -e "$dir/prefix" ] || die "no lab is up in $dir"
+        prefix=$(cat "$dir/prefix")
+        name=$1
+        shift
+        exec ip netns exec "$(namespace "$name")" "$@"
+        ;;
+    *) usage ;;
+esac

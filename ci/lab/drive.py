@@ -1,0 +1,154 @@
+#!/usr/bin/python3
+"""Drives real TCP connections at the lab's virtual addresses and compares each server's share.
+
+    ci/lab.sh exec clients ci/lab/drive.py --weight s1=1 --weight s2=1 --weight s3=2
+
+Every connection is new, from one of the client addresses in turn, and asks for one page, which is the
+server's name. Prints a table; exits 1 if a connection failed or a share is more than the tolerance
+away from its weight's share (relative to it).
+
+How many connections: the hash deals them like dice, so the relative standard deviation of a share p
+is sqrt((1 - p) / (p n)). For p = 1/4 and n = 6000 that is 2.2 %, so that 10 % are 4.5 of them.
+"""
+
+import argparse
+import asyncio
+import json
+import sys
+import time
+from collections import Counter
+
+
+def arguments():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--connections", type=int, default=6000)
+    parser.add_argument("--uploads", type=int, default=32, help="of 256 KiB each, in full-size packets")
+    parser.add_argument("--concurrency", type=int, default=64)
+    parser.add_argument("--timeout", type=float, default=10.0, help="seconds for one connection")
+    parser.add_argument("--give-up", type=int, default=100, metavar="N", help="after N failed connections")
+    parser.add_argument("--tolerance", type=float, default=0.10)
+    parser.add_argument("--weight", action="append", required=True, metavar="SERVER=WEIGHT")
+    parser.add_argument("--vip", action="append", metavar="ADDRESS")
+    parser.add_argument("--port", type=int, default=80)
+    parser.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
+    options = parser.parse_args()
+    options.vip = options.vip or ["203.0.113.10", "2001:db8:f::10"]
+    options.weight = {name: int(value) for name, value in (w.split("=") for w in options.weight)}
+    return options
+
+
+def clients_of(vip):
+    """The lab's client addresses of the VIP's family."""
+    form = "2001:db8:c::{}" if ":" in vip else "198.51.100.{}"
+    return [form.format(number) for number in range(1, 9)]
+
+
+async def fetch(source, vip, port, body):
+    """One connection; the name that the server answers with."""
+    reader, writer = await asyncio.open_connection(vip, port, local_addr=(source, 0))
+    try:
+        host = f"[{vip}]" if ":" in vip else vip
+        method = "POST" if body else "GET"
+        head = f"{method} / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n"
+        writer.write(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
+        await writer.drain()
+        answer = await reader.read()
+    finally:
+        writer.close()
+    head, _, name = answer.partition(b"\r\n\r\n")
+    if not head.startswith(b"HTTP/1.1 200 "):
+        raise ValueError(f"unexpected answer {answer[:60]!r}")
+    return name.decode().strip()
+
+
+class Run:
+    """What a number of connections came to."""
+
+    def __init__(self):
+        self.served = Counter()
+        self.errors = Counter()
+        self.families = Counter()
+        self.slowest = 0.0
+        self.begun = time.monotonic()
+
+    @property
+    def done(self):
+        return self.served.total() + self.errors.total()
+
+    async def drive(self, options, connections, body=b""):
+        """Makes that many connections, some of them at a time."""
+        plan = iter(range(connections))
+        pairs = [(source, vip) for row in zip(*map(clients_of, options.vip)) for source, vip in zip(row, options.vip)]
+
+        async def client():
+            for number in plan:
+                if self.errors.total() >= options.give_up:
+                    return
+                source, vip = pairs[number % len(pairs)]
+                begun = time.monotonic()
+                try:
+                    name = await asyncio.wait_for(fetch(source, vip, options.port, body), options.timeout)
+                    self.served[name] += 1
+                    self.families["IPv6" if ":" in vip else "IPv4"] += 1
+                except (OSError, ValueError, asyncio.TimeoutError) as error:
+                    self.errors[f"{vip}: {type(error).__name__} {error}".strip()] += 1
+                self.slowest = max(self.slowest, time.monotonic() - begun)
+
+        workers = [asyncio.create_task(client()) for _ in range(options.concurrency)]
+        progress = asyncio.create_task(self.show(connections))
+        await asyncio.gather(*workers)
+        progress.cancel()
+        return self
+
+    async def show(self, connections):
+        """Progress, on a terminal only."""
+        while sys.stderr.isatty():
+            await asyncio.sleep(0.2)
+            print(f"\r{self.done} of {connections} connections", end="", file=sys.stderr, flush=True)
+
+
+def rows(weights, served):
+    """For each server: name, weight, ideal share, connections, share, deviation relative to the ideal."""
+    total, weight_sum = served.total(), sum(weights.values())
+    for name in sorted(weights.keys() | served.keys()):
+        ideal = weights.get(name, 0) / weight_sum
+        share = served[name] / total if total else 0.0
+        deviation = share / ideal - 1 if ideal else (0.0 if share == 0 else float("inf"))
+        yield name, weights.get(name, 0), ideal, served[name], share, deviation
+
+
+def main():
+    options = arguments()
+    run = asyncio.run(Run().drive(options, options.connections))
+    seconds = time.monotonic() - run.begun
+    uploads = asyncio.run(Run().drive(options, options.uploads, bytes(256 << 10)))
+    table = list(rows(options.weight, run.served))
+    failed = run.errors.total() + uploads.errors.total()
+    off = [name for name, *_, deviation in table if abs(deviation) > options.tolerance]
+    if sys.stderr.isatty():
+        print("\r\033[K", end="", file=sys.stderr)
+    if options.json:
+        keys = ("server", "weight", "ideal", "connections", "share", "deviation")
+        print(json.dumps({
+            "connections": run.done, "failed": run.errors.total(), "servers": [dict(zip(keys, r)) for r in table],
+            "uploads": uploads.done, "uploads_failed": uploads.errors.total(),
+            "errors": run.errors + uploads.errors, "families": run.families, "ok": not failed and not off,
+        }))
+        return 1 if failed or off else 0
+    print(f"{'server':<8} {'weight':>6} {'its share':>10} {'connections':>12} {'share':>8} {'deviation':>10}")
+    for name, weight, ideal, connections, share, deviation in table:
+        mark = "  <- off" if name in off else ""
+        print(f"{name:<8} {weight:>6} {ideal:>10.1%} {connections:>12} {share:>8.1%} {deviation:>+10.1%}{mark}")
+    print()
+    families = ", ".join(f"{count} over {family}" for family, count in sorted(run.families.items()))
+    print(f"{run.done} connections ({families}) in {seconds:.1f} s, {run.errors.total()} failed, slowest {run.slowest * 1000:.0f} ms")
+    print(f"{uploads.done} uploads of 256 KiB in full-size packets, {uploads.errors.total()} failed")
+    for error, count in (run.errors + uploads.errors).most_common(5):
+        print(f"  {count} x {error}")
+    if off:
+        print(f"more than {options.tolerance:.0%} off the weight's share: {', '.join(off)}")
+    return 1 if failed or off else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
