@@ -1,0 +1,26 @@
+# Every target is a script in ci/ that can be run alone.
+
+.PHONY: help run test lab lab-down build check pure fuzz bench install clean
+help:
+	@echo 'make run        the demonstration: real connections over real servers, then all taken down'
+	@echo 'make test       everything that must pass'
+	@echo 'make lab        the demonstration left up, with what to try; make lab-down ends it'
+	@echo 'make build      the programs, in target/release'
+	@echo 'make check      format, lints, documentation, scripts, commit subjects'
+	@echo 'make pure       the forwarder without DPDK: build and test'
+	@echo 'make fuzz       each fuzz target for a short time'
+	@echo 'make bench      the benchmarks'
+	@echo 'make install    programs and systemd units, to PREFIX (/usr/local); honours DESTDIR'
+	@echo 'make clean      removes what was built'
+
+run:; @ci/run.sh
+test:; @ci/test.sh
+lab:; @ci/try.sh
+lab-down:; @ci/lab.sh down
+build:; @ci/build.sh
+check:; @ci/install.sh build test && ci/check.sh
+pure:; @ci/install.sh build && ci/pure.sh
+fuzz:; @ci/fuzz.sh
+bench:; @ci/bench.sh
+install:; @ci/place.sh
+clean:; @cargo clean

@@ -1,0 +1,48 @@
+#!/usr/bin/env bash
+# Everything that needs no running program: format, lints, documentation, scripts, commit subjects.
+#
+#   ci/check.sh
+set -euo pipefail
+# shellcheck source=ci/common.sh
+. "$(dirname "$0")/common.sh"
+
+in_git() { git rev-parse --is-inside-work-tree >/dev/null 2>&1; }
+tree_state() { git status --porcelain && git diff HEAD | sha256sum; }
+
+before=
+! in_git || before=$(tree_state)
+
+step "format"
+cargo fmt --all --check
+[ ! -e fuzz/Cargo.toml ] || cargo fmt --manifest-path fuzz/Cargo.toml --check
+
+step "clippy"
+cargo clippy --quiet --locked --workspace --all-targets -- -D warnings
+
+step "clippy, without DPDK"
+cargo clippy --quiet --locked -p guideway --no-default-features --all-targets -- -D warnings
+
+step "documentation"
+RUSTDOCFLAGS=-Dwarnings cargo doc --quiet --locked --workspace --no-deps
+
+step "scripts"
+shellcheck -x ci/*.sh .ci/run
+for script in ci/lab/*.py; do
+    "$python" -c 'import ast, sys; ast.parse(open(sys.argv[1]).read(), sys.argv[1])' "$script"
+done
+
+if in_git; then
+    step "commit subjects"
+    git log --no-merges --format='%h %s' | while read -r commit subject; do
+        [[ $subject =~ ^[a-z0-9._/-]+:\ [^\ ] ]] || die "$commit: write 'area: subject', not '$subject'"
+        [ ${#subject} -le 60 ] || die "$commit: ${#subject} characters, at most 60: '$subject'"
+    done
+
+    step "clean tree"
+    [ "$before" = "$(tree_state)" ] || {
+        git status --short
+        die "the build or the checks changed files of the tree; ignore or commit them"
+    }
+else
+    printf '\nno git checkout (or not yours): commit subjects and clean tree were not checked\n'
+fi

@@ -1,0 +1,39 @@
+# shellcheck shell=bash
+# What the scripts beside this one share; sourced by them, of no use alone.
+#
+# Goes to the repository's root, finds cargo where rustup puts it, and provides:
+#   step TEXT      begins a step: prints a heading
+#   die TEXT       ends the script, failed
+# At the end of the script the total time is printed, and whether it failed.
+
+cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit
+command -v cargo >/dev/null || PATH=$PATH:$HOME/.cargo/bin
+export PATH
+python=/usr/bin/python3 # Debian's own has the Debian packages, whatever else comes first in PATH
+export python
+# Scripts that call others say it all once.
+GUIDEWAY_CI_DEPTH=$((${GUIDEWAY_CI_DEPTH:-0} + 1))
+export GUIDEWAY_CI_DEPTH
+current_step="start"
+SECONDS=0
+
+step() {
+    current_step=$*
+    printf '\n== %s\n' "$*"
+}
+
+die() {
+    printf '%s: %s\n' "$(basename "$0")" "$*" >&2
+    exit 1
+}
+
+# The exit status that a script ends with must be the first thing that its EXIT trap sees.
+conclude() {
+    local status=$1
+    if [ "$status" != 0 ]; then
+        printf '\n%s FAILED (status %s) in: %s\n' "$(basename "$0")" "$status" "$current_step" >&2
+    elif [ "$GUIDEWAY_CI_DEPTH" = 1 ]; then
+        printf '\n%s done in %d min %02d s\n' "$(basename "$0")" $((SECONDS / 60)) $((SECONDS % 60))
+    fi
+}
+trap 'conclude $?' EXIT

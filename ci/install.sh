@@ -1,0 +1,105 @@
+#!/usr/bin/env bash
+# Installs the Debian packages that are missing, and says what else is.
+#
+#   ci/install.sh [build] [run] [test] [bench]        default: build run test
+#
+# Looks for what it needs, not for package names, and touches nothing when all is there. Uses sudo
+# where it is not root. A system-wide nginx that comes this way is not started, now or at boot.
+set -euo pipefail
+# shellcheck source=ci/common.sh
+. "$(dirname "$0")/common.sh"
+
+file() { compgen -G "$1" >/dev/null; }
+
+# is_there PACKAGE: whether what the package is wanted for is there.
+is_there() {
+    case $1 in
+        libc6-dev) file /usr/include/stdlib.h ;;
+        libclang-dev) file '/usr/lib/llvm-*/lib/libclang*.so*' && file '/usr/lib/llvm-*/lib/clang/*/include/stddef.h' ;;
+        libdpdk-dev) pkg-config --exists libdpdk 2>/dev/null ;;
+        ca-certificates) file /etc/ssl/certs/ca-certificates.crt ;;
+        iproute2) command -v ip ;;
+        python3) [ -x "$python" ] ;;
+        python3-pytest) "$python" -c 'import pytest' 2>/dev/null ;;
+        python3-scapy) "$python" -c 'import scapy' 2>/dev/null ;;
+        *) command -v "$1" || command -v "/usr/sbin/$1" ;;
+    esac >/dev/null
+}
+
+packages_for() {
+    case $1 in
+        # libdpdk-dev depends on every driver of DPDK, so nothing more is needed to run.
+        build) echo gcc libc6-dev pkg-config libclang-dev libdpdk-dev ca-certificates ;;
+        run) echo nginx iproute2 ethtool curl python3 ;;
+        test) echo git python3-pytest python3-scapy tshark tcpdump shellcheck ;;
+        bench) echo valgrind ;;
+        *) die "unknown purpose '$1'; there are build, run, test and bench" ;;
+    esac
+}
+
+as_root() {
+    if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi
+}
+
+# Debian starts a service when its package is installed, unless this file says no. One that is there
+# already is the machine's own decision.
+policy=/usr/sbin/policy-rc.d
+install_packages() {
+    local own_policy=no status=0
+    if [ ! -e "$policy" ]; then
+        own_policy=yes
+        printf '#!/bin/sh\nexit 101\n' | as_root tee "$policy" >/dev/null
+        as_root chmod 755 "$policy"
+    fi
+    # shellcheck disable=SC2024 # the log is ours, not root's
+    {
+        as_root apt-get update -q &&
+            as_root env DEBIAN_FRONTEND=noninteractive \
+                apt-get install -q -y --no-install-recommends "$@"
+    } </dev/null >"$log" 2>&1 || status=$?
+    [ "$own_policy" = no ] || as_root rm -f "$policy"
+    if [ "$status" != 0 ]; then
+        tail -n 20 "$log" >&2
+        die "apt-get failed; the whole log is $log"
+    fi
+    if [[ " $* " == *" nginx "* ]] && [ -d /run/systemd/system ]; then
+        as_root systemctl --quiet disable nginx.service
+    fi
+    rm -f "$log"
+}
+
+check_rust() {
+    local needed found
+    needed=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
+    if ! command -v cargo >/dev/null; then
+        die "Rust $needed or newer is needed, and there is no cargo. Get it from https://rustup.rs:
+    curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs | sh -s -- -y
+then run this again."
+    fi
+    found=$(cargo --version | cut -d ' ' -f 2)
+    if [ "$(printf '%s\n' "$needed" "$found" | sort -V | head -n 1)" != "$needed" ]; then
+        die "Rust $needed or newer is needed, and cargo is $found. Update it with: rustup update stable"
+    fi
+}
+
+purposes=("$@")
+[ $# -gt 0 ] || purposes=(build run test)
+check_rust
+missing=()
+for purpose in "${purposes[@]}"; do
+    for package in $(packages_for "$purpose"); do
+        is_there "$package" || missing+=("$package")
+    done
+done
+if [ ${#missing[@]} -gt 0 ]; then
+    step "installing ${missing[*]}"
+    command -v apt-get >/dev/null ||
+        die "this is no Debian; install what these packages hold by other means: ${missing[*]}"
+    [ "$(id -u)" = 0 ] || command -v sudo >/dev/null ||
+        die "not root, and no sudo; run as root: apt-get install --no-install-recommends ${missing[*]}"
+    log=$(mktemp)
+    install_packages "${missing[@]}"
+    for package in "${missing[@]}"; do
+        is_there "$package" || die "$package is installed, but what it is wanted for is still missing"
+    done
+fi

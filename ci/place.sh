@@ -1,0 +1,22 @@
+#!/usr/bin/env bash
+# Installs the programs, the systemd units and the example configurations that are built already.
+#
+#   PREFIX=/usr/local DESTDIR= ci/place.sh
+#
+# Enables and starts nothing, and never replaces a configuration.
+set -euo pipefail
+# shellcheck source=ci/common.sh
+. "$(dirname "$0")/common.sh"
+
+prefix=${PREFIX:-/usr/local}
+destination=${DESTDIR:-}$prefix
+step "installing to $destination"
+for program in guideway guidewayctl guideway-agent; do
+    [ -x "target/release/$program" ] || die "target/release/$program is missing; build it with: make build"
+    install -D -v -m 755 "target/release/$program" "$destination/bin/$program"
+done
+for unit in packaging/*.service; do
+    installed=$destination/lib/systemd/system/$(basename "$unit")
+    install -D -v -m 644 "$unit" "$installed"
+    sed -i "s|/usr/local/bin/|$prefix/bin/|" "$installed"
+done

@@ -1,0 +1,31 @@
+#!/usr/bin/env bash
+# Proves that the balancing core needs no DPDK: builds and tests the forwarder without its default
+# features where libdpdk cannot be found, in a target directory of its own.
+#
+#   ci/pure.sh
+set -euo pipefail
+# shellcheck source=ci/common.sh
+. "$(dirname "$0")/common.sh"
+
+# pkg-config searches nothing but these.
+nowhere=$PWD/target/pure/no-pkgconfig
+mkdir -p "$nowhere"
+export PKG_CONFIG_LIBDIR=$nowhere PKG_CONFIG_PATH=$nowhere CARGO_TARGET_DIR=$PWD/target/pure
+unset PKG_CONFIG_SYSROOT_DIR
+
+step "libdpdk is out of sight"
+! pkg-config --exists libdpdk 2>/dev/null || die "pkg-config still finds libdpdk; the proof would be none"
+tree=$(cargo tree --locked -p guideway --no-default-features -e normal,build)
+! grep -w dpdk-sys <<<"$tree" || die "dpdk-sys is a dependency even without the feature dpdk"
+
+step "forwarder, without DPDK: build and test"
+cargo test --quiet --locked -p guideway --no-default-features
+
+step "dpdk-sys says which package to install"
+if said=$(cargo check --quiet --locked -p dpdk-sys 2>&1); then
+    die "dpdk-sys built without libdpdk"
+fi
+grep -m 1 libdpdk-dev <<<"$said" || {
+    printf '%s\n' "$said" >&2
+    die "its error does not name libdpdk-dev"
+}

@@ -1,0 +1,22 @@
+#!/usr/bin/env bash
+# Everything: checks, the proof without DPDK, all tests, a run in the lab, a short fuzz.
+#
+#   ci/test.sh
+set -euo pipefail
+# shellcheck source=ci/common.sh
+. "$(dirname "$0")/common.sh"
+
+ci/install.sh
+ci/check.sh
+ci/pure.sh
+ci/build.sh
+
+step "tests beside the code"
+cargo test --quiet --locked --workspace
+
+step "tests of the programs"
+export GUIDEWAY_BIN=$PWD/target/release
+"$python" -m pytest -q tests
+
+ci/run.sh
+ci/fuzz.sh

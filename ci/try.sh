@@ -1,0 +1,31 @@
+#!/usr/bin/env bash
+# Brings the lab up, leaves it up, and prints what to try. `ci/lab.sh down` takes it down again.
+#
+#   ci/try.sh
+set -euo pipefail
+# shellcheck source=ci/common.sh
+. "$(dirname "$0")/common.sh"
+
+ci/install.sh build run
+ci/build.sh
+step "the lab comes up"
+ci/lab.sh up
+# shellcheck source=/dev/null
+. /run/guideway-lab/lab.env
+cat <<END
+
+The lab is up; its files and logs are in $LAB_DIR. As root, try:
+
+  a page, over IPv4 and IPv6        ci/lab.sh exec clients curl http://$LAB_VIP4/
+                                    ci/lab.sh exec clients curl 'http://[$LAB_VIP6]/'
+  many connections                  ci/lab.sh exec clients ci/lab/drive.py --weight s1=1 --weight s2=1 --weight s3=2
+  what the forwarder says           target/release/guidewayctl --socket $LAB_SOCKET status
+                                    (also: service list, backend list, worker list, port list, flow list, stats)
+  what a server receives            ci/lab.sh exec s1 tcpdump -ni s0 proto gre
+                                    ci/lab.sh exec s1 tcpdump -ni gw-tun0
+  another weight, at run time       edit $LAB_CONFIG, then
+                                    target/release/guidewayctl --socket $LAB_SOCKET config reload
+  the forwarder's log               tail -f $LAB_DIR/guideway.log
+
+Take it down with: make lab-down
+END
