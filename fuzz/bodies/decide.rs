@@ -1,0 +1,169 @@
+//! The balancer over a sequence of frames: parse, service, flow table, Maglev table, encapsulation.
+//!
+//! An input is steps of a control byte, a byte of elapsed time, a length byte and that many bytes of frame.
+//! The control byte's bits: 0 chooses the tables (with all backends, or with some drained and disabled),
+//! 1 the port (any MAC, or one MAC), 2 makes time pass in minutes rather than milliseconds.
+
+use std::net::IpAddr;
+use std::sync::{Arc, LazyLock};
+
+use guideway::balancer::conntrack::Timeouts;
+use guideway::balancer::encapsulation::{Encapsulation, Template, Tunnel};
+use guideway::balancer::frame::Buffer;
+use guideway::balancer::hash::{FleetKey, LocalSeed};
+use guideway::balancer::tables::{
+    Backend, Endpoint, Parts, Pool, PoolIndex, Port, PortIndex, Route, Service, ServiceId, Serving,
+};
+use guideway::balancer::{Balancer, Drop, FlowEvent, Frame, Tables, Time, maglev};
+use guideway::wire::{Family, Packet, ethernet, gre, protocol};
+
+/// Steps of one input; more teach nothing new.
+const STEPS: usize = 32;
+
+/// Few, so that buckets fill up.
+const FLOWS: usize = 16;
+
+const MTU: u16 = 200;
+const HEADROOM: usize = 128;
+const MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
+
+/// Full service, and a pool in which one backend drains and one is disabled.
+static TABLES: LazyLock<[Tables; 2]> = LazyLock::new(|| {
+    [
+        tables(1, [Serving::All, Serving::All, Serving::All]),
+        tables(2, [Serving::Existing, Serving::Nothing, Serving::All]),
+    ]
+});
+
+fn tables(generation: u64, serving: [Serving; 3]) -> Tables {
+    let fleet = FleetKey::new([7; 16]);
+    let endpoint = |address: [u8; 4], number, port| Endpoint::new(address.into(), number, port);
+    let endpoint_v6 = |number, port| {
+        Endpoint::new(
+            IpAddr::from(0x2001_0db8_0000_0000_0000_0000_0000_0010u128.to_be_bytes()),
+            number,
+            port,
+        )
+    };
+    let service = |id, pool| Service { id: ServiceId(id), pool: PoolIndex(pool) };
+    let services = vec![
+        (endpoint([203, 0, 113, 10], protocol::TCP, 80), service(0, 0)),
+        (endpoint([203, 0, 113, 10], protocol::UDP, 53), service(1, 1)),
+        (endpoint_v6(protocol::TCP, 80), service(2, 0)),
+        (endpoint_v6(protocol::UDP, 53), service(3, 1)),
+        (endpoint([203, 0, 113, 11], protocol::TCP, 80), service(4, 2)),
+    ];
+    // Pool 0 has an IPv4 and an IPv6 backend and one whose next hop is unknown, pool 1 two, pool 2 none.
+    let route =
+        |v6| route(if v6 { ("2001:db8::1", "2001:db8:b::2") } else { ("192.0.2.1", "10.0.0.5") });
+    let backend = |pool, serving, route| Backend { pool: PoolIndex(pool), serving, route };
+    let backends = vec![
+        backend(0, serving[0], Some(route(false))),
+        backend(0, serving[1], Some(route(true))),
+        backend(0, serving[2], None),
+        backend(1, serving[0], Some(route(true))),
+        backend(1, serving[2], Some(route(false))),
+    ];
+    let pools = (0..3).map(|pool| {
+        let members: Vec<_> = (0u8..)
+            .zip(&backends)
+            .filter(|(_, backend)| {
+                backend.pool == PoolIndex(pool) && backend.serving == Serving::All
+            })
+            .map(|(number, _)| maglev::Member {
+                identity: [number; 16],
+                weight: 1,
+                value: number.into(),
+            })
+            .collect();
+        Pool { maglev: Arc::new(maglev::Table::build(&fleet, 251, &members)) }
+    });
+    Tables::new(Parts {
+        generation,
+        fleet,
+        timeouts: Timeouts([60_000, 900_000, 30_000, 60_000]),
+        ports: vec![Port { mac: None }, Port { mac: Some(MAC) }],
+        services,
+        pools: pools.collect(),
+        backends,
+    })
+}
+
+fn route((source, destination): (&str, &str)) -> Route {
+    let tunnel = Tunnel {
+        source_mac: MAC,
+        destination_mac: [2, 0, 0, 0, 0, 0xfe],
+        source: source.parse().expect("an address"),
+        destination: destination.parse().expect("an address"),
+    };
+    let template = Template::new(Encapsulation::Gre, &tunnel, MTU).expect("one family");
+    Route { port: PortIndex(0), template }
+}
+
+/// Every frame has one end, and a frame that leaves is the one that came, in an envelope that parses.
+pub fn run(input: &[u8]) {
+    let mut balancer = Balancer::new(FLOWS, LocalSeed::new(1));
+    let mut now = 0;
+    let mut rest = input;
+    for _ in 0..STEPS {
+        let [control, elapsed, length, behind @ ..] = rest else { return };
+        let (frame, behind) = behind.split_at(usize::from(*length).min(behind.len()));
+        rest = behind;
+        now += u64::from(*elapsed) * if control & 4 == 0 { 1 } else { 60_000 };
+        let tables = &TABLES[usize::from(control & 1)];
+        let port = PortIndex(u16::from(control >> 1 & 1));
+        let repaired = super::repaired(frame);
+        step(
+            &mut balancer,
+            tables,
+            port,
+            repaired.as_deref().unwrap_or(frame),
+            Time::from_millis(now),
+        );
+        balancer.sweep(tables, Time::from_millis(now));
+        assert!(balancer.flows().len() <= balancer.flows().capacity());
+    }
+}
+
+fn step(balancer: &mut Balancer, tables: &Tables, port: PortIndex, frame: &[u8], now: Time) {
+    let classified = match balancer.classify(tables, port, frame) {
+        Ok(classified) => classified,
+        Err(Drop::Malformed(error)) => return assert_eq!(Packet::parse(frame), Err(error)),
+        Err(_) => return,
+    };
+    let decided = balancer.decide(tables, frame, &classified, now);
+    let Ok(decision) = decided else { return assert_eq!(decided, Err(Drop::NoBackend)) };
+    let backend = tables.backend(decision.backend);
+    assert_eq!(backend.pool, classified.service.pool);
+    match backend.serving {
+        Serving::All => {}
+        Serving::Existing => assert_eq!(decision.flow, FlowEvent::Hit),
+        Serving::Nothing => panic!("{decision:?} for a backend that takes nothing"),
+    }
+    let mut buffer = Buffer::new(frame, HEADROOM);
+    match balancer.encapsulate(tables, &classified, decision.backend, &mut buffer) {
+        Ok(_) => check_envelope(&classified.packet, frame, buffer.bytes()),
+        Err(Drop::NextHopUnresolved) => assert!(backend.route.is_none()),
+        Err(Drop::ExceedsMtu) => assert!(classified.packet.ip_length() + 44 > usize::from(MTU)),
+        Err(drop) => panic!("{drop:?} of a packet with a backend and headroom"),
+    }
+}
+
+fn check_envelope(packet: &Packet, before: &[u8], after: &[u8]) {
+    let outer = Packet::parse(after).expect("what is sent is well-formed");
+    assert_eq!(outer.protocol, protocol::GRE);
+    assert_eq!(outer.traffic_class, packet.traffic_class);
+    assert_eq!(outer.end as usize, after.len());
+    assert!(outer.ip_length() <= usize::from(MTU));
+    assert_eq!(outer.l3, packet.l3);
+    let tags = 12..usize::from(packet.l3) - 2;
+    assert_eq!(after[tags.clone()], before[tags]);
+    let envelope = outer.payload(after).expect("parsed from this frame");
+    let gre = gre::parse(envelope).expect("a basic header");
+    let inner = match packet.family {
+        Family::V4 => ethernet::IPV4,
+        Family::V6 => ethernet::IPV6,
+    };
+    assert_eq!((gre.protocol, gre.length), (inner, gre::LENGTH));
+    assert_eq!(Some(&envelope[gre.length..]), packet.ip(before));
+}
