@@ -100,8 +100,8 @@ impl<'a> Draft<'a> {
             if size < needed {
                 let name = pool.name.as_ref().map_or_else(|_| "", |name| name.value.as_str());
                 let message = format!(
-                    "is {size}, less than {SLOTS_PER_BACKEND} for each of the {backends} backends of \
-                     pool {} on line {}; {} is the least that would do",
+                    "is {size}, less than {SLOTS_PER_BACKEND} for each of the {backends} backends \
+                     of pool {} on line {}; {} is the least that would do",
                     excerpt(name),
                     self.report.line(pool.at),
                     machine::prime_at_least(needed)
@@ -215,9 +215,13 @@ impl<'a> Draft<'a> {
             if let Some(own) = own.get(&address) {
                 let message = format!("{address} is {own}; expected another host's");
                 self.report.mistake(at, key, message);
-            } else if routes.on_link(address).is_none() && !form::is_link_local_v6(address) {
-                let message =
-                    format!("{address} is in no port's network, so that nothing is sent to it");
+            } else if let (None, Some(hop)) = (routes.on_link(address), routes.next_hop(address))
+                && !form::is_link_local_v6(address)
+            {
+                let message = format!(
+                    "{address} is in no port's network; it is taken to be on the link of port[{}]",
+                    hop.port
+                );
                 self.report.warn(at, key, message);
             }
         }
@@ -293,7 +297,7 @@ impl<'a> Draft<'a> {
                     let family = if value.is_ipv4() { "IPv4" } else { "IPv6" };
                     let message = format!(
                         "{value} cannot be reached: it is in no port's network, and no port has \
-                         an {family} gateway; add one of the two"
+                         an {family} gateway; add one of the two, or a [[neighbor]]"
                     );
                     self.report.mistake(at, member.key("address"), message);
                 }

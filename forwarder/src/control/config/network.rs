@@ -91,7 +91,7 @@ fn port(mut section: Section<'_>, seen: &mut Seen) -> PortDraft {
     });
     let device = section.required("device", "\"0000:3b:00.0\"", form::text(device));
     let device = device.and_then(|device| {
-        // A virtual device is told from others by its name, whatever its arguments.
+        // A device is told from others by its name, whatever its arguments.
         let own = device.value.split(',').next().unwrap_or_default().to_owned();
         section.unique("device", &At { value: own, at: device.at }, &mut seen.devices)?;
         Ok(device)
@@ -132,12 +132,17 @@ fn port(mut section: Section<'_>, seen: &mut Seen) -> PortDraft {
     }
 }
 
-/// A PCI address, completed to the form that DPDK itself uses, or a virtual device as it is.
+/// A PCI address, completed to the form that DPDK itself uses, or the name of a virtual device;
+/// after either, arguments of its driver behind a comma.
 fn device(said: &str) -> Result<String, String> {
-    if let Some(pci) = pci(said) {
-        return Ok(pci);
+    if said.chars().any(char::is_control) {
+        return Err("it has a control character in it".to_owned());
     }
-    let name = said.split(',').next().unwrap_or_default();
+    let end = said.find(',').unwrap_or(said.len());
+    let (name, arguments) = said.split_at(end);
+    if let Some(pci) = pci(name) {
+        return Ok(pci + arguments);
+    }
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
     if !name.starts_with("net_") || name == "net_" || !name.bytes().all(allowed) {
         return Err("expected a PCI address like 0000:3b:00.0, or a virtual device like \
@@ -146,9 +151,6 @@ fn device(said: &str) -> Result<String, String> {
     }
     if name.len() > MAX_DEVICE_NAME {
         return Err(format!("its name has over {MAX_DEVICE_NAME} characters"));
-    }
-    if said.chars().any(char::is_control) {
-        return Err("its arguments have a control character in them".to_owned());
     }
     Ok(said.to_owned())
 }
@@ -251,4 +253,28 @@ pub(super) fn neighbors(root: &mut Section<'_>) -> Read<Vec<Read<At<Neighbor>>>>
         Ok(At { value: Neighbor { address: address.value, mac: mac?.value }, at: address.at })
     });
     Ok(drafts.collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn devices() {
+        for (said, expected) in [
+            ("0000:3b:00.0", "0000:3b:00.0"),
+            ("3B:1f.7", "0000:3b:1f.7"),
+            ("10000:01:00.0", "10000:01:00.0"),
+            ("0:1:2.3,mprq_en=1", "0000:01:02.3,mprq_en=1"),
+            ("net_af_packet0,iface=veth0", "net_af_packet0,iface=veth0"),
+        ] {
+            assert_eq!(device(said), Ok(expected.to_owned()));
+        }
+        for wrong in
+            ["", "eth0", "net_", "3b:00", "3b:00.8", "3b:20.0", "100:00.0", "net_a b", ":1.1"]
+        {
+            assert!(device(wrong).unwrap_err().contains("expected a PCI address"), "{wrong}");
+        }
+        assert!(device(&format!("net_{}", "a".repeat(60))).unwrap_err().contains("63"));
+    }
 }

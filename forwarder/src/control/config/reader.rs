@@ -266,7 +266,8 @@ mod tests {
         let lines: Vec<&str> = found.lines().collect();
         assert_eq!(
             lines[0],
-            "line 1: colour: unknown key; the nearest known one is \"color\" (known here: color, deep)"
+            "line 1: colour: unknown key; the nearest known one is \"color\" (known here: color, \
+             deep)"
         );
         assert!(lines[1].starts_with("line 2: \"a b\": unknown key"), "{found}");
         assert!(

@@ -1,8 +1,10 @@
 //! The next hop of a backend.
 //!
-//! The longest on-link prefix that holds the backend decides, of equal ones that of the first port;
-//! without one, the first gateway of the backend's family in the file's order. Nothing here is
-//! learned: a MAC address is known if a `[[neighbor]]` says it.
+//! The longest on-link prefix that holds the backend decides, of equal ones that of the first port.
+//! A backend in no prefix goes by the first gateway of its family in the file's order, unless it
+//! has a `[[neighbor]]` of its own: whoever writes one means the link, that of the gateway's port
+//! or else of the first port. Nothing here is learned: a MAC address is known if a `[[neighbor]]`
+//! says it.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -29,6 +31,7 @@ pub struct Routes {
     /// The port and the gateway, for IPv4 and IPv6.
     gateways: [Option<(usize, IpAddr)>; 2],
     neighbors: HashMap<IpAddr, Mac>,
+    ports: usize,
 }
 
 impl Configuration {
@@ -54,6 +57,7 @@ impl Routes {
     {
         let mut routes = Routes::default();
         for (port, (addresses, gateways)) in networks.enumerate() {
+            routes.ports = port + 1;
             for prefix in addresses {
                 let network = Prefix { address: prefix.network(), length: prefix.length };
                 routes.on_link.entry(network).or_insert(port);
@@ -73,9 +77,14 @@ impl Routes {
 
     /// The next hop of an address; none if there is no way to it.
     pub fn next_hop(&self, address: IpAddr) -> Option<NextHop> {
-        let (port, address) = match self.on_link(address) {
-            Some(port) => (port, address),
-            None => self.gateways[family(address)]?,
+        let gateway = self.gateways[family(address)];
+        let is_neighbor = self.neighbors.contains_key(&address);
+        let (port, address) = match (self.on_link(address), gateway) {
+            (Some(port), _) => (port, address),
+            (None, Some((port, _))) if is_neighbor => (port, address),
+            (None, Some(gateway)) => gateway,
+            (None, None) if is_neighbor && self.ports > 0 => (0, address),
+            (None, None) => return None,
         };
         Some(NextHop { port, address, mac: self.neighbors.get(&address).copied() })
     }
@@ -117,6 +126,7 @@ mod tests {
         let neighbors = [
             Neighbor { address: ip("10.1.0.254"), mac: [2; 6] },
             Neighbor { address: ip("2001:db8::5"), mac: [4; 6] },
+            Neighbor { address: ip("203.0.113.7"), mac: [6; 6] },
         ];
         Routes::new(networks.into_iter(), neighbors.into_iter())
     }
@@ -137,6 +147,17 @@ mod tests {
         let gateway = NextHop { port: 1, address: ip("10.1.0.254"), mac: Some([2; 6]) };
         assert_eq!(hop("203.0.113.5"), gateway);
         assert_eq!(hop("2001:db8:1::5"), NextHop { port: 2, address: ip("fe80::1"), mac: None });
+    }
+
+    #[test]
+    fn a_neighbor_in_no_network_is_on_the_link_of_the_gateway_or_the_first_port() {
+        let address = ip("203.0.113.7");
+        let direct = NextHop { port: 1, address, mac: Some([6; 6]) };
+        assert_eq!(routes().next_hop(address), Some(direct));
+        let bare = || (std::iter::empty(), std::iter::empty());
+        let neighbor = Neighbor { address, mac: [6; 6] };
+        let routes = Routes::new([bare(), bare()].into_iter(), std::iter::once(neighbor));
+        assert_eq!(routes.next_hop(address), Some(NextHop { port: 0, ..direct }));
     }
 
     #[test]

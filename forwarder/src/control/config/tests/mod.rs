@@ -2,6 +2,7 @@
 
 mod mistakes;
 mod random;
+mod together;
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -160,7 +161,8 @@ fn values_arrive_where_they_belong() {
         ("hugepages = true", "hugepages = false\nmemory = 256"),
         (
             "eal_args = []",
-            "eal_args = ['--iova-mode=va']\n[flow]\nentries = 64\n[flow.timeout]\nsyn = 1\nestablished = 2\nclosing = 3\nudp = 4\n[control]\nsocket = '/tmp/s'",
+            "eal_args = ['--iova-mode=va']\n[flow]\nentries = 64\n[flow.timeout]\nsyn = 1\n\
+             established = 2\nclosing = 3\nudp = 4\n[control]\nsocket = '/tmp/s'",
         ),
         ("0000:3b:00.0", "3B:00.0"),
         (
