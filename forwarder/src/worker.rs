@@ -304,7 +304,7 @@ impl Worker {
             path.stats.set(Scalar::Polls, rounds);
             path.stats.add(Scalar::BusyPolls, u64::from(found));
             path.stats.set(Scalar::IdlePolls, idle);
-            if found && rounds % HOUSEKEEPING != 0 {
+            if found && !rounds.is_multiple_of(HOUSEKEEPING) {
                 continue;
             }
             path.stats.set(Scalar::Flows, path.balancer.flows().len() as u64);

@@ -11,6 +11,8 @@ use thiserror::Error;
 
 /// LINKTYPE_ETHERNET.
 const ETHERNET: u32 = 1;
+/// The magic number of a pcap file whose time stamps have nanoseconds.
+const NANOSECONDS: u32 = 0xa1b2_3c4d;
 const PCAP_HEADER: usize = 24;
 const RECORD_HEADER: usize = 16;
 /// Longer than any frame that is captured: what is longer is no record.
@@ -99,28 +101,25 @@ pub fn copy_with_times(from: &Path, to: &Path, times: &[u64]) -> Result<(), Erro
     let mut to = BufWriter::new(File::create(to)?);
     let mut header = [0; PCAP_HEADER];
     from.read_exact(&mut header)?;
-    let (word, bytes, fraction): (fn([u8; 4]) -> u32, fn(u32) -> [u8; 4], u64) = match header {
-        [0xa1, 0xb2, 0x3c, 0x4d, ..] => (u32::from_be_bytes, u32::to_be_bytes, 1000),
-        [0xa1, 0xb2, 0xc3, 0xd4, ..] => (u32::from_be_bytes, u32::to_be_bytes, 1),
-        [0x4d, 0x3c, 0xb2, 0xa1, ..] => (u32::from_le_bytes, u32::to_le_bytes, 1000),
-        [0xd4, 0xc3, 0xb2, 0xa1, ..] => (u32::from_le_bytes, u32::to_le_bytes, 1),
-        _ => return Err(Error::Format),
-    };
+    // DPDK writes in the byte order of the machine, with nanoseconds.
+    if header[..4] != NANOSECONDS.to_ne_bytes() {
+        return Err(Error::Format);
+    }
     to.write_all(&header)?;
     for &micros in times {
         let mut record = [0; RECORD_HEADER];
         from.read_exact(&mut record)?;
         let [_, _, _, _, _, _, _, _, l0, l1, l2, l3, ..] = record;
-        let length = word([l0, l1, l2, l3]);
+        let length = u32::from_ne_bytes([l0, l1, l2, l3]);
         if length > MAX_RECORD {
             return Err(Error::Format);
         }
         #[expect(clippy::cast_possible_truncation, reason = "the format's seconds have 32 bits")]
         let seconds = (micros / 1_000_000) as u32;
         #[expect(clippy::cast_possible_truncation, reason = "less than a second in nanoseconds")]
-        let within = (micros % 1_000_000 * fraction) as u32;
-        record[..4].copy_from_slice(&bytes(seconds));
-        record[4..8].copy_from_slice(&bytes(within));
+        let within = (micros % 1_000_000 * 1000) as u32;
+        record[..4].copy_from_slice(&seconds.to_ne_bytes());
+        record[4..8].copy_from_slice(&within.to_ne_bytes());
         to.write_all(&record)?;
         let copied = io::copy(&mut from.by_ref().take(length.into()), &mut to)?;
         if copied < length.into() {

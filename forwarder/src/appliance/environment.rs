@@ -1,6 +1,7 @@
 //! The arguments that DPDK's environment abstraction layer is started with.
 
-use rustix::thread::{CpuSet, sched_getaffinity};
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+use tracing::warn;
 
 use super::Device;
 use crate::control::config::Configuration;
@@ -16,8 +17,9 @@ pub(super) fn arguments(
 ) -> Vec<String> {
     let dpdk = &configuration.dpdk;
     let workers: &[u16] = if pin { &dpdk.workers } else { &[] };
+    let main: Vec<String> = management_cpus(workers).iter().map(ToString::to_string).collect();
     let mut arguments = vec![
-        format!("--lcores=0@({})", management_cpus(workers)),
+        format!("--lcores=0@({})", main.join(",")),
         format!("--file-prefix=guideway-{}", std::process::id()),
         "--no-telemetry".to_owned(),
         "--log-level=warning".to_owned(),
@@ -36,17 +38,22 @@ pub(super) fn arguments(
     arguments
 }
 
+/// Keeps this thread, and those that it starts from now on, off the workers' CPUs, if others are left.
+pub(super) fn leave_to_workers(workers: &[u16]) {
+    let mut set = CpuSet::new();
+    management_cpus(workers).into_iter().for_each(|cpu| set.set(cpu));
+    if let Err(error) = sched_setaffinity(None, &set) {
+        warn!("the control plane may use the workers' CPUs: {error}");
+    }
+}
+
 /// The CPUs for everything but the workers: those that are left, or all if none is.
-fn management_cpus(workers: &[u16]) -> String {
+fn management_cpus(workers: &[u16]) -> Vec<usize> {
     let allowed: Vec<usize> = match sched_getaffinity(None) {
         Ok(set) => (0..CpuSet::MAX_CPU).filter(|&cpu| set.is_set(cpu)).collect(),
         Err(_) => vec![0],
     };
-    let free = allowed.iter().filter(|&&cpu| !workers.iter().any(|&w| usize::from(w) == cpu));
-    let free: Vec<String> = free.map(ToString::to_string).collect();
-    if free.is_empty() {
-        allowed.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
-    } else {
-        free.join(",")
-    }
+    let is_free = |cpu: &usize| workers.iter().all(|&worker| usize::from(worker) != *cpu);
+    let free: Vec<usize> = allowed.iter().copied().filter(is_free).collect();
+    if free.is_empty() { allowed } else { free }
 }

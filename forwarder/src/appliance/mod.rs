@@ -26,7 +26,7 @@ use crate::control::daemon::{self, Daemon};
 use crate::control::publication::{self, BACKEND_NUMBERS, PortFacts, Publisher, SERVICE_NUMBERS};
 use crate::dpdk::clock::{TimestampField, tsc_hz};
 use crate::dpdk::port::{Port, Settings, Started};
-use crate::dpdk::{self, BURST, Eal, Pool, lcore};
+use crate::dpdk::{self, Eal, Pool, lcore};
 use crate::stats::{self, Reader, Scalar};
 use crate::worker::{Clock, Command, Question, Worker};
 
@@ -38,6 +38,8 @@ const MIN_DATA_ROOM: u16 = 2048;
 const FRAME_OVERHEAD: u16 = 14 + 8 + 4;
 /// Buffers that a thread keeps at hand.
 const POOL_CACHE: u32 = 256;
+/// Buffers beyond those that have a place: bursts in the workers' hands.
+const SPARE: u32 = 4096;
 /// How long a stop waits for packets that are between two workers.
 const DRAIN: Duration = Duration::from_secs(1);
 /// How long a listing may take a worker.
@@ -121,6 +123,19 @@ pub struct Stopped {
     pub sent: Vec<Vec<u64>>,
 }
 
+/// Ends the process if its thread panics: an appliance without one of its workers would drop that
+/// worker's flows for good, while a dead one has its share taken over by the other forwarders.
+struct AbortOnPanic;
+
+impl Drop for AbortOnPanic {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            tracing::error!("a worker panicked; the appliance ends");
+            std::process::abort();
+        }
+    }
+}
+
 /// A running appliance.
 pub struct Appliance {
     daemon: Arc<Daemon>,
@@ -155,6 +170,9 @@ impl Appliance {
             }
             Mode::Replay { workers, devices, .. } => (*workers, devices.clone(), false),
         };
+        if live {
+            environment::leave_to_workers(&configuration.dpdk.workers);
+        }
         let eal = Eal::init("guideway", &environment::arguments(&configuration, &devices, live))?;
         info!("{}, {workers} workers", eal.dpdk_version());
 
@@ -261,7 +279,11 @@ impl Appliance {
             pool,
         };
         for (index, cpu, worker) in built {
-            match lcore::spawn(&eal, &format!("worker{index}"), cpu, move || worker.run()) {
+            let work = move || {
+                let _guard = AbortOnPanic;
+                worker.run()
+            };
+            match lcore::spawn(&eal, &format!("worker{index}"), cpu, work) {
                 Ok(thread) => appliance.threads.push(thread),
                 Err(error) => {
                     appliance.stop();
@@ -343,7 +365,7 @@ fn pool<'a>(
     queues: impl Iterator<Item = &'a Queues>,
     workers: u16,
 ) -> Result<Pool, dpdk::Error> {
-    let mut buffers = u32::from(workers) * (2 * POOL_CACHE + 4 * BURST as u32) + 1024;
+    let mut buffers = u32::from(workers) * 2 * POOL_CACHE + SPARE;
     let mut mtu = 0;
     for (port, queues) in configuration.ports.iter().zip(queues) {
         mtu = mtu.max(port.mtu);

@@ -64,7 +64,7 @@ pub(super) fn settings() -> Settings {
 /// A burst of `n` packets, the one at place i having i + 1 bytes, all of them i.
 pub(super) fn packets(pool: &Pool, n: u8) -> Burst {
     let mut burst = Burst::new();
-    assert_eq!(pool.allocate(&mut burst, n.into()), n.into());
+    assert_eq!(pool.allocate(&mut burst, n.into()), usize::from(n));
     for i in 0..n {
         burst.get_mut(i.into()).unwrap().append(usize::from(i) + 1).unwrap().fill(i);
     }

@@ -1,0 +1,130 @@
+//! Flow listings: names become numbers, workers look, numbers become names.
+
+use std::collections::HashMap;
+
+use guideway_api as api;
+use guideway_api::{ErrorKind, FlowFilter};
+
+use super::{Daemon, Running};
+use crate::balancer::conntrack::State;
+use crate::balancer::flow::FlowKey;
+use crate::balancer::scan::{Scan, Wanted};
+use crate::wire::protocol;
+
+impl Daemon {
+    pub(super) fn flows(&self, filter: &FlowFilter) -> Result<api::Flows, api::Error> {
+        // The names belong to numbers that may change owners, so that they are read before and the
+        // lock is not held while workers look.
+        let (wanted, names) = {
+            let running = self.running.lock();
+            (wanted(&running, filter)?, names(&running))
+        };
+        let limit = filter.limit.unwrap_or(api::DEFAULT_FLOWS).min(api::MAX_FLOWS);
+        let mut answer = api::Flows::default();
+        for (index, worker) in (0..).zip(&self.workers) {
+            if filter.worker.is_some_and(|wanted| wanted != index) {
+                continue;
+            }
+            let scan = Scan::new(wanted.clone(), limit - answer.flows.len());
+            let Some(scan) = (worker.scan)(scan) else {
+                return Err(api::Error::new(
+                    ErrorKind::Failed,
+                    format!("worker {index} did not answer in time"),
+                ));
+            };
+            answer.truncated |= scan.truncated;
+            answer.flows.extend(scan.rows.iter().filter_map(|row| {
+                let (pool, backend) = names.get(&row.backend.get())?;
+                Some(api::Flow {
+                    worker: index,
+                    tag: format!("{:016x}", row.tag),
+                    pool: pool.clone(),
+                    backend: backend.clone(),
+                    state: api_state(row.state),
+                    idle_ms: row.idle_ms.into(),
+                })
+            }));
+        }
+        if filter.worker.is_some_and(|worker| usize::from(worker) >= self.workers.len()) {
+            return Err(not_found(format!("there are {} workers", self.workers.len())));
+        }
+        Ok(answer)
+    }
+}
+
+fn not_found(message: String) -> api::Error {
+    api::Error { kind: ErrorKind::NotFound, message, details: Vec::new() }
+}
+
+/// The filter in the workers' terms.
+fn wanted(running: &Running, filter: &FlowFilter) -> Result<Wanted, api::Error> {
+    let flow = match &filter.flow {
+        None => None,
+        Some(tuple) => Some(flow_key(tuple).ok_or_else(|| {
+            api::Error::new(
+                ErrorKind::BadRequest,
+                "source and destination must be of one address family".to_owned(),
+            )
+        })?),
+    };
+    let named = filter.pool.is_some() || filter.backend.is_some();
+    let backends = named.then(|| {
+        let mut ids: Vec<_> = running
+            .configuration
+            .pools
+            .iter()
+            .zip(&running.published.backends)
+            .filter(|(pool, _)| filter.pool.as_ref().is_none_or(|name| *name == pool.name))
+            .flat_map(|(pool, published)| pool.backends.iter().zip(published))
+            .filter(|(b, _)| filter.backend.as_ref().is_none_or(|name| *name == b.name))
+            .map(|(_, published)| published.id)
+            .collect();
+        ids.sort_unstable();
+        ids
+    });
+    if backends.as_ref().is_some_and(Vec::is_empty) {
+        return Err(not_found("no backend of that name, or no such pool".to_owned()));
+    }
+    Ok(Wanted { flow, backends, state: filter.state.map(balancer_state) })
+}
+
+/// Pool and name of each backend number.
+fn names(running: &Running) -> HashMap<u32, (String, String)> {
+    running
+        .configuration
+        .pools
+        .iter()
+        .zip(&running.published.backends)
+        .flat_map(|(pool, published)| {
+            pool.backends.iter().zip(published).map(|(backend, published)| {
+                (published.id.get(), (pool.name.clone(), backend.name.clone()))
+            })
+        })
+        .collect()
+}
+
+fn flow_key(tuple: &api::FlowTuple) -> Option<FlowKey> {
+    let protocol = match tuple.protocol {
+        api::Protocol::Tcp => protocol::TCP,
+        api::Protocol::Udp => protocol::UDP,
+    };
+    FlowKey::new(tuple.source, tuple.destination, protocol)
+}
+
+fn balancer_state(state: api::FlowState) -> State {
+    match state {
+        api::FlowState::Syn => State::Syn,
+        api::FlowState::Established => State::Established,
+        api::FlowState::Closing => State::Closing,
+        api::FlowState::Udp => State::Udp,
+    }
+}
+
+fn api_state(state: State) -> api::FlowState {
+    match state {
+        State::Syn => api::FlowState::Syn,
+        State::Established => api::FlowState::Established,
+        State::Closing => api::FlowState::Closing,
+        State::Udp => api::FlowState::Udp,
+    }
+}
