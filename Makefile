@@ -20,7 +20,7 @@ lab-down:; @ci/lab.sh down
 build:; @ci/build.sh
 check:; @ci/install.sh build test && ci/check.sh
 pure:; @ci/install.sh build && ci/pure.sh
-fuzz:; @ci/fuzz.sh
+fuzz:; @ci/install.sh build test && ci/fuzz.sh
 bench:; @ci/bench.sh
 install:; @ci/place.sh
 clean:; @cargo clean

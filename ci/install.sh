@@ -30,8 +30,8 @@ packages_for() {
     case $1 in
         # libdpdk-dev depends on every driver of DPDK, so nothing more is needed to run.
         build) echo gcc libc6-dev pkg-config libclang-dev libdpdk-dev ca-certificates ;;
-        run) echo nginx iproute2 ethtool curl python3 ;;
-        test) echo git python3-pytest python3-scapy tshark tcpdump shellcheck ;;
+        run) echo nginx iproute2 ethtool curl tcpdump python3 ;;
+        test) echo git g++ python3-pytest python3-scapy tshark shellcheck ;;
         bench) echo valgrind ;;
         *) die "unknown purpose '$1'; there are build, run, test and bench" ;;
     esac
