@@ -4,6 +4,7 @@
 # Goes to the repository's root, finds cargo where rustup puts it, and provides:
 #   step TEXT      begins a step: prints a heading
 #   die TEXT       ends the script, failed
+#   tests COMMAND  runs a `cargo test`; shows its output only if it fails, and the sum otherwise
 # At the end of the script the total time is printed, and whether it failed.
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit
@@ -25,6 +26,22 @@ step() {
 die() {
     printf '%s: %s\n' "$(basename "$0")" "$*" >&2
     exit 1
+}
+
+tests() {
+    local log
+    log=$(mktemp)
+    if ! "$@" >"$log" 2>&1; then
+        cat "$log" >&2
+        rm -f "$log"
+        die "tests failed: $*"
+    fi
+    awk '/^test result:/ { passed += $4; failed += $6; ignored += $8 }
+        END {
+            printf "%d passed, %d failed, %d ignored\n", passed, failed, ignored
+            exit passed == 0
+        }' "$log" || die "no test ran: $*"
+    rm -f "$log"
 }
 
 # The exit status that a script ends with must be the first thing that its EXIT trap sees.

@@ -19,7 +19,7 @@ tree=$(cargo tree --locked -p guideway --no-default-features -e normal,build)
 ! grep -w dpdk-sys <<<"$tree" || die "dpdk-sys is a dependency even without the feature dpdk"
 
 step "forwarder, without DPDK: build and test"
-cargo test --quiet --locked -p guideway --no-default-features
+tests cargo test --quiet --locked -p guideway --no-default-features
 
 step "dpdk-sys says which package to install"
 if said=$(cargo check --quiet --locked -p dpdk-sys 2>&1); then

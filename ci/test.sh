@@ -12,7 +12,7 @@ ci/pure.sh
 ci/build.sh
 
 step "tests beside the code"
-cargo test --quiet --locked --workspace
+tests cargo test --quiet --locked --workspace
 
 step "tests of the programs"
 export GUIDEWAY_BIN=$PWD/target/release
