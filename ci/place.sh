@@ -20,3 +20,6 @@ for unit in packaging/*.service; do
     install -D -v -m 644 "$unit" "$installed"
     sed -i "s|/usr/local/bin/|$prefix/bin/|" "$installed"
 done
+for example in examples/*.toml; do
+    install -D -v -m 644 "$example" "$destination/share/doc/guideway/$example"
+done
