@@ -7,6 +7,8 @@ use guideway::wire::{Error, Family, Fragment, Packet, gre, ipv4};
 
 #[path = "../forwarder/src/wire/agreement.rs"]
 mod agreement;
+#[path = "bodies/control.rs"]
+pub mod control;
 #[path = "bodies/decide.rs"]
 pub mod decide;
 
@@ -14,7 +16,12 @@ pub mod decide;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target.
-pub const TARGETS: &[Target] = &[("parse", parse), ("decide", decide::run)];
+pub const TARGETS: &[Target] = &[
+    ("parse", parse),
+    ("decide", decide::run),
+    ("configuration", control::configuration),
+    ("control_request", control::request),
+];
 
 /// The input is a frame, and a GRE packet.
 ///

@@ -1,0 +1,63 @@
+//! What people and programs write to the daemon: configurations and requests.
+
+use guideway::control::config::{self, Mistake};
+use guideway::control::server::parse_request;
+use guideway_api::ErrorKind;
+
+/// Bytes of a refusal's message at the most; it may quote the client, but not send back its megabyte.
+const MESSAGE: usize = 2048;
+
+/// Any text is a configuration that keeps what its model promises, or mistakes that lie in the text.
+pub fn configuration(input: &[u8]) {
+    let text = String::from_utf8_lossy(input);
+    let parsed = config::parse(&text);
+    assert_eq!(parsed, config::parse(&text), "one text, one meaning");
+    match parsed {
+        Ok(parsed) => {
+            let configuration = &parsed.configuration;
+            assert!(!configuration.ports.is_empty() && !configuration.dpdk.workers.is_empty());
+            for service in &configuration.services {
+                assert!(service.port > 0 && service.pool < configuration.pools.len());
+            }
+            let routes = configuration.routes();
+            for backend in configuration.pools.iter().flat_map(|pool| &pool.backends) {
+                assert!(routes.next_hop(backend.address).is_some());
+                let source = match backend.address.is_ipv4() {
+                    true => configuration.node.tunnel_source_v4.is_some(),
+                    false => configuration.node.tunnel_source_v6.is_some(),
+                };
+                assert!(source, "no tunnel source for {}", backend.address);
+            }
+            check_places(parsed.warnings.iter(), &text);
+        }
+        Err(mistakes) => {
+            assert!(mistakes.iter().len() > 0, "refused without a reason");
+            check_places(mistakes.iter(), &text);
+        }
+    }
+}
+
+/// What an operator is told has a line of the text, and is one line itself.
+fn check_places<'a>(mistakes: impl Iterator<Item = &'a Mistake>, text: &str) {
+    let lines = text.matches('\n').count() + 1;
+    let mut last = 1;
+    for mistake in mistakes {
+        assert!((last..=lines).contains(&mistake.line), "{mistake} of {lines} lines, after {last}");
+        assert!(!mistake.message.is_empty() && !mistake.to_string().contains('\n'), "{mistake:?}");
+        last = mistake.line;
+    }
+}
+
+/// Any line is a request that means the same when it is written again, or a refusal of bounded length.
+pub fn request(input: &[u8]) {
+    match parse_request(input) {
+        Ok(request) => {
+            let again = serde_json::to_vec(&request).expect("a request can be written");
+            assert_eq!(parse_request(&again), Ok(request));
+        }
+        Err(refusal) => {
+            assert_eq!(refusal.kind, ErrorKind::BadRequest);
+            assert!(!refusal.message.is_empty() && refusal.message.len() <= MESSAGE);
+        }
+    }
+}
