@@ -52,3 +52,23 @@ impl TimestampField {
         self.flag
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+    use std::time::{Duration, Instant};
+
+    use super::*;
+    use crate::dpdk::testing::eal;
+
+    #[test]
+    fn the_counter_rises_at_the_rate_it_says() {
+        let hz = tsc_hz(eal()) as f64;
+        let (ticks, clock) = (tsc(), Instant::now());
+        thread::sleep(Duration::from_millis(20));
+        let elapsed = clock.elapsed().as_secs_f64();
+        let counted = (tsc() - ticks) as f64 / hz;
+        // The counter was read outside the clock, so it can only have counted more.
+        assert!(counted > elapsed * 0.99, "{counted} s by the counter, {elapsed} s by the clock");
+    }
+}

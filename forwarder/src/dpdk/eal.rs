@@ -11,7 +11,7 @@ use std::ffi::{CStr, CString, c_char, c_int};
 use std::marker::PhantomData;
 use std::ptr::{self, NonNull};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::thread;
 
 use dpdk_sys as sys;
@@ -20,8 +20,11 @@ use parking_lot::Mutex;
 use super::error::{Errno, Error, Result, check};
 use super::port::{self, Port};
 
-/// `rte_eal_init` was called: it can be only once, even after a cleanup.
-static INITIALISED: AtomicBool = AtomicBool::new(false);
+/// How far the EAL of this process is: it is started at most once, even after it was cleaned up.
+static STAGE: AtomicU8 = AtomicU8::new(UNUSED);
+const UNUSED: u8 = 0;
+const STARTED: u8 = 1;
+const CLEANED_UP: u8 = 2;
 
 /// A handle of the running EAL. Everything made with it holds one; the last one dropped ends it.
 #[derive(Clone, Debug)]
@@ -59,21 +62,22 @@ impl Eal {
             .chain(args.iter().map(String::as_str))
             .map(|argument| c_string("the EAL argument", argument))
             .collect::<Result<Vec<_>>>()?;
-        let argc = c_int::try_from(argv.len()).map_err(|_| Error::Init { errno: Errno(7) })?;
-        if INITIALISED.swap(true, Ordering::SeqCst) {
+        let argc =
+            c_int::try_from(argv.len()).map_err(|_| Error::Init { errno: Errno(Errno::EINVAL) })?;
+        if STAGE.compare_exchange(UNUSED, STARTED, Ordering::SeqCst, Ordering::SeqCst).is_err() {
             return Err(Error::AlreadyInitialised);
         }
 
         let thread = thread::Builder::new().name("eal-init".into()).spawn(move || {
             let mut argv: Vec<*mut c_char> = argv.into_iter().map(CString::into_raw).collect();
             argv.push(ptr::null_mut());
-            // SAFETY: called once in the process, as `INITIALISED` sees to; `argv` has `argc` C strings
+            // SAFETY: called once in the process, as `STAGE` sees to; `argv` has `argc` C strings
             // and a null, all leaked.
             let result = unsafe { sys::rte_eal_init(argc, argv.leak().as_mut_ptr()) };
             if result < 0 { Err(Error::Init { errno: Errno::last() }) } else { Ok(()) }
         });
         let thread = thread.map_err(|source| {
-            INITIALISED.store(false, Ordering::SeqCst);
+            STAGE.store(UNUSED, Ordering::SeqCst);
             Error::Thread { name: "eal-init".into(), source }
         })?;
         match thread.join() {
@@ -130,6 +134,11 @@ impl Eal {
         let mut state = self.0.state.lock();
         close();
         state.claimed.remove(&id);
+    }
+
+    /// Frees the pools that have no handle, as far as their mbufs are back.
+    pub(super) fn free_retired(&self) {
+        self.0.state.lock().free_retired();
     }
 
     /// Takes a pool whose last handle is gone.
@@ -200,6 +209,7 @@ impl Drop for Inner {
         // SAFETY: the EAL runs, and nothing of it is in use: ports, pools, rings and registered
         // threads hold a handle, and this was the last; every mbuf is back, as just counted.
         unsafe { sys::rte_eal_cleanup() };
+        STAGE.store(CLEANED_UP, Ordering::SeqCst);
     }
 }
 
@@ -237,5 +247,165 @@ fn port_names() -> Vec<String> {
         }
         names.push(port_name(id));
         id += 1;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+    use crate::dpdk::lcore;
+    use crate::dpdk::queue::{RxQueue, TxQueue};
+    use crate::dpdk::ring;
+    use crate::dpdk::testing::{eal, eal_args, in_own_process, packets, settings, unique};
+    use crate::dpdk::{Burst, Pool};
+
+    #[test]
+    fn a_second_start_is_refused() {
+        assert!(eal().dpdk_version().starts_with("DPDK "));
+        let again = Eal::init("again", &[]);
+        assert!(matches!(again, Err(Error::AlreadyInitialised)));
+    }
+
+    #[test]
+    fn an_argument_with_a_zero_byte_is_refused_before_anything_starts() {
+        in_own_process(
+            "dpdk::eal::tests::an_argument_with_a_zero_byte_is_refused_before_anything_starts",
+            || {
+                let refused = Eal::init("test", &["-m\0".to_owned()]).unwrap_err();
+                assert!(matches!(refused, Error::ZeroByte { .. }), "{refused}");
+                assert!(Eal::init("test", &eal_args("zero")).is_ok());
+            },
+        );
+    }
+
+    #[test]
+    fn a_start_that_fails_says_what_to_look_at() {
+        in_own_process("dpdk::eal::tests::a_start_that_fails_says_what_to_look_at", || {
+            let args = [eal_args("fails"), vec!["--vdev=net_nonsense0".to_owned()]].concat();
+            let text = Eal::init("test", &args).unwrap_err().to_string();
+            assert!(text.contains("see each port's `device`"), "{text}");
+            assert!(matches!(Eal::init("test", &[]), Err(Error::AlreadyInitialised)));
+        });
+    }
+
+    /// The EAL pins the thread that starts it; the threads of the program must not inherit that.
+    #[test]
+    fn the_caller_of_init_keeps_its_cpus() {
+        in_own_process("dpdk::eal::tests::the_caller_of_init_keeps_its_cpus", || {
+            let before = rustix::thread::sched_getaffinity(None).unwrap();
+            let _eal = Eal::init("test", &eal_args("affinity")).unwrap();
+            assert_eq!(rustix::thread::sched_getaffinity(None).unwrap(), before);
+        });
+    }
+
+    #[test]
+    fn devices_are_found_by_name_and_taken_once() {
+        let name = unique("net_null");
+        eal().probe(&format!("{name},size=64")).unwrap();
+        let port = eal().port_by_name(&format!("{name},size=64")).unwrap();
+        let text = eal().port_by_name(&name).unwrap_err().to_string();
+        assert!(text.contains(&name) && text.contains("in use by another port"), "{text}");
+        drop(port);
+        let text = eal().port_by_name(&name).unwrap_err().to_string();
+        assert!(text.contains(&format!("no device \"{name}\"")), "closed with its port: {text}");
+        assert!(text.contains("dpdk-devbind.py"), "{text}");
+        let text = eal().probe("net_nonsense0").unwrap_err().to_string();
+        assert!(text.contains("device net_nonsense0: cannot add it"), "{text}");
+    }
+
+    /// One of each, on an EAL of its own, whose only other handle is the first.
+    fn everything(
+        name: &str,
+    ) -> (Eal, Pool, Port<port::Started>, RxQueue, TxQueue, ring::Sender, ring::Receiver) {
+        let eal = Eal::init("test", &eal_args(name)).unwrap();
+        eal.probe("net_ring0").unwrap();
+        let pool = Pool::new(&eal, "pool", 255, 2048, 0, None).unwrap();
+        let port = eal.port_by_name("net_ring0").unwrap();
+        let (port, mut rx, mut tx) = port.configure(&settings(), &pool).unwrap().0.start().unwrap();
+        let (sender, receiver) = ring::channel(&eal, "ring", 64, None).unwrap();
+        (eal, pool, port, rx.remove(0), tx.remove(0), sender, receiver)
+    }
+
+    #[test]
+    fn the_eal_ends_with_the_last_of_what_was_made_with_it() {
+        in_own_process(
+            "dpdk::eal::tests::the_eal_ends_with_the_last_of_what_was_made_with_it",
+            || {
+                let (eal, pool, port, rx, tx, sender, receiver) = everything("ends");
+                let (go, wait) = mpsc::channel::<()>();
+                let thread = lcore::spawn(&eal, "last", None, move || wait.recv()).unwrap();
+                drop((eal, pool, port, rx));
+                drop((sender, tx));
+                assert_eq!(STAGE.load(Ordering::SeqCst), STARTED);
+                drop(receiver);
+                assert_eq!(STAGE.load(Ordering::SeqCst), STARTED);
+                drop(go);
+                assert!(thread.join().unwrap().is_err());
+                assert_eq!(STAGE.load(Ordering::SeqCst), CLEANED_UP);
+                assert!(matches!(Eal::init("test", &[]), Err(Error::AlreadyInitialised)));
+            },
+        );
+    }
+
+    #[test]
+    fn packets_may_outlive_everything() {
+        in_own_process("dpdk::eal::tests::packets_may_outlive_everything", || {
+            let (eal, pool, port, mut rx, mut tx, sender, receiver) = everything("outlive");
+            let mut received = Burst::new();
+            assert_eq!(tx.send(&mut packets(&pool, 9)), 9);
+            assert_eq!(rx.receive(&mut received), 9);
+            drop((eal, pool, port, rx, tx, sender, receiver));
+            assert_eq!(STAGE.load(Ordering::SeqCst), STARTED, "its memory must stay");
+            assert_eq!(received.get(8).unwrap().bytes(), [8; 9]);
+            received.get_mut(8).unwrap().push_front(20).unwrap().fill(1);
+            drop(received);
+        });
+    }
+
+    /// A pool, a port, its queues and packets, in each of their 120 orders: everything comes back.
+    #[test]
+    fn the_order_of_drops_does_not_matter() {
+        in_own_process("dpdk::eal::tests::the_order_of_drops_does_not_matter", || {
+            let eal = Eal::init("test", &eal_args("order")).unwrap();
+            let mut orders = vec![vec![]];
+            for thing in 0..5 {
+                let longer = orders.iter().flat_map(|order: &Vec<usize>| {
+                    (0..=order.len()).map(move |at| {
+                        let mut order = order.clone();
+                        order.insert(at, thing);
+                        order
+                    })
+                });
+                orders = longer.collect();
+            }
+            assert_eq!(orders.len(), 120);
+            for order in orders {
+                let name = unique("net_ring");
+                eal.probe(&name).unwrap();
+                let pool = Pool::new(&eal, &unique("pool"), 255, 2048, 0, None).unwrap();
+                let port = eal.port_by_name(&name).unwrap();
+                let (port, _) = port.configure(&settings(), &pool).unwrap();
+                let (port, mut rx, mut tx) = port.start().unwrap();
+                for _ in 0..3 {
+                    assert_eq!(tx[0].send(&mut packets(&pool, 32)), 32);
+                }
+                let mut burst = Burst::new();
+                assert_eq!(rx[0].receive(&mut burst), 32);
+
+                let things: [Box<dyn std::any::Any>; 5] =
+                    [Box::new(pool), Box::new(port), Box::new(rx), Box::new(tx), Box::new(burst)];
+                let mut things = things.map(Some);
+                for thing in &order {
+                    things[*thing] = None;
+                }
+                eal.free_retired();
+                let state = eal.0.state.lock();
+                assert!(state.retired.is_empty() && state.claimed.is_empty(), "{order:?}");
+            }
+            drop(eal);
+            assert_eq!(STAGE.load(Ordering::SeqCst), CLEANED_UP);
+        });
     }
 }

@@ -137,7 +137,7 @@ impl Errno {
     const EACCES: i32 = 13;
     const EEXIST: i32 = 17;
     const ENODEV: i32 = 19;
-    const EINVAL: i32 = 22;
+    pub(super) const EINVAL: i32 = 22;
 
     /// The error number of this thread's last failed call that reports through `rte_errno`.
     pub(super) fn last() -> Self {

@@ -87,7 +87,51 @@ fn ranges(set: &CpuSet) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::panic;
+
+    use rustix::thread::sched_getcpu;
+
     use super::*;
+    use crate::dpdk::testing::{eal, packets, pool};
+
+    #[test]
+    fn a_thread_has_its_name_and_stays_on_its_cpu() {
+        let allowed = sched_getaffinity(None).unwrap();
+        let cpu = (0..CpuSet::MAX_CPU).rfind(|&cpu| allowed.is_set(cpu)).unwrap();
+        let spawned = spawn(eal(), "worker-7", Some(u16::try_from(cpu).unwrap()), move || {
+            let mut only = CpuSet::new();
+            only.set(cpu);
+            assert_eq!(sched_getaffinity(None).unwrap(), only);
+            (thread::current().name().map(str::to_owned), sched_getcpu())
+        });
+        assert_eq!(spawned.unwrap().join().unwrap(), (Some("worker-7".to_owned()), cpu));
+    }
+
+    #[test]
+    fn a_cpu_that_is_not_there_is_an_error_that_names_those_that_are() {
+        let allowed = ranges(&sched_getaffinity(None).unwrap());
+        for cpu in [1000, u16::MAX] {
+            let text = spawn(eal(), "lost", Some(cpu), || ()).unwrap_err().to_string();
+            assert!(text.contains("thread lost: cannot run on CPU"), "{text}");
+            assert!(text.contains(&format!("may use CPUs {allowed}")), "{text}");
+        }
+    }
+
+    /// DPDK has 128 lcores: a thread that kept its own when it ended would soon take the last.
+    #[test]
+    fn threads_give_their_lcore_back_even_when_they_panic() {
+        let pool = pool(63);
+        for _ in 0..150 {
+            let pool = pool.clone();
+            let thread = spawn(eal(), "short", None, move || {
+                let _burst = packets(&pool, 3);
+                panic::resume_unwind(Box::new("on purpose"));
+            });
+            let cause = thread.unwrap().join().map(|()| "no panic").unwrap_err();
+            assert_eq!(cause.downcast_ref(), Some(&"on purpose"));
+        }
+        assert_eq!(pool.in_use(), 0);
+    }
 
     #[test]
     fn a_set_of_cpus_is_written_as_ranges() {

@@ -44,7 +44,9 @@ impl Pool {
         let error = |errno| Error::Pool { name: name.to_owned(), mbufs, errno };
         let c_name = c_string("the pool name", name)?;
         let headroom = u16::try_from(sys::GUIDEWAY_HEADROOM).unwrap_or(u16::MAX);
-        let buffer = data_room.checked_add(headroom).ok_or(error(Errno(22)))?;
+        let buffer = data_room.checked_add(headroom).ok_or(error(Errno(Errno::EINVAL)))?;
+        // Their memory may be what is needed, and their names.
+        eal.free_retired();
         // SAFETY: a C string that is copied, and numbers that DPDK checks; the EAL runs.
         let raw = unsafe {
             sys::rte_pktmbuf_pool_create(c_name.as_ptr(), mbufs, cache, 0, buffer, any(socket))
@@ -99,4 +101,72 @@ impl Drop for Inner {
 /// A NUMA node as DPDK has it: -1 is any.
 pub(super) fn any(socket: Option<u32>) -> i32 {
     socket.and_then(|socket| i32::try_from(socket).ok()).unwrap_or(-1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dpdk::testing::{eal, in_own_process, packets, pool, unique};
+
+    #[test]
+    fn a_pool_that_runs_dry_says_so_and_recovers() {
+        let pool = pool(63);
+        assert_eq!((pool.capacity(), pool.in_use(), pool.data_room()), (63, 0, 2048));
+        let mut first = packets(&pool, 32);
+        let mut second = Burst::new();
+        assert_eq!(pool.allocate(&mut second, 32), 0, "all or none");
+        assert!(second.is_empty());
+        assert_eq!(pool.allocate(&mut second, 31), 31);
+        assert_eq!(pool.in_use(), 63);
+        let mut third = Burst::new();
+        assert_eq!(pool.allocate(&mut third, 1), 0);
+        first.clear();
+        assert_eq!((pool.allocate(&mut third, 1), pool.in_use()), (1, 32));
+        // An mbuf comes back as new, whatever was done to it.
+        let mbuf = third.get_mut(0).unwrap();
+        assert_eq!((mbuf.bytes().len(), mbuf.frame_len(), mbuf.is_contiguous()), (0, 0, true));
+        drop((second, third));
+        assert_eq!(pool.in_use(), 0);
+    }
+
+    /// It takes all memory before it fails, which other tests would notice.
+    #[test]
+    fn a_pool_larger_than_the_memory_says_so() {
+        in_own_process("dpdk::pool::tests::a_pool_larger_than_the_memory_says_so", || {
+            let large = Pool::new(eal(), "large", 1_000_000, 2048, 0, None);
+            let text = large.unwrap_err().to_string();
+            assert!(text.contains("1000000 mbufs") && text.contains("raise `-m`"), "{text}");
+            assert_eq!(pool(1023).in_use(), 0, "what it took is back");
+        });
+    }
+
+    #[test]
+    fn no_more_than_a_burst_is_allocated() {
+        let pool = pool(63);
+        let mut burst = packets(&pool, 3);
+        assert_eq!(pool.allocate(&mut burst, usize::MAX), 29);
+        assert_eq!(pool.allocate(&mut burst, 0), 0);
+        assert_eq!(burst.len(), 32);
+    }
+
+    #[test]
+    fn a_pool_that_cannot_be_says_what_to_change() {
+        let name = unique("refused");
+        let new = |name: &str, mbufs, room, cache| Pool::new(eal(), name, mbufs, room, cache, None);
+        let message = |result: Result<Pool>| result.unwrap_err().to_string();
+
+        let kept = new(&name, 15, 128, 0).unwrap();
+        let text = message(new(&name, 15, 128, 0));
+        assert!(text.contains(&name) && text.contains("the name is taken"), "{text}");
+        drop(kept);
+
+        let text = message(new(&unique("refused"), 63, 2048, 60));
+        assert!(text.contains("1.5 times the mbufs of its cache"), "{text}");
+        let text = message(new("a name that is longer than DPDK can take", 15, 128, 0));
+        assert!(text.contains("at most 25 bytes"), "{text}");
+        let text = message(new("zero\0byte", 15, 128, 0));
+        assert!(text.contains("zero byte"), "{text}");
+        assert!(new(&unique("refused"), 15, u16::MAX, 0).is_err());
+        assert!(new(&unique("refused"), 0, 128, 0).is_err());
+    }
 }

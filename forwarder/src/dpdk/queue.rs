@@ -101,3 +101,74 @@ impl TxQueue {
         own.fold(0, |count, _| count + 1)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dpdk::testing::{device, marks, packets, pool, settings};
+
+    #[test]
+    fn a_full_device_leaves_the_rest_in_the_burst() {
+        let pool = pool(1100);
+        let (port, _) = device("net_ring", "").configure(&settings(), &pool).unwrap();
+        let (port, mut rx, mut tx) = port.start().unwrap();
+        // A ring device holds 1023.
+        for _ in 0..31 {
+            assert_eq!(tx[0].send(&mut packets(&pool, 32)), 32);
+        }
+        let mut burst = packets(&pool, 32);
+        assert!(burst.move_to(5, &mut Burst::new()));
+        assert_eq!((tx[0].send(&mut burst), burst.len()), (31, 0));
+        let mut burst = packets(&pool, 3);
+        assert_eq!((tx[0].send(&mut burst), marks(&burst)), (0, vec![Some(0), Some(1), Some(2)]));
+
+        let mut received = Burst::new();
+        assert_eq!(rx[0].receive(&mut received), 32);
+        assert_eq!(marks(&received)[31], Some(31));
+        assert_eq!((tx[0].send(&mut burst), tx[0].send(&mut burst)), (3, 0));
+        drop((received, rx, tx));
+        assert_eq!(pool.in_use(), 994, "the device runs until its port is gone too");
+        drop(port);
+        assert_eq!(pool.in_use(), 0, "closing returned what was in the device");
+    }
+
+    #[test]
+    fn a_packet_of_another_pool_is_not_taken_where_it_would_not_come_back() {
+        let (own, foreign) = (pool(63), pool(63));
+        let (port, _) = device("net_ring", "").configure(&settings(), &own).unwrap();
+        let (_port, _rx, mut tx) = port.start().unwrap();
+        // As with a device that offers to free without looking; no virtual one does.
+        tx[0].only = own.raw();
+        let mut burst = packets(&own, 2);
+        assert_eq!(foreign.allocate(&mut burst, 1), 1);
+        assert_eq!(own.allocate(&mut burst, 1), 1);
+        assert_eq!(tx[0].send(&mut burst), 2);
+        assert_eq!((tx[0].send(&mut burst), burst.packets()), (0, 2));
+    }
+
+    #[test]
+    fn what_was_in_a_burst_is_freed_by_the_next_receive() {
+        let pool = pool(255);
+        let (port, _) = device("net_null", ",size=60").configure(&settings(), &pool).unwrap();
+        let (_port, mut rx, mut tx) = port.start().unwrap();
+        let mut burst = packets(&pool, 9);
+        for _ in 0..20 {
+            assert_eq!(rx[0].receive(&mut burst), 32);
+            assert_eq!((burst.get(31).unwrap().bytes().len(), pool.in_use()), (60, 32));
+        }
+        assert_eq!(tx[0].send(&mut burst), 32);
+        assert_eq!(pool.in_use(), 0, "the null device frees what it is sent");
+    }
+
+    #[test]
+    fn nothing_is_received_from_a_pool_that_is_dry() {
+        let pool = pool(40);
+        let (port, _) = device("net_null", "").configure(&settings(), &pool).unwrap();
+        let (_port, mut rx, _tx) = port.start().unwrap();
+        let held = packets(&pool, 20);
+        let mut burst = Burst::new();
+        assert_eq!(rx[0].receive(&mut burst), 0);
+        drop(held);
+        assert_eq!(rx[0].receive(&mut burst), 32);
+    }
+}

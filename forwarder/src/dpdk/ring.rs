@@ -127,3 +127,101 @@ impl Drop for Ring {
         unsafe { sys::rte_ring_free(self.raw.as_ptr()) };
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use super::*;
+    use crate::dpdk::testing::{eal, marks, packets, pool, unique};
+    use crate::dpdk::{Pool, lcore};
+
+    #[test]
+    fn what_goes_in_comes_out_in_order_as_far_as_there_is_room() {
+        let pool = pool(127);
+        let (mut sender, mut receiver) = channel(eal(), &unique("ring"), 32, None).unwrap();
+        assert_eq!((sender.room(), receiver.is_empty()), (31, true));
+        let mut burst = packets(&pool, 32);
+        assert_eq!((sender.send(&mut burst), marks(&burst)), (31, vec![Some(31)]));
+        assert_eq!((sender.room(), receiver.is_empty()), (0, false));
+        assert_eq!(sender.send(&mut burst), 0);
+        let mut received = packets(&pool, 5);
+        assert_eq!(receiver.receive(&mut received), 31);
+        assert_eq!(marks(&received), (0..31).map(Some).collect::<Vec<_>>());
+        assert_eq!((receiver.receive(&mut received), received.len()), (0, 0));
+        assert_eq!(pool.in_use(), 1);
+    }
+
+    #[test]
+    fn what_is_left_is_freed_with_the_second_end() {
+        let pool = pool(127);
+        for receiver_first in [true, false] {
+            let (mut sender, receiver) = channel(eal(), &unique("ring"), 128, None).unwrap();
+            for _ in 0..3 {
+                assert_eq!(sender.send(&mut packets(&pool, 32)), 32);
+            }
+            let (first, second): (Box<dyn Send>, Box<dyn Send>) = if receiver_first {
+                (Box::new(receiver), Box::new(sender))
+            } else {
+                (Box::new(sender), Box::new(receiver))
+            };
+            drop(first);
+            assert_eq!(pool.in_use(), 96);
+            drop(second);
+            assert_eq!(pool.in_use(), 0);
+        }
+    }
+
+    #[test]
+    fn a_ring_that_cannot_be_says_what_to_change() {
+        let name = unique("ring");
+        let text = channel(eal(), &name, 100, None).unwrap_err().to_string();
+        assert!(text.contains("100 places") && text.contains("a power of two"), "{text}");
+        let _kept = channel(eal(), &name, 64, None).unwrap();
+        let text = channel(eal(), &name, 64, None).unwrap_err().to_string();
+        assert!(text.contains(&name) && text.contains("the name is taken"), "{text}");
+    }
+
+    /// One lcore fills packets and sends them, another checks them: none lost, none twice, none out
+    /// of order, and all back in the pool, caches and all.
+    #[test]
+    fn two_lcores_hand_packets_over() {
+        const PACKETS: u64 = 50_000;
+        let pool = Pool::new(eal(), &unique("pool"), 1023, 256, 64, None).unwrap();
+        let (mut sender, mut receiver) = channel(eal(), &unique("ring"), 256, None).unwrap();
+
+        let source = pool.clone();
+        let producer = lcore::spawn(eal(), "producer", None, move || {
+            let (mut burst, mut next) = (Burst::new(), 0);
+            while next < PACKETS || !burst.is_empty() {
+                let wanted = (PACKETS - next).min(burst.remaining() as u64);
+                let from = burst.len();
+                source.allocate(&mut burst, usize::try_from(wanted).unwrap());
+                for i in from..burst.len() {
+                    let bytes = burst.get_mut(i).unwrap().append(8).unwrap();
+                    bytes.copy_from_slice(&next.to_be_bytes());
+                    next += 1;
+                }
+                if sender.send(&mut burst) == 0 {
+                    thread::yield_now();
+                }
+            }
+        });
+        let consumer = lcore::spawn(eal(), "consumer", None, move || {
+            let (mut burst, mut next) = (Burst::new(), 0_u64);
+            while next < PACKETS {
+                if receiver.receive(&mut burst) == 0 {
+                    thread::yield_now();
+                }
+                for mbuf in burst.iter() {
+                    assert_eq!(mbuf.bytes(), next.to_be_bytes());
+                    next += 1;
+                }
+            }
+            assert!(receiver.is_empty());
+        });
+        producer.unwrap().join().unwrap();
+        consumer.unwrap().join().unwrap();
+        assert_eq!(pool.in_use(), 0);
+    }
+}

@@ -1,7 +1,9 @@
 //! What the tests of this layer share: one EAL for the process, without hugepages or a NIC, and
 //! virtual devices added as they are needed.
 
-use std::process;
+use std::env;
+use std::path::{Path, PathBuf};
+use std::process::{self, Command};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -19,7 +21,15 @@ pub(super) fn eal_args(name: &str) -> Vec<String> {
     let cpu = (0..CpuSet::MAX_CPU).find(|&cpu| cpus.is_set(cpu)).unwrap();
     let prefix = format!("--file-prefix=guideway-{name}-{}", process::id());
     let lcores = format!("--lcores=0@{cpu}");
-    let fixed = ["--no-huge", "--no-pci", "--no-shconf", "--no-telemetry", "-m", "256"];
+    let fixed = [
+        "--no-huge",
+        "--no-pci",
+        "--no-shconf",
+        "--no-telemetry",
+        "-m",
+        "256",
+        "--log-level=error",
+    ];
     fixed.iter().map(|arg| (*arg).to_owned()).chain([lcores, prefix]).collect()
 }
 
@@ -69,4 +79,48 @@ pub(super) fn packets(pool: &Pool, n: u8) -> Burst {
         burst.get_mut(i.into()).unwrap().append(usize::from(i) + 1).unwrap().fill(i);
     }
     burst
+}
+/// The first byte of each packet, by place; `None` for a hole.
+pub(super) fn marks(burst: &Burst) -> Vec<Option<u8>> {
+    (0..burst.len()).map(|i| burst.get(i).map(|mbuf| mbuf.bytes()[0])).collect()
+}
+
+/// Runs `body` in a process of its own, `test` being the path of the calling test.
+///
+/// For what can be done once in a process, or needs the EAL for itself: the test runs its own binary
+/// again, for this one test.
+pub(super) fn in_own_process(test: &str, body: impl FnOnce()) {
+    const CHILD: &str = "GUIDEWAY_TEST_CHILD";
+    if env::var(CHILD).is_ok_and(|child| child == test) {
+        return body();
+    }
+    let child = Command::new(env::current_exe().unwrap())
+        .args([test, "--exact", "--nocapture"])
+        .env(CHILD, test)
+        .output()
+        .unwrap();
+    let stdout = String::from_utf8_lossy(&child.stdout);
+    let stderr = String::from_utf8_lossy(&child.stderr);
+    // The count tells a wrong path, which runs nothing, from a success.
+    let passed = child.status.success() && stdout.contains("1 passed");
+    assert!(passed, "{}\n{stdout}\n{stderr}", child.status);
+}
+
+/// A capture file with a frame for each of `frames`: the time of its receipt in microseconds, and
+/// its bytes (the classic format of libpcap, little-endian, Ethernet).
+pub(super) fn capture(directory: &Path, frames: &[(u64, &[u8])]) -> PathBuf {
+    let mut file = Vec::new();
+    for word in [0xa1b2_c3d4_u32, 0x0004_0002, 0, 0, 65535, 1] {
+        file.extend_from_slice(&word.to_le_bytes());
+    }
+    for (time, bytes) in frames {
+        let length = bytes.len() as u64;
+        for word in [time / 1_000_000, time % 1_000_000, length, length] {
+            file.extend_from_slice(&u32::try_from(word).unwrap().to_le_bytes());
+        }
+        file.extend_from_slice(bytes);
+    }
+    let path = directory.join("in.pcap");
+    std::fs::write(&path, file).unwrap();
+    path
 }

@@ -212,8 +212,10 @@ impl fmt::Display for Link {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dpdk::BURST;
-    use crate::dpdk::testing::{device, packets, pool, settings};
+    use crate::dpdk::testing::{capture, device, eal, packets, pool, settings, unique};
+    use crate::dpdk::{BURST, Burst, Error, lcore};
+
+    const MAC: [u8; 6] = [2, 0, 0, 0, 0, 9];
 
     #[test]
     fn a_ring_device_gives_back_what_it_is_sent() {
@@ -239,5 +241,136 @@ mod tests {
         link.speed_mbps = None;
         assert_eq!(link.to_string(), "up, unknown speed, half duplex");
         assert_eq!(Link::default().to_string(), "down");
+    }
+    #[test]
+    fn a_device_says_what_it_offers() {
+        let null = device("net_null", "").capabilities().unwrap();
+        assert_eq!(null.driver, "net_null");
+        assert!(null.rss && null.max_rx_queues > 1 && null.max_tx_queues > 1);
+        assert_eq!(null.max_mtu, u16::MAX);
+        let ring = device("net_ring", "").capabilities().unwrap();
+        assert_eq!((ring.driver.as_str(), ring.rss), ("net_ring", false));
+    }
+
+    #[test]
+    fn rss_goes_to_as_many_queues_as_are_wanted() {
+        let pool = pool(1023);
+        let wanted = Settings { rx_queues: 3, tx_queues: 2, rss: true, ..settings() };
+        let (port, notes) = device("net_null", "").configure(&wanted, &pool).unwrap();
+        assert_eq!(notes, Vec::<String>::new());
+        let (_port, rx, tx) = port.start().unwrap();
+        assert_eq!(rx.iter().map(RxQueue::index).collect::<Vec<_>>(), [0, 1, 2]);
+        assert_eq!(tx.iter().map(TxQueue::index).collect::<Vec<_>>(), [0, 1]);
+    }
+
+    #[test]
+    fn what_a_device_lacks_is_a_note_and_no_error() {
+        let directory = tempfile::tempdir().unwrap();
+        let options = format!(
+            ",rx_pcap={},tx_pcap={}",
+            capture(directory.path(), &[(0, &[0; 60])]).display(),
+            directory.path().join("out.pcap").display()
+        );
+        let wanted =
+            Settings { rx_queues: 4, tx_queues: 3, mac: Some(MAC), rss: true, ..settings() };
+        let pool = pool(63);
+        let (port, notes) = device("net_pcap", &options).configure(&wanted, &pool).unwrap();
+        for expected in [
+            "1 receive queues: 1 are set up instead of 4",
+            "1 transmit queues: 1 are set up instead of 3",
+            "net_pcap offers no RSS",
+            "cannot set its MAC address",
+        ] {
+            assert!(notes.iter().any(|note| note.contains(expected)), "{expected}: {notes:#?}");
+        }
+        let (port, mut rx, mut tx) = port.start().unwrap();
+        assert_eq!((rx.len(), tx.len(), port.mac()), (1, 1, MAC));
+        assert_eq!(port.driver(), "net_pcap");
+
+        let mut burst = Burst::new();
+        assert_eq!((rx[0].receive(&mut burst), tx[0].send(&mut burst)), (1, 1));
+        let counters = port.counters();
+        assert_eq!((counters.rx_packets, counters.rx_bytes), (1, 60));
+        assert_eq!((counters.tx_packets, counters.tx_bytes), (1, 60));
+        drop((port, rx, tx));
+        let written = std::fs::read(directory.path().join("out.pcap")).unwrap();
+        assert_eq!(written.len(), 24 + 16 + 60, "closing the device wrote the file");
+        assert_eq!(pool.in_use(), 0);
+    }
+
+    #[test]
+    fn a_port_goes_by_its_own_address_unless_it_is_given_one() {
+        let pool = pool(255);
+        let probed = device("net_null", "");
+        let own = probed.capabilities().unwrap().mac;
+        let (port, _, _) = probed.configure(&settings(), &pool).unwrap().0.start().unwrap();
+        assert_eq!(port.mac(), own);
+        let given = Settings { mac: Some(MAC), ..settings() };
+        let (port, notes) = device("net_null", "").configure(&given, &pool).unwrap();
+        assert!(!notes.concat().contains("MAC"), "{notes:#?}");
+        assert_eq!(port.start().unwrap().0.mac(), MAC);
+    }
+
+    #[test]
+    fn frames_must_fit_in_the_mbufs() {
+        let pool = pool(255);
+        // 2048 less an Ethernet header and two VLAN tags.
+        let fits = Settings { mtu: 2026, ..settings() };
+        let (port, _) = device("net_null", "").configure(&fits, &pool).unwrap();
+        assert_eq!(port.start().unwrap().0.mtu(), 2026);
+        let exceeds = Settings { mtu: 2027, ..settings() };
+        let error = device("net_null", "").configure(&exceeds, &pool).unwrap_err();
+        assert!(matches!(error, Error::DataRoom { needed: 2049, room: 2048, .. }), "{error}");
+        assert_eq!(pool.in_use(), 0);
+    }
+
+    #[test]
+    fn a_port_may_be_dropped_at_any_step() {
+        let pool = pool(255);
+        let name = {
+            let probed = device("net_ring", "");
+            let name = probed.state.device.name().to_owned();
+            let (stopped, _) = probed.configure(&settings(), &pool).unwrap();
+            assert!(matches!(eal().port_by_name(&name), Err(Error::DeviceInUse { .. })));
+            drop(stopped);
+            name
+        };
+        assert!(matches!(eal().port_by_name(&name), Err(Error::NoDevice { .. })));
+        drop(device("net_ring", ""));
+        assert_eq!(pool.in_use(), 0);
+    }
+
+    /// Each lcore polls its own queue and sends through its own, with the port's handle gone: the
+    /// device runs until the last of them is done.
+    #[test]
+    fn two_lcores_forward_through_one_port() {
+        let pool = Pool::new(eal(), &unique("pool"), 1023, 2048, 64, None).unwrap();
+        let wanted = Settings { rx_queues: 2, tx_queues: 2, rss: true, ..settings() };
+        let (port, _) = device("net_null", ",size=64").configure(&wanted, &pool).unwrap();
+        let (port, rx, tx) = port.start().unwrap();
+        let mut workers = Vec::new();
+        for (mut rx, mut tx) in rx.into_iter().zip(tx) {
+            let worker = lcore::spawn(eal(), "forward", None, move || {
+                let (mut burst, mut out, mut forwarded) = (Burst::new(), Burst::new(), 0);
+                for _ in 0..500 {
+                    let received = rx.receive(&mut burst);
+                    for i in 0..received {
+                        assert_eq!(burst.get_mut(i).unwrap().push_front(24).unwrap().len(), 88);
+                        // Every third is dropped with the burst.
+                        assert!(i % 3 == 2 || burst.move_to(i, &mut out));
+                    }
+                    while !out.is_empty() {
+                        forwarded += tx.send(&mut out);
+                    }
+                }
+                forwarded
+            });
+            workers.push(worker.unwrap());
+        }
+        drop(port);
+        for worker in workers {
+            assert_eq!(worker.join().unwrap(), 500 * (BURST - BURST / 3));
+        }
+        assert_eq!(pool.in_use(), 0);
     }
 }

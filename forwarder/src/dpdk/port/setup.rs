@@ -60,6 +60,10 @@ pub(super) fn configure(
 
     let rx_queues = at_most(settings.rx_queues, info.max_rx_queues, "receive", &mut notes);
     let tx_queues = at_most(settings.tx_queues, info.max_tx_queues, "transmit", &mut notes);
+    if rx_queues == 0 && tx_queues == 0 {
+        // DPDK would make some of its own accord, which nobody polls.
+        device.check("be a port without queues", -Errno::EINVAL)?;
+    }
     let mtu = mtu(&info, settings.mtu, &mut notes);
     let needed = u32::from(mtu) + LINK_LAYER;
     if needed > pool.data_room().into() {
@@ -204,18 +208,23 @@ fn spread_evenly(device: &Device, size: u16, queues: u16, notes: &mut Vec<String
     if size == 0 {
         return Ok(());
     }
+    let mut table = rss_table(size, queues);
+    // SAFETY: the port is `device`'s, configured for RSS; the table has `size` slots, and is copied.
+    let result = unsafe { sys::rte_eth_dev_rss_reta_update(device.id(), table.as_mut_ptr(), size) };
+    let instead = "flows are spread as it does by itself";
+    unless_lacking(device, "set its RSS table", result, instead, notes)
+}
+
+fn rss_table(size: u16, queues: u16) -> Vec<sys::rte_eth_rss_reta_entry64> {
     let group = sys::GUIDEWAY_RETA_GROUP_SIZE as usize;
-    let mut table =
-        vec![sys::rte_eth_rss_reta_entry64::default(); usize::from(size).div_ceil(group)];
+    let groups = usize::from(size).div_ceil(group);
+    let mut table = vec![sys::rte_eth_rss_reta_entry64::default(); groups];
     for slot in 0..size {
         let (entry, bit) = (usize::from(slot) / group, usize::from(slot) % group);
         table[entry].mask |= 1 << bit;
         table[entry].reta[bit] = slot % queues;
     }
-    // SAFETY: the port is `device`'s, configured for RSS; the table has `size` slots, and is copied.
-    let result = unsafe { sys::rte_eth_dev_rss_reta_update(device.id(), table.as_mut_ptr(), size) };
-    let instead = "flows are spread as it does by itself";
-    unless_lacking(device, "set its RSS table", result, instead, notes)
+    table
 }
 
 /// Lets in what is for the port: its address, which a device may not be able to take, and multicast,
@@ -300,4 +309,94 @@ fn device_mtu(device: &Device) -> Option<u16> {
     // SAFETY: the port is `device`'s; a place for the result.
     let result = unsafe { sys::rte_eth_dev_get_mtu(device.id(), &raw mut mtu) };
     (result == 0).then_some(mtu)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dpdk::testing::{device, pool, settings, unique};
+
+    fn limits(min_mtu: u16, max_mtu: u16, max_rx_pktlen: u32) -> sys::rte_eth_dev_info {
+        sys::rte_eth_dev_info { min_mtu, max_mtu, max_rx_pktlen, ..Default::default() }
+    }
+
+    #[test]
+    fn an_mtu_is_held_against_both_limits() {
+        // Most virtual devices say nothing; af_packet only the length of a frame, of which DPDK takes
+        // header and checksum off; an X710 both, and so its own share: 26 bytes.
+        assert_eq!(max_mtu(&limits(68, u16::MAX, u32::MAX)), u16::MAX);
+        assert_eq!(max_mtu(&limits(68, u16::MAX, 1518)), 1500);
+        assert_eq!(max_mtu(&limits(68, 9702, 9728)), 9702);
+        assert_eq!(max_mtu(&limits(68, 1500, 1000)), 982);
+
+        let mut notes = Vec::new();
+        assert_eq!(mtu(&limits(68, u16::MAX, 1518), 1500, &mut notes), 1500);
+        assert!(notes.is_empty());
+        assert_eq!(mtu(&limits(68, u16::MAX, 1518), 9000, &mut notes), 1500);
+        assert!(notes[0].ends_with("set to 1500 instead of 9000"), "{notes:?}");
+        assert_eq!(mtu(&limits(68, u16::MAX, 1518), 40, &mut notes), 68);
+        assert_eq!(notes.len(), 2);
+    }
+
+    #[test]
+    fn rss_is_asked_for_as_far_as_it_is_offered() {
+        let offered =
+            |types| sys::rte_eth_dev_info { flow_type_rss_offloads: types, ..Default::default() };
+        let types = |types, wanted: &Settings, queues| {
+            let mut notes = Vec::new();
+            (rss_types(&offered(types), wanted, queues, "net_some", &mut notes), notes.concat())
+        };
+        let wanted = Settings { rss: true, rx_queues: 4, ..settings() };
+        let all = sys::GUIDEWAY_RSS_TYPES;
+        assert_eq!(types(u64::MAX, &wanted, 4), (all, String::new()));
+        let (none, note) = types(!all, &wanted, 4);
+        assert_eq!(none, 0);
+        assert!(note.contains("net_some offers no RSS"), "{note}");
+        let addresses = all & !sys::GUIDEWAY_RSS_PORT_TYPES;
+        let (some, note) = types(addresses, &wanted, 4);
+        assert_eq!(some, addresses);
+        assert!(note.contains("between the same two addresses"), "{note}");
+
+        assert_eq!(types(u64::MAX, &wanted, 1), (0, String::new()), "nothing to spread over");
+        let single = Settings { rx_queues: 1, ..wanted.clone() };
+        assert_eq!(types(0, &single, 1), (0, String::new()), "nothing was wanted");
+        let unwanted = Settings { rss: false, ..wanted };
+        assert_eq!(types(u64::MAX, &unwanted, 4), (0, String::new()));
+    }
+
+    #[test]
+    fn the_rss_table_has_all_queues_in_turn() {
+        let table = rss_table(130, 3);
+        let slot = |slot: usize| {
+            (table[slot / 64].mask >> (slot % 64) & 1, table[slot / 64].reta[slot % 64])
+        };
+        assert_eq!(table.len(), 3);
+        for (i, queue) in [0, 1, 2].iter().cycle().take(130).enumerate() {
+            assert_eq!(slot(i), (1, *queue), "slot {i}");
+        }
+        assert_eq!(table[2].mask, 0b11, "no slot behind the last");
+    }
+
+    #[test]
+    fn an_mtu_is_raised_where_the_device_can_and_never_lowered() {
+        let pool = Pool::new(crate::dpdk::testing::eal(), &unique("pool"), 255, 9100, 0, None);
+        let jumbo = Settings { mtu: 9000, ..settings() };
+        let (port, notes) =
+            device("net_null", "").configure(&jumbo, pool.as_ref().unwrap()).unwrap();
+        assert!(!notes.concat().contains("MTU"), "{notes:?}");
+        assert_eq!(port.start().unwrap().0.mtu(), 9000);
+        let (_, notes) = device("net_ring", "").configure(&jumbo, pool.as_ref().unwrap()).unwrap();
+        assert!(notes.concat().contains("cannot set the MTU to 9000"), "{notes:?}");
+        // A call would be refused here too, and give a note.
+        let low = Settings { mtu: 1000, ..settings() };
+        let (_, notes) = device("net_ring", "").configure(&low, pool.as_ref().unwrap()).unwrap();
+        assert_eq!(notes, Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_device_without_queues_is_an_error() {
+        let none = Settings { rx_queues: 0, tx_queues: 0, ..settings() };
+        let text = device("net_null", "").configure(&none, &pool(15)).unwrap_err().to_string();
+        assert!(text.contains("a port without queues"), "{text}");
+    }
 }
