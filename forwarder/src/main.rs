@@ -1,5 +1,6 @@
 //! The `guideway` program.
 #![forbid(unsafe_code)]
+#![expect(clippy::print_stdout, reason = "a program answers on its standard output")]
 
 mod program;
 
