@@ -90,17 +90,20 @@ fn find_dpdk() -> Vec<String> {
         .env_metadata(true)
         .probe("libdpdk");
     if let Err(error) = found {
-        let missing = match &error {
-            pkg_config::Error::Command { .. } => "pkg-config cannot be run",
-            pkg_config::Error::ProbeFailure { .. } => "libdpdk is not found, or is too old",
-            _ => "pkg-config does not answer for libdpdk",
+        let reason = match &error {
+            pkg_config::Error::Command { .. } => "pkg-config cannot be run".to_owned(),
+            pkg_config::Error::ProbeFailure { output, .. } => {
+                let stderr = String::from_utf8_lossy(&output.stderr);
+                format!("pkg-config: {}", stderr.lines().next().unwrap_or("no libdpdk"))
+            }
+            other => other.to_string(),
         };
         fail(&format!(
-            "{missing}; Guideway's forwarder needs DPDK {OLDEST} or newer to build.\n\
+            "Guideway's forwarder needs DPDK {OLDEST} or newer to build, and it is not found.\n\
+             {reason}\n\
              On Debian and Ubuntu: apt-get install libdpdk-dev libclang-14-dev pkg-config\n\
              For a DPDK in another place, set PKG_CONFIG_PATH to the directory of libdpdk.pc.\n\
-             What needs no DPDK builds with: cargo build -p guideway --no-default-features\n\n\
-             pkg-config said: {error}"
+             What needs no DPDK builds with: cargo build -p guideway --no-default-features"
         ));
     }
 
@@ -185,10 +188,9 @@ fn generate_bindings(flags: &[String]) {
     }
 }
 
-/// Ends the build with `message`, as cargo shows it: every line, and no backtrace.
+/// Ends the build with `message`, which cargo shows line by line.
 fn fail(message: &str) -> ! {
-    eprintln!("\n{message}\n");
-    for line in message.lines().filter(|line| !line.is_empty()) {
+    for line in message.lines() {
         println!("cargo::error={line}");
     }
     process::exit(1);
