@@ -7,8 +7,10 @@
 //! and the pool, so it is done when there is none (see [`Registration`]).
 
 use std::collections::BTreeSet;
-use std::ffi::{CStr, CString, c_char, c_int};
+use std::ffi::{CStr, CString, OsStr, c_char, c_int};
 use std::marker::PhantomData;
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
 use std::ptr::{self, NonNull};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -97,8 +99,7 @@ impl Eal {
 
     /// Adds a device while running: `net_null0`, or a PCI address with its options.
     ///
-    /// For trials and tests: with `--no-shconf` only, since it else opens the channel to secondary
-    /// processes, and DPDK then refuses to register threads.
+    /// One at a time, as DPDK wants it.
     pub fn probe(&self, device: &str) -> Result<()> {
         let devargs = c_string("the device", device)?;
         let _one_at_a_time = self.0.state.lock();
@@ -206,11 +207,24 @@ impl Drop for Inner {
             tracing::warn!("packets are still held somewhere: DPDK's memory is not given back");
             return;
         }
+        let directory = runtime_directory();
         // SAFETY: the EAL runs, and nothing of it is in use: ports, pools, rings and registered
         // threads hold a handle, and this was the last; every mbuf is back, as just counted.
         unsafe { sys::rte_eal_cleanup() };
         STAGE.store(CLEANED_UP, Ordering::SeqCst);
+        // DPDK leaves it behind. Where it holds nothing (`--no-shconf`, `--in-memory`) it would be one
+        // more for each process that ever ran; where it does, this fails, and that is right.
+        let _ = std::fs::remove_dir(directory);
     }
+}
+
+/// Where the EAL, which must run, has its files.
+fn runtime_directory() -> PathBuf {
+    // SAFETY: returns a C string that lasts as long as the process.
+    let directory = unsafe { sys::rte_eal_get_runtime_dir() };
+    // SAFETY: as above.
+    let directory = unsafe { CStr::from_ptr(directory) };
+    OsStr::from_bytes(directory.to_bytes()).into()
 }
 
 /// `text` as C has it.
@@ -258,7 +272,9 @@ mod tests {
     use crate::dpdk::lcore;
     use crate::dpdk::queue::{RxQueue, TxQueue};
     use crate::dpdk::ring;
-    use crate::dpdk::testing::{eal, eal_args, in_own_process, packets, settings, unique};
+    use crate::dpdk::testing::{
+        eal, eal_args, in_own_process, own_prefix, packets, settings, unique,
+    };
     use crate::dpdk::{Burst, Pool};
 
     #[test]
@@ -275,7 +291,7 @@ mod tests {
             || {
                 let refused = Eal::init("test", &["-m\0".to_owned()]).unwrap_err();
                 assert!(matches!(refused, Error::ZeroByte { .. }), "{refused}");
-                assert!(Eal::init("test", &eal_args("zero")).is_ok());
+                assert!(Eal::init("test", &eal_args(&own_prefix())).is_ok());
             },
         );
     }
@@ -283,7 +299,8 @@ mod tests {
     #[test]
     fn a_start_that_fails_says_what_to_look_at() {
         in_own_process("dpdk::eal::tests::a_start_that_fails_says_what_to_look_at", || {
-            let args = [eal_args("fails"), vec!["--vdev=net_nonsense0".to_owned()]].concat();
+            let args =
+                [eal_args("guideway-test"), vec!["--vdev=net_nonsense0".to_owned()]].concat();
             let text = Eal::init("test", &args).unwrap_err().to_string();
             assert!(text.contains("see each port's `device`"), "{text}");
             assert!(matches!(Eal::init("test", &[]), Err(Error::AlreadyInitialised)));
@@ -295,7 +312,7 @@ mod tests {
     fn the_caller_of_init_keeps_its_cpus() {
         in_own_process("dpdk::eal::tests::the_caller_of_init_keeps_its_cpus", || {
             let before = rustix::thread::sched_getaffinity(None).unwrap();
-            let _eal = Eal::init("test", &eal_args("affinity")).unwrap();
+            let _eal = Eal::init("test", &eal_args(&own_prefix())).unwrap();
             assert_eq!(rustix::thread::sched_getaffinity(None).unwrap(), before);
         });
     }
@@ -317,9 +334,9 @@ mod tests {
 
     /// One of each, on an EAL of its own, whose only other handle is the first.
     fn everything(
-        name: &str,
+        prefix: &str,
     ) -> (Eal, Pool, Port<port::Started>, RxQueue, TxQueue, ring::Sender, ring::Receiver) {
-        let eal = Eal::init("test", &eal_args(name)).unwrap();
+        let eal = Eal::init("test", &eal_args(prefix)).unwrap();
         eal.probe("net_ring0").unwrap();
         let pool = Pool::new(&eal, "pool", 255, 2048, 0, None).unwrap();
         let port = eal.port_by_name("net_ring0").unwrap();
@@ -333,7 +350,7 @@ mod tests {
         in_own_process(
             "dpdk::eal::tests::the_eal_ends_with_the_last_of_what_was_made_with_it",
             || {
-                let (eal, pool, port, rx, tx, sender, receiver) = everything("ends");
+                let (eal, pool, port, rx, tx, sender, receiver) = everything(&own_prefix());
                 let (go, wait) = mpsc::channel::<()>();
                 let thread = lcore::spawn(&eal, "last", None, move || wait.recv()).unwrap();
                 drop((eal, pool, port, rx));
@@ -341,8 +358,11 @@ mod tests {
                 assert_eq!(STAGE.load(Ordering::SeqCst), STARTED);
                 drop(receiver);
                 assert_eq!(STAGE.load(Ordering::SeqCst), STARTED);
+                let directory = runtime_directory();
+                assert!(directory.is_dir(), "{}", directory.display());
                 drop(go);
                 assert!(thread.join().unwrap().is_err());
+                assert!(!directory.exists(), "{}", directory.display());
                 assert_eq!(STAGE.load(Ordering::SeqCst), CLEANED_UP);
                 assert!(matches!(Eal::init("test", &[]), Err(Error::AlreadyInitialised)));
             },
@@ -352,7 +372,7 @@ mod tests {
     #[test]
     fn packets_may_outlive_everything() {
         in_own_process("dpdk::eal::tests::packets_may_outlive_everything", || {
-            let (eal, pool, port, mut rx, mut tx, sender, receiver) = everything("outlive");
+            let (eal, pool, port, mut rx, mut tx, sender, receiver) = everything("guideway-test");
             let mut received = Burst::new();
             assert_eq!(tx.send(&mut packets(&pool, 9)), 9);
             assert_eq!(rx.receive(&mut received), 9);
@@ -368,7 +388,7 @@ mod tests {
     #[test]
     fn the_order_of_drops_does_not_matter() {
         in_own_process("dpdk::eal::tests::the_order_of_drops_does_not_matter", || {
-            let eal = Eal::init("test", &eal_args("order")).unwrap();
+            let eal = Eal::init("test", &eal_args(&own_prefix())).unwrap();
             let mut orders = vec![vec![]];
             for thing in 0..5 {
                 let longer = orders.iter().flat_map(|order: &Vec<usize>| {

@@ -16,10 +16,13 @@ use super::{Burst, Eal, Pool};
 pub(super) const DATA_ROOM: u16 = 2048;
 
 /// The arguments of an EAL that disturbs no other and needs nothing but root.
-pub(super) fn eal_args(name: &str) -> Vec<String> {
+///
+/// `prefix` names its directory for run-time files. An EAL that is cleaned up removes it, so it needs
+/// one of its own: [`own_prefix`].
+pub(super) fn eal_args(prefix: &str) -> Vec<String> {
     let cpus = sched_getaffinity(None).unwrap();
     let cpu = (0..CpuSet::MAX_CPU).find(|&cpu| cpus.is_set(cpu)).unwrap();
-    let prefix = format!("--file-prefix=guideway-{name}-{}", process::id());
+    let prefix = format!("--file-prefix={prefix}");
     let lcores = format!("--lcores=0@{cpu}");
     let fixed = [
         "--no-huge",
@@ -33,10 +36,15 @@ pub(super) fn eal_args(name: &str) -> Vec<String> {
     fixed.iter().map(|arg| (*arg).to_owned()).chain([lcores, prefix]).collect()
 }
 
+/// A file prefix for an EAL that is cleaned up.
+pub(super) fn own_prefix() -> String {
+    format!("guideway-test-{}", process::id())
+}
+
 /// The EAL of all tests in this process. Never cleaned up: a test of that has a process of its own.
 pub(super) fn eal() -> &'static Eal {
     static EAL: OnceLock<Eal> = OnceLock::new();
-    EAL.get_or_init(|| Eal::init("test", &eal_args("test")).unwrap())
+    EAL.get_or_init(|| Eal::init("test", &eal_args("guideway-test")).unwrap())
 }
 
 /// `prefix` with a number that no other test has.

@@ -19,6 +19,8 @@ pub(in crate::dpdk) struct Device {
     name: String,
     /// Receive queues that run: 0 until the device is started.
     running: u16,
+    /// Promiscuous mode was set here. It would stay on an interface that the kernel has, too.
+    promiscuous: bool,
     /// DPDK lets only one thread at a time control a port.
     control: Mutex<()>,
     /// What the receive queues are filled from: it must not go before the device is closed.
@@ -29,7 +31,7 @@ pub(in crate::dpdk) struct Device {
 impl Device {
     /// The port `id`, which the caller has claimed for itself.
     pub(super) fn new(eal: Eal, id: u16, name: String) -> Self {
-        Self { id, name, running: 0, control: Mutex::new(()), pool: None, eal }
+        Self { id, name, running: 0, promiscuous: false, control: Mutex::new(()), pool: None, eal }
     }
 
     pub(in crate::dpdk) fn id(&self) -> u16 {
@@ -47,6 +49,17 @@ impl Device {
             action: action.into(),
             errno,
         })
+    }
+
+    /// Sets promiscuous mode until the device is closed. Returns what DPDK does: 0, or a negative error
+    /// number.
+    pub(super) fn set_promiscuous(&mut self) -> i32 {
+        // SAFETY: the port is this value's.
+        let before = unsafe { sys::rte_eth_promiscuous_get(self.id) };
+        // SAFETY: the port is this value's.
+        let result = unsafe { sys::rte_eth_promiscuous_enable(self.id) };
+        self.promiscuous = before == 0 && result == 0;
+        result
     }
 
     /// Starts the device, which is configured with `rx_queues`.
@@ -123,6 +136,13 @@ impl Drop for Device {
             // SAFETY: the port is this value's alone, no queue of it is left.
             let result = unsafe { sys::rte_eth_dev_stop(self.id) };
             if let Err(error) = self.check("stop it", result) {
+                tracing::warn!("{error}");
+            }
+        }
+        if self.promiscuous {
+            // SAFETY: the port is this value's.
+            let result = unsafe { sys::rte_eth_promiscuous_disable(self.id) };
+            if let Err(error) = self.check("leave promiscuous mode", result) {
                 tracing::warn!("{error}");
             }
         }

@@ -227,25 +227,33 @@ fn rss_table(size: u16, queues: u16) -> Vec<sys::rte_eth_rss_reta_entry64> {
     table
 }
 
-/// Lets in what is for the port: its address, which a device may not be able to take, and multicast,
-/// which neighbour discovery needs.
-fn set_filters(device: &Device, settings: &Settings, notes: &mut Vec<String>) -> Result<()> {
+/// Lets in what is for the port: frames to its address, which a device may not be able to take for
+/// its own, and multicast, which neighbour discovery needs. Promiscuous mode lets in both.
+fn set_filters(device: &mut Device, settings: &Settings, notes: &mut Vec<String>) -> Result<()> {
+    let result = device.set_promiscuous();
+    let lets_in_all = result >= 0;
+    let instead = "it may let in only frames to its own address";
+    unless_lacking(device, "set promiscuous mode", result, instead, notes)?;
+
+    // SAFETY: the port is `device`'s.
+    let result = unsafe { sys::rte_eth_allmulticast_enable(device.id()) };
+    if !lets_in_all || result != -Errno::ENOTSUP.0 {
+        let instead = "it may let in no multicast";
+        unless_lacking(device, "receive all multicast", result, instead, notes)?;
+    }
     if let Some(mac) = settings.mac {
         let mut address = sys::rte_ether_addr { addr_bytes: mac };
         // SAFETY: the port is `device`'s; the address is copied.
         let result =
             unsafe { sys::rte_eth_dev_default_mac_addr_set(device.id(), &raw mut address) };
-        let instead = "it keeps its own, and the port's is told by promiscuous mode";
+        let instead = if lets_in_all {
+            "it keeps its own, and lets in the port's in promiscuous mode"
+        } else {
+            "it keeps its own, and may not let in the port's"
+        };
         unless_lacking(device, "set its MAC address", result, instead, notes)?;
     }
-    // SAFETY: the port is `device`'s.
-    let result = unsafe { sys::rte_eth_promiscuous_enable(device.id()) };
-    let instead = "only frames that it takes for its own come in";
-    unless_lacking(device, "set promiscuous mode", result, instead, notes)?;
-    // SAFETY: the port is `device`'s.
-    let result = unsafe { sys::rte_eth_allmulticast_enable(device.id()) };
-    let instead = "only multicast frames that it lets in by itself come in";
-    unless_lacking(device, "receive all multicast", result, instead, notes)
+    Ok(())
 }
 
 /// A call that the device lacks is a note; one that fails is an error.
@@ -391,6 +399,18 @@ mod tests {
         let low = Settings { mtu: 1000, ..settings() };
         let (_, notes) = device("net_ring", "").configure(&low, pool.as_ref().unwrap()).unwrap();
         assert_eq!(notes, Vec::<String>::new());
+    }
+
+    #[test]
+    fn promiscuous_mode_is_enough_for_multicast() {
+        let directory = tempfile::tempdir().unwrap();
+        let socket = directory.path().join("memif.sock");
+        // A memif device is promiscuous by nature, and has no call for multicast.
+        let options = format!(",role=server,socket-abstract=no,socket={}", socket.display());
+        let wanted = Settings { mac: Some([2, 0, 0, 0, 0, 9]), ..settings() };
+        let (_, notes) = device("net_memif", &options).configure(&wanted, &pool(255)).unwrap();
+        assert!(!notes.concat().contains("multicast"), "{notes:#?}");
+        assert!(notes.concat().contains("lets in the port's in promiscuous mode"), "{notes:#?}");
     }
 
     #[test]
