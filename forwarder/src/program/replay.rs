@@ -61,7 +61,9 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
     for index in 0..configuration.ports.len() {
         let named = |kind: &str| directory.path().join(format!("{kind}{index}.pcap"));
         let input = rx.get(&index).map(|path| link(path, &named("rx"))).transpose()?;
-        let output = tx.get(&index).map(|_| named("tx"));
+        // DPDK's pcap device must have one of the two.
+        let wanted = input.is_none() || tx.contains_key(&index);
+        let output = wanted.then(|| named("tx"));
         devices.push(Device::capture(index, input.as_deref(), output.as_deref()));
         written.push(output);
     }
