@@ -13,7 +13,7 @@
 
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 
 use arc_swap::{ArcSwap, Cache};
 use crossbeam_channel::{Receiver, Sender};
@@ -35,7 +35,11 @@ const PATIENCE: u64 = 64;
 
 /// What the workers are to do; shared by all of them.
 #[derive(Debug, Default)]
-pub struct Command(AtomicU8);
+pub struct Command {
+    order: AtomicU8,
+    /// Workers that receive nothing more.
+    draining: AtomicUsize,
+}
 
 impl Command {
     const DRAIN: u8 = 1;
@@ -43,16 +47,27 @@ impl Command {
 
     /// Receive nothing more, but finish what was received.
     pub fn drain(&self) {
-        self.0.store(Command::DRAIN, Ordering::Relaxed);
+        self.order.store(Command::DRAIN, Ordering::Relaxed);
     }
 
     /// Return from [`Worker::run`].
     pub fn stop(&self) {
-        self.0.store(Command::STOP, Ordering::Relaxed);
+        self.order.store(Command::STOP, Ordering::Relaxed);
+    }
+
+    /// How many workers have heard that they are to drain: their count of packets received is final,
+    /// and seen by whoever asks here first.
+    pub fn draining(&self) -> usize {
+        self.draining.load(Ordering::Acquire)
+    }
+
+    /// Says that this worker receives nothing more.
+    fn confirm_drain(&self) {
+        self.draining.fetch_add(1, Ordering::Release);
     }
 
     fn is(&self, command: u8) -> bool {
-        self.0.load(Ordering::Relaxed) == command
+        self.order.load(Ordering::Relaxed) == command
     }
 }
 
@@ -259,6 +274,7 @@ impl Worker {
         let mut question: Option<Question> = None;
         let mut idle = 0;
         let mut rounds: u64 = 0;
+        let mut draining = false;
         loop {
             rounds += 1;
             let tables: &Tables = tables.load();
@@ -266,7 +282,10 @@ impl Worker {
                 generation = tables.generation();
                 path.stats.set(Scalar::Generation, generation);
             }
-            let draining = self.command.is(Command::DRAIN);
+            if !draining && self.command.is(Command::DRAIN) {
+                draining = true;
+                self.command.confirm_drain();
+            }
             let mut found = false;
             for source in &mut sources {
                 if self.lossless && !has_room(source, &outlets) {

@@ -321,8 +321,10 @@ impl Appliance {
         command.drain();
         let deadline = Instant::now() + DRAIN;
         while !threads.is_empty() && Instant::now() < deadline {
+            // A worker that has not heard yet may still receive, whatever the balance is.
+            let all_drain = command.draining() == threads.len();
             let (received, ended) = balance(&stats);
-            if received == ended {
+            if all_drain && received == ended {
                 break;
             }
             std::thread::sleep(Duration::from_millis(1));
