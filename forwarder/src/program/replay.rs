@@ -9,7 +9,8 @@ use anyhow::{Context, Result, bail, ensure};
 use clap::{Args, ValueEnum};
 use guideway::appliance::{Appliance, Device, Mode, capture};
 use guideway::control::config::Configuration;
-use guideway_api::Stats;
+use guideway_api::{Request, Response, Stats};
+use tracing::warn;
 
 /// Where time comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -76,6 +77,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let mode = Mode::Replay { workers: arguments.workers, devices, capture_clock };
     let appliance = Appliance::start(arguments.config.clone(), text, parsed, mode)?;
     appliance.wait_until_drained();
+    warn_of_damage(&appliance, &rx);
     let stopped = appliance.stop();
     ensure!(stopped.leaked == 0, "{} packet buffers did not come back", stopped.leaked);
 
@@ -90,6 +92,19 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
     }
     print(&stopped.stats, arguments.json)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Tells which captures were not read to their end: DPDK counts that as an error of the device.
+fn warn_of_damage(appliance: &Appliance, rx: &HashMap<usize, PathBuf>) {
+    let Response::Ports(ports) = appliance.daemon().answer(Request::PortList {}) else { return };
+    for (index, port) in ports.iter().enumerate().filter(|(_, port)| port.counters.rx_errors > 0) {
+        let file = rx.get(&index).map_or(String::new(), |path| path.display().to_string());
+        warn!(
+            "{file}: the capture is damaged or ends inside a packet; what port \"{}\" received of it \
+             is what stands before",
+            port.name
+        );
+    }
 }
 
 /// The files by the index of their port.
