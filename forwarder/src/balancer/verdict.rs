@@ -147,11 +147,27 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
+    use crate::balancer::FlowEvent;
 
     #[test]
     fn every_verdict_has_its_own_index_and_name() {
         let names: BTreeSet<_> = Verdict::all().map(Verdict::name).collect();
         assert_eq!(names.len(), Verdict::COUNT);
         assert!(Verdict::all().enumerate().all(|(i, verdict)| verdict.index() == i));
+    }
+
+    /// An operator who meets a name must find what it means, and no name that does not exist.
+    #[test]
+    fn the_documentation_has_every_name_and_no_other() {
+        let page = include_str!("../../../docs/operations.md");
+        let rows = |heading: &str| -> BTreeSet<&str> {
+            let (_, section) = page.split_once(heading).expect("the heading");
+            let section = section.split("\n### ").next().unwrap_or_default();
+            section.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next()).collect()
+        };
+        let verdicts: BTreeSet<_> = Verdict::all().map(Verdict::name).collect();
+        assert_eq!(rows("\n### Verdicts\n"), verdicts);
+        let events: BTreeSet<_> = FlowEvent::ALL.into_iter().map(FlowEvent::name).collect();
+        assert_eq!(rows("\n### Events\n"), events);
     }
 }

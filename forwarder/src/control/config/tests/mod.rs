@@ -1,5 +1,6 @@
 //! Whole texts: what is valid, each mistake there is, and many at once.
 
+mod documentation;
 mod mistakes;
 mod random;
 mod together;
@@ -9,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use super::*;
 
-/// The example of the contract, as it stands in the architecture's documentation.
+/// The keys that other tools rely upon, all in one small configuration.
 pub(super) const CONTRACT: &str = r#"[node]
 name = "lb1"
 tunnel_source = ["192.0.2.1", "2001:db8::1"]
