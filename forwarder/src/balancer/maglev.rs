@@ -165,6 +165,35 @@ mod tests {
         a.slots().iter().zip(b.slots()).filter(|(x, y)| x != y).count()
     }
 
+    /// The example of docs/architecture.md, computed by another implementation of what it says.
+    #[test]
+    fn documented_example() {
+        use std::net::Ipv4Addr;
+
+        use super::super::flow::FlowKey;
+
+        let key = FleetKey::new([0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15]);
+        let member = |last| Member {
+            identity: Ipv4Addr::new(192, 0, 2, last).to_ipv6_mapped().octets(),
+            weight: 1,
+            value: last.into(),
+        };
+        let members = [member(12), member(11)];
+        let start = |member| {
+            let permutation = Permutation::of(&key, 65537, member);
+            (permutation.next, permutation.skip)
+        };
+        assert_eq!(start(&members[1]), (46993, 24940));
+        assert_eq!(start(&members[0]), (64216, 40126));
+        let table = Table::build(&key, 65537, &members);
+        assert_eq!((count(&table, 11), count(&table, 12)), (32769, 32768));
+        let (source, destination) = ("198.51.100.1:40000", "203.0.113.10:80");
+        let flow = FlowKey::new(source.parse().unwrap(), destination.parse().unwrap(), 6).unwrap();
+        let hash = key.hash(&flow);
+        assert_eq!(hash, 0x4778_6063_f3cd_2402);
+        assert_eq!((table.slots()[18296], table.choose(hash)), (11, Some(11)));
+    }
+
     /// Table 1 of the paper: (offset, skip) = (3,4), (0,2), (3,1) in seven slots.
     #[test]
     fn paper_example() {
