@@ -323,18 +323,18 @@ impl Worker {
             path.stats.set(Scalar::Polls, rounds);
             path.stats.add(Scalar::BusyPolls, u64::from(found));
             path.stats.set(Scalar::IdlePolls, idle);
+            if let Some(asked) = &mut question
+                && asked.scan.step(&path.balancer, tables, clock.now())
+                && let Some(Question { scan, reply }) = question.take()
+            {
+                // Whoever asked may have given up; then the answer goes nowhere.
+                let _ = reply.send(scan);
+            }
             if found && !rounds.is_multiple_of(HOUSEKEEPING) {
                 continue;
             }
             path.stats.set(Scalar::Flows, path.balancer.flows().len() as u64);
-            question = question.or_else(|| self.questions.try_recv().ok()).and_then(|mut asked| {
-                if !asked.scan.step(&path.balancer, tables, clock.now()) {
-                    return Some(asked);
-                }
-                // Whoever asked may have given up; then the answer goes nowhere.
-                let _ = asked.reply.send(asked.scan);
-                None
-            });
+            question = question.or_else(|| self.questions.try_recv().ok());
             if self.command.is(Command::STOP) {
                 break;
             }

@@ -12,8 +12,8 @@
 //! place is free the caller forwards the packet all the same, by the Maglev table.
 //!
 //! [`Table::sweep`] walks the table a bucket at a time and empties what has expired or belongs to a
-//! backend that is gone. It changes no answer; it keeps [`Table::len`] honest, and a whole pass tells
-//! the control plane that no entry names a backend removed before the pass began.
+//! backend that is gone: entries that would give no answer anyway. It keeps [`Table::len`] honest, and
+//! a whole pass tells the control plane that no entry names a backend removed before the pass began.
 
 use std::ops::Range;
 

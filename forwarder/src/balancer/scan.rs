@@ -6,8 +6,8 @@ use super::flow::FlowKey;
 use super::tables::{BackendId, Tables};
 use super::time::Time;
 
-/// Buckets that a step looks at.
-const STEP: usize = 64;
+/// Buckets that a step looks at: few enough that a step between two bursts costs less than a burst.
+const STEP: usize = 16;
 
 /// Which flows to list; every part that is given must match.
 #[derive(Clone, Debug, Default)]

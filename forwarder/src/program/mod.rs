@@ -77,7 +77,7 @@ fn check(path: &Path) -> Result<ExitCode> {
     }
     let configuration = &parsed.configuration;
     println!(
-        "{}: valid: {} ports, {} services, {} pools, {} backends",
+        "{}: valid; ports: {}, services: {}, pools: {}, backends: {}",
         path.display(),
         configuration.ports.len(),
         configuration.services.len(),

@@ -90,6 +90,9 @@ impl Daemon {
             .zip(&self.workers)
             .map(|(index, worker)| {
                 let stats = &worker.stats;
+                // Read first, so that it never seems to be ahead of the sum.
+                let forwarded = stats.verdict(Verdict::Forwarded);
+                let dropped = stats.verdicts() - forwarded;
                 api::Worker {
                     worker: index,
                     cpu: worker.cpu,
@@ -97,7 +100,7 @@ impl Daemon {
                     generation: stats.scalar(Scalar::Generation),
                     received: stats.scalar(Scalar::Received),
                     transmitted: stats.scalar(Scalar::Transmitted),
-                    dropped: stats.verdicts() - stats.verdict(Verdict::Forwarded),
+                    dropped,
                     flows: stats.scalar(Scalar::Flows),
                     flow_capacity: worker.flow_capacity,
                     polls: stats.scalar(Scalar::Polls),

@@ -219,19 +219,22 @@ impl Daemon {
     }
 }
 
-/// All counters of some workers, summed.
+/// All counters of some workers, summed. Verdicts are read before what was received, so that their sum
+/// is never ahead of it.
 pub fn summary<'a>(workers: impl Iterator<Item = &'a Reader> + Clone) -> api::Stats {
     let sum = |of: &dyn Fn(&Reader) -> u64| workers.clone().map(of).sum();
+    let verdicts = Verdict::all()
+        .map(|verdict| (verdict.name().to_owned(), sum(&|stats| stats.verdict(verdict))))
+        .collect();
+    let events = FlowEvent::ALL
+        .iter()
+        .map(|&event| (event.name().to_owned(), sum(&|stats| stats.event(event))))
+        .collect();
     api::Stats {
         received: sum(&|stats| stats.scalar(Scalar::Received)),
         transmitted: sum(&|stats| stats.scalar(Scalar::Transmitted)),
-        verdicts: Verdict::all()
-            .map(|verdict| (verdict.name().to_owned(), sum(&|stats| stats.verdict(verdict))))
-            .collect(),
-        events: FlowEvent::ALL
-            .iter()
-            .map(|&event| (event.name().to_owned(), sum(&|stats| stats.event(event))))
-            .collect(),
+        verdicts,
+        events,
     }
 }
 
