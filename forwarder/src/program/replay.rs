@@ -1,7 +1,8 @@
 //! `guideway replay`
 
 use std::collections::HashMap;
-use std::os::unix::fs::symlink;
+use std::fs::{self, File, Metadata};
+use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -68,10 +69,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
         devices.push(Device::capture(index, input.as_deref(), output.as_deref()));
         written.push(output);
     }
-    for path in tx.values() {
-        // Now, rather than after a long replay.
-        std::fs::File::create(path).with_context(|| format!("cannot write {}", path.display()))?;
-    }
+    make_outputs(&rx, (0..configuration.ports.len()).filter_map(|index| tx.get(&index)))?;
 
     let capture_clock = arguments.clock == Clock::Capture;
     let mode = Mode::Replay { workers: arguments.workers, devices, capture_clock };
@@ -86,12 +84,41 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
         let result = if capture_clock {
             capture::copy_with_times(from, to, &stopped.sent[index])
         } else {
-            std::fs::copy(from, to).map(drop).map_err(Into::into)
+            fs::copy(from, to).map(drop).map_err(Into::into)
         };
         result.with_context(|| format!("cannot write {}", to.display()))?;
     }
     print(&stopped.stats, arguments.json)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Makes the outputs now, rather than after a long replay, and sees that none of them is another file of
+/// the call, by whatever name: writing it would destroy that.
+fn make_outputs<'a>(
+    rx: &HashMap<usize, PathBuf>,
+    tx: impl Iterator<Item = &'a PathBuf>,
+) -> Result<()> {
+    let identity = |file: &Metadata| (file.dev(), file.ino());
+    let mut known = Vec::new();
+    for path in rx.values() {
+        let file = fs::metadata(path).with_context(|| path.display().to_string())?;
+        known.push(identity(&file));
+    }
+    for path in tx {
+        let file = File::options().write(true).create(true).truncate(false).open(path);
+        let file = file.and_then(|file| file.metadata());
+        let file = file.with_context(|| format!("cannot write {}", path.display()))?;
+        // Several outputs may go to /dev/null.
+        if file.is_file() {
+            ensure!(
+                !known.contains(&identity(&file)),
+                "--tx {}: the file is an --rx or another --tx of this call; name another",
+                path.display()
+            );
+            known.push(identity(&file));
+        }
+    }
+    Ok(())
 }
 
 /// Tells which captures were not read to their end: DPDK counts that as an error of the device.
