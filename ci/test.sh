@@ -15,7 +15,7 @@ step "tests beside the code"
 tests cargo test --quiet --locked --workspace
 
 step "tests of the programs"
-export GUIDEWAY_BIN=$PWD/target/release
+export GUIDEWAY_BIN_DIR=$PWD/target/release
 "$python" -m pytest -q tests
 
 ci/run.sh
