@@ -1,0 +1,34 @@
+"""Tests of the programs as they are: `guideway`, `guidewayctl`, driven from outside.
+
+To run them alone, from the root of the repository:
+
+    cargo build --workspace
+    /usr/bin/python3 -m pytest tests -q
+
+They take the newer of target/release and target/debug, or the programs in $GUIDEWAY_BIN_DIR. Debian's
+packages python3-pytest, python3-scapy, tshark, ethtool and iproute2 are needed. `test_replay_*.py` and
+`test_check.py` need neither root nor a network; `test_live_*.py` need root: they make network
+namespaces of their own and take them down. `-k "not live"` leaves those out.
+"""
+
+import pytest
+from support import binaries, replay
+
+
+def pytest_configure(config):
+    try:
+        binaries.guideway()
+    except FileNotFoundError as missing:
+        pytest.exit(str(missing), returncode=1)
+
+
+@pytest.fixture
+def run_replay(tmp_path):
+    """Replays captures; the run must succeed and its counts must add up."""
+
+    def run(config, captures, *arguments, **options):
+        if not isinstance(captures, dict):
+            captures = {config["port"][0]["name"]: captures}
+        return replay.run_ok(tmp_path, config, captures, arguments, **options)
+
+    return run

@@ -1,0 +1,56 @@
+"""Compares what a replay left behind with what the model says."""
+
+from collections import Counter, defaultdict
+
+from .model import Fleet
+from .packets import inner_of, split_label, tunnel_packet
+
+
+def expected_frames(config, sent):
+    """Frames by port, in the order of `sent`."""
+    fleet, frames = Fleet(config), defaultdict(list)
+    for packet in sent:
+        if packet.verdict == "forwarded":
+            port, frame = tunnel_packet(config, fleet, packet)
+            frames[port].append(frame)
+    return frames
+
+
+def without_labels(frames):
+    return [split_label(frame)[0] for frame in frames]
+
+
+def check_frames(config, sent, outcome, ports=("edge0",)):
+    """Frame by frame, byte by byte; one worker keeps the order of the input."""
+    expected = expected_frames(config, sent)
+    assert set(expected) <= set(ports)
+    for port in ports:
+        compare(without_labels(outcome.frames(port)), expected[port], port)
+    check_verdicts(sent, outcome.report)
+    check_labels(sent, [frame for port in ports for frame in outcome.frames(port)])
+
+
+def compare(got, expected, port):
+    for place, (one, other) in enumerate(zip(got, expected)):
+        assert one.hex() == other.hex(), f"frame {place} of {port}"
+    assert len(got) == len(expected), f"frames of {port}"
+
+
+def check_verdicts(sent, stats):
+    """Every packet was received and came to the end that it should; `stats` as the program reports."""
+    happened = {name: count for name, count in stats["verdicts"].items() if count}
+    assert happened == Counter(packet.verdict for packet in sent)
+    assert stats["received"] == len(sent)
+
+
+def check_labels(sent, frames):
+    """Flow labels of outer IPv6 headers: never 0, one for each flow, and others for other flows."""
+    flow_of = {packet.inner: packet.flow for packet in sent}
+    labels = defaultdict(set)
+    for frame in frames:
+        label = split_label(frame)[1]
+        if label is not None:
+            labels[flow_of[inner_of(frame)]].add(label)
+    assert all(len(found) == 1 and 0 not in found for found in labels.values()), labels
+    distinct = {label for found in labels.values() for label in found}
+    assert len(distinct) >= 0.9 * len(labels)

@@ -1,0 +1,118 @@
+"""`guideway check`: a valid file passes, and of a wrong one every mistake is told with its line."""
+
+import subprocess
+
+import pytest
+from support import binaries
+from support.config import one_port, two_ports
+
+EXAMPLES = sorted((binaries.ROOT / "examples").glob("*.toml"))
+
+
+def check(path):
+    line = [str(binaries.guideway()), "check", "--config", str(path)]
+    return subprocess.run(line, capture_output=True, text=True, timeout=30)
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.name)
+def test_the_examples_are_valid(example):
+    done = check(example)
+    assert done.returncode == 0, done.stderr
+
+
+def test_there_are_examples():
+    assert EXAMPLES
+
+
+@pytest.mark.parametrize("make", (one_port, two_ports))
+def test_what_these_tests_run_with_is_valid_and_calls_for_no_warning(tmp_path, make):
+    done = check(make().write(tmp_path / "guideway.toml"))
+    assert done.returncode == 0
+    assert "line " not in done.stdout + done.stderr
+
+
+def line_of(text, words, after=""):
+    """The number of the first line with these words, behind the line with others."""
+    lines = text.splitlines()
+    start = next(n for n, line in enumerate(lines) if after in line)
+    return next(n for n, line in enumerate(lines[start:], start + 1) if words in line)
+
+
+def test_every_mistake_is_told_at_once(tmp_path):
+    config = one_port()
+    config["hash"] = {"key": "0123", "table_size": 65536}
+    config["node"]["colour"] = "red"
+    config["port"][0]["mtuu"] = config["port"][0].pop("mtu")
+    config["port"][0]["addresses"][0] = "192.0.2.1/33"
+    config["neighbor"][0]["mac"] = "02:00:00:00:00"
+    config["pool"][0]["encapsulation"] = "vxlan"
+    config["service"][0]["pool"] = "webb"
+    config["service"][1]["port"] = 70000
+    config["service"][2]["protocol"] = "sctp"
+    config["service"][3]["name"] = config["service"][0]["name"]
+    path = config.write(tmp_path / "guideway.toml")
+    text = path.read_text()
+    done = check(path)
+    assert done.returncode == 1
+    told = (done.stdout + done.stderr).splitlines()
+    service = "[[service]]"
+    expected = (
+        (line_of(text, "key ="), "hash.key", "32"),
+        (line_of(text, "table_size"), "hash.table_size", "65537"),
+        (line_of(text, "colour"), "colour", ""),
+        (line_of(text, "mtuu"), "mtuu", "mtu"),
+        (line_of(text, "192.0.2.1/33"), "addresses", "33"),
+        (line_of(text, '"02:00:00:00:00"'), "mac", ""),
+        (line_of(text, "vxlan"), "encapsulation", "gre"),
+        (line_of(text, "webb", service), "pool", '"web"'),
+        (line_of(text, "70000", service), "port", "65535"),
+        (line_of(text, "sctp", service), "protocol", "udp"),
+    )
+    for number, key, right in expected:
+        rows = [row for row in told if f"line {number}:" in row]
+        assert any(key in row and right in row for row in rows), (number, key, right, told)
+    assert any("web-tcp4" in row for row in told), "a name that stands twice"
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    (
+        (lambda c: c["node"].update(tunnel_source=["192.0.2.1"]), "IPv6"),
+        (lambda c: c["hash"].update(table_size=251), "table_size"),
+        (lambda c: c.pool()["backends"][0].update(address="203.0.113.10"), "203.0.113.10"),
+        (lambda c: c.pool()["backends"][1].update(name="near4"), "near4"),
+        (lambda c: c["port"][0].update(gateways=["2001:db8::fe"]), "10.9.0.7"),
+        (lambda c: c["service"][1].update(port=80, protocol="tcp"), "service[1].address"),
+        (lambda c: c.pop("port"), "port"),
+        (lambda c: c.pop("hash"), "hash"),
+    ),
+)
+def test_what_only_sections_together_show(tmp_path, change, told):
+    config = one_port()
+    change(config)
+    done = check(config.write(tmp_path / "guideway.toml"))
+    assert done.returncode == 1
+    assert told in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("text", ("", "[node", "node = 3", "[[node]]", "\x00", "a" * 100_000))
+def test_what_is_no_configuration(tmp_path, text):
+    path = tmp_path / "guideway.toml"
+    path.write_text(text)
+    done = check(path)
+    assert done.returncode == 1
+    assert "panicked" not in done.stderr
+    assert "line 1" in done.stdout + done.stderr
+
+
+def test_a_file_that_is_not_there_or_no_text(tmp_path):
+    missing = check(tmp_path / "gone.toml")
+    assert missing.returncode == 1 and "gone.toml" in missing.stderr
+    (tmp_path / "noise.toml").write_bytes(b"\xff\xfe\x00")
+    noise = check(tmp_path / "noise.toml")
+    assert noise.returncode == 1 and "noise.toml" in noise.stdout + noise.stderr
+
+
+def test_usage():
+    done = subprocess.run([str(binaries.guideway()), "check"], capture_output=True, text=True, timeout=30)
+    assert done.returncode == 2 and "--config" in done.stderr

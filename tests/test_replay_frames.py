@@ -1,0 +1,182 @@
+"""Every frame that leaves, byte for byte, against frames that scapy builds by the model's choice."""
+
+import itertools
+import random
+import subprocess
+
+import pytest
+from support import expectation, garbage, replay
+from support.config import one_port, two_ports
+from support.model import Fleet
+from support.packets import EXTRAS, TAGS, client_packet, flow, inner_of
+
+
+def matrix():
+    """Families, transports, tags, options and extension headers; each with several flows."""
+    sports = itertools.count(1024)
+    return [
+        client_packet(flow(version, protocol, 1, next(sports)), tags=tags, extra=extra, payload=b"Guideway")
+        for version in (4, 6)
+        for protocol in ("tcp", "udp")
+        for tags in TAGS.values()
+        for extra in EXTRAS[version].values()
+        for _ in range(4)
+    ]
+
+
+def shuffled(seed, *parts):
+    mixed = [packet for part in parts for packet in part]
+    random.Random(seed).shuffle(mixed)
+    return mixed
+
+
+def test_every_kind_of_packet_leaves_as_expected(run_replay):
+    config, sent = one_port(), shuffled(1, matrix(), garbage.everything())
+    outcome = run_replay(config, [packet.frame for packet in sent])
+    expectation.check_frames(config, sent, outcome)
+    fleet = Fleet(config)
+    mixes = {(":" in p.flow.source, ":" in fleet.backend(p.flow)) for p in sent if p.flow}
+    assert len(mixes) == 4, "the test proves less than it says"
+
+
+def test_two_runs_give_the_same_bytes(run_replay):
+    config, frames = one_port(), [packet.frame for packet in shuffled(2, matrix(), garbage.everything())]
+    first, second = run_replay(config, frames), run_replay(config, frames)
+    assert first.files == second.files
+    assert first.report == second.report
+
+
+@pytest.mark.parametrize("version", (4, 6))
+def test_every_traffic_class_goes_out(run_replay, version):
+    """DSCP (RFC 2983, uniform) and ECN (RFC 6040, normal mode)."""
+    config = one_port()
+    sent = [
+        client_packet(flow(version, "tcp", 1, 2000 + value % 16), traffic_class=value, flags="A")
+        for value in range(256)
+    ]
+    expectation.check_frames(config, sent, run_replay(config, [packet.frame for packet in sent]))
+
+
+def test_ethernet_padding_is_cut_off(run_replay):
+    config = one_port()
+    sent = [
+        client_packet(flow(version, protocol, 1, sport), tags=tags, pad=pad)
+        for version in (4, 6)
+        for protocol in ("tcp", "udp")
+        for tags in (TAGS["untagged"], TAGS["one tag"])
+        for pad in (60, 64, 200)
+        for sport in range(4)
+    ]
+    expectation.check_frames(config, sent, run_replay(config, [packet.frame for packet in sent]))
+
+
+def test_payload_of_every_length_up_to_the_mtu(run_replay):
+    """The outer packet may be as long as the port's MTU and not a byte longer."""
+    config = one_port()
+    fleet, sent = Fleet(config), []
+    for version, tags, sport in itertools.product((4, 6), TAGS.values(), range(6)):
+        one = flow(version, "tcp", 1, sport)
+        outer = 44 if ":" in fleet.backend(one) else 24
+        room = 1500 - outer - (20 if version == 4 else 40) - 20
+        for length in (0, 1, room - 1, room, room + 1, room + 2):
+            packet = client_packet(one, tags=tags, flags="A", payload=b"y" * length)
+            sent.append(packet if length <= room else packet.dropped("exceeds_mtu"))
+    expectation.check_frames(config, sent, run_replay(config, [packet.frame for packet in sent]))
+
+
+def test_jumbo_frames(run_replay):
+    config = one_port(mtu=9000)
+    sent = [client_packet(flow(version, "udp", 1, n), payload=b"j" * 8000) for version in (4, 6) for n in range(8)]
+    expectation.check_frames(config, sent, run_replay(config, [packet.frame for packet in sent]))
+
+
+def test_frames_beyond_a_receive_buffer_are_dropped(run_replay):
+    config = one_port()
+    frame = client_packet(flow(), payload=b"z" * 20000).frame
+    good = client_packet(flow(sport=7))
+    outcome = run_replay(config, [frame, good.frame, frame])
+    assert outcome.verdicts == {"frame_too_long": 2, "forwarded": 1}
+
+
+def test_any_bytes_at_all(run_replay):
+    """Noise is dropped for one reason or another, and what stands between it is forwarded."""
+    config = one_port()
+    good = [client_packet(flow(4, "udp", 1, sport)) for sport in range(100)]
+    frames = []
+    for noise, packet in zip(garbage.wild_bytes(3, 1000), itertools.cycle([*good, None, None])):
+        frames.append(noise)
+        if packet:
+            frames.append(packet.frame)
+    outcome = run_replay(config, frames)
+    assert outcome.report["received"] == len(frames)
+    assert outcome.verdicts["forwarded"] == len(frames) - 1000
+    inners = {packet.inner for packet in good}
+    assert all(inner_of(frame) in inners for frame in outcome.frames())
+
+
+def test_several_ports(run_replay):
+    """In by either port, out by the port of the next hop, with that port's MAC address."""
+    config, packets = two_ports(), matrix()
+    outcome = run_replay(config, {"edge0": [p.frame for p in packets], "core0": []})
+    expectation.check_frames(config, packets, outcome, ports=("edge0", "core0"))
+
+    to_core = [
+        client_packet(flow(version, "udp", 2, sport), mac="02:00:00:00:00:02")
+        for version in (4, 6)
+        for sport in range(40)
+    ]
+    captures = {"edge0": [p.frame for p in packets], "core0": [p.frame for p in to_core]}
+    outcome = run_replay(config, captures)
+    expectation.check_verdicts(packets + to_core, outcome.report)
+    for port, expected in expectation.expected_frames(config, packets + to_core).items():
+        got = expectation.without_labels(outcome.frames(port))
+        assert sorted(got) == sorted(expected)
+        for part in (packets, to_core):
+            inners = {p.inner for p in part}
+            assert [f for f in got if inner_of(f) in inners] == [f for f in expected if inner_of(f) in inners]
+
+
+def test_a_port_drops_what_is_for_the_other_ports_mac(run_replay):
+    config = two_ports()
+    frame = client_packet(flow()).frame
+    outcome = run_replay(config, {"edge0": [], "core0": [frame]})
+    assert outcome.verdicts == {"wrong_mac": 1}
+
+
+def test_without_a_mac_any_frame_is_taken(run_replay):
+    config = one_port().changed(lambda c: c["port"][0].pop("mac"))
+    frames = [client_packet(flow(), mac=mac).frame for mac in ("02:00:00:00:00:01", "02:ab:00:00:00:77")]
+    outcome = run_replay(config, frames)
+    assert outcome.verdicts == {"forwarded": 2}
+
+
+def test_a_capture_without_packets(run_replay):
+    outcome = run_replay(one_port(), [])
+    assert outcome.report["received"] == 0 and outcome.verdicts == {}
+    assert outcome.frames() == []
+
+
+def test_tshark_reads_what_left(run_replay, tmp_path):
+    """Wireshark's dissectors as a second opinion: right checksums, and inner and outer headers as meant."""
+    config = one_port()
+    sent = matrix()
+    run_replay(config, [packet.frame for packet in sent])
+    fields = ("frame.protocols", "ip.checksum.status", "gre.flags_and_version", "_ws.malformed", "ip.ttl", "ip.flags.df")
+    line = ["tshark", "-n", "-r", str(tmp_path / "edge0.out.pcap"), "-o", "ip.check_checksum:TRUE"]
+    # The payload is no DNS, whatever its port.
+    line += ["--disable-protocol", "dns", "-T", "fields"]
+    for field in fields:
+        line += ["-e", field]
+    done = subprocess.run(line, capture_output=True, text=True, check=True, timeout=replay.TIMEOUT)
+    rows = [row.split("\t") for row in done.stdout.splitlines()]
+    assert len(rows) == len(sent)
+    fleet = Fleet(config)
+    for packet, (protocols, checksums, gre, malformed, ttls, df) in zip(sent, rows):
+        outer = "ipv6" if ":" in fleet.backend(packet.flow) else "ip"
+        inner = "ipv6" if ":" in packet.flow.source else "ip"
+        assert f"{outer}:gre:{inner}:" in protocols, protocols
+        assert packet.flow.protocol in protocols
+        assert gre == "0x0000" and not malformed
+        assert set(checksums.split(",")) <= {"1", ""}, "1 is good"
+        if outer == "ip":
+            assert ttls.split(",")[0] == "64" and df.split(",")[0] in ("1", "True")

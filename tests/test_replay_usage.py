@@ -1,0 +1,176 @@
+"""How `guideway replay` is called, and what it says when it is called wrongly."""
+
+import os
+import shutil
+import stat
+import struct
+import subprocess
+import tempfile
+from pathlib import Path
+
+import pytest
+from support import binaries, replay
+from support.config import one_port, two_ports
+from support.packets import client_packet, flow
+
+FRAME = client_packet(flow()).frame
+NOBODY = 65534
+
+
+def call(directory, *arguments):
+    line = [str(binaries.guideway()), "replay", *map(str, arguments)]
+    return subprocess.run(line, capture_output=True, text=True, timeout=replay.TIMEOUT, cwd=directory)
+
+
+@pytest.fixture
+def place(tmp_path):
+    """A directory with a valid configuration and capture."""
+    one_port().write(tmp_path / "guideway.toml")
+    (tmp_path / "in.pcap").write_bytes(replay.pcap([FRAME]))
+    return tmp_path
+
+
+def refused(done, *told, codes=(1, 2)):
+    assert done.returncode in codes, done.stderr
+    assert "panicked" not in done.stderr
+    for words in told:
+        assert words in done.stderr, done.stderr
+    assert done.stdout == ""
+
+
+def test_an_unknown_port(place):
+    refused(call(place, "--config", "guideway.toml", "--rx", "edge7=in.pcap", "--tx", "edge0=out.pcap"), "edge7")
+    refused(call(place, "--config", "guideway.toml", "--rx", "edge0=in.pcap", "--tx", "core9=out.pcap"), "core9")
+
+
+def test_no_capture_at_all(place):
+    refused(call(place, "--config", "guideway.toml"), "--rx", codes=(2,))
+
+
+@pytest.mark.parametrize("argument", ("edge0", "=in.pcap", "edge0="))
+def test_an_argument_that_names_no_port_or_no_file(place, argument):
+    refused(call(place, "--config", "guideway.toml", "--rx", argument, "--tx", "edge0=out.pcap"))
+
+
+def test_a_port_named_twice(place):
+    arguments = ("--rx", "edge0=in.pcap", "--rx", "edge0=in.pcap", "--tx", "edge0=out.pcap")
+    refused(call(place, "--config", "guideway.toml", *arguments), "edge0")
+
+
+def test_an_output_that_is_another_file_of_the_call(place):
+    """Neither an input nor another output is overwritten, whatever name it goes by."""
+    two_ports().write(place / "guideway.toml")
+    (place / "link.pcap").symlink_to("in.pcap")
+    before = (place / "in.pcap").read_bytes()
+    for captures in (
+        ("--rx", "edge0=in.pcap", "--tx", "edge0=in.pcap"),
+        ("--rx", "edge0=in.pcap", "--tx", "core0=link.pcap"),
+        ("--rx", "edge0=in.pcap", "--tx", "edge0=out.pcap", "--tx", "core0=./out.pcap"),
+    ):
+        done = call(place, "--config", "guideway.toml", *captures)
+        assert (place / "in.pcap").read_bytes() == before
+        refused(done, captures[-1].split("=")[1])
+
+
+def test_captures_with_odd_names(place):
+    for name in ("a,b=c.pcap", "with space.pcap", "-dash.pcap", "ünïcode.pcap"):
+        (place / name).write_bytes((place / "in.pcap").read_bytes())
+        done = call(place, "--config", "guideway.toml", "--rx", f"edge0={name}", "--tx", f"edge0=out {name}")
+        assert done.returncode == 0, done.stderr
+        assert len(replay.parse_pcap((place / f"out {name}").read_bytes())) == 1
+
+
+def test_a_capture_that_is_not_there(place):
+    refused(call(place, "--config", "guideway.toml", "--rx", "edge0=gone.pcap", "--tx", "edge0=out.pcap"), "gone.pcap")
+
+
+@pytest.mark.parametrize("content", (b"", b"this is no capture, but long enough to hold a header\n", b"\xd4\xc3\xb2\xa1"))
+def test_a_file_that_is_no_capture(place, content):
+    (place / "in.pcap").write_bytes(content)
+    refused(call(place, "--config", "guideway.toml", "--rx", "edge0=in.pcap", "--tx", "edge0=out.pcap"), "in.pcap")
+
+
+def test_a_capture_of_another_link_type(place):
+    (place / "in.pcap").write_bytes(replay.pcap([FRAME[14:]], linktype=101))
+    done = call(place, "--config", "guideway.toml", "--rx", "edge0=in.pcap", "--tx", "edge0=out.pcap")
+    refused(done, "in.pcap", "Ethernet")
+
+
+def test_an_output_that_cannot_be_written(place):
+    done = call(place, "--config", "guideway.toml", "--rx", "edge0=in.pcap", "--tx", "edge0=nowhere/out.pcap")
+    refused(done, "nowhere/out.pcap")
+
+
+def test_a_capture_that_ends_inside_a_record(place):
+    """What is whole is replayed; that something is missing is said."""
+    (place / "in.pcap").write_bytes(replay.pcap([FRAME] * 3)[:-10])
+    done = call(place, "--config", "guideway.toml", "--rx", "edge0=in.pcap", "--tx", "edge0=out.pcap", "--json")
+    assert "in.pcap" in done.stderr, done.stderr
+    assert "panicked" not in done.stderr
+
+
+def test_a_configuration_with_mistakes(place):
+    config = one_port().changed(lambda c: c["hash"].update(key="12", table_size=100))
+    config.write(place / "guideway.toml")
+    done = call(place, "--config", "guideway.toml", "--rx", "edge0=in.pcap", "--tx", "edge0=out.pcap")
+    refused(done, "hash.key", "hash.table_size", codes=(1,))
+
+
+def test_a_configuration_that_is_not_there(place):
+    refused(call(place, "--config", "gone.toml", "--rx", "edge0=in.pcap", "--tx", "edge0=out.pcap"), "gone.toml")
+
+
+def test_without_json_the_counts_are_for_people(place):
+    done = call(place, "--config", "guideway.toml", "--rx", "edge0=in.pcap", "--tx", "edge0=out.pcap")
+    assert done.returncode == 0, done.stderr
+    assert "forwarded" in done.stdout and "1" in done.stdout
+
+
+def test_captures_that_other_tools_write(place):
+    """The other byte order, nanosecond time stamps, pcapng."""
+    micro = struct.pack(">IHHiIIIIIII", 0xA1B2C3D4, 2, 4, 0, 0, 262144, 1, 1, 2, len(FRAME), len(FRAME)) + FRAME
+    nano = struct.pack("<IHHiIIIIIII", 0xA1B23C4D, 2, 4, 0, 0, 262144, 1, 1, 999_999_999, len(FRAME), len(FRAME)) + FRAME
+    block = struct.pack("<IIIII", 0, 0, 1, len(FRAME), len(FRAME)) + FRAME + bytes(-len(FRAME) % 4)
+    blocks = ((0x0A0D0D0A, struct.pack("<IHHq", 0x1A2B3C4D, 1, 0, -1)), (1, struct.pack("<HHI", 1, 0, 0)), (6, block))
+    pcapng = b"".join(
+        struct.pack("<II", kind, len(body) + 12) + body + struct.pack("<I", len(body) + 12) for kind, body in blocks
+    )
+    for capture in (micro, nano, pcapng):
+        (place / "in.pcap").write_bytes(capture)
+        done = call(place, "--config", "guideway.toml", "--rx", "edge0=in.pcap", "--tx", "edge0=out.pcap")
+        assert done.returncode == 0, done.stderr
+        assert len(replay.parse_pcap((place / "out.pcap").read_bytes())) == 1
+
+
+def test_the_real_clock(run_replay):
+    outcome = run_replay(one_port(), [(0, FRAME), (10_000, FRAME)], "--clock", "wall")
+    assert outcome.report["events"]["flow_new"] == 1, "the two are milliseconds apart by that clock"
+
+
+def test_a_port_without_captures(place):
+    """A port of the configuration that no argument names receives nothing."""
+    two_ports().write(place / "guideway.toml")
+    for captures in (
+        ("--rx", "edge0=in.pcap"),
+        ("--rx", "edge0=in.pcap", "--tx", "edge0=out.pcap"),
+        ("--rx", "edge0=in.pcap", "--tx", "core0=out.pcap"),
+        ("--rx", "core0=in.pcap", "--tx", "edge0=out.pcap"),
+    ):
+        done = call(place, "--config", "guideway.toml", *captures, "--json")
+        assert done.returncode == 0, done.stderr
+        assert '"received": 1' in done.stdout
+
+
+def test_anyone_may_replay():
+    """No root, no hugepages, no home."""
+    with tempfile.TemporaryDirectory() as name:
+        directory = Path(name)
+        program = Path(shutil.copy(binaries.guideway(), directory / "guideway"))
+        program.chmod(program.stat().st_mode | stat.S_IXOTH | stat.S_IROTH)
+        prefix = ()
+        if os.geteuid() == 0:
+            os.chown(directory, NOBODY, NOBODY)
+            drop = ["--reuid", str(NOBODY), "--regid", str(NOBODY), "--clear-groups", "--no-new-privs"]
+            prefix = ("env", "-i", "PATH=/usr/bin:/bin", "setpriv", *drop)
+        outcome = replay.run_ok(directory, one_port(), {"edge0": [FRAME] * 5}, (), program, prefix)
+    assert outcome.verdicts == {"forwarded": 5}
