@@ -11,8 +11,13 @@ packages python3-pytest, python3-scapy, tshark, ethtool and iproute2 are needed.
 namespaces of their own and take them down. `-k "not live"` leaves those out.
 """
 
+import os
+import tempfile
+from pathlib import Path
+
 import pytest
 from support import binaries, replay
+from support.network import Namespace
 
 
 def pytest_configure(config):
@@ -32,3 +37,21 @@ def run_replay(tmp_path):
         return replay.run_ok(tmp_path, config, captures, arguments, **options)
 
     return run
+
+
+@pytest.fixture(scope="session")
+def root():
+    assert os.geteuid() == 0, "the live tests need root; leave them out with -k 'not live'"
+
+
+@pytest.fixture(scope="module")
+def namespace(root):
+    with Namespace() as made:
+        yield made
+
+
+@pytest.fixture
+def directory():
+    """A place with a path short enough for a socket."""
+    with tempfile.TemporaryDirectory(prefix="guideway-") as name:
+        yield Path(name)

@@ -1,0 +1,120 @@
+"""`guideway run`, and `guidewayctl` to talk to it."""
+
+import json
+import os
+import signal
+import subprocess
+import time
+
+from . import binaries
+from .config import one_port
+
+START_SECONDS = 20
+STOP_SECONDS = 10
+
+
+def cpus(count):
+    """CPUs for workers, the last ones first: the first serves most interrupts."""
+    usable = sorted(os.sched_getaffinity(0), reverse=True)
+    return [usable[n % len(usable)] for n in range(count)]
+
+
+def live(config, interface, directory, workers=1):
+    """A configuration made fit for a veth end."""
+
+    def change(config):
+        config["dpdk"] = {"workers": cpus(workers), "hugepages": False, "memory": 256}
+        config["control"] = {"socket": str(directory / "guideway.sock")}
+        config["port"][0]["device"] = f"net_af_packet0,iface={interface}"
+
+    return config.changed(change)
+
+
+def live_one_port(interface, directory, workers=1):
+    return live(one_port(), interface, directory, workers)
+
+
+class Daemon:
+    """The appliance in a namespace, started on entry, ended on exit if it still runs."""
+
+    def __init__(self, namespace, config, directory):
+        self.namespace = namespace
+        self.config = config
+        self.directory = directory
+        self.path = directory / "guideway.toml"
+        self.socket = directory / "guideway.sock"
+        self.log_path = directory / "guideway.log"
+        self.process = None
+
+    def launch(self):
+        """Starts the program and does not wait for it."""
+        self.config.write(self.path)
+        line = self.namespace.command(binaries.guideway(), "run", "--config", self.path)
+        with open(self.log_path, "w") as log:
+            self.process = subprocess.Popen(line, stdout=log, stderr=subprocess.STDOUT, cwd=self.directory)
+
+    def __enter__(self):
+        self.launch()
+        end = time.monotonic() + START_SECONDS
+        while self.ctl("status").returncode != 0:
+            assert self.process.poll() is None, f"it ended: {self.log()}"
+            assert time.monotonic() < end, f"it does not answer: {self.log()}"
+            time.sleep(0.05)
+        return self
+
+    def __exit__(self, *_):
+        if self.process.poll() is None:
+            self.process.terminate()
+            try:
+                self.process.wait(STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+                raise
+
+    def log(self):
+        return self.log_path.read_text()
+
+    def stop(self, number=signal.SIGTERM):
+        """Sends a signal that ends it; answers the exit code and the seconds that it took."""
+        begin = time.monotonic()
+        self.process.send_signal(number)
+        code = self.process.wait(STOP_SECONDS)
+        return code, time.monotonic() - begin
+
+    def ctl(self, *arguments, output="json", stdin=None):
+        line = [str(binaries.guidewayctl()), "--socket", str(self.socket), "-o", output, *map(str, arguments)]
+        return subprocess.run(line, input=stdin, capture_output=True, text=True, timeout=30)
+
+    def ask(self, *arguments):
+        """What a command prints as JSON; the command succeeds."""
+        done = self.ctl(*arguments)
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    def generation(self):
+        return self.ask("status")["generation"]
+
+    def wait_for_generation(self, generation):
+        """Until every worker runs it."""
+        end = time.monotonic() + 10
+        while self.ask("status")["generation_in_force"] < generation:
+            assert time.monotonic() < end, self.log()
+            time.sleep(0.02)
+
+    def wait_for_log(self, words, since=0):
+        end = time.monotonic() + 10
+        while words not in self.log()[since:]:
+            assert time.monotonic() < end, self.log()
+            time.sleep(0.02)
+
+    def stats_at_rest(self):
+        """Counters once no packet is under way any more."""
+        before = None
+        for _ in range(100):
+            stats = self.ask("stats")
+            if stats == before:
+                return stats
+            before = stats
+            time.sleep(0.05)
+        raise AssertionError("packets keep coming")

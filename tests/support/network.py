@@ -1,0 +1,202 @@
+"""Network namespaces with cables, and frames sent and captured on them without any tool.
+
+Nothing outside a namespace made here is touched. Its interfaces have no addresses and no IPv6, so that
+a cable carries what the test sends, and nothing else.
+"""
+
+import contextlib
+import ctypes
+import itertools
+import os
+import select
+import socket
+import struct
+import subprocess
+import threading
+import time
+
+CLONE_NEWNET = 0x40000000
+ETH_P_ALL = 3
+SOL_PACKET = 263
+PACKET_AUXDATA = 8
+PACKET_IGNORE_OUTGOING = 23
+SO_RCVBUFFORCE = 33
+TP_STATUS_VLAN_VALID = 1 << 4
+TP_STATUS_VLAN_TPID_VALID = 1 << 6
+OFFLOADS = ("rx", "tx", "sg", "tso", "gso", "gro", "rxvlan", "txvlan")
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_numbers = itertools.count()
+
+
+def _run(*line):
+    done = subprocess.run(line, capture_output=True, text=True, timeout=30)
+    assert done.returncode == 0, f"{' '.join(line)}: {done.stderr}"
+
+
+class Namespace:
+    """A network namespace of this test's own."""
+
+    def __init__(self):
+        self.name = f"guideway-test-{os.getpid()}-{next(_numbers)}"
+
+    def __enter__(self):
+        _run("ip", "netns", "add", self.name)
+        return self
+
+    def __exit__(self, *_):
+        _run("ip", "netns", "del", self.name)
+
+    def command(self, *line):
+        return ["ip", "netns", "exec", self.name, *map(str, line)]
+
+    def cable(self, name):
+        """A veth pair in the namespace: `name` is the appliance's end, `name`p the test's."""
+        peer = name + "p"
+        _run("ip", "-n", self.name, "link", "add", name, "mtu", "1600", "type", "veth", "peer", "name", peer, "mtu", "1600")
+        for end in (name, peer):
+            _run(*self.command("sysctl", "-qw", f"net.ipv6.conf.{end}.disable_ipv6=1"))
+            _run("ip", "-n", self.name, "link", "set", end, "arp", "off", "up")
+            settings = [word for offload in OFFLOADS for word in (offload, "off")]
+            # Some are fixed, which ethtool reports as a failure; what counts is checked below.
+            subprocess.run(self.command("ethtool", "-K", end, *settings), capture_output=True, timeout=30)
+            shown = subprocess.run(
+                self.command("ethtool", "-k", end), capture_output=True, text=True, check=True, timeout=30
+            ).stdout
+            assert "tx-checksumming: off" in shown and "generic-segmentation-offload: off" in shown, shown
+        return peer
+
+    def packet_socket(self, interface, protocol=ETH_P_ALL):
+        """A raw socket bound to an interface inside; it stays there whoever uses it."""
+        made = []
+
+        def make():
+            with open(f"/run/netns/{self.name}") as handle:
+                if _libc.setns(handle.fileno(), CLONE_NEWNET) != 0:
+                    made.append(OSError(ctypes.get_errno(), "setns"))
+                    return
+            raw = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
+            raw.bind((interface, protocol))
+            made.append(raw)
+
+        # setns is for one thread, so that a thread of its own leaves the test where it is.
+        thread = threading.Thread(target=make)
+        thread.start()
+        thread.join()
+        if isinstance(made[0], OSError):
+            raise made[0]
+        return made[0]
+
+
+class Capture:
+    """Records what arrives at an interface, with the tags that the kernel takes off put back."""
+
+    def __init__(self, namespace, interface):
+        self.frames = []
+        self._socket = namespace.packet_socket(interface)
+        self._socket.setsockopt(SOL_PACKET, PACKET_AUXDATA, 1)
+        self._socket.setsockopt(SOL_PACKET, PACKET_IGNORE_OUTGOING, 1)
+        self._socket.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 64 << 20)
+        self._ending = False
+        self._thread = threading.Thread(target=self._listen, daemon=True)
+        self._thread.start()
+
+    def _listen(self):
+        while not self._ending:
+            if select.select([self._socket], [], [], 0.05)[0]:
+                frame, ancillary, _, _ = self._socket.recvmsg(1 << 16, 256)
+                self.frames.append(_with_tag(frame, ancillary))
+
+    def wait(self, count, seconds=10):
+        """Waits for so many frames, then a moment longer for those that should not be."""
+        end = time.monotonic() + seconds
+        while len(self.frames) < count and time.monotonic() < end:
+            time.sleep(0.01)
+        time.sleep(0.1)
+        return list(self.frames)
+
+    def close(self):
+        self._ending = True
+        self._thread.join()
+        self._socket.close()
+
+
+def _with_tag(frame, ancillary):
+    for level, kind, data in ancillary:
+        if (level, kind) == (SOL_PACKET, PACKET_AUXDATA):
+            status, _, _, _, _, tag, tpid = struct.unpack_from("=IIIHHHH", data)
+            if status & TP_STATUS_VLAN_VALID:
+                tpid = tpid if status & TP_STATUS_VLAN_TPID_VALID else 0x8100
+                return frame[:12] + struct.pack("!HH", tpid, tag) + frame[12:]
+    return frame
+
+
+@contextlib.contextmanager
+def capturing(namespace, interface):
+    capture = Capture(namespace, interface)
+    try:
+        yield capture
+    finally:
+        capture.close()
+
+
+@contextlib.contextmanager
+def one_cpu():
+    """Keeps the thread on one CPU. A veth queues what each CPU sends apart, so that frames of a thread
+    that moves may overtake one another."""
+    usable = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(usable)})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, usable)
+
+
+class Traffic:
+    """Sends numbered packets at an even pace until it is stopped. Each of `templates`, whole frames,
+    is sent in its turn, its last four bytes replaced by the number."""
+
+    def __init__(self, namespace, interface, templates, per_second):
+        self.sent = 0
+        self._templates = templates
+        self._pause = 1 / per_second
+        self._socket = namespace.packet_socket(interface, 0)
+        self._ending = False
+        self._thread = threading.Thread(target=self._send, daemon=True)
+
+    def _send(self):
+        due = time.monotonic()
+        with one_cpu():
+            while not self._ending:
+                due = max(due + self._pause, time.monotonic() - 0.02)
+                time.sleep(max(0, due - time.monotonic()))
+                template = self._templates[self.sent % len(self._templates)]
+                self._socket.send(template[:-4] + self.sent.to_bytes(4, "big"))
+                self.sent += 1
+
+    def __enter__(self):
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self._ending = True
+        self._thread.join()
+        self._socket.close()
+
+    def wait(self, count):
+        """Until so many more packets were sent."""
+        goal = self.sent + count
+        end = time.monotonic() + 30
+        while self.sent < goal:
+            assert time.monotonic() < end and self._thread.is_alive(), "the sender stands still"
+            time.sleep(0.005)
+
+
+def send(namespace, interface, frames, pause=0.0002):
+    """Sends frames, slowly enough for a receive ring of some hundred."""
+    raw = namespace.packet_socket(interface, 0)
+    with one_cpu():
+        for frame in frames:
+            raw.send(frame)
+            time.sleep(pause)
+    raw.close()

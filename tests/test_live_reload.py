@@ -1,0 +1,231 @@
+"""Reload under traffic: no packet is lost, and none is sent by half a configuration."""
+
+import json
+import signal
+import subprocess
+from collections import defaultdict
+
+import pytest
+from support import binaries, network
+from support.daemon import Daemon, live_one_port
+from support.model import Fleet
+from support.packets import client_packet, flow, inner_of, split_label, tunnel_packet
+
+FLOWS = [flow(version, protocol, 4, 6000 + n) for n in range(10) for version in (4, 6) for protocol in ("tcp", "udp")]
+SENT = [client_packet(one, flags="A", payload=bytes(8)) for one in FLOWS]
+PER_SECOND = 2000
+
+
+@pytest.fixture(scope="module")
+def peer(namespace):
+    return namespace.cable("gw0")
+
+
+def configurations(directory, workers):
+    """Two that have nothing in common but the services: other backends, tunnel sources and next hops.
+    A packet that took one part from each would equal neither's."""
+
+    def change(config):
+        config["node"]["tunnel_source"] = ["192.0.2.2", "2001:db8::2"]
+        config["port"][0]["gateways"] = ["192.0.2.253", "2001:db8::fd"]
+        config["neighbor"] = [
+            {"address": "192.0.2.253", "mac": "02:00:00:00:0b:fd"},
+            {"address": "2001:db8::fd", "mac": "02:00:00:00:0b:fe"},
+            {"address": "192.0.2.105", "mac": "02:00:00:00:0b:05"},
+            {"address": "2001:db8::106", "mac": "02:00:00:00:0b:06"},
+        ]
+        addresses = ("192.0.2.105", "2001:db8::106", "10.99.0.7", "2001:db8:bb::8")
+        for backend, address in zip(config.pool()["backends"], addresses):
+            backend["address"] = address
+
+    old = live_one_port("gw0", directory, workers)
+    return old, old.changed(change)
+
+
+def as_sent_by(config):
+    """By flow, what leaves but for the number at the end and the flow label."""
+    fleet = Fleet(config)
+    return {packet.flow: tunnel_packet(config, fleet, packet)[1][:-4] for packet in SENT}
+
+
+def by_flow(frames):
+    """Each flow's frames as (number, frame), in the order of their arrival."""
+    flows = {packet.inner[:-4]: packet.flow for packet in SENT}
+    found = defaultdict(list)
+    for frame in frames:
+        inner = inner_of(frame)
+        number = int.from_bytes(inner[-4:], "big")
+        found[flows[inner[:-4]]].append((number, split_label(frame)[0][:-4]))
+    return found
+
+
+def apply(daemon, config):
+    """Puts a configuration in force by the control socket."""
+    done = daemon.ctl("config", "apply", config.write(daemon.directory / "next.toml"))
+    assert done.returncode == 0, done.stderr
+
+
+def reload(daemon, config):
+    """The same by the daemon's own file and the control socket."""
+    config.write(daemon.path)
+    done = daemon.ctl("config", "reload")
+    assert done.returncode == 0, done.stderr
+
+
+def hangup(daemon, config):
+    """The same by SIGHUP."""
+    generation = daemon.generation()
+    config.write(daemon.path)
+    daemon.process.send_signal(signal.SIGHUP)
+    daemon.wait_for_generation(generation + 1)
+
+
+@pytest.mark.parametrize("workers", (1, 2))
+def test_reload_under_traffic(namespace, peer, directory, workers):
+    old, new = configurations(directory, workers)
+    borders = []
+    with Daemon(namespace, old, directory) as daemon, network.capturing(namespace, peer) as capture:
+        with network.Traffic(namespace, peer, [p.frame for p in SENT], PER_SECOND) as sender:
+            for step, config in ((apply, new), (hangup, old), (reload, new), (apply, old), (hangup, new)):
+                sender.wait(PER_SECOND // 4)
+                begun = sender.sent
+                step(daemon, config)
+                # The packet of this number may be on its way while the sender counts it.
+                borders.append((begun, sender.sent + 1))
+            sender.wait(PER_SECOND // 4)
+        captured = capture.wait(sender.sent)
+        stats = daemon.stats_at_rest()
+    assert stats["verdicts"]["forwarded"] == sender.sent, stats
+    assert len(captured) == sender.sent, "packets were lost"
+    expected = [as_sent_by(config) for config in (old, new)]
+    for one, frames in by_flow(captured).items():
+        numbers = [number for number, _ in frames]
+        assert numbers == sorted(numbers), "the order within a flow"
+        by = [[by[one] for by in expected].index(frame) for _, frame in frames]
+        switches = sum(a != b for a, b in zip(by, by[1:]))
+        assert switches == len(borders), f"{one} went back and forth: {switches} switches"
+        for number, which in zip(numbers, by):
+            # Before a step began and after its answer there is no doubt which one is in force.
+            begun = sum(number >= border for border, _ in borders)
+            done = sum(number >= border for _, border in borders)
+            if begun == done:
+                assert which == done % 2, f"packet {number} of {one} by the wrong configuration"
+
+
+def test_drain_keeps_flows_that_are_known(namespace, peer, directory):
+    """Weight 0 moves no flow, disabling moves those of the backend and no others."""
+    config = live_one_port("gw0", directory)
+    drained = config.changed(lambda c: c.backends()["near4"].update(weight=0))
+    disabled = config.changed(lambda c: c.backends()["near4"].update(enabled=False))
+    before, after = as_sent_by(config), as_sent_by(disabled)
+    assert any(before[one] != after[one] for one in FLOWS)
+
+    def send():
+        count = len(capture.frames)
+        network.send(namespace, peer, [packet.frame for packet in SENT])
+        return {one: frames[0][1] for one, frames in by_flow(capture.wait(count + len(SENT))[count:]).items()}
+
+    with Daemon(namespace, config, directory) as daemon, network.capturing(namespace, peer) as capture:
+        assert send() == before
+        apply(daemon, drained)
+        assert send() == before
+        late = [client_packet(flow(4, "tcp", 5, 7000 + n), payload=bytes(8)) for n in range(40)]
+        count = len(capture.frames)
+        network.send(namespace, peer, [packet.frame for packet in late])
+        fleet = Fleet(drained)
+        got = [split_label(frame)[0] for frame in capture.wait(count + len(late))[count:]]
+        assert got == [tunnel_packet(drained, fleet, packet)[1] for packet in late]
+        apply(daemon, disabled)
+        moved = send()
+        draining_address = config.backends()["near4"]["address"]
+        home = Fleet(config)
+        for one in FLOWS:
+            if home.backend(one) == draining_address:
+                assert moved[one] == after[one]
+            else:
+                assert moved[one] == before[one]
+
+
+def test_a_new_backend_moves_no_flow(namespace, peer, directory):
+    def add(config):
+        config.pool()["backends"].append({"name": "new", "address": "10.9.0.77", "weight": 5})
+
+    config = live_one_port("gw0", directory)
+    grown = config.changed(add)
+    assert as_sent_by(grown) != as_sent_by(config)
+    with Daemon(namespace, config, directory) as daemon, network.capturing(namespace, peer) as capture:
+        network.send(namespace, peer, [packet.frame for packet in SENT])
+        first = [split_label(frame)[0] for frame in capture.wait(len(SENT))]
+        apply(daemon, grown)
+        network.send(namespace, peer, [packet.frame for packet in SENT])
+        both = [split_label(frame)[0] for frame in capture.wait(2 * len(SENT))]
+    assert len(first) == len(SENT) and both == first * 2
+
+
+# What is done to a valid configuration, and what must be said of the result.
+MISTAKES = {
+    "wrong key": (lambda c: c["hash"].update(key="12"), "hash.key"),
+    "unknown pool": (lambda c: c["service"][0].update(pool="webb"), "webb"),
+    "nothing left": (lambda c: c.clear(), "node"),
+    "another MTU": (lambda c: c["port"][0].update(mtu=1400), "mtu"),
+    "another flow table": (lambda c: c.update(flow={"entries": 64}), "flow.entries"),
+    "another worker": (lambda c: c["dpdk"].update(workers=[0, 1]), "dpdk.workers"),
+}
+
+
+@pytest.fixture(scope="module")
+def steady(namespace, peer, tmp_path_factory):
+    """A daemon that the bad configurations must not change."""
+    directory = tmp_path_factory.mktemp("steady")
+    with Daemon(namespace, live_one_port("gw0", directory), directory) as daemon:
+        yield daemon
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_a_bad_configuration_changes_nothing(steady, name):
+    change, told = MISTAKES[name]
+    good, generation = steady.config.text(), steady.generation()
+    try:
+        bad = steady.config.changed(change).write(steady.directory / "bad.toml")
+        for arguments in (("config", "apply", bad), ("config", "check", bad)):
+            refused = steady.ctl(*arguments)
+            assert refused.returncode == 5 and told in refused.stderr, refused
+        steady.path.write_text(bad.read_text())
+        refused = steady.ctl("config", "reload")
+        assert refused.returncode == 5 and told in refused.stderr, refused
+        since = len(steady.log())
+        steady.process.send_signal(signal.SIGHUP)
+        steady.wait_for_log(told, since)
+        assert steady.generation() == generation
+        assert steady.ask("config", "show")["text"] == good
+    finally:
+        steady.path.write_text(good)
+
+
+def test_many_at_once_are_carried_out_one_by_one(steady):
+    """Each apply has a generation of its own, and all of them were in force."""
+    before = steady.generation()
+    line = [str(binaries.guidewayctl()), "--socket", str(steady.socket), "-o", "json", "config", "apply", str(steady.path)]
+    running = [subprocess.Popen(line, stdout=subprocess.PIPE, text=True) for _ in range(12)]
+    generations = sorted(json.loads(one.communicate(timeout=30)[0])["generation"] for one in running)
+    assert all(one.returncode == 0 for one in running)
+    assert generations == list(range(before + 1, before + 13))
+    steady.wait_for_generation(before + 12)
+
+
+def test_a_file_that_went_away_changes_nothing(steady):
+    generation = steady.generation()
+    aside = steady.path.rename(steady.directory / "aside.toml")
+    try:
+        refused = steady.ctl("config", "reload")
+        assert refused.returncode in (1, 5) and "guideway.toml" in refused.stderr, refused
+        assert steady.generation() == generation
+    finally:
+        aside.rename(steady.path)
+
+
+def test_standard_input_is_a_file_too(steady):
+    generation = steady.generation()
+    done = steady.ctl("config", "apply", "-", stdin=steady.config.text())
+    assert done.returncode == 0, done.stderr
+    assert steady.generation() == generation + 1
