@@ -1,20 +1,32 @@
 #!/usr/bin/env bash
-# The benchmarks: time by criterion, instructions by valgrind.
+# The benchmarks: the time that things take, and the instructions that a packet costs.
 #
-#   ci/bench.sh [cargo bench's arguments]        for example: ci/bench.sh --bench maglev
+#   ci/bench.sh [NAME]      NAME: only what has this in its name: parse, maglev, flow-table, decide
+#   ci/bench.sh --write     all, and puts the times into docs/performance.md
 #
-# Installs gungraun-runner into target/tools if it is missing there: it counts the instructions, and
-# must be of the version that Cargo.lock has.
+# Two to three minutes, most of it compiling. Times are worth something on an idle machine only.
 set -euo pipefail
 # shellcheck source=ci/common.sh
 . "$(dirname "$0")/common.sh"
 
-ci/install.sh build bench
-version=$(sed -n '/^name = "gungraun"$/{n;s/^version = "\(.*\)"/\1/p}' Cargo.lock)
-runner=target/tools/$version/bin/gungraun-runner
-if [ ! -x "$runner" ]; then
-    step "gungraun-runner $version"
-    cargo install --quiet --locked --root "target/tools/$version" --version "$version" gungraun-runner
+write=no
+if [ "${1:-}" = --write ]; then
+    write=yes
+    shift
 fi
-step "benchmarks"
-GUNGRAUN_RUNNER=$PWD/$runner cargo bench --quiet --locked -p guideway-suite "$@"
+[ $# -le 1 ] || die "one name at the most"
+
+ci/install.sh build bench
+
+read -r load _ </proc/loadavg
+step "times, on $(nproc) CPUs, load average $load at the start"
+rm -rf target/criterion
+cargo bench --quiet --locked -p guideway-suite --bench time -- "$@"
+
+step "times, in a table"
+if [ $write = yes ]; then
+    "$python" benches/tables.py times --write
+else
+    "$python" benches/tables.py times
+fi
+[ $# -gt 0 ] || ci/instructions.sh

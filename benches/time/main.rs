@@ -1,0 +1,30 @@
+//! Measures time, by criterion: `cargo bench -p guideway-suite --bench time -- [NAME]`.
+//!
+//! The names are of the form `subject/case`. What runs beside it on the machine is in the numbers.
+
+use std::time::Duration;
+
+use criterion::{Criterion, criterion_group, criterion_main};
+
+mod decide;
+mod flows;
+mod maglev;
+mod parse;
+#[path = "../traffic/mod.rs"]
+#[expect(dead_code, reason = "the single stages are for counting instructions")]
+mod traffic;
+
+/// Short, so that all of it takes about a minute; `--measurement-time` makes it longer.
+fn settings() -> Criterion {
+    Criterion::default()
+        .sample_size(20)
+        .warm_up_time(Duration::from_millis(300))
+        .measurement_time(Duration::from_millis(1000))
+}
+
+criterion_group! {
+    name = benches;
+    config = settings();
+    targets = parse::bench, maglev::bench, flows::bench, decide::bench
+}
+criterion_main!(benches);

@@ -1,0 +1,360 @@
+//! What is measured: packets of one kind, the tables that they meet, and the ways to take them through the
+//! balancer.
+//!
+//! A [`Traffic`] has [`PACKETS`] packets, each of a flow of its own, spread over all its services.
+//! [`Traffic::reset`] makes every packet as it was before the balancer had it, and the flow table one in
+//! which the flows are, or are not. Whatever allocates or compares happens there or after the measurement.
+#![expect(unreachable_pub, reason = "a crate of its own to each benchmark")]
+
+use std::hint::black_box;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
+
+use etherparse::PacketBuilder;
+use guideway::balancer::conntrack::Timeouts;
+use guideway::balancer::encapsulation::{Encapsulation, Template, Tunnel};
+use guideway::balancer::hash::{FleetKey, LocalSeed};
+use guideway::balancer::tables::{
+    Backend, Endpoint, Parts, Pool, PoolIndex, Port, PortIndex, Route, Service, ServiceId, Serving,
+};
+use guideway::balancer::{Balancer, Classified, Drop, Frame, Tables, Time, maglev};
+use guideway::stats;
+use guideway::wire::{Packet, protocol};
+
+/// Packets of a [`Traffic`], a multiple of [`BURST`].
+pub const PACKETS: usize = 1024;
+/// Packets that a worker takes at once.
+pub const BURST: usize = 32;
+/// Servers behind all services.
+const BACKENDS: u32 = 100;
+/// Entries of the flow table: so many that no bucket is full.
+const FLOW_ENTRIES: usize = 16 * PACKETS;
+
+pub const KEY: FleetKey = FleetKey::new([0x5a; 16]);
+pub const TIMEOUTS: Timeouts = Timeouts([60_000, 900_000, 30_000, 60_000]);
+const SEED: LocalSeed = LocalSeed::new(0x6775_6964_6577_6179);
+const PORT: PortIndex = PortIndex(0);
+const MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
+const PEER: [u8; 6] = [2, 0, 0, 0, 0, 0xfe];
+
+/// A version of IP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ip {
+    V4,
+    V6,
+}
+
+/// What a packet carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Transport {
+    Ack,
+    Syn,
+    Udp,
+}
+
+/// A kind of traffic.
+#[derive(Clone, Copy, Debug)]
+pub struct Kind {
+    pub inner: Ip,
+    pub outer: Ip,
+    pub transport: Transport,
+    /// The flow table has the flows.
+    pub known: bool,
+    /// The packets have a VLAN tag.
+    pub tagged: bool,
+    pub services: u32,
+    /// The services are those that the packets are for.
+    pub wanted: bool,
+}
+
+impl Kind {
+    /// TCP segments of known flows in IPv4, to be carried in IPv4, for one service.
+    pub const HIT: Kind = Kind {
+        inner: Ip::V4,
+        outer: Ip::V4,
+        transport: Transport::Ack,
+        known: true,
+        tagged: false,
+        services: 1,
+        wanted: true,
+    };
+}
+
+/// A frame in a buffer of fixed size, as an mbuf is.
+pub struct Slot {
+    memory: [u8; Slot::SIZE],
+    start: usize,
+    end: usize,
+    /// The frame's first bytes, which encapsulation overwrites.
+    head: [u8; Slot::HEAD],
+    length: usize,
+}
+
+impl Slot {
+    const SIZE: usize = 320;
+    const HEADROOM: usize = 128;
+    const HEAD: usize = 32;
+
+    fn new(frame: &[u8]) -> Slot {
+        let mut memory = [0; Slot::SIZE];
+        memory[Slot::HEADROOM..Slot::HEADROOM + frame.len()].copy_from_slice(frame);
+        let mut head = [0; Slot::HEAD];
+        head.copy_from_slice(&frame[..Slot::HEAD]);
+        let end = Slot::HEADROOM + frame.len();
+        Slot { memory, start: Slot::HEADROOM, end, head, length: frame.len() }
+    }
+
+    fn reset(&mut self) {
+        (self.start, self.end) = (Slot::HEADROOM, Slot::HEADROOM + self.length);
+        self.memory[self.start..self.start + Slot::HEAD].copy_from_slice(&self.head);
+    }
+}
+
+impl Frame for Slot {
+    #[inline]
+    fn bytes(&self) -> &[u8] {
+        &self.memory[self.start..self.end]
+    }
+
+    #[inline]
+    fn truncate(&mut self, length: usize) {
+        self.end = self.end.min(self.start + length);
+    }
+
+    #[inline]
+    fn push_front(&mut self, n: usize) -> Option<&mut [u8]> {
+        self.start = self.start.checked_sub(n)?;
+        Some(&mut self.memory[self.start..self.end])
+    }
+}
+
+/// Packets and what takes them.
+pub struct Traffic {
+    kind: Kind,
+    tables: Tables,
+    balancer: Balancer,
+    counters: stats::Writer,
+    frames: Vec<Slot>,
+    staged: [Option<Classified>; BURST],
+}
+
+impl Traffic {
+    pub fn new(kind: Kind) -> Traffic {
+        let (counters, _) = stats::channel(kind.services as usize, BACKENDS as usize);
+        let frames = (0..PACKETS).map(|n| Slot::new(&frame(kind, n))).collect();
+        let balancer = Balancer::new(FLOW_ENTRIES, SEED);
+        let mut traffic = Traffic {
+            kind,
+            tables: tables(kind),
+            balancer,
+            counters,
+            frames,
+            staged: [None; BURST],
+        };
+        traffic.reset();
+        traffic
+    }
+
+    /// Makes everything as it was at first.
+    pub fn reset(&mut self) {
+        if !self.kind.known {
+            self.balancer = Balancer::new(FLOW_ENTRIES, SEED);
+        } else if self.balancer.flows().is_empty() {
+            assert_eq!(self.decide(), PACKETS, "every flow has a backend");
+            assert_eq!(self.balancer.flows().len(), PACKETS, "every flow is recorded");
+        }
+        self.frames.iter_mut().for_each(Slot::reset);
+    }
+
+    /// Goes over the frames and does nothing: what the measurement itself costs.
+    #[inline]
+    pub fn nothing(&mut self) -> usize {
+        self.frames.iter().filter(|frame| !black_box(frame.bytes()).is_empty()).count()
+    }
+
+    /// Parses.
+    #[inline]
+    pub fn parse(&mut self) -> usize {
+        self.frames.iter().filter(|frame| black_box(Packet::parse(frame.bytes())).is_ok()).count()
+    }
+
+    /// Parses, matches the service, hashes. Answers how many packets have a service.
+    #[inline]
+    pub fn classify(&mut self) -> usize {
+        let Traffic { balancer, tables, frames, .. } = self;
+        let classify = |frame: &Slot| balancer.classify(tables, PORT, frame.bytes());
+        frames.iter().filter(|frame| black_box(classify(frame)).is_ok()).count()
+    }
+
+    /// And finds the backend. Answers how many packets have one.
+    #[inline]
+    pub fn decide(&mut self) -> usize {
+        let Traffic { balancer, tables, frames, .. } = self;
+        let mut decide = |frame: &Slot| {
+            let classified = balancer.classify(tables, PORT, frame.bytes())?;
+            balancer.decide(tables, frame.bytes(), &classified, NOW)
+        };
+        frames.iter().filter(|frame| black_box(decide(frame)).is_ok()).count()
+    }
+
+    /// And encapsulates. Answers how many packets are ready to be sent.
+    #[inline]
+    pub fn forward(&mut self) -> usize {
+        let Traffic { balancer, tables, frames, .. } = self;
+        let mut forward = |frame: &mut Slot| {
+            let classified = balancer.classify(tables, PORT, frame.bytes())?;
+            let decision = balancer.decide(tables, frame.bytes(), &classified, NOW)?;
+            balancer.encapsulate(tables, &classified, decision.backend, frame)
+        };
+        let mut forwarded = 0;
+        for frame in frames {
+            forwarded += usize::from(black_box(forward(frame)).is_ok());
+        }
+        forwarded
+    }
+
+    /// As [`Traffic::forward`], but as a worker does: a burst is classified before it is decided.
+    #[inline]
+    pub fn forward_bursts(&mut self) -> usize {
+        self.bursts::<false>()
+    }
+
+    /// As [`Traffic::forward_bursts`], with all of a worker's counters.
+    #[inline]
+    pub fn forward_counted(&mut self) -> usize {
+        self.bursts::<true>()
+    }
+
+    #[inline]
+    fn bursts<const COUNT: bool>(&mut self) -> usize {
+        let Traffic { balancer, tables, frames, staged, counters, .. } = self;
+        let mut forwarded = 0;
+        for burst in frames.chunks_exact_mut(BURST) {
+            for (place, frame) in staged.iter_mut().zip(&*burst) {
+                *place = balancer.classify(tables, PORT, frame.bytes()).ok();
+                if let Some(classified) = place {
+                    // Where a worker prefetches the bucket.
+                    black_box(balancer.flows().bucket(classified.tag));
+                }
+            }
+            for (place, frame) in staged.iter().zip(burst) {
+                let Some(classified) = place else { continue };
+                let length = frame.bytes().len() as u64;
+                let mut forward = || -> Result<PortIndex, Drop> {
+                    let decision = balancer.decide(tables, frame.bytes(), classified, NOW)?;
+                    let (flow, backend) = (decision.flow, decision.backend);
+                    let port = balancer.encapsulate(tables, classified, backend, frame)?;
+                    if COUNT {
+                        counters.event(flow);
+                        let service = classified.service.id.0 as usize;
+                        counters.service(service, length, flow.is_choice());
+                        counters.backend(backend.index(), length, flow.is_choice());
+                    }
+                    Ok(port)
+                };
+                forwarded += usize::from(black_box(forward()).is_ok());
+            }
+        }
+        forwarded
+    }
+}
+
+/// The time of all packets.
+const NOW: Time = Time::from_millis(1_000_000);
+
+/// The address of a service. No two are alike; nor are they regular, which a hash might be lucky with.
+fn virtual_address(ip: Ip, service: u32) -> IpAddr {
+    let mixed = service.wrapping_mul(0x9e_3779) & 0xff_ffff;
+    let host = (mixed ^ mixed >> 12).wrapping_mul(0x85_ebcb) & 0xff_ffff;
+    match ip {
+        Ip::V4 => Ipv4Addr::from_bits(0xcb00_0000 | host).into(),
+        Ip::V6 => Ipv6Addr::from_bits(0x2001_0db8_000f << 80 | u128::from(host)).into(),
+    }
+}
+
+/// The packet of the flow of this number.
+pub fn frame(kind: Kind, number: usize) -> Vec<u8> {
+    let number = u32::try_from(number).expect("far fewer packets");
+    let service = number % kind.services + if kind.wanted { 0 } else { kind.services };
+    let source_port = u16::try_from(1024 + number % 60_000).expect("below 65536");
+    let link = PacketBuilder::ethernet2(PEER, MAC);
+    let ip = match virtual_address(kind.inner, service) {
+        IpAddr::V4(to) => {
+            let from = Ipv4Addr::from_bits(0xc633_6400 + number % 251);
+            let header =
+                etherparse::Ipv4Header::new(0, 64, Default::default(), from.octets(), to.octets());
+            etherparse::IpHeaders::Ipv4(header.expect("a short packet"), Default::default())
+        }
+        IpAddr::V6(to) => {
+            let from = Ipv6Addr::from_bits(0x2001_0db8_000c << 80 | u128::from(number % 251));
+            let header = etherparse::Ipv6Header {
+                hop_limit: 64,
+                source: from.octets(),
+                destination: to.octets(),
+                ..Default::default()
+            };
+            etherparse::IpHeaders::Ipv6(header, Default::default())
+        }
+    };
+    let network = if kind.tagged {
+        link.single_vlan(etherparse::VlanId::try_new(100).expect("12 bits")).ip(ip)
+    } else {
+        link.ip(ip)
+    };
+    let mut frame = Vec::new();
+    let written = match kind.transport {
+        Transport::Udp => network.udp(source_port, 80).write(&mut frame, &[0; 18]),
+        Transport::Ack => network.tcp(source_port, 80, 1, 65_535).ack(1).write(&mut frame, &[]),
+        Transport::Syn => network.tcp(source_port, 80, 1, 65_535).syn().write(&mut frame, &[]),
+    };
+    written.expect("a packet that can be written");
+    // The shortest Ethernet frame, as a device gives it: without its checksum.
+    frame.resize(frame.len().max(60), 0);
+    frame
+}
+
+/// Backends 0, 1, ... of equal weight.
+pub fn members(count: u32) -> Vec<maglev::Member> {
+    (0..count)
+        .map(|value| {
+            let identity = Ipv4Addr::from_bits(0x0a00_0000 + value).to_ipv6_mapped().octets();
+            maglev::Member { identity, weight: 1, value }
+        })
+        .collect()
+}
+
+fn tables(kind: Kind) -> Tables {
+    let pool = PoolIndex(0);
+    let number = match kind.transport {
+        Transport::Udp => protocol::UDP,
+        Transport::Ack | Transport::Syn => protocol::TCP,
+    };
+    let backend = |n: u32| {
+        let (source, destination) = match kind.outer {
+            Ip::V4 => ([192, 0, 2, 1].into(), Ipv4Addr::from_bits(0x0a00_0000 + n).into()),
+            Ip::V6 => (
+                IpAddr::from(Ipv6Addr::from_bits(0x2001_0db8 << 96 | 1)),
+                Ipv6Addr::from_bits(0x2001_0db8_000b << 80 | u128::from(n)).into(),
+            ),
+        };
+        let tunnel = Tunnel { source_mac: MAC, destination_mac: PEER, source, destination };
+        let template = Template::new(Encapsulation::Gre, &tunnel, 1600).expect("one family");
+        Backend { pool, serving: Serving::All, route: Some(Route { port: PORT, template }) }
+    };
+    Tables::new(Parts {
+        generation: 1,
+        fleet: KEY,
+        timeouts: TIMEOUTS,
+        ports: vec![Port { mac: Some(MAC) }],
+        services: (0..kind.services)
+            .map(|n| {
+                let endpoint = Endpoint::new(virtual_address(kind.inner, n), number, 80);
+                (endpoint, Service { id: ServiceId(n), pool })
+            })
+            .collect(),
+        pools: vec![Pool {
+            maglev: Arc::new(maglev::Table::build(&KEY, 65_537, &members(BACKENDS))),
+        }],
+        backends: (0..BACKENDS).map(backend).collect(),
+    })
+}
