@@ -18,5 +18,6 @@ step "tests of the programs"
 export GUIDEWAY_BIN_DIR=$PWD/target/release
 "$python" -m pytest -q tests
 
+ci/instructions.sh
 ci/run.sh
 ci/fuzz.sh
