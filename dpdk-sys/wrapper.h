@@ -33,6 +33,9 @@ enum guideway_mbuf_offset {
 	GUIDEWAY_MBUF_RSS = offsetof(struct rte_mbuf, hash.rss),
 	GUIDEWAY_MBUF_BUF_LEN = offsetof(struct rte_mbuf, buf_len),
 	GUIDEWAY_MBUF_POOL = offsetof(struct rte_mbuf, pool),
+	GUIDEWAY_MBUF_PRIV_SIZE = offsetof(struct rte_mbuf, priv_size),
+	/* The private area lies behind the struct. */
+	GUIDEWAY_MBUF_SIZE = sizeof(struct rte_mbuf),
 };
 
 /* The types that Rust reads at those offsets. */
@@ -43,6 +46,7 @@ _Static_assert(sizeof(((struct rte_mbuf *)0)->pkt_len) == 4, "pkt_len is read as
 _Static_assert(sizeof(((struct rte_mbuf *)0)->data_len) == 2, "data_len is read as u16");
 _Static_assert(sizeof(((struct rte_mbuf *)0)->hash.rss) == 4, "hash.rss is read as u32");
 _Static_assert(sizeof(((struct rte_mbuf *)0)->buf_len) == 2, "buf_len is read as u16");
+_Static_assert(sizeof(((struct rte_mbuf *)0)->priv_size) == 2, "priv_size is read as u16");
 
 static const uint64_t GUIDEWAY_MBUF_F_RX_RSS_HASH = RTE_MBUF_F_RX_RSS_HASH;
 

@@ -4,6 +4,9 @@
 //! leaves a hole, so that the indices of the others stay; sending closes the holes. [`Burst::len`]
 //! counts places, holes included, so that `for i in 0..burst.len()` is the loop over a burst.
 
+use std::ops::{Deref, DerefMut};
+use std::ptr::NonNull;
+
 use dpdk_sys as sys;
 
 use super::mbuf::Mbuf;
@@ -11,6 +14,37 @@ use super::mbuf::Mbuf;
 /// The largest number of packets in a burst: what DPDK's vector receive functions are made for.
 pub const BURST: usize = PLACES as usize;
 const PLACES: u16 = 32;
+
+/// One packet out of any burst: one that has to wait. Dropping it returns it to its pool.
+#[derive(Debug)]
+pub struct Held(NonNull<sys::rte_mbuf>);
+
+// SAFETY: it alone owns its mbuf, which has no thread affinity.
+unsafe impl Send for Held {}
+
+impl Deref for Held {
+    type Target = Mbuf;
+
+    fn deref(&self) -> &Mbuf {
+        // SAFETY: an mbuf that this owns, and lends for as long as it is borrowed.
+        unsafe { self.0.cast::<Mbuf>().as_ref() }
+    }
+}
+
+impl DerefMut for Held {
+    fn deref_mut(&mut self) -> &mut Mbuf {
+        // SAFETY: an mbuf that this owns, and lends for as long as it is borrowed.
+        unsafe { self.0.cast::<Mbuf>().as_mut() }
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        let mut mbuf = self.0.as_ptr();
+        // SAFETY: one mbuf, which this owned until here.
+        unsafe { sys::rte_pktmbuf_free_bulk(&raw mut mbuf, 1) };
+    }
+}
 
 /// Up to [`BURST`] packets. Dropping it returns them to their pools.
 pub struct Burst {
@@ -102,6 +136,31 @@ impl Burst {
             (self.len, self.holes) = (0, 0);
         }
         true
+    }
+
+    /// Takes the packet at place `i` out, if there is one, and leaves a hole.
+    pub fn take(&mut self, i: usize) -> Option<Held> {
+        let slot = self.slots[..self.len.into()].get_mut(i)?;
+        let mbuf = NonNull::new(std::mem::replace(slot, std::ptr::null_mut()))?;
+        self.holes += 1;
+        if self.holes == self.len {
+            (self.len, self.holes) = (0, 0);
+        }
+        Some(Held(mbuf))
+    }
+
+    /// Appends a packet.
+    ///
+    /// # Errors
+    /// The packet, where no place is left.
+    pub fn push(&mut self, packet: Held) -> std::result::Result<(), Held> {
+        if self.len >= PLACES {
+            return Err(packet);
+        }
+        self.slots[self.len()] = packet.0.as_ptr();
+        self.len += 1;
+        std::mem::forget(packet);
+        Ok(())
     }
 
     /// Returns what is left to the pools.
@@ -203,6 +262,35 @@ mod tests {
     use super::*;
     use crate::dpdk::testing::{eal, marks, packets, pool, unique};
     use crate::dpdk::{Pool, ring};
+
+    #[test]
+    fn a_packet_can_be_held_out_of_any_burst() {
+        let pool = pool(63);
+        let mut from = packets(&pool, 3);
+        let mut held = from.take(1).unwrap();
+        assert!(from.take(1).is_none() && from.take(3).is_none());
+        assert_eq!(marks(&from), [Some(0), None, Some(2)]);
+        assert_eq!(held.bytes(), [1, 1]);
+        held.bytes_mut()[0] = 7;
+        assert!(held.set_note([1, u64::MAX]));
+        drop(from);
+        assert_eq!(pool.in_use(), 1);
+
+        let mut full = packets(&pool, 32);
+        let held = full.push(held).unwrap_err();
+        let mut to = Burst::new();
+        to.push(held).unwrap();
+        assert_eq!(
+            to.get(0).map(|mbuf| (mbuf.bytes()[0], mbuf.note())),
+            Some((7, Some([1, u64::MAX])))
+        );
+        let last = to.take(0).unwrap();
+        assert!(to.is_empty());
+        drop((full, to));
+        assert_eq!(pool.in_use(), 1);
+        drop(last);
+        assert_eq!(pool.in_use(), 0);
+    }
 
     #[test]
     fn moving_leaves_a_hole_and_the_places_of_the_others() {

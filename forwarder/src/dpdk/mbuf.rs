@@ -16,6 +16,9 @@ use dpdk_sys as sys;
 use super::clock::TimestampField;
 use crate::balancer::Frame;
 
+/// What one worker tells another about a packet that it hands over.
+pub type Note = [u64; 2];
+
 /// A packet, borrowed from the [`super::Burst`] that owns it.
 ///
 /// It has no size to Rust, so that the references can be mbuf pointers while nothing, not even
@@ -112,6 +115,36 @@ impl Mbuf {
         }
         // SAFETY: DPDK has registered a u64, aligned as one, at this offset of every mbuf.
         Some(unsafe { self.field(field.offset()) })
+    }
+
+    /// What was last written on the packet for its next reader, by [`Mbuf::set_note`]; anything if
+    /// nothing was since it left its pool. `None` if the packet is of a pool without room for it.
+    #[inline]
+    pub fn note(&self) -> Option<Note> {
+        if !self.has_note() {
+            return None;
+        }
+        // SAFETY: the private area begins behind the mbuf, aligned for it, and has room for the note;
+        // it is initialised, as everything in DPDK's mapped memory is.
+        Some(unsafe { self.field(sys::GUIDEWAY_MBUF_SIZE) })
+    }
+
+    /// Writes a note on the packet: it goes with the packet and not with its bytes. False if the
+    /// packet is of a pool without room for it.
+    #[inline]
+    pub fn set_note(&mut self, note: Note) -> bool {
+        if self.has_note() {
+            // SAFETY: as in `note`; the private area is no part of the frame.
+            unsafe { self.set_field(sys::GUIDEWAY_MBUF_SIZE, note) };
+        }
+        self.has_note()
+    }
+
+    #[inline]
+    fn has_note(&self) -> bool {
+        // SAFETY: `priv_size` is a u16 at this offset (wrapper.h).
+        let room: u16 = unsafe { self.field(sys::GUIDEWAY_MBUF_PRIV_SIZE) };
+        usize::from(room) >= size_of::<Note>()
     }
 
     /// The pool that it goes back to.

@@ -72,10 +72,10 @@ pub mod ring;
 #[cfg(test)]
 mod testing;
 
-pub use burst::{BURST, Burst};
+pub use burst::{BURST, Burst, Held};
 pub use eal::Eal;
 pub use error::{Errno, Error, Result};
-pub use mbuf::Mbuf;
+pub use mbuf::{Mbuf, Note};
 pub use pool::Pool;
 
 /// Asks the CPU to load the cache line at `value`, without waiting for it.

@@ -8,6 +8,7 @@ use dpdk_sys as sys;
 use super::burst::Burst;
 use super::eal::{Eal, c_string};
 use super::error::{Errno, Error, Result};
+use super::mbuf::Note;
 
 /// A handle of a pool. The pool is freed when no handle is left and every mbuf is back.
 #[derive(Clone, Debug)]
@@ -47,9 +48,12 @@ impl Pool {
         let buffer = data_room.checked_add(headroom).ok_or(error(Errno(Errno::EINVAL)))?;
         // Their memory may be what is needed, and their names.
         eal.free_retired();
+        const PRIVATE: u16 = size_of::<Note>() as u16;
+        const _: () = assert!(size_of::<Note>() == 16, "a multiple of RTE_MBUF_PRIV_ALIGN");
+        let socket = any(socket);
         // SAFETY: a C string that is copied, and numbers that DPDK checks; the EAL runs.
         let raw = unsafe {
-            sys::rte_pktmbuf_pool_create(c_name.as_ptr(), mbufs, cache, 0, buffer, any(socket))
+            sys::rte_pktmbuf_pool_create(c_name.as_ptr(), mbufs, cache, PRIVATE, buffer, socket)
         };
         let raw = NonNull::new(raw).ok_or_else(|| error(Errno::last()))?;
         Ok(Pool(Arc::new(Inner { raw, capacity: mbufs, data_room, eal: eal.clone() })))
