@@ -48,8 +48,8 @@ impl Pool {
         let buffer = data_room.checked_add(headroom).ok_or(error(Errno(Errno::EINVAL)))?;
         // Their memory may be what is needed, and their names.
         eal.free_retired();
-        const PRIVATE: u16 = size_of::<Note>() as u16;
-        const _: () = assert!(size_of::<Note>() == 16, "a multiple of RTE_MBUF_PRIV_ALIGN");
+        const PRIVATE: u16 = 16;
+        const _: () = assert!(size_of::<Note>() == PRIVATE as usize);
         let socket = any(socket);
         // SAFETY: a C string that is copied, and numbers that DPDK checks; the EAL runs.
         let raw = unsafe {

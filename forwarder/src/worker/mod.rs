@@ -1,0 +1,164 @@
+//! A worker: one thread, pinned to one CPU, that takes packets from its queues to their backends.
+//!
+//! It owns its queues, its flow table and its counters, so that nothing on the way of a packet is
+//! shared or locked. A round goes over all sources; the packets of a burst are first classified, all
+//! of them, which starts the fetch of their flow table buckets, and then decided, encapsulated and
+//! put before the port that they leave by. What is left in the burst was dropped and is freed at once.
+//!
+//! Where a port has fewer receive queues than there are workers, the worker that polls hands each
+//! packet to the [owner](Owners) of its flow, over a ring with one producer and one consumer. Where
+//! it has fewer transmit queues, packets for it travel to the worker that has the queue in the same
+//! way. Either ring may be full; the packet is dropped and counted then, unless the worker was told
+//! to lose nothing, when it lets the source wait instead.
+
+mod clock;
+mod command;
+mod exchange;
+mod path;
+
+pub use clock::Clock;
+pub use command::Command;
+pub use exchange::{Intake, Outlet, Owners, Relay, Source, Via};
+
+use std::sync::Arc;
+
+use arc_swap::{ArcSwap, Cache};
+use crossbeam_channel::{Receiver, Sender};
+
+use crate::balancer::scan::Scan;
+use crate::balancer::{Balancer, Tables};
+use crate::dpdk::Burst;
+use crate::stats::{Scalar, Writer};
+
+use path::Path;
+
+/// Rounds between two looks at questions, while there is traffic.
+const HOUSEKEEPING: u64 = 256;
+/// Rounds without a packet after which the CPU is offered to others.
+const PATIENCE: u64 = 64;
+
+/// A listing that a worker is asked for, and where it sends it when it is done.
+pub struct Question {
+    /// The listing.
+    pub scan: Scan,
+    /// Where to.
+    pub reply: Sender<Scan>,
+}
+
+/// Everything that a worker is made of.
+pub struct Worker {
+    /// Its flow table.
+    pub balancer: Balancer,
+    /// Where it finds the tables in force.
+    pub tables: Arc<ArcSwap<Tables>>,
+    /// Its counters.
+    pub stats: Writer,
+    /// Its time.
+    pub clock: Clock,
+    /// What it polls.
+    pub sources: Vec<Source>,
+    /// What it passes on.
+    pub relays: Vec<Relay>,
+    /// The ways out, by [`PortIndex`].
+    pub outlets: Vec<Outlet>,
+    /// What it is asked.
+    pub questions: Receiver<Question>,
+    /// What it is told.
+    pub command: Arc<Command>,
+    /// Let a source wait rather than drop a packet for want of room in a ring.
+    pub lossless: bool,
+}
+
+impl Worker {
+    /// Works until it is told to stop. Answers, for each port, the time stamps of the packets that it
+    /// sent there, if its outlet notes them.
+    pub fn run(self) -> Vec<Vec<u64>> {
+        let Worker { balancer, stats, mut clock, mut sources, relays, mut outlets, .. } = self;
+        let mut tables: Cache<_, Arc<Tables>> = Cache::new(self.tables);
+        let mut path = Path::new(balancer, stats);
+        let mut relays = relays;
+        let mut burst = Burst::new();
+        let mut generation = 0;
+        let mut pass_generation = 0;
+        let mut question: Option<Question> = None;
+        let mut idle = 0;
+        let mut rounds: u64 = 0;
+        let mut draining = false;
+        loop {
+            rounds += 1;
+            let tables: &Tables = tables.load();
+            if tables.generation() != generation {
+                generation = tables.generation();
+                path.stats.set(Scalar::Generation, generation);
+            }
+            if !draining && self.command.is(Command::DRAIN) {
+                draining = true;
+                self.command.confirm_drain();
+            }
+            let mut found = false;
+            for source in &mut sources {
+                if self.lossless && !source.has_room(&outlets) {
+                    found = true;
+                    continue;
+                }
+                let owners = match &mut source.intake {
+                    Intake::Queue { .. } if draining => continue,
+                    Intake::Queue { queue, owners } => {
+                        let received = queue.receive(&mut burst);
+                        path.stats.add(Scalar::Received, received as u64);
+                        owners.as_mut()
+                    }
+                    Intake::Ring(ring) => {
+                        ring.receive(&mut burst);
+                        None
+                    }
+                };
+                if burst.is_empty() {
+                    continue;
+                }
+                found = true;
+                path.take(tables, source.port, &mut burst, owners, &mut outlets, &mut clock);
+            }
+            for relay in &mut relays {
+                let outlet = &mut outlets[usize::from(relay.port.0)];
+                found |= relay.ring.receive(&mut outlet.burst) > 0;
+                outlet.flush(&mut path.stats);
+            }
+            if path.balancer.sweep(tables, clock.now()) {
+                path.stats.set(Scalar::SweptGeneration, pass_generation);
+                pass_generation = generation;
+            }
+            idle = if found { 0 } else { idle + 1 };
+            path.stats.set(Scalar::Polls, rounds);
+            path.stats.add(Scalar::BusyPolls, u64::from(found));
+            path.stats.set(Scalar::IdlePolls, idle);
+            if let Some(asked) = &mut question
+                && asked.scan.step(&path.balancer, tables, clock.now())
+                && let Some(Question { scan, reply }) = question.take()
+            {
+                // Whoever asked may have given up; then the answer goes nowhere.
+                let _ = reply.send(scan);
+            }
+            if found && !rounds.is_multiple_of(HOUSEKEEPING) {
+                continue;
+            }
+            path.stats.set(Scalar::Flows, path.balancer.flows().len() as u64);
+            question = question.or_else(|| self.questions.try_recv().ok());
+            if self.command.is(Command::STOP) {
+                break;
+            }
+            if idle > PATIENCE {
+                std::thread::yield_now();
+            } else if idle > 0 {
+                std::hint::spin_loop();
+            }
+        }
+        outlets
+            .into_iter()
+            .map(|outlet| match outlet.via {
+                Via::Queue { sent: Some((_, sent)), .. } => sent,
+                _ => Vec::new(),
+            })
+            .collect()
+    }
+}
