@@ -5,12 +5,14 @@ use std::fmt;
 use crate::decapsulation::Error;
 
 /// Packets, by what became of them.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Counters {
     received: u64,
     delivered: u64,
     bytes: u64,
     dropped: [u64; Drop::ALL.len()],
+    /// Of those delivered, which encapsulation they came by.
+    by: Vec<(&'static str, u64)>,
 }
 
 /// Why a packet did not reach the host.
@@ -24,6 +26,8 @@ pub(crate) enum Drop {
     Checksum,
     /// It carries neither IPv4 nor IPv6.
     Protocol,
+    /// The tunnel belongs to another virtual network than `--vni`.
+    Network,
     /// The inner packet is malformed or cut short.
     Inner,
     /// The inner destination is no `--vip`.
@@ -35,11 +39,12 @@ pub(crate) enum Drop {
 }
 
 impl Drop {
-    const ALL: [Drop; 8] = [
+    const ALL: [Drop; 9] = [
         Drop::Peer,
         Drop::Tunnel,
         Drop::Checksum,
         Drop::Protocol,
+        Drop::Network,
         Drop::Inner,
         Drop::Vip,
         Drop::Congestion,
@@ -52,6 +57,7 @@ impl Drop {
             Drop::Tunnel => "tunnel",
             Drop::Checksum => "checksum",
             Drop::Protocol => "protocol",
+            Drop::Network => "network",
             Drop::Inner => "inner",
             Drop::Vip => "vip",
             Drop::Congestion => "congestion",
@@ -66,19 +72,33 @@ impl From<Error> for Drop {
             Error::Truncated | Error::Version(_) | Error::Flags(_) => Drop::Tunnel,
             Error::Checksum => Drop::Checksum,
             Error::Protocol(_) => Drop::Protocol,
+            Error::Network(_) => Drop::Network,
             Error::InnerHeader | Error::InnerTruncated => Drop::Inner,
         }
     }
 }
 
 impl Counters {
-    /// Counts one packet: the inner bytes that were delivered, or why none were.
-    pub(crate) fn count(&mut self, outcome: Result<usize, Drop>) {
+    /// Nothing yet, of any of `encapsulations`.
+    pub(crate) fn new(encapsulations: Vec<&'static str>) -> Self {
+        Counters {
+            received: 0,
+            delivered: 0,
+            bytes: 0,
+            dropped: [0; Drop::ALL.len()],
+            by: encapsulations.into_iter().map(|name| (name, 0)).collect(),
+        }
+    }
+
+    /// Counts one packet of the encapsulation at that place: the inner bytes that were delivered, or why
+    /// none were.
+    pub(crate) fn count(&mut self, encapsulation: usize, outcome: Result<usize, Drop>) {
         self.received += 1;
         match outcome {
             Ok(bytes) => {
                 self.delivered += 1;
                 self.bytes += bytes as u64;
+                self.by[encapsulation].1 += 1;
             }
             Err(reason) => self.dropped[reason as usize] += 1,
         }
@@ -92,6 +112,9 @@ impl fmt::Display for Counters {
         for reason in Drop::ALL {
             write!(f, " dropped_{}={}", reason.name(), self.dropped[reason as usize])?;
         }
+        for (name, count) in &self.by {
+            write!(f, " by_{name}={count}")?;
+        }
         Ok(())
     }
 }
@@ -102,14 +125,15 @@ mod tests {
 
     #[test]
     fn one_line() {
-        let mut counters = Counters::default();
-        counters.count(Ok(40));
-        counters.count(Err(Drop::Device));
-        counters.count(Err(Error::Version(1).into()));
+        let mut counters = Counters::new(vec!["gre", "gre-udp"]);
+        counters.count(1, Ok(40));
+        counters.count(0, Err(Drop::Device));
+        counters.count(0, Err(Error::Version(1).into()));
         assert_eq!(
             counters.to_string(),
             "received=3 delivered=1 bytes=40 dropped_peer=0 dropped_tunnel=1 dropped_checksum=0 \
-             dropped_protocol=0 dropped_inner=0 dropped_vip=0 dropped_congestion=0 dropped_device=1"
+             dropped_protocol=0 dropped_network=0 dropped_inner=0 dropped_vip=0 \
+             dropped_congestion=0 dropped_device=1 by_gre=0 by_gre-udp=1"
         );
     }
 

@@ -1,14 +1,14 @@
 //! `guideway-agent`: the host side of Guideway, for any kernel.
 //!
 //! ```text
-//! forwarder -> GRE over IPv4 or IPv6 -> raw socket -> inner packet -> TUN -> the host's own stack
-//!                                                                              | direct return
-//!                                                                              v to the client
+//! forwarder -> tunnel over IPv4 or IPv6 -> socket -> inner packet -> TUN -> the host's own stack
+//!                                                                             | direct return
+//!                                                                             v to the client
 //! ```
 //!
 //! The host holds the virtual address on its loopback, so its stack takes the inner packet as its own
 //! and answers the client without the forwarder. Where the kernel has the tunnel drivers, they do the
-//! same and faster; this program needs no more than raw sockets and TUN, and spends two system calls
+//! same and faster; this program needs no more than sockets and TUN, and spends two system calls
 //! on a packet.
 #![forbid(unsafe_code)]
 
@@ -16,6 +16,7 @@ mod counters;
 mod decapsulation;
 mod ecn;
 mod host;
+mod listener;
 mod peer;
 mod receiver;
 
@@ -25,30 +26,32 @@ use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use clap::Parser;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
-use rustix::net::ipproto;
 use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::low_level::pipe;
 use tun_rs::SyncDevice;
 
 use crate::counters::{Counters, Drop};
-use crate::decapsulation::{Family, gre};
+use crate::decapsulation::{Encapsulation, Family, Settings, Tunnel};
 use crate::host::Vip;
+use crate::listener::Listener;
 use crate::peer::Peer;
-use crate::receiver::{ANY, BUFFER, Datagram, Receiver};
+use crate::receiver::{BUFFER, Datagram};
 
 /// Packets taken from one socket before the others and the signals get their turn.
 const TURN: usize = 64;
 
-/// What a host says of an address family that it does not have.
-const NO_FAMILY: Errno = Errno::AFNOSUPPORT;
-
 /// Takes tunnelled packets out and hands them to this host, which answers clients directly.
 ///
 /// SIGTERM and SIGINT end it and leave nothing behind. SIGUSR1 prints the counters, as does the end.
+///
+/// Direct server return by MAC address (the forwarder's encapsulation l2) needs no tunnel: the packets
+/// come as clients sent them, and the host takes them if the virtual address is on its loopback. Whoever
+/// does that sets net.ipv4.conf.all.arp_ignore=1 and arp_announce=2, or the host claims the address
+/// on its link.
 #[derive(Debug, Parser)]
 #[command(version)]
 struct Options {
@@ -68,6 +71,12 @@ struct Options {
     /// Accept tunnels from this address or prefix only [default: from any]
     #[arg(long, value_name = "PREFIX")]
     peer: Vec<Peer>,
+    /// Take these encapsulations out only, by their names in the forwarder's configuration, separated
+    /// by commas [default: all that the host leaves to us]
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    encapsulation: Vec<Encapsulation>,
+    #[command(flatten)]
+    settings: Settings,
 }
 
 fn main() -> ExitCode {
@@ -83,18 +92,19 @@ fn main() -> ExitCode {
 fn run(options: &Options) -> Result<()> {
     let quit = signalled(&[SIGTERM, SIGINT])?;
     let report = signalled(&[SIGUSR1])?;
-    let mut receivers = receivers(&options.local)?;
+    let (mut listeners, names) =
+        listener::open(&options.local, &options.encapsulation, &options.settings)?;
     let tun = host::tun(&options.tun, options.mtu)?;
     if let Some(warning) = host::warning(&options.tun) {
         eprintln!("guideway-agent: warning: {warning}");
     }
     let vips = options.vip.iter().map(|&vip| Vip::add(vip)).collect::<Result<Vec<_>>>()?;
-    say(format_args!("ready: {} receives GRE", options.tun))?;
+    say(format_args!("ready: {} receives {}", options.tun, names.join(" ")))?;
 
-    let mut counters = Counters::default();
+    let mut counters = Counters::new(names);
     let mut buffer = vec![0; BUFFER];
     loop {
-        let ready = wait(&receivers, &quit, &report)?;
+        let ready = wait(&listeners, &quit, &report)?;
         if ready.quit {
             break;
         }
@@ -102,11 +112,15 @@ fn run(options: &Options) -> Result<()> {
             let _ = (&report).read(&mut [0; 64]);
             say(format_args!("{counters}"))?;
         }
-        for receiver in &mut receivers {
+        for (listener, _) in
+            listeners.iter_mut().zip(&ready.listeners).filter(|(_, readable)| **readable)
+        {
             for _ in 0..TURN {
-                match receiver.receive(&mut buffer) {
+                match listener.receiver.receive(&mut buffer) {
                     Ok(Some(datagram)) => {
-                        counters.count(deliver(&datagram, &mut buffer, options, &vips, &tun));
+                        let tunnel = &listener.tunnel;
+                        let outcome = deliver(&datagram, tunnel, &mut buffer, options, &vips, &tun);
+                        counters.count(listener.encapsulation, outcome);
                     }
                     Ok(None) => break,
                     Err(error) => return Err(error).context("cannot receive"),
@@ -128,50 +142,34 @@ fn signalled(signals: &[i32]) -> Result<UnixStream> {
     Ok(read)
 }
 
-/// The sockets for `local`, or for any address of the families that this host has.
-fn receivers(local: &[IpAddr]) -> Result<Vec<Receiver>> {
-    let mut receivers = Vec::new();
-    for &address in if local.is_empty() { &ANY } else { local } {
-        match Receiver::open(address, ipproto::GRE) {
-            Ok(receiver) => receivers.push(receiver),
-            // A host without IPv6 is a host still, as long as nobody asked for it.
-            // A host without IPv6 is a host still, as long as nobody asked for it.
-            Err(error) if local.is_empty() && Errno::from_io_error(&error) == Some(NO_FAMILY) => {}
-            Err(error) => {
-                return Err(error).with_context(|| {
-                    format!(
-                        "cannot receive GRE at {address}: it needs root or CAP_NET_RAW, and an \
-                         address that this host has"
-                    )
-                });
-            }
-        }
-    }
-    ensure!(!receivers.is_empty(), "this host has neither IPv4 nor IPv6");
-    Ok(receivers)
-}
-
 struct Ready {
     quit: bool,
     report: bool,
+    listeners: Vec<bool>,
 }
 
 /// Sleeps until there is something to do.
-fn wait(receivers: &[Receiver], quit: &UnixStream, report: &UnixStream) -> Result<Ready> {
+fn wait(listeners: &[Listener], quit: &UnixStream, report: &UnixStream) -> Result<Ready> {
     let signals = [quit.as_fd(), report.as_fd()].into_iter();
-    let all = signals.chain(receivers.iter().map(AsFd::as_fd));
+    let all = signals.chain(listeners.iter().map(|listener| listener.receiver.as_fd()));
     let mut polled: Vec<_> = all.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)).collect();
     match poll(&mut polled, None) {
         Ok(_) | Err(Errno::INTR) => {}
         Err(error) => return Err(error).context("cannot poll"),
     }
-    let readable = |index: usize| polled[index].revents().contains(PollFlags::IN);
-    Ok(Ready { quit: readable(0), report: readable(1) })
+    let readable = |polled: &PollFd<'_>| polled.revents().contains(PollFlags::IN);
+    Ok(Ready {
+        quit: readable(&polled[0]),
+        report: readable(&polled[1]),
+        // Any event: an error must be received to go away.
+        listeners: polled[2..].iter().map(|polled| !polled.revents().is_empty()).collect(),
+    })
 }
 
 /// Hands the inner packet of one outer packet to the host; the bytes that it got.
 fn deliver(
     datagram: &Datagram,
+    tunnel: &Tunnel,
     buffer: &mut [u8],
     options: &Options,
     vips: &[Vip],
@@ -181,7 +179,7 @@ fn deliver(
         return Err(Drop::Peer);
     }
     let payload = &mut buffer[datagram.payload.clone()];
-    let inner = gre::decapsulate(payload)?;
+    let inner = (tunnel.decapsulate)(payload, &options.settings)?;
     let packet = &mut payload[inner.range];
     if !vips.is_empty() && !vips.iter().any(|vip| is_for(vip.address, inner.family, packet)) {
         return Err(Drop::Vip);

@@ -1,8 +1,11 @@
-//! Raw sockets that receive an IP protocol, for both outer families.
+//! Sockets that receive what a tunnel is carried by, for both outer families: raw ones for an IP protocol,
+//! UDP ones for a port.
 //!
-//! The kernel reassembles fragments before it hands a packet over. It hands over the IPv4 header too,
-//! but not the IPv6 header (RFC 3542, section 3), whose traffic class therefore comes beside the packet as
-//! a control message. A kernel that has its own GRE driver loaded hands a copy to it as well.
+//! The kernel reassembles fragments before it hands a packet over, and verifies UDP checksums. Zero ones
+//! are taken over IPv6, too, as RFC 6935 has it for tunnels and as the forwarder sends them. A raw socket hands
+//! over the IPv4 header, but not the IPv6 header (RFC 3542, section 3), and a UDP socket neither; then the
+//! traffic class comes beside the packet as a control message. A kernel that has its own driver for a
+//! protocol loaded hands a copy to it as well, whereas only one can have a UDP port.
 
 use std::io::{self, IoSliceMut};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -10,11 +13,11 @@ use std::ops::Range;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use nix::cmsg_space;
-use nix::sys::socket::sockopt::Ipv6RecvTClass;
+use nix::sys::socket::sockopt::{IpRecvTos, Ipv6RecvTClass};
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, SockaddrStorage, recvmsg, setsockopt};
 use rustix::net::{AddressFamily, Protocol, SocketFlags, SocketType, bind, socket_with, sockopt};
 
-use crate::decapsulation::IPV4_HEADER;
+use crate::decapsulation::{Carrier, IPV4_HEADER};
 use crate::ecn::Ecn;
 
 /// Bytes that every IP packet fits in.
@@ -23,9 +26,11 @@ pub(crate) const BUFFER: usize = 1 << 16;
 /// Bytes of socket buffer to ask for, so that a burst survives until we are scheduled.
 const SOCKET_BUFFER: usize = 4 << 20;
 
-/// One raw socket.
+/// One socket.
 pub(crate) struct Receiver {
     socket: OwnedFd,
+    /// Whether packets come with their IPv4 header.
+    with_header: bool,
     control: Vec<u8>,
 }
 
@@ -36,25 +41,47 @@ pub(crate) struct Datagram {
     pub(crate) source: IpAddr,
     /// Its outer congestion mark.
     pub(crate) ecn: Ecn,
-    /// What follows its outer IP header, as a range of the buffer.
+    /// What follows its carrier's header, as a range of the buffer.
     pub(crate) payload: Range<usize>,
 }
 
 impl Receiver {
-    /// Receives `protocol` addressed to `local`, or to any of the host's addresses of that family if
-    /// it is unspecified.
-    pub(crate) fn open(local: IpAddr, protocol: Protocol) -> io::Result<Self> {
+    /// Receives by `carrier` what is addressed to `local`, or to any of the host's addresses of that
+    /// family if it is unspecified.
+    pub(crate) fn open(local: IpAddr, carrier: Carrier) -> io::Result<Self> {
         let family = if local.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-        let socket = socket_with(family, SocketType::RAW, flags, Some(protocol))?;
+        let socket = match carrier {
+            Carrier::Ip(number) => {
+                let protocol = std::num::NonZeroU32::new(number.into()).map(Protocol::from_raw);
+                socket_with(family, SocketType::RAW, flags, protocol)?
+            }
+            Carrier::Udp(_) => socket_with(family, SocketType::DGRAM, flags, None)?,
+        };
         // The privileged form first: the other one is capped by net.core.rmem_max. Neither is vital.
         let _ = sockopt::set_socket_recv_buffer_size_force(&socket, SOCKET_BUFFER)
             .or_else(|_| sockopt::set_socket_recv_buffer_size(&socket, SOCKET_BUFFER));
-        if local.is_ipv6() {
-            setsockopt(&socket, Ipv6RecvTClass, &true)?;
-        }
-        bind(&socket, &SocketAddr::new(local, 0))?;
-        Ok(Receiver { socket, control: cmsg_space!(i32) })
+        let port = match (carrier, local) {
+            (Carrier::Ip(_), IpAddr::V4(_)) => 0,
+            (Carrier::Ip(_), IpAddr::V6(_)) => {
+                setsockopt(&socket, Ipv6RecvTClass, &true)?;
+                0
+            }
+            (Carrier::Udp(port), IpAddr::V4(_)) => {
+                setsockopt(&socket, IpRecvTos, &true)?;
+                port
+            }
+            (Carrier::Udp(port), IpAddr::V6(_)) => {
+                // IPv4 has a socket of its own.
+                sockopt::set_ipv6_v6only(&socket, true)?;
+                setsockopt(&socket, Ipv6RecvTClass, &true)?;
+                setsockopt(&socket, UdpZeroChecksum, &true)?;
+                port
+            }
+        };
+        bind(&socket, &SocketAddr::new(local, port))?;
+        let with_header = local.is_ipv4() && matches!(carrier, Carrier::Ip(_));
+        Ok(Receiver { socket, with_header, control: cmsg_space!(i32) })
     }
 
     /// The next packet, or `None` if there is none now. A packet that could not be understood as an
@@ -74,22 +101,25 @@ impl Receiver {
                 Err(error) => return Err(error.into()),
             };
             let length = message.bytes;
-            let source = message.address.and_then(|address| {
-                address.as_sockaddr_in6().map(nix::sys::socket::SockaddrIn6::ip)
-            });
+            let source = message.address.as_ref().and_then(address);
             let mut traffic_class = 0;
             for control in message.cmsgs().into_iter().flatten() {
-                if let ControlMessageOwned::Ipv6TClass(value) = control {
-                    traffic_class = u8::try_from(value).unwrap_or(0);
+                match control {
+                    ControlMessageOwned::Ipv4Tos(value) => traffic_class = value,
+                    ControlMessageOwned::Ipv6TClass(value) => {
+                        traffic_class = u8::try_from(value).unwrap_or(0);
+                    }
+                    _ => {}
                 }
             }
-            let datagram = match source {
-                Some(source) => Some(Datagram {
-                    source: source.into(),
+            let datagram = if self.with_header {
+                ipv4(&buffer[..length])
+            } else {
+                source.map(|source| Datagram {
+                    source,
                     ecn: Ecn::of(traffic_class),
                     payload: 0..length,
-                }),
-                None => ipv4(&buffer[..length]),
+                })
             };
             if datagram.is_some() {
                 return Ok(datagram);
@@ -102,6 +132,23 @@ impl AsFd for Receiver {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
     }
+}
+
+/// `UDP_NO_CHECK6_RX`: takes datagrams over IPv6 whose checksum is zero, which Linux drops otherwise.
+#[derive(Clone, Copy)]
+struct UdpZeroChecksum;
+
+nix::setsockopt_impl!(
+    UdpZeroChecksum,
+    libc::SOL_UDP,
+    libc::UDP_NO_CHECK6_RX,
+    bool,
+    nix::sys::socket::sockopt::SetBool
+);
+
+fn address(storage: &SockaddrStorage) -> Option<IpAddr> {
+    let v4 = storage.as_sockaddr_in().map(|address| IpAddr::V4(address.ip()));
+    v4.or_else(|| storage.as_sockaddr_in6().map(|address| IpAddr::V6(address.ip())))
 }
 
 /// A packet with its IPv4 header.

@@ -9,12 +9,20 @@
 //! |  Sequence number (if S)                                       |
 //! ```
 //!
-//! The checksum is verified; key and sequence number are skipped, because the forwarder sends neither
-//! and nothing here depends on them. Bits 6 to 12 are ignored on receipt (RFC 2784, section 2.3), so
+//! The checksum is verified; key and sequence number are skipped: a key serves the network's multipath,
+//! and nothing here depends on either. The protocol is IPv4, IPv6, or MPLS (RFC 4023). Bits 6 to 12 are ignored on receipt (RFC 2784, section 2.3), so
 //! that a forwarder may use them. R, s and bit 5 mean source routing or RFC 1701, which we
 //! do not implement: discarded, as the same section says. Version 1 is PPTP's (RFC 2637).
 
-use super::{Error, Family, Inner, inner};
+use super::{Carrier, Encapsulation, Error, Family, Inner, Settings, Tunnel, inner, mpls};
+
+/// GRE over IP, with an IP packet or with labels before it.
+pub(super) const ENCAPSULATION: Encapsulation = Encapsulation {
+    names: &["gre", "mpls-gre"],
+    tunnels: |_| vec![Tunnel { carrier: Carrier::Ip(PROTOCOL), decapsulate }],
+};
+
+const PROTOCOL: u8 = 47;
 
 const HEADER: usize = 4;
 const FIELD: usize = 4;
@@ -27,9 +35,10 @@ const VERSION: u16 = 0x0007;
 
 const IPV4: u16 = 0x0800;
 const IPV6: u16 = 0x86dd;
+const MPLS: u16 = 0x8847;
 
-/// Finds the inner packet in `payload`, all that follows the outer IP header.
-pub(crate) fn decapsulate(payload: &[u8]) -> Result<Inner, Error> {
+/// Finds the inner packet in `payload`, the GRE header and all that follows it.
+pub(super) fn decapsulate(payload: &[u8], _: &Settings) -> Result<Inner, Error> {
     let header = payload.first_chunk::<HEADER>().ok_or(Error::Truncated)?;
     let flags = u16::from_be_bytes([header[0], header[1]]);
     let protocol = u16::from_be_bytes([header[2], header[3]]);
@@ -39,11 +48,9 @@ pub(crate) fn decapsulate(payload: &[u8]) -> Result<Inner, Error> {
     if flags & UNSUPPORTED != 0 {
         return Err(Error::Flags(flags));
     }
-    let family = match protocol {
-        IPV4 => Family::V4,
-        IPV6 => Family::V6,
-        other => return Err(Error::Protocol(other)),
-    };
+    if ![IPV4, IPV6, MPLS].contains(&protocol) {
+        return Err(Error::Protocol(protocol));
+    }
     let fields = [CHECKSUM, KEY, SEQUENCE].iter().filter(|&flag| flags & flag != 0).count();
     let start = HEADER + FIELD * fields;
     if payload.len() < start {
@@ -52,7 +59,11 @@ pub(crate) fn decapsulate(payload: &[u8]) -> Result<Inner, Error> {
     if flags & CHECKSUM != 0 && ones_complement_sum(payload) != 0xffff {
         return Err(Error::Checksum);
     }
-    inner(family, payload, start)
+    match protocol {
+        IPV4 => inner(Family::V4, payload, start),
+        IPV6 => inner(Family::V6, payload, start),
+        _ => mpls::inner_after_labels(payload, start),
+    }
 }
 
 /// The sum of RFC 1071; all ones over bytes that hold their own right checksum.
@@ -74,21 +85,15 @@ fn ones_complement_sum(bytes: &[u8]) -> u16 {
 mod tests {
     use proptest::prelude::*;
 
+    use super::super::samples::{SETTINGS, SYN, V6, found};
     use super::*;
 
-    /// A SYN of 198.51.100.1:40000 to 203.0.113.10:80.
-    const SYN: [u8; 40] = [
-        0x45, 0x00, 0x00, 0x28, 0x00, 0x01, 0x00, 0x00, 0x40, 0x06, 0x14, 0x90, 0xc6, 0x33, 0x64,
-        0x01, 0xcb, 0x00, 0x71, 0x0a, 0x9c, 0x40, 0x00, 0x50, 0x00, 0x00, 0x00, 0x01, 0x00, 0x00,
-        0x00, 0x00, 0x50, 0x02, 0xfa, 0xf0, 0xb2, 0x20, 0x00, 0x00,
-    ];
+    fn decapsulate(payload: &[u8]) -> Result<Inner, Error> {
+        super::decapsulate(payload, &SETTINGS)
+    }
 
     fn packet(flags: u16, protocol: u16, optional: &[u8], packet: &[u8]) -> Vec<u8> {
         [&flags.to_be_bytes()[..], &protocol.to_be_bytes(), optional, packet].concat()
-    }
-
-    fn found(family: Family, start: usize, length: usize) -> Result<Inner, Error> {
-        Ok(Inner { family, range: start..start + length })
     }
 
     #[test]
@@ -96,10 +101,17 @@ mod tests {
         let plain = packet(0, 0x0800, &[], &SYN);
         assert_eq!(plain[..4], [0x00, 0x00, 0x08, 0x00]);
         assert_eq!(decapsulate(&plain), found(Family::V4, 4, 40));
-        let mut v6 = vec![0; 48];
-        v6[0] = 0x60;
-        v6[5] = 8;
-        assert_eq!(decapsulate(&packet(0, 0x86dd, &[], &v6)), found(Family::V6, 4, 48));
+        assert_eq!(decapsulate(&packet(0, 0x86dd, &[], &V6)), found(Family::V6, 4, 48));
+    }
+
+    /// RFC 4023, section 3: ethertype 8847. Label 16 with S, TTL 64.
+    #[test]
+    fn labels_rfc4023() {
+        let labelled = packet(0, 0x8847, &[0x00, 0x01, 0x01, 0x40], &SYN);
+        assert_eq!(decapsulate(&labelled), found(Family::V4, 8, 40));
+        let keyed = packet(0x2000, 0x8847, &[0, 0, 0, 7, 0x00, 0x01, 0x01, 0x40], &V6);
+        assert_eq!(decapsulate(&keyed), found(Family::V6, 12, 48));
+        assert_eq!(decapsulate(&labelled[..7]), Err(Error::Truncated));
     }
 
     /// RFC 2784, section 2.3: bits 6 to 12 are ignored. 01000800 is recursion control 1 of RFC 1701.

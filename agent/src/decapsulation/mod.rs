@@ -1,13 +1,119 @@
 //! Taking the inner packet out of what a tunnel carried.
 //!
-//! Each encapsulation is a file here with one pure function from the payload of the outer IP header
-//! to the [`Inner`] packet, or the reason why there is none. What all of them share stands here: the
-//! inner packet's own header must agree with what the tunnel says of it and must fit, because the
-//! host's stack gets to see it as if it had come by wire.
+//! Each encapsulation is a file here and a line in [`ALL`]. The file says by what the encapsulation is
+//! [carried](Carrier), and has a pure function from what follows the carrier's header to the [`Inner`]
+//! packet, or the reason why there is none. What all of them share stands here: the inner packet's own
+//! header must agree with what the tunnel says of it and must fit, because the host's stack gets to see
+//! it as if it had come by wire.
+//!
+//! Direct server return by MAC address (the forwarder's `l2`) has no file: the packet comes as the
+//! client sent it, and the host takes it because it holds the address.
 
-pub(crate) mod gre;
+mod gre;
+mod gre_udp;
+mod gue;
+mod ipip;
+mod mpls;
+mod mpls_udp;
+mod vxlan;
 
+use std::fmt;
 use std::ops::Range;
+use std::str::FromStr;
+
+/// All encapsulations.
+pub(crate) const ALL: &[Encapsulation] = &[
+    gre::ENCAPSULATION,
+    ipip::ENCAPSULATION,
+    gue::ENCAPSULATION,
+    gre_udp::ENCAPSULATION,
+    vxlan::ENCAPSULATION,
+    mpls_udp::ENCAPSULATION,
+];
+
+/// A way of carrying packets to this host.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Encapsulation {
+    /// Its names in the forwarder's configuration: forms that differ there and not here have one each.
+    names: &'static [&'static str],
+    /// What arrives by it, and what takes it out.
+    tunnels: fn(&Settings) -> Vec<Tunnel>,
+}
+
+/// Packets of one carrier, all alike.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Tunnel {
+    /// Where they arrive.
+    pub(crate) carrier: Carrier,
+    /// Finds the inner packet in all that follows the carrier's header.
+    pub(crate) decapsulate: fn(&[u8], &Settings) -> Result<Inner, Error>,
+}
+
+/// What the tunnel header follows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Carrier {
+    /// An IP header with this protocol number.
+    Ip(u8),
+    /// A UDP header with this destination port.
+    Udp(u16),
+}
+
+/// What an operator may set about encapsulations.
+#[derive(Clone, Copy, Debug, clap::Args)]
+pub(crate) struct Settings {
+    /// UDP port of GUE
+    #[arg(long, value_name = "PORT", default_value_t = gue::PORT,
+        value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) gue_port: u16,
+    /// Accept VXLAN of this network identifier only [default: any]
+    #[arg(long, value_name = "VNI", value_parser = clap::value_parser!(u32).range(..1 << 24))]
+    pub(crate) vni: Option<u32>,
+}
+
+impl Encapsulation {
+    /// The name to call it by.
+    pub(crate) fn name(&self) -> &'static str {
+        self.names[0]
+    }
+
+    /// What it takes out.
+    pub(crate) fn tunnels(&self, settings: &Settings) -> Vec<Tunnel> {
+        (self.tunnels)(settings)
+    }
+}
+
+impl FromStr for Encapsulation {
+    type Err = UnknownName;
+
+    fn from_str(text: &str) -> Result<Self, UnknownName> {
+        ALL.iter().find(|known| known.names.contains(&text)).copied().ok_or(UnknownName)
+    }
+}
+
+/// No encapsulation has this name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct UnknownName;
+
+impl std::error::Error for UnknownName {}
+
+impl fmt::Display for UnknownName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("there are")?;
+        for name in ALL.iter().flat_map(|encapsulation| encapsulation.names) {
+            write!(f, " {name}")?;
+        }
+        f.write_str("; l2 needs no agent, only the address on the loopback")
+    }
+}
+
+impl fmt::Display for Carrier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Carrier::Ip(protocol) => write!(f, "IP protocol {protocol}"),
+            Carrier::Udp(port) => write!(f, "UDP port {port}"),
+        }
+    }
+}
 
 /// An inner packet, found.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,7 +143,7 @@ pub(crate) enum Error {
     #[error("version {0} of the tunnel header is not supported")]
     Version(u8),
     /// The tunnel's header asks for something that we cannot do and may not ignore.
-    #[error("the tunnel header asks for source routing or sets reserved bits ({0:#06x})")]
+    #[error("the tunnel header asks for what is not supported, or sets reserved bits ({0:#06x})")]
     Flags(u16),
     /// The tunnel carries something that is neither IPv4 nor IPv6.
     #[error("the tunnel carries protocol {0:#06x}; only IPv4 and IPv6 are supported")]
@@ -45,6 +151,9 @@ pub(crate) enum Error {
     /// The tunnel's checksum is wrong.
     #[error("the tunnel's checksum is wrong")]
     Checksum,
+    /// The tunnel belongs to another virtual network.
+    #[error("the virtual network {0} is not the one to accept")]
+    Network(u32),
     /// The inner header is not of the family that the tunnel announced, or contradicts itself.
     #[error("the inner header is malformed")]
     InnerHeader,
@@ -57,6 +166,17 @@ pub(crate) enum Error {
 pub(crate) const IPV4_HEADER: usize = 20;
 /// Bytes of the IPv6 header.
 pub(crate) const IPV6_HEADER: usize = 40;
+
+/// The inner packet that starts at `start` of `payload`, of the family that its own version tells.
+fn inner_of_any_family(payload: &[u8], start: usize) -> Result<Inner, Error> {
+    let packet = payload.get(start..).ok_or(Error::Truncated)?;
+    let family = match packet.first().ok_or(Error::InnerTruncated)? >> 4 {
+        4 => Family::V4,
+        6 => Family::V6,
+        _ => return Err(Error::InnerHeader),
+    };
+    inner(family, payload, start)
+}
 
 /// The inner packet of `family` that starts at `start` of `payload`.
 fn inner(family: Family, payload: &[u8], start: usize) -> Result<Inner, Error> {
@@ -82,6 +202,35 @@ fn inner(family: Family, payload: &[u8], start: usize) -> Result<Inner, Error> {
         return Err(Error::InnerTruncated);
     }
     Ok(Inner { family, range: start..start + length })
+}
+
+#[cfg(test)]
+mod samples {
+    //! Packets and expectations that the tests of all encapsulations share.
+
+    use super::{Error, Family, Inner, Settings};
+
+    /// A SYN of 198.51.100.1:40000 to 203.0.113.10:80.
+    pub(super) const SYN: [u8; 40] = [
+        0x45, 0x00, 0x00, 0x28, 0x00, 0x01, 0x00, 0x00, 0x40, 0x06, 0x14, 0x90, 0xc6, 0x33, 0x64,
+        0x01, 0xcb, 0x00, 0x71, 0x0a, 0x9c, 0x40, 0x00, 0x50, 0x00, 0x00, 0x00, 0x01, 0x00, 0x00,
+        0x00, 0x00, 0x50, 0x02, 0xfa, 0xf0, 0xb2, 0x20, 0x00, 0x00,
+    ];
+
+    /// An IPv6 packet of eight bytes of payload.
+    pub(super) const V6: [u8; 48] = {
+        let mut packet = [0; 48];
+        packet[0] = 0x60;
+        packet[5] = 8;
+        packet
+    };
+
+    /// What an operator gets who sets nothing.
+    pub(super) const SETTINGS: Settings = Settings { gue_port: 6080, vni: None };
+
+    pub(super) fn found(family: Family, start: usize, length: usize) -> Result<Inner, Error> {
+        Ok(Inner { family, range: start..start + length })
+    }
 }
 
 #[cfg(test)]
@@ -128,7 +277,65 @@ mod tests {
         assert_eq!(inner(Family::V6, &v6, 0), Err(Error::InnerTruncated));
     }
 
+    /// The carriers' numbers: IANA's protocol numbers, and RFC 8086, 7348, 7510 and the draft of GUE.
+    #[test]
+    fn carriers() {
+        let all: Vec<_> = ALL.iter().flat_map(|e| e.tunnels(&samples::SETTINGS)).collect();
+        assert_eq!(
+            all.iter().map(|tunnel| tunnel.carrier).collect::<Vec<_>>(),
+            [
+                Carrier::Ip(47),
+                Carrier::Ip(4),
+                Carrier::Ip(41),
+                Carrier::Udp(6080),
+                Carrier::Udp(4754),
+                Carrier::Udp(4789),
+                Carrier::Udp(6635),
+            ]
+        );
+        let moved = Settings { gue_port: 19523, ..samples::SETTINGS };
+        let gue: Encapsulation = "gue0".parse().unwrap();
+        assert_eq!(gue.tunnels(&moved)[0].carrier, Carrier::Udp(19523));
+    }
+
+    #[test]
+    fn names_are_the_forwarders() {
+        for (text, name) in [
+            ("gre", "gre"),
+            ("mpls-gre", "gre"),
+            ("ipip", "ipip"),
+            ("gue", "gue"),
+            ("gue0", "gue"),
+            ("gre-udp", "gre-udp"),
+            ("vxlan", "vxlan"),
+            ("mpls-udp", "mpls-udp"),
+        ] {
+            assert_eq!(text.parse::<Encapsulation>().unwrap().name(), name);
+        }
+        assert_eq!(
+            "l2".parse::<Encapsulation>().unwrap_err().to_string(),
+            "there are gre mpls-gre ipip gue gue0 gre-udp vxlan mpls-udp; l2 needs no agent, only \
+             the address on the loopback"
+        );
+    }
+
     proptest! {
+        /// Whatever arrives at any tunnel: no panic, and what is found is a packet within.
+        #[test]
+        fn any_bytes_never_panic(payload: Vec<u8>, settings in prop::option::of(0u32..1 << 24)) {
+            let settings = Settings { vni: settings, ..samples::SETTINGS };
+            for tunnel in ALL.iter().flat_map(|encapsulation| encapsulation.tunnels(&settings)) {
+                if let Ok(found) = (tunnel.decapsulate)(&payload, &settings) {
+                    prop_assert!(found.range.end <= payload.len());
+                    let least = match found.family {
+                        Family::V4 => IPV4_HEADER,
+                        Family::V6 => IPV6_HEADER,
+                    };
+                    prop_assert!(found.range.len() >= least);
+                }
+            }
+        }
+
         #[test]
         fn what_is_found_lies_within(payload: Vec<u8>, start in 0usize..80) {
             for family in [Family::V4, Family::V6] {

@@ -1,0 +1,18 @@
+//! MPLS in UDP, RFC 7510: a [label stack](super::mpls) after a UDP header.
+//!
+//! Port 6635 only; 6636 is MPLS over DTLS.
+
+use super::{Carrier, Encapsulation, Tunnel, mpls};
+
+/// MPLS over UDP.
+pub(super) const ENCAPSULATION: Encapsulation = Encapsulation {
+    names: &["mpls-udp"],
+    tunnels: |_| {
+        vec![Tunnel {
+            carrier: Carrier::Udp(PORT),
+            decapsulate: |payload, _| mpls::inner_after_labels(payload, 0),
+        }]
+    },
+};
+
+const PORT: u16 = 6635;
