@@ -19,6 +19,7 @@ is_there() {
         libdpdk-dev) pkg-config --exists libdpdk 2>/dev/null ;;
         ca-certificates) file /etc/ssl/certs/ca-certificates.crt ;;
         iproute2) command -v ip ;;
+        iputils-ping) command -v ping ;;
         python3) [ -x "$python" ] ;;
         python3-pytest) "$python" -c 'import pytest' 2>/dev/null ;;
         python3-scapy) "$python" -c 'import scapy' 2>/dev/null ;;
@@ -30,7 +31,7 @@ packages_for() {
     case $1 in
         # libdpdk-dev depends on every driver of DPDK, so nothing more is needed to run.
         build) echo gcc libc6-dev pkg-config libclang-dev libdpdk-dev ca-certificates ;;
-        run) echo nginx iproute2 ethtool curl tcpdump python3 ;;
+        run) echo nginx iproute2 iputils-ping traceroute ethtool curl tcpdump python3 ;;
         test) echo git g++ python3-pytest python3-scapy tshark shellcheck ;;
         bench) echo valgrind ;;
         *) die "unknown purpose '$1'; there are build, run, test and bench" ;;

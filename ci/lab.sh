@@ -2,21 +2,24 @@
 # The lab: clients, the forwarder and three web servers in network namespaces, on one machine, with
 # no NIC and no hugepages. Tests and `make run` use it as people do.
 #
-#   ci/lab.sh up   [--dir D] [--bin B] [--workers "0 1"] [--no-forwarder]
+#   ci/lab.sh up   [--dir D] [--bin B] [--workers "0 1"] [--no-forwarder] [--encapsulation E] [--fabric-mtu M]
 #   ci/lab.sh exec [--dir D] NAMESPACE COMMAND...     NAMESPACE: clients, lb, s1, s2, s3 or fabric
 #   ci/lab.sh down [--dir D]
 #
 # D (default /run/guideway-lab) holds the configuration, logs and D/lab.env: names and paths as
 # KEY=VALUE. B (default target/release) holds the binaries. Several labs may be up, each in its own D.
 # --no-forwarder builds all but the forwarder, for whoever starts their own: `guideway run --config
-# D/guideway.toml` in the namespace lb.
+# D/guideway.toml` in the namespace lb. E (default gre) is how packets travel to the servers: gre, ipip,
+# gue, gue0, gre-udp, vxlan, mpls-udp, mpls-gre or l2; one for each of s1, s2 and s3, separated by commas;
+# or mix, which is gue,vxlan,l2. M (default 1600) is what encapsulated packets fit in; with 1500, the standard
+# MTU everywhere, clients have to learn their paths' MTU.
 #
 #   clients  c0   198.51.100.1-8/24  2001:db8:c::1-8/64  ──┐ mtu 1500
-#   lb       lb0  (192.0.2.1 and 2001:db8:1::1: DPDK's)  ──┤ mtu 1600, as the servers'
+#   lb       lb0  (192.0.2.1 and 2001:db8:1::1: DPDK's)  ──┤ mtu M, as the servers'
 #   s1..s3   s0   192.0.2.11-13/24  2001:db8:1::11-13/64 ──┴─ bridge in fabric
 #
-# The servers hold the virtual addresses 203.0.113.10 and 2001:db8:f::10 on lo, take GRE off with
-# guideway-agent, and answer the clients directly. Needs root; uses sudo where it is not.
+# The servers hold the virtual addresses 203.0.113.10 and 2001:db8:f::10 on lo, take the tunnel off
+# with guideway-agent, and answer the clients directly. Needs root; uses sudo where it is not.
 set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -36,7 +39,7 @@ die() {
 }
 
 usage() {
-    sed -n '2,19s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"
+    sed -n '2,/^set /s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"
     exit 2
 }
 
@@ -65,7 +68,7 @@ make_namespace() {
 # sees frames as they are in memory, and would see checksums that are not filled in yet.
 plug() {
     local name=$1 interface=$2 mac=$3 mtu=$4
-    ip -n "$(namespace fabric)" link add "to-$name" mtu 1600 type veth \
+    ip -n "$(namespace fabric)" link add "to-$name" mtu "$fabric_mtu" type veth \
         peer name "$interface" mtu "$mtu" address "$mac" netns "$(namespace "$name")"
     ip -n "$(namespace fabric)" link set "to-$name" master bridge up
     ip -n "$(namespace "$name")" link set "$interface" up
@@ -82,13 +85,13 @@ no_offloads() {
 build_fabric() {
     local number
     make_namespace fabric
-    ip -n "$(namespace fabric)" link add bridge mtu 1600 type bridge stp_state 0 mcast_snooping 0
+    ip -n "$(namespace fabric)" link add bridge mtu "$fabric_mtu" type bridge stp_state 0 mcast_snooping 0
     ip -n "$(namespace fabric)" link set bridge up
 
     # The forwarder's interface holds no address: the kernel there must answer nothing.
     ip netns add "$(namespace lb)"
     in_namespace lb sh -c 'echo 1 >/proc/sys/net/ipv6/conf/default/disable_ipv6'
-    plug lb lb0 "$lb_mac" 1600
+    plug lb lb0 "$lb_mac" "$fabric_mtu"
 
     make_namespace clients
     plug clients c0 02:00:00:00:00:c0 1500
@@ -109,7 +112,7 @@ build_server() {
     local name=$1 server
     server=$(namespace "$name")
     make_namespace "$name"
-    plug "$name" s0 "$(server_mac "$name")" 1600
+    plug "$name" s0 "$(server_mac "$name")" "$fabric_mtu"
     # Nobody may learn from ARP that the virtual address is here.
     in_namespace "$name" sh -c '
         echo 1 >/proc/sys/net/ipv4/conf/all/arp_ignore
@@ -165,6 +168,8 @@ start_server() {
     mkdir -p "$dir/$name.nginx"
     cat >"$dir/$name.nginx/nginx.conf" <<END
 daemon off;
+# D may lie where only root may go, and uploads are kept there.
+user root;
 pid $dir/$name.nginx/nginx.pid;
 error_log $dir/$name.nginx/error.log;
 worker_processes 1;
@@ -182,6 +187,18 @@ http {
         listen 80 backlog=4096;
         listen [::]:80 backlog=4096;
         location / { return 200 "$name\n"; }
+        # nginx asks another server only when it has the whole body.
+        location /upload {
+            client_max_body_size 0;
+            proxy_pass_request_body off;
+            proxy_set_header Content-Length "";
+            proxy_set_header Received \$content_length;
+            proxy_pass http://unix:$dir/$name.nginx/received.sock;
+        }
+    }
+    server {
+        listen unix:$dir/$name.nginx/received.sock;
+        location / { return 200 "$name \$http_received\n"; }
     }
 }
 END
@@ -193,6 +210,37 @@ END
     await "$name.web" test -s "$dir/$name.nginx/nginx.pid"
     spawn "$name.echo" "$name" "$python" "$root/ci/lab/echo.py" "$name" "$echo_port" "$vip4" "$vip6"
     await "$name.echo" grep -q '^ready' "$dir/$name.echo.log"
+}
+
+# encapsulation_keys NAME: what a pool says of it, a line for each key.
+encapsulation_keys() {
+    printf 'encapsulation = "%s"\n' "$1"
+    case $1 in
+        vxlan) printf 'vni = 5000\n' ;;
+        mpls-udp | mpls-gre) printf 'label = 1000\n' ;;
+    esac
+}
+
+# override INDEX: the same as keys of that backend, if they are other than the pool's.
+override() {
+    local key
+    [ "${encapsulations[$1]}" != "${encapsulations[0]}" ] || return 0
+    encapsulation_keys "${encapsulations[$1]}" | while read -r key; do printf ', %s' "$key"; done
+}
+
+# read_encapsulation E: one name for each server, in the array of that name.
+read_encapsulation() {
+    local name
+    [ "$1" != mix ] || set -- gue,vxlan,l2
+    IFS=, read -r -a encapsulations <<<"$1"
+    [ ${#encapsulations[@]} != 1 ] || encapsulations=("$1" "$1" "$1")
+    [ ${#encapsulations[@]} = 3 ] || die "--encapsulation $1: give one name, three, or mix"
+    for name in "${encapsulations[@]}"; do
+        case $name in
+            gre | ipip | gue | gue0 | gre-udp | vxlan | mpls-udp | mpls-gre | l2) ;;
+            *) die "--encapsulation: '$name' is none; see $0" ;;
+        esac
+    done
 }
 
 # s2 is reached over IPv6 and the others over IPv4, so that all mixes of inner and outer meet.
@@ -217,16 +265,16 @@ socket = "$dir/guideway.sock"
 name = "lb0"
 device = "net_af_packet0,iface=lb0,blocksz=4096,framesz=2048,framecnt=2048"
 addresses = ["$lb4/24", "$lb6/64"]
-mtu = 1600
+mtu = $fabric_mtu
 mac = "$lb_mac"
 
 [[pool]]
 name = "web"
-encapsulation = "gre"
+$(encapsulation_keys "${encapsulations[0]}")
 backends = [
     { name = "s1", address = "$(server_v4 s1)", weight = 1 },
-    { name = "s2", address = "$(server_v6 s2)", weight = 1 },
-    { name = "s3", address = "$(server_v4 s3)", weight = 2 },
+    { name = "s2", address = "$(server_v6 s2)", weight = 1$(override 1) },
+    { name = "s3", address = "$(server_v4 s3)", weight = 2$(override 2) },
 ]
 END
     local name address service
@@ -250,7 +298,8 @@ write_environment() {
         printf 'LAB_%s=%q\n' DIR "$dir" PREFIX "$prefix" CONFIG "$dir/guideway.toml" \
             SOCKET "$dir/guideway.sock" GUIDEWAY "$bin/guideway" GUIDEWAYCTL "$bin/guidewayctl" \
             AGENT "$bin/guideway-agent" VIP4 "$vip4" VIP6 "$vip6" ECHO_PORT "$echo_port" \
-            LB4 "$lb4" LB6 "$lb6" LB_MAC "$lb_mac" LB_INTERFACE lb0
+            LB4 "$lb4" LB6 "$lb6" LB_MAC "$lb_mac" LB_INTERFACE lb0 FABRIC_MTU "$fabric_mtu" \
+            ENCAPSULATION "${encapsulations[*]}"
         for name in fabric lb clients $servers; do
             printf 'LAB_NS_%s=%q\n' "${name^^}" "$(namespace "$name")"
         done
@@ -284,8 +333,6 @@ up() {
     # Because it is removed afterwards.
     [ -z "$(ls -A "$dir" 2>/dev/null)" ] || die "$dir is not empty"
     mkdir -p "$dir"
-    # nginx's workers give up root and must still reach their files.
-    chmod 755 "$dir"
     prefix=gw-$$
     while [ -e "/run/netns/$(namespace fabric)" ]; do prefix=gw-$RANDOM; done
     echo "$prefix" >"$dir/prefix"
@@ -360,12 +407,16 @@ dir=/run/guideway-lab
 bin=$root/target/release
 workers=
 forwarder=yes
+fabric_mtu=1600
+read_encapsulation gre
 while [ $# -gt 0 ]; do
     case $1 in
         --dir) dir=$2 && shift 2 ;;
         --bin) bin=$2 && shift 2 ;;
         --workers) workers=$2 && shift 2 ;;
         --no-forwarder) forwarder=no && shift ;;
+        --encapsulation) read_encapsulation "$2" && shift 2 ;;
+        --fabric-mtu) fabric_mtu=$2 && shift 2 ;;
         *) break ;;
     esac
 done

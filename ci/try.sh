@@ -25,6 +25,7 @@ The lab is up; its files and logs are in $LAB_DIR. As root, try:
                                     ci/lab.sh exec s1 tcpdump -ni gw-tun0
   another weight, at run time       edit $LAB_CONFIG, then
                                     target/release/guidewayctl --socket $LAB_SOCKET config reload
+  another encapsulation             ci/lab.sh down, then ci/lab.sh up --encapsulation vxlan (or another: ci/lab.sh)
   the forwarder's log               tail -f $LAB_DIR/guideway.log
 
 Take it down with: make lab-down

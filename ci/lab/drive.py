@@ -22,7 +22,8 @@ from collections import Counter
 def arguments():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--connections", type=int, default=6000)
-    parser.add_argument("--uploads", type=int, default=32, help="of 256 KiB each, in full-size packets")
+    parser.add_argument("--uploads", type=int, default=32, help="in full-size packets")
+    parser.add_argument("--upload-bytes", type=int, default=256 << 10, help="of each upload")
     parser.add_argument("--concurrency", type=int, default=64)
     parser.add_argument("--timeout", type=float, default=10.0, help="seconds for one connection")
     parser.add_argument("--give-up", type=int, default=100, metavar="N", help="after N failed connections")
@@ -37,28 +38,34 @@ def arguments():
     return options
 
 
+CHUNK = 64 << 10
+
+
 def clients_of(vip):
     """The lab's client addresses of the VIP's family."""
     form = "2001:db8:c::{}" if ":" in vip else "198.51.100.{}"
     return [form.format(number) for number in range(1, 9)]
 
 
-async def fetch(source, vip, port, body):
-    """One connection; the name that the server answers with."""
+async def fetch(source, vip, port, size):
+    """One connection; the name that the server answers with, once it has a body of `size` bytes."""
     reader, writer = await asyncio.open_connection(vip, port, local_addr=(source, 0))
     try:
         host = f"[{vip}]" if ":" in vip else vip
-        method = "POST" if body else "GET"
-        head = f"{method} / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n"
-        writer.write(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
-        await writer.drain()
+        request = "POST /upload" if size else "GET /"
+        head = f"{request} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n"
+        writer.write(f"{head}Content-Length: {size}\r\n\r\n".encode())
+        for begin in range(0, size, CHUNK):
+            writer.write(bytes(min(CHUNK, size - begin)))
+            await writer.drain()
         answer = await reader.read()
     finally:
         writer.close()
-    head, _, name = answer.partition(b"\r\n\r\n")
-    if not head.startswith(b"HTTP/1.1 200 "):
+    head, _, said = answer.partition(b"\r\n\r\n")
+    name, *received = said.decode().split() or [""]
+    if not head.startswith(b"HTTP/1.1 200 ") or received != ([str(size)] if size else []):
         raise ValueError(f"unexpected answer {answer[:60]!r}")
-    return name.decode().strip()
+    return name
 
 
 class Run:
@@ -75,7 +82,7 @@ class Run:
     def done(self):
         return self.served.total() + self.errors.total()
 
-    async def drive(self, options, connections, body=b""):
+    async def drive(self, options, connections, size=0):
         """Makes that many connections, some of them at a time."""
         plan = iter(range(connections))
         pairs = [(source, vip) for row in zip(*map(clients_of, options.vip)) for source, vip in zip(row, options.vip)]
@@ -87,7 +94,7 @@ class Run:
                 source, vip = pairs[number % len(pairs)]
                 begun = time.monotonic()
                 try:
-                    name = await asyncio.wait_for(fetch(source, vip, options.port, body), options.timeout)
+                    name = await asyncio.wait_for(fetch(source, vip, options.port, size), options.timeout)
                     self.served[name] += 1
                     self.families["IPv6" if ":" in vip else "IPv4"] += 1
                 except (OSError, ValueError, asyncio.TimeoutError) as error:
@@ -121,7 +128,7 @@ def main():
     options = arguments()
     run = asyncio.run(Run().drive(options, options.connections))
     seconds = time.monotonic() - run.begun
-    uploads = asyncio.run(Run().drive(options, options.uploads, bytes(256 << 10)))
+    uploads = asyncio.run(Run().drive(options, options.uploads, options.upload_bytes))
     table = list(rows(options.weight, run.served))
     failed = run.errors.total() + uploads.errors.total()
     off = [name for name, *_, deviation in table if abs(deviation) > options.tolerance]
@@ -142,7 +149,7 @@ def main():
     print()
     families = ", ".join(f"{count} over {family}" for family, count in sorted(run.families.items()))
     print(f"{run.done} connections ({families}) in {seconds:.1f} s, {run.errors.total()} failed, slowest {run.slowest * 1000:.0f} ms")
-    print(f"{uploads.done} uploads of 256 KiB in full-size packets, {uploads.errors.total()} failed")
+    print(f"{uploads.done} uploads of {options.upload_bytes >> 10} KiB in full-size packets, {uploads.errors.total()} failed")
     for error, count in (run.errors + uploads.errors).most_common(5):
         print(f"  {count} x {error}")
     if off:
