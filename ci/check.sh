@@ -14,6 +14,8 @@ before=
 
 step "format"
 cargo fmt --all --check
+# It does not see modules that a macro declares.
+rustfmt --check --edition 2024 forwarder/src/balancer/encapsulation/*.rs
 [ ! -e fuzz/Cargo.toml ] || cargo fmt --manifest-path fuzz/Cargo.toml --check
 
 step "clippy"

@@ -79,6 +79,9 @@ pub struct Backend {
     pub state: BackendState,
     /// The encapsulation in use, for example `gre`.
     pub encapsulation: String,
+    /// Why it is that one, in words.
+    #[serde(default)]
+    pub why: String,
     /// The share of the Maglev table, 0 to 1.
     pub share: f64,
     /// The port that its packets leave by; none while it has no next hop.

@@ -178,6 +178,7 @@ fn response_backends() {
         weight: 1,
         state: BackendState::Active,
         encapsulation: "gre".into(),
+        why: "the only one listed".into(),
         share: 0.25,
         port: Some("edge0".into()),
         next_hop: "192.0.2.254 is at 02:00:00:00:00:fe".into(),
@@ -188,6 +189,7 @@ fn response_backends() {
         concat!(
             r#"{"response":"backends","body":[{"pool":"web","name":"b1","#,
             r#""address":"2001:db8:b::2","weight":1,"state":"active","encapsulation":"gre","#,
+            r#""why":"the only one listed","#,
             r#""share":0.25,"port":"edge0","next_hop":"192.0.2.254 is at 02:00:00:00:00:fe","#,
             r#""traffic":{"packets":10,"bytes":6400,"flows":2}}]}"#
         ),

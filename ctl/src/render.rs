@@ -121,6 +121,7 @@ fn backend_table(backends: &[Backend]) -> String {
         ("BYTES", Right),
         ("PORT", Left),
         ("NEXT_HOP", Left),
+        ("WHY", Left),
     ]);
     for backend in backends {
         table.row([
@@ -136,6 +137,7 @@ fn backend_table(backends: &[Backend]) -> String {
             &backend.traffic.bytes,
             &backend.port.as_deref().unwrap_or_default(),
             &backend.next_hop,
+            &backend.why,
         ]);
     }
     table.to_string()

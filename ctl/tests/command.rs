@@ -192,7 +192,7 @@ fn tables_are_the_default_and_json_is_at_hand() {
 fn backends_of_one_pool() {
     let backend = |pool| {
         format!(
-            r#"{{"pool":"{pool}","name":"b1","address":"10.0.0.5","weight":1,"state":"active","encapsulation":"gre","share":1.0,"port":"edge0","next_hop":"known","traffic":{{"packets":1,"bytes":2,"flows":3}}}}"#
+            r#"{{"pool":"{pool}","name":"b1","address":"10.0.0.5","weight":1,"state":"active","encapsulation":"gre","why":"best","share":1.0,"port":"edge0","next_hop":"known","traffic":{{"packets":1,"bytes":2,"flows":3}}}}"#
         )
     };
     let answer =
@@ -200,8 +200,8 @@ fn backends_of_one_pool() {
     let site = Site::new();
     let daemon = site.answers(&answer);
     let table = "\
-POOL  NAME  ADDRESS   WEIGHT  STATE   ENCAPSULATION    SHARE  FLOWS  PACKETS  BYTES  PORT   NEXT_HOP
-dns   b1    10.0.0.5       1  active  gre            100.00%      3        1      2  edge0  known
+POOL  NAME  ADDRESS   WEIGHT  STATE   ENCAPSULATION    SHARE  FLOWS  PACKETS  BYTES  PORT   NEXT_HOP  WHY
+dns   b1    10.0.0.5       1  active  gre            100.00%      3        1      2  edge0  known     best
 ";
     site.run(&["backend", "list", "--pool", "dns"]).is(0, table, "");
     daemon.join().unwrap();

@@ -93,6 +93,7 @@ fn backends() {
         weight: 1,
         state: BackendState::Active,
         encapsulation: "gre".into(),
+        why: "the only one listed".into(),
         share: 1.0 / 3.0,
         port: Some("edge0".into()),
         next_hop: "192.0.2.254 at 02:00:00:00:00:fe".into(),
@@ -112,9 +113,9 @@ fn backends() {
     prints(
         &Response::Backends(vec![b1, b2]),
         "\
-POOL  NAME  ADDRESS        WEIGHT  STATE       ENCAPSULATION   SHARE  FLOWS  PACKETS    BYTES  PORT   NEXT_HOP
-web   b1    10.0.0.5            1  active      gre            33.33%    347    40000  3200000  edge0  192.0.2.254 at 02:00:00:00:00:fe
-web   b2    2001:db8:b::2     100  unresolved  gre             0.00%      0        0        0  -      no gateway for IPv6
+POOL  NAME  ADDRESS        WEIGHT  STATE       ENCAPSULATION   SHARE  FLOWS  PACKETS    BYTES  PORT   NEXT_HOP                          WHY
+web   b1    10.0.0.5            1  active      gre            33.33%    347    40000  3200000  edge0  192.0.2.254 at 02:00:00:00:00:fe  the only one listed
+web   b2    2001:db8:b::2     100  unresolved  gre             0.00%      0        0        0  -      no gateway for IPv6               the only one listed
 ",
     );
 }

@@ -13,10 +13,10 @@ use arc_swap::ArcSwap;
 use guideway_api::Protocol;
 use thiserror::Error;
 
-use super::config::{Configuration, Encapsulation, Hash, NextHop, Timeouts};
+use super::config::{self, Configuration, Encapsulation, Hash, NextHop, Timeouts};
 use super::numbers::{Exhausted, Numbers};
 use crate::balancer::conntrack;
-use crate::balancer::encapsulation::{Template, Tunnel};
+use crate::balancer::encapsulation::{Choice, Situation, Template, Tunnel};
 use crate::balancer::hash::FleetKey;
 use crate::balancer::maglev::{self, Member};
 use crate::balancer::tables::{
@@ -84,6 +84,8 @@ pub struct PublishedBackend {
     pub id: BackendId,
     /// Where its packets go first.
     pub next_hop: Option<NextHop>,
+    /// How its packets travel; none while it has no next hop.
+    pub encapsulation: Option<Choice>,
     /// Its slots of the Maglev table.
     pub slots: usize,
 }
@@ -197,11 +199,16 @@ impl Publisher {
                         value: id.get(),
                     });
                 }
-                let route = next_hop.as_ref().and_then(|hop| {
-                    self.route(configuration, hop, backend.address, backend.encapsulation)
-                });
+                let encapsulation =
+                    next_hop.as_ref().and_then(|hop| choose(configuration, hop, backend));
+                let route = match (&next_hop, encapsulation) {
+                    (Some(hop), Some(choice)) => {
+                        self.route(configuration, hop, backend, choice.encapsulation)
+                    }
+                    _ => None,
+                };
                 records[id.index()] = Backend { pool: PoolIndex(index), serving, route };
-                of_pool.push(PublishedBackend { id, next_hop, slots: 0 });
+                of_pool.push(PublishedBackend { id, next_hop, encapsulation, slots: 0 });
             }
             members.sort_unstable_by_key(|member| member.identity);
             let table = match self.maglev.get(&members).filter(|_| reusable) {
@@ -273,25 +280,51 @@ impl Publisher {
         &self,
         configuration: &Configuration,
         hop: &NextHop,
-        backend: IpAddr,
+        backend: &config::Backend,
         encapsulation: Encapsulation,
     ) -> Option<Route> {
         let port = &configuration.ports[hop.port];
-        let source = match backend {
-            IpAddr::V4(_) => configuration.node.tunnel_source_v4?.into(),
-            IpAddr::V6(_) => configuration.node.tunnel_source_v6?.into(),
-        };
+        // What is sent without a tunnel needs no source.
+        let source = source(configuration, backend.address).unwrap_or(backend.address);
         let tunnel = Tunnel {
             source_mac: port.mac.unwrap_or(self.ports[hop.port].device_mac),
             destination_mac: hop.mac?,
             source,
-            destination: backend,
+            destination: backend.address,
         };
         Some(Route {
             port: PortIndex(u16::try_from(hop.port).ok()?),
-            template: Template::new(encapsulation, &tunnel, port.mtu)?,
+            template: Template::with(encapsulation, &backend.parameters, &tunnel, port.mtu)?
+                .with_source_prefix(configuration.node.tunnel_source_v4_length),
         })
     }
+}
+
+/// The outer source address of packets to a backend.
+fn source(configuration: &Configuration, backend: IpAddr) -> Option<IpAddr> {
+    match backend {
+        IpAddr::V4(_) => configuration.node.tunnel_source_v4.map(IpAddr::from),
+        IpAddr::V6(_) => configuration.node.tunnel_source_v6.map(IpAddr::from),
+    }
+}
+
+/// How packets travel to a backend.
+fn choose(
+    configuration: &Configuration,
+    hop: &NextHop,
+    backend: &config::Backend,
+) -> Option<Choice> {
+    let is_v6 = backend.address.is_ipv6();
+    Encapsulation::choose(
+        &backend.encapsulations,
+        &Situation {
+            is_v6,
+            on_link: hop.address == backend.address,
+            has_source: source(configuration, backend.address).is_some(),
+            source_is_prefix: !is_v6 && configuration.node.tunnel_source_v4_length < 32,
+            parameters: &backend.parameters,
+        },
+    )
 }
 
 /// What a backend's permutation follows from: its address, the same on every node.

@@ -1,16 +1,42 @@
-//! GRE (RFC 2784): four bytes, no checksum, no key.
+//! `gre`: RFC 2784 without checksum, and RFC 2890's key if one is set.
 
-use crate::wire::{Family, Packet, ethernet};
+use super::descriptor::{Carrier, Descriptor, Header, Inner, Key};
+use super::parameters::{GreKey, Parameters};
+use crate::wire::protocol;
 
-/// Flags and version zero; the protocol type follows the packet.
-pub(super) const HEADER: [u8; 4] = [0; 4];
+pub(super) const DESCRIPTOR: Descriptor = Descriptor {
+    name: "gre",
+    carrier: Carrier::Ip(protocol::GRE),
+    keys: &[Key::GreKey],
+    required: &[],
+    header,
+};
+
+/// K: a key follows.
+const KEY: u8 = 0x20;
+
+/// Flags, version 0, and the protocol type, which follows the packet; then the key.
+pub(super) fn header(parameters: &Parameters) -> Header {
+    match parameters.gre_key {
+        None => Header::from(&[0; 4]),
+        Some(GreKey::Fixed(key)) => {
+            let [a, b, c, d] = key.to_be_bytes();
+            Header::from(&[KEY, 0, 0, 0, a, b, c, d])
+        }
+        Some(GreKey::Flow) => Header::from(&[KEY, 0, 0, 0, 0, 0, 0, 0]),
+    }
+}
 
 /// Sets the protocol type to the inner packet's Ethertype.
 #[inline]
-pub(super) fn fix(header: &mut [u8], inner: &Packet) {
-    let ethertype = match inner.family {
-        Family::V4 => ethernet::IPV4,
-        Family::V6 => ethernet::IPV6,
-    };
+pub(super) fn fix_type(header: &mut [u8], ethertype: u16) {
     header[2..4].copy_from_slice(&ethertype.to_be_bytes());
+}
+
+/// Sets the protocol type, and the key where the flow chooses it.
+pub(super) fn fix(header: &mut [u8], inner: &Inner) {
+    fix_type(header, inner.ethertype());
+    if let (Some(GreKey::Flow), Some(key)) = (inner.gre_key, header.get_mut(4..8)) {
+        key.copy_from_slice(&inner.flow_key().to_be_bytes());
+    }
 }

@@ -36,7 +36,7 @@ impl Family {
 
     /// Completes `ip`, a copy of the header, for an outer packet of `length` bytes, this header
     /// included.
-    #[inline]
+    #[inline(always)]
     pub(super) fn fix(self, ip: &mut [u8], length: u16, traffic_class: u8, entropy: u64) {
         match self {
             Family::V4 { sum } => {
@@ -52,6 +52,43 @@ impl Family {
             }
         }
     }
+
+    /// As [`Family::fix`], where more of the header follows the packet.
+    pub(super) fn fix_varying(
+        self,
+        ip: &mut [u8],
+        length: u16,
+        traffic_class: u8,
+        entropy: u64,
+        varying: Varying,
+    ) {
+        let Varying { protocol, host_bits } = varying;
+        let family = match self {
+            Family::V4 { sum } => {
+                ip[9] |= protocol;
+                let host = (entropy >> 32) as u32 & !(u32::MAX << host_bits);
+                for (byte, bits) in ip[12..16].iter_mut().zip(host.to_be_bytes()) {
+                    *byte |= bits;
+                }
+                // Bits of the header that were 0 add to its sum what they are worth.
+                Family::V4 { sum: sum + u32::from(protocol) + (host >> 16) + (host & 0xffff) }
+            }
+            Family::V6 => {
+                ip[6] |= protocol;
+                Family::V6
+            }
+        };
+        family.fix(ip, length, traffic_class, entropy);
+    }
+}
+
+/// What may vary from packet to packet besides lengths, traffic class and flow label.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Varying {
+    /// The protocol number, where the header has 0 for it; else 0.
+    pub(super) protocol: u8,
+    /// Bits of an IPv4 source address, the lowest, that the flow chooses; they are 0 in the header.
+    pub(super) host_bits: u8,
 }
 
 /// The outer header with length, checksum, traffic class and flow label zero; none if the families

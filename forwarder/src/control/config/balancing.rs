@@ -6,9 +6,10 @@ use std::net::IpAddr;
 use guideway_api::Protocol;
 
 use super::form;
-use super::model::{Backend, Encapsulation, Pool, Service};
+use super::model::{Backend, Pool, Service};
 use super::reader::Section;
 use super::report::{At, Read, excerpt};
+use super::tunnel::{self, TunnelDraft};
 
 /// Backends and services of all pools, and pools: indices of the packet path have 16 bits, and one
 /// value means none.
@@ -25,38 +26,40 @@ pub(super) struct PoolDraft {
     pub(super) at: usize,
     pub(super) name: Read<At<String>>,
     distinct: Read<()>,
-    encapsulation: Read<At<Encapsulation>>,
+    pub(super) tunnel: TunnelDraft,
     pub(super) backends: Read<Vec<BackendDraft>>,
 }
 
 #[derive(Debug)]
 pub(super) struct BackendDraft {
+    pub(super) at: usize,
     pub(super) name: Read<At<String>>,
     pub(super) address: Read<At<IpAddr>>,
     distinct: Read<()>,
     pub(super) weight: Read<At<u32>>,
     pub(super) enabled: Read<At<bool>>,
-    encapsulation: Read<Option<At<Encapsulation>>>,
+    pub(super) tunnel: TunnelDraft,
 }
 
 impl PoolDraft {
     pub(super) fn finish(self) -> Read<Pool> {
         self.distinct?;
-        let encapsulation = self.encapsulation?.value;
-        let backends = self.backends?.into_iter().map(|backend| backend.finish(encapsulation));
+        let tunnel = self.tunnel;
+        let backends = self.backends?.into_iter().map(|backend| backend.finish(&tunnel));
         Ok(Pool { name: self.name?.value, backends: backends.collect::<Read<_>>()? })
     }
 }
 
 impl BackendDraft {
-    fn finish(self, of_pool: Encapsulation) -> Read<Backend> {
+    fn finish(self, of_pool: &TunnelDraft) -> Read<Backend> {
         self.distinct?;
         Ok(Backend {
             name: self.name?.value,
             address: self.address?.value,
             weight: self.weight?.value,
             enabled: self.enabled?.value,
-            encapsulation: self.encapsulation?.map_or(of_pool, |own| own.value),
+            encapsulations: self.tunnel.listed(of_pool)?,
+            parameters: self.tunnel.parameters(of_pool)?,
         })
     }
 }
@@ -104,8 +107,7 @@ fn pool(mut section: Section<'_>, names: &mut HashMap<String, usize>) -> PoolDra
         Ok(name) => section.unique("name", name, names),
         Err(_) => Ok(()),
     };
-    let encapsulation =
-        section.or("encapsulation", Encapsulation::default(), form::word(Encapsulation::NAMES));
+    let tunnel = tunnel::read(&mut section);
     let mut backend_names = HashMap::new();
     let mut backend_addresses = HashMap::new();
     let backends = match section.tables("backends") {
@@ -119,7 +121,7 @@ fn pool(mut section: Section<'_>, names: &mut HashMap<String, usize>) -> PoolDra
     };
     let at = section.at;
     section.finish();
-    PoolDraft { at, name, distinct, encapsulation, backends }
+    PoolDraft { at, name, distinct, tunnel, backends }
 }
 
 fn backend(
@@ -134,10 +136,11 @@ fn backend(
         address.as_ref().map_or(Ok(()), |address| section.unique("address", address, addresses));
     let weight = section.or("weight", 1, form::integer::<u32>(0..=MAX_WEIGHT));
     let enabled = section.or("enabled", true, form::boolean);
-    let encapsulation = section.optional("encapsulation", form::word(Encapsulation::NAMES));
+    let tunnel = tunnel::read(&mut section);
+    let at = section.at;
     section.finish();
     let distinct = distinct_name.and(distinct_address);
-    BackendDraft { name, address, distinct, weight, enabled, encapsulation }
+    BackendDraft { at, name, address, distinct, weight, enabled, tunnel }
 }
 
 #[derive(Debug)]

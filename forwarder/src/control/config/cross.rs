@@ -9,7 +9,7 @@ use std::net::IpAddr;
 use super::balancing::{BackendDraft, PoolDraft, ServiceDraft};
 use super::form;
 use super::machine::{self, HashDraft, NodeDraft, Sources};
-use super::model::Neighbor;
+use super::model::{Neighbor, Prefix};
 use super::network::PortDraft;
 use super::report::{At, Read, Report, count, excerpt};
 use super::route::Routes;
@@ -34,15 +34,15 @@ pub(super) struct Draft<'a> {
 
 /// A backend, its pool and its place.
 #[derive(Clone, Copy)]
-struct Member<'a> {
-    pool: &'a PoolDraft,
+pub(super) struct Member<'a> {
+    pub(super) pool: &'a PoolDraft,
     pool_index: usize,
     index: usize,
-    backend: &'a BackendDraft,
+    pub(super) backend: &'a BackendDraft,
 }
 
 impl Member<'_> {
-    fn key(&self, key: &str) -> String {
+    pub(super) fn key(&self, key: &str) -> String {
         format!("pool[{}].backends[{}].{key}", self.pool_index, self.index)
     }
 
@@ -52,6 +52,22 @@ impl Member<'_> {
             name.as_ref().map_or("of no name".to_owned(), |name| excerpt(&name.value))
         };
         format!("{} of pool {}", name(&self.backend.name), name(&self.pool.name))
+    }
+}
+
+/// The appliance's own addresses.
+struct Own {
+    addresses: HashMap<IpAddr, String>,
+    /// A prefix of tunnel sources.
+    prefix: Option<Prefix>,
+}
+
+impl Own {
+    /// What an address is, in words, if it is the appliance's own.
+    fn get(&self, address: IpAddr) -> Option<&str> {
+        let in_prefix = || self.prefix.filter(|prefix| prefix.contains(address));
+        let exact = self.addresses.get(&address).map(String::as_str);
+        exact.or_else(|| in_prefix().map(|_| "in the prefix of node.tunnel_source"))
     }
 }
 
@@ -65,6 +81,7 @@ impl<'a> Draft<'a> {
         self.backends(&own);
         self.services(&own);
         self.next_hops();
+        self.encapsulations();
         self.unused_pools();
     }
 
@@ -72,7 +89,7 @@ impl<'a> Draft<'a> {
         self.ports.as_ref().map_or(&[], Vec::as_slice)
     }
 
-    fn pools(&self) -> &'a [PoolDraft] {
+    pub(super) fn pools(&self) -> &'a [PoolDraft] {
         self.pools.as_ref().map_or(&[], Vec::as_slice)
     }
 
@@ -159,12 +176,24 @@ impl<'a> Draft<'a> {
 
     /// One mistake for each family that is missing, however many backends need it.
     fn tunnel_sources(&self) {
-        let Ok(Sources { v4, v6 }) = self.node.sources else { return };
+        let routes = self.whole_routes();
+        // One that needs the link or can do with it is the affair of [`Draft::link`].
+        let needs_source = |member: &Member<'_>, address| {
+            let on_link = match &routes {
+                Some(routes) => routes.next_hop(address).is_some_and(|hop| hop.address == address),
+                None => true,
+            };
+            let listed = member.backend.tunnel.listed(&member.pool.tunnel).unwrap_or_default();
+            listed.iter().any(|e| e.is_tunnel())
+                && !(on_link && listed.iter().any(|e| !e.is_tunnel()))
+        };
+        let Ok(Sources { v4, v6, .. }) = self.node.sources else { return };
         for (family, is_v4, present) in
             [("IPv4", true, v4.is_some()), ("IPv6", false, v6.is_some())]
         {
-            let mut needing =
-                self.members().filter(|(_, address)| address.value.is_ipv4() == is_v4);
+            let mut needing = self.members().filter(|(member, address)| {
+                address.value.is_ipv4() == is_v4 && needs_source(member, address.value)
+            });
             let Some((first, address)) = needing.next() else { continue };
             if !present {
                 let message = format!(
@@ -183,8 +212,12 @@ impl<'a> Draft<'a> {
     }
 
     /// The appliance's own addresses, in words.
-    fn own_addresses(&self) -> HashMap<IpAddr, String> {
+    fn own_addresses(&self) -> Own {
         let sources = self.node.sources.unwrap_or_default();
+        let prefix = sources
+            .v4
+            .filter(|_| sources.v4_host_bits > 0)
+            .map(|v4| Prefix { address: v4.into(), length: 32 - sources.v4_host_bits });
         let sources = [sources.v4.map(IpAddr::from), sources.v6.map(IpAddr::from)];
         let sources = sources.into_iter().flatten().map(|s| (s, "node.tunnel_source".to_owned()));
         let ports = self.ports().iter().flat_map(|port| port.addresses.iter().flatten());
@@ -192,13 +225,13 @@ impl<'a> Draft<'a> {
             let words = format!("the address of the port on line {}", self.report.line(prefix.at));
             (prefix.value.address, words)
         });
-        sources.chain(ports).collect()
+        Own { addresses: sources.chain(ports).collect(), prefix }
     }
 
-    fn gateways(&self, own: &HashMap<IpAddr, String>) {
+    fn gateways(&self, own: &Own) {
         for (index, port) in self.ports().iter().enumerate() {
             for (place, gateway) in port.gateways.iter().flatten().enumerate() {
-                if let Some(own) = own.get(&gateway.value) {
+                if let Some(own) = own.get(gateway.value) {
                     let message = format!("{} is {own}; expected another host's", gateway.value);
                     let key = format!("port[{index}].gateways[{place}]");
                     self.report.mistake(gateway.at, key, message);
@@ -207,12 +240,12 @@ impl<'a> Draft<'a> {
         }
     }
 
-    fn neighbors(&self, own: &HashMap<IpAddr, String>) {
+    fn neighbors(&self, own: &Own) {
         let routes = self.routes();
         for (index, neighbor) in self.neighbors.iter().flatten().enumerate() {
             let Ok(At { value: Neighbor { address, .. }, at }) = *neighbor else { continue };
             let key = format!("neighbor[{index}].address");
-            if let Some(own) = own.get(&address) {
+            if let Some(own) = own.get(address) {
                 let message = format!("{address} is {own}; expected another host's");
                 self.report.mistake(at, key, message);
             } else if let (None, Some(hop)) = (routes.on_link(address), routes.next_hop(address))
@@ -227,15 +260,15 @@ impl<'a> Draft<'a> {
         }
     }
 
-    fn backends(&self, own: &HashMap<IpAddr, String>) {
+    fn backends(&self, own: &Own) {
         let services = self.services.iter().flatten();
         let vips: HashMap<IpAddr, usize> = services
             .filter_map(|service| service.address.as_ref().ok())
             .map(|address| (address.value, address.at))
             .collect();
         for (member, At { value, at }) in self.members() {
-            let wrong = match (own.get(&value), vips.get(&value)) {
-                (Some(own), _) => own.clone(),
+            let wrong = match (own.get(value), vips.get(&value)) {
+                (Some(own), _) => own.to_owned(),
                 (None, Some(&vip)) => {
                     format!("the address of the service on line {}", self.report.line(vip))
                 }
@@ -246,11 +279,11 @@ impl<'a> Draft<'a> {
         }
     }
 
-    fn services(&self, own: &HashMap<IpAddr, String>) {
+    fn services(&self, own: &Own) {
         for (index, service) in self.services.iter().flatten().enumerate() {
             let key = |key: &str| format!("service[{index}].{key}");
             if let Ok(At { value, at }) = &service.address
-                && let Some(own) = own.get(value)
+                && let Some(own) = own.get(*value)
             {
                 let message = format!(
                     "{value} is {own} too: what the service does not take is the appliance's own"
@@ -284,15 +317,21 @@ impl<'a> Draft<'a> {
         Routes::new(networks, neighbors.map(|neighbor| neighbor.value))
     }
 
-    fn next_hops(&self) {
+    /// The routes, unless some of the ports have mistakes in them.
+    fn whole_routes(&self) -> Option<Routes> {
         let whole = |port: &PortDraft| port.addresses.is_ok() && port.gateways.is_ok();
-        if self.ports.is_err() || !self.ports().iter().all(whole) {
-            return;
-        }
-        let routes = self.routes();
+        (self.ports.is_ok() && self.ports().iter().all(whole)).then(|| self.routes())
+    }
+
+    fn next_hops(&self) {
+        let Some(routes) = self.whole_routes() else { return };
         let mut unresolved: BTreeMap<IpAddr, (Member<'_>, usize, usize)> = BTreeMap::new();
         for (member, At { value, at }) in self.members() {
-            match routes.next_hop(value) {
+            let hop = routes.next_hop(value);
+            if let Some(hop) = hop {
+                self.link(member, At { value, at }, hop.address == value);
+            }
+            match hop {
                 None => {
                     let family = if value.is_ipv4() { "IPv4" } else { "IPv6" };
                     let message = format!(

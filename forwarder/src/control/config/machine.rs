@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::eal;
 use super::form;
-use super::model::{Control, Dpdk, Flow, Hash, Node, Timeouts};
+use super::model::{Control, Dpdk, Flow, Hash, Node, Prefix, Timeouts};
 use super::reader::Section;
 use super::report::{At, Read};
 
@@ -34,6 +34,9 @@ const DEFAULT_SOCKET: &str = "/run/guideway/guideway.sock";
 /// What `sockaddr_un.sun_path` holds besides its final zero.
 const MAX_SOCKET_PATH: usize = 107;
 
+/// The shortest prefix of tunnel sources: more than 65536 addresses tell no more flows apart.
+const SHORTEST_SOURCE: u8 = 16;
+
 #[derive(Debug)]
 pub(super) struct NodeDraft {
     name: Read<At<String>>,
@@ -45,7 +48,10 @@ pub(super) struct NodeDraft {
 /// The outer source addresses.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Sources {
+    /// The first address of a prefix,
     pub(super) v4: Option<Ipv4Addr>,
+    /// and how many bits below the first vary: 0 is one address.
+    pub(super) v4_host_bits: u8,
     pub(super) v6: Option<Ipv6Addr>,
 }
 
@@ -55,6 +61,7 @@ impl NodeDraft {
         Ok(Node {
             name: self.name?.value,
             tunnel_source_v4: sources.v4,
+            tunnel_source_v4_length: 32 - sources.v4_host_bits,
             tunnel_source_v6: sources.v6,
         })
     }
@@ -63,7 +70,7 @@ impl NodeDraft {
 pub(super) fn node(mut section: Section<'_>) -> NodeDraft {
     const KEY: &str = "tunnel_source";
     let name = section.required("name", "\"lb1\"", form::text(form::identifier));
-    let list = section.list(KEY, "[\"192.0.2.1\"]", form::text(form::routable));
+    let list = section.list(KEY, "[\"192.0.2.1\"]", form::text(source));
     let sources_at = match &list {
         Ok(Some(list)) => list.first().map_or(section.at, |first| first.at),
         _ => section.at,
@@ -72,8 +79,11 @@ pub(super) fn node(mut section: Section<'_>) -> NodeDraft {
         let mut sources = Ok(Sources::default());
         for (index, &At { value, at }) in list.iter().flatten().enumerate() {
             let mut found = sources.unwrap_or_default();
-            let (family, taken) = match value {
-                IpAddr::V4(v4) => ("IPv4", found.v4.replace(v4).is_some()),
+            let (family, taken) = match value.address {
+                IpAddr::V4(v4) => {
+                    found.v4_host_bits = 32 - value.length;
+                    ("IPv4", found.v4.replace(v4).is_some())
+                }
                 IpAddr::V6(v6) => ("IPv6", found.v6.replace(v6).is_some()),
             };
             if taken {
@@ -87,6 +97,33 @@ pub(super) fn node(mut section: Section<'_>) -> NodeDraft {
     });
     section.finish();
     NodeDraft { name, sources, sources_at }
+}
+
+/// An address, or an IPv4 prefix from which flows choose one.
+fn source(said: &str) -> Result<Prefix, String> {
+    if !said.contains('/') {
+        let address = form::routable(said)?;
+        return Ok(Prefix { address, length: if address.is_ipv4() { 32 } else { 128 } });
+    }
+    let prefix = form::prefix(said)?;
+    if prefix.address.is_ipv6() {
+        return Err("over IPv6 the flow label tells flows apart; expected one address, without a \
+                    prefix length"
+            .to_owned());
+    }
+    if prefix.length < SHORTEST_SOURCE {
+        return Err(format!(
+            "expected a prefix length from {SHORTEST_SOURCE} to 32 after the slash"
+        ));
+    }
+    if prefix.network() != prefix.address {
+        return Err(format!(
+            "it has bits set behind its prefix; {}/{} is the prefix that it lies in",
+            prefix.network(),
+            prefix.length
+        ));
+    }
+    Ok(prefix)
 }
 
 #[derive(Debug)]

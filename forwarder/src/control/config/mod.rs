@@ -15,6 +15,7 @@
 //! | `syntax.rs` | mistakes of TOML itself |
 //! | `eal.rs` | what may be passed through to DPDK |
 //! | `machine.rs`, `network.rs`, `balancing.rs` | the sections |
+//! | `tunnel.rs` | what pools and backends say of encapsulations |
 //! | `cross.rs` | what no section can see by itself |
 //! | `route.rs` | the next hop of a backend |
 //! | `reload.rs` | what only a restart can change |
@@ -33,6 +34,7 @@ mod route;
 mod syntax;
 #[cfg(test)]
 mod tests;
+mod tunnel;
 
 pub use model::*;
 pub use report::{Mistake, Mistakes};

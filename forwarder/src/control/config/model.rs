@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use guideway_api::Protocol;
 
-pub use crate::balancer::encapsulation::Encapsulation;
+pub use crate::balancer::encapsulation::{Encapsulation, GreKey, Parameters, UdpChecksum};
 
 /// The whole file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,8 +39,10 @@ pub struct Configuration {
 pub struct Node {
     /// `node.name`
     pub name: String,
-    /// `node.tunnel_source`, the IPv4 one
+    /// `node.tunnel_source`, the IPv4 one; of a prefix the first address
     pub tunnel_source_v4: Option<Ipv4Addr>,
+    /// The length of that prefix; 32 is one address
+    pub tunnel_source_v4_length: u8,
     /// `node.tunnel_source`, the IPv6 one
     pub tunnel_source_v6: Option<Ipv6Addr>,
 }
@@ -215,8 +217,10 @@ pub struct Backend {
     pub weight: u32,
     /// `backend.enabled`; false takes nothing
     pub enabled: bool,
-    /// `backend.encapsulation`, else that of the pool
-    pub encapsulation: Encapsulation,
+    /// `backend.encapsulation`, else that of the pool: what it can take, at least one
+    pub encapsulations: Vec<Encapsulation>,
+    /// The settings of those, its own and then its pool's
+    pub parameters: Parameters,
 }
 
 /// A virtual address, protocol and port.

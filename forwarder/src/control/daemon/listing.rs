@@ -71,7 +71,14 @@ impl Daemon {
                     address: backend.address,
                     weight: backend.weight,
                     state: backend_state(published, backend),
-                    encapsulation: backend.encapsulation.name().to_owned(),
+                    encapsulation: published
+                        .encapsulation
+                        .map_or("none", |choice| choice.encapsulation.name())
+                        .to_owned(),
+                    why: published.encapsulation.map_or_else(
+                        || "nothing that is listed can be sent".to_owned(),
+                        |choice| choice.why(&backend.encapsulations),
+                    ),
                     share: published.slots as f64 / f64::from(configuration.hash.table_size),
                     port: published.next_hop.map(|hop| configuration.ports[hop.port].name.clone()),
                     next_hop: next_hop(published),

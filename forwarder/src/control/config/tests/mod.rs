@@ -4,6 +4,7 @@ mod documentation;
 mod mistakes;
 mod random;
 mod together;
+mod tunnels;
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -69,6 +70,7 @@ fn the_contract_is_read_as_it_is_meant() {
             node: Node {
                 name: "lb1".to_owned(),
                 tunnel_source_v4: Some("192.0.2.1".parse().unwrap()),
+                tunnel_source_v4_length: 32,
                 tunnel_source_v6: Some("2001:db8::1".parse().unwrap()),
             },
             hash: Hash {
@@ -104,14 +106,16 @@ fn the_contract_is_read_as_it_is_meant() {
                         address: "10.0.0.5".parse().unwrap(),
                         weight: 1,
                         enabled: true,
-                        encapsulation: Encapsulation::Gre,
+                        encapsulations: vec![Encapsulation::Gre],
+                        parameters: Parameters::default(),
                     },
                     Backend {
                         name: "b2".to_owned(),
                         address: "2001:db8:b::2".parse().unwrap(),
                         weight: 1,
                         enabled: true,
-                        encapsulation: Encapsulation::Gre,
+                        encapsulations: vec![Encapsulation::Gre],
+                        parameters: Parameters::default(),
                     },
                 ],
             }],

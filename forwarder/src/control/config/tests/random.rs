@@ -60,7 +60,13 @@ fn assert_sound(configuration: &Configuration) {
                 std::net::IpAddr::V4(_) => node.tunnel_source_v4.is_some(),
                 std::net::IpAddr::V6(_) => node.tunnel_source_v6.is_some(),
             };
-            assert!(source);
+            let on_link = routes.next_hop(backend.address).unwrap().address == backend.address;
+            let names: Vec<_> = backend.encapsulations.iter().map(|e| e.name()).collect();
+            assert!(!names.is_empty() && distinct(names.iter()));
+            assert!(names.iter().any(|&name| if name == "l2" { on_link } else { source }));
+            let label = names.iter().any(|name| name.starts_with("mpls"));
+            assert!(!label || backend.parameters.label.is_some_and(|label| label >= 16));
+            assert!(!names.contains(&"vxlan") || backend.parameters.vni.is_some());
         }
     }
     assert!(distinct(services.iter().map(|service| &service.name)));
@@ -159,8 +165,21 @@ fn value() -> impl Strategy<Value = String> {
             "4093"
         ])
         .prop_map(str::to_owned),
-        select(vec!["gre", "tcp", "udp", "ring", "net_null0", "net_null1", "3b:00.1", "/s", "web"])
-            .prop_map(move |word| quoted(word.to_owned())),
+        select(vec![
+            "gre",
+            "gue",
+            "l2",
+            "flow",
+            "tcp",
+            "udp",
+            "ring",
+            "net_null0",
+            "net_null1",
+            "3b:00.1",
+            "/s",
+            "web"
+        ])
+        .prop_map(move |word| quoted(word.to_owned())),
         address().prop_map(quoted),
         (address(), 0..34_u8).prop_map(|(address, length)| format!("[\"{address}/{length}\"]")),
         vec(address(), 0..3).prop_map(|list| format!("{list:?}")),
@@ -196,7 +215,10 @@ fn configuration() -> impl Strategy<Value = String> {
             "[node]",
             &[
                 ("name", NAMES),
-                ("tunnel_source", &["[\"10.0.0.1\", \"fd00::1\"]", "[\"10.0.0.2\"]"]),
+                (
+                    "tunnel_source",
+                    &["[\"10.0.0.1\", \"fd00::1\"]", "[\"10.0.0.2\"]", "[\"10.0.9.64/26\"]"],
+                ),
             ],
         ),
         section(
@@ -273,7 +295,11 @@ fn configuration() -> impl Strategy<Value = String> {
             ),
             ("weight", &["0", "1", "2", "100"]),
             ("enabled", &["true", "false"]),
-            ("encapsulation", &["\"gre\""]),
+            (
+                "encapsulation",
+                &["\"gre\"", "\"l2\"", "[\"gue\", \"gre\"]", "[\"l2\", \"ipip\"]", "\"vxlan\""],
+            ),
+            ("vni", &["7", "8"]),
         ],
     );
     let pool = (section("[[pool]]", &[("name", NAMES)]), vec(backend, 1..4))

@@ -1,13 +1,18 @@
 //! Known answers, and etherparse as the second opinion on what leaves.
 
+mod choice;
+mod known;
+mod properties;
+
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use etherparse::{IpNumber, Ipv4Header, Ipv6FlowLabel, Ipv6Header, SlicedPacket};
 
 use super::*;
-use crate::balancer::frame::Buffer;
+use crate::balancer::frame::{Buffer, Frame};
 use crate::balancer::sample::Sample;
-use crate::wire::tcp;
+use crate::balancer::verdict::Drop;
+use crate::wire::{Family, Packet, protocol, tcp};
 
 const SOURCE_MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
 const NEXT_HOP: [u8; 6] = [2, 0, 0, 0, 0, 0xfe];
@@ -30,6 +35,23 @@ fn tunnel(destination: &str) -> Tunnel {
 
 fn template(destination: &str, mtu: u16) -> Template {
     Template::new(Encapsulation::Gre, &tunnel(destination), mtu).unwrap()
+}
+
+fn named(name: &str) -> Encapsulation {
+    Encapsulation::NAMES.iter().find(|(known, _)| *known == name).unwrap().1
+}
+
+/// What the encapsulations require, and inner addresses.
+fn settings() -> Parameters {
+    Parameters {
+        gre_key: None,
+        udp_port: None,
+        udp_checksum: None,
+        vni: Some(0x12_3456),
+        inner_source_mac: Some([2, 0, 0, 0, 0, 0xbb]),
+        inner_destination_mac: Some([2, 0, 0, 0, 0, 0xaa]),
+        label: Some(1000),
+    }
 }
 
 /// What becomes of a frame with just the headroom it needs.

@@ -1,0 +1,130 @@
+//! Which of several encapsulations a backend gets: the best for multipath of those that can be sent.
+
+use super::descriptor::Carrier;
+use super::parameters::{GreKey, Parameters};
+use super::{Encapsulation, Template};
+
+/// What the choice for a backend depends on.
+#[derive(Clone, Copy, Debug)]
+pub struct Situation<'a> {
+    /// The backend has an IPv6 address.
+    pub is_v6: bool,
+    /// The backend is on the link of the port that its packets leave by.
+    pub on_link: bool,
+    /// The node has a tunnel source of the backend's family,
+    pub has_source: bool,
+    /// and that is a prefix.
+    pub source_is_prefix: bool,
+    /// The settings for the backend.
+    pub parameters: &'a Parameters,
+}
+
+/// What routers, link aggregates and the backend's NIC can tell flows apart by, the best first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Entropy {
+    /// The source port of the outer UDP header. Everything hashes ports.
+    UdpPort,
+    /// The packet's own addresses and ports. As good, but on one link there is one path.
+    Own,
+    /// The IPv6 flow label, or the IPv4 source address. Routers hash them; many NICs do not hash the
+    /// label.
+    Address,
+    /// The GRE key. Few hash it.
+    Key,
+    /// Nothing.
+    Nothing,
+}
+
+/// Why an encapsulation cannot be sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// It needs the backend on the link.
+    NotOnLink,
+    /// It needs a tunnel source of the backend's family.
+    NoSource,
+}
+
+/// The encapsulation of a backend, and why it is that.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Choice {
+    /// The encapsulation.
+    pub encapsulation: Encapsulation,
+    /// What tells flows apart.
+    pub entropy: Entropy,
+    is_v6: bool,
+    /// Why others, if any, were left out.
+    refusal: Option<Refusal>,
+}
+
+impl Encapsulation {
+    /// Whether it can be sent.
+    pub fn sendable(self, situation: &Situation<'_>) -> Result<(), Refusal> {
+        match self.descriptor().carrier {
+            Carrier::Link if !situation.on_link => Err(Refusal::NotOnLink),
+            Carrier::Ip(_) | Carrier::Bare | Carrier::Udp(_) if !situation.has_source => {
+                Err(Refusal::NoSource)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn entropy(self, situation: &Situation<'_>) -> Entropy {
+        let descriptor = self.descriptor();
+        let flow_key = situation.parameters.gre_key == Some(GreKey::Flow);
+        match descriptor.carrier {
+            Carrier::Udp(_) => Entropy::UdpPort,
+            Carrier::Link => Entropy::Own,
+            _ if situation.is_v6 || situation.source_is_prefix => Entropy::Address,
+            _ if flow_key && descriptor.keys.contains(&super::Key::GreKey) => Entropy::Key,
+            _ => Entropy::Nothing,
+        }
+    }
+
+    /// The best of those listed: first by [`Entropy`], then by overhead, then as they are listed.
+    /// None if none of them can be sent.
+    pub fn choose(listed: &[Encapsulation], situation: &Situation<'_>) -> Option<Choice> {
+        let refusal = listed.iter().find_map(|e| e.sendable(situation).err());
+        let (encapsulation, entropy) = listed
+            .iter()
+            .filter(|e| e.sendable(situation).is_ok())
+            .map(|&e| (e, e.entropy(situation)))
+            .min_by_key(|&(e, entropy)| {
+                (entropy, Template::overhead_of(e, situation.parameters, situation.is_v6))
+            })?;
+        Some(Choice { encapsulation, entropy, is_v6: situation.is_v6, refusal })
+    }
+}
+
+impl Choice {
+    /// The reason in words, for a backend that lists these.
+    pub fn why(&self, listed: &[Encapsulation]) -> String {
+        let names = |of_link: Option<bool>| {
+            let named = |e: &&Encapsulation| {
+                of_link.is_none_or(|link| (e.descriptor().carrier == Carrier::Link) == link)
+            };
+            listed.iter().filter(named).map(|e| e.name()).collect::<Vec<_>>().join(", ")
+        };
+        let rank = match listed {
+            [_] => "the only one listed".to_owned(),
+            _ => format!("best for multipath of {}", names(None)),
+        };
+        let entropy = match self.entropy {
+            Entropy::UdpPort => "flows differ in the UDP source port",
+            Entropy::Own => "packets keep their own addresses and ports",
+            Entropy::Address if self.is_v6 => "flows differ in the IPv6 flow label",
+            Entropy::Address => "flows differ in the source address",
+            Entropy::Key => "flows differ in the GRE key",
+            Entropy::Nothing => "flows do not differ in the outer header",
+        };
+        let refused = match self.refusal {
+            None => String::new(),
+            Some(Refusal::NotOnLink) => {
+                format!("; not {}: the backend is not on the link", names(Some(true)))
+            }
+            Some(Refusal::NoSource) => {
+                format!("; not {}: no tunnel_source of the family", names(Some(false)))
+            }
+        };
+        format!("{rank}: {entropy}{refused}")
+    }
+}

@@ -1,0 +1,18 @@
+//! `gue`: generic UDP encapsulation, variant 1 (draft-ietf-intarea-gue, section 4): the packet right
+//! behind UDP. Its IP version is the variant: 4 and 6 both begin with the bits 01.
+
+use super::descriptor::{Carrier, Descriptor, Header, Inner, Key};
+
+/// Assigned to GUE.
+pub(super) const PORT: u16 = 6080;
+
+pub(super) const DESCRIPTOR: Descriptor = Descriptor {
+    name: "gue",
+    carrier: Carrier::Udp(PORT),
+    keys: &[Key::UdpPort, Key::UdpChecksum],
+    required: &[],
+    header: |_| Header::NONE,
+};
+
+/// There is no header of its own.
+pub(super) fn fix(_: &mut [u8], _: &Inner) {}

@@ -1,0 +1,255 @@
+//! The headers of one backend, and how they get before a packet.
+
+use std::net::IpAddr;
+
+use super::descriptor::{Carrier, Header, Inner, MAX_HEADER};
+use super::outer::Varying;
+use super::{
+    Encapsulation, GreKey, INNER_DESTINATION_MAC, Parameters, UdpChecksum, gre, outer, udp,
+};
+use crate::balancer::frame::Frame;
+use crate::balancer::verdict::Drop;
+use crate::wire::{Packet, ethernet, ipv4, ipv6};
+
+/// The ends of a tunnel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tunnel {
+    /// The port's MAC address.
+    pub source_mac: [u8; 6],
+    /// The next hop's MAC address.
+    pub destination_mac: [u8; 6],
+    /// The node's tunnel source; where that is a prefix, its first address.
+    pub source: IpAddr,
+    /// The backend.
+    pub destination: IpAddr,
+}
+
+const ETHERNET: usize = ethernet::LENGTH;
+/// Where the MAC addresses end, and a tag would begin.
+const MACS: usize = 12;
+/// Two tags.
+const MAX_TAGS: usize = 8;
+/// Room for Ethernet, IPv6, UDP and the longest header of an encapsulation.
+const TEMPLATE: usize = ETHERNET + ipv6::LENGTH + udp::LENGTH + MAX_HEADER;
+
+/// All headers of one backend, without a VLAN tag.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Template {
+    /// GRE without a key from one address: the packet path knows it and has a way of its own for it.
+    is_plain: bool,
+    encapsulation: Encapsulation,
+    outer: outer::Family,
+    /// Bytes of `headers` in use.
+    length: u8,
+    /// Bits of an IPv4 source address that the flow chooses.
+    host_bits: u8,
+    /// Bytes of an outer IP packet at the most.
+    mtu: u16,
+    carrier: Carrier,
+    gre_key: Option<GreKey>,
+    computes_checksum: bool,
+    headers: [u8; TEMPLATE],
+}
+
+/// The parts of a frame that begins with the headers of a template.
+struct Placed<'f> {
+    /// From the Ethertype on.
+    headers: &'f mut [u8],
+    /// The packet, to the end of the frame.
+    inner: &'f mut [u8],
+    /// Length of the outer IP packet.
+    length: u16,
+}
+
+impl Template {
+    /// The headers for a tunnel by a port of this MTU, with the defaults of the encapsulation; none
+    /// if the addresses' families differ.
+    pub fn new(encapsulation: Encapsulation, tunnel: &Tunnel, mtu: u16) -> Option<Template> {
+        Template::with(encapsulation, &Parameters::default(), tunnel, mtu)
+    }
+
+    /// As [`Template::new`], with settings. One that the encapsulation requires and that is missing
+    /// counts as 0.
+    pub fn with(
+        encapsulation: Encapsulation,
+        parameters: &Parameters,
+        tunnel: &Tunnel,
+        mtu: u16,
+    ) -> Option<Template> {
+        let descriptor = encapsulation.descriptor();
+        let header = (descriptor.header)(&Parameters {
+            inner_source_mac: parameters.inner_source_mac.or(Some(tunnel.source_mac)),
+            inner_destination_mac: parameters.inner_destination_mac.or(Some(INNER_DESTINATION_MAC)),
+            ..*parameters
+        });
+        let protocol = match descriptor.carrier {
+            Carrier::Ip(protocol) => protocol,
+            Carrier::Udp(_) => crate::wire::protocol::UDP,
+            Carrier::Bare | Carrier::Link => 0,
+        };
+        let (outer, ip) = outer::header(tunnel.source, tunnel.destination, protocol)?;
+        let mut headers = [0; TEMPLATE];
+        let mut length = 0;
+        let mut push = |part: &[u8]| {
+            headers[length..length + part.len()].copy_from_slice(part);
+            length += part.len();
+        };
+        push(&tunnel.destination_mac);
+        push(&tunnel.source_mac);
+        push(&outer.ethertype().to_be_bytes());
+        if descriptor.carrier != Carrier::Link {
+            push(&ip);
+        }
+        if let Carrier::Udp(port) = descriptor.carrier {
+            push(&udp::header(parameters.udp_port.unwrap_or(port)));
+        }
+        push(header.as_bytes());
+        let compute = parameters.udp_checksum == Some(UdpChecksum::Compute);
+        Some(Template {
+            is_plain: encapsulation == Encapsulation::Gre && parameters.gre_key.is_none(),
+            encapsulation,
+            outer,
+            length: u8::try_from(length).ok()?,
+            host_bits: 0,
+            mtu,
+            carrier: descriptor.carrier,
+            gre_key: parameters.gre_key,
+            computes_checksum: compute && tunnel.destination.is_ipv6(),
+            headers,
+        })
+    }
+
+    /// The same, for a tunnel source that is an IPv4 prefix of this length, where the flow chooses the
+    /// address. Behind UDP the source port does that job, and the first address is the only one.
+    #[must_use]
+    pub fn with_source_prefix(self, length: u8) -> Template {
+        let host_bits = match (self.carrier, self.outer) {
+            (Carrier::Ip(_) | Carrier::Bare, outer::Family::V4 { .. }) => {
+                32_u8.saturating_sub(length)
+            }
+            _ => 0,
+        };
+        Template { is_plain: self.is_plain && host_bits == 0, host_bits, ..self }
+    }
+
+    /// What it is a template of.
+    pub fn encapsulation(&self) -> Encapsulation {
+        self.encapsulation
+    }
+
+    /// Bytes that a packet grows by.
+    #[inline]
+    pub fn overhead(&self) -> usize {
+        usize::from(self.length) - ETHERNET
+    }
+
+    /// The same, of an encapsulation with these settings.
+    pub(super) fn overhead_of(
+        encapsulation: Encapsulation,
+        parameters: &Parameters,
+        is_v6: bool,
+    ) -> usize {
+        let descriptor = encapsulation.descriptor();
+        let ip = match descriptor.carrier {
+            Carrier::Link => 0,
+            _ if is_v6 => ipv6::LENGTH,
+            _ => ipv4::LENGTH,
+        };
+        let header: Header = (descriptor.header)(parameters);
+        ip + descriptor.carrier.length() + header.as_bytes().len()
+    }
+
+    /// Puts the headers before a packet that was parsed from this very frame. The IP packet is not
+    /// touched, Ethernet padding is cut off, and VLAN tags stay. `entropy` is a hash of the flow.
+    ///
+    /// Where the encapsulation is the link itself, nothing but the MAC addresses changes.
+    ///
+    /// # Errors
+    /// The reason to drop the packet, which may have been cut to its IP length by then.
+    #[inline]
+    pub fn apply(&self, packet: &Packet, entropy: u64, frame: &mut impl Frame) -> Result<(), Drop> {
+        if !self.is_plain {
+            return self.apply_other(packet, entropy, frame);
+        }
+        let Placed { headers, length, .. } = self.place(packet, frame)?;
+        let (ip, tunnel) = headers[ETHERNET - MACS..].split_at_mut(self.outer.length());
+        self.outer.fix(ip, length, packet.traffic_class, entropy);
+        gre::fix_type(tunnel, super::descriptor::ethertype(packet.family));
+        Ok(())
+    }
+
+    /// As [`Template::apply`], for all that is not plain.
+    #[inline(never)]
+    fn apply_other(
+        &self,
+        packet: &Packet,
+        entropy: u64,
+        frame: &mut impl Frame,
+    ) -> Result<(), Drop> {
+        if self.carrier == Carrier::Link {
+            return self.readdress(packet, frame);
+        }
+        let Placed { headers, inner, length } = self.place(packet, frame)?;
+        let headers = &mut headers[ETHERNET - MACS..];
+        let (ip, rest) = headers.split_at_mut(self.outer.length());
+        let (datagram, tunnel) = rest.split_at_mut(self.carrier.length());
+        let of_packet = Inner { family: packet.family, entropy, gre_key: self.gre_key };
+        self.encapsulation.fix(tunnel, &of_packet);
+        let protocol = match self.carrier {
+            Carrier::Bare => of_packet.protocol(),
+            Carrier::Ip(_) | Carrier::Udp(_) | Carrier::Link => 0,
+        };
+        let varying = Varying { protocol, host_bits: self.host_bits };
+        self.outer.fix_varying(ip, length, packet.traffic_class, entropy, varying);
+        if let Carrier::Udp(_) = self.carrier {
+            #[expect(
+                clippy::cast_possible_truncation,
+                reason = "an IP header has 40 bytes at most"
+            )]
+            udp::fix(datagram, length - self.outer.length() as u16, entropy);
+            if self.computes_checksum {
+                let checksum = udp::checksum(headers, packet, inner).unwrap_or_default();
+                let at = self.outer.length() + udp::CHECKSUM;
+                headers[at..at + 2].copy_from_slice(&checksum.to_be_bytes());
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes room before the packet and copies all headers there.
+    #[inline(always)]
+    fn place<'f>(&self, packet: &Packet, frame: &'f mut impl Frame) -> Result<Placed<'f>, Drop> {
+        let (l3, end) = (usize::from(packet.l3), packet.end as usize);
+        let overhead = self.overhead();
+        let length = end - l3 + overhead;
+        let Ok(length) = u16::try_from(length) else { return Err(Drop::ExceedsMtu) };
+        if length > self.mtu {
+            return Err(Drop::ExceedsMtu);
+        }
+        let tag_length = (l3 - ETHERNET).min(MAX_TAGS);
+        let mut tags = [0; MAX_TAGS];
+        if let Some(found) = frame.bytes().get(MACS..MACS + tag_length) {
+            tags[..tag_length].copy_from_slice(found);
+        }
+        frame.truncate(end);
+        let bytes = frame.push_front(overhead).ok_or(Drop::NoHeadroom)?;
+        let (macs, rest) = bytes.split_at_mut(MACS);
+        let (tag, rest) = rest.split_at_mut(tag_length);
+        let (headers, inner) = rest.split_at_mut(usize::from(self.length) - MACS);
+        macs.copy_from_slice(&self.headers[..MACS]);
+        tag.copy_from_slice(&tags[..tag_length]);
+        headers.copy_from_slice(&self.headers[MACS..usize::from(self.length)]);
+        Ok(Placed { headers, inner, length })
+    }
+
+    /// Changes the MAC addresses.
+    fn readdress(&self, packet: &Packet, frame: &mut impl Frame) -> Result<(), Drop> {
+        if packet.ip_length() > usize::from(self.mtu) {
+            return Err(Drop::ExceedsMtu);
+        }
+        let bytes = frame.push_front(0).ok_or(Drop::NoHeadroom)?;
+        let macs = bytes.get_mut(..MACS).ok_or(Drop::NoHeadroom)?;
+        macs.copy_from_slice(&self.headers[..MACS]);
+        Ok(())
+    }
+}

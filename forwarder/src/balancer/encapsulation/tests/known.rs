@@ -1,0 +1,351 @@
+//! Headers that scapy built, for every encapsulation and every mix of families.
+
+use super::*;
+use Family::{V4, V6};
+
+/// Encapsulation, inner family, outer family, and all before the inner packet but for Ethernet. The
+/// flow's hash is [`ENTROPY`]: flow label 0xabcde, source port 49152 + 0x2af3, GRE key 0xabcde123.
+const HEADERS: &[(&str, Family, Family, &str)] = &[
+    ("gre-7", V4, V4, "4500004400004000402f6e85c00002010a0000052000080000000007"),
+    (
+        "gre-7",
+        V4,
+        V6,
+        "600abcde00302f4020010db800000000000000000000000120010db8000b000000000000000000052000080000000007",
+    ),
+    ("gre-7", V6, V4, "4500004c00004000402f6e7dc00002010a000005200086dd00000007"),
+    (
+        "gre-7",
+        V6,
+        V6,
+        "600abcde00382f4020010db800000000000000000000000120010db8000b00000000000000000005200086dd00000007",
+    ),
+    ("gre-flow", V4, V4, "4500004400004000402f6e85c00002010a00000520000800abcde123"),
+    (
+        "gre-flow",
+        V4,
+        V6,
+        "600abcde00302f4020010db800000000000000000000000120010db8000b0000000000000000000520000800abcde123",
+    ),
+    ("gre-flow", V6, V4, "4500004c00004000402f6e7dc00002010a000005200086ddabcde123"),
+    (
+        "gre-flow",
+        V6,
+        V6,
+        "600abcde00382f4020010db800000000000000000000000120010db8000b00000000000000000005200086ddabcde123",
+    ),
+    ("ipip", V4, V4, "4500003c0000400040046eb8c00002010a000005"),
+    (
+        "ipip",
+        V4,
+        V6,
+        "600abcde0028044020010db800000000000000000000000120010db8000b00000000000000000005",
+    ),
+    ("ipip", V6, V4, "450000440000400040296e8bc00002010a000005"),
+    (
+        "ipip",
+        V6,
+        V6,
+        "600abcde0030294020010db800000000000000000000000120010db8000b00000000000000000005",
+    ),
+    ("gue", V4, V4, "450000440000400040116ea3c00002010a000005eaf317c000300000"),
+    (
+        "gue",
+        V4,
+        V6,
+        "600abcde0030114020010db800000000000000000000000120010db8000b00000000000000000005eaf317c000300000",
+    ),
+    ("gue", V6, V4, "4500004c0000400040116e9bc00002010a000005eaf317c000380000"),
+    (
+        "gue",
+        V6,
+        V6,
+        "600abcde0038114020010db800000000000000000000000120010db8000b00000000000000000005eaf317c000380000",
+    ),
+    ("gue0", V4, V4, "450000480000400040116e9fc00002010a000005eaf317c00034000000040000"),
+    (
+        "gue0",
+        V4,
+        V6,
+        "600abcde0034114020010db800000000000000000000000120010db8000b00000000000000000005eaf317c00034000000040000",
+    ),
+    ("gue0", V6, V4, "450000500000400040116e97c00002010a000005eaf317c0003c000000290000"),
+    (
+        "gue0",
+        V6,
+        V6,
+        "600abcde003c114020010db800000000000000000000000120010db8000b00000000000000000005eaf317c0003c000000290000",
+    ),
+    ("gre-udp", V4, V4, "450000480000400040116e9fc00002010a000005eaf312920034000000000800"),
+    (
+        "gre-udp",
+        V4,
+        V6,
+        "600abcde0034114020010db800000000000000000000000120010db8000b00000000000000000005eaf312920034000000000800",
+    ),
+    ("gre-udp", V6, V4, "450000500000400040116e97c00002010a000005eaf31292003c0000000086dd"),
+    (
+        "gre-udp",
+        V6,
+        V6,
+        "600abcde003c114020010db800000000000000000000000120010db8000b00000000000000000005eaf31292003c0000000086dd",
+    ),
+    (
+        "vxlan",
+        V4,
+        V4,
+        "4500005a0000400040116e8dc00002010a000005eaf312b50046000008000000123456000200000000aa0200000000bb0800",
+    ),
+    (
+        "vxlan",
+        V4,
+        V6,
+        "600abcde0046114020010db800000000000000000000000120010db8000b00000000000000000005eaf312b50046000008000000123456000200000000aa0200000000bb0800",
+    ),
+    (
+        "vxlan",
+        V6,
+        V4,
+        "450000620000400040116e85c00002010a000005eaf312b5004e000008000000123456000200000000aa0200000000bb86dd",
+    ),
+    (
+        "vxlan",
+        V6,
+        V6,
+        "600abcde004e114020010db800000000000000000000000120010db8000b00000000000000000005eaf312b5004e000008000000123456000200000000aa0200000000bb86dd",
+    ),
+    ("mpls-udp", V4, V4, "450000480000400040116e9fc00002010a000005eaf319eb00340000003e8140"),
+    (
+        "mpls-udp",
+        V4,
+        V6,
+        "600abcde0034114020010db800000000000000000000000120010db8000b00000000000000000005eaf319eb00340000003e8140",
+    ),
+    ("mpls-udp", V6, V4, "450000500000400040116e97c00002010a000005eaf319eb003c0000003e8140"),
+    (
+        "mpls-udp",
+        V6,
+        V6,
+        "600abcde003c114020010db800000000000000000000000120010db8000b00000000000000000005eaf319eb003c0000003e8140",
+    ),
+    ("mpls-gre", V4, V4, "4500004400004000402f6e85c00002010a00000500008847003e8140"),
+    (
+        "mpls-gre",
+        V4,
+        V6,
+        "600abcde00302f4020010db800000000000000000000000120010db8000b0000000000000000000500008847003e8140",
+    ),
+    ("mpls-gre", V6, V4, "4500004c00004000402f6e7dc00002010a00000500008847003e8140"),
+    (
+        "mpls-gre",
+        V6,
+        V6,
+        "600abcde00382f4020010db800000000000000000000000120010db8000b0000000000000000000500008847003e8140",
+    ),
+];
+
+/// Encapsulation, inner family, and the UDP checksum over IPv6 if it is not 0.
+const CHECKSUMS: &[(&str, Family, u16)] = &[
+    ("gue", V4, 0x07b2),
+    ("gue", V6, 0x0cd2),
+    ("gue0", V4, 0x07a6),
+    ("gue0", V6, 0x0ca1),
+    ("gre-udp", V4, 0x04d8),
+    ("gre-udp", V6, 0x8b1a),
+    ("vxlan", V4, 0x8ef7),
+    ("vxlan", V6, 0x153a),
+    ("mpls-udp", V4, 0x8400),
+    ("mpls-udp", V6, 0x8920),
+];
+
+/// A TCP SYN, and a UDP datagram without data, both with a checksum.
+fn inner(family: Family) -> Vec<u8> {
+    hex(match family {
+        V4 => "450000280001000040061490c6336401cb00710a9c40005000000001000000005002faf0b2200000",
+        V6 => {
+            "600123450008114020010db8000c0000000000000000000120010db80000000000000000000000109c4000\
+             35000807da"
+        }
+    })
+}
+
+fn frame(family: Family) -> Vec<u8> {
+    let ethertype = descriptor::ethertype(family).to_be_bytes();
+    [&[2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 0xfe], &ethertype[..], &inner(family)].concat()
+}
+
+fn destination(outer: Family) -> &'static str {
+    match outer {
+        V4 => "10.0.0.5",
+        V6 => "2001:db8:b::5",
+    }
+}
+
+/// By the name of a case, which may say more than the encapsulation.
+fn of_case(name: &str, outer: Family, changes: Parameters) -> Template {
+    let (name, gre_key) = match name {
+        "gre-7" => ("gre", Some(GreKey::Fixed(7))),
+        "gre-flow" => ("gre", Some(GreKey::Flow)),
+        name => (name, None),
+    };
+    let parameters = changes.or(&Parameters { gre_key, ..settings() });
+    Template::with(named(name), &parameters, &tunnel(destination(outer)), MTU).unwrap()
+}
+
+#[test]
+fn headers() {
+    let mut seen = std::collections::HashSet::new();
+    for &(name, family, outer, expected) in HEADERS {
+        let template = of_case(name, outer, Parameters::default());
+        seen.insert(template.encapsulation());
+        let out = apply(&template, &frame(family)).unwrap();
+        let known = [
+            &NEXT_HOP[..],
+            &SOURCE_MAC,
+            &descriptor::ethertype(outer).to_be_bytes(),
+            &hex(expected),
+            &inner(family),
+        ]
+        .concat();
+        assert_eq!(out, known, "{name}, {family:?} in {outer:?}");
+        assert_eq!(template.overhead(), expected.len() / 2);
+    }
+    // The link has no header.
+    assert_eq!(seen.len(), Encapsulation::NAMES.len() - 1);
+}
+
+/// RFC 6935 and RFC 6936 allow 0; scapy computed these.
+#[test]
+fn computed_checksums() {
+    for &(name, family, expected) in CHECKSUMS {
+        let compute =
+            Parameters { udp_checksum: Some(UdpChecksum::Compute), ..Parameters::default() };
+        let out = apply(&of_case(name, V6, compute), &frame(family)).unwrap();
+        let at = 14 + 40 + 6;
+        assert_eq!(out[at..at + 2], expected.to_be_bytes(), "{name}, {family:?}");
+        let without = apply(&of_case(name, V6, Parameters::default()), &frame(family)).unwrap();
+        assert_eq!(without[at..at + 2], [0, 0]);
+        assert_eq!((&out[..at], &out[at + 2..]), (&without[..at], &without[at + 2..]));
+    }
+}
+
+#[test]
+fn over_ipv4_there_is_no_checksum_to_compute() {
+    let compute = Parameters { udp_checksum: Some(UdpChecksum::Compute), ..Parameters::default() };
+    let out = apply(&of_case("gue", V4, compute), &frame(V4)).unwrap();
+    assert_eq!(out[14 + 20 + 6..14 + 28], [0, 0]);
+}
+
+#[test]
+fn another_port() {
+    for (name, outer) in
+        [("gue", V4), ("gue0", V6), ("gre-udp", V4), ("vxlan", V6), ("mpls-udp", V4)]
+    {
+        let other = Parameters { udp_port: Some(19523), ..Parameters::default() };
+        let out = apply(&of_case(name, outer, other), &frame(V4)).unwrap();
+        let at = 14 + if outer == V4 { 20 } else { 40 } + 2;
+        assert_eq!(out[at..at + 2], 19523_u16.to_be_bytes(), "{name}");
+    }
+}
+
+#[test]
+fn gre_in_udp_may_have_a_key() {
+    let keyed = Parameters { gre_key: Some(GreKey::Fixed(7)), ..Parameters::default() };
+    let out = apply(&of_case("gre-udp", V4, keyed), &frame(V6)).unwrap();
+    assert_eq!(out[14 + 28..14 + 36], hex("200086dd00000007"));
+}
+
+/// RFC 7348 leaves the inner addresses to us: the port's own, and one for all backends.
+#[test]
+fn inner_macs_that_nobody_set() {
+    let parameters = Parameters { vni: Some(1), ..Parameters::default() };
+    let template =
+        Template::with(Encapsulation::Vxlan, &parameters, &tunnel("10.0.0.5"), MTU).unwrap();
+    let out = apply(&template, &frame(V4)).unwrap();
+    assert_eq!(out[14 + 36..14 + 50], hex("0247570000010200000000010800"));
+}
+
+/// A header's checksum with each address of a prefix, against scapy's for the first three.
+#[test]
+fn the_flow_chooses_the_source_from_a_prefix() {
+    let source = Tunnel { source: "192.0.2.64".parse().unwrap(), ..tunnel("10.0.0.5") };
+    let prefix = Template::new(Encapsulation::Gre, &source, MTU).unwrap().with_source_prefix(26);
+    let out = |template: &Template, host: u64| {
+        let frame = frame(V4);
+        let mut buffer = Buffer::new(&frame, template.overhead());
+        let entropy = 0xffff_ffc0_ffff_ffff | host << 32;
+        template.apply(&Packet::parse(&frame).unwrap(), entropy, &mut buffer).unwrap();
+        buffer.bytes()[14..14 + template.overhead()].to_vec()
+    };
+    for (host, known) in [
+        "4500004000004000402f6e4ac00002400a00000500000800",
+        "4500004000004000402f6e49c00002410a00000500000800",
+        "4500004000004000402f6e48c00002420a00000500000800",
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        assert_eq!(out(&prefix, host as u64), hex(known));
+    }
+    for host in 0..64 {
+        let headers = out(&prefix, host);
+        assert!(crate::wire::Checksum::is_valid(&headers[..20]));
+        assert_eq!(headers[15], 64 + u8::try_from(host).unwrap());
+    }
+    let single = Template::new(Encapsulation::Gre, &source, MTU).unwrap();
+    assert_eq!(single.clone().with_source_prefix(32), single);
+    // Wide prefixes, where the host bits reach into the upper word.
+    let wide = Tunnel { source: "10.0.0.0".parse().unwrap(), ..source };
+    for encapsulation in [Encapsulation::Ipip, Encapsulation::MplsGre] {
+        let wide = Template::with(encapsulation, &settings(), &wide, MTU).unwrap();
+        let headers = out(&wide.with_source_prefix(8), 0);
+        assert!(crate::wire::Checksum::is_valid(&headers[..20]));
+        assert_eq!(headers[12..16], [10, 0xff, 0xff, 0xc0]);
+    }
+}
+
+/// Behind UDP the source port does it.
+#[test]
+fn behind_udp_the_source_is_the_first_address() {
+    for name in ["gue", "gue0", "gre-udp", "vxlan", "mpls-udp"] {
+        let template = of_case(name, V4, Parameters::default());
+        assert_eq!(template.clone().with_source_prefix(26), template);
+    }
+}
+
+#[test]
+fn source_ports_are_dynamic_ones_and_follow_the_flow() {
+    let template = of_case("gue", V4, Parameters::default());
+    let port = |entropy| {
+        let frame = frame(V4);
+        let mut buffer = Buffer::new(&frame, template.overhead());
+        template.apply(&Packet::parse(&frame).unwrap(), entropy, &mut buffer).unwrap();
+        u16::from_be_bytes([buffer.bytes()[34], buffer.bytes()[35]])
+    };
+    assert_eq!((port(0), port(u64::MAX), port(u64::MAX >> 14)), (49_152, 65_535, 49_152));
+    assert_eq!(port(1 << 50), 49_153);
+}
+
+/// Nothing but the MAC addresses changes: tags, padding and all.
+#[test]
+fn on_the_link_only_the_macs_change() {
+    for (padding, tags) in [(0, vec![]), (9, vec![(0x88a8, 0x6001), (0x8100, 0x0fff)])] {
+        for inner in [v4(), v6()] {
+            let frame = Sample { padding, tags: tags.clone(), ..inner }.frame();
+            for destination in ["10.0.0.5", "2001:db8:b::5"] {
+                let template = Template::new(Encapsulation::L2, &tunnel(destination), MTU).unwrap();
+                assert_eq!(template.overhead(), 0);
+                let known = [&NEXT_HOP[..], &SOURCE_MAC, &frame[12..]].concat();
+                assert_eq!(apply(&template, &frame), Ok(known));
+            }
+        }
+    }
+}
+
+#[test]
+fn the_link_has_an_mtu_too() {
+    let inner = Sample { payload: vec![1; 60], ..v4() };
+    let template = |mtu| Template::new(Encapsulation::L2, &tunnel("10.0.0.5"), mtu).unwrap();
+    assert!(apply(&template(100), &inner.frame()).is_ok());
+    assert_eq!(apply(&template(99), &inner.frame()), Err(Drop::ExceedsMtu));
+}

@@ -1,0 +1,262 @@
+//! How packets travel to backends: the keys that pools and backends have alike.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use toml::de::DeValue;
+
+use super::cross::{Draft, Member};
+use super::form;
+use super::model::{Encapsulation, GreKey, Parameters, UdpChecksum};
+use super::reader::Section;
+use super::report::{At, Read, count};
+use crate::balancer::encapsulation::{Key, Refusal, Situation};
+
+const CHECKSUMS: [(&str, UdpChecksum); 2] =
+    [("zero", UdpChecksum::Zero), ("compute", UdpChecksum::Compute)];
+
+/// RFC 3032: the labels below have special meanings.
+const LABELS: std::ops::RangeInclusive<i64> = 16..=0xf_ffff;
+
+/// What one section says.
+#[derive(Debug)]
+pub(super) struct TunnelDraft {
+    /// In the order in which they are listed; none where there is no such key.
+    pub(super) encapsulations: Read<Option<At<Vec<Encapsulation>>>>,
+    pub(super) parameters: Read<Parameters>,
+    /// The settings that there are.
+    keys: Vec<At<Key>>,
+}
+
+pub(super) fn read(section: &mut Section<'_>) -> TunnelDraft {
+    let encapsulations = section.optional("encapsulation", encapsulations);
+    let mut keys = Vec::new();
+    let parameters = parameters(section, &mut keys);
+    TunnelDraft { encapsulations, parameters, keys }
+}
+
+fn parameters(section: &mut Section<'_>, keys: &mut Vec<At<Key>>) -> Read<Parameters> {
+    fn note<T>(keys: &mut Vec<At<Key>>, key: Key, found: Read<Option<At<T>>>) -> Read<Option<T>> {
+        let found = found?;
+        keys.extend(found.as_ref().map(|found| At { value: key, at: found.at }));
+        Ok(found.map(|found| found.value))
+    }
+    let mac = || form::text(form::mac);
+    // All are read before the first mistake counts.
+    let gre_key = section.optional(Key::GreKey.name(), gre_key);
+    let udp_port = section.optional(Key::UdpPort.name(), form::integer(1..=65_535));
+    let udp_checksum = section.optional(Key::UdpChecksum.name(), form::word(&CHECKSUMS));
+    let vni = section.optional(Key::Vni.name(), form::integer(0..=0xff_ffff));
+    let source = section.optional(Key::InnerSourceMac.name(), mac());
+    let destination = section.optional(Key::InnerDestinationMac.name(), mac());
+    let label = section.optional(Key::Label.name(), form::integer(LABELS));
+    let gre_key = note(keys, Key::GreKey, gre_key);
+    let udp_port = note(keys, Key::UdpPort, udp_port);
+    let udp_checksum = note(keys, Key::UdpChecksum, udp_checksum);
+    let vni = note(keys, Key::Vni, vni);
+    let inner_source_mac = note(keys, Key::InnerSourceMac, source);
+    let inner_destination_mac = note(keys, Key::InnerDestinationMac, destination);
+    let label = note(keys, Key::Label, label);
+    Ok(Parameters {
+        gre_key: gre_key?,
+        udp_port: udp_port?,
+        udp_checksum: udp_checksum?,
+        vni: vni?,
+        inner_source_mac: inner_source_mac?,
+        inner_destination_mac: inner_destination_mac?,
+        label: label?,
+    })
+}
+
+/// A name, or several in an array.
+fn encapsulations(value: &DeValue<'_>) -> Result<Vec<Encapsulation>, String> {
+    let one = form::word(Encapsulation::NAMES);
+    let DeValue::Array(array) = value else { return Ok(vec![one(value)?]) };
+    let mut listed = Vec::with_capacity(array.len().min(Encapsulation::NAMES.len()));
+    for (index, element) in array.iter().enumerate() {
+        let found = one(element.get_ref()).map_err(|why| format!("[{index}] {why}"))?;
+        if listed.contains(&found) {
+            return Err(format!("has {:?} twice; keep one", found.name()));
+        }
+        listed.push(found);
+    }
+    if listed.is_empty() {
+        return Err(
+            "is empty; list what the backends can take, for example [\"gue\", \"gre\"]".to_owned()
+        );
+    }
+    Ok(listed)
+}
+
+/// A number, or `"flow"`.
+fn gre_key(value: &DeValue<'_>) -> Result<GreKey, String> {
+    match value {
+        DeValue::String(_) => form::word(&[("flow", GreKey::Flow)])(value),
+        _ => form::integer(0..=0xffff_ffff)(value)
+            .map(GreKey::Fixed)
+            .map_err(|why| format!("{why}, or \"flow\"")),
+    }
+}
+
+impl TunnelDraft {
+    /// What a backend that says this may be sent: its own list, or its pool's, or the default.
+    pub(super) fn listed(&self, pool: &TunnelDraft) -> Read<Vec<Encapsulation>> {
+        let own = match &self.encapsulations {
+            Err(reported) => return Err(*reported),
+            Ok(own) => own.as_ref(),
+        };
+        let of_pool = match &pool.encapsulations {
+            Err(reported) if own.is_none() => return Err(*reported),
+            of_pool => of_pool.as_ref().ok().and_then(Option::as_ref),
+        };
+        Ok(own.or(of_pool).map_or_else(|| vec![Encapsulation::DEFAULT], |at| at.value.clone()))
+    }
+
+    /// Its settings, and where it says nothing, those of its pool.
+    pub(super) fn parameters(&self, pool: &TunnelDraft) -> Read<Parameters> {
+        Ok(self.parameters?.or(&pool.parameters?))
+    }
+}
+
+impl Draft<'_> {
+    /// Settings that are missing, settings that nothing heeds, and backends that can be sent nothing.
+    pub(super) fn encapsulations(&self) {
+        for (pool_index, pool) in self.pools().iter().enumerate() {
+            let Ok(backends) = &pool.backends else { continue };
+            let mut used = Vec::new();
+            let mut missing = BTreeMap::new();
+            let mut complete = pool.tunnel.encapsulations.is_ok();
+            match &pool.tunnel.encapsulations {
+                Ok(Some(listed)) => used.extend(&listed.value),
+                Ok(None) if backends.is_empty() => used.push(Encapsulation::DEFAULT),
+                Ok(None) | Err(_) => {}
+            }
+            for (index, backend) in backends.iter().enumerate() {
+                let path = || format!("pool[{pool_index}].backends[{index}]");
+                let Ok(listed) = backend.tunnel.listed(&pool.tunnel) else {
+                    complete = false;
+                    continue;
+                };
+                self.unheeded(&backend.tunnel, &listed, path, "the backend's");
+                if let Ok(parameters) = backend.tunnel.parameters(&pool.tunnel) {
+                    let unset = Key::ALL.into_iter().filter(|key| !key.is_set(&parameters));
+                    for key in unset {
+                        if let Some(needing) = listed.iter().find(|e| e.required().contains(&key)) {
+                            let first = (index, backend.at, *needing, 0);
+                            missing.entry(key.name()).or_insert(first).3 += 1;
+                        }
+                    }
+                }
+                used.extend(listed.into_iter().filter(|e| !used.contains(e)).collect::<Vec<_>>());
+            }
+            for (key, (index, at, needing, backends)) in missing {
+                let message = format!(
+                    "is missing, which the encapsulation {:?} needs and {} of the pool {}; set it \
+                     for the backend or for the pool",
+                    needing.name(),
+                    count(backends, "backend"),
+                    if backends == 1 { "lacks" } else { "lack" }
+                );
+                self.report.mistake(
+                    at,
+                    format!("pool[{pool_index}].backends[{index}].{key}"),
+                    message,
+                );
+            }
+            if complete {
+                let path = || format!("pool[{pool_index}]");
+                self.unheeded(&pool.tunnel, &used, path, "any backend's");
+            }
+        }
+    }
+
+    fn unheeded(
+        &self,
+        tunnel: &TunnelDraft,
+        listed: &[Encapsulation],
+        path: impl Fn() -> String,
+        whose: &str,
+    ) {
+        for key in &tunnel.keys {
+            if !listed.iter().any(|e| e.heeds(key.value)) {
+                let heeding: Vec<String> = Encapsulation::NAMES
+                    .iter()
+                    .filter(|(_, e)| e.heeds(key.value))
+                    .map(|(name, _)| format!("{name:?}"))
+                    .collect();
+                let message = format!(
+                    "is for {}, none of which is {whose} encapsulation; take it out, or change the \
+                     encapsulation",
+                    heeding.join(", ")
+                );
+                self.report.mistake(key.at, format!("{}.{}", path(), key.value.name()), message);
+            }
+        }
+    }
+
+    /// Refuses a backend that needs the link and is not on it.
+    pub(super) fn link(&self, member: Member<'_>, address: At<IpAddr>, on_link: bool) {
+        let Ok(listed) = member.backend.tunnel.listed(&member.pool.tunnel) else { return };
+        let parameters = Parameters::default();
+        let situation = Situation {
+            is_v6: false,
+            on_link,
+            // That there is one is another check.
+            has_source: true,
+            source_is_prefix: false,
+            parameters: &parameters,
+        };
+        let refused = |e: &Encapsulation| e.sendable(&situation) == Err(Refusal::NotOnLink);
+        if listed.iter().all(refused) {
+            let name = listed.first().map_or("", |e| e.name());
+            let message = format!(
+                "is {name:?}, which needs the backend on a port's link; the next hop of {} is a \
+                 gateway: choose another encapsulation, or bring it into a port's network",
+                address.value
+            );
+            self.report.mistake(address.at, member.key("encapsulation"), message);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn says<T>(form: impl Fn(&DeValue<'_>) -> Result<T, String>, value: &str) -> Result<T, String> {
+        form(DeValue::parse(value).unwrap().get_ref())
+    }
+
+    #[test]
+    fn one_encapsulation_or_several() {
+        let said = |value| says(encapsulations, value);
+        assert_eq!(said("'gue'"), Ok(vec![Encapsulation::Gue]));
+        assert_eq!(said("['gue', 'gre']"), Ok(vec![Encapsulation::Gue, Encapsulation::Gre]));
+        for (value, why) in [
+            ("[]", "is empty; list"),
+            ("['gre', 'gre']", "has \"gre\" twice"),
+            ("['gre', 'grr']", "[1] is the string \"grr\"; expected \"gre\" or \"ipip\""),
+            ("7", "is the integer 7; expected \"gre\" or"),
+        ] {
+            let message = said(value).unwrap_err();
+            assert!(message.contains(why), "{message}");
+        }
+    }
+
+    #[test]
+    fn a_gre_key_is_a_number_or_the_flow() {
+        let said = |value| says(gre_key, value);
+        assert_eq!(said("7"), Ok(GreKey::Fixed(7)));
+        assert_eq!(said("0xffff_ffff"), Ok(GreKey::Fixed(u32::MAX)));
+        assert_eq!(said("'flow'"), Ok(GreKey::Flow));
+        for (value, why) in [
+            ("4294967296", "from 0 to 4294967295, or \"flow\""),
+            ("-1", "from 0"),
+            ("'hash'", "expected \"flow\""),
+            ("true", "or \"flow\""),
+        ] {
+            let message = said(value).unwrap_err();
+            assert!(message.contains(why), "{message}");
+        }
+    }
+}
