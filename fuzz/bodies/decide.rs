@@ -8,7 +8,9 @@ use std::net::IpAddr;
 use std::sync::{Arc, LazyLock};
 
 use guideway::balancer::conntrack::Timeouts;
-use guideway::balancer::encapsulation::{Encapsulation, Template, Tunnel};
+use guideway::balancer::encapsulation::{
+    Encapsulation, GreKey, Parameters, Template, Tunnel, UdpChecksum,
+};
 use guideway::balancer::frame::Buffer;
 use guideway::balancer::hash::{FleetKey, LocalSeed};
 use guideway::balancer::tables::{
@@ -54,15 +56,19 @@ fn tables(generation: u64, serving: [Serving; 3]) -> Tables {
         (endpoint([203, 0, 113, 11], protocol::TCP, 80), service(4, 2)),
     ];
     // Pool 0 has an IPv4 and an IPv6 backend and one whose next hop is unknown, pool 1 two, pool 2 none.
-    let route =
-        |v6| route(if v6 { ("2001:db8::1", "2001:db8:b::2") } else { ("192.0.2.1", "10.0.0.5") });
+    let route = |encapsulation, v6| {
+        route(
+            encapsulation,
+            if v6 { ("2001:db8::1", "2001:db8:b::2") } else { ("192.0.2.64", "10.0.0.5") },
+        )
+    };
     let backend = |pool, serving, route| Backend { pool: PoolIndex(pool), serving, route };
     let backends = vec![
-        backend(0, serving[0], Some(route(false))),
-        backend(0, serving[1], Some(route(true))),
+        backend(0, serving[0], Some(route(Encapsulation::Gre, false))),
+        backend(0, serving[1], Some(route(Encapsulation::Ipip, true))),
         backend(0, serving[2], None),
-        backend(1, serving[0], Some(route(true))),
-        backend(1, serving[2], Some(route(false))),
+        backend(1, serving[0], Some(route(Encapsulation::GreUdp, true))),
+        backend(1, serving[2], Some(route(Encapsulation::Vxlan, false))),
     ];
     let pools = (0..3).map(|pool| {
         let members: Vec<_> = (0u8..)
@@ -89,14 +95,23 @@ fn tables(generation: u64, serving: [Serving; 3]) -> Tables {
     })
 }
 
-fn route((source, destination): (&str, &str)) -> Route {
+fn route(encapsulation: Encapsulation, (source, destination): (&str, &str)) -> Route {
     let tunnel = Tunnel {
         source_mac: MAC,
         destination_mac: [2, 0, 0, 0, 0, 0xfe],
         source: source.parse().expect("an address"),
         destination: destination.parse().expect("an address"),
     };
-    let template = Template::new(Encapsulation::Gre, &tunnel, MTU).expect("one family");
+    let parameters = Parameters {
+        gre_key: (encapsulation == Encapsulation::GreUdp).then_some(GreKey::Flow),
+        udp_checksum: Some(UdpChecksum::Compute),
+        ..Parameters::default()
+    };
+    let template = Template::with(encapsulation, &parameters, &tunnel, MTU).expect("one family");
+    let template = match encapsulation {
+        Encapsulation::Gre => template,
+        _ => template.with_source_prefix(26),
+    };
     Route { port: PortIndex(0), template }
 }
 
@@ -142,16 +157,21 @@ fn step(balancer: &mut Balancer, tables: &Tables, port: PortIndex, frame: &[u8],
     }
     let mut buffer = Buffer::new(frame, HEADROOM);
     match balancer.encapsulate(tables, &classified, decision.backend, &mut buffer) {
-        Ok(_) => check_envelope(&classified.packet, frame, buffer.bytes()),
+        Ok(_) => {
+            let route = backend.route.as_ref().expect("it was sent by one");
+            check_envelope(&route.template, &classified.packet, frame, buffer.bytes());
+        }
         Err(Drop::NextHopUnresolved) => assert!(backend.route.is_none()),
-        Err(Drop::ExceedsMtu) => assert!(classified.packet.ip_length() + 44 > usize::from(MTU)),
+        Err(Drop::ExceedsMtu) => {
+            let overhead = backend.route.as_ref().map_or(0, |route| route.template.overhead());
+            assert!(classified.packet.ip_length() + overhead > usize::from(MTU));
+        }
         Err(drop) => panic!("{drop:?} of a packet with a backend and headroom"),
     }
 }
 
-fn check_envelope(packet: &Packet, before: &[u8], after: &[u8]) {
+fn check_envelope(template: &Template, packet: &Packet, before: &[u8], after: &[u8]) {
     let outer = Packet::parse(after).expect("what is sent is well-formed");
-    assert_eq!(outer.protocol, protocol::GRE);
     assert_eq!(outer.traffic_class, packet.traffic_class);
     assert_eq!(outer.end as usize, after.len());
     assert!(outer.ip_length() <= usize::from(MTU));
@@ -159,11 +179,26 @@ fn check_envelope(packet: &Packet, before: &[u8], after: &[u8]) {
     let tags = 12..usize::from(packet.l3) - 2;
     assert_eq!(after[tags.clone()], before[tags]);
     let envelope = outer.payload(after).expect("parsed from this frame");
-    let gre = gre::parse(envelope).expect("a basic header");
-    let inner = match packet.family {
-        Family::V4 => ethernet::IPV4,
-        Family::V6 => ethernet::IPV6,
+    let (ethertype, number) = match packet.family {
+        Family::V4 => (ethernet::IPV4, protocol::IPV4),
+        Family::V6 => (ethernet::IPV6, protocol::IPV6),
     };
-    assert_eq!((gre.protocol, gre.length), (inner, gre::LENGTH));
-    assert_eq!(Some(&envelope[gre.length..]), packet.ip(before));
+    let header = match template.encapsulation() {
+        Encapsulation::Ipip => {
+            assert_eq!(outer.protocol, number);
+            0
+        }
+        Encapsulation::Vxlan => {
+            assert_eq!((outer.protocol, outer.destination), (protocol::UDP, 4789));
+            8 + 8 + ethernet::LENGTH
+        }
+        kind => {
+            let udp = if kind == Encapsulation::GreUdp { 8 } else { 0 };
+            assert_eq!(outer.protocol, if udp > 0 { protocol::UDP } else { protocol::GRE });
+            let gre = gre::parse(&envelope[udp..]).expect("a GRE header");
+            assert_eq!((gre.protocol, gre.key.is_some()), (ethertype, udp > 0));
+            udp + gre.length
+        }
+    };
+    assert_eq!(Some(&envelope[header..]), packet.ip(before));
 }
