@@ -1,0 +1,362 @@
+"""Every encapsulation, byte for byte, against frames that scapy builds.
+
+The flow chooses some fields of the outer headers by a hash of the running program: the UDP source port,
+the IPv6 flow label, an IPv4 source address from a prefix, the GRE key. Those are read from what left,
+held against their range and against the other packets of their flow, and given to scapy, which builds
+the whole frame with them, checksums included.
+"""
+
+import ipaddress
+import itertools
+import struct
+import subprocess
+from dataclasses import dataclass
+
+import pytest
+from scapy.contrib.mpls import MPLS
+from scapy.layers.inet import IP, UDP
+from scapy.layers.inet6 import IPv6
+from scapy.layers.l2 import GRE, Ether
+from scapy.layers.vxlan import VXLAN
+from scapy.packet import Raw
+from support import replay
+from support.config import one_port
+from support.model import Fleet
+from support.packets import EXTRAS, TAGS, _link, client_packet, flow, l3_offset
+
+VERSIONS = (4, 6)
+INNER = {"inner_source_mac": "02:00:00:00:0a:0a", "inner_destination_mac": "02:00:00:00:0b:0b"}
+
+# Name, the settings that it needs, its UDP port if it has one, and the bytes that a packet grows by over
+# IPv4 and IPv6, as docs/operations.md says.
+KINDS = {
+    "gre": ({}, None, 24, 44),
+    "ipip": ({}, None, 20, 40),
+    "gue": ({}, 6080, 28, 48),
+    "gue0": ({}, 6080, 32, 52),
+    "gre-udp": ({}, 4754, 32, 52),
+    "vxlan": ({"vni": 0xABCDE, **INNER}, 4789, 50, 70),
+    "mpls-udp": ({"label": 4096}, 6635, 32, 52),
+    "mpls-gre": ({"label": 1048575}, None, 28, 48),
+    "l2": ({}, None, 0, 0),
+}
+TUNNELS = [name for name in KINDS if name != "l2"]
+OVER_UDP = [name for name in KINDS if KINDS[name][1]]
+SETTINGS = ("gre_key", "udp_port", "udp_checksum", "vni", "inner_source_mac", "inner_destination_mac", "label")
+
+
+@dataclass(frozen=True)
+class Way:
+    """How packets travel to one backend."""
+
+    name: str
+    settings: dict
+
+    def __getattr__(self, key):
+        return self.settings.get(key)
+
+
+def way(config, address):
+    pool = config["pool"][0]
+    backend = next(b for b in pool["backends"] if b["address"] == address)
+    both = {**pool, **backend}
+    # Where several are listed, the test says which is right.
+    name = both.get("expected") or both.get("encapsulation", "gre")
+    return Way(name, {key: both[key] for key in SETTINGS if key in both})
+
+
+def expected_frame(config, backend, sent, out):
+    """What must leave for a client packet, with the fields in it that the flow chooses as `out` has them."""
+    port, mac = config.next_hop(backend)
+    own = way(config, backend)
+    if own.name == "l2":
+        macs = bytes.fromhex((mac + port["mac"]).replace(":", ""))
+        return macs + sent.frame[12:]
+    place = l3_offset(out)
+    version = 6 if ":" in sent.flow.source else 4
+    ethertype, number = (0x86DD, 41) if version == 6 else (0x0800, 4)
+    behind = place + (40 if ":" in backend else 20)
+
+    packet = Raw(sent.inner)
+    key = {}
+    if own.gre_key is not None:
+        key = {"key_present": 1, "key": own.gre_key}
+    if own.gre_key == "flow":
+        key["key"] = struct.unpack_from("!I", out, behind + 4 + (8 if own.name == "gre-udp" else 0))[0]
+    if own.name in ("gre", "gre-udp"):
+        packet = GRE(proto=ethertype, **key) / packet
+    elif own.name == "gue0":
+        packet = Raw(struct.pack("!BBH", 0, number, 0)) / packet
+    elif own.name == "vxlan":
+        source = own.inner_source_mac or port["mac"]
+        destination = own.inner_destination_mac or "02:47:57:00:00:01"
+        packet = VXLAN(flags=0x08, vni=own.vni) / Ether(src=source, dst=destination, type=ethertype) / packet
+    elif own.name in ("mpls-udp", "mpls-gre"):
+        packet = MPLS(label=own.label, cos=0, s=1, ttl=64) / packet
+        if own.name == "mpls-gre":
+            packet = GRE(proto=0x8847) / packet
+    number = number if own.name == "ipip" else 47
+    if own.name in OVER_UDP:
+        number = 17
+        (sport,) = struct.unpack_from("!H", out, behind)
+        assert 49152 <= sport, "a dynamic port"
+        computes = own.udp_checksum == "compute" and ":" in backend
+        dport = own.udp_port or KINDS[own.name][1]
+        # Without the argument scapy computes it.
+        packet = UDP(sport=sport, dport=dport, **({} if computes else {"chksum": 0})) / packet
+    if ":" in backend:
+        (word,) = struct.unpack_from("!I", out, place)
+        assert word & 0xFFFFF, "0 would be no label"
+        outer = IPv6(
+            src=config.tunnel_source(6), dst=backend, hlim=64, tc=sent.traffic_class, nh=number, fl=word & 0xFFFFF
+        )
+    else:
+        source = ipaddress.ip_address(out[place + 12 : place + 16])
+        sources = ipaddress.ip_network(config["node"]["tunnel_source"][0])
+        assert source in sources
+        if own.name in OVER_UDP:
+            assert source == sources[0]
+        outer = IP(src=str(source), dst=backend, ttl=64, flags="DF", id=0, tos=sent.traffic_class, proto=number)
+    return bytes(_link(mac, port["mac"], sent.tags, outer / packet))
+
+
+def entropy(config, backend, out):
+    """The fields of a frame that the flow chooses."""
+    own, place = way(config, backend), l3_offset(out)
+    if own.name == "l2":
+        return ()
+    v6 = ":" in backend
+    behind = place + (40 if v6 else 20)
+    fields = [out[place + 1 : place + 4] if v6 else out[place + 12 : place + 16]]
+    if own.name in OVER_UDP:
+        fields.append(out[behind : behind + 2])
+        behind += 8
+    if own.gre_key == "flow" and own.name in ("gre", "gre-udp"):
+        fields.append(out[behind + 4 : behind + 8])
+    return tuple(fields)
+
+
+def check(config, sent, outcome):
+    """Every frame as scapy builds it, in order; answers the entropy fields by backend and flow."""
+    fleet, found = Fleet(config), {}
+    frames = outcome.frames()
+    assert len(frames) == len(sent)
+    assert outcome.verdicts == {"forwarded": len(sent)}
+    for place, (packet, out) in enumerate(zip(sent, frames)):
+        backend = fleet.backend(packet.flow)
+        assert out.hex() == expected_frame(config, backend, packet, out).hex(), f"frame {place} to {backend}"
+        of_flow = found.setdefault(backend, {}).setdefault(packet.flow, entropy(config, backend, out))
+        assert of_flow == entropy(config, backend, out), "one flow, one path"
+    return found
+
+
+def pool_of(name, outer=None, near=False, **settings):
+    """A configuration with one encapsulation, and backends of one outer family if one is given."""
+
+    def change(config):
+        pool = config["pool"][0]
+        pool.update({"encapsulation": name, **KINDS[name][0], **settings})
+        pool["backends"] = [
+            backend
+            for backend in pool["backends"]
+            if (outer is None or (":" in backend["address"]) == (outer == 6))
+            and (not near or backend["name"].startswith("near"))
+        ]
+
+    return one_port().changed(change)
+
+
+def client_packets(versions=VERSIONS, flows=3, **fields):
+    """Both transports; the third packet of a flow is longer, and of odd length."""
+    sports = itertools.count(20000)
+    return [
+        client_packet(one, payload=payload, flags="A", **fields)
+        for version in versions
+        for protocol in ("tcp", "udp")
+        for one in [flow(version, protocol, 1, next(sports)) for _ in range(flows)]
+        for payload in (b"", b"even", b"odd" * 101)
+    ]
+
+
+@pytest.mark.parametrize("outer", VERSIONS)
+@pytest.mark.parametrize("inner", VERSIONS)
+@pytest.mark.parametrize("name", KINDS)
+def test_each_encapsulation(run_replay, name, inner, outer):
+    """With and without VLAN tags."""
+    config = pool_of(name, outer, near=name == "l2")
+    sent = [packet for tags in TAGS.values() for packet in client_packets([inner], tags=tags, traffic_class=0xB9)]
+    outcome = run_replay(config, [packet.frame for packet in sent])
+    check(config, sent, outcome)
+    overhead = KINDS[name][2 if outer == 4 else 3]
+    assert {len(out) - len(packet.frame) for packet, out in zip(sent, outcome.frames())} == {overhead}
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_options_extension_headers_and_padding(run_replay, name):
+    """What stands between the addresses and the transport travels along; Ethernet padding does not,
+    except where nothing but the MAC addresses changes."""
+    config = pool_of(name, near=name == "l2", **({"udp_checksum": "compute"} if name in OVER_UDP else {}))
+    sent = [
+        packet
+        for version in VERSIONS
+        for extra in EXTRAS[version].values()
+        for packet in client_packets([version], flows=2, extra=extra, pad=130)
+    ]
+    check(config, sent, run_replay(config, [packet.frame for packet in sent]))
+
+
+@pytest.mark.parametrize("name", TUNNELS)
+def test_a_packet_may_fill_the_mtu(run_replay, name):
+    for outer in VERSIONS:
+        config = pool_of(name, outer)
+        overhead = KINDS[name][2 if outer == 4 else 3]
+        sent = [client_packet(flow(4, "udp", 1, sport), payload=b"m" * (1500 - overhead - 28)) for sport in range(3)]
+        outcome = run_replay(config, [packet.frame for packet in sent])
+        check(config, sent, outcome)
+        assert {len(frame) for frame in outcome.frames()} == {1514}
+
+
+def many_flows(version=4, count=400):
+    return [client_packet(flow(version, "udp", 1, 1000 + sport), payload=b"m") for sport in range(count) for _ in (0, 1)]
+
+
+@pytest.mark.parametrize("name", OVER_UDP)
+def test_flows_differ_in_the_source_port(run_replay, name):
+    config, sent = pool_of(name, 4), many_flows()
+    found = check(config, sent, run_replay(config, [packet.frame for packet in sent]))
+    ports = {fields[1] for of_backend in found.values() for fields in of_backend.values()}
+    assert len(ports) > 380, "of 400 flows into 16384 ports"
+    numbers = [int.from_bytes(port, "big") for port in ports]
+    assert min(numbers) < 49152 + 1000 and max(numbers) > 65535 - 1000
+
+
+@pytest.mark.parametrize("name", TUNNELS)
+def test_flows_differ_in_the_flow_label(run_replay, name):
+    config, sent = pool_of(name, 6), many_flows(6)
+    found = check(config, sent, run_replay(config, [packet.frame for packet in sent]))
+    labels = {fields[0] for of_backend in found.values() for fields in of_backend.values()}
+    assert len(labels) > 390
+
+
+@pytest.mark.parametrize("name", TUNNELS)
+def test_the_flow_chooses_the_source_address_from_a_prefix(run_replay, name):
+    """`tunnel_source`; behind UDP it is the first address, whatever the flow."""
+    config = pool_of(name, 4).changed(lambda c: c["node"].update(tunnel_source=["192.0.2.64/26", "2001:db8::1"]))
+    sent = many_flows(4) + many_flows(6)
+    found = check(config, sent, run_replay(config, [packet.frame for packet in sent]))
+    sources = {fields[0] for of_backend in found.values() for fields in of_backend.values()}
+    assert len(sources) == (1 if name in OVER_UDP else 64)
+
+
+@pytest.mark.parametrize("outer", VERSIONS)
+@pytest.mark.parametrize("name", ("gre", "gre-udp"))
+def test_gre_keys(run_replay, name, outer):
+    """`gre_key`: fixed, also 0, or the flow's hash (RFC 2890)."""
+    for key in (7, 0, 0xFFFFFFFF):
+        config, sent = pool_of(name, outer, gre_key=key), client_packets()
+        check(config, sent, run_replay(config, [packet.frame for packet in sent]))
+    config, sent = pool_of(name, outer, gre_key="flow"), many_flows()
+    found = check(config, sent, run_replay(config, [packet.frame for packet in sent]))
+    keys = {fields[-1] for of_backend in found.values() for fields in of_backend.values()}
+    assert len(keys) == 400
+
+
+@pytest.mark.parametrize("name", OVER_UDP)
+def test_another_udp_port(run_replay, name):
+    config, sent = pool_of(name, udp_port=19523), client_packets()
+    check(config, sent, run_replay(config, [packet.frame for packet in sent]))
+
+
+@pytest.mark.parametrize("name", OVER_UDP)
+def test_computed_udp_checksums(run_replay, name):
+    """`udp_checksum = "compute"`: over IPv6 right for packets of any length, over IPv4 0 all the same; also
+    for UDP that has no checksum itself."""
+    config = pool_of(name, udp_checksum="compute")
+    sent = client_packets(flows=8, traffic_class=3)
+    for packet in many_flows(4, 20):
+        bare = bytearray(packet.frame)
+        bare[14 + 20 + 6 : 14 + 20 + 8] = b"\0\0"
+        sent.append(type(packet)(bytes(bare), flow=packet.flow, inner=bytes(bare[14:])))
+    check(config, sent, run_replay(config, [packet.frame for packet in sent]))
+
+
+def test_vxlan_inner_addresses_that_nobody_set(run_replay):
+    """The port's own, and one for all backends."""
+    config = pool_of("vxlan")
+    for key in INNER:
+        del config["pool"][0][key]
+    sent = client_packets()
+    check(config, sent, run_replay(config, [packet.frame for packet in sent]))
+
+
+def mixed():
+    """One service, its backends of every kind and both families, settings of the pool overridden."""
+
+    def change(config):
+        pool = config["pool"][0]
+        pool.update(encapsulation="gue", udp_port=7000, label=100, vni=7, udp_checksum="compute")
+        near, near6, far, far6 = pool["backends"]
+        near.update(encapsulation="l2")
+        near6.update(encapsulation=["gre", "l2", "ipip"], expected="l2")
+        far.update(encapsulation=["l2", "vxlan", "gue0"], expected="gue0", udp_port=6080)
+        far6.update(encapsulation=["gre", "mpls-gre"], expected="gre", gre_key="flow")
+        more = [
+            {"encapsulation": "vxlan", "vni": 8, **INNER},
+            {},
+            {"encapsulation": "mpls-udp", "udp_checksum": "zero"},
+            {"encapsulation": "mpls-gre", "label": 101},
+            {"encapsulation": ["gre", "ipip"], "expected": "ipip"},
+            {"encapsulation": ["gre", "ipip"], "expected": "gre", "gre_key": "flow"},
+        ]
+        for index, settings in enumerate(more):
+            for version, address in ((4, f"10.9.1.{index}"), (6, f"2001:db8:b::1:{index}")):
+                if version == 6 and settings.get("gre_key"):
+                    settings = {**settings, "expected": "ipip"}
+                pool["backends"].append({"name": f"m{version}-{index}", "address": address, **settings})
+
+    return one_port().changed(change)
+
+
+def without_expectations(config):
+    def change(config):
+        for backend in config["pool"][0]["backends"]:
+            backend.pop("expected", None)
+
+    return config.changed(change)
+
+
+def test_one_service_mixes_encapsulations_and_families(run_replay):
+    config = mixed()
+    sent = [
+        client_packet(flow(version, protocol, 1, 3000 + sport), payload=b"mix", tags=tags)
+        for version in VERSIONS
+        for protocol in ("tcp", "udp")
+        for tags in (TAGS["untagged"], TAGS["one tag"])
+        for sport in range(100)
+    ]
+    found = check(config, sent, run_replay(without_expectations(config), [packet.frame for packet in sent]))
+    assert set(found) == {backend["address"] for backend in config["pool"][0]["backends"]}, "each was reached"
+
+
+@pytest.mark.parametrize("name", TUNNELS)
+def test_tshark_reads_it(run_replay, tmp_path, name):
+    """Wireshark's dissectors as a second opinion: checksums, and the inner packet where it should be."""
+    config = pool_of(name, **({"udp_checksum": "compute"} if name in OVER_UDP else {}))
+    sent = client_packets(traffic_class=0x28)
+    run_replay(config, [packet.frame for packet in sent])
+    line = ["tshark", "-n", "-r", str(tmp_path / "edge0.out.pcap"), "-T", "fields", "--disable-protocol", "dns"]
+    line += ["-o", "ip.check_checksum:TRUE", "-o", "udp.check_checksum:TRUE", "-o", "tcp.check_checksum:TRUE"]
+    for field in ("frame.protocols", "ip.checksum.status", "udp.checksum.status", "tcp.checksum.status", "_ws.malformed"):
+        line += ["-e", field]
+    done = subprocess.run(line, capture_output=True, text=True, timeout=replay.TIMEOUT)
+    assert done.returncode == 0, done.stderr
+    rows = [row.split("\t") for row in done.stdout.splitlines()]
+    assert len(rows) == len(sent)
+    for packet, (protocols, ip_sums, udp_sums, tcp_sums, malformed) in zip(sent, rows):
+        assert not malformed
+        for sums in (ip_sums, udp_sums, tcp_sums):
+            # 1 is good, 3 is not there: an outer UDP checksum of 0.
+            assert set(sums.split(",")) <= {"1", "3", ""}, (protocols, sums)
+        inner = "ipv6" if ":" in packet.flow.source else "ip"
+        # It does not know GUE.
+        assert name in ("gue", "gue0") or f":{inner}:{packet.flow.protocol}" in protocols, protocols
