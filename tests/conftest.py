@@ -6,9 +6,10 @@ To run them alone, from the root of the repository:
     /usr/bin/python3 -m pytest tests -q
 
 They take the newer of target/release and target/debug, or the programs in $GUIDEWAY_BIN_DIR. Debian's
-packages python3-pytest, python3-scapy, tshark, ethtool and iproute2 are needed. `test_replay_*.py`,
-`test_encapsulation.py` and `test_check.py` need neither root nor a network; `test_live_*.py` need root:
-they make network namespaces of their own and take them down. `-k "not live"` leaves those out.
+packages python3-pytest, python3-scapy, tshark, ethtool and iproute2 are needed, and for the lab nginx,
+iputils-ping and traceroute (`ci/install.sh` has them all). `test_replay_*.py` and `test_check.py` need
+neither root nor a network; `test_live_*.py` need root: they make network namespaces of their own and take
+them down. `-k "not live"` leaves those out.
 """
 
 import os

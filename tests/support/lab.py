@@ -1,0 +1,72 @@
+"""The lab of ci/lab.sh, up for the length of a `with`."""
+
+import json
+import re
+import shlex
+import signal
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+from . import binaries
+
+SCRIPT = binaries.ROOT / "ci" / "lab.sh"
+SERVERS = ("s1", "s2", "s3")
+
+
+class Lab:
+    def __init__(self, *options):
+        self.options = options
+
+    def __enter__(self):
+        # A short path: it is that of sockets, too.
+        self._made = tempfile.TemporaryDirectory(prefix="gw-lab-")
+        self.directory = Path(self._made.name) / "lab"
+        self._script("up", "--bin", binaries.directory(), *self.options)
+        lines = shlex.split((self.directory / "lab.env").read_text())
+        self.environment = dict(line.split("=", 1) for line in lines)
+        return self
+
+    def __exit__(self, *_):
+        try:
+            self._script("down")
+        finally:
+            self._made.cleanup()
+
+    def _script(self, action, *arguments):
+        line = [str(SCRIPT), action, "--dir", str(self.directory), *map(str, arguments)]
+        done = subprocess.run(line, capture_output=True, text=True, timeout=120)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    def run(self, namespace, *line, timeout=120):
+        """Runs a command in a namespace and answers what became of it."""
+        line = [str(SCRIPT), "exec", "--dir", str(self.directory), namespace, *map(str, line)]
+        return subprocess.run(line, capture_output=True, text=True, timeout=timeout)
+
+    def drive(self, *arguments, timeout=120):
+        """Real connections from the clients; ci/lab/drive.py's figures."""
+        weights = [word for server in SERVERS for word in ("--weight", f"{server}=1")]
+        # Shares are the business of ci/run.sh, with connections enough to tell.
+        line = (SCRIPT.parent / "lab" / "drive.py", "--json", "--tolerance", 1000, *weights, *arguments)
+        done = self.run("clients", *line, timeout=timeout)
+        assert done.stdout, done.stderr
+        return json.loads(done.stdout)
+
+    def ctl(self, *arguments):
+        line = (binaries.guidewayctl(), "--socket", self.environment["LAB_SOCKET"], "-o", "json", *arguments)
+        done = self.run("lb", *line)
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    def agent(self, server):
+        """The counters of a server's agent."""
+        log = self.directory / f"{server}.agent.log"
+        before = len(log.read_text())
+        pid = (self.directory / f"{server}.agent.pid").read_text().split()[0]
+        subprocess.run(["kill", f"-{signal.SIGUSR1.value}", pid], check=True, timeout=10)
+        end = time.monotonic() + 5
+        while not (said := log.read_text()[before:]).endswith("\n"):
+            assert time.monotonic() < end, said
+            time.sleep(0.02)
+        return {name: int(value) for name, value in re.findall(r"(\S+)=(\d+)", said)}

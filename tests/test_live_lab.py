@@ -1,0 +1,40 @@
+"""Every encapsulation under real TCP: clients, the live appliance, guideway-agent, web servers.
+
+In each lab s1 and s3 are reached over IPv4 and s2 over IPv6, and clients come over both, so that all four
+mixes of inner and outer family meet.
+"""
+
+import pytest
+from support import lab
+
+CONNECTIONS = 300
+UPLOADS = 24
+
+# What the lab is brought up with, what each server is then sent, and which counter of its agent shows it.
+ALONE = ("gre", "ipip", "gue", "gue0", "gre-udp", "vxlan", "mpls-udp", "mpls-gre", "l2")
+LABS = {name: (name,) * 3 for name in ALONE}
+LABS["mix"] = ("gue", "vxlan", "l2")
+LABS["mpls-gre,gre-udp,ipip"] = ("mpls-gre", "gre-udp", "ipip")
+COUNTERS = {"mpls-gre": "by_gre", "gue0": "by_gue", "l2": None}
+
+
+@pytest.mark.parametrize("asked", LABS)
+def test_encapsulation_carries_tcp(root, asked):
+    with lab.Lab("--encapsulation", asked) as up:
+        backends = {backend["name"]: backend for backend in up.ctl("backend", "list")}
+        sent = dict(zip(lab.SERVERS, LABS[asked]))
+        assert {name: backend["encapsulation"] for name, backend in backends.items()} == sent
+        done = up.drive("--connections", CONNECTIONS, "--uploads", UPLOADS)
+        assert not done["errors"]
+        assert (done["connections"], done["uploads"]) == (CONNECTIONS, UPLOADS)
+        assert done["families"] == {"IPv4": CONNECTIONS // 2, "IPv6": CONNECTIONS // 2}
+        served = {server["server"]: server["connections"] for server in done["servers"]}
+        assert all(served[name] for name in lab.SERVERS), served
+        for name in lab.SERVERS:
+            counters = up.agent(name)
+            counter = COUNTERS.get(sent[name], "by_" + sent[name])
+            used = {key: value for key, value in counters.items() if key.startswith("by_") and value}
+            # A connection takes four packets at the least: SYN, ACK, request, FIN.
+            assert list(used) == ([counter] if counter else []), counters
+            assert not counter or used[counter] >= 4 * served[name]
+            assert not any(value for key, value in counters.items() if key.startswith("dropped_")), counters
