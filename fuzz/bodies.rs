@@ -7,10 +7,14 @@ use guideway::wire::{Error, Family, Fragment, Packet, gre, ipv4};
 
 #[path = "../forwarder/src/wire/agreement.rs"]
 mod agreement;
+#[path = "bodies/answers.rs"]
+pub mod answers;
 #[path = "bodies/control.rs"]
 pub mod control;
 #[path = "bodies/decide.rs"]
 pub mod decide;
+#[path = "bodies/fragments.rs"]
+pub mod fragments;
 
 /// A target's name, which is also that of its directories, and its body.
 pub type Target = (&'static str, fn(&[u8]));
@@ -19,6 +23,8 @@ pub type Target = (&'static str, fn(&[u8]));
 pub const TARGETS: &[Target] = &[
     ("parse", parse),
     ("decide", decide::run),
+    ("fragments", fragments::run),
+    ("answers", answers::run),
     ("configuration", control::configuration),
     ("control_request", control::request),
 ];

@@ -39,6 +39,9 @@ pub struct Status {
     pub flows: u64,
     /// Flow table entries there are, all workers.
     pub flow_capacity: u64,
+    /// Fragments that wait for the first of their datagram, all workers.
+    #[serde(default)]
+    pub fragments_waiting: u64,
     /// Packets received, all workers.
     pub received: u64,
     /// Packets transmitted, all workers.

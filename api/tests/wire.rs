@@ -136,6 +136,7 @@ fn response_status() {
             backends: 5,
             flows: 6,
             flow_capacity: 1_048_576,
+            fragments_waiting: 9,
             received: u64::MAX,
             transmitted: 8,
         }),
@@ -144,6 +145,7 @@ fn response_status() {
             r#""generation":3,"generation_in_force":2,"#,
             r#""config_path":"/etc/guideway/guideway.toml","workers":2,"ports":1,"services":4,"#,
             r#""backends":5,"flows":6,"flow_capacity":1048576,"#,
+            r#""fragments_waiting":9,"#,
             r#""received":18446744073709551615,"transmitted":8}}"#
         ),
     );

@@ -15,10 +15,11 @@ use guideway::balancer::conntrack::Timeouts;
 use guideway::balancer::encapsulation::{Encapsulation, Template, Tunnel};
 use guideway::balancer::hash::{FleetKey, LocalSeed};
 use guideway::balancer::tables::{
-    Backend, Endpoint, Parts, Pool, PoolIndex, Port, PortIndex, Route, Service, ServiceId, Serving,
+    Backend, Endpoint, MaxSegment, Parts, Pool, PoolIndex, Port, PortIndex, Route, Service,
+    ServiceId, Serving, Surroundings,
 };
 use guideway::balancer::{Balancer, Classified, Drop, Frame, Tables, Time, maglev};
-use guideway::stats;
+use guideway::stats::{self, Event};
 use guideway::wire::{Packet, protocol};
 
 /// Packets of a [`Traffic`], a multiple of [`BURST`].
@@ -126,6 +127,12 @@ impl Frame for Slot {
         self.start = self.start.checked_sub(n)?;
         Some(&mut self.memory[self.start..self.end])
     }
+
+    #[inline]
+    fn pull_front(&mut self, n: usize) -> Option<&mut [u8]> {
+        self.start = self.start.checked_add(n).filter(|&start| start <= self.end)?;
+        Some(&mut self.memory[self.start..self.end])
+    }
 }
 
 /// Packets and what takes them.
@@ -191,10 +198,10 @@ impl Traffic {
     pub fn decide(&mut self) -> usize {
         let Traffic { balancer, tables, frames, .. } = self;
         let mut decide = |frame: &Slot| {
-            let classified = balancer.classify(tables, PORT, frame.bytes())?;
-            balancer.decide(tables, frame.bytes(), &classified, NOW)
+            let classified = balancer.classify(tables, PORT, frame.bytes()).ok()?;
+            balancer.decide(tables, frame.bytes(), &classified, NOW).ok()
         };
-        frames.iter().filter(|frame| black_box(decide(frame)).is_ok()).count()
+        frames.iter().filter(|frame| black_box(decide(frame)).is_some()).count()
     }
 
     /// And encapsulates. Answers how many packets are ready to be sent.
@@ -202,13 +209,13 @@ impl Traffic {
     pub fn forward(&mut self) -> usize {
         let Traffic { balancer, tables, frames, .. } = self;
         let mut forward = |frame: &mut Slot| {
-            let classified = balancer.classify(tables, PORT, frame.bytes())?;
-            let decision = balancer.decide(tables, frame.bytes(), &classified, NOW)?;
-            balancer.encapsulate(tables, &classified, decision.backend, frame)
+            let classified = balancer.classify(tables, PORT, frame.bytes()).ok()?;
+            let decision = balancer.decide(tables, frame.bytes(), &classified, NOW).ok()?;
+            balancer.encapsulate(tables, &classified, decision.backend, frame).ok()
         };
         let mut forwarded = 0;
         for frame in frames {
-            forwarded += usize::from(black_box(forward(frame)).is_ok());
+            forwarded += usize::from(black_box(forward(frame)).is_some());
         }
         forwarded
     }
@@ -245,7 +252,7 @@ impl Traffic {
                     let (flow, backend) = (decision.flow, decision.backend);
                     let port = balancer.encapsulate(tables, classified, backend, frame)?;
                     if COUNT {
-                        counters.event(flow);
+                        counters.event(Event::Flow(flow));
                         let service = classified.service.id.0 as usize;
                         counters.service(service, length, flow.is_choice());
                         counters.backend(backend.index(), length, flow.is_choice());
@@ -339,7 +346,13 @@ fn tables(kind: Kind) -> Tables {
         };
         let tunnel = Tunnel { source_mac: MAC, destination_mac: PEER, source, destination };
         let template = Template::new(Encapsulation::Gre, &tunnel, 1600).expect("one family");
-        Backend { pool, serving: Serving::All, route: Some(Route { port: PORT, template }) }
+        Backend {
+            pool,
+            serving: Serving::All,
+            route: Some(Route { port: PORT, template }),
+            mss: MaxSegment::NONE,
+            since: 0,
+        }
     };
     Tables::new(Parts {
         generation: 1,
@@ -349,12 +362,14 @@ fn tables(kind: Kind) -> Tables {
         services: (0..kind.services)
             .map(|n| {
                 let endpoint = Endpoint::new(virtual_address(kind.inner, n), number, 80);
-                (endpoint, Service { id: ServiceId(n), pool })
+                (endpoint, Service { id: ServiceId(n), pool, fragments: true })
             })
             .collect(),
         pools: vec![Pool {
             maglev: Arc::new(maglev::Table::build(&KEY, 65_537, &members(BACKENDS))),
         }],
+        vips: Vec::new(),
+        surroundings: Surroundings::default(),
         backends: (0..BACKENDS).map(backend).collect(),
     })
 }

@@ -74,6 +74,7 @@ fn status_table(status: &Status) -> String {
     table.row([&"backends", &status.backends]);
     table.row([&"flows", &status.flows]);
     table.row([&"flow_capacity", &status.flow_capacity]);
+    table.row([&"fragments_waiting", &status.fragments_waiting]);
     table.row([&"received", &status.received]);
     table.row([&"transmitted", &status.transmitted]);
     table.to_string()

@@ -14,7 +14,8 @@ use guideway::balancer::encapsulation::{
 use guideway::balancer::frame::Buffer;
 use guideway::balancer::hash::{FleetKey, LocalSeed};
 use guideway::balancer::tables::{
-    Backend, Endpoint, Parts, Pool, PoolIndex, Port, PortIndex, Route, Service, ServiceId, Serving,
+    Backend, Endpoint, MaxSegment, Parts, Pool, PoolIndex, Port, PortIndex, Route, Service,
+    ServiceId, Serving, Surroundings, Unserved,
 };
 use guideway::balancer::{Balancer, Drop, FlowEvent, Frame, Tables, Time, maglev};
 use guideway::wire::{Family, Packet, ethernet, gre, protocol};
@@ -47,7 +48,7 @@ fn tables(generation: u64, serving: [Serving; 3]) -> Tables {
             port,
         )
     };
-    let service = |id, pool| Service { id: ServiceId(id), pool: PoolIndex(pool) };
+    let service = |id, pool| Service { id: ServiceId(id), pool: PoolIndex(pool), fragments: true };
     let services = vec![
         (endpoint([203, 0, 113, 10], protocol::TCP, 80), service(0, 0)),
         (endpoint([203, 0, 113, 10], protocol::UDP, 53), service(1, 1)),
@@ -62,7 +63,13 @@ fn tables(generation: u64, serving: [Serving; 3]) -> Tables {
             if v6 { ("2001:db8::1", "2001:db8:b::2") } else { ("192.0.2.64", "10.0.0.5") },
         )
     };
-    let backend = |pool, serving, route| Backend { pool: PoolIndex(pool), serving, route };
+    let backend = |pool, serving, route| Backend {
+        pool: PoolIndex(pool),
+        serving,
+        route,
+        mss: MaxSegment::NONE,
+        since: 0,
+    };
     let backends = vec![
         backend(0, serving[0], Some(route(Encapsulation::Gre, false))),
         backend(0, serving[1], Some(route(Encapsulation::Ipip, true))),
@@ -90,8 +97,10 @@ fn tables(generation: u64, serving: [Serving; 3]) -> Tables {
         timeouts: Timeouts([60_000, 900_000, 30_000, 60_000]),
         ports: vec![Port { mac: None }, Port { mac: Some(MAC) }],
         services,
+        vips: Vec::new(),
         pools: pools.collect(),
         backends,
+        surroundings: Surroundings::default(),
     })
 }
 
@@ -143,7 +152,9 @@ pub fn run(input: &[u8]) {
 fn step(balancer: &mut Balancer, tables: &Tables, port: PortIndex, frame: &[u8], now: Time) {
     let classified = match balancer.classify(tables, port, frame) {
         Ok(classified) => classified,
-        Err(Drop::Malformed(error)) => return assert_eq!(Packet::parse(frame), Err(error)),
+        Err(Unserved::Drop(Drop::Malformed(error))) => {
+            return assert_eq!(Packet::parse(frame), Err(error));
+        }
         Err(_) => return,
     };
     let decided = balancer.decide(tables, frame, &classified, now);

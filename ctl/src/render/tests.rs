@@ -30,6 +30,7 @@ fn status() {
         backends: 3,
         flows: 1042,
         flow_capacity: 2_097_152,
+        fragments_waiting: 3,
         received: 120_345,
         transmitted: 120_301,
     };
@@ -48,6 +49,7 @@ services             2
 backends             3
 flows                1042
 flow_capacity        2097152
+fragments_waiting    3
 received             120345
 transmitted          120301
 ",

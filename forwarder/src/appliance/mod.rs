@@ -17,10 +17,10 @@ use guideway_api::PortCounters;
 use thiserror::Error;
 use tracing::{info, warn};
 
-use crate::balancer::Balancer;
 use crate::balancer::hash::LocalSeed;
 use crate::balancer::scan::Scan;
 use crate::balancer::tables::PortIndex;
+use crate::balancer::{Balancer, fragment};
 use crate::control::config::{Configuration, Parsed};
 use crate::control::daemon::{self, Daemon};
 use crate::control::publication::{self, BACKEND_NUMBERS, PortFacts, Publisher, SERVICE_NUMBERS};
@@ -28,9 +28,9 @@ use crate::dpdk::clock::{TimestampField, tsc_hz};
 use crate::dpdk::port::{Port, Settings, Started};
 use crate::dpdk::{self, Eal, Pool, lcore};
 use crate::stats::{self, Reader, Scalar};
-use crate::worker::{Clock, Command, Question, Worker};
+use crate::worker::{Clock, Command, Exceptions, Question, Worker};
 
-use wiring::{Ends, Queues};
+use wiring::{Ends, Manner, Queues};
 
 /// Bytes of a buffer, headroom not counted, that any frame of the standard MTU fits in.
 const MIN_DATA_ROOM: u16 = 2048;
@@ -111,6 +111,10 @@ pub enum Mode {
     },
 }
 
+/// Drivers that do not give back the buffers of their receive rings when they are closed: DPDK 22.11's
+/// AF_XDP driver leaves them in the ring that it shares with the kernel.
+const KEEPS_BUFFERS: [&str; 1] = ["net_af_xdp"];
+
 /// What is left to say when an appliance has stopped.
 #[derive(Debug)]
 pub struct Stopped {
@@ -118,6 +122,8 @@ pub struct Stopped {
     pub stats: guideway_api::Stats,
     /// Packet buffers that did not come back: none, or there is a defect.
     pub leaked: u32,
+    /// Packet buffers that a driver is known not to give back.
+    pub kept: u32,
     /// For each port the time stamps, in microseconds, of the packets sent, if the capture's clock
     /// was the time and one worker had all the port's queues.
     pub sent: Vec<Vec<u64>>,
@@ -185,6 +191,7 @@ impl Appliance {
             info!("port \"{}\": driver {}, {}", port.name, can.driver, queues.steering);
             probed.push((handle, can, queues));
         }
+        let dealt = probed.iter().any(|(_, _, queues)| queues.deals_flows(workers));
         let queues = probed.iter().map(|(_, _, queues)| queues);
         let pool = pool(&eal, &configuration, queues, workers)?;
 
@@ -194,6 +201,7 @@ impl Appliance {
             }
             _ => None,
         };
+        let manner = Manner { lossless: !live, note_sent: timestamps };
         let mut ends: Vec<Ends> = (0..workers).map(|_| Ends::default()).collect();
         let mut ports = Vec::with_capacity(probed.len());
         let mut port_views = Vec::with_capacity(probed.len());
@@ -219,12 +227,15 @@ impl Appliance {
             }
             let (started, rx, tx) = stopped.start().map_err(at_port)?;
             let index = PortIndex(index);
-            wiring::connect(&eal, index, &port.name, rx, tx, timestamps, &mut ends)?;
+            wiring::connect(&eal, index, &port.name, rx, tx, manner, &mut ends)?;
             let started = Arc::new(started);
             facts.push(PortFacts { device_mac: can.mac, filter: live });
             port_views.push(port_view(&started, can.driver, can.mac, queues));
             ports.push(started);
         }
+
+        wiring::connect_peers(&eal, manner, &mut ends)?;
+        let owners_known = !dealt;
 
         let (publisher, published) = Publisher::new(&configuration, facts)?;
         let command = Arc::new(Command::default());
@@ -252,6 +263,15 @@ impl Appliance {
                 Some(field) => Clock::Capture { field, latest: Default::default() },
                 None => Clock::Tsc { per_ms: (tsc_hz(&eal) / 1000).max(1) },
             };
+            #[expect(clippy::cast_possible_truncation, reason = "there are 16 bits of workers")]
+            let exceptions = Exceptions::new(
+                index as u16,
+                workers,
+                owners_known,
+                fragment_limits(&configuration),
+                seed,
+                pool.clone(),
+            );
             let worker = Worker {
                 balancer,
                 tables: publisher.shared().clone(),
@@ -260,6 +280,8 @@ impl Appliance {
                 sources: ends.sources,
                 relays: ends.relays,
                 outlets: ends.outlets,
+                peers: ends.peers,
+                exceptions,
                 questions,
                 command: command.clone(),
                 lossless: !live,
@@ -307,7 +329,9 @@ impl Appliance {
         loop {
             std::thread::sleep(Duration::from_millis(2));
             let balance = self.balance();
-            let quiet = self.stats.iter().all(idle) && balance.0 == balance.1;
+            // Fragments may wait for a first that does not come any more.
+            let held: u64 = self.stats.iter().map(|s| s.scalar(Scalar::Held)).sum();
+            let quiet = self.stats.iter().all(idle) && balance.0 == balance.1 + held;
             if quiet && before == Some(balance) {
                 return;
             }
@@ -341,9 +365,11 @@ impl Appliance {
                 Err(panic) => std::panic::resume_unwind(panic),
             }
         }
+        let keeps = ports.iter().any(|port| KEEPS_BUFFERS.contains(&port.driver()));
         drop(ports);
         let summary = daemon.stats();
-        Stopped { stats: summary, leaked: pool.in_use(), sent }
+        let (leaked, kept) = if keeps { (0, pool.in_use()) } else { (pool.in_use(), 0) };
+        Stopped { stats: summary, leaked, kept, sent }
     }
 
     fn balance(&self) -> (u64, u64) {
@@ -359,6 +385,17 @@ fn balance(stats: &[Reader]) -> (u64, u64) {
     (received, ended)
 }
 
+fn fragment_limits(configuration: &Configuration) -> fragment::Limits {
+    let limits = &configuration.fragments;
+    fragment::Limits {
+        contexts: limits.contexts,
+        packets: limits.packets,
+        bytes: limits.bytes,
+        packets_per_datagram: fragment::PACKETS_PER_DATAGRAM,
+        timeout_ms: u64::try_from(limits.timeout.as_millis()).unwrap_or(u64::MAX),
+    }
+}
+
 /// Buffers enough for every place that can hold one at the same time. One pool serves all ports,
 /// because a device may free the buffers of another's packets.
 fn pool<'a>(
@@ -367,13 +404,17 @@ fn pool<'a>(
     queues: impl Iterator<Item = &'a Queues>,
     workers: u16,
 ) -> Result<Pool, dpdk::Error> {
-    let mut buffers = u32::from(workers) * 2 * POOL_CACHE + SPARE;
+    // Of rings between workers for what is not ordinary a part is in use at a time.
+    let peers = u32::from(workers) * u32::from(workers - 1) * wiring::SMALL_RING / 4;
+    let fragments = u32::try_from(configuration.fragments.packets).unwrap_or(u32::MAX);
+    let mut buffers =
+        u32::from(workers) * (2 * POOL_CACHE).saturating_add(fragments) + peers + SPARE;
     let mut mtu = 0;
     for (port, queues) in configuration.ports.iter().zip(queues) {
         mtu = mtu.max(port.mtu);
         buffers += u32::from(queues.receive) * u32::from(port.rx_descriptors)
             + u32::from(queues.transmit) * u32::from(port.tx_descriptors)
-            + queues.rings(workers) * wiring::RING;
+            + queues.in_rings(workers);
     }
     let data_room = MIN_DATA_ROOM.max(mtu + FRAME_OVERHEAD);
     Pool::new(eal, "packets", buffers, data_room, POOL_CACHE, None)

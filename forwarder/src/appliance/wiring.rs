@@ -12,10 +12,12 @@ use crate::dpdk::clock::TimestampField;
 use crate::dpdk::port::Capabilities;
 use crate::dpdk::queue::{RxQueue, TxQueue};
 use crate::dpdk::{Eal, Error, ring};
-use crate::worker::{Intake, Outlet, Owners, Relay, Source, Via};
+use crate::worker::{Intake, Lane, Outlet, Owners, Relay, Source, Via};
 
-/// Packets that a ring between two workers holds.
+/// Packets that a ring between two workers holds, for packets of a port.
 pub(super) const RING: u32 = 1024;
+/// The same, for packets that are no ordinary ones, and for those that have their verdict.
+pub(super) const SMALL_RING: u32 = 256;
 
 /// How many queues a port has, and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,10 +49,16 @@ impl Queues {
         Queues { receive, transmit, steering }
     }
 
-    /// Rings that this port needs among so many workers.
-    pub(super) fn rings(&self, workers: u16) -> u32 {
-        let handing = if self.receive < workers { u32::from(self.receive) } else { 0 };
-        handing * u32::from(workers - 1) + u32::from(workers - self.transmit)
+    /// Packets that the rings of this port hold among so many workers.
+    pub(super) fn in_rings(&self, workers: u16) -> u32 {
+        let handing = if self.deals_flows(workers) { 0 } else { u32::from(self.receive) };
+        let relays = u32::from(workers - self.transmit);
+        handing * u32::from(workers - 1) * RING + relays * (RING + SMALL_RING)
+    }
+
+    /// Whether the device deals flows to the workers, by a hash that is not ours.
+    pub(super) fn deals_flows(&self, workers: u16) -> bool {
+        workers > 1 && self.receive >= workers
     }
 }
 
@@ -60,13 +68,22 @@ pub(super) struct Ends {
     pub(super) sources: Vec<Source>,
     pub(super) relays: Vec<Relay>,
     pub(super) outlets: Vec<Outlet>,
+    /// By worker; none to itself.
+    pub(super) peers: Vec<Option<Outlet>>,
     /// The device queues among the sources, `port:queue`.
     pub(super) queues: Vec<String>,
 }
 
+/// What distinguishes a replay's connections.
+#[derive(Clone, Copy)]
+pub(super) struct Manner {
+    /// Packets wait where a ring is full.
+    pub(super) lossless: bool,
+    /// Every transmit queue notes time stamps.
+    pub(super) note_sent: Option<TimestampField>,
+}
+
 /// Connects the queues of one port, the `index`-th, to the workers.
-///
-/// `note_sent` has every transmit queue note time stamps.
 ///
 /// # Errors
 /// There is no memory for a ring.
@@ -76,13 +93,13 @@ pub(super) fn connect(
     name: &str,
     rx: Vec<RxQueue>,
     tx: Vec<TxQueue>,
-    note_sent: Option<TimestampField>,
+    manner: Manner,
     workers: &mut [Ends],
 ) -> Result<(), Error> {
     let count = workers.len();
     let first = usize::from(index.0) % count;
-    let ring_between = |kind: &str, from: usize, to: usize| {
-        ring::channel(eal, &format!("{kind}{}_{from}_{to}", index.0), RING, None)
+    let ring_between = |kind: &str, from: usize, to: usize, size| {
+        ring::channel(eal, &format!("{kind}{}_{from}_{to}", index.0), size, None)
     };
 
     let spread = rx.len() < count;
@@ -97,9 +114,10 @@ pub(super) fn connect(
                     outlets.push(None);
                     continue;
                 }
-                let (sender, receiver) = ring_between("rx", poller, owner)?;
+                let (sender, receiver) = ring_between("rx", poller, owner, RING)?;
                 ends.sources.push(Source { port: index, intake: Intake::Ring(receiver) });
-                outlets.push(Some(Outlet::new(Via::Ring(sender))));
+                let lane = Lane::new(sender, manner.lossless);
+                outlets.push(Some(Outlet::new(Via::Ring(lane))));
             }
             owners = Some(Owners { outlets });
         }
@@ -112,15 +130,45 @@ pub(super) fn connect(
     for worker in 0..count {
         let turn = (worker + count - first) % count;
         let via = match tx.get_mut(turn).and_then(Option::take) {
-            Some(queue) => Via::Queue { queue, sent: note_sent.map(|field| (field, Vec::new())) },
+            Some(queue) => {
+                Via::Queue { queue, sent: manner.note_sent.map(|field| (field, Vec::new())) }
+            }
             None => {
                 let owner = (first + turn % queues) % count;
-                let (sender, receiver) = ring_between("tx", worker, owner)?;
-                workers[owner].relays.push(Relay { port: index, ring: receiver });
-                Via::Ring(sender)
+                let (ring, receiver) = ring_between("tx", worker, owner, RING)?;
+                let relay = Relay { port: index, ring: receiver, decided: false };
+                workers[owner].relays.push(relay);
+                let (decided, receiver) = ring_between("td", worker, owner, SMALL_RING)?;
+                let relay = Relay { port: index, ring: receiver, decided: true };
+                workers[owner].relays.push(relay);
+                let lane = |ring| Lane::new(ring, manner.lossless);
+                Via::Relay { ring: lane(ring), decided: lane(decided) }
             }
         };
         workers[worker].outlets.push(Outlet::new(via));
+    }
+    Ok(())
+}
+
+/// Connects the workers with one another.
+///
+/// # Errors
+/// There is no memory for a ring.
+pub(super) fn connect_peers(eal: &Eal, manner: Manner, workers: &mut [Ends]) -> Result<(), Error> {
+    let count = workers.len();
+    for from in 0..count {
+        for to in 0..count {
+            let mut peer = None;
+            if from != to {
+                let name = format!("peer_{from}_{to}");
+                let (sender, receiver) = ring::channel(eal, &name, SMALL_RING, None)?;
+                let intake = Intake::Peer(receiver);
+                // The port is on each packet's note.
+                workers[to].sources.push(Source { port: PortIndex(0), intake });
+                peer = Some(Outlet::new(Via::Ring(Lane::new(sender, manner.lossless))));
+            }
+            workers[from].peers.push(peer);
+        }
     }
     Ok(())
 }

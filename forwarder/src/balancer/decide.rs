@@ -8,7 +8,8 @@ use super::conntrack::{self, Insertion, State};
 use super::flow::FlowKey;
 use super::frame::Frame;
 use super::hash::LocalSeed;
-use super::tables::{BackendId, PortIndex, Service, Serving, Tables};
+use super::mtu::clamp_mss;
+use super::tables::{BackendId, MaxSegment, PortIndex, Service, Serving, Tables, Unserved};
 use super::time::Time;
 use super::verdict::Drop;
 use crate::wire::{Packet, ethernet, protocol, tcp};
@@ -95,6 +96,11 @@ impl Balancer {
         &self.flows
     }
 
+    /// The seed of the hashes here.
+    pub fn seed(&self) -> LocalSeed {
+        self.seed
+    }
+
     /// The hash that a flow has here.
     pub fn tag(&self, flow: &FlowKey) -> u64 {
         self.seed.hash(flow)
@@ -103,14 +109,14 @@ impl Balancer {
     /// Parses a frame that came in by `port` and finds its service.
     ///
     /// # Errors
-    /// The reason to drop it.
+    /// The reason to drop it, or what else it may be.
     #[inline]
     pub fn classify(
         &self,
         tables: &Tables,
         port: PortIndex,
         frame: &[u8],
-    ) -> Result<Classified, Drop> {
+    ) -> Result<Classified, Unserved> {
         if let Some(mac) = tables.port(port).and_then(|p| p.mac) {
             check_mac(mac, frame)?;
         }
@@ -176,8 +182,42 @@ impl Balancer {
         frame: &mut impl Frame,
     ) -> Result<PortIndex, Drop> {
         let route = tables.backend(backend).route.as_ref().ok_or(Drop::NextHopUnresolved)?;
+        if classified.packet.tcp_flags & tcp::SYN != 0 {
+            clamp(tables.backend(backend).mss, &classified.packet, frame);
+        }
         route.template.apply(&classified.packet, classified.tag, frame)?;
         Ok(route.port)
+    }
+
+    /// The backend that has a flow, if it is recorded here and its backend still takes it. The record
+    /// stays as it is.
+    #[cold]
+    pub fn peek(
+        &self,
+        tables: &Tables,
+        service: Service,
+        tag: u64,
+        now: Time,
+    ) -> Option<BackendId> {
+        let (_, entry) = self.flows.get(tag, now, tables.timeouts())?;
+        let backend = tables.backend(entry.backend());
+        let keeps = backend.pool == service.pool && backend.serving != Serving::Nothing;
+        keeps.then(|| entry.backend())
+    }
+
+    /// The backend that a new flow would get.
+    ///
+    /// # Errors
+    /// The reason to drop its packet.
+    #[cold]
+    pub fn place(
+        &self,
+        tables: &Tables,
+        service: Service,
+        flow: &FlowKey,
+    ) -> Result<BackendId, Drop> {
+        let backend = tables.pool(service.pool).maglev.choose(tables.fleet().hash(flow));
+        backend.map(BackendId::new).ok_or(Drop::NoBackend)
     }
 
     /// One step of the flow table's sweep, see [`conntrack::Table::sweep`].
@@ -203,6 +243,17 @@ fn choose(
         .map(BackendId::new)
         .filter(|&backend| tables.backend(backend).serving == Serving::All)
         .ok_or(Drop::NoBackend)
+}
+
+/// Lowers the segment size that a SYN announces, if it says more than the limit.
+#[cold]
+fn clamp(mss: MaxSegment, packet: &Packet, frame: &mut impl Frame) {
+    let limit = mss.of(packet.family);
+    if limit < u16::MAX
+        && let Some(bytes) = frame.push_front(0)
+    {
+        clamp_mss(packet, bytes, limit);
+    }
 }
 
 /// Frames for another station, and frames for a group of them, are not ours to forward.

@@ -11,6 +11,10 @@ pub trait Frame {
     /// Makes room for `n` bytes before the frame and answers the whole frame, those bytes (of any
     /// value) included; `None`, and no change, if there is no such room.
     fn push_front(&mut self, n: usize) -> Option<&mut [u8]>;
+
+    /// Cuts `n` bytes off the front of the frame and answers the rest; `None`, and no change, if the
+    /// frame is shorter.
+    fn pull_front(&mut self, n: usize) -> Option<&mut [u8]>;
 }
 
 /// A frame in ordinary memory, with headroom, for tests, fuzzers and benchmarks.
@@ -41,5 +45,28 @@ impl Frame for Buffer {
     fn push_front(&mut self, n: usize) -> Option<&mut [u8]> {
         self.start = self.start.checked_sub(n)?;
         Some(&mut self.memory[self.start..])
+    }
+
+    fn pull_front(&mut self, n: usize) -> Option<&mut [u8]> {
+        let start = self.start.checked_add(n)?;
+        let rest = self.memory.get_mut(start..)?;
+        self.start = start;
+        Some(rest)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_front_moves_as_far_as_there_is_room() {
+        let mut buffer = Buffer::new(&[1, 2, 3], 2);
+        assert_eq!(buffer.pull_front(2), Some(&mut [3][..]));
+        assert_eq!(buffer.pull_front(2), None);
+        assert_eq!(buffer.pull_front(usize::MAX), None);
+        assert_eq!(buffer.bytes(), [3], "a refusal changes nothing");
+        assert_eq!(buffer.push_front(4).map(|frame| frame.len()), Some(5));
+        assert_eq!(buffer.push_front(1), None);
     }
 }

@@ -37,7 +37,8 @@ impl FleetKey {
         (hash.h1, hash.h2)
     }
 
-    fn hash_bytes(&self, bytes: &[u8]) -> u64 {
+    /// The number that places any bytes in a table that the fleet shares.
+    pub(super) fn hash_bytes(&self, bytes: &[u8]) -> u64 {
         let mut hasher = SipHasher13::new_with_key(&self.0);
         hasher.write(bytes);
         hasher.finish()
@@ -65,6 +66,11 @@ impl LocalSeed {
     pub fn random() -> LocalSeed {
         use std::hash::{BuildHasher, RandomState};
         LocalSeed(RandomState::new().hash_one(std::process::id()))
+    }
+
+    /// The hash of what is no flow: fragments' keys and three-tuples.
+    pub(super) fn hash_bytes(&self, bytes: &[u8]) -> u64 {
+        xxh3_64_with_seed(bytes, self.0)
     }
 
     /// The tag of a flow.

@@ -5,13 +5,19 @@
 //! what ends it is a [`Verdict`].
 #![forbid(unsafe_code)]
 
+pub mod answer;
+pub mod cluster;
 pub mod conntrack;
+pub mod decapsulation;
 mod decide;
 pub mod encapsulation;
 pub mod flow;
+pub mod fragment;
 pub mod frame;
 pub mod hash;
+pub mod icmp;
 pub mod maglev;
+pub mod mtu;
 #[cfg(test)]
 mod sample;
 pub mod scan;
@@ -25,4 +31,4 @@ pub use decide::{Balancer, Classified, Decision, FlowEvent};
 pub use frame::Frame;
 pub use tables::Tables;
 pub use time::Time;
-pub use verdict::{Drop, Verdict};
+pub use verdict::{Answer, Drop, Verdict};

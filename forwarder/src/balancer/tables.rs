@@ -7,14 +7,16 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use rustc_hash::{FxHashMap, FxHashSet};
+use rustc_hash::FxHashMap;
 
+use super::cluster::Cluster;
 use super::conntrack::Timeouts;
+use super::decapsulation;
 use super::encapsulation::Template;
 use super::hash::FleetKey;
 use super::maglev;
 use super::verdict::Drop;
-use crate::wire::{Family, Fragment, Packet, protocol};
+use crate::wire::{Error as Malformed, Family, Fragment, Packet, protocol};
 
 /// A backend's number: 24 bits, for that is what a flow table entry has room for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -71,12 +73,16 @@ impl Endpoint {
     /// The endpoint of an address, an IP protocol number and a port.
     pub fn new(address: IpAddr, protocol: u8, port: u16) -> Endpoint {
         Endpoint {
-            address: match address {
-                IpAddr::V4(v4) => (Family::V4, u32::from(v4).into()),
-                IpAddr::V6(v6) => (Family::V6, v6.into()),
-            },
+            address: self::address(address),
             protocol_port: u32::from(protocol) << 16 | u32::from(port),
         }
+    }
+}
+
+fn address(ip: IpAddr) -> Address {
+    match ip {
+        IpAddr::V4(v4) => (Family::V4, u32::from(v4).into()),
+        IpAddr::V6(v6) => (Family::V6, v6.into()),
     }
 }
 
@@ -87,6 +93,51 @@ pub struct Service {
     pub id: ServiceId,
     /// Who serves them.
     pub pool: PoolIndex,
+    /// Whether it takes datagrams in fragments.
+    pub fragments: bool,
+}
+
+/// What the forwarder itself says for a virtual address.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Vip {
+    /// It answers echo requests.
+    pub echo: bool,
+    /// It answers UDP packets that are for no service with an error.
+    pub unreachable: bool,
+}
+
+/// A packet without a service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unserved {
+    /// It is dropped.
+    Drop(Drop),
+    /// It may still be something else to the forwarder.
+    Exception(Packet, Exception),
+}
+
+impl From<Malformed> for Unserved {
+    fn from(error: Malformed) -> Unserved {
+        Unserved::Drop(error.into())
+    }
+}
+
+impl From<Drop> for Unserved {
+    fn from(drop: Drop) -> Unserved {
+        Unserved::Drop(drop)
+    }
+}
+
+/// Why a packet has no service, beyond those that are dropped at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exception {
+    /// No service has its address; it may be for the forwarder's own end of a tunnel.
+    Elsewhere,
+    /// To a virtual address, for no service of it, by UDP or TCP.
+    Closed(Vip),
+    /// ICMP or ICMPv6 to a virtual address.
+    Icmp(Vip),
+    /// A fragment to a virtual address.
+    Fragment(Vip),
 }
 
 /// Backends that serve alike.
@@ -116,12 +167,43 @@ pub struct Backend {
     pub serving: Serving,
     /// How its packets leave; none while its next hop is not known.
     pub route: Option<Route>,
+    /// What the segment size of its connections is lowered to.
+    pub mss: MaxSegment,
+    /// The generation in which it got its number: what was chosen before was another.
+    pub since: u64,
+}
+
+/// Limits of TCP's maximum segment size, by the family of the packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MaxSegment {
+    /// Over IPv4.
+    pub v4: u16,
+    /// Over IPv6.
+    pub v6: u16,
+}
+
+impl MaxSegment {
+    /// No limit.
+    pub const NONE: MaxSegment = MaxSegment { v4: u16::MAX, v6: u16::MAX };
+
+    /// The limit for a family.
+    pub fn of(self, family: Family) -> u16 {
+        match family {
+            Family::V4 => self.v4,
+            Family::V6 => self.v6,
+        }
+    }
 }
 
 impl Backend {
     /// The place of a number that no backend has.
-    pub const VACANT: Backend =
-        Backend { pool: PoolIndex(u32::MAX), serving: Serving::Nothing, route: None };
+    pub const VACANT: Backend = Backend {
+        pool: PoolIndex(u32::MAX),
+        serving: Serving::Nothing,
+        route: None,
+        mss: MaxSegment::NONE,
+        since: 0,
+    };
 }
 
 /// How packets leave to a backend.
@@ -140,6 +222,21 @@ pub struct Port {
     pub mac: Option<[u8; 6]>,
 }
 
+/// The fleet, as far as one forwarder has to do with the others, and what it answers.
+#[derive(Clone, Debug, Default)]
+pub struct Surroundings {
+    /// This node's end of tunnels.
+    pub tunnel: decapsulation::Endpoint,
+    /// Who gathers which datagram's fragments.
+    pub cluster: Cluster,
+    /// The ways to the members of the cluster, in their order; none while a next hop is not known.
+    pub members: Vec<Option<Route>>,
+    /// Answers a second that a worker gives,
+    pub answer_rate: u32,
+    /// and at once after a rest.
+    pub answer_burst: u32,
+}
+
 /// What the workers forward by.
 #[derive(Debug)]
 pub struct Tables {
@@ -148,9 +245,10 @@ pub struct Tables {
     timeouts: Timeouts,
     ports: Vec<Port>,
     services: FxHashMap<Endpoint, Service>,
-    vips: FxHashSet<Address>,
+    vips: FxHashMap<Address, Vip>,
     pools: Vec<Pool>,
     backends: Vec<Backend>,
+    surroundings: Surroundings,
 }
 
 /// What [`Tables::new`] is made of.
@@ -166,24 +264,34 @@ pub struct Parts {
     pub ports: Vec<Port>,
     /// Endpoints are unique.
     pub services: Vec<(Endpoint, Service)>,
+    /// What is said for an address, if not nothing.
+    pub vips: Vec<(IpAddr, Vip)>,
     /// By [`PoolIndex`].
     pub pools: Vec<Pool>,
     /// By [`BackendId`], vacant places included.
     pub backends: Vec<Backend>,
+    /// Everything but services.
+    pub surroundings: Surroundings,
 }
 
 impl Tables {
     /// Indexes the parts.
     pub fn new(parts: Parts) -> Tables {
+        let mut vips: FxHashMap<Address, Vip> =
+            parts.services.iter().map(|(endpoint, _)| (endpoint.address, Vip::default())).collect();
+        for (ip, vip) in parts.vips {
+            vips.entry(address(ip)).and_modify(|said| *said = vip);
+        }
         Tables {
             generation: parts.generation,
             fleet: parts.fleet,
             timeouts: parts.timeouts,
             ports: parts.ports,
-            vips: parts.services.iter().map(|(endpoint, _)| endpoint.address).collect(),
+            vips,
             services: parts.services.into_iter().collect(),
             pools: parts.pools,
             backends: parts.backends,
+            surroundings: parts.surroundings,
         }
     }
 
@@ -212,7 +320,7 @@ impl Tables {
 
     /// The service that a packet is for, or why there is none.
     #[inline]
-    pub fn service_of(&self, packet: &Packet, frame: &[u8]) -> Result<Service, Drop> {
+    pub fn service_of(&self, packet: &Packet, frame: &[u8]) -> Result<Service, Unserved> {
         let address = destination(packet, frame);
         if packet.fragment == Fragment::Whole {
             let protocol_port = u32::from(packet.protocol) << 16 | u32::from(packet.destination);
@@ -220,18 +328,40 @@ impl Tables {
                 return Ok(service);
             }
         }
-        Err(self.why_no_service(packet, address))
+        Err(self.why_unserved(packet, address))
     }
 
     #[cold]
-    fn why_no_service(&self, packet: &Packet, address: Address) -> Drop {
-        match packet.protocol {
-            _ if !self.vips.contains(&address) => Drop::NoVip,
-            _ if packet.fragment != Fragment::Whole => Drop::Fragment,
-            protocol::TCP | protocol::UDP => Drop::NoService,
-            protocol::ICMP | protocol::ICMPV6 => Drop::Icmp,
-            _ => Drop::UnsupportedProtocol,
-        }
+    fn why_unserved(&self, packet: &Packet, address: Address) -> Unserved {
+        let Some(&vip) = self.vips.get(&address) else {
+            return Unserved::Exception(*packet, Exception::Elsewhere);
+        };
+        let exception = match packet.protocol {
+            _ if packet.fragment != Fragment::Whole => Exception::Fragment(vip),
+            protocol::TCP | protocol::UDP => Exception::Closed(vip),
+            protocol::ICMP | protocol::ICMPV6 => Exception::Icmp(vip),
+            _ => return Unserved::Drop(Drop::UnsupportedProtocol),
+        };
+        Unserved::Exception(*packet, exception)
+    }
+
+    /// The service of an endpoint, for those that know it by other means than a whole packet.
+    #[cold]
+    pub fn service_at(&self, endpoint: &Endpoint) -> Option<Service> {
+        self.services.get(endpoint).copied()
+    }
+
+    /// The service that a first fragment is for.
+    #[cold]
+    pub fn service_of_first(&self, packet: &Packet, frame: &[u8]) -> Option<Service> {
+        let address = destination(packet, frame);
+        let protocol_port = u32::from(packet.protocol) << 16 | u32::from(packet.destination);
+        self.service_at(&Endpoint { address, protocol_port })
+    }
+
+    /// Everything but services.
+    pub fn surroundings(&self) -> &Surroundings {
+        &self.surroundings
     }
 
     /// A pool; the index must be of these tables.

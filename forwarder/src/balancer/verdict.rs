@@ -7,115 +7,155 @@ use crate::wire::Error as Malformed;
 pub enum Verdict {
     /// It was transmitted to a backend.
     Forwarded,
+    /// A fragment was transmitted to the member of the cluster that gathers its datagram.
+    Redirected,
+    /// It was answered: what was transmitted goes to its sender.
+    Answered(Answer),
     /// It was dropped.
     Dropped(Drop),
 }
 
-/// Why a packet was dropped.
+/// What a packet was answered with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Drop {
-    /// The frame is longer than a receive buffer.
-    FrameTooLong,
-    /// The frame is addressed to another MAC address.
-    WrongMac,
-    /// The frame is addressed to a group: forwarding it would multiply it.
-    GroupMac,
-    /// The frame is no well-formed IP packet.
-    Malformed(Malformed),
-    /// No service has the destination address.
-    NoVip,
-    /// A service has the address, but none this protocol and port.
-    NoService,
-    /// ICMP or ICMPv6 to a virtual address.
-    Icmp,
-    /// To a virtual address, but neither TCP, UDP nor ICMP.
-    UnsupportedProtocol,
-    /// A fragment to a virtual address.
-    Fragment,
-    /// The service's pool has no backend that takes this packet.
-    NoBackend,
-    /// The chosen backend's next hop has no known MAC address.
-    NextHopUnresolved,
-    /// Encapsulated, the packet would exceed the port's MTU.
-    ExceedsMtu,
-    /// The buffer has no room for the encapsulation.
-    NoHeadroom,
-    /// The ring to the worker that owns the flow, or the port, is full.
-    RingFull,
-    /// The device did not take the packet.
-    TxFull,
+pub enum Answer {
+    /// An echo reply.
+    Echo,
+    /// An error: IPv4's "fragmentation needed" or IPv6's "packet too big".
+    TooBig,
+    /// An error: "port unreachable".
+    Unreachable,
 }
 
-impl Drop {
-    const OWN: [Drop; 14] = [
-        Drop::FrameTooLong,
-        Drop::WrongMac,
-        Drop::GroupMac,
-        Drop::NoVip,
-        Drop::NoService,
-        Drop::Icmp,
-        Drop::UnsupportedProtocol,
-        Drop::Fragment,
-        Drop::NoBackend,
-        Drop::NextHopUnresolved,
-        Drop::ExceedsMtu,
-        Drop::NoHeadroom,
-        Drop::RingFull,
-        Drop::TxFull,
-    ];
+impl Answer {
+    const ALL: [Answer; 3] = [Answer::Echo, Answer::TooBig, Answer::Unreachable];
 
-    #[inline]
-    const fn index(self) -> usize {
+    /// The answer's name in statistics.
+    pub const fn name(self) -> &'static str {
         match self {
-            Drop::FrameTooLong => 0,
-            Drop::WrongMac => 1,
-            Drop::GroupMac => 2,
-            Drop::NoVip => 3,
-            Drop::NoService => 4,
-            Drop::Icmp => 5,
-            Drop::UnsupportedProtocol => 6,
-            Drop::Fragment => 7,
-            Drop::NoBackend => 8,
-            Drop::NextHopUnresolved => 9,
-            Drop::ExceedsMtu => 10,
-            Drop::NoHeadroom => 11,
-            Drop::RingFull => 12,
-            Drop::TxFull => 13,
-            Drop::Malformed(error) => Drop::OWN.len() + error.index(),
+            Answer::Echo => "echo_answered",
+            Answer::TooBig => "too_big_answered",
+            Answer::Unreachable => "unreachable_answered",
         }
     }
+}
 
-    /// The reason's name in statistics.
-    pub fn name(self) -> &'static str {
-        match self {
-            Drop::FrameTooLong => "frame_too_long",
-            Drop::WrongMac => "wrong_mac",
-            Drop::GroupMac => "group_mac",
-            Drop::Malformed(error) => error.name(),
-            Drop::NoVip => "no_vip",
-            Drop::NoService => "no_service",
-            Drop::Icmp => "icmp",
-            Drop::UnsupportedProtocol => "unsupported_protocol",
-            Drop::Fragment => "fragment",
-            Drop::NoBackend => "no_backend",
-            Drop::NextHopUnresolved => "next_hop_unresolved",
-            Drop::ExceedsMtu => "exceeds_mtu",
-            Drop::NoHeadroom => "no_headroom",
-            Drop::RingFull => "ring_full",
-            Drop::TxFull => "tx_full",
+/// The reasons of the forwarder's own, each with its name in statistics: a new one is a line here, a
+/// row in `docs/operations.md`, and no more.
+macro_rules! reasons {
+    ($($(#[$doc:meta])+ $reason:ident = $name:literal,)+) => {
+        /// Why a packet was dropped.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum Drop {
+            $($(#[$doc])+ $reason,)+
+            /// The frame is no well-formed IP packet.
+            Malformed(Malformed),
         }
-    }
+
+        impl Drop {
+            const OWN: &[Drop] = &[$(Drop::$reason,)+];
+
+            #[inline]
+            const fn index(self) -> usize {
+                /// The reasons alone, numbered in order.
+                enum Number { $($reason,)+ }
+                match self {
+                    $(Drop::$reason => Number::$reason as usize,)+
+                    Drop::Malformed(error) => Drop::OWN.len() + error.index(),
+                }
+            }
+
+            /// The reason's name in statistics.
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $(Drop::$reason => $name,)+
+                    Drop::Malformed(error) => error.name(),
+                }
+            }
+        }
+    };
+}
+
+reasons! {
+    /// The frame is longer than a receive buffer.
+    FrameTooLong = "frame_too_long",
+    /// The frame is addressed to another MAC address.
+    WrongMac = "wrong_mac",
+    /// The frame is addressed to a group: forwarding it would multiply it.
+    GroupMac = "group_mac",
+    /// No service has the destination address.
+    NoVip = "no_vip",
+    /// A service has the address, but none this protocol and port.
+    NoService = "no_service",
+    /// To a virtual address, but neither TCP, UDP nor ICMP.
+    UnsupportedProtocol = "unsupported_protocol",
+    /// The service's pool has no backend that takes this packet.
+    NoBackend = "no_backend",
+    /// The next hop has no known MAC address.
+    NextHopUnresolved = "next_hop_unresolved",
+    /// Encapsulated, the packet would exceed the port's MTU, and it cannot be cut.
+    ExceedsMtu = "exceeds_mtu",
+    /// The buffer has no room for the encapsulation, or there is none left for a piece.
+    NoHeadroom = "no_headroom",
+    /// The ring to another worker is full.
+    RingFull = "ring_full",
+    /// The device did not take the packet.
+    TxFull = "tx_full",
+    /// An echo request with a route to follow, which an answer would have to take backwards.
+    SourceRouted = "source_routed",
+    /// An echo request to an address whose services do not let it be answered.
+    EchoOff = "echo_off",
+    /// An ICMP message that is cut short or has a wrong checksum.
+    IcmpMalformed = "icmp_malformed",
+    /// ICMP of a type that is neither answered nor steered.
+    IcmpUnsupported = "icmp_unsupported",
+    /// An ICMP error about a packet that no service has sent.
+    IcmpForeign = "icmp_foreign",
+    /// An ICMP error about a packet that is no IP packet, or is cut short before its ports.
+    EmbeddedMalformed = "embedded_malformed",
+    /// An ICMP error about a fragment that has no ports.
+    EmbeddedFragment = "embedded_fragment",
+    /// It would be answered with an error, but must not be (RFC 1122, RFC 4443).
+    AnswerForbidden = "answer_forbidden",
+    /// It would be answered, but there were too many answers of late.
+    AnswerLimited = "answer_limited",
+    /// A fragment that no datagram has.
+    FragmentMalformed = "fragment_malformed",
+    /// A fragment overlaps the first of its datagram.
+    FragmentOverlap = "fragment_overlap",
+    /// The fragment table has no place for one more datagram.
+    FragmentTableFull = "fragment_table_full",
+    /// The buffer of fragments that wait for their first has no room.
+    FragmentBufferFull = "fragment_buffer_full",
+    /// The first fragment did not come in time.
+    FragmentTimeout = "fragment_timeout",
+    /// The service takes no fragments.
+    FragmentRefused = "fragment_refused",
+    /// The first fragment of the datagram was dropped.
+    FragmentOfDropped = "fragment_of_dropped",
+    /// Encapsulated, for the node's tunnel address, but from none of its peers.
+    TunnelForeign = "tunnel_foreign",
+    /// From a peer, but not well-formed, or of an encapsulation that is not taken.
+    TunnelMalformed = "tunnel_malformed",
+    /// Encapsulated once more, for the node's tunnel address again.
+    TunnelNested = "tunnel_nested",
+    /// The tunnel met congestion, and the packet inside cannot say so (RFC 6040).
+    TunnelCongested = "tunnel_congested",
 }
 
 impl Verdict {
+    /// Verdicts that are no drops.
+    const OTHERS: usize = 2 + Answer::ALL.len();
+
     /// How many verdicts there are.
-    pub const COUNT: usize = 1 + Drop::OWN.len() + Malformed::ALL.len();
+    pub const COUNT: usize = Verdict::OTHERS + Drop::OWN.len() + Malformed::ALL.len();
 
     /// Every verdict, in the order of its index.
     pub fn all() -> impl Iterator<Item = Verdict> {
         let malformed = Malformed::ALL.iter().map(|&e| Drop::Malformed(e));
-        std::iter::once(Verdict::Forwarded)
-            .chain(Drop::OWN.into_iter().chain(malformed).map(Verdict::Dropped))
+        [Verdict::Forwarded, Verdict::Redirected]
+            .into_iter()
+            .chain(Answer::ALL.into_iter().map(Verdict::Answered))
+            .chain(Drop::OWN.iter().copied().chain(malformed).map(Verdict::Dropped))
     }
 
     /// A number below [`Verdict::COUNT`], for counting.
@@ -123,7 +163,9 @@ impl Verdict {
     pub const fn index(self) -> usize {
         match self {
             Verdict::Forwarded => 0,
-            Verdict::Dropped(drop) => 1 + drop.index(),
+            Verdict::Redirected => 1,
+            Verdict::Answered(answer) => 2 + answer as usize,
+            Verdict::Dropped(drop) => Verdict::OTHERS + drop.index(),
         }
     }
 
@@ -131,6 +173,8 @@ impl Verdict {
     pub fn name(self) -> &'static str {
         match self {
             Verdict::Forwarded => "forwarded",
+            Verdict::Redirected => "redirected",
+            Verdict::Answered(answer) => answer.name(),
             Verdict::Dropped(drop) => drop.name(),
         }
     }
@@ -147,7 +191,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
-    use crate::balancer::FlowEvent;
+    use crate::stats::Event;
 
     #[test]
     fn every_verdict_has_its_own_index_and_name() {
@@ -167,7 +211,7 @@ mod tests {
         };
         let verdicts: BTreeSet<_> = Verdict::all().map(Verdict::name).collect();
         assert_eq!(rows("\n### Verdicts\n"), verdicts);
-        let events: BTreeSet<_> = FlowEvent::ALL.into_iter().map(FlowEvent::name).collect();
+        let events: BTreeSet<_> = Event::all().map(Event::name).collect();
         assert_eq!(rows("\n### Events\n"), events);
     }
 }

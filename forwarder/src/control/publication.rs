@@ -13,17 +13,22 @@ use arc_swap::ArcSwap;
 use guideway_api::Protocol;
 use thiserror::Error;
 
-use super::config::{self, Configuration, Encapsulation, Hash, NextHop, Timeouts};
+use super::config::{
+    self, Configuration, Encapsulation, FragmentPolicy, Hash, MssClamp, NextHop, Routes, Timeouts,
+};
 use super::numbers::{Exhausted, Numbers};
+use crate::balancer::cluster::{self, Cluster};
 use crate::balancer::conntrack;
+use crate::balancer::decapsulation::{self, Network};
 use crate::balancer::encapsulation::{Choice, Situation, Template, Tunnel};
 use crate::balancer::hash::FleetKey;
 use crate::balancer::maglev::{self, Member};
+use crate::balancer::mtu::mss_for;
 use crate::balancer::tables::{
-    Backend, BackendId, Endpoint, Parts, Pool, PoolIndex, Port, PortIndex, Route, Service,
-    ServiceId, Serving, Tables,
+    Backend, BackendId, Endpoint, MaxSegment, Parts, Pool, PoolIndex, Port, PortIndex, Route,
+    Service, ServiceId, Serving, Surroundings, Tables, Vip,
 };
-use crate::wire::protocol;
+use crate::wire::{Family, protocol};
 
 /// Numbers for backends: those configured, and those that workers may still have flows of.
 pub const BACKEND_NUMBERS: u32 = 1 << 17;
@@ -103,6 +108,8 @@ pub struct Publisher {
     hash: Hash,
     /// and those tables, by their members.
     maglev: HashMap<Vec<Member>, Arc<maglev::Table>>,
+    /// The generation in which each backend number was given, by number.
+    given: Vec<u64>,
 }
 
 impl Publisher {
@@ -120,8 +127,10 @@ impl Publisher {
             timeouts: timeouts(&configuration.flow.timeouts),
             ports: Vec::new(),
             services: Vec::new(),
+            vips: Vec::new(),
             pools: Vec::new(),
             backends: Vec::new(),
+            surroundings: Surroundings::default(),
         });
         let mut publisher = Publisher {
             shared: Arc::new(ArcSwap::from_pointee(empty)),
@@ -132,6 +141,7 @@ impl Publisher {
             services: Numbers::new(SERVICE_NUMBERS),
             hash: configuration.hash.clone(),
             maglev: HashMap::new(),
+            given: Vec::new(),
         };
         let published = publisher.publish(configuration, Progress::default())?;
         Ok((publisher, published))
@@ -172,6 +182,10 @@ impl Publisher {
             .assign(&service_keys, generation, progress.generation)
             .map_err(|Exhausted| Error::Services)?;
         self.generation = generation;
+        self.given.resize(self.backends.end() as usize, generation);
+        for &number in &new_backends {
+            self.given[number as usize] = generation;
+        }
 
         let fleet = FleetKey::new(configuration.hash.key);
         let table_size = configuration.hash.table_size;
@@ -207,7 +221,14 @@ impl Publisher {
                     }
                     _ => None,
                 };
-                records[id.index()] = Backend { pool: PoolIndex(index), serving, route };
+                let mss = max_segment(configuration, pool, next_hop.as_ref(), route.as_ref());
+                records[id.index()] = Backend {
+                    pool: PoolIndex(index),
+                    serving,
+                    route,
+                    mss,
+                    since: self.given[id.index()],
+                };
                 of_pool.push(PublishedBackend { id, next_hop, encapsulation, slots: 0 });
             }
             members.sort_unstable_by_key(|member| member.identity);
@@ -254,11 +275,20 @@ impl Publisher {
                     #[expect(clippy::cast_possible_truncation, reason = "at most 65535 pools")]
                     let pool = PoolIndex(service.pool as u32);
                     let endpoint = Endpoint::new(service.address, number, service.port);
-                    (endpoint, Service { id, pool })
+                    (
+                        endpoint,
+                        Service {
+                            id,
+                            pool,
+                            fragments: service.fragments == FragmentPolicy::Follow,
+                        },
+                    )
                 })
                 .collect(),
+            vips: vips(configuration),
             pools,
             backends: records,
+            surroundings: self.surroundings(configuration, &routes),
         });
         self.retired.push(self.shared.swap(Arc::new(tables)));
         self.release();
@@ -274,6 +304,50 @@ impl Publisher {
     /// Frees the retired tables that no worker holds.
     pub fn release(&mut self) {
         self.retired.retain(|tables| Arc::strong_count(tables) > 1);
+    }
+
+    /// Everything but services.
+    fn surroundings(&self, configuration: &Configuration, routes: &Routes) -> Surroundings {
+        let members = &configuration.cluster.members;
+        let own = source_networks(configuration);
+        let peers = configuration.tunnel.peers.iter().map(|p| Network::new(p.address, p.length));
+        let peers = peers.chain(members.iter().map(|member| Network::host(member.address)));
+        let key = FleetKey::new(configuration.hash.key);
+        let cluster = match members.is_empty() {
+            true => Cluster::default(),
+            false => Cluster::new(&key, &cluster_members(members)),
+        };
+        Surroundings {
+            tunnel: decapsulation::Endpoint::new(own, peers.collect::<Vec<_>>()),
+            cluster,
+            members: members
+                .iter()
+                .map(|member| self.member(configuration, routes, member.address))
+                .collect(),
+            answer_rate: configuration.icmp.rate,
+            answer_burst: configuration.icmp.burst,
+        }
+    }
+
+    /// The way to another member of the cluster.
+    fn member(
+        &self,
+        configuration: &Configuration,
+        routes: &Routes,
+        address: IpAddr,
+    ) -> Option<Route> {
+        let hop = routes.next_hop(address)?;
+        let port = &configuration.ports[hop.port];
+        let tunnel = Tunnel {
+            source_mac: port.mac.unwrap_or(self.ports[hop.port].device_mac),
+            destination_mac: hop.mac?,
+            source: source(configuration, address)?,
+            destination: address,
+        };
+        Some(Route {
+            port: PortIndex(u16::try_from(hop.port).ok()?),
+            template: Template::redirecting(&tunnel, port.mtu)?,
+        })
     }
 
     fn route(
@@ -298,6 +372,57 @@ impl Publisher {
                 .with_source_prefix(configuration.node.tunnel_source_v4_length),
         })
     }
+}
+
+/// What is said for each virtual address: of several services one that keeps silent about echoes
+/// decides, and one that tells of closed ports.
+fn vips(configuration: &Configuration) -> Vec<(IpAddr, Vip)> {
+    let mut vips: HashMap<IpAddr, Vip> = HashMap::new();
+    for service in &configuration.services {
+        let vip = vips.entry(service.address).or_insert(Vip { echo: true, unreachable: false });
+        vip.echo &= service.echo;
+        vip.unreachable |= service.unreachable;
+    }
+    vips.into_iter().collect()
+}
+
+/// The largest segments of a backend's connections.
+fn max_segment(
+    configuration: &Configuration,
+    pool: &config::Pool,
+    hop: Option<&NextHop>,
+    route: Option<&Route>,
+) -> MaxSegment {
+    match (pool.mss_clamp, hop, route) {
+        (None, _, _) => MaxSegment::NONE,
+        (Some(MssClamp::To(mss)), _, _) => MaxSegment { v4: mss, v6: mss },
+        (Some(MssClamp::Auto), Some(hop), Some(route)) => {
+            let mtu = configuration.ports[hop.port].mtu;
+            let of = |family| mss_for(mtu, route.template.overhead(), family);
+            MaxSegment { v4: of(Family::V4), v6: of(Family::V6) }
+        }
+        // Nothing is sent there.
+        (Some(MssClamp::Auto), _, _) => MaxSegment::NONE,
+    }
+}
+
+fn cluster_members(members: &[config::Member]) -> Vec<cluster::Member> {
+    members
+        .iter()
+        .map(|&config::Member { address, is_own, is_down }| cluster::Member {
+            address,
+            is_own,
+            is_down,
+        })
+        .collect()
+}
+
+/// The addresses that packets may be tunnelled to.
+fn source_networks(configuration: &Configuration) -> Vec<Network> {
+    let node = &configuration.node;
+    let v4 = node.tunnel_source_v4.map(|v4| Network::new(v4.into(), node.tunnel_source_v4_length));
+    let v6 = node.tunnel_source_v6.map(|v6| Network::host(v6.into()));
+    v4.into_iter().chain(v6).collect()
 }
 
 /// The outer source address of packets to a backend.

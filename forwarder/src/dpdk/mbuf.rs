@@ -59,6 +59,18 @@ impl Mbuf {
         Some(self.bytes_mut())
     }
 
+    /// Makes the frame `n` bytes shorter at its front and returns the rest of the first buffer, or
+    /// `None` where that has less.
+    #[inline]
+    pub fn pull_front(&mut self, n: usize) -> Option<&mut [u8]> {
+        let length = self.data_len_u16();
+        let by = u16::try_from(n).ok().filter(|&by| by <= length)?;
+        // Neither can leave its range: what is cut off was within the buffer.
+        self.set_data_off(self.data_off() + by);
+        self.set_length(length - by, self.pkt_len() - u32::from(by));
+        Some(self.bytes_mut())
+    }
+
     /// Makes the frame `n` bytes longer at its end and returns the new bytes, which hold anything; or
     /// `None` where the tailroom is less, or the frame is in several buffers.
     #[inline]
@@ -248,6 +260,11 @@ impl Frame for Mbuf {
     fn push_front(&mut self, n: usize) -> Option<&mut [u8]> {
         Mbuf::push_front(self, n)
     }
+
+    #[inline]
+    fn pull_front(&mut self, n: usize) -> Option<&mut [u8]> {
+        Mbuf::pull_front(self, n)
+    }
 }
 
 #[cfg(test)]
@@ -277,6 +294,20 @@ mod tests {
         assert!(mbuf.push_front(1).is_none());
         assert!(mbuf.push_front(0).is_some());
         assert_eq!(mbuf.bytes()[HEADROOM - 4..], [9, 8, 7, 6, 1, 1]);
+    }
+
+    #[test]
+    fn a_frame_shrinks_at_its_front_and_grows_again() {
+        let pool = pool(31);
+        let mut burst = packets(&pool, 2);
+        let mbuf = burst.get_mut(1).unwrap();
+        mbuf.push_front(4).unwrap()[..4].copy_from_slice(&[9, 8, 7, 6]);
+        assert_eq!(mbuf.pull_front(3), Some(&mut [6, 1, 1][..]));
+        assert_eq!((mbuf.bytes(), mbuf.frame_len()), (&[6, 1, 1][..], 3));
+        assert!(mbuf.pull_front(4).is_none() && mbuf.pull_front(65536 + 1).is_none());
+        assert_eq!(mbuf.frame_len(), 3, "a refusal changes nothing");
+        assert_eq!(mbuf.push_front(3).unwrap(), [9, 8, 7, 6, 1, 1]);
+        assert_eq!(mbuf.pull_front(6).unwrap().len(), 0);
     }
 
     #[test]

@@ -34,7 +34,7 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "PORT=FILE")]
     tx: Vec<String>,
     /// Workers; with more than one, order is kept within a flow
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=16))]
     workers: u16,
     /// Where time comes from
     #[arg(long, value_enum, default_value_t = Clock::Capture)]

@@ -52,6 +52,9 @@ pub(super) fn run(path: &Path) -> Result<ExitCode> {
         error!("{} packet buffers did not come back to their pool", stopped.leaked);
         return Ok(ExitCode::FAILURE);
     }
-    info!("every packet buffer is back in its pool");
+    match stopped.kept {
+        0 => info!("every packet buffer is back in its pool"),
+        kept => warn!("{kept} packet buffers are not back in their pool: the driver keeps them"),
+    }
     Ok(ExitCode::SUCCESS)
 }

@@ -49,6 +49,8 @@ pub enum Scalar {
     BusyPolls,
     /// Rounds in a row, up to the latest, that found no packet.
     IdlePolls,
+    /// Fragments that wait for the first of their datagram.
+    Held,
     /// Flow table entries in use.
     Flows,
     /// The generation of the tables in use.
@@ -57,7 +59,50 @@ pub enum Scalar {
     SweptGeneration,
 }
 
-const SCALARS: usize = 8;
+/// What may happen to a packet besides its verdict, or before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// What it meant for the flow table.
+    Flow(FlowEvent),
+    /// It was cut, because it would not have fitted whole.
+    PacketCut,
+    /// It is a fragment that had to wait for the first of its datagram.
+    FragmentHeld,
+    /// The device did not take it, after its verdict was counted.
+    Unsent,
+}
+
+impl Event {
+    const COUNT: usize = FlowEvent::ALL.len() + 3;
+
+    /// Every event, in the order of its index.
+    pub fn all() -> impl Iterator<Item = Event> {
+        let flow = FlowEvent::ALL.into_iter().map(Event::Flow);
+        flow.chain([Event::PacketCut, Event::FragmentHeld, Event::Unsent])
+    }
+
+    /// The event's name in statistics.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Event::Flow(event) => event.name(),
+            Event::PacketCut => "packet_cut",
+            Event::FragmentHeld => "fragment_held",
+            Event::Unsent => "unsent",
+        }
+    }
+
+    #[inline]
+    const fn index(self) -> usize {
+        match self {
+            Event::Flow(event) => event as usize,
+            Event::PacketCut => Event::COUNT - 3,
+            Event::FragmentHeld => Event::COUNT - 2,
+            Event::Unsent => Event::COUNT - 1,
+        }
+    }
+}
+
+const SCALARS: usize = 9;
 
 /// What was forwarded for a service or to a backend.
 #[derive(Debug, Default)]
@@ -106,7 +151,7 @@ impl std::ops::Sub for Traffic {
 struct Block {
     scalars: CachePadded<[Counter; SCALARS]>,
     verdicts: CachePadded<[Counter; Verdict::COUNT]>,
-    events: CachePadded<[Counter; FlowEvent::ALL.len()]>,
+    events: CachePadded<[Counter; Event::COUNT]>,
     services: Box<[TrafficCounters]>,
     backends: Box<[TrafficCounters]>,
 }
@@ -151,10 +196,10 @@ impl Writer {
         self.0.verdicts[verdict.index()].add(packets);
     }
 
-    /// Counts what a packet meant for the flow table.
+    /// Counts what happened to a packet.
     #[inline]
-    pub fn event(&mut self, event: FlowEvent) {
-        self.0.events[event as usize].add(1);
+    pub fn event(&mut self, event: Event) {
+        self.0.events[event.index()].add(1);
     }
 
     /// Counts a packet of a service, by its index.
@@ -195,9 +240,15 @@ impl Reader {
         self.0.verdicts.iter().map(Counter::read).sum()
     }
 
-    /// Packets that meant this for the flow table.
-    pub fn event(&self, event: FlowEvent) -> u64 {
-        self.0.events[event as usize].read()
+    /// Packets that were dropped, for any reason.
+    pub fn dropped(&self) -> u64 {
+        let is_drop = |verdict: &Verdict| matches!(verdict, Verdict::Dropped(_));
+        Verdict::all().filter(is_drop).map(|verdict| self.verdict(verdict)).sum()
+    }
+
+    /// Packets that this happened to.
+    pub fn event(&self, event: Event) -> u64 {
+        self.0.events[event.index()].read()
     }
 
     /// What was forwarded for a service, by its index.
@@ -222,16 +273,18 @@ fn read(counters: &[TrafficCounters], index: usize) -> Traffic {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::balancer::Drop;
+    use crate::balancer::{Answer, Drop};
 
     #[test]
     fn readers_see_what_the_writer_counts() {
         let (mut writer, reader) = channel(1, 2);
-        writer.add(Scalar::Received, 3);
+        writer.add(Scalar::Received, 4);
         writer.set(Scalar::SweptGeneration, 9);
         writer.verdict(Verdict::Forwarded, 2);
         writer.verdict(Verdict::Dropped(Drop::NoVip), 1);
-        writer.event(FlowEvent::Moved);
+        writer.verdict(Verdict::Answered(Answer::Echo), 1);
+        writer.event(Event::Flow(FlowEvent::Moved));
+        writer.event(Event::FragmentHeld);
         writer.backend(1, 60, true);
         writer.backend(1, 40, false);
         writer.service(0, 100, false);
@@ -239,7 +292,11 @@ mod tests {
         assert_eq!(reader.scalar(Scalar::Received), reader.verdicts());
         assert_eq!(reader.scalar(Scalar::SweptGeneration), 9);
         assert_eq!(reader.verdict(Verdict::Dropped(Drop::NoVip)), 1);
-        assert_eq!(reader.event(FlowEvent::Moved), 1);
+        assert_eq!(reader.dropped(), 1);
+        assert_eq!(
+            Event::all().map(|e| reader.event(e)).collect::<Vec<_>>(),
+            [0, 0, 0, 0, 1, 0, 1, 0]
+        );
         assert_eq!(reader.backend(1), Traffic { packets: 2, bytes: 100, flows: 1 });
         assert_eq!(reader.backend(0), Traffic::default());
         assert_eq!(reader.service(0), Traffic { packets: 1, bytes: 100, flows: 0 });

@@ -58,6 +58,7 @@ pub(super) fn check(frame: &[u8]) {
                 Error::UdpLength => opinion.is_some_and(|opinion| {
                     opinion.fragmented || opinion.unbounded || opinion.udp_length == Some(0)
                 }),
+                Error::FragmentTiny => opinion.is_some_and(|opinion| opinion.fragmented),
                 Error::Ipv6ExtensionTruncated => opinion.is_some_and(|opinion| opinion.unbounded),
                 _ => false,
             };

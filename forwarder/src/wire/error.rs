@@ -49,7 +49,7 @@ pub enum Error {
     /// RFC 8200 section 4 lets hop-by-hop options stand only directly behind the IPv6 header.
     #[error("IPv6 hop-by-hop options do not stand first")]
     Ipv6ExtensionOrder,
-    /// The packet, or its first fragment, ends inside the TCP or UDP header.
+    /// The packet ends inside the TCP or UDP header.
     #[error("packet ends inside its TCP or UDP header")]
     TransportTruncated,
     /// Below 5 words, or beyond the end of the packet.
@@ -58,11 +58,15 @@ pub enum Error {
     /// Below 8, or more than the packet has.
     #[error("UDP length does not fit the packet")]
     UdpLength,
+    /// A first fragment without all of the headers (RFC 1858, RFC 7112), or a fragment that would
+    /// overwrite TCP's flags (RFC 3128).
+    #[error("fragment splits the TCP or UDP header, as attacks on filters do")]
+    FragmentTiny,
 }
 
 impl Error {
     /// Every variant, in the order of [`Error::index`].
-    pub const ALL: [Error; 18] = [
+    pub const ALL: [Error; 19] = [
         Error::EthernetTruncated,
         Error::VlanTruncated,
         Error::VlanTooDeep,
@@ -81,6 +85,7 @@ impl Error {
         Error::TransportTruncated,
         Error::TcpDataOffset,
         Error::UdpLength,
+        Error::FragmentTiny,
     ];
 
     /// The place in [`Error::ALL`], for arrays of counters.
@@ -109,6 +114,7 @@ impl Error {
             Error::TransportTruncated => "transport_truncated",
             Error::TcpDataOffset => "tcp_data_offset",
             Error::UdpLength => "udp_length",
+            Error::FragmentTiny => "fragment_tiny",
         }
     }
 }
@@ -120,7 +126,7 @@ const _: () = {
         assert!(Error::ALL[index].index() == index);
         index += 1;
     }
-    assert!(Error::UdpLength.index() + 1 == Error::ALL.len());
+    assert!(Error::FragmentTiny.index() + 1 == Error::ALL.len());
 };
 
 #[cfg(test)]

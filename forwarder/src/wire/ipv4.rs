@@ -15,6 +15,29 @@ pub const MORE_FRAGMENTS: u16 = 0x2000;
 /// The fragment offset's bits of [`Header::fragment`], in units of 8 bytes.
 pub const OFFSET_MASK: u16 = 0x1fff;
 
+/// Bit of an option's type: it stands in every fragment, not in the first alone.
+pub const COPIED: u8 = 0x80;
+/// Option: the packet goes by way of certain hosts.
+pub const LOOSE_ROUTE: u8 = 131;
+/// Option: the packet goes by way of certain hosts and no others.
+pub const STRICT_ROUTE: u8 = 137;
+
+/// The options, each with its type and all of its bytes, up to the end of the list or to one that is
+/// malformed.
+pub fn options(mut rest: &[u8]) -> impl Iterator<Item = (u8, &[u8])> {
+    std::iter::from_fn(move || {
+        let (kind, length) = match *rest {
+            [] | [0, ..] => return None,
+            [1, ..] => (1, 1),
+            [kind, length, ..] if length >= 2 => (kind, usize::from(length)),
+            _ => return None,
+        };
+        let (option, behind) = rest.split_at_checked(length)?;
+        rest = behind;
+        Some((kind, option))
+    })
+}
+
 /// The fixed part; options follow it.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned,
@@ -146,6 +169,21 @@ mod tests {
         assert_eq!(part(0x2001), Fragment::Later);
         assert_eq!(part(0x1fff), Fragment::Later);
         assert_eq!(Header { fragment: U16::new(0x3fff), ..outer() }.fragment_offset(), 65_528);
+    }
+
+    /// RFC 791 section 3.1: two options are one byte long, the others say how long they are.
+    #[test]
+    fn options_end_with_their_list() {
+        fn kinds(bytes: &[u8]) -> Vec<(u8, usize)> {
+            options(bytes).map(|(kind, option)| (kind, option.len())).collect()
+        }
+        assert_eq!(kinds(&[]), []);
+        assert_eq!(kinds(&[0, 0x94, 4, 0, 0]), []);
+        assert_eq!(kinds(&[0x94, 4, 0, 0]), [(0x94, 4)]);
+        assert_eq!(kinds(&[1, 131, 3, 4, 1, 0, 1]), [(1, 1), (LOOSE_ROUTE, 3), (1, 1)]);
+        for malformed in [&[0x94, 4, 0, 0, 7][..], &[0x94, 4, 0, 0, 7, 1], &[0x94, 4, 0, 0, 7, 3]] {
+            assert_eq!(kinds(malformed), [(0x94, 4)]);
+        }
     }
 
     proptest! {

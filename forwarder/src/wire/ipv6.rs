@@ -129,6 +129,32 @@ pub const fn is_extension(next_header: u8) -> bool {
     matches!(next_header, HOP_BY_HOP | ROUTING | FRAGMENT | AUTHENTICATION | DESTINATION_OPTIONS)
 }
 
+/// A fragment header, and where in the payload it ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Extension {
+    /// The header.
+    pub header: FragmentHeader,
+    /// The offset behind it.
+    pub end: usize,
+}
+
+/// The first fragment header of a chain that [`walk`] found no fault with.
+pub fn find_fragment(next_header: u8, payload: &[u8]) -> Option<Extension> {
+    let mut next = next_header;
+    let mut length = 0;
+    for _ in 0..MAX_EXTENSIONS {
+        let (&header, _) = FragmentHeader::ref_from_prefix(payload.get(length..)?).ok()?;
+        length += match next {
+            FRAGMENT => return Some(Extension { header, end: length + size_of_val(&header) }),
+            AUTHENTICATION => (usize::from(header.reserved) + 2) * 4,
+            _ if is_extension(next) => (usize::from(header.reserved) + 1) * 8,
+            _ => return None,
+        };
+        next = header.next_header;
+    }
+    None
+}
+
 /// Follows the extension headers at the start of `payload`, whose first is `next_header`.
 ///
 /// In a later fragment the chain ends with the fragment header: what follows is the middle of something.
@@ -149,8 +175,12 @@ pub fn walk(next_header: u8, payload: &[u8]) -> Result<Chain, Error> {
         }
         // An extension header is 8 bytes at least, and the second says how many there are.
         let rest = payload.get(length..).unwrap_or_default();
-        let (header, _) =
-            FragmentHeader::ref_from_prefix(rest).map_err(|_| Error::Ipv6ExtensionTruncated)?;
+        // RFC 7112: all of the chain stands in the first fragment.
+        let truncated = || match fragment {
+            Fragment::First => Error::FragmentTiny,
+            _ => Error::Ipv6ExtensionTruncated,
+        };
+        let (header, _) = FragmentHeader::ref_from_prefix(rest).map_err(|_| truncated())?;
         let size = match next {
             FRAGMENT => 8,
             // Three words are fixed: 0 would be a header shorter than that.
@@ -159,7 +189,7 @@ pub fn walk(next_header: u8, payload: &[u8]) -> Result<Chain, Error> {
             _ => (usize::from(header.reserved) + 1) * 8,
         };
         if size > rest.len() {
-            return Err(Error::Ipv6ExtensionTruncated);
+            return Err(truncated());
         }
         length += size;
         if next == FRAGMENT {

@@ -12,6 +12,7 @@ mod agreement;
 pub mod checksum;
 mod error;
 pub mod ethernet;
+pub mod fragment;
 pub mod gre;
 pub mod icmp;
 pub mod icmpv6;

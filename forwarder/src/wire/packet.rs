@@ -204,10 +204,10 @@ fn parse_transport(number: u8, payload: &[u8], fragment: Fragment) -> Result<Tra
     match number {
         protocol::TCP => {
             let (header, _) =
-                tcp::Header::ref_from_prefix(payload).map_err(|_| Error::TransportTruncated)?;
+                tcp::Header::ref_from_prefix(payload).map_err(|_| truncated(fragment))?;
             let header_length = header.header_length();
             if header_length < tcp::LENGTH || header_length > payload.len() {
-                return Err(Error::TcpDataOffset);
+                return Err(data_offset(fragment, header_length));
             }
             Ok(Transport {
                 source: header.source.get(),
@@ -217,7 +217,7 @@ fn parse_transport(number: u8, payload: &[u8], fragment: Fragment) -> Result<Tra
         }
         protocol::UDP => {
             let (header, _) =
-                udp::Header::ref_from_prefix(payload).map_err(|_| Error::TransportTruncated)?;
+                udp::Header::ref_from_prefix(payload).map_err(|_| truncated(fragment))?;
             let length = usize::from(header.length.get());
             let too_long = length > payload.len() && fragment == Fragment::Whole;
             if length < udp::LENGTH || too_long {
@@ -230,6 +230,25 @@ fn parse_transport(number: u8, payload: &[u8], fragment: Fragment) -> Result<Tra
             })
         }
         _ => Ok(Transport::default()),
+    }
+}
+
+/// What a packet lacks that ends inside its transport header. As a first fragment it is one that RFC
+/// 1858 and RFC 7112 tell to discard, since it hides ports or flags from whoever looks at it.
+#[cold]
+const fn truncated(fragment: Fragment) -> Error {
+    match fragment {
+        Fragment::First => Error::FragmentTiny,
+        _ => Error::TransportTruncated,
+    }
+}
+
+/// What is wrong with a TCP header that is too short, or longer than the packet.
+#[cold]
+const fn data_offset(fragment: Fragment, header_length: usize) -> Error {
+    match fragment {
+        Fragment::First if header_length >= tcp::LENGTH => Error::FragmentTiny,
+        _ => Error::TcpDataOffset,
     }
 }
 
@@ -413,9 +432,13 @@ mod tests {
         assert_eq!((later.protocol, later.tcp_flags), (6, 0));
         let last = Packet::parse(&changed(&[(7, 3), (3, 21)])).unwrap();
         assert_eq!((last.fragment, last.end), (Fragment::Later, 35));
-        // RFC 1858: a first fragment without all of the TCP header.
+        // RFC 1858: a first fragment without all of the TCP header, or of its options.
         let tiny = Packet::parse(&changed(&[(6, 0x20), (3, 28)]));
-        assert_eq!(tiny, Err(Error::TransportTruncated));
+        assert_eq!(tiny, Err(Error::FragmentTiny));
+        let tiny = Packet::parse(&changed(&[(6, 0x20), (32, 0x60)]));
+        assert_eq!(tiny, Err(Error::FragmentTiny));
+        let short = Packet::parse(&changed(&[(6, 0x20), (32, 0x40)]));
+        assert_eq!(short, Err(Error::TcpDataOffset));
     }
 
     #[test]
@@ -430,6 +453,13 @@ mod tests {
         assert_eq!((first.fragment, first.destination, first.l4), (Fragment::First, 53, 62));
         let later = parse(8).unwrap();
         assert_eq!((later.fragment, later.destination, later.protocol), (Fragment::Later, 0, 17));
+        let udp = |end: usize| {
+            Packet::parse(&v6(44, &[&[17, 0, 0, 1, 0, 0, 0, 1], &datagram[..end]].concat()))
+        };
+        assert_eq!(udp(7), Err(Error::FragmentTiny));
+        // RFC 7112: the chain of extension headers may not go on in a later fragment.
+        let chain = Packet::parse(&v6(44, &[60, 0, 0, 1, 0, 0, 0, 1, 17, 1, 0, 0, 0, 0, 0, 0]));
+        assert_eq!(chain, Err(Error::FragmentTiny));
         // RFC 6946: an atomic fragment is whole, and its length must fit.
         assert_eq!(parse(0), Err(Error::UdpLength));
     }

@@ -29,6 +29,16 @@ impl Clock {
         }
     }
 
+    /// The time of packets that another worker has handed over: that of the latest of them.
+    pub(super) fn of(&mut self, burst: &Burst) -> Time {
+        if let Clock::Capture { field, latest } = self {
+            for micros in burst.iter().filter_map(|mbuf| mbuf.timestamp(field)) {
+                *latest = Time::from_millis(micros / 1000).max(*latest);
+            }
+        }
+        self.now()
+    }
+
     /// The end of the run of packets from `start` on that share a moment, and that moment.
     pub(super) fn run(&mut self, burst: &Burst, start: usize) -> (usize, Time) {
         match self {

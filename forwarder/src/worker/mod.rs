@@ -10,15 +10,21 @@
 //! it has fewer transmit queues, packets for it travel to the worker that has the queue in the same
 //! way. Either ring may be full; the packet is dropped and counted then, unless the worker was told
 //! to lose nothing, when it lets the source wait instead.
+//!
+//! What is no ordinary packet of a service leaves that way early, see `exception.rs`: fragments, ICMP,
+//! packets that do not fit and packets that arrive encapsulated.
 
 mod clock;
 mod command;
+mod errand;
+mod exception;
 mod exchange;
 mod path;
 
 pub use clock::Clock;
 pub use command::Command;
-pub use exchange::{Intake, Outlet, Owners, Relay, Source, Via};
+pub use exception::Exceptions;
+pub use exchange::{Intake, Lane, Outlet, Owners, Relay, Source, Via};
 
 use std::sync::Arc;
 
@@ -30,6 +36,7 @@ use crate::balancer::{Balancer, Tables};
 use crate::dpdk::Burst;
 use crate::stats::{Scalar, Writer};
 
+use exception::Scene;
 use path::Path;
 
 /// Rounds between two looks at questions, while there is traffic.
@@ -59,8 +66,12 @@ pub struct Worker {
     pub sources: Vec<Source>,
     /// What it passes on.
     pub relays: Vec<Relay>,
-    /// The ways out, by [`PortIndex`].
+    /// The ways out, by port.
     pub outlets: Vec<Outlet>,
+    /// The ways to the other workers, by their index; none to itself.
+    pub peers: Vec<Option<Outlet>>,
+    /// What it has for packets that are not ordinary.
+    pub exceptions: Exceptions,
     /// What it is asked.
     pub questions: Receiver<Question>,
     /// What it is told.
@@ -73,10 +84,19 @@ impl Worker {
     /// Works until it is told to stop. Answers, for each port, the time stamps of the packets that it
     /// sent there, if its outlet notes them.
     pub fn run(self) -> Vec<Vec<u64>> {
-        let Worker { balancer, stats, mut clock, mut sources, relays, mut outlets, .. } = self;
+        let Worker {
+            balancer,
+            stats,
+            mut clock,
+            mut sources,
+            mut relays,
+            mut outlets,
+            mut peers,
+            exceptions,
+            ..
+        } = self;
         let mut tables: Cache<_, Arc<Tables>> = Cache::new(self.tables);
-        let mut path = Path::new(balancer, stats);
-        let mut relays = relays;
+        let mut path = Path::new(balancer, stats, exceptions);
         let mut burst = Burst::new();
         let mut generation = 0;
         let mut pass_generation = 0;
@@ -97,7 +117,7 @@ impl Worker {
             }
             let mut found = false;
             for source in &mut sources {
-                if self.lossless && !source.has_room(&outlets) {
+                if self.lossless && !source.may_be_polled(&outlets, &peers) {
                     found = true;
                     continue;
                 }
@@ -112,18 +132,37 @@ impl Worker {
                         ring.receive(&mut burst);
                         None
                     }
+                    Intake::Peer(ring) => {
+                        if ring.receive(&mut burst) > 0 {
+                            found = true;
+                            let now = clock.of(&burst);
+                            let (outlets, peers) = (&mut outlets[..], &mut peers[..]);
+                            let mut scene = Scene { tables, outlets, peers, now };
+                            path.visit(&mut scene, &mut burst);
+                            scene.flush(&mut path.stats);
+                        }
+                        continue;
+                    }
                 };
                 if burst.is_empty() {
                     continue;
                 }
                 found = true;
-                path.take(tables, source.port, &mut burst, owners, &mut outlets, &mut clock);
+                let (outlets, peers) = (&mut outlets[..], &mut peers[..]);
+                let mut scene = Scene { tables, outlets, peers, now: clock.now() };
+                path.take(&mut scene, source.port, &mut burst, owners, &mut clock);
+            }
+            if self.lossless {
+                let owners = sources.iter_mut().flat_map(Source::owners);
+                for outlet in owners.chain(peers.iter_mut().flatten()).chain(&mut outlets) {
+                    found |= outlet.retry();
+                }
             }
             for relay in &mut relays {
-                let outlet = &mut outlets[usize::from(relay.port.0)];
-                found |= relay.ring.receive(&mut outlet.burst) > 0;
-                outlet.flush(&mut path.stats);
+                found |= relay.pass(&mut outlets, &mut path.stats);
             }
+            path.expire_fragments(clock.now(), draining);
+            path.stats.set(Scalar::Held, path.exceptions.held());
             if path.balancer.sweep(tables, clock.now()) {
                 path.stats.set(Scalar::SweptGeneration, pass_generation);
                 pass_generation = generation;
@@ -153,12 +192,6 @@ impl Worker {
                 std::hint::spin_loop();
             }
         }
-        outlets
-            .into_iter()
-            .map(|outlet| match outlet.via {
-                Via::Queue { sent: Some((_, sent)), .. } => sent,
-                _ => Vec::new(),
-            })
-            .collect()
+        outlets.into_iter().map(Outlet::into_sent).collect()
     }
 }

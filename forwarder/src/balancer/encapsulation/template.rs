@@ -132,6 +132,20 @@ impl Template {
         Template { is_plain: self.is_plain && host_bits == 0, host_bits, ..self }
     }
 
+    /// As [`Template::new`] with GRE, for fragments that go to another forwarder: recursion control 1
+    /// (RFC 1701, bits 5 to 7) marks what must not be sent on again.
+    pub fn redirecting(tunnel: &Tunnel, mtu: u16) -> Option<Template> {
+        let mut template = Template::new(Encapsulation::Gre, tunnel, mtu)?;
+        let flags = usize::from(template.length) - crate::wire::gre::LENGTH;
+        template.headers[flags] |= 1;
+        Some(template)
+    }
+
+    /// Bytes of an outer packet at the most.
+    pub fn mtu(&self) -> u16 {
+        self.mtu
+    }
+
     /// What it is a template of.
     pub fn encapsulation(&self) -> Encapsulation {
         self.encapsulation

@@ -14,8 +14,8 @@ use super::hash::{FleetKey, LocalSeed};
 use super::maglev;
 use super::sample::{MAC, Sample, fix_checksum};
 use super::tables::{
-    Backend, BackendId, Endpoint, Parts, Pool, PoolIndex, Port, PortIndex, Route, Service,
-    ServiceId, Serving,
+    Backend, BackendId, Endpoint, Exception, MaxSegment, Parts, Pool, PoolIndex, Port, PortIndex,
+    Route, Service, ServiceId, Serving, Surroundings, Unserved, Vip,
 };
 use super::*;
 use crate::wire::{Error as Malformed, Packet, protocol, tcp};
@@ -69,7 +69,8 @@ impl Config {
         };
         let pool = PoolIndex(u32::try_from(self.pool).unwrap());
         let service = |id, address, protocol, pool| {
-            (endpoint(address, protocol), Service { id: ServiceId(id), pool })
+            let service = Service { id: ServiceId(id), pool, fragments: true };
+            (endpoint(address, protocol), service)
         };
         Tables::new(Parts {
             generation: 1,
@@ -82,6 +83,8 @@ impl Config {
                 service(2, "[2001:db8::10]:80", protocol::TCP, pool),
                 service(3, "203.0.113.10:81", protocol::TCP, PoolIndex(0)),
             ],
+            vips: Vec::new(),
+            surroundings: Surroundings::default(),
             pools: (0..)
                 .zip(&self.pools)
                 .map(|(i, pool)| {
@@ -102,6 +105,8 @@ impl Config {
                     pool,
                     serving,
                     route: self.resolved.then(|| route(n, self.mtu)),
+                    mss: MaxSegment::NONE,
+                    since: 0,
                 })
                 .collect(),
         })
@@ -129,6 +134,34 @@ fn route(backend: usize, mtu: u16) -> Route {
     Route { port: OUT, template: Template::new(Encapsulation::Gre, &tunnel, mtu).unwrap() }
 }
 
+/// Why a packet has no backend.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Refusal {
+    Drop(Drop),
+    Exception(Exception),
+}
+
+impl From<Drop> for Refusal {
+    fn from(drop: Drop) -> Refusal {
+        Refusal::Drop(drop)
+    }
+}
+
+impl From<Exception> for Refusal {
+    fn from(exception: Exception) -> Refusal {
+        Refusal::Exception(exception)
+    }
+}
+
+impl From<Unserved> for Refusal {
+    fn from(unserved: Unserved) -> Refusal {
+        match unserved {
+            Unserved::Drop(drop) => Refusal::Drop(drop),
+            Unserved::Exception(_, exception) => Refusal::Exception(exception),
+        }
+    }
+}
+
 /// A balancer in time.
 struct Rig {
     balancer: Balancer,
@@ -145,12 +178,17 @@ impl Rig {
         self
     }
 
-    fn send(&mut self, tables: &Tables, sample: &Sample) -> Result<(BackendId, FlowEvent), Drop> {
+    fn send(
+        &mut self,
+        tables: &Tables,
+        sample: &Sample,
+    ) -> Result<(BackendId, FlowEvent), Refusal> {
         let frame = sample.frame();
         let classified = self.balancer.classify(tables, PORT, &frame)?;
         self.balancer
             .decide(tables, &frame, &classified, Time::from_millis(self.now))
             .map(|decision| (decision.backend, decision.flow))
+            .map_err(Refusal::Drop)
     }
 
     /// The state of the only flow there is.

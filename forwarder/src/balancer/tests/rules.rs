@@ -187,7 +187,7 @@ fn a_service_with_another_pool_takes_its_flows_along() {
 fn a_pool_in_which_no_one_takes_new_flows_has_no_backend() {
     for serving in [&[][..], &[Serving::Nothing; 2], &[Serving::Existing; 2]] {
         let tables = Config::new(serving).tables();
-        assert_eq!(Rig::new(64).send(&tables, &client(1, SYN)), Err(Drop::NoBackend));
+        assert_eq!(Rig::new(64).send(&tables, &client(1, SYN)), Err(Drop::NoBackend.into()));
     }
 }
 
@@ -198,8 +198,8 @@ fn a_flow_that_has_nowhere_to_go_is_not_forgotten() {
     let draining = Config::new(&[Serving::Existing; 2]).tables();
     let mut rig = Rig::new(64);
     let (backend, _) = rig.send(&up, &client(1, ACK)).unwrap();
-    assert_eq!(rig.send(&down, &client(1, ACK)), Err(Drop::NoBackend));
-    assert_eq!(rig.send(&draining, &client(1, SYN)), Err(Drop::NoBackend));
+    assert_eq!(rig.send(&down, &client(1, ACK)), Err(Drop::NoBackend.into()));
+    assert_eq!(rig.send(&draining, &client(1, SYN)), Err(Drop::NoBackend.into()));
     assert_eq!(rig.state(), State::Established);
     assert_eq!(rig.send(&up, &client(1, ACK)), Ok((backend, FlowEvent::Hit)));
 }
@@ -251,26 +251,33 @@ fn each_reason_to_drop() {
     let fragment_v6 =
         |bits| Sample { extension: 44, extensions: fragment_header(bits), ..v6.clone() };
     let icmp = Sample { protocol: protocol::ICMP, payload: vec![8; 8], ..tcp.clone() };
-    let cases = [
-        (Sample { mac: [2, 0, 0, 0, 0, 2], ..tcp.clone() }, Drop::WrongMac),
-        (Sample { mac: [0xff; 6], ..tcp.clone() }, Drop::GroupMac),
-        (Sample { mac: [0x33, 0x33, 0, 0, 0, 1], ..v6.clone() }, Drop::GroupMac),
-        (Sample::tcp("198.51.100.1:1", "203.0.113.11:80", SYN), Drop::NoVip),
-        (Sample::tcp("[2001:db8:c::1]:1", "[2001:db8::11]:80", SYN), Drop::NoVip),
-        (Sample { fragment: 0x2000, ..Sample::udp("192.0.2.9:1", "203.0.113.11:53") }, Drop::NoVip),
-        (Sample::tcp("198.51.100.1:1", "203.0.113.10:8080", SYN), Drop::NoService),
-        (Sample::tcp("198.51.100.1:1", "203.0.113.10:53", SYN), Drop::NoService),
-        (Sample::udp("198.51.100.1:1", "203.0.113.10:80"), Drop::NoService),
-        (icmp.clone(), Drop::Icmp),
-        (Sample { fragment: 0x2000, ..icmp }, Drop::Fragment),
-        (Sample { protocol: protocol::ICMPV6, payload: vec![128; 8], ..v6.clone() }, Drop::Icmp),
-        (Sample { protocol: protocol::GRE, ..tcp.clone() }, Drop::UnsupportedProtocol),
-        (Sample { protocol: 132, ..v6.clone() }, Drop::UnsupportedProtocol),
-        (Sample { fragment: 0x2000, ..tcp.clone() }, Drop::Fragment),
-        (Sample { fragment: 0x0001, ..tcp.clone() }, Drop::Fragment),
-        (Sample { fragment: 0x2001, ..tcp.clone() }, Drop::Fragment),
-        (fragment_v6(1), Drop::Fragment),
-        (fragment_v6(8), Drop::Fragment),
+    let vip = Vip::default();
+    let cases: [(Sample, Refusal); 19] = [
+        (Sample { mac: [2, 0, 0, 0, 0, 2], ..tcp.clone() }, Drop::WrongMac.into()),
+        (Sample { mac: [0xff; 6], ..tcp.clone() }, Drop::GroupMac.into()),
+        (Sample { mac: [0x33, 0x33, 0, 0, 0, 1], ..v6.clone() }, Drop::GroupMac.into()),
+        (Sample::tcp("198.51.100.1:1", "203.0.113.11:80", SYN), Exception::Elsewhere.into()),
+        (Sample::tcp("[2001:db8:c::1]:1", "[2001:db8::11]:80", SYN), Exception::Elsewhere.into()),
+        (
+            Sample { fragment: 0x2000, ..Sample::udp("192.0.2.9:1", "203.0.113.11:53") },
+            Exception::Elsewhere.into(),
+        ),
+        (Sample::tcp("198.51.100.1:1", "203.0.113.10:8080", SYN), Exception::Closed(vip).into()),
+        (Sample::tcp("198.51.100.1:1", "203.0.113.10:53", SYN), Exception::Closed(vip).into()),
+        (Sample::udp("198.51.100.1:1", "203.0.113.10:80"), Exception::Closed(vip).into()),
+        (icmp.clone(), Exception::Icmp(vip).into()),
+        (Sample { fragment: 0x2000, ..icmp }, Exception::Fragment(vip).into()),
+        (
+            Sample { protocol: protocol::ICMPV6, payload: vec![128; 8], ..v6.clone() },
+            Exception::Icmp(vip).into(),
+        ),
+        (Sample { protocol: protocol::GRE, ..tcp.clone() }, Drop::UnsupportedProtocol.into()),
+        (Sample { protocol: 132, ..v6.clone() }, Drop::UnsupportedProtocol.into()),
+        (Sample { fragment: 0x2000, ..tcp.clone() }, Exception::Fragment(vip).into()),
+        (Sample { fragment: 0x0001, ..tcp.clone() }, Exception::Fragment(vip).into()),
+        (Sample { fragment: 0x2001, ..tcp.clone() }, Exception::Fragment(vip).into()),
+        (fragment_v6(1), Exception::Fragment(vip).into()),
+        (fragment_v6(8), Exception::Fragment(vip).into()),
     ];
     let mut rig = Rig::new(64);
     for (sample, reason) in cases {
@@ -288,12 +295,12 @@ fn a_malformed_frame_has_its_own_reason() {
     let frame = client(1, SYN).frame();
     let reason = |length: usize| {
         let balancer = Balancer::new(4, LocalSeed::new(1));
-        balancer.classify(&tables, PORT, &frame[..length]).unwrap_err()
+        Refusal::from(balancer.classify(&tables, PORT, &frame[..length]).unwrap_err())
     };
-    assert_eq!(reason(0), Drop::Malformed(Malformed::EthernetTruncated));
-    assert_eq!(reason(13), Drop::Malformed(Malformed::EthernetTruncated));
-    assert_eq!(reason(33), Drop::Malformed(Malformed::Ipv4Truncated));
-    assert_eq!(reason(frame.len() - 1), Drop::Malformed(Malformed::Ipv4TotalLength));
+    assert_eq!(reason(0), Drop::Malformed(Malformed::EthernetTruncated).into());
+    assert_eq!(reason(13), Drop::Malformed(Malformed::EthernetTruncated).into());
+    assert_eq!(reason(33), Drop::Malformed(Malformed::Ipv4Truncated).into());
+    assert_eq!(reason(frame.len() - 1), Drop::Malformed(Malformed::Ipv4TotalLength).into());
 }
 
 #[test]
@@ -311,7 +318,7 @@ fn an_ipv6_packet_never_matches_an_ipv4_service() {
     let tables = Config::all(1).tables();
     for destination in ["[::ffff:203.0.113.10]:80", "[::203.0.113.10]:80"] {
         let sample = Sample::tcp("[2001:db8:c::1]:1", destination, SYN);
-        assert_eq!(Rig::new(4).send(&tables, &sample), Err(Drop::NoVip));
+        assert_eq!(Rig::new(4).send(&tables, &sample), Err(Exception::Elsewhere.into()));
     }
 }
 

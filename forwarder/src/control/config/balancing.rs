@@ -4,9 +4,10 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 
 use guideway_api::Protocol;
+use toml::de::DeValue;
 
 use super::form;
-use super::model::{Backend, Pool, Service};
+use super::model::{Backend, FragmentPolicy, MssClamp, Pool, Service};
 use super::reader::Section;
 use super::report::{At, Read, excerpt};
 use super::tunnel::{self, TunnelDraft};
@@ -19,6 +20,9 @@ const MAX_COUNT: usize = 65_535;
 /// parts per million.
 const MAX_WEIGHT: i64 = 1_000_000;
 
+/// What every IPv4 host must take (RFC 9293 section 3.7.1), and what fits the largest MTU of a port.
+const MSS: std::ops::RangeInclusive<i64> = 536..=9216 - 40;
+
 const PROTOCOLS: [(&str, Protocol); 2] = [("tcp", Protocol::Tcp), ("udp", Protocol::Udp)];
 
 #[derive(Debug)]
@@ -27,6 +31,7 @@ pub(super) struct PoolDraft {
     pub(super) name: Read<At<String>>,
     distinct: Read<()>,
     pub(super) tunnel: TunnelDraft,
+    mss_clamp: Read<Option<At<MssClamp>>>,
     pub(super) backends: Read<Vec<BackendDraft>>,
 }
 
@@ -46,7 +51,9 @@ impl PoolDraft {
         self.distinct?;
         let tunnel = self.tunnel;
         let backends = self.backends?.into_iter().map(|backend| backend.finish(&tunnel));
-        Ok(Pool { name: self.name?.value, backends: backends.collect::<Read<_>>()? })
+        let backends = backends.collect::<Read<_>>()?;
+        let mss_clamp = self.mss_clamp?.map(|clamp| clamp.value);
+        Ok(Pool { name: self.name?.value, mss_clamp, backends })
     }
 }
 
@@ -108,6 +115,7 @@ fn pool(mut section: Section<'_>, names: &mut HashMap<String, usize>) -> PoolDra
         Err(_) => Ok(()),
     };
     let tunnel = tunnel::read(&mut section);
+    let mss_clamp = section.optional("mss_clamp", mss_clamp);
     let mut backend_names = HashMap::new();
     let mut backend_addresses = HashMap::new();
     let backends = match section.tables("backends") {
@@ -121,7 +129,15 @@ fn pool(mut section: Section<'_>, names: &mut HashMap<String, usize>) -> PoolDra
     };
     let at = section.at;
     section.finish();
-    PoolDraft { at, name, distinct, tunnel, backends }
+    PoolDraft { at, name, distinct, tunnel, mss_clamp, backends }
+}
+
+fn mss_clamp(value: &DeValue<'_>) -> Result<MssClamp, String> {
+    let expected = |message| format!("{message}, or \"auto\"");
+    match value {
+        DeValue::String(said) if said == "auto" => Ok(MssClamp::Auto),
+        value => form::integer(MSS)(value).map(MssClamp::To).map_err(expected),
+    }
 }
 
 fn backend(
@@ -152,6 +168,9 @@ pub(super) struct ServiceDraft {
     distinct: Read<()>,
     /// The index of the pool.
     pub(super) pool: Read<At<usize>>,
+    echo: Read<At<bool>>,
+    unreachable: Read<At<bool>>,
+    fragments: Read<At<FragmentPolicy>>,
 }
 
 impl ServiceDraft {
@@ -163,6 +182,9 @@ impl ServiceDraft {
             protocol: self.protocol?.value,
             port: self.port?.value,
             pool: self.pool?.value,
+            echo: self.echo?.value,
+            unreachable: self.unreachable?.value,
+            fragments: self.fragments?.value,
         })
     }
 }
@@ -251,6 +273,10 @@ fn service(
             Err(section.mistake(pool.at, "pool", message))
         }
     });
+    let echo = section.or("echo", true, form::boolean);
+    let unreachable = section.or("unreachable", false, form::boolean);
+    let fragments =
+        section.or("fragments", FragmentPolicy::default(), form::word(FragmentPolicy::NAMES));
     section.finish();
     ServiceDraft {
         name,
@@ -259,5 +285,8 @@ fn service(
         port,
         distinct: distinct_name.and(distinct_endpoint),
         pool,
+        echo,
+        unreachable,
+        fragments,
     }
 }

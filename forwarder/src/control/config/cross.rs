@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 
 use super::balancing::{BackendDraft, PoolDraft, ServiceDraft};
+use super::fleet::ClusterDraft;
 use super::form;
 use super::machine::{self, HashDraft, NodeDraft, Sources};
 use super::model::{Neighbor, Prefix};
@@ -30,6 +31,7 @@ pub(super) struct Draft<'a> {
     pub(super) neighbors: &'a Read<Vec<Read<At<Neighbor>>>>,
     pub(super) pools: &'a Read<Vec<PoolDraft>>,
     pub(super) services: &'a Read<Vec<ServiceDraft>>,
+    pub(super) cluster: &'a ClusterDraft,
 }
 
 /// A backend, its pool and its place.
@@ -56,7 +58,7 @@ impl Member<'_> {
 }
 
 /// The appliance's own addresses.
-struct Own {
+pub(super) struct Own {
     addresses: HashMap<IpAddr, String>,
     /// A prefix of tunnel sources.
     prefix: Option<Prefix>,
@@ -64,7 +66,7 @@ struct Own {
 
 impl Own {
     /// What an address is, in words, if it is the appliance's own.
-    fn get(&self, address: IpAddr) -> Option<&str> {
+    pub(super) fn get(&self, address: IpAddr) -> Option<&str> {
         let in_prefix = || self.prefix.filter(|prefix| prefix.contains(address));
         let exact = self.addresses.get(&address).map(String::as_str);
         exact.or_else(|| in_prefix().map(|_| "in the prefix of node.tunnel_source"))
@@ -80,6 +82,7 @@ impl<'a> Draft<'a> {
         self.neighbors(&own);
         self.backends(&own);
         self.services(&own);
+        self.cluster(&own);
         self.next_hops();
         self.encapsulations();
         self.unused_pools();
@@ -176,7 +179,7 @@ impl<'a> Draft<'a> {
 
     /// One mistake for each family that is missing, however many backends need it.
     fn tunnel_sources(&self) {
-        let routes = self.whole_routes();
+        let routes = self.knows_all_networks().then(|| self.routes());
         // One that needs the link or can do with it is the affair of [`Draft::link`].
         let needs_source = |member: &Member<'_>, address| {
             let on_link = match &routes {
@@ -308,7 +311,7 @@ impl<'a> Draft<'a> {
         }
     }
 
-    fn routes(&self) -> Routes {
+    pub(super) fn routes(&self) -> Routes {
         let networks = self.ports().iter().map(|port| {
             let addresses = port.addresses.iter().flatten().map(|prefix| prefix.value);
             (addresses, port.gateways.iter().flatten().map(|gateway| gateway.value))
@@ -317,14 +320,17 @@ impl<'a> Draft<'a> {
         Routes::new(networks, neighbors.map(|neighbor| neighbor.value))
     }
 
-    /// The routes, unless some of the ports have mistakes in them.
-    fn whole_routes(&self) -> Option<Routes> {
+    /// Whether there is no mistake in what the routes are made of.
+    pub(super) fn knows_all_networks(&self) -> bool {
         let whole = |port: &PortDraft| port.addresses.is_ok() && port.gateways.is_ok();
-        (self.ports.is_ok() && self.ports().iter().all(whole)).then(|| self.routes())
+        self.ports.is_ok() && self.ports().iter().all(whole)
     }
 
     fn next_hops(&self) {
-        let Some(routes) = self.whole_routes() else { return };
+        if !self.knows_all_networks() {
+            return;
+        }
+        let routes = self.routes();
         let mut unresolved: BTreeMap<IpAddr, (Member<'_>, usize, usize)> = BTreeMap::new();
         for (member, At { value, at }) in self.members() {
             let hop = routes.next_hop(value);

@@ -1,4 +1,4 @@
-//! `[node]`, `[hash]`, `[dpdk]`, `[flow]` and `[control]`: one section each.
+//! `[node]`, `[hash]`, `[dpdk]`, `[flow]`, `[icmp]` and `[control]`: one section each.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::eal;
 use super::form;
-use super::model::{Control, Dpdk, Flow, Hash, Node, Prefix, Timeouts};
+use super::model::{Control, Dpdk, Flow, Hash, Icmp, Node, Prefix, Timeouts};
 use super::reader::Section;
 use super::report::{At, Read};
 
@@ -28,6 +28,9 @@ const MAX_CPU: i64 = 1023;
 const DEFAULT_ENTRIES: usize = 1 << 20;
 
 const MAX_ENTRIES: i64 = 1 << 28;
+
+/// Answers per second of one worker: more than a million is no limit.
+const MAX_ANSWERS: i64 = 1_000_000;
 
 const DEFAULT_SOCKET: &str = "/run/guideway/guideway.sock";
 
@@ -53,6 +56,24 @@ pub(super) struct Sources {
     /// and how many bits below the first vary: 0 is one address.
     pub(super) v4_host_bits: u8,
     pub(super) v6: Option<Ipv6Addr>,
+}
+
+impl Sources {
+    /// Whether this is one of them.
+    pub(super) fn has(&self, address: IpAddr) -> bool {
+        match address {
+            IpAddr::V4(v4) => self.v4 == Some(v4),
+            IpAddr::V6(v6) => self.v6 == Some(v6),
+        }
+    }
+
+    /// Whether there is one of the family of this address.
+    pub(super) fn has_family(&self, address: IpAddr) -> bool {
+        match address {
+            IpAddr::V4(_) => self.v4.is_some(),
+            IpAddr::V6(_) => self.v6.is_some(),
+        }
+    }
 }
 
 impl NodeDraft {
@@ -244,6 +265,14 @@ pub(super) fn flow(mut section: Section<'_>) -> Read<Flow> {
         entries: entries?.value,
         timeouts: Timeouts { syn: syn?, established: established?, closing: closing?, udp: udp? },
     })
+}
+
+pub(super) fn icmp(mut section: Section<'_>) -> Read<Icmp> {
+    let defaults = Icmp::default();
+    let rate = section.or("rate", defaults.rate, form::integer::<u32>(0..=MAX_ANSWERS));
+    let burst = section.or("burst", defaults.burst, form::integer::<u32>(1..=MAX_ANSWERS));
+    section.finish();
+    Ok(Icmp { rate: rate?.value, burst: burst?.value })
 }
 
 pub(super) fn control(mut section: Section<'_>) -> Read<Control> {

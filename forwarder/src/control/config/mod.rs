@@ -16,6 +16,7 @@
 //! | `eal.rs` | what may be passed through to DPDK |
 //! | `machine.rs`, `network.rs`, `balancing.rs` | the sections |
 //! | `tunnel.rs` | what pools and backends say of encapsulations |
+//! | `fleet.rs` | the sections about other forwarders and about fragments |
 //! | `cross.rs` | what no section can see by itself |
 //! | `route.rs` | the next hop of a backend |
 //! | `reload.rs` | what only a restart can change |
@@ -23,6 +24,7 @@
 mod balancing;
 mod cross;
 mod eal;
+mod fleet;
 mod form;
 mod machine;
 mod model;
@@ -69,11 +71,15 @@ fn read(tree: &toml::de::DeTable<'_>, report: &Report) -> Read<Configuration> {
     let hash = machine::hash(root.table("hash", true));
     let dpdk = machine::dpdk(root.table("dpdk", true));
     let flow = machine::flow(root.table("flow", false));
+    let icmp = machine::icmp(root.table("icmp", false));
     let control = machine::control(root.table("control", false));
     let ports = network::ports(&mut root);
     let neighbors = network::neighbors(&mut root);
     let pools = balancing::pools(&mut root);
     let services = balancing::services(&mut root, &pools);
+    let cluster = fleet::cluster(root.table("cluster", false));
+    let tunnel = fleet::tunnel(root.table("tunnel", false), &node.sources);
+    let fragments = fleet::fragments(root.table("fragments", false));
     root.finish();
 
     let draft = cross::Draft {
@@ -84,14 +90,20 @@ fn read(tree: &toml::de::DeTable<'_>, report: &Report) -> Read<Configuration> {
         neighbors: &neighbors,
         pools: &pools,
         services: &services,
+        cluster: &cluster,
     };
     draft.check();
 
+    let cluster = cluster.finish(&node.sources);
     Ok(Configuration {
+        cluster: cluster?,
+        tunnel: tunnel?,
+        fragments: fragments?,
         node: node.finish()?,
         hash: hash.finish()?,
         dpdk: dpdk?,
         flow: flow?,
+        icmp: icmp?,
         control: control?,
         ports: ports?.into_iter().map(network::PortDraft::finish).collect::<Read<_>>()?,
         neighbors: neighbors?.into_iter().map(|n| n.map(|n| n.value)).collect::<Read<_>>()?,

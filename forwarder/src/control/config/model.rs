@@ -10,6 +10,7 @@ use std::time::Duration;
 use guideway_api::Protocol;
 
 pub use crate::balancer::encapsulation::{Encapsulation, GreKey, Parameters, UdpChecksum};
+pub use crate::balancer::fragment::Policy as FragmentPolicy;
 
 /// The whole file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,6 +23,8 @@ pub struct Configuration {
     pub dpdk: Dpdk,
     /// `[flow]`
     pub flow: Flow,
+    /// `[icmp]`
+    pub icmp: Icmp,
     /// `[control]`
     pub control: Control,
     /// `[[port]]`, at least one
@@ -32,6 +35,12 @@ pub struct Configuration {
     pub pools: Vec<Pool>,
     /// `[[service]]`
     pub services: Vec<Service>,
+    /// `[cluster]`
+    pub cluster: Cluster,
+    /// `[tunnel]`
+    pub tunnel: Tunnel,
+    /// `[fragments]`
+    pub fragments: Fragments,
 }
 
 /// Who this forwarder is.
@@ -99,6 +108,22 @@ impl Default for Timeouts {
             closing: Duration::from_secs(30),
             udp: Duration::from_secs(60),
         }
+    }
+}
+
+/// How much each worker answers by itself. Echo replies and errors have a limit each, so that pings
+/// do not take the place of path MTUs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Icmp {
+    /// `icmp.rate`: answers of a kind per second; 0 for none
+    pub rate: u32,
+    /// `icmp.burst`: how many of a kind may come at once
+    pub burst: u32,
+}
+
+impl Default for Icmp {
+    fn default() -> Self {
+        Icmp { rate: 1000, burst: 100 }
     }
 }
 
@@ -202,8 +227,19 @@ pub struct Neighbor {
 pub struct Pool {
     /// `pool.name`
     pub name: String,
+    /// `pool.mss_clamp`
+    pub mss_clamp: Option<MssClamp>,
     /// `pool.backends`, in the file's order
     pub backends: Vec<Backend>,
+}
+
+/// To what the maximum segment size that clients tell is lowered, if it is above that.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MssClamp {
+    /// What fits the port's MTU with the backend's encapsulation.
+    Auto,
+    /// So many bytes.
+    To(u16),
 }
 
 /// One server.
@@ -236,4 +272,57 @@ pub struct Service {
     pub port: u16,
     /// Index into [`Configuration::pools`]
     pub pool: usize,
+    /// `service.echo`: false on one service keeps its address from answering echo requests
+    pub echo: bool,
+    /// `service.unreachable`: true on one service lets its address answer UDP packets that are for
+    /// no service
+    pub unreachable: bool,
+    /// `service.fragments`
+    pub fragments: FragmentPolicy,
+}
+
+/// The forwarders that share the virtual addresses.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Cluster {
+    /// `cluster.members`; none if this node has all to itself
+    pub members: Vec<Member>,
+}
+
+/// One of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Member {
+    /// Its tunnel source
+    pub address: IpAddr,
+    /// Whether it is this node
+    pub is_own: bool,
+    /// `cluster.down` has it
+    pub is_down: bool,
+}
+
+/// What may be tunnelled to this node.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tunnel {
+    /// `tunnel.peers`, networks; the members of the cluster are peers besides
+    pub peers: Vec<Prefix>,
+}
+
+/// The fragment table of each worker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fragments {
+    /// `fragments.contexts`: datagrams known at a time
+    pub contexts: usize,
+    /// `fragments.packets`: that wait for their first fragment
+    pub packets: usize,
+    /// `fragments.bytes`: of those packets
+    pub bytes: usize,
+    /// `fragments.timeout`
+    pub timeout: Duration,
+}
+
+/// Room for what arrives out of order, which takes milliseconds: 2 MiB is 16 ms of 1 Gbit/s. After
+/// two seconds a sender that cares has sent its datagram again.
+impl Default for Fragments {
+    fn default() -> Self {
+        Fragments { contexts: 4096, packets: 1024, bytes: 2 << 20, timeout: Duration::from_secs(2) }
+    }
 }

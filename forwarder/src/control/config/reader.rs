@@ -37,6 +37,11 @@ impl<'a> Section<'a> {
         Section { report, path: String::new(), at: 0, table: Ok(Some(tree)), known: Vec::new() }
     }
 
+    /// Whether the section is there.
+    pub(super) fn is_present(&self) -> bool {
+        matches!(self.table, Ok(Some(_)))
+    }
+
     /// The dotted path of a key of this section.
     pub(super) fn key(&self, key: &str) -> String {
         let bare = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';

@@ -14,6 +14,11 @@ impl Configuration {
         differ(&mut found, "dpdk.memory", self.dpdk.memory_mib, new.dpdk.memory_mib);
         differ(&mut found, "dpdk.eal_args", &self.dpdk.eal_args, &new.dpdk.eal_args);
         differ(&mut found, "flow.entries", self.flow.entries, new.flow.entries);
+        let (old, fresh) = (&self.fragments, &new.fragments);
+        differ(&mut found, "fragments.contexts", old.contexts, fresh.contexts);
+        differ(&mut found, "fragments.packets", old.packets, fresh.packets);
+        differ(&mut found, "fragments.bytes", old.bytes, fresh.bytes);
+        differ(&mut found, "fragments.timeout", old.timeout, fresh.timeout);
         differ(&mut found, "control.socket", &self.control.socket, &new.control.socket);
         ports(&mut found, &self.ports, &new.ports);
         found

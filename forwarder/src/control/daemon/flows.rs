@@ -83,7 +83,11 @@ fn wanted(running: &Running, filter: &FlowFilter) -> Result<Wanted, api::Error> 
         ids
     });
     if backends.as_ref().is_some_and(Vec::is_empty) {
-        return Err(not_found("no backend of that name, or no such pool".to_owned()));
+        return Err(not_found(format!(
+            "no backend {}in {}",
+            filter.backend.as_ref().map(|name| format!("\"{name}\" ")).unwrap_or_default(),
+            filter.pool.as_ref().map_or("any pool".to_owned(), |name| format!("a pool \"{name}\"")),
+        )));
     }
     Ok(Wanted { flow, backends, state: filter.state.map(balancer_state) })
 }

@@ -3,7 +3,6 @@
 use guideway_api as api;
 
 use super::Daemon;
-use crate::balancer::Verdict;
 use crate::control::config;
 use crate::control::publication::PublishedBackend;
 use crate::stats::{Scalar, Traffic};
@@ -25,6 +24,7 @@ impl Daemon {
             backends: running.configuration.pools.iter().map(|p| p.backends.len()).sum(),
             flows: sum(Scalar::Flows),
             flow_capacity: self.workers.iter().map(|w| w.flow_capacity).sum(),
+            fragments_waiting: sum(Scalar::Held),
             received: sum(Scalar::Received),
             transmitted: sum(Scalar::Transmitted),
         }
@@ -97,9 +97,6 @@ impl Daemon {
             .zip(&self.workers)
             .map(|(index, worker)| {
                 let stats = &worker.stats;
-                // Read first, so that it never seems to be ahead of the sum.
-                let forwarded = stats.verdict(Verdict::Forwarded);
-                let dropped = stats.verdicts() - forwarded;
                 api::Worker {
                     worker: index,
                     cpu: worker.cpu,
@@ -107,7 +104,7 @@ impl Daemon {
                     generation: stats.scalar(Scalar::Generation),
                     received: stats.scalar(Scalar::Received),
                     transmitted: stats.scalar(Scalar::Transmitted),
-                    dropped,
+                    dropped: stats.dropped(),
                     flows: stats.scalar(Scalar::Flows),
                     flow_capacity: worker.flow_capacity,
                     polls: stats.scalar(Scalar::Polls),

@@ -18,9 +18,9 @@ use parking_lot::Mutex;
 
 use super::config::{self, Configuration};
 use super::publication::{Progress, Published, Publisher};
+use crate::balancer::Verdict;
 use crate::balancer::scan::Scan;
-use crate::balancer::{FlowEvent, Verdict};
-use crate::stats::{Reader, Scalar, Traffic};
+use crate::stats::{Event, Reader, Scalar, Traffic};
 
 /// How long an apply waits for the workers, which take tables up between two bursts.
 const IN_FORCE: Duration = Duration::from_secs(5);
@@ -226,9 +226,8 @@ pub fn summary<'a>(workers: impl Iterator<Item = &'a Reader> + Clone) -> api::St
     let verdicts = Verdict::all()
         .map(|verdict| (verdict.name().to_owned(), sum(&|stats| stats.verdict(verdict))))
         .collect();
-    let events = FlowEvent::ALL
-        .iter()
-        .map(|&event| (event.name().to_owned(), sum(&|stats| stats.event(event))))
+    let events = Event::all()
+        .map(|event| (event.name().to_owned(), sum(&|stats| stats.event(event))))
         .collect();
     api::Stats {
         received: sum(&|stats| stats.scalar(Scalar::Received)),

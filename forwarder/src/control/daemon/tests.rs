@@ -205,6 +205,9 @@ fn backends_keep_their_numbers_and_counters() {
     // Number 2 went with generation 2, which every worker has swept: the next newcomer gets it.
     lab.applied(&text(&[("y", 14, ""), ("b", 11, ""), ("a", 10, "")]));
     assert_eq!(lab.numbers(), [2, 1, 0]);
+    let tables = lab.daemon.running.lock().publisher.shared().load_full();
+    let since = |n| tables.backend(BackendId::new(n)).since;
+    assert_eq!([0, 1, 2, 3].map(since), [1, 1, 3, 0], "0 is for vacant");
 }
 
 #[test]
@@ -294,7 +297,7 @@ fn flows_are_asked_for_by_name() {
 fn every_verdict_is_in_the_statistics() {
     let stats = Lab::new().daemon.stats();
     assert_eq!(stats.verdicts.len(), Verdict::COUNT);
-    assert_eq!(stats.events.len(), FlowEvent::ALL.len());
+    assert_eq!(stats.events.len(), Event::all().count());
 }
 
 #[test]

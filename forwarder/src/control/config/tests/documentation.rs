@@ -9,7 +9,8 @@ const EXAMPLE: &str = include_str!("../../../../../examples/appliance.toml");
 
 /// A key that is none, wherever a key can stand: the mistakes then list those that are.
 const UNKNOWN: &str = "none = 1\n[node]\nnone = 1\n[hash]\nnone = 1\n[dpdk]\nnone = 1\n\
-    [flow]\nnone = 1\n[flow.timeout]\nnone = 1\n[control]\nnone = 1\n[[port]]\nnone = 1\n\
+    [flow]\nnone = 1\n[flow.timeout]\nnone = 1\n[control]\nnone = 1\n[icmp]\nnone = 1\n\
+    [cluster]\nnone = 1\n[tunnel]\nnone = 1\n[fragments]\nnone = 1\n[[port]]\nnone = 1\n\
     [[neighbor]]\nnone = 1\n[[pool]]\nnone = 1\n[[pool.backends]]\nnone = 1\n[[service]]\nnone = 1\n";
 
 /// Every key, as `section.key`, without indices.

@@ -102,6 +102,10 @@ fn of_the_process() {
             "flow.entries",
             "the nearest are 512 and 1024",
         ),
+        (&[("eal_args = []", "[icmp]\nrate = -1")], 13, "icmp.rate", "from 0 to 1000000"),
+        (&[("eal_args = []", "[icmp]\nburst = 0")], 13, "icmp.burst", "from 1 to 1000000"),
+        (&[("eal_args = []", "[icmp]\nbrust = 1")], 13, "icmp.brust", "is \"burst\""),
+        (&[("eal_args = []", "[[icmp]]\nrate = 1")], 12, "icmp", "written [icmp] in single"),
         (&[("eal_args = []", "[flow]\nentries = 536870912")], 13, "flow.entries", "to 268435456"),
         (
             &[("eal_args = []", "[flow]\ntimeouts = {}")],
@@ -343,6 +347,13 @@ fn of_the_pools() {
             "\"gre\"",
         ),
         (
+            &[("encapsulation = \"gre\"", "mss_clamp = 535")],
+            28,
+            "pool[0].mss_clamp",
+            "is the integer 535; expected an integer from 536 to 9176, or \"auto\"",
+        ),
+        (&[("= \"gre\"", "= \"gre\"\nmss_clamp = 'Auto'")], 29, "pool[0].mss_clamp", "or \"auto\""),
+        (
             &[("\"192.0.2.254\", ", "")],
             29,
             "pool[0].backends[0].address",
@@ -381,6 +392,13 @@ fn of_the_services() {
             "from 1 to 65535, without quotes",
         ),
         (&[("pool = \"web\"\n", "")], 31, "service[0].pool", "is missing"),
+        (&[("port = 80", "port = 80\necho = 1")], 36, "service[0].echo", "true or false"),
+        (
+            &[("port = 80", "unreachable = 0\nport = 80")],
+            35,
+            "service[0].unreachable",
+            "true or false",
+        ),
         (
             &[("pool = \"web\"", "pool = \"wbe\"")],
             36,

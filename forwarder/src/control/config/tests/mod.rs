@@ -1,6 +1,7 @@
 //! Whole texts: what is valid, each mistake there is, and many at once.
 
 mod documentation;
+mod fleet;
 mod mistakes;
 mod random;
 mod together;
@@ -79,6 +80,7 @@ fn the_contract_is_read_as_it_is_meant() {
             },
             dpdk: Dpdk { workers: vec![1, 2], hugepages: true, memory_mib: 512, eal_args: vec![] },
             flow: Flow { entries: 1 << 20, timeouts: Timeouts::default() },
+            icmp: Icmp { rate: 1000, burst: 100 },
             control: Control { socket: "/run/guideway/guideway.sock".into() },
             ports: vec![Port {
                 name: "edge0".to_owned(),
@@ -100,6 +102,7 @@ fn the_contract_is_read_as_it_is_meant() {
             }],
             pools: vec![Pool {
                 name: "web".to_owned(),
+                mss_clamp: None,
                 backends: vec![
                     Backend {
                         name: "b1".to_owned(),
@@ -125,7 +128,13 @@ fn the_contract_is_read_as_it_is_meant() {
                 protocol: guideway_api::Protocol::Tcp,
                 port: 80,
                 pool: 0,
+                echo: true,
+                unreachable: false,
+                fragments: FragmentPolicy::Follow,
             }],
+            cluster: Cluster::default(),
+            tunnel: Tunnel::default(),
+            fragments: Fragments::default(),
         }
     );
     // The IPv6 gateway has no neighbour.
@@ -167,7 +176,7 @@ fn values_arrive_where_they_belong() {
         (
             "eal_args = []",
             "eal_args = ['--iova-mode=va']\n[flow]\nentries = 64\n[flow.timeout]\nsyn = 1\n\
-             established = 2\nclosing = 3\nudp = 4\n[control]\nsocket = '/tmp/s'",
+             established = 2\nclosing = 3\nudp = 4\n[icmp]\nrate = 0\nburst = 1000000\n[control]\nsocket = '/tmp/s'",
         ),
         ("0000:3b:00.0", "3B:00.0"),
         (
@@ -175,7 +184,8 @@ fn values_arrive_where_they_belong() {
             "mtu = 9000\nsteering = 'ring'\nrx_descriptors = 64\ntx_descriptors = 32768",
         ),
         ("weight = 1", "weight = 0, enabled = false, encapsulation = 'gre'"),
-        ("\"tcp\"", "\"udp\""),
+        ("encapsulation = \"gre\"", "mss_clamp = \"auto\""),
+        ("\"tcp\"", "\"udp\"\necho = false\nunreachable = true"),
     ]);
     let configuration = parse(&text).unwrap().configuration;
     assert_eq!((configuration.dpdk.hugepages, configuration.dpdk.memory_mib), (false, 256));
@@ -191,7 +201,13 @@ fn values_arrive_where_they_belong() {
     assert_eq!((port.rx_descriptors, port.tx_descriptors), (64, 32768));
     let backend = &configuration.pools[0].backends[0];
     assert_eq!((backend.weight, backend.enabled), (0, false));
-    assert_eq!(configuration.services[0].protocol, guideway_api::Protocol::Udp);
+    assert_eq!(configuration.icmp, Icmp { rate: 0, burst: 1_000_000 });
+    assert_eq!(configuration.pools[0].mss_clamp, Some(MssClamp::Auto));
+    let clamped = parse(&changed(&[("encapsulation = \"gre\"", "mss_clamp = 1400")])).unwrap();
+    assert_eq!(clamped.configuration.pools[0].mss_clamp, Some(MssClamp::To(1400)));
+    let service = &configuration.services[0];
+    assert_eq!(service.protocol, guideway_api::Protocol::Udp);
+    assert!(!service.echo && service.unreachable);
 }
 
 #[test]
@@ -215,13 +231,14 @@ fn differences_that_need_a_restart() {
         ("\"192.0.2.1\", ", "\"192.0.2.9\", "),
         ("0e0f", "0e0e"),
         ("65537", "65521"),
-        ("eal_args = []", "[flow.timeout]\nudp = 5"),
+        ("eal_args = []", "[flow.timeout]\nudp = 5\n[icmp]\nrate = 1"),
         ("192.0.2.1/24", "192.0.2.2/24"),
         ("\"192.0.2.254\", ", "\"192.0.2.253\", "),
         ("00:00:01", "00:00:02"),
         ("00:00:fe", "00:00:fd"),
         ("b1", "b9"),
-        ("port = 80", "port = 81"),
+        ("encapsulation = \"gre\"", "mss_clamp = 536"),
+        ("port = 80", "port = 81\necho = false"),
     ];
     assert_eq!(differences(&reloadable), Vec::<String>::new());
     let restart = [

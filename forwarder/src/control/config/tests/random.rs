@@ -15,8 +15,25 @@ fn assert_sound(configuration: &Configuration) {
         let mut seen = HashSet::new();
         items.into_iter().all(|item| seen.insert(item))
     }
-    let Configuration { node, hash, dpdk, flow, control, ports, neighbors, pools, services } =
-        configuration;
+    let Configuration {
+        node,
+        hash,
+        dpdk,
+        flow,
+        icmp,
+        control,
+        ports,
+        neighbors,
+        pools,
+        services,
+        ..
+    } = configuration;
+    let Configuration { cluster, tunnel, fragments, .. } = configuration;
+    assert!(distinct(cluster.members.iter().map(|member| member.address)));
+    assert!(cluster.members.is_empty() || cluster.members.iter().any(|member| member.is_own));
+    assert!(distinct(tunnel.peers.iter()));
+    assert!(tunnel.peers.iter().all(|peer| peer.network() == peer.address));
+    assert!(fragments.contexts >= 1 && fragments.contexts >= fragments.packets);
     assert!((1..=63).contains(&node.name.len()));
     let size = u64::from(hash.table_size);
     assert!(size >= 2 && (2..size).take_while(|d| d * d <= size).all(|d| !size.is_multiple_of(d)));
@@ -28,6 +45,7 @@ fn assert_sound(configuration: &Configuration) {
     {
         assert!((1..=86_400).contains(&timeout.as_secs()));
     }
+    assert!(icmp.rate <= 1_000_000 && (1..=1_000_000).contains(&icmp.burst));
     assert!((1..=107).contains(&control.socket.as_os_str().len()));
     assert!(!ports.is_empty() && distinct(ports.iter().map(|port| &port.name)));
     assert!(distinct(ports.iter().map(|port| port.device.split(',').next())));
@@ -46,7 +64,12 @@ fn assert_sound(configuration: &Configuration) {
     assert!(distinct(neighbors.iter().map(|neighbor| neighbor.address)));
     assert!(distinct(pools.iter().map(|pool| &pool.name)));
     let routes = configuration.routes();
+    for member in cluster.members.iter().filter(|member| !member.is_own) {
+        assert!(routes.next_hop(member.address).is_some());
+        assert!(own().all(|address| address != member.address));
+    }
     for pool in pools {
+        assert!(!matches!(pool.mss_clamp, Some(MssClamp::To(mss)) if !(536..=9176).contains(&mss)));
         assert!(pool.backends.len() as u64 * 100 <= size);
         assert!(distinct(pool.backends.iter().map(|backend| &backend.name)));
         assert!(distinct(pool.backends.iter().map(|backend| backend.address)));
@@ -238,6 +261,7 @@ fn configuration() -> impl Strategy<Value = String> {
             ],
         ),
         section("[flow]", &[("entries", &["4", "1024"]), ("timeout.syn", &["1", "86400"])]),
+        section("[icmp]", &[("rate", &["0", "1000000"]), ("burst", &["1", "50"])]),
         section("[control]", &[("socket", &["\"/run/s\"", "\"s\""])]),
     );
     let port = section(
@@ -302,7 +326,8 @@ fn configuration() -> impl Strategy<Value = String> {
             ("vni", &["7", "8"]),
         ],
     );
-    let pool = (section("[[pool]]", &[("name", NAMES)]), vec(backend, 1..4))
+    const CLAMPS: &[&str] = &["\"auto\"", "536", "9176", "1400"];
+    let pool = (section("[[pool]]", &[("name", NAMES), ("mss_clamp", CLAMPS)]), vec(backend, 1..4))
         .prop_map(|(pool, backends)| pool + &backends.concat());
     let service = section(
         "[[service]]",
@@ -312,12 +337,14 @@ fn configuration() -> impl Strategy<Value = String> {
             ("protocol", &["\"tcp\"", "\"udp\""]),
             ("port", &["53", "80", "443"]),
             ("pool", &["\"a\"", "\"b\"", "\"c\""]),
+            ("echo", &["true", "false"]),
+            ("unreachable", &["false"]),
         ],
     );
     (once, vec(port, 1..3), vec(neighbor, 0..3), vec(pool, 0..3), vec(service, 0..3)).prop_map(
-        |((node, hash, dpdk, flow, control), ports, neighbors, pools, services)| {
+        |((node, hash, dpdk, flow, icmp, control), ports, neighbors, pools, services)| {
             let several = [ports, neighbors, pools, services].concat().concat();
-            [node, hash, dpdk, flow, control, several].concat()
+            [node, hash, dpdk, flow, icmp, control, several].concat()
         },
     )
 }

@@ -1,0 +1,170 @@
+//! Echo replies: RFC 792 and RFC 1122 section 3.2.2.6; RFC 4443 section 4.2.
+//!
+//! The reply is the request with the addresses exchanged, another type and a fresh hop limit. IPv4
+//! options stay as they are, except that a source route, which would have to be reversed, is not
+//! answered at all. IPv6 extension headers are taken out: none of them belongs into the reply.
+//!
+//! Fragments of a request become fragments of the reply one by one, without being put together. A
+//! later one does not tell what it is a part of: whoever calls must have seen the first.
+
+use zerocopy::FromBytes;
+use zerocopy::network_endian::U16;
+
+use super::{TTL, may_answer, turn_back};
+use crate::balancer::frame::Frame;
+use crate::balancer::verdict::{Answer, Drop};
+use crate::wire::{
+    Checksum, Family, Fragment, Packet, checksum, icmp, icmpv6, ipv4, ipv6, protocol,
+};
+
+/// Length of IPv6's fragment header.
+const FRAGMENT_HEADER: usize = size_of::<ipv6::FragmentHeader>();
+
+/// Makes the reply of an echo request, in place; what lies behind the IP packet is cut off.
+///
+/// # Errors
+/// The reason to drop the request, which is then as it was.
+pub fn reply(packet: &Packet, frame: &mut impl Frame) -> Result<Answer, Drop> {
+    check(packet, frame.bytes())?;
+    let (l3, l4, end) = (usize::from(packet.l3), usize::from(packet.l4), packet.end as usize);
+    frame.truncate(end);
+    let bytes = frame.push_front(0).ok_or(Drop::NoHeadroom)?;
+    turn_back(bytes);
+    let (_, ip) = bytes.split_at_mut_checked(l3).ok_or(Drop::IcmpMalformed)?;
+    let (header, message) = ip.split_at_mut_checked(l4 - l3).ok_or(Drop::IcmpMalformed)?;
+    if packet.fragment != Fragment::Later {
+        answer_message(packet.family, message)?;
+    }
+    match packet.family {
+        Family::V4 => answer_header_v4(header)?,
+        Family::V6 => {
+            let extensions = answer_header_v6(header, message.len(), packet.fragment)?;
+            bytes.copy_within(l4.., l4 - extensions);
+            frame.truncate(end - extensions);
+        }
+    }
+    Ok(Answer::Echo)
+}
+
+/// Whether it is a request that is to be answered.
+fn check(packet: &Packet, frame: &[u8]) -> Result<(), Drop> {
+    let (protocol, kind) = match packet.family {
+        Family::V4 => (protocol::ICMP, icmp::ECHO),
+        Family::V6 => (protocol::ICMPV6, icmpv6::ECHO_REQUEST),
+    };
+    let message = packet.payload(frame).ok_or(Drop::IcmpMalformed)?;
+    if packet.protocol != protocol {
+        return Err(Drop::IcmpUnsupported);
+    }
+    if packet.fragment != Fragment::Later {
+        let header = icmp::Header::ref_from_prefix(message).map_err(|_| Drop::IcmpMalformed)?.0;
+        if (header.kind, header.code) != (kind, 0) {
+            return Err(Drop::IcmpUnsupported);
+        }
+    }
+    if packet.fragment == Fragment::Whole && !is_valid(packet, frame, message) {
+        return Err(Drop::IcmpMalformed);
+    }
+    if !may_answer(packet, frame) {
+        return Err(Drop::AnswerForbidden);
+    }
+    let header = frame.get(packet.l3.into()..packet.l4.into()).unwrap_or_default();
+    match packet.family {
+        Family::V4 if is_source_routed(header.get(ipv4::LENGTH..).unwrap_or_default()) => {
+            Err(Drop::SourceRouted)
+        }
+        Family::V6 => check_extensions(header, packet.fragment),
+        Family::V4 => Ok(()),
+    }
+}
+
+/// Whether the checksum of a whole message is right.
+fn is_valid(packet: &Packet, frame: &[u8], message: &[u8]) -> bool {
+    let pseudo = match packet.addresses_v6(frame) {
+        Some((source, destination)) => {
+            // A message is at most 64 KiB.
+            let length = u32::try_from(message.len()).unwrap_or(u32::MAX);
+            Checksum::pseudo_v6(source, destination, protocol::ICMPV6, length)
+        }
+        None => Checksum::new(),
+    };
+    pseudo.add_bytes(message).finish() == 0
+}
+
+/// Whether IPv4 options have a loose or strict source route.
+fn is_source_routed(options: &[u8]) -> bool {
+    ipv4::options(options).any(|(kind, _)| matches!(kind, ipv4::LOOSE_ROUTE | ipv4::STRICT_ROUTE))
+}
+
+/// Extension headers that a request may have: options for hops and for us, and a route that has been
+/// followed to its end. In a fragment, which keeps its fragment header, there may be no other.
+fn check_extensions(header: &[u8], fragment: Fragment) -> Result<(), Drop> {
+    let (fixed, mut rest) =
+        ipv6::Header::ref_from_prefix(header).map_err(|_| Drop::IcmpMalformed)?;
+    let mut next = fixed.next_header;
+    if fragment != Fragment::Whole {
+        let only = next == ipv6::FRAGMENT && rest.len() == FRAGMENT_HEADER;
+        return if only { Ok(()) } else { Err(Drop::IcmpUnsupported) };
+    }
+    while let [following, length, _, segments_left, ..] = *rest {
+        let size = match next {
+            ipv6::ROUTING if segments_left > 0 => return Err(Drop::SourceRouted),
+            ipv6::FRAGMENT => FRAGMENT_HEADER,
+            ipv6::HOP_BY_HOP | ipv6::DESTINATION_OPTIONS | ipv6::ROUTING => {
+                (usize::from(length) + 1) * 8
+            }
+            // Nobody here can authenticate.
+            _ => return Err(Drop::IcmpUnsupported),
+        };
+        next = following;
+        rest = rest.get(size..).unwrap_or_default();
+    }
+    Ok(())
+}
+
+/// Makes a request's message that of the reply. The checksum's pseudo-header, where there is one, has
+/// the same sum with the addresses exchanged.
+fn answer_message(family: Family, message: &mut [u8]) -> Result<(), Drop> {
+    let (header, data) = icmp::Header::mut_from_prefix(message).map_err(|_| Drop::IcmpMalformed)?;
+    let old = u16::from_be_bytes([header.kind, header.code]);
+    header.kind = match family {
+        Family::V4 => icmp::ECHO_REPLY,
+        Family::V6 => icmpv6::ECHO_REPLY,
+    };
+    let new = u16::from_be_bytes([header.kind, header.code]);
+    let updated = checksum::update_u16(header.checksum.get(), old, new);
+    // A reply may be all zeros, and then the zero of an update is the wrong one of the two.
+    let is_zero = header.kind == 0
+        && header.identifier == U16::ZERO
+        && header.sequence == U16::ZERO
+        && data.iter().all(|&byte| byte == 0);
+    header.checksum = U16::new(if is_zero { 0xffff } else { updated });
+    Ok(())
+}
+
+fn answer_header_v4(header: &mut [u8]) -> Result<(), Drop> {
+    let (header, _) = ipv4::Header::mut_from_prefix(header).map_err(|_| Drop::IcmpMalformed)?;
+    let old = u16::from_be_bytes([header.ttl, header.protocol]);
+    header.ttl = TTL;
+    let new = u16::from_be_bytes([header.ttl, header.protocol]);
+    header.checksum = U16::new(checksum::update_u16(header.checksum.get(), old, new));
+    std::mem::swap(&mut header.source, &mut header.destination);
+    Ok(())
+}
+
+/// Answers how many bytes of extension headers are to be taken out behind this header.
+fn answer_header_v6(header: &mut [u8], message: usize, fragment: Fragment) -> Result<usize, Drop> {
+    let (header, extensions) =
+        ipv6::Header::mut_from_prefix(header).map_err(|_| Drop::IcmpMalformed)?;
+    header.hop_limit = TTL;
+    std::mem::swap(&mut header.source, &mut header.destination);
+    if fragment != Fragment::Whole {
+        return Ok(0);
+    }
+    header.next_header = protocol::ICMPV6;
+    header.payload_length = U16::new(u16::try_from(message).map_err(|_| Drop::IcmpMalformed)?);
+    Ok(extensions.len())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,158 @@
+//! ICMP errors made here: "fragmentation needed" (RFC 1191), "packet too big" (RFC 4443 section 3.2,
+//! RFC 8201) and "port unreachable" (RFC 792; RFC 4443 section 3.1).
+//!
+//! The error quotes as much of the packet as there may be: up to 576 bytes in all over IPv4 (RFC 1812
+//! section 4.3.2.3), up to 1280 over IPv6 (RFC 4443 section 2.4 (c)). There are no errors about ICMP
+//! errors, about later fragments, nor about what has not one sender (RFC 1122 section 3.2.2, RFC 4443
+//! section 2.4 (e)).
+
+use zerocopy::network_endian::{U16, U32};
+use zerocopy::{Immutable, IntoBytes};
+
+use super::{TTL, may_answer, turn_back};
+use crate::balancer::frame::Frame;
+use crate::balancer::verdict::{Answer, Drop};
+use crate::wire::{Checksum, Fragment, Packet, icmp, icmpv6, ipv4, ipv6, protocol};
+
+/// An IPv4 packet with an error, at most.
+const LONGEST_V4: usize = 576;
+/// An IPv6 packet with an error, at most; also the least MTU that IPv6 has (RFC 8200 section 5).
+const LONGEST_V6: u16 = 1280;
+/// The least MTU that IPv4 has (RFC 791 section 3.2).
+const LEAST_V4: u16 = 68;
+
+/// Code of ICMP's "destination unreachable".
+const PORT_UNREACHABLE: u8 = 3;
+/// Code of ICMPv6's "destination unreachable".
+const PORT_UNREACHABLE_V6: u8 = 4;
+
+/// What is wrong with a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Error {
+    /// It does not fit; packets of up to `mtu` bytes do. Never told is less than any link must carry.
+    TooBig {
+        /// Bytes of an IP packet.
+        mtu: u16,
+    },
+    /// Nothing listens on its port.
+    PortUnreachable,
+}
+
+impl Error {
+    const fn answer(self) -> Answer {
+        match self {
+            Error::TooBig { .. } => Answer::TooBig,
+            Error::PortUnreachable => Answer::Unreachable,
+        }
+    }
+}
+
+/// Turns the frame of a packet into that of an error about it, from its destination to its source.
+///
+/// # Errors
+/// The reason to drop the packet. For want of headroom it may have been cut to what would be quoted.
+pub fn error(packet: &Packet, error: Error, frame: &mut impl Frame) -> Result<Answer, Drop> {
+    let bytes = frame.bytes();
+    if is_exempt(packet, bytes) || !may_answer(packet, bytes) {
+        return Err(Drop::AnswerForbidden);
+    }
+    if let Some((source, destination)) = packet.addresses_v4(bytes) {
+        let quoted = packet.ip_length().min(LONGEST_V4 - ipv4::LENGTH - icmp::LENGTH);
+        let length = ipv4::LENGTH + icmp::LENGTH + quoted;
+        let ip = ipv4::Header {
+            version_ihl: 0x45,
+            traffic_class: 0,
+            total_length: U16::new(u16::try_from(length).map_err(|_| Drop::ExceedsMtu)?),
+            identification: U16::ZERO,
+            fragment: U16::ZERO,
+            ttl: TTL,
+            protocol: protocol::ICMP,
+            checksum: U16::ZERO,
+            source: destination,
+            destination: source,
+        };
+        let (code, mtu) = match error {
+            Error::TooBig { mtu } => (icmp::FRAGMENTATION_NEEDED, mtu.max(LEAST_V4)),
+            Error::PortUnreachable => (PORT_UNREACHABLE, 0),
+        };
+        let mut message = icmp::Header {
+            kind: icmp::DESTINATION_UNREACHABLE,
+            code,
+            checksum: U16::ZERO,
+            identifier: U16::ZERO,
+            sequence: U16::new(mtu),
+        };
+        let sum = sum(Checksum::new(), message.as_bytes(), packet, bytes, quoted);
+        message.checksum = U16::new(sum);
+        put(packet, quoted, &ip.with_checksum(), &message, frame)?;
+    } else if let Some((source, destination)) = packet.addresses_v6(bytes) {
+        let quoted =
+            packet.ip_length().min(usize::from(LONGEST_V6) - ipv6::LENGTH - icmpv6::LENGTH);
+        let length = u16::try_from(icmpv6::LENGTH + quoted).map_err(|_| Drop::ExceedsMtu)?;
+        let ip = ipv6::Header {
+            version_class_flow: ipv6::Header::first_word(0, 0),
+            payload_length: U16::new(length),
+            next_header: protocol::ICMPV6,
+            hop_limit: TTL,
+            source: destination,
+            destination: source,
+        };
+        let (kind, code, data) = match error {
+            Error::TooBig { mtu } => (icmpv6::PACKET_TOO_BIG, 0, mtu.max(LONGEST_V6)),
+            Error::PortUnreachable => (icmpv6::DESTINATION_UNREACHABLE, PORT_UNREACHABLE_V6, 0),
+        };
+        let data = U32::new(data.into());
+        let mut message = icmpv6::Header { kind, code, checksum: U16::ZERO, data };
+        let pseudo = Checksum::pseudo_v6(ip.source, ip.destination, ip.next_header, length.into());
+        message.checksum = U16::new(sum(pseudo, message.as_bytes(), packet, bytes, quoted));
+        put(packet, quoted, &ip, &message, frame)?;
+    }
+    Ok(error.answer())
+}
+
+/// Whether there must be no error about this packet because of what it is: a later fragment, or ICMP
+/// that is, or may be, an error itself.
+fn is_exempt(packet: &Packet, frame: &[u8]) -> bool {
+    if packet.fragment == Fragment::Later {
+        return true;
+    }
+    let kind = packet.payload(frame).and_then(|message| message.first());
+    match packet.protocol {
+        protocol::ICMP => matches!(kind, Some(3 | 4 | 5 | 11 | 12) | None),
+        protocol::ICMPV6 => matches!(kind, Some(0..128 | &icmpv6::REDIRECT) | None),
+        _ => false,
+    }
+}
+
+/// The checksum of a message with its quotation.
+fn sum(pseudo: Checksum, header: &[u8], packet: &Packet, frame: &[u8], quoted: usize) -> u16 {
+    let quotation = packet.ip(frame).and_then(|ip| ip.get(..quoted)).unwrap_or_default();
+    pseudo.add_bytes(header).add_bytes(quotation).finish()
+}
+
+/// Puts both headers between the Ethernet header and what is quoted.
+fn put<Ip, Message>(
+    packet: &Packet,
+    quoted: usize,
+    ip: &Ip,
+    message: &Message,
+    frame: &mut impl Frame,
+) -> Result<(), Drop>
+where
+    Ip: IntoBytes + Immutable,
+    Message: IntoBytes + Immutable,
+{
+    let l3 = usize::from(packet.l3);
+    let (ip, message) = (ip.as_bytes(), message.as_bytes());
+    let grown = ip.len() + message.len();
+    frame.truncate(l3 + quoted);
+    let bytes = frame.push_front(grown).ok_or(Drop::NoHeadroom)?;
+    bytes.copy_within(grown..grown + l3, 0);
+    bytes[l3..l3 + ip.len()].copy_from_slice(ip);
+    bytes[l3 + ip.len()..l3 + grown].copy_from_slice(message);
+    turn_back(bytes);
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,197 @@
+//! Expected frames were built by scapy.
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+use super::*;
+use crate::balancer::frame::{Buffer, Frame};
+use crate::balancer::sample::Sample;
+use crate::wire::{Family, tcp};
+
+/// The SYN of the vectors, section 1.4.
+const SYN_V4: &[u8] = b"\x02\0\0\0\0\x01\x02\0\0\0\0\xfe\x08\0\
+    \x45\0\0\x28\0\x01\0\0\x40\x06\x14\x90\xc6\x33\x64\x01\xcb\0\x71\x0a\
+    \x9c\x40\0\x50\0\0\0\x01\0\0\0\0\x50\x02\xfa\xf0\xb2\x20\0\0";
+/// Fragmentation needed, MTU 1476, up to the quotation.
+const TOO_BIG_V4: &[u8] = b"\x02\0\0\0\0\xfe\x02\0\0\0\0\x01\x08\0\
+    \x45\0\0\x44\0\0\0\0\x40\x01\x14\x7a\xcb\0\x71\x0a\xc6\x33\x64\x01\
+    \x03\x04\x5d\x92\0\0\x05\xc4";
+/// In VLAN 100 with priority 5.
+const UDP_V6: &[u8] = b"\x02\0\0\0\0\x01\x02\0\0\0\0\xfe\x81\0\xa0\x64\x86\xdd\
+    \x60\0\0\0\0\x0d\x11\x3c\x20\x01\x0d\xb8\0\x0c\0\0\0\0\0\0\0\0\0\x01\
+    \x20\x01\x0d\xb8\0\0\0\0\0\0\0\0\0\0\0\x10\x9c\x40\0\x63\0\x0d\xc3\xcfhello";
+/// From here on a quotation follows, too.
+const ERROR_V6: &[u8] = b"\x02\0\0\0\0\xfe\x02\0\0\0\0\x01\x81\0\xa0\x64\x86\xdd\
+    \x60\0\0\0\0\x3d\x3a\x40\x20\x01\x0d\xb8\0\0\0\0\0\0\0\0\0\0\0\x10\
+    \x20\x01\x0d\xb8\0\x0c\0\0\0\0\0\0\0\0\0\x01";
+const UNREACHABLE_V6: &[u8] = b"\x01\x04\x31\xca\0\0\0\0";
+const TOO_BIG_V6: &[u8] = b"\x02\0\x2b\x1e\0\0\x05\xb0";
+
+fn answered(frame: &[u8], about: Error) -> Result<Vec<u8>, Drop> {
+    let packet = Packet::parse(frame).unwrap();
+    let mut buffer = Buffer::new(frame, 48);
+    let answer = error(&packet, about, &mut buffer)?;
+    assert_eq!(answer, about.answer());
+    Ok(buffer.bytes().to_vec())
+}
+
+#[test]
+fn the_errors_of_scapy() {
+    let too_big = answered(SYN_V4, Error::TooBig { mtu: 1476 }).unwrap();
+    assert_eq!(too_big, [TOO_BIG_V4, &SYN_V4[14..]].concat());
+    let too_big = answered(UDP_V6, Error::TooBig { mtu: 1456 }).unwrap();
+    assert_eq!(too_big, [ERROR_V6, TOO_BIG_V6, &UDP_V6[18..]].concat());
+    let unreachable = answered(UDP_V6, Error::PortUnreachable).unwrap();
+    assert_eq!(unreachable, [ERROR_V6, UNREACHABLE_V6, &UDP_V6[18..]].concat());
+    let unreachable = answered(SYN_V4, Error::PortUnreachable).unwrap();
+    assert_eq!(unreachable[34..42], [3, 3, 0x63, 0x57, 0, 0, 0, 0]);
+    // Ethernet padding is not quoted.
+    let padded = [SYN_V4, &[0xa5; 6]].concat();
+    let too_big = answered(&padded, Error::TooBig { mtu: 1476 }).unwrap();
+    assert_eq!(too_big, [TOO_BIG_V4, &SYN_V4[14..]].concat());
+}
+
+/// The header of the vectors, section 1.4, but for what a longer quotation and the source change.
+#[test]
+fn the_known_answer() {
+    let vector = b"\x45\0\0\x38\0\0\0\0\x40\x01\x8e\x8f\xc0\0\x02\x01\xc6\x33\x64\x01";
+    let error = answered(SYN_V4, Error::TooBig { mtu: 1476 }).unwrap();
+    assert_eq!(error[14..17], vector[..3]);
+    assert_eq!(error[18..24], vector[4..10]);
+    assert_eq!(error[30..34], vector[16..]);
+}
+
+#[test]
+fn the_mtu_is_never_below_what_every_link_carries() {
+    let v4 = answered(SYN_V4, Error::TooBig { mtu: 3 }).unwrap();
+    assert_eq!(v4[40..42], 68u16.to_be_bytes());
+    let v6 = answered(UDP_V6, Error::TooBig { mtu: 1279 }).unwrap();
+    assert_eq!(v6[62..66], 1280u32.to_be_bytes());
+}
+
+#[test]
+fn quotations_end_at_576_and_1280_bytes() {
+    for (source, destination, longest, grown) in [
+        ("198.51.100.1:9", "203.0.113.10:80", 576, 28),
+        ("[2001:db8:c::1]:9", "[2001:db8::10]:80", 1280, 48),
+    ] {
+        for length in [longest - 61 - grown, longest - grown, 1400] {
+            let mut sample = Sample::tcp(source, destination, tcp::ACK);
+            sample.payload = vec![0x5a; length - sample.ip().len()];
+            let error = answered(&sample.frame(), Error::PortUnreachable).unwrap();
+            let quoted = length.min(longest - grown);
+            assert_eq!(error.len() - 14, grown + quoted);
+            assert_eq!(error[14 + grown..], sample.frame()[14..14 + quoted]);
+            let packet = Packet::parse(&error).unwrap();
+            assert_eq!(packet.end as usize, error.len());
+        }
+    }
+}
+
+#[test]
+fn there_are_no_errors_about_errors_and_later_fragments() {
+    let tcp = Sample::tcp("198.51.100.1:9", "203.0.113.10:80", tcp::ACK);
+    let v6 = Sample::tcp("[2001:db8:c::1]:9", "[2001:db8::10]:80", tcp::ACK);
+    let icmp = |kind| Sample { protocol: 1, payload: vec![kind; 16], ..tcp.clone() };
+    let icmpv6 = |kind| Sample { protocol: 58, payload: vec![kind; 16], ..v6.clone() };
+    let extension = ipv6::FRAGMENT;
+    let part =
+        |offset| Sample { extensions: vec![6, 0, 0, offset, 0, 0, 0, 1], extension, ..v6.clone() };
+    for (sample, allowed) in [
+        (tcp.clone(), true),
+        (icmp(0), true),
+        (icmp(3), false),
+        (icmp(4), false),
+        (icmp(5), false),
+        (icmp(8), true),
+        (icmp(11), false),
+        (icmp(12), false),
+        (icmp(13), true),
+        (Sample { payload: vec![], ..icmp(8) }, false),
+        (icmpv6(0), false),
+        (icmpv6(1), false),
+        (icmpv6(127), false),
+        (icmpv6(128), true),
+        (icmpv6(137), false),
+        (Sample { fragment: 0x2000, ..tcp.clone() }, true),
+        (Sample { fragment: 0x2001, ..tcp.clone() }, false),
+        (Sample { fragment: 1, ..tcp }, false),
+        (part(0), true),
+        (part(1), true),
+        (part(9), false),
+        (part(8), false),
+    ] {
+        let got = answered(&sample.frame(), Error::TooBig { mtu: 1400 });
+        assert_eq!(got.is_ok(), allowed, "{sample:?}");
+        assert!(allowed || got == Err(Drop::AnswerForbidden));
+    }
+}
+
+#[test]
+fn there_are_no_errors_to_what_is_not_one_host() {
+    let forbidden = |source: &str, destination: &str| {
+        let sample = Sample::udp(source, destination);
+        answered(&sample.frame(), Error::PortUnreachable) == Err(Drop::AnswerForbidden)
+    };
+    for source in ["0.0.0.0", "127.1.2.3", "224.0.0.1", "240.0.0.1", "255.255.255.255"] {
+        assert!(forbidden(&format!("{source}:1"), "203.0.113.10:9"), "{source}");
+    }
+    assert!(forbidden("203.0.113.10:1", "203.0.113.10:9"));
+    for source in ["::", "::1", "ff02::1", "2001:db8::10"] {
+        assert!(forbidden(&format!("[{source}]:1"), "[2001:db8::10]:9"), "{source}");
+    }
+    for mac in [0, 6] {
+        let mut frame = SYN_V4.to_vec();
+        frame[mac] |= 1;
+        assert_eq!(answered(&frame, Error::PortUnreachable), Err(Drop::AnswerForbidden));
+    }
+}
+
+#[test]
+fn without_headroom_there_is_no_error() {
+    for (frame, grown) in [(SYN_V4, 28), (UDP_V6, 48)] {
+        let packet = Packet::parse(frame).unwrap();
+        let mut buffer = Buffer::new(frame, grown - 1);
+        let got = error(&packet, Error::PortUnreachable, &mut buffer);
+        assert_eq!(got, Err(Drop::NoHeadroom));
+    }
+}
+
+proptest! {
+    #[test]
+    fn an_error_is_a_right_packet(
+        v6: bool, tags in 0usize..3, length in 0usize..1500, mtu: u16, unreachable: bool,
+        options in vec(any::<u8>(), 0..10), padding in 0usize..20,
+    ) {
+        let (source, destination) = match v6 {
+            false => ("198.51.100.1:9", "203.0.113.10:80"),
+            true => ("[2001:db8:c::1]:9", "[2001:db8::10]:80"),
+        };
+        let mut sample = Sample::udp(source, destination);
+        sample.tags = vec![(0x8100, 7), (0x8100, 9)][..tags].to_vec();
+        sample.payload = (0..251).cycle().take(length).collect();
+        sample.options = options.chunks_exact(4).flatten().copied().collect();
+        sample.padding = padding;
+        let about = if unreachable { Error::PortUnreachable } else { Error::TooBig { mtu } };
+        let before = sample.frame();
+        let after = answered(&before, about).unwrap();
+        let packet = Packet::parse(&after).unwrap();
+        let l3 = usize::from(packet.l3);
+        prop_assert_eq!(packet.end as usize, after.len());
+        prop_assert_eq!(&after[12..l3], &before[12..l3]);
+        prop_assert_eq!((&after[..6], &after[6..12]), (&before[6..12], &before[..6]));
+        let message = packet.payload(&after).unwrap();
+        let family = if v6 { Family::V6 } else { Family::V4 };
+        prop_assert_eq!(packet.family, family);
+        let pseudo = match packet.addresses_v6(&after) {
+            Some((a, b)) => Checksum::pseudo_v6(a, b, 58, u32::try_from(message.len()).unwrap()),
+            None => Checksum::new(),
+        };
+        prop_assert_eq!(pseudo.add_bytes(message).finish(), 0);
+        prop_assert!(sample.ip().starts_with(&message[8..]));
+        let other = etherparse::SlicedPacket::from_ethernet(&after).unwrap();
+        prop_assert_eq!(other.transport.is_some(), true);
+        // No error about the error.
+        prop_assert_eq!(answered(&after, about), Err(Drop::AnswerForbidden));
+    }
+}

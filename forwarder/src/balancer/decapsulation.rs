@@ -1,0 +1,327 @@
+//! What arrives encapsulated for the node's own tunnel address: fragments that another member of the
+//! cluster redirected, and virtual addresses' traffic that a front tier or another cluster tunnels here.
+//!
+//! | encapsulation | told by | what is skipped |
+//! |---|---|---|
+//! | GRE, RFC 2784 and 2890 | protocol 47 | checksum (verified), key, sequence number |
+//! | IP in IP, RFC 2003, 2473, 4213 | protocols 4 and 41 | nothing |
+//! | VXLAN, RFC 7348 | UDP port 4789 | the network identifier, and the inner MAC addresses |
+//! | GUE variant 0 | UDP port 6080 | private data; no flag is known |
+//! | GUE variant 1 | UDP port 6080 | nothing |
+//!
+//! It is done once: a packet for the tunnel address inside another is dropped. So is an outer packet
+//! that is itself a fragment, for nothing here puts packets together. The outer UDP checksum is not
+//! verified: RFC 7348 leaves that open, and the inner packet has its own.
+//!
+//! A GRE header whose recursion control (RFC 1701) is not 0 marks a packet that was redirected already.
+
+use std::net::IpAddr;
+
+use zerocopy::FromBytes;
+
+use super::frame::Frame;
+use super::verdict::Drop;
+use crate::wire::checksum::update_u16;
+use crate::wire::{Family, Fragment, Packet, ethernet, gre, ipv4, ipv6, protocol, udp};
+
+/// The UDP port of VXLAN, RFC 7348.
+pub const VXLAN: u16 = 4789;
+/// The UDP port of generic UDP encapsulation.
+pub const GUE: u16 = 6080;
+
+/// Why an encapsulated packet is not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// Its sender is no peer.
+    Foreign,
+    /// It is not well-formed, or of a kind that is not taken.
+    Malformed,
+    /// What it holds is for the node's tunnel address again.
+    Nested,
+    /// The tunnel met congestion, and the inner packet cannot say so (RFC 6040, section 4.2).
+    Congested,
+}
+
+impl From<Reason> for Drop {
+    fn from(reason: Reason) -> Drop {
+        match reason {
+            Reason::Foreign => Drop::TunnelForeign,
+            Reason::Malformed => Drop::TunnelMalformed,
+            Reason::Nested => Drop::TunnelNested,
+            Reason::Congested => Drop::TunnelCongested,
+        }
+    }
+}
+
+/// Addresses that begin alike.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Network {
+    family: Family,
+    bits: u128,
+    mask: u128,
+}
+
+impl Network {
+    /// All addresses that have the first `length` bits in common with this one.
+    pub fn new(address: IpAddr, length: u8) -> Network {
+        let (family, bits) = number(address);
+        let width: u32 = match family {
+            Family::V4 => 32,
+            Family::V6 => 128,
+        };
+        let host = width.saturating_sub(length.into());
+        let mask = u128::MAX.checked_shl(host).unwrap_or(0);
+        Network { family, bits: bits & mask, mask }
+    }
+
+    /// One address.
+    pub fn host(address: IpAddr) -> Network {
+        Network::new(address, 128)
+    }
+
+    fn contains(&self, (family, bits): (Family, u128)) -> bool {
+        self.family == family && bits & self.mask == self.bits
+    }
+}
+
+fn number(address: IpAddr) -> (Family, u128) {
+    match address {
+        IpAddr::V4(v4) => (Family::V4, u32::from(v4).into()),
+        IpAddr::V6(v6) => (Family::V6, v6.into()),
+    }
+}
+
+/// An inner packet, found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Inner {
+    /// Where its IP header begins in the frame.
+    pub offset: usize,
+    /// Its family.
+    pub family: Family,
+    /// Whether it was redirected once and must not be again.
+    pub marked: bool,
+}
+
+/// The node's end of tunnels.
+#[derive(Clone, Debug, Default)]
+pub struct Endpoint {
+    own: Box<[Network]>,
+    peers: Box<[Network]>,
+}
+
+impl Endpoint {
+    /// Takes packets to one of its own addresses, from peers: the other members of the cluster among
+    /// them.
+    pub fn new(own: impl Into<Box<[Network]>>, peers: impl Into<Box<[Network]>>) -> Endpoint {
+        Endpoint { own: own.into(), peers: peers.into() }
+    }
+
+    /// Finds the packet inside of one that was parsed from this very frame; `None` if that is not
+    /// encapsulated, or not for this node.
+    ///
+    /// # Errors
+    /// The reason to drop it.
+    #[cold]
+    pub fn open(&self, packet: &Packet, frame: &[u8]) -> Result<Option<Inner>, Reason> {
+        if !is_encapsulated(packet) {
+            return Ok(None);
+        }
+        let ip = packet.ip(frame).ok_or(Reason::Malformed)?;
+        let (source, destination) = addresses(packet.family, ip).ok_or(Reason::Malformed)?;
+        if !self.is_own(destination) {
+            return Ok(None);
+        }
+        if !self.peers.iter().any(|peer| peer.contains(source)) {
+            return Err(Reason::Foreign);
+        }
+        let inner = decapsulate(packet, frame)?;
+        let inside = frame.get(inner.offset..packet.end as usize).ok_or(Reason::Malformed)?;
+        let (_, destination) = addresses(inner.family, inside).ok_or(Reason::Malformed)?;
+        if self.is_own(destination) {
+            return Err(Reason::Nested);
+        }
+        Ok(Some(inner))
+    }
+
+    fn is_own(&self, address: (Family, u128)) -> bool {
+        self.own.iter().any(|own| own.contains(address))
+    }
+}
+
+/// Source and destination of an IP packet.
+fn addresses(family: Family, ip: &[u8]) -> Option<((Family, u128), (Family, u128))> {
+    match family {
+        Family::V4 => {
+            let (header, _) = ipv4::Header::ref_from_prefix(ip).ok()?;
+            let number = |address| (family, u32::from_be_bytes(address).into());
+            Some((number(header.source), number(header.destination)))
+        }
+        Family::V6 => {
+            let (header, _) = ipv6::Header::ref_from_prefix(ip).ok()?;
+            let number = |address| (family, u128::from_be_bytes(address));
+            Some((number(header.source), number(header.destination)))
+        }
+    }
+}
+
+/// Whether a packet is of a kind that [`decapsulate`] knows. A later fragment has no ports: one of UDP
+/// to a tunnel address is not told from other traffic.
+pub fn is_encapsulated(packet: &Packet) -> bool {
+    match packet.protocol {
+        protocol::GRE | protocol::IPV4 | protocol::IPV6 => true,
+        protocol::UDP => matches!(packet.destination, VXLAN | GUE),
+        _ => false,
+    }
+}
+
+/// Finds the packet inside of one that was parsed from this very frame.
+///
+/// # Errors
+/// [`Reason::Malformed`].
+pub fn decapsulate(packet: &Packet, frame: &[u8]) -> Result<Inner, Reason> {
+    if packet.fragment != Fragment::Whole {
+        return Err(Reason::Malformed);
+    }
+    let payload = packet.payload(frame).ok_or(Reason::Malformed)?;
+    let (length, family, marked) = match (packet.protocol, packet.destination) {
+        (protocol::GRE, _) => of_gre(payload)?,
+        (protocol::IPV4, _) => (0, Family::V4, false),
+        (protocol::IPV6, _) => (0, Family::V6, false),
+        (protocol::UDP, VXLAN) => of_vxlan(payload)?,
+        (protocol::UDP, GUE) => of_gue(payload)?,
+        _ => return Err(Reason::Malformed),
+    };
+    let inner = payload.get(length..).ok_or(Reason::Malformed)?;
+    let (version, least) = match family {
+        Family::V4 => (4, ipv4::LENGTH),
+        Family::V6 => (6, ipv6::LENGTH),
+    };
+    if inner.len() < least || inner[0] >> 4 != version {
+        return Err(Reason::Malformed);
+    }
+    Ok(Inner { offset: usize::from(packet.l4) + length, family, marked })
+}
+
+type Found = (usize, Family, bool);
+
+fn of_ethertype(ethertype: u16) -> Result<Family, Reason> {
+    match ethertype {
+        ethernet::IPV4 => Ok(Family::V4),
+        ethernet::IPV6 => Ok(Family::V6),
+        _ => Err(Reason::Malformed),
+    }
+}
+
+fn of_gre(payload: &[u8]) -> Result<Found, Reason> {
+    let gre = gre::parse(payload).map_err(|_| Reason::Malformed)?;
+    Ok((gre.length, of_ethertype(gre.protocol)?, gre.recursion != 0))
+}
+
+/// Flags (I alone is set), 24 reserved bits, the identifier and 8 more, which are ignored; then an
+/// Ethernet frame, without a tag (section 6.1).
+fn of_vxlan(payload: &[u8]) -> Result<Found, Reason> {
+    const HEADER: usize = 8;
+    const IDENTIFIER: u8 = 0x08;
+    let behind = payload.get(udp::LENGTH..).ok_or(Reason::Malformed)?;
+    let (header, inner) = behind.split_first_chunk::<HEADER>().ok_or(Reason::Malformed)?;
+    if header[0] & IDENTIFIER == 0 {
+        return Err(Reason::Malformed);
+    }
+    let (frame, _) = ethernet::Header::ref_from_prefix(inner).map_err(|_| Reason::Malformed)?;
+    let length = udp::LENGTH + HEADER + ethernet::LENGTH;
+    Ok((length, of_ethertype(frame.ethertype.get())?, false))
+}
+
+/// The two highest bits are the variant. In variant 1 they are the beginning of an IP packet. Variant
+/// 0: a control bit, the length of the rest of the header in words (5 bits), protocol, flags.
+fn of_gue(payload: &[u8]) -> Result<Found, Reason> {
+    const HEADER: usize = 4;
+    let behind = payload.get(udp::LENGTH..).ok_or(Reason::Malformed)?;
+    let &[first, number, flags_high, flags_low, ..] = behind else {
+        return Err(Reason::Malformed);
+    };
+    match first >> 6 {
+        // A control message, or fields that we cannot know the meaning of.
+        0 if first & 0x20 != 0 || [flags_high, flags_low] != [0, 0] => Err(Reason::Malformed),
+        0 => {
+            let family = match number {
+                protocol::IPV4 => Family::V4,
+                protocol::IPV6 => Family::V6,
+                _ => return Err(Reason::Malformed),
+            };
+            Ok((udp::LENGTH + HEADER + usize::from(first & 0x1f) * 4, family, false))
+        }
+        1 => match first >> 4 {
+            4 => Ok((udp::LENGTH, Family::V4, false)),
+            6 => Ok((udp::LENGTH, Family::V6, false)),
+            _ => Err(Reason::Malformed),
+        },
+        _ => Err(Reason::Malformed),
+    }
+}
+
+/// MAC addresses, two tags and the ethertype.
+const MAX_LINK: usize = ethernet::LENGTH + 8;
+
+/// Takes the outer headers off: the Ethernet header and its tags come to stand before the inner
+/// packet, and a congestion mark of the outer header goes into the inner one.
+///
+/// # Errors
+/// The reason to drop the packet, which is unchanged but for padding then.
+pub fn unwrap(packet: &Packet, inner: &Inner, frame: &mut impl Frame) -> Result<(), Reason> {
+    let l3 = usize::from(packet.l3);
+    let mut link = [0; MAX_LINK];
+    let link = link.get_mut(..l3).ok_or(Reason::Malformed)?;
+    link.copy_from_slice(frame.bytes().get(..l3).ok_or(Reason::Malformed)?);
+    let ethertype = match inner.family {
+        Family::V4 => ethernet::IPV4,
+        Family::V6 => ethernet::IPV6,
+    };
+    let (_, last) = link.split_last_chunk_mut::<2>().ok_or(Reason::Malformed)?;
+    *last = ethertype.to_be_bytes();
+    frame.truncate(packet.end as usize);
+    let header = frame.bytes().get(inner.offset..).and_then(<[u8]>::first_chunk::<12>);
+    let header = *header.ok_or(Reason::Malformed)?;
+    let changed = marked(header, inner.family, packet.traffic_class).ok_or(Reason::Congested)?;
+    let cut = inner.offset.checked_sub(l3).ok_or(Reason::Malformed)?;
+    let bytes = frame.pull_front(cut).ok_or(Reason::Malformed)?;
+    bytes[..l3].copy_from_slice(link);
+    bytes[l3..l3 + changed.len()].copy_from_slice(&changed);
+    Ok(())
+}
+
+/// The beginning of an inner IP header with the outer header's congestion mark: RFC 6040, figure 4.
+/// `None` where the mark cannot be carried, and so is a loss.
+fn marked(mut header: [u8; 12], family: Family, outer_class: u8) -> Option<[u8; 12]> {
+    const NOT_ECT: u8 = 0b00;
+    const ECT_1: u8 = 0b01;
+    const ECT_0: u8 = 0b10;
+    const CE: u8 = 0b11;
+    // IPv6 has the traffic class across the nibbles of bytes 0 and 1.
+    let shift = match family {
+        Family::V4 => 0,
+        Family::V6 => 4,
+    };
+    let inner = header[1] >> shift & CE;
+    let combined = match (inner, outer_class & CE) {
+        (NOT_ECT, CE) => return None,
+        (NOT_ECT, _) => NOT_ECT,
+        (_, CE) => CE,
+        (ECT_0, ECT_1) => ECT_1,
+        (inner, _) => inner,
+    };
+    if combined != inner {
+        let old = u16::from_be_bytes([header[0], header[1]]);
+        header[1] = header[1] & !(CE << shift) | combined << shift;
+        if family == Family::V4 {
+            let new = u16::from_be_bytes([header[0], header[1]]);
+            let checksum = u16::from_be_bytes([header[10], header[11]]);
+            let [high, low] = update_u16(checksum, old, new).to_be_bytes();
+            (header[10], header[11]) = (high, low);
+        }
+    }
+    Some(header)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,504 @@
+//! The table by hand and against a model that knows nothing of lists.
+
+use std::collections::HashMap;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::balancer::hash::LocalSeed;
+use crate::balancer::time::Time;
+use crate::wire::Fragment;
+
+const LIMITS: Limits =
+    Limits { contexts: 4, packets: 4, bytes: 4000, packets_per_datagram: 3, timeout_ms: 2000 };
+
+fn table(limits: Limits) -> Table<u32, char> {
+    Table::new(limits, LocalSeed::new(1))
+}
+
+fn key(family: u8, number: u32) -> Key {
+    let mut key = [0; 38];
+    key[0] = family;
+    key[2..6].copy_from_slice(&number.to_be_bytes());
+    Key(key)
+}
+
+fn place(offset: u16, length: u16) -> Place {
+    Place { identification: 1, protocol: 17, offset, length, before: 20, more: true }
+}
+
+fn ms(ms: u64) -> Time {
+    Time::from_millis(ms)
+}
+
+fn none(packet: u32, reason: Reason) {
+    panic!("{packet} was dropped: {reason:?}");
+}
+
+const FIRST: Place =
+    Place { identification: 1, protocol: 17, offset: 0, length: 1480, before: 20, more: true };
+
+/// The way of one datagram's first and two later fragments, 0, 1 and 2, in some order: the order in
+/// which they leave.
+fn leaves(order: [u32; 3], tour: bool) -> Vec<u32> {
+    let mut table = table(LIMITS);
+    let key = key(4, 7);
+    let mut left = Vec::new();
+    let mut first_is_away = false;
+    for fragment in order {
+        if fragment == 0 {
+            table.begin(&key, &FIRST, ms(0), none).unwrap();
+            first_is_away = tour;
+            if !tour {
+                left.push(0);
+                assert!(table.decide(&key, 'a', ms(0), |packet, _| left.push(packet)));
+            }
+            continue;
+        }
+        let offset = u16::try_from(fragment).unwrap() * 1480;
+        match table.later(&key, &place(offset, 1480), fragment, 1500, ms(1), none) {
+            Later::Follow(packet, 'a') => left.push(packet),
+            Later::Held => {}
+            other => panic!("{other:?}"),
+        }
+    }
+    if first_is_away {
+        left.push(0);
+        assert!(table.decide(&key, 'a', ms(1), |packet, _| left.push(packet)));
+    }
+    assert_eq!(table.usage(), Usage { contexts: 1, packets: 0, bytes: 0 });
+    left
+}
+
+#[test]
+fn every_order_of_three() {
+    for (order, left) in [
+        ([0, 1, 2], [0, 1, 2]),
+        ([0, 2, 1], [0, 2, 1]),
+        ([1, 0, 2], [0, 1, 2]),
+        ([2, 0, 1], [0, 2, 1]),
+        ([1, 2, 0], [0, 1, 2]),
+        ([2, 1, 0], [0, 2, 1]),
+    ] {
+        assert_eq!(leaves(order, false), left, "{order:?}");
+        let waited = [0, order.into_iter().find(|&f| f != 0).unwrap(), left[2]];
+        assert_eq!(leaves(order, true), waited, "{order:?}, first on tour");
+    }
+}
+
+#[test]
+fn a_lost_first_is_waited_for_and_no_longer() {
+    let mut table = table(LIMITS);
+    for (number, fragment) in [(1, 10), (1, 11), (2, 20)] {
+        let held = table.later(&key(6, number), &place(1480, 8), fragment, 100, ms(5), none);
+        assert_eq!(held, Later::Held);
+    }
+    assert_eq!(table.usage(), Usage { contexts: 2, packets: 3, bytes: 300 });
+    table.expire(ms(2004), none);
+    let mut dropped = Vec::new();
+    table.expire(ms(2005), |packet, reason| dropped.push((packet, reason)));
+    assert_eq!(dropped, [10, 11, 20].map(|packet| (packet, Reason::Timeout)));
+    assert_eq!(table.usage(), Usage::default());
+}
+
+#[test]
+fn a_first_that_comes_too_late_has_nothing_to_follow_it() {
+    let mut table = table(LIMITS);
+    let key = key(4, 1);
+    assert_eq!(table.later(&key, &place(1480, 8), 1, 100, ms(0), none), Later::Held);
+    let mut dropped = Vec::new();
+    let begun =
+        table.begin(&key, &FIRST, ms(2000), |packet, reason| dropped.push((packet, reason)));
+    assert_eq!((begun, dropped), (Ok(()), vec![(1, Reason::Timeout)]));
+    assert!(table.decide(&key, 'b', ms(2000), |_, _| panic!("nothing waits")));
+    // And as a choice that comes too late.
+    table.begin(&key, &FIRST, ms(2001), none).unwrap();
+    assert_eq!(table.later(&key, &place(1480, 8), 2, 100, ms(2002), none), Later::Held);
+    let mut late = Vec::new();
+    assert!(!table.decide(&key, 'b', ms(4001), |packet, reason| late.push((packet, reason))));
+    assert_eq!(late, [(2, Some(Reason::Timeout))]);
+    assert_eq!(table.usage(), Usage::default());
+}
+
+#[test]
+fn a_full_buffer_takes_no_more() {
+    let mut table = table(LIMITS);
+    let mut later = |number, fragment, bytes| {
+        table.later(&key(4, number), &place(1480, 8), fragment, bytes, ms(0), none)
+    };
+    let full = |packet| Later::Dropped(packet, Reason::BufferFull);
+    assert_eq!(later(1, 1, 4001), full(1), "bytes");
+    assert_eq!(later(1, 2, 1000), Later::Held);
+    assert_eq!(later(1, 3, 1000), Later::Held);
+    assert_eq!(later(1, 4, 1000), Later::Held);
+    assert_eq!(later(1, 5, 1), full(5), "the datagram's share");
+    assert_eq!(later(2, 6, 1001), full(6), "bytes");
+    assert_eq!(later(2, 7, 1000), Later::Held);
+    assert_eq!(later(3, 8, 0), full(8), "packets");
+    assert_eq!(table.usage(), Usage { contexts: 2, packets: 4, bytes: 4000 });
+    let mut left = Vec::new();
+    table.begin(&key(4, 1), &FIRST, ms(1), none).unwrap();
+    table.decide(&key(4, 1), 'a', ms(1), |packet, reason| left.push((packet, reason)));
+    assert_eq!(left, [(2, None), (3, None), (4, None)]);
+    let mut rest = Vec::new();
+    table.clear(|packet| rest.push(packet));
+    assert_eq!((rest, table.usage()), (vec![7], Usage::default()));
+}
+
+#[test]
+fn a_full_table_forgets_what_was_decided_and_never_what_waits() {
+    let mut table = table(Limits { packets: 10, ..LIMITS });
+    for (number, at) in [(1, 0), (2, 1)] {
+        table.begin(&key(4, number), &FIRST, ms(at), none).unwrap();
+        table.decide(&key(4, number), 'a', ms(at), |_, _| {});
+    }
+    for number in 3..=4 {
+        assert_eq!(
+            table.later(&key(4, number), &place(1480, 8), number, 9, ms(2), none),
+            Later::Held
+        );
+    }
+    // 1 was idle for longer, until now.
+    let follows = table.later(&key(4, 1), &place(1480, 8), 0, 9, ms(3), none);
+    assert_eq!(follows, Later::Follow(0, 'a'));
+    assert_eq!(table.later(&key(4, 5), &place(1480, 8), 5, 9, ms(4), none), Later::Held);
+    let follows = table.later(&key(4, 1), &place(2960, 8), 0, 9, ms(5), none);
+    assert_eq!(follows, Later::Follow(0, 'a'));
+    assert_eq!(table.later(&key(4, 6), &place(1480, 8), 6, 9, ms(6), none), Later::Held);
+    // All wait now.
+    let refused = table.later(&key(4, 7), &place(1480, 8), 7, 9, ms(7), none);
+    assert_eq!(refused, Later::Dropped(7, Reason::TableFull));
+    assert_eq!(table.begin(&key(4, 7), &FIRST, ms(7), none), Err(Reason::TableFull));
+    assert!(!table.decide(&key(4, 7), 'a', ms(7), |_, _| {}));
+    assert_eq!(table.usage(), Usage { contexts: 4, packets: 4, bytes: 36 });
+}
+
+#[test]
+fn a_second_first_supersedes_the_choice() {
+    let mut table = table(LIMITS);
+    let key = key(4, 1);
+    for (choice, length) in [('a', 1480), ('b', 1480), ('c', 8)] {
+        table.begin(&key, &place(0, length), ms(0), none).unwrap();
+        // As long as the new choice is not known, the old one is not followed.
+        assert_eq!(table.later(&key, &place(1480, 8), 1, 9, ms(0), none), Later::Held);
+        let mut left = Vec::new();
+        assert!(table.decide(&key, choice, ms(0), |packet, _| left.push(packet)));
+        assert_eq!(left, [1]);
+        let follows = table.later(&key, &place(2960, 8), 2, 9, ms(0), none);
+        assert_eq!(follows, Later::Follow(2, choice));
+    }
+}
+
+#[test]
+fn an_overlap_with_the_first_ends_the_datagram() {
+    for family in [4, 6] {
+        let mut table = table(LIMITS);
+        let key = key(family, 1);
+        table.begin(&key, &FIRST, ms(0), none).unwrap();
+        table.decide(&key, 'a', ms(0), |_, _| {});
+        let overlap = |packet| Later::Dropped(packet, Reason::Overlap);
+        assert_eq!(table.later(&key, &place(1472, 8), 1, 9, ms(1), none), overlap(1));
+        assert_eq!(table.later(&key, &place(1480, 8), 2, 9, ms(1), none), overlap(2));
+        assert_eq!(table.begin(&key, &FIRST, ms(1), none), Err(Reason::Overlap));
+        assert!(!table.decide(&key, 'a', ms(1), |_, _| {}));
+        assert_eq!(table.usage().contexts, 1);
+        table.expire(ms(2001), none);
+        assert_eq!(table.usage(), Usage::default());
+    }
+}
+
+#[test]
+fn an_overlap_that_came_before_the_first_ends_the_datagram() {
+    let mut table = table(LIMITS);
+    let key = key(4, 1);
+    for (fragment, offset) in [(1, 1480), (2, 1472)] {
+        assert_eq!(table.later(&key, &place(offset, 8), fragment, 9, ms(0), none), Later::Held);
+    }
+    let mut dropped = Vec::new();
+    let begun = table.begin(&key, &FIRST, ms(0), |packet, reason| dropped.push((packet, reason)));
+    assert_eq!(begun, Err(Reason::Overlap));
+    assert_eq!(dropped, [(1, Reason::Overlap), (2, Reason::Overlap)]);
+    assert_eq!(table.usage(), Usage { contexts: 1, packets: 0, bytes: 0 });
+}
+
+/// RFC 5722. Over IPv4 it is more likely a new datagram.
+#[test]
+fn a_first_of_another_length_is_an_overlap_over_ipv6() {
+    let mut table = table(LIMITS);
+    let key = key(6, 1);
+    table.begin(&key, &FIRST, ms(0), none).unwrap();
+    assert_eq!(table.later(&key, &place(1480, 8), 1, 9, ms(0), none), Later::Held);
+    let mut dropped = Vec::new();
+    let begun =
+        table.begin(&key, &place(0, 1472), ms(0), |packet, reason| dropped.push((packet, reason)));
+    assert_eq!((begun, dropped), (Err(Reason::Overlap), vec![(1, Reason::Overlap)]));
+}
+
+#[test]
+fn a_step_of_expiry_is_small() {
+    let limits = Limits { contexts: 1000, packets: 1000, bytes: 1 << 20, ..LIMITS };
+    let mut table = table(limits);
+    for number in 0..1000 {
+        table.later(&key(4, number), &place(1480, 8), number, 9, ms(0), none);
+    }
+    let mut steps = 0;
+    while table.usage() != Usage::default() {
+        let mut dropped = 0;
+        table.expire(ms(2000), |_, _| dropped += 1);
+        assert!(dropped <= 32);
+        steps += 1;
+    }
+    assert!(steps <= 1000 / 16 + 1, "{steps}");
+}
+
+fn checked(fragment: Fragment, place: Place) -> Result<(), Reason> {
+    let packet = Packet {
+        family: Family::V4,
+        l3: 14,
+        l4: 34,
+        end: 34 + u32::from(place.length),
+        protocol: place.protocol,
+        traffic_class: 0,
+        fragment,
+        source: 0,
+        destination: 0,
+        tcp_flags: 0,
+    };
+    check(&packet, &place)
+}
+
+#[test]
+fn what_is_wrong_with_a_fragment_by_itself() {
+    use Fragment::{First, Later};
+    let last = |offset, length| Place { more: false, ..place(offset, length) };
+    let tcp = |place| Place { protocol: protocol::TCP, ..place };
+    let malformed = Err(Reason::Malformed);
+    for (fragment, place, expected) in [
+        (First, place(0, 8), Ok(())),
+        (Later, place(8, 8), Ok(())),
+        (Later, last(8, 1), Ok(())),
+        (First, place(0, 12), malformed),
+        (Later, place(8, 12), malformed),
+        (Later, place(8, 0), malformed),
+        (Later, last(8, 0), malformed),
+        (Later, place(0, 8), malformed),
+        (Later, last(65_512, 3), Ok(())),
+        (Later, last(65_512, 4), malformed),
+        // RFC 3128: an offset of one unit would overwrite TCP's flags.
+        (Later, tcp(place(8, 8)), Err(Reason::Tiny)),
+        (Later, tcp(place(16, 8)), Err(Reason::Tiny)),
+        (Later, tcp(place(24, 8)), Ok(())),
+        (First, tcp(place(0, 24)), Ok(())),
+    ] {
+        assert_eq!(checked(fragment, place), expected, "{fragment:?} {place:?}");
+    }
+}
+
+/// What the table should do, over a map.
+#[derive(Default)]
+struct Model {
+    contexts: HashMap<u32, ModelContext>,
+    clock: u64,
+}
+
+#[derive(Clone, Debug)]
+struct ModelContext {
+    choice: Option<char>,
+    poisoned: bool,
+    first: u16,
+    since: u64,
+    /// When it was touched last: of several in one millisecond the earlier goes first.
+    touched: u64,
+    held: Vec<(u32, usize, u16)>,
+}
+
+impl Model {
+    fn usage(&self) -> Usage {
+        let held = || self.contexts.values().flat_map(|context| &context.held);
+        Usage {
+            contexts: self.contexts.len(),
+            packets: held().count(),
+            bytes: held().map(|&(_, bytes, _)| bytes).sum(),
+        }
+    }
+
+    fn alive(&mut self, number: u32, now: u64) -> (Option<&mut ModelContext>, Vec<(u32, Reason)>) {
+        self.clock += 1;
+        let mut dropped = Vec::new();
+        let due = |c: &ModelContext| now - c.since >= LIMITS.timeout_ms;
+        if self.contexts.get(&number).is_some_and(due) {
+            let context = self.contexts.remove(&number).unwrap();
+            dropped.extend(context.held.iter().map(|&(packet, ..)| (packet, Reason::Timeout)));
+        }
+        (self.contexts.get_mut(&number), dropped)
+    }
+
+    fn add(&mut self, number: u32, first: u16, now: u64) -> bool {
+        if self.contexts.len() == LIMITS.contexts {
+            let decided = self.contexts.iter().filter(|(_, c)| c.choice.is_some());
+            let Some(oldest) = decided.min_by_key(|(_, c)| c.touched).map(|(&n, _)| n) else {
+                return false;
+            };
+            self.contexts.remove(&oldest);
+        }
+        let touched = self.clock;
+        let context = ModelContext {
+            choice: None,
+            poisoned: false,
+            first,
+            since: now,
+            touched,
+            held: Vec::new(),
+        };
+        self.contexts.insert(number, context);
+        true
+    }
+}
+
+fn poison(context: &mut ModelContext, now: u64, touched: u64) -> Vec<(u32, Reason)> {
+    (context.poisoned, context.choice, context.since) = (true, None, now);
+    context.touched = touched;
+    context.held.drain(..).map(|(packet, ..)| (packet, Reason::Overlap)).collect()
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Begin(u32, u16),
+    Decide(u32, char),
+    Later(u32, u16, usize),
+    Expire,
+    Wait(u64),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let number = 0u32..7;
+    prop_oneof![
+        3 => (number.clone(), prop_oneof![Just(8u16), Just(16)]).prop_map(|(n, l)| Step::Begin(n, l)),
+        3 => (number.clone(), prop_oneof![Just('a'), Just('b')]).prop_map(|(n, c)| Step::Decide(n, c)),
+        6 => (number, 1u16..5, 0usize..2000).prop_map(|(n, o, b)| Step::Later(n, o * 8, b)),
+        1 => Just(Step::Expire),
+        1 => (0u64..1500).prop_map(Step::Wait),
+    ]
+}
+
+/// Even numbers are of IPv4, odd ones of IPv6.
+fn key_of(number: u32) -> Key {
+    key(if number.is_multiple_of(2) { 4 } else { 6 }, number)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(512))]
+
+    #[test]
+    fn the_table_is_the_model(steps in proptest::collection::vec(step(), 0..120)) {
+        let mut table = table(LIMITS);
+        let mut model = Model::default();
+        let (mut now, mut packet) = (0, 0);
+        for step in steps {
+            let mut got = Vec::new();
+            match step {
+                Step::Wait(ms) => now += ms,
+                Step::Begin(number, length) => {
+                    let result = table.begin(
+                        &key_of(number), &place(0, length), ms(now), |p, r| got.push((p, r)));
+                    let clock = model.clock + 1;
+                    let mut dropped = model.alive(number, now).1;
+                    let is_new = !model.contexts.contains_key(&number);
+                    let is_added = is_new && model.add(number, length, now);
+                    let expected = match model.contexts.get_mut(&number) {
+                        _ if is_added => Ok(()),
+                        None => Err(Reason::TableFull),
+                        Some(context) if context.poisoned => Err(Reason::Overlap),
+                        Some(context) => {
+                            let other = context.first != 0 && context.first != length;
+                            let back = context.held.iter().any(|&(_, _, offset)| offset < length);
+                            if (other && number % 2 == 1) || back {
+                                dropped.extend(poison(context, now, clock));
+                                Err(Reason::Overlap)
+                            } else {
+                                context.first = length;
+                                if context.choice.take().is_some() {
+                                    context.since = now;
+                                }
+                                Ok(())
+                            }
+                        }
+                    };
+                    prop_assert_eq!((result, got), (expected, dropped));
+                }
+                Step::Decide(number, choice) => {
+                    let mut left = Vec::new();
+                    let known =
+                        table.decide(&key_of(number), choice, ms(now), |p, r| left.push((p, r)));
+                    let clock = model.clock + 1;
+                    let (context, dropped) = model.alive(number, now);
+                    let mut expected: Vec<_> =
+                        dropped.into_iter().map(|(p, r)| (p, Some(r))).collect();
+                    let context = context.filter(|context| !context.poisoned);
+                    prop_assert_eq!(known, context.is_some());
+                    if let Some(context) = context {
+                        expected.extend(context.held.drain(..).map(|(p, ..)| (p, None)));
+                        (context.choice, context.since) = (Some(choice), now);
+                        context.touched = clock;
+                    }
+                    prop_assert_eq!(left, expected);
+                }
+                Step::Later(number, offset, bytes) => {
+                    packet += 1;
+                    let result = table.later(
+                        &key_of(number), &place(offset, 8), packet, bytes, ms(now),
+                        |p, r| got.push((p, r)));
+                    let clock = model.clock + 1;
+                    let mut dropped = model.alive(number, now).1;
+                    let room = |usage: Usage| {
+                        usage.packets < LIMITS.packets && usage.bytes + bytes <= LIMITS.bytes
+                    };
+                    let has_room = room(model.usage());
+                    let is_new = !model.contexts.contains_key(&number);
+                    let expected = if is_new && !has_room {
+                        Later::Dropped(packet, Reason::BufferFull)
+                    } else if is_new && !model.add(number, 0, now) {
+                        Later::Dropped(packet, Reason::TableFull)
+                    } else {
+                        let context = model.contexts.get_mut(&number).unwrap();
+                        if context.poisoned {
+                            Later::Dropped(packet, Reason::Overlap)
+                        } else if offset < context.first {
+                            dropped.extend(poison(context, now, clock));
+                            Later::Dropped(packet, Reason::Overlap)
+                        } else if let Some(choice) = context.choice {
+                            (context.since, context.touched) = (now, clock);
+                            Later::Follow(packet, choice)
+                        } else if !has_room || context.held.len() == LIMITS.packets_per_datagram {
+                            Later::Dropped(packet, Reason::BufferFull)
+                        } else {
+                            context.held.push((packet, bytes, offset));
+                            Later::Held
+                        }
+                    };
+                    prop_assert_eq!((result, got), (expected, dropped));
+                }
+                Step::Expire => {
+                    table.expire(ms(now), |p, r| got.push((p, r)));
+                    let due: Vec<u32> = model
+                        .contexts
+                        .iter()
+                        .filter(|(_, c)| now - c.since >= LIMITS.timeout_ms)
+                        .map(|(&number, _)| number)
+                        .collect();
+                    let mut dropped: Vec<_> = due
+                        .into_iter()
+                        .flat_map(|number| model.contexts.remove(&number).unwrap().held)
+                        .map(|(packet, ..)| (packet, Reason::Timeout))
+                        .collect();
+                    got.sort_by_key(|&(packet, _)| packet);
+                    dropped.sort_by_key(|&(packet, _)| packet);
+                    prop_assert_eq!(got, dropped);
+                }
+            }
+            prop_assert_eq!(table.usage(), model.usage());
+        }
+        table.clear(|_| {});
+        prop_assert_eq!(table.usage(), Usage::default());
+    }
+}

@@ -1,0 +1,152 @@
+//! ICMP to a virtual address: what it is, and for errors whose packet they are about.
+//!
+//! An error quotes the packet that caused it, which a backend sent from the virtual address to a
+//! client: its flow, seen from the client, is that of the packets that come through here. The
+//! quotation is read leniently, for routers may cut it after 8 bytes of the transport header (RFC 792)
+//! and may have changed the header before: only what leads to the ports must be there and sound. No
+//! checksum is verified, for the backend does that with the message that it is handed.
+
+use std::net::{IpAddr, SocketAddr};
+
+use zerocopy::FromBytes;
+
+use super::flow::FlowKey;
+use super::tables::Endpoint;
+use super::verdict::Drop;
+use crate::wire::{Family, Fragment, Packet, icmp, icmpv6, ipv4, ipv6, protocol};
+
+/// What the forwarder does with an ICMP message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Message {
+    /// A request for an echo: to be answered, see [`super::answer::echo_reply`].
+    EchoRequest,
+    /// An error about a packet: to be steered, see [`embedded`].
+    Error,
+}
+
+/// Whose packet an error is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Embedded {
+    /// The flow as the client's packets carry it: the quoted packet with its ends exchanged.
+    pub flow: FlowKey,
+    /// The service that sent the packet, if it is one.
+    pub endpoint: Endpoint,
+}
+
+/// What kind of message an ICMP packet, or its first fragment, has.
+///
+/// # Errors
+/// The reason to drop it.
+pub fn message(packet: &Packet, frame: &[u8]) -> Result<Message, Drop> {
+    if packet.fragment == Fragment::Later {
+        return Err(Drop::FragmentMalformed);
+    }
+    let message = packet.payload(frame).ok_or(Drop::IcmpMalformed)?;
+    match (packet.family, packet.protocol) {
+        (Family::V4, protocol::ICMP) => {
+            match icmp::Header::ref_from_prefix(message).map_err(|_| Drop::IcmpMalformed)?.0 {
+                icmp::Header { kind: icmp::ECHO, .. } => Ok(Message::EchoRequest),
+                header if header.is_error() => Ok(Message::Error),
+                _ => Err(Drop::IcmpUnsupported),
+            }
+        }
+        (Family::V6, protocol::ICMPV6) => {
+            match icmpv6::Header::ref_from_prefix(message).map_err(|_| Drop::IcmpMalformed)?.0.kind
+            {
+                icmpv6::ECHO_REQUEST => Ok(Message::EchoRequest),
+                icmpv6::DESTINATION_UNREACHABLE
+                | icmpv6::PACKET_TOO_BIG
+                | icmpv6::TIME_EXCEEDED
+                | icmpv6::PARAMETER_PROBLEM => Ok(Message::Error),
+                _ => Err(Drop::IcmpUnsupported),
+            }
+        }
+        _ => Err(Drop::IcmpUnsupported),
+    }
+}
+
+/// Whose packet an ICMP error is about; the error may be a first fragment.
+///
+/// # Errors
+/// The reason to drop it.
+pub fn embedded(packet: &Packet, frame: &[u8]) -> Result<Embedded, Drop> {
+    if message(packet, frame)? != Message::Error {
+        return Err(Drop::IcmpUnsupported);
+    }
+    // Both headers are of one length.
+    let message = packet.payload(frame).unwrap_or_default();
+    let quotation = message.get(icmp::LENGTH..).unwrap_or_default();
+    let quoted = match packet.family {
+        Family::V4 => quoted_v4(quotation)?,
+        Family::V6 => quoted_v6(quotation)?,
+    };
+    if Some(quoted.source.ip()) != destination(packet, frame) {
+        return Err(Drop::IcmpForeign);
+    }
+    let flow = FlowKey::new(quoted.destination, quoted.source, quoted.protocol);
+    Ok(Embedded {
+        flow: flow.ok_or(Drop::EmbeddedMalformed)?,
+        endpoint: Endpoint::new(quoted.source.ip(), quoted.protocol, quoted.source.port()),
+    })
+}
+
+/// What is needed of a quoted packet.
+struct Quoted {
+    source: SocketAddr,
+    destination: SocketAddr,
+    protocol: u8,
+}
+
+fn quoted_v4(quotation: &[u8]) -> Result<Quoted, Drop> {
+    let (header, _) =
+        ipv4::Header::ref_from_prefix(quotation).map_err(|_| Drop::EmbeddedMalformed)?;
+    if header.version() != 4 || header.header_length() < ipv4::LENGTH {
+        return Err(Drop::EmbeddedMalformed);
+    }
+    if header.part() == Fragment::Later {
+        return Err(Drop::EmbeddedFragment);
+    }
+    let transport = quotation.get(header.header_length()..).ok_or(Drop::EmbeddedMalformed)?;
+    quoted(header.source.into(), header.destination.into(), header.protocol, transport)
+}
+
+fn quoted_v6(quotation: &[u8]) -> Result<Quoted, Drop> {
+    let (header, rest) =
+        ipv6::Header::ref_from_prefix(quotation).map_err(|_| Drop::EmbeddedMalformed)?;
+    if header.version() != 6 {
+        return Err(Drop::EmbeddedMalformed);
+    }
+    let chain = ipv6::walk(header.next_header, rest).map_err(|_| Drop::EmbeddedMalformed)?;
+    if chain.fragment == Fragment::Later {
+        return Err(Drop::EmbeddedFragment);
+    }
+    let transport = rest.get(chain.length..).unwrap_or_default();
+    quoted(header.source.into(), header.destination.into(), chain.protocol, transport)
+}
+
+fn quoted(
+    source: IpAddr,
+    destination: IpAddr,
+    protocol: u8,
+    transport: &[u8],
+) -> Result<Quoted, Drop> {
+    if !matches!(protocol, protocol::TCP | protocol::UDP) {
+        return Err(Drop::IcmpForeign);
+    }
+    let [a, b, c, d, ..] = *transport else { return Err(Drop::EmbeddedMalformed) };
+    Ok(Quoted {
+        source: SocketAddr::new(source, u16::from_be_bytes([a, b])),
+        destination: SocketAddr::new(destination, u16::from_be_bytes([c, d])),
+        protocol,
+    })
+}
+
+fn destination(packet: &Packet, frame: &[u8]) -> Option<IpAddr> {
+    match packet.family {
+        Family::V4 => packet.addresses_v4(frame).map(|(_, destination)| destination.into()),
+        Family::V6 => packet.addresses_v6(frame).map(|(_, destination)| destination.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests;

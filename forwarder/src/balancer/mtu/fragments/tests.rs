@@ -1,0 +1,115 @@
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+use super::*;
+use crate::balancer::sample::Sample;
+
+/// Scapy: UDP with the options router alert (copied), record route (not copied) and end of list.
+const WHOLE: &[u8] = b"\x48\x04\0\x64\0\x07\0\0\x40\x11\x72\x33\xc6\x33\x64\x01\xcb\0\x71\x0a\
+    \x94\x04\0\0\x07\x07\x04\0\0\0\0\0\x9c\x40\0\x35\0\x44\x93\x29";
+const FIRST: &[u8] = b"\x48\x04\0\x40\0\x07\x20\0\x40\x11\x52\x57\xc6\x33\x64\x01\xcb\0\x71\x0a\
+    \x94\x04\0\0\x07\x07\x04\0\0\0\0\0";
+const LATER: &[u8] = b"\x46\x04\0\x3c\0\x07\0\x04\x40\x11\x7f\x5e\xc6\x33\x64\x01\xcb\0\x71\x0a\
+    \x94\x04\0\0";
+
+fn cut(frame: &[u8], limit: u16) -> Result<Vec<Vec<u8>>, Drop> {
+    let packet = Packet::parse(frame).unwrap();
+    let pieces = Fragments::new(&packet, frame, limit)?;
+    Ok(pieces.map(|piece| [piece.header(), &frame[piece.payload.clone()]].concat()).collect())
+}
+
+#[test]
+fn the_fragments_of_scapy() {
+    let data: Vec<u8> = (0..60).collect();
+    let frame = [&[2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 8, 0], WHOLE, &data].concat();
+    let pieces = cut(&frame, 68).unwrap();
+    assert_eq!(pieces.len(), 2);
+    assert_eq!(pieces[0], [FIRST, &frame[46..78]].concat());
+    assert_eq!(pieces[1], [LATER, &frame[78..]].concat());
+    // Padding is no payload.
+    assert_eq!(cut(&[&frame[..], &[0xa5; 5]].concat(), 68).unwrap(), pieces);
+}
+
+#[test]
+fn what_fits_is_one_piece_as_it_was() {
+    for sample in [
+        Sample::udp("198.51.100.1:9", "203.0.113.10:53"),
+        Sample {
+            fragment: ipv4::DONT_FRAGMENT,
+            ..Sample::udp("198.51.100.1:9", "203.0.113.10:53")
+        },
+        Sample {
+            protocol: 1,
+            fragment: 0x2003,
+            options: vec![7, 3, 4, 0],
+            ..Sample::udp("198.51.100.1:9", "203.0.113.10:53")
+        },
+    ] {
+        let length = u16::try_from(sample.ip().len()).unwrap();
+        assert_eq!(cut(&sample.frame(), length), Ok(vec![sample.ip()]));
+    }
+}
+
+#[test]
+fn what_must_not_be_cut() {
+    let mut sample = Sample::udp("198.51.100.1:9", "203.0.113.10:53");
+    sample.payload = vec![1; 100];
+    assert!(cut(&sample.frame(), 127).is_ok());
+    assert!(cut(&sample.frame(), 28).is_ok());
+    assert_eq!(cut(&sample.frame(), 27), Err(Drop::ExceedsMtu), "no room for 8 bytes");
+    sample.fragment = ipv4::DONT_FRAGMENT;
+    assert_eq!(cut(&sample.frame(), 127), Err(Drop::ExceedsMtu));
+    let mut v6 = Sample::udp("[2001:db8:c::1]:9", "[2001:db8::10]:53");
+    v6.payload = vec![1; 100];
+    assert_eq!(cut(&v6.frame(), 127), Err(Drop::ExceedsMtu));
+    let beyond = Sample { fragment: 0x1fff, payload: vec![1; 16], ..sample };
+    assert_eq!(cut(&beyond.frame(), 30), Err(Drop::FragmentMalformed));
+}
+
+/// Puts together what of a packet lies in these pieces: offset and bytes, and whether it is its end.
+fn joined(pieces: &[Vec<u8>]) -> (usize, Vec<u8>, bool) {
+    let (mut start, mut bytes, mut ends) = (None, Vec::new(), false);
+    for piece in pieces {
+        let slice = etherparse::Ipv4Slice::from_slice(piece).unwrap();
+        let header = slice.header();
+        assert_eq!(usize::from(header.total_len()), piece.len());
+        let offset = usize::from(header.fragments_offset().byte_offset());
+        let start = *start.get_or_insert(offset);
+        assert_eq!(offset, start + bytes.len());
+        assert!(!ends, "a piece behind the last");
+        ends = !header.more_fragments();
+        bytes.extend(slice.payload().payload);
+    }
+    (start.unwrap(), bytes, ends)
+}
+
+proptest! {
+    #[test]
+    fn the_pieces_together_are_the_packet(
+        length in 0usize..3000,
+        limit in 68u16..1600,
+        offset in prop_oneof![Just(0u16), 0u16..7000],
+        more: bool,
+        options in vec(prop_oneof![Just(0u8), Just(1), Just(4), Just(0x94), Just(7), any::<u8>()], 0..40),
+    ) {
+        let mut sample = Sample::udp("198.51.100.1:9", "203.0.113.10:53");
+        // No transport header that the parser would read.
+        sample.protocol = 132;
+        let length = if more { length / 8 * 8 } else { length };
+        sample.payload = (0..251).cycle().take(length).collect();
+        sample.options = options.chunks_exact(4).flatten().copied().collect();
+        sample.fragment = offset | if more { ipv4::MORE_FRAGMENTS } else { 0 };
+        let frame = sample.frame();
+        let pieces = cut(&frame, limit).unwrap();
+        for (i, piece) in pieces.iter().enumerate() {
+            prop_assert!(piece.len() <= usize::from(limit));
+            let header = usize::from(piece[0] & 15) * 4;
+            prop_assert!(Checksum::is_valid(&piece[..header]));
+            prop_assert_eq!(&piece[4..6], &frame[18..20]);
+            prop_assert_eq!(&piece[8..10], &frame[22..24]);
+            // None but the last could have taken 8 bytes more.
+            prop_assert!(i + 1 == pieces.len() || piece.len() + 8 > usize::from(limit));
+        }
+        prop_assert_eq!(joined(&pieces), (usize::from(offset) * 8, sample.payload, !more));
+    }
+}

@@ -1,0 +1,106 @@
+//! What one worker asks of another when it hands a packet over: a note on the packet.
+
+use crate::balancer::tables::{BackendId, PortIndex};
+use crate::dpdk::Note;
+
+/// Why a packet comes from another worker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Errand {
+    /// It belongs here: an inner packet to the owner of its flow, a fragment to the owner of its
+    /// datagram.
+    Deliver(Arrival),
+    /// An ICMP error, to whoever has the flow that it is about.
+    Steer(Tour),
+    /// A first fragment: who has its flow?
+    Choose(Tour),
+    /// A first fragment comes back to where its datagram is gathered. Without a backend, no one has
+    /// its flow.
+    Chosen(PortIndex, Option<BackendId>),
+}
+
+/// How a packet came to this appliance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Arrival {
+    /// The port that it came in by.
+    pub(super) port: PortIndex,
+    /// It was encapsulated, and is not to be decapsulated again.
+    pub(super) inner: bool,
+    /// It is not to be redirected to another member of the cluster.
+    pub(super) marked: bool,
+}
+
+impl Arrival {
+    /// As a frame from a device.
+    pub(super) fn by(port: PortIndex) -> Arrival {
+        Arrival { port, inner: false, marked: false }
+    }
+}
+
+/// A packet on its way from worker to worker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Tour {
+    /// The port that it came in by.
+    pub(super) port: PortIndex,
+    /// The worker that sent it.
+    pub(super) origin: u16,
+    /// Workers that it has yet to visit after this one.
+    pub(super) left: u16,
+}
+
+impl Errand {
+    pub(super) fn note(self) -> Note {
+        let word = |kind: u64, port: PortIndex, a: u16, b: u16| {
+            kind << 48 | u64::from(port.0) << 32 | u64::from(a) << 16 | u64::from(b)
+        };
+        match self {
+            Errand::Deliver(Arrival { port, inner, marked }) => {
+                [word(0, port, inner.into(), marked.into()), 0]
+            }
+            Errand::Steer(Tour { port, origin, left }) => [word(1, port, origin, left), 0],
+            Errand::Choose(Tour { port, origin, left }) => [word(2, port, origin, left), 0],
+            Errand::Chosen(port, backend) => {
+                [word(3, port, 0, 0), backend.map_or(u64::MAX, |id| id.get().into())]
+            }
+        }
+    }
+
+    /// The errand of a note that [`Errand::note`] made.
+    #[expect(clippy::cast_possible_truncation, reason = "the note's fields have 16 bits each")]
+    pub(super) fn of([word, backend]: Note) -> Option<Errand> {
+        let port = PortIndex((word >> 32) as u16);
+        let (a, b) = ((word >> 16) as u16, word as u16);
+        let tour = Tour { port, origin: a, left: b };
+        Some(match word >> 48 {
+            0 => Errand::Deliver(Arrival { port, inner: a != 0, marked: b != 0 }),
+            1 => Errand::Steer(tour),
+            2 => Errand::Choose(tour),
+            3 => {
+                let backend = u32::try_from(backend).ok().filter(|&id| id <= BackendId::MAX);
+                Errand::Chosen(port, backend.map(BackendId::new))
+            }
+            _ => return None,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_note_keeps_the_errand() {
+        let port = PortIndex(u16::MAX);
+        let tour = Tour { port, origin: 3, left: u16::MAX };
+        for errand in [
+            Errand::Deliver(Arrival { port, inner: true, marked: false }),
+            Errand::Deliver(Arrival { port: PortIndex(0), inner: false, marked: true }),
+            Errand::Steer(tour),
+            Errand::Choose(tour),
+            Errand::Chosen(port, None),
+            Errand::Chosen(port, Some(BackendId::new(BackendId::MAX))),
+        ] {
+            assert_eq!(Errand::of(errand.note()), Some(errand));
+        }
+        assert_eq!(Errand::of([u64::MAX, 0]), None);
+    }
+}

@@ -1,0 +1,155 @@
+//! What does not fit, and what the forwarder answers itself.
+
+use super::super::path::Path;
+use super::{Exceptions, Scene};
+use crate::balancer::answer::{self, Error as Answerable, Limiter};
+use crate::balancer::mtu::{Fragments, inner_mtu};
+use crate::balancer::tables::{BackendId, PortIndex, Route};
+use crate::balancer::{Answer, Classified, Drop, Verdict};
+use crate::dpdk::{Burst, Held};
+use crate::stats::Event;
+use crate::wire::{Fragment, Packet};
+/// The limits on answers: pings do not use up what path MTU discovery needs.
+pub(super) struct Limits {
+    /// What they are made of: rate and burst.
+    of: (u32, u32),
+    echo: Limiter,
+    errors: Limiter,
+}
+
+impl Limits {
+    pub(super) fn new((rate, burst): (u32, u32)) -> Limits {
+        let limiter = || Limiter::new(rate, burst);
+        Limits { of: (rate, burst), echo: limiter(), errors: limiter() }
+    }
+
+    pub(super) fn allow(&mut self, answer: Answer, scene: &Scene<'_>) -> bool {
+        let said = scene.tables.surroundings();
+        if self.of != (said.answer_rate, said.answer_burst) {
+            *self = Limits::new((said.answer_rate, said.answer_burst));
+        }
+        match answer {
+            Answer::Echo => &mut self.echo,
+            Answer::TooBig | Answer::Unreachable => &mut self.errors,
+        }
+        .allow(scene.now)
+    }
+}
+
+impl Path {
+    /// A packet that is too long for the way to its backend: cut, if it allows that, and else answered.
+    #[cold]
+    pub(in crate::worker) fn oversize(
+        &mut self,
+        scene: &mut Scene<'_>,
+        held: Held,
+        port: PortIndex,
+        classified: &Classified,
+        backend: BackendId,
+        begins: bool,
+    ) {
+        let Some(route) = scene.tables.backend(backend).route.as_ref() else {
+            return self.drop(held, Drop::NextHopUnresolved);
+        };
+        let length = held.bytes().len() as u64;
+        let packet = &classified.packet;
+        if self.cut(scene, held, port, packet, route, classified.tag, Verdict::Forwarded) {
+            self.count_traffic(classified.service, backend, length, begins);
+        }
+    }
+
+    /// Sends a packet in pieces, and counts it once, as `verdict`; answers whether it was sent.
+    #[expect(clippy::too_many_arguments, reason = "a packet, its way there and its way back")]
+    pub(super) fn cut(
+        &mut self,
+        scene: &mut Scene<'_>,
+        held: Held,
+        port: PortIndex,
+        packet: &Packet,
+        route: &Route,
+        entropy: u64,
+        verdict: Verdict,
+    ) -> bool {
+        let mtu = inner_mtu(route.template.mtu(), route.template.overhead());
+        let pieces = match Fragments::new(packet, held.bytes(), mtu) {
+            Ok(pieces) => pieces,
+            Err(Drop::ExceedsMtu) => {
+                let error = Answerable::TooBig { mtu };
+                self.answer(scene, held, port, packet, Answer::TooBig, Some(error));
+                return false;
+            }
+            Err(reason) => {
+                self.drop(held, reason);
+                return false;
+            }
+        };
+        let frame = held.bytes();
+        let outlet = &mut scene.outlets[usize::from(route.port.0)];
+        let mut lost = None;
+        for piece in pieces {
+            let link = frame.get(..packet.l3.into()).unwrap_or_default();
+            let payload = frame.get(piece.payload.clone()).unwrap_or_default();
+            let parts = [link, piece.header(), payload];
+            let sent = match self.exceptions.build(&parts) {
+                None => Err(Drop::NoHeadroom),
+                Some(mut made) => Packet::parse(made.bytes())
+                    .map_err(Drop::from)
+                    .and_then(|packet| route.template.apply(&packet, entropy, &mut *made))
+                    .and_then(|()| outlet.send_now(made, &mut self.stats)),
+            };
+            if let Err(reason) = sent {
+                lost = Some(reason);
+                break;
+            }
+        }
+        // Without one of its pieces a datagram is worth nothing: the rest is not sent either.
+        self.stats.verdict(lost.map_or(verdict, Verdict::Dropped), 1);
+        self.stats.event(Event::PacketCut);
+        lost.is_none()
+    }
+
+    /// Turns a packet into an answer, an error or else an echo reply, and sends it where it came from.
+    pub(super) fn answer(
+        &mut self,
+        scene: &mut Scene<'_>,
+        mut held: Held,
+        port: PortIndex,
+        packet: &Packet,
+        kind: Answer,
+        error: Option<Answerable>,
+    ) {
+        // That of a fragmented request was counted with the choice for all of it.
+        let counted = kind == Answer::Echo && packet.fragment == Fragment::First;
+        if !counted && !self.exceptions.limits.allow(kind, scene) {
+            return self.drop(held, Drop::AnswerLimited);
+        }
+        let made = match error {
+            Some(error) => answer::error(packet, error, &mut *held),
+            None => answer::echo_reply(packet, &mut *held),
+        };
+        let answer = match made {
+            Ok(answer) => answer,
+            Err(reason) => return self.drop(held, reason),
+        };
+        let outlet = &mut scene.outlets[usize::from(port.0)];
+        match outlet.send_now(held, &mut self.stats) {
+            Ok(()) => self.stats.verdict(Verdict::Answered(answer), 1),
+            Err(reason) => self.stats.verdict(Verdict::Dropped(reason), 1),
+        }
+    }
+}
+
+impl Exceptions {
+    /// A frame of these parts, if there is a buffer that holds it.
+    fn build(&self, parts: &[&[u8]]) -> Option<Held> {
+        let mut burst = Burst::new();
+        if self.pool.allocate(&mut burst, 1) == 0 {
+            return None;
+        }
+        let mut held = burst.take(0)?;
+        for part in parts {
+            held.append(part.len())?.copy_from_slice(part);
+        }
+        Some(held)
+    }
+}

@@ -1,0 +1,107 @@
+//! What is made of one packet in place: echo replies, errors, pieces, clamped segment sizes; and what is
+//! read of the packet that an ICMP error quotes.
+//!
+//! An input is a limit of two bytes and a frame. The limit is the MTU that an error tells, the longest
+//! piece, and the segment size.
+
+use guideway::balancer::answer::{Error, echo_reply, error};
+use guideway::balancer::frame::Buffer;
+use guideway::balancer::icmp::{Message, embedded, message};
+use guideway::balancer::mtu::{Fragments, clamp_mss};
+use guideway::balancer::{Drop, Frame};
+use guideway::wire::{Checksum, Family, Fragment, Packet, protocol, tcp};
+
+const HEADROOM: usize = 48;
+
+/// Everything that is made of a packet is a packet itself, with right checksums.
+pub fn run(input: &[u8]) {
+    let [high, low, frame @ ..] = input else { return };
+    let limit = u16::from_be_bytes([*high, *low]);
+    let repaired = super::repaired(frame);
+    let frame = repaired.as_deref().unwrap_or(frame);
+    let Ok(packet) = Packet::parse(frame) else { return };
+    echo(&packet, frame);
+    for about in [Error::TooBig { mtu: limit }, Error::PortUnreachable] {
+        errors(&packet, frame, about);
+    }
+    match (message(&packet, frame), embedded(&packet, frame)) {
+        (Ok(Message::Error), _) | (_, Err(_)) => {}
+        (kind, Ok(_)) => panic!("a packet quoted by {kind:?}"),
+    }
+    pieces(&packet, frame, limit);
+    clamp(&packet, frame, limit);
+}
+
+fn echo(packet: &Packet, frame: &[u8]) {
+    let mut buffer = Buffer::new(frame, 0);
+    if echo_reply(packet, &mut buffer).is_err() {
+        return assert_eq!(buffer.bytes(), frame, "an error changes nothing");
+    }
+    let reply = Packet::parse(buffer.bytes()).expect("a reply is well-formed");
+    assert_eq!(reply.end as usize, buffer.bytes().len());
+    assert_eq!((reply.l3, reply.fragment), (packet.l3, packet.fragment));
+    let (asked, said) = (packet.payload(frame), reply.payload(buffer.bytes()));
+    let behind = |message: Option<&[u8]>| message.and_then(|m| m.get(4..)).map(<[u8]>::to_vec);
+    assert_eq!(behind(said), behind(asked), "identifier, sequence number and data stay");
+    if reply.fragment == Fragment::Whole {
+        assert_eq!(sum(&reply, buffer.bytes()), 0);
+    }
+    // No ping-pong.
+    assert!(reply.fragment == Fragment::Later || echo_reply(&reply, &mut buffer).is_err());
+}
+
+fn errors(packet: &Packet, frame: &[u8], about: Error) {
+    let mut buffer = Buffer::new(frame, HEADROOM);
+    match error(packet, about, &mut buffer) {
+        Err(drop) => return assert_eq!(drop, Drop::AnswerForbidden),
+        Ok(_) => assert_ne!(packet.fragment, Fragment::Later),
+    }
+    let said = Packet::parse(buffer.bytes()).expect("an error is well-formed");
+    assert_eq!(said.end as usize, buffer.bytes().len());
+    assert!(said.ip_length() <= if said.family == Family::V4 { 576 } else { 1280 });
+    assert_eq!(sum(&said, buffer.bytes()), 0);
+    let quotation = said.payload(buffer.bytes()).and_then(|message| message.get(8..));
+    let ip = packet.ip(frame).expect("parsed from this frame");
+    assert!(quotation.is_some_and(|quotation| ip.starts_with(quotation)));
+    assert_eq!(message(&said, buffer.bytes()), Ok(Message::Error));
+    assert_eq!(error(&said, about, &mut buffer), Err(Drop::AnswerForbidden));
+}
+
+/// What the checksum of an ICMP message lacks: 0 if it is right.
+fn sum(packet: &Packet, frame: &[u8]) -> u16 {
+    let message = packet.payload(frame).expect("parsed from this frame");
+    let pseudo = match packet.addresses_v6(frame) {
+        None => Checksum::new(),
+        Some((source, destination)) => {
+            let length = u32::try_from(message.len()).expect("of at most 64 KiB");
+            Checksum::pseudo_v6(source, destination, protocol::ICMPV6, length)
+        }
+    };
+    pseudo.add_bytes(message).finish()
+}
+
+fn pieces(packet: &Packet, frame: &[u8], limit: u16) {
+    let Ok(pieces) = Fragments::new(packet, frame, limit) else { return };
+    let mut next = usize::from(packet.l4);
+    for piece in pieces {
+        let length = piece.header().len() + piece.payload.len();
+        assert!(length <= usize::from(limit) && Checksum::is_valid(piece.header()));
+        assert_eq!(usize::from(u16::from_be_bytes([piece.header()[2], piece.header()[3]])), length);
+        assert_eq!(piece.payload.start, next);
+        next = piece.payload.end;
+    }
+    assert_eq!(next, packet.end as usize, "all of it");
+}
+
+fn clamp(packet: &Packet, frame: &[u8], mss: u16) {
+    let mut after = frame.to_vec();
+    if !clamp_mss(packet, &mut after, mss) {
+        return assert_eq!(after, frame);
+    }
+    assert!(packet.tcp_flags & tcp::SYN != 0);
+    assert_eq!(Packet::parse(&after), Ok(*packet));
+    assert!(!clamp_mss(packet, &mut after, mss), "once is enough");
+    // What the sum of the segment lacked before, it lacks now; the two zeros are one.
+    let lacks = |frame: &[u8]| Checksum::of(&frame[usize::from(packet.l4)..packet.end as usize]);
+    assert_eq!(lacks(&after) % 0xffff, lacks(frame) % 0xffff);
+}

@@ -1,0 +1,228 @@
+//! Fragments from many sources: what is read of them, the table's bounds, the owner, and tunnels.
+//!
+//! An input is steps of four bytes, for a small table whose bounds any of them may reach:
+//!
+//! | byte | meaning |
+//! |---|---|
+//! | 0 | bits 0-2: what happens (see [`Steps::step`]); bits 3-7: elapsed time in units of 50 ms |
+//! | 1 | which of 256 datagrams: source, identification, family |
+//! | 2 | the fragment's offset, in units of 8 bytes |
+//! | 3 | its length: bits 0-5 in units of 8 bytes; bit 6: 4 more; bit 7: the last |
+//!
+//! The frames are built, parsed, and taken through everything that a worker does with a fragment. The
+//! whole input is also a frame, and the payload of tunnels.
+
+use std::collections::HashMap;
+
+use guideway::balancer::cluster::{Cluster, Member, Owner, ThreeTuple};
+use guideway::balancer::decapsulation::{self, Endpoint, Network};
+use guideway::balancer::fragment::{self, Key, Later, Limits, Reason, Table, Usage};
+use guideway::balancer::frame::Buffer;
+use guideway::balancer::hash::{FleetKey, LocalSeed};
+use guideway::balancer::{Frame, Time};
+use guideway::wire::fragment::Place;
+use guideway::wire::{Checksum, Fragment, Packet};
+
+/// More teach nothing new.
+const STEPS: usize = 1 << 20;
+
+const LIMITS: Limits =
+    Limits { contexts: 12, packets: 10, bytes: 3000, packets_per_datagram: 4, timeout_ms: 500 };
+
+struct Steps {
+    table: Table<u32, u8>,
+    cluster: Cluster,
+    now: u64,
+    number: u32,
+    /// What must be handed out some time, by number: since when it waits, and its bytes.
+    waiting: HashMap<u32, (u64, usize)>,
+}
+
+/// The bounds are kept, nothing that waits is lost or handed out twice, and at the end all is empty.
+pub fn run(input: &[u8]) {
+    tunnels(input);
+    let member =
+        |last, is_own| Member { address: [192, 0, 2, last].into(), is_own, is_down: false };
+    let mut steps = Steps {
+        table: Table::new(LIMITS, LocalSeed::new(1)),
+        cluster: Cluster::new(&FleetKey::new([7; 16]), &[member(1, true), member(2, false)]),
+        now: 0,
+        number: 0,
+        waiting: HashMap::new(),
+    };
+    for step in input.as_chunks::<4>().0.iter().take(STEPS) {
+        steps.step(*step);
+    }
+    steps.drain();
+}
+
+impl Steps {
+    fn step(&mut self, [what, datagram, offset, length]: [u8; 4]) {
+        self.now += u64::from(what >> 3) * 50;
+        let frame = frame(datagram, offset, length);
+        let packet = Packet::parse(&frame).expect("a fragment that was built");
+        let Some(place) = Place::of(&packet, &frame) else {
+            return assert_eq!(packet.fragment, Fragment::Whole);
+        };
+        let key = Key::of(&packet, &place, &frame).expect("this frame");
+        let tuple = ThreeTuple::of(&packet, &place, &frame).expect("this frame");
+        assert!(matches!(self.cluster.owner(&tuple), Owner::Own | Owner::Member(1)));
+        assert!(tuple.worker(&LocalSeed::new(1), 3) < 3);
+        let fault = fragment::check(&packet, &place);
+        let now = Time::from_millis(self.now);
+        let mut out = Vec::new();
+        match what & 7 {
+            0 => {
+                self.table.expire(now, |packet, reason| out.push((packet, Some(reason))));
+                assert!(out.iter().all(|&(_, reason)| reason == Some(Reason::Timeout)));
+            }
+            _ if fault.is_err() => {}
+            _ if packet.fragment == Fragment::First => {
+                let begun =
+                    self.table.begin(&key, &place, now, |p, reason| out.push((p, Some(reason))));
+                let decides = what & 1 == 0 && begun.is_ok();
+                if decides
+                    && self.table.decide(&key, datagram, now, |p, reason| out.push((p, reason)))
+                {
+                    let choice = self.later(&key, &place_behind(&place), &mut out, 10);
+                    assert_eq!(choice, Some(datagram), "what is decided is followed");
+                }
+            }
+            _ => {
+                self.later(&key, &place, &mut out, frame.len());
+            }
+        }
+        for (packet, reason) in out {
+            assert!(self.waiting.remove(&packet).is_some(), "it did not wait");
+            let known = matches!(reason, None | Some(Reason::Timeout | Reason::Overlap));
+            assert!(known, "{reason:?} of one that waited");
+        }
+        if what & 7 == 0 {
+            // All that is due fits into one step of expiry here.
+            let mut waited = self.waiting.values().map(|&(since, _)| self.now - since);
+            assert!(waited.all(|ms| ms < LIMITS.timeout_ms));
+        }
+        self.check_usage();
+    }
+
+    /// What it follows, if it does.
+    fn later(
+        &mut self,
+        key: &Key,
+        place: &Place,
+        out: &mut Vec<(u32, Option<Reason>)>,
+        bytes: usize,
+    ) -> Option<u8> {
+        self.number += 1;
+        let now = Time::from_millis(self.now);
+        let drop = |packet, reason| out.push((packet, Some(reason)));
+        match self.table.later(key, place, self.number, bytes, now, drop) {
+            Later::Follow(packet, choice) => {
+                assert_eq!(packet, self.number);
+                return Some(choice);
+            }
+            Later::Held => assert!(self.waiting.insert(self.number, (self.now, bytes)).is_none()),
+            Later::Dropped(packet, _) => assert_eq!(packet, self.number),
+        }
+        None
+    }
+
+    fn check_usage(&self) {
+        let usage = self.table.usage();
+        assert!(usage.contexts <= LIMITS.contexts, "{usage:?}");
+        assert!(usage.packets <= LIMITS.packets, "{usage:?}");
+        assert!(usage.bytes <= LIMITS.bytes, "{usage:?}");
+        let bytes: usize = self.waiting.values().map(|&(_, bytes)| bytes).sum();
+        assert_eq!((usage.packets, usage.bytes), (self.waiting.len(), bytes));
+    }
+
+    /// After the timeout nothing is left.
+    fn drain(&mut self) {
+        let end = Time::from_millis(self.now + LIMITS.timeout_ms);
+        for _ in 0..2 {
+            let waiting = &mut self.waiting;
+            self.table.expire(end, |packet, _| assert!(waiting.remove(&packet).is_some()));
+        }
+        assert_eq!((self.table.usage(), self.waiting.len()), (Usage::default(), 0));
+    }
+}
+
+/// The one that would come next.
+fn place_behind(place: &Place) -> Place {
+    Place { offset: place.length, length: 8, ..*place }
+}
+
+fn frame(datagram: u8, offset: u8, length: u8) -> Vec<u8> {
+    let payload = vec![0x55; usize::from(length & 0x3f) * 8 + usize::from(length >> 6 & 1) * 4];
+    let more = length & 0x80 == 0;
+    let mut frame = vec![2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2];
+    // 58 has no header that the parser asks for; the first fragment may have any length.
+    if datagram & 1 == 0 {
+        frame.extend([8, 0, 0x45, 0]);
+        let total = u16::try_from(20 + payload.len()).expect("small");
+        frame.extend(total.to_be_bytes());
+        let bits = u16::from(offset) | if more { 0x2000 } else { 0 };
+        frame.extend([0, datagram >> 4]);
+        frame.extend(bits.to_be_bytes());
+        frame.extend([64, 58, 0, 0, 198, 51, 100, datagram & 0xf, 203, 0, 113, 10]);
+        let checksum = Checksum::of(&frame[14..]).to_be_bytes();
+        frame[24..26].copy_from_slice(&checksum);
+    } else {
+        frame.extend([0x86, 0xdd, 0x60, 0, 0, 0]);
+        frame.extend(u16::try_from(8 + payload.len()).expect("small").to_be_bytes());
+        frame.extend([44, 64]);
+        frame.extend([0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, datagram & 0xf]);
+        frame.extend([0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0]);
+        let bits = u16::from(offset) << 3 | u16::from(more);
+        frame.extend([58, 0]);
+        frame.extend(bits.to_be_bytes());
+        frame.extend([0, 0, 0, datagram >> 4]);
+    }
+    frame.extend(payload);
+    frame
+}
+
+/// The input is a frame that arrives, and the payload of one of each kind.
+fn tunnels(input: &[u8]) {
+    let own = [Network::host([192, 0, 2, 1].into())];
+    let peers = [Network::new([192, 0, 2, 0].into(), 24)];
+    let endpoint = Endpoint::new(own, peers);
+    open(&endpoint, input);
+    let udp = |port: u16| {
+        let mut payload = [&[0xc0, 1][..], &port.to_be_bytes(), &[0, 8, 0, 0], input].concat();
+        let length = u16::try_from(payload.len()).unwrap_or(u16::MAX);
+        payload[4..6].copy_from_slice(&length.to_be_bytes());
+        payload
+    };
+    for (protocol, payload) in [
+        (47, input.to_vec()),
+        (4, input.to_vec()),
+        (41, input.to_vec()),
+        (17, udp(decapsulation::VXLAN)),
+        (17, udp(decapsulation::GUE)),
+    ] {
+        let mut frame = vec![2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 8, 0, 0x45, 0];
+        frame.extend(u16::try_from(20 + payload.len()).unwrap_or(u16::MAX).to_be_bytes());
+        frame.extend([0, 0, 0x40, 0, 64, protocol, 0, 0, 192, 0, 2, 2, 192, 0, 2, 1]);
+        let checksum = Checksum::of(&frame[14..]).to_be_bytes();
+        frame[24..26].copy_from_slice(&checksum);
+        frame.extend(payload);
+        open(&endpoint, &frame);
+    }
+}
+
+fn open(endpoint: &Endpoint, frame: &[u8]) {
+    let Ok(packet) = Packet::parse(frame) else { return };
+    let Ok(Some(inner)) = endpoint.open(&packet, frame) else { return };
+    assert!(inner.offset >= usize::from(packet.l4));
+    let mut buffer = Buffer::new(frame, 0);
+    if decapsulation::unwrap(&packet, &inner, &mut buffer).is_ok() {
+        let cut = inner.offset - usize::from(packet.l3);
+        assert_eq!(buffer.bytes().len(), packet.end as usize - cut);
+        if let Ok(found) = Packet::parse(buffer.bytes()) {
+            assert_eq!((found.family, found.l3), (inner.family, packet.l3));
+            let again = endpoint.open(&found, buffer.bytes());
+            assert_eq!(again, Ok(None), "what is inside is not for the tunnel's end");
+        }
+    }
+}
