@@ -3,6 +3,7 @@
 # no NIC and no hugepages. Tests and `make run` use it as people do.
 #
 #   ci/lab.sh up   [--dir D] [--bin B] [--workers "0 1"] [--no-forwarder] [--encapsulation E] [--fabric-mtu M]
+#                [--driver N] [--steering S]
 #   ci/lab.sh exec [--dir D] NAMESPACE COMMAND...     NAMESPACE: clients, lb, s1, s2, s3 or fabric
 #   ci/lab.sh down [--dir D]
 #
@@ -12,7 +13,10 @@
 # D/guideway.toml` in the namespace lb. E (default gre) is how packets travel to the servers: gre, ipip,
 # gue, gue0, gre-udp, vxlan, mpls-udp, mpls-gre or l2; one for each of s1, s2 and s3, separated by commas;
 # or mix, which is gue,vxlan,l2. M (default 1600) is what encapsulated packets fit in; with 1500, the standard
-# MTU everywhere, clients have to learn their paths' MTU.
+# MTU everywhere, clients have to learn their paths' MTU. N is the driver that the forwarder has its veth by:
+# af_packet, or af_xdp, with which fragments come as they are: for af_packet the kernel puts IPv4 ones
+# together. S is the port's steering; with queues the kernel deals flows to a queue for each worker, by a
+# hash of its own.
 #
 #   clients  c0   198.51.100.1-8/24  2001:db8:c::1-8/64  ──┐ mtu 1500
 #   lb       lb0  (192.0.2.1 and 2001:db8:1::1: DPDK's)  ──┤ mtu M, as the servers'
@@ -243,6 +247,17 @@ read_encapsulation() {
     done
 }
 
+device() {
+    case $driver in
+        af_packet)
+            printf 'net_af_packet0,iface=lb0,blocksz=4096,framesz=2048,framecnt=2048'
+            [ "$steering" != queues ] || printf ',qpairs=%s' "$(wc -w <<<"$workers")"
+            ;;
+        af_xdp) printf 'net_af_xdp0,iface=lb0' ;;
+        *) die "--driver: '$driver' is none; see $0" ;;
+    esac
+}
+
 # s2 is reached over IPv6 and the others over IPv4, so that all mixes of inner and outer meet.
 write_configuration() {
     cat >"$dir/guideway.toml" <<END
@@ -263,7 +278,8 @@ socket = "$dir/guideway.sock"
 
 [[port]]
 name = "lb0"
-device = "net_af_packet0,iface=lb0,blocksz=4096,framesz=2048,framecnt=2048"
+device = "$(device)"
+steering = "$steering"
 addresses = ["$lb4/24", "$lb6/64"]
 mtu = $fabric_mtu
 mac = "$lb_mac"
@@ -287,7 +303,7 @@ END
     for service in "web4 $vip4 tcp 80" "web6 $vip6 tcp 80" \
         "echo4 $vip4 udp $echo_port" "echo6 $vip6 udp $echo_port"; do
         # shellcheck disable=SC2086 # four words
-        printf '\n[[service]]\nname = "%s"\naddress = "%s"\nprotocol = "%s"\nport = %s\npool = "web"\n' \
+        printf '\n[[service]]\nname = "%s"\naddress = "%s"\nprotocol = "%s"\nport = %s\npool = "web"\nunreachable = true\n' \
             $service >>"$dir/guideway.toml"
     done
 }
@@ -408,6 +424,8 @@ bin=$root/target/release
 workers=
 forwarder=yes
 fabric_mtu=1600
+driver=af_packet
+steering=auto
 read_encapsulation gre
 while [ $# -gt 0 ]; do
     case $1 in
@@ -417,6 +435,8 @@ while [ $# -gt 0 ]; do
         --no-forwarder) forwarder=no && shift ;;
         --encapsulation) read_encapsulation "$2" && shift 2 ;;
         --fabric-mtu) fabric_mtu=$2 && shift 2 ;;
+        --driver) driver=$2 && shift 2 ;;
+        --steering) steering=$2 && shift 2 ;;
         *) break ;;
     esac
 done

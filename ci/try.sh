@@ -19,6 +19,8 @@ The lab is up; its files and logs are in $LAB_DIR. As root, try:
   a page, over IPv4 and IPv6        ci/lab.sh exec clients curl http://$LAB_VIP4/
                                     ci/lab.sh exec clients curl 'http://[$LAB_VIP6]/'
   many connections                  ci/lab.sh exec clients ci/lab/drive.py --weight s1=1 --weight s2=1 --weight s3=2
+  the way there                     ci/lab.sh exec clients ping $LAB_VIP4
+                                    ci/lab.sh exec clients traceroute -n $LAB_VIP4
   what the forwarder says           target/release/guidewayctl --socket $LAB_SOCKET status
                                     (also: service list, backend list, worker list, port list, flow list, stats)
   what a server receives            ci/lab.sh exec s1 tcpdump -ni s0 proto gre
