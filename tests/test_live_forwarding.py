@@ -1,13 +1,15 @@
 """The appliance on a real interface: af_packet over veth, no hugepages."""
 
+import itertools
 import subprocess
 
 import pytest
 from support import expectation, garbage, network, replay
+from support.answers import echo
 from support.daemon import Daemon, live, live_one_port
 from support.config import two_ports
 from support.model import Fleet
-from support.packets import EXTRAS, TAGS, client_packet, flow, inner_of
+from support.packets import EXTRAS, TAGS, Sent, client_packet, flow, inner_of
 
 # Not those with a service tag first: DPDK's af_packet takes every outer tag for 802.1Q.
 TAGGED = ("untagged", "one tag", "two tags")
@@ -22,6 +24,12 @@ def traffic():
         for extra in EXTRAS[version].values()
         for n in range(8)
     ]
+
+
+def pings():
+    for version, number in itertools.product((4, 6), (1, 2, 3)):
+        frame, verdict, (reply,) = echo(version, number=number)
+        yield Sent(frame, verdict, answer=reply)
 
 
 @pytest.fixture(scope="module")
@@ -39,8 +47,7 @@ def other_namespace(root):
 def test_frames_leave_as_expected(namespace, peer, directory, workers):
     config = live_one_port("gw0", directory, workers)
     # Not fragments: the kernel puts those of IPv4 together before DPDK's af_packet sees them.
-    noise = [*garbage.malformed(), *garbage.not_ours()]
-    sent = [*traffic(), *(packet for packet in noise if packet.verdict != "fragment")]
+    sent = [*traffic(), *pings(), *garbage.malformed(), *garbage.not_ours(), *garbage.icmp()]
     with Daemon(namespace, config, directory) as daemon, network.capturing(namespace, peer) as capture:
         network.send(namespace, peer, [packet.frame for packet in sent])
         expected = expectation.expected_frames(config, sent)["edge0"]

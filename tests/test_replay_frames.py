@@ -5,10 +5,14 @@ import random
 import subprocess
 
 import pytest
+from scapy.layers.inet import ICMP, IP
+from scapy.layers.inet6 import ICMPv6PacketTooBig, IPv6
 from support import expectation, garbage, replay
+from support.answers import about, cut, echo, inner_mtu, link
 from support.config import one_port, two_ports
 from support.model import Fleet
-from support.packets import EXTRAS, TAGS, client_packet, flow, inner_of
+from support.fragments import datagram
+from support.packets import EXTRAS, TAGS, Sent, client_packet, flow, inner_of
 
 
 def matrix():
@@ -24,14 +28,35 @@ def matrix():
     ]
 
 
+def answered():
+    """Echo requests and the replies that they get."""
+    for version, tags, number in itertools.product((4, 6), TAGS.values(), (1, 2)):
+        frame, verdict, (reply,) = echo(version, tags=tags, number=number)
+        yield Sent(frame, verdict, answer=reply)
+
+
+def fragmented():
+    """Datagrams whose first fragment comes first."""
+    for version, client in itertools.product((4, 6), range(30, 34)):
+        yield datagram(flow(version, "udp", client))
+
+
 def shuffled(seed, *parts):
-    mixed = [packet for part in parts for packet in part]
-    random.Random(seed).shuffle(mixed)
-    return mixed
+    """The packets of all parts; those of a list keep their order."""
+    source = random.Random(seed)
+    lists = [packet if isinstance(packet, list) else [packet] for part in parts for packet in part]
+    order = [place for place, packets in enumerate(lists) for _ in packets]
+    source.shuffle(order)
+    queues = [iter(packets) for packets in lists]
+    return [next(queues[place]) for place in order]
+
+
+def everything(seed):
+    return shuffled(seed, matrix(), answered(), fragmented(), garbage.everything())
 
 
 def test_every_kind_of_packet_leaves_as_expected(run_replay):
-    config, sent = one_port(), shuffled(1, matrix(), garbage.everything())
+    config, sent = one_port(), everything(1)
     outcome = run_replay(config, [packet.frame for packet in sent])
     expectation.check_frames(config, sent, outcome)
     fleet = Fleet(config)
@@ -40,7 +65,7 @@ def test_every_kind_of_packet_leaves_as_expected(run_replay):
 
 
 def test_two_runs_give_the_same_bytes(run_replay):
-    config, frames = one_port(), [packet.frame for packet in shuffled(2, matrix(), garbage.everything())]
+    config, frames = one_port(), [packet.frame for packet in everything(2)]
     first, second = run_replay(config, frames), run_replay(config, frames)
     assert first.files == second.files
     assert first.report == second.report
@@ -70,18 +95,31 @@ def test_ethernet_padding_is_cut_off(run_replay):
     expectation.check_frames(config, sent, run_replay(config, [packet.frame for packet in sent]))
 
 
+def too_long(packet, kind, mtu):
+    if kind == "cut":
+        return packet.cut(cut(IP(packet.inner), mtu))
+    version, whole = (6, IPv6(packet.inner)) if kind == "IPv6" else (4, IP(packet.inner))
+    error = about(version, whole, ICMP(type=3, code=4, nexthopmtu=mtu), ICMPv6PacketTooBig(mtu=mtu))
+    return packet.answered("too_big_answered", link(error, packet.tags, back=True))
+
+
 def test_payload_of_every_length_up_to_the_mtu(run_replay):
-    """The outer packet may be as long as the port's MTU and not a byte longer."""
-    config = one_port()
-    fleet, sent = Fleet(config), []
-    for version, tags, sport in itertools.product((4, 6), TAGS.values(), range(6)):
-        one = flow(version, "tcp", 1, sport)
-        outer = 44 if ":" in fleet.backend(one) else 24
-        room = 1500 - outer - (20 if version == 4 else 40) - 20
+    """The outer packet may be as long as the port's MTU and not a byte longer: beyond it IPv4 is cut where
+    it may be, and otherwise the sender is told."""
+    config, sent = one_port(), []
+    for kind, tags, sport in itertools.product(("cut", "DF", "IPv6"), TAGS.values(), range(6)):
+        one = flow(6 if kind == "IPv6" else 4, "tcp", 1, sport)
+        mtu = inner_mtu(config, one)
+        room = mtu - (60 if kind == "IPv6" else 40)
+        fields = {"flags": "A", "tags": tags}
         for length in (0, 1, room - 1, room, room + 1, room + 2):
-            packet = client_packet(one, tags=tags, flags="A", payload=b"y" * length)
-            sent.append(packet if length <= room else packet.dropped("exceeds_mtu"))
-    expectation.check_frames(config, sent, run_replay(config, [packet.frame for packet in sent]))
+            packet = client_packet(one, payload=bytes([sport]) * length, dont_fragment=kind == "DF", **fields)
+            if length > room:
+                packet = too_long(packet, kind, mtu)
+            sent.append(packet)
+    outcome = run_replay(config, [packet.frame for packet in sent])
+    expectation.check_frames(config, sent, outcome)
+    assert outcome.verdicts["too_big_answered"] == 2 * 60
 
 
 def test_jumbo_frames(run_replay):

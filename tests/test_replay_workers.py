@@ -4,14 +4,15 @@ from collections import defaultdict
 
 import pytest
 from support import expectation, garbage
+from support.answers import echo
 from support.config import one_port, two_ports
-from support.packets import client_packet, flow, inner_of
+from support.packets import Sent, client_packet, flow, inner_of
 
 ROUNDS = 25
 
 
 def traffic():
-    """Packets of many flows in turn, each numbered in its payload, with garbage between."""
+    """Packets of many flows in turn, each numbered in its payload, with echo requests and garbage between."""
     sent = []
     for number in range(ROUNDS):
         sent += [
@@ -20,7 +21,10 @@ def traffic():
             for protocol in ("tcp", "udp")
             for n in range(12)
         ]
-        sent += list(garbage.not_ours())
+        for version in (4, 6):
+            frame, verdict, (reply,) = echo(version, number=number)
+            sent.append(Sent(frame, verdict, answer=reply))
+        sent += [*garbage.not_ours(), *garbage.icmp(), *garbage.fragments()]
     return sent
 
 
@@ -29,9 +33,10 @@ SENT = traffic()
 
 def by_flow(frames):
     flow_of = {packet.inner: packet.flow for packet in SENT if packet.flow}
-    flows = defaultdict(list)
+    flows, answers = defaultdict(list), {packet.answer for packet in SENT}
     for frame in frames:
-        flows[flow_of[inner_of(frame)]].append(frame)
+        if frame not in answers:
+            flows[flow_of[inner_of(frame)]].append(frame)
     return flows
 
 
@@ -57,3 +62,4 @@ def test_workers_do_not_change_the_counts(run_replay):
         report = run_replay(config, frames, "--workers", workers).report
         assert report["verdicts"] == alone["verdicts"]
         assert report["received"] == alone["received"]
+        assert report["transmitted"] == alone["transmitted"]

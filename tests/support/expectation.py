@@ -1,6 +1,7 @@
 """Compares what a replay left behind with what the model says."""
 
 from collections import Counter, defaultdict
+from dataclasses import replace
 
 from .model import Fleet
 from .packets import inner_of, split_label, tunnel_packet
@@ -11,8 +12,11 @@ def expected_frames(config, sent):
     fleet, frames = Fleet(config), defaultdict(list)
     for packet in sent:
         if packet.verdict == "forwarded":
-            port, frame = tunnel_packet(config, fleet, packet)
-            frames[port].append(frame)
+            for inner in packet.inners():
+                port, frame = tunnel_packet(config, fleet, replace(packet, inner=inner))
+                frames[port].append(frame)
+        elif packet.answer:
+            frames["edge0"].append(packet.answer)
     return frames
 
 
@@ -45,11 +49,12 @@ def check_verdicts(sent, stats):
 
 def check_labels(sent, frames):
     """Flow labels of outer IPv6 headers: never 0, one for each flow, and others for other flows."""
-    flow_of = {packet.inner: packet.flow for packet in sent}
+    flow_of = {inner: packet.flow for packet in sent for inner in packet.inners()}
+    answers = {packet.answer for packet in sent}
     labels = defaultdict(set)
     for frame in frames:
-        label = split_label(frame)[1]
-        if label is not None:
+        bare, label = split_label(frame)
+        if label is not None and bare not in answers:
             labels[flow_of[inner_of(frame)]].add(label)
     assert all(len(found) == 1 and 0 not in found for found in labels.values()), labels
     distinct = {label for found in labels.values() for label in found}

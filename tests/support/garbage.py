@@ -3,8 +3,16 @@
 import random
 import struct
 
-from scapy.layers.inet import ICMP, IP, TCP, UDP, fragment
-from scapy.layers.inet6 import IPv6, IPv6ExtHdrDestOpt, IPv6ExtHdrFragment, IPv6ExtHdrHopByHop, ICMPv6EchoRequest
+from scapy.layers.inet import ICMP, IP, TCP, UDP, IPOption, fragment
+from scapy.layers.inet6 import (
+    ICMPv6DestUnreach,
+    ICMPv6EchoRequest,
+    ICMPv6ND_RS,
+    IPv6,
+    IPv6ExtHdrDestOpt,
+    IPv6ExtHdrFragment,
+    IPv6ExtHdrHopByHop,
+)
 from scapy.layers.l2 import ARP, Dot1Q, Ether
 from scapy.packet import Raw
 
@@ -105,17 +113,51 @@ def not_ours():
     yield _drop("no_service", link / v4 / TCP(sport=9, dport=81))
     yield _drop("no_service", link / v4 / TCP(sport=9, dport=53))
     yield _drop("no_service", link / v6 / UDP(sport=9, dport=80))
-    yield _drop("icmp", link / v4 / ICMP() / Raw(b"ping"))
-    yield _drop("icmp", link / v6 / ICMPv6EchoRequest(data=b"ping"))
     yield _drop("unsupported_protocol", link / IP(src=FROM4, dst=V4, proto=132) / Raw(bytes(12)))
     yield _drop("unsupported_protocol", link / IP(src=FROM4, dst=V4, proto=47) / Raw(bytes(12)))
     yield _drop("unsupported_protocol", link / IPv6(src=FROM6, dst=V6, nh=50) / Raw(bytes(12)))
     yield _drop("unsupported_protocol", link / IPv6(src=FROM6, dst=V6, nh=59))
-    for part in fragment(v4 / udp / Raw(b"x" * 2000), 800):
-        yield _drop("fragment", link / part)
-    for offset, more in ((0, 1), (10, 1), (20, 0)):
+
+
+def icmp():
+    """ICMP to a virtual address that is neither answered nor steered."""
+    v4, v6 = Ether(**LINK) / IP(src=FROM4, dst=V4), Ether(**LINK) / IPv6(src=FROM6, dst=V6)
+    yield _drop("icmp_unsupported", v4 / ICMP(type=13))
+    yield _drop("icmp_unsupported", v4 / ICMP(type=0) / Raw(b"pong"))
+    yield _drop("icmp_unsupported", v6 / ICMPv6ND_RS())
+    yield _drop("icmp_malformed", v4 / ICMP(chksum=1) / Raw(b"ping"))
+    yield _drop("icmp_malformed", v6 / ICMPv6EchoRequest(data=b"ping", cksum=1))
+    route = [IPOption(b"\x83\x07\x04\x0a\0\0\x01"), IPOption(b"\0")]
+    yield _drop("source_routed", Ether(**LINK) / IP(src=FROM4, dst=V4, options=route) / ICMP())
+    quoted4, quoted6 = IP(src=V4, dst=FROM4) / TCP(sport=81, dport=9), IPv6(src=V6, dst=FROM6) / UDP(sport=80, dport=9)
+    yield _drop("icmp_foreign", v4 / ICMP(type=3, code=1) / Raw(bytes(quoted4)))
+    yield _drop("icmp_foreign", v6 / ICMPv6DestUnreach(code=1) / Raw(bytes(quoted6)))
+    yield _drop("embedded_malformed", v4 / ICMP(type=3, code=1) / Raw(bytes(quoted4)[:22]))
+    yield _drop("embedded_malformed", v6 / ICMPv6DestUnreach(code=1) / Raw(bytes(quoted6)[:42]))
+
+
+def fragments():
+    """Fragments that never leave, each of a datagram of its own kind."""
+    v4, v6 = IP(src=FROM4, dst=V4), IPv6(src=FROM6, dst=V6)
+    udp, link = UDP(sport=9, dport=53), Ether(**LINK)
+    # The first is lost.
+    for part in fragment(v4 / udp / Raw(b"x" * 2000), 800)[1:]:
+        yield _drop("fragment_timeout", link / part)
+    for offset, more in ((10, 1), (20, 0)):
         header = IPv6ExtHdrFragment(nh=17, offset=offset, m=more, id=7)
-        yield _drop("fragment", link / v6 / header / udp / Raw(b"x" * 8))
+        yield _drop("fragment_timeout", link / v6 / header / Raw(b"x" * 16))
+    for version, number in ((4, 2), (6, 8)):
+        for verdict, protocol, offset, more, data in (
+            ("fragment_tiny", 6, 0, 1, bytes(TCP(sport=9, dport=80))[:16]),
+            ("fragment_malformed", 17, 60, 1, b"x" * 12),
+            ("fragment_malformed", 17, 8191, 0, b"x" * 8),
+        ):
+            if version == 4:
+                packet = IP(src=FROM4, dst=V4, id=number, proto=protocol, frag=offset, flags="MF" if more else 0)
+            else:
+                packet = v6 / IPv6ExtHdrFragment(nh=protocol, offset=offset, m=more, id=number)
+            number += 1
+            yield _drop(verdict, link / packet / Raw(data))
 
 
 def random_bytes(seed, count):
@@ -137,4 +179,4 @@ def wild_bytes(seed, count):
 
 def everything(seed=1):
     """All of it that has a known reason."""
-    return [*truncated(), *malformed(), *not_ours(), *random_bytes(seed, 50)]
+    return [*truncated(), *malformed(), *not_ours(), *icmp(), *fragments(), *random_bytes(seed, 50)]

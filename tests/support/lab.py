@@ -44,6 +44,22 @@ class Lab:
         line = [str(SCRIPT), "exec", "--dir", str(self.directory), namespace, *map(str, line)]
         return subprocess.run(line, capture_output=True, text=True, timeout=timeout)
 
+    def start(self, namespace, *line):
+        """Starts a command in a namespace, with pipes to and from it."""
+        line = [str(SCRIPT), "exec", "--dir", str(self.directory), namespace, *map(str, line)]
+        pipe = subprocess.PIPE
+        return subprocess.Popen(line, stdin=pipe, stdout=pipe, text=True)
+
+    def configuration(self):
+        """The text that the forwarder was started with."""
+        return Path(self.environment["LAB_CONFIG"]).read_text()
+
+    def apply(self, text):
+        """Puts a configuration in force."""
+        path = self.directory / "applied.toml"
+        path.write_text(text)
+        self.ctl("config", "apply", path)
+
     def drive(self, *arguments, timeout=120):
         """Real connections from the clients; ci/lab/drive.py's figures."""
         weights = [word for server in SERVERS for word in ("--weight", f"{server}=1")]

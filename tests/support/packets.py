@@ -62,9 +62,21 @@ class Sent:
     inner: bytes = b""
     tags: tuple = ()
     traffic_class: int = 0
+    answer: bytes = b""  # the frame that its sender gets, by edge0
+    pieces: tuple = ()  # the inner packets that it is cut into
 
     def dropped(self, verdict):
         return replace(self, verdict=verdict)
+
+    def answered(self, verdict, answer):
+        return replace(self, verdict=verdict, answer=answer)
+
+    def cut(self, pieces):
+        return replace(self, pieces=tuple(bytes(piece) for piece in pieces))
+
+    def inners(self):
+        """The inner packets that leave for a packet that is forwarded."""
+        return self.pieces or (self.inner,)
 
 
 def flow(version=4, protocol="tcp", client=1, sport=40000):
@@ -82,6 +94,7 @@ def client_packet(
     payload=b"",
     pad=0,
     mac=APPLIANCE_MAC,
+    dont_fragment=False,
     **ip_fields,
 ):
     """What a client sends. `pad`: the frame's least length, filled with bytes that are no zeros."""
@@ -95,6 +108,7 @@ def client_packet(
             packet = packet / header
     else:
         packet = IP(src=flow.source, dst=flow.destination, tos=traffic_class, options=list(extra), **ip_fields)
+        packet.flags = "DF" if dont_fragment else 0
     packet = packet / transport / Raw(payload)
     inner = bytes(packet)
     frame = bytes(_link(mac, CLIENT_MAC, tags, packet))

@@ -94,5 +94,5 @@ def run_ok(*args, **kwargs):
     report = outcome.report
     assert report["received"] == sum(report["verdicts"].values()), report
     sent = sum(len(outcome.frames(port)) for port in outcome.files)
-    assert report["transmitted"] == sent == report["verdicts"]["forwarded"], report
+    assert report["transmitted"] == sent, report
     return outcome

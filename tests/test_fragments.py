@@ -1,0 +1,375 @@
+"""Fragments follow the first of their datagram, in whatever order they come, or are dropped for a reason."""
+
+import itertools
+from collections import Counter
+from dataclasses import replace
+
+import pytest
+from scapy.layers.inet import IP
+from support import expectation, network
+from support.answers import cut, inner_mtu
+from support.config import one_port
+from support.daemon import Daemon, live
+from support.fragments import datagram, owner, piece, redirected, transport_of, udp_flow
+from support.model import Fleet
+from support.packets import client_packet, flow, tunnel_packet
+
+VERSIONS = pytest.mark.parametrize("version", (4, 6))
+OTHER = {4: "192.0.2.9", 6: "2001:db8::9"}
+OTHER_MAC = "02:00:00:00:09:09"
+
+
+def check(config, sent, order, outcome, labels=True):
+    """`order`: the packets that leave, as they leave. `labels`: no two flows have a packet in common."""
+    fleet = Fleet(config)
+    expected = [tunnel_packet(config, fleet, packet)[1] for packet in order]
+    got = expectation.without_labels(outcome.frames())
+    assert [frame.hex() for frame in got] == [frame.hex() for frame in expected]
+    expectation.check_verdicts(sent, outcome.report)
+    if labels:
+        expectation.check_labels(sent, outcome.frames())
+
+
+def with_fragments(**settings):
+    return one_port().changed(lambda c: c.__setitem__("fragments", settings))
+
+
+@VERSIONS
+@pytest.mark.parametrize("order", itertools.permutations(range(3)), ids=str)
+def test_every_order_of_three(run_replay, version, order):
+    """Those before the first wait and leave behind it; the others leave as they come."""
+    config = one_port()
+    sent, leaving = [], []
+    for number in range(8):
+        parts = datagram(udp_flow(version, 1, 40000 + number), identification=number)
+        sent += [parts[index] for index in order]
+        place = order.index(0)
+        leaving += [parts[index] for index in (0, *order[:place], *order[place + 1 :])]
+    outcome = run_replay(config, [packet.frame for packet in sent])
+    check(config, sent, leaving, outcome)
+
+
+def test_datagrams_in_between_one_another(run_replay):
+    config = one_port()
+    parts = [
+        datagram(udp_flow(version, client), identification)
+        for version in (4, 6)
+        for client in range(1, 5)
+        for identification in (1, 2, 70000 if version == 6 else 60000)
+    ]
+    sent = [packet for column in zip(*parts) for packet in column]
+    outcome = run_replay(config, [packet.frame for packet in sent])
+    check(config, sent, sent, outcome)
+
+
+@VERSIONS
+def test_sixty_kilobytes(run_replay, version):
+    config = one_port()
+    parts = datagram(udp_flow(version), pieces=45, size=1400)
+    sent = [*reversed(parts)]
+    outcome = run_replay(config, [packet.frame for packet in sent])
+    check(config, sent, [parts[0], *sent[:-1]], outcome)
+
+
+@VERSIONS
+def test_a_lost_first_is_waited_for_and_no_longer(run_replay, version):
+    config = one_port()
+    lost = [packet.dropped("fragment_timeout") for packet in datagram(udp_flow(version))[1:]]
+    # The datagram comes again, long after the timeout: nothing of the first try is left.
+    late = datagram(udp_flow(version))
+    records = [(0, lost[0].frame), (0.1, lost[1].frame), *((20 + n / 10, p.frame) for n, p in enumerate(late))]
+    outcome = run_replay(config, records)
+    check(config, [*lost, *late], late, outcome)
+
+
+@VERSIONS
+def test_what_waits_at_the_end_is_counted(run_replay, version):
+    sent = [packet.dropped("fragment_timeout") for packet in datagram(udp_flow(version))[1:]]
+    outcome = run_replay(one_port(), [packet.frame for packet in sent])
+    check(one_port(), sent, [], outcome)
+
+
+@VERSIONS
+def test_a_full_buffer(run_replay, version):
+    config = with_fragments(contexts=4, packets=3)
+    parts = datagram(udp_flow(version), pieces=6)
+    sent = [*parts[1:4], *(packet.dropped("fragment_buffer_full") for packet in parts[4:]), parts[0]]
+    outcome = run_replay(config, [packet.frame for packet in sent])
+    check(config, sent, [parts[0], *parts[1:4]], outcome)
+
+
+@VERSIONS
+def test_a_buffer_full_of_bytes(run_replay, version):
+    config = with_fragments(bytes=1200)
+    parts = datagram(udp_flow(version), pieces=5)
+    sent = [*parts[1:3], parts[3].dropped("fragment_buffer_full"), parts[0]]
+    outcome = run_replay(config, [packet.frame for packet in sent])
+    check(config, sent, [parts[0], *parts[1:3]], outcome)
+
+
+@VERSIONS
+def test_a_table_full_of_datagrams_that_wait(run_replay, version):
+    config = with_fragments(contexts=2, packets=2, bytes=1 << 20)
+    first, second, third = (datagram(udp_flow(version), identification) for identification in (1, 2, 3))
+    # Its first fragment goes on, but nothing can follow it.
+    sent = [first[1], second[1], third[0], third[1].dropped("fragment_buffer_full"), first[0], second[0]]
+    outcome = run_replay(config, [packet.frame for packet in sent])
+    check(config, sent, [third[0], first[0], first[1], second[0], second[1]], outcome)
+
+
+def test_fragments_that_do_not_fit_are_cut_again(run_replay):
+    """The last piece of one that has more behind it says so too."""
+    config, sent = one_port(), []
+    for client in range(1, 9):
+        one = udp_flow(4, client)
+        room = inner_mtu(config, one)
+        parts = datagram(one, identification=client, size=1480)
+        sent += [part.cut(cut(IP(part.inner), room)) if len(part.inner) > room else part for part in parts]
+    assert {len(packet.inners()) for packet in sent} == {1, 2}
+    # The others of each datagram wait, and are cut when they leave.
+    late = [packet for place in range(0, len(sent), 3) for packet in (sent[place + 1], sent[place], sent[place + 2])]
+    for arriving in (sent, late):
+        leaving = [packet for place in range(0, len(sent), 3) for packet in sent[place : place + 3]]
+        outcome = run_replay(config, [packet.frame for packet in arriving])
+        expected = expectation.expected_frames(config, leaving)["edge0"]
+        expectation.compare(expectation.without_labels(outcome.frames()), expected, "edge0")
+        expectation.check_verdicts(arriving, outcome.report)
+        assert outcome.report["events"]["packet_cut"] == 16
+
+
+@VERSIONS
+def test_duplicates_go_where_the_originals_went(run_replay, version):
+    config = one_port()
+    first, middle, last = datagram(udp_flow(version))
+    sent = [first, first, middle, middle, last, first, last]
+    outcome = run_replay(config, [packet.frame for packet in sent])
+    check(config, sent, sent, outcome)
+    sent = [middle, middle, first, last]
+    outcome = run_replay(config, [packet.frame for packet in sent])
+    check(config, sent, [first, middle, middle, last], outcome)
+
+
+def test_a_new_datagram_of_the_same_identification(run_replay):
+    """The identification comes round: what follows the second first goes where that goes."""
+    config = one_port()
+    fleet = Fleet(config)
+    flows = [udp_flow(4, 1, sport) for sport in range(40000, 40100)]
+    one = flows[0]
+    other = next(flow for flow in flows if fleet.backend(flow) != fleet.backend(one))
+    sent = [*datagram(one), *datagram(other)]
+    outcome = run_replay(config, [packet.frame for packet in sent])
+    # Later fragments have no ports, so that those of both datagrams are alike.
+    check(config, sent, sent, outcome, labels=False)
+
+
+@VERSIONS
+def test_fragments_of_a_flow_that_is_known(run_replay, version):
+    """Its entry decides, as it does for a whole packet: TCP that began whole."""
+    config = one_port()
+    one = flow(version, "tcp")
+    begin = client_packet(one, flags="S")
+    parts = [piece(one, 0, transport_of(one, 460)), piece(one, 480, b"x" * 24, more=False)]
+    sent = [begin, parts[1], parts[0]]
+    outcome = run_replay(config, [packet.frame for packet in sent])
+    check(config, sent, [begin, *parts], outcome)
+
+
+@VERSIONS
+def test_tiny_fragments(run_replay, version):
+    """RFC 1858: a first fragment without all of the header; RFC 3128: one that would overwrite it."""
+    config = one_port()
+    tcp, udp = flow(version, "tcp"), flow(version, "udp")
+    header = transport_of(tcp)
+    sent = [
+        piece(tcp, 0, header[:8], identification=1),
+        piece(tcp, 0, header[:16], identification=2),
+        piece(tcp, 8, header[8:] + b"x" * 4, identification=3),
+        piece(tcp, 8, header[8:], more=False, identification=4),
+        piece(tcp, 16, b"x" * 8, identification=5),
+    ]
+    sent = [packet.dropped("fragment_tiny") for packet in sent]
+    whole = [piece(tcp, 0, header + b"x" * 4, identification=6), piece(udp, 0, transport_of(udp), identification=7)]
+    outcome = run_replay(config, [packet.frame for packet in sent + whole])
+    check(config, sent + whole, whole, outcome)
+
+
+@VERSIONS
+def test_overlaps_with_the_first(run_replay, version):
+    """The fragment that reaches back is dropped, and so is all that follows (RFC 3128, RFC 5722)."""
+    config = one_port()
+    one = udp_flow(version)
+    first = piece(one, 0, transport_of(one, 472))
+    back, behind = piece(one, 472, b"x" * 16), piece(one, 480, b"y" * 16, more=False)
+    overlap = [back.dropped("fragment_overlap"), behind.dropped("fragment_overlap")]
+    sent = [first, *overlap, first.dropped("fragment_overlap")]
+    outcome = run_replay(config, [packet.frame for packet in sent])
+    check(config, sent, [first], outcome)
+    # As well when they come before the first.
+    sent = [*overlap, first.dropped("fragment_overlap")]
+    outcome = run_replay(config, [packet.frame for packet in sent])
+    check(config, sent, [], outcome)
+
+
+def test_two_first_fragments_of_different_length_over_ipv6(run_replay):
+    config = one_port()
+    one = udp_flow(6)
+    first, other = piece(one, 0, transport_of(one, 472)), piece(one, 0, transport_of(one, 464))
+    behind = piece(one, 480, b"y" * 16, more=False)
+    sent = [first, other.dropped("fragment_overlap"), behind.dropped("fragment_overlap")]
+    outcome = run_replay(config, [packet.frame for packet in sent])
+    check(config, sent, [first], outcome)
+
+
+@VERSIONS
+def test_what_no_datagram_has(run_replay, version):
+    config = one_port()
+    one = udp_flow(version)
+    sent = [
+        piece(one, 480, b"x" * 12),
+        piece(one, 480, b""),
+        piece(one, 480, b"", more=False),
+        piece(one, 65528, b"x" * 8, more=False),
+        piece(one, 0, transport_of(one, 5)),
+    ]
+    sent = [packet.dropped("fragment_malformed") for packet in sent]
+    outcome = run_replay(config, [packet.frame for packet in sent])
+    check(config, sent, [], outcome)
+
+
+@VERSIONS
+def test_an_atomic_fragment_is_whole(run_replay, version):
+    """RFC 6946; over IPv4 the same bits say that it is no fragment."""
+    config = one_port()
+    one = udp_flow(version)
+    data = bytearray(transport_of(one, 8))
+    data[4:6] = len(data).to_bytes(2, "big")
+    sent = [piece(one, 0, bytes(data), more=False)]
+    outcome = run_replay(config, [packet.frame for packet in sent])
+    check(config, sent, sent, outcome)
+
+
+@VERSIONS
+def test_a_service_that_takes_none(run_replay, version):
+    def change(config):
+        for service in config["service"]:
+            if service["protocol"] == "udp":
+                service["fragments"] = "drop"
+
+    config = one_port().changed(change)
+    sent, tcp = [], flow(version, "tcp", 2)
+    for number, order in enumerate(itertools.permutations(range(3))):
+        parts = datagram(udp_flow(version, 1, 40000 + number), number)
+        reasons = ("fragment_refused", "fragment_of_dropped", "fragment_of_dropped")
+        sent += [parts[index].dropped(reasons[index]) for index in order]
+    # The service of the same address for TCP does take them, and this one takes whole packets.
+    taken = [client_packet(udp_flow(version)), piece(tcp, 0, transport_of(tcp, 460)), piece(tcp, 480, b"x", more=False)]
+    outcome = run_replay(config, [packet.frame for packet in sent + taken])
+    check(config, sent + taken, taken, outcome)
+
+
+@VERSIONS
+def test_what_follows_a_first_that_was_dropped(run_replay, version):
+    config = one_port()
+    one = replace(udp_flow(version), dport=9)
+    first, middle, last = datagram(one)
+    follow = [packet.dropped("fragment_of_dropped") for packet in (middle, last)]
+    sent = [follow[0], first.dropped("no_service"), follow[1]]
+    outcome = run_replay(config, [packet.frame for packet in sent])
+    check(config, sent, [], outcome)
+
+
+def clustered(*members, down=()):
+    def change(config):
+        config["cluster"] = {"members": list(members), "down": list(down)}
+        config["neighbor"] += [{"address": address, "mac": OTHER_MAC} for address in OTHER.values()]
+
+    return one_port().changed(change)
+
+
+@pytest.mark.parametrize("other", (4, 6), ids=("over IPv4", "over IPv6"))
+def test_fragments_go_to_their_owner(run_replay, other):
+    """GRE with recursion control 1: 01000800 and 010086dd."""
+    config = clustered(OTHER[other], "192.0.2.1")
+    fleet = Fleet(config)
+    sent, expected = [], []
+    for version, client in itertools.product((4, 6), range(1, 30)):
+        one = udp_flow(version, client)
+        own = owner(config, one) == "192.0.2.1"
+        for packet in datagram(one):
+            sent.append(packet if own else replace(packet, verdict="redirected"))
+            expected.append(tunnel_packet(config, fleet, packet)[1] if own else redirected(config, packet, OTHER[other]))
+    marks = Counter(b"\x01\x00\x08\x00" in frame or b"\x01\x00\x86\xdd" in frame for frame in expected)
+    assert min(marks[True], marks[False]) >= 30, "the test proves less than it says"
+    outcome = run_replay(config, [packet.frame for packet in sent])
+    expectation.compare(expectation.without_labels(outcome.frames()), expected, "edge0")
+    expectation.check_verdicts(sent, outcome.report)
+
+
+def test_a_whole_packet_is_not_redirected(run_replay):
+    config = clustered(OTHER[4], "192.0.2.1")
+    sent = [client_packet(udp_flow(version, client)) for version in (4, 6) for client in range(1, 30)]
+    expectation.check_frames(config, sent, run_replay(config, [packet.frame for packet in sent]))
+
+
+@pytest.mark.parametrize("down", (OTHER[4], "192.0.2.1"), ids=("other", "self"))
+def test_a_member_that_is_down(run_replay, down):
+    config = clustered(OTHER[4], "192.0.2.1", down=[down])
+    fleet = Fleet(config)
+    sent = [packet for client in range(1, 20) for packet in datagram(udp_flow(4, client))]
+    if down == OTHER[4]:
+        expected = [tunnel_packet(config, fleet, packet)[1] for packet in sent]
+    else:
+        expected = [redirected(config, packet, OTHER[4]) for packet in sent]
+        sent = [replace(packet, verdict="redirected") for packet in sent]
+    outcome = run_replay(config, [packet.frame for packet in sent])
+    expectation.compare(expectation.without_labels(outcome.frames()), expected, "edge0")
+    expectation.check_verdicts(sent, outcome.report)
+
+
+def neighbours(directory, own, other, edge, core, mac):
+    """A forwarder that takes the other for the owner of everything."""
+
+    def change(config):
+        config["node"] = {"name": f"lb{own}", "tunnel_source": [f"10.0.0.{own}", "2001:db8::1"]}
+        config["port"].append(
+            {
+                "name": "core0",
+                "device": f"net_af_packet1,iface={core}",
+                "addresses": [f"10.0.0.{own}/24"],
+                "mtu": 1600,
+                "mac": mac[own],
+            }
+        )
+        config["neighbor"].append({"address": f"10.0.0.{other}", "mac": mac[other]})
+        config["cluster"] = {"members": ["10.0.0.1", "10.0.0.2"], "down": [f"10.0.0.{own}"]}
+
+    directory.mkdir()
+    return live(one_port(), edge, directory).changed(change)
+
+
+def test_live_two_forwarders_that_redirect_to_each_other(namespace, directory):
+    """Each takes the other for the owner, and yet every fragment leaves once, by the second.
+
+    Over IPv6: the kernel puts fragments of IPv4 together before DPDK's af_packet sees them."""
+    mac = {1: "02:00:00:00:0c:01", 2: "02:00:00:00:0c:02"}
+    edges = {1: namespace.cable("fa"), 2: namespace.cable("fb")}
+    core = namespace.cable("core")
+    configs = {
+        1: neighbours(directory / "1", 1, 2, "fa", "core", mac),
+        2: neighbours(directory / "2", 2, 1, "fb", core, mac),
+    }
+    sent = [p for client in range(1, 30) for p in datagram(udp_flow(6, client), pieces=3)]
+    with Daemon(namespace, configs[1], directory / "1") as one, Daemon(namespace, configs[2], directory / "2") as two:
+        before = {1: one.stats_at_rest(), 2: two.stats_at_rest()}
+        for entry, leaving in ((1, 2), (2, 1)):
+            with network.capturing(namespace, edges[leaving]) as capture:
+                network.send(namespace, edges[entry], [packet.frame for packet in sent])
+                captured = capture.wait(len(sent))
+            fleet = Fleet(configs[leaving])
+            expected = [tunnel_packet(configs[leaving], fleet, packet)[1] for packet in sent]
+            assert sorted(expectation.without_labels(captured)) == sorted(expected)
+        after = {1: one.stats_at_rest(), 2: two.stats_at_rest()}
+    for number in (1, 2):
+        # Once as the redirecting and once as the owner, and never more.
+        assert after[number]["transmitted"] - before[number]["transmitted"] == 2 * len(sent)
+        assert after[number]["received"] - before[number]["received"] == 2 * len(sent)

@@ -1,0 +1,65 @@
+"""Fragments and ICMP errors of flows whose backend the tables alone would not choose any more: only who
+has the flow knows where they belong. Over IPv6, because the kernel puts fragments of IPv4 together
+before DPDK's af_packet sees them; errors over both."""
+
+import itertools
+
+import pytest
+from support import expectation, network
+from support.answers import error_about
+from support.daemon import Daemon, live_one_port
+from support.fragments import datagram, udp_flow
+from support.model import Fleet
+from support.packets import client_packet, tunnel_packet
+
+ORDERS = list(itertools.permutations(range(3)))
+
+
+@pytest.fixture(scope="module")
+def peer(namespace):
+    return namespace.cable("gw0")
+
+
+def drain(name):
+    def change(config):
+        config.backends()[name]["weight"] = 0
+
+    return change
+
+
+@pytest.mark.parametrize("workers", (1, 2))
+def test_flows_of_a_backend_that_drains(namespace, peer, directory, workers):
+    before = live_one_port("gw0", directory, workers)
+    after = before.changed(drain("near4"))
+    old, new = Fleet(before), Fleet(after)
+    flows = [udp_flow(version, client) for version in (4, 6) for client in range(1, 40)]
+    begun, late = flows[::2], flows[1::2]
+    for version in (":", "."):
+        moving = [one for one in begun if version in one.source and old.backend(one) != new.backend(one)]
+        assert len(moving) >= 5, "the test proves less than it says"
+
+    def later(some, fleet):
+        """Fragments in every order and errors, and the frames that must leave."""
+        sent = [error_about(one) for one in some]
+        for number, one in enumerate(some):
+            if ":" in one.source:
+                parts = datagram(one, identification=number)
+                sent += [parts[index] for index in ORDERS[number % len(ORDERS)]]
+        return sent, [tunnel_packet(before, fleet, packet)[1] for packet in sent]
+
+    def exchange(sent, expected):
+        with network.capturing(namespace, peer) as capture:
+            network.send(namespace, peer, [packet.frame for packet in sent])
+            captured = capture.wait(len(expected))
+        assert sorted(expectation.without_labels(captured)) == sorted(expected)
+
+    with Daemon(namespace, before, directory) as daemon:
+        whole = [client_packet(one) for one in begun]
+        exchange(whole, [tunnel_packet(before, old, packet)[1] for packet in whole])
+        done = daemon.ctl("config", "apply", after.write(directory / "next.toml"))
+        assert done.returncode == 0, done.stderr
+        exchange(*later(begun, old))
+        exchange(*later(late, new))
+        stats = daemon.stats_at_rest()
+    assert stats["received"] == stats["transmitted"] == stats["verdicts"]["forwarded"]
+    assert stats["events"]["flow_moved"] == 0
