@@ -19,7 +19,7 @@ impl Command {
         self.order.store(Command::DRAIN, Ordering::Relaxed);
     }
 
-    /// Return from [`Worker::run`].
+    /// Return from [`super::Worker::run`].
     pub fn stop(&self) {
         self.order.store(Command::STOP, Ordering::Relaxed);
     }

@@ -4,7 +4,7 @@
 //! Ethernet included. Applying it copies it before the packet and fixes what does change: lengths,
 //! checksums, traffic class, what the flow chooses, and what the tunnel itself varies.
 //!
-//! To add an encapsulation: a file beside `gre.rs` with its [`Descriptor`] and its per-packet part, and
+//! To add an encapsulation: a file beside `gre.rs` with its `Descriptor` and its per-packet part, and
 //! a line in the list below. Configuration, choice, listings and tests go by that list. One that needs
 //! a setting of its own adds it to `parameters.rs` and [`Key`], and its form to the configuration.
 //!
