@@ -32,6 +32,13 @@ const MAX_TAGS: usize = 8;
 /// Room for Ethernet, IPv6, UDP and the longest header of an encapsulation.
 const TEMPLATE: usize = ETHERNET + ipv6::LENGTH + udp::LENGTH + MAX_HEADER;
 
+/// GRE's header without checksum and key.
+const GRE: usize = crate::wire::gre::LENGTH;
+/// All headers of plain GRE over IPv4,
+const PLAIN_V4: usize = ETHERNET + ipv4::LENGTH + GRE;
+/// and over IPv6.
+const PLAIN_V6: usize = ETHERNET + ipv6::LENGTH + GRE;
+
 /// All headers of one backend, without a VLAN tag.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Template {
@@ -136,7 +143,7 @@ impl Template {
     /// (RFC 1701, bits 5 to 7) marks what must not be sent on again.
     pub fn redirecting(tunnel: &Tunnel, mtu: u16) -> Option<Template> {
         let mut template = Template::new(Encapsulation::Gre, tunnel, mtu)?;
-        let flags = usize::from(template.length) - crate::wire::gre::LENGTH;
+        let flags = usize::from(template.length) - GRE;
         template.headers[flags] |= 1;
         Some(template)
     }
@@ -185,11 +192,54 @@ impl Template {
         if !self.is_plain {
             return self.apply_other(packet, entropy, frame);
         }
+        match self.outer {
+            _ if usize::from(packet.l3) != ETHERNET => self.apply_tagged(packet, entropy, frame),
+            outer::Family::V4 { .. } => self.apply_plain::<PLAIN_V4>(packet, entropy, frame),
+            outer::Family::V6 => self.apply_plain::<PLAIN_V6>(packet, entropy, frame),
+        }
+    }
+
+    /// As [`Template::apply`], for plain GRE and a frame without a tag: the headers are `N` bytes, and
+    /// a copy of known length is a few wide stores.
+    #[inline(always)]
+    fn apply_plain<const N: usize>(
+        &self,
+        packet: &Packet,
+        entropy: u64,
+        frame: &mut impl Frame,
+    ) -> Result<(), Drop> {
+        let length = self.outer_length(packet, N - ETHERNET)?;
+        let template = self.headers.first_chunk::<N>().ok_or(Drop::NoHeadroom)?;
+        frame.truncate(packet.end as usize);
+        let bytes = frame.push_front(N - ETHERNET).ok_or(Drop::NoHeadroom)?;
+        let headers = bytes.first_chunk_mut::<N>().ok_or(Drop::NoHeadroom)?;
+        *headers = *template;
+        let (ip, tunnel) = headers[ETHERNET..].split_at_mut(N - ETHERNET - GRE);
+        self.outer.fix(ip, length, packet.traffic_class, entropy);
+        gre::fix_type(tunnel, super::descriptor::ethertype(packet.family));
+        Ok(())
+    }
+
+    /// As [`Template::apply`], for plain GRE and a frame with tags.
+    #[inline(never)]
+    fn apply_tagged(
+        &self,
+        packet: &Packet,
+        entropy: u64,
+        frame: &mut impl Frame,
+    ) -> Result<(), Drop> {
         let Placed { headers, length, .. } = self.place(packet, frame)?;
         let (ip, tunnel) = headers[ETHERNET - MACS..].split_at_mut(self.outer.length());
         self.outer.fix(ip, length, packet.traffic_class, entropy);
         gre::fix_type(tunnel, super::descriptor::ethertype(packet.family));
         Ok(())
+    }
+
+    /// Length of the outer packet, if it fits.
+    #[inline(always)]
+    fn outer_length(&self, packet: &Packet, overhead: usize) -> Result<u16, Drop> {
+        let length = packet.ip_length() + overhead;
+        u16::try_from(length).ok().filter(|&length| length <= self.mtu).ok_or(Drop::ExceedsMtu)
     }
 
     /// As [`Template::apply`], for all that is not plain.
@@ -235,11 +285,7 @@ impl Template {
     fn place<'f>(&self, packet: &Packet, frame: &'f mut impl Frame) -> Result<Placed<'f>, Drop> {
         let (l3, end) = (usize::from(packet.l3), packet.end as usize);
         let overhead = self.overhead();
-        let length = end - l3 + overhead;
-        let Ok(length) = u16::try_from(length) else { return Err(Drop::ExceedsMtu) };
-        if length > self.mtu {
-            return Err(Drop::ExceedsMtu);
-        }
+        let length = self.outer_length(packet, overhead)?;
         let tag_length = (l3 - ETHERNET).min(MAX_TAGS);
         let mut tags = [0; MAX_TAGS];
         if let Some(found) = frame.bytes().get(MACS..MACS + tag_length) {
