@@ -101,7 +101,7 @@ impl Cluster {
         let up = (0u32..).zip(members).filter(|(_, member)| !member.is_down);
         let up: Vec<maglev::Member> = up
             .map(|(value, member)| maglev::Member {
-                identity: identity(member.address),
+                identity: maglev::identity(member.address),
                 weight: 1,
                 value,
             })
@@ -119,13 +119,6 @@ impl Cluster {
             Some(index) if !self.own[index as usize] => Owner::Member(index as usize),
             _ => Owner::Own,
         }
-    }
-}
-
-fn identity(address: IpAddr) -> [u8; 16] {
-    match address {
-        IpAddr::V4(v4) => v4.to_ipv6_mapped().octets(),
-        IpAddr::V6(v6) => v6.octets(),
     }
 }
 

@@ -13,6 +13,8 @@
 //! This is a definition that the whole fleet shares: a change of it moves flows while an upgrade is
 //! under way, and is therefore a change of the protocol between nodes.
 
+use std::net::IpAddr;
+
 use super::hash::FleetKey;
 
 /// A number that a member stands for in the table.
@@ -33,6 +35,15 @@ pub struct Member {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Table {
     slots: Box<[Value]>,
+}
+
+/// The identity of whoever is told by an address: 16 bytes, that of IPv4 mapped into IPv6
+/// (`::ffff:192.0.2.1`).
+pub fn identity(address: IpAddr) -> [u8; 16] {
+    match address {
+        IpAddr::V4(v4) => v4.to_ipv6_mapped().octets(),
+        IpAddr::V6(v6) => v6.octets(),
+    }
 }
 
 impl Table {

@@ -208,7 +208,7 @@ impl Publisher {
                 };
                 if serving == Serving::All {
                     members.push(Member {
-                        identity: identity(backend.address),
+                        identity: maglev::identity(backend.address),
                         weight: backend.weight,
                         value: id.get(),
                     });
@@ -450,14 +450,6 @@ fn choose(
             parameters: &backend.parameters,
         },
     )
-}
-
-/// What a backend's permutation follows from: its address, the same on every node.
-fn identity(address: IpAddr) -> [u8; 16] {
-    match address {
-        IpAddr::V4(v4) => v4.to_ipv6_mapped().octets(),
-        IpAddr::V6(v6) => v6.octets(),
-    }
 }
 
 fn timeouts(timeouts: &Timeouts) -> conntrack::Timeouts {
