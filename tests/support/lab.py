@@ -3,6 +3,7 @@
 import json
 import re
 import shlex
+import shutil
 import signal
 import subprocess
 import tempfile
@@ -21,18 +22,17 @@ class Lab:
 
     def __enter__(self):
         # A short path: it is that of sockets, too.
-        self._made = tempfile.TemporaryDirectory(prefix="gw-lab-")
-        self.directory = Path(self._made.name) / "lab"
+        self._made = tempfile.mkdtemp(prefix="gw-lab-")
+        self.directory = Path(self._made) / "lab"
         self._script("up", "--bin", binaries.directory(), *self.options)
         lines = shlex.split((self.directory / "lab.env").read_text())
         self.environment = dict(line.split("=", 1) for line in lines)
         return self
 
     def __exit__(self, *_):
-        try:
-            self._script("down")
-        finally:
-            self._made.cleanup()
+        # What is left if this fails says how to take the lab down by hand.
+        self._script("down")
+        shutil.rmtree(self._made)
 
     def _script(self, action, *arguments):
         line = [str(SCRIPT), action, "--dir", str(self.directory), *map(str, arguments)]
