@@ -278,7 +278,7 @@ fn transmit(
     stats: &mut Writer,
 ) -> usize {
     if let Some((field, sent)) = sent {
-        // Of a packet made here there is none, and it follows that which caused it.
+        // A piece of a packet is made here and has none: it takes that of the frame before it.
         let mut last = sent.last().copied().unwrap_or(0);
         sent.extend(burst.iter().map(|mbuf| {
             last = mbuf.timestamp(field).unwrap_or(last);
