@@ -5,7 +5,7 @@
 
 use etherparse::{IpNumber, NetSlice, SlicedPacket, TransportSlice};
 
-use super::{Error, Family, Fragment, Packet};
+use super::{Error, Family, Fragment, Packet, ethernet, plain};
 
 /// What etherparse makes of an IP packet, in our terms.
 struct Opinion {
@@ -29,6 +29,9 @@ struct Opinion {
 /// Panics if the two disagree about `frame`.
 pub(super) fn check(frame: &[u8]) {
     let ours = Packet::parse(frame);
+    if let Some(plain) = plain(frame) {
+        assert_eq!(Ok(plain), ours, "the reader of plain packets says something else");
+    }
     let theirs = SlicedPacket::from_ethernet(frame);
     match (ours, theirs) {
         (Ok(packet), Ok(sliced)) => match Opinion::of(frame, &sliced) {
@@ -66,6 +69,18 @@ pub(super) fn check(frame: &[u8]) {
         }
         (Err(_), Err(_)) => {}
     }
+}
+
+/// What the reader of plain packets says.
+pub(super) fn plain(frame: &[u8]) -> Option<Packet> {
+    let head = frame.first_chunk()?;
+    let mut packet = Packet::NONE;
+    let is_plain = match plain::ethertype(head) {
+        ethernet::IPV4 => plain::read_v4(head, frame.len(), &mut packet),
+        ethernet::IPV6 => plain::read_v6(frame.first_chunk()?, frame.len(), &mut packet),
+        _ => false,
+    };
+    is_plain.then_some(packet)
 }
 
 impl Opinion {

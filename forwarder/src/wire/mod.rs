@@ -19,6 +19,7 @@ pub mod icmpv6;
 pub mod ipv4;
 pub mod ipv6;
 mod packet;
+pub mod plain;
 #[cfg(test)]
 mod properties;
 pub mod tcp;

@@ -10,7 +10,7 @@ use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
 
-use super::{Family, Fragment, Packet, agreement, tcp};
+use super::{Checksum, Family, Fragment, Packet, agreement, plain, tcp};
 
 /// Everything that a generated frame is made of.
 #[derive(Clone, Debug)]
@@ -160,6 +160,12 @@ proptest! {
         prop_assert_eq!((packet.source, packet.destination), plan.ports);
         prop_assert_eq!(packet.traffic_class, plan.traffic_class);
         prop_assert_eq!(packet.fragment, Fragment::Whole);
+        let (bare, head) = match family {
+            Family::V4 => (20, plain::HEAD_V4),
+            Family::V6 => (40, plain::HEAD_V6),
+        };
+        let is_plain = l3 == 14 && plan.ip.header_len() == bare && frame.len() >= head;
+        prop_assert_eq!(agreement::plain(&frame).is_some(), is_plain);
         agreement::check(&frame);
     }
 
@@ -181,6 +187,25 @@ proptest! {
         }
         if let Some(cut) = cut {
             frame.truncate(cut.index(frame.len()));
+        }
+        agreement::check(&frame);
+    }
+
+    /// A header checksum that is right keeps the damage from being seen at once.
+    #[test]
+    fn damage_under_a_right_checksum_gives_a_value_or_an_error(
+        plan in plan(),
+        damage in vec((12usize..50, any::<u8>()), 1..4),
+    ) {
+        let mut frame = plan.build();
+        for (at, byte) in damage {
+            frame[at] = byte;
+        }
+        let length = usize::from(frame[14] & 0xf) * 4;
+        if let Some(header) = frame.get_mut(14..14 + length.max(20)) {
+            header[10..12].fill(0);
+            let checksum = Checksum::of(header).to_be_bytes();
+            header[10..12].copy_from_slice(&checksum);
         }
         agreement::check(&frame);
     }
