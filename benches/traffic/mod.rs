@@ -18,7 +18,7 @@ use guideway::balancer::tables::{
     Backend, Endpoint, MaxSegment, Parts, Pool, PoolIndex, Port, PortIndex, Route, Service,
     ServiceId, Serving, Surroundings,
 };
-use guideway::balancer::{Balancer, Classified, Drop, Frame, Tables, Time, maglev};
+use guideway::balancer::{Balancer, Classified, Drop, FlowEvent, Frame, Tables, Time, maglev};
 use guideway::stats::{self, Event};
 use guideway::wire::{Packet, protocol};
 
@@ -33,7 +33,7 @@ const FLOW_ENTRIES: usize = 16 * PACKETS;
 
 pub const KEY: FleetKey = FleetKey::new([0x5a; 16]);
 pub const TIMEOUTS: Timeouts = Timeouts([60_000, 900_000, 30_000, 60_000]);
-const SEED: LocalSeed = LocalSeed::new(0x6775_6964_6577_6179);
+const SEED: u64 = 0x6775_6964_6577_6179;
 const PORT: PortIndex = PortIndex(0);
 const MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
 const PEER: [u8; 6] = [2, 0, 0, 0, 0, 0xfe];
@@ -129,6 +129,14 @@ impl Frame for Slot {
     }
 
     #[inline]
+    fn wrap<const N: usize>(&mut self, length: usize, n: usize) -> Option<&mut [u8; N]> {
+        let end = self.start + length;
+        self.start = self.start.checked_sub(n).filter(|_| end <= self.end)?;
+        self.end = end;
+        self.memory[self.start..self.end].first_chunk_mut()
+    }
+
+    #[inline]
     fn pull_front(&mut self, n: usize) -> Option<&mut [u8]> {
         self.start = self.start.checked_add(n).filter(|&start| start <= self.end)?;
         Some(&mut self.memory[self.start..self.end])
@@ -142,21 +150,21 @@ pub struct Traffic {
     balancer: Balancer,
     counters: stats::Writer,
     frames: Vec<Slot>,
-    staged: [Option<Classified>; BURST],
+    staged: [Classified; BURST],
 }
 
 impl Traffic {
     pub fn new(kind: Kind) -> Traffic {
         let (counters, _) = stats::channel(kind.services as usize, BACKENDS as usize);
         let frames = (0..PACKETS).map(|n| Slot::new(&frame(kind, n))).collect();
-        let balancer = Balancer::new(FLOW_ENTRIES, SEED);
+        let balancer = Balancer::new(FLOW_ENTRIES, LocalSeed::new(SEED));
         let mut traffic = Traffic {
             kind,
             tables: tables(kind),
             balancer,
             counters,
             frames,
-            staged: [None; BURST],
+            staged: [Classified::NONE; BURST],
         };
         traffic.reset();
         traffic
@@ -165,7 +173,7 @@ impl Traffic {
     /// Makes everything as it was at first.
     pub fn reset(&mut self) {
         if !self.kind.known {
-            self.balancer = Balancer::new(FLOW_ENTRIES, SEED);
+            self.balancer = Balancer::new(FLOW_ENTRIES, LocalSeed::new(SEED));
         } else if self.balancer.flows().is_empty() {
             assert_eq!(self.decide(), PACKETS, "every flow has a backend");
             assert_eq!(self.balancer.flows().len(), PACKETS, "every flow is recorded");
@@ -237,22 +245,29 @@ impl Traffic {
         let Traffic { balancer, tables, frames, staged, counters, .. } = self;
         let mut forwarded = 0;
         for burst in frames.chunks_exact_mut(BURST) {
-            for (place, frame) in staged.iter_mut().zip(&*burst) {
-                *place = balancer.classify(tables, PORT, frame.bytes()).ok();
-                if let Some(classified) = place {
+            let (mut served, mut hits) = (0u32, 0);
+            for (i, (place, frame)) in staged.iter_mut().zip(&*burst).enumerate() {
+                if balancer.classify_to(tables, PORT, frame.bytes(), place).is_ok() {
+                    served |= 1 << i;
                     // Where a worker prefetches the bucket.
-                    black_box(balancer.flows().bucket(classified.tag));
+                    black_box(balancer.flows().bucket(place.tag));
                 }
             }
-            for (place, frame) in staged.iter().zip(burst) {
-                let Some(classified) = place else { continue };
+            for (i, (classified, frame)) in staged.iter().zip(burst).enumerate() {
+                if served & 1 << i == 0 {
+                    continue;
+                }
                 let length = frame.bytes().len() as u64;
                 let mut forward = || -> Result<PortIndex, Drop> {
                     let decision = balancer.decide(tables, frame.bytes(), classified, NOW)?;
                     let (flow, backend) = (decision.flow, decision.backend);
                     let port = balancer.encapsulate(tables, classified, backend, frame)?;
                     if COUNT {
-                        counters.event(Event::Flow(flow));
+                        if flow.is_choice() {
+                            counters.event(Event::Flow(flow), 1);
+                        } else {
+                            hits += 1;
+                        }
                         let service = classified.service.id.0 as usize;
                         counters.service(service, length, flow.is_choice());
                         counters.backend(backend.index(), length, flow.is_choice());
@@ -260,6 +275,9 @@ impl Traffic {
                     Ok(port)
                 };
                 forwarded += usize::from(black_box(forward()).is_ok());
+            }
+            if COUNT {
+                counters.event(Event::Flow(FlowEvent::Hit), hits);
             }
         }
         forwarded

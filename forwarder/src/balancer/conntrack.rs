@@ -41,6 +41,12 @@ impl State {
     /// Every state, in the order of its number.
     pub const ALL: [State; 4] = [State::Syn, State::Established, State::Closing, State::Udp];
 
+    /// Whether a flow stays in this state with every packet that neither begins nor ends one.
+    #[inline]
+    pub(super) const fn is_steady(self) -> bool {
+        matches!(self, State::Established | State::Udp)
+    }
+
     #[inline]
     fn from_bits(bits: u64) -> State {
         State::ALL[(bits & 3) as usize]
@@ -147,14 +153,22 @@ impl Table {
     }
 
     /// The live entry of a flow.
-    #[inline]
+    #[inline(always)]
     pub fn get(&self, tag: u64, now: Time, timeouts: &Timeouts) -> Option<(Place, Entry)> {
         let tag = stored(tag);
         let index = self.index(tag);
         let bucket = &self.buckets[index];
-        let way = bucket.tags.iter().position(|&t| t == tag)?;
+        let way = way(&bucket.tags, tag)?;
         let entry = bucket.entries[way];
         (!timeouts.expired(entry, now)).then_some((Place { index, way }, entry))
+    }
+
+    /// Rewrites the time of the entry that [`Table::get`] has just found.
+    #[inline]
+    pub fn touch(&mut self, place: Place, now: Time) {
+        let last = self.buckets.len() - 1;
+        let entry = &mut self.buckets[place.index & last].entries[place.way % WAYS];
+        *entry = Entry(u64::from(now.stamp()) << 32 | entry.0 & 0xffff_ffff);
     }
 
     /// Rewrites the entry that [`Table::get`] has just found.
@@ -244,6 +258,24 @@ impl Table {
     }
 }
 
+/// The way of a tag among those of a bucket: all four are compared at once.
+#[cfg(all(target_arch = "x86_64", target_feature = "avx2"))]
+#[inline(always)]
+fn way(tags: &[u64; WAYS], tag: u64) -> Option<usize> {
+    use safe_arch::{cmp_eq_mask_i64_m256i, m256i, move_mask_i8_m256i};
+    let equal = cmp_eq_mask_i64_m256i(m256i::from(*tags), m256i::from([tag; WAYS]));
+    // Eight bits of a kind for each way.
+    let mask = move_mask_i8_m256i(equal).cast_unsigned();
+    (mask != 0).then(|| mask.trailing_zeros() as usize / 8 % WAYS)
+}
+
+/// The way of a tag among those of a bucket.
+#[cfg(not(all(target_arch = "x86_64", target_feature = "avx2")))]
+#[inline(always)]
+fn way(tags: &[u64; WAYS], tag: u64) -> Option<usize> {
+    tags.iter().position(|&other| other == tag)
+}
+
 /// Where [`Table::get`] found an entry.
 #[derive(Clone, Copy, Debug)]
 pub struct Place {
@@ -291,6 +323,28 @@ mod tests {
             table.insert(9, backend(1), state, at(5), &TIMEOUTS);
             assert!(table.get(9, at(5 + u64::from(timeout)), &TIMEOUTS).is_some());
             assert!(table.get(9, at(6 + u64::from(timeout)), &TIMEOUTS).is_none());
+        }
+    }
+
+    proptest! {
+        /// Whatever instructions compare them.
+        #[test]
+        fn the_first_way_of_a_tag_is_found(tags: [u64; WAYS], bits in 0u32..64, tag: u64) {
+            let mask = u64::MAX >> bits;
+            let (tags, tag) = (tags.map(|other| other & mask), tag & mask);
+            prop_assert_eq!(way(&tags, tag), tags.iter().position(|&other| other == tag));
+            prop_assert_eq!(way(&tags, tags[3]), tags.iter().position(|&other| other == tags[3]));
+        }
+
+        #[test]
+        fn a_touch_moves_nothing_but_the_time(tag: u64, number in 0u32..BackendId::MAX, later in 0u64..60_000) {
+            let mut table = Table::new(64);
+            table.insert(tag, backend(number), State::Established, at(7), &TIMEOUTS);
+            let (place, _) = table.get(tag, at(7), &TIMEOUTS).unwrap();
+            table.touch(place, at(7 + later));
+            let (_, entry) = table.get(tag, at(7 + later + 900_000), &TIMEOUTS).unwrap();
+            prop_assert_eq!((entry.backend(), entry.state()), (backend(number), State::Established));
+            prop_assert_eq!(entry.idle_ms(at(7 + later)), 0);
         }
     }
 

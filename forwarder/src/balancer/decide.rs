@@ -5,14 +5,14 @@
 //! [`Balancer::decide`] consults the flow table and, on a miss, the Maglev table.
 
 use super::conntrack::{self, Insertion, State};
-use super::flow::FlowKey;
+use super::flow::{FlowKey, Words};
 use super::frame::Frame;
 use super::hash::LocalSeed;
 use super::mtu::clamp_mss;
 use super::tables::{BackendId, MaxSegment, PortIndex, Service, Serving, Tables, Unserved};
 use super::time::Time;
 use super::verdict::Drop;
-use crate::wire::{Packet, ethernet, protocol, tcp};
+use crate::wire::{Packet, ethernet, plain, protocol, tcp};
 
 /// A packet for a service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +23,22 @@ pub struct Classified {
     pub service: Service,
     /// Its flow's hash: chooses the worker, the bucket, and is the tag there.
     pub tag: u64,
+}
+
+impl Classified {
+    /// No packet: what stands where one will be.
+    pub const NONE: Classified =
+        Classified { packet: Packet::NONE, service: Service::NONE, tag: 0 };
+}
+
+/// What a frame is to the reader of plain packets.
+enum Plain {
+    /// A plain packet for a service.
+    Served,
+    /// A plain packet for none.
+    Unserved,
+    /// Anything else.
+    Not,
 }
 
 /// A backend for a packet.
@@ -117,6 +133,79 @@ impl Balancer {
         port: PortIndex,
         frame: &[u8],
     ) -> Result<Classified, Unserved> {
+        let mut classified = Classified::NONE;
+        self.classify_to(tables, port, frame, &mut classified).map(|()| classified)
+    }
+
+    /// As [`Balancer::classify`], written to where it shall stay.
+    ///
+    /// # Errors
+    /// The same; what was written is anything then.
+    #[inline(always)]
+    pub fn classify_to(
+        &self,
+        tables: &Tables,
+        port: PortIndex,
+        frame: &[u8],
+        to: &mut Classified,
+    ) -> Result<(), Unserved> {
+        match self.classify_plain(tables, port, frame, to) {
+            Plain::Served => Ok(()),
+            Plain::Unserved => Err(tables.why_unserved(&to.packet, frame)),
+            Plain::Not => {
+                *to = self.classify_any(tables, port, frame)?;
+                Ok(())
+            }
+        }
+    }
+
+    /// As [`Balancer::classify_to`], for plain packets.
+    #[inline(always)]
+    fn classify_plain(
+        &self,
+        tables: &Tables,
+        port: PortIndex,
+        frame: &[u8],
+        to: &mut Classified,
+    ) -> Plain {
+        let Some(head) = frame.first_chunk() else { return Plain::Not };
+        let station = tables.station(port);
+        if u64::from_le_bytes(plain::word(head, 0)) & station.mask != station.mac {
+            return Plain::Not;
+        }
+        let service = match plain::ethertype(head) {
+            ethernet::IPV4 => {
+                if !plain::read_v4(head, frame.len(), &mut to.packet) {
+                    return Plain::Not;
+                }
+                let words = Words::of_v4(head);
+                to.tag = self.seed.hash_v4(words);
+                tables.services().of_v4(words)
+            }
+            ethernet::IPV6 => {
+                let Some(head) = frame.first_chunk() else { return Plain::Not };
+                if !plain::read_v6(head, frame.len(), &mut to.packet) {
+                    return Plain::Not;
+                }
+                let words = Words::of_v6(head);
+                to.tag = self.seed.hash_v6(words);
+                tables.services().of_v6(words)
+            }
+            _ => return Plain::Not,
+        };
+        let Some(service) = service else { return Plain::Unserved };
+        to.service = *service;
+        Plain::Served
+    }
+
+    /// As [`Balancer::classify`], for whatever it may be.
+    #[inline(never)]
+    fn classify_any(
+        &self,
+        tables: &Tables,
+        port: PortIndex,
+        frame: &[u8],
+    ) -> Result<Classified, Unserved> {
         if let Some(mac) = tables.port(port).and_then(|p| p.mac) {
             check_mac(mac, frame)?;
         }
@@ -131,8 +220,48 @@ impl Balancer {
     ///
     /// # Errors
     /// The reason to drop it.
-    #[inline]
+    #[inline(always)]
     pub fn decide(
+        &mut self,
+        tables: &Tables,
+        frame: &[u8],
+        classified: &Classified,
+        now: Time,
+    ) -> Result<Decision, Drop> {
+        match self.decide_known(tables, classified, now) {
+            Some(backend) => Ok(Decision { backend, flow: FlowEvent::Hit }),
+            None => self.decide_any(tables, frame, classified, now),
+        }
+    }
+
+    /// As [`Balancer::decide`], for a flow that is under way, and whose entry nothing but the time is
+    /// new to; `None`, and no change, for all others.
+    #[inline(always)]
+    fn decide_known(
+        &mut self,
+        tables: &Tables,
+        classified: &Classified,
+        now: Time,
+    ) -> Option<BackendId> {
+        let Classified { packet, service, tag } = classified;
+        let (place, entry) = self.flows.get(*tag, now, tables.timeouts())?;
+        let backend = entry.backend();
+        let record = tables.backend(backend);
+        let changes = packet.tcp_flags & (tcp::SYN | tcp::FIN | tcp::RST) != 0;
+        if changes
+            || !entry.state().is_steady()
+            || record.pool != service.pool
+            || record.serving != Serving::All
+        {
+            return None;
+        }
+        self.flows.touch(place, now);
+        Some(backend)
+    }
+
+    /// As [`Balancer::decide`], for whatever it may be.
+    #[inline(never)]
+    fn decide_any(
         &mut self,
         tables: &Tables,
         frame: &[u8],
@@ -173,7 +302,7 @@ impl Balancer {
     ///
     /// # Errors
     /// The reason to drop it.
-    #[inline]
+    #[inline(always)]
     pub fn encapsulate(
         &self,
         tables: &Tables,

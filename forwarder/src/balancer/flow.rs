@@ -1,8 +1,9 @@
 //! The flow key: what makes two packets one flow.
 
 use std::net::{IpAddr, SocketAddr};
+use std::ops::Range;
 
-use crate::wire::{Family, Packet};
+use crate::wire::{Family, Packet, ethernet, ipv6, plain};
 
 /// Source and destination address, source and destination port, protocol: in this order, as they
 /// stand in the packet. The fleet's choice of backend is a hash of these bytes, so the layout is part
@@ -61,13 +62,63 @@ impl FlowKey {
         }
     }
 
-    /// The key as it is hashed.
+    /// The key as the packet path has it.
+    pub(super) fn words(&self) -> Words {
+        let at = |bytes: &[u8], range: Range<usize>| {
+            let mut word = [0; 16];
+            word[16 - range.len()..].copy_from_slice(&bytes[range]);
+            u128::from_le_bytes(word)
+        };
+        match self {
+            FlowKey::V4(bytes) => Words::V4(at(bytes, 0..12) | u128::from(bytes[12]) << 8),
+            FlowKey::V6(bytes) => {
+                let last = at(bytes, 32..36) | u128::from(bytes[36]) << 8;
+                Words::V6([at(bytes, 0..16), at(bytes, 16..32), last])
+            }
+        }
+    }
+
+    /// The key as the fleet hashes it.
     #[inline]
     pub fn as_bytes(&self) -> &[u8] {
         match self {
             FlowKey::V4(bytes) => bytes,
             FlowKey::V6(bytes) => bytes,
         }
+    }
+}
+
+/// A flow key as the packet path hashes and matches it: 16 bytes at a time, in the order in which they
+/// stand in a packet, so that a plain packet's are read in one go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Words {
+    /// From the TTL to the ports: 0, protocol, 0, 0, source, destination, ports.
+    V4(u128),
+    /// Source; destination; as for IPv4 with addresses of 0.
+    V6([u128; 3]),
+}
+
+/// Bytes of [`Words::V4`] that are part of the key: all but TTL and checksum.
+const KEY_BYTES: u128 =
+    u128::from_le_bytes([0, 255, 0, 0, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255]);
+
+impl Words {
+    /// Of the head of a plain IPv4 packet.
+    #[inline(always)]
+    pub(super) fn of_v4(head: &[u8; plain::HEAD_V4]) -> u128 {
+        u128::from_le_bytes(plain::word(head, ethernet::LENGTH + 8)) & KEY_BYTES
+    }
+
+    /// Of the head of a plain IPv6 packet.
+    #[inline(always)]
+    pub(super) fn of_v6(head: &[u8; plain::HEAD_V6]) -> [u128; 3] {
+        const IP: usize = ethernet::LENGTH;
+        let ports = u32::from_le_bytes(plain::word(head, IP + ipv6::LENGTH));
+        [
+            u128::from_le_bytes(plain::word(head, IP + 8)),
+            u128::from_le_bytes(plain::word(head, IP + 24)),
+            u128::from(ports) << 96 | u128::from(head[IP + 6]) << 8,
+        ]
     }
 }
 

@@ -12,6 +12,14 @@ pub trait Frame {
     /// value) included; `None`, and no change, if there is no such room.
     fn push_front(&mut self, n: usize) -> Option<&mut [u8]>;
 
+    /// Cuts the frame to `length` bytes, if it is longer, makes room for `n` before it, and answers the
+    /// first `N` of what is then the frame; `None` if there is no such room or the frame is too short.
+    #[inline]
+    fn wrap<const N: usize>(&mut self, length: usize, n: usize) -> Option<&mut [u8; N]> {
+        self.truncate(length);
+        self.push_front(n)?.first_chunk_mut()
+    }
+
     /// Cuts `n` bytes off the front of the frame and answers the rest; `None`, and no change, if the
     /// frame is shorter.
     fn pull_front(&mut self, n: usize) -> Option<&mut [u8]>;

@@ -2,17 +2,17 @@
 //!
 //! [`FleetKey`] chooses backends: SipHash-1-3 under the configured key, because every node must
 //! choose alike and no client may be able to predict the choice. It runs on a flow-table miss only.
-//! [`LocalSeed`] indexes this worker's flow table: XXH3 under a seed drawn at start, because it runs
-//! for every packet. Neither is the NIC's RSS hash: its symmetric key leaves 16 bits of entropy, and
+//! [`LocalSeed`] indexes this worker's flow table: AES rounds under keys drawn at start, because it runs
+//! for every packet, and XXH3 in a build for CPUs without AES instructions. Neither is the NIC's RSS hash: its symmetric key leaves 16 bits of entropy, and
 //! one hash used at two stages makes the second stage see only a part of its range.
 
 use std::hash::Hasher;
 
 use siphasher::sip::SipHasher13;
 use siphasher::sip128::{Hasher128, SipHasher13 as SipHasher13x128};
-use xxhash_rust::xxh3::xxh3_64_with_seed;
+use xxhash_rust::xxh3::{xxh3_64_with_seed, xxh3_128_with_seed};
 
-use super::flow::FlowKey;
+use super::flow::{FlowKey, Words};
 
 /// `hash.key`: equal on every node of the fleet.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -52,35 +52,83 @@ impl std::fmt::Debug for FleetKey {
     }
 }
 
-/// The seed of one process's flow tables.
+/// The seed of one process's flow tables, and the round keys that are made of it.
 #[derive(Clone, Copy, Debug)]
-pub struct LocalSeed(u64);
+pub struct LocalSeed {
+    seed: u64,
+    keys: [u128; 4],
+}
 
 impl LocalSeed {
     /// A seed that is given, for tests and for replays that must repeat.
-    pub const fn new(seed: u64) -> LocalSeed {
-        LocalSeed(seed)
+    pub fn new(seed: u64) -> LocalSeed {
+        LocalSeed { seed, keys: [0u8, 1, 2, 3].map(|n| xxh3_128_with_seed(&[n], seed)) }
     }
 
     /// A seed that no one outside the process can know.
     pub fn random() -> LocalSeed {
         use std::hash::{BuildHasher, RandomState};
-        LocalSeed(RandomState::new().hash_one(std::process::id()))
+        LocalSeed::new(RandomState::new().hash_one(std::process::id()))
     }
 
     /// The hash of what is no flow: fragments' keys and three-tuples.
     pub(super) fn hash_bytes(&self, bytes: &[u8]) -> u64 {
-        xxh3_64_with_seed(bytes, self.0)
+        xxh3_64_with_seed(bytes, self.seed)
     }
 
     /// The tag of a flow.
-    #[inline]
     pub fn hash(&self, flow: &FlowKey) -> u64 {
-        match flow {
-            FlowKey::V4(bytes) => xxh3_64_with_seed(bytes, self.0),
-            FlowKey::V6(bytes) => xxh3_64_with_seed(bytes, self.0),
+        match flow.words() {
+            Words::V4(words) => self.hash_v4(words),
+            Words::V6(words) => self.hash_v6(words),
         }
     }
+
+    /// The tag of a flow over IPv4, by its [`Words`].
+    #[inline(always)]
+    pub(super) fn hash_v4(&self, words: u128) -> u64 {
+        mix::<1>(&self.keys, [words])
+    }
+
+    /// The tag of a flow over IPv6, by its [`Words`].
+    #[inline(always)]
+    pub(super) fn hash_v6(&self, words: [u128; 3]) -> u64 {
+        mix::<3>(&self.keys, words)
+    }
+}
+
+/// A keyed hash by AES rounds: one between two words, which spreads a byte over four and so over more
+/// than the last word could take back, and four after the last, after which every bit depends on all.
+#[cfg(all(target_arch = "x86_64", target_feature = "aes"))]
+#[inline(always)]
+fn mix<const N: usize>(keys: &[u128; 4], words: [u128; N]) -> u64 {
+    use safe_arch::{aes_encrypt_m128i, m128i};
+    let keys = keys.map(m128i::from);
+    let mut state = keys[0];
+    for (n, word) in words.into_iter().enumerate() {
+        if n > 0 {
+            state = aes_encrypt_m128i(state, keys[n]);
+        }
+        state ^= m128i::from(word);
+    }
+    for key in [keys[1], keys[2], keys[3], keys[0]] {
+        state = aes_encrypt_m128i(state, key);
+    }
+    let [low, _]: [u64; 2] = state.into();
+    low
+}
+
+/// The same job without AES instructions. Nothing outside the process sees which of the two it was.
+#[cfg(not(all(target_arch = "x86_64", target_feature = "aes")))]
+#[inline(always)]
+fn mix<const N: usize>(keys: &[u128; 4], words: [u128; N]) -> u64 {
+    let mut bytes = [[0; 16]; N];
+    for ((bytes, word), key) in bytes.iter_mut().zip(words).zip(keys) {
+        *bytes = (word ^ key).to_le_bytes();
+    }
+    #[expect(clippy::cast_possible_truncation, reason = "half of the key is the seed")]
+    let seed = keys[3] as u64;
+    xxh3_64_with_seed(bytes.as_flattened(), seed)
 }
 
 #[cfg(test)]
@@ -96,17 +144,84 @@ mod tests {
         assert_eq!(key.hash_bytes(&KEY[..15]), 0xd320_d86d_2a51_9956);
     }
 
+    /// Each of the flow's bits moves about half of the tag's, whatever it is computed by.
     #[test]
-    fn local_hash_is_xxh3_under_its_seed() {
-        let flow = FlowKey::V4([0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12]);
-        assert_eq!(LocalSeed::new(0).hash(&flow), 0xb7a5_d8a8_309a_2cb9);
-        assert_eq!(LocalSeed::new(0x9e37_79b1_85eb_ca87).hash(&flow), 0x8d71_7c9e_64e5_4147);
-        let long: [u8; 37] = std::array::from_fn(|i| u8::try_from(i).unwrap());
-        assert_eq!(LocalSeed::new(0).hash(&FlowKey::V6(long)), 0x29ab_b110_fd90_9861);
+    fn every_bit_of_a_flow_reaches_the_whole_tag() {
+        let seed = LocalSeed::new(0x9e37_79b1_85eb_ca87);
+        let flows = [
+            FlowKey::V4(std::array::from_fn(|i| u8::try_from(i * 7).unwrap())),
+            FlowKey::V6(std::array::from_fn(|i| u8::try_from(i * 5).unwrap())),
+        ];
+        for flow in flows {
+            let mut moved = [0u32; 64];
+            let bits = flow.as_bytes().len() * 8;
+            for bit in 0..bits {
+                let mut other = flow;
+                match &mut other {
+                    FlowKey::V4(bytes) => bytes[bit / 8] ^= 1 << (bit % 8),
+                    FlowKey::V6(bytes) => bytes[bit / 8] ^= 1 << (bit % 8),
+                }
+                let difference = seed.hash(&flow) ^ seed.hash(&other);
+                assert!((12..=52).contains(&difference.count_ones()), "bit {bit} of {flow:?}");
+                for (place, moved) in moved.iter_mut().enumerate() {
+                    *moved += u32::from(difference >> place & 1 == 1);
+                }
+            }
+            let bits = u32::try_from(bits).unwrap();
+            assert!(moved.iter().all(|moved| (bits / 4..=bits * 3 / 4).contains(moved)));
+        }
+    }
+
+    /// Flows as a scan of addresses or ports makes them fill buckets as chance would: with a million
+    /// flows in as many places, 1/e of the places stay empty and none has more than a dozen.
+    #[test]
+    fn regular_flows_spread_like_random_ones() {
+        let seed = LocalSeed::new(1);
+        const PLACES: usize = 1 << 16;
+        type Maker = fn(u32) -> FlowKey;
+        let makers: [Maker; 3] = [
+            |n| {
+                let mut key = [10; 13];
+                key[..4].copy_from_slice(&n.to_be_bytes());
+                FlowKey::V4(key)
+            },
+            |n| {
+                let mut key = [10; 13];
+                key[2..4].copy_from_slice(&n.to_be_bytes()[..2]);
+                key[8..10].copy_from_slice(&n.to_be_bytes()[2..]);
+                FlowKey::V4(key)
+            },
+            |n| {
+                let mut key = [10; 37];
+                key[12..16].copy_from_slice(&n.to_be_bytes());
+                FlowKey::V6(key)
+            },
+        ];
+        for maker in makers {
+            for shift in [0, 16, 32, 48] {
+                let mut places = vec![0u32; PLACES];
+                for n in 0..u32::try_from(PLACES).unwrap() {
+                    let place = seed.hash(&maker(n)) >> shift & (PLACES as u64 - 1);
+                    places[usize::try_from(place).unwrap()] += 1;
+                }
+                let empty = places.iter().filter(|&&flows| flows == 0).count() as f64;
+                assert!((empty / PLACES as f64 - 0.3679).abs() < 0.01, "{empty} empty");
+                assert!(places.iter().max() < Some(&13));
+            }
+        }
+    }
+
+    #[test]
+    fn the_family_and_the_seed_are_part_of_the_hash() {
+        let zero = (FlowKey::V4([0; 13]), FlowKey::V6([0; 37]));
+        let seeds = [LocalSeed::new(1), LocalSeed::new(2)];
+        let tags: Vec<u64> =
+            seeds.iter().flat_map(|seed| [seed.hash(&zero.0), seed.hash(&zero.1)]).collect();
+        assert!((1..4).all(|n| !tags[..n].contains(&tags[n])), "{tags:x?}");
     }
 
     #[test]
     fn seeds_differ_between_processes() {
-        assert_ne!(LocalSeed::random().0, LocalSeed::random().0);
+        assert_ne!(LocalSeed::random().seed, LocalSeed::random().seed);
     }
 }

@@ -21,6 +21,7 @@ pub mod mtu;
 #[cfg(test)]
 mod sample;
 pub mod scan;
+pub mod services;
 pub mod tables;
 #[cfg(test)]
 mod tests;

@@ -4,7 +4,7 @@
 //! packet sees half a configuration. A backend keeps its [`BackendId`] for as long as it is
 //! configured, since flow tables refer to it by that.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
@@ -15,6 +15,8 @@ use super::decapsulation;
 use super::encapsulation::Template;
 use super::hash::FleetKey;
 use super::maglev;
+pub use super::services::Endpoint;
+use super::services::Services;
 use super::verdict::Drop;
 use crate::wire::{Error as Malformed, Family, Fragment, Packet, protocol};
 
@@ -58,26 +60,8 @@ pub struct PoolIndex(pub u32);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PortIndex(pub u16);
 
-/// Which packets a service takes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Endpoint {
-    address: Address,
-    /// Protocol in the high half, port in the low.
-    protocol_port: u32,
-}
-
 /// An address that is quick to hash; the family keeps `::ffff:192.0.2.1` and `192.0.2.1` apart.
 type Address = (Family, u128);
-
-impl Endpoint {
-    /// The endpoint of an address, an IP protocol number and a port.
-    pub fn new(address: IpAddr, protocol: u8, port: u16) -> Endpoint {
-        Endpoint {
-            address: self::address(address),
-            protocol_port: u32::from(protocol) << 16 | u32::from(port),
-        }
-    }
-}
 
 fn address(ip: IpAddr) -> Address {
     match ip {
@@ -95,6 +79,12 @@ pub struct Service {
     pub pool: PoolIndex,
     /// Whether it takes datagrams in fragments.
     pub fragments: bool,
+}
+
+impl Service {
+    /// No service.
+    pub(super) const NONE: Service =
+        Service { id: ServiceId(u32::MAX), pool: PoolIndex(u32::MAX), fragments: false };
 }
 
 /// What the forwarder itself says for a virtual address.
@@ -222,6 +212,27 @@ pub struct Port {
     pub mac: Option<[u8; 6]>,
 }
 
+/// The same, as it is compared with the first eight bytes of a frame.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Station {
+    /// Which of their bits are compared: none where any address will do.
+    pub(super) mask: u64,
+    /// What they must be.
+    pub(super) mac: u64,
+}
+
+impl Station {
+    /// Takes any frame.
+    const ANY: Station = Station { mask: 0, mac: 0 };
+
+    fn new(port: &Port) -> Station {
+        port.mac.map_or(Station::ANY, |[a, b, c, d, e, f]| Station {
+            mask: (1 << 48) - 1,
+            mac: u64::from_le_bytes([a, b, c, d, e, f, 0, 0]),
+        })
+    }
+}
+
 /// The fleet, as far as one forwarder has to do with the others, and what it answers.
 #[derive(Clone, Debug, Default)]
 pub struct Surroundings {
@@ -244,7 +255,8 @@ pub struct Tables {
     fleet: FleetKey,
     timeouts: Timeouts,
     ports: Vec<Port>,
-    services: FxHashMap<Endpoint, Service>,
+    stations: Vec<Station>,
+    services: Services,
     vips: FxHashMap<Address, Vip>,
     pools: Vec<Pool>,
     backends: Vec<Backend>,
@@ -278,7 +290,7 @@ impl Tables {
     /// Indexes the parts.
     pub fn new(parts: Parts) -> Tables {
         let mut vips: FxHashMap<Address, Vip> =
-            parts.services.iter().map(|(endpoint, _)| (endpoint.address, Vip::default())).collect();
+            parts.services.iter().map(|(to, _)| (address(to.address), Vip::default())).collect();
         for (ip, vip) in parts.vips {
             vips.entry(address(ip)).and_modify(|said| *said = vip);
         }
@@ -286,9 +298,10 @@ impl Tables {
             generation: parts.generation,
             fleet: parts.fleet,
             timeouts: parts.timeouts,
+            stations: parts.ports.iter().map(Station::new).collect(),
             ports: parts.ports,
             vips,
-            services: parts.services.into_iter().collect(),
+            services: Services::new(&parts.services),
             pools: parts.pools,
             backends: parts.backends,
             surroundings: parts.surroundings,
@@ -318,22 +331,30 @@ impl Tables {
         self.ports.get(usize::from(port.0))
     }
 
-    /// The service that a packet is for, or why there is none.
+    /// The same, as the packet path compares it; any address for a port that there is not.
     #[inline]
+    pub(super) fn station(&self, port: PortIndex) -> &Station {
+        self.stations.get(usize::from(port.0)).unwrap_or(&Station::ANY)
+    }
+
+    /// The services.
+    #[inline]
+    pub(super) fn services(&self) -> &Services {
+        &self.services
+    }
+
+    /// The service that a packet is for, or why there is none.
     pub fn service_of(&self, packet: &Packet, frame: &[u8]) -> Result<Service, Unserved> {
-        let address = destination(packet, frame);
-        if packet.fragment == Fragment::Whole {
-            let protocol_port = u32::from(packet.protocol) << 16 | u32::from(packet.destination);
-            if let Some(&service) = self.services.get(&Endpoint { address, protocol_port }) {
-                return Ok(service);
-            }
-        }
-        Err(self.why_unserved(packet, address))
+        let served = match packet.fragment {
+            Fragment::Whole => self.service_of_first(packet, frame),
+            _ => None,
+        };
+        served.ok_or_else(|| self.why_unserved(packet, frame))
     }
 
     #[cold]
-    fn why_unserved(&self, packet: &Packet, address: Address) -> Unserved {
-        let Some(&vip) = self.vips.get(&address) else {
+    pub(super) fn why_unserved(&self, packet: &Packet, frame: &[u8]) -> Unserved {
+        let Some(&vip) = self.vips.get(&address(destination(packet, frame))) else {
             return Unserved::Exception(*packet, Exception::Elsewhere);
         };
         let exception = match packet.protocol {
@@ -348,15 +369,13 @@ impl Tables {
     /// The service of an endpoint, for those that know it by other means than a whole packet.
     #[cold]
     pub fn service_at(&self, endpoint: &Endpoint) -> Option<Service> {
-        self.services.get(endpoint).copied()
+        self.services.get(endpoint)
     }
 
-    /// The service that a first fragment is for.
-    #[cold]
+    /// The service that a whole packet or a first fragment is for.
     pub fn service_of_first(&self, packet: &Packet, frame: &[u8]) -> Option<Service> {
         let address = destination(packet, frame);
-        let protocol_port = u32::from(packet.protocol) << 16 | u32::from(packet.destination);
-        self.service_at(&Endpoint { address, protocol_port })
+        self.services.get(&Endpoint::new(address, packet.protocol, packet.destination))
     }
 
     /// Everything but services.
@@ -378,18 +397,8 @@ impl Tables {
 }
 
 /// The destination address of a packet that was parsed from this frame.
-#[inline]
-fn destination(packet: &Packet, frame: &[u8]) -> Address {
-    let l3 = usize::from(packet.l3);
-    let address = match packet.family {
-        Family::V4 => match frame.get(l3 + 16..l3 + 20) {
-            Some(&[a, b, c, d]) => u32::from_be_bytes([a, b, c, d]).into(),
-            _ => 0,
-        },
-        Family::V6 => frame
-            .get(l3 + 24..l3 + 40)
-            .and_then(|bytes| bytes.try_into().ok())
-            .map_or(0, u128::from_be_bytes),
-    };
-    (packet.family, address)
+fn destination(packet: &Packet, frame: &[u8]) -> IpAddr {
+    let v4 = packet.addresses_v4(frame).map(|(_, to)| to.into());
+    let v6 = packet.addresses_v6(frame).map(|(_, to)| to.into());
+    v4.or(v6).unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED))
 }

@@ -59,6 +59,26 @@ impl Mbuf {
         Some(self.bytes_mut())
     }
 
+    /// Cuts the frame, which must be contiguous, to `length` bytes, makes it `n` bytes longer at its
+    /// front and returns its first `N` bytes; `None`, and no change, where it is shorter than `length`,
+    /// the headroom less than `n`, or less than `N` bytes are left. The new bytes hold anything.
+    #[inline(always)]
+    pub fn wrap<const N: usize>(&mut self, length: usize, n: usize) -> Option<&mut [u8; N]> {
+        let offset = self.data_off();
+        let by = u16::try_from(n).ok().filter(|&by| by <= offset)?;
+        let length = u16::try_from(length).ok().filter(|&length| length <= self.data_len_u16())?;
+        if usize::from(length) + n < N || !self.is_contiguous() {
+            return None;
+        }
+        // The sum cannot overflow: the frame stays within its buffer, of at most 65535 bytes.
+        self.set_data_off(offset - by);
+        self.set_length(length + by, u32::from(length + by));
+        // SAFETY: `data` points to `length + by` bytes of the mbuf's buffer, at least `N`, which the mbuf
+        // alone owns; they are initialised, as everything in DPDK's mapped memory is; nothing else reads
+        // them while `self` is borrowed mutably.
+        Some(unsafe { &mut *self.data().cast::<[u8; N]>() })
+    }
+
     /// Makes the frame `n` bytes shorter at its front and returns the rest of the first buffer, or
     /// `None` where that has less.
     #[inline]
@@ -246,6 +266,11 @@ impl Mbuf {
 }
 
 impl Frame for Mbuf {
+    #[inline(always)]
+    fn wrap<const N: usize>(&mut self, length: usize, n: usize) -> Option<&mut [u8; N]> {
+        Mbuf::wrap(self, length, n)
+    }
+
     #[inline]
     fn bytes(&self) -> &[u8] {
         Mbuf::bytes(self)

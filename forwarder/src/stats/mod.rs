@@ -196,10 +196,10 @@ impl Writer {
         self.0.verdicts[verdict.index()].add(packets);
     }
 
-    /// Counts what happened to a packet.
+    /// Counts packets that something happened to.
     #[inline]
-    pub fn event(&mut self, event: Event) {
-        self.0.events[event.index()].add(1);
+    pub fn event(&mut self, event: Event, packets: u64) {
+        self.0.events[event.index()].add(packets);
     }
 
     /// Counts a packet of a service, by its index.
@@ -220,7 +220,9 @@ fn count(counters: &[TrafficCounters], index: usize, bytes: u64, begins_flow: bo
     if let Some(traffic) = counters.get(index) {
         traffic.packets.add(1);
         traffic.bytes.add(bytes);
-        traffic.flows.add(u64::from(begins_flow));
+        if begins_flow {
+            traffic.flows.add(1);
+        }
     }
 }
 
@@ -283,8 +285,8 @@ mod tests {
         writer.verdict(Verdict::Forwarded, 2);
         writer.verdict(Verdict::Dropped(Drop::NoVip), 1);
         writer.verdict(Verdict::Answered(Answer::Echo), 1);
-        writer.event(Event::Flow(FlowEvent::Moved));
-        writer.event(Event::FragmentHeld);
+        writer.event(Event::Flow(FlowEvent::Moved), 1);
+        writer.event(Event::FragmentHeld, 1);
         writer.backend(1, 60, true);
         writer.backend(1, 40, false);
         writer.service(0, 100, false);

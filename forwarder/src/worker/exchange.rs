@@ -262,9 +262,7 @@ impl Outlet {
         if let Via::Queue { queue, sent } = &mut self.via {
             transmit(queue, sent, &mut self.burst, stats);
         }
-        for _ in 0..self.burst.packets() {
-            stats.event(Event::Unsent);
-        }
+        stats.event(Event::Unsent, self.burst.packets() as u64);
         self.burst.clear();
     }
 }

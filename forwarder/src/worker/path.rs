@@ -5,9 +5,8 @@ use std::ops::Range;
 use super::clock::Clock;
 use super::exception::{Exceptions, Scene};
 use super::exchange::Owners;
-use crate::balancer::tables::PortIndex;
-use crate::balancer::tables::Unserved;
-use crate::balancer::{Balancer, Classified, Drop, Tables, Verdict};
+use crate::balancer::tables::{BackendId, PortIndex, Unserved};
+use crate::balancer::{Balancer, Classified, Drop, FlowEvent, Tables, Verdict};
 use crate::dpdk::{BURST, Burst, prefetch};
 use crate::stats::{Event, Writer};
 
@@ -17,24 +16,41 @@ pub(super) struct Path {
     pub(super) stats: Writer,
     /// What is needed for packets that are not ordinary.
     pub(super) exceptions: Exceptions,
-    /// What the packets of the burst are.
-    staged: [Staged; BURST],
+    /// What the packets of the burst are that are for a service,
+    staged: [Classified; BURST],
+    /// and what the others are.
+    unserved: [Unserved; BURST],
 }
 
-/// What a packet of a burst is.
-#[derive(Clone, Copy)]
-enum Staged {
-    /// Gone: handed over.
-    Gone,
-    /// For a service.
-    Service(Classified),
-    /// For none.
-    Unserved(Unserved),
+/// Places of a burst, a bit for each.
+#[derive(Clone, Copy, Default)]
+struct Places(u32);
+
+const _: () = assert!(BURST <= u32::BITS as usize);
+
+impl Places {
+    #[inline(always)]
+    fn set(&mut self, place: usize) {
+        self.0 |= 1 << (place % BURST);
+    }
+
+    #[inline(always)]
+    fn has(self, place: usize) -> bool {
+        self.0 >> (place % BURST) & 1 == 1
+    }
+}
+
+/// Which packets of a burst go which way; those in neither have gone.
+#[derive(Clone, Copy, Default)]
+struct Sorted {
+    served: Places,
+    unserved: Places,
 }
 
 impl Path {
     pub(super) fn new(balancer: Balancer, stats: Writer, exceptions: Exceptions) -> Path {
-        Path { balancer, stats, exceptions, staged: [Staged::Gone; BURST] }
+        let unserved = [Unserved::Drop(Drop::FrameTooLong); BURST];
+        Path { balancer, stats, exceptions, staged: [Classified::NONE; BURST], unserved }
     }
 
     /// Takes a burst all the way; it is empty afterwards.
@@ -51,8 +67,10 @@ impl Path {
         while start < burst.len() {
             let (end, now) = clock.run(burst, start);
             scene.now = now;
-            self.classify(scene.tables, port, burst, start..end, owners.as_deref_mut());
-            self.forward(scene, port, burst, start..end);
+            let range = start..end;
+            let sorted =
+                self.classify(scene.tables, port, burst, range.clone(), owners.as_deref_mut());
+            self.forward(scene, port, burst, range, sorted);
             start = end;
         }
         burst.clear();
@@ -71,36 +89,33 @@ impl Path {
         burst: &mut Burst,
         range: Range<usize>,
         mut owners: Option<&mut Owners>,
-    ) {
-        for i in range.clone() {
-            if let Some(mbuf) = burst.get(i) {
-                prefetch(mbuf.bytes());
-            }
+    ) -> Sorted {
+        for mbuf in range.clone().filter_map(|i| burst.get(i)) {
+            prefetch(mbuf.bytes());
         }
+        let mut sorted = Sorted::default();
         for i in range {
-            let Some(mbuf) = burst.get(i) else {
-                self.staged[i] = Staged::Gone;
-                continue;
-            };
+            let Some(mbuf) = burst.get(i) else { continue };
+            let staged = &mut self.staged[i % BURST];
             let classified = if mbuf.is_contiguous() {
-                self.balancer.classify(tables, port, mbuf.bytes())
+                self.balancer.classify_to(tables, port, mbuf.bytes(), staged)
             } else {
                 Err(Unserved::Drop(Drop::FrameTooLong))
             };
-            self.staged[i] = match classified {
-                Err(unserved) => Staged::Unserved(unserved),
-                Ok(classified) => {
-                    let owner = owners.as_mut().and_then(|owners| owners.of(classified.tag));
-                    if let Some(outlet) = owner {
-                        burst.move_to(i, outlet.burst());
-                        Staged::Gone
-                    } else {
-                        prefetch(self.balancer.flows().bucket(classified.tag));
-                        Staged::Service(classified)
-                    }
-                }
-            };
+            if let Err(unserved) = classified {
+                self.unserved[i % BURST] = unserved;
+                sorted.unserved.set(i);
+                continue;
+            }
+            let owner = owners.as_mut().and_then(|owners| owners.of(staged.tag));
+            if let Some(outlet) = owner {
+                burst.move_to(i, outlet.burst());
+            } else {
+                prefetch(self.balancer.flows().bucket(staged.tag));
+                sorted.served.set(i);
+            }
         }
+        sorted
     }
 
     /// Decides and encapsulates what is staged, and puts it before its port.
@@ -111,36 +126,35 @@ impl Path {
         port: PortIndex,
         burst: &mut Burst,
         range: Range<usize>,
+        sorted: Sorted,
     ) {
+        let mut hits = 0;
         for i in range {
-            let classified = match self.staged[i] {
-                Staged::Gone => continue,
-                Staged::Service(classified) => classified,
-                Staged::Unserved(Unserved::Drop(drop)) => {
-                    self.stats.verdict(Verdict::Dropped(drop), 1);
-                    continue;
+            if !sorted.served.has(i) {
+                if sorted.unserved.has(i) {
+                    self.turn_away(scene, port, burst, i);
                 }
-                Staged::Unserved(Unserved::Exception(packet, exception)) => {
-                    if let Some(held) = burst.take(i) {
-                        self.exception(scene, port, packet, exception, held);
-                    }
-                    continue;
-                }
-            };
+                continue;
+            }
             let Some(mbuf) = burst.get_mut(i) else { continue };
+            let classified = &self.staged[i % BURST];
             let length = mbuf.bytes().len() as u64;
             let decision =
-                match self.balancer.decide(scene.tables, mbuf.bytes(), &classified, scene.now) {
+                match self.balancer.decide(scene.tables, mbuf.bytes(), classified, scene.now) {
                     Ok(decision) => decision,
                     Err(drop) => {
                         self.stats.verdict(Verdict::Dropped(drop), 1);
                         continue;
                     }
                 };
-            self.stats.event(Event::Flow(decision.flow));
             let backend = decision.backend;
             let begins = decision.flow.is_choice();
-            match self.balancer.encapsulate(scene.tables, &classified, backend, mbuf) {
+            if begins {
+                self.stats.event(Event::Flow(decision.flow), 1);
+            } else {
+                hits += 1;
+            }
+            match self.balancer.encapsulate(scene.tables, classified, backend, mbuf) {
                 Ok(out) => {
                     self.stats.service(classified.service.id.0 as usize, length, begins);
                     self.stats.backend(backend.index(), length, begins);
@@ -151,13 +165,45 @@ impl Path {
                     }
                     burst.move_to(i, outlet.burst());
                 }
-                Err(Drop::ExceedsMtu) => {
-                    if let Some(held) = burst.take(i) {
-                        self.oversize(scene, held, port, &classified, backend, begins);
-                    }
+                Err(reason) => {
+                    let classified = *classified;
+                    self.refuse(scene, port, burst, i, (&classified, backend, begins), reason);
                 }
-                Err(drop) => self.stats.verdict(Verdict::Dropped(drop), 1),
             }
+        }
+        if hits > 0 {
+            self.stats.event(Event::Flow(FlowEvent::Hit), hits);
+        }
+    }
+
+    /// What happens to a packet that has no service.
+    #[cold]
+    fn turn_away(&mut self, scene: &mut Scene<'_>, port: PortIndex, burst: &mut Burst, i: usize) {
+        match self.unserved[i % BURST] {
+            Unserved::Drop(drop) => self.stats.verdict(Verdict::Dropped(drop), 1),
+            Unserved::Exception(packet, exception) => {
+                if let Some(held) = burst.take(i) {
+                    self.exception(scene, port, packet, exception, held);
+                }
+            }
+        }
+    }
+
+    /// What happens to a packet that cannot be encapsulated for its backend.
+    #[cold]
+    fn refuse(
+        &mut self,
+        scene: &mut Scene<'_>,
+        port: PortIndex,
+        burst: &mut Burst,
+        i: usize,
+        (classified, backend, begins): (&Classified, BackendId, bool),
+        reason: Drop,
+    ) {
+        if reason != Drop::ExceedsMtu {
+            self.stats.verdict(Verdict::Dropped(reason), 1);
+        } else if let Some(held) = burst.take(i) {
+            self.oversize(scene, held, port, classified, backend, begins);
         }
     }
 }

@@ -210,9 +210,7 @@ impl Template {
     ) -> Result<(), Drop> {
         let length = self.outer_length(packet, N - ETHERNET)?;
         let template = self.headers.first_chunk::<N>().ok_or(Drop::NoHeadroom)?;
-        frame.truncate(packet.end as usize);
-        let bytes = frame.push_front(N - ETHERNET).ok_or(Drop::NoHeadroom)?;
-        let headers = bytes.first_chunk_mut::<N>().ok_or(Drop::NoHeadroom)?;
+        let headers = frame.wrap::<N>(packet.end as usize, N - ETHERNET).ok_or(Drop::NoHeadroom)?;
         *headers = *template;
         let (ip, tunnel) = headers[ETHERNET..].split_at_mut(N - ETHERNET - GRE);
         self.outer.fix(ip, length, packet.traffic_class, entropy);

@@ -104,7 +104,7 @@ impl Path {
         }
         // Without one of its pieces a datagram is worth nothing: the rest is not sent either.
         self.stats.verdict(lost.map_or(verdict, Verdict::Dropped), 1);
-        self.stats.event(Event::PacketCut);
+        self.stats.event(Event::PacketCut, 1);
         lost.is_none()
     }
 

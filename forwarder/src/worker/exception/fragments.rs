@@ -58,7 +58,7 @@ impl Path {
             let table = &mut self.exceptions.fragments;
             match table.later(&key, &place, held, length, scene.now, lost) {
                 Later::Follow(held, choice) => self.follow(scene, held, choice, false),
-                Later::Held => self.stats.event(Event::FragmentHeld),
+                Later::Held => self.stats.event(Event::FragmentHeld, 1),
                 Later::Dropped(held, reason) => self.drop(held, reason.into()),
             }
             return;
@@ -183,7 +183,7 @@ impl Path {
             } else {
                 let classified = Classified { packet: *packet, service, tag: entropy };
                 let decision = self.balancer.decide(scene.tables, frame, &classified, scene.now)?;
-                self.stats.event(Event::Flow(decision.flow));
+                self.stats.event(Event::Flow(decision.flow), 1);
                 begins = decision.flow.is_choice();
                 decision.backend
             };

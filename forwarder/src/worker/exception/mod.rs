@@ -215,7 +215,7 @@ impl Path {
                 let bytes = held.bytes();
                 match self.balancer.decide(scene.tables, bytes, &classified, scene.now) {
                     Ok(decision) => {
-                        self.stats.event(Event::Flow(decision.flow));
+                        self.stats.event(Event::Flow(decision.flow), 1);
                         let begins = decision.flow.is_choice();
                         let backend = decision.backend;
                         self.forward_to(scene, held, arrival.port, &classified, backend, begins);

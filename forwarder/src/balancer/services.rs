@@ -1,0 +1,287 @@
+//! Which packets are for which service: every packet asks, so the answer is one multiplication and,
+//! nearly always, one look into a table.
+//!
+//! One table for each family, by open addressing with at least four places for an entry. It is built
+//! whole and never changed. What makes its hash is public and so are the addresses, but only the
+//! operator puts entries in, so nobody can make it degenerate from outside.
+
+use std::net::IpAddr;
+
+use super::flow::Words;
+use super::tables::Service;
+
+/// Which packets a service takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Endpoint {
+    /// The virtual address.
+    pub address: IpAddr,
+    /// The IP protocol number.
+    pub protocol: u8,
+    /// The port.
+    pub port: u16,
+}
+
+impl Endpoint {
+    /// The endpoint of an address, an IP protocol number and a port.
+    pub fn new(address: IpAddr, protocol: u8, port: u16) -> Endpoint {
+        Endpoint { address, protocol, port }
+    }
+
+    /// The words of a flow to it, with zeros for the source.
+    fn words(&self) -> Words {
+        let protocol = u128::from(self.protocol) << 8;
+        let port = u128::from(u16::from_le_bytes(self.port.to_be_bytes())) << 112;
+        match self.address {
+            IpAddr::V4(v4) => {
+                Words::V4(protocol | u128::from(u32::from_le_bytes(v4.octets())) << 64 | port)
+            }
+            IpAddr::V6(v6) => Words::V6([0, u128::from_le_bytes(v6.octets()), protocol | port]),
+        }
+    }
+}
+
+/// The services, by their endpoints.
+#[derive(Debug)]
+pub struct Services {
+    v4: Index<u64>,
+    v6: Index<[u64; 3]>,
+}
+
+impl Services {
+    /// Endpoints are unique.
+    pub fn new(services: &[(Endpoint, Service)]) -> Services {
+        let (mut v4, mut v6) = (Vec::new(), Vec::new());
+        for &(endpoint, service) in services {
+            match endpoint.words() {
+                Words::V4(words) => v4.push((key_v4(words), service)),
+                Words::V6(words) => v6.push((key_v6(words), service)),
+            }
+        }
+        Services { v4: Index::new(&v4), v6: Index::new(&v6) }
+    }
+
+    /// The service of an endpoint.
+    pub fn get(&self, endpoint: &Endpoint) -> Option<Service> {
+        match endpoint.words() {
+            Words::V4(words) => self.of_v4(words).copied(),
+            Words::V6(words) => self.of_v6(words).copied(),
+        }
+    }
+
+    /// The service of a packet over IPv4, by its flow's words.
+    #[inline(always)]
+    pub(super) fn of_v4(&self, words: u128) -> Option<&Service> {
+        self.v4.get(key_v4(words))
+    }
+
+    /// The service of a packet over IPv6, by its flow's words.
+    #[inline(always)]
+    pub(super) fn of_v6(&self, words: [u128; 3]) -> Option<&Service> {
+        self.v6.get(key_v6(words))
+    }
+}
+
+/// The destination port's place in the high half of the last word.
+const PORT: u64 = 0xffff << 48;
+/// The protocol's place in the low half of it.
+const PROTOCOL: u64 = 0xff << 8;
+/// A bit that every key has, so that none is that of an empty place.
+const KEY: u64 = 1;
+
+/// Low and high half.
+#[expect(clippy::cast_possible_truncation, reason = "both halves are taken")]
+#[inline(always)]
+const fn halves(word: u128) -> (u64, u64) {
+    (word as u64, (word >> 64) as u64)
+}
+
+/// Destination, protocol and port.
+#[inline(always)]
+const fn key_v4(words: u128) -> u64 {
+    let (low, high) = halves(words);
+    high & (PORT | 0xffff_ffff) | (low & PROTOCOL | KEY) << 32
+}
+
+/// The same.
+#[inline(always)]
+const fn key_v6([_, destination, last]: [u128; 3]) -> [u64; 3] {
+    let ((low, high), (protocol, port)) = (halves(destination), halves(last));
+    [low, high, port & PORT | protocol & PROTOCOL | KEY]
+}
+
+/// What a table is searched by.
+trait Key: Copy + Eq {
+    /// The key of an empty place.
+    const EMPTY: Self;
+
+    /// A number whose high bits choose the place.
+    fn hash(self) -> u64;
+}
+
+impl Key for u64 {
+    const EMPTY: u64 = 0;
+
+    #[inline(always)]
+    fn hash(self) -> u64 {
+        fold(self, FACTORS[0])
+    }
+}
+
+impl Key for [u64; 3] {
+    const EMPTY: [u64; 3] = [0; 3];
+
+    #[inline(always)]
+    fn hash(self) -> u64 {
+        let [low, high, rest] = self;
+        fold(low ^ FACTORS[1], high ^ rest ^ FACTORS[0])
+    }
+}
+
+/// Odd numbers without a pattern: digits of the golden ratio and of pi.
+const FACTORS: [u64; 2] = [0x9e37_79b9_7f4a_7c15, 0x2433_f6a8_885a_308d];
+
+/// Both halves of a product.
+#[inline(always)]
+const fn fold(a: u64, b: u64) -> u64 {
+    let (low, high) = halves(a as u128 * b as u128);
+    low ^ high
+}
+
+/// An entry or an empty place.
+#[derive(Clone, Copy, Debug)]
+struct Slot<K> {
+    key: K,
+    service: Service,
+}
+
+/// The services of one family.
+#[derive(Debug)]
+struct Index<K> {
+    /// A power of two of them, most of them empty.
+    slots: Box<[Slot<K>]>,
+}
+
+impl<K: Key> Index<K> {
+    fn new(services: &[(K, Service)]) -> Index<K> {
+        let size = (services.len() * 4).next_power_of_two();
+        let empty = Slot { key: K::EMPTY, service: Service::NONE };
+        let mut slots = vec![empty; size].into_boxed_slice();
+        for &(key, service) in services {
+            let mut place = Self::home(key);
+            while slots[place & (size - 1)].key != K::EMPTY {
+                place = place.wrapping_add(1);
+            }
+            slots[place & (size - 1)] = Slot { key, service };
+        }
+        Index { slots }
+    }
+
+    /// Where a key is looked for first, but for the bits that a table has no use for.
+    #[inline(always)]
+    fn home(key: K) -> usize {
+        (key.hash() >> 32) as usize
+    }
+
+    #[inline(always)]
+    fn get(&self, key: K) -> Option<&Service> {
+        let mut place = Self::home(key);
+        loop {
+            // Three places of four are empty, so that the search ends.
+            let slot = &self.slots[place & (self.slots.len() - 1)];
+            if slot.key == key {
+                return Some(&slot.service);
+            }
+            if slot.key == K::EMPTY {
+                return None;
+            }
+            place = place.wrapping_add(1);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+    use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+
+    use super::super::flow::FlowKey;
+    use super::super::tables::{PoolIndex, ServiceId};
+    use super::*;
+
+    fn service(id: u32) -> Service {
+        Service { id: ServiceId(id), pool: PoolIndex(id / 3), fragments: id.is_multiple_of(2) }
+    }
+
+    /// What a packet of a flow to this endpoint finds.
+    fn found(services: &Services, to: &Endpoint) -> Option<Service> {
+        let from: IpAddr = match to.address {
+            IpAddr::V4(_) => Ipv4Addr::new(198, 51, 100, 7).into(),
+            IpAddr::V6(_) => Ipv6Addr::from_bits(0x2001_0db8_000c << 80 | 7).into(),
+        };
+        let to_port = SocketAddr::new(to.address, to.port);
+        match FlowKey::new(SocketAddr::new(from, 40_000), to_port, to.protocol)?.words() {
+            Words::V4(words) => services.of_v4(words).copied(),
+            Words::V6(words) => services.of_v6(words).copied(),
+        }
+    }
+
+    #[test]
+    fn every_service_is_found_and_nothing_else() {
+        let mut endpoints = Vec::new();
+        for n in 0..2500u32 {
+            let v4 = Ipv4Addr::from_bits(0xcb00_7100 + n / 4);
+            let v6 = Ipv6Addr::from_bits(0x2001_0db8_000f << 80 | u128::from(n / 4) << (n % 60));
+            for address in [IpAddr::from(v4), v6.into(), v4.to_ipv6_mapped().into()] {
+                let port = 80 + u16::try_from(n % 4).unwrap();
+                endpoints.push(Endpoint::new(address, 6, port));
+                endpoints.push(Endpoint::new(address, 17, port));
+            }
+        }
+        let map: HashMap<Endpoint, Service> =
+            endpoints.iter().zip(0..).map(|(&endpoint, id)| (endpoint, service(id))).collect();
+        let list: Vec<_> = map.iter().map(|(&endpoint, &service)| (endpoint, service)).collect();
+        let services = Services::new(&list);
+        for endpoint in &endpoints {
+            let Endpoint { address, protocol, port } = *endpoint;
+            let near = [
+                *endpoint,
+                Endpoint::new(address, protocol ^ 1, port),
+                Endpoint::new(address, protocol, port ^ 0x100),
+                Endpoint::new(address, 0, 0),
+            ];
+            for endpoint in near {
+                assert_eq!(services.get(&endpoint), map.get(&endpoint).copied());
+                assert_eq!(found(&services, &endpoint), map.get(&endpoint).copied());
+            }
+        }
+    }
+
+    /// The packet path hardly ever looks twice, whatever the operator's numbering.
+    #[test]
+    fn nearly_every_service_is_where_it_is_looked_for_first() {
+        let one_address = (0..10_000).map(|n| (Ipv4Addr::new(203, 0, 113, 10).into(), n));
+        let consecutive = (0..10_000).map(|n| (Ipv4Addr::from_bits(0x0a00_0000 + n).into(), 80));
+        let plans: [Vec<(IpAddr, u32)>; 2] = [one_address.collect(), consecutive.collect()];
+        for plan in plans {
+            let list: Vec<_> = plan
+                .into_iter()
+                .zip(0..)
+                .map(|((address, port), id)| {
+                    (Endpoint::new(address, 6, u16::try_from(port).unwrap()), service(id))
+                })
+                .collect();
+            let index = Services::new(&list).v4;
+            let displaced = index.slots.iter().enumerate().filter(|(place, slot)| {
+                slot.key != 0 && Index::home(slot.key) & (index.slots.len() - 1) != *place
+            });
+            assert!(displaced.count() < 1500);
+        }
+    }
+
+    #[test]
+    fn no_service_at_all_is_no_service_for_anything() {
+        let services = Services::new(&[]);
+        assert_eq!(services.get(&Endpoint::new([0, 0, 0, 0].into(), 0, 0)), None);
+        assert_eq!(services.get(&Endpoint::new(Ipv6Addr::UNSPECIFIED.into(), 6, 80)), None);
+    }
+}
