@@ -1,12 +1,23 @@
 #!/usr/bin/env bash
 # Builds the programs for use: target/release/{guideway,guidewayctl,guideway-agent}.
 #
-#   ci/build.sh
+#   ci/build.sh               for an x86-64-v3 CPU with AES, as .cargo/config.toml says
+#   ci/build.sh --portable    for any CPU of the architecture, in target/portable/release
 set -euo pipefail
 # shellcheck source=ci/common.sh
 . "$(dirname "$0")/common.sh"
 
+target=target
+case "$*" in
+    '') ;;
+    --portable)
+        target=target/portable
+        export RUSTFLAGS='' # in place of the configuration's
+        ;;
+    *) die "unknown arguments '$*'; there is --portable" ;;
+esac
+
 ci/install.sh build
 step "release build"
-cargo build --quiet --locked --release -p guideway -p guidewayctl -p guideway-agent
-ls -sh target/release/guideway target/release/guidewayctl target/release/guideway-agent
+cargo build --quiet --locked --release --target-dir $target -p guideway -p guidewayctl -p guideway-agent
+ls -sh $target/release/guideway $target/release/guidewayctl $target/release/guideway-agent

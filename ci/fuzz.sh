@@ -22,17 +22,23 @@ done
 
 step "fuzz: build"
 command -v "${CXX:-c++}" >/dev/null || die "libFuzzer is C++: install g++"
+instrumentation=${CARGO_TARGET_DIR:-target}/instrumentation.toml
+mkdir -p "${CARGO_TARGET_DIR:-target}"
 host=$(rustc -vV | sed -n 's/^host: //p')
-flags=(
-    --cfg=fuzzing
-    -Cpasses=sancov-module
-    -Cllvm-args=-sanitizer-coverage-level=4
-    -Cllvm-args=-sanitizer-coverage-inline-8bit-counters
-    -Cllvm-args=-sanitizer-coverage-pc-table
-    -Cllvm-args=-sanitizer-coverage-trace-compares
-)
+# Beside those of .cargo/config.toml: what is fuzzed is what runs.
+cat >"$instrumentation" <<END
+[target.$host]
+rustflags = [
+    "--cfg=fuzzing",
+    "-Cpasses=sancov-module",
+    "-Cllvm-args=-sanitizer-coverage-level=4",
+    "-Cllvm-args=-sanitizer-coverage-inline-8bit-counters",
+    "-Cllvm-args=-sanitizer-coverage-pc-table",
+    "-Cllvm-args=-sanitizer-coverage-trace-compares",
+]
+END
 # With --target, the flags reach the code under test alone, not build scripts and macros.
-RUSTFLAGS="${flags[*]}" cargo build --quiet --release --locked --target "$host" --bins ||
+env -u RUSTFLAGS cargo --config "$instrumentation" build --quiet --release --locked --target "$host" --bins ||
     die "no build; if a dependency of the forwarder changed: (cd fuzz && cargo update --workspace)"
 programs=${CARGO_TARGET_DIR:-target}/$host/release
 

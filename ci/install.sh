@@ -20,6 +20,7 @@ is_there() {
         ca-certificates) file /etc/ssl/certs/ca-certificates.crt ;;
         iproute2) command -v ip ;;
         iputils-ping) command -v ping ;;
+        qemu-user) command -v qemu-x86_64 ;;
         python3) [ -x "$python" ] ;;
         python3-pytest) "$python" -c 'import pytest' 2>/dev/null ;;
         python3-scapy) "$python" -c 'import scapy' 2>/dev/null ;;
@@ -32,7 +33,7 @@ packages_for() {
         # libdpdk-dev depends on every driver of DPDK, so nothing more is needed to run.
         build) echo gcc libc6-dev pkg-config libclang-dev libdpdk-dev ca-certificates ;;
         run) echo nginx iproute2 iputils-ping traceroute ethtool curl tcpdump python3 ;;
-        test) echo git g++ python3-pytest python3-scapy tshark shellcheck ;;
+        test) echo git g++ python3-pytest python3-scapy tshark shellcheck qemu-user ;;
         bench) echo valgrind ;;
         *) die "unknown purpose '$1'; there are build, run, test and bench" ;;
     esac

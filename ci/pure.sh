@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Proves that the balancing core needs no DPDK: builds and tests the forwarder without its default
-# features where libdpdk cannot be found, in a target directory of its own.
+# features where libdpdk cannot be found, in a target directory of its own. Does so for the CPU that
+# .cargo/config.toml names and for the plainest one, so that what stands in for its instructions is tested too.
 #
 #   ci/pure.sh
 set -euo pipefail
@@ -20,6 +21,14 @@ tree=$(cargo tree --locked -p guideway --no-default-features -e normal,build)
 
 step "forwarder, without DPDK: build and test"
 tests cargo test --quiet --locked -p guideway --no-default-features
+
+step "forwarder, without DPDK, for any CPU of the architecture: build and test"
+portable() { RUSTFLAGS='' RUSTDOCFLAGS='' CARGO_TARGET_DIR=$PWD/target/pure/portable "$@"; }
+assumed=$(portable cargo rustc --quiet --locked -p guideway --no-default-features --lib -- --print cfg)
+grep -q 'target_arch=' <<<"$assumed" || die "cargo does not say what the portable build assumes of the CPU"
+! grep -E 'target_feature="(sse3|avx|aes)"' <<<"$assumed" ||
+    die "the portable build assumes features of the CPU; the proof would be none"
+portable tests cargo test --quiet --locked -p guideway --no-default-features
 
 step "dpdk-sys says which package to install"
 if said=$(cargo check --quiet --locked -p dpdk-sys 2>&1); then

@@ -16,7 +16,9 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
+// Checks before main that the CPU is what this was built for.
 use guideway_api::{FlowFilter, MAX_REQUEST, Request, Response};
+use guideway_baseline as _;
 
 use arguments::{
     Arguments, BackendCommand, Command, ConfigCommand, FlowCommand, PortCommand, ServiceCommand,

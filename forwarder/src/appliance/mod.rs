@@ -180,7 +180,11 @@ impl Appliance {
             environment::leave_to_workers(&configuration.dpdk.workers);
         }
         let eal = Eal::init("guideway", &environment::arguments(&configuration, &devices, live))?;
-        info!("{}, workers: {workers}", eal.dpdk_version());
+        info!(
+            "{}, workers: {workers}, built for {}",
+            eal.dpdk_version(),
+            guideway_baseline::NEEDED_CPU
+        );
 
         let mut probed = Vec::with_capacity(devices.len());
         for (port, device) in configuration.ports.iter().zip(&devices) {
