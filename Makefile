@@ -9,7 +9,7 @@ help:
 	@echo 'make check      format, lints, documentation, scripts, commit subjects'
 	@echo 'make pure       the forwarder without DPDK: build and test'
 	@echo 'make fuzz       each fuzz target for a short time'
-	@echo 'make bench      the benchmarks'
+	@echo 'make bench      the benchmarks: tables, and each claim as met or not'
 	@echo 'make install    programs and systemd units, to PREFIX (/usr/local); honours DESTDIR'
 	@echo 'make clean      removes what was built'
 

@@ -1,32 +1,82 @@
 #!/usr/bin/env bash
-# The benchmarks: the time that things take, and the instructions that a packet costs.
+# The benchmarks: tables of what was measured, and each claim as met or NOT MET.
 #
-#   ci/bench.sh [NAME]      NAME: only what has this in its name: parse, maglev, flow-table, decide
-#   ci/bench.sh --write     all, and puts the times into docs/performance.md
+#   ci/bench.sh [--write] [--strict] [PART...]      all parts, if none is named
 #
-# Two to three minutes, most of it compiling. Times are worth something on an idle machine only.
+#   instructions   what a packet costs in instructions, counted by callgrind
+#   cost           nanoseconds per packet, without I/O
+#   scaling        two workers beside one, new flows, memory
+#   tables         Maglev tables: building and applying
+#   figures        the Maglev paper's figures 11 and 12
+#   device         beside testpmd, on DPDK's pcap device
+#   pair           between two processes, over memif: throughput without loss, and latency
+#
+#   --write    puts the tables into docs/performance.md; docs/performance.json has them in any case
+#   --strict   a claim that is not met is a failure
+#
+# Part NAME is benches/NAME.py, the package guideway-NAME in benches/NAME, or the bench target NAME. It prints
+# one object, as benches/report.py describes. A part that fails does not keep the others from running, but is
+# named at the end, and the exit status is 1. Times are worth something on an idle machine only.
 set -euo pipefail
 # shellcheck source=ci/common.sh
 . "$(dirname "$0")/common.sh"
 
-write=no
-if [ "${1:-}" = --write ]; then
-    write=yes
-    shift
-fi
-[ $# -le 1 ] || die "one name at the most"
+all=(instructions cost scaling tables figures device pair)
+write=() strict=() parts=()
+for argument in "$@"; do
+    case $argument in
+        --write) write=(--write) ;;
+        --strict) strict=(--strict) ;;
+        *)
+            [[ " ${all[*]} " == *" $argument "* ]] || die "no part '$argument'; there are: ${all[*]}"
+            parts+=("$argument")
+            ;;
+    esac
+done
+[ ${#parts[@]} -gt 0 ] || parts=("${all[@]}")
 
 ci/install.sh build bench
 
-read -r load _ </proc/loadavg
-step "times, on $(nproc) CPUs, load average $load at the start"
-rm -rf target/criterion
-cargo bench --quiet --locked -p guideway-suite --bench time -- "$@"
+# measure PART: prints its object.
+measure() {
+    if [ "$1" = instructions ]; then
+        # The counts that are accepted, if they still hold.
+        ci/instructions.sh >&2 && "$python" benches/report.py instructions --json
+    elif [ -e "benches/$1.py" ]; then
+        "$python" "benches/$1.py"
+    elif [ -e "benches/$1/Cargo.toml" ]; then
+        cargo run --quiet --locked --release -p "guideway-$1"
+    else
+        cargo bench --quiet --locked -p guideway-suite --bench "$1"
+    fi
+}
 
-step "times, in a table"
-if [ $write = yes ]; then
-    "$python" benches/tables.py times --write
-else
-    "$python" benches/tables.py times
+# What a script drives has to be there before the clock runs.
+for part in "${parts[@]}"; do
+    [ ! -e "benches/$part.py" ] || { ci/build.sh && break; }
+done
+if [[ " ${parts[*]} " == *" pair "* ]] && [ -e benches/pair/Cargo.toml ]; then
+    cargo build --quiet --locked --release -p guideway-pair
 fi
-[ $# -gt 0 ] || ci/instructions.sh
+
+results=$(mktemp -d)
+trap 'status=$?; rm -rf "$results"; conclude $status' EXIT
+measured=() failed=()
+for part in "${parts[@]}"; do
+    read -r load _ </proc/loadavg
+    step "$part, on $(nproc) CPUs, load average $load"
+    if measure "$part" >"$results/$part.json"; then
+        measured+=("$results/$part.json")
+    else
+        printf '%s: FAILED\n' "$part" >&2
+        failed+=("$part")
+    fi
+done
+
+step "results"
+status=0
+if [ ${#measured[@]} -gt 0 ]; then
+    "$python" benches/report.py "${measured[@]}" "${write[@]}" "${strict[@]}" || status=$?
+fi
+[ ${#failed[@]} -eq 0 ] || die "parts that failed: ${failed[*]}"
+exit $status

@@ -17,6 +17,7 @@ is_there() {
         libc6-dev) file /usr/include/stdlib.h ;;
         libclang-dev) file '/usr/lib/llvm-*/lib/libclang*.so*' && file '/usr/lib/llvm-*/lib/clang/*/include/stddef.h' ;;
         libdpdk-dev) pkg-config --exists libdpdk 2>/dev/null ;;
+        dpdk-dev) command -v dpdk-testpmd ;;
         ca-certificates) file /etc/ssl/certs/ca-certificates.crt ;;
         iproute2) command -v ip ;;
         iputils-ping) command -v ping ;;
@@ -34,7 +35,7 @@ packages_for() {
         build) echo gcc libc6-dev pkg-config libclang-dev libdpdk-dev ca-certificates ;;
         run) echo nginx iproute2 iputils-ping traceroute ethtool curl tcpdump python3 ;;
         test) echo git g++ python3-pytest python3-scapy tshark shellcheck qemu-user ;;
-        bench) echo valgrind ;;
+        bench) echo valgrind dpdk-dev python3 python3-scapy ;;
         *) die "unknown purpose '$1'; there are build, run, test and bench" ;;
     esac
 }

@@ -18,7 +18,7 @@ ci/install.sh build bench
 step "instructions"
 cargo bench --quiet --locked -p guideway-suite --bench instructions -- "$@"
 if [ "${1:-}" = --accept ]; then
-    "$python" benches/tables.py instructions --write
+    "$python" benches/report.py instructions --write
 else
-    "$python" benches/tables.py instructions --check
+    "$python" benches/report.py instructions --check
 fi
