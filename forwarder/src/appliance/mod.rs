@@ -400,7 +400,8 @@ fn fragment_limits(configuration: &Configuration) -> fragment::Limits {
     }
 }
 
-/// Buffers enough for every place that can hold one at the same time. One pool serves all ports,
+/// Buffers enough for every place that can hold one at the same time, or more if they are asked for:
+/// what a driver keeps to itself is not known here. One pool serves all ports,
 /// because a device may free the buffers of another's packets.
 fn pool<'a>(
     eal: &Eal,
@@ -421,6 +422,7 @@ fn pool<'a>(
             + queues.in_rings(workers);
     }
     let data_room = MIN_DATA_ROOM.max(mtu + FRAME_OVERHEAD);
+    let buffers = buffers.max(configuration.dpdk.buffers);
     Pool::new(eal, "packets", buffers, data_room, POOL_CACHE, None)
 }
 

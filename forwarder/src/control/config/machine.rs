@@ -19,6 +19,9 @@ const MAX_TABLE_SIZE: u32 = 16_777_213;
 
 const DEFAULT_MEMORY_MIB: u32 = 512;
 
+/// Tens of GiB of packets: more is a slip.
+const MAX_BUFFERS: i64 = 1 << 24;
+
 /// `RTE_MAX_LCORE` of a stock DPDK, less the main thread.
 const MAX_WORKERS: usize = 127;
 
@@ -210,6 +213,7 @@ pub(super) fn dpdk(mut section: Section<'_>) -> Read<Dpdk> {
     let hugepages = section.or("hugepages", true, form::boolean);
     // Below 64 MiB no pool of packets fits; above 1 TiB is a slip.
     let memory = section.or("memory", DEFAULT_MEMORY_MIB, form::integer(64..=1 << 20));
+    let buffers = section.or("buffers", 0, form::integer(0..=MAX_BUFFERS));
     let arguments =
         section.list("eal_args", "[\"--log-level=lib.eal:debug\"]", form::text(eal::argument));
     section.finish();
@@ -217,6 +221,7 @@ pub(super) fn dpdk(mut section: Section<'_>) -> Read<Dpdk> {
         workers: workers?,
         hugepages: hugepages?.value,
         memory_mib: memory?.value,
+        buffers: buffers?.value,
         eal_args: arguments?.into_iter().flatten().map(|argument| argument.value).collect(),
     })
 }

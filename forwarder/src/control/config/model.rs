@@ -74,6 +74,8 @@ pub struct Dpdk {
     pub hugepages: bool,
     /// `dpdk.memory`, MiB of packet memory
     pub memory_mib: u32,
+    /// `dpdk.buffers`: packet buffers at least; there are never fewer than places for them
+    pub buffers: u32,
     /// `dpdk.eal_args`
     pub eal_args: Vec<String>,
 }

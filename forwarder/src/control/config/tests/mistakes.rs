@@ -96,6 +96,7 @@ fn of_the_process() {
             "cannot be passed through",
         ),
         (&[("eal_args = []", "memory = 63")], 12, "dpdk.memory", "from 64 to 1048576"),
+        (&[("eal_args = []", "buffers = -1")], 12, "dpdk.buffers", "from 0 to 16777216"),
         (
             &[("eal_args = []", "[flow]\nentries = 1000")],
             13,

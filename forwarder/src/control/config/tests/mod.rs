@@ -78,7 +78,13 @@ fn the_contract_is_read_as_it_is_meant() {
                 key: [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15],
                 table_size: 65537,
             },
-            dpdk: Dpdk { workers: vec![1, 2], hugepages: true, memory_mib: 512, eal_args: vec![] },
+            dpdk: Dpdk {
+                workers: vec![1, 2],
+                hugepages: true,
+                memory_mib: 512,
+                buffers: 0,
+                eal_args: vec![],
+            },
             flow: Flow { entries: 1 << 20, timeouts: Timeouts::default() },
             icmp: Icmp { rate: 1000, burst: 100 },
             control: Control { socket: "/run/guideway/guideway.sock".into() },
@@ -172,7 +178,7 @@ fn what_has_a_default_can_be_left_out() {
 #[test]
 fn values_arrive_where_they_belong() {
     let text = changed(&[
-        ("hugepages = true", "hugepages = false\nmemory = 256"),
+        ("hugepages = true", "hugepages = false\nmemory = 256\nbuffers = 65535"),
         (
             "eal_args = []",
             "eal_args = ['--iova-mode=va']\n[flow]\nentries = 64\n[flow.timeout]\nsyn = 1\n\
@@ -189,6 +195,7 @@ fn values_arrive_where_they_belong() {
     ]);
     let configuration = parse(&text).unwrap().configuration;
     assert_eq!((configuration.dpdk.hugepages, configuration.dpdk.memory_mib), (false, 256));
+    assert_eq!(configuration.dpdk.buffers, 65535);
     assert_eq!(configuration.dpdk.eal_args, ["--iova-mode=va"]);
     assert_eq!(configuration.flow.entries, 64);
     let timeouts = configuration.flow.timeouts;
@@ -243,13 +250,13 @@ fn differences_that_need_a_restart() {
     assert_eq!(differences(&reloadable), Vec::<String>::new());
     let restart = [
         ("[1, 2]", "[1, 3]"),
-        ("= true", "= false\nmemory = 64"),
+        ("= true", "= false\nmemory = 64\nbuffers = 9999"),
         ("eal_args = []", "eal_args = ['-v']\n[flow]\nentries = 4\n[control]\nsocket = '/s'"),
         ("3b:00.0", "3b:00.1"),
         ("mtu = 1500", "mtu = 1501\nsteering = 'ring'\nrx_descriptors = 64\ntx_descriptors = 64"),
     ];
     let found = differences(&restart);
-    assert_eq!(found.len(), 11, "{found:?}");
+    assert_eq!(found.len(), 12, "{found:?}");
     assert_eq!(found[0], "dpdk.workers is [1, 2] and would be [1, 3]");
     assert!(found.contains(&"mtu of port \"edge0\" is 1500 and would be 1501".to_owned()));
 

@@ -257,6 +257,7 @@ fn configuration() -> impl Strategy<Value = String> {
                 ("workers", &["[0]", "[1, 2]"]),
                 ("hugepages", &["false"]),
                 ("memory", &["64"]),
+                ("buffers", &["65535"]),
                 ("eal_args", &["[]", "[\"-v\"]"]),
             ],
         ),

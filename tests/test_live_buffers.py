@@ -1,0 +1,46 @@
+"""How many packet buffers there are: `dpdk.buffers`."""
+
+import subprocess
+import time
+
+import pytest
+from scapy.utils import wrpcap
+from support import binaries
+from support.daemon import Daemon, live_one_port
+from support.packets import client_packet, flow
+
+# More than a worker and its port have places for.
+PACKETS = 20_000
+
+
+@pytest.fixture
+def endless(directory):
+    """A configuration whose port is a capture that never ends, which its driver keeps in packet buffers."""
+    capture = directory / "endless.pcap"
+    frames = [client_packet(flow(4, "tcp", 1, 1024 + number), flags="A").frame for number in range(100)]
+    wrpcap(str(capture), frames * (PACKETS // len(frames)), linktype=1)
+
+    def change(config):
+        config["port"][0]["device"] = f"net_pcap0,rx_pcap={capture},infinite_rx=1"
+
+    return live_one_port("none", directory).changed(change)
+
+
+def test_a_driver_may_keep_many(namespace, directory, endless):
+    config = endless.changed(lambda config: config["dpdk"].update(buffers=32767))
+    with Daemon(namespace, config, directory) as daemon:
+        end = time.monotonic() + 10
+        while (stats := daemon.ask("stats"))["received"] < 2 * PACKETS:
+            assert time.monotonic() < end, stats
+        code, _ = daemon.stop()
+        log = daemon.log()
+    assert code == 0, log
+    assert stats["events"]["flow_hit"] > PACKETS
+    assert "every packet buffer is back in its pool" in log
+
+
+def test_as_many_as_there_are_places_are_not_enough_for_it(namespace, directory, endless):
+    line = namespace.command(binaries.guideway(), "run", "--config", endless.write(directory / "guideway.toml"))
+    done = subprocess.run(line, capture_output=True, text=True, timeout=30, check=False)
+    assert done.returncode > 0, done
+    assert 'port "edge0"' in done.stdout + done.stderr and "receive queue" in done.stdout + done.stderr, done
