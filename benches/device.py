@@ -1,0 +1,173 @@
+#!/usr/bin/python3
+"""Part `device`: the appliance beside testpmd, one core each, on a device that never runs dry.
+
+The device is DPDK's net_pcap with infinite_rx: it copies the packets of a capture into fresh buffers, round
+and round, and frees what is sent. So testpmd's `io`, which touches no packet, is the most that any program
+can have of it; `macswap` writes 12 bytes of each; `5tswap` parses it, and exchanges its addresses and ports.
+
+All run on the same core, with the same number of buffers, cache of the pool and size of burst, and in turns
+within each round: testpmd changes its mode, and the appliance is stopped (SIGSTOP) while testpmd forwards.
+"""
+
+import argparse
+import signal
+import socket
+import struct
+import tempfile
+import time
+from pathlib import Path
+
+import support
+from support import Guideway, Hugepages, Testpmd, say
+
+FLOWS = (4000, 30000)
+MODES = ("io", "macswap", "5tswap")
+APPLIANCE = "guideway"
+# What the claims are on, and at how many flows.
+CLAIMS = (("5tswap", 0.75), ("io", 0.5))
+CLAIM_FLOWS = 4000
+# As the appliance has them: forwarder/src/appliance, POOL_CACHE; forwarder/src/dpdk/burst.rs, BURST.
+POOL_CACHE = 256
+BURST = 32
+# Each of the two holds the capture, and has as much again to work with.
+BUFFERS = 65535
+MIB = 512
+# Until the rate is the lasting one.
+SETTLE = 0.1
+MAX_SPREAD = 0.02
+
+
+def checksum(header):
+    total = sum(struct.unpack(f"!{len(header) // 2}H", header))
+    while total >> 16:
+        total = (total & 0xFFFF) + (total >> 16)
+    return ~total & 0xFFFF
+
+
+def frame(number):
+    """60 bytes of TCP, an ACK, each number of a flow of its own; its TCP checksum is nobody's business here."""
+    source = socket.inet_aton(f"198.18.{number // 250 % 250}.{1 + number % 250}")
+    target = socket.inet_aton("203.0.113.10")
+    ip = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 40, 0, 0x4000, 64, 6, 0, source, target)
+    ip = ip[:10] + struct.pack("!H", checksum(ip)) + ip[12:]
+    tcp = struct.pack("!HHIIBBHHH", 1024 + number % 60000, 80, 1, 1, 0x50, 0x10, 65535, 0, 0)
+    return (bytes.fromhex("0200000000010200000000fe0800") + ip + tcp).ljust(60, b"\0")
+
+
+def write_capture(path, flows):
+    with open(path, "wb") as file:
+        file.write(struct.pack("=IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 65535, 1))
+        for number in range(flows):
+            data = frame(number)
+            file.write(struct.pack("=IIII", 0, 0, len(data), len(data)) + data)
+
+
+def rate(transmitted, seconds):
+    """Packets per second over a while, by a function that tells packets and time."""
+    time.sleep(SETTLE)
+    first, began = transmitted()
+    time.sleep(seconds)
+    last, ended = transmitted()
+    return (last - first) / (ended - began)
+
+
+def testpmd_rate(testpmd, mode, seconds):
+    testpmd.ask(f"set fwd {mode}")
+    testpmd.ask("start")
+    measured = rate(testpmd.transmitted, seconds)
+    testpmd.ask("stop")
+    return measured
+
+
+def guideway_rate(guideway, seconds):
+    guideway.child.send_signal(signal.SIGCONT)
+    measured = rate(guideway.transmitted, seconds)
+    stats = guideway.stats()
+    guideway.child.send_signal(signal.SIGSTOP)
+    return measured, stats
+
+
+def check(stats, flows):
+    """What was measured must have been forwarding: known flows, nothing lost."""
+    received, forwarded = stats["received"], stats["verdicts"].get("forwarded", 0)
+    if received - forwarded > received / 1000:
+        support.die(f"the appliance forwarded {forwarded} of {received} packets: {stats['verdicts']}")
+    known = stats["events"].get("flow_hit", 0)
+    if known < forwarded * 0.99:
+        support.die(f"only {known} of {forwarded} packets were of known flows, of which there are {flows}")
+
+
+def measure(flows, options, hugepages, directory):
+    """Packets per second of each, by round."""
+    cpus = support.two_cpus()
+    capture = directory / f"{flows}.pcap"
+    write_capture(capture, flows)
+    device = f"net_pcap0,rx_pcap={capture},infinite_rx=1"
+    memory = support.environment(hugepages, MIB)
+    arguments = [f"--burst={BURST}", f"--mbcache={POOL_CACHE}", f"--total-num-mbufs={BUFFERS}", "--rxd=1024", "--txd=1024"]
+    configuration = support.configuration(directory, device, cpus[1], hugepages, MIB, BUFFERS)
+    rates = {name: [] for name in (*MODES, APPLIANCE)}
+    with Testpmd(directory, cpus, [*memory, f"--vdev={device}"], arguments) as testpmd, Guideway(directory, configuration) as guideway:
+        time.sleep(SETTLE)
+        guideway.child.send_signal(signal.SIGSTOP)
+        for number in range(options.max_rounds):
+            for mode in MODES:
+                rates[mode].append(testpmd_rate(testpmd, mode, options.seconds))
+            measured, stats = guideway_rate(guideway, options.seconds)
+            rates[APPLIANCE].append(measured)
+            told = ", ".join(f"{name} {values[-1] / 1e6:.2f}" for name, values in rates.items())
+            say(f"{flows} flows, round {number + 1}: {told} million packets per second")
+            widest = max(support.spread(ratios(rates, mode)) for mode in MODES)
+            if number + 1 >= options.rounds and widest <= MAX_SPREAD:
+                break
+        check(stats, flows)
+    return rates
+
+
+def ratios(rates, mode):
+    """The appliance's rate over testpmd's, by round."""
+    return [mine / other for mine, other in zip(rates[APPLIANCE], rates[mode])]
+
+
+def rows(flows, rates):
+    for name, values in rates.items():
+        million = support.median(values) / 1e6
+        row = [flows, name, f"{million:.2f}", f"{1e3 / million:.1f}", f"{100 * support.spread(values):.1f} %"]
+        if name == APPLIANCE:
+            yield [*row, "", ""]
+        else:
+            compared = ratios(rates, name)
+            yield [*row, f"{support.median(compared):.3f}", f"{100 * support.spread(compared):.1f} %"]
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--seconds", type=float, default=1.0, help="of each in a round")
+    parser.add_argument("--rounds", type=int, default=7, help="at least")
+    parser.add_argument("--max-rounds", type=int, default=15, help="if the spread stays large")
+    parser.add_argument("--flows", type=int, nargs="+", default=list(FLOWS))
+    options = parser.parse_args()
+    before = support.load_average()
+    measured = {}
+    with Hugepages(3 * BUFFERS * 3 // 1024) as hugepages, tempfile.TemporaryDirectory(prefix="guideway-") as name:
+        for flows in options.flows:
+            measured[flows] = measure(flows, options, hugepages, Path(name))
+    columns = ["flows", "program", "million packets per second", "ns per packet", "spread", "guideway's ratio to it", "its spread"]
+    table = {
+        "name": "device",
+        "title": "One core on net_pcap, infinite_rx, 60-byte TCP",
+        "columns": columns,
+        "rows": [row for flows, rates in measured.items() for row in rows(flows, rates)],
+        "note": f"In turns, {options.seconds:g} s each, {min(len(r['io']) for r in measured.values())} rounds or more; "
+        f"{hugepages}; {BUFFERS:,} buffers, bursts of {BURST}, {POOL_CACHE} buffers in the pool's cache.",
+    }
+    claims = [
+        support.claim(f"On the device, {CLAIM_FLOWS:,} flows, of testpmd's {mode}", "at least", target, "", ratios(measured[CLAIM_FLOWS], mode))
+        for mode, target in CLAIMS
+        if CLAIM_FLOWS in measured
+    ]
+    support.print_part("device", before, [table], claims, memory=str(hugepages))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,274 @@
+"""What the parts that drive programs share: processes, hugepages, statistics, the form of the result."""
+
+import json
+import os
+import re
+import signal
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+BIN = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "release"
+HUGEPAGES = Path("/sys/kernel/mm/hugepages/hugepages-2048kB")
+MIB_A_PAGE = 2
+START_SECONDS = 30
+STOP_SECONDS = 15
+
+
+def say(text):
+    """Progress, for whoever waits."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def die(text):
+    sys.exit(f"{Path(sys.argv[0]).name}: {text}")
+
+
+def load_average():
+    return float(Path("/proc/loadavg").read_text().split()[0])
+
+
+def machine():
+    found = re.search(r"^model name\s*: (.*)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
+    return {"cpu": f"{found[1] if found else 'unknown CPU'}, {os.cpu_count()} CPUs"}
+
+
+def program(name):
+    """A program of the release build."""
+    path = BIN / name
+    if not path.exists():
+        die(f"there is no {path}; ci/build.sh makes it")
+    return path
+
+
+def two_cpus():
+    """A CPU for what manages and one for what forwards: the first serves most interrupts."""
+    usable = sorted(os.sched_getaffinity(0))
+    if len(usable) < 2:
+        die("needs two CPUs, and may use one only")
+    return usable[0], usable[-1]
+
+
+def median(values):
+    return statistics.median(values)
+
+
+def spread(values):
+    """Half the interquartile range over the median."""
+    if len(values) < 2:
+        return 0.0
+    low, _, high = statistics.quantiles(values, n=4, method="inclusive")
+    return (high - low) / 2 / median(values)
+
+
+def claim(text, bound, target, unit, values):
+    """A claim on the median of some values."""
+    measured = round(median(values), 3)
+    met = measured <= target if bound == "at most" else measured >= target
+    return {"claim": text, "bound": bound, "target": target, "unit": unit, "measured": measured,
+            "spread": round(spread(values), 4), "met": met}
+
+
+def print_part(name, before, tables, claims, **surroundings):
+    """Prints the result in the form that report.py reads."""
+    part = {"part": name, "load": [before, load_average()], "machine": {**machine(), **surroundings},
+            "tables": tables, "claims": claims}
+    print(json.dumps(part))
+
+
+class Hugepages:
+    """Reserves so many MiB of hugepages if they are not free, and gives back what it reserved.
+
+    `granted` says whether they are there; where they are not, everybody runs without.
+    """
+
+    def __init__(self, mib):
+        self.pages = mib // MIB_A_PAGE
+        self.added = 0
+        self.granted = False
+
+    def _read(self, name):
+        return int((HUGEPAGES / name).read_text())
+
+    def _add(self, pages):
+        """Relative to what is reserved now, for others may have changed it meanwhile."""
+        (HUGEPAGES / "nr_hugepages").write_text(str(self._read("nr_hugepages") + pages))
+
+    def __enter__(self):
+        try:
+            before = self._read("nr_hugepages")
+            missing = self.pages - self._read("free_hugepages")
+            if missing > 0:
+                self._add(missing)
+                self.added = self._read("nr_hugepages") - before
+            self.granted = self._read("free_hugepages") >= self.pages
+        except OSError as error:
+            say(f"hugepages cannot be reserved: {error}")
+        if not self.granted:
+            say("no hugepages: everything runs without")
+        return self
+
+    def __exit__(self, *_):
+        if self.added > 0:
+            self._add(-self.added)
+
+    def __str__(self):
+        return "hugepages of 2 MiB" if self.granted else "no hugepages"
+
+
+class Process:
+    """A program that is ended on exit, by its id. What it prints is in a file."""
+
+    def __init__(self, line, log, **options):
+        self.line = [str(word) for word in line]
+        self.log_path = log
+        self.options = options
+
+    def __enter__(self):
+        with open(self.log_path, "w") as log:
+            self.child = subprocess.Popen(self.line, stdout=log, stderr=subprocess.STDOUT, **self.options)
+        return self
+
+    def __exit__(self, *_):
+        if self.child.poll() is None:
+            # A process that is stopped hears of it only when it goes on.
+            self.child.terminate()
+            self.child.send_signal(signal.SIGCONT)
+            try:
+                self.child.wait(STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                self.child.kill()
+                self.child.wait()
+
+    def log(self):
+        return self.log_path.read_text(errors="replace")
+
+    def wait_for(self, words, since=0, seconds=START_SECONDS):
+        """Until it has printed something after `since`; answers all that it printed by then."""
+        end = time.monotonic() + seconds
+        while words not in (log := self.log())[since:]:
+            if self.child.poll() is not None:
+                die(f"{self.line[0]} ended with status {self.child.returncode}:\n{log}")
+            if time.monotonic() > end:
+                die(f"{self.line[0]} did not say {words!r} in {seconds} s:\n{log}")
+            time.sleep(0.002)
+        return log
+
+
+class Testpmd(Process):
+    """dpdk-testpmd, on its prompt."""
+
+    PROMPT = "testpmd> "
+
+    def __init__(self, directory, cpus, environment, arguments, name="testpmd"):
+        main, worker = cpus
+        # Its prompt is written at once, and what it prints when a buffer is full, unless it is told otherwise.
+        line = ["stdbuf", "-oL", "dpdk-testpmd", "-l", f"{main},{worker}", f"--main-lcore={main}", f"--file-prefix={name}-{os.getpid()}",
+                "--no-pci", "--no-telemetry", *environment, "--", "-i", "--nb-cores=1", *arguments]
+        super().__init__(line, directory / f"{name}.log", stdin=subprocess.PIPE, text=True, bufsize=1)
+
+    def __enter__(self):
+        super().__enter__()
+        self.wait_for(self.PROMPT)
+        return self
+
+    def __exit__(self, *_):
+        if self.child.poll() is None:
+            try:
+                self.child.stdin.write("stop\nquit\n")
+                self.child.wait(STOP_SECONDS)
+            except (OSError, subprocess.TimeoutExpired):
+                pass
+        super().__exit__()
+
+    def ask(self, command):
+        """Gives a command and answers what it prints."""
+        before = len(self.log())
+        self.child.stdin.write(command + "\n")
+        return self.wait_for(self.PROMPT, before)[before:]
+
+    def transmitted(self, port=0):
+        """Packets that a port took, and when that was."""
+        asked = time.monotonic()
+        printed = self.ask(f"show port stats {port}")
+        found = re.search(r"TX-packets: (\d+)", printed)
+        if not found:
+            die(f"testpmd does not tell its packets:\n{printed}")
+        return int(found[1]), (asked + time.monotonic()) / 2
+
+
+class Guideway(Process):
+    """The appliance, by its control socket."""
+
+    def __init__(self, directory, configuration):
+        self.socket = directory / "guideway.sock"
+        path = directory / "guideway.toml"
+        path.write_text(configuration)
+        super().__init__([program("guideway"), "run", "--config", path], directory / "guideway.log")
+
+    def __enter__(self):
+        super().__enter__()
+        self.wait_for("ready; control socket")
+        return self
+
+    def stats(self):
+        line = [program("guidewayctl"), "--socket", self.socket, "-o", "json", "stats"]
+        done = subprocess.run(line, capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            die(f"guidewayctl: {done.stderr}\n{self.log()}")
+        return json.loads(done.stdout)
+
+    def transmitted(self):
+        """Packets that the device took, and when that was."""
+        asked = time.monotonic()
+        count = self.stats()["transmitted"]
+        return count, (asked + time.monotonic()) / 2
+
+
+def environment(hugepages, mib):
+    """testpmd's memory, in the way that the appliance has its own."""
+    return ["--in-memory"] if hugepages.granted else ["--no-huge", "--no-shconf", "-m", str(mib)]
+
+
+def configuration(directory, device, cpu, hugepages, mib, buffers=0, backends=100):
+    """One worker, one port, one service."""
+    members = ",\n".join(
+        f'    {{ name = "b{n}", address = "10.0.{n // 250}.{1 + n % 250}" }}' for n in range(backends)
+    )
+    return f"""
+[node]
+name = "bench"
+tunnel_source = ["192.0.2.1"]
+[hash]
+key = "000102030405060708090a0b0c0d0e0f"
+[dpdk]
+workers = [{cpu}]
+hugepages = {str(hugepages.granted).lower()}
+memory = {mib}
+buffers = {buffers}
+[control]
+socket = "{directory}/guideway.sock"
+[[port]]
+name = "edge0"
+device = "{device}"
+addresses = ["192.0.2.1/24"]
+gateways = ["192.0.2.254"]
+mac = "02:00:00:00:00:01"
+[[neighbor]]
+address = "192.0.2.254"
+mac = "02:00:00:00:00:fe"
+[[pool]]
+name = "web"
+backends = [
+{members}
+]
+[[service]]
+name = "web"
+address = "203.0.113.10"
+protocol = "tcp"
+port = 80
+pool = "web"
+"""
