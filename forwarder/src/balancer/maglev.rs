@@ -12,9 +12,16 @@
 //!
 //! This is a definition that the whole fleet shares: a change of it moves flows while an upgrade is
 //! under way, and is therefore a change of the protocol between nodes.
+//!
+//! `turns.rs` says whose turn it is, `fill.rs` what is done with it.
+
+mod fill;
+mod turns;
 
 use std::net::IpAddr;
 
+use self::fill::{Claimant, fill};
+use self::turns::Turns;
 use super::hash::FleetKey;
 
 /// A number that a member stands for in the table.
@@ -52,10 +59,14 @@ impl Table {
     pub fn build(key: &FleetKey, size: u32, members: &[Member]) -> Table {
         let mut members: Vec<Member> = members.iter().filter(|m| m.weight > 0).copied().collect();
         members.sort_by_key(|m| m.identity);
-        let turns: Vec<Permutation> =
-            members.iter().map(|m| Permutation::of(key, size, m)).collect();
-        let slots = fill(size, turns).iter().map(|&i| members[i as usize].value).collect();
-        Table { slots }
+        let claimants = members.iter().map(|m| Claimant::of(key, size, m)).collect();
+        let weights: Vec<u32> = members.iter().map(|m| m.weight).collect();
+        let slots = match (weights.first(), turns::turns(size, &weights)) {
+            (None, _) => Vec::new(),
+            (_, Turns::Cyclic(members)) => fill(size, claimants, (0..members).cycle()),
+            (_, Turns::Listed(turns)) => fill(size, claimants, turns.into_iter()),
+        };
+        Table { slots: slots.into_boxed_slice() }
     }
 
     /// The member for a flow of this [`FleetKey::hash`].
@@ -70,83 +81,6 @@ impl Table {
     pub fn slots(&self) -> &[Value] {
         &self.slots
     }
-}
-
-/// Where a member stands in its own permutation of the slots, and how often it may claim.
-#[derive(Clone, Copy, Debug)]
-struct Permutation {
-    /// The next slot that it wants.
-    next: u32,
-    skip: u32,
-    weight: u32,
-}
-
-impl Permutation {
-    #[expect(clippy::cast_possible_truncation, reason = "both are remainders of a u32")]
-    fn of(key: &FleetKey, size: u32, member: &Member) -> Permutation {
-        let (offset, skip) = key.hash_pair(&member.identity);
-        Permutation {
-            next: (offset % u64::from(size)) as u32,
-            skip: (skip % u64::from(size - 1)) as u32 + 1,
-            weight: member.weight,
-        }
-    }
-}
-
-/// The slots of `weights` in a table of `size`: each within one of `size * weight / sum`, all of
-/// them together `size`.
-fn quotas(size: u32, weights: impl Iterator<Item = u32> + Clone) -> Vec<u32> {
-    let sum: u64 = weights.clone().map(u64::from).sum();
-    let exact = weights.map(|w| u64::from(size) * u64::from(w));
-    #[expect(clippy::cast_possible_truncation, reason = "a share is at most the size")]
-    let mut quotas: Vec<u32> = exact.clone().map(|share| (share / sum) as u32).collect();
-    let left = size as usize - quotas.iter().map(|&q| q as usize).sum::<usize>();
-    let mut by_remainder: Vec<(u64, usize)> =
-        exact.enumerate().map(|(i, share)| (share % sum, i)).collect();
-    by_remainder.sort_by_key(|&(remainder, i)| (std::cmp::Reverse(remainder), i));
-    for &(_, i) in by_remainder.iter().take(left) {
-        quotas[i] += 1;
-    }
-    quotas
-}
-
-/// Lets the members take turns; answers each slot's member, by index.
-fn fill(size: u32, mut turns: Vec<Permutation>) -> Vec<u32> {
-    const FREE: u32 = u32::MAX;
-    let Some(heaviest) = turns.iter().map(|t| t.weight).max() else { return Vec::new() };
-    let mut quotas = quotas(size, turns.iter().map(|t| t.weight));
-    let mut credits = vec![0u64; turns.len()];
-    let mut slots = vec![FREE; size as usize];
-    let mut left = size;
-    while left > 0 {
-        for (i, turn) in turns.iter_mut().enumerate() {
-            credits[i] += u64::from(turn.weight);
-            if credits[i] < u64::from(heaviest) {
-                continue;
-            }
-            credits[i] -= u64::from(heaviest);
-            if quotas[i] == 0 {
-                continue;
-            }
-            quotas[i] -= 1;
-            left -= 1;
-            loop {
-                let slot = &mut slots[turn.next as usize];
-                let past_end = u64::from(turn.next) + u64::from(turn.skip) >= u64::from(size);
-                turn.next = turn.next.wrapping_add(turn.skip);
-                if past_end {
-                    turn.next = turn.next.wrapping_sub(size);
-                }
-                if *slot == FREE {
-                    #[expect(clippy::cast_possible_truncation, reason = "fewer members than slots")]
-                    let member = i as u32;
-                    *slot = member;
-                    break;
-                }
-            }
-        }
-    }
-    slots
 }
 
 #[cfg(test)]
@@ -166,6 +100,49 @@ mod tests {
                 Member { identity, weight, value: i }
             })
             .collect()
+    }
+
+    /// The definition in docs/architecture.md, word for word.
+    fn plain(key: &FleetKey, size: u32, members: &[Member]) -> Vec<Value> {
+        let mut members: Vec<Member> = members.iter().filter(|m| m.weight > 0).copied().collect();
+        members.sort_by_key(|m| m.identity);
+        let Some(heaviest) = members.iter().map(|m| m.weight).max() else { return Vec::new() };
+        let (size, heaviest) = (u64::from(size), u64::from(heaviest));
+        let sum: u64 = members.iter().map(|m| u64::from(m.weight)).sum();
+        let share = |i: usize| size * u64::from(members[i].weight);
+        let mut quotas: Vec<u64> = (0..members.len()).map(|i| share(i) / sum).collect();
+        let left = size - quotas.iter().sum::<u64>();
+        let mut by_remainder: Vec<usize> = (0..members.len()).collect();
+        by_remainder.sort_by_key(|&i| std::cmp::Reverse(share(i) % sum));
+        by_remainder.iter().zip(0..left).for_each(|(&i, _)| quotas[i] += 1);
+
+        let mut credits = vec![0; members.len()];
+        let mut tries = vec![0; members.len()];
+        let mut slots = vec![None; usize::try_from(size).unwrap()];
+        while quotas.iter().any(|&quota| quota > 0) {
+            for (i, member) in members.iter().enumerate() {
+                credits[i] += u64::from(member.weight);
+                if credits[i] < heaviest {
+                    continue;
+                }
+                credits[i] -= heaviest;
+                if quotas[i] == 0 {
+                    continue;
+                }
+                quotas[i] -= 1;
+                let (h1, h2) = key.hash_pair(&member.identity);
+                let (offset, skip) = (h1 % size, h2 % (size - 1) + 1);
+                let slot = loop {
+                    let slot = usize::try_from((offset + tries[i] * skip) % size).unwrap();
+                    tries[i] += 1;
+                    if slots[slot].is_none() {
+                        break slot;
+                    }
+                };
+                slots[slot] = Some(member.value);
+            }
+        }
+        slots.into_iter().map(Option::unwrap).collect()
     }
 
     fn count(table: &Table, value: u32) -> usize {
@@ -191,8 +168,8 @@ mod tests {
         };
         let members = [member(12), member(11)];
         let start = |member| {
-            let permutation = Permutation::of(&key, 65537, member);
-            (permutation.next, permutation.skip)
+            let claimant = Claimant::of(&key, 65537, member);
+            (claimant.next, claimant.skip)
         };
         assert_eq!(start(&members[1]), (46993, 24940));
         assert_eq!(start(&members[0]), (64216, 40126));
@@ -209,12 +186,14 @@ mod tests {
     #[test]
     fn paper_example() {
         let b = [(3, 4), (0, 2), (3, 1)];
-        let lookup = |which: &[usize]| -> Vec<usize> {
-            let turns = which
-                .iter()
-                .map(|&i| Permutation { next: b[i].0, skip: b[i].1, weight: 1 })
-                .collect();
-            fill(7, turns).iter().map(|&i| which[i as usize]).collect()
+        let lookup = |which: &[u32]| -> Vec<Value> {
+            let claimant = |&value: &u32| {
+                let (next, skip) = b[value as usize];
+                Claimant { next, skip, value }
+            };
+            let claimants: Vec<Claimant> = which.iter().map(claimant).collect();
+            let members = u32::try_from(which.len()).unwrap();
+            fill(7, claimants, (0..members).cycle())
         };
         assert_eq!(lookup(&[0, 1, 2]), [1, 0, 1, 0, 2, 2, 0]);
         assert_eq!(lookup(&[0, 2]), [0, 0, 0, 0, 2, 2, 2]);
@@ -243,6 +222,17 @@ mod tests {
     }
 
     #[test]
+    fn a_large_table_is_what_the_definition_says() {
+        let mixed: Vec<u32> = (0..1000).map(|i| i * i % 7 + 1).collect();
+        // One that has a turn once in 1,000 rounds, and no slot.
+        let uneven = [1_000_000, 1000, 999_999, 1, 500_000];
+        for weights in [&[1; 1000][..], &mixed, &uneven, &[3, 3, 3], &[5]] {
+            let all = members(weights);
+            assert!(Table::build(&KEY, 65537, &all).slots() == plain(&KEY, 65537, &all));
+        }
+    }
+
+    #[test]
     fn removal_of_one_of_a_thousand_moves_under_one_percent() {
         let all = members(&[1; 1000]);
         let before = Table::build(&KEY, 65537, &all);
@@ -265,6 +255,21 @@ mod tests {
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(64))]
+
+        #[test]
+        fn a_table_is_what_the_definition_says(
+            weights in prop_oneof![
+                proptest::collection::vec(1u32..2, 0..60),
+                proptest::collection::vec(0u32..4, 0..60),
+                proptest::collection::vec(0u32..1000, 0..60),
+            ],
+            key in any::<[u8; 16]>(),
+            size in proptest::sample::select(&[2u32, 3, 5, 61, 67, 127, 131, 251, 1021, 4093][..]),
+        ) {
+            let (key, all) = (FleetKey::new(key), members(&weights));
+            let table = Table::build(&key, size, &all);
+            prop_assert_eq!(table.slots(), plain(&key, size, &all));
+        }
 
         #[test]
         fn shares_lie_within_one_slot_of_the_ideal(

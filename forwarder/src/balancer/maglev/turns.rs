@@ -1,0 +1,112 @@
+//! Whose turn it is to claim a slot.
+//!
+//! A member of weight w has a turn in every round in which `round * w` reaches another multiple of
+//! the heaviest member's weight, as long as it has not used up its quota. So its k-th turn is in
+//! round `ceil(k * heaviest / w)`, and all turns are in the order of their round and then of their
+//! member. Equal weights have a turn in every round, and need no list.
+
+/// All turns, as many as there are slots, in their order.
+#[derive(Debug)]
+pub(super) enum Turns {
+    /// This number of members, one after another, again and again.
+    Cyclic(u32),
+    /// The member of each turn.
+    Listed(Vec<u32>),
+}
+
+/// The turns of members of these weights, none of which is 0, for a table of `size` slots.
+pub(super) fn turns(size: u32, weights: &[u32]) -> Turns {
+    let heaviest = weights.iter().copied().max().unwrap_or(0);
+    if weights.iter().all(|&weight| weight == heaviest) {
+        #[expect(clippy::cast_possible_truncation, reason = "members have 32-bit numbers")]
+        return Turns::Cyclic(weights.len() as u32);
+    }
+    let members = (0u32..).zip(weights.iter().zip(quotas(size, weights)));
+    let rounds =
+        members.map(|(member, (&weight, quota))| Rounds { member, weight, quota, heaviest });
+    let last = rounds.clone().filter_map(|r| r.last()).max().unwrap_or(0);
+    // A table that has a slot for every member, as the configuration wants it, is below this.
+    match usize::try_from(last) {
+        Ok(last) if last <= 4 * size as usize => Turns::Listed(counted(size, last, rounds)),
+        _ => {
+            let all = rounds.flat_map(|r| r.all().map(move |round| (round, r.member)));
+            let mut all: Vec<(u64, u32)> = all.collect();
+            all.sort_unstable();
+            Turns::Listed(all.into_iter().map(|(_, member)| member).collect())
+        }
+    }
+}
+
+/// The rounds of one member.
+#[derive(Clone, Copy, Debug)]
+struct Rounds {
+    member: u32,
+    weight: u32,
+    quota: u32,
+    heaviest: u32,
+}
+
+impl Rounds {
+    /// The round of each of its turns: `ceil(k * heaviest / weight)` for k from 1 to the quota,
+    /// without dividing every time.
+    fn all(self) -> impl Iterator<Item = u64> {
+        let weight = u64::from(self.weight);
+        let (whole, part) = (u64::from(self.heaviest) / weight, u64::from(self.heaviest) % weight);
+        let (mut round, mut parts) = (0, 0);
+        (0..self.quota).map(move |_| {
+            round += whole;
+            parts += part;
+            if parts >= weight {
+                parts -= weight;
+                round += 1;
+            }
+            round + u64::from(parts > 0)
+        })
+    }
+
+    /// The round of its last turn; none if it has no turn.
+    fn last(self) -> Option<u64> {
+        let turns = u64::from(self.quota) * u64::from(self.heaviest);
+        (self.quota > 0).then(|| turns.div_ceil(u64::from(self.weight)))
+    }
+}
+
+/// The turns by round and member: a counting sort, for which the members come in their order.
+fn counted(size: u32, last: usize, members: impl Iterator<Item = Rounds> + Clone) -> Vec<u32> {
+    #[expect(clippy::cast_possible_truncation, reason = "at most four times a u32 in a usize")]
+    let index = |round: u64| round as usize;
+    let mut places = vec![0u32; last + 1];
+    for round in members.clone().flat_map(Rounds::all) {
+        places[index(round)] += 1;
+    }
+    let mut before = 0;
+    for place in &mut places {
+        before += std::mem::replace(place, before);
+    }
+    let mut turns = vec![0; size as usize];
+    for member in members {
+        for round in member.all() {
+            let place = &mut places[index(round)];
+            turns[*place as usize] = member.member;
+            *place += 1;
+        }
+    }
+    turns
+}
+
+/// The slots of `weights` in a table of `size`: each within one of `size * weight / sum`, all of
+/// them together `size`.
+fn quotas(size: u32, weights: &[u32]) -> Vec<u32> {
+    let sum: u64 = weights.iter().copied().map(u64::from).sum();
+    let exact = weights.iter().map(|&w| u64::from(size) * u64::from(w));
+    #[expect(clippy::cast_possible_truncation, reason = "a share is at most the size")]
+    let mut quotas: Vec<u32> = exact.clone().map(|share| (share / sum) as u32).collect();
+    let left = size as usize - quotas.iter().map(|&q| q as usize).sum::<usize>();
+    let mut by_remainder: Vec<(u64, usize)> =
+        exact.enumerate().map(|(i, share)| (share % sum, i)).collect();
+    by_remainder.sort_by_key(|&(remainder, i)| (std::cmp::Reverse(remainder), i));
+    for &(_, i) in by_remainder.iter().take(left) {
+        quotas[i] += 1;
+    }
+    quotas
+}
