@@ -12,11 +12,11 @@ use std::sync::Arc;
 
 use etherparse::PacketBuilder;
 use guideway::balancer::conntrack::Timeouts;
-use guideway::balancer::encapsulation::{Encapsulation, Template, Tunnel};
+use guideway::balancer::encapsulation::{Encapsulation, Parameters, Template, Tunnel};
 use guideway::balancer::hash::{FleetKey, LocalSeed};
 use guideway::balancer::tables::{
-    Backend, Endpoint, MaxSegment, Parts, Pool, PoolIndex, Port, PortIndex, Route, Service,
-    ServiceId, Serving, Surroundings,
+    Backend, BackendId, Endpoint, MaxSegment, Parts, Pool, PoolIndex, Port, PortIndex, Route,
+    Service, ServiceId, Serving, Surroundings,
 };
 use guideway::balancer::{Balancer, Classified, Drop, FlowEvent, Frame, Tables, Time, maglev};
 use guideway::stats::{self, Event};
@@ -26,15 +26,13 @@ use guideway::wire::{Packet, protocol};
 pub const PACKETS: usize = 1024;
 /// Packets that a worker takes at once.
 pub const BURST: usize = 32;
-/// Servers behind all services.
-const BACKENDS: u32 = 100;
 /// Entries of the flow table: so many that no bucket is full.
 const FLOW_ENTRIES: usize = 16 * PACKETS;
 
 pub const KEY: FleetKey = FleetKey::new([0x5a; 16]);
 pub const TIMEOUTS: Timeouts = Timeouts([60_000, 900_000, 30_000, 60_000]);
-const SEED: u64 = 0x6775_6964_6577_6179;
-const PORT: PortIndex = PortIndex(0);
+pub const SEED: u64 = 0x6775_6964_6577_6179;
+pub const PORT: PortIndex = PortIndex(0);
 const MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
 const PEER: [u8; 6] = [2, 0, 0, 0, 0, 0xfe];
 
@@ -64,6 +62,9 @@ pub struct Kind {
     /// The packets have a VLAN tag.
     pub tagged: bool,
     pub services: u32,
+    /// Servers behind all services.
+    pub backends: u32,
+    pub encapsulation: Encapsulation,
     /// The services are those that the packets are for.
     pub wanted: bool,
 }
@@ -77,6 +78,8 @@ impl Kind {
         known: true,
         tagged: false,
         services: 1,
+        backends: 100,
+        encapsulation: Encapsulation::Gre,
         wanted: true,
     };
 }
@@ -155,7 +158,7 @@ pub struct Traffic {
 
 impl Traffic {
     pub fn new(kind: Kind) -> Traffic {
-        let (counters, _) = stats::channel(kind.services as usize, BACKENDS as usize);
+        let (counters, _) = stats::channel(kind.services as usize, kind.backends as usize);
         let frames = (0..PACKETS).map(|n| Slot::new(&frame(kind, n))).collect();
         let balancer = Balancer::new(FLOW_ENTRIES, LocalSeed::new(SEED));
         let mut traffic = Traffic {
@@ -218,6 +221,9 @@ impl Traffic {
         let Traffic { balancer, tables, frames, .. } = self;
         let mut forward = |frame: &mut Slot| {
             let classified = balancer.classify(tables, PORT, frame.bytes()).ok()?;
+            if let Some((_, port)) = balancer.express(tables, &classified, NOW, frame) {
+                return Some(port);
+            }
             let decision = balancer.decide(tables, frame.bytes(), &classified, NOW).ok()?;
             balancer.encapsulate(tables, &classified, decision.backend, frame).ok()
         };
@@ -258,23 +264,29 @@ impl Traffic {
                     continue;
                 }
                 let length = frame.bytes().len() as u64;
-                let mut forward = || -> Result<PortIndex, Drop> {
-                    let decision = balancer.decide(tables, frame.bytes(), classified, NOW)?;
-                    let (flow, backend) = (decision.flow, decision.backend);
-                    let port = balancer.encapsulate(tables, classified, backend, frame)?;
-                    if COUNT {
-                        if flow.is_choice() {
-                            counters.event(Event::Flow(flow), 1);
-                        } else {
-                            hits += 1;
-                        }
-                        let service = classified.service.id.0 as usize;
-                        counters.service(service, length, flow.is_choice());
-                        counters.backend(backend.index(), length, flow.is_choice());
+                let mut forward = || -> Result<(FlowEvent, BackendId), Drop> {
+                    if let Some((backend, port)) = balancer.express(tables, classified, NOW, frame)
+                    {
+                        black_box(port);
+                        return Ok((FlowEvent::Hit, backend));
                     }
-                    Ok(port)
+                    let decision = balancer.decide(tables, frame.bytes(), classified, NOW)?;
+                    let backend = decision.backend;
+                    black_box(balancer.encapsulate(tables, classified, backend, frame)?);
+                    Ok((decision.flow, backend))
                 };
-                forwarded += usize::from(black_box(forward()).is_ok());
+                let Ok((flow, backend)) = forward() else { continue };
+                forwarded += 1;
+                if COUNT {
+                    let service = classified.service.id.0 as usize;
+                    counters.traffic(service, backend.index(), length);
+                    if flow.is_choice() {
+                        counters.event(Event::Flow(flow), 1);
+                        counters.begins(service, backend.index());
+                    } else {
+                        hits += 1;
+                    }
+                }
             }
             if COUNT {
                 counters.event(Event::Flow(FlowEvent::Hit), hits);
@@ -288,7 +300,7 @@ impl Traffic {
 const NOW: Time = Time::from_millis(1_000_000);
 
 /// The address of a service. No two are alike; nor are they regular, which a hash might be lucky with.
-fn virtual_address(ip: Ip, service: u32) -> IpAddr {
+pub fn virtual_address(ip: Ip, service: u32) -> IpAddr {
     let mixed = service.wrapping_mul(0x9e_3779) & 0xff_ffff;
     let host = (mixed ^ mixed >> 12).wrapping_mul(0x85_ebcb) & 0xff_ffff;
     match ip {
@@ -348,7 +360,8 @@ pub fn members(count: u32) -> Vec<maglev::Member> {
         .collect()
 }
 
-fn tables(kind: Kind) -> Tables {
+/// What a worker forwards such packets by.
+pub fn tables(kind: Kind) -> Tables {
     let pool = PoolIndex(0);
     let number = match kind.transport {
         Transport::Udp => protocol::UDP,
@@ -363,7 +376,9 @@ fn tables(kind: Kind) -> Tables {
             ),
         };
         let tunnel = Tunnel { source_mac: MAC, destination_mac: PEER, source, destination };
-        let template = Template::new(Encapsulation::Gre, &tunnel, 1600).expect("one family");
+        let parameters = Parameters { vni: Some(1), ..Parameters::default() };
+        let template = Template::with(kind.encapsulation, &parameters, &tunnel, 1600);
+        let template = template.expect("one family");
         Backend {
             pool,
             serving: Serving::All,
@@ -372,6 +387,8 @@ fn tables(kind: Kind) -> Tables {
             since: 0,
         }
     };
+    // At least a hundred slots for each.
+    let slots = if kind.backends > 655 { 1_000_003 } else { 65_537 };
     Tables::new(Parts {
         generation: 1,
         fleet: KEY,
@@ -384,10 +401,10 @@ fn tables(kind: Kind) -> Tables {
             })
             .collect(),
         pools: vec![Pool {
-            maglev: Arc::new(maglev::Table::build(&KEY, 65_537, &members(BACKENDS))),
+            maglev: Arc::new(maglev::Table::build(&KEY, slots, &members(kind.backends))),
         }],
         vips: Vec::new(),
         surroundings: Surroundings::default(),
-        backends: (0..BACKENDS).map(backend).collect(),
+        backends: (0..kind.backends).map(backend).collect(),
     })
 }

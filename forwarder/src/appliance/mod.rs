@@ -265,7 +265,7 @@ impl Appliance {
             });
             let clock = match timestamps {
                 Some(field) => Clock::Capture { field, latest: Default::default() },
-                None => Clock::Tsc { per_ms: (tsc_hz(&eal) / 1000).max(1) },
+                None => Clock::tsc(tsc_hz(&eal)),
             };
             #[expect(clippy::cast_possible_truncation, reason = "there are 16 bits of workers")]
             let exceptions = Exceptions::new(

@@ -41,15 +41,14 @@ impl State {
     /// Every state, in the order of its number.
     pub const ALL: [State; 4] = [State::Syn, State::Established, State::Closing, State::Udp];
 
-    /// Whether a flow stays in this state with every packet that neither begins nor ends one.
-    #[inline]
-    pub(super) const fn is_steady(self) -> bool {
-        matches!(self, State::Established | State::Udp)
-    }
-
     #[inline]
     fn from_bits(bits: u64) -> State {
-        State::ALL[(bits & 3) as usize]
+        match bits & 3 {
+            0 => State::Syn,
+            1 => State::Established,
+            2 => State::Closing,
+            _ => State::Udp,
+        }
     }
 }
 
@@ -85,6 +84,20 @@ impl Entry {
     #[inline]
     pub fn state(self) -> State {
         State::from_bits(self.0)
+    }
+
+    /// Whether the flow stays in its state with every packet that neither begins nor ends one.
+    #[inline]
+    pub fn is_steady(self) -> bool {
+        // Both numbers are odd, and the others are not.
+        const _: () = assert!(State::Established as u8 == 1 && State::Udp as u8 == 3);
+        self.0 & 1 == 1
+    }
+
+    /// Rewrites the time of the flow's last packet.
+    #[inline]
+    pub fn touch(&mut self, now: Time) {
+        self.0 = u64::from(now.stamp()) << 32 | self.0 & 0xffff_ffff;
     }
 
     /// Milliseconds since the flow's last packet.
@@ -152,8 +165,18 @@ impl Table {
         &self.buckets[self.index(tag)]
     }
 
-    /// The live entry of a flow.
+    /// The live entry of a flow, to be touched.
     #[inline(always)]
+    pub fn find(&mut self, tag: u64, now: Time, timeouts: &Timeouts) -> Option<&mut Entry> {
+        let tag = stored(tag);
+        let index = self.index(tag);
+        let bucket = &mut self.buckets[index];
+        let entry = &mut bucket.entries[way(&bucket.tags, tag)?];
+        (!timeouts.expired(*entry, now)).then_some(entry)
+    }
+
+    /// The live entry of a flow.
+    #[inline]
     pub fn get(&self, tag: u64, now: Time, timeouts: &Timeouts) -> Option<(Place, Entry)> {
         let tag = stored(tag);
         let index = self.index(tag);
@@ -161,14 +184,6 @@ impl Table {
         let way = way(&bucket.tags, tag)?;
         let entry = bucket.entries[way];
         (!timeouts.expired(entry, now)).then_some((Place { index, way }, entry))
-    }
-
-    /// Rewrites the time of the entry that [`Table::get`] has just found.
-    #[inline]
-    pub fn touch(&mut self, place: Place, now: Time) {
-        let last = self.buckets.len() - 1;
-        let entry = &mut self.buckets[place.index & last].entries[place.way % WAYS];
-        *entry = Entry(u64::from(now.stamp()) << 32 | entry.0 & 0xffff_ffff);
     }
 
     /// Rewrites the entry that [`Table::get`] has just found.
@@ -283,10 +298,10 @@ pub struct Place {
     way: usize,
 }
 
-/// A tag as the table stores it: 0 means empty there.
+/// A tag as the table stores it: 0 means empty there. The bit is of no use for anything else.
 #[inline]
-fn stored(tag: u64) -> u64 {
-    tag | u64::from(tag == 0)
+const fn stored(tag: u64) -> u64 {
+    tag | 1
 }
 
 #[cfg(test)]
@@ -310,6 +325,8 @@ mod tests {
     #[test]
     fn entry_keeps_what_it_is_given() {
         for state in State::ALL {
+            let steady = matches!(state, State::Established | State::Udp);
+            assert_eq!(Entry::new(backend(7), state, at(0)).is_steady(), steady);
             let entry = Entry::new(backend(BackendId::MAX), state, at(u64::from(u32::MAX) + 6));
             assert_eq!((entry.backend(), entry.state()), (backend(BackendId::MAX), state));
             assert_eq!(entry.idle_ms(at(u64::from(u32::MAX) + 9)), 3);
@@ -340,8 +357,7 @@ mod tests {
         fn a_touch_moves_nothing_but_the_time(tag: u64, number in 0u32..BackendId::MAX, later in 0u64..60_000) {
             let mut table = Table::new(64);
             table.insert(tag, backend(number), State::Established, at(7), &TIMEOUTS);
-            let (place, _) = table.get(tag, at(7), &TIMEOUTS).unwrap();
-            table.touch(place, at(7 + later));
+            table.find(tag, at(7), &TIMEOUTS).unwrap().touch(at(7 + later));
             let (_, entry) = table.get(tag, at(7 + later + 900_000), &TIMEOUTS).unwrap();
             prop_assert_eq!((entry.backend(), entry.state()), (backend(number), State::Established));
             prop_assert_eq!(entry.idle_ms(at(7 + later)), 0);
@@ -359,29 +375,29 @@ mod tests {
     #[test]
     fn a_full_bucket_keeps_its_established_flows() {
         let mut table = Table::new(4);
-        for tag in 1..=4 {
+        for tag in [1, 3, 5, 7] {
             let stored = table.insert(tag, backend(1), State::Established, at(0), &TIMEOUTS);
             assert_eq!(stored, Insertion::Stored);
         }
         for state in State::ALL {
-            assert_eq!(table.insert(5, backend(2), state, at(1), &TIMEOUTS), Insertion::Full);
+            assert_eq!(table.insert(9, backend(2), state, at(1), &TIMEOUTS), Insertion::Full);
         }
-        assert!((1..=4).all(|tag| table.get(tag, at(1), &TIMEOUTS).is_some()));
+        assert!([1, 3, 5, 7].iter().all(|&tag| table.get(tag, at(1), &TIMEOUTS).is_some()));
         assert_eq!(table.len(), 4);
     }
 
     #[test]
     fn an_established_flow_takes_the_place_of_the_oldest_syn() {
         let mut table = Table::new(4);
-        table.insert(4, backend(1), State::Udp, at(0), &TIMEOUTS);
-        for (tag, ms) in [(2, 10), (3, 20), (1, 30)] {
+        table.insert(7, backend(1), State::Udp, at(0), &TIMEOUTS);
+        for (tag, ms) in [(3, 10), (5, 20), (1, 30)] {
             table.insert(tag, backend(1), State::Syn, at(ms), &TIMEOUTS);
         }
-        assert_eq!(table.insert(5, backend(2), State::Syn, at(40), &TIMEOUTS), Insertion::Full);
-        let displaced = table.insert(6, backend(2), State::Established, at(40), &TIMEOUTS);
+        assert_eq!(table.insert(9, backend(2), State::Syn, at(40), &TIMEOUTS), Insertion::Full);
+        let displaced = table.insert(11, backend(2), State::Established, at(40), &TIMEOUTS);
         assert_eq!(displaced, Insertion::Displaced);
         let present = |tag| table.get(tag, at(40), &TIMEOUTS).is_some();
-        assert_eq!([1, 2, 3, 4, 6].map(present), [true, false, true, true, true]);
+        assert_eq!([1, 3, 5, 7, 11].map(present), [true, false, true, true, true]);
         assert_eq!(table.len(), 4);
     }
 
@@ -416,7 +432,7 @@ mod tests {
 
     fn step() -> impl Strategy<Value = Step> {
         // Few tags, all in the same few buckets, so that buckets fill up.
-        let tag = (0u64..3, 0u64..6).prop_map(|(bucket, n)| bucket << 32 | n);
+        let tag = (0u64..3, 0u64..6).prop_map(|(bucket, n)| bucket << 32 | n << 1);
         let state = prop::sample::select(State::ALL.to_vec());
         prop_oneof![
             8 => (tag, state).prop_map(|(tag, state)| Step::Packet { tag, state }),

@@ -32,7 +32,7 @@ impl Classified {
 }
 
 /// What a frame is to the reader of plain packets.
-enum Plain {
+enum Sight {
     /// A plain packet for a service.
     Served,
     /// A plain packet for none.
@@ -150,9 +150,9 @@ impl Balancer {
         to: &mut Classified,
     ) -> Result<(), Unserved> {
         match self.classify_plain(tables, port, frame, to) {
-            Plain::Served => Ok(()),
-            Plain::Unserved => Err(tables.why_unserved(&to.packet, frame)),
-            Plain::Not => {
+            Sight::Served => Ok(()),
+            Sight::Unserved => Err(tables.why_unserved(&to.packet, frame)),
+            Sight::Not => {
                 *to = self.classify_any(tables, port, frame)?;
                 Ok(())
             }
@@ -167,35 +167,35 @@ impl Balancer {
         port: PortIndex,
         frame: &[u8],
         to: &mut Classified,
-    ) -> Plain {
-        let Some(head) = frame.first_chunk() else { return Plain::Not };
+    ) -> Sight {
+        let Some(head) = frame.first_chunk() else { return Sight::Not };
         let station = tables.station(port);
         if u64::from_le_bytes(plain::word(head, 0)) & station.mask != station.mac {
-            return Plain::Not;
+            return Sight::Not;
         }
         let service = match plain::ethertype(head) {
             ethernet::IPV4 => {
                 if !plain::read_v4(head, frame.len(), &mut to.packet) {
-                    return Plain::Not;
+                    return Sight::Not;
                 }
                 let words = Words::of_v4(head);
                 to.tag = self.seed.hash_v4(words);
                 tables.services().of_v4(words)
             }
             ethernet::IPV6 => {
-                let Some(head) = frame.first_chunk() else { return Plain::Not };
+                let Some(head) = frame.first_chunk() else { return Sight::Not };
                 if !plain::read_v6(head, frame.len(), &mut to.packet) {
-                    return Plain::Not;
+                    return Sight::Not;
                 }
                 let words = Words::of_v6(head);
                 to.tag = self.seed.hash_v6(words);
                 tables.services().of_v6(words)
             }
-            _ => return Plain::Not,
+            _ => return Sight::Not,
         };
-        let Some(service) = service else { return Plain::Unserved };
+        let Some(service) = service else { return Sight::Unserved };
         to.service = *service;
-        Plain::Served
+        Sight::Served
     }
 
     /// As [`Balancer::classify`], for whatever it may be.
@@ -216,52 +216,39 @@ impl Balancer {
         Ok(Classified { packet, service, tag })
     }
 
+    /// Finds the backend of a packet that was classified by these tables, and encapsulates it for that, if
+    /// this is what nearly every packet is: a segment of a flow under way, without a tag, for a backend
+    /// that takes all flows and is sent plain GRE. `None`, and no change, for all others, which
+    /// [`Balancer::decide`] and [`Balancer::encapsulate`] know; they would have said the same of this one.
+    #[inline(always)]
+    pub fn express(
+        &mut self,
+        tables: &Tables,
+        classified: &Classified,
+        now: Time,
+        frame: &mut impl Frame,
+    ) -> Option<(BackendId, PortIndex)> {
+        let Classified { packet, service, tag } = classified;
+        if packet.tcp_flags & (tcp::SYN | tcp::FIN | tcp::RST) != 0 || !packet.is_untagged() {
+            return None;
+        }
+        let entry = self.flows.find(*tag, now, tables.timeouts())?;
+        let backend = tables.backend_at(entry.backend())?;
+        let route = backend.route.as_ref()?;
+        if !entry.is_steady() || backend.pool != service.pool || backend.serving != Serving::All {
+            return None;
+        }
+        route.template.apply_to_plain(packet, *tag, frame)?.ok()?;
+        entry.touch(now);
+        Some((entry.backend(), route.port))
+    }
+
     /// Finds the backend of a packet that was classified by these tables from this very frame.
     ///
     /// # Errors
     /// The reason to drop it.
-    #[inline(always)]
-    pub fn decide(
-        &mut self,
-        tables: &Tables,
-        frame: &[u8],
-        classified: &Classified,
-        now: Time,
-    ) -> Result<Decision, Drop> {
-        match self.decide_known(tables, classified, now) {
-            Some(backend) => Ok(Decision { backend, flow: FlowEvent::Hit }),
-            None => self.decide_any(tables, frame, classified, now),
-        }
-    }
-
-    /// As [`Balancer::decide`], for a flow that is under way, and whose entry nothing but the time is
-    /// new to; `None`, and no change, for all others.
-    #[inline(always)]
-    fn decide_known(
-        &mut self,
-        tables: &Tables,
-        classified: &Classified,
-        now: Time,
-    ) -> Option<BackendId> {
-        let Classified { packet, service, tag } = classified;
-        let (place, entry) = self.flows.get(*tag, now, tables.timeouts())?;
-        let backend = entry.backend();
-        let record = tables.backend(backend);
-        let changes = packet.tcp_flags & (tcp::SYN | tcp::FIN | tcp::RST) != 0;
-        if changes
-            || !entry.state().is_steady()
-            || record.pool != service.pool
-            || record.serving != Serving::All
-        {
-            return None;
-        }
-        self.flows.touch(place, now);
-        Some(backend)
-    }
-
-    /// As [`Balancer::decide`], for whatever it may be.
     #[inline(never)]
-    fn decide_any(
+    pub fn decide(
         &mut self,
         tables: &Tables,
         frame: &[u8],
@@ -302,7 +289,7 @@ impl Balancer {
     ///
     /// # Errors
     /// The reason to drop it.
-    #[inline(always)]
+    #[inline(never)]
     pub fn encapsulate(
         &self,
         tables: &Tables,

@@ -85,8 +85,6 @@ impl Services {
 const PORT: u64 = 0xffff << 48;
 /// The protocol's place in the low half of it.
 const PROTOCOL: u64 = 0xff << 8;
-/// A bit that every key has, so that none is that of an empty place.
-const KEY: u64 = 1;
 
 /// Low and high half.
 #[expect(clippy::cast_possible_truncation, reason = "both halves are taken")]
@@ -99,19 +97,19 @@ const fn halves(word: u128) -> (u64, u64) {
 #[inline(always)]
 const fn key_v4(words: u128) -> u64 {
     let (low, high) = halves(words);
-    high & (PORT | 0xffff_ffff) | (low & PROTOCOL | KEY) << 32
+    high & (PORT | 0xffff_ffff) | (low & PROTOCOL) << 32
 }
 
 /// The same.
 #[inline(always)]
 const fn key_v6([_, destination, last]: [u128; 3]) -> [u64; 3] {
     let ((low, high), (protocol, port)) = (halves(destination), halves(last));
-    [low, high, port & PORT | protocol & PROTOCOL | KEY]
+    [low, high, port & PORT | protocol & PROTOCOL]
 }
 
 /// What a table is searched by.
 trait Key: Copy + Eq {
-    /// The key of an empty place.
+    /// The key of an empty place: some bits of every other are 0.
     const EMPTY: Self;
 
     /// A number whose high bits choose the place.
@@ -119,7 +117,7 @@ trait Key: Copy + Eq {
 }
 
 impl Key for u64 {
-    const EMPTY: u64 = 0;
+    const EMPTY: u64 = u64::MAX;
 
     #[inline(always)]
     fn hash(self) -> u64 {
@@ -128,7 +126,7 @@ impl Key for u64 {
 }
 
 impl Key for [u64; 3] {
-    const EMPTY: [u64; 3] = [0; 3];
+    const EMPTY: [u64; 3] = [u64::MAX; 3];
 
     #[inline(always)]
     fn hash(self) -> u64 {
@@ -272,7 +270,7 @@ mod tests {
                 .collect();
             let index = Services::new(&list).v4;
             let displaced = index.slots.iter().enumerate().filter(|(place, slot)| {
-                slot.key != 0 && Index::home(slot.key) & (index.slots.len() - 1) != *place
+                slot.key != u64::EMPTY && Index::home(slot.key) & (index.slots.len() - 1) != *place
             });
             assert!(displaced.count() < 1500);
         }

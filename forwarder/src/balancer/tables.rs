@@ -148,8 +148,9 @@ pub enum Serving {
     Nothing,
 }
 
-/// One server.
+/// One server: two cache lines.
 #[derive(Clone, Debug)]
+#[repr(align(64))]
 pub struct Backend {
     /// Its pool; a flow of a service with another pool is not its.
     pub pool: PoolIndex,
@@ -162,6 +163,8 @@ pub struct Backend {
     /// The generation in which it got its number: what was chosen before was another.
     pub since: u64,
 }
+
+const _: () = assert!(size_of::<Backend>() == 128);
 
 /// Limits of TCP's maximum segment size, by the family of the packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -393,6 +396,12 @@ impl Tables {
     #[inline]
     pub fn backend(&self, id: BackendId) -> &Backend {
         self.backends.get(id.index()).unwrap_or(&Backend::VACANT)
+    }
+
+    /// A backend, if one has the number or had it.
+    #[inline]
+    pub(super) fn backend_at(&self, id: BackendId) -> Option<&Backend> {
+        self.backends.get(id.index())
     }
 }
 

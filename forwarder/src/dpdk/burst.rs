@@ -93,7 +93,7 @@ impl Burst {
     /// The packet at place `i`, if there is one.
     #[inline]
     pub fn get(&self, i: usize) -> Option<&Mbuf> {
-        let mbuf = *self.in_use().get(i)?;
+        let mbuf = self.slot(i);
         // SAFETY: null, or an mbuf that the burst owns, and lends for as long as it is borrowed.
         unsafe { mbuf.cast::<Mbuf>().as_ref() }
     }
@@ -101,7 +101,7 @@ impl Burst {
     /// The packet at place `i`, if there is one, to write.
     #[inline]
     pub fn get_mut(&mut self, i: usize) -> Option<&mut Mbuf> {
-        let mbuf = *self.in_use().get(i)?;
+        let mbuf = self.slot(i);
         // SAFETY: null, or an mbuf that the burst owns, and lends for as long as it is borrowed.
         unsafe { mbuf.cast::<Mbuf>().as_mut() }
     }
@@ -126,11 +126,13 @@ impl Burst {
     /// False, and nothing happens, where `to` has no place left or `i` has no packet.
     #[inline]
     pub fn move_to(&mut self, i: usize, to: &mut Burst) -> bool {
-        if i >= self.len() || to.len >= PLACES || self.slots[i].is_null() {
+        let mbuf = self.slot(i);
+        if to.len >= PLACES || mbuf.is_null() {
             return false;
         }
-        to.slots[to.len()] = std::mem::replace(&mut self.slots[i], std::ptr::null_mut());
+        to.slots[to.len()] = mbuf;
         to.len += 1;
+        self.slots[i] = std::ptr::null_mut();
         self.holes += 1;
         if self.holes == self.len {
             (self.len, self.holes) = (0, 0);
@@ -229,6 +231,16 @@ impl Burst {
         }
         self.len -= taken;
         taken.into()
+    }
+
+    /// What is at place `i`; null if that is not in use.
+    #[inline(always)]
+    fn slot(&self, i: usize) -> *mut sys::rte_mbuf {
+        if i >= self.len() {
+            return std::ptr::null_mut();
+        }
+        // SAFETY: no more places are in use than there are.
+        unsafe { *self.slots.get_unchecked(i) }
     }
 
     #[inline]

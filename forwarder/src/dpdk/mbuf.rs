@@ -59,21 +59,38 @@ impl Mbuf {
         Some(self.bytes_mut())
     }
 
-    /// Cuts the frame, which must be contiguous, to `length` bytes, makes it `n` bytes longer at its
+    /// Makes the frame `length` bytes behind the usual headroom, as if it had just been received, and
+    /// returns them, or `None` where the buffer has less. They hold what was there.
+    #[inline]
+    pub fn refill(&mut self, length: usize) -> Option<&mut [u8]> {
+        let headroom = u16::try_from(sys::GUIDEWAY_HEADROOM).ok()?;
+        // SAFETY: `buf_len` is a u16 at this offset (wrapper.h).
+        let buffer: u16 = unsafe { self.field(sys::GUIDEWAY_MBUF_BUF_LEN) };
+        let room = buffer.checked_sub(headroom)?;
+        let length = u16::try_from(length).ok().filter(|&length| length <= room)?;
+        if !self.is_contiguous() {
+            return None;
+        }
+        self.set_data_off(headroom);
+        self.set_length(length, length.into());
+        Some(self.bytes_mut())
+    }
+
+    /// Cuts the frame, which should be contiguous, to `length` bytes, makes it `n` bytes longer at its
     /// front and returns its first `N` bytes; `None`, and no change, where it is shorter than `length`,
     /// the headroom less than `n`, or less than `N` bytes are left. The new bytes hold anything.
     #[inline(always)]
     pub fn wrap<const N: usize>(&mut self, length: usize, n: usize) -> Option<&mut [u8; N]> {
-        let offset = self.data_off();
-        let by = u16::try_from(n).ok().filter(|&by| by <= offset)?;
-        let length = u16::try_from(length).ok().filter(|&length| length <= self.data_len_u16())?;
-        if usize::from(length) + n < N || !self.is_contiguous() {
+        let offset = usize::from(self.data_off());
+        if n > offset || length > self.data_len() || length + n < N {
             return None;
         }
-        // The sum cannot overflow: the frame stays within its buffer, of at most 65535 bytes.
-        self.set_data_off(offset - by);
-        self.set_length(length + by, u32::from(length + by));
-        // SAFETY: `data` points to `length + by` bytes of the mbuf's buffer, at least `N`, which the mbuf
+        // Neither is more than the buffer has, at most 65535 bytes.
+        #[expect(clippy::cast_possible_truncation, reason = "at most 65535")]
+        let (offset, length) = ((offset - n) as u16, (length + n) as u16);
+        self.set_data_off(offset);
+        self.set_length(length, length.into());
+        // SAFETY: `data` points to `length` bytes of the mbuf's buffer, at least `N`, which the mbuf
         // alone owns; they are initialised, as everything in DPDK's mapped memory is; nothing else reads
         // them while `self` is borrowed mutably.
         Some(unsafe { &mut *self.data().cast::<[u8; N]>() })

@@ -202,26 +202,20 @@ impl Writer {
         self.0.events[event.index()].add(packets);
     }
 
-    /// Counts a packet of a service, by its index.
+    /// Counts a packet of a service, by its index, for a backend, by its number.
     #[inline]
-    pub fn service(&mut self, index: usize, bytes: u64, begins_flow: bool) {
-        count(&self.0.services, index, bytes, begins_flow);
+    pub fn traffic(&mut self, service: usize, backend: usize, bytes: u64) {
+        let Block { services, backends, .. } = &*self.0;
+        for traffic in [services.get(service), backends.get(backend)].into_iter().flatten() {
+            traffic.packets.add(1);
+            traffic.bytes.add(bytes);
+        }
     }
 
-    /// Counts a packet to a backend, by its number.
-    #[inline]
-    pub fn backend(&mut self, index: usize, bytes: u64, begins_flow: bool) {
-        count(&self.0.backends, index, bytes, begins_flow);
-    }
-}
-
-#[inline]
-fn count(counters: &[TrafficCounters], index: usize, bytes: u64, begins_flow: bool) {
-    if let Some(traffic) = counters.get(index) {
-        traffic.packets.add(1);
-        traffic.bytes.add(bytes);
-        if begins_flow {
-            traffic.flows.add(1);
+    /// Counts a flow that begins, of a service and for a backend.
+    pub fn begins(&mut self, service: usize, backend: usize) {
+        for traffic in [self.0.services.get(service), self.0.backends.get(backend)] {
+            traffic.into_iter().for_each(|traffic| traffic.flows.add(1));
         }
     }
 }
@@ -287,9 +281,10 @@ mod tests {
         writer.verdict(Verdict::Answered(Answer::Echo), 1);
         writer.event(Event::Flow(FlowEvent::Moved), 1);
         writer.event(Event::FragmentHeld, 1);
-        writer.backend(1, 60, true);
-        writer.backend(1, 40, false);
-        writer.service(0, 100, false);
+        writer.traffic(7, 1, 60);
+        writer.traffic(7, 1, 40);
+        writer.traffic(0, 7, 100);
+        writer.begins(7, 1);
         let reader = reader.clone();
         assert_eq!(reader.scalar(Scalar::Received), reader.verdicts());
         assert_eq!(reader.scalar(Scalar::SweptGeneration), 9);
@@ -307,8 +302,8 @@ mod tests {
     #[test]
     fn a_place_out_of_range_is_not_counted_and_no_panic() {
         let (mut writer, reader) = channel(0, 0);
-        writer.service(7, 1, true);
-        writer.backend(7, 1, true);
+        writer.traffic(7, 7, 1);
+        writer.begins(7, 7);
         assert_eq!(reader.backend(7), Traffic::default());
     }
 }

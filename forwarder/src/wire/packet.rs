@@ -122,6 +122,12 @@ impl Packet {
         frame.get(self.l4.into()..self.end as usize)
     }
 
+    /// Whether the IP header follows the Ethernet header.
+    #[inline]
+    pub const fn is_untagged(&self) -> bool {
+        self.l3 as usize == ethernet::LENGTH
+    }
+
     /// Length of the IP packet.
     pub const fn ip_length(&self) -> usize {
         self.end as usize - self.l3 as usize

@@ -9,8 +9,8 @@ use crate::dpdk::clock::{TimestampField, tsc};
 pub enum Clock {
     /// The CPU's counter.
     Tsc {
-        /// Ticks of a millisecond.
-        per_ms: u64,
+        /// Milliseconds of a tick, times 2^64: a multiplication instead of a division.
+        of_tick: u64,
     },
     /// The time stamps of the packets, in microseconds.
     Capture {
@@ -22,9 +22,19 @@ pub enum Clock {
 }
 
 impl Clock {
+    /// The time of a counter that makes so many ticks in a second.
+    pub fn tsc(hz: u64) -> Clock {
+        // One tick in a millisecond is more than a counter with less would need.
+        Clock::Tsc { of_tick: u64::MAX / (hz / 1000).max(1) }
+    }
+
+    #[inline]
     pub(super) fn now(&self) -> Time {
         match self {
-            Clock::Tsc { per_ms } => Time::from_millis(tsc() / per_ms),
+            Clock::Tsc { of_tick } => {
+                let product = u128::from(tsc()) * u128::from(*of_tick);
+                Time::from_millis((product >> 64) as u64)
+            }
             Clock::Capture { latest, .. } => *latest,
         }
     }
@@ -39,10 +49,12 @@ impl Clock {
         self.now()
     }
 
-    /// The end of the run of packets from `start` on that share a moment, and that moment.
-    pub(super) fn run(&mut self, burst: &Burst, start: usize) -> (usize, Time) {
+    /// The end of the run of packets from `start` on that share a moment, and that moment: `now`, unless
+    /// the packets know better.
+    #[inline]
+    pub(super) fn run(&mut self, burst: &Burst, start: usize, now: Time) -> (usize, Time) {
         match self {
-            Clock::Tsc { .. } => (burst.len(), self.now()),
+            Clock::Tsc { .. } => (burst.len(), now),
             Clock::Capture { field, latest } => {
                 let at = |i| {
                     let micros = burst.get(i).and_then(|mbuf| mbuf.timestamp(field));

@@ -235,7 +235,7 @@ impl Outlet {
     }
 
     /// Sends what was gathered, and counts what ends here.
-    #[inline]
+    #[inline(never)]
     pub(super) fn flush(&mut self, stats: &mut Writer) {
         if self.burst.is_empty() {
             return;

@@ -14,6 +14,7 @@
 //! What is no ordinary packet of a service leaves that way early, see `exception.rs`: fragments, ICMP,
 //! packets that do not fit and packets that arrive encapsulated.
 
+mod bare;
 mod clock;
 mod command;
 mod errand;
@@ -21,6 +22,7 @@ mod exception;
 mod exchange;
 mod path;
 
+pub use bare::Bare;
 pub use clock::Clock;
 pub use command::Command;
 pub use exception::Exceptions;

@@ -5,7 +5,7 @@ use std::ops::Range;
 use super::clock::Clock;
 use super::exception::{Exceptions, Scene};
 use super::exchange::Owners;
-use crate::balancer::tables::{BackendId, PortIndex, Unserved};
+use crate::balancer::tables::{PortIndex, Unserved};
 use crate::balancer::{Balancer, Classified, Drop, FlowEvent, Tables, Verdict};
 use crate::dpdk::{BURST, Burst, prefetch};
 use crate::stats::{Event, Writer};
@@ -65,7 +65,7 @@ impl Path {
     ) {
         let mut start = 0;
         while start < burst.len() {
-            let (end, now) = clock.run(burst, start);
+            let (end, now) = clock.run(burst, start, scene.now);
             scene.now = now;
             let range = start..end;
             let sorted =
@@ -139,40 +139,31 @@ impl Path {
             let Some(mbuf) = burst.get_mut(i) else { continue };
             let classified = &self.staged[i % BURST];
             let length = mbuf.bytes().len() as u64;
-            let decision =
-                match self.balancer.decide(scene.tables, mbuf.bytes(), classified, scene.now) {
-                    Ok(decision) => decision,
-                    Err(drop) => {
-                        self.stats.verdict(Verdict::Dropped(drop), 1);
-                        continue;
-                    }
-                };
-            let backend = decision.backend;
-            let begins = decision.flow.is_choice();
-            if begins {
-                self.stats.event(Event::Flow(decision.flow), 1);
-            } else {
-                hits += 1;
+            let express = self.balancer.express(scene.tables, classified, scene.now, mbuf);
+            let Some((backend, out)) = express else {
+                self.forward_any(scene, port, burst, i);
+                continue;
+            };
+            hits += 1;
+            self.stats.traffic(classified.service.id.0 as usize, backend.index(), length);
+            // An outlet is flushed after each burst, and when exceptions fill it.
+            let outlet = &mut scene.outlets[usize::from(out.0)];
+            if outlet.is_full() {
+                outlet.flush(&mut self.stats);
             }
-            match self.balancer.encapsulate(scene.tables, classified, backend, mbuf) {
-                Ok(out) => {
-                    self.stats.service(classified.service.id.0 as usize, length, begins);
-                    self.stats.backend(backend.index(), length, begins);
-                    // An outlet is flushed after each burst, and when exceptions fill it.
-                    let outlet = &mut scene.outlets[usize::from(out.0)];
-                    if outlet.is_full() {
-                        outlet.flush(&mut self.stats);
-                    }
-                    burst.move_to(i, outlet.burst());
-                }
-                Err(reason) => {
-                    let classified = *classified;
-                    self.refuse(scene, port, burst, i, (&classified, backend, begins), reason);
-                }
-            }
+            burst.move_to(i, outlet.burst());
         }
         if hits > 0 {
             self.stats.event(Event::Flow(FlowEvent::Hit), hits);
+        }
+    }
+
+    /// As [`Path::forward`], for a packet that needs more thought.
+    #[inline(never)]
+    fn forward_any(&mut self, scene: &mut Scene<'_>, port: PortIndex, burst: &mut Burst, i: usize) {
+        if let Some(held) = burst.take(i) {
+            let classified = self.staged[i % BURST];
+            self.forward_one(scene, held, port, &classified);
         }
     }
 
@@ -186,24 +177,6 @@ impl Path {
                     self.exception(scene, port, packet, exception, held);
                 }
             }
-        }
-    }
-
-    /// What happens to a packet that cannot be encapsulated for its backend.
-    #[cold]
-    fn refuse(
-        &mut self,
-        scene: &mut Scene<'_>,
-        port: PortIndex,
-        burst: &mut Burst,
-        i: usize,
-        (classified, backend, begins): (&Classified, BackendId, bool),
-        reason: Drop,
-    ) {
-        if reason != Drop::ExceedsMtu {
-            self.stats.verdict(Verdict::Dropped(reason), 1);
-        } else if let Some(held) = burst.take(i) {
-            self.oversize(scene, held, port, classified, backend, begins);
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What there is to say of one encapsulation, and what its file is told of a packet.
 
-use super::parameters::{GreKey, Parameters};
+use super::parameters::Parameters;
 use crate::wire::{Family, ethernet, protocol};
 
 /// One encapsulation.
@@ -134,7 +134,8 @@ pub(super) struct Inner {
     pub(super) family: Family,
     /// A hash of the flow.
     pub(super) entropy: u64,
-    pub(super) gre_key: Option<GreKey>,
+    /// The key of GRE is that of the flow.
+    pub(super) keyed_by_flow: bool,
 }
 
 impl Inner {

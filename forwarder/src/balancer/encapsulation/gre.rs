@@ -36,7 +36,9 @@ pub(super) fn fix_type(header: &mut [u8], ethertype: u16) {
 /// Sets the protocol type, and the key where the flow chooses it.
 pub(super) fn fix(header: &mut [u8], inner: &Inner) {
     fix_type(header, inner.ethertype());
-    if let (Some(GreKey::Flow), Some(key)) = (inner.gre_key, header.get_mut(4..8)) {
+    if inner.keyed_by_flow
+        && let Some(key) = header.get_mut(4..8)
+    {
         key.copy_from_slice(&inner.flow_key().to_be_bytes());
     }
 }

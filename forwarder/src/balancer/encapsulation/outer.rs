@@ -11,9 +11,8 @@ const TTL: u8 = 64;
 /// The family of the outer header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Family {
-    /// IPv4. DF is set, so any identification may be used and 0 is (RFC 6864, section 4.1). Holds
-    /// the one's complement sum of the header with length and traffic class zero.
-    V4 { sum: u32 },
+    /// IPv4. DF is set, so any identification may be used and 0 is (RFC 6864, section 4.1).
+    V4,
     /// IPv6.
     V6,
 }
@@ -21,7 +20,7 @@ pub(super) enum Family {
 impl Family {
     pub(super) const fn ethertype(self) -> u16 {
         match self {
-            Family::V4 { .. } => ethernet::IPV4,
+            Family::V4 => ethernet::IPV4,
             Family::V6 => ethernet::IPV6,
         }
     }
@@ -29,27 +28,18 @@ impl Family {
     #[inline]
     pub(super) const fn length(self) -> usize {
         match self {
-            Family::V4 { .. } => 20,
+            Family::V4 => 20,
             Family::V6 => 40,
         }
     }
 
-    /// Completes `ip`, a copy of the header, for an outer packet of `length` bytes, this header
-    /// included.
+    /// Completes `ip`, a copy of the header whose words sum to `sum`, for an outer packet of `length`
+    /// bytes, this header included.
     #[inline(always)]
-    pub(super) fn fix(self, ip: &mut [u8], length: u16, traffic_class: u8, entropy: u64) {
+    pub(super) fn fix(self, ip: &mut [u8], sum: u32, length: u16, traffic_class: u8, entropy: u64) {
         match self {
-            Family::V4 { sum } => {
-                ip[1] = traffic_class;
-                ip[2..4].copy_from_slice(&length.to_be_bytes());
-                let checksum = fold(sum + u32::from(length) + u32::from(traffic_class));
-                ip[10..12].copy_from_slice(&checksum.to_be_bytes());
-            }
-            Family::V6 => {
-                let word = 6 << 28 | u32::from(traffic_class) << 20 | flow_label(entropy);
-                ip[..4].copy_from_slice(&word.to_be_bytes());
-                ip[4..6].copy_from_slice(&(length - 40).to_be_bytes());
-            }
+            Family::V4 => fix_v4(ip, sum, length, traffic_class),
+            Family::V6 => fix_v6(ip, length, traffic_class, entropy),
         }
     }
 
@@ -57,29 +47,44 @@ impl Family {
     pub(super) fn fix_varying(
         self,
         ip: &mut [u8],
+        mut sum: u32,
         length: u16,
         traffic_class: u8,
         entropy: u64,
         varying: Varying,
     ) {
         let Varying { protocol, host_bits } = varying;
-        let family = match self {
-            Family::V4 { sum } => {
+        match self {
+            Family::V4 => {
                 ip[9] |= protocol;
                 let host = (entropy >> 32) as u32 & !(u32::MAX << host_bits);
                 for (byte, bits) in ip[12..16].iter_mut().zip(host.to_be_bytes()) {
                     *byte |= bits;
                 }
                 // Bits of the header that were 0 add to its sum what they are worth.
-                Family::V4 { sum: sum + u32::from(protocol) + (host >> 16) + (host & 0xffff) }
+                sum += u32::from(protocol) + (host >> 16) + (host & 0xffff);
             }
-            Family::V6 => {
-                ip[6] |= protocol;
-                Family::V6
-            }
-        };
-        family.fix(ip, length, traffic_class, entropy);
+            Family::V6 => ip[6] |= protocol,
+        }
+        self.fix(ip, sum, length, traffic_class, entropy);
     }
+}
+
+/// As [`Family::fix`] over IPv4.
+#[inline(always)]
+pub(super) fn fix_v4(ip: &mut [u8], sum: u32, length: u16, traffic_class: u8) {
+    ip[1] = traffic_class;
+    ip[2..4].copy_from_slice(&length.to_be_bytes());
+    let checksum = fold(sum + u32::from(length) + u32::from(traffic_class));
+    ip[10..12].copy_from_slice(&checksum.to_be_bytes());
+}
+
+/// As [`Family::fix`] over IPv6.
+#[inline(always)]
+pub(super) fn fix_v6(ip: &mut [u8], length: u16, traffic_class: u8, entropy: u64) {
+    let word = 6 << 28 | u32::from(traffic_class) << 20 | flow_label(entropy);
+    ip[..4].copy_from_slice(&word.to_be_bytes());
+    ip[4..6].copy_from_slice(&(length - 40).to_be_bytes());
 }
 
 /// What may vary from packet to packet besides lengths, traffic class and flow label.
@@ -91,29 +96,30 @@ pub(super) struct Varying {
     pub(super) host_bits: u8,
 }
 
-/// The outer header with length, checksum, traffic class and flow label zero; none if the families
-/// of the addresses differ.
+/// The outer header with length, checksum, traffic class and flow label zero, and the sum of its words
+/// (RFC 1071), which matters over IPv4; none if the families of the addresses differ.
 pub(super) fn header(
     source: IpAddr,
     destination: IpAddr,
     protocol: u8,
-) -> Option<(Family, Vec<u8>)> {
-    match (source, destination) {
+) -> Option<(Family, u32, Vec<u8>)> {
+    let (family, ip) = match (source, destination) {
         (IpAddr::V4(source), IpAddr::V4(destination)) => {
             let mut ip = vec![0x45, 0, 0, 0, 0, 0, 0x40, 0, TTL, protocol, 0, 0];
             ip.extend(source.octets());
             ip.extend(destination.octets());
-            let sum = ip.chunks(2).map(|w| u32::from(w[0]) << 8 | u32::from(w[1])).sum();
-            Some((Family::V4 { sum }, ip))
+            (Family::V4, ip)
         }
         (IpAddr::V6(source), IpAddr::V6(destination)) => {
             let mut ip = vec![0x60, 0, 0, 0, 0, 0, protocol, TTL];
             ip.extend(source.octets());
             ip.extend(destination.octets());
-            Some((Family::V6, ip))
+            (Family::V6, ip)
         }
-        _ => None,
-    }
+        _ => return None,
+    };
+    let sum = ip.chunks(2).map(|w| u32::from(w[0]) << 8 | u32::from(w[1])).sum();
+    Some((family, sum, ip))
 }
 
 /// 20 bits of the flow's hash (RFC 6437, RFC 6438); never 0, which would mean "no label".

@@ -42,10 +42,12 @@ const PLAIN_V6: usize = ETHERNET + ipv6::LENGTH + GRE;
 /// All headers of one backend, without a VLAN tag.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Template {
-    /// GRE without a key from one address: the packet path knows it and has a way of its own for it.
-    is_plain: bool,
+    /// The packet path knows these headers and has a way of its own for them.
+    plain: Option<Plain>,
     encapsulation: Encapsulation,
     outer: outer::Family,
+    /// Of the words of the outer IP header.
+    sum: u32,
     /// Bytes of `headers` in use.
     length: u8,
     /// Bits of an IPv4 source address that the flow chooses.
@@ -53,9 +55,33 @@ pub struct Template {
     /// Bytes of an outer IP packet at the most.
     mtu: u16,
     carrier: Carrier,
-    gre_key: Option<GreKey>,
+    /// The key of GRE is that of the flow.
+    keyed_by_flow: bool,
     computes_checksum: bool,
     headers: [u8; TEMPLATE],
+}
+
+/// Headers that the packet path knows by their length.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Plain {
+    /// GRE without a key over IPv4.
+    GreV4,
+    /// The same over IPv6.
+    GreV6,
+}
+
+impl Plain {
+    fn of(
+        encapsulation: Encapsulation,
+        parameters: &Parameters,
+        outer: outer::Family,
+    ) -> Option<Plain> {
+        let is_plain = encapsulation == Encapsulation::Gre && parameters.gre_key.is_none();
+        is_plain.then_some(match outer {
+            outer::Family::V4 => Plain::GreV4,
+            outer::Family::V6 => Plain::GreV6,
+        })
+    }
 }
 
 /// The parts of a frame that begins with the headers of a template.
@@ -94,7 +120,7 @@ impl Template {
             Carrier::Udp(_) => crate::wire::protocol::UDP,
             Carrier::Bare | Carrier::Link => 0,
         };
-        let (outer, ip) = outer::header(tunnel.source, tunnel.destination, protocol)?;
+        let (outer, sum, ip) = outer::header(tunnel.source, tunnel.destination, protocol)?;
         let mut headers = [0; TEMPLATE];
         let mut length = 0;
         let mut push = |part: &[u8]| {
@@ -113,14 +139,15 @@ impl Template {
         push(header.as_bytes());
         let compute = parameters.udp_checksum == Some(UdpChecksum::Compute);
         Some(Template {
-            is_plain: encapsulation == Encapsulation::Gre && parameters.gre_key.is_none(),
+            plain: Plain::of(encapsulation, parameters, outer),
             encapsulation,
             outer,
+            sum,
             length: u8::try_from(length).ok()?,
             host_bits: 0,
             mtu,
             carrier: descriptor.carrier,
-            gre_key: parameters.gre_key,
+            keyed_by_flow: parameters.gre_key == Some(GreKey::Flow),
             computes_checksum: compute && tunnel.destination.is_ipv6(),
             headers,
         })
@@ -131,12 +158,10 @@ impl Template {
     #[must_use]
     pub fn with_source_prefix(self, length: u8) -> Template {
         let host_bits = match (self.carrier, self.outer) {
-            (Carrier::Ip(_) | Carrier::Bare, outer::Family::V4 { .. }) => {
-                32_u8.saturating_sub(length)
-            }
+            (Carrier::Ip(_) | Carrier::Bare, outer::Family::V4) => 32_u8.saturating_sub(length),
             _ => 0,
         };
-        Template { is_plain: self.is_plain && host_bits == 0, host_bits, ..self }
+        Template { plain: self.plain.filter(|_| host_bits == 0), host_bits, ..self }
     }
 
     /// As [`Template::new`] with GRE, for fragments that go to another forwarder: recursion control 1
@@ -187,35 +212,61 @@ impl Template {
     ///
     /// # Errors
     /// The reason to drop the packet, which may have been cut to its IP length by then.
-    #[inline]
+    #[inline(never)]
     pub fn apply(&self, packet: &Packet, entropy: u64, frame: &mut impl Frame) -> Result<(), Drop> {
-        if !self.is_plain {
-            return self.apply_other(packet, entropy, frame);
+        if self.plain.is_some() && !packet.is_untagged() {
+            return self.apply_tagged(packet, entropy, frame);
         }
-        match self.outer {
-            _ if usize::from(packet.l3) != ETHERNET => self.apply_tagged(packet, entropy, frame),
-            outer::Family::V4 { .. } => self.apply_plain::<PLAIN_V4>(packet, entropy, frame),
-            outer::Family::V6 => self.apply_plain::<PLAIN_V6>(packet, entropy, frame),
-        }
+        let applied = self.apply_to_plain(packet, entropy, frame);
+        applied.unwrap_or_else(|| self.apply_other(packet, entropy, frame))
     }
 
-    /// As [`Template::apply`], for plain GRE and a frame without a tag: the headers are `N` bytes, and
-    /// a copy of known length is a few wide stores.
+    /// As [`Template::apply`], for a frame without a tag; `None` if these are no headers that the packet
+    /// path knows by their length.
     #[inline(always)]
-    fn apply_plain<const N: usize>(
+    pub(in crate::balancer) fn apply_to_plain(
         &self,
         packet: &Packet,
         entropy: u64,
         frame: &mut impl Frame,
-    ) -> Result<(), Drop> {
+    ) -> Option<Result<(), Drop>> {
+        Some(match self.plain? {
+            Plain::GreV4 => self.apply_v4(packet, frame),
+            Plain::GreV6 => self.apply_v6(packet, entropy, frame),
+        })
+    }
+
+    /// Plain GRE over IPv4 before a frame without a tag. A copy of known length is a few wide stores.
+    #[inline(always)]
+    fn apply_v4(&self, packet: &Packet, frame: &mut impl Frame) -> Result<(), Drop> {
+        let (headers, length) = self.wrap::<PLAIN_V4>(packet, frame)?;
+        outer::fix_v4(&mut headers[ETHERNET..], self.sum, length, packet.traffic_class);
+        gre::fix_type(&mut headers[PLAIN_V4 - GRE..], super::descriptor::ethertype(packet.family));
+        Ok(())
+    }
+
+    /// The same over IPv6.
+    #[inline(always)]
+    fn apply_v6(&self, packet: &Packet, entropy: u64, frame: &mut impl Frame) -> Result<(), Drop> {
+        let (headers, length) = self.wrap::<PLAIN_V6>(packet, frame)?;
+        outer::fix_v6(&mut headers[ETHERNET..], length, packet.traffic_class, entropy);
+        gre::fix_type(&mut headers[PLAIN_V6 - GRE..], super::descriptor::ethertype(packet.family));
+        Ok(())
+    }
+
+    /// Puts a copy of headers of `N` bytes before a frame without a tag, and answers them with the length
+    /// of the outer packet.
+    #[inline(always)]
+    fn wrap<'f, const N: usize>(
+        &self,
+        packet: &Packet,
+        frame: &'f mut impl Frame,
+    ) -> Result<(&'f mut [u8; N], u16), Drop> {
         let length = self.outer_length(packet, N - ETHERNET)?;
         let template = self.headers.first_chunk::<N>().ok_or(Drop::NoHeadroom)?;
         let headers = frame.wrap::<N>(packet.end as usize, N - ETHERNET).ok_or(Drop::NoHeadroom)?;
         *headers = *template;
-        let (ip, tunnel) = headers[ETHERNET..].split_at_mut(N - ETHERNET - GRE);
-        self.outer.fix(ip, length, packet.traffic_class, entropy);
-        gre::fix_type(tunnel, super::descriptor::ethertype(packet.family));
-        Ok(())
+        Ok((headers, length))
     }
 
     /// As [`Template::apply`], for plain GRE and a frame with tags.
@@ -228,7 +279,7 @@ impl Template {
     ) -> Result<(), Drop> {
         let Placed { headers, length, .. } = self.place(packet, frame)?;
         let (ip, tunnel) = headers[ETHERNET - MACS..].split_at_mut(self.outer.length());
-        self.outer.fix(ip, length, packet.traffic_class, entropy);
+        self.outer.fix(ip, self.sum, length, packet.traffic_class, entropy);
         gre::fix_type(tunnel, super::descriptor::ethertype(packet.family));
         Ok(())
     }
@@ -237,7 +288,11 @@ impl Template {
     #[inline(always)]
     fn outer_length(&self, packet: &Packet, overhead: usize) -> Result<u16, Drop> {
         let length = packet.ip_length() + overhead;
-        u16::try_from(length).ok().filter(|&length| length <= self.mtu).ok_or(Drop::ExceedsMtu)
+        if length > usize::from(self.mtu) {
+            return Err(Drop::ExceedsMtu);
+        }
+        #[expect(clippy::cast_possible_truncation, reason = "no more than the MTU")]
+        Ok(length as u16)
     }
 
     /// As [`Template::apply`], for all that is not plain.
@@ -255,14 +310,14 @@ impl Template {
         let headers = &mut headers[ETHERNET - MACS..];
         let (ip, rest) = headers.split_at_mut(self.outer.length());
         let (datagram, tunnel) = rest.split_at_mut(self.carrier.length());
-        let of_packet = Inner { family: packet.family, entropy, gre_key: self.gre_key };
+        let of_packet = Inner { family: packet.family, entropy, keyed_by_flow: self.keyed_by_flow };
         self.encapsulation.fix(tunnel, &of_packet);
         let protocol = match self.carrier {
             Carrier::Bare => of_packet.protocol(),
             Carrier::Ip(_) | Carrier::Udp(_) | Carrier::Link => 0,
         };
         let varying = Varying { protocol, host_bits: self.host_bits };
-        self.outer.fix_varying(ip, length, packet.traffic_class, entropy, varying);
+        self.outer.fix_varying(ip, self.sum, length, packet.traffic_class, entropy, varying);
         if let Carrier::Udp(_) = self.carrier {
             #[expect(
                 clippy::cast_possible_truncation,

@@ -157,6 +157,71 @@ proptest! {
     }
 }
 
+/// Takes a frame all the way, by the express way first if that is wanted.
+fn forward(
+    balancer: &mut Balancer,
+    tables: &Tables,
+    frame: &[u8],
+    now: u64,
+    express: bool,
+) -> Option<(FlowEvent, BackendId, Result<PortIndex, Drop>, Buffer)> {
+    let now = Time::from_millis(now);
+    let classified = balancer.classify(tables, PORT, frame).ok()?;
+    let mut buffer = Buffer::new(frame, 60);
+    if express
+        && let Some((backend, port)) = balancer.express(tables, &classified, now, &mut buffer)
+    {
+        return Some((FlowEvent::Hit, backend, Ok(port), buffer));
+    }
+    assert_eq!(buffer.bytes(), frame, "to say no changes nothing");
+    let Decision { backend, flow } = balancer.decide(tables, frame, &classified, now).ok()?;
+    let sent = balancer.encapsulate(tables, &classified, backend, &mut buffer);
+    Some((flow, backend, sent, buffer))
+}
+
+proptest! {
+    /// Whatever comes in whatever order, the express way says and does what the other would have.
+    #[test]
+    fn the_express_way_leads_to_the_same_place(
+        steps in proptest::collection::vec((step(), damaged_frame(), any::<bool>()), 1..120),
+        mtu in prop_oneof![Just(1500u16), 60u16..160],
+    ) {
+        let config = Config { mtu, ..Config::all(3) };
+        let mut tables = config.tables();
+        let mut now = 5;
+        let new = || Balancer::new(64, LocalSeed::new(1));
+        let (mut express, mut other) = (new(), new());
+        for (step, damaged, tagged) in steps {
+            let sample = match step {
+                Step::Send { flow: 0, .. } => Sample::udp("198.51.100.1:5000", "203.0.113.10:53"),
+                Step::Send { flow: flow @ 1..4, flags } => {
+                    Sample::tcp(&format!("[2001:db8::{flow}]:5000"), "[2001:db8::10]:80", flags)
+                }
+                Step::Send { flow, flags } => client(flow, flags),
+                Step::Wait { seconds } => {
+                    now += seconds * SECOND;
+                    continue;
+                }
+                Step::Reload { serving } => {
+                    tables = Config { pools: vec![serving.to_vec()], ..config.clone() }.tables();
+                    continue;
+                }
+            };
+            let tags = if tagged { vec![(0x8100, 100)] } else { Vec::new() };
+            for frame in [Sample { tags, ..sample }.frame(), damaged] {
+                let taken = forward(&mut express, &tables, &frame, now, true);
+                prop_assert_eq!(taken, forward(&mut other, &tables, &frame, now, false));
+                let entries = |balancer: &Balancer| -> Vec<_> {
+                    let now = Time::from_millis(now);
+                    let entries = balancer.flows().entries(0..usize::MAX, now, &TIMEOUTS);
+                    entries.map(|(tag, entry)| (tag, entry.backend(), entry.state(), entry.idle_ms(now))).collect()
+                };
+                prop_assert_eq!(entries(&express), entries(&other));
+            }
+        }
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(4096))]
 

@@ -212,21 +212,30 @@ impl Path {
                 if owner != self.exceptions.me && !is_ours {
                     return self.send_to(scene, owner, held, Errand::Deliver(arrival));
                 }
-                let bytes = held.bytes();
-                match self.balancer.decide(scene.tables, bytes, &classified, scene.now) {
-                    Ok(decision) => {
-                        self.stats.event(Event::Flow(decision.flow), 1);
-                        let begins = decision.flow.is_choice();
-                        let backend = decision.backend;
-                        self.forward_to(scene, held, arrival.port, &classified, backend, begins);
-                    }
-                    Err(reason) => self.drop(held, reason),
-                }
+                self.forward_one(scene, held, arrival.port, &classified);
             }
             Err(Unserved::Exception(packet, exception)) => {
                 self.except(scene, held, arrival, packet, exception);
             }
             Err(Unserved::Drop(reason)) => self.drop(held, reason),
+        }
+    }
+
+    /// Decides a packet of a service, encapsulates it for its backend and sends it.
+    pub(super) fn forward_one(
+        &mut self,
+        scene: &mut Scene<'_>,
+        held: Held,
+        port: PortIndex,
+        classified: &Classified,
+    ) {
+        match self.balancer.decide(scene.tables, held.bytes(), classified, scene.now) {
+            Ok(decision) => {
+                self.stats.event(Event::Flow(decision.flow), 1);
+                let begins = decision.flow.is_choice();
+                self.forward_to(scene, held, port, classified, decision.backend, begins);
+            }
+            Err(reason) => self.drop(held, reason),
         }
     }
 
@@ -268,8 +277,11 @@ impl Path {
     }
 
     fn count_traffic(&mut self, service: Service, backend: BackendId, length: u64, begins: bool) {
-        self.stats.service(service.id.0 as usize, length, begins);
-        self.stats.backend(backend.index(), length, begins);
+        let (service, backend) = (service.id.0 as usize, backend.index());
+        self.stats.traffic(service, backend, length);
+        if begins {
+            self.stats.begins(service, backend);
+        }
     }
 
     /// An ICMP error: to the backend whose packet it is about.

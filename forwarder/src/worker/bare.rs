@@ -1,0 +1,44 @@
+//! A worker without a thread and without devices, for benchmarks: packets are put into its hands, and
+//! found again where its outlets lead. What it does with a burst is what [`super::Worker`] does.
+
+use super::clock::Clock;
+use super::exception::{Exceptions, Scene};
+use super::exchange::Outlet;
+use super::path::Path;
+use crate::balancer::tables::PortIndex;
+use crate::balancer::{Balancer, Tables};
+use crate::dpdk::Burst;
+use crate::stats::Writer;
+
+/// The part of a worker that takes packets on their way.
+pub struct Bare {
+    path: Path,
+    clock: Clock,
+    outlets: Vec<Outlet>,
+}
+
+impl Bare {
+    /// A worker that sends by these outlets, one for each port.
+    pub fn new(
+        balancer: Balancer,
+        stats: Writer,
+        exceptions: Exceptions,
+        clock: Clock,
+        outlets: Vec<Outlet>,
+    ) -> Bare {
+        Bare { path: Path::new(balancer, stats, exceptions), clock, outlets }
+    }
+
+    /// Takes a burst that came in by `port` all the way; it is empty afterwards.
+    #[inline(never)]
+    pub fn take(&mut self, tables: &Tables, port: PortIndex, burst: &mut Burst) {
+        let now = self.clock.now();
+        let mut scene = Scene { tables, outlets: &mut self.outlets, peers: &mut [], now };
+        self.path.take(&mut scene, port, burst, None, &mut self.clock);
+    }
+
+    /// Another balancer, as a worker has it that was just started.
+    pub fn restart(&mut self, balancer: Balancer) {
+        self.path.balancer = balancer;
+    }
+}
