@@ -65,6 +65,7 @@ mod eal;
 mod error;
 pub mod lcore;
 mod mbuf;
+pub mod memory;
 mod pool;
 pub mod port;
 pub mod queue;
@@ -77,6 +78,9 @@ pub use eal::Eal;
 pub use error::{Errno, Error, Result};
 pub use mbuf::{Mbuf, Note};
 pub use pool::Pool;
+
+#[global_allocator]
+static ALLOCATOR: memory::Allocator = memory::Allocator;
 
 /// Asks the CPU to load the cache line at `value`, without waiting for it.
 #[inline(always)]
