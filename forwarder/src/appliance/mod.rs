@@ -5,14 +5,16 @@
 
 pub mod capture;
 mod environment;
+mod placement;
 mod wiring;
 
 use std::path::{Path, PathBuf};
+use std::ptr;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::bounded;
+use crossbeam_channel::{Receiver, Sender, bounded};
 use guideway_api::PortCounters;
 use thiserror::Error;
 use tracing::{info, warn};
@@ -26,10 +28,11 @@ use crate::control::daemon::{self, Daemon};
 use crate::control::publication::{self, BACKEND_NUMBERS, PortFacts, Publisher, SERVICE_NUMBERS};
 use crate::dpdk::clock::{TimestampField, tsc_hz};
 use crate::dpdk::port::{Port, Settings, Started};
-use crate::dpdk::{self, Eal, Pool, lcore};
+use crate::dpdk::{self, Eal, Pool, lcore, memory};
 use crate::stats::{self, Reader, Scalar};
 use crate::worker::{Clock, Command, Exceptions, Question, Worker};
 
+use placement::Residence;
 use wiring::{Ends, Manner, Queues};
 
 /// Bytes of a buffer, headroom not counted, that any frame of the standard MTU fits in.
@@ -142,6 +145,15 @@ impl Drop for AbortOnPanic {
     }
 }
 
+/// A worker's thread that has built, or is building, what it needs.
+struct Hired {
+    thread: JoinHandle<Vec<Vec<u64>>>,
+    /// Gives its counters, the entries of its flow table and where that lies.
+    ready: Receiver<(Reader, u64, Residence)>,
+    /// Has it begin to work; if that is dropped, it ends.
+    start: Sender<()>,
+}
+
 /// A running appliance.
 pub struct Appliance {
     daemon: Arc<Daemon>,
@@ -149,7 +161,7 @@ pub struct Appliance {
     stats: Vec<Reader>,
     threads: Vec<JoinHandle<Vec<Vec<u64>>>>,
     ports: Vec<Arc<Port<Started>>>,
-    pool: Pool,
+    pools: Vec<Pool>,
 }
 
 impl Appliance {
@@ -196,8 +208,23 @@ impl Appliance {
             probed.push((handle, can, queues));
         }
         let dealt = probed.iter().any(|(_, _, queues)| queues.deals_flows(workers));
-        let queues = probed.iter().map(|(_, _, queues)| queues);
-        let pool = pool(&eal, &configuration, queues, workers)?;
+        let cpus: Vec<Option<u16>> = (0..usize::from(workers))
+            .map(|w| live.then(|| configuration.dpdk.workers[w]))
+            .collect();
+        let nodes: Vec<Option<u32>> = cpus
+            .iter()
+            .map(|cpu| placement::node_of(Path::new(placement::CPUS), (*cpu)?))
+            .collect();
+        let devices: Vec<Option<u32>> = probed.iter().map(|(_, can, _)| can.socket).collect();
+        let mut placed =
+            placement::Pools::new(&devices, &nodes, live && configuration.dpdk.hugepages);
+        let (buffers, data_room) =
+            buffers(&configuration, probed.iter().map(|(_, _, queues)| queues), workers);
+        let pools = placed
+            .nodes
+            .iter_mut()
+            .map(|node| pool(&eal, buffers, data_room, node))
+            .collect::<Result<Vec<_>, _>>()?;
 
         let timestamps = match mode {
             Mode::Replay { capture_clock: true, .. } => {
@@ -205,7 +232,8 @@ impl Appliance {
             }
             _ => None,
         };
-        let manner = Manner { lossless: !live, note_sent: timestamps };
+        let rings = placed.of_worker.iter().map(|&pool| placed.nodes[pool]).collect();
+        let manner = Manner { lossless: !live, note_sent: timestamps, nodes: rings };
         let mut ends: Vec<Ends> = (0..workers).map(|_| Ends::default()).collect();
         let mut ports = Vec::with_capacity(probed.len());
         let mut port_views = Vec::with_capacity(probed.len());
@@ -222,102 +250,123 @@ impl Appliance {
                 mtu: port.mtu,
                 mac: port.mac,
                 rss: queues.receive > 1,
-                // One pool serves every port, and no packet is shared.
-                fast_free: true,
+                // Where one pool serves every port: no packet is shared.
+                fast_free: pools.len() == 1,
             };
-            let (stopped, notes) = handle.configure(&settings, &pool).map_err(at_port)?;
+            let pool = &pools[placed.of_port[usize::from(index)]];
+            let (stopped, notes) = handle.configure(&settings, pool).map_err(at_port)?;
             for note in notes.iter().filter(|_| live) {
                 info!("port \"{}\": {note}", port.name);
             }
             let (started, rx, tx) = stopped.start().map_err(at_port)?;
             let index = PortIndex(index);
-            wiring::connect(&eal, index, &port.name, rx, tx, manner, &mut ends)?;
+            let pollers = wiring::connect(&eal, index, &port.name, rx, tx, &manner, &mut ends)?;
+            for worker in pollers {
+                let cpu = cpus[worker].unwrap_or_default();
+                let far = placement::distance(&port.name, can.socket, worker, cpu, nodes[worker]);
+                far.into_iter().for_each(|far| warn!("{far}"));
+            }
             let started = Arc::new(started);
             facts.push(PortFacts { device_mac: can.mac, filter: live });
             port_views.push(port_view(&started, can.driver, can.mac, queues));
             ports.push(started);
         }
 
-        wiring::connect_peers(&eal, manner, &mut ends)?;
+        wiring::connect_peers(&eal, &manner, &mut ends)?;
         let owners_known = !dealt;
 
         let (publisher, published) = Publisher::new(&configuration, facts)?;
         let command = Arc::new(Command::default());
         let seed = if live { LocalSeed::random() } else { LocalSeed::new(0) };
-        let mut worker_views = Vec::with_capacity(ends.len());
-        let mut built = Vec::with_capacity(ends.len());
+        if live && configuration.dpdk.hugepages && placement::transparent_pages_are_off() {
+            // DPDK has taken its own by now.
+            memory::use_reserved();
+        }
+        let mut views = Vec::with_capacity(ends.len());
+        let mut hired: Vec<Hired> = Vec::with_capacity(ends.len());
         for (index, ends) in ends.into_iter().enumerate() {
-            let (writer, reader) =
-                stats::channel(SERVICE_NUMBERS as usize, BACKEND_NUMBERS as usize);
             let (ask, questions) = bounded::<Question>(4);
-            let balancer = Balancer::new(configuration.flow.entries, seed);
-            let cpu = live.then(|| configuration.dpdk.workers[index]);
-            worker_views.push(daemon::Worker {
-                stats: reader,
-                cpu,
-                queues: ends.queues,
-                flow_capacity: balancer.flows().capacity() as u64,
-                scan: Box::new(move |scan: Scan| {
-                    let (reply, answer) = bounded(1);
-                    ask.send_timeout(Question { scan, reply }, ANSWER).ok()?;
-                    answer.recv_timeout(ANSWER).ok()
-                }),
-            });
+            let scan = move |scan: Scan| {
+                let (reply, answer) = bounded(1);
+                ask.send_timeout(Question { scan, reply }, ANSWER).ok()?;
+                answer.recv_timeout(ANSWER).ok()
+            };
+            views.push((ends.queues, scan));
             let clock = match timestamps {
                 Some(field) => Clock::Capture { field, latest: Default::default() },
                 None => Clock::tsc(tsc_hz(&eal)),
             };
-            #[expect(clippy::cast_possible_truncation, reason = "there are 16 bits of workers")]
-            let exceptions = Exceptions::new(
-                index as u16,
-                workers,
-                owners_known,
-                fragment_limits(&configuration),
-                seed,
-                pool.clone(),
-            );
-            let worker = Worker {
-                balancer,
-                tables: publisher.shared().clone(),
-                stats: writer,
-                clock,
-                sources: ends.sources,
-                relays: ends.relays,
-                outlets: ends.outlets,
-                peers: ends.peers,
-                exceptions,
-                questions,
-                command: command.clone(),
-                lossless: !live,
-            };
-            built.push((index, cpu, worker));
-        }
-        let stats = worker_views.iter().map(|view| view.stats.clone()).collect();
-        let daemon =
-            Daemon::new(path, text, configuration, publisher, published, worker_views, port_views);
-
-        let mut appliance = Appliance {
-            daemon: Arc::new(daemon),
-            command,
-            stats,
-            threads: Vec::with_capacity(built.len()),
-            ports,
-            pool,
-        };
-        for (index, cpu, worker) in built {
+            let pool = pools[placed.of_worker[index]].clone();
+            let (entries, fragments) =
+                (configuration.flow.entries, fragment_limits(&configuration));
+            let (tables, command) = (publisher.shared().clone(), command.clone());
+            let (report, ready) = bounded(1);
+            let (start, started) = bounded::<()>(1);
+            // On the worker's own CPU, so that its memory is of that CPU's node.
             let work = move || {
                 let _guard = AbortOnPanic;
-                worker.run()
+                let (stats, reader) =
+                    stats::channel(SERVICE_NUMBERS as usize, BACKEND_NUMBERS as usize);
+                let balancer = Balancer::new(entries, seed);
+                let flows = balancer.flows();
+                let capacity = flows.capacity() as u64;
+                let residence = Residence::of(ptr::from_ref(flows.bucket(0)).addr());
+                #[expect(clippy::cast_possible_truncation, reason = "there are 16 bits of workers")]
+                let exceptions =
+                    Exceptions::new(index as u16, workers, owners_known, fragments, seed, pool);
+                let worker = Worker {
+                    balancer,
+                    tables,
+                    stats,
+                    clock,
+                    sources: ends.sources,
+                    relays: ends.relays,
+                    outlets: ends.outlets,
+                    peers: ends.peers,
+                    exceptions,
+                    questions,
+                    command,
+                    lossless: !live,
+                };
+                // Whoever has hired may have given up: then there is no start either.
+                let _ = report.send((reader, capacity, residence));
+                if started.recv().is_ok() { worker.run() } else { Vec::new() }
             };
-            match lcore::spawn(&eal, &format!("worker{index}"), cpu, work) {
-                Ok(thread) => appliance.threads.push(thread),
+            match lcore::spawn(&eal, &format!("worker{index}"), cpus[index], work) {
+                Ok(thread) => hired.push(Hired { thread, ready, start }),
                 Err(error) => {
-                    appliance.stop();
+                    for Hired { thread, start, .. } in hired {
+                        drop(start);
+                        let _ = thread.join();
+                    }
                     return Err(error.into());
                 }
             }
         }
-        Ok(appliance)
+
+        let mut worker_views = Vec::with_capacity(hired.len());
+        for (index, (hired, (queues, scan))) in hired.iter().zip(views).enumerate() {
+            // A worker that panics before ends the process.
+            let Ok((stats, flow_capacity, residence)) = hired.ready.recv() else { continue };
+            let cpu = cpus[index];
+            if let Some(cpu) = cpu {
+                info!("worker {index}, CPU {cpu}: flow table of {residence}");
+            }
+            let scan = Box::new(scan);
+            worker_views.push(daemon::Worker { stats, cpu, queues, flow_capacity, scan });
+        }
+        let stats = worker_views.iter().map(|view| view.stats.clone()).collect();
+        let daemon =
+            Daemon::new(path, text, configuration, publisher, published, worker_views, port_views);
+        let threads = hired
+            .into_iter()
+            .map(|Hired { thread, start, .. }| {
+                // It waits for nothing else.
+                let _ = start.send(());
+                thread
+            })
+            .collect();
+        Ok(Appliance { daemon: Arc::new(daemon), command, stats, threads, ports, pools })
     }
 
     /// What answers for the appliance.
@@ -345,7 +394,7 @@ impl Appliance {
 
     /// Stops the workers, then the ports, and counts the packet buffers.
     pub fn stop(self) -> Stopped {
-        let Appliance { daemon, command, stats, threads, ports, pool } = self;
+        let Appliance { daemon, command, stats, threads, ports, pools } = self;
         command.drain();
         let deadline = Instant::now() + DRAIN;
         while !threads.is_empty() && Instant::now() < deadline {
@@ -372,7 +421,8 @@ impl Appliance {
         let keeps = ports.iter().any(|port| KEEPS_BUFFERS.contains(&port.driver()));
         drop(ports);
         let summary = daemon.stats();
-        let (leaked, kept) = if keeps { (0, pool.in_use()) } else { (pool.in_use(), 0) };
+        let in_use = pools.iter().map(Pool::in_use).sum();
+        let (leaked, kept) = if keeps { (0, in_use) } else { (in_use, 0) };
         Stopped { stats: summary, leaked, kept, sent }
     }
 
@@ -400,15 +450,16 @@ fn fragment_limits(configuration: &Configuration) -> fragment::Limits {
     }
 }
 
-/// Buffers enough for every place that can hold one at the same time, or more if they are asked for:
-/// what a driver keeps to itself is not known here. One pool serves all ports,
-/// because a device may free the buffers of another's packets.
-fn pool<'a>(
-    eal: &Eal,
+/// Buffers of a pool, enough for every place that can hold one at the same time, or more if they are asked
+/// for, since what a driver keeps to itself is not known here; and the bytes of each.
+///
+/// A device may free the buffers of another's packets, and a worker holds those of any: so where there is
+/// a pool for each NUMA node, each is as large as if it were the only one.
+fn buffers<'a>(
     configuration: &Configuration,
     queues: impl Iterator<Item = &'a Queues>,
     workers: u16,
-) -> Result<Pool, dpdk::Error> {
+) -> (u32, u16) {
     // Of rings between workers for what is not ordinary a part is in use at a time.
     let peers = u32::from(workers) * u32::from(workers - 1) * wiring::SMALL_RING / 4;
     let fragments = u32::try_from(configuration.fragments.packets).unwrap_or(u32::MAX);
@@ -421,9 +472,26 @@ fn pool<'a>(
             + u32::from(queues.transmit) * u32::from(port.tx_descriptors)
             + queues.in_rings(workers);
     }
-    let data_room = MIN_DATA_ROOM.max(mtu + FRAME_OVERHEAD);
     let buffers = buffers.max(configuration.dpdk.buffers);
-    Pool::new(eal, "packets", buffers, data_room, POOL_CACHE, None)
+    (buffers, MIN_DATA_ROOM.max(mtu + FRAME_OVERHEAD))
+}
+
+/// The pool of a NUMA node, which is none afterwards if DPDK has no memory there.
+fn pool(
+    eal: &Eal,
+    buffers: u32,
+    data_room: u16,
+    node: &mut Option<u32>,
+) -> Result<Pool, dpdk::Error> {
+    let name = node.map_or_else(|| "packets".to_owned(), |node| format!("packets{node}"));
+    let new = |node| Pool::new(eal, &name, buffers, data_room, POOL_CACHE, node);
+    new(*node).or_else(|error| match node.take() {
+        None => Err(error),
+        Some(node) => {
+            warn!("the packets of NUMA node {node} lie wherever there is memory: {error}");
+            new(None)
+        }
+    })
 }
 
 /// What the daemon may ask of a port. It does not keep the port from being closed.

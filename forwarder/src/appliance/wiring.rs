@@ -74,16 +74,17 @@ pub(super) struct Ends {
     pub(super) queues: Vec<String>,
 }
 
-/// What distinguishes a replay's connections.
-#[derive(Clone, Copy)]
+/// What distinguishes connections of one run from those of another.
 pub(super) struct Manner {
     /// Packets wait where a ring is full.
     pub(super) lossless: bool,
     /// Every transmit queue notes time stamps.
     pub(super) note_sent: Option<TimestampField>,
+    /// The NUMA node of each worker, where what it reads should lie.
+    pub(super) nodes: Vec<Option<u32>>,
 }
 
-/// Connects the queues of one port, the `index`-th, to the workers.
+/// Connects the queues of one port, the `index`-th, to the workers. Answers which of them poll it.
 ///
 /// # Errors
 /// There is no memory for a ring.
@@ -93,18 +94,20 @@ pub(super) fn connect(
     name: &str,
     rx: Vec<RxQueue>,
     tx: Vec<TxQueue>,
-    manner: Manner,
+    manner: &Manner,
     workers: &mut [Ends],
-) -> Result<(), Error> {
+) -> Result<Vec<usize>, Error> {
     let count = workers.len();
+    let mut pollers = Vec::new();
     let first = usize::from(index.0) % count;
     let ring_between = |kind: &str, from: usize, to: usize, size| {
-        ring::channel(eal, &format!("{kind}{}_{from}_{to}", index.0), size, None)
+        ring::channel(eal, &format!("{kind}{}_{from}_{to}", index.0), size, manner.nodes[to])
     };
 
     let spread = rx.len() < count;
     for (q, queue) in rx.into_iter().enumerate() {
         let poller = (first + q) % count;
+        pollers.push(poller);
         workers[poller].queues.push(format!("{name}:{q}"));
         let mut owners = None;
         if spread {
@@ -147,21 +150,21 @@ pub(super) fn connect(
         };
         workers[worker].outlets.push(Outlet::new(via));
     }
-    Ok(())
+    Ok(pollers)
 }
 
 /// Connects the workers with one another.
 ///
 /// # Errors
 /// There is no memory for a ring.
-pub(super) fn connect_peers(eal: &Eal, manner: Manner, workers: &mut [Ends]) -> Result<(), Error> {
+pub(super) fn connect_peers(eal: &Eal, manner: &Manner, workers: &mut [Ends]) -> Result<(), Error> {
     let count = workers.len();
     for from in 0..count {
         for to in 0..count {
             let mut peer = None;
             if from != to {
                 let name = format!("peer_{from}_{to}");
-                let (sender, receiver) = ring::channel(eal, &name, SMALL_RING, None)?;
+                let (sender, receiver) = ring::channel(eal, &name, SMALL_RING, manner.nodes[to])?;
                 let intake = Intake::Peer(receiver);
                 // The port is on each packet's note.
                 workers[to].sources.push(Source { port: PortIndex(0), intake });

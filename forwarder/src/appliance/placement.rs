@@ -1,0 +1,228 @@
+//! Which memory is whose: NUMA nodes of CPUs and devices, and where the kernel put a table.
+//!
+//! All of it is read from the kernel's text files, by functions that take the text or its place, so that
+//! machines with several nodes can be tested on one with a single node.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::fs;
+use std::path::Path;
+
+/// Where the kernel tells of CPUs.
+pub(super) const CPUS: &str = "/sys/devices/system/cpu";
+/// Where it tells whether it gives huge pages unasked, when asked or never.
+const TRANSPARENT: &str = "/sys/kernel/mm/transparent_hugepage/enabled";
+
+/// The NUMA node of a CPU, if the kernel knows nodes.
+pub(super) fn node_of(cpus: &Path, cpu: u16) -> Option<u32> {
+    let entries = fs::read_dir(cpus.join(format!("cpu{cpu}"))).ok()?;
+    let names = entries.flatten().map(|entry| entry.file_name());
+    names.filter_map(|name| name.to_str()?.strip_prefix("node")?.parse().ok()).next()
+}
+
+/// Whether the kernel refuses transparent huge pages.
+pub(super) fn transparent_pages_are_off() -> bool {
+    // Without the file it has none.
+    fs::read_to_string(TRANSPARENT).map_or(true, |mode| mode.contains("[never]"))
+}
+
+/// The packet pools: on which node each lies, and which is whose.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Pools {
+    /// The node of each pool; none where it does not matter.
+    pub(super) nodes: Vec<Option<u32>>,
+    /// The pool that each port receives into, as an index of `nodes`.
+    pub(super) of_port: Vec<usize>,
+    /// The pool that each worker makes packets from.
+    pub(super) of_worker: Vec<usize>,
+}
+
+impl Pools {
+    /// Pools for ports and workers on these nodes: one for each node that has any. A device of an unknown
+    /// node receives into the memory of the worker that polls it first, the worker of the same number.
+    ///
+    /// Where `nodes_count` is false there is one pool, wherever DPDK puts it: without huge pages
+    /// DPDK's memory has no nodes.
+    pub(super) fn new(ports: &[Option<u32>], workers: &[Option<u32>], nodes_count: bool) -> Pools {
+        let nodes_count = nodes_count && workers.iter().all(Option::is_some);
+        let node_of_worker = |index: usize| workers[index % workers.len()];
+        let ports: Vec<Option<u32>> = (0..)
+            .zip(ports)
+            .map(|(index, node)| node.or(node_of_worker(index)).filter(|_| nodes_count))
+            .collect();
+        let workers: Vec<Option<u32>> =
+            workers.iter().map(|node| node.filter(|_| nodes_count)).collect();
+        let nodes: BTreeSet<Option<u32>> = ports.iter().chain(&workers).copied().collect();
+        let nodes: Vec<Option<u32>> = nodes.into_iter().collect();
+        let index = |node: &Option<u32>| nodes.iter().position(|n| n == node).unwrap_or(0);
+        let of_port = ports.iter().map(index).collect();
+        let of_worker = workers.iter().map(index).collect();
+        Pools { nodes, of_port, of_worker }
+    }
+}
+
+/// What a worker that polls a device on another node costs, for the operator; none if it is the same
+/// node, or one is not known.
+pub(super) fn distance(
+    port: &str,
+    device: Option<u32>,
+    worker: usize,
+    cpu: u16,
+    node: Option<u32>,
+) -> Option<String> {
+    let (device, node) = (device?, node?);
+    (device != node).then(|| {
+        format!(
+            "port \"{port}\": its device is on NUMA node {device}, and worker {worker}, which polls \
+             it, on node {node} (CPU {cpu}): every packet crosses between them; name CPUs of node \
+             {device} in dpdk.workers"
+        )
+    })
+}
+
+/// Where the kernel put a mapping.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Residence {
+    /// Bytes that are there.
+    present: u64,
+    /// Bytes of them on huge pages.
+    huge: u64,
+    /// Bytes of them by NUMA node; empty if the kernel knows none.
+    nodes: BTreeMap<u32, u64>,
+}
+
+impl Residence {
+    /// Where the mapping that begins at an address is, by what the kernel tells this process of itself.
+    pub(super) fn of(address: usize) -> Residence {
+        let read = |path| fs::read_to_string(path).unwrap_or_default();
+        Residence::read(address, &read("/proc/self/smaps"), &read("/proc/self/numa_maps"))
+    }
+
+    fn read(address: usize, smaps: &str, numa_maps: &str) -> Residence {
+        let mut residence = Residence::default();
+        let start = format!("{address:08x}-");
+        let of_it = smaps.lines().skip_while(|line| !line.starts_with(&start)).skip(1);
+        // Each line is `Key:  n kB`, until the next mapping's first, which begins with addresses.
+        for line in
+            of_it.take_while(|line| line.split(' ').next().is_some_and(|w| w.ends_with(':')))
+        {
+            let Some((key, value)) = line.split_once(':') else { continue };
+            let kib = value.trim().trim_end_matches(" kB").parse::<u64>().unwrap_or(0);
+            match key {
+                "Rss" => residence.present += kib << 10,
+                "AnonHugePages" => residence.huge += kib << 10,
+                // Which is not part of `Rss`.
+                "Private_Hugetlb" => {
+                    residence.present += kib << 10;
+                    residence.huge += kib << 10;
+                }
+                _ => {}
+            }
+        }
+        let start = format!("{address:08x} ");
+        let Some(line) = numa_maps.lines().find(|line| line.starts_with(&start)) else {
+            return residence;
+        };
+        let number = |key: &str| {
+            let value = line.split(' ').find_map(|word| word.strip_prefix(key)?.strip_prefix('='));
+            value.and_then(|value| value.parse::<u64>().ok())
+        };
+        let page = number("kernelpagesize_kB").unwrap_or(4) << 10;
+        for word in line.split(' ') {
+            let node = word.strip_prefix('N').and_then(|word| word.split_once('='));
+            if let Some((node, pages)) = node
+                && let (Ok(node), Ok(pages)) = (node.parse(), pages.parse::<u64>())
+            {
+                residence.nodes.insert(node, pages * page);
+            }
+        }
+        residence
+    }
+}
+
+impl fmt::Display for Residence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.present == 0 {
+            return f.write_str("less than a huge page");
+        }
+        write!(f, "{} MiB, {} MiB of it on huge pages", self.present >> 20, self.huge >> 20)?;
+        for (node, bytes) in &self.nodes {
+            write!(f, ", {} MiB on node {node}", bytes >> 20)?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_pool_where_nodes_do_not_matter_or_there_is_one() {
+        let one = Pools { nodes: vec![None], of_port: vec![0, 0], of_worker: vec![0, 0] };
+        assert_eq!(Pools::new(&[Some(0), Some(1)], &[Some(0), Some(1)], false), one);
+        assert_eq!(Pools::new(&[None, Some(1)], &[None, Some(1)], true), one);
+        let at_one = Pools { nodes: vec![Some(1)], ..one };
+        assert_eq!(Pools::new(&[Some(1), None], &[Some(1), Some(1)], true), at_one);
+    }
+
+    #[test]
+    fn a_pool_for_each_node_that_has_a_port_or_a_worker() {
+        let pools = Pools::new(&[Some(3), None, None], &[Some(1), Some(0)], true);
+        assert_eq!(pools.nodes, [Some(0), Some(1), Some(3)]);
+        // The device that does not say is on the node of the worker that polls it.
+        assert_eq!(pools.of_port, [2, 0, 1]);
+        assert_eq!(pools.of_worker, [1, 0]);
+    }
+
+    #[test]
+    fn a_worker_far_from_its_device_is_told() {
+        let told = distance("edge0", Some(0), 2, 9, Some(1)).unwrap();
+        assert!(told.contains("\"edge0\"") && told.contains("worker 2"), "{told}");
+        assert!(told.contains("on node 1 (CPU 9)") && told.contains("of node 0"), "{told}");
+        for (device, node) in [(None, Some(1)), (Some(0), None), (Some(1), Some(1))] {
+            assert_eq!(distance("edge0", device, 2, 9, node), None);
+        }
+    }
+
+    #[test]
+    fn the_node_of_a_cpu_is_the_link_beside_it() {
+        let cpus = tempfile::tempdir().unwrap();
+        for (cpu, entry) in [(0, "node0"), (13, "node1"), (14, "nodes"), (15, "topology")] {
+            fs::create_dir_all(cpus.path().join(format!("cpu{cpu}")).join(entry)).unwrap();
+        }
+        let node = |cpu| node_of(cpus.path(), cpu);
+        assert_eq!([0, 13, 14, 15, 16].map(node), [Some(0), Some(1), None, None, None]);
+    }
+
+    /// As the kernel's documentation of proc and of numa_memory_policy has them, shortened.
+    #[test]
+    fn what_the_kernel_tells_of_a_mapping() {
+        let smaps = "7f0000000000-7f0010000000 rw-p 00000000 00:00 0 \n\
+            Size:             262144 kB\nRss:              262144 kB\n\
+            AnonHugePages:    260096 kB\nPrivate_Hugetlb:       0 kB\nVmFlags: rd wr mr hg\n\
+            7f0010000000-7f0010010000 ---p 00000000 00:00 0 \n\
+            Size:                 64 kB\nAnonHugePages:         8 kB\n\
+            7f0020000000-7f0020800000 rw-p 00000000 00:0f 9 /anon_hugepage (deleted)\n\
+            Rss:                   0 kB\nPrivate_Hugetlb:    8192 kB\n";
+        let numa = "7f0000000000 default anon=65536 dirty=65536 N0=512 N1=65024 kernelpagesize_kB=4\n\
+            7f0020000000 default file=/anon_hugepage huge anon=4 dirty=4 N1=4 kernelpagesize_kB=2048\n";
+        let read = |address| Residence::read(address, smaps, numa).to_string();
+        assert_eq!(
+            read(0x7f00_0000_0000),
+            "256 MiB, 254 MiB of it on huge pages, 2 MiB on node 0, 254 MiB on node 1"
+        );
+        assert_eq!(read(0x7f00_2000_0000), "8 MiB, 8 MiB of it on huge pages, 8 MiB on node 1");
+        assert_eq!(Residence::read(0x1000, smaps, numa), Residence::default());
+        assert_eq!(Residence::read(0x7f00_0000_0000, "", ""), Residence::default());
+    }
+
+    #[test]
+    fn a_table_of_this_process_is_found() {
+        let table = vec![0_u64; 1 << 19];
+        let residence = Residence::of(table.as_ptr().addr());
+        assert_eq!(residence.present, 4 << 20, "{residence}");
+        let placed: u64 = residence.nodes.values().sum();
+        assert!(placed == 4 << 20 || residence.nodes.is_empty(), "{residence}");
+    }
+}
