@@ -272,6 +272,8 @@ table_size = 65537
 [dpdk]
 workers = [${workers// /, }]
 hugepages = false
+# Clients and servers share the CPUs with the workers.
+idle = "pause"
 
 [control]
 socket = "$dir/guideway.sock"

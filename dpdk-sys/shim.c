@@ -51,6 +51,22 @@ unsigned int guideway_ring_count(const struct rte_ring *ring)
 	return rte_ring_count(ring);
 }
 
+/* Adds the receive interrupt of a queue to those that the calling thread waits for, or removes it. */
+int guideway_rx_interrupt(uint16_t port, uint16_t queue, int add)
+{
+	return rte_eth_dev_rx_intr_ctl_q(port, queue, RTE_EPOLL_PER_THREAD,
+					 add ? RTE_INTR_EVENT_ADD : RTE_INTR_EVENT_DEL, NULL);
+}
+
+/* Waits for an interrupt that the calling thread has added, so long at the most. Answers how many came, or
+ * a negative number. */
+int guideway_wait(int milliseconds)
+{
+	struct rte_epoll_event events[8];
+
+	return rte_epoll_wait(RTE_EPOLL_PER_THREAD, events, 8, milliseconds);
+}
+
 int guideway_link_get(uint16_t port, struct guideway_link *link)
 {
 	struct rte_eth_link raw;

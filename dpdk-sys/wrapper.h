@@ -15,6 +15,7 @@
 #include <rte_eal.h>
 #include <rte_errno.h>
 #include <rte_ethdev.h>
+#include <rte_interrupts.h>
 #include <rte_lcore.h>
 #include <rte_mbuf.h>
 #include <rte_mbuf_dyn.h>
@@ -89,6 +90,8 @@ uint16_t guideway_ring_enqueue(struct rte_ring *ring, struct rte_mbuf **mbufs, u
 uint16_t guideway_ring_dequeue(struct rte_ring *ring, struct rte_mbuf **mbufs, uint16_t count);
 unsigned int guideway_ring_free_count(const struct rte_ring *ring);
 unsigned int guideway_ring_count(const struct rte_ring *ring);
+int guideway_rx_interrupt(uint16_t port, uint16_t queue, int add);
+int guideway_wait(int milliseconds);
 int guideway_link_get(uint16_t port, struct guideway_link *link);
 
 #endif

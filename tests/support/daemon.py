@@ -23,7 +23,8 @@ def live(config, interface, directory, workers=1):
     """A configuration made fit for a veth end."""
 
     def change(config):
-        config["dpdk"] = {"workers": cpus(workers), "hugepages": False, "memory": 256}
+        # The tests themselves run on the workers' CPUs.
+        config["dpdk"] = {"workers": cpus(workers), "hugepages": False, "memory": 256, "idle": "pause"}
         config["control"] = {"socket": str(directory / "guideway.sock")}
         config["port"][0]["device"] = f"net_af_packet0,iface={interface}"
 

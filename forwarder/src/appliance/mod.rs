@@ -8,6 +8,7 @@ mod environment;
 mod placement;
 mod wiring;
 
+use std::mem;
 use std::path::{Path, PathBuf};
 use std::ptr;
 use std::sync::Arc;
@@ -23,14 +24,14 @@ use crate::balancer::hash::LocalSeed;
 use crate::balancer::scan::Scan;
 use crate::balancer::tables::PortIndex;
 use crate::balancer::{Balancer, fragment};
-use crate::control::config::{Configuration, Parsed};
+use crate::control::config::{self, Configuration, Parsed};
 use crate::control::daemon::{self, Daemon};
 use crate::control::publication::{self, BACKEND_NUMBERS, PortFacts, Publisher, SERVICE_NUMBERS};
 use crate::dpdk::clock::{TimestampField, tsc_hz};
 use crate::dpdk::port::{Port, Settings, Started};
 use crate::dpdk::{self, Eal, Pool, lcore, memory};
 use crate::stats::{self, Reader, Scalar};
-use crate::worker::{Clock, Command, Exceptions, Question, Worker};
+use crate::worker::{Clock, Command, Exceptions, Idle, Question, Worker};
 
 use placement::Residence;
 use wiring::{Ends, Manner, Queues};
@@ -148,10 +149,19 @@ impl Drop for AbortOnPanic {
 /// A worker's thread that has built, or is building, what it needs.
 struct Hired {
     thread: JoinHandle<Vec<Vec<u64>>>,
-    /// Gives its counters, the entries of its flow table and where that lies.
-    ready: Receiver<(Reader, u64, Residence)>,
+    ready: Receiver<Report>,
     /// Has it begin to work; if that is dropped, it ends.
     start: Sender<()>,
+}
+
+/// What a worker has built.
+struct Report {
+    stats: Reader,
+    /// Entries of its flow table, and where that lies.
+    capacity: u64,
+    residence: Residence,
+    /// Why it does not wait for interrupts, if it was to.
+    compromise: Option<String>,
 }
 
 /// A running appliance.
@@ -250,6 +260,7 @@ impl Appliance {
                 mtu: port.mtu,
                 mac: port.mac,
                 rss: queues.receive > 1,
+                interrupts: live && configuration.dpdk.idle == config::Idle::Interrupt,
                 // Where one pool serves every port: no packet is shared.
                 fast_free: pools.len() == 1,
             };
@@ -284,14 +295,14 @@ impl Appliance {
         }
         let mut views = Vec::with_capacity(ends.len());
         let mut hired: Vec<Hired> = Vec::with_capacity(ends.len());
-        for (index, ends) in ends.into_iter().enumerate() {
+        for (index, mut ends) in ends.into_iter().enumerate() {
             let (ask, questions) = bounded::<Question>(4);
             let scan = move |scan: Scan| {
                 let (reply, answer) = bounded(1);
                 ask.send_timeout(Question { scan, reply }, ANSWER).ok()?;
                 answer.recv_timeout(ANSWER).ok()
             };
-            views.push((ends.queues, scan));
+            views.push((mem::take(&mut ends.queues), scan));
             let clock = match timestamps {
                 Some(field) => Clock::Capture { field, latest: Default::default() },
                 None => Clock::tsc(tsc_hz(&eal)),
@@ -300,6 +311,7 @@ impl Appliance {
             let (entries, fragments) =
                 (configuration.flow.entries, fragment_limits(&configuration));
             let (tables, command) = (publisher.shared().clone(), command.clone());
+            let wish = live.then_some(configuration.dpdk.idle);
             let (report, ready) = bounded(1);
             let (start, started) = bounded::<()>(1);
             // On the worker's own CPU, so that its memory is of that CPU's node.
@@ -314,7 +326,9 @@ impl Appliance {
                 #[expect(clippy::cast_possible_truncation, reason = "there are 16 bits of workers")]
                 let exceptions =
                     Exceptions::new(index as u16, workers, owners_known, fragments, seed, pool);
+                let (rest, compromise) = rest(wish, &ends);
                 let worker = Worker {
+                    rest,
                     balancer,
                     tables,
                     stats,
@@ -329,7 +343,7 @@ impl Appliance {
                     lossless: !live,
                 };
                 // Whoever has hired may have given up: then there is no start either.
-                let _ = report.send((reader, capacity, residence));
+                let _ = report.send(Report { stats: reader, capacity, residence, compromise });
                 if started.recv().is_ok() { worker.run() } else { Vec::new() }
             };
             match lcore::spawn(&eal, &format!("worker{index}"), cpus[index], work) {
@@ -347,10 +361,19 @@ impl Appliance {
         let mut worker_views = Vec::with_capacity(hired.len());
         for (index, (hired, (queues, scan))) in hired.iter().zip(views).enumerate() {
             // A worker that panics before ends the process.
-            let Ok((stats, flow_capacity, residence)) = hired.ready.recv() else { continue };
+            let Ok(Report { stats, capacity: flow_capacity, residence, compromise }) =
+                hired.ready.recv()
+            else {
+                continue;
+            };
             let cpu = cpus[index];
             if let Some(cpu) = cpu {
                 info!("worker {index}, CPU {cpu}: flow table of {residence}");
+            }
+            if let Some(reason) = compromise {
+                warn!(
+                    "worker {index}: dpdk.idle: pauses instead of waiting for interrupts: {reason}"
+                );
             }
             let scan = Box::new(scan);
             worker_views.push(daemon::Worker { stats, cpu, queues, flow_capacity, scan });
@@ -437,6 +460,20 @@ fn balance(stats: &[Reader]) -> (u64, u64) {
     let ended = stats.iter().map(Reader::verdicts).sum();
     let received = stats.iter().map(|s| s.scalar(Scalar::Received)).sum();
     (received, ended)
+}
+
+/// What a worker does while no packet comes, and why it is not what was wished for. A replay has no wish:
+/// its workers have no CPU of their own. To be called by the worker's thread.
+fn rest(wish: Option<config::Idle>, ends: &Ends) -> (Idle, Option<String>) {
+    match wish {
+        None => (Idle::share(), None),
+        Some(config::Idle::Poll) => (Idle::poll(), None),
+        Some(config::Idle::Pause) => (Idle::pause(), None),
+        Some(config::Idle::Interrupt) => match Idle::interrupt(&ends.sources, &ends.relays) {
+            Ok(idle) => (idle, None),
+            Err(reason) => (Idle::pause(), Some(reason)),
+        },
+    }
 }
 
 fn fragment_limits(configuration: &Configuration) -> fragment::Limits {

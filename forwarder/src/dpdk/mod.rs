@@ -63,6 +63,7 @@ mod burst;
 pub mod clock;
 mod eal;
 mod error;
+pub mod interrupt;
 pub mod lcore;
 mod mbuf;
 pub mod memory;

@@ -43,6 +43,11 @@ impl RxQueue {
     pub fn index(&self) -> u16 {
         self.queue
     }
+
+    /// The device, which runs for as long as this is held.
+    pub(super) fn device(&self) -> &Arc<Device> {
+        &self._device
+    }
 }
 
 /// A transmit queue of a started port.

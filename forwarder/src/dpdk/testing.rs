@@ -75,6 +75,7 @@ pub(super) fn settings() -> Settings {
         mtu: 1500,
         mac: None,
         rss: false,
+        interrupts: false,
         fast_free: false,
     }
 }

@@ -20,6 +20,7 @@ mod command;
 mod errand;
 mod exception;
 mod exchange;
+mod idle;
 mod path;
 
 pub use bare::Bare;
@@ -27,6 +28,7 @@ pub use clock::Clock;
 pub use command::Command;
 pub use exception::Exceptions;
 pub use exchange::{Intake, Lane, Outlet, Owners, Relay, Source, Via};
+pub use idle::Idle;
 
 use std::sync::Arc;
 
@@ -43,8 +45,6 @@ use path::Path;
 
 /// Rounds between two looks at questions, while there is traffic.
 const HOUSEKEEPING: u64 = 256;
-/// Rounds without a packet after which the CPU is offered to others.
-const PATIENCE: u64 = 64;
 
 /// A listing that a worker is asked for, and where it sends it when it is done.
 pub struct Question {
@@ -78,6 +78,8 @@ pub struct Worker {
     pub questions: Receiver<Question>,
     /// What it is told.
     pub command: Arc<Command>,
+    /// What it does while no packet comes.
+    pub rest: Idle,
     /// Let a source wait rather than drop a packet for want of room in a ring.
     pub lossless: bool,
 }
@@ -95,6 +97,7 @@ impl Worker {
             mut outlets,
             mut peers,
             exceptions,
+            mut rest,
             ..
         } = self;
         let mut tables: Cache<_, Arc<Tables>> = Cache::new(self.tables);
@@ -180,18 +183,25 @@ impl Worker {
                 // Whoever asked may have given up; then the answer goes nowhere.
                 let _ = reply.send(scan);
             }
-            if found && !rounds.is_multiple_of(HOUSEKEEPING) {
-                continue;
+            if found {
+                rest.work();
+                if !rounds.is_multiple_of(HOUSEKEEPING) {
+                    continue;
+                }
             }
             path.stats.set(Scalar::Flows, path.balancer.flows().len() as u64);
             question = question.or_else(|| self.questions.try_recv().ok());
             if self.command.is(Command::STOP) {
                 break;
             }
-            if idle > PATIENCE {
-                std::thread::yield_now();
-            } else if idle > 0 {
-                std::hint::spin_loop();
+            if idle == 0 || draining || question.is_some() {
+                continue;
+            }
+            for _ in 0..rest.rest(idle) {
+                if path.balancer.sweep(tables, clock.now()) {
+                    path.stats.set(Scalar::SweptGeneration, pass_generation);
+                    pass_generation = generation;
+                }
             }
         }
         outlets.into_iter().map(Outlet::into_sent).collect()

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::eal;
 use super::form;
-use super::model::{Control, Dpdk, Flow, Hash, Icmp, Node, Prefix, Timeouts};
+use super::model::{Control, Dpdk, Flow, Hash, Icmp, Idle, Node, Prefix, Timeouts};
 use super::reader::Section;
 use super::report::{At, Read};
 
@@ -214,6 +214,9 @@ pub(super) fn dpdk(mut section: Section<'_>) -> Read<Dpdk> {
     // Below 64 MiB no pool of packets fits; above 1 TiB is a slip.
     let memory = section.or("memory", DEFAULT_MEMORY_MIB, form::integer(64..=1 << 20));
     let buffers = section.or("buffers", 0, form::integer(0..=MAX_BUFFERS));
+    const IDLE: [(&str, Idle); 3] =
+        [("poll", Idle::Poll), ("pause", Idle::Pause), ("interrupt", Idle::Interrupt)];
+    let idle = section.or("idle", Idle::default(), form::word(&IDLE));
     let arguments =
         section.list("eal_args", "[\"--log-level=lib.eal:debug\"]", form::text(eal::argument));
     section.finish();
@@ -222,6 +225,7 @@ pub(super) fn dpdk(mut section: Section<'_>) -> Read<Dpdk> {
         hugepages: hugepages?.value,
         memory_mib: memory?.value,
         buffers: buffers?.value,
+        idle: idle?.value,
         eal_args: arguments?.into_iter().flatten().map(|argument| argument.value).collect(),
     })
 }

@@ -76,8 +76,22 @@ pub struct Dpdk {
     pub memory_mib: u32,
     /// `dpdk.buffers`: packet buffers at least; there are never fewer than places for them
     pub buffers: u32,
+    /// `dpdk.idle`
+    pub idle: Idle,
     /// `dpdk.eal_args`
     pub eal_args: Vec<String>,
+}
+
+/// What a worker does while no packet comes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Idle {
+    /// It looks again at once, always.
+    #[default]
+    Poll,
+    /// It sleeps for some microseconds at a time.
+    Pause,
+    /// It sleeps until the device interrupts.
+    Interrupt,
 }
 
 /// The flow tables.

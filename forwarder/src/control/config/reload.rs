@@ -13,6 +13,7 @@ impl Configuration {
         differ(&mut found, "dpdk.hugepages", self.dpdk.hugepages, new.dpdk.hugepages);
         differ(&mut found, "dpdk.memory", self.dpdk.memory_mib, new.dpdk.memory_mib);
         differ(&mut found, "dpdk.buffers", self.dpdk.buffers, new.dpdk.buffers);
+        differ(&mut found, "dpdk.idle", self.dpdk.idle, new.dpdk.idle);
         differ(&mut found, "dpdk.eal_args", &self.dpdk.eal_args, &new.dpdk.eal_args);
         differ(&mut found, "flow.entries", self.flow.entries, new.flow.entries);
         let (old, fresh) = (&self.fragments, &new.fragments);

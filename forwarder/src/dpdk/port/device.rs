@@ -43,7 +43,7 @@ impl Device {
     }
 
     /// Turns the result of a call about this device into one that names it.
-    pub(super) fn check(&self, action: impl Into<String>, result: i32) -> Result<u32> {
+    pub(in crate::dpdk) fn check(&self, action: impl Into<String>, result: i32) -> Result<u32> {
         check(result).map_err(|errno| Error::Device {
             device: self.name.clone(),
             action: action.into(),

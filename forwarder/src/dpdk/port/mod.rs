@@ -66,6 +66,8 @@ pub struct Settings {
     pub mac: Option<[u8; 6]>,
     /// Spread flows over the receive queues.
     pub rss: bool,
+    /// Receive queues may be waited for by [`super::interrupt::Alarm`], if the device can.
+    pub interrupts: bool,
     /// Every packet sent through the port is of the pool given to [`Port::configure`], so that the
     /// device may return mbufs without looking at them. Other packets are then not taken.
     pub fast_free: bool,

@@ -80,6 +80,7 @@ pub(super) fn configure(
         // The key stays null: the device's own.
         conf.rx_adv_conf.rss_conf.rss_hf = hash;
     }
+    conf.intr_conf.set_rxq(settings.interrupts.into());
     let mut fast_free = 0;
     if settings.fast_free {
         fast_free = info.tx_offload_capa & sys::GUIDEWAY_TX_OFFLOAD_MBUF_FAST_FREE;

@@ -95,6 +95,12 @@ fn of_the_process() {
             "dpdk.eal_args[1]",
             "cannot be passed through",
         ),
+        (
+            &[("eal_args = []", "idle = 'sleep'")],
+            12,
+            "dpdk.idle",
+            "expected \"poll\" or \"pause\" or \"interrupt\"",
+        ),
         (&[("eal_args = []", "memory = 63")], 12, "dpdk.memory", "from 64 to 1048576"),
         (&[("eal_args = []", "buffers = -1")], 12, "dpdk.buffers", "from 0 to 16777216"),
         (

@@ -83,7 +83,8 @@ fn the_contract_is_read_as_it_is_meant() {
                 hugepages: true,
                 memory_mib: 512,
                 buffers: 0,
-                eal_args: vec![],
+                idle: Idle::Poll,
+                eal_args: vec![]
             },
             flow: Flow { entries: 1 << 20, timeouts: Timeouts::default() },
             icmp: Icmp { rate: 1000, burst: 100 },
@@ -178,7 +179,10 @@ fn what_has_a_default_can_be_left_out() {
 #[test]
 fn values_arrive_where_they_belong() {
     let text = changed(&[
-        ("hugepages = true", "hugepages = false\nmemory = 256\nbuffers = 65535"),
+        (
+            "hugepages = true",
+            "hugepages = false\nmemory = 256\nbuffers = 65535\nidle = 'interrupt'",
+        ),
         (
             "eal_args = []",
             "eal_args = ['--iova-mode=va']\n[flow]\nentries = 64\n[flow.timeout]\nsyn = 1\n\
@@ -196,6 +200,7 @@ fn values_arrive_where_they_belong() {
     let configuration = parse(&text).unwrap().configuration;
     assert_eq!((configuration.dpdk.hugepages, configuration.dpdk.memory_mib), (false, 256));
     assert_eq!(configuration.dpdk.buffers, 65535);
+    assert_eq!(configuration.dpdk.idle, Idle::Interrupt);
     assert_eq!(configuration.dpdk.eal_args, ["--iova-mode=va"]);
     assert_eq!(configuration.flow.entries, 64);
     let timeouts = configuration.flow.timeouts;

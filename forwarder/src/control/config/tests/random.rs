@@ -258,6 +258,7 @@ fn configuration() -> impl Strategy<Value = String> {
                 ("hugepages", &["false"]),
                 ("memory", &["64"]),
                 ("buffers", &["65535"]),
+                ("idle", &["\"poll\"", "\"interrupt\""]),
                 ("eal_args", &["[]", "[\"-v\"]"]),
             ],
         ),

@@ -1,0 +1,125 @@
+//! Sleeping until a packet comes: the receive interrupts of queues.
+//!
+//! A few drivers have them: those of most NICs bound to vfio-pci, virtio, and of the virtual ones net_tap.
+//! An [`Alarm`] waits for several queues. It is one thread's, the one that polls them: DPDK keeps what a
+//! thread waits for with the thread.
+//!
+//! What came before [`Alarm::arm`] raises none. So a thread arms, polls once more, and sleeps if that
+//! found nothing.
+
+use std::marker::PhantomData;
+use std::sync::Arc;
+use std::time::Duration;
+
+use dpdk_sys as sys;
+
+use super::error::{Errno, Error, Result};
+use super::port::Device;
+use super::queue::RxQueue;
+
+/// The receive interrupts of a thread's queues.
+#[derive(Debug)]
+pub struct Alarm {
+    /// The queues, each with its device, which runs for as long as it is held.
+    queues: Vec<(Arc<Device>, u16)>,
+    /// Not `Send`.
+    _of_thread: PhantomData<*const ()>,
+}
+
+impl Alarm {
+    /// The receive interrupts of these queues, for the calling thread.
+    ///
+    /// # Errors
+    /// A device has none, or was not configured with [`super::port::Settings::interrupts`].
+    pub fn new<'a>(queues: impl IntoIterator<Item = &'a RxQueue>) -> Result<Alarm> {
+        let mut alarm = Alarm { queues: Vec::new(), _of_thread: PhantomData };
+        for queue in queues {
+            let (device, index) = (queue.device(), queue.index());
+            // SAFETY: the device is started with this queue.
+            let result = unsafe { sys::guideway_rx_interrupt(device.id(), index, 1) };
+            device.check(format!("interrupt for receive queue {index}"), result)?;
+            alarm.queues.push((Arc::clone(device), index));
+        }
+        // Some drivers find only now that they cannot.
+        alarm.arm()?;
+        alarm.disarm();
+        Ok(alarm)
+    }
+
+    /// Has each queue raise an interrupt for the next packet.
+    ///
+    /// # Errors
+    /// A device has none.
+    pub fn arm(&self) -> Result<()> {
+        for (device, queue) in &self.queues {
+            // SAFETY: the device is started with this queue, which is this thread's.
+            let result = unsafe { sys::rte_eth_dev_rx_intr_enable(device.id(), *queue) };
+            // One that has an interrupt and no means to switch it has it always.
+            if result != -Errno::ENOTSUP.0 {
+                device.check(format!("arm the interrupt of receive queue {queue}"), result)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends that.
+    pub fn disarm(&self) {
+        for (device, queue) in &self.queues {
+            // SAFETY: the device is started with this queue, which is this thread's.
+            let _ = unsafe { sys::rte_eth_dev_rx_intr_disable(device.id(), *queue) };
+        }
+    }
+
+    /// Sleeps until an interrupt, or for so long; in whole milliseconds, at least one. Answers whether
+    /// there was an interrupt: the queue that raised it is to be armed anew.
+    pub fn wait(&self, at_most: Duration) -> bool {
+        let milliseconds = i32::try_from(at_most.as_millis()).unwrap_or(i32::MAX).max(1);
+        // SAFETY: waits for what this thread has added, or nothing, and then for the time alone.
+        let interrupts = unsafe { sys::guideway_wait(milliseconds) };
+        if interrupts < 0 {
+            // Not to be expected; it must not become a loop that never sleeps.
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        interrupts > 0
+    }
+}
+
+impl Drop for Alarm {
+    fn drop(&mut self) {
+        for (device, queue) in &self.queues {
+            // SAFETY: the device is started with this queue, and this thread has added it.
+            let result = unsafe { sys::guideway_rx_interrupt(device.id(), *queue, 0) };
+            let removed: std::result::Result<u32, Error> =
+                device.check(format!("end the interrupt of receive queue {queue}"), result);
+            if let Err(error) = removed {
+                tracing::warn!("{error}");
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dpdk::port::Settings;
+    use crate::dpdk::testing::{device, pool, settings};
+
+    #[test]
+    fn a_device_without_interrupts_says_so() {
+        let pool = pool(511);
+        let wanted = Settings { interrupts: true, ..settings() };
+        let (port, _) = device("net_null", "").configure(&wanted, &pool).unwrap();
+        let (_port, rx, _tx) = port.start().unwrap();
+        let text = Alarm::new(&rx).unwrap_err().to_string();
+        assert!(text.contains("cannot interrupt for receive queue 0"), "{text}");
+        assert!(text.contains("not supported"), "{text}");
+    }
+
+    #[test]
+    fn an_alarm_of_nothing_sleeps_for_its_time() {
+        let alarm = Alarm::new([]).unwrap();
+        let start = std::time::Instant::now();
+        assert!(!alarm.wait(Duration::from_millis(20)));
+        assert!(start.elapsed() >= Duration::from_millis(19));
+    }
+}

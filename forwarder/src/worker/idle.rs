@@ -1,0 +1,196 @@
+//! What a worker does while no packet comes.
+//!
+//! A packet that comes soon after another is always found by polling: whatever the manner, the first
+//! [`PATIENCE`] rounds without a packet are polled through. After them a worker that may sleep does so, and
+//! the first packet thereafter waits for it to wake up. No sleep is longer than [`LONGEST`], because
+//! nobody wakes a worker for the rest of its work: configurations, questions, fragments whose time is over,
+//! the sweep, the end.
+
+use std::num::NonZeroU64;
+use std::time::Duration;
+
+use rustix::thread::set_current_timer_slack;
+
+use super::{Intake, Relay, Source};
+use crate::dpdk::interrupt::Alarm;
+
+/// Rounds without a packet before the first sleep: some tens of microseconds to a few hundred, by the
+/// devices.
+const PATIENCE: u64 = 1024;
+/// Rounds without a packet after which the CPU is offered to others, where it is to be shared.
+const SHARED_PATIENCE: u64 = 64;
+/// The first sleep of a worker that pauses; each is twice as long as the one before,
+const FIRST_PAUSE: Duration = Duration::from_micros(2);
+/// up to this.
+const LONGEST_PAUSE: Duration = Duration::from_micros(50);
+/// The longest sleep of a worker that waits for interrupts.
+const LONGEST: Duration = Duration::from_millis(10);
+/// The same if other workers may hand it packets that are not ordinary: a ring does not interrupt.
+const LONGEST_WITH_PEERS: Duration = Duration::from_millis(1);
+/// Microseconds of sleep for which one bucket of the flow table is swept: a million entries in a second.
+const SLEEP_OF_A_BUCKET: u128 = 4;
+
+/// How a worker spends its idle time. Made on the worker's own thread.
+#[derive(Debug)]
+pub struct Idle {
+    manner: Manner,
+    resting: bool,
+}
+
+#[derive(Debug)]
+enum Manner {
+    Poll,
+    Share,
+    Pause { next: Duration },
+    Interrupt { alarm: Alarm, longest: Duration, armed: bool },
+}
+
+impl Idle {
+    /// Polls, and never gives the CPU away.
+    pub fn poll() -> Idle {
+        Idle { manner: Manner::Poll, resting: false }
+    }
+
+    /// Polls, and lets others have the CPU between two rounds.
+    pub fn share() -> Idle {
+        Idle { manner: Manner::Share, resting: false }
+    }
+
+    /// Sleeps for some microseconds at a time.
+    pub fn pause() -> Idle {
+        // The kernel would else add up to 50 microseconds to each sleep. It never refuses.
+        let _ = set_current_timer_slack(NonZeroU64::new(1));
+        Idle { manner: Manner::Pause { next: FIRST_PAUSE }, resting: false }
+    }
+
+    /// Sleeps until a device interrupts.
+    ///
+    /// # Errors
+    /// The reason why that cannot be, for the operator.
+    pub fn interrupt(sources: &[Source], relays: &[Relay]) -> Result<Idle, String> {
+        let mut queues = Vec::new();
+        let mut longest = LONGEST;
+        for source in sources {
+            match &source.intake {
+                Intake::Queue { queue, .. } => queues.push(queue),
+                Intake::Ring(_) => return Err("it receives from another worker".to_owned()),
+                Intake::Peer(_) => longest = LONGEST_WITH_PEERS,
+            }
+        }
+        if !relays.is_empty() {
+            return Err("it sends for another worker".to_owned());
+        }
+        let alarm = Alarm::new(queues).map_err(|error| error.to_string())?;
+        Ok(Idle { manner: Manner::Interrupt { alarm, longest, armed: false }, resting: false })
+    }
+
+    /// There was a packet.
+    #[inline]
+    pub(super) fn work(&mut self) {
+        if self.resting {
+            self.wake();
+        }
+    }
+
+    #[cold]
+    fn wake(&mut self) {
+        self.resting = false;
+        match &mut self.manner {
+            Manner::Pause { next } => *next = FIRST_PAUSE,
+            Manner::Interrupt { alarm, armed, .. } => {
+                alarm.disarm();
+                *armed = false;
+            }
+            Manner::Poll | Manner::Share => {}
+        }
+    }
+
+    /// There was no packet, for so many rounds. Answers how many buckets of the flow table are to be
+    /// swept for the time that this took.
+    #[inline]
+    pub(super) fn rest(&mut self, rounds: u64) -> u128 {
+        if rounds < PATIENCE && !matches!(self.manner, Manner::Share) {
+            std::hint::spin_loop();
+            return 0;
+        }
+        self.sleep(rounds)
+    }
+
+    #[cold]
+    fn sleep(&mut self, rounds: u64) -> u128 {
+        self.resting = true;
+        let slept = match &mut self.manner {
+            Manner::Poll => {
+                std::hint::spin_loop();
+                return 0;
+            }
+            Manner::Share => {
+                if rounds > SHARED_PATIENCE {
+                    std::thread::yield_now();
+                }
+                return 0;
+            }
+            Manner::Pause { next } => {
+                let pause = *next;
+                std::thread::sleep(pause);
+                *next = (2 * pause).min(LONGEST_PAUSE);
+                pause
+            }
+            Manner::Interrupt { alarm, longest, armed } => {
+                if !*armed {
+                    // One that armed when the worker began does so again.
+                    let _ = alarm.arm();
+                    *armed = true;
+                    // A packet may have come before: one more round will tell.
+                    return 0;
+                }
+                if alarm.wait(*longest) {
+                    // A packet waits: the flow table can.
+                    *armed = false;
+                    return 0;
+                }
+                *longest
+            }
+        };
+        slept.as_micros() / SLEEP_OF_A_BUCKET
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+
+    #[test]
+    fn nobody_sleeps_before_patience_is_over() {
+        for mut idle in [Idle::poll(), Idle::pause(), Idle::interrupt(&[], &[]).unwrap()] {
+            for rounds in 1..PATIENCE {
+                assert_eq!(idle.rest(rounds), 0);
+                assert!(!idle.resting);
+            }
+        }
+    }
+
+    #[test]
+    fn pauses_grow_to_their_limit_and_begin_anew_after_a_packet() {
+        let mut idle = Idle::pause();
+        let swept: Vec<u128> = (0..7).map(|n| idle.rest(PATIENCE + n)).collect();
+        assert_eq!(swept, [0, 1, 2, 4, 8, 12, 12]);
+        idle.work();
+        assert_eq!(idle.rest(PATIENCE), 0);
+    }
+
+    #[test]
+    fn a_wait_for_interrupts_begins_with_one_more_round_and_ends_by_itself() {
+        let mut idle = Idle::interrupt(&[], &[]).unwrap();
+        let start = Instant::now();
+        assert_eq!(idle.rest(PATIENCE), 0);
+        assert_eq!(idle.rest(PATIENCE + 1), 2500);
+        assert!(start.elapsed() >= Duration::from_millis(9));
+        // Nothing interrupted: it is armed still.
+        assert_eq!(idle.rest(PATIENCE + 2), 2500);
+        idle.work();
+        assert_eq!(idle.rest(PATIENCE), 0);
+    }
+}

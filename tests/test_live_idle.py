@@ -1,0 +1,118 @@
+"""What a worker does while no packet comes: how much of its CPU it takes, and how soon it is there again.
+
+The device is a TAP interface, whose driver has receive interrupts, or a veth end, whose driver has none.
+Latency is printed (`pytest -s`); what is asserted is only that it is not that of a worker that
+sleeps until something else wakes it.
+"""
+
+import os
+import select
+import statistics
+import time
+from pathlib import Path
+
+import pytest
+from support.daemon import Daemon, live_one_port
+from support.network import PACKET_IGNORE_OUTGOING, SOL_PACKET
+from support.packets import client_packet, flow
+
+FRAME = client_packet(flow(4, "udp", 4, 8000), payload=b"x" * 20).frame
+TICKS = os.sysconf("SC_CLK_TCK")
+
+
+def configured(directory, idle, device, workers=1):
+    def change(config):
+        config["dpdk"]["idle"] = idle
+        config["port"][0]["device"] = device
+
+    return live_one_port("none", directory, workers).changed(change)
+
+
+class Worker:
+    """The thread of a worker, by what the kernel tells of it."""
+
+    def __init__(self, daemon, number=0):
+        # `ip netns exec` executes the program in its place.
+        for task in Path(f"/proc/{daemon.process.pid}/task").iterdir():
+            if (task / "comm").read_text().strip() == f"worker{number}":
+                self._task = task
+
+    def seconds(self):
+        """CPU time so far."""
+        fields = (self._task / "stat").read_text().rsplit(")", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / TICKS
+
+    def share(self, seconds=2.0):
+        """The share of a CPU that it takes."""
+        before, start = self.seconds(), time.monotonic()
+        time.sleep(seconds)
+        return (self.seconds() - before) / (time.monotonic() - start)
+
+    def given_away(self):
+        """How often it gave its CPU away by itself."""
+        status = (self._task / "status").read_text()
+        return int(status.split("\nvoluntary_ctxt_switches:")[1].split()[0])
+
+
+def answer_time(port):
+    """Sends a packet and waits for it to come back encapsulated: seconds."""
+    start = time.perf_counter()
+    port.send(FRAME)
+    while select.select([port], [], [], 5)[0]:
+        frame = port.recv(1 << 16)
+        # IPv4 with GRE.
+        if frame[12:14] == b"\x08\x00" and frame[23] == 47:
+            return time.perf_counter() - start
+    raise AssertionError("the packet did not come through")
+
+
+def latencies(port, count=30):
+    """After a rest each."""
+    found = []
+    for _ in range(count):
+        time.sleep(0.03)
+        found.append(answer_time(port))
+    return found
+
+
+@pytest.mark.parametrize("idle", ("poll", "pause", "interrupt"))
+def test_an_idle_worker_takes_what_it_was_told_and_is_there_for_a_packet(namespace, directory, idle):
+    config = configured(directory, idle, "net_tap0,iface=gwtap0")
+    with Daemon(namespace, config, directory) as daemon:
+        worker = Worker(daemon)
+        time.sleep(0.5)
+        assert "instead of waiting" not in daemon.log()
+        before = worker.given_away()
+        share = worker.share()
+        slept = worker.given_away() - before
+        if idle == "poll":
+            # Others may have had the CPU meanwhile, but it was taken, not given.
+            assert slept == 0
+        else:
+            assert share < {"pause": 0.4, "interrupt": 0.05}[idle]
+            assert slept > 100
+        with namespace.packet_socket("gwtap0") as port:
+            port.setsockopt(SOL_PACKET, PACKET_IGNORE_OUTGOING, 1)
+            times = sorted(latencies(port))
+        print(f"\n{idle}: {100 * share:.1f} % of a CPU, {slept / 2:.0f} sleeps a second, a packet after a rest "
+              f"takes {1e6 * statistics.median(times):.0f} us, at worst {1e6 * times[-1]:.0f} us")
+        # The bounded sleep would take 5 ms in the mean: an interrupt ended it.
+        assert statistics.median(times) < 0.003
+        # It hears of all else while it sleeps.
+        start = time.monotonic()
+        assert daemon.ask("flow", "list")
+        daemon.ctl("config", "reload")
+        assert time.monotonic() - start < 2
+        assert daemon.stop()[0] == 0
+
+
+@pytest.mark.parametrize("workers", (1, 2))
+def test_a_device_without_interrupts_is_told_and_paused_for(namespace, directory, workers):
+    namespace.cable(f"gwi{workers}")
+    config = configured(directory, "interrupt", f"net_af_packet0,iface=gwi{workers}", workers)
+    with Daemon(namespace, config, directory) as daemon:
+        assert "worker 0: dpdk.idle: pauses instead of waiting for interrupts: " in daemon.log()
+        assert Worker(daemon).share() < 0.4
+        if workers == 2:
+            assert "worker 1: dpdk.idle: pauses instead of waiting for interrupts: it receives from" in daemon.log()
+        assert daemon.stop()[0] == 0
