@@ -7,7 +7,7 @@ help:
 	@echo 'make lab        the demonstration left up, with what to try; make lab-down ends it'
 	@echo 'make build      the programs, in target/release'
 	@echo 'make check      format, lints, documentation, scripts, commit subjects'
-	@echo 'make pure       the forwarder without DPDK: build and test'
+	@echo 'make pure       the forwarder without DPDK, and for any CPU: build and test'
 	@echo 'make fuzz       each fuzz target for a short time'
 	@echo 'make bench      the benchmarks: tables, and each claim as met or not'
 	@echo 'make install    programs and systemd units, to PREFIX (/usr/local); honours DESTDIR'
