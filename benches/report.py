@@ -29,6 +29,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 INSTRUCTIONS = ROOT / "benches/instructions.json"
+PAGE = ROOT / "docs/performance.md"
+RESULTS = ROOT / "docs/performance.json"
 NUMBER = (int, float)
 # What must cost the same number of instructions, by the names of its cases: the claim is on the highest
 # over the lowest.
@@ -135,8 +137,14 @@ def verdict(claim):
 
 def claim_rows(claims):
     return [
-        [c["claim"], f"{c['bound']} {quantity(c, 'target')}", quantity(c, "measured"), percent(c.get("spread")), verdict(c)]
-        for c in claims
+        [
+            claim["claim"],
+            f"{claim['bound']} {quantity(claim, 'target')}",
+            quantity(claim, "measured"),
+            percent(claim.get("spread")),
+            verdict(claim),
+        ]
+        for claim in claims
     ]
 
 
@@ -211,7 +219,8 @@ def put(page, name, text):
     place = re.compile(f"(<!-- {re.escape(name)} -->\n).*?(<!-- end -->)", re.DOTALL)
     written, places = place.subn(lambda found: f"{found[1]}\n{text}\n{found[2]}", page)
     if places != 1:
-        sys.exit(f"report.py: the page has {places} places for {name} instead of 1: `<!-- {name} -->`, `<!-- end -->`")
+        place = f"`<!-- {name} -->`, `<!-- end -->`"
+        sys.exit(f"report.py: the page has {places} places for {name} instead of 1: {place}")
     return written
 
 
@@ -254,7 +263,7 @@ def instructions(options):
     if options.write:
         options.page.write_text(written)
     elif page != written:
-        sys.exit(f"report.py: {options.page} has other instructions than were measured: benches/report.py instructions --write")
+        sys.exit(f"report.py: {options.page} has other instructions than were measured; see --write")
 
 
 def merge(results, parts):
@@ -277,8 +286,8 @@ def main():
     parser.add_argument("--strict", action="store_true", help="exit 1 if a claim is not met")
     parser.add_argument("--check", action="store_true", help="instructions only: compare with the page")
     parser.add_argument("--json", action="store_true", help="instructions only: print the part")
-    parser.add_argument("--page", type=Path, default=ROOT / "docs/performance.md", help="instead of docs/performance.md")
-    parser.add_argument("--results", type=Path, default=ROOT / "docs/performance.json", help="instead of docs/performance.json")
+    parser.add_argument("--page", type=Path, default=PAGE, help="instead of docs/performance.md")
+    parser.add_argument("--results", type=Path, default=RESULTS, help="instead of docs/performance.json")
     options = parser.parse_args()
     if options.files == ["instructions"]:
         instructions(options)
@@ -300,7 +309,8 @@ def main():
     claims = sum(len(part["claims"]) for part in parts)
     print(f"\n{claims - len(missed)} of {claims} claims met")
     for claim in missed:
-        print(f"NOT MET: {claim['claim']}: {quantity(claim, 'measured')} instead of {claim['bound']} {quantity(claim, 'target')}")
+        wanted = f"{claim['bound']} {quantity(claim, 'target')}"
+        print(f"NOT MET: {claim['claim']}: {quantity(claim, 'measured')} instead of {wanted}")
     if missed and options.strict:
         sys.exit(1)
 

@@ -166,7 +166,7 @@ class Testpmd(Process):
     def __init__(self, directory, cpus, environment, arguments, name="testpmd"):
         main, worker = cpus
         # Its prompt is written at once, and what it prints when a buffer is full, unless it is told otherwise.
-        line = ["stdbuf", "-oL", "dpdk-testpmd", "-l", f"{main},{worker}", f"--main-lcore={main}", f"--file-prefix={name}-{os.getpid()}",
+        line = ["stdbuf", "-oL", "dpdk-testpmd", f"--lcores=0@{main},1@{worker}", f"--file-prefix={name}-{os.getpid()}",
                 "--no-pci", "--no-telemetry", *environment, "--", "-i", "--nb-cores=1", *arguments]
         super().__init__(line, directory / f"{name}.log", stdin=subprocess.PIPE, text=True, bufsize=1)
 
@@ -190,10 +190,10 @@ class Testpmd(Process):
         self.child.stdin.write(command + "\n")
         return self.wait_for(self.PROMPT, before)[before:]
 
-    def transmitted(self, port=0):
-        """Packets that a port took, and when that was."""
+    def transmitted(self):
+        """Packets that its port took, and when that was."""
         asked = time.monotonic()
-        printed = self.ask(f"show port stats {port}")
+        printed = self.ask("show port stats 0")
         found = re.search(r"TX-packets: (\d+)", printed)
         if not found:
             die(f"testpmd does not tell its packets:\n{printed}")
@@ -221,11 +221,16 @@ class Guideway(Process):
             die(f"guidewayctl: {done.stderr}\n{self.log()}")
         return json.loads(done.stdout)
 
+    def counted(self):
+        """What it has counted, and when that was."""
+        asked = time.monotonic()
+        stats = self.stats()
+        return stats, (asked + time.monotonic()) / 2
+
     def transmitted(self):
         """Packets that the device took, and when that was."""
-        asked = time.monotonic()
-        count = self.stats()["transmitted"]
-        return count, (asked + time.monotonic()) / 2
+        stats, when = self.counted()
+        return stats["transmitted"], when
 
 
 def environment(hugepages, mib):
@@ -233,11 +238,36 @@ def environment(hugepages, mib):
     return ["--in-memory"] if hugepages.granted else ["--no-huge", "--no-shconf", "-m", str(mib)]
 
 
-def configuration(directory, device, cpu, hugepages, mib, buffers=0, backends=100):
-    """One worker, one port, one service."""
+MAC = "02:00:00:00:00:01"
+SERVICE = ("203.0.113.10", "tcp", 80)
+
+
+def port(device, name="edge0", mac=MAC, network="192.0.2"):
+    """A port of the appliance, with a gateway."""
+    return f"""[[port]]
+name = "{name}"
+device = "{device}"
+addresses = ["{network}.1/24"]
+mac = "{mac}"
+"""
+
+
+def configuration(directory, cpu, hugepages, mib, ports, services=(SERVICE,), buffers=0, backends=100):
+    """One worker; the backends are behind a gateway at the last port."""
     members = ",\n".join(
         f'    {{ name = "b{n}", address = "10.0.{n // 250}.{1 + n % 250}" }}' for n in range(backends)
     )
+    served = "".join(
+        f"""[[service]]
+name = "s{number}"
+address = "{address}"
+protocol = "{protocol}"
+port = {at}
+pool = "web"
+"""
+        for number, (address, protocol, at) in enumerate(services)
+    )
+    gateway = re.search(r"([0-9.]+)\.1/24", ports[-1])[1] + ".254"
     return f"""
 [node]
 name = "bench"
@@ -251,24 +281,13 @@ memory = {mib}
 buffers = {buffers}
 [control]
 socket = "{directory}/guideway.sock"
-[[port]]
-name = "edge0"
-device = "{device}"
-addresses = ["192.0.2.1/24"]
-gateways = ["192.0.2.254"]
-mac = "02:00:00:00:00:01"
+{"".join(ports)}gateways = ["{gateway}"]
 [[neighbor]]
-address = "192.0.2.254"
+address = "{gateway}"
 mac = "02:00:00:00:00:fe"
 [[pool]]
 name = "web"
 backends = [
 {members}
 ]
-[[service]]
-name = "web"
-address = "203.0.113.10"
-protocol = "tcp"
-port = 80
-pool = "web"
-"""
+{served}"""

@@ -129,9 +129,8 @@ def test_what_is_malformed_is_refused_whole(report, part, complaint):
 
 
 def test_the_instructions_have_the_form_of_a_part(report):
-    printed = subprocess.run(
-        [sys.executable, ROOT / "benches/report.py", "instructions", "--json"], capture_output=True, text=True, check=True
-    )
+    command = [sys.executable, ROOT / "benches/report.py", "instructions", "--json"]
+    printed = subprocess.run(command, capture_output=True, text=True, check=True)
     done = report(printed.stdout)
     assert done.returncode == 0, done.stderr
     assert "10,000 services" in done.stdout

@@ -1,0 +1,283 @@
+#!/usr/bin/python3
+"""Part `pair`: the appliance between two processes, over memif, each of the two on a core of its own.
+
+Throughput without loss is found by binary search over the rate (RFC 2544, section 26.1), with the generator
+`guideway-pair` (benches/pair), which takes back what it sends. The search is over packets per second that
+were measured: memif has no line rate. Latency is measured with the same generator at shares of that rate.
+testpmd in mode `io`, which sends back what it gets and touches nothing, is the baseline for both: what is
+more than its latency, the appliance has added.
+
+Trials are shorter than the 60 s of RFC 2544 and a rate that loses packets is tried a second time: a virtual
+machine takes its CPUs away now and then, for longer than the rings are deep. Rounds are in turns, and who is
+not measured is stopped (SIGSTOP, or testpmd's `stop`).
+
+Last, testpmd's own generators send as fast as they can, and what the appliance takes is counted.
+"""
+
+import argparse
+import contextlib
+import json
+import signal
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+import support
+from support import Guideway, Hugepages, Process, Testpmd, say
+
+FLOWS = 4000
+SHARES = (10, 50, 90)
+# Packets that a ring of memif holds, as a power of two.
+RING = 12
+MIB = 512
+BUFFERS = 32767
+POOL_CACHE = 256
+BURST = 32
+# More than any generator can.
+FLOOD = 50e6
+# What a rate may miss the one that was asked for by.
+PACE = 0.01
+MEMIF = "net_memif{number},role={role},socket={socket},socket-abstract=no,rsize={ring}"
+# testpmd's flowgen has these written in it.
+FLOWGEN_MAC = "00:01:02:03:04:01"
+FLOWGEN_PORT = 1001
+FLOWGEN_FLOWS = 1024
+TXONLY = ("203.0.113.10", "udp", 80)
+
+
+def memif(role, socket, number=0):
+    return MEMIF.format(number=number, role=role, socket=socket, ring=RING)
+
+
+class Generator(Process):
+    """guideway-pair, with a line to each program."""
+
+    def __init__(self, directory, cpu, hugepages, lines):
+        line = [support.program("guideway-pair"), "--cpu", cpu, "--flows", FLOWS]
+        for number, (socket, inner) in enumerate(lines):
+            line += ["--device", memif("client", socket, number), "--inner", inner]
+        line += [] if hugepages.granted else ["--no-huge", MIB]
+        super().__init__(line, directory / "generator.log", stdin=subprocess.PIPE, text=True, bufsize=1)
+
+    def __enter__(self):
+        super().__enter__()
+        self.wait_for("ready\n")
+        return self
+
+    def trial(self, line, rate, seconds):
+        before = len(self.log())
+        self.child.stdin.write(f"{line} {rate:.0f} {seconds}\n")
+        return json.loads(self.wait_for("\n", before, seconds + support.START_SECONDS)[before:])
+
+
+class Subject:
+    """A program that sends back what it gets: how it is let run, and its line."""
+
+    def __init__(self, name, number, generator, start, stop):
+        self.name, self.number, self.generator = name, number, generator
+        self.start, self.stop = start, stop
+        self.throughput = []
+        self.latency = {share: [] for share in SHARES}
+
+    def trial(self, rate, seconds):
+        return self.generator.trial(self.number, rate, seconds)
+
+    @contextlib.contextmanager
+    def running(self):
+        self.start()
+        # Flows become known, and what was left in the rings comes out.
+        self.trial(100_000, 0.1)
+        yield
+        self.stop()
+
+    def passes(self, rate, seconds):
+        """The rate at which nothing was lost, or none."""
+        for _ in range(2):
+            outcome = self.trial(rate, seconds)
+            if outcome["whole"] and outcome["rate"] >= rate * (1 - PACE):
+                return outcome["rate"]
+            if outcome["strange"]:
+                support.die(f"{self.name} sends back what it should not: {outcome}")
+        return None
+
+    def search(self, seconds, steps):
+        """The highest rate without loss."""
+        flood = self.trial(FLOOD, seconds)
+        low, high = 0.0, min(1.2 * flood["received"] / seconds, flood["rate"])
+        for _ in range(steps):
+            rate = (low + high) / 2
+            passed = self.passes(rate, seconds)
+            low, high = (passed, high) if passed else (low, rate)
+        return low
+
+
+def with_generator(options, hugepages, directory):
+    """Throughput and latency of both, in rounds."""
+    cpus = support.two_cpus()
+    sockets = {name: directory / f"{name}.memif" for name in ("guideway", "testpmd")}
+    ports = [support.port(memif("server", sockets["guideway"]))]
+    configuration = support.configuration(directory, cpus[1], hugepages, MIB, ports, buffers=BUFFERS)
+    arguments = [f"--burst={BURST}", f"--mbcache={POOL_CACHE}", f"--total-num-mbufs={BUFFERS}", "--forward-mode=io"]
+    environment = [*support.environment(hugepages, MIB), f"--vdev={memif('server', sockets['testpmd'])}"]
+    with contextlib.ExitStack() as stack:
+        signalled = stack.enter_context(Guideway(directory, configuration)).child.send_signal
+        signalled(signal.SIGSTOP)
+        testpmd = stack.enter_context(Testpmd(directory, cpus, environment, arguments))
+        # Connecting needs both ends awake.
+        signalled(signal.SIGCONT)
+        lines = [(sockets["guideway"], 38), (sockets["testpmd"], 14)]
+        generator = stack.enter_context(Generator(directory, cpus[0], hugepages, lines))
+        signalled(signal.SIGSTOP)
+        subjects = [
+            Subject("guideway", 0, generator, lambda: signalled(signal.SIGCONT), lambda: signalled(signal.SIGSTOP)),
+            Subject("testpmd io", 1, generator, lambda: testpmd.ask("start"), lambda: testpmd.ask("stop")),
+        ]
+        for number in range(options.rounds):
+            for subject in subjects:
+                with subject.running():
+                    subject.throughput.append(subject.search(options.seconds, options.steps))
+                    million = subject.throughput[-1] / 1e6
+                    say(f"round {number + 1}: {subject.name}: {million:.2f} million packets per second without loss")
+        full = support.median(subjects[0].throughput)
+        if full == 0:
+            support.die("the appliance lost packets at every rate; is the machine busy?")
+        for number in range(options.rounds):
+            for share in SHARES:
+                for subject in subjects:
+                    with subject.running():
+                        outcome = subject.trial(full * share / 100, options.latency_seconds)
+                    subject.latency[share].append(outcome)
+                    say(
+                        f"round {number + 1}: {subject.name} at {share} %: median {outcome['median_us']:.1f} µs, "
+                        f"99.9 % {outcome['p999_us']:.1f} µs, {outcome['lost']} lost"
+                    )
+    return subjects
+
+
+def with_testpmd(options, hugepages, directory):
+    """What the appliance takes of testpmd's generators: by generator, rates and verdicts."""
+    main, worker = support.two_cpus()
+    found = {}
+    generators = {
+        "txonly, one flow": ["--forward-mode=txonly"],
+        "txonly, multi-flow": ["--forward-mode=txonly", "--txonly-multi-flow"],
+        "flowgen": ["--forward-mode=flowgen", f"--flowgen-flows={FLOWGEN_FLOWS}"],
+    }
+    services = [TXONLY] + [(f"10.253.{n // 256}.{n % 256}", "udp", FLOWGEN_PORT) for n in range(FLOWGEN_FLOWS)]
+    for number, (name, arguments) in enumerate(generators.items()):
+        place = directory / f"generator{number}"
+        place.mkdir()
+        socket = place / "memif"
+        # txonly takes nothing back: what the appliance sends goes to a device that takes all.
+        ports = [
+            support.port(memif("server", socket), mac=FLOWGEN_MAC),
+            support.port("net_null0,no-rx=1", "core0", network="198.51.100"),
+        ]
+        configuration = support.configuration(place, worker, hugepages, MIB, ports, services, BUFFERS)
+        arguments = [
+            *arguments,
+            "--txpkts=60",
+            f"--burst={BURST}",
+            f"--mbcache={POOL_CACHE}",
+            f"--total-num-mbufs={BUFFERS}",
+            f"--eth-peer=0,{FLOWGEN_MAC}",
+            f"--tx-ip=198.18.0.1,{TXONLY[0]}",
+            f"--tx-udp=1024,{TXONLY[2]}",
+        ]
+        environment = [*support.environment(hugepages, MIB), f"--vdev={memif('client', socket)}"]
+        rates = []
+        testpmd = Testpmd(place, (main, main), environment, arguments)
+        with Guideway(place, configuration) as guideway, testpmd:
+            testpmd.ask("start")
+            time.sleep(0.5)
+            for _ in range(options.rounds):
+                first, began = guideway.counted()
+                time.sleep(options.seconds)
+                last, ended = guideway.counted()
+                rates.append([(last[key] - first[key]) / (ended - began) for key in ("received", "transmitted")])
+            testpmd.ask("stop")
+            drops = {k: n for k, n in guideway.stats()["verdicts"].items() if n and k != "forwarded"}
+        found[name] = rates, drops
+        received, forwarded = (support.median(values) / 1e6 for values in zip(*rates))
+        say(f"{name}: {received:.2f} million a second received, {forwarded:.2f} forwarded; {drops or 'no drops'}")
+    return found
+
+
+def throughput_table(subjects):
+    mine, base = (subject.throughput for subject in subjects)
+    ratios = [one / other if other else 0.0 for one, other in zip(mine, base)]
+    rows = [
+        [s.name, f"{support.median(s.throughput) / 1e6:.2f}", f"{100 * support.spread(s.throughput):.1f} %"]
+        for s in subjects
+    ]
+    rows[0] += ["", ""]
+    rows[1] += [f"{support.median(ratios):.2f}", f"{100 * support.spread(ratios):.1f} %"]
+    return {
+        "name": "throughput",
+        "title": "Throughput without loss, 60-byte TCP, over memif",
+        "columns": ["program", "million packets per second", "spread", "guideway's ratio to it", "its spread"],
+        "rows": rows,
+    }
+
+
+QUANTILES = (("median", "median_us"), ("99 %", "p99_us"), ("99.9 %", "p999_us"))
+
+
+def latency_table(subjects):
+    rows = []
+    for share in SHARES:
+        both = []
+        for subject in subjects:
+            outcomes = subject.latency[share]
+            rate = support.median([o["rate"] for o in outcomes])
+            values = [support.median([o[key] for o in outcomes]) for _, key in QUANTILES]
+            both.append(values)
+            lost = sum(o["lost"] for o in outcomes)
+            rows.append([f"{share} %", f"{rate / 1e6:.2f}", subject.name, *(f"{v:.1f}" for v in values), lost])
+        added = [f"{mine - base:+.1f}" for mine, base in zip(*both)]
+        rows.append([f"{share} %", "", "added", *added, ""])
+    return {
+        "name": "latency",
+        "title": "Latency in µs, at shares of the appliance's throughput without loss",
+        "columns": ["share", "million packets per second", "program", *(name for name, _ in QUANTILES), "lost"],
+        "rows": rows,
+    }
+
+
+def generators_table(found):
+    rows = []
+    for name, (rates, drops) in found.items():
+        received, forwarded = zip(*rates)
+        million = f"{support.median(received) / 1e6:.2f}", f"{support.median(forwarded) / 1e6:.2f}"
+        told = ", ".join(f"{reason} {count:,}" for reason, count in drops.items()) or "none"
+        rows.append([name, *million, f"{100 * support.spread(received):.1f} %", told])
+    return {
+        "name": "generators",
+        "title": "What the appliance takes of testpmd's generators, which send as fast as they can",
+        "columns": ["generator", "received, million per second", "forwarded", "spread", "drops"],
+        "rows": rows,
+    }
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=0.5, help="of a trial of the search")
+    parser.add_argument("--steps", type=int, default=8, help="of a search")
+    parser.add_argument("--latency-seconds", type=float, default=1.0, help="of a trial for latency")
+    options = parser.parse_args()
+    before = support.load_average()
+    with Hugepages(3 * MIB) as hugepages, tempfile.TemporaryDirectory(prefix="guideway-") as name:
+        subjects = with_generator(options, hugepages, Path(name))
+        found = with_testpmd(options, hugepages, Path(name))
+    tables = [throughput_table(subjects), latency_table(subjects), generators_table(found)]
+    tables[0]["note"] = (
+        f"Binary search in {options.steps} steps, trials of {options.seconds:g} s, {options.rounds} rounds in turns; "
+        f"{FLOWS:,} flows; {hugepages}; rings of {2**RING:,} packets, bursts of {BURST}."
+    )
+    support.print_part("pair", before, tables, [], memory=str(hugepages))
+
+
+if __name__ == "__main__":
+    main()
