@@ -305,7 +305,7 @@ impl Appliance {
             views.push((mem::take(&mut ends.queues), scan));
             let clock = match timestamps {
                 Some(field) => Clock::Capture { field, latest: Default::default() },
-                None => Clock::tsc(tsc_hz(&eal)),
+                None => Clock::tsc(tsc_hz(&eal) / 1000),
             };
             let pool = pools[placed.of_worker[index]].clone();
             let (entries, fragments) =

@@ -32,6 +32,7 @@ impl Bare {
     /// Takes a burst that came in by `port` all the way; it is empty afterwards.
     #[inline(never)]
     pub fn take(&mut self, tables: &Tables, port: PortIndex, burst: &mut Burst) {
+        self.clock.begin_round();
         let now = self.clock.now();
         let mut scene = Scene { tables, outlets: &mut self.outlets, peers: &mut [], now };
         self.path.take(&mut scene, port, burst, None, &mut self.clock);

@@ -7,10 +7,15 @@ use crate::dpdk::clock::{TimestampField, tsc};
 /// Where a worker's time comes from.
 #[derive(Debug)]
 pub enum Clock {
-    /// The CPU's counter.
+    /// The CPU's counter, read once a round: reading it costs as much as a third of a packet, and it
+    /// rises by microseconds in a round.
     Tsc {
-        /// Milliseconds of a tick, times 2^64: a multiplication instead of a division.
-        of_tick: u64,
+        /// Ticks of a millisecond, not 0.
+        per_ms: u64,
+        /// The time of this round.
+        now: Time,
+        /// The ticks at which it is over, so that there is a division once a millisecond only.
+        until: u64,
     },
     /// The time stamps of the packets, in microseconds.
     Capture {
@@ -22,19 +27,31 @@ pub enum Clock {
 }
 
 impl Clock {
-    /// The time of a counter that makes so many ticks in a second.
-    pub fn tsc(hz: u64) -> Clock {
-        // One tick in a millisecond is more than a counter with less would need.
-        Clock::Tsc { of_tick: u64::MAX / (hz / 1000).max(1) }
+    /// The CPU's counter, which rises so many times in a millisecond.
+    pub fn tsc(per_ms: u64) -> Clock {
+        let mut clock = Clock::Tsc { per_ms: per_ms.max(1), now: Time::default(), until: 0 };
+        clock.begin_round();
+        clock
     }
 
+    /// Looks at the time, which then stands until the next round.
+    #[inline]
+    pub(super) fn begin_round(&mut self) {
+        if let Clock::Tsc { per_ms, now, until } = self {
+            let ticks = tsc();
+            if ticks >= *until {
+                let ms = ticks / *per_ms;
+                *now = Time::from_millis(ms);
+                *until = (ms + 1).saturating_mul(*per_ms);
+            }
+        }
+    }
+
+    /// The time of this round, or of the latest packet.
     #[inline]
     pub(super) fn now(&self) -> Time {
         match self {
-            Clock::Tsc { of_tick } => {
-                let product = u128::from(tsc()) * u128::from(*of_tick);
-                Time::from_millis((product >> 64) as u64)
-            }
+            Clock::Tsc { now, .. } => *now,
             Clock::Capture { latest, .. } => *latest,
         }
     }
@@ -49,12 +66,10 @@ impl Clock {
         self.now()
     }
 
-    /// The end of the run of packets from `start` on that share a moment, and that moment: `now`, unless
-    /// the packets know better.
-    #[inline]
-    pub(super) fn run(&mut self, burst: &Burst, start: usize, now: Time) -> (usize, Time) {
+    /// The end of the run of packets from `start` on that share a moment, and that moment.
+    pub(super) fn run(&mut self, burst: &Burst, start: usize) -> (usize, Time) {
         match self {
-            Clock::Tsc { .. } => (burst.len(), now),
+            Clock::Tsc { .. } => (burst.len(), self.now()),
             Clock::Capture { field, latest } => {
                 let at = |i| {
                     let micros = burst.get(i).and_then(|mbuf| mbuf.timestamp(field));
@@ -66,5 +81,27 @@ impl Clock {
                 (end, now)
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use super::*;
+
+    #[test]
+    fn time_stands_within_a_round_and_goes_on_with_the_next() {
+        let mut clock = Clock::tsc(1000);
+        let before = clock.now();
+        let begin = Instant::now();
+        while begin.elapsed() < Duration::from_millis(2) {}
+        assert_eq!(clock.now(), before);
+        assert_eq!(clock.run(&Burst::new(), 0).1, before);
+        clock.begin_round();
+        // A counter of at least 1 MHz: two milliseconds are 2,000 ticks and more.
+        assert!(clock.now().as_millis() >= before.as_millis() + 2);
+        let least = clock.now();
+        assert!(Time::from_millis(tsc() / 1000) >= least);
     }
 }

@@ -111,6 +111,7 @@ impl Worker {
         let mut draining = false;
         loop {
             rounds += 1;
+            clock.begin_round();
             let tables: &Tables = tables.load();
             if tables.generation() != generation {
                 generation = tables.generation();

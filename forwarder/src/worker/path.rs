@@ -65,7 +65,7 @@ impl Path {
     ) {
         let mut start = 0;
         while start < burst.len() {
-            let (end, now) = clock.run(burst, start, scene.now);
+            let (end, now) = clock.run(burst, start);
             scene.now = now;
             let range = start..end;
             let sorted =
