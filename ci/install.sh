@@ -34,7 +34,7 @@ packages_for() {
         # libdpdk-dev depends on every driver of DPDK, so nothing more is needed to run.
         build) echo gcc libc6-dev pkg-config libclang-dev libdpdk-dev ca-certificates ;;
         run) echo nginx iproute2 iputils-ping traceroute ethtool curl tcpdump python3 ;;
-        test) echo git g++ python3-pytest python3-scapy tshark shellcheck qemu-user ;;
+        test) echo git g++ python3-pytest python3-scapy tshark shellcheck qemu-user lua5.4 dpdk-dev ;;
         bench) echo valgrind dpdk-dev python3 python3-scapy ;;
         *) die "unknown purpose '$1'; there are build, run, test and bench" ;;
     esac
