@@ -1,6 +1,6 @@
 -- Fragments of UDP datagrams, as a capture has them, for Pktgen makes none. Start it with the capture:
 --
---   pktgen-scripts/profile.py fragments /tmp/fragments.pcap
+--   pktgen-scripts/capture.py fragments /tmp/fragments.pcap
 --   pktgen ... -P -m "[1:2].0" -s 0:/tmp/fragments.pcap -f pktgen-scripts/pktgen/fragments.lua
 local lib = dofile((debug.getinfo(1, "S").source:match("^@(.*/)") or "./") .. "lib.lua")
 

@@ -1,0 +1,6 @@
+# 64-byte UDP packets to 1,024 addresses from 10.253.0.0 on, port 1001, from 10.254.0.0, port 1000; all that is
+# built into testpmd, as is the MAC address 00:01:02:03:04:01 that they are for. A service for each address.
+#: --flowgen-flows=1024
+set fwd flowgen
+set txpkts 64
+set burst 32

@@ -1,0 +1,166 @@
+"""testpmd's command files and the captures that it replays: what they send; and a moment of each through the
+appliance, over shared memory."""
+
+import importlib.util
+import os
+import re
+import struct
+import subprocess
+import sys
+
+import pytest
+from scapy.layers.inet import IP, TCP, UDP, defragment
+from scapy.layers.inet6 import IPv6
+from scapy.layers.l2 import Ether
+from support import binaries
+from support.binaries import ROOT
+
+FOLDER = ROOT / "pktgen-scripts"
+MAC = "02:00:00:00:00:01"
+
+
+def load(name):
+    spec = importlib.util.spec_from_file_location(f"pktgen_{name}", FOLDER / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+capture = load("capture")
+
+
+def records(file):
+    """Frames of a capture that is still being written."""
+    file.read(24)
+    while header := file.read(16):
+        _, _, captured, length = struct.unpack("=IIII", header)
+        assert captured == length
+        yield file.read(captured)
+
+
+def sent(directory, command_file, count, devices=()):
+    """The first frames that testpmd sends by its last port, by a pipe that is closed then."""
+    pipe = directory / "out.pcap"
+    os.mkfifo(pipe)
+    path = FOLDER / "testpmd" / f"{command_file}.cmd"
+    arguments = " ".join(re.findall(r"^#:(.*)$", path.read_text(), re.MULTILINE)).split()
+    line = ["dpdk-testpmd", "-l", "0,1", "--no-huge", "--no-pci", "--no-shconf", "--no-telemetry", "-m", "256"]
+    line += [f"--vdev={device}" for device in devices] + [f"--vdev=net_pcap9,tx_pcap={pipe}", "--"]
+    line += [*arguments, f"--cmdline-file={path}", "--total-num-mbufs=8192", "--stats-period=1"]
+    log = open(directory / "testpmd.log", "w+")
+    with subprocess.Popen(line, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT) as testpmd:
+        try:
+            with open(pipe, "rb") as file:
+                frames = [frame for _, frame in zip(range(count), records(file))]
+        finally:
+            testpmd.kill()
+    log.seek(0)
+    text = log.read()
+    assert len(frames) == count, text
+    assert "Bad arguments" not in text and "Command not found" not in text, text
+    return frames
+
+
+def described(frames):
+    """What the frames have in common, and the sources of their flows."""
+    common, flows = set(), set()
+    for frame in map(Ether, frames):
+        ip = frame.payload
+        common.add((frame.dst, ip.dst, type(ip.payload), ip.payload.dport, len(frame)))
+        flows.add((ip.src, ip.payload.sport))
+    return common, flows
+
+
+def test_udp_of_256_flows(tmp_path):
+    common, flows = described(sent(tmp_path, "udp", 4000))
+    assert common == {(MAC, "198.19.0.10", UDP, 53, 60)}
+    assert len(flows) == 256
+
+
+def test_udp_of_one_flow(tmp_path):
+    common, flows = described(sent(tmp_path, "udp-constant", 2000))
+    assert common == {(MAC, "198.19.0.10", UDP, 53, 60)}
+    assert flows == {("198.18.0.1", 1024)}
+
+
+def test_flowgen_has_an_address_for_each_flow(tmp_path):
+    common, flows = described(sent(tmp_path, "flowgen", 2048))
+    assert {(mac, kind, port, length) for mac, _, kind, port, length in common} == {("00:01:02:03:04:01", UDP, 1001, 60)}
+    assert {address for _, address, *_ in common} == {f"10.253.{n // 256}.{n % 256}" for n in range(1024)}
+    assert flows == {("10.254.0.0", 1000)}
+
+
+def test_a_replay_is_the_capture_again_and_again(tmp_path):
+    frames = capture.frames("imix", 96)
+    capture.write("imix", tmp_path / "in.pcap", 96)
+    got = sent(tmp_path, "replay", 300, [f"net_pcap0,rx_pcap={tmp_path / 'in.pcap'},infinite_rx=1"])
+    # It throws away what it receives before it forwards, and so begins anywhere.
+    begin = frames.index(got[0])
+    assert got == (frames * 5)[begin : begin + 300]
+
+
+def wire(frame):
+    return max(len(frame), 60) + 4
+
+
+@pytest.mark.parametrize("profile, flags", (("flows", "A"), ("syn", "S")))
+def test_captures_of_many_flows(profile, flags):
+    frames = [Ether(frame) for frame in capture.frames(profile, 1500)]
+    assert {(f.dst, f[IP].dst, f[TCP].dport, str(f[TCP].flags), wire(f)) for f in frames} == {
+        (MAC, "203.0.113.10", 80, flags, 64)
+    }
+    assert len({(f[IP].src, f[TCP].sport) for f in frames}) == 1500
+
+
+def test_clients_are_all_different():
+    assert len({capture.client(number, version) for version in (4, 6) for number in range(200_000)}) == 400_000
+
+
+def test_capture_of_one_flow():
+    assert len(set(capture.frames("constant", 100))) == 1
+
+
+def test_capture_of_imix():
+    sizes = [wire(frame) for frame in capture.frames("imix", 1200)]
+    assert {size: sizes.count(size) for size in set(sizes)} == {64: 700, 594: 400, 1518: 100}
+
+
+def test_capture_of_ipv6():
+    frames = [Ether(frame) for frame in capture.frames("ipv6", 500, "02:00:00:00:00:42")]
+    assert {(f.dst, f[IPv6].dst, f[TCP].dport, wire(f)) for f in frames} == {
+        ("02:00:00:00:00:42", "2001:db8:f::10", 80, 78)
+    }
+    assert len({(f[IPv6].src, f[TCP].sport) for f in frames}) == 500
+
+
+def test_capture_of_fragments():
+    frames = [Ether(frame)[IP] for frame in capture.frames("fragments", 300)]
+    assert len(frames) == 300
+    datagrams = list(defragment(frames))
+    assert len(datagrams) == 100
+    assert {(len(UDP(bytes(d.payload))), UDP(bytes(d.payload)).dport) for d in datagrams} == {(1200, 53)}
+
+
+FLOWS = {"flows": 1200, "constant": 1, "imix": 1200, "ipv6": 1200, "fragments": 400, "udp": 256, "udp-constant": 1,
+         "flowgen": 1024}
+
+
+@pytest.mark.parametrize("profile", [*FLOWS, "syn"])
+def test_through_the_appliance(profile):
+    """Every packet is forwarded, but where the way back is full; and the flows are as many as it says."""
+    line = [sys.executable, str(FOLDER / "memif.py"), profile, "--seconds", "0.1"]
+    environment = {**os.environ, "GUIDEWAY_BIN_DIR": str(binaries.directory())}
+    done = subprocess.run(line, env=environment, capture_output=True, text=True, timeout=90)
+    assert done.returncode == 0, done.stderr
+    counts = {name: int(count.replace(",", "")) for name, count in
+              re.findall(r"^(?:verdict|event) +(\w+) +([\d,]+)$", done.stdout, re.MULTILINE)}
+    assert counts["forwarded"] > 1000, done.stdout
+    assert done.stdout.count("load average") == 2
+    assert float(re.search(r"median.* ([\d,]+)$", done.stdout, re.MULTILINE)[1].replace(",", "")) > 0
+    known = {"forwarded", "tx_full", "flow_hit", "flow_new", "fragment_held", "flow_table_full"}
+    if profile == "syn":
+        assert counts["flow_new"] <= 64 and counts["flow_table_full"] > 10 * counts["flow_new"], done.stdout
+    else:
+        assert counts["flow_new"] == FLOWS[profile], done.stdout
+        known.remove("flow_table_full")
+    assert set(counts) <= known, done.stdout
