@@ -107,9 +107,16 @@ pub struct Publisher {
     /// What all Maglev tables of the last publication follow from,
     hash: Hash,
     /// and those tables, by their members.
-    maglev: HashMap<Vec<Member>, Arc<maglev::Table>>,
+    maglev: HashMap<Vec<Member>, Built>,
     /// The generation in which each backend number was given, by number.
     given: Vec<u64>,
+}
+
+/// A Maglev table, and how many of its slots each member has, in the members' order.
+#[derive(Clone, Debug)]
+struct Built {
+    table: Arc<maglev::Table>,
+    slots: Arc<[usize]>,
 }
 
 impl Publisher {
@@ -193,6 +200,8 @@ impl Publisher {
         let routes = configuration.routes();
         let mut published = Vec::with_capacity(configuration.pools.len());
         let mut records = vec![Backend::VACANT; self.backends.end() as usize];
+        // By backend number.
+        let mut slots = vec![0; records.len()];
         let mut pools = Vec::with_capacity(configuration.pools.len());
         let mut maglev = HashMap::with_capacity(configuration.pools.len());
         let reusable = self.hash == configuration.hash;
@@ -232,19 +241,25 @@ impl Publisher {
                 of_pool.push(PublishedBackend { id, next_hop, encapsulation, slots: 0 });
             }
             members.sort_unstable_by_key(|member| member.identity);
-            let table = match self.maglev.get(&members).filter(|_| reusable) {
-                Some(table) => table.clone(),
-                None => Arc::new(maglev::Table::build(&fleet, table_size, &members)),
+            let built = match self.maglev.get(&members).filter(|_| reusable) {
+                Some(built) => built.clone(),
+                None => {
+                    let table = maglev::Table::build(&fleet, table_size, &members);
+                    for &value in table.slots() {
+                        slots[value as usize] += 1;
+                    }
+                    let slots = members.iter().map(|member| slots[member.value as usize]).collect();
+                    Built { table: Arc::new(table), slots }
+                }
             };
-            let mut slots: HashMap<maglev::Value, usize> = HashMap::new();
-            for &value in table.slots() {
-                *slots.entry(value).or_default() += 1;
+            for (member, &of_member) in members.iter().zip(&*built.slots) {
+                slots[member.value as usize] = of_member;
             }
             for backend in &mut of_pool {
-                backend.slots = slots.get(&backend.id.get()).copied().unwrap_or(0);
+                backend.slots = slots[backend.id.index()];
             }
-            pools.push(Pool { maglev: table.clone() });
-            maglev.insert(members, table);
+            pools.push(Pool { maglev: built.table.clone() });
+            maglev.insert(members, built);
             published.push(of_pool);
         }
         self.maglev = maglev;
