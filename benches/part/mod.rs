@@ -1,0 +1,161 @@
+//! What a part of the benchmark in Rust is made of: cases that are measured in turns until the spread of
+//! each is small, and the object that `benches/report.py` reads, on standard output.
+#![expect(unreachable_pub, reason = "a crate of its own to each benchmark")]
+
+use std::fs;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+/// A part of the benchmark, as far as it has come.
+pub struct Part {
+    name: &'static str,
+    load: f64,
+    tables: Vec<Value>,
+    claims: Vec<Value>,
+}
+
+impl Part {
+    pub fn new(name: &'static str) -> Part {
+        Part { name, load: load(), tables: Vec::new(), claims: Vec::new() }
+    }
+
+    pub fn table(
+        &mut self,
+        (name, title): (&str, &str),
+        columns: &[&str],
+        rows: Vec<Vec<Value>>,
+        note: &str,
+    ) {
+        self.tables.push(json!({
+            "name": name, "title": title, "columns": columns, "rows": rows, "note": note,
+        }));
+    }
+
+    /// A claim that what was measured is at most `target`.
+    pub fn at_most(&mut self, claim: &str, target: f64, unit: &str, measured: f64, spread: f64) {
+        self.claims.push(json!({
+            "claim": claim, "bound": "at most", "target": target, "unit": unit,
+            "measured": measured, "spread": spread, "met": measured <= target,
+        }));
+    }
+
+    /// Prints the object.
+    #[expect(clippy::print_stdout, reason = "the object is the program's purpose")]
+    pub fn print(self) {
+        let Part { name, load: before, tables, claims } = self;
+        let machine = json!({ "cpu": cpu() });
+        println!(
+            "{}",
+            json!({
+                "part": name, "load": [before, load()], "machine": machine,
+                "tables": tables, "claims": claims,
+            })
+        );
+    }
+}
+
+fn load() -> f64 {
+    let said = fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    said.split_whitespace().next().and_then(|first| first.parse().ok()).unwrap_or(0.0)
+}
+
+fn cpu() -> String {
+    let said = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = said.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
+    let cpus = said.lines().filter(|line| line.starts_with("processor")).count();
+    format!("{}, {cpus} CPUs", model.map_or("an unknown CPU", |(_, model)| model))
+}
+
+/// Times of one case, in milliseconds.
+#[derive(Clone, Debug, Default)]
+pub struct Times(Vec<f64>);
+
+impl Times {
+    pub fn push(&mut self, took: Duration) {
+        self.0.push(took.as_secs_f64() * 1e3);
+    }
+
+    pub fn median(&self) -> f64 {
+        self.quantile(0.5)
+    }
+
+    /// Half the interquartile range over the median.
+    pub fn spread(&self) -> f64 {
+        (self.quantile(0.75) - self.quantile(0.25)) / 2.0 / self.median()
+    }
+
+    fn quantile(&self, part: f64) -> f64 {
+        let mut sorted = self.0.clone();
+        sorted.sort_unstable_by(f64::total_cmp);
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "an index of the times"
+        )]
+        let index = ((sorted.len() - 1) as f64 * part).round() as usize;
+        sorted[index]
+    }
+}
+
+/// How often cases are measured.
+#[derive(Clone, Copy, Debug)]
+pub struct Effort {
+    /// At least so many rounds of all cases,
+    pub rounds: usize,
+    /// and more until no case has a spread above this,
+    pub spread: f64,
+    /// or this much time is over.
+    pub limit: Duration,
+}
+
+/// Runs all cases in turns. `round` adds to the times of each, and is run once before it counts.
+pub fn repeat<const N: usize>(
+    effort: Effort,
+    mut round: impl FnMut(&mut [Times; N]),
+) -> [Times; N] {
+    round(&mut std::array::from_fn(|_| Times::default()));
+    let mut times: [Times; N] = std::array::from_fn(|_| Times::default());
+    let start = Instant::now();
+    for done in 1.. {
+        round(&mut times);
+        let widest = times.iter().map(Times::spread).fold(0.0, f64::max);
+        if done % 25 == 0 {
+            eprintln!("round {done}: widest spread {:.1} %", 100.0 * widest);
+        }
+        let enough = done >= effort.rounds && widest <= effort.spread;
+        if enough || start.elapsed() > effort.limit {
+            break;
+        }
+    }
+    times
+}
+
+/// How long it takes, and what comes of it, which is not thrown away within the time.
+pub fn timed<T>(work: impl FnOnce() -> T) -> (Duration, T) {
+    let start = Instant::now();
+    let result = std::hint::black_box(work());
+    (start.elapsed(), result)
+}
+
+/// A number with its digits in groups of three.
+pub fn grouped(number: u32) -> String {
+    match (number / 1000, number % 1000) {
+        (0, below) => below.to_string(),
+        (thousands, below) => format!("{},{below:03}", grouped(thousands)),
+    }
+}
+
+/// A number of milliseconds with three digits.
+pub fn milliseconds(ms: f64) -> String {
+    match ms {
+        _ if ms < 1.0 => format!("{ms:.3} ms"),
+        _ if ms < 10.0 => format!("{ms:.2} ms"),
+        _ if ms < 100.0 => format!("{ms:.1} ms"),
+        _ => format!("{ms:.0} ms"),
+    }
+}
+
+pub fn percent(part: f64) -> String {
+    format!("{:.1} %", 100.0 * part)
+}

@@ -1,0 +1,134 @@
+//! Applying a whole configuration: reading it, and publishing what follows from it.
+//!
+//! That is what happens between an apply's request and its answer, but for the socket and the workers, which
+//! take new tables up with their next burst.
+
+use std::fmt::Write;
+use std::time::Duration;
+
+use guideway::control::config;
+use guideway::control::publication::{PortFacts, Progress, Publisher};
+use serde_json::json;
+
+use crate::part::{Effort, Part, Times, grouped, milliseconds, percent, repeat, timed};
+
+/// Pools, backends of each, slots of each table: 20,000 backends in all, and 100 slots for each.
+const SHAPES: [(u32, u32, u32); 3] =
+    [(20, 1000, 100_003), (200, 100, 65_537), (1, 20_000, 2_000_003)];
+
+/// What is applied, to what was applied before.
+const STEPS: [&str; 3] = ["the first time", "once more", "one backend's weight changed"];
+
+/// No worker is behind.
+const PROGRESS: Progress = Progress { generation: u64::MAX, swept: u64::MAX };
+
+pub(crate) fn measure(part: &mut Part, effort: Effort) {
+    let mut rows = Vec::new();
+    for (pools, each, slots) in SHAPES {
+        eprintln!("applying {pools} pools of {each} backends:");
+        let (text, changed) = (text((pools, each, slots), 1), text((pools, each, slots), 2));
+        let mut publisher = None;
+        // The parts of each step one after another: reading, publishing, and both.
+        let times = repeat::<9>(effort, |times| {
+            let mut steps = times.chunks_mut(3);
+            for (text, first) in [(&text, true), (&text, false), (&changed, false)] {
+                let (reading, parsed) =
+                    timed(|| config::parse(text).expect("a valid configuration"));
+                let configuration = parsed.configuration;
+                if first {
+                    // The tables of the round before are freed outside the time.
+                    publisher = None;
+                }
+                let publishing = match &mut publisher {
+                    None => {
+                        let facts =
+                            vec![PortFacts { device_mac: [2, 0, 0, 0, 0, 1], filter: false }];
+                        let (publishing, made) = timed(|| Publisher::new(&configuration, facts));
+                        publisher = Some(made.expect("what fits").0);
+                        publishing
+                    }
+                    Some(publisher) => {
+                        timed(|| {
+                            publisher.publish(&configuration, PROGRESS).expect("what fits");
+                        })
+                        .0
+                    }
+                };
+                record(steps.next().expect("three steps"), reading, publishing);
+            }
+        });
+        for (step, times) in STEPS.iter().zip(times.chunks(3)) {
+            let [reading, publishing, both] = times else { unreachable!("chunks of three") };
+            rows.push(vec![
+                json!(format!("{} of {}", grouped(pools), grouped(each))),
+                json!(grouped(slots)),
+                json!(step),
+                json!(milliseconds(reading.median())),
+                json!(milliseconds(publishing.median())),
+                json!(milliseconds(both.median())),
+                json!(percent(both.spread())),
+            ]);
+        }
+    }
+    part.table(
+        ("apply", "Applying a configuration of 20,000 backends"),
+        &["pools", "slots of each", "what is applied", "reading", "publishing", "both", "spread"],
+        rows,
+        "Medians; the spread is that of both together.",
+    );
+}
+
+fn record(times: &mut [Times], reading: Duration, publishing: Duration) {
+    for (times, took) in times.iter_mut().zip([reading, publishing, reading + publishing]) {
+        times.push(took);
+    }
+}
+
+/// A configuration with a service for each pool. The very first backend has this weight, the others 1.
+fn text((pools, each, slots): (u32, u32, u32), weight: u32) -> String {
+    let mut text = format!(
+        r#"
+[node]
+name = "lb1"
+tunnel_source = ["192.0.2.1"]
+
+[hash]
+key = "000102030405060708090a0b0c0d0e0f"
+table_size = {slots}
+
+[dpdk]
+workers = [1]
+
+[[port]]
+name = "edge0"
+device = "0000:3b:00.0"
+addresses = ["192.0.2.1/24"]
+gateways = ["192.0.2.254"]
+
+[[neighbor]]
+address = "192.0.2.254"
+mac = "02:00:00:00:00:fe"
+"#
+    );
+    for pool in 0..pools {
+        let (high, low) = (pool / 250, pool % 250 + 1);
+        writeln!(text, "\n[[pool]]\nname = \"pool{pool}\"\nbackends = [").expect("a string");
+        for backend in 0..each {
+            let address = std::net::Ipv4Addr::from_bits(0x0a00_0001 + pool * each + backend);
+            let weight = if pool == 0 && backend == 0 { weight } else { 1 };
+            let name = format!("server{backend}");
+            writeln!(
+                text,
+                "    {{ name = \"{name}\", address = \"{address}\", weight = {weight} }},"
+            )
+            .expect("a string");
+        }
+        write!(
+            text,
+            "]\n\n[[service]]\nname = \"service{pool}\"\naddress = \"203.0.{high}.{low}\"\n\
+             protocol = \"tcp\"\nport = 80\npool = \"pool{pool}\"\n"
+        )
+        .expect("a string");
+    }
+    text
+}
