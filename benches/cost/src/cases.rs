@@ -1,0 +1,88 @@
+//! What is measured.
+
+use cost::traffic::{Ip, Kind, Transport};
+use guideway::balancer::encapsulation::Encapsulation;
+
+/// A kind of packet and a number of flows.
+pub(crate) struct Case {
+    pub(crate) name: &'static str,
+    pub(crate) kind: Kind,
+    pub(crate) flows: u64,
+    /// The case of `benches/instructions.json` that counts the same.
+    pub(crate) counted: Option<&'static str>,
+}
+
+/// Flows where their number is not what is asked.
+pub(crate) const COMMON: u64 = 1 << 16;
+
+/// Nanoseconds that a hit may cost, by the number of flows.
+pub(crate) const TARGETS: [(u64, f64); 5] =
+    [(1, 12.0), (1 << 10, 12.0), (1 << 16, 20.0), (1 << 20, 25.0), (10 << 20, 40.0)];
+
+impl Case {
+    pub(crate) const HIT: &str = "TCP hit";
+    pub(crate) const HIT_V6: &str = "TCP hit, IPv6 in IPv4";
+    pub(crate) const SYN: &str = "SYN miss";
+
+    const fn hit(flows: u64) -> Case {
+        Case { name: Case::HIT, kind: Kind::HIT, flows, counted: Some("burst/v4-hit-counted") }
+    }
+
+    const fn common(name: &'static str, kind: Kind, counted: &'static str) -> Case {
+        Case { name, kind, flows: COMMON, counted: Some(counted) }
+    }
+
+    const fn by(name: &'static str, encapsulation: Encapsulation, counted: &'static str) -> Case {
+        Case::common(name, Kind { encapsulation, ..Kind::HIT }, counted)
+    }
+
+    /// Entries of the flow table: two to four for each flow, and room for the new ones.
+    pub(crate) fn entries(&self) -> usize {
+        match self.kind.known {
+            true => usize::try_from(self.flows * 2).map_or(usize::MAX, usize::next_power_of_two),
+            false => 1 << 20,
+        }
+    }
+}
+
+const V6: Kind = Kind { inner: Ip::V6, ..Kind::HIT };
+
+pub(crate) const CASES: &[Case] = &[
+    Case::hit(1),
+    Case::hit(1 << 10),
+    Case::hit(1 << 16),
+    Case::hit(1 << 20),
+    Case::hit(10 << 20),
+    Case {
+        name: Case::SYN,
+        kind: Kind { transport: Transport::Syn, known: false, ..Kind::HIT },
+        // More than a measurement has packets, so that each is of a new one.
+        flows: COMMON,
+        counted: Some("burst/v4-syn"),
+    },
+    Case::common("UDP hit", Kind { transport: Transport::Udp, ..Kind::HIT }, "hit/v4-udp"),
+    Case::common(Case::HIT_V6, V6, "burst/v6-in-v4-hit"),
+    Case::common("TCP hit, IPv6 in IPv6", Kind { outer: Ip::V6, ..V6 }, "hit/v6-in-v6"),
+    Case::common("TCP hit, IPv4 in IPv6", Kind { outer: Ip::V6, ..Kind::HIT }, "hit/v4-in-v6"),
+    Case::common("TCP hit, VLAN tag", Kind { tagged: true, ..Kind::HIT }, "hit/v4-vlan"),
+    Case::by("TCP hit, IPIP", Encapsulation::Ipip, "hit/v4-ipip"),
+    Case::by("TCP hit, GUE", Encapsulation::Gue, "hit/v4-gue"),
+    Case::by("TCP hit, VXLAN", Encapsulation::Vxlan, "hit/v4-vxlan"),
+    Case::by("TCP hit, L2", Encapsulation::L2, "hit/v4-l2"),
+    Case::common(
+        "TCP hit, 100 services",
+        Kind { services: 100, ..Kind::HIT },
+        "hit/v4-100-services",
+    ),
+    Case::common(
+        "TCP hit, 10,000 services",
+        Kind { services: 10_000, ..Kind::HIT },
+        "hit/v4-10000-services",
+    ),
+    Case::common("TCP hit, 10 backends", Kind { backends: 10, ..Kind::HIT }, "hit/v4-10-backends"),
+    Case::common(
+        "TCP hit, 10,000 backends",
+        Kind { backends: 10_000, ..Kind::HIT },
+        "hit/v4-10000-backends",
+    ),
+];

@@ -1,0 +1,11 @@
+//! What the benchmarks without I/O share: packets without a device, a worker without a thread, and how a
+//! measurement is repeated until it can be believed.
+
+pub mod report;
+pub mod sample;
+pub mod source;
+pub mod stage;
+pub mod subject;
+#[path = "../../traffic/mod.rs"]
+#[expect(missing_docs, reason = "a module of other benchmarks too, which explains what it must")]
+pub mod traffic;

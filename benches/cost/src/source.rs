@@ -1,0 +1,91 @@
+//! Packets as a device would deliver them: the headers of mbufs are written anew for every burst, each
+//! with the next flow's addresses and ports and a right checksum.
+
+use std::net::IpAddr;
+
+use guideway::dpdk::{BURST, Burst};
+
+use crate::traffic::{self, Ip, Kind};
+
+/// How far ahead the flow numbers step: flows that follow one another share nothing.
+const STRIDE: u64 = 0x9e37_79b1;
+
+/// Headers of flow after flow, round and round.
+pub struct Source {
+    frame: Vec<u8>,
+    ip: Ip,
+    /// Virtual addresses, as they stand in a packet, and over IPv4 their part of the checksum.
+    services: Vec<([u8; 16], u32)>,
+    /// The checksum's sum, without addresses.
+    sum: u32,
+    flows: u64,
+    next: u64,
+}
+
+impl Source {
+    /// Packets of this kind and of so many flows.
+    pub fn new(kind: Kind, flows: u64) -> Source {
+        let frame = traffic::frame(kind, 0);
+        let sum_of = |bytes: &[u8]| -> u32 {
+            bytes.chunks(2).map(|w| u32::from(w[0]) << 8 | u32::from(w[1])).sum()
+        };
+        let services = (0..kind.services)
+            .map(|n| match traffic::virtual_address(kind.inner, n) {
+                IpAddr::V4(v4) => {
+                    let mut address = [0; 16];
+                    address[..4].copy_from_slice(&v4.octets());
+                    (address, sum_of(&v4.octets()))
+                }
+                IpAddr::V6(v6) => (v6.octets(), 0),
+            })
+            .collect();
+        let sum = sum_of(&frame[14..24]);
+        Source { frame, ip: kind.inner, services, sum, flows, next: 0 }
+    }
+
+    /// Fills every mbuf of a full burst with the packets of the flows that come next.
+    pub fn fill(&mut self, burst: &mut Burst) {
+        for i in 0..BURST {
+            let flow = self.next;
+            self.next += STRIDE % self.flows;
+            if self.next >= self.flows {
+                self.next -= self.flows;
+            }
+            if let Some(bytes) = burst.get_mut(i).and_then(|mbuf| mbuf.refill(self.frame.len())) {
+                match self.ip {
+                    Ip::V4 => self.write_v4(bytes, flow),
+                    Ip::V6 => self.write_v6(bytes, flow),
+                }
+            }
+        }
+    }
+
+    /// The service of a flow: any, but the same each time.
+    fn service(&self, flow: u64) -> &([u8; 16], u32) {
+        // A multiplication instead of a division.
+        let n = (flow & 0xffff).wrapping_mul(self.services.len() as u64) >> 16;
+        &self.services[n as usize % self.services.len()]
+    }
+
+    #[inline(always)]
+    fn write_v4(&self, bytes: &mut [u8], flow: u64) {
+        bytes.copy_from_slice(&self.frame);
+        let (address, service_sum) = self.service(flow);
+        let source = 0x0a00_0000 | flow as u32 & 0xff_ffff;
+        bytes[26..30].copy_from_slice(&source.to_be_bytes());
+        bytes[30..34].copy_from_slice(&address[..4]);
+        bytes[34..36].copy_from_slice(&(1024 + (flow as u16 & 0x7fff)).to_be_bytes());
+        let sum = self.sum + service_sum + (source >> 16) + (source & 0xffff);
+        let sum = (sum & 0xffff) + (sum >> 16);
+        let sum = (sum & 0xffff) + (sum >> 16);
+        bytes[24..26].copy_from_slice(&(!(sum as u16)).to_be_bytes());
+    }
+
+    #[inline(always)]
+    fn write_v6(&self, bytes: &mut [u8], flow: u64) {
+        bytes.copy_from_slice(&self.frame);
+        bytes[34..38].copy_from_slice(&(flow as u32).to_be_bytes());
+        bytes[38..54].copy_from_slice(&self.service(flow).0);
+        bytes[54..56].copy_from_slice(&(1024 + (flow as u16 & 0x7fff)).to_be_bytes());
+    }
+}

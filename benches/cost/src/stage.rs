@@ -1,0 +1,42 @@
+//! Where benchmarks without I/O take place: DPDK without hugepages, devices or files, and a pool.
+
+use anyhow::{Context, Result};
+use guideway::dpdk::{Eal, Pool};
+use rustix::thread::{CpuSet, sched_getaffinity};
+
+/// Packets: some for each worker and for the rings between.
+const PACKETS: u32 = 1023;
+
+/// The CPUs that there are for this process, the last first: the first has the most to do besides.
+///
+/// # Errors
+/// What the kernel says.
+pub fn cpus() -> Result<Vec<u16>> {
+    let set = sched_getaffinity(None).context("the CPUs of this process")?;
+    let cpus = (0..u16::try_from(CpuSet::MAX_CPU)?).rev();
+    Ok(cpus.filter(|&cpu| set.is_set(cpu.into())).collect())
+}
+
+/// Starts DPDK on the last CPU.
+///
+/// # Errors
+/// What DPDK says.
+pub fn open(name: &str) -> Result<(Eal, Pool)> {
+    let cpu = *cpus()?.first().context("no CPU")?;
+    let arguments: Vec<String> = [
+        "--no-huge",
+        "--no-pci",
+        "--no-shconf",
+        "--no-telemetry",
+        "-m",
+        "64",
+        "--log-level=error",
+        &format!("--lcores=0@{cpu}"),
+        &format!("--file-prefix=guideway-{name}-{}", std::process::id()),
+    ]
+    .map(str::to_owned)
+    .to_vec();
+    let eal = Eal::init(name, &arguments)?;
+    let pool = Pool::new(&eal, name, PACKETS, 2048, 0, None)?;
+    Ok((eal, pool))
+}

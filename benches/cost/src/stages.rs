@@ -1,0 +1,46 @@
+//! Where the time goes: the same packets taken a step further each time. A step's own cost is what it adds.
+
+use std::time::Instant;
+
+use cost::sample::{Measured, ns_of_each, repeat};
+use cost::traffic::{Kind, PACKETS, Traffic};
+use serde_json::{Value, json};
+
+/// How far a packet is taken.
+type Step = (&'static str, fn(&mut Traffic) -> usize);
+
+const STEPS: [Step; 4] = [
+    ("nothing: the loop", Traffic::nothing),
+    ("parse, service, hash", Traffic::classify_bursts),
+    ("flow table, backend, encapsulation", Traffic::forward_bursts),
+    ("counters", Traffic::forward_counted),
+];
+
+/// Rounds over the packets in one measurement.
+const ROUNDS: usize = 50;
+
+/// A row for each step: what it adds to those before.
+pub(crate) fn rows() -> Vec<Value> {
+    let mut traffic = Traffic::new(Kind::HIT);
+    let mut before = 0.0;
+    let mut rows = Vec::new();
+    for (name, step) in STEPS {
+        let Measured { median, spread } = repeat(|| {
+            let mut spent = std::time::Duration::ZERO;
+            for _ in 0..ROUNDS {
+                traffic.reset();
+                let start = Instant::now();
+                step(&mut traffic);
+                spent += start.elapsed();
+            }
+            ns_of_each(spent, ROUNDS * PACKETS)
+        });
+        rows.push(json!([
+            name,
+            format!("{:.1} ns", median - before),
+            format!("{:.1} %", spread * 100.0)
+        ]));
+        before = median;
+    }
+    rows
+}

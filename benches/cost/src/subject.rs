@@ -1,0 +1,165 @@
+//! What is measured: the function by which a worker takes a burst, with all of its counters, over mbufs. What
+//! it sends comes back over a ring, to be written anew; that and the writing are measured alone as well,
+//! and subtracted.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, ensure};
+use guideway::balancer::fragment;
+use guideway::balancer::hash::LocalSeed;
+use guideway::balancer::{Balancer, FlowEvent, Tables};
+use guideway::dpdk::clock::tsc_hz;
+use guideway::dpdk::{BURST, Burst, Eal, Pool, ring};
+use guideway::stats::{self, Event, Reader};
+use guideway::worker::{Bare, Clock, Exceptions, Lane, Outlet, Via};
+
+use crate::source::Source;
+use crate::traffic::{self, Kind, Transport};
+
+/// A worker and what comes to it.
+pub struct Subject {
+    kind: Kind,
+    tables: Tables,
+    worker: Bare,
+    reader: Reader,
+    source: Source,
+    entries: usize,
+    burst: Burst,
+    /// Where packets come back.
+    back: ring::Receiver,
+    /// The same ring without a worker before it.
+    forth: ring::Sender,
+    forth_back: ring::Receiver,
+}
+
+/// What became of packets.
+#[derive(Clone, Copy, Debug)]
+pub struct Outcome {
+    /// Of a hundred, how many were of a flow that was in the table.
+    pub hits: f64,
+}
+
+impl Subject {
+    /// A worker with so many flow table entries, all of whose flows are known if the kind says so.
+    ///
+    /// # Errors
+    /// What DPDK says, or what the worker did not do.
+    pub fn new(
+        eal: &Eal,
+        pool: &Pool,
+        name: &str,
+        kind: Kind,
+        flows: u64,
+        entries: usize,
+    ) -> Result<Subject> {
+        let (writer, reader) = stats::channel(kind.services as usize, kind.backends as usize);
+        let seed = LocalSeed::new(traffic::SEED);
+        let limits = fragment::Limits {
+            contexts: 1,
+            packets: 1,
+            bytes: 1,
+            packets_per_datagram: 1,
+            timeout_ms: 1,
+        };
+        let exceptions = Exceptions::new(0, 1, true, limits, seed, pool.clone());
+        let clock = Clock::tsc(tsc_hz(eal) / 1000);
+        let (to, back) = ring::channel(eal, &format!("{name}-out"), 64, None)?;
+        let (forth, forth_back) = ring::channel(eal, &format!("{name}-alone"), 64, None)?;
+        let outlets = vec![Outlet::new(Via::Ring(Lane::new(to, false)))];
+        let balancer = Balancer::new(entries, seed);
+        let worker = Bare::new(balancer, writer, exceptions, clock, outlets);
+        let mut burst = Burst::new();
+        ensure!(pool.allocate(&mut burst, BURST) == BURST, "the pool is too small");
+        let (tables, source) = (traffic::tables(kind), Source::new(kind, flows));
+        let mut subject = Subject {
+            kind,
+            tables,
+            worker,
+            reader,
+            source,
+            entries,
+            burst,
+            back,
+            forth,
+            forth_back,
+        };
+        if kind.known {
+            // Twice, so that the second pass sees what a flow that is under way sees.
+            subject.take(2 * flows.div_ceil(BURST as u64) as usize)?;
+        }
+        Ok(subject)
+    }
+
+    /// Takes so many bursts, from the source to the ring and back.
+    ///
+    /// # Errors
+    /// A packet did not come through.
+    #[inline(never)]
+    pub fn take(&mut self, bursts: usize) -> Result<Duration> {
+        let start = Instant::now();
+        let mut came = 0;
+        for _ in 0..bursts {
+            self.source.fill(&mut self.burst);
+            self.worker.take(&self.tables, traffic::PORT, &mut self.burst);
+            came += self.back.receive(&mut self.burst);
+        }
+        let spent = start.elapsed();
+        ensure!(came == bursts * BURST, "{came} of {} packets came through", bursts * BURST);
+        Ok(spent)
+    }
+
+    /// The same without the worker.
+    ///
+    /// # Errors
+    /// A packet did not come through.
+    #[inline(never)]
+    pub fn take_nothing(&mut self, bursts: usize) -> Result<Duration> {
+        let start = Instant::now();
+        let mut came = 0;
+        for _ in 0..bursts {
+            self.source.fill(&mut self.burst);
+            self.forth.send(&mut self.burst);
+            came += self.forth_back.receive(&mut self.burst);
+        }
+        let spent = start.elapsed();
+        ensure!(came == bursts * BURST, "{came} of {} packets came through", bursts * BURST);
+        Ok(spent)
+    }
+
+    /// Nanoseconds of a packet in the worker's hands, once measured over so many bursts.
+    ///
+    /// # Errors
+    /// A packet did not come through.
+    pub fn measure(&mut self, bursts: usize) -> Result<f64> {
+        if !self.kind.known {
+            self.worker.restart(Balancer::new(self.entries, LocalSeed::new(traffic::SEED)));
+        }
+        let nothing = self.take_nothing(bursts)?;
+        let all = self.take(bursts)?;
+        Ok((all.as_nanos() as f64 - nothing.as_nanos() as f64) / (bursts * BURST) as f64)
+    }
+
+    /// What becomes of the packets of so many bursts.
+    ///
+    /// # Errors
+    /// A packet did not come through, or was not counted.
+    pub fn outcome(&mut self, bursts: usize) -> Result<Outcome> {
+        let count = |reader: &Reader| -> (u64, u64) {
+            let all = FlowEvent::ALL.into_iter().map(|event| reader.event(Event::Flow(event)));
+            (reader.event(Event::Flow(FlowEvent::Hit)), all.sum())
+        };
+        let before = count(&self.reader);
+        self.take(bursts)?;
+        let after = count(&self.reader);
+        let (hits, all) = (after.0 - before.0, after.1 - before.1);
+        ensure!(all == (bursts * BURST) as u64, "{all} events of {} packets", bursts * BURST);
+        let served: u64 =
+            (0..self.kind.services as usize).map(|n| self.reader.service(n).packets).sum();
+        let sent: u64 =
+            (0..self.kind.backends as usize).map(|n| self.reader.backend(n).packets).sum();
+        ensure!(served == after.1 && sent == after.1, "{served} and {sent} counted of {}", after.1);
+        let is_known = self.kind.known && self.kind.transport != Transport::Syn;
+        ensure!(!is_known || hits > 0, "no packet was of a known flow");
+        Ok(Outcome { hits: 100.0 * hits as f64 / all as f64 })
+    }
+}
