@@ -37,7 +37,7 @@ impl Alarm {
             let (device, index) = (queue.device(), queue.index());
             // SAFETY: the device is started with this queue.
             let result = unsafe { sys::guideway_rx_interrupt(device.id(), index, 1) };
-            device.check(format!("interrupt for receive queue {index}"), result)?;
+            device.check(format!("wait for interrupts of receive queue {index}"), result)?;
             alarm.queues.push((Arc::clone(device), index));
         }
         // Some drivers find only now that they cannot.
@@ -111,7 +111,7 @@ mod tests {
         let (port, _) = device("net_null", "").configure(&wanted, &pool).unwrap();
         let (_port, rx, _tx) = port.start().unwrap();
         let text = Alarm::new(&rx).unwrap_err().to_string();
-        assert!(text.contains("cannot interrupt for receive queue 0"), "{text}");
+        assert!(text.contains("cannot wait for interrupts of receive queue 0"), "{text}");
         assert!(text.contains("not supported"), "{text}");
     }
 

@@ -35,6 +35,8 @@ const SLEEP_OF_A_BUCKET: u128 = 4;
 pub struct Idle {
     manner: Manner,
     resting: bool,
+    /// The rounds without a packet that are polled through.
+    patience: u64,
 }
 
 #[derive(Debug)]
@@ -48,19 +50,19 @@ enum Manner {
 impl Idle {
     /// Polls, and never gives the CPU away.
     pub fn poll() -> Idle {
-        Idle { manner: Manner::Poll, resting: false }
+        Idle { manner: Manner::Poll, resting: false, patience: PATIENCE }
     }
 
     /// Polls, and lets others have the CPU between two rounds.
     pub fn share() -> Idle {
-        Idle { manner: Manner::Share, resting: false }
+        Idle { manner: Manner::Share, resting: false, patience: PATIENCE }
     }
 
     /// Sleeps for some microseconds at a time.
     pub fn pause() -> Idle {
         // The kernel would else add up to 50 microseconds to each sleep. It never refuses.
         let _ = set_current_timer_slack(NonZeroU64::new(1));
-        Idle { manner: Manner::Pause { next: FIRST_PAUSE }, resting: false }
+        Idle { manner: Manner::Pause { next: FIRST_PAUSE }, resting: false, patience: PATIENCE }
     }
 
     /// Sleeps until a device interrupts.
@@ -81,7 +83,11 @@ impl Idle {
             return Err("it sends for another worker".to_owned());
         }
         let alarm = Alarm::new(queues).map_err(|error| error.to_string())?;
-        Ok(Idle { manner: Manner::Interrupt { alarm, longest, armed: false }, resting: false })
+        Ok(Idle {
+            manner: Manner::Interrupt { alarm, longest, armed: false },
+            resting: false,
+            patience: PATIENCE,
+        })
     }
 
     /// There was a packet.
@@ -95,6 +101,7 @@ impl Idle {
     #[cold]
     fn wake(&mut self) {
         self.resting = false;
+        self.patience = PATIENCE;
         match &mut self.manner {
             Manner::Pause { next } => *next = FIRST_PAUSE,
             Manner::Interrupt { alarm, armed, .. } => {
@@ -109,7 +116,7 @@ impl Idle {
     /// swept for the time that this took.
     #[inline]
     pub(super) fn rest(&mut self, rounds: u64) -> u128 {
-        if rounds < PATIENCE && !matches!(self.manner, Manner::Share) {
+        if rounds < self.patience && !matches!(self.manner, Manner::Share) {
             std::hint::spin_loop();
             return 0;
         }
@@ -145,8 +152,10 @@ impl Idle {
                     return 0;
                 }
                 if alarm.wait(*longest) {
-                    // A packet waits: the flow table can.
+                    // A packet waits: the flow table can. It may take a moment until a round finds it:
+                    // net_tap has a signal handler besides, in another thread, that tells of it.
                     *armed = false;
+                    self.patience = rounds + PATIENCE;
                     return 0;
                 }
                 *longest
