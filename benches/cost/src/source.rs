@@ -7,13 +7,16 @@ use guideway::dpdk::{BURST, Burst};
 
 use crate::traffic::{self, Ip, Kind};
 
-/// How far ahead the flow numbers step: flows that follow one another share nothing.
-const STRIDE: u64 = 0x9e37_79b1;
+/// How far ahead the flow numbers step, so that flows that follow one another share nothing. A prime, and
+/// so without a factor in common with any number of flows but its own.
+const STRIDE: u64 = 4_256_233;
 
 /// Headers of flow after flow, round and round.
 pub struct Source {
     frame: Vec<u8>,
     ip: Ip,
+    /// Where the IP header begins.
+    l3: usize,
     /// Virtual addresses, as they stand in a packet, and over IPv4 their part of the checksum.
     services: Vec<([u8; 16], u32)>,
     /// The checksum's sum, without addresses.
@@ -39,8 +42,9 @@ impl Source {
                 IpAddr::V6(v6) => (v6.octets(), 0),
             })
             .collect();
-        let sum = sum_of(&frame[14..24]);
-        Source { frame, ip: kind.inner, services, sum, flows, next: 0 }
+        let l3 = if kind.tagged { 18 } else { 14 };
+        let sum = sum_of(&frame[l3..l3 + 10]);
+        Source { frame, ip: kind.inner, l3, services, sum, flows, next: 0 }
     }
 
     /// Fills every mbuf of a full burst with the packets of the flows that come next.
@@ -70,22 +74,24 @@ impl Source {
     #[inline(always)]
     fn write_v4(&self, bytes: &mut [u8], flow: u64) {
         bytes.copy_from_slice(&self.frame);
+        let bytes = &mut bytes[self.l3..];
         let (address, service_sum) = self.service(flow);
         let source = 0x0a00_0000 | flow as u32 & 0xff_ffff;
-        bytes[26..30].copy_from_slice(&source.to_be_bytes());
-        bytes[30..34].copy_from_slice(&address[..4]);
-        bytes[34..36].copy_from_slice(&(1024 + (flow as u16 & 0x7fff)).to_be_bytes());
+        bytes[12..16].copy_from_slice(&source.to_be_bytes());
+        bytes[16..20].copy_from_slice(&address[..4]);
+        bytes[20..22].copy_from_slice(&(1024 + (flow as u16 & 0x7fff)).to_be_bytes());
         let sum = self.sum + service_sum + (source >> 16) + (source & 0xffff);
         let sum = (sum & 0xffff) + (sum >> 16);
         let sum = (sum & 0xffff) + (sum >> 16);
-        bytes[24..26].copy_from_slice(&(!(sum as u16)).to_be_bytes());
+        bytes[10..12].copy_from_slice(&(!(sum as u16)).to_be_bytes());
     }
 
     #[inline(always)]
     fn write_v6(&self, bytes: &mut [u8], flow: u64) {
         bytes.copy_from_slice(&self.frame);
-        bytes[34..38].copy_from_slice(&(flow as u32).to_be_bytes());
-        bytes[38..54].copy_from_slice(&self.service(flow).0);
-        bytes[54..56].copy_from_slice(&(1024 + (flow as u16 & 0x7fff)).to_be_bytes());
+        let bytes = &mut bytes[self.l3..];
+        bytes[20..24].copy_from_slice(&(flow as u32).to_be_bytes());
+        bytes[24..40].copy_from_slice(&self.service(flow).0);
+        bytes[40..42].copy_from_slice(&(1024 + (flow as u16 & 0x7fff)).to_be_bytes());
     }
 }

@@ -148,6 +148,9 @@ impl Subject {
             let all = FlowEvent::ALL.into_iter().map(|event| reader.event(Event::Flow(event)));
             (reader.event(Event::Flow(FlowEvent::Hit)), all.sum())
         };
+        if !self.kind.known {
+            self.worker.restart(Balancer::new(self.entries, LocalSeed::new(traffic::SEED)));
+        }
         let before = count(&self.reader);
         self.take(bursts)?;
         let after = count(&self.reader);

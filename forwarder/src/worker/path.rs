@@ -9,6 +9,7 @@ use crate::balancer::tables::{PortIndex, Unserved};
 use crate::balancer::{Balancer, Classified, Drop, FlowEvent, Tables, Verdict};
 use crate::dpdk::{BURST, Burst, prefetch};
 use crate::stats::{Event, Writer};
+use crate::wire::tcp;
 
 /// What a packet meets on its way through a worker.
 pub(super) struct Path {
@@ -112,6 +113,9 @@ impl Path {
                 burst.move_to(i, outlet.burst());
             } else {
                 prefetch(self.balancer.flows().bucket(staged.tag));
+                if staged.packet.tcp_flags & tcp::SYN != 0 {
+                    prefetch(self.balancer.flows().bucket_beside(staged.tag));
+                }
                 sorted.served.set(i);
             }
         }
