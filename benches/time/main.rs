@@ -11,7 +11,6 @@ mod flows;
 mod maglev;
 mod parse;
 #[path = "../traffic/mod.rs"]
-#[expect(dead_code, reason = "the single stages are for counting instructions")]
 mod traffic;
 
 /// Short, so that all of it takes about a minute; `--measurement-time` makes it longer.

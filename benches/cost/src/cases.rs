@@ -36,6 +36,11 @@ impl Case {
         Case::common(name, Kind { encapsulation, ..Kind::HIT }, counted)
     }
 
+    /// How it is announced.
+    pub(crate) fn title(&self) -> String {
+        format!("{}, {} flows", self.name, self.flows)
+    }
+
     /// Entries of the flow table: two to four for each flow, and room for the new ones.
     pub(crate) fn entries(&self) -> usize {
         match self.kind.known {

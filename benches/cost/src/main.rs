@@ -3,7 +3,7 @@
 //!
 //!     cargo run --release -p guideway-cost [-- --case NAME]
 //!
-//! `--case` measures the cases only that have this in their name, and makes no claims.
+//! `--case` measures the cases only that have this in their title (`TCP hit, 1 flows`), and makes no claims.
 
 #![expect(clippy::print_stdout, reason = "the report is the program's purpose")]
 
@@ -37,8 +37,8 @@ fn main() -> Result<()> {
     let accepted = instructions()?;
     let mut measured = BTreeMap::new();
     let mut rows = Vec::new();
-    for (n, case) in CASES.iter().filter(|case| case.name.contains(only)).enumerate() {
-        progress(&format!("{}, {} flows", case.name, case.flows));
+    for (n, case) in CASES.iter().filter(|case| case.title().contains(only)).enumerate() {
+        progress(&case.title());
         let name = format!("case{n}");
         let mut subject = Subject::new(&eal, &pool, &name, case.kind, case.flows, case.entries())?;
         let mut failure = None;

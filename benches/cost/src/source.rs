@@ -1,6 +1,11 @@
 //! Packets as a device would deliver them: the headers of mbufs are written anew for every burst, each
 //! with the next flow's addresses and ports and a right checksum.
 
+#![expect(
+    clippy::cast_possible_truncation,
+    reason = "a flow's number is spread over address and port"
+)]
+
 use std::net::IpAddr;
 
 use guideway::dpdk::{BURST, Burst};

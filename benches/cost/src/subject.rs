@@ -9,7 +9,7 @@ use guideway::balancer::fragment;
 use guideway::balancer::hash::LocalSeed;
 use guideway::balancer::{Balancer, FlowEvent, Tables};
 use guideway::dpdk::clock::tsc_hz;
-use guideway::dpdk::{BURST, Burst, Eal, Pool, ring};
+use guideway::dpdk::{BURST, Eal, Pool, ring};
 use guideway::stats::{self, Event, Reader};
 use guideway::worker::{Bare, Clock, Exceptions, Lane, Outlet, Via};
 
@@ -24,7 +24,6 @@ pub struct Subject {
     reader: Reader,
     source: Source,
     entries: usize,
-    burst: Burst,
     /// Where packets come back.
     back: ring::Receiver,
     /// The same ring without a worker before it.
@@ -67,25 +66,14 @@ impl Subject {
         let (forth, forth_back) = ring::channel(eal, &format!("{name}-alone"), 64, None)?;
         let outlets = vec![Outlet::new(Via::Ring(Lane::new(to, false)))];
         let balancer = Balancer::new(entries, seed);
-        let worker = Bare::new(balancer, writer, exceptions, clock, outlets);
-        let mut burst = Burst::new();
-        ensure!(pool.allocate(&mut burst, BURST) == BURST, "the pool is too small");
+        let mut worker = Bare::new(balancer, writer, exceptions, clock, outlets);
+        ensure!(pool.allocate(worker.burst(), BURST) == BURST, "the pool is too small");
         let (tables, source) = (traffic::tables(kind), Source::new(kind, flows));
-        let mut subject = Subject {
-            kind,
-            tables,
-            worker,
-            reader,
-            source,
-            entries,
-            burst,
-            back,
-            forth,
-            forth_back,
-        };
+        let mut subject =
+            Subject { kind, tables, worker, reader, source, entries, back, forth, forth_back };
         if kind.known {
             // Twice, so that the second pass sees what a flow that is under way sees.
-            subject.take(2 * flows.div_ceil(BURST as u64) as usize)?;
+            subject.take(2 * usize::try_from(flows.div_ceil(BURST as u64))?)?;
         }
         Ok(subject)
     }
@@ -99,9 +87,9 @@ impl Subject {
         let start = Instant::now();
         let mut came = 0;
         for _ in 0..bursts {
-            self.source.fill(&mut self.burst);
-            self.worker.take(&self.tables, traffic::PORT, &mut self.burst);
-            came += self.back.receive(&mut self.burst);
+            self.source.fill(self.worker.burst());
+            self.worker.take(&self.tables, traffic::PORT);
+            came += self.back.receive(self.worker.burst());
         }
         let spent = start.elapsed();
         ensure!(came == bursts * BURST, "{came} of {} packets came through", bursts * BURST);
@@ -117,9 +105,9 @@ impl Subject {
         let start = Instant::now();
         let mut came = 0;
         for _ in 0..bursts {
-            self.source.fill(&mut self.burst);
-            self.forth.send(&mut self.burst);
-            came += self.forth_back.receive(&mut self.burst);
+            self.source.fill(self.worker.burst());
+            self.forth.send(self.worker.burst());
+            came += self.forth_back.receive(self.worker.burst());
         }
         let spent = start.elapsed();
         ensure!(came == bursts * BURST, "{came} of {} packets came through", bursts * BURST);

@@ -1,7 +1,7 @@
 //! The flow table: which backend has which flow. Each worker has one and shares it with no one.
 //!
 //! Buckets of 64 bytes, one cache line, hold four entries of a 64-bit tag and a 64-bit value each.
-//! The tag is the flow's keyed hash ([`super::hash::LocalSeed`]): addresses are not kept, which is
+//! The tag is the flow's keyed hash, never 0 ([`super::hash::LocalSeed`]): addresses are not kept, which is
 //! what makes an entry 16 bytes. Two live flows share a tag, and then a backend, with a probability
 //! of about n²/2^65 for n flows: one in 30 million for a million flows.
 //!
@@ -60,6 +60,11 @@ impl State {
 pub struct Timeouts(pub [u32; 4]);
 
 impl Timeouts {
+    /// The time in which no flow expires whose state is steady ([`Entry::is_steady`]).
+    pub(super) fn of_steady(&self) -> u32 {
+        self.0[State::Established as usize].min(self.0[State::Udp as usize])
+    }
+
     #[inline]
     fn expired(&self, entry: Entry, now: Time) -> bool {
         entry.idle_ms(now) > self.0[entry.state() as usize]
@@ -97,10 +102,10 @@ impl Entry {
         self.0 & 1 == 1
     }
 
-    /// Rewrites the time of the flow's last packet.
+    /// The same with another time of the flow's last packet.
     #[inline]
-    pub fn touch(&mut self, now: Time) {
-        self.0 = u64::from(now.stamp()) << 32 | self.0 & 0xffff_ffff;
+    pub fn touched(self, now: Time) -> Entry {
+        Entry(u64::from(now.stamp()) << 32 | self.0 & 0xffff_ffff)
     }
 
     /// Milliseconds since the flow's last packet.
@@ -174,17 +179,23 @@ impl Table {
         &self.buckets[self.beside(self.index(tag))]
     }
 
-    /// The live entry of a flow, to be touched.
+    /// The entry of a flow that was seen no longer ago than `limit` milliseconds, to be touched. The tag
+    /// is one that [`super::hash::LocalSeed`] made.
     #[inline(always)]
-    pub fn find(&mut self, tag: u64, now: Time, timeouts: &Timeouts) -> Option<&mut Entry> {
-        let tag = stored(tag);
+    pub fn find(&mut self, tag: u64, now: Time, limit: u32) -> Option<&mut Entry> {
+        debug_assert_eq!(tag, stored(tag));
         let home = self.index(tag);
-        let (index, way) = match way(&self.buckets[home].tags, tag) {
-            Some(way) => (home, way),
-            None => self.seek_beside(home, tag)?,
+        let entry = match way(&self.buckets[home].tags, tag) {
+            Some(way) => &mut self.buckets[home].entries[way],
+            None => self.find_beside(home, tag)?,
         };
-        let entry = &mut self.buckets[index].entries[way];
-        (!timeouts.expired(*entry, now)).then_some(entry)
+        (entry.idle_ms(now) <= limit).then_some(entry)
+    }
+
+    #[cold]
+    fn find_beside(&mut self, home: usize, tag: u64) -> Option<&mut Entry> {
+        let (index, way) = self.seek_beside(home, tag)?;
+        Some(&mut self.buckets[index].entries[way])
     }
 
     /// The live entry of a flow.
@@ -200,7 +211,6 @@ impl Table {
     }
 
     /// Where a flow is that its own bucket has not.
-    #[inline(never)]
     fn seek_beside(&self, home: usize, tag: u64) -> Option<(usize, usize)> {
         let index = self.beside(home);
         way(&self.buckets[index].tags, tag).map(|way| (index, way))
@@ -329,7 +339,7 @@ pub struct Place {
     way: usize,
 }
 
-/// A tag as the table stores it: 0 means empty there. The bit is of no use for anything else.
+/// A tag as the table stores it: 0 means empty there. The flows' hash sets the same bit.
 #[inline]
 const fn stored(tag: u64) -> u64 {
     tag | 1
@@ -388,7 +398,9 @@ mod tests {
         fn a_touch_moves_nothing_but_the_time(tag: u64, number in 0u32..BackendId::MAX, later in 0u64..60_000) {
             let mut table = Table::new(64);
             table.insert(tag, backend(number), State::Established, at(7), &TIMEOUTS);
-            table.find(tag, at(7), &TIMEOUTS).unwrap().touch(at(7 + later));
+            let entry = table.find(stored(tag), at(7 + 5000), 5000).unwrap();
+            *entry = entry.touched(at(7 + later));
+            prop_assert!(table.find(stored(tag), at(7 + later + 5001), 5000).is_none());
             let (_, entry) = table.get(tag, at(7 + later + 900_000), &TIMEOUTS).unwrap();
             prop_assert_eq!((entry.backend(), entry.state()), (backend(number), State::Established));
             prop_assert_eq!(entry.idle_ms(at(7 + later)), 0);

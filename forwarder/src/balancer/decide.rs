@@ -173,25 +173,23 @@ impl Balancer {
         if u64::from_le_bytes(plain::word(head, 0)) & station.mask != station.mac {
             return Sight::Not;
         }
-        let service = match plain::ethertype(head) {
-            ethernet::IPV4 => {
-                if !plain::read_v4(head, frame.len(), &mut to.packet) {
-                    return Sight::Not;
-                }
-                let words = Words::of_v4(head);
-                to.tag = self.seed.hash_v4(words);
-                tables.services().of_v4(words)
+        let service = if plain::is(head, ethernet::IPV4) {
+            if !plain::read_v4(head, frame.len(), &mut to.packet) {
+                return Sight::Not;
             }
-            ethernet::IPV6 => {
-                let Some(head) = frame.first_chunk() else { return Sight::Not };
-                if !plain::read_v6(head, frame.len(), &mut to.packet) {
-                    return Sight::Not;
-                }
-                let words = Words::of_v6(head);
-                to.tag = self.seed.hash_v6(words);
-                tables.services().of_v6(words)
+            let words = Words::of_v4(head);
+            to.tag = self.seed.hash_v4(words);
+            tables.services().of_v4(words)
+        } else if plain::is(head, ethernet::IPV6) {
+            let Some(head) = frame.first_chunk() else { return Sight::Not };
+            if !plain::read_v6(head, frame.len(), &mut to.packet) {
+                return Sight::Not;
             }
-            _ => return Sight::Not,
+            let words = Words::of_v6(head);
+            to.tag = self.seed.hash_v6(words);
+            tables.services().of_v6(words)
+        } else {
+            return Sight::Not;
         };
         let Some(service) = service else { return Sight::Unserved };
         to.service = *service;
@@ -232,15 +230,16 @@ impl Balancer {
         if packet.tcp_flags & (tcp::SYN | tcp::FIN | tcp::RST) != 0 || !packet.is_untagged() {
             return None;
         }
-        let entry = self.flows.find(*tag, now, tables.timeouts())?;
-        let backend = tables.backend_at(entry.backend())?;
-        let route = backend.route.as_ref()?;
-        if !entry.is_steady() || backend.pool != service.pool || backend.serving != Serving::All {
+        let entry = self.flows.find(*tag, now, tables.steady())?;
+        let seen = *entry;
+        let record = tables.record(seen.backend())?;
+        if !seen.is_steady() || record.express != service.pool {
             return None;
         }
+        let route = record.backend.route.as_ref()?;
         route.template.apply_to_plain(packet, *tag, frame)?.ok()?;
-        entry.touch(now);
-        Some((entry.backend(), route.port))
+        *entry = seen.touched(now);
+        Some((seen.backend(), route.port))
     }
 
     /// Finds the backend of a packet that was classified by these tables from this very frame.

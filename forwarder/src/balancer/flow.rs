@@ -70,7 +70,9 @@ impl FlowKey {
             u128::from_le_bytes(word)
         };
         match self {
-            FlowKey::V4(bytes) => Words::V4(at(bytes, 0..12) | u128::from(bytes[12]) << 8),
+            FlowKey::V4(bytes) => {
+                Words::V4((at(bytes, 0..12) | u128::from(bytes[12]) << 8).to_le_bytes())
+            }
             FlowKey::V6(bytes) => {
                 let last = at(bytes, 32..36) | u128::from(bytes[36]) << 8;
                 Words::V6([at(bytes, 0..16), at(bytes, 16..32), last])
@@ -93,20 +95,20 @@ impl FlowKey {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Words {
     /// From the TTL to the ports: 0, protocol, 0, 0, source, destination, ports.
-    V4(u128),
+    V4([u8; 16]),
     /// Source; destination; as for IPv4 with addresses of 0.
     V6([u128; 3]),
 }
 
 /// Bytes of [`Words::V4`] that are part of the key: all but TTL and checksum.
-const KEY_BYTES: u128 =
-    u128::from_le_bytes([0, 255, 0, 0, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255]);
+pub(super) const KEY_BYTES: [u8; 16] =
+    [0, 255, 0, 0, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255];
 
 impl Words {
-    /// Of the head of a plain IPv4 packet.
+    /// Of the head of a plain IPv4 packet, with TTL and checksum, which [`KEY_BYTES`] takes away.
     #[inline(always)]
-    pub(super) fn of_v4(head: &[u8; plain::HEAD_V4]) -> u128 {
-        u128::from_le_bytes(plain::word(head, ethernet::LENGTH + 8)) & KEY_BYTES
+    pub(super) fn of_v4(head: &[u8; plain::HEAD_V4]) -> [u8; 16] {
+        plain::word(head, ethernet::LENGTH + 8)
     }
 
     /// Of the head of a plain IPv6 packet.

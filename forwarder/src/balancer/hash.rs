@@ -13,6 +13,7 @@ use siphasher::sip128::{Hasher128, SipHasher13 as SipHasher13x128};
 use xxhash_rust::xxh3::{xxh3_64_with_seed, xxh3_128_with_seed};
 
 use super::flow::{FlowKey, Words};
+use rounds::{mix_v4, mix_v6};
 
 /// `hash.key`: equal on every node of the fleet.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -76,7 +77,7 @@ impl LocalSeed {
         xxh3_64_with_seed(bytes, self.seed)
     }
 
-    /// The tag of a flow.
+    /// The tag of a flow: 63 bits above one that is set, so that no tag is 0.
     pub fn hash(&self, flow: &FlowKey) -> u64 {
         match flow.words() {
             Words::V4(words) => self.hash_v4(words),
@@ -86,49 +87,73 @@ impl LocalSeed {
 
     /// The tag of a flow over IPv4, by its [`Words`].
     #[inline(always)]
-    pub(super) fn hash_v4(&self, words: u128) -> u64 {
-        mix::<1>(&self.keys, [words])
+    pub(super) fn hash_v4(&self, words: [u8; 16]) -> u64 {
+        mix_v4(&self.keys, words)
     }
 
     /// The tag of a flow over IPv6, by its [`Words`].
     #[inline(always)]
     pub(super) fn hash_v6(&self, words: [u128; 3]) -> u64 {
-        mix::<3>(&self.keys, words)
+        mix_v6(&self.keys, words)
     }
 }
 
 /// A keyed hash by AES rounds: one between two words, which spreads a byte over four and so over more
 /// than the last word could take back, and four after the last, after which every bit depends on all.
 #[cfg(all(target_arch = "x86_64", target_feature = "aes"))]
-#[inline(always)]
-fn mix<const N: usize>(keys: &[u128; 4], words: [u128; N]) -> u64 {
+mod rounds {
     use safe_arch::{aes_encrypt_m128i, m128i};
-    let keys = keys.map(m128i::from);
-    let mut state = keys[0];
-    for (n, word) in words.into_iter().enumerate() {
-        if n > 0 {
-            state = aes_encrypt_m128i(state, keys[n]);
+
+    use crate::balancer::flow::KEY_BYTES;
+
+    #[inline(always)]
+    pub(super) fn mix_v4(keys: &[u128; 4], words: [u8; 16]) -> u64 {
+        // The mask where the words are: in a vector register.
+        let masked = m128i::from(words) & m128i::from(KEY_BYTES);
+        finish(keys, masked ^ m128i::from(keys[0]))
+    }
+
+    #[inline(always)]
+    pub(super) fn mix_v6(keys: &[u128; 4], [source, destination, last]: [u128; 3]) -> u64 {
+        let state = m128i::from(source) ^ m128i::from(keys[0]);
+        let state = aes_encrypt_m128i(state, m128i::from(keys[1])) ^ m128i::from(destination);
+        finish(keys, aes_encrypt_m128i(state, m128i::from(keys[2])) ^ m128i::from(last))
+    }
+
+    #[inline(always)]
+    fn finish(keys: &[u128; 4], mut state: m128i) -> u64 {
+        for key in [keys[1], keys[2], keys[3], keys[0]] {
+            state = aes_encrypt_m128i(state, m128i::from(key));
         }
-        state ^= m128i::from(word);
+        let [low, _]: [u64; 2] = state.into();
+        low | 1
     }
-    for key in [keys[1], keys[2], keys[3], keys[0]] {
-        state = aes_encrypt_m128i(state, key);
-    }
-    let [low, _]: [u64; 2] = state.into();
-    low
 }
 
 /// The same job without AES instructions. Nothing outside the process sees which of the two it was.
 #[cfg(not(all(target_arch = "x86_64", target_feature = "aes")))]
-#[inline(always)]
-fn mix<const N: usize>(keys: &[u128; 4], words: [u128; N]) -> u64 {
-    let mut bytes = [[0; 16]; N];
-    for ((bytes, word), key) in bytes.iter_mut().zip(words).zip(keys) {
-        *bytes = (word ^ key).to_le_bytes();
+mod rounds {
+    use xxhash_rust::xxh3::xxh3_64_with_seed;
+
+    use crate::balancer::flow::KEY_BYTES;
+
+    pub(super) fn mix_v4(keys: &[u128; 4], words: [u8; 16]) -> u64 {
+        mix(keys, [u128::from_le_bytes(words) & u128::from_le_bytes(KEY_BYTES)])
     }
-    #[expect(clippy::cast_possible_truncation, reason = "half of the key is the seed")]
-    let seed = keys[3] as u64;
-    xxh3_64_with_seed(bytes.as_flattened(), seed)
+
+    pub(super) fn mix_v6(keys: &[u128; 4], words: [u128; 3]) -> u64 {
+        mix(keys, words)
+    }
+
+    fn mix<const N: usize>(keys: &[u128; 4], words: [u128; N]) -> u64 {
+        let mut bytes = [[0; 16]; N];
+        for ((bytes, word), key) in bytes.iter_mut().zip(words).zip(keys) {
+            *bytes = (word ^ key).to_le_bytes();
+        }
+        #[expect(clippy::cast_possible_truncation, reason = "half of the key is the seed")]
+        let seed = keys[3] as u64;
+        xxh3_64_with_seed(bytes.as_flattened(), seed) | 1
+    }
 }
 
 #[cfg(test)]
@@ -168,7 +193,7 @@ mod tests {
                 }
             }
             let bits = u32::try_from(bits).unwrap();
-            assert!(moved.iter().all(|moved| (bits / 4..=bits * 3 / 4).contains(moved)));
+            assert!(moved[1..].iter().all(|moved| (bits / 4..=bits * 3 / 4).contains(moved)));
         }
     }
 
@@ -198,7 +223,7 @@ mod tests {
             },
         ];
         for maker in makers {
-            for shift in [0, 16, 32, 48] {
+            for shift in [1, 16, 32, 48] {
                 let mut places = vec![0u32; PLACES];
                 for n in 0..u32::try_from(PLACES).unwrap() {
                     let place = seed.hash(&maker(n)) >> shift & (PLACES as u64 - 1);

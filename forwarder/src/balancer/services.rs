@@ -1,4 +1,4 @@
-//! Which packets are for which service: every packet asks, so the answer is one multiplication and,
+//! Which packets are for which service: every packet asks, so the answer is a multiplication and,
 //! nearly always, one look into a table.
 //!
 //! One table for each family, by open addressing with at least four places for an entry. It is built
@@ -33,7 +33,8 @@ impl Endpoint {
         let port = u128::from(u16::from_le_bytes(self.port.to_be_bytes())) << 112;
         match self.address {
             IpAddr::V4(v4) => {
-                Words::V4(protocol | u128::from(u32::from_le_bytes(v4.octets())) << 64 | port)
+                let address = u128::from(u32::from_le_bytes(v4.octets())) << 64;
+                Words::V4((protocol | address | port).to_le_bytes())
             }
             IpAddr::V6(v6) => Words::V6([0, u128::from_le_bytes(v6.octets()), protocol | port]),
         }
@@ -70,7 +71,7 @@ impl Services {
 
     /// The service of a packet over IPv4, by its flow's words.
     #[inline(always)]
-    pub(super) fn of_v4(&self, words: u128) -> Option<&Service> {
+    pub(super) fn of_v4(&self, words: [u8; 16]) -> Option<&Service> {
         self.v4.get(key_v4(words))
     }
 
@@ -95,8 +96,8 @@ const fn halves(word: u128) -> (u64, u64) {
 
 /// Destination, protocol and port.
 #[inline(always)]
-const fn key_v4(words: u128) -> u64 {
-    let (low, high) = halves(words);
+const fn key_v4(words: [u8; 16]) -> u64 {
+    let (low, high) = halves(u128::from_le_bytes(words));
     high & (PORT | 0xffff_ffff) | (low & PROTOCOL) << 32
 }
 
@@ -121,7 +122,8 @@ impl Key for u64 {
 
     #[inline(always)]
     fn hash(self) -> u64 {
-        fold(self, FACTORS[0])
+        // The port stands highest: without the shift it would reach the highest bits alone.
+        (self ^ self >> 29).wrapping_mul(FACTOR)
     }
 }
 
@@ -131,19 +133,13 @@ impl Key for [u64; 3] {
     #[inline(always)]
     fn hash(self) -> u64 {
         let [low, high, rest] = self;
-        fold(low ^ FACTORS[1], high ^ rest ^ FACTORS[0])
+        let mixed = low.wrapping_mul(FACTOR) ^ high ^ rest;
+        (mixed ^ mixed >> 29).wrapping_mul(FACTOR)
     }
 }
 
-/// Odd numbers without a pattern: digits of the golden ratio and of pi.
-const FACTORS: [u64; 2] = [0x9e37_79b9_7f4a_7c15, 0x2433_f6a8_885a_308d];
-
-/// Both halves of a product.
-#[inline(always)]
-const fn fold(a: u64, b: u64) -> u64 {
-    let (low, high) = halves(a as u128 * b as u128);
-    low ^ high
-}
+/// An odd number without a pattern, of SplitMix64 (Steele, Lea and Flood, OOPSLA 2014).
+const FACTOR: u64 = 0xbf58_476d_1ce4_e5b9;
 
 /// An entry or an empty place.
 #[derive(Clone, Copy, Debug)]
@@ -157,43 +153,47 @@ struct Slot<K> {
 struct Index<K> {
     /// A power of two of them, most of them empty.
     slots: Box<[Slot<K>]>,
+    /// How far the hash is shifted to be the number of a slot.
+    shift: u32,
 }
 
 impl<K: Key> Index<K> {
     fn new(services: &[(K, Service)]) -> Index<K> {
-        let size = (services.len() * 4).next_power_of_two();
+        // Two at least, so that there is something to shift by.
+        let size = (services.len() * 4).max(2).next_power_of_two();
         let empty = Slot { key: K::EMPTY, service: Service::NONE };
-        let mut slots = vec![empty; size].into_boxed_slice();
+        let slots = vec![empty; size].into_boxed_slice();
+        let mut index = Index { slots, shift: 64 - size.trailing_zeros() };
         for &(key, service) in services {
-            let mut place = Self::home(key);
-            while slots[place & (size - 1)].key != K::EMPTY {
-                place = place.wrapping_add(1);
+            let mut place = index.home(key);
+            while index.slots[place].key != K::EMPTY {
+                place = (place + 1) & (size - 1);
             }
-            slots[place & (size - 1)] = Slot { key, service };
+            index.slots[place] = Slot { key, service };
         }
-        Index { slots }
+        index
     }
 
-    /// Where a key is looked for first, but for the bits that a table has no use for.
+    /// Where a key is looked for first: the high bits of its hash.
+    #[expect(clippy::cast_possible_truncation, reason = "no larger than the table")]
     #[inline(always)]
-    fn home(key: K) -> usize {
-        (key.hash() >> 32) as usize
+    fn home(&self, key: K) -> usize {
+        (key.hash() >> self.shift) as usize
     }
 
     #[inline(always)]
     fn get(&self, key: K) -> Option<&Service> {
-        let mut place = Self::home(key);
-        loop {
-            // Three places of four are empty, so that the search ends.
-            let slot = &self.slots[place & (self.slots.len() - 1)];
-            if slot.key == key {
-                return Some(&slot.service);
-            }
-            if slot.key == K::EMPTY {
-                return None;
-            }
-            place = place.wrapping_add(1);
-        }
+        let place = self.home(key);
+        let slot = &self.slots[place];
+        if slot.key == key { Some(&slot.service) } else { self.search(key, place) }
+    }
+
+    /// Searches from a place on: three of four are empty, so that the search ends.
+    #[cold]
+    fn search(&self, key: K, from: usize) -> Option<&Service> {
+        let (before, behind) = self.slots.split_at(from);
+        let mut slots = behind.iter().chain(before).take_while(|slot| slot.key != K::EMPTY);
+        slots.find(|slot| slot.key == key).map(|slot| &slot.service)
     }
 }
 
@@ -205,6 +205,14 @@ mod tests {
     use super::super::flow::FlowKey;
     use super::super::tables::{PoolIndex, ServiceId};
     use super::*;
+
+    impl<K: Key> Index<K> {
+        /// Services that are not where they are looked for first.
+        fn displaced(&self) -> usize {
+            let slots = self.slots.iter().enumerate().filter(|(_, slot)| slot.key != K::EMPTY);
+            slots.filter(|(place, slot)| self.home(slot.key) != *place).count()
+        }
+    }
 
     fn service(id: u32) -> Service {
         Service { id: ServiceId(id), pool: PoolIndex(id / 3), fragments: id.is_multiple_of(2) }
@@ -254,25 +262,30 @@ mod tests {
         }
     }
 
-    /// The packet path hardly ever looks twice, whatever the operator's numbering.
+    /// The packet path hardly ever looks twice, whatever the operator's numbering. By chance it would for
+    /// 7.6 % of 10,000.
     #[test]
     fn nearly_every_service_is_where_it_is_looked_for_first() {
-        let one_address = (0..10_000).map(|n| (Ipv4Addr::new(203, 0, 113, 10).into(), n));
-        let consecutive = (0..10_000).map(|n| (Ipv4Addr::from_bits(0x0a00_0000 + n).into(), 80));
-        let plans: [Vec<(IpAddr, u32)>; 2] = [one_address.collect(), consecutive.collect()];
-        for plan in plans {
-            let list: Vec<_> = plan
-                .into_iter()
-                .zip(0..)
-                .map(|((address, port), id)| {
-                    (Endpoint::new(address, 6, u16::try_from(port).unwrap()), service(id))
-                })
-                .collect();
-            let index = Services::new(&list).v4;
-            let displaced = index.slots.iter().enumerate().filter(|(place, slot)| {
-                slot.key != u64::EMPTY && Index::home(slot.key) & (index.slots.len() - 1) != *place
-            });
-            assert!(displaced.count() < 1500);
+        let v4 = |n: u32| IpAddr::from(Ipv4Addr::from_bits(0xcb00_7100 + n));
+        let v6 = |n: u32| IpAddr::from(Ipv6Addr::from_bits(0x2001_0db8 << 96 | u128::from(n)));
+        type Plan<'a> = (&'a str, &'a dyn Fn(u32) -> (IpAddr, u32));
+        let plans: [Plan<'_>; 6] = [
+            ("ports", &|n| (v4(10), n)),
+            ("addresses", &|n| (v4(n), 80)),
+            ("both", &|n| (v4(n / 4), 80 + n % 4)),
+            ("IPv6 ports", &|n| (v6(10), n)),
+            ("IPv6 addresses", &|n| (v6(n), 80)),
+            ("IPv6 networks", &|n| (Ipv6Addr::from_bits(u128::from(n) << 80).into(), 80)),
+        ];
+        for (name, plan) in plans {
+            let service = |n| {
+                let (address, port) = plan(n);
+                (Endpoint::new(address, 6, u16::try_from(port).unwrap()), service(n))
+            };
+            let list: Vec<_> = (0..10_000).map(service).collect();
+            let Services { v4, v6 } = Services::new(&list);
+            let displaced = v4.displaced() + v6.displaced();
+            assert!(displaced < 1300, "{name}: {displaced}");
         }
     }
 

@@ -56,6 +56,11 @@ pub struct ServiceId(pub u32);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PoolIndex(pub u32);
 
+impl PoolIndex {
+    /// No pool.
+    const NONE: PoolIndex = PoolIndex(u32::MAX);
+}
+
 /// Index of a port of the appliance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PortIndex(pub u16);
@@ -84,7 +89,7 @@ pub struct Service {
 impl Service {
     /// No service.
     pub(super) const NONE: Service =
-        Service { id: ServiceId(u32::MAX), pool: PoolIndex(u32::MAX), fragments: false };
+        Service { id: ServiceId(u32::MAX), pool: PoolIndex::NONE, fragments: false };
 }
 
 /// What the forwarder itself says for a virtual address.
@@ -148,9 +153,8 @@ pub enum Serving {
     Nothing,
 }
 
-/// One server: two cache lines.
+/// One server.
 #[derive(Clone, Debug)]
-#[repr(align(64))]
 pub struct Backend {
     /// Its pool; a flow of a service with another pool is not its.
     pub pool: PoolIndex,
@@ -161,10 +165,26 @@ pub struct Backend {
     /// What the segment size of its connections is lowered to.
     pub mss: MaxSegment,
     /// The generation in which it got its number: what was chosen before was another.
-    pub since: u64,
+    pub since: u32,
 }
 
-const _: () = assert!(size_of::<Backend>() == 128);
+/// A backend as the packet path has it: two cache lines.
+#[derive(Debug)]
+#[repr(align(64))]
+pub(super) struct Record {
+    /// The pool of which it takes all flows by a route that there is; of no pool if there is more to it.
+    pub(super) express: PoolIndex,
+    pub(super) backend: Backend,
+}
+
+const _: () = assert!(size_of::<Record>() == 128);
+
+impl Record {
+    fn new(backend: Backend) -> Record {
+        let takes_all = backend.serving == Serving::All && backend.route.is_some();
+        Record { express: if takes_all { backend.pool } else { PoolIndex::NONE }, backend }
+    }
+}
 
 /// Limits of TCP's maximum segment size, by the family of the packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -191,7 +211,7 @@ impl MaxSegment {
 impl Backend {
     /// The place of a number that no backend has.
     pub const VACANT: Backend = Backend {
-        pool: PoolIndex(u32::MAX),
+        pool: PoolIndex::NONE,
         serving: Serving::Nothing,
         route: None,
         mss: MaxSegment::NONE,
@@ -257,12 +277,13 @@ pub struct Tables {
     generation: u64,
     fleet: FleetKey,
     timeouts: Timeouts,
+    steady: u32,
     ports: Vec<Port>,
     stations: Vec<Station>,
     services: Services,
     vips: FxHashMap<Address, Vip>,
     pools: Vec<Pool>,
-    backends: Vec<Backend>,
+    backends: Vec<Record>,
     surroundings: Surroundings,
 }
 
@@ -301,12 +322,13 @@ impl Tables {
             generation: parts.generation,
             fleet: parts.fleet,
             timeouts: parts.timeouts,
+            steady: parts.timeouts.of_steady(),
             stations: parts.ports.iter().map(Station::new).collect(),
             ports: parts.ports,
             vips,
             services: Services::new(&parts.services),
             pools: parts.pools,
-            backends: parts.backends,
+            backends: parts.backends.into_iter().map(Record::new).collect(),
             surroundings: parts.surroundings,
         }
     }
@@ -326,6 +348,12 @@ impl Tables {
     #[inline]
     pub fn timeouts(&self) -> &Timeouts {
         &self.timeouts
+    }
+
+    /// The time in milliseconds in which no flow expires that is under way.
+    #[inline]
+    pub(super) fn steady(&self) -> u32 {
+        self.steady
     }
 
     /// What a port accepts.
@@ -395,12 +423,12 @@ impl Tables {
     /// A backend; [`Backend::VACANT`] if none has the number.
     #[inline]
     pub fn backend(&self, id: BackendId) -> &Backend {
-        self.backends.get(id.index()).unwrap_or(&Backend::VACANT)
+        self.record(id).map_or(&Backend::VACANT, |record| &record.backend)
     }
 
-    /// A backend, if one has the number or had it.
+    /// A backend's record, if one has the number or had it.
     #[inline]
-    pub(super) fn backend_at(&self, id: BackendId) -> Option<&Backend> {
+    pub(super) fn record(&self, id: BackendId) -> Option<&Record> {
         self.backends.get(id.index())
     }
 }

@@ -236,7 +236,7 @@ impl Publisher {
                     serving,
                     route,
                     mss,
-                    since: self.given[id.index()],
+                    since: u32::try_from(self.given[id.index()]).unwrap_or(u32::MAX),
                 };
                 of_pool.push(PublishedBackend { id, next_hop, encapsulation, slots: 0 });
             }

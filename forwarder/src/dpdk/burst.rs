@@ -1,10 +1,11 @@
 //! Bursts: up to 32 packets with one owner, freed in bulk when it goes.
 //!
-//! After a receive the packets are at the front without gaps. [`Burst::move_to`] takes one out and
+//! After a receive the packets are at the front without gaps. [`Seat::move_to`] takes one out and
 //! leaves a hole, so that the indices of the others stay; sending closes the holes. [`Burst::len`]
-//! counts places, holes included, so that `for i in 0..burst.len()` is the loop over a burst.
+//! counts places, holes included, so that `for i in 0..burst.len()` is the loop over a burst. No one
+//! counts the holes: that would cost each packet more than looking for them costs a burst.
 
-use std::ops::{Deref, DerefMut};
+use std::ops::{Deref, DerefMut, Range};
 use std::ptr::NonNull;
 
 use dpdk_sys as sys;
@@ -50,8 +51,6 @@ impl Drop for Held {
 pub struct Burst {
     /// Places in use. What is behind them counts for nothing.
     len: u16,
-    /// Those of them that are empty.
-    holes: u16,
     /// In the first `len`: mbufs that the burst alone owns, or null.
     slots: [*mut sys::rte_mbuf; BURST],
 }
@@ -63,10 +62,10 @@ unsafe impl Send for Burst {}
 impl Burst {
     /// An empty burst.
     pub const fn new() -> Burst {
-        Burst { len: 0, holes: 0, slots: [std::ptr::null_mut(); BURST] }
+        Burst { len: 0, slots: [std::ptr::null_mut(); BURST] }
     }
 
-    /// Places in use, those of packets moved away included. 0 when no packet is left.
+    /// Places in use, those of packets moved away included.
     #[inline]
     pub fn len(&self) -> usize {
         self.len.into()
@@ -75,13 +74,14 @@ impl Burst {
     /// No packet is here.
     #[inline]
     pub fn is_empty(&self) -> bool {
-        self.len == 0
+        // All of them, without a branch for each.
+        self.in_use().iter().fold(0, |bits, mbuf| bits | mbuf.addr()) == 0
     }
 
     /// Packets here.
     #[inline]
     pub fn packets(&self) -> usize {
-        usize::from(self.len - self.holes)
+        self.in_use().iter().filter(|mbuf| !mbuf.is_null()).count()
     }
 
     /// Places left behind the last one in use.
@@ -121,34 +121,25 @@ impl Burst {
         self.in_use().iter().filter_map(|mbuf| unsafe { mbuf.cast::<Mbuf>().as_mut() })
     }
 
-    /// Moves the packet at place `i` to the end of `to` and leaves a hole.
-    ///
-    /// False, and nothing happens, where `to` has no place left or `i` has no packet.
+    /// The packets at some places, `None` for a hole; nothing if not all of them are in use.
     #[inline]
-    pub fn move_to(&mut self, i: usize, to: &mut Burst) -> bool {
-        let mbuf = self.slot(i);
-        if to.len >= PLACES || mbuf.is_null() {
-            return false;
-        }
-        to.slots[to.len()] = mbuf;
-        to.len += 1;
-        self.slots[i] = std::ptr::null_mut();
-        self.holes += 1;
-        if self.holes == self.len {
-            (self.len, self.holes) = (0, 0);
-        }
-        true
+    pub fn among(&self, places: Range<usize>) -> impl Iterator<Item = Option<&Mbuf>> {
+        let used = self.in_use().get(places).unwrap_or_default();
+        // SAFETY: null, or an mbuf that the burst owns, and lends for as long as it is borrowed.
+        used.iter().map(|mbuf| unsafe { mbuf.cast::<Mbuf>().as_ref() })
+    }
+
+    /// The packet at place `i`, if there is one, to go on from there.
+    #[inline(always)]
+    pub fn seat(&mut self, i: usize) -> Option<Seat<'_>> {
+        let mbuf = NonNull::new(self.slot(i))?;
+        Some(Seat { mbuf, slot: self.slots.get_mut(i)? })
     }
 
     /// Takes the packet at place `i` out, if there is one, and leaves a hole.
     pub fn take(&mut self, i: usize) -> Option<Held> {
         let slot = self.slots[..self.len.into()].get_mut(i)?;
-        let mbuf = NonNull::new(std::mem::replace(slot, std::ptr::null_mut()))?;
-        self.holes += 1;
-        if self.holes == self.len {
-            (self.len, self.holes) = (0, 0);
-        }
-        Some(Held(mbuf))
+        NonNull::new(std::mem::replace(slot, std::ptr::null_mut())).map(Held)
     }
 
     /// Appends a packet.
@@ -168,9 +159,11 @@ impl Burst {
     /// Returns what is left to the pools.
     #[inline]
     pub fn clear(&mut self) {
-        if self.len > 0 {
-            let count = self.len.into();
-            (self.len, self.holes) = (0, 0);
+        let count = self.len.into();
+        if self.is_empty() {
+            self.len = 0;
+        } else {
+            self.len = 0;
             // SAFETY: that many places with mbufs that the burst owned until here, or null, which the
             // call skips.
             unsafe { sys::rte_pktmbuf_free_bulk(self.slots.as_mut_ptr(), count) };
@@ -179,7 +172,7 @@ impl Burst {
 
     /// Closes the holes; the order stays.
     pub fn compact(&mut self) {
-        if self.holes > 0 {
+        if self.in_use().iter().any(|mbuf| mbuf.is_null()) {
             let mut kept = 0;
             for i in 0..self.len() {
                 if !self.slots[i].is_null() {
@@ -187,7 +180,7 @@ impl Burst {
                     kept += 1;
                 }
             }
-            (self.len, self.holes) = (kept, 0);
+            self.len = kept;
         }
     }
 
@@ -249,6 +242,53 @@ impl Burst {
     }
 }
 
+/// A packet in its place in a burst.
+pub struct Seat<'b> {
+    /// An mbuf that the burst alone owns.
+    mbuf: NonNull<sys::rte_mbuf>,
+    /// Where it is.
+    slot: &'b mut *mut sys::rte_mbuf,
+}
+
+impl Seat<'_> {
+    /// Moves the packet to the end of `to` and leaves a hole.
+    ///
+    /// # Errors
+    /// The seat, with its packet, where `to` has no place left.
+    #[inline(always)]
+    pub fn move_to(self, to: &mut Burst) -> std::result::Result<(), Self> {
+        let Some(free) = to.slots.get_mut(usize::from(to.len)) else { return Err(self) };
+        *free = self.mbuf.as_ptr();
+        *self.slot = std::ptr::null_mut();
+        to.len += 1;
+        Ok(())
+    }
+
+    /// Takes the packet out and leaves a hole.
+    pub fn take(self) -> Held {
+        *self.slot = std::ptr::null_mut();
+        Held(self.mbuf)
+    }
+}
+
+impl Deref for Seat<'_> {
+    type Target = Mbuf;
+
+    #[inline(always)]
+    fn deref(&self) -> &Mbuf {
+        // SAFETY: an mbuf that the burst owns, which is borrowed for as long as this is.
+        unsafe { self.mbuf.cast::<Mbuf>().as_ref() }
+    }
+}
+
+impl DerefMut for Seat<'_> {
+    #[inline(always)]
+    fn deref_mut(&mut self) -> &mut Mbuf {
+        // SAFETY: an mbuf that the burst owns, which is borrowed mutably for as long as this is.
+        unsafe { self.mbuf.cast::<Mbuf>().as_mut() }
+    }
+}
+
 impl Default for Burst {
     fn default() -> Self {
         Self::new()
@@ -274,6 +314,11 @@ mod tests {
     use super::*;
     use crate::dpdk::testing::{eal, marks, packets, pool, unique};
     use crate::dpdk::{Pool, ring};
+
+    /// Moves the packet at place `i`, if there is one and there is room for it.
+    fn move_to(from: &mut Burst, i: usize, to: &mut Burst) -> bool {
+        from.seat(i).is_some_and(|seat| seat.move_to(to).is_ok())
+    }
 
     #[test]
     fn a_packet_can_be_held_out_of_any_burst() {
@@ -308,15 +353,15 @@ mod tests {
     fn moving_leaves_a_hole_and_the_places_of_the_others() {
         let pool = pool(63);
         let (mut from, mut to) = (packets(&pool, 4), Burst::new());
-        assert!(from.move_to(1, &mut to));
-        assert!(from.move_to(3, &mut to));
+        assert!(move_to(&mut from, 1, &mut to));
+        assert!(move_to(&mut from, 3, &mut to));
         assert_eq!(marks(&from), [Some(0), None, Some(2), None]);
         assert_eq!(marks(&to), [Some(1), Some(3)]);
         assert_eq!((from.len(), from.packets(), from.remaining()), (4, 2, 28));
 
-        assert!(!from.move_to(1, &mut to), "a hole has nothing to move");
-        assert!(!from.move_to(4, &mut to), "nor has a place behind the last");
-        assert!(!from.move_to(usize::MAX, &mut to));
+        assert!(!move_to(&mut from, 1, &mut to), "a hole has nothing to move");
+        assert!(!move_to(&mut from, 4, &mut to), "nor has a place behind the last");
+        assert!(!move_to(&mut from, usize::MAX, &mut to));
         assert_eq!(from.iter().count(), 2);
         from.iter_mut().for_each(|mbuf| mbuf.bytes_mut()[0] += 10);
         from.compact();
@@ -329,14 +374,39 @@ mod tests {
     }
 
     #[test]
+    fn packets_go_on_from_their_seats() {
+        let pool = pool(63);
+        let (mut from, mut to) = (packets(&pool, 4), packets(&pool, 31));
+        drop(from.take(1));
+        let mark = |mbuf: Option<&Mbuf>| mbuf.map(|mbuf| mbuf.bytes()[0]);
+        assert_eq!(from.among(0..3).map(mark).collect::<Vec<_>>(), [Some(0), None, Some(2)]);
+        assert_eq!((from.among(2..5).count(), 0), (0, 0), "out of range");
+        let mut held = None;
+        for place in 0..4 {
+            let Some(mut seat) = from.seat(place) else { continue };
+            seat.bytes_mut()[0] += 10;
+            match place {
+                0 => assert!(seat.move_to(&mut to).is_ok()),
+                2 => held = Some(seat.take()),
+                _ => assert!(seat.move_to(&mut to).is_err(), "no place is left"),
+            }
+        }
+        assert_eq!(marks(&from), [None, None, None, Some(13)]);
+        assert_eq!((marks(&to)[31], held.unwrap().bytes()[0]), (Some(10), 12));
+        drop((from, to));
+        assert_eq!(pool.in_use(), 0);
+    }
+
+    #[test]
     fn a_burst_that_lost_its_last_packet_is_empty() {
         let pool = pool(63);
         let (mut from, mut to) = (packets(&pool, 2), Burst::new());
-        assert!(from.move_to(0, &mut to));
+        assert!(move_to(&mut from, 0, &mut to));
         assert!(!from.is_empty());
-        assert!(from.move_to(1, &mut to));
+        assert!(move_to(&mut from, 1, &mut to));
         assert!(from.is_empty());
         assert!(from.get(0).is_none() && from.get_mut(1).is_none());
+        from.clear();
         assert_eq!(from.remaining(), BURST);
     }
 
@@ -345,11 +415,11 @@ mod tests {
         let pool = pool(63);
         let (mut from, mut to) = (packets(&pool, 1), packets(&pool, 32));
         assert_eq!(to.remaining(), 0);
-        assert!(!from.move_to(0, &mut to));
+        assert!(!move_to(&mut from, 0, &mut to));
         assert_eq!((marks(&from), pool.in_use()), (vec![Some(0)], 33));
         assert_eq!(pool.allocate(&mut to, 1), 0);
         to.clear();
-        assert!(from.move_to(0, &mut to));
+        assert!(move_to(&mut from, 0, &mut to));
         assert_eq!(pool.in_use(), 1);
     }
 
@@ -430,13 +500,10 @@ mod tests {
                         let (from, to) = if burst == 0 { (one, two) } else { (two, one) };
                         let there = models[burst].get(place).copied().flatten();
                         let can = there.is_some() && models[1 - burst].len() < BURST;
-                        prop_assert_eq!(from.move_to(place, to), can);
+                        prop_assert_eq!(move_to(from, place, to), can);
                         if can {
                             models[burst][place] = None;
                             models[1 - burst].push(there);
-                            if compacted(&models[burst]).is_empty() {
-                                models[burst].clear();
-                            }
                         }
                     }
                     Step::Compact { burst } => {

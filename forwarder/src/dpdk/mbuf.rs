@@ -90,10 +90,13 @@ impl Mbuf {
         let (offset, length) = ((offset - n) as u16, (length + n) as u16);
         self.set_data_off(offset);
         self.set_length(length, length.into());
+        let data = self.data();
+        // SAFETY: an mbuf has a buffer.
+        unsafe { std::hint::assert_unchecked(!data.is_null()) };
         // SAFETY: `data` points to `length` bytes of the mbuf's buffer, at least `N`, which the mbuf
         // alone owns; they are initialised, as everything in DPDK's mapped memory is; nothing else reads
         // them while `self` is borrowed mutably.
-        Some(unsafe { &mut *self.data().cast::<[u8; N]>() })
+        Some(unsafe { &mut *data.cast::<[u8; N]>() })
     }
 
     /// Makes the frame `n` bytes shorter at its front and returns the rest of the first buffer, or

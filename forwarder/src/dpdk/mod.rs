@@ -74,7 +74,7 @@ pub mod ring;
 #[cfg(test)]
 mod testing;
 
-pub use burst::{BURST, Burst, Held};
+pub use burst::{BURST, Burst, Held, Seat};
 pub use eal::Eal;
 pub use error::{Errno, Error, Result};
 pub use mbuf::{Mbuf, Note};

@@ -206,10 +206,12 @@ impl Writer {
     #[inline]
     pub fn traffic(&mut self, service: usize, backend: usize, bytes: u64) {
         let Block { services, backends, .. } = &*self.0;
-        for traffic in [services.get(service), backends.get(backend)].into_iter().flatten() {
+        let count = |traffic: &TrafficCounters| {
             traffic.packets.add(1);
             traffic.bytes.add(bytes);
-        }
+        };
+        services.get(service).map(count);
+        backends.get(backend).map(count);
     }
 
     /// Counts a flow that begins, of a service and for a backend.

@@ -75,10 +75,12 @@ pub(super) fn check(frame: &[u8]) {
 pub(super) fn plain(frame: &[u8]) -> Option<Packet> {
     let head = frame.first_chunk()?;
     let mut packet = Packet::NONE;
-    let is_plain = match plain::ethertype(head) {
-        ethernet::IPV4 => plain::read_v4(head, frame.len(), &mut packet),
-        ethernet::IPV6 => plain::read_v6(frame.first_chunk()?, frame.len(), &mut packet),
-        _ => false,
+    let is_plain = if plain::is(head, ethernet::IPV4) {
+        plain::read_v4(head, frame.len(), &mut packet)
+    } else {
+        let head = frame.first_chunk()?;
+        plain::is(&plain::word(head, 0), ethernet::IPV6)
+            && plain::read_v6(head, frame.len(), &mut packet)
     };
     is_plain.then_some(packet)
 }

@@ -30,10 +30,10 @@ pub fn word<const N: usize>(head: &[u8], at: usize) -> [u8; N] {
     word
 }
 
-/// The Ethertype.
+/// Whether a frame has this Ethertype.
 #[inline(always)]
-pub fn ethertype(head: &[u8; HEAD_V4]) -> u16 {
-    u16::from_be_bytes(word(head, IP - 2))
+pub fn is(head: &[u8; HEAD_V4], ethertype: u16) -> bool {
+    word(head, IP - 2) == ethertype.to_be_bytes()
 }
 
 /// Reads an IPv4 packet from the head of a frame of `length` bytes. False, and `packet` is anything, if
@@ -91,17 +91,15 @@ pub fn read_v6(head: &[u8; HEAD_V6], length: usize, packet: &mut Packet) -> bool
 /// The flags of TCP, none of UDP, if the header of either ends before the packet does.
 #[inline(always)]
 fn transport(head: &[u8], l4: usize, protocol: u8, end: usize) -> Option<u8> {
-    match protocol {
-        protocol::TCP => {
-            let header_length = usize::from(head[l4 + TCP_OFFSET] >> 4) * 4;
-            let fits = header_length >= tcp::LENGTH && l4 + header_length <= end;
-            fits.then_some(head[l4 + TCP_FLAGS])
-        }
-        protocol::UDP => {
-            let says = usize::from(u16::from_be_bytes(word(head, l4 + UDP_LENGTH)));
-            (says >= udp::LENGTH && l4 + says <= end).then_some(0)
-        }
-        _ => None,
+    if protocol == protocol::TCP {
+        let header_length = usize::from(head[l4 + TCP_OFFSET] >> 4) * 4;
+        let fits = header_length >= tcp::LENGTH && l4 + header_length <= end;
+        fits.then_some(head[l4 + TCP_FLAGS])
+    } else if protocol == protocol::UDP {
+        let says = usize::from(u16::from_be_bytes(word(head, l4 + UDP_LENGTH)));
+        (says >= udp::LENGTH && l4 + says <= end).then_some(0)
+    } else {
+        None
     }
 }
 

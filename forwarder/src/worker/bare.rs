@@ -4,7 +4,7 @@
 use super::clock::Clock;
 use super::exception::{Exceptions, Scene};
 use super::exchange::Outlet;
-use super::path::Path;
+use super::path::{Batch, Path};
 use crate::balancer::tables::PortIndex;
 use crate::balancer::{Balancer, Tables};
 use crate::dpdk::Burst;
@@ -13,6 +13,7 @@ use crate::stats::Writer;
 /// The part of a worker that takes packets on their way.
 pub struct Bare {
     path: Path,
+    batch: Batch,
     clock: Clock,
     outlets: Vec<Outlet>,
 }
@@ -26,16 +27,22 @@ impl Bare {
         clock: Clock,
         outlets: Vec<Outlet>,
     ) -> Bare {
-        Bare { path: Path::new(balancer, stats, exceptions), clock, outlets }
+        let path = Path::new(balancer, stats, exceptions);
+        Bare { path, batch: Batch::new(), clock, outlets }
+    }
+
+    /// What it takes next.
+    pub fn burst(&mut self) -> &mut Burst {
+        &mut self.batch.burst
     }
 
     /// Takes a burst that came in by `port` all the way; it is empty afterwards.
     #[inline(never)]
-    pub fn take(&mut self, tables: &Tables, port: PortIndex, burst: &mut Burst) {
+    pub fn take(&mut self, tables: &Tables, port: PortIndex) {
         self.clock.begin_round();
         let now = self.clock.now();
         let mut scene = Scene { tables, outlets: &mut self.outlets, peers: &mut [], now };
-        self.path.take(&mut scene, port, burst, None, &mut self.clock);
+        self.path.take(&mut scene, port, &mut self.batch, None, &mut self.clock);
     }
 
     /// Another balancer, as a worker has it that was just started.

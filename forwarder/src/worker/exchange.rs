@@ -193,12 +193,6 @@ impl Outlet {
         }
     }
 
-    /// Whether a packet more needs a flush first.
-    #[inline]
-    pub(super) fn is_full(&self) -> bool {
-        self.burst.remaining() == 0
-    }
-
     /// What is gathered.
     #[inline]
     pub(super) fn burst(&mut self) -> &mut Burst {
@@ -252,9 +246,9 @@ impl Outlet {
             }
         };
         if !self.burst.is_empty() {
-            stats.verdict(Verdict::Dropped(reason), self.burst.len() as u64);
-            self.burst.clear();
+            stats.verdict(Verdict::Dropped(reason), self.burst.packets() as u64);
         }
+        self.burst.clear();
     }
 
     /// Sends packets of another worker, who has counted their verdicts.

@@ -37,11 +37,10 @@ use crossbeam_channel::{Receiver, Sender};
 
 use crate::balancer::scan::Scan;
 use crate::balancer::{Balancer, Tables};
-use crate::dpdk::Burst;
 use crate::stats::{Scalar, Writer};
 
 use exception::Scene;
-use path::Path;
+use path::{Batch, Path};
 
 /// Rounds between two looks at questions, while there is traffic.
 const HOUSEKEEPING: u64 = 256;
@@ -102,7 +101,7 @@ impl Worker {
         } = self;
         let mut tables: Cache<_, Arc<Tables>> = Cache::new(self.tables);
         let mut path = Path::new(balancer, stats, exceptions);
-        let mut burst = Burst::new();
+        let mut batch = Batch::new();
         let mut generation = 0;
         let mut pass_generation = 0;
         let mut question: Option<Question> = None;
@@ -130,33 +129,33 @@ impl Worker {
                 let owners = match &mut source.intake {
                     Intake::Queue { .. } if draining => continue,
                     Intake::Queue { queue, owners } => {
-                        let received = queue.receive(&mut burst);
+                        let received = queue.receive(&mut batch.burst);
                         path.stats.add(Scalar::Received, received as u64);
                         owners.as_mut()
                     }
                     Intake::Ring(ring) => {
-                        ring.receive(&mut burst);
+                        ring.receive(&mut batch.burst);
                         None
                     }
                     Intake::Peer(ring) => {
-                        if ring.receive(&mut burst) > 0 {
+                        if ring.receive(&mut batch.burst) > 0 {
                             found = true;
-                            let now = clock.of(&burst);
+                            let now = clock.of(&batch.burst);
                             let (outlets, peers) = (&mut outlets[..], &mut peers[..]);
                             let mut scene = Scene { tables, outlets, peers, now };
-                            path.visit(&mut scene, &mut burst);
+                            path.visit(&mut scene, &mut batch.burst);
                             scene.flush(&mut path.stats);
                         }
                         continue;
                     }
                 };
-                if burst.is_empty() {
+                if batch.burst.is_empty() {
                     continue;
                 }
                 found = true;
                 let (outlets, peers) = (&mut outlets[..], &mut peers[..]);
                 let mut scene = Scene { tables, outlets, peers, now: clock.now() };
-                path.take(&mut scene, source.port, &mut burst, owners, &mut clock);
+                path.take(&mut scene, source.port, &mut batch, owners, &mut clock);
             }
             if self.lossless {
                 let owners = sources.iter_mut().flat_map(Source::owners);

@@ -2,7 +2,7 @@
 
 use super::descriptor::{Carrier, Descriptor, Header, Inner, Key};
 use super::parameters::{GreKey, Parameters};
-use crate::wire::protocol;
+use crate::wire::{ethernet, protocol};
 
 pub(super) const DESCRIPTOR: Descriptor = Descriptor {
     name: "gre",
@@ -15,10 +15,14 @@ pub(super) const DESCRIPTOR: Descriptor = Descriptor {
 /// K: a key follows.
 const KEY: u8 = 0x20;
 
-/// Flags, version 0, and the protocol type, which follows the packet; then the key.
+/// Flags, version 0, and the protocol type, which follows the packet and is that of IPv4 until then; then
+/// the key.
 pub(super) fn header(parameters: &Parameters) -> Header {
     match parameters.gre_key {
-        None => Header::from(&[0; 4]),
+        None => {
+            let [a, b] = ethernet::IPV4.to_be_bytes();
+            Header::from(&[0, 0, a, b])
+        }
         Some(GreKey::Fixed(key)) => {
             let [a, b, c, d] = key.to_be_bytes();
             Header::from(&[KEY, 0, 0, 0, a, b, c, d])

@@ -131,9 +131,7 @@ fn flow_label(entropy: u64) -> u32 {
 
 /// The checksum of a header whose words sum to `sum` (RFC 1071).
 #[inline]
-#[expect(clippy::cast_possible_truncation, reason = "two folds leave 16 bits")]
 fn fold(sum: u32) -> u16 {
-    let sum = (sum & 0xffff) + (sum >> 16);
-    let sum = (sum & 0xffff) + (sum >> 16);
-    !(sum as u16)
+    // The high half of the sum with its halves exchanged: both halves, and the carry of the low ones.
+    !((sum.wrapping_add(sum.rotate_left(16)) >> 16) as u16)
 }

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::balancer::frame::Frame;
 use crate::balancer::verdict::Drop;
-use crate::wire::{Packet, ethernet, ipv4, ipv6};
+use crate::wire::{Family, Packet, ethernet, ipv4, ipv6};
 
 /// The ends of a tunnel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -241,7 +241,9 @@ impl Template {
     fn apply_v4(&self, packet: &Packet, frame: &mut impl Frame) -> Result<(), Drop> {
         let (headers, length) = self.wrap::<PLAIN_V4>(packet, frame)?;
         outer::fix_v4(&mut headers[ETHERNET..], self.sum, length, packet.traffic_class);
-        gre::fix_type(&mut headers[PLAIN_V4 - GRE..], super::descriptor::ethertype(packet.family));
+        if packet.family == Family::V6 {
+            gre::fix_type(&mut headers[PLAIN_V4 - GRE..], ethernet::IPV6);
+        }
         Ok(())
     }
 
@@ -250,7 +252,9 @@ impl Template {
     fn apply_v6(&self, packet: &Packet, entropy: u64, frame: &mut impl Frame) -> Result<(), Drop> {
         let (headers, length) = self.wrap::<PLAIN_V6>(packet, frame)?;
         outer::fix_v6(&mut headers[ETHERNET..], length, packet.traffic_class, entropy);
-        gre::fix_type(&mut headers[PLAIN_V6 - GRE..], super::descriptor::ethertype(packet.family));
+        if packet.family == Family::V6 {
+            gre::fix_type(&mut headers[PLAIN_V6 - GRE..], ethernet::IPV6);
+        }
         Ok(())
     }
 
@@ -265,7 +269,14 @@ impl Template {
         let length = self.outer_length(packet, N - ETHERNET)?;
         let template = self.headers.first_chunk::<N>().ok_or(Drop::NoHeadroom)?;
         let headers = frame.wrap::<N>(packet.end as usize, N - ETHERNET).ok_or(Drop::NoHeadroom)?;
-        *headers = *template;
+        // Two stores that overlap, where a copy of this length would be three.
+        const WIDE: usize = 32;
+        headers[..WIDE].copy_from_slice(&template[..WIDE]);
+        if N <= WIDE + 8 {
+            headers[N - 8..].copy_from_slice(&template[N - 8..]);
+        } else {
+            headers[N - WIDE..].copy_from_slice(&template[N - WIDE..]);
+        }
         Ok((headers, length))
     }
 

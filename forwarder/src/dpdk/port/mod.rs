@@ -359,7 +359,7 @@ mod tests {
                     for i in 0..received {
                         assert_eq!(burst.get_mut(i).unwrap().push_front(24).unwrap().len(), 88);
                         // Every third is dropped with the burst.
-                        assert!(i % 3 == 2 || burst.move_to(i, &mut out));
+                        assert!(i % 3 == 2 || burst.seat(i).unwrap().move_to(&mut out).is_ok());
                     }
                     while !out.is_empty() {
                         forwarded += tx.send(&mut out);

@@ -268,7 +268,7 @@ impl Path {
             Choice::Forward { backend, service, entropy, generation, begins } => {
                 // Since a datagram was begun its backend may have gone, and its number to another.
                 let record = scene.tables.backend(backend);
-                if record.serving == Serving::Nothing || record.since > generation {
+                if record.serving == Serving::Nothing || u64::from(record.since) > generation {
                     return self.drop(held, Drop::NoBackend);
                 }
                 let classified = Classified { packet, service, tag: entropy };

@@ -222,7 +222,7 @@ impl Path {
     }
 
     /// Decides a packet of a service, encapsulates it for its backend and sends it.
-    pub(super) fn forward_one(
+    pub(in crate::worker) fn forward_one(
         &mut self,
         scene: &mut Scene<'_>,
         held: Held,
