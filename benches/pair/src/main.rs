@@ -106,6 +106,7 @@ fn connect(eal: &Eal, pool: &Pool, device: &str, inner: usize) -> Result<(Port<S
         mac: None,
         rss: false,
         fast_free: true,
+        interrupts: false,
     };
     let (port, _notes) = eal.port_by_name(device)?.configure(&settings, pool)?;
     let (port, mut receive, mut transmit) = port.start()?;
