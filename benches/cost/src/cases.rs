@@ -41,12 +41,10 @@ impl Case {
         format!("{}, {} flows", self.name, self.flows)
     }
 
-    /// Entries of the flow table: two to four for each flow, and room for the new ones.
+    /// Entries of the flow table: as many as there are if nothing is said, or two to four for each flow.
     pub(crate) fn entries(&self) -> usize {
-        match self.kind.known {
-            true => usize::try_from(self.flows * 2).map_or(usize::MAX, usize::next_power_of_two),
-            false => 1 << 20,
-        }
+        let enough = usize::try_from(self.flows * 2).map_or(usize::MAX, usize::next_power_of_two);
+        enough.max(1 << 20)
     }
 }
 
