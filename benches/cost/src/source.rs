@@ -28,6 +28,8 @@ pub struct Source {
     sum: u32,
     flows: u64,
     next: u64,
+    /// The first of the clients' ports.
+    ports: u16,
 }
 
 impl Source {
@@ -49,7 +51,12 @@ impl Source {
             .collect();
         let l3 = if kind.tagged { 18 } else { 14 };
         let sum = sum_of(&frame[l3..l3 + 10]);
-        Source { frame, ip: kind.inner, l3, services, sum, flows, next: 0 }
+        Source { frame, ip: kind.inner, l3, services, sum, flows, next: 0, ports: 1024 }
+    }
+
+    /// Packets whose flows are none of another source's that was not told so.
+    pub fn others(kind: Kind, flows: u64) -> Source {
+        Source { ports: 40_000, ..Source::new(kind, flows) }
     }
 
     /// Fills every mbuf of a full burst with the packets of the flows that come next.
@@ -84,7 +91,7 @@ impl Source {
         let source = 0x0a00_0000 | flow as u32 & 0xff_ffff;
         bytes[12..16].copy_from_slice(&source.to_be_bytes());
         bytes[16..20].copy_from_slice(&address[..4]);
-        bytes[20..22].copy_from_slice(&(1024 + (flow as u16 & 0x7fff)).to_be_bytes());
+        bytes[20..22].copy_from_slice(&(self.ports + (flow as u16 & 0x3fff)).to_be_bytes());
         let sum = self.sum + service_sum + (source >> 16) + (source & 0xffff);
         let sum = (sum & 0xffff) + (sum >> 16);
         let sum = (sum & 0xffff) + (sum >> 16);
@@ -97,6 +104,6 @@ impl Source {
         let bytes = &mut bytes[self.l3..];
         bytes[20..24].copy_from_slice(&(flow as u32).to_be_bytes());
         bytes[24..40].copy_from_slice(&self.service(flow).0);
-        bytes[40..42].copy_from_slice(&(1024 + (flow as u16 & 0x7fff)).to_be_bytes());
+        bytes[40..42].copy_from_slice(&(self.ports + (flow as u16 & 0x3fff)).to_be_bytes());
     }
 }

@@ -114,6 +114,22 @@ impl Subject {
         Ok(spent)
     }
 
+    /// Takes so many bursts, each followed by one of another source.
+    ///
+    /// # Errors
+    /// A packet did not come through.
+    pub fn take_beside(&mut self, other: &mut Source, bursts: usize) -> Result<Duration> {
+        let start = Instant::now();
+        for _ in 0..bursts {
+            self.take(1)?;
+            std::mem::swap(&mut self.source, other);
+            let taken = self.take(1);
+            std::mem::swap(&mut self.source, other);
+            taken?;
+        }
+        Ok(start.elapsed())
+    }
+
     /// Nanoseconds of a packet in the worker's hands, once measured over so many bursts.
     ///
     /// # Errors

@@ -1,0 +1,63 @@
+//! New flows: how many a second, and what they do to those that are under way.
+
+use anyhow::Result;
+use cost::report::{claim, progress, table};
+use cost::sample::{Measured, repeat};
+use cost::source::Source;
+use cost::subject::Subject;
+use cost::traffic::{Kind, Transport};
+use guideway::dpdk::{BURST, Eal, Pool};
+use serde_json::{Value, json};
+
+/// Entries of the table.
+const ENTRIES: usize = 1 << 20;
+/// Flows under way.
+const FLOWS: u64 = 1 << 16;
+/// SYNs of a flood: each of a new flow, sixteen for each entry.
+const FLOOD: usize = 16 * ENTRIES;
+const BURSTS: usize = 1000;
+
+const SYN: Kind = Kind { transport: Transport::Syn, known: false, ..Kind::HIT };
+
+/// Measures, and claims.
+pub(crate) fn measure(eal: &Eal, pool: &Pool) -> Result<(Value, Value)> {
+    progress("new flows");
+    let mut syns = Subject::new(eal, pool, "syns", SYN, 10 << 20, ENTRIES)?;
+    let new = sampled(|| syns.measure(BURSTS))?;
+    let mut under_way = Subject::new(eal, pool, "under-way", Kind::HIT, FLOWS, ENTRIES)?;
+    let alone = sampled(|| under_way.measure(BURSTS))?;
+    let before = under_way.outcome(BURSTS)?.hits;
+    let mut flood = Source::others(SYN, 10 << 20);
+    under_way.take_beside(&mut flood, FLOOD / BURST)?;
+    let after = under_way.outcome(4 * BURSTS)?.hits;
+    let flooded = sampled(|| under_way.measure(BURSTS))?;
+    let row = |what: &str, ns: Measured, hits: String| {
+        let rate = format!("{:.1}", 1e3 / ns.median);
+        json!([what, ns.ns(), ns.percent(), rate, hits])
+    };
+    let rows = [
+        row("SYNs, each of a new flow", new, "-".to_owned()),
+        row("flows under way", alone, format!("{before:.2} %")),
+        row("flows under way, after 16 million SYNs beside them", flooded, format!("{after:.2} %")),
+    ];
+    let columns = ["packets", "median", "spread", "million packets per second", "hits"];
+    let title = "New flows: 65,536 flows under way, a table of 1,048,576 entries";
+    let table = table("new-flows", title, &columns, &rows, "");
+    let kept = Measured { median: after, spread: 0.0 };
+    let claim =
+        claim("Flows under way that a SYN flood leaves alone", "at least", 100.0, "%", kept);
+    Ok((table, claim))
+}
+
+/// Repeats a measurement that may fail.
+fn sampled(mut once: impl FnMut() -> Result<f64>) -> Result<Measured> {
+    let mut failure = None;
+    let measured = repeat(|| match once() {
+        Ok(value) => value,
+        Err(error) => {
+            failure = Some(error);
+            f64::NAN
+        }
+    });
+    failure.map_or(Ok(measured), Err)
+}

@@ -1,0 +1,42 @@
+//! What flows take of the table, and how full it may be.
+
+use cost::report::{claim, progress, table};
+use cost::sample::Measured;
+use cost::traffic::TIMEOUTS;
+use guideway::balancer::Time;
+use guideway::balancer::conntrack::{Bucket, Insertion, State, Table, WAYS};
+use guideway::balancer::flow::FlowKey;
+use guideway::balancer::hash::LocalSeed;
+use guideway::balancer::tables::BackendId;
+use serde_json::{Value, json};
+
+const ENTRIES: usize = 1 << 20;
+
+/// Measures, and claims.
+pub(crate) fn measure() -> (Value, Value) {
+    progress("memory");
+    let mut flows = Table::new(ENTRIES);
+    let seed = LocalSeed::new(7);
+    let now = Time::from_millis(1);
+    let bytes = (flows.capacity() / WAYS * size_of::<Bucket>()) as f64 / flows.capacity() as f64;
+    let mut rows = Vec::new();
+    let (mut offered, mut refused) = (0_u32, 0_u32);
+    for percent in [10_u32, 25, 50, 75, 100] {
+        while u64::from(offered) * 100 < ENTRIES as u64 * u64::from(percent) {
+            let mut key = [0; 13];
+            key[..4].copy_from_slice(&offered.to_be_bytes());
+            let tag = seed.hash(&FlowKey::V4(key));
+            let backend = BackendId::new(offered % 100);
+            let insertion = flows.insert(tag, backend, State::Established, now, &TIMEOUTS);
+            refused += u32::from(insertion == Insertion::Full);
+            offered += 1;
+        }
+        let refused = 100.0 * f64::from(refused) / f64::from(offered);
+        rows.push(json!([format!("{percent} %"), format!("{refused:.3} %")]));
+    }
+    let columns = ["flows, of the entries", "flows without an entry"];
+    let note = "A flow without an entry is forwarded all the same, by the Maglev table.";
+    let table = table("memory", "How full the flow table may be", &columns, &rows, note);
+    let bytes = Measured { median: bytes, spread: 0.0 };
+    (table, claim("A flow of the table", "at most", 16.0, "bytes", bytes))
+}
