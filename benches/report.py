@@ -35,7 +35,8 @@ NUMBER = (int, float)
 # What must cost the same number of instructions, by the names of its cases: the claim is on the highest
 # over the lowest.
 FLAT = {
-    "Instructions, 1 to 10,000 services": ["hit/v4-in-v4", "hit/v4-10000-services"],
+    "Instructions, 1 to 10,000 services": ["hit/v4-in-v4", "hit/v4-100-services", "hit/v4-10000-services"],
+    "Instructions, 10 to 10,000 backends": ["hit/v4-10-backends", "hit/v4-in-v4", "hit/v4-10000-backends"],
 }
 FLAT_TARGET = 1.05
 

@@ -20,6 +20,7 @@ use std::process::{Command, ExitCode};
 use std::{env, fs};
 
 use anyhow::{Context, Result, bail, ensure};
+use guideway::balancer::encapsulation::Encapsulation;
 use serde_json::{Value, json};
 
 use traffic::{Ip, Kind, PACKETS, Traffic, Transport};
@@ -39,19 +40,31 @@ type Run = fn(&mut Traffic) -> usize;
 const V6: Kind = Kind { inner: Ip::V6, outer: Ip::V6, ..Kind::HIT };
 const SYN: Kind = Kind { transport: Transport::Syn, known: false, ..Kind::HIT };
 
+const fn by(encapsulation: Encapsulation) -> Kind {
+    Kind { encapsulation, ..Kind::HIT }
+}
+
 /// Name, traffic, how far, and how many packets come through.
 const CASES: &[(&str, Kind, Run, usize)] = &[
     ("stage/0-loop", Kind::HIT, Traffic::nothing, PACKETS),
-    ("stage/1-parse", Kind::HIT, Traffic::parse, PACKETS),
-    ("stage/2-classify", Kind::HIT, Traffic::classify, PACKETS),
-    ("stage/3-decide", Kind::HIT, Traffic::decide, PACKETS),
-    ("stage/4-encapsulate", Kind::HIT, Traffic::forward, PACKETS),
+    ("stage/1-classify", Kind::HIT, Traffic::classify_bursts, PACKETS),
+    ("stage/2-express", Kind::HIT, Traffic::forward_bursts, PACKETS),
+    ("stage/3-counters", Kind::HIT, Traffic::forward_counted, PACKETS),
+    ("general/parse", Kind::HIT, Traffic::parse, PACKETS),
+    ("general/decide", Kind::HIT, Traffic::decide, PACKETS),
     ("hit/v4-in-v4", Kind::HIT, Traffic::forward, PACKETS),
     ("hit/v4-in-v6", Kind { outer: Ip::V6, ..Kind::HIT }, Traffic::forward, PACKETS),
     ("hit/v6-in-v4", Kind { inner: Ip::V6, ..Kind::HIT }, Traffic::forward, PACKETS),
     ("hit/v6-in-v6", V6, Traffic::forward, PACKETS),
     ("hit/v4-udp", Kind { transport: Transport::Udp, ..Kind::HIT }, Traffic::forward, PACKETS),
     ("hit/v4-vlan", Kind { tagged: true, ..Kind::HIT }, Traffic::forward, PACKETS),
+    ("hit/v4-ipip", by(Encapsulation::Ipip), Traffic::forward, PACKETS),
+    ("hit/v4-gue", by(Encapsulation::Gue), Traffic::forward, PACKETS),
+    ("hit/v4-vxlan", by(Encapsulation::Vxlan), Traffic::forward, PACKETS),
+    ("hit/v4-l2", by(Encapsulation::L2), Traffic::forward, PACKETS),
+    ("hit/v4-10-backends", Kind { backends: 10, ..Kind::HIT }, Traffic::forward, PACKETS),
+    ("hit/v4-10000-backends", Kind { backends: 10_000, ..Kind::HIT }, Traffic::forward, PACKETS),
+    ("hit/v4-100-services", Kind { services: 100, ..Kind::HIT }, Traffic::forward, PACKETS),
     ("hit/v4-10000-services", Kind { services: 10_000, ..Kind::HIT }, Traffic::forward, PACKETS),
     ("miss/v4-syn", SYN, Traffic::forward, PACKETS),
     (
@@ -64,6 +77,7 @@ const CASES: &[(&str, Kind, Run, usize)] = &[
     ("burst/v4-hit", Kind::HIT, Traffic::forward_bursts, PACKETS),
     ("burst/v4-hit-counted", Kind::HIT, Traffic::forward_counted, PACKETS),
     ("burst/v6-hit", V6, Traffic::forward_bursts, PACKETS),
+    ("burst/v6-in-v4-hit", Kind { inner: Ip::V6, ..Kind::HIT }, Traffic::forward_bursts, PACKETS),
     ("burst/v4-syn", SYN, Traffic::forward_bursts, PACKETS),
 ];
 

@@ -6,7 +6,7 @@
 //! of about n²/2^65 for n flows: one in 30 million for a million flows.
 //!
 //! A flow whose bucket is full goes into the one beside it, in the same 128 bytes. A table half full then
-//! has no place for one of 120 flows, a quarter full for one of 10,000; without, one of 26 and one of 240.
+//! has no place for one of 120 flows, a quarter full for one of 6,000; without, one of 26 and one of 240.
 //!
 //! The size is fixed; nothing is allocated after the start. An entry whose idle timeout has passed is
 //! as good as absent, and is overwritten when its place is wanted. A live entry is never evicted, but
