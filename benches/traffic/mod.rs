@@ -200,15 +200,8 @@ impl Traffic {
         self.frames.iter().filter(|frame| black_box(Packet::parse(frame.bytes())).is_ok()).count()
     }
 
-    /// Parses, matches the service, hashes. Answers how many packets have a service.
-    #[inline]
-    pub fn classify(&mut self) -> usize {
-        let Traffic { balancer, tables, frames, .. } = self;
-        let classify = |frame: &Slot| balancer.classify(tables, PORT, frame.bytes());
-        frames.iter().filter(|frame| black_box(classify(frame)).is_ok()).count()
-    }
-
-    /// As [`Traffic::classify`], in bursts, written to where a worker has it.
+    /// Parses, matches the service, hashes, in bursts as a worker does. Answers how many packets have a
+    /// service.
     #[inline]
     pub fn classify_bursts(&mut self) -> usize {
         let Traffic { balancer, tables, frames, staged, .. } = self;
