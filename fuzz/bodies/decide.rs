@@ -127,6 +127,8 @@ fn route(encapsulation: Encapsulation, (source, destination): (&str, &str)) -> R
 /// Every frame has one end, and a frame that leaves is the one that came, in an envelope that parses.
 pub fn run(input: &[u8]) {
     let mut balancer = Balancer::new(FLOWS, LocalSeed::new(1));
+    // The same, but that it tries the express way first.
+    let mut express = Balancer::new(FLOWS, LocalSeed::new(1));
     let mut now = 0;
     let mut rest = input;
     for _ in 0..STEPS {
@@ -136,29 +138,61 @@ pub fn run(input: &[u8]) {
         now += u64::from(*elapsed) * if control & 4 == 0 { 1 } else { 60_000 };
         let tables = &TABLES[usize::from(control & 1)];
         let port = PortIndex(u16::from(control >> 1 & 1));
+        let now = Time::from_millis(now);
         let repaired = super::repaired(frame);
-        step(
-            &mut balancer,
-            tables,
-            port,
-            repaired.as_deref().unwrap_or(frame),
-            Time::from_millis(now),
-        );
-        balancer.sweep(tables, Time::from_millis(now));
+        let frame = repaired.as_deref().unwrap_or(frame);
+        let taken = step(&mut balancer, tables, port, frame, now);
+        assert_eq!(step_by_express(&mut express, tables, port, frame, now), taken);
+        balancer.sweep(tables, now);
+        express.sweep(tables, now);
+        let flows = |balancer: &Balancer| -> Vec<_> {
+            let entries = balancer.flows().entries(0..usize::MAX, now, tables.timeouts());
+            entries.map(|(tag, entry)| (tag, entry.backend(), entry.idle_ms(now))).collect()
+        };
+        assert_eq!(flows(&balancer), flows(&express));
         assert!(balancer.flows().len() <= balancer.flows().capacity());
     }
 }
 
-fn step(balancer: &mut Balancer, tables: &Tables, port: PortIndex, frame: &[u8], now: Time) {
+/// What a frame is sent as, by the express way where that takes it.
+fn step_by_express(
+    balancer: &mut Balancer,
+    tables: &Tables,
+    port: PortIndex,
+    frame: &[u8],
+    now: Time,
+) -> Option<Vec<u8>> {
+    let classified = balancer.classify(tables, port, frame).ok()?;
+    let mut buffer = Buffer::new(frame, HEADROOM);
+    if balancer.express(tables, &classified, now, &mut buffer).is_some() {
+        return Some(buffer.bytes().to_vec());
+    }
+    let decision = balancer.decide(tables, frame, &classified, now).ok()?;
+    let sent = balancer.encapsulate(tables, &classified, decision.backend, &mut buffer);
+    sent.is_ok().then(|| buffer.bytes().to_vec())
+}
+
+/// What a frame is sent as.
+fn step(
+    balancer: &mut Balancer,
+    tables: &Tables,
+    port: PortIndex,
+    frame: &[u8],
+    now: Time,
+) -> Option<Vec<u8>> {
     let classified = match balancer.classify(tables, port, frame) {
         Ok(classified) => classified,
         Err(Unserved::Drop(Drop::Malformed(error))) => {
-            return assert_eq!(Packet::parse(frame), Err(error));
+            assert_eq!(Packet::parse(frame), Err(error));
+            return None;
         }
-        Err(_) => return,
+        Err(_) => return None,
     };
     let decided = balancer.decide(tables, frame, &classified, now);
-    let Ok(decision) = decided else { return assert_eq!(decided, Err(Drop::NoBackend)) };
+    let Ok(decision) = decided else {
+        assert_eq!(decided, Err(Drop::NoBackend));
+        return None;
+    };
     let backend = tables.backend(decision.backend);
     assert_eq!(backend.pool, classified.service.pool);
     match backend.serving {
@@ -171,6 +205,7 @@ fn step(balancer: &mut Balancer, tables: &Tables, port: PortIndex, frame: &[u8],
         Ok(_) => {
             let route = backend.route.as_ref().expect("it was sent by one");
             check_envelope(&route.template, &classified.packet, frame, buffer.bytes());
+            return Some(buffer.bytes().to_vec());
         }
         Err(Drop::NextHopUnresolved) => assert!(backend.route.is_none()),
         Err(Drop::ExceedsMtu) => {
@@ -179,6 +214,7 @@ fn step(balancer: &mut Balancer, tables: &Tables, port: PortIndex, frame: &[u8],
         }
         Err(drop) => panic!("{drop:?} of a packet with a backend and headroom"),
     }
+    None
 }
 
 fn check_envelope(template: &Template, packet: &Packet, before: &[u8], after: &[u8]) {
