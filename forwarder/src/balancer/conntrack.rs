@@ -1,9 +1,9 @@
 //! The flow table: which backend has which flow. Each worker has one and shares it with no one.
 //!
-//! Buckets of 64 bytes, one cache line, hold four entries of a 64-bit tag and a 64-bit value each.
-//! The tag is the flow's keyed hash, never 0 ([`super::hash::LocalSeed`]): addresses are not kept, which is
-//! what makes an entry 16 bytes. Two live flows share a tag, and then a backend, with a probability
-//! of about n²/2^65 for n flows: one in 30 million for a million flows.
+//! Buckets of 64 bytes, one cache line, hold four entries of a tag and a 64-bit value each. The tag is the
+//! flow's keyed hash, 63 bits above one that is set ([`super::hash::LocalSeed`]): addresses are not kept,
+//! which is what makes an entry 16 bytes. Two live flows share a tag, and then a backend, with a probability
+//! of about n²/2^64 for n flows: one in 17 million for a million flows.
 //!
 //! A flow whose bucket is full goes into the one beside it, in the same 128 bytes. A table half full then
 //! has no place for one of 120 flows, a quarter full for one of 6,000; without, one of 26 and one of 240.
