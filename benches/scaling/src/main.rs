@@ -18,8 +18,7 @@ fn main() -> Result<()> {
     let before = load();
     let (eal, pool) = stage::open("scaling")?;
     let (mut tables, mut claims) = (Vec::new(), Vec::new());
-    for (table, claim) in
-        [workers::measure(&eal, &pool)?, flows::measure(&eal, &pool)?, memory::measure()]
+    for (table, claim) in [workers::measure(&eal)?, flows::measure(&eal, &pool)?, memory::measure()]
     {
         tables.push(table);
         claims.push(claim);
