@@ -24,8 +24,12 @@ pub(super) fn describe(value: &DeValue<'_>) -> String {
     }
 }
 
+/// What stands for a number may be anything: the parser goes on behind a value that is none.
 fn shorten(digits: &str) -> String {
-    if digits.len() <= 24 { digits.to_owned() } else { format!("{}...", &digits[..24]) }
+    match digits.char_indices().nth(24) {
+        None => digits.to_owned(),
+        Some((end, _)) => format!("{}...", &digits[..end]),
+    }
 }
 
 fn mismatch(value: &DeValue<'_>, expected: &str) -> String {
