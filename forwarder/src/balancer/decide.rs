@@ -60,7 +60,7 @@ pub enum FlowEvent {
     New,
     /// The flow was recorded in the place of another that had seen only a SYN.
     NewDisplacing,
-    /// The flow was not recorded, for its bucket is full of live flows.
+    /// The flow was not recorded, for its bucket and the one beside it are full of live flows.
     Unrecorded,
     /// The flow was there, but its backend does not take it any more: it has a new one.
     Moved,
