@@ -10,7 +10,6 @@
 
 mod hashing;
 #[path = "../part/mod.rs"]
-#[expect(dead_code, reason = "nothing is timed")]
 mod part;
 mod plot;
 

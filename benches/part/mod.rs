@@ -1,6 +1,11 @@
 //! What a part of the benchmark in Rust is made of: cases that are measured in turns until the spread of
 //! each is small, and the object that `benches/report.py` reads, on standard output.
-#![expect(unreachable_pub, reason = "a crate of its own to each benchmark")]
+#![allow(
+    unreachable_pub,
+    dead_code,
+    missing_docs,
+    reason = "a module of several benchmarks, each with its needs"
+)]
 
 use std::fs;
 use std::time::{Duration, Instant};
@@ -34,9 +39,26 @@ impl Part {
 
     /// A claim that what was measured is at most `target`.
     pub fn at_most(&mut self, claim: &str, target: f64, unit: &str, measured: f64, spread: f64) {
+        let met = measured <= target;
+        self.claim(claim, ("at most", target, unit), (measured, spread), met);
+    }
+
+    /// A claim that it is at least that.
+    pub fn at_least(&mut self, claim: &str, target: f64, unit: &str, measured: f64, spread: f64) {
+        let met = measured >= target;
+        self.claim(claim, ("at least", target, unit), (measured, spread), met);
+    }
+
+    fn claim(
+        &mut self,
+        claim: &str,
+        (bound, target, unit): (&str, f64, &str),
+        (measured, spread): (f64, f64),
+        met: bool,
+    ) {
         self.claims.push(json!({
-            "claim": claim, "bound": "at most", "target": target, "unit": unit,
-            "measured": measured, "spread": spread, "met": measured <= target,
+            "claim": claim, "bound": bound, "target": target, "unit": unit,
+            "measured": measured, "spread": spread, "met": met,
         }));
     }
 
@@ -53,6 +75,11 @@ impl Part {
             })
         );
     }
+}
+
+/// Says what is being measured.
+pub fn progress(what: &str) {
+    eprintln!("  {what}");
 }
 
 fn load() -> f64 {

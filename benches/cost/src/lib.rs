@@ -1,7 +1,8 @@
 //! What the benchmarks without I/O share: packets without a device, a worker without a thread, and how a
 //! measurement is repeated until it can be believed.
 
-pub mod report;
+#[path = "../../part/mod.rs"]
+pub mod part;
 pub mod sample;
 pub mod source;
 pub mod stage;

@@ -5,8 +5,6 @@
 //!
 //! `--case` measures the cases only that have this in their title (`TCP hit, 1 flows`), and makes no claims.
 
-#![expect(clippy::print_stdout, reason = "the report is the program's purpose")]
-
 mod cases;
 mod stages;
 
@@ -14,7 +12,7 @@ use std::collections::BTreeMap;
 use std::{env, fs};
 
 use anyhow::{Context, Result, bail};
-use cost::report::{claim, load, progress, table};
+use cost::part::{Part, progress};
 use cost::sample::{Measured, repeat};
 use cost::stage;
 use cost::subject::Subject;
@@ -32,7 +30,7 @@ fn main() -> Result<()> {
         [flag, name] if flag == "--case" => name,
         _ => bail!("unknown arguments; there is --case NAME"),
     };
-    let before = load();
+    let mut part = Part::new("cost");
     let (eal, pool) = stage::open("cost")?;
     let accepted = instructions()?;
     let mut measured = BTreeMap::new();
@@ -53,38 +51,36 @@ fn main() -> Result<()> {
         }
         let outcome = subject.outcome(BURSTS).context(case.name)?;
         let count = case.counted.and_then(|name| accepted.get(name));
-        rows.push(json!([
-            case.name,
-            case.flows,
-            cost.ns(),
-            cost.percent(),
-            count.map_or_else(|| "-".to_owned(), |count| format!("{count:.0}")),
-            format!("{:.1} %", outcome.hits),
-        ]));
+        rows.push(vec![
+            json!(case.name),
+            json!(case.flows),
+            json!(cost.ns()),
+            json!(cost.percent()),
+            json!(count.map_or_else(|| "-".to_owned(), |count| format!("{count:.0}"))),
+            json!(format!("{:.1} %", outcome.hits)),
+        ]);
         measured.insert((case.name, case.flows), cost);
     }
-    let mut tables = vec![table(
-        "packet",
-        "A packet in a worker's hands",
+    part.table(
+        ("packet", "A packet in a worker's hands"),
         &["case", "flows", "median", "spread", "instructions", "hits"],
-        &rows,
+        rows,
         "",
-    )];
-    let mut claims = Vec::new();
+    );
     if only.is_empty() {
         progress("stages");
-        tables.push(table(
-            "stages",
-            "Where the time goes: TCP segments of 1,024 known flows, IPv4 in IPv4, in plain buffers",
+        part.table(
+            (
+                "stages",
+                "Where the time goes: TCP segments of 1,024 known flows, IPv4 in IPv4, in plain buffers",
+            ),
             &["step", "median", "spread"],
-            &stages::rows(),
+            stages::rows(),
             "",
-        ));
-        claims = claimed(&measured)?;
+        );
+        claim(&mut part, &measured)?;
     }
-    let part =
-        json!({ "part": "cost", "load": [before, load()], "tables": tables, "claims": claims });
-    println!("{part}");
+    part.print();
     Ok(())
 }
 
@@ -98,20 +94,20 @@ fn instructions() -> Result<BTreeMap<String, f64>> {
     Ok(counts.iter().filter_map(each).collect())
 }
 
-/// What is claimed of these measurements.
-fn claimed(measured: &BTreeMap<(&str, u64), Measured>) -> Result<Vec<Value>> {
+/// Claims what is claimed of these measurements.
+fn claim(part: &mut Part, measured: &BTreeMap<(&str, u64), Measured>) -> Result<()> {
     let of = |name, flows| {
         measured.get(&(name, flows)).copied().with_context(|| format!("{name} was not measured"))
     };
-    let mut claims = Vec::new();
     for (flows, target) in cases::TARGETS {
         let what = format!("TCP hit, GRE over IPv4, 100 backends, {flows} flows");
-        claims.push(claim(&what, "at most", target, "ns", of(Case::HIT, flows)?));
+        let hit = of(Case::HIT, flows)?;
+        part.at_most(&what, target, "ns", hit.median, hit.spread);
     }
     let syn = of(Case::SYN, cases::COMMON)?;
-    claims.push(claim("SYN miss with insert", "at most", 60.0, "ns", syn));
+    part.at_most("SYN miss with insert", 60.0, "ns", syn.median, syn.spread);
     let (v4, v6) = (of(Case::HIT, cases::COMMON)?, of(Case::HIT_V6, cases::COMMON)?);
-    let ratio = Measured { median: v6.median / v4.median, spread: v4.spread + v6.spread };
-    claims.push(claim("IPv6 over IPv4 packets", "at most", 1.5, "", ratio));
-    Ok(claims)
+    let (ratio, spread) = (v6.median / v4.median, v4.spread + v6.spread);
+    part.at_most("IPv6 over IPv4 packets", 1.5, "", ratio, spread);
+    Ok(())
 }

@@ -1,13 +1,13 @@
 //! New flows: how many a second, and what they do to those that are under way.
 
 use anyhow::Result;
-use cost::report::{claim, progress, table};
+use cost::part::{Part, progress};
 use cost::sample::{Measured, repeat};
 use cost::source::Source;
 use cost::subject::Subject;
 use cost::traffic::{Kind, Transport};
 use guideway::dpdk::{BURST, Eal, Pool};
-use serde_json::{Value, json};
+use serde_json::json;
 
 /// Entries of the table.
 const ENTRIES: usize = 1 << 20;
@@ -20,7 +20,7 @@ const BURSTS: usize = 1000;
 const SYN: Kind = Kind { transport: Transport::Syn, known: false, ..Kind::HIT };
 
 /// Measures, and claims.
-pub(crate) fn measure(eal: &Eal, pool: &Pool) -> Result<(Value, Value)> {
+pub(crate) fn measure(part: &mut Part, eal: &Eal, pool: &Pool) -> Result<()> {
     progress("new flows");
     let mut syns = Subject::new(eal, pool, "syns", SYN, 10 << 20, ENTRIES)?;
     let new = sampled(|| syns.measure(BURSTS))?;
@@ -33,20 +33,18 @@ pub(crate) fn measure(eal: &Eal, pool: &Pool) -> Result<(Value, Value)> {
     let flooded = sampled(|| under_way.measure(BURSTS))?;
     let row = |what: &str, ns: Measured, hits: String| {
         let rate = format!("{:.1}", 1e3 / ns.median);
-        json!([what, ns.ns(), ns.percent(), rate, hits])
+        vec![json!(what), json!(ns.ns()), json!(ns.percent()), json!(rate), json!(hits)]
     };
-    let rows = [
+    let rows = vec![
         row("SYNs, each of a new flow", new, "-".to_owned()),
         row("flows under way", alone, format!("{before:.2} %")),
         row("flows under way, after 16 million SYNs beside them", flooded, format!("{after:.2} %")),
     ];
     let columns = ["packets", "median", "spread", "million packets per second", "hits"];
     let title = "New flows: 65,536 flows under way, a table of 1,048,576 entries";
-    let table = table("new-flows", title, &columns, &rows, "");
-    let kept = Measured { median: after, spread: 0.0 };
-    let claim =
-        claim("Flows under way that a SYN flood leaves alone", "at least", 100.0, "%", kept);
-    Ok((table, claim))
+    part.table(("new-flows", title), &columns, rows, "");
+    part.at_least("Flows under way that a SYN flood leaves alone", 100.0, "%", after, 0.0);
+    Ok(())
 }
 
 /// Repeats a measurement that may fail.

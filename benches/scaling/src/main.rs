@@ -3,27 +3,20 @@
 //!
 //!     cargo run --release -p guideway-scaling
 
-#![expect(clippy::print_stdout, reason = "the report is the program's purpose")]
-
 mod flows;
 mod memory;
 mod workers;
 
 use anyhow::Result;
-use cost::report::load;
+use cost::part::Part;
 use cost::stage;
-use serde_json::json;
 
 fn main() -> Result<()> {
-    let before = load();
+    let mut part = Part::new("scaling");
     let (eal, pool) = stage::open("scaling")?;
-    let (mut tables, mut claims) = (Vec::new(), Vec::new());
-    for (table, claim) in [workers::measure(&eal)?, flows::measure(&eal, &pool)?, memory::measure()]
-    {
-        tables.push(table);
-        claims.push(claim);
-    }
-    let load = [before, load()];
-    println!("{}", json!({ "part": "scaling", "load": load, "tables": tables, "claims": claims }));
+    workers::measure(&mut part, &eal)?;
+    flows::measure(&mut part, &eal, &pool)?;
+    memory::measure(&mut part);
+    part.print();
     Ok(())
 }

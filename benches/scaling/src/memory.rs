@@ -1,19 +1,18 @@
 //! What flows take of the table, and how full it may be.
 
-use cost::report::{claim, progress, table};
-use cost::sample::Measured;
+use cost::part::{Part, progress};
 use cost::traffic::TIMEOUTS;
 use guideway::balancer::Time;
 use guideway::balancer::conntrack::{Bucket, Insertion, State, Table, WAYS};
 use guideway::balancer::flow::FlowKey;
 use guideway::balancer::hash::LocalSeed;
 use guideway::balancer::tables::BackendId;
-use serde_json::{Value, json};
+use serde_json::json;
 
 const ENTRIES: usize = 1 << 20;
 
 /// Measures, and claims.
-pub(crate) fn measure() -> (Value, Value) {
+pub(crate) fn measure(part: &mut Part) {
     progress("memory");
     let mut flows = Table::new(ENTRIES);
     let seed = LocalSeed::new(7);
@@ -32,11 +31,10 @@ pub(crate) fn measure() -> (Value, Value) {
             offered += 1;
         }
         let refused = 100.0 * f64::from(refused) / f64::from(offered);
-        rows.push(json!([format!("{percent} %"), format!("{refused:.3} %")]));
+        rows.push(vec![json!(format!("{percent} %")), json!(format!("{refused:.3} %"))]);
     }
     let columns = ["flows, of the entries", "flows without an entry"];
     let note = "A flow without an entry is forwarded all the same, by the Maglev table.";
-    let table = table("memory", "How full the flow table may be", &columns, &rows, note);
-    let bytes = Measured { median: bytes, spread: 0.0 };
-    (table, claim("A flow of the table", "at most", 16.0, "bytes", bytes))
+    part.table(("memory", "How full the flow table may be"), &columns, rows, note);
+    part.at_most("A flow of the table", 16.0, "bytes", bytes, 0.0);
 }

@@ -6,20 +6,20 @@ use std::sync::{Arc, Barrier};
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, ensure};
-use cost::report::{claim, progress, table};
+use cost::part::{Part, progress};
 use cost::sample::Measured;
 use cost::stage;
 use cost::subject::Subject;
 use cost::traffic::Kind;
 use guideway::dpdk::{BURST, Eal, Pool, lcore};
-use serde_json::{Value, json};
+use serde_json::json;
 
 const ROUNDS: usize = 41;
 const BURSTS: usize = 4000;
 const FLOWS: u64 = 1 << 16;
 
 /// Measures, and claims.
-pub(crate) fn measure(eal: &Eal) -> Result<(Value, Value)> {
+pub(crate) fn measure(part: &mut Part, eal: &Eal) -> Result<()> {
     progress("one worker and two");
     let cpus = stage::cpus()?;
     ensure!(cpus.len() >= 2, "two workers want two CPUs, and there is one");
@@ -48,14 +48,16 @@ pub(crate) fn measure(eal: &Eal) -> Result<(Value, Value)> {
     let ratios: Vec<f64> = (0..ROUNDS).map(ratio).collect();
     let row = |what: &str, values: &[f64]| {
         let Measured { median, spread } = Measured::of(values);
-        json!([what, format!("{median:.1}"), format!("{:.1} %", spread * 100.0)])
+        let spread = format!("{:.1} %", spread * 100.0);
+        vec![json!(what), json!(format!("{median:.1}")), json!(spread)]
     };
-    let rows = [row("one", &one), row("two", &two)];
+    let rows = vec![row("one", &one), row("two", &two)];
     let columns = ["workers", "million packets per second", "spread"];
     let note = "With the source of the packets on the same CPU, which takes a quarter of the time.";
-    let table = table("workers", "Workers, TCP hits of 65,536 flows each", &columns, &rows, note);
-    let claim = claim("Two workers over one", "at least", 1.8, "", Measured::of(&ratios));
-    Ok((table, claim))
+    part.table(("workers", "Workers, TCP hits of 65,536 flows each"), &columns, rows, note);
+    let Measured { median, spread } = Measured::of(&ratios);
+    part.at_least("Two workers over one", 1.8, "", median, spread);
+    Ok(())
 }
 
 /// What a worker took in a round.
