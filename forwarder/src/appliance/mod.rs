@@ -4,36 +4,36 @@
 //! differ in the devices, in the clock and in what a full ring means, and in nothing else.
 
 pub mod capture;
+mod crew;
 mod environment;
 mod placement;
 mod wiring;
 
 use std::mem;
 use std::path::{Path, PathBuf};
-use std::ptr;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crossbeam_channel::bounded;
 use guideway_api::PortCounters;
 use thiserror::Error;
 use tracing::{info, warn};
 
+use crate::balancer::fragment;
 use crate::balancer::hash::LocalSeed;
 use crate::balancer::scan::Scan;
 use crate::balancer::tables::PortIndex;
-use crate::balancer::{Balancer, fragment};
 use crate::control::config::{self, Configuration, Parsed};
 use crate::control::daemon::{self, Daemon};
-use crate::control::publication::{self, BACKEND_NUMBERS, PortFacts, Publisher, SERVICE_NUMBERS};
+use crate::control::publication::{self, PortFacts, Publisher};
 use crate::dpdk::clock::{TimestampField, tsc_hz};
 use crate::dpdk::port::{Port, Settings, Started};
-use crate::dpdk::{self, Eal, Pool, lcore, memory};
-use crate::stats::{self, Reader, Scalar};
-use crate::worker::{Clock, Command, Exceptions, Idle, Question, Worker};
+use crate::dpdk::{self, Eal, Pool, memory};
+use crate::stats::{Reader, Scalar};
+use crate::worker::{Clock, Command, Question};
 
-use placement::Residence;
+use crew::{Hired, Post, Report, Terms};
 use wiring::{Ends, Manner, Queues};
 
 /// Bytes of a buffer, headroom not counted, that any frame of the standard MTU fits in.
@@ -131,37 +131,6 @@ pub struct Stopped {
     /// For each port the time stamps, in microseconds, of the packets sent, if the capture's clock
     /// was the time and one worker had all the port's queues.
     pub sent: Vec<Vec<u64>>,
-}
-
-/// Ends the process if its thread panics: an appliance without one of its workers would drop that
-/// worker's flows for good, while a dead one has its share taken over by the other forwarders.
-struct AbortOnPanic;
-
-impl Drop for AbortOnPanic {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            tracing::error!("a worker panicked; the appliance ends");
-            std::process::abort();
-        }
-    }
-}
-
-/// A worker's thread that has built, or is building, what it needs.
-struct Hired {
-    thread: JoinHandle<Vec<Vec<u64>>>,
-    ready: Receiver<Report>,
-    /// Has it begin to work; if that is dropped, it ends.
-    start: Sender<()>,
-}
-
-/// What a worker has built.
-struct Report {
-    stats: Reader,
-    /// Entries of its flow table, and where that lies.
-    capacity: u64,
-    residence: Residence,
-    /// Why it does not wait for interrupts, if it was to.
-    compromise: Option<String>,
 }
 
 /// A running appliance.
@@ -293,9 +262,19 @@ impl Appliance {
             // DPDK has taken its own by now.
             memory::use_reserved();
         }
+        let terms = Terms {
+            workers,
+            owners_known,
+            seed,
+            flow_entries: configuration.flow.entries,
+            fragments: fragment_limits(&configuration),
+            idle: live.then_some(configuration.dpdk.idle),
+            tables: publisher.shared().clone(),
+            command: command.clone(),
+        };
         let mut views = Vec::with_capacity(ends.len());
         let mut hired: Vec<Hired> = Vec::with_capacity(ends.len());
-        for (index, mut ends) in ends.into_iter().enumerate() {
+        for (index, mut ends) in (0..).zip(ends) {
             let (ask, questions) = bounded::<Question>(4);
             let scan = move |scan: Scan| {
                 let (reply, answer) = bounded(1);
@@ -307,52 +286,12 @@ impl Appliance {
                 Some(field) => Clock::Capture { field, latest: Default::default() },
                 None => Clock::tsc(tsc_hz(&eal) / 1000),
             };
-            let pool = pools[placed.of_worker[index]].clone();
-            let (entries, fragments) =
-                (configuration.flow.entries, fragment_limits(&configuration));
-            let (tables, command) = (publisher.shared().clone(), command.clone());
-            let wish = live.then_some(configuration.dpdk.idle);
-            let (report, ready) = bounded(1);
-            let (start, started) = bounded::<()>(1);
-            // On the worker's own CPU, so that its memory is of that CPU's node.
-            let work = move || {
-                let _guard = AbortOnPanic;
-                let (stats, reader) =
-                    stats::channel(SERVICE_NUMBERS as usize, BACKEND_NUMBERS as usize);
-                let balancer = Balancer::new(entries, seed);
-                let flows = balancer.flows();
-                let capacity = flows.capacity() as u64;
-                let residence = Residence::of(ptr::from_ref(flows.bucket(0)).addr());
-                #[expect(clippy::cast_possible_truncation, reason = "there are 16 bits of workers")]
-                let exceptions =
-                    Exceptions::new(index as u16, workers, owners_known, fragments, seed, pool);
-                let (rest, compromise) = rest(wish, &ends);
-                let worker = Worker {
-                    rest,
-                    balancer,
-                    tables,
-                    stats,
-                    clock,
-                    sources: ends.sources,
-                    relays: ends.relays,
-                    outlets: ends.outlets,
-                    peers: ends.peers,
-                    exceptions,
-                    questions,
-                    command,
-                    lossless: !live,
-                };
-                // Whoever has hired may have given up: then there is no start either.
-                let _ = report.send(Report { stats: reader, capacity, residence, compromise });
-                if started.recv().is_ok() { worker.run() } else { Vec::new() }
-            };
-            match lcore::spawn(&eal, &format!("worker{index}"), cpus[index], work) {
-                Ok(thread) => hired.push(Hired { thread, ready, start }),
+            let (cpu, pool) = (cpus[usize::from(index)], placed.of_worker[usize::from(index)]);
+            let post = Post { index, cpu, ends, clock, pool: pools[pool].clone(), questions };
+            match Hired::hire(&eal, terms.clone(), post) {
+                Ok(one) => hired.push(one),
                 Err(error) => {
-                    for Hired { thread, start, .. } in hired {
-                        drop(start);
-                        let _ = thread.join();
-                    }
+                    hired.into_iter().for_each(Hired::dismiss);
                     return Err(error.into());
                 }
             }
@@ -360,9 +299,8 @@ impl Appliance {
 
         let mut worker_views = Vec::with_capacity(hired.len());
         for (index, (hired, (queues, scan))) in hired.iter().zip(views).enumerate() {
-            // A worker that panics before ends the process.
-            let Ok(Report { stats, capacity: flow_capacity, residence, compromise }) =
-                hired.ready.recv()
+            let Some(Report { stats, capacity: flow_capacity, residence, compromise }) =
+                hired.report()
             else {
                 continue;
             };
@@ -381,14 +319,7 @@ impl Appliance {
         let stats = worker_views.iter().map(|view| view.stats.clone()).collect();
         let daemon =
             Daemon::new(path, text, configuration, publisher, published, worker_views, port_views);
-        let threads = hired
-            .into_iter()
-            .map(|Hired { thread, start, .. }| {
-                // It waits for nothing else.
-                let _ = start.send(());
-                thread
-            })
-            .collect();
+        let threads = hired.into_iter().map(Hired::begin).collect();
         Ok(Appliance { daemon: Arc::new(daemon), command, stats, threads, ports, pools })
     }
 
@@ -460,20 +391,6 @@ fn balance(stats: &[Reader]) -> (u64, u64) {
     let ended = stats.iter().map(Reader::verdicts).sum();
     let received = stats.iter().map(|s| s.scalar(Scalar::Received)).sum();
     (received, ended)
-}
-
-/// What a worker does while no packet comes, and why it is not what was wished for. A replay has no wish:
-/// its workers have no CPU of their own. To be called by the worker's thread.
-fn rest(wish: Option<config::Idle>, ends: &Ends) -> (Idle, Option<String>) {
-    match wish {
-        None => (Idle::share(), None),
-        Some(config::Idle::Poll) => (Idle::poll(), None),
-        Some(config::Idle::Pause) => (Idle::pause(), None),
-        Some(config::Idle::Interrupt) => match Idle::interrupt(&ends.sources, &ends.relays) {
-            Ok(idle) => (idle, None),
-            Err(reason) => (Idle::pause(), Some(reason)),
-        },
-    }
 }
 
 fn fragment_limits(configuration: &Configuration) -> fragment::Limits {
