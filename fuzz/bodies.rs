@@ -3,7 +3,7 @@
 //! The targets call these functions with what libFuzzer invents, `tests/regressions.rs` with the files of
 //! `seeds/` and `regressions/`. A body panics if a promise of the program is broken, and only then.
 
-use guideway::wire::{Error, Family, Fragment, Packet, ethernet, gre, ipv4, plain};
+use guideway::wire::{Error, Family, Fragment, Packet, gre, ipv4, plain};
 
 #[path = "../forwarder/src/wire/agreement.rs"]
 mod agreement;

@@ -20,9 +20,9 @@ use guideway::balancer::encapsulation::{Encapsulation, Parameters, Template, Tun
 use guideway::balancer::hash::{FleetKey, LocalSeed};
 use guideway::balancer::tables::{
     Backend, BackendId, Endpoint, MaxSegment, Parts, Pool, PoolIndex, Port, PortIndex, Route,
-    Service, ServiceId, Serving, Surroundings,
+    Service, ServiceId, Serving, Surroundings, Unserved,
 };
-use guideway::balancer::{Balancer, Classified, Drop, FlowEvent, Frame, Tables, Time, maglev};
+use guideway::balancer::{Balancer, FlowEvent, Frame, Stage, Staged, Tables, Time, maglev};
 use guideway::stats::{self, Event};
 use guideway::wire::{Packet, protocol};
 
@@ -136,9 +136,9 @@ impl Frame for Slot {
     }
 
     #[inline]
-    fn wrap<const N: usize>(&mut self, length: usize, n: usize) -> Option<&mut [u8; N]> {
-        let end = self.start + length;
-        self.start = self.start.checked_sub(n).filter(|_| end <= self.end)?;
+    fn wrap<const N: usize>(&mut self, length: u16) -> Option<&mut [u8; N]> {
+        let end = self.start + 14 + usize::from(length);
+        self.start = self.start.checked_sub(N - 14).filter(|_| end <= self.end)?;
         self.end = end;
         self.memory[self.start..self.end].first_chunk_mut()
     }
@@ -157,7 +157,7 @@ pub struct Traffic {
     balancer: Balancer,
     counters: stats::Writer,
     frames: Vec<Slot>,
-    staged: [Classified; BURST],
+    staged: [Staged; BURST],
 }
 
 impl Traffic {
@@ -171,7 +171,7 @@ impl Traffic {
             balancer,
             counters,
             frames,
-            staged: [Classified::NONE; BURST],
+            staged: [Staged::NONE; BURST],
         };
         traffic.reset();
         traffic
@@ -208,8 +208,8 @@ impl Traffic {
         let mut served = 0;
         for burst in frames.chunks_exact(BURST) {
             for (place, frame) in staged.iter_mut().zip(burst) {
-                let classified = balancer.classify_to(tables, PORT, frame.bytes(), place);
-                served += usize::from(classified.is_ok());
+                let stage = stage(balancer, tables, frame, place);
+                served += usize::from(stage == Stage::Served);
             }
             black_box(&staged);
         }
@@ -231,13 +231,16 @@ impl Traffic {
     #[inline]
     pub fn forward(&mut self) -> usize {
         let Traffic { balancer, tables, frames, .. } = self;
+        let mut staged = Staged::NONE;
         let mut forward = |frame: &mut Slot| {
-            let classified = balancer.classify(tables, PORT, frame.bytes()).ok()?;
-            if let Some((_, port)) = balancer.express(tables, &classified, NOW, frame) {
-                return Some(port);
+            let stage = stage(balancer, tables, frame, &mut staged);
+            if stage == Stage::Served {
+                balancer.seek(tables, &mut staged, NOW);
+                if let Some(port) = balancer.send(tables, &staged, frame) {
+                    return Some(port);
+                }
             }
-            let decision = balancer.decide(tables, frame.bytes(), &classified, NOW).ok()?;
-            balancer.encapsulate(tables, &classified, decision.backend, frame).ok()
+            forward_any(balancer, tables, &staged, stage, frame).ok().map(|(_, _, port)| port)
         };
         let mut forwarded = 0;
         for frame in frames {
@@ -263,35 +266,35 @@ impl Traffic {
         let Traffic { balancer, tables, frames, staged, counters, .. } = self;
         let mut forwarded = 0;
         for burst in frames.chunks_exact_mut(BURST) {
-            let (mut served, mut hits) = (0u32, 0);
-            for (i, (place, frame)) in staged.iter_mut().zip(&*burst).enumerate() {
-                if balancer.classify_to(tables, PORT, frame.bytes(), place).is_ok() {
-                    served |= 1 << i;
-                    // Where a worker prefetches the bucket.
-                    black_box(balancer.flows().bucket(place.tag));
-                }
+            let (mut stages, mut hits) = ([Stage::Other; BURST], 0);
+            for ((place, seen), frame) in staged.iter_mut().zip(&mut stages).zip(&*burst) {
+                *seen = stage(balancer, tables, frame, place);
+                // Where a worker prefetches the bucket.
+                black_box(balancer.flows().bucket(place.tag));
             }
-            for (i, (classified, frame)) in staged.iter().zip(burst).enumerate() {
-                if served & 1 << i == 0 {
-                    continue;
-                }
+            for staged in staged.iter_mut() {
+                balancer.seek(tables, staged, NOW);
+            }
+            for ((staged, stage), frame) in staged.iter().zip(stages).zip(burst) {
                 let length = frame.bytes().len() as u64;
-                let mut forward = || -> Result<(FlowEvent, BackendId), Drop> {
-                    if let Some((backend, port)) = balancer.express(tables, classified, NOW, frame)
-                    {
-                        black_box(port);
-                        return Ok((FlowEvent::Hit, backend));
-                    }
-                    let decision = balancer.decide(tables, frame.bytes(), classified, NOW)?;
-                    let backend = decision.backend;
-                    black_box(balancer.encapsulate(tables, classified, backend, frame)?);
-                    Ok((decision.flow, backend))
+                let express = match stage {
+                    Stage::Served => balancer.send(tables, staged, frame),
+                    _ => None,
                 };
-                let Ok((flow, backend)) = forward() else { continue };
+                let (flow, backend) = match express {
+                    Some(port) => {
+                        black_box(port);
+                        (FlowEvent::Hit, staged.backend)
+                    }
+                    None => match forward_any(balancer, tables, staged, stage, frame) {
+                        Ok((flow, backend, _)) => (flow, backend),
+                        Err(_) => continue,
+                    },
+                };
                 forwarded += 1;
                 if COUNT {
-                    let service = classified.service.id.0 as usize;
-                    counters.traffic(service, backend.index(), length);
+                    let service = staged.service.id.0 as usize;
+                    counters.traffic().count(service, backend.index(), length);
                     if flow.is_choice() {
                         counters.event(Event::Flow(flow), 1);
                         counters.begins(service, backend.index());
@@ -306,6 +309,33 @@ impl Traffic {
         }
         forwarded
     }
+}
+
+/// The first step of the express way.
+#[inline(always)]
+fn stage(balancer: &Balancer, tables: &Tables, frame: &Slot, to: &mut Staged) -> Stage {
+    match frame.bytes().first_chunk() {
+        Some(head) => balancer.stage(tables, &tables.station(PORT), head, frame, to),
+        None => Stage::Other,
+    }
+}
+
+/// The general way, for what the express way refuses.
+#[inline(never)]
+fn forward_any(
+    balancer: &mut Balancer,
+    tables: &Tables,
+    staged: &Staged,
+    stage: Stage,
+    frame: &mut Slot,
+) -> Result<(FlowEvent, BackendId, PortIndex), Unserved> {
+    let classified = match staged.classified(frame.bytes()) {
+        Some(classified) if stage == Stage::Served => classified,
+        _ => balancer.classify_unstaged(tables, PORT, frame.bytes(), stage, staged)?,
+    };
+    let decision = balancer.decide(tables, frame.bytes(), &classified, NOW)?;
+    let port = balancer.encapsulate(tables, &classified, decision.backend, frame)?;
+    Ok((decision.flow, decision.backend, black_box(port)))
 }
 
 /// The time of all packets.

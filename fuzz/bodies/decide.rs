@@ -17,7 +17,7 @@ use guideway::balancer::tables::{
     Backend, Endpoint, MaxSegment, Parts, Pool, PoolIndex, Port, PortIndex, Route, Service,
     ServiceId, Serving, Surroundings, Unserved,
 };
-use guideway::balancer::{Balancer, Drop, FlowEvent, Frame, Tables, Time, maglev};
+use guideway::balancer::{Balancer, Drop, FlowEvent, Frame, Stage, Staged, Tables, Time, maglev};
 use guideway::wire::{Family, Packet, ethernet, gre, protocol};
 
 /// Steps of one input; more teach nothing new.
@@ -162,11 +162,23 @@ fn step_by_express(
     frame: &[u8],
     now: Time,
 ) -> Option<Vec<u8>> {
-    let classified = balancer.classify(tables, port, frame).ok()?;
+    let classified = balancer.classify(tables, port, frame);
     let mut buffer = Buffer::new(frame, HEADROOM);
-    if balancer.express(tables, &classified, now, &mut buffer).is_some() {
-        return Some(buffer.bytes().to_vec());
+    let mut staged = Staged::NONE;
+    if let Some(head) = frame.first_chunk() {
+        let station = tables.station(port);
+        let stage = balancer.stage(tables, &station, head, &buffer, &mut staged);
+        if stage == Stage::Served {
+            assert_eq!(staged.classified(frame), classified.ok());
+            balancer.seek(tables, &mut staged, now);
+            if balancer.send(tables, &staged, &mut buffer).is_some() {
+                return Some(buffer.bytes().to_vec());
+            }
+        } else {
+            assert_eq!(balancer.classify_unstaged(tables, port, frame, stage, &staged), classified);
+        }
     }
+    let classified = classified.ok()?;
     let decision = balancer.decide(tables, frame, &classified, now).ok()?;
     let sent = balancer.encapsulate(tables, &classified, decision.backend, &mut buffer);
     sent.is_ok().then(|| buffer.bytes().to_vec())

@@ -1,7 +1,7 @@
 //! The flow table: which backend has which flow. Each worker has one and shares it with no one.
 //!
 //! Buckets of 64 bytes, one cache line, hold four entries of a tag and a 64-bit value each. The tag is the
-//! flow's keyed hash, 63 bits above one that is set ([`super::hash::LocalSeed`]): addresses are not kept,
+//! flow's keyed hash, 63 bits and one that is set ([`super::hash::LocalSeed`]): addresses are not kept,
 //! which is what makes an entry 16 bytes. Two live flows share a tag, and then a backend, with a probability
 //! of about n²/2^64 for n flows: one in 17 million for a million flows.
 //!
@@ -20,6 +20,7 @@
 
 use std::ops::Range;
 
+use super::hash::MARK;
 use super::tables::BackendId;
 use super::time::Time;
 
@@ -45,7 +46,7 @@ impl State {
     pub const ALL: [State; 4] = [State::Syn, State::Established, State::Closing, State::Udp];
 
     #[inline]
-    fn from_bits(bits: u64) -> State {
+    fn from_bits(bits: u32) -> State {
         match bits & 3 {
             0 => State::Syn,
             1 => State::Established,
@@ -71,27 +72,32 @@ impl Timeouts {
     }
 }
 
-/// The value half of an entry: state in bits 0 to 7, backend in 8 to 31, time stamp in 32 to 63.
+/// The value half of an entry, in two parts that are read and written each by itself: what is written in one
+/// piece and read in another makes the reader wait until it is in the cache.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub struct Entry(u64);
+pub struct Entry {
+    /// State in bits 0 to 7, backend in 8 to 31.
+    value: u32,
+    /// [`Time::stamp`] of the flow's last packet.
+    stamp: u32,
+}
 
 impl Entry {
     #[inline]
     fn new(backend: BackendId, state: State, now: Time) -> Entry {
-        Entry(u64::from(now.stamp()) << 32 | u64::from(backend.get()) << 8 | state as u64)
+        Entry { value: backend.get() << 8 | u32::from(state as u8), stamp: now.stamp() }
     }
 
     /// The backend that has the flow.
     #[inline]
-    #[expect(clippy::cast_possible_truncation, reason = "the mask keeps 24 bits")]
     pub fn backend(self) -> BackendId {
-        BackendId::new((self.0 >> 8) as u32 & BackendId::MAX)
+        BackendId::new(self.value >> 8)
     }
 
     /// How far the flow has come.
     #[inline]
     pub fn state(self) -> State {
-        State::from_bits(self.0)
+        State::from_bits(self.value)
     }
 
     /// Whether the flow stays in its state with every packet that neither begins nor ends one.
@@ -99,19 +105,19 @@ impl Entry {
     pub fn is_steady(self) -> bool {
         // Both numbers are odd, and the others are not.
         const _: () = assert!(State::Established as u8 == 1 && State::Udp as u8 == 3);
-        self.0 & 1 == 1
+        self.value & 1 == 1
     }
 
-    /// The same with another time of the flow's last packet.
+    /// Notes the time of the flow's last packet.
     #[inline]
-    pub fn touched(self, now: Time) -> Entry {
-        Entry(u64::from(now.stamp()) << 32 | self.0 & 0xffff_ffff)
+    pub fn touch(&mut self, now: Time) {
+        self.stamp = now.stamp();
     }
 
     /// Milliseconds since the flow's last packet.
     #[inline]
     pub fn idle_ms(self, now: Time) -> u32 {
-        now.stamp().wrapping_sub((self.0 >> 32) as u32)
+        now.stamp().wrapping_sub(self.stamp)
     }
 }
 
@@ -139,6 +145,7 @@ pub enum Insertion {
 
 /// A worker's flow table.
 pub struct Table {
+    /// A power of two of them.
     buckets: Box<[Bucket]>,
     used: usize,
     cursor: usize,
@@ -148,7 +155,7 @@ impl Table {
     /// A table of `entries`, rounded up to a power of two of at least one bucket.
     pub fn new(entries: usize) -> Table {
         let buckets = entries.div_ceil(WAYS).next_power_of_two();
-        let empty = Bucket { tags: [0; WAYS], entries: [Entry(0); WAYS] };
+        let empty = Bucket { tags: [0; WAYS], entries: [Entry { value: 0, stamp: 0 }; WAYS] };
         Table { buckets: vec![empty; buckets].into_boxed_slice(), used: 0, cursor: 0 }
     }
 
@@ -307,10 +314,11 @@ impl Table {
         (home ^ 1) & (self.buckets.len() - 1)
     }
 
-    #[inline]
+    #[expect(clippy::cast_possible_truncation, reason = "the low bits are wanted")]
+    #[inline(always)]
     fn index(&self, tag: u64) -> usize {
-        // The high bits: the low ones may have chosen the worker.
-        (tag >> 32) as usize & (self.buckets.len() - 1)
+        // The low bits: the high ones may have chosen the worker.
+        tag as usize & (self.buckets.len() - 1)
     }
 }
 
@@ -318,11 +326,11 @@ impl Table {
 #[cfg(all(target_arch = "x86_64", target_feature = "avx2"))]
 #[inline(always)]
 fn way(tags: &[u64; WAYS], tag: u64) -> Option<usize> {
-    use safe_arch::{cmp_eq_mask_i64_m256i, m256i, move_mask_i8_m256i};
+    use safe_arch::{cast_to_m256d_from_m256i, cmp_eq_mask_i64_m256i, m256i, move_mask_m256d};
     let equal = cmp_eq_mask_i64_m256i(m256i::from(*tags), m256i::from([tag; WAYS]));
-    // Eight bits of a kind for each way.
-    let mask = move_mask_i8_m256i(equal).cast_unsigned();
-    (mask != 0).then(|| mask.trailing_zeros() as usize / 8 % WAYS)
+    // A bit of a kind for each way.
+    let mask = move_mask_m256d(cast_to_m256d_from_m256i(equal)).cast_unsigned();
+    (mask != 0).then(|| mask.trailing_zeros() as usize % WAYS)
 }
 
 /// The way of a tag among those of a bucket.
@@ -342,7 +350,7 @@ pub struct Place {
 /// A tag as the table stores it: 0 means empty there. The flows' hash sets the same bit.
 #[inline]
 const fn stored(tag: u64) -> u64 {
-    tag | 1
+    tag | MARK
 }
 
 #[cfg(test)]

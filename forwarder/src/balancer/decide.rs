@@ -5,14 +5,14 @@
 //! [`Balancer::decide`] consults the flow table and, on a miss, the Maglev table.
 
 use super::conntrack::{self, Insertion, State};
-use super::flow::{FlowKey, Words};
+use super::flow::FlowKey;
 use super::frame::Frame;
 use super::hash::LocalSeed;
 use super::mtu::clamp_mss;
 use super::tables::{BackendId, MaxSegment, PortIndex, Service, Serving, Tables, Unserved};
 use super::time::Time;
 use super::verdict::Drop;
-use crate::wire::{Packet, ethernet, plain, protocol, tcp};
+use crate::wire::{Packet, ethernet, protocol, tcp};
 
 /// A packet for a service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,16 +29,6 @@ impl Classified {
     /// No packet: what stands where one will be.
     pub const NONE: Classified =
         Classified { packet: Packet::NONE, service: Service::NONE, tag: 0 };
-}
-
-/// What a frame is to the reader of plain packets.
-enum Sight {
-    /// A plain packet for a service.
-    Served,
-    /// A plain packet for none.
-    Unserved,
-    /// Anything else.
-    Not,
 }
 
 /// A backend for a packet.
@@ -112,7 +102,14 @@ impl Balancer {
         &self.flows
     }
 
+    /// The flow table, to be changed.
+    #[inline(always)]
+    pub(super) fn flows_mut(&mut self) -> &mut conntrack::Table {
+        &mut self.flows
+    }
+
     /// The seed of the hashes here.
+    #[inline(always)]
     pub fn seed(&self) -> LocalSeed {
         self.seed
     }
@@ -126,79 +123,8 @@ impl Balancer {
     ///
     /// # Errors
     /// The reason to drop it, or what else it may be.
-    #[inline]
-    pub fn classify(
-        &self,
-        tables: &Tables,
-        port: PortIndex,
-        frame: &[u8],
-    ) -> Result<Classified, Unserved> {
-        let mut classified = Classified::NONE;
-        self.classify_to(tables, port, frame, &mut classified).map(|()| classified)
-    }
-
-    /// As [`Balancer::classify`], written to where it shall stay.
-    ///
-    /// # Errors
-    /// The same; what was written is anything then.
-    #[inline(always)]
-    pub fn classify_to(
-        &self,
-        tables: &Tables,
-        port: PortIndex,
-        frame: &[u8],
-        to: &mut Classified,
-    ) -> Result<(), Unserved> {
-        match self.classify_plain(tables, port, frame, to) {
-            Sight::Served => Ok(()),
-            Sight::Unserved => Err(tables.why_unserved(&to.packet, frame)),
-            Sight::Not => {
-                *to = self.classify_any(tables, port, frame)?;
-                Ok(())
-            }
-        }
-    }
-
-    /// As [`Balancer::classify_to`], for plain packets.
-    #[inline(always)]
-    fn classify_plain(
-        &self,
-        tables: &Tables,
-        port: PortIndex,
-        frame: &[u8],
-        to: &mut Classified,
-    ) -> Sight {
-        let Some(head) = frame.first_chunk() else { return Sight::Not };
-        let station = tables.station(port);
-        if u64::from_le_bytes(plain::word(head, 0)) & station.mask != station.mac {
-            return Sight::Not;
-        }
-        let service = if plain::is(head, ethernet::IPV4) {
-            if !plain::read_v4(head, frame.len(), &mut to.packet) {
-                return Sight::Not;
-            }
-            let words = Words::of_v4(head);
-            to.tag = self.seed.hash_v4(words);
-            tables.services().of_v4(words)
-        } else if plain::is(head, ethernet::IPV6) {
-            let Some(head) = frame.first_chunk() else { return Sight::Not };
-            if !plain::read_v6(head, frame.len(), &mut to.packet) {
-                return Sight::Not;
-            }
-            let words = Words::of_v6(head);
-            to.tag = self.seed.hash_v6(words);
-            tables.services().of_v6(words)
-        } else {
-            return Sight::Not;
-        };
-        let Some(service) = service else { return Sight::Unserved };
-        to.service = *service;
-        Sight::Served
-    }
-
-    /// As [`Balancer::classify`], for whatever it may be.
     #[inline(never)]
-    fn classify_any(
+    pub fn classify(
         &self,
         tables: &Tables,
         port: PortIndex,
@@ -212,34 +138,6 @@ impl Balancer {
         // The parser has seen the whole header, so that there always is a key.
         let tag = FlowKey::of(&packet, frame).map_or(0, |key| self.seed.hash(&key));
         Ok(Classified { packet, service, tag })
-    }
-
-    /// Finds the backend of a packet that was classified by these tables, and encapsulates it for that, if
-    /// this is what nearly every packet is: a segment of a flow under way, without a tag, for a backend
-    /// that takes all flows and is sent plain GRE. `None`, and no change, for all others, which
-    /// [`Balancer::decide`] and [`Balancer::encapsulate`] know; they would have said the same of this one.
-    #[inline(always)]
-    pub fn express(
-        &mut self,
-        tables: &Tables,
-        classified: &Classified,
-        now: Time,
-        frame: &mut impl Frame,
-    ) -> Option<(BackendId, PortIndex)> {
-        let Classified { packet, service, tag } = classified;
-        if packet.tcp_flags & (tcp::SYN | tcp::FIN | tcp::RST) != 0 || !packet.is_untagged() {
-            return None;
-        }
-        let entry = self.flows.find(*tag, now, tables.steady())?;
-        let seen = *entry;
-        let record = tables.record(seen.backend())?;
-        if !seen.is_steady() || record.express != service.pool {
-            return None;
-        }
-        let route = record.backend.route.as_ref()?;
-        route.template.apply_to_plain(packet, *tag, frame)?.ok()?;
-        *entry = seen.touched(now);
-        Some((seen.backend(), route.port))
     }
 
     /// Finds the backend of a packet that was classified by these tables from this very frame.
@@ -279,6 +177,8 @@ impl Balancer {
             self.flows.update(place, backend, next_state(entry.state(), packet), now);
             return Ok(Decision { backend, flow: FlowEvent::Hit });
         }
+        // The flow stays known for as long as its packets come, even while there is no backend for it.
+        self.flows.update(place, backend, entry.state(), now);
         let backend = choose(tables, *service, packet, frame)?;
         self.flows.update(place, backend, first_state(packet), now);
         Ok(Decision { backend, flow: FlowEvent::Moved })

@@ -1,5 +1,7 @@
 //! What the balancer needs of a packet buffer.
 
+use crate::wire::ethernet;
+
 /// A frame that can be rewritten in place: an mbuf on the packet path, a plain buffer in tests.
 pub trait Frame {
     /// The frame, from its Ethernet header on.
@@ -12,12 +14,12 @@ pub trait Frame {
     /// value) included; `None`, and no change, if there is no such room.
     fn push_front(&mut self, n: usize) -> Option<&mut [u8]>;
 
-    /// Cuts the frame to `length` bytes, if it is longer, makes room for `n` before it, and answers the
-    /// first `N` of what is then the frame; `None` if there is no such room or the frame is too short.
+    /// Puts `N` bytes of any value in the place of the Ethernet header, behind which `length` bytes stay, and
+    /// answers them; `None` if there is no such room or the frame is too short, and it may be cut then.
     #[inline]
-    fn wrap<const N: usize>(&mut self, length: usize, n: usize) -> Option<&mut [u8; N]> {
-        self.truncate(length);
-        self.push_front(n)?.first_chunk_mut()
+    fn wrap<const N: usize>(&mut self, length: u16) -> Option<&mut [u8; N]> {
+        self.truncate(ethernet::LENGTH + usize::from(length));
+        self.push_front(N - ethernet::LENGTH)?.first_chunk_mut()
     }
 
     /// Cuts `n` bytes off the front of the frame and answers the rest; `None`, and no change, if the

@@ -11,6 +11,7 @@ pub mod conntrack;
 pub mod decapsulation;
 mod decide;
 pub mod encapsulation;
+mod express;
 pub mod flow;
 pub mod fragment;
 pub mod frame;
@@ -29,6 +30,7 @@ mod time;
 pub mod verdict;
 
 pub use decide::{Balancer, Classified, Decision, FlowEvent};
+pub use express::{Stage, Staged};
 pub use frame::Frame;
 pub use tables::Tables;
 pub use time::Time;

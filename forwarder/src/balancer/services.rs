@@ -63,22 +63,23 @@ impl Services {
 
     /// The service of an endpoint.
     pub fn get(&self, endpoint: &Endpoint) -> Option<Service> {
+        let mut service = Service::NONE;
         match endpoint.words() {
-            Words::V4(words) => self.of_v4(words).copied(),
-            Words::V6(words) => self.of_v6(words).copied(),
+            Words::V4(words) => self.of_v4(words, &mut service).then_some(service),
+            Words::V6(words) => self.of_v6(words, &mut service).then_some(service),
         }
     }
 
-    /// The service of a packet over IPv4, by its flow's words.
+    /// Writes the service of a packet over IPv4, by its flow's words, if there is one.
     #[inline(always)]
-    pub(super) fn of_v4(&self, words: [u8; 16]) -> Option<&Service> {
-        self.v4.get(key_v4(words))
+    pub(super) fn of_v4(&self, words: [u8; 16], to: &mut Service) -> bool {
+        self.v4.get(key_v4(words), to)
     }
 
-    /// The service of a packet over IPv6, by its flow's words.
+    /// The same over IPv6.
     #[inline(always)]
-    pub(super) fn of_v6(&self, words: [u128; 3]) -> Option<&Service> {
-        self.v6.get(key_v6(words))
+    pub(super) fn of_v6(&self, words: [u128; 3], to: &mut Service) -> bool {
+        self.v6.get(key_v6(words), to)
     }
 }
 
@@ -182,18 +183,24 @@ impl<K: Key> Index<K> {
     }
 
     #[inline(always)]
-    fn get(&self, key: K) -> Option<&Service> {
+    fn get(&self, key: K, to: &mut Service) -> bool {
         let place = self.home(key);
         let slot = &self.slots[place];
-        if slot.key == key { Some(&slot.service) } else { self.search(key, place) }
+        if slot.key != key {
+            return self.search(key, place, to);
+        }
+        *to = slot.service;
+        true
     }
 
     /// Searches from a place on: three of four are empty, so that the search ends.
     #[cold]
-    fn search(&self, key: K, from: usize) -> Option<&Service> {
+    fn search(&self, key: K, from: usize, to: &mut Service) -> bool {
         let (before, behind) = self.slots.split_at(from);
         let mut slots = behind.iter().chain(before).take_while(|slot| slot.key != K::EMPTY);
-        slots.find(|slot| slot.key == key).map(|slot| &slot.service)
+        let found = slots.find(|slot| slot.key == key);
+        *to = found.map_or(Service::NONE, |slot| slot.service);
+        found.is_some()
     }
 }
 
@@ -215,7 +222,11 @@ mod tests {
     }
 
     fn service(id: u32) -> Service {
-        Service { id: ServiceId(id), pool: PoolIndex(id / 3), fragments: id.is_multiple_of(2) }
+        Service {
+            id: ServiceId(id),
+            pool: PoolIndex(u16::try_from(id / 3).unwrap()),
+            fragments: id.is_multiple_of(2),
+        }
     }
 
     /// What a packet of a flow to this endpoint finds.
@@ -224,10 +235,11 @@ mod tests {
             IpAddr::V4(_) => Ipv4Addr::new(198, 51, 100, 7).into(),
             IpAddr::V6(_) => Ipv6Addr::from_bits(0x2001_0db8_000c << 80 | 7).into(),
         };
+        let mut service = Service::NONE;
         let to_port = SocketAddr::new(to.address, to.port);
         match FlowKey::new(SocketAddr::new(from, 40_000), to_port, to.protocol)?.words() {
-            Words::V4(words) => services.of_v4(words).copied(),
-            Words::V6(words) => services.of_v6(words).copied(),
+            Words::V4(words) => services.of_v4(words, &mut service).then_some(service),
+            Words::V6(words) => services.of_v6(words, &mut service).then_some(service),
         }
     }
 

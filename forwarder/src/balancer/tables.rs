@@ -13,11 +13,13 @@ use super::cluster::Cluster;
 use super::conntrack::Timeouts;
 use super::decapsulation;
 use super::encapsulation::Template;
+use super::express::Stop;
 use super::hash::FleetKey;
 use super::maglev;
 pub use super::services::Endpoint;
 use super::services::Services;
 use super::verdict::Drop;
+use crate::wire::plain::Opening;
 use crate::wire::{Error as Malformed, Family, Fragment, Packet, protocol};
 
 /// A backend's number: 24 bits, for that is what a flow table entry has room for.
@@ -27,6 +29,9 @@ pub struct BackendId(u32);
 impl BackendId {
     /// The largest.
     pub const MAX: u32 = (1 << 24) - 1;
+
+    /// No backend.
+    pub(super) const NONE: BackendId = BackendId(u32::MAX);
 
     /// The backend of this number, which must not exceed [`BackendId::MAX`].
     #[inline]
@@ -54,16 +59,21 @@ pub struct ServiceId(pub u32);
 
 /// Index of a pool in its `Tables`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PoolIndex(pub u32);
+pub struct PoolIndex(pub u16);
 
 impl PoolIndex {
     /// No pool.
-    const NONE: PoolIndex = PoolIndex(u32::MAX);
+    pub(super) const NONE: PoolIndex = PoolIndex(u16::MAX);
 }
 
 /// Index of a port of the appliance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PortIndex(pub u16);
+
+impl PortIndex {
+    /// No port.
+    pub const NONE: PortIndex = PortIndex(u16::MAX);
+}
 
 /// An address that is quick to hash; the family keeps `::ffff:192.0.2.1` and `192.0.2.1` apart.
 type Address = (Family, u128);
@@ -168,24 +178,6 @@ pub struct Backend {
     pub since: u32,
 }
 
-/// A backend as the packet path has it: two cache lines.
-#[derive(Debug)]
-#[repr(align(64))]
-pub(super) struct Record {
-    /// The pool of which it takes all flows by a route that there is; of no pool if there is more to it.
-    pub(super) express: PoolIndex,
-    pub(super) backend: Backend,
-}
-
-const _: () = assert!(size_of::<Record>() == 128);
-
-impl Record {
-    fn new(backend: Backend) -> Record {
-        let takes_all = backend.serving == Serving::All && backend.route.is_some();
-        Record { express: if takes_all { backend.pool } else { PoolIndex::NONE }, backend }
-    }
-}
-
 /// Limits of TCP's maximum segment size, by the family of the packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MaxSegment {
@@ -235,23 +227,21 @@ pub struct Port {
     pub mac: Option<[u8; 6]>,
 }
 
-/// The same, as it is compared with the first eight bytes of a frame.
+/// The same, as the express way compares it: how the frames begin that it reads.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Station {
-    /// Which of their bits are compared: none where any address will do.
-    pub(super) mask: u64,
-    /// What they must be.
-    pub(super) mac: u64,
+pub struct Station {
+    pub(super) v4: Opening,
+    pub(super) v6: Opening,
 }
 
 impl Station {
-    /// Takes any frame.
-    const ANY: Station = Station { mask: 0, mac: 0 };
+    /// Takes frames for any address.
+    const ANY: Station = Station { v4: Opening::V4, v6: Opening::V6 };
 
     fn new(port: &Port) -> Station {
-        port.mac.map_or(Station::ANY, |[a, b, c, d, e, f]| Station {
-            mask: (1 << 48) - 1,
-            mac: u64::from_le_bytes([a, b, c, d, e, f, 0, 0]),
+        port.mac.map_or(Station::ANY, |mac| Station {
+            v4: Opening::V4.with_mac(mac),
+            v6: Opening::V6.with_mac(mac),
         })
     }
 }
@@ -283,7 +273,8 @@ pub struct Tables {
     services: Services,
     vips: FxHashMap<Address, Vip>,
     pools: Vec<Pool>,
-    backends: Vec<Record>,
+    backends: Vec<Backend>,
+    stops: Vec<Stop>,
     surroundings: Surroundings,
 }
 
@@ -328,7 +319,8 @@ impl Tables {
             vips,
             services: Services::new(&parts.services),
             pools: parts.pools,
-            backends: parts.backends.into_iter().map(Record::new).collect(),
+            stops: parts.backends.iter().map(Stop::new).collect(),
+            backends: parts.backends,
             surroundings: parts.surroundings,
         }
     }
@@ -362,10 +354,10 @@ impl Tables {
         self.ports.get(usize::from(port.0))
     }
 
-    /// The same, as the packet path compares it; any address for a port that there is not.
+    /// The same, as the express way compares it; any address for a port that there is not.
     #[inline]
-    pub(super) fn station(&self, port: PortIndex) -> &Station {
-        self.stations.get(usize::from(port.0)).unwrap_or(&Station::ANY)
+    pub fn station(&self, port: PortIndex) -> Station {
+        self.stations.get(usize::from(port.0)).copied().unwrap_or(Station::ANY)
     }
 
     /// The services.
@@ -417,19 +409,19 @@ impl Tables {
     /// A pool; the index must be of these tables.
     #[inline]
     pub fn pool(&self, index: PoolIndex) -> &Pool {
-        &self.pools[index.0 as usize]
+        &self.pools[usize::from(index.0)]
     }
 
     /// A backend; [`Backend::VACANT`] if none has the number.
     #[inline]
     pub fn backend(&self, id: BackendId) -> &Backend {
-        self.record(id).map_or(&Backend::VACANT, |record| &record.backend)
+        self.backends.get(id.index()).unwrap_or(&Backend::VACANT)
     }
 
-    /// A backend's record, if one has the number or had it.
-    #[inline]
-    pub(super) fn record(&self, id: BackendId) -> Option<&Record> {
-        self.backends.get(id.index())
+    /// A backend as the express way has it, if one has the number or had it.
+    #[inline(always)]
+    pub(super) fn stop(&self, id: BackendId) -> Option<&Stop> {
+        self.stops.get(id.index())
     }
 }
 

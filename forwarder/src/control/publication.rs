@@ -288,7 +288,7 @@ impl Publisher {
                         Protocol::Udp => protocol::UDP,
                     };
                     #[expect(clippy::cast_possible_truncation, reason = "at most 65535 pools")]
-                    let pool = PoolIndex(service.pool as u32);
+                    let pool = PoolIndex(service.pool as u16);
                     let endpoint = Endpoint::new(service.address, number, service.port);
                     (
                         endpoint,

@@ -1,12 +1,11 @@
 //! Bursts: up to 32 packets with one owner, freed in bulk when it goes.
 //!
-//! After a receive the packets are at the front without gaps. [`Seat::move_to`] takes one out and
-//! leaves a hole, so that the indices of the others stay; sending closes the holes. [`Burst::len`]
-//! counts places, holes included, so that `for i in 0..burst.len()` is the loop over a burst. No one
-//! counts the holes: that would cost each packet more than looking for them costs a burst.
+//! Packets enter at the end, one by one or as a device delivers them, and leave all together: in the order in
+//! which they came, to be moved on one by one ([`Burst::drain`]), or from the front, as a device takes them.
 
 use std::ops::{Deref, DerefMut, Range};
 use std::ptr::NonNull;
+use std::slice;
 
 use dpdk_sys as sys;
 
@@ -18,6 +17,7 @@ const PLACES: u16 = 32;
 
 /// One packet out of any burst: one that has to wait. Dropping it returns it to its pool.
 #[derive(Debug)]
+#[repr(transparent)]
 pub struct Held(NonNull<sys::rte_mbuf>);
 
 // SAFETY: it alone owns its mbuf, which has no thread affinity.
@@ -49,9 +49,9 @@ impl Drop for Held {
 
 /// Up to [`BURST`] packets. Dropping it returns them to their pools.
 pub struct Burst {
-    /// Places in use. What is behind them counts for nothing.
+    /// At most `PLACES`.
     len: u16,
-    /// In the first `len`: mbufs that the burst alone owns, or null.
+    /// The first `len`: mbufs that the burst alone owns. The others hold anything.
     slots: [*mut sys::rte_mbuf; BURST],
 }
 
@@ -65,26 +65,21 @@ impl Burst {
         Burst { len: 0, slots: [std::ptr::null_mut(); BURST] }
     }
 
-    /// Places in use, those of packets moved away included.
-    #[inline]
+    /// Packets here, at most [`BURST`].
+    #[inline(always)]
     pub fn len(&self) -> usize {
+        // SAFETY: no more places are in use than there are.
+        unsafe { std::hint::assert_unchecked(self.len <= PLACES) };
         self.len.into()
     }
 
     /// No packet is here.
     #[inline]
     pub fn is_empty(&self) -> bool {
-        // All of them, without a branch for each.
-        self.in_use().iter().fold(0, |bits, mbuf| bits | mbuf.addr()) == 0
+        self.len == 0
     }
 
-    /// Packets here.
-    #[inline]
-    pub fn packets(&self) -> usize {
-        self.in_use().iter().filter(|mbuf| !mbuf.is_null()).count()
-    }
-
-    /// Places left behind the last one in use.
+    /// Places left.
     #[inline]
     pub fn remaining(&self) -> usize {
         usize::from(PLACES - self.len)
@@ -93,94 +88,66 @@ impl Burst {
     /// The packet at place `i`, if there is one.
     #[inline]
     pub fn get(&self, i: usize) -> Option<&Mbuf> {
-        let mbuf = self.slot(i);
-        // SAFETY: null, or an mbuf that the burst owns, and lends for as long as it is borrowed.
-        unsafe { mbuf.cast::<Mbuf>().as_ref() }
+        self.packets().get(i).map(|held| &**held)
     }
 
     /// The packet at place `i`, if there is one, to write.
     #[inline]
     pub fn get_mut(&mut self, i: usize) -> Option<&mut Mbuf> {
-        let mbuf = self.slot(i);
-        // SAFETY: null, or an mbuf that the burst owns, and lends for as long as it is borrowed.
-        unsafe { mbuf.cast::<Mbuf>().as_mut() }
+        self.packets_mut().get_mut(i).map(|held| &mut **held)
     }
 
     /// The packets, in order.
     #[inline]
-    pub fn iter(&self) -> impl Iterator<Item = &Mbuf> {
-        // SAFETY: null, or an mbuf that the burst owns, and lends for as long as it is borrowed.
-        self.in_use().iter().filter_map(|mbuf| unsafe { mbuf.cast::<Mbuf>().as_ref() })
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = &Mbuf> {
+        self.packets().iter().map(|held| &**held)
     }
 
     /// The packets, in order, to write.
     #[inline]
-    pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Mbuf> {
-        // SAFETY: null, or an mbuf that the burst owns, and lends for as long as it is borrowed. No
-        // mbuf is in two places, so no two references are to the same.
-        self.in_use().iter().filter_map(|mbuf| unsafe { mbuf.cast::<Mbuf>().as_mut() })
+    pub fn iter_mut(&mut self) -> impl ExactSizeIterator<Item = &mut Mbuf> {
+        self.packets_mut().iter_mut().map(|held| &mut **held)
     }
 
-    /// The packets at some places, `None` for a hole; nothing if not all of them are in use.
+    /// Takes the packets out, one after the other. Those that are not taken are freed when the iterator is
+    /// dropped.
     #[inline]
-    pub fn among(&self, places: Range<usize>) -> impl Iterator<Item = Option<&Mbuf>> {
-        let used = self.in_use().get(places).unwrap_or_default();
-        // SAFETY: null, or an mbuf that the burst owns, and lends for as long as it is borrowed.
-        used.iter().map(|mbuf| unsafe { mbuf.cast::<Mbuf>().as_ref() })
-    }
-
-    /// The packet at place `i`, if there is one, to go on from there.
-    #[inline(always)]
-    pub fn seat(&mut self, i: usize) -> Option<Seat<'_>> {
-        let mbuf = NonNull::new(self.slot(i))?;
-        Some(Seat { mbuf, slot: self.slots.get_mut(i)? })
-    }
-
-    /// Takes the packet at place `i` out, if there is one, and leaves a hole.
-    pub fn take(&mut self, i: usize) -> Option<Held> {
-        let slot = self.slots[..self.len.into()].get_mut(i)?;
-        NonNull::new(std::mem::replace(slot, std::ptr::null_mut())).map(Held)
+    pub fn drain(&mut self) -> Drain<'_> {
+        let left = 0..self.len();
+        // Whatever becomes of the iterator: what was taken out of it is not here any more.
+        self.len = 0;
+        Drain { left, slots: &mut self.slots }
     }
 
     /// Appends a packet.
     ///
     /// # Errors
     /// The packet, where no place is left.
+    #[inline(always)]
     pub fn push(&mut self, packet: Held) -> std::result::Result<(), Held> {
-        if self.len >= PLACES {
-            return Err(packet);
-        }
-        self.slots[self.len()] = packet.0.as_ptr();
+        let Some(place) = self.slots.get_mut(usize::from(self.len)) else { return Err(packet) };
+        *place = packet.0.as_ptr();
         self.len += 1;
         std::mem::forget(packet);
         Ok(())
     }
 
-    /// Returns what is left to the pools.
+    /// Moves all packets of `other` to the end of this burst, which must have room for them: if it has not,
+    /// nothing happens.
     #[inline]
-    pub fn clear(&mut self) {
-        let count = self.len.into();
-        if self.is_empty() {
-            self.len = 0;
-        } else {
-            self.len = 0;
-            // SAFETY: that many places with mbufs that the burst owned until here, or null, which the
-            // call skips.
-            unsafe { sys::rte_pktmbuf_free_bulk(self.slots.as_mut_ptr(), count) };
-        }
+    pub fn append(&mut self, other: &mut Burst) {
+        let (start, end) = (self.len(), self.len() + other.len());
+        let Some(places) = self.slots.get_mut(start..end) else { return };
+        places.copy_from_slice(&other.slots[..other.len()]);
+        self.len += other.len;
+        other.len = 0;
     }
 
-    /// Closes the holes; the order stays.
-    pub fn compact(&mut self) {
-        if self.in_use().iter().any(|mbuf| mbuf.is_null()) {
-            let mut kept = 0;
-            for i in 0..self.len() {
-                if !self.slots[i].is_null() {
-                    self.slots[usize::from(kept)] = self.slots[i];
-                    kept += 1;
-                }
-            }
-            self.len = kept;
+    /// Returns all packets to their pools.
+    #[inline]
+    pub fn clear(&mut self) {
+        if !self.is_empty() {
+            drop(self.drain());
         }
     }
 
@@ -188,7 +155,7 @@ impl Burst {
     /// returns how many it filled.
     ///
     /// # Safety
-    /// `source` writes that many valid mbufs and gives up their ownership.
+    /// `source` writes that many valid mbufs, no more than there are places, and gives up their ownership.
     #[inline]
     pub(super) unsafe fn append_with(
         &mut self,
@@ -202,8 +169,8 @@ impl Burst {
         count.into()
     }
 
-    /// Gives packets away from the front: `sink` is given the first of them and how many there are,
-    /// without holes, and returns how many it took. The others move up.
+    /// Gives packets away from the front: `sink` is given the first of them and how many there are, and
+    /// returns how many it took. The others move up.
     ///
     /// # Safety
     /// `sink` takes the ownership of that many mbufs, and leaves the places of the others alone.
@@ -212,7 +179,6 @@ impl Burst {
         &mut self,
         sink: impl FnOnce(*mut *mut sys::rte_mbuf, u16) -> u16,
     ) -> usize {
-        self.compact();
         if self.len == 0 {
             return 0;
         }
@@ -226,66 +192,56 @@ impl Burst {
         taken.into()
     }
 
-    /// What is at place `i`; null if that is not in use.
+    /// The packets, in order.
     #[inline(always)]
-    fn slot(&self, i: usize) -> *mut sys::rte_mbuf {
-        if i >= self.len() {
-            return std::ptr::null_mut();
-        }
-        // SAFETY: no more places are in use than there are.
-        unsafe { *self.slots.get_unchecked(i) }
+    pub fn packets(&self) -> &[Held] {
+        // SAFETY: an mbuf that the burst owns in each of these places, which is what a `Held` is.
+        unsafe { slice::from_raw_parts(self.slots.as_ptr().cast(), self.len()) }
+    }
+
+    #[inline(always)]
+    fn packets_mut(&mut self) -> &mut [Held] {
+        // SAFETY: as in `packets`.
+        unsafe { slice::from_raw_parts_mut(self.slots.as_mut_ptr().cast(), self.len()) }
+    }
+}
+
+/// Packets on their way out of a burst.
+pub struct Drain<'b> {
+    /// Places whose packets are still this iterator's.
+    left: Range<usize>,
+    slots: &'b mut [*mut sys::rte_mbuf; BURST],
+}
+
+impl Iterator for Drain<'_> {
+    type Item = Held;
+
+    #[inline(always)]
+    fn next(&mut self) -> Option<Held> {
+        let place = self.left.next()?;
+        // SAFETY: the range was that of the places in use, and only becomes smaller.
+        let mbuf = unsafe { *self.slots.get_unchecked(place) };
+        // SAFETY: there was an mbuf, which nothing else owns from here on.
+        Some(Held(unsafe { NonNull::new_unchecked(mbuf) }))
     }
 
     #[inline]
-    fn in_use(&self) -> &[*mut sys::rte_mbuf] {
-        &self.slots[..self.len()]
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        self.left.size_hint()
     }
 }
 
-/// A packet in its place in a burst.
-pub struct Seat<'b> {
-    /// An mbuf that the burst alone owns.
-    mbuf: NonNull<sys::rte_mbuf>,
-    /// Where it is.
-    slot: &'b mut *mut sys::rte_mbuf,
-}
-
-impl Seat<'_> {
-    /// Moves the packet to the end of `to` and leaves a hole.
-    ///
-    /// # Errors
-    /// The seat, with its packet, where `to` has no place left.
+impl Drop for Drain<'_> {
     #[inline(always)]
-    pub fn move_to(self, to: &mut Burst) -> std::result::Result<(), Self> {
-        let Some(free) = to.slots.get_mut(usize::from(to.len)) else { return Err(self) };
-        *free = self.mbuf.as_ptr();
-        *self.slot = std::ptr::null_mut();
-        to.len += 1;
-        Ok(())
-    }
-
-    /// Takes the packet out and leaves a hole.
-    pub fn take(self) -> Held {
-        *self.slot = std::ptr::null_mut();
-        Held(self.mbuf)
-    }
-}
-
-impl Deref for Seat<'_> {
-    type Target = Mbuf;
-
-    #[inline(always)]
-    fn deref(&self) -> &Mbuf {
-        // SAFETY: an mbuf that the burst owns, which is borrowed for as long as this is.
-        unsafe { self.mbuf.cast::<Mbuf>().as_ref() }
-    }
-}
-
-impl DerefMut for Seat<'_> {
-    #[inline(always)]
-    fn deref_mut(&mut self) -> &mut Mbuf {
-        // SAFETY: an mbuf that the burst owns, which is borrowed mutably for as long as this is.
-        unsafe { self.mbuf.cast::<Mbuf>().as_mut() }
+    fn drop(&mut self) {
+        if let Some(mbufs) = self.slots.get_mut(self.left.clone())
+            && !mbufs.is_empty()
+        {
+            #[expect(clippy::cast_possible_truncation, reason = "at most 32")]
+            let count = mbufs.len() as u32;
+            // SAFETY: that many mbufs, which this alone owned until here.
+            unsafe { sys::rte_pktmbuf_free_bulk(mbufs.as_mut_ptr(), count) };
+        }
     }
 }
 
@@ -297,7 +253,7 @@ impl Default for Burst {
 
 impl std::fmt::Debug for Burst {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Burst({} packets in {} places)", self.packets(), self.len)
+        write!(f, "Burst({} packets)", self.len)
     }
 }
 

@@ -15,6 +15,7 @@ use dpdk_sys as sys;
 
 use super::clock::TimestampField;
 use crate::balancer::Frame;
+use crate::wire::ethernet;
 
 /// What one worker tells another about a packet that it hands over.
 pub type Note = [u64; 2];
@@ -37,6 +38,19 @@ impl Mbuf {
         // they are initialised, as everything in DPDK's mapped memory is; nothing writes them while
         // `self` is borrowed.
         unsafe { slice::from_raw_parts(self.data(), self.data_len()) }
+    }
+
+    /// The first bytes of the frame; `None` if it has fewer or is in several buffers.
+    #[inline(always)]
+    pub fn head<const N: usize>(&self) -> Option<&[u8; N]> {
+        if !self.is_contiguous() || self.data_len() < N {
+            return None;
+        }
+        let data = self.data();
+        // SAFETY: an mbuf has a buffer.
+        unsafe { std::hint::assert_unchecked(!data.is_null()) };
+        // SAFETY: as in `bytes`, and there are that many.
+        Some(unsafe { &*data.cast::<[u8; N]>() })
     }
 
     /// The frame, as far as it is in the first buffer, to write.
@@ -76,21 +90,25 @@ impl Mbuf {
         Some(self.bytes_mut())
     }
 
-    /// Cuts the frame, which should be contiguous, to `length` bytes, makes it `n` bytes longer at its
-    /// front and returns its first `N` bytes; `None`, and no change, where it is shorter than `length`,
-    /// the headroom less than `n`, or less than `N` bytes are left. The new bytes hold anything.
+    /// Puts `N` bytes, no fewer than an Ethernet header has, in the place of that header, behind which
+    /// `length` bytes of the frame stay, which should be contiguous. Returns them, which hold anything; or
+    /// `None`, and no change, where the frame is shorter than that or the headroom less.
     #[inline(always)]
-    pub fn wrap<const N: usize>(&mut self, length: usize, n: usize) -> Option<&mut [u8; N]> {
+    pub fn wrap<const N: usize>(&mut self, length: u16) -> Option<&mut [u8; N]> {
+        const { assert!(N >= ethernet::LENGTH && N < 256) };
         let offset = usize::from(self.data_off());
-        if n > offset || length > self.data_len() || length + n < N {
+        let (growth, length) = (N - ethernet::LENGTH, usize::from(length));
+        if growth > offset || ethernet::LENGTH + length > self.data_len() {
             return None;
         }
+        let (offset, length) = (offset - growth, N + length);
         // Neither is more than the buffer has, at most 65535 bytes.
         #[expect(clippy::cast_possible_truncation, reason = "at most 65535")]
-        let (offset, length) = ((offset - n) as u16, (length + n) as u16);
-        self.set_data_off(offset);
-        self.set_length(length, length.into());
-        let data = self.data();
+        self.set_data_off(offset as u16);
+        #[expect(clippy::cast_possible_truncation, reason = "at most 65535")]
+        self.set_length(length as u16, length as u32);
+        // SAFETY: within the buffer, as it was before.
+        let data = unsafe { self.buffer().add(offset) };
         // SAFETY: an mbuf has a buffer.
         unsafe { std::hint::assert_unchecked(!data.is_null()) };
         // SAFETY: `data` points to `length` bytes of the mbuf's buffer, at least `N`, which the mbuf
@@ -213,16 +231,27 @@ impl Mbuf {
         buffer.saturating_sub(self.data_off()).saturating_sub(self.data_len_u16())
     }
 
-    #[inline]
-    fn data(&self) -> *mut u8 {
-        // SAFETY: `buf_addr` is a pointer at this offset (wrapper.h).
-        let buffer: *mut u8 = unsafe { self.field(sys::GUIDEWAY_MBUF_BUF_ADDR) };
-        // SAFETY: `data_off` is within the buffer.
-        unsafe { buffer.add(usize::from(self.data_off())) }
+    /// Asks the CPU to load the headers, where devices put them.
+    #[inline(always)]
+    pub fn prefetch_headers(&self) {
+        super::prefetch_at(self.buffer().wrapping_add(sys::GUIDEWAY_HEADROOM as usize));
     }
 
     #[inline]
-    fn data_len(&self) -> usize {
+    fn data(&self) -> *mut u8 {
+        // SAFETY: `data_off` is within the buffer.
+        unsafe { self.buffer().add(usize::from(self.data_off())) }
+    }
+
+    #[inline]
+    fn buffer(&self) -> *mut u8 {
+        // SAFETY: `buf_addr` is a pointer at this offset (wrapper.h).
+        unsafe { self.field(sys::GUIDEWAY_MBUF_BUF_ADDR) }
+    }
+
+    /// Bytes of the frame in the first buffer.
+    #[inline]
+    pub fn data_len(&self) -> usize {
         self.data_len_u16().into()
     }
 
@@ -287,8 +316,8 @@ impl Mbuf {
 
 impl Frame for Mbuf {
     #[inline(always)]
-    fn wrap<const N: usize>(&mut self, length: usize, n: usize) -> Option<&mut [u8; N]> {
-        Mbuf::wrap(self, length, n)
+    fn wrap<const N: usize>(&mut self, length: u16) -> Option<&mut [u8; N]> {
+        Mbuf::wrap(self, length)
     }
 
     #[inline]

@@ -1,15 +1,15 @@
 //! The safe layer over DPDK: all of Guideway's unsafe code, and no policy.
 //!
 //! What the types rule out, so that no caller has to think of it:
-//! - a double free, a leak, or a packet kept past its burst: an mbuf exists only as a reference into
-//!   a [`Burst`], which owns it and frees it in bulk when dropped;
+//! - a double free, a leak, or a packet kept past its owner: an mbuf exists only as a reference into
+//!   a [`Burst`], which owns it and frees it in bulk when dropped, or into a [`Held`];
 //! - two threads on one queue: queues and ring ends are `Send`, but neither `Sync` nor `Clone`;
 //! - a queue of a port that is not started, or a port set up twice: see [`port::Port`];
 //! - memory that goes before its users: whatever lives in DPDK's memory holds an [`Eal`] handle, a
 //!   port holds the pool that it receives into, and a pool whose mbufs are still out is kept.
 //!
-//! What it costs on the packet path: one bounds and one null test a packet, nothing allocated,
-//! nothing shared. Calls into C are made once a burst; per packet it is pointer arithmetic in
+//! What it costs on the packet path: two tests of lengths where headers are put before a packet; nothing
+//! allocated, nothing shared. Calls into C are made once a burst; per packet it is pointer arithmetic in
 //! `mbuf.rs`, the one file that knows where an mbuf keeps its fields.
 //!
 //! ```compile_fail,E0277
@@ -74,7 +74,7 @@ pub mod ring;
 #[cfg(test)]
 mod testing;
 
-pub use burst::{BURST, Burst, Held, Seat};
+pub use burst::{BURST, Burst, Drain, Held};
 pub use eal::Eal;
 pub use error::{Errno, Error, Result};
 pub use mbuf::{Mbuf, Note};
@@ -86,7 +86,13 @@ static ALLOCATOR: memory::Allocator = memory::Allocator;
 /// Asks the CPU to load the cache line at `value`, without waiting for it.
 #[inline(always)]
 pub fn prefetch<T: ?Sized>(value: &T) {
-    let address = std::ptr::from_ref(value).cast::<i8>();
+    prefetch_at(std::ptr::from_ref(value).cast());
+}
+
+/// The same of any address.
+#[inline(always)]
+fn prefetch_at(address: *const u8) {
+    let address = address.cast::<i8>();
     #[cfg(target_arch = "x86_64")]
     {
         use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};

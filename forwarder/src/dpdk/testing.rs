@@ -89,9 +89,9 @@ pub(super) fn packets(pool: &Pool, n: u8) -> Burst {
     }
     burst
 }
-/// The first byte of each packet, by place; `None` for a hole.
-pub(super) fn marks(burst: &Burst) -> Vec<Option<u8>> {
-    (0..burst.len()).map(|i| burst.get(i).map(|mbuf| mbuf.bytes()[0])).collect()
+/// The first byte of each packet.
+pub(super) fn marks(burst: &Burst) -> Vec<u8> {
+    burst.iter().map(|mbuf| mbuf.bytes()[0]).collect()
 }
 
 /// Runs `body` in a process of its own, `test` being the path of the calling test.

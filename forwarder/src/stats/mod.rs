@@ -202,16 +202,10 @@ impl Writer {
         self.0.events[event.index()].add(packets);
     }
 
-    /// Counts a packet of a service, by its index, for a backend, by its number.
+    /// The counters of services and backends, to count many packets.
     #[inline]
-    pub fn traffic(&mut self, service: usize, backend: usize, bytes: u64) {
-        let Block { services, backends, .. } = &*self.0;
-        let count = |traffic: &TrafficCounters| {
-            traffic.packets.add(1);
-            traffic.bytes.add(bytes);
-        };
-        services.get(service).map(count);
-        backends.get(backend).map(count);
+    pub fn traffic(&mut self) -> Counting<'_> {
+        Counting { services: &self.0.services, backends: &self.0.backends }
     }
 
     /// Counts a flow that begins, of a service and for a backend.
@@ -219,6 +213,26 @@ impl Writer {
         for traffic in [self.0.services.get(service), self.0.backends.get(backend)] {
             traffic.into_iter().for_each(|traffic| traffic.flows.add(1));
         }
+    }
+}
+
+/// The counters of what is forwarded.
+#[derive(Debug)]
+pub struct Counting<'w> {
+    services: &'w [TrafficCounters],
+    backends: &'w [TrafficCounters],
+}
+
+impl Counting<'_> {
+    /// Counts a packet of a service, by its index, for a backend, by its number.
+    #[inline(always)]
+    pub fn count(&mut self, service: usize, backend: usize, bytes: u64) {
+        let count = |traffic: &TrafficCounters| {
+            traffic.packets.add(1);
+            traffic.bytes.add(bytes);
+        };
+        self.services.get(service).map(count);
+        self.backends.get(backend).map(count);
     }
 }
 
@@ -283,9 +297,9 @@ mod tests {
         writer.verdict(Verdict::Answered(Answer::Echo), 1);
         writer.event(Event::Flow(FlowEvent::Moved), 1);
         writer.event(Event::FragmentHeld, 1);
-        writer.traffic(7, 1, 60);
-        writer.traffic(7, 1, 40);
-        writer.traffic(0, 7, 100);
+        writer.traffic().count(7, 1, 60);
+        writer.traffic().count(7, 1, 40);
+        writer.traffic().count(0, 7, 100);
         writer.begins(7, 1);
         let reader = reader.clone();
         assert_eq!(reader.scalar(Scalar::Received), reader.verdicts());
@@ -304,7 +318,7 @@ mod tests {
     #[test]
     fn a_place_out_of_range_is_not_counted_and_no_panic() {
         let (mut writer, reader) = channel(0, 0);
-        writer.traffic(7, 7, 1);
+        writer.traffic().count(7, 7, 1);
         writer.begins(7, 7);
         assert_eq!(reader.backend(7), Traffic::default());
     }

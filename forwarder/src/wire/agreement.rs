@@ -5,7 +5,7 @@
 
 use etherparse::{IpNumber, NetSlice, SlicedPacket, TransportSlice};
 
-use super::{Error, Family, Fragment, Packet, ethernet, plain};
+use super::{Error, Family, Fragment, Packet, plain};
 
 /// What etherparse makes of an IP packet, in our terms.
 struct Opinion {
@@ -29,7 +29,7 @@ struct Opinion {
 /// Panics if the two disagree about `frame`.
 pub(super) fn check(frame: &[u8]) {
     let ours = Packet::parse(frame);
-    if let Some(plain) = plain(frame) {
+    if let Some(plain) = plain::read(frame).and_then(|sight| sight.packet(frame)) {
         assert_eq!(Ok(plain), ours, "the reader of plain packets says something else");
     }
     let theirs = SlicedPacket::from_ethernet(frame);
@@ -69,20 +69,6 @@ pub(super) fn check(frame: &[u8]) {
         }
         (Err(_), Err(_)) => {}
     }
-}
-
-/// What the reader of plain packets says.
-pub(super) fn plain(frame: &[u8]) -> Option<Packet> {
-    let head = frame.first_chunk()?;
-    let mut packet = Packet::NONE;
-    let is_plain = if plain::is(head, ethernet::IPV4) {
-        plain::read_v4(head, frame.len(), &mut packet)
-    } else {
-        let head = frame.first_chunk()?;
-        plain::is(&plain::word(head, 0), ethernet::IPV6)
-            && plain::read_v6(head, frame.len(), &mut packet)
-    };
-    is_plain.then_some(packet)
 }
 
 impl Opinion {

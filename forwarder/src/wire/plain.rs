@@ -5,6 +5,8 @@
 //! what [`Packet::parse`] says of the same frame; to be no plain packet is no verdict, but asks that parser, which knows every
 //! other kind and the names of all errors. So do some plain packets shorter than any that a device delivers.
 
+use std::hint::cold_path;
+
 use super::packet::{Family, Fragment, Packet};
 use super::{ethernet, ipv4, ipv6, protocol, tcp, udp};
 
@@ -19,8 +21,60 @@ const L4_V6: usize = IP + ipv6::LENGTH;
 /// Offsets in the TCP header: the data offset and the flags, RFC 9293 section 3.1.
 const TCP_OFFSET: usize = 12;
 const TCP_FLAGS: usize = 13;
+/// Bytes of an IPv6 header.
+const LENGTH_V6: u16 = offset(ipv6::LENGTH);
 /// Offset of the length in the UDP header.
 const UDP_LENGTH: usize = 4;
+
+/// What is read of a plain packet at first sight.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sight {
+    /// Traffic class and length, as an IPv4 header begins with them.
+    pub first: FirstWord,
+    /// See [`tcp`]; none of UDP.
+    pub tcp_flags: u8,
+}
+
+/// The first word of an IPv4 header without options (RFC 791 section 3.1): version and header length, DSCP and
+/// ECN, total length. Of an IPv6 packet it is the word that an IPv4 header of the same meaning had.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FirstWord(pub u32);
+
+impl FirstWord {
+    /// The word without traffic class and length.
+    pub const BARE: FirstWord = FirstWord(0x4500_0000);
+
+    #[inline(always)]
+    fn new(traffic_class: u8, length: u16) -> FirstWord {
+        FirstWord(FirstWord::BARE.0 | u32::from(traffic_class) << 16 | u32::from(length))
+    }
+
+    /// Of a packet of at most 65535 bytes.
+    pub fn of(packet: &Packet) -> FirstWord {
+        let length = u16::try_from(packet.ip_length()).unwrap_or(u16::MAX);
+        FirstWord::new(packet.traffic_class, length)
+    }
+
+    /// Bytes of the IP packet, header included.
+    #[expect(clippy::cast_possible_truncation, reason = "the low half is the length")]
+    #[inline(always)]
+    pub const fn length(self) -> u16 {
+        self.0 as u16
+    }
+
+    /// DSCP (6 bits) and ECN (2 bits).
+    #[inline(always)]
+    pub const fn traffic_class(self) -> u8 {
+        (self.0 >> 16 & 0xff) as u8
+    }
+
+    /// The word of a packet that is longer by so many bytes; its length must not exceed 65535.
+    #[inline(always)]
+    #[must_use]
+    pub const fn longer(self, by: u16) -> FirstWord {
+        FirstWord(self.0.wrapping_add(by as u32))
+    }
+}
 
 /// `N` bytes at an offset that the compiler knows to be inside.
 #[inline(always)]
@@ -30,62 +84,122 @@ pub fn word<const N: usize>(head: &[u8], at: usize) -> [u8; N] {
     word
 }
 
-/// Whether a frame has this Ethertype.
-#[inline(always)]
-pub fn is(head: &[u8; HEAD_V4], ethertype: u16) -> bool {
-    word(head, IP - 2) == ethertype.to_be_bytes()
+/// How frames begin that may hold a plain packet: 16 bytes, of which some are compared.
+#[derive(Clone, Copy, Debug)]
+pub struct Opening {
+    bytes: [u8; OPENING],
+    mask: [u8; OPENING],
 }
 
-/// Reads an IPv4 packet from the head of a frame of `length` bytes. False, and `packet` is anything, if
-/// it is not plain.
-///
-/// It is written field by field where it shall stay: a value that is handed on would be put together in
-/// registers and taken apart again.
+/// As far as the IP header's first bytes.
+const OPENING: usize = 16;
+
+impl Opening {
+    /// An IPv4 header without options.
+    pub const V4: Opening = Opening::new(ethernet::IPV4, 0x45, 0xff);
+    /// An IPv6 header.
+    pub const V6: Opening = Opening::new(ethernet::IPV6, 0x60, 0xf0);
+
+    const fn new(ethertype: u16, first: u8, mask: u8) -> Opening {
+        let mut opening = Opening { bytes: [0; OPENING], mask: [0; OPENING] };
+        [opening.bytes[IP - 2], opening.bytes[IP - 1]] = ethertype.to_be_bytes();
+        [opening.mask[IP - 2], opening.mask[IP - 1]] = [0xff; 2];
+        (opening.bytes[IP], opening.mask[IP]) = (first, mask);
+        opening
+    }
+
+    /// The same, in frames for one address.
+    #[must_use]
+    pub fn with_mac(mut self, mac: [u8; 6]) -> Opening {
+        self.bytes[..6].copy_from_slice(&mac);
+        self.mask[..6].fill(0xff);
+        self
+    }
+
+    /// Whether a frame begins so.
+    #[cfg(all(target_arch = "x86_64", target_feature = "sse4.1"))]
+    #[inline(always)]
+    pub fn opens(&self, head: &[u8; HEAD_V4]) -> bool {
+        use safe_arch::{m128i, test_all_zeroes_m128i};
+        let differ = m128i::from(word::<OPENING>(head, 0)) ^ m128i::from(self.bytes);
+        test_all_zeroes_m128i(differ, m128i::from(self.mask)) != 0
+    }
+
+    /// Whether a frame begins so.
+    #[cfg(not(all(target_arch = "x86_64", target_feature = "sse4.1")))]
+    #[inline(always)]
+    pub fn opens(&self, head: &[u8; HEAD_V4]) -> bool {
+        let differ = u128::from_ne_bytes(word(head, 0)) ^ u128::from_ne_bytes(self.bytes);
+        differ & u128::from_ne_bytes(self.mask) == 0
+    }
+}
+
+/// Reads an IPv4 packet from the head of a frame of `length` bytes that opens as such; `None` if it is not
+/// plain.
 #[inline(always)]
-pub fn read_v4(head: &[u8; HEAD_V4], length: usize, packet: &mut Packet) -> bool {
-    let total_length = usize::from(u16::from_be_bytes(word(head, IP + 2)));
+pub fn read_v4(head: &[u8; HEAD_V4], length: usize) -> Option<Sight> {
+    let first = FirstWord(u32::from_be_bytes(word(head, IP)));
     let fragment = u16::from_be_bytes(word(head, IP + 6));
     let whole = fragment & (ipv4::OFFSET_MASK | ipv4::MORE_FRAGMENTS) == 0;
-    let end = IP + total_length;
-    if head[IP] != 0x45 || !whole || end > length || !is_checksum_valid(head) {
-        return false;
+    let end = IP + usize::from(first.length());
+    if !whole || end > length || !is_checksum_valid(head) {
+        return None;
     }
-    let protocol = head[IP + 9];
-    let Some(tcp_flags) = transport(head, L4_V4, protocol, end) else { return false };
-    packet.family = Family::V4;
-    packet.l3 = offset(IP);
-    packet.l4 = offset(L4_V4);
-    packet.end = self::end(end);
-    packet.protocol = protocol;
-    packet.traffic_class = head[IP + 1];
-    packet.fragment = Fragment::Whole;
-    packet.source = u16::from_be_bytes(word(head, L4_V4));
-    packet.destination = u16::from_be_bytes(word(head, L4_V4 + 2));
-    packet.tcp_flags = tcp_flags;
-    true
+    let tcp_flags = transport(head, L4_V4, head[IP + 9], end)?;
+    Some(Sight { first, tcp_flags })
 }
 
 /// As [`read_v4`], an IPv6 packet.
 #[inline(always)]
-pub fn read_v6(head: &[u8; HEAD_V6], length: usize, packet: &mut Packet) -> bool {
-    let word_0 = u32::from_be_bytes(word(head, IP));
-    let end = L4_V6 + usize::from(u16::from_be_bytes(word(head, IP + 4)));
-    if word_0 >> 28 != 6 || end > length {
-        return false;
+pub fn read_v6(head: &[u8; HEAD_V6], length: usize) -> Option<Sight> {
+    let payload_length = u16::from_be_bytes(word(head, IP + 4));
+    let end = L4_V6 + usize::from(payload_length);
+    // Packets of more than 64 KiB have no such first word.
+    if end > length || end > IP + usize::from(u16::MAX) {
+        return None;
     }
-    let protocol = head[IP + 6];
-    let Some(tcp_flags) = transport(head, L4_V6, protocol, end) else { return false };
-    packet.family = Family::V6;
-    packet.l3 = offset(IP);
-    packet.l4 = offset(L4_V6);
-    packet.end = self::end(end);
-    packet.protocol = protocol;
-    packet.traffic_class = (word_0 >> 20 & 0xff) as u8;
-    packet.fragment = Fragment::Whole;
-    packet.source = u16::from_be_bytes(word(head, L4_V6));
-    packet.destination = u16::from_be_bytes(word(head, L4_V6 + 2));
-    packet.tcp_flags = tcp_flags;
-    true
+    let tcp_flags = transport(head, L4_V6, head[IP + 6], end)?;
+    // The traffic class stands four bits further on.
+    let [traffic_class, _] = (u16::from_be_bytes(word(head, IP)) << 4).to_be_bytes();
+    let first = FirstWord::new(traffic_class, payload_length + LENGTH_V6);
+    Some(Sight { first, tcp_flags })
+}
+
+/// Reads a frame of either kind; `None` if it holds no plain packet.
+pub fn read(frame: &[u8]) -> Option<Sight> {
+    let head = frame.first_chunk()?;
+    if Opening::V4.opens(head) {
+        read_v4(head, frame.len())
+    } else if Opening::V6.opens(head) {
+        read_v6(frame.first_chunk()?, frame.len())
+    } else {
+        None
+    }
+}
+
+impl Sight {
+    /// All that there is to the packet that was read from this very frame.
+    pub fn packet(self, frame: &[u8]) -> Option<Packet> {
+        let head: &[u8; HEAD_V4] = frame.first_chunk()?;
+        let (family, l4, protocol) = if head[IP] >> 4 == 4 {
+            (Family::V4, L4_V4, head[IP + 9])
+        } else {
+            (Family::V6, L4_V6, head[IP + 6])
+        };
+        let [a, b, c, d] = word(frame.get(l4..l4 + 4)?, 0);
+        Some(Packet {
+            family,
+            l3: offset(IP),
+            l4: offset(l4),
+            end: u32::from(offset(IP)) + u32::from(self.first.length()),
+            protocol,
+            traffic_class: self.first.traffic_class(),
+            fragment: Fragment::Whole,
+            source: u16::from_be_bytes([a, b]),
+            destination: u16::from_be_bytes([c, d]),
+            tcp_flags: self.tcp_flags,
+        })
+    }
 }
 
 /// The flags of TCP, none of UDP, if the header of either ends before the packet does.
@@ -96,6 +210,7 @@ fn transport(head: &[u8], l4: usize, protocol: u8, end: usize) -> Option<u8> {
         let fits = header_length >= tcp::LENGTH && l4 + header_length <= end;
         fits.then_some(head[l4 + TCP_FLAGS])
     } else if protocol == protocol::UDP {
+        cold_path();
         let says = usize::from(u16::from_be_bytes(word(head, l4 + UDP_LENGTH)));
         (says >= udp::LENGTH && l4 + says <= end).then_some(0)
     } else {
@@ -103,20 +218,18 @@ fn transport(head: &[u8], l4: usize, protocol: u8, end: usize) -> Option<u8> {
     }
 }
 
-/// Whether the 20 bytes of the IPv4 header sum up to what they should (RFC 1071): five words of 32 bits,
-/// whose carries fit beside them. One's complement is arithmetic modulo 0xffff, and the header is not 0.
+/// Whether the 20 bytes of the IPv4 header sum up to what they should (RFC 1071): in words of 64 bits, whose
+/// carries come round. One's complement is arithmetic modulo 0xffff, and the header is not 0.
 #[inline(always)]
 fn is_checksum_valid(head: &[u8; HEAD_V4]) -> bool {
-    let at = |i: usize| u64::from(u32::from_ne_bytes(word(head, IP + 4 * i)));
-    (at(0) + at(1) + at(2) + at(3) + at(4)).is_multiple_of(0xffff)
+    let [a, b] = [IP, IP + 8].map(|at| u64::from_ne_bytes(word(head, at)));
+    let c = u64::from(u32::from_ne_bytes(word(head, IP + 16)));
+    let (sum, carry) = a.overflowing_add(b);
+    let (sum, again) = sum.carrying_add(c, carry);
+    (sum + u64::from(again)).is_multiple_of(0xffff)
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "at most 54")]
 const fn offset(value: usize) -> u16 {
     value as u16
-}
-
-#[expect(clippy::cast_possible_truncation, reason = "at most 54 + 65535")]
-const fn end(value: usize) -> u32 {
-    value as u32
 }

@@ -1,7 +1,7 @@
 //! Time: the CPU's counter for a live run, the packets' time stamps for a replay.
 
 use crate::balancer::Time;
-use crate::dpdk::Burst;
+use crate::dpdk::Mbuf;
 use crate::dpdk::clock::{TimestampField, tsc};
 
 /// Where a worker's time comes from.
@@ -56,31 +56,20 @@ impl Clock {
         }
     }
 
-    /// The time of packets that another worker has handed over: that of the latest of them.
-    pub(super) fn of(&mut self, burst: &Burst) -> Time {
-        if let Clock::Capture { field, latest } = self {
-            for micros in burst.iter().filter_map(|mbuf| mbuf.timestamp(field)) {
-                *latest = Time::from_millis(micros / 1000).max(*latest);
-            }
-        }
-        self.now()
+    /// Whether each packet has a time of its own.
+    #[inline]
+    pub(super) fn is_of_packets(&self) -> bool {
+        matches!(self, Clock::Capture { .. })
     }
 
-    /// The end of the run of packets from `start` on that share a moment, and that moment.
-    pub(super) fn run(&mut self, burst: &Burst, start: usize) -> (usize, Time) {
-        match self {
-            Clock::Tsc { .. } => (burst.len(), self.now()),
-            Clock::Capture { field, latest } => {
-                let at = |i| {
-                    let micros = burst.get(i).and_then(|mbuf| mbuf.timestamp(field));
-                    micros.map_or(*latest, |micros| Time::from_millis(micros / 1000)).max(*latest)
-                };
-                let now = at(start);
-                let end = (start + 1..burst.len()).find(|&i| at(i) != now).unwrap_or(burst.len());
-                *latest = now;
-                (end, now)
-            }
+    /// The time of a packet.
+    pub(super) fn of(&mut self, mbuf: &Mbuf) -> Time {
+        if let Clock::Capture { field, latest } = self
+            && let Some(micros) = mbuf.timestamp(field)
+        {
+            *latest = Time::from_millis(micros / 1000).max(*latest);
         }
+        self.now()
     }
 }
 
@@ -97,7 +86,6 @@ mod tests {
         let begin = Instant::now();
         while begin.elapsed() < Duration::from_millis(2) {}
         assert_eq!(clock.now(), before);
-        assert_eq!(clock.run(&Burst::new(), 0).1, before);
         clock.begin_round();
         // A counter of at least 1 MHz: two milliseconds are 2,000 ticks and more.
         assert!(clock.now().as_millis() >= before.as_millis() + 2);

@@ -70,11 +70,11 @@ impl Owners {
     }
 }
 
-/// The worker, of so many, that has the flow of this hash. The low half of it chooses, for the high
+/// The worker, of so many, that has the flow of this hash. The high half of it chooses, for the low
 /// half chooses the bucket there.
 #[inline]
 pub(super) fn owner(tag: u64, workers: usize) -> usize {
-    (((tag & 0xffff_ffff) * workers as u64) >> 32) as usize
+    (((tag >> 32) * workers as u64) >> 32) as usize
 }
 
 /// A way out of a worker.
@@ -111,12 +111,12 @@ impl Lane {
 
     #[cold]
     fn send_or_wait(&mut self, burst: &mut Burst) -> usize {
-        let packets = burst.packets();
+        let packets = burst.len();
         if !self.retry() {
             self.ring.send(burst);
         }
         let waiting = self.waiting.get_or_insert_default();
-        waiting.extend((0..burst.len()).filter_map(|i| burst.take(i)));
+        waiting.extend(burst.drain());
         packets
     }
 
@@ -131,7 +131,7 @@ impl Lane {
             // One by one: a burst of one packet has room, and what is not taken keeps its place.
             let _ = burst.push(held);
             if self.ring.send(&mut burst) == 0 {
-                waiting.extend(burst.take(0));
+                waiting.extend(burst.drain());
                 waiting.rotate_right(1);
                 return true;
             }
@@ -208,6 +208,15 @@ impl Outlet {
         }
     }
 
+    /// Adds all packets of a burst to what is sent with the next flush.
+    #[inline]
+    pub(super) fn extend(&mut self, burst: &mut Burst, stats: &mut Writer) {
+        if self.burst.remaining() < burst.len() {
+            self.flush(stats);
+        }
+        self.burst.append(burst);
+    }
+
     /// Sends a packet whose verdict is the caller's to count, after what was gathered.
     ///
     /// # Errors
@@ -246,7 +255,7 @@ impl Outlet {
             }
         };
         if !self.burst.is_empty() {
-            stats.verdict(Verdict::Dropped(reason), self.burst.packets() as u64);
+            stats.verdict(Verdict::Dropped(reason), self.burst.len() as u64);
         }
         self.burst.clear();
     }
@@ -256,7 +265,7 @@ impl Outlet {
         if let Via::Queue { queue, sent } = &mut self.via {
             transmit(queue, sent, &mut self.burst, stats);
         }
-        stats.event(Event::Unsent, self.burst.packets() as u64);
+        stats.event(Event::Unsent, self.burst.len() as u64);
         self.burst.clear();
     }
 }

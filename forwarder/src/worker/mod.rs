@@ -140,7 +140,9 @@ impl Worker {
                     Intake::Peer(ring) => {
                         if ring.receive(&mut batch.burst) > 0 {
                             found = true;
-                            let now = clock.of(&batch.burst);
+                            // That of the latest of them.
+                            let now =
+                                batch.burst.iter().fold(clock.now(), |_, mbuf| clock.of(mbuf));
                             let (outlets, peers) = (&mut outlets[..], &mut peers[..]);
                             let mut scene = Scene { tables, outlets, peers, now };
                             path.visit(&mut scene, &mut batch.burst);

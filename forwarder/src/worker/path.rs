@@ -1,16 +1,20 @@
 //! A packet's way through a worker, in stages over its burst.
 
-use std::num::NonZeroU32;
-use std::ops::Range;
+use std::hint::cold_path;
 
 use super::clock::Clock;
 use super::exception::{Exceptions, Scene};
 use super::exchange::Owners;
 use crate::balancer::tables::{PortIndex, Unserved};
-use crate::balancer::{Balancer, Classified, Drop, FlowEvent, Tables, Verdict};
-use crate::dpdk::{BURST, Burst, Seat, prefetch};
+use crate::balancer::{
+    Balancer, Classified, Drop, FlowEvent, Stage, Staged, Tables, Time, Verdict,
+};
+use crate::dpdk::{BURST, Burst, Held, Mbuf, prefetch};
 use crate::stats::{Event, Writer};
 use crate::wire::tcp;
+
+/// So many packets are between the one that is read and the one whose headers are fetched.
+const AHEAD: usize = 6;
 
 /// What a packet meets on its way through a worker.
 pub(super) struct Path {
@@ -23,62 +27,25 @@ pub(super) struct Path {
 /// A burst, and what was found out about its packets.
 pub(super) struct Batch {
     pub(super) burst: Burst,
-    /// What the packets are that are for a service,
-    staged: [Classified; BURST],
-    /// and what the others are.
-    unserved: [Unserved; BURST],
+    staged: [Staged; BURST],
+    /// Of packets that could not be staged: what they are. What is staged of them is no packet.
+    others: [Result<Classified, Unserved>; BURST],
+    /// By which port those leave that have gone the express way.
+    ways: [PortIndex; BURST],
+    /// What is dropped.
+    waste: Burst,
 }
 
 impl Batch {
     pub(super) fn new() -> Batch {
         Batch {
             burst: Burst::new(),
-            staged: [Classified::NONE; BURST],
-            unserved: [Unserved::Drop(Drop::FrameTooLong); BURST],
+            staged: [Staged::NONE; BURST],
+            others: [Err(Unserved::Drop(Drop::FrameTooLong)); BURST],
+            ways: [PortIndex::NONE; BURST],
+            waste: Burst::new(),
         }
     }
-}
-
-/// Places of a burst, a bit for each.
-#[derive(Clone, Copy, Default)]
-struct Places(u32);
-
-const _: () = assert!(BURST == u32::BITS as usize);
-
-impl Places {
-    #[inline(always)]
-    fn set(&mut self, place: usize) {
-        self.0 |= 1 << (place % BURST);
-    }
-
-    fn clear(&mut self, place: usize) {
-        self.0 &= !(1 << (place % BURST));
-    }
-
-    #[inline(always)]
-    fn has(self, place: usize) -> bool {
-        self.0 >> (place % BURST) & 1 == 1
-    }
-}
-
-/// The places, in order.
-impl Iterator for Places {
-    type Item = usize;
-
-    #[inline(always)]
-    fn next(&mut self) -> Option<usize> {
-        let places = NonZeroU32::new(self.0)?;
-        self.0 &= self.0 - 1;
-        Some(places.trailing_zeros() as usize)
-    }
-}
-
-/// Which packets of a burst go which way; those that are not here have gone.
-#[derive(Clone, Copy, Default)]
-struct Sorted {
-    here: Places,
-    /// Those of them that no service takes. What is staged of them is no packet.
-    unserved: Places,
 }
 
 impl Path {
@@ -96,93 +63,163 @@ impl Path {
         mut owners: Option<&mut Owners>,
         clock: &mut Clock,
     ) {
-        let mut start = 0;
-        while start < batch.burst.len() {
-            let (end, now) = clock.run(&batch.burst, start);
-            scene.now = now;
-            let mut sorted = self.classify(scene.tables, port, batch, start..end);
-            if let Some(owners) = &mut owners {
-                hand_over(batch, &mut sorted, owners);
-            }
-            self.forward(scene, port, batch, sorted);
-            start = end;
+        if clock.is_of_packets() {
+            self.take_in_runs(scene, port, batch, &mut owners, clock);
+        } else {
+            self.take_run(scene, port, batch, &mut owners);
         }
-        batch.burst.clear();
         if let Some(owners) = owners {
             owners.outlets.iter_mut().flatten().for_each(|outlet| outlet.flush(&mut self.stats));
         }
         scene.flush(&mut self.stats);
     }
 
-    /// Parses and hashes, and fetches what the next stage will look at. A call of its own, as the next
-    /// stage is, so that each has all registers to itself.
-    #[inline(never)]
-    fn classify(
-        &mut self,
-        tables: &Tables,
-        port: PortIndex,
-        batch: &mut Batch,
-        range: Range<usize>,
-    ) -> Sorted {
-        for mbuf in batch.burst.among(range.clone()).flatten() {
-            prefetch(mbuf.bytes());
-        }
-        let mut sorted = Sorted::default();
-        for i in range {
-            let Some(mbuf) = batch.burst.get(i) else { continue };
-            let staged = &mut batch.staged[i % BURST];
-            let classified = if mbuf.is_contiguous() {
-                self.balancer.classify_to(tables, port, mbuf.bytes(), staged)
-            } else {
-                Err(Unserved::Drop(Drop::FrameTooLong))
-            };
-            sorted.here.set(i);
-            if let Err(unserved) = classified {
-                *staged = Classified::NONE;
-                batch.unserved[i % BURST] = unserved;
-                sorted.unserved.set(i);
-                continue;
-            }
-            prefetch(self.balancer.flows().bucket(staged.tag));
-            if staged.packet.tcp_flags & tcp::SYN != 0 {
-                prefetch(self.balancer.flows().bucket_beside(staged.tag));
-            }
-        }
-        sorted
-    }
-
-    /// Decides and encapsulates what is staged, and puts it before its port.
-    #[inline(never)]
-    fn forward(
+    /// As [`Path::take`], where each packet has a time of its own: those that share it together.
+    #[cold]
+    fn take_in_runs(
         &mut self,
         scene: &mut Scene<'_>,
         port: PortIndex,
         batch: &mut Batch,
-        sorted: Sorted,
+        owners: &mut Option<&mut Owners>,
+        clock: &mut Clock,
     ) {
-        let mut others = 0;
-        for i in sorted.here {
-            let Some(mut seat) = batch.burst.seat(i) else { continue };
-            let classified = &batch.staged[i];
-            let length = seat.bytes().len() as u64;
-            let express = self.balancer.express(scene.tables, classified, scene.now, &mut *seat);
-            let Some((backend, out)) = express else {
-                others += 1;
-                let unserved = sorted.unserved.has(i).then_some(&batch.unserved[i]);
-                self.forward_any(scene, port, seat, classified, unserved);
-                continue;
+        for held in std::mem::take(&mut batch.burst).drain() {
+            let now = clock.of(&held);
+            if now != scene.now {
+                self.take_run(scene, port, batch, owners);
+                scene.now = now;
+            }
+            // There is room for all of a burst.
+            let _ = batch.burst.push(held);
+        }
+        self.take_run(scene, port, batch, owners);
+    }
+
+    /// Takes packets that share a moment.
+    #[inline(always)]
+    fn take_run(
+        &mut self,
+        scene: &mut Scene<'_>,
+        port: PortIndex,
+        batch: &mut Batch,
+        owners: &mut Option<&mut Owners>,
+    ) {
+        self.classify(scene.tables, port, batch);
+        if let Some(owners) = owners {
+            hand_over(batch, owners);
+        }
+        self.forward(scene, port, batch);
+    }
+
+    /// Reads what is in the batch: parses, finds the service, hashes. A call of its own, as the next stage is,
+    /// so that each has all registers to itself.
+    #[inline(never)]
+    fn classify(&mut self, tables: &Tables, port: PortIndex, batch: &mut Batch) {
+        let Batch { burst, staged, others, .. } = batch;
+        let packets = burst.packets();
+        let station = tables.station(port);
+        // Where the next packet begins is looked up while this one is read: half of a read would be waiting
+        // for that.
+        let mut next = packets.first().and_then(|mbuf| mbuf.head());
+        for i in 0..packets.len() {
+            let (mbuf, staged, head) = (&packets[i], &mut staged[i], next);
+            if let Some(mbuf) = packets.get(i + 1) {
+                next = mbuf.head();
+            }
+            if let Some(mbuf) = packets.get(i + AHEAD) {
+                mbuf.prefetch_headers();
+            }
+            let stage = match head {
+                Some(head) => self.balancer.stage(tables, &station, head, &**mbuf, staged),
+                None => Stage::Other,
             };
-            self.stats.traffic(classified.service.id.0 as usize, backend.index(), length);
-            // An outlet is flushed after each burst, and when exceptions fill it.
-            let outlet = &mut scene.outlets[usize::from(out.0)];
-            if let Err(seat) = seat.move_to(outlet.burst()) {
-                outlet.push(seat.take(), &mut self.stats);
+            if stage != Stage::Served {
+                cold_path();
+                others[i] = self.classify_any(tables, port, mbuf, stage, staged);
+                *staged = Staged::other(others[i].map_or(0, |classified| classified.tag));
             }
         }
-        let hits = sorted.here.0.count_ones() - others;
-        if hits > 0 {
-            self.stats.event(Event::Flow(FlowEvent::Hit), hits.into());
+    }
+
+    /// As [`Path::classify`], for a packet that could not be staged.
+    #[inline(never)]
+    fn classify_any(
+        &self,
+        tables: &Tables,
+        port: PortIndex,
+        mbuf: &Mbuf,
+        stage: Stage,
+        staged: &Staged,
+    ) -> Result<Classified, Unserved> {
+        if !mbuf.is_contiguous() {
+            return Err(Unserved::Drop(Drop::FrameTooLong));
         }
+        self.balancer.classify_unstaged(tables, port, mbuf.bytes(), stage, staged)
+    }
+
+    /// Decides and encapsulates what is staged, and puts it before its port.
+    fn forward(&mut self, scene: &mut Scene<'_>, port: PortIndex, batch: &mut Batch) {
+        let hits = self.express(scene.tables, scene.now, batch);
+        if hits > 0 {
+            self.stats.event(Event::Flow(FlowEvent::Hit), hits as u64);
+        }
+        let ways = &batch.ways[..batch.burst.len()];
+        let way = ways.first().copied().unwrap_or(PortIndex::NONE);
+        // All of them, without a branch for each.
+        let differ = ways.iter().fold(0, |bits, other| bits | (other.0 ^ way.0));
+        if differ == 0 && way != PortIndex::NONE {
+            scene.outlets[usize::from(way.0)].extend(&mut batch.burst, &mut self.stats);
+        } else {
+            self.part(scene, port, batch);
+        }
+    }
+
+    /// Takes the express way with all packets that are for it, and notes by which port they leave: they are
+    /// still in the burst, ready to be sent. Answers how many there are.
+    #[inline(never)]
+    fn express(&mut self, tables: &Tables, now: Time, batch: &mut Batch) -> usize {
+        let Batch { burst, staged, ways, .. } = batch;
+        let staged = &mut staged[..burst.len()];
+        for staged in staged.iter() {
+            prefetch(self.balancer.flows().bucket(staged.tag));
+            if staged.sight.tcp_flags & tcp::SYN != 0 {
+                cold_path();
+                prefetch(self.balancer.flows().bucket_beside(staged.tag));
+            }
+        }
+        for staged in staged.iter_mut() {
+            self.balancer.seek(tables, staged, now);
+        }
+        let mut traffic = self.stats.traffic();
+        let mut refused = 0;
+        for ((mbuf, staged), way) in burst.iter_mut().zip(staged).zip(ways) {
+            let length = mbuf.data_len() as u64;
+            let Some(out) = self.balancer.send(tables, staged, mbuf) else {
+                cold_path();
+                *way = PortIndex::NONE;
+                refused += 1;
+                continue;
+            };
+            *way = out;
+            traffic.count(staged.service.id.0 as usize, staged.backend.index(), length);
+        }
+        burst.len() - refused
+    }
+
+    /// Parts the packets of a burst that do not all leave by one port: those that the express way has taken
+    /// are put before theirs, and the others go the general way. The order stays.
+    #[inline(never)]
+    fn part(&mut self, scene: &mut Scene<'_>, port: PortIndex, batch: &mut Batch) {
+        let Batch { burst, staged, others, ways, waste } = batch;
+        for (((held, staged), other), way) in burst.drain().zip(staged).zip(others).zip(ways) {
+            if *way == PortIndex::NONE {
+                self.forward_any(scene, port, held, staged, other, waste);
+            } else {
+                scene.outlets[usize::from(way.0)].push(held, &mut self.stats);
+            }
+        }
+        waste.clear();
     }
 
     /// As [`Path::forward`], for a packet that needs more thought, or has no service.
@@ -191,31 +228,45 @@ impl Path {
         &mut self,
         scene: &mut Scene<'_>,
         port: PortIndex,
-        seat: Seat<'_>,
-        classified: &Classified,
-        unserved: Option<&Unserved>,
+        held: Held,
+        staged: &Staged,
+        other: &Result<Classified, Unserved>,
+        waste: &mut Burst,
     ) {
-        match unserved {
-            None => self.forward_one(scene, seat.take(), port, classified),
-            Some(Unserved::Drop(drop)) => self.stats.verdict(Verdict::Dropped(*drop), 1),
-            Some(Unserved::Exception(packet, exception)) => {
-                self.exception(scene, port, *packet, *exception, seat.take());
+        let classified = match staged.classified(held.bytes()) {
+            Some(classified) => Ok(classified),
+            None => *other,
+        };
+        match classified {
+            Ok(classified) => self.forward_one(scene, held, port, &classified),
+            Err(Unserved::Drop(drop)) => {
+                self.stats.verdict(Verdict::Dropped(drop), 1);
+                // There is room for all of a burst.
+                let _ = waste.push(held);
+            }
+            Err(Unserved::Exception(packet, exception)) => {
+                self.exception(scene, port, packet, exception, held);
             }
         }
     }
 }
 
-/// Hands over what others own.
+/// Hands over what others own; the rest moves up.
 #[inline(never)]
-fn hand_over(batch: &mut Batch, sorted: &mut Sorted, owners: &mut Owners) {
-    for i in sorted.here {
-        if !sorted.unserved.has(i)
-            && let Some(seat) = batch.burst.seat(i)
-            && let Some(outlet) = owners.of(batch.staged[i].tag)
+fn hand_over(batch: &mut Batch, owners: &mut Owners) {
+    for (i, held) in std::mem::take(&mut batch.burst).drain().enumerate() {
+        let (staged, other) = (batch.staged[i % BURST], batch.others[i % BURST]);
+        let outlet = if staged.is_packet() || other.is_ok() { owners.of(staged.tag) } else { None };
+        let handed = match outlet {
             // It is empty before a burst, and has room for all of it.
-            && seat.move_to(outlet.burst()).is_ok()
-        {
-            sorted.here.clear(i);
+            Some(outlet) => outlet.burst().push(held),
+            None => Err(held),
+        };
+        if let Err(held) = handed {
+            let place = batch.burst.len() % BURST;
+            (batch.staged[place], batch.others[place]) = (staged, other);
+            // There is room for all of a burst.
+            let _ = batch.burst.push(held);
         }
     }
 }

@@ -4,6 +4,7 @@
 use std::net::IpAddr;
 
 use crate::wire::ethernet;
+use crate::wire::plain::FirstWord;
 
 /// Hop limit of a tunnel packet.
 const TTL: u8 = 64;
@@ -76,6 +77,16 @@ pub(super) fn fix_v4(ip: &mut [u8], sum: u32, length: u16, traffic_class: u8) {
     ip[1] = traffic_class;
     ip[2..4].copy_from_slice(&length.to_be_bytes());
     let checksum = fold(sum + u32::from(length) + u32::from(traffic_class));
+    ip[10..12].copy_from_slice(&checksum.to_be_bytes());
+}
+
+/// Completes `ip`, a copy of an IPv4 header whose words but for its first 32 bits sum to `sum`, by those.
+#[inline(always)]
+pub(super) fn begin_v4(ip: &mut [u8], sum: u32, first: FirstWord) {
+    ip[..4].copy_from_slice(&first.0.to_be_bytes());
+    // In one's complement 32 bits are worth as much as their halves. They begin with 0x45, so that the eight
+    // other words do not make them overflow.
+    let checksum = fold(first.0.wrapping_add(sum));
     ip[10..12].copy_from_slice(&checksum.to_be_bytes());
 }
 

@@ -3,13 +3,13 @@
 use std::net::IpAddr;
 
 use super::descriptor::{Carrier, Header, Inner, MAX_HEADER};
+use super::envelope::Envelope;
 use super::outer::Varying;
-use super::{
-    Encapsulation, GreKey, INNER_DESTINATION_MAC, Parameters, UdpChecksum, gre, outer, udp,
-};
+use super::{Encapsulation, GreKey, INNER_DESTINATION_MAC, Parameters, UdpChecksum, outer, udp};
 use crate::balancer::frame::Frame;
 use crate::balancer::verdict::Drop;
-use crate::wire::{Family, Packet, ethernet, ipv4, ipv6};
+use crate::wire::plain::FirstWord;
+use crate::wire::{Packet, ethernet, gre, ipv4, ipv6};
 
 /// The ends of a tunnel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,18 +32,11 @@ const MAX_TAGS: usize = 8;
 /// Room for Ethernet, IPv6, UDP and the longest header of an encapsulation.
 const TEMPLATE: usize = ETHERNET + ipv6::LENGTH + udp::LENGTH + MAX_HEADER;
 
-/// GRE's header without checksum and key.
-const GRE: usize = crate::wire::gre::LENGTH;
-/// All headers of plain GRE over IPv4,
-const PLAIN_V4: usize = ETHERNET + ipv4::LENGTH + GRE;
-/// and over IPv6.
-const PLAIN_V6: usize = ETHERNET + ipv6::LENGTH + GRE;
-
 /// All headers of one backend, without a VLAN tag.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Template {
-    /// The packet path knows these headers and has a way of its own for them.
-    plain: Option<Plain>,
+    /// The same, where the packet path knows these headers by their length.
+    envelope: Option<Envelope>,
     encapsulation: Encapsulation,
     outer: outer::Family,
     /// Of the words of the outer IP header.
@@ -59,29 +52,6 @@ pub struct Template {
     keyed_by_flow: bool,
     computes_checksum: bool,
     headers: [u8; TEMPLATE],
-}
-
-/// Headers that the packet path knows by their length.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Plain {
-    /// GRE without a key over IPv4.
-    GreV4,
-    /// The same over IPv6.
-    GreV6,
-}
-
-impl Plain {
-    fn of(
-        encapsulation: Encapsulation,
-        parameters: &Parameters,
-        outer: outer::Family,
-    ) -> Option<Plain> {
-        let is_plain = encapsulation == Encapsulation::Gre && parameters.gre_key.is_none();
-        is_plain.then_some(match outer {
-            outer::Family::V4 => Plain::GreV4,
-            outer::Family::V6 => Plain::GreV6,
-        })
-    }
 }
 
 /// The parts of a frame that begins with the headers of a template.
@@ -137,9 +107,11 @@ impl Template {
             push(&udp::header(parameters.udp_port.unwrap_or(port)));
         }
         push(header.as_bytes());
+        let is_plain = encapsulation == Encapsulation::Gre && parameters.gre_key.is_none();
+        let envelope = is_plain.then(|| Envelope::new(outer, sum, &headers[..length], mtu));
         let compute = parameters.udp_checksum == Some(UdpChecksum::Compute);
         Some(Template {
-            plain: Plain::of(encapsulation, parameters, outer),
+            envelope: envelope.flatten(),
             encapsulation,
             outer,
             sum,
@@ -161,15 +133,16 @@ impl Template {
             (Carrier::Ip(_) | Carrier::Bare, outer::Family::V4) => 32_u8.saturating_sub(length),
             _ => 0,
         };
-        Template { plain: self.plain.filter(|_| host_bits == 0), host_bits, ..self }
+        Template { envelope: self.envelope.filter(|_| host_bits == 0), host_bits, ..self }
     }
 
     /// As [`Template::new`] with GRE, for fragments that go to another forwarder: recursion control 1
     /// (RFC 1701, bits 5 to 7) marks what must not be sent on again.
     pub fn redirecting(tunnel: &Tunnel, mtu: u16) -> Option<Template> {
         let mut template = Template::new(Encapsulation::Gre, tunnel, mtu)?;
-        let flags = usize::from(template.length) - GRE;
+        let flags = usize::from(template.length) - gre::LENGTH;
         template.headers[flags] |= 1;
+        template.envelope = None;
         Some(template)
     }
 
@@ -214,70 +187,20 @@ impl Template {
     /// The reason to drop the packet, which may have been cut to its IP length by then.
     #[inline(never)]
     pub fn apply(&self, packet: &Packet, entropy: u64, frame: &mut impl Frame) -> Result<(), Drop> {
-        if self.plain.is_some() && !packet.is_untagged() {
-            return self.apply_tagged(packet, entropy, frame);
+        match &self.envelope {
+            Some(envelope) if packet.is_untagged() => {
+                self.outer_length(packet, self.overhead())?;
+                let applied = envelope.apply(FirstWord::of(packet), entropy, frame);
+                applied.ok_or(Drop::NoHeadroom)
+            }
+            Some(_) => self.apply_tagged(packet, entropy, frame),
+            None => self.apply_other(packet, entropy, frame),
         }
-        let applied = self.apply_to_plain(packet, entropy, frame);
-        applied.unwrap_or_else(|| self.apply_other(packet, entropy, frame))
     }
 
-    /// As [`Template::apply`], for a frame without a tag; `None` if these are no headers that the packet
-    /// path knows by their length.
-    #[inline(always)]
-    pub(in crate::balancer) fn apply_to_plain(
-        &self,
-        packet: &Packet,
-        entropy: u64,
-        frame: &mut impl Frame,
-    ) -> Option<Result<(), Drop>> {
-        Some(match self.plain? {
-            Plain::GreV4 => self.apply_v4(packet, frame),
-            Plain::GreV6 => self.apply_v6(packet, entropy, frame),
-        })
-    }
-
-    /// Plain GRE over IPv4 before a frame without a tag. A copy of known length is a few wide stores.
-    #[inline(always)]
-    fn apply_v4(&self, packet: &Packet, frame: &mut impl Frame) -> Result<(), Drop> {
-        let (headers, length) = self.wrap::<PLAIN_V4>(packet, frame)?;
-        outer::fix_v4(&mut headers[ETHERNET..], self.sum, length, packet.traffic_class);
-        if packet.family == Family::V6 {
-            gre::fix_type(&mut headers[PLAIN_V4 - GRE..], ethernet::IPV6);
-        }
-        Ok(())
-    }
-
-    /// The same over IPv6.
-    #[inline(always)]
-    fn apply_v6(&self, packet: &Packet, entropy: u64, frame: &mut impl Frame) -> Result<(), Drop> {
-        let (headers, length) = self.wrap::<PLAIN_V6>(packet, frame)?;
-        outer::fix_v6(&mut headers[ETHERNET..], length, packet.traffic_class, entropy);
-        if packet.family == Family::V6 {
-            gre::fix_type(&mut headers[PLAIN_V6 - GRE..], ethernet::IPV6);
-        }
-        Ok(())
-    }
-
-    /// Puts a copy of headers of `N` bytes before a frame without a tag, and answers them with the length
-    /// of the outer packet.
-    #[inline(always)]
-    fn wrap<'f, const N: usize>(
-        &self,
-        packet: &Packet,
-        frame: &'f mut impl Frame,
-    ) -> Result<(&'f mut [u8; N], u16), Drop> {
-        let length = self.outer_length(packet, N - ETHERNET)?;
-        let template = self.headers.first_chunk::<N>().ok_or(Drop::NoHeadroom)?;
-        let headers = frame.wrap::<N>(packet.end as usize, N - ETHERNET).ok_or(Drop::NoHeadroom)?;
-        // Two stores that overlap, where a copy of this length would be three.
-        const WIDE: usize = 32;
-        headers[..WIDE].copy_from_slice(&template[..WIDE]);
-        if N <= WIDE + 8 {
-            headers[N - 8..].copy_from_slice(&template[N - 8..]);
-        } else {
-            headers[N - WIDE..].copy_from_slice(&template[N - WIDE..]);
-        }
-        Ok((headers, length))
+    /// What the packet path has instead of this, if it is plain GRE.
+    pub(in crate::balancer) fn envelope(&self) -> Option<&Envelope> {
+        self.envelope.as_ref()
     }
 
     /// As [`Template::apply`], for plain GRE and a frame with tags.
@@ -291,7 +214,7 @@ impl Template {
         let Placed { headers, length, .. } = self.place(packet, frame)?;
         let (ip, tunnel) = headers[ETHERNET - MACS..].split_at_mut(self.outer.length());
         self.outer.fix(ip, self.sum, length, packet.traffic_class, entropy);
-        gre::fix_type(tunnel, super::descriptor::ethertype(packet.family));
+        super::gre::fix_type(tunnel, super::descriptor::ethertype(packet.family));
         Ok(())
     }
 

@@ -67,7 +67,7 @@ impl Config {
             let address: SocketAddr = address.parse().unwrap();
             Endpoint::new(address.ip(), protocol, address.port())
         };
-        let pool = PoolIndex(u32::try_from(self.pool).unwrap());
+        let pool = PoolIndex(u16::try_from(self.pool).unwrap());
         let service = |id, address, protocol, pool| {
             let service = Service { id: ServiceId(id), pool, fragments: true };
             (endpoint(address, protocol), service)

@@ -79,6 +79,9 @@ impl Model {
             }
             live => {
                 let event = if live.is_some() { FlowEvent::Moved } else { FlowEvent::New };
+                if let Some((backend, state, _)) = live {
+                    self.flows.insert(flow, (backend, state, now));
+                }
                 (chosen.ok_or(Drop::NoBackend)?, first, event)
             }
         };
@@ -166,17 +169,39 @@ fn forward(
     express: bool,
 ) -> Option<(FlowEvent, BackendId, Result<PortIndex, Drop>, Buffer)> {
     let now = Time::from_millis(now);
-    let classified = balancer.classify(tables, PORT, frame).ok()?;
     let mut buffer = Buffer::new(frame, 60);
-    if express
-        && let Some((backend, port)) = balancer.express(tables, &classified, now, &mut buffer)
-    {
+    if express && let Some((backend, port)) = forward_express(balancer, tables, now, &mut buffer) {
         return Some((FlowEvent::Hit, backend, Ok(port), buffer));
     }
     assert_eq!(buffer.bytes(), frame, "to say no changes nothing");
+    let classified = balancer.classify(tables, PORT, frame).ok()?;
     let Decision { backend, flow } = balancer.decide(tables, frame, &classified, now).ok()?;
     let sent = balancer.encapsulate(tables, &classified, backend, &mut buffer);
     Some((flow, backend, sent, buffer))
+}
+
+/// Takes a frame all the express way, if it is for that, and sees that each step says what the general way says.
+fn forward_express(
+    balancer: &mut Balancer,
+    tables: &Tables,
+    now: Time,
+    buffer: &mut Buffer,
+) -> Option<(BackendId, PortIndex)> {
+    let general = balancer.classify(tables, PORT, buffer.bytes());
+    let mut staged = Staged::NONE;
+    let station = tables.station(PORT);
+    let head = buffer.bytes().first_chunk()?;
+    let stage = balancer.stage(tables, &station, head, buffer, &mut staged);
+    if stage != Stage::Served {
+        let unstaged = balancer.classify_unstaged(tables, PORT, buffer.bytes(), stage, &staged);
+        assert_eq!(unstaged, general);
+        assert!(stage != Stage::Unserved || general.is_err());
+        return None;
+    }
+    assert_eq!(staged.classified(buffer.bytes()), general.ok());
+    balancer.seek(tables, &mut staged, now);
+    let port = balancer.send(tables, &staged, buffer)?;
+    Some((staged.backend, port))
 }
 
 proptest! {

@@ -68,7 +68,7 @@ impl Lab {
         let (mut writer, reader) = stats::channel(8, 8);
         let done = Arc::new(AtomicBool::new(false));
         let (shared, stop) = (publisher.shared().clone(), done.clone());
-        writer.traffic(0, published.backends[0][1].id.index(), 60);
+        writer.traffic().count(0, published.backends[0][1].id.index(), 60);
         let worker = std::thread::spawn(move || {
             while !stop.load(Ordering::Relaxed) {
                 let generation = shared.load().generation();

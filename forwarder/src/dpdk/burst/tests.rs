@@ -6,23 +6,15 @@ use super::*;
 use crate::dpdk::testing::{eal, marks, packets, pool, unique};
 use crate::dpdk::{Pool, ring};
 
-/// Moves the packet at place `i`, if there is one and there is room for it.
-fn move_to(from: &mut Burst, i: usize, to: &mut Burst) -> bool {
-    from.seat(i).is_some_and(|seat| seat.move_to(to).is_ok())
-}
-
 #[test]
 fn a_packet_can_be_held_out_of_any_burst() {
     let pool = pool(63);
     let mut from = packets(&pool, 3);
-    let mut held = from.take(1).unwrap();
-    assert!(from.take(1).is_none() && from.take(3).is_none());
-    assert_eq!(marks(&from), [Some(0), None, Some(2)]);
+    let mut held = from.drain().nth(1).unwrap();
+    assert_eq!((from.len(), pool.in_use()), (0, 1), "the others went with the iterator");
     assert_eq!(held.bytes(), [1, 1]);
     held.bytes_mut()[0] = 7;
     assert!(held.set_note([1, u64::MAX]));
-    drop(from);
-    assert_eq!(pool.in_use(), 1);
 
     let mut full = packets(&pool, 32);
     let held = full.push(held).unwrap_err();
@@ -32,7 +24,7 @@ fn a_packet_can_be_held_out_of_any_burst() {
         to.get(0).map(|mbuf| (mbuf.bytes()[0], mbuf.note())),
         Some((7, Some([1, u64::MAX])))
     );
-    let last = to.take(0).unwrap();
+    let last = to.drain().next().unwrap();
     assert!(to.is_empty());
     drop((full, to));
     assert_eq!(pool.in_use(), 1);
@@ -41,92 +33,66 @@ fn a_packet_can_be_held_out_of_any_burst() {
 }
 
 #[test]
-fn moving_leaves_a_hole_and_the_places_of_the_others() {
-    let pool = pool(63);
-    let (mut from, mut to) = (packets(&pool, 4), Burst::new());
-    assert!(move_to(&mut from, 1, &mut to));
-    assert!(move_to(&mut from, 3, &mut to));
-    assert_eq!(marks(&from), [Some(0), None, Some(2), None]);
-    assert_eq!(marks(&to), [Some(1), Some(3)]);
-    assert_eq!((from.len(), from.packets(), from.remaining()), (4, 2, 28));
-
-    assert!(!move_to(&mut from, 1, &mut to), "a hole has nothing to move");
-    assert!(!move_to(&mut from, 4, &mut to), "nor has a place behind the last");
-    assert!(!move_to(&mut from, usize::MAX, &mut to));
-    assert_eq!(from.iter().count(), 2);
-    from.iter_mut().for_each(|mbuf| mbuf.bytes_mut()[0] += 10);
-    from.compact();
-    assert_eq!(marks(&from), [Some(10), Some(12)]);
-    assert_eq!(pool.in_use(), 4);
-    drop(from);
-    assert_eq!(pool.in_use(), 2);
-    drop(to);
-    assert_eq!(pool.in_use(), 0);
-}
-
-#[test]
-fn packets_go_on_from_their_seats() {
+fn packets_leave_in_their_order_and_each_once() {
     let pool = pool(63);
     let (mut from, mut to) = (packets(&pool, 4), packets(&pool, 31));
-    drop(from.take(1));
-    let mark = |mbuf: Option<&Mbuf>| mbuf.map(|mbuf| mbuf.bytes()[0]);
-    assert_eq!(from.among(0..3).map(mark).collect::<Vec<_>>(), [Some(0), None, Some(2)]);
-    assert_eq!((from.among(2..5).count(), 0), (0, 0), "out of range");
-    let mut held = None;
-    for place in 0..4 {
-        let Some(mut seat) = from.seat(place) else { continue };
-        seat.bytes_mut()[0] += 10;
-        match place {
-            0 => assert!(seat.move_to(&mut to).is_ok()),
-            2 => held = Some(seat.take()),
-            _ => assert!(seat.move_to(&mut to).is_err(), "no place is left"),
-        }
-    }
-    assert_eq!(marks(&from), [None, None, None, Some(13)]);
-    assert_eq!((marks(&to)[31], held.unwrap().bytes()[0]), (Some(10), 12));
-    drop((from, to));
+    from.iter_mut().for_each(|mbuf| mbuf.bytes_mut()[0] += 10);
+    let mut refused = Vec::new();
+    let mut leaving = from.drain();
+    assert_eq!(leaving.size_hint(), (4, Some(4)));
+    refused.extend(leaving.by_ref().take(3).filter_map(|held| to.push(held).err()));
+    assert_eq!(marks(&to)[31], 10);
+    assert_eq!(refused.iter().map(|held| held.bytes()[0]).collect::<Vec<_>>(), [11, 12]);
+    assert_eq!(pool.in_use(), 35);
+    drop(leaving);
+    assert_eq!(pool.in_use(), 34, "what was not taken");
+    assert!(from.is_empty() && from.get(0).is_none() && from.drain().next().is_none());
+    drop((from, to, refused));
     assert_eq!(pool.in_use(), 0);
 }
 
 #[test]
-fn a_burst_that_lost_its_last_packet_is_empty() {
+fn an_iterator_that_is_forgotten_loses_packets_and_frees_none_twice() {
     let pool = pool(63);
-    let (mut from, mut to) = (packets(&pool, 2), Burst::new());
-    assert!(move_to(&mut from, 0, &mut to));
-    assert!(!from.is_empty());
-    assert!(move_to(&mut from, 1, &mut to));
-    assert!(from.is_empty());
-    assert!(from.get(0).is_none() && from.get_mut(1).is_none());
-    from.clear();
-    assert_eq!(from.remaining(), BURST);
+    let mut burst = packets(&pool, 4);
+    let mut leaving = burst.drain();
+    drop(leaving.next());
+    std::mem::forget(leaving);
+    assert_eq!((burst.len(), pool.in_use()), (0, 3));
+    assert_eq!(pool.allocate(&mut burst, 2), 2);
+    drop(burst);
+    assert_eq!(pool.in_use(), 3);
 }
 
 #[test]
-fn a_full_burst_takes_no_more() {
+fn a_burst_takes_all_of_another_or_nothing() {
     let pool = pool(63);
-    let (mut from, mut to) = (packets(&pool, 1), packets(&pool, 32));
-    assert_eq!(to.remaining(), 0);
-    assert!(!move_to(&mut from, 0, &mut to));
-    assert_eq!((marks(&from), pool.in_use()), (vec![Some(0)], 33));
+    let (mut to, mut from) = (packets(&pool, 2), packets(&pool, 30));
+    to.append(&mut from);
+    assert_eq!((to.len(), from.len(), to.remaining()), (32, 0, 0));
+    assert_eq!(marks(&to)[..4], [0, 1, 0, 1]);
+    to.append(&mut from);
+    assert_eq!(pool.allocate(&mut from, 1), 1);
+    to.append(&mut from);
+    assert_eq!((to.len(), from.len(), pool.in_use()), (32, 1, 33), "no room");
     assert_eq!(pool.allocate(&mut to, 1), 0);
     to.clear();
-    assert!(move_to(&mut from, 0, &mut to));
-    assert_eq!(pool.in_use(), 1);
+    assert_eq!((to.remaining(), pool.in_use()), (BURST, 1));
 }
 
 #[test]
 fn a_burst_may_be_dropped_on_another_thread() {
     let pool = pool(63);
     let burst = packets(&pool, 7);
-    std::thread::spawn(move || assert_eq!(burst.packets(), 7)).join().unwrap();
+    std::thread::spawn(move || assert_eq!(burst.len(), 7)).join().unwrap();
     assert_eq!(pool.in_use(), 0);
 }
 
 #[derive(Clone, Debug)]
 enum Step {
     Allocate { burst: usize, n: usize },
-    Move { burst: usize, place: usize },
-    Compact { burst: usize },
+    Part { burst: usize, n: usize },
+    Append { burst: usize },
     Clear { burst: usize },
     Send { burst: usize },
     Receive { burst: usize },
@@ -136,35 +102,28 @@ fn step() -> impl Strategy<Value = Step> {
     let burst = 0..2_usize;
     prop_oneof![
         3 => (burst.clone(), 0..40_usize).prop_map(|(burst, n)| Step::Allocate { burst, n }),
-        9 => (burst.clone(), 0..40_usize).prop_map(|(burst, place)| Step::Move { burst, place }),
-        1 => burst.clone().prop_map(|burst| Step::Compact { burst }),
+        3 => (burst.clone(), 0..40_usize).prop_map(|(burst, n)| Step::Part { burst, n }),
+        3 => burst.clone().prop_map(|burst| Step::Append { burst }),
         1 => burst.clone().prop_map(|burst| Step::Clear { burst }),
         3 => burst.clone().prop_map(|burst| Step::Send { burst }),
         3 => burst.prop_map(|burst| Step::Receive { burst }),
     ]
 }
 
-/// What a burst should hold: a mark for each packet, `None` for each hole.
-type Model = Vec<Option<u8>>;
-
-fn compacted(model: &Model) -> Model {
-    model.iter().copied().filter(Option::is_some).collect()
-}
-
-/// Appends marked packets, and says how many.
-fn allocate(pool: &Pool, burst: &mut Burst, n: usize, next: &mut u8) -> Model {
+/// Appends marked packets, and says which.
+fn allocate(pool: &Pool, burst: &mut Burst, n: usize, next: &mut u8) -> Vec<u8> {
     let before = burst.len();
     let count = pool.allocate(burst, n);
     let mark = |i| {
         *next = next.wrapping_add(1);
         burst.get_mut(before + i).unwrap().append(1).unwrap()[0] = *next;
-        Some(*next)
+        *next
     };
     (0..count).map(mark).collect()
 }
 
 proptest! {
-    /// Two bursts, a pool that runs dry and a ring that runs full, against plain vectors.
+    /// Two bursts, a pool that runs dry and a ring that runs full, against plain vectors of marks.
     #[test]
     fn bursts_do_as_a_list_would(steps in prop::collection::vec(step(), 1..80)) {
         const MBUFS: usize = 47;
@@ -173,44 +132,51 @@ proptest! {
         let (mut sender, mut receiver) =
             ring::channel(eal(), &unique("model"), 16, None).unwrap();
         let mut bursts = [Burst::new(), Burst::new()];
-        let mut models: [Model; 2] = [Vec::new(), Vec::new()];
-        let mut queued: Model = Vec::new();
+        let mut models: [Vec<u8>; 2] = [Vec::new(), Vec::new()];
+        let mut queued: Vec<u8> = Vec::new();
         let mut next = 0;
         for step in steps {
             let [one, two] = &mut bursts;
             match step {
                 Step::Allocate { burst, n } => {
                     let room = BURST - models[burst].len();
-                    let out: usize = models.iter().flatten().flatten().count() + queued.len();
+                    let out = models.iter().flatten().count() + queued.len();
                     let new = allocate(&pool, &mut bursts[burst], n, &mut next);
                     let expected = if n.min(room) <= MBUFS - out { n.min(room) } else { 0 };
                     prop_assert_eq!(new.len(), expected);
                     models[burst].extend(new);
                 }
-                Step::Move { burst, place } => {
+                // So many packets: odd ones to the other burst while it has room, even ones freed; and the
+                // rest is freed with the iterator.
+                Step::Part { burst, n } => {
                     let (from, to) = if burst == 0 { (one, two) } else { (two, one) };
-                    let there = models[burst].get(place).copied().flatten();
-                    let can = there.is_some() && models[1 - burst].len() < BURST;
-                    prop_assert_eq!(move_to(from, place, to), can);
-                    if can {
-                        models[burst][place] = None;
-                        models[1 - burst].push(there);
+                    for held in from.drain().take(n) {
+                        if held.bytes()[0] % 2 == 1 {
+                            let _ = to.push(held);
+                        }
+                    }
+                    for mark in std::mem::take(&mut models[burst]).into_iter().take(n) {
+                        if mark % 2 == 1 && models[1 - burst].len() < BURST {
+                            models[1 - burst].push(mark);
+                        }
                     }
                 }
-                Step::Compact { burst } => {
-                    bursts[burst].compact();
-                    models[burst] = compacted(&models[burst]);
+                Step::Append { burst } => {
+                    let (from, to) = if burst == 0 { (one, two) } else { (two, one) };
+                    to.append(from);
+                    if models[0].len() + models[1].len() <= BURST {
+                        let all = std::mem::take(&mut models[burst]);
+                        models[1 - burst].extend(all);
+                    }
                 }
                 Step::Clear { burst } => {
                     bursts[burst].clear();
                     models[burst].clear();
                 }
                 Step::Send { burst } => {
-                    let mut model = compacted(&models[burst]);
-                    let sent = model.len().min(RING - queued.len());
+                    let sent = models[burst].len().min(RING - queued.len());
                     prop_assert_eq!(sender.send(&mut bursts[burst]), sent);
-                    queued.extend(model.drain(..sent));
-                    models[burst] = model;
+                    queued.extend(models[burst].drain(..sent));
                 }
                 Step::Receive { burst } => {
                     let count = queued.len().min(BURST);
@@ -220,9 +186,9 @@ proptest! {
             }
             for (burst, model) in bursts.iter().zip(&models) {
                 prop_assert_eq!(&marks(burst), model);
-                prop_assert_eq!(burst.packets(), compacted(model).len());
+                prop_assert_eq!(burst.iter().len(), model.len());
             }
-            let out: usize = models.iter().flatten().flatten().count() + queued.len();
+            let out = models.iter().flatten().count() + queued.len();
             prop_assert_eq!(pool.in_use() as usize, out);
             prop_assert_eq!(sender.room(), RING - queued.len());
             prop_assert_eq!(receiver.is_empty(), queued.is_empty());

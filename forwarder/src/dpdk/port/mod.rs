@@ -355,11 +355,11 @@ mod tests {
             let worker = lcore::spawn(eal(), "forward", None, move || {
                 let (mut burst, mut out, mut forwarded) = (Burst::new(), Burst::new(), 0);
                 for _ in 0..500 {
-                    let received = rx.receive(&mut burst);
-                    for i in 0..received {
-                        assert_eq!(burst.get_mut(i).unwrap().push_front(24).unwrap().len(), 88);
-                        // Every third is dropped with the burst.
-                        assert!(i % 3 == 2 || burst.seat(i).unwrap().move_to(&mut out).is_ok());
+                    rx.receive(&mut burst);
+                    for (i, mut held) in burst.drain().enumerate() {
+                        assert_eq!(held.push_front(24).unwrap().len(), 88);
+                        // Every third is dropped.
+                        assert!(i % 3 == 2 || out.push(held).is_ok());
                     }
                     while !out.is_empty() {
                         forwarded += tx.send(&mut out);

@@ -146,7 +146,7 @@ impl Exceptions {
         if self.pool.allocate(&mut burst, 1) == 0 {
             return None;
         }
-        let mut held = burst.take(0)?;
+        let mut held = burst.drain().next()?;
         for part in parts {
             held.append(part.len())?.copy_from_slice(part);
         }

@@ -131,8 +131,7 @@ impl Path {
     /// Packets that another worker has handed over.
     #[cold]
     pub(super) fn visit(&mut self, scene: &mut Scene<'_>, burst: &mut Burst) {
-        for i in 0..burst.len() {
-            let Some(held) = burst.take(i) else { continue };
+        for held in burst.drain() {
             match held.note().and_then(Errand::of) {
                 Some(Errand::Deliver(arrival)) => self.deliver(scene, held, arrival, true),
                 Some(Errand::Steer(tour)) => self.steer(scene, held, tour.port, Some(tour)),
@@ -142,7 +141,6 @@ impl Path {
                 None => self.drop(held, Drop::RingFull),
             }
         }
-        burst.clear();
     }
 
     /// Drops what has waited for too long; all that waits, if the worker receives nothing more.
@@ -278,7 +276,7 @@ impl Path {
 
     fn count_traffic(&mut self, service: Service, backend: BackendId, length: u64, begins: bool) {
         let (service, backend) = (service.id.0 as usize, backend.index());
-        self.stats.traffic(service, backend, length);
+        self.stats.traffic().count(service, backend, length);
         if begins {
             self.stats.begins(service, backend);
         }

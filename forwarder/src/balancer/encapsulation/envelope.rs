@@ -1,0 +1,105 @@
+//! Plain GRE before a frame without a tag: the headers that nearly every packet gets, as the packet path
+//! has them, which knows their length.
+
+use std::hint::cold_path;
+
+use super::outer;
+use crate::balancer::frame::Frame;
+use crate::wire::plain::FirstWord;
+use crate::wire::{ethernet, gre, ipv4, ipv6};
+
+/// Where the outer IP header begins.
+const IP: usize = ethernet::LENGTH;
+/// All headers over IPv4,
+const OVER_V4: usize = IP + ipv4::LENGTH + gre::LENGTH;
+/// and over IPv6.
+const OVER_V6: usize = IP + ipv6::LENGTH + gre::LENGTH;
+/// They end with GRE's protocol type, which stands where the frame's Ethertype stood, and is the same.
+const TYPE: usize = 2;
+
+/// Bytes that a packet grows by.
+#[expect(clippy::cast_possible_truncation, reason = "at most 44")]
+const fn growth(headers: usize) -> u16 {
+    (headers - IP) as u16
+}
+
+/// GRE without a key, behind an outer header that is the same for every flow.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::balancer) struct Envelope {
+    /// Bytes of an inner packet at the most that is carried in IPv4; 0 if this is an envelope of IPv6.
+    longest_in_v4: u16,
+    /// The other way round.
+    longest_in_v6: u16,
+    /// Of the words of an outer IPv4 header, without its first 32 bits.
+    sum: u32,
+    /// As far as GRE's protocol type.
+    headers: [u8; OVER_V6 - TYPE],
+}
+
+impl Envelope {
+    /// Takes no packet.
+    pub(in crate::balancer) const NONE: Envelope =
+        Envelope { longest_in_v4: 0, longest_in_v6: 0, sum: 0, headers: [0; OVER_V6 - TYPE] };
+
+    /// The envelope that these headers are, the words of whose outer IP header have this sum.
+    pub(super) fn new(
+        outer: outer::Family,
+        sum: u32,
+        headers: &[u8],
+        mtu: u16,
+    ) -> Option<Envelope> {
+        let longest = mtu.saturating_sub(growth(headers.len()));
+        let mut envelope = match outer {
+            outer::Family::V4 => {
+                let sum = sum - (FirstWord::BARE.0 >> 16);
+                Envelope { longest_in_v4: longest, sum, ..Envelope::NONE }
+            }
+            outer::Family::V6 => Envelope { longest_in_v6: longest, ..Envelope::NONE },
+        };
+        let headers = headers.get(..headers.len() - TYPE)?;
+        envelope.headers.get_mut(..headers.len())?.copy_from_slice(headers);
+        Some(envelope)
+    }
+
+    /// Puts the headers before a packet whose first word is this, and cuts off what is behind it. `None` if it
+    /// is too long, if there is no room for them, or if the frame is shorter than the word says.
+    #[inline(always)]
+    pub(in crate::balancer) fn apply(
+        &self,
+        first: FirstWord,
+        entropy: u64,
+        frame: &mut impl Frame,
+    ) -> Option<()> {
+        if first.length() <= self.longest_in_v4 {
+            return self.apply_v4(first, frame);
+        }
+        cold_path();
+        if first.length() <= self.longest_in_v6 {
+            return self.apply_v6(first, entropy, frame);
+        }
+        None
+    }
+
+    /// As [`Envelope::apply`] over IPv4. A copy of known length is a few wide stores, which may overlap.
+    #[inline(always)]
+    fn apply_v4(&self, first: FirstWord, frame: &mut impl Frame) -> Option<()> {
+        let headers = frame.wrap::<OVER_V4>(first.length())?;
+        const END: usize = OVER_V4 - TYPE;
+        headers[..32].copy_from_slice(&self.headers[..32]);
+        headers[END - 8..END].copy_from_slice(&self.headers[END - 8..END]);
+        outer::begin_v4(&mut headers[IP..], self.sum, first.longer(growth(OVER_V4)));
+        Some(())
+    }
+
+    /// The same over IPv6.
+    #[inline(always)]
+    fn apply_v6(&self, first: FirstWord, entropy: u64, frame: &mut impl Frame) -> Option<()> {
+        let headers = frame.wrap::<OVER_V6>(first.length())?;
+        const END: usize = OVER_V6 - TYPE;
+        headers[..32].copy_from_slice(&self.headers[..32]);
+        headers[END - 32..END].copy_from_slice(&self.headers[END - 32..END]);
+        let first = first.longer(growth(OVER_V6));
+        outer::fix_v6(&mut headers[IP..], first.length(), first.traffic_class(), entropy);
+        Some(())
+    }
+}
