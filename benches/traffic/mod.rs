@@ -236,7 +236,7 @@ impl Traffic {
             let stage = stage(balancer, tables, frame, &mut staged);
             if stage == Stage::Served {
                 balancer.seek(tables, &mut staged, NOW);
-                if let Some(port) = balancer.send(tables, &staged, frame) {
+                if let Some(port) = balancer.send(tables, &mut staged, frame) {
                     return Some(port);
                 }
             }
@@ -275,7 +275,7 @@ impl Traffic {
             for staged in staged.iter_mut() {
                 balancer.seek(tables, staged, NOW);
             }
-            for ((staged, stage), frame) in staged.iter().zip(stages).zip(burst) {
+            for ((staged, stage), frame) in staged.iter_mut().zip(stages).zip(burst) {
                 let length = frame.bytes().len() as u64;
                 let express = match stage {
                     Stage::Served => balancer.send(tables, staged, frame),

@@ -171,7 +171,7 @@ fn step_by_express(
         if stage == Stage::Served {
             assert_eq!(staged.classified(frame), classified.ok());
             balancer.seek(tables, &mut staged, now);
-            if balancer.send(tables, &staged, &mut buffer).is_some() {
+            if balancer.send(tables, &mut staged, &mut buffer).is_some() {
                 return Some(buffer.bytes().to_vec());
             }
         } else {

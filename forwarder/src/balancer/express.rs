@@ -51,6 +51,12 @@ impl Staged {
         Staged { tag, ..Staged::NONE }
     }
 
+    /// Whether the packet's flow was found under way, and the packet leaves it so.
+    #[inline(always)]
+    pub fn is_under_way(&self) -> bool {
+        self.backend != BackendId::NONE
+    }
+
     /// Whether this is a packet.
     pub fn is_packet(&self) -> bool {
         self.service != Service::NONE
@@ -115,29 +121,26 @@ impl Balancer {
         to: &mut Staged,
     ) -> Stage {
         let length = frame.bytes().len();
+        let (sight, is_served);
         if station.v4.opens(head) {
-            let Some(sight) = plain::read_v4(head, length) else { return Stage::Other };
+            let Some(seen) = plain::read_v4(head, length) else { return Stage::Other };
             let words = Words::of_v4(head);
-            to.sight = sight;
-            if !tables.services().of_v4(words, &mut to.service) {
-                return Stage::Unserved;
-            }
+            is_served = tables.services().of_v4(words, &mut to.service);
             to.tag = self.seed().hash_v4(words);
-            Stage::Served
+            sight = seen;
         } else if station.v6.opens(head) {
             cold_path();
             let Some(head) = frame.bytes().first_chunk() else { return Stage::Other };
-            let Some(sight) = plain::read_v6(head, length) else { return Stage::Other };
+            let Some(seen) = plain::read_v6(head, length) else { return Stage::Other };
             let words = Words::of_v6(head);
-            to.sight = sight;
-            if !tables.services().of_v6(words, &mut to.service) {
-                return Stage::Unserved;
-            }
+            is_served = tables.services().of_v6(words, &mut to.service);
             to.tag = self.seed().hash_v6(words);
-            Stage::Served
+            sight = seen;
         } else {
-            Stage::Other
+            return Stage::Other;
         }
+        to.sight = sight;
+        if is_served { Stage::Served } else { Stage::Unserved }
     }
 
     /// As [`Balancer::classify`], for a frame of which [`Balancer::stage`] has said that it is not served, and
@@ -166,31 +169,41 @@ impl Balancer {
     /// and the packet leaves it in its state.
     #[inline(always)]
     pub fn seek(&mut self, tables: &Tables, staged: &mut Staged, now: Time) {
-        staged.backend = BackendId::NONE;
         if staged.sight.tcp_flags & EVENTS == 0
             && let Some(entry) = self.flows_mut().find(staged.tag, now, tables.steady())
             && entry.is_steady()
         {
             entry.touch(now);
             staged.backend = entry.backend();
+        } else {
+            cold_path();
+            staged.backend = BackendId::NONE;
         }
     }
 
     /// Encapsulates a packet for the backend that was found, and answers the port to send it by. `None`, and no
-    /// change, for all packets that are not for the express way, which [`Balancer::decide`] and
+    /// backend and no change of the frame, for all packets that are not for the express way, which [`Balancer::decide`] and
     /// [`Balancer::encapsulate`] know; they would have said the same of this one.
     #[inline(always)]
     pub fn send(
         &self,
         tables: &Tables,
-        staged: &Staged,
+        staged: &mut Staged,
         frame: &mut impl Frame,
     ) -> Option<PortIndex> {
-        let stop = tables.stop(staged.backend)?;
-        if stop.pool != staged.service.pool {
-            return None;
+        if let Some(stop) = tables.stop(staged.backend)
+            && stop.pool == staged.service.pool
+            && stop.envelope.apply(staged.sight.first, staged.tag, frame).is_some()
+        {
+            return Some(stop.port);
         }
-        stop.envelope.apply(staged.sight.first, staged.tag, frame)?;
-        Some(stop.port)
+        cold_path();
+        staged.backend = BackendId::NONE;
+        None
+    }
+
+    /// The port of a packet that went the express way; `None` if it did not.
+    pub fn way(&self, tables: &Tables, staged: &Staged) -> Option<PortIndex> {
+        tables.stop(staged.backend).map(|stop| stop.port)
     }
 }

@@ -114,17 +114,16 @@ trait Key: Copy + Eq {
     /// The key of an empty place: some bits of every other are 0.
     const EMPTY: Self;
 
-    /// A number whose high bits choose the place.
-    fn hash(self) -> u64;
+    /// A number whose high bits choose the place, by an odd factor.
+    fn hash(self, factor: u64) -> u64;
 }
 
 impl Key for u64 {
     const EMPTY: u64 = u64::MAX;
 
     #[inline(always)]
-    fn hash(self) -> u64 {
-        // The port stands highest: without the shift it would reach the highest bits alone.
-        (self ^ self >> 29).wrapping_mul(FACTOR)
+    fn hash(self, factor: u64) -> u64 {
+        self.wrapping_mul(factor)
     }
 }
 
@@ -132,15 +131,21 @@ impl Key for [u64; 3] {
     const EMPTY: [u64; 3] = [u64::MAX; 3];
 
     #[inline(always)]
-    fn hash(self) -> u64 {
+    fn hash(self, factor: u64) -> u64 {
         let [low, high, rest] = self;
         let mixed = low.wrapping_mul(FACTOR) ^ high ^ rest;
-        (mixed ^ mixed >> 29).wrapping_mul(FACTOR)
+        (mixed ^ mixed >> 29).wrapping_mul(factor)
     }
 }
 
 /// An odd number without a pattern, of SplitMix64 (Steele, Lea and Flood, OOPSLA 2014).
 const FACTOR: u64 = 0xbf58_476d_1ce4_e5b9;
+
+/// Odd numbers without a pattern, one for each `n`.
+const fn factor(n: u64) -> u64 {
+    let mixed = (n + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    (mixed ^ mixed >> 27).wrapping_mul(FACTOR) | 1
+}
 
 /// An entry or an empty place.
 #[derive(Clone, Copy, Debug)]
@@ -156,30 +161,55 @@ struct Index<K> {
     slots: Box<[Slot<K>]>,
     /// How far the hash is shifted to be the number of a slot.
     shift: u32,
+    /// What the hash multiplies by: one that suits these keys.
+    factor: u64,
 }
+
+/// Factors that are tried: with some of them, keys that follow one another cluster.
+const TRIES: u64 = 16;
 
 impl<K: Key> Index<K> {
     fn new(services: &[(K, Service)]) -> Index<K> {
         // Two at least, so that there is something to shift by.
         let size = (services.len() * 4).max(2).next_power_of_two();
+        let mut best = Index::with_factor(services, size, factor(0));
+        for n in 1..TRIES {
+            let (_, displaced) = best;
+            // By chance it is one of thirteen.
+            if displaced <= services.len() / 8 {
+                break;
+            }
+            let tried = Index::with_factor(services, size, factor(n));
+            if tried.1 < displaced {
+                best = tried;
+            }
+        }
+        best.0
+    }
+
+    /// An index by a factor, and how many services are not where they are looked for first.
+    fn with_factor(services: &[(K, Service)], size: usize, factor: u64) -> (Index<K>, usize) {
         let empty = Slot { key: K::EMPTY, service: Service::NONE };
         let slots = vec![empty; size].into_boxed_slice();
-        let mut index = Index { slots, shift: 64 - size.trailing_zeros() };
+        let mut index = Index { slots, shift: 64 - size.trailing_zeros(), factor };
+        let mut displaced = 0;
         for &(key, service) in services {
-            let mut place = index.home(key);
+            let home = index.home(key);
+            let mut place = home;
             while index.slots[place].key != K::EMPTY {
                 place = (place + 1) & (size - 1);
             }
+            displaced += usize::from(place != home);
             index.slots[place] = Slot { key, service };
         }
-        index
+        (index, displaced)
     }
 
     /// Where a key is looked for first: the high bits of its hash.
     #[expect(clippy::cast_possible_truncation, reason = "no larger than the table")]
     #[inline(always)]
     fn home(&self, key: K) -> usize {
-        (key.hash() >> self.shift) as usize
+        (key.hash(self.factor) >> self.shift) as usize
     }
 
     #[inline(always)]

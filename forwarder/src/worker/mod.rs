@@ -44,6 +44,8 @@ use path::{Batch, Path};
 
 /// Rounds between two looks at questions, while there is traffic.
 const HOUSEKEEPING: u64 = 256;
+/// Rounds between two looks at the time, and at what expires by it, while there is traffic: some microseconds.
+const TIMEKEEPING: u64 = 4;
 
 /// A listing that a worker is asked for, and where it sends it when it is done.
 pub struct Question {
@@ -110,7 +112,10 @@ impl Worker {
         let mut draining = false;
         loop {
             rounds += 1;
-            clock.begin_round();
+            let looks = idle > 0 || rounds.is_multiple_of(TIMEKEEPING) || clock.is_of_packets();
+            if looks {
+                clock.begin_round();
+            }
             let tables: &Tables = tables.load();
             if tables.generation() != generation {
                 generation = tables.generation();
@@ -168,11 +173,13 @@ impl Worker {
             for relay in &mut relays {
                 found |= relay.pass(&mut outlets, &mut path.stats);
             }
-            path.expire_fragments(clock.now(), draining);
-            path.stats.set(Scalar::Held, path.exceptions.held());
-            if path.balancer.sweep(tables, clock.now()) {
-                path.stats.set(Scalar::SweptGeneration, pass_generation);
-                pass_generation = generation;
+            if looks {
+                path.expire_fragments(clock.now(), draining);
+                path.stats.set(Scalar::Held, path.exceptions.held());
+                if path.balancer.sweep(tables, clock.now()) {
+                    path.stats.set(Scalar::SweptGeneration, pass_generation);
+                    pass_generation = generation;
+                }
             }
             idle = if found { 0 } else { idle + 1 };
             path.stats.set(Scalar::Polls, rounds);

@@ -11,7 +11,6 @@ use crate::balancer::{
 };
 use crate::dpdk::{BURST, Burst, Held, Mbuf, prefetch};
 use crate::stats::{Event, Writer};
-use crate::wire::tcp;
 
 /// So many packets are between the one that is read and the one whose headers are fetched.
 const AHEAD: usize = 6;
@@ -30,8 +29,6 @@ pub(super) struct Batch {
     staged: [Staged; BURST],
     /// Of packets that could not be staged: what they are. What is staged of them is no packet.
     others: [Result<Classified, Unserved>; BURST],
-    /// By which port those leave that have gone the express way.
-    ways: [PortIndex; BURST],
     /// What is dropped.
     waste: Burst,
 }
@@ -42,7 +39,6 @@ impl Batch {
             burst: Burst::new(),
             staged: [Staged::NONE; BURST],
             others: [Err(Unserved::Drop(Drop::FrameTooLong)); BURST],
-            ways: [PortIndex::NONE; BURST],
             waste: Burst::new(),
         }
     }
@@ -160,63 +156,61 @@ impl Path {
 
     /// Decides and encapsulates what is staged, and puts it before its port.
     fn forward(&mut self, scene: &mut Scene<'_>, port: PortIndex, batch: &mut Batch) {
-        let hits = self.express(scene.tables, scene.now, batch);
-        if hits > 0 {
-            self.stats.event(Event::Flow(FlowEvent::Hit), hits as u64);
-        }
-        let ways = &batch.ways[..batch.burst.len()];
-        let way = ways.first().copied().unwrap_or(PortIndex::NONE);
-        // All of them, without a branch for each.
-        let differ = ways.iter().fold(0, |bits, other| bits | (other.0 ^ way.0));
-        if differ == 0 && way != PortIndex::NONE {
-            scene.outlets[usize::from(way.0)].extend(&mut batch.burst, &mut self.stats);
-        } else {
-            self.part(scene, port, batch);
+        match self.express(scene.tables, scene.now, batch) {
+            Some(way) => {
+                scene.outlets[usize::from(way.0)].extend(&mut batch.burst, &mut self.stats)
+            }
+            None => self.part(scene, port, batch),
         }
     }
 
-    /// Takes the express way with all packets that are for it, and notes by which port they leave: they are
-    /// still in the burst, ready to be sent. Answers how many there are.
+    /// Takes the express way with all packets that are for it: they are still in the burst, ready to be sent.
+    /// Answers by which port, if these are all and it is the same for each.
     #[inline(never)]
-    fn express(&mut self, tables: &Tables, now: Time, batch: &mut Batch) -> usize {
-        let Batch { burst, staged, ways, .. } = batch;
+    fn express(&mut self, tables: &Tables, now: Time, batch: &mut Batch) -> Option<PortIndex> {
+        let Batch { burst, staged, .. } = batch;
         let staged = &mut staged[..burst.len()];
-        for staged in staged.iter() {
+        for staged in &*staged {
             prefetch(self.balancer.flows().bucket(staged.tag));
-            if staged.sight.tcp_flags & tcp::SYN != 0 {
+        }
+        for staged in &mut *staged {
+            self.balancer.seek(tables, staged, now);
+            if !staged.is_under_way() {
                 cold_path();
+                // A flow that is new is looked for there as well.
                 prefetch(self.balancer.flows().bucket_beside(staged.tag));
             }
         }
-        for staged in staged.iter_mut() {
-            self.balancer.seek(tables, staged, now);
-        }
         let mut traffic = self.stats.traffic();
         let mut refused = 0;
-        for ((mbuf, staged), way) in burst.iter_mut().zip(staged).zip(ways) {
+        // The bits that any port's number has, and those that all have.
+        let (mut any, mut all) = (0, u16::MAX);
+        for (mbuf, staged) in burst.iter_mut().zip(staged) {
             let length = mbuf.data_len() as u64;
-            let Some(out) = self.balancer.send(tables, staged, mbuf) else {
+            let Some(PortIndex(out)) = self.balancer.send(tables, staged, mbuf) else {
                 cold_path();
-                *way = PortIndex::NONE;
                 refused += 1;
                 continue;
             };
-            *way = out;
+            (any, all) = (any | out, all & out);
             traffic.count(staged.service.id.0 as usize, staged.backend.index(), length);
         }
-        burst.len() - refused
+        let hits = burst.len() - refused;
+        if hits > 0 {
+            self.stats.event(Event::Flow(FlowEvent::Hit), hits as u64);
+        }
+        (refused == 0 && any == all).then_some(PortIndex(any))
     }
 
     /// Parts the packets of a burst that do not all leave by one port: those that the express way has taken
     /// are put before theirs, and the others go the general way. The order stays.
     #[inline(never)]
     fn part(&mut self, scene: &mut Scene<'_>, port: PortIndex, batch: &mut Batch) {
-        let Batch { burst, staged, others, ways, waste } = batch;
-        for (((held, staged), other), way) in burst.drain().zip(staged).zip(others).zip(ways) {
-            if *way == PortIndex::NONE {
-                self.forward_any(scene, port, held, staged, other, waste);
-            } else {
-                scene.outlets[usize::from(way.0)].push(held, &mut self.stats);
+        let Batch { burst, staged, others, waste } = batch;
+        for ((held, staged), other) in burst.drain().zip(staged).zip(others) {
+            match self.balancer.way(scene.tables, staged) {
+                Some(way) => scene.outlets[usize::from(way.0)].push(held, &mut self.stats),
+                None => self.forward_any(scene, port, held, staged, other, waste),
             }
         }
         waste.clear();

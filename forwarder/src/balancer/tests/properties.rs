@@ -200,7 +200,7 @@ fn forward_express(
     }
     assert_eq!(staged.classified(buffer.bytes()), general.ok());
     balancer.seek(tables, &mut staged, now);
-    let port = balancer.send(tables, &staged, buffer)?;
+    let port = balancer.send(tables, &mut staged, buffer)?;
     Some((staged.backend, port))
 }
 
