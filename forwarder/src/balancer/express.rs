@@ -130,9 +130,9 @@ impl Balancer {
             sight = seen;
         } else if station.v6.opens(head) {
             cold_path();
-            let Some(head) = frame.bytes().first_chunk() else { return Stage::Other };
-            let Some(seen) = plain::read_v6(head, length) else { return Stage::Other };
-            let words = Words::of_v6(head);
+            let Some(tail) = plain::tail_v6(frame.bytes()) else { return Stage::Other };
+            let Some(seen) = plain::read_v6(head, tail, length) else { return Stage::Other };
+            let words = Words::of_v6(head, tail);
             is_served = tables.services().of_v6(words, &mut to.service);
             to.tag = self.seed().hash_v6(words);
             sight = seen;

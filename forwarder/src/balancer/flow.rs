@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
 
-use crate::wire::{Family, Packet, ethernet, ipv6, plain};
+use crate::wire::{Family, Packet, ethernet, plain};
 
 /// Source and destination address, source and destination port, protocol: in this order, as they
 /// stand in the packet. The fleet's choice of backend is a hash of these bytes, so the layout is part
@@ -113,9 +113,9 @@ impl Words {
 
     /// Of the head of a plain IPv6 packet.
     #[inline(always)]
-    pub(super) fn of_v6(head: &[u8; plain::HEAD_V6]) -> [u128; 3] {
+    pub(super) fn of_v6(head: &[u8; plain::HEAD_V4], tail: &[u8; plain::TAIL_V6]) -> [u128; 3] {
         const IP: usize = ethernet::LENGTH;
-        let ports = u32::from_le_bytes(plain::word(head, IP + ipv6::LENGTH));
+        let ports = u32::from_le_bytes(plain::word(tail, 0));
         [
             u128::from_le_bytes(plain::word(head, IP + 8)),
             u128::from_le_bytes(plain::word(head, IP + 24)),

@@ -102,8 +102,8 @@ impl LocalSeed {
     }
 }
 
-/// A keyed hash by AES rounds: one between two words, which spreads a byte over four and so over more
-/// than the last word could take back, and four after the last, after which every bit depends on all.
+/// A keyed hash by AES rounds: one for each address of IPv6, which spreads a byte over four and so over more
+/// than the last word could take back, and four after that, after which every bit depends on all.
 #[cfg(all(target_arch = "x86_64", target_feature = "aes"))]
 mod rounds {
     use safe_arch::{aes_encrypt_m128i, m128i};
@@ -120,9 +120,12 @@ mod rounds {
 
     #[inline(always)]
     pub(super) fn mix_v6(keys: &[u128; 4], [source, destination, last]: [u128; 3]) -> u64 {
-        let state = m128i::from(source) ^ m128i::from(keys[0]);
-        let state = aes_encrypt_m128i(state, m128i::from(keys[1])) ^ m128i::from(destination);
-        finish(keys, aes_encrypt_m128i(state, m128i::from(keys[2])) ^ m128i::from(last))
+        // Side by side, under keys of their own.
+        let from = m128i::from(source) ^ m128i::from(keys[0]);
+        let to = m128i::from(destination) ^ m128i::from(keys[2]);
+        let from = aes_encrypt_m128i(from, m128i::from(keys[1]));
+        let to = aes_encrypt_m128i(to, m128i::from(keys[3]));
+        finish(keys, from ^ to ^ m128i::from(last))
     }
 
     #[inline(always)]

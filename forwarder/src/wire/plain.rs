@@ -13,7 +13,10 @@ use super::{ethernet, ipv4, ipv6, protocol, tcp, udp};
 /// Bytes of a frame that a plain IPv4 packet is read from: as many as with a TCP header.
 pub const HEAD_V4: usize = ethernet::LENGTH + ipv4::LENGTH + tcp::LENGTH;
 /// Bytes of a frame that a plain IPv6 packet is read from: as far as TCP's flags.
-pub const HEAD_V6: usize = ethernet::LENGTH + ipv6::LENGTH + TCP_FLAGS + 1;
+pub const HEAD_V6: usize = HEAD_V4 + TAIL_V6;
+/// Those of them that are behind the first [`HEAD_V4`]: a transport header, for that is where it begins.
+pub const TAIL_V6: usize = TCP_FLAGS + 1;
+const _: () = assert!(HEAD_V4 == L4_V6);
 
 const IP: usize = ethernet::LENGTH;
 const L4_V4: usize = IP + ipv4::LENGTH;
@@ -149,16 +152,22 @@ pub fn read_v4(head: &[u8; HEAD_V4], length: usize) -> Option<Sight> {
     Some(Sight { first, tcp_flags })
 }
 
-/// As [`read_v4`], an IPv6 packet.
+/// The tail for [`read_v6`] of a frame that is long enough.
 #[inline(always)]
-pub fn read_v6(head: &[u8; HEAD_V6], length: usize) -> Option<Sight> {
+pub fn tail_v6(frame: &[u8]) -> Option<&[u8; TAIL_V6]> {
+    frame.get(HEAD_V4..)?.first_chunk()
+}
+
+/// As [`read_v4`], an IPv6 packet, of which there is a tail.
+#[inline(always)]
+pub fn read_v6(head: &[u8; HEAD_V4], tail: &[u8; TAIL_V6], length: usize) -> Option<Sight> {
     let payload_length = u16::from_be_bytes(word(head, IP + 4));
     let end = L4_V6 + usize::from(payload_length);
     // Packets of more than 64 KiB have no such first word.
     if end > length || end > IP + usize::from(u16::MAX) {
         return None;
     }
-    let tcp_flags = transport(head, L4_V6, head[IP + 6], end)?;
+    let tcp_flags = transport(tail, 0, head[IP + 6], end - L4_V6)?;
     // The traffic class stands four bits further on.
     let [traffic_class, _] = (u16::from_be_bytes(word(head, IP)) << 4).to_be_bytes();
     let first = FirstWord::new(traffic_class, payload_length + LENGTH_V6);
@@ -171,7 +180,7 @@ pub fn read(frame: &[u8]) -> Option<Sight> {
     if Opening::V4.opens(head) {
         read_v4(head, frame.len())
     } else if Opening::V6.opens(head) {
-        read_v6(frame.first_chunk()?, frame.len())
+        read_v6(head, tail_v6(frame)?, frame.len())
     } else {
         None
     }
