@@ -199,7 +199,9 @@ proptest! {
     ) {
         let mut frame = plan.build();
         for (at, byte) in damage {
-            frame[at] = byte;
+            if let Some(place) = frame.get_mut(at) {
+                *place = byte;
+            }
         }
         let length = usize::from(frame[14] & 0xf) * 4;
         if let Some(header) = frame.get_mut(14..14 + length.max(20)) {
