@@ -25,12 +25,6 @@ pub struct Classified {
     pub tag: u64,
 }
 
-impl Classified {
-    /// No packet: what stands where one will be.
-    pub const NONE: Classified =
-        Classified { packet: Packet::NONE, service: Service::NONE, tag: 0 };
-}
-
 /// A backend for a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Decision {

@@ -69,20 +69,6 @@ struct Transport {
 }
 
 impl Packet {
-    /// No packet: what stands where one will be read to.
-    pub const NONE: Packet = Packet {
-        family: Family::V4,
-        l3: 0,
-        l4: 0,
-        end: 0,
-        protocol: 0,
-        traffic_class: 0,
-        fragment: Fragment::Whole,
-        source: 0,
-        destination: 0,
-        tcp_flags: 0,
-    };
-
     /// Reads `frame`. The first thing that is wrong is the error.
     pub fn parse(frame: &[u8]) -> Result<Packet, Error> {
         let (header, rest) =

@@ -1,9 +1,9 @@
 //! A worker: one thread, pinned to one CPU, that takes packets from its queues to their backends.
 //!
 //! It owns its queues, its flow table and its counters, so that nothing on the way of a packet is
-//! shared or locked. A round goes over all sources; the packets of a burst are first classified, all
-//! of them, which starts the fetch of their flow table buckets, and then decided, encapsulated and
-//! put before the port that they leave by. What is left in the burst was dropped and is freed at once.
+//! shared or locked. A round goes over all sources; a burst is first classified, then looked up in the flow
+//! table and encapsulated, each step for all of its packets, and put before the port that they leave by.
+//! What needs more thought is taken out and decided by itself.
 //!
 //! Where a port has fewer receive queues than there are workers, the worker that polls hands each
 //! packet to the [owner](Owners) of its flow, over a ring with one producer and one consumer. Where
@@ -112,7 +112,7 @@ impl Worker {
         let mut draining = false;
         loop {
             rounds += 1;
-            let looks = idle > 0 || rounds.is_multiple_of(TIMEKEEPING) || clock.is_of_packets();
+            let looks = idle > 0 || rounds % TIMEKEEPING == 1 || clock.is_of_packets();
             if looks {
                 clock.begin_round();
             }
