@@ -3,6 +3,10 @@
  * A call costs 2 to 3 ns: nothing for a burst, too much for a packet. So nothing that is done per
  * packet belongs here; see forwarder/src/dpdk/mbuf.rs for that. */
 
+#include <errno.h>
+#include <stdio.h>
+#include <unistd.h>
+
 #include "wrapper.h"
 
 int guideway_errno(void)
@@ -78,4 +82,100 @@ int guideway_link_get(uint16_t port, struct guideway_link *link)
 	link->up = raw.link_status == RTE_ETH_LINK_UP;
 	link->full_duplex = raw.link_duplex == RTE_ETH_LINK_FULL_DUPLEX;
 	return 0;
+}
+
+static void free_zone(struct rte_mempool_memhdr *piece, void *zone)
+{
+	(void)piece;
+	rte_memzone_free(zone);
+}
+
+/* A pool as rte_pktmbuf_pool_create makes it, but each object, with mempool's header, fills a page, and all lie
+ * one behind the other in one memzone. `priv` is the size of each mbuf's
+ * private area, `room` the least that its buffer must have; answers null and sets rte_errno to E2BIG where
+ * a page has less. */
+struct rte_mempool *guideway_page_pool(const char *name, unsigned int count, unsigned int cache,
+				       uint16_t priv, uint16_t room, int socket)
+{
+	struct rte_pktmbuf_pool_private sizes = { .mbuf_priv_size = priv };
+	struct rte_mempool_objsz object;
+	const struct rte_memzone *zone;
+	struct rte_mempool *pool;
+	char zone_name[RTE_MEMZONE_NAMESIZE];
+	long page = sysconf(_SC_PAGESIZE);
+	size_t length = (size_t)count * page;
+	uint32_t head;
+	int result;
+
+	rte_mempool_calc_obj_size(sizeof(struct rte_mbuf), RTE_MEMPOOL_F_NO_SPREAD, &object);
+	head = object.header_size + object.trailer_size + sizeof(struct rte_mbuf) + priv;
+	if (page < (long)head + room) {
+		rte_errno = E2BIG;
+		return NULL;
+	}
+	/* A data room is 16 bits: larger pages hold several objects instead, as large as that. */
+	while (page - head > UINT16_MAX)
+		page /= 2;
+	sizes.mbuf_data_room_size = page - head;
+
+	pool = rte_mempool_create_empty(name, count, sizeof(struct rte_mbuf) + priv + page - head, cache,
+					sizeof(sizes), socket, RTE_MEMPOOL_F_NO_SPREAD);
+	if (pool == NULL)
+		return NULL;
+	result = rte_mempool_set_ops_byname(pool, rte_mbuf_best_mempool_ops(), NULL);
+	if (result == 0) {
+		rte_pktmbuf_pool_init(pool, &sizes);
+		snprintf(zone_name, sizeof(zone_name), "PG_%s", name);
+		zone = rte_memzone_reserve_aligned(zone_name, length, socket, 0, sysconf(_SC_PAGESIZE));
+		result = zone == NULL ? -rte_errno :
+			rte_mempool_populate_virt(pool, zone->addr, length, sysconf(_SC_PAGESIZE),
+						  free_zone, (void *)(uintptr_t)zone);
+		if (zone != NULL && result < 0)
+			rte_memzone_free(zone);
+	}
+	if (result < 0) {
+		rte_mempool_free(pool);
+		rte_errno = -result;
+		return NULL;
+	}
+	rte_mempool_obj_iter(pool, rte_pktmbuf_init, NULL);
+	return pool;
+}
+
+struct piece {
+	uintptr_t start, end, page, size;
+	uint32_t outside;
+};
+
+static void count_outside(struct rte_mempool *pool, void *argument, void *object, unsigned int index)
+{
+	struct piece *piece = argument;
+	uintptr_t start = (uintptr_t)object - pool->header_size;
+	uintptr_t end = start + piece->size;
+
+	(void)index;
+	if (start < piece->start || end > piece->end || start / piece->page != (end - 1) / piece->page)
+		piece->outside++;
+}
+
+/* How many objects a driver loses that takes the pool for one piece, from its first page on and as long as
+ * all objects together (net_af_xdp does), or whose kernel side takes no object that crosses a page. */
+uint32_t guideway_pool_outside(struct rte_mempool *pool)
+{
+	const struct rte_mempool_memhdr *first = STAILQ_FIRST(&pool->mem_list);
+	struct piece piece = { .page = sysconf(_SC_PAGESIZE) };
+
+	if (first == NULL)
+		return pool->size;
+	piece.size = rte_mempool_calc_obj_size(pool->elt_size, pool->flags, NULL);
+	piece.start = (uintptr_t)first->addr & ~(piece.page - 1);
+	piece.end = (uintptr_t)first->addr + pool->populated_size * piece.size;
+	rte_mempool_obj_iter(pool, count_outside, &piece);
+	return piece.outside;
+}
+
+/* The bytes of a buffer, headroom included. */
+uint16_t guideway_pool_room(struct rte_mempool *pool)
+{
+	return rte_pktmbuf_data_room_size(pool);
 }

@@ -19,7 +19,9 @@
 #include <rte_lcore.h>
 #include <rte_mbuf.h>
 #include <rte_mbuf_dyn.h>
+#include <rte_mbuf_pool_ops.h>
 #include <rte_mempool.h>
+#include <rte_memzone.h>
 #include <rte_ring.h>
 #include <rte_version.h>
 
@@ -93,5 +95,9 @@ unsigned int guideway_ring_count(const struct rte_ring *ring);
 int guideway_rx_interrupt(uint16_t port, uint16_t queue, int add);
 int guideway_wait(int milliseconds);
 int guideway_link_get(uint16_t port, struct guideway_link *link);
+struct rte_mempool *guideway_page_pool(const char *name, unsigned int count, unsigned int cache,
+				       uint16_t priv, uint16_t room, int socket);
+uint32_t guideway_pool_outside(struct rte_mempool *pool);
+uint16_t guideway_pool_room(struct rte_mempool *pool);
 
 #endif

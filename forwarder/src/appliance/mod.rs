@@ -7,6 +7,7 @@ pub mod capture;
 mod crew;
 mod environment;
 mod placement;
+mod shared;
 mod wiring;
 
 use std::mem;
@@ -34,6 +35,7 @@ use crate::stats::{Reader, Scalar};
 use crate::worker::{Clock, Command, Question};
 
 use crew::{Hired, Post, Report, Terms};
+use shared::Shared;
 use wiring::{Ends, Manner, Queues};
 
 /// Bytes of a buffer, headroom not counted, that any frame of the standard MTU fits in.
@@ -115,10 +117,6 @@ pub enum Mode {
     },
 }
 
-/// Drivers that do not give back the buffers of their receive rings when they are closed: DPDK 22.11's
-/// AF_XDP driver leaves them in the ring that it shares with the kernel.
-const KEEPS_BUFFERS: [&str; 1] = ["net_af_xdp"];
-
 /// What is left to say when an appliance has stopped.
 #[derive(Debug)]
 pub struct Stopped {
@@ -126,8 +124,10 @@ pub struct Stopped {
     pub stats: guideway_api::Stats,
     /// Packet buffers that did not come back: none, or there is a defect.
     pub leaked: u32,
-    /// Packet buffers that a driver is known not to give back.
+    /// Packet buffers that drivers are known not to give back.
     pub kept: u32,
+    /// Packet buffers that did not come back either, and that a kernel may not have sent yet.
+    pub unsent: u32,
     /// For each port the time stamps, in microseconds, of the packets sent, if the capture's clock
     /// was the time and one worker had all the port's queues.
     pub sent: Vec<Vec<u64>>,
@@ -141,6 +141,7 @@ pub struct Appliance {
     threads: Vec<JoinHandle<Vec<Vec<u64>>>>,
     ports: Vec<Arc<Port<Started>>>,
     pools: Vec<Pool>,
+    shared: Shared,
 }
 
 impl Appliance {
@@ -197,12 +198,16 @@ impl Appliance {
         let devices: Vec<Option<u32>> = probed.iter().map(|(_, can, _)| can.socket).collect();
         let mut placed =
             placement::Pools::new(&devices, &nodes, live && configuration.dpdk.hugepages);
+        let needs = configuration.ports.iter().zip(&probed);
+        let shared = Shared::of(
+            needs.map(|(port, (_, can, queues))| (can.umem, queues, port.rx_descriptors)),
+        );
         let (buffers, data_room) =
-            buffers(&configuration, probed.iter().map(|(_, _, queues)| queues), workers);
+            buffers(&configuration, probed.iter().map(|(_, _, queues)| queues), workers, &shared);
         let pools = placed
             .nodes
             .iter_mut()
-            .map(|node| pool(&eal, buffers, data_room, node))
+            .map(|node| pool(&eal, buffers, data_room, shared.any, node))
             .collect::<Result<Vec<_>, _>>()?;
 
         let timestamps = match mode {
@@ -320,7 +325,7 @@ impl Appliance {
         let daemon =
             Daemon::new(path, text, configuration, publisher, published, worker_views, port_views);
         let threads = hired.into_iter().map(Hired::begin).collect();
-        Ok(Appliance { daemon: Arc::new(daemon), command, stats, threads, ports, pools })
+        Ok(Appliance { daemon: Arc::new(daemon), command, stats, threads, ports, pools, shared })
     }
 
     /// What answers for the appliance.
@@ -348,7 +353,7 @@ impl Appliance {
 
     /// Stops the workers, then the ports, and counts the packet buffers.
     pub fn stop(self) -> Stopped {
-        let Appliance { daemon, command, stats, threads, ports, pools } = self;
+        let Appliance { daemon, command, stats, threads, ports, pools, shared } = self;
         command.drain();
         let deadline = Instant::now() + DRAIN;
         while !threads.is_empty() && Instant::now() < deadline {
@@ -372,12 +377,11 @@ impl Appliance {
                 Err(panic) => std::panic::resume_unwind(panic),
             }
         }
-        let keeps = ports.iter().any(|port| KEEPS_BUFFERS.contains(&port.driver()));
         drop(ports);
         let summary = daemon.stats();
-        let in_use = pools.iter().map(Pool::in_use).sum();
-        let (leaked, kept) = if keeps { (0, in_use) } else { (in_use, 0) };
-        Stopped { stats: summary, leaked, kept, sent }
+        let missing = pools.iter().map(Pool::in_use).sum();
+        let (kept, unsent, leaked) = shared.account(missing);
+        Stopped { stats: summary, leaked, kept, unsent, sent }
     }
 
     fn balance(&self) -> (u64, u64) {
@@ -413,6 +417,7 @@ fn buffers<'a>(
     configuration: &Configuration,
     queues: impl Iterator<Item = &'a Queues>,
     workers: u16,
+    shared: &Shared,
 ) -> (u32, u16) {
     // Of rings between workers for what is not ordinary a part is in use at a time.
     let peers = u32::from(workers) * u32::from(workers - 1) * wiring::SMALL_RING / 4;
@@ -426,8 +431,8 @@ fn buffers<'a>(
             + u32::from(queues.transmit) * u32::from(port.tx_descriptors)
             + queues.in_rings(workers);
     }
-    let buffers = buffers.max(configuration.dpdk.buffers);
-    (buffers, MIN_DATA_ROOM.max(mtu + FRAME_OVERHEAD))
+    let buffers = (buffers + shared.kept + shared.unsent).max(configuration.dpdk.buffers);
+    (buffers, MIN_DATA_ROOM.max(mtu + FRAME_OVERHEAD).saturating_add(shared.headroom))
 }
 
 /// The pool of a NUMA node, which is none afterwards if DPDK has no memory there.
@@ -435,10 +440,12 @@ fn pool(
     eal: &Eal,
     buffers: u32,
     data_room: u16,
+    in_pages: bool,
     node: &mut Option<u32>,
 ) -> Result<Pool, dpdk::Error> {
     let name = node.map_or_else(|| "packets".to_owned(), |node| format!("packets{node}"));
-    let new = |node| Pool::new(eal, &name, buffers, data_room, POOL_CACHE, node);
+    let make = if in_pages { Pool::in_pages } else { Pool::new };
+    let new = |node| make(eal, &name, buffers, data_room, POOL_CACHE, node);
     new(*node).or_else(|error| match node.take() {
         None => Err(error),
         Some(node) => {

@@ -83,6 +83,32 @@ pub enum Error {
         /// Why not.
         errno: Errno,
     },
+    /// A page is too small for the packets of a pool in pages.
+    #[error(
+        "cannot make the packet pool {name:?}: net_af_xdp needs each packet in one page of memory, which has \
+         no room for {data_room} bytes; lower port.mtu, of all ports, to 3430 or less, or leave out the \
+         port of net_af_xdp"
+    )]
+    PageRoom {
+        /// The pool's name.
+        name: String,
+        /// Bytes that a frame may take.
+        data_room: u16,
+    },
+    /// A pool that a driver registers as one piece of memory is in several.
+    #[error(
+        "the packet pool {name:?} of {mbufs} mbufs is not in one piece of memory, as net_af_xdp needs it: the \
+         kernel would lose {outside} of them; raise dpdk.memory, or reserve more hugepages (after a \
+         reboot, when memory is whole), or lower rx_descriptors"
+    )]
+    Scattered {
+        /// The pool's name.
+        name: String,
+        /// Its size.
+        mbufs: u32,
+        /// How many are out of the driver's reach.
+        outside: u32,
+    },
     /// A ring cannot be made.
     #[error("cannot make the ring {name:?} of {size} places: {errno}; {}", ring_advice(*.errno))]
     Ring {
@@ -137,6 +163,7 @@ impl Errno {
     const EACCES: i32 = 13;
     const EEXIST: i32 = 17;
     const ENODEV: i32 = 19;
+    pub(super) const E2BIG: i32 = 7;
     pub(super) const EINVAL: i32 = 22;
 
     /// The error number of this thread's last failed call that reports through `rte_errno`.

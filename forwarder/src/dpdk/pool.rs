@@ -1,5 +1,6 @@
 //! Pools of mbufs: fixed in number, in DPDK's memory, with a cache for each registered thread.
 
+use std::ffi::CStr;
 use std::ptr::NonNull;
 use std::sync::Arc;
 
@@ -10,6 +11,15 @@ use super::eal::{Eal, c_string};
 use super::error::{Errno, Error, Result};
 use super::mbuf::Note;
 
+/// The private area of an mbuf: a note, on a cache line of its own. A frame then begins where a line does, as
+/// those that DPDK's drivers expect do, and the smallest ones lie in one line instead of two.
+const PRIVATE: u16 = 64;
+const _: () = assert!(size_of::<Note>() <= PRIVATE as usize);
+
+#[expect(clippy::cast_possible_truncation, reason = "the assertion says that it is not")]
+const HEADROOM: u16 = sys::GUIDEWAY_HEADROOM as u16;
+const _: () = assert!(HEADROOM as u32 == sys::GUIDEWAY_HEADROOM);
+
 /// A handle of a pool. The pool is freed when no handle is left and every mbuf is back.
 #[derive(Clone, Debug)]
 pub struct Pool(Arc<Inner>);
@@ -17,6 +27,7 @@ pub struct Pool(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     raw: NonNull<sys::rte_mempool>,
+    name: String,
     capacity: u32,
     data_room: u16,
     eal: Eal,
@@ -42,23 +53,73 @@ impl Pool {
         cache: u32,
         socket: Option<u32>,
     ) -> Result<Pool> {
+        let make = |name: &CStr, buffer, socket| {
+            // SAFETY: a C string that is copied, and numbers that DPDK checks; the EAL runs.
+            unsafe {
+                sys::rte_pktmbuf_pool_create(name.as_ptr(), mbufs, cache, PRIVATE, buffer, socket)
+            }
+        };
+        Pool::made(eal, name, mbufs, data_room, socket, make)
+    }
+
+    /// As [`Pool::new`], for drivers that register the pool's memory with the kernel
+    /// ([`Umem`](super::port::Umem)): each mbuf fills a page, and all of them lie in one piece. The
+    /// data room is what the page has left, at least `data_room`.
+    ///
+    /// # Errors
+    /// A page is too small for `data_room`, or there is no such memory in one piece.
+    pub fn in_pages(
+        eal: &Eal,
+        name: &str,
+        mbufs: u32,
+        data_room: u16,
+        cache: u32,
+        socket: Option<u32>,
+    ) -> Result<Pool> {
+        let make = |name: &CStr, buffer, socket| {
+            // SAFETY: a C string that is copied, and numbers that DPDK checks; the EAL runs.
+            unsafe { sys::guideway_page_pool(name.as_ptr(), mbufs, cache, PRIVATE, buffer, socket) }
+        };
+        let pool = Pool::made(eal, name, mbufs, data_room, socket, make)?;
+        match pool.outside() {
+            0 => Ok(pool),
+            outside => Err(Error::Scattered { name: name.to_owned(), mbufs, outside }),
+        }
+    }
+
+    fn made(
+        eal: &Eal,
+        name: &str,
+        mbufs: u32,
+        data_room: u16,
+        socket: Option<u32>,
+        make: impl FnOnce(&CStr, u16, i32) -> *mut sys::rte_mempool,
+    ) -> Result<Pool> {
         let error = |errno| Error::Pool { name: name.to_owned(), mbufs, errno };
         let c_name = c_string("the pool name", name)?;
-        let headroom = u16::try_from(sys::GUIDEWAY_HEADROOM).unwrap_or(u16::MAX);
-        let buffer = data_room.checked_add(headroom).ok_or(error(Errno(Errno::EINVAL)))?;
+        let buffer = data_room.checked_add(HEADROOM).ok_or(error(Errno(Errno::EINVAL)))?;
         // Their memory may be what is needed, and their names.
         eal.free_retired();
-        // A note, on a cache line of its own: a frame then begins where a line does, as those that DPDK's
-        // drivers expect do, and the smallest ones lie in one line instead of two.
-        const PRIVATE: u16 = 64;
-        const _: () = assert!(size_of::<Note>() <= PRIVATE as usize);
-        let socket = any(socket);
-        // SAFETY: a C string that is copied, and numbers that DPDK checks; the EAL runs.
-        let raw = unsafe {
-            sys::rte_pktmbuf_pool_create(c_name.as_ptr(), mbufs, cache, PRIVATE, buffer, socket)
-        };
-        let raw = NonNull::new(raw).ok_or_else(|| error(Errno::last()))?;
-        Ok(Pool(Arc::new(Inner { raw, capacity: mbufs, data_room, eal: eal.clone() })))
+        let raw = NonNull::new(make(&c_name, buffer, any(socket)));
+        let raw = raw.ok_or_else(|| match Errno::last() {
+            Errno(Errno::E2BIG) => Error::PageRoom { name: name.to_owned(), data_room },
+            errno => error(errno),
+        })?;
+        // SAFETY: the pool was just made.
+        let data_room = unsafe { sys::guideway_pool_room(raw.as_ptr()) } - HEADROOM;
+        Ok(Pool(Arc::new(Inner {
+            raw,
+            name: name.to_owned(),
+            capacity: mbufs,
+            data_room,
+            eal: eal.clone(),
+        })))
+    }
+
+    /// Mbufs that a driver loses which registers the pool as one piece of memory: 0 of [`Pool::in_pages`].
+    pub(super) fn outside(&self) -> u32 {
+        // SAFETY: the pool lives as long as `self`; its list of memory does not change.
+        unsafe { sys::guideway_pool_outside(self.raw()) }
     }
 
     /// Mbufs in all.
@@ -91,6 +152,11 @@ impl Pool {
         };
         // SAFETY: the mbufs are out of the pool and nobody's; a call that fails writes none.
         unsafe { burst.append_with(take) }
+    }
+
+    /// The name that it was made with.
+    pub(super) fn name(&self) -> &str {
+        &self.0.name
     }
 
     pub(super) fn raw(&self) -> *mut sys::rte_mempool {
@@ -144,6 +210,34 @@ mod tests {
             assert!(text.contains("1000000 mbufs") && text.contains("raise `-m`"), "{text}");
             assert_eq!(pool(1023).in_use(), 0, "what it took is back");
         });
+    }
+
+    /// What `net_af_xdp` registers is from the first page on as long as all mbufs together.
+    #[test]
+    fn a_pool_in_pages_is_one_piece() {
+        for (mbufs, room) in [(1, 64), (63, 2048), (8191, 1), (10_000, 3000)] {
+            let pool = Pool::in_pages(eal(), &unique("pages"), mbufs, room, 0, None).unwrap();
+            assert_eq!((pool.outside(), pool.data_room()), (0, 3712), "{mbufs} of {room}");
+            let mut burst = Burst::new();
+            assert_eq!(pool.allocate(&mut burst, 1), 1);
+            let mbuf = burst.get_mut(0).unwrap();
+            assert!(mbuf.set_note([1, 2]));
+            let bytes = mbuf.refill(3712).unwrap();
+            bytes.fill(7);
+            assert_eq!(bytes.as_ptr_range().end.addr() % 4096, 0, "the buffer ends with the page");
+            assert!(mbuf.append(1).is_none());
+        }
+        // Without huge pages an ordinary pool has gaps, so this can tell.
+        assert!(Pool::new(eal(), &unique("gaps"), 8191, 2048, 0, None).unwrap().outside() > 3000);
+    }
+
+    #[test]
+    fn a_page_that_is_too_small_is_told() {
+        let name = unique("pages");
+        let new = |room| Pool::in_pages(eal(), &name, 15, room, 0, None);
+        let text = new(3713).unwrap_err().to_string();
+        assert!(text.contains("3713 bytes") && text.contains("lower port.mtu"), "{text}");
+        assert_eq!(new(3712).unwrap().data_room(), 3712);
     }
 
     #[test]

@@ -52,9 +52,15 @@ pub(super) fn run(path: &Path) -> Result<ExitCode> {
         error!("{} packet buffers did not come back to their pool", stopped.leaked);
         return Ok(ExitCode::FAILURE);
     }
-    match stopped.kept {
-        0 => info!("every packet buffer is back in its pool"),
-        kept => warn!("{kept} packet buffers are not back in their pool: the driver keeps them"),
+    if stopped.unsent > 0 {
+        warn!("{} packet buffers did not come back: their packets were never sent", stopped.unsent);
+    } else if stopped.kept > 0 {
+        info!(
+            "every packet buffer is back in its pool, but for {} that drivers keep",
+            stopped.kept
+        );
+    } else {
+        info!("every packet buffer is back in its pool");
     }
     Ok(ExitCode::SUCCESS)
 }

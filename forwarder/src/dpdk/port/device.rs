@@ -1,5 +1,7 @@
 //! A device that this process has taken, from when it is found until it is closed.
 
+use std::time::Duration;
+
 use dpdk_sys as sys;
 use parking_lot::Mutex;
 
@@ -11,6 +13,8 @@ use crate::dpdk::pool::Pool;
 
 /// Bursts taken from a queue before its device is stopped, at most: as much as a ring device holds.
 const LAST_BURSTS: usize = 64;
+/// Attempts, a millisecond apart, to take back mbufs that were sent, before none is taken to come.
+const REAPS: usize = 10;
 
 /// Owns a port of DPDK. Dropping it stops and closes the device.
 #[derive(Debug)]
@@ -19,8 +23,12 @@ pub(in crate::dpdk) struct Device {
     name: String,
     /// Receive queues that run: 0 until the device is started.
     running: u16,
+    /// Transmit queues that run.
+    sending: u16,
     /// Promiscuous mode was set here. It would stay on an interface that the kernel has, too.
     promiscuous: bool,
+    /// It shares its mbufs with the kernel.
+    pub(super) shares: bool,
     /// DPDK lets only one thread at a time control a port.
     control: Mutex<()>,
     /// What the receive queues are filled from: it must not go before the device is closed.
@@ -31,7 +39,18 @@ pub(in crate::dpdk) struct Device {
 impl Device {
     /// The port `id`, which the caller has claimed for itself.
     pub(super) fn new(eal: Eal, id: u16, name: String) -> Self {
-        Self { id, name, running: 0, promiscuous: false, control: Mutex::new(()), pool: None, eal }
+        let control = Mutex::new(());
+        Self {
+            id,
+            name,
+            running: 0,
+            sending: 0,
+            promiscuous: false,
+            shares: false,
+            control,
+            pool: None,
+            eal,
+        }
     }
 
     pub(in crate::dpdk) fn id(&self) -> u16 {
@@ -62,12 +81,12 @@ impl Device {
         result
     }
 
-    /// Starts the device, which is configured with `rx_queues`.
-    pub(super) fn start(&mut self, rx_queues: u16) -> Result<()> {
+    /// Starts the device, which is configured with so many queues.
+    pub(super) fn start(&mut self, rx_queues: u16, tx_queues: u16) -> Result<()> {
         // SAFETY: the port is this value's, and configured.
         let result = unsafe { sys::rte_eth_dev_start(self.id) };
         self.check("start it", result)?;
-        self.running = rx_queues;
+        (self.running, self.sending) = (rx_queues, tx_queues);
         Ok(())
     }
 
@@ -127,12 +146,33 @@ impl Device {
             }
         }
     }
+
+    /// Has the device return the mbufs that it has sent. Drivers free them when they send the next time, and
+    /// one that shares its mbufs with the kernel ([`super::umem`]) does not when it is closed.
+    fn reap(&self, pool: &Pool) {
+        let mut before = u32::MAX;
+        // Another round as long as any come: the kernel sends and tells when it likes.
+        while pool.in_use() < before {
+            before = pool.in_use();
+            for _ in 0..REAPS {
+                for queue in 0..self.sending {
+                    // SAFETY: the device is started with this queue, which nobody sends by any more: each
+                    // queue's value holds the device. No mbuf is given, so no place is read.
+                    unsafe { sys::guideway_tx_burst(self.id, queue, std::ptr::null_mut(), 0) };
+                }
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        }
+    }
 }
 
 impl Drop for Device {
     fn drop(&mut self) {
         if self.running > 0 {
             self.drain();
+            if let Some(pool) = self.pool.as_ref().filter(|_| self.shares) {
+                self.reap(pool);
+            }
             // SAFETY: the port is this value's alone, no queue of it is left.
             let result = unsafe { sys::rte_eth_dev_stop(self.id) };
             if let Err(error) = self.check("stop it", result) {

@@ -9,6 +9,7 @@
 
 mod device;
 mod setup;
+mod umem;
 
 use std::fmt;
 use std::sync::Arc;
@@ -20,6 +21,7 @@ use super::queue::{RxQueue, TxQueue};
 
 pub(super) use device::Device;
 use setup::Ready;
+pub use umem::Umem;
 
 /// A network device, taken by name ([`Eal::port_by_name`]). `S` is how far it is set up.
 #[derive(Debug)]
@@ -90,6 +92,8 @@ pub struct Capabilities {
     pub socket: Option<u32>,
     /// The largest MTU that it takes.
     pub max_mtu: u16,
+    /// What it needs of the pool, if it shares that with the kernel.
+    pub umem: Option<Umem>,
 }
 
 /// The state of a link.
@@ -155,7 +159,7 @@ impl Port<Stopped> {
     /// Starts the device. Its queues are to be moved to the threads that poll them.
     pub fn start(self) -> Result<(Port<Started>, Vec<RxQueue>, Vec<TxQueue>)> {
         let Stopped { mut device, ready } = self.state;
-        device.start(ready.rx_queues)?;
+        device.start(ready.rx_queues, ready.tx_queues)?;
         let device = Arc::new(device);
         let rx = (0..ready.rx_queues).map(|queue| RxQueue::new(&device, queue)).collect();
         let tx = (0..ready.tx_queues)

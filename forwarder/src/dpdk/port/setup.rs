@@ -8,7 +8,7 @@ use std::ffi::CStr;
 use dpdk_sys as sys;
 
 use super::device::Device;
-use super::{Capabilities, Settings};
+use super::{Capabilities, Settings, Umem};
 use crate::dpdk::error::{Errno, Error, Result};
 use crate::dpdk::pool::Pool;
 
@@ -37,8 +37,10 @@ unsafe impl Send for Ready {}
 /// What `device` offers.
 pub(super) fn capabilities(device: &Device) -> Result<Capabilities> {
     let info = info(device)?;
+    let driver = driver(&info);
     Ok(Capabilities {
-        driver: driver(&info),
+        umem: Umem::of(&driver),
+        driver,
         max_rx_queues: info.max_rx_queues,
         max_tx_queues: info.max_tx_queues,
         rss: info.max_rx_queues > 1 && info.flow_type_rss_offloads & sys::GUIDEWAY_RSS_TYPES != 0,
@@ -66,8 +68,17 @@ pub(super) fn configure(
     }
     let mtu = mtu(&info, settings.mtu, &mut notes);
     let needed = u32::from(mtu) + LINK_LAYER;
-    if needed > pool.data_room().into() {
-        let (device, room) = (device.name().to_owned(), pool.data_room());
+    let mut room = pool.data_room();
+    if let Some(umem) = Umem::of(&driver) {
+        room = room.saturating_sub(umem.headroom);
+        let outside = pool.outside();
+        if outside > 0 {
+            let (name, mbufs) = (pool.name().to_owned(), pool.capacity());
+            return Err(Error::Scattered { name, mbufs, outside });
+        }
+    }
+    if needed > room.into() {
+        let device = device.name().to_owned();
         return Err(Error::DataRoom { device, mtu, needed, room });
     }
 
@@ -95,6 +106,7 @@ pub(super) fn configure(
         .check(format!("configure {rx_queues} receive and {tx_queues} transmit queues"), result)?;
     // From here on the device may hold mbufs of the pool.
     device.pool = Some(pool.clone());
+    device.shares = Umem::of(&driver).is_some();
 
     set_up_queues(device, settings, pool, rx_queues, tx_queues)?;
     if previous_mtu.is_some_and(|previous| previous < mtu) {

@@ -1,0 +1,128 @@
+"""After a flood of fragments without a first, which any client can send, connections still work.
+
+Each such fragment is held in a packet buffer, so that all buffers of the pool pass through the device's receive
+ring: one that the driver or the kernel loses is missing for good, and the port goes deaf.
+
+A run of the tests floods by way of AF_XDP without huge pages, where buffers were lost. With GUIDEWAY_FLOOD=all
+in the environment it takes both drivers, with and without huge pages, with one worker and two, which
+needs 512 MiB for huge pages and two minutes.
+"""
+
+import contextlib
+import os
+import re
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+from scapy.layers.inet import IP
+from scapy.layers.inet6 import IPv6, IPv6ExtHdrFragment
+from scapy.layers.l2 import Ether
+from support import binaries, lab
+
+PACKETS = 12_600
+PER_SECOND = 3_000
+CONNECTIONS = 200
+# The driver gives the kernel so many for each receive queue, and has them no more at the end.
+KEPT = 2048
+
+MATRIX = [("af_xdp", False, 1), ("af_xdp", False, 2)]
+if os.environ.get("GUIDEWAY_FLOOD") == "all":
+    DRIVERS = ("af_packet", "af_xdp")
+    MATRIX = [(driver, huge, workers) for driver in DRIVERS for huge in (False, True) for workers in (1, 2)]
+
+FLOOD = """
+import socket, sys, time
+frame, packets, rate, at = bytearray.fromhex(sys.argv[1]), *map(int, sys.argv[2:])
+whole = int.from_bytes(frame[24:26], "big")
+out = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
+out.bind(("c0", 0))
+begin = time.monotonic()
+for n in range(packets):
+    # An identification of its own for each: a datagram of its own.
+    frame[at:at + 2] = n.to_bytes(2, "big")
+    if at == 18:  # IPv4: with a 0 in its place the checksum was `whole`. Linux's bridge looks at it.
+        frame[24:26] = ((whole - n) % 0xffff).to_bytes(2, "big")
+    out.send(frame)
+    ahead = begin + n / rate - time.monotonic()
+    if ahead > 0.002:
+        time.sleep(ahead)
+print(time.monotonic() - begin)
+"""
+
+
+def fragment(driver, addresses):
+    """A middle fragment of 64 bytes, and where its identification is. For AF_PACKET the kernel gathers those of
+    IPv4 itself, and keeps these."""
+    link = Ether(src="02:00:00:00:00:c0", dst=addresses["LAB_LB_MAC"])
+    if driver == "af_xdp":
+        header = IP(src="198.51.100.7", dst=addresses["LAB_VIP4"], proto=17, id=0, frag=185, flags="MF")
+        return bytes(link / header / bytes(64)), 18
+    header = IPv6ExtHdrFragment(nh=17, offset=185, m=1)
+    return bytes(link / IPv6(src="2001:db8:c::7", dst=addresses["LAB_VIP6"]) / header / bytes(64)), 14 + 40 + 6
+
+
+@contextlib.contextmanager
+def reserved(pages):
+    """So many more huge pages of 2 MiB."""
+    path = Path("/proc/sys/vm/nr_hugepages")
+    before = int(path.read_text())
+    path.write_text(str(before + pages))
+    try:
+        assert int(path.read_text()) == before + pages, "the kernel has no memory for huge pages"
+        yield
+    finally:
+        path.write_text(str(int(path.read_text()) - pages))
+
+
+@contextlib.contextmanager
+def forwarder(up, huge):
+    """The forwarder of a lab that was brought up without, and its log."""
+    config, log = Path(up.environment["LAB_CONFIG"]), up.directory / "flooded.log"
+    text = config.read_text()
+    assert "hugepages = false" in text
+    config.write_text(text.replace("hugepages = false", f"hugepages = {str(huge).lower()}"))
+    namespace = up.environment["LAB_NS_LB"]
+    line = ["ip", "netns", "exec", namespace, binaries.guideway(), "run", "--config", config]
+    with open(log, "w") as stderr:
+        process = subprocess.Popen(line, stdin=subprocess.DEVNULL, stderr=stderr)
+    try:
+        end = time.monotonic() + 20
+        while "ready" not in log.read_text():
+            assert process.poll() is None and time.monotonic() < end, log.read_text()
+            time.sleep(0.05)
+        yield process, log
+    finally:
+        if process.poll() is None:
+            process.kill()
+        process.wait()
+
+
+@pytest.mark.parametrize("driver, huge, workers", MATRIX)
+def test_connections_after_a_flood(root, driver, huge, workers):
+    with contextlib.ExitStack() as stack:
+        if huge:
+            stack.enter_context(reserved(256))
+        numbers = " ".join(str(number) for number in range(workers))
+        up = stack.enter_context(lab.Lab("--driver", driver, "--workers", numbers, "--no-forwarder"))
+        process, log = stack.enter_context(forwarder(up, huge))
+
+        before = up.ctl("stats")["received"]
+        frame, at = fragment(driver, up.environment)
+        done = up.run("clients", "/usr/bin/python3", "-c", FLOOD, frame.hex(), PACKETS, PER_SECOND, at)
+        assert done.returncode == 0 and float(done.stdout) >= PACKETS / PER_SECOND - 0.1, done.stderr
+        # On a busy machine some are lost, but far less than what would be needed to go on deaf.
+        assert up.ctl("stats")["received"] - before > 0.9 * PACKETS
+
+        done = up.drive("--connections", CONNECTIONS, "--uploads", 4)
+        assert not done["errors"], done
+        assert (done["connections"], done["uploads"]) == (CONNECTIONS, 4)
+
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(10) == 0, log.read_text()
+        words = "every packet buffer is back in its pool"
+        if driver == "af_xdp":
+            words += f", but for {KEPT} that drivers keep"
+        assert re.search(f"{words}$", log.read_text(), re.MULTILINE), log.read_text()
