@@ -29,6 +29,7 @@
 enum guideway_mbuf_offset {
 	GUIDEWAY_MBUF_BUF_ADDR = offsetof(struct rte_mbuf, buf_addr),
 	GUIDEWAY_MBUF_DATA_OFF = offsetof(struct rte_mbuf, data_off),
+	GUIDEWAY_MBUF_REFCNT = offsetof(struct rte_mbuf, refcnt),
 	GUIDEWAY_MBUF_NB_SEGS = offsetof(struct rte_mbuf, nb_segs),
 	GUIDEWAY_MBUF_OL_FLAGS = offsetof(struct rte_mbuf, ol_flags),
 	GUIDEWAY_MBUF_PKT_LEN = offsetof(struct rte_mbuf, pkt_len),
@@ -43,7 +44,10 @@ enum guideway_mbuf_offset {
 
 /* The types that Rust reads at those offsets. */
 _Static_assert(sizeof(((struct rte_mbuf *)0)->data_off) == 2, "data_off is read as u16");
+_Static_assert(sizeof(((struct rte_mbuf *)0)->refcnt) == 2, "refcnt is read as u16");
 _Static_assert(sizeof(((struct rte_mbuf *)0)->nb_segs) == 2, "nb_segs is read as u16");
+_Static_assert(offsetof(struct rte_mbuf, nb_segs) == offsetof(struct rte_mbuf, refcnt) + 2,
+	       "refcnt and nb_segs are read as one u32");
 _Static_assert(sizeof(((struct rte_mbuf *)0)->ol_flags) == 8, "ol_flags is read as u64");
 _Static_assert(sizeof(((struct rte_mbuf *)0)->pkt_len) == 4, "pkt_len is read as u32");
 _Static_assert(sizeof(((struct rte_mbuf *)0)->data_len) == 2, "data_len is read as u16");
@@ -52,6 +56,8 @@ _Static_assert(sizeof(((struct rte_mbuf *)0)->buf_len) == 2, "buf_len is read as
 _Static_assert(sizeof(((struct rte_mbuf *)0)->priv_size) == 2, "priv_size is read as u16");
 
 static const uint64_t GUIDEWAY_MBUF_F_RX_RSS_HASH = RTE_MBUF_F_RX_RSS_HASH;
+/* The buffer is another mbuf's, or memory that is nobody's mbuf. */
+static const uint64_t GUIDEWAY_MBUF_F_ATTACHED = RTE_MBUF_F_INDIRECT | RTE_MBUF_F_EXTERNAL;
 
 /* TCP and UDP by the 4-tuple, fragments and everything else of IP by its addresses. */
 static const uint64_t GUIDEWAY_RSS_TYPES =

@@ -78,6 +78,8 @@ macro_rules! reasons {
 reasons! {
     /// The frame is longer than a receive buffer.
     FrameTooLong = "frame_too_long",
+    /// Others than the worker may write to the frame's buffer.
+    BufferShared = "buffer_shared",
     /// The frame is addressed to another MAC address.
     WrongMac = "wrong_mac",
     /// The frame is addressed to a group: forwarding it would multiply it.

@@ -40,10 +40,10 @@ impl Mbuf {
         unsafe { slice::from_raw_parts(self.data(), self.data_len()) }
     }
 
-    /// The first bytes of the frame; `None` if it has fewer or is in several buffers.
+    /// The first bytes of the frame; `None` if it has fewer, is in several buffers or in a shared one.
     #[inline(always)]
     pub fn head<const N: usize>(&self) -> Option<&[u8; N]> {
-        if !self.is_contiguous() || self.data_len() < N {
+        if !self.is_single() || self.is_attached() || self.data_len() < N {
             return None;
         }
         let data = self.data();
@@ -56,6 +56,7 @@ impl Mbuf {
     /// The frame, as far as it is in the first buffer, to write.
     #[inline]
     pub fn bytes_mut(&mut self) -> &mut [u8] {
+        debug_assert!(!self.is_shared(), "it may be written to by its owner alone");
         // SAFETY: as in `bytes`, and nothing else reads them while `self` is borrowed mutably.
         unsafe { slice::from_raw_parts_mut(self.data(), self.data_len()) }
     }
@@ -91,16 +92,18 @@ impl Mbuf {
     }
 
     /// Puts `N` bytes, no fewer than an Ethernet header has, in the place of that header, behind which
-    /// `length` bytes of the frame stay, which should be contiguous. Returns them, which hold anything; or
-    /// `None`, and no change, where the frame is shorter than that or the headroom less.
+    /// `length` bytes of the frame stay. Returns the new bytes, which hold anything. Returns `None`, and
+    /// changes nothing, if the frame is shorter, the headroom is less, the frame is in several buffers or
+    /// more than one owner has it.
     #[inline(always)]
     pub fn wrap<const N: usize>(&mut self, length: u16) -> Option<&mut [u8; N]> {
         const { assert!(N >= ethernet::LENGTH && N < 256) };
         let offset = usize::from(self.data_off());
         let (growth, length) = (N - ethernet::LENGTH, usize::from(length));
-        if growth > offset || ethernet::LENGTH + length > self.data_len() {
+        if growth > offset || ethernet::LENGTH + length > self.data_len() || !self.is_single() {
             return None;
         }
+        debug_assert!(!self.is_attached(), "it may be written to by its owner alone");
         let (offset, length) = (offset - growth, N + length);
         // Neither is more than the buffer has, at most 65535 bytes.
         #[expect(clippy::cast_possible_truncation, reason = "at most 65535")]
@@ -163,6 +166,29 @@ impl Mbuf {
         // SAFETY: `nb_segs` is a u16 at this offset (wrapper.h).
         let segments: u16 = unsafe { self.field(sys::GUIDEWAY_MBUF_NB_SEGS) };
         segments == 1
+    }
+
+    /// Others may read or write the buffer: the mbuf has more than one owner, or the buffer is not its own
+    /// (indirect or external). Devices give Guideway no such packets unless they are told to.
+    #[inline]
+    pub fn is_shared(&self) -> bool {
+        // SAFETY: `refcnt` is a u16 at this offset (wrapper.h). Only a second owner would write it.
+        let owners: u16 = unsafe { self.field(sys::GUIDEWAY_MBUF_REFCNT) };
+        owners != 1 || self.is_attached()
+    }
+
+    /// The buffer is not its own.
+    #[inline(always)]
+    fn is_attached(&self) -> bool {
+        self.flags() & sys::GUIDEWAY_MBUF_F_ATTACHED != 0
+    }
+
+    /// It is one buffer with one owner. One comparison for both.
+    #[inline(always)]
+    fn is_single(&self) -> bool {
+        // SAFETY: `refcnt` and `nb_segs` are u16s, one behind the other, from this offset on (wrapper.h).
+        let both: [u16; 2] = unsafe { self.field(sys::GUIDEWAY_MBUF_REFCNT) };
+        both == [1, 1]
     }
 
     /// The hash by which the device chose the queue, where it gives it.
@@ -291,6 +317,15 @@ impl Mbuf {
         unsafe { self.set_field(sys::GUIDEWAY_MBUF_DATA_LEN, data_len) };
         // SAFETY: `pkt_len` is a u32 at this offset (wrapper.h).
         unsafe { self.set_field(sys::GUIDEWAY_MBUF_PKT_LEN, pkt_len) };
+    }
+
+    /// Makes it look as if it had so many buffers and owners.
+    #[cfg(test)]
+    pub(crate) fn pretend(&mut self, buffers: u16, owners: u16) {
+        // SAFETY: both are u16s at these offsets (wrapper.h), and none moves the frame.
+        unsafe { self.set_field(sys::GUIDEWAY_MBUF_NB_SEGS, buffers) };
+        // SAFETY: as above.
+        unsafe { self.set_field(sys::GUIDEWAY_MBUF_REFCNT, owners) };
     }
 
     /// # Safety
@@ -424,6 +459,49 @@ mod tests {
         std::mem::swap(one.get_mut(0).unwrap(), two.get_mut(1).unwrap());
         assert_eq!(one.get(0).unwrap().bytes(), [0]);
         assert_eq!(two.get(1).unwrap().bytes(), [1, 1]);
+    }
+
+    /// Two references to a chain: `rte_pktmbuf_clone` and `rte_pktmbuf_chain` set the same fields.
+    #[test]
+    fn only_one_buffer_with_one_owner_is_wrapped() {
+        let pool = pool(31);
+        let mut burst = packets(&pool, 32 - 1);
+        let mbuf = burst.get_mut(30).unwrap();
+        fn set<T: Copy>(mbuf: &mut Mbuf, offset: u32, value: T) {
+            // SAFETY: the fields below are of these types (wrapper.h), and none moves the frame.
+            unsafe { mbuf.set_field(offset, value) };
+        }
+        let good = |mbuf: &mut Mbuf| {
+            assert!(mbuf.head::<31>().is_some() && !mbuf.is_shared() && mbuf.is_contiguous());
+        };
+        good(mbuf);
+        mbuf.pretend(2, 1);
+        set(mbuf, sys::GUIDEWAY_MBUF_PKT_LEN, 131_u32);
+        assert!(mbuf.head::<31>().is_none() && mbuf.wrap::<40>(10).is_none());
+        assert!(!mbuf.is_shared() && !mbuf.is_contiguous());
+        assert_eq!((mbuf.data_len(), mbuf.frame_len()), (31, 131), "a refusal changes nothing");
+        mbuf.pretend(1, 1);
+        set(mbuf, sys::GUIDEWAY_MBUF_PKT_LEN, 31_u32);
+        good(mbuf);
+
+        for owners in [0, 2, 257, u16::MAX] {
+            mbuf.pretend(1, owners);
+            assert!(mbuf.head::<31>().is_none() && mbuf.wrap::<40>(10).is_none());
+            assert!(mbuf.is_shared() && mbuf.is_contiguous());
+        }
+        mbuf.pretend(1, 1);
+        good(mbuf);
+
+        // RTE_MBUF_F_EXTERNAL and RTE_MBUF_F_INDIRECT, by DPDK's documentation.
+        for flag in [61, 62] {
+            set(mbuf, sys::GUIDEWAY_MBUF_OL_FLAGS, 1_u64 << flag);
+            assert!(mbuf.head::<31>().is_none() && mbuf.is_shared());
+        }
+        set(mbuf, sys::GUIDEWAY_MBUF_OL_FLAGS, 0_u64);
+        good(mbuf);
+        mbuf.wrap::<40>(10).unwrap().fill(9);
+        assert_eq!((mbuf.data_len(), mbuf.frame_len()), (50, 50));
+        assert_eq!(mbuf.bytes()[39..], [9, 30, 30, 30, 30, 30, 30, 30, 30, 30, 30]);
     }
 
     #[test]

@@ -72,7 +72,7 @@ pub mod port;
 pub mod queue;
 pub mod ring;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 
 pub use burst::{BURST, Burst, Drain, Held};
 pub use eal::Eal;

@@ -54,7 +54,7 @@ pub(super) fn unique(prefix: &str) -> String {
 }
 
 /// A pool of a test's own, without caches: `in_use` is then exact on every thread.
-pub(super) fn pool(mbufs: u32) -> Pool {
+pub(crate) fn pool(mbufs: u32) -> Pool {
     Pool::new(eal(), &unique("pool"), mbufs, DATA_ROOM, 0, None).unwrap()
 }
 
@@ -81,7 +81,7 @@ pub(super) fn settings() -> Settings {
 }
 
 /// A burst of `n` packets, the one at place i having i + 1 bytes, all of them i.
-pub(super) fn packets(pool: &Pool, n: u8) -> Burst {
+pub(crate) fn packets(pool: &Pool, n: u8) -> Burst {
     let mut burst = Burst::new();
     assert_eq!(pool.allocate(&mut burst, n.into()), usize::from(n));
     for i in 0..n {

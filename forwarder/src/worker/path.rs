@@ -148,8 +148,8 @@ impl Path {
         stage: Stage,
         staged: &Staged,
     ) -> Result<Classified, Unserved> {
-        if !mbuf.is_contiguous() {
-            return Err(Unserved::Drop(Drop::FrameTooLong));
+        if let Some(reason) = refusal(mbuf) {
+            return Err(Unserved::Drop(reason));
         }
         self.balancer.classify_unstaged(tables, port, mbuf.bytes(), stage, staged)
     }
@@ -245,6 +245,14 @@ impl Path {
     }
 }
 
+/// Why a packet cannot be worked on in place, if it cannot.
+fn refusal(mbuf: &Mbuf) -> Option<Drop> {
+    if !mbuf.is_contiguous() {
+        return Some(Drop::FrameTooLong);
+    }
+    mbuf.is_shared().then_some(Drop::BufferShared)
+}
+
 /// Hands over what others own; the rest moves up.
 #[inline(never)]
 fn hand_over(batch: &mut Batch, owners: &mut Owners) {
@@ -262,5 +270,25 @@ fn hand_over(batch: &mut Batch, owners: &mut Owners) {
             // There is room for all of a burst.
             let _ = batch.burst.push(held);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dpdk::testing::{packets, pool};
+
+    #[test]
+    fn what_is_not_one_buffer_with_one_owner_is_refused() {
+        let pool = pool(31);
+        let mut burst = packets(&pool, 1);
+        let mbuf = burst.get_mut(0).unwrap();
+        assert_eq!(refusal(mbuf), None);
+        mbuf.pretend(2, 1);
+        assert_eq!(refusal(mbuf), Some(Drop::FrameTooLong));
+        mbuf.pretend(1, 2);
+        assert_eq!(refusal(mbuf), Some(Drop::BufferShared));
+        mbuf.pretend(1, 1);
+        assert_eq!(refusal(mbuf), None);
     }
 }
