@@ -1,4 +1,4 @@
-"""How many packet buffers there are: `dpdk.buffers`."""
+"""How many packet buffers there are (`dpdk.buffers`), and how large they may be."""
 
 import subprocess
 import time
@@ -44,3 +44,16 @@ def test_as_many_as_there_are_places_are_not_enough_for_it(namespace, directory,
     done = subprocess.run(line, capture_output=True, text=True, timeout=30, check=False)
     assert done.returncode > 0, done
     assert 'port "edge0"' in done.stdout + done.stderr and "receive queue" in done.stdout + done.stderr, done
+
+
+def test_frames_that_fill_more_than_a_page_are_refused_for_af_xdp(namespace, directory):
+    """The kernel takes no buffer that crosses a page."""
+
+    def change(config):
+        config["port"][0].update(device="net_af_xdp0,iface=lo", mtu=3431)
+
+    config = live_one_port("none", directory).changed(change)
+    line = namespace.command(binaries.guideway(), "run", "--config", config.write(directory / "guideway.toml"))
+    done = subprocess.run(line, capture_output=True, text=True, timeout=30, check=False)
+    assert done.returncode == 1, done
+    assert "net_af_xdp needs each packet in one page" in done.stderr and "3430 or less" in done.stderr, done
