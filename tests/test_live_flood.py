@@ -46,8 +46,10 @@ begin = time.monotonic()
 for n in range(packets):
     # An identification of its own for each: a datagram of its own.
     frame[at:at + 2] = n.to_bytes(2, "big")
-    if at == 18:  # IPv4: with a 0 in its place the checksum was `whole`. Linux's bridge looks at it.
-        frame[24:26] = ((whole - n) % 0xffff).to_bytes(2, "big")
+    # Eight sources, so that each of two workers gathers some, whatever the seed.
+    frame[29 if at == 18 else 37] = 1 + n % 8
+    if at == 18:  # IPv4: for 0 and the first source the checksum was `whole`. Linux's bridge looks at it.
+        frame[24:26] = ((whole - n - n % 8) % 0xffff).to_bytes(2, "big")
     out.send(frame)
     ahead = begin + n / rate - time.monotonic()
     if ahead > 0.002:
@@ -61,10 +63,10 @@ def fragment(driver, addresses):
     IPv4 itself, and keeps these."""
     link = Ether(src="02:00:00:00:00:c0", dst=addresses["LAB_LB_MAC"])
     if driver == "af_xdp":
-        header = IP(src="198.51.100.7", dst=addresses["LAB_VIP4"], proto=17, id=0, frag=185, flags="MF")
+        header = IP(src="198.51.100.1", dst=addresses["LAB_VIP4"], proto=17, id=0, frag=185, flags="MF")
         return bytes(link / header / bytes(64)), 18
     header = IPv6ExtHdrFragment(nh=17, offset=185, m=1)
-    return bytes(link / IPv6(src="2001:db8:c::7", dst=addresses["LAB_VIP6"]) / header / bytes(64)), 14 + 40 + 6
+    return bytes(link / IPv6(src="2001:db8:c::1", dst=addresses["LAB_VIP6"]) / header / bytes(64)), 14 + 40 + 6
 
 
 @contextlib.contextmanager
