@@ -6,6 +6,9 @@ use tracing::warn;
 use super::Device;
 use crate::control::config::Configuration;
 
+/// What the names of DPDK's run-time directories begin with; the process id follows.
+pub(super) const FILE_PREFIX: &str = "guideway-";
+
 /// Arguments for an appliance of these devices.
 ///
 /// Everything that two processes could share is kept apart or switched off: the run-time files carry
@@ -20,7 +23,7 @@ pub(super) fn arguments(
     let main: Vec<String> = management_cpus(workers).iter().map(ToString::to_string).collect();
     let mut arguments = vec![
         format!("--lcores=0@({})", main.join(",")),
-        format!("--file-prefix=guideway-{}", std::process::id()),
+        format!("--file-prefix={FILE_PREFIX}{}", std::process::id()),
         "--no-telemetry".to_owned(),
         "--log-level=warning".to_owned(),
     ];

@@ -172,6 +172,7 @@ impl Appliance {
             environment::leave_to_workers(&configuration.dpdk.workers);
         }
         let eal = Eal::init("guideway", &environment::arguments(&configuration, &devices, live))?;
+        eal.remove_stale_directories(environment::FILE_PREFIX);
         info!(
             "{}, workers: {workers}, built for {}",
             eal.dpdk_version(),

@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use std::ffi::{CStr, CString, OsStr, c_char, c_int};
 use std::marker::PhantomData;
 use std::os::unix::ffi::OsStrExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::ptr::{self, NonNull};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -18,6 +18,7 @@ use std::thread;
 
 use dpdk_sys as sys;
 use parking_lot::Mutex;
+use rustix::process::{Pid, test_kill_process};
 
 use super::error::{Errno, Error, Result, check};
 use super::port::{self, Port};
@@ -64,8 +65,9 @@ impl Eal {
             .chain(args.iter().map(String::as_str))
             .map(|argument| c_string("the EAL argument", argument))
             .collect::<Result<Vec<_>>>()?;
-        let argc =
-            c_int::try_from(argv.len()).map_err(|_| Error::Init { errno: Errno(Errno::EINVAL) })?;
+        let hugepages = !args.iter().any(|argument| argument == "--no-huge");
+        let failed = move |errno| Error::Init { errno, hugepages };
+        let argc = c_int::try_from(argv.len()).map_err(|_| failed(Errno(Errno::EINVAL)))?;
         if STAGE.compare_exchange(UNUSED, STARTED, Ordering::SeqCst, Ordering::SeqCst).is_err() {
             return Err(Error::AlreadyInitialised);
         }
@@ -76,14 +78,18 @@ impl Eal {
             // SAFETY: called once in the process, as `STAGE` sees to; `argv` has `argc` C strings
             // and a null, all leaked.
             let result = unsafe { sys::rte_eal_init(argc, argv.leak().as_mut_ptr()) };
-            if result < 0 { Err(Error::Init { errno: Errno::last() }) } else { Ok(()) }
+            if result < 0 { Err(failed(Errno::last())) } else { Ok(()) }
         });
         let thread = thread.map_err(|source| {
             STAGE.store(UNUSED, Ordering::SeqCst);
             Error::Thread { name: "eal-init".into(), source }
         })?;
         match thread.join() {
-            Ok(started) => started?,
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => {
+                let _ = std::fs::remove_dir(runtime_directory());
+                return Err(error);
+            }
             Err(panic) => std::panic::resume_unwind(panic),
         }
         Ok(Eal(Arc::new(Inner { state: Mutex::default() })))
@@ -95,6 +101,14 @@ impl Eal {
         let version = unsafe { sys::rte_version() };
         // SAFETY: as above.
         unsafe { CStr::from_ptr(version) }.to_string_lossy().into_owned()
+    }
+
+    /// Removes the empty run-time directories, `prefix` and a process id, of processes that were
+    /// killed before they could. One that holds a file stays, and so does one of a running process.
+    pub fn remove_stale_directories(&self, prefix: &str) {
+        if let Some(parent) = runtime_directory().parent() {
+            remove_stale(parent, prefix);
+        }
     }
 
     /// Adds a device while running: `net_null0`, or a PCI address with its options.
@@ -227,6 +241,20 @@ fn runtime_directory() -> PathBuf {
     OsStr::from_bytes(directory.to_bytes()).into()
 }
 
+/// Removes the empty directories in `parent` that are named `prefix` and the id of no process.
+fn remove_stale(parent: &Path, prefix: &str) {
+    let Ok(entries) = std::fs::read_dir(parent) else { return };
+    for entry in entries.flatten() {
+        let name = entry.file_name();
+        let id = name.to_str().and_then(|name| name.strip_prefix(prefix));
+        let Some(pid) = id.and_then(|id| id.parse().ok()).and_then(Pid::from_raw) else { continue };
+        if test_kill_process(pid) == Err(rustix::io::Errno::SRCH) {
+            // Fails, and should, if the directory holds something.
+            let _ = std::fs::remove_dir(entry.path());
+        }
+    }
+}
+
 /// `text` as C has it.
 pub(super) fn c_string(what: &'static str, text: &str) -> Result<CString> {
     CString::new(text).map_err(|_| Error::ZeroByte { what, value: text.to_owned() })
@@ -327,9 +355,28 @@ mod tests {
         drop(port);
         let text = eal().port_by_name(&name).unwrap_err().to_string();
         assert!(text.contains(&format!("no device \"{name}\"")), "closed with its port: {text}");
-        assert!(text.contains("dpdk-devbind.py"), "{text}");
+        assert!(text.contains("Its driver refused it"), "{text}");
         let text = eal().probe("net_nonsense0").unwrap_err().to_string();
         assert!(text.contains("device net_nonsense0: cannot add it"), "{text}");
+    }
+
+    #[test]
+    fn only_empty_directories_of_dead_processes_are_removed() {
+        let parent = tempfile::tempdir().unwrap();
+        let mut child = std::process::Command::new("true").spawn().unwrap();
+        child.wait().unwrap();
+        let (dead, alive) = (child.id(), std::process::id());
+        let keep =
+            [format!("some-{alive}"), format!("other-{dead}"), "some-".into(), "some-x".into()];
+        let full = format!("some-0{dead}");
+        for name in keep.iter().chain([&full, &format!("some-{dead}")]) {
+            std::fs::create_dir(parent.path().join(name)).unwrap();
+        }
+        std::fs::write(parent.path().join(&full).join("config"), "").unwrap();
+        remove_stale(parent.path(), "some-");
+        let left = |name: &String| parent.path().join(name).is_dir();
+        assert!(keep.iter().all(left) && left(&full));
+        assert!(!left(&format!("some-{dead}")));
     }
 
     /// One of each, on an EAL of its own, whose only other handle is the first.

@@ -6,6 +6,7 @@ use std::ffi::CStr;
 use std::{fmt, io};
 
 use dpdk_sys as sys;
+use rustix::process::{Resource, getrlimit};
 
 /// A result of this layer.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -26,16 +27,15 @@ pub enum Error {
         value: String,
     },
     /// The EAL did not start.
-    #[error("DPDK does not start: {errno}; {}. Its own messages, above, say more", init_advice(*.errno))]
+    #[error("DPDK does not start: {errno}; {}. Its own messages, above, say more", init_advice(*.errno, *.hugepages, open_files()))]
     Init {
         /// Why, as far as DPDK tells.
         errno: Errno,
+        /// It was to use hugepages.
+        hugepages: bool,
     },
     /// A device that is asked for is not there.
-    #[error(
-        "no device {device:?} (DPDK has: {present}). A PCI device must be bound to a driver that DPDK \
-         can use: see `dpdk-devbind.py --status`; a virtual one is named like `net_af_packet0,iface=eth0`"
-    )]
+    #[error("no device {device:?} (DPDK has: {present}). {}", device_advice(device))]
     NoDevice {
         /// The name looked for.
         device: String,
@@ -159,6 +159,8 @@ impl Errno {
     pub const ENOTSUP: Self = Self(95);
     const ENOENT: i32 = 2;
     const EAGAIN: i32 = 11;
+    const ENFILE: i32 = 23;
+    const EMFILE: i32 = 24;
     const ENOMEM: i32 = 12;
     const EACCES: i32 = 13;
     const EEXIST: i32 = 17;
@@ -190,12 +192,36 @@ pub(super) fn check(result: i32) -> std::result::Result<u32, Errno> {
     u32::try_from(result).map_err(|_| Errno(-result))
 }
 
-fn init_advice(errno: Errno) -> &'static str {
-    match errno.0 {
+/// Fewer open files than this are too few for DPDK, its drivers and a port.
+const LEAST_FILES: u64 = 64;
+
+/// How many files this process may open.
+fn open_files() -> u64 {
+    getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
+}
+
+fn init_advice(errno: Errno, hugepages: bool, open_files: u64) -> String {
+    // DPDK reports some failures to open a file as an invalid argument.
+    if matches!(errno.0, Errno::EMFILE | Errno::ENFILE) || open_files < LEAST_FILES {
+        return format!(
+            "this process may open {open_files} files, which may be too few: raise the limit \
+             (`ulimit -n`, `LimitNOFILE=` of a unit, `fs.file-max` of the system)"
+        );
+    }
+    let advice = match errno.0 {
+        Errno::ENOMEM if !hugepages => {
+            "it runs without hugepages and did not get its memory: raise the limit of this process \
+             (`ulimit -v`, `LimitAS=` and `MemoryMax=` of a unit), or lower `dpdk.memory`"
+        }
+        Errno::EACCES if !hugepages => {
+            "this process lacks a right that DPDK or a driver needs: run it as root, or with the \
+             capabilities of packaging/guideway.service"
+        }
         Errno::EACCES | Errno::ENOMEM => {
             "it needs hugepages and the right to use them: reserve some \
              (`echo 512 > /sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages`, as root), \
-             or set `hugepages = false` for a trial without"
+             or set `hugepages = false` for a trial without. A limit of this process's memory \
+             (`ulimit -v`, `LimitAS=` of a unit) has the same effect"
         }
         Errno::EINVAL => {
             "an argument is wrong or cannot be met here: see `eal_args` and the ports' `device`"
@@ -205,13 +231,26 @@ fn init_advice(errno: Errno) -> &'static str {
         _ => {
             "another process may use the same file prefix, or the directory for run-time files cannot be written"
         }
+    };
+    advice.to_owned()
+}
+
+/// What to do about a device that is not there. EAL logs why a virtual one failed, and goes on.
+fn device_advice(device: &str) -> &'static str {
+    if device.starts_with("net_") {
+        "Its driver refused it, and DPDK's own messages, above, say why. Check the arguments in the \
+         port's `device`, that an interface named there exists in this network namespace, and that \
+         this process has the rights for it"
+    } else {
+        "A PCI device must be bound to a driver that DPDK can use: see `dpdk-devbind.py --status`; a \
+         virtual one is named like `net_af_packet0,iface=eth0`"
     }
 }
 
 fn pool_advice(errno: Errno) -> &'static str {
     match errno.0 {
         Errno::ENOMEM => {
-            "DPDK has too little memory: reserve more hugepages, or raise `-m` where it runs without"
+            "DPDK has too little memory: reserve more hugepages, or raise `dpdk.memory` where it runs without"
         }
         Errno::EEXIST => "the name is taken",
         Errno::EINVAL => {
@@ -225,7 +264,7 @@ fn pool_advice(errno: Errno) -> &'static str {
 fn ring_advice(errno: Errno) -> &'static str {
     match errno.0 {
         Errno::ENOMEM => {
-            "DPDK has too little memory: reserve more hugepages, or raise `-m` where it runs without"
+            "DPDK has too little memory: reserve more hugepages, or raise `dpdk.memory` where it runs without"
         }
         Errno::EEXIST => "the name is taken",
         Errno::EINVAL => "the size must be a power of two",
@@ -246,11 +285,34 @@ mod tests {
 
     #[test]
     fn messages_tell_what_to_do() {
-        let text = Error::Init { errno: Errno(Errno::EACCES) }.to_string();
+        let text = Error::Init { errno: Errno(Errno::EACCES), hugepages: true }.to_string();
         assert!(text.contains("Permission denied (error 13)"), "{text}");
         assert!(text.contains("hugepages = false"), "{text}");
         let text =
             Error::Pool { name: "p".into(), mbufs: 1, errno: Errno(Errno::ENOMEM) }.to_string();
-        assert!(text.contains("raise `-m`"), "{text}");
+        assert!(text.contains("raise `dpdk.memory`"), "{text}");
+    }
+
+    #[test]
+    fn advice_about_a_start_fits_what_was_asked_for() {
+        let memory = Errno(Errno::ENOMEM);
+        assert!(init_advice(memory, true, 1024).contains("hugepages = false"));
+        let without = init_advice(memory, false, 1024);
+        assert!(without.contains("ulimit -v") && !without.contains("hugepages = false"));
+        for errno in [Errno::EMFILE, Errno::ENFILE] {
+            let files = init_advice(Errno(errno), false, 1024);
+            assert!(files.contains("ulimit -n") && !files.contains("prefix"), "{files}");
+        }
+        // What DPDK says if it cannot open the directory of its drivers.
+        assert!(init_advice(Errno(Errno::EINVAL), false, 8).contains("may open 8 files"));
+        assert!(init_advice(Errno(Errno::EINVAL), false, 1024).contains("eal_args"));
+    }
+
+    #[test]
+    fn advice_about_a_device_fits_its_kind() {
+        let pci = device_advice("0000:3b:00.0");
+        assert!(pci.contains("dpdk-devbind.py"), "{pci}");
+        let vdev = device_advice("net_af_packet0");
+        assert!(vdev.contains("interface") && !vdev.contains("bound"), "{vdev}");
     }
 }

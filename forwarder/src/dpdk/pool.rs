@@ -207,7 +207,10 @@ mod tests {
         in_own_process("dpdk::pool::tests::a_pool_larger_than_the_memory_says_so", || {
             let large = Pool::new(eal(), "large", 1_000_000, 2048, 0, None);
             let text = large.unwrap_err().to_string();
-            assert!(text.contains("1000000 mbufs") && text.contains("raise `-m`"), "{text}");
+            assert!(
+                text.contains("1000000 mbufs") && text.contains("raise `dpdk.memory`"),
+                "{text}"
+            );
             assert_eq!(pool(1023).in_use(), 0, "what it took is back");
         });
     }
