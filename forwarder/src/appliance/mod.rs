@@ -6,6 +6,7 @@
 pub mod capture;
 mod crew;
 mod environment;
+mod link;
 mod placement;
 mod shared;
 mod wiring;
@@ -35,6 +36,7 @@ use crate::stats::{Reader, Scalar};
 use crate::worker::{Clock, Command, Question};
 
 use crew::{Hired, Post, Report, Terms};
+use link::{Watch, Watched};
 use shared::Shared;
 use wiring::{Ends, Manner, Queues};
 
@@ -139,6 +141,7 @@ pub struct Appliance {
     command: Arc<Command>,
     stats: Vec<Reader>,
     threads: Vec<JoinHandle<Vec<Vec<u64>>>>,
+    watch: Option<Watch>,
     ports: Vec<Arc<Port<Started>>>,
     pools: Vec<Pool>,
     shared: Shared,
@@ -223,6 +226,7 @@ impl Appliance {
         let mut ports = Vec::with_capacity(probed.len());
         let mut port_views = Vec::with_capacity(probed.len());
         let mut facts = Vec::with_capacity(probed.len());
+        let mut watched = Vec::with_capacity(probed.len());
         for (index, ((handle, can, queues), port)) in
             (0..).zip(probed.into_iter().zip(&configuration.ports))
         {
@@ -254,7 +258,14 @@ impl Appliance {
             }
             let started = Arc::new(started);
             facts.push(PortFacts { device_mac: can.mac, filter: live });
-            port_views.push(port_view(&started, can.driver, can.mac, queues));
+            let interface = link::Interface::default();
+            watched.push(Watched {
+                name: port.name.clone(),
+                port: Arc::downgrade(&started),
+                index: can.interface,
+                interface: interface.clone(),
+            });
+            port_views.push(port_view(&started, can.driver, can.mac, queues, interface));
             ports.push(started);
         }
 
@@ -323,10 +334,29 @@ impl Appliance {
             worker_views.push(daemon::Worker { stats, cpu, queues, flow_capacity, scan });
         }
         let stats = worker_views.iter().map(|view| view.stats.clone()).collect();
-        let daemon =
+        let mut daemon =
             Daemon::new(path, text, configuration, publisher, published, worker_views, port_views);
+        let mut watch = None;
+        if live {
+            match Watch::start(watched) {
+                Ok((started, counters)) => {
+                    daemon = daemon.with_counters(counters);
+                    watch = Some(started);
+                }
+                Err(error) => warn!("the links of the ports are not watched: {error}"),
+            }
+        }
         let threads = hired.into_iter().map(Hired::begin).collect();
-        Ok(Appliance { daemon: Arc::new(daemon), command, stats, threads, ports, pools, shared })
+        Ok(Appliance {
+            daemon: Arc::new(daemon),
+            command,
+            stats,
+            threads,
+            watch,
+            ports,
+            pools,
+            shared,
+        })
     }
 
     /// What answers for the appliance.
@@ -354,7 +384,7 @@ impl Appliance {
 
     /// Stops the workers, then the ports, and counts the packet buffers.
     pub fn stop(self) -> Stopped {
-        let Appliance { daemon, command, stats, threads, ports, pools, shared } = self;
+        let Appliance { daemon, command, stats, threads, watch, ports, pools, shared } = self;
         command.drain();
         let deadline = Instant::now() + DRAIN;
         while !threads.is_empty() && Instant::now() < deadline {
@@ -377,6 +407,9 @@ impl Appliance {
                 }
                 Err(panic) => std::panic::resume_unwind(panic),
             }
+        }
+        if let Some(watch) = watch {
+            watch.stop();
         }
         drop(ports);
         let summary = daemon.stats();
@@ -462,6 +495,7 @@ fn port_view(
     driver: String,
     device_mac: [u8; 6],
     queues: Queues,
+    interface: link::Interface,
 ) -> daemon::Port {
     let port = Arc::downgrade(port);
     daemon::Port {
@@ -484,7 +518,7 @@ fn port_view(
                     tx_bytes: c.tx_bytes,
                     tx_errors: c.tx_errors,
                 };
-                (port.link().to_string(), counters)
+                (interface.describe(port.link()), counters)
             }
         }),
     }

@@ -70,15 +70,17 @@ pub enum Event {
     FragmentHeld,
     /// The device did not take it, after its verdict was counted.
     Unsent,
+    /// A port's link went down: of a port, not of a packet.
+    LinkDown,
 }
 
 impl Event {
-    const COUNT: usize = FlowEvent::ALL.len() + 3;
+    const COUNT: usize = FlowEvent::ALL.len() + 4;
 
     /// Every event, in the order of its index.
     pub fn all() -> impl Iterator<Item = Event> {
         let flow = FlowEvent::ALL.into_iter().map(Event::Flow);
-        flow.chain([Event::PacketCut, Event::FragmentHeld, Event::Unsent])
+        flow.chain([Event::PacketCut, Event::FragmentHeld, Event::Unsent, Event::LinkDown])
     }
 
     /// The event's name in statistics.
@@ -88,6 +90,7 @@ impl Event {
             Event::PacketCut => "packet_cut",
             Event::FragmentHeld => "fragment_held",
             Event::Unsent => "unsent",
+            Event::LinkDown => "link_down",
         }
     }
 
@@ -95,9 +98,10 @@ impl Event {
     const fn index(self) -> usize {
         match self {
             Event::Flow(event) => event as usize,
-            Event::PacketCut => Event::COUNT - 3,
-            Event::FragmentHeld => Event::COUNT - 2,
-            Event::Unsent => Event::COUNT - 1,
+            Event::PacketCut => Event::COUNT - 4,
+            Event::FragmentHeld => Event::COUNT - 3,
+            Event::Unsent => Event::COUNT - 2,
+            Event::LinkDown => Event::COUNT - 1,
         }
     }
 }
@@ -308,7 +312,7 @@ mod tests {
         assert_eq!(reader.dropped(), 1);
         assert_eq!(
             Event::all().map(|e| reader.event(e)).collect::<Vec<_>>(),
-            [0, 0, 0, 0, 1, 0, 1, 0]
+            [0, 0, 0, 0, 1, 0, 1, 0, 0]
         );
         assert_eq!(reader.backend(1), Traffic { packets: 2, bytes: 100, flows: 1 });
         assert_eq!(reader.backend(0), Traffic::default());

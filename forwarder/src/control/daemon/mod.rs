@@ -64,6 +64,8 @@ pub struct Daemon {
     path: PathBuf,
     workers: Vec<Worker>,
     ports: Vec<Port>,
+    /// What is counted off the workers.
+    others: Vec<Reader>,
     running: Mutex<Running>,
 }
 
@@ -97,7 +99,21 @@ impl Daemon {
             service_base: HashMap::new(),
             backend_base: HashMap::new(),
         };
-        Daemon { started: Instant::now(), path, workers, ports, running: Mutex::new(running) }
+        Daemon {
+            started: Instant::now(),
+            path,
+            workers,
+            ports,
+            others: Vec::new(),
+            running: Mutex::new(running),
+        }
+    }
+
+    /// Adds what something else than a worker counts to the sums of [`Daemon::stats`].
+    #[must_use]
+    pub fn with_counters(mut self, counters: Reader) -> Daemon {
+        self.others.push(counters);
+        self
     }
 
     /// Carries out a request.
@@ -137,7 +153,7 @@ impl Daemon {
 
     /// All counters, summed over the workers.
     pub fn stats(&self) -> api::Stats {
-        summary(self.workers.iter().map(|w| &w.stats))
+        summary(self.workers.iter().map(|w| &w.stats).chain(&self.others))
     }
 
     fn check(&self, running: &Running, text: &str) -> Result<config::Parsed, api::Error> {

@@ -90,6 +90,8 @@ pub struct Capabilities {
     pub mac: [u8; 6],
     /// Its NUMA node, if known.
     pub socket: Option<u32>,
+    /// The index of the kernel interface behind it, if there is one.
+    pub interface: Option<u32>,
     /// The largest MTU that it takes.
     pub max_mtu: u16,
     /// What it needs of the pool, if it shares that with the kernel.

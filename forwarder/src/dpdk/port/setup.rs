@@ -46,6 +46,7 @@ pub(super) fn capabilities(device: &Device) -> Result<Capabilities> {
         rss: info.max_rx_queues > 1 && info.flow_type_rss_offloads & sys::GUIDEWAY_RSS_TYPES != 0,
         mac: mac(device)?,
         socket: socket(device),
+        interface: (info.if_index != 0).then_some(info.if_index),
         max_mtu: max_mtu(&info),
     })
 }

@@ -1,0 +1,248 @@
+//! Watches the links of the ports, on a thread of its own, off the workers.
+//!
+//! DPDK's drivers for kernel interfaces (af_packet, af_xdp, pcap) report a link that is always up. The
+//! watch therefore asks the kernel, by [`netlink`], for the interface behind each port that has one.
+//! Other devices are asked by DPDK, once a second. A port that goes down is logged and counted.
+//!
+//! A driver stays bound to the interface that it was started with. Once that is removed, the port is
+//! deaf until the process is restarted, even if an interface of the same name appears again.
+
+mod netlink;
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::{Arc, Weak};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
+use tracing::{error, info, warn};
+
+use crate::dpdk::port::{Link, Port, Started};
+use crate::stats::{self, Event, Reader, Writer};
+
+use netlink::{Heard, Message, Socket};
+
+/// How often DPDK is asked for the links.
+const PERIOD: Duration = Duration::from_secs(1);
+
+/// What is known of the kernel interface behind a port, for the watch to write and others to read.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Interface(Arc<Mutex<State>>);
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+enum State {
+    /// There is none, or nothing is known of it yet.
+    #[default]
+    Unknown,
+    Up {
+        name: String,
+    },
+    Down {
+        name: String,
+        obstacle: &'static str,
+    },
+    Removed {
+        name: String,
+    },
+}
+
+impl State {
+    /// Why no frames can pass, if the interface is the reason.
+    fn obstacle(&self) -> Option<String> {
+        match self {
+            State::Unknown | State::Up { .. } => None,
+            State::Down { name, obstacle } => Some(format!("interface {name}: {obstacle}")),
+            State::Removed { name } => {
+                Some(format!("interface {name} was removed: restart guideway"))
+            }
+        }
+    }
+
+    fn name(&self) -> &str {
+        match self {
+            State::Unknown => "of the port",
+            State::Up { name } | State::Down { name, .. } | State::Removed { name } => name,
+        }
+    }
+}
+
+impl Interface {
+    /// The link in words: what DPDK says of it, unless the kernel knows better.
+    pub(super) fn describe(&self, link: Link) -> String {
+        match self.0.lock().obstacle() {
+            Some(obstacle) => format!("down, {obstacle}"),
+            None => link.to_string(),
+        }
+    }
+}
+
+/// A port to watch.
+pub(super) struct Watched {
+    pub(super) name: String,
+    pub(super) port: Weak<Port<Started>>,
+    /// The index of the kernel interface behind it.
+    pub(super) index: Option<u32>,
+    pub(super) interface: Interface,
+}
+
+/// The running watch.
+pub(super) struct Watch {
+    thread: JoinHandle<()>,
+    stop: Arc<OwnedFd>,
+}
+
+impl Watch {
+    /// Watches these ports. Answers with it what the watch counts.
+    pub(super) fn start(ports: Vec<Watched>) -> io::Result<(Watch, Reader)> {
+        let (writer, reader) = stats::channel(0, 0);
+        let stop = Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?);
+        let socket = Socket::open()
+            .inspect_err(|error| warn!("cannot watch the kernel's interfaces: {error}"))
+            .ok();
+        let up = vec![true; ports.len()];
+        let mut watcher = Watcher { ports, up, socket, counters: writer };
+        let stopped = stop.clone();
+        let thread =
+            thread::Builder::new().name("links".into()).spawn(move || watcher.run(&stopped))?;
+        Ok((Watch { thread, stop }, reader))
+    }
+
+    /// Ends the watch. To be called before the ports are closed.
+    pub(super) fn stop(self) {
+        // An eventfd takes this at once; if the thread has ended, nobody reads it.
+        let _ = rustix::io::write(&*self.stop, &1_u64.to_ne_bytes());
+        if self.thread.join().is_err() {
+            error!("the watch of the links panicked");
+        }
+    }
+}
+
+struct Watcher {
+    ports: Vec<Watched>,
+    /// Ports that were up when they were looked at last.
+    up: Vec<bool>,
+    socket: Option<Socket>,
+    counters: Writer,
+}
+
+impl Watcher {
+    fn run(&mut self, stop: &OwnedFd) {
+        self.ask();
+        loop {
+            self.hear();
+            (0..self.ports.len()).for_each(|port| self.report(port));
+            let mut events = vec![PollFd::from_borrowed_fd(stop.as_fd(), PollFlags::IN)];
+            events.extend(self.socket.iter().map(|socket| PollFd::new(socket, PollFlags::IN)));
+            let period = Timespec::try_from(PERIOD).ok();
+            let waited = poll(&mut events, period.as_ref());
+            if events.first().is_some_and(|stop| !stop.revents().is_empty()) {
+                return;
+            }
+            if waited.is_err() {
+                // A signal; anything else must not become a loop that never sleeps.
+                thread::sleep(Duration::from_millis(10));
+            }
+        }
+    }
+
+    /// Asks the kernel for the interface of each port; the port's number is the question's.
+    fn ask(&mut self) {
+        let Some(socket) = &self.socket else { return };
+        for (sequence, port) in (0..).zip(&self.ports) {
+            let asked = port.index.map(|index| socket.ask(index, sequence));
+            if let Some(Err(error)) = asked {
+                warn!("port \"{}\": cannot ask for its interface: {error}", port.name);
+            }
+        }
+    }
+
+    /// Takes all messages that wait.
+    fn hear(&mut self) {
+        let mut lost = false;
+        while let Some(socket) = &mut self.socket {
+            match socket.receive() {
+                Ok(Heard::Messages(messages)) => {
+                    messages.into_iter().for_each(|message| self.take(message));
+                }
+                // The kernel drops answers too until the socket has been emptied.
+                Ok(Heard::Lost) => lost = true,
+                Ok(Heard::Nothing) if lost => {
+                    lost = false;
+                    self.ask();
+                }
+                Ok(Heard::Nothing) => return,
+                Err(error) => {
+                    warn!("the kernel's interfaces are watched no more: {error}");
+                    self.socket = None;
+                }
+            }
+        }
+    }
+
+    fn take(&mut self, message: Message) {
+        for port in 0..self.ports.len() {
+            let watched = &self.ports[port];
+            let mut state = watched.interface.0.lock();
+            let next = match (&message, &*state) {
+                (Message::Link { name: new, .. }, State::Removed { name }) => {
+                    if new == name {
+                        error!(
+                            "port \"{}\": there is an interface {name} again, but not the one that \
+                             the port was started with: restart guideway to use it",
+                            watched.name
+                        );
+                    }
+                    continue;
+                }
+                (Message::Link { index, flags, name }, _) if watched.index == Some(*index) => {
+                    let name = name.clone();
+                    match flags.obstacle() {
+                        Some(obstacle) => State::Down { name, obstacle },
+                        None => State::Up { name },
+                    }
+                }
+                (Message::Removed { index }, state) if watched.index == Some(*index) => {
+                    State::Removed { name: state.name().to_owned() }
+                }
+                (Message::Absent { sequence }, state) if usize::try_from(*sequence) == Ok(port) => {
+                    State::Removed { name: state.name().to_owned() }
+                }
+                _ => continue,
+            };
+            let removed =
+                matches!(next, State::Removed { .. }) && !matches!(*state, State::Removed { .. });
+            *state = next;
+            drop(state);
+            if removed {
+                // More than a port that is down: said even if it was down before.
+                error!(
+                    "port \"{}\": its interface was removed; no packet passes until guideway is \
+                     restarted",
+                    watched.name
+                );
+            }
+            self.report(port);
+        }
+    }
+
+    /// Logs and counts what has changed since the last look at a port.
+    fn report(&mut self, port: usize) {
+        let watched = &self.ports[port];
+        let Some(device) = watched.port.upgrade() else { return };
+        let link = device.link();
+        let up = link.up && watched.interface.0.lock().obstacle().is_none();
+        if up == self.up[port] {
+            return;
+        }
+        self.up[port] = up;
+        let words = watched.interface.describe(link);
+        if up {
+            info!("port \"{}\": link {words}", watched.name);
+        } else {
+            warn!("port \"{}\": link {words}", watched.name);
+            self.counters.event(Event::LinkDown, 1);
+        }
+    }
+}
