@@ -148,6 +148,98 @@ def test_a_fragmented_request_gets_a_fragmented_reply(check, version):
     check(one_port(), [*waiting, (*first[:2], [*first[2], *last[2], *middle[2]])])
 
 
+def cut_v6(packet, room, identification):
+    """The fragments of a packet that its source cuts (RFC 8200 section 4.5)."""
+    payload, size, parts = bytes(packet)[40:], (room - 48) // 8 * 8, []
+    for place in range(0, len(payload), size):
+        part = payload[place : place + size]
+        extension = IPv6ExtHdrFragment(nh=58, id=identification, offset=place // 8, m=int(place + size < len(payload)))
+        parts.append(IPv6(src=packet.src, dst=packet.dst, hlim=64, nh=44, plen=8 + len(part)) / extension / Raw(part))
+    return parts
+
+
+def test_a_reply_that_exceeds_the_mtu_is_cut(tmp_path):
+    """As af_packet delivers a ping of 1,800 bytes: put together by the kernel."""
+    config, frames, expected = one_port(), [], []
+    for size, options, tags in itertools.product(
+        (1472, 1473, 1772, 1900), ([], [ROUTER_ALERT, RECORD_ROUTE, END]), (TAGS["untagged"], TAGS["two tags"])
+    ):
+        frame, _, (reply,) = echo(4, data=b"x" * size, number=size, tags=tags, extra=options)
+        frames.append(frame)
+        expected += [link(piece, tags, back=True) for piece in cut(IP(reply[14 + 4 * len(tags) :]), 1500)]
+    outcome = replay.run(tmp_path, config, {"edge0": frames})
+    assert outcome.returncode == 0, outcome.stderr
+    assert outcome.verdicts == {"echo_answered": len(frames)}
+    assert [frame.hex() for frame in outcome.frames()] == [frame.hex() for frame in expected]
+    assert outcome.report["events"]["packet_cut"] == len(frames) - 2, "all but those of 1472 bytes without options"
+
+
+def test_a_reply_is_cut_where_its_source_alone_may(tmp_path):
+    """Over IPv6, and where the request says "don't fragment": under identifications that differ."""
+    frames, replies = [], []
+    for size, number in itertools.product((1452, 1453, 1900), (1, 2)):
+        for version in (4, 6):
+            fields = {"flags": "DF"} if version == 4 else {}
+            frame, _, (reply,) = echo(version, data=b"x" * size, number=number, **fields)
+            frames.append(frame)
+            replies.append(reply)
+    outcome = replay.run(tmp_path, one_port(), {"edge0": frames})
+    assert outcome.returncode == 0, outcome.stderr
+    assert outcome.verdicts == {"echo_answered": len(frames)}
+    got, identifications = outcome.frames(), []
+    for reply in replies:
+        if len(reply) <= 14 + 1500:
+            assert got.pop(0).hex() == reply.hex()
+            continue
+        version = reply[14] >> 4
+        first = IP(got[0][14:]) if version == 4 else IPv6(got[0][14:])[IPv6ExtHdrFragment]
+        identifications.append((version, first.id))
+        if version == 4:
+            whole = IP(reply[14:])
+            whole.flags, whole.id = 0, first.id
+            pieces = cut(whole, 1500)
+        else:
+            pieces = cut_v6(IPv6(reply[14:]), 1500, first.id)
+        for piece in pieces:
+            assert got.pop(0).hex() == link(piece, back=True).hex()
+    assert not got
+    assert len(set(identifications)) == len(identifications) == 6
+
+
+@pytest.mark.parametrize("version", (4, 6))
+def test_fragments_of_a_reply_are_cut_again(check, version):
+    """A request in fragments that fit the way here, but not the way back."""
+    config = one_port()
+    frame, verdict, (reply,) = echo(version, data=bytes(range(250)) * 9, number=77)
+
+    def parts(packet, room):
+        return cut(IP(packet), room) if version == 4 else cut_v6(IPv6(packet), room, 77)
+
+    # 1808 bytes are 1480 and 328, or 1448 and 360, over again.
+    cases = []
+    for one, other in zip(parts(frame[14:], 1828), parts(reply[14:], 1828)):
+        if version == 4:
+            pieces = cut(IP(bytes(other)), 1500)
+        elif len(bytes(other)) <= 1500:
+            pieces = [other]
+        else:
+            header, payload = bytes(other)[:40], bytes(other)[48:]
+            pieces = []
+            for place, part, more in ((0, payload[:1448], 1), (1448, payload[1448:], 1)):
+                piece = IPv6(header)
+                piece.plen = 8 + len(part)
+                offset = other[IPv6ExtHdrFragment].offset + place // 8
+                pieces.append(piece / IPv6ExtHdrFragment(nh=58, id=77, offset=offset, m=more) / Raw(part))
+        if version == 6:
+            one.hlim = 57
+        else:
+            one.ttl = 57
+            del one.chksum
+        cases.append((link(one), verdict, [link(piece, back=True) for piece in pieces]))
+    assert [len(out) for _, _, out in cases] == [2, 1]
+    check(config, cases)
+
+
 def test_echo_can_be_off(check):
     def change(config):
         # One of the services of the IPv4 address says so.

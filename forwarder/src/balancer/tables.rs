@@ -259,6 +259,15 @@ pub struct Surroundings {
     pub answer_rate: u32,
     /// and at once after a rest.
     pub answer_burst: u32,
+    /// The longest IP packet that leaves by a port, by [`PortIndex`].
+    pub mtus: Vec<u16>,
+}
+
+impl Surroundings {
+    /// The longest IP packet that leaves by a port.
+    pub fn mtu(&self, port: PortIndex) -> u16 {
+        self.mtus.get(usize::from(port.0)).copied().unwrap_or(u16::MAX)
+    }
 }
 
 /// What the workers forward by.

@@ -341,6 +341,7 @@ impl Publisher {
                 .collect(),
             answer_rate: configuration.icmp.rate,
             answer_burst: configuration.icmp.burst,
+            mtus: configuration.ports.iter().map(|port| port.mtu).collect(),
         }
     }
 

@@ -2,7 +2,8 @@
 //! RFC 8201) and "port unreachable" (RFC 792; RFC 4443 section 3.1).
 //!
 //! The error quotes as much of the packet as there may be: up to 576 bytes in all over IPv4 (RFC 1812
-//! section 4.3.2.3), up to 1280 over IPv6 (RFC 4443 section 2.4 (c)). There are no errors about ICMP
+//! section 4.3.2.3), up to 1280 over IPv6 (RFC 4443 section 2.4 (c)), and no more than leaves by the
+//! port. There are no errors about ICMP
 //! errors, about later fragments, nor about what has not one sender (RFC 1122 section 3.2.2, RFC 4443
 //! section 2.4 (e)).
 
@@ -47,17 +48,26 @@ impl Error {
     }
 }
 
-/// Turns the frame of a packet into that of an error about it, from its destination to its source.
+/// Turns the frame of a packet into that of an error about it, from its destination to its source, of no
+/// more than `limit` bytes of IP packet.
 ///
 /// # Errors
 /// The reason to drop the packet. For want of headroom it may have been cut to what would be quoted.
-pub fn error(packet: &Packet, error: Error, frame: &mut impl Frame) -> Result<Answer, Drop> {
+pub fn error(
+    packet: &Packet,
+    error: Error,
+    limit: u16,
+    frame: &mut impl Frame,
+) -> Result<Answer, Drop> {
     let bytes = frame.bytes();
+    let quoted = |longest: usize, headers: usize| {
+        packet.ip_length().min(longest.min(limit.into()).saturating_sub(headers))
+    };
     if is_exempt(packet, bytes) || !may_answer(packet, bytes) {
         return Err(Drop::AnswerForbidden);
     }
     if let Some((source, destination)) = packet.addresses_v4(bytes) {
-        let quoted = packet.ip_length().min(LONGEST_V4 - ipv4::LENGTH - icmp::LENGTH);
+        let quoted = quoted(LONGEST_V4, ipv4::LENGTH + icmp::LENGTH);
         let length = ipv4::LENGTH + icmp::LENGTH + quoted;
         let ip = ipv4::Header {
             version_ihl: 0x45,
@@ -86,8 +96,7 @@ pub fn error(packet: &Packet, error: Error, frame: &mut impl Frame) -> Result<An
         message.checksum = U16::new(sum);
         put(packet, quoted, &ip.with_checksum(), &message, frame)?;
     } else if let Some((source, destination)) = packet.addresses_v6(bytes) {
-        let quoted =
-            packet.ip_length().min(usize::from(LONGEST_V6) - ipv6::LENGTH - icmpv6::LENGTH);
+        let quoted = quoted(LONGEST_V6.into(), ipv6::LENGTH + icmpv6::LENGTH);
         let length = u16::try_from(icmpv6::LENGTH + quoted).map_err(|_| Drop::ExceedsMtu)?;
         let ip = ipv6::Header {
             version_class_flow: ipv6::Header::first_word(0, 0),

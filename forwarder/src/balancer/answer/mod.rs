@@ -7,6 +7,7 @@
 
 mod echo;
 mod error;
+mod identification;
 mod limit;
 
 use std::net::Ipv6Addr;
@@ -15,6 +16,7 @@ use zerocopy::FromBytes;
 
 pub use echo::reply as echo_reply;
 pub use error::{Error, error};
+pub use identification::Identifications;
 pub use limit::Limiter;
 
 use crate::wire::{Packet, ethernet};

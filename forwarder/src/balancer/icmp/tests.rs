@@ -172,7 +172,7 @@ fn our_own_errors_are_read() {
         let frame = sample.frame();
         let mut buffer = Buffer::new(&frame, 48);
         let packet = Packet::parse(&frame).unwrap();
-        answer::error(&packet, Error::TooBig { mtu: 1400 }, &mut buffer).unwrap();
+        answer::error(&packet, Error::TooBig { mtu: 1400 }, 1500, &mut buffer).unwrap();
         // It comes from the client here, to whom the backend sent the packet.
         assert_eq!(read(buffer.bytes()), Ok(expected));
     }

@@ -6,9 +6,10 @@ use crate::balancer::answer::{self, Error as Answerable, Limiter};
 use crate::balancer::mtu::{Fragments, inner_mtu};
 use crate::balancer::tables::{BackendId, PortIndex, Route};
 use crate::balancer::{Answer, Classified, Drop, Verdict};
-use crate::dpdk::{Burst, Held};
+use crate::dpdk::{Burst, Held, Mbuf};
 use crate::stats::Event;
 use crate::wire::{Fragment, Packet};
+
 /// The limits on answers: pings do not use up what path MTU discovery needs.
 pub(super) struct Limits {
     /// What they are made of: rate and burst.
@@ -83,29 +84,36 @@ impl Path {
                 return false;
             }
         };
+        let sent = self.send_pieces(scene, &held, packet, route.port, pieces, |piece, made| {
+            route.template.apply(piece, entropy, made)
+        });
+        self.stats.verdict(sent.map_or_else(Verdict::Dropped, |()| verdict), 1);
+        sent.is_ok()
+    }
+
+    /// Sends the pieces of a packet by a port, each once it is complete. If one is not sent, the rest is not
+    /// either: without one of its pieces a datagram is worth nothing.
+    fn send_pieces(
+        &mut self,
+        scene: &mut Scene<'_>,
+        held: &Held,
+        packet: &Packet,
+        port: PortIndex,
+        pieces: Fragments,
+        complete: impl Fn(&Packet, &mut Mbuf) -> Result<(), Drop>,
+    ) -> Result<(), Drop> {
+        self.stats.event(Event::PacketCut, 1);
         let frame = held.bytes();
-        let outlet = &mut scene.outlets[usize::from(route.port.0)];
-        let mut lost = None;
+        let outlet = &mut scene.outlets[usize::from(port.0)];
         for piece in pieces {
             let link = frame.get(..packet.l3.into()).unwrap_or_default();
             let payload = frame.get(piece.payload.clone()).unwrap_or_default();
             let parts = [link, piece.header(), payload];
-            let sent = match self.exceptions.build(&parts) {
-                None => Err(Drop::NoHeadroom),
-                Some(mut made) => Packet::parse(made.bytes())
-                    .map_err(Drop::from)
-                    .and_then(|packet| route.template.apply(&packet, entropy, &mut *made))
-                    .and_then(|()| outlet.send_now(made, &mut self.stats)),
-            };
-            if let Err(reason) = sent {
-                lost = Some(reason);
-                break;
-            }
+            let mut made = self.exceptions.build(&parts).ok_or(Drop::NoHeadroom)?;
+            complete(&Packet::parse(made.bytes())?, &mut made)?;
+            outlet.send_now(made, &mut self.stats)?;
         }
-        // Without one of its pieces a datagram is worth nothing: the rest is not sent either.
-        self.stats.verdict(lost.map_or(verdict, Verdict::Dropped), 1);
-        self.stats.event(Event::PacketCut, 1);
-        lost.is_none()
+        Ok(())
     }
 
     /// Turns a packet into an answer, an error or else an echo reply, and sends it where it came from.
@@ -123,19 +131,34 @@ impl Path {
         if !counted && !self.exceptions.limits.allow(kind, scene) {
             return self.drop(held, Drop::AnswerLimited);
         }
+        let mtu = scene.tables.surroundings().mtu(port);
         let made = match error {
-            Some(error) => answer::error(packet, error, &mut *held),
+            Some(error) => answer::error(packet, error, mtu, &mut *held),
             None => answer::echo_reply(packet, &mut *held),
         };
-        let answer = match made {
-            Ok(answer) => answer,
-            Err(reason) => return self.drop(held, reason),
-        };
-        let outlet = &mut scene.outlets[usize::from(port.0)];
-        match outlet.send_now(held, &mut self.stats) {
-            Ok(()) => self.stats.verdict(Verdict::Answered(answer), 1),
-            Err(reason) => self.stats.verdict(Verdict::Dropped(reason), 1),
+        let sent = made.and_then(|answer| {
+            self.send_answer(scene, held, port, mtu)?;
+            Ok(answer)
+        });
+        self.stats.verdict(sent.map_or_else(Verdict::Dropped, Verdict::Answered), 1);
+    }
+
+    /// Sends an answer by a port: whole if it fits, and else in pieces. Errors always fit.
+    fn send_answer(
+        &mut self,
+        scene: &mut Scene<'_>,
+        mut held: Held,
+        port: PortIndex,
+        mtu: u16,
+    ) -> Result<(), Drop> {
+        let packet = Packet::parse(held.bytes())?;
+        if packet.ip_length() <= usize::from(mtu) {
+            return scene.outlets[usize::from(port.0)].send_now(held, &mut self.stats);
         }
+        let identification = self.exceptions.identifications.draw();
+        let frame = held.push_front(0).ok_or(Drop::NoHeadroom)?;
+        let pieces = Fragments::of_own(&packet, frame, mtu, identification)?;
+        self.send_pieces(scene, &held, &packet, port, pieces, |_, _| Ok(()))
     }
 }
 

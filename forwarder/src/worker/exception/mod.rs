@@ -8,7 +8,7 @@
 mod answers;
 mod fragments;
 
-use crate::balancer::answer::Error as Answerable;
+use crate::balancer::answer::{Error as Answerable, Identifications};
 use crate::balancer::decapsulation;
 use crate::balancer::flow::FlowKey;
 use crate::balancer::fragment::{self, Reason};
@@ -55,6 +55,8 @@ pub struct Exceptions {
     /// Where pieces of packets come from.
     pool: Pool,
     limits: Limits,
+    /// Of answers that are cut.
+    identifications: Identifications,
     /// Fragments that a first one has released: room for all that can wait.
     released: Vec<(Held, Option<Reason>)>,
 }
@@ -99,6 +101,7 @@ impl Exceptions {
             fragments: fragment::Table::new(fragments, seed),
             pool,
             limits: Limits::new((0, 0)),
+            identifications: Identifications::new(seed, me),
             released: Vec::with_capacity(fragments.packets),
         }
     }

@@ -30,7 +30,7 @@ const TOO_BIG_V6: &[u8] = b"\x02\0\x2b\x1e\0\0\x05\xb0";
 fn answered(frame: &[u8], about: Error) -> Result<Vec<u8>, Drop> {
     let packet = Packet::parse(frame).unwrap();
     let mut buffer = Buffer::new(frame, 48);
-    let answer = error(&packet, about, &mut buffer)?;
+    let answer = error(&packet, about, u16::MAX, &mut buffer)?;
     assert_eq!(answer, about.answer());
     Ok(buffer.bytes().to_vec())
 }
@@ -152,7 +152,7 @@ fn without_headroom_there_is_no_error() {
     for (frame, grown) in [(SYN_V4, 28), (UDP_V6, 48)] {
         let packet = Packet::parse(frame).unwrap();
         let mut buffer = Buffer::new(frame, grown - 1);
-        let got = error(&packet, Error::PortUnreachable, &mut buffer);
+        let got = error(&packet, Error::PortUnreachable, u16::MAX, &mut buffer);
         assert_eq!(got, Err(Drop::NoHeadroom));
     }
 }
@@ -194,4 +194,15 @@ proptest! {
         // No error about the error.
         prop_assert_eq!(answered(&after, about), Err(Drop::AnswerForbidden));
     }
+}
+
+#[test]
+fn an_error_fits_the_port_that_it_leaves_by() {
+    let mut sample = Sample::udp("[2001:db8:c::1]:9", "[2001:db8::10]:80");
+    sample.payload = vec![0x5a; 1400];
+    let packet = Packet::parse(&sample.frame()).unwrap();
+    let mut buffer = Buffer::new(&sample.frame(), 48);
+    error(&packet, Error::PortUnreachable, 576, &mut buffer).unwrap();
+    let said = Packet::parse(buffer.bytes()).unwrap();
+    assert_eq!((said.ip_length(), buffer.bytes().len()), (576, 14 + 576));
 }

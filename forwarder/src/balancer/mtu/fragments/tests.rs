@@ -66,6 +66,64 @@ fn what_must_not_be_cut() {
     assert_eq!(cut(&beyond.frame(), 30), Err(Drop::FragmentMalformed));
 }
 
+/// As [`cut`], for a packet that this node sends itself.
+fn cut_own(frame: &[u8], limit: u16) -> Result<Vec<Vec<u8>>, Drop> {
+    let packet = Packet::parse(frame).unwrap();
+    let mut frame = frame.to_vec();
+    let pieces = Fragments::of_own(&packet, &mut frame, limit, 0xdead_beef)?;
+    Ok(pieces.map(|piece| [piece.header(), &frame[piece.payload.clone()]].concat()).collect())
+}
+
+#[test]
+fn the_source_clears_dont_fragment() {
+    let mut sample = Sample::udp("198.51.100.1:9", "203.0.113.10:53");
+    sample.payload = vec![1; 100];
+    assert_eq!(cut_own(&sample.frame(), 68), cut(&sample.frame(), 68), "it has an identification");
+    let word = |piece: &[u8], at: usize| u16::from_be_bytes([piece[at], piece[at + 1]]);
+    let words = |pieces: Vec<Vec<u8>>| -> Vec<_> {
+        pieces.iter().map(|piece| (piece.len(), word(piece, 4), word(piece, 6))).collect()
+    };
+    sample.fragment = ipv4::DONT_FRAGMENT;
+    let atomic = [(68, 0xbeef, 0x2000), (68, 0xbeef, 0x2006), (32, 0xbeef, 12)];
+    assert_eq!(words(cut_own(&sample.frame(), 68).unwrap()), atomic);
+    // A fragment keeps the identification that its neighbours have.
+    sample.fragment = ipv4::DONT_FRAGMENT | ipv4::MORE_FRAGMENTS | 5;
+    let later = [(68, 1, 0x2005), (68, 1, 0x200b), (32, 1, 0x2011)];
+    assert_eq!(words(cut_own(&sample.frame(), 68).unwrap()), later);
+}
+
+/// The headers of scapy: `IPv6(plen=..)/IPv6ExtHdrFragment(nh=17, id=0xdeadbeef, offset=.., m=..)`.
+#[test]
+fn the_source_cuts_ipv6() {
+    let mut sample = Sample::udp("[2001:db8:c::1]:9", "[2001:db8::10]:53");
+    sample.payload = (0..100).collect();
+    let ip = sample.ip();
+    let pieces = cut_own(&sample.frame(), 111).unwrap();
+    let expected = [(0, 56, 1), (56, 108, 56)].map(|(from, to, offset_more): (u8, u8, u8)| {
+        let plen = [0, to - from + 8];
+        let fragment = [17, 0, 0, offset_more, 0xde, 0xad, 0xbe, 0xef];
+        let payload = &ip[40 + usize::from(from)..40 + usize::from(to)];
+        [&ip[..4], &plen, &[44], &ip[7..40], &fragment, payload].concat()
+    });
+    assert_eq!(pieces, expected);
+    assert_eq!(cut_own(&sample.frame(), 55), Err(Drop::ExceedsMtu), "no room for 8 bytes");
+
+    // A fragment is cut again under its own identification.
+    sample.extension = ipv6::FRAGMENT;
+    sample.extensions = vec![17, 0, 0x12, 0x09, 0, 0, 0, 7];
+    sample.payload.truncate(96);
+    let pieces = cut_own(&sample.frame(), 104).unwrap();
+    let places: Vec<&[u8]> = pieces.iter().map(|piece| &piece[40..48]).collect();
+    let expected = [[17, 0, 0x12, 0x09, 0, 0, 0, 7], [17, 0, 0x12, 0x41, 0, 0, 0, 7]];
+    assert_eq!(places, expected);
+    assert_eq!(pieces.iter().map(Vec::len).collect::<Vec<_>>(), [104, 96]);
+
+    // What is sent from here has no other extension headers.
+    sample.extension = ipv6::DESTINATION_OPTIONS;
+    sample.extensions = vec![17, 0, 1, 4, 0, 0, 0, 0];
+    assert_eq!(cut_own(&sample.frame(), 104), Err(Drop::ExceedsMtu));
+}
+
 /// Puts together what of a packet lies in these pieces: offset and bytes, and whether it is its end.
 fn joined(pieces: &[Vec<u8>]) -> (usize, Vec<u8>, bool) {
     let (mut start, mut bytes, mut ends) = (None, Vec::new(), false);
