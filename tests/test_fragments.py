@@ -6,11 +6,12 @@ from dataclasses import replace
 
 import pytest
 from scapy.layers.inet import IP
+from scapy.layers.inet6 import ICMPv6PacketTooBig, IPv6, IPv6ExtHdrFragment
 from support import expectation, network
-from support.answers import cut, inner_mtu
+from support.answers import about, cut, inner_mtu, link
 from support.config import one_port
 from support.daemon import Daemon, live
-from support.fragments import datagram, owner, piece, redirected, transport_of, udp_flow
+from support.fragments import datagram, owner, piece, redirected, sent_of, transport_of, udp_flow
 from support.model import Fleet
 from support.packets import client_packet, flow, tunnel_packet
 
@@ -115,6 +116,44 @@ def test_a_table_full_of_datagrams_that_wait(run_replay, version):
     sent = [first[1], second[1], third[0], third[1].dropped("fragment_buffer_full"), first[0], second[0]]
     outcome = run_replay(config, [packet.frame for packet in sent])
     check(config, sent, [third[0], first[0], first[1], second[0], second[1]], outcome)
+
+
+def odd(one, index, packet):
+    """A later fragment of IPv6 with another next header than the first: RFC 8200 section 4.5 has only that
+    of the first count."""
+    ip = IPv6(packet.inner)
+    ip[IPv6ExtHdrFragment].nh = (59, 58, 6)[index % 3]
+    return sent_of(bytes(ip), one)
+
+
+@pytest.mark.parametrize("workers", ("1", "3"))
+def test_next_headers_of_later_fragments_may_differ(run_replay, workers):
+    config, sent = one_port(), []
+    for client in range(1, 9):
+        one = udp_flow(6, client)
+        first, *later = datagram(one, identification=client, pieces=4)
+        sent += [first, *(odd(one, index, packet) for index, packet in enumerate(later))]
+    outcome = run_replay(config, [packet.frame for packet in sent], "--workers", workers)
+    expected = expectation.expected_frames(config, sent)["edge0"]
+    got = expectation.without_labels(outcome.frames())
+    if workers == "1":
+        expectation.compare(got, expected, "edge0")
+    assert sorted(got) == sorted(expected)
+    assert outcome.verdicts == {"forwarded": len(sent)}
+
+
+def test_a_later_fragment_of_ipv6_that_does_not_fit(run_replay):
+    """RFC 4443 section 3.2, and 2.4 (e), which does not exempt it. Its own next header is not what it is."""
+    config, one = one_port(), udp_flow(6)
+    room = inner_mtu(config, one)
+    first = piece(one, 0, transport_of(one, 472))
+    sent = [first, piece(one, 480, b"x" * 1440), odd(one, 1, piece(one, 480, b"x" * 1440))]
+    assert all(len(packet.inner) > room for packet in sent[1:])
+    outcome = run_replay(config, [packet.frame for packet in sent])
+    assert outcome.verdicts == {"forwarded": 1, "too_big_answered": 2}
+    for packet, frame in zip(sent[1:], outcome.frames()[1:]):
+        error = about(6, IPv6(packet.inner), None, ICMPv6PacketTooBig(mtu=room))
+        assert frame.hex() == link(error, back=True).hex()
 
 
 def test_fragments_that_do_not_fit_are_cut_again(run_replay):

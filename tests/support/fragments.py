@@ -75,7 +75,9 @@ def owner(config, flow, protocol=17):
     up = tuple((member, 1) for member in cluster["members"] if member not in cluster.get("down", []))
     table = maglev_table(key, SLOTS, up)
     ends = ipaddress.ip_address(flow.source).packed + ipaddress.ip_address(flow.destination).packed
-    return table[(siphash13(key, ends + bytes([protocol])) * SLOTS) >> 64]
+    # Over IPv6 the next headers of later fragments may differ (RFC 8200 section 4.5).
+    key_bytes = ends if ":" in flow.source else ends + bytes([protocol])
+    return table[(siphash13(key, key_bytes) * SLOTS) >> 64]
 
 
 def redirected(config, sent, member):

@@ -1,8 +1,9 @@
 //! Which forwarder of the cluster, and which of its workers, brings the fragments of a datagram
 //! together (Maglev paper, section 4.3).
 //!
-//! The owner is chosen by what all fragments have in common: source, destination and protocol. It is
-//! placed in a Maglev table over the members by SipHash-1-3 under the fleet's key. This is a
+//! The owner is chosen by what all fragments have in common: source and destination, and over IPv4 the
+//! protocol. Over IPv6 only the first fragment's next header counts, and those of the others may differ
+//! (RFC 8200 section 4.5). The owner is placed in a Maglev table over the members by SipHash-1-3 under the fleet's key. This is a
 //! definition that all nodes share, as is that of the backends' tables: the hashed bytes (see
 //! [`ThreeTuple`]), the table's size ([`SLOTS`]), equal weights, and a member's identity, its address
 //! as 16 bytes, that of IPv4 mapped into IPv6 (`::ffff:192.0.2.1`).
@@ -19,14 +20,14 @@ use crate::wire::{Family, Packet};
 /// Slots of the members' table: a prime, enough that the shares of 40 nodes differ by a percent.
 pub const SLOTS: u32 = 4099;
 
-/// What all fragments of a datagram have in common, as it is hashed: source, destination and
+/// What all fragments of a datagram have in common, as it is hashed: source, destination and, over IPv4,
 /// protocol, in this order. The families cannot be confused, for their lengths differ.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ThreeTuple {
     /// IPv4: 4 + 4 + 1 bytes.
     V4([u8; 9]),
-    /// IPv6: 16 + 16 + 1 bytes; the protocol is the fragment header's next header.
-    V6([u8; 33]),
+    /// IPv6: 16 + 16 bytes.
+    V6([u8; 32]),
 }
 
 impl ThreeTuple {
@@ -40,9 +41,8 @@ impl ThreeTuple {
                 Some(ThreeTuple::V4(bytes))
             }
             Family::V6 => {
-                let mut bytes = [place.protocol; 33];
-                bytes[..32].copy_from_slice(frame.get(l3 + 8..l3 + 40)?);
-                Some(ThreeTuple::V6(bytes))
+                let bytes = frame.get(l3 + 8..l3 + 40)?;
+                Some(ThreeTuple::V6(bytes.try_into().ok()?))
             }
         }
     }
@@ -222,5 +222,21 @@ mod tests {
         let place = Place::of(&packet, frame).unwrap();
         let tuple = ThreeTuple::of(&packet, &place, frame).unwrap();
         assert_eq!(tuple.as_bytes(), b"\xc6\x33\x64\x01\xcb\0\x71\x0a\x11");
+    }
+
+    #[test]
+    fn over_ipv6_the_next_header_does_not_count() {
+        let frame = |next| {
+            let link = b"\x02\0\0\0\0\x01\x02\0\0\0\0\x02\x86\xdd\x60\0\0\0\0\x10\x2c\x40";
+            let fragment = [next, 0, 0, 9, 0, 0, 0, 7];
+            [&link[..], &[0xfd; 16], &[0xfc; 16], &fragment, b"eight..."].concat()
+        };
+        for next in [17, 58, 59] {
+            let frame = frame(next);
+            let packet = Packet::parse(&frame).unwrap();
+            let place = Place::of(&packet, &frame).unwrap();
+            let tuple = ThreeTuple::of(&packet, &place, &frame).unwrap();
+            assert_eq!(tuple.as_bytes(), [[0xfd; 16], [0xfc; 16]].concat());
+        }
     }
 }

@@ -4,8 +4,9 @@
 //! The error quotes as much of the packet as there may be: up to 576 bytes in all over IPv4 (RFC 1812
 //! section 4.3.2.3), up to 1280 over IPv6 (RFC 4443 section 2.4 (c)), and no more than leaves by the
 //! port. There are no errors about ICMP
-//! errors, about later fragments, nor about what has not one sender (RFC 1122 section 3.2.2, RFC 4443
-//! section 2.4 (e)).
+//! errors, nor about what has not one sender (RFC 1122 section 3.2.2, RFC 4443 section 2.4 (e)), and over
+//! IPv4 none about later fragments. RFC 4443 does not exempt those: a path whose MTU shrinks between two
+//! fragments would lose the datagram in silence.
 
 use zerocopy::network_endian::{U16, U32};
 use zerocopy::{Immutable, IntoBytes};
@@ -13,7 +14,7 @@ use zerocopy::{Immutable, IntoBytes};
 use super::{TTL, may_answer, turn_back};
 use crate::balancer::frame::Frame;
 use crate::balancer::verdict::{Answer, Drop};
-use crate::wire::{Checksum, Fragment, Packet, icmp, icmpv6, ipv4, ipv6, protocol};
+use crate::wire::{Checksum, Family, Fragment, Packet, icmp, icmpv6, ipv4, ipv6, protocol};
 
 /// An IPv4 packet with an error, at most.
 const LONGEST_V4: usize = 576;
@@ -119,11 +120,11 @@ pub fn error(
     Ok(error.answer())
 }
 
-/// Whether there must be no error about this packet because of what it is: a later fragment, or ICMP
-/// that is, or may be, an error itself.
+/// Whether there must be no error about this packet because of what it is: a later fragment of IPv4, or
+/// ICMP that is, or may be, an error itself, as a later fragment of ICMPv6.
 fn is_exempt(packet: &Packet, frame: &[u8]) -> bool {
     if packet.fragment == Fragment::Later {
-        return true;
+        return packet.family == Family::V4 || packet.protocol == protocol::ICMPV6;
     }
     let kind = packet.payload(frame).and_then(|message| message.first());
     match packet.protocol {

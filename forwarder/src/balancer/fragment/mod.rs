@@ -21,8 +21,8 @@ use super::verdict::Drop;
 use crate::wire::fragment::Place;
 use crate::wire::{self, Family, Packet, protocol, tcp};
 
-/// Which datagram a fragment belongs to: family, protocol, identification, source and destination.
-/// The protocol is [`Place::protocol`], which all fragments of a datagram have in common.
+/// Which datagram a fragment belongs to: family, identification, source, destination and, over IPv4,
+/// protocol. Over IPv6 the next headers of later fragments may differ (RFC 8200 section 4.5).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Key([u8; 38]);
 
@@ -30,12 +30,12 @@ impl Key {
     /// The key of a fragment that was parsed from this very frame; `None` if it is another.
     pub fn of(packet: &Packet, place: &Place, frame: &[u8]) -> Option<Key> {
         let mut key = [0; 38];
-        key[1] = place.protocol;
         key[2..6].copy_from_slice(&place.identification.to_be_bytes());
         match packet.family {
             Family::V4 => {
                 let (source, destination) = packet.addresses_v4(frame)?;
                 key[0] = 4;
+                key[1] = place.protocol;
                 key[6..10].copy_from_slice(&source);
                 key[22..26].copy_from_slice(&destination);
             }

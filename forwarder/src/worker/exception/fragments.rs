@@ -12,7 +12,8 @@ use crate::balancer::{Answer, Classified, Drop, Verdict};
 use crate::dpdk::Held;
 use crate::stats::Event;
 use crate::wire::fragment::Place;
-use crate::wire::{Fragment, Packet, protocol};
+use crate::wire::{Family, Fragment, Packet, protocol};
+
 impl Path {
     /// A fragment: to the member of the cluster, and the worker there, that gathers its datagram; and
     /// there, after its first.
@@ -188,7 +189,8 @@ impl Path {
                 decision.backend
             };
             let generation = scene.tables.generation();
-            Ok(Choice::Forward { backend, service, entropy, generation, begins })
+            let protocol = packet.protocol;
+            Ok(Choice::Forward { backend, service, entropy, protocol, generation, begins })
         });
         chosen.unwrap_or_else(Choice::Drop)
     }
@@ -230,7 +232,8 @@ impl Path {
             (Some(backend), Ok((service, flow))) => {
                 let entropy = self.balancer.tag(&flow);
                 let generation = scene.tables.generation();
-                Choice::Forward { backend, service, entropy, generation, begins: false }
+                let protocol = packet.protocol;
+                Choice::Forward { backend, service, entropy, protocol, generation, begins: false }
             }
             (None, Ok(_)) => self.choose_here(scene, &packet, bytes),
         };
@@ -260,12 +263,16 @@ impl Path {
             Some(Errand::Deliver(arrival)) => arrival.port,
             _ => PortIndex(0),
         };
-        let packet = match Packet::parse(held.bytes()) {
+        let mut packet = match Packet::parse(held.bytes()) {
             Ok(packet) => packet,
             Err(reason) => return self.drop(held, reason.into()),
         };
+        if let (Family::V6, Fragment::Later) = (packet.family, packet.fragment) {
+            // Its own next header does not count (RFC 8200 section 4.5).
+            packet.protocol = choice.protocol().unwrap_or(packet.protocol);
+        }
         match choice {
-            Choice::Forward { backend, service, entropy, generation, begins } => {
+            Choice::Forward { backend, service, entropy, generation, begins, .. } => {
                 // Since a datagram was begun its backend may have gone, and its number to another.
                 let record = scene.tables.backend(backend);
                 if record.serving == Serving::Nothing || u64::from(record.since) > generation {

@@ -70,6 +70,8 @@ enum Choice {
         service: Service,
         /// Of the flow, so that all packets of it travel alike.
         entropy: u64,
+        /// Of the first fragment.
+        protocol: u8,
         /// Of the tables that it was chosen by.
         generation: u64,
         /// The flow begins with this datagram.
@@ -81,6 +83,17 @@ enum Choice {
     Unreachable,
     /// It is dropped.
     Drop(Drop),
+}
+
+impl Choice {
+    /// The protocol of a datagram over IPv6, where it has consequences.
+    fn protocol(self) -> Option<u8> {
+        match self {
+            Choice::Forward { protocol, .. } => Some(protocol),
+            Choice::Echo => Some(protocol::ICMPV6),
+            Choice::Unreachable | Choice::Drop(_) => None,
+        }
+    }
 }
 
 impl Exceptions {

@@ -89,7 +89,7 @@ fn quotations_end_at_576_and_1280_bytes() {
 }
 
 #[test]
-fn there_are_no_errors_about_errors_and_later_fragments() {
+fn there_are_no_errors_about_errors_and_later_fragments_of_ipv4() {
     let tcp = Sample::tcp("198.51.100.1:9", "203.0.113.10:80", tcp::ACK);
     let v6 = Sample::tcp("[2001:db8:c::1]:9", "[2001:db8::10]:80", tcp::ACK);
     let icmp = |kind| Sample { protocol: 1, payload: vec![kind; 16], ..tcp.clone() };
@@ -118,8 +118,9 @@ fn there_are_no_errors_about_errors_and_later_fragments() {
         (Sample { fragment: 1, ..tcp }, false),
         (part(0), true),
         (part(1), true),
-        (part(9), false),
-        (part(8), false),
+        (part(9), true),
+        (part(8), true),
+        (Sample { extensions: vec![58, 0, 0, 9, 0, 0, 0, 1], ..part(9) }, false),
     ] {
         let got = answered(&sample.frame(), Error::TooBig { mtu: 1400 });
         assert_eq!(got.is_ok(), allowed, "{sample:?}");
