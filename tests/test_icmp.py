@@ -2,12 +2,14 @@
 fragmentation before encapsulation and clamped segment sizes. Every expected frame is built by scapy.
 """
 
+import ipaddress
 import itertools
 import struct
 
 import pytest
 from scapy.layers.inet import ICMP, IP, TCP, UDP, IPOption, fragment
 from scapy.layers.inet6 import (
+    HBHOptUnknown,
     ICMPv6DestUnreach,
     ICMPv6EchoRequest,
     ICMPv6PacketTooBig,
@@ -108,7 +110,7 @@ def test_what_is_no_request_to_answer(check):
         cases.append(dropped(echo(6, source=source), "answer_forbidden"))
     for kind in (0, 4, 5, 9, 10, 13, 15, 17, 42, 255):
         cases.append((link(ip(4, CLIENT[4], VIP[4]) / ICMP(type=kind)), "icmp_unsupported", []))
-    for kind in (100, 129, 130, 133, 135, 136, 137, 255):
+    for kind in (0, 129, 130, 133, 135, 136, 137, 255):
         message = ip(6, CLIENT[6], VIP[6], nh=58) / Raw(bytes([kind]) + bytes(23))
         cases.append((link(message), "icmp_unsupported", []))
     cases.append((link(ip(4, CLIENT[4], VIP[4], proto=1) / Raw(b"\x08\0\xf7")), "icmp_malformed", []))
@@ -326,6 +328,75 @@ def test_unreachable_can_be_off(check):
         check(config, [cases[version], silent[10 - version], *tcp])
 
 
+def option(kind):
+    return HBHOptUnknown(otype=kind, optdata=b"\0" * 4)
+
+
+@pytest.mark.parametrize("header", (IPv6ExtHdrHopByHop, IPv6ExtHdrDestOpt))
+def test_unknown_options(check, header):
+    """RFC 8200 section 4.2; those of type 00 are skipped."""
+    closed = IPv6(src=CLIENT[6], dst=VIP[6]) / header() / UDP(sport=9, dport=33434) / Raw(b"z")
+    cases = [echo(6, extra=[header(options=[option(0x1E)])])]
+    for kind in (0x40, 0x63, 0x80, 0xC9):
+        closed[header].options = [option(kind)]
+        for request in (echo(6, extra=[header(options=[option(kind)])])[0], link(closed)):
+            problem = ICMPv6ParamProblem(code=2, ptr=42)
+            error = about(6, IPv6(request[14:]), None, problem)
+            if kind < 0x80:
+                cases.append((request, "option_unknown", []))
+            else:
+                cases.append((request, "parameter_problem_answered", [link(error, back=True)]))
+    check(reachable(), cases)
+
+
+def test_sources_that_are_several_hosts(check):
+    """Broadcast and network address of the port's networks, and the subnet-router anycast address."""
+    config, cases = reachable(), []
+    networks = [ipaddress.ip_interface(text).network for text in config["port"][0]["addresses"]]
+    assert {network.version for network in networks} == {4, 6}
+    for network in networks:
+        version = network.version
+        addresses = (network[0], network[-1]) if version == 4 else (network[0],)
+        for source in map(str, addresses):
+            cases.append(dropped(echo(version, source=source), "answer_forbidden"))
+            closed = ip(version, source, VIP[version]) / UDP(sport=9, dport=33434)
+            cases.append((link(closed), "answer_forbidden", []))
+        cases.append(echo(version, source=str(network[77])))
+    check(config, cases)
+
+
+def test_datagrams_that_a_host_would_discard(check):
+    """RFC 1122 section 4.1.3.4, RFC 8200 section 8.1."""
+    cases = []
+    for version, wrong in ((4, 0x1234), (6, 0x1234), (6, 0)):
+        datagram = UDP(sport=9, dport=33434, chksum=wrong) / Raw(b"z" * 9)
+        cases.append((link(ip(version, CLIENT[version], VIP[version]) / datagram), "udp_checksum", []))
+    packet = IP(src=CLIENT[4], dst=VIP[4]) / UDP(sport=9, dport=33434, chksum=0) / Raw(b"none is allowed")
+    error = about(4, packet, ICMP(type=3, code=3), None)
+    cases.append((link(packet), "unreachable_answered", [link(error, back=True)]))
+    check(reachable(), cases)
+
+
+@pytest.mark.parametrize("version", (4, 6))
+def test_an_error_quotes_the_segment_as_it_came(check, version):
+    """Not as `mss_clamp` would have it."""
+    config = one_port().changed(lambda c: c.pool().update(mss_clamp=1300))
+    one, packet = segment(version, 7, 1460)
+    room = inner_mtu(config, one)
+    packet = packet / Raw(b"d" * (room + 1 - len(packet)))
+    if version == 4:
+        packet.flags = "DF"
+    v4, v6 = ICMP(type=3, code=4, nexthopmtu=room), ICMPv6PacketTooBig(mtu=room)
+    cases = [(link(packet), "too_big_answered", [link(about(version, packet, v4, v6), back=True)])]
+    if version == 4:
+        # One that may be cut leaves with the lower size.
+        packet.flags = 0
+        lowered = segment(4, 7, 1300)[1] / packet[Raw]
+        pieces = cut(IP(bytes(lowered)), room)
+        cases.append((link(packet), "forwarded", [tunnelled(config, one, piece) for piece in pieces]))
+    check(config, cases)
+
+
 def too_big(config, version, sport, excess, tags=()):
     """A packet that is so many bytes too long for its backend's tunnel, and the error, or else the tunnel."""
     one = flow(version, "tcp", 1, sport)
@@ -454,7 +525,8 @@ def answer_of(one, *, extra=(), size=400, **fields):
 
 def steered(config, one, error, quotation, tags=()):
     version = 6 if ":" in one.source else 4
-    packet = ip(version, ROUTER[version], one.destination) / error / Raw(quotation)
+    fields = {"nh": 58} if isinstance(error, Raw) else {}
+    packet = ip(version, ROUTER[version], one.destination, **fields) / error / Raw(quotation)
     return link(packet, tags), "forwarded", [tunnelled(config, one, packet, tags)]
 
 
@@ -462,6 +534,7 @@ ERRORS = {
     4: [ICMP(type=3, code=code) for code in range(16)]
     + [ICMP(type=3, code=4, nexthopmtu=1400), ICMP(type=11, code=0), ICMP(type=11, code=1), ICMP(type=12, ptr=9)],
     6: [ICMPv6DestUnreach(code=code) for code in range(8)]
+    + [Raw(bytes([kind, 0]) + bytes(6)) for kind in (5, 100, 127)]  # unknown: RFC 4443 section 2.4 (a)
     + [ICMPv6PacketTooBig(mtu=1280), ICMPv6TimeExceeded(code=0), ICMPv6TimeExceeded(code=1), ICMPv6ParamProblem(ptr=6)],
 }
 

@@ -42,6 +42,8 @@ def echo(version, *, data=b"ping", number=1, tags=(), source=None, vip=None, ext
         message = {"id": 7, "seq": number}
         request = IP(src=source, dst=vip, id=number, ttl=57, options=list(extra), **fields)
         request = request / ICMP(type=8, **message) / Raw(data)
+        # A reply does not echo congestion (RFC 3168).
+        fields = {**fields, **({"tos": fields["tos"] & ~3} if "tos" in fields else {})}
         reply = IP(src=vip, dst=source, id=number, ttl=64, options=list(extra), **fields)
         reply = reply / ICMP(type=0, **message) / Raw(data)
     else:
@@ -49,6 +51,7 @@ def echo(version, *, data=b"ping", number=1, tags=(), source=None, vip=None, ext
         for header in extra:
             request = request / header
         request = request / ICMPv6EchoRequest(id=7, seq=number, data=data)
+        fields = {**fields, **({"tc": fields["tc"] & ~3} if "tc" in fields else {})}
         reply = IPv6(src=vip, dst=source, hlim=64, **fields) / ICMPv6EchoReply(id=7, seq=number, data=data)
     frame = link(request, tags)
     return frame + b"\xa5" * (pad - len(frame)), "echo_answered", [link(reply, tags, back=True)]
@@ -59,7 +62,8 @@ def about(version, packet, v4, v6):
     4.3.2.3), or 1280 (RFC 4443 section 2.4)."""
     quoted = bytes(packet)[: 548 if version == 4 else 1232]
     error = v4 if version == 4 else v6
-    back = {"ttl": 64, "id": 0} if version == 4 else {"hlim": 64}
+    # Precedence 6: RFC 1812 section 4.3.2.5.
+    back = {"ttl": 64, "id": 0, "tos": 0xC0} if version == 4 else {"hlim": 64}
     return ip(version, VIP[version], packet.src, **back) / error / Raw(quoted)
 
 

@@ -192,6 +192,10 @@ impl Balancer {
     ) -> Result<PortIndex, Drop> {
         let route = tables.backend(backend).route.as_ref().ok_or(Drop::NextHopUnresolved)?;
         if classified.packet.tcp_flags & tcp::SYN != 0 {
+            // An error about a packet that does not fit quotes it as it came.
+            if !route.template.fits(&classified.packet) {
+                return Err(Drop::ExceedsMtu);
+            }
             clamp(tables.backend(backend).mss, &classified.packet, frame);
         }
         route.template.apply(&classified.packet, classified.tag, frame)?;

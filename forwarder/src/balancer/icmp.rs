@@ -54,10 +54,8 @@ pub fn message(packet: &Packet, frame: &[u8]) -> Result<Message, Drop> {
             match icmpv6::Header::ref_from_prefix(message).map_err(|_| Drop::IcmpMalformed)?.0.kind
             {
                 icmpv6::ECHO_REQUEST => Ok(Message::EchoRequest),
-                icmpv6::DESTINATION_UNREACHABLE
-                | icmpv6::PACKET_TOO_BIG
-                | icmpv6::TIME_EXCEEDED
-                | icmpv6::PARAMETER_PROBLEM => Ok(Message::Error),
+                // Errors of unknown type are passed on as well (RFC 4443 section 2.4 (a)); 0 is reserved.
+                icmpv6::DESTINATION_UNREACHABLE..icmpv6::ECHO_REQUEST => Ok(Message::Error),
                 _ => Err(Drop::IcmpUnsupported),
             }
         }

@@ -261,6 +261,8 @@ pub struct Surroundings {
     pub answer_burst: u32,
     /// The longest IP packet that leaves by a port, by [`PortIndex`].
     pub mtus: Vec<u16>,
+    /// Addresses of several hosts on the ports' networks: never the source of what is answered.
+    pub shared: Vec<IpAddr>,
 }
 
 impl Surroundings {

@@ -24,10 +24,13 @@ pub enum Answer {
     TooBig,
     /// An error: "port unreachable".
     Unreachable,
+    /// An error: ICMPv6's "parameter problem".
+    ParameterProblem,
 }
 
 impl Answer {
-    const ALL: [Answer; 3] = [Answer::Echo, Answer::TooBig, Answer::Unreachable];
+    const ALL: [Answer; 4] =
+        [Answer::Echo, Answer::TooBig, Answer::Unreachable, Answer::ParameterProblem];
 
     /// The answer's name in statistics.
     pub const fn name(self) -> &'static str {
@@ -35,6 +38,7 @@ impl Answer {
             Answer::Echo => "echo_answered",
             Answer::TooBig => "too_big_answered",
             Answer::Unreachable => "unreachable_answered",
+            Answer::ParameterProblem => "parameter_problem_answered",
         }
     }
 }
@@ -120,6 +124,10 @@ reasons! {
     AnswerForbidden = "answer_forbidden",
     /// It would be answered, but there were too many answers of late.
     AnswerLimited = "answer_limited",
+    /// It would be answered, but has an IPv6 option that is unknown and asks to be discarded.
+    OptionUnknown = "option_unknown",
+    /// It would be answered, but its UDP checksum is wrong, or zero over IPv6.
+    UdpChecksum = "udp_checksum",
     /// A fragment that no datagram has.
     FragmentMalformed = "fragment_malformed",
     /// A fragment overlaps the first of its datagram.

@@ -5,7 +5,7 @@
 //! until no worker holds it any more, so that a worker never has to free one.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -342,6 +342,7 @@ impl Publisher {
             answer_rate: configuration.icmp.rate,
             answer_burst: configuration.icmp.burst,
             mtus: configuration.ports.iter().map(|port| port.mtu).collect(),
+            shared: shared(configuration),
         }
     }
 
@@ -400,6 +401,23 @@ fn vips(configuration: &Configuration) -> Vec<(IpAddr, Vip)> {
         vip.unreachable |= service.unreachable;
     }
     vips.into_iter().collect()
+}
+
+/// The broadcast and network addresses of the ports' IPv4 networks (RFC 1122 section 3.2.1.3; none of 31
+/// and 32 bits, RFC 3021), and the subnet-router anycast addresses of the others (RFC 4291 section 2.6.1;
+/// none of 127 and 128 bits, RFC 6164).
+fn shared(configuration: &Configuration) -> Vec<IpAddr> {
+    let prefixes = configuration.ports.iter().flat_map(|port| &port.addresses);
+    prefixes
+        .flat_map(|prefix| match prefix.network() {
+            IpAddr::V4(network) if prefix.length < 31 => {
+                let hosts = u32::MAX.checked_shr(prefix.length.into()).unwrap_or(0);
+                vec![network.into(), Ipv4Addr::from(u32::from(network) | hosts).into()]
+            }
+            IpAddr::V6(network) if prefix.length < 127 => vec![network.into()],
+            _ => Vec::new(),
+        })
+        .collect()
 }
 
 /// The largest segments of a backend's connections.

@@ -20,6 +20,10 @@ use crate::wire::{
 /// Length of IPv6's fragment header.
 const FRAGMENT_HEADER: usize = size_of::<ipv6::FragmentHeader>();
 
+/// The bits of a traffic class that tell of congestion. A reply does not echo them: it met no congestion yet,
+/// and nothing lowers its rate (RFC 3168 section 5). The rest stays (RFC 1349 section 5.1).
+const ECN: u8 = 3;
+
 /// Makes the reply of an echo request, in place; what lies behind the IP packet is cut off.
 ///
 /// # Errors
@@ -144,10 +148,16 @@ fn answer_message(family: Family, message: &mut [u8]) -> Result<(), Drop> {
 
 fn answer_header_v4(header: &mut [u8]) -> Result<(), Drop> {
     let (header, _) = ipv4::Header::mut_from_prefix(header).map_err(|_| Drop::IcmpMalformed)?;
-    let old = u16::from_be_bytes([header.ttl, header.protocol]);
+    let words = |header: &ipv4::Header| {
+        [[header.version_ihl, header.traffic_class], [header.ttl, header.protocol]]
+            .map(u16::from_be_bytes)
+    };
+    let old = words(header);
     header.ttl = TTL;
-    let new = u16::from_be_bytes([header.ttl, header.protocol]);
-    header.checksum = U16::new(checksum::update_u16(header.checksum.get(), old, new));
+    header.traffic_class &= !ECN;
+    for (old, new) in old.into_iter().zip(words(header)) {
+        header.checksum = U16::new(checksum::update_u16(header.checksum.get(), old, new));
+    }
     std::mem::swap(&mut header.source, &mut header.destination);
     Ok(())
 }
@@ -157,6 +167,8 @@ fn answer_header_v6(header: &mut [u8], message: usize, fragment: Fragment) -> Re
     let (header, extensions) =
         ipv6::Header::mut_from_prefix(header).map_err(|_| Drop::IcmpMalformed)?;
     header.hop_limit = TTL;
+    header.version_class_flow =
+        ipv6::Header::first_word(header.traffic_class() & !ECN, header.flow_label());
     std::mem::swap(&mut header.source, &mut header.destination);
     if fragment != Fragment::Whole {
         return Ok(0);

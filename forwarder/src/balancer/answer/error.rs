@@ -1,5 +1,5 @@
 //! ICMP errors made here: "fragmentation needed" (RFC 1191), "packet too big" (RFC 4443 section 3.2,
-//! RFC 8201) and "port unreachable" (RFC 792; RFC 4443 section 3.1).
+//! RFC 8201) and "port unreachable" (RFC 792; RFC 4443 section 3.1), "parameter problem" (RFC 4443 section 3.4).
 //!
 //! The error quotes as much of the packet as there may be: up to 576 bytes in all over IPv4 (RFC 1812
 //! section 4.3.2.3), up to 1280 over IPv6 (RFC 4443 section 2.4 (c)), and no more than leaves by the
@@ -9,12 +9,12 @@
 //! fragments would lose the datagram in silence.
 
 use zerocopy::network_endian::{U16, U32};
-use zerocopy::{Immutable, IntoBytes};
+use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 use super::{TTL, may_answer, turn_back};
 use crate::balancer::frame::Frame;
 use crate::balancer::verdict::{Answer, Drop};
-use crate::wire::{Checksum, Family, Fragment, Packet, icmp, icmpv6, ipv4, ipv6, protocol};
+use crate::wire::{Checksum, Family, Fragment, Packet, icmp, icmpv6, ipv4, ipv6, protocol, udp};
 
 /// An IPv4 packet with an error, at most.
 const LONGEST_V4: usize = 576;
@@ -27,6 +27,12 @@ const LEAST_V4: u16 = 68;
 const PORT_UNREACHABLE: u8 = 3;
 /// Code of ICMPv6's "destination unreachable".
 const PORT_UNREACHABLE_V6: u8 = 4;
+/// Code of ICMPv6's "parameter problem".
+const UNKNOWN_OPTION: u8 = 2;
+
+/// Precedence 6, which errors over IPv4 should have (RFC 1812 section 4.3.2.5). RFC 4443 asks for nothing
+/// like it.
+const INTERNETWORK_CONTROL: u8 = 6 << 5;
 
 /// What is wrong with a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +44,11 @@ pub enum Error {
     },
     /// Nothing listens on its port.
     PortUnreachable,
+    /// It has an IPv6 option that is unknown here (RFC 8200 section 4.2).
+    UnknownOption {
+        /// Where in the packet the option's type is.
+        pointer: u16,
+    },
 }
 
 impl Error {
@@ -45,6 +56,7 @@ impl Error {
         match self {
             Error::TooBig { .. } => Answer::TooBig,
             Error::PortUnreachable => Answer::Unreachable,
+            Error::UnknownOption { .. } => Answer::ParameterProblem,
         }
     }
 }
@@ -67,12 +79,15 @@ pub fn error(
     if is_exempt(packet, bytes) || !may_answer(packet, bytes) {
         return Err(Drop::AnswerForbidden);
     }
+    if error == Error::PortUnreachable && !has_sound_checksum(packet, bytes) {
+        return Err(Drop::UdpChecksum);
+    }
     if let Some((source, destination)) = packet.addresses_v4(bytes) {
         let quoted = quoted(LONGEST_V4, ipv4::LENGTH + icmp::LENGTH);
         let length = ipv4::LENGTH + icmp::LENGTH + quoted;
         let ip = ipv4::Header {
             version_ihl: 0x45,
-            traffic_class: 0,
+            traffic_class: INTERNETWORK_CONTROL,
             total_length: U16::new(u16::try_from(length).map_err(|_| Drop::ExceedsMtu)?),
             identification: U16::ZERO,
             fragment: U16::ZERO,
@@ -85,6 +100,8 @@ pub fn error(
         let (code, mtu) = match error {
             Error::TooBig { mtu } => (icmp::FRAGMENTATION_NEEDED, mtu.max(LEAST_V4)),
             Error::PortUnreachable => (PORT_UNREACHABLE, 0),
+            // IPv4 has no such option.
+            Error::UnknownOption { .. } => return Err(Drop::AnswerForbidden),
         };
         let mut message = icmp::Header {
             kind: icmp::DESTINATION_UNREACHABLE,
@@ -110,6 +127,9 @@ pub fn error(
         let (kind, code, data) = match error {
             Error::TooBig { mtu } => (icmpv6::PACKET_TOO_BIG, 0, mtu.max(LONGEST_V6)),
             Error::PortUnreachable => (icmpv6::DESTINATION_UNREACHABLE, PORT_UNREACHABLE_V6, 0),
+            Error::UnknownOption { pointer } => {
+                (icmpv6::PARAMETER_PROBLEM, UNKNOWN_OPTION, pointer)
+            }
         };
         let data = U32::new(data.into());
         let mut message = icmpv6::Header { kind, code, checksum: U16::ZERO, data };
@@ -118,6 +138,31 @@ pub fn error(
         put(packet, quoted, &ip, &message, frame)?;
     }
     Ok(error.answer())
+}
+
+/// Whether a UDP datagram would be taken by a host that listened: those with a wrong checksum are discarded
+/// in silence (RFC 1122 section 4.1.3.4), and over IPv6 those without one (RFC 8200 section 8.1). Of a first
+/// fragment only the latter can be seen.
+fn has_sound_checksum(packet: &Packet, frame: &[u8]) -> bool {
+    if packet.protocol != protocol::UDP {
+        return true;
+    }
+    let datagram = packet.payload(frame).unwrap_or_default();
+    let Ok((header, _)) = udp::Header::ref_from_prefix(datagram) else { return false };
+    if header.checksum.get() == 0 {
+        return packet.family == Family::V4;
+    }
+    if packet.fragment != Fragment::Whole {
+        return true;
+    }
+    let length = header.length.get();
+    let Some(datagram) = datagram.get(..length.into()) else { return false };
+    let pseudo = match (packet.addresses_v4(frame), packet.addresses_v6(frame)) {
+        (Some((from, to)), _) => Checksum::pseudo_v4(from, to, protocol::UDP, length),
+        (_, Some((from, to))) => Checksum::pseudo_v6(from, to, protocol::UDP, length.into()),
+        _ => return false,
+    };
+    pseudo.add_bytes(datagram).finish() == 0
 }
 
 /// Whether there must be no error about this packet because of what it is: a later fragment of IPv4, or

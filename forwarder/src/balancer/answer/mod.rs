@@ -9,6 +9,7 @@ mod echo;
 mod error;
 mod identification;
 mod limit;
+mod option;
 
 use std::net::Ipv6Addr;
 
@@ -18,6 +19,7 @@ pub use echo::reply as echo_reply;
 pub use error::{Error, error};
 pub use identification::Identifications;
 pub use limit::Limiter;
+pub use option::{Refusal, refused_option};
 
 use crate::wire::{Packet, ethernet};
 

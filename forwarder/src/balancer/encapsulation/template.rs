@@ -218,6 +218,11 @@ impl Template {
         Ok(())
     }
 
+    /// Whether a packet fits once it is encapsulated.
+    pub(in crate::balancer) fn fits(&self, packet: &Packet) -> bool {
+        self.outer_length(packet, self.overhead()).is_ok()
+    }
+
     /// Length of the outer packet, if it fits.
     #[inline(always)]
     fn outer_length(&self, packet: &Packet, overhead: usize) -> Result<u16, Drop> {

@@ -2,9 +2,9 @@
 
 use super::super::path::Path;
 use super::{Exceptions, Scene};
-use crate::balancer::answer::{self, Error as Answerable, Limiter};
-use crate::balancer::mtu::{Fragments, inner_mtu};
-use crate::balancer::tables::{BackendId, PortIndex, Route};
+use crate::balancer::answer::{self, Error as Answerable, Limiter, Refusal};
+use crate::balancer::mtu::{Fragments, clamp_mss, inner_mtu};
+use crate::balancer::tables::{BackendId, MaxSegment, PortIndex, Route};
 use crate::balancer::{Answer, Classified, Drop, Verdict};
 use crate::dpdk::{Burst, Held, Mbuf};
 use crate::stats::Event;
@@ -31,7 +31,7 @@ impl Limits {
         }
         match answer {
             Answer::Echo => &mut self.echo,
-            Answer::TooBig | Answer::Unreachable => &mut self.errors,
+            Answer::TooBig | Answer::Unreachable | Answer::ParameterProblem => &mut self.errors,
         }
         .allow(scene.now)
     }
@@ -53,21 +53,23 @@ impl Path {
             return self.drop(held, Drop::NextHopUnresolved);
         };
         let length = held.bytes().len() as u64;
-        let packet = &classified.packet;
-        if self.cut(scene, held, port, packet, route, classified.tag, Verdict::Forwarded) {
+        let (packet, mss) = (&classified.packet, scene.tables.backend(backend).mss);
+        if self.cut(scene, held, port, packet, route, mss, classified.tag, Verdict::Forwarded) {
             self.count_traffic(classified.service, backend, length, begins);
         }
     }
 
-    /// Sends a packet in pieces, and counts it once, as `verdict`; answers whether it was sent.
+    /// Sends a packet in pieces, and counts it once, as `verdict`; answers whether it was sent. A segment
+    /// size is lowered here, because an error must quote the packet as it came.
     #[expect(clippy::too_many_arguments, reason = "a packet, its way there and its way back")]
     pub(super) fn cut(
         &mut self,
         scene: &mut Scene<'_>,
-        held: Held,
+        mut held: Held,
         port: PortIndex,
         packet: &Packet,
         route: &Route,
+        mss: MaxSegment,
         entropy: u64,
         verdict: Verdict,
     ) -> bool {
@@ -84,6 +86,9 @@ impl Path {
                 return false;
             }
         };
+        if let Some(bytes) = held.push_front(0) {
+            clamp_mss(packet, bytes, mss.of(packet.family));
+        }
         let sent = self.send_pieces(scene, &held, packet, route.port, pieces, |piece, made| {
             route.template.apply(piece, entropy, made)
         });
@@ -126,6 +131,18 @@ impl Path {
         kind: Answer,
         error: Option<Answerable>,
     ) {
+        if is_shared(scene, packet, held.bytes()) {
+            return self.drop(held, Drop::AnswerForbidden);
+        }
+        let (kind, error) = match answer::refused_option(packet, held.bytes()) {
+            // What is only passed on may have any options.
+            _ if kind == Answer::TooBig => (kind, error),
+            None => (kind, error),
+            Some(Refusal::Discard) => return self.drop(held, Drop::OptionUnknown),
+            Some(Refusal::Report { pointer }) => {
+                (Answer::ParameterProblem, Some(Answerable::UnknownOption { pointer }))
+            }
+        };
         // That of a fragmented request was counted with the choice for all of it.
         let counted = kind == Answer::Echo && packet.fragment == Fragment::First;
         if !counted && !self.exceptions.limits.allow(kind, scene) {
@@ -160,6 +177,14 @@ impl Path {
         let pieces = Fragments::of_own(&packet, frame, mtu, identification)?;
         self.send_pieces(scene, &held, &packet, port, pieces, |_, _| Ok(()))
     }
+}
+
+/// Whether the source of a packet is an address of several hosts on a network of ours.
+fn is_shared(scene: &Scene<'_>, packet: &Packet, frame: &[u8]) -> bool {
+    let shared = &scene.tables.surroundings().shared;
+    let v4 = packet.addresses_v4(frame).map(|(source, _)| source.into());
+    let v6 = packet.addresses_v6(frame).map(|(source, _)| source.into());
+    v4.or(v6).is_some_and(|source| shared.contains(&source))
 }
 
 impl Exceptions {

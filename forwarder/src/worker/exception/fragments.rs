@@ -7,7 +7,7 @@ use crate::balancer::answer::Error as Answerable;
 use crate::balancer::cluster::{Owner, ThreeTuple};
 use crate::balancer::fragment::{self, Key, Later, Reason};
 use crate::balancer::icmp::{self, Message};
-use crate::balancer::tables::{BackendId, PortIndex, Serving, Vip};
+use crate::balancer::tables::{BackendId, MaxSegment, PortIndex, Serving, Vip};
 use crate::balancer::{Answer, Classified, Drop, Verdict};
 use crate::dpdk::Held;
 use crate::stats::Event;
@@ -108,7 +108,8 @@ impl Path {
                 }
             }
             Err(Drop::ExceedsMtu) => {
-                self.cut(scene, held, port, packet, route, entropy, Verdict::Redirected);
+                let mss = MaxSegment::NONE;
+                self.cut(scene, held, port, packet, route, mss, entropy, Verdict::Redirected);
             }
             Err(reason) => self.drop(held, reason),
         }

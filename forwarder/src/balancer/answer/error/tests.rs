@@ -14,7 +14,7 @@ const SYN_V4: &[u8] = b"\x02\0\0\0\0\x01\x02\0\0\0\0\xfe\x08\0\
     \x9c\x40\0\x50\0\0\0\x01\0\0\0\0\x50\x02\xfa\xf0\xb2\x20\0\0";
 /// Fragmentation needed, MTU 1476, up to the quotation.
 const TOO_BIG_V4: &[u8] = b"\x02\0\0\0\0\xfe\x02\0\0\0\0\x01\x08\0\
-    \x45\0\0\x44\0\0\0\0\x40\x01\x14\x7a\xcb\0\x71\x0a\xc6\x33\x64\x01\
+    \x45\xc0\0\x44\0\0\0\0\x40\x01\x13\xba\xcb\0\x71\x0a\xc6\x33\x64\x01\
     \x03\x04\x5d\x92\0\0\x05\xc4";
 /// In VLAN 100 with priority 5.
 const UDP_V6: &[u8] = b"\x02\0\0\0\0\x01\x02\0\0\0\0\xfe\x81\0\xa0\x64\x86\xdd\
@@ -33,6 +33,39 @@ fn answered(frame: &[u8], about: Error) -> Result<Vec<u8>, Drop> {
     let answer = error(&packet, about, u16::MAX, &mut buffer)?;
     assert_eq!(answer, about.answer());
     Ok(buffer.bytes().to_vec())
+}
+
+/// Makes the checksum of a UDP datagram right.
+fn with_checksum(mut frame: Vec<u8>) -> Vec<u8> {
+    let packet = Packet::parse(&frame).unwrap();
+    let datagram = packet.payload(&frame).unwrap();
+    let length = u16::try_from(datagram.len()).unwrap();
+    let pseudo = match packet.addresses_v4(&frame) {
+        Some((a, b)) => Checksum::pseudo_v4(a, b, 17, length),
+        None => {
+            let (a, b) = packet.addresses_v6(&frame).unwrap();
+            Checksum::pseudo_v6(a, b, 17, length.into())
+        }
+    };
+    let sum = pseudo.add_bytes(datagram).finish_udp();
+    let at = usize::from(packet.l4) + 6;
+    frame[at..at + 2].copy_from_slice(&sum.to_be_bytes());
+    frame
+}
+
+#[test]
+fn there_is_no_error_about_a_datagram_that_a_host_would_discard() {
+    let v4 = Sample::udp("198.51.100.1:9", "203.0.113.10:80");
+    let v6 = Sample::udp("[2001:db8:c::1]:9", "[2001:db8::10]:80");
+    assert!(answered(&v4.frame(), Error::PortUnreachable).is_ok(), "none is allowed");
+    assert_eq!(answered(&v6.frame(), Error::PortUnreachable), Err(Drop::UdpChecksum));
+    for sample in [v4, v6] {
+        let mut frame = with_checksum(sample.frame());
+        assert!(answered(&frame, Error::PortUnreachable).is_ok());
+        *frame.last_mut().unwrap() ^= 1;
+        assert_eq!(answered(&frame, Error::PortUnreachable), Err(Drop::UdpChecksum));
+        assert!(answered(&frame, Error::TooBig { mtu: 1280 }).is_ok(), "a router does not look");
+    }
 }
 
 #[test]
@@ -56,7 +89,8 @@ fn the_errors_of_scapy() {
 fn the_known_answer() {
     let vector = b"\x45\0\0\x38\0\0\0\0\x40\x01\x8e\x8f\xc0\0\x02\x01\xc6\x33\x64\x01";
     let error = answered(SYN_V4, Error::TooBig { mtu: 1476 }).unwrap();
-    assert_eq!(error[14..17], vector[..3]);
+    // Precedence 6: RFC 1812 section 4.3.2.5.
+    assert_eq!(error[14..17], [0x45, 0xc0, 0]);
     assert_eq!(error[18..24], vector[4..10]);
     assert_eq!(error[30..34], vector[16..]);
 }
@@ -174,7 +208,7 @@ proptest! {
         sample.options = options.chunks_exact(4).flatten().copied().collect();
         sample.padding = padding;
         let about = if unreachable { Error::PortUnreachable } else { Error::TooBig { mtu } };
-        let before = sample.frame();
+        let before = with_checksum(sample.frame());
         let after = answered(&before, about).unwrap();
         let packet = Packet::parse(&after).unwrap();
         let l3 = usize::from(packet.l3);
@@ -189,7 +223,7 @@ proptest! {
             None => Checksum::new(),
         };
         prop_assert_eq!(pseudo.add_bytes(message).finish(), 0);
-        prop_assert!(sample.ip().starts_with(&message[8..]));
+        prop_assert!(before[l3..].starts_with(&message[8..]));
         let other = etherparse::SlicedPacket::from_ethernet(&after).unwrap();
         prop_assert_eq!(other.transport.is_some(), true);
         // No error about the error.
@@ -201,8 +235,9 @@ proptest! {
 fn an_error_fits_the_port_that_it_leaves_by() {
     let mut sample = Sample::udp("[2001:db8:c::1]:9", "[2001:db8::10]:80");
     sample.payload = vec![0x5a; 1400];
-    let packet = Packet::parse(&sample.frame()).unwrap();
-    let mut buffer = Buffer::new(&sample.frame(), 48);
+    let frame = with_checksum(sample.frame());
+    let packet = Packet::parse(&frame).unwrap();
+    let mut buffer = Buffer::new(&frame, 48);
     error(&packet, Error::PortUnreachable, 576, &mut buffer).unwrap();
     let said = Packet::parse(buffer.bytes()).unwrap();
     assert_eq!((said.ip_length(), buffer.bytes().len()), (576, 14 + 576));
