@@ -123,11 +123,15 @@ def timed(*records):
         ([(0, "S"), (60.01, "S")], 2),
         ([(0, "S"), (1, "A"), (901, "A")], 1),
         ([(0, "S"), (1, "A"), (901.01, "A")], 2),
-        ([(0, "A"), (1, "S"), (900, "A")], 1),
-        ([(0, "A"), (1, "FA"), (31, "A")], 1),
-        ([(0, "A"), (1, "FA"), (31.01, "A")], 2),
-        ([(0, "A"), (1, "R"), (31.01, "A")], 2),
-        ([(0, "udp"), (60, "udp")], 1),
+        ([(0, "A"), (0.99, "A"), (60, "A")], 1),
+        ([(0, "A"), (0.99, "A"), (60.01, "A")], 2),
+        ([(0, "A"), (1, "A"), (2, "S"), (902, "A")], 1),
+        ([(0, "S"), (0, "A"), (1, "FA"), (241, "A")], 1),
+        ([(0, "S"), (0, "A"), (1, "FA"), (241.01, "A")], 2),
+        ([(0, "S"), (0, "A"), (1, "FA"), (2, "A"), (902, "A")], 1),
+        ([(0, "S"), (0, "A"), (1, "R"), (241.01, "A")], 2),
+        ([(0, "S"), (0, "A"), (1, "R"), (1.01, "PA"), (901, "A")], 1),
+        ([(0, "udp"), (60, "udp"), (120, "udp")], 1),
         ([(0, "udp"), (60.01, "udp")], 2),
         ([(1000, "udp"), (10, "udp"), (1000, "udp")], 1),
     ),
@@ -142,9 +146,12 @@ def test_idle_timeouts_by_the_clock_of_the_capture(run_replay, records, new):
 def test_idle_timeouts_are_configurable(run_replay):
     config = one_port()
     config["flow"] = {"entries": 1024}
-    config["flow.timeout"] = {"syn": 2, "established": 4, "closing": 1, "udp": 3}
-    events = run_replay(config, timed((0, "S"), (2.01, "A"), (6.02, "A"), (7, "F"), (8.01, "A"))).report["events"]
-    assert (events["flow_new"], events["flow_hit"]) == (4, 1)
+    config["flow.timeout"] = {"syn": 2, "established": 4, "half_closed": 6, "closing": 1, "unconfirmed": 3, "udp": 3}
+    # Each packet that is new comes just after the timeout of the state that the one before left.
+    new = [(0, "S"), (2.01, "A"), (5.02, "S"), (9.04, "A"), (20, "S"), (33.01, "S"), (34.04, "S")]
+    hits = [(5.03, "A"), (20.01, "A"), (20.02, "F"), (21.02, "A"), (27, "A"), (33.02, "A"), (33.03, "F")]
+    events = run_replay(config, timed(*sorted(new + hits))).report["events"]
+    assert (events["flow_new"], events["flow_hit"]) == (len(new), len(hits))
 
 
 def test_a_full_flow_table_forwards_by_the_maglev_table(run_replay):
@@ -153,4 +160,4 @@ def test_a_full_flow_table_forwards_by_the_maglev_table(run_replay):
     sent = [client_packet(flow(4, "tcp", 1, 1024 + n), flags="A") for n in range(500)]
     events = check(run_replay, config, sent).report["events"]
     assert events["flow_new"] <= 16
-    assert events["flow_new"] + events["flow_table_full"] == 500
+    assert events["flow_new"] + events["flow_displaced"] + events["flow_table_full"] == 500

@@ -120,23 +120,39 @@ pub enum FlowState {
     Syn,
     /// TCP after its SYN.
     Established,
-    /// A TCP FIN or RST was seen.
+    /// The flow began without a SYN, and no packet some time later has confirmed it.
+    Unconfirmed,
+    /// A TCP FIN was seen, and packets some time after it.
+    HalfClosed,
+    /// A TCP FIN was seen.
     Closing,
+    /// A TCP RST was seen, and no other packet after it.
+    Reset,
     /// UDP.
     Udp,
 }
 
 impl FlowState {
     /// Every state, in the order of a flow's life.
-    pub const ALL: [FlowState; 4] =
-        [FlowState::Syn, FlowState::Established, FlowState::Closing, FlowState::Udp];
+    pub const ALL: [FlowState; 7] = [
+        FlowState::Syn,
+        FlowState::Unconfirmed,
+        FlowState::Established,
+        FlowState::HalfClosed,
+        FlowState::Closing,
+        FlowState::Reset,
+        FlowState::Udp,
+    ];
 
     /// The name, as requests and listings write it.
     pub fn name(self) -> &'static str {
         match self {
             FlowState::Syn => "syn",
             FlowState::Established => "established",
+            FlowState::Unconfirmed => "unconfirmed",
+            FlowState::HalfClosed => "half_closed",
             FlowState::Closing => "closing",
+            FlowState::Reset => "reset",
             FlowState::Udp => "udp",
         }
     }

@@ -8,12 +8,16 @@ use std::hint::black_box;
 
 use criterion::{BenchmarkId, Criterion};
 use guideway::balancer::Time;
-use guideway::balancer::conntrack::{Insertion, State, Table, Timeouts};
+use guideway::balancer::conntrack::{Entry, Insertion, State, Table, Timeouts};
 use guideway::balancer::tables::BackendId;
 
 const BACKEND: BackendId = BackendId::new(7);
 /// A SYN expires after a millisecond, an established flow not while this runs.
-const TIMEOUTS: Timeouts = Timeouts([1, u32::MAX / 2, 1, 1]);
+const TIMEOUTS: Timeouts = {
+    let mut idle = [1; State::ALL.len()];
+    idle[State::Established as usize] = u32::MAX / 2;
+    Timeouts { idle, reuse: 1 }
+};
 const START: Time = Time::from_millis(0);
 
 pub(crate) fn bench(criterion: &mut Criterion) {
@@ -27,7 +31,7 @@ pub(crate) fn bench(criterion: &mut Criterion) {
             b.iter(|| {
                 let tag = *known.next().expect("endless");
                 let (place, entry) = table.get(tag, START, &TIMEOUTS).expect("a known flow");
-                table.update(place, entry.backend(), State::Established, START);
+                table.update(place, Entry::new(entry.backend(), State::Established, START));
             });
         });
         group.bench_function(BenchmarkId::new("miss", flows), |b| {

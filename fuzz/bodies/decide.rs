@@ -94,7 +94,7 @@ fn tables(generation: u64, serving: [Serving; 3]) -> Tables {
     Tables::new(Parts {
         generation,
         fleet,
-        timeouts: Timeouts([60_000, 900_000, 30_000, 60_000]),
+        timeouts: Timeouts::DEFAULT,
         ports: vec![Port { mac: None }, Port { mac: Some(MAC) }],
         services,
         vips: Vec::new(),

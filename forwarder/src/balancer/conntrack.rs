@@ -9,16 +9,20 @@
 //! has no place for one of 120 flows, a quarter full for one of 6,000; without, one of 26 and one of 240.
 //!
 //! The size is fixed; nothing is allocated after the start. An entry whose idle timeout has passed is
-//! as good as absent, and is overwritten when its place is wanted. A live entry is never evicted, but
-//! for one case: a flow past its handshake may take the place of the oldest entry that has seen only
-//! a SYN. So a SYN flood neither displaces established flows nor keeps new ones out for long. When no
+//! as good as absent, and is overwritten when its place is wanted. A live entry gives its place only if it
+//! has seen nothing but a SYN, is unconfirmed, or has ended (see [`Table::insert`]). So a flood of any one
+//! packet neither displaces established flows nor keeps new ones out for long. When no
 //! place is free the caller forwards the packet all the same, by the Maglev table.
 //!
 //! [`Table::sweep`] walks the table a bucket at a time and empties what has expired or belongs to a
 //! backend that is gone: entries that would give no answer anyway. It keeps [`Table::len`] honest, and
 //! a whole pass tells the control plane that no entry names a backend removed before the pass began.
 
+mod state;
+
 use std::ops::Range;
+
+pub use state::{State, Timeouts, begins};
 
 use super::hash::MARK;
 use super::tables::BackendId;
@@ -27,50 +31,12 @@ use super::time::Time;
 /// Entries of a bucket.
 pub const WAYS: usize = 4;
 
-/// How far a flow has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-#[repr(u8)]
-pub enum State {
-    /// TCP: a SYN, and nothing that told more.
-    Syn,
-    /// TCP after its SYN.
-    Established,
-    /// TCP: a FIN or RST was seen.
-    Closing,
-    /// UDP.
-    Udp,
-}
+/// Places of a pair of buckets that unconfirmed flows may have: half of them.
+const UNCONFIRMED: usize = WAYS;
 
-impl State {
-    /// Every state, in the order of its number.
-    pub const ALL: [State; 4] = [State::Syn, State::Established, State::Closing, State::Udp];
-
-    #[inline]
-    fn from_bits(bits: u32) -> State {
-        match bits & 3 {
-            0 => State::Syn,
-            1 => State::Established,
-            2 => State::Closing,
-            _ => State::Udp,
-        }
-    }
-}
-
-/// Idle timeouts in milliseconds, by [`State`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Timeouts(pub [u32; 4]);
-
-impl Timeouts {
-    /// The time in which no flow expires whose state is steady ([`Entry::is_steady`]).
-    pub(super) fn of_steady(&self) -> u32 {
-        self.0[State::Established as usize].min(self.0[State::Udp as usize])
-    }
-
-    #[inline]
-    fn expired(&self, entry: Entry, now: Time) -> bool {
-        entry.idle_ms(now) > self.0[entry.state() as usize]
-    }
-}
+/// The idle time in milliseconds after which a connection that was seen to end gives its place to another
+/// flow, if there is no free one.
+const LINGER_MS: u32 = 30_000;
 
 /// The value half of an entry, in two parts that are read and written each by itself: what is written in one
 /// piece and read in another makes the reader wait until it is in the cache.
@@ -83,8 +49,9 @@ pub struct Entry {
 }
 
 impl Entry {
+    /// A flow whose last packet came now.
     #[inline]
-    fn new(backend: BackendId, state: State, now: Time) -> Entry {
+    pub fn new(backend: BackendId, state: State, now: Time) -> Entry {
         Entry { value: backend.get() << 8 | u32::from(state as u8), stamp: now.stamp() }
     }
 
@@ -103,9 +70,13 @@ impl Entry {
     /// Whether the flow stays in its state with every packet that neither begins nor ends one.
     #[inline]
     pub fn is_steady(self) -> bool {
-        // Both numbers are odd, and the others are not.
-        const _: () = assert!(State::Established as u8 == 1 && State::Udp as u8 == 3);
-        self.value & 1 == 1
+        State::is_steady(self.value)
+    }
+
+    /// The entry with another backend.
+    #[inline]
+    pub fn moved_to(self, backend: BackendId) -> Entry {
+        Entry { value: backend.get() << 8 | self.value & 0xff, ..self }
     }
 
     /// Notes the time of the flow's last packet.
@@ -137,7 +108,7 @@ const _: () = assert!(size_of::<Bucket>() == 64);
 pub enum Insertion {
     /// Recorded.
     Stored,
-    /// Recorded in the place of another flow that had seen only a SYN.
+    /// Recorded in the place of another flow that had seen only a SYN, was unconfirmed, or had ended.
     Displaced,
     /// Not recorded: every place of the bucket holds a live flow.
     Full,
@@ -225,11 +196,16 @@ impl Table {
 
     /// Rewrites the entry that [`Table::get`] has just found.
     #[inline]
-    pub fn update(&mut self, place: Place, backend: BackendId, state: State, now: Time) {
-        self.buckets[place.index].entries[place.way] = Entry::new(backend, state, now);
+    pub fn update(&mut self, place: Place, entry: Entry) {
+        self.buckets[place.index].entries[place.way] = entry;
     }
 
     /// Records a flow that [`Table::get`] has just not found.
+    ///
+    /// Where no place is free, the flow takes that of the oldest connection that has ended
+    /// ([`LINGER_MS`]), else that of the oldest SYN, else that of the oldest unconfirmed flow. A SYN takes
+    /// that of no other SYN, and that of an unconfirmed flow only if these have their whole share.
+    /// Unconfirmed flows displace each other where they have it, also where a place is free.
     pub fn insert(
         &mut self,
         tag: u64,
@@ -239,35 +215,51 @@ impl Table {
         timeouts: &Timeouts,
     ) -> Insertion {
         let tag = stored(tag);
+        let (free, rivals) = self.survey(tag, now, timeouts);
+        let is_share_full = rivals.unconfirmed >= UNCONFIRMED.min(self.capacity() / 2);
+        let (free, victim) = match state {
+            State::Unconfirmed if is_share_full => (None, rivals.oldest_unconfirmed),
+            State::Syn if is_share_full => {
+                (free, rivals.oldest_ended.or(rivals.oldest_unconfirmed))
+            }
+            State::Syn => (free, rivals.oldest_ended),
+            _ => (free, rivals.oldest_ended.or(rivals.oldest_syn).or(rivals.oldest_unconfirmed)),
+        };
+        let (place, insertion) = match (free, victim) {
+            (Some(place), _) => (place, Insertion::Stored),
+            (None, Some((_, place))) => (place, Insertion::Displaced),
+            (None, None) => return Insertion::Full,
+        };
+        let bucket = &mut self.buckets[place.index];
+        self.used += usize::from(bucket.tags[place.way] == 0);
+        bucket.tags[place.way] = tag;
+        bucket.entries[place.way] = Entry::new(backend, state, now);
+        insertion
+    }
+
+    /// Looks through the places that a flow may have, for a free one and for those that may be displaced.
+    fn survey(&self, tag: u64, now: Time, timeouts: &Timeouts) -> (Option<Place>, Rivals) {
         let home = self.index(tag);
-        let mut free = None;
-        let mut oldest_syn: Option<(u32, usize, usize)> = None;
-        'search: for index in [home, self.beside(home)] {
+        let beside = self.beside(home);
+        // The only bucket of a table has none beside it.
+        let pair = [home, beside];
+        let (mut free, mut rivals) = (None, Rivals::default());
+        for &index in &pair[..1 + usize::from(home != beside)] {
             let bucket = &self.buckets[index];
             for (way, (&other, &entry)) in bucket.tags.iter().zip(&bucket.entries).enumerate() {
+                let place = Place { index, way };
                 if other == tag {
-                    free = Some((index, way));
-                    break 'search;
+                    // An expired entry of the same flow: it must not be there twice.
+                    return (Some(place), Rivals::default());
                 }
                 if other == 0 || timeouts.expired(entry, now) {
-                    free = free.or(Some((index, way)));
-                } else if entry.state() == State::Syn {
-                    oldest_syn = oldest_syn.max(Some((entry.idle_ms(now), index, way)));
+                    free = free.or(Some(place));
+                } else {
+                    rivals.add(entry, place, now);
                 }
             }
         }
-        let (index, way, insertion) = match (free, oldest_syn) {
-            (Some((index, way)), _) => (index, way, Insertion::Stored),
-            (None, Some((_, index, way))) if state == State::Established => {
-                (index, way, Insertion::Displaced)
-            }
-            _ => return Insertion::Full,
-        };
-        let bucket = &mut self.buckets[index];
-        self.used += usize::from(bucket.tags[way] == 0);
-        bucket.tags[way] = tag;
-        bucket.entries[way] = Entry::new(backend, state, now);
-        insertion
+        (free, rivals)
     }
 
     /// Empties the expired entries of the next bucket, and those for which `keep` says no. Answers
@@ -341,10 +333,35 @@ fn way(tags: &[u64; WAYS], tag: u64) -> Option<usize> {
 }
 
 /// Where [`Table::get`] found an entry.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Place {
     index: usize,
     way: usize,
+}
+
+/// Live flows that may be displaced: the oldest of each kind, by its idle time.
+#[derive(Default)]
+struct Rivals {
+    unconfirmed: usize,
+    oldest_unconfirmed: Option<(u32, Place)>,
+    oldest_syn: Option<(u32, Place)>,
+    oldest_ended: Option<(u32, Place)>,
+}
+
+impl Rivals {
+    fn add(&mut self, entry: Entry, place: Place, now: Time) {
+        let idle = entry.idle_ms(now);
+        let oldest = match entry.state() {
+            State::Syn => &mut self.oldest_syn,
+            State::Unconfirmed => {
+                self.unconfirmed += 1;
+                &mut self.oldest_unconfirmed
+            }
+            State::Closing | State::Reset if idle > LINGER_MS => &mut self.oldest_ended,
+            _ => return,
+        };
+        *oldest = (*oldest).max(Some((idle, place)));
+    }
 }
 
 /// A tag as the table stores it: 0 means empty there. The flows' hash sets the same bit.

@@ -4,7 +4,7 @@
 //! lines, before it does the second: [`Balancer::classify`] parses, matches the service and hashes;
 //! [`Balancer::decide`] consults the flow table and, on a miss, the Maglev table.
 
-use super::conntrack::{self, Insertion, State};
+use super::conntrack::{self, Entry, Insertion, State, begins};
 use super::flow::FlowKey;
 use super::frame::Frame;
 use super::hash::LocalSeed;
@@ -12,7 +12,7 @@ use super::mtu::clamp_mss;
 use super::tables::{BackendId, MaxSegment, PortIndex, Service, Serving, Tables, Unserved};
 use super::time::Time;
 use super::verdict::Drop;
-use crate::wire::{Packet, ethernet, protocol, tcp};
+use crate::wire::{Packet, ethernet, tcp};
 
 /// A packet for a service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,7 +42,7 @@ pub enum FlowEvent {
     Hit,
     /// The flow was recorded.
     New,
-    /// The flow was recorded in the place of another that had seen only a SYN.
+    /// The flow was recorded in the place of another that was not confirmed or had ended.
     NewDisplacing,
     /// The flow was not recorded, for its bucket and the one beside it are full of live flows.
     Unrecorded,
@@ -151,7 +151,7 @@ impl Balancer {
         let pool = service.pool;
         let Some((place, entry)) = self.flows.get(*tag, now, timeouts) else {
             let backend = choose(tables, *service, packet, frame)?;
-            let insertion = self.flows.insert(*tag, backend, first_state(packet), now, timeouts);
+            let insertion = self.flows.insert(*tag, backend, State::first(packet), now, timeouts);
             let flow = match insertion {
                 Insertion::Stored => FlowEvent::New,
                 Insertion::Displaced => FlowEvent::NewDisplacing,
@@ -159,22 +159,30 @@ impl Balancer {
             };
             return Ok(Decision { backend, flow });
         };
-        let backend = entry.backend();
-        let record = tables.backend(backend);
+        let record = tables.backend(entry.backend());
+        let is_draining = record.serving == Serving::Existing;
         let keeps = record.pool == pool
             && match record.serving {
                 Serving::All => true,
-                Serving::Existing => !begins(packet),
+                Serving::Existing => !entry.may_begin_anew(packet, now, timeouts),
                 Serving::Nothing => false,
             };
-        if keeps {
-            self.flows.update(place, backend, next_state(entry.state(), packet), now);
-            return Ok(Decision { backend, flow: FlowEvent::Hit });
-        }
+        // A SYN for a flow that a draining backend keeps is forged, or too early: it tells nothing.
+        let after = match is_draining && begins(packet) {
+            true => entry,
+            false => entry.after(packet, frame, now),
+        };
         // The flow stays known for as long as its packets come, even while there is no backend for it.
-        self.flows.update(place, backend, entry.state(), now);
+        self.flows.update(place, after);
+        if keeps {
+            return Ok(Decision { backend: entry.backend(), flow: FlowEvent::Hit });
+        }
         let backend = choose(tables, *service, packet, frame)?;
-        self.flows.update(place, backend, first_state(packet), now);
+        let moved = match begins(packet) {
+            true => Entry::new(backend, State::Syn, now),
+            false => after.moved_to(backend),
+        };
+        self.flows.update(place, moved);
         Ok(Decision { backend, flow: FlowEvent::Moved })
     }
 
@@ -278,42 +286,5 @@ fn check_mac(mac: [u8; 6], frame: &[u8]) -> Result<(), Drop> {
         Some(_) => Err(Drop::WrongMac),
         // Too short even for an address: the parser has the name for it.
         None => Ok(()),
-    }
-}
-
-/// Whether a packet asks for a new connection.
-#[inline]
-fn begins(packet: &Packet) -> bool {
-    packet.protocol == protocol::TCP && packet.tcp_flags & (tcp::SYN | tcp::ACK) == tcp::SYN
-}
-
-/// Whether a packet ends a connection.
-#[inline]
-fn ends(packet: &Packet) -> bool {
-    packet.tcp_flags & (tcp::FIN | tcp::RST) != 0
-}
-
-/// The state of a flow whose first packet this is, as far as this worker has seen.
-#[inline]
-fn first_state(packet: &Packet) -> State {
-    match packet.protocol {
-        protocol::TCP if ends(packet) => State::Closing,
-        protocol::TCP if begins(packet) => State::Syn,
-        protocol::TCP => State::Established,
-        _ => State::Udp,
-    }
-}
-
-/// The state of a flow after one more packet. A SYN leaves an established flow as it is, so that a
-/// forged one cannot shorten its life.
-#[inline]
-fn next_state(state: State, packet: &Packet) -> State {
-    match state {
-        State::Udp => State::Udp,
-        _ if ends(packet) => State::Closing,
-        State::Established => State::Established,
-        _ if begins(packet) => State::Syn,
-        State::Syn => State::Established,
-        State::Closing => State::Closing,
     }
 }

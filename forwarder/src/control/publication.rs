@@ -18,7 +18,7 @@ use super::config::{
 };
 use super::numbers::{Exhausted, Numbers};
 use crate::balancer::cluster::{self, Cluster};
-use crate::balancer::conntrack;
+use crate::balancer::conntrack::{self, State};
 use crate::balancer::decapsulation::{self, Network};
 use crate::balancer::encapsulation::{Choice, Situation, Template, Tunnel};
 use crate::balancer::hash::FleetKey;
@@ -488,10 +488,15 @@ fn choose(
 
 fn timeouts(timeouts: &Timeouts) -> conntrack::Timeouts {
     let ms = |d: Duration| u32::try_from(d.as_millis()).unwrap_or(u32::MAX / 2);
-    conntrack::Timeouts([
-        ms(timeouts.syn),
-        ms(timeouts.established),
-        ms(timeouts.closing),
-        ms(timeouts.udp),
-    ])
+    let idle = State::ALL.map(|state| {
+        ms(match state {
+            State::Syn => timeouts.syn,
+            State::Established => timeouts.established,
+            State::Closing | State::Reset => timeouts.closing,
+            State::Udp => timeouts.udp,
+            State::Unconfirmed => timeouts.unconfirmed,
+            State::HalfClosed => timeouts.half_closed,
+        })
+    });
+    conntrack::Timeouts { idle, reuse: ms(timeouts.reuse) }
 }

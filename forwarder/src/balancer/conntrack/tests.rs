@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-const TIMEOUTS: Timeouts = Timeouts([60_000, 900_000, 30_000, 60_000]);
+const TIMEOUTS: Timeouts = Timeouts::DEFAULT;
 
 fn at(ms: u64) -> Time {
     Time::from_millis(ms)
@@ -19,7 +19,7 @@ fn backend(n: u32) -> BackendId {
 #[test]
 fn entry_keeps_what_it_is_given() {
     for state in State::ALL {
-        let steady = matches!(state, State::Established | State::Udp);
+        let steady = matches!(state, State::Established | State::Udp | State::HalfClosed);
         assert_eq!(Entry::new(backend(7), state, at(0)).is_steady(), steady);
         let entry = Entry::new(backend(BackendId::MAX), state, at(u64::from(u32::MAX) + 6));
         assert_eq!((entry.backend(), entry.state()), (backend(BackendId::MAX), state));
@@ -29,7 +29,7 @@ fn entry_keeps_what_it_is_given() {
 
 #[test]
 fn each_state_expires_after_its_own_time() {
-    for (state, timeout) in State::ALL.into_iter().zip(TIMEOUTS.0) {
+    for (state, timeout) in State::ALL.into_iter().zip(TIMEOUTS.idle) {
         let mut table = Table::new(4);
         table.insert(9, backend(1), state, at(5), &TIMEOUTS);
         assert!(table.get(9, at(5 + u64::from(timeout)), &TIMEOUTS).is_some());
@@ -113,6 +113,46 @@ fn an_established_flow_takes_the_place_of_the_oldest_syn() {
 }
 
 #[test]
+fn a_connection_that_has_ended_gives_its_place_after_a_while() {
+    for (state, victim) in
+        [(State::Closing, true), (State::Reset, true), (State::HalfClosed, false)]
+    {
+        let mut table = Table::new(4);
+        for tag in [1, 3, 5] {
+            table.insert(tag, backend(1), State::Established, at(0), &TIMEOUTS);
+        }
+        table.insert(7, backend(1), state, at(0), &TIMEOUTS);
+        let insert =
+            |table: &mut Table, ms| table.insert(9, backend(2), State::Syn, at(ms), &TIMEOUTS);
+        assert_eq!(insert(&mut table, 30_000), Insertion::Full);
+        let expected = if victim { Insertion::Displaced } else { Insertion::Full };
+        assert_eq!(insert(&mut table, 30_001), expected);
+    }
+}
+
+/// Unconfirmed flows have half of the places, a SYN takes what they have, and they take that of a SYN.
+#[test]
+fn unconfirmed_flows_keep_to_their_share() {
+    let mut table = Table::new(8);
+    let insert =
+        |table: &mut Table, tag, state| table.insert(tag, backend(1), state, at(tag), &TIMEOUTS);
+    for tag in [1, 3, 5, 7] {
+        assert_eq!(insert(&mut table, tag, State::Unconfirmed), Insertion::Stored);
+    }
+    assert_eq!(insert(&mut table, 9, State::Unconfirmed), Insertion::Displaced);
+    assert_eq!(table.len(), 4);
+    let present = |table: &Table, tag| table.get(tag, at(99), &TIMEOUTS).is_some();
+    assert_eq!([1, 3, 5, 7, 9].map(|tag| present(&table, tag)), [false, true, true, true, true]);
+    for tag in [11, 13, 15, 17] {
+        assert_eq!(insert(&mut table, tag, State::Syn), Insertion::Stored);
+    }
+    assert_eq!(insert(&mut table, 19, State::Syn), Insertion::Displaced);
+    assert!(!present(&table, 3));
+    assert_eq!(insert(&mut table, 21, State::Unconfirmed), Insertion::Displaced);
+    assert_eq!([11, 13, 21].map(|tag| present(&table, tag)), [false, true, true]);
+}
+
+#[test]
 fn a_sweep_empties_what_is_expired_or_gone() {
     let mut table = Table::new(64);
     for n in 0..32u32 {
@@ -161,7 +201,7 @@ proptest! {
         let mut now = 0;
         for (n, step) in (0u32..).zip(steps) {
             let live = |&(_, state, seen): &(BackendId, State, u64), now: u64| {
-                now - seen <= u64::from(TIMEOUTS.0[state as usize])
+                now - seen <= u64::from(TIMEOUTS.idle[state as usize])
             };
             match step {
                 Step::Wait { ms } => now += ms,
@@ -178,7 +218,7 @@ proptest! {
                         expected.map(|&(backend, state, _)| (backend, state))
                     );
                     if let Some((place, entry)) = found {
-                        table.update(place, entry.backend(), state, at(now));
+                        table.update(place, Entry::new(entry.backend(), state, at(now)));
                         model.insert(stored(tag), (entry.backend(), state, now));
                         continue;
                     }
@@ -193,24 +233,40 @@ proptest! {
                         rivals.into_iter().map(|(_, t)| t).collect()
                     };
                     let rivals = rivals(&model);
+                    let unconfirmed =
+                        rivals.iter().filter(|t| model[t].1 == State::Unconfirmed).count();
                     match table.insert(tag, backend(n), state, at(now), &TIMEOUTS) {
                         Insertion::Full => prop_assert_eq!(rivals.len(), 2 * WAYS),
                         Insertion::Stored => {
                             prop_assert!(rivals.len() < 2 * WAYS);
+                            prop_assert!(state != State::Unconfirmed || unconfirmed < WAYS);
                             model.insert(stored(tag), (backend(n), state, now));
                         }
                         Insertion::Displaced => {
-                            prop_assert_eq!((rivals.len(), state), (2 * WAYS, State::Established));
+                            let share = state == State::Unconfirmed && unconfirmed >= WAYS;
+                            prop_assert!(rivals.len() == 2 * WAYS || share);
                             let gone: Vec<u64> = rivals
                                 .into_iter()
                                 .filter(|&t| table.get(t, at(now), &TIMEOUTS).is_none())
                                 .collect();
                             prop_assert_eq!(gone.len(), 1);
-                            let (_, state, seen) = model.remove(&gone[0]).unwrap();
-                            prop_assert_eq!(state, State::Syn);
+                            let (_, victim, seen) = model.remove(&gone[0]).unwrap();
+                            match victim {
+                                State::Syn => prop_assert_ne!(state, State::Syn),
+                                State::Closing | State::Reset => {
+                                    prop_assert!(now - seen > u64::from(LINGER_MS));
+                                }
+                                victim => {
+                                    prop_assert_eq!(victim, State::Unconfirmed);
+                                    prop_assert!(state != State::Syn || unconfirmed >= WAYS);
+                                }
+                            }
+                            if share {
+                                prop_assert_eq!(victim, State::Unconfirmed);
+                            }
                             prop_assert!(model.iter().all(|(t, flow)| table.index(*t) / 2 != pair
-                                || flow.1 != State::Syn || !live(flow, now) || flow.2 >= seen));
-                            model.insert(stored(tag), (backend(n), State::Established, now));
+                                || flow.1 != victim || !live(flow, now) || flow.2 >= seen));
+                            model.insert(stored(tag), (backend(n), state, now));
                         }
                     }
                 }

@@ -27,7 +27,7 @@ const RST: u8 = tcp::RST;
 const PORT: PortIndex = PortIndex(0);
 const OUT: PortIndex = PortIndex(7);
 const SECOND: u64 = 1000;
-const TIMEOUTS: Timeouts = Timeouts([60_000, 900_000, 30_000, 60_000]);
+const TIMEOUTS: Timeouts = Timeouts::DEFAULT;
 const FLEET: FleetKey = FleetKey::new([3; 16]);
 
 /// A configuration in brief: what each pool's backends take. Backends are numbered through.
@@ -176,6 +176,14 @@ impl Rig {
     fn wait(&mut self, ms: u64) -> &mut Rig {
         self.now += ms;
         self
+    }
+
+    /// A connection after its handshake.
+    fn connect(&mut self, tables: &Tables, sample: &Sample) -> BackendId {
+        let (backend, event) = self.send(tables, &sample.with_flags(SYN)).unwrap();
+        assert_eq!(event, FlowEvent::New);
+        assert_eq!(self.send(tables, &sample.with_flags(ACK)), Ok((backend, FlowEvent::Hit)));
+        backend
     }
 
     fn send(

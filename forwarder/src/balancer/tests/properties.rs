@@ -44,49 +44,70 @@ impl Model {
         let begins = !udp && flags & SYN != 0 && flags & ACK == 0;
         let ends = !udp && flags & (tcp::FIN | tcp::RST) != 0;
         let timeout = |state| match state {
-            State::Syn | State::Udp => 60,
-            State::Established => 900,
-            State::Closing => 30,
+            State::Syn | State::Udp | State::Unconfirmed => 60,
+            State::Established | State::HalfClosed => 900,
+            State::Closing | State::Reset => 240,
         };
-        let first = match () {
-            () if udp => State::Udp,
-            () if ends => State::Closing,
-            () if begins => State::Syn,
-            () => State::Established,
-        };
+        let first = if begins && !ends { State::Syn } else { State::Unconfirmed };
         let live = self
             .flows
             .get(&flow)
             .copied()
             .filter(|&(_, state, last)| now - last <= timeout(state) * SECOND);
         let (backend, state, event) = match live {
-            Some((backend, state, _))
-                if match serving[backend.index()] {
+            Some((backend, state, since)) => {
+                let keeps = match serving[backend.index()] {
                     Serving::All => true,
-                    Serving::Existing => !begins,
+                    Serving::Existing => !(begins && may_begin_anew((state, since), now)),
                     Serving::Nothing => false,
-                } =>
-            {
-                let state = match state {
-                    State::Udp => State::Udp,
-                    _ if ends => State::Closing,
-                    State::Established => State::Established,
-                    _ if begins => State::Syn,
-                    State::Closing => State::Closing,
-                    State::Syn => State::Established,
                 };
-                (backend, state, FlowEvent::Hit)
-            }
-            live => {
-                let event = if live.is_some() { FlowEvent::Moved } else { FlowEvent::New };
-                if let Some((backend, state, _)) = live {
-                    self.flows.insert(flow, (backend, state, now));
+                let is_told = !(begins && serving[backend.index()] == Serving::Existing);
+                let after = if is_told { next((state, since), now, flags, udp) } else { None };
+                let (state, since) = after.map_or((state, since), |state| (state, now));
+                self.flows.insert(flow, (backend, state, since));
+                if keeps {
+                    return Ok((backend, FlowEvent::Hit));
                 }
-                (chosen.ok_or(Drop::NoBackend)?, first, event)
+                let moved = if begins { (State::Syn, now) } else { (state, since) };
+                let backend = chosen.ok_or(Drop::NoBackend)?;
+                self.flows.insert(flow, (backend, moved.0, moved.1));
+                return Ok((backend, FlowEvent::Moved));
             }
+            None => (chosen.ok_or(Drop::NoBackend)?, first, FlowEvent::New),
         };
         self.flows.insert(flow, (backend, state, now));
         Ok((backend, event))
+    }
+}
+
+/// Whether a SYN may leave a backend that drains.
+fn may_begin_anew((state, since): (State, u64), now: u64) -> bool {
+    match state {
+        State::Syn => true,
+        State::Closing | State::Reset => now - since >= SECOND,
+        _ => now - since > 240 * SECOND,
+    }
+}
+
+/// The state after a packet without data, as a table of the documentation has it; none if it tells nothing.
+fn next((state, since): (State, u64), now: u64, flags: u8, udp: bool) -> Option<State> {
+    let later = now - since >= SECOND;
+    let (fin, rst) = (flags & tcp::FIN != 0, flags & RST != 0);
+    let syn = flags & (SYN | ACK) == SYN;
+    match (state, udp) {
+        (State::Udp, _) => Some(State::Udp),
+        (State::Unconfirmed, true) => later.then_some(State::Udp),
+        (State::Syn, _) if syn || fin || rst => Some(State::Syn),
+        (State::Syn, _) => Some(State::Established),
+        (State::Unconfirmed, _) if syn && !fin && !rst => Some(State::Syn),
+        (State::Unconfirmed, _) if rst || !later => None,
+        _ if rst => Some(State::Reset),
+        _ if fin => Some(State::Closing),
+        (State::Unconfirmed, _) => Some(State::Established),
+        (State::Closing | State::Reset, _) if syn => Some(State::Syn),
+        (State::Reset, _) => Some(State::Established),
+        (State::Closing, _) => later.then_some(State::HalfClosed),
+        (state, _) => Some(state),
     }
 }
 

@@ -84,12 +84,156 @@ fn a_reused_port_does_not_enter_a_draining_backend() {
     let before = Config::all(3).tables();
     let after = Config::all(3).with(2, Serving::Existing).tables();
     let sample = client_of(&before, 2, ACK);
+    let expected = choice(&after, &sample);
+    // What the flow had besides its handshake, and how long it rested.
+    let cases = [
+        (None, 240 * SECOND, false),
+        (None, 240 * SECOND + 1, true),
+        (Some(FIN), 999, false),
+        (Some(FIN), 1000, true),
+        (Some(RST), 999, false),
+        (Some(RST), 1000, true),
+    ];
+    for (last, rest, moves) in cases {
+        let mut rig = Rig::new(64);
+        rig.connect(&before, &sample);
+        if let Some(flags) = last {
+            rig.wait(SECOND).send(&after, &sample.with_flags(flags)).unwrap();
+        }
+        let case = format!("{last:?} {rest}");
+        let before_syn = rig.state();
+        let after_syn = rig.wait(rest).send(&after, &sample.with_flags(SYN));
+        if !moves {
+            assert_eq!(after_syn, Ok((BackendId::new(2), FlowEvent::Hit)), "{case}");
+            assert_eq!(rig.state(), before_syn, "{case}");
+            continue;
+        }
+        assert_eq!(after_syn, Ok((expected, FlowEvent::Moved)), "{case}");
+        assert_eq!(rig.state(), State::Syn);
+        assert_eq!(rig.send(&after, &sample), Ok((expected, FlowEvent::Hit)));
+    }
+}
+
+/// A handshake that is not complete starts again elsewhere.
+#[test]
+fn a_syn_that_is_sent_again_does_not_enter_a_draining_backend() {
+    let before = Config::all(3).tables();
+    let after = Config::all(3).with(2, Serving::Existing).tables();
+    let sample = client_of(&before, 2, SYN);
     let mut rig = Rig::new(64);
     rig.send(&before, &sample).unwrap();
     let expected = choice(&after, &sample);
-    assert_eq!(rig.send(&after, &sample.with_flags(SYN)), Ok((expected, FlowEvent::Moved)));
-    assert_eq!(rig.state(), State::Syn);
-    assert_eq!(rig.send(&after, &sample), Ok((expected, FlowEvent::Hit)));
+    assert_eq!(rig.wait(SECOND).send(&after, &sample), Ok((expected, FlowEvent::Moved)));
+}
+
+/// With a forged SYN for each connection during a drain, none of them moves.
+#[test]
+fn forged_syns_move_no_connection_of_a_draining_backend() {
+    let before = Config::all(3).tables();
+    let after = Config::all(3).with(2, Serving::Existing).tables();
+    let mut rig = Rig::new(4096);
+    let backends: Vec<_> = (0..100).map(|n| rig.connect(&before, &client(n, ACK))).collect();
+    assert!(backends.iter().filter(|b| b.get() == 2).count() > 10);
+    rig.wait(100 * SECOND);
+    for flags in
+        [SYN, SYN | tcp::ECE | tcp::CWR, SYN | tcp::FIN, SYN | RST, FIN, SYN, RST, SYN, ACK]
+    {
+        for (n, &backend) in (0..).zip(&backends) {
+            let sent = rig.send(&after, &client(n, flags));
+            assert_eq!(sent, Ok((backend, FlowEvent::Hit)), "{flags:#x}");
+        }
+    }
+}
+
+/// A RST or FIN of any sequence number does not end a flow that goes on.
+#[test]
+fn a_forged_end_does_not_end_a_flow() {
+    let (before, after) = (Config::all(3).tables(), Config::all(4).tables());
+    let sample =
+        (0..).map(|n| client(n, ACK)).find(|s| choice(&before, s) != choice(&after, s)).unwrap();
+    let data = Sample { payload: vec![7], ..sample.with_flags(tcp::PSH | ACK) };
+    let padded = Sample { padding: 6, ..sample.clone() };
+    // What follows the forged packet, after how long, and the state then.
+    let cases = [
+        (RST, &data, 0, State::Established),
+        (RST, &sample, 0, State::Established),
+        (RST | ACK, &sample, 100_000, State::Established),
+        (FIN, &data, 0, State::Established),
+        (FIN, &sample, 1000, State::HalfClosed),
+        (FIN, &padded, 999, State::Closing),
+    ];
+    for (flags, next, wait, state) in cases {
+        let mut rig = Rig::new(64);
+        let backend = rig.connect(&before, &sample);
+        rig.wait(SECOND).send(&after, &sample.with_flags(flags)).unwrap();
+        let hit = Ok((backend, FlowEvent::Hit));
+        assert_eq!(rig.wait(wait).send(&after, next), hit, "{flags:#x}");
+        assert_eq!(rig.state(), state, "{flags:#x}");
+        if state != State::Closing {
+            assert_eq!(rig.wait(899 * SECOND).send(&after, &sample), hit, "{flags:#x}");
+        }
+    }
+}
+
+/// The client has sent its FIN; for hours it acknowledges what the server sends, now and then.
+#[test]
+fn a_half_closed_connection_goes_on_for_hours() {
+    let (before, after) = (Config::all(3).tables(), Config::all(4).tables());
+    let sample =
+        (0..).map(|n| client(n, ACK)).find(|s| choice(&before, s) != choice(&after, s)).unwrap();
+    let mut rig = Rig::new(64);
+    let backend = rig.connect(&before, &sample);
+    rig.send(&after, &sample.with_flags(FIN)).unwrap();
+    for rest in [0, 1, 200, 500, 800, 899, 899, 899, 899, 899, 899, 899, 899] {
+        let sent = rig.wait(rest * SECOND).send(&after, &sample);
+        assert_eq!(sent, Ok((backend, FlowEvent::Hit)));
+    }
+    // Its second FIN, which is the first one sent again, ends it again.
+    rig.send(&after, &sample.with_flags(FIN)).unwrap();
+    assert_eq!(rig.state(), State::Closing);
+}
+
+/// Floods of one packet, and of each packet twice, leave places for connections.
+#[test]
+fn no_flood_of_unknown_packets_keeps_connections_out() {
+    let tables = Config::all(5).tables();
+    let tcp = |n: u32, flags| {
+        let [_, a, b, c] = n.to_be_bytes();
+        Sample::tcp(&format!("10.{a}.{b}.{c}:5"), "203.0.113.10:80", flags)
+    };
+    let udp = |n: u32| {
+        let [_, a, b, c] = n.to_be_bytes();
+        Sample::udp(&format!("10.{a}.{b}.{c}:5"), "203.0.113.10:53")
+    };
+    let floods: [&dyn Fn(u32) -> Sample; 6] = [
+        &|n| tcp(n, ACK),
+        &|n| tcp(n, RST),
+        &|n| tcp(n, 0),
+        &|n| tcp(n, SYN | ACK),
+        &|n| tcp(n, FIN),
+        &udp,
+    ];
+    for (number, flood) in floods.into_iter().enumerate() {
+        let mut rig = Rig::new(16_384);
+        for n in 0..25_000 {
+            for _ in 0..2 {
+                rig.send(&tables, &flood(n)).unwrap();
+            }
+            rig.now += u64::from(n % 100 == 0);
+        }
+        for n in 0..1000 {
+            let (_, event) = rig.send(&tables, &client(n, SYN)).unwrap();
+            assert!(matches!(event, FlowEvent::New | FlowEvent::NewDisplacing), "flood {number}");
+            assert_eq!(rig.send(&tables, &client(n, ACK)).unwrap().1, FlowEvent::Hit);
+        }
+        for n in 25_000..50_000 {
+            rig.send(&tables, &flood(n)).unwrap();
+        }
+        for n in 0..1000 {
+            let event = rig.wait(1).send(&tables, &client(n, ACK)).unwrap().1;
+            assert_eq!(event, FlowEvent::Hit, "flood {number}");
+        }
+    }
 }
 
 #[test]
@@ -98,7 +242,7 @@ fn a_forged_syn_neither_moves_an_established_flow_nor_shortens_its_life() {
     let sample =
         (0..).map(|n| client(n, ACK)).find(|s| choice(&before, s) != choice(&after, s)).unwrap();
     let mut rig = Rig::new(64);
-    let (backend, _) = rig.send(&before, &sample).unwrap();
+    let backend = rig.connect(&before, &sample);
     for flags in [SYN, SYN | tcp::ECE | tcp::CWR, SYN | tcp::PSH | tcp::URG] {
         let forged = rig.wait(SECOND).send(&after, &sample.with_flags(flags));
         assert_eq!(forged, Ok((backend, FlowEvent::Hit)));
@@ -117,18 +261,24 @@ fn each_state_lives_as_long_as_its_timeout() {
         (tcp(&[SYN]), State::Syn, 60),
         (tcp(&[SYN, SYN]), State::Syn, 60),
         (tcp(&[SYN, ACK]), State::Established, 900),
-        (tcp(&[ACK]), State::Established, 900),
-        (tcp(&[0]), State::Established, 900),
+        (tcp(&[ACK]), State::Unconfirmed, 60),
+        (tcp(&[0]), State::Unconfirmed, 60),
+        (tcp(&[FIN]), State::Unconfirmed, 60),
+        (tcp(&[RST]), State::Unconfirmed, 60),
+        (tcp(&[SYN | ACK]), State::Unconfirmed, 60),
+        (tcp(&[SYN | FIN]), State::Unconfirmed, 60),
+        (tcp(&[SYN, FIN]), State::Syn, 60),
+        (tcp(&[SYN, RST]), State::Syn, 60),
+        (tcp(&[ACK, SYN]), State::Syn, 60),
         (tcp(&[SYN, ACK, SYN]), State::Established, 900),
-        (tcp(&[SYN, ACK, FIN]), State::Closing, 30),
-        (tcp(&[SYN, ACK, FIN, ACK]), State::Closing, 30),
-        (tcp(&[SYN, RST]), State::Closing, 30),
-        (tcp(&[ACK, RST | ACK]), State::Closing, 30),
-        (tcp(&[FIN]), State::Closing, 30),
+        (tcp(&[SYN, ACK, FIN]), State::Closing, 240),
+        (tcp(&[SYN, ACK, RST | ACK]), State::Reset, 240),
+        (tcp(&[SYN, ACK, RST, ACK]), State::Established, 900),
+        (tcp(&[SYN, ACK, FIN, RST]), State::Reset, 240),
+        (tcp(&[SYN, ACK, RST, FIN]), State::Closing, 240),
         (tcp(&[SYN, ACK, FIN, SYN]), State::Syn, 60),
         (tcp(&[SYN, ACK, FIN, SYN, ACK]), State::Established, 900),
-        (vec![udp.clone()], State::Udp, 60),
-        (vec![udp.clone(), udp], State::Udp, 60),
+        (vec![udp], State::Unconfirmed, 60),
     ];
     for (samples, state, seconds) in cases {
         for (wait, event) in
@@ -142,6 +292,30 @@ fn each_state_lives_as_long_as_its_timeout() {
             let last = samples.last().unwrap();
             assert_eq!(rig.wait(wait).send(&tables, last).unwrap().1, event, "{samples:?}");
         }
+    }
+}
+
+/// What began without a SYN lasts once a second packet has come some time later, not before.
+#[test]
+fn a_later_packet_confirms_a_flow() {
+    let tables = Config::all(3).tables();
+    let udp = Sample::udp("198.51.100.1:5000", "203.0.113.10:53");
+    let cases = [
+        (client(1, ACK), State::Established),
+        (client(1, SYN | ACK), State::Established),
+        (client(1, FIN), State::Closing),
+        (client(1, RST), State::Unconfirmed),
+        (udp, State::Udp),
+    ];
+    for (sample, state) in cases {
+        let mut rig = Rig::new(64);
+        rig.send(&tables, &sample).unwrap();
+        for _ in 0..3 {
+            rig.wait(333).send(&tables, &sample).unwrap();
+            assert_eq!(rig.state(), State::Unconfirmed);
+        }
+        rig.wait(1).send(&tables, &sample).unwrap();
+        assert_eq!(rig.state(), state, "{sample:?}");
     }
 }
 
@@ -197,8 +371,9 @@ fn a_flow_that_has_nowhere_to_go_is_not_forgotten() {
     let (up, down) = (Config::all(2).tables(), Config::new(&[Serving::Nothing; 2]).tables());
     let draining = Config::new(&[Serving::Existing; 2]).tables();
     let mut rig = Rig::new(64);
-    let (backend, _) = rig.send(&up, &client(1, ACK)).unwrap();
+    let backend = rig.connect(&up, &client(1, ACK));
     assert_eq!(rig.send(&down, &client(1, ACK)), Err(Drop::NoBackend.into()));
+    rig.wait(241 * SECOND);
     assert_eq!(rig.send(&draining, &client(1, SYN)), Err(Drop::NoBackend.into()));
     assert_eq!(rig.state(), State::Established);
     assert_eq!(rig.send(&up, &client(1, ACK)), Ok((backend, FlowEvent::Hit)));
@@ -344,7 +519,7 @@ fn a_full_bucket_still_forwards_by_the_maglev_table() {
     let tables = Config::all(5).tables();
     let mut rig = Rig::new(4);
     for n in 0..4 {
-        assert_eq!(rig.send(&tables, &client(n, ACK)).unwrap().1, FlowEvent::New);
+        rig.connect(&tables, &client(n, ACK));
     }
     for n in 4..50 {
         let expected = (choice(&tables, &client(n, ACK)), FlowEvent::Unrecorded);
@@ -361,7 +536,7 @@ fn a_full_bucket_still_forwards_by_the_maglev_table() {
 fn a_syn_flood_displaces_no_established_flow_and_keeps_none_out() {
     let tables = Config::all(5).tables();
     let mut rig = Rig::new(4);
-    rig.send(&tables, &client(0, ACK)).unwrap();
+    rig.connect(&tables, &client(0, ACK));
     for n in 100..200 {
         rig.wait(1).send(&tables, &client(n, SYN)).unwrap();
     }
@@ -377,8 +552,7 @@ fn the_sweep_forgets_what_expired_and_whose_backend_is_gone() {
     let before = Config::all(3).tables();
     let after = Config::new(&[Serving::All, Serving::Existing, Serving::Nothing]).tables();
     let mut rig = Rig::new(4096);
-    let flows: Vec<_> =
-        (0..100).map(|n| rig.send(&before, &client(n, ACK)).unwrap().0.get()).collect();
+    let flows: Vec<_> = (0..100).map(|n| rig.connect(&before, &client(n, ACK)).get()).collect();
     rig.send(&before, &Sample::udp("198.51.100.1:5000", "203.0.113.10:53")).unwrap();
     rig.wait(60 * SECOND + 1);
     let now = Time::from_millis(rig.now);

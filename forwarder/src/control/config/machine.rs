@@ -267,12 +267,23 @@ pub(super) fn flow(mut section: Section<'_>) -> Read<Flow> {
     };
     let syn = timeout("syn", defaults.syn);
     let established = timeout("established", defaults.established);
+    let half_closed = timeout("half_closed", defaults.half_closed);
     let closing = timeout("closing", defaults.closing);
+    let unconfirmed = timeout("unconfirmed", defaults.unconfirmed);
     let udp = timeout("udp", defaults.udp);
+    let reuse = timeout("reuse", defaults.reuse);
     table.finish();
     Ok(Flow {
         entries: entries?.value,
-        timeouts: Timeouts { syn: syn?, established: established?, closing: closing?, udp: udp? },
+        timeouts: Timeouts {
+            syn: syn?,
+            established: established?,
+            half_closed: half_closed?,
+            closing: closing?,
+            unconfirmed: unconfirmed?,
+            udp: udp?,
+            reuse: reuse?,
+        },
     })
 }
 

@@ -110,10 +110,16 @@ pub struct Timeouts {
     pub syn: Duration,
     /// `flow.timeout.established`
     pub established: Duration,
+    /// `flow.timeout.half_closed`: a FIN was seen, and packets some time after it
+    pub half_closed: Duration,
     /// `flow.timeout.closing`: a FIN or RST was seen
     pub closing: Duration,
+    /// `flow.timeout.unconfirmed`: no SYN was seen, and no second packet some time later
+    pub unconfirmed: Duration,
     /// `flow.timeout.udp`
     pub udp: Duration,
+    /// `flow.timeout.reuse`: a SYN may leave a backend that drains
+    pub reuse: Duration,
 }
 
 impl Default for Timeouts {
@@ -121,8 +127,11 @@ impl Default for Timeouts {
         Timeouts {
             syn: Duration::from_secs(60),
             established: Duration::from_secs(15 * 60),
-            closing: Duration::from_secs(30),
+            half_closed: Duration::from_secs(15 * 60),
+            closing: Duration::from_secs(4 * 60),
+            unconfirmed: Duration::from_secs(60),
             udp: Duration::from_secs(60),
+            reuse: Duration::from_secs(4 * 60),
         }
     }
 }

@@ -121,6 +121,9 @@ fn balancer_state(state: api::FlowState) -> State {
         api::FlowState::Established => State::Established,
         api::FlowState::Closing => State::Closing,
         api::FlowState::Udp => State::Udp,
+        api::FlowState::Unconfirmed => State::Unconfirmed,
+        api::FlowState::HalfClosed => State::HalfClosed,
+        api::FlowState::Reset => State::Reset,
     }
 }
 
@@ -130,5 +133,8 @@ fn api_state(state: State) -> api::FlowState {
         State::Established => api::FlowState::Established,
         State::Closing => api::FlowState::Closing,
         State::Udp => api::FlowState::Udp,
+        State::Unconfirmed => api::FlowState::Unconfirmed,
+        State::HalfClosed => api::FlowState::HalfClosed,
+        State::Reset => api::FlowState::Reset,
     }
 }
