@@ -274,7 +274,10 @@ fn usage_is_code_2() {
         (&["reboot"], "unrecognized subcommand 'reboot'"),
         (&["status", "-o", "xml"], "[possible values: table, json]"),
         (&["status", "--timeout", "0"], "0 is not in 1..=3600"),
-        (&["flow", "list", "--state", "open"], "syn, established, closing, udp"),
+        (
+            &["flow", "list", "--state", "open"],
+            "syn, unconfirmed, established, half_closed, closing, reset, udp",
+        ),
         (&["flow", "list", "--flow", "tcp,here,there"], "here is no ADDRESS:PORT"),
         (&["flow", "list", "--limit", "10001"], "from 1 to 10000"),
     ] {
