@@ -92,7 +92,8 @@ def test_what_waits_at_the_end_is_counted(run_replay, version):
 
 @VERSIONS
 def test_a_full_buffer(run_replay, version):
-    config = with_fragments(contexts=4, packets=3)
+    # One source has half of the buffer at the most.
+    config = with_fragments(contexts=6, packets=6)
     parts = datagram(udp_flow(version), pieces=6)
     sent = [*parts[1:4], *(packet.dropped("fragment_buffer_full") for packet in parts[4:]), parts[0]]
     outcome = run_replay(config, [packet.frame for packet in sent])
@@ -101,7 +102,7 @@ def test_a_full_buffer(run_replay, version):
 
 @VERSIONS
 def test_a_buffer_full_of_bytes(run_replay, version):
-    config = with_fragments(bytes=1200)
+    config = with_fragments(bytes=2400)
     parts = datagram(udp_flow(version), pieces=5)
     sent = [*parts[1:3], parts[3].dropped("fragment_buffer_full"), parts[0]]
     outcome = run_replay(config, [packet.frame for packet in sent])
@@ -111,7 +112,8 @@ def test_a_buffer_full_of_bytes(run_replay, version):
 @VERSIONS
 def test_a_table_full_of_datagrams_that_wait(run_replay, version):
     config = with_fragments(contexts=2, packets=2, bytes=1 << 20)
-    first, second, third = (datagram(udp_flow(version), identification) for identification in (1, 2, 3))
+    # Those that wait are of two sources: clients over IPv6 have a prefix in common.
+    first, second, third = (datagram(udp_flow(v), identification) for identification, v in ((1, 4), (2, 6), (3, version)))
     # Its first fragment goes on, but nothing can follow it.
     sent = [first[1], second[1], third[0], third[1].dropped("fragment_buffer_full"), first[0], second[0]]
     outcome = run_replay(config, [packet.frame for packet in sent])

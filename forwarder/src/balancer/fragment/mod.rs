@@ -11,6 +11,7 @@
 //! one another are left to the backend, which has to refuse them anyway (RFC 8200, section 4.5).
 
 mod link;
+mod share;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -54,6 +55,11 @@ impl Key {
         &self.0
     }
 
+    /// The part of the source that its host cannot choose: the IPv4 address, or 64 bits of IPv6.
+    fn source_prefix(&self) -> &[u8] {
+        if self.is_v6() { &self.0[6..14] } else { &self.0[6..10] }
+    }
+
     /// Whether two first fragments of different length can only be an overlap. IPv4 has so few
     /// identifications that a fast sender comes round within the timeout.
     fn is_v6(&self) -> bool {
@@ -92,7 +98,7 @@ pub enum Reason {
     Overlap,
     /// The table has no place for one more datagram.
     TableFull,
-    /// The buffer has no room for one more packet.
+    /// The buffer has no room for one more packet, or none for one more of this source.
     BufferFull,
     /// Its first fragment did not come in time.
     Timeout,

@@ -11,14 +11,16 @@
 //! those alone that are due. What waits, and what is poisoned, lives for the timeout from its
 //! beginning; what is decided, from its last fragment.
 //!
-//! When all contexts are taken, a new datagram takes the place of the decided one that was idle for
-//! longest, so that forged first fragments shorten the memory but do not end it. What waits is never
+//! When all contexts are taken, a new datagram takes the place of the decided or poisoned one that was idle
+//! for longest, so that forged fragments shorten the memory but do not end it. What waits is never
 //! driven out: a context that waits holds packets or has its first fragment under way, both of which
-//! are bounded themselves, so that there should be at least as many contexts as packets.
+//! are bounded themselves, so that there should be at least as many contexts as packets. Packets wait in the
+//! shares of their sources ([`super::share`]), so that one source does not take the room of the others.
 
 use super::super::hash::LocalSeed;
 use super::super::time::Time;
 use super::link::{Link, Linked, List, NONE};
+use super::share::Shares;
 use super::{Key, Reason};
 use crate::wire::fragment::Place;
 
@@ -97,6 +99,8 @@ impl<C> Linked for Context<C> {
 struct Held<P> {
     packet: Option<P>,
     bytes: usize,
+    /// Whose room it takes.
+    share: u32,
     /// Where in its datagram it begins.
     offset: u16,
     next: u32,
@@ -112,11 +116,12 @@ pub struct Table<P, C> {
     contexts: Box<[Context<C>]>,
     held: Box<[Held<P>]>,
     free_contexts: List,
-    /// Those that wait or are poisoned, and those that are decided, by age.
+    /// Those that wait, and those that are decided or poisoned, by age.
     waiting: List,
-    decided: List,
+    settled: List,
     free_held: u32,
-    usage: Usage,
+    shares: Shares,
+    used_contexts: usize,
 }
 
 impl<P, C: Copy + PartialEq> Table<P, C> {
@@ -148,6 +153,7 @@ impl<P, C: Copy + PartialEq> Table<P, C> {
         let place = |index: u32| Held {
             packet: None,
             bytes: 0,
+            share: 0,
             offset: 0,
             next: if index + 1 < end { index + 1 } else { NONE },
         };
@@ -159,15 +165,17 @@ impl<P, C: Copy + PartialEq> Table<P, C> {
             held: (0..end).map(place).collect(),
             free_contexts,
             waiting: List::EMPTY,
-            decided: List::EMPTY,
+            settled: List::EMPTY,
             free_held: if end > 0 { 0 } else { NONE },
-            usage: Usage::default(),
+            shares: Shares::new(limits.packets, limits.bytes, seed),
+            used_contexts: 0,
         }
     }
 
     /// What it holds.
     pub fn usage(&self) -> Usage {
-        self.usage
+        let (packets, bytes) = self.shares.used();
+        Usage { contexts: self.used_contexts, packets, bytes }
     }
 
     /// A first fragment has come, and its choice is about to be made: until then later ones wait,
@@ -242,7 +250,9 @@ impl<P, C: Copy + PartialEq> Table<P, C> {
         let index = match self.find_alive(key, now, &mut drop) {
             Some(index) => index,
             // Before there is a context, so that none is left behind without a packet.
-            None if !self.has_room(bytes) => return Later::Dropped(packet, Reason::BufferFull),
+            None if !self.shares.has_room(self.shares.of(key), bytes) => {
+                return Later::Dropped(packet, Reason::BufferFull);
+            }
             None => match self.add(key, now) {
                 Some(index) => index,
                 None => return Later::Dropped(packet, Reason::TableFull),
@@ -268,10 +278,10 @@ impl<P, C: Copy + PartialEq> Table<P, C> {
     pub fn expire(&mut self, now: Time, mut release: impl FnMut(P, Reason)) {
         for _ in 0..STEPS {
             let due = |index: u32| index != NONE && self.is_due(index, now);
-            let (waiting, decided) = (self.waiting.first(), self.decided.first());
-            let index = match (due(waiting), due(decided)) {
+            let (waiting, settled) = (self.waiting.first(), self.settled.first());
+            let index = match (due(waiting), due(settled)) {
                 (true, _) => waiting,
-                (false, true) => decided,
+                (false, true) => settled,
                 (false, false) => return,
             };
             match self.take_held(index) {
@@ -284,7 +294,7 @@ impl<P, C: Copy + PartialEq> Table<P, C> {
     /// Forgets everything and hands out what waited, for the end of a worker.
     pub fn clear(&mut self, mut release: impl FnMut(P)) {
         while let Some(index) =
-            [self.waiting.first(), self.decided.first()].into_iter().find(|&first| first != NONE)
+            [self.waiting.first(), self.settled.first()].into_iter().find(|&first| first != NONE)
         {
             while let Some(packet) = self.take_held(index) {
                 release(packet);
@@ -296,10 +306,6 @@ impl<P, C: Copy + PartialEq> Table<P, C> {
     fn is_due(&self, index: u32, now: Time) -> bool {
         let since = self.contexts[index as usize].since.as_millis();
         now.as_millis().saturating_sub(since) >= self.limits.timeout_ms
-    }
-
-    fn has_room(&self, bytes: usize) -> bool {
-        self.free_held != NONE && bytes <= self.limits.bytes - self.usage.bytes
     }
 
     /// Whether one of those that wait begins within a first fragment of this length.
@@ -343,10 +349,10 @@ impl<P, C: Copy + PartialEq> Table<P, C> {
         None
     }
 
-    /// A new context that waits, in the place of a decided one if there is no other.
+    /// A new context that waits, in the place of a settled one if there is no other.
     fn add(&mut self, key: &Key, now: Time) -> Option<u32> {
-        if self.free_contexts.first() == NONE && self.decided.first() != NONE {
-            self.forget(self.decided.first());
+        if self.free_contexts.first() == NONE && self.settled.first() != NONE {
+            self.forget(self.settled.first());
         }
         let index = self.free_contexts.pop(&mut self.contexts)?;
         let bucket = self.bucket(key);
@@ -357,7 +363,7 @@ impl<P, C: Copy + PartialEq> Table<P, C> {
         context.state = State::Waiting;
         context.since = now;
         self.waiting.push(&mut self.contexts, index);
-        self.usage.contexts += 1;
+        self.used_contexts += 1;
         Some(index)
     }
 
@@ -368,8 +374,8 @@ impl<P, C: Copy + PartialEq> Table<P, C> {
         context.state = state;
         context.since = now;
         match state {
-            State::Decided(_) => self.decided.push(&mut self.contexts, index),
-            _ => self.waiting.push(&mut self.contexts, index),
+            State::Decided(_) | State::Poisoned => self.settled.push(&mut self.contexts, index),
+            State::Waiting | State::Vacant => self.waiting.push(&mut self.contexts, index),
         }
     }
 
@@ -382,8 +388,8 @@ impl<P, C: Copy + PartialEq> Table<P, C> {
 
     fn unlist(&mut self, index: u32) {
         match self.contexts[index as usize].state {
-            State::Decided(_) => self.decided.remove(&mut self.contexts, index),
-            _ => self.waiting.remove(&mut self.contexts, index),
+            State::Decided(_) | State::Poisoned => self.settled.remove(&mut self.contexts, index),
+            State::Waiting | State::Vacant => self.waiting.remove(&mut self.contexts, index),
         }
     }
 
@@ -402,28 +408,28 @@ impl<P, C: Copy + PartialEq> Table<P, C> {
         }
         *place = chain;
         self.free_contexts.push(&mut self.contexts, index);
-        self.usage.contexts -= 1;
+        self.used_contexts -= 1;
     }
 
     fn hold(&mut self, index: u32, offset: u16, packet: P, bytes: usize) -> Later<P, C> {
         let context = &mut self.contexts[index as usize];
         let is_datagram_full = context.held_count as usize >= self.limits.packets_per_datagram;
-        if is_datagram_full || !self.has_room(bytes) {
+        let share = self.shares.of(&context.key);
+        if is_datagram_full || !self.shares.has_room(share, bytes) {
             return Later::Dropped(packet, Reason::BufferFull);
         }
         let place = self.free_held;
         let context = &mut self.contexts[index as usize];
         let held = &mut self.held[place as usize];
         self.free_held = held.next;
-        *held = Held { packet: Some(packet), bytes, offset, next: NONE };
+        *held = Held { packet: Some(packet), bytes, share, offset, next: NONE };
         let last = std::mem::replace(&mut context.held.1, place);
         match last {
             NONE => context.held.0 = place,
             last => self.held[last as usize].next = place,
         }
         context.held_count += 1;
-        self.usage.packets += 1;
-        self.usage.bytes += bytes;
+        self.shares.add(share, bytes);
         Later::Held
     }
 
@@ -438,8 +444,7 @@ impl<P, C: Copy + PartialEq> Table<P, C> {
         }
         context.held_count -= 1;
         self.free_held = place;
-        self.usage.packets -= 1;
-        self.usage.bytes -= held.bytes;
+        self.shares.remove(held.share, held.bytes);
         held.packet.take()
     }
 }

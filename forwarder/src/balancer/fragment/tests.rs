@@ -4,21 +4,29 @@ use std::collections::HashMap;
 
 use proptest::prelude::*;
 
+use super::share::Shares;
 use super::*;
 use crate::balancer::hash::LocalSeed;
 use crate::balancer::time::Time;
 use crate::wire::Fragment;
 
 const LIMITS: Limits =
-    Limits { contexts: 4, packets: 4, bytes: 4000, packets_per_datagram: 3, timeout_ms: 2000 };
+    Limits { contexts: 4, packets: 8, bytes: 8000, packets_per_datagram: 3, timeout_ms: 2000 };
 
 fn table(limits: Limits) -> Table<u32, char> {
     Table::new(limits, LocalSeed::new(1))
 }
 
+/// The only datagram of a source.
 fn key(family: u8, number: u32) -> Key {
+    from(number, family, number)
+}
+
+/// A datagram of a source.
+fn from(source: u32, family: u8, number: u32) -> Key {
     let mut key = [0; 38];
     key[0] = family;
+    key[6..10].copy_from_slice(&source.to_be_bytes());
     key[2..6].copy_from_slice(&number.to_be_bytes());
     Key(key)
 }
@@ -127,15 +135,15 @@ fn a_full_buffer_takes_no_more() {
         table.later(&key(4, number), &place(1480, 8), fragment, bytes, ms(0), none)
     };
     let full = |packet| Later::Dropped(packet, Reason::BufferFull);
-    assert_eq!(later(1, 1, 4001), full(1), "bytes");
+    assert_eq!(later(1, 1, 8001), full(1), "bytes");
     assert_eq!(later(1, 2, 1000), Later::Held);
     assert_eq!(later(1, 3, 1000), Later::Held);
     assert_eq!(later(1, 4, 1000), Later::Held);
     assert_eq!(later(1, 5, 1), full(5), "the datagram's share");
-    assert_eq!(later(2, 6, 1001), full(6), "bytes");
-    assert_eq!(later(2, 7, 1000), Later::Held);
-    assert_eq!(later(3, 8, 0), full(8), "packets");
-    assert_eq!(table.usage(), Usage { contexts: 2, packets: 4, bytes: 4000 });
+    assert_eq!(later(2, 6, 5001), full(6), "bytes");
+    assert_eq!(later(2, 7, 5000), Later::Held);
+    assert_eq!(later(3, 8, 1), full(8), "bytes");
+    assert_eq!(table.usage(), Usage { contexts: 2, packets: 4, bytes: 8000 });
     let mut left = Vec::new();
     table.begin(&key(4, 1), &FIRST, ms(1), none).unwrap();
     table.decide(&key(4, 1), 'a', ms(1), |packet, reason| left.push((packet, reason)));
@@ -143,6 +151,66 @@ fn a_full_buffer_takes_no_more() {
     let mut rest = Vec::new();
     table.clear(|packet| rest.push(packet));
     assert_eq!((rest, table.usage()), (vec![7], Usage::default()));
+}
+
+/// A source that floods gets half of the buffer, and more sources leave as much as each of them has.
+#[test]
+fn one_source_does_not_fill_the_buffer_for_the_others() {
+    let limits = Limits { contexts: 2000, packets: 1000, bytes: 1_500_000, ..LIMITS };
+    for family in [4, 6] {
+        let mut table = table(limits);
+        let flood = |table: &mut Table<u32, char>, source, bytes| {
+            (0..1500)
+                .filter(|&n| {
+                    let key = from(source, family, n);
+                    table.later(&key, &place(1480, 8), n, bytes, ms(0), none) == Later::Held
+                })
+                .count()
+        };
+        assert_eq!(flood(&mut table, 7, 1500), 500);
+        for source in 1000..1100 {
+            let key = from(source, family, 1);
+            assert_eq!(table.later(&key, &place(1480, 8), 1, 1500, ms(0), none), Later::Held);
+            table.begin(&key, &FIRST, ms(0), none).unwrap();
+            assert!(table.decide(&key, 'a', ms(0), |_, reason| assert_eq!(reason, None)));
+        }
+        assert_eq!(flood(&mut table, 8, 1), 250);
+        assert!(flood(&mut table, 9, 1) >= 124);
+        table.clear(|_| {});
+        assert_eq!(table.usage(), Usage::default());
+        // And by bytes.
+        assert_eq!(flood(&mut table, 7, 7500), 100);
+        assert_eq!(flood(&mut table, 8, 7500), 50);
+    }
+}
+
+/// All that an IPv6 host can choose of its address is of one source.
+#[test]
+fn a_source_is_an_address_or_a_prefix_of_64_bits() {
+    let shares = Shares::new(1000, 1000, LocalSeed::new(1));
+    let with = |family: u8, byte: usize| {
+        let mut key = from(1, family, 9);
+        key.0[byte] ^= 1;
+        shares.of(&key) == shares.of(&from(1, family, 9))
+    };
+    assert!((6..14).all(|byte| !with(6, byte)));
+    assert!((14..38).chain(1..6).all(|byte| with(6, byte)));
+    assert!((6..10).all(|byte| !with(4, byte)));
+    assert!((10..38).chain(1..6).all(|byte| with(4, byte)));
+}
+
+/// Overlaps are as easy to forge as first fragments.
+#[test]
+fn poisoned_datagrams_do_not_fill_the_table() {
+    let mut table = table(LIMITS);
+    for number in 1..=4 {
+        table.begin(&key(4, number), &FIRST, ms(0), none).unwrap();
+        let overlap = table.later(&key(4, number), &place(8, 8), 1, 100, ms(0), none);
+        assert_eq!(overlap, Later::Dropped(1, Reason::Overlap));
+    }
+    assert_eq!(table.begin(&key(4, 5), &FIRST, ms(1), none), Ok(()));
+    assert!(table.decide(&key(4, 5), 'a', ms(1), |_, _| {}));
+    assert_eq!(table.usage().contexts, 4);
 }
 
 #[test]
@@ -322,6 +390,17 @@ impl Model {
         }
     }
 
+    /// Packets and bytes that wait of the sources that have a share in common with this one.
+    fn of_source(&self, number: u32) -> (usize, usize) {
+        let shares = Shares::new(LIMITS.packets, LIMITS.bytes, LocalSeed::new(1));
+        let share = |number| shares.of(&key_of(number));
+        let held = || {
+            let contexts = self.contexts.iter().filter(|(n, _)| share(**n) == share(number));
+            contexts.flat_map(|(_, context)| &context.held)
+        };
+        (held().count(), held().map(|&(_, bytes, _)| bytes).sum())
+    }
+
     fn alive(&mut self, number: u32, now: u64) -> (Option<&mut ModelContext>, Vec<(u32, Reason)>) {
         self.clock += 1;
         let mut dropped = Vec::new();
@@ -335,8 +414,8 @@ impl Model {
 
     fn add(&mut self, number: u32, first: u16, now: u64) -> bool {
         if self.contexts.len() == LIMITS.contexts {
-            let decided = self.contexts.iter().filter(|(_, c)| c.choice.is_some());
-            let Some(oldest) = decided.min_by_key(|(_, c)| c.touched).map(|(&n, _)| n) else {
+            let settled = self.contexts.iter().filter(|(_, c)| c.choice.is_some() || c.poisoned);
+            let Some(oldest) = settled.min_by_key(|(_, c)| c.touched).map(|(&n, _)| n) else {
                 return false;
             };
             self.contexts.remove(&oldest);
@@ -383,7 +462,7 @@ fn step() -> impl Strategy<Value = Step> {
 
 /// Even numbers are of IPv4, odd ones of IPv6.
 fn key_of(number: u32) -> Key {
-    key(if number.is_multiple_of(2) { 4 } else { 6 }, number)
+    from(number % 3, if number.is_multiple_of(2) { 4 } else { 6 }, number)
 }
 
 proptest! {
@@ -450,10 +529,9 @@ proptest! {
                         |p, r| got.push((p, r)));
                     let clock = model.clock + 1;
                     let mut dropped = model.alive(number, now).1;
-                    let room = |usage: Usage| {
-                        usage.packets < LIMITS.packets && usage.bytes + bytes <= LIMITS.bytes
-                    };
-                    let has_room = room(model.usage());
+                    let (used, own) = (model.usage(), model.of_source(number));
+                    let has_room = used.packets + own.0 < LIMITS.packets
+                        && used.bytes + own.1 + bytes <= LIMITS.bytes;
                     let is_new = !model.contexts.contains_key(&number);
                     let expected = if is_new && !has_room {
                         Later::Dropped(packet, Reason::BufferFull)
