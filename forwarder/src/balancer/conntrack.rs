@@ -215,6 +215,30 @@ impl Table {
         timeouts: &Timeouts,
     ) -> Insertion {
         let tag = stored(tag);
+        let home = self.index(tag);
+        // An expired entry of the same flow: it must not be there twice.
+        let own = match way(&self.buckets[home].tags, tag) {
+            Some(way) => Some(Place { index: home, way }),
+            None => self.seek_beside(home, tag).map(|(index, way)| Place { index, way }),
+        };
+        // What nearly every SYN finds, and is spared the survey by.
+        let empty = || way(&self.buckets[home].tags, 0).map(|way| Place { index: home, way });
+        if let Some(place) = own.or_else(|| empty().filter(|_| state == State::Syn)) {
+            self.put(place, tag, Entry::new(backend, state, now));
+            return Insertion::Stored;
+        }
+        self.insert_among(tag, Entry::new(backend, state, now), now, timeouts)
+    }
+
+    #[cold]
+    fn insert_among(
+        &mut self,
+        tag: u64,
+        entry: Entry,
+        now: Time,
+        timeouts: &Timeouts,
+    ) -> Insertion {
+        let state = entry.state();
         let (free, rivals) = self.survey(tag, now, timeouts);
         let is_share_full = rivals.unconfirmed >= UNCONFIRMED.min(self.capacity() / 2);
         let (free, victim) = match state {
@@ -230,11 +254,15 @@ impl Table {
             (None, Some((_, place))) => (place, Insertion::Displaced),
             (None, None) => return Insertion::Full,
         };
+        self.put(place, tag, entry);
+        insertion
+    }
+
+    fn put(&mut self, place: Place, tag: u64, entry: Entry) {
         let bucket = &mut self.buckets[place.index];
         self.used += usize::from(bucket.tags[place.way] == 0);
         bucket.tags[place.way] = tag;
-        bucket.entries[place.way] = Entry::new(backend, state, now);
-        insertion
+        bucket.entries[place.way] = entry;
     }
 
     /// Looks through the places that a flow may have, for a free one and for those that may be displaced.
@@ -248,10 +276,6 @@ impl Table {
             let bucket = &self.buckets[index];
             for (way, (&other, &entry)) in bucket.tags.iter().zip(&bucket.entries).enumerate() {
                 let place = Place { index, way };
-                if other == tag {
-                    // An expired entry of the same flow: it must not be there twice.
-                    return (Some(place), Rivals::default());
-                }
                 if other == 0 || timeouts.expired(entry, now) {
                     free = free.or(Some(place));
                 } else {
