@@ -10,6 +10,7 @@ use std::net::IpAddr;
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
+use guideway_output::Queue;
 use tun_rs::{DeviceBuilder, SyncDevice};
 
 /// The TUN device `name`, up, whose packets are believed whatever their source.
@@ -46,11 +47,12 @@ pub(crate) struct Vip {
     /// The address.
     pub(crate) address: IpAddr,
     added: bool,
+    errors: Queue,
 }
 
 impl Vip {
     /// Adds `address`, unless the host has it there already; then it stays afterwards, too.
-    pub(crate) fn add(address: IpAddr) -> Result<Self> {
+    pub(crate) fn add(address: IpAddr, errors: &Queue) -> Result<Self> {
         let prefix = prefix(address);
         let listed = ip(&["-o", "address", "show", "dev", "lo", "to", &prefix])?;
         let added = listed.is_empty();
@@ -61,7 +63,7 @@ impl Vip {
             }
             ip(&arguments)?;
         }
-        Ok(Vip { address, added })
+        Ok(Vip { address, added, errors: errors.clone() })
     }
 }
 
@@ -70,7 +72,7 @@ impl Drop for Vip {
         if self.added
             && let Err(error) = ip(&["address", "del", &prefix(self.address), "dev", "lo"])
         {
-            eprintln!("guideway-agent: {error:#}");
+            self.errors.offer(format!("guideway-agent: {error:#}\n").as_bytes());
         }
     }
 }

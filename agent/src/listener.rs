@@ -4,6 +4,7 @@ use std::io;
 use std::net::IpAddr;
 
 use anyhow::{Context, Result, ensure};
+use guideway_output::Queue;
 use rustix::io::Errno;
 
 use crate::decapsulation::{self, Carrier, Encapsulation, Settings, Tunnel};
@@ -31,6 +32,7 @@ pub(crate) fn open(
     local: &[IpAddr],
     chosen: &[Encapsulation],
     settings: &Settings,
+    errors: &Queue,
 ) -> Result<(Vec<Listener>, Vec<&'static str>)> {
     let all = if chosen.is_empty() { decapsulation::ALL } else { chosen };
     let (mut listeners, mut names) = (Vec::new(), Vec::new());
@@ -46,10 +48,9 @@ pub(crate) fn open(
                 }));
             }
             Err(error) if chosen.is_empty() && is_in_use(&error) => {
-                eprintln!(
-                    "guideway-agent: warning: {} is left out: {error:#}",
-                    encapsulation.name()
-                );
+                let name = encapsulation.name();
+                let told = format!("guideway-agent: warning: {name} is left out: {error:#}\n");
+                errors.offer(told.as_bytes());
             }
             Err(error) => return Err(error),
         }

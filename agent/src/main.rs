@@ -11,6 +11,7 @@
 //! same and faster; this program needs no more than sockets and TUN, and spends two system calls
 //! on a packet.
 #![forbid(unsafe_code)]
+#![warn(clippy::print_stderr)]
 
 mod counters;
 mod decapsulation;
@@ -20,16 +21,18 @@ mod listener;
 mod peer;
 mod receiver;
 
-use std::io::{Read, Write};
+use std::io::Read;
 use std::net::IpAddr;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use clap::Parser;
 // Checks before main that the CPU is what this was built for.
 use guideway_baseline as _;
+use guideway_output::{Queue, Standard, tell};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1};
@@ -45,6 +48,9 @@ use crate::receiver::{BUFFER, Datagram};
 
 /// Packets taken from one socket before the others and the signals get their turn.
 const TURN: usize = 64;
+
+/// How long the end waits for a reader of the last counters.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Takes tunnelled packets out and hands them to this host, which answers clients directly.
 ///
@@ -82,26 +88,36 @@ struct Options {
 }
 
 fn main() -> ExitCode {
-    match run(&Options::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("guideway-agent: {error:#}");
-            ExitCode::FAILURE
+    let options = guideway_output::arguments();
+    // Nobody who stops reading what the agent prints may stop its packets, or keep it from ending.
+    let (output, errors) = match (Queue::start(Standard::Output), Queue::start(Standard::Error)) {
+        (Ok(output), Ok(errors)) => (output, errors),
+        (Err(error), _) | (_, Err(error)) => {
+            tell(format_args!("guideway-agent: cannot start the output: {error}\n"));
+            return ExitCode::FAILURE;
         }
+    };
+    let result = run(&options, &output, &errors);
+    if let Err(error) = &result {
+        errors.offer(format!("guideway-agent: {error:#}\n").as_bytes());
     }
+    output.flush(PATIENCE);
+    errors.flush(PATIENCE);
+    if result.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-fn run(options: &Options) -> Result<()> {
+fn run(options: &Options, output: &Queue, errors: &Queue) -> Result<()> {
     let quit = signalled(&[SIGTERM, SIGINT])?;
     let report = signalled(&[SIGUSR1])?;
     let (mut listeners, names) =
-        listener::open(&options.local, &options.encapsulation, &options.settings)?;
+        listener::open(&options.local, &options.encapsulation, &options.settings, errors)?;
     let tun = host::tun(&options.tun, options.mtu)?;
     if let Some(warning) = host::warning(&options.tun) {
-        eprintln!("guideway-agent: warning: {warning}");
+        errors.offer(format!("guideway-agent: warning: {warning}\n").as_bytes());
     }
-    let vips = options.vip.iter().map(|&vip| Vip::add(vip)).collect::<Result<Vec<_>>>()?;
-    say(format_args!("ready: {} receives {}", options.tun, names.join(" ")))?;
+    let vips: Vec<Vip> =
+        options.vip.iter().map(|&vip| Vip::add(vip, errors)).collect::<Result<_>>()?;
+    output.offer(format!("ready: {} receives {}\n", options.tun, names.join(" ")).as_bytes());
 
     let mut counters = Counters::new(names);
     let mut buffer = vec![0; BUFFER];
@@ -112,7 +128,7 @@ fn run(options: &Options) -> Result<()> {
         }
         if ready.report {
             let _ = (&report).read(&mut [0; 64]);
-            say(format_args!("{counters}"))?;
+            output.offer(format!("{counters}\n").as_bytes());
         }
         for (listener, _) in
             listeners.iter_mut().zip(&ready.listeners).filter(|(_, readable)| **readable)
@@ -130,7 +146,8 @@ fn run(options: &Options) -> Result<()> {
             }
         }
     }
-    say(format_args!("{counters}"))
+    output.offer(format!("{counters}\n").as_bytes());
+    Ok(())
 }
 
 /// A stream that becomes readable when one of `signals` comes.
@@ -202,10 +219,4 @@ fn is_for(address: IpAddr, family: Family, packet: &[u8]) -> bool {
         (Family::V6, IpAddr::V6(address)) => packet[24..40] == address.octets(),
         _ => false,
     }
-}
-
-/// One line on standard output, at once.
-fn say(line: std::fmt::Arguments<'_>) -> Result<()> {
-    let mut output = std::io::stdout().lock();
-    writeln!(output, "{line}").and_then(|()| output.flush()).context("cannot write")
 }

@@ -3,6 +3,7 @@
 //! It links neither the forwarder nor DPDK, so it runs wherever the socket can be reached. Results go
 //! to stdout and all else to stderr; the exit codes are those of [`Error::exit_code`].
 #![forbid(unsafe_code)]
+#![warn(clippy::print_stderr)]
 
 mod arguments;
 mod client;
@@ -11,14 +12,15 @@ mod render;
 mod table;
 
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::path::Path;
 use std::process::ExitCode;
 
-use clap::{CommandFactory, Parser};
+use clap::CommandFactory;
 // Checks before main that the CPU is what this was built for.
 use guideway_api::{FlowFilter, MAX_REQUEST, Request, Response};
 use guideway_baseline as _;
+use guideway_output::{print, tell};
 
 use arguments::{
     Arguments, BackendCommand, Command, ConfigCommand, FlowCommand, PortCommand, ServiceCommand,
@@ -28,15 +30,14 @@ use client::Client;
 use error::Error;
 
 fn main() -> ExitCode {
-    match run(&Arguments::parse()) {
+    match run(&guideway_output::arguments()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            // Not eprintln, which panics when stderr is closed.
             let mut told = format!("error: {error}\n");
             for detail in error.details() {
                 told += &format!("  {detail}\n");
             }
-            let _ = io::stderr().write_all(told.as_bytes());
+            tell(told);
             ExitCode::from(error.exit_code())
         }
     }
@@ -46,15 +47,15 @@ fn run(arguments: &Arguments) -> Result<(), Error> {
     if let Command::Completions { shell } = arguments.command {
         let mut script = Vec::new();
         clap_complete::generate(shell, &mut Arguments::command(), "guidewayctl", &mut script);
-        return print(&script);
+        return print(script).map_err(Error::Output);
     }
     let request = request(&arguments.command)?;
     let mut response = Client::connect(&arguments.socket, arguments.timeout())?.ask(&request)?;
     narrow(&mut response, &arguments.command)?;
     let rendered = render::render(&response, arguments.output);
     let notes: String = rendered.notes.iter().map(|note| format!("{note}\n")).collect();
-    let _ = io::stderr().write_all(notes.as_bytes());
-    print(rendered.text.as_bytes())
+    tell(notes);
+    print(rendered.text).map_err(Error::Output)
 }
 
 /// The request that the command stands for.
@@ -131,13 +132,4 @@ fn narrow(response: &mut Response, command: &Command) -> Result<(), Error> {
         _ => {}
     }
     Ok(())
-}
-
-/// Writes to stdout. A reader that has seen enough, such as `head`, is no failure.
-fn print(bytes: &[u8]) -> Result<(), Error> {
-    let mut stdout = io::stdout().lock();
-    match stdout.write_all(bytes).and_then(|()| stdout.flush()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Error::Output(error)),
-        _ => Ok(()),
-    }
 }

@@ -3,6 +3,7 @@
 //! `wire` and `balancer` are pure: no DPDK, no clock, no I/O. `dpdk` is the only module with unsafe
 //! code; `worker` joins it with the balancer, `appliance` builds workers from a configuration.
 #![deny(unsafe_code)]
+#![warn(clippy::print_stderr)]
 
 #[cfg(feature = "dpdk")]
 pub mod appliance;

@@ -1,6 +1,6 @@
 //! The `guideway` program.
 #![forbid(unsafe_code)]
-#![expect(clippy::print_stdout, reason = "a program answers on its standard output")]
+#![warn(clippy::print_stderr)]
 
 mod program;
 

@@ -4,6 +4,7 @@
 use std::ptr;
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use crossbeam_channel::{Receiver, Sender, bounded};
@@ -148,10 +149,15 @@ fn rest(wish: Option<config::Idle>, ends: &Ends) -> (Idle, Option<String>) {
 /// worker's flows for good, while a dead one has its share taken over by the other forwarders.
 struct AbortOnPanic;
 
+/// How long a worker that panicked leaves the log's thread for the last line.
+const LAST_WORDS: Duration = Duration::from_millis(100);
+
 impl Drop for AbortOnPanic {
     fn drop(&mut self) {
         if std::thread::panicking() {
             tracing::error!("a worker panicked; the appliance ends");
+            // The log's thread needs a moment, and waits for nothing that a worker holds.
+            std::thread::sleep(LAST_WORDS);
             std::process::abort();
         }
     }

@@ -1,18 +1,18 @@
 //! The command line of `guideway`.
 
+mod log;
 #[cfg(feature = "dpdk")]
 mod replay;
 #[cfg(feature = "dpdk")]
 mod run;
 
-use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
 use guideway::control::config::{self, Parsed};
-use tracing_subscriber::EnvFilter;
+use guideway_output::{print, tell};
 
 /// A layer-4 load balancer on DPDK.
 #[derive(Parser)]
@@ -44,15 +44,14 @@ enum Command {
 
 /// Runs what the command line asks for.
 pub(crate) fn main() -> ExitCode {
-    let arguments = Arguments::parse();
-    tracing_subscriber::fmt()
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_target(false)
-        .with_env_filter(
-            EnvFilter::try_from_env("GUIDEWAY_LOG").unwrap_or_else(|_| EnvFilter::new("info")),
-        )
-        .init();
+    let arguments: Arguments = guideway_output::arguments();
+    let log = match log::start() {
+        Ok(log) => log,
+        Err(error) => {
+            tell(format_args!("guideway: cannot start the log: {error}\n"));
+            return ExitCode::FAILURE;
+        }
+    };
     let result = match arguments.command {
         #[cfg(feature = "dpdk")]
         Command::Run { config } => run::run(&config),
@@ -60,30 +59,30 @@ pub(crate) fn main() -> ExitCode {
         #[cfg(feature = "dpdk")]
         Command::Replay(arguments) => replay::run(&arguments),
     };
-    match result {
-        Ok(code) => code,
-        Err(error) => {
-            eprintln!("guideway: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    let code = result.unwrap_or_else(|error| {
+        log.offer(format!("guideway: {error:#}\n").as_bytes());
+        ExitCode::FAILURE
+    });
+    log.flush(log::PATIENCE);
+    code
 }
 
 /// `guideway check`
 fn check(path: &Path) -> Result<ExitCode> {
     let Some((_, parsed)) = load(path)? else { return Ok(ExitCode::FAILURE) };
     for warning in &parsed.warnings {
-        eprintln!("{}: warning: {warning}", path.display());
+        tell(format_args!("{}: warning: {warning}\n", path.display()));
     }
     let configuration = &parsed.configuration;
-    println!(
-        "{}: valid; ports: {}, services: {}, pools: {}, backends: {}",
+    let summary = format!(
+        "{}: valid; ports: {}, services: {}, pools: {}, backends: {}\n",
         path.display(),
         configuration.ports.len(),
         configuration.services.len(),
         configuration.pools.len(),
         configuration.pools.iter().map(|pool| pool.backends.len()).sum::<usize>(),
     );
+    print(summary).context("cannot write the result")?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -95,11 +94,11 @@ fn load(path: &Path) -> Result<Option<(String, Parsed)>> {
         Ok(parsed) => Ok(Some((text, parsed))),
         Err(mistakes) => {
             for mistake in mistakes.iter() {
-                eprintln!("{}: {mistake}", path.display());
+                tell(format_args!("{}: {mistake}\n", path.display()));
             }
             let count = mistakes.iter().count();
             let noun = if count == 1 { "mistake" } else { "mistakes" };
-            eprintln!("{}: {count} {noun}", path.display());
+            tell(format_args!("{}: {count} {noun}\n", path.display()));
             Ok(None)
         }
     }

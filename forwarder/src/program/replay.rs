@@ -1,6 +1,7 @@
 //! `guideway replay`
 
 use std::collections::HashMap;
+use std::fmt::Write;
 use std::fs::{self, File, Metadata};
 use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::{Path, PathBuf};
@@ -167,19 +168,18 @@ fn link(path: &Path, name: &Path) -> Result<PathBuf> {
 }
 
 fn print(stats: &Stats, json: bool) -> Result<()> {
+    let mut text = String::new();
     if json {
-        println!("{}", serde_json::to_string_pretty(stats)?);
-        return Ok(());
+        writeln!(text, "{}", serde_json::to_string_pretty(stats)?)?;
+    } else {
+        writeln!(text, "{:<28} {:>12}", "received", stats.received)?;
+        writeln!(text, "{:<28} {:>12}", "transmitted", stats.transmitted)?;
+        for (title, counts) in [("verdicts", &stats.verdicts), ("events", &stats.events)] {
+            writeln!(text, "\n{title}")?;
+            for (name, count) in counts.iter().filter(|&(_, &count)| count > 0) {
+                writeln!(text, "  {name:<26} {count:>12}")?;
+            }
+        }
     }
-    println!("{:<28} {:>12}", "received", stats.received);
-    println!("{:<28} {:>12}", "transmitted", stats.transmitted);
-    println!("\nverdicts");
-    for (name, count) in stats.verdicts.iter().filter(|&(_, &count)| count > 0) {
-        println!("  {name:<26} {count:>12}");
-    }
-    println!("\nevents");
-    for (name, count) in stats.events.iter().filter(|&(_, &count)| count > 0) {
-        println!("  {name:<26} {count:>12}");
-    }
-    Ok(())
+    guideway_output::print(text).context("cannot write the result")
 }

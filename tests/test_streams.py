@@ -1,0 +1,80 @@
+"""What a program does when nobody takes what it prints: a reader that has gone, a full disk, no stream."""
+
+import subprocess
+
+import pytest
+from support import binaries
+from support.config import one_port
+from support.replay import pcap
+
+AGENT = binaries.directory() / "guideway-agent"
+PROGRAMS = {"guideway": binaries.guideway(), "guidewayctl": binaries.guidewayctl(), "guideway-agent": AGENT}
+
+
+@pytest.fixture
+def commands(tmp_path):
+    """Commands that print a result, those that print mistakes, by name."""
+    good, bad = tmp_path / "good.toml", tmp_path / "bad.toml"
+    one_port().write(good)
+    bad.write_text("colour = 1\n" * 900)
+    capture = tmp_path / "in.pcap"
+    capture.write_bytes(pcap([]))
+    replay = [binaries.guideway(), "replay", "--config", good, "--rx", f"edge0={capture}"]
+    results = {
+        "check": [binaries.guideway(), "check", "--config", good],
+        "replay": replay,
+        "replay --json": [*replay, "--json"],
+        "completions": [binaries.guidewayctl(), "completions", "bash"],
+        **{f"{name} {flag}": [path, flag] for name, path in PROGRAMS.items() for flag in ("--help", "--version")},
+    }
+    failures = {
+        "check": ([binaries.guideway(), "check", "--config", bad], 1),
+        "run": ([binaries.guideway(), "run", "--config", bad], 1),
+        "no file": ([binaries.guideway(), "check", "--config", tmp_path / "none.toml"], 1),
+        "no daemon": ([binaries.guidewayctl(), "--socket", tmp_path / "none.sock", "status"], 3),
+        "agent": ([AGENT, "--tun", "x" * 40], 1),
+        **{f"{name} usage": ([path, "--colour"], 2) for name, path in PROGRAMS.items()},
+    }
+    return results, failures
+
+
+def run(line, redirection):
+    """Exit code and stderr of a command with a stream redirected by the shell."""
+    shell = ["bash", "-c", f'set -o pipefail; "$@" {redirection}', "bash", *map(str, line)]
+    done = subprocess.run(shell, capture_output=True, text=True, timeout=60)
+    assert "panicked" not in done.stderr + done.stdout
+    return done.returncode, done.stderr
+
+
+@pytest.mark.parametrize("redirection", ("| true", "| head -c 1 >/dev/null", ">&-"))
+def test_a_result_that_nobody_reads_is_no_failure(commands, redirection):
+    for name, line in commands[0].items():
+        code, told = run(line, redirection)
+        assert code == 0, (name, told)
+
+
+def test_a_result_on_a_full_disk_is_a_failure(commands):
+    for name, line in commands[0].items():
+        code, told = run(line, ">/dev/full")
+        assert code == 1, (name, told)
+        assert "cannot write the result: No space left on device" in told, (name, told)
+
+
+@pytest.mark.parametrize("redirection", ("2> >(true)", "2>/dev/full", "2>&-", ">&- 2>&- <&-"))
+def test_mistakes_that_nobody_reads_leave_the_exit_code(commands, redirection):
+    for name, (line, expected) in commands[1].items():
+        code, told = run(line, redirection)
+        assert code == expected, (name, code, told)
+
+
+@pytest.mark.parametrize("level", ("wran", "info,", "guideway=debug", "debug", "\x1b[31m"))
+def test_a_level_of_the_log_that_there_is_not_is_told(commands, level):
+    """Also a level that a release build has not; a debug build has it and has nothing to tell."""
+    line = ["env", f"GUIDEWAY_LOG={level}", *commands[0]["replay"]]
+    code, told = run(line, "")
+    assert code == 0
+    assert "\x1b" not in told
+    if level != "debug":
+        assert "WARN GUIDEWAY_LOG is " in told and "expected one of off, error, warn, info, debug, trace" in told
+    elif binaries.directory().name == "release":
+        assert "WARN GUIDEWAY_LOG=debug: this build has no levels below info" in told
