@@ -105,9 +105,9 @@ def test_what_is_no_request_to_answer(check):
         frame[-1] ^= 1
         cases.append((bytes(frame), "icmp_malformed", []))
     for source in ("224.0.0.5", "255.255.255.255", "127.0.0.1", "0.0.0.0", VIP[4]):
-        cases.append(dropped(echo(4, source=source), "answer_forbidden"))
+        cases.append(dropped(echo(4, source=source), "source_invalid"))
     for source in ("ff02::1", "::1", "::", VIP[6]):
-        cases.append(dropped(echo(6, source=source), "answer_forbidden"))
+        cases.append(dropped(echo(6, source=source), "source_invalid"))
     for kind in (0, 4, 5, 9, 10, 13, 15, 17, 42, 255):
         cases.append((link(ip(4, CLIENT[4], VIP[4]) / ICMP(type=kind)), "icmp_unsupported", []))
     for kind in (0, 129, 130, 133, 135, 136, 137, 255):

@@ -202,9 +202,15 @@ fn step(
     };
     let decided = balancer.decide(tables, frame, &classified, now);
     let Ok(decision) = decided else {
-        assert_eq!(decided, Err(Drop::NoBackend));
+        match tables.check_origin(&classified.packet, frame) {
+            Ok(()) => assert_eq!(decided, Err(Drop::NoBackend)),
+            Err(drop) => assert!(decided == Err(drop) || decided == Err(Drop::NoBackend)),
+        }
         return None;
     };
+    if decision.flow == FlowEvent::New {
+        assert_eq!(tables.check_origin(&classified.packet, frame), Ok(()));
+    }
     let backend = tables.backend(decision.backend);
     assert_eq!(backend.pool, classified.service.pool);
     match backend.serving {

@@ -79,7 +79,7 @@ impl Network {
         Network::new(address, 128)
     }
 
-    fn contains(&self, (family, bits): (Family, u128)) -> bool {
+    pub(super) fn contains(&self, (family, bits): (Family, u128)) -> bool {
         self.family == family && bits & self.mask == self.bits
     }
 }

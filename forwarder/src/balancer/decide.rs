@@ -150,6 +150,7 @@ impl Balancer {
         let timeouts = tables.timeouts();
         let pool = service.pool;
         let Some((place, entry)) = self.flows.get(*tag, now, timeouts) else {
+            tables.check_origin(packet, frame)?;
             let backend = choose(tables, *service, packet, frame)?;
             let insertion = self.flows.insert(*tag, backend, State::first(packet), now, timeouts);
             let flow = match insertion {

@@ -19,6 +19,7 @@ pub mod hash;
 pub mod icmp;
 pub mod maglev;
 pub mod mtu;
+pub mod origin;
 #[cfg(test)]
 mod sample;
 pub mod scan;

@@ -16,6 +16,7 @@ use super::encapsulation::Template;
 use super::express::Stop;
 use super::hash::FleetKey;
 use super::maglev;
+use super::origin::{Guard, Own, Source};
 pub use super::services::Endpoint;
 use super::services::Services;
 use super::verdict::Drop;
@@ -76,9 +77,9 @@ impl PortIndex {
 }
 
 /// An address that is quick to hash; the family keeps `::ffff:192.0.2.1` and `192.0.2.1` apart.
-type Address = (Family, u128);
+pub(super) type Address = (Family, u128);
 
-fn address(ip: IpAddr) -> Address {
+pub(super) fn address(ip: IpAddr) -> Address {
     match ip {
         IpAddr::V4(v4) => (Family::V4, u32::from(v4).into()),
         IpAddr::V6(v6) => (Family::V6, v6.into()),
@@ -249,6 +250,8 @@ impl Station {
 /// The fleet, as far as one forwarder has to do with the others, and what it answers.
 #[derive(Clone, Debug, Default)]
 pub struct Surroundings {
+    /// What no packet can come from.
+    pub own: Own,
     /// This node's end of tunnels.
     pub tunnel: decapsulation::Endpoint,
     /// Who gathers which datagram's fragments.
@@ -283,6 +286,7 @@ pub struct Tables {
     stations: Vec<Station>,
     services: Services,
     vips: FxHashMap<Address, Vip>,
+    guard: Guard,
     pools: Vec<Pool>,
     backends: Vec<Backend>,
     stops: Vec<Stop>,
@@ -327,6 +331,7 @@ impl Tables {
             steady: parts.timeouts.of_steady(),
             stations: parts.ports.iter().map(Station::new).collect(),
             ports: parts.ports,
+            guard: Guard::new(&parts.surroundings.own, vips.keys().copied()),
             vips,
             services: Services::new(&parts.services),
             pools: parts.pools,
@@ -398,6 +403,37 @@ impl Tables {
             _ => return Unserved::Drop(Drop::UnsupportedProtocol),
         };
         Unserved::Exception(*packet, exception)
+    }
+
+    /// Refuses a packet that nobody can have sent, where it is to be forwarded.
+    ///
+    /// # Errors
+    /// The reason to drop it.
+    #[inline]
+    pub fn check_origin(&self, packet: &Packet, frame: &[u8]) -> Result<(), Drop> {
+        self.guard.check(packet, frame)
+    }
+
+    /// As [`Tables::check_origin`], for a packet that may be for ourselves: a host on the link may then
+    /// have a link-local address. What comes out of a tunnel does not come from the link.
+    ///
+    /// # Errors
+    /// The reason to drop it.
+    #[cold]
+    pub fn check_sender(
+        &self,
+        packet: &Packet,
+        frame: &[u8],
+        from_tunnel: bool,
+    ) -> Result<(), Drop> {
+        if self.guard.is_own_frame(frame) {
+            return Err(Drop::OwnFrame);
+        }
+        match self.guard.source(packet, frame) {
+            Source::Host => Ok(()),
+            Source::LinkLocal if !from_tunnel => Ok(()),
+            Source::LinkLocal | Source::Impossible => Err(Drop::SourceInvalid),
+        }
     }
 
     /// The service of an endpoint, for those that know it by other means than a whole packet.

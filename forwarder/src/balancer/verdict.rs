@@ -88,6 +88,10 @@ reasons! {
     WrongMac = "wrong_mac",
     /// The frame is addressed to a group: forwarding it would multiply it.
     GroupMac = "group_mac",
+    /// The frame was sent by one of our own ports: it loops.
+    OwnFrame = "own_frame",
+    /// No host has the source address, or none that is not on the link.
+    SourceInvalid = "source_invalid",
     /// No service has the destination address.
     NoVip = "no_vip",
     /// A service has the address, but none this protocol and port.

@@ -24,6 +24,7 @@ use crate::balancer::encapsulation::{Choice, Situation, Template, Tunnel};
 use crate::balancer::hash::FleetKey;
 use crate::balancer::maglev::{self, Member};
 use crate::balancer::mtu::mss_for;
+use crate::balancer::origin::Own;
 use crate::balancer::tables::{
     Backend, BackendId, Endpoint, MaxSegment, Parts, Pool, PoolIndex, Port, PortIndex, Route,
     Service, ServiceId, Serving, Surroundings, Tables, Vip,
@@ -333,6 +334,7 @@ impl Publisher {
             false => Cluster::new(&key, &cluster_members(members)),
         };
         Surroundings {
+            own: self.own(configuration),
             tunnel: decapsulation::Endpoint::new(own, peers.collect::<Vec<_>>()),
             cluster,
             members: members
@@ -343,6 +345,20 @@ impl Publisher {
             answer_burst: configuration.icmp.burst,
             mtus: configuration.ports.iter().map(|port| port.mtu).collect(),
             shared: shared(configuration),
+        }
+    }
+
+    /// What no packet can come from.
+    fn own(&self, configuration: &Configuration) -> Own {
+        let ports = self.ports.iter().zip(&configuration.ports);
+        let macs = ports.map(|(facts, port)| port.mac.unwrap_or(facts.device_mac));
+        let prefixes = configuration.ports.iter().flat_map(|port| &port.addresses);
+        Own {
+            macs: macs.filter(|&mac| mac != [0; 6]).collect(),
+            addresses: prefixes
+                .flat_map(|prefix| std::iter::once(prefix.address).chain(prefix.groups()))
+                .collect(),
+            networks: source_networks(configuration),
         }
     }
 

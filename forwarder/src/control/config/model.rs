@@ -187,6 +187,20 @@ impl Prefix {
         }
     }
 
+    /// The addresses of an IPv4 network that no host has: of the network, and its broadcast. A network of 31
+    /// bits has neither (RFC 3021).
+    pub fn groups(&self) -> impl Iterator<Item = IpAddr> + use<> {
+        let groups = match self.network() {
+            IpAddr::V4(network) if self.length <= 30 => {
+                let hosts = u32::MAX >> self.length;
+                let broadcast = Ipv4Addr::from(u32::from(network) | hosts);
+                Some([network.into(), broadcast.into()])
+            }
+            _ => None,
+        };
+        groups.into_iter().flatten()
+    }
+
     /// Whether `address` lies within the prefix.
     pub fn contains(&self, address: IpAddr) -> bool {
         fn same(a: u128, b: u128, width: u32, length: u8) -> bool {

@@ -176,6 +176,12 @@ mod tests {
         ] {
             assert_eq!(form::prefix(text).unwrap().network(), ip(expected), "{text}");
         }
+        let groups = |text| form::prefix(text).unwrap().groups().collect::<Vec<_>>();
+        assert_eq!(groups("192.0.2.129/25"), [ip("192.0.2.128"), ip("192.0.2.255")]);
+        assert_eq!(groups("192.0.2.1/30"), [ip("192.0.2.0"), ip("192.0.2.3")]);
+        assert_eq!(groups("192.0.2.1/1"), [ip("128.0.0.0"), ip("255.255.255.255")]);
+        assert_eq!(groups("192.0.2.1/31"), Vec::<IpAddr>::new());
+        assert_eq!(groups("2001:db8::1/64"), Vec::<IpAddr>::new());
         assert_eq!(Prefix { address: ip("2001:db8::ff"), length: 0 }.network(), ip("::"));
     }
 }

@@ -184,18 +184,27 @@ impl Path {
         packet: Packet,
         exception: Exception,
     ) {
+        if exception != Exception::Elsewhere
+            && let Err(reason) = scene.tables.check_sender(&packet, held.bytes(), arrival.inner)
+        {
+            return self.drop(held, reason);
+        }
         match exception {
             Exception::Elsewhere if arrival.inner => self.drop(held, Drop::NoVip),
             Exception::Elsewhere => {
                 match scene.tables.surroundings().tunnel.open(&packet, held.bytes()) {
                     Ok(None) => self.drop(held, Drop::NoVip),
-                    Ok(Some(inner)) => match decapsulation::unwrap(&packet, &inner, &mut *held) {
+                    Ok(Some(inner)) => match scene
+                        .tables
+                        .check_sender(&packet, held.bytes(), false)
+                        .and_then(|()| Ok(decapsulation::unwrap(&packet, &inner, &mut *held)?))
+                    {
                         Ok(()) => {
                             let marked = inner.marked;
                             let arrival = Arrival { inner: true, marked, ..arrival };
                             self.deliver(scene, held, arrival, false);
                         }
-                        Err(reason) => self.drop(held, reason.into()),
+                        Err(reason) => self.drop(held, reason),
                     },
                     Err(reason) => self.drop(held, reason.into()),
                 }
@@ -351,6 +360,7 @@ fn subject(tables: &Tables, packet: &Packet, frame: &[u8]) -> Result<(Service, F
         let flow = FlowKey::of(packet, frame).ok_or(Drop::FragmentMalformed)?;
         return Ok((service, flow));
     }
+    tables.check_origin(packet, frame)?;
     let embedded = icmp::embedded(packet, frame)?;
     let service = tables.service_at(&embedded.endpoint).ok_or(Drop::IcmpForeign)?;
     Ok((service, embedded.flow))

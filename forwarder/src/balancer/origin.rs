@@ -1,0 +1,248 @@
+//! Origins that no packet can have: source addresses that no host has, and frames that we sent.
+//!
+//! Who forwards such a packet spoofs, reflects or loops it. RFC 1812 section 5.3.7 and RFC 1122 section
+//! 3.2.1.3 name the IPv4 addresses that are no source, RFC 4291 sections 2.5 and 2.7 those of IPv6. Added
+//! to them are the appliance's own: its virtual addresses (a packet from one is a "land" attack), the
+//! addresses of its ports and tunnels, and the broadcast and network addresses of its links.
+//!
+//! A packet is checked where a flow begins, and wherever it is handled by itself: a fragment, an ICMP
+//! message, a packet out of a tunnel, one that is answered. Later packets of a flow are not checked. Their
+//! addresses are those of the first.
+//!
+//! What a check needs is compiled with the tables. A filter of 4096 bits keeps ordinary packets from the
+//! look-up in the set behind it.
+
+use std::net::IpAddr;
+
+use rustc_hash::FxHashSet;
+
+use super::decapsulation::Network;
+use super::tables::{Address, address};
+use super::verdict::Drop;
+use crate::wire::{Family, Packet, ethernet};
+
+/// What a source address can be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// That of a host.
+    Host,
+    /// A host's, but only on its own link: it must not be forwarded (RFC 4291 section 2.5.6, RFC 3927
+    /// section 2.7).
+    LinkLocal,
+    /// No host has it.
+    Impossible,
+}
+
+/// What is the appliance's own, besides the virtual addresses.
+#[derive(Clone, Debug, Default)]
+pub struct Own {
+    /// The MAC addresses that frames leave with.
+    pub macs: Vec<[u8; 6]>,
+    /// Addresses of ports and tunnels, and broadcast and network addresses of links.
+    pub addresses: Vec<IpAddr>,
+    /// Prefixes of tunnel sources.
+    pub networks: Vec<Network>,
+}
+
+/// Words of the filter.
+const WORDS: usize = 64;
+
+/// Tells who cannot have sent a packet.
+#[derive(Debug)]
+pub(super) struct Guard {
+    /// As [`sender`] reads them.
+    macs: Box<[u64]>,
+    /// A bit for each of `addresses`.
+    filter: Box<[u64; WORDS]>,
+    addresses: FxHashSet<Address>,
+    networks: Box<[Network]>,
+}
+
+impl Guard {
+    pub(super) fn new(own: &Own, vips: impl Iterator<Item = Address>) -> Guard {
+        let addresses: FxHashSet<Address> =
+            own.addresses.iter().map(|&ip| address(ip)).chain(vips).collect();
+        let mut filter = Box::new([0; WORDS]);
+        for &(_, bits) in &addresses {
+            let (word, bit) = place(bits);
+            filter[word] |= bit;
+        }
+        let macs = own.macs.iter().map(|mac| {
+            let [a, b, c, d, e, f] = *mac;
+            u64::from_be_bytes([0, 0, a, b, c, d, e, f])
+        });
+        Guard {
+            macs: macs.collect(),
+            filter,
+            addresses,
+            networks: own.networks.clone().into_boxed_slice(),
+        }
+    }
+
+    /// Whether the frame was sent by one of our own ports.
+    #[inline]
+    pub(super) fn is_own_frame(&self, frame: &[u8]) -> bool {
+        sender(frame).is_some_and(|sender| self.macs.contains(&sender))
+    }
+
+    /// What the source of a packet is that was parsed from this very frame.
+    #[inline]
+    pub(super) fn source(&self, packet: &Packet, frame: &[u8]) -> Source {
+        if let Some((source, _)) = packet.addresses_v4(frame) {
+            let bits = u32::from_be_bytes(source).into();
+            return match source[0] {
+                0 | 127 | 224.. => Source::Impossible,
+                169 if source[1] == 254 => Source::LinkLocal,
+                _ => self.ordinary((Family::V4, bits)),
+            };
+        }
+        let Some((source, _)) = packet.addresses_v6(frame) else { return Source::Impossible };
+        let bits = u128::from_be_bytes(source);
+        match source[0] {
+            // `::`, `::1` and IPv4-mapped addresses.
+            0 if bits <= 1 || bits >> 32 == 0xffff => Source::Impossible,
+            0xff => Source::Impossible,
+            0xfe if source[1] & 0xc0 == 0x80 && !self.is_own((Family::V6, bits)) => {
+                Source::LinkLocal
+            }
+            _ => self.ordinary((Family::V6, bits)),
+        }
+    }
+
+    /// What a source is that is unicast.
+    #[inline]
+    fn ordinary(&self, source: Address) -> Source {
+        if self.is_own(source) { Source::Impossible } else { Source::Host }
+    }
+
+    #[inline]
+    fn is_own(&self, source: Address) -> bool {
+        let (word, bit) = place(source.1);
+        let may_be_listed = self.filter[word] & bit != 0;
+        (may_be_listed && self.addresses.contains(&source))
+            || self.networks.iter().any(|network| network.contains(source))
+    }
+
+    /// Refuses a packet that is to be forwarded.
+    ///
+    /// # Errors
+    /// The reason to drop it.
+    #[inline]
+    pub(super) fn check(&self, packet: &Packet, frame: &[u8]) -> Result<(), Drop> {
+        if self.is_own_frame(frame) {
+            return Err(Drop::OwnFrame);
+        }
+        match self.source(packet, frame) {
+            Source::Host => Ok(()),
+            Source::LinkLocal | Source::Impossible => Err(Drop::SourceInvalid),
+        }
+    }
+}
+
+/// The source MAC address of a frame.
+#[inline]
+fn sender(frame: &[u8]) -> Option<u64> {
+    let head: [u8; 8] = *frame.get(4..)?.first_chunk()?;
+    const _: () = assert!(ethernet::LENGTH >= 12);
+    Some(u64::from_be_bytes(head) & 0xffff_ffff_ffff)
+}
+
+/// The place of an address in the filter.
+#[inline]
+#[expect(clippy::cast_possible_truncation, reason = "the low bits are what tells hosts apart")]
+const fn place(bits: u128) -> (usize, u64) {
+    let folded = (bits as u64) ^ ((bits >> 64) as u64);
+    let mixed = folded.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 52;
+    ((mixed >> 6) as usize, 1 << (mixed & 63))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::sample::{MAC, Sample};
+    use super::*;
+
+    fn guard() -> Guard {
+        let own = Own {
+            macs: vec![[2, 0, 0, 0, 0, 9]],
+            addresses: ["192.0.2.1", "192.0.2.255", "192.0.2.0", "2001:db8::1", "fe80::1"]
+                .map(|text| text.parse().unwrap())
+                .to_vec(),
+            networks: vec![Network::new("192.0.2.64".parse().unwrap(), 26)],
+        };
+        let vips = ["203.0.113.10", "2001:db8::10"].map(|text| address(text.parse().unwrap()));
+        Guard::new(&own, vips.into_iter())
+    }
+
+    fn source(text: &str) -> Source {
+        let sample = match text.contains(':') {
+            true => Sample::tcp(&format!("[{text}]:1025"), "[2001:db8::10]:80", 0),
+            false => Sample::tcp(&format!("{text}:1025"), "203.0.113.10:80", 0),
+        };
+        let frame = sample.frame();
+        guard().source(&Packet::parse(&frame).unwrap(), &frame)
+    }
+
+    /// RFC 1122 section 3.2.1.3, RFC 4291 sections 2.5 and 2.7, and what is our own.
+    #[test]
+    fn sources_that_no_host_has() {
+        for text in [
+            "0.0.0.0",
+            "0.1.2.3",
+            "127.0.0.1",
+            "127.255.255.255",
+            "224.0.0.1",
+            "239.255.255.255",
+            "240.0.0.1",
+            "255.255.255.255",
+            "203.0.113.10",
+            "192.0.2.1",
+            "192.0.2.255",
+            "192.0.2.0",
+            "192.0.2.64",
+            "192.0.2.127",
+            "::",
+            "::1",
+            "::ffff:198.51.100.1",
+            "ff02::1",
+            "ff0e::1",
+            "2001:db8::10",
+            "2001:db8::1",
+            "fe80::1",
+        ] {
+            assert_eq!(source(text), Source::Impossible, "{text}");
+        }
+        for text in ["169.254.0.1", "169.254.255.254", "fe80::2", "febf::1"] {
+            assert_eq!(source(text), Source::LinkLocal, "{text}");
+        }
+        for text in [
+            "1.0.0.1",
+            "126.255.255.255",
+            "128.0.0.1",
+            "169.253.0.1",
+            "169.255.0.1",
+            "223.255.255.255",
+            "192.0.2.2",
+            "192.0.2.63",
+            "192.0.2.128",
+            "203.0.113.11",
+            "::2:0:0:1",
+            "64:ff9b::1",
+            "2001:db8::2",
+            "fec0::1",
+            "fd00::1",
+            "fe00::1",
+        ] {
+            assert_eq!(source(text), Source::Host, "{text}");
+        }
+    }
+
+    #[test]
+    fn frames_that_we_sent() {
+        let mut frame = Sample::udp("198.51.100.1:1025", "203.0.113.10:53").frame();
+        let packet = Packet::parse(&frame).unwrap();
+        assert_eq!(guard().check(&packet, &frame), Ok(()));
+        frame[6..12].copy_from_slice(&[2, 0, 0, 0, 0, 9]);
+        assert_eq!(guard().check(&packet, &frame), Err(Drop::OwnFrame));
+        assert!(!guard().is_own_frame(&MAC), "too short for a source");
+    }
+}
