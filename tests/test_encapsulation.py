@@ -22,7 +22,7 @@ from scapy.packet import Raw
 from support import replay
 from support.config import one_port
 from support.model import Fleet
-from support.packets import EXTRAS, TAGS, _link, client_packet, flow, l3_offset
+from support.packets import EXTRAS, TAGS, _link, client_packet, flow, hop, l3_offset
 
 VERSIONS = (4, 6)
 INNER = {"inner_source_mac": "02:00:00:00:0a:0a", "inner_destination_mac": "02:00:00:00:0b:0b"}
@@ -71,7 +71,7 @@ def expected_frame(config, backend, sent, out):
     own = way(config, backend)
     if own.name == "l2":
         macs = bytes.fromhex((mac + port["mac"]).replace(":", ""))
-        return macs + sent.frame[12:]
+        return hop(macs + sent.frame[12:])
     place = l3_offset(out)
     version = 6 if ":" in sent.flow.source else 4
     ethertype, number = (0x86DD, 41) if version == 6 else (0x0800, 4)

@@ -12,7 +12,7 @@ from support import expectation
 from support.config import one_port
 from support.fragments import datagram, frame_of, owner, udp_flow
 from support.model import Fleet
-from support.packets import APPLIANCE_MAC, Sent, client_packet, flow, tunnel_packet
+from support.packets import APPLIANCE_MAC, Sent, client_packet, flow, lowered, tunnel_packet
 
 OWN = {4: "192.0.2.1", 6: "2001:db8::1"}
 PEER = {4: "192.0.2.129", 6: "2001:db8::81"}
@@ -72,7 +72,7 @@ def tunnelled(sent, kind, version=4, source=None, traffic_class=0, tags=()):
     else:
         outer = IP(src=source, dst=OWN[4], proto=number, tos=traffic_class, ttl=60, flags="DF")
     frame = frame_of(outer / payload, APPLIANCE_MAC, tags)
-    return Sent(frame, sent.verdict, sent.flow, sent.inner, sent.tags, sent.traffic_class)
+    return Sent(frame, sent.verdict, sent.flow, lowered(sent.inner), sent.tags, sent.traffic_class)
 
 
 def clients():
@@ -132,7 +132,7 @@ def test_congestion_marks_go_in(run_replay):
                 sent.append(packet.dropped("tunnel_congested"))
             else:
                 after = client_packet(one, traffic_class=0xB8 | arrives)
-                sent.append(Sent(packet.frame, "forwarded", one, after.inner, (), after.traffic_class))
+                sent.append(Sent(packet.frame, "forwarded", one, lowered(after.inner), (), after.traffic_class))
     expectation.check_frames(config(), sent, run_replay(config(), [packet.frame for packet in sent]))
 
 

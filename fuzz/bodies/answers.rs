@@ -23,7 +23,7 @@ pub fn run(input: &[u8]) {
     let frame = repaired.as_deref().unwrap_or(frame);
     let Ok(packet) = Packet::parse(frame) else { return };
     echo(&packet, frame);
-    for about in [Error::TooBig { mtu: limit }, Error::PortUnreachable] {
+    for about in [Error::TooBig { mtu: limit }, Error::PortUnreachable, Error::TimeExceeded] {
         errors(&packet, frame, about);
     }
     match (message(&packet, frame), embedded(&packet, frame)) {

@@ -13,6 +13,7 @@ from scapy.layers.inet6 import (
 )
 from scapy.layers.l2 import GRE, Dot1AD, Dot1Q, Ether
 from scapy.packet import Raw
+from scapy.utils import checksum
 
 from .model import Flow
 
@@ -139,6 +140,23 @@ def _link(destination, source, tags, packet):
     for (tag, vlan, priority), ethertype in zip(tags, types[1:]):
         frame = frame / tag(vlan=vlan, prio=priority, type=ethertype)
     return frame / packet
+
+
+def hop(frame):
+    """A frame whose packet has taken one hop more."""
+    place = l3_offset(frame)
+    return frame[:place] + lowered(frame[place:])
+
+
+def lowered(packet):
+    """An IP packet, and what follows it, with one hop less."""
+    if packet[0] >> 4 == 6:
+        return packet[:7] + bytes([packet[7] - 1]) + packet[8:]
+    header = bytearray(packet[: (packet[0] & 15) * 4])
+    header[8] -= 1
+    header[10:12] = bytes(2)
+    header[10:12] = struct.pack("!H", checksum(bytes(header)))
+    return bytes(header) + packet[len(header) :]
 
 
 def split_label(frame):

@@ -22,7 +22,7 @@ use zerocopy::FromBytes;
 use super::frame::Frame;
 use super::verdict::Drop;
 use crate::wire::checksum::update_u16;
-use crate::wire::{Family, Fragment, Packet, ethernet, gre, ipv4, ipv6, protocol, udp};
+use crate::wire::{Family, Fragment, Packet, ethernet, gre, hops, ipv4, ipv6, protocol, udp};
 
 /// The UDP port of VXLAN, RFC 7348.
 pub const VXLAN: u16 = 4789;
@@ -263,12 +263,22 @@ fn of_gue(payload: &[u8]) -> Result<Found, Reason> {
 /// MAC addresses, two tags and the ethertype.
 const MAX_LINK: usize = ethernet::LENGTH + 8;
 
+/// Whether an inner packet may go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Life {
+    /// It may.
+    Left,
+    /// It has no hop left: it may be answered here, and must not be forwarded.
+    Over,
+}
+
 /// Takes the outer headers off: the Ethernet header and its tags come to stand before the inner
-/// packet, and a congestion mark of the outer header goes into the inner one.
+/// packet, and a congestion mark of the outer header goes into the inner one. Its time to live or hop
+/// limit falls by one, so that no packet circles between nodes that tunnel to each other for ever.
 ///
 /// # Errors
 /// The reason to drop the packet, which is unchanged but for padding then.
-pub fn unwrap(packet: &Packet, inner: &Inner, frame: &mut impl Frame) -> Result<(), Reason> {
+pub fn unwrap(packet: &Packet, inner: &Inner, frame: &mut impl Frame) -> Result<Life, Reason> {
     let l3 = usize::from(packet.l3);
     let mut link = [0; MAX_LINK];
     let link = link.get_mut(..l3).ok_or(Reason::Malformed)?;
@@ -282,12 +292,14 @@ pub fn unwrap(packet: &Packet, inner: &Inner, frame: &mut impl Frame) -> Result<
     frame.truncate(packet.end as usize);
     let header = frame.bytes().get(inner.offset..).and_then(<[u8]>::first_chunk::<12>);
     let header = *header.ok_or(Reason::Malformed)?;
-    let changed = marked(header, inner.family, packet.traffic_class).ok_or(Reason::Congested)?;
+    let mut changed =
+        marked(header, inner.family, packet.traffic_class).ok_or(Reason::Congested)?;
+    let life = hops::lower(&mut changed).map_or(Life::Over, |()| Life::Left);
     let cut = inner.offset.checked_sub(l3).ok_or(Reason::Malformed)?;
     let bytes = frame.pull_front(cut).ok_or(Reason::Malformed)?;
     bytes[..l3].copy_from_slice(link);
     bytes[l3..l3 + changed.len()].copy_from_slice(&changed);
-    Ok(())
+    Ok(life)
 }
 
 /// The beginning of an inner IP header with the outer header's congestion mark: RFC 6040, figure 4.

@@ -26,11 +26,18 @@ pub enum Answer {
     Unreachable,
     /// An error: ICMPv6's "parameter problem".
     ParameterProblem,
+    /// An error: "time exceeded".
+    TimeExceeded,
 }
 
 impl Answer {
-    const ALL: [Answer; 4] =
-        [Answer::Echo, Answer::TooBig, Answer::Unreachable, Answer::ParameterProblem];
+    const ALL: [Answer; 5] = [
+        Answer::Echo,
+        Answer::TooBig,
+        Answer::Unreachable,
+        Answer::ParameterProblem,
+        Answer::TimeExceeded,
+    ];
 
     /// The answer's name in statistics.
     pub const fn name(self) -> &'static str {
@@ -39,6 +46,7 @@ impl Answer {
             Answer::TooBig => "too_big_answered",
             Answer::Unreachable => "unreachable_answered",
             Answer::ParameterProblem => "parameter_problem_answered",
+            Answer::TimeExceeded => "time_exceeded_answered",
         }
     }
 }
@@ -104,6 +112,8 @@ reasons! {
     NextHopUnresolved = "next_hop_unresolved",
     /// Encapsulated, the packet would exceed the port's MTU, and it cannot be cut.
     ExceedsMtu = "exceeds_mtu",
+    /// It has used up its hops, and its sender must not be told.
+    HopLimitExceeded = "hop_limit_exceeded",
     /// The buffer has no room for the encapsulation, or there is none left for a piece.
     NoHeadroom = "no_headroom",
     /// The ring to another worker is full.

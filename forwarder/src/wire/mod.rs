@@ -14,6 +14,7 @@ mod error;
 pub mod ethernet;
 pub mod fragment;
 pub mod gre;
+pub mod hops;
 pub mod icmp;
 pub mod icmpv6;
 pub mod ipv4;

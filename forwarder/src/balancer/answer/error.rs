@@ -1,5 +1,6 @@
 //! ICMP errors made here: "fragmentation needed" (RFC 1191), "packet too big" (RFC 4443 section 3.2,
-//! RFC 8201) and "port unreachable" (RFC 792; RFC 4443 section 3.1), "parameter problem" (RFC 4443 section 3.4).
+//! RFC 8201), "port unreachable" (RFC 792; RFC 4443 section 3.1), "time exceeded" (RFC 792; RFC 4443
+//! section 3.3) and "parameter problem" (RFC 4443 section 3.4).
 //!
 //! The error quotes as much of the packet as there may be: up to 576 bytes in all over IPv4 (RFC 1812
 //! section 4.3.2.3), up to 1280 over IPv6 (RFC 4443 section 2.4 (c)), and no more than leaves by the
@@ -34,6 +35,9 @@ const UNKNOWN_OPTION: u8 = 2;
 /// like it.
 const INTERNETWORK_CONTROL: u8 = 6 << 5;
 
+/// Code of "time exceeded", of both families: on the way, not while waiting for fragments.
+const IN_TRANSIT: u8 = 0;
+
 /// What is wrong with a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Error {
@@ -49,6 +53,8 @@ pub enum Error {
         /// Where in the packet the option's type is.
         pointer: u16,
     },
+    /// It may take no hop more.
+    TimeExceeded,
 }
 
 impl Error {
@@ -57,6 +63,7 @@ impl Error {
             Error::TooBig { .. } => Answer::TooBig,
             Error::PortUnreachable => Answer::Unreachable,
             Error::UnknownOption { .. } => Answer::ParameterProblem,
+            Error::TimeExceeded => Answer::TimeExceeded,
         }
     }
 }
@@ -76,7 +83,7 @@ pub fn error(
     let quoted = |longest: usize, headers: usize| {
         packet.ip_length().min(longest.min(limit.into()).saturating_sub(headers))
     };
-    if is_exempt(packet, bytes) || !may_answer(packet, bytes) {
+    if !may_report(packet, bytes) {
         return Err(Drop::AnswerForbidden);
     }
     if error == Error::PortUnreachable && !has_sound_checksum(packet, bytes) {
@@ -97,14 +104,17 @@ pub fn error(
             source: destination,
             destination: source,
         };
-        let (code, mtu) = match error {
-            Error::TooBig { mtu } => (icmp::FRAGMENTATION_NEEDED, mtu.max(LEAST_V4)),
-            Error::PortUnreachable => (PORT_UNREACHABLE, 0),
+        let (kind, code, mtu) = match error {
+            Error::TooBig { mtu } => {
+                (icmp::DESTINATION_UNREACHABLE, icmp::FRAGMENTATION_NEEDED, mtu.max(LEAST_V4))
+            }
+            Error::PortUnreachable => (icmp::DESTINATION_UNREACHABLE, PORT_UNREACHABLE, 0),
+            Error::TimeExceeded => (icmp::TIME_EXCEEDED, IN_TRANSIT, 0),
             // IPv4 has no such option.
             Error::UnknownOption { .. } => return Err(Drop::AnswerForbidden),
         };
         let mut message = icmp::Header {
-            kind: icmp::DESTINATION_UNREACHABLE,
+            kind,
             code,
             checksum: U16::ZERO,
             identifier: U16::ZERO,
@@ -130,6 +140,7 @@ pub fn error(
             Error::UnknownOption { pointer } => {
                 (icmpv6::PARAMETER_PROBLEM, UNKNOWN_OPTION, pointer)
             }
+            Error::TimeExceeded => (icmpv6::TIME_EXCEEDED, IN_TRANSIT, 0),
         };
         let data = U32::new(data.into());
         let mut message = icmpv6::Header { kind, code, checksum: U16::ZERO, data };
@@ -138,6 +149,11 @@ pub fn error(
         put(packet, quoted, &ip, &message, frame)?;
     }
     Ok(error.answer())
+}
+
+/// Whether there may be an error about this packet.
+pub fn may_report(packet: &Packet, frame: &[u8]) -> bool {
+    !is_exempt(packet, frame) && may_answer(packet, frame)
 }
 
 /// Whether a UDP datagram would be taken by a host that listened: those with a wrong checksum are discarded

@@ -16,7 +16,7 @@ use std::net::Ipv6Addr;
 use zerocopy::FromBytes;
 
 pub use echo::reply as echo_reply;
-pub use error::{Error, error};
+pub use error::{Error, error, may_report};
 pub use identification::Identifications;
 pub use limit::Limiter;
 pub use option::{Refusal, refused_option};

@@ -58,12 +58,19 @@ fn open(frame: &[u8]) -> Result<Option<Inner>, Reason> {
     endpoint().open(&Packet::parse(frame).unwrap(), frame)
 }
 
+/// A packet after one hop.
+fn lowered(ip: &[u8]) -> Vec<u8> {
+    let mut ip = ip.to_vec();
+    hops::lower(&mut ip).unwrap();
+    ip
+}
+
 /// What becomes of a frame, and whether it was marked.
 fn unwrapped(frame: &[u8]) -> Result<(Vec<u8>, bool), Reason> {
     let packet = Packet::parse(frame).unwrap();
     let inner = endpoint().open(&packet, frame)?.expect("encapsulated");
     let mut buffer = Buffer::new(frame, 0);
-    unwrap(&packet, &inner, &mut buffer)?;
+    assert_eq!(unwrap(&packet, &inner, &mut buffer)?, Life::Left);
     Ok((buffer.bytes().to_vec(), inner.marked))
 }
 
@@ -91,12 +98,34 @@ fn all_are_taken_over_both_families() {
     for inner in [INNER_V4.to_vec(), inner_v6()] {
         let ethertype: &[u8] = if inner[0] >> 4 == 4 { &[8, 0] } else { &[0x86, 0xdd] };
         for (number, payload, marked) in tunnels(&inner) {
-            let plain = [&MACS[..], ethertype, &inner].concat();
+            let plain = [&MACS[..], ethertype, &lowered(&inner)].concat();
             let mut frame = outer_v4(number, 0, &payload);
             frame.extend([0xa5; 6]);
             assert_eq!(unwrapped(&frame), Ok((plain, marked)), "{number} {payload:02x?}");
-            let tagged = [&MACS[..], b"\x81\0\0\x64", ethertype, &inner].concat();
+            let tagged = [&MACS[..], b"\x81\0\0\x64", ethertype, &lowered(&inner)].concat();
             assert_eq!(unwrapped(&outer_v6(number, &payload)), Ok((tagged, marked)));
+        }
+    }
+}
+
+#[test]
+fn a_last_hop_is_over() {
+    let (mut v4, mut v6) = (INNER_V4, inner_v6());
+    for hops in [0, 1] {
+        v4[8] = hops;
+        v4[10..12].fill(0);
+        let checksum = Checksum::of(&v4[..20]).to_be_bytes();
+        v4[10..12].copy_from_slice(&checksum);
+        v6[7] = hops;
+        for inner in [&v4[..], &v6] {
+            for (number, payload, _) in tunnels(inner) {
+                let frame = outer_v4(number, 0, &payload);
+                let packet = Packet::parse(&frame).unwrap();
+                let found = endpoint().open(&packet, &frame).unwrap().unwrap();
+                let mut buffer = Buffer::new(&frame, 0);
+                assert_eq!(unwrap(&packet, &found, &mut buffer), Ok(Life::Over));
+                assert_eq!(&buffer.bytes()[14..], inner, "the packet is as it was");
+            }
         }
     }
 }

@@ -9,7 +9,7 @@ use super::{Encapsulation, GreKey, INNER_DESTINATION_MAC, Parameters, UdpChecksu
 use crate::balancer::frame::Frame;
 use crate::balancer::verdict::Drop;
 use crate::wire::plain::FirstWord;
-use crate::wire::{Packet, ethernet, gre, ipv4, ipv6};
+use crate::wire::{Packet, ethernet, gre, hops, ipv4, ipv6};
 
 /// The ends of a tunnel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -181,7 +181,8 @@ impl Template {
     /// Puts the headers before a packet that was parsed from this very frame. The IP packet is not
     /// touched, Ethernet padding is cut off, and VLAN tags stay. `entropy` is a hash of the flow.
     ///
-    /// Where the encapsulation is the link itself, nothing but the MAC addresses changes.
+    /// Where the encapsulation is the link itself, only the MAC addresses and the time to live or hop limit
+    /// change.
     ///
     /// # Errors
     /// The reason to drop the packet, which may have been cut to its IP length by then.
@@ -294,12 +295,20 @@ impl Template {
         Ok(Placed { headers, inner, length })
     }
 
-    /// Changes the MAC addresses.
+    /// Changes the MAC addresses and lowers the time to live or hop limit: without a tunnel header this is
+    /// all that ends a loop.
     fn readdress(&self, packet: &Packet, frame: &mut impl Frame) -> Result<(), Drop> {
-        if packet.ip_length() > usize::from(self.mtu) {
-            return Err(Drop::ExceedsMtu);
-        }
+        let fits = packet.ip_length() <= usize::from(self.mtu);
         let bytes = frame.push_front(0).ok_or(Drop::NoHeadroom)?;
+        let ip = bytes.get_mut(packet.l3.into()..).ok_or(Drop::NoHeadroom)?;
+        if !fits {
+            // A router looks at the time to live first.
+            return Err(match hops::may_go_on(ip) {
+                true => Drop::ExceedsMtu,
+                false => Drop::HopLimitExceeded,
+            });
+        }
+        hops::lower(ip).ok_or(Drop::HopLimitExceeded)?;
         let macs = bytes.get_mut(..MACS).ok_or(Drop::NoHeadroom)?;
         macs.copy_from_slice(&self.headers[..MACS]);
         Ok(())

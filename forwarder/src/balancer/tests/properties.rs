@@ -276,7 +276,12 @@ proptest! {
         let tables = Config { mtu: 160, ..Config::all(2) }.tables();
         let mut balancer = Balancer::new(4, LocalSeed::new(1));
         let Ok(classified) = balancer.classify(&tables, PORT, &frame) else { return Ok(()) };
-        let decision = balancer.decide(&tables, &frame, &classified, Time::from_millis(1)).unwrap();
+        let decided = balancer.decide(&tables, &frame, &classified, Time::from_millis(1));
+        if let Err(reason) = tables.check_origin(&classified.packet, &frame) {
+            prop_assert_eq!(decided, Err(reason));
+            return Ok(());
+        }
+        let decision = decided.unwrap();
         let mut buffer = Buffer::new(&frame, 64);
         let sent = balancer.encapsulate(&tables, &classified, decision.backend, &mut buffer);
         let (l3, inner) = (usize::from(classified.packet.l3), classified.packet.ip(&frame).unwrap());

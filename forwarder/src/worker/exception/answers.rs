@@ -31,7 +31,10 @@ impl Limits {
         }
         match answer {
             Answer::Echo => &mut self.echo,
-            Answer::TooBig | Answer::Unreachable | Answer::ParameterProblem => &mut self.errors,
+            Answer::TooBig
+            | Answer::Unreachable
+            | Answer::ParameterProblem
+            | Answer::TimeExceeded => &mut self.errors,
         }
         .allow(scene.now)
     }
@@ -119,6 +122,31 @@ impl Path {
             outlet.send_now(made, &mut self.stats)?;
         }
         Ok(())
+    }
+
+    /// A packet that may take no hop more: its sender is told, if that may be.
+    #[cold]
+    pub(super) fn expire(
+        &mut self,
+        scene: &mut Scene<'_>,
+        held: Held,
+        port: PortIndex,
+        packet: &Packet,
+    ) {
+        if let Err(reason) = scene.tables.check_origin(packet, held.bytes()) {
+            return self.drop(held, reason);
+        }
+        if !answer::may_report(packet, held.bytes()) {
+            return self.drop(held, Drop::HopLimitExceeded);
+        }
+        self.answer(
+            scene,
+            held,
+            port,
+            packet,
+            Answer::TimeExceeded,
+            Some(Answerable::TimeExceeded),
+        );
     }
 
     /// Turns a packet into an answer, an error or else an echo reply, and sends it where it came from.

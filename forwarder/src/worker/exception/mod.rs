@@ -9,7 +9,7 @@ mod answers;
 mod fragments;
 
 use crate::balancer::answer::{Error as Answerable, Identifications};
-use crate::balancer::decapsulation;
+use crate::balancer::decapsulation::{self, Life};
 use crate::balancer::flow::FlowKey;
 use crate::balancer::fragment::{self, Reason};
 use crate::balancer::hash::LocalSeed;
@@ -199,10 +199,13 @@ impl Path {
                         .check_sender(&packet, held.bytes(), false)
                         .and_then(|()| Ok(decapsulation::unwrap(&packet, &inner, &mut *held)?))
                     {
-                        Ok(()) => {
+                        Ok(life) => {
                             let marked = inner.marked;
                             let arrival = Arrival { inner: true, marked, ..arrival };
-                            self.deliver(scene, held, arrival, false);
+                            match life {
+                                Life::Left => self.deliver(scene, held, arrival, false),
+                                Life::Over => self.deliver_last(scene, held, arrival),
+                            }
                         }
                         Err(reason) => self.drop(held, reason),
                     },
@@ -239,6 +242,28 @@ impl Path {
             }
             Err(Unserved::Exception(packet, exception)) => {
                 self.except(scene, held, arrival, packet, exception);
+            }
+            Err(Unserved::Drop(reason)) => self.drop(held, reason),
+        }
+    }
+
+    /// An inner packet that has no hop left. It may still be for ourselves (RFC 1122, section 3.2.1.7).
+    fn deliver_last(&mut self, scene: &mut Scene<'_>, held: Held, arrival: Arrival) {
+        match self.balancer.classify(scene.tables, arrival.port, held.bytes()) {
+            Ok(Classified { packet, .. }) => self.expire(scene, held, arrival.port, &packet),
+            Err(Unserved::Exception(packet, exception)) => {
+                let is_forwarded = match exception {
+                    Exception::Elsewhere | Exception::Closed(_) => false,
+                    Exception::Fragment(_) => true,
+                    Exception::Icmp(_) => {
+                        icmp::message(&packet, held.bytes()) == Ok(Message::Error)
+                    }
+                };
+                if is_forwarded {
+                    self.expire(scene, held, arrival.port, &packet);
+                } else {
+                    self.except(scene, held, arrival, packet, exception);
+                }
             }
             Err(Unserved::Drop(reason)) => self.drop(held, reason),
         }
@@ -292,6 +317,7 @@ impl Path {
                 self.count_traffic(classified.service, backend, length, begins);
                 scene.outlets[usize::from(out.0)].push(held, &mut self.stats);
             }
+            Err(Drop::HopLimitExceeded) => self.expire(scene, held, port, &classified.packet),
             Err(Drop::ExceedsMtu) => {
                 self.oversize(scene, held, port, classified, backend, begins);
             }

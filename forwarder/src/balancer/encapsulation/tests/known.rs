@@ -326,18 +326,33 @@ fn source_ports_are_dynamic_ones_and_follow_the_flow() {
     assert_eq!(port(1 << 50), 49_153);
 }
 
-/// Nothing but the MAC addresses changes: tags, padding and all.
+/// Nothing but the MAC addresses and the hops changes: tags, padding and all.
 #[test]
-fn on_the_link_only_the_macs_change() {
+fn on_the_link_only_the_macs_and_the_hops_change() {
     for (padding, tags) in [(0, vec![]), (9, vec![(0x88a8, 0x6001), (0x8100, 0x0fff)])] {
         for inner in [v4(), v6()] {
             let frame = Sample { padding, tags: tags.clone(), ..inner }.frame();
+            let l3 = 14 + 4 * tags.len();
             for destination in ["10.0.0.5", "2001:db8:b::5"] {
                 let template = Template::new(Encapsulation::L2, &tunnel(destination), MTU).unwrap();
                 assert_eq!(template.overhead(), 0);
-                let known = [&NEXT_HOP[..], &SOURCE_MAC, &frame[12..]].concat();
+                let mut known = [&NEXT_HOP[..], &SOURCE_MAC, &frame[12..]].concat();
+                hops::lower(&mut known[l3..]).unwrap();
                 assert_eq!(apply(&template, &frame), Ok(known));
             }
+        }
+    }
+}
+
+/// Before the MTU, as a router does.
+#[test]
+fn on_the_link_the_last_hop_is_no_hop() {
+    for mtu in [100, 1500] {
+        let template = Template::new(Encapsulation::L2, &tunnel("10.0.0.5"), mtu).unwrap();
+        for inner in [v4(), v6()] {
+            let mut frame = Sample { payload: vec![1; 100], ..inner }.frame();
+            while hops::lower(&mut frame[14..]).is_some() {}
+            assert_eq!(apply(&template, &frame), Err(Drop::HopLimitExceeded));
         }
     }
 }

@@ -12,7 +12,7 @@ use super::*;
 use crate::balancer::frame::{Buffer, Frame};
 use crate::balancer::sample::Sample;
 use crate::balancer::verdict::Drop;
-use crate::wire::{Family, Packet, protocol, tcp};
+use crate::wire::{Family, Packet, hops, protocol, tcp};
 
 const SOURCE_MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
 const NEXT_HOP: [u8; 6] = [2, 0, 0, 0, 0, 0xfe];
