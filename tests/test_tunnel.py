@@ -1,6 +1,7 @@
 """What arrives encapsulated for the node's own address: from peers it is balanced, once."""
 
 import itertools
+from dataclasses import replace
 
 import pytest
 from scapy.layers.inet import IP, UDP
@@ -11,7 +12,7 @@ from scapy.packet import Raw
 from support import expectation
 from support.config import one_port
 from support.fragments import datagram, frame_of, owner, udp_flow
-from support.model import Fleet
+from support.model import Fleet, Flow
 from support.packets import APPLIANCE_MAC, Sent, client_packet, flow, lowered, tunnel_packet
 
 OWN = {4: "192.0.2.1", 6: "2001:db8::1"}
@@ -178,3 +179,44 @@ def test_marked_fragments_wait_for_their_first(run_replay):
     outcome = run_replay(members, [packet.frame for packet in (last, middle, first)])
     expected = [tunnel_packet(members, fleet, packet)[1] for packet in (first, last, middle)]
     assert expectation.without_labels(outcome.frames()) == expected
+
+
+def shared():
+    """The virtual addresses are the tunnel's own addresses too."""
+
+    def change(config):
+        for service in config["service"]:
+            service["address"] = OWN[6 if ":" in service["address"] else 4]
+
+    return config().changed(change)
+
+
+def to_shared(packet):
+    """The client packet of a service on the shared address."""
+    one = replace(packet.flow, destination=OWN[6 if ":" in packet.flow.source else 4])
+    return client_packet(one, payload=b"tunnelled")
+
+
+@pytest.mark.parametrize("version", (4, 6))
+@pytest.mark.parametrize("kind", TUNNELS)
+def test_a_virtual_address_may_be_the_tunnel_address(run_replay, kind, version):
+    bare = [to_shared(packet) for packet in clients()]
+    sent = bare + [tunnelled(packet, kind, version) for packet in bare]
+    expectation.check_frames(shared(), sent, run_replay(shared(), [packet.frame for packet in sent]))
+    strangers = [tunnelled(p, kind, version, STRANGER[version]).dropped("tunnel_foreign") for p in bare]
+    expectation.check_frames(shared(), strangers, run_replay(shared(), [p.frame for p in strangers]))
+    # Once only.
+    nested = [tunnelled(Sent(p.frame, "tunnel_nested", p.flow, p.frame[14:]), kind) for p in sent[len(bare) :]]
+    expectation.check_frames(shared(), nested, run_replay(shared(), [packet.frame for packet in nested]))
+
+
+def test_a_service_on_a_tunnel_port_comes_first(run_replay):
+    """UDP port 6080 of the shared address is the service's, as configured."""
+
+    def change(config):
+        config["service"][1]["port"] = 6080
+
+    one = Flow("198.51.100.1", OWN[4], 3000, 6080, "udp")
+    sent = [client_packet(one, payload=clients()[0].inner)]
+    both = shared().changed(change)
+    expectation.check_frames(both, sent, run_replay(both, [packet.frame for packet in sent]))

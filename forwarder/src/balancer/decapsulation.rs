@@ -36,8 +36,6 @@ pub enum Reason {
     Foreign,
     /// It is not well-formed, or of a kind that is not taken.
     Malformed,
-    /// What it holds is for the node's tunnel address again.
-    Nested,
     /// The tunnel met congestion, and the inner packet cannot say so (RFC 6040, section 4.2).
     Congested,
 }
@@ -47,7 +45,6 @@ impl From<Reason> for Drop {
         match reason {
             Reason::Foreign => Drop::TunnelForeign,
             Reason::Malformed => Drop::TunnelMalformed,
-            Reason::Nested => Drop::TunnelNested,
             Reason::Congested => Drop::TunnelCongested,
         }
     }
@@ -135,12 +132,23 @@ impl Endpoint {
             return Err(Reason::Foreign);
         }
         let inner = decapsulate(packet, frame)?;
-        let inside = frame.get(inner.offset..packet.end as usize).ok_or(Reason::Malformed)?;
-        let (_, destination) = addresses(inner.family, inside).ok_or(Reason::Malformed)?;
-        if self.is_own(destination) {
-            return Err(Reason::Nested);
-        }
         Ok(Some(inner))
+    }
+
+    /// Whether a whole packet, parsed from this very frame, is encapsulated for this node.
+    #[cold]
+    pub fn takes(&self, packet: &Packet, frame: &[u8]) -> bool {
+        packet.fragment == Fragment::Whole
+            && is_encapsulated(packet)
+            && self.is_destination(packet, frame)
+    }
+
+    /// Whether a packet that was parsed from this very frame is for one of the node's own addresses. One
+    /// that comes out of a tunnel, and for no virtual address, is nested.
+    #[cold]
+    pub fn is_destination(&self, packet: &Packet, frame: &[u8]) -> bool {
+        let ip = packet.ip(frame).unwrap_or_default();
+        addresses(packet.family, ip).is_some_and(|(_, destination)| self.is_own(destination))
     }
 
     fn is_own(&self, address: (Family, u128)) -> bool {

@@ -136,7 +136,7 @@ impl From<Drop> for Unserved {
 /// Why a packet has no service, beyond those that are dropped at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exception {
-    /// No service has its address; it may be for the forwarder's own end of a tunnel.
+    /// No service has its address, or it is a tunnel to one that is ours too; it may be for the forwarder's own end of a tunnel.
     Elsewhere,
     /// To a virtual address, for no service of it, by UDP or TCP.
     Closed(Vip),
@@ -397,6 +397,8 @@ impl Tables {
             return Unserved::Exception(*packet, Exception::Elsewhere);
         };
         let exception = match packet.protocol {
+            // A virtual address may be the node's tunnel address as well.
+            _ if self.surroundings.tunnel.takes(packet, frame) => Exception::Elsewhere,
             _ if packet.fragment != Fragment::Whole => Exception::Fragment(vip),
             protocol::TCP | protocol::UDP => Exception::Closed(vip),
             protocol::ICMP | protocol::ICMPV6 => Exception::Icmp(vip),

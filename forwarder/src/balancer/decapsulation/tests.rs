@@ -155,11 +155,18 @@ fn what_is_not_for_the_tunnel_address_is_no_business_of_the_tunnel() {
 }
 
 #[test]
-fn a_tunnel_in_a_tunnel_is_refused() {
+fn a_tunnel_in_a_tunnel_is_told() {
     let once = outer_v4(protocol::GRE, 0, &tunnels(&INNER_V4)[0].1);
     for (number, payload, _) in tunnels(&once[14..]) {
-        assert_eq!(open(&outer_v4(number, 0, &payload)), Err(Reason::Nested));
-        assert_eq!(open(&outer_v6(number, &payload)), Err(Reason::Nested));
+        for frame in [outer_v4(number, 0, &payload), outer_v6(number, &payload)] {
+            let packet = Packet::parse(&frame).unwrap();
+            let found = endpoint().open(&packet, &frame).unwrap().unwrap();
+            let mut buffer = Buffer::new(&frame, 0);
+            unwrap(&packet, &found, &mut buffer).unwrap();
+            let packet = Packet::parse(buffer.bytes()).unwrap();
+            assert!(endpoint().takes(&packet, buffer.bytes()));
+            assert!(endpoint().is_destination(&packet, buffer.bytes()));
+        }
     }
 }
 

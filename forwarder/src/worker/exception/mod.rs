@@ -190,7 +190,11 @@ impl Path {
             return self.drop(held, reason);
         }
         match exception {
-            Exception::Elsewhere if arrival.inner => self.drop(held, Drop::NoVip),
+            Exception::Elsewhere if arrival.inner => {
+                let tunnel = &scene.tables.surroundings().tunnel;
+                let is_nested = tunnel.is_destination(&packet, held.bytes());
+                self.drop(held, if is_nested { Drop::TunnelNested } else { Drop::NoVip });
+            }
             Exception::Elsewhere => {
                 match scene.tables.surroundings().tunnel.open(&packet, held.bytes()) {
                     Ok(None) => self.drop(held, Drop::NoVip),
