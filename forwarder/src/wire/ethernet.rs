@@ -9,6 +9,8 @@ pub type Mac = [u8; 6];
 /// To everyone on the link.
 pub const BROADCAST: Mac = [0xff; 6];
 
+/// Least length of a frame without its check sequence (IEEE 802.3, section 4A.2.3.2.4); shorter ones are padded.
+pub const LEAST: usize = 60;
 /// Length of the header without tags.
 pub const LENGTH: usize = 14;
 

@@ -298,6 +298,8 @@ impl Template {
     /// Changes the MAC addresses and lowers the time to live or hop limit: without a tunnel header this is
     /// all that ends a loop.
     fn readdress(&self, packet: &Packet, frame: &mut impl Frame) -> Result<(), Drop> {
+        // What lies behind the packet may be longer than the MTU. Padding to the least length stays.
+        frame.truncate((packet.end as usize).max(ethernet::LEAST));
         let fits = packet.ip_length() <= usize::from(self.mtu);
         let bytes = frame.push_front(0).ok_or(Drop::NoHeadroom)?;
         let ip = bytes.get_mut(packet.l3.into()..).ok_or(Drop::NoHeadroom)?;

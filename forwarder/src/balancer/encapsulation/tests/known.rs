@@ -326,10 +326,11 @@ fn source_ports_are_dynamic_ones_and_follow_the_flow() {
     assert_eq!(port(1 << 50), 49_153);
 }
 
-/// Nothing but the MAC addresses and the hops changes: tags, padding and all.
+/// Nothing but the MAC addresses and the hops changes: tags, and padding to 60 bytes.
 #[test]
 fn on_the_link_only_the_macs_and_the_hops_change() {
-    for (padding, tags) in [(0, vec![]), (9, vec![(0x88a8, 0x6001), (0x8100, 0x0fff)])] {
+    for (padding, tags) in [(0, vec![]), (6, vec![]), (9, vec![(0x88a8, 0x6001), (0x8100, 0x0fff)])]
+    {
         for inner in [v4(), v6()] {
             let frame = Sample { padding, tags: tags.clone(), ..inner }.frame();
             let l3 = 14 + 4 * tags.len();
@@ -337,6 +338,8 @@ fn on_the_link_only_the_macs_and_the_hops_change() {
                 let template = Template::new(Encapsulation::L2, &tunnel(destination), MTU).unwrap();
                 assert_eq!(template.overhead(), 0);
                 let mut known = [&NEXT_HOP[..], &SOURCE_MAC, &frame[12..]].concat();
+                let end = Packet::parse(&frame).unwrap().end as usize;
+                known.truncate(end.max(60));
                 hops::lower(&mut known[l3..]).unwrap();
                 assert_eq!(apply(&template, &frame), Ok(known));
             }
@@ -354,6 +357,25 @@ fn on_the_link_the_last_hop_is_no_hop() {
             while hops::lower(&mut frame[14..]).is_some() {}
             assert_eq!(apply(&template, &frame), Err(Drop::HopLimitExceeded));
         }
+    }
+}
+
+/// A trailer goes, so that the frame fits where its packet does; a frame of the least length stays one.
+#[test]
+fn on_the_link_trailers_go() {
+    let template = Template::new(Encapsulation::L2, &tunnel("10.0.0.5"), 576).unwrap();
+    for (payload, padding, length) in [
+        (0, 0, 54),
+        (0, 3, 57),
+        (0, 6, 60),
+        (0, 7, 60),
+        (0, 1600, 60),
+        (6, 1, 60),
+        (7, 1, 61),
+        (522, 9, 576),
+    ] {
+        let frame = Sample { payload: vec![1; payload], padding, ..v4() }.frame();
+        assert_eq!(apply(&template, &frame).unwrap().len(), length, "{payload} {padding}");
     }
 }
 
