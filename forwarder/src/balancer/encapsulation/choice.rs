@@ -95,6 +95,13 @@ impl Encapsulation {
     }
 }
 
+impl Encapsulation {
+    /// Bytes that a packet grows by with these settings, to a backend of this family.
+    pub fn overhead(self, parameters: &Parameters, is_v6: bool) -> usize {
+        Template::overhead_of(self, parameters, is_v6)
+    }
+}
+
 impl Choice {
     /// The reason in words, for a backend that lists these.
     pub fn why(&self, listed: &[Encapsulation]) -> String {

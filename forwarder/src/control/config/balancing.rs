@@ -31,7 +31,7 @@ pub(super) struct PoolDraft {
     pub(super) name: Read<At<String>>,
     distinct: Read<()>,
     pub(super) tunnel: TunnelDraft,
-    mss_clamp: Read<Option<At<MssClamp>>>,
+    pub(super) mss_clamp: Read<Option<At<MssClamp>>>,
     pub(super) backends: Read<Vec<BackendDraft>>,
 }
 

@@ -10,7 +10,7 @@ use super::balancing::{BackendDraft, PoolDraft, ServiceDraft};
 use super::fleet::ClusterDraft;
 use super::form;
 use super::machine::{self, HashDraft, NodeDraft, Sources};
-use super::model::{Neighbor, Prefix};
+use super::model::{Neighbor, Prefix, Tunnel};
 use super::network::PortDraft;
 use super::report::{At, Read, Report, count, excerpt};
 use super::route::Routes;
@@ -32,6 +32,7 @@ pub(super) struct Draft<'a> {
     pub(super) pools: &'a Read<Vec<PoolDraft>>,
     pub(super) services: &'a Read<Vec<ServiceDraft>>,
     pub(super) cluster: &'a ClusterDraft,
+    pub(super) tunnel: &'a Read<Tunnel>,
 }
 
 /// A backend, its pool and its place.
@@ -46,6 +47,10 @@ pub(super) struct Member<'a> {
 impl Member<'_> {
     pub(super) fn key(&self, key: &str) -> String {
         format!("pool[{}].backends[{}].{key}", self.pool_index, self.index)
+    }
+
+    pub(super) fn pool_index(&self) -> usize {
+        self.pool_index
     }
 
     /// `"b1" of pool "web"`.
@@ -88,7 +93,7 @@ impl<'a> Draft<'a> {
         self.unused_pools();
     }
 
-    fn ports(&self) -> &'a [PortDraft] {
+    pub(super) fn ports(&self) -> &'a [PortDraft] {
         self.ports.as_ref().map_or(&[], Vec::as_slice)
     }
 
@@ -97,7 +102,7 @@ impl<'a> Draft<'a> {
     }
 
     /// Every backend whose address is known.
-    fn members(&self) -> impl Iterator<Item = (Member<'a>, At<IpAddr>)> + use<'a> {
+    pub(super) fn members(&self) -> impl Iterator<Item = (Member<'a>, At<IpAddr>)> + use<'a> {
         self.pools().iter().enumerate().flat_map(|(pool_index, pool)| {
             let backends = pool.backends.iter().flatten().enumerate();
             backends.filter_map(move |(index, backend)| {

@@ -152,7 +152,7 @@ fn source(said: &str) -> Result<Prefix, String> {
 
 #[derive(Debug)]
 pub(super) struct HashDraft {
-    key: Read<At<[u8; 16]>>,
+    pub(super) key: Read<At<[u8; 16]>>,
     pub(super) table_size: Read<At<u32>>,
 }
 

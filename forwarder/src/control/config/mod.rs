@@ -23,6 +23,7 @@
 
 mod balancing;
 mod cross;
+mod doubts;
 mod eal;
 mod fleet;
 mod form;
@@ -91,8 +92,10 @@ fn read(tree: &toml::de::DeTable<'_>, report: &Report) -> Read<Configuration> {
         pools: &pools,
         services: &services,
         cluster: &cluster,
+        tunnel: &tunnel,
     };
     draft.check();
+    draft.doubts();
 
     let cluster = cluster.finish(&node.sources);
     Ok(Configuration {

@@ -20,7 +20,7 @@ const DEFAULT_MTU: u16 = 1500;
 const MIN_MTU: i64 = 576;
 
 /// RFC 8200, section 5.
-const MIN_MTU_V6: u16 = 1280;
+pub(super) const MIN_MTU_V6: u16 = 1280;
 
 /// The customary jumbo frame.
 const MAX_MTU: i64 = 9216;
@@ -33,8 +33,8 @@ pub(super) struct PortDraft {
     device: Read<At<String>>,
     pub(super) addresses: Read<Vec<At<Prefix>>>,
     pub(super) gateways: Read<Vec<At<IpAddr>>>,
-    mtu: Read<At<u16>>,
-    mac: Read<Option<At<Mac>>>,
+    pub(super) mtu: Read<At<u16>>,
+    pub(super) mac: Read<Option<At<Mac>>>,
     steering: Read<At<Steering>>,
     rx_descriptors: Read<At<u16>>,
     tx_descriptors: Read<At<u16>>,

@@ -37,7 +37,10 @@ pub(super) fn tree<'t>(text: &'t str, report: &Report) -> Read<DeTable<'t>> {
     errors.sort_by_key(at);
     let mut last_line = 0;
     for error in &errors {
-        let (at, words) = (at(error), error.message());
+        let (mut at, words) = (at(error), error.message());
+        if words.starts_with("recursion limit") && error.span().is_none_or(|span| span.start == 0) {
+            at = deepest(text);
+        }
         let hint = |hints: &[(&str, &'static str)]| {
             hints.iter().find(|(start, _)| words.starts_with(start)).map(|&(_, hint)| hint)
         };
@@ -57,6 +60,19 @@ pub(super) fn tree<'t>(text: &'t str, report: &Report) -> Read<DeTable<'t>> {
         }
     }
     Ok(tree.into_inner())
+}
+
+/// Where the line begins that nests deepest: the parser does not tell where it gave up.
+fn deepest(text: &str) -> usize {
+    let (mut begin, mut found, mut most) = (0, 0, 0);
+    for line in text.split_inclusive('\n') {
+        let depth = line.matches(['.', '[', '{']).count();
+        if depth > most {
+            (found, most) = (begin, depth);
+        }
+        begin += line.len();
+    }
+    found
 }
 
 #[cfg(test)]
@@ -97,6 +113,8 @@ mod tests {
             let (usable, found) = mistakes(&text);
             assert!(!usable);
             assert_eq!(found.len(), 1);
+            let (_, found) = mistakes(&format!("# a comment.\nb = 1.5\n{text}\nc = 1\n"));
+            assert_eq!(found[0].0, 3, "{found:?}");
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Whole texts: what is valid, each mistake there is, and many at once.
 
 mod documentation;
+mod doubts;
 mod fleet;
 mod mistakes;
 mod random;
@@ -159,7 +160,9 @@ fn every_example_is_valid_without_warnings() {
         if path.extension().is_some_and(|extension| extension == "toml") {
             let parsed = parse(&std::fs::read_to_string(&path).unwrap());
             let parsed = parsed.unwrap_or_else(|m| panic!("{}:\n{m}", path.display()));
-            assert!(parsed.warnings.is_empty(), "{}: {:?}", path.display(), parsed.warnings);
+            // A key that everyone can read is one to warn of.
+            let others = parsed.warnings.iter().filter(|warning| warning.key != "hash.key");
+            assert_eq!(others.count(), 0, "{}: {:?}", path.display(), parsed.warnings);
             examples += 1;
         }
     }

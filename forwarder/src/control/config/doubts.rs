@@ -1,0 +1,189 @@
+//! What is valid, and probably not meant: warnings about values that contradict the network around them.
+
+use std::collections::{HashMap, HashSet};
+use std::net::IpAddr;
+
+use super::cross::Draft;
+use super::model::{MssClamp, Prefix};
+use super::network::MIN_MTU_V6;
+use super::report::At;
+use crate::balancer::mtu::mss_for;
+use crate::wire::Family;
+
+/// The key of the examples: whoever reads them knows it.
+const EXAMPLE_KEY: [u8; 16] = 0x6a3f_0c52_d918_4be7_a1c0_5f7e_2b9d_4836_u128.to_be_bytes();
+
+impl Draft<'_> {
+    pub(super) fn doubts(&self) {
+        self.known_key();
+        self.groups();
+        self.services_at_gateways();
+        self.own_macs();
+        self.clamps();
+        self.narrow_ports();
+        self.backends_that_forward();
+    }
+
+    fn known_key(&self) {
+        let Ok(At { value, at }) = self.hash.key else { return };
+        let whose = match value {
+            EXAMPLE_KEY => "that of the examples",
+            [0, ..] if value == [0; 16] => "all zeros",
+            _ => return,
+        };
+        let message = format!(
+            "is {whose}: clients that know it can choose their backend; make one by \
+             `openssl rand -hex 16`"
+        );
+        self.report.warn(at, "hash.key", message);
+    }
+
+    /// What stands where no host can be: at the network or broadcast address of a port's network.
+    fn groups(&self) {
+        let prefixes = || self.ports().iter().flat_map(|port| port.addresses.iter().flatten());
+        let groups: HashMap<IpAddr, Prefix> = prefixes()
+            .flat_map(|prefix| prefix.value.groups().map(|group| (group, prefix.value)))
+            .collect();
+        let warn = |address: At<IpAddr>, key: String| {
+            let Some(prefix) = groups.get(&address.value) else { return };
+            let kind = if prefix.network() == address.value { "network" } else { "broadcast" };
+            let message = format!(
+                "{} is the {kind} address of {}/{}: no host has it",
+                address.value,
+                prefix.network(),
+                prefix.length
+            );
+            self.report.warn(address.at, key, message);
+        };
+        for (index, port) in self.ports().iter().enumerate() {
+            for (place, gateway) in port.gateways.iter().flatten().enumerate() {
+                warn(*gateway, format!("port[{index}].gateways[{place}]"));
+            }
+        }
+        for (index, neighbor) in self.neighbors.iter().flatten().enumerate() {
+            let Ok(At { value, at }) = neighbor else { continue };
+            let address = At { value: value.address, at: *at };
+            warn(address, format!("neighbor[{index}].address"));
+        }
+        for (member, address) in self.members() {
+            warn(address, member.key("address"));
+        }
+        for (index, service) in self.services.iter().flatten().enumerate() {
+            let Ok(address) = service.address else { continue };
+            warn(address, format!("service[{index}].address"));
+        }
+    }
+
+    fn services_at_gateways(&self) {
+        let gateways = self.ports().iter().flat_map(|port| port.gateways.iter().flatten());
+        let gateways: HashMap<IpAddr, usize> =
+            gateways.map(|gateway| (gateway.value, gateway.at)).collect();
+        for (index, service) in self.services.iter().flatten().enumerate() {
+            let Ok(At { value, at }) = service.address else { continue };
+            if let Some(&gateway) = gateways.get(&value) {
+                let message = format!(
+                    "{value} is the gateway on line {}: its packets would not come here",
+                    self.report.line(gateway)
+                );
+                self.report.warn(at, format!("service[{index}].address"), message);
+            }
+        }
+    }
+
+    fn own_macs(&self) {
+        let macs = self.ports().iter().filter_map(|port| *port.mac.as_ref().ok()?);
+        let macs: HashMap<_, usize> = macs.map(|mac| (mac.value, mac.at)).collect();
+        for (index, neighbor) in self.neighbors.iter().flatten().enumerate() {
+            let Ok(At { value, at }) = neighbor else { continue };
+            if let Some(&port) = macs.get(&value.mac) {
+                let message = format!(
+                    "is that of the port on line {}: frames to {} would come back here",
+                    self.report.line(port),
+                    value.address
+                );
+                self.report.warn(*at, format!("neighbor[{index}].mac"), message);
+            }
+        }
+    }
+
+    /// A segment size that fits no port lowers nothing.
+    fn clamps(&self) {
+        let mtus = self.ports().iter().filter_map(|port| Some(port.mtu.as_ref().ok()?.value));
+        let Some(mtu) = mtus.max() else { return };
+        for (index, pool) in self.pools().iter().enumerate() {
+            let Ok(Some(At { value: MssClamp::To(mss), at })) = pool.mss_clamp else { continue };
+            let largest = mss_for(mtu, 0, Family::V4);
+            if mss > largest {
+                let message = format!(
+                    "is {mss}; a port's MTU of {mtu} has room for {largest} at most, and less \
+                     behind the tunnel's headers; \"auto\" finds what fits"
+                );
+                self.report.warn(at, format!("pool[{index}].mss_clamp"), message);
+            }
+        }
+    }
+
+    /// IPv6 hosts may send 1280 bytes and need not heed a smaller MTU (RFC 8200, section 5).
+    fn narrow_ports(&self) {
+        if !self.knows_all_networks() {
+            return;
+        }
+        let serves_v6: HashSet<usize> = self
+            .services
+            .iter()
+            .flatten()
+            .filter(|service| service.address.as_ref().is_ok_and(|a| a.value.is_ipv6()))
+            .filter_map(|service| Some(service.pool.as_ref().ok()?.value))
+            .collect();
+        let routes = self.routes();
+        let mut needed: HashMap<usize, u16> = HashMap::new();
+        for (member, address) in self.members() {
+            let Some(hop) = routes.next_hop(address.value) else { continue };
+            let Ok(listed) = member.backend.tunnel.listed(&member.pool.tunnel) else { continue };
+            let Ok(parameters) = member.backend.tunnel.parameters(&member.pool.tunnel) else {
+                continue;
+            };
+            if !serves_v6.contains(&member.pool_index()) {
+                continue;
+            }
+            // Of several the least: which is chosen follows from more than the file says here.
+            let overheads = listed.iter().map(|e| e.overhead(&parameters, address.value.is_ipv6()));
+            let overhead = overheads.min().and_then(|least| u16::try_from(least).ok()).unwrap_or(0);
+            let least = needed.entry(hop.port).or_default();
+            *least = (*least).max(MIN_MTU_V6 + overhead);
+        }
+        for (index, port) in self.ports().iter().enumerate() {
+            let (Ok(At { value: mtu, at }), Some(&least)) = (port.mtu, needed.get(&index)) else {
+                continue;
+            };
+            if mtu < least {
+                let message = format!(
+                    "is {mtu}; IPv6 services need {least}: {MIN_MTU_V6} bytes, which every IPv6 \
+                     host may send, and the tunnel's headers"
+                );
+                self.report.warn(at, format!("port[{index}].mtu"), message);
+            }
+        }
+    }
+
+    /// A backend that is a forwarder itself gives packets back.
+    fn backends_that_forward(&self) {
+        let peers = self.tunnel.as_ref().map_or(&[][..], |tunnel| &tunnel.peers);
+        let members: HashSet<IpAddr> =
+            self.cluster.members.iter().flatten().map(|member| member.value).collect();
+        for (member, At { value, at }) in self.members() {
+            let what = if members.contains(&value) {
+                "a member of the cluster"
+            } else if peers.iter().any(|peer| peer.contains(value)) {
+                "among tunnel.peers"
+            } else {
+                continue;
+            };
+            let message = format!(
+                "{value} is {what}: a forwarder that sends packets back makes a loop, which ends \
+                 only with their hops"
+            );
+            self.report.warn(at, member.key("address"), message);
+        }
+    }
+}
