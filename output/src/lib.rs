@@ -1,7 +1,7 @@
 //! What the programs print.
 //!
 //! `println!` and `eprintln!` panic when the stream takes nothing more: its reader is gone, its disk is
-//! full. No program uses them (a lint says so). A program that an operator waits for calls [`print`]
+//! full. No program uses them (a lint says so). A program that an operator waits for calls [`print()`]
 //! for its result and [`tell`] for everything else. A daemon writes through a [`Queue`], because a
 //! reader that has stopped reading must not stop the daemon.
 #![forbid(unsafe_code)]
