@@ -203,7 +203,7 @@ impl Table {
     /// Records a flow that [`Table::get`] has just not found.
     ///
     /// Where no place is free, the flow takes that of the oldest connection that has ended
-    /// ([`LINGER_MS`]), else that of the oldest SYN, else that of the oldest unconfirmed flow. A SYN takes
+    /// (`LINGER_MS`), else that of the oldest SYN, else that of the oldest unconfirmed flow. A SYN takes
     /// that of no other SYN, and that of an unconfirmed flow only if these have their whole share.
     /// Unconfirmed flows displace each other where they have it, also where a place is free.
     pub fn insert(

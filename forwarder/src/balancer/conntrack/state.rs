@@ -108,7 +108,7 @@ impl Entry {
     /// The entry after one more packet of its flow.
     ///
     /// An entry that waits for a sign that the flow goes on (`Unconfirmed`, `Closing`) keeps the time of the
-    /// packet by which it began to wait, and has the sign with a packet that comes [`QUIET_MS`] after it.
+    /// packet by which it began to wait, and has the sign with a packet that comes `QUIET_MS` after it.
     #[inline]
     pub fn after(self, packet: &Packet, frame: &[u8], now: Time) -> Entry {
         let state = self.state();
