@@ -26,7 +26,7 @@ COMMANDS = {
     ("stats", "--nonzero"): "forwarded",
     ("config", "show"): "tunnel_source",
     ("flow", "list"): "near4",
-    ("flow", "list", "--state", "udp", "--limit", "3", "--pool", "web"): "udp",
+    ("flow", "list", "--state", "unconfirmed", "--limit", "3", "--pool", "web"): "unconfirmed",
 }
 
 
@@ -97,7 +97,7 @@ def test_one_flow_by_its_addresses(daemon):
         one = packet.flow
         asked = f"udp,{one.source}:{one.sport},{one.destination}:{one.dport}"
         (found,) = daemon.ask("flow", "list", "--flow", asked)["flows"]
-        assert (found["backend"], found["state"]) == (names[fleet.backend(one)], "udp")
+        assert (found["backend"], found["state"]) == (names[fleet.backend(one)], "unconfirmed")
     unknown = daemon.ask("flow", "list", "--flow", "udp,198.51.100.200:1,203.0.113.10:53")
     assert unknown["flows"] == []
 
