@@ -27,7 +27,7 @@ pub enum Error {
         value: String,
     },
     /// The EAL did not start.
-    #[error("DPDK does not start: {errno}; {}. Its own messages, above, say more", init_advice(*.errno, *.hugepages, open_files()))]
+    #[error("DPDK does not start: {errno}; {}. Its own messages, above, say more", init_advice(*.errno, *.hugepages, Limits::of_process()))]
     Init {
         /// Why, as far as DPDK tells.
         errno: Errno,
@@ -195,17 +195,42 @@ pub(super) fn check(result: i32) -> std::result::Result<u32, Errno> {
 /// Fewer open files than this are too few for DPDK, its drivers and a port.
 const LEAST_FILES: u64 = 64;
 
-/// How many files this process may open.
-fn open_files() -> u64 {
-    getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
+/// What the operating system lets this process have.
+#[derive(Clone, Copy)]
+struct Limits {
+    /// How many files it may open.
+    open_files: u64,
+    /// How many bytes it may map, if there is a limit.
+    address_space: Option<u64>,
 }
 
-fn init_advice(errno: Errno, hugepages: bool, open_files: u64) -> String {
+impl Limits {
+    fn of_process() -> Limits {
+        Limits {
+            open_files: getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX),
+            address_space: getrlimit(Resource::As).current,
+        }
+    }
+}
+
+fn init_advice(errno: Errno, hugepages: bool, limits: Limits) -> String {
     // DPDK reports some failures to open a file as an invalid argument.
-    if matches!(errno.0, Errno::EMFILE | Errno::ENFILE) || open_files < LEAST_FILES {
+    if matches!(errno.0, Errno::EMFILE | Errno::ENFILE) || limits.open_files < LEAST_FILES {
         return format!(
-            "this process may open {open_files} files, which may be too few: raise the limit \
-             (`ulimit -n`, `LimitNOFILE=` of a unit, `fs.file-max` of the system)"
+            "this process may open {} files, which may be too few: raise the limit \
+             (`ulimit -n`, `LimitNOFILE=` of a unit, `fs.file-max` of the system)",
+            limits.open_files
+        );
+    }
+    // A driver that cannot be mapped is an invalid argument to DPDK.
+    if errno.0 == Errno::EINVAL
+        && let Some(bytes) = limits.address_space
+    {
+        return format!(
+            "this process may map {} MiB, which may be too little for DPDK's drivers: raise the limit \
+             (`ulimit -v`, `LimitAS=` of a unit). Else an argument is wrong: see `eal_args` and the \
+             ports' `device`",
+            bytes >> 20
         );
     }
     let advice = match errno.0 {
@@ -296,16 +321,23 @@ mod tests {
     #[test]
     fn advice_about_a_start_fits_what_was_asked_for() {
         let memory = Errno(Errno::ENOMEM);
-        assert!(init_advice(memory, true, 1024).contains("hugepages = false"));
-        let without = init_advice(memory, false, 1024);
+        let ample = Limits { open_files: 1024, address_space: None };
+        assert!(init_advice(memory, true, ample).contains("hugepages = false"));
+        let without = init_advice(memory, false, ample);
         assert!(without.contains("ulimit -v") && !without.contains("hugepages = false"));
         for errno in [Errno::EMFILE, Errno::ENFILE] {
-            let files = init_advice(Errno(errno), false, 1024);
+            let files = init_advice(Errno(errno), false, ample);
             assert!(files.contains("ulimit -n") && !files.contains("prefix"), "{files}");
         }
         // What DPDK says if it cannot open the directory of its drivers.
-        assert!(init_advice(Errno(Errno::EINVAL), false, 8).contains("may open 8 files"));
-        assert!(init_advice(Errno(Errno::EINVAL), false, 1024).contains("eal_args"));
+        assert!(
+            init_advice(Errno(Errno::EINVAL), false, Limits { open_files: 8, ..ample })
+                .contains("may open 8 files")
+        );
+        assert!(init_advice(Errno(Errno::EINVAL), false, ample).contains("eal_args"));
+        // And if it cannot map one of them.
+        let narrow = Limits { address_space: Some(200 << 20), ..ample };
+        assert!(init_advice(Errno(Errno::EINVAL), false, narrow).contains("may map 200 MiB"));
     }
 
     #[test]
