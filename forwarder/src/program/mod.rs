@@ -11,7 +11,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
-use guideway::control::config::{self, Parsed};
+use guideway::control::config::{self, Parsed, Source};
 use guideway_output::{print, tell};
 
 /// A layer-4 load balancer on DPDK.
@@ -88,7 +88,8 @@ fn check(path: &Path) -> Result<ExitCode> {
 
 /// Reads and parses a configuration; none if it has mistakes, which are printed then.
 fn load(path: &Path) -> Result<Option<(String, Parsed)>> {
-    let text = std::fs::read_to_string(path)
+    let text = Source::new(path.to_owned())
+        .read(|| false)
         .with_context(|| format!("cannot read the configuration {}", path.display()))?;
     match config::parse(&text) {
         Ok(parsed) => Ok(Some((text, parsed))),
@@ -96,7 +97,10 @@ fn load(path: &Path) -> Result<Option<(String, Parsed)>> {
             for mistake in mistakes.iter() {
                 tell(format_args!("{}: {mistake}\n", path.display()));
             }
-            let count = mistakes.iter().count();
+            if mistakes.more() > 0 {
+                tell(format_args!("{}: and {} more\n", path.display(), mistakes.more()));
+            }
+            let count = mistakes.iter().len() + mistakes.more();
             let noun = if count == 1 { "mistake" } else { "mistakes" };
             tell(format_args!("{}: {count} {noun}\n", path.display()));
             Ok(None)

@@ -3,9 +3,12 @@
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::sync::mpsc::{SyncSender, sync_channel};
+use std::thread::{self, JoinHandle};
 
 use anyhow::{Context, Result};
 use guideway::appliance::{Appliance, Mode};
+use guideway::control::daemon::Daemon;
 use guideway::control::server::Server;
 use guideway_api::{Request, Response};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
@@ -25,25 +28,20 @@ pub(super) fn run(path: &Path) -> Result<ExitCode> {
     let server = server.start(Arc::new(move |request| answering.answer(request)));
     info!("ready; control socket {}", socket.display());
 
+    // Nothing that this thread does waits for a file, a client or a reader of the log, so that a signal
+    // that ends the program always ends it.
+    let reloads = Reloads::start(&daemon, path)?;
     for signal in signals.forever() {
         if signal != SIGHUP {
             info!("stopping on {}", if signal == SIGINT { "SIGINT" } else { "SIGTERM" });
             break;
         }
-        match daemon.answer(Request::ConfigReload {}) {
-            Response::Applied { generation, warnings } => {
-                warnings.iter().for_each(|warning| warn!("{}: {warning}", path.display()));
-                info!("generation {generation} is in force on every worker");
-            }
-            Response::Error(refusal) => {
-                error!("reload: {}", refusal.message);
-                refusal.details.iter().for_each(|detail| error!("{}: {detail}", path.display()));
-            }
-            _ => error!("reload: unexpected answer"),
-        }
+        reloads.ask();
     }
 
+    daemon.stop();
     server.stop();
+    reloads.stop();
     drop(daemon);
     let stopped = appliance.stop();
     let stats = &stopped.stats;
@@ -63,4 +61,50 @@ pub(super) fn run(path: &Path) -> Result<ExitCode> {
         info!("every packet buffer is back in its pool");
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The thread that reloads the configuration.
+struct Reloads {
+    asked: SyncSender<()>,
+    thread: JoinHandle<()>,
+}
+
+impl Reloads {
+    fn start(daemon: &Arc<Daemon>, path: &Path) -> Result<Reloads> {
+        // One may wait while another is carried out; those that come meanwhile are the same.
+        let (asked, requests) = sync_channel(1);
+        let (daemon, path) = (Arc::clone(daemon), path.to_owned());
+        let thread = thread::Builder::new()
+            .name("reload".into())
+            .spawn(move || requests.iter().for_each(|()| reload(&daemon, &path)))
+            .context("cannot start a thread")?;
+        Ok(Reloads { asked, thread })
+    }
+
+    fn ask(&self) {
+        // A full channel holds a request that is yet to be carried out.
+        _ = self.asked.try_send(());
+    }
+
+    /// Waits for a reload that is being carried out, which gives up once the daemon stops.
+    fn stop(self) {
+        drop(self.asked);
+        if self.thread.join().is_err() {
+            error!("the thread that reloads the configuration panicked");
+        }
+    }
+}
+
+fn reload(daemon: &Daemon, path: &Path) {
+    match daemon.answer(Request::ConfigReload {}) {
+        Response::Applied { generation, warnings } => {
+            warnings.iter().for_each(|warning| warn!("{}: {warning}", path.display()));
+            info!("generation {generation} is in force on every worker");
+        }
+        Response::Error(refusal) => {
+            error!("reload: {}", refusal.message);
+            refusal.details.iter().for_each(|detail| error!("{}: {detail}", path.display()));
+        }
+        _ => error!("reload: unexpected answer"),
+    }
 }

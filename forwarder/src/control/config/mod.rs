@@ -8,6 +8,7 @@
 //!
 //! | file | what |
 //! |---|---|
+//! | `source.rs` | the file, read within bounds |
 //! | `model.rs` | what the program sees |
 //! | `report.rs` | mistakes, and how they are gathered |
 //! | `reader.rs` | tables, required and optional keys, unknown keys |
@@ -34,14 +35,16 @@ mod reader;
 mod reload;
 mod report;
 mod route;
+mod source;
 mod syntax;
 #[cfg(test)]
 mod tests;
 mod tunnel;
 
 pub use model::*;
-pub use report::{Mistake, Mistakes};
+pub use report::{MAX_LISTED, Mistake, Mistakes};
 pub use route::{NextHop, Routes};
+pub use source::{MAX_TEXT, ReadError, Source};
 
 use reader::Section;
 use report::{Read, Report};
@@ -51,7 +54,8 @@ use report::{Read, Report};
 pub struct Parsed {
     /// What the text says.
     pub configuration: Configuration,
-    /// What is valid but probably not meant, in line order.
+    /// What is valid but probably not meant, in line order; at most [`MAX_LISTED`], and one that says
+    /// how many more there are.
     pub warnings: Vec<Mistake>,
 }
 

@@ -30,14 +30,27 @@ impl fmt::Display for Mistake {
     }
 }
 
-/// Every mistake of a configuration, in line order; displayed one a line.
+/// Mistakes, or warnings, that are kept. A text of 1 MiB can have a million, which nobody reads and
+/// which take a hundred times its memory.
+pub const MAX_LISTED: usize = 1000;
+
+/// The mistakes of a configuration: the first [`MAX_LISTED`] that were found, in line order, and the
+/// number of the others. Displayed one a line.
 #[derive(Clone, Debug, Default, PartialEq, Eq, thiserror::Error)]
-pub struct Mistakes(Vec<Mistake>);
+pub struct Mistakes {
+    listed: Vec<Mistake>,
+    more: usize,
+}
 
 impl Mistakes {
-    /// The mistakes, in line order.
+    /// The mistakes that are listed, in line order.
     pub fn iter(&self) -> std::slice::Iter<'_, Mistake> {
-        self.0.iter()
+        self.listed.iter()
+    }
+
+    /// Mistakes that were found and are not listed.
+    pub fn more(&self) -> usize {
+        self.more
     }
 }
 
@@ -52,11 +65,14 @@ impl<'a> IntoIterator for &'a Mistakes {
 
 impl fmt::Display for Mistakes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, mistake) in self.0.iter().enumerate() {
+        for (index, mistake) in self.listed.iter().enumerate() {
             if index > 0 {
                 f.write_str("\n")?;
             }
             mistake.fmt(f)?;
+        }
+        if self.more > 0 {
+            write!(f, "\nand {} more", self.more)?;
         }
         Ok(())
     }
@@ -86,9 +102,32 @@ const EXCERPT: usize = 48;
 #[derive(Debug)]
 pub(super) struct Report {
     line_starts: Vec<usize>,
-    mistakes: RefCell<Vec<(usize, Mistake)>>,
-    warnings: RefCell<Vec<(usize, Mistake)>>,
+    mistakes: RefCell<Found>,
+    warnings: RefCell<Found>,
     comparisons: Cell<usize>,
+}
+
+/// Mistakes with their place in the text, as they were found.
+#[derive(Debug, Default)]
+struct Found {
+    listed: Vec<(usize, Mistake)>,
+    more: usize,
+}
+
+impl Found {
+    fn add(&mut self, at: usize, mistake: impl FnOnce() -> Mistake) {
+        if self.listed.len() < MAX_LISTED {
+            self.listed.push((at, mistake()));
+        } else {
+            self.more += 1;
+        }
+    }
+
+    fn in_order(mut self) -> Mistakes {
+        self.listed.sort_by_key(|&(at, _)| at);
+        let listed = self.listed.into_iter().map(|(_, mistake)| mistake).collect();
+        Mistakes { listed, more: self.more }
+    }
 }
 
 impl Report {
@@ -113,14 +152,14 @@ impl Report {
         key: impl Into<String>,
         message: impl Into<String>,
     ) -> Reported {
-        let mistake = Mistake { line: self.line(at), key: key.into(), message: message.into() };
-        self.mistakes.borrow_mut().push((at, mistake));
+        let mistake = || Mistake { line: self.line(at), key: key.into(), message: message.into() };
+        self.mistakes.borrow_mut().add(at, mistake);
         Reported(())
     }
 
     pub(super) fn warn(&self, at: usize, key: impl Into<String>, message: impl Into<String>) {
-        let warning = Mistake { line: self.line(at), key: key.into(), message: message.into() };
-        self.warnings.borrow_mut().push((at, warning));
+        let warning = || Mistake { line: self.line(at), key: key.into(), message: message.into() };
+        self.warnings.borrow_mut().add(at, warning);
     }
 
     /// The candidate nearest to `word`; none if there is no candidate, or too many.
@@ -136,17 +175,18 @@ impl Report {
     ///
     /// What a line that is no TOML seems to say is not judged: its mistakes of syntax stand alone.
     pub(super) fn finish(self) -> (Option<Mistakes>, Vec<Mistake>) {
-        fn in_order(found: RefCell<Vec<(usize, Mistake)>>) -> Vec<Mistake> {
-            let mut found = found.into_inner();
-            found.sort_by_key(|&(at, _)| at);
-            found.into_iter().map(|(_, mistake)| mistake).collect()
-        }
-        let mut mistakes = in_order(self.mistakes);
+        let mut mistakes = self.mistakes.into_inner().in_order();
         let is_syntax = |mistake: &Mistake| mistake.key.is_empty();
         let broken: HashSet<usize> =
             mistakes.iter().filter(|m| is_syntax(m)).map(|m| m.line).collect();
-        mistakes.retain(|mistake| is_syntax(mistake) || !broken.contains(&mistake.line));
-        ((!mistakes.is_empty()).then_some(Mistakes(mistakes)), in_order(self.warnings))
+        mistakes.listed.retain(|mistake| is_syntax(mistake) || !broken.contains(&mistake.line));
+
+        let Mistakes { listed: mut warnings, more } = self.warnings.into_inner().in_order();
+        if let (Some(last), 1..) = (warnings.last(), more) {
+            let message = format!("there are {more} more warnings, which are not listed");
+            warnings.push(Mistake { line: last.line, key: String::new(), message });
+        }
+        ((!mistakes.listed.is_empty()).then_some(mistakes), warnings)
     }
 }
 
@@ -184,6 +224,19 @@ mod tests {
         let (mistakes, warnings) = report.finish();
         assert_eq!(mistakes.unwrap().to_string(), "line 1: first\nline 3: c: third");
         assert_eq!(warnings[0].to_string(), "line 2: b: a warning");
+    }
+
+    #[test]
+    fn what_exceeds_the_limit_is_counted() {
+        let report = Report::new("");
+        (0..MAX_LISTED + 7).for_each(|_| report.warn(0, "a", "a warning"));
+        (0..MAX_LISTED + 5).for_each(|_| _ = report.mistake(0, "b", "a mistake"));
+        let (mistakes, warnings) = report.finish();
+        let mistakes = mistakes.unwrap();
+        assert_eq!((mistakes.iter().len(), mistakes.more()), (MAX_LISTED, 5));
+        assert!(mistakes.to_string().ends_with("b: a mistake\nand 5 more"));
+        assert_eq!(warnings.len(), MAX_LISTED + 1);
+        assert!(warnings[MAX_LISTED].message.starts_with("there are 7 more warnings"));
     }
 
     #[test]

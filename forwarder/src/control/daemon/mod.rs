@@ -10,13 +10,14 @@ mod tests;
 
 use std::collections::HashMap;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use guideway_api as api;
 use guideway_api::{ErrorKind, Request, Response};
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 
-use super::config::{self, Configuration};
+use super::config::{self, Configuration, Source};
 use super::publication::{Progress, Published, Publisher};
 use crate::balancer::Verdict;
 use crate::balancer::scan::Scan;
@@ -24,9 +25,6 @@ use crate::stats::{Event, Reader, Scalar, Traffic};
 
 /// How long an apply waits for the workers, which take tables up between two bursts.
 const IN_FORCE: Duration = Duration::from_secs(5);
-
-/// Mistakes that an answer lists.
-const MAX_DETAILS: usize = 1000;
 
 /// A worker, as the control plane sees it.
 pub struct Worker {
@@ -66,12 +64,22 @@ pub struct Daemon {
     ports: Vec<Port>,
     /// What is counted off the workers.
     others: Vec<Reader>,
+    /// Locked before `running`, and for long: by a check, and by an apply until it has published.
+    changes: Mutex<Changes>,
+    /// Locked for as long as it takes to look at it, so that every listing is answered at once.
     running: Mutex<Running>,
+    is_stopping: AtomicBool,
+}
+
+/// What it takes to put a configuration in force. One is read and parsed at a time: so the memory that
+/// clients can claim is bounded, and a reload never puts a text in force that is older than another's.
+struct Changes {
+    publisher: Publisher,
+    source: Source,
 }
 
 /// What is in force.
 struct Running {
-    publisher: Publisher,
     configuration: Configuration,
     text: String,
     published: Published,
@@ -91,8 +99,8 @@ impl Daemon {
         workers: Vec<Worker>,
         ports: Vec<Port>,
     ) -> Daemon {
+        let source = Source::new(path.clone());
         let running = Running {
-            publisher,
             configuration,
             text,
             published,
@@ -105,8 +113,19 @@ impl Daemon {
             workers,
             ports,
             others: Vec::new(),
+            changes: Mutex::new(Changes { publisher, source }),
             running: Mutex::new(running),
+            is_stopping: AtomicBool::new(false),
         }
+    }
+
+    /// Has every check, apply and reload that waits give up, and refuses those that come.
+    pub fn stop(&self) {
+        self.is_stopping.store(true, Ordering::Release);
+    }
+
+    fn is_stopping(&self) -> bool {
+        self.is_stopping.load(Ordering::Acquire)
     }
 
     /// Adds what something else than a worker counts to the sums of [`Daemon::stats`].
@@ -132,18 +151,21 @@ impl Daemon {
                     generation: running.published.generation,
                 }
             }
-            Request::ConfigCheck { text } => match self.check(&self.running.lock(), &text) {
-                Ok(parsed) => Response::Checked { warnings: warnings(&parsed) },
+            Request::ConfigCheck { text } => match self.check(&self.changes.lock(), &text) {
+                Ok(parsed) => Response::Checked { warnings: lines(&parsed.warnings) },
                 Err(error) => Response::Error(error),
             },
-            Request::ConfigApply { text } => self.apply(text),
-            Request::ConfigReload {} => match std::fs::read_to_string(&self.path) {
-                Ok(text) => self.apply(text),
-                Err(error) => Response::Error(api::Error::new(
-                    ErrorKind::Rejected,
-                    format!("cannot read {}: {error}", self.path.display()),
-                )),
-            },
+            Request::ConfigApply { text } => self.apply(self.changes.lock(), text),
+            Request::ConfigReload {} => {
+                let mut changes = self.changes.lock();
+                match changes.source.read(|| self.is_stopping()) {
+                    Ok(text) => self.apply(changes, text),
+                    Err(error) => Response::Error(api::Error::new(
+                        ErrorKind::Rejected,
+                        format!("cannot read {}: {error}", self.path.display()),
+                    )),
+                }
+            }
             Request::FlowList(filter) => match self.flows(&filter) {
                 Ok(flows) => Response::Flows(flows),
                 Err(error) => Response::Error(error),
@@ -156,12 +178,17 @@ impl Daemon {
         summary(self.workers.iter().map(|w| &w.stats).chain(&self.others))
     }
 
-    fn check(&self, running: &Running, text: &str) -> Result<config::Parsed, api::Error> {
+    /// Parses a text and compares it with what is in force; `_changes` is proof of the lock.
+    fn check(&self, _changes: &Changes, text: &str) -> Result<config::Parsed, api::Error> {
+        if self.is_stopping() {
+            return Err(api::Error::new(ErrorKind::Failed, "the daemon is stopping"));
+        }
         let parsed = config::parse(text).map_err(|mistakes| api::Error {
             kind: ErrorKind::Rejected,
             message: "the configuration has mistakes; nothing has changed".to_owned(),
-            details: listed(mistakes.iter()),
+            details: details(&mistakes),
         })?;
+        let running = self.running.lock();
         let fixed = running.configuration.restart_only_differences(&parsed.configuration);
         if !fixed.is_empty() {
             return Err(api::Error {
@@ -173,21 +200,21 @@ impl Daemon {
         Ok(parsed)
     }
 
-    fn apply(&self, text: String) -> Response {
-        let mut guard = self.running.lock();
-        let running = &mut *guard;
-        let parsed = match self.check(running, &text) {
+    fn apply(&self, mut changes: MutexGuard<'_, Changes>, text: String) -> Response {
+        let parsed = match self.check(&changes, &text) {
             Ok(parsed) => parsed,
             Err(error) => return Response::Error(error),
         };
-        let warnings = warnings(&parsed);
+        let warnings = lines(&parsed.warnings);
         let configuration = parsed.configuration;
-        let published = match running.publisher.publish(&configuration, self.progress()) {
+        let published = match changes.publisher.publish(&configuration, self.progress()) {
             Ok(published) => published,
             Err(error) => {
                 return Response::Error(api::Error::new(ErrorKind::Failed, error.to_string()));
             }
         };
+        let generation = published.generation;
+        let mut running = self.running.lock();
         for id in &published.new_services {
             let base = self.sum(|stats| stats.service(id.0 as usize));
             running.service_base.insert(id.0, base);
@@ -196,11 +223,11 @@ impl Daemon {
             let base = self.sum(|stats| stats.backend(id.index()));
             running.backend_base.insert(id.get(), base);
         }
-        let generation = published.generation;
         running.configuration = configuration;
         running.text = text;
         running.published = published;
-        drop(guard);
+        drop(running);
+        drop(changes);
         if !self.wait_for(generation) {
             return Response::Error(api::Error::new(
                 ErrorKind::Failed,
@@ -210,14 +237,14 @@ impl Daemon {
                 ),
             ));
         }
-        self.running.lock().publisher.release();
+        self.changes.lock().publisher.release();
         Response::Applied { generation, warnings }
     }
 
     fn wait_for(&self, generation: u64) -> bool {
         let deadline = Instant::now() + IN_FORCE;
         while self.progress().generation < generation {
-            if Instant::now() > deadline {
+            if Instant::now() > deadline || self.is_stopping() {
                 return false;
             }
             std::thread::sleep(Duration::from_millis(1));
@@ -253,16 +280,15 @@ pub fn summary<'a>(workers: impl Iterator<Item = &'a Reader> + Clone) -> api::St
     }
 }
 
-fn warnings(parsed: &config::Parsed) -> Vec<String> {
-    listed(parsed.warnings.iter())
+fn lines(mistakes: &[config::Mistake]) -> Vec<String> {
+    mistakes.iter().map(ToString::to_string).collect()
 }
 
-/// A line for each, up to [`MAX_DETAILS`], and one that says how many more there are.
-fn listed<'a>(mistakes: impl ExactSizeIterator<Item = &'a config::Mistake>) -> Vec<String> {
-    let more = mistakes.len().saturating_sub(MAX_DETAILS);
-    let mut lines: Vec<String> = mistakes.take(MAX_DETAILS).map(ToString::to_string).collect();
-    if more > 0 {
-        lines.push(format!("and {more} more"));
+/// A line for each mistake that is listed, and one that says how many more there are.
+fn details(mistakes: &config::Mistakes) -> Vec<String> {
+    let mut lines: Vec<String> = mistakes.iter().map(ToString::to_string).collect();
+    if mistakes.more() > 0 {
+        lines.push(format!("and {} more", mistakes.more()));
     }
     lines
 }

@@ -163,7 +163,7 @@ fn an_apply_is_answered_when_every_worker_has_it() {
     assert_eq!(lab.applied(&text(&THREE[..2])), 2);
     assert_eq!(lab.daemon.progress().generation, 2);
     assert_eq!(lab.backends().len(), 2);
-    assert_eq!(lab.daemon.running.lock().publisher.shared().load().generation(), 2);
+    assert_eq!(lab.daemon.changes.lock().publisher.shared().load().generation(), 2);
 }
 
 #[test]
@@ -205,7 +205,7 @@ fn backends_keep_their_numbers_and_counters() {
     // Number 2 went with generation 2, which every worker has swept: the next newcomer gets it.
     lab.applied(&text(&[("y", 14, ""), ("b", 11, ""), ("a", 10, "")]));
     assert_eq!(lab.numbers(), [2, 1, 0]);
-    let tables = lab.daemon.running.lock().publisher.shared().load_full();
+    let tables = lab.daemon.changes.lock().publisher.shared().load_full();
     let since = |n| tables.backend(BackendId::new(n)).since;
     assert_eq!([0, 1, 2, 3].map(since), [1, 1, 3, 0], "0 is for vacant");
 }
@@ -224,8 +224,8 @@ fn a_newcomer_does_not_inherit_counters() {
 fn the_order_of_the_file_does_not_change_the_choice() {
     let lab = Lab::new();
     let address_of = |slot: usize| {
+        let tables = lab.daemon.changes.lock().publisher.shared().load_full();
         let running = lab.daemon.running.lock();
-        let tables = running.publisher.shared().load_full();
         let value = tables.pool(crate::balancer::tables::PoolIndex(0)).maglev.slots()[slot];
         let at = running.published.backends[0].iter().position(|b| b.id.get() == value).unwrap();
         running.configuration.pools[0].backends[at].address
@@ -250,7 +250,7 @@ fn what_a_backend_takes_shows_in_tables_and_listing() {
     assert_eq!(states, [Active, Draining, Disabled, Unresolved]);
     let shares: Vec<_> = lab.backends().iter().map(|b| (b.share * 1021.0).round()).collect();
     assert_eq!(shares, [766.0, 0.0, 0.0, 255.0]);
-    let tables = lab.daemon.running.lock().publisher.shared().load_full();
+    let tables = lab.daemon.changes.lock().publisher.shared().load_full();
     let serving: Vec<_> =
         lab.numbers().into_iter().map(|n| tables.backend(BackendId::new(n)).serving).collect();
     assert_eq!(serving, [Serving::All, Serving::Existing, Serving::Nothing, Serving::All]);
@@ -306,4 +306,26 @@ fn endpoints_of_the_families_do_not_meet() {
     let mapped = Endpoint::new("::ffff:192.0.2.1".parse().unwrap(), protocol::TCP, 80);
     let compatible = Endpoint::new("::192.0.2.1".parse().unwrap(), protocol::TCP, 80);
     assert!(v4 != mapped && v4 != compatible);
+}
+
+#[test]
+fn a_change_under_way_holds_up_no_listing() {
+    let lab = Lab::new();
+    let changing = lab.daemon.changes.lock();
+    assert!(matches!(lab.daemon.answer(Request::Status {}), Response::Status(_)));
+    assert_eq!(lab.generation(), 1);
+    assert!(!lab.backends().is_empty());
+    drop(changing);
+}
+
+#[test]
+fn a_daemon_that_stops_reads_no_configuration() {
+    let lab = Lab::new();
+    let Response::Config { text, .. } = lab.daemon.answer(Request::ConfigShow {}) else { panic!() };
+    lab.daemon.stop();
+    for request in [Request::ConfigCheck { text: text.clone() }, Request::ConfigApply { text }] {
+        let Response::Error(error) = lab.daemon.answer(request) else { panic!() };
+        assert_eq!(error.message, "the daemon is stopping");
+    }
+    assert_eq!(lab.generation(), 1);
 }

@@ -1,0 +1,120 @@
+"""Configurations that take long: a path that does not end, a huge file, clients that bring mistakes."""
+
+import json
+import os
+import signal
+import socket
+import threading
+import time
+
+import pytest
+from support.daemon import Daemon, live_one_port
+
+MISTAKES = "colour = 1\n" * 80_000  # 0.9 MB
+
+
+@pytest.fixture(scope="module")
+def peer(namespace):
+    return namespace.cable("gw0")
+
+
+def fifo(path):
+    os.mkfifo(path)
+
+
+def fifo_with_writer(path):
+    """One that has begun to write and does not go on."""
+    os.mkfifo(path)
+    writer = os.open(path, os.O_RDWR)
+    os.write(writer, b"[node]\n")
+
+
+def huge(path):
+    with open(path, "wb") as file:
+        file.truncate(100_000_000)
+
+
+def device(path):
+    path.symlink_to("/dev/zero")
+
+
+@pytest.mark.parametrize(
+    ("make", "told"),
+    (
+        (fifo, "it is a pipe and not a regular file"),
+        (fifo_with_writer, "it is a pipe and not a regular file"),
+        (device, "it is a device and not a regular file"),
+        (huge, "it has more than 16 MiB"),
+    ),
+)
+def test_a_path_without_an_end_is_refused_at_once(namespace, peer, directory, make, told):
+    with Daemon(namespace, live_one_port("gw0", directory), directory) as daemon:
+        daemon.path.unlink()
+        make(daemon.path)
+        daemon.process.send_signal(signal.SIGHUP)
+        daemon.wait_for_log(told)
+        begin = time.monotonic()
+        done = daemon.ctl("config", "reload")
+        assert done.returncode == 5 and told in done.stderr
+        assert time.monotonic() - begin < 1
+        code, seconds = daemon.stop()
+    assert code == 0 and seconds < 3
+
+
+class Checker(threading.Thread):
+    """A client that has its mistakes checked, again and again until the end."""
+
+    def __init__(self, path, end):
+        super().__init__(daemon=True)
+        self.path, self.end, self.answers, self.error = path, end, 0, None
+
+    def run(self):
+        request = json.dumps({"request": "config_check", "text": MISTAKES}).encode() + b"\n"
+        try:
+            with socket.socket(socket.AF_UNIX) as client:
+                client.settimeout(60)
+                client.connect(str(self.path))
+                stream = client.makefile("rb")
+                assert b'"server"' in stream.readline()
+                while not self.end.is_set():
+                    client.sendall(request)
+                    body = json.loads(stream.readline())["body"]
+                    assert body["kind"] == "rejected", body["message"]
+                    assert len(body["details"]) == 1001 and body["details"][-1].startswith("and "), body["details"][-1]
+                    self.answers += 1
+        except Exception as error:
+            if not self.end.is_set():
+                self.error = error
+
+
+def resident(process):
+    with open(f"/proc/{process.pid}/status") as status:
+        return next(int(line.split()[1]) / 1024 for line in status if line.startswith("VmHWM"))
+
+
+def test_clients_with_mistakes_starve_nobody(namespace, peer, directory):
+    """40 of them: the others are answered, memory is bounded, and a signal still ends it all."""
+    with Daemon(namespace, live_one_port("gw0", directory), directory) as daemon:
+        # The program runs below `ip netns exec`, which replaces itself.
+        before = resident(daemon.process)
+        end = threading.Event()
+        clients = [Checker(daemon.socket, end) for _ in range(40)]
+        for client in clients:
+            client.start()
+        longest = 0
+        for _ in range(20):
+            begin = time.monotonic()
+            daemon.ask("status")
+            longest = max(longest, time.monotonic() - begin)
+            time.sleep(0.1)
+        grown = resident(daemon.process) - before
+        assert not [client.error for client in clients if client.error]
+        end.set()
+        code, seconds = daemon.stop()
+        for client in clients:
+            client.join(60)
+    print(f"status {longest:.2f} s, memory {grown:.0f} MiB, stop {seconds:.2f} s, {sum(c.answers for c in clients)} checks")
+    assert code == 0
+    assert longest < 3
+    assert grown < 400
+    assert seconds < 5
