@@ -1,6 +1,13 @@
 //! The arguments that DPDK's environment abstraction layer is started with.
 
+use std::{fs, iter};
+
+use rustix::io::Errno;
+use rustix::process::Pid;
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+
+use rustix::io::Errno;
+use rustix::thread::{CpuSet, Pid, sched_getaffinity, sched_setaffinity};
 use tracing::warn;
 
 use super::Device;
@@ -41,12 +48,19 @@ pub(super) fn arguments(
     arguments
 }
 
-/// Keeps this thread, and those that it starts from now on, off the workers' CPUs, if others are left.
+/// Keeps the threads that run now, and those that they start, off the workers' CPUs, if others are left.
 pub(super) fn leave_to_workers(workers: &[u16]) {
     let mut set = CpuSet::new();
     management_cpus(workers).into_iter().for_each(|cpu| set.set(cpu));
-    if let Err(error) = sched_setaffinity(None, &set) {
-        warn!("the control plane may use the workers' CPUs: {error}");
+    let tasks = fs::read_dir("/proc/self/task").into_iter().flatten().flatten();
+    let threads = tasks.filter_map(|task| task.file_name().to_str()?.parse().ok());
+    // This thread by itself as well, for where there is no /proc.
+    for thread in iter::once(None).chain(threads.map(Pid::from_raw)) {
+        match sched_setaffinity(thread, &set) {
+            // It has ended meanwhile.
+            Ok(()) | Err(Errno::SRCH) => {}
+            Err(error) => warn!("the control plane may use the workers' CPUs: {error}"),
+        }
     }
 }
 
