@@ -10,7 +10,7 @@ import time
 import pytest
 from support.daemon import Daemon, live_one_port
 
-MISTAKES = "colour = 1\n" * 80_000  # 0.9 MB
+MISTAKES = '[[pool]]\nname = "p"\nbackends = [' + "{}," * 300_000 + "]\n"  # 0.9 MB, two mistakes for each backend
 
 
 @pytest.fixture(scope="module")
