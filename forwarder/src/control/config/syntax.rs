@@ -4,7 +4,10 @@
 //! what follows is still read as it was meant and is worth checking; where it lies in the structure
 //! (a bracket that is not closed, a comma that is missing), all that follows is noise. So: errors
 //! are told up to the first of the structure, and the tree is given on only if there is none.
+//! Of a long text only the first error is told, because the parser keeps every error, which takes a
+//! hundred times the memory of the text.
 
+use toml::Spanned;
 use toml::de::DeTable;
 
 use super::report::{Read, Report};
@@ -30,36 +33,55 @@ const STRUCTURAL: [(&str, &str); 5] = [
     ("key with no value", "a line is written key = value"),
 ];
 
+/// Bytes of a text of which more than the first error is told.
+const RECOVERED: usize = 256 << 10;
+
 /// The tree of a text, if its structure can be relied upon.
 pub(super) fn tree<'t>(text: &'t str, report: &Report) -> Read<DeTable<'t>> {
+    if text.len() > RECOVERED {
+        return DeTable::parse(text).map(Spanned::into_inner).map_err(|error| {
+            let (at, message, _) = told(text, &error);
+            report.mistake(at, "", message + "; only the first mistake of so long a text is told")
+        });
+    }
     let (tree, mut errors) = DeTable::parse_recoverable(text);
-    let at = |error: &toml::de::Error| error.span().map_or(0, |span| span.start.min(text.len()));
-    errors.sort_by_key(at);
+    errors.sort_by_key(|error| start(text, error));
     let mut last_line = 0;
     for error in &errors {
-        let (mut at, words) = (at(error), error.message());
-        if words.starts_with("recursion limit") && error.span().is_none_or(|span| span.start == 0) {
-            at = deepest(text);
-        }
-        let hint = |hints: &[(&str, &'static str)]| {
-            hints.iter().find(|(start, _)| words.starts_with(start)).map(|&(_, hint)| hint)
-        };
-        let local = hint(&LOCAL);
+        let (at, message, is_local) = told(text, error);
         // One slip within a value may be told twice.
-        if local.is_some() && report.line(at) == last_line {
+        if is_local && report.line(at) == last_line {
             continue;
         }
         last_line = report.line(at);
-        let message = match local.or_else(|| hint(&STRUCTURAL)) {
-            None | Some("") => format!("not valid TOML: {words}"),
-            Some(hint) => format!("not valid TOML: {words}; {hint}"),
-        };
         let reported = report.mistake(at, "", message);
-        if local.is_none() {
+        if !is_local {
             return Err(reported);
         }
     }
     Ok(tree.into_inner())
+}
+
+/// Where an error is, what to say of it, and whether it ends with its value or key.
+fn told(text: &str, error: &toml::de::Error) -> (usize, String, bool) {
+    let words = error.message();
+    let hint = |hints: &[(&str, &'static str)]| {
+        hints.iter().find(|(start, _)| words.starts_with(start)).map(|&(_, hint)| hint)
+    };
+    let local = hint(&LOCAL);
+    let message = match local.or_else(|| hint(&STRUCTURAL)) {
+        None | Some("") => format!("not valid TOML: {words}"),
+        Some(hint) => format!("not valid TOML: {words}; {hint}"),
+    };
+    let at = match start(text, error) {
+        0 if words.starts_with("recursion limit") => deepest(text),
+        at => at,
+    };
+    (at, message, local.is_some())
+}
+
+fn start(text: &str, error: &toml::de::Error) -> usize {
+    error.span().map_or(0, |span| span.start.min(text.len()))
 }
 
 /// Where the line begins that nests deepest: the parser does not tell where it gave up.
@@ -105,6 +127,20 @@ mod tests {
         assert_eq!(lines, [1, 2, 3, 4, 6]);
         assert!(found[0].1.contains("must be quoted"), "{found:?}");
         assert!(found[3].1.contains("second time"), "{found:?}");
+    }
+
+    #[test]
+    fn a_long_text_is_told_its_first_error() {
+        let line = "a = =\n";
+        let many = line.repeat(RECOVERED / line.len() + 1);
+        for (text, line) in [(many.clone(), 1), (format!("b = 1\n{many}"), 2)] {
+            let (usable, found) = mistakes(&text);
+            assert!(!usable);
+            assert_eq!((found.len(), found[0].0), (1, line));
+            assert!(found[0].1.ends_with("only the first mistake of so long a text is told"));
+        }
+        let comment = "# a long text without an error\n".repeat(RECOVERED / 20);
+        assert_eq!(mistakes(&comment), (true, Vec::new()));
     }
 
     #[test]
