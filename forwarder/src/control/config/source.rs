@@ -13,8 +13,9 @@ use std::time::{Duration, Instant};
 
 use rustix::fs::{FileType, Mode, OFlags, fstat, open};
 
-/// Bytes of a configuration file. The most backends that there may be, each with a neighbor, need 12 MB.
-pub const MAX_TEXT: u64 = 16 << 20;
+/// Bytes of a configuration, in a file as in a request of the control socket. 65,535 backends that gateways
+/// reach need 3 MB.
+pub const MAX_TEXT: usize = 4 << 20;
 
 /// How long the file system may take.
 const DEADLINE: Duration = Duration::from_secs(5);
@@ -121,13 +122,16 @@ fn text(path: &Path) -> Result<String, ReadError> {
         FileType::Fifo => return Err(ReadError::NotRegular("a pipe")),
         _ => return Err(ReadError::NotRegular("a device")),
     }
-    if u64::try_from(status.st_size).is_ok_and(|size| size > MAX_TEXT) {
+    if u64::try_from(status.st_size).is_ok_and(|size: u64| size > MAX_TEXT as u64) {
         return Err(ReadError::TooLong);
     }
     let mut bytes = Vec::new();
     // It may grow meanwhile, or be a file of /proc, which has no size.
-    File::from(descriptor).take(MAX_TEXT + 1).read_to_end(&mut bytes).map_err(ReadError::System)?;
-    if bytes.len() as u64 > MAX_TEXT {
+    File::from(descriptor)
+        .take(MAX_TEXT as u64 + 1)
+        .read_to_end(&mut bytes)
+        .map_err(ReadError::System)?;
+    if bytes.len() > MAX_TEXT {
         return Err(ReadError::TooLong);
     }
     String::from_utf8(bytes).map_err(|error| {
@@ -163,10 +167,10 @@ mod tests {
         let file = File::options().write(true).open(&path).unwrap();
         file.set_len(100 << 30).unwrap();
         let begun = Instant::now();
-        assert!(read(&path).unwrap_err().contains("more than 16 MiB"));
+        assert!(read(&path).unwrap_err().contains("more than 4 MiB"));
         assert!(begun.elapsed() < Duration::from_secs(1));
-        file.set_len(MAX_TEXT).unwrap();
-        assert_eq!(read(&path).unwrap().len() as u64, MAX_TEXT);
+        file.set_len(MAX_TEXT as u64).unwrap();
+        assert_eq!(read(&path).unwrap().len(), MAX_TEXT);
 
         assert!(read(directory.path()).unwrap_err().contains("a directory and not a regular"));
         assert!(read(Path::new("/dev/zero")).unwrap_err().contains("a device and not a regular"));

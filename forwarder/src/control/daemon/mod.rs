@@ -5,6 +5,7 @@
 
 mod flows;
 mod listing;
+mod parser;
 #[cfg(test)]
 mod tests;
 
@@ -17,7 +18,9 @@ use guideway_api as api;
 use guideway_api::{ErrorKind, Request, Response};
 use parking_lot::{Mutex, MutexGuard};
 
-use super::config::{self, Configuration, Source};
+use parser::Parser;
+
+use super::config::{self, Configuration, MAX_TEXT, ReadError, Source};
 use super::publication::{Progress, Published, Publisher};
 use crate::balancer::Verdict;
 use crate::balancer::scan::Scan;
@@ -76,6 +79,7 @@ pub struct Daemon {
 struct Changes {
     publisher: Publisher,
     source: Source,
+    parser: Parser,
 }
 
 /// What is in force.
@@ -113,7 +117,7 @@ impl Daemon {
             workers,
             ports,
             others: Vec::new(),
-            changes: Mutex::new(Changes { publisher, source }),
+            changes: Mutex::new(Changes { publisher, source, parser: Parser::default() }),
             running: Mutex::new(running),
             is_stopping: AtomicBool::new(false),
         }
@@ -151,7 +155,7 @@ impl Daemon {
                     generation: running.published.generation,
                 }
             }
-            Request::ConfigCheck { text } => match self.check(&self.changes.lock(), &text) {
+            Request::ConfigCheck { text } => match self.check(&mut self.changes.lock(), &text) {
                 Ok(parsed) => Response::Checked { warnings: lines(&parsed.warnings) },
                 Err(error) => Response::Error(error),
             },
@@ -178,12 +182,17 @@ impl Daemon {
         summary(self.workers.iter().map(|w| &w.stats).chain(&self.others))
     }
 
-    /// Parses a text and compares it with what is in force; `_changes` is proof of the lock.
-    fn check(&self, _changes: &Changes, text: &str) -> Result<config::Parsed, api::Error> {
+    /// Parses a text and compares it with what is in force.
+    fn check(&self, changes: &mut Changes, text: &str) -> Result<config::Parsed, api::Error> {
         if self.is_stopping() {
             return Err(api::Error::new(ErrorKind::Failed, "the daemon is stopping"));
         }
-        let parsed = config::parse(text).map_err(|mistakes| api::Error {
+        // As in a file, so that whatever is in force can be written to one.
+        if text.len() > MAX_TEXT {
+            let message = format!("cannot take the configuration: {}", ReadError::TooLong);
+            return Err(api::Error::new(ErrorKind::Rejected, message));
+        }
+        let parsed = changes.parser.parse(text).map_err(|mistakes| api::Error {
             kind: ErrorKind::Rejected,
             message: "the configuration has mistakes; nothing has changed".to_owned(),
             details: details(&mistakes),
@@ -201,7 +210,7 @@ impl Daemon {
     }
 
     fn apply(&self, mut changes: MutexGuard<'_, Changes>, text: String) -> Response {
-        let parsed = match self.check(&changes, &text) {
+        let parsed = match self.check(&mut changes, &text) {
             Ok(parsed) => parsed,
             Err(error) => return Response::Error(error),
         };
