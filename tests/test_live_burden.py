@@ -1,5 +1,7 @@
 """Configurations that take long: a path that does not end, a huge file, clients that bring mistakes."""
 
+import contextlib
+import ctypes
 import json
 import os
 import signal
@@ -59,6 +61,67 @@ def test_a_path_without_an_end_is_refused_at_once(namespace, peer, directory, ma
         assert time.monotonic() - begin < 1
         code, seconds = daemon.stop()
     assert code == 0 and seconds < 3
+
+
+@contextlib.contextmanager
+def dead_mount(path):
+    """A file system whose server answers nothing, as that of a network which is gone; yields what ends its silence."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    server = os.open("/dev/fuse", os.O_RDWR)
+    path.mkdir()
+    options = f"fd={server},rootmode=40000,user_id=0,group_id=0".encode()
+    try:
+        if libc.mount(b"dead", bytes(path), b"fuse", 0, options) != 0:
+            pytest.fail(f"cannot mount: {os.strerror(ctypes.get_errno())}")
+        with contextlib.ExitStack() as silence:
+            silence.callback(os.close, server)
+            server = None
+            yield silence.close
+    finally:
+        if server is not None:
+            os.close(server)
+        libc.umount2(bytes(path), 2)  # MNT_DETACH
+
+
+def lead_into(daemon, mount):
+    """Replaces the daemon's configuration by one of the mount; nobody may look at it."""
+    link = daemon.directory / "link"
+    link.symlink_to(mount / "guideway.toml")
+    link.rename(daemon.path)
+
+
+def test_a_signal_ends_a_reload_from_a_dead_mount(namespace, peer, directory):
+    mount = directory / "dead"
+    with dead_mount(mount), Daemon(namespace, live_one_port("gw0", directory), directory) as daemon:
+        lead_into(daemon, mount)
+        daemon.process.send_signal(signal.SIGHUP)
+        time.sleep(0.5)
+        assert "has not answered" not in daemon.log()
+        code, seconds = daemon.stop()
+        assert "the program is stopping" in daemon.log()
+    assert code == 0 and seconds < 3
+
+
+def test_a_dead_mount_is_given_up(namespace, peer, directory):
+    mount = directory / "dead"
+    with dead_mount(mount) as end_silence, Daemon(namespace, live_one_port("gw0", directory), directory) as daemon:
+        good = daemon.path.read_text()
+        lead_into(daemon, mount)
+        daemon.process.send_signal(signal.SIGHUP)
+        daemon.wait_for_log("its file system has not answered within 5 s")
+        begin = time.monotonic()
+        done = daemon.ctl("config", "reload")
+        assert done.returncode == 5 and "an earlier read has not ended" in done.stderr
+        assert time.monotonic() - begin < 1
+        assert daemon.generation() == 1
+
+        end_silence()
+        daemon.path.unlink()
+        daemon.path.write_text(good)
+        daemon.ask("config", "reload")
+        assert daemon.generation() == 2
+        code, _ = daemon.stop()
+    assert code == 0
 
 
 class Checker(threading.Thread):
