@@ -76,6 +76,17 @@ impl Network {
         Network::new(address, 128)
     }
 
+    /// Every address; none if there are more than `most`.
+    pub(super) fn hosts(&self, most: usize) -> impl Iterator<Item = (Family, u128)> + use<> {
+        let Network { family, bits, mask } = *self;
+        let last = match family {
+            Family::V4 => !mask & u128::from(u32::MAX),
+            Family::V6 => !mask,
+        };
+        let count = if last < most as u128 { last + 1 } else { 0 };
+        (0..count).map(move |host| (family, bits | host))
+    }
+
     pub(super) fn contains(&self, (family, bits): (Family, u128)) -> bool {
         self.family == family && bits & self.mask == self.bits
     }

@@ -150,8 +150,11 @@ impl Balancer {
         let timeouts = tables.timeouts();
         let pool = service.pool;
         let Some((place, entry)) = self.flows.get(*tag, now, timeouts) else {
-            tables.check_origin(packet, frame)?;
-            let backend = choose(tables, *service, packet, frame)?;
+            let key = FlowKey::of(packet, frame).ok_or(Drop::NoBackend)?;
+            if tables.is_suspect(&key, frame) {
+                tables.check_origin(packet, frame)?;
+            }
+            let backend = choose(tables, *service, &key)?;
             let insertion = self.flows.insert(*tag, backend, State::first(packet), now, timeouts);
             let flow = match insertion {
                 Insertion::Stored => FlowEvent::New,
@@ -178,7 +181,8 @@ impl Balancer {
         if keeps {
             return Ok(Decision { backend: entry.backend(), flow: FlowEvent::Hit });
         }
-        let backend = choose(tables, *service, packet, frame)?;
+        let key = FlowKey::of(packet, frame).ok_or(Drop::NoBackend)?;
+        let backend = choose(tables, *service, &key)?;
         let moved = match begins(packet) {
             true => Entry::new(backend, State::Syn, now),
             false => after.moved_to(backend),
@@ -253,16 +257,10 @@ impl Balancer {
 
 /// The Maglev choice for a flow that has no backend.
 #[cold]
-fn choose(
-    tables: &Tables,
-    service: Service,
-    packet: &Packet,
-    frame: &[u8],
-) -> Result<BackendId, Drop> {
+fn choose(tables: &Tables, service: Service, key: &FlowKey) -> Result<BackendId, Drop> {
     let pool = tables.pool(service.pool);
-    FlowKey::of(packet, frame)
-        .and_then(|key| pool.maglev.choose(tables.fleet().hash(&key)))
-        .map(BackendId::new)
+    let backend = pool.maglev.choose(tables.fleet().hash(key)).map(BackendId::new);
+    backend
         .filter(|&backend| tables.backend(backend).serving == Serving::All)
         .ok_or(Drop::NoBackend)
 }

@@ -9,14 +9,15 @@
 //! message, a packet out of a tunnel, one that is answered. Later packets of a flow are not checked. Their
 //! addresses are those of the first.
 //!
-//! What a check needs is compiled with the tables. A filter of 4096 bits keeps ordinary packets from the
-//! look-up in the set behind it.
+//! What a check needs is compiled with the tables. A new flow is first held against a [`Filter`], in one
+//! branch. Only what the filter suspects is checked in full.
 
 use std::net::IpAddr;
 
 use rustc_hash::FxHashSet;
 
 use super::decapsulation::Network;
+use super::flow::FlowKey;
 use super::tables::{Address, address};
 use super::verdict::Drop;
 use crate::wire::{Family, Packet, ethernet};
@@ -44,16 +45,12 @@ pub struct Own {
     pub networks: Vec<Network>,
 }
 
-/// Words of the filter.
-const WORDS: usize = 64;
-
 /// Tells who cannot have sent a packet.
 #[derive(Debug)]
 pub(super) struct Guard {
+    filter: Box<Filter>,
     /// As [`sender`] reads them.
     macs: Box<[u64]>,
-    /// A bit for each of `addresses`.
-    filter: Box<[u64; WORDS]>,
     addresses: FxHashSet<Address>,
     networks: Box<[Network]>,
 }
@@ -62,31 +59,30 @@ impl Guard {
     pub(super) fn new(own: &Own, vips: impl Iterator<Item = Address>) -> Guard {
         let addresses: FxHashSet<Address> =
             own.addresses.iter().map(|&ip| address(ip)).chain(vips).collect();
-        let mut filter = Box::new([0; WORDS]);
-        for &(_, bits) in &addresses {
-            let (word, bit) = place(bits);
-            filter[word] |= bit;
-        }
         let macs = own.macs.iter().map(|mac| {
             let [a, b, c, d, e, f] = *mac;
             u64::from_be_bytes([0, 0, a, b, c, d, e, f])
         });
         Guard {
+            filter: Box::new(Filter::new(own, &addresses)),
             macs: macs.collect(),
-            filter,
             addresses,
             networks: own.networks.clone().into_boxed_slice(),
         }
     }
 
+    /// Whether [`Guard::check`] may refuse a packet of this key. If not, it accepts it.
+    #[inline(always)]
+    pub(super) fn is_suspect(&self, key: &FlowKey, frame: &[u8]) -> bool {
+        self.filter.suspects(key, frame)
+    }
+
     /// Whether the frame was sent by one of our own ports.
-    #[inline]
     pub(super) fn is_own_frame(&self, frame: &[u8]) -> bool {
         sender(frame).is_some_and(|sender| self.macs.contains(&sender))
     }
 
     /// What the source of a packet is that was parsed from this very frame.
-    #[inline]
     pub(super) fn source(&self, packet: &Packet, frame: &[u8]) -> Source {
         if let Some((source, _)) = packet.addresses_v4(frame) {
             let bits = u32::from_be_bytes(source).into();
@@ -110,16 +106,12 @@ impl Guard {
     }
 
     /// What a source is that is unicast.
-    #[inline]
     fn ordinary(&self, source: Address) -> Source {
         if self.is_own(source) { Source::Impossible } else { Source::Host }
     }
 
-    #[inline]
     fn is_own(&self, source: Address) -> bool {
-        let (word, bit) = place(source.1);
-        let may_be_listed = self.filter[word] & bit != 0;
-        (may_be_listed && self.addresses.contains(&source))
+        self.addresses.contains(&source)
             || self.networks.iter().any(|network| network.contains(source))
     }
 
@@ -127,7 +119,7 @@ impl Guard {
     ///
     /// # Errors
     /// The reason to drop it.
-    #[inline]
+    #[cold]
     pub(super) fn check(&self, packet: &Packet, frame: &[u8]) -> Result<(), Drop> {
         if self.is_own_frame(frame) {
             return Err(Drop::OwnFrame);
@@ -140,20 +132,99 @@ impl Guard {
 }
 
 /// The source MAC address of a frame.
-#[inline]
 fn sender(frame: &[u8]) -> Option<u64> {
     let head: [u8; 8] = *frame.get(4..)?.first_chunk()?;
     const _: () = assert!(ethernet::LENGTH >= 12);
     Some(u64::from_be_bytes(head) & 0xffff_ffff_ffff)
 }
 
-/// The place of an address in the filter.
-#[inline]
-#[expect(clippy::cast_possible_truncation, reason = "the low bits are what tells hosts apart")]
-const fn place(bits: u128) -> (usize, u64) {
+/// Places of a part of the filter.
+const PLACES: usize = 4096;
+
+/// Packets that may be refused: each part has 1 where it suspects, and 0 elsewhere. An ordinary packet is
+/// suspected by chance, with a probability of the entries divided by [`PLACES`], and then costs more.
+#[derive(Debug)]
+struct Filter {
+    /// By [`place_of_sender`].
+    senders: [u8; PLACES],
+    /// By [`place_v4`] and [`place_v6`].
+    sources: [u8; PLACES],
+    /// By the first byte of the address.
+    first_v4: [u8; 256],
+    first_v6: [u8; 256],
+}
+
+impl Filter {
+    fn new(own: &Own, addresses: &FxHashSet<Address>) -> Filter {
+        let mut filter = Filter {
+            senders: [0; PLACES],
+            sources: [0; PLACES],
+            first_v4: [0; 256],
+            first_v6: [0; 256],
+        };
+        for &[.., e, f] in &own.macs {
+            filter.senders[place_of_sender([e, f])] = 1;
+        }
+        let networks = own.networks.iter().flat_map(|network| network.hosts(PLACES));
+        for (family, bits) in addresses.iter().copied().chain(networks) {
+            #[expect(clippy::cast_possible_truncation, reason = "an IPv4 address has 32 bits")]
+            let place = match family {
+                Family::V4 => place_v4((bits as u32).to_be_bytes()),
+                Family::V6 => place_v6(bits.to_be_bytes()),
+            };
+            filter.sources[place] = 1;
+        }
+        if own.networks.iter().any(|network| network.hosts(PLACES).next().is_none()) {
+            filter.sources.fill(1);
+        }
+        filter.first_v4[224..].fill(1);
+        for first in [0, 127, 169] {
+            filter.first_v4[first] = 1;
+        }
+        for first in [0, 0xfe, 0xff] {
+            filter.first_v6[first] = 1;
+        }
+        filter
+    }
+
+    /// The parts are joined before they are compared, for one branch in all.
+    #[inline(always)]
+    fn suspects(&self, key: &FlowKey, frame: &[u8]) -> bool {
+        // A shorter frame is no packet, and the check in full says so.
+        let Some(&[.., e, f]) = frame.first_chunk::<12>() else { return true };
+        let by_address = match key {
+            FlowKey::V4(key) => {
+                let source = [key[0], key[1], key[2], key[3]];
+                self.first_v4[usize::from(key[0])] | self.sources[place_v4(source)]
+            }
+            FlowKey::V6(key) => {
+                let [source, ..] = key.as_chunks().0 else { return true };
+                self.first_v6[usize::from(key[0])] | self.sources[place_v6(*source)]
+            }
+        };
+        self.senders[place_of_sender([e, f])] | by_address != 0
+    }
+}
+
+/// The place of a source MAC address that ends so. The ports of one device differ in the last byte.
+#[inline(always)]
+fn place_of_sender(end: [u8; 2]) -> usize {
+    usize::from(u16::from_le_bytes(end) >> 4)
+}
+
+/// The place of an IPv4 address.
+#[inline(always)]
+fn place_v4(source: [u8; 4]) -> usize {
+    (u32::from_le_bytes(source).wrapping_mul(0x9e37_79b1) >> 20) as usize
+}
+
+/// The place of an IPv6 address.
+#[inline(always)]
+#[expect(clippy::cast_possible_truncation, reason = "both halves are wanted")]
+fn place_v6(source: [u8; 16]) -> usize {
+    let bits = u128::from_le_bytes(source);
     let folded = (bits as u64) ^ ((bits >> 64) as u64);
-    let mixed = folded.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 52;
-    ((mixed >> 6) as usize, 1 << (mixed & 63))
+    (folded.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 52) as usize
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ use super::conntrack::Timeouts;
 use super::decapsulation;
 use super::encapsulation::Template;
 use super::express::Stop;
+use super::flow::FlowKey;
 use super::hash::FleetKey;
 use super::maglev;
 use super::origin::{Guard, Own, Source};
@@ -407,11 +408,17 @@ impl Tables {
         Unserved::Exception(*packet, exception)
     }
 
+    /// Whether [`Tables::check_origin`] may refuse a packet of this key. Costs far less than the check.
+    #[inline(always)]
+    pub(super) fn is_suspect(&self, key: &FlowKey, frame: &[u8]) -> bool {
+        self.guard.is_suspect(key, frame)
+    }
+
     /// Refuses a packet that nobody can have sent, where it is to be forwarded.
     ///
     /// # Errors
     /// The reason to drop it.
-    #[inline]
+    #[cold]
     pub fn check_origin(&self, packet: &Packet, frame: &[u8]) -> Result<(), Drop> {
         self.guard.check(packet, frame)
     }
