@@ -200,6 +200,12 @@ impl Table {
         self.buckets[place.index].entries[place.way] = entry;
     }
 
+    /// Notes the time of a packet of the entry that [`Table::get`] has just found.
+    #[inline]
+    pub fn touch(&mut self, place: Place, now: Time) {
+        self.buckets[place.index].entries[place.way].touch(now);
+    }
+
     /// Records a flow that [`Table::get`] has just not found.
     ///
     /// Where no place is free, the flow takes that of the oldest connection that has ended

@@ -14,6 +14,9 @@ use super::time::Time;
 use super::verdict::Drop;
 use crate::wire::{Packet, ethernet, tcp};
 
+/// Flags of packets that may change the state of a flow.
+pub(super) const EVENTS: u8 = tcp::SYN | tcp::FIN | tcp::RST;
+
 /// A packet for a service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Classified {
@@ -147,28 +150,64 @@ impl Balancer {
         now: Time,
     ) -> Result<Decision, Drop> {
         let Classified { packet, service, tag } = classified;
-        let timeouts = tables.timeouts();
-        let pool = service.pool;
-        let Some((place, entry)) = self.flows.get(*tag, now, timeouts) else {
-            let key = FlowKey::of(packet, frame).ok_or(Drop::NoBackend)?;
-            if tables.is_suspect(&key, frame) {
-                tables.check_origin(packet, frame)?;
-            }
-            let backend = choose(tables, *service, &key)?;
-            let insertion = self.flows.insert(*tag, backend, State::first(packet), now, timeouts);
-            let flow = match insertion {
-                Insertion::Stored => FlowEvent::New,
-                Insertion::Displaced => FlowEvent::NewDisplacing,
-                Insertion::Full => FlowEvent::Unrecorded,
-            };
-            return Ok(Decision { backend, flow });
+        let Some((place, entry)) = self.flows.get(*tag, now, tables.timeouts()) else {
+            return self.begin(tables, frame, classified, now);
+        };
+        let record = tables.backend(entry.backend());
+        let keeps = record.pool == service.pool && record.serving != Serving::Nothing;
+        if keeps && entry.is_steady() && packet.tcp_flags & EVENTS == 0 {
+            self.flows.touch(place, now);
+            return Ok(Decision { backend: entry.backend(), flow: FlowEvent::Hit });
+        }
+        self.follow(tables, frame, classified, now)
+    }
+
+    /// As [`Balancer::decide`], for a flow that is not there. Out of line, and so is [`Balancer::follow`]: a
+    /// packet of a flow under way then pays for no stack frame.
+    #[cold]
+    #[inline(never)]
+    fn begin(
+        &mut self,
+        tables: &Tables,
+        frame: &[u8],
+        classified: &Classified,
+        now: Time,
+    ) -> Result<Decision, Drop> {
+        let Classified { packet, service, tag } = classified;
+        let key = FlowKey::of(packet, frame).ok_or(Drop::NoBackend)?;
+        if tables.is_suspect(&key, frame) {
+            tables.check_origin(packet, frame)?;
+        }
+        let backend = choose(tables, *service, &key)?;
+        let state = State::first(packet);
+        let flow = match self.flows.insert(*tag, backend, state, now, tables.timeouts()) {
+            Insertion::Stored => FlowEvent::New,
+            Insertion::Displaced => FlowEvent::NewDisplacing,
+            Insertion::Full => FlowEvent::Unrecorded,
+        };
+        Ok(Decision { backend, flow })
+    }
+
+    /// As [`Balancer::decide`], for a flow that was found: its packet may change its state or its backend.
+    #[cold]
+    #[inline(never)]
+    fn follow(
+        &mut self,
+        tables: &Tables,
+        frame: &[u8],
+        classified: &Classified,
+        now: Time,
+    ) -> Result<Decision, Drop> {
+        let Classified { packet, service, tag } = classified;
+        let Some((place, entry)) = self.flows.get(*tag, now, tables.timeouts()) else {
+            return self.begin(tables, frame, classified, now);
         };
         let record = tables.backend(entry.backend());
         let is_draining = record.serving == Serving::Existing;
-        let keeps = record.pool == pool
+        let keeps = record.pool == service.pool
             && match record.serving {
                 Serving::All => true,
-                Serving::Existing => !entry.may_begin_anew(packet, now, timeouts),
+                Serving::Existing => !entry.may_begin_anew(packet, now, tables.timeouts()),
                 Serving::Nothing => false,
             };
         // A SYN for a flow that a draining backend keeps is forged, or too early: it tells nothing.
@@ -256,7 +295,7 @@ impl Balancer {
 }
 
 /// The Maglev choice for a flow that has no backend.
-#[cold]
+#[inline]
 fn choose(tables: &Tables, service: Service, key: &FlowKey) -> Result<BackendId, Drop> {
     let pool = tables.pool(service.pool);
     let backend = pool.maglev.choose(tables.fleet().hash(key)).map(BackendId::new);

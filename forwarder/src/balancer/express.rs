@@ -10,7 +10,7 @@
 
 use std::hint::cold_path;
 
-use super::decide::{Balancer, Classified};
+use super::decide::{Balancer, Classified, EVENTS};
 use super::encapsulation::Envelope;
 use super::flow::Words;
 use super::frame::Frame;
@@ -19,10 +19,6 @@ use super::tables::{
 };
 use super::time::Time;
 use crate::wire::plain::{self, FirstWord, Sight};
-use crate::wire::tcp;
-
-/// Flags of packets that may change the state of a flow.
-const EVENTS: u8 = tcp::SYN | tcp::FIN | tcp::RST;
 
 /// A packet between the steps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
