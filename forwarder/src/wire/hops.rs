@@ -15,11 +15,12 @@ pub fn lower(ip: &mut [u8]) -> Option<()> {
         }
         head[TTL] -= 1;
         // The word of the time to live falls by 0x100, so the checksum rises by that, and the carry comes
-        // round (RFC 1141). 0xffff is the other zero, which RFC 1624 section 3 warns of.
-        let sum = u32::from(u16::from_be_bytes([head[CHECKSUM], head[CHECKSUM + 1]])) + 0x100;
+        // round (RFC 1141). With the bytes in the other order, that is 1 (RFC 1071 section 2B). 0xffff is
+        // the other zero, which RFC 1624 section 3 warns of.
+        let sum = u32::from(u16::from_le_bytes([head[CHECKSUM], head[CHECKSUM + 1]])) + 1;
         #[expect(clippy::cast_possible_truncation, reason = "the carry was added")]
         let checksum = (sum + u32::from(sum >= 0xffff)) as u16;
-        [head[CHECKSUM], head[CHECKSUM + 1]] = checksum.to_be_bytes();
+        [head[CHECKSUM], head[CHECKSUM + 1]] = checksum.to_le_bytes();
     } else {
         if head[HOP_LIMIT] <= 1 {
             return None;

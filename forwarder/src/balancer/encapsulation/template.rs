@@ -195,6 +195,7 @@ impl Template {
                 applied.ok_or(Drop::NoHeadroom)
             }
             Some(_) => self.apply_tagged(packet, entropy, frame),
+            None if self.carrier == Carrier::Link => self.readdress(packet, frame),
             None => self.apply_other(packet, entropy, frame),
         }
     }
@@ -235,7 +236,7 @@ impl Template {
         Ok(length as u16)
     }
 
-    /// As [`Template::apply`], for all that is not plain.
+    /// As [`Template::apply`], for all other tunnels.
     #[inline(never)]
     fn apply_other(
         &self,
@@ -243,9 +244,6 @@ impl Template {
         entropy: u64,
         frame: &mut impl Frame,
     ) -> Result<(), Drop> {
-        if self.carrier == Carrier::Link {
-            return self.readdress(packet, frame);
-        }
         let Placed { headers, inner, length } = self.place(packet, frame)?;
         let headers = &mut headers[ETHERNET - MACS..];
         let (ip, rest) = headers.split_at_mut(self.outer.length());
