@@ -12,6 +12,8 @@
 //! What a check needs is compiled with the tables. A new flow is first held against a [`Filter`], in one
 //! branch. Only what the filter suspects is checked in full.
 
+mod filter;
+
 use std::net::IpAddr;
 
 use rustc_hash::FxHashSet;
@@ -21,6 +23,7 @@ use super::flow::FlowKey;
 use super::tables::{Address, address};
 use super::verdict::Drop;
 use crate::wire::{Family, Packet, ethernet};
+use filter::Filter;
 
 /// What a source address can be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -138,101 +141,12 @@ fn sender(frame: &[u8]) -> Option<u64> {
     Some(u64::from_be_bytes(head) & 0xffff_ffff_ffff)
 }
 
-/// Places of a part of the filter.
-const PLACES: usize = 4096;
-
-/// Packets that may be refused: each part has 1 where it suspects, and 0 elsewhere. An ordinary packet is
-/// suspected by chance, with a probability of the entries divided by [`PLACES`], and then costs more.
-#[derive(Debug)]
-struct Filter {
-    /// By [`place_of_sender`].
-    senders: [u8; PLACES],
-    /// By [`place_v4`] and [`place_v6`].
-    sources: [u8; PLACES],
-    /// By the first byte of the address.
-    first_v4: [u8; 256],
-    first_v6: [u8; 256],
-}
-
-impl Filter {
-    fn new(own: &Own, addresses: &FxHashSet<Address>) -> Filter {
-        let mut filter = Filter {
-            senders: [0; PLACES],
-            sources: [0; PLACES],
-            first_v4: [0; 256],
-            first_v6: [0; 256],
-        };
-        for &[.., e, f] in &own.macs {
-            filter.senders[place_of_sender([e, f])] = 1;
-        }
-        let networks = own.networks.iter().flat_map(|network| network.hosts(PLACES));
-        for (family, bits) in addresses.iter().copied().chain(networks) {
-            #[expect(clippy::cast_possible_truncation, reason = "an IPv4 address has 32 bits")]
-            let place = match family {
-                Family::V4 => place_v4((bits as u32).to_be_bytes()),
-                Family::V6 => place_v6(bits.to_be_bytes()),
-            };
-            filter.sources[place] = 1;
-        }
-        if own.networks.iter().any(|network| network.hosts(PLACES).next().is_none()) {
-            filter.sources.fill(1);
-        }
-        filter.first_v4[224..].fill(1);
-        for first in [0, 127, 169] {
-            filter.first_v4[first] = 1;
-        }
-        for first in [0, 0xfe, 0xff] {
-            filter.first_v6[first] = 1;
-        }
-        filter
-    }
-
-    /// The parts are joined before they are compared, for one branch in all.
-    #[inline(always)]
-    fn suspects(&self, key: &FlowKey, frame: &[u8]) -> bool {
-        // A shorter frame is no packet, and the check in full says so.
-        let Some(&[.., e, f]) = frame.first_chunk::<12>() else { return true };
-        let by_address = match key {
-            FlowKey::V4(key) => {
-                let source = [key[0], key[1], key[2], key[3]];
-                self.first_v4[usize::from(key[0])] | self.sources[place_v4(source)]
-            }
-            FlowKey::V6(key) => {
-                let [source, ..] = key.as_chunks().0 else { return true };
-                self.first_v6[usize::from(key[0])] | self.sources[place_v6(*source)]
-            }
-        };
-        self.senders[place_of_sender([e, f])] | by_address != 0
-    }
-}
-
-/// The place of a source MAC address that ends so. The ports of one device differ in the last byte.
-#[inline(always)]
-fn place_of_sender(end: [u8; 2]) -> usize {
-    usize::from(u16::from_le_bytes(end) >> 4)
-}
-
-/// The place of an IPv4 address.
-#[inline(always)]
-fn place_v4(source: [u8; 4]) -> usize {
-    (u32::from_le_bytes(source).wrapping_mul(0x9e37_79b1) >> 20) as usize
-}
-
-/// The place of an IPv6 address.
-#[inline(always)]
-#[expect(clippy::cast_possible_truncation, reason = "both halves are wanted")]
-fn place_v6(source: [u8; 16]) -> usize {
-    let bits = u128::from_le_bytes(source);
-    let folded = (bits as u64) ^ ((bits >> 64) as u64);
-    (folded.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 52) as usize
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::sample::{MAC, Sample};
     use super::*;
 
-    fn guard() -> Guard {
+    pub(super) fn guard() -> Guard {
         let own = Own {
             macs: vec![[2, 0, 0, 0, 0, 9]],
             addresses: ["192.0.2.1", "192.0.2.255", "192.0.2.0", "2001:db8::1", "fe80::1"]
@@ -250,7 +164,11 @@ mod tests {
             false => Sample::tcp(&format!("{text}:1025"), "203.0.113.10:80", 0),
         };
         let frame = sample.frame();
-        guard().source(&Packet::parse(&frame).unwrap(), &frame)
+        let packet = Packet::parse(&frame).unwrap();
+        let source = guard().source(&packet, &frame);
+        let key = FlowKey::of(&packet, &frame).unwrap();
+        assert!(guard().is_suspect(&key, &frame) || source == Source::Host, "{text}");
+        source
     }
 
     /// RFC 1122 section 3.2.1.3, RFC 4291 sections 2.5 and 2.7, and what is our own.
@@ -313,6 +231,7 @@ mod tests {
         let packet = Packet::parse(&frame).unwrap();
         assert_eq!(guard().check(&packet, &frame), Ok(()));
         frame[6..12].copy_from_slice(&[2, 0, 0, 0, 0, 9]);
+        assert!(guard().is_suspect(&FlowKey::of(&packet, &frame).unwrap(), &frame));
         assert_eq!(guard().check(&packet, &frame), Err(Drop::OwnFrame));
         assert!(!guard().is_own_frame(&MAC), "too short for a source");
     }

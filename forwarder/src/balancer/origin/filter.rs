@@ -1,0 +1,178 @@
+//! The filter that keeps ordinary packets from the check in full.
+
+use rustc_hash::FxHashSet;
+
+use super::Own;
+use crate::balancer::flow::FlowKey;
+use crate::balancer::tables::Address;
+use crate::wire::Family;
+
+/// Places of a part of the filter.
+const PLACES: usize = 4096;
+
+/// Packets that may be refused: each part has 1 where it suspects, and 0 elsewhere. An ordinary packet is
+/// suspected by chance, with a probability of the entries divided by [`PLACES`], and then costs more.
+#[derive(Debug)]
+pub(super) struct Filter {
+    /// By [`place_of_sender`].
+    senders: [u8; PLACES],
+    /// By [`place_v4`] and [`place_v6`].
+    sources: [u8; PLACES],
+    /// By the first byte of the address.
+    first_v4: [u8; 256],
+    first_v6: [u8; 256],
+}
+
+impl Filter {
+    pub(super) fn new(own: &Own, addresses: &FxHashSet<Address>) -> Filter {
+        let mut filter = Filter {
+            senders: [0; PLACES],
+            sources: [0; PLACES],
+            first_v4: [0; 256],
+            first_v6: [0; 256],
+        };
+        for &[.., e, f] in &own.macs {
+            filter.senders[place_of_sender([e, f])] = 1;
+        }
+        let networks = own.networks.iter().flat_map(|network| network.hosts(PLACES));
+        for (family, bits) in addresses.iter().copied().chain(networks) {
+            #[expect(clippy::cast_possible_truncation, reason = "an IPv4 address has 32 bits")]
+            let place = match family {
+                Family::V4 => place_v4((bits as u32).to_be_bytes()),
+                Family::V6 => place_v6(bits.to_be_bytes()),
+            };
+            filter.sources[place] = 1;
+        }
+        if own.networks.iter().any(|network| network.hosts(PLACES).next().is_none()) {
+            filter.sources.fill(1);
+        }
+        filter.first_v4[224..].fill(1);
+        for first in [0, 127, 169] {
+            filter.first_v4[first] = 1;
+        }
+        for first in [0, 0xfe, 0xff] {
+            filter.first_v6[first] = 1;
+        }
+        filter
+    }
+
+    /// The parts are joined before they are compared, for one branch in all.
+    #[inline(always)]
+    pub(super) fn suspects(&self, key: &FlowKey, frame: &[u8]) -> bool {
+        // A shorter frame is no packet, and the check in full says so.
+        let Some(&[.., e, f]) = frame.first_chunk::<12>() else { return true };
+        let by_address = match key {
+            FlowKey::V4(key) => {
+                let source = [key[0], key[1], key[2], key[3]];
+                self.first_v4[usize::from(key[0])] | self.sources[place_v4(source)]
+            }
+            FlowKey::V6(key) => {
+                let [source, ..] = key.as_chunks().0 else { return true };
+                self.first_v6[usize::from(key[0])] | self.sources[place_v6(*source)]
+            }
+        };
+        self.senders[place_of_sender([e, f])] | by_address != 0
+    }
+}
+
+/// The place of a source MAC address that ends so. The ports of one device differ in the last byte.
+#[inline(always)]
+fn place_of_sender(end: [u8; 2]) -> usize {
+    usize::from(u16::from_le_bytes(end) >> 4)
+}
+
+/// The place of an IPv4 address.
+#[inline(always)]
+fn place_v4(source: [u8; 4]) -> usize {
+    (u32::from_le_bytes(source).wrapping_mul(0x9e37_79b1) >> 20) as usize
+}
+
+/// The place of an IPv6 address.
+#[inline(always)]
+#[expect(clippy::cast_possible_truncation, reason = "both halves are wanted")]
+fn place_v6(source: [u8; 16]) -> usize {
+    let bits = u128::from_le_bytes(source);
+    let folded = (bits as u64) ^ ((bits >> 64) as u64);
+    (folded.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 52) as usize
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+    use proptest::prelude::*;
+
+    use super::super::tests::guard;
+    use super::super::{Guard, Network};
+    use super::*;
+    use crate::balancer::sample::Sample;
+    use crate::wire::Packet;
+
+    /// The part of these sources that the filter suspects, in percent.
+    fn suspects(guard: &Guard, sources: impl Iterator<Item = IpAddr>) -> usize {
+        let frame = Sample::udp("198.51.100.1:1025", "203.0.113.10:53").frame();
+        let (mut all, mut suspect) = (0, 0);
+        for source in sources {
+            let to: IpAddr = match source {
+                IpAddr::V4(_) => "203.0.113.10".parse().unwrap(),
+                IpAddr::V6(_) => "2001:db8::10".parse().unwrap(),
+            };
+            let key = FlowKey::new((source, 1025).into(), (to, 53).into(), 17).unwrap();
+            all += 1;
+            suspect += usize::from(guard.is_suspect(&key, &frame));
+        }
+        suspect * 100 / all
+    }
+
+    #[test]
+    fn ordinary_sources_are_spared_the_check_in_full() {
+        let v4 = (0..10_000u32).map(|n| Ipv4Addr::from_bits(0x0a00_0000 + n * 1237).into());
+        let v6 = (0..10_000u128)
+            .map(|n| Ipv6Addr::from_bits(0x2001_0db8_0001 << 80 | (n * 1237) << 64 | n).into());
+        // 7 addresses and a network of 64 have 71 places of 4096.
+        assert!(suspects(&guard(), v4) < 4);
+        assert!(suspects(&guard(), v6) < 4);
+    }
+
+    #[test]
+    fn a_network_is_suspected_whole() {
+        for length in [16, 19, 20, 24, 32] {
+            let network = Network::new("10.1.0.0".parse().unwrap(), length);
+            let own = Own { networks: vec![network], ..Own::default() };
+            let hosts = (0..1u32 << (32 - length)).map(|n| Ipv4Addr::from_bits(0x0a01_0000 + n));
+            let guard = Guard::new(&own, std::iter::empty());
+            assert_eq!(suspects(&guard, hosts.map(IpAddr::from)), 100, "/{length}");
+        }
+        let network = Network::new("2001:db8::".parse().unwrap(), 64);
+        let own = Own { networks: vec![network], ..Own::default() };
+        let guard = Guard::new(&own, std::iter::empty());
+        assert_eq!(suspects(&guard, ["2001:db8::5".parse().unwrap()].into_iter()), 100);
+    }
+
+    proptest! {
+        /// Who is not suspected passes the check in full.
+        #[test]
+        fn the_filter_lets_no_one_through(
+            source in prop_oneof![
+                any::<u32>().prop_map(|bits| IpAddr::from(Ipv4Addr::from_bits(bits))),
+                any::<u128>().prop_map(|bits| IpAddr::from(Ipv6Addr::from_bits(bits))),
+                any::<u8>().prop_map(|host| IpAddr::from([192, 0, 2, host])),
+                (any::<u8>(), any::<u16>()).prop_map(|(first, last)| {
+                    IpAddr::from(Ipv6Addr::from_bits(u128::from(first) << 120 | u128::from(last)))
+                }),
+            ],
+            mac: u8,
+        ) {
+            let guard = guard();
+            let sample = match source {
+                IpAddr::V4(_) => Sample::udp(&format!("{source}:1025"), "203.0.113.10:53"),
+                IpAddr::V6(_) => Sample::udp(&format!("[{source}]:1025"), "[2001:db8::10]:53"),
+            };
+            let mut frame = sample.frame();
+            frame[6..12].copy_from_slice(&[2, 0, 0, 0, 0, mac]);
+            let packet = Packet::parse(&frame).unwrap();
+            let key = FlowKey::of(&packet, &frame).unwrap();
+            prop_assert!(guard.is_suspect(&key, &frame) || guard.check(&packet, &frame).is_ok());
+        }
+    }
+}
