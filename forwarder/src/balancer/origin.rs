@@ -9,7 +9,7 @@
 //! message, a packet out of a tunnel, one that is answered. Later packets of a flow are not checked. Their
 //! addresses are those of the first.
 //!
-//! What a check needs is compiled with the tables. A new flow is first held against a [`Filter`], in one
+//! What a check needs is compiled with the tables. A new flow is first held against a filter, in one
 //! branch. Only what the filter suspects is checked in full.
 
 mod filter;
