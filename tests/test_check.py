@@ -1,6 +1,8 @@
 """`guideway check`: a valid file passes, and of a wrong one every mistake is told with its line."""
 
+import os
 import subprocess
+import time
 
 import pytest
 from support import binaries
@@ -116,3 +118,15 @@ def test_a_file_that_is_not_there_or_no_text(tmp_path):
 def test_usage():
     done = subprocess.run([str(binaries.guideway()), "check"], capture_output=True, text=True, timeout=30)
     assert done.returncode == 2 and "--config" in done.stderr
+
+
+def test_what_is_no_file_of_a_fair_length_is_refused_at_once(tmp_path):
+    fifo, huge = tmp_path / "fifo", tmp_path / "huge"
+    os.mkfifo(fifo)
+    with open(huge, "wb") as file:
+        file.truncate(100_000_000)
+    for path, told in ((fifo, "it is a pipe"), (huge, "more than 4 MiB"), (tmp_path, "it is a directory")):
+        begin = time.monotonic()
+        done = check(path)
+        assert done.returncode == 1 and told in done.stderr, done.stderr
+        assert time.monotonic() - begin < 2
