@@ -15,6 +15,8 @@ from support.packets import client_packet, flow
 
 SENT = [client_packet(flow(4, "udp", 6, 8000 + n), payload=b"x" * 50) for n in range(60)]
 
+MAX_CONFIGURATION = 16 << 20  # bytes, that of guideway_api
+
 COMMANDS = {
     ("status",): "lb1",
     ("service", "list"): "web-tcp6",
@@ -199,12 +201,35 @@ def test_hostile_clients_hold_up_no_one(daemon):
     answers_quickly(daemon)
 
 
-def test_a_request_of_more_than_a_mebibyte_is_refused(daemon):
-    huge = daemon.directory / "huge.toml"
-    huge.write_text("# " + "x" * (1 << 20))
-    done = daemon.ctl("config", "apply", huge)
-    assert done.returncode in (1, 5) and done.stderr, done
+def test_what_config_show_prints_can_be_applied_again(daemon):
+    """However long the configuration is, and however much longer JSON makes it."""
+    text = daemon.path.read_text()
+    longest = text + "\n" * (MAX_CONFIGURATION - len(text.encode()))
+    for long in (text + '# "\t\\"\n' * 200_000, longest):
+        file = daemon.directory / "long.toml"
+        file.write_text(long)
+        applied = daemon.ctl("config", "apply", file)
+        assert applied.returncode == 0, applied.stderr
+        shown = daemon.ctl("config", "show", output="table").stdout
+        assert shown == long
+        again = daemon.ctl("config", "apply", "-", stdin=shown)
+        assert again.returncode == 0, again.stderr
+    file.write_text(longest + "\n")
+    done = daemon.ctl("config", "apply", file)
+    assert done.returncode == 1 and "a configuration has at most 16777216 bytes" in done.stderr, done
+    assert daemon.ask("config", "show")["text"] == longest
+    assert daemon.ctl("config", "apply", daemon.path).returncode == 0
     answers_quickly(daemon)
+
+
+def test_a_configuration_over_the_limit_is_refused_by_the_daemon_too(daemon):
+    client, lines, _ = connect(daemon)
+    with client:
+        for request in ("config_check", "config_apply"):
+            text = "#" * (MAX_CONFIGURATION + 1)
+            client.sendall(json.dumps({"request": request, "text": text}).encode() + b"\n")
+            error = json.loads(lines.readline())["body"]
+            assert (error["kind"], error["message"]) == ("rejected", "a configuration has at most 16777216 bytes")
 
 
 def test_a_second_daemon_does_not_take_the_socket(namespace, daemon):

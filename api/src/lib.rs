@@ -28,8 +28,13 @@ pub const DEFAULT_SOCKET: &str = "/run/guideway/guideway.sock";
 /// What [`Greeting::server`] says.
 pub const SERVER: &str = "guideway";
 
-/// Bytes of one request line, its newline included.
-pub const MAX_REQUEST: usize = 1 << 20;
+/// Bytes of a configuration's text, in a file as in a request.
+pub const MAX_CONFIGURATION: usize = 16 << 20;
+
+/// Bytes of one request line, its newline included. Any configuration fits: JSON writes a byte of TOML
+/// in at most two (`\n`, `\"`), because TOML forbids the control characters that take six, and the rest
+/// of a request is short.
+pub const MAX_REQUEST: usize = 2 * MAX_CONFIGURATION + (4 << 10);
 
 /// Rows of one flow listing at the most, whatever the request asks.
 pub const MAX_FLOWS: usize = 10_000;

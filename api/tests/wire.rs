@@ -22,7 +22,8 @@ fn traffic() -> Traffic {
 #[test]
 fn greeting() {
     assert_eq!(PROTOCOL_VERSION, 1);
-    assert_eq!(MAX_REQUEST, 1_048_576);
+    assert_eq!(MAX_CONFIGURATION, 16_777_216);
+    assert_eq!(MAX_REQUEST, 33_558_528);
     same(
         Greeting { server: SERVER.into(), version: "0.1.0".into(), protocol: PROTOCOL_VERSION },
         r#"{"server":"guideway","version":"0.1.0","protocol":1}"#,
@@ -52,6 +53,19 @@ fn requests_with_a_configuration() {
         Request::ConfigApply { text },
         r#"{"request":"config_apply","text":"[node]\nname = \"lb1\"\n"}"#,
     );
+}
+
+#[test]
+fn the_longest_configuration_fits_a_request() {
+    // JSON writes no character of TOML in more than two bytes for each of its own.
+    let is_toml = |c: char| c >= ' ' && c != '\u{7f}' || "\t\n\r".contains(c);
+    for c in (char::MIN..=char::MAX).filter(|&c| is_toml(c)) {
+        let written = serde_json::to_string(&c).unwrap().len() - 2;
+        assert!(written <= 2 * c.len_utf8(), "{c:?}: {written}");
+    }
+    let empty = serde_json::to_string(&Request::ConfigCheck { text: String::new() }).unwrap();
+    let newline = 1;
+    assert!(empty.len() + 2 * MAX_CONFIGURATION + newline <= MAX_REQUEST);
 }
 
 #[test]

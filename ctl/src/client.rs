@@ -56,7 +56,7 @@ impl Client {
         })?;
         line.push(b'\n');
         if line.len() > MAX_REQUEST {
-            return Err(Error::TooLong);
+            return Err(Error::RequestTooLong);
         }
         let stream = self.stream.get_mut();
         let sent = stream

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use guideway_api::{ErrorKind, MAX_REQUEST, PROTOCOL_VERSION};
+use guideway_api::{ErrorKind, MAX_CONFIGURATION, MAX_REQUEST, PROTOCOL_VERSION};
 
 /// Why a command failed.
 #[derive(Debug, thiserror::Error)]
@@ -32,9 +32,15 @@ pub(crate) enum Error {
     /// No backend is of the pool that was asked for.
     #[error("no backend is in a pool named {pool}")]
     NoPool { pool: String },
-    /// The request would be refused.
-    #[error("the configuration is too long: as a request it has at most {MAX_REQUEST} bytes")]
-    TooLong,
+    /// The configuration would be refused.
+    #[error("{path} is too long: a configuration has at most {MAX_CONFIGURATION} bytes")]
+    TooLong { path: PathBuf },
+    /// Only control characters, which JSON writes in six bytes each, make a request so long.
+    #[error(
+        "the request has more than {MAX_REQUEST} bytes; are there control characters in the file? \
+         TOML forbids them"
+    )]
+    RequestTooLong,
     /// A file of the command line cannot be read.
     #[error("cannot read {path}: {source}")]
     File { path: PathBuf, source: io::Error },
@@ -61,7 +67,8 @@ impl Error {
             | Error::Protocol { .. }
             | Error::Unanswered { .. }
             | Error::Answer { .. }
-            | Error::TooLong
+            | Error::TooLong { .. }
+            | Error::RequestTooLong
             | Error::File { .. }
             | Error::NotText { .. }
             | Error::Output(_) => 1,
@@ -95,6 +102,6 @@ mod tests {
         let unreachable = Error::Unreachable { socket: "/s".into(), reason: "gone".into() };
         assert_eq!(unreachable.exit_code(), 3);
         assert_eq!(Error::NoPool { pool: "web".into() }.exit_code(), 4);
-        assert_eq!(Error::TooLong.exit_code(), 1);
+        assert_eq!(Error::TooLong { path: "/f".into() }.exit_code(), 1);
     }
 }

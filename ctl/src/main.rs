@@ -18,7 +18,7 @@ use std::process::ExitCode;
 
 use clap::CommandFactory;
 // Checks before main that the CPU is what this was built for.
-use guideway_api::{FlowFilter, MAX_REQUEST, Request, Response};
+use guideway_api::{FlowFilter, MAX_CONFIGURATION, Request, Response};
 use guideway_baseline as _;
 use guideway_output::{print, tell};
 
@@ -89,8 +89,8 @@ fn request(command: &Command) -> Result<Request, Error> {
     })
 }
 
-/// Reads a configuration, from stdin if it is named `-`. No more of it than a request can hold, for
-/// it may be a device without end.
+/// Reads a configuration, from stdin if it is named `-`. Little more than the longest
+/// that a daemon takes, for it may be a device without end.
 fn read(path: &Path) -> Result<String, Error> {
     let failed = |source| Error::File { path: path.into(), source };
     let source: Box<dyn Read> = if path == Path::new("-") {
@@ -99,9 +99,9 @@ fn read(path: &Path) -> Result<String, Error> {
         Box::new(File::open(path).map_err(failed)?)
     };
     let mut bytes = Vec::new();
-    source.take(MAX_REQUEST as u64).read_to_end(&mut bytes).map_err(failed)?;
-    if bytes.len() >= MAX_REQUEST {
-        return Err(Error::TooLong);
+    source.take(MAX_CONFIGURATION as u64 + 1).read_to_end(&mut bytes).map_err(failed)?;
+    if bytes.len() > MAX_CONFIGURATION {
+        return Err(Error::TooLong { path: path.into() });
     }
     String::from_utf8(bytes).map_err(|error| Error::NotText {
         path: path.into(),

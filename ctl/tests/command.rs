@@ -419,13 +419,17 @@ fn files_that_cannot_be_sent_are_refused_here() {
         "",
         &format!("error: {file}: line 2 is not UTF-8\n"),
     );
-    let long = "error: the configuration is too long: as a request it has at most 1048576 bytes\n";
-    site.run(&["config", "check", "/dev/zero"]).is(1, "", long);
+    site.run(&["config", "check", "/dev/zero"]).is(
+        1,
+        "",
+        "error: /dev/zero is too long: a configuration has at most 16777216 bytes\n",
+    );
 
     // Here it is JSON's escapes that make it too long, so that the daemon is greeted but not asked.
-    let file = site.file("\n".repeat(600_000));
+    let file = site.file("\u{1}".repeat(6_000_000));
     let daemon = site.daemon(GREETING, |mut stream| stream.read_line(&mut String::new()).unwrap());
-    site.run(&["config", "check", &file]).is(1, "", long);
+    let ran = site.run(&["config", "check", &file]);
+    assert!(ran.code == 1 && ran.stderr.contains("are there control characters"), "{ran:?}");
     assert_eq!(daemon.join().unwrap(), 0);
 }
 

@@ -20,7 +20,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use guideway_api::{Request, Response};
+use guideway_api::{MAX_REQUEST, Request, Response};
 use rustix::event::{EventfdFlags, PollFlags, eventfd};
 
 use connection::{Wake, wait};
@@ -54,6 +54,8 @@ pub struct Server {
 struct Limits {
     connections: usize,
     patience: Duration,
+    /// Bytes of a request line, its newline included.
+    request: usize,
 }
 
 /// Everything that a connection's thread needs.
@@ -68,7 +70,7 @@ impl Server {
     /// Binds `path`, whose directory is made if it is missing, in place of a socket that no one
     /// serves any more.
     pub fn bind(path: &Path) -> Result<Server, Error> {
-        let limits = Limits { connections: CONNECTIONS, patience: PATIENCE };
+        let limits = Limits { connections: CONNECTIONS, patience: PATIENCE, request: MAX_REQUEST };
         let stop = Stop::new().map_err(system("make an event descriptor for", path))?;
         Ok(Server { socket: Socket::bind(path)?, stop, limits })
     }

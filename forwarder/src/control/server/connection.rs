@@ -7,7 +7,7 @@ use std::os::unix::net::UnixStream;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Instant;
 
-use guideway_api::{Error, Greeting, MAX_REQUEST, PROTOCOL_VERSION, Response, SERVER};
+use guideway_api::{Error, Greeting, PROTOCOL_VERSION, Response, SERVER};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use serde::Serialize;
@@ -112,7 +112,8 @@ impl Connection<'_> {
                     self.write(&encoded(&answer))?;
                 }
                 Line::TooLong => {
-                    return self.part(format!("a request has at most {MAX_REQUEST} bytes"));
+                    let limit = self.shared.limits.request;
+                    return self.part(format!("a request has at most {limit} bytes"));
                 }
                 Line::Unfinished => return self.part("the request ends without a newline".into()),
                 Line::Closed => return Ok(()),
@@ -131,8 +132,8 @@ impl Connection<'_> {
             }
             let newline = self.buffer[scanned..].iter().position(|&byte| byte == b'\n');
             let end = newline.map_or(self.buffer.len(), |offset| scanned + offset);
-            // The newline counts: a line of MAX_REQUEST bytes without one is too long already.
-            if end - self.start >= MAX_REQUEST {
+            // The newline counts: a line of that many bytes without one is too long already.
+            if end - self.start >= self.shared.limits.request {
                 return Ok(Line::TooLong);
             }
             if newline.is_some() {

@@ -1,8 +1,8 @@
 //! One line of a client becomes a [`Request`], or a refusal that says what is wrong with it.
 
-use guideway_api::{Error, ErrorKind, PROTOCOL_VERSION, Request};
+use guideway_api::{Error, ErrorKind, MAX_CONFIGURATION, PROTOCOL_VERSION, Request};
 
-/// Characters of serde's message to pass on: it may quote what the client sent, which may be a megabyte.
+/// Characters of serde's message to pass on: it may quote what the client sent, which may be megabytes.
 const QUOTED: usize = 300;
 
 /// Parses one line, without its newline. Nesting is bounded by serde_json's recursion limit (128).
@@ -13,14 +13,23 @@ pub fn parse_request(line: &[u8]) -> Result<Request, Error> {
     if !text.trim_start().starts_with('{') {
         return Err(bad("a request is one JSON object on one line".into()));
     }
-    serde_json::from_str(text).map_err(|error| {
+    let request = serde_json::from_str(text).map_err(|error| {
         if error.is_data() {
             let message = format!("this is no request of protocol {PROTOCOL_VERSION}: {error}");
             bad(shortened(message))
         } else {
             bad(shortened(format!("the request is not JSON: {error}")))
         }
-    })
+    })?;
+    match &request {
+        Request::ConfigCheck { text } | Request::ConfigApply { text }
+            if text.len() > MAX_CONFIGURATION =>
+        {
+            let told = format!("a configuration has at most {MAX_CONFIGURATION} bytes");
+            Err(Error::new(ErrorKind::Rejected, told))
+        }
+        _ => Ok(request),
+    }
 }
 
 fn bad(message: String) -> Error {
@@ -97,6 +106,20 @@ mod tests {
         for open in ["[", "{\"a\":"] {
             let message = refusal(deep(open).as_bytes()).message;
             assert!(message.contains("recursion limit"), "{message}");
+        }
+    }
+
+    #[test]
+    fn a_configuration_is_taken_up_to_its_limit() {
+        for name in ["config_check", "config_apply"] {
+            let line = |length| {
+                let text = "x".repeat(length);
+                format!(r#"{{"request":"{name}","text":"{text}"}}"#)
+            };
+            parse_request(line(MAX_CONFIGURATION).as_bytes()).unwrap();
+            let error = parse_request(line(MAX_CONFIGURATION + 1).as_bytes()).unwrap_err();
+            assert_eq!(error.kind, ErrorKind::Rejected);
+            assert_eq!(error.message, "a configuration has at most 16777216 bytes");
         }
     }
 
