@@ -142,6 +142,28 @@ def test_captures_that_other_tools_write(place):
         assert len(replay.parse_pcap((place / "out.pcap").read_bytes())) == 1
 
 
+@pytest.mark.parametrize("clock", ("wall", "capture"))
+@pytest.mark.parametrize("full", ("temporary", "target"))
+def test_a_full_disk(place, clock, full):
+    """Frames that no disk has room for are an error, and not a short file."""
+    (place / "in.pcap").write_bytes(replay.pcap([FRAME] * 5000))
+    small = place / "small"
+    small.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", small], check=True)
+    try:
+        output = place / "out.pcap" if full == "temporary" else small / "out.pcap"
+        line = [str(binaries.guideway()), "replay", "--config", "guideway.toml", "--rx", "edge0=in.pcap"]
+        line += ["--tx", f"edge0={output}", "--clock", clock]
+        environment = os.environ | ({"TMPDIR": str(small)} if full == "temporary" else {})
+        done = subprocess.run(
+            line, capture_output=True, text=True, timeout=replay.TIMEOUT, cwd=place, env=environment
+        )
+        told = ("of the 5000 frames", "TMPDIR") if full == "temporary" else ("No space left",)
+        refused(done, str(output), *told, codes=(1,))
+    finally:
+        subprocess.run(["umount", small], check=True)
+
+
 def test_the_real_clock(run_replay):
     outcome = run_replay(one_port(), [(0, FRAME), (10_000, FRAME)], "--clock", "wall")
     assert outcome.report["events"]["flow_new"] == 1, "the two are milliseconds apart by that clock"

@@ -91,6 +91,37 @@ fn exact<'a, const N: usize>(
     }
 }
 
+/// Counts the whole frames of a capture that DPDK wrote. Its driver does not notice when the disk is
+/// full, which leaves a file that ends anywhere.
+///
+/// # Errors
+/// Reading failed.
+pub fn count(path: &Path) -> Result<u64, Error> {
+    let mut file = BufReader::new(File::open(path)?);
+    if io::copy(&mut file.by_ref().take(PCAP_HEADER as u64), &mut io::sink())? < PCAP_HEADER as u64
+    {
+        return Ok(0);
+    }
+    let mut frames = 0;
+    loop {
+        let mut record = [0; RECORD_HEADER];
+        match exact(&mut file, &mut record) {
+            Ok(_) => {}
+            Err(Error::Format) => return Ok(frames),
+            Err(error) => return Err(error),
+        }
+        let [_, _, _, _, _, _, _, _, l0, l1, l2, l3, ..] = record;
+        let length = u32::from_ne_bytes([l0, l1, l2, l3]);
+        if length > MAX_RECORD {
+            return Ok(frames);
+        }
+        if io::copy(&mut file.by_ref().take(length.into()), &mut io::sink())? < length.into() {
+            return Ok(frames);
+        }
+        frames += 1;
+    }
+}
+
 /// Copies a capture that DPDK wrote, with the time stamps, in microseconds, of the packets that
 /// caused the frames.
 ///
@@ -177,6 +208,19 @@ mod tests {
             check(file(&bytes).path()).unwrap();
             bytes[section..].copy_from_slice(&h(276));
             assert!(matches!(check(file(&bytes).path()), Err(Error::LinkType(276))));
+        }
+    }
+
+    #[test]
+    fn only_whole_frames_count() {
+        let mut bytes = header(1);
+        bytes.extend([9; 8]);
+        bytes.extend([3, 0, 0, 0, 3, 0, 0, 0, 1, 2, 3]);
+        let whole = bytes.len();
+        bytes.extend_from_within(24..);
+        for length in 0..=bytes.len() {
+            let frames = if length == bytes.len() { 2 } else { u64::from(length >= whole) };
+            assert_eq!(count(file(&bytes[..length]).path()).unwrap(), frames, "{length}");
         }
     }
 

@@ -133,6 +133,8 @@ pub struct Stopped {
     /// For each port the time stamps, in microseconds, of the packets sent, if the capture's clock
     /// was the time and one worker had all the port's queues.
     pub sent: Vec<Vec<u64>>,
+    /// For each port the packets that its device counts as sent.
+    pub transmitted: Vec<u64>,
 }
 
 /// A running appliance.
@@ -411,11 +413,12 @@ impl Appliance {
         if let Some(watch) = watch {
             watch.stop();
         }
+        let transmitted = ports.iter().map(|port| port.counters().tx_packets).collect();
         drop(ports);
         let summary = daemon.stats();
         let missing = pools.iter().map(Pool::in_use).sum();
         let (kept, unsent, leaked) = shared.account(missing);
-        Stopped { stats: summary, leaked, kept, unsent, sent }
+        Stopped { stats: summary, leaked, kept, unsent, sent, transmitted }
     }
 
     fn balance(&self) -> (u64, u64) {

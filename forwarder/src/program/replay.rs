@@ -82,6 +82,15 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
 
     for (index, from) in written.iter().enumerate() {
         let (Some(from), Some(to)) = (from, tx.get(&index)) else { continue };
+        let sent = stopped.transmitted[index];
+        let whole = capture::count(from).with_context(|| from.display().to_string())?;
+        ensure!(
+            whole == sent,
+            "{}: only {whole} of the {sent} frames that left could be kept in {}; make room there or \
+             set TMPDIR to a directory that has room, and replay again",
+            to.display(),
+            directory.path().display()
+        );
         let result = if capture_clock {
             capture::copy_with_times(from, to, &stopped.sent[index])
         } else {
