@@ -142,6 +142,33 @@ def test_captures_that_other_tools_write(place):
         assert len(replay.parse_pcap((place / "out.pcap").read_bytes())) == 1
 
 
+@pytest.mark.parametrize("order", "<>")
+def test_packets_that_a_snap_length_cut(place, order):
+    """pcap and pcapng, of one section and of two; three whole packets and two cut ones."""
+    kept = FRAME[:40]
+
+    def record(data):
+        return struct.pack(order + "IIII", 1, 1, len(data), len(FRAME)) + data
+
+    def block(kind, body):
+        body += bytes(-len(body) % 4)
+        size = struct.pack(order + "I", len(body) + 12)
+        return struct.pack(order + "I", kind) + size + body + size
+
+    packets = [FRAME, kept, FRAME, kept, FRAME]
+    pcap = struct.pack(order + "IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 40, 1) + b"".join(map(record, packets))
+    head = block(0x0A0D0D0A, struct.pack(order + "IHHq", 0x1A2B3C4D, 1, 0, -1))
+    head += block(1, struct.pack(order + "HHI", 1, 0, 0))
+    enhanced = b"".join(block(6, struct.pack(order + "I", 0) + record(data)) for data in packets)
+    for capture, cut in ((pcap, 2), (head + enhanced, 2), (head + enhanced + head + enhanced, 4), (pcap[:-1], 2)):
+        (place / "in.pcap").write_bytes(capture)
+        done = call(place, "--config", "guideway.toml", "--rx", "edge0=in.pcap", "--tx", "edge0=out.pcap")
+        assert f"a snap length cut {cut} of the packets" in done.stderr, done.stderr
+    (place / "in.pcap").write_bytes(replay.pcap([FRAME]))
+    done = call(place, "--config", "guideway.toml", "--rx", "edge0=in.pcap", "--tx", "edge0=out.pcap")
+    assert "snap length" not in done.stderr
+
+
 @pytest.mark.parametrize("clock", ("wall", "capture"))
 @pytest.mark.parametrize("full", ("temporary", "target"))
 def test_a_full_disk(place, clock, full):

@@ -91,6 +91,80 @@ fn exact<'a, const N: usize>(
     }
 }
 
+/// Counts the frames of a capture of which a snap length kept only the beginning. The count ends where
+/// the file is damaged.
+///
+/// # Errors
+/// Reading failed.
+pub fn count_cut(path: &Path) -> Result<u64, Error> {
+    let mut cut = 0;
+    match walk(path, &mut cut) {
+        Ok(()) | Err(Error::Format) => Ok(cut),
+        Err(error) => Err(error),
+    }
+}
+
+/// Adds the cut frames up to the end or the first damage, which is [`Error::Format`].
+fn walk(path: &Path, cut: &mut u64) -> Result<(), Error> {
+    let mut file = BufReader::new(File::open(path)?);
+    let mut head = [0; 8];
+    exact(&mut file, &mut head)?;
+    let mut word: fn([u8; 4]) -> u32 = match head[..4] {
+        [0xd4 | 0x4d, ..] => u32::from_le_bytes,
+        _ => u32::from_be_bytes,
+    };
+    let field = |word: fn([u8; 4]) -> u32, bytes: &[u8]| match *bytes {
+        [a, b, c, d, ..] => word([a, b, c, d]),
+        _ => 0,
+    };
+    if head[0] != 0x0a {
+        skip(&mut file, PCAP_HEADER as u64 - 8)?;
+        loop {
+            let mut record = [0; RECORD_HEADER];
+            exact(&mut file, &mut record)?;
+            let (captured, original) = (field(word, &record[8..]), field(word, &record[12..]));
+            skip(&mut file, captured.into())?;
+            *cut += u64::from(captured < original);
+        }
+    }
+    loop {
+        let mut body = [0; 20];
+        let kind = field(word, &head);
+        // A section header has the same type in both byte orders, and says which one follows.
+        let mut held = 0;
+        if kind == 0x0a0d_0d0a {
+            exact(&mut file, first::<4>(&mut body)?)?;
+            word = if body[0] == 0x4d { u32::from_le_bytes } else { u32::from_be_bytes };
+            held = 4;
+        } else if kind == 2 || kind == 6 {
+            exact(&mut file, &mut body)?;
+            held = 20;
+        } else if kind == 3 {
+            exact(&mut file, first::<4>(&mut body)?)?;
+            held = 4;
+        }
+        let length = field(word, &head[4..]);
+        // Blocks have their length twice and are padded.
+        skip(&mut file, u64::from(length).checked_sub(8 + held).ok_or(Error::Format)?)?;
+        let is_cut = match kind {
+            2 | 6 => field(word, &body[12..]) < field(word, &body[16..]),
+            3 => length.saturating_sub(16) < field(word, &body),
+            _ => false,
+        };
+        *cut += u64::from(is_cut);
+        exact(&mut file, &mut head)?;
+    }
+}
+
+fn first<const N: usize>(bytes: &mut [u8]) -> Result<&mut [u8; N], Error> {
+    bytes.first_chunk_mut().ok_or(Error::Format)
+}
+
+fn skip(file: &mut impl Read, bytes: u64) -> Result<(), Error> {
+    let skipped = io::copy(&mut file.take(bytes), &mut io::sink())?;
+    if skipped == bytes { Ok(()) } else { Err(Error::Format) }
+}
+
 /// Counts the whole frames of a capture that DPDK wrote. Its driver does not notice when the disk is
 /// full, which leaves a file that ends anywhere.
 ///

@@ -54,7 +54,16 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let rx = by_port(configuration, "--rx", &arguments.rx)?;
     let tx = by_port(configuration, "--tx", &arguments.tx)?;
     for path in rx.values() {
-        capture::check(path).with_context(|| path.display().to_string())?;
+        let told = || path.display().to_string();
+        capture::check(path).with_context(told)?;
+        let cut = capture::count_cut(path).with_context(told)?;
+        if cut > 0 {
+            warn!(
+                "{}: a snap length cut {cut} of the packets; they are replayed as they are, and most \
+                 end as ipv4_total_length or ipv6_payload_length; capture whole packets (tcpdump -s 0)",
+                path.display()
+            );
+        }
     }
 
     // DPDK's device arguments give ',' and '=' a meaning, so that files get names without.
