@@ -125,7 +125,7 @@ def test_what_is_no_file_of_a_fair_length_is_refused_at_once(tmp_path):
     os.mkfifo(fifo)
     with open(huge, "wb") as file:
         file.truncate(100_000_000)
-    for path, told in ((fifo, "it is a pipe"), (huge, "more than 4 MiB"), (tmp_path, "it is a directory")):
+    for path, told in ((fifo, "it is a pipe"), (huge, "more than 16 MiB"), (tmp_path, "it is a directory")):
         begin = time.monotonic()
         done = check(path)
         assert done.returncode == 1 and told in done.stderr, done.stderr

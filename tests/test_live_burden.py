@@ -46,7 +46,7 @@ def device(path):
         (fifo, "it is a pipe and not a regular file"),
         (fifo_with_writer, "it is a pipe and not a regular file"),
         (device, "it is a device and not a regular file"),
-        (huge, "it has more than 4 MiB"),
+        (huge, "it has more than 16 MiB"),
     ),
 )
 def test_a_path_without_an_end_is_refused_at_once(namespace, peer, directory, make, told):

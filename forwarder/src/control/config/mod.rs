@@ -44,7 +44,7 @@ mod tunnel;
 pub use model::*;
 pub use report::{MAX_LISTED, Mistake, Mistakes};
 pub use route::{NextHop, Routes};
-pub use source::{MAX_TEXT, ReadError, Source};
+pub use source::{ReadError, Source};
 
 use reader::Section;
 use report::{Read, Report};

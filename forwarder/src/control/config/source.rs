@@ -1,7 +1,7 @@
 //! The configuration file, read within bounds of size and time.
 //!
 //! The path may name a FIFO, a device without end or a file of a network mount that is gone. Only a
-//! regular file of at most [`MAX_TEXT`] bytes is read, by a thread of its own: a read that the kernel
+//! regular file of at most [`MAX_CONFIGURATION`] bytes is read, by a thread of its own: a read that the kernel
 //! does not finish within [`DEADLINE`] is left to that thread, and another is refused until it ends.
 
 use std::fs::File;
@@ -11,11 +11,8 @@ use std::sync::mpsc::{RecvTimeoutError, sync_channel};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use guideway_api::MAX_CONFIGURATION;
 use rustix::fs::{FileType, Mode, OFlags, fstat, open};
-
-/// Bytes of a configuration, in a file as in a request of the control socket. 65,535 backends that gateways
-/// reach need 3 MB.
-pub const MAX_TEXT: usize = 4 << 20;
 
 /// How long the file system may take.
 const DEADLINE: Duration = Duration::from_secs(5);
@@ -32,8 +29,8 @@ pub enum ReadError {
     /// Not a file that has an end.
     #[error("it is {0} and not a regular file")]
     NotRegular(&'static str),
-    /// Longer than [`MAX_TEXT`].
-    #[error("it has more than {} MiB, the most that a configuration may have", MAX_TEXT >> 20)]
+    /// Longer than [`MAX_CONFIGURATION`].
+    #[error("it has more than {} MiB, the most that a configuration may have", MAX_CONFIGURATION >> 20)]
     TooLong,
     /// Not text.
     #[error("line {0} is not UTF-8")]
@@ -122,16 +119,16 @@ fn text(path: &Path) -> Result<String, ReadError> {
         FileType::Fifo => return Err(ReadError::NotRegular("a pipe")),
         _ => return Err(ReadError::NotRegular("a device")),
     }
-    if u64::try_from(status.st_size).is_ok_and(|size: u64| size > MAX_TEXT as u64) {
+    if u64::try_from(status.st_size).is_ok_and(|size: u64| size > MAX_CONFIGURATION as u64) {
         return Err(ReadError::TooLong);
     }
     let mut bytes = Vec::new();
     // It may grow meanwhile, or be a file of /proc, which has no size.
     File::from(descriptor)
-        .take(MAX_TEXT as u64 + 1)
+        .take(MAX_CONFIGURATION as u64 + 1)
         .read_to_end(&mut bytes)
         .map_err(ReadError::System)?;
-    if bytes.len() > MAX_TEXT {
+    if bytes.len() > MAX_CONFIGURATION {
         return Err(ReadError::TooLong);
     }
     String::from_utf8(bytes).map_err(|error| {
@@ -167,10 +164,10 @@ mod tests {
         let file = File::options().write(true).open(&path).unwrap();
         file.set_len(100 << 30).unwrap();
         let begun = Instant::now();
-        assert!(read(&path).unwrap_err().contains("more than 4 MiB"));
+        assert!(read(&path).unwrap_err().contains("more than 16 MiB"));
         assert!(begun.elapsed() < Duration::from_secs(1));
-        file.set_len(MAX_TEXT as u64).unwrap();
-        assert_eq!(read(&path).unwrap().len(), MAX_TEXT);
+        file.set_len(MAX_CONFIGURATION as u64).unwrap();
+        assert_eq!(read(&path).unwrap().len(), MAX_CONFIGURATION);
 
         assert!(read(directory.path()).unwrap_err().contains("a directory and not a regular"));
         assert!(read(Path::new("/dev/zero")).unwrap_err().contains("a device and not a regular"));

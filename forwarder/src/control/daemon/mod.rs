@@ -20,7 +20,7 @@ use parking_lot::{Mutex, MutexGuard};
 
 use parser::Parser;
 
-use super::config::{self, Configuration, MAX_TEXT, ReadError, Source};
+use super::config::{self, Configuration, Source};
 use super::publication::{Progress, Published, Publisher};
 use crate::balancer::Verdict;
 use crate::balancer::scan::Scan;
@@ -186,11 +186,6 @@ impl Daemon {
     fn check(&self, changes: &mut Changes, text: &str) -> Result<config::Parsed, api::Error> {
         if self.is_stopping() {
             return Err(api::Error::new(ErrorKind::Failed, "the daemon is stopping"));
-        }
-        // As in a file, so that whatever is in force can be written to one.
-        if text.len() > MAX_TEXT {
-            let message = format!("cannot take the configuration: {}", ReadError::TooLong);
-            return Err(api::Error::new(ErrorKind::Rejected, message));
         }
         let parsed = changes.parser.parse(text).map_err(|mistakes| api::Error {
             kind: ErrorKind::Rejected,

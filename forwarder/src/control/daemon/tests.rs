@@ -329,17 +329,3 @@ fn a_daemon_that_stops_reads_no_configuration() {
     }
     assert_eq!(lab.generation(), 1);
 }
-
-#[test]
-fn a_text_that_no_file_may_hold_is_refused() {
-    let lab = Lab::new();
-    let fits = "#".repeat(MAX_TEXT);
-    let error = refusal(lab.daemon.answer(Request::ConfigCheck { text: fits.clone() }));
-    assert!(error.message.contains("mistakes"), "{error:?}");
-    let text = fits + "#";
-    for request in [Request::ConfigCheck { text: text.clone() }, Request::ConfigApply { text }] {
-        let error = refusal(lab.daemon.answer(request));
-        assert_eq!(error.kind, ErrorKind::Rejected);
-        assert!(error.message.contains("it has more than 4 MiB"), "{error:?}");
-    }
-}
