@@ -10,9 +10,10 @@ mod client;
 mod error;
 mod render;
 mod table;
+mod terminal;
 
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, IsTerminal, Read};
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -23,8 +24,8 @@ use guideway_baseline as _;
 use guideway_output::{print, tell};
 
 use arguments::{
-    Arguments, BackendCommand, Command, ConfigCommand, FlowCommand, PortCommand, ServiceCommand,
-    WorkerCommand,
+    Arguments, BackendCommand, Command, ConfigCommand, FlowCommand, Output, PortCommand,
+    ServiceCommand, WorkerCommand,
 };
 use client::Client;
 use error::Error;
@@ -33,9 +34,9 @@ fn main() -> ExitCode {
     match run(&guideway_output::arguments()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            let mut told = format!("error: {error}\n");
+            let mut told = format!("error: {}\n", terminal::line(&error.to_string()));
             for detail in error.details() {
-                told += &format!("  {detail}\n");
+                told += &format!("  {}\n", terminal::line(detail));
             }
             tell(told);
             ExitCode::from(error.exit_code())
@@ -53,9 +54,17 @@ fn run(arguments: &Arguments) -> Result<(), Error> {
     let mut response = Client::connect(&arguments.socket, arguments.timeout())?.ask(&request)?;
     narrow(&mut response, &arguments.command)?;
     let rendered = render::render(&response, arguments.output);
-    let notes: String = rendered.notes.iter().map(|note| format!("{note}\n")).collect();
+    let notes: String =
+        rendered.notes.iter().map(|note| format!("{}\n", terminal::line(note))).collect();
     tell(notes);
-    print(rendered.text).map_err(Error::Output)
+    // A file or another program gets every byte.
+    let is_exact = !io::stdout().is_terminal();
+    let text = match arguments.output {
+        _ if is_exact => rendered.text,
+        Output::Table => terminal::lines(&rendered.text),
+        Output::Json => terminal::json(&rendered.text),
+    };
+    print(text).map_err(Error::Output)
 }
 
 /// The request that the command stands for.

@@ -2,6 +2,8 @@
 
 use std::fmt::{self, Display, Formatter, Write};
 
+use crate::terminal;
+
 /// Which side of its column a cell stands on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Align {
@@ -32,7 +34,7 @@ impl<const COLUMNS: usize> Table<COLUMNS> {
     pub(crate) fn row(&mut self, cells: [&dyn Display; COLUMNS]) {
         self.rows.push(cells.map(|cell| {
             let text = cell.to_string();
-            if text.is_empty() { "-".into() } else { printable(&text) }
+            if text.is_empty() { "-".into() } else { terminal::line(&text) }
         }));
     }
 }
@@ -59,11 +61,6 @@ impl<const COLUMNS: usize> Display for Table<COLUMNS> {
         }
         Ok(())
     }
-}
-
-/// The text without what would move the terminal's cursor or break the row.
-fn printable(text: &str) -> String {
-    text.chars().map(|letter| if letter.is_control() { '?' } else { letter }).collect()
 }
 
 #[cfg(test)]

@@ -265,6 +265,23 @@ fn refusals_have_their_exit_codes_and_details() {
 }
 
 #[test]
+fn control_characters_of_a_daemon_reach_no_terminal() {
+    let site = Site::new();
+    let refusal = r#"{"response":"error","body":{"kind":"rejected","message":"a\u001b[2Jb",
+        "details":["c\u009b2Kd\r"]}}"#
+        .replace('\n', "");
+    let daemon = site.answers(&refusal);
+    site.run(&["config", "reload"]).is(5, "", "error: a?[2Jb\n  c?2Kd?\n");
+    daemon.join().unwrap();
+    let site = Site::new();
+    let greeting = GREETING.replace("0.1.0", "\\u001b]0;title\\u0007").replace(":1}", ":9}");
+    let daemon = site.daemon(&greeting, drop);
+    let ran = site.run(&["status"]);
+    assert!(!ran.stderr.contains('\x1b') && ran.stderr.contains("release ?]0;title?"), "{ran:?}");
+    daemon.join().unwrap();
+}
+
+#[test]
 fn usage_is_code_2() {
     let site = Site::new();
     for (arguments, told) in [
