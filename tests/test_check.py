@@ -26,6 +26,20 @@ def test_there_are_examples():
     assert EXAMPLES
 
 
+def test_the_readme_shows_the_least_example():
+    """What a reader copies is what the test above has checked."""
+    example = (binaries.ROOT / "examples" / "minimal.toml").read_text()
+    shown = example[example.index("[node]") :]
+    indented = "".join(f"    {line}" if line.strip() else line for line in shown.splitlines(keepends=True))
+    assert indented in (binaries.ROOT / "README.md").read_text()
+
+
+def test_help_tells_exit_codes_and_the_environment():
+    done = subprocess.run([binaries.guideway(), "--help"], capture_output=True, text=True, timeout=30)
+    assert done.returncode == 0
+    assert "Exit codes:" in done.stdout and "GUIDEWAY_LOG" in done.stdout, done.stdout
+
+
 @pytest.mark.parametrize("make", (one_port, two_ports))
 def test_what_these_tests_run_with_is_valid_and_calls_for_no_warning(tmp_path, make):
     done = check(make().write(tmp_path / "guideway.toml"))

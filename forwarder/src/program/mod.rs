@@ -14,9 +14,18 @@ use clap::{Parser, Subcommand};
 use guideway::control::config::{self, Parsed, Source};
 use guideway_output::{print, tell};
 
-/// A layer-4 load balancer on DPDK.
+const AFTER_HELP: &str = "\
+Environment:
+  GUIDEWAY_LOG  The least severe level that `run` and `replay` log: off, error, warn or info [default: info]
+
+Exit codes:
+  0  done: `run` was stopped by a signal, `check` found no mistake
+  1  failed, or `check` found mistakes: stderr says more
+  2  usage";
+
+/// A layer-4 load balancer: it spreads the packets for virtual addresses over backends, with DPDK
 #[derive(Parser)]
-#[command(version, about, arg_required_else_help = true)]
+#[command(version, arg_required_else_help = true, after_help = AFTER_HELP)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
