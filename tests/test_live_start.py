@@ -38,9 +38,12 @@ def test_a_limit_of_memory_does_not_blame_hugepages(directory):
     assert "ulimit -v" in said and "hugepages = false" not in said, said
 
 
-def test_a_limit_of_open_files_is_named(directory):
-    said = refused(null_port(directory), directory, "ulimit -n 8")
+@pytest.mark.parametrize("limit", (6, 8, 10))
+def test_a_limit_of_open_files_is_named(directory, limit):
+    """Whatever it keeps from opening first: the socket, a driver, a device."""
+    said = refused(null_port(directory), directory, f"ulimit -n {limit}")
     assert "ulimit -n" in said and "file prefix" not in said, said
+    assert said.splitlines()[-1].count("Too many open files") <= 1, said
 
 
 def test_a_killed_process_leaves_nothing_beyond_the_next_start(namespace, directory):

@@ -130,7 +130,7 @@ pub enum Error {
         allowed: String,
     },
     /// A thread cannot be made.
-    #[error("cannot start the thread {name}: {source}")]
+    #[error("cannot start the thread {name}")]
     Thread {
         /// The thread's name.
         name: String,

@@ -37,8 +37,8 @@ pub enum Error {
         /// The socket's path.
         path: PathBuf,
     },
-    /// The operating system refused.
-    #[error("cannot {action} {path}: {source}")]
+    /// The operating system refused; its answer is the source.
+    #[error("cannot {action} {path}{}", advice(source))]
     System {
         /// What was tried.
         action: &'static str,
@@ -152,6 +152,17 @@ fn remove_stale(path: &Path, address: &SocketAddrUnix) -> Result<(), Error> {
     }
     tracing::info!(path = %path.display(), "replacing a control socket that no one serves");
     fs::remove_file(path).map_err(system("remove", path))
+}
+
+/// What to do about an answer of the operating system whose words do not say it.
+fn advice(source: &io::Error) -> &'static str {
+    match source.raw_os_error().map(Errno::from_raw_os_error) {
+        Some(Errno::MFILE) => {
+            " (this process may open too few files: raise `ulimit -n`, or `LimitNOFILE=` of a unit)"
+        }
+        Some(Errno::NFILE) => " (the system has too few files: raise the sysctl fs.file-max)",
+        _ => "",
+    }
 }
 
 /// For `map_err`: names what was tried.
