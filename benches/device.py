@@ -34,6 +34,8 @@ BUFFERS = 65535
 MIB = 512
 # Until the rate is the lasting one.
 SETTLE = 0.1
+# Until flows that begin without a SYN are confirmed, by a packet a second later.
+CONFIRMED = 1.5
 MAX_SPREAD = 0.02
 
 
@@ -113,7 +115,7 @@ def measure(flows, options, hugepages, directory):
         Testpmd(directory, cpus, environment, arguments) as testpmd,
         Guideway(directory, configuration) as guideway,
     ):
-        time.sleep(SETTLE)
+        time.sleep(CONFIRMED)
         guideway.child.send_signal(signal.SIGSTOP)
         for number in range(options.max_rounds):
             for mode in MODES:

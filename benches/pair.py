@@ -86,7 +86,9 @@ class Subject:
     @contextlib.contextmanager
     def running(self):
         self.start()
-        # Flows become known, and what was left in the rings comes out.
+        # Flows become known, by a packet a second after their first, and what was left in the rings comes out.
+        self.trial(100_000, 0.1)
+        time.sleep(1.1)
         self.trial(100_000, 0.1)
         yield
         self.stop()

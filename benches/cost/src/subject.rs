@@ -2,6 +2,7 @@
 //! it sends comes back over a ring, to be written anew; that and the writing are measured alone as well,
 //! and subtracted.
 
+use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
@@ -16,6 +17,9 @@ use guideway::worker::{Bare, Clock, Exceptions, Lane, Outlet, Via};
 use crate::source::Source;
 use crate::traffic::{self, Kind, Transport};
 
+/// A flow that begins without a SYN is unconfirmed until a packet this much later.
+const CONFIRMED: Duration = Duration::from_millis(1100);
+
 /// A worker and what comes to it.
 pub struct Subject {
     kind: Kind,
@@ -23,6 +27,7 @@ pub struct Subject {
     worker: Bare,
     reader: Reader,
     source: Source,
+    flows: u64,
     entries: usize,
     /// Where packets come back.
     back: ring::Receiver,
@@ -69,13 +74,39 @@ impl Subject {
         let mut worker = Bare::new(balancer, writer, exceptions, clock, outlets);
         ensure!(pool.allocate(worker.burst(), BURST) == BURST, "the pool is too small");
         let (tables, source) = (traffic::tables(kind), Source::new(kind, flows));
-        let mut subject =
-            Subject { kind, tables, worker, reader, source, entries, back, forth, forth_back };
+        let mut subject = Subject {
+            kind,
+            tables,
+            worker,
+            reader,
+            source,
+            flows,
+            entries,
+            back,
+            forth,
+            forth_back,
+        };
         if kind.known {
-            // Twice, so that the second pass sees what a flow that is under way sees.
-            subject.take(2 * usize::try_from(flows.div_ceil(BURST as u64))?)?;
+            subject.begin_flows(usize::try_from(flows.div_ceil(BURST as u64))?)?;
         }
         Ok(subject)
+    }
+
+    /// Has every flow under way, whose packets come in so many bursts: TCP by a SYN and the segment after it,
+    /// UDP by two datagrams that lie apart in time.
+    fn begin_flows(&mut self, bursts: usize) -> Result<()> {
+        if self.kind.transport == Transport::Udp {
+            self.take(bursts)?;
+            thread::sleep(CONFIRMED);
+        } else {
+            let mut syns = Source::new(Kind { transport: Transport::Syn, ..self.kind }, self.flows);
+            std::mem::swap(&mut self.source, &mut syns);
+            let taken = self.take(bursts);
+            std::mem::swap(&mut self.source, &mut syns);
+            taken?;
+        }
+        self.take(bursts)?;
+        Ok(())
     }
 
     /// Takes so many bursts, from the source to the ring and back.
