@@ -12,6 +12,8 @@ set -euo pipefail
 cd fuzz
 
 seconds=${FUZZ_SECONDS:-20}
+# libFuzzer takes any other word for no limit.
+[[ $seconds =~ ^[1-9][0-9]*$ ]] || die "FUZZ_SECONDS is a number, 1 or more"
 targets=("$@")
 if [ $# = 0 ]; then
     for file in targets/*.rs; do targets+=("$(basename "$file" .rs)"); done

@@ -15,8 +15,8 @@
 # or mix, which is gue,vxlan,l2. M (default 1600) is what encapsulated packets fit in; with 1500, the standard
 # MTU everywhere, clients have to learn their paths' MTU. N is the driver that the forwarder has its veth by:
 # af_packet, or af_xdp, with which fragments come as they are: for af_packet the kernel puts IPv4 ones
-# together. S is the port's steering; with queues the kernel deals flows to a queue for each worker, by a
-# hash of its own.
+# together. S is the port's steering: auto, queues or ring; with queues the kernel deals flows to a queue for
+# each worker, by a hash of its own.
 #
 #   clients  c0   198.51.100.1-8/24  2001:db8:c::1-8/64  ──┐ mtu 1500
 #   lb       lb0  (192.0.2.1 and 2001:db8:1::1: DPDK's)  ──┤ mtu M, as the servers'
@@ -28,6 +28,8 @@ set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 python=/usr/bin/python3 # Debian's own, whatever else comes first in PATH
+# shellcheck source=ci/lab/options.sh
+. "$root/ci/lab/options.sh"
 
 vip4=203.0.113.10
 vip6=2001:db8:f::10
@@ -36,11 +38,6 @@ lb6=2001:db8:1::1
 lb_mac=02:00:00:00:00:01
 servers="s1 s2 s3"
 echo_port=5300
-
-die() {
-    printf 'lab: %s\n' "$*" >&2
-    exit 1
-}
 
 usage() {
     sed -n '2,/^set /s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"
@@ -232,21 +229,6 @@ override() {
     encapsulation_keys "${encapsulations[$1]}" | while read -r key; do printf ', %s' "$key"; done
 }
 
-# read_encapsulation E: one name for each server, in the array of that name.
-read_encapsulation() {
-    local name
-    [ "$1" != mix ] || set -- gue,vxlan,l2
-    IFS=, read -r -a encapsulations <<<"$1"
-    [ ${#encapsulations[@]} != 1 ] || encapsulations=("$1" "$1" "$1")
-    [ ${#encapsulations[@]} = 3 ] || die "--encapsulation $1: give one name, three, or mix"
-    for name in "${encapsulations[@]}"; do
-        case $name in
-            gre | ipip | gue | gue0 | gre-udp | vxlan | mpls-udp | mpls-gre | l2) ;;
-            *) die "--encapsulation: '$name' is none; see $0" ;;
-        esac
-    done
-}
-
 device() {
     case $driver in
         af_packet)
@@ -254,7 +236,6 @@ device() {
             [ "$steering" != queues ] || printf ',qpairs=%s' "$(wc -w <<<"$workers")"
             ;;
         af_xdp) printf 'net_af_xdp0,iface=lb0' ;;
-        *) die "--driver: '$driver' is none; see $0" ;;
     esac
 }
 
@@ -414,45 +395,28 @@ down() {
     return "$status"
 }
 
+arguments=("$@")
 action=${1:-}
-[ -n "$action" ] || usage
-shift
+case $action in up | exec | down) shift ;; *) usage ;; esac
+read_options "$@"
+case $action in
+    up | down) [ ${#rest[@]} = 0 ] || usage ;;
+    exec)
+        [ ${#rest[@]} -ge 2 ] || usage
+        # shellcheck disable=SC2086 # three words
+        one_of exec "${rest[0]}" clients lb $servers fabric
+        ;;
+esac
 if [ "$(id -u)" != 0 ]; then
     command -v sudo >/dev/null || die "network namespaces need root, and there is no sudo"
-    exec sudo "${BASH_SOURCE[0]}" "$action" "$@"
+    exec sudo "${BASH_SOURCE[0]}" "${arguments[@]}"
 fi
-dir=/run/guideway-lab
-bin=$root/target/release
-workers=
-forwarder=yes
-fabric_mtu=1600
-driver=af_packet
-steering=auto
-read_encapsulation gre
-while [ $# -gt 0 ]; do
-    case $1 in
-        --dir) dir=$2 && shift 2 ;;
-        --bin) bin=$2 && shift 2 ;;
-        --workers) workers=$2 && shift 2 ;;
-        --no-forwarder) forwarder=no && shift ;;
-        --encapsulation) read_encapsulation "$2" && shift 2 ;;
-        --fabric-mtu) fabric_mtu=$2 && shift 2 ;;
-        --driver) driver=$2 && shift 2 ;;
-        --steering) steering=$2 && shift 2 ;;
-        *) break ;;
-    esac
-done
-case $dir in /*) ;; *) dir=$PWD/$dir ;; esac
 case $action in
-    up) [ $# -eq 0 ] || usage; up ;;
-    down) [ $# -eq 0 ] || usage; down ;;
+    up) up ;;
+    down) down ;;
     exec)
-        [ $# -ge 2 ] || usage
         [ -e "$dir/prefix" ] || die "no lab is up in $dir"
         prefix=$(cat "$dir/prefix")
-        name=$1
-        shift
-        exec ip netns exec "$(namespace "$name")" "$@"
+        exec ip netns exec "$(namespace "${rest[0]}")" "${rest[@]:1}"
         ;;
-    *) usage ;;
 esac

@@ -12,7 +12,8 @@ set -euo pipefail
 
 connections=6000
 if [ "${1:-}" = --connections ]; then
-    connections=${2:?--connections needs a number}
+    connections=${2:-}
+    [[ $connections =~ ^[1-9][0-9]*$ ]] || die "--connections needs a number, 1 or more"
     shift 2
 fi
 [ $# -eq 0 ] || die "unknown argument '$1'"
