@@ -21,6 +21,7 @@ is_there() {
         ca-certificates) file /etc/ssl/certs/ca-certificates.crt ;;
         iproute2) command -v ip ;;
         iputils-ping) command -v ping ;;
+        systemd) command -v systemd-analyze ;;
         qemu-user) command -v qemu-x86_64 ;;
         python3) [ -x "$python" ] ;;
         python3-pytest) "$python" -c 'import pytest' 2>/dev/null ;;
@@ -34,7 +35,7 @@ packages_for() {
         # libdpdk-dev depends on every driver of DPDK, so nothing more is needed to run.
         build) echo gcc libc6-dev pkg-config libclang-dev libdpdk-dev ca-certificates ;;
         run) echo nginx iproute2 iputils-ping traceroute ethtool curl tcpdump python3 ;;
-        test) echo git g++ python3-pytest python3-scapy tshark shellcheck qemu-user lua5.4 dpdk-dev ;;
+        test) echo git g++ python3-pytest python3-scapy tshark shellcheck strace systemd qemu-user lua5.4 dpdk-dev ;;
         bench) echo valgrind dpdk-dev python3 python3-scapy ;;
         *) die "unknown purpose '$1'; there are build, run, test and bench" ;;
     esac

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Installs the programs, the systemd units and the example configurations that are built already.
+# Installs the programs that are built already, the systemd units with drop-ins to choose from, and the
+# example configurations.
 #
 #   PREFIX=/usr/local DESTDIR= ci/place.sh
 #
@@ -19,6 +20,9 @@ for unit in packaging/*.service; do
     installed=$destination/lib/systemd/system/$(basename "$unit")
     install -D -v -m 644 "$unit" "$installed"
     sed -i "s|/usr/local/bin/|$prefix/bin/|" "$installed"
+done
+for drop_in in packaging/drop-ins/*.conf; do
+    install -D -v -m 644 "$drop_in" "$destination/share/doc/guideway/drop-ins/$(basename "$drop_in")"
 done
 for example in examples/*.toml; do
     install -D -v -m 644 "$example" "$destination/share/doc/guideway/$example"

@@ -47,10 +47,14 @@ class Daemon:
         self.log_path = directory / "guideway.log"
         self.process = None
 
+    def line(self):
+        """The command line, for within the namespace."""
+        return [binaries.guideway(), "run", "--config", self.path]
+
     def launch(self):
         """Starts the program and does not wait for it."""
         self.config.write(self.path)
-        line = self.namespace.command(binaries.guideway(), "run", "--config", self.path)
+        line = self.namespace.command(*self.line())
         with open(self.log_path, "w") as log:
             self.process = subprocess.Popen(line, stdout=log, stderr=subprocess.STDOUT, cwd=self.directory)
 

@@ -1,0 +1,110 @@
+"""A systemd unit with drop-ins: what it allows, and a program run with no more than that.
+
+PID 1 of a test machine need not be systemd, so the parts of the sandbox that a program can run into are
+made by other tools: the capabilities (setpriv) and the read-only file system (unshare, mount). strace
+records the system calls, which are judged by the unit afterwards.
+"""
+
+import re
+import subprocess
+import time
+from pathlib import Path
+
+from . import binaries
+
+PACKAGING = binaries.ROOT / "packaging"
+
+# Arguments: a directory that stays writable, or those of ReadWritePaths as well; `--`; the command.
+READ_ONLY = """
+while [ "$1" != -- ]; do
+    [ -e "$1" ] && mount --bind "$1" "$1" && writable="$writable $1"
+    shift
+done
+shift
+for place in $(findmnt -rno TARGET | sort -u); do
+    case "$place" in /proc | /proc/* | /dev | /dev/*) continue ;; esac
+    case " $writable " in *" $place "*) continue ;; esac
+    mount -o remount,bind,ro "$place"
+done
+exec "$@"
+"""
+
+
+class Unit:
+    def __init__(self, name, *drop_ins):
+        files = [PACKAGING / name, *(PACKAGING / "drop-ins" / drop_in for drop_in in drop_ins)]
+        self._lines = [line for file in files for line in file.read_text().splitlines()]
+
+    def values(self, key):
+        """The words of a setting that may be given several times."""
+        lines = (line.partition("=") for line in self._lines if line.startswith(key + "="))
+        return [word for _, _, value in lines for word in value.split()]
+
+    def capabilities(self):
+        return [name.removeprefix("CAP_").lower() for name in self.values("CapabilityBoundingSet")]
+
+    def system_calls(self):
+        return {call for name in self.values("SystemCallFilter") for call in _expanded(name)}
+
+    def prepare(self):
+        """Runs what the unit runs first without a sandbox (`+`)."""
+        for line in self._lines:
+            if line.startswith("ExecStartPre=+"):
+                subprocess.run(line.partition("+")[2].split(), check=True, timeout=30)
+
+    def command(self, directory, line, more_capabilities=(), wrapper=()):
+        """The command line, in the sandbox. `directory` stands for the unit's RuntimeDirectory."""
+        bounding = ["-all", *("+" + name for name in [*self.capabilities(), *more_capabilities])]
+        writable = [directory, *(path.lstrip("-") for path in self.values("ReadWritePaths"))]
+        return [
+            *("env", f"RUNTIME_DIRECTORY={directory}"),
+            *("unshare", "--mount", "sh", "-euc", "writable=; " + READ_ONLY, "sh", *writable, "--"),
+            *("setpriv", "--no-new-privs", "--inh-caps", "-all", "--bounding-set", ",".join(bounding)),
+            *wrapper,
+            *line,
+        ]
+
+
+def _expanded(name):
+    """The system calls of a set of systemd's, by name, or the one call."""
+    if not name.startswith("@"):
+        return {name}
+    done = subprocess.run(["systemd-analyze", "syscall-filter", name], capture_output=True, text=True, timeout=30)
+    assert done.returncode == 0, done.stderr
+    entries = [line.strip() for line in done.stdout.splitlines()[1:]]
+    return {call for entry in entries if entry and not entry.startswith("#") for call in _expanded(entry)}
+
+
+class Trace:
+    """The system calls of a program, traced from `wrapper` on. The traced process is the one that was
+    started, the tracer a grandchild of it."""
+
+    def __init__(self, path):
+        self._path = Path(path)
+        self.wrapper = ["strace", "-D", "-f", "-q", "-o", self._path]
+        self._text = ""
+
+    def wait(self, pid):
+        """Until the tracer has written down the end of the process."""
+        end = time.monotonic() + 10
+        while not re.search(rf"^{pid} +\+\+\+ exited", self._text, re.MULTILINE):
+            assert time.monotonic() < end, self._text[-2000:]
+            time.sleep(0.05)
+            self._text = self._path.read_text(errors="replace")
+
+    def judge(self, unit, refused=()):
+        """Asserts that the unit allows all that was done, but for calls that may be refused."""
+        calls = set(re.findall(r"^\d+ +(\w+)\(", self._text, re.MULTILINE))
+        assert {"execve", "mmap", "exit_group"} <= calls, calls
+        assert calls - unit.system_calls() <= set(refused)
+        families = set(re.findall(r" socket\((AF_\w+)", self._text))
+        assert families and families <= set(unit.values("RestrictAddressFamilies"))
+        # RestrictNamespaces, RestrictRealtime, LockPersonality.
+        assert not calls & {"setns", "unshare", "sched_setscheduler", "sched_setparam", "personality"}
+        assert "CLONE_NEW" not in self._text
+        # MemoryDenyWriteExecute.
+        assert not re.search(r"mmap\(.*PROT_WRITE\|PROT_EXEC|mprotect\(.*PROT_EXEC", self._text)
+        # DevicePolicy=closed has the pseudo devices of all programs; the others are named.
+        opened = set(re.findall(r'open(?:at)?\((?:AT_FDCWD, )?"(/dev/[^"]+)"[^=]*= \d', self._text))
+        pseudo = {"/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom", "/dev/tty"}
+        assert opened - pseudo <= set(unit.values("DeviceAllow"))

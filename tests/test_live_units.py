@@ -1,0 +1,64 @@
+"""The programs do their work with what their systemd units allow, and no more."""
+
+import subprocess
+
+from support import network
+from support.config import one_port
+from support.daemon import Daemon, live
+from support.packets import client_packet, flow
+from support.unit import Trace, Unit
+
+# Constructors of DPDK's virtio drivers try it, and do without unless such a device is there.
+TRIED = {"iopl"}
+
+
+class Confined(Daemon):
+    """The appliance as the unit runs it."""
+
+    def __init__(self, namespace, config, directory, unit, more_capabilities=()):
+        super().__init__(namespace, config, directory)
+        self.unit = unit
+        self.more_capabilities = more_capabilities
+        self.trace = Trace(directory / "trace")
+
+    def line(self):
+        self.unit.prepare()
+        return self.unit.command(self.directory, super().line(), self.more_capabilities, self.trace.wrapper)
+
+
+def work(daemon, peer):
+    """A start, traffic, a reload and an orderly stop."""
+    with daemon:
+        with network.capturing(daemon.namespace, peer) as capture:
+            sent = [client_packet(flow(4, "udp", 6, 9000 + n)).frame for n in range(20)]
+            network.send(daemon.namespace, peer, sent)
+            assert len(capture.wait(len(sent))) == len(sent), daemon.log()
+        assert daemon.ctl("config", "reload").returncode == 0
+        daemon.wait_for_generation(2)
+        code, _ = daemon.stop()
+    assert code == 0, daemon.log()
+    daemon.trace.wait(daemon.process.pid)
+    daemon.trace.judge(daemon.unit, TRIED)
+
+
+def test_forwarder_on_a_packet_socket(namespace, directory):
+    peer = namespace.cable("gw0")
+    work(Confined(namespace, live(one_port(), "gw0", directory), directory, Unit("guideway.service")), peer)
+
+
+def test_forwarder_on_a_tap_device(namespace, directory):
+    config = live(one_port(), "gw0", directory)
+    config["port"][0]["device"] = "net_tap0,iface=gwtap0"
+    work(Confined(namespace, config, directory, Unit("guideway.service")), "gwtap0")
+
+
+def test_forwarder_on_an_xdp_socket(namespace, directory):
+    config = live(one_port(), "gw1", directory)
+    config["port"][0]["device"] = "net_af_xdp0,iface=gw1"
+    unit = Unit("guideway.service", "af_xdp.conf")
+    # In place of LimitMEMLOCK=infinity, which takes a capability that the machine may not have.
+    daemon = Confined(namespace, config, directory, unit, ["ipc_lock"])
+    work(daemon, namespace.cable("gw1"))
+    assert "detach program yourself" not in daemon.log(), daemon.log()
+    shown = subprocess.run(namespace.command("ip", "link", "show", "gw1"), capture_output=True, text=True, check=True)
+    assert "xdp" not in shown.stdout, "the XDP program stays behind"
