@@ -2,7 +2,8 @@
 
 import subprocess
 
-from support import network
+from support import agent, network
+from support.agent import FORWARDER, TUN, VIP, Agent, frame, inner_packet, tunnel
 from support.config import one_port
 from support.daemon import Daemon, live
 from support.packets import client_packet, flow
@@ -62,3 +63,22 @@ def test_forwarder_on_an_xdp_socket(namespace, directory):
     assert "detach program yourself" not in daemon.log(), daemon.log()
     shown = subprocess.run(namespace.command("ip", "link", "show", "gw1"), capture_output=True, text=True, check=True)
     assert "xdp" not in shown.stdout, "the XDP program stays behind"
+
+
+def test_agent(namespace, directory):
+    """All encapsulations, the counters on SIGUSR1, and an end that leaves nothing behind."""
+    unit, trace = Unit("guideway-agent.service"), Trace(directory / "trace")
+    host = agent.Host(namespace, "gw2")
+    vips = [word for address in VIP.values() for word in ("--vip", address)]
+    made = Agent(host, *vips, "--peer", FORWARDER[4], "--peer", FORWARDER[6])
+    made.line = unit.command(directory, made.line, wrapper=trace.wrapper)
+    sent = [inner_packet(version, b"payload") for version in (4, 6)]
+    names = (*agent.OVER_IP, *agent.OVER_UDP)
+    tunnels = [frame(tunnel(name, outer, packet)) for name in names for outer in (4, 6) for packet in sent]
+    with made:
+        with network.capturing(namespace, TUN) as capture:
+            network.send(namespace, host.peer, tunnels)
+            arrived = capture.wait(len(tunnels))
+        assert made.counters()["delivered"] == len(arrived) == len(tunnels)
+    trace.wait(made.process.pid)
+    trace.judge(unit)

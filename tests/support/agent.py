@@ -101,16 +101,16 @@ def frame(packet):
 class Host:
     """A server: a namespace's cable with the addresses that forwarders tunnel to."""
 
-    def __init__(self, namespace):
+    def __init__(self, namespace, interface="gw0"):
         self.namespace = namespace
-        self.peer = namespace.cable("gw0")
+        self.peer = namespace.cable(interface)
         for line in (
-            ("sysctl", "-qw", "net.ipv4.conf.all.rp_filter=0", "net.ipv4.conf.gw0.rp_filter=0"),
-            ("sysctl", "-qw", "net.ipv6.conf.all.accept_dad=0", "net.ipv6.conf.gw0.disable_ipv6=0"),
+            ("sysctl", "-qw", "net.ipv4.conf.all.rp_filter=0", f"net.ipv4.conf.{interface}.rp_filter=0"),
+            ("sysctl", "-qw", "net.ipv6.conf.all.accept_dad=0", f"net.ipv6.conf.{interface}.disable_ipv6=0"),
             ("ip", "link", "set", "lo", "up"),
-            ("ip", "link", "set", "gw0", "address", MAC),
-            ("ip", "address", "add", f"{LOCAL[4]}/24", "dev", "gw0"),
-            ("ip", "address", "add", f"{LOCAL[6]}/64", "dev", "gw0", "nodad"),
+            ("ip", "link", "set", interface, "address", MAC),
+            ("ip", "address", "add", f"{LOCAL[4]}/24", "dev", interface),
+            ("ip", "address", "add", f"{LOCAL[6]}/64", "dev", interface, "nodad"),
         ):
             subprocess.run(namespace.command(*line), check=True, timeout=30)
 
@@ -120,12 +120,12 @@ class Agent:
 
     def __init__(self, host, *arguments):
         self.host = host
-        self.command = host.namespace.command(binaries.directory() / "guideway-agent", *arguments)
+        self.line = [binaries.directory() / "guideway-agent", *arguments]
         self.ready = self.errors = ""
 
     def __enter__(self):
         self.process = subprocess.Popen(
-            self.command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, bufsize=1
+            self.host.namespace.command(*self.line), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, bufsize=1
         )
         self.ready = self._line()
         assert self.ready.startswith("ready: "), (self.ready, self.process.stderr.read())
