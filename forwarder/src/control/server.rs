@@ -68,11 +68,11 @@ struct Shared {
 
 impl Server {
     /// Binds `path`, whose directory is made if it is missing, in place of a socket that no one
-    /// serves any more.
-    pub fn bind(path: &Path) -> Result<Server, Error> {
+    /// serves any more. Members of `group`, or else of the group of the process, may connect.
+    pub fn bind(path: &Path, group: Option<&str>) -> Result<Server, Error> {
         let limits = Limits { connections: CONNECTIONS, patience: PATIENCE, request: MAX_REQUEST };
         let stop = Stop::new().map_err(system("make an event descriptor for", path))?;
-        Ok(Server { socket: Socket::bind(path)?, stop, limits })
+        Ok(Server { socket: Socket::bind(path, group)?, stop, limits })
     }
 
     /// Serves until the handle is stopped or dropped.

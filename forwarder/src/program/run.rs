@@ -19,14 +19,14 @@ pub(super) fn run(path: &Path) -> Result<ExitCode> {
     let Some((text, parsed)) = super::load(path)? else { return Ok(ExitCode::FAILURE) };
     // Before anything can be interrupted, so that a signal during the start still stops in order.
     let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP]).context("cannot handle signals")?;
-    let socket = parsed.configuration.control.socket.clone();
+    let control = parsed.configuration.control.clone();
     // First of all, so that a second appliance on the socket fails before it touches a device.
-    let server = Server::bind(&socket)?;
+    let server = Server::bind(&control.socket, control.group.as_deref())?;
     let appliance = Appliance::start(path.to_owned(), text, parsed, Mode::Live)?;
     let daemon = appliance.daemon().clone();
     let answering = daemon.clone();
     let server = server.start(Arc::new(move |request| answering.answer(request)));
-    info!("ready; control socket {}", socket.display());
+    info!("ready; control socket {}", control.socket.display());
 
     // Nothing that this thread does waits for a file, a client or a reader of the log, so that a signal
     // that ends the program always ends it.

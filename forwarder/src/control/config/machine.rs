@@ -304,8 +304,9 @@ pub(super) fn control(mut section: Section<'_>) -> Read<Control> {
                        path is found by guidewayctl from anywhere";
         section.warn(socket.at, "socket", message);
     }
+    let group = section.optional("group", form::text(group));
     section.finish();
-    Ok(Control { socket: socket?.value })
+    Ok(Control { socket: socket?.value, group: group?.map(|group| group.value) })
 }
 
 fn socket(said: &str) -> Result<PathBuf, String> {
@@ -319,6 +320,17 @@ fn socket(said: &str) -> Result<PathBuf, String> {
         ));
     }
     Ok(PathBuf::from(said))
+}
+
+/// The name of a group of this machine. A directory service may have names with spaces.
+fn group(said: &str) -> Result<String, String> {
+    let forbidden = |c: char| c.is_control() || c == ':';
+    if (1..=255).contains(&said.len()) && !said.chars().any(forbidden) {
+        Ok(said.to_owned())
+    } else {
+        Err("expected the name of a group, 1 to 255 bytes without colons and control characters"
+            .to_owned())
+    }
 }
 
 #[cfg(test)]

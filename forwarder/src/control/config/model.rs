@@ -157,6 +157,8 @@ impl Default for Icmp {
 pub struct Control {
     /// `control.socket`
     pub socket: PathBuf,
+    /// `control.group`: whose members may use the socket; `None` is the group of the process
+    pub group: Option<String>,
 }
 
 /// A MAC address.

@@ -22,6 +22,8 @@ impl Configuration {
         differ(&mut found, "fragments.bytes", old.bytes, fresh.bytes);
         differ(&mut found, "fragments.timeout", old.timeout, fresh.timeout);
         differ(&mut found, "control.socket", &self.control.socket, &new.control.socket);
+        let group = |of: &Configuration| of.control.group.clone().unwrap_or_default();
+        differ(&mut found, "control.group", group(self), group(new));
         ports(&mut found, &self.ports, &new.ports);
         found
     }

@@ -6,7 +6,9 @@
 
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError};
 use std::io::{self, ErrorKind};
-use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{
+    DirBuilderExt, FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt, lchown,
+};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
@@ -37,6 +39,28 @@ pub enum Error {
         /// The socket's path.
         path: PathBuf,
     },
+    /// The group of the configuration is not on this machine.
+    #[error(
+        "there is no group {group:?} on this machine, as control.group names it; make it \
+         (`groupadd --system NAME`) or name another"
+    )]
+    NoGroup {
+        /// Its name.
+        group: String,
+    },
+    /// The operating system refused to give the socket away.
+    #[error(
+        "cannot give {path} to the group {group:?}; it takes CAP_CHOWN, or a process that is of \
+         this group"
+    )]
+    Group {
+        /// The socket's path.
+        path: PathBuf,
+        /// The group's name.
+        group: String,
+        /// Its answer.
+        source: io::Error,
+    },
     /// The operating system refused; its answer is the source.
     #[error("cannot {action} {path}{}", advice(source))]
     System {
@@ -61,13 +85,14 @@ pub(super) struct Socket {
 }
 
 impl Socket {
-    pub(super) fn bind(path: &Path) -> Result<Socket, Error> {
+    pub(super) fn bind(path: &Path, group: Option<&str>) -> Result<Socket, Error> {
         // Absolute, so that it is found again whatever the working directory is by then.
         let path = &std::path::absolute(path).map_err(system("resolve", path))?;
         let address = SocketAddrUnix::new(path).map_err(|errno| match errno {
             Errno::NAMETOOLONG => Error::TooLong { path: path.clone() },
             other => system("use", path)(other.into()),
         })?;
+        let owner = group.map(|group| Ok((group, group_id(group)?))).transpose()?;
         if let Some(directory) = path.parent().filter(|directory| !directory.exists()) {
             // The mode again after the fact, because the umask takes from it.
             DirBuilder::new()
@@ -84,19 +109,27 @@ impl Socket {
         let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)
             .map_err(|errno| system("make a socket for", path)(errno.into()))?;
         rustix::net::bind(&socket, &address).map_err(|errno| system("bind", path)(errno.into()))?;
-        // Between bind and listen the kernel refuses every connection, so the mode is set before
-        // anyone can use the one that the umask left.
-        fs::set_permissions(path, Permissions::from_mode(0o660))
-            .map_err(system("set the mode of", path))?;
         let metadata = fs::symlink_metadata(path).map_err(system("look at", path))?;
-        rustix::net::listen(&socket, BACKLOG)
-            .map_err(|errno| system("listen on", path)(errno.into()))?;
-        Ok(Socket {
+        let socket = Socket {
             listener: UnixListener::from(socket),
             path: path.clone(),
             identity: (metadata.dev(), metadata.ino()),
             _lock: lock,
-        })
+        };
+        // Between bind and listen the kernel refuses every connection, so group and mode are set
+        // before anyone can use what the process and its umask left.
+        if let Some((group, id)) = owner {
+            lchown(path, None, Some(id)).map_err(|source| Error::Group {
+                path: path.clone(),
+                group: group.to_owned(),
+                source,
+            })?;
+        }
+        fs::set_permissions(path, Permissions::from_mode(0o660))
+            .map_err(system("set the mode of", path))?;
+        rustix::net::listen(&socket.listener, BACKLOG)
+            .map_err(|errno| system("listen on", path)(errno.into()))?;
+        Ok(socket)
     }
 }
 
@@ -107,6 +140,15 @@ impl Drop for Socket {
         if ours && let Err(error) = fs::remove_file(&self.path) {
             tracing::warn!(path = %self.path.display(), %error, "cannot remove the control socket");
         }
+    }
+}
+
+/// The number of a group of this machine.
+fn group_id(name: &str) -> Result<u32, Error> {
+    match nix::unistd::Group::from_name(name) {
+        Ok(Some(group)) => Ok(group.gid.as_raw()),
+        Ok(None) => Err(Error::NoGroup { group: name.to_owned() }),
+        Err(errno) => Err(system("look up the group", Path::new(name))(errno.into())),
     }
 }
 

@@ -113,7 +113,7 @@ impl Site {
     ) -> Site {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("socket");
-        let mut server = Server::bind(&path).unwrap();
+        let mut server = Server::bind(&path, None).unwrap();
         server.limits = Limits { connections, patience, request: REQUEST };
         Site { handle: Some(server.start(Arc::new(handler))), path, directory }
     }
@@ -131,11 +131,22 @@ fn mode(path: &Path) -> u32 {
 fn makes_the_directory_and_sets_the_modes() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("run/guideway/guideway.sock");
-    let server = Server::bind(&path).unwrap();
+    let server = Server::bind(&path, None).unwrap();
     assert_eq!(mode(&path), 0o660);
     assert_eq!(mode(path.parent().unwrap()), 0o755);
     drop(server);
     assert!(!path.exists(), "a server that never started leaves its socket");
+}
+
+#[test]
+fn refuses_a_group_that_is_not_there() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("new/socket");
+    let error = Server::bind(&path, Some("no-such-group")).unwrap_err();
+    let text = "there is no group \"no-such-group\" on this machine, as control.group names it; \
+                make it (`groupadd --system NAME`) or name another";
+    assert_eq!(error.to_string(), text);
+    assert!(!path.parent().unwrap().exists(), "it left something behind");
 }
 
 #[test]
@@ -144,14 +155,14 @@ fn a_stale_socket_is_replaced() {
     let path = directory.path().join("socket");
     drop(UnixListener::bind(&path).unwrap());
     assert!(path.exists());
-    let _handle = Server::bind(&path).unwrap().start(Arc::new(echo));
+    let _handle = Server::bind(&path, None).unwrap().start(Arc::new(echo));
     assert_eq!(Client::new(&path).ask(&Request::Stats {}), stats());
 }
 
 #[test]
 fn a_socket_in_use_is_refused() {
     let site = Site::new();
-    let error = Server::bind(&site.path).unwrap_err();
+    let error = Server::bind(&site.path, None).unwrap_err();
     assert!(matches!(error, Error::InUse { .. }), "{error}");
     assert!(error.to_string().contains("another daemon serves"), "{error}");
     assert_eq!(site.client().ask(&Request::Stats {}), stats());
@@ -159,7 +170,7 @@ fn a_socket_in_use_is_refused() {
     // Someone who knows no lock file, and does not accept either.
     let foreign = site.directory.path().join("foreign");
     let _listener = UnixListener::bind(&foreign).unwrap();
-    assert!(matches!(Server::bind(&foreign), Err(Error::InUse { .. })));
+    assert!(matches!(Server::bind(&foreign, None), Err(Error::InUse { .. })));
     assert!(foreign.exists());
 }
 
@@ -168,7 +179,7 @@ fn a_file_in_the_way_is_kept() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("socket");
     fs::write(&path, "precious").unwrap();
-    assert!(matches!(Server::bind(&path), Err(Error::NotASocket { .. })));
+    assert!(matches!(Server::bind(&path, None), Err(Error::NotASocket { .. })));
     assert_eq!(fs::read_to_string(&path).unwrap(), "precious");
 }
 
@@ -176,12 +187,12 @@ fn a_file_in_the_way_is_kept() {
 fn paths_that_cannot_be_are_refused() {
     let directory = tempfile::tempdir().unwrap();
     let long = directory.path().join("x".repeat(108));
-    assert!(matches!(Server::bind(&long), Err(Error::TooLong { .. })));
+    assert!(matches!(Server::bind(&long, None), Err(Error::TooLong { .. })));
     let file = directory.path().join("file");
     fs::write(&file, "").unwrap();
-    let error = Server::bind(&file.join("socket")).unwrap_err();
+    let error = Server::bind(&file.join("socket"), None).unwrap_err();
     assert!(error.to_string().contains("Not a directory"), "{error}");
-    assert!(matches!(Server::bind(Path::new("")), Err(Error::System { .. })));
+    assert!(matches!(Server::bind(Path::new(""), None), Err(Error::System { .. })));
 }
 
 #[test]
@@ -419,7 +430,7 @@ fn stop_ends_every_thread_and_removes_the_socket() {
     assert_eq!(idle.line(), "");
     assert_eq!(half.line(), "");
 
-    drop(Server::bind(&site.path).unwrap());
+    drop(Server::bind(&site.path, None).unwrap());
 }
 
 #[test]

@@ -157,6 +157,9 @@ fn of_the_process() {
             "nearest known one is \"established\"",
         ),
         (&[("eal_args = []", "[control]\nsocket = ''")], 13, "control.socket", "expected a path"),
+        (&[("eal_args = []", "[control]\ngroup = 0")], 13, "control.group", "is the integer 0"),
+        (&[("eal_args = []", "[control]\ngroup = ''")], 13, "control.group", "the name of a group"),
+        (&[("eal_args = []", "[control]\ngroup = 'a:b'")], 13, "control.group", "without colons"),
         (
             &[("eal_args = []", "[[control]]")],
             12,

@@ -89,7 +89,7 @@ fn the_contract_is_read_as_it_is_meant() {
             },
             flow: Flow { entries: 1 << 20, timeouts: Timeouts::default() },
             icmp: Icmp { rate: 1000, burst: 100 },
-            control: Control { socket: "/run/guideway/guideway.sock".into() },
+            control: Control { socket: "/run/guideway/guideway.sock".into(), group: None },
             ports: vec![Port {
                 name: "edge0".to_owned(),
                 device: "0000:3b:00.0".to_owned(),
@@ -189,7 +189,8 @@ fn values_arrive_where_they_belong() {
         (
             "eal_args = []",
             "eal_args = ['--iova-mode=va']\n[flow]\nentries = 64\n[flow.timeout]\nsyn = 1\n\
-             established = 2\nclosing = 3\nudp = 4\n[icmp]\nrate = 0\nburst = 1000000\n[control]\nsocket = '/tmp/s'",
+             established = 2\nclosing = 3\nudp = 4\n[icmp]\nrate = 0\nburst = 1000000\n[control]\nsocket = '/tmp/s'\n\
+             group = 'domain users'",
         ),
         ("0000:3b:00.0", "3B:00.0"),
         (
@@ -210,6 +211,7 @@ fn values_arrive_where_they_belong() {
     let seconds = [timeouts.syn, timeouts.established, timeouts.closing, timeouts.udp];
     assert_eq!(seconds.map(|timeout| timeout.as_secs()), [1, 2, 3, 4]);
     assert_eq!(configuration.control.socket, Path::new("/tmp/s"));
+    assert_eq!(configuration.control.group.as_deref(), Some("domain users"));
     let port = &configuration.ports[0];
     assert_eq!((port.device.as_str(), port.mtu), ("0000:3b:00.0", 9000));
     assert_eq!(port.steering, Steering::Ring);
@@ -259,12 +261,15 @@ fn differences_that_need_a_restart() {
     let restart = [
         ("[1, 2]", "[1, 3]"),
         ("= true", "= false\nmemory = 64\nbuffers = 9999"),
-        ("eal_args = []", "eal_args = ['-v']\n[flow]\nentries = 4\n[control]\nsocket = '/s'"),
+        (
+            "eal_args = []",
+            "eal_args = ['-v']\n[flow]\nentries = 4\n[control]\nsocket = '/s'\ngroup = 'lb'",
+        ),
         ("3b:00.0", "3b:00.1"),
         ("mtu = 1500", "mtu = 1501\nsteering = 'ring'\nrx_descriptors = 64\ntx_descriptors = 64"),
     ];
     let found = differences(&restart);
-    assert_eq!(found.len(), 12, "{found:?}");
+    assert_eq!(found.len(), 13, "{found:?}");
     assert_eq!(found[0], "dpdk.workers is [1, 2] and would be [1, 3]");
     assert!(found.contains(&"mtu of port \"edge0\" is 1500 and would be 1501".to_owned()));
 

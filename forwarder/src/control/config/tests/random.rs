@@ -47,6 +47,7 @@ fn assert_sound(configuration: &Configuration) {
     }
     assert!(icmp.rate <= 1_000_000 && (1..=1_000_000).contains(&icmp.burst));
     assert!((1..=107).contains(&control.socket.as_os_str().len()));
+    assert!(control.group.as_ref().is_none_or(|group| (1..=255).contains(&group.len())));
     assert!(!ports.is_empty() && distinct(ports.iter().map(|port| &port.name)));
     assert!(distinct(ports.iter().map(|port| port.device.split(',').next())));
     let own = || ports.iter().flat_map(|port| port.addresses.iter().map(|prefix| prefix.address));
@@ -264,7 +265,10 @@ fn configuration() -> impl Strategy<Value = String> {
         ),
         section("[flow]", &[("entries", &["4", "1024"]), ("timeout.syn", &["1", "86400"])]),
         section("[icmp]", &[("rate", &["0", "1000000"]), ("burst", &["1", "50"])]),
-        section("[control]", &[("socket", &["\"/run/s\"", "\"s\""])]),
+        section(
+            "[control]",
+            &[("socket", &["\"/run/s\"", "\"s\""]), ("group", &["\"lb\"", "\"a b\""])],
+        ),
     );
     let port = section(
         "[[port]]",
