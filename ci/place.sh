@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Installs the programs that are built already, the systemd units with drop-ins to choose from, and the
-# example configurations.
+# Installs the programs that are built already, the systemd units with drop-ins to choose from, the
+# group of the control socket as systemd-sysusers makes it, and the example configurations.
 #
 #   PREFIX=/usr/local DESTDIR= ci/place.sh
 #
@@ -20,6 +20,9 @@ for unit in packaging/*.service; do
     installed=$destination/lib/systemd/system/$(basename "$unit")
     install -D -v -m 644 "$unit" "$installed"
     sed -i "s|/usr/local/bin/|$prefix/bin/|" "$installed"
+done
+for group in packaging/sysusers.d/*.conf; do
+    install -D -v -m 644 "$group" "$destination/lib/sysusers.d/$(basename "$group")"
 done
 for drop_in in packaging/drop-ins/*.conf; do
     install -D -v -m 644 "$drop_in" "$destination/share/doc/guideway/drop-ins/$(basename "$drop_in")"

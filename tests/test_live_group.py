@@ -1,19 +1,12 @@
 """`control.group`: whose members may use the control socket."""
 
-import grp
 import os
-import shutil
 import stat
 import subprocess
 
 import pytest
-from support import binaries
 from support.daemon import Daemon, live_one_port
-
-# One that root is not a member of, and that every Debian has.
-GROUP = grp.getgrnam("games")
-NOBODY = 65534
-
+from support.users import GROUP, ask_as_nobody
 
 @pytest.fixture(scope="module")
 def cable(namespace):
@@ -22,9 +15,8 @@ def cable(namespace):
 
 @pytest.fixture
 def place(directory):
-    """A directory that everyone may enter, with a program that everyone may run."""
+    """A directory that everyone may enter."""
     directory.chmod(0o755)
-    shutil.copy(binaries.guidewayctl(), directory / "guidewayctl")
     return directory
 
 
@@ -32,14 +24,6 @@ def configured(directory, group):
     config = live_one_port("gw0", directory)
     config["control"]["group"] = group
     return config
-
-
-def ask_as_nobody(daemon, *groups):
-    """`guidewayctl status` of a user who is in these groups and no other."""
-    other = ["--groups", ",".join(map(str, groups))] if groups else ["--clear-groups"]
-    line = ["setpriv", "--reuid", NOBODY, "--regid", NOBODY, *other, daemon.directory / "guidewayctl"]
-    line += ["--socket", daemon.socket, "status"]
-    return subprocess.run(list(map(str, line)), capture_output=True, text=True, timeout=30)
 
 
 def start(daemon, *before):
@@ -54,16 +38,16 @@ def test_a_member_may_ask_and_another_may_not(namespace, cable, place):
     with Daemon(namespace, configured(place, GROUP.gr_name), place) as daemon:
         found = daemon.socket.stat()
         assert (found.st_gid, stat.S_IMODE(found.st_mode)) == (GROUP.gr_gid, 0o660)
-        member = ask_as_nobody(daemon, GROUP.gr_gid)
+        member = ask_as_nobody(daemon.socket, GROUP.gr_gid)
         assert member.returncode == 0 and "lb1" in member.stdout, member
-        other = ask_as_nobody(daemon)
+        other = ask_as_nobody(daemon.socket)
         assert other.returncode == 3 and "be root or of the socket's group" in other.stderr, other
 
 
 def test_without_the_key_the_group_is_that_of_the_process(namespace, cable, place):
     with Daemon(namespace, live_one_port("gw0", place), place) as daemon:
         assert daemon.socket.stat().st_gid == os.getegid()
-        assert ask_as_nobody(daemon, GROUP.gr_gid).returncode == 3
+        assert ask_as_nobody(daemon.socket, GROUP.gr_gid).returncode == 3
 
 
 def test_only_a_restart_changes_the_group(namespace, cable, place):

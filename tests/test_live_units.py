@@ -1,5 +1,6 @@
 """The programs do their work with what their systemd units allow, and no more."""
 
+import os
 import subprocess
 
 from support import agent, network
@@ -8,6 +9,7 @@ from support.config import one_port
 from support.daemon import Daemon, live
 from support.packets import client_packet, flow
 from support.unit import Trace, Unit
+from support.users import GROUP, ask_as_nobody
 
 # Constructors of DPDK's virtio drivers try it, and do without unless such a device is there.
 TRIED = {"iopl"}
@@ -24,6 +26,8 @@ class Confined(Daemon):
 
     def line(self):
         self.unit.prepare()
+        os.chown(self.directory, 0, GROUP.gr_gid)
+        self.directory.chmod(int(*self.unit.values("RuntimeDirectoryMode"), 8))
         return self.unit.command(self.directory, super().line(), self.more_capabilities, self.trace.wrapper)
 
 
@@ -36,6 +40,9 @@ def work(daemon, peer):
             assert len(capture.wait(len(sent))) == len(sent), daemon.log()
         assert daemon.ctl("config", "reload").returncode == 0
         daemon.wait_for_generation(2)
+        for groups, expected in ([GROUP.gr_gid], 0), ([], 3):
+            done = ask_as_nobody(daemon.socket, *groups)
+            assert done.returncode == expected, done
         code, _ = daemon.stop()
     assert code == 0, daemon.log()
     daemon.trace.wait(daemon.process.pid)

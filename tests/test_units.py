@@ -3,7 +3,7 @@
 import subprocess
 
 import pytest
-from support.unit import PACKAGING
+from support.unit import PACKAGING, Unit
 
 UNITS = sorted(path.name for path in PACKAGING.glob("*.service"))
 DROP_INS = sorted(path.name for path in PACKAGING.glob("drop-ins/*.conf"))
@@ -19,6 +19,14 @@ def test_exposure_is_under_three(unit):
     # The threshold is in tenths, and is itself allowed.
     code, said = analyze("security", "--offline=true", "--threshold=29", "--no-pager", PACKAGING / unit)
     assert code == 0, said
+
+
+def test_the_group_of_the_forwarder_is_made(tmp_path):
+    (tmp_path / "etc").mkdir()
+    made = PACKAGING / "sysusers.d/guideway.conf"
+    subprocess.run(["systemd-sysusers", f"--root={tmp_path}", made], check=True, timeout=30)
+    [group] = Unit("guideway.service").values("Group")
+    assert f"\n{group}:" in "\n" + (tmp_path / "etc/group").read_text()
 
 
 def installed(directory, unit, *drop_ins):

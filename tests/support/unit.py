@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 from . import binaries
+from .users import GROUP
 
 PACKAGING = binaries.ROOT / "packaging"
 
@@ -56,10 +57,12 @@ class Unit:
         """The command line, in the sandbox. `directory` stands for the unit's RuntimeDirectory."""
         bounding = ["-all", *("+" + name for name in [*self.capabilities(), *more_capabilities])]
         writable = [directory, *(path.lstrip("-") for path in self.values("ReadWritePaths"))]
+        # In place of the unit's group, which the machine need not have.
+        groups = ["--regid", GROUP.gr_name, "--clear-groups"] if self.values("Group") else []
         return [
             *("env", f"RUNTIME_DIRECTORY={directory}"),
             *("unshare", "--mount", "sh", "-euc", "writable=; " + READ_ONLY, "sh", *writable, "--"),
-            *("setpriv", "--no-new-privs", "--inh-caps", "-all", "--bounding-set", ",".join(bounding)),
+            *("setpriv", "--no-new-privs", "--inh-caps", "-all", "--bounding-set", ",".join(bounding), *groups),
             *wrapper,
             *line,
         ]
