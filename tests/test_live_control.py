@@ -1,11 +1,13 @@
 """The control socket and `guidewayctl` against a running appliance."""
 
 import json
+import re
 import signal
 import socket
 import stat
 import subprocess
 import time
+from pathlib import Path
 
 import pytest
 from support import binaries, network
@@ -15,6 +17,7 @@ from support.packets import client_packet, flow
 
 SENT = [client_packet(flow(4, "udp", 6, 8000 + n), payload=b"x" * 50) for n in range(60)]
 
+CONNECTIONS = 64  # that the daemon serves at once
 MAX_CONFIGURATION = 16 << 20  # bytes, that of guideway_api
 
 COMMANDS = {
@@ -199,6 +202,67 @@ def test_hostile_clients_hold_up_no_one(daemon):
         for client in clients:
             client.close()
     answers_quickly(daemon)
+
+
+def test_idle_connections_lock_no_one_out(daemon):
+    """Connections that say nothing give their places, those with half a line keep them."""
+    idle, half = [], []
+    try:
+        for _ in range(8):
+            half.append(connect(daemon))
+            half[-1][0].sendall(b'{"request":')
+        for _ in range(3 * CONNECTIONS):
+            idle.append(connect(daemon))
+        for _ in range(4):
+            answers_quickly(daemon)
+        for client, lines, _ in half:
+            client.sendall(b'"stats"}\n')
+            assert json.loads(lines.readline())["response"] == "stats"
+        # The oldest has gone, and is told by nothing but the end.
+        assert idle[0][1].readline() == b""
+    finally:
+        for client, lines, _ in idle + half:
+            lines.close()
+            client.close()
+
+
+def test_few_long_requests_are_held_at_once(daemon):
+    """64 clients that send 32 MiB each, all but the newline, make the daemon hold two of them."""
+    before = resident(daemon)
+    clients, sent = [], 0
+    try:
+        for _ in range(CONNECTIONS - 4):
+            clients.append(connect(daemon)[0])
+            clients[-1].setblocking(False)
+        piece = b"x" * (1 << 20)
+        most = (32 << 20) // len(piece)
+        left = dict.fromkeys(clients, most * len(piece))
+        end = time.monotonic() + 5
+        while time.monotonic() < end:
+            for client in clients:
+                if left[client]:
+                    try:
+                        count = client.send(piece[: left[client]])
+                    except BlockingIOError:
+                        continue
+                    left[client] -= count
+                    sent += count
+            time.sleep(0.01)
+        held = resident(daemon) - before
+        # Every client had its short part taken, and two the whole.
+        assert sent > 60 << 20
+        assert held < 256 << 20, held
+        answers_quickly(daemon)
+    finally:
+        for client in clients:
+            client.close()
+    answers_quickly(daemon)
+
+
+def resident(daemon):
+    """Bytes of memory that the daemon holds, without what it shares."""
+    status = Path(f"/proc/{daemon.process.pid}/status").read_text()
+    return int(re.search(r"RssAnon:\s+(\d+) kB", status)[1]) << 10
 
 
 def test_what_config_show_prints_can_be_applied_again(daemon):

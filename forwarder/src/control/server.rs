@@ -1,22 +1,32 @@
 //! The control socket: a unix stream socket on which `guidewayctl` and others ask and order.
 //!
 //! The protocol is that of [`guideway_api`]. One thread accepts; each connection has a thread of its
-//! own, so a client can only hold up itself. The bounds: [`CONNECTIONS`] at once (one more gets an
-//! error and is closed), a request line of [`guideway_api::MAX_REQUEST`] bytes, and [`PATIENCE`] for
-//! a line once begun and for an answer once offered. Between requests a connection may idle for ever.
+//! own, so a client can only hold up itself.
+//!
+//! The bounds:
+//! - [`CONNECTIONS`] at once. One more takes the place of the connection that is idle for longest,
+//!   which is closed. If none is idle, the new one gets an error and is closed.
+//! - [`PATIENCE`] for a line once begun and for an answer once offered. Between requests a connection
+//!   may idle until its place is needed.
+//! - A request line of [`guideway_api::MAX_REQUEST`] bytes. Only [`LONG_REQUESTS`] connections at once
+//!   hold one of more than [`LONG_REQUEST`] bytes, from there to its answer. Others wait for their
+//!   turn, [`PATIENCE`] at most, then get an error and are closed. So all requests together take
+//!   at most 62 MiB and 2 times 32 MiB.
 
 mod connection;
+mod places;
 mod request;
 mod socket;
 #[cfg(test)]
 mod tests;
+mod turns;
 
 use std::io::{self, ErrorKind};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -24,12 +34,20 @@ use guideway_api::{MAX_REQUEST, Request, Response};
 use rustix::event::{EventfdFlags, PollFlags, eventfd};
 
 use connection::{Wake, wait};
+use places::Places;
 pub use request::parse_request;
 pub use socket::Error;
 use socket::{Socket, system};
+use turns::Turns;
 
 /// Connections at once.
 pub const CONNECTIONS: usize = 64;
+
+/// Bytes of a request line that any connection may hold.
+pub const LONG_REQUEST: usize = 1 << 20;
+
+/// Connections that may hold a longer one at once.
+pub const LONG_REQUESTS: u32 = 2;
 
 /// How long a client may take for the rest of a line that it began, and to take an answer.
 pub const PATIENCE: Duration = Duration::from_secs(10);
@@ -46,6 +64,7 @@ pub type Handler = Arc<dyn Fn(Request) -> Response + Send + Sync>;
 pub struct Server {
     socket: Socket,
     stop: Stop,
+    turns: Turns,
     limits: Limits,
 }
 
@@ -56,6 +75,8 @@ struct Limits {
     patience: Duration,
     /// Bytes of a request line, its newline included.
     request: usize,
+    /// Bytes of a request line that needs no turn.
+    short: usize,
 }
 
 /// Everything that a connection's thread needs.
@@ -63,16 +84,24 @@ struct Shared {
     handler: Handler,
     stop: Arc<Stop>,
     limits: Limits,
-    connections: AtomicUsize,
+    places: Places,
+    turns: Turns,
 }
 
 impl Server {
     /// Binds `path`, whose directory is made if it is missing, in place of a socket that no one
     /// serves any more. Members of `group`, or else of the group of the process, may connect.
     pub fn bind(path: &Path, group: Option<&str>) -> Result<Server, Error> {
-        let limits = Limits { connections: CONNECTIONS, patience: PATIENCE, request: MAX_REQUEST };
+        let limits = Limits {
+            connections: CONNECTIONS,
+            patience: PATIENCE,
+            request: MAX_REQUEST,
+            short: LONG_REQUEST,
+        };
         let stop = Stop::new().map_err(system("make an event descriptor for", path))?;
-        Ok(Server { socket: Socket::bind(path, group)?, stop, limits })
+        let turns =
+            Turns::new(LONG_REQUESTS).map_err(system("make an event descriptor for", path))?;
+        Ok(Server { socket: Socket::bind(path, group)?, stop, turns, limits })
     }
 
     /// Serves until the handle is stopped or dropped.
@@ -85,7 +114,8 @@ impl Server {
             handler,
             stop: Arc::clone(&stop),
             limits: self.limits,
-            connections: AtomicUsize::new(0),
+            places: Places::new(self.limits.connections),
+            turns: self.turns,
         };
         let socket = self.socket;
         let thread = thread::Builder::new()
@@ -151,7 +181,6 @@ impl Stop {
 fn accept(socket: Socket, shared: &Shared) {
     // The scope's end joins the connections' threads.
     thread::scope(|scope| {
-        let limit = shared.limits.connections;
         loop {
             match wait(&socket.listener, PollFlags::IN, &shared.stop, None) {
                 Ok(Wake::Ready) => {}
@@ -170,16 +199,13 @@ fn accept(socket: Socket, shared: &Shared) {
                     continue;
                 }
             };
-            // Only this thread adds, so the number cannot pass the limit in between.
-            if shared.connections.load(Ordering::Acquire) >= limit {
+            let Some(place) = shared.places.take(&stream) else {
+                let limit = shared.limits.connections;
                 connection::refuse(&stream, format!("there are {limit} connections already"));
                 continue;
-            }
-            shared.connections.fetch_add(1, Ordering::AcqRel);
-            let place = Place(&shared.connections);
+            };
             let spawned = thread::Builder::new().name("control".into()).spawn_scoped(scope, || {
-                let _place = place;
-                connection::serve(stream, shared);
+                connection::serve(stream, place, shared);
             });
             if let Err(error) = spawned {
                 tracing::warn!(%error, "no thread for a control connection");
@@ -190,10 +216,10 @@ fn accept(socket: Socket, shared: &Shared) {
     });
 }
 
-fn accept_one(listener: &UnixListener) -> io::Result<UnixStream> {
+fn accept_one(listener: &UnixListener) -> io::Result<Arc<UnixStream>> {
     let (stream, _) = listener.accept()?;
     stream.set_nonblocking(true)?;
-    Ok(stream)
+    Ok(Arc::new(stream))
 }
 
 /// Waits [`ACCEPT_PAUSE`], or until the stop.
@@ -201,13 +227,4 @@ fn pause(stop: &Stop) {
     let until = Instant::now() + ACCEPT_PAUSE;
     // Nothing is asked of the descriptor itself, so that only the stop or the time ends the wait.
     let _ = wait(&stop.event.as_fd(), PollFlags::empty(), stop, Some(until));
-}
-
-/// One of the places that [`Limits::connections`] counts.
-struct Place<'a>(&'a AtomicUsize);
-
-impl Drop for Place<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::AcqRel);
-    }
 }

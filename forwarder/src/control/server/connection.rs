@@ -1,18 +1,21 @@
 //! One connection: the greeting, then requests and answers in turn, until either side ends it.
 
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, Read, Write};
 use std::net::Shutdown;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::time::Instant;
 
-use guideway_api::{Error, Greeting, PROTOCOL_VERSION, Response, SERVER};
+use guideway_api::{Error, ErrorKind, Greeting, PROTOCOL_VERSION, Response, SERVER};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use serde::Serialize;
 
-use super::{Shared, Stop, parse_request};
+use super::places::Place;
+use super::turns::Turn;
+use super::{LONG_REQUESTS, Shared, Stop, parse_request};
 
 /// Bytes of one read.
 const CHUNK: usize = 16 << 10;
@@ -54,17 +57,18 @@ pub(super) fn wait(
 /// empty buffer of a new socket.
 pub(super) fn refuse(mut stream: &UnixStream, message: String) {
     tracing::debug!("control connection refused: {message}");
-    let error = Error::new(guideway_api::ErrorKind::Failed, message + "; try again later");
+    let error = Error::new(ErrorKind::Failed, message + "; try again later");
     let mut lines = encoded(&greeting());
     lines.extend(encoded(&Response::Error(error)));
     let _ = stream.write(&lines);
 }
 
 /// Serves one connection to its end.
-pub(super) fn serve(stream: UnixStream, shared: &Shared) {
-    let mut connection = Connection { stream, shared, buffer: Vec::new(), start: 0 };
+pub(super) fn serve(stream: Arc<UnixStream>, place: Place<'_>, shared: &Shared) {
+    let mut connection =
+        Connection { stream, place, shared, buffer: Vec::new(), start: 0, turn: None };
     match connection.run() {
-        Ok(()) | Err(End::Stopped) => {}
+        Ok(()) | Err(End::Stopped | End::Displaced) => {}
         Err(End::Slow(doing)) => tracing::debug!("control client dropped: too slow {doing}"),
         Err(End::Failed(error)) => tracing::debug!("control client lost: {error}"),
     }
@@ -73,6 +77,8 @@ pub(super) fn serve(stream: UnixStream, shared: &Shared) {
 /// Why a connection ends before its client closes it.
 enum End {
     Stopped,
+    /// Its place went to another connection while it was idle.
+    Displaced,
     Slow(&'static str),
     Failed(io::Error),
 }
@@ -88,17 +94,22 @@ enum Line {
     /// A whole line; it is the bytes up to this place of the buffer, newline excluded.
     Until(usize),
     TooLong,
+    /// It is long, and others hold as many long ones as may be.
+    NoTurn,
     Unfinished,
     Closed,
 }
 
 struct Connection<'a> {
-    stream: UnixStream,
+    stream: Arc<UnixStream>,
+    place: Place<'a>,
     shared: &'a Shared,
     /// What was read; never more than one request and one chunk.
     buffer: Vec<u8>,
     /// Where the next line begins in it.
     start: usize,
+    /// Held as long as a long line is in the buffer or its request is carried out.
+    turn: Option<Turn<'a>>,
 }
 
 impl Connection<'_> {
@@ -109,13 +120,26 @@ impl Connection<'_> {
                 Line::Until(end) => {
                     let answer = answer(&self.buffer[self.start..end], self.shared);
                     self.start = end + 1;
+                    self.end_turn();
                     self.write(&encoded(&answer))?;
                 }
                 Line::TooLong => {
                     let limit = self.shared.limits.request;
-                    return self.part(format!("a request has at most {limit} bytes"));
+                    let message = format!("a request has at most {limit} bytes");
+                    return self.part(ErrorKind::BadRequest, message);
                 }
-                Line::Unfinished => return self.part("the request ends without a newline".into()),
+                Line::NoTurn => {
+                    let short = self.shared.limits.short;
+                    let message = format!(
+                        "there are {LONG_REQUESTS} requests of more than {short} bytes already; \
+                         try again later"
+                    );
+                    return self.part(ErrorKind::Failed, message);
+                }
+                Line::Unfinished => {
+                    let message = "the request ends without a newline".into();
+                    return self.part(ErrorKind::BadRequest, message);
+                }
                 Line::Closed => return Ok(()),
             }
         }
@@ -135,6 +159,14 @@ impl Connection<'_> {
             // The newline counts: a line of that many bytes without one is too long already.
             if end - self.start >= self.shared.limits.request {
                 return Ok(Line::TooLong);
+            }
+            // Before it is read on, and before it is carried out if it is all here.
+            if end - self.start >= self.shared.limits.short && self.turn.is_none() {
+                if !self.take_turn()? {
+                    return Ok(Line::NoTurn);
+                }
+                // The client could not go on meanwhile.
+                deadline = None;
             }
             if newline.is_some() {
                 return Ok(Line::Until(end));
@@ -157,16 +189,46 @@ impl Connection<'_> {
         }
     }
 
-    /// Reads some bytes, 0 at the end.
+    /// Waits until this connection may hold a long request; false if that takes too long.
+    fn take_turn(&mut self) -> Result<bool, End> {
+        let deadline = Instant::now() + self.shared.limits.patience;
+        let (wake, turn) = self.shared.turns.take(&self.shared.stop, deadline)?;
+        self.turn = turn;
+        match wake {
+            Wake::Ready => Ok(true),
+            Wake::Late => Ok(false),
+            Wake::Stopped => Err(End::Stopped),
+        }
+    }
+
+    /// Gives back what a long request took: first the bytes, then the turn.
+    fn end_turn(&mut self) {
+        if self.turn.is_some() {
+            self.buffer.drain(..self.start);
+            self.start = 0;
+            self.buffer.shrink_to(CHUNK);
+            self.turn = None;
+        }
+    }
+
+    /// Reads some bytes, 0 at the end. Without a deadline the connection is idle until they come.
     fn read(&mut self, deadline: Option<Instant>) -> Result<usize, End> {
         let mut chunk = [0; CHUNK];
         loop {
-            match wait(&self.stream, PollFlags::IN, &self.shared.stop, deadline)? {
+            if deadline.is_none() {
+                self.place.idle();
+            }
+            let wake = wait(&self.stream, PollFlags::IN, &self.shared.stop, deadline)?;
+            // Before anything is read, so that no request is lost in part.
+            if deadline.is_none() && !self.place.busy() {
+                return Err(End::Displaced);
+            }
+            match wake {
                 Wake::Ready => {}
                 Wake::Stopped => return Err(End::Stopped),
                 Wake::Late => return Err(End::Slow("to send the rest of a request")),
             }
-            match self.stream.read(&mut chunk) {
+            match (&*self.stream).read(&mut chunk) {
                 Ok(read) => {
                     self.buffer.extend_from_slice(&chunk[..read]);
                     return Ok(read);
@@ -182,7 +244,7 @@ impl Connection<'_> {
     fn write(&mut self, mut bytes: &[u8]) -> Result<(), End> {
         let deadline = Instant::now() + self.shared.limits.patience;
         while !bytes.is_empty() {
-            match self.stream.write(bytes) {
+            match (&*self.stream).write(bytes) {
                 Ok(written) => bytes = &bytes[written..],
                 Err(error) if is_temporary(&error) => {
                     let stop = &self.shared.stop;
@@ -200,8 +262,10 @@ impl Connection<'_> {
 
     /// The last answer. What the client still sends is read and thrown away for a while: were the
     /// socket closed at once, the client would fail to send before it reads why.
-    fn part(&mut self, message: String) -> Result<(), End> {
-        let error = Error::new(guideway_api::ErrorKind::BadRequest, message);
+    fn part(&mut self, kind: ErrorKind, message: String) -> Result<(), End> {
+        self.start = self.buffer.len();
+        self.end_turn();
+        let error = Error::new(kind, message);
         self.write(&encoded(&Response::Error(error)))?;
         self.stream.shutdown(Shutdown::Write)?;
         let deadline = Instant::now() + self.shared.limits.patience;
@@ -235,7 +299,7 @@ pub(super) fn greeting() -> Greeting {
 }
 
 fn failure(message: &str) -> Response {
-    Response::Error(Error::new(guideway_api::ErrorKind::Failed, message))
+    Response::Error(Error::new(ErrorKind::Failed, message))
 }
 
 /// The value as one line. JSON escapes newlines within strings, so there is only the last.
@@ -251,5 +315,5 @@ fn encoded(value: &impl Serialize) -> Vec<u8> {
 }
 
 fn is_temporary(error: &io::Error) -> bool {
-    matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted)
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
 }

@@ -12,10 +12,16 @@ use guideway_api::{Error as Refusal, ErrorKind, FlowFilter, Greeting, Stats};
 
 use super::*;
 
+mod bounds;
+
 /// Longer than anything here takes, so that a failure is no hang.
 const LONG: Duration = Duration::from_secs(30);
 /// Bytes of a request, fewer than in earnest so that a slow build keeps the times.
 const REQUEST: usize = 1 << 20;
+/// Bytes of a request that needs no turn.
+const SHORT_REQUEST: usize = REQUEST / 4;
+/// More than the server reads at once.
+const CHUNKS: usize = 64 << 10;
 const SHORT: Duration = Duration::from_millis(300);
 
 struct Client(BufReader<UnixStream>);
@@ -114,13 +120,48 @@ impl Site {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("socket");
         let mut server = Server::bind(&path, None).unwrap();
-        server.limits = Limits { connections, patience, request: REQUEST };
+        server.limits = Limits { connections, patience, request: REQUEST, short: SHORT_REQUEST };
         Site { handle: Some(server.start(Arc::new(handler))), path, directory }
     }
 
     fn client(&self) -> Client {
         Client::new(&self.path)
     }
+}
+
+/// A handler that says when it begins and waits to be told to go on, and both ends of that.
+fn held() -> (impl Fn(Request) -> Response + Send + Sync + 'static, Held) {
+    let (begun, wait_begun) = mpsc::channel();
+    let (finish, wait_finish) = mpsc::channel();
+    let (begun, wait_finish) = (Mutex::new(begun), Mutex::new(wait_finish));
+    let handler = move |request| {
+        if matches!(request, Request::ConfigCheck { .. }) {
+            begun.lock().unwrap().send(()).unwrap();
+            wait_finish.lock().unwrap().recv_timeout(LONG).unwrap();
+        }
+        stats()
+    };
+    (handler, Held { begun: wait_begun, finish })
+}
+
+struct Held {
+    begun: mpsc::Receiver<()>,
+    finish: mpsc::Sender<()>,
+}
+
+impl Held {
+    fn wait_begun(&self) {
+        self.begun.recv_timeout(LONG).unwrap();
+    }
+
+    fn finish_one(&self) {
+        self.finish.send(()).unwrap();
+    }
+}
+
+/// A request that the handler of [`held`] holds, with so many bytes of text.
+fn check(bytes: usize) -> String {
+    encode(&Request::ConfigCheck { text: "x".repeat(bytes) })
 }
 
 fn mode(path: &Path) -> u32 {
@@ -356,30 +397,6 @@ fn a_line_that_ends_with_the_stream_is_refused() {
 }
 
 #[test]
-fn one_connection_too_many_is_refused() {
-    let site = Site::with(2, PATIENCE, echo);
-    let mut first = site.client();
-    let second = site.client();
-    let mut third = site.client();
-    let refusal = third.refusal();
-    assert_eq!(refusal.kind, ErrorKind::Failed);
-    assert_eq!(refusal.message, "there are 2 connections already; try again later");
-    assert_eq!(third.line(), "");
-    assert_eq!(first.ask(&Request::Stats {}), stats());
-
-    drop(second);
-    let begun = Instant::now();
-    loop {
-        let mut next = site.client();
-        let _ = next.0.get_mut().write_all(encode(&Request::Stats {}).as_bytes());
-        if next.answer() == stats() {
-            break;
-        }
-        assert!(begun.elapsed() < LONG, "the place is still taken");
-    }
-}
-
-#[test]
 fn clients_that_vanish_do_no_harm() {
     let site = Site::new();
     for round in 0..100 {
@@ -421,6 +438,11 @@ fn stop_ends_every_thread_and_removes_the_socket() {
     deaf.send(encode(&Request::ConfigCheck { text: "x".repeat(REQUEST / 2) }));
     let mut unread = [0; 1];
     deaf.0.read_exact(&mut unread).unwrap();
+    // One of them waits for its turn.
+    let mut long: Vec<_> = (0..=LONG_REQUESTS).map(|_| site.client()).collect();
+    for client in &mut long {
+        client.send(vec![b'x'; SHORT_REQUEST + CHUNKS]);
+    }
 
     let begun = Instant::now();
     site.handle.take().unwrap().stop();
@@ -444,17 +466,11 @@ fn stop_leaves_what_is_not_its_own() {
 
 #[test]
 fn the_request_in_hand_is_answered_before_the_stop() {
-    let (begun, wait_begun) = mpsc::channel();
-    let (finish, wait_finish) = mpsc::channel();
-    let (begun, wait_finish) = (Mutex::new(begun), Mutex::new(wait_finish));
-    let mut site = Site::with(CONNECTIONS, PATIENCE, move |_| {
-        begun.lock().unwrap().send(()).unwrap();
-        wait_finish.lock().unwrap().recv_timeout(LONG).unwrap();
-        stats()
-    });
+    let (handler, held) = held();
+    let mut site = Site::with(CONNECTIONS, PATIENCE, handler);
     let mut client = site.client();
-    client.send(encode(&Request::Stats {}));
-    wait_begun.recv_timeout(LONG).unwrap();
+    client.send(check(1));
+    held.wait_begun();
     let handle = site.handle.take().unwrap();
     thread::scope(|scope| {
         scope.spawn(|| handle.stop());
@@ -462,7 +478,7 @@ fn the_request_in_hand_is_answered_before_the_stop() {
         while site.path.exists() {
             thread::yield_now();
         }
-        finish.send(()).unwrap();
+        held.finish_one();
     });
     assert_eq!(client.answer(), stats());
     assert_eq!(client.line(), "");
