@@ -3,7 +3,7 @@
 # no NIC and no hugepages. Tests and `make run` use it as people do.
 #
 #   ci/lab.sh up   [--dir D] [--bin B] [--workers "0 1"] [--no-forwarder] [--encapsulation E] [--fabric-mtu M]
-#                [--driver N] [--steering S]
+#                [--clients-mtu C] [--driver N | --device D --uplink I] [--steering S] [--idle W] [--hugepages] [--tunnels T]
 #   ci/lab.sh exec [--dir D] NAMESPACE COMMAND...     NAMESPACE: clients, lb, s1, s2, s3 or fabric
 #   ci/lab.sh down [--dir D]
 #
@@ -13,23 +13,29 @@
 # D/guideway.toml` in the namespace lb. E (default gre) is how packets travel to the servers: gre, ipip,
 # gue, gue0, gre-udp, vxlan, mpls-udp, mpls-gre or l2; one for each of s1, s2 and s3, separated by commas;
 # or mix, which is gue,vxlan,l2. M (default 1600) is what encapsulated packets fit in; with 1500, the standard
-# MTU everywhere, clients have to learn their paths' MTU. N is the driver that the forwarder has its veth by:
+# MTU everywhere, clients have to learn their paths' MTU. C (default 1500) is the clients' own. N is the driver that the forwarder has its veth by:
 # af_packet, or af_xdp, with which fragments come as they are: for af_packet the kernel puts IPv4 ones
-# together. S is the port's steering: auto, queues or ring; with queues the kernel deals flows to a queue for
-# each worker, by a hash of its own.
+# together. D is a real device in place of the veth, a PCI address that is bound to a driver for DPDK, and I the
+# kernel's interface at the other end of its cable: it joins the bridge until the lab goes down. S is the port's
+# steering: auto, queues or ring; with queues and af_packet the kernel deals flows to a queue for each worker,
+# by a hash of its own. W is what workers do without packets: poll, pause or interrupt. T is who takes the
+# tunnel off at the servers: agent, or kernel, whose own devices do it for gre, ipip and vxlan (where the
+# kernel has them).
 #
-#   clients  c0   198.51.100.1-8/24  2001:db8:c::1-8/64  ──┐ mtu 1500
+#   clients  c0   198.51.100.1-8/24  2001:db8:c::1-8/64  ──┐ mtu C
 #   lb       lb0  (192.0.2.1 and 2001:db8:1::1: DPDK's)  ──┤ mtu M, as the servers'
 #   s1..s3   s0   192.0.2.11-13/24  2001:db8:1::11-13/64 ──┴─ bridge in fabric
 #
-# The servers hold the virtual addresses 203.0.113.10 and 2001:db8:f::10 on lo, take the tunnel off
-# with guideway-agent, and answer the clients directly. Needs root; uses sudo where it is not.
+# The servers hold the virtual addresses 203.0.113.10 and 2001:db8:f::10 on lo, take the tunnel off,
+# and answer the clients directly. Needs root; uses sudo where it is not.
 set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 python=/usr/bin/python3 # Debian's own, whatever else comes first in PATH
 # shellcheck source=ci/lab/options.sh
 . "$root/ci/lab/options.sh"
+# shellcheck source=ci/lab/tunnels.sh
+. "$root/ci/lab/tunnels.sh"
 
 vip4=203.0.113.10
 vip6=2001:db8:f::10
@@ -38,6 +44,7 @@ lb6=2001:db8:1::1
 lb_mac=02:00:00:00:00:01
 servers="s1 s2 s3"
 echo_port=5300
+vni=5000
 
 usage() {
     sed -n '2,/^set /s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"
@@ -47,6 +54,8 @@ usage() {
 server_mac() { printf '02:00:00:00:00:1%s' "${1#s}"; }
 server_v4() { printf '192.0.2.1%s' "${1#s}"; }
 server_v6() { printf '2001:db8:1::1%s' "${1#s}"; }
+# The one that its tunnel goes to: IPv6 for s2, so that all mixes of inner and outer meet.
+server_address() { if [ "$1" = s2 ]; then server_v6 s2; else server_v4 "$1"; fi; }
 namespace() { printf '%s-%s' "$prefix" "$1"; }
 in_namespace() {
     local name=$1
@@ -92,10 +101,16 @@ build_fabric() {
     # The forwarder's interface holds no address: the kernel there must answer nothing.
     ip netns add "$(namespace lb)"
     in_namespace lb sh -c 'echo 1 >/proc/sys/net/ipv6/conf/default/disable_ipv6'
-    plug lb lb0 "$lb_mac" "$fabric_mtu"
+    if [ -n "$uplink" ]; then
+        ip link set "$uplink" netns "$(namespace fabric)"
+        ip -n "$(namespace fabric)" link set "$uplink" mtu "$fabric_mtu" master bridge up
+        no_offloads fabric "$uplink"
+    else
+        plug lb lb0 "$lb_mac" "$fabric_mtu"
+    fi
 
     make_namespace clients
-    plug clients c0 02:00:00:00:00:c0 1500
+    plug clients c0 02:00:00:00:00:c0 "$clients_mtu"
     local clients
     clients=$(namespace clients)
     for number in 1 2 3 4 5 6 7 8; do
@@ -123,8 +138,8 @@ build_server() {
     ip -n "$server" neighbour add "$lb4" lladdr "$lb_mac" nud permanent dev s0
     ip -n "$server" neighbour add "$lb6" lladdr "$lb_mac" nud permanent dev s0
     # Direct return, at the clients' MTU.
-    ip -n "$server" route add 198.51.100.0/24 dev s0 mtu 1500
-    ip -n "$server" route add 2001:db8:c::/64 dev s0 mtu 1500
+    ip -n "$server" route add 198.51.100.0/24 dev s0 mtu "$clients_mtu"
+    ip -n "$server" route add 2001:db8:c::/64 dev s0 mtu "$clients_mtu"
 }
 
 # spawn NAME NAMESPACE COMMAND...: starts it away from this terminal. D/NAME.pid holds its process id
@@ -203,9 +218,13 @@ http {
     }
 }
 END
-    spawn "$name.agent" "$name" "$bin/guideway-agent" --vip "$vip4" --vip "$vip6" \
-        --peer "$lb4" --peer "$lb6"
-    await "$name.agent" grep -q '^ready' "$dir/$name.agent.log"
+    if [ "$tunnels" = kernel ]; then
+        make_tunnels "$name"
+    else
+        spawn "$name.agent" "$name" "$bin/guideway-agent" --vip "$vip4" --vip "$vip6" \
+            --peer "$lb4" --peer "$lb6"
+        await "$name.agent" grep -q '^ready' "$dir/$name.agent.log"
+    fi
     spawn "$name.web" "$name" nginx -e "$dir/$name.nginx/error.log" -p "$dir/$name.nginx" \
         -c "$dir/$name.nginx/nginx.conf"
     await "$name.web" test -s "$dir/$name.nginx/nginx.pid"
@@ -217,7 +236,7 @@ END
 encapsulation_keys() {
     printf 'encapsulation = "%s"\n' "$1"
     case $1 in
-        vxlan) printf 'vni = 5000\n' ;;
+        vxlan) printf 'vni = %s\n' "$vni" ;;
         mpls-udp | mpls-gre) printf 'label = 1000\n' ;;
     esac
 }
@@ -230,6 +249,10 @@ override() {
 }
 
 device() {
+    if [ -n "$device" ]; then
+        printf '%s' "$device"
+        return
+    fi
     case $driver in
         af_packet)
             printf 'net_af_packet0,iface=lb0,blocksz=4096,framesz=2048,framecnt=2048'
@@ -239,7 +262,6 @@ device() {
     esac
 }
 
-# s2 is reached over IPv6 and the others over IPv4, so that all mixes of inner and outer meet.
 write_configuration() {
     cat >"$dir/guideway.toml" <<END
 [node]
@@ -252,9 +274,9 @@ table_size = 65537
 
 [dpdk]
 workers = [${workers// /, }]
-hugepages = false
+hugepages = $hugepages
 # Clients and servers share the CPUs with the workers.
-idle = "pause"
+idle = "$idle"
 
 [control]
 socket = "$dir/guideway.sock"
@@ -271,9 +293,9 @@ mac = "$lb_mac"
 name = "web"
 $(encapsulation_keys "${encapsulations[0]}")
 backends = [
-    { name = "s1", address = "$(server_v4 s1)", weight = 1 },
-    { name = "s2", address = "$(server_v6 s2)", weight = 1$(override 1) },
-    { name = "s3", address = "$(server_v4 s3)", weight = 2$(override 2) },
+    { name = "s1", address = "$(server_address s1)", weight = 1 },
+    { name = "s2", address = "$(server_address s2)", weight = 1$(override 1) },
+    { name = "s3", address = "$(server_address s3)", weight = 2$(override 2) },
 ]
 END
     local name address service
@@ -318,7 +340,8 @@ print(*cpus[-2:] if len(cpus) >= 4 else cpus[-1:])'
 }
 
 up() {
-    local command name needed="guideway-agent"
+    local command name needed=
+    [ "$tunnels" = kernel ] || needed=guideway-agent
     [ ! -e "$dir/prefix" ] || die "a lab is up in $dir already; take it down with: $0 down --dir $dir"
     [ "$forwarder" = no ] || needed+=" guideway guidewayctl"
     for command in ip ethtool nginx setsid "$python"; do
@@ -327,7 +350,8 @@ up() {
     for command in $needed; do
         [ -x "$bin/$command" ] || die "$bin/$command is missing; build it with: make build"
     done
-    [ -c /dev/net/tun ] || die "/dev/net/tun is missing; try: modprobe tun (in a container: --device /dev/net/tun)"
+    [ "$tunnels" = kernel ] || [ -c /dev/net/tun ] ||
+        die "/dev/net/tun is missing; try: modprobe tun (in a container: --device /dev/net/tun)"
     workers=${workers:-$(choose_workers)}
     # Because it is removed afterwards.
     [ -z "$(ls -A "$dir" 2>/dev/null)" ] || die "$dir is not empty"

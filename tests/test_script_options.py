@@ -13,7 +13,8 @@ from support import binaries
 SCRIPT = binaries.ROOT / "ci" / "lab.sh"
 FUZZ = binaries.ROOT / "ci" / "fuzz.sh"
 RUN = binaries.ROOT / "ci" / "run.sh"
-VALUED = ("--dir", "--bin", "--workers", "--encapsulation", "--fabric-mtu", "--driver", "--steering")
+VALUED = ("--dir", "--bin", "--workers", "--encapsulation", "--clients-mtu", "--fabric-mtu", "--driver", "--steering")
+VALUED += ("--device", "--uplink", "--idle", "--tunnels")
 SUDO_FAILS = 99
 CPU = str(min(os.sched_getaffinity(0)))
 ENCAPSULATIONS = "gre ipip gue gue0 gre-udp vxlan mpls-udp mpls-gre l2"
@@ -31,9 +32,18 @@ WRONG = {
     ("--workers", " "): "--workers: ' ' is no list of CPUs; write for example \"0 1\"",
     ("--workers", f"{CPU} {CPU}"): f"--workers: CPU {CPU} is there twice; each worker needs its own",
     ("--workers", "9999"): "--workers: this process may not use CPU 9999; it uses ",
-    ("--fabric-mtu", "1499"): "--fabric-mtu: '1499' is no number from 1500, the clients' MTU, to 9216",
-    ("--fabric-mtu", "9217"): "--fabric-mtu: '9217' is no number from 1500, the clients' MTU, to 9216",
-    ("--fabric-mtu", "1600 "): "--fabric-mtu: '1600 ' is no number from 1500, the clients' MTU, to 9216",
+    ("--fabric-mtu", "1499"): "--fabric-mtu: '1499' is no number from 1500 to 9216",
+    ("--fabric-mtu", "9217"): "--fabric-mtu: '9217' is no number from 1500 to 9216",
+    ("--fabric-mtu", "1600 "): "--fabric-mtu: '1600 ' is no number from 1500 to 9216",
+    ("--clients-mtu", "9217"): "--clients-mtu: '9217' is no number from 1500 to 9216",
+    ("--clients-mtu", "1601"): "--clients-mtu: 1601 is more than --fabric-mtu, which is 1600",
+    ("--device", 'a"b', "--uplink", "lo"): "--device: 'a\"b' is no PCI address, such as 0000:3b:00.0, and no virtual device",
+    ("--device", "0000:3b:00.0"): "--device needs --uplink: the interface at the other end of the cable",
+    ("--uplink", "lo"): "--uplink is of use with --device only",
+    ("--uplink", "none0"): "--uplink: there is no interface 'none0'; see: ip link",
+    ("--idle", "sleep"): "--idle: 'sleep' is none of: poll pause interrupt",
+    ("--tunnels", "none"): "--tunnels: 'none' is none of: agent kernel",
+    ("--tunnels", "kernel", "--encapsulation", "gre,l2,gre"): "--tunnels kernel, --encapsulation: 'l2' is none of: gre ipip vxlan",
     ("--fabric-mtu", "3431", "--driver", "af_xdp"): "--fabric-mtu: 3431 is more than af_xdp takes, which is 3430",
     ("--encapsulation", "grey"): f"--encapsulation: 'grey' is none of: {ENCAPSULATIONS}",
     ("--encapsulation", "gre,,l2"): f"--encapsulation: '' is none of: {ENCAPSULATIONS}",
@@ -50,6 +60,8 @@ RIGHT = (
     ("up", "--fabric-mtu", "9216", "--steering", "auto", "--encapsulation", "mix"),
     ("up", "--fabric-mtu", "3430", "--driver", "af_xdp", "--steering", "queues"),
     ("up", "--encapsulation", "mpls-gre,gre-udp,ipip"),
+    ("up", "--device", "0000:3b:00.0", "--uplink", "lo", "--hugepages", "--idle", "interrupt"),
+    ("up", "--tunnels", "kernel", "--encapsulation", "gre,ipip,vxlan", "--clients-mtu", "9000", "--fabric-mtu", "9000"),
 )
 
 

@@ -1,8 +1,9 @@
 # shellcheck shell=bash
 # The options of ci/lab.sh, which sources this: each is checked before anyone is asked for a password and
 # before anything is built. Provides:
-#   read_options OPTION...          sets dir, bin, workers, forwarder, fabric_mtu, driver, steering and
-#                                   encapsulations; `rest` is the words after the options
+#   read_options OPTION...          sets dir, bin, workers, forwarder, clients_mtu, fabric_mtu, driver,
+#                                   device, uplink, steering, idle, hugepages, tunnels and encapsulations;
+#                                   `rest` is the words after the options
 #   one_of OPTION VALUE NAME...     fails unless VALUE is one of the names
 # shellcheck disable=SC2034 # lab.sh uses what is set here
 
@@ -10,9 +11,15 @@ dir=/run/guideway-lab
 bin=$root/target/release
 workers=
 forwarder=yes
+clients_mtu=1500
 fabric_mtu=1600
 driver=af_packet
+device=
+uplink=
 steering=auto
+idle=pause
+hugepages=false
+tunnels=agent
 encapsulations=(gre gre gre)
 
 die() {
@@ -46,10 +53,11 @@ read_workers() {
     workers=$1
 }
 
-read_fabric_mtu() {
-    [[ $1 =~ ^[1-9][0-9]{3}$ && $1 -ge 1500 && $1 -le 9216 ]] ||
-        die "--fabric-mtu: '$1' is no number from 1500, the clients' MTU, to 9216"
-    fabric_mtu=$1
+# read_mtu OPTION M
+read_mtu() {
+    [[ $2 =~ ^[1-9][0-9]{3}$ && $2 -ge 1500 && $2 -le 9216 ]] ||
+        die "$1: '$2' is no number from 1500 to 9216"
+    if [ "$1" = --clients-mtu ]; then clients_mtu=$2; else fabric_mtu=$2; fi
 }
 
 # read_encapsulation E: one name for each server, in the array `encapsulations`.
@@ -64,17 +72,30 @@ read_encapsulation() {
     done
 }
 
+read_device() {
+    # It is part of a TOML string.
+    [[ $1 =~ ^[A-Za-z0-9_:.,=/-]+$ ]] ||
+        die "--device: '$1' is no PCI address, such as 0000:3b:00.0, and no virtual device of DPDK"
+    device=$1
+}
+
+read_uplink() {
+    [ -e "/sys/class/net/$1" ] || die "--uplink: there is no interface '$1'; see: ip link"
+    uplink=$1
+}
+
 read_options() {
     local option value
     while [ $# -gt 0 ]; do
         option=$1 value=${2:-}
         case $option in
-            --no-forwarder)
-                forwarder=no
+            --no-forwarder | --hugepages)
+                if [ "$option" = --hugepages ]; then hugepages=true; else forwarder=no; fi
                 shift
                 continue
                 ;;
-            --dir | --bin | --workers | --encapsulation | --fabric-mtu | --driver | --steering) ;;
+            --dir | --bin | --workers | --encapsulation | --clients-mtu | --fabric-mtu | --driver | --steering) ;;
+            --device | --uplink | --idle | --tunnels) ;;
             -*) die "unknown option '$option'; see $0" ;;
             *) break ;;
         esac
@@ -84,13 +105,26 @@ read_options() {
             --bin) bin=$value ;;
             --workers) read_workers "$value" ;;
             --encapsulation) read_encapsulation "$value" ;;
-            --fabric-mtu) read_fabric_mtu "$value" ;;
+            --clients-mtu | --fabric-mtu) read_mtu "$option" "$value" ;;
             --driver) one_of "$option" "$value" af_packet af_xdp && driver=$value ;;
+            --device) read_device "$value" ;;
+            --uplink) read_uplink "$value" ;;
             --steering) one_of "$option" "$value" auto queues ring && steering=$value ;;
+            --idle) one_of "$option" "$value" poll pause interrupt && idle=$value ;;
+            --tunnels) one_of "$option" "$value" agent kernel && tunnels=$value ;;
         esac
         shift 2
     done
     rest=("$@")
+    [ -z "$device" ] || [ -n "$uplink" ] ||
+        die "--device needs --uplink: the interface at the other end of the cable"
+    [ -z "$uplink" ] || [ -n "$device" ] || die "--uplink is of use with --device only"
+    [ "$clients_mtu" -le "$fabric_mtu" ] ||
+        die "--clients-mtu: $clients_mtu is more than --fabric-mtu, which is $fabric_mtu"
+    local name
+    for name in "${encapsulations[@]}"; do
+        [ "$tunnels" = agent ] || one_of "--tunnels kernel, --encapsulation" "$name" gre ipip vxlan
+    done
     # A frame has to fit a page, beside what the kernel and DPDK keep there.
     [ "$driver" = af_packet ] || [ "$fabric_mtu" -le 3430 ] ||
         die "--fabric-mtu: $fabric_mtu is more than af_xdp takes, which is 3430"
