@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs the Debian packages that are missing, and says what else is.
 #
-#   ci/install.sh [build] [run] [test] [bench]        default: build run test
+#   ci/install.sh [build] [run] [test] [bench] [vm]   default: build run test
 #
 # Looks for what it needs, not for package names, and touches nothing when all is there. Uses sudo
 # where it is not root. A system-wide nginx that comes this way is not started, now or at boot.
@@ -20,6 +20,7 @@ is_there() {
         dpdk-dev) command -v dpdk-testpmd ;;
         ca-certificates) file /etc/ssl/certs/ca-certificates.crt ;;
         iproute2) command -v ip ;;
+        e2fsprogs) command -v mke2fs || command -v /usr/sbin/mke2fs ;;
         iputils-ping) command -v ping ;;
         systemd) command -v systemd-analyze ;;
         qemu-user) command -v qemu-x86_64 ;;
@@ -37,7 +38,8 @@ packages_for() {
         run) echo nginx iproute2 iputils-ping traceroute ethtool curl tcpdump python3 ;;
         test) echo git g++ python3-pytest python3-scapy tshark shellcheck strace systemd qemu-user lua5.4 dpdk-dev ;;
         bench) echo valgrind dpdk-dev python3 python3-scapy ;;
-        *) die "unknown purpose '$1'; there are build, run, test and bench" ;;
+        vm) echo mmdebstrap e2fsprogs iproute2 python3 ;;
+        *) die "unknown purpose '$1'; there are build, run, test, bench and vm" ;;
     esac
 }
 

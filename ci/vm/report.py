@@ -1,0 +1,62 @@
+#!/usr/bin/python3
+"""What the cases of the virtual machine came to, as a table.
+
+    ci/vm/report.py RESULTS            prints it
+    ci/vm/report.py RESULTS --write    puts it into docs/drivers.md, between `<!-- cases -->` and `<!-- end -->`
+"""
+
+import json
+import re
+import sys
+from pathlib import Path
+
+PAGE = Path(__file__).resolve().parents[2] / "docs/drivers.md"
+COLUMNS = ("case", "driver", "binding", "queues", "RSS", "steering", "failed", "packets", "link", "interrupts", "buffers", "huge pages")
+
+
+def yes(value):
+    return "back" if value else "NOT back"
+
+
+def row(record):
+    """The cells of a case, as text."""
+    if record.get("refused"):
+        reason = re.sub(r"^.*?Error: ", "", record["refused"])
+        return [record["case"], "", record["binding"], *[""] * 3, f"refused: {reason}", *[""] * 5]
+    if "driver" not in record:
+        return [record["case"], *[""] * 5, "; ".join(record["wrong"]), *[""] * 5]
+    total = sum(record["packets"]) or 1
+    shares = " / ".join(f"{packets / total:.0%}" for packets in record["packets"])
+    return [
+        record["case"], record["driver"], record["binding"], "{} rx, {} tx".format(*record["queues"]), record["rss"] or "-",
+        record["steering"], f"{record['failed']} of {record['connections']}", shares, record["link"].partition(",")[0],
+        "yes" if record["interrupts"] else "-", yes(record["buffers_back"]), yes(record["huge_pages_back"]),
+    ]  # fmt: skip
+
+
+def table(results):
+    rows = [COLUMNS, *(row(record) for record in results)]
+    widths = [max(len(line[column]) for line in rows) for column in range(len(COLUMNS))]
+    return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(line, widths)).rstrip() for line in rows)
+
+
+def markdown(results):
+    lines = ["| " + " | ".join(COLUMNS) + " |", "|---" * len(COLUMNS) + "|"]
+    lines += ["| " + " | ".join(row(record)) + " |" for record in results]
+    noted = [f"- {record['case']}: {note}" for record in results for note in record["notes"]]
+    return "\n".join([*lines, "", "What was tried beside connections:", "", *noted])
+
+
+def main():
+    results = json.loads(Path(sys.argv[1]).read_text())
+    if sys.argv[2:] == ["--write"]:
+        text = PAGE.read_text()
+        begin, end = "<!-- cases -->\n", "<!-- end -->"
+        head, rest = text.split(begin)
+        PAGE.write_text(head + begin + markdown(results) + "\n" + end + rest.split(end, 1)[1])
+    else:
+        print(table(results))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,203 @@
+"""What the virtual machine tries beside connections: each is a function of (guest, lab, case, record), which
+notes what it found and what is wrong.
+
+Run as a program within a namespace, this is the client that they need:
+
+    trials.py probe ADDRESS PORT SECONDS         a datagram each 10 ms; prints the times of the answers
+    trials.py echo ADDRESS PORT BYTES COUNT      COUNT datagrams from ports of their own; prints the answers
+    trials.py forsake ADDRESS PORT COUNT         the same, but nobody is there when the answers come
+"""
+
+import json
+import re
+import socket
+import subprocess
+import sys
+import time
+
+SELF = __file__
+PYTHON = "/usr/bin/python3"
+# A link that is back carries traffic again within this time.
+RESUMES = 1.0
+MAXIMUM_PING = 8900
+
+
+def client(lab, *words):
+    return lab.within("clients", PYTHON, SELF, *words)
+
+
+def vips(lab):
+    return [lab.environment["LAB_VIP4"], lab.environment["LAB_VIP6"]]
+
+
+def ask(lab, *words):
+    done = subprocess.run(client(lab, *words), capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def kill(_guest, lab, case, record):
+    """A forwarder that is killed leaves nothing in the way of the next."""
+    lab.kill()
+    lab.start()
+    if lab.refusal:
+        record["wrong"].append(f"after SIGKILL: {lab.refusal}")
+        return
+    driven = lab.drive(case.connections)
+    record["notes"].append(f"after SIGKILL and a start: {driven['failed']} of {driven['connections']} failed")
+    if driven["failed"]:
+        record["wrong"].append(f"after SIGKILL: {driven['errors']}")
+
+
+def link(guest, lab, case, record):
+    """The cable is pulled and plugged in again: log and list say so, and traffic resumes."""
+    [nic] = case.nics
+    probe = start_probe(lab, 8)
+    time.sleep(1)
+    guest.set_link(nic, False)
+    time.sleep(2)
+    down = lab.ctl("port", "list")[0]["link"]
+    guest.set_link(nic, True)
+    plugged = time.monotonic()
+    answers = finish_probe(probe)
+    before = [at for at in answers if at < plugged - 1.5]
+    after = [at for at in answers if at > plugged]
+    said = [line for line in lab.log().splitlines() if re.search("link (up|down)", line)]
+    if not down.startswith("down"):
+        record["wrong"].append(f"without a cable the link is {down}")
+    if not before or not after or after[0] - plugged > RESUMES:
+        resumed = f"{after[0] - plugged:.2f} s" if after else "never"
+        record["wrong"].append(f"traffic resumed: {resumed}; {len(before)} answers before")
+    else:
+        record["notes"].append(f"cable out and in: traffic resumed after {(after[0] - plugged) * 1000:.0f} ms")
+    if len(said) < 2 or "down" not in said[-2] or "up" not in said[-1]:
+        record["wrong"].append(f"the log says of the link: {said}")
+
+
+def fail_over(guest, lab, case, record):
+    """The active member of a bond loses its link under traffic."""
+    probe = start_probe(lab, 8)
+    time.sleep(1)
+    guest.set_link(case.nics[0], False)
+    pulled = time.monotonic()
+    try:
+        driven = lab.drive(200)
+        answers = finish_probe(probe)
+    finally:
+        guest.set_link(case.nics[0], True)
+    after = [at for at in answers if at > pulled]
+    gap = max((later - earlier for earlier, later in zip(answers, answers[1:])), default=99)
+    if not after or driven["failed"]:
+        record["wrong"].append(f"after the failover {driven['failed']} connections failed: {driven['errors']}")
+    record["notes"].append(f"failover under traffic: {gap * 1000:.0f} ms without an answer, {driven['failed']} connections failed")
+
+
+def fragments(_guest, lab, _case, record):
+    """Fragments and ICMP errors find the worker that has their flow."""
+    port = lab.environment["LAB_ECHO_PORT"]
+    for vip in vips(lab):
+        answered = ask(lab, "echo", vip, port, 4000, 100)
+        if answered != 100:
+            record["wrong"].append(f"{100 - answered} of 100 datagrams in fragments to {vip} have no answer")
+    before = unreachables(lab)
+    for vip in vips(lab):
+        ask(lab, "forsake", vip, port, 50)
+    time.sleep(2)
+    arrived = unreachables(lab) - before
+    record["notes"].append(f"200 fragmented datagrams answered; {arrived} of 100 ICMP errors at the servers that they are about")
+    # The kernel of a client limits the errors that it sends.
+    if arrived < 20:
+        record["wrong"].append(f"only {arrived} of 100 ICMP errors have arrived")
+
+
+def unreachables(lab):
+    """Errors about their answers that the servers have received, in sum."""
+    total = 0
+    for server in ("s1", "s2", "s3"):
+        done = subprocess.run(lab.within(server, "nstat", "-asz", "--json"), capture_output=True, text=True, timeout=30)
+        counters = json.loads(done.stdout)["kernel"]
+        total += counters["IcmpInDestUnreachs"] + counters["Icmp6InDestUnreachs"]
+    return total
+
+
+def sizes(_guest, lab, case, record):
+    """Pings and datagrams of all sizes that the MTU allows; pings are answered here, datagrams balanced."""
+    port = lab.environment["LAB_ECHO_PORT"]
+    mtu = int(case.options[case.options.index("--clients-mtu") + 1])
+    outer = 44  # GRE over IPv6, the longest tunnel of the lab
+    for vip in vips(lab):
+        header = 48 if ":" in vip else 28
+        longest = min(MAXIMUM_PING, mtu - header)
+        for size in (64, 700, 1000, 1400, 1472, 2000, 2022, 2048, 3000, 4000, 5000, 8000, MAXIMUM_PING):
+            if size <= longest:
+                ping(lab, vip, size, record)
+            if size + header + outer <= mtu and ask(lab, "echo", vip, port, size, 5) != 5:
+                record["wrong"].append(f"datagrams of {size} bytes to {vip} have no answer")
+    record["notes"].append(f"pings and datagrams of 64 to {min(MAXIMUM_PING, mtu - 28)} bytes at MTU {mtu}")
+
+
+def ping(lab, vip, size, record):
+    line = lab.within("clients", "ping", "-c", 3, "-i", "0.1", "-W", 2, "-M", "do", "-s", size, vip)
+    done = subprocess.run(line, capture_output=True, text=True, timeout=60)
+    if " 0% packet loss" not in done.stdout:
+        record["wrong"].append(f"pings of {size} bytes to {vip}: {done.stdout.splitlines()[-1:]}")
+
+
+def start_probe(lab, seconds):
+    port = lab.environment["LAB_ECHO_PORT"]
+    line = client(lab, "probe", vips(lab)[0], port, seconds)
+    return subprocess.Popen(line, stdout=subprocess.PIPE, text=True)
+
+
+def finish_probe(probe):
+    said, _ = probe.communicate(timeout=60)
+    return json.loads(said)
+
+
+def connected(address, port):
+    made = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_DGRAM)
+    made.connect((address, int(port)))
+    return made
+
+
+def probe(address, port, seconds):
+    times = []
+    client = connected(address, port)
+    client.settimeout(0.01)
+    end = time.monotonic() + float(seconds)
+    while time.monotonic() < end:
+        begun = time.monotonic()
+        try:
+            client.send(b"probe")
+            client.recv(100)
+            times.append(time.monotonic())
+            time.sleep(max(0, 0.01 - (time.monotonic() - begun)))
+        except OSError:
+            pass
+    return times
+
+
+def echo(address, port, size, count):
+    answered = 0
+    for number in range(int(count)):
+        with connected(address, port) as client:
+            client.settimeout(3)
+            sent = str(number).encode().ljust(int(size), b".")
+            client.send(sent)
+            try:
+                answered += client.recv(65535).partition(b" ")[2] == sent
+            except TimeoutError:
+                pass
+    return answered
+
+
+def forsake(address, port, count):
+    for _ in range(int(count)):
+        with connected(address, port) as client:
+            client.send(b"never mind")
+        time.sleep(0.02)
+    return count
+
+
+if __name__ == "__main__":
+    print(json.dumps({"probe": probe, "echo": echo, "forsake": forsake}[sys.argv[1]](*sys.argv[2:])))
