@@ -1,20 +1,22 @@
 # Every target is a script in ci/ that can be run alone.
 
-.PHONY: help run test lab lab-down build check pure fuzz bench install clean
+.PHONY: help run test test-distro lab lab-down build check pure fuzz bench install clean
 help:
-	@echo 'make run        the demonstration: real connections over real servers, then all taken down'
-	@echo 'make test       everything that must pass'
-	@echo 'make lab        the demonstration left up, with what to try; make lab-down ends it'
-	@echo 'make build      the programs, in target/release'
-	@echo 'make check      format, lints, documentation, scripts, commit subjects'
-	@echo 'make pure       the forwarder without DPDK, and for any CPU: build and test'
-	@echo 'make fuzz       each fuzz target for a short time'
-	@echo 'make bench      the benchmarks: tables, and each claim as met or not'
-	@echo 'make install    programs and systemd units, to PREFIX (/usr/local); honours DESTDIR'
-	@echo 'make clean      removes what was built'
+	@echo 'make run          the demonstration: real connections over real servers, then all taken down'
+	@echo 'make test         everything that must pass'
+	@echo 'make test-distro  the same on freshly installed Debians, 12 and 13'
+	@echo 'make lab          the demonstration left up, with what to try; make lab-down ends it'
+	@echo 'make build        the programs, in target/release'
+	@echo 'make check        format, lints, documentation, scripts, commit subjects'
+	@echo 'make pure         the forwarder without DPDK, and for any CPU: build and test'
+	@echo 'make fuzz         each fuzz target for a short time'
+	@echo 'make bench        the benchmarks: tables, and each claim as met or not'
+	@echo 'make install      programs and systemd units, to PREFIX (/usr/local); honours DESTDIR'
+	@echo 'make clean        removes what was built'
 
 run:; @ci/run.sh
 test:; @ci/test.sh
+test-distro:; @ci/distro.sh 12 && ci/distro.sh 13
 lab:; @ci/try.sh
 lab-down:; @ci/lab.sh down
 build:; @ci/build.sh

@@ -1,10 +1,12 @@
 #!/usr/bin/env bash
 # Installs the Debian packages that are missing, and says what else is.
 #
-#   ci/install.sh [build] [run] [test] [bench] [vm]   default: build run test
+#   ci/install.sh [build] [run] [test] [bench] [vm] [distro]   default: build run test
 #
 # Looks for what it needs, not for package names, and touches nothing when all is there. Uses sudo
 # where it is not root. A system-wide nginx that comes this way is not started, now or at boot.
+# To build it needs Rust too. Where there is none and Debian has a package `rustup`, it installs that and has
+# it fetch the stable toolchain, for the user who calls it.
 set -euo pipefail
 # shellcheck source=ci/common.sh
 . "$(dirname "$0")/common.sh"
@@ -24,6 +26,7 @@ is_there() {
         iputils-ping) command -v ping ;;
         systemd) command -v systemd-analyze ;;
         qemu-user) command -v qemu-x86_64 ;;
+        debian-archive-keyring) file /usr/share/keyrings/debian-archive-keyring.gpg ;;
         python3) [ -x "$python" ] ;;
         python3-pytest) "$python" -c 'import pytest' 2>/dev/null ;;
         python3-scapy) "$python" -c 'import scapy' 2>/dev/null ;;
@@ -38,10 +41,13 @@ packages_for() {
         run) echo nginx iproute2 iputils-ping traceroute ethtool curl tcpdump python3 ;;
         test) echo git g++ python3-pytest python3-scapy tshark shellcheck strace systemd qemu-user lua5.4 dpdk-dev ;;
         bench) echo valgrind dpdk-dev python3 python3-scapy ;;
-        vm) echo mmdebstrap e2fsprogs iproute2 python3 ;;
-        *) die "unknown purpose '$1'; there are build, run, test, bench and vm" ;;
+        vm) echo mmdebstrap debian-archive-keyring e2fsprogs iproute2 python3 ;;
+        distro) echo mmdebstrap debian-archive-keyring git ;;
+        *) die "unknown purpose '$1'; there are build, run, test, bench, vm and distro" ;;
     esac
 }
+
+can_install() { command -v apt-get >/dev/null && { [ "$(id -u)" = 0 ] || command -v sudo >/dev/null; }; }
 
 as_root() {
     if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi
@@ -51,7 +57,8 @@ as_root() {
 # already is the machine's own decision.
 policy=/usr/sbin/policy-rc.d
 install_packages() {
-    local own_policy=no status=0
+    local own_policy=no status=0 log
+    log=$(mktemp)
     if [ ! -e "$policy" ]; then
         own_policy=yes
         printf '#!/bin/sh\nexit 101\n' | as_root tee "$policy" >/dev/null
@@ -74,10 +81,26 @@ install_packages() {
     rm -f "$log"
 }
 
+has_cargo() { cargo --version >/dev/null 2>&1; } # a rustup without a toolchain has one that fails
+
+# Debian has rustup from 13 on.
+install_rustup() {
+    command -v rustup >/dev/null && return
+    can_install || return
+    as_root apt-get update -q </dev/null >/dev/null 2>&1 || return
+    apt-cache show rustup >/dev/null 2>&1 || return
+    step "installing rustup"
+    install_packages rustup
+}
+
 check_rust() {
     local needed found
     needed=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
-    if ! command -v cargo >/dev/null; then
+    if ! has_cargo && install_rustup; then
+        rustup default stable ||
+            die "Rust $needed or newer is needed, and rustup did not get it. When it can, run: rustup default stable"
+    fi
+    if ! has_cargo; then
         die "Rust $needed or newer is needed, and there is no cargo. Get it from https://rustup.rs:
     curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs | sh -s -- -y
 then run this again."
@@ -90,7 +113,7 @@ then run this again."
 
 purposes=("$@")
 [ $# -gt 0 ] || purposes=(build run test)
-check_rust
+[[ " ${purposes[*]} " != *" build "* ]] || check_rust
 missing=()
 for purpose in "${purposes[@]}"; do
     for package in $(packages_for "$purpose"); do
@@ -103,7 +126,6 @@ if [ ${#missing[@]} -gt 0 ]; then
         die "this is no Debian; install what these packages hold by other means: ${missing[*]}"
     [ "$(id -u)" = 0 ] || command -v sudo >/dev/null ||
         die "not root, and no sudo; run as root: apt-get install --no-install-recommends ${missing[*]}"
-    log=$(mktemp)
     install_packages "${missing[@]}"
     for package in "${missing[@]}"; do
         is_there "$package" || die "$package is installed, but what it is wanted for is still missing"

@@ -1,0 +1,177 @@
+#!/usr/bin/env bash
+# Runs `make test`, or another command, on a freshly installed Debian: 12 (DPDK 22.11) or 13 (DPDK 24.11).
+#
+#   ci/distro.sh 12|13 [--root DIR] [COMMAND...]
+#
+#   --root DIR   keep the system in DIR, and use the one that is there; otherwise it is made anew and removed
+#
+# The system is made by mmdebstrap and gets a copy of this checkout, with changes that are not committed. Debian's
+# packages and the crates come over the network. Then the command runs without one: in namespaces of mounts,
+# processes and interfaces, so that nothing of it is left when it ends. It shares the kernel and its huge pages.
+#
+# Rust comes as ci/install.sh says. Where that gets no toolchain, the system borrows this machine's, read-only.
+# Needs root; uses sudo where it is not.
+set -euo pipefail
+arguments=("$@")
+# shellcheck source=ci/common.sh
+. "$(dirname "$0")/common.sh"
+
+case ${1:-} in
+    12) suite=bookworm ;;
+    13) suite=trixie ;;
+    *) die "which Debian? Write 12 or 13, not '${1:-}'" ;;
+esac
+release=$1
+shift
+root=
+if [ "${1:-}" = --root ]; then
+    [[ ${2:-} = /* ]] || die "--root needs an absolute path, not '${2:-}'"
+    root=$2
+    shift 2
+fi
+[[ ${1:-} != -* ]] || die "unknown option '$1'; there is --root"
+command=("$@")
+[ $# -gt 0 ] || command=(make test)
+if [ "$(id -u)" != 0 ]; then
+    command -v sudo >/dev/null || die "needs root, and there is no sudo"
+    # sudo has a PATH and a home of its own; the toolchain is the caller's.
+    exec sudo env PATH="$PATH" HOME="$HOME" "$0" "${arguments[@]}"
+fi
+
+inside=/root/guideway   # the checkout, in the new system
+borrowed=/opt/toolchain # this machine's Rust toolchain, in the new system
+kept=$root
+child=
+
+finish() {
+    local status=$?
+    trap '' INT TERM
+    if [ -n "$child" ]; then
+        kill "$child" 2>/dev/null || true # and with it, by --kill-child, all that it started
+        wait "$child" 2>/dev/null || true
+    fi
+    # What was mounted in it was so in a namespace that is gone.
+    [ -n "$kept" ] || [ -z "$root" ] || rm -rf --one-file-system "$root"
+    conclude "$status"
+    exit "$status"
+}
+trap finish EXIT
+trap 'exit 130' INT TERM
+
+# The caller's settings of proxy and cargo, but for the places that they name on this machine.
+environment=(HOME=/root LANG=C.UTF-8 TERM="${TERM:-dumb}" PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin)
+while IFS= read -r name; do
+    case $name in
+        CARGO | CARGO_HOME | CARGO_TARGET_DIR | CARGO_MANIFEST_* | CARGO_PKG_*) ;;
+        *) environment+=("$name=${!name}") ;;
+    esac
+done < <(compgen -e | grep -iE '^(https?|all|no)_proxy$|^CARGO_|^FUZZ_SECONDS$|^CI$')
+
+# enter [--unshare-option...] -- COMMAND...: runs it in the new system's checkout.
+enter() {
+    local options=()
+    while [ "$1" != -- ]; do
+        options+=("$1")
+        shift
+    done
+    shift
+    # The first process of a namespace has to wait for orphans, as bash does, so nothing takes its place.
+    # shellcheck disable=SC2016 # the inner shells expand these
+    unshare --mount --propagation private --pid --fork --kill-child "${options[@]}" bash -euc '
+        root=$1 toolchain=$2 place=$3 inside=$4
+        shift 4
+        mount -t proc proc "$root/proc"
+        mount -t sysfs sysfs "$root/sys"
+        mount --rbind /dev "$root/dev"
+        mount -t devpts -o newinstance,ptmxmode=0666,mode=620,gid=5 devpts "$root/dev/pts"
+        mount --bind "$root/dev/pts/ptmx" "$root/dev/ptmx"
+        mount -t tmpfs -o mode=1777 tmpfs "$root/dev/shm"
+        mount -t tmpfs -o mode=755 tmpfs "$root/run"
+        [ -z "$toolchain" ] || mount --bind -o ro "$toolchain" "$root$place"
+        chroot "$root" env -i "$@"' \
+        enter "$root" "$toolchain" "$borrowed" "$inside" \
+        "${environment[@]}" sh -c 'cd "$0" && exec "$@"' "$inside" "$@" &
+    child=$!
+    local status=0
+    wait "$child" || status=$?
+    child=
+    return $status
+}
+
+# took TEXT: adds the time since the last one to the summary.
+summary=()
+last=0
+took() {
+    summary+=("$(printf '%-10s %3d min %02d s' "$1" $(((SECONDS - last) / 60)) $(((SECONDS - last) % 60)))")
+    last=$SECONDS
+}
+
+make_system() {
+    # --include: what a person has who reads the README; the rest is for ci/install.sh to find missing.
+    mmdebstrap --quiet --variant=minbase --include=make,ca-certificates,git "$suite" "$root"
+    # Behind a proxy that signs for others, its authority is one of the machine's own.
+    if compgen -G '/usr/local/share/ca-certificates/*.crt' >/dev/null; then
+        cp /usr/local/share/ca-certificates/*.crt "$root/usr/local/share/ca-certificates/"
+        chroot "$root" update-ca-certificates >/dev/null 2>&1
+    fi
+    local config=${CARGO_HOME:-$HOME/.cargo}/config.toml
+    if [ -e "$config" ]; then
+        install -D -m 600 "$config" "$root/root/.cargo/config.toml"
+    fi
+    mkdir -p "$root$borrowed"
+}
+
+# The checkout's history, and over it the files as they are. Of what git ignores nothing.
+copy_checkout() {
+    local list=(git ls-files -z --cached --others --exclude-standard)
+    if [ ! -e "$root$inside/.git" ]; then
+        git clone --quiet --no-hardlinks . "$root$inside"
+    fi
+    git -C "$root$inside" ls-files -z --cached --others --exclude-standard | (cd "$root$inside" && xargs -0r rm -f)
+    "${list[@]}" | while IFS= read -r -d '' file; do
+        [ ! -e "$file" ] || printf '%s\0' "$file"
+    done | tar --create --null --files-from - | tar --extract --directory "$root$inside" --no-same-owner
+}
+
+ci/install.sh distro
+toolchain=
+if [ -n "$kept" ]; then mkdir -p "$root"; else root=$(mktemp -d "${TMPDIR:-/var/tmp}/guideway-debian$release-XXXXXX"); fi
+chmod 755 "$root"
+if [ ! -e "$root/etc/debian_version" ]; then
+    step "Debian $release: a new system in $root"
+    make_system
+fi
+cp -L /etc/resolv.conf "$root/etc/resolv.conf"
+copy_checkout
+took system
+
+step "Debian $release: packages and crates"
+if ! enter -- ci/install.sh build; then
+    toolchain=$(rustc --print sysroot) || die "there is no Rust toolchain to borrow"
+    printf '\nthe new system gets this machine'\''s toolchain, %s: its own ci/install.sh got none, as said above\n' \
+        "$(rustc --version)"
+    environment+=("PATH=$borrowed/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
+    enter -- ci/install.sh build
+fi
+enter -- ci/install.sh run test bench
+enter -- cargo fetch --quiet --locked
+enter -- cargo fetch --quiet --locked --manifest-path fuzz/Cargo.toml
+took packages
+
+step "Debian $release: what is there"
+enter -- sh -c '
+    printf "kernel    "; uname -r
+    printf "dpdk      "; pkg-config --modversion libdpdk
+    rustc --version; cc --version | head -n 1; /usr/bin/python3 --version
+    /usr/bin/python3 -c "import scapy; print(\"scapy\", scapy.VERSION)"
+    tshark --version 2>/dev/null | head -n 1; ip -V; systemd-analyze --version | head -n 1; qemu-x86_64 --version | head -n 1'
+last=$SECONDS
+
+step "Debian $release: ${command[*]}"
+status=0
+enter --net -- sh -c 'ip link set lo up && CARGO_NET_OFFLINE=true exec "$@"' sh "${command[@]}" || status=$?
+took command
+
+step "Debian $release: ${command[*]} ended with status $status"
+printf '%s\n' "${summary[@]}"
+[ $status = 0 ] || exit $status
