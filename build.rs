@@ -1,14 +1,19 @@
-//! The build script of `dpdk-sys`: finds libdpdk, compiles the C shim, generates the bindings.
+//! The build script of `dpdk-sys`: finds libdpdk, compiles the C shim and the check of the CPU, generates the
+//! bindings.
 //!
 //! Everything that depends on the machine comes from `pkg-config libdpdk`, so no library is listed
 //! by hand and a DPDK in another prefix is found through `PKG_CONFIG_PATH`. The allowlist below is
 //! all of DPDK that Guideway may call: a new call starts with a line there, or with a wrapper in
 //! `shim.c` where DPDK has only an inline function.
 
+use std::collections::HashSet;
 use std::env;
 use std::panic;
 use std::path::{Path, PathBuf};
 use std::process::{self, Command};
+
+#[path = "baseline/check.rs"]
+mod check;
 
 /// The oldest DPDK that the sources are written for.
 const OLDEST: &str = "22.11";
@@ -79,6 +84,7 @@ fn main() {
 
     let flags = find_dpdk();
     compile_shim(&flags);
+    check_cpu(&flags);
     // Only now, so that the libraries follow the shim, which needs them, on the link line.
     link_dpdk();
     generate_bindings(&flags);
@@ -106,7 +112,7 @@ fn find_dpdk() -> Vec<String> {
         fail(&format!(
             "Guideway's forwarder needs DPDK {OLDEST} or newer to build, and it is not found.\n\
              {reason}\n\
-             On Debian and Ubuntu: apt-get install libdpdk-dev libclang-14-dev pkg-config\n\
+             On Debian and Ubuntu: apt-get install libdpdk-dev libclang-dev pkg-config\n\
              For a DPDK in another place, set PKG_CONFIG_PATH to the directory of libdpdk.pc.\n\
              What needs no DPDK builds with: cargo build -p guideway --no-default-features"
         ));
@@ -132,11 +138,24 @@ fn pkg_config_output(arguments: &[&str]) -> String {
 
 fn compile_shim(flags: &[String]) {
     let mut build = cc::Build::new();
-    build.file("shim.c").opt_level(3).warnings(true);
-    for flag in flags {
-        build.flag(flag);
-    }
+    build.file("shim.c").opt_level(3).warnings(true).flags(flags);
     build.compile("guideway_dpdk_shim");
+}
+
+/// Has a program end with a message where libdpdk would die by SIGILL, in its constructors already. A program
+/// that is compiled with libdpdk's flags may use what libdpdk itself uses of the CPU.
+fn check_cpu(flags: &[String]) {
+    let defines = cc::Build::new().file("shim.c").flags(flags).flag("-dM").expand();
+    let defines = String::from_utf8_lossy(&defines);
+    let defines: HashSet<&str> =
+        defines.lines().filter_map(|line| line.split_whitespace().nth(1)).collect();
+    check::compile(
+        Path::new("../baseline/check.c"),
+        "guideway_dpdk_check",
+        |_, define| defines.contains(define),
+        "this libdpdk is built for a newer CPU",
+        "no DPDK runs without sse4.2; for anything else, build DPDK for this machine",
+    );
 }
 
 fn link_dpdk() {
@@ -153,7 +172,7 @@ fn generate_bindings(flags: &[String]) {
     if loaded.is_err() {
         fail(
             "libclang is not found; bindgen reads DPDK's headers with it.\n\
-             On Debian and Ubuntu: apt-get install libclang-14-dev\n\
+             On Debian and Ubuntu: apt-get install libclang-dev\n\
              For a libclang in another place, set LIBCLANG_PATH to its directory.",
         );
     }

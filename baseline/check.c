@@ -1,15 +1,18 @@
-/* Ends the program with a message, before main, on a CPU that lacks what the build assumes.
+/* Ends the program with a message, before anything of it or its libraries runs, on a CPU that lacks what the
+ * build or libdpdk assumes. check.rs compiles it, and says what that is.
  *
  * C and not Rust, because what checks must not need what it checks for: Rust code is all built for the
  * baseline, where even a copy of 16 bytes is an instruction of AVX, and so is Rust's own start before main.
- * build.rs has this file compiled for any x86-64, and for its general registers alone.
+ * This file is compiled for any x86-64, and for its general registers alone.
+ *
+ * The dynamic linker calls the functions in .preinit_array before the constructors of all libraries (System V
+ * ABI, "Initialization and Termination Functions"). Those of libdpdk already need SSE4.2. Those of libc have
+ * not run either, so libc's variables have no values yet.
  *
  * The bits are those of Intel's Software Developer's Manual, volume 2A, CPUID, and for lzcnt of AMD's
  * Architecture Programmer's Manual, volume 3, appendix E.
  */
-#define _GNU_SOURCE
 #include <cpuid.h>
-#include <errno.h>
 #include <stddef.h>
 #include <string.h>
 #include <unistd.h>
@@ -59,31 +62,37 @@ static void say(const char *text)
 		return;
 }
 
-static int say_missing(int count, const char *name)
+static void say_program(const char *path)
 {
-	if (count == 0) {
-		say(program_invocation_short_name);
-		say(": this build needs " NEEDED_CPU " (missing: ");
-	} else {
-		say(", ");
-	}
-	say(name);
-	return count + 1;
+	const char *slash = strrchr(path, '/');
+
+	say(slash == NULL ? path : slash + 1);
 }
 
-__attribute__((constructor(101))) static void guideway_baseline_check(void)
+static void check(int argc, char **argv, char **environment)
 {
 	unsigned answers[ANSWERS] = { 0 };
-	int missing = 0;
+	const char *missing[sizeof(features) / sizeof(features[0]) + 1];
+	size_t count = 0;
 
+	(void)environment;
 	ask(answers);
 	for (size_t i = 0; i < sizeof(features) / sizeof(features[0]); i++)
 		if (!(answers[features[i].answer] & features[i].bit))
-			missing = say_missing(missing, features[i].name);
-	if (missing == 0 && ASSUMES_AVX && !avx_state_is_saved(answers[LEAF_1_ECX]))
-		missing = say_missing(missing, "AVX registers saved by the operating system");
-	if (missing == 0)
+			missing[count++] = features[i].name;
+	if (count == 0 && ASSUMES_AVX && !avx_state_is_saved(answers[LEAF_1_ECX]))
+		missing[count++] = "AVX registers saved by the operating system";
+	if (count == 0)
 		return;
-	say("); build it with ci/build.sh --portable for this machine\n");
+	say_program(argc > 0 ? argv[0] : "guideway");
+	say(": " NEEDS " (missing: ");
+	for (size_t i = 0; i < count; i++) {
+		say(i == 0 ? "" : ", ");
+		say(missing[i]);
+	}
+	say("); " ADVICE "\n");
 	_exit(1);
 }
+
+__attribute__((section(".preinit_array"), used))
+static void (*const before_all_constructors)(int, char **, char **) = check;
