@@ -208,7 +208,7 @@ impl Traffic {
     pub fn classify_bursts(&mut self) -> usize {
         let Traffic { balancer, tables, frames, staged, .. } = self;
         let mut served = 0;
-        for burst in frames.chunks_exact(BURST) {
+        for burst in frames.chunks_exact(staged.len()) {
             for (place, frame) in staged.iter_mut().zip(burst) {
                 let stage = stage(balancer, tables, frame, place);
                 served += usize::from(stage == Stage::Served);
@@ -272,7 +272,7 @@ impl Traffic {
     fn bursts<const COUNT: bool>(&mut self) -> usize {
         let Traffic { balancer, tables, frames, staged, counters, .. } = self;
         let mut forwarded = 0;
-        for burst in frames.chunks_exact_mut(BURST) {
+        for burst in frames.chunks_exact_mut(staged.len()) {
             let (mut stages, mut hits) = ([Stage::Other; BURST], 0);
             for ((place, seen), frame) in staged.iter_mut().zip(&mut stages).zip(&*burst) {
                 *seen = stage(balancer, tables, frame, place);
