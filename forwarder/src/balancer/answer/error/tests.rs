@@ -205,7 +205,7 @@ proptest! {
         let mut sample = Sample::udp(source, destination);
         sample.tags = vec![(0x8100, 7), (0x8100, 9)][..tags].to_vec();
         sample.payload = (0..251).cycle().take(length).collect();
-        sample.options = options.chunks_exact(4).flatten().copied().collect();
+        sample.options = options.as_chunks::<4>().0.iter().flatten().copied().collect();
         sample.padding = padding;
         let about = if unreachable { Error::PortUnreachable } else { Error::TooBig { mtu } };
         let before = with_checksum(sample.frame());

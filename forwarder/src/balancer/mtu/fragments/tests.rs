@@ -155,7 +155,7 @@ proptest! {
         sample.protocol = 132;
         let length = if more { length / 8 * 8 } else { length };
         sample.payload = (0..251).cycle().take(length).collect();
-        sample.options = options.chunks_exact(4).flatten().copied().collect();
+        sample.options = options.as_chunks::<4>().0.iter().flatten().copied().collect();
         sample.fragment = offset | if more { ipv4::MORE_FRAGMENTS } else { 0 };
         let frame = sample.frame();
         let pieces = cut(&frame, limit).unwrap();
