@@ -182,6 +182,7 @@ fn generate_bindings(flags: &[String]) {
         .clang_args(flags)
         .use_core()
         .generate_comments(false)
+        .generate_cstr(true)
         .prepend_enum_name(false)
         .derive_default(true)
         .layout_tests(false);

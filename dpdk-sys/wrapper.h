@@ -81,6 +81,13 @@ enum guideway_constant {
 };
 static const uint32_t GUIDEWAY_SPEED_UNKNOWN = RTE_ETH_SPEED_NUM_UNKNOWN;
 
+/* The argument of the driver net_bonding that names a member. DPDK has no public macro for it. */
+#if RTE_VERSION >= RTE_VERSION_NUM(23, 11, 0, 0)
+#define GUIDEWAY_BOND_MEMBER "member"
+#else
+#define GUIDEWAY_BOND_MEMBER "slave"
+#endif
+
 /* A link's state in a struct of our own: DPDK 24.11 moved rte_eth_link's fields. */
 struct guideway_link {
 	uint32_t speed_mbps;

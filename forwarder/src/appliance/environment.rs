@@ -36,10 +36,10 @@ pub(super) fn arguments(
         arguments.extend(["--no-huge", "--no-shconf", "-m"].map(str::to_owned));
         arguments.push(dpdk.memory_mib.to_string());
     }
-    if devices.iter().all(Device::is_virtual) {
+    if !devices.iter().any(Device::needs_pci) {
         arguments.push("--no-pci".to_owned());
     }
-    arguments.extend(devices.iter().map(Device::argument));
+    arguments.extend(devices.iter().flat_map(Device::arguments));
     arguments.extend(dpdk.eal_args.iter().cloned());
     arguments
 }
@@ -69,4 +69,45 @@ fn management_cpus(workers: &[u16]) -> Vec<usize> {
     let is_free = |cpu: &usize| workers.iter().all(|&worker| usize::from(worker) != *cpu);
     let free: Vec<usize> = allowed.iter().copied().filter(is_free).collect();
     if free.is_empty() { allowed } else { free }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::control::config;
+    use crate::dpdk::bond;
+
+    const MINIMAL: &str = include_str!("../../../examples/minimal.toml");
+
+    fn of(device: &str) -> Vec<String> {
+        let text = MINIMAL.replace("0000:3b:00.0", device);
+        assert_ne!(text, MINIMAL);
+        let configuration = config::parse(&text).unwrap().configuration;
+        let devices: Vec<Device> = configuration.ports.iter().map(Device::of).collect();
+        let arguments = arguments(&configuration, &devices, true);
+        let of_devices = ["--vdev", "--allow", "--no-pci"];
+        let option = |argument: &str| argument.split('=').next().unwrap().to_owned();
+        arguments.into_iter().filter(|a| of_devices.contains(&option(a).as_str())).collect()
+    }
+
+    #[test]
+    fn pci_devices_are_looked_for_only_where_a_port_needs_one() {
+        assert_eq!(of("3b:00.1,x=1"), ["--allow=0000:3b:00.1,x=1"]);
+        assert_eq!(of("net_null0,size=64"), ["--no-pci", "--vdev=net_null0,size=64"]);
+        let capture = Device::capture(0, Some(Path::new("/a")), None);
+        assert!(!capture.needs_pci());
+        assert_eq!(capture.arguments().collect::<Vec<_>>(), ["--vdev=net_pcap0,rx_pcap=/a"]);
+    }
+
+    #[test]
+    fn the_members_of_a_bond_are_allowed() {
+        let arguments = of("net_bonding0,mode=1,member=3b:00.0,slave=3b:00.1");
+        let bond = bond::spelled("net_bonding0,mode=1,member=0000:3b:00.0,member=0000:3b:00.1");
+        assert_eq!(
+            arguments,
+            [&format!("--vdev={bond}"), "--allow=0000:3b:00.0", "--allow=0000:3b:00.1"]
+        );
+    }
 }

@@ -11,6 +11,7 @@ mod placement;
 mod shared;
 mod wiring;
 
+use std::iter;
 use std::mem;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -29,6 +30,7 @@ use crate::balancer::tables::PortIndex;
 use crate::control::config::{self, Configuration, Parsed};
 use crate::control::daemon::{self, Daemon};
 use crate::control::publication::{self, PortFacts, Publisher};
+use crate::dpdk::bond;
 use crate::dpdk::clock::{TimestampField, tsc_hz};
 use crate::dpdk::port::{Port, Settings, Started};
 use crate::dpdk::{self, Eal, Pool, memory};
@@ -77,12 +79,18 @@ pub enum Error {
 
 /// A device, as DPDK takes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Device(String);
+pub struct Device {
+    /// Its name, and its driver's arguments.
+    argument: String,
+    /// PCI addresses of the devices that it bonds.
+    members: Vec<String>,
+}
 
 impl Device {
-    /// A device by `port.device`, or for a replay.
-    pub fn new(device: String) -> Device {
-        Device(device)
+    /// The configured device of a port.
+    fn of(port: &config::Port) -> Device {
+        let members = port.members().map(str::to_owned).collect();
+        Device { argument: port.device.clone(), members }
     }
 
     /// A device of DPDK's pcap driver, the `index`-th.
@@ -90,16 +98,23 @@ impl Device {
         let file = |key: &str, path: Option<&Path>| {
             path.map(|path| format!(",{key}={}", path.display())).unwrap_or_default()
         };
-        Device(format!("net_pcap{index}{}{}", file("rx_pcap", rx), file("tx_pcap", tx)))
+        let files = file("rx_pcap", rx) + &file("tx_pcap", tx);
+        Device { argument: format!("net_pcap{index}{files}"), members: Vec::new() }
     }
 
     fn is_virtual(&self) -> bool {
-        self.0.starts_with("net_")
+        self.argument.starts_with("net_")
     }
 
-    fn argument(&self) -> String {
+    fn needs_pci(&self) -> bool {
+        !self.is_virtual() || !self.members.is_empty()
+    }
+
+    fn arguments(&self) -> impl Iterator<Item = String> {
         let option = if self.is_virtual() { "--vdev" } else { "--allow" };
-        format!("{option}={}", self.0)
+        let own = format!("{option}={}", bond::spelled(&self.argument));
+        let members = self.members.iter().map(|member| format!("--allow={member}"));
+        iter::once(own).chain(members)
     }
 }
 
@@ -166,7 +181,7 @@ impl Appliance {
         }
         let (workers, devices, live) = match &mode {
             Mode::Live => {
-                let devices = configuration.ports.iter().map(|p| Device::new(p.device.clone()));
+                let devices = configuration.ports.iter().map(Device::of);
                 #[expect(clippy::cast_possible_truncation, reason = "CPU numbers are 16 bits")]
                 let workers = configuration.dpdk.workers.len() as u16;
                 (workers, devices.collect(), true)
@@ -187,7 +202,7 @@ impl Appliance {
         let mut probed = Vec::with_capacity(devices.len());
         for (port, device) in configuration.ports.iter().zip(&devices) {
             let at_port = |error| Error::Port { port: port.name.clone(), error };
-            let handle = eal.port_by_name(&device.0).map_err(at_port)?;
+            let handle = eal.port_by_name(&device.argument).map_err(at_port)?;
             let can = handle.capabilities().map_err(at_port)?;
             let queues = Queues::of(port, &can, workers);
             info!("port \"{}\": driver {}, {}", port.name, can.driver, queues.steering);

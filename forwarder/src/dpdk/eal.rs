@@ -20,6 +20,7 @@ use dpdk_sys as sys;
 use parking_lot::Mutex;
 use rustix::process::{Pid, test_kill_process};
 
+use super::bond;
 use super::error::{Errno, Error, Result, check};
 use super::port::{self, Port};
 
@@ -111,11 +112,12 @@ impl Eal {
         }
     }
 
-    /// Adds a device while running: `net_null0`, or a PCI address with its options.
+    /// Adds a device while running: `net_null0`, or a PCI address with its options, or a bond as
+    /// [`bond::spelled`] takes it.
     ///
     /// One at a time, as DPDK wants it.
     pub fn probe(&self, device: &str) -> Result<()> {
-        let devargs = c_string("the device", device)?;
+        let devargs = c_string("the device", &bond::spelled(device))?;
         let _one_at_a_time = self.0.state.lock();
         // SAFETY: a C string that DPDK copies; the EAL runs, as `self` says.
         check(unsafe { sys::rte_dev_probe(devargs.as_ptr()) }).map_err(|errno| Error::Device {

@@ -59,6 +59,7 @@
 //! control::<port::Port<port::Started>>();
 //! ```
 
+pub mod bond;
 mod burst;
 pub mod clock;
 mod eal;

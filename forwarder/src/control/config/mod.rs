@@ -24,6 +24,7 @@
 
 mod balancing;
 mod cross;
+mod device;
 mod doubts;
 mod eal;
 mod fleet;

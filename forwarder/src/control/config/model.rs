@@ -9,6 +9,8 @@ use std::time::Duration;
 
 use guideway_api::Protocol;
 
+use super::device;
+
 pub use crate::balancer::encapsulation::{Encapsulation, GreKey, Parameters, UdpChecksum};
 pub use crate::balancer::fragment::Policy as FragmentPolicy;
 
@@ -240,6 +242,13 @@ pub struct Port {
     pub rx_descriptors: u16,
     /// `port.tx_descriptors`
     pub tx_descriptors: u16,
+}
+
+impl Port {
+    /// The PCI addresses of its device's members: none, unless that is a bond.
+    pub fn members(&self) -> impl Iterator<Item = &str> {
+        device::members(&self.device)
+    }
 }
 
 /// How packets of a port reach the worker that owns their flow.

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 
+use super::device;
 use super::form;
 use super::model::{Mac, Neighbor, Port, Prefix, Steering};
 use super::reader::Section;
@@ -10,9 +11,6 @@ use super::report::{At, Read};
 
 /// `RTE_MAX_ETHPORTS` of a stock DPDK.
 const MAX_PORTS: usize = 32;
-
-/// What `RTE_DEV_NAME_MAX_LEN` leaves for the name of a device.
-const MAX_DEVICE_NAME: usize = 63;
 
 const DEFAULT_MTU: u16 = 1500;
 
@@ -89,11 +87,12 @@ fn port(mut section: Section<'_>, seen: &mut Seen) -> PortDraft {
         section.unique("name", &name, &mut seen.names)?;
         Ok(name)
     });
-    let device = section.required("device", "\"0000:3b:00.0\"", form::text(device));
+    let device = section.required("device", "\"0000:3b:00.0\"", form::text(device::read));
     let device = device.and_then(|device| {
-        // A device is told from others by its name, whatever its arguments.
-        let own = device.value.split(',').next().unwrap_or_default().to_owned();
-        section.unique("device", &At { value: own, at: device.at }, &mut seen.devices)?;
+        for name in device::names(&device.value) {
+            let name = At { value: name.to_owned(), at: device.at };
+            section.unique("device", &name, &mut seen.devices)?;
+        }
         Ok(device)
     });
     let addresses = section.list("addresses", "[\"192.0.2.1/24\"]", form::text(form::prefix));
@@ -130,45 +129,6 @@ fn port(mut section: Section<'_>, seen: &mut Seen) -> PortDraft {
         rx_descriptors,
         tx_descriptors,
     }
-}
-
-/// A PCI address, completed to the form that DPDK itself uses, or the name of a virtual device;
-/// after either, arguments of its driver behind a comma.
-fn device(said: &str) -> Result<String, String> {
-    if said.chars().any(char::is_control) {
-        return Err("it has a control character in it".to_owned());
-    }
-    let end = said.find(',').unwrap_or(said.len());
-    let (name, arguments) = said.split_at(end);
-    if let Some(pci) = pci(name) {
-        return Ok(pci + arguments);
-    }
-    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
-    if !name.starts_with("net_") || name == "net_" || !name.bytes().all(allowed) {
-        return Err("expected a PCI address like 0000:3b:00.0, or a virtual device like \
-                    net_af_packet0,iface=veth0"
-            .to_owned());
-    }
-    if name.len() > MAX_DEVICE_NAME {
-        return Err(format!("its name has over {MAX_DEVICE_NAME} characters"));
-    }
-    Ok(said.to_owned())
-}
-
-/// `[domain:]bus:device.function`, in hexadecimal.
-fn pci(said: &str) -> Option<String> {
-    let number = |digits: &str, longest: usize, largest: u32| {
-        let valid = (1..=longest).contains(&digits.len())
-            && digits.bytes().all(|byte| byte.is_ascii_hexdigit());
-        let number = valid.then(|| u32::from_str_radix(digits, 16).ok()).flatten();
-        number.filter(|&number| number <= largest)
-    };
-    let (rest, function) = said.rsplit_once('.')?;
-    let (rest, device) = rest.rsplit_once(':')?;
-    let (domain, bus) = rest.rsplit_once(':').unwrap_or(("0", rest));
-    let domain = number(domain, 8, u32::MAX)?;
-    let (bus, device) = (number(bus, 2, 0xff)?, number(device, 2, 0x1f)?);
-    Some(format!("{domain:04x}:{bus:02x}:{device:02x}.{}", number(function, 1, 7)?))
 }
 
 fn addresses_of(
@@ -253,28 +213,4 @@ pub(super) fn neighbors(root: &mut Section<'_>) -> Read<Vec<Read<At<Neighbor>>>>
         Ok(At { value: Neighbor { address: address.value, mac: mac?.value }, at: address.at })
     });
     Ok(drafts.collect())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn devices() {
-        for (said, expected) in [
-            ("0000:3b:00.0", "0000:3b:00.0"),
-            ("3B:1f.7", "0000:3b:1f.7"),
-            ("10000:01:00.0", "10000:01:00.0"),
-            ("0:1:2.3,mprq_en=1", "0000:01:02.3,mprq_en=1"),
-            ("net_af_packet0,iface=veth0", "net_af_packet0,iface=veth0"),
-        ] {
-            assert_eq!(device(said), Ok(expected.to_owned()));
-        }
-        for wrong in
-            ["", "eth0", "net_", "3b:00", "3b:00.8", "3b:20.0", "100:00.0", "net_a b", ":1.1"]
-        {
-            assert!(device(wrong).unwrap_err().contains("expected a PCI address"), "{wrong}");
-        }
-        assert!(device(&format!("net_{}", "a".repeat(60))).unwrap_err().contains("63"));
-    }
 }

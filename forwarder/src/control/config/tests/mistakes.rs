@@ -210,6 +210,13 @@ fn of_the_ports() {
             "port[1].addresses[0]",
             "192.0.2.1 stands on line 17 already",
         ),
+        (
+            &[(AGAIN, SECOND), ("net_null0", "net_bonding0,mode=1,slave=3b:00.0")],
+            24,
+            "port[1].device",
+            "is \"0000:3b:00.0\" as on line 16",
+        ),
+        (&[("0000:3b:00.0", "net_bonding0,mode=1")], 16, "port[0].device", "needs members"),
         (&[("0000:3b:00.0", "eth0")], 16, "port[0].device", "expected a PCI address"),
         (&[("0000:3b:00.0", "0000:3b:20.0")], 16, "port[0].device", "expected a PCI address"),
         (&[("0000:3b:00.0", "net_")], 16, "port[0].device", "expected a PCI address"),
