@@ -105,8 +105,10 @@ impl Idle {
         match &mut self.manner {
             Manner::Pause { next } => *next = FIRST_PAUSE,
             Manner::Interrupt { alarm, armed, .. } => {
-                alarm.disarm();
-                *armed = false;
+                // Drivers complain of one that is not armed.
+                if std::mem::take(armed) {
+                    alarm.disarm();
+                }
             }
             Manner::Poll | Manner::Share => {}
         }
@@ -154,6 +156,7 @@ impl Idle {
                 if alarm.wait(*longest) {
                     // A packet waits: the flow table can. It may take a moment until a round finds it:
                     // net_tap has a signal handler besides, in another thread, that tells of it.
+                    alarm.disarm();
                     *armed = false;
                     self.patience = rounds + PATIENCE;
                     return 0;
