@@ -40,7 +40,7 @@ use crate::worker::{Clock, Command, Question};
 use crew::{Hired, Post, Report, Terms};
 use link::{Watch, Watched};
 use shared::Shared;
-use wiring::{Ends, Manner, Queues};
+use wiring::{Ends, Manner, Opened, Queues};
 
 /// Bytes of a buffer, headroom not counted, that any frame of the standard MTU fits in.
 const MIN_DATA_ROOM: u16 = 2048;
@@ -204,7 +204,7 @@ impl Appliance {
             let at_port = |error| Error::Port { port: port.name.clone(), error };
             let handle = eal.port_by_name(&device.argument).map_err(at_port)?;
             let can = handle.capabilities().map_err(at_port)?;
-            let queues = Queues::of(port, &can, workers);
+            let queues = Queues::of(port.steering, &can, workers);
             info!("port \"{}\": driver {}, {}", port.name, can.driver, queues.steering);
             probed.push((handle, can, queues));
         }
@@ -267,7 +267,8 @@ impl Appliance {
             }
             let (started, rx, tx) = stopped.start().map_err(at_port)?;
             let index = PortIndex(index);
-            let pollers = wiring::connect(&eal, index, &port.name, rx, tx, &manner, &mut ends)?;
+            let opened = Opened { rx, tx, hands_over: queues.hands_over };
+            let pollers = wiring::connect(&eal, index, &port.name, opened, &manner, &mut ends)?;
             for worker in pollers {
                 let cpu = cpus[worker].unwrap_or_default();
                 let far = placement::distance(&port.name, can.socket, worker, cpu, nodes[worker]);

@@ -2,12 +2,12 @@
 //!
 //! A port with a receive queue for each worker gives each worker its own; the device divides the
 //! flows. A port with fewer gives each of its queues to one worker, which hands packets to the owners
-//! of their flows. In the same way a port has a transmit queue for each worker, or rings to those
-//! workers that have one. The first queue of port p is worker p's, the next the next worker's, so
+//! of their flows; so does a port whose device deals packets by no hash. In the same way a port has a
+//! transmit queue for each worker, or rings to those workers that have one. The first queue of port p is worker p's, the next the next worker's, so
 //! that ports with one queue burden different workers.
 
 use crate::balancer::tables::PortIndex;
-use crate::control::config::{Port, Steering};
+use crate::control::config::Steering;
 use crate::dpdk::clock::TimestampField;
 use crate::dpdk::port::Capabilities;
 use crate::dpdk::queue::{RxQueue, TxQueue};
@@ -24,41 +24,50 @@ pub(super) const SMALL_RING: u32 = 256;
 pub(super) struct Queues {
     pub(super) receive: u16,
     pub(super) transmit: u16,
+    /// Whoever polls a receive queue hands packets to the owners of their flows.
+    pub(super) hands_over: bool,
     /// For the operator.
     pub(super) steering: String,
 }
 
 impl Queues {
     /// The queues of a port among so many workers.
-    pub(super) fn of(port: &Port, can: &Capabilities, workers: u16) -> Queues {
+    pub(super) fn of(steering: Steering, can: &Capabilities, workers: u16) -> Queues {
         let transmit = can.max_tx_queues.clamp(1, workers);
-        let (receive, steering) = match port.steering {
-            _ if workers == 1 => (1, "one worker".to_owned()),
-            Steering::Ring => (1, "ring: as configured".to_owned()),
+        let useful = can.facts.useful(can.max_rx_queues.min(workers)).max(1);
+        let (wanted, hands_over, mut steering) = match steering {
+            _ if workers == 1 => (1, false, "one worker".to_owned()),
+            Steering::Ring => (1, true, "ring: as configured".to_owned()),
             Steering::Auto if !can.rss => {
-                (1, format!("ring: {} offers no RSS over addresses and ports", can.driver))
+                let why = format!("ring: {} offers no RSS over addresses and ports", can.driver);
+                (1, true, why)
             }
-            Steering::Auto | Steering::Queues if can.max_rx_queues >= workers => {
-                (workers, "queues: a queue for each worker".to_owned())
+            Steering::Auto | Steering::Queues if useful >= workers => {
+                (workers, false, "queues: a queue for each worker".to_owned())
             }
             Steering::Auto | Steering::Queues => {
-                let queues = can.max_rx_queues.max(1);
-                (queues, format!("ring: {queues} receive queues for {workers} workers"))
+                (useful, true, format!("ring: {useful} receive queues for {workers} workers"))
             }
         };
-        Queues { receive, transmit, steering }
+        let most = (can.max_rx_queues, can.max_tx_queues);
+        let (receive, transmit) = can.facts.queues((wanted, transmit), most);
+        if receive > wanted {
+            let driver = &can.driver;
+            steering += &format!("; {driver} deals packets over {receive} receive queues");
+        }
+        Queues { receive, transmit, hands_over, steering }
     }
 
     /// Packets that the rings of this port hold among so many workers.
     pub(super) fn in_rings(&self, workers: u16) -> u32 {
-        let handing = if self.deals_flows(workers) { 0 } else { u32::from(self.receive) };
-        let relays = u32::from(workers - self.transmit);
+        let handing = if self.hands_over { u32::from(self.receive) } else { 0 };
+        let relays = u32::from(workers.saturating_sub(self.transmit));
         handing * u32::from(workers - 1) * RING + relays * (RING + SMALL_RING)
     }
 
     /// Whether the device deals flows to the workers, by a hash that is not ours.
     pub(super) fn deals_flows(&self, workers: u16) -> bool {
-        workers > 1 && self.receive >= workers
+        workers > 1 && !self.hands_over
     }
 }
 
@@ -84,6 +93,14 @@ pub(super) struct Manner {
     pub(super) nodes: Vec<Option<u32>>,
 }
 
+/// The queues of a started port.
+pub(super) struct Opened {
+    pub(super) rx: Vec<RxQueue>,
+    pub(super) tx: Vec<TxQueue>,
+    /// As of [`Queues`].
+    pub(super) hands_over: bool,
+}
+
 /// Connects the queues of one port, the `index`-th, to the workers. Answers which of them poll it.
 ///
 /// # Errors
@@ -92,11 +109,11 @@ pub(super) fn connect(
     eal: &Eal,
     index: PortIndex,
     name: &str,
-    rx: Vec<RxQueue>,
-    tx: Vec<TxQueue>,
+    opened: Opened,
     manner: &Manner,
     workers: &mut [Ends],
 ) -> Result<Vec<usize>, Error> {
+    let Opened { rx, tx, hands_over } = opened;
     let count = workers.len();
     let mut pollers = Vec::new();
     let first = usize::from(index.0) % count;
@@ -104,20 +121,19 @@ pub(super) fn connect(
         ring::channel(eal, &format!("{kind}{}_{from}_{to}", index.0), size, manner.nodes[to])
     };
 
-    let spread = rx.len() < count;
     for (q, queue) in rx.into_iter().enumerate() {
         let poller = (first + q) % count;
         pollers.push(poller);
         workers[poller].queues.push(format!("{name}:{q}"));
         let mut owners = None;
-        if spread {
+        if hands_over {
             let mut outlets = Vec::with_capacity(count);
             for (owner, ends) in workers.iter_mut().enumerate() {
                 if owner == poller {
                     outlets.push(None);
                     continue;
                 }
-                let (sender, receiver) = ring_between("rx", poller, owner, RING)?;
+                let (sender, receiver) = ring_between("rx", q, owner, RING)?;
                 ends.sources.push(Source { port: index, intake: Intake::Ring(receiver) });
                 let lane = Lane::new(sender, manner.lossless);
                 outlets.push(Some(Outlet::new(Via::Ring(lane))));
@@ -174,4 +190,68 @@ pub(super) fn connect_peers(eal: &Eal, manner: &Manner, workers: &mut [Ends]) ->
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dpdk::port::Facts;
+
+    /// What a device of a driver offers, with at most `queues` each way.
+    fn can(driver: &str, queues: u16, rss: bool) -> Capabilities {
+        Capabilities {
+            driver: driver.to_owned(),
+            max_rx_queues: queues,
+            max_tx_queues: queues,
+            facts: Facts::of(driver),
+            rss,
+            mac: [2, 0, 0, 0, 0, 1],
+            socket: None,
+            interface: None,
+            max_mtu: 1500,
+            umem: None,
+        }
+    }
+
+    #[test]
+    fn all_queues_that_get_packets_are_set_up() {
+        let of = |steering, can: &Capabilities, workers| {
+            let Queues { receive, transmit, hands_over, .. } = Queues::of(steering, can, workers);
+            (receive, transmit, hands_over)
+        };
+        let virtio = can("net_virtio", 4, false);
+        assert_eq!(of(Steering::Auto, &virtio, 1), (1, 1, false));
+        assert_eq!(of(Steering::Auto, &virtio, 2), (2, 2, true));
+        assert_eq!(of(Steering::Ring, &can("net_virtio", 4, true), 3), (3, 3, true));
+        assert_eq!(of(Steering::Queues, &virtio, 3), (3, 3, false));
+        assert_eq!(of(Steering::Auto, &can("net_virtio", 2, true), 3), (2, 2, true));
+        let packet = can("net_af_packet", 4, false);
+        assert_eq!(of(Steering::Auto, &packet, 1), (4, 1, false));
+        assert_eq!(of(Steering::Ring, &packet, 2), (4, 2, true));
+        assert_eq!(of(Steering::Queues, &packet, 2), (4, 2, false));
+        let igb = can("net_e1000_igb", 8, true);
+        assert_eq!(of(Steering::Ring, &igb, 3), (1, 3, true));
+        assert_eq!(of(Steering::Auto, &igb, 3), (3, 3, false));
+        assert_eq!(of(Steering::Auto, &can("net_vmxnet3", 8, true), 3), (2, 3, true));
+    }
+
+    #[test]
+    fn the_operator_hears_why_there_are_more_queues() {
+        let words = |steering, can: &Capabilities| Queues::of(steering, can, 2).steering;
+        assert_eq!(
+            words(Steering::Ring, &can("net_virtio", 2, true)),
+            "ring: as configured; net_virtio deals packets over 2 receive queues"
+        );
+        let queues = "queues: a queue for each worker";
+        assert_eq!(words(Steering::Auto, &can("net_virtio", 2, true)), queues);
+        assert_eq!(words(Steering::Ring, &can("net_ice", 2, true)), "ring: as configured");
+    }
+
+    #[test]
+    fn rings_are_counted_where_packets_are_handed_over() {
+        let places = |steering, can: &Capabilities| Queues::of(steering, can, 2).in_rings(2);
+        assert_eq!(places(Steering::Auto, &can("net_ice", 2, true)), 0);
+        assert_eq!(places(Steering::Ring, &can("net_ice", 2, true)), RING);
+        assert_eq!(places(Steering::Ring, &can("net_af_packet", 4, false)), 4 * RING);
+    }
 }

@@ -58,6 +58,22 @@ pub enum Error {
         /// Why not.
         errno: Errno,
     },
+    /// A device sends packets to receive queues that nobody polls.
+    #[error(
+        "device {device}: {driver} sends packets to {dealt} receive queues, and only {polled} of them are \
+         polled, so that it loses the others; give the device {polled} queues (`qpairs` or `queues` in \
+         port.device, or the host's setting of a virtual machine), or change the number of dpdk.workers"
+    )]
+    Unpolled {
+        /// The device's name.
+        device: String,
+        /// Its driver.
+        driver: String,
+        /// Receive queues that get packets.
+        dealt: u16,
+        /// Receive queues that are set up and polled.
+        polled: u16,
+    },
     /// The pool's buffers are too small for the port's frames.
     #[error(
         "device {device}: an MTU of {mtu} needs mbufs with room for {needed} bytes, \

@@ -259,7 +259,7 @@ pub enum Steering {
     Auto,
     /// A queue for each worker: the device spreads flows by itself.
     Queues,
-    /// One worker polls, hashes and hands over.
+    /// Workers that poll hash and hand over: one where the device allows.
     Ring,
 }
 

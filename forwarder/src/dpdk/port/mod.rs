@@ -8,6 +8,7 @@
 //! becomes a note for the operator, never an error (see `setup`).
 
 mod device;
+mod driver;
 mod setup;
 mod umem;
 
@@ -20,6 +21,7 @@ use super::pool::Pool;
 use super::queue::{RxQueue, TxQueue};
 
 pub(super) use device::Device;
+pub use driver::{Dealing, Facts};
 use setup::Ready;
 pub use umem::Umem;
 
@@ -84,6 +86,8 @@ pub struct Capabilities {
     pub max_rx_queues: u16,
     /// Transmit queues that it can have.
     pub max_tx_queues: u16,
+    /// What the driver makes of numbers of queues.
+    pub facts: Facts,
     /// It can spread flows over receive queues by a hash that Guideway wants.
     pub rss: bool,
     /// Its own address.
@@ -159,9 +163,13 @@ impl Port<Probed> {
 
 impl Port<Stopped> {
     /// Starts the device. Its queues are to be moved to the threads that poll them.
+    ///
+    /// # Errors
+    /// It does not start, or it sends packets to receive queues that are not among those returned.
     pub fn start(self) -> Result<(Port<Started>, Vec<RxQueue>, Vec<TxQueue>)> {
         let Stopped { mut device, ready } = self.state;
         device.start(ready.rx_queues, ready.tx_queues)?;
+        setup::check_started(&device, &ready)?;
         let device = Arc::new(device);
         let rx = (0..ready.rx_queues).map(|queue| RxQueue::new(&device, queue)).collect();
         let tx = (0..ready.tx_queues)
@@ -330,6 +338,21 @@ mod tests {
         let error = device("net_null", "").configure(&exceeds, &pool).unwrap_err();
         assert!(matches!(error, Error::DataRoom { needed: 2049, room: 2048, .. }), "{error}");
         assert_eq!(pool.in_use(), 0);
+    }
+
+    /// A guest would send on both of the device's queues.
+    #[test]
+    fn a_device_with_a_queue_that_nobody_polls_is_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        let options = format!(",iface={},queues=2", directory.path().join("vhost").display());
+        let pool = pool(1023);
+        let (port, _) = device("net_vhost", &options).configure(&settings(), &pool).unwrap();
+        let error = port.start().unwrap_err();
+        assert!(matches!(error, Error::Unpolled { dealt: 2, polled: 1, .. }), "{error}");
+        assert!(error.to_string().contains("`queues` in port.device"), "{error}");
+        let both = Settings { rx_queues: 2, ..settings() };
+        let (port, _) = device("net_vhost", &options).configure(&both, &pool).unwrap();
+        assert_eq!(port.start().unwrap().1.len(), 2);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::ffi::CStr;
 use dpdk_sys as sys;
 
 use super::device::Device;
-use super::{Capabilities, Settings, Umem};
+use super::{Capabilities, Facts, Settings, Umem};
 use crate::dpdk::error::{Errno, Error, Result};
 use crate::dpdk::pool::Pool;
 
@@ -24,6 +24,8 @@ pub(super) struct Ready {
     pub(super) driver: String,
     pub(super) rx_queues: u16,
     pub(super) tx_queues: u16,
+    /// Flows are spread over the receive queues by RSS.
+    by_hash: bool,
     pub(super) mac: [u8; 6],
     pub(super) mtu: u16,
     /// The only pool that may be sent from, where the device frees without looking. It lives as long
@@ -40,6 +42,7 @@ pub(super) fn capabilities(device: &Device) -> Result<Capabilities> {
     let driver = driver(&info);
     Ok(Capabilities {
         umem: Umem::of(&driver),
+        facts: Facts::of(&driver),
         driver,
         max_rx_queues: info.max_rx_queues,
         max_tx_queues: info.max_tx_queues,
@@ -125,7 +128,20 @@ pub(super) fn configure(
 
     let mac = settings.mac.map_or_else(|| mac(device), Ok)?;
     let fast_free_pool = if fast_free == 0 { std::ptr::null() } else { pool.raw().cast_const() };
-    Ok((Ready { driver, rx_queues, tx_queues, mac, mtu, fast_free_pool }, notes))
+    let by_hash = hash != 0;
+    Ok((Ready { driver, rx_queues, tx_queues, by_hash, mac, mtu, fast_free_pool }, notes))
+}
+
+/// Refuses a started device that sends packets to receive queues that nobody gets.
+pub(super) fn check_started(device: &Device, ready: &Ready) -> Result<()> {
+    let info = info(device)?;
+    let (rx, tx) = (info.nb_rx_queues.max(ready.rx_queues), info.nb_tx_queues);
+    let dealt = Facts::of(&ready.driver).dealt(rx, tx, info.max_rx_queues, ready.by_hash);
+    if dealt > ready.rx_queues {
+        let (device, driver) = (device.name().to_owned(), ready.driver.clone());
+        return Err(Error::Unpolled { device, driver, dealt, polled: ready.rx_queues });
+    }
+    Ok(())
 }
 
 fn at_most(wanted: u16, offered: u16, kind: &str, notes: &mut Vec<String>) -> u16 {
