@@ -32,7 +32,7 @@ use crate::control::daemon::{self, Daemon};
 use crate::control::publication::{self, PortFacts, Publisher};
 use crate::dpdk::bond;
 use crate::dpdk::clock::{TimestampField, tsc_hz};
-use crate::dpdk::port::{Port, Settings, Started};
+use crate::dpdk::port::{Facts, Port, Settings, Started};
 use crate::dpdk::{self, Eal, Pool, memory};
 use crate::stats::{Reader, Scalar};
 use crate::worker::{Clock, Command, Question};
@@ -42,10 +42,6 @@ use link::{Watch, Watched};
 use shared::Shared;
 use wiring::{Ends, Manner, Opened, Queues};
 
-/// Bytes of a buffer, headroom not counted, that any frame of the standard MTU fits in.
-const MIN_DATA_ROOM: u16 = 2048;
-/// Ethernet header, two tags and frame check sequence.
-const FRAME_OVERHEAD: u16 = 14 + 8 + 4;
 /// Buffers that a thread keeps at hand.
 const POOL_CACHE: u32 = 256;
 /// Buffers beyond those that have a place: bursts in the workers' hands.
@@ -223,8 +219,12 @@ impl Appliance {
         let shared = Shared::of(
             needs.map(|(port, (_, can, queues))| (can.umem, queues, port.rx_descriptors)),
         );
-        let (buffers, data_room) =
-            buffers(&configuration, probed.iter().map(|(_, _, queues)| queues), workers, &shared);
+        let (buffers, data_room) = buffers(
+            &configuration,
+            probed.iter().map(|(_, can, q)| (can.facts, q)),
+            workers,
+            &shared,
+        );
         let pools = placed
             .nodes
             .iter_mut()
@@ -468,7 +468,7 @@ fn fragment_limits(configuration: &Configuration) -> fragment::Limits {
 /// a pool for each NUMA node, each is as large as if it were the only one.
 fn buffers<'a>(
     configuration: &Configuration,
-    queues: impl Iterator<Item = &'a Queues>,
+    devices: impl Iterator<Item = (Facts, &'a Queues)>,
     workers: u16,
     shared: &Shared,
 ) -> (u32, u16) {
@@ -477,15 +477,15 @@ fn buffers<'a>(
     let fragments = u32::try_from(configuration.fragments.packets).unwrap_or(u32::MAX);
     let mut buffers =
         u32::from(workers) * (2 * POOL_CACHE).saturating_add(fragments) + peers + SPARE;
-    let mut mtu = 0;
-    for (port, queues) in configuration.ports.iter().zip(queues) {
-        mtu = mtu.max(port.mtu);
+    let mut room = 0;
+    for (port, (facts, queues)) in configuration.ports.iter().zip(devices) {
+        room = room.max(facts.room(port.mtu));
         buffers += u32::from(queues.receive) * u32::from(port.rx_descriptors)
             + u32::from(queues.transmit) * u32::from(port.tx_descriptors)
             + queues.in_rings(workers);
     }
     let buffers = (buffers + shared.kept + shared.unsent).max(configuration.dpdk.buffers);
-    (buffers, MIN_DATA_ROOM.max(mtu + FRAME_OVERHEAD).saturating_add(shared.headroom))
+    (buffers, room.saturating_add(shared.headroom))
 }
 
 /// The pool of a NUMA node, which is none afterwards if DPDK has no memory there.

@@ -153,6 +153,12 @@ impl Eal {
         state.claimed.remove(&id);
     }
 
+    /// The ports that nobody has claimed.
+    pub(super) fn unclaimed(&self) -> Vec<u16> {
+        let state = self.0.state.lock();
+        ports().filter(|id| !state.claimed.contains(id)).collect()
+    }
+
     /// Frees the pools that have no handle, as far as their mbufs are back.
     pub(super) fn free_retired(&self) {
         self.0.state.lock().free_retired();
@@ -281,17 +287,18 @@ fn port_name(id: u16) -> String {
 }
 
 fn port_names() -> Vec<String> {
-    let mut names = Vec::new();
-    let mut id = 0;
-    loop {
+    ports().map(port_name).collect()
+}
+
+/// All ports that there are.
+fn ports() -> impl Iterator<Item = u16> {
+    let mut next = 0;
+    std::iter::from_fn(move || {
         // SAFETY: takes any number; returns the next valid port, or RTE_MAX_ETHPORTS.
-        id = unsafe { sys::rte_eth_find_next(id) };
-        if u32::from(id) >= sys::RTE_MAX_ETHPORTS {
-            return names;
-        }
-        names.push(port_name(id));
-        id += 1;
-    }
+        let id = unsafe { sys::rte_eth_find_next(next) };
+        next = id.saturating_add(1);
+        (u32::from(id) < sys::RTE_MAX_ETHPORTS).then_some(id)
+    })
 }
 
 #[cfg(test)]

@@ -76,16 +76,34 @@ pub enum Error {
     },
     /// The pool's buffers are too small for the port's frames.
     #[error(
-        "device {device}: an MTU of {mtu} needs mbufs with room for {needed} bytes, \
-         those of its pool have {room}; lower the MTU or make the mbufs larger"
+        "device {device}: {driver} needs buffers of {needed} bytes for an MTU of {mtu}, and can use {usable} \
+         bytes of those that there are; lower port.mtu to {} or less",
+        u32::from(*.usable).saturating_sub(.needed - u32::from(*.mtu))
     )]
     DataRoom {
         /// The device's name.
         device: String,
+        /// Its driver.
+        driver: String,
         /// The MTU asked for.
         mtu: u16,
-        /// Bytes that a frame may take.
+        /// Bytes that a frame may take, with what the driver adds.
         needed: u32,
+        /// Bytes of an mbuf that the driver uses.
+        usable: u16,
+    },
+    /// A device uses several buffers for a frame, which no worker takes.
+    #[error(
+        "device {device}: {driver} receives frames of an MTU of {mtu} in several buffers, though each has \
+         {room} bytes, and would have them dropped as frame_too_long; lower port.mtu"
+    )]
+    SeveralBuffers {
+        /// The device's name.
+        device: String,
+        /// Its driver.
+        driver: String,
+        /// The port's MTU.
+        mtu: u16,
         /// Bytes that an mbuf has.
         room: u16,
     },

@@ -61,6 +61,11 @@ impl Device {
         &self.name
     }
 
+    /// The ports of DPDK that nobody has claimed: members of devices that have some.
+    pub(super) fn unclaimed(&self) -> Vec<u16> {
+        self.eal.unclaimed()
+    }
+
     /// Turns the result of a call about this device into one that names it.
     pub(in crate::dpdk) fn check(&self, action: impl Into<String>, result: i32) -> Result<u32> {
         check(result).map_err(|errno| Error::Device {

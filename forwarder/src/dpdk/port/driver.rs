@@ -1,11 +1,11 @@
-//! What drivers do with the numbers of queues that they are set up with, where no call of DPDK tells.
+//! What drivers do with numbers of queues and sizes of buffers, where no call of DPDK tells.
 //!
 //! Each fact is read in the driver's source, DPDK 22.11 and 24.11, and names the function that it is from.
-//! A driver that is not listed takes any numbers, and its device sends packets only to the receive
-//! queues that are set up.
+//! A driver that is not listed takes any numbers and uses all of a buffer, and its device sends packets
+//! only to the receive queues that are set up.
 
 /// The receive queues that a device sends packets to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Dealing {
     /// Those that are set up.
     Receive,
@@ -16,6 +16,17 @@ pub enum Dealing {
     All,
 }
 
+/// The sizes of receive buffers that a device can be told, in bytes. Drivers round down to them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Sizes {
+    /// Any.
+    Any,
+    /// The multiples of a number.
+    MultiplesOf(u16),
+    /// These, in rising order.
+    Only(&'static [u16]),
+}
+
 /// What a driver makes of its settings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -24,20 +35,46 @@ pub struct Facts {
     pub dealing: Dealing,
     /// Receive queues must be a power of two, or those beyond one get no packets.
     pub power_of_two: bool,
+    /// Bytes beside the MTU that a buffer must have, or the driver refuses it or uses several.
+    pub overhead: u16,
+    /// The sizes of buffers that the device can be told.
+    pub sizes: Sizes,
+    /// It says that it may use several buffers for a frame even where each frame fits one.
+    pub says_scattered: bool,
+    /// It has ports of other drivers as members.
+    pub has_members: bool,
 }
 
-const USUAL: Facts = Facts { dealing: Dealing::Receive, power_of_two: false };
+/// Ethernet header, two VLAN tags and frame check sequence.
+const FRAME_OVERHEAD: u16 = 14 + 2 * 4 + 4;
+/// Bytes of a buffer at the least, so that any frame of the standard MTU fits.
+const LEAST_ROOM: u16 = 2048;
+
+const USUAL: Facts = Facts {
+    dealing: Dealing::Receive,
+    power_of_two: false,
+    overhead: FRAME_OVERHEAD,
+    sizes: Sizes::Any,
+    says_scattered: false,
+    has_members: false,
+};
 const PAIRS: Facts = Facts { dealing: Dealing::Pairs, ..USUAL };
 const ALL: Facts = Facts { dealing: Dealing::All, ..USUAL };
+const POWER_OF_TWO: Facts = Facts { power_of_two: true, ..USUAL };
+// SRRCTL.BSIZEPKT and its likes count in KiB.
+const KIB: Facts = Facts { sizes: Sizes::MultiplesOf(1024), ..USUAL };
+// The DBUFF of a queue's context counts in 128 bytes.
+const DBUFF: Facts = Facts { sizes: Sizes::MultiplesOf(128), ..USUAL };
 
 const DRIVERS: &[(&str, Facts)] = &[
-    // virtio_dev_start sends VIRTIO_NET_CTRL_MQ_VQ_PAIRS_SET with max(rx, tx).
-    ("net_virtio", PAIRS),
-    ("net_virtio_user", PAIRS),
-    // Its members, which may be any of these, are set up with its own numbers (slave_configure,
-    // fs_dev_configure).
-    ("net_bonding", PAIRS),
-    ("net_failsafe", PAIRS),
+    // virtio_dev_start sends VIRTIO_NET_CTRL_MQ_VQ_PAIRS_SET with max(rx, tx). virtio_rx_check_scatter wants
+    // the MTU, a header with a tag and the virtio header, which virtio_dev_configure adds up.
+    ("net_virtio", Facts { overhead: 14 + 4 + 12, ..PAIRS }),
+    ("net_virtio_user", Facts { overhead: 14 + 4 + 12, ..PAIRS }),
+    // Its members, which may be any of these, are set up with its own numbers and the same pool
+    // (slave_configure, fs_dev_configure).
+    ("net_bonding", Facts { has_members: true, ..PAIRS }),
+    ("net_failsafe", Facts { has_members: true, ..PAIRS }),
     // tap_dev_configure, eth_dev_configure and bnx2x_dev_configure refuse unequal numbers, or more
     // transmit than receive queues.
     ("net_tap", PAIRS),
@@ -52,15 +89,103 @@ const DRIVERS: &[(&str, Facts)] = &[
     // The guest sends on any of the `queues` that it finds (eth_dev_info).
     ("net_vhost", ALL),
     // vmxnet3_dev_configure refuses others below version 6 of the device, which only the driver knows.
-    ("net_vmxnet3", Facts { power_of_two: true, ..USUAL }),
+    ("net_vmxnet3", POWER_OF_TWO),
     // mlx4_flow_internal spreads over the power of two below.
-    ("net_mlx4", Facts { power_of_two: true, ..USUAL }),
+    ("net_mlx4", POWER_OF_TWO),
+    // em_rctl_bsize. eth_em_rx_init says scattered of any MTU above 1500.
+    (
+        "net_e1000_em",
+        Facts {
+            sizes: Sizes::Only(&[256, 512, 1024, 2048, 4096, 8192, 16384]),
+            says_scattered: true,
+            ..USUAL
+        },
+    ),
+    // eth_igb_rx_init, eth_igbvf_rx_init: E1000_ETH_OVERHEAD, which has a tag, and two tags more.
+    ("net_e1000_igb", Facts { overhead: 14 + 4 + 4 + 2 * 4, ..KIB }),
+    ("net_e1000_igb_vf", Facts { overhead: 14 + 4 + 4 + 2 * 4, ..KIB }),
+    // igc_rx_init, ixgbe_dev_rx_init, ixgbevf_dev_rx_init and those of txgbe and ngbe, atl_rx_init.
+    ("net_igc", KIB),
+    ("net_ixgbe", KIB),
+    ("net_ixgbe_vf", KIB),
+    ("net_txgbe", KIB),
+    ("net_txgbe_vf", KIB),
+    ("net_ngbe", KIB),
+    ("net_atlantic", KIB),
+    // i40e_rx_queue_config, iavf_dev_rx_queue_setup, ice_program_hw_rx_queue, idpf_rx_queue_setup.
+    ("net_i40e", DBUFF),
+    ("net_iavf", DBUFF),
+    ("net_ice", DBUFF),
+    ("net_ice_dcf", DBUFF),
+    ("net_idpf", DBUFF),
+    ("net_cpfl", DBUFF),
+    // fm10k_dev_rx_init takes 512 bytes off, for an alignment.
+    ("net_fm10k", Facts { overhead: FRAME_OVERHEAD + 512, ..USUAL }),
+    // hns3_rx_buf_len_calc.
+    ("net_hns3", Facts { sizes: Sizes::Only(&[512, 1024, 2048, 4096]), ..USUAL }),
+    ("net_hns3_vf", Facts { sizes: Sizes::Only(&[512, 1024, 2048, 4096]), ..USUAL }),
+    // hinic_convert_rx_buf_size.
+    (
+        "net_hinic",
+        Facts { sizes: Sizes::Only(&[1024, 1536, 2048, 3072, 4096, 8192, 16384]), ..USUAL },
+    ),
+    // gve_rx_queue_setup.
+    ("net_gve", Facts { sizes: Sizes::Only(&[2048, 4096]), ..USUAL }),
+    // axgbe_config_rx_buffer_size rounds up, beyond the buffer's end.
+    ("net_axgbe", Facts { sizes: Sizes::MultiplesOf(64), ..USUAL }),
+    // qede_rx_queue_setup: header and checksum, and QEDE_ETH_OVERHEAD.
+    ("net_qede", Facts { overhead: 14 + 4 + 18, sizes: Sizes::MultiplesOf(64), ..USUAL }),
+    ("net_qede_vf", Facts { overhead: 14 + 4 + 18, sizes: Sizes::MultiplesOf(64), ..USUAL }),
+    // sfc_rx_qinit: EFX_MAC_PDU, a prefix, and up to 256 bytes of alignment at both ends
+    // (sfc_rx_mb_pool_buf_size).
+    ("net_sfc_efx", Facts { overhead: 38 + 8 + 22 + 256, sizes: Sizes::MultiplesOf(256), ..USUAL }),
+    // nicvf_dev_start: NIC_HW_L2_OVERHEAD and two tags.
+    ("net_thunderx", Facts { overhead: 26 + 2 * 4, ..USUAL }),
+    // ena_dev_configure says it always; ionic_rx_qcq_alloc of any MTU, by the largest that the device has.
+    ("net_ena", Facts { says_scattered: true, ..USUAL }),
+    ("net_ionic_pci", Facts { says_scattered: true, ..USUAL }),
 ];
 
 impl Facts {
     /// What is known of a driver.
     pub fn of(driver: &str) -> Facts {
         DRIVERS.iter().find(|(name, _)| *name == driver).map_or(USUAL, |(_, facts)| *facts)
+    }
+
+    /// What is known of a driver whose members have `member`: the harder of both.
+    pub(super) fn with(self, member: Facts) -> Facts {
+        Facts {
+            dealing: self.dealing.max(member.dealing),
+            power_of_two: self.power_of_two || member.power_of_two,
+            overhead: self.overhead.max(member.overhead),
+            // The rarer sizes are among the others, above 1 KiB.
+            sizes: self.sizes.max(member.sizes),
+            says_scattered: self.says_scattered || member.says_scattered,
+            has_members: self.has_members,
+        }
+    }
+
+    /// Bytes of a buffer that any frame of a port with this MTU fits in.
+    pub fn room(self, mtu: u16) -> u16 {
+        let needed = mtu.saturating_add(self.overhead).max(LEAST_ROOM);
+        match self.sizes {
+            Sizes::Any => needed,
+            Sizes::MultiplesOf(step) => needed.checked_next_multiple_of(step).unwrap_or(u16::MAX),
+            Sizes::Only(sizes) => {
+                sizes.iter().copied().find(|&size| size >= needed).unwrap_or(needed)
+            }
+        }
+    }
+
+    /// Bytes of a buffer of `room` bytes that the device uses.
+    pub(super) fn usable(self, room: u16) -> u16 {
+        match self.sizes {
+            Sizes::Any => room,
+            Sizes::MultiplesOf(step) => room / step * step,
+            Sizes::Only(sizes) => {
+                sizes.iter().copied().filter(|&size| size <= room).max().unwrap_or(0)
+            }
+        }
     }
 
     /// The receive queues of at most `wanted` that the driver makes use of.
@@ -128,6 +253,59 @@ mod tests {
         assert_eq!(Facts::of("net_virtio").dealt(1, 2, 2, false), 2);
         assert_eq!(Facts::of("net_virtio").dealt(1, 2, 2, true), 1);
         assert_eq!(Facts::of("net_af_packet").dealt(1, 1, 4, false), 4);
+    }
+
+    #[test]
+    fn a_buffer_holds_any_frame_that_the_mtu_allows() {
+        for (driver, facts) in DRIVERS.iter().copied().chain([("net_other", USUAL)]) {
+            let largest = if let Sizes::Only(sizes) = facts.sizes {
+                assert!(sizes.is_sorted());
+                sizes.last().copied().unwrap() - facts.overhead
+            } else {
+                9216
+            };
+            for mtu in 68..=9216 {
+                let (room, needed) = (facts.room(mtu), mtu + facts.overhead);
+                assert_eq!(facts.usable(room) >= needed, mtu <= largest, "{driver} {mtu}");
+                // Another port may need more. More never makes it worse.
+                for more in [1, 63, 511, 1000, 5000] {
+                    assert!(facts.usable(room + more) >= facts.usable(room), "{driver} {mtu}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_room_that_known_drivers_need() {
+        let room = |driver, mtu| Facts::of(driver).room(mtu);
+        assert_eq!([1500, 4000, 9000].map(|mtu| room("net_null", mtu)), [2048, 4026, 9026]);
+        // As net_virtio says itself: "RxQ mbuf pool object size is too small" for less.
+        assert_eq!([1500, 4000, 9000].map(|mtu| room("net_virtio", mtu)), [2048, 4030, 9030]);
+        assert_eq!(
+            [1500, 2018, 2019, 9000].map(|mtu| room("net_e1000_igb", mtu)),
+            [2048, 2048, 3072, 9216]
+        );
+        assert_eq!(
+            [1500, 2022, 2023, 9000].map(|mtu| room("net_e1000_em", mtu)),
+            [2048, 2048, 4096, 16384]
+        );
+        assert_eq!([1500, 9000].map(|mtu| room("net_ice", mtu)), [2048, 9088]);
+        // What was made before, and what became of it.
+        assert_eq!(Facts::of("net_e1000_igb").usable(9026), 8192);
+        assert_eq!(Facts::of("net_e1000_em").usable(9026), 8192);
+        // It has no larger ones: the port is refused, and the message names this size.
+        assert_eq!(Facts::of("net_hns3").usable(room("net_hns3", 9000)), 4096);
+    }
+
+    #[test]
+    fn a_bond_needs_what_any_of_its_members_needs() {
+        let bond = Facts::of("net_bonding");
+        assert!(bond.has_members);
+        let igb = bond.with(Facts::of("net_e1000_igb"));
+        let both = igb.with(Facts::of("net_virtio"));
+        assert_eq!((both.dealing, both.room(9000), both.room(2019)), (Dealing::Pairs, 9216, 3072));
+        assert_eq!(both.with(Facts::of("net_e1000_em")).room(9000), 16384);
+        assert_eq!(bond.with(Facts::of("net_af_packet")).dealing, Dealing::All);
     }
 
     #[test]

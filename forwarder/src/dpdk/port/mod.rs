@@ -21,7 +21,7 @@ use super::pool::Pool;
 use super::queue::{RxQueue, TxQueue};
 
 pub(super) use device::Device;
-pub use driver::{Dealing, Facts};
+pub use driver::{Dealing, Facts, Sizes};
 use setup::Ready;
 pub use umem::Umem;
 
@@ -86,7 +86,7 @@ pub struct Capabilities {
     pub max_rx_queues: u16,
     /// Transmit queues that it can have.
     pub max_tx_queues: u16,
-    /// What the driver makes of numbers of queues.
+    /// What the driver makes of numbers of queues and sizes of buffers.
     pub facts: Facts,
     /// It can spread flows over receive queues by a hash that Guideway wants.
     pub rss: bool,
@@ -165,7 +165,8 @@ impl Port<Stopped> {
     /// Starts the device. Its queues are to be moved to the threads that poll them.
     ///
     /// # Errors
-    /// It does not start, or it sends packets to receive queues that are not among those returned.
+    /// It does not start, it sends packets to receive queues that are not among those returned, or it uses
+    /// several buffers for a frame that the MTU allows.
     pub fn start(self) -> Result<(Port<Started>, Vec<RxQueue>, Vec<TxQueue>)> {
         let Stopped { mut device, ready } = self.state;
         device.start(ready.rx_queues, ready.tx_queues)?;
@@ -330,13 +331,14 @@ mod tests {
     #[test]
     fn frames_must_fit_in_the_mbufs() {
         let pool = pool(255);
-        // 2048 less an Ethernet header and two VLAN tags.
-        let fits = Settings { mtu: 2026, ..settings() };
+        // 2048 less an Ethernet header, two VLAN tags and the checksum.
+        let fits = Settings { mtu: 2022, ..settings() };
         let (port, _) = device("net_null", "").configure(&fits, &pool).unwrap();
-        assert_eq!(port.start().unwrap().0.mtu(), 2026);
-        let exceeds = Settings { mtu: 2027, ..settings() };
+        assert_eq!(port.start().unwrap().0.mtu(), 2022);
+        let exceeds = Settings { mtu: 2023, ..settings() };
         let error = device("net_null", "").configure(&exceeds, &pool).unwrap_err();
-        assert!(matches!(error, Error::DataRoom { needed: 2049, room: 2048, .. }), "{error}");
+        assert!(matches!(error, Error::DataRoom { needed: 2049, usable: 2048, .. }), "{error}");
+        assert!(error.to_string().contains("lower port.mtu to 2022 or less"), "{error}");
         assert_eq!(pool.in_use(), 0);
     }
 

@@ -12,8 +12,6 @@ use super::{Capabilities, Facts, Settings, Umem};
 use crate::dpdk::error::{Errno, Error, Result};
 use crate::dpdk::pool::Pool;
 
-/// What a frame has besides the IP packet: Ethernet header, two VLAN tags.
-const LINK_LAYER: u32 = 14 + 2 * 4;
 /// What DPDK takes a device's frames to have besides the IP packet where the device does not say:
 /// Ethernet header and checksum.
 const DEFAULT_OVERHEAD: u32 = 14 + 4;
@@ -42,7 +40,7 @@ pub(super) fn capabilities(device: &Device) -> Result<Capabilities> {
     let driver = driver(&info);
     Ok(Capabilities {
         umem: Umem::of(&driver),
-        facts: Facts::of(&driver),
+        facts: facts(device, &driver)?,
         driver,
         max_rx_queues: info.max_rx_queues,
         max_tx_queues: info.max_tx_queues,
@@ -71,7 +69,6 @@ pub(super) fn configure(
         device.check("be a port without queues", -Errno::EINVAL)?;
     }
     let mtu = mtu(&info, settings.mtu, &mut notes);
-    let needed = u32::from(mtu) + LINK_LAYER;
     let mut room = pool.data_room();
     if let Some(umem) = Umem::of(&driver) {
         room = room.saturating_sub(umem.headroom);
@@ -81,9 +78,11 @@ pub(super) fn configure(
             return Err(Error::Scattered { name, mbufs, outside });
         }
     }
-    if needed > room.into() {
+    let facts = facts(device, &driver)?;
+    let (needed, usable) = (u32::from(mtu) + u32::from(facts.overhead), facts.usable(room));
+    if needed > usable.into() {
         let device = device.name().to_owned();
-        return Err(Error::DataRoom { device, mtu, needed, room });
+        return Err(Error::DataRoom { device, driver, mtu, needed, usable });
     }
 
     let mut conf = sys::rte_eth_conf::default();
@@ -132,16 +131,59 @@ pub(super) fn configure(
     Ok((Ready { driver, rx_queues, tx_queues, by_hash, mac, mtu, fast_free_pool }, notes))
 }
 
-/// Refuses a started device that sends packets to receive queues that nobody gets.
+/// Refuses a started device that sends packets to receive queues that nobody gets, or the parts of a frame
+/// to several buffers. The same goes for its members, whose queues are all read through it.
 pub(super) fn check_started(device: &Device, ready: &Ready) -> Result<()> {
-    let info = info(device)?;
-    let (rx, tx) = (info.nb_rx_queues.max(ready.rx_queues), info.nb_tx_queues);
-    let dealt = Facts::of(&ready.driver).dealt(rx, tx, info.max_rx_queues, ready.by_hash);
-    if dealt > ready.rx_queues {
-        let (device, driver) = (device.name().to_owned(), ready.driver.clone());
-        return Err(Error::Unpolled { device, driver, dealt, polled: ready.rx_queues });
+    check_port(device, device.id(), Some(ready.rx_queues), ready)?;
+    if Facts::of(&ready.driver).has_members {
+        device.unclaimed().into_iter().try_for_each(|id| check_port(device, id, None, ready))?;
     }
     Ok(())
+}
+
+/// The check for a port of DPDK: `device` or a member of it, of whose receive queues so many, or all, are
+/// polled.
+fn check_port(device: &Device, id: u16, polled: Option<u16>, ready: &Ready) -> Result<()> {
+    let info = info_of(device, id)?;
+    let (driver, rx, tx) = (driver(&info), info.nb_rx_queues, info.nb_tx_queues);
+    let (facts, polled) = (Facts::of(&driver), polled.unwrap_or(rx));
+    let name = device.name().to_owned();
+    let dealt = facts.dealt(rx, tx, info.max_rx_queues, ready.by_hash);
+    if dealt > polled {
+        return Err(Error::Unpolled { device: name, driver, dealt, polled });
+    }
+    if queue_info(id).is_some_and(|queue| scatters(facts, &queue, ready.mtu)) {
+        let room = device.pool.as_ref().map_or(0, Pool::data_room);
+        return Err(Error::SeveralBuffers { device: name, driver, mtu: ready.mtu, room });
+    }
+    Ok(())
+}
+
+/// Whether a queue uses several buffers for a frame that the MTU allows.
+fn scatters(facts: Facts, queue: &sys::rte_eth_rxq_info, mtu: u16) -> bool {
+    // A driver that does not tell the size says 0.
+    let holds = queue.rx_buf_size >= mtu.saturating_add(facts.overhead);
+    queue.scattered_rx != 0 && !facts.says_scattered && !holds
+}
+
+/// The first receive queue of a port, if there is one and its driver says anything.
+fn queue_info(id: u16) -> Option<sys::rte_eth_rxq_info> {
+    let mut queue = sys::rte_eth_rxq_info::default();
+    // SAFETY: takes any port; a place for the result.
+    let result = unsafe { sys::rte_eth_rx_queue_info_get(id, 0, &raw mut queue) };
+    (result == 0).then_some(queue)
+}
+
+/// What is known of the driver of `device`, and of its members' drivers.
+fn facts(device: &Device, driver: &str) -> Result<Facts> {
+    let facts = Facts::of(driver);
+    if !facts.has_members {
+        return Ok(facts);
+    }
+    device.unclaimed().into_iter().try_fold(facts, |facts, id| {
+        let member = info_of(device, id)?;
+        Ok(facts.with(Facts::of(&self::driver(&member))))
+    })
 }
 
 fn at_most(wanted: u16, offered: u16, kind: &str, notes: &mut Vec<String>) -> u16 {
@@ -304,9 +346,14 @@ fn unless_lacking(
 }
 
 fn info(device: &Device) -> Result<sys::rte_eth_dev_info> {
+    info_of(device, device.id())
+}
+
+/// What a port of DPDK can do: `device` or a member of it.
+fn info_of(device: &Device, id: u16) -> Result<sys::rte_eth_dev_info> {
     let mut info = sys::rte_eth_dev_info::default();
-    // SAFETY: the port is `device`'s; a place for the result.
-    let result = unsafe { sys::rte_eth_dev_info_get(device.id(), &raw mut info) };
+    // SAFETY: takes any port; a place for the result.
+    let result = unsafe { sys::rte_eth_dev_info_get(id, &raw mut info) };
     device.check("say what it can do", result)?;
     Ok(info)
 }
@@ -374,6 +421,23 @@ mod tests {
         assert!(notes[0].ends_with("set to 1500 instead of 9000"), "{notes:?}");
         assert_eq!(mtu(&limits(68, u16::MAX, 1518), 40, &mut notes), 68);
         assert_eq!(notes.len(), 2);
+    }
+
+    #[test]
+    fn a_queue_of_several_buffers_is_told_from_one_that_only_says_so() {
+        let queue = |scattered_rx, rx_buf_size| sys::rte_eth_rxq_info {
+            scattered_rx,
+            rx_buf_size,
+            ..Default::default()
+        };
+        let igb = Facts::of("net_e1000_igb");
+        assert!(scatters(igb, &queue(1, 0), 1500));
+        assert!(!scatters(igb, &queue(0, 0), 1500));
+        assert!(!scatters(Facts::of("net_e1000_em"), &queue(1, 0), 9000), "any jumbo frame");
+        // net_hns3 tells the size.
+        let hns3 = Facts::of("net_hns3");
+        assert!(scatters(hns3, &queue(1, 2048), 2023) && !scatters(hns3, &queue(1, 2048), 2022));
+        assert!(queue_info(u16::MAX).is_none());
     }
 
     #[test]
