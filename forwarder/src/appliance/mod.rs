@@ -266,6 +266,9 @@ impl Appliance {
                 info!("port \"{}\": {note}", port.name);
             }
             let (started, rx, tx) = stopped.start().map_err(at_port)?;
+            for note in started.notes().iter().filter(|_| live) {
+                info!("port \"{}\": {note}", port.name);
+            }
             let index = PortIndex(index);
             let opened = Opened { rx, tx, hands_over: queues.hands_over };
             let pollers = wiring::connect(&eal, index, &port.name, opened, &manner, &mut ends)?;

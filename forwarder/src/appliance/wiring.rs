@@ -43,7 +43,11 @@ impl Queues {
                 (1, true, why)
             }
             Steering::Auto | Steering::Queues if useful >= workers => {
-                (workers, false, "queues: a queue for each worker".to_owned())
+                let mut why = "queues: a queue for each worker".to_owned();
+                if !can.rss {
+                    why += &format!("; {} offers no RSS and deals as it does", can.driver);
+                }
+                (workers, false, why)
             }
             Steering::Auto | Steering::Queues => {
                 (useful, true, format!("ring: {useful} receive queues for {workers} workers"))
@@ -245,6 +249,10 @@ mod tests {
         let queues = "queues: a queue for each worker";
         assert_eq!(words(Steering::Auto, &can("net_virtio", 2, true)), queues);
         assert_eq!(words(Steering::Ring, &can("net_ice", 2, true)), "ring: as configured");
+        assert_eq!(
+            words(Steering::Queues, &can("net_virtio", 2, false)),
+            "queues: a queue for each worker; net_virtio offers no RSS and deals as it does"
+        );
     }
 
     #[test]

@@ -33,6 +33,8 @@ pub(in crate::dpdk) struct Device {
     control: Mutex<()>,
     /// What the receive queues are filled from: it must not go before the device is closed.
     pub(super) pool: Option<Pool>,
+    /// The key of its RSS, which DPDK points to.
+    pub(super) rss_key: Option<Box<[u8]>>,
     eal: Eal,
 }
 
@@ -49,6 +51,7 @@ impl Device {
             shares: false,
             control,
             pool: None,
+            rss_key: None,
             eal,
         }
     }

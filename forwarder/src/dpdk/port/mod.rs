@@ -9,6 +9,7 @@
 
 mod device;
 mod driver;
+mod rss;
 mod setup;
 mod umem;
 
@@ -51,6 +52,7 @@ pub struct Started {
     driver: String,
     mac: [u8; 6],
     mtu: u16,
+    notes: Vec<String>,
 }
 
 /// What a port is to be.
@@ -170,13 +172,14 @@ impl Port<Stopped> {
     pub fn start(self) -> Result<(Port<Started>, Vec<RxQueue>, Vec<TxQueue>)> {
         let Stopped { mut device, ready } = self.state;
         device.start(ready.rx_queues, ready.tx_queues)?;
-        setup::check_started(&device, &ready)?;
+        let notes = setup::finish(&device, &ready)?;
         let device = Arc::new(device);
         let rx = (0..ready.rx_queues).map(|queue| RxQueue::new(&device, queue)).collect();
         let tx = (0..ready.tx_queues)
             .map(|queue| TxQueue::new(&device, queue, ready.fast_free_pool))
             .collect();
-        let state = Started { device, driver: ready.driver, mac: ready.mac, mtu: ready.mtu };
+        let Ready { driver, mac, mtu, .. } = ready;
+        let state = Started { device, driver, mac, mtu, notes };
         Ok((Port { state }, rx, tx))
     }
 }
@@ -200,6 +203,11 @@ impl Port<Started> {
     /// The largest IP packet that the device was set up for.
     pub fn mtu(&self) -> u16 {
         self.state.mtu
+    }
+
+    /// What was done, or could not be done, at the start: one sentence each, for the operator.
+    pub fn notes(&self) -> &[String] {
+        &self.state.notes
     }
 
     /// The link, as the device last saw it: this does not wait. Down where the device cannot say.
@@ -275,8 +283,13 @@ mod tests {
         let wanted = Settings { rx_queues: 3, tx_queues: 2, rss: true, ..settings() };
         let (port, notes) = device("net_null", "").configure(&wanted, &pool).unwrap();
         assert_eq!(notes, Vec::<String>::new());
-        let (_port, rx, tx) = port.start().unwrap();
+        let (port, rx, tx) = port.start().unwrap();
         assert_eq!(rx.iter().map(RxQueue::index).collect::<Vec<_>>(), [0, 1, 2]);
+        let told = port.notes().concat();
+        assert!(
+            told.starts_with("flows are spread by RSS over TCP/IPv4, UDP/IPv4, SCTP/IPv4"),
+            "{told}"
+        );
         assert_eq!(tx.iter().map(TxQueue::index).collect::<Vec<_>>(), [0, 1]);
     }
 

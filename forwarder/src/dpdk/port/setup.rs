@@ -8,7 +8,7 @@ use std::ffi::CStr;
 use dpdk_sys as sys;
 
 use super::device::Device;
-use super::{Capabilities, Facts, Settings, Umem};
+use super::{Capabilities, Facts, Settings, Umem, rss};
 use crate::dpdk::error::{Errno, Error, Result};
 use crate::dpdk::pool::Pool;
 
@@ -22,8 +22,8 @@ pub(super) struct Ready {
     pub(super) driver: String,
     pub(super) rx_queues: u16,
     pub(super) tx_queues: u16,
-    /// Flows are spread over the receive queues by RSS.
-    by_hash: bool,
+    /// What flows are spread over the receive queues by: 0 if there is no RSS.
+    hash: u64,
     pub(super) mac: [u8; 6],
     pub(super) mtu: u16,
     /// The only pool that may be sent from, where the device frees without looking. It lives as long
@@ -44,7 +44,7 @@ pub(super) fn capabilities(device: &Device) -> Result<Capabilities> {
         driver,
         max_rx_queues: info.max_rx_queues,
         max_tx_queues: info.max_tx_queues,
-        rss: info.max_rx_queues > 1 && info.flow_type_rss_offloads & sys::GUIDEWAY_RSS_TYPES != 0,
+        rss: info.max_rx_queues > 1 && rss::wanted(&info) != 0,
         mac: mac(device)?,
         socket: socket(device),
         interface: (info.if_index != 0).then_some(info.if_index),
@@ -87,12 +87,19 @@ pub(super) fn configure(
 
     let mut conf = sys::rte_eth_conf::default();
     conf.rxmode.mtu = mtu.into();
-    let hash = rss_types(&info, settings, rx_queues, &driver, &mut notes);
+    let hash = rss::types(&info, settings, rx_queues, &driver, &mut notes);
     if hash != 0 {
         conf.rxmode.mq_mode = sys::GUIDEWAY_MQ_RX_RSS;
         conf.rxmode.offloads = info.rx_offload_capa & sys::GUIDEWAY_RX_OFFLOAD_RSS_HASH;
-        // The key stays null: the device's own.
-        conf.rx_adv_conf.rss_conf.rss_hf = hash;
+        let rss = &mut conf.rx_adv_conf.rss_conf;
+        rss.rss_hf = hash;
+        rss.rss_key_len = info.hash_key_size;
+        // Null is for the device's own key, where it takes none.
+        rss.rss_key = match rss::key(info.hash_key_size) {
+            // Drivers read it when they start, and DPDK keeps the pointer.
+            Some(key) => device.rss_key.insert(key).as_mut_ptr(),
+            None => std::ptr::null_mut(),
+        };
     }
     conf.intr_conf.set_rxq(settings.interrupts.into());
     let mut fast_free = 0;
@@ -120,20 +127,29 @@ pub(super) fn configure(
         let instead = "it keeps the MTU that its interface has";
         unless_lacking(device, format!("set the MTU to {mtu}"), result, instead, &mut notes)?;
     }
-    if hash != 0 {
-        spread_evenly(device, info.reta_size, rx_queues, &mut notes)?;
-    }
     set_filters(device, settings, &mut notes)?;
 
     let mac = settings.mac.map_or_else(|| mac(device), Ok)?;
     let fast_free_pool = if fast_free == 0 { std::ptr::null() } else { pool.raw().cast_const() };
-    let by_hash = hash != 0;
-    Ok((Ready { driver, rx_queues, tx_queues, by_hash, mac, mtu, fast_free_pool }, notes))
+    Ok((Ready { driver, rx_queues, tx_queues, hash, mac, mtu, fast_free_pool }, notes))
+}
+
+/// What can only be done once `device` is started: its flows are spread evenly, and nothing that it receives
+/// may be lost. Returns what it could not do.
+pub(super) fn finish(device: &Device, ready: &Ready) -> Result<Vec<String>> {
+    let mut notes = Vec::new();
+    if ready.hash != 0 {
+        // A driver may know the size of its table only now.
+        rss::spread(device, info(device)?.reta_size, ready.rx_queues, &mut notes)?;
+        notes.push(format!("flows are spread by RSS over {}", rss::names(ready.hash)));
+    }
+    check_started(device, ready)?;
+    Ok(notes)
 }
 
 /// Refuses a started device that sends packets to receive queues that nobody gets, or the parts of a frame
 /// to several buffers. The same goes for its members, whose queues are all read through it.
-pub(super) fn check_started(device: &Device, ready: &Ready) -> Result<()> {
+fn check_started(device: &Device, ready: &Ready) -> Result<()> {
     check_port(device, device.id(), Some(ready.rx_queues), ready)?;
     if Facts::of(&ready.driver).has_members {
         device.unclaimed().into_iter().try_for_each(|id| check_port(device, id, None, ready))?;
@@ -148,7 +164,7 @@ fn check_port(device: &Device, id: u16, polled: Option<u16>, ready: &Ready) -> R
     let (driver, rx, tx) = (driver(&info), info.nb_rx_queues, info.nb_tx_queues);
     let (facts, polled) = (Facts::of(&driver), polled.unwrap_or(rx));
     let name = device.name().to_owned();
-    let dealt = facts.dealt(rx, tx, info.max_rx_queues, ready.by_hash);
+    let dealt = facts.dealt(rx, tx, info.max_rx_queues, ready.hash != 0);
     if dealt > polled {
         return Err(Error::Unpolled { device: name, driver, dealt, polled });
     }
@@ -206,34 +222,6 @@ fn mtu(info: &sys::rte_eth_dev_info, wanted: u16, notes: &mut Vec<String>) -> u1
     mtu
 }
 
-/// The hash types to spread by: 0 for no spreading.
-fn rss_types(
-    info: &sys::rte_eth_dev_info,
-    settings: &Settings,
-    rx_queues: u16,
-    driver: &str,
-    notes: &mut Vec<String>,
-) -> u64 {
-    if !settings.rss || settings.rx_queues < 2 {
-        return 0;
-    }
-    let types = info.flow_type_rss_offloads & sys::GUIDEWAY_RSS_TYPES;
-    if types == 0 {
-        notes.push(format!(
-            "the driver {driver} offers no RSS over IP: packets come to the receive queues as the \
-             device deals them"
-        ));
-        return 0;
-    }
-    if types & sys::GUIDEWAY_RSS_PORT_TYPES != sys::GUIDEWAY_RSS_PORT_TYPES {
-        notes.push(format!(
-            "the driver {driver} does not offer RSS by TCP and UDP port for both IPv4 and IPv6: flows \
-             between the same two addresses may all come to one receive queue"
-        ));
-    }
-    if rx_queues < 2 { 0 } else { types }
-}
-
 fn set_up_queues(
     device: &Device,
     settings: &Settings,
@@ -275,30 +263,6 @@ fn set_up_queues(
     Ok(())
 }
 
-/// Fills the device's table from hash to queue, where it has one, with all queues in turn.
-fn spread_evenly(device: &Device, size: u16, queues: u16, notes: &mut Vec<String>) -> Result<()> {
-    if size == 0 {
-        return Ok(());
-    }
-    let mut table = rss_table(size, queues);
-    // SAFETY: the port is `device`'s, configured for RSS; the table has `size` slots, and is copied.
-    let result = unsafe { sys::rte_eth_dev_rss_reta_update(device.id(), table.as_mut_ptr(), size) };
-    let instead = "flows are spread as it does by itself";
-    unless_lacking(device, "set its RSS table", result, instead, notes)
-}
-
-fn rss_table(size: u16, queues: u16) -> Vec<sys::rte_eth_rss_reta_entry64> {
-    let group = sys::GUIDEWAY_RETA_GROUP_SIZE as usize;
-    let groups = usize::from(size).div_ceil(group);
-    let mut table = vec![sys::rte_eth_rss_reta_entry64::default(); groups];
-    for slot in 0..size {
-        let (entry, bit) = (usize::from(slot) / group, usize::from(slot) % group);
-        table[entry].mask |= 1 << bit;
-        table[entry].reta[bit] = slot % queues;
-    }
-    table
-}
-
 /// Lets in what is for the port: frames to its address, which a device may not be able to take for
 /// its own, and multicast, which neighbour discovery needs. Promiscuous mode lets in both.
 fn set_filters(device: &mut Device, settings: &Settings, notes: &mut Vec<String>) -> Result<()> {
@@ -329,7 +293,7 @@ fn set_filters(device: &mut Device, settings: &Settings, notes: &mut Vec<String>
 }
 
 /// A call that the device lacks is a note; one that fails is an error.
-fn unless_lacking(
+pub(super) fn unless_lacking(
     device: &Device,
     action: impl Into<String>,
     result: i32,
@@ -438,45 +402,6 @@ mod tests {
         let hns3 = Facts::of("net_hns3");
         assert!(scatters(hns3, &queue(1, 2048), 2023) && !scatters(hns3, &queue(1, 2048), 2022));
         assert!(queue_info(u16::MAX).is_none());
-    }
-
-    #[test]
-    fn rss_is_asked_for_as_far_as_it_is_offered() {
-        let offered =
-            |types| sys::rte_eth_dev_info { flow_type_rss_offloads: types, ..Default::default() };
-        let types = |types, wanted: &Settings, queues| {
-            let mut notes = Vec::new();
-            (rss_types(&offered(types), wanted, queues, "net_some", &mut notes), notes.concat())
-        };
-        let wanted = Settings { rss: true, rx_queues: 4, ..settings() };
-        let all = sys::GUIDEWAY_RSS_TYPES;
-        assert_eq!(types(u64::MAX, &wanted, 4), (all, String::new()));
-        let (none, note) = types(!all, &wanted, 4);
-        assert_eq!(none, 0);
-        assert!(note.contains("net_some offers no RSS"), "{note}");
-        let addresses = all & !sys::GUIDEWAY_RSS_PORT_TYPES;
-        let (some, note) = types(addresses, &wanted, 4);
-        assert_eq!(some, addresses);
-        assert!(note.contains("between the same two addresses"), "{note}");
-
-        assert_eq!(types(u64::MAX, &wanted, 1), (0, String::new()), "nothing to spread over");
-        let single = Settings { rx_queues: 1, ..wanted.clone() };
-        assert_eq!(types(0, &single, 1), (0, String::new()), "nothing was wanted");
-        let unwanted = Settings { rss: false, ..wanted };
-        assert_eq!(types(u64::MAX, &unwanted, 4), (0, String::new()));
-    }
-
-    #[test]
-    fn the_rss_table_has_all_queues_in_turn() {
-        let table = rss_table(130, 3);
-        let slot = |slot: usize| {
-            (table[slot / 64].mask >> (slot % 64) & 1, table[slot / 64].reta[slot % 64])
-        };
-        assert_eq!(table.len(), 3);
-        for (i, queue) in [0, 1, 2].iter().cycle().take(130).enumerate() {
-            assert_eq!(slot(i), (1, *queue), "slot {i}");
-        }
-        assert_eq!(table[2].mask, 0b11, "no slot behind the last");
     }
 
     #[test]
