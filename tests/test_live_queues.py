@@ -4,8 +4,10 @@ The kernel deals flows over all `qpairs` of net_af_packet, polled or not, and ne
 only: both as net_virtio does, which has to be tried in a virtual machine.
 """
 
+import time
+
 import pytest
-from support import network
+from support import network, replay
 from support.daemon import Daemon, live_one_port
 from support.packets import client_packet, flow
 
@@ -48,4 +50,28 @@ def test_tap_starts_with_rings_and_takes_every_flow(namespace, directory, steeri
         assert daemon.stats_at_rest()["verdicts"]["forwarded"] == FLOWS
         (port,) = daemon.ask("port", "list")
         assert (port["rx_queues"], port["tx_queues"]) == (2, 2)
+        assert daemon.stop()[0] == 0
+
+
+@pytest.mark.parametrize("spread", (False, True))
+def test_a_device_that_does_not_spread_flows_is_told_of_once(namespace, directory, spread):
+    """Captures as queues: the first has all flows, or each has half of them."""
+    packets = frames()
+    queues = (packets[::2], packets[1::2]) if spread else (packets, [])
+    device = "net_pcap0"
+    for number, part in enumerate(queues):
+        capture, sent = directory / f"in{number}.pcap", directory / f"out{number}.pcap"
+        capture.write_bytes(replay.pcap([(0, frame) for frame in part]))
+        device += f",rx_pcap={capture},tx_pcap={sent}"
+    config = configured(directory, device, 2, "queues")
+    with Daemon(namespace, config, directory) as daemon:
+        assert daemon.stats_at_rest()["verdicts"]["forwarded"] == FLOWS
+        said = "200 new flows came to receive queue 0 and none to the other 1"
+        steering = "queues: a queue for each worker; net_pcap offers no RSS and deals as it does"
+        if not spread:
+            daemon.wait_for_log(said)
+            steering += "; but all flows come to queue 0"
+        time.sleep(2.5)
+        assert daemon.log().count(said) == (0 if spread else 1)
+        assert daemon.ask("port", "list")[0]["steering"] == steering
         assert daemon.stop()[0] == 0

@@ -9,6 +9,7 @@ mod environment;
 mod link;
 mod placement;
 mod shared;
+mod spread;
 mod wiring;
 
 use std::iter;
@@ -40,6 +41,7 @@ use crate::worker::{Clock, Command, Question};
 use crew::{Hired, Post, Report, Terms};
 use link::{Watch, Watched};
 use shared::Shared;
+use spread::Spread;
 use wiring::{Ends, Manner, Opened, Queues};
 
 /// Buffers that a thread keeps at hand.
@@ -155,6 +157,7 @@ pub struct Appliance {
     stats: Vec<Reader>,
     threads: Vec<JoinHandle<Vec<Vec<u64>>>>,
     watch: Option<Watch>,
+    spread: Option<Spread>,
     ports: Vec<Arc<Port<Started>>>,
     pools: Vec<Pool>,
     shared: Shared,
@@ -244,6 +247,7 @@ impl Appliance {
         let mut port_views = Vec::with_capacity(probed.len());
         let mut facts = Vec::with_capacity(probed.len());
         let mut watched = Vec::with_capacity(probed.len());
+        let mut spreading = Vec::with_capacity(probed.len());
         for (index, ((handle, can, queues), port)) in
             (0..).zip(probed.into_iter().zip(&configuration.ports))
         {
@@ -272,7 +276,7 @@ impl Appliance {
             let index = PortIndex(index);
             let opened = Opened { rx, tx, hands_over: queues.hands_over };
             let pollers = wiring::connect(&eal, index, &port.name, opened, &manner, &mut ends)?;
-            for worker in pollers {
+            for &worker in &pollers {
                 let cpu = cpus[worker].unwrap_or_default();
                 let far = placement::distance(&port.name, can.socket, worker, cpu, nodes[worker]);
                 far.into_iter().for_each(|far| warn!("{far}"));
@@ -286,7 +290,14 @@ impl Appliance {
                 index: can.interface,
                 interface: interface.clone(),
             });
-            port_views.push(port_view(&started, can.driver, can.mac, queues, interface));
+            let crowd = spread::Crowd::default();
+            spreading.push(spread::Watched {
+                name: port.name.clone(),
+                port: Arc::downgrade(&started),
+                layout: spread::Layout { pollers, hands_over: queues.hands_over },
+                crowd: crowd.clone(),
+            });
+            port_views.push(port_view(&started, can.driver, can.mac, queues, interface, crowd));
             ports.push(started);
         }
 
@@ -354,7 +365,7 @@ impl Appliance {
             let scan = Box::new(scan);
             worker_views.push(daemon::Worker { stats, cpu, queues, flow_capacity, scan });
         }
-        let stats = worker_views.iter().map(|view| view.stats.clone()).collect();
+        let stats: Vec<Reader> = worker_views.iter().map(|view| view.stats.clone()).collect();
         let mut daemon =
             Daemon::new(path, text, configuration, publisher, published, worker_views, port_views);
         let mut watch = None;
@@ -367,6 +378,13 @@ impl Appliance {
                 Err(error) => warn!("the links of the ports are not watched: {error}"),
             }
         }
+        let mut spread = None;
+        if live {
+            spread = Spread::start(spreading, stats.clone()).unwrap_or_else(|error| {
+                warn!("the queues of the ports are not watched: {error}");
+                None
+            });
+        }
         let threads = hired.into_iter().map(Hired::begin).collect();
         Ok(Appliance {
             daemon: Arc::new(daemon),
@@ -374,6 +392,7 @@ impl Appliance {
             stats,
             threads,
             watch,
+            spread,
             ports,
             pools,
             shared,
@@ -405,7 +424,8 @@ impl Appliance {
 
     /// Stops the workers, then the ports, and counts the packet buffers.
     pub fn stop(self) -> Stopped {
-        let Appliance { daemon, command, stats, threads, watch, ports, pools, shared } = self;
+        let Appliance { daemon, command, stats, threads, watch, spread, ports, pools, shared } =
+            self;
         command.drain();
         let deadline = Instant::now() + DRAIN;
         while !threads.is_empty() && Instant::now() < deadline {
@@ -431,6 +451,9 @@ impl Appliance {
         }
         if let Some(watch) = watch {
             watch.stop();
+        }
+        if let Some(spread) = spread {
+            spread.stop();
         }
         let transmitted = ports.iter().map(|port| port.counters().tx_packets).collect();
         drop(ports);
@@ -518,6 +541,7 @@ fn port_view(
     device_mac: [u8; 6],
     queues: Queues,
     interface: link::Interface,
+    crowd: spread::Crowd,
 ) -> daemon::Port {
     let port = Arc::downgrade(port);
     daemon::Port {
@@ -525,7 +549,7 @@ fn port_view(
         device_mac,
         rx_queues: queues.receive,
         tx_queues: queues.transmit,
-        steering: queues.steering,
+        steering: Box::new(move || crowd.describe(&queues.steering)),
         probe: Box::new(move || match port.upgrade() {
             None => ("stopped".to_owned(), PortCounters::default()),
             Some(port) => {

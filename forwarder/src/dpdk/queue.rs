@@ -3,17 +3,36 @@
 use std::cell::Cell;
 use std::marker::PhantomData;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
+use crossbeam_utils::CachePadded;
 use dpdk_sys as sys;
 
 use super::burst::Burst;
 use super::port::Device;
+
+/// Packets that a receive queue delivered: written by the thread that has the queue, read by others.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Received(Arc<CachePadded<AtomicU64>>);
+
+impl Received {
+    pub(super) fn read(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    #[inline]
+    fn add(&self, packets: usize) {
+        // One writer: a load and a store are an addition.
+        self.0.store(self.read() + packets as u64, Ordering::Relaxed);
+    }
+}
 
 /// A receive queue of a started port.
 #[derive(Debug)]
 pub struct RxQueue {
     port: u16,
     queue: u16,
+    received: Received,
     /// The port runs for as long as it has queues.
     _device: Arc<Device>,
     _not_sync: PhantomData<Cell<()>>,
@@ -22,7 +41,18 @@ pub struct RxQueue {
 impl RxQueue {
     /// The only caller is a port that is started, once for each of its queues.
     pub(super) fn new(device: &Arc<Device>, queue: u16) -> Self {
-        Self { port: device.id(), queue, _device: Arc::clone(device), _not_sync: PhantomData }
+        Self {
+            port: device.id(),
+            queue,
+            received: Received::default(),
+            _device: Arc::clone(device),
+            _not_sync: PhantomData,
+        }
+    }
+
+    /// The count of the packets that it delivers.
+    pub(super) fn received(&self) -> Received {
+        self.received.clone()
     }
 
     /// Fills `burst` with the packets that wait, and says how many. What was in it is freed.
@@ -36,7 +66,11 @@ impl RxQueue {
             unsafe { sys::guideway_rx_burst(self.port, self.queue, slots, room) }
         };
         // SAFETY: the mbufs that a device delivers are the caller's.
-        unsafe { burst.append_with(poll) }
+        let received = unsafe { burst.append_with(poll) };
+        if received > 0 {
+            self.received.add(received);
+        }
+        received
     }
 
     /// Which of the port's receive queues this is.

@@ -132,7 +132,7 @@ impl Daemon {
                     link,
                     rx_queues: port.rx_queues,
                     tx_queues: port.tx_queues,
-                    steering: port.steering.clone(),
+                    steering: (port.steering)(),
                     counters,
                 }
             })

@@ -53,8 +53,8 @@ pub struct Port {
     pub rx_queues: u16,
     /// Transmit queues.
     pub tx_queues: u16,
-    /// How packets reach their worker, and why so.
-    pub steering: String,
+    /// How packets reach their worker, and why so: it may be noticed that they do not.
+    pub steering: Box<dyn Fn() -> String + Send + Sync>,
     /// Asks the device for its link, in words, and its counters.
     pub probe: Box<dyn Fn() -> (String, api::PortCounters) + Send + Sync>,
 }

@@ -97,7 +97,7 @@ impl Lab {
             device_mac: [2, 0, 0, 0, 0, 1],
             rx_queues: 1,
             tx_queues: 1,
-            steering: "one worker".to_owned(),
+            steering: Box::new(|| "one worker".to_owned()),
             probe: Box::new(|| ("up".to_owned(), api::PortCounters::default())),
         }];
         let daemon = Daemon::new(

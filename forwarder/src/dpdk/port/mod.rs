@@ -19,7 +19,7 @@ use std::sync::Arc;
 use super::eal::Eal;
 use super::error::Result;
 use super::pool::Pool;
-use super::queue::{RxQueue, TxQueue};
+use super::queue::{Received, RxQueue, TxQueue};
 
 pub(super) use device::Device;
 pub use driver::{Dealing, Facts, Sizes};
@@ -53,6 +53,8 @@ pub struct Started {
     mac: [u8; 6],
     mtu: u16,
     notes: Vec<String>,
+    /// By receive queue.
+    received: Vec<Received>,
 }
 
 /// What a port is to be.
@@ -174,12 +176,14 @@ impl Port<Stopped> {
         device.start(ready.rx_queues, ready.tx_queues)?;
         let notes = setup::finish(&device, &ready)?;
         let device = Arc::new(device);
-        let rx = (0..ready.rx_queues).map(|queue| RxQueue::new(&device, queue)).collect();
+        let rx: Vec<RxQueue> =
+            (0..ready.rx_queues).map(|queue| RxQueue::new(&device, queue)).collect();
+        let received = rx.iter().map(RxQueue::received).collect();
         let tx = (0..ready.tx_queues)
             .map(|queue| TxQueue::new(&device, queue, ready.fast_free_pool))
             .collect();
         let Ready { driver, mac, mtu, .. } = ready;
-        let state = Started { device, driver, mac, mtu, notes };
+        let state = Started { device, driver, mac, mtu, notes, received };
         Ok((Port { state }, rx, tx))
     }
 }
@@ -213,6 +217,11 @@ impl Port<Started> {
     /// The link, as the device last saw it: this does not wait. Down where the device cannot say.
     pub fn link(&self) -> Link {
         self.state.device.link()
+    }
+
+    /// Packets that each receive queue has delivered.
+    pub fn received(&self) -> Vec<u64> {
+        self.state.received.iter().map(Received::read).collect()
     }
 
     /// The device's counters. All 0 where it has none.
@@ -253,6 +262,7 @@ mod tests {
         assert!(burst.is_empty());
         assert_eq!(rx[0].receive(&mut burst), BURST);
         assert_eq!((port.counters().rx_packets, port.counters().tx_packets), (32, 32));
+        assert_eq!(port.received(), [32]);
         drop(burst);
         drop((port, rx, tx));
         assert_eq!(pool.in_use(), 0);

@@ -1,0 +1,229 @@
+//! Watches whether devices spread flows over their receive queues, on a thread of its own.
+//!
+//! A device may offer RSS and yet deliver everything to one queue: net_vmxnet3 on a host that emulates it
+//! does. One worker then does all the work, and `STEERING` would claim otherwise. A port is said to be
+//! crowded, once, when at least [`FLOWS`] new flows came to one of its queues within [`SPAN`] and no
+//! packet came to another.
+//!
+//! Workers count new flows without regard to the port. So the packets of other ports that could have begun
+//! them are taken off: what is left certainly came by this port.
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::{Arc, OnceLock, Weak};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
+use tracing::{error, warn};
+
+use crate::balancer::FlowEvent;
+use crate::dpdk::port::{Port, Started};
+use crate::stats::{Event, Reader};
+
+/// New flows that no device which spreads them brings to one queue by chance.
+const FLOWS: u64 = 64;
+/// How often the counters are looked at.
+const PERIOD: Duration = Duration::from_secs(1);
+/// Periods in which the flows are to come.
+const SPAN: usize = 10;
+
+/// What was noticed of a port, for the watch to write and listings to read.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Crowd(Arc<OnceLock<usize>>);
+
+impl Crowd {
+    /// The port's steering, with what was noticed.
+    pub(super) fn describe(&self, steering: &str) -> String {
+        match self.0.get() {
+            Some(queue) => format!("{steering}; but all flows come to queue {queue}"),
+            None => steering.to_owned(),
+        }
+    }
+}
+
+/// A port to watch.
+pub(super) struct Watched {
+    pub(super) name: String,
+    pub(super) port: Weak<Port<Started>>,
+    pub(super) layout: Layout,
+    pub(super) crowd: Crowd,
+}
+
+/// Who polls a port.
+#[derive(Clone, Debug)]
+pub(super) struct Layout {
+    /// The worker of each receive queue.
+    pub(super) pollers: Vec<usize>,
+    /// They hand packets over to the owners of their flows.
+    pub(super) hands_over: bool,
+}
+
+/// The running watch.
+pub(super) struct Spread {
+    thread: JoinHandle<()>,
+    _stop: Sender<()>,
+}
+
+impl Spread {
+    /// Watches these ports, polled by workers with these counters, which have not begun. `None` if no device is to spread
+    /// flows.
+    pub(super) fn start(ports: Vec<Watched>, workers: Vec<Reader>) -> io::Result<Option<Spread>> {
+        let deals = |port: &Watched| !port.layout.hands_over && port.layout.pollers.len() > 1;
+        if workers.len() < 2 || !ports.iter().any(deals) {
+            return Ok(None);
+        }
+        let (stop, stopped) = bounded(0);
+        // Before the workers begin.
+        let first = Look::at(&ports, &workers);
+        let run = move || run(&ports, &workers, first, &stopped);
+        let thread = thread::Builder::new().name("spread".into()).spawn(run)?;
+        Ok(Some(Spread { thread, _stop: stop }))
+    }
+
+    /// Ends the watch. To be called before the ports are closed.
+    pub(super) fn stop(self) {
+        let Spread { thread, _stop: stop } = self;
+        drop(stop);
+        if thread.join().is_err() {
+            error!("the watch of the queues panicked");
+        }
+    }
+}
+
+fn run(ports: &[Watched], workers: &[Reader], first: Look, stopped: &Receiver<()>) {
+    let layouts: Vec<Layout> = ports.iter().map(|port| port.layout.clone()).collect();
+    let mut looks = VecDeque::from([first]);
+    while stopped.recv_timeout(PERIOD) == Err(RecvTimeoutError::Timeout) {
+        let now = Look::at(ports, workers);
+        for (index, port) in ports.iter().enumerate() {
+            let Some((queue, flows)) = now.crowded(&looks[0], &layouts, index) else { continue };
+            if port.crowd.0.set(queue).is_ok() {
+                warn!(
+                    "port \"{}\": {flows} new flows came to receive queue {queue} and none to the other {}: \
+                     the device does not spread flows, and one worker does all the work; set port.steering \
+                     = \"ring\"",
+                    port.name,
+                    port.layout.pollers.len() - 1
+                );
+            }
+        }
+        looks.push_back(now);
+        if looks.len() > SPAN {
+            looks.pop_front();
+        }
+    }
+}
+
+/// Counters at one time, or a few packets apart.
+#[derive(Clone, Debug)]
+struct Look {
+    /// Packets received, by port and queue.
+    packets: Vec<Vec<u64>>,
+    /// Flows begun, by worker.
+    flows: Vec<u64>,
+}
+
+impl Look {
+    fn at(ports: &[Watched], workers: &[Reader]) -> Look {
+        let begun = |stats: &Reader| {
+            let events = [FlowEvent::New, FlowEvent::NewDisplacing];
+            events.map(|event| stats.event(Event::Flow(event))).iter().sum()
+        };
+        let flows = workers.iter().map(begun).collect();
+        let received = |port: &Watched| port.port.upgrade().map(|port| port.received());
+        Look {
+            packets: ports.iter().map(|port| received(port).unwrap_or_default()).collect(),
+            flows,
+        }
+    }
+
+    /// The queue of a port that got everything since `before`, and how many flows began there at the least;
+    /// `None` if there is no such queue or the flows are too few.
+    fn crowded(&self, before: &Look, layouts: &[Layout], port: usize) -> Option<(usize, u64)> {
+        let layout = &layouts[port];
+        if layout.hands_over || layout.pollers.len() < 2 {
+            return None;
+        }
+        let came = |port: usize, queue: usize| {
+            let count = |look: &Look| look.packets[port].get(queue).copied().unwrap_or_default();
+            count(self).wrapping_sub(count(before))
+        };
+        let mut busy = (0..layout.pollers.len()).filter(|&queue| came(port, queue) > 0);
+        let queue = busy.next()?;
+        if busy.next().is_some() {
+            return None;
+        }
+        let worker = layout.pollers[queue];
+        let mut others = 0;
+        for (other, layout) in layouts.iter().enumerate().filter(|(other, _)| *other != port) {
+            let to_worker = |&(_, poller): &(usize, &usize)| layout.hands_over || *poller == worker;
+            let queues = layout.pollers.iter().enumerate().filter(to_worker);
+            others += queues.map(|(queue, _)| came(other, queue)).sum::<u64>();
+        }
+        let flows = self.flows[worker].wrapping_sub(before.flows[worker]).saturating_sub(others);
+        (flows >= FLOWS).then_some((queue, flows))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn dealt(pollers: &[usize]) -> Layout {
+        Layout { pollers: pollers.to_vec(), hands_over: false }
+    }
+
+    fn look(packets: &[&[u64]], flows: &[u64]) -> Look {
+        Look {
+            packets: packets.iter().map(|queues| queues.to_vec()).collect(),
+            flows: flows.to_vec(),
+        }
+    }
+
+    #[test]
+    fn many_flows_on_one_queue_are_noticed() {
+        let before = look(&[&[1000, 900]], &[50, 60]);
+        let crowded = |packets: [u64; 2], flows: [u64; 2]| {
+            look(&[&packets], &flows).crowded(&before, &[dealt(&[0, 1])], 0)
+        };
+        assert_eq!(crowded([1064, 900], [114, 60]), Some((0, 64)));
+        assert_eq!(crowded([1000, 980], [50, 140]), Some((1, 80)));
+        assert_eq!(crowded([1063, 900], [113, 60]), None, "too few");
+        assert_eq!(crowded([9000, 900], [51, 60]), None, "an elephant");
+        assert_eq!(crowded([1064, 901], [114, 60]), None, "the other queue gets packets");
+        assert_eq!(crowded([1000, 900], [114, 60]), None, "nothing came at all");
+    }
+
+    #[test]
+    fn flows_that_another_port_may_have_brought_do_not_count() {
+        let before = look(&[&[0, 0], &[0, 0]], &[0, 0]);
+        // Port 1 begins with worker 1.
+        let dealt = [dealt(&[0, 1]), dealt(&[1, 0])];
+        let now = look(&[&[500, 0], &[300, 100]], &[200, 300]);
+        assert_eq!(now.crowded(&before, &dealt, 0), Some((0, 100)));
+        assert_eq!(now.crowded(&before, &dealt, 1), None);
+        let ring = [dealt[0].clone(), Layout { pollers: vec![1], hands_over: true }];
+        let now = look(&[&[500, 0], &[150]], &[200, 0]);
+        assert_eq!(now.crowded(&before, &ring, 0), None, "a ring brings flows to any worker");
+        assert_eq!(look(&[&[500, 0], &[136]], &[200, 0]).crowded(&before, &ring, 0), Some((0, 64)));
+    }
+
+    #[test]
+    fn only_ports_that_are_to_spread_flows_are_judged() {
+        let before = look(&[&[0, 0]], &[0, 0]);
+        let now = look(&[&[100, 0]], &[100, 0]);
+        for pollers in [vec![0], vec![0, 1]] {
+            let ring = [Layout { pollers, hands_over: true }];
+            assert_eq!(now.crowded(&before, &ring, 0), None);
+        }
+        assert_eq!(now.crowded(&before, &[dealt(&[0])], 0), None);
+        let crowd = Crowd::default();
+        assert_eq!(
+            crowd.describe("queues: a queue for each worker"),
+            "queues: a queue for each worker"
+        );
+        crowd.0.set(1).unwrap();
+        assert_eq!(crowd.describe("queues"), "queues; but all flows come to queue 1");
+    }
+}
