@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "wrapper.h"
@@ -82,6 +83,64 @@ int guideway_link_get(uint16_t port, struct guideway_link *link)
 	link->up = raw.link_status == RTE_ETH_LINK_UP;
 	link->full_duplex = raw.link_duplex == RTE_ETH_LINK_FULL_DUPLEX;
 	return 0;
+}
+
+/* Whether the device interrupts when its link changes. */
+int guideway_link_interrupt(uint16_t port)
+{
+	struct rte_eth_dev_info info;
+
+	return rte_eth_dev_info_get(port, &info) == 0 && info.dev_flags != NULL &&
+	       (*info.dev_flags & RTE_ETH_DEV_INTR_LSC) != 0;
+}
+
+/* Called by DPDK's interrupt thread. */
+static int link_changed(uint16_t port, enum rte_eth_event_type event, void *fd, void *unused)
+{
+	uint64_t one = 1;
+
+	(void)port;
+	(void)event;
+	(void)unused;
+	/* An event descriptor refuses only when it has not been read 2^64 times. */
+	return write((int)(intptr_t)fd, &one, sizeof(one)) < 0 ? -errno : 0;
+}
+
+/* Has each change of the link written to an event descriptor, or no more. */
+int guideway_link_watch(uint16_t port, int fd, int watch)
+{
+	void *argument = (void *)(intptr_t)fd;
+
+	return watch ? rte_eth_dev_callback_register(port, RTE_ETH_EVENT_INTR_LSC, link_changed, argument) :
+		       rte_eth_dev_callback_unregister(port, RTE_ETH_EVENT_INTR_LSC, link_changed, argument);
+}
+
+/* net_virtio switches interrupts off that are off already, when it starts and when it is closed. EAL calls
+ * that an error, and is not heard for so long. */
+static int quietly(uint16_t port, int (*call)(uint16_t port))
+{
+	struct rte_eth_dev_info info;
+	int virtio = rte_eth_dev_info_get(port, &info) == 0 && info.driver_name != NULL &&
+		     strcmp(info.driver_name, "net_virtio") == 0;
+	int level = rte_log_get_level(RTE_LOGTYPE_EAL);
+	int result;
+
+	if (virtio)
+		rte_log_set_level(RTE_LOGTYPE_EAL, RTE_LOG_CRIT);
+	result = call(port);
+	if (virtio && level >= 0)
+		rte_log_set_level(RTE_LOGTYPE_EAL, level);
+	return result;
+}
+
+int guideway_start(uint16_t port)
+{
+	return quietly(port, rte_eth_dev_start);
+}
+
+int guideway_close(uint16_t port)
+{
+	return quietly(port, rte_eth_dev_close);
 }
 
 static void free_zone(struct rte_mempool_memhdr *piece, void *zone)

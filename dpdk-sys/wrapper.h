@@ -17,6 +17,7 @@
 #include <rte_ethdev.h>
 #include <rte_interrupts.h>
 #include <rte_lcore.h>
+#include <rte_log.h>
 #include <rte_mbuf.h>
 #include <rte_mbuf_dyn.h>
 #include <rte_mbuf_pool_ops.h>
@@ -109,6 +110,10 @@ unsigned int guideway_ring_count(const struct rte_ring *ring);
 int guideway_rx_interrupt(uint16_t port, uint16_t queue, int add);
 int guideway_wait(int milliseconds);
 int guideway_link_get(uint16_t port, struct guideway_link *link);
+int guideway_link_interrupt(uint16_t port);
+int guideway_link_watch(uint16_t port, int fd, int watch);
+int guideway_start(uint16_t port);
+int guideway_close(uint16_t port);
 struct rte_mempool *guideway_page_pool(const char *name, unsigned int count, unsigned int cache,
 				       uint16_t priv, uint16_t room, int socket);
 uint32_t guideway_pool_outside(struct rte_mempool *pool);

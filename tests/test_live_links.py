@@ -41,6 +41,11 @@ def link(daemon):
     return daemon.ask("port", "list")[0]["link"]
 
 
+def unchanged(daemon):
+    """Seconds since the link changed."""
+    return daemon.ask("port", "list")[0]["link_seconds"]
+
+
 def wait_for_link(daemon, words):
     end = time.monotonic() + 10
     while not link(daemon).startswith(words):
@@ -56,6 +61,8 @@ def went_down(daemon):
 def test_an_end_that_is_set_down(namespace, daemon, end, why):
     assert went_down(daemon) == 0
     for times in (1, 2):
+        time.sleep(1.1)
+        assert unchanged(daemon) >= 1
         ip(namespace, "link", "set", end, "down")
         wait_for_link(daemon, f"down, interface {NAME}: {why}")
         daemon.wait_for_log(f'WARN port "edge0": link down, interface {NAME}: {why}')
@@ -64,6 +71,7 @@ def test_an_end_that_is_set_down(namespace, daemon, end, why):
         wait_for_link(daemon, "up, ")
         daemon.wait_for_log('INFO port "edge0": link up', since)
         assert went_down(daemon) == times
+        assert unchanged(daemon) == 0
 
 
 def test_an_interface_that_is_deleted_and_made_again(namespace, daemon):

@@ -174,6 +174,8 @@ pub struct Port {
     pub mtu: u16,
     /// The link, for example `up, 10000 Mb/s, full duplex`.
     pub link: String,
+    /// Seconds since the link changed, or since the port was started.
+    pub link_seconds: u64,
     /// Receive queues.
     pub rx_queues: u16,
     /// Transmit queues.

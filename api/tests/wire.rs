@@ -249,6 +249,7 @@ fn response_ports() {
             mac: "02:00:00:00:00:01".into(),
             mtu: 1500,
             link: "up, 10000 Mb/s, full duplex".into(),
+            link_seconds: 86,
             rx_queues: 2,
             tx_queues: 2,
             steering: "by RSS".into(),
@@ -266,7 +267,7 @@ fn response_ports() {
         concat!(
             r#"{"response":"ports","body":[{"name":"edge0","device":"0000:3b:00.0","#,
             r#""driver":"net_ixgbe","mac":"02:00:00:00:00:01","mtu":1500,"#,
-            r#""link":"up, 10000 Mb/s, full duplex","rx_queues":2,"tx_queues":2,"#,
+            r#""link":"up, 10000 Mb/s, full duplex","link_seconds":86,"rx_queues":2,"tx_queues":2,"#,
             r#""steering":"by RSS","counters":{"rx_packets":1,"rx_bytes":2,"rx_missed":3,"#,
             r#""rx_errors":4,"rx_no_buffer":5,"tx_packets":6,"tx_bytes":7,"tx_errors":8}}]}"#
         ),

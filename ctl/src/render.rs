@@ -200,6 +200,7 @@ fn port_table(ports: &[Port]) -> String {
         ("TX_BYTES", Right),
         ("TX_ERRORS", Right),
         ("LINK", Left),
+        ("LINK_SECONDS", Right),
         ("STEERING", Left),
     ]);
     for port in ports {
@@ -220,6 +221,7 @@ fn port_table(ports: &[Port]) -> String {
             &port.counters.tx_bytes,
             &port.counters.tx_errors,
             &port.link,
+            &port.link_seconds,
             &port.steering,
         ]);
     }

@@ -157,6 +157,7 @@ fn ports() {
         mac: "02:00:00:00:00:01".into(),
         mtu: 1500,
         link: "up, 10000 Mb/s, full duplex".into(),
+        link_seconds: 86,
         rx_queues: 2,
         tx_queues: 2,
         steering: "RSS over 2 queues".into(),
@@ -174,8 +175,8 @@ fn ports() {
     prints(
         &Response::Ports(vec![port]),
         "\
-NAME   DEVICE        DRIVER     MAC                 MTU  RX_QUEUES  TX_QUEUES  RX_PACKETS  RX_BYTES  RX_MISSED  RX_ERRORS  RX_NO_BUFFER  TX_PACKETS  TX_BYTES  TX_ERRORS  LINK                         STEERING
-edge0  0000:3b:00.0  net_ixgbe  02:00:00:00:00:01  1500          2          2      120345   9700000          1          2             3      120301  14500000          4  up, 10000 Mb/s, full duplex  RSS over 2 queues
+NAME   DEVICE        DRIVER     MAC                 MTU  RX_QUEUES  TX_QUEUES  RX_PACKETS  RX_BYTES  RX_MISSED  RX_ERRORS  RX_NO_BUFFER  TX_PACKETS  TX_BYTES  TX_ERRORS  LINK                         LINK_SECONDS  STEERING
+edge0  0000:3b:00.0  net_ixgbe  02:00:00:00:00:01  1500          2          2      120345   9700000          1          2             3      120301  14500000          4  up, 10000 Mb/s, full duplex            86  RSS over 2 queues
 ",
     );
 }

@@ -287,6 +287,7 @@ impl Appliance {
             watched.push(Watched {
                 name: port.name.clone(),
                 port: Arc::downgrade(&started),
+                changes: started.link_changes().and_then(|fd| fd.try_clone_to_owned().ok()),
                 index: can.interface,
                 interface: interface.clone(),
             });
@@ -551,7 +552,9 @@ fn port_view(
         tx_queues: queues.transmit,
         steering: Box::new(move || crowd.describe(&queues.steering)),
         probe: Box::new(move || match port.upgrade() {
-            None => ("stopped".to_owned(), PortCounters::default()),
+            None => {
+                daemon::PortState { link: "stopped".to_owned(), ..daemon::PortState::default() }
+            }
             Some(port) => {
                 let c = port.counters();
                 let counters = PortCounters {
@@ -564,7 +567,8 @@ fn port_view(
                     tx_bytes: c.tx_bytes,
                     tx_errors: c.tx_errors,
                 };
-                (interface.describe(port.link()), counters)
+                let link = interface.describe(port.link());
+                daemon::PortState { link, link_seconds: interface.unchanged().as_secs(), counters }
             }
         }),
     }

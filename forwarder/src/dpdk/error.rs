@@ -192,7 +192,7 @@ impl Errno {
     /// Operation not supported: the answer of a device that lacks a call.
     pub const ENOTSUP: Self = Self(95);
     const ENOENT: i32 = 2;
-    const EAGAIN: i32 = 11;
+    pub(super) const EAGAIN: i32 = 11;
     const ENFILE: i32 = 23;
     const EMFILE: i32 = 24;
     const ENOMEM: i32 = 12;

@@ -2,7 +2,8 @@
 //!
 //! DPDK's drivers for kernel interfaces (af_packet, af_xdp, pcap) report a link that is always up. The
 //! watch therefore asks the kernel, by [`netlink`], for the interface behind each port that has one.
-//! Other devices are asked by DPDK, once a second. A port that goes down is logged and counted.
+//! Other devices interrupt when their link changes; those that do not are asked every [`PERIOD`]. A change
+//! is logged, and a port that goes down is counted.
 //!
 //! A driver stays bound to the interface that it was started with. Once that is removed, the port is
 //! deaf until the process is restarted, even if an interface of the same name appears again.
@@ -13,7 +14,7 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, Weak};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
@@ -25,11 +26,19 @@ use crate::stats::{self, Event, Reader, Writer};
 use netlink::{Heard, Message, Socket};
 
 /// How often DPDK is asked for the links.
-const PERIOD: Duration = Duration::from_secs(1);
+const PERIOD: Duration = Duration::from_millis(250);
 
-/// What is known of the kernel interface behind a port, for the watch to write and others to read.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Interface(Arc<Mutex<State>>);
+/// What the watch knows of a port, for the watch to write and others to read.
+#[derive(Clone, Debug)]
+pub(super) struct Interface(Arc<Mutex<Known>>);
+
+#[derive(Debug)]
+struct Known {
+    /// Of the kernel interface behind it.
+    state: State,
+    /// When the link changed last; at first, when the port was started.
+    changed: Instant,
+}
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 enum State {
@@ -68,13 +77,24 @@ impl State {
     }
 }
 
+impl Default for Interface {
+    fn default() -> Interface {
+        Interface(Arc::new(Mutex::new(Known { state: State::Unknown, changed: Instant::now() })))
+    }
+}
+
 impl Interface {
     /// The link in words: what DPDK says of it, unless the kernel knows better.
     pub(super) fn describe(&self, link: Link) -> String {
-        match self.0.lock().obstacle() {
+        match self.0.lock().state.obstacle() {
             Some(obstacle) => format!("down, {obstacle}"),
             None => link.to_string(),
         }
+    }
+
+    /// How long the link has been as it is.
+    pub(super) fn unchanged(&self) -> Duration {
+        self.0.lock().changed.elapsed()
     }
 }
 
@@ -82,6 +102,8 @@ impl Interface {
 pub(super) struct Watched {
     pub(super) name: String,
     pub(super) port: Weak<Port<Started>>,
+    /// Readable when the device has interrupted because its link changed.
+    pub(super) changes: Option<OwnedFd>,
     /// The index of the kernel interface behind it.
     pub(super) index: Option<u32>,
     pub(super) interface: Interface,
@@ -133,12 +155,18 @@ impl Watcher {
         loop {
             self.hear();
             (0..self.ports.len()).for_each(|port| self.report(port));
+            let changes = self.ports.iter().filter_map(|port| port.changes.as_ref());
             let mut events = vec![PollFd::from_borrowed_fd(stop.as_fd(), PollFlags::IN)];
             events.extend(self.socket.iter().map(|socket| PollFd::new(socket, PollFlags::IN)));
+            events.extend(changes.clone().map(|change| PollFd::new(change, PollFlags::IN)));
             let period = Timespec::try_from(PERIOD).ok();
             let waited = poll(&mut events, period.as_ref());
             if events.first().is_some_and(|stop| !stop.revents().is_empty()) {
                 return;
+            }
+            for change in changes {
+                // Fails where there was none.
+                let _ = rustix::io::read(change, &mut [0; 8]);
             }
             if waited.is_err() {
                 // A signal; anything else must not become a loop that never sleeps.
@@ -184,8 +212,8 @@ impl Watcher {
     fn take(&mut self, message: Message) {
         for port in 0..self.ports.len() {
             let watched = &self.ports[port];
-            let mut state = watched.interface.0.lock();
-            let next = match (&message, &*state) {
+            let mut known = watched.interface.0.lock();
+            let next = match (&message, &known.state) {
                 (Message::Link { name: new, .. }, State::Removed { name }) => {
                     if new == name {
                         error!(
@@ -211,10 +239,10 @@ impl Watcher {
                 }
                 _ => continue,
             };
-            let removed =
-                matches!(next, State::Removed { .. }) && !matches!(*state, State::Removed { .. });
-            *state = next;
-            drop(state);
+            let removed = matches!(next, State::Removed { .. })
+                && !matches!(known.state, State::Removed { .. });
+            known.state = next;
+            drop(known);
             if removed {
                 // More than a port that is down: said even if it was down before.
                 error!(
@@ -232,11 +260,14 @@ impl Watcher {
         let watched = &self.ports[port];
         let Some(device) = watched.port.upgrade() else { return };
         let link = device.link();
-        let up = link.up && watched.interface.0.lock().obstacle().is_none();
+        let mut known = watched.interface.0.lock();
+        let up = link.up && known.state.obstacle().is_none();
         if up == self.up[port] {
             return;
         }
         self.up[port] = up;
+        known.changed = Instant::now();
+        drop(known);
         let words = watched.interface.describe(link);
         if up {
             info!("port \"{}\": link {words}", watched.name);

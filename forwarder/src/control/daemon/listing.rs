@@ -2,7 +2,7 @@
 
 use guideway_api as api;
 
-use super::Daemon;
+use super::{Daemon, PortState};
 use crate::control::config;
 use crate::control::publication::PublishedBackend;
 use crate::stats::{Scalar, Traffic};
@@ -122,7 +122,7 @@ impl Daemon {
             .iter()
             .zip(&self.ports)
             .map(|(configured, port)| {
-                let (link, counters) = (port.probe)();
+                let PortState { link, link_seconds, counters } = (port.probe)();
                 api::Port {
                     name: configured.name.clone(),
                     device: configured.device.clone(),
@@ -130,6 +130,7 @@ impl Daemon {
                     mac: format_mac(configured.mac.unwrap_or(port.device_mac)),
                     mtu: configured.mtu,
                     link,
+                    link_seconds,
                     rx_queues: port.rx_queues,
                     tx_queues: port.tx_queues,
                     steering: (port.steering)(),

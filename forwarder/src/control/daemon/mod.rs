@@ -55,8 +55,19 @@ pub struct Port {
     pub tx_queues: u16,
     /// How packets reach their worker, and why so: it may be noticed that they do not.
     pub steering: Box<dyn Fn() -> String + Send + Sync>,
-    /// Asks the device for its link, in words, and its counters.
-    pub probe: Box<dyn Fn() -> (String, api::PortCounters) + Send + Sync>,
+    /// Asks the device.
+    pub probe: Box<dyn Fn() -> PortState + Send + Sync>,
+}
+
+/// What a port is asked for each time that it is listed.
+#[derive(Default)]
+pub struct PortState {
+    /// The link in words.
+    pub link: String,
+    /// Seconds since the link changed.
+    pub link_seconds: u64,
+    /// The device's counters.
+    pub counters: api::PortCounters,
 }
 
 /// What answers requests.

@@ -98,7 +98,7 @@ impl Lab {
             rx_queues: 1,
             tx_queues: 1,
             steering: Box::new(|| "one worker".to_owned()),
-            probe: Box::new(|| ("up".to_owned(), api::PortCounters::default())),
+            probe: Box::new(|| PortState { link: "up".to_owned(), ..PortState::default() }),
         }];
         let daemon = Daemon::new(
             PathBuf::from("/nonexistent/guideway.toml"),

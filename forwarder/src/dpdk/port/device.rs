@@ -1,14 +1,16 @@
 //! A device that this process has taken, from when it is found until it is closed.
 
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 use dpdk_sys as sys;
 use parking_lot::Mutex;
+use rustix::event::{EventfdFlags, eventfd};
 
 use super::{Counters, Link};
 use crate::dpdk::burst::{BURST, Burst};
 use crate::dpdk::eal::Eal;
-use crate::dpdk::error::{Error, Result, check};
+use crate::dpdk::error::{Errno, Error, Result, check};
 use crate::dpdk::pool::Pool;
 
 /// Bursts taken from a queue before its device is stopped, at most: as much as a ring device holds.
@@ -29,6 +31,8 @@ pub(in crate::dpdk) struct Device {
     promiscuous: bool,
     /// It shares its mbufs with the kernel.
     pub(super) shares: bool,
+    /// Readable when the device has interrupted because its link changed.
+    link_changes: Option<OwnedFd>,
     /// DPDK lets only one thread at a time control a port.
     control: Mutex<()>,
     /// What the receive queues are filled from: it must not go before the device is closed.
@@ -49,6 +53,7 @@ impl Device {
             sending: 0,
             promiscuous: false,
             shares: false,
+            link_changes: None,
             control,
             pool: None,
             rss_key: None,
@@ -89,10 +94,34 @@ impl Device {
         result
     }
 
+    /// Has the device interrupt when its link changes, if it can: it must be configured for that. DPDK then
+    /// takes the link from the last interrupt, and asks the device no more.
+    pub(super) fn watch_link(&mut self) -> bool {
+        // SAFETY: the port is this value's.
+        if unsafe { sys::guideway_link_interrupt(self.id) } == 0 {
+            return false;
+        }
+        let Ok(event) = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK) else {
+            return false;
+        };
+        // SAFETY: the port is this value's, and so is the descriptor: it is closed after the callback has
+        // been taken back.
+        let result = unsafe { sys::guideway_link_watch(self.id, event.as_raw_fd(), 1) };
+        if result == 0 {
+            self.link_changes = Some(event);
+        }
+        result == 0
+    }
+
+    /// Readable when the device has interrupted because its link changed, if it does that.
+    pub(super) fn link_changes(&self) -> Option<BorrowedFd<'_>> {
+        self.link_changes.as_ref().map(AsFd::as_fd)
+    }
+
     /// Starts the device, which is configured with so many queues.
     pub(super) fn start(&mut self, rx_queues: u16, tx_queues: u16) -> Result<()> {
         // SAFETY: the port is this value's, and configured.
-        let result = unsafe { sys::rte_eth_dev_start(self.id) };
+        let result = unsafe { sys::guideway_start(self.id) };
         self.check("start it", result)?;
         (self.running, self.sending) = (rx_queues, tx_queues);
         Ok(())
@@ -194,9 +223,18 @@ impl Drop for Device {
                 tracing::warn!("{error}");
             }
         }
+        if let Some(event) = &self.link_changes {
+            // SAFETY: the port is this value's, and the callback is the one that was registered.
+            while unsafe { sys::guideway_link_watch(self.id, event.as_raw_fd(), 0) }
+                == -Errno::EAGAIN
+            {
+                // It runs at this moment.
+                std::thread::yield_now();
+            }
+        }
         self.eal.release_port(self.id, || {
             // SAFETY: the port is this value's alone, and stopped; nothing uses it after.
-            let result = unsafe { sys::rte_eth_dev_close(self.id) };
+            let result = unsafe { sys::guideway_close(self.id) };
             if let Err(error) = self.check("close it", result) {
                 tracing::warn!("{error}");
             }

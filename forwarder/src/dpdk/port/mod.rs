@@ -14,6 +14,7 @@ mod setup;
 mod umem;
 
 use std::fmt;
+use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 
 use super::eal::Eal;
@@ -222,6 +223,11 @@ impl Port<Started> {
     /// Packets that each receive queue has delivered.
     pub fn received(&self) -> Vec<u64> {
         self.state.received.iter().map(Received::read).collect()
+    }
+
+    /// Readable when the device has interrupted because its link changed. None if it does not.
+    pub fn link_changes(&self) -> Option<BorrowedFd<'_>> {
+        self.state.device.link_changes()
     }
 
     /// The device's counters. All 0 where it has none.

@@ -102,6 +102,10 @@ pub(super) fn configure(
         };
     }
     conf.intr_conf.set_rxq(settings.interrupts.into());
+    // Several drivers have either kind of interrupt, and then never learn of a change.
+    if !settings.interrupts && device.watch_link() {
+        conf.intr_conf.set_lsc(1);
+    }
     let mut fast_free = 0;
     if settings.fast_free {
         fast_free = info.tx_offload_capa & sys::GUIDEWAY_TX_OFFLOAD_MBUF_FAST_FREE;
