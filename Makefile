@@ -1,9 +1,10 @@
 # Every target is a script in ci/ that can be run alone.
 
-.PHONY: help run test test-distro lab lab-down build check pure fuzz bench install clean
+.PHONY: help run test test-vm test-vm-all test-distro lab lab-down build check pure fuzz bench install clean
 help:
 	@echo 'make run          the demonstration: real connections over real servers, then all taken down'
 	@echo 'make test         everything that must pass'
+	@echo 'make test-vm      real drivers in a virtual machine, the short set; make test-vm-all: all cases'
 	@echo 'make test-distro  the same on freshly installed Debians, 12 and 13'
 	@echo 'make lab          the demonstration left up, with what to try; make lab-down ends it'
 	@echo 'make build        the programs, in target/release'
@@ -16,6 +17,8 @@ help:
 
 run:; @ci/run.sh
 test:; @ci/test.sh
+test-vm:; @ci/vm.sh test
+test-vm-all:; @ci/vm.sh test --all
 test-distro:; @ci/distro.sh 12 && ci/distro.sh 13
 lab:; @ci/try.sh
 lab-down:; @ci/lab.sh down

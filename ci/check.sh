@@ -28,8 +28,8 @@ step "documentation"
 RUSTDOCFLAGS=-Dwarnings cargo doc --quiet --locked --workspace --no-deps
 
 step "scripts"
-shellcheck -x ci/*.sh .ci/run
-for script in ci/lab/*.py; do
+shellcheck -x ci/*.sh ci/vm/init .ci/run
+for script in ci/lab/*.py ci/vm/*.py; do
     "$python" -c 'import ast, sys; ast.parse(open(sys.argv[1]).read(), sys.argv[1])' "$script"
 done
 

@@ -30,15 +30,15 @@ class Guest:
                 return Path("/dev") / port.name
         raise FileNotFoundError("no serial port has the monitor")
 
-    def _command(self, name, **arguments):
-        self._monitor.write(json.dumps({"execute": name, "arguments": arguments}).encode() + b"\n")
+    def _command(self, command, **arguments):
+        self._monitor.write(json.dumps({"execute": command, "arguments": arguments}).encode() + b"\n")
         while True:
             line = b""
             while not line.endswith(b"\n"):
                 line += self._monitor.read(1)
             answer = json.loads(line)
             if "error" in answer:
-                raise RuntimeError(f"{name}: {answer}")
+                raise RuntimeError(f"{command}: {answer}")
             if "return" in answer:
                 return answer["return"]
 
