@@ -88,7 +88,7 @@ install_rustup() {
     command -v rustup >/dev/null && return
     can_install || return
     as_root apt-get update -q </dev/null >/dev/null 2>&1 || return
-    apt-cache show rustup >/dev/null 2>&1 || return
+    apt-get install --simulate rustup >/dev/null 2>&1 || return
     step "installing rustup"
     install_packages rustup
 }
