@@ -32,13 +32,21 @@ fi
 [[ ${1:-} != -* ]] || die "unknown option '$1'; there is --root"
 command=("$@")
 [ $# -gt 0 ] || command=(make test)
+# The caller's settings of proxy and cargo, but for the places that they name on this machine.
+settings=()
+while IFS= read -r name; do
+    case $name in
+        CARGO | CARGO_HOME | CARGO_TARGET_DIR | CARGO_MANIFEST_* | CARGO_PKG_*) ;;
+        *) settings+=("$name=${!name}") ;;
+    esac
+done < <(compgen -e | grep -iE '^(https?|all|no)_proxy$|^CARGO_|^FUZZ_SECONDS$|^CI$')
 if [ "$(id -u)" != 0 ]; then
     command -v sudo >/dev/null || die "needs root, and there is no sudo"
     # sudo has a PATH and a home of its own; the toolchain is the caller's.
-    exec sudo env PATH="$PATH" HOME="$HOME" "$0" "${arguments[@]}"
+    exec sudo env PATH="$PATH" HOME="$HOME" "${settings[@]}" ci/distro.sh "${arguments[@]}"
 fi
 
-inside=/root/guideway   # the checkout, in the new system
+inside=/root/guideway # the checkout, in the new system
 borrowed=/opt/toolchain # this machine's Rust toolchain, in the new system
 kept=$root
 child=
@@ -58,14 +66,8 @@ finish() {
 trap finish EXIT
 trap 'exit 130' INT TERM
 
-# The caller's settings of proxy and cargo, but for the places that they name on this machine.
-environment=(HOME=/root LANG=C.UTF-8 TERM="${TERM:-dumb}" PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin)
-while IFS= read -r name; do
-    case $name in
-        CARGO | CARGO_HOME | CARGO_TARGET_DIR | CARGO_MANIFEST_* | CARGO_PKG_*) ;;
-        *) environment+=("$name=${!name}") ;;
-    esac
-done < <(compgen -e | grep -iE '^(https?|all|no)_proxy$|^CARGO_|^FUZZ_SECONDS$|^CI$')
+path=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+environment=(HOME=/root LANG=C.UTF-8 TERM="${TERM:-dumb}" PATH="$path" "${settings[@]}")
 
 # enter [--unshare-option...] -- COMMAND...: runs it in the new system's checkout.
 enter() {
@@ -121,17 +123,30 @@ make_system() {
     mkdir -p "$root$borrowed"
 }
 
-# The checkout's history, and over it the files as they are. Of what git ignores nothing.
-copy_checkout() {
-    local list=(git ls-files -z --cached --others --exclude-standard)
-    if [ ! -e "$root$inside/.git" ]; then
-        git clone --quiet --no-hardlinks . "$root$inside"
+# The checkout's history, and the files as they are: of what git ignores nothing, but what was built in a system
+# that is kept.
+copy_checkout() (
+    new=$root$inside.new
+    rm -rf "$new"
+    mkdir "$new"
+    # The checkout may be another user's than root's.
+    export GIT_CONFIG_GLOBAL=$root/root/.gitconfig
+    printf '[safe]\n\tdirectory = *\n' >"$GIT_CONFIG_GLOBAL"
+    if git rev-parse --is-inside-work-tree >/dev/null 2>&1; then
+        git clone --quiet --no-hardlinks --no-checkout . "$new"
+        git -C "$new" reset --quiet
+        git ls-files -z --cached --others --exclude-standard | while IFS= read -r -d '' file; do
+            [ ! -e "$file" ] || printf '%s\0' "$file"
+        done | tar --create --null --files-from - | tar --extract --directory "$new" --no-same-owner
+    else
+        tar --create --exclude ./target --exclude ./fuzz/target . | tar --extract --directory "$new" --no-same-owner
     fi
-    git -C "$root$inside" ls-files -z --cached --others --exclude-standard | (cd "$root$inside" && xargs -0r rm -f)
-    "${list[@]}" | while IFS= read -r -d '' file; do
-        [ ! -e "$file" ] || printf '%s\0' "$file"
-    done | tar --create --null --files-from - | tar --extract --directory "$root$inside" --no-same-owner
-}
+    for built in target fuzz/target; do
+        [ ! -e "$root$inside/$built" ] || mv "$root$inside/$built" "$new/$built"
+    done
+    rm -rf "${root:?}$inside"
+    mv "$new" "$root$inside"
+)
 
 ci/install.sh distro
 toolchain=
@@ -150,7 +165,7 @@ if ! enter -- ci/install.sh build; then
     toolchain=$(rustc --print sysroot) || die "there is no Rust toolchain to borrow"
     printf '\nthe new system gets this machine'\''s toolchain, %s: its own ci/install.sh got none, as said above\n' \
         "$(rustc --version)"
-    environment+=("PATH=$borrowed/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
+    environment+=("PATH=$borrowed/bin:$path")
     enter -- ci/install.sh build
 fi
 enter -- ci/install.sh run test bench

@@ -12,6 +12,7 @@ from support import binaries
 
 SCRIPT = binaries.ROOT / "ci" / "lab.sh"
 FUZZ = binaries.ROOT / "ci" / "fuzz.sh"
+DISTRO = binaries.ROOT / "ci" / "distro.sh"
 RUN = binaries.ROOT / "ci" / "run.sh"
 VALUED = ("--dir", "--bin", "--workers", "--encapsulation", "--clients-mtu", "--fabric-mtu", "--driver", "--steering")
 VALUED += ("--device", "--uplink", "--idle", "--tunnels")
@@ -140,3 +141,28 @@ def test_the_fuzzers_check_their_time_first(run, value):
     done = run(FUZZ, FUZZ_SECONDS=value)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith("fuzz.sh: FUZZ_SECONDS is a number, 1 or more\n")
+
+
+@pytest.mark.parametrize(
+    "arguments, said",
+    (
+        ((), "which Debian? Write 12 or 13, not ''"),
+        (("11",), "which Debian? Write 12 or 13, not '11'"),
+        (("13", "--root"), "--root needs an absolute path, not ''"),
+        (("13", "--root", "here"), "--root needs an absolute path, not 'here'"),
+        (("13", "--rooot", "/x"), "unknown option '--rooot'; there is --root"),
+    ),
+)
+def test_another_debian_checks_its_options_first(run, arguments, said):
+    done = run(DISTRO, *arguments)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith(f"distro.sh: {said}\n")
+
+
+def test_another_debian_asks_for_root_with_the_settings_of_its_caller(run):
+    done = run(DISTRO, "13", "--root", "/x", "make", "check", https_proxy="a b", CARGO_HTTP_TIMEOUT="9", CARGO_HOME="/c")
+    assert done.returncode == SUDO_FAILS
+    environment, line = done.stdout.splitlines()[:-6], done.stdout.splitlines()[-6:]
+    assert line == ["ci/distro.sh", "13", "--root", "/x", "make", "check"]
+    assert environment[0] == "env" and "https_proxy=a b" in environment and "CARGO_HTTP_TIMEOUT=9" in environment
+    assert "CARGO_HOME=/c" not in environment
