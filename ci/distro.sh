@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Runs `make test`, or another command, on a freshly installed Debian: 12 (DPDK 22.11) or 13 (DPDK 24.11).
 #
-#   ci/distro.sh 12|13 [--root DIR] [COMMAND...]
+#   ci/distro.sh 12|13 [--root DIR] [COMMAND...]        COMMAND may be `bash`, to look around
 #
 #   --root DIR   keep the system in DIR, and use the one that is there; otherwise it is made anew and removed
 #
@@ -55,11 +55,14 @@ finish() {
     local status=$?
     trap '' INT TERM
     if [ -n "$child" ]; then
-        kill "$child" 2>/dev/null || true # and with it, by --kill-child, all that it started
+        # And with it, by --kill-child, all that it started: it blocks the milder signals.
+        kill -KILL "$child" 2>/dev/null || true
         wait "$child" 2>/dev/null || true
     fi
-    # What was mounted in it was so in a namespace that is gone.
-    [ -n "$kept" ] || [ -z "$root" ] || rm -rf --one-file-system "$root"
+    # What was mounted in it was so in a namespace that is gone. The last processes may still be ending.
+    if [ -z "$kept" ] && [ -n "$root" ]; then
+        rm -rf --one-file-system "$root" 2>/dev/null || { sleep 2 && rm -rf --one-file-system "$root"; }
+    fi
     conclude "$status"
     exit "$status"
 }
@@ -92,7 +95,7 @@ enter() {
         [ -z "$toolchain" ] || mount --bind -o ro "$toolchain" "$root$place"
         chroot "$root" env -i "$@"' \
         enter "$root" "$toolchain" "$borrowed" "$inside" \
-        "${environment[@]}" sh -c 'cd "$0" && exec "$@"' "$inside" "$@" &
+        "${environment[@]}" sh -c 'cd "$0" && exec "$@"' "$inside" "$@" <&0 &
     child=$!
     local status=0
     wait "$child" || status=$?
@@ -150,7 +153,11 @@ copy_checkout() (
 
 ci/install.sh distro
 toolchain=
-if [ -n "$kept" ]; then mkdir -p "$root"; else root=$(mktemp -d "${TMPDIR:-/var/tmp}/guideway-debian$release-XXXXXX"); fi
+if [ -n "$kept" ]; then
+    mkdir -p "$root"
+else
+    root=$(mktemp -d "${TMPDIR:-/var/tmp}/guideway-debian$release-XXXXXX")
+fi
 chmod 755 "$root"
 if [ ! -e "$root/etc/debian_version" ]; then
     step "Debian $release: a new system in $root"
@@ -179,7 +186,8 @@ enter -- sh -c '
     printf "dpdk      "; pkg-config --modversion libdpdk
     rustc --version; cc --version | head -n 1; /usr/bin/python3 --version
     /usr/bin/python3 -c "import scapy; print(\"scapy\", scapy.VERSION)"
-    tshark --version 2>/dev/null | head -n 1; ip -V; systemd-analyze --version | head -n 1; qemu-x86_64 --version | head -n 1'
+    tshark --version 2>/dev/null | head -n 1; ip -V
+    systemd-analyze --version | head -n 1; qemu-x86_64 --version | head -n 1'
 last=$SECONDS
 
 step "Debian $release: ${command[*]}"
