@@ -27,6 +27,8 @@ COMMANDS = {
     ("backend", "list", "--pool", "web"): "far6",
     ("worker", "list"): "edge0:0",
     ("port", "list"): "edge0",
+    ("port", "stats"): "rx_packets",
+    ("port", "stats", "--extended", "--nonzero", "--port", "edge0"): "rx_good_packets",
     ("stats",): "forwarded",
     ("stats", "--nonzero"): "forwarded",
     ("config", "show"): "tunnel_source",
@@ -93,6 +95,20 @@ def test_counts_are_what_was_sent(daemon):
     (port,) = daemon.ask("port", "list")
     assert port["driver"] == "net_af_packet" and port["mac"] == "02:00:00:00:00:01"
     assert port["counters"]["rx_packets"] == port["counters"]["tx_packets"] == len(SENT)
+
+
+def test_a_device_s_own_counters(daemon):
+    (plain,) = daemon.ask("port", "stats")
+    (port,) = daemon.ask("port", "list")
+    assert plain["name"] == "edge0" and plain["counters"] == port["counters"] and plain["extended"] == {}
+    # DPDK itself adds these for each driver, and those by queue for af_packet.
+    (extended,) = daemon.ask("port", "stats", "--extended")
+    assert extended["extended"]["rx_good_packets"] == extended["extended"]["rx_q0_packets"] == len(SENT)
+    assert extended["extended"]["rx_missed_errors"] == 0
+    (nonzero,) = daemon.ask("port", "stats", "--extended", "--nonzero")
+    assert "rx_missed" not in nonzero["counters"] and "rx_missed_errors" not in nonzero["extended"]
+    assert nonzero["extended"]["tx_good_packets"] == len(SENT)
+    assert (port["rx_function"], port["tx_function"]) == ("", ""), "the driver does not say"
 
 
 def test_one_flow_by_its_addresses(daemon):

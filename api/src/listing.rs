@@ -184,6 +184,23 @@ pub struct Port {
     pub steering: String,
     /// The device's own counters.
     pub counters: PortCounters,
+    /// The function that the driver chose for receiving, for example `Vector AVX2`; empty if it does not say.
+    #[serde(default)]
+    pub rx_function: String,
+    /// The same for sending.
+    #[serde(default)]
+    pub tx_function: String,
+}
+
+/// What one port's device counted, by name.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PortStats {
+    /// `port.name`.
+    pub name: String,
+    /// The fields of [`PortCounters`].
+    pub counters: BTreeMap<String, u64>,
+    /// All that the device counts, by its driver's names. Empty unless it was asked for.
+    pub extended: BTreeMap<String, u64>,
 }
 
 /// What the device itself counted.
@@ -205,6 +222,34 @@ pub struct PortCounters {
     pub tx_bytes: u64,
     /// Packets that the device failed to send.
     pub tx_errors: u64,
+}
+
+impl PortCounters {
+    /// The counters by the names of their fields.
+    pub fn by_name(&self) -> BTreeMap<String, u64> {
+        let PortCounters {
+            rx_packets,
+            rx_bytes,
+            rx_missed,
+            rx_errors,
+            rx_no_buffer,
+            tx_packets,
+            tx_bytes,
+            tx_errors,
+        } = *self;
+        [
+            ("rx_packets", rx_packets),
+            ("rx_bytes", rx_bytes),
+            ("rx_missed", rx_missed),
+            ("rx_errors", rx_errors),
+            ("rx_no_buffer", rx_no_buffer),
+            ("tx_packets", tx_packets),
+            ("tx_bytes", tx_bytes),
+            ("tx_errors", tx_errors),
+        ]
+        .map(|(name, count)| (name.to_owned(), count))
+        .into()
+    }
 }
 
 /// To [`Request::Stats`]. Workers count while this is read, so that `received` may be a few packets

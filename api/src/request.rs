@@ -18,6 +18,12 @@ pub enum Request {
     WorkerList {},
     /// The ports, their link and their device's counters.
     PortList {},
+    /// What each port's device counted, by name.
+    PortStats {
+        /// With all that the device counts, by its driver's names.
+        #[serde(default)]
+        extended: bool,
+    },
     /// All verdicts, summed over the workers.
     Stats {},
     /// The text of the configuration in force.
@@ -40,12 +46,13 @@ pub enum Request {
 
 impl Request {
     /// The `request` of every message that there is, in the order of the enum.
-    pub const NAMES: [&str; 11] = [
+    pub const NAMES: [&str; 12] = [
         "status",
         "service_list",
         "backend_list",
         "worker_list",
         "port_list",
+        "port_stats",
         "stats",
         "config_show",
         "config_check",

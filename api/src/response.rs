@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::listing::{Backend, Flows, Port, Service, Stats, Status, Worker};
+use crate::listing::{Backend, Flows, Port, PortStats, Service, Stats, Status, Worker};
 #[cfg(doc)]
 use crate::request::Request;
 
@@ -20,6 +20,8 @@ pub enum Response {
     Workers(Vec<Worker>),
     /// To [`Request::PortList`].
     Ports(Vec<Port>),
+    /// To [`Request::PortStats`].
+    PortStats(Vec<PortStats>),
     /// To [`Request::Stats`].
     Stats(Stats),
     /// To [`Request::ConfigShow`].

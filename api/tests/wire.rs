@@ -37,6 +37,9 @@ fn requests_without_arguments() {
     same(Request::BackendList {}, r#"{"request":"backend_list"}"#);
     same(Request::WorkerList {}, r#"{"request":"worker_list"}"#);
     same(Request::PortList {}, r#"{"request":"port_list"}"#);
+    same(Request::PortStats { extended: true }, r#"{"request":"port_stats","extended":true}"#);
+    let plain: Request = serde_json::from_str(r#"{"request":"port_stats"}"#).unwrap();
+    assert_eq!(plain, Request::PortStats { extended: false });
     same(Request::Stats {}, r#"{"request":"stats"}"#);
     same(Request::ConfigShow {}, r#"{"request":"config_show"}"#);
     same(Request::ConfigReload {}, r#"{"request":"config_reload"}"#);
@@ -263,15 +266,40 @@ fn response_ports() {
                 tx_bytes: 7,
                 tx_errors: 8,
             },
+            rx_function: "Vector AVX2".into(),
+            tx_function: String::new(),
         }]),
         concat!(
             r#"{"response":"ports","body":[{"name":"edge0","device":"0000:3b:00.0","#,
             r#""driver":"net_ixgbe","mac":"02:00:00:00:00:01","mtu":1500,"#,
             r#""link":"up, 10000 Mb/s, full duplex","link_seconds":86,"rx_queues":2,"tx_queues":2,"#,
             r#""steering":"by RSS","counters":{"rx_packets":1,"rx_bytes":2,"rx_missed":3,"#,
-            r#""rx_errors":4,"rx_no_buffer":5,"tx_packets":6,"tx_bytes":7,"tx_errors":8}}]}"#
+            r#""rx_errors":4,"rx_no_buffer":5,"tx_packets":6,"tx_bytes":7,"tx_errors":8},"#,
+            r#""rx_function":"Vector AVX2","tx_function":""}]}"#
         ),
     );
+}
+
+#[test]
+fn response_port_stats() {
+    same(
+        Response::PortStats(vec![PortStats {
+            name: "edge0".into(),
+            counters: BTreeMap::from([("rx_packets".into(), 1), ("tx_packets".into(), 2)]),
+            extended: BTreeMap::from([("rx_good_packets".into(), 1)]),
+        }]),
+        concat!(
+            r#"{"response":"port_stats","body":[{"name":"edge0","#,
+            r#""counters":{"rx_packets":1,"tx_packets":2},"extended":{"rx_good_packets":1}}]}"#
+        ),
+    );
+}
+
+#[test]
+fn every_counter_of_a_port_has_its_name() {
+    let counters = PortCounters { rx_packets: 1, tx_errors: 8, ..PortCounters::default() };
+    let names = serde_json::to_value(counters.by_name()).unwrap();
+    assert_eq!(names, serde_json::to_value(counters).unwrap());
 }
 
 #[test]

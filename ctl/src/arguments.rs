@@ -113,6 +113,18 @@ pub(crate) enum WorkerCommand {
 pub(crate) enum PortCommand {
     /// List the ports, their link and their device's counters
     List,
+    /// Show what each port's device counted, by name
+    Stats {
+        /// With all that the device counts, by its driver's names
+        #[arg(long)]
+        extended: bool,
+        /// Leave out counters at 0
+        #[arg(long)]
+        nonzero: bool,
+        /// Only this port
+        #[arg(long)]
+        port: Option<String>,
+    },
 }
 
 #[derive(Debug, Subcommand)]

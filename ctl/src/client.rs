@@ -140,6 +140,7 @@ fn fits(response: &Response, request: &Request) -> bool {
             | (Request::BackendList {}, Response::Backends(_))
             | (Request::WorkerList {}, Response::Workers(_))
             | (Request::PortList {}, Response::Ports(_))
+            | (Request::PortStats { .. }, Response::PortStats(_))
             | (Request::Stats {}, Response::Stats(_))
             | (Request::ConfigShow {}, Response::Config { .. })
             | (Request::ConfigCheck { .. }, Response::Checked { .. })

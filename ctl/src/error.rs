@@ -32,6 +32,9 @@ pub(crate) enum Error {
     /// No backend is of the pool that was asked for.
     #[error("no backend is in a pool named {pool}")]
     NoPool { pool: String },
+    /// No port has the name that was asked for.
+    #[error("no port is named {port}")]
+    NoPort { port: String },
     /// The configuration would be refused.
     #[error("{path} is too long: a configuration has at most {MAX_CONFIGURATION} bytes")]
     TooLong { path: PathBuf },
@@ -57,7 +60,7 @@ impl Error {
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
             Error::Unreachable { .. } => 3,
-            Error::NoPool { .. } => 4,
+            Error::NoPool { .. } | Error::NoPort { .. } => 4,
             Error::Refused(error) => match error.kind {
                 ErrorKind::NotFound => 4,
                 ErrorKind::Rejected => 5,
@@ -102,6 +105,7 @@ mod tests {
         let unreachable = Error::Unreachable { socket: "/s".into(), reason: "gone".into() };
         assert_eq!(unreachable.exit_code(), 3);
         assert_eq!(Error::NoPool { pool: "web".into() }.exit_code(), 4);
+        assert_eq!(Error::NoPort { port: "edge0".into() }.exit_code(), 4);
         assert_eq!(Error::TooLong { path: "/f".into() }.exit_code(), 1);
     }
 }

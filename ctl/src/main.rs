@@ -75,6 +75,9 @@ fn request(command: &Command) -> Result<Request, Error> {
         Command::Backend(BackendCommand::List { .. }) => Request::BackendList {},
         Command::Worker(WorkerCommand::List) => Request::WorkerList {},
         Command::Port(PortCommand::List) => Request::PortList {},
+        Command::Port(PortCommand::Stats { extended, .. }) => {
+            Request::PortStats { extended: *extended }
+        }
         Command::Stats { .. } => Request::Stats {},
         Command::Config(ConfigCommand::Show) => Request::ConfigShow {},
         Command::Config(ConfigCommand::Check { file }) => {
@@ -133,6 +136,16 @@ fn narrow(response: &mut Response, command: &Command) -> Result<(), Error> {
             if backends.is_empty() {
                 return Err(Error::NoPool { pool: pool.clone() });
             }
+        }
+        (Response::PortStats(ports), Command::Port(PortCommand::Stats { nonzero, port, .. })) => {
+            if let Some(port) = port {
+                ports.retain(|stats| stats.name == *port);
+                if ports.is_empty() {
+                    return Err(Error::NoPort { port: port.clone() });
+                }
+            }
+            let counts = ports.iter_mut().flat_map(|port| [&mut port.counters, &mut port.extended]);
+            counts.filter(|_| *nonzero).for_each(|counts| counts.retain(|_, count| *count != 0));
         }
         (Response::Stats(stats), Command::Stats { nonzero: true }) => {
             stats.verdicts.retain(|_, count| *count != 0);

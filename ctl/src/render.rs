@@ -3,7 +3,7 @@
 //! In a table counters are plain integers, a share or a load is a percentage, and text that may hold
 //! spaces stands in the last columns.
 
-use guideway_api::{Backend, Flows, Port, Response, Service, Stats, Status, Worker};
+use guideway_api::{Backend, Flows, Port, PortStats, Response, Service, Stats, Status, Worker};
 use serde::Serialize;
 
 use crate::arguments::Output;
@@ -33,6 +33,7 @@ fn table(response: &Response) -> Rendered {
         Response::Backends(backends) => (backend_table(backends), vec![]),
         Response::Workers(workers) => (worker_table(workers), vec![]),
         Response::Ports(ports) => (port_table(ports), vec![]),
+        Response::PortStats(ports) => (port_stats_table(ports), vec![]),
         Response::Stats(stats) => (stats_table(stats), vec![]),
         // As it is, so that it can be put in a file and applied again.
         Response::Config { text, .. } => (text.clone(), vec![]),
@@ -202,6 +203,8 @@ fn port_table(ports: &[Port]) -> String {
         ("LINK", Left),
         ("LINK_SECONDS", Right),
         ("STEERING", Left),
+        ("RX_FUNCTION", Left),
+        ("TX_FUNCTION", Left),
     ]);
     for port in ports {
         table.row([
@@ -223,7 +226,22 @@ fn port_table(ports: &[Port]) -> String {
             &port.link,
             &port.link_seconds,
             &port.steering,
+            &port.rx_function,
+            &port.tx_function,
         ]);
+    }
+    table.to_string()
+}
+
+fn port_stats_table(ports: &[PortStats]) -> String {
+    let mut table = Table::new([("PORT", Left), ("KIND", Left), ("NAME", Left), ("COUNT", Right)]);
+    for port in ports {
+        for (name, count) in &port.counters {
+            table.row([&port.name, &"device", name, count]);
+        }
+        for (name, count) in &port.extended {
+            table.row([&port.name, &"extended", name, count]);
+        }
     }
     table.to_string()
 }
@@ -285,6 +303,7 @@ fn body(response: &Response) -> String {
         Response::Backends(backends) => pretty(backends),
         Response::Workers(workers) => pretty(workers),
         Response::Ports(ports) => pretty(ports),
+        Response::PortStats(ports) => pretty(ports),
         Response::Stats(stats) => pretty(stats),
         Response::Config { text, generation } => pretty(&Config { text, generation: *generation }),
         Response::Checked { warnings } => pretty(&Checked { warnings }),

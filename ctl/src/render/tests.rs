@@ -171,12 +171,32 @@ fn ports() {
             tx_bytes: 14_500_000,
             tx_errors: 4,
         },
+        rx_function: "Vector AVX2".into(),
+        tx_function: String::new(),
     };
     prints(
         &Response::Ports(vec![port]),
         "\
-NAME   DEVICE        DRIVER     MAC                 MTU  RX_QUEUES  TX_QUEUES  RX_PACKETS  RX_BYTES  RX_MISSED  RX_ERRORS  RX_NO_BUFFER  TX_PACKETS  TX_BYTES  TX_ERRORS  LINK                         LINK_SECONDS  STEERING
-edge0  0000:3b:00.0  net_ixgbe  02:00:00:00:00:01  1500          2          2      120345   9700000          1          2             3      120301  14500000          4  up, 10000 Mb/s, full duplex            86  RSS over 2 queues
+NAME   DEVICE        DRIVER     MAC                 MTU  RX_QUEUES  TX_QUEUES  RX_PACKETS  RX_BYTES  RX_MISSED  RX_ERRORS  RX_NO_BUFFER  TX_PACKETS  TX_BYTES  TX_ERRORS  LINK                         LINK_SECONDS  STEERING           RX_FUNCTION  TX_FUNCTION
+edge0  0000:3b:00.0  net_ixgbe  02:00:00:00:00:01  1500          2          2      120345   9700000          1          2             3      120301  14500000          4  up, 10000 Mb/s, full duplex            86  RSS over 2 queues  Vector AVX2  -
+",
+    );
+}
+
+#[test]
+fn port_stats() {
+    let stats = PortStats {
+        name: "edge0".into(),
+        counters: [("rx_packets".into(), 120_345), ("rx_missed".into(), 0)].into(),
+        extended: [("rx_size_64_packets".into(), 7)].into(),
+    };
+    prints(
+        &Response::PortStats(vec![stats]),
+        "\
+PORT   KIND      NAME                 COUNT
+edge0  device    rx_missed                0
+edge0  device    rx_packets          120345
+edge0  extended  rx_size_64_packets       7
 ",
     );
 }

@@ -544,7 +544,9 @@ fn port_view(
     interface: link::Interface,
     crowd: spread::Crowd,
 ) -> daemon::Port {
+    let functions = port.functions();
     let port = Arc::downgrade(port);
+    let counting = port.clone();
     daemon::Port {
         driver,
         device_mac,
@@ -571,5 +573,9 @@ fn port_view(
                 daemon::PortState { link, link_seconds: interface.unchanged().as_secs(), counters }
             }
         }),
+        extended: Box::new(move || {
+            counting.upgrade().map(|port| port.extended_counters()).unwrap_or_default()
+        }),
+        functions: [functions.rx, functions.tx].map(Option::unwrap_or_default),
     }
 }

@@ -123,6 +123,7 @@ impl Daemon {
             .zip(&self.ports)
             .map(|(configured, port)| {
                 let PortState { link, link_seconds, counters } = (port.probe)();
+                let [rx_function, tx_function] = port.functions.clone();
                 api::Port {
                     name: configured.name.clone(),
                     device: configured.device.clone(),
@@ -135,7 +136,26 @@ impl Daemon {
                     tx_queues: port.tx_queues,
                     steering: (port.steering)(),
                     counters,
+                    rx_function,
+                    tx_function,
                 }
+            })
+            .collect()
+    }
+
+    pub(super) fn port_stats(&self, extended: bool) -> Vec<api::PortStats> {
+        // A device may take its time, without the lock.
+        let names: Vec<String> = {
+            let running = self.running.lock();
+            running.configuration.ports.iter().map(|port| port.name.clone()).collect()
+        };
+        names
+            .into_iter()
+            .zip(&self.ports)
+            .map(|(name, port)| api::PortStats {
+                name,
+                counters: (port.probe)().counters.by_name(),
+                extended: if extended { (port.extended)() } else { Default::default() },
             })
             .collect()
     }

@@ -9,7 +9,7 @@ mod parser;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -57,6 +57,10 @@ pub struct Port {
     pub steering: Box<dyn Fn() -> String + Send + Sync>,
     /// Asks the device.
     pub probe: Box<dyn Fn() -> PortState + Send + Sync>,
+    /// Asks it for all that it counts.
+    pub extended: Box<dyn Fn() -> BTreeMap<String, u64> + Send + Sync>,
+    /// The functions that its driver chose for receiving and sending; empty if it does not say.
+    pub functions: [String; 2],
 }
 
 /// What a port is asked for each time that it is listed.
@@ -158,6 +162,7 @@ impl Daemon {
             Request::BackendList {} => Response::Backends(self.backends()),
             Request::WorkerList {} => Response::Workers(self.worker_list()),
             Request::PortList {} => Response::Ports(self.port_list()),
+            Request::PortStats { extended } => Response::PortStats(self.port_stats(extended)),
             Request::Stats {} => Response::Stats(self.stats()),
             Request::ConfigShow {} => {
                 let running = self.running.lock();

@@ -98,7 +98,13 @@ impl Lab {
             rx_queues: 1,
             tx_queues: 1,
             steering: Box::new(|| "one worker".to_owned()),
-            probe: Box::new(|| PortState { link: "up".to_owned(), ..PortState::default() }),
+            probe: Box::new(|| PortState {
+                link: "up".to_owned(),
+                counters: api::PortCounters { rx_packets: 3, ..Default::default() },
+                ..PortState::default()
+            }),
+            extended: Box::new(|| [("rx_good_packets".to_owned(), 3)].into()),
+            functions: ["Vector AVX2".to_owned(), String::new()],
         }];
         let daemon = Daemon::new(
             PathBuf::from("/nonexistent/guideway.toml"),
@@ -291,6 +297,21 @@ fn flows_are_asked_for_by_name() {
     };
     let mixed = api::FlowFilter { flow: Some(mixed), ..Default::default() };
     assert_eq!(refusal(ask(mixed)).kind, ErrorKind::BadRequest);
+}
+
+#[test]
+fn a_device_s_own_counters_are_told_when_they_are_asked_for() {
+    let lab = Lab::new();
+    let stats = |extended| match lab.daemon.answer(Request::PortStats { extended }) {
+        Response::PortStats(mut ports) if ports.len() == 1 => ports.remove(0),
+        other => panic!("{other:?}"),
+    };
+    let plain = stats(false);
+    assert_eq!((plain.name.as_str(), plain.counters["rx_packets"]), ("edge0", 3));
+    assert!(plain.counters.len() == 8 && plain.extended.is_empty());
+    assert_eq!(stats(true).extended, [("rx_good_packets".to_owned(), 3)].into());
+    let Response::Ports(ports) = lab.daemon.answer(Request::PortList {}) else { panic!() };
+    assert_eq!([&ports[0].rx_function, &ports[0].tx_function], ["Vector AVX2", ""]);
 }
 
 #[test]

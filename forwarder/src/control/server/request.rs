@@ -139,7 +139,7 @@ mod tests {
         #[test]
         fn near_requests_are_parsed_or_refused(
             name in proptest::sample::select(&Request::NAMES[..]),
-            key in "worker|backend|pool|state|flow|limit|text|[a-z]{1,3}",
+            key in "worker|backend|pool|state|flow|limit|text|extended|[a-z]{1,3}",
             value in r#"null|true|-?[0-9]{1,22}|[0-9]e[0-9]{1,3}|"[a-z0-9.:\\u]{0,12}"|\[\]|\{\}"#,
         ) {
             let line = format!(r#"{{"request":"{name}","{key}":{value}}}"#);

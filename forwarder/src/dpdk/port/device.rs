@@ -4,7 +4,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 use dpdk_sys as sys;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use rustix::event::{EventfdFlags, eventfd};
 
 use super::{Counters, Link};
@@ -33,7 +33,7 @@ pub(in crate::dpdk) struct Device {
     pub(super) shares: bool,
     /// Readable when the device has interrupted because its link changed.
     link_changes: Option<OwnedFd>,
-    /// DPDK lets only one thread at a time control a port.
+    /// As of [`Device::control`].
     control: Mutex<()>,
     /// What the receive queues are filled from: it must not go before the device is closed.
     pub(super) pool: Option<Pool>,
@@ -127,8 +127,13 @@ impl Device {
         Ok(())
     }
 
+    /// What is to be held while the port is asked: DPDK lets only one thread at a time do so.
+    pub(super) fn control(&self) -> MutexGuard<'_, ()> {
+        self.control.lock()
+    }
+
     pub(super) fn link(&self) -> Link {
-        let _one_at_a_time = self.control.lock();
+        let _one_at_a_time = self.control();
         let mut link = sys::guideway_link::default();
         // SAFETY: the port is this value's; a place for the result.
         let result = unsafe { sys::guideway_link_get(self.id, &raw mut link) };
@@ -145,7 +150,7 @@ impl Device {
     }
 
     pub(super) fn counters(&self) -> Counters {
-        let _one_at_a_time = self.control.lock();
+        let _one_at_a_time = self.control();
         let mut stats = sys::rte_eth_stats::default();
         // SAFETY: the port is this value's; a place for the result.
         let result = unsafe { sys::rte_eth_stats_get(self.id, &raw mut stats) };

@@ -9,10 +9,12 @@
 
 mod device;
 mod driver;
+mod report;
 mod rss;
 mod setup;
 mod umem;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
@@ -24,6 +26,7 @@ use super::queue::{Received, RxQueue, TxQueue};
 
 pub(super) use device::Device;
 pub use driver::{Dealing, Facts, Sizes};
+pub use report::Functions;
 use setup::Ready;
 pub use umem::Umem;
 
@@ -233,6 +236,16 @@ impl Port<Started> {
     /// The device's counters. All 0 where it has none.
     pub fn counters(&self) -> Counters {
         self.state.device.counters()
+    }
+
+    /// All that the device counts, by the names that its driver has for it.
+    pub fn extended_counters(&self) -> BTreeMap<String, u64> {
+        report::extended(&self.state.device)
+    }
+
+    /// The functions that the driver chose for receiving and for sending.
+    pub fn functions(&self) -> Functions {
+        report::functions(&self.state.device)
     }
 }
 
