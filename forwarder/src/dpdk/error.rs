@@ -61,7 +61,7 @@ pub enum Error {
     /// A device sends packets to receive queues that nobody polls.
     #[error(
         "device {device}: {driver} sends packets to {dealt} receive queues, and only {polled} of them are \
-         polled, so that it loses the others; give the device {polled} queues (`qpairs` or `queues` in \
+         polled, so that it loses the others; give the device {polled} queues (`qpairs`, `queue_count` or `queues` in \
          port.device, or the host's setting of a virtual machine), or change the number of dpdk.workers"
     )]
     Unpolled {

@@ -9,8 +9,7 @@
 pub enum Dealing {
     /// Those that are set up.
     Receive,
-    /// As many as the larger number of receive and transmit queues, unless it spreads by RSS. Drivers that
-    /// refuse unequal numbers are here too.
+    /// As many as the larger number of receive and transmit queues, unless it spreads by RSS.
     Pairs,
     /// All that the device was made with.
     All,
@@ -33,6 +32,8 @@ pub enum Sizes {
 pub struct Facts {
     /// The receive queues that get packets.
     pub dealing: Dealing,
+    /// The driver refuses unequal numbers of receive and transmit queues.
+    pub equal: bool,
     /// Receive queues must be a power of two, or those beyond one get no packets.
     pub power_of_two: bool,
     /// Bytes beside the MTU that a buffer must have, or the driver refuses it or uses several.
@@ -52,6 +53,7 @@ const LEAST_ROOM: u16 = 2048;
 
 const USUAL: Facts = Facts {
     dealing: Dealing::Receive,
+    equal: false,
     power_of_two: false,
     overhead: FRAME_OVERHEAD,
     sizes: Sizes::Any,
@@ -59,6 +61,7 @@ const USUAL: Facts = Facts {
     has_members: false,
 };
 const PAIRS: Facts = Facts { dealing: Dealing::Pairs, ..USUAL };
+const EQUAL: Facts = Facts { equal: true, ..USUAL };
 const ALL: Facts = Facts { dealing: Dealing::All, ..USUAL };
 const POWER_OF_TWO: Facts = Facts { power_of_two: true, ..USUAL };
 // SRRCTL.BSIZEPKT and its likes count in KiB.
@@ -77,13 +80,15 @@ const DRIVERS: &[(&str, Facts)] = &[
     ("net_failsafe", Facts { has_members: true, ..PAIRS }),
     // tap_dev_configure, eth_dev_configure and bnx2x_dev_configure refuse unequal numbers, or more
     // transmit than receive queues.
-    ("net_tap", PAIRS),
-    ("net_tun", PAIRS),
-    ("net_af_xdp", PAIRS),
-    ("net_bnx2x", PAIRS),
-    ("net_bnx2xvf", PAIRS),
+    ("net_tap", EQUAL),
+    ("net_tun", EQUAL),
+    ("net_bnx2x", EQUAL),
+    ("net_bnx2xvf", EQUAL),
+    // The kernel keeps what comes to a queue without a socket, and xdp_umem_configure makes one for each queue
+    // that is set up.
+    ("net_af_xdp", Facts { equal: true, ..ALL }),
     // mana_dev_configure.
-    ("net_mana", Facts { power_of_two: true, ..PAIRS }),
+    ("net_mana", Facts { power_of_two: true, ..EQUAL }),
     // rte_pmd_init_internals joins the sockets of all `qpairs` to one fanout group.
     ("net_af_packet", ALL),
     // The guest sends on any of the `queues` that it finds (eth_dev_info).
@@ -156,6 +161,7 @@ impl Facts {
     pub(super) fn with(self, member: Facts) -> Facts {
         Facts {
             dealing: self.dealing.max(member.dealing),
+            equal: self.equal || member.equal,
             power_of_two: self.power_of_two || member.power_of_two,
             overhead: self.overhead.max(member.overhead),
             // The rarer sizes are among the others, above 1 KiB.
@@ -196,15 +202,16 @@ impl Facts {
     /// The numbers of receive and transmit queues to set up where those are wanted, and the device has
     /// `most` of each, so that the device sends packets to no other receive queue.
     pub fn queues(self, wanted: (u16, u16), most: (u16, u16)) -> (u16, u16) {
-        match self.dealing {
-            Dealing::Receive => wanted,
-            Dealing::Pairs => {
-                let pairs = wanted.0.max(wanted.1).min(most.0).min(most.1);
-                let pairs = self.useful(pairs);
-                (pairs, pairs)
-            }
-            Dealing::All => (wanted.0.max(most.0), wanted.1),
+        let receive = match self.dealing {
+            Dealing::Receive => wanted.0,
+            Dealing::Pairs => wanted.0.max(wanted.1),
+            Dealing::All => most.0,
+        };
+        if self.equal || self.dealing == Dealing::Pairs {
+            let pairs = self.useful(receive.max(wanted.1).min(most.0).min(most.1));
+            return (pairs, pairs);
         }
+        (receive, wanted.1)
     }
 
     /// The receive queues that get packets of a device with so many receive and transmit queues, at most
@@ -249,6 +256,8 @@ mod tests {
         assert_eq!(queues("net_virtio", (1, 1), 4), (1, 1));
         assert_eq!(queues("net_af_packet", (1, 2), 4), (4, 2));
         assert_eq!(queues("net_mana", (1, 3), 8), (2, 2));
+        assert_eq!(queues("net_tap", (1, 3), 16), (3, 3));
+        assert_eq!(queues("net_af_xdp", (1, 2), 4), (4, 4));
         // Without the rule half of a virtio device's packets are lost, and 3 of 4 queues of af_packet.
         assert_eq!(Facts::of("net_virtio").dealt(1, 2, 2, false), 2);
         assert_eq!(Facts::of("net_virtio").dealt(1, 2, 2, true), 1);
