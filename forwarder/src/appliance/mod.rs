@@ -3,6 +3,7 @@
 //! [`Appliance::start`] builds all of it from a configuration, for a live run as for a replay: they
 //! differ in the devices, in the clock and in what a full ring means, and in nothing else.
 
+mod buffers;
 pub mod capture;
 mod crew;
 mod environment;
@@ -33,7 +34,7 @@ use crate::control::daemon::{self, Daemon};
 use crate::control::publication::{self, PortFacts, Publisher};
 use crate::dpdk::bond;
 use crate::dpdk::clock::{TimestampField, tsc_hz};
-use crate::dpdk::port::{Facts, Port, Settings, Started};
+use crate::dpdk::port::{Port, Settings, Started};
 use crate::dpdk::{self, Eal, Pool, memory};
 use crate::stats::{Reader, Scalar};
 use crate::worker::{Clock, Command, Question};
@@ -44,10 +45,6 @@ use shared::Shared;
 use spread::Spread;
 use wiring::{Ends, Manner, Opened, Queues};
 
-/// Buffers that a thread keeps at hand.
-const POOL_CACHE: u32 = 256;
-/// Buffers beyond those that have a place: bursts in the workers' hands.
-const SPARE: u32 = 4096;
 /// How long a stop waits for packets that are between two workers.
 const DRAIN: Duration = Duration::from_secs(1);
 /// How long a listing may take a worker.
@@ -222,7 +219,7 @@ impl Appliance {
         let shared = Shared::of(
             needs.map(|(port, (_, can, queues))| (can.umem, queues, port.rx_descriptors)),
         );
-        let (buffers, data_room) = buffers(
+        let (buffers, data_room) = buffers::needed(
             &configuration,
             probed.iter().map(|(_, can, q)| (can.facts, q)),
             workers,
@@ -231,7 +228,7 @@ impl Appliance {
         let pools = placed
             .nodes
             .iter_mut()
-            .map(|node| pool(&eal, buffers, data_room, shared.any, node))
+            .map(|node| buffers::pool(&eal, buffers, data_room, shared.any, node))
             .collect::<Result<Vec<_>, _>>()?;
 
         let timestamps = match mode {
@@ -486,53 +483,6 @@ fn fragment_limits(configuration: &Configuration) -> fragment::Limits {
         packets_per_datagram: fragment::PACKETS_PER_DATAGRAM,
         timeout_ms: u64::try_from(limits.timeout.as_millis()).unwrap_or(u64::MAX),
     }
-}
-
-/// Buffers of a pool, enough for every place that can hold one at the same time, or more if they are asked
-/// for, since what a driver keeps to itself is not known here; and the bytes of each.
-///
-/// A device may free the buffers of another's packets, and a worker holds those of any: so where there is
-/// a pool for each NUMA node, each is as large as if it were the only one.
-fn buffers<'a>(
-    configuration: &Configuration,
-    devices: impl Iterator<Item = (Facts, &'a Queues)>,
-    workers: u16,
-    shared: &Shared,
-) -> (u32, u16) {
-    // Of rings between workers for what is not ordinary a part is in use at a time.
-    let peers = u32::from(workers) * u32::from(workers - 1) * wiring::SMALL_RING / 4;
-    let fragments = u32::try_from(configuration.fragments.packets).unwrap_or(u32::MAX);
-    let mut buffers =
-        u32::from(workers) * (2 * POOL_CACHE).saturating_add(fragments) + peers + SPARE;
-    let mut room = 0;
-    for (port, (facts, queues)) in configuration.ports.iter().zip(devices) {
-        room = room.max(facts.room(port.mtu));
-        buffers += u32::from(queues.receive) * u32::from(port.rx_descriptors)
-            + u32::from(queues.transmit) * u32::from(port.tx_descriptors)
-            + queues.in_rings(workers);
-    }
-    let buffers = (buffers + shared.kept + shared.unsent).max(configuration.dpdk.buffers);
-    (buffers, room.saturating_add(shared.headroom))
-}
-
-/// The pool of a NUMA node, which is none afterwards if DPDK has no memory there.
-fn pool(
-    eal: &Eal,
-    buffers: u32,
-    data_room: u16,
-    in_pages: bool,
-    node: &mut Option<u32>,
-) -> Result<Pool, dpdk::Error> {
-    let name = node.map_or_else(|| "packets".to_owned(), |node| format!("packets{node}"));
-    let make = if in_pages { Pool::in_pages } else { Pool::new };
-    let new = |node| make(eal, &name, buffers, data_room, POOL_CACHE, node);
-    new(*node).or_else(|error| match node.take() {
-        None => Err(error),
-        Some(node) => {
-            warn!("the packets of NUMA node {node} lie wherever there is memory: {error}");
-            new(None)
-        }
-    })
 }
 
 /// What the daemon may ask of a port. It does not keep the port from being closed.

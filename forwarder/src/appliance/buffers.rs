@@ -1,0 +1,61 @@
+//! How many packet buffers there must be, how large each is, and the pools of them.
+
+use tracing::warn;
+
+use super::shared::Shared;
+use super::wiring::{self, Queues};
+use crate::control::config::Configuration;
+use crate::dpdk::port::Facts;
+use crate::dpdk::{self, Eal, Pool};
+
+/// Buffers that a thread keeps at hand.
+const POOL_CACHE: u32 = 256;
+/// Buffers beyond those that have a place: bursts in the workers' hands.
+const SPARE: u32 = 4096;
+
+/// Buffers of a pool, enough for every place that can hold one at the same time, or more if they are asked
+/// for, since what a driver keeps to itself is not known here; and the bytes of each.
+///
+/// A device may free the buffers of another's packets, and a worker holds those of any: so where there is
+/// a pool for each NUMA node, each is as large as if it were the only one.
+pub(super) fn needed<'a>(
+    configuration: &Configuration,
+    devices: impl Iterator<Item = (Facts, &'a Queues)>,
+    workers: u16,
+    shared: &Shared,
+) -> (u32, u16) {
+    // Of rings between workers for what is not ordinary a part is in use at a time.
+    let peers = u32::from(workers) * u32::from(workers - 1) * wiring::SMALL_RING / 4;
+    let fragments = u32::try_from(configuration.fragments.packets).unwrap_or(u32::MAX);
+    let mut buffers =
+        u32::from(workers) * (2 * POOL_CACHE).saturating_add(fragments) + peers + SPARE;
+    let mut room = 0;
+    for (port, (facts, queues)) in configuration.ports.iter().zip(devices) {
+        room = room.max(facts.room(port.mtu));
+        buffers += u32::from(queues.receive) * u32::from(port.rx_descriptors)
+            + u32::from(queues.transmit) * u32::from(port.tx_descriptors)
+            + queues.in_rings(workers);
+    }
+    let buffers = (buffers + shared.kept + shared.unsent).max(configuration.dpdk.buffers);
+    (buffers, room.saturating_add(shared.headroom))
+}
+
+/// The pool of a NUMA node, which is none afterwards if DPDK has no memory there.
+pub(super) fn pool(
+    eal: &Eal,
+    buffers: u32,
+    data_room: u16,
+    in_pages: bool,
+    node: &mut Option<u32>,
+) -> Result<Pool, dpdk::Error> {
+    let name = node.map_or_else(|| "packets".to_owned(), |node| format!("packets{node}"));
+    let make = if in_pages { Pool::in_pages } else { Pool::new };
+    let new = |node| make(eal, &name, buffers, data_room, POOL_CACHE, node);
+    new(*node).or_else(|error| match node.take() {
+        None => Err(error),
+        Some(node) => {
+            warn!("the packets of NUMA node {node} lie wherever there is memory: {error}");
+            new(None)
+        }
+    })
+}
