@@ -16,6 +16,14 @@ DISTRO = binaries.ROOT / "ci" / "distro.sh"
 RUN = binaries.ROOT / "ci" / "run.sh"
 VALUED = ("--dir", "--bin", "--workers", "--encapsulation", "--clients-mtu", "--fabric-mtu", "--driver", "--steering")
 VALUED += ("--device", "--uplink", "--idle", "--tunnels")
+VM = binaries.ROOT / "ci" / "vm.sh"
+VM_WRONG = {
+    (): "ci/vm.sh shell",
+    ("list", "all"): "ci/vm.sh shell",
+    ("test", "igbb"): "no case 'igbb'; see --list",
+    ("test", "--all", "igb"): "either --all or cases",
+    ("test", "--some"): "unrecognized arguments: --some",
+}
 SUDO_FAILS = 99
 CPU = str(min(os.sched_getaffinity(0)))
 ENCAPSULATIONS = "gre ipip gue gue0 gre-udp vxlan mpls-udp mpls-gre l2"
@@ -134,6 +142,20 @@ def test_the_demonstration_checks_its_number_first(run, value):
     done = run(RUN, "--connections", *value)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith("run.sh: --connections needs a number, 1 or more\n")
+
+
+@pytest.mark.parametrize("words, said", VM_WRONG.items(), ids=lambda words: " ".join(words) or "none")
+def test_the_virtual_machine_checks_its_cases_first(run, words, said):
+    done = run(VM, *words)
+    assert done.returncode == 2 and said in done.stdout + done.stderr, done
+    assert "==" not in done.stdout
+
+
+def test_the_short_set_of_the_virtual_machine_is_short(run):
+    done = run(VM, "list")
+    cases = done.stdout.splitlines()
+    assert (done.returncode, done.stderr) == (0, "")
+    assert 8 <= sum("(short set)" in case for case in cases) <= 10 < 30 <= len(cases)
 
 
 @pytest.mark.parametrize("value", ("many", "0", "-1", "1.5"))

@@ -10,6 +10,7 @@ Writes /out/results.json, and each forwarder's log and configuration beside it.
 
 import argparse
 import json
+import re
 import sys
 import time
 import traceback
@@ -101,7 +102,7 @@ def chosen():
 def device(case):
     if len(case.nics) == 1:
         return NICS[case.nics[0]].address
-    members = ",".join(f"slave={NICS[name].address}" for name in case.nics)
+    members = ",".join(f"member={NICS[name].address}" for name in case.nics)
     return f"net_bonding0,mode=1,{members}"
 
 
@@ -166,7 +167,8 @@ def measure(guest, lab, case, record):
         case.trial(guest, lab, case, record)
     [port] = lab.ctl("port", "list")
     record |= {"driver": port["driver"], "queues": [port["rx_queues"], port["tx_queues"]], "steering": port["steering"]}
-    record |= {"link": port["link"], "rss": port.get("rss"), "functions": [port.get("rx_function"), port.get("tx_function")]}
+    record |= {"link": port["link"], "rx_function": port["rx_function"], "tx_function": port["tx_function"]}
+    record["rss"] = "".join(re.findall("flows are spread by RSS over (.*)", lab.log())[-1:])
     record["interrupts"] = "interrupt" in case.options and "instead of waiting for interrupts" not in lab.log()
 
 

@@ -28,23 +28,41 @@ def row(record):
     total = sum(record["packets"]) or 1
     shares = " / ".join(f"{packets / total:.0%}" for packets in record["packets"])
     return [
-        record["case"], record["driver"], record["binding"], "{} rx, {} tx".format(*record["queues"]), record["rss"] or "-",
-        record["steering"], f"{record['failed']} of {record['connections']}", shares, record["link"].partition(",")[0],
+        record["case"], record["driver"], record["binding"], "{} rx, {} tx".format(*record["queues"]),
+        "yes" if record["rss"] else "-", record["steering"].partition(":")[0], f"{record['failed']} of {record['connections']}", shares, record["link"].partition(",")[0],
         "yes" if record["interrupts"] else "-", yes(record["buffers_back"]), yes(record["huge_pages_back"]),
     ]  # fmt: skip
+
+
+def said(results):
+    """What the drivers said of themselves, each once, as lines."""
+    lines = []
+    for record in results:
+        if "driver" in record:
+            functions = f"receives by {record['rx_function'] or 'a function that it does not tell'}"
+            functions += f", sends by {record['tx_function'] or 'one that it does not tell'}"
+            for text in (f"RSS over {record['rss']}" if record["rss"] else "no RSS in use", functions):
+                lines.append(f"{record['driver']}: {text}")
+            lines.append(f"{record['driver']}, `STEERING`: {record['steering']}")
+    return list(dict.fromkeys(lines))
+
+
+def tried(results):
+    return [f"{record['case']}: {note}" for record in results for note in record["notes"]]
 
 
 def table(results):
     rows = [COLUMNS, *(row(record) for record in results)]
     widths = [max(len(line[column]) for line in rows) for column in range(len(COLUMNS))]
-    return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(line, widths)).rstrip() for line in rows)
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths)).rstrip() for line in rows]
+    return "\n".join([*lines, "", *said(results), "", *tried(results)])
 
 
 def markdown(results):
     lines = ["| " + " | ".join(COLUMNS) + " |", "|---" * len(COLUMNS) + "|"]
     lines += ["| " + " | ".join(row(record)) + " |" for record in results]
-    noted = [f"- {record['case']}: {note}" for record in results for note in record["notes"]]
-    return "\n".join([*lines, "", "What was tried beside connections:", "", *noted])
+    lines += ["", "What the drivers said:", "", *(f"- {line}" for line in said(results))]
+    return "\n".join([*lines, "", "What was tried beside connections:", "", *(f"- {line}" for line in tried(results))])
 
 
 def main():
