@@ -14,7 +14,7 @@ import re
 import sys
 import time
 import traceback
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import report
@@ -42,9 +42,9 @@ class Case:
     spreads: bool = False
     # A start that is refused, with a reason, is as good as one that works.
     may_refuse: bool = False
+    binding: str = "vfio-pci"
     tunnels: str = "kernel"
     encapsulation: str = "gre"
-    extra: dict = field(default_factory=dict)
 
 
 def cases():
@@ -59,6 +59,7 @@ def cases():
     for encapsulation in ("ipip", "vxlan"):
         yield Case(f"virtio-rss, {encapsulation}", ("virtio-rss",), encapsulation=encapsulation)
     yield Case("virtio-rss, agent", ("virtio-rss",), tunnels="agent")
+    yield Case("igb, uio", ("igb",), binding="uio_pci_generic", spreads=True)
     yield Case("virtio-mq", ("virtio-mq",))
     yield Case("virtio-mq, ring", ("virtio-mq",), short=True, options=("--steering", "ring"))
     yield Case("e1000e", ("e1000e",), short=True)
@@ -136,8 +137,8 @@ def run(guest, case):
     begun = time.monotonic()
     try:
         for name in case.nics:
-            guest.bind(NICS[name].address)
-        record["binding"] = "vfio-pci"
+            guest.bind(NICS[name].address, case.binding)
+        record["binding"] = case.binding
         options = [
             *("--device", device(case), "--uplink", "eth0", "--hugepages", "--workers", case.workers),
             *("--tunnels", case.tunnels, "--encapsulation", case.encapsulation, *case.options),

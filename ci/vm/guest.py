@@ -54,7 +54,7 @@ class Guest:
         lines = Path("/proc/meminfo").read_text().splitlines()
         return next(int(line.split()[1]) for line in lines if line.startswith("HugePages_Free"))
 
-    def bind(self, address, driver="vfio-pci"):
+    def bind(self, address, driver):
         """Takes a PCI device from its driver and gives it to this one."""
         device = Path("/sys/bus/pci/devices") / address
         if (device / "driver").exists():

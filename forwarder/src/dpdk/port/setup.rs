@@ -103,7 +103,7 @@ pub(super) fn configure(
     }
     conf.intr_conf.set_rxq(settings.interrupts.into());
     // Several drivers have either kind of interrupt, and then never learn of a change.
-    if !settings.interrupts && device.watch_link() {
+    if !settings.interrupts && !facts.silent_link && device.watch_link() {
         conf.intr_conf.set_lsc(1);
     }
     let mut fast_free = 0;
