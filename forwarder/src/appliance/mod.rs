@@ -6,6 +6,7 @@
 mod buffers;
 pub mod capture;
 mod crew;
+mod device;
 mod environment;
 mod link;
 mod placement;
@@ -13,7 +14,6 @@ mod shared;
 mod spread;
 mod wiring;
 
-use std::iter;
 use std::mem;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -32,12 +32,13 @@ use crate::balancer::tables::PortIndex;
 use crate::control::config::{self, Configuration, Parsed};
 use crate::control::daemon::{self, Daemon};
 use crate::control::publication::{self, PortFacts, Publisher};
-use crate::dpdk::bond;
 use crate::dpdk::clock::{TimestampField, tsc_hz};
 use crate::dpdk::port::{Port, Settings, Started};
 use crate::dpdk::{self, Eal, Pool, memory};
 use crate::stats::{Reader, Scalar};
 use crate::worker::{Clock, Command, Question};
+
+pub use device::Device;
 
 use crew::{Hired, Post, Report, Terms};
 use link::{Watch, Watched};
@@ -70,47 +71,6 @@ pub enum Error {
     /// Captures have no time stamps.
     #[error("DPDK's pcap driver gives no time stamps; use --clock wall")]
     NoTimestamps,
-}
-
-/// A device, as DPDK takes it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Device {
-    /// Its name, and its driver's arguments.
-    argument: String,
-    /// PCI addresses of the devices that it bonds.
-    members: Vec<String>,
-}
-
-impl Device {
-    /// The configured device of a port.
-    fn of(port: &config::Port) -> Device {
-        let members = port.members().map(str::to_owned).collect();
-        Device { argument: port.device.clone(), members }
-    }
-
-    /// A device of DPDK's pcap driver, the `index`-th.
-    pub fn capture(index: usize, rx: Option<&Path>, tx: Option<&Path>) -> Device {
-        let file = |key: &str, path: Option<&Path>| {
-            path.map(|path| format!(",{key}={}", path.display())).unwrap_or_default()
-        };
-        let files = file("rx_pcap", rx) + &file("tx_pcap", tx);
-        Device { argument: format!("net_pcap{index}{files}"), members: Vec::new() }
-    }
-
-    fn is_virtual(&self) -> bool {
-        self.argument.starts_with("net_")
-    }
-
-    fn needs_pci(&self) -> bool {
-        !self.is_virtual() || !self.members.is_empty()
-    }
-
-    fn arguments(&self) -> impl Iterator<Item = String> {
-        let option = if self.is_virtual() { "--vdev" } else { "--allow" };
-        let own = format!("{option}={}", bond::spelled(&self.argument));
-        let members = self.members.iter().map(|member| format!("--allow={member}"));
-        iter::once(own).chain(members)
-    }
 }
 
 /// What distinguishes a replay from a live run.
@@ -198,7 +158,7 @@ impl Appliance {
         let mut probed = Vec::with_capacity(devices.len());
         for (port, device) in configuration.ports.iter().zip(&devices) {
             let at_port = |error| Error::Port { port: port.name.clone(), error };
-            let handle = eal.port_by_name(&device.argument).map_err(at_port)?;
+            let handle = eal.port_by_name(device.name()).map_err(at_port)?;
             let can = handle.capabilities().map_err(at_port)?;
             let queues = Queues::of(port.steering, &can, workers);
             info!("port \"{}\": driver {}, {}", port.name, can.driver, queues.steering);
