@@ -44,7 +44,7 @@ TUNNELS = {
     "gre, key": lambda ip: (47, GRE(proto=_ethertype(ip), key_present=1, key=42) / Raw(ip)),
     "gre, checksum, key and number": lambda ip: (
         47,
-        GRE(proto=_ethertype(ip), chksum_present=1, key_present=1, key=1, seqnum_present=1, seqence_number=2) / Raw(ip),
+        GRE(proto=_ethertype(ip), chksum_present=1, key_present=1, key=1, seqnum_present=1, sequence_number=2) / Raw(ip),
     ),
     "gre, marked": lambda ip: (47, GRE(proto=_ethertype(ip), recursion_control=1) / Raw(ip)),
     "ipip": lambda ip: (_number(ip), Raw(ip)),
