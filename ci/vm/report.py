@@ -1,8 +1,10 @@
 #!/usr/bin/python3
 """What the cases of the virtual machine came to, as a table.
 
-    ci/vm/report.py RESULTS            prints it
-    ci/vm/report.py RESULTS --write    puts it into docs/drivers.md, between `<!-- cases -->` and `<!-- end -->`
+    ci/vm/report.py RESULTS...            prints it
+    ci/vm/report.py RESULTS... --write    puts it into docs/drivers.md, between `<!-- cases -->` and `<!-- end -->`
+
+Of a case that is in several files the last counts.
 """
 
 import json
@@ -66,8 +68,10 @@ def markdown(results):
 
 
 def main():
-    results = json.loads(Path(sys.argv[1]).read_text())
-    if sys.argv[2:] == ["--write"]:
+    files = [word for word in sys.argv[1:] if word != "--write"]
+    records = [record for file in files for record in json.loads(Path(file).read_text())]
+    results = list({record["case"]: record for record in records}.values())
+    if "--write" in sys.argv:
         text = PAGE.read_text()
         begin, end = "<!-- cases -->\n", "<!-- end -->"
         head, rest = text.split(begin)
