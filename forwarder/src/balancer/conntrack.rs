@@ -20,6 +20,7 @@
 
 mod state;
 
+use std::mem;
 use std::ops::Range;
 
 pub use state::{State, Timeouts, begins};
@@ -231,9 +232,21 @@ impl Table {
         let empty = || way(&self.buckets[home].tags, 0).map(|way| Place { index: home, way });
         if let Some(place) = own.or_else(|| empty().filter(|_| state == State::Syn)) {
             self.put(place, tag, Entry::new(backend, state, now));
+            if state == State::Unconfirmed {
+                return self.insert_anew(place, now, timeouts);
+            }
             return Insertion::Stored;
         }
         self.insert_among(tag, Entry::new(backend, state, now), now, timeouts)
+    }
+
+    /// Takes an unconfirmed flow out of the place of its expired entry: their share may be full.
+    #[cold]
+    fn insert_anew(&mut self, place: Place, now: Time, timeouts: &Timeouts) -> Insertion {
+        let bucket = &mut self.buckets[place.index];
+        let (tag, entry) = (mem::take(&mut bucket.tags[place.way]), bucket.entries[place.way]);
+        self.used -= 1;
+        self.insert_among(tag, entry, now, timeouts)
     }
 
     #[cold]

@@ -153,6 +153,21 @@ fn unconfirmed_flows_keep_to_their_share() {
 }
 
 #[test]
+fn a_flow_that_expired_and_comes_back_unconfirmed_keeps_to_the_share() {
+    let mut table = Table::new(8);
+    let insert =
+        |table: &mut Table, tag, state, ms| table.insert(tag, backend(1), state, at(ms), &TIMEOUTS);
+    assert_eq!(insert(&mut table, 9, State::Syn, 0), Insertion::Stored);
+    let later = u64::from(TIMEOUTS.idle[State::Syn as usize]) + 1;
+    // Of the other bucket, so that its expired entry stays.
+    for tag in [2, 4, 6, 8] {
+        assert_eq!(insert(&mut table, tag, State::Unconfirmed, later), Insertion::Stored);
+    }
+    assert_eq!(insert(&mut table, 9, State::Unconfirmed, later), Insertion::Displaced);
+    assert_eq!(table.len(), 4);
+}
+
+#[test]
 fn a_sweep_empties_what_is_expired_or_gone() {
     let mut table = Table::new(64);
     for n in 0..32u32 {
