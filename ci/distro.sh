@@ -85,6 +85,7 @@ enter() {
     unshare --mount --propagation private --pid --fork --kill-child "${options[@]}" bash -euc '
         root=$1 toolchain=$2 place=$3 inside=$4
         shift 4
+        mount --bind "$root" "$root" # ip netns exec wants / to be a mount
         mount -t proc proc "$root/proc"
         mount -t sysfs sysfs "$root/sys"
         mount --rbind /dev "$root/dev"

@@ -18,6 +18,7 @@ is_there() {
     case $1 in
         libc6-dev) file /usr/include/stdlib.h ;;
         libclang-dev) file '/usr/lib/llvm-*/lib/libclang*.so*' && file '/usr/lib/llvm-*/lib/clang/*/include/stddef.h' ;;
+        procps) command -v /usr/sbin/sysctl && type -P kill ;;
         libdpdk-dev) pkg-config --exists libdpdk 2>/dev/null ;;
         dpdk-dev) command -v dpdk-testpmd ;;
         ca-certificates) file /etc/ssl/certs/ca-certificates.crt ;;
@@ -39,7 +40,7 @@ packages_for() {
         # libdpdk-dev depends on every driver of DPDK, so nothing more is needed to run.
         build) echo gcc libc6-dev pkg-config libclang-dev libdpdk-dev ca-certificates ;;
         run) echo nginx iproute2 iputils-ping traceroute ethtool curl tcpdump python3 ;;
-        test) echo git g++ python3-pytest python3-scapy tshark shellcheck strace systemd qemu-user lua5.4 dpdk-dev ;;
+        test) echo git g++ procps python3-pytest python3-scapy tshark shellcheck strace systemd qemu-user lua5.4 dpdk-dev ;;
         bench) echo valgrind dpdk-dev python3 python3-scapy ;;
         vm) echo mmdebstrap debian-archive-keyring e2fsprogs iproute2 python3 ;;
         distro) echo mmdebstrap debian-archive-keyring git ;;
