@@ -247,6 +247,11 @@ impl Limits {
     }
 }
 
+const ARGUMENT_ADVICE: &str =
+    "an argument is wrong or cannot be met here: see `eal_args` and the ports' `device`";
+const AGAIN_ADVICE: &str = "VFIO is not ready: load vfio-pci, and see that the IOMMU is on. Or this \
+     process may not start another thread: raise the limit (`ulimit -u`, `TasksMax=` of a unit)";
+
 fn init_advice(errno: Errno, hugepages: bool, limits: Limits) -> String {
     // DPDK reports some failures to open a file as an invalid argument.
     if matches!(errno.0, Errno::EMFILE | Errno::ENFILE) || limits.open_files < LEAST_FILES {
@@ -256,15 +261,16 @@ fn init_advice(errno: Errno, hugepages: bool, limits: Limits) -> String {
             limits.open_files
         );
     }
-    // A driver that cannot be mapped is an invalid argument to DPDK.
-    if errno.0 == Errno::EINVAL
+    // To DPDK, a driver that cannot be mapped is an invalid argument, and a thread whose stack cannot be is
+    // something to try again.
+    if matches!(errno.0, Errno::EINVAL | Errno::EAGAIN)
         && let Some(bytes) = limits.address_space
     {
         return format!(
-            "this process may map {} MiB, which may be too little for DPDK's drivers: raise the limit \
-             (`ulimit -v`, `LimitAS=` of a unit). Else an argument is wrong: see `eal_args` and the \
-             ports' `device`",
-            bytes >> 20
+            "this process may map {} MiB, which may be too little for DPDK's drivers and threads: raise \
+             the limit (`ulimit -v`, `LimitAS=` of a unit). Else {}",
+            bytes >> 20,
+            if errno.0 == Errno::EINVAL { ARGUMENT_ADVICE } else { AGAIN_ADVICE }
         );
     }
     let advice = match errno.0 {
@@ -282,11 +288,9 @@ fn init_advice(errno: Errno, hugepages: bool, limits: Limits) -> String {
              or set `hugepages = false` for a trial without. A limit of this process's memory \
              (`ulimit -v`, `LimitAS=` of a unit) has the same effect"
         }
-        Errno::EINVAL => {
-            "an argument is wrong or cannot be met here: see `eal_args` and the ports' `device`"
-        }
+        Errno::EINVAL => ARGUMENT_ADVICE,
         Errno::ENODEV | 95 => "a device cannot be used: see each port's `device`",
-        Errno::EAGAIN => "VFIO is not ready: load vfio-pci, and see that the IOMMU is on",
+        Errno::EAGAIN => AGAIN_ADVICE,
         _ => {
             "another process may use the same file prefix, or the directory for run-time files cannot be written"
         }
@@ -371,7 +375,12 @@ mod tests {
         assert!(init_advice(Errno(Errno::EINVAL), false, ample).contains("eal_args"));
         // And if it cannot map one of them.
         let narrow = Limits { address_space: Some(200 << 20), ..ample };
-        assert!(init_advice(Errno(Errno::EINVAL), false, narrow).contains("may map 200 MiB"));
+        for errno in [Errno::EINVAL, Errno::EAGAIN] {
+            let mapped = init_advice(Errno(errno), false, narrow);
+            assert!(mapped.contains("may map 200 MiB"), "{mapped}");
+        }
+        // And if it cannot start a thread.
+        assert!(init_advice(Errno(Errno::EAGAIN), false, ample).contains("ulimit -u"));
     }
 
     #[test]
