@@ -32,10 +32,8 @@ class Worker:
     """The thread of a worker, by what the kernel tells of it."""
 
     def __init__(self, daemon, number=0):
-        # `ip netns exec` executes the program in its place.
-        for task in Path(f"/proc/{daemon.process.pid}/task").iterdir():
-            if (task / "comm").read_text().strip() == f"worker{number}":
-                self._task = task
+        [task] = daemon.threads(f"worker{number}")
+        self._task = Path(f"/proc/{daemon.process.pid}/task/{task}")
 
     def seconds(self):
         """CPU time so far."""

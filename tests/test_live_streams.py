@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import time
-from pathlib import Path
 
 import pytest
 from support import agent, binaries
@@ -122,8 +121,6 @@ def test_the_thread_of_the_log_leaves_the_workers_alone(namespace, peer, directo
     if len(os.sched_getaffinity(0)) < 2:
         pytest.fail("this test needs two CPUs")
     with Daemon(namespace, live_one_port("gw0", directory), directory) as daemon:
-        tasks = [int(task) for task in os.listdir(f"/proc/{daemon.process.pid}/task")]
-        names = {task: Path(f"/proc/{daemon.process.pid}/task/{task}/comm").read_text().strip() for task in tasks}
-        [worker] = [task for task, name in names.items() if name == "worker0"]
-        [log] = [task for task, name in names.items() if name == "output"]
-        assert not os.sched_getaffinity(log) & os.sched_getaffinity(worker), names
+        [worker] = daemon.threads("worker0")
+        [log] = daemon.threads("output")
+        assert not os.sched_getaffinity(log) & os.sched_getaffinity(worker)

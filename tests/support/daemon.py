@@ -1,10 +1,12 @@
 """`guideway run`, and `guidewayctl` to talk to it."""
 
+import contextlib
 import json
 import os
 import signal
 import subprocess
 import time
+from pathlib import Path
 
 from . import binaries
 from .config import one_port
@@ -96,6 +98,16 @@ class Daemon:
         done = self.ctl(*arguments)
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout)
+
+    def threads(self, name):
+        """The ids of its threads of this name. `ip netns exec` executes the program in its own place."""
+        found = []
+        for task in Path(f"/proc/{self.process.pid}/task").iterdir():
+            # Threads come and go.
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+                if (task / "comm").read_text().strip() == name:
+                    found.append(int(task.name))
+        return found
 
     def generation(self):
         return self.ask("status")["generation"]
