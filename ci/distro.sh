@@ -8,7 +8,7 @@
 # The system is made by mmdebstrap and gets a copy of this checkout, with changes that are not committed. Debian's
 # packages and the crates come over the network. Then the command runs without one: in namespaces of mounts,
 # processes and interfaces, so that nothing of it is left when it ends. It shares the kernel and its huge pages.
-# `make test` takes about 12 GB in TMPDIR (/var/tmp).
+# `make test` takes several GB in TMPDIR (/var/tmp).
 #
 # Rust comes as ci/install.sh says. Where that gets no toolchain, the system borrows this machine's, read-only.
 # Needs root; uses sudo where it is not.
