@@ -48,7 +48,7 @@ const fn by(encapsulation: Encapsulation) -> Kind {
 const CASES: &[(&str, Kind, Run, usize)] = &[
     ("stage/0-loop", Kind::HIT, Traffic::nothing, PACKETS),
     ("stage/1-classify", Kind::HIT, Traffic::classify_bursts, PACKETS),
-    ("stage/2-express", Kind::HIT, Traffic::forward_bursts, PACKETS),
+    ("stage/2-fast-path", Kind::HIT, Traffic::forward_bursts, PACKETS),
     ("stage/3-counters", Kind::HIT, Traffic::forward_counted, PACKETS),
     ("general/parse", Kind::HIT, Traffic::parse, PACKETS),
     ("general/decide", Kind::HIT, Traffic::decide, PACKETS),

@@ -22,7 +22,9 @@ use guideway::balancer::tables::{
     Backend, BackendId, Endpoint, MaxSegment, Parts, Pool, PoolIndex, Port, PortIndex, Route,
     Service, ServiceId, Serving, Surroundings, Unserved,
 };
-use guideway::balancer::{Balancer, FlowEvent, Frame, Stage, Staged, Tables, Time, maglev};
+use guideway::balancer::{
+    Balancer, FlowEvent, Frame, PacketMeta, PlainParse, Tables, Time, maglev,
+};
 use guideway::stats::{self, Event};
 use guideway::wire::{Packet, protocol};
 
@@ -157,7 +159,7 @@ pub struct Traffic {
     balancer: Balancer,
     counters: stats::Writer,
     frames: Vec<Slot>,
-    staged: [Staged; BURST],
+    meta: [PacketMeta; BURST],
 }
 
 impl Traffic {
@@ -171,7 +173,7 @@ impl Traffic {
             balancer,
             counters,
             frames,
-            staged: [Staged::NONE; BURST],
+            meta: [PacketMeta::NONE; BURST],
         };
         traffic.reset();
         traffic
@@ -206,14 +208,14 @@ impl Traffic {
     /// service.
     #[inline]
     pub fn classify_bursts(&mut self) -> usize {
-        let Traffic { balancer, tables, frames, staged, .. } = self;
+        let Traffic { balancer, tables, frames, meta, .. } = self;
         let mut served = 0;
-        for burst in frames.chunks_exact(staged.len()) {
-            for (place, frame) in staged.iter_mut().zip(burst) {
-                let stage = stage(balancer, tables, frame, place);
-                served += usize::from(stage == Stage::Served);
+        for burst in frames.chunks_exact(meta.len()) {
+            for (place, frame) in meta.iter_mut().zip(burst) {
+                let outcome = parse_plain(balancer, tables, frame, place);
+                served += usize::from(outcome == PlainParse::Served);
             }
-            black_box(&staged);
+            black_box(&meta);
         }
         served
     }
@@ -238,16 +240,16 @@ impl Traffic {
     #[inline]
     pub fn forward(&mut self) -> usize {
         let Traffic { balancer, tables, frames, .. } = self;
-        let mut staged = Staged::NONE;
+        let mut meta = PacketMeta::NONE;
         let mut forward = |frame: &mut Slot| {
-            let stage = stage(balancer, tables, frame, &mut staged);
-            if stage == Stage::Served {
-                balancer.seek(tables, &mut staged, NOW);
-                if let Some(port) = balancer.send(tables, &mut staged, frame) {
+            let outcome = parse_plain(balancer, tables, frame, &mut meta);
+            if outcome == PlainParse::Served {
+                balancer.lookup(tables, &mut meta, NOW);
+                if let Some(port) = balancer.encapsulate_gre(tables, &mut meta, frame) {
                     return Some(port);
                 }
             }
-            forward_any(balancer, tables, &staged, stage, frame).ok().map(|(_, _, port)| port)
+            forward_any(balancer, tables, &meta, outcome, frame).ok().map(|(_, _, port)| port)
         };
         let mut forwarded = 0;
         for frame in frames {
@@ -270,37 +272,37 @@ impl Traffic {
 
     #[inline]
     fn bursts<const COUNT: bool>(&mut self) -> usize {
-        let Traffic { balancer, tables, frames, staged, counters, .. } = self;
+        let Traffic { balancer, tables, frames, meta, counters, .. } = self;
         let mut forwarded = 0;
-        for burst in frames.chunks_exact_mut(staged.len()) {
-            let (mut stages, mut hits) = ([Stage::Other; BURST], 0);
-            for ((place, seen), frame) in staged.iter_mut().zip(&mut stages).zip(&*burst) {
-                *seen = stage(balancer, tables, frame, place);
+        for burst in frames.chunks_exact_mut(meta.len()) {
+            let (mut outcomes, mut hits) = ([PlainParse::NotPlain; BURST], 0);
+            for ((place, outcome), frame) in meta.iter_mut().zip(&mut outcomes).zip(&*burst) {
+                *outcome = parse_plain(balancer, tables, frame, place);
                 // Where a worker prefetches the bucket.
                 black_box(balancer.flows().bucket(place.tag));
             }
-            for staged in staged.iter_mut() {
-                balancer.seek(tables, staged, NOW);
+            for meta in meta.iter_mut() {
+                balancer.lookup(tables, meta, NOW);
             }
-            for ((staged, stage), frame) in staged.iter_mut().zip(stages).zip(burst) {
+            for ((meta, outcome), frame) in meta.iter_mut().zip(outcomes).zip(burst) {
                 let length = frame.bytes().len() as u64;
-                let express = match stage {
-                    Stage::Served => balancer.send(tables, staged, frame),
+                let fast = match outcome {
+                    PlainParse::Served => balancer.encapsulate_gre(tables, meta, frame),
                     _ => None,
                 };
-                let (flow, backend) = match express {
+                let (flow, backend) = match fast {
                     Some(port) => {
                         black_box(port);
-                        (FlowEvent::Hit, staged.backend)
+                        (FlowEvent::Hit, meta.backend)
                     }
-                    None => match forward_any(balancer, tables, staged, stage, frame) {
+                    None => match forward_any(balancer, tables, meta, outcome, frame) {
                         Ok((flow, backend, _)) => (flow, backend),
                         Err(_) => continue,
                     },
                 };
                 forwarded += 1;
                 if COUNT {
-                    let service = staged.service.id.0 as usize;
+                    let service = meta.service.id.0 as usize;
                     counters.traffic().count(service, backend.index(), length);
                     if flow.is_choice() {
                         counters.event(Event::Flow(flow), 1);
@@ -318,27 +320,32 @@ impl Traffic {
     }
 }
 
-/// The first step of the express way.
+/// The first step of the fast way.
 #[inline(always)]
-fn stage(balancer: &Balancer, tables: &Tables, frame: &Slot, to: &mut Staged) -> Stage {
+fn parse_plain(
+    balancer: &Balancer,
+    tables: &Tables,
+    frame: &Slot,
+    to: &mut PacketMeta,
+) -> PlainParse {
     match frame.bytes().first_chunk() {
-        Some(head) => balancer.stage(tables, &tables.station(PORT), head, frame, to),
-        None => Stage::Other,
+        Some(head) => balancer.parse_plain(tables, &tables.frame_filter(PORT), head, frame, to),
+        None => PlainParse::NotPlain,
     }
 }
 
-/// The general way, for what the express way refuses.
+/// The full path, for what the fast way refuses.
 #[inline(never)]
 fn forward_any(
     balancer: &mut Balancer,
     tables: &Tables,
-    staged: &Staged,
-    stage: Stage,
+    meta: &PacketMeta,
+    outcome: PlainParse,
     frame: &mut Slot,
 ) -> Result<(FlowEvent, BackendId, PortIndex), Unserved> {
-    let classified = match staged.classified(frame.bytes()) {
-        Some(classified) if stage == Stage::Served => classified,
-        _ => balancer.classify_unstaged(tables, PORT, frame.bytes(), stage, staged)?,
+    let classified = match meta.classified(frame.bytes()) {
+        Some(classified) if outcome == PlainParse::Served => classified,
+        _ => balancer.classify_not_served(tables, PORT, frame.bytes(), outcome, meta)?,
     };
     let decision = balancer.decide(tables, frame.bytes(), &classified, NOW)?;
     let port = balancer.encapsulate(tables, &classified, decision.backend, frame)?;

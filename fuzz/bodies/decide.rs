@@ -17,7 +17,9 @@ use guideway::balancer::tables::{
     Backend, Endpoint, MaxSegment, Parts, Pool, PoolIndex, Port, PortIndex, Route, Service,
     ServiceId, Serving, Surroundings, Unserved,
 };
-use guideway::balancer::{Balancer, Drop, FlowEvent, Frame, Stage, Staged, Tables, Time, maglev};
+use guideway::balancer::{
+    Balancer, Drop, FlowEvent, Frame, PacketMeta, PlainParse, Tables, Time, maglev,
+};
 use guideway::wire::{Family, Packet, ethernet, gre, protocol};
 
 /// Steps of one input; more teach nothing new.
@@ -127,8 +129,8 @@ fn route(encapsulation: Encapsulation, (source, destination): (&str, &str)) -> R
 /// Every frame has one end, and a frame that leaves is the one that came, in an envelope that parses.
 pub fn run(input: &[u8]) {
     let mut balancer = Balancer::new(FLOWS, LocalSeed::new(1));
-    // The same, but that it tries the express way first.
-    let mut express = Balancer::new(FLOWS, LocalSeed::new(1));
+    // The same, but that it tries the fast path first.
+    let mut fast = Balancer::new(FLOWS, LocalSeed::new(1));
     let mut now = 0;
     let mut rest = input;
     for _ in 0..STEPS {
@@ -142,20 +144,20 @@ pub fn run(input: &[u8]) {
         let repaired = super::repaired(frame);
         let frame = repaired.as_deref().unwrap_or(frame);
         let taken = step(&mut balancer, tables, port, frame, now);
-        assert_eq!(step_by_express(&mut express, tables, port, frame, now), taken);
+        assert_eq!(step_fast_path(&mut fast, tables, port, frame, now), taken);
         balancer.sweep(tables, now);
-        express.sweep(tables, now);
+        fast.sweep(tables, now);
         let flows = |balancer: &Balancer| -> Vec<_> {
             let entries = balancer.flows().entries(0..usize::MAX, now, tables.timeouts());
             entries.map(|(tag, entry)| (tag, entry.backend(), entry.idle_ms(now))).collect()
         };
-        assert_eq!(flows(&balancer), flows(&express));
+        assert_eq!(flows(&balancer), flows(&fast));
         assert!(balancer.flows().len() <= balancer.flows().capacity());
     }
 }
 
-/// What a frame is sent as, by the express way where that takes it.
-fn step_by_express(
+/// What a frame is sent as, by the fast path where that takes it.
+fn step_fast_path(
     balancer: &mut Balancer,
     tables: &Tables,
     port: PortIndex,
@@ -164,18 +166,21 @@ fn step_by_express(
 ) -> Option<Vec<u8>> {
     let classified = balancer.classify(tables, port, frame);
     let mut buffer = Buffer::new(frame, HEADROOM);
-    let mut staged = Staged::NONE;
+    let mut meta = PacketMeta::NONE;
     if let Some(head) = frame.first_chunk() {
-        let station = tables.station(port);
-        let stage = balancer.stage(tables, &station, head, &buffer, &mut staged);
-        if stage == Stage::Served {
-            assert_eq!(staged.classified(frame), classified.ok());
-            balancer.seek(tables, &mut staged, now);
-            if balancer.send(tables, &mut staged, &mut buffer).is_some() {
+        let filter = tables.frame_filter(port);
+        let outcome = balancer.parse_plain(tables, &filter, head, &buffer, &mut meta);
+        if outcome == PlainParse::Served {
+            assert_eq!(meta.classified(frame), classified.ok());
+            balancer.lookup(tables, &mut meta, now);
+            if balancer.encapsulate_gre(tables, &mut meta, &mut buffer).is_some() {
                 return Some(buffer.bytes().to_vec());
             }
         } else {
-            assert_eq!(balancer.classify_unstaged(tables, port, frame, stage, &staged), classified);
+            assert_eq!(
+                balancer.classify_not_served(tables, port, frame, outcome, &meta),
+                classified
+            );
         }
     }
     let classified = classified.ok()?;

@@ -13,7 +13,7 @@ use super::cluster::Cluster;
 use super::conntrack::Timeouts;
 use super::decapsulation;
 use super::encapsulation::Template;
-use super::express::Stop;
+use super::fast_path::Adjacency;
 use super::flow::FlowKey;
 use super::hash::FleetKey;
 use super::maglev;
@@ -21,7 +21,7 @@ use super::origin::{Guard, Own, Source};
 pub use super::services::Endpoint;
 use super::services::Services;
 use super::verdict::Drop;
-use crate::wire::plain::Opening;
+use crate::wire::plain::HeaderMatch;
 use crate::wire::{Error as Malformed, Family, Fragment, Packet, protocol};
 
 /// A backend's number: 24 bits, for that is what a flow table entry has room for.
@@ -229,21 +229,21 @@ pub struct Port {
     pub mac: Option<[u8; 6]>,
 }
 
-/// The same, as the express way compares it: how the frames begin that it reads.
+/// The same, as the fast path compares it: how the frames begin that it reads.
 #[derive(Clone, Copy, Debug)]
-pub struct Station {
-    pub(super) v4: Opening,
-    pub(super) v6: Opening,
+pub struct FrameFilter {
+    pub(super) v4: HeaderMatch,
+    pub(super) v6: HeaderMatch,
 }
 
-impl Station {
+impl FrameFilter {
     /// Takes frames for any address.
-    const ANY: Station = Station { v4: Opening::V4, v6: Opening::V6 };
+    const ANY: FrameFilter = FrameFilter { v4: HeaderMatch::V4, v6: HeaderMatch::V6 };
 
-    fn new(port: &Port) -> Station {
-        port.mac.map_or(Station::ANY, |mac| Station {
-            v4: Opening::V4.with_mac(mac),
-            v6: Opening::V6.with_mac(mac),
+    fn new(port: &Port) -> FrameFilter {
+        port.mac.map_or(FrameFilter::ANY, |mac| FrameFilter {
+            v4: HeaderMatch::V4.with_mac(mac),
+            v6: HeaderMatch::V6.with_mac(mac),
         })
     }
 }
@@ -284,13 +284,13 @@ pub struct Tables {
     timeouts: Timeouts,
     steady: u32,
     ports: Vec<Port>,
-    stations: Vec<Station>,
+    frame_filters: Vec<FrameFilter>,
     services: Services,
     vips: FxHashMap<Address, Vip>,
     guard: Guard,
     pools: Vec<Pool>,
     backends: Vec<Backend>,
-    stops: Vec<Stop>,
+    adjacencies: Vec<Adjacency>,
     surroundings: Surroundings,
 }
 
@@ -330,13 +330,13 @@ impl Tables {
             fleet: parts.fleet,
             timeouts: parts.timeouts,
             steady: parts.timeouts.of_steady(),
-            stations: parts.ports.iter().map(Station::new).collect(),
+            frame_filters: parts.ports.iter().map(FrameFilter::new).collect(),
             ports: parts.ports,
             guard: Guard::new(&parts.surroundings.own, vips.keys().copied()),
             vips,
             services: Services::new(&parts.services),
             pools: parts.pools,
-            stops: parts.backends.iter().map(Stop::new).collect(),
+            adjacencies: parts.backends.iter().map(Adjacency::new).collect(),
             backends: parts.backends,
             surroundings: parts.surroundings,
         }
@@ -371,10 +371,10 @@ impl Tables {
         self.ports.get(usize::from(port.0))
     }
 
-    /// The same, as the express way compares it; any address for a port that there is not.
+    /// The same, as the fast path compares it; any address for a port that there is not.
     #[inline]
-    pub fn station(&self, port: PortIndex) -> Station {
-        self.stations.get(usize::from(port.0)).copied().unwrap_or(Station::ANY)
+    pub fn frame_filter(&self, port: PortIndex) -> FrameFilter {
+        self.frame_filters.get(usize::from(port.0)).copied().unwrap_or(FrameFilter::ANY)
     }
 
     /// The services.
@@ -474,10 +474,10 @@ impl Tables {
         self.backends.get(id.index()).unwrap_or(&Backend::VACANT)
     }
 
-    /// A backend as the express way has it, if one has the number or had it.
+    /// A backend as the fast path has it, if one has the number or had it.
     #[inline(always)]
-    pub(super) fn stop(&self, id: BackendId) -> Option<&Stop> {
-        self.stops.get(id.index())
+    pub(super) fn adjacency(&self, id: BackendId) -> Option<&Adjacency> {
+        self.adjacencies.get(id.index())
     }
 }
 

@@ -29,7 +29,7 @@ struct Opinion {
 /// Panics if the two disagree about `frame`.
 pub(super) fn check(frame: &[u8]) {
     let ours = Packet::parse(frame);
-    if let Some(plain) = plain::read(frame).and_then(|sight| sight.packet(frame)) {
+    if let Some(plain) = plain::read(frame).and_then(|headers| headers.packet(frame)) {
         assert_eq!(Ok(plain), ours, "the reader of plain packets says something else");
     }
     let theirs = SlicedPacket::from_ethernet(frame);

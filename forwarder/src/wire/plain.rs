@@ -31,9 +31,9 @@ const UDP_LENGTH: usize = 4;
 
 /// What is read of a plain packet at first sight.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Sight {
+pub struct PlainHeaders {
     /// Traffic class and length, as an IPv4 header begins with them.
-    pub first: FirstWord,
+    pub first: Ipv4FirstWord,
     /// See [`tcp`]; none of UDP.
     pub tcp_flags: u8,
 }
@@ -41,21 +41,21 @@ pub struct Sight {
 /// The first word of an IPv4 header without options (RFC 791 section 3.1): version and header length, DSCP and
 /// ECN, total length. Of an IPv6 packet it is the word that an IPv4 header of the same meaning had.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct FirstWord(pub u32);
+pub struct Ipv4FirstWord(pub u32);
 
-impl FirstWord {
+impl Ipv4FirstWord {
     /// The word without traffic class and length.
-    pub const BARE: FirstWord = FirstWord(0x4500_0000);
+    pub const BASE: Ipv4FirstWord = Ipv4FirstWord(0x4500_0000);
 
     #[inline(always)]
-    fn new(traffic_class: u8, length: u16) -> FirstWord {
-        FirstWord(FirstWord::BARE.0 | u32::from(traffic_class) << 16 | u32::from(length))
+    fn new(traffic_class: u8, length: u16) -> Ipv4FirstWord {
+        Ipv4FirstWord(Ipv4FirstWord::BASE.0 | u32::from(traffic_class) << 16 | u32::from(length))
     }
 
     /// Of a packet of at most 65535 bytes.
-    pub fn of(packet: &Packet) -> FirstWord {
+    pub fn of(packet: &Packet) -> Ipv4FirstWord {
         let length = u16::try_from(packet.ip_length()).unwrap_or(u16::MAX);
-        FirstWord::new(packet.traffic_class, length)
+        Ipv4FirstWord::new(packet.traffic_class, length)
     }
 
     /// Bytes of the IP packet, header included.
@@ -74,8 +74,8 @@ impl FirstWord {
     /// The word of a packet that is longer by so many bytes; its length must not exceed 65535.
     #[inline(always)]
     #[must_use]
-    pub const fn longer(self, by: u16) -> FirstWord {
-        FirstWord(self.0.wrapping_add(by as u32))
+    pub const fn longer(self, by: u16) -> Ipv4FirstWord {
+        Ipv4FirstWord(self.0.wrapping_add(by as u32))
     }
 }
 
@@ -89,22 +89,22 @@ pub fn word<const N: usize>(head: &[u8], at: usize) -> [u8; N] {
 
 /// How frames begin that may hold a plain packet: 16 bytes, of which some are compared.
 #[derive(Clone, Copy, Debug)]
-pub struct Opening {
-    bytes: [u8; OPENING],
-    mask: [u8; OPENING],
+pub struct HeaderMatch {
+    bytes: [u8; MATCH_LENGTH],
+    mask: [u8; MATCH_LENGTH],
 }
 
 /// As far as the IP header's first bytes.
-const OPENING: usize = 16;
+const MATCH_LENGTH: usize = 16;
 
-impl Opening {
+impl HeaderMatch {
     /// An IPv4 header without options.
-    pub const V4: Opening = Opening::new(ethernet::IPV4, 0x45, 0xff);
+    pub const V4: HeaderMatch = HeaderMatch::new(ethernet::IPV4, 0x45, 0xff);
     /// An IPv6 header.
-    pub const V6: Opening = Opening::new(ethernet::IPV6, 0x60, 0xf0);
+    pub const V6: HeaderMatch = HeaderMatch::new(ethernet::IPV6, 0x60, 0xf0);
 
-    const fn new(ethertype: u16, first: u8, mask: u8) -> Opening {
-        let mut opening = Opening { bytes: [0; OPENING], mask: [0; OPENING] };
+    const fn new(ethertype: u16, first: u8, mask: u8) -> HeaderMatch {
+        let mut opening = HeaderMatch { bytes: [0; MATCH_LENGTH], mask: [0; MATCH_LENGTH] };
         [opening.bytes[IP - 2], opening.bytes[IP - 1]] = ethertype.to_be_bytes();
         [opening.mask[IP - 2], opening.mask[IP - 1]] = [0xff; 2];
         (opening.bytes[IP], opening.mask[IP]) = (first, mask);
@@ -113,7 +113,7 @@ impl Opening {
 
     /// The same, in frames for one address.
     #[must_use]
-    pub fn with_mac(mut self, mac: [u8; 6]) -> Opening {
+    pub fn with_mac(mut self, mac: [u8; 6]) -> HeaderMatch {
         self.bytes[..6].copy_from_slice(&mac);
         self.mask[..6].fill(0xff);
         self
@@ -122,26 +122,26 @@ impl Opening {
     /// Whether a frame begins so.
     #[cfg(all(target_arch = "x86_64", target_feature = "sse4.1"))]
     #[inline(always)]
-    pub fn opens(&self, head: &[u8; HEAD_V4]) -> bool {
+    pub fn matches(&self, head: &[u8; HEAD_V4]) -> bool {
         use safe_arch::{m128i, test_all_zeroes_m128i};
-        let differ = m128i::from(word::<OPENING>(head, 0)) ^ m128i::from(self.bytes);
+        let differ = m128i::from(word::<MATCH_LENGTH>(head, 0)) ^ m128i::from(self.bytes);
         test_all_zeroes_m128i(differ, m128i::from(self.mask)) != 0
     }
 
     /// Whether a frame begins so.
     #[cfg(not(all(target_arch = "x86_64", target_feature = "sse4.1")))]
     #[inline(always)]
-    pub fn opens(&self, head: &[u8; HEAD_V4]) -> bool {
+    pub fn matches(&self, head: &[u8; HEAD_V4]) -> bool {
         let differ = u128::from_ne_bytes(word(head, 0)) ^ u128::from_ne_bytes(self.bytes);
         differ & u128::from_ne_bytes(self.mask) == 0
     }
 }
 
-/// Reads an IPv4 packet from the head of a frame of `length` bytes that opens as such; `None` if it is not
+/// Reads an IPv4 packet from the head of a frame of `length` bytes that matches as such; `None` if it is not
 /// plain.
 #[inline(always)]
-pub fn read_v4(head: &[u8; HEAD_V4], length: usize) -> Option<Sight> {
-    let first = FirstWord(u32::from_be_bytes(word(head, IP)));
+pub fn read_v4(head: &[u8; HEAD_V4], length: usize) -> Option<PlainHeaders> {
+    let first = Ipv4FirstWord(u32::from_be_bytes(word(head, IP)));
     let fragment = u16::from_be_bytes(word(head, IP + 6));
     let whole = fragment & (ipv4::OFFSET_MASK | ipv4::MORE_FRAGMENTS) == 0;
     let end = IP + usize::from(first.length());
@@ -149,7 +149,7 @@ pub fn read_v4(head: &[u8; HEAD_V4], length: usize) -> Option<Sight> {
         return None;
     }
     let tcp_flags = transport(head, L4_V4, head[IP + 9], end)?;
-    Some(Sight { first, tcp_flags })
+    Some(PlainHeaders { first, tcp_flags })
 }
 
 /// The tail for [`read_v6`] of a frame that is long enough.
@@ -160,7 +160,7 @@ pub fn tail_v6(frame: &[u8]) -> Option<&[u8; TAIL_V6]> {
 
 /// As [`read_v4`], an IPv6 packet, of which there is a tail.
 #[inline(always)]
-pub fn read_v6(head: &[u8; HEAD_V4], tail: &[u8; TAIL_V6], length: usize) -> Option<Sight> {
+pub fn read_v6(head: &[u8; HEAD_V4], tail: &[u8; TAIL_V6], length: usize) -> Option<PlainHeaders> {
     let payload_length = u16::from_be_bytes(word(head, IP + 4));
     let end = L4_V6 + usize::from(payload_length);
     // Packets of more than 64 KiB have no such first word.
@@ -170,23 +170,23 @@ pub fn read_v6(head: &[u8; HEAD_V4], tail: &[u8; TAIL_V6], length: usize) -> Opt
     let tcp_flags = transport(tail, 0, head[IP + 6], end - L4_V6)?;
     // The traffic class stands four bits further on.
     let [traffic_class, _] = (u16::from_be_bytes(word(head, IP)) << 4).to_be_bytes();
-    let first = FirstWord::new(traffic_class, payload_length + LENGTH_V6);
-    Some(Sight { first, tcp_flags })
+    let first = Ipv4FirstWord::new(traffic_class, payload_length + LENGTH_V6);
+    Some(PlainHeaders { first, tcp_flags })
 }
 
 /// Reads a frame of either kind; `None` if it holds no plain packet.
-pub fn read(frame: &[u8]) -> Option<Sight> {
+pub fn read(frame: &[u8]) -> Option<PlainHeaders> {
     let head = frame.first_chunk()?;
-    if Opening::V4.opens(head) {
+    if HeaderMatch::V4.matches(head) {
         read_v4(head, frame.len())
-    } else if Opening::V6.opens(head) {
+    } else if HeaderMatch::V6.matches(head) {
         read_v6(head, tail_v6(frame)?, frame.len())
     } else {
         None
     }
 }
 
-impl Sight {
+impl PlainHeaders {
     /// All that there is to the packet that was read from this very frame.
     pub fn packet(self, frame: &[u8]) -> Option<Packet> {
         let head: &[u8; HEAD_V4] = frame.first_chunk()?;

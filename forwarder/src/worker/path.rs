@@ -7,7 +7,7 @@ use super::exception::{Exceptions, Scene};
 use super::exchange::Owners;
 use crate::balancer::tables::{PortIndex, Unserved};
 use crate::balancer::{
-    Balancer, Classified, Drop, FlowEvent, Stage, Staged, Tables, Time, Verdict,
+    Balancer, Classified, Drop, FlowEvent, PacketMeta, PlainParse, Tables, Time, Verdict,
 };
 use crate::dpdk::{BURST, Burst, Held, Mbuf, prefetch};
 use crate::stats::{Event, Writer};
@@ -26,7 +26,7 @@ pub(super) struct Path {
 /// A burst, and what was found out about its packets.
 pub(super) struct Batch {
     pub(super) burst: Burst,
-    staged: [Staged; BURST],
+    meta: [PacketMeta; BURST],
     /// Of packets that could not be staged: what they are. What is staged of them is no packet.
     others: [Result<Classified, Unserved>; BURST],
     /// What is dropped.
@@ -37,7 +37,7 @@ impl Batch {
     pub(super) fn new() -> Batch {
         Batch {
             burst: Burst::new(),
-            staged: [Staged::NONE; BURST],
+            meta: [PacketMeta::NONE; BURST],
             others: [Err(Unserved::Drop(Drop::FrameTooLong)); BURST],
             waste: Burst::new(),
         }
@@ -112,28 +112,28 @@ impl Path {
     /// so that each has all registers to itself.
     #[inline(never)]
     fn classify(&mut self, tables: &Tables, port: PortIndex, batch: &mut Batch) {
-        let Batch { burst, staged, others, .. } = batch;
+        let Batch { burst, meta, others, .. } = batch;
         let packets = burst.packets();
-        let station = tables.station(port);
+        let filter = tables.frame_filter(port);
         // Where the next packet begins is looked up while this one is read: half of a read would be waiting
         // for that.
         let mut next = packets.first().and_then(|mbuf| mbuf.head());
         for i in 0..packets.len() {
-            let (mbuf, staged, head) = (&packets[i], &mut staged[i], next);
+            let (mbuf, meta, head) = (&packets[i], &mut meta[i], next);
             if let Some(mbuf) = packets.get(i + 1) {
                 next = mbuf.head();
             }
             if let Some(mbuf) = packets.get(i + AHEAD) {
                 mbuf.prefetch_headers();
             }
-            let stage = match head {
-                Some(head) => self.balancer.stage(tables, &station, head, &**mbuf, staged),
-                None => Stage::Other,
+            let outcome = match head {
+                Some(head) => self.balancer.parse_plain(tables, &filter, head, &**mbuf, meta),
+                None => PlainParse::NotPlain,
             };
-            if stage != Stage::Served {
+            if outcome != PlainParse::Served {
                 cold_path();
-                others[i] = self.classify_any(tables, port, mbuf, stage, staged);
-                *staged = Staged::other(others[i].map_or(0, |classified| classified.tag));
+                others[i] = self.classify_any(tables, port, mbuf, outcome, meta);
+                *meta = PacketMeta::not_plain(others[i].map_or(0, |classified| classified.tag));
             }
         }
     }
@@ -145,18 +145,18 @@ impl Path {
         tables: &Tables,
         port: PortIndex,
         mbuf: &Mbuf,
-        stage: Stage,
-        staged: &Staged,
+        outcome: PlainParse,
+        meta: &PacketMeta,
     ) -> Result<Classified, Unserved> {
         if let Some(reason) = refusal(mbuf) {
             return Err(Unserved::Drop(reason));
         }
-        self.balancer.classify_unstaged(tables, port, mbuf.bytes(), stage, staged)
+        self.balancer.classify_not_served(tables, port, mbuf.bytes(), outcome, meta)
     }
 
     /// Decides and encapsulates what is staged, and puts it before its port.
     fn forward(&mut self, scene: &mut Scene<'_>, port: PortIndex, batch: &mut Batch) {
-        match self.express(scene.tables, scene.now, batch) {
+        match self.fast_path(scene.tables, scene.now, batch) {
             Some(way) => {
                 scene.outlets[usize::from(way.0)].extend(&mut batch.burst, &mut self.stats)
             }
@@ -164,36 +164,36 @@ impl Path {
         }
     }
 
-    /// Takes the express way with all packets that are for it: they are still in the burst, ready to be sent.
+    /// Takes the fast path with all packets that are for it: they are still in the burst, ready to be sent.
     /// Answers by which port, if these are all and it is the same for each.
     #[inline(never)]
-    fn express(&mut self, tables: &Tables, now: Time, batch: &mut Batch) -> Option<PortIndex> {
-        let Batch { burst, staged, .. } = batch;
-        let staged = &mut staged[..burst.len()];
-        for staged in &*staged {
-            prefetch(self.balancer.flows().bucket(staged.tag));
+    fn fast_path(&mut self, tables: &Tables, now: Time, batch: &mut Batch) -> Option<PortIndex> {
+        let Batch { burst, meta, .. } = batch;
+        let meta = &mut meta[..burst.len()];
+        for meta in &*meta {
+            prefetch(self.balancer.flows().bucket(meta.tag));
         }
-        for staged in &mut *staged {
-            self.balancer.seek(tables, staged, now);
-            if !staged.is_under_way() {
+        for meta in &mut *meta {
+            self.balancer.lookup(tables, meta, now);
+            if !meta.is_hit() {
                 cold_path();
                 // A flow that is new is looked for there as well.
-                prefetch(self.balancer.flows().bucket_beside(staged.tag));
+                prefetch(self.balancer.flows().bucket_beside(meta.tag));
             }
         }
         let mut traffic = self.stats.traffic();
         let mut refused = 0;
         // The bits that any port's number has, and those that all have.
         let (mut any, mut all) = (0, u16::MAX);
-        for (mbuf, staged) in burst.iter_mut().zip(staged) {
+        for (mbuf, meta) in burst.iter_mut().zip(meta) {
             let length = mbuf.data_len() as u64;
-            let Some(PortIndex(out)) = self.balancer.send(tables, staged, mbuf) else {
+            let Some(PortIndex(out)) = self.balancer.encapsulate_gre(tables, meta, mbuf) else {
                 cold_path();
                 refused += 1;
                 continue;
             };
             (any, all) = (any | out, all & out);
-            traffic.count(staged.service.id.0 as usize, staged.backend.index(), length);
+            traffic.count(meta.service.id.0 as usize, meta.backend.index(), length);
         }
         let hits = burst.len() - refused;
         if hits > 0 {
@@ -202,15 +202,15 @@ impl Path {
         (refused == 0 && any == all).then_some(PortIndex(any))
     }
 
-    /// Parts the packets of a burst that do not all leave by one port: those that the express way has taken
-    /// are put before theirs, and the others go the general way. The order stays.
+    /// Parts the packets of a burst that do not all leave by one port: those that the fast path has taken
+    /// are put before theirs, and the others go the full path. The order stays.
     #[inline(never)]
     fn part(&mut self, scene: &mut Scene<'_>, port: PortIndex, batch: &mut Batch) {
-        let Batch { burst, staged, others, waste } = batch;
-        for ((held, staged), other) in burst.drain().zip(staged).zip(others) {
-            match self.balancer.way(scene.tables, staged) {
+        let Batch { burst, meta, others, waste } = batch;
+        for ((held, meta), other) in burst.drain().zip(meta).zip(others) {
+            match self.balancer.egress(scene.tables, meta) {
                 Some(way) => scene.outlets[usize::from(way.0)].push(held, &mut self.stats),
-                None => self.forward_any(scene, port, held, staged, other, waste),
+                None => self.forward_any(scene, port, held, meta, other, waste),
             }
         }
         waste.clear();
@@ -223,11 +223,11 @@ impl Path {
         scene: &mut Scene<'_>,
         port: PortIndex,
         held: Held,
-        staged: &Staged,
+        meta: &PacketMeta,
         other: &Result<Classified, Unserved>,
         waste: &mut Burst,
     ) {
-        let classified = match staged.classified(held.bytes()) {
+        let classified = match meta.classified(held.bytes()) {
             Some(classified) => Ok(classified),
             None => *other,
         };
@@ -257,8 +257,8 @@ fn refusal(mbuf: &Mbuf) -> Option<Drop> {
 #[inline(never)]
 fn hand_over(batch: &mut Batch, owners: &mut Owners) {
     for (i, held) in std::mem::take(&mut batch.burst).drain().enumerate() {
-        let (staged, other) = (batch.staged[i % BURST], batch.others[i % BURST]);
-        let outlet = if staged.is_packet() || other.is_ok() { owners.of(staged.tag) } else { None };
+        let (meta, other) = (batch.meta[i % BURST], batch.others[i % BURST]);
+        let outlet = if meta.is_packet() || other.is_ok() { owners.of(meta.tag) } else { None };
         let handed = match outlet {
             // It is empty before a burst, and has room for all of it.
             Some(outlet) => outlet.burst().push(held),
@@ -266,7 +266,7 @@ fn hand_over(batch: &mut Batch, owners: &mut Owners) {
         };
         if let Err(held) = handed {
             let place = batch.burst.len() % BURST;
-            (batch.staged[place], batch.others[place]) = (staged, other);
+            (batch.meta[place], batch.others[place]) = (meta, other);
             // There is room for all of a burst.
             let _ = batch.burst.push(held);
         }

@@ -14,13 +14,13 @@
 //! | `parameters.rs` | what the operator can set |
 //! | `choice.rs` | which of several a backend gets |
 //! | `template.rs` | the headers of one backend, and how they get before a packet |
-//! | `envelope.rs` | the same for plain GRE, as the express way has it |
+//! | `gre_rewrite.rs` | the same for plain GRE, as the fast path has it |
 //! | `outer.rs`, `udp.rs` | the outer IP and UDP headers |
 //! | the rest | one encapsulation each |
 
 mod choice;
 mod descriptor;
-mod envelope;
+mod gre_rewrite;
 mod outer;
 mod parameters;
 mod template;
@@ -30,7 +30,7 @@ mod udp;
 
 pub use choice::{Choice, Entropy, Refusal, Situation};
 pub use descriptor::Key;
-pub(super) use envelope::Envelope;
+pub(super) use gre_rewrite::GreRewrite;
 pub use parameters::{GreKey, INNER_DESTINATION_MAC, Parameters, UdpChecksum};
 pub use template::{Template, Tunnel};
 

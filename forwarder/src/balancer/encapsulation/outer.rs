@@ -4,7 +4,7 @@
 use std::net::IpAddr;
 
 use crate::wire::ethernet;
-use crate::wire::plain::FirstWord;
+use crate::wire::plain::Ipv4FirstWord;
 
 /// Hop limit of a tunnel packet.
 const TTL: u8 = 64;
@@ -82,7 +82,7 @@ pub(super) fn fix_v4(ip: &mut [u8], sum: u32, length: u16, traffic_class: u8) {
 
 /// Completes `ip`, a copy of an IPv4 header whose words but for its first 32 bits sum to `sum`, by those.
 #[inline(always)]
-pub(super) fn begin_v4(ip: &mut [u8], sum: u32, first: FirstWord) {
+pub(super) fn begin_v4(ip: &mut [u8], sum: u32, first: Ipv4FirstWord) {
     ip[..4].copy_from_slice(&first.0.to_be_bytes());
     // In one's complement 32 bits are worth as much as their halves. They begin with 0x45, so that the eight
     // other words do not make them overflow.

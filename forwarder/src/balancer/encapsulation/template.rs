@@ -3,12 +3,12 @@
 use std::net::IpAddr;
 
 use super::descriptor::{Carrier, Header, Inner, MAX_HEADER};
-use super::envelope::Envelope;
+use super::gre_rewrite::GreRewrite;
 use super::outer::Varying;
 use super::{Encapsulation, GreKey, INNER_DESTINATION_MAC, Parameters, UdpChecksum, outer, udp};
 use crate::balancer::frame::Frame;
 use crate::balancer::verdict::Drop;
-use crate::wire::plain::FirstWord;
+use crate::wire::plain::Ipv4FirstWord;
 use crate::wire::{Packet, ethernet, gre, hops, ipv4, ipv6};
 
 /// The ends of a tunnel.
@@ -36,7 +36,7 @@ const TEMPLATE: usize = ETHERNET + ipv6::LENGTH + udp::LENGTH + MAX_HEADER;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Template {
     /// The same, where the packet path knows these headers by their length.
-    envelope: Option<Envelope>,
+    gre_rewrite: Option<GreRewrite>,
     encapsulation: Encapsulation,
     outer: outer::Family,
     /// Of the words of the outer IP header.
@@ -108,10 +108,10 @@ impl Template {
         }
         push(header.as_bytes());
         let is_plain = encapsulation == Encapsulation::Gre && parameters.gre_key.is_none();
-        let envelope = is_plain.then(|| Envelope::new(outer, sum, &headers[..length], mtu));
+        let gre_rewrite = is_plain.then(|| GreRewrite::new(outer, sum, &headers[..length], mtu));
         let compute = parameters.udp_checksum == Some(UdpChecksum::Compute);
         Some(Template {
-            envelope: envelope.flatten(),
+            gre_rewrite: gre_rewrite.flatten(),
             encapsulation,
             outer,
             sum,
@@ -133,7 +133,7 @@ impl Template {
             (Carrier::Ip(_) | Carrier::Bare, outer::Family::V4) => 32_u8.saturating_sub(length),
             _ => 0,
         };
-        Template { envelope: self.envelope.filter(|_| host_bits == 0), host_bits, ..self }
+        Template { gre_rewrite: self.gre_rewrite.filter(|_| host_bits == 0), host_bits, ..self }
     }
 
     /// As [`Template::new`] with GRE, for fragments that go to another forwarder: recursion control 1
@@ -142,7 +142,7 @@ impl Template {
         let mut template = Template::new(Encapsulation::Gre, tunnel, mtu)?;
         let flags = usize::from(template.length) - gre::LENGTH;
         template.headers[flags] |= 1;
-        template.envelope = None;
+        template.gre_rewrite = None;
         Some(template)
     }
 
@@ -188,10 +188,10 @@ impl Template {
     /// The reason to drop the packet, which may have been cut to its IP length by then.
     #[inline(never)]
     pub fn apply(&self, packet: &Packet, entropy: u64, frame: &mut impl Frame) -> Result<(), Drop> {
-        match &self.envelope {
-            Some(envelope) if packet.is_untagged() => {
+        match &self.gre_rewrite {
+            Some(gre_rewrite) if packet.is_untagged() => {
                 self.outer_length(packet, self.overhead())?;
-                let applied = envelope.apply(FirstWord::of(packet), entropy, frame);
+                let applied = gre_rewrite.apply(Ipv4FirstWord::of(packet), entropy, frame);
                 applied.ok_or(Drop::NoHeadroom)
             }
             Some(_) => self.apply_tagged(packet, entropy, frame),
@@ -201,8 +201,8 @@ impl Template {
     }
 
     /// What the packet path has instead of this, if it is plain GRE.
-    pub(in crate::balancer) fn envelope(&self) -> Option<&Envelope> {
-        self.envelope.as_ref()
+    pub(in crate::balancer) fn gre_rewrite(&self) -> Option<&GreRewrite> {
+        self.gre_rewrite.as_ref()
     }
 
     /// As [`Template::apply`], for plain GRE and a frame with tags.

@@ -3,7 +3,7 @@
 //!
 //! The definition is a loop of a few lines, as in the paper (the tests have it as `plain`); this
 //! has the same result in less than half its time. How many slots a member has to look at is the
-//! size divided by the number of free slots, and where it stops nobody can predict, the CPU's
+//! size divided by the number of free slots, and where it adjacencies nobody can predict, the CPU's
 //! branch predictor included. Hence:
 //!
 //! - Which slots are taken is kept in one bit for each, so that all of them are in the nearest

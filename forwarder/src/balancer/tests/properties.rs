@@ -181,17 +181,17 @@ proptest! {
     }
 }
 
-/// Takes a frame all the way, by the express way first if that is wanted.
+/// Takes a frame all the way, by the fast path first if that is wanted.
 fn forward(
     balancer: &mut Balancer,
     tables: &Tables,
     frame: &[u8],
     now: u64,
-    express: bool,
+    fast: bool,
 ) -> Option<(FlowEvent, BackendId, Result<PortIndex, Drop>, Buffer)> {
     let now = Time::from_millis(now);
     let mut buffer = Buffer::new(frame, 60);
-    if express && let Some((backend, port)) = forward_express(balancer, tables, now, &mut buffer) {
+    if fast && let Some((backend, port)) = forward_fast_path(balancer, tables, now, &mut buffer) {
         return Some((FlowEvent::Hit, backend, Ok(port), buffer));
     }
     assert_eq!(buffer.bytes(), frame, "to say no changes nothing");
@@ -201,34 +201,34 @@ fn forward(
     Some((flow, backend, sent, buffer))
 }
 
-/// Takes a frame all the express way, if it is for that, and sees that each step says what the general way says.
-fn forward_express(
+/// Takes a frame all the fast path, if it is for that, and sees that each step says what the full path says.
+fn forward_fast_path(
     balancer: &mut Balancer,
     tables: &Tables,
     now: Time,
     buffer: &mut Buffer,
 ) -> Option<(BackendId, PortIndex)> {
     let general = balancer.classify(tables, PORT, buffer.bytes());
-    let mut staged = Staged::NONE;
-    let station = tables.station(PORT);
+    let mut meta = PacketMeta::NONE;
+    let filter = tables.frame_filter(PORT);
     let head = buffer.bytes().first_chunk()?;
-    let stage = balancer.stage(tables, &station, head, buffer, &mut staged);
-    if stage != Stage::Served {
-        let unstaged = balancer.classify_unstaged(tables, PORT, buffer.bytes(), stage, &staged);
+    let outcome = balancer.parse_plain(tables, &filter, head, buffer, &mut meta);
+    if outcome != PlainParse::Served {
+        let unstaged = balancer.classify_not_served(tables, PORT, buffer.bytes(), outcome, &meta);
         assert_eq!(unstaged, general);
-        assert!(stage != Stage::Unserved || general.is_err());
+        assert!(outcome != PlainParse::Unserved || general.is_err());
         return None;
     }
-    assert_eq!(staged.classified(buffer.bytes()), general.ok());
-    balancer.seek(tables, &mut staged, now);
-    let port = balancer.send(tables, &mut staged, buffer)?;
-    Some((staged.backend, port))
+    assert_eq!(meta.classified(buffer.bytes()), general.ok());
+    balancer.lookup(tables, &mut meta, now);
+    let port = balancer.encapsulate_gre(tables, &mut meta, buffer)?;
+    Some((meta.backend, port))
 }
 
 proptest! {
-    /// Whatever comes in whatever order, the express way says and does what the other would have.
+    /// Whatever comes in whatever order, the fast path says and does what the other would have.
     #[test]
-    fn the_express_way_leads_to_the_same_place(
+    fn the_fast_path_agrees_with_the_full_path(
         steps in proptest::collection::vec((step(), damaged_frame(), any::<bool>()), 1..120),
         mtu in prop_oneof![Just(1500u16), 60u16..160],
     ) {
@@ -236,7 +236,7 @@ proptest! {
         let mut tables = config.tables();
         let mut now = 5;
         let new = || Balancer::new(64, LocalSeed::new(1));
-        let (mut express, mut other) = (new(), new());
+        let (mut fast, mut other) = (new(), new());
         for (step, damaged, tagged) in steps {
             let sample = match step {
                 Step::Send { flow: 0, .. } => Sample::udp("198.51.100.1:5000", "203.0.113.10:53"),
@@ -255,14 +255,14 @@ proptest! {
             };
             let tags = if tagged { vec![(0x8100, 100)] } else { Vec::new() };
             for frame in [Sample { tags, ..sample }.frame(), damaged] {
-                let taken = forward(&mut express, &tables, &frame, now, true);
+                let taken = forward(&mut fast, &tables, &frame, now, true);
                 prop_assert_eq!(taken, forward(&mut other, &tables, &frame, now, false));
                 let entries = |balancer: &Balancer| -> Vec<_> {
                     let now = Time::from_millis(now);
                     let entries = balancer.flows().entries(0..usize::MAX, now, &TIMEOUTS);
                     entries.map(|(tag, entry)| (tag, entry.backend(), entry.state(), entry.idle_ms(now))).collect()
                 };
-                prop_assert_eq!(entries(&express), entries(&other));
+                prop_assert_eq!(entries(&fast), entries(&other));
             }
         }
     }

@@ -15,7 +15,7 @@ use super::verdict::Drop;
 use crate::wire::{Packet, ethernet, tcp};
 
 /// Flags of packets that may change the state of a flow.
-pub(super) const EVENTS: u8 = tcp::SYN | tcp::FIN | tcp::RST;
+pub(super) const STATE_FLAGS: u8 = tcp::SYN | tcp::FIN | tcp::RST;
 
 /// A packet for a service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -155,7 +155,7 @@ impl Balancer {
         };
         let record = tables.backend(entry.backend());
         let keeps = record.pool == service.pool && record.serving != Serving::Nothing;
-        if keeps && entry.is_steady() && packet.tcp_flags & EVENTS == 0 {
+        if keeps && entry.is_steady() && packet.tcp_flags & STATE_FLAGS == 0 {
             self.flows.touch(place, now);
             return Ok(Decision { backend: entry.backend(), flow: FlowEvent::Hit });
         }

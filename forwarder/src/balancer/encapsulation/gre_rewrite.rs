@@ -5,7 +5,7 @@ use std::hint::cold_path;
 
 use super::outer;
 use crate::balancer::frame::Frame;
-use crate::wire::plain::FirstWord;
+use crate::wire::plain::Ipv4FirstWord;
 use crate::wire::{ethernet, gre, ipv4, ipv6};
 
 /// Where the outer IP header begins.
@@ -25,8 +25,8 @@ const fn growth(headers: usize) -> u16 {
 
 /// GRE without a key, behind an outer header that is the same for every flow.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::balancer) struct Envelope {
-    /// Bytes of an inner packet at the most that is carried in IPv4; 0 if this is an envelope of IPv6.
+pub(in crate::balancer) struct GreRewrite {
+    /// Bytes of an inner packet at the most that is carried in IPv4; 0 if this is an gre_rewrite of IPv6.
     longest_in_v4: u16,
     /// The other way round.
     longest_in_v6: u16,
@@ -36,29 +36,29 @@ pub(in crate::balancer) struct Envelope {
     headers: [u8; OVER_V6 - TYPE],
 }
 
-impl Envelope {
+impl GreRewrite {
     /// Takes no packet.
-    pub(in crate::balancer) const NONE: Envelope =
-        Envelope { longest_in_v4: 0, longest_in_v6: 0, sum: 0, headers: [0; OVER_V6 - TYPE] };
+    pub(in crate::balancer) const NONE: GreRewrite =
+        GreRewrite { longest_in_v4: 0, longest_in_v6: 0, sum: 0, headers: [0; OVER_V6 - TYPE] };
 
-    /// The envelope that these headers are, the words of whose outer IP header have this sum.
+    /// The gre_rewrite that these headers are, the words of whose outer IP header have this sum.
     pub(super) fn new(
         outer: outer::Family,
         sum: u32,
         headers: &[u8],
         mtu: u16,
-    ) -> Option<Envelope> {
+    ) -> Option<GreRewrite> {
         let longest = mtu.saturating_sub(growth(headers.len()));
-        let mut envelope = match outer {
+        let mut gre_rewrite = match outer {
             outer::Family::V4 => {
-                let sum = sum - (FirstWord::BARE.0 >> 16);
-                Envelope { longest_in_v4: longest, sum, ..Envelope::NONE }
+                let sum = sum - (Ipv4FirstWord::BASE.0 >> 16);
+                GreRewrite { longest_in_v4: longest, sum, ..GreRewrite::NONE }
             }
-            outer::Family::V6 => Envelope { longest_in_v6: longest, ..Envelope::NONE },
+            outer::Family::V6 => GreRewrite { longest_in_v6: longest, ..GreRewrite::NONE },
         };
         let headers = headers.get(..headers.len() - TYPE)?;
-        envelope.headers.get_mut(..headers.len())?.copy_from_slice(headers);
-        Some(envelope)
+        gre_rewrite.headers.get_mut(..headers.len())?.copy_from_slice(headers);
+        Some(gre_rewrite)
     }
 
     /// Puts the headers before a packet whose first word is this, and cuts off what is behind it. `None` if it
@@ -66,7 +66,7 @@ impl Envelope {
     #[inline(always)]
     pub(in crate::balancer) fn apply(
         &self,
-        first: FirstWord,
+        first: Ipv4FirstWord,
         entropy: u64,
         frame: &mut impl Frame,
     ) -> Option<()> {
@@ -80,9 +80,9 @@ impl Envelope {
         None
     }
 
-    /// As [`Envelope::apply`] over IPv4. A copy of known length is a few wide stores, which may overlap.
+    /// As [`GreRewrite::apply`] over IPv4. A copy of known length is a few wide stores, which may overlap.
     #[inline(always)]
-    fn apply_v4(&self, first: FirstWord, frame: &mut impl Frame) -> Option<()> {
+    fn apply_v4(&self, first: Ipv4FirstWord, frame: &mut impl Frame) -> Option<()> {
         let headers = frame.wrap::<OVER_V4>(first.length())?;
         const END: usize = OVER_V4 - TYPE;
         headers[..32].copy_from_slice(&self.headers[..32]);
@@ -93,7 +93,7 @@ impl Envelope {
 
     /// The same over IPv6.
     #[inline(always)]
-    fn apply_v6(&self, first: FirstWord, entropy: u64, frame: &mut impl Frame) -> Option<()> {
+    fn apply_v6(&self, first: Ipv4FirstWord, entropy: u64, frame: &mut impl Frame) -> Option<()> {
         let headers = frame.wrap::<OVER_V6>(first.length())?;
         const END: usize = OVER_V6 - TYPE;
         headers[..32].copy_from_slice(&self.headers[..32]);
