@@ -179,7 +179,7 @@ def plain(columns, rows):
     return text
 
 
-def surroundings(part):
+def node(part):
     """Machine and load average, in one line."""
     before, after = part["load"]
     words = [str(value) for value in part.get("machine", {}).values()]
@@ -188,7 +188,7 @@ def surroundings(part):
 
 def show(part):
     """A part for the terminal."""
-    text = f"\n{part['part']}: {surroundings(part)}\n"
+    text = f"\n{part['part']}: {node(part)}\n"
     for table in part["tables"]:
         text += f"\n{table['title']}\n{plain(table['columns'], table['rows'])}"
         text += f"  {table['note']}\n" if table.get("note") else ""
@@ -199,7 +199,7 @@ def show(part):
 
 def page_section(part):
     """A part for the page."""
-    blocks = [surroundings(part)]
+    blocks = [node(part)]
     for table in part["tables"]:
         blocks.append(f"**{table['title']}**")
         blocks.append(markdown(table["columns"], table["rows"]).rstrip())

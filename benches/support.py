@@ -72,9 +72,9 @@ def claim(text, bound, target, unit, values):
             "spread": round(spread(values), 4), "met": met}
 
 
-def print_part(name, before, tables, claims, **surroundings):
+def print_part(name, before, tables, claims, **node):
     """Prints the result in the form that report.py reads."""
-    part = {"part": name, "load": [before, load_average()], "machine": {**machine(), **surroundings},
+    part = {"part": name, "load": [before, load_average()], "machine": {**machine(), **node},
             "tables": tables, "claims": claims}
     print(json.dumps(part))
 

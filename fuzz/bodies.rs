@@ -54,7 +54,7 @@ fn repaired(frame: &[u8]) -> Option<Vec<u8>> {
     }
     let mut repaired = frame.to_vec();
     for l3 in [14, 18, 22] {
-        // Where the header is not, the parser still finds a wrong checksum, and the next place is tried.
+        // Where the header is not, the parser still finds a wrong checksum, and the next fields is tried.
         let header = frame.get(l3..)?;
         let length = usize::from(header.first()? & 0xf) * 4;
         repaired.copy_from_slice(frame);

@@ -35,12 +35,12 @@ fn number(backend: usize) -> u16 {
 
 pub(crate) struct Maglev {
     size: u32,
-    members: Vec<maglev::Member>,
+    members: Vec<maglev::Candidate>,
 }
 
 impl Maglev {
     pub(crate) fn new(size: u32) -> Maglev {
-        let member = |value| maglev::Member {
+        let member = |value| maglev::Candidate {
             identity: maglev::identity(Ipv4Addr::from_bits(0x0a00_0000 + value).into()),
             weight: 1,
             value,
@@ -55,7 +55,7 @@ impl Method for Maglev {
 
     fn table(&self, present: &[bool; BACKENDS]) -> Vec<u16> {
         let present = self.members.iter().zip(present).filter(|&(_, &is)| is);
-        let members: Vec<maglev::Member> = present.map(|(&member, _)| member).collect();
+        let members: Vec<maglev::Candidate> = present.map(|(&member, _)| member).collect();
         let table = maglev::Table::build(&FleetKey::new([0x5a; 16]), self.size, &members);
         table.slots().iter().map(|&value| number(value as usize)).collect()
     }

@@ -3,7 +3,7 @@
 use std::net::Ipv4Addr;
 
 use guideway::balancer::hash::FleetKey;
-use guideway::balancer::maglev::{Member, Table, identity};
+use guideway::balancer::maglev::{Candidate, Table, identity};
 use serde_json::json;
 
 use crate::part::{Effort, Part, grouped, milliseconds, percent, repeat, timed};
@@ -39,7 +39,7 @@ const CASES: [(u32, u32, Weights); 9] = [
 const CLAIMS: [(usize, f64); 2] = [(2, 1.0), (5, 12.0)];
 
 pub(crate) fn measure(part: &mut Part, effort: Effort) {
-    let members: Vec<Vec<Member>> =
+    let members: Vec<Vec<Candidate>> =
         CASES.iter().map(|(_, backends, weights)| members(*backends, weights.of)).collect();
     eprintln!("building tables:");
     let times = repeat::<{ CASES.len() }>(effort, |times| {
@@ -71,8 +71,8 @@ pub(crate) fn measure(part: &mut Part, effort: Effort) {
     }
 }
 
-fn members(backends: u32, weight: fn(u32) -> u32) -> Vec<Member> {
-    let member = |value| Member {
+fn members(backends: u32, weight: fn(u32) -> u32) -> Vec<Candidate> {
+    let member = |value| Candidate {
         identity: identity(Ipv4Addr::from_bits(0x0a00_0000 + value).into()),
         weight: weight(value),
         value,

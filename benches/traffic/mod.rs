@@ -19,8 +19,8 @@ use guideway::balancer::conntrack::Timeouts;
 use guideway::balancer::encapsulation::{Encapsulation, Parameters, Template, Tunnel};
 use guideway::balancer::hash::{FleetKey, LocalSeed};
 use guideway::balancer::tables::{
-    Backend, BackendId, Endpoint, MaxSegment, Parts, Pool, PoolIndex, Port, PortIndex, Route,
-    Service, ServiceId, Serving, Surroundings, Unserved,
+    Backend, BackendId, MssLimit, Node, Pool, PoolIndex, Port, PortIndex, Route, Service,
+    ServiceAddress, ServiceId, Serving, TableSpec, Unserved,
 };
 use guideway::balancer::{
     Balancer, FlowEvent, Frame, PacketMeta, PlainParse, Tables, Time, maglev,
@@ -409,11 +409,11 @@ pub fn frame(kind: Kind, number: usize) -> Vec<u8> {
 }
 
 /// Backends 0, 1, ... of equal weight.
-pub fn members(count: u32) -> Vec<maglev::Member> {
+pub fn members(count: u32) -> Vec<maglev::Candidate> {
     (0..count)
         .map(|value| {
             let identity = Ipv4Addr::from_bits(0x0a00_0000 + value).to_ipv6_mapped().octets();
-            maglev::Member { identity, weight: 1, value }
+            maglev::Candidate { identity, weight: 1, value }
         })
         .collect()
 }
@@ -441,20 +441,20 @@ pub fn tables(kind: Kind) -> Tables {
             pool,
             serving: Serving::All,
             route: Some(Route { port: PORT, template }),
-            mss: MaxSegment::NONE,
+            mss: MssLimit::NONE,
             since: 0,
         }
     };
     // At least a hundred slots for each.
     let slots = if kind.backends > 655 { 1_000_003 } else { 65_537 };
-    Tables::new(Parts {
+    Tables::new(TableSpec {
         generation: 1,
         fleet: KEY,
         timeouts: TIMEOUTS,
         ports: vec![Port { mac: Some(MAC) }],
         services: (0..kind.services)
             .map(|n| {
-                let endpoint = Endpoint::new(virtual_address(kind.inner, n), number, 80);
+                let endpoint = ServiceAddress::new(virtual_address(kind.inner, n), number, 80);
                 (endpoint, Service { id: ServiceId(n), pool, fragments: true })
             })
             .collect(),
@@ -462,7 +462,7 @@ pub fn tables(kind: Kind) -> Tables {
             maglev: Arc::new(maglev::Table::build(&KEY, slots, &members(kind.backends))),
         }],
         vips: Vec::new(),
-        surroundings: Surroundings::default(),
+        node: Node::default(),
         backends: (0..kind.backends).map(backend).collect(),
     })
 }

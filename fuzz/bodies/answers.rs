@@ -1,14 +1,14 @@
-//! What is made of one packet in place: echo replies, errors, pieces, clamped segment sizes; and what is
+//! What is made of one packet in fields: echo replies, errors, pieces, clamped segment sizes; and what is
 //! read of the packet that an ICMP error quotes.
 //!
 //! An input is a limit of two bytes and a frame. The limit is the MTU that an error tells, the longest
 //! piece, and the segment size.
 
-use guideway::balancer::answer::{Error, echo_reply, error};
 use guideway::balancer::frame::Buffer;
 use guideway::balancer::icmp::{Message, embedded, message};
 use guideway::balancer::mtu::{Fragments, clamp_mss};
-use guideway::balancer::{Drop, Frame};
+use guideway::balancer::reply::{IcmpError, echo_reply, error};
+use guideway::balancer::{DropReason, Frame};
 use guideway::wire::{Checksum, Family, Fragment, Packet, protocol, tcp};
 
 const HEADROOM: usize = 48;
@@ -23,7 +23,9 @@ pub fn run(input: &[u8]) {
     let frame = repaired.as_deref().unwrap_or(frame);
     let Ok(packet) = Packet::parse(frame) else { return };
     echo(&packet, frame);
-    for about in [Error::TooBig { mtu: limit }, Error::PortUnreachable, Error::TimeExceeded] {
+    for about in
+        [IcmpError::TooBig { mtu: limit }, IcmpError::PortUnreachable, IcmpError::TimeExceeded]
+    {
         errors(&packet, frame, about);
     }
     match (message(&packet, frame), embedded(&packet, frame)) {
@@ -52,11 +54,11 @@ fn echo(packet: &Packet, frame: &[u8]) {
     assert!(reply.fragment == Fragment::Later || echo_reply(&reply, &mut buffer).is_err());
 }
 
-fn errors(packet: &Packet, frame: &[u8], about: Error) {
+fn errors(packet: &Packet, frame: &[u8], about: IcmpError) {
     let mut buffer = Buffer::new(frame, HEADROOM);
     match error(packet, about, MTU, &mut buffer) {
-        Err(Drop::UdpChecksum) => return assert_eq!(about, Error::PortUnreachable),
-        Err(drop) => return assert_eq!(drop, Drop::AnswerForbidden),
+        Err(DropReason::UdpChecksum) => return assert_eq!(about, IcmpError::PortUnreachable),
+        Err(drop) => return assert_eq!(drop, DropReason::ReplyForbidden),
         Ok(_) => assert!(packet.fragment != Fragment::Later || packet.family == Family::V6),
     }
     let said = Packet::parse(buffer.bytes()).expect("an error is well-formed");
@@ -67,7 +69,7 @@ fn errors(packet: &Packet, frame: &[u8], about: Error) {
     let ip = packet.ip(frame).expect("parsed from this frame");
     assert!(quotation.is_some_and(|quotation| ip.starts_with(quotation)));
     assert_eq!(message(&said, buffer.bytes()), Ok(Message::Error));
-    assert_eq!(error(&said, about, MTU, &mut buffer), Err(Drop::AnswerForbidden));
+    assert_eq!(error(&said, about, MTU, &mut buffer), Err(DropReason::ReplyForbidden));
 }
 
 /// What the checksum of an ICMP message lacks: 0 if it is right.

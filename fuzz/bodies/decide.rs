@@ -14,11 +14,11 @@ use guideway::balancer::encapsulation::{
 use guideway::balancer::frame::Buffer;
 use guideway::balancer::hash::{FleetKey, LocalSeed};
 use guideway::balancer::tables::{
-    Backend, Endpoint, MaxSegment, Parts, Pool, PoolIndex, Port, PortIndex, Route, Service,
-    ServiceId, Serving, Surroundings, Unserved,
+    Backend, MssLimit, Node, Pool, PoolIndex, Port, PortIndex, Route, Service, ServiceAddress,
+    ServiceId, Serving, TableSpec, Unserved,
 };
 use guideway::balancer::{
-    Balancer, Drop, FlowEvent, Frame, PacketMeta, PlainParse, Tables, Time, maglev,
+    Balancer, DropReason, FlowEvent, Frame, PacketMeta, PlainParse, Tables, Time, maglev,
 };
 use guideway::wire::{Family, Packet, ethernet, gre, protocol};
 
@@ -42,9 +42,10 @@ static TABLES: LazyLock<[Tables; 2]> = LazyLock::new(|| {
 
 fn tables(generation: u64, serving: [Serving; 3]) -> Tables {
     let fleet = FleetKey::new([7; 16]);
-    let endpoint = |address: [u8; 4], number, port| Endpoint::new(address.into(), number, port);
+    let endpoint =
+        |address: [u8; 4], number, port| ServiceAddress::new(address.into(), number, port);
     let endpoint_v6 = |number, port| {
-        Endpoint::new(
+        ServiceAddress::new(
             IpAddr::from(0x2001_0db8_0000_0000_0000_0000_0000_0010u128.to_be_bytes()),
             number,
             port,
@@ -69,7 +70,7 @@ fn tables(generation: u64, serving: [Serving; 3]) -> Tables {
         pool: PoolIndex(pool),
         serving,
         route,
-        mss: MaxSegment::NONE,
+        mss: MssLimit::NONE,
         since: 0,
     };
     let backends = vec![
@@ -85,7 +86,7 @@ fn tables(generation: u64, serving: [Serving; 3]) -> Tables {
             .filter(|(_, backend)| {
                 backend.pool == PoolIndex(pool) && backend.serving == Serving::All
             })
-            .map(|(number, _)| maglev::Member {
+            .map(|(number, _)| maglev::Candidate {
                 identity: [number; 16],
                 weight: 1,
                 value: number.into(),
@@ -93,7 +94,7 @@ fn tables(generation: u64, serving: [Serving; 3]) -> Tables {
             .collect();
         Pool { maglev: Arc::new(maglev::Table::build(&fleet, 251, &members)) }
     });
-    Tables::new(Parts {
+    Tables::new(TableSpec {
         generation,
         fleet,
         timeouts: Timeouts::DEFAULT,
@@ -102,7 +103,7 @@ fn tables(generation: u64, serving: [Serving; 3]) -> Tables {
         vips: Vec::new(),
         pools: pools.collect(),
         backends,
-        surroundings: Surroundings::default(),
+        node: Node::default(),
     })
 }
 
@@ -199,7 +200,7 @@ fn step(
 ) -> Option<Vec<u8>> {
     let classified = match balancer.classify(tables, port, frame) {
         Ok(classified) => classified,
-        Err(Unserved::Drop(Drop::Malformed(error))) => {
+        Err(Unserved::Drop(DropReason::Malformed(error))) => {
             assert_eq!(Packet::parse(frame), Err(error));
             return None;
         }
@@ -207,14 +208,14 @@ fn step(
     };
     let decided = balancer.decide(tables, frame, &classified, now);
     let Ok(decision) = decided else {
-        match tables.check_origin(&classified.packet, frame) {
-            Ok(()) => assert_eq!(decided, Err(Drop::NoBackend)),
-            Err(drop) => assert!(decided == Err(drop) || decided == Err(Drop::NoBackend)),
+        match tables.check_source(&classified.packet, frame) {
+            Ok(()) => assert_eq!(decided, Err(DropReason::NoBackend)),
+            Err(drop) => assert!(decided == Err(drop) || decided == Err(DropReason::NoBackend)),
         }
         return None;
     };
     if decision.flow == FlowEvent::New {
-        assert_eq!(tables.check_origin(&classified.packet, frame), Ok(()));
+        assert_eq!(tables.check_source(&classified.packet, frame), Ok(()));
     }
     let backend = tables.backend(decision.backend);
     assert_eq!(backend.pool, classified.service.pool);
@@ -230,8 +231,8 @@ fn step(
             check_envelope(&route.template, &classified.packet, frame, buffer.bytes());
             return Some(buffer.bytes().to_vec());
         }
-        Err(Drop::NextHopUnresolved) => assert!(backend.route.is_none()),
-        Err(Drop::ExceedsMtu) => {
+        Err(DropReason::NextHopUnresolved) => assert!(backend.route.is_none()),
+        Err(DropReason::ExceedsMtu) => {
             let overhead = backend.route.as_ref().map_or(0, |route| route.template.overhead());
             assert!(classified.packet.ip_length() + overhead > usize::from(MTU));
         }

@@ -15,19 +15,19 @@
 use std::collections::HashMap;
 
 use guideway::balancer::cluster::{Cluster, Member, Owner, ThreeTuple};
-use guideway::balancer::decapsulation::{self, Endpoint, Network};
-use guideway::balancer::fragment::{self, Key, Later, Limits, Reason, Table, Usage};
+use guideway::balancer::decapsulation::{self, Decapsulator, Network};
+use guideway::balancer::fragment::{self, Capacity, DatagramKey, Later, Reason, Table, Usage};
 use guideway::balancer::frame::Buffer;
 use guideway::balancer::hash::{FleetKey, LocalSeed};
 use guideway::balancer::{Frame, Time};
-use guideway::wire::fragment::Place;
+use guideway::wire::fragment::FragmentFields;
 use guideway::wire::{Checksum, Fragment, Packet};
 
 /// More teach nothing new.
 const STEPS: usize = 1 << 20;
 
-const LIMITS: Limits =
-    Limits { contexts: 12, packets: 10, bytes: 3000, packets_per_datagram: 4, timeout_ms: 500 };
+const LIMITS: Capacity =
+    Capacity { datagrams: 12, packets: 10, bytes: 3000, packets_per_datagram: 4, timeout_ms: 500 };
 
 struct Steps {
     table: Table<u32, u8>,
@@ -61,14 +61,14 @@ impl Steps {
         self.now += u64::from(what >> 3) * 50;
         let frame = frame(datagram, offset, length);
         let packet = Packet::parse(&frame).expect("a fragment that was built");
-        let Some(place) = Place::of(&packet, &frame) else {
+        let Some(fields) = FragmentFields::of(&packet, &frame) else {
             return assert_eq!(packet.fragment, Fragment::Whole);
         };
-        let key = Key::of(&packet, &place, &frame).expect("this frame");
-        let tuple = ThreeTuple::of(&packet, &place, &frame).expect("this frame");
+        let key = DatagramKey::of(&packet, &fields, &frame).expect("this frame");
+        let tuple = ThreeTuple::of(&packet, &fields, &frame).expect("this frame");
         assert!(matches!(self.cluster.owner(&tuple), Owner::Own | Owner::Member(1)));
         assert!(tuple.worker(&LocalSeed::new(1), 3) < 3);
-        let fault = fragment::check(&packet, &place);
+        let fault = fragment::check(&packet, &fields);
         let now = Time::from_millis(self.now);
         let mut out = Vec::new();
         match what & 7 {
@@ -79,17 +79,17 @@ impl Steps {
             _ if fault.is_err() => {}
             _ if packet.fragment == Fragment::First => {
                 let begun =
-                    self.table.begin(&key, &place, now, |p, reason| out.push((p, Some(reason))));
+                    self.table.begin(&key, &fields, now, |p, reason| out.push((p, Some(reason))));
                 let decides = what & 1 == 0 && begun.is_ok();
                 if decides
                     && self.table.decide(&key, datagram, now, |p, reason| out.push((p, reason)))
                 {
-                    let choice = self.later(&key, &place_behind(&place), &mut out, 10);
+                    let choice = self.later(&key, &place_behind(&fields), &mut out, 10);
                     assert_eq!(choice, Some(datagram), "what is decided is followed");
                 }
             }
             _ => {
-                self.later(&key, &place, &mut out, frame.len());
+                self.later(&key, &fields, &mut out, frame.len());
             }
         }
         for (packet, reason) in out {
@@ -108,20 +108,22 @@ impl Steps {
     /// What it follows, if it does.
     fn later(
         &mut self,
-        key: &Key,
-        place: &Place,
+        key: &DatagramKey,
+        fields: &FragmentFields,
         out: &mut Vec<(u32, Option<Reason>)>,
         bytes: usize,
     ) -> Option<u8> {
         self.number += 1;
         let now = Time::from_millis(self.now);
         let drop = |packet, reason| out.push((packet, Some(reason)));
-        match self.table.later(key, place, self.number, bytes, now, drop) {
+        match self.table.later(key, fields, self.number, bytes, now, drop) {
             Later::Follow(packet, choice) => {
                 assert_eq!(packet, self.number);
                 return Some(choice);
             }
-            Later::Held => assert!(self.waiting.insert(self.number, (self.now, bytes)).is_none()),
+            Later::Buffered => {
+                assert!(self.waiting.insert(self.number, (self.now, bytes)).is_none())
+            }
             Later::Dropped(packet, _) => assert_eq!(packet, self.number),
         }
         None
@@ -129,7 +131,7 @@ impl Steps {
 
     fn check_usage(&self) {
         let usage = self.table.usage();
-        assert!(usage.contexts <= LIMITS.contexts, "{usage:?}");
+        assert!(usage.datagrams <= LIMITS.datagrams, "{usage:?}");
         assert!(usage.packets <= LIMITS.packets, "{usage:?}");
         assert!(usage.bytes <= LIMITS.bytes, "{usage:?}");
         let bytes: usize = self.waiting.values().map(|&(_, bytes)| bytes).sum();
@@ -148,8 +150,8 @@ impl Steps {
 }
 
 /// The one that would come next.
-fn place_behind(place: &Place) -> Place {
-    Place { offset: place.length, length: 8, ..*place }
+fn place_behind(fields: &FragmentFields) -> FragmentFields {
+    FragmentFields { offset: fields.length, length: 8, ..*fields }
 }
 
 fn frame(datagram: u8, offset: u8, length: u8) -> Vec<u8> {
@@ -186,8 +188,8 @@ fn frame(datagram: u8, offset: u8, length: u8) -> Vec<u8> {
 fn tunnels(input: &[u8]) {
     let own = [Network::host([192, 0, 2, 1].into())];
     let peers = [Network::new([192, 0, 2, 0].into(), 24)];
-    let endpoint = Endpoint::new(own, peers);
-    open(&endpoint, input);
+    let decapsulator = Decapsulator::new(own, peers);
+    open(&decapsulator, input);
     let udp = |port: u16| {
         let mut payload = [&[0xc0, 1][..], &port.to_be_bytes(), &[0, 8, 0, 0], input].concat();
         let length = u16::try_from(payload.len()).unwrap_or(u16::MAX);
@@ -207,13 +209,13 @@ fn tunnels(input: &[u8]) {
         let checksum = Checksum::of(&frame[14..]).to_be_bytes();
         frame[24..26].copy_from_slice(&checksum);
         frame.extend(payload);
-        open(&endpoint, &frame);
+        open(&decapsulator, &frame);
     }
 }
 
-fn open(endpoint: &Endpoint, frame: &[u8]) {
+fn open(decapsulator: &Decapsulator, frame: &[u8]) {
     let Ok(packet) = Packet::parse(frame) else { return };
-    let Ok(Some(inner)) = endpoint.open(&packet, frame) else { return };
+    let Ok(Some(inner)) = decapsulator.decapsulate(&packet, frame) else { return };
     assert!(inner.offset >= usize::from(packet.l4));
     let mut buffer = Buffer::new(frame, 0);
     if decapsulation::unwrap(&packet, &inner, &mut buffer).is_ok() {
@@ -221,7 +223,7 @@ fn open(endpoint: &Endpoint, frame: &[u8]) {
         assert_eq!(buffer.bytes().len(), packet.end as usize - cut);
         if let Ok(found) = Packet::parse(buffer.bytes()) {
             assert_eq!((found.family, found.l3), (inner.family, packet.l3));
-            let again = endpoint.open(&found, buffer.bytes());
+            let again = decapsulator.decapsulate(&found, buffer.bytes());
             assert_eq!(again, Ok(None), "what is inside is not for the tunnel's end");
         }
     }

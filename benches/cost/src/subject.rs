@@ -58,8 +58,8 @@ impl Subject {
     ) -> Result<Subject> {
         let (writer, reader) = stats::channel(kind.services as usize, kind.backends as usize);
         let seed = LocalSeed::new(traffic::SEED);
-        let limits = fragment::Limits {
-            contexts: 1,
+        let limits = fragment::Capacity {
+            datagrams: 1,
             packets: 1,
             bytes: 1,
             packets_per_datagram: 1,

@@ -28,7 +28,7 @@ pub(super) struct Terms {
     pub(super) owners_known: bool,
     pub(super) seed: LocalSeed,
     pub(super) flow_entries: usize,
-    pub(super) fragments: fragment::Limits,
+    pub(super) fragments: fragment::Capacity,
     /// What they do while no packet comes; none in a replay, whose workers have no CPU of their own and
     /// lose nothing.
     pub(super) idle: Option<config::Idle>,

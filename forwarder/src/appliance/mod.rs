@@ -27,7 +27,7 @@ use tracing::{info, warn};
 
 use crate::balancer::fragment;
 use crate::balancer::hash::LocalSeed;
-use crate::balancer::scan::Scan;
+use crate::balancer::scan::FlowScan;
 use crate::balancer::tables::PortIndex;
 use crate::control::config::{self, Configuration, Parsed};
 use crate::control::daemon::{self, Daemon};
@@ -274,7 +274,7 @@ impl Appliance {
             owners_known,
             seed,
             flow_entries: configuration.flow.entries,
-            fragments: fragment_limits(&configuration),
+            fragments: fragment_capacity(&configuration),
             idle: live.then_some(configuration.dpdk.idle),
             tables: publisher.shared().clone(),
             command: command.clone(),
@@ -283,7 +283,7 @@ impl Appliance {
         let mut hired: Vec<Hired> = Vec::with_capacity(ends.len());
         for (index, mut ends) in (0..).zip(ends) {
             let (ask, questions) = bounded::<Question>(4);
-            let scan = move |scan: Scan| {
+            let scan = move |scan: FlowScan| {
                 let (reply, answer) = bounded(1);
                 ask.send_timeout(Question { scan, reply }, ANSWER).ok()?;
                 answer.recv_timeout(ANSWER).ok()
@@ -434,10 +434,10 @@ fn balance(stats: &[Reader]) -> (u64, u64) {
     (received, ended)
 }
 
-fn fragment_limits(configuration: &Configuration) -> fragment::Limits {
+fn fragment_capacity(configuration: &Configuration) -> fragment::Capacity {
     let limits = &configuration.fragments;
-    fragment::Limits {
-        contexts: limits.contexts,
+    fragment::Capacity {
+        datagrams: limits.contexts,
         packets: limits.packets,
         bytes: limits.bytes,
         packets_per_datagram: fragment::PACKETS_PER_DATAGRAM,

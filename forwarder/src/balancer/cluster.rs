@@ -14,7 +14,7 @@ use std::net::IpAddr;
 
 use super::hash::{FleetKey, LocalSeed};
 use super::maglev;
-use crate::wire::fragment::Place;
+use crate::wire::fragment::FragmentFields;
 use crate::wire::{Family, Packet};
 
 /// Slots of the members' table: a prime, enough that the shares of 40 nodes differ by a percent.
@@ -32,11 +32,11 @@ pub enum ThreeTuple {
 
 impl ThreeTuple {
     /// That of a fragment that was parsed from this very frame; `None` if it is another.
-    pub fn of(packet: &Packet, place: &Place, frame: &[u8]) -> Option<ThreeTuple> {
+    pub fn of(packet: &Packet, fields: &FragmentFields, frame: &[u8]) -> Option<ThreeTuple> {
         let l3 = usize::from(packet.l3);
         match packet.family {
             Family::V4 => {
-                let mut bytes = [place.protocol; 9];
+                let mut bytes = [fields.protocol; 9];
                 bytes[..8].copy_from_slice(frame.get(l3 + 12..l3 + 20)?);
                 Some(ThreeTuple::V4(bytes))
             }
@@ -99,8 +99,8 @@ impl Cluster {
     /// Members of distinct addresses, in any order. Without one that is up, this node owns all.
     pub fn new(key: &FleetKey, members: &[Member]) -> Cluster {
         let up = (0u32..).zip(members).filter(|(_, member)| !member.is_down);
-        let up: Vec<maglev::Member> = up
-            .map(|(value, member)| maglev::Member {
+        let up: Vec<maglev::Candidate> = up
+            .map(|(value, member)| maglev::Candidate {
                 identity: maglev::identity(member.address),
                 weight: 1,
                 value,
@@ -219,8 +219,8 @@ mod tests {
         let frame = b"\x02\0\0\0\0\x01\x02\0\0\0\0\x02\x08\0\
             \x45\0\0\x1c\x12\x34\x00\x01\x40\x11\x02\x5d\xc6\x33\x64\x01\xcb\0\x71\x0aeight...";
         let packet = Packet::parse(frame).unwrap();
-        let place = Place::of(&packet, frame).unwrap();
-        let tuple = ThreeTuple::of(&packet, &place, frame).unwrap();
+        let fields = FragmentFields::of(&packet, frame).unwrap();
+        let tuple = ThreeTuple::of(&packet, &fields, frame).unwrap();
         assert_eq!(tuple.as_bytes(), b"\xc6\x33\x64\x01\xcb\0\x71\x0a\x11");
     }
 
@@ -234,8 +234,8 @@ mod tests {
         for next in [17, 58, 59] {
             let frame = frame(next);
             let packet = Packet::parse(&frame).unwrap();
-            let place = Place::of(&packet, &frame).unwrap();
-            let tuple = ThreeTuple::of(&packet, &place, &frame).unwrap();
+            let fields = FragmentFields::of(&packet, &frame).unwrap();
+            let tuple = ThreeTuple::of(&packet, &fields, &frame).unwrap();
             assert_eq!(tuple.as_bytes(), [[0xfd; 16], [0xfc; 16]].concat());
         }
     }

@@ -37,7 +37,7 @@ const UNCONFIRMED: usize = WAYS;
 
 /// The idle time in milliseconds after which a connection that was seen to end gives its place to another
 /// flow, if there is no free one.
-const LINGER_MS: u32 = 30_000;
+const ENDED_LINGER_MS: u32 = 30_000;
 
 /// The value half of an entry, in two parts that are read and written each by itself: what is written in one
 /// piece and read in another makes the reader wait until it is in the cache.
@@ -154,8 +154,8 @@ impl Table {
 
     /// The bucket beside it, where a flow is looked for that the first has not.
     #[inline]
-    pub fn bucket_beside(&self, tag: u64) -> &Bucket {
-        &self.buckets[self.beside(self.index(tag))]
+    pub fn alternate_bucket(&self, tag: u64) -> &Bucket {
+        &self.buckets[self.alternate(self.index(tag))]
     }
 
     /// The entry of a flow that was seen no longer ago than `limit` milliseconds, to be touched. The tag
@@ -166,51 +166,51 @@ impl Table {
         let home = self.index(tag);
         let entry = match way(&self.buckets[home].tags, tag) {
             Some(way) => &mut self.buckets[home].entries[way],
-            None => self.find_beside(home, tag)?,
+            None => self.find_in_alternate(home, tag)?,
         };
         (entry.idle_ms(now) <= limit).then_some(entry)
     }
 
     #[cold]
-    fn find_beside(&mut self, home: usize, tag: u64) -> Option<&mut Entry> {
-        let (index, way) = self.seek_beside(home, tag)?;
+    fn find_in_alternate(&mut self, home: usize, tag: u64) -> Option<&mut Entry> {
+        let (index, way) = self.search_alternate(home, tag)?;
         Some(&mut self.buckets[index].entries[way])
     }
 
     /// The live entry of a flow.
-    pub fn get(&self, tag: u64, now: Time, timeouts: &Timeouts) -> Option<(Place, Entry)> {
+    pub fn get(&self, tag: u64, now: Time, timeouts: &Timeouts) -> Option<(Slot, Entry)> {
         let tag = stored(tag);
         let home = self.index(tag);
         let (index, way) = match way(&self.buckets[home].tags, tag) {
             Some(way) => (home, way),
-            None => self.seek_beside(home, tag)?,
+            None => self.search_alternate(home, tag)?,
         };
         let entry = self.buckets[index].entries[way];
-        (!timeouts.expired(entry, now)).then_some((Place { index, way }, entry))
+        (!timeouts.expired(entry, now)).then_some((Slot { index, way }, entry))
     }
 
     /// Where a flow is that its own bucket has not.
-    fn seek_beside(&self, home: usize, tag: u64) -> Option<(usize, usize)> {
-        let index = self.beside(home);
+    fn search_alternate(&self, home: usize, tag: u64) -> Option<(usize, usize)> {
+        let index = self.alternate(home);
         way(&self.buckets[index].tags, tag).map(|way| (index, way))
     }
 
     /// Rewrites the entry that [`Table::get`] has just found.
     #[inline]
-    pub fn update(&mut self, place: Place, entry: Entry) {
-        self.buckets[place.index].entries[place.way] = entry;
+    pub fn update(&mut self, slot: Slot, entry: Entry) {
+        self.buckets[slot.index].entries[slot.way] = entry;
     }
 
     /// Notes the time of a packet of the entry that [`Table::get`] has just found.
     #[inline]
-    pub fn touch(&mut self, place: Place, now: Time) {
-        self.buckets[place.index].entries[place.way].touch(now);
+    pub fn touch(&mut self, slot: Slot, now: Time) {
+        self.buckets[slot.index].entries[slot.way].touch(now);
     }
 
     /// Records a flow that [`Table::get`] has just not found.
     ///
     /// Where no place is free, the flow takes that of the oldest connection that has ended
-    /// (`LINGER_MS`), else that of the oldest SYN, else that of the oldest unconfirmed flow. A SYN takes
+    /// (`ENDED_LINGER_MS`), else that of the oldest SYN, else that of the oldest unconfirmed flow. A SYN takes
     /// that of no other SYN, and that of an unconfirmed flow only if these have their whole share.
     /// Unconfirmed flows displace each other where they have it, also where a place is free.
     pub fn insert(
@@ -225,32 +225,32 @@ impl Table {
         let home = self.index(tag);
         // An expired entry of the same flow: it must not be there twice.
         let own = match way(&self.buckets[home].tags, tag) {
-            Some(way) => Some(Place { index: home, way }),
-            None => self.seek_beside(home, tag).map(|(index, way)| Place { index, way }),
+            Some(way) => Some(Slot { index: home, way }),
+            None => self.search_alternate(home, tag).map(|(index, way)| Slot { index, way }),
         };
-        // What nearly every SYN finds, and is spared the survey by.
-        let empty = || way(&self.buckets[home].tags, 0).map(|way| Place { index: home, way });
-        if let Some(place) = own.or_else(|| empty().filter(|_| state == State::Syn)) {
-            self.put(place, tag, Entry::new(backend, state, now));
+        // What nearly every SYN finds, and is spared the find_room by.
+        let empty = || way(&self.buckets[home].tags, 0).map(|way| Slot { index: home, way });
+        if let Some(slot) = own.or_else(|| empty().filter(|_| state == State::Syn)) {
+            self.put(slot, tag, Entry::new(backend, state, now));
             if state == State::Unconfirmed {
-                return self.insert_anew(place, now, timeouts);
+                return self.reinsert(slot, now, timeouts);
             }
             return Insertion::Stored;
         }
-        self.insert_among(tag, Entry::new(backend, state, now), now, timeouts)
+        self.insert_in_pair(tag, Entry::new(backend, state, now), now, timeouts)
     }
 
     /// Takes an unconfirmed flow out of the place of its expired entry: their share may be full.
     #[cold]
-    fn insert_anew(&mut self, place: Place, now: Time, timeouts: &Timeouts) -> Insertion {
-        let bucket = &mut self.buckets[place.index];
-        let (tag, entry) = (mem::take(&mut bucket.tags[place.way]), bucket.entries[place.way]);
+    fn reinsert(&mut self, slot: Slot, now: Time, timeouts: &Timeouts) -> Insertion {
+        let bucket = &mut self.buckets[slot.index];
+        let (tag, entry) = (mem::take(&mut bucket.tags[slot.way]), bucket.entries[slot.way]);
         self.used -= 1;
-        self.insert_among(tag, entry, now, timeouts)
+        self.insert_in_pair(tag, entry, now, timeouts)
     }
 
     #[cold]
-    fn insert_among(
+    fn insert_in_pair(
         &mut self,
         tag: u64,
         entry: Entry,
@@ -258,51 +258,51 @@ impl Table {
         timeouts: &Timeouts,
     ) -> Insertion {
         let state = entry.state();
-        let (free, rivals) = self.survey(tag, now, timeouts);
-        let is_share_full = rivals.unconfirmed >= UNCONFIRMED.min(self.capacity() / 2);
+        let (free, victims) = self.find_room(tag, now, timeouts);
+        let is_share_full = victims.unconfirmed >= UNCONFIRMED.min(self.capacity() / 2);
         let (free, victim) = match state {
-            State::Unconfirmed if is_share_full => (None, rivals.oldest_unconfirmed),
+            State::Unconfirmed if is_share_full => (None, victims.oldest_unconfirmed),
             State::Syn if is_share_full => {
-                (free, rivals.oldest_ended.or(rivals.oldest_unconfirmed))
+                (free, victims.oldest_ended.or(victims.oldest_unconfirmed))
             }
-            State::Syn => (free, rivals.oldest_ended),
-            _ => (free, rivals.oldest_ended.or(rivals.oldest_syn).or(rivals.oldest_unconfirmed)),
+            State::Syn => (free, victims.oldest_ended),
+            _ => (free, victims.oldest_ended.or(victims.oldest_syn).or(victims.oldest_unconfirmed)),
         };
-        let (place, insertion) = match (free, victim) {
-            (Some(place), _) => (place, Insertion::Stored),
-            (None, Some((_, place))) => (place, Insertion::Displaced),
+        let (slot, insertion) = match (free, victim) {
+            (Some(slot), _) => (slot, Insertion::Stored),
+            (None, Some((_, slot))) => (slot, Insertion::Displaced),
             (None, None) => return Insertion::Full,
         };
-        self.put(place, tag, entry);
+        self.put(slot, tag, entry);
         insertion
     }
 
-    fn put(&mut self, place: Place, tag: u64, entry: Entry) {
-        let bucket = &mut self.buckets[place.index];
-        self.used += usize::from(bucket.tags[place.way] == 0);
-        bucket.tags[place.way] = tag;
-        bucket.entries[place.way] = entry;
+    fn put(&mut self, slot: Slot, tag: u64, entry: Entry) {
+        let bucket = &mut self.buckets[slot.index];
+        self.used += usize::from(bucket.tags[slot.way] == 0);
+        bucket.tags[slot.way] = tag;
+        bucket.entries[slot.way] = entry;
     }
 
     /// Looks through the places that a flow may have, for a free one and for those that may be displaced.
-    fn survey(&self, tag: u64, now: Time, timeouts: &Timeouts) -> (Option<Place>, Rivals) {
+    fn find_room(&self, tag: u64, now: Time, timeouts: &Timeouts) -> (Option<Slot>, Victims) {
         let home = self.index(tag);
-        let beside = self.beside(home);
+        let alternate = self.alternate(home);
         // The only bucket of a table has none beside it.
-        let pair = [home, beside];
-        let (mut free, mut rivals) = (None, Rivals::default());
-        for &index in &pair[..1 + usize::from(home != beside)] {
+        let pair = [home, alternate];
+        let (mut free, mut victims) = (None, Victims::default());
+        for &index in &pair[..1 + usize::from(home != alternate)] {
             let bucket = &self.buckets[index];
             for (way, (&other, &entry)) in bucket.tags.iter().zip(&bucket.entries).enumerate() {
-                let place = Place { index, way };
+                let slot = Slot { index, way };
                 if other == 0 || timeouts.expired(entry, now) {
-                    free = free.or(Some(place));
+                    free = free.or(Some(slot));
                 } else {
-                    rivals.add(entry, place, now);
+                    victims.add(entry, slot, now);
                 }
             }
         }
-        (free, rivals)
+        (free, victims)
     }
 
     /// Empties the expired entries of the next bucket, and those for which `keep` says no. Answers
@@ -345,7 +345,7 @@ impl Table {
 
     /// The other bucket of a pair: where a flow goes whose own is full.
     #[inline]
-    fn beside(&self, home: usize) -> usize {
+    fn alternate(&self, home: usize) -> usize {
         (home ^ 1) & (self.buckets.len() - 1)
     }
 
@@ -377,22 +377,22 @@ fn way(tags: &[u64; WAYS], tag: u64) -> Option<usize> {
 
 /// Where [`Table::get`] found an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Place {
+pub struct Slot {
     index: usize,
     way: usize,
 }
 
 /// Live flows that may be displaced: the oldest of each kind, by its idle time.
 #[derive(Default)]
-struct Rivals {
+struct Victims {
     unconfirmed: usize,
-    oldest_unconfirmed: Option<(u32, Place)>,
-    oldest_syn: Option<(u32, Place)>,
-    oldest_ended: Option<(u32, Place)>,
+    oldest_unconfirmed: Option<(u32, Slot)>,
+    oldest_syn: Option<(u32, Slot)>,
+    oldest_ended: Option<(u32, Slot)>,
 }
 
-impl Rivals {
-    fn add(&mut self, entry: Entry, place: Place, now: Time) {
+impl Victims {
+    fn add(&mut self, entry: Entry, slot: Slot, now: Time) {
         let idle = entry.idle_ms(now);
         let oldest = match entry.state() {
             State::Syn => &mut self.oldest_syn,
@@ -400,10 +400,10 @@ impl Rivals {
                 self.unconfirmed += 1;
                 &mut self.oldest_unconfirmed
             }
-            State::Closing | State::Reset if idle > LINGER_MS => &mut self.oldest_ended,
+            State::Closing | State::Reset if idle > ENDED_LINGER_MS => &mut self.oldest_ended,
             _ => return,
         };
-        *oldest = (*oldest).max(Some((idle, place)));
+        *oldest = (*oldest).max(Some((idle, slot)));
     }
 }
 

@@ -20,7 +20,7 @@ use std::net::IpAddr;
 use zerocopy::FromBytes;
 
 use super::frame::Frame;
-use super::verdict::Drop;
+use super::verdict::DropReason;
 use crate::wire::checksum::update_u16;
 use crate::wire::{Family, Fragment, Packet, ethernet, gre, hops, ipv4, ipv6, protocol, udp};
 
@@ -33,19 +33,19 @@ pub const GUE: u16 = 6080;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reason {
     /// Its sender is no peer.
-    Foreign,
+    UnknownPeer,
     /// It is not well-formed, or of a kind that is not taken.
     Malformed,
     /// The tunnel met congestion, and the inner packet cannot say so (RFC 6040, section 4.2).
     Congested,
 }
 
-impl From<Reason> for Drop {
-    fn from(reason: Reason) -> Drop {
+impl From<Reason> for DropReason {
+    fn from(reason: Reason) -> DropReason {
         match reason {
-            Reason::Foreign => Drop::TunnelForeign,
-            Reason::Malformed => Drop::TunnelMalformed,
-            Reason::Congested => Drop::TunnelCongested,
+            Reason::UnknownPeer => DropReason::TunnelUnknownPeer,
+            Reason::Malformed => DropReason::TunnelMalformed,
+            Reason::Congested => DropReason::TunnelCongested,
         }
     }
 }
@@ -107,21 +107,21 @@ pub struct Inner {
     /// Its family.
     pub family: Family,
     /// Whether it was redirected once and must not be again.
-    pub marked: bool,
+    pub redirected: bool,
 }
 
 /// The node's end of tunnels.
 #[derive(Clone, Debug, Default)]
-pub struct Endpoint {
+pub struct Decapsulator {
     own: Box<[Network]>,
     peers: Box<[Network]>,
 }
 
-impl Endpoint {
+impl Decapsulator {
     /// Takes packets to one of its own addresses, from peers: the other members of the cluster among
     /// them.
-    pub fn new(own: impl Into<Box<[Network]>>, peers: impl Into<Box<[Network]>>) -> Endpoint {
-        Endpoint { own: own.into(), peers: peers.into() }
+    pub fn new(own: impl Into<Box<[Network]>>, peers: impl Into<Box<[Network]>>) -> Decapsulator {
+        Decapsulator { own: own.into(), peers: peers.into() }
     }
 
     /// Finds the packet inside of one that was parsed from this very frame; `None` if that is not
@@ -130,7 +130,7 @@ impl Endpoint {
     /// # Errors
     /// The reason to drop it.
     #[cold]
-    pub fn open(&self, packet: &Packet, frame: &[u8]) -> Result<Option<Inner>, Reason> {
+    pub fn decapsulate(&self, packet: &Packet, frame: &[u8]) -> Result<Option<Inner>, Reason> {
         if !is_encapsulated(packet) {
             return Ok(None);
         }
@@ -140,15 +140,15 @@ impl Endpoint {
             return Ok(None);
         }
         if !self.peers.iter().any(|peer| peer.contains(source)) {
-            return Err(Reason::Foreign);
+            return Err(Reason::UnknownPeer);
         }
-        let inner = decapsulate(packet, frame)?;
+        let inner = find_inner(packet, frame)?;
         Ok(Some(inner))
     }
 
     /// Whether a whole packet, parsed from this very frame, is encapsulated for this node.
     #[cold]
-    pub fn takes(&self, packet: &Packet, frame: &[u8]) -> bool {
+    pub fn accepts(&self, packet: &Packet, frame: &[u8]) -> bool {
         packet.fragment == Fragment::Whole
             && is_encapsulated(packet)
             && self.is_destination(packet, frame)
@@ -183,7 +183,7 @@ fn addresses(family: Family, ip: &[u8]) -> Option<((Family, u128), (Family, u128
     }
 }
 
-/// Whether a packet is of a kind that [`decapsulate`] knows. A later fragment has no ports: one of UDP
+/// Whether a packet is of a kind that [`find_inner`] knows. A later fragment has no ports: one of UDP
 /// to a tunnel address is not told from other traffic.
 pub fn is_encapsulated(packet: &Packet) -> bool {
     match packet.protocol {
@@ -197,12 +197,12 @@ pub fn is_encapsulated(packet: &Packet) -> bool {
 ///
 /// # Errors
 /// [`Reason::Malformed`].
-pub fn decapsulate(packet: &Packet, frame: &[u8]) -> Result<Inner, Reason> {
+pub fn find_inner(packet: &Packet, frame: &[u8]) -> Result<Inner, Reason> {
     if packet.fragment != Fragment::Whole {
         return Err(Reason::Malformed);
     }
     let payload = packet.payload(frame).ok_or(Reason::Malformed)?;
-    let (length, family, marked) = match (packet.protocol, packet.destination) {
+    let (length, family, redirected) = match (packet.protocol, packet.destination) {
         (protocol::GRE, _) => of_gre(payload)?,
         (protocol::IPV4, _) => (0, Family::V4, false),
         (protocol::IPV6, _) => (0, Family::V6, false),
@@ -218,7 +218,7 @@ pub fn decapsulate(packet: &Packet, frame: &[u8]) -> Result<Inner, Reason> {
     if inner.len() < least || inner[0] >> 4 != version {
         return Err(Reason::Malformed);
     }
-    Ok(Inner { offset: usize::from(packet.l4) + length, family, marked })
+    Ok(Inner { offset: usize::from(packet.l4) + length, family, redirected })
 }
 
 type Found = (usize, Family, bool);
@@ -312,7 +312,7 @@ pub fn unwrap(packet: &Packet, inner: &Inner, frame: &mut impl Frame) -> Result<
     let header = frame.bytes().get(inner.offset..).and_then(<[u8]>::first_chunk::<12>);
     let header = *header.ok_or(Reason::Malformed)?;
     let mut changed =
-        marked(header, inner.family, packet.traffic_class).ok_or(Reason::Congested)?;
+        redirected(header, inner.family, packet.traffic_class).ok_or(Reason::Congested)?;
     let life = hops::lower(&mut changed).map_or(Life::Over, |()| Life::Left);
     let cut = inner.offset.checked_sub(l3).ok_or(Reason::Malformed)?;
     let bytes = frame.pull_front(cut).ok_or(Reason::Malformed)?;
@@ -323,7 +323,7 @@ pub fn unwrap(packet: &Packet, inner: &Inner, frame: &mut impl Frame) -> Result<
 
 /// The beginning of an inner IP header with the outer header's congestion mark: RFC 6040, figure 4.
 /// `None` where the mark cannot be carried, and so is a loss.
-fn marked(mut header: [u8; 12], family: Family, outer_class: u8) -> Option<[u8; 12]> {
+fn redirected(mut header: [u8; 12], family: Family, outer_class: u8) -> Option<[u8; 12]> {
     const NOT_ECT: u8 = 0b00;
     const ECT_1: u8 = 0b01;
     const ECT_0: u8 = 0b10;

@@ -11,7 +11,7 @@
 use std::hint::cold_path;
 
 use super::encapsulation::GreRewrite;
-use super::flow::Words;
+use super::flow::FlowWords;
 use super::frame::Frame;
 use super::full_path::{Balancer, Classified, STATE_FLAGS};
 use super::tables::{
@@ -120,7 +120,7 @@ impl Balancer {
         let (headers, is_served);
         if filter.v4.matches(head) {
             let Some(read) = plain::read_v4(head, length) else { return PlainParse::NotPlain };
-            let words = Words::of_v4(head);
+            let words = FlowWords::of_v4(head);
             is_served = tables.services().of_v4(words, &mut to.service);
             to.tag = self.seed().hash_v4(words);
             headers = read;
@@ -130,7 +130,7 @@ impl Balancer {
             let Some(read) = plain::read_v6(head, tail, length) else {
                 return PlainParse::NotPlain;
             };
-            let words = Words::of_v6(head, tail);
+            let words = FlowWords::of_v6(head, tail);
             is_served = tables.services().of_v6(words, &mut to.service);
             to.tag = self.seed().hash_v6(words);
             headers = read;

@@ -63,7 +63,7 @@ impl FlowKey {
     }
 
     /// The key as the packet path has it.
-    pub(super) fn words(&self) -> Words {
+    pub(super) fn words(&self) -> FlowWords {
         let at = |bytes: &[u8], range: Range<usize>| {
             let mut word = [0; 16];
             word[16 - range.len()..].copy_from_slice(&bytes[range]);
@@ -71,11 +71,11 @@ impl FlowKey {
         };
         match self {
             FlowKey::V4(bytes) => {
-                Words::V4((at(bytes, 0..12) | u128::from(bytes[12]) << 8).to_le_bytes())
+                FlowWords::V4((at(bytes, 0..12) | u128::from(bytes[12]) << 8).to_le_bytes())
             }
             FlowKey::V6(bytes) => {
                 let last = at(bytes, 32..36) | u128::from(bytes[36]) << 8;
-                Words::V6([at(bytes, 0..16), at(bytes, 16..32), last])
+                FlowWords::V6([at(bytes, 0..16), at(bytes, 16..32), last])
             }
         }
     }
@@ -93,18 +93,18 @@ impl FlowKey {
 /// A flow key as the packet path hashes and matches it: 16 bytes at a time, in the order in which they
 /// stand in a packet, so that a plain packet's are read in one go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Words {
+pub(super) enum FlowWords {
     /// From the TTL to the ports: 0, protocol, 0, 0, source, destination, ports.
     V4([u8; 16]),
     /// Source; destination; as for IPv4 with addresses of 0.
     V6([u128; 3]),
 }
 
-/// Bytes of [`Words::V4`] that are part of the key: all but TTL and checksum.
+/// Bytes of [`FlowWords::V4`] that are part of the key: all but TTL and checksum.
 pub(super) const KEY_BYTES: [u8; 16] =
     [0, 255, 0, 0, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255];
 
-impl Words {
+impl FlowWords {
     /// Of the head of a plain IPv4 packet, with TTL and checksum, which [`KEY_BYTES`] takes away.
     #[inline(always)]
     pub(super) fn of_v4(head: &[u8; plain::HEAD_V4]) -> [u8; 16] {

@@ -9,9 +9,9 @@ use super::flow::FlowKey;
 use super::frame::Frame;
 use super::hash::LocalSeed;
 use super::mtu::clamp_mss;
-use super::tables::{BackendId, MaxSegment, PortIndex, Service, Serving, Tables, Unserved};
+use super::tables::{BackendId, MssLimit, PortIndex, Service, Serving, Tables, Unserved};
 use super::time::Time;
-use super::verdict::Drop;
+use super::verdict::DropReason;
 use crate::wire::{Packet, ethernet, tcp};
 
 /// Flags of packets that may change the state of a flow.
@@ -148,35 +148,35 @@ impl Balancer {
         frame: &[u8],
         classified: &Classified,
         now: Time,
-    ) -> Result<Decision, Drop> {
+    ) -> Result<Decision, DropReason> {
         let Classified { packet, service, tag } = classified;
-        let Some((place, entry)) = self.flows.get(*tag, now, tables.timeouts()) else {
-            return self.begin(tables, frame, classified, now);
+        let Some((slot, entry)) = self.flows.get(*tag, now, tables.timeouts()) else {
+            return self.decide_new(tables, frame, classified, now);
         };
         let record = tables.backend(entry.backend());
         let keeps = record.pool == service.pool && record.serving != Serving::Nothing;
         if keeps && entry.is_steady() && packet.tcp_flags & STATE_FLAGS == 0 {
-            self.flows.touch(place, now);
+            self.flows.touch(slot, now);
             return Ok(Decision { backend: entry.backend(), flow: FlowEvent::Hit });
         }
-        self.follow(tables, frame, classified, now)
+        self.decide_known(tables, frame, classified, now)
     }
 
-    /// As [`Balancer::decide`], for a flow that is not there. Out of line, and so is [`Balancer::follow`]: a
+    /// As [`Balancer::decide`], for a flow that is not there. Out of line, and so is [`Balancer::decide_known`]: a
     /// packet of a flow under way then pays for no stack frame.
     #[cold]
     #[inline(never)]
-    fn begin(
+    fn decide_new(
         &mut self,
         tables: &Tables,
         frame: &[u8],
         classified: &Classified,
         now: Time,
-    ) -> Result<Decision, Drop> {
+    ) -> Result<Decision, DropReason> {
         let Classified { packet, service, tag } = classified;
-        let key = FlowKey::of(packet, frame).ok_or(Drop::NoBackend)?;
+        let key = FlowKey::of(packet, frame).ok_or(DropReason::NoBackend)?;
         if tables.is_suspect(&key, frame) {
-            tables.check_origin(packet, frame)?;
+            tables.check_source(packet, frame)?;
         }
         let backend = choose(tables, *service, &key)?;
         let state = State::first(packet);
@@ -191,23 +191,23 @@ impl Balancer {
     /// As [`Balancer::decide`], for a flow that was found: its packet may change its state or its backend.
     #[cold]
     #[inline(never)]
-    fn follow(
+    fn decide_known(
         &mut self,
         tables: &Tables,
         frame: &[u8],
         classified: &Classified,
         now: Time,
-    ) -> Result<Decision, Drop> {
+    ) -> Result<Decision, DropReason> {
         let Classified { packet, service, tag } = classified;
-        let Some((place, entry)) = self.flows.get(*tag, now, tables.timeouts()) else {
-            return self.begin(tables, frame, classified, now);
+        let Some((slot, entry)) = self.flows.get(*tag, now, tables.timeouts()) else {
+            return self.decide_new(tables, frame, classified, now);
         };
         let record = tables.backend(entry.backend());
         let is_draining = record.serving == Serving::Existing;
         let keeps = record.pool == service.pool
             && match record.serving {
                 Serving::All => true,
-                Serving::Existing => !entry.may_begin_anew(packet, now, tables.timeouts()),
+                Serving::Existing => !entry.may_restart(packet, now, tables.timeouts()),
                 Serving::Nothing => false,
             };
         // A SYN for a flow that a draining backend keeps is forged, or too early: it tells nothing.
@@ -216,17 +216,17 @@ impl Balancer {
             false => entry.after(packet, frame, now),
         };
         // The flow stays known for as long as its packets come, even while there is no backend for it.
-        self.flows.update(place, after);
+        self.flows.update(slot, after);
         if keeps {
             return Ok(Decision { backend: entry.backend(), flow: FlowEvent::Hit });
         }
-        let key = FlowKey::of(packet, frame).ok_or(Drop::NoBackend)?;
+        let key = FlowKey::of(packet, frame).ok_or(DropReason::NoBackend)?;
         let backend = choose(tables, *service, &key)?;
         let moved = match begins(packet) {
             true => Entry::new(backend, State::Syn, now),
             false => after.moved_to(backend),
         };
-        self.flows.update(place, moved);
+        self.flows.update(slot, moved);
         Ok(Decision { backend, flow: FlowEvent::Moved })
     }
 
@@ -241,12 +241,12 @@ impl Balancer {
         classified: &Classified,
         backend: BackendId,
         frame: &mut impl Frame,
-    ) -> Result<PortIndex, Drop> {
-        let route = tables.backend(backend).route.as_ref().ok_or(Drop::NextHopUnresolved)?;
+    ) -> Result<PortIndex, DropReason> {
+        let route = tables.backend(backend).route.as_ref().ok_or(DropReason::NextHopUnresolved)?;
         if classified.packet.tcp_flags & tcp::SYN != 0 {
             // An error about a packet that does not fit quotes it as it came.
             if !route.template.fits(&classified.packet) {
-                return Err(Drop::ExceedsMtu);
+                return Err(DropReason::ExceedsMtu);
             }
             clamp(tables.backend(backend).mss, &classified.packet, frame);
         }
@@ -257,7 +257,7 @@ impl Balancer {
     /// The backend that has a flow, if it is recorded here and its backend still takes it. The record
     /// stays as it is.
     #[cold]
-    pub fn peek(
+    pub fn recorded_backend(
         &self,
         tables: &Tables,
         service: Service,
@@ -275,14 +275,14 @@ impl Balancer {
     /// # Errors
     /// The reason to drop its packet.
     #[cold]
-    pub fn place(
+    pub fn maglev_backend(
         &self,
         tables: &Tables,
         service: Service,
         flow: &FlowKey,
-    ) -> Result<BackendId, Drop> {
+    ) -> Result<BackendId, DropReason> {
         let backend = tables.pool(service.pool).maglev.choose(tables.fleet().hash(flow));
-        backend.map(BackendId::new).ok_or(Drop::NoBackend)
+        backend.map(BackendId::new).ok_or(DropReason::NoBackend)
     }
 
     /// One step of the flow table's sweep, see [`conntrack::Table::sweep`].
@@ -296,17 +296,17 @@ impl Balancer {
 
 /// The Maglev choice for a flow that has no backend.
 #[inline]
-fn choose(tables: &Tables, service: Service, key: &FlowKey) -> Result<BackendId, Drop> {
+fn choose(tables: &Tables, service: Service, key: &FlowKey) -> Result<BackendId, DropReason> {
     let pool = tables.pool(service.pool);
     let backend = pool.maglev.choose(tables.fleet().hash(key)).map(BackendId::new);
     backend
         .filter(|&backend| tables.backend(backend).serving == Serving::All)
-        .ok_or(Drop::NoBackend)
+        .ok_or(DropReason::NoBackend)
 }
 
 /// Lowers the segment size that a SYN announces, if it says more than the limit.
 #[cold]
-fn clamp(mss: MaxSegment, packet: &Packet, frame: &mut impl Frame) {
+fn clamp(mss: MssLimit, packet: &Packet, frame: &mut impl Frame) {
     let limit = mss.of(packet.family);
     if limit < u16::MAX
         && let Some(bytes) = frame.push_front(0)
@@ -317,11 +317,11 @@ fn clamp(mss: MaxSegment, packet: &Packet, frame: &mut impl Frame) {
 
 /// Frames for another station, and frames for a group of them, are not ours to forward.
 #[inline]
-fn check_mac(mac: [u8; 6], frame: &[u8]) -> Result<(), Drop> {
+fn check_mac(mac: [u8; 6], frame: &[u8]) -> Result<(), DropReason> {
     match frame.first_chunk() {
         Some(&destination) if destination == mac => Ok(()),
-        Some(&destination) if ethernet::is_multicast(destination) => Err(Drop::GroupMac),
-        Some(_) => Err(Drop::WrongMac),
+        Some(&destination) if ethernet::is_multicast(destination) => Err(DropReason::MulticastMac),
+        Some(_) => Err(DropReason::WrongMac),
         // Too short even for an address: the parser has the name for it.
         None => Ok(()),
     }

@@ -12,7 +12,7 @@ use siphasher::sip::SipHasher13;
 use siphasher::sip128::{Hasher128, SipHasher13 as SipHasher13x128};
 use xxhash_rust::xxh3::{xxh3_64_with_seed, xxh3_128_with_seed};
 
-use super::flow::{FlowKey, Words};
+use super::flow::{FlowKey, FlowWords};
 use rounds::{mix_v4, mix_v6};
 
 /// `hash.key`: equal on every node of the fleet.
@@ -84,18 +84,18 @@ impl LocalSeed {
     /// The tag of a flow: 64 bits, of which one is always set, so that no tag is 0.
     pub fn hash(&self, flow: &FlowKey) -> u64 {
         match flow.words() {
-            Words::V4(words) => self.hash_v4(words),
-            Words::V6(words) => self.hash_v6(words),
+            FlowWords::V4(words) => self.hash_v4(words),
+            FlowWords::V6(words) => self.hash_v6(words),
         }
     }
 
-    /// The tag of a flow over IPv4, by its [`Words`].
+    /// The tag of a flow over IPv4, by its [`FlowWords`].
     #[inline(always)]
     pub(super) fn hash_v4(&self, words: [u8; 16]) -> u64 {
         mix_v4(&self.keys, words)
     }
 
-    /// The tag of a flow over IPv6, by its [`Words`].
+    /// The tag of a flow over IPv6, by its [`FlowWords`].
     #[inline(always)]
     pub(super) fn hash_v6(&self, words: [u128; 3]) -> u64 {
         mix_v6(&self.keys, words)

@@ -11,14 +11,14 @@ use std::net::{IpAddr, SocketAddr};
 use zerocopy::FromBytes;
 
 use super::flow::FlowKey;
-use super::tables::Endpoint;
-use super::verdict::Drop;
+use super::tables::ServiceAddress;
+use super::verdict::DropReason;
 use crate::wire::{Family, Fragment, Packet, icmp, icmpv6, ipv4, ipv6, protocol};
 
 /// What the forwarder does with an ICMP message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Message {
-    /// A request for an echo: to be answered, see [`super::answer::echo_reply`].
+    /// A request for an echo: to be answered, see [`super::reply::echo_reply`].
     EchoRequest,
     /// An error about a packet: to be steered, see [`embedded`].
     Error,
@@ -30,36 +30,39 @@ pub struct Embedded {
     /// The flow as the client's packets carry it: the quoted packet with its ends exchanged.
     pub flow: FlowKey,
     /// The service that sent the packet, if it is one.
-    pub endpoint: Endpoint,
+    pub endpoint: ServiceAddress,
 }
 
 /// What kind of message an ICMP packet, or its first fragment, has.
 ///
 /// # Errors
 /// The reason to drop it.
-pub fn message(packet: &Packet, frame: &[u8]) -> Result<Message, Drop> {
+pub fn message(packet: &Packet, frame: &[u8]) -> Result<Message, DropReason> {
     if packet.fragment == Fragment::Later {
-        return Err(Drop::FragmentMalformed);
+        return Err(DropReason::FragmentMalformed);
     }
-    let message = packet.payload(frame).ok_or(Drop::IcmpMalformed)?;
+    let message = packet.payload(frame).ok_or(DropReason::IcmpMalformed)?;
     match (packet.family, packet.protocol) {
         (Family::V4, protocol::ICMP) => {
-            match icmp::Header::ref_from_prefix(message).map_err(|_| Drop::IcmpMalformed)?.0 {
+            match icmp::Header::ref_from_prefix(message).map_err(|_| DropReason::IcmpMalformed)?.0 {
                 icmp::Header { kind: icmp::ECHO, .. } => Ok(Message::EchoRequest),
                 header if header.is_error() => Ok(Message::Error),
-                _ => Err(Drop::IcmpUnsupported),
+                _ => Err(DropReason::IcmpUnsupported),
             }
         }
         (Family::V6, protocol::ICMPV6) => {
-            match icmpv6::Header::ref_from_prefix(message).map_err(|_| Drop::IcmpMalformed)?.0.kind
+            match icmpv6::Header::ref_from_prefix(message)
+                .map_err(|_| DropReason::IcmpMalformed)?
+                .0
+                .kind
             {
                 icmpv6::ECHO_REQUEST => Ok(Message::EchoRequest),
                 // Errors of unknown type are passed on as well (RFC 4443 section 2.4 (a)); 0 is reserved.
                 icmpv6::DESTINATION_UNREACHABLE..icmpv6::ECHO_REQUEST => Ok(Message::Error),
-                _ => Err(Drop::IcmpUnsupported),
+                _ => Err(DropReason::IcmpUnsupported),
             }
         }
-        _ => Err(Drop::IcmpUnsupported),
+        _ => Err(DropReason::IcmpUnsupported),
     }
 }
 
@@ -67,9 +70,9 @@ pub fn message(packet: &Packet, frame: &[u8]) -> Result<Message, Drop> {
 ///
 /// # Errors
 /// The reason to drop it.
-pub fn embedded(packet: &Packet, frame: &[u8]) -> Result<Embedded, Drop> {
+pub fn embedded(packet: &Packet, frame: &[u8]) -> Result<Embedded, DropReason> {
     if message(packet, frame)? != Message::Error {
-        return Err(Drop::IcmpUnsupported);
+        return Err(DropReason::IcmpUnsupported);
     }
     // Both headers are of one length.
     let message = packet.payload(frame).unwrap_or_default();
@@ -79,12 +82,12 @@ pub fn embedded(packet: &Packet, frame: &[u8]) -> Result<Embedded, Drop> {
         Family::V6 => quoted_v6(quotation)?,
     };
     if Some(quoted.source.ip()) != destination(packet, frame) {
-        return Err(Drop::IcmpForeign);
+        return Err(DropReason::IcmpUnknownFlow);
     }
     let flow = FlowKey::new(quoted.destination, quoted.source, quoted.protocol);
     Ok(Embedded {
-        flow: flow.ok_or(Drop::EmbeddedMalformed)?,
-        endpoint: Endpoint::new(quoted.source.ip(), quoted.protocol, quoted.source.port()),
+        flow: flow.ok_or(DropReason::IcmpEmbeddedMalformed)?,
+        endpoint: ServiceAddress::new(quoted.source.ip(), quoted.protocol, quoted.source.port()),
     })
 }
 
@@ -95,28 +98,30 @@ struct Quoted {
     protocol: u8,
 }
 
-fn quoted_v4(quotation: &[u8]) -> Result<Quoted, Drop> {
+fn quoted_v4(quotation: &[u8]) -> Result<Quoted, DropReason> {
     let (header, _) =
-        ipv4::Header::ref_from_prefix(quotation).map_err(|_| Drop::EmbeddedMalformed)?;
+        ipv4::Header::ref_from_prefix(quotation).map_err(|_| DropReason::IcmpEmbeddedMalformed)?;
     if header.version() != 4 || header.header_length() < ipv4::LENGTH {
-        return Err(Drop::EmbeddedMalformed);
+        return Err(DropReason::IcmpEmbeddedMalformed);
     }
     if header.part() == Fragment::Later {
-        return Err(Drop::EmbeddedFragment);
+        return Err(DropReason::IcmpEmbeddedFragment);
     }
-    let transport = quotation.get(header.header_length()..).ok_or(Drop::EmbeddedMalformed)?;
+    let transport =
+        quotation.get(header.header_length()..).ok_or(DropReason::IcmpEmbeddedMalformed)?;
     quoted(header.source.into(), header.destination.into(), header.protocol, transport)
 }
 
-fn quoted_v6(quotation: &[u8]) -> Result<Quoted, Drop> {
+fn quoted_v6(quotation: &[u8]) -> Result<Quoted, DropReason> {
     let (header, rest) =
-        ipv6::Header::ref_from_prefix(quotation).map_err(|_| Drop::EmbeddedMalformed)?;
+        ipv6::Header::ref_from_prefix(quotation).map_err(|_| DropReason::IcmpEmbeddedMalformed)?;
     if header.version() != 6 {
-        return Err(Drop::EmbeddedMalformed);
+        return Err(DropReason::IcmpEmbeddedMalformed);
     }
-    let chain = ipv6::walk(header.next_header, rest).map_err(|_| Drop::EmbeddedMalformed)?;
+    let chain =
+        ipv6::walk(header.next_header, rest).map_err(|_| DropReason::IcmpEmbeddedMalformed)?;
     if chain.fragment == Fragment::Later {
-        return Err(Drop::EmbeddedFragment);
+        return Err(DropReason::IcmpEmbeddedFragment);
     }
     let transport = rest.get(chain.length..).unwrap_or_default();
     quoted(header.source.into(), header.destination.into(), chain.protocol, transport)
@@ -127,11 +132,11 @@ fn quoted(
     destination: IpAddr,
     protocol: u8,
     transport: &[u8],
-) -> Result<Quoted, Drop> {
+) -> Result<Quoted, DropReason> {
     if !matches!(protocol, protocol::TCP | protocol::UDP) {
-        return Err(Drop::IcmpForeign);
+        return Err(DropReason::IcmpUnknownFlow);
     }
-    let [a, b, c, d, ..] = *transport else { return Err(Drop::EmbeddedMalformed) };
+    let [a, b, c, d, ..] = *transport else { return Err(DropReason::IcmpEmbeddedMalformed) };
     Ok(Quoted {
         source: SocketAddr::new(source, u16::from_be_bytes([a, b])),
         destination: SocketAddr::new(destination, u16::from_be_bytes([c, d])),

@@ -1,12 +1,12 @@
 //! Maglev's consistent hashing (Eisenbud et al., NSDI 2016, section 3.4), with weights.
 //!
-//! Every member has a permutation of the slots, `offset + j * skip mod size`, that follows from the
-//! fleet's key and the member's identity alone. Members take turns in claiming the next free slot of
+//! Every candidate has a permutation of the slots, `offset + j * skip mod size`, that follows from the
+//! fleet's key and the candidate's identity alone. Members take turns in claiming the next free slot of
 //! their permutation until all slots are taken. Two things differ from the paper's figure:
 //!
 //! - Members are put in the order of their identity first, so that the configuration's order, which
 //!   may differ between nodes or reloads, cannot change the table.
-//! - Each member has a quota, its exact share rounded by the largest remainder method, and a member
+//! - Each candidate has a quota, its exact share rounded by the largest remainder method, and a candidate
 //!   of weight w takes w turns for every w_max of the heaviest. So a share is always within one slot
 //!   of the ideal, which turns alone do not give when weights differ.
 //!
@@ -24,12 +24,12 @@ use self::fill::{Claimant, fill};
 use self::turns::Turns;
 use super::hash::FleetKey;
 
-/// A number that a member stands for in the table.
+/// A number that a candidate stands for in the table.
 pub type Value = u32;
 
 /// One that can be chosen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Member {
+pub struct Candidate {
     /// What the permutation follows from: equal on every node, unique in the table.
     pub identity: [u8; 16],
     /// Its share in relation to the others'; 0 is never chosen.
@@ -38,7 +38,7 @@ pub struct Member {
     pub value: Value,
 }
 
-/// A lookup table: slots that each name a member.
+/// A lookup table: slots that each name a candidate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Table {
     slots: Box<[Value]>,
@@ -54,22 +54,23 @@ pub fn identity(address: IpAddr) -> [u8; 16] {
 }
 
 impl Table {
-    /// Fills a table of `size` slots, a prime. Without a member of positive weight it is empty and
+    /// Fills a table of `size` slots, a prime. Without a candidate of positive weight it is empty and
     /// chooses nothing.
-    pub fn build(key: &FleetKey, size: u32, members: &[Member]) -> Table {
-        let mut members: Vec<Member> = members.iter().filter(|m| m.weight > 0).copied().collect();
-        members.sort_by_key(|m| m.identity);
-        let claimants = members.iter().map(|m| Claimant::of(key, size, m)).collect();
-        let weights: Vec<u32> = members.iter().map(|m| m.weight).collect();
+    pub fn build(key: &FleetKey, size: u32, candidates: &[Candidate]) -> Table {
+        let mut candidates: Vec<Candidate> =
+            candidates.iter().filter(|m| m.weight > 0).copied().collect();
+        candidates.sort_by_key(|m| m.identity);
+        let claimants = candidates.iter().map(|m| Claimant::of(key, size, m)).collect();
+        let weights: Vec<u32> = candidates.iter().map(|m| m.weight).collect();
         let slots = match (weights.first(), turns::turns(size, &weights)) {
             (None, _) => Vec::new(),
-            (_, Turns::Cyclic(members)) => fill(size, claimants, (0..members).cycle()),
+            (_, Turns::Cyclic(candidates)) => fill(size, claimants, (0..candidates).cycle()),
             (_, Turns::Listed(turns)) => fill(size, claimants, turns.into_iter()),
         };
         Table { slots: slots.into_boxed_slice() }
     }
 
-    /// The member for a flow of this [`FleetKey::hash`].
+    /// The candidate for a flow of this [`FleetKey::hash`].
     #[inline]
     #[expect(clippy::cast_possible_truncation, reason = "the product is below the slots' number")]
     pub fn choose(&self, hash: u64) -> Option<Value> {
@@ -91,37 +92,38 @@ mod tests {
 
     const KEY: FleetKey = FleetKey::new([7; 16]);
 
-    fn members(weights: &[u32]) -> Vec<Member> {
+    fn candidates(weights: &[u32]) -> Vec<Candidate> {
         (0u32..)
             .zip(weights)
             .map(|(i, &weight)| {
                 let mut identity = [0; 16];
                 identity[12..].copy_from_slice(&i.to_be_bytes());
-                Member { identity, weight, value: i }
+                Candidate { identity, weight, value: i }
             })
             .collect()
     }
 
     /// The definition in docs/architecture.md, word for word.
-    fn plain(key: &FleetKey, size: u32, members: &[Member]) -> Vec<Value> {
-        let mut members: Vec<Member> = members.iter().filter(|m| m.weight > 0).copied().collect();
-        members.sort_by_key(|m| m.identity);
-        let Some(heaviest) = members.iter().map(|m| m.weight).max() else { return Vec::new() };
+    fn plain(key: &FleetKey, size: u32, candidates: &[Candidate]) -> Vec<Value> {
+        let mut candidates: Vec<Candidate> =
+            candidates.iter().filter(|m| m.weight > 0).copied().collect();
+        candidates.sort_by_key(|m| m.identity);
+        let Some(heaviest) = candidates.iter().map(|m| m.weight).max() else { return Vec::new() };
         let (size, heaviest) = (u64::from(size), u64::from(heaviest));
-        let sum: u64 = members.iter().map(|m| u64::from(m.weight)).sum();
-        let share = |i: usize| size * u64::from(members[i].weight);
-        let mut quotas: Vec<u64> = (0..members.len()).map(|i| share(i) / sum).collect();
+        let sum: u64 = candidates.iter().map(|m| u64::from(m.weight)).sum();
+        let share = |i: usize| size * u64::from(candidates[i].weight);
+        let mut quotas: Vec<u64> = (0..candidates.len()).map(|i| share(i) / sum).collect();
         let left = size - quotas.iter().sum::<u64>();
-        let mut by_remainder: Vec<usize> = (0..members.len()).collect();
+        let mut by_remainder: Vec<usize> = (0..candidates.len()).collect();
         by_remainder.sort_by_key(|&i| std::cmp::Reverse(share(i) % sum));
         by_remainder.iter().zip(0..left).for_each(|(&i, _)| quotas[i] += 1);
 
-        let mut credits = vec![0; members.len()];
-        let mut tries = vec![0; members.len()];
+        let mut credits = vec![0; candidates.len()];
+        let mut tries = vec![0; candidates.len()];
         let mut slots = vec![None; usize::try_from(size).unwrap()];
         while quotas.iter().any(|&quota| quota > 0) {
-            for (i, member) in members.iter().enumerate() {
-                credits[i] += u64::from(member.weight);
+            for (i, candidate) in candidates.iter().enumerate() {
+                credits[i] += u64::from(candidate.weight);
                 if credits[i] < heaviest {
                     continue;
                 }
@@ -130,7 +132,7 @@ mod tests {
                     continue;
                 }
                 quotas[i] -= 1;
-                let (h1, h2) = key.hash_pair(&member.identity);
+                let (h1, h2) = key.hash_pair(&candidate.identity);
                 let (offset, skip) = (h1 % size, h2 % (size - 1) + 1);
                 let slot = loop {
                     let slot = usize::try_from((offset + tries[i] * skip) % size).unwrap();
@@ -139,7 +141,7 @@ mod tests {
                         break slot;
                     }
                 };
-                slots[slot] = Some(member.value);
+                slots[slot] = Some(candidate.value);
             }
         }
         slots.into_iter().map(Option::unwrap).collect()
@@ -161,19 +163,19 @@ mod tests {
         use super::super::flow::FlowKey;
 
         let key = FleetKey::new([0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15]);
-        let member = |last| Member {
+        let candidate = |last| Candidate {
             identity: Ipv4Addr::new(192, 0, 2, last).to_ipv6_mapped().octets(),
             weight: 1,
             value: last.into(),
         };
-        let members = [member(12), member(11)];
-        let start = |member| {
-            let claimant = Claimant::of(&key, 65537, member);
+        let candidates = [candidate(12), candidate(11)];
+        let start = |candidate| {
+            let claimant = Claimant::of(&key, 65537, candidate);
             (claimant.next, claimant.skip)
         };
-        assert_eq!(start(&members[1]), (46993, 24940));
-        assert_eq!(start(&members[0]), (64216, 40126));
-        let table = Table::build(&key, 65537, &members);
+        assert_eq!(start(&candidates[1]), (46993, 24940));
+        assert_eq!(start(&candidates[0]), (64216, 40126));
+        let table = Table::build(&key, 65537, &candidates);
         assert_eq!((count(&table, 11), count(&table, 12)), (32769, 32768));
         let (source, destination) = ("198.51.100.1:40000", "203.0.113.10:80");
         let flow = FlowKey::new(source.parse().unwrap(), destination.parse().unwrap(), 6).unwrap();
@@ -192,8 +194,8 @@ mod tests {
                 Claimant { next, skip, value }
             };
             let claimants: Vec<Claimant> = which.iter().map(claimant).collect();
-            let members = u32::try_from(which.len()).unwrap();
-            fill(7, claimants, (0..members).cycle())
+            let candidates = u32::try_from(which.len()).unwrap();
+            fill(7, claimants, (0..candidates).cycle())
         };
         assert_eq!(lookup(&[0, 1, 2]), [1, 0, 1, 0, 2, 2, 0]);
         assert_eq!(lookup(&[0, 2]), [0, 0, 0, 0, 2, 2, 2]);
@@ -204,19 +206,19 @@ mod tests {
     /// A known answer of our own: a change of it is a change of the protocol between nodes.
     #[test]
     fn the_fleet_shares_this_table() {
-        let table = Table::build(&FleetKey::new([0; 16]), 13, &members(&[1, 2, 3]));
+        let table = Table::build(&FleetKey::new([0; 16]), 13, &candidates(&[1, 2, 3]));
         assert_eq!(table.slots(), [1, 0, 2, 1, 0, 2, 1, 2, 2, 1, 2, 2, 2]);
     }
 
     #[test]
     fn nothing_to_choose_from() {
         assert_eq!(Table::build(&KEY, 251, &[]).choose(1), None);
-        assert_eq!(Table::build(&KEY, 251, &members(&[0, 0])).choose(u64::MAX), None);
+        assert_eq!(Table::build(&KEY, 251, &candidates(&[0, 0])).choose(u64::MAX), None);
     }
 
     #[test]
     fn every_hash_finds_a_slot() {
-        let table = Table::build(&KEY, 251, &members(&[1, 1]));
+        let table = Table::build(&KEY, 251, &candidates(&[1, 1]));
         assert_eq!(table.choose(0), Some(table.slots()[0]));
         assert_eq!(table.choose(u64::MAX), Some(table.slots()[250]));
     }
@@ -227,14 +229,14 @@ mod tests {
         // One that has a turn once in 1,000 rounds, and no slot.
         let uneven = [1_000_000, 1000, 999_999, 1, 500_000];
         for weights in [&[1; 1000][..], &mixed, &uneven, &[3, 3, 3], &[5]] {
-            let all = members(weights);
+            let all = candidates(weights);
             assert!(Table::build(&KEY, 65537, &all).slots() == plain(&KEY, 65537, &all));
         }
     }
 
     #[test]
     fn removal_of_one_of_a_thousand_moves_under_one_percent() {
-        let all = members(&[1; 1000]);
+        let all = candidates(&[1; 1000]);
         let before = Table::build(&KEY, 65537, &all);
         let mut worst = 0;
         for gone in [0, 1, 250, 499, 500, 750, 998, 999] {
@@ -247,7 +249,7 @@ mod tests {
 
     #[test]
     fn another_key_is_another_table() {
-        let all = members(&[1; 10]);
+        let all = candidates(&[1; 10]);
         let other = FleetKey::new([8; 16]);
         let differ = moved(&Table::build(&KEY, 1021, &all), &Table::build(&other, 1021, &all));
         assert!(differ > 800, "{differ}");
@@ -266,7 +268,7 @@ mod tests {
             key in any::<[u8; 16]>(),
             size in proptest::sample::select(&[2u32, 3, 5, 61, 67, 127, 131, 251, 1021, 4093][..]),
         ) {
-            let (key, all) = (FleetKey::new(key), members(&weights));
+            let (key, all) = (FleetKey::new(key), candidates(&weights));
             let table = Table::build(&key, size, &all);
             prop_assert_eq!(table.slots(), plain(&key, size, &all));
         }
@@ -276,7 +278,7 @@ mod tests {
             weights in proptest::collection::vec(0u32..1000, 1..40),
             size in prop_oneof![Just(251u32), Just(4093), Just(16381)],
         ) {
-            let table = Table::build(&KEY, size, &members(&weights));
+            let table = Table::build(&KEY, size, &candidates(&weights));
             let sum: u32 = weights.iter().sum();
             for (value, &weight) in (0u32..).zip(&weights) {
                 let share = count(&table, value) as f64;
@@ -294,7 +296,7 @@ mod tests {
             weights in proptest::collection::vec(0u32..5, 1..30),
             shuffle in any::<u64>(),
         ) {
-            let mut all = members(&weights);
+            let mut all = candidates(&weights);
             let table = Table::build(&KEY, 1021, &all);
             let shuffle = FleetKey::new(u128::from(shuffle).to_le_bytes());
             all.sort_by_key(|m| shuffle.hash_pair(&m.identity));
@@ -303,7 +305,7 @@ mod tests {
 
         #[test]
         fn removal_moves_little_more_than_it_must(n in 2usize..60, gone in any::<prop::sample::Index>()) {
-            let all = members(&vec![1; n]);
+            let all = candidates(&vec![1; n]);
             let before = Table::build(&KEY, 16381, &all);
             let mut rest = all.clone();
             let gone = rest.remove(gone.index(n));

@@ -5,7 +5,6 @@
 //! what ends it is a [`Verdict`].
 #![forbid(unsafe_code)]
 
-pub mod answer;
 pub mod cluster;
 pub mod conntrack;
 pub mod decapsulation;
@@ -19,11 +18,12 @@ pub mod hash;
 pub mod icmp;
 pub mod maglev;
 pub mod mtu;
-pub mod origin;
+pub mod reply;
 #[cfg(test)]
 mod sample;
 pub mod scan;
 pub mod services;
+pub mod source;
 pub mod tables;
 #[cfg(test)]
 mod tests;
@@ -35,4 +35,4 @@ pub use frame::Frame;
 pub use full_path::{Balancer, Classified, Decision, FlowEvent};
 pub use tables::Tables;
 pub use time::Time;
-pub use verdict::{Answer, Drop, Verdict};
+pub use verdict::{DropReason, Reply, Verdict};

@@ -11,7 +11,7 @@ const STEP: usize = 16;
 
 /// Which flows to list; every part that is given must match.
 #[derive(Clone, Debug, Default)]
-pub struct Wanted {
+pub struct FlowMatch {
     /// Only this flow.
     pub flow: Option<FlowKey>,
     /// Only flows of these backends, in ascending order.
@@ -20,7 +20,7 @@ pub struct Wanted {
     pub state: Option<State>,
 }
 
-impl Wanted {
+impl FlowMatch {
     fn matches(&self, entry: Entry) -> bool {
         self.state.is_none_or(|state| state == entry.state())
             && self.backends.as_ref().is_none_or(|b| b.binary_search(&entry.backend()).is_ok())
@@ -29,7 +29,7 @@ impl Wanted {
 
 /// One flow that was found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Row {
+pub struct FlowRow {
     /// The flow's hash in this process.
     pub tag: u64,
     /// Who has it.
@@ -42,20 +42,26 @@ pub struct Row {
 
 /// A listing under way, and when it is done, its answer.
 #[derive(Debug)]
-pub struct Scan {
-    wanted: Wanted,
+pub struct FlowScan {
+    wanted: FlowMatch,
     limit: usize,
     next_bucket: usize,
     /// What was found, `limit` rows at the most. The room for them is reserved beforehand.
-    pub rows: Vec<Row>,
+    pub rows: Vec<FlowRow>,
     /// There are more than the limit let in.
     pub truncated: bool,
 }
 
-impl Scan {
+impl FlowScan {
     /// A listing of at most `limit` rows.
-    pub fn new(wanted: Wanted, limit: usize) -> Scan {
-        Scan { wanted, limit, next_bucket: 0, rows: Vec::with_capacity(limit), truncated: false }
+    pub fn new(wanted: FlowMatch, limit: usize) -> FlowScan {
+        FlowScan {
+            wanted,
+            limit,
+            next_bucket: 0,
+            rows: Vec::with_capacity(limit),
+            truncated: false,
+        }
     }
 
     /// Looks at a few more buckets; answers whether the listing is complete.
@@ -64,23 +70,23 @@ impl Scan {
         if let Some(flow) = &self.wanted.flow {
             let tag = balancer.tag(flow);
             let found = flows.get(tag, now, tables.timeouts()).map(|(_, entry)| (tag, entry));
-            self.take(found.into_iter(), now);
+            self.collect(found.into_iter(), now);
             return true;
         }
         let end = self.next_bucket + STEP;
-        let full = self.take(flows.entries(self.next_bucket..end, now, tables.timeouts()), now);
+        let full = self.collect(flows.entries(self.next_bucket..end, now, tables.timeouts()), now);
         self.next_bucket = end;
         full || end >= flows.capacity() / WAYS
     }
 
     /// Adds what matches; answers whether the limit was passed.
-    fn take(&mut self, found: impl Iterator<Item = (u64, Entry)>, now: Time) -> bool {
+    fn collect(&mut self, found: impl Iterator<Item = (u64, Entry)>, now: Time) -> bool {
         for (tag, entry) in found.filter(|&(_, entry)| self.wanted.matches(entry)) {
             if self.rows.len() == self.limit {
                 self.truncated = true;
                 return true;
             }
-            self.rows.push(Row {
+            self.rows.push(FlowRow {
                 tag,
                 backend: entry.backend(),
                 state: entry.state(),

@@ -7,12 +7,12 @@
 
 use std::net::IpAddr;
 
-use super::flow::Words;
+use super::flow::FlowWords;
 use super::tables::Service;
 
 /// Which packets a service takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Endpoint {
+pub struct ServiceAddress {
     /// The virtual address.
     pub address: IpAddr,
     /// The IP protocol number.
@@ -21,22 +21,22 @@ pub struct Endpoint {
     pub port: u16,
 }
 
-impl Endpoint {
+impl ServiceAddress {
     /// The endpoint of an address, an IP protocol number and a port.
-    pub fn new(address: IpAddr, protocol: u8, port: u16) -> Endpoint {
-        Endpoint { address, protocol, port }
+    pub fn new(address: IpAddr, protocol: u8, port: u16) -> ServiceAddress {
+        ServiceAddress { address, protocol, port }
     }
 
     /// The words of a flow to it, with zeros for the source.
-    fn words(&self) -> Words {
+    fn words(&self) -> FlowWords {
         let protocol = u128::from(self.protocol) << 8;
         let port = u128::from(u16::from_le_bytes(self.port.to_be_bytes())) << 112;
         match self.address {
             IpAddr::V4(v4) => {
                 let address = u128::from(u32::from_le_bytes(v4.octets())) << 64;
-                Words::V4((protocol | address | port).to_le_bytes())
+                FlowWords::V4((protocol | address | port).to_le_bytes())
             }
-            IpAddr::V6(v6) => Words::V6([0, u128::from_le_bytes(v6.octets()), protocol | port]),
+            IpAddr::V6(v6) => FlowWords::V6([0, u128::from_le_bytes(v6.octets()), protocol | port]),
         }
     }
 }
@@ -50,23 +50,23 @@ pub struct Services {
 
 impl Services {
     /// Endpoints are unique.
-    pub fn new(services: &[(Endpoint, Service)]) -> Services {
+    pub fn new(services: &[(ServiceAddress, Service)]) -> Services {
         let (mut v4, mut v6) = (Vec::new(), Vec::new());
         for &(endpoint, service) in services {
             match endpoint.words() {
-                Words::V4(words) => v4.push((key_v4(words), service)),
-                Words::V6(words) => v6.push((key_v6(words), service)),
+                FlowWords::V4(words) => v4.push((key_v4(words), service)),
+                FlowWords::V6(words) => v6.push((key_v6(words), service)),
             }
         }
         Services { v4: Index::new(&v4), v6: Index::new(&v6) }
     }
 
     /// The service of an endpoint.
-    pub fn get(&self, endpoint: &Endpoint) -> Option<Service> {
+    pub fn get(&self, endpoint: &ServiceAddress) -> Option<Service> {
         let mut service = Service::NONE;
         match endpoint.words() {
-            Words::V4(words) => self.of_v4(words, &mut service).then_some(service),
-            Words::V6(words) => self.of_v6(words, &mut service).then_some(service),
+            FlowWords::V4(words) => self.of_v4(words, &mut service).then_some(service),
+            FlowWords::V6(words) => self.of_v6(words, &mut service).then_some(service),
         }
     }
 
@@ -275,7 +275,7 @@ mod tests {
     }
 
     /// What a packet of a flow to this endpoint finds.
-    fn found(services: &Services, to: &Endpoint) -> Option<Service> {
+    fn found(services: &Services, to: &ServiceAddress) -> Option<Service> {
         let from: IpAddr = match to.address {
             IpAddr::V4(_) => Ipv4Addr::new(198, 51, 100, 7).into(),
             IpAddr::V6(_) => Ipv6Addr::from_bits(0x2001_0db8_000c << 80 | 7).into(),
@@ -283,8 +283,8 @@ mod tests {
         let mut service = Service::NONE;
         let to_port = SocketAddr::new(to.address, to.port);
         match FlowKey::new(SocketAddr::new(from, 40_000), to_port, to.protocol)?.words() {
-            Words::V4(words) => services.of_v4(words, &mut service).then_some(service),
-            Words::V6(words) => services.of_v6(words, &mut service).then_some(service),
+            FlowWords::V4(words) => services.of_v4(words, &mut service).then_some(service),
+            FlowWords::V6(words) => services.of_v6(words, &mut service).then_some(service),
         }
     }
 
@@ -296,21 +296,21 @@ mod tests {
             let v6 = Ipv6Addr::from_bits(0x2001_0db8_000f << 80 | u128::from(n / 4) << (n % 60));
             for address in [IpAddr::from(v4), v6.into(), v4.to_ipv6_mapped().into()] {
                 let port = 80 + u16::try_from(n % 4).unwrap();
-                endpoints.push(Endpoint::new(address, 6, port));
-                endpoints.push(Endpoint::new(address, 17, port));
+                endpoints.push(ServiceAddress::new(address, 6, port));
+                endpoints.push(ServiceAddress::new(address, 17, port));
             }
         }
-        let map: HashMap<Endpoint, Service> =
+        let map: HashMap<ServiceAddress, Service> =
             endpoints.iter().zip(0..).map(|(&endpoint, id)| (endpoint, service(id))).collect();
         let list: Vec<_> = map.iter().map(|(&endpoint, &service)| (endpoint, service)).collect();
         let services = Services::new(&list);
         for endpoint in &endpoints {
-            let Endpoint { address, protocol, port } = *endpoint;
+            let ServiceAddress { address, protocol, port } = *endpoint;
             let near = [
                 *endpoint,
-                Endpoint::new(address, protocol ^ 1, port),
-                Endpoint::new(address, protocol, port ^ 0x100),
-                Endpoint::new(address, 0, 0),
+                ServiceAddress::new(address, protocol ^ 1, port),
+                ServiceAddress::new(address, protocol, port ^ 0x100),
+                ServiceAddress::new(address, 0, 0),
             ];
             for endpoint in near {
                 assert_eq!(services.get(&endpoint), map.get(&endpoint).copied());
@@ -337,7 +337,7 @@ mod tests {
         for (name, plan) in plans {
             let service = |n| {
                 let (address, port) = plan(n);
-                (Endpoint::new(address, 6, u16::try_from(port).unwrap()), service(n))
+                (ServiceAddress::new(address, 6, u16::try_from(port).unwrap()), service(n))
             };
             let list: Vec<_> = (0..10_000).map(service).collect();
             let Services { v4, v6 } = Services::new(&list);
@@ -349,7 +349,7 @@ mod tests {
     #[test]
     fn no_service_at_all_is_no_service_for_anything() {
         let services = Services::new(&[]);
-        assert_eq!(services.get(&Endpoint::new([0, 0, 0, 0].into(), 0, 0)), None);
-        assert_eq!(services.get(&Endpoint::new(Ipv6Addr::UNSPECIFIED.into(), 6, 80)), None);
+        assert_eq!(services.get(&ServiceAddress::new([0, 0, 0, 0].into(), 0, 0)), None);
+        assert_eq!(services.get(&ServiceAddress::new(Ipv6Addr::UNSPECIFIED.into(), 6, 80)), None);
     }
 }

@@ -17,10 +17,10 @@ use super::fast_path::Adjacency;
 use super::flow::FlowKey;
 use super::hash::FleetKey;
 use super::maglev;
-use super::origin::{Guard, Own, Source};
-pub use super::services::Endpoint;
+pub use super::services::ServiceAddress;
 use super::services::Services;
-use super::verdict::Drop;
+use super::source::{OwnAddresses, SourceCheck, SourceKind};
+use super::verdict::DropReason;
 use crate::wire::plain::HeaderMatch;
 use crate::wire::{Error as Malformed, Family, Fragment, Packet, protocol};
 
@@ -117,7 +117,7 @@ pub struct Vip {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unserved {
     /// It is dropped.
-    Drop(Drop),
+    Drop(DropReason),
     /// It may still be something else to the forwarder.
     Exception(Packet, Exception),
 }
@@ -128,8 +128,8 @@ impl From<Malformed> for Unserved {
     }
 }
 
-impl From<Drop> for Unserved {
-    fn from(drop: Drop) -> Unserved {
+impl From<DropReason> for Unserved {
+    fn from(drop: DropReason) -> Unserved {
         Unserved::Drop(drop)
     }
 }
@@ -175,23 +175,23 @@ pub struct Backend {
     /// How its packets leave; none while its next hop is not known.
     pub route: Option<Route>,
     /// What the segment size of its connections is lowered to.
-    pub mss: MaxSegment,
+    pub mss: MssLimit,
     /// The generation in which it got its number: what was chosen before was another.
     pub since: u32,
 }
 
 /// Limits of TCP's maximum segment size, by the family of the packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct MaxSegment {
+pub struct MssLimit {
     /// Over IPv4.
     pub v4: u16,
     /// Over IPv6.
     pub v6: u16,
 }
 
-impl MaxSegment {
+impl MssLimit {
     /// No limit.
-    pub const NONE: MaxSegment = MaxSegment { v4: u16::MAX, v6: u16::MAX };
+    pub const NONE: MssLimit = MssLimit { v4: u16::MAX, v6: u16::MAX };
 
     /// The limit for a family.
     pub fn of(self, family: Family) -> u16 {
@@ -208,7 +208,7 @@ impl Backend {
         pool: PoolIndex::NONE,
         serving: Serving::Nothing,
         route: None,
-        mss: MaxSegment::NONE,
+        mss: MssLimit::NONE,
         since: 0,
     };
 }
@@ -250,11 +250,11 @@ impl FrameFilter {
 
 /// The fleet, as far as one forwarder has to do with the others, and what it answers.
 #[derive(Clone, Debug, Default)]
-pub struct Surroundings {
+pub struct Node {
     /// What no packet can come from.
-    pub own: Own,
+    pub own: OwnAddresses,
     /// This node's end of tunnels.
-    pub tunnel: decapsulation::Endpoint,
+    pub tunnel: decapsulation::Decapsulator,
     /// Who gathers which datagram's fragments.
     pub cluster: Cluster,
     /// The ways to the members of the cluster, in their order; none while a next hop is not known.
@@ -269,7 +269,7 @@ pub struct Surroundings {
     pub shared: Vec<IpAddr>,
 }
 
-impl Surroundings {
+impl Node {
     /// The longest IP packet that leaves by a port.
     pub fn mtu(&self, port: PortIndex) -> u16 {
         self.mtus.get(usize::from(port.0)).copied().unwrap_or(u16::MAX)
@@ -287,16 +287,16 @@ pub struct Tables {
     frame_filters: Vec<FrameFilter>,
     services: Services,
     vips: FxHashMap<Address, Vip>,
-    guard: Guard,
+    source_check: SourceCheck,
     pools: Vec<Pool>,
     backends: Vec<Backend>,
     adjacencies: Vec<Adjacency>,
-    surroundings: Surroundings,
+    node: Node,
 }
 
 /// What [`Tables::new`] is made of.
 #[derive(Debug)]
-pub struct Parts {
+pub struct TableSpec {
     /// Counts up with each publication.
     pub generation: u64,
     /// `hash.key`.
@@ -306,7 +306,7 @@ pub struct Parts {
     /// By [`PortIndex`].
     pub ports: Vec<Port>,
     /// Endpoints are unique.
-    pub services: Vec<(Endpoint, Service)>,
+    pub services: Vec<(ServiceAddress, Service)>,
     /// What is said for an address, if not nothing.
     pub vips: Vec<(IpAddr, Vip)>,
     /// By [`PoolIndex`].
@@ -314,12 +314,12 @@ pub struct Parts {
     /// By [`BackendId`], vacant places included.
     pub backends: Vec<Backend>,
     /// Everything but services.
-    pub surroundings: Surroundings,
+    pub node: Node,
 }
 
 impl Tables {
     /// Indexes the parts.
-    pub fn new(parts: Parts) -> Tables {
+    pub fn new(parts: TableSpec) -> Tables {
         let mut vips: FxHashMap<Address, Vip> =
             parts.services.iter().map(|(to, _)| (address(to.address), Vip::default())).collect();
         for (ip, vip) in parts.vips {
@@ -332,13 +332,13 @@ impl Tables {
             steady: parts.timeouts.of_steady(),
             frame_filters: parts.ports.iter().map(FrameFilter::new).collect(),
             ports: parts.ports,
-            guard: Guard::new(&parts.surroundings.own, vips.keys().copied()),
+            source_check: SourceCheck::new(&parts.node.own, vips.keys().copied()),
             vips,
             services: Services::new(&parts.services),
             pools: parts.pools,
             adjacencies: parts.backends.iter().map(Adjacency::new).collect(),
             backends: parts.backends,
-            surroundings: parts.surroundings,
+            node: parts.node,
         }
     }
 
@@ -399,19 +399,19 @@ impl Tables {
         };
         let exception = match packet.protocol {
             // A virtual address may be the node's tunnel address as well.
-            _ if self.surroundings.tunnel.takes(packet, frame) => Exception::Elsewhere,
+            _ if self.node.tunnel.accepts(packet, frame) => Exception::Elsewhere,
             _ if packet.fragment != Fragment::Whole => Exception::Fragment(vip),
             protocol::TCP | protocol::UDP => Exception::Closed(vip),
             protocol::ICMP | protocol::ICMPV6 => Exception::Icmp(vip),
-            _ => return Unserved::Drop(Drop::UnsupportedProtocol),
+            _ => return Unserved::Drop(DropReason::UnsupportedProtocol),
         };
         Unserved::Exception(*packet, exception)
     }
 
-    /// Whether [`Tables::check_origin`] may refuse a packet of this key. Costs far less than the check.
+    /// Whether [`Tables::check_source`] may refuse a packet of this key. Costs far less than the check.
     #[inline(always)]
     pub(super) fn is_suspect(&self, key: &FlowKey, frame: &[u8]) -> bool {
-        self.guard.is_suspect(key, frame)
+        self.source_check.is_suspect(key, frame)
     }
 
     /// Refuses a packet that nobody can have sent, where it is to be forwarded.
@@ -419,47 +419,47 @@ impl Tables {
     /// # Errors
     /// The reason to drop it.
     #[cold]
-    pub fn check_origin(&self, packet: &Packet, frame: &[u8]) -> Result<(), Drop> {
-        self.guard.check(packet, frame)
+    pub fn check_source(&self, packet: &Packet, frame: &[u8]) -> Result<(), DropReason> {
+        self.source_check.check(packet, frame)
     }
 
-    /// As [`Tables::check_origin`], for a packet that may be for ourselves: a host on the link may then
+    /// As [`Tables::check_source`], for a packet that may be for ourselves: a host on the link may then
     /// have a link-local address. What comes out of a tunnel does not come from the link.
     ///
     /// # Errors
     /// The reason to drop it.
     #[cold]
-    pub fn check_sender(
+    pub fn check_source_to_node(
         &self,
         packet: &Packet,
         frame: &[u8],
         from_tunnel: bool,
-    ) -> Result<(), Drop> {
-        if self.guard.is_own_frame(frame) {
-            return Err(Drop::OwnFrame);
+    ) -> Result<(), DropReason> {
+        if self.source_check.is_own_frame(frame) {
+            return Err(DropReason::LoopedFrame);
         }
-        match self.guard.source(packet, frame) {
-            Source::Host => Ok(()),
-            Source::LinkLocal if !from_tunnel => Ok(()),
-            Source::LinkLocal | Source::Impossible => Err(Drop::SourceInvalid),
+        match self.source_check.source(packet, frame) {
+            SourceKind::Host => Ok(()),
+            SourceKind::LinkLocal if !from_tunnel => Ok(()),
+            SourceKind::LinkLocal | SourceKind::Impossible => Err(DropReason::SourceInvalid),
         }
     }
 
     /// The service of an endpoint, for those that know it by other means than a whole packet.
     #[cold]
-    pub fn service_at(&self, endpoint: &Endpoint) -> Option<Service> {
+    pub fn service_at(&self, endpoint: &ServiceAddress) -> Option<Service> {
         self.services.get(endpoint)
     }
 
     /// The service that a whole packet or a first fragment is for.
     pub fn service_of_first(&self, packet: &Packet, frame: &[u8]) -> Option<Service> {
         let address = destination(packet, frame);
-        self.services.get(&Endpoint::new(address, packet.protocol, packet.destination))
+        self.services.get(&ServiceAddress::new(address, packet.protocol, packet.destination))
     }
 
     /// Everything but services.
-    pub fn surroundings(&self) -> &Surroundings {
-        &self.surroundings
+    pub fn node(&self) -> &Node {
+        &self.node
     }
 
     /// A pool; the index must be of these tables.

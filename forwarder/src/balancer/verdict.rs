@@ -10,14 +10,14 @@ pub enum Verdict {
     /// A fragment was transmitted to the member of the cluster that gathers its datagram.
     Redirected,
     /// It was answered: what was transmitted goes to its sender.
-    Answered(Answer),
+    Replied(Reply),
     /// It was dropped.
-    Dropped(Drop),
+    Dropped(DropReason),
 }
 
 /// What a packet was answered with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Answer {
+pub enum Reply {
     /// An echo reply.
     Echo,
     /// An error: IPv4's "fragmentation needed" or IPv6's "packet too big".
@@ -30,23 +30,23 @@ pub enum Answer {
     TimeExceeded,
 }
 
-impl Answer {
-    const ALL: [Answer; 5] = [
-        Answer::Echo,
-        Answer::TooBig,
-        Answer::Unreachable,
-        Answer::ParameterProblem,
-        Answer::TimeExceeded,
+impl Reply {
+    const ALL: [Reply; 5] = [
+        Reply::Echo,
+        Reply::TooBig,
+        Reply::Unreachable,
+        Reply::ParameterProblem,
+        Reply::TimeExceeded,
     ];
 
     /// The answer's name in statistics.
     pub const fn name(self) -> &'static str {
         match self {
-            Answer::Echo => "echo_answered",
-            Answer::TooBig => "too_big_answered",
-            Answer::Unreachable => "unreachable_answered",
-            Answer::ParameterProblem => "parameter_problem_answered",
-            Answer::TimeExceeded => "time_exceeded_answered",
+            Reply::Echo => "echo_answered",
+            Reply::TooBig => "too_big_answered",
+            Reply::Unreachable => "unreachable_answered",
+            Reply::ParameterProblem => "parameter_problem_answered",
+            Reply::TimeExceeded => "time_exceeded_answered",
         }
     }
 }
@@ -57,30 +57,30 @@ macro_rules! reasons {
     ($($(#[$doc:meta])+ $reason:ident = $name:literal,)+) => {
         /// Why a packet was dropped.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        pub enum Drop {
+        pub enum DropReason {
             $($(#[$doc])+ $reason,)+
             /// The frame is no well-formed IP packet.
             Malformed(Malformed),
         }
 
-        impl Drop {
-            const OWN: &[Drop] = &[$(Drop::$reason,)+];
+        impl DropReason {
+            const OWN: &[DropReason] = &[$(DropReason::$reason,)+];
 
             #[inline]
             const fn index(self) -> usize {
                 /// The reasons alone, numbered in order.
                 enum Number { $($reason,)+ }
                 match self {
-                    $(Drop::$reason => Number::$reason as usize,)+
-                    Drop::Malformed(error) => Drop::OWN.len() + error.index(),
+                    $(DropReason::$reason => Number::$reason as usize,)+
+                    DropReason::Malformed(error) => DropReason::OWN.len() + error.index(),
                 }
             }
 
             /// The reason's name in statistics.
             pub const fn name(self) -> &'static str {
                 match self {
-                    $(Drop::$reason => $name,)+
-                    Drop::Malformed(error) => error.name(),
+                    $(DropReason::$reason => $name,)+
+                    DropReason::Malformed(error) => error.name(),
                 }
             }
         }
@@ -95,9 +95,9 @@ reasons! {
     /// The frame is addressed to another MAC address.
     WrongMac = "wrong_mac",
     /// The frame is addressed to a group: forwarding it would multiply it.
-    GroupMac = "group_mac",
+    MulticastMac = "group_mac",
     /// The frame was sent by one of our own ports: it loops.
-    OwnFrame = "own_frame",
+    LoopedFrame = "own_frame",
     /// No host has the source address, or none that is not on the link.
     SourceInvalid = "source_invalid",
     /// No service has the destination address.
@@ -123,23 +123,23 @@ reasons! {
     /// An echo request with a route to follow, which an answer would have to take backwards.
     SourceRouted = "source_routed",
     /// An echo request to an address whose services do not let it be answered.
-    EchoOff = "echo_off",
+    EchoDisabled = "echo_off",
     /// An ICMP message that is cut short or has a wrong checksum.
     IcmpMalformed = "icmp_malformed",
     /// ICMP of a type that is neither answered nor steered.
     IcmpUnsupported = "icmp_unsupported",
     /// An ICMP error about a packet that no service has sent.
-    IcmpForeign = "icmp_foreign",
+    IcmpUnknownFlow = "icmp_foreign",
     /// An ICMP error about a packet that is no IP packet, or is cut short before its ports.
-    EmbeddedMalformed = "embedded_malformed",
+    IcmpEmbeddedMalformed = "embedded_malformed",
     /// An ICMP error about a fragment that has no ports.
-    EmbeddedFragment = "embedded_fragment",
+    IcmpEmbeddedFragment = "embedded_fragment",
     /// It would be answered with an error, but must not be (RFC 1122, RFC 4443).
-    AnswerForbidden = "answer_forbidden",
+    ReplyForbidden = "answer_forbidden",
     /// It would be answered, but there were too many answers of late.
-    AnswerLimited = "answer_limited",
+    ReplyLimited = "answer_limited",
     /// It would be answered, but has an IPv6 option that is unknown and asks to be discarded.
-    OptionUnknown = "option_unknown",
+    Ipv6OptionUnknown = "option_unknown",
     /// It would be answered, but its UDP checksum is wrong, or zero over IPv6.
     UdpChecksum = "udp_checksum",
     /// A fragment that no datagram has.
@@ -155,9 +155,9 @@ reasons! {
     /// The service takes no fragments.
     FragmentRefused = "fragment_refused",
     /// The first fragment of the datagram was dropped.
-    FragmentOfDropped = "fragment_of_dropped",
+    FragmentFirstDropped = "fragment_of_dropped",
     /// Encapsulated, for the node's tunnel address, but from none of its peers.
-    TunnelForeign = "tunnel_foreign",
+    TunnelUnknownPeer = "tunnel_foreign",
     /// From a peer, but not well-formed, or of an encapsulation that is not taken.
     TunnelMalformed = "tunnel_malformed",
     /// Encapsulated once more, for the node's tunnel address again.
@@ -168,18 +168,18 @@ reasons! {
 
 impl Verdict {
     /// Verdicts that are no drops.
-    const OTHERS: usize = 2 + Answer::ALL.len();
+    const OTHERS: usize = 2 + Reply::ALL.len();
 
     /// How many verdicts there are.
-    pub const COUNT: usize = Verdict::OTHERS + Drop::OWN.len() + Malformed::ALL.len();
+    pub const COUNT: usize = Verdict::OTHERS + DropReason::OWN.len() + Malformed::ALL.len();
 
     /// Every verdict, in the order of its index.
     pub fn all() -> impl Iterator<Item = Verdict> {
-        let malformed = Malformed::ALL.iter().map(|&e| Drop::Malformed(e));
+        let malformed = Malformed::ALL.iter().map(|&e| DropReason::Malformed(e));
         [Verdict::Forwarded, Verdict::Redirected]
             .into_iter()
-            .chain(Answer::ALL.into_iter().map(Verdict::Answered))
-            .chain(Drop::OWN.iter().copied().chain(malformed).map(Verdict::Dropped))
+            .chain(Reply::ALL.into_iter().map(Verdict::Replied))
+            .chain(DropReason::OWN.iter().copied().chain(malformed).map(Verdict::Dropped))
     }
 
     /// A number below [`Verdict::COUNT`], for counting.
@@ -188,7 +188,7 @@ impl Verdict {
         match self {
             Verdict::Forwarded => 0,
             Verdict::Redirected => 1,
-            Verdict::Answered(answer) => 2 + answer as usize,
+            Verdict::Replied(answer) => 2 + answer as usize,
             Verdict::Dropped(drop) => Verdict::OTHERS + drop.index(),
         }
     }
@@ -198,15 +198,15 @@ impl Verdict {
         match self {
             Verdict::Forwarded => "forwarded",
             Verdict::Redirected => "redirected",
-            Verdict::Answered(answer) => answer.name(),
+            Verdict::Replied(answer) => answer.name(),
             Verdict::Dropped(drop) => drop.name(),
         }
     }
 }
 
-impl From<Malformed> for Drop {
-    fn from(error: Malformed) -> Drop {
-        Drop::Malformed(error)
+impl From<Malformed> for DropReason {
+    fn from(error: Malformed) -> DropReason {
+        DropReason::Malformed(error)
     }
 }
 

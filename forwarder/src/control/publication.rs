@@ -20,14 +20,14 @@ use super::numbers::{Exhausted, Numbers};
 use crate::balancer::cluster::{self, Cluster};
 use crate::balancer::conntrack::{self, State};
 use crate::balancer::decapsulation::{self, Network};
-use crate::balancer::encapsulation::{Choice, Situation, Template, Tunnel};
+use crate::balancer::encapsulation::{Choice, Constraints, Template, Tunnel};
 use crate::balancer::hash::FleetKey;
-use crate::balancer::maglev::{self, Member};
+use crate::balancer::maglev::{self, Candidate};
 use crate::balancer::mtu::mss_for;
-use crate::balancer::origin::Own;
+use crate::balancer::source::OwnAddresses;
 use crate::balancer::tables::{
-    Backend, BackendId, Endpoint, MaxSegment, Parts, Pool, PoolIndex, Port, PortIndex, Route,
-    Service, ServiceId, Serving, Surroundings, Tables, Vip,
+    Backend, BackendId, MssLimit, Node, Pool, PoolIndex, Port, PortIndex, Route, Service,
+    ServiceAddress, ServiceId, Serving, TableSpec, Tables, Vip,
 };
 use crate::wire::{Family, protocol};
 
@@ -108,7 +108,7 @@ pub struct Publisher {
     /// What all Maglev tables of the last publication follow from,
     hash: Hash,
     /// and those tables, by their members.
-    maglev: HashMap<Vec<Member>, Built>,
+    maglev: HashMap<Vec<Candidate>, Built>,
     /// The generation in which each backend number was given, by number.
     given: Vec<u64>,
 }
@@ -129,7 +129,7 @@ impl Publisher {
         configuration: &Configuration,
         ports: Vec<PortFacts>,
     ) -> Result<(Publisher, Published), Error> {
-        let empty = Tables::new(Parts {
+        let empty = Tables::new(TableSpec {
             generation: 0,
             fleet: FleetKey::new(configuration.hash.key),
             timeouts: timeouts(&configuration.flow.timeouts),
@@ -138,7 +138,7 @@ impl Publisher {
             vips: Vec::new(),
             pools: Vec::new(),
             backends: Vec::new(),
-            surroundings: Surroundings::default(),
+            node: Node::default(),
         });
         let mut publisher = Publisher {
             shared: Arc::new(ArcSwap::from_pointee(empty)),
@@ -208,7 +208,7 @@ impl Publisher {
         let reusable = self.hash == configuration.hash;
         for (index, pool) in (0..).zip(&configuration.pools) {
             let mut of_pool: Vec<PublishedBackend> = Vec::with_capacity(pool.backends.len());
-            let mut members = Vec::with_capacity(pool.backends.len());
+            let mut candidates = Vec::with_capacity(pool.backends.len());
             for (backend, id) in pool.backends.iter().zip(&mut ids) {
                 let next_hop = routes.next_hop(backend.address);
                 let serving = match (backend.enabled, backend.weight) {
@@ -217,7 +217,7 @@ impl Publisher {
                     (true, _) => Serving::All,
                 };
                 if serving == Serving::All {
-                    members.push(Member {
+                    candidates.push(Candidate {
                         identity: maglev::identity(backend.address),
                         weight: backend.weight,
                         value: id.get(),
@@ -231,7 +231,7 @@ impl Publisher {
                     }
                     _ => None,
                 };
-                let mss = max_segment(configuration, pool, next_hop.as_ref(), route.as_ref());
+                let mss = mss_limit(configuration, pool, next_hop.as_ref(), route.as_ref());
                 records[id.index()] = Backend {
                     pool: PoolIndex(index),
                     serving,
@@ -241,33 +241,36 @@ impl Publisher {
                 };
                 of_pool.push(PublishedBackend { id, next_hop, encapsulation, slots: 0 });
             }
-            members.sort_unstable_by_key(|member| member.identity);
-            let built = match self.maglev.get(&members).filter(|_| reusable) {
+            candidates.sort_unstable_by_key(|candidate| candidate.identity);
+            let built = match self.maglev.get(&candidates).filter(|_| reusable) {
                 Some(built) => built.clone(),
                 None => {
-                    let table = maglev::Table::build(&fleet, table_size, &members);
+                    let table = maglev::Table::build(&fleet, table_size, &candidates);
                     for &value in table.slots() {
                         slots[value as usize] += 1;
                     }
-                    let slots = members.iter().map(|member| slots[member.value as usize]).collect();
+                    let slots = candidates
+                        .iter()
+                        .map(|candidate| slots[candidate.value as usize])
+                        .collect();
                     Built { table: Arc::new(table), slots }
                 }
             };
-            for (member, &of_member) in members.iter().zip(&*built.slots) {
-                slots[member.value as usize] = of_member;
+            for (candidate, &of_candidate) in candidates.iter().zip(&*built.slots) {
+                slots[candidate.value as usize] = of_candidate;
             }
             for backend in &mut of_pool {
                 backend.slots = slots[backend.id.index()];
             }
             pools.push(Pool { maglev: built.table.clone() });
-            maglev.insert(members, built);
+            maglev.insert(candidates, built);
             published.push(of_pool);
         }
         self.maglev = maglev;
         self.hash = configuration.hash.clone();
 
         let services: Vec<ServiceId> = service_numbers.into_iter().map(ServiceId).collect();
-        let tables = Tables::new(Parts {
+        let tables = Tables::new(TableSpec {
             generation,
             fleet,
             timeouts: timeouts(&configuration.flow.timeouts),
@@ -290,7 +293,7 @@ impl Publisher {
                     };
                     #[expect(clippy::cast_possible_truncation, reason = "at most 65535 pools")]
                     let pool = PoolIndex(service.pool as u16);
-                    let endpoint = Endpoint::new(service.address, number, service.port);
+                    let endpoint = ServiceAddress::new(service.address, number, service.port);
                     (
                         endpoint,
                         Service {
@@ -304,7 +307,7 @@ impl Publisher {
             vips: vips(configuration),
             pools,
             backends: records,
-            surroundings: self.surroundings(configuration, &routes),
+            node: self.node(configuration, &routes),
         });
         self.retired.push(self.shared.swap(Arc::new(tables)));
         self.release();
@@ -323,7 +326,7 @@ impl Publisher {
     }
 
     /// Everything but services.
-    fn surroundings(&self, configuration: &Configuration, routes: &Routes) -> Surroundings {
+    fn node(&self, configuration: &Configuration, routes: &Routes) -> Node {
         let members = &configuration.cluster.members;
         let own = source_networks(configuration);
         let peers = configuration.tunnel.peers.iter().map(|p| Network::new(p.address, p.length));
@@ -333,9 +336,9 @@ impl Publisher {
             true => Cluster::default(),
             false => Cluster::new(&key, &cluster_members(members)),
         };
-        Surroundings {
+        Node {
             own: self.own(configuration),
-            tunnel: decapsulation::Endpoint::new(own, peers.collect::<Vec<_>>()),
+            tunnel: decapsulation::Decapsulator::new(own, peers.collect::<Vec<_>>()),
             cluster,
             members: members
                 .iter()
@@ -349,11 +352,11 @@ impl Publisher {
     }
 
     /// What no packet can come from.
-    fn own(&self, configuration: &Configuration) -> Own {
+    fn own(&self, configuration: &Configuration) -> OwnAddresses {
         let ports = self.ports.iter().zip(&configuration.ports);
         let macs = ports.map(|(facts, port)| port.mac.unwrap_or(facts.device_mac));
         let prefixes = configuration.ports.iter().flat_map(|port| &port.addresses);
-        Own {
+        OwnAddresses {
             macs: macs.filter(|&mac| mac != [0; 6]).collect(),
             addresses: prefixes
                 .flat_map(|prefix| std::iter::once(prefix.address).chain(prefix.groups()))
@@ -437,22 +440,22 @@ fn shared(configuration: &Configuration) -> Vec<IpAddr> {
 }
 
 /// The largest segments of a backend's connections.
-fn max_segment(
+fn mss_limit(
     configuration: &Configuration,
     pool: &config::Pool,
     hop: Option<&NextHop>,
     route: Option<&Route>,
-) -> MaxSegment {
+) -> MssLimit {
     match (pool.mss_clamp, hop, route) {
-        (None, _, _) => MaxSegment::NONE,
-        (Some(MssClamp::To(mss)), _, _) => MaxSegment { v4: mss, v6: mss },
+        (None, _, _) => MssLimit::NONE,
+        (Some(MssClamp::To(mss)), _, _) => MssLimit { v4: mss, v6: mss },
         (Some(MssClamp::Auto), Some(hop), Some(route)) => {
             let mtu = configuration.ports[hop.port].mtu;
             let of = |family| mss_for(mtu, route.template.overhead(), family);
-            MaxSegment { v4: of(Family::V4), v6: of(Family::V6) }
+            MssLimit { v4: of(Family::V4), v6: of(Family::V6) }
         }
         // Nothing is sent there.
-        (Some(MssClamp::Auto), _, _) => MaxSegment::NONE,
+        (Some(MssClamp::Auto), _, _) => MssLimit::NONE,
     }
 }
 
@@ -492,7 +495,7 @@ fn choose(
     let is_v6 = backend.address.is_ipv6();
     Encapsulation::choose(
         &backend.encapsulations,
-        &Situation {
+        &Constraints {
             is_v6,
             on_link: hop.address == backend.address,
             has_source: source(configuration, backend.address).is_some(),

@@ -65,11 +65,11 @@ pub enum Event {
     /// What it meant for the flow table.
     Flow(FlowEvent),
     /// It was cut, because it would not have fitted whole.
-    PacketCut,
+    Fragmented,
     /// It is a fragment that had to wait for the first of its datagram.
-    FragmentHeld,
+    FragmentWaited,
     /// The device did not take it, after its verdict was counted.
-    Unsent,
+    TxFullLate,
     /// A port's link went down: of a port, not of a packet.
     LinkDown,
 }
@@ -80,16 +80,16 @@ impl Event {
     /// Every event, in the order of its index.
     pub fn all() -> impl Iterator<Item = Event> {
         let flow = FlowEvent::ALL.into_iter().map(Event::Flow);
-        flow.chain([Event::PacketCut, Event::FragmentHeld, Event::Unsent, Event::LinkDown])
+        flow.chain([Event::Fragmented, Event::FragmentWaited, Event::TxFullLate, Event::LinkDown])
     }
 
     /// The event's name in statistics.
     pub const fn name(self) -> &'static str {
         match self {
             Event::Flow(event) => event.name(),
-            Event::PacketCut => "packet_cut",
-            Event::FragmentHeld => "fragment_held",
-            Event::Unsent => "unsent",
+            Event::Fragmented => "packet_cut",
+            Event::FragmentWaited => "fragment_held",
+            Event::TxFullLate => "unsent",
             Event::LinkDown => "link_down",
         }
     }
@@ -98,9 +98,9 @@ impl Event {
     const fn index(self) -> usize {
         match self {
             Event::Flow(event) => event as usize,
-            Event::PacketCut => Event::COUNT - 4,
-            Event::FragmentHeld => Event::COUNT - 3,
-            Event::Unsent => Event::COUNT - 2,
+            Event::Fragmented => Event::COUNT - 4,
+            Event::FragmentWaited => Event::COUNT - 3,
+            Event::TxFullLate => Event::COUNT - 2,
             Event::LinkDown => Event::COUNT - 1,
         }
     }
@@ -289,7 +289,7 @@ fn read(counters: &[TrafficCounters], index: usize) -> Traffic {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::balancer::{Answer, Drop};
+    use crate::balancer::{DropReason, Reply};
 
     #[test]
     fn readers_see_what_the_writer_counts() {
@@ -297,10 +297,10 @@ mod tests {
         writer.add(Scalar::Received, 4);
         writer.set(Scalar::SweptGeneration, 9);
         writer.verdict(Verdict::Forwarded, 2);
-        writer.verdict(Verdict::Dropped(Drop::NoVip), 1);
-        writer.verdict(Verdict::Answered(Answer::Echo), 1);
+        writer.verdict(Verdict::Dropped(DropReason::NoVip), 1);
+        writer.verdict(Verdict::Replied(Reply::Echo), 1);
         writer.event(Event::Flow(FlowEvent::Moved), 1);
-        writer.event(Event::FragmentHeld, 1);
+        writer.event(Event::FragmentWaited, 1);
         writer.traffic().count(7, 1, 60);
         writer.traffic().count(7, 1, 40);
         writer.traffic().count(0, 7, 100);
@@ -308,7 +308,7 @@ mod tests {
         let reader = reader.clone();
         assert_eq!(reader.scalar(Scalar::Received), reader.verdicts());
         assert_eq!(reader.scalar(Scalar::SweptGeneration), 9);
-        assert_eq!(reader.verdict(Verdict::Dropped(Drop::NoVip)), 1);
+        assert_eq!(reader.verdict(Verdict::Dropped(DropReason::NoVip)), 1);
         assert_eq!(reader.dropped(), 1);
         assert_eq!(
             Event::all().map(|e| reader.event(e)).collect::<Vec<_>>(),

@@ -1,4 +1,4 @@
-//! What a fragment says of its place in its packet: RFC 791 and RFC 8200 section 4.5.
+//! What a fragment says of its fields in its packet: RFC 791 and RFC 8200 section 4.5.
 //!
 //! [`super::Packet`] tells whether a frame holds a fragment, which is all that the packet path asks
 //! for every frame. The few that do are read again, here.
@@ -12,7 +12,7 @@ pub const MAX_LENGTH: usize = 65_535;
 
 /// Where a fragment's bytes belong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Place {
+pub struct FragmentFields {
     /// Which packet it is a part of: 16 bits in IPv4, 32 in IPv6.
     pub identification: u32,
     /// What the fragmented part begins with. In IPv6 this is the fragment header's next header, which
@@ -29,10 +29,10 @@ pub struct Place {
     pub more: bool,
 }
 
-impl Place {
-    /// The place of a fragment that was parsed from this very frame; `None` of a whole packet.
+impl FragmentFields {
+    /// The fields of a fragment that was parsed from this very frame; `None` of a whole packet.
     #[cold]
-    pub fn of(packet: &Packet, frame: &[u8]) -> Option<Place> {
+    pub fn of(packet: &Packet, frame: &[u8]) -> Option<FragmentFields> {
         if packet.fragment == Fragment::Whole {
             return None;
         }
@@ -54,10 +54,10 @@ impl Place {
     }
 }
 
-fn of_v4(ip: &[u8]) -> Option<Place> {
+fn of_v4(ip: &[u8]) -> Option<FragmentFields> {
     let (header, _) = ipv4::Header::ref_from_prefix(ip).ok()?;
     let before = header.header_length();
-    Some(Place {
+    Some(FragmentFields {
         identification: header.identification.get().into(),
         protocol: header.protocol,
         offset: header.fragment_offset(),
@@ -69,7 +69,7 @@ fn of_v4(ip: &[u8]) -> Option<Place> {
 
 /// Of several fragment headers the first that makes a fragment counts: by it the packet is put
 /// together first. An atomic one (RFC 6946) is passed over.
-fn of_v6(ip: &[u8]) -> Option<Place> {
+fn of_v6(ip: &[u8]) -> Option<FragmentFields> {
     let (header, payload) = ipv6::Header::ref_from_prefix(ip).ok()?;
     let mut extension = ipv6::find_fragment(header.next_header, payload)?;
     while extension.header.fragment() == Fragment::Whole {
@@ -78,7 +78,7 @@ fn of_v6(ip: &[u8]) -> Option<Place> {
         extension = ipv6::Extension { end: extension.end + next.end, ..next };
     }
     let ipv6::Extension { header: fragment, end } = extension;
-    Some(Place {
+    Some(FragmentFields {
         identification: fragment.identification.get(),
         protocol: fragment.next_header,
         offset: fragment.offset(),
@@ -125,14 +125,14 @@ mod tests {
         [next, 0, a, b, c, d, e, f]
     }
 
-    fn place(frame: &[u8]) -> Option<Place> {
-        Place::of(&Packet::parse(frame).unwrap(), frame)
+    fn fields(frame: &[u8]) -> Option<FragmentFields> {
+        FragmentFields::of(&Packet::parse(frame).unwrap(), frame)
     }
 
     #[test]
     fn of_ipv4() {
         let mut frame = v4(0xabcd, 0x2000 | 185, &[1; 4], &[7; 16]);
-        let expected = Place {
+        let expected = FragmentFields {
             identification: 0xabcd,
             protocol: 17,
             offset: 1480,
@@ -140,23 +140,23 @@ mod tests {
             before: 24,
             more: true,
         };
-        assert_eq!(place(&frame), Some(expected));
+        assert_eq!(fields(&frame), Some(expected));
         frame.resize(80, 0);
-        assert_eq!(place(&frame), Some(expected), "padding is no part of it");
+        assert_eq!(fields(&frame), Some(expected), "padding is no part of it");
         let datagram = [0x9c, 0x40, 0, 53, 0, 8, 0, 0];
-        assert_eq!(place(&v4(1, 0x4000, &[], &datagram)), None, "whole");
-        let last = place(&v4(1, 0x1fff, &[], &[7; 8])).unwrap();
+        assert_eq!(fields(&v4(1, 0x4000, &[], &datagram)), None, "whole");
+        let last = fields(&v4(1, 0x1fff, &[], &[7; 8])).unwrap();
         assert_eq!((last.offset, last.more, last.is_too_long()), (65_528, false, true));
-        let fits = place(&v4(1, 8188, &[], &[7; 11])).unwrap();
+        let fits = fields(&v4(1, 8188, &[], &[7; 11])).unwrap();
         assert_eq!((fits.end(), fits.is_too_long()), (65_515, false));
-        assert!(place(&v4(1, 8188, &[], &[7; 12])).unwrap().is_too_long());
+        assert!(fields(&v4(1, 8188, &[], &[7; 12])).unwrap().is_too_long());
     }
 
     #[test]
     fn of_ipv6() {
         let options = [44, 0, 0, 0, 0, 0, 0, 0];
         let frame = v6(60, &[&options[..], &extension(17, 1232, 0xdead_beef), &[7; 20]].concat());
-        let expected = Place {
+        let expected = FragmentFields {
             identification: 0xdead_beef,
             protocol: 17,
             offset: 1232,
@@ -164,12 +164,12 @@ mod tests {
             before: 8,
             more: false,
         };
-        assert_eq!(place(&frame), Some(expected));
+        assert_eq!(fields(&frame), Some(expected));
         // The first fragment's transport may lie behind further extension headers.
         let datagram = [0x9c, 0x40, 0, 53, 4, 0, 0, 0];
         let options = [17, 0, 0, 0, 0, 0, 0, 0];
         let frame = v6(44, &[&extension(60, 1, 9)[..], &options, &datagram].concat());
-        let first = place(&frame).unwrap();
+        let first = fields(&frame).unwrap();
         assert_eq!((first.protocol, first.offset, first.length, first.more), (60, 0, 16, true));
         assert_eq!(Packet::parse(&frame).map(|packet| packet.protocol), Ok(17));
     }
@@ -177,11 +177,11 @@ mod tests {
     #[test]
     fn the_first_header_that_makes_a_fragment_counts() {
         let nested = v6(44, &[&extension(44, 0, 1)[..], &extension(17, 8, 2), &[7; 8]].concat());
-        let found = place(&nested).unwrap();
+        let found = fields(&nested).unwrap();
         assert_eq!((found.identification, found.offset, found.before), (2, 8, 8));
         let datagram = [0x9c, 0x40, 0, 53, 4, 0, 0, 0];
         let nested = v6(44, &[&extension(44, 1, 1)[..], &extension(17, 1, 2), &datagram].concat());
-        let found = place(&nested).unwrap();
+        let found = fields(&nested).unwrap();
         assert_eq!((found.identification, found.protocol, found.length), (1, 44, 16));
     }
 
@@ -190,11 +190,11 @@ mod tests {
         fn a_fragment_has_a_place(bytes in proptest::collection::vec(any::<u8>(), 0..64), offset_more: u16) {
             let frame = v6(44, &[&extension(59, offset_more, 5)[..], bytes.as_bytes()].concat());
             let packet = Packet::parse(&frame).unwrap();
-            let place = Place::of(&packet, &frame);
-            prop_assert_eq!(place.is_none(), packet.fragment == Fragment::Whole);
-            if let Some(place) = place {
-                prop_assert_eq!(usize::from(place.length), bytes.len());
-                prop_assert_eq!(place.offset, offset_more & 0xfff8);
+            let fields = FragmentFields::of(&packet, &frame);
+            prop_assert_eq!(fields.is_none(), packet.fragment == Fragment::Whole);
+            if let Some(fields) = fields {
+                prop_assert_eq!(usize::from(fields.length), bytes.len());
+                prop_assert_eq!(fields.offset, offset_more & 0xfff8);
             }
         }
     }

@@ -6,7 +6,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 /// Length of the header; an error's quotation begins behind it.
 pub const LENGTH: usize = 8;
 
-/// Answer to an echo request.
+/// Reply to an echo request.
 pub const ECHO_REPLY: u8 = 0;
 /// An error: the packet could not be delivered.
 pub const DESTINATION_UNREACHABLE: u8 = 3;

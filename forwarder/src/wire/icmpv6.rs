@@ -16,7 +16,7 @@ pub const TIME_EXCEEDED: u8 = 3;
 pub const PARAMETER_PROBLEM: u8 = 4;
 /// Echo request.
 pub const ECHO_REQUEST: u8 = 128;
-/// Answer to an echo request.
+/// Reply to an echo request.
 pub const ECHO_REPLY: u8 = 129;
 /// Neighbour discovery, RFC 4861: the first of five types, 133 to 137.
 pub const ROUTER_SOLICITATION: u8 = 133;

@@ -26,13 +26,13 @@ pub(super) struct Arrival {
     /// It was encapsulated, and is not to be decapsulated again.
     pub(super) inner: bool,
     /// It is not to be redirected to another member of the cluster.
-    pub(super) marked: bool,
+    pub(super) redirected: bool,
 }
 
 impl Arrival {
     /// As a frame from a device.
     pub(super) fn by(port: PortIndex) -> Arrival {
-        Arrival { port, inner: false, marked: false }
+        Arrival { port, inner: false, redirected: false }
     }
 }
 
@@ -53,8 +53,8 @@ impl Errand {
             kind << 48 | u64::from(port.0) << 32 | u64::from(a) << 16 | u64::from(b)
         };
         match self {
-            Errand::Deliver(Arrival { port, inner, marked }) => {
-                [word(0, port, inner.into(), marked.into()), 0]
+            Errand::Deliver(Arrival { port, inner, redirected }) => {
+                [word(0, port, inner.into(), redirected.into()), 0]
             }
             Errand::Steer(Tour { port, origin, left }) => [word(1, port, origin, left), 0],
             Errand::Choose(Tour { port, origin, left }) => [word(2, port, origin, left), 0],
@@ -71,7 +71,7 @@ impl Errand {
         let (a, b) = ((word >> 16) as u16, word as u16);
         let tour = Tour { port, origin: a, left: b };
         Some(match word >> 48 {
-            0 => Errand::Deliver(Arrival { port, inner: a != 0, marked: b != 0 }),
+            0 => Errand::Deliver(Arrival { port, inner: a != 0, redirected: b != 0 }),
             1 => Errand::Steer(tour),
             2 => Errand::Choose(tour),
             3 => {
@@ -92,8 +92,8 @@ mod tests {
         let port = PortIndex(u16::MAX);
         let tour = Tour { port, origin: 3, left: u16::MAX };
         for errand in [
-            Errand::Deliver(Arrival { port, inner: true, marked: false }),
-            Errand::Deliver(Arrival { port: PortIndex(0), inner: false, marked: true }),
+            Errand::Deliver(Arrival { port, inner: true, redirected: false }),
+            Errand::Deliver(Arrival { port: PortIndex(0), inner: false, redirected: true }),
             Errand::Steer(tour),
             Errand::Choose(tour),
             Errand::Chosen(port, None),

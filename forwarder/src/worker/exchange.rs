@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use crate::balancer::tables::PortIndex;
-use crate::balancer::{Drop, Verdict};
+use crate::balancer::{DropReason, Verdict};
 use crate::dpdk::clock::TimestampField;
 use crate::dpdk::queue::{RxQueue, TxQueue};
 use crate::dpdk::{BURST, Burst, Held, ring};
@@ -221,16 +221,16 @@ impl Outlet {
     ///
     /// # Errors
     /// The reason why it was dropped.
-    pub(super) fn send_now(&mut self, held: Held, stats: &mut Writer) -> Result<(), Drop> {
+    pub(super) fn send_now(&mut self, held: Held, stats: &mut Writer) -> Result<(), DropReason> {
         self.flush(stats);
         // A flush leaves nothing behind.
         let _ = self.burst.push(held);
         let (taken, reason) = match &mut self.via {
             Via::Queue { queue, sent } => {
-                (transmit(queue, sent, &mut self.burst, stats), Drop::TxFull)
+                (transmit(queue, sent, &mut self.burst, stats), DropReason::TxFull)
             }
             Via::Ring(lane) | Via::Relay { decided: lane, .. } => {
-                (lane.send(&mut self.burst), Drop::RingFull)
+                (lane.send(&mut self.burst), DropReason::RingFull)
             }
         };
         self.burst.clear();
@@ -247,11 +247,11 @@ impl Outlet {
             Via::Queue { queue, sent } => {
                 let taken = transmit(queue, sent, &mut self.burst, stats);
                 stats.verdict(Verdict::Forwarded, taken as u64);
-                Drop::TxFull
+                DropReason::TxFull
             }
             Via::Ring(lane) | Via::Relay { ring: lane, .. } => {
                 lane.send(&mut self.burst);
-                Drop::RingFull
+                DropReason::RingFull
             }
         };
         if !self.burst.is_empty() {
@@ -265,7 +265,7 @@ impl Outlet {
         if let Via::Queue { queue, sent } = &mut self.via {
             transmit(queue, sent, &mut self.burst, stats);
         }
-        stats.event(Event::Unsent, self.burst.len() as u64);
+        stats.event(Event::TxFullLate, self.burst.len() as u64);
         self.burst.clear();
     }
 }

@@ -35,7 +35,7 @@ use std::sync::Arc;
 use arc_swap::{ArcSwap, Cache};
 use crossbeam_channel::{Receiver, Sender};
 
-use crate::balancer::scan::Scan;
+use crate::balancer::scan::FlowScan;
 use crate::balancer::{Balancer, Tables};
 use crate::stats::{Scalar, Writer};
 
@@ -50,9 +50,9 @@ const TIMEKEEPING: u64 = 4;
 /// A listing that a worker is asked for, and where it sends it when it is done.
 pub struct Question {
     /// The listing.
-    pub scan: Scan,
+    pub scan: FlowScan,
     /// Where to.
-    pub reply: Sender<Scan>,
+    pub reply: Sender<FlowScan>,
 }
 
 /// Everything that a worker is made of.

@@ -7,7 +7,7 @@ use super::exception::{Exceptions, Scene};
 use super::exchange::Owners;
 use crate::balancer::tables::{PortIndex, Unserved};
 use crate::balancer::{
-    Balancer, Classified, Drop, FlowEvent, PacketMeta, PlainParse, Tables, Time, Verdict,
+    Balancer, Classified, DropReason, FlowEvent, PacketMeta, PlainParse, Tables, Time, Verdict,
 };
 use crate::dpdk::{BURST, Burst, Held, Mbuf, prefetch};
 use crate::stats::{Event, Writer};
@@ -38,7 +38,7 @@ impl Batch {
         Batch {
             burst: Burst::new(),
             meta: [PacketMeta::NONE; BURST],
-            others: [Err(Unserved::Drop(Drop::FrameTooLong)); BURST],
+            others: [Err(Unserved::Drop(DropReason::FrameTooLong)); BURST],
             waste: Burst::new(),
         }
     }
@@ -178,7 +178,7 @@ impl Path {
             if !meta.is_hit() {
                 cold_path();
                 // A flow that is new is looked for there as well.
-                prefetch(self.balancer.flows().bucket_beside(meta.tag));
+                prefetch(self.balancer.flows().alternate_bucket(meta.tag));
             }
         }
         let mut traffic = self.stats.traffic();
@@ -202,7 +202,7 @@ impl Path {
         (refused == 0 && any == all).then_some(PortIndex(any))
     }
 
-    /// Parts the packets of a burst that do not all leave by one port: those that the fast path has taken
+    /// TableSpec the packets of a burst that do not all leave by one port: those that the fast path has taken
     /// are put before theirs, and the others go the full path. The order stays.
     #[inline(never)]
     fn part(&mut self, scene: &mut Scene<'_>, port: PortIndex, batch: &mut Batch) {
@@ -246,11 +246,11 @@ impl Path {
 }
 
 /// Why a packet cannot be worked on in place, if it cannot.
-fn refusal(mbuf: &Mbuf) -> Option<Drop> {
+fn refusal(mbuf: &Mbuf) -> Option<DropReason> {
     if !mbuf.is_contiguous() {
-        return Some(Drop::FrameTooLong);
+        return Some(DropReason::FrameTooLong);
     }
-    mbuf.is_shared().then_some(Drop::BufferShared)
+    mbuf.is_shared().then_some(DropReason::BufferShared)
 }
 
 /// Hands over what others own; the rest moves up.
@@ -285,9 +285,9 @@ mod tests {
         let mbuf = burst.get_mut(0).unwrap();
         assert_eq!(refusal(mbuf), None);
         mbuf.pretend(2, 1);
-        assert_eq!(refusal(mbuf), Some(Drop::FrameTooLong));
+        assert_eq!(refusal(mbuf), Some(DropReason::FrameTooLong));
         mbuf.pretend(1, 2);
-        assert_eq!(refusal(mbuf), Some(Drop::BufferShared));
+        assert_eq!(refusal(mbuf), Some(DropReason::BufferShared));
         mbuf.pretend(1, 1);
         assert_eq!(refusal(mbuf), None);
     }

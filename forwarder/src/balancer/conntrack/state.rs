@@ -149,7 +149,7 @@ impl Entry {
     /// Whether a packet may ask for a new connection in the place of this flow, so that a backend that
     /// drains need not take it. A connection that lasts must not be moved by a forged SYN.
     #[inline]
-    pub fn may_begin_anew(self, packet: &Packet, now: Time, timeouts: &Timeouts) -> bool {
+    pub fn may_restart(self, packet: &Packet, now: Time, timeouts: &Timeouts) -> bool {
         begins(packet) && self.has_ended(now, timeouts)
     }
 

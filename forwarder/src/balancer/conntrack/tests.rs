@@ -232,35 +232,35 @@ proptest! {
                         found.map(|(_, e)| (e.backend(), e.state())),
                         expected.map(|&(backend, state, _)| (backend, state))
                     );
-                    if let Some((place, entry)) = found {
-                        table.update(place, Entry::new(entry.backend(), state, at(now)));
+                    if let Some((slot, entry)) = found {
+                        table.update(slot, Entry::new(entry.backend(), state, at(now)));
                         model.insert(stored(tag), (entry.backend(), state, now));
                         continue;
                     }
                     let pair = table.index(stored(tag)) / 2;
-                    let rivals = |model: &HashMap<u64, (BackendId, State, u64)>| -> Vec<u64> {
-                        let mut rivals: Vec<_> = model
+                    let victims = |model: &HashMap<u64, (BackendId, State, u64)>| -> Vec<u64> {
+                        let mut victims: Vec<_> = model
                             .iter()
                             .filter(|(t, flow)| table.index(**t) / 2 == pair && live(flow, now))
                             .map(|(&t, flow)| (flow.2, t))
                             .collect();
-                        rivals.sort();
-                        rivals.into_iter().map(|(_, t)| t).collect()
+                        victims.sort();
+                        victims.into_iter().map(|(_, t)| t).collect()
                     };
-                    let rivals = rivals(&model);
+                    let victims = victims(&model);
                     let unconfirmed =
-                        rivals.iter().filter(|t| model[t].1 == State::Unconfirmed).count();
+                        victims.iter().filter(|t| model[t].1 == State::Unconfirmed).count();
                     match table.insert(tag, backend(n), state, at(now), &TIMEOUTS) {
-                        Insertion::Full => prop_assert_eq!(rivals.len(), 2 * WAYS),
+                        Insertion::Full => prop_assert_eq!(victims.len(), 2 * WAYS),
                         Insertion::Stored => {
-                            prop_assert!(rivals.len() < 2 * WAYS);
+                            prop_assert!(victims.len() < 2 * WAYS);
                             prop_assert!(state != State::Unconfirmed || unconfirmed < WAYS);
                             model.insert(stored(tag), (backend(n), state, now));
                         }
                         Insertion::Displaced => {
                             let share = state == State::Unconfirmed && unconfirmed >= WAYS;
-                            prop_assert!(rivals.len() == 2 * WAYS || share);
-                            let gone: Vec<u64> = rivals
+                            prop_assert!(victims.len() == 2 * WAYS || share);
+                            let gone: Vec<u64> = victims
                                 .into_iter()
                                 .filter(|&t| table.get(t, at(now), &TIMEOUTS).is_none())
                                 .collect();
@@ -269,7 +269,7 @@ proptest! {
                             match victim {
                                 State::Syn => prop_assert_ne!(state, State::Syn),
                                 State::Closing | State::Reset => {
-                                    prop_assert!(now - seen > u64::from(LINGER_MS));
+                                    prop_assert!(now - seen > u64::from(ENDED_LINGER_MS));
                                 }
                                 victim => {
                                     prop_assert_eq!(victim, State::Unconfirmed);

@@ -45,17 +45,17 @@ fn udp(port: u16, payload: &[u8]) -> Vec<u8> {
     [b"\xc0\x01", &port.to_be_bytes()[..], &length, b"\0\0", payload].concat()
 }
 
-fn endpoint() -> Endpoint {
+fn decapsulator() -> Decapsulator {
     let own = ["192.0.2.1", "2001:db8::1"].map(|a| Network::host(a.parse().unwrap()));
     let peers = [("192.0.2.2", 31), ("2001:db8::", 64)];
-    Endpoint::new(
+    Decapsulator::new(
         own,
         peers.map(|(address, length)| Network::new(address.parse().unwrap(), length)),
     )
 }
 
 fn open(frame: &[u8]) -> Result<Option<Inner>, Reason> {
-    endpoint().open(&Packet::parse(frame).unwrap(), frame)
+    decapsulator().decapsulate(&Packet::parse(frame).unwrap(), frame)
 }
 
 /// A packet after one hop.
@@ -68,10 +68,10 @@ fn lowered(ip: &[u8]) -> Vec<u8> {
 /// What becomes of a frame, and whether it was marked.
 fn unwrapped(frame: &[u8]) -> Result<(Vec<u8>, bool), Reason> {
     let packet = Packet::parse(frame).unwrap();
-    let inner = endpoint().open(&packet, frame)?.expect("encapsulated");
+    let inner = decapsulator().decapsulate(&packet, frame)?.expect("encapsulated");
     let mut buffer = Buffer::new(frame, 0);
     assert_eq!(unwrap(&packet, &inner, &mut buffer)?, Life::Left);
-    Ok((buffer.bytes().to_vec(), inner.marked))
+    Ok((buffer.bytes().to_vec(), inner.redirected))
 }
 
 /// Every encapsulation: protocol, payload, whether it is marked.
@@ -97,13 +97,13 @@ fn tunnels(inner: &[u8]) -> Vec<(u8, Vec<u8>, bool)> {
 fn all_are_taken_over_both_families() {
     for inner in [INNER_V4.to_vec(), inner_v6()] {
         let ethertype: &[u8] = if inner[0] >> 4 == 4 { &[8, 0] } else { &[0x86, 0xdd] };
-        for (number, payload, marked) in tunnels(&inner) {
+        for (number, payload, redirected) in tunnels(&inner) {
             let plain = [&MACS[..], ethertype, &lowered(&inner)].concat();
             let mut frame = outer_v4(number, 0, &payload);
             frame.extend([0xa5; 6]);
-            assert_eq!(unwrapped(&frame), Ok((plain, marked)), "{number} {payload:02x?}");
+            assert_eq!(unwrapped(&frame), Ok((plain, redirected)), "{number} {payload:02x?}");
             let tagged = [&MACS[..], b"\x81\0\0\x64", ethertype, &lowered(&inner)].concat();
-            assert_eq!(unwrapped(&outer_v6(number, &payload)), Ok((tagged, marked)));
+            assert_eq!(unwrapped(&outer_v6(number, &payload)), Ok((tagged, redirected)));
         }
     }
 }
@@ -121,7 +121,7 @@ fn a_last_hop_is_over() {
             for (number, payload, _) in tunnels(inner) {
                 let frame = outer_v4(number, 0, &payload);
                 let packet = Packet::parse(&frame).unwrap();
-                let found = endpoint().open(&packet, &frame).unwrap().unwrap();
+                let found = decapsulator().decapsulate(&packet, &frame).unwrap().unwrap();
                 let mut buffer = Buffer::new(&frame, 0);
                 assert_eq!(unwrap(&packet, &found, &mut buffer), Ok(Life::Over));
                 assert_eq!(&buffer.bytes()[14..], inner, "the packet is as it was");
@@ -138,7 +138,7 @@ fn strangers_are_refused() {
         frame[29] = 4;
         let checksum = update_u16(u16::from_be_bytes([frame[24], frame[25]]), 2, 4);
         frame[24..26].copy_from_slice(&checksum.to_be_bytes());
-        assert_eq!(open(&frame), Err(Reason::Foreign));
+        assert_eq!(open(&frame), Err(Reason::UnknownPeer));
     }
 }
 
@@ -160,12 +160,12 @@ fn a_tunnel_in_a_tunnel_is_told() {
     for (number, payload, _) in tunnels(&once[14..]) {
         for frame in [outer_v4(number, 0, &payload), outer_v6(number, &payload)] {
             let packet = Packet::parse(&frame).unwrap();
-            let found = endpoint().open(&packet, &frame).unwrap().unwrap();
+            let found = decapsulator().decapsulate(&packet, &frame).unwrap().unwrap();
             let mut buffer = Buffer::new(&frame, 0);
             unwrap(&packet, &found, &mut buffer).unwrap();
             let packet = Packet::parse(buffer.bytes()).unwrap();
-            assert!(endpoint().takes(&packet, buffer.bytes()));
-            assert!(endpoint().is_destination(&packet, buffer.bytes()));
+            assert!(decapsulator().accepts(&packet, buffer.bytes()));
+            assert!(decapsulator().is_destination(&packet, buffer.bytes()));
         }
     }
 }
@@ -251,7 +251,7 @@ proptest! {
         }
         let frame = outer_v4(number, 0, &payload);
         let packet = Packet::parse(&frame).unwrap();
-        if let Ok(inner) = decapsulate(&packet, &frame) {
+        if let Ok(inner) = find_inner(&packet, &frame) {
             let mut buffer = Buffer::new(&frame, 0);
             if unwrap(&packet, &inner, &mut buffer).is_ok() {
                 prop_assert_eq!(buffer.bytes().len(), 14 + frame.len() - inner.offset);

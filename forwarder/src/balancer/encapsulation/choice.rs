@@ -6,7 +6,7 @@ use super::{Encapsulation, Template};
 
 /// What the choice for a backend depends on.
 #[derive(Clone, Copy, Debug)]
-pub struct Situation<'a> {
+pub struct Constraints<'a> {
     /// The backend has an IPv6 address.
     pub is_v6: bool,
     /// The backend is on the link of the port that its packets leave by.
@@ -30,14 +30,14 @@ pub enum Entropy {
     /// label.
     Address,
     /// The GRE key. Few hash it.
-    Key,
+    GreKey,
     /// Nothing.
     Nothing,
 }
 
 /// Why an encapsulation cannot be sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Refusal {
+pub enum Unsendable {
     /// It needs the backend on the link.
     NotOnLink,
     /// It needs a tunnel source of the backend's family.
@@ -53,45 +53,47 @@ pub struct Choice {
     pub entropy: Entropy,
     is_v6: bool,
     /// Why others, if any, were left out.
-    refusal: Option<Refusal>,
+    refusal: Option<Unsendable>,
 }
 
 impl Encapsulation {
     /// Whether it can be sent.
-    pub fn sendable(self, situation: &Situation<'_>) -> Result<(), Refusal> {
+    pub fn sendable(self, constraints: &Constraints<'_>) -> Result<(), Unsendable> {
         match self.descriptor().carrier {
-            Carrier::Link if !situation.on_link => Err(Refusal::NotOnLink),
-            Carrier::Ip(_) | Carrier::Bare | Carrier::Udp(_) if !situation.has_source => {
-                Err(Refusal::NoSource)
+            Carrier::Link if !constraints.on_link => Err(Unsendable::NotOnLink),
+            Carrier::Ip(_) | Carrier::InnerProtocol | Carrier::Udp(_)
+                if !constraints.has_source =>
+            {
+                Err(Unsendable::NoSource)
             }
             _ => Ok(()),
         }
     }
 
-    fn entropy(self, situation: &Situation<'_>) -> Entropy {
+    fn entropy(self, constraints: &Constraints<'_>) -> Entropy {
         let descriptor = self.descriptor();
-        let flow_key = situation.parameters.gre_key == Some(GreKey::Flow);
+        let flow_key = constraints.parameters.gre_key == Some(GreKey::Flow);
         match descriptor.carrier {
             Carrier::Udp(_) => Entropy::UdpPort,
             Carrier::Link => Entropy::Own,
-            _ if situation.is_v6 || situation.source_is_prefix => Entropy::Address,
-            _ if flow_key && descriptor.keys.contains(&super::Key::GreKey) => Entropy::Key,
+            _ if constraints.is_v6 || constraints.source_is_prefix => Entropy::Address,
+            _ if flow_key && descriptor.keys.contains(&super::Setting::GreKey) => Entropy::GreKey,
             _ => Entropy::Nothing,
         }
     }
 
     /// The best of those listed: first by [`Entropy`], then by overhead, then as they are listed.
     /// None if none of them can be sent.
-    pub fn choose(listed: &[Encapsulation], situation: &Situation<'_>) -> Option<Choice> {
-        let refusal = listed.iter().find_map(|e| e.sendable(situation).err());
+    pub fn choose(listed: &[Encapsulation], constraints: &Constraints<'_>) -> Option<Choice> {
+        let refusal = listed.iter().find_map(|e| e.sendable(constraints).err());
         let (encapsulation, entropy) = listed
             .iter()
-            .filter(|e| e.sendable(situation).is_ok())
-            .map(|&e| (e, e.entropy(situation)))
+            .filter(|e| e.sendable(constraints).is_ok())
+            .map(|&e| (e, e.entropy(constraints)))
             .min_by_key(|&(e, entropy)| {
-                (entropy, Template::overhead_of(e, situation.parameters, situation.is_v6))
+                (entropy, Template::overhead_of(e, constraints.parameters, constraints.is_v6))
             })?;
-        Some(Choice { encapsulation, entropy, is_v6: situation.is_v6, refusal })
+        Some(Choice { encapsulation, entropy, is_v6: constraints.is_v6, refusal })
     }
 }
 
@@ -120,15 +122,15 @@ impl Choice {
             Entropy::Own => "packets keep their own addresses and ports",
             Entropy::Address if self.is_v6 => "flows differ in the IPv6 flow label",
             Entropy::Address => "flows differ in the source address",
-            Entropy::Key => "flows differ in the GRE key",
+            Entropy::GreKey => "flows differ in the GRE key",
             Entropy::Nothing => "flows do not differ in the outer header",
         };
         let refused = match self.refusal {
             None => String::new(),
-            Some(Refusal::NotOnLink) => {
+            Some(Unsendable::NotOnLink) => {
                 format!("; not {}: the backend is not on the link", names(Some(true)))
             }
-            Some(Refusal::NoSource) => {
+            Some(Unsendable::NoSource) => {
                 format!("; not {}: no tunnel_source of the family", names(Some(false)))
             }
         };

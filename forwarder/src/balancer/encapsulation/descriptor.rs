@@ -8,10 +8,10 @@ pub(super) struct Descriptor {
     /// Its name in configurations and listings.
     pub(super) name: &'static str,
     pub(super) carrier: Carrier,
-    /// The settings that it heeds,
-    pub(super) keys: &'static [Key],
+    /// The settings that it uses,
+    pub(super) keys: &'static [Setting],
     /// and those of them that it cannot do without.
-    pub(super) required: &'static [Key],
+    pub(super) required: &'static [Setting],
     /// The header behind IP, or behind UDP if that carries it, as far as it is alike for all packets.
     /// Its length must be even, for the checksum of UDP.
     pub(super) header: fn(&Parameters) -> Header,
@@ -23,7 +23,7 @@ pub(super) enum Carrier {
     /// IP with this protocol number, before a header.
     Ip(u8),
     /// IP with the protocol number of the inner packet.
-    Bare,
+    InnerProtocol,
     /// UDP to this port, unless `udp_port` names another.
     Udp(u16),
     /// The link itself: the packet is not encapsulated.
@@ -35,14 +35,14 @@ impl Carrier {
     pub(super) const fn length(self) -> usize {
         match self {
             Carrier::Udp(_) => super::udp::LENGTH,
-            Carrier::Ip(_) | Carrier::Bare | Carrier::Link => 0,
+            Carrier::Ip(_) | Carrier::InnerProtocol | Carrier::Link => 0,
         }
     }
 }
 
 /// A key of the configuration that sets one of the [`Parameters`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Key {
+pub enum Setting {
     /// `gre_key`
     GreKey,
     /// `udp_port`
@@ -59,41 +59,41 @@ pub enum Key {
     Label,
 }
 
-impl Key {
+impl Setting {
     /// Every key.
-    pub const ALL: [Key; 7] = [
-        Key::GreKey,
-        Key::UdpPort,
-        Key::UdpChecksum,
-        Key::Vni,
-        Key::InnerSourceMac,
-        Key::InnerDestinationMac,
-        Key::Label,
+    pub const ALL: [Setting; 7] = [
+        Setting::GreKey,
+        Setting::UdpPort,
+        Setting::UdpChecksum,
+        Setting::Vni,
+        Setting::InnerSourceMac,
+        Setting::InnerDestinationMac,
+        Setting::Label,
     ];
 
     /// Its name.
     pub const fn name(self) -> &'static str {
         match self {
-            Key::GreKey => "gre_key",
-            Key::UdpPort => "udp_port",
-            Key::UdpChecksum => "udp_checksum",
-            Key::Vni => "vni",
-            Key::InnerSourceMac => "inner_source_mac",
-            Key::InnerDestinationMac => "inner_destination_mac",
-            Key::Label => "label",
+            Setting::GreKey => "gre_key",
+            Setting::UdpPort => "udp_port",
+            Setting::UdpChecksum => "udp_checksum",
+            Setting::Vni => "vni",
+            Setting::InnerSourceMac => "inner_source_mac",
+            Setting::InnerDestinationMac => "inner_destination_mac",
+            Setting::Label => "label",
         }
     }
 
     /// Whether it is set.
     pub const fn is_set(self, parameters: &Parameters) -> bool {
         match self {
-            Key::GreKey => parameters.gre_key.is_some(),
-            Key::UdpPort => parameters.udp_port.is_some(),
-            Key::UdpChecksum => parameters.udp_checksum.is_some(),
-            Key::Vni => parameters.vni.is_some(),
-            Key::InnerSourceMac => parameters.inner_source_mac.is_some(),
-            Key::InnerDestinationMac => parameters.inner_destination_mac.is_some(),
-            Key::Label => parameters.label.is_some(),
+            Setting::GreKey => parameters.gre_key.is_some(),
+            Setting::UdpPort => parameters.udp_port.is_some(),
+            Setting::UdpChecksum => parameters.udp_checksum.is_some(),
+            Setting::Vni => parameters.vni.is_some(),
+            Setting::InnerSourceMac => parameters.inner_source_mac.is_some(),
+            Setting::InnerDestinationMac => parameters.inner_destination_mac.is_some(),
+            Setting::Label => parameters.label.is_some(),
         }
     }
 }

@@ -1,13 +1,13 @@
 //! `gre`: RFC 2784 without checksum, and RFC 2890's key if one is set.
 
-use super::descriptor::{Carrier, Descriptor, Header, Inner, Key};
+use super::descriptor::{Carrier, Descriptor, Header, Inner, Setting};
 use super::parameters::{GreKey, Parameters};
 use crate::wire::{ethernet, protocol};
 
 pub(super) const DESCRIPTOR: Descriptor = Descriptor {
     name: "gre",
     carrier: Carrier::Ip(protocol::GRE),
-    keys: &[Key::GreKey],
+    keys: &[Setting::GreKey],
     required: &[],
     header,
 };

@@ -1,7 +1,7 @@
 //! `gue`: generic UDP encapsulation, variant 1 (draft-ietf-intarea-gue, section 4): the packet right
 //! behind UDP. Its IP version is the variant: 4 and 6 both begin with the bits 01.
 
-use super::descriptor::{Carrier, Descriptor, Header, Inner, Key};
+use super::descriptor::{Carrier, Descriptor, Header, Inner, Setting};
 
 /// Assigned to GUE.
 pub(super) const PORT: u16 = 6080;
@@ -9,7 +9,7 @@ pub(super) const PORT: u16 = 6080;
 pub(super) const DESCRIPTOR: Descriptor = Descriptor {
     name: "gue",
     carrier: Carrier::Udp(PORT),
-    keys: &[Key::UdpPort, Key::UdpChecksum],
+    keys: &[Setting::UdpPort, Setting::UdpChecksum],
     required: &[],
     header: |_| Header::NONE,
 };

@@ -1,13 +1,13 @@
 //! `gue0`: generic UDP encapsulation, variant 0 (draft-ietf-intarea-gue, section 3): four bytes behind
 //! UDP, without extension fields.
 
-use super::descriptor::{Carrier, Descriptor, Header, Inner, Key};
+use super::descriptor::{Carrier, Descriptor, Header, Inner, Setting};
 use super::gue;
 
 pub(super) const DESCRIPTOR: Descriptor = Descriptor {
     name: "gue0",
     carrier: Carrier::Udp(gue::PORT),
-    keys: &[Key::UdpPort, Key::UdpChecksum],
+    keys: &[Setting::UdpPort, Setting::UdpChecksum],
     required: &[],
     // Variant, C and Hlen in one byte, the packet's protocol number, 16 flags.
     header: |_| Header::from(&[0; 4]),

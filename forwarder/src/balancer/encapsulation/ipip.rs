@@ -5,7 +5,7 @@ use super::descriptor::{Carrier, Descriptor, Header, Inner};
 
 pub(super) const DESCRIPTOR: Descriptor = Descriptor {
     name: "ipip",
-    carrier: Carrier::Bare,
+    carrier: Carrier::InnerProtocol,
     keys: &[],
     required: &[],
     header: |_| Header::NONE,

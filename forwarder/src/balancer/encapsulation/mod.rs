@@ -6,7 +6,7 @@
 //!
 //! To add an encapsulation: a file beside `gre.rs` with its `Descriptor` and its per-packet part, and
 //! a line in the list below. Configuration, choice, listings and tests go by that list. One that needs
-//! a setting of its own adds it to `parameters.rs` and [`Key`], and its form to the configuration.
+//! a setting of its own adds it to `parameters.rs` and [`Setting`], and its form to the configuration.
 //!
 //! | file | what |
 //! |---|---|
@@ -28,8 +28,8 @@ mod template;
 mod tests;
 mod udp;
 
-pub use choice::{Choice, Entropy, Refusal, Situation};
-pub use descriptor::Key;
+pub use choice::{Choice, Constraints, Entropy, Unsendable};
+pub use descriptor::Setting;
 pub(super) use gre_rewrite::GreRewrite;
 pub use parameters::{GreKey, INNER_DESTINATION_MAC, Parameters, UdpChecksum};
 pub use template::{Template, Tunnel};
@@ -90,13 +90,13 @@ impl Encapsulation {
         self.descriptor().name
     }
 
-    /// Whether it heeds a key.
-    pub fn heeds(self, key: Key) -> bool {
-        self.descriptor().keys.contains(&key)
+    /// Whether it uses a key.
+    pub fn uses(self, setting: Setting) -> bool {
+        self.descriptor().keys.contains(&setting)
     }
 
     /// The keys that it cannot do without.
-    pub const fn required(self) -> &'static [Key] {
+    pub const fn required(self) -> &'static [Setting] {
         self.descriptor().required
     }
 

@@ -1,14 +1,14 @@
 //! `mpls-udp`: one MPLS label behind UDP, RFC 7510. The label says what is inside, so that the backend
 //! must take both families by it.
 
-use super::descriptor::{Carrier, Descriptor, Header, Inner, Key};
+use super::descriptor::{Carrier, Descriptor, Header, Inner, Setting};
 use super::parameters::Parameters;
 
 pub(super) const DESCRIPTOR: Descriptor = Descriptor {
     name: "mpls-udp",
     carrier: Carrier::Udp(6635),
-    keys: &[Key::UdpPort, Key::UdpChecksum, Key::Label],
-    required: &[Key::Label],
+    keys: &[Setting::UdpPort, Setting::UdpChecksum, Setting::Label],
+    required: &[Setting::Label],
     header: |parameters| Header::from(&entry(parameters)),
 };
 

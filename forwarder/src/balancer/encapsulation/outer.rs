@@ -45,16 +45,16 @@ impl Family {
     }
 
     /// As [`Family::fix`], where more of the header follows the packet.
-    pub(super) fn fix_varying(
+    pub(super) fn fix_per_packet(
         self,
         ip: &mut [u8],
         mut sum: u32,
         length: u16,
         traffic_class: u8,
         entropy: u64,
-        varying: Varying,
+        per_packet: PerPacket,
     ) {
-        let Varying { protocol, host_bits } = varying;
+        let PerPacket { protocol, host_bits } = per_packet;
         match self {
             Family::V4 => {
                 ip[9] |= protocol;
@@ -100,7 +100,7 @@ pub(super) fn fix_v6(ip: &mut [u8], length: u16, traffic_class: u8, entropy: u64
 
 /// What may vary from packet to packet besides lengths, traffic class and flow label.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Varying {
+pub(super) struct PerPacket {
     /// The protocol number, where the header has 0 for it; else 0.
     pub(super) protocol: u8,
     /// Bits of an IPv4 source address, the lowest, that the flow chooses; they are 0 in the header.

@@ -4,10 +4,10 @@ use std::net::IpAddr;
 
 use super::descriptor::{Carrier, Header, Inner, MAX_HEADER};
 use super::gre_rewrite::GreRewrite;
-use super::outer::Varying;
+use super::outer::PerPacket;
 use super::{Encapsulation, GreKey, INNER_DESTINATION_MAC, Parameters, UdpChecksum, outer, udp};
 use crate::balancer::frame::Frame;
-use crate::balancer::verdict::Drop;
+use crate::balancer::verdict::DropReason;
 use crate::wire::plain::Ipv4FirstWord;
 use crate::wire::{Packet, ethernet, gre, hops, ipv4, ipv6};
 
@@ -55,7 +55,7 @@ pub struct Template {
 }
 
 /// The parts of a frame that begins with the headers of a template.
-struct Placed<'f> {
+struct Encapsulated<'f> {
     /// From the Ethertype on.
     headers: &'f mut [u8],
     /// The packet, to the end of the frame.
@@ -88,7 +88,7 @@ impl Template {
         let protocol = match descriptor.carrier {
             Carrier::Ip(protocol) => protocol,
             Carrier::Udp(_) => crate::wire::protocol::UDP,
-            Carrier::Bare | Carrier::Link => 0,
+            Carrier::InnerProtocol | Carrier::Link => 0,
         };
         let (outer, sum, ip) = outer::header(tunnel.source, tunnel.destination, protocol)?;
         let mut headers = [0; TEMPLATE];
@@ -130,7 +130,9 @@ impl Template {
     #[must_use]
     pub fn with_source_prefix(self, length: u8) -> Template {
         let host_bits = match (self.carrier, self.outer) {
-            (Carrier::Ip(_) | Carrier::Bare, outer::Family::V4) => 32_u8.saturating_sub(length),
+            (Carrier::Ip(_) | Carrier::InnerProtocol, outer::Family::V4) => {
+                32_u8.saturating_sub(length)
+            }
             _ => 0,
         };
         Template { gre_rewrite: self.gre_rewrite.filter(|_| host_bits == 0), host_bits, ..self }
@@ -187,12 +189,17 @@ impl Template {
     /// # Errors
     /// The reason to drop the packet, which may have been cut to its IP length by then.
     #[inline(never)]
-    pub fn apply(&self, packet: &Packet, entropy: u64, frame: &mut impl Frame) -> Result<(), Drop> {
+    pub fn apply(
+        &self,
+        packet: &Packet,
+        entropy: u64,
+        frame: &mut impl Frame,
+    ) -> Result<(), DropReason> {
         match &self.gre_rewrite {
             Some(gre_rewrite) if packet.is_untagged() => {
                 self.outer_length(packet, self.overhead())?;
                 let applied = gre_rewrite.apply(Ipv4FirstWord::of(packet), entropy, frame);
-                applied.ok_or(Drop::NoHeadroom)
+                applied.ok_or(DropReason::NoHeadroom)
             }
             Some(_) => self.apply_tagged(packet, entropy, frame),
             None if self.carrier == Carrier::Link => self.readdress(packet, frame),
@@ -212,8 +219,8 @@ impl Template {
         packet: &Packet,
         entropy: u64,
         frame: &mut impl Frame,
-    ) -> Result<(), Drop> {
-        let Placed { headers, length, .. } = self.place(packet, frame)?;
+    ) -> Result<(), DropReason> {
+        let Encapsulated { headers, length, .. } = self.place(packet, frame)?;
         let (ip, tunnel) = headers[ETHERNET - MACS..].split_at_mut(self.outer.length());
         self.outer.fix(ip, self.sum, length, packet.traffic_class, entropy);
         super::gre::fix_type(tunnel, super::descriptor::ethertype(packet.family));
@@ -227,10 +234,10 @@ impl Template {
 
     /// Length of the outer packet, if it fits.
     #[inline(always)]
-    fn outer_length(&self, packet: &Packet, overhead: usize) -> Result<u16, Drop> {
+    fn outer_length(&self, packet: &Packet, overhead: usize) -> Result<u16, DropReason> {
         let length = packet.ip_length() + overhead;
         if length > usize::from(self.mtu) {
-            return Err(Drop::ExceedsMtu);
+            return Err(DropReason::ExceedsMtu);
         }
         #[expect(clippy::cast_possible_truncation, reason = "no more than the MTU")]
         Ok(length as u16)
@@ -243,19 +250,19 @@ impl Template {
         packet: &Packet,
         entropy: u64,
         frame: &mut impl Frame,
-    ) -> Result<(), Drop> {
-        let Placed { headers, inner, length } = self.place(packet, frame)?;
+    ) -> Result<(), DropReason> {
+        let Encapsulated { headers, inner, length } = self.place(packet, frame)?;
         let headers = &mut headers[ETHERNET - MACS..];
         let (ip, rest) = headers.split_at_mut(self.outer.length());
         let (datagram, tunnel) = rest.split_at_mut(self.carrier.length());
         let of_packet = Inner { family: packet.family, entropy, keyed_by_flow: self.keyed_by_flow };
         self.encapsulation.fix(tunnel, &of_packet);
         let protocol = match self.carrier {
-            Carrier::Bare => of_packet.protocol(),
+            Carrier::InnerProtocol => of_packet.protocol(),
             Carrier::Ip(_) | Carrier::Udp(_) | Carrier::Link => 0,
         };
-        let varying = Varying { protocol, host_bits: self.host_bits };
-        self.outer.fix_varying(ip, self.sum, length, packet.traffic_class, entropy, varying);
+        let per_packet = PerPacket { protocol, host_bits: self.host_bits };
+        self.outer.fix_per_packet(ip, self.sum, length, packet.traffic_class, entropy, per_packet);
         if let Carrier::Udp(_) = self.carrier {
             #[expect(
                 clippy::cast_possible_truncation,
@@ -273,7 +280,11 @@ impl Template {
 
     /// Makes room before the packet and copies all headers there.
     #[inline(always)]
-    fn place<'f>(&self, packet: &Packet, frame: &'f mut impl Frame) -> Result<Placed<'f>, Drop> {
+    fn place<'f>(
+        &self,
+        packet: &Packet,
+        frame: &'f mut impl Frame,
+    ) -> Result<Encapsulated<'f>, DropReason> {
         let (l3, end) = (usize::from(packet.l3), packet.end as usize);
         let overhead = self.overhead();
         let length = self.outer_length(packet, overhead)?;
@@ -283,33 +294,33 @@ impl Template {
             tags[..tag_length].copy_from_slice(found);
         }
         frame.truncate(end);
-        let bytes = frame.push_front(overhead).ok_or(Drop::NoHeadroom)?;
+        let bytes = frame.push_front(overhead).ok_or(DropReason::NoHeadroom)?;
         let (macs, rest) = bytes.split_at_mut(MACS);
         let (tag, rest) = rest.split_at_mut(tag_length);
         let (headers, inner) = rest.split_at_mut(usize::from(self.length) - MACS);
         macs.copy_from_slice(&self.headers[..MACS]);
         tag.copy_from_slice(&tags[..tag_length]);
         headers.copy_from_slice(&self.headers[MACS..usize::from(self.length)]);
-        Ok(Placed { headers, inner, length })
+        Ok(Encapsulated { headers, inner, length })
     }
 
     /// Changes the MAC addresses and lowers the time to live or hop limit: without a tunnel header this is
     /// all that ends a loop.
-    fn readdress(&self, packet: &Packet, frame: &mut impl Frame) -> Result<(), Drop> {
+    fn readdress(&self, packet: &Packet, frame: &mut impl Frame) -> Result<(), DropReason> {
         // What lies behind the packet may be longer than the MTU. Padding to the least length stays.
         frame.truncate((packet.end as usize).max(ethernet::LEAST));
         let fits = packet.ip_length() <= usize::from(self.mtu);
-        let bytes = frame.push_front(0).ok_or(Drop::NoHeadroom)?;
-        let ip = bytes.get_mut(packet.l3.into()..).ok_or(Drop::NoHeadroom)?;
+        let bytes = frame.push_front(0).ok_or(DropReason::NoHeadroom)?;
+        let ip = bytes.get_mut(packet.l3.into()..).ok_or(DropReason::NoHeadroom)?;
         if !fits {
             // A router looks at the time to live first.
             return Err(match hops::may_go_on(ip) {
-                true => Drop::ExceedsMtu,
-                false => Drop::HopLimitExceeded,
+                true => DropReason::ExceedsMtu,
+                false => DropReason::HopLimitExceeded,
             });
         }
-        hops::lower(ip).ok_or(Drop::HopLimitExceeded)?;
-        let macs = bytes.get_mut(..MACS).ok_or(Drop::NoHeadroom)?;
+        hops::lower(ip).ok_or(DropReason::HopLimitExceeded)?;
+        let macs = bytes.get_mut(..MACS).ok_or(DropReason::NoHeadroom)?;
         macs.copy_from_slice(&self.headers[..MACS]);
         Ok(())
     }

@@ -1,19 +1,19 @@
 //! `vxlan`: RFC 7348. Eight bytes behind UDP, then an Ethernet header without a tag.
 
-use super::descriptor::{Carrier, Descriptor, Header, Inner, Key};
+use super::descriptor::{Carrier, Descriptor, Header, Inner, Setting};
 use super::parameters::Parameters;
 
 pub(super) const DESCRIPTOR: Descriptor = Descriptor {
     name: "vxlan",
     carrier: Carrier::Udp(4789),
     keys: &[
-        Key::UdpPort,
-        Key::UdpChecksum,
-        Key::Vni,
-        Key::InnerSourceMac,
-        Key::InnerDestinationMac,
+        Setting::UdpPort,
+        Setting::UdpChecksum,
+        Setting::Vni,
+        Setting::InnerSourceMac,
+        Setting::InnerDestinationMac,
     ],
-    required: &[Key::Vni],
+    required: &[Setting::Vni],
     header,
 };
 

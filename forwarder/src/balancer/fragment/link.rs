@@ -90,9 +90,9 @@ mod tests {
             let (mut list, mut model) = (List::EMPTY, VecDeque::new());
             for step in steps {
                 match model.iter().position(|&index| index == step) {
-                    Some(place) => {
+                    Some(fields) => {
                         list.remove(&mut elements, step);
-                        model.remove(place);
+                        model.remove(fields);
                     }
                     None if step < 8 => {
                         list.push(&mut elements, step);

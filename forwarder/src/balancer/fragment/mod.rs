@@ -16,27 +16,27 @@ mod table;
 #[cfg(test)]
 mod tests;
 
-pub use table::{Later, Limits, Table, Usage};
+pub use table::{Capacity, Later, Table, Usage};
 
-use super::verdict::Drop;
-use crate::wire::fragment::Place;
+use super::verdict::DropReason;
+use crate::wire::fragment::FragmentFields;
 use crate::wire::{self, Family, Packet, protocol, tcp};
 
 /// Which datagram a fragment belongs to: family, identification, source, destination and, over IPv4,
 /// protocol. Over IPv6 the next headers of later fragments may differ (RFC 8200 section 4.5).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Key([u8; 38]);
+pub struct DatagramKey([u8; 38]);
 
-impl Key {
+impl DatagramKey {
     /// The key of a fragment that was parsed from this very frame; `None` if it is another.
-    pub fn of(packet: &Packet, place: &Place, frame: &[u8]) -> Option<Key> {
+    pub fn of(packet: &Packet, fields: &FragmentFields, frame: &[u8]) -> Option<DatagramKey> {
         let mut key = [0; 38];
-        key[2..6].copy_from_slice(&place.identification.to_be_bytes());
+        key[2..6].copy_from_slice(&fields.identification.to_be_bytes());
         match packet.family {
             Family::V4 => {
                 let (source, destination) = packet.addresses_v4(frame)?;
                 key[0] = 4;
-                key[1] = place.protocol;
+                key[1] = fields.protocol;
                 key[6..10].copy_from_slice(&source);
                 key[22..26].copy_from_slice(&destination);
             }
@@ -47,7 +47,7 @@ impl Key {
                 key[22..38].copy_from_slice(&destination);
             }
         }
-        Some(Key(key))
+        Some(DatagramKey(key))
     }
 
     /// The key as it is hashed.
@@ -96,7 +96,7 @@ pub enum Reason {
     Tiny,
     /// It overlaps the first fragment, or one of its datagram did before (RFC 5722).
     Overlap,
-    /// The table has no place for one more datagram.
+    /// The table has no fields for one more datagram.
     TableFull,
     /// The buffer has no room for one more packet, or none for one more of this source.
     BufferFull,
@@ -104,15 +104,15 @@ pub enum Reason {
     Timeout,
 }
 
-impl From<Reason> for Drop {
-    fn from(reason: Reason) -> Drop {
+impl From<Reason> for DropReason {
+    fn from(reason: Reason) -> DropReason {
         match reason {
-            Reason::Malformed => Drop::FragmentMalformed,
-            Reason::Tiny => Drop::Malformed(wire::Error::FragmentTiny),
-            Reason::Overlap => Drop::FragmentOverlap,
-            Reason::TableFull => Drop::FragmentTableFull,
-            Reason::BufferFull => Drop::FragmentBufferFull,
-            Reason::Timeout => Drop::FragmentTimeout,
+            Reason::Malformed => DropReason::FragmentMalformed,
+            Reason::Tiny => DropReason::Malformed(wire::Error::FragmentTiny),
+            Reason::Overlap => DropReason::FragmentOverlap,
+            Reason::TableFull => DropReason::FragmentTableFull,
+            Reason::BufferFull => DropReason::FragmentBufferFull,
+            Reason::Timeout => DropReason::FragmentTimeout,
         }
     }
 }
@@ -122,16 +122,16 @@ impl From<Reason> for Drop {
 ///
 /// # Errors
 /// The reason to drop it.
-pub fn check(packet: &Packet, place: &Place) -> Result<(), Reason> {
+pub fn check(packet: &Packet, fields: &FragmentFields) -> Result<(), Reason> {
     let is_first = packet.fragment == wire::Fragment::First;
-    let off_grid = place.more && !place.length.is_multiple_of(8);
+    let off_grid = fields.more && !fields.length.is_multiple_of(8);
     // A last fragment that ends at its beginning adds nothing; one in the middle never ends.
-    let is_empty = place.length == 0;
-    if is_first != (place.offset == 0) || is_empty || off_grid || place.is_too_long() {
+    let is_empty = fields.length == 0;
+    if is_first != (fields.offset == 0) || is_empty || off_grid || fields.is_too_long() {
         return Err(Reason::Malformed);
     }
-    let begins_inside = !is_first && usize::from(place.offset) < tcp::LENGTH;
-    if begins_inside && place.protocol == protocol::TCP {
+    let begins_inside = !is_first && usize::from(fields.offset) < tcp::LENGTH;
+    if begins_inside && fields.protocol == protocol::TCP {
         return Err(Reason::Tiny);
     }
     Ok(())

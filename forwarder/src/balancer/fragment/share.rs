@@ -6,7 +6,7 @@
 //! thresholds, Choudhury and Hahne, 1998).
 
 use super::super::hash::LocalSeed;
-use super::Key;
+use super::DatagramKey;
 
 /// What a share holds.
 #[derive(Clone, Copy, Debug, Default)]
@@ -39,7 +39,7 @@ impl Shares {
 
     /// The share of a datagram's source.
     #[expect(clippy::cast_possible_truncation, reason = "the low bits are wanted")]
-    pub(super) fn of(&self, key: &Key) -> u32 {
+    pub(super) fn of(&self, key: &DatagramKey) -> u32 {
         self.seed.hash_bytes(key.source_prefix()) as u32 & (self.shares.len() as u32 - 1)
     }
 

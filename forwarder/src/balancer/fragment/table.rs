@@ -2,7 +2,7 @@
 //!
 //! A datagram has one context, which is in one of three states:
 //!
-//! - waiting: the choice is not known; later fragments are held, in the order of their arrival,
+//! - waiting: the choice is not known; later fragments are buffered, in the order of their arrival,
 //! - decided: later fragments follow the choice at once,
 //! - poisoned: fragments of it overlapped, and what comes is dropped.
 //!
@@ -11,7 +11,7 @@
 //! those alone that are due. What waits, and what is poisoned, lives for the timeout from its
 //! beginning; what is decided, from its last fragment.
 //!
-//! When all contexts are taken, a new datagram takes the place of the decided or poisoned one that was idle
+//! When all contexts are taken, a new datagram takes the fields of the decided or poisoned one that was idle
 //! for longest, so that forged fragments shorten the memory but do not end it. What waits is never
 //! driven out: a context that waits holds packets or has its first fragment under way, both of which
 //! are bounded themselves, so that there should be at least as many contexts as packets. Packets wait in the
@@ -21,19 +21,19 @@ use super::super::hash::LocalSeed;
 use super::super::time::Time;
 use super::link::{Link, Linked, List, NONE};
 use super::share::Shares;
-use super::{Key, Reason};
-use crate::wire::fragment::Place;
+use super::{DatagramKey, Reason};
+use crate::wire::fragment::FragmentFields;
 
 /// The bounds of a table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
+pub struct Capacity {
     /// Datagrams known at a time, at least 1.
-    pub contexts: usize,
-    /// Packets held at a time.
+    pub datagrams: usize,
+    /// Packets buffered at a time.
     pub packets: usize,
-    /// Bytes of the packets held at a time.
+    /// Bytes of the packets buffered at a time.
     pub bytes: usize,
-    /// Packets held at a time of one datagram, at least 1.
+    /// Packets buffered at a time of one datagram, at least 1.
     pub packets_per_datagram: usize,
     /// How long a first fragment is waited for.
     pub timeout_ms: u64,
@@ -43,7 +43,7 @@ pub struct Limits {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Usage {
     /// Datagrams.
-    pub contexts: usize,
+    pub datagrams: usize,
     /// Packets that wait.
     pub packets: usize,
     /// Bytes of the packets that wait.
@@ -56,7 +56,7 @@ pub enum Later<P, C> {
     /// It takes the way of the first.
     Follow(P, C),
     /// It waits for the first.
-    Held,
+    Buffered,
     /// It is to be dropped.
     Dropped(P, Reason),
 }
@@ -73,8 +73,8 @@ enum State<C> {
 }
 
 #[derive(Debug)]
-struct Context<C> {
-    key: Key,
+struct Datagram<C> {
+    key: DatagramKey,
     state: State<C>,
     /// The age from which the timeout counts.
     since: Time,
@@ -84,19 +84,19 @@ struct Context<C> {
     chain: u32,
     link: Link,
     /// Packets that wait: the first and last of them, and how many.
-    held: (u32, u32),
-    held_count: u32,
+    buffered: (u32, u32),
+    buffered_count: u32,
 }
 
-impl<C> Linked for Context<C> {
+impl<C> Linked for Datagram<C> {
     fn link(&mut self) -> &mut Link {
         &mut self.link
     }
 }
 
-/// A packet that waits, or a free place for one.
+/// A packet that waits, or a free fields for one.
 #[derive(Debug)]
-struct Held<P> {
+struct BufferedPacket<P> {
     packet: Option<P>,
     bytes: usize,
     /// Whose room it takes.
@@ -109,48 +109,48 @@ struct Held<P> {
 /// The fragment table: `P` is a packet that can be kept, `C` what is chosen for a datagram.
 #[derive(Debug)]
 pub struct Table<P, C> {
-    limits: Limits,
+    limits: Capacity,
     seed: LocalSeed,
     /// The first context of each bucket; a power of two.
     buckets: Box<[u32]>,
-    contexts: Box<[Context<C>]>,
-    held: Box<[Held<P>]>,
-    free_contexts: List,
+    datagrams: Box<[Datagram<C>]>,
+    buffered: Box<[BufferedPacket<P>]>,
+    free_datagrams: List,
     /// Those that wait, and those that are decided or poisoned, by age.
     waiting: List,
     settled: List,
-    free_held: u32,
+    free_buffered: u32,
     shares: Shares,
-    used_contexts: usize,
+    used_datagrams: usize,
 }
 
 impl<P, C: Copy + PartialEq> Table<P, C> {
     /// A table that will never take more memory. The seed keeps senders from choosing buckets.
-    #[expect(clippy::cast_possible_truncation, reason = "held below u32::MAX")]
-    pub fn new(limits: Limits, seed: LocalSeed) -> Table<P, C> {
-        let limits = Limits {
-            contexts: limits.contexts.clamp(1, 1 << 24),
+    #[expect(clippy::cast_possible_truncation, reason = "buffered below u32::MAX")]
+    pub fn new(limits: Capacity, seed: LocalSeed) -> Table<P, C> {
+        let limits = Capacity {
+            datagrams: limits.datagrams.clamp(1, 1 << 24),
             packets: limits.packets.min(1 << 24),
             packets_per_datagram: limits.packets_per_datagram.max(1),
             ..limits
         };
-        let vacant = || Context {
-            key: Key([0; 38]),
+        let vacant = || Datagram {
+            key: DatagramKey([0; 38]),
             state: State::Vacant,
             since: Time::default(),
             first_length: 0,
             chain: NONE,
             link: Link::ALONE,
-            held: (NONE, NONE),
-            held_count: 0,
+            buffered: (NONE, NONE),
+            buffered_count: 0,
         };
-        let mut contexts: Box<[Context<C>]> = (0..limits.contexts).map(|_| vacant()).collect();
-        let mut free_contexts = List::EMPTY;
-        for index in 0..limits.contexts as u32 {
-            free_contexts.push(&mut contexts, index);
+        let mut datagrams: Box<[Datagram<C>]> = (0..limits.datagrams).map(|_| vacant()).collect();
+        let mut free_datagrams = List::EMPTY;
+        for index in 0..limits.datagrams as u32 {
+            free_datagrams.push(&mut datagrams, index);
         }
         let end = limits.packets as u32;
-        let place = |index: u32| Held {
+        let fields = |index: u32| BufferedPacket {
             packet: None,
             bytes: 0,
             share: 0,
@@ -160,22 +160,22 @@ impl<P, C: Copy + PartialEq> Table<P, C> {
         Table {
             limits,
             seed,
-            buckets: vec![NONE; limits.contexts.next_power_of_two()].into(),
-            contexts,
-            held: (0..end).map(place).collect(),
-            free_contexts,
+            buckets: vec![NONE; limits.datagrams.next_power_of_two()].into(),
+            datagrams,
+            buffered: (0..end).map(fields).collect(),
+            free_datagrams,
             waiting: List::EMPTY,
             settled: List::EMPTY,
-            free_held: if end > 0 { 0 } else { NONE },
+            free_buffered: if end > 0 { 0 } else { NONE },
             shares: Shares::new(limits.packets, limits.bytes, seed),
-            used_contexts: 0,
+            used_datagrams: 0,
         }
     }
 
     /// What it holds.
     pub fn usage(&self) -> Usage {
         let (packets, bytes) = self.shares.used();
-        Usage { contexts: self.used_contexts, packets, bytes }
+        Usage { datagrams: self.used_datagrams, packets, bytes }
     }
 
     /// A first fragment has come, and its choice is about to be made: until then later ones wait,
@@ -187,26 +187,26 @@ impl<P, C: Copy + PartialEq> Table<P, C> {
     /// nothing will follow it.
     pub fn begin(
         &mut self,
-        key: &Key,
-        place: &Place,
+        key: &DatagramKey,
+        fields: &FragmentFields,
         now: Time,
         mut drop: impl FnMut(P, Reason),
     ) -> Result<(), Reason> {
         let Some(index) = self.find_alive(key, now, &mut drop) else {
             let index = self.add(key, now).ok_or(Reason::TableFull)?;
-            self.contexts[index as usize].first_length = place.length;
+            self.datagrams[index as usize].first_length = fields.length;
             return Ok(());
         };
-        let Context { state, first_length, .. } = self.contexts[index as usize];
+        let Datagram { state, first_length, .. } = self.datagrams[index as usize];
         if state == State::Poisoned {
             return Err(Reason::Overlap);
         }
-        let differs = key.is_v6() && ![0, place.length].contains(&first_length);
-        if differs || self.reaches_back(index, place.length) {
+        let differs = key.is_v6() && ![0, fields.length].contains(&first_length);
+        if differs || self.reaches_back(index, fields.length) {
             self.poison(index, now, &mut drop);
             return Err(Reason::Overlap);
         }
-        self.contexts[index as usize].first_length = place.length;
+        self.datagrams[index as usize].first_length = fields.length;
         if let State::Decided(_) = state {
             self.enter(index, State::Waiting, now);
         }
@@ -219,17 +219,17 @@ impl<P, C: Copy + PartialEq> Table<P, C> {
     /// more, or is poisoned, so that nothing will follow the first.
     pub fn decide(
         &mut self,
-        key: &Key,
+        key: &DatagramKey,
         choice: C,
         now: Time,
         mut release: impl FnMut(P, Option<Reason>),
     ) -> bool {
         let alive = self.find_alive(key, now, |packet, reason| release(packet, Some(reason)));
         let Some(index) = alive else { return false };
-        if self.contexts[index as usize].state == State::Poisoned {
+        if self.datagrams[index as usize].state == State::Poisoned {
             return false;
         }
-        while let Some(packet) = self.take_held(index) {
+        while let Some(packet) = self.take_buffered(index) {
             release(packet, None);
         }
         self.enter(index, State::Decided(choice), now);
@@ -240,8 +240,8 @@ impl<P, C: Copy + PartialEq> Table<P, C> {
     /// those that wait in vain.
     pub fn later(
         &mut self,
-        key: &Key,
-        place: &Place,
+        key: &DatagramKey,
+        fields: &FragmentFields,
         packet: P,
         bytes: usize,
         now: Time,
@@ -258,10 +258,10 @@ impl<P, C: Copy + PartialEq> Table<P, C> {
                 None => return Later::Dropped(packet, Reason::TableFull),
             },
         };
-        let Context { state, first_length, .. } = self.contexts[index as usize];
+        let Datagram { state, first_length, .. } = self.datagrams[index as usize];
         match state {
             State::Poisoned => Later::Dropped(packet, Reason::Overlap),
-            _ if place.offset < first_length => {
+            _ if fields.offset < first_length => {
                 self.poison(index, now, &mut drop);
                 Later::Dropped(packet, Reason::Overlap)
             }
@@ -269,7 +269,7 @@ impl<P, C: Copy + PartialEq> Table<P, C> {
                 self.enter(index, state, now);
                 Later::Follow(packet, choice)
             }
-            State::Waiting | State::Vacant => self.hold(index, place.offset, packet, bytes),
+            State::Waiting | State::Vacant => self.buffer(index, fields.offset, packet, bytes),
         }
     }
 
@@ -284,7 +284,7 @@ impl<P, C: Copy + PartialEq> Table<P, C> {
                 (false, true) => settled,
                 (false, false) => return,
             };
-            match self.take_held(index) {
+            match self.take_buffered(index) {
                 Some(packet) => release(packet, Reason::Timeout),
                 None => self.forget(index),
             }
@@ -296,7 +296,7 @@ impl<P, C: Copy + PartialEq> Table<P, C> {
         while let Some(index) =
             [self.waiting.first(), self.settled.first()].into_iter().find(|&first| first != NONE)
         {
-            while let Some(packet) = self.take_held(index) {
+            while let Some(packet) = self.take_buffered(index) {
                 release(packet);
             }
             self.forget(index);
@@ -304,92 +304,97 @@ impl<P, C: Copy + PartialEq> Table<P, C> {
     }
 
     fn is_due(&self, index: u32, now: Time) -> bool {
-        let since = self.contexts[index as usize].since.as_millis();
+        let since = self.datagrams[index as usize].since.as_millis();
         now.as_millis().saturating_sub(since) >= self.limits.timeout_ms
     }
 
     /// Whether one of those that wait begins within a first fragment of this length.
     fn reaches_back(&self, index: u32, first_length: u16) -> bool {
-        let mut place = self.contexts[index as usize].held.0;
-        while let Some(held) = self.held.get(place as usize) {
-            if held.offset < first_length {
+        let mut fields = self.datagrams[index as usize].buffered.0;
+        while let Some(buffered) = self.buffered.get(fields as usize) {
+            if buffered.offset < first_length {
                 return true;
             }
-            place = held.next;
+            fields = buffered.next;
         }
         false
     }
 
     #[expect(clippy::cast_possible_truncation, reason = "the mask is below 2^32")]
-    fn bucket(&self, key: &Key) -> usize {
+    fn bucket(&self, key: &DatagramKey) -> usize {
         self.seed.hash_bytes(key.as_bytes()) as usize & (self.buckets.len() - 1)
     }
 
-    fn find(&self, key: &Key) -> Option<u32> {
+    fn find(&self, key: &DatagramKey) -> Option<u32> {
         let mut index = self.buckets[self.bucket(key)];
-        while let Some(context) = self.contexts.get(index as usize) {
-            if context.key == *key {
+        while let Some(datagram) = self.datagrams.get(index as usize) {
+            if datagram.key == *key {
                 return Some(index);
             }
-            index = context.chain;
+            index = datagram.chain;
         }
         None
     }
 
     /// The context of a key. One that is due is forgotten first.
-    fn find_alive(&mut self, key: &Key, now: Time, mut drop: impl FnMut(P, Reason)) -> Option<u32> {
+    fn find_alive(
+        &mut self,
+        key: &DatagramKey,
+        now: Time,
+        mut drop: impl FnMut(P, Reason),
+    ) -> Option<u32> {
         let index = self.find(key)?;
         if !self.is_due(index, now) {
             return Some(index);
         }
-        while let Some(packet) = self.take_held(index) {
+        while let Some(packet) = self.take_buffered(index) {
             drop(packet, Reason::Timeout);
         }
         self.forget(index);
         None
     }
 
-    /// A new context that waits, in the place of a settled one if there is no other.
-    fn add(&mut self, key: &Key, now: Time) -> Option<u32> {
-        if self.free_contexts.first() == NONE && self.settled.first() != NONE {
+    /// A new context that waits, in the fields of a settled one if there is no other.
+    fn add(&mut self, key: &DatagramKey, now: Time) -> Option<u32> {
+        if self.free_datagrams.first() == NONE && self.settled.first() != NONE {
             self.forget(self.settled.first());
         }
-        let index = self.free_contexts.pop(&mut self.contexts)?;
+        let index = self.free_datagrams.pop(&mut self.datagrams)?;
         let bucket = self.bucket(key);
-        let context = &mut self.contexts[index as usize];
-        context.key = *key;
-        context.first_length = 0;
-        context.chain = std::mem::replace(&mut self.buckets[bucket], index);
-        context.state = State::Waiting;
-        context.since = now;
-        self.waiting.push(&mut self.contexts, index);
-        self.used_contexts += 1;
+        let datagram = &mut self.datagrams[index as usize];
+        datagram.key = *key;
+        datagram.first_length = 0;
+        datagram.chain = std::mem::replace(&mut self.buckets[bucket], index);
+        datagram.state = State::Waiting;
+        datagram.since = now;
+        self.waiting.push(&mut self.datagrams, index);
+        self.used_datagrams += 1;
         Some(index)
     }
 
     /// Gives a context a state and makes it the youngest.
     fn enter(&mut self, index: u32, state: State<C>, now: Time) {
         self.unlist(index);
-        let context = &mut self.contexts[index as usize];
-        context.state = state;
-        context.since = now;
+        let datagram = &mut self.datagrams[index as usize];
+        datagram.state = state;
+        datagram.since = now;
         match state {
-            State::Decided(_) | State::Poisoned => self.settled.push(&mut self.contexts, index),
-            State::Waiting | State::Vacant => self.waiting.push(&mut self.contexts, index),
+            State::Decided(_) | State::Poisoned => self.settled.push(&mut self.datagrams, index),
+            State::Waiting | State::Vacant => self.waiting.push(&mut self.datagrams, index),
         }
     }
 
     fn poison(&mut self, index: u32, now: Time, mut drop: impl FnMut(P, Reason)) {
-        while let Some(packet) = self.take_held(index) {
+        while let Some(packet) = self.take_buffered(index) {
             drop(packet, Reason::Overlap);
         }
         self.enter(index, State::Poisoned, now);
     }
 
     fn unlist(&mut self, index: u32) {
-        match self.contexts[index as usize].state {
-            State::Decided(_) | State::Poisoned => self.settled.remove(&mut self.contexts, index),
-            State::Waiting | State::Vacant => self.waiting.remove(&mut self.contexts, index),
+        match self.datagrams[index as usize].state {
+            State::Decided(_) | State::Poisoned => self.settled.remove(&mut self.datagrams, index),
+            State::Waiting | State::Vacant => self.waiting.remove(&mut self.datagrams, index),
         }
     }
 
@@ -397,54 +402,54 @@ impl<P, C: Copy + PartialEq> Table<P, C> {
     fn forget(&mut self, index: u32) {
         self.unlist(index);
         let (key, chain) = {
-            let context = &mut self.contexts[index as usize];
-            context.state = State::Vacant;
-            (context.key, std::mem::replace(&mut context.chain, NONE))
+            let datagram = &mut self.datagrams[index as usize];
+            datagram.state = State::Vacant;
+            (datagram.key, std::mem::replace(&mut datagram.chain, NONE))
         };
         let bucket = self.bucket(&key);
-        let mut place = &mut self.buckets[bucket];
-        while *place != index {
-            place = &mut self.contexts[*place as usize].chain;
+        let mut fields = &mut self.buckets[bucket];
+        while *fields != index {
+            fields = &mut self.datagrams[*fields as usize].chain;
         }
-        *place = chain;
-        self.free_contexts.push(&mut self.contexts, index);
-        self.used_contexts -= 1;
+        *fields = chain;
+        self.free_datagrams.push(&mut self.datagrams, index);
+        self.used_datagrams -= 1;
     }
 
-    fn hold(&mut self, index: u32, offset: u16, packet: P, bytes: usize) -> Later<P, C> {
-        let context = &mut self.contexts[index as usize];
-        let is_datagram_full = context.held_count as usize >= self.limits.packets_per_datagram;
-        let share = self.shares.of(&context.key);
+    fn buffer(&mut self, index: u32, offset: u16, packet: P, bytes: usize) -> Later<P, C> {
+        let datagram = &mut self.datagrams[index as usize];
+        let is_datagram_full = datagram.buffered_count as usize >= self.limits.packets_per_datagram;
+        let share = self.shares.of(&datagram.key);
         if is_datagram_full || !self.shares.has_room(share, bytes) {
             return Later::Dropped(packet, Reason::BufferFull);
         }
-        let place = self.free_held;
-        let context = &mut self.contexts[index as usize];
-        let held = &mut self.held[place as usize];
-        self.free_held = held.next;
-        *held = Held { packet: Some(packet), bytes, share, offset, next: NONE };
-        let last = std::mem::replace(&mut context.held.1, place);
+        let fields = self.free_buffered;
+        let datagram = &mut self.datagrams[index as usize];
+        let buffered = &mut self.buffered[fields as usize];
+        self.free_buffered = buffered.next;
+        *buffered = BufferedPacket { packet: Some(packet), bytes, share, offset, next: NONE };
+        let last = std::mem::replace(&mut datagram.buffered.1, fields);
         match last {
-            NONE => context.held.0 = place,
-            last => self.held[last as usize].next = place,
+            NONE => datagram.buffered.0 = fields,
+            last => self.buffered[last as usize].next = fields,
         }
-        context.held_count += 1;
+        datagram.buffered_count += 1;
         self.shares.add(share, bytes);
-        Later::Held
+        Later::Buffered
     }
 
     /// Takes out the packet that has waited for longest.
-    fn take_held(&mut self, index: u32) -> Option<P> {
-        let context = &mut self.contexts[index as usize];
-        let place = context.held.0;
-        let held = self.held.get_mut(place as usize)?;
-        context.held.0 = std::mem::replace(&mut held.next, self.free_held);
-        if context.held.0 == NONE {
-            context.held.1 = NONE;
+    fn take_buffered(&mut self, index: u32) -> Option<P> {
+        let datagram = &mut self.datagrams[index as usize];
+        let fields = datagram.buffered.0;
+        let buffered = self.buffered.get_mut(fields as usize)?;
+        datagram.buffered.0 = std::mem::replace(&mut buffered.next, self.free_buffered);
+        if datagram.buffered.0 == NONE {
+            datagram.buffered.1 = NONE;
         }
-        context.held_count -= 1;
-        self.free_held = place;
-        self.shares.remove(held.share, held.bytes);
-        held.packet.take()
+        datagram.buffered_count -= 1;
+        self.free_buffered = fields;
+        self.shares.remove(buffered.share, buffered.bytes);
+        buffered.packet.take()
     }
 }

@@ -10,29 +10,29 @@ use crate::balancer::hash::LocalSeed;
 use crate::balancer::time::Time;
 use crate::wire::Fragment;
 
-const LIMITS: Limits =
-    Limits { contexts: 4, packets: 8, bytes: 8000, packets_per_datagram: 3, timeout_ms: 2000 };
+const LIMITS: Capacity =
+    Capacity { datagrams: 4, packets: 8, bytes: 8000, packets_per_datagram: 3, timeout_ms: 2000 };
 
-fn table(limits: Limits) -> Table<u32, char> {
+fn table(limits: Capacity) -> Table<u32, char> {
     Table::new(limits, LocalSeed::new(1))
 }
 
 /// The only datagram of a source.
-fn key(family: u8, number: u32) -> Key {
+fn key(family: u8, number: u32) -> DatagramKey {
     from(number, family, number)
 }
 
 /// A datagram of a source.
-fn from(source: u32, family: u8, number: u32) -> Key {
+fn from(source: u32, family: u8, number: u32) -> DatagramKey {
     let mut key = [0; 38];
     key[0] = family;
     key[6..10].copy_from_slice(&source.to_be_bytes());
     key[2..6].copy_from_slice(&number.to_be_bytes());
-    Key(key)
+    DatagramKey(key)
 }
 
-fn place(offset: u16, length: u16) -> Place {
-    Place { identification: 1, protocol: 17, offset, length, before: 20, more: true }
+fn fields(offset: u16, length: u16) -> FragmentFields {
+    FragmentFields { identification: 1, protocol: 17, offset, length, before: 20, more: true }
 }
 
 fn ms(ms: u64) -> Time {
@@ -43,8 +43,14 @@ fn none(packet: u32, reason: Reason) {
     panic!("{packet} was dropped: {reason:?}");
 }
 
-const FIRST: Place =
-    Place { identification: 1, protocol: 17, offset: 0, length: 1480, before: 20, more: true };
+const FIRST: FragmentFields = FragmentFields {
+    identification: 1,
+    protocol: 17,
+    offset: 0,
+    length: 1480,
+    before: 20,
+    more: true,
+};
 
 /// The way of one datagram's first and two later fragments, 0, 1 and 2, in some order: the order in
 /// which they leave.
@@ -64,9 +70,9 @@ fn leaves(order: [u32; 3], tour: bool) -> Vec<u32> {
             continue;
         }
         let offset = u16::try_from(fragment).unwrap() * 1480;
-        match table.later(&key, &place(offset, 1480), fragment, 1500, ms(1), none) {
+        match table.later(&key, &fields(offset, 1480), fragment, 1500, ms(1), none) {
             Later::Follow(packet, 'a') => left.push(packet),
-            Later::Held => {}
+            Later::Buffered => {}
             other => panic!("{other:?}"),
         }
     }
@@ -74,7 +80,7 @@ fn leaves(order: [u32; 3], tour: bool) -> Vec<u32> {
         left.push(0);
         assert!(table.decide(&key, 'a', ms(1), |packet, _| left.push(packet)));
     }
-    assert_eq!(table.usage(), Usage { contexts: 1, packets: 0, bytes: 0 });
+    assert_eq!(table.usage(), Usage { datagrams: 1, packets: 0, bytes: 0 });
     left
 }
 
@@ -98,10 +104,10 @@ fn every_order_of_three() {
 fn a_lost_first_is_waited_for_and_no_longer() {
     let mut table = table(LIMITS);
     for (number, fragment) in [(1, 10), (1, 11), (2, 20)] {
-        let held = table.later(&key(6, number), &place(1480, 8), fragment, 100, ms(5), none);
-        assert_eq!(held, Later::Held);
+        let buffered = table.later(&key(6, number), &fields(1480, 8), fragment, 100, ms(5), none);
+        assert_eq!(buffered, Later::Buffered);
     }
-    assert_eq!(table.usage(), Usage { contexts: 2, packets: 3, bytes: 300 });
+    assert_eq!(table.usage(), Usage { datagrams: 2, packets: 3, bytes: 300 });
     table.expire(ms(2004), none);
     let mut dropped = Vec::new();
     table.expire(ms(2005), |packet, reason| dropped.push((packet, reason)));
@@ -113,7 +119,7 @@ fn a_lost_first_is_waited_for_and_no_longer() {
 fn a_first_that_comes_too_late_has_nothing_to_follow_it() {
     let mut table = table(LIMITS);
     let key = key(4, 1);
-    assert_eq!(table.later(&key, &place(1480, 8), 1, 100, ms(0), none), Later::Held);
+    assert_eq!(table.later(&key, &fields(1480, 8), 1, 100, ms(0), none), Later::Buffered);
     let mut dropped = Vec::new();
     let begun =
         table.begin(&key, &FIRST, ms(2000), |packet, reason| dropped.push((packet, reason)));
@@ -121,7 +127,7 @@ fn a_first_that_comes_too_late_has_nothing_to_follow_it() {
     assert!(table.decide(&key, 'b', ms(2000), |_, _| panic!("nothing waits")));
     // And as a choice that comes too late.
     table.begin(&key, &FIRST, ms(2001), none).unwrap();
-    assert_eq!(table.later(&key, &place(1480, 8), 2, 100, ms(2002), none), Later::Held);
+    assert_eq!(table.later(&key, &fields(1480, 8), 2, 100, ms(2002), none), Later::Buffered);
     let mut late = Vec::new();
     assert!(!table.decide(&key, 'b', ms(4001), |packet, reason| late.push((packet, reason))));
     assert_eq!(late, [(2, Some(Reason::Timeout))]);
@@ -132,18 +138,18 @@ fn a_first_that_comes_too_late_has_nothing_to_follow_it() {
 fn a_full_buffer_takes_no_more() {
     let mut table = table(LIMITS);
     let mut later = |number, fragment, bytes| {
-        table.later(&key(4, number), &place(1480, 8), fragment, bytes, ms(0), none)
+        table.later(&key(4, number), &fields(1480, 8), fragment, bytes, ms(0), none)
     };
     let full = |packet| Later::Dropped(packet, Reason::BufferFull);
     assert_eq!(later(1, 1, 8001), full(1), "bytes");
-    assert_eq!(later(1, 2, 1000), Later::Held);
-    assert_eq!(later(1, 3, 1000), Later::Held);
-    assert_eq!(later(1, 4, 1000), Later::Held);
+    assert_eq!(later(1, 2, 1000), Later::Buffered);
+    assert_eq!(later(1, 3, 1000), Later::Buffered);
+    assert_eq!(later(1, 4, 1000), Later::Buffered);
     assert_eq!(later(1, 5, 1), full(5), "the datagram's share");
     assert_eq!(later(2, 6, 5001), full(6), "bytes");
-    assert_eq!(later(2, 7, 5000), Later::Held);
+    assert_eq!(later(2, 7, 5000), Later::Buffered);
     assert_eq!(later(3, 8, 1), full(8), "bytes");
-    assert_eq!(table.usage(), Usage { contexts: 2, packets: 4, bytes: 8000 });
+    assert_eq!(table.usage(), Usage { datagrams: 2, packets: 4, bytes: 8000 });
     let mut left = Vec::new();
     table.begin(&key(4, 1), &FIRST, ms(1), none).unwrap();
     table.decide(&key(4, 1), 'a', ms(1), |packet, reason| left.push((packet, reason)));
@@ -156,21 +162,21 @@ fn a_full_buffer_takes_no_more() {
 /// A source that floods gets half of the buffer, and more sources leave as much as each of them has.
 #[test]
 fn one_source_does_not_fill_the_buffer_for_the_others() {
-    let limits = Limits { contexts: 2000, packets: 1000, bytes: 1_500_000, ..LIMITS };
+    let limits = Capacity { datagrams: 2000, packets: 1000, bytes: 1_500_000, ..LIMITS };
     for family in [4, 6] {
         let mut table = table(limits);
         let flood = |table: &mut Table<u32, char>, source, bytes| {
             (0..1500)
                 .filter(|&n| {
                     let key = from(source, family, n);
-                    table.later(&key, &place(1480, 8), n, bytes, ms(0), none) == Later::Held
+                    table.later(&key, &fields(1480, 8), n, bytes, ms(0), none) == Later::Buffered
                 })
                 .count()
         };
         assert_eq!(flood(&mut table, 7, 1500), 500);
         for source in 1000..1100 {
             let key = from(source, family, 1);
-            assert_eq!(table.later(&key, &place(1480, 8), 1, 1500, ms(0), none), Later::Held);
+            assert_eq!(table.later(&key, &fields(1480, 8), 1, 1500, ms(0), none), Later::Buffered);
             table.begin(&key, &FIRST, ms(0), none).unwrap();
             assert!(table.decide(&key, 'a', ms(0), |_, reason| assert_eq!(reason, None)));
         }
@@ -205,40 +211,40 @@ fn poisoned_datagrams_do_not_fill_the_table() {
     let mut table = table(LIMITS);
     for number in 1..=4 {
         table.begin(&key(4, number), &FIRST, ms(0), none).unwrap();
-        let overlap = table.later(&key(4, number), &place(8, 8), 1, 100, ms(0), none);
+        let overlap = table.later(&key(4, number), &fields(8, 8), 1, 100, ms(0), none);
         assert_eq!(overlap, Later::Dropped(1, Reason::Overlap));
     }
     assert_eq!(table.begin(&key(4, 5), &FIRST, ms(1), none), Ok(()));
     assert!(table.decide(&key(4, 5), 'a', ms(1), |_, _| {}));
-    assert_eq!(table.usage().contexts, 4);
+    assert_eq!(table.usage().datagrams, 4);
 }
 
 #[test]
 fn a_full_table_forgets_what_was_decided_and_never_what_waits() {
-    let mut table = table(Limits { packets: 10, ..LIMITS });
+    let mut table = table(Capacity { packets: 10, ..LIMITS });
     for (number, at) in [(1, 0), (2, 1)] {
         table.begin(&key(4, number), &FIRST, ms(at), none).unwrap();
         table.decide(&key(4, number), 'a', ms(at), |_, _| {});
     }
     for number in 3..=4 {
         assert_eq!(
-            table.later(&key(4, number), &place(1480, 8), number, 9, ms(2), none),
-            Later::Held
+            table.later(&key(4, number), &fields(1480, 8), number, 9, ms(2), none),
+            Later::Buffered
         );
     }
     // 1 was idle for longer, until now.
-    let follows = table.later(&key(4, 1), &place(1480, 8), 0, 9, ms(3), none);
+    let follows = table.later(&key(4, 1), &fields(1480, 8), 0, 9, ms(3), none);
     assert_eq!(follows, Later::Follow(0, 'a'));
-    assert_eq!(table.later(&key(4, 5), &place(1480, 8), 5, 9, ms(4), none), Later::Held);
-    let follows = table.later(&key(4, 1), &place(2960, 8), 0, 9, ms(5), none);
+    assert_eq!(table.later(&key(4, 5), &fields(1480, 8), 5, 9, ms(4), none), Later::Buffered);
+    let follows = table.later(&key(4, 1), &fields(2960, 8), 0, 9, ms(5), none);
     assert_eq!(follows, Later::Follow(0, 'a'));
-    assert_eq!(table.later(&key(4, 6), &place(1480, 8), 6, 9, ms(6), none), Later::Held);
+    assert_eq!(table.later(&key(4, 6), &fields(1480, 8), 6, 9, ms(6), none), Later::Buffered);
     // All wait now.
-    let refused = table.later(&key(4, 7), &place(1480, 8), 7, 9, ms(7), none);
+    let refused = table.later(&key(4, 7), &fields(1480, 8), 7, 9, ms(7), none);
     assert_eq!(refused, Later::Dropped(7, Reason::TableFull));
     assert_eq!(table.begin(&key(4, 7), &FIRST, ms(7), none), Err(Reason::TableFull));
     assert!(!table.decide(&key(4, 7), 'a', ms(7), |_, _| {}));
-    assert_eq!(table.usage(), Usage { contexts: 4, packets: 4, bytes: 36 });
+    assert_eq!(table.usage(), Usage { datagrams: 4, packets: 4, bytes: 36 });
 }
 
 #[test]
@@ -246,13 +252,13 @@ fn a_second_first_supersedes_the_choice() {
     let mut table = table(LIMITS);
     let key = key(4, 1);
     for (choice, length) in [('a', 1480), ('b', 1480), ('c', 8)] {
-        table.begin(&key, &place(0, length), ms(0), none).unwrap();
+        table.begin(&key, &fields(0, length), ms(0), none).unwrap();
         // As long as the new choice is not known, the old one is not followed.
-        assert_eq!(table.later(&key, &place(1480, 8), 1, 9, ms(0), none), Later::Held);
+        assert_eq!(table.later(&key, &fields(1480, 8), 1, 9, ms(0), none), Later::Buffered);
         let mut left = Vec::new();
         assert!(table.decide(&key, choice, ms(0), |packet, _| left.push(packet)));
         assert_eq!(left, [1]);
-        let follows = table.later(&key, &place(2960, 8), 2, 9, ms(0), none);
+        let follows = table.later(&key, &fields(2960, 8), 2, 9, ms(0), none);
         assert_eq!(follows, Later::Follow(2, choice));
     }
 }
@@ -265,11 +271,11 @@ fn an_overlap_with_the_first_ends_the_datagram() {
         table.begin(&key, &FIRST, ms(0), none).unwrap();
         table.decide(&key, 'a', ms(0), |_, _| {});
         let overlap = |packet| Later::Dropped(packet, Reason::Overlap);
-        assert_eq!(table.later(&key, &place(1472, 8), 1, 9, ms(1), none), overlap(1));
-        assert_eq!(table.later(&key, &place(1480, 8), 2, 9, ms(1), none), overlap(2));
+        assert_eq!(table.later(&key, &fields(1472, 8), 1, 9, ms(1), none), overlap(1));
+        assert_eq!(table.later(&key, &fields(1480, 8), 2, 9, ms(1), none), overlap(2));
         assert_eq!(table.begin(&key, &FIRST, ms(1), none), Err(Reason::Overlap));
         assert!(!table.decide(&key, 'a', ms(1), |_, _| {}));
-        assert_eq!(table.usage().contexts, 1);
+        assert_eq!(table.usage().datagrams, 1);
         table.expire(ms(2001), none);
         assert_eq!(table.usage(), Usage::default());
     }
@@ -280,13 +286,16 @@ fn an_overlap_that_came_before_the_first_ends_the_datagram() {
     let mut table = table(LIMITS);
     let key = key(4, 1);
     for (fragment, offset) in [(1, 1480), (2, 1472)] {
-        assert_eq!(table.later(&key, &place(offset, 8), fragment, 9, ms(0), none), Later::Held);
+        assert_eq!(
+            table.later(&key, &fields(offset, 8), fragment, 9, ms(0), none),
+            Later::Buffered
+        );
     }
     let mut dropped = Vec::new();
     let begun = table.begin(&key, &FIRST, ms(0), |packet, reason| dropped.push((packet, reason)));
     assert_eq!(begun, Err(Reason::Overlap));
     assert_eq!(dropped, [(1, Reason::Overlap), (2, Reason::Overlap)]);
-    assert_eq!(table.usage(), Usage { contexts: 1, packets: 0, bytes: 0 });
+    assert_eq!(table.usage(), Usage { datagrams: 1, packets: 0, bytes: 0 });
 }
 
 /// RFC 5722. Over IPv4 it is more likely a new datagram.
@@ -295,19 +304,19 @@ fn a_first_of_another_length_is_an_overlap_over_ipv6() {
     let mut table = table(LIMITS);
     let key = key(6, 1);
     table.begin(&key, &FIRST, ms(0), none).unwrap();
-    assert_eq!(table.later(&key, &place(1480, 8), 1, 9, ms(0), none), Later::Held);
+    assert_eq!(table.later(&key, &fields(1480, 8), 1, 9, ms(0), none), Later::Buffered);
     let mut dropped = Vec::new();
     let begun =
-        table.begin(&key, &place(0, 1472), ms(0), |packet, reason| dropped.push((packet, reason)));
+        table.begin(&key, &fields(0, 1472), ms(0), |packet, reason| dropped.push((packet, reason)));
     assert_eq!((begun, dropped), (Err(Reason::Overlap), vec![(1, Reason::Overlap)]));
 }
 
 #[test]
 fn a_step_of_expiry_is_small() {
-    let limits = Limits { contexts: 1000, packets: 1000, bytes: 1 << 20, ..LIMITS };
+    let limits = Capacity { datagrams: 1000, packets: 1000, bytes: 1 << 20, ..LIMITS };
     let mut table = table(limits);
     for number in 0..1000 {
-        table.later(&key(4, number), &place(1480, 8), number, 9, ms(0), none);
+        table.later(&key(4, number), &fields(1480, 8), number, 9, ms(0), none);
     }
     let mut steps = 0;
     while table.usage() != Usage::default() {
@@ -319,53 +328,53 @@ fn a_step_of_expiry_is_small() {
     assert!(steps <= 1000 / 16 + 1, "{steps}");
 }
 
-fn checked(fragment: Fragment, place: Place) -> Result<(), Reason> {
+fn checked(fragment: Fragment, fields: FragmentFields) -> Result<(), Reason> {
     let packet = Packet {
         family: Family::V4,
         l3: 14,
         l4: 34,
-        end: 34 + u32::from(place.length),
-        protocol: place.protocol,
+        end: 34 + u32::from(fields.length),
+        protocol: fields.protocol,
         traffic_class: 0,
         fragment,
         source: 0,
         destination: 0,
         tcp_flags: 0,
     };
-    check(&packet, &place)
+    check(&packet, &fields)
 }
 
 #[test]
 fn what_is_wrong_with_a_fragment_by_itself() {
     use Fragment::{First, Later};
-    let last = |offset, length| Place { more: false, ..place(offset, length) };
-    let tcp = |place| Place { protocol: protocol::TCP, ..place };
+    let last = |offset, length| FragmentFields { more: false, ..fields(offset, length) };
+    let tcp = |fields| FragmentFields { protocol: protocol::TCP, ..fields };
     let malformed = Err(Reason::Malformed);
-    for (fragment, place, expected) in [
-        (First, place(0, 8), Ok(())),
-        (Later, place(8, 8), Ok(())),
+    for (fragment, fields, expected) in [
+        (First, fields(0, 8), Ok(())),
+        (Later, fields(8, 8), Ok(())),
         (Later, last(8, 1), Ok(())),
-        (First, place(0, 12), malformed),
-        (Later, place(8, 12), malformed),
-        (Later, place(8, 0), malformed),
+        (First, fields(0, 12), malformed),
+        (Later, fields(8, 12), malformed),
+        (Later, fields(8, 0), malformed),
         (Later, last(8, 0), malformed),
-        (Later, place(0, 8), malformed),
+        (Later, fields(0, 8), malformed),
         (Later, last(65_512, 3), Ok(())),
         (Later, last(65_512, 4), malformed),
         // RFC 3128: an offset of one unit would overwrite TCP's flags.
-        (Later, tcp(place(8, 8)), Err(Reason::Tiny)),
-        (Later, tcp(place(16, 8)), Err(Reason::Tiny)),
-        (Later, tcp(place(24, 8)), Ok(())),
-        (First, tcp(place(0, 24)), Ok(())),
+        (Later, tcp(fields(8, 8)), Err(Reason::Tiny)),
+        (Later, tcp(fields(16, 8)), Err(Reason::Tiny)),
+        (Later, tcp(fields(24, 8)), Ok(())),
+        (First, tcp(fields(0, 24)), Ok(())),
     ] {
-        assert_eq!(checked(fragment, place), expected, "{fragment:?} {place:?}");
+        assert_eq!(checked(fragment, fields), expected, "{fragment:?} {fields:?}");
     }
 }
 
 /// What the table should do, over a map.
 #[derive(Default)]
 struct Model {
-    contexts: HashMap<u32, ModelContext>,
+    datagrams: HashMap<u32, ModelContext>,
     clock: u64,
 }
 
@@ -377,16 +386,16 @@ struct ModelContext {
     since: u64,
     /// When it was touched last: of several in one millisecond the earlier goes first.
     touched: u64,
-    held: Vec<(u32, usize, u16)>,
+    buffered: Vec<(u32, usize, u16)>,
 }
 
 impl Model {
     fn usage(&self) -> Usage {
-        let held = || self.contexts.values().flat_map(|context| &context.held);
+        let buffered = || self.datagrams.values().flat_map(|datagram| &datagram.buffered);
         Usage {
-            contexts: self.contexts.len(),
-            packets: held().count(),
-            bytes: held().map(|&(_, bytes, _)| bytes).sum(),
+            datagrams: self.datagrams.len(),
+            packets: buffered().count(),
+            bytes: buffered().map(|&(_, bytes, _)| bytes).sum(),
         }
     }
 
@@ -394,50 +403,50 @@ impl Model {
     fn of_source(&self, number: u32) -> (usize, usize) {
         let shares = Shares::new(LIMITS.packets, LIMITS.bytes, LocalSeed::new(1));
         let share = |number| shares.of(&key_of(number));
-        let held = || {
-            let contexts = self.contexts.iter().filter(|(n, _)| share(**n) == share(number));
-            contexts.flat_map(|(_, context)| &context.held)
+        let buffered = || {
+            let datagrams = self.datagrams.iter().filter(|(n, _)| share(**n) == share(number));
+            datagrams.flat_map(|(_, datagram)| &datagram.buffered)
         };
-        (held().count(), held().map(|&(_, bytes, _)| bytes).sum())
+        (buffered().count(), buffered().map(|&(_, bytes, _)| bytes).sum())
     }
 
     fn alive(&mut self, number: u32, now: u64) -> (Option<&mut ModelContext>, Vec<(u32, Reason)>) {
         self.clock += 1;
         let mut dropped = Vec::new();
         let due = |c: &ModelContext| now - c.since >= LIMITS.timeout_ms;
-        if self.contexts.get(&number).is_some_and(due) {
-            let context = self.contexts.remove(&number).unwrap();
-            dropped.extend(context.held.iter().map(|&(packet, ..)| (packet, Reason::Timeout)));
+        if self.datagrams.get(&number).is_some_and(due) {
+            let datagram = self.datagrams.remove(&number).unwrap();
+            dropped.extend(datagram.buffered.iter().map(|&(packet, ..)| (packet, Reason::Timeout)));
         }
-        (self.contexts.get_mut(&number), dropped)
+        (self.datagrams.get_mut(&number), dropped)
     }
 
     fn add(&mut self, number: u32, first: u16, now: u64) -> bool {
-        if self.contexts.len() == LIMITS.contexts {
-            let settled = self.contexts.iter().filter(|(_, c)| c.choice.is_some() || c.poisoned);
+        if self.datagrams.len() == LIMITS.datagrams {
+            let settled = self.datagrams.iter().filter(|(_, c)| c.choice.is_some() || c.poisoned);
             let Some(oldest) = settled.min_by_key(|(_, c)| c.touched).map(|(&n, _)| n) else {
                 return false;
             };
-            self.contexts.remove(&oldest);
+            self.datagrams.remove(&oldest);
         }
         let touched = self.clock;
-        let context = ModelContext {
+        let datagram = ModelContext {
             choice: None,
             poisoned: false,
             first,
             since: now,
             touched,
-            held: Vec::new(),
+            buffered: Vec::new(),
         };
-        self.contexts.insert(number, context);
+        self.datagrams.insert(number, datagram);
         true
     }
 }
 
-fn poison(context: &mut ModelContext, now: u64, touched: u64) -> Vec<(u32, Reason)> {
-    (context.poisoned, context.choice, context.since) = (true, None, now);
-    context.touched = touched;
-    context.held.drain(..).map(|(packet, ..)| (packet, Reason::Overlap)).collect()
+fn poison(datagram: &mut ModelContext, now: u64, touched: u64) -> Vec<(u32, Reason)> {
+    (datagram.poisoned, datagram.choice, datagram.since) = (true, None, now);
+    datagram.touched = touched;
+    datagram.buffered.drain(..).map(|(packet, ..)| (packet, Reason::Overlap)).collect()
 }
 
 #[derive(Clone, Debug)]
@@ -461,7 +470,7 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 /// Even numbers are of IPv4, odd ones of IPv6.
-fn key_of(number: u32) -> Key {
+fn key_of(number: u32) -> DatagramKey {
     from(number % 3, if number.is_multiple_of(2) { 4 } else { 6 }, number)
 }
 
@@ -479,25 +488,25 @@ proptest! {
                 Step::Wait(ms) => now += ms,
                 Step::Begin(number, length) => {
                     let result = table.begin(
-                        &key_of(number), &place(0, length), ms(now), |p, r| got.push((p, r)));
+                        &key_of(number), &fields(0, length), ms(now), |p, r| got.push((p, r)));
                     let clock = model.clock + 1;
                     let mut dropped = model.alive(number, now).1;
-                    let is_new = !model.contexts.contains_key(&number);
+                    let is_new = !model.datagrams.contains_key(&number);
                     let is_added = is_new && model.add(number, length, now);
-                    let expected = match model.contexts.get_mut(&number) {
+                    let expected = match model.datagrams.get_mut(&number) {
                         _ if is_added => Ok(()),
                         None => Err(Reason::TableFull),
-                        Some(context) if context.poisoned => Err(Reason::Overlap),
-                        Some(context) => {
-                            let other = context.first != 0 && context.first != length;
-                            let back = context.held.iter().any(|&(_, _, offset)| offset < length);
+                        Some(datagram) if datagram.poisoned => Err(Reason::Overlap),
+                        Some(datagram) => {
+                            let other = datagram.first != 0 && datagram.first != length;
+                            let back = datagram.buffered.iter().any(|&(_, _, offset)| offset < length);
                             if (other && number % 2 == 1) || back {
-                                dropped.extend(poison(context, now, clock));
+                                dropped.extend(poison(datagram, now, clock));
                                 Err(Reason::Overlap)
                             } else {
-                                context.first = length;
-                                if context.choice.take().is_some() {
-                                    context.since = now;
+                                datagram.first = length;
+                                if datagram.choice.take().is_some() {
+                                    datagram.since = now;
                                 }
                                 Ok(())
                             }
@@ -510,48 +519,48 @@ proptest! {
                     let known =
                         table.decide(&key_of(number), choice, ms(now), |p, r| left.push((p, r)));
                     let clock = model.clock + 1;
-                    let (context, dropped) = model.alive(number, now);
+                    let (datagram, dropped) = model.alive(number, now);
                     let mut expected: Vec<_> =
                         dropped.into_iter().map(|(p, r)| (p, Some(r))).collect();
-                    let context = context.filter(|context| !context.poisoned);
-                    prop_assert_eq!(known, context.is_some());
-                    if let Some(context) = context {
-                        expected.extend(context.held.drain(..).map(|(p, ..)| (p, None)));
-                        (context.choice, context.since) = (Some(choice), now);
-                        context.touched = clock;
+                    let datagram = datagram.filter(|datagram| !datagram.poisoned);
+                    prop_assert_eq!(known, datagram.is_some());
+                    if let Some(datagram) = datagram {
+                        expected.extend(datagram.buffered.drain(..).map(|(p, ..)| (p, None)));
+                        (datagram.choice, datagram.since) = (Some(choice), now);
+                        datagram.touched = clock;
                     }
                     prop_assert_eq!(left, expected);
                 }
                 Step::Later(number, offset, bytes) => {
                     packet += 1;
                     let result = table.later(
-                        &key_of(number), &place(offset, 8), packet, bytes, ms(now),
+                        &key_of(number), &fields(offset, 8), packet, bytes, ms(now),
                         |p, r| got.push((p, r)));
                     let clock = model.clock + 1;
                     let mut dropped = model.alive(number, now).1;
                     let (used, own) = (model.usage(), model.of_source(number));
                     let has_room = used.packets + own.0 < LIMITS.packets
                         && used.bytes + own.1 + bytes <= LIMITS.bytes;
-                    let is_new = !model.contexts.contains_key(&number);
+                    let is_new = !model.datagrams.contains_key(&number);
                     let expected = if is_new && !has_room {
                         Later::Dropped(packet, Reason::BufferFull)
                     } else if is_new && !model.add(number, 0, now) {
                         Later::Dropped(packet, Reason::TableFull)
                     } else {
-                        let context = model.contexts.get_mut(&number).unwrap();
-                        if context.poisoned {
+                        let datagram = model.datagrams.get_mut(&number).unwrap();
+                        if datagram.poisoned {
                             Later::Dropped(packet, Reason::Overlap)
-                        } else if offset < context.first {
-                            dropped.extend(poison(context, now, clock));
+                        } else if offset < datagram.first {
+                            dropped.extend(poison(datagram, now, clock));
                             Later::Dropped(packet, Reason::Overlap)
-                        } else if let Some(choice) = context.choice {
-                            (context.since, context.touched) = (now, clock);
+                        } else if let Some(choice) = datagram.choice {
+                            (datagram.since, datagram.touched) = (now, clock);
                             Later::Follow(packet, choice)
-                        } else if !has_room || context.held.len() == LIMITS.packets_per_datagram {
+                        } else if !has_room || datagram.buffered.len() == LIMITS.packets_per_datagram {
                             Later::Dropped(packet, Reason::BufferFull)
                         } else {
-                            context.held.push((packet, bytes, offset));
-                            Later::Held
+                            datagram.buffered.push((packet, bytes, offset));
+                            Later::Buffered
                         }
                     };
                     prop_assert_eq!((result, got), (expected, dropped));
@@ -559,14 +568,14 @@ proptest! {
                 Step::Expire => {
                     table.expire(ms(now), |p, r| got.push((p, r)));
                     let due: Vec<u32> = model
-                        .contexts
+                        .datagrams
                         .iter()
                         .filter(|(_, c)| now - c.since >= LIMITS.timeout_ms)
                         .map(|(&number, _)| number)
                         .collect();
                     let mut dropped: Vec<_> = due
                         .into_iter()
-                        .flat_map(|number| model.contexts.remove(&number).unwrap().held)
+                        .flat_map(|number| model.datagrams.remove(&number).unwrap().buffered)
                         .map(|(packet, ..)| (packet, Reason::Timeout))
                         .collect();
                     got.sort_by_key(|&(packet, _)| packet);

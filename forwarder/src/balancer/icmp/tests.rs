@@ -2,8 +2,8 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::*;
-use crate::balancer::answer::{self, Error};
 use crate::balancer::frame::{Buffer, Frame};
+use crate::balancer::reply::{self, IcmpError};
 use crate::balancer::sample::Sample;
 use crate::wire::tcp;
 
@@ -20,7 +20,7 @@ fn error_v6(kind: u8, quotation: &[u8]) -> Vec<u8> {
     Sample { protocol: protocol::ICMPV6, payload, ..sample }.frame()
 }
 
-fn read(frame: &[u8]) -> Result<Embedded, Drop> {
+fn read(frame: &[u8]) -> Result<Embedded, DropReason> {
     embedded(&Packet::parse(frame).unwrap(), frame)
 }
 
@@ -30,7 +30,7 @@ fn expected(client: &str, service: &str, protocol: u8) -> Embedded {
         (client.parse().unwrap(), service.parse().unwrap());
     Embedded {
         flow: FlowKey::new(client, service, protocol).unwrap(),
-        endpoint: Endpoint::new(service.ip(), protocol, service.port()),
+        endpoint: ServiceAddress::new(service.ip(), protocol, service.port()),
     }
 }
 
@@ -65,10 +65,18 @@ fn eight_bytes_of_the_transport_suffice() {
     assert_eq!(read(&error_v4(11, &v4[..24])), Ok(expected(CLIENT, SERVICE, 6)));
     assert_eq!(read(&error_v6(3, &v6[..48])), Ok(expected(CLIENT_V6, SERVICE_V6, 17)));
     for length in 0..24 {
-        assert_eq!(read(&error_v4(11, &v4[..length])), Err(Drop::EmbeddedMalformed), "{length}");
+        assert_eq!(
+            read(&error_v4(11, &v4[..length])),
+            Err(DropReason::IcmpEmbeddedMalformed),
+            "{length}"
+        );
     }
     for length in 0..44 {
-        assert_eq!(read(&error_v6(3, &v6[..length])), Err(Drop::EmbeddedMalformed), "{length}");
+        assert_eq!(
+            read(&error_v6(3, &v6[..length])),
+            Err(DropReason::IcmpEmbeddedMalformed),
+            "{length}"
+        );
     }
 }
 
@@ -88,7 +96,7 @@ fn options_extensions_and_first_fragments_are_read_through() {
     .concat();
     let ip = v6.ip();
     assert_eq!(read(&error_v6(4, &ip[..72])), Ok(expected(CLIENT_V6, SERVICE_V6, 17)));
-    assert_eq!(read(&error_v6(4, &ip[..63])), Err(Drop::EmbeddedMalformed));
+    assert_eq!(read(&error_v6(4, &ip[..63])), Err(DropReason::IcmpEmbeddedMalformed));
     // Routers rewrite headers: neither the checksum nor the lengths are looked at.
     let mut ip = sent_v4().ip();
     (ip[2], ip[3], ip[8], ip[10]) = (0xff, 0xff, 1, 0x77);
@@ -98,40 +106,40 @@ fn options_extensions_and_first_fragments_are_read_through() {
 #[test]
 fn later_fragments_have_no_ports() {
     let v4 = Sample { fragment: 0x2001, ..sent_v4() };
-    assert_eq!(read(&error_v4(3, &v4.ip())), Err(Drop::EmbeddedFragment));
+    assert_eq!(read(&error_v4(3, &v4.ip())), Err(DropReason::IcmpEmbeddedFragment));
     let extensions = vec![17, 0, 0, 9, 0, 0, 0, 5];
     let v6 = Sample { extension: ipv6::FRAGMENT, extensions, ..sent_v6() };
-    assert_eq!(read(&error_v6(1, &v6.ip())), Err(Drop::EmbeddedFragment));
+    assert_eq!(read(&error_v6(1, &v6.ip())), Err(DropReason::IcmpEmbeddedFragment));
 }
 
 #[test]
 fn what_the_address_did_not_send_is_foreign() {
     let other = Sample::tcp("203.0.113.11:80", CLIENT, tcp::ACK);
-    assert_eq!(read(&error_v4(3, &other.ip())), Err(Drop::IcmpForeign));
+    assert_eq!(read(&error_v4(3, &other.ip())), Err(DropReason::IcmpUnknownFlow));
     let echo = Sample { protocol: 1, payload: vec![0; 8], ..Sample::tcp(SERVICE, CLIENT, 0) };
-    assert_eq!(read(&error_v4(3, &echo.ip())), Err(Drop::IcmpForeign));
+    assert_eq!(read(&error_v4(3, &echo.ip())), Err(DropReason::IcmpUnknownFlow));
     // Of the other family.
-    assert_eq!(read(&error_v4(3, &sent_v6().ip())), Err(Drop::EmbeddedMalformed));
-    assert_eq!(read(&error_v6(1, &sent_v4().ip())), Err(Drop::EmbeddedMalformed));
+    assert_eq!(read(&error_v4(3, &sent_v6().ip())), Err(DropReason::IcmpEmbeddedMalformed));
+    assert_eq!(read(&error_v6(1, &sent_v4().ip())), Err(DropReason::IcmpEmbeddedMalformed));
 }
 
 #[test]
 fn each_type_has_its_end() {
     for (kind, expected) in [
-        (0, Err(Drop::IcmpUnsupported)),
+        (0, Err(DropReason::IcmpUnsupported)),
         (3, Ok(Message::Error)),
-        (4, Err(Drop::IcmpUnsupported)),
-        (5, Err(Drop::IcmpUnsupported)),
+        (4, Err(DropReason::IcmpUnsupported)),
+        (5, Err(DropReason::IcmpUnsupported)),
         (8, Ok(Message::EchoRequest)),
         (11, Ok(Message::Error)),
         (12, Ok(Message::Error)),
-        (13, Err(Drop::IcmpUnsupported)),
+        (13, Err(DropReason::IcmpUnsupported)),
     ] {
         let frame = error_v4(kind, &[]);
         assert_eq!(message(&Packet::parse(&frame).unwrap(), &frame), expected, "{kind}");
     }
     for (kind, expected) in [
-        (0, Err(Drop::IcmpUnsupported)),
+        (0, Err(DropReason::IcmpUnsupported)),
         (1, Ok(Message::Error)),
         (2, Ok(Message::Error)),
         (3, Ok(Message::Error)),
@@ -140,15 +148,15 @@ fn each_type_has_its_end() {
         (100, Ok(Message::Error)),
         (127, Ok(Message::Error)),
         (128, Ok(Message::EchoRequest)),
-        (129, Err(Drop::IcmpUnsupported)),
-        (135, Err(Drop::IcmpUnsupported)),
-        (137, Err(Drop::IcmpUnsupported)),
+        (129, Err(DropReason::IcmpUnsupported)),
+        (135, Err(DropReason::IcmpUnsupported)),
+        (137, Err(DropReason::IcmpUnsupported)),
     ] {
         let frame = error_v6(kind, &[]);
         assert_eq!(message(&Packet::parse(&frame).unwrap(), &frame), expected, "{kind}");
     }
     let echo = error_v4(8, &sent_v4().ip());
-    assert_eq!(read(&echo), Err(Drop::IcmpUnsupported));
+    assert_eq!(read(&echo), Err(DropReason::IcmpUnsupported));
 }
 
 #[test]
@@ -159,9 +167,9 @@ fn the_error_itself_may_be_the_first_fragment() {
     let first = Sample { protocol: 1, payload, fragment: 0x2000, ..sample };
     assert_eq!(read(&first.frame()), Ok(expected(CLIENT, SERVICE, 6)));
     let later = Sample { fragment: 6, ..first.clone() };
-    assert_eq!(read(&later.frame()), Err(Drop::FragmentMalformed));
+    assert_eq!(read(&later.frame()), Err(DropReason::FragmentMalformed));
     let short = Sample { payload: vec![3, 1, 0, 0, 0, 0, 0], ..first };
-    assert_eq!(read(&short.frame()), Err(Drop::IcmpMalformed));
+    assert_eq!(read(&short.frame()), Err(DropReason::IcmpMalformed));
 }
 
 /// What this forwarder says of a packet is what another of the fleet reads.
@@ -174,7 +182,7 @@ fn our_own_errors_are_read() {
         let frame = sample.frame();
         let mut buffer = Buffer::new(&frame, 48);
         let packet = Packet::parse(&frame).unwrap();
-        answer::error(&packet, Error::TooBig { mtu: 1400 }, 1500, &mut buffer).unwrap();
+        reply::error(&packet, IcmpError::TooBig { mtu: 1400 }, 1500, &mut buffer).unwrap();
         // It comes from the client here, to whom the backend sent the packet.
         assert_eq!(read(buffer.bytes()), Ok(expected));
     }

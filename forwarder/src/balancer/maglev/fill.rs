@@ -1,24 +1,24 @@
-//! Filling the slots, turn by turn: the member whose turn it is claims the next free slot of its
+//! Filling the slots, turn by turn: the candidate whose turn it is claims the next free slot of its
 //! permutation.
 //!
 //! The definition is a loop of a few lines, as in the paper (the tests have it as `plain`); this
-//! has the same result in less than half its time. How many slots a member has to look at is the
+//! has the same result in less than half its time. How many slots a candidate has to look at is the
 //! size divided by the number of free slots, and where it adjacencies nobody can predict, the CPU's
 //! branch predictor included. Hence:
 //!
 //! - Which slots are taken is kept in one bit for each, so that all of them are in the nearest
 //!   caches.
-//! - A member looks at several slots of its permutation at once and picks the first that is free
+//! - A candidate looks at several slots of its permutation at once and picks the first that is free
 //!   without a branch: two while most are free, eight after that, which are computed side by side
 //!   instead of one from another.
-//! - The last slots are claimed the other way round. With s free slots, the member's permutation
+//! - The last slots are claimed the other way round. With s free slots, the candidate's permutation
 //!   has to be followed for size/s slots, but there are only s to choose from: for each of them its
 //!   place in the permutation follows from one multiplication, and the lowest place has it.
 
-use super::{Member, Value};
+use super::{Candidate, Value};
 use crate::balancer::hash::FleetKey;
 
-/// Slots that a member looks at, at once, while most are free and after that.
+/// Slots that a candidate looks at, at once, while most are free and after that.
 const EARLY: usize = 2;
 const LATE: usize = 8;
 
@@ -32,12 +32,12 @@ pub(super) struct Claimant {
 
 impl Claimant {
     #[expect(clippy::cast_possible_truncation, reason = "both are remainders of a u32")]
-    pub(super) fn of(key: &FleetKey, size: u32, member: &Member) -> Claimant {
-        let (offset, skip) = key.hash_pair(&member.identity);
+    pub(super) fn of(key: &FleetKey, size: u32, candidate: &Candidate) -> Claimant {
+        let (offset, skip) = key.hash_pair(&candidate.identity);
         Claimant {
             next: (offset % u64::from(size)) as u32,
             skip: (skip % u64::from(size - 1)) as u32 + 1,
-            value: member.value,
+            value: candidate.value,
         }
     }
 }

@@ -1,52 +1,56 @@
 //! Whose turn it is to claim a slot.
 //!
-//! A member of weight w has a turn in every round in which `round * w` reaches another multiple of
-//! the heaviest member's weight, as long as it has not used up its quota. So its k-th turn is in
+//! A candidate of weight w has a turn in every round in which `round * w` reaches another multiple of
+//! the heaviest candidate's weight, as long as it has not used up its quota. So its k-th turn is in
 //! round `ceil(k * heaviest / w)`, and all turns are in the order of their round and then of their
-//! member. Equal weights have a turn in every round, and need no list.
+//! candidate. Equal weights have a turn in every round, and need no list.
 
 /// All turns, as many as there are slots, in their order.
 #[derive(Debug)]
 pub(super) enum Turns {
-    /// This number of members, one after another, again and again.
+    /// This number of candidates, one after another, again and again.
     Cyclic(u32),
-    /// The member of each turn.
+    /// The candidate of each turn.
     Listed(Vec<u32>),
 }
 
-/// The turns of members of these weights, none of which is 0, for a table of `size` slots.
+/// The turns of candidates of these weights, none of which is 0, for a table of `size` slots.
 pub(super) fn turns(size: u32, weights: &[u32]) -> Turns {
     let heaviest = weights.iter().copied().max().unwrap_or(0);
     if weights.iter().all(|&weight| weight == heaviest) {
-        #[expect(clippy::cast_possible_truncation, reason = "members have 32-bit numbers")]
+        #[expect(clippy::cast_possible_truncation, reason = "candidates have 32-bit numbers")]
         return Turns::Cyclic(weights.len() as u32);
     }
-    let members = (0u32..).zip(weights.iter().zip(quotas(size, weights)));
-    let rounds =
-        members.map(|(member, (&weight, quota))| Rounds { member, weight, quota, heaviest });
+    let candidates = (0u32..).zip(weights.iter().zip(quotas(size, weights)));
+    let rounds = candidates.map(|(candidate, (&weight, quota))| TurnOrder {
+        candidate,
+        weight,
+        quota,
+        heaviest,
+    });
     let last = rounds.clone().filter_map(|r| r.last()).max().unwrap_or(0);
-    // A table that has a slot for every member, as the configuration wants it, is below this.
+    // A table that has a slot for every candidate, as the configuration wants it, is below this.
     match usize::try_from(last) {
         Ok(last) if last <= 4 * size as usize => Turns::Listed(counted(size, last, rounds)),
         _ => {
-            let all = rounds.flat_map(|r| r.all().map(move |round| (round, r.member)));
+            let all = rounds.flat_map(|r| r.all().map(move |round| (round, r.candidate)));
             let mut all: Vec<(u64, u32)> = all.collect();
             all.sort_unstable();
-            Turns::Listed(all.into_iter().map(|(_, member)| member).collect())
+            Turns::Listed(all.into_iter().map(|(_, candidate)| candidate).collect())
         }
     }
 }
 
-/// The rounds of one member.
+/// The rounds of one candidate.
 #[derive(Clone, Copy, Debug)]
-struct Rounds {
-    member: u32,
+struct TurnOrder {
+    candidate: u32,
     weight: u32,
     quota: u32,
     heaviest: u32,
 }
 
-impl Rounds {
+impl TurnOrder {
     /// The round of each of its turns: `ceil(k * heaviest / weight)` for k from 1 to the quota,
     /// without dividing every time.
     fn all(self) -> impl Iterator<Item = u64> {
@@ -71,12 +75,16 @@ impl Rounds {
     }
 }
 
-/// The turns by round and member: a counting sort, for which the members come in their order.
-fn counted(size: u32, last: usize, members: impl Iterator<Item = Rounds> + Clone) -> Vec<u32> {
+/// The turns by round and candidate: a counting sort, for which the candidates come in their order.
+fn counted(
+    size: u32,
+    last: usize,
+    candidates: impl Iterator<Item = TurnOrder> + Clone,
+) -> Vec<u32> {
     #[expect(clippy::cast_possible_truncation, reason = "at most four times a u32 in a usize")]
     let index = |round: u64| round as usize;
     let mut places = vec![0u32; last + 1];
-    for round in members.clone().flat_map(Rounds::all) {
+    for round in candidates.clone().flat_map(TurnOrder::all) {
         places[index(round)] += 1;
     }
     let mut before = 0;
@@ -84,10 +92,10 @@ fn counted(size: u32, last: usize, members: impl Iterator<Item = Rounds> + Clone
         before += std::mem::replace(place, before);
     }
     let mut turns = vec![0; size as usize];
-    for member in members {
-        for round in member.all() {
+    for candidate in candidates {
+        for round in candidate.all() {
             let place = &mut places[index(round)];
-            turns[*place as usize] = member.member;
+            turns[*place as usize] = candidate.candidate;
             *place += 1;
         }
     }

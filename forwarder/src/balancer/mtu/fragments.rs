@@ -1,7 +1,7 @@
 //! Fragmentation of IPv4 packets that allow it, as a router does it (RFC 791 section 3.2), and of packets
 //! that this node sends itself, as their source does it (RFC 8200 section 4.5 for IPv6).
 //!
-//! A plan, not a copy: each [`Piece`] says which header it gets and which bytes of the frame follow.
+//! A plan, not a copy: each [`OutgoingFragment`] says which header it gets and which bytes of the frame follow.
 //! Packets that are fragments themselves are cut like any other.
 
 use std::ops::Range;
@@ -9,7 +9,7 @@ use std::ops::Range;
 use zerocopy::network_endian::{U16, U32};
 use zerocopy::{FromBytes, IntoBytes};
 
-use crate::balancer::verdict::Drop;
+use crate::balancer::verdict::DropReason;
 use crate::wire::{Checksum, Family, Fragment, Packet, ipv4, ipv6};
 
 /// The longest header: IPv4's with all options. IPv6's with a fragment header has 48 bytes.
@@ -38,13 +38,13 @@ pub struct Fragments {
 
 /// One piece.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Piece {
+pub struct OutgoingFragment {
     header: Header,
     /// Which bytes of the frame follow the header.
     pub payload: Range<usize>,
 }
 
-impl Piece {
+impl OutgoingFragment {
     /// The IP header, options included.
     pub fn header(&self) -> &[u8] {
         self.header.bytes()
@@ -91,22 +91,23 @@ impl Fragments {
     /// The pieces of a packet, each of `limit` bytes at most, headers included.
     ///
     /// # Errors
-    /// [`Drop::ExceedsMtu`] if it must not be cut, being IPv6 or saying "don't fragment", or if the limit
-    /// leaves no room; [`Drop::FragmentMalformed`] for one that reaches beyond the longest packet there is.
-    pub fn new(packet: &Packet, frame: &[u8], limit: u16) -> Result<Fragments, Drop> {
-        packet.addresses_v4(frame).ok_or(Drop::ExceedsMtu)?;
-        let bytes = frame.get(packet.l3.into()..packet.l4.into()).ok_or(Drop::ExceedsMtu)?;
-        let header = Header::new(bytes).ok_or(Drop::ExceedsMtu)?;
-        let (fixed, _) = ipv4::Header::ref_from_prefix(bytes).map_err(|_| Drop::ExceedsMtu)?;
+    /// [`DropReason::ExceedsMtu`] if it must not be cut, being IPv6 or saying "don't fragment", or if the limit
+    /// leaves no room; [`DropReason::FragmentMalformed`] for one that reaches beyond the longest packet there is.
+    pub fn new(packet: &Packet, frame: &[u8], limit: u16) -> Result<Fragments, DropReason> {
+        packet.addresses_v4(frame).ok_or(DropReason::ExceedsMtu)?;
+        let bytes = frame.get(packet.l3.into()..packet.l4.into()).ok_or(DropReason::ExceedsMtu)?;
+        let header = Header::new(bytes).ok_or(DropReason::ExceedsMtu)?;
+        let (fixed, _) =
+            ipv4::Header::ref_from_prefix(bytes).map_err(|_| DropReason::ExceedsMtu)?;
         let payload = packet.l4.into()..packet.end as usize;
         let limit = usize::from(limit);
         let fits = packet.ip_length() <= limit;
         if !fits && (fixed.dont_fragment() || header.length + UNIT > limit) {
-            return Err(Drop::ExceedsMtu);
+            return Err(DropReason::ExceedsMtu);
         }
         let offset = usize::from(fixed.fragment.get() & ipv4::OFFSET_MASK);
         if offset * UNIT + payload.len() > usize::from(u16::MAX) {
-            return Err(Drop::FragmentMalformed);
+            return Err(DropReason::FragmentMalformed);
         }
         let flags = fixed.fragment.get() & !ipv4::OFFSET_MASK;
         let later = header.of_later();
@@ -119,19 +120,21 @@ impl Fragments {
     /// without "don't fragment" has one already.
     ///
     /// # Errors
-    /// [`Drop::ExceedsMtu`] if the limit leaves no room, or if IPv6 has extension headers besides that of
-    /// a fragment; [`Drop::FragmentMalformed`] as for [`Fragments::new`].
+    /// [`DropReason::ExceedsMtu`] if the limit leaves no room, or if IPv6 has extension headers besides that of
+    /// a fragment; [`DropReason::FragmentMalformed`] as for [`Fragments::new`].
     pub fn of_own(
         packet: &Packet,
         frame: &mut [u8],
         limit: u16,
         identification: u32,
-    ) -> Result<Fragments, Drop> {
+    ) -> Result<Fragments, DropReason> {
         if packet.family == Family::V6 {
             return Fragments::of_own_v6(packet, frame, limit, identification);
         }
-        let bytes = frame.get_mut(packet.l3.into()..packet.l4.into()).ok_or(Drop::ExceedsMtu)?;
-        let (fixed, _) = ipv4::Header::mut_from_prefix(bytes).map_err(|_| Drop::ExceedsMtu)?;
+        let bytes =
+            frame.get_mut(packet.l3.into()..packet.l4.into()).ok_or(DropReason::ExceedsMtu)?;
+        let (fixed, _) =
+            ipv4::Header::mut_from_prefix(bytes).map_err(|_| DropReason::ExceedsMtu)?;
         if fixed.dont_fragment() {
             fixed.fragment = U16::new(fixed.fragment.get() & !ipv4::DONT_FRAGMENT);
             if packet.fragment == Fragment::Whole {
@@ -148,10 +151,10 @@ impl Fragments {
         frame: &[u8],
         limit: u16,
         identification: u32,
-    ) -> Result<Fragments, Drop> {
-        let bytes = frame.get(packet.l3.into()..packet.l4.into()).ok_or(Drop::ExceedsMtu)?;
+    ) -> Result<Fragments, DropReason> {
+        let bytes = frame.get(packet.l3.into()..packet.l4.into()).ok_or(DropReason::ExceedsMtu)?;
         let (fixed, extensions) =
-            ipv6::Header::ref_from_prefix(bytes).map_err(|_| Drop::ExceedsMtu)?;
+            ipv6::Header::ref_from_prefix(bytes).map_err(|_| DropReason::ExceedsMtu)?;
         let whole = ipv6::FragmentHeader {
             next_header: fixed.next_header,
             reserved: 0,
@@ -161,9 +164,10 @@ impl Fragments {
         let fragment = match packet.fragment {
             Fragment::Whole if extensions.is_empty() => whole,
             Fragment::First | Fragment::Later if fixed.next_header == ipv6::FRAGMENT => {
-                ipv6::FragmentHeader::read_from_bytes(extensions).map_err(|_| Drop::ExceedsMtu)?
+                ipv6::FragmentHeader::read_from_bytes(extensions)
+                    .map_err(|_| DropReason::ExceedsMtu)?
             }
-            _ => return Err(Drop::ExceedsMtu),
+            _ => return Err(DropReason::ExceedsMtu),
         };
         let fixed = ipv6::Header { next_header: ipv6::FRAGMENT, ..*fixed };
         let mut header = Header { bytes: [0; LONGEST], length: ipv6::LENGTH + FRAGMENT_HEADER };
@@ -171,12 +175,12 @@ impl Fragments {
         header.bytes[ipv6::LENGTH..header.length].copy_from_slice(fragment.as_bytes());
         let limit = usize::from(limit);
         if header.length + UNIT > limit {
-            return Err(Drop::ExceedsMtu);
+            return Err(DropReason::ExceedsMtu);
         }
         let payload = packet.l4.into()..packet.end as usize;
         let offset = usize::from(fragment.offset()) / UNIT;
         if offset * UNIT + payload.len() > usize::from(u16::MAX) {
-            return Err(Drop::FragmentMalformed);
+            return Err(DropReason::FragmentMalformed);
         }
         let flags = fragment.more_fragments().into();
         let later = header.clone();
@@ -211,9 +215,9 @@ impl Fragments {
 }
 
 impl Iterator for Fragments {
-    type Item = Piece;
+    type Item = OutgoingFragment;
 
-    fn next(&mut self) -> Option<Piece> {
+    fn next(&mut self) -> Option<OutgoingFragment> {
         // One piece at least, for there are packets without payload; its header is then used up.
         if self.header.length == 0 {
             return None;
@@ -231,7 +235,7 @@ impl Iterator for Fragments {
         } else {
             self.header = self.later.clone();
         }
-        Some(Piece { header, payload })
+        Some(OutgoingFragment { header, payload })
     }
 }
 

@@ -14,8 +14,8 @@ use super::hash::{FleetKey, LocalSeed};
 use super::maglev;
 use super::sample::{MAC, Sample, fix_checksum};
 use super::tables::{
-    Backend, BackendId, Endpoint, Exception, MaxSegment, Parts, Pool, PoolIndex, Port, PortIndex,
-    Route, Service, ServiceId, Serving, Surroundings, Unserved, Vip,
+    Backend, BackendId, Exception, MssLimit, Node, Pool, PoolIndex, Port, PortIndex, Route,
+    Service, ServiceAddress, ServiceId, Serving, TableSpec, Unserved, Vip,
 };
 use super::*;
 use crate::wire::{Error as Malformed, Packet, protocol, tcp};
@@ -65,14 +65,14 @@ impl Config {
         };
         let endpoint = |address: &str, protocol| {
             let address: SocketAddr = address.parse().unwrap();
-            Endpoint::new(address.ip(), protocol, address.port())
+            ServiceAddress::new(address.ip(), protocol, address.port())
         };
         let pool = PoolIndex(u16::try_from(self.pool).unwrap());
         let service = |id, address, protocol, pool| {
             let service = Service { id: ServiceId(id), pool, fragments: true };
             (endpoint(address, protocol), service)
         };
-        Tables::new(Parts {
+        Tables::new(TableSpec {
             generation: 1,
             fleet: FLEET,
             timeouts: TIMEOUTS,
@@ -84,7 +84,7 @@ impl Config {
                 service(3, "203.0.113.10:81", protocol::TCP, PoolIndex(0)),
             ],
             vips: Vec::new(),
-            surroundings: Surroundings::default(),
+            node: Node::default(),
             pools: (0..)
                 .zip(&self.pools)
                 .map(|(i, pool)| {
@@ -105,7 +105,7 @@ impl Config {
                     pool,
                     serving,
                     route: self.resolved.then(|| route(n, self.mtu)),
-                    mss: MaxSegment::NONE,
+                    mss: MssLimit::NONE,
                     since: 0,
                 })
                 .collect(),
@@ -113,10 +113,10 @@ impl Config {
     }
 }
 
-fn member(n: u32) -> maglev::Member {
+fn member(n: u32) -> maglev::Candidate {
     let mut identity = [0; 16];
     identity[12..].copy_from_slice(&n.to_be_bytes());
-    maglev::Member { identity, weight: 1, value: n }
+    maglev::Candidate { identity, weight: 1, value: n }
 }
 
 /// Even backends are behind IPv6, odd ones behind IPv4.
@@ -137,12 +137,12 @@ fn route(backend: usize, mtu: u16) -> Route {
 /// Why a packet has no backend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Refusal {
-    Drop(Drop),
+    Drop(DropReason),
     Exception(Exception),
 }
 
-impl From<Drop> for Refusal {
-    fn from(drop: Drop) -> Refusal {
+impl From<DropReason> for Refusal {
+    fn from(drop: DropReason) -> Refusal {
         Refusal::Drop(drop)
     }
 }

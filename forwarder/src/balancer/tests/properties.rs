@@ -39,7 +39,7 @@ impl Model {
         (flow, flags, now): (u16, u8, u64),
         serving: &[Serving; 3],
         chosen: Option<BackendId>,
-    ) -> Result<(BackendId, FlowEvent), Drop> {
+    ) -> Result<(BackendId, FlowEvent), DropReason> {
         let udp = flow == 0;
         let begins = !udp && flags & SYN != 0 && flags & ACK == 0;
         let ends = !udp && flags & (tcp::FIN | tcp::RST) != 0;
@@ -58,7 +58,7 @@ impl Model {
             Some((backend, state, since)) => {
                 let keeps = match serving[backend.index()] {
                     Serving::All => true,
-                    Serving::Existing => !(begins && may_begin_anew((state, since), now)),
+                    Serving::Existing => !(begins && may_restart((state, since), now)),
                     Serving::Nothing => false,
                 };
                 let is_told = !(begins && serving[backend.index()] == Serving::Existing);
@@ -69,11 +69,11 @@ impl Model {
                     return Ok((backend, FlowEvent::Hit));
                 }
                 let moved = if begins { (State::Syn, now) } else { (state, since) };
-                let backend = chosen.ok_or(Drop::NoBackend)?;
+                let backend = chosen.ok_or(DropReason::NoBackend)?;
                 self.flows.insert(flow, (backend, moved.0, moved.1));
                 return Ok((backend, FlowEvent::Moved));
             }
-            None => (chosen.ok_or(Drop::NoBackend)?, first, FlowEvent::New),
+            None => (chosen.ok_or(DropReason::NoBackend)?, first, FlowEvent::New),
         };
         self.flows.insert(flow, (backend, state, now));
         Ok((backend, event))
@@ -81,7 +81,7 @@ impl Model {
 }
 
 /// Whether a SYN may leave a backend that drains.
-fn may_begin_anew((state, since): (State, u64), now: u64) -> bool {
+fn may_restart((state, since): (State, u64), now: u64) -> bool {
     match state {
         State::Syn => true,
         State::Closing | State::Reset => now - since >= SECOND,
@@ -188,7 +188,7 @@ fn forward(
     frame: &[u8],
     now: u64,
     fast: bool,
-) -> Option<(FlowEvent, BackendId, Result<PortIndex, Drop>, Buffer)> {
+) -> Option<(FlowEvent, BackendId, Result<PortIndex, DropReason>, Buffer)> {
     let now = Time::from_millis(now);
     let mut buffer = Buffer::new(frame, 60);
     if fast && let Some((backend, port)) = forward_fast_path(balancer, tables, now, &mut buffer) {
@@ -277,7 +277,7 @@ proptest! {
         let mut balancer = Balancer::new(4, LocalSeed::new(1));
         let Ok(classified) = balancer.classify(&tables, PORT, &frame) else { return Ok(()) };
         let decided = balancer.decide(&tables, &frame, &classified, Time::from_millis(1));
-        if let Err(reason) = tables.check_origin(&classified.packet, &frame) {
+        if let Err(reason) = tables.check_source(&classified.packet, &frame) {
             prop_assert_eq!(decided, Err(reason));
             return Ok(());
         }
@@ -287,7 +287,7 @@ proptest! {
         let (l3, inner) = (usize::from(classified.packet.l3), classified.packet.ip(&frame).unwrap());
         let overhead = [44, 24][decision.backend.index()];
         if inner.len() + overhead > 160 {
-            prop_assert_eq!(sent, Err(Drop::ExceedsMtu));
+            prop_assert_eq!(sent, Err(DropReason::ExceedsMtu));
             return Ok(());
         }
         prop_assert_eq!(sent, Ok(OUT));

@@ -361,7 +361,7 @@ fn a_service_with_another_pool_takes_its_flows_along() {
 fn a_pool_in_which_no_one_takes_new_flows_has_no_backend() {
     for serving in [&[][..], &[Serving::Nothing; 2], &[Serving::Existing; 2]] {
         let tables = Config::new(serving).tables();
-        assert_eq!(Rig::new(64).send(&tables, &client(1, SYN)), Err(Drop::NoBackend.into()));
+        assert_eq!(Rig::new(64).send(&tables, &client(1, SYN)), Err(DropReason::NoBackend.into()));
     }
 }
 
@@ -372,9 +372,9 @@ fn a_flow_that_has_nowhere_to_go_is_not_forgotten() {
     let draining = Config::new(&[Serving::Existing; 2]).tables();
     let mut rig = Rig::new(64);
     let backend = rig.connect(&up, &client(1, ACK));
-    assert_eq!(rig.send(&down, &client(1, ACK)), Err(Drop::NoBackend.into()));
+    assert_eq!(rig.send(&down, &client(1, ACK)), Err(DropReason::NoBackend.into()));
     rig.wait(241 * SECOND);
-    assert_eq!(rig.send(&draining, &client(1, SYN)), Err(Drop::NoBackend.into()));
+    assert_eq!(rig.send(&draining, &client(1, SYN)), Err(DropReason::NoBackend.into()));
     assert_eq!(rig.state(), State::Established);
     assert_eq!(rig.send(&up, &client(1, ACK)), Ok((backend, FlowEvent::Hit)));
 }
@@ -428,9 +428,9 @@ fn each_reason_to_drop() {
     let icmp = Sample { protocol: protocol::ICMP, payload: vec![8; 8], ..tcp.clone() };
     let vip = Vip::default();
     let cases: [(Sample, Refusal); 19] = [
-        (Sample { mac: [2, 0, 0, 0, 0, 2], ..tcp.clone() }, Drop::WrongMac.into()),
-        (Sample { mac: [0xff; 6], ..tcp.clone() }, Drop::GroupMac.into()),
-        (Sample { mac: [0x33, 0x33, 0, 0, 0, 1], ..v6.clone() }, Drop::GroupMac.into()),
+        (Sample { mac: [2, 0, 0, 0, 0, 2], ..tcp.clone() }, DropReason::WrongMac.into()),
+        (Sample { mac: [0xff; 6], ..tcp.clone() }, DropReason::MulticastMac.into()),
+        (Sample { mac: [0x33, 0x33, 0, 0, 0, 1], ..v6.clone() }, DropReason::MulticastMac.into()),
         (Sample::tcp("198.51.100.1:1", "203.0.113.11:80", SYN), Exception::Elsewhere.into()),
         (Sample::tcp("[2001:db8:c::1]:1", "[2001:db8::11]:80", SYN), Exception::Elsewhere.into()),
         (
@@ -446,8 +446,8 @@ fn each_reason_to_drop() {
             Sample { protocol: protocol::ICMPV6, payload: vec![128; 8], ..v6.clone() },
             Exception::Icmp(vip).into(),
         ),
-        (Sample { protocol: protocol::GRE, ..tcp.clone() }, Drop::UnsupportedProtocol.into()),
-        (Sample { protocol: 132, ..v6.clone() }, Drop::UnsupportedProtocol.into()),
+        (Sample { protocol: protocol::GRE, ..tcp.clone() }, DropReason::UnsupportedProtocol.into()),
+        (Sample { protocol: 132, ..v6.clone() }, DropReason::UnsupportedProtocol.into()),
         (Sample { fragment: 0x2000, ..tcp.clone() }, Exception::Fragment(vip).into()),
         (Sample { fragment: 0x0001, ..tcp.clone() }, Exception::Fragment(vip).into()),
         (Sample { fragment: 0x2001, ..tcp.clone() }, Exception::Fragment(vip).into()),
@@ -472,10 +472,10 @@ fn a_malformed_frame_has_its_own_reason() {
         let balancer = Balancer::new(4, LocalSeed::new(1));
         Refusal::from(balancer.classify(&tables, PORT, &frame[..length]).unwrap_err())
     };
-    assert_eq!(reason(0), Drop::Malformed(Malformed::EthernetTruncated).into());
-    assert_eq!(reason(13), Drop::Malformed(Malformed::EthernetTruncated).into());
-    assert_eq!(reason(33), Drop::Malformed(Malformed::Ipv4Truncated).into());
-    assert_eq!(reason(frame.len() - 1), Drop::Malformed(Malformed::Ipv4TotalLength).into());
+    assert_eq!(reason(0), DropReason::Malformed(Malformed::EthernetTruncated).into());
+    assert_eq!(reason(13), DropReason::Malformed(Malformed::EthernetTruncated).into());
+    assert_eq!(reason(33), DropReason::Malformed(Malformed::Ipv4Truncated).into());
+    assert_eq!(reason(frame.len() - 1), DropReason::Malformed(Malformed::Ipv4TotalLength).into());
 }
 
 #[test]
@@ -506,7 +506,7 @@ fn without_a_next_hop_a_packet_is_dropped_but_its_flow_is_kept() {
     let (backend, _) = rig.send(&unresolved, &client(1, SYN)).unwrap();
     let mut buffer = Buffer::new(&frame, 128);
     let refused = rig.balancer.encapsulate(&unresolved, &classified, backend, &mut buffer);
-    assert_eq!(refused, Err(Drop::NextHopUnresolved));
+    assert_eq!(refused, Err(DropReason::NextHopUnresolved));
     assert_eq!(buffer.bytes(), frame);
     let resolved = Config::all(3).tables();
     assert_eq!(rig.send(&resolved, &client(1, SYN)), Ok((backend, FlowEvent::Hit)));

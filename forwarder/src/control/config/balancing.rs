@@ -231,13 +231,13 @@ impl<'a> Pools<'a> {
     }
 }
 
-type Endpoint = (IpAddr, Protocol, u16);
+type ServiceAddress = (IpAddr, Protocol, u16);
 
 fn service(
     mut section: Section<'_>,
     pools: &Pools<'_>,
     names: &mut HashMap<String, usize>,
-    endpoints: &mut HashMap<Endpoint, usize>,
+    endpoints: &mut HashMap<ServiceAddress, usize>,
 ) -> ServiceDraft {
     let name = section.required("name", "\"web\"", form::text(form::name));
     let distinct_name = name.as_ref().map_or(Ok(()), |name| section.unique("name", name, names));

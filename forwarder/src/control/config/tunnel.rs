@@ -10,7 +10,7 @@ use super::form;
 use super::model::{Encapsulation, GreKey, Parameters, UdpChecksum};
 use super::reader::Section;
 use super::report::{At, Read, count};
-use crate::balancer::encapsulation::{Key, Refusal, Situation};
+use crate::balancer::encapsulation::{Constraints, Setting, Unsendable};
 
 const CHECKSUMS: [(&str, UdpChecksum); 2] =
     [("zero", UdpChecksum::Zero), ("compute", UdpChecksum::Compute)];
@@ -25,7 +25,7 @@ pub(super) struct TunnelDraft {
     pub(super) encapsulations: Read<Option<At<Vec<Encapsulation>>>>,
     pub(super) parameters: Read<Parameters>,
     /// The settings that there are.
-    keys: Vec<At<Key>>,
+    keys: Vec<At<Setting>>,
 }
 
 pub(super) fn read(section: &mut Section<'_>) -> TunnelDraft {
@@ -35,28 +35,32 @@ pub(super) fn read(section: &mut Section<'_>) -> TunnelDraft {
     TunnelDraft { encapsulations, parameters, keys }
 }
 
-fn parameters(section: &mut Section<'_>, keys: &mut Vec<At<Key>>) -> Read<Parameters> {
-    fn note<T>(keys: &mut Vec<At<Key>>, key: Key, found: Read<Option<At<T>>>) -> Read<Option<T>> {
+fn parameters(section: &mut Section<'_>, keys: &mut Vec<At<Setting>>) -> Read<Parameters> {
+    fn note<T>(
+        keys: &mut Vec<At<Setting>>,
+        setting: Setting,
+        found: Read<Option<At<T>>>,
+    ) -> Read<Option<T>> {
         let found = found?;
-        keys.extend(found.as_ref().map(|found| At { value: key, at: found.at }));
+        keys.extend(found.as_ref().map(|found| At { value: setting, at: found.at }));
         Ok(found.map(|found| found.value))
     }
     let mac = || form::text(form::mac);
     // All are read before the first mistake counts.
-    let gre_key = section.optional(Key::GreKey.name(), gre_key);
-    let udp_port = section.optional(Key::UdpPort.name(), form::integer(1..=65_535));
-    let udp_checksum = section.optional(Key::UdpChecksum.name(), form::word(&CHECKSUMS));
-    let vni = section.optional(Key::Vni.name(), form::integer(0..=0xff_ffff));
-    let source = section.optional(Key::InnerSourceMac.name(), mac());
-    let destination = section.optional(Key::InnerDestinationMac.name(), mac());
-    let label = section.optional(Key::Label.name(), form::integer(LABELS));
-    let gre_key = note(keys, Key::GreKey, gre_key);
-    let udp_port = note(keys, Key::UdpPort, udp_port);
-    let udp_checksum = note(keys, Key::UdpChecksum, udp_checksum);
-    let vni = note(keys, Key::Vni, vni);
-    let inner_source_mac = note(keys, Key::InnerSourceMac, source);
-    let inner_destination_mac = note(keys, Key::InnerDestinationMac, destination);
-    let label = note(keys, Key::Label, label);
+    let gre_key = section.optional(Setting::GreKey.name(), gre_key);
+    let udp_port = section.optional(Setting::UdpPort.name(), form::integer(1..=65_535));
+    let udp_checksum = section.optional(Setting::UdpChecksum.name(), form::word(&CHECKSUMS));
+    let vni = section.optional(Setting::Vni.name(), form::integer(0..=0xff_ffff));
+    let source = section.optional(Setting::InnerSourceMac.name(), mac());
+    let destination = section.optional(Setting::InnerDestinationMac.name(), mac());
+    let label = section.optional(Setting::Label.name(), form::integer(LABELS));
+    let gre_key = note(keys, Setting::GreKey, gre_key);
+    let udp_port = note(keys, Setting::UdpPort, udp_port);
+    let udp_checksum = note(keys, Setting::UdpChecksum, udp_checksum);
+    let vni = note(keys, Setting::Vni, vni);
+    let inner_source_mac = note(keys, Setting::InnerSourceMac, source);
+    let inner_destination_mac = note(keys, Setting::InnerDestinationMac, destination);
+    let label = note(keys, Setting::Label, label);
     Ok(Parameters {
         gre_key: gre_key?,
         udp_port: udp_port?,
@@ -119,7 +123,7 @@ impl TunnelDraft {
 }
 
 impl Draft<'_> {
-    /// Settings that are missing, settings that nothing heeds, and backends that can be sent nothing.
+    /// Settings that are missing, settings that nothing uses, and backends that can be sent nothing.
     pub(super) fn encapsulations(&self) {
         for (pool_index, pool) in self.pools().iter().enumerate() {
             let Ok(backends) = &pool.backends else { continue };
@@ -139,7 +143,7 @@ impl Draft<'_> {
                 };
                 self.unheeded(&backend.tunnel, &listed, path, "the backend's");
                 if let Ok(parameters) = backend.tunnel.parameters(&pool.tunnel) {
-                    let unset = Key::ALL.into_iter().filter(|key| !key.is_set(&parameters));
+                    let unset = Setting::ALL.into_iter().filter(|key| !key.is_set(&parameters));
                     for key in unset {
                         if let Some(needing) = listed.iter().find(|e| e.required().contains(&key)) {
                             let first = (index, backend.at, *needing, 0);
@@ -178,10 +182,10 @@ impl Draft<'_> {
         whose: &str,
     ) {
         for key in &tunnel.keys {
-            if !listed.iter().any(|e| e.heeds(key.value)) {
+            if !listed.iter().any(|e| e.uses(key.value)) {
                 let heeding: Vec<String> = Encapsulation::NAMES
                     .iter()
-                    .filter(|(_, e)| e.heeds(key.value))
+                    .filter(|(_, e)| e.uses(key.value))
                     .map(|(name, _)| format!("{name:?}"))
                     .collect();
                 let message = format!(
@@ -198,7 +202,7 @@ impl Draft<'_> {
     pub(super) fn link(&self, member: Member<'_>, address: At<IpAddr>, on_link: bool) {
         let Ok(listed) = member.backend.tunnel.listed(&member.pool.tunnel) else { return };
         let parameters = Parameters::default();
-        let situation = Situation {
+        let constraints = Constraints {
             is_v6: false,
             on_link,
             // That there is one is another check.
@@ -206,7 +210,7 @@ impl Draft<'_> {
             source_is_prefix: false,
             parameters: &parameters,
         };
-        let refused = |e: &Encapsulation| e.sendable(&situation) == Err(Refusal::NotOnLink);
+        let refused = |e: &Encapsulation| e.sendable(&constraints) == Err(Unsendable::NotOnLink);
         if listed.iter().all(refused) {
             let name = listed.first().map_or("", |e| e.name());
             let message = format!(

@@ -8,7 +8,7 @@ use guideway_api::{ErrorKind, FlowFilter};
 use super::{Daemon, Running};
 use crate::balancer::conntrack::State;
 use crate::balancer::flow::FlowKey;
-use crate::balancer::scan::{Scan, Wanted};
+use crate::balancer::scan::{FlowMatch, FlowScan};
 use crate::wire::protocol;
 
 impl Daemon {
@@ -25,7 +25,7 @@ impl Daemon {
             if filter.worker.is_some_and(|wanted| wanted != index) {
                 continue;
             }
-            let scan = Scan::new(wanted.clone(), limit - answer.flows.len());
+            let scan = FlowScan::new(wanted.clone(), limit - answer.flows.len());
             let Some(scan) = (worker.scan)(scan) else {
                 return Err(api::Error::new(
                     ErrorKind::Failed,
@@ -57,7 +57,7 @@ fn not_found(message: String) -> api::Error {
 }
 
 /// The filter in the workers' terms.
-fn wanted(running: &Running, filter: &FlowFilter) -> Result<Wanted, api::Error> {
+fn wanted(running: &Running, filter: &FlowFilter) -> Result<FlowMatch, api::Error> {
     let flow = match &filter.flow {
         None => None,
         Some(tuple) => Some(flow_key(tuple).ok_or_else(|| {
@@ -89,7 +89,7 @@ fn wanted(running: &Running, filter: &FlowFilter) -> Result<Wanted, api::Error> 
             filter.pool.as_ref().map_or("any pool".to_owned(), |name| format!("a pool \"{name}\"")),
         )));
     }
-    Ok(Wanted { flow, backends, state: filter.state.map(balancer_state) })
+    Ok(FlowMatch { flow, backends, state: filter.state.map(balancer_state) })
 }
 
 /// Pool and name of each backend number.

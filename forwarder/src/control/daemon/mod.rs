@@ -23,7 +23,7 @@ use parser::Parser;
 use super::config::{self, Configuration, Source};
 use super::publication::{Progress, Published, Publisher};
 use crate::balancer::Verdict;
-use crate::balancer::scan::Scan;
+use crate::balancer::scan::FlowScan;
 use crate::stats::{Event, Reader, Scalar, Traffic};
 
 /// How long an apply waits for the workers, which take tables up between two bursts.
@@ -40,7 +40,7 @@ pub struct Worker {
     /// Entries of its flow table.
     pub flow_capacity: u64,
     /// Has it carry out a listing; none if it does not answer.
-    pub scan: Box<dyn Fn(Scan) -> Option<Scan> + Send + Sync>,
+    pub scan: Box<dyn Fn(FlowScan) -> Option<FlowScan> + Send + Sync>,
 }
 
 /// A port, as the control plane sees it.

@@ -4,8 +4,8 @@ use std::thread::JoinHandle;
 
 use super::*;
 use crate::balancer::conntrack::State;
-use crate::balancer::scan::Row;
-use crate::balancer::tables::{BackendId, Endpoint, Serving};
+use crate::balancer::scan::FlowRow;
+use crate::balancer::tables::{BackendId, ServiceAddress, Serving};
 use crate::control::publication::PortFacts;
 use crate::stats;
 use crate::wire::protocol;
@@ -83,7 +83,7 @@ impl Lab {
             queues: vec!["edge0:0".to_owned()],
             flow_capacity: 64,
             scan: Box::new(|mut scan| {
-                scan.rows = vec![Row {
+                scan.rows = vec![FlowRow {
                     tag: 0xabc,
                     backend: BackendId::new(1),
                     state: State::Syn,
@@ -323,9 +323,9 @@ fn every_verdict_is_in_the_statistics() {
 
 #[test]
 fn endpoints_of_the_families_do_not_meet() {
-    let v4 = Endpoint::new("192.0.2.1".parse().unwrap(), protocol::TCP, 80);
-    let mapped = Endpoint::new("::ffff:192.0.2.1".parse().unwrap(), protocol::TCP, 80);
-    let compatible = Endpoint::new("::192.0.2.1".parse().unwrap(), protocol::TCP, 80);
+    let v4 = ServiceAddress::new("192.0.2.1".parse().unwrap(), protocol::TCP, 80);
+    let mapped = ServiceAddress::new("::ffff:192.0.2.1".parse().unwrap(), protocol::TCP, 80);
+    let compatible = ServiceAddress::new("::192.0.2.1".parse().unwrap(), protocol::TCP, 80);
     assert!(v4 != mapped && v4 != compatible);
 }
 

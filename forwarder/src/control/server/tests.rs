@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::sync::mpsc;
 use std::sync::{Barrier, Mutex};
 
-use guideway_api::{Error as Refusal, ErrorKind, FlowFilter, Greeting, Stats};
+use guideway_api::{Error as Unsendable, ErrorKind, FlowFilter, Greeting, Stats};
 
 use super::*;
 
@@ -63,7 +63,7 @@ impl Client {
         serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line:?}"))
     }
 
-    fn refusal(&mut self) -> Refusal {
+    fn refusal(&mut self) -> Unsendable {
         match self.answer() {
             Response::Error(error) => error,
             other => panic!("{other:?}"),

@@ -2,39 +2,38 @@
 
 use super::super::path::Path;
 use super::{Exceptions, Scene};
-use crate::balancer::answer::{self, Error as Answerable, Limiter, Refusal};
 use crate::balancer::mtu::{Fragments, clamp_mss, inner_mtu};
-use crate::balancer::tables::{BackendId, MaxSegment, PortIndex, Route};
-use crate::balancer::{Answer, Classified, Drop, Verdict};
+use crate::balancer::reply::{self, IcmpError, Limiter, OptionAction};
+use crate::balancer::tables::{BackendId, MssLimit, PortIndex, Route};
+use crate::balancer::{Classified, DropReason, Reply, Verdict};
 use crate::dpdk::{Burst, Held, Mbuf};
 use crate::stats::Event;
 use crate::wire::{Fragment, Packet};
 
 /// The limits on answers: pings do not use up what path MTU discovery needs.
-pub(super) struct Limits {
+pub(super) struct ReplyLimits {
     /// What they are made of: rate and burst.
     of: (u32, u32),
     echo: Limiter,
     errors: Limiter,
 }
 
-impl Limits {
-    pub(super) fn new((rate, burst): (u32, u32)) -> Limits {
+impl ReplyLimits {
+    pub(super) fn new((rate, burst): (u32, u32)) -> ReplyLimits {
         let limiter = || Limiter::new(rate, burst);
-        Limits { of: (rate, burst), echo: limiter(), errors: limiter() }
+        ReplyLimits { of: (rate, burst), echo: limiter(), errors: limiter() }
     }
 
-    pub(super) fn allow(&mut self, answer: Answer, scene: &Scene<'_>) -> bool {
-        let said = scene.tables.surroundings();
+    pub(super) fn allow(&mut self, answer: Reply, scene: &Scene<'_>) -> bool {
+        let said = scene.tables.node();
         if self.of != (said.answer_rate, said.answer_burst) {
-            *self = Limits::new((said.answer_rate, said.answer_burst));
+            *self = ReplyLimits::new((said.answer_rate, said.answer_burst));
         }
         match answer {
-            Answer::Echo => &mut self.echo,
-            Answer::TooBig
-            | Answer::Unreachable
-            | Answer::ParameterProblem
-            | Answer::TimeExceeded => &mut self.errors,
+            Reply::Echo => &mut self.echo,
+            Reply::TooBig | Reply::Unreachable | Reply::ParameterProblem | Reply::TimeExceeded => {
+                &mut self.errors
+            }
         }
         .allow(scene.now)
     }
@@ -53,7 +52,7 @@ impl Path {
         begins: bool,
     ) {
         let Some(route) = scene.tables.backend(backend).route.as_ref() else {
-            return self.drop(held, Drop::NextHopUnresolved);
+            return self.drop(held, DropReason::NextHopUnresolved);
         };
         let length = held.bytes().len() as u64;
         let (packet, mss) = (&classified.packet, scene.tables.backend(backend).mss);
@@ -72,16 +71,16 @@ impl Path {
         port: PortIndex,
         packet: &Packet,
         route: &Route,
-        mss: MaxSegment,
+        mss: MssLimit,
         entropy: u64,
         verdict: Verdict,
     ) -> bool {
         let mtu = inner_mtu(route.template.mtu(), route.template.overhead());
         let pieces = match Fragments::new(packet, held.bytes(), mtu) {
             Ok(pieces) => pieces,
-            Err(Drop::ExceedsMtu) => {
-                let error = Answerable::TooBig { mtu };
-                self.answer(scene, held, port, packet, Answer::TooBig, Some(error));
+            Err(DropReason::ExceedsMtu) => {
+                let error = IcmpError::TooBig { mtu };
+                self.answer(scene, held, port, packet, Reply::TooBig, Some(error));
                 return false;
             }
             Err(reason) => {
@@ -108,16 +107,16 @@ impl Path {
         packet: &Packet,
         port: PortIndex,
         pieces: Fragments,
-        complete: impl Fn(&Packet, &mut Mbuf) -> Result<(), Drop>,
-    ) -> Result<(), Drop> {
-        self.stats.event(Event::PacketCut, 1);
+        complete: impl Fn(&Packet, &mut Mbuf) -> Result<(), DropReason>,
+    ) -> Result<(), DropReason> {
+        self.stats.event(Event::Fragmented, 1);
         let frame = held.bytes();
         let outlet = &mut scene.outlets[usize::from(port.0)];
         for piece in pieces {
             let link = frame.get(..packet.l3.into()).unwrap_or_default();
             let payload = frame.get(piece.payload.clone()).unwrap_or_default();
             let parts = [link, piece.header(), payload];
-            let mut made = self.exceptions.build(&parts).ok_or(Drop::NoHeadroom)?;
+            let mut made = self.exceptions.build(&parts).ok_or(DropReason::NoHeadroom)?;
             complete(&Packet::parse(made.bytes())?, &mut made)?;
             outlet.send_now(made, &mut self.stats)?;
         }
@@ -133,20 +132,13 @@ impl Path {
         port: PortIndex,
         packet: &Packet,
     ) {
-        if let Err(reason) = scene.tables.check_origin(packet, held.bytes()) {
+        if let Err(reason) = scene.tables.check_source(packet, held.bytes()) {
             return self.drop(held, reason);
         }
-        if !answer::may_report(packet, held.bytes()) {
-            return self.drop(held, Drop::HopLimitExceeded);
+        if !reply::may_report(packet, held.bytes()) {
+            return self.drop(held, DropReason::HopLimitExceeded);
         }
-        self.answer(
-            scene,
-            held,
-            port,
-            packet,
-            Answer::TimeExceeded,
-            Some(Answerable::TimeExceeded),
-        );
+        self.answer(scene, held, port, packet, Reply::TimeExceeded, Some(IcmpError::TimeExceeded));
     }
 
     /// Turns a packet into an answer, an error or else an echo reply, and sends it where it came from.
@@ -156,36 +148,36 @@ impl Path {
         mut held: Held,
         port: PortIndex,
         packet: &Packet,
-        kind: Answer,
-        error: Option<Answerable>,
+        kind: Reply,
+        error: Option<IcmpError>,
     ) {
         if is_shared(scene, packet, held.bytes()) {
-            return self.drop(held, Drop::AnswerForbidden);
+            return self.drop(held, DropReason::ReplyForbidden);
         }
-        let (kind, error) = match answer::refused_option(packet, held.bytes()) {
+        let (kind, error) = match reply::refused_option(packet, held.bytes()) {
             // What is only passed on may have any options.
-            _ if kind == Answer::TooBig => (kind, error),
+            _ if kind == Reply::TooBig => (kind, error),
             None => (kind, error),
-            Some(Refusal::Discard) => return self.drop(held, Drop::OptionUnknown),
-            Some(Refusal::Report { pointer }) => {
-                (Answer::ParameterProblem, Some(Answerable::UnknownOption { pointer }))
+            Some(OptionAction::Discard) => return self.drop(held, DropReason::Ipv6OptionUnknown),
+            Some(OptionAction::Report { pointer }) => {
+                (Reply::ParameterProblem, Some(IcmpError::UnknownOption { pointer }))
             }
         };
         // That of a fragmented request was counted with the choice for all of it.
-        let counted = kind == Answer::Echo && packet.fragment == Fragment::First;
+        let counted = kind == Reply::Echo && packet.fragment == Fragment::First;
         if !counted && !self.exceptions.limits.allow(kind, scene) {
-            return self.drop(held, Drop::AnswerLimited);
+            return self.drop(held, DropReason::ReplyLimited);
         }
-        let mtu = scene.tables.surroundings().mtu(port);
+        let mtu = scene.tables.node().mtu(port);
         let made = match error {
-            Some(error) => answer::error(packet, error, mtu, &mut *held),
-            None => answer::echo_reply(packet, &mut *held),
+            Some(error) => reply::error(packet, error, mtu, &mut *held),
+            None => reply::echo_reply(packet, &mut *held),
         };
         let sent = made.and_then(|answer| {
             self.send_answer(scene, held, port, mtu)?;
             Ok(answer)
         });
-        self.stats.verdict(sent.map_or_else(Verdict::Dropped, Verdict::Answered), 1);
+        self.stats.verdict(sent.map_or_else(Verdict::Dropped, Verdict::Replied), 1);
     }
 
     /// Sends an answer by a port: whole if it fits, and else in pieces. Errors always fit.
@@ -195,13 +187,13 @@ impl Path {
         mut held: Held,
         port: PortIndex,
         mtu: u16,
-    ) -> Result<(), Drop> {
+    ) -> Result<(), DropReason> {
         let packet = Packet::parse(held.bytes())?;
         if packet.ip_length() <= usize::from(mtu) {
             return scene.outlets[usize::from(port.0)].send_now(held, &mut self.stats);
         }
         let identification = self.exceptions.identifications.draw();
-        let frame = held.push_front(0).ok_or(Drop::NoHeadroom)?;
+        let frame = held.push_front(0).ok_or(DropReason::NoHeadroom)?;
         let pieces = Fragments::of_own(&packet, frame, mtu, identification)?;
         self.send_pieces(scene, &held, &packet, port, pieces, |_, _| Ok(()))
     }
@@ -209,7 +201,7 @@ impl Path {
 
 /// Whether the source of a packet is an address of several hosts on a network of ours.
 fn is_shared(scene: &Scene<'_>, packet: &Packet, frame: &[u8]) -> bool {
-    let shared = &scene.tables.surroundings().shared;
+    let shared = &scene.tables.node().shared;
     let v4 = packet.addresses_v4(frame).map(|(source, _)| source.into());
     let v6 = packet.addresses_v6(frame).map(|(source, _)| source.into());
     v4.or(v6).is_some_and(|source| shared.contains(&source))

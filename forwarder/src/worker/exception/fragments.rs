@@ -3,15 +3,15 @@
 use super::super::errand::{Arrival, Errand, Tour};
 use super::super::path::Path;
 use super::{Choice, Scene, subject};
-use crate::balancer::answer::Error as Answerable;
 use crate::balancer::cluster::{Owner, ThreeTuple};
-use crate::balancer::fragment::{self, Key, Later, Reason};
+use crate::balancer::fragment::{self, DatagramKey, Later, Reason};
 use crate::balancer::icmp::{self, Message};
-use crate::balancer::tables::{BackendId, MaxSegment, PortIndex, Serving, Vip};
-use crate::balancer::{Answer, Classified, Drop, Verdict};
+use crate::balancer::reply::IcmpError;
+use crate::balancer::tables::{BackendId, MssLimit, PortIndex, Serving, Vip};
+use crate::balancer::{Classified, DropReason, Reply, Verdict};
 use crate::dpdk::Held;
 use crate::stats::Event;
-use crate::wire::fragment::Place;
+use crate::wire::fragment::FragmentFields;
 use crate::wire::{Family, Fragment, Packet, protocol};
 
 impl Path {
@@ -26,26 +26,26 @@ impl Path {
         vip: Vip,
     ) {
         let bytes = held.bytes();
-        let found = Place::of(packet, bytes).and_then(|place| {
-            let tuple = ThreeTuple::of(packet, &place, bytes)?;
-            Some((place, tuple, Key::of(packet, &place, bytes)?))
+        let found = FragmentFields::of(packet, bytes).and_then(|fields| {
+            let tuple = ThreeTuple::of(packet, &fields, bytes)?;
+            Some((fields, tuple, DatagramKey::of(packet, &fields, bytes)?))
         });
-        let Some((place, tuple, key)) = found else {
-            return self.drop(held, Drop::FragmentMalformed);
+        let Some((fields, tuple, key)) = found else {
+            return self.drop(held, DropReason::FragmentMalformed);
         };
-        if let Err(reason) = fragment::check(packet, &place) {
+        if let Err(reason) = fragment::check(packet, &fields) {
             return self.drop(held, reason.into());
         }
         let seed = self.balancer.seed();
-        let surroundings = scene.tables.surroundings();
-        if !arrival.marked
-            && let Owner::Member(member) = surroundings.cluster.owner(&tuple)
+        let node = scene.tables.node();
+        if !arrival.redirected
+            && let Owner::Member(member) = node.cluster.owner(&tuple)
         {
             let entropy = tuple.hash(&seed);
             return self.redirect(scene, held, arrival.port, packet, member, entropy);
         }
         // From here on it is ours, whatever a reload makes of the cluster.
-        let arrival = Arrival { marked: true, ..arrival };
+        let arrival = Arrival { redirected: true, ..arrival };
         let worker = tuple.worker(&seed, self.exceptions.workers.into());
         if worker != usize::from(self.exceptions.me) {
             let worker = u16::try_from(worker).unwrap_or(0);
@@ -57,14 +57,14 @@ impl Path {
         if packet.fragment == Fragment::Later {
             let length = held.bytes().len();
             let table = &mut self.exceptions.fragments;
-            match table.later(&key, &place, held, length, scene.now, lost) {
+            match table.later(&key, &fields, held, length, scene.now, lost) {
                 Later::Follow(held, choice) => self.follow(scene, held, choice, false),
-                Later::Held => self.stats.event(Event::FragmentHeld, 1),
+                Later::Buffered => self.stats.event(Event::FragmentWaited, 1),
                 Later::Dropped(held, reason) => self.drop(held, reason.into()),
             }
             return;
         }
-        match self.exceptions.fragments.begin(&key, &place, scene.now, lost) {
+        match self.exceptions.fragments.begin(&key, &fields, scene.now, lost) {
             // Nothing will follow this one, but it goes on.
             Ok(()) | Err(Reason::TableFull) => {}
             Err(reason) => return self.drop(held, reason.into()),
@@ -96,8 +96,8 @@ impl Path {
         entropy: u64,
     ) {
         let tables = scene.tables;
-        let Some(Some(route)) = tables.surroundings().members.get(member) else {
-            return self.drop(held, Drop::NextHopUnresolved);
+        let Some(Some(route)) = tables.node().members.get(member) else {
+            return self.drop(held, DropReason::NextHopUnresolved);
         };
         match route.template.apply(packet, entropy, &mut *held) {
             Ok(()) => {
@@ -107,8 +107,8 @@ impl Path {
                     Err(reason) => self.stats.verdict(Verdict::Dropped(reason), 1),
                 }
             }
-            Err(Drop::ExceedsMtu) => {
-                let mss = MaxSegment::NONE;
+            Err(DropReason::ExceedsMtu) => {
+                let mss = MssLimit::NONE;
                 self.cut(scene, held, port, packet, route, mss, entropy, Verdict::Redirected);
             }
             Err(reason) => self.drop(held, reason),
@@ -127,22 +127,28 @@ impl Path {
         match packet.protocol {
             protocol::TCP | protocol::UDP => match scene.tables.service_of_first(packet, frame) {
                 Some(service) if service.fragments => None,
-                Some(_) => Some(Choice::Drop(Drop::FragmentRefused)),
+                Some(_) => Some(Choice::Drop(DropReason::FragmentRefused)),
                 None if vip.unreachable && packet.protocol == protocol::UDP => {
                     Some(Choice::Unreachable)
                 }
-                None => Some(Choice::Drop(Drop::NoService)),
+                None => Some(Choice::Drop(DropReason::NoService)),
             },
             protocol::ICMP | protocol::ICMPV6 => match icmp::message(packet, frame) {
                 Ok(Message::Error) => None,
-                Ok(Message::EchoRequest) if !vip.echo => Some(Choice::Drop(Drop::EchoOff)),
+                Ok(Message::EchoRequest) if !vip.echo => {
+                    Some(Choice::Drop(DropReason::EchoDisabled))
+                }
                 Ok(Message::EchoRequest) => {
-                    let allowed = self.exceptions.limits.allow(Answer::Echo, scene);
-                    Some(if allowed { Choice::Echo } else { Choice::Drop(Drop::AnswerLimited) })
+                    let allowed = self.exceptions.limits.allow(Reply::Echo, scene);
+                    Some(if allowed {
+                        Choice::Echo
+                    } else {
+                        Choice::Drop(DropReason::ReplyLimited)
+                    })
                 }
                 Err(reason) => Some(Choice::Drop(reason)),
             },
-            _ => Some(Choice::Drop(Drop::UnsupportedProtocol)),
+            _ => Some(Choice::Drop(DropReason::UnsupportedProtocol)),
         }
     }
 
@@ -160,7 +166,7 @@ impl Path {
         };
         let tag = self.balancer.tag(&flow);
         let is_owner = self.exceptions.owners_known && self.owner(tag) == self.exceptions.me;
-        let known = self.balancer.peek(scene.tables, service, tag, scene.now);
+        let known = self.balancer.recorded_backend(scene.tables, service, tag, scene.now);
         if known.is_some() || is_owner {
             return Asked::Chosen(self.choose_here(scene, packet, frame));
         }
@@ -178,9 +184,9 @@ impl Path {
             let is_error = !matches!(packet.protocol, protocol::TCP | protocol::UDP);
             let mut begins = false;
             let backend = if is_error {
-                match self.balancer.peek(scene.tables, service, entropy, scene.now) {
+                match self.balancer.recorded_backend(scene.tables, service, entropy, scene.now) {
                     Some(backend) => backend,
-                    None => self.balancer.place(scene.tables, service, &flow)?,
+                    None => self.balancer.maglev_backend(scene.tables, service, &flow)?,
                 }
             } else {
                 let classified = Classified { packet: *packet, service, tag: entropy };
@@ -199,7 +205,7 @@ impl Path {
     /// A first fragment of another worker asks for its flow.
     pub(super) fn choose(&mut self, scene: &mut Scene<'_>, held: Held, tour: Tour) {
         let Ok(packet) = Packet::parse(held.bytes()) else {
-            return self.drop(held, Drop::FragmentMalformed);
+            return self.drop(held, DropReason::FragmentMalformed);
         };
         let answer = match self.ask(scene, &packet, held.bytes(), Some(tour)) {
             Asked::Chosen(Choice::Forward { backend, .. }) => Some(backend),
@@ -222,11 +228,11 @@ impl Path {
     ) {
         let bytes = held.bytes();
         let found = Packet::parse(bytes).ok().and_then(|packet| {
-            let place = Place::of(&packet, bytes)?;
-            Some((packet, Key::of(&packet, &place, bytes)?))
+            let fields = FragmentFields::of(&packet, bytes)?;
+            Some((packet, DatagramKey::of(&packet, &fields, bytes)?))
         });
         let Some((packet, key)) = found else {
-            return self.drop(held, Drop::FragmentMalformed);
+            return self.drop(held, DropReason::FragmentMalformed);
         };
         let choice = match (backend, subject(scene.tables, &packet, bytes)) {
             (_, Err(reason)) => Choice::Drop(reason),
@@ -238,12 +244,12 @@ impl Path {
             }
             (None, Ok(_)) => self.choose_here(scene, &packet, bytes),
         };
-        held.set_note(Errand::Deliver(Arrival { port, inner: true, marked: true }).note());
+        held.set_note(Errand::Deliver(Arrival { port, inner: true, redirected: true }).note());
         self.conclude(scene, held, &key, choice);
     }
 
     /// The choice for a datagram is made: the first fragment goes, and those that waited follow.
-    fn conclude(&mut self, scene: &mut Scene<'_>, held: Held, key: &Key, choice: Choice) {
+    fn conclude(&mut self, scene: &mut Scene<'_>, held: Held, key: &DatagramKey, choice: Choice) {
         self.follow(scene, held, choice, true);
         let mut released = std::mem::take(&mut self.exceptions.released);
         self.exceptions.fragments.decide(key, choice, scene.now, |held, reason| {
@@ -277,19 +283,21 @@ impl Path {
                 // Since a datagram was begun its backend may have gone, and its number to another.
                 let record = scene.tables.backend(backend);
                 if record.serving == Serving::Nothing || u64::from(record.since) > generation {
-                    return self.drop(held, Drop::NoBackend);
+                    return self.drop(held, DropReason::NoBackend);
                 }
                 let classified = Classified { packet, service, tag: entropy };
                 let begins = begins && is_first;
                 self.forward_to(scene, held, port, &classified, backend, begins);
             }
-            Choice::Echo => self.answer(scene, held, port, &packet, Answer::Echo, None),
+            Choice::Echo => self.answer(scene, held, port, &packet, Reply::Echo, None),
             Choice::Unreachable if is_first => {
-                let error = Answerable::PortUnreachable;
-                self.answer(scene, held, port, &packet, Answer::Unreachable, Some(error));
+                let error = IcmpError::PortUnreachable;
+                self.answer(scene, held, port, &packet, Reply::Unreachable, Some(error));
             }
             Choice::Drop(reason) if is_first => self.drop(held, reason),
-            Choice::Drop(_) | Choice::Unreachable => self.drop(held, Drop::FragmentOfDropped),
+            Choice::Drop(_) | Choice::Unreachable => {
+                self.drop(held, DropReason::FragmentFirstDropped)
+            }
         }
     }
 }

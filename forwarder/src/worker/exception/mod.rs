@@ -8,14 +8,14 @@
 mod answers;
 mod fragments;
 
-use crate::balancer::answer::{Error as Answerable, Identifications};
 use crate::balancer::decapsulation::{self, Life};
 use crate::balancer::flow::FlowKey;
 use crate::balancer::fragment::{self, Reason};
 use crate::balancer::hash::LocalSeed;
 use crate::balancer::icmp::{self, Message};
+use crate::balancer::reply::{IcmpError, Identifications};
 use crate::balancer::tables::{BackendId, Exception, PortIndex, Service, Unserved};
-use crate::balancer::{Answer, Classified, Drop, Tables, Time, Verdict};
+use crate::balancer::{Classified, DropReason, Reply, Tables, Time, Verdict};
 use crate::dpdk::{Burst, Held, Pool};
 use crate::stats::{Event, Writer};
 use crate::wire::{Packet, protocol};
@@ -24,7 +24,7 @@ use super::errand::{Arrival, Errand, Tour};
 use super::exchange::{Outlet, owner};
 use super::path::Path;
 
-use answers::Limits;
+use answers::ReplyLimits;
 
 /// What surrounds a packet on its way.
 pub(super) struct Scene<'a> {
@@ -54,7 +54,7 @@ pub struct Exceptions {
     fragments: fragment::Table<Held, Choice>,
     /// Where pieces of packets come from.
     pool: Pool,
-    limits: Limits,
+    limits: ReplyLimits,
     /// Of answers that are cut.
     identifications: Identifications,
     /// Fragments that a first one has released: room for all that can wait.
@@ -82,7 +82,7 @@ enum Choice {
     /// Nothing listens there: the first is answered with an error, and the others are dropped.
     Unreachable,
     /// It is dropped.
-    Drop(Drop),
+    Drop(DropReason),
 }
 
 impl Choice {
@@ -103,7 +103,7 @@ impl Exceptions {
         me: u16,
         workers: u16,
         owners_known: bool,
-        fragments: fragment::Limits,
+        fragments: fragment::Capacity,
         seed: LocalSeed,
         pool: Pool,
     ) -> Exceptions {
@@ -113,7 +113,7 @@ impl Exceptions {
             owners_known,
             fragments: fragment::Table::new(fragments, seed),
             pool,
-            limits: Limits::new((0, 0)),
+            limits: ReplyLimits::new((0, 0)),
             identifications: Identifications::new(seed, me),
             released: Vec::with_capacity(fragments.packets),
         }
@@ -154,7 +154,7 @@ impl Path {
                 Some(Errand::Choose(tour)) => self.choose(scene, held, tour),
                 Some(Errand::Chosen(port, backend)) => self.chosen(scene, held, port, backend),
                 // Every packet in these rings has a note.
-                None => self.drop(held, Drop::RingFull),
+                None => self.drop(held, DropReason::RingFull),
             }
         }
     }
@@ -171,7 +171,7 @@ impl Path {
         }
     }
 
-    fn drop(&mut self, held: Held, reason: Drop) {
+    fn drop(&mut self, held: Held, reason: DropReason) {
         self.stats.verdict(Verdict::Dropped(reason), 1);
         std::mem::drop(held);
     }
@@ -185,27 +185,31 @@ impl Path {
         exception: Exception,
     ) {
         if exception != Exception::Elsewhere
-            && let Err(reason) = scene.tables.check_sender(&packet, held.bytes(), arrival.inner)
+            && let Err(reason) =
+                scene.tables.check_source_to_node(&packet, held.bytes(), arrival.inner)
         {
             return self.drop(held, reason);
         }
         match exception {
             Exception::Elsewhere if arrival.inner => {
-                let tunnel = &scene.tables.surroundings().tunnel;
+                let tunnel = &scene.tables.node().tunnel;
                 let is_nested = tunnel.is_destination(&packet, held.bytes());
-                self.drop(held, if is_nested { Drop::TunnelNested } else { Drop::NoVip });
+                self.drop(
+                    held,
+                    if is_nested { DropReason::TunnelNested } else { DropReason::NoVip },
+                );
             }
             Exception::Elsewhere => {
-                match scene.tables.surroundings().tunnel.open(&packet, held.bytes()) {
-                    Ok(None) => self.drop(held, Drop::NoVip),
+                match scene.tables.node().tunnel.decapsulate(&packet, held.bytes()) {
+                    Ok(None) => self.drop(held, DropReason::NoVip),
                     Ok(Some(inner)) => match scene
                         .tables
-                        .check_sender(&packet, held.bytes(), false)
+                        .check_source_to_node(&packet, held.bytes(), false)
                         .and_then(|()| Ok(decapsulation::unwrap(&packet, &inner, &mut *held)?))
                     {
                         Ok(life) => {
-                            let marked = inner.marked;
-                            let arrival = Arrival { inner: true, marked, ..arrival };
+                            let redirected = inner.redirected;
+                            let arrival = Arrival { inner: true, redirected, ..arrival };
                             match life {
                                 Life::Left => self.deliver(scene, held, arrival, false),
                                 Life::Over => self.deliver_last(scene, held, arrival),
@@ -217,15 +221,15 @@ impl Path {
                 }
             }
             Exception::Closed(vip) if vip.unreachable && packet.protocol == protocol::UDP => {
-                let error = Answerable::PortUnreachable;
-                self.answer(scene, held, arrival.port, &packet, Answer::Unreachable, Some(error));
+                let error = IcmpError::PortUnreachable;
+                self.answer(scene, held, arrival.port, &packet, Reply::Unreachable, Some(error));
             }
-            Exception::Closed(_) => self.drop(held, Drop::NoService),
+            Exception::Closed(_) => self.drop(held, DropReason::NoService),
             Exception::Icmp(vip) => match icmp::message(&packet, held.bytes()) {
                 Ok(Message::EchoRequest) if vip.echo => {
-                    self.answer(scene, held, arrival.port, &packet, Answer::Echo, None);
+                    self.answer(scene, held, arrival.port, &packet, Reply::Echo, None);
                 }
-                Ok(Message::EchoRequest) => self.drop(held, Drop::EchoOff),
+                Ok(Message::EchoRequest) => self.drop(held, DropReason::EchoDisabled),
                 Ok(Message::Error) => self.steer(scene, held, arrival.port, None),
                 Err(reason) => self.drop(held, reason),
             },
@@ -300,7 +304,7 @@ impl Path {
         held.set_note(errand.note());
         match scene.peers.get_mut(usize::from(worker)).and_then(Option::as_mut) {
             Some(peer) => peer.push(held, &mut self.stats),
-            None => self.drop(held, Drop::RingFull),
+            None => self.drop(held, DropReason::RingFull),
         }
     }
 
@@ -321,8 +325,8 @@ impl Path {
                 self.count_traffic(classified.service, backend, length, begins);
                 scene.outlets[usize::from(out.0)].push(held, &mut self.stats);
             }
-            Err(Drop::HopLimitExceeded) => self.expire(scene, held, port, &classified.packet),
-            Err(Drop::ExceedsMtu) => {
+            Err(DropReason::HopLimitExceeded) => self.expire(scene, held, port, &classified.packet),
+            Err(DropReason::ExceedsMtu) => {
                 self.oversize(scene, held, port, classified, backend, begins);
             }
             Err(reason) => self.drop(held, reason),
@@ -340,7 +344,7 @@ impl Path {
     /// An ICMP error: to the backend whose packet it is about.
     fn steer(&mut self, scene: &mut Scene<'_>, held: Held, port: PortIndex, tour: Option<Tour>) {
         let Ok(packet) = Packet::parse(held.bytes()) else {
-            return self.drop(held, Drop::IcmpMalformed);
+            return self.drop(held, DropReason::IcmpMalformed);
         };
         let subject = match subject(scene.tables, &packet, held.bytes()) {
             Ok(subject) => subject,
@@ -348,14 +352,14 @@ impl Path {
         };
         let (service, flow) = subject;
         let tag = self.balancer.tag(&flow);
-        let known = self.balancer.peek(scene.tables, service, tag, scene.now);
+        let known = self.balancer.recorded_backend(scene.tables, service, tag, scene.now);
         let backend = match known {
             Some(backend) => Ok(backend),
             None => match self.onward(tag, port, tour) {
                 Some((worker, tour)) => {
                     return self.send_to(scene, worker, held, Errand::Steer(tour));
                 }
-                None => self.balancer.place(scene.tables, service, &flow),
+                None => self.balancer.maglev_backend(scene.tables, service, &flow),
             },
         };
         match backend {
@@ -384,14 +388,18 @@ impl Path {
 }
 
 /// The flow that a first fragment or an ICMP error is of, and its service.
-fn subject(tables: &Tables, packet: &Packet, frame: &[u8]) -> Result<(Service, FlowKey), Drop> {
+fn subject(
+    tables: &Tables,
+    packet: &Packet,
+    frame: &[u8],
+) -> Result<(Service, FlowKey), DropReason> {
     if matches!(packet.protocol, protocol::TCP | protocol::UDP) {
-        let service = tables.service_of_first(packet, frame).ok_or(Drop::NoService)?;
-        let flow = FlowKey::of(packet, frame).ok_or(Drop::FragmentMalformed)?;
+        let service = tables.service_of_first(packet, frame).ok_or(DropReason::NoService)?;
+        let flow = FlowKey::of(packet, frame).ok_or(DropReason::FragmentMalformed)?;
         return Ok((service, flow));
     }
-    tables.check_origin(packet, frame)?;
+    tables.check_source(packet, frame)?;
     let embedded = icmp::embedded(packet, frame)?;
-    let service = tables.service_at(&embedded.endpoint).ok_or(Drop::IcmpForeign)?;
+    let service = tables.service_at(&embedded.endpoint).ok_or(DropReason::IcmpUnknownFlow)?;
     Ok((service, embedded.flow))
 }

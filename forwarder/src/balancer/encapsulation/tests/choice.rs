@@ -13,8 +13,8 @@ const PLAIN: Parameters = Parameters {
 };
 
 /// A backend over IPv4, not on the link.
-fn far(parameters: &Parameters) -> Situation<'_> {
-    Situation {
+fn far(parameters: &Parameters) -> Constraints<'_> {
+    Constraints {
         is_v6: false,
         on_link: false,
         has_source: true,
@@ -28,9 +28,9 @@ fn list(names: &str) -> Vec<Encapsulation> {
 }
 
 #[track_caller]
-fn chosen(names: &str, situation: &Situation<'_>) -> (&'static str, String) {
+fn chosen(names: &str, constraints: &Constraints<'_>) -> (&'static str, String) {
     let listed = list(names);
-    let choice = Encapsulation::choose(&listed, situation).unwrap();
+    let choice = Encapsulation::choose(&listed, constraints).unwrap();
     (choice.encapsulation.name(), choice.why(&listed))
 }
 
@@ -49,10 +49,10 @@ fn a_source_port_is_best_and_the_shorter_header_next() {
     ] {
         assert_eq!(chosen(names, &far).0, best, "{names}");
     }
-    let near = Situation { on_link: true, ..far };
+    let near = Constraints { on_link: true, ..far };
     assert_eq!(chosen("l2 gue", &near).0, "gue");
     assert_eq!(chosen("gre ipip l2", &near).0, "l2");
-    let near = Situation { is_v6: true, ..near };
+    let near = Constraints { is_v6: true, ..near };
     assert_eq!(chosen("gre ipip l2", &near).0, "l2");
 }
 
@@ -60,9 +60,9 @@ fn a_source_port_is_best_and_the_shorter_header_next() {
 fn a_key_counts_where_the_flow_chooses_nothing_better() {
     let keyed = Parameters { gre_key: Some(GreKey::Flow), ..PLAIN };
     assert_eq!(chosen("ipip gre", &far(&keyed)).0, "gre");
-    let prefix = Situation { source_is_prefix: true, ..far(&keyed) };
+    let prefix = Constraints { source_is_prefix: true, ..far(&keyed) };
     assert_eq!(chosen("gre ipip", &prefix).0, "ipip");
-    let v6 = Situation { is_v6: true, ..far(&keyed) };
+    let v6 = Constraints { is_v6: true, ..far(&keyed) };
     assert_eq!(chosen("gre ipip", &v6).0, "ipip");
     let fixed = Parameters { gre_key: Some(GreKey::Fixed(7)), ..PLAIN };
     assert_eq!(chosen("gre ipip", &far(&fixed)).0, "ipip");
@@ -73,7 +73,7 @@ fn what_cannot_be_sent_is_left_out() {
     let far = far(&PLAIN);
     assert_eq!(chosen("l2 gre", &far).0, "gre");
     assert_eq!(Encapsulation::choose(&list("l2"), &far), None);
-    let sourceless = Situation { has_source: false, on_link: true, ..far };
+    let sourceless = Constraints { has_source: false, on_link: true, ..far };
     assert_eq!(chosen("gue gre l2", &sourceless).0, "l2");
     assert_eq!(Encapsulation::choose(&list("gue gre"), &sourceless), None);
     assert_eq!(Encapsulation::choose(&[], &far), None);
@@ -82,29 +82,29 @@ fn what_cannot_be_sent_is_left_out() {
 #[test]
 fn the_reason_in_words() {
     let far = far(&PLAIN);
-    let why = |names, situation: &Situation<'_>| chosen(names, situation).1;
+    let why = |names, constraints: &Constraints<'_>| chosen(names, constraints).1;
     assert_eq!(why("gre", &far), "the only one listed: flows do not differ in the outer header");
     assert_eq!(
         why("gre gue", &far),
         "best for multipath of gre, gue: flows differ in the UDP source port"
     );
     assert_eq!(
-        why("l2 ipip", &Situation { is_v6: true, ..far }),
+        why("l2 ipip", &Constraints { is_v6: true, ..far }),
         "best for multipath of l2, ipip: flows differ in the IPv6 flow label; not l2: the backend is \
          not on the link"
     );
     assert_eq!(
-        why("gre gue l2", &Situation { on_link: true, has_source: false, ..far }),
+        why("gre gue l2", &Constraints { on_link: true, has_source: false, ..far }),
         "best for multipath of gre, gue, l2: packets keep their own addresses and ports; not gre, \
          gue: no tunnel_source of the family"
     );
     assert_eq!(
-        why("gre", &Situation { source_is_prefix: true, ..far }),
+        why("gre", &Constraints { source_is_prefix: true, ..far }),
         "the only one listed: flows differ in the source address"
     );
     let keyed = Parameters { gre_key: Some(GreKey::Flow), ..PLAIN };
     assert_eq!(
-        why("gre", &Situation { parameters: &keyed, ..far }),
+        why("gre", &Constraints { parameters: &keyed, ..far }),
         "the only one listed: flows differ in the GRE key"
     );
 }
@@ -115,9 +115,9 @@ fn names_are_unique_and_what_is_required_is_heeded() {
     assert_eq!(names.len(), Encapsulation::NAMES.len());
     for &(name, encapsulation) in Encapsulation::NAMES {
         assert_eq!(encapsulation.name(), name);
-        assert!(encapsulation.required().iter().all(|&key| encapsulation.heeds(key)), "{name}");
+        assert!(encapsulation.required().iter().all(|&key| encapsulation.uses(key)), "{name}");
     }
-    for key in Key::ALL {
-        assert!(Encapsulation::NAMES.iter().any(|(_, e)| e.heeds(key)), "{}", key.name());
+    for key in Setting::ALL {
+        assert!(Encapsulation::NAMES.iter().any(|(_, e)| e.uses(key)), "{}", key.name());
     }
 }

@@ -355,7 +355,7 @@ fn on_the_link_the_last_hop_is_no_hop() {
         for inner in [v4(), v6()] {
             let mut frame = Sample { payload: vec![1; 100], ..inner }.frame();
             while hops::lower(&mut frame[14..]).is_some() {}
-            assert_eq!(apply(&template, &frame), Err(Drop::HopLimitExceeded));
+            assert_eq!(apply(&template, &frame), Err(DropReason::HopLimitExceeded));
         }
     }
 }
@@ -384,5 +384,5 @@ fn the_link_has_an_mtu_too() {
     let inner = Sample { payload: vec![1; 60], ..v4() };
     let template = |mtu| Template::new(Encapsulation::L2, &tunnel("10.0.0.5"), mtu).unwrap();
     assert!(apply(&template(100), &inner.frame()).is_ok());
-    assert_eq!(apply(&template(99), &inner.frame()), Err(Drop::ExceedsMtu));
+    assert_eq!(apply(&template(99), &inner.frame()), Err(DropReason::ExceedsMtu));
 }

@@ -11,7 +11,7 @@ use etherparse::{IpNumber, Ipv4Header, Ipv6FlowLabel, Ipv6Header, SlicedPacket};
 use super::*;
 use crate::balancer::frame::{Buffer, Frame};
 use crate::balancer::sample::Sample;
-use crate::balancer::verdict::Drop;
+use crate::balancer::verdict::DropReason;
 use crate::wire::{Family, Packet, hops, protocol, tcp};
 
 const SOURCE_MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
@@ -55,7 +55,7 @@ fn settings() -> Parameters {
 }
 
 /// What becomes of a frame with just the headroom it needs.
-fn apply(template: &Template, frame: &[u8]) -> Result<Vec<u8>, Drop> {
+fn apply(template: &Template, frame: &[u8]) -> Result<Vec<u8>, DropReason> {
     let mut buffer = Buffer::new(frame, template.overhead());
     template.apply(&Packet::parse(frame).unwrap(), ENTROPY, &mut buffer)?;
     Ok(buffer.bytes().to_vec())
@@ -237,7 +237,10 @@ fn the_mtu_is_the_border() {
             let out = apply(&template(destination, MTU), &inner.frame()).unwrap();
             assert_eq!(out.len(), inner.tags.len() * 4 + 14 + usize::from(MTU));
             let more = Sample { payload: vec![1; usize::from(fits) + 1], ..inner };
-            assert_eq!(apply(&template(destination, MTU), &more.frame()), Err(Drop::ExceedsMtu));
+            assert_eq!(
+                apply(&template(destination, MTU), &more.frame()),
+                Err(DropReason::ExceedsMtu)
+            );
         }
     }
 }
@@ -251,7 +254,7 @@ fn a_packet_that_no_length_field_can_tell_is_too_long() {
         assert!(apply(&template(destination, u16::MAX), &inner.frame()).is_ok());
         let inner = Sample { payload: vec![1; longest + 1], ..v4() };
         let out = apply(&template(destination, u16::MAX), &inner.frame());
-        assert_eq!(out, Err(Drop::ExceedsMtu));
+        assert_eq!(out, Err(DropReason::ExceedsMtu));
     }
 }
 
@@ -259,7 +262,7 @@ fn a_packet_that_no_length_field_can_tell_is_too_long() {
 fn padding_does_not_count_towards_the_mtu() {
     let inner = Sample { padding: 2000, ..v4() };
     assert!(apply(&template("10.0.0.5", 64), &inner.frame()).is_ok());
-    assert_eq!(apply(&template("10.0.0.5", 63), &inner.frame()), Err(Drop::ExceedsMtu));
+    assert_eq!(apply(&template("10.0.0.5", 63), &inner.frame()), Err(DropReason::ExceedsMtu));
 }
 
 #[test]
@@ -269,7 +272,7 @@ fn without_headroom_the_packet_stays_a_packet() {
     let template = template("10.0.0.5", MTU);
     let mut buffer = Buffer::new(&frame, template.overhead() - 1);
     let refused = template.apply(&Packet::parse(&frame).unwrap(), ENTROPY, &mut buffer);
-    assert_eq!(refused, Err(Drop::NoHeadroom));
+    assert_eq!(refused, Err(DropReason::NoHeadroom));
     assert_eq!(buffer.bytes(), &frame[..frame.len() - 6]);
 }
 

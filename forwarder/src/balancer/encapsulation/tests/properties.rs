@@ -196,7 +196,7 @@ proptest! {
             NetSlice::Arp(_) => panic!("no ARP"),
         };
         let behind = match sliced.transport {
-            Some(TransportSlice::Udp(_)) if encapsulation.heeds(Key::UdpPort) => {
+            Some(TransportSlice::Udp(_)) if encapsulation.uses(Setting::UdpPort) => {
                 let (header, data) = behind.split_at(8);
                 prop_assert!(header[0] >= 0xc0);
                 prop_assert_eq!(&header[4..6], &u16::try_from(behind.len()).unwrap().to_be_bytes());
@@ -216,7 +216,7 @@ proptest! {
                 data
             }
             _ => {
-                prop_assert!(!encapsulation.heeds(Key::UdpPort));
+                prop_assert!(!encapsulation.uses(Setting::UdpPort));
                 behind
             }
         };

@@ -12,7 +12,7 @@ const FIRST: &[u8] = b"\x48\x04\0\x40\0\x07\x20\0\x40\x11\x52\x57\xc6\x33\x64\x0
 const LATER: &[u8] = b"\x46\x04\0\x3c\0\x07\0\x04\x40\x11\x7f\x5e\xc6\x33\x64\x01\xcb\0\x71\x0a\
     \x94\x04\0\0";
 
-fn cut(frame: &[u8], limit: u16) -> Result<Vec<Vec<u8>>, Drop> {
+fn cut(frame: &[u8], limit: u16) -> Result<Vec<Vec<u8>>, DropReason> {
     let packet = Packet::parse(frame).unwrap();
     let pieces = Fragments::new(&packet, frame, limit)?;
     Ok(pieces.map(|piece| [piece.header(), &frame[piece.payload.clone()]].concat()).collect())
@@ -56,18 +56,18 @@ fn what_must_not_be_cut() {
     sample.payload = vec![1; 100];
     assert!(cut(&sample.frame(), 127).is_ok());
     assert!(cut(&sample.frame(), 28).is_ok());
-    assert_eq!(cut(&sample.frame(), 27), Err(Drop::ExceedsMtu), "no room for 8 bytes");
+    assert_eq!(cut(&sample.frame(), 27), Err(DropReason::ExceedsMtu), "no room for 8 bytes");
     sample.fragment = ipv4::DONT_FRAGMENT;
-    assert_eq!(cut(&sample.frame(), 127), Err(Drop::ExceedsMtu));
+    assert_eq!(cut(&sample.frame(), 127), Err(DropReason::ExceedsMtu));
     let mut v6 = Sample::udp("[2001:db8:c::1]:9", "[2001:db8::10]:53");
     v6.payload = vec![1; 100];
-    assert_eq!(cut(&v6.frame(), 127), Err(Drop::ExceedsMtu));
+    assert_eq!(cut(&v6.frame(), 127), Err(DropReason::ExceedsMtu));
     let beyond = Sample { fragment: 0x1fff, payload: vec![1; 16], ..sample };
-    assert_eq!(cut(&beyond.frame(), 30), Err(Drop::FragmentMalformed));
+    assert_eq!(cut(&beyond.frame(), 30), Err(DropReason::FragmentMalformed));
 }
 
 /// As [`cut`], for a packet that this node sends itself.
-fn cut_own(frame: &[u8], limit: u16) -> Result<Vec<Vec<u8>>, Drop> {
+fn cut_own(frame: &[u8], limit: u16) -> Result<Vec<Vec<u8>>, DropReason> {
     let packet = Packet::parse(frame).unwrap();
     let mut frame = frame.to_vec();
     let pieces = Fragments::of_own(&packet, &mut frame, limit, 0xdead_beef)?;
@@ -106,7 +106,7 @@ fn the_source_cuts_ipv6() {
         [&ip[..4], &plen, &[44], &ip[7..40], &fragment, payload].concat()
     });
     assert_eq!(pieces, expected);
-    assert_eq!(cut_own(&sample.frame(), 55), Err(Drop::ExceedsMtu), "no room for 8 bytes");
+    assert_eq!(cut_own(&sample.frame(), 55), Err(DropReason::ExceedsMtu), "no room for 8 bytes");
 
     // A fragment is cut again under its own identification.
     sample.extension = ipv6::FRAGMENT;
@@ -121,7 +121,7 @@ fn the_source_cuts_ipv6() {
     // What is sent from here has no other extension headers.
     sample.extension = ipv6::DESTINATION_OPTIONS;
     sample.extensions = vec![17, 0, 1, 4, 0, 0, 0, 0];
-    assert_eq!(cut_own(&sample.frame(), 104), Err(Drop::ExceedsMtu));
+    assert_eq!(cut_own(&sample.frame(), 104), Err(DropReason::ExceedsMtu));
 }
 
 /// Puts together what of a packet lies in these pieces: offset and bytes, and whether it is its end.

@@ -23,12 +23,12 @@ const REPLY_V6: &[u8] = b"\x02\0\0\0\0\xfe\x02\0\0\0\0\x01\x81\0\0\x07\x86\xdd\
     \x60\0\0\x05\0\x0d\x3a\x40\x20\x01\x0d\xb8\0\0\0\0\0\0\0\0\0\0\0\x10\
     \x20\x01\x0d\xb8\0\x0c\0\0\0\0\0\0\0\0\0\x01\x81\0\x23\x4d\0\x09\0\x02ping!";
 
-fn answered(frame: &[u8]) -> Result<Vec<u8>, Drop> {
+fn answered(frame: &[u8]) -> Result<Vec<u8>, DropReason> {
     let packet = Packet::parse(frame).unwrap();
     let mut buffer = Buffer::new(frame, 0);
     match reply(&packet, &mut buffer) {
         Ok(answer) => {
-            assert_eq!(answer, Answer::Echo);
+            assert_eq!(answer, Reply::Echo);
             Ok(buffer.bytes().to_vec())
         }
         Err(drop) => {
@@ -62,21 +62,24 @@ fn the_reply_of_scapy() {
 
 #[test]
 fn what_is_no_sound_request() {
-    assert_eq!(answered(REPLY_V4), Err(Drop::IcmpUnsupported));
-    assert_eq!(answered(REPLY_V6), Err(Drop::IcmpUnsupported));
+    assert_eq!(answered(REPLY_V4), Err(DropReason::IcmpUnsupported));
+    assert_eq!(answered(REPLY_V6), Err(DropReason::IcmpUnsupported));
     for frame in [ECHO_V4, ECHO_V6] {
         let mut wrong = frame.to_vec();
         *wrong.last_mut().unwrap() ^= 1;
-        assert_eq!(answered(&wrong), Err(Drop::IcmpMalformed));
+        assert_eq!(answered(&wrong), Err(DropReason::IcmpMalformed));
     }
     let frames = [
         (request(message(8, &[0; 4])), None),
-        (request(vec![8, 0, 0xf7]), Some(Drop::IcmpMalformed)),
-        (request(vec![8, 1, 0xf7, 0xfe, 0, 0, 0, 0]), Some(Drop::IcmpUnsupported)),
-        (request(message(13, &[0; 16])), Some(Drop::IcmpUnsupported)),
+        (request(vec![8, 0, 0xf7]), Some(DropReason::IcmpMalformed)),
+        (request(vec![8, 1, 0xf7, 0xfe, 0, 0, 0, 0]), Some(DropReason::IcmpUnsupported)),
+        (request(message(13, &[0; 16])), Some(DropReason::IcmpUnsupported)),
         // ICMPv6 over IPv4.
-        (Sample { protocol: 58, ..request(message(128, &[0; 4])) }, Some(Drop::IcmpUnsupported)),
-        (Sample::udp("198.51.100.1:7", "203.0.113.10:7"), Some(Drop::IcmpUnsupported)),
+        (
+            Sample { protocol: 58, ..request(message(128, &[0; 4])) },
+            Some(DropReason::IcmpUnsupported),
+        ),
+        (Sample::udp("198.51.100.1:7", "203.0.113.10:7"), Some(DropReason::IcmpUnsupported)),
     ];
     for (sample, expected) in frames {
         assert_eq!(answered(&sample.frame()).err(), expected, "{sample:?}");
@@ -97,12 +100,12 @@ fn who_is_never_answered() {
     {
         let source = format!("{source}:0").parse().unwrap();
         let sample = Sample { source, ..request(message(8, &[1; 4])) };
-        assert_eq!(answered(&sample.frame()), Err(Drop::AnswerForbidden), "{source}");
+        assert_eq!(answered(&sample.frame()), Err(DropReason::ReplyForbidden), "{source}");
     }
     for mac in [0, 6] {
         let mut frame = ECHO_V6.to_vec();
         frame[mac] |= 1;
-        assert_eq!(answered(&frame), Err(Drop::AnswerForbidden));
+        assert_eq!(answered(&frame), Err(DropReason::ReplyForbidden));
     }
 }
 
@@ -118,14 +121,14 @@ fn routes_are_not_taken_backwards() {
         (vec![7, 9, 131, 3], false),
     ] {
         let sample = Sample { options: options.clone(), ..request(message(8, &[1; 4])) };
-        let expected = if routed { Err(Drop::SourceRouted) } else { Ok(()) };
+        let expected = if routed { Err(DropReason::SourceRouted) } else { Ok(()) };
         assert_eq!(answered(&sample.frame()).map(drop), expected, "{options:?}");
     }
     // In the place of the destination options: type, length, and segments left of a route.
     for (kind, length, left, expected) in [
-        (ipv6::ROUTING, 0, 1, Err(Drop::SourceRouted)),
+        (ipv6::ROUTING, 0, 1, Err(DropReason::SourceRouted)),
         (ipv6::ROUTING, 0, 0, Ok(())),
-        (ipv6::AUTHENTICATION, 2, 0, Err(Drop::IcmpUnsupported)),
+        (ipv6::AUTHENTICATION, 2, 0, Err(DropReason::IcmpUnsupported)),
     ] {
         let mut frame = ECHO_V6.to_vec();
         (frame[58], frame[67], frame[69]) = (kind, length, left);
@@ -166,7 +169,7 @@ fn fragments_are_answered_one_by_one() {
     assert_eq!(answered(&later).unwrap()[54..], later[54..]);
     let options = [vec![ipv6::FRAGMENT, 0, 1, 4, 0, 0, 0, 0], header(1)].concat();
     let optioned = v6(options, ipv6::DESTINATION_OPTIONS, &ECHO_V6[74..82]).frame();
-    assert_eq!(answered(&optioned), Err(Drop::IcmpUnsupported));
+    assert_eq!(answered(&optioned), Err(DropReason::IcmpUnsupported));
 }
 
 /// RFC 6946: an atomic fragment is a whole packet, and so is its answer.

@@ -21,13 +21,13 @@ use rustc_hash::FxHashSet;
 use super::decapsulation::Network;
 use super::flow::FlowKey;
 use super::tables::{Address, address};
-use super::verdict::Drop;
+use super::verdict::DropReason;
 use crate::wire::{Family, Packet, ethernet};
 use filter::Filter;
 
 /// What a source address can be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Source {
+pub enum SourceKind {
     /// That of a host.
     Host,
     /// A host's, but only on its own link: it must not be forwarded (RFC 4291 section 2.5.6, RFC 3927
@@ -39,7 +39,7 @@ pub enum Source {
 
 /// What is the appliance's own, besides the virtual addresses.
 #[derive(Clone, Debug, Default)]
-pub struct Own {
+pub struct OwnAddresses {
     /// The MAC addresses that frames leave with.
     pub macs: Vec<[u8; 6]>,
     /// Addresses of ports and tunnels, and broadcast and network addresses of links.
@@ -50,7 +50,7 @@ pub struct Own {
 
 /// Tells who cannot have sent a packet.
 #[derive(Debug)]
-pub(super) struct Guard {
+pub(super) struct SourceCheck {
     filter: Box<Filter>,
     /// As [`sender`] reads them.
     macs: Box<[u64]>,
@@ -58,15 +58,15 @@ pub(super) struct Guard {
     networks: Box<[Network]>,
 }
 
-impl Guard {
-    pub(super) fn new(own: &Own, vips: impl Iterator<Item = Address>) -> Guard {
+impl SourceCheck {
+    pub(super) fn new(own: &OwnAddresses, vips: impl Iterator<Item = Address>) -> SourceCheck {
         let addresses: FxHashSet<Address> =
             own.addresses.iter().map(|&ip| address(ip)).chain(vips).collect();
         let macs = own.macs.iter().map(|mac| {
             let [a, b, c, d, e, f] = *mac;
             u64::from_be_bytes([0, 0, a, b, c, d, e, f])
         });
-        Guard {
+        SourceCheck {
             filter: Box::new(Filter::new(own, &addresses)),
             macs: macs.collect(),
             addresses,
@@ -74,7 +74,7 @@ impl Guard {
         }
     }
 
-    /// Whether [`Guard::check`] may refuse a packet of this key. If not, it accepts it.
+    /// Whether [`SourceCheck::check`] may refuse a packet of this key. If not, it accepts it.
     #[inline(always)]
     pub(super) fn is_suspect(&self, key: &FlowKey, frame: &[u8]) -> bool {
         self.filter.suspects(key, frame)
@@ -86,31 +86,31 @@ impl Guard {
     }
 
     /// What the source of a packet is that was parsed from this very frame.
-    pub(super) fn source(&self, packet: &Packet, frame: &[u8]) -> Source {
+    pub(super) fn source(&self, packet: &Packet, frame: &[u8]) -> SourceKind {
         if let Some((source, _)) = packet.addresses_v4(frame) {
             let bits = u32::from_be_bytes(source).into();
             return match source[0] {
-                0 | 127 | 224.. => Source::Impossible,
-                169 if source[1] == 254 => Source::LinkLocal,
+                0 | 127 | 224.. => SourceKind::Impossible,
+                169 if source[1] == 254 => SourceKind::LinkLocal,
                 _ => self.ordinary((Family::V4, bits)),
             };
         }
-        let Some((source, _)) = packet.addresses_v6(frame) else { return Source::Impossible };
+        let Some((source, _)) = packet.addresses_v6(frame) else { return SourceKind::Impossible };
         let bits = u128::from_be_bytes(source);
         match source[0] {
             // `::`, `::1` and IPv4-mapped addresses.
-            0 if bits <= 1 || bits >> 32 == 0xffff => Source::Impossible,
-            0xff => Source::Impossible,
+            0 if bits <= 1 || bits >> 32 == 0xffff => SourceKind::Impossible,
+            0xff => SourceKind::Impossible,
             0xfe if source[1] & 0xc0 == 0x80 && !self.is_own((Family::V6, bits)) => {
-                Source::LinkLocal
+                SourceKind::LinkLocal
             }
             _ => self.ordinary((Family::V6, bits)),
         }
     }
 
     /// What a source is that is unicast.
-    fn ordinary(&self, source: Address) -> Source {
-        if self.is_own(source) { Source::Impossible } else { Source::Host }
+    fn ordinary(&self, source: Address) -> SourceKind {
+        if self.is_own(source) { SourceKind::Impossible } else { SourceKind::Host }
     }
 
     fn is_own(&self, source: Address) -> bool {
@@ -123,13 +123,13 @@ impl Guard {
     /// # Errors
     /// The reason to drop it.
     #[cold]
-    pub(super) fn check(&self, packet: &Packet, frame: &[u8]) -> Result<(), Drop> {
+    pub(super) fn check(&self, packet: &Packet, frame: &[u8]) -> Result<(), DropReason> {
         if self.is_own_frame(frame) {
-            return Err(Drop::OwnFrame);
+            return Err(DropReason::LoopedFrame);
         }
         match self.source(packet, frame) {
-            Source::Host => Ok(()),
-            Source::LinkLocal | Source::Impossible => Err(Drop::SourceInvalid),
+            SourceKind::Host => Ok(()),
+            SourceKind::LinkLocal | SourceKind::Impossible => Err(DropReason::SourceInvalid),
         }
     }
 }
@@ -146,8 +146,8 @@ mod tests {
     use super::super::sample::{MAC, Sample};
     use super::*;
 
-    pub(super) fn guard() -> Guard {
-        let own = Own {
+    pub(super) fn source_check() -> SourceCheck {
+        let own = OwnAddresses {
             macs: vec![[2, 0, 0, 0, 0, 9]],
             addresses: ["192.0.2.1", "192.0.2.255", "192.0.2.0", "2001:db8::1", "fe80::1"]
                 .map(|text| text.parse().unwrap())
@@ -155,19 +155,19 @@ mod tests {
             networks: vec![Network::new("192.0.2.64".parse().unwrap(), 26)],
         };
         let vips = ["203.0.113.10", "2001:db8::10"].map(|text| address(text.parse().unwrap()));
-        Guard::new(&own, vips.into_iter())
+        SourceCheck::new(&own, vips.into_iter())
     }
 
-    fn source(text: &str) -> Source {
+    fn source(text: &str) -> SourceKind {
         let sample = match text.contains(':') {
             true => Sample::tcp(&format!("[{text}]:1025"), "[2001:db8::10]:80", 0),
             false => Sample::tcp(&format!("{text}:1025"), "203.0.113.10:80", 0),
         };
         let frame = sample.frame();
         let packet = Packet::parse(&frame).unwrap();
-        let source = guard().source(&packet, &frame);
+        let source = source_check().source(&packet, &frame);
         let key = FlowKey::of(&packet, &frame).unwrap();
-        assert!(guard().is_suspect(&key, &frame) || source == Source::Host, "{text}");
+        assert!(source_check().is_suspect(&key, &frame) || source == SourceKind::Host, "{text}");
         source
     }
 
@@ -198,10 +198,10 @@ mod tests {
             "2001:db8::1",
             "fe80::1",
         ] {
-            assert_eq!(source(text), Source::Impossible, "{text}");
+            assert_eq!(source(text), SourceKind::Impossible, "{text}");
         }
         for text in ["169.254.0.1", "169.254.255.254", "fe80::2", "febf::1"] {
-            assert_eq!(source(text), Source::LinkLocal, "{text}");
+            assert_eq!(source(text), SourceKind::LinkLocal, "{text}");
         }
         for text in [
             "1.0.0.1",
@@ -221,7 +221,7 @@ mod tests {
             "fd00::1",
             "fe00::1",
         ] {
-            assert_eq!(source(text), Source::Host, "{text}");
+            assert_eq!(source(text), SourceKind::Host, "{text}");
         }
     }
 
@@ -229,10 +229,10 @@ mod tests {
     fn frames_that_we_sent() {
         let mut frame = Sample::udp("198.51.100.1:1025", "203.0.113.10:53").frame();
         let packet = Packet::parse(&frame).unwrap();
-        assert_eq!(guard().check(&packet, &frame), Ok(()));
+        assert_eq!(source_check().check(&packet, &frame), Ok(()));
         frame[6..12].copy_from_slice(&[2, 0, 0, 0, 0, 9]);
-        assert!(guard().is_suspect(&FlowKey::of(&packet, &frame).unwrap(), &frame));
-        assert_eq!(guard().check(&packet, &frame), Err(Drop::OwnFrame));
-        assert!(!guard().is_own_frame(&MAC), "too short for a source");
+        assert!(source_check().is_suspect(&FlowKey::of(&packet, &frame).unwrap(), &frame));
+        assert_eq!(source_check().check(&packet, &frame), Err(DropReason::LoopedFrame));
+        assert!(!source_check().is_own_frame(&MAC), "too short for a source");
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::balancer::Time;
 
-/// Parts of a token: at a rate of so many tokens a second, one part comes each millisecond.
+/// TableSpec of a token: at a rate of so many tokens a second, one part comes each millisecond.
 const PARTS: u64 = 1000;
 
 /// Lets `rate` answers a second pass, and up to `burst` at once after a rest.

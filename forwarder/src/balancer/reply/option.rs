@@ -7,7 +7,7 @@ const PAD1: u8 = 0;
 
 /// What an unknown option asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Refusal {
+pub enum OptionAction {
     /// 01: the packet is discarded.
     Discard,
     /// 10 and 11: its sender is told as well; they differ for multicast alone, which is not answered here.
@@ -18,7 +18,7 @@ pub enum Refusal {
 }
 
 /// The first option of a packet that forbids to go on. All options but padding are unknown here.
-pub fn refused_option(packet: &Packet, frame: &[u8]) -> Option<Refusal> {
+pub fn refused_option(packet: &Packet, frame: &[u8]) -> Option<OptionAction> {
     if packet.family == Family::V4 {
         return None;
     }
@@ -44,13 +44,13 @@ pub fn refused_option(packet: &Packet, frame: &[u8]) -> Option<Refusal> {
 }
 
 /// As [`refused_option`], of the options at the end of these bytes.
-fn refused_in(bytes: &[u8], mut at: usize) -> Option<Refusal> {
+fn refused_in(bytes: &[u8], mut at: usize) -> Option<OptionAction> {
     loop {
         let kind = *bytes.get(at)?;
         match kind >> 6 {
             0 => {}
-            1 => return Some(Refusal::Discard),
-            _ => return Some(Refusal::Report { pointer: u16::try_from(at).ok()? }),
+            1 => return Some(OptionAction::Discard),
+            _ => return Some(OptionAction::Report { pointer: u16::try_from(at).ok()? }),
         }
         at += match kind {
             PAD1 => 1,
@@ -66,7 +66,7 @@ mod tests {
 
     const PADN: u8 = 1;
 
-    fn refused(extension: u8, extensions: &[u8]) -> Option<Refusal> {
+    fn refused(extension: u8, extensions: &[u8]) -> Option<OptionAction> {
         let mut sample = Sample::udp("[2001:db8:c::1]:9", "[2001:db8::10]:80");
         (sample.extension, sample.extensions) = (extension, extensions.to_vec());
         let frame = sample.frame();
@@ -75,13 +75,13 @@ mod tests {
 
     #[test]
     fn by_the_two_highest_bits() {
-        let report = |pointer| Some(Refusal::Report { pointer });
+        let report = |pointer| Some(OptionAction::Report { pointer });
         for (kind, expected) in [
             (PADN, None),
             (0x05, None),
             (0x3e, None),
-            (0x40, Some(Refusal::Discard)),
-            (0x63, Some(Refusal::Discard)),
+            (0x40, Some(OptionAction::Discard)),
+            (0x63, Some(OptionAction::Discard)),
             (0x80, report(42)),
             (0xc9, report(42)),
         ] {
@@ -94,12 +94,12 @@ mod tests {
     #[test]
     fn behind_padding_and_other_headers() {
         let behind = [60, 0, PAD1, PADN, 2, 0x40, 0x40, PAD1, 17, 0, 5, 1, 0xff, 0x80, 1, 0];
-        assert_eq!(refused(60, &behind), Some(Refusal::Report { pointer: 53 }));
+        assert_eq!(refused(60, &behind), Some(OptionAction::Report { pointer: 53 }));
         // Authentication, whose bytes are no options.
         let hidden = [17, 4, 0x40, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
         assert_eq!(refused(ipv6::AUTHENTICATION, &hidden), None);
         // An option that ends behind its header is followed by none.
         assert_eq!(refused(60, &[17, 0, PADN, 200, 0x40, 0, 0, 0]), None);
-        assert_eq!(refused(60, &[17, 0, PADN, 3, 0, 0, 0, 0x40]), Some(Refusal::Discard));
+        assert_eq!(refused(60, &[17, 0, PADN, 3, 0, 0, 0, 0x40]), Some(OptionAction::Discard));
     }
 }

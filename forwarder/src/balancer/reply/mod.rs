@@ -16,10 +16,10 @@ use std::net::Ipv6Addr;
 use zerocopy::FromBytes;
 
 pub use echo::reply as echo_reply;
-pub use error::{Error, error, may_report};
+pub use error::{IcmpError, error, may_report};
 pub use identification::Identifications;
 pub use limit::Limiter;
-pub use option::{Refusal, refused_option};
+pub use option::{OptionAction, refused_option};
 
 use crate::wire::{Packet, ethernet};
 
@@ -29,7 +29,7 @@ const TTL: u8 = 64;
 /// Whether the frame and the packet have one sender, who is not ourselves, and were sent to one
 /// station: anything else must not be answered with an error (RFC 1122, section 3.2.2; RFC 4443,
 /// section 2.4 (e)), and an echo reply to it would serve attacks only.
-fn may_answer(packet: &Packet, frame: &[u8]) -> bool {
+fn may_reply(packet: &Packet, frame: &[u8]) -> bool {
     let Ok((header, _)) = ethernet::Header::ref_from_prefix(frame) else { return false };
     if ethernet::is_multicast(header.destination) || ethernet::is_multicast(header.source) {
         return false;
@@ -46,7 +46,7 @@ fn may_answer(packet: &Packet, frame: &[u8]) -> bool {
 }
 
 /// Sends the frame back to the station that it came from.
-fn turn_back(frame: &mut [u8]) {
+fn return_to_sender(frame: &mut [u8]) {
     if let Some(macs) = frame.first_chunk_mut::<12>() {
         macs.rotate_left(6);
     }

@@ -12,9 +12,9 @@
 use zerocopy::network_endian::{U16, U32};
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
-use super::{TTL, may_answer, turn_back};
+use super::{TTL, may_reply, return_to_sender};
 use crate::balancer::frame::Frame;
-use crate::balancer::verdict::{Answer, Drop};
+use crate::balancer::verdict::{DropReason, Reply};
 use crate::wire::{Checksum, Family, Fragment, Packet, icmp, icmpv6, ipv4, ipv6, protocol, udp};
 
 /// An IPv4 packet with an error, at most.
@@ -40,7 +40,7 @@ const IN_TRANSIT: u8 = 0;
 
 /// What is wrong with a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Error {
+pub enum IcmpError {
     /// It does not fit; packets of up to `mtu` bytes do. Never told is less than any link must carry.
     TooBig {
         /// Bytes of an IP packet.
@@ -57,13 +57,13 @@ pub enum Error {
     TimeExceeded,
 }
 
-impl Error {
-    const fn answer(self) -> Answer {
+impl IcmpError {
+    const fn answer(self) -> Reply {
         match self {
-            Error::TooBig { .. } => Answer::TooBig,
-            Error::PortUnreachable => Answer::Unreachable,
-            Error::UnknownOption { .. } => Answer::ParameterProblem,
-            Error::TimeExceeded => Answer::TimeExceeded,
+            IcmpError::TooBig { .. } => Reply::TooBig,
+            IcmpError::PortUnreachable => Reply::Unreachable,
+            IcmpError::UnknownOption { .. } => Reply::ParameterProblem,
+            IcmpError::TimeExceeded => Reply::TimeExceeded,
         }
     }
 }
@@ -75,19 +75,19 @@ impl Error {
 /// The reason to drop the packet. For want of headroom it may have been cut to what would be quoted.
 pub fn error(
     packet: &Packet,
-    error: Error,
+    error: IcmpError,
     limit: u16,
     frame: &mut impl Frame,
-) -> Result<Answer, Drop> {
+) -> Result<Reply, DropReason> {
     let bytes = frame.bytes();
     let quoted = |longest: usize, headers: usize| {
         packet.ip_length().min(longest.min(limit.into()).saturating_sub(headers))
     };
     if !may_report(packet, bytes) {
-        return Err(Drop::AnswerForbidden);
+        return Err(DropReason::ReplyForbidden);
     }
-    if error == Error::PortUnreachable && !has_sound_checksum(packet, bytes) {
-        return Err(Drop::UdpChecksum);
+    if error == IcmpError::PortUnreachable && !has_sound_checksum(packet, bytes) {
+        return Err(DropReason::UdpChecksum);
     }
     if let Some((source, destination)) = packet.addresses_v4(bytes) {
         let quoted = quoted(LONGEST_V4, ipv4::LENGTH + icmp::LENGTH);
@@ -95,7 +95,7 @@ pub fn error(
         let ip = ipv4::Header {
             version_ihl: 0x45,
             traffic_class: INTERNETWORK_CONTROL,
-            total_length: U16::new(u16::try_from(length).map_err(|_| Drop::ExceedsMtu)?),
+            total_length: U16::new(u16::try_from(length).map_err(|_| DropReason::ExceedsMtu)?),
             identification: U16::ZERO,
             fragment: U16::ZERO,
             ttl: TTL,
@@ -105,13 +105,13 @@ pub fn error(
             destination: source,
         };
         let (kind, code, mtu) = match error {
-            Error::TooBig { mtu } => {
+            IcmpError::TooBig { mtu } => {
                 (icmp::DESTINATION_UNREACHABLE, icmp::FRAGMENTATION_NEEDED, mtu.max(LEAST_V4))
             }
-            Error::PortUnreachable => (icmp::DESTINATION_UNREACHABLE, PORT_UNREACHABLE, 0),
-            Error::TimeExceeded => (icmp::TIME_EXCEEDED, IN_TRANSIT, 0),
+            IcmpError::PortUnreachable => (icmp::DESTINATION_UNREACHABLE, PORT_UNREACHABLE, 0),
+            IcmpError::TimeExceeded => (icmp::TIME_EXCEEDED, IN_TRANSIT, 0),
             // IPv4 has no such option.
-            Error::UnknownOption { .. } => return Err(Drop::AnswerForbidden),
+            IcmpError::UnknownOption { .. } => return Err(DropReason::ReplyForbidden),
         };
         let mut message = icmp::Header {
             kind,
@@ -125,7 +125,7 @@ pub fn error(
         put(packet, quoted, &ip.with_checksum(), &message, frame)?;
     } else if let Some((source, destination)) = packet.addresses_v6(bytes) {
         let quoted = quoted(LONGEST_V6.into(), ipv6::LENGTH + icmpv6::LENGTH);
-        let length = u16::try_from(icmpv6::LENGTH + quoted).map_err(|_| Drop::ExceedsMtu)?;
+        let length = u16::try_from(icmpv6::LENGTH + quoted).map_err(|_| DropReason::ExceedsMtu)?;
         let ip = ipv6::Header {
             version_class_flow: ipv6::Header::first_word(0, 0),
             payload_length: U16::new(length),
@@ -135,12 +135,12 @@ pub fn error(
             destination: source,
         };
         let (kind, code, data) = match error {
-            Error::TooBig { mtu } => (icmpv6::PACKET_TOO_BIG, 0, mtu.max(LONGEST_V6)),
-            Error::PortUnreachable => (icmpv6::DESTINATION_UNREACHABLE, PORT_UNREACHABLE_V6, 0),
-            Error::UnknownOption { pointer } => {
+            IcmpError::TooBig { mtu } => (icmpv6::PACKET_TOO_BIG, 0, mtu.max(LONGEST_V6)),
+            IcmpError::PortUnreachable => (icmpv6::DESTINATION_UNREACHABLE, PORT_UNREACHABLE_V6, 0),
+            IcmpError::UnknownOption { pointer } => {
                 (icmpv6::PARAMETER_PROBLEM, UNKNOWN_OPTION, pointer)
             }
-            Error::TimeExceeded => (icmpv6::TIME_EXCEEDED, IN_TRANSIT, 0),
+            IcmpError::TimeExceeded => (icmpv6::TIME_EXCEEDED, IN_TRANSIT, 0),
         };
         let data = U32::new(data.into());
         let mut message = icmpv6::Header { kind, code, checksum: U16::ZERO, data };
@@ -153,7 +153,7 @@ pub fn error(
 
 /// Whether there may be an error about this packet.
 pub fn may_report(packet: &Packet, frame: &[u8]) -> bool {
-    !is_exempt(packet, frame) && may_answer(packet, frame)
+    !is_exempt(packet, frame) && may_reply(packet, frame)
 }
 
 /// Whether a UDP datagram would be taken by a host that listened: those with a wrong checksum are discarded
@@ -208,7 +208,7 @@ fn put<Ip, Message>(
     ip: &Ip,
     message: &Message,
     frame: &mut impl Frame,
-) -> Result<(), Drop>
+) -> Result<(), DropReason>
 where
     Ip: IntoBytes + Immutable,
     Message: IntoBytes + Immutable,
@@ -217,11 +217,11 @@ where
     let (ip, message) = (ip.as_bytes(), message.as_bytes());
     let grown = ip.len() + message.len();
     frame.truncate(l3 + quoted);
-    let bytes = frame.push_front(grown).ok_or(Drop::NoHeadroom)?;
+    let bytes = frame.push_front(grown).ok_or(DropReason::NoHeadroom)?;
     bytes.copy_within(grown..grown + l3, 0);
     bytes[l3..l3 + ip.len()].copy_from_slice(ip);
     bytes[l3 + ip.len()..l3 + grown].copy_from_slice(message);
-    turn_back(bytes);
+    return_to_sender(bytes);
     Ok(())
 }
 

@@ -10,9 +10,9 @@
 use zerocopy::FromBytes;
 use zerocopy::network_endian::U16;
 
-use super::{TTL, may_answer, turn_back};
+use super::{TTL, may_reply, return_to_sender};
 use crate::balancer::frame::Frame;
-use crate::balancer::verdict::{Answer, Drop};
+use crate::balancer::verdict::{DropReason, Reply};
 use crate::wire::{
     Checksum, Family, Fragment, Packet, checksum, icmp, icmpv6, ipv4, ipv6, protocol,
 };
@@ -28,14 +28,14 @@ const ECN: u8 = 3;
 ///
 /// # Errors
 /// The reason to drop the request, which is then as it was.
-pub fn reply(packet: &Packet, frame: &mut impl Frame) -> Result<Answer, Drop> {
+pub fn reply(packet: &Packet, frame: &mut impl Frame) -> Result<Reply, DropReason> {
     check(packet, frame.bytes())?;
     let (l3, l4, end) = (usize::from(packet.l3), usize::from(packet.l4), packet.end as usize);
     frame.truncate(end);
-    let bytes = frame.push_front(0).ok_or(Drop::NoHeadroom)?;
-    turn_back(bytes);
-    let (_, ip) = bytes.split_at_mut_checked(l3).ok_or(Drop::IcmpMalformed)?;
-    let (header, message) = ip.split_at_mut_checked(l4 - l3).ok_or(Drop::IcmpMalformed)?;
+    let bytes = frame.push_front(0).ok_or(DropReason::NoHeadroom)?;
+    return_to_sender(bytes);
+    let (_, ip) = bytes.split_at_mut_checked(l3).ok_or(DropReason::IcmpMalformed)?;
+    let (header, message) = ip.split_at_mut_checked(l4 - l3).ok_or(DropReason::IcmpMalformed)?;
     if packet.fragment != Fragment::Later {
         answer_message(packet.family, message)?;
     }
@@ -47,35 +47,36 @@ pub fn reply(packet: &Packet, frame: &mut impl Frame) -> Result<Answer, Drop> {
             frame.truncate(end - extensions);
         }
     }
-    Ok(Answer::Echo)
+    Ok(Reply::Echo)
 }
 
 /// Whether it is a request that is to be answered.
-fn check(packet: &Packet, frame: &[u8]) -> Result<(), Drop> {
+fn check(packet: &Packet, frame: &[u8]) -> Result<(), DropReason> {
     let (protocol, kind) = match packet.family {
         Family::V4 => (protocol::ICMP, icmp::ECHO),
         Family::V6 => (protocol::ICMPV6, icmpv6::ECHO_REQUEST),
     };
-    let message = packet.payload(frame).ok_or(Drop::IcmpMalformed)?;
+    let message = packet.payload(frame).ok_or(DropReason::IcmpMalformed)?;
     if packet.protocol != protocol {
-        return Err(Drop::IcmpUnsupported);
+        return Err(DropReason::IcmpUnsupported);
     }
     if packet.fragment != Fragment::Later {
-        let header = icmp::Header::ref_from_prefix(message).map_err(|_| Drop::IcmpMalformed)?.0;
+        let header =
+            icmp::Header::ref_from_prefix(message).map_err(|_| DropReason::IcmpMalformed)?.0;
         if (header.kind, header.code) != (kind, 0) {
-            return Err(Drop::IcmpUnsupported);
+            return Err(DropReason::IcmpUnsupported);
         }
     }
     if packet.fragment == Fragment::Whole && !is_valid(packet, frame, message) {
-        return Err(Drop::IcmpMalformed);
+        return Err(DropReason::IcmpMalformed);
     }
-    if !may_answer(packet, frame) {
-        return Err(Drop::AnswerForbidden);
+    if !may_reply(packet, frame) {
+        return Err(DropReason::ReplyForbidden);
     }
     let header = frame.get(packet.l3.into()..packet.l4.into()).unwrap_or_default();
     match packet.family {
         Family::V4 if is_source_routed(header.get(ipv4::LENGTH..).unwrap_or_default()) => {
-            Err(Drop::SourceRouted)
+            Err(DropReason::SourceRouted)
         }
         Family::V6 => check_extensions(header, packet.fragment),
         Family::V4 => Ok(()),
@@ -102,23 +103,23 @@ fn is_source_routed(options: &[u8]) -> bool {
 
 /// Extension headers that a request may have: options for hops and for us, and a route that has been
 /// followed to its end. In a fragment, which keeps its fragment header, there may be no other.
-fn check_extensions(header: &[u8], fragment: Fragment) -> Result<(), Drop> {
+fn check_extensions(header: &[u8], fragment: Fragment) -> Result<(), DropReason> {
     let (fixed, mut rest) =
-        ipv6::Header::ref_from_prefix(header).map_err(|_| Drop::IcmpMalformed)?;
+        ipv6::Header::ref_from_prefix(header).map_err(|_| DropReason::IcmpMalformed)?;
     let mut next = fixed.next_header;
     if fragment != Fragment::Whole {
         let only = next == ipv6::FRAGMENT && rest.len() == FRAGMENT_HEADER;
-        return if only { Ok(()) } else { Err(Drop::IcmpUnsupported) };
+        return if only { Ok(()) } else { Err(DropReason::IcmpUnsupported) };
     }
     while let [following, length, _, segments_left, ..] = *rest {
         let size = match next {
-            ipv6::ROUTING if segments_left > 0 => return Err(Drop::SourceRouted),
+            ipv6::ROUTING if segments_left > 0 => return Err(DropReason::SourceRouted),
             ipv6::FRAGMENT => FRAGMENT_HEADER,
             ipv6::HOP_BY_HOP | ipv6::DESTINATION_OPTIONS | ipv6::ROUTING => {
                 (usize::from(length) + 1) * 8
             }
             // Nobody here can authenticate.
-            _ => return Err(Drop::IcmpUnsupported),
+            _ => return Err(DropReason::IcmpUnsupported),
         };
         next = following;
         rest = rest.get(size..).unwrap_or_default();
@@ -128,8 +129,9 @@ fn check_extensions(header: &[u8], fragment: Fragment) -> Result<(), Drop> {
 
 /// Makes a request's message that of the reply. The checksum's pseudo-header, where there is one, has
 /// the same sum with the addresses exchanged.
-fn answer_message(family: Family, message: &mut [u8]) -> Result<(), Drop> {
-    let (header, data) = icmp::Header::mut_from_prefix(message).map_err(|_| Drop::IcmpMalformed)?;
+fn answer_message(family: Family, message: &mut [u8]) -> Result<(), DropReason> {
+    let (header, data) =
+        icmp::Header::mut_from_prefix(message).map_err(|_| DropReason::IcmpMalformed)?;
     let old = u16::from_be_bytes([header.kind, header.code]);
     header.kind = match family {
         Family::V4 => icmp::ECHO_REPLY,
@@ -146,8 +148,9 @@ fn answer_message(family: Family, message: &mut [u8]) -> Result<(), Drop> {
     Ok(())
 }
 
-fn answer_header_v4(header: &mut [u8]) -> Result<(), Drop> {
-    let (header, _) = ipv4::Header::mut_from_prefix(header).map_err(|_| Drop::IcmpMalformed)?;
+fn answer_header_v4(header: &mut [u8]) -> Result<(), DropReason> {
+    let (header, _) =
+        ipv4::Header::mut_from_prefix(header).map_err(|_| DropReason::IcmpMalformed)?;
     let words = |header: &ipv4::Header| {
         [[header.version_ihl, header.traffic_class], [header.ttl, header.protocol]]
             .map(u16::from_be_bytes)
@@ -163,9 +166,13 @@ fn answer_header_v4(header: &mut [u8]) -> Result<(), Drop> {
 }
 
 /// Answers how many bytes of extension headers are to be taken out behind this header.
-fn answer_header_v6(header: &mut [u8], message: usize, fragment: Fragment) -> Result<usize, Drop> {
+fn answer_header_v6(
+    header: &mut [u8],
+    message: usize,
+    fragment: Fragment,
+) -> Result<usize, DropReason> {
     let (header, extensions) =
-        ipv6::Header::mut_from_prefix(header).map_err(|_| Drop::IcmpMalformed)?;
+        ipv6::Header::mut_from_prefix(header).map_err(|_| DropReason::IcmpMalformed)?;
     header.hop_limit = TTL;
     header.version_class_flow =
         ipv6::Header::first_word(header.traffic_class() & !ECN, header.flow_label());
@@ -174,7 +181,8 @@ fn answer_header_v6(header: &mut [u8], message: usize, fragment: Fragment) -> Re
         return Ok(0);
     }
     header.next_header = protocol::ICMPV6;
-    header.payload_length = U16::new(u16::try_from(message).map_err(|_| Drop::IcmpMalformed)?);
+    header.payload_length =
+        U16::new(u16::try_from(message).map_err(|_| DropReason::IcmpMalformed)?);
     Ok(extensions.len())
 }
 

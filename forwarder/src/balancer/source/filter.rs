@@ -2,7 +2,7 @@
 
 use rustc_hash::FxHashSet;
 
-use super::Own;
+use super::OwnAddresses;
 use crate::balancer::flow::FlowKey;
 use crate::balancer::tables::Address;
 use crate::wire::Family;
@@ -24,7 +24,7 @@ pub(super) struct Filter {
 }
 
 impl Filter {
-    pub(super) fn new(own: &Own, addresses: &FxHashSet<Address>) -> Filter {
+    pub(super) fn new(own: &OwnAddresses, addresses: &FxHashSet<Address>) -> Filter {
         let mut filter = Filter {
             senders: [0; PLACES],
             sources: [0; PLACES],
@@ -102,14 +102,14 @@ mod tests {
 
     use proptest::prelude::*;
 
-    use super::super::tests::guard;
-    use super::super::{Guard, Network};
+    use super::super::tests::source_check;
+    use super::super::{Network, SourceCheck};
     use super::*;
     use crate::balancer::sample::Sample;
     use crate::wire::Packet;
 
     /// The part of these sources that the filter suspects, in percent.
-    fn suspects(guard: &Guard, sources: impl Iterator<Item = IpAddr>) -> usize {
+    fn suspects(source_check: &SourceCheck, sources: impl Iterator<Item = IpAddr>) -> usize {
         let frame = Sample::udp("198.51.100.1:1025", "203.0.113.10:53").frame();
         let (mut all, mut suspect) = (0, 0);
         for source in sources {
@@ -119,7 +119,7 @@ mod tests {
             };
             let key = FlowKey::new((source, 1025).into(), (to, 53).into(), 17).unwrap();
             all += 1;
-            suspect += usize::from(guard.is_suspect(&key, &frame));
+            suspect += usize::from(source_check.is_suspect(&key, &frame));
         }
         suspect * 100 / all
     }
@@ -130,23 +130,23 @@ mod tests {
         let v6 = (0..10_000u128)
             .map(|n| Ipv6Addr::from_bits(0x2001_0db8_0001 << 80 | (n * 1237) << 64 | n).into());
         // 7 addresses and a network of 64 have 71 places of 4096.
-        assert!(suspects(&guard(), v4) < 4);
-        assert!(suspects(&guard(), v6) < 4);
+        assert!(suspects(&source_check(), v4) < 4);
+        assert!(suspects(&source_check(), v6) < 4);
     }
 
     #[test]
     fn a_network_is_suspected_whole() {
         for length in [16, 19, 20, 24, 32] {
             let network = Network::new("10.1.0.0".parse().unwrap(), length);
-            let own = Own { networks: vec![network], ..Own::default() };
+            let own = OwnAddresses { networks: vec![network], ..OwnAddresses::default() };
             let hosts = (0..1u32 << (32 - length)).map(|n| Ipv4Addr::from_bits(0x0a01_0000 + n));
-            let guard = Guard::new(&own, std::iter::empty());
-            assert_eq!(suspects(&guard, hosts.map(IpAddr::from)), 100, "/{length}");
+            let source_check = SourceCheck::new(&own, std::iter::empty());
+            assert_eq!(suspects(&source_check, hosts.map(IpAddr::from)), 100, "/{length}");
         }
         let network = Network::new("2001:db8::".parse().unwrap(), 64);
-        let own = Own { networks: vec![network], ..Own::default() };
-        let guard = Guard::new(&own, std::iter::empty());
-        assert_eq!(suspects(&guard, ["2001:db8::5".parse().unwrap()].into_iter()), 100);
+        let own = OwnAddresses { networks: vec![network], ..OwnAddresses::default() };
+        let source_check = SourceCheck::new(&own, std::iter::empty());
+        assert_eq!(suspects(&source_check, ["2001:db8::5".parse().unwrap()].into_iter()), 100);
     }
 
     proptest! {
@@ -163,7 +163,7 @@ mod tests {
             ],
             mac: u8,
         ) {
-            let guard = guard();
+            let source_check = source_check();
             let sample = match source {
                 IpAddr::V4(_) => Sample::udp(&format!("{source}:1025"), "203.0.113.10:53"),
                 IpAddr::V6(_) => Sample::udp(&format!("[{source}]:1025"), "[2001:db8::10]:53"),
@@ -172,7 +172,7 @@ mod tests {
             frame[6..12].copy_from_slice(&[2, 0, 0, 0, 0, mac]);
             let packet = Packet::parse(&frame).unwrap();
             let key = FlowKey::of(&packet, &frame).unwrap();
-            prop_assert!(guard.is_suspect(&key, &frame) || guard.check(&packet, &frame).is_ok());
+            prop_assert!(source_check.is_suspect(&key, &frame) || source_check.check(&packet, &frame).is_ok());
         }
     }
 }
