@@ -12,7 +12,7 @@ use guideway::balancer::{Balancer, FlowEvent, Tables};
 use guideway::dpdk::clock::tsc_hz;
 use guideway::dpdk::{BURST, Eal, Pool, ring};
 use guideway::stats::{self, Event, Reader};
-use guideway::worker::{Bare, Clock, Exceptions, Lane, Outlet, Via};
+use guideway::worker::{BenchWorker, Clock, Exceptions, Output, OutputKind, RingQueue};
 
 use crate::source::Source;
 use crate::traffic::{self, Kind, Transport};
@@ -24,7 +24,7 @@ const CONFIRMED: Duration = Duration::from_millis(1100);
 pub struct Subject {
     kind: Kind,
     tables: Tables,
-    worker: Bare,
+    worker: BenchWorker,
     reader: Reader,
     source: Source,
     flows: u64,
@@ -69,9 +69,9 @@ impl Subject {
         let clock = Clock::tsc(tsc_hz(eal) / 1000);
         let (to, back) = ring::channel(eal, &format!("{name}-out"), 64, None)?;
         let (forth, forth_back) = ring::channel(eal, &format!("{name}-alone"), 64, None)?;
-        let outlets = vec![Outlet::new(Via::Ring(Lane::new(to, false)))];
+        let outputs = vec![Output::new(OutputKind::Ring(RingQueue::new(to, false)))];
         let balancer = Balancer::new(entries, seed);
-        let mut worker = Bare::new(balancer, writer, exceptions, clock, outlets);
+        let mut worker = BenchWorker::new(balancer, writer, exceptions, clock, outputs);
         ensure!(pool.allocate(worker.burst(), BURST) == BURST, "the pool is too small");
         let (tables, source) = (traffic::tables(kind), Source::new(kind, flows));
         let mut subject = Subject {
@@ -119,7 +119,7 @@ impl Subject {
         let mut came = 0;
         for _ in 0..bursts {
             self.source.fill(self.worker.burst());
-            self.worker.take(&self.tables, traffic::PORT);
+            self.worker.process(&self.tables, traffic::PORT);
             came += self.back.receive(self.worker.burst());
         }
         let spent = start.elapsed();

@@ -19,7 +19,7 @@ const LAG: f64 = 0.0005;
 /// Digits to which latencies are kept.
 const DIGITS: u8 = 3;
 /// The longest latency that is told apart, in seconds.
-const LONGEST: f64 = 10.0;
+const LONGEST_SLEEP: f64 = 10.0;
 
 /// A device, and where the IP packet begins in what comes back by it.
 pub(crate) struct Line {
@@ -63,7 +63,7 @@ impl Trial {
     /// Sends and receives until all has come back, or nothing comes any more.
     pub(crate) fn run(&self, line: &mut Line, pool: &Pool) -> Result<Outcome> {
         let hz = self.hz as f64;
-        let longest = ticks(LONGEST * hz);
+        let longest = ticks(LONGEST_SLEEP * hz);
         let latency = Histogram::new_with_max(longest, DIGITS).context("the histogram")?;
         let (offered, refused, received, sum, strange) = (0, 0, 0, 0, 0);
         let (seconds, ticks_per_us) = (0.0, hz / 1e6);

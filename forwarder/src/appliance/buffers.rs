@@ -25,10 +25,10 @@ pub(super) fn needed<'a>(
     shared: &Shared,
 ) -> (u32, u16) {
     // Of rings between workers for what is not ordinary a part is in use at a time.
-    let peers = u32::from(workers) * u32::from(workers - 1) * wiring::SMALL_RING / 4;
+    let siblings = u32::from(workers) * u32::from(workers - 1) * wiring::SMALL_RING / 4;
     let fragments = u32::try_from(configuration.fragments.packets).unwrap_or(u32::MAX);
     let mut buffers =
-        u32::from(workers) * (2 * POOL_CACHE).saturating_add(fragments) + peers + SPARE;
+        u32::from(workers) * (2 * POOL_CACHE).saturating_add(fragments) + siblings + SPARE;
     let mut room = 0;
     for (port, (facts, queues)) in configuration.ports.iter().zip(devices) {
         room = room.max(facts.room(port.mtu));

@@ -15,7 +15,7 @@ use crate::control::config;
 use crate::control::publication::{BACKEND_NUMBERS, SERVICE_NUMBERS};
 use crate::dpdk::{Eal, Pool, Result, lcore};
 use crate::stats::{self, Reader};
-use crate::worker::{Clock, Command, Exceptions, Idle, Question, Worker};
+use crate::worker::{Clock, Command, Exceptions, FlowQuery, Idle, Worker};
 
 use super::placement::Residence;
 use super::wiring::Ends;
@@ -43,7 +43,7 @@ pub(super) struct Post {
     pub(super) ends: Ends,
     pub(super) clock: Clock,
     pub(super) pool: Pool,
-    pub(super) questions: Receiver<Question>,
+    pub(super) queries: Receiver<FlowQuery>,
 }
 
 /// A worker's thread that has built, or is building, what it needs.
@@ -105,40 +105,41 @@ impl Hired {
 fn build(terms: Terms, post: Post) -> (Worker, Report) {
     let Terms { workers, owners_known, seed, flow_entries, fragments, idle, tables, command } =
         terms;
-    let Post { index, ends, clock, pool, questions, .. } = post;
+    let Post { index, ends, clock, pool, queries, .. } = post;
     let (writer, stats) = stats::channel(SERVICE_NUMBERS as usize, BACKEND_NUMBERS as usize);
     let balancer = Balancer::new(flow_entries, seed);
     let flows = balancer.flows();
     let capacity = flows.capacity() as u64;
     let residence = Residence::of(ptr::from_ref(flows.bucket(0)).addr());
     let exceptions = Exceptions::new(index, workers, owners_known, fragments, seed, pool);
-    let (rest, compromise) = rest(idle, &ends);
+    let lossless = idle.is_none();
+    let (idle, compromise) = idle_mode(idle, &ends);
     let worker = Worker {
-        rest,
+        idle,
         balancer,
         tables,
         stats: writer,
         clock,
-        sources: ends.sources,
+        inputs: ends.inputs,
         relays: ends.relays,
-        outlets: ends.outlets,
-        peers: ends.peers,
+        outputs: ends.outputs,
+        siblings: ends.siblings,
         exceptions,
-        questions,
+        queries,
         command,
-        lossless: idle.is_none(),
+        lossless,
     };
     (worker, Report { stats, capacity, residence, compromise })
 }
 
 /// What a worker does while no packet comes, and why it is not what was wished for. A replay has no wish:
 /// its workers have no CPU of their own. To be called by the worker's thread.
-fn rest(wish: Option<config::Idle>, ends: &Ends) -> (Idle, Option<String>) {
+fn idle_mode(wish: Option<config::Idle>, ends: &Ends) -> (Idle, Option<String>) {
     match wish {
         None => (Idle::share(), None),
         Some(config::Idle::Poll) => (Idle::poll(), None),
         Some(config::Idle::Pause) => (Idle::pause(), None),
-        Some(config::Idle::Interrupt) => match Idle::interrupt(&ends.sources, &ends.relays) {
+        Some(config::Idle::Interrupt) => match Idle::interrupt(&ends.inputs, &ends.relays) {
             Ok(idle) => (idle, None),
             Err(reason) => (Idle::pause(), Some(reason)),
         },

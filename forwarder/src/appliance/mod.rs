@@ -36,7 +36,7 @@ use crate::dpdk::clock::{TimestampField, tsc_hz};
 use crate::dpdk::port::{Port, Settings, Started};
 use crate::dpdk::{self, Eal, Pool, memory};
 use crate::stats::{Reader, Scalar};
-use crate::worker::{Clock, Command, Question};
+use crate::worker::{Clock, Command, FlowQuery};
 
 pub use device::Device;
 
@@ -259,7 +259,7 @@ impl Appliance {
             ports.push(started);
         }
 
-        wiring::connect_peers(&eal, &manner, &mut ends)?;
+        wiring::connect_siblings(&eal, &manner, &mut ends)?;
         let owners_known = !dealt;
 
         let (publisher, published) = Publisher::new(&configuration, facts)?;
@@ -282,10 +282,10 @@ impl Appliance {
         let mut views = Vec::with_capacity(ends.len());
         let mut hired: Vec<Hired> = Vec::with_capacity(ends.len());
         for (index, mut ends) in (0..).zip(ends) {
-            let (ask, questions) = bounded::<Question>(4);
+            let (ask, queries) = bounded::<FlowQuery>(4);
             let scan = move |scan: FlowScan| {
                 let (reply, answer) = bounded(1);
-                ask.send_timeout(Question { scan, reply }, ANSWER).ok()?;
+                ask.send_timeout(FlowQuery { scan, reply }, ANSWER).ok()?;
                 answer.recv_timeout(ANSWER).ok()
             };
             views.push((mem::take(&mut ends.queues), scan));
@@ -294,7 +294,7 @@ impl Appliance {
                 None => Clock::tsc(tsc_hz(&eal) / 1000),
             };
             let (cpu, pool) = (cpus[usize::from(index)], placed.of_worker[usize::from(index)]);
-            let post = Post { index, cpu, ends, clock, pool: pools[pool].clone(), questions };
+            let post = Post { index, cpu, ends, clock, pool: pools[pool].clone(), queries };
             match Hired::hire(&eal, terms.clone(), post) {
                 Ok(one) => hired.push(one),
                 Err(error) => {
@@ -371,7 +371,7 @@ impl Appliance {
             std::thread::sleep(Duration::from_millis(2));
             let balance = self.balance();
             // Fragments may wait for a first that does not come any more.
-            let held: u64 = self.stats.iter().map(|s| s.scalar(Scalar::Held)).sum();
+            let held: u64 = self.stats.iter().map(|s| s.scalar(Scalar::FragmentsWaiting)).sum();
             let quiet = self.stats.iter().all(idle) && balance.0 == balance.1 + held;
             if quiet && before == Some(balance) {
                 return;

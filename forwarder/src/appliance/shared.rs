@@ -32,7 +32,7 @@ impl Shared {
         shared
     }
 
-    /// TableSpec the buffers that are missing when all devices are closed: those that drivers keep, those that
+    /// Divides the buffers that are missing when all devices are closed: those that drivers keep, those that
     /// may wait to be sent, and those that nothing explains.
     pub(super) fn account(&self, missing: u32) -> (u32, u32, u32) {
         // Fewer than are kept: somebody has freed what was not theirs, which is as bad.

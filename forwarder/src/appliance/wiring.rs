@@ -12,7 +12,7 @@ use crate::dpdk::clock::TimestampField;
 use crate::dpdk::port::Capabilities;
 use crate::dpdk::queue::{RxQueue, TxQueue};
 use crate::dpdk::{Eal, Error, ring};
-use crate::worker::{Intake, Lane, Outlet, Owners, Relay, Source, Via};
+use crate::worker::{Input, InputKind, Output, OutputKind, Owners, Relay, RingQueue};
 
 /// Packets that a ring between two workers holds, for packets of a port.
 pub(super) const RING: u32 = 1024;
@@ -78,12 +78,12 @@ impl Queues {
 /// What one worker is connected to.
 #[derive(Default)]
 pub(super) struct Ends {
-    pub(super) sources: Vec<Source>,
+    pub(super) inputs: Vec<Input>,
     pub(super) relays: Vec<Relay>,
-    pub(super) outlets: Vec<Outlet>,
+    pub(super) outputs: Vec<Output>,
     /// By worker; none to itself.
-    pub(super) peers: Vec<Option<Outlet>>,
-    /// The device queues among the sources, `port:queue`.
+    pub(super) siblings: Vec<Option<Output>>,
+    /// The device queues among the inputs, `port:queue`.
     pub(super) queues: Vec<String>,
 }
 
@@ -131,21 +131,21 @@ pub(super) fn connect(
         workers[poller].queues.push(format!("{name}:{q}"));
         let mut owners = None;
         if hands_over {
-            let mut outlets = Vec::with_capacity(count);
+            let mut outputs = Vec::with_capacity(count);
             for (owner, ends) in workers.iter_mut().enumerate() {
                 if owner == poller {
-                    outlets.push(None);
+                    outputs.push(None);
                     continue;
                 }
                 let (sender, receiver) = ring_between("rx", q, owner, RING)?;
-                ends.sources.push(Source { port: index, intake: Intake::Ring(receiver) });
-                let lane = Lane::new(sender, manner.lossless);
-                outlets.push(Some(Outlet::new(Via::Ring(lane))));
+                ends.inputs.push(Input { port: index, kind: InputKind::Ring(receiver) });
+                let lane = RingQueue::new(sender, manner.lossless);
+                outputs.push(Some(Output::new(OutputKind::Ring(lane))));
             }
-            owners = Some(Owners { outlets });
+            owners = Some(Owners { outputs });
         }
-        let intake = Intake::Queue { queue, owners };
-        workers[poller].sources.push(Source { port: index, intake });
+        let kind = InputKind::Queue { queue, owners };
+        workers[poller].inputs.push(Input { port: index, kind });
     }
 
     let queues = tx.len();
@@ -154,7 +154,7 @@ pub(super) fn connect(
         let turn = (worker + count - first) % count;
         let via = match tx.get_mut(turn).and_then(Option::take) {
             Some(queue) => {
-                Via::Queue { queue, sent: manner.note_sent.map(|field| (field, Vec::new())) }
+                OutputKind::Queue { queue, sent: manner.note_sent.map(|field| (field, Vec::new())) }
             }
             None => {
                 let owner = (first + turn % queues) % count;
@@ -164,11 +164,11 @@ pub(super) fn connect(
                 let (decided, receiver) = ring_between("td", worker, owner, SMALL_RING)?;
                 let relay = Relay { port: index, ring: receiver, decided: true };
                 workers[owner].relays.push(relay);
-                let lane = |ring| Lane::new(ring, manner.lossless);
-                Via::Relay { ring: lane(ring), decided: lane(decided) }
+                let lane = |ring| RingQueue::new(ring, manner.lossless);
+                OutputKind::Relay { ring: lane(ring), decided: lane(decided) }
             }
         };
-        workers[worker].outlets.push(Outlet::new(via));
+        workers[worker].outputs.push(Output::new(via));
     }
     Ok(pollers)
 }
@@ -177,20 +177,25 @@ pub(super) fn connect(
 ///
 /// # Errors
 /// There is no memory for a ring.
-pub(super) fn connect_peers(eal: &Eal, manner: &Manner, workers: &mut [Ends]) -> Result<(), Error> {
+pub(super) fn connect_siblings(
+    eal: &Eal,
+    manner: &Manner,
+    workers: &mut [Ends],
+) -> Result<(), Error> {
     let count = workers.len();
     for from in 0..count {
         for to in 0..count {
-            let mut peer = None;
+            let mut sibling = None;
             if from != to {
                 let name = format!("peer_{from}_{to}");
                 let (sender, receiver) = ring::channel(eal, &name, SMALL_RING, manner.nodes[to])?;
-                let intake = Intake::Peer(receiver);
+                let kind = InputKind::Handoff(receiver);
                 // The port is on each packet's note.
-                workers[to].sources.push(Source { port: PortIndex(0), intake });
-                peer = Some(Outlet::new(Via::Ring(Lane::new(sender, manner.lossless))));
+                workers[to].inputs.push(Input { port: PortIndex(0), kind });
+                sibling =
+                    Some(Output::new(OutputKind::Ring(RingQueue::new(sender, manner.lossless))));
             }
-            workers[from].peers.push(peer);
+            workers[from].siblings.push(sibling);
         }
     }
     Ok(())

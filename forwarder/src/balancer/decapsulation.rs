@@ -284,11 +284,11 @@ const MAX_LINK: usize = ethernet::LENGTH + 8;
 
 /// Whether an inner packet may go on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Life {
+pub enum HopLimit {
     /// It may.
     Left,
     /// It has no hop left: it may be answered here, and must not be forwarded.
-    Over,
+    Exceeded,
 }
 
 /// Takes the outer headers off: the Ethernet header and its tags come to stand before the inner
@@ -297,7 +297,7 @@ pub enum Life {
 ///
 /// # Errors
 /// The reason to drop the packet, which is unchanged but for padding then.
-pub fn unwrap(packet: &Packet, inner: &Inner, frame: &mut impl Frame) -> Result<Life, Reason> {
+pub fn unwrap(packet: &Packet, inner: &Inner, frame: &mut impl Frame) -> Result<HopLimit, Reason> {
     let l3 = usize::from(packet.l3);
     let mut link = [0; MAX_LINK];
     let link = link.get_mut(..l3).ok_or(Reason::Malformed)?;
@@ -313,7 +313,7 @@ pub fn unwrap(packet: &Packet, inner: &Inner, frame: &mut impl Frame) -> Result<
     let header = *header.ok_or(Reason::Malformed)?;
     let mut changed =
         redirected(header, inner.family, packet.traffic_class).ok_or(Reason::Congested)?;
-    let life = hops::lower(&mut changed).map_or(Life::Over, |()| Life::Left);
+    let life = hops::lower(&mut changed).map_or(HopLimit::Exceeded, |()| HopLimit::Left);
     let cut = inner.offset.checked_sub(l3).ok_or(Reason::Malformed)?;
     let bytes = frame.pull_front(cut).ok_or(Reason::Malformed)?;
     bytes[..l3].copy_from_slice(link);

@@ -50,7 +50,7 @@ pub enum Scalar {
     /// Rounds in a row, up to the latest, that found no packet.
     IdlePolls,
     /// Fragments that wait for the first of their datagram.
-    Held,
+    FragmentsWaiting,
     /// Flow table entries in use.
     Flows,
     /// The generation of the tables in use.

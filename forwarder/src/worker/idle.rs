@@ -1,8 +1,8 @@
 //! What a worker does while no packet comes.
 //!
 //! A packet that comes soon after another is always found by polling: whatever the manner, the first
-//! [`PATIENCE`] rounds without a packet are polled through. After them a worker that may sleep does so, and
-//! the first packet thereafter waits for it to wake up. No sleep is longer than [`LONGEST`], because
+//! [`SPIN_ROUNDS`] rounds without a packet are polled through. After them a worker that may sleep does so, and
+//! the first packet thereafter waits for it to wake up. No sleep is longer than [`LONGEST_SLEEP`], because
 //! nobody wakes a worker for the rest of its work: configurations, questions, fragments whose time is over,
 //! the sweep, the end.
 
@@ -11,36 +11,36 @@ use std::time::Duration;
 
 use rustix::thread::set_current_timer_slack;
 
-use super::{Intake, Relay, Source};
+use super::{Input, InputKind, Relay};
 use crate::dpdk::interrupt::Alarm;
 
 /// Rounds without a packet before the first sleep: some tens of microseconds to a few hundred, by the
 /// devices.
-const PATIENCE: u64 = 1024;
+const SPIN_ROUNDS: u64 = 1024;
 /// Rounds without a packet after which the CPU is offered to others, where it is to be shared.
-const SHARED_PATIENCE: u64 = 64;
+const SHARED_SPIN_ROUNDS: u64 = 64;
 /// The first sleep of a worker that pauses; each is twice as long as the one before,
 const FIRST_PAUSE: Duration = Duration::from_micros(2);
 /// up to this.
 const LONGEST_PAUSE: Duration = Duration::from_micros(50);
 /// The longest sleep of a worker that waits for interrupts.
-const LONGEST: Duration = Duration::from_millis(10);
+const LONGEST_SLEEP: Duration = Duration::from_millis(10);
 /// The same if other workers may hand it packets that are not ordinary: a ring does not interrupt.
-const LONGEST_WITH_PEERS: Duration = Duration::from_millis(1);
+const LONGEST_SLEEP_WITH_SIBLINGS: Duration = Duration::from_millis(1);
 /// Microseconds of sleep for which one bucket of the flow table is swept: a million entries in a second.
 const SLEEP_OF_A_BUCKET: u128 = 4;
 
 /// How a worker spends its idle time. Made on the worker's own thread.
 #[derive(Debug)]
 pub struct Idle {
-    manner: Manner,
-    resting: bool,
+    mode: Mode,
+    asleep: bool,
     /// The rounds without a packet that are polled through.
-    patience: u64,
+    spin_rounds: u64,
 }
 
 #[derive(Debug)]
-enum Manner {
+enum Mode {
     Poll,
     Share,
     Pause { next: Duration },
@@ -50,33 +50,33 @@ enum Manner {
 impl Idle {
     /// Polls, and never gives the CPU away.
     pub fn poll() -> Idle {
-        Idle { manner: Manner::Poll, resting: false, patience: PATIENCE }
+        Idle { mode: Mode::Poll, asleep: false, spin_rounds: SPIN_ROUNDS }
     }
 
     /// Polls, and lets others have the CPU between two rounds.
     pub fn share() -> Idle {
-        Idle { manner: Manner::Share, resting: false, patience: PATIENCE }
+        Idle { mode: Mode::Share, asleep: false, spin_rounds: SPIN_ROUNDS }
     }
 
     /// Sleeps for some microseconds at a time.
     pub fn pause() -> Idle {
         // The kernel would else add up to 50 microseconds to each sleep. It never refuses.
         let _ = set_current_timer_slack(NonZeroU64::new(1));
-        Idle { manner: Manner::Pause { next: FIRST_PAUSE }, resting: false, patience: PATIENCE }
+        Idle { mode: Mode::Pause { next: FIRST_PAUSE }, asleep: false, spin_rounds: SPIN_ROUNDS }
     }
 
     /// Sleeps until a device interrupts.
     ///
     /// # Errors
     /// The reason why that cannot be, for the operator.
-    pub fn interrupt(sources: &[Source], relays: &[Relay]) -> Result<Idle, String> {
+    pub fn interrupt(inputs: &[Input], relays: &[Relay]) -> Result<Idle, String> {
         let mut queues = Vec::new();
-        let mut longest = LONGEST;
-        for source in sources {
-            match &source.intake {
-                Intake::Queue { queue, .. } => queues.push(queue),
-                Intake::Ring(_) => return Err("it receives from another worker".to_owned()),
-                Intake::Peer(_) => longest = LONGEST_WITH_PEERS,
+        let mut longest = LONGEST_SLEEP;
+        for input in inputs {
+            match &input.kind {
+                InputKind::Queue { queue, .. } => queues.push(queue),
+                InputKind::Ring(_) => return Err("it receives from another worker".to_owned()),
+                InputKind::Handoff(_) => longest = LONGEST_SLEEP_WITH_SIBLINGS,
             }
         }
         if !relays.is_empty() {
@@ -84,41 +84,41 @@ impl Idle {
         }
         let alarm = Alarm::new(queues).map_err(|error| error.to_string())?;
         Ok(Idle {
-            manner: Manner::Interrupt { alarm, longest, armed: false },
-            resting: false,
-            patience: PATIENCE,
+            mode: Mode::Interrupt { alarm, longest, armed: false },
+            asleep: false,
+            spin_rounds: SPIN_ROUNDS,
         })
     }
 
     /// There was a packet.
     #[inline]
-    pub(super) fn work(&mut self) {
-        if self.resting {
+    pub(super) fn packet_found(&mut self) {
+        if self.asleep {
             self.wake();
         }
     }
 
     #[cold]
     fn wake(&mut self) {
-        self.resting = false;
-        self.patience = PATIENCE;
-        match &mut self.manner {
-            Manner::Pause { next } => *next = FIRST_PAUSE,
-            Manner::Interrupt { alarm, armed, .. } => {
+        self.asleep = false;
+        self.spin_rounds = SPIN_ROUNDS;
+        match &mut self.mode {
+            Mode::Pause { next } => *next = FIRST_PAUSE,
+            Mode::Interrupt { alarm, armed, .. } => {
                 // Drivers complain of one that is not armed.
                 if std::mem::take(armed) {
                     alarm.disarm();
                 }
             }
-            Manner::Poll | Manner::Share => {}
+            Mode::Poll | Mode::Share => {}
         }
     }
 
     /// There was no packet, for so many rounds. Answers how many buckets of the flow table are to be
     /// swept for the time that this took.
     #[inline]
-    pub(super) fn rest(&mut self, rounds: u64) -> u128 {
-        if rounds < self.patience && !matches!(self.manner, Manner::Share) {
+    pub(super) fn idle(&mut self, rounds: u64) -> u128 {
+        if rounds < self.spin_rounds && !matches!(self.mode, Mode::Share) {
             std::hint::spin_loop();
             return 0;
         }
@@ -127,25 +127,25 @@ impl Idle {
 
     #[cold]
     fn sleep(&mut self, rounds: u64) -> u128 {
-        self.resting = true;
-        let slept = match &mut self.manner {
-            Manner::Poll => {
+        self.asleep = true;
+        let slept = match &mut self.mode {
+            Mode::Poll => {
                 std::hint::spin_loop();
                 return 0;
             }
-            Manner::Share => {
-                if rounds > SHARED_PATIENCE {
+            Mode::Share => {
+                if rounds > SHARED_SPIN_ROUNDS {
                     std::thread::yield_now();
                 }
                 return 0;
             }
-            Manner::Pause { next } => {
+            Mode::Pause { next } => {
                 let pause = *next;
                 std::thread::sleep(pause);
                 *next = (2 * pause).min(LONGEST_PAUSE);
                 pause
             }
-            Manner::Interrupt { alarm, longest, armed } => {
+            Mode::Interrupt { alarm, longest, armed } => {
                 if !*armed {
                     // One that armed when the worker began does so again.
                     let _ = alarm.arm();
@@ -158,7 +158,7 @@ impl Idle {
                     // net_tap has a signal handler besides, in another thread, that tells of it.
                     alarm.disarm();
                     *armed = false;
-                    self.patience = rounds + PATIENCE;
+                    self.spin_rounds = rounds + SPIN_ROUNDS;
                     return 0;
                 }
                 *longest
@@ -177,9 +177,9 @@ mod tests {
     #[test]
     fn nobody_sleeps_before_patience_is_over() {
         for mut idle in [Idle::poll(), Idle::pause(), Idle::interrupt(&[], &[]).unwrap()] {
-            for rounds in 1..PATIENCE {
-                assert_eq!(idle.rest(rounds), 0);
-                assert!(!idle.resting);
+            for rounds in 1..SPIN_ROUNDS {
+                assert_eq!(idle.idle(rounds), 0);
+                assert!(!idle.asleep);
             }
         }
     }
@@ -187,22 +187,22 @@ mod tests {
     #[test]
     fn pauses_grow_to_their_limit_and_begin_anew_after_a_packet() {
         let mut idle = Idle::pause();
-        let swept: Vec<u128> = (0..7).map(|n| idle.rest(PATIENCE + n)).collect();
+        let swept: Vec<u128> = (0..7).map(|n| idle.idle(SPIN_ROUNDS + n)).collect();
         assert_eq!(swept, [0, 1, 2, 4, 8, 12, 12]);
-        idle.work();
-        assert_eq!(idle.rest(PATIENCE), 0);
+        idle.packet_found();
+        assert_eq!(idle.idle(SPIN_ROUNDS), 0);
     }
 
     #[test]
     fn a_wait_for_interrupts_begins_with_one_more_round_and_ends_by_itself() {
         let mut idle = Idle::interrupt(&[], &[]).unwrap();
         let start = Instant::now();
-        assert_eq!(idle.rest(PATIENCE), 0);
-        assert_eq!(idle.rest(PATIENCE + 1), 2500);
+        assert_eq!(idle.idle(SPIN_ROUNDS), 0);
+        assert_eq!(idle.idle(SPIN_ROUNDS + 1), 2500);
         assert!(start.elapsed() >= Duration::from_millis(9));
         // Nothing interrupted: it is armed still.
-        assert_eq!(idle.rest(PATIENCE + 2), 2500);
-        idle.work();
-        assert_eq!(idle.rest(PATIENCE), 0);
+        assert_eq!(idle.idle(SPIN_ROUNDS + 2), 2500);
+        idle.packet_found();
+        assert_eq!(idle.idle(SPIN_ROUNDS), 0);
     }
 }

@@ -1,7 +1,7 @@
 //! A worker: one thread, pinned to one CPU, that takes packets from its queues to their backends.
 //!
 //! It owns its queues, its flow table and its counters, so that nothing on the way of a packet is
-//! shared or locked. A round goes over all sources; a burst is first classified, then looked up in the flow
+//! shared or locked. A round goes over all inputs; a burst is first classified, then looked up in the flow
 //! table and encapsulated, each step for all of its packets, and put before the port that they leave by.
 //! What needs more thought is taken out and decided by itself.
 //!
@@ -14,21 +14,21 @@
 //! What is no ordinary packet of a service leaves that way early, see `exception.rs`: fragments, ICMP,
 //! packets that do not fit and packets that arrive encapsulated.
 
-mod bare;
+mod bench;
 mod clock;
 mod command;
-mod errand;
 mod exception;
-mod exchange;
+mod handoff;
 mod idle;
-mod path;
+mod io;
+mod pipeline;
 
-pub use bare::Bare;
+pub use bench::BenchWorker;
 pub use clock::Clock;
 pub use command::Command;
 pub use exception::Exceptions;
-pub use exchange::{Intake, Lane, Outlet, Owners, Relay, Source, Via};
 pub use idle::Idle;
+pub use io::{Input, InputKind, Output, OutputKind, Owners, Relay, RingQueue};
 
 use std::sync::Arc;
 
@@ -39,8 +39,8 @@ use crate::balancer::scan::FlowScan;
 use crate::balancer::{Balancer, Tables};
 use crate::stats::{Scalar, Writer};
 
-use exception::Scene;
-use path::{Batch, Path};
+use exception::Round;
+use pipeline::{Batch, Pipeline};
 
 /// Rounds between two looks at questions, while there is traffic.
 const HOUSEKEEPING: u64 = 256;
@@ -48,7 +48,7 @@ const HOUSEKEEPING: u64 = 256;
 const TIMEKEEPING: u64 = 4;
 
 /// A listing that a worker is asked for, and where it sends it when it is done.
-pub struct Question {
+pub struct FlowQuery {
     /// The listing.
     pub scan: FlowScan,
     /// Where to.
@@ -66,21 +66,21 @@ pub struct Worker {
     /// Its time.
     pub clock: Clock,
     /// What it polls.
-    pub sources: Vec<Source>,
+    pub inputs: Vec<Input>,
     /// What it passes on.
     pub relays: Vec<Relay>,
     /// The ways out, by port.
-    pub outlets: Vec<Outlet>,
+    pub outputs: Vec<Output>,
     /// The ways to the other workers, by their index; none to itself.
-    pub peers: Vec<Option<Outlet>>,
+    pub siblings: Vec<Option<Output>>,
     /// What it has for packets that are not ordinary.
     pub exceptions: Exceptions,
     /// What it is asked.
-    pub questions: Receiver<Question>,
+    pub queries: Receiver<FlowQuery>,
     /// What it is told.
     pub command: Arc<Command>,
     /// What it does while no packet comes.
-    pub rest: Idle,
+    pub idle: Idle,
     /// Let a source wait rather than drop a packet for want of room in a ring.
     pub lossless: bool,
 }
@@ -93,20 +93,20 @@ impl Worker {
             balancer,
             stats,
             mut clock,
-            mut sources,
+            mut inputs,
             mut relays,
-            mut outlets,
-            mut peers,
+            mut outputs,
+            mut siblings,
             exceptions,
-            mut rest,
+            idle: mut sleeper,
             ..
         } = self;
         let mut tables: Cache<_, Arc<Tables>> = Cache::new(self.tables);
-        let mut path = Path::new(balancer, stats, exceptions);
+        let mut pipeline = Pipeline::new(balancer, stats, exceptions);
         let mut batch = Batch::new();
         let mut generation = 0;
         let mut pass_generation = 0;
-        let mut question: Option<Question> = None;
+        let mut query: Option<FlowQuery> = None;
         let mut idle = 0;
         let mut rounds: u64 = 0;
         let mut draining = false;
@@ -119,39 +119,39 @@ impl Worker {
             let tables: &Tables = tables.load();
             if tables.generation() != generation {
                 generation = tables.generation();
-                path.stats.set(Scalar::Generation, generation);
+                pipeline.stats.set(Scalar::Generation, generation);
             }
             if !draining && self.command.is(Command::DRAIN) {
                 draining = true;
                 self.command.confirm_drain();
             }
             let mut found = false;
-            for source in &mut sources {
-                if self.lossless && !source.may_be_polled(&outlets, &peers) {
+            for input in &mut inputs {
+                if self.lossless && !input.may_be_polled(&outputs, &siblings) {
                     found = true;
                     continue;
                 }
-                let owners = match &mut source.intake {
-                    Intake::Queue { .. } if draining => continue,
-                    Intake::Queue { queue, owners } => {
+                let owners = match &mut input.kind {
+                    InputKind::Queue { .. } if draining => continue,
+                    InputKind::Queue { queue, owners } => {
                         let received = queue.receive(&mut batch.burst);
-                        path.stats.add(Scalar::Received, received as u64);
+                        pipeline.stats.add(Scalar::Received, received as u64);
                         owners.as_mut()
                     }
-                    Intake::Ring(ring) => {
+                    InputKind::Ring(ring) => {
                         ring.receive(&mut batch.burst);
                         None
                     }
-                    Intake::Peer(ring) => {
+                    InputKind::Handoff(ring) => {
                         if ring.receive(&mut batch.burst) > 0 {
                             found = true;
                             // That of the latest of them.
                             let now =
                                 batch.burst.iter().fold(clock.now(), |_, mbuf| clock.of(mbuf));
-                            let (outlets, peers) = (&mut outlets[..], &mut peers[..]);
-                            let mut scene = Scene { tables, outlets, peers, now };
-                            path.visit(&mut scene, &mut batch.burst);
-                            scene.flush(&mut path.stats);
+                            let (outputs, siblings) = (&mut outputs[..], &mut siblings[..]);
+                            let mut round = Round { tables, outputs, siblings, now };
+                            pipeline.receive_handoffs(&mut round, &mut batch.burst);
+                            round.flush(&mut pipeline.stats);
                         }
                         continue;
                     }
@@ -160,59 +160,59 @@ impl Worker {
                     continue;
                 }
                 found = true;
-                let (outlets, peers) = (&mut outlets[..], &mut peers[..]);
-                let mut scene = Scene { tables, outlets, peers, now: clock.now() };
-                path.take(&mut scene, source.port, &mut batch, owners, &mut clock);
+                let (outputs, siblings) = (&mut outputs[..], &mut siblings[..]);
+                let mut round = Round { tables, outputs, siblings, now: clock.now() };
+                pipeline.process(&mut round, input.port, &mut batch, owners, &mut clock);
             }
             if self.lossless {
-                let owners = sources.iter_mut().flat_map(Source::owners);
-                for outlet in owners.chain(peers.iter_mut().flatten()).chain(&mut outlets) {
-                    found |= outlet.retry();
+                let owners = inputs.iter_mut().flat_map(Input::owners);
+                for output in owners.chain(siblings.iter_mut().flatten()).chain(&mut outputs) {
+                    found |= output.retry();
                 }
             }
             for relay in &mut relays {
-                found |= relay.pass(&mut outlets, &mut path.stats);
+                found |= relay.pass(&mut outputs, &mut pipeline.stats);
             }
             if looks {
-                path.expire_fragments(clock.now(), draining);
-                path.stats.set(Scalar::Held, path.exceptions.held());
-                if path.balancer.sweep(tables, clock.now()) {
-                    path.stats.set(Scalar::SweptGeneration, pass_generation);
+                pipeline.expire_fragments(clock.now(), draining);
+                pipeline.stats.set(Scalar::FragmentsWaiting, pipeline.exceptions.waiting());
+                if pipeline.balancer.sweep(tables, clock.now()) {
+                    pipeline.stats.set(Scalar::SweptGeneration, pass_generation);
                     pass_generation = generation;
                 }
             }
             idle = if found { 0 } else { idle + 1 };
-            path.stats.set(Scalar::Polls, rounds);
-            path.stats.add(Scalar::BusyPolls, u64::from(found));
-            path.stats.set(Scalar::IdlePolls, idle);
-            if let Some(asked) = &mut question
-                && asked.scan.step(&path.balancer, tables, clock.now())
-                && let Some(Question { scan, reply }) = question.take()
+            pipeline.stats.set(Scalar::Polls, rounds);
+            pipeline.stats.add(Scalar::BusyPolls, u64::from(found));
+            pipeline.stats.set(Scalar::IdlePolls, idle);
+            if let Some(asked) = &mut query
+                && asked.scan.step(&pipeline.balancer, tables, clock.now())
+                && let Some(FlowQuery { scan, reply }) = query.take()
             {
                 // Whoever asked may have given up; then the answer goes nowhere.
                 let _ = reply.send(scan);
             }
             if found {
-                rest.work();
+                sleeper.packet_found();
                 if !rounds.is_multiple_of(HOUSEKEEPING) {
                     continue;
                 }
             }
-            path.stats.set(Scalar::Flows, path.balancer.flows().len() as u64);
-            question = question.or_else(|| self.questions.try_recv().ok());
+            pipeline.stats.set(Scalar::Flows, pipeline.balancer.flows().len() as u64);
+            query = query.or_else(|| self.queries.try_recv().ok());
             if self.command.is(Command::STOP) {
                 break;
             }
-            if idle == 0 || draining || question.is_some() {
+            if idle == 0 || draining || query.is_some() {
                 continue;
             }
-            for _ in 0..rest.rest(idle) {
-                if path.balancer.sweep(tables, clock.now()) {
-                    path.stats.set(Scalar::SweptGeneration, pass_generation);
+            for _ in 0..sleeper.idle(idle) {
+                if pipeline.balancer.sweep(tables, clock.now()) {
+                    pipeline.stats.set(Scalar::SweptGeneration, pass_generation);
                     pass_generation = generation;
                 }
             }
         }
-        outlets.into_iter().map(Outlet::into_sent).collect()
+        outputs.into_iter().map(Output::into_sent).collect()
     }
 }

@@ -175,7 +175,7 @@ impl Watcher {
         }
     }
 
-    /// Asks the kernel for the interface of each port; the port's number is the question's.
+    /// Asks the kernel for the interface of each port; the port's number is the query's.
     fn ask(&mut self) {
         let Some(socket) = &self.socket else { return };
         for (sequence, port) in (0..).zip(&self.ports) {

@@ -60,7 +60,7 @@ pub(super) enum Message {
     Link { index: u32, flags: Flags, name: String },
     /// The interface has left the namespace.
     Removed { index: u32 },
-    /// The interface that a question was about, by its sequence number, is not there.
+    /// The interface that a query was about, by its sequence number, is not there.
     Absent { sequence: u32 },
 }
 
@@ -91,7 +91,7 @@ impl Socket {
     /// Asks for the interface with this index. The answer is a message like any other.
     pub(super) fn ask(&self, index: u32, sequence: u32) -> io::Result<()> {
         let kernel = SocketAddrNetlink::new(0, 0);
-        sendto(&self.socket, &question(index, sequence), SendFlags::empty(), &kernel)?;
+        sendto(&self.socket, &query(index, sequence), SendFlags::empty(), &kernel)?;
         Ok(())
     }
 
@@ -119,7 +119,7 @@ impl AsFd for Socket {
 }
 
 /// RTM_GETLINK for one interface.
-fn question(index: u32, sequence: u32) -> [u8; HEADER + LINK_HEADER] {
+fn query(index: u32, sequence: u32) -> [u8; HEADER + LINK_HEADER] {
     let mut bytes = [0; HEADER + LINK_HEADER];
     bytes[0..4].copy_from_slice(&32_u32.to_ne_bytes());
     bytes[4..6].copy_from_slice(&RTM_GETLINK.to_ne_bytes());

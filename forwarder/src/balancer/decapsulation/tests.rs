@@ -70,7 +70,7 @@ fn unwrapped(frame: &[u8]) -> Result<(Vec<u8>, bool), Reason> {
     let packet = Packet::parse(frame).unwrap();
     let inner = decapsulator().decapsulate(&packet, frame)?.expect("encapsulated");
     let mut buffer = Buffer::new(frame, 0);
-    assert_eq!(unwrap(&packet, &inner, &mut buffer)?, Life::Left);
+    assert_eq!(unwrap(&packet, &inner, &mut buffer)?, HopLimit::Left);
     Ok((buffer.bytes().to_vec(), inner.redirected))
 }
 
@@ -123,7 +123,7 @@ fn a_last_hop_is_over() {
                 let packet = Packet::parse(&frame).unwrap();
                 let found = decapsulator().decapsulate(&packet, &frame).unwrap().unwrap();
                 let mut buffer = Buffer::new(&frame, 0);
-                assert_eq!(unwrap(&packet, &found, &mut buffer), Ok(Life::Over));
+                assert_eq!(unwrap(&packet, &found, &mut buffer), Ok(HopLimit::Exceeded));
                 assert_eq!(&buffer.bytes()[14..], inner, "the packet is as it was");
             }
         }

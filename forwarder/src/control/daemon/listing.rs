@@ -24,7 +24,7 @@ impl Daemon {
             backends: running.configuration.pools.iter().map(|p| p.backends.len()).sum(),
             flows: sum(Scalar::Flows),
             flow_capacity: self.workers.iter().map(|w| w.flow_capacity).sum(),
-            fragments_waiting: sum(Scalar::Held),
+            fragments_waiting: sum(Scalar::FragmentsWaiting),
             received: sum(Scalar::Received),
             transmitted: sum(Scalar::Transmitted),
         }

@@ -1,8 +1,8 @@
 //! Fragments: gathered by one member of the cluster and one worker there, after the first of them.
 
-use super::super::errand::{Arrival, Errand, Tour};
-use super::super::path::Path;
-use super::{Choice, Scene, subject};
+use super::super::handoff::{Arrival, Handoff, OwnerQuery};
+use super::super::pipeline::Pipeline;
+use super::{DatagramAction, Round, flow_of};
 use crate::balancer::cluster::{Owner, ThreeTuple};
 use crate::balancer::fragment::{self, DatagramKey, Later, Reason};
 use crate::balancer::icmp::{self, Message};
@@ -14,300 +14,333 @@ use crate::stats::Event;
 use crate::wire::fragment::FragmentFields;
 use crate::wire::{Family, Fragment, Packet, protocol};
 
-impl Path {
+impl Pipeline {
     /// A fragment: to the member of the cluster, and the worker there, that gathers its datagram; and
     /// there, after its first.
     pub(super) fn fragment(
         &mut self,
-        scene: &mut Scene<'_>,
-        mut held: Held,
+        round: &mut Round<'_>,
+        mut mbuf: Held,
         arrival: Arrival,
         packet: &Packet,
         vip: Vip,
     ) {
-        let bytes = held.bytes();
+        let bytes = mbuf.bytes();
         let found = FragmentFields::of(packet, bytes).and_then(|fields| {
             let tuple = ThreeTuple::of(packet, &fields, bytes)?;
             Some((fields, tuple, DatagramKey::of(packet, &fields, bytes)?))
         });
         let Some((fields, tuple, key)) = found else {
-            return self.drop(held, DropReason::FragmentMalformed);
+            return self.drop(mbuf, DropReason::FragmentMalformed);
         };
         if let Err(reason) = fragment::check(packet, &fields) {
-            return self.drop(held, reason.into());
+            return self.drop(mbuf, reason.into());
         }
         let seed = self.balancer.seed();
-        let node = scene.tables.node();
+        let node = round.tables.node();
         if !arrival.redirected
             && let Owner::Member(member) = node.cluster.owner(&tuple)
         {
             let entropy = tuple.hash(&seed);
-            return self.redirect(scene, held, arrival.port, packet, member, entropy);
+            return self.redirect(round, mbuf, arrival.port, packet, member, entropy);
         }
         // From here on it is ours, whatever a reload makes of the cluster.
         let arrival = Arrival { redirected: true, ..arrival };
         let worker = tuple.worker(&seed, self.exceptions.workers.into());
-        if worker != usize::from(self.exceptions.me) {
+        if worker != usize::from(self.exceptions.index) {
             let worker = u16::try_from(worker).unwrap_or(0);
-            return self.send_to(scene, worker, held, Errand::Deliver(arrival));
+            return self.send_to(round, worker, mbuf, Handoff::Deliver(arrival));
         }
-        held.set_note(Errand::Deliver(arrival).note());
+        mbuf.set_note(Handoff::Deliver(arrival).note());
         let stats = &mut self.stats;
         let lost = |_, reason: Reason| stats.verdict(Verdict::Dropped(reason.into()), 1);
         if packet.fragment == Fragment::Later {
-            let length = held.bytes().len();
+            let length = mbuf.bytes().len();
             let table = &mut self.exceptions.fragments;
-            match table.later(&key, &fields, held, length, scene.now, lost) {
-                Later::Follow(held, choice) => self.follow(scene, held, choice, false),
+            match table.later(&key, &fields, mbuf, length, round.now, lost) {
+                Later::Follow(mbuf, choice) => self.follow(round, mbuf, choice, false),
                 Later::Buffered => self.stats.event(Event::FragmentWaited, 1),
-                Later::Dropped(held, reason) => self.drop(held, reason.into()),
+                Later::Dropped(mbuf, reason) => self.drop(mbuf, reason.into()),
             }
             return;
         }
-        match self.exceptions.fragments.begin(&key, &fields, scene.now, lost) {
+        match self.exceptions.fragments.begin(&key, &fields, round.now, lost) {
             // Nothing will follow this one, but it goes on.
             Ok(()) | Err(Reason::TableFull) => {}
-            Err(reason) => return self.drop(held, reason.into()),
+            Err(reason) => return self.drop(mbuf, reason.into()),
         }
-        if let Some(choice) = self.choose_by_itself(scene, packet, held.bytes(), vip) {
-            return self.conclude(scene, held, &key, choice);
+        if let Some(choice) = self.choose_without_flow(round, packet, mbuf.bytes(), vip) {
+            return self.release(round, mbuf, &key, choice);
         }
-        let tour = Tour { port: arrival.port, origin: self.exceptions.me, left: 0 };
-        match self.ask(scene, packet, held.bytes(), None) {
-            Asked::Chosen(choice) => self.conclude(scene, held, &key, choice),
-            Asked::Onward(worker, next) => {
-                let tour = Tour { left: next.left, ..tour };
-                self.send_to(scene, worker, held, Errand::Choose(tour));
+        let query = OwnerQuery { port: arrival.port, origin: self.exceptions.index, left: 0 };
+        match self.query_owner(round, packet, mbuf.bytes(), None) {
+            QueryOutcome::Known(choice) => self.release(round, mbuf, &key, choice),
+            QueryOutcome::Next(worker, next) => {
+                let query = OwnerQuery { left: next.left, ..query };
+                self.send_to(round, worker, mbuf, Handoff::FirstFragment(query));
             }
-            Asked::Nobody => {
-                let choice = self.choose_here(scene, packet, held.bytes());
-                self.conclude(scene, held, &key, choice);
+            QueryOutcome::Nobody => {
+                let choice = self.choose_here(round, packet, mbuf.bytes());
+                self.release(round, mbuf, &key, choice);
             }
         }
     }
 
     fn redirect(
         &mut self,
-        scene: &mut Scene<'_>,
-        mut held: Held,
+        round: &mut Round<'_>,
+        mut mbuf: Held,
         port: PortIndex,
         packet: &Packet,
         member: usize,
         entropy: u64,
     ) {
-        let tables = scene.tables;
+        let tables = round.tables;
         let Some(Some(route)) = tables.node().members.get(member) else {
-            return self.drop(held, DropReason::NextHopUnresolved);
+            return self.drop(mbuf, DropReason::NextHopUnresolved);
         };
-        match route.template.apply(packet, entropy, &mut *held) {
+        match route.template.apply(packet, entropy, &mut *mbuf) {
             Ok(()) => {
-                let outlet = &mut scene.outlets[usize::from(route.port.0)];
-                match outlet.send_now(held, &mut self.stats) {
+                let output = &mut round.outputs[usize::from(route.port.0)];
+                match output.send_now(mbuf, &mut self.stats) {
                     Ok(()) => self.stats.verdict(Verdict::Redirected, 1),
                     Err(reason) => self.stats.verdict(Verdict::Dropped(reason), 1),
                 }
             }
             Err(DropReason::ExceedsMtu) => {
                 let mss = MssLimit::NONE;
-                self.cut(scene, held, port, packet, route, mss, entropy, Verdict::Redirected);
+                self.send_fragmented(
+                    round,
+                    mbuf,
+                    port,
+                    packet,
+                    route,
+                    mss,
+                    entropy,
+                    Verdict::Redirected,
+                );
             }
-            Err(reason) => self.drop(held, reason),
+            Err(reason) => self.drop(mbuf, reason),
         }
     }
 
     /// The choice for a first fragment that follows from itself and the configuration; none if it is
     /// that of its flow.
-    fn choose_by_itself(
+    fn choose_without_flow(
         &mut self,
-        scene: &mut Scene<'_>,
+        round: &mut Round<'_>,
         packet: &Packet,
         frame: &[u8],
         vip: Vip,
-    ) -> Option<Choice> {
+    ) -> Option<DatagramAction> {
         match packet.protocol {
-            protocol::TCP | protocol::UDP => match scene.tables.service_of_first(packet, frame) {
+            protocol::TCP | protocol::UDP => match round.tables.service_of_first(packet, frame) {
                 Some(service) if service.fragments => None,
-                Some(_) => Some(Choice::Drop(DropReason::FragmentRefused)),
+                Some(_) => Some(DatagramAction::Drop(DropReason::FragmentRefused)),
                 None if vip.unreachable && packet.protocol == protocol::UDP => {
-                    Some(Choice::Unreachable)
+                    Some(DatagramAction::Unreachable)
                 }
-                None => Some(Choice::Drop(DropReason::NoService)),
+                None => Some(DatagramAction::Drop(DropReason::NoService)),
             },
             protocol::ICMP | protocol::ICMPV6 => match icmp::message(packet, frame) {
                 Ok(Message::Error) => None,
                 Ok(Message::EchoRequest) if !vip.echo => {
-                    Some(Choice::Drop(DropReason::EchoDisabled))
+                    Some(DatagramAction::Drop(DropReason::EchoDisabled))
                 }
                 Ok(Message::EchoRequest) => {
-                    let allowed = self.exceptions.limits.allow(Reply::Echo, scene);
+                    let allowed = self.exceptions.limits.allow(Reply::Echo, round);
                     Some(if allowed {
-                        Choice::Echo
+                        DatagramAction::Echo
                     } else {
-                        Choice::Drop(DropReason::ReplyLimited)
+                        DatagramAction::Drop(DropReason::ReplyLimited)
                     })
                 }
-                Err(reason) => Some(Choice::Drop(reason)),
+                Err(reason) => Some(DatagramAction::Drop(reason)),
             },
-            _ => Some(Choice::Drop(DropReason::UnsupportedProtocol)),
+            _ => Some(DatagramAction::Drop(DropReason::UnsupportedProtocol)),
         }
     }
 
     /// Looks for the flow of a first fragment here.
-    fn ask(
+    fn query_owner(
         &mut self,
-        scene: &mut Scene<'_>,
+        round: &mut Round<'_>,
         packet: &Packet,
         frame: &[u8],
-        tour: Option<Tour>,
-    ) -> Asked {
-        let (service, flow) = match subject(scene.tables, packet, frame) {
-            Ok(subject) => subject,
-            Err(reason) => return Asked::Chosen(Choice::Drop(reason)),
+        query: Option<OwnerQuery>,
+    ) -> QueryOutcome {
+        let (service, flow) = match flow_of(round.tables, packet, frame) {
+            Ok(flow_of) => flow_of,
+            Err(reason) => return QueryOutcome::Known(DatagramAction::Drop(reason)),
         };
         let tag = self.balancer.tag(&flow);
-        let is_owner = self.exceptions.owners_known && self.owner(tag) == self.exceptions.me;
-        let known = self.balancer.recorded_backend(scene.tables, service, tag, scene.now);
+        let is_owner = self.exceptions.owners_known && self.owner(tag) == self.exceptions.index;
+        let known = self.balancer.recorded_backend(round.tables, service, tag, round.now);
         if known.is_some() || is_owner {
-            return Asked::Chosen(self.choose_here(scene, packet, frame));
+            return QueryOutcome::Known(self.choose_here(round, packet, frame));
         }
-        match self.onward(tag, PortIndex(0), tour) {
-            Some((worker, tour)) => Asked::Onward(worker, tour),
-            None => Asked::Nobody,
+        match self.next_query(tag, PortIndex(0), query) {
+            Some((worker, query)) => QueryOutcome::Next(worker, query),
+            None => QueryOutcome::Nobody,
         }
     }
 
     /// The choice for a first fragment, by this worker's flow table or else by the Maglev table: what
     /// a whole packet of the flow would get here.
-    fn choose_here(&mut self, scene: &mut Scene<'_>, packet: &Packet, frame: &[u8]) -> Choice {
-        let chosen = subject(scene.tables, packet, frame).and_then(|(service, flow)| {
+    fn choose_here(
+        &mut self,
+        round: &mut Round<'_>,
+        packet: &Packet,
+        frame: &[u8],
+    ) -> DatagramAction {
+        let chosen = flow_of(round.tables, packet, frame).and_then(|(service, flow)| {
             let entropy = self.balancer.tag(&flow);
             let is_error = !matches!(packet.protocol, protocol::TCP | protocol::UDP);
             let mut begins = false;
             let backend = if is_error {
-                match self.balancer.recorded_backend(scene.tables, service, entropy, scene.now) {
+                match self.balancer.recorded_backend(round.tables, service, entropy, round.now) {
                     Some(backend) => backend,
-                    None => self.balancer.maglev_backend(scene.tables, service, &flow)?,
+                    None => self.balancer.maglev_backend(round.tables, service, &flow)?,
                 }
             } else {
                 let classified = Classified { packet: *packet, service, tag: entropy };
-                let decision = self.balancer.decide(scene.tables, frame, &classified, scene.now)?;
+                let decision = self.balancer.decide(round.tables, frame, &classified, round.now)?;
                 self.stats.event(Event::Flow(decision.flow), 1);
                 begins = decision.flow.is_choice();
                 decision.backend
             };
-            let generation = scene.tables.generation();
+            let generation = round.tables.generation();
             let protocol = packet.protocol;
-            Ok(Choice::Forward { backend, service, entropy, protocol, generation, begins })
+            Ok(DatagramAction::Forward { backend, service, entropy, protocol, generation, begins })
         });
-        chosen.unwrap_or_else(Choice::Drop)
+        chosen.unwrap_or_else(DatagramAction::Drop)
     }
 
     /// A first fragment of another worker asks for its flow.
-    pub(super) fn choose(&mut self, scene: &mut Scene<'_>, held: Held, tour: Tour) {
-        let Ok(packet) = Packet::parse(held.bytes()) else {
-            return self.drop(held, DropReason::FragmentMalformed);
+    pub(super) fn answer_query(&mut self, round: &mut Round<'_>, mbuf: Held, query: OwnerQuery) {
+        let Ok(packet) = Packet::parse(mbuf.bytes()) else {
+            return self.drop(mbuf, DropReason::FragmentMalformed);
         };
-        let answer = match self.ask(scene, &packet, held.bytes(), Some(tour)) {
-            Asked::Chosen(Choice::Forward { backend, .. }) => Some(backend),
-            Asked::Chosen(_) | Asked::Nobody => None,
-            Asked::Onward(worker, next) => {
-                let tour = Tour { left: next.left, ..tour };
-                return self.send_to(scene, worker, held, Errand::Choose(tour));
+        let answer = match self.query_owner(round, &packet, mbuf.bytes(), Some(query)) {
+            QueryOutcome::Known(DatagramAction::Forward { backend, .. }) => Some(backend),
+            QueryOutcome::Known(_) | QueryOutcome::Nobody => None,
+            QueryOutcome::Next(worker, next) => {
+                let query = OwnerQuery { left: next.left, ..query };
+                return self.send_to(round, worker, mbuf, Handoff::FirstFragment(query));
             }
         };
-        self.send_to(scene, tour.origin, held, Errand::Chosen(tour.port, answer));
+        self.send_to(round, query.origin, mbuf, Handoff::FragmentBackend(query.port, answer));
     }
 
     /// A first fragment is back with the answer.
-    pub(super) fn chosen(
+    pub(super) fn query_answered(
         &mut self,
-        scene: &mut Scene<'_>,
-        mut held: Held,
+        round: &mut Round<'_>,
+        mut mbuf: Held,
         port: PortIndex,
         backend: Option<BackendId>,
     ) {
-        let bytes = held.bytes();
+        let bytes = mbuf.bytes();
         let found = Packet::parse(bytes).ok().and_then(|packet| {
             let fields = FragmentFields::of(&packet, bytes)?;
             Some((packet, DatagramKey::of(&packet, &fields, bytes)?))
         });
         let Some((packet, key)) = found else {
-            return self.drop(held, DropReason::FragmentMalformed);
+            return self.drop(mbuf, DropReason::FragmentMalformed);
         };
-        let choice = match (backend, subject(scene.tables, &packet, bytes)) {
-            (_, Err(reason)) => Choice::Drop(reason),
+        let choice = match (backend, flow_of(round.tables, &packet, bytes)) {
+            (_, Err(reason)) => DatagramAction::Drop(reason),
             (Some(backend), Ok((service, flow))) => {
                 let entropy = self.balancer.tag(&flow);
-                let generation = scene.tables.generation();
+                let generation = round.tables.generation();
                 let protocol = packet.protocol;
-                Choice::Forward { backend, service, entropy, protocol, generation, begins: false }
+                DatagramAction::Forward {
+                    backend,
+                    service,
+                    entropy,
+                    protocol,
+                    generation,
+                    begins: false,
+                }
             }
-            (None, Ok(_)) => self.choose_here(scene, &packet, bytes),
+            (None, Ok(_)) => self.choose_here(round, &packet, bytes),
         };
-        held.set_note(Errand::Deliver(Arrival { port, inner: true, redirected: true }).note());
-        self.conclude(scene, held, &key, choice);
+        mbuf.set_note(Handoff::Deliver(Arrival { port, inner: true, redirected: true }).note());
+        self.release(round, mbuf, &key, choice);
     }
 
     /// The choice for a datagram is made: the first fragment goes, and those that waited follow.
-    fn conclude(&mut self, scene: &mut Scene<'_>, held: Held, key: &DatagramKey, choice: Choice) {
-        self.follow(scene, held, choice, true);
+    fn release(
+        &mut self,
+        round: &mut Round<'_>,
+        mbuf: Held,
+        key: &DatagramKey,
+        choice: DatagramAction,
+    ) {
+        self.follow(round, mbuf, choice, true);
         let mut released = std::mem::take(&mut self.exceptions.released);
-        self.exceptions.fragments.decide(key, choice, scene.now, |held, reason| {
-            released.push((held, reason));
+        self.exceptions.fragments.decide(key, choice, round.now, |mbuf, reason| {
+            released.push((mbuf, reason));
         });
-        for (held, reason) in released.drain(..) {
+        for (mbuf, reason) in released.drain(..) {
             match reason {
-                None => self.follow(scene, held, choice, false),
-                Some(reason) => self.drop(held, reason.into()),
+                None => self.follow(round, mbuf, choice, false),
+                Some(reason) => self.drop(mbuf, reason.into()),
             }
         }
         self.exceptions.released = released;
     }
 
     /// A fragment goes where its datagram goes.
-    fn follow(&mut self, scene: &mut Scene<'_>, held: Held, choice: Choice, is_first: bool) {
-        let port = match held.note().and_then(Errand::of) {
-            Some(Errand::Deliver(arrival)) => arrival.port,
+    fn follow(
+        &mut self,
+        round: &mut Round<'_>,
+        mbuf: Held,
+        choice: DatagramAction,
+        is_first: bool,
+    ) {
+        let port = match mbuf.note().and_then(Handoff::of) {
+            Some(Handoff::Deliver(arrival)) => arrival.port,
             _ => PortIndex(0),
         };
-        let mut packet = match Packet::parse(held.bytes()) {
+        let mut packet = match Packet::parse(mbuf.bytes()) {
             Ok(packet) => packet,
-            Err(reason) => return self.drop(held, reason.into()),
+            Err(reason) => return self.drop(mbuf, reason.into()),
         };
         if let (Family::V6, Fragment::Later) = (packet.family, packet.fragment) {
             // Its own next header does not count (RFC 8200 section 4.5).
             packet.protocol = choice.protocol().unwrap_or(packet.protocol);
         }
         match choice {
-            Choice::Forward { backend, service, entropy, generation, begins, .. } => {
+            DatagramAction::Forward { backend, service, entropy, generation, begins, .. } => {
                 // Since a datagram was begun its backend may have gone, and its number to another.
-                let record = scene.tables.backend(backend);
+                let record = round.tables.backend(backend);
                 if record.serving == Serving::Nothing || u64::from(record.since) > generation {
-                    return self.drop(held, DropReason::NoBackend);
+                    return self.drop(mbuf, DropReason::NoBackend);
                 }
                 let classified = Classified { packet, service, tag: entropy };
                 let begins = begins && is_first;
-                self.forward_to(scene, held, port, &classified, backend, begins);
+                self.forward_to(round, mbuf, port, &classified, backend, begins);
             }
-            Choice::Echo => self.answer(scene, held, port, &packet, Reply::Echo, None),
-            Choice::Unreachable if is_first => {
+            DatagramAction::Echo => self.reply(round, mbuf, port, &packet, Reply::Echo, None),
+            DatagramAction::Unreachable if is_first => {
                 let error = IcmpError::PortUnreachable;
-                self.answer(scene, held, port, &packet, Reply::Unreachable, Some(error));
+                self.reply(round, mbuf, port, &packet, Reply::Unreachable, Some(error));
             }
-            Choice::Drop(reason) if is_first => self.drop(held, reason),
-            Choice::Drop(_) | Choice::Unreachable => {
-                self.drop(held, DropReason::FragmentFirstDropped)
+            DatagramAction::Drop(reason) if is_first => self.drop(mbuf, reason),
+            DatagramAction::Drop(_) | DatagramAction::Unreachable => {
+                self.drop(mbuf, DropReason::FragmentFirstDropped)
             }
         }
     }
 }
 
 /// What came of a question for a flow.
-enum Asked {
+enum QueryOutcome {
     /// Here it is.
-    Chosen(Choice),
+    Known(DatagramAction),
     /// Not here: ask this worker.
-    Onward(u16, Tour),
+    Next(u16, OwnerQuery),
     /// All have been asked.
     Nobody,
 }

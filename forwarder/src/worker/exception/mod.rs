@@ -2,13 +2,13 @@
 //! arrives encapsulated. Nothing here is on the way of an ordinary packet.
 //!
 //! A packet's datagram or flow may belong to another worker. It is handed over then, with an
-//! [`Errand`]. Where the devices deal flows to the queues, no one here can tell which worker has a
+//! [`Handoff`]. Where the devices deal flows to the queues, no one here can tell which worker has a
 //! flow, and a packet that asks for it goes round, from worker to worker, until one knows.
 
-mod answers;
 mod fragments;
+mod replies;
 
-use crate::balancer::decapsulation::{self, Life};
+use crate::balancer::decapsulation::{self, HopLimit};
 use crate::balancer::flow::FlowKey;
 use crate::balancer::fragment::{self, Reason};
 use crate::balancer::hash::LocalSeed;
@@ -20,38 +20,38 @@ use crate::dpdk::{Burst, Held, Pool};
 use crate::stats::{Event, Writer};
 use crate::wire::{Packet, protocol};
 
-use super::errand::{Arrival, Errand, Tour};
-use super::exchange::{Outlet, owner};
-use super::path::Path;
+use super::handoff::{Arrival, Handoff, OwnerQuery};
+use super::io::{Output, owner};
+use super::pipeline::Pipeline;
 
-use answers::ReplyLimits;
+use replies::ReplyLimits;
 
 /// What surrounds a packet on its way.
-pub(super) struct Scene<'a> {
+pub(super) struct Round<'a> {
     pub(super) tables: &'a Tables,
     /// The ways out, by port.
-    pub(super) outlets: &'a mut [Outlet],
+    pub(super) outputs: &'a mut [Output],
     /// The ways to the other workers; none to this one.
-    pub(super) peers: &'a mut [Option<Outlet>],
+    pub(super) siblings: &'a mut [Option<Output>],
     pub(super) now: Time,
 }
 
-impl Scene<'_> {
+impl Round<'_> {
     /// Sends all that was gathered.
     pub(super) fn flush(&mut self, stats: &mut Writer) {
-        self.peers.iter_mut().flatten().for_each(|peer| peer.flush(stats));
-        self.outlets.iter_mut().for_each(|outlet| outlet.flush(stats));
+        self.siblings.iter_mut().flatten().for_each(|peer| peer.flush(stats));
+        self.outputs.iter_mut().for_each(|output| output.flush(stats));
     }
 }
 
 /// What a worker has for exceptions.
 pub struct Exceptions {
     /// This worker, and how many there are.
-    me: u16,
+    index: u16,
     workers: u16,
     /// The worker that has a flow follows from its hash.
     owners_known: bool,
-    fragments: fragment::Table<Held, Choice>,
+    fragments: fragment::Table<Held, DatagramAction>,
     /// Where pieces of packets come from.
     pool: Pool,
     limits: ReplyLimits,
@@ -63,7 +63,7 @@ pub struct Exceptions {
 
 /// What was chosen for a datagram.
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Choice {
+enum DatagramAction {
     /// It goes to a backend.
     Forward {
         backend: BackendId,
@@ -85,13 +85,13 @@ enum Choice {
     Drop(DropReason),
 }
 
-impl Choice {
+impl DatagramAction {
     /// The protocol of a datagram over IPv6, where it has consequences.
     fn protocol(self) -> Option<u8> {
         match self {
-            Choice::Forward { protocol, .. } => Some(protocol),
-            Choice::Echo => Some(protocol::ICMPV6),
-            Choice::Unreachable | Choice::Drop(_) => None,
+            DatagramAction::Forward { protocol, .. } => Some(protocol),
+            DatagramAction::Echo => Some(protocol::ICMPV6),
+            DatagramAction::Unreachable | DatagramAction::Drop(_) => None,
         }
     }
 }
@@ -100,7 +100,7 @@ impl Exceptions {
     /// For worker `me` of so many. `owners_known` tells that the owner of every flow follows from its
     /// hash, because no device deals flows by a hash of its own.
     pub fn new(
-        me: u16,
+        index: u16,
         workers: u16,
         owners_known: bool,
         fragments: fragment::Capacity,
@@ -108,53 +108,57 @@ impl Exceptions {
         pool: Pool,
     ) -> Exceptions {
         Exceptions {
-            me,
+            index,
             workers,
             owners_known,
             fragments: fragment::Table::new(fragments, seed),
             pool,
             limits: ReplyLimits::new((0, 0)),
-            identifications: Identifications::new(seed, me),
+            identifications: Identifications::new(seed, index),
             released: Vec::with_capacity(fragments.packets),
         }
     }
 
     /// Packets that wait for a first fragment.
-    pub(super) fn held(&self) -> u64 {
+    pub(super) fn waiting(&self) -> u64 {
         self.fragments.usage().packets as u64
     }
 
     /// The next worker.
     fn next(&self) -> u16 {
-        (self.me + 1) % self.workers
+        (self.index + 1) % self.workers
     }
 }
 
-impl Path {
+impl Pipeline {
     /// A packet of a device that has no service.
     #[cold]
     pub(super) fn exception(
         &mut self,
-        scene: &mut Scene<'_>,
+        round: &mut Round<'_>,
         port: PortIndex,
         packet: Packet,
         exception: Exception,
-        held: Held,
+        mbuf: Held,
     ) {
-        self.except(scene, held, Arrival::by(port), packet, exception);
+        self.handle_exception(round, mbuf, Arrival::by(port), packet, exception);
     }
 
     /// Packets that another worker has handed over.
     #[cold]
-    pub(super) fn visit(&mut self, scene: &mut Scene<'_>, burst: &mut Burst) {
-        for held in burst.drain() {
-            match held.note().and_then(Errand::of) {
-                Some(Errand::Deliver(arrival)) => self.deliver(scene, held, arrival, true),
-                Some(Errand::Steer(tour)) => self.steer(scene, held, tour.port, Some(tour)),
-                Some(Errand::Choose(tour)) => self.choose(scene, held, tour),
-                Some(Errand::Chosen(port, backend)) => self.chosen(scene, held, port, backend),
+    pub(super) fn receive_handoffs(&mut self, round: &mut Round<'_>, burst: &mut Burst) {
+        for mbuf in burst.drain() {
+            match mbuf.note().and_then(Handoff::of) {
+                Some(Handoff::Deliver(arrival)) => self.deliver(round, mbuf, arrival, true),
+                Some(Handoff::IcmpError(query)) => {
+                    self.forward_icmp_error(round, mbuf, query.port, Some(query))
+                }
+                Some(Handoff::FirstFragment(query)) => self.answer_query(round, mbuf, query),
+                Some(Handoff::FragmentBackend(port, backend)) => {
+                    self.query_answered(round, mbuf, port, backend)
+                }
                 // Every packet in these rings has a note.
-                None => self.drop(held, DropReason::RingFull),
+                None => self.drop(mbuf, DropReason::RingFull),
             }
         }
     }
@@ -171,127 +175,129 @@ impl Path {
         }
     }
 
-    fn drop(&mut self, held: Held, reason: DropReason) {
+    fn drop(&mut self, mbuf: Held, reason: DropReason) {
         self.stats.verdict(Verdict::Dropped(reason), 1);
-        std::mem::drop(held);
+        std::mem::drop(mbuf);
     }
 
-    fn except(
+    fn handle_exception(
         &mut self,
-        scene: &mut Scene<'_>,
-        mut held: Held,
+        round: &mut Round<'_>,
+        mut mbuf: Held,
         arrival: Arrival,
         packet: Packet,
         exception: Exception,
     ) {
         if exception != Exception::Elsewhere
             && let Err(reason) =
-                scene.tables.check_source_to_node(&packet, held.bytes(), arrival.inner)
+                round.tables.check_source_to_node(&packet, mbuf.bytes(), arrival.inner)
         {
-            return self.drop(held, reason);
+            return self.drop(mbuf, reason);
         }
         match exception {
             Exception::Elsewhere if arrival.inner => {
-                let tunnel = &scene.tables.node().tunnel;
-                let is_nested = tunnel.is_destination(&packet, held.bytes());
+                let tunnel = &round.tables.node().tunnel;
+                let is_nested = tunnel.is_destination(&packet, mbuf.bytes());
                 self.drop(
-                    held,
+                    mbuf,
                     if is_nested { DropReason::TunnelNested } else { DropReason::NoVip },
                 );
             }
             Exception::Elsewhere => {
-                match scene.tables.node().tunnel.decapsulate(&packet, held.bytes()) {
-                    Ok(None) => self.drop(held, DropReason::NoVip),
-                    Ok(Some(inner)) => match scene
+                match round.tables.node().tunnel.decapsulate(&packet, mbuf.bytes()) {
+                    Ok(None) => self.drop(mbuf, DropReason::NoVip),
+                    Ok(Some(inner)) => match round
                         .tables
-                        .check_source_to_node(&packet, held.bytes(), false)
-                        .and_then(|()| Ok(decapsulation::unwrap(&packet, &inner, &mut *held)?))
+                        .check_source_to_node(&packet, mbuf.bytes(), false)
+                        .and_then(|()| Ok(decapsulation::unwrap(&packet, &inner, &mut *mbuf)?))
                     {
                         Ok(life) => {
                             let redirected = inner.redirected;
                             let arrival = Arrival { inner: true, redirected, ..arrival };
                             match life {
-                                Life::Left => self.deliver(scene, held, arrival, false),
-                                Life::Over => self.deliver_last(scene, held, arrival),
+                                HopLimit::Left => self.deliver(round, mbuf, arrival, false),
+                                HopLimit::Exceeded => self.deliver_expired(round, mbuf, arrival),
                             }
                         }
-                        Err(reason) => self.drop(held, reason),
+                        Err(reason) => self.drop(mbuf, reason),
                     },
-                    Err(reason) => self.drop(held, reason.into()),
+                    Err(reason) => self.drop(mbuf, reason.into()),
                 }
             }
             Exception::Closed(vip) if vip.unreachable && packet.protocol == protocol::UDP => {
                 let error = IcmpError::PortUnreachable;
-                self.answer(scene, held, arrival.port, &packet, Reply::Unreachable, Some(error));
+                self.reply(round, mbuf, arrival.port, &packet, Reply::Unreachable, Some(error));
             }
-            Exception::Closed(_) => self.drop(held, DropReason::NoService),
-            Exception::Icmp(vip) => match icmp::message(&packet, held.bytes()) {
+            Exception::Closed(_) => self.drop(mbuf, DropReason::NoService),
+            Exception::Icmp(vip) => match icmp::message(&packet, mbuf.bytes()) {
                 Ok(Message::EchoRequest) if vip.echo => {
-                    self.answer(scene, held, arrival.port, &packet, Reply::Echo, None);
+                    self.reply(round, mbuf, arrival.port, &packet, Reply::Echo, None);
                 }
-                Ok(Message::EchoRequest) => self.drop(held, DropReason::EchoDisabled),
-                Ok(Message::Error) => self.steer(scene, held, arrival.port, None),
-                Err(reason) => self.drop(held, reason),
+                Ok(Message::EchoRequest) => self.drop(mbuf, DropReason::EchoDisabled),
+                Ok(Message::Error) => self.forward_icmp_error(round, mbuf, arrival.port, None),
+                Err(reason) => self.drop(mbuf, reason),
             },
-            Exception::Fragment(vip) => self.fragment(scene, held, arrival, &packet, vip),
+            Exception::Fragment(vip) => self.fragment(round, mbuf, arrival, &packet, vip),
         }
     }
 
     /// An inner packet, or one that another worker found to be ours.
-    fn deliver(&mut self, scene: &mut Scene<'_>, held: Held, arrival: Arrival, is_ours: bool) {
-        let classified = self.balancer.classify(scene.tables, arrival.port, held.bytes());
+    fn deliver(&mut self, round: &mut Round<'_>, mbuf: Held, arrival: Arrival, is_ours: bool) {
+        let classified = self.balancer.classify(round.tables, arrival.port, mbuf.bytes());
         match classified {
             Ok(classified) => {
                 let owner = self.owner(classified.tag);
-                if owner != self.exceptions.me && !is_ours {
-                    return self.send_to(scene, owner, held, Errand::Deliver(arrival));
+                if owner != self.exceptions.index && !is_ours {
+                    return self.send_to(round, owner, mbuf, Handoff::Deliver(arrival));
                 }
-                self.forward_one(scene, held, arrival.port, &classified);
+                self.forward_one(round, mbuf, arrival.port, &classified);
             }
             Err(Unserved::Exception(packet, exception)) => {
-                self.except(scene, held, arrival, packet, exception);
+                self.handle_exception(round, mbuf, arrival, packet, exception);
             }
-            Err(Unserved::Drop(reason)) => self.drop(held, reason),
+            Err(Unserved::Drop(reason)) => self.drop(mbuf, reason),
         }
     }
 
     /// An inner packet that has no hop left. It may still be for ourselves (RFC 1122, section 3.2.1.7).
-    fn deliver_last(&mut self, scene: &mut Scene<'_>, held: Held, arrival: Arrival) {
-        match self.balancer.classify(scene.tables, arrival.port, held.bytes()) {
-            Ok(Classified { packet, .. }) => self.expire(scene, held, arrival.port, &packet),
+    fn deliver_expired(&mut self, round: &mut Round<'_>, mbuf: Held, arrival: Arrival) {
+        match self.balancer.classify(round.tables, arrival.port, mbuf.bytes()) {
+            Ok(Classified { packet, .. }) => {
+                self.hop_limit_exceeded(round, mbuf, arrival.port, &packet)
+            }
             Err(Unserved::Exception(packet, exception)) => {
                 let is_forwarded = match exception {
                     Exception::Elsewhere | Exception::Closed(_) => false,
                     Exception::Fragment(_) => true,
                     Exception::Icmp(_) => {
-                        icmp::message(&packet, held.bytes()) == Ok(Message::Error)
+                        icmp::message(&packet, mbuf.bytes()) == Ok(Message::Error)
                     }
                 };
                 if is_forwarded {
-                    self.expire(scene, held, arrival.port, &packet);
+                    self.hop_limit_exceeded(round, mbuf, arrival.port, &packet);
                 } else {
-                    self.except(scene, held, arrival, packet, exception);
+                    self.handle_exception(round, mbuf, arrival, packet, exception);
                 }
             }
-            Err(Unserved::Drop(reason)) => self.drop(held, reason),
+            Err(Unserved::Drop(reason)) => self.drop(mbuf, reason),
         }
     }
 
     /// Decides a packet of a service, encapsulates it for its backend and sends it.
     pub(in crate::worker) fn forward_one(
         &mut self,
-        scene: &mut Scene<'_>,
-        held: Held,
+        round: &mut Round<'_>,
+        mbuf: Held,
         port: PortIndex,
         classified: &Classified,
     ) {
-        match self.balancer.decide(scene.tables, held.bytes(), classified, scene.now) {
+        match self.balancer.decide(round.tables, mbuf.bytes(), classified, round.now) {
             Ok(decision) => {
                 self.stats.event(Event::Flow(decision.flow), 1);
                 let begins = decision.flow.is_choice();
-                self.forward_to(scene, held, port, classified, decision.backend, begins);
+                self.forward_to(round, mbuf, port, classified, decision.backend, begins);
             }
-            Err(reason) => self.drop(held, reason),
+            Err(reason) => self.drop(mbuf, reason),
         }
     }
 
@@ -300,36 +306,38 @@ impl Path {
         owner(tag, self.exceptions.workers.into()).try_into().unwrap_or(0)
     }
 
-    fn send_to(&mut self, scene: &mut Scene<'_>, worker: u16, mut held: Held, errand: Errand) {
-        held.set_note(errand.note());
-        match scene.peers.get_mut(usize::from(worker)).and_then(Option::as_mut) {
-            Some(peer) => peer.push(held, &mut self.stats),
-            None => self.drop(held, DropReason::RingFull),
+    fn send_to(&mut self, round: &mut Round<'_>, worker: u16, mut mbuf: Held, handoff: Handoff) {
+        mbuf.set_note(handoff.note());
+        match round.siblings.get_mut(usize::from(worker)).and_then(Option::as_mut) {
+            Some(peer) => peer.push(mbuf, &mut self.stats),
+            None => self.drop(mbuf, DropReason::RingFull),
         }
     }
 
     /// Encapsulates a packet for its backend and sends it.
     fn forward_to(
         &mut self,
-        scene: &mut Scene<'_>,
-        mut held: Held,
+        round: &mut Round<'_>,
+        mut mbuf: Held,
         port: PortIndex,
         classified: &Classified,
         backend: BackendId,
         begins: bool,
     ) {
-        let length = held.bytes().len() as u64;
-        let tables = scene.tables;
-        match self.balancer.encapsulate(tables, classified, backend, &mut *held) {
+        let length = mbuf.bytes().len() as u64;
+        let tables = round.tables;
+        match self.balancer.encapsulate(tables, classified, backend, &mut *mbuf) {
             Ok(out) => {
                 self.count_traffic(classified.service, backend, length, begins);
-                scene.outlets[usize::from(out.0)].push(held, &mut self.stats);
+                round.outputs[usize::from(out.0)].push(mbuf, &mut self.stats);
             }
-            Err(DropReason::HopLimitExceeded) => self.expire(scene, held, port, &classified.packet),
+            Err(DropReason::HopLimitExceeded) => {
+                self.hop_limit_exceeded(round, mbuf, port, &classified.packet)
+            }
             Err(DropReason::ExceedsMtu) => {
-                self.oversize(scene, held, port, classified, backend, begins);
+                self.oversize(round, mbuf, port, classified, backend, begins);
             }
-            Err(reason) => self.drop(held, reason),
+            Err(reason) => self.drop(mbuf, reason),
         }
     }
 
@@ -342,53 +350,69 @@ impl Path {
     }
 
     /// An ICMP error: to the backend whose packet it is about.
-    fn steer(&mut self, scene: &mut Scene<'_>, held: Held, port: PortIndex, tour: Option<Tour>) {
-        let Ok(packet) = Packet::parse(held.bytes()) else {
-            return self.drop(held, DropReason::IcmpMalformed);
+    fn forward_icmp_error(
+        &mut self,
+        round: &mut Round<'_>,
+        mbuf: Held,
+        port: PortIndex,
+        query: Option<OwnerQuery>,
+    ) {
+        let Ok(packet) = Packet::parse(mbuf.bytes()) else {
+            return self.drop(mbuf, DropReason::IcmpMalformed);
         };
-        let subject = match subject(scene.tables, &packet, held.bytes()) {
-            Ok(subject) => subject,
-            Err(reason) => return self.drop(held, reason),
+        let flow_of = match flow_of(round.tables, &packet, mbuf.bytes()) {
+            Ok(flow_of) => flow_of,
+            Err(reason) => return self.drop(mbuf, reason),
         };
-        let (service, flow) = subject;
+        let (service, flow) = flow_of;
         let tag = self.balancer.tag(&flow);
-        let known = self.balancer.recorded_backend(scene.tables, service, tag, scene.now);
+        let known = self.balancer.recorded_backend(round.tables, service, tag, round.now);
         let backend = match known {
             Some(backend) => Ok(backend),
-            None => match self.onward(tag, port, tour) {
-                Some((worker, tour)) => {
-                    return self.send_to(scene, worker, held, Errand::Steer(tour));
+            None => match self.next_query(tag, port, query) {
+                Some((worker, query)) => {
+                    return self.send_to(round, worker, mbuf, Handoff::IcmpError(query));
                 }
-                None => self.balancer.maglev_backend(scene.tables, service, &flow),
+                None => self.balancer.maglev_backend(round.tables, service, &flow),
             },
         };
         match backend {
             Ok(backend) => {
                 let classified = Classified { packet, service, tag };
-                self.forward_to(scene, held, port, &classified, backend, false);
+                self.forward_to(round, mbuf, port, &classified, backend, false);
             }
-            Err(reason) => self.drop(held, reason),
+            Err(reason) => self.drop(mbuf, reason),
         }
     }
 
     /// The next worker to ask for a flow that this one does not have, if there is one.
-    fn onward(&self, tag: u64, port: PortIndex, tour: Option<Tour>) -> Option<(u16, Tour)> {
-        let Exceptions { me, workers, owners_known, .. } = self.exceptions;
-        match tour {
+    fn next_query(
+        &self,
+        tag: u64,
+        port: PortIndex,
+        query: Option<OwnerQuery>,
+    ) -> Option<(u16, OwnerQuery)> {
+        let Exceptions { index, workers, owners_known, .. } = self.exceptions;
+        match query {
             None if workers == 1 => None,
             None if owners_known => {
                 let owner = self.owner(tag);
-                (owner != me).then_some((owner, Tour { port, origin: me, left: 0 }))
+                (owner != index).then_some((owner, OwnerQuery { port, origin: index, left: 0 }))
             }
-            None => Some((self.exceptions.next(), Tour { port, origin: me, left: workers - 2 })),
-            Some(Tour { left: 0, .. }) => None,
-            Some(tour) => Some((self.exceptions.next(), Tour { left: tour.left - 1, ..tour })),
+            None => Some((
+                self.exceptions.next(),
+                OwnerQuery { port, origin: index, left: workers - 2 },
+            )),
+            Some(OwnerQuery { left: 0, .. }) => None,
+            Some(query) => {
+                Some((self.exceptions.next(), OwnerQuery { left: query.left - 1, ..query }))
+            }
         }
     }
 }
 
 /// The flow that a first fragment or an ICMP error is of, and its service.
-fn subject(
+fn flow_of(
     tables: &Tables,
     packet: &Packet,
     frame: &[u8],

@@ -3,8 +3,8 @@
 use std::hint::cold_path;
 
 use super::clock::Clock;
-use super::exception::{Exceptions, Scene};
-use super::exchange::Owners;
+use super::exception::{Exceptions, Round};
+use super::io::Owners;
 use crate::balancer::tables::{PortIndex, Unserved};
 use crate::balancer::{
     Balancer, Classified, DropReason, FlowEvent, PacketMeta, PlainParse, Tables, Time, Verdict,
@@ -16,7 +16,7 @@ use crate::stats::{Event, Writer};
 const AHEAD: usize = 6;
 
 /// What a packet meets on its way through a worker.
-pub(super) struct Path {
+pub(super) struct Pipeline {
     pub(super) balancer: Balancer,
     pub(super) stats: Writer,
     /// What is needed for packets that are not ordinary.
@@ -30,7 +30,7 @@ pub(super) struct Batch {
     /// Of packets that could not be staged: what they are. What is staged of them is no packet.
     others: [Result<Classified, Unserved>; BURST],
     /// What is dropped.
-    waste: Burst,
+    dropped: Burst,
 }
 
 impl Batch {
@@ -39,73 +39,73 @@ impl Batch {
             burst: Burst::new(),
             meta: [PacketMeta::NONE; BURST],
             others: [Err(Unserved::Drop(DropReason::FrameTooLong)); BURST],
-            waste: Burst::new(),
+            dropped: Burst::new(),
         }
     }
 }
 
-impl Path {
-    pub(super) fn new(balancer: Balancer, stats: Writer, exceptions: Exceptions) -> Path {
-        Path { balancer, stats, exceptions }
+impl Pipeline {
+    pub(super) fn new(balancer: Balancer, stats: Writer, exceptions: Exceptions) -> Pipeline {
+        Pipeline { balancer, stats, exceptions }
     }
 
     /// Takes a batch all the way; it is empty afterwards.
     #[inline]
-    pub(super) fn take(
+    pub(super) fn process(
         &mut self,
-        scene: &mut Scene<'_>,
+        round: &mut Round<'_>,
         port: PortIndex,
         batch: &mut Batch,
         mut owners: Option<&mut Owners>,
         clock: &mut Clock,
     ) {
         if clock.is_of_packets() {
-            self.take_in_runs(scene, port, batch, &mut owners, clock);
+            self.process_by_time(round, port, batch, &mut owners, clock);
         } else {
-            self.take_run(scene, port, batch, &mut owners);
+            self.process_run(round, port, batch, &mut owners);
         }
         if let Some(owners) = owners {
-            owners.outlets.iter_mut().flatten().for_each(|outlet| outlet.flush(&mut self.stats));
+            owners.outputs.iter_mut().flatten().for_each(|output| output.flush(&mut self.stats));
         }
-        scene.flush(&mut self.stats);
+        round.flush(&mut self.stats);
     }
 
-    /// As [`Path::take`], where each packet has a time of its own: those that share it together.
+    /// As [`Pipeline::process`], where each packet has a time of its own: those that share it together.
     #[cold]
-    fn take_in_runs(
+    fn process_by_time(
         &mut self,
-        scene: &mut Scene<'_>,
+        round: &mut Round<'_>,
         port: PortIndex,
         batch: &mut Batch,
         owners: &mut Option<&mut Owners>,
         clock: &mut Clock,
     ) {
-        for held in std::mem::take(&mut batch.burst).drain() {
-            let now = clock.of(&held);
-            if now != scene.now {
-                self.take_run(scene, port, batch, owners);
-                scene.now = now;
+        for mbuf in std::mem::take(&mut batch.burst).drain() {
+            let now = clock.of(&mbuf);
+            if now != round.now {
+                self.process_run(round, port, batch, owners);
+                round.now = now;
             }
             // There is room for all of a burst.
-            let _ = batch.burst.push(held);
+            let _ = batch.burst.push(mbuf);
         }
-        self.take_run(scene, port, batch, owners);
+        self.process_run(round, port, batch, owners);
     }
 
     /// Takes packets that share a moment.
     #[inline(always)]
-    fn take_run(
+    fn process_run(
         &mut self,
-        scene: &mut Scene<'_>,
+        round: &mut Round<'_>,
         port: PortIndex,
         batch: &mut Batch,
         owners: &mut Option<&mut Owners>,
     ) {
-        self.classify(scene.tables, port, batch);
+        self.classify(round.tables, port, batch);
         if let Some(owners) = owners {
             hand_over(batch, owners);
         }
-        self.forward(scene, port, batch);
+        self.forward(round, port, batch);
     }
 
     /// Reads what is in the batch: parses, finds the service, hashes. A call of its own, as the next stage is,
@@ -138,7 +138,7 @@ impl Path {
         }
     }
 
-    /// As [`Path::classify`], for a packet that could not be staged.
+    /// As [`Pipeline::classify`], for a packet that could not be staged.
     #[inline(never)]
     fn classify_any(
         &self,
@@ -155,12 +155,12 @@ impl Path {
     }
 
     /// Decides and encapsulates what is staged, and puts it before its port.
-    fn forward(&mut self, scene: &mut Scene<'_>, port: PortIndex, batch: &mut Batch) {
-        match self.fast_path(scene.tables, scene.now, batch) {
+    fn forward(&mut self, round: &mut Round<'_>, port: PortIndex, batch: &mut Batch) {
+        match self.fast_path(round.tables, round.now, batch) {
             Some(way) => {
-                scene.outlets[usize::from(way.0)].extend(&mut batch.burst, &mut self.stats)
+                round.outputs[usize::from(way.0)].extend(&mut batch.burst, &mut self.stats)
             }
-            None => self.part(scene, port, batch),
+            None => self.split(round, port, batch),
         }
     }
 
@@ -202,44 +202,44 @@ impl Path {
         (refused == 0 && any == all).then_some(PortIndex(any))
     }
 
-    /// TableSpec the packets of a burst that do not all leave by one port: those that the fast path has taken
-    /// are put before theirs, and the others go the full path. The order stays.
+    /// Splits the packets of a burst that do not all leave by one port: those that the fast path has taken
+    /// are put before theirs, and the others go the full pipeline. The order stays.
     #[inline(never)]
-    fn part(&mut self, scene: &mut Scene<'_>, port: PortIndex, batch: &mut Batch) {
-        let Batch { burst, meta, others, waste } = batch;
-        for ((held, meta), other) in burst.drain().zip(meta).zip(others) {
-            match self.balancer.egress(scene.tables, meta) {
-                Some(way) => scene.outlets[usize::from(way.0)].push(held, &mut self.stats),
-                None => self.forward_any(scene, port, held, meta, other, waste),
+    fn split(&mut self, round: &mut Round<'_>, port: PortIndex, batch: &mut Batch) {
+        let Batch { burst, meta, others, dropped } = batch;
+        for ((mbuf, meta), other) in burst.drain().zip(meta).zip(others) {
+            match self.balancer.egress(round.tables, meta) {
+                Some(way) => round.outputs[usize::from(way.0)].push(mbuf, &mut self.stats),
+                None => self.forward_any(round, port, mbuf, meta, other, dropped),
             }
         }
-        waste.clear();
+        dropped.clear();
     }
 
-    /// As [`Path::forward`], for a packet that needs more thought, or has no service.
+    /// As [`Pipeline::forward`], for a packet that needs more thought, or has no service.
     #[inline(never)]
     fn forward_any(
         &mut self,
-        scene: &mut Scene<'_>,
+        round: &mut Round<'_>,
         port: PortIndex,
-        held: Held,
+        mbuf: Held,
         meta: &PacketMeta,
         other: &Result<Classified, Unserved>,
-        waste: &mut Burst,
+        dropped: &mut Burst,
     ) {
-        let classified = match meta.classified(held.bytes()) {
+        let classified = match meta.classified(mbuf.bytes()) {
             Some(classified) => Ok(classified),
             None => *other,
         };
         match classified {
-            Ok(classified) => self.forward_one(scene, held, port, &classified),
+            Ok(classified) => self.forward_one(round, mbuf, port, &classified),
             Err(Unserved::Drop(drop)) => {
                 self.stats.verdict(Verdict::Dropped(drop), 1);
                 // There is room for all of a burst.
-                let _ = waste.push(held);
+                let _ = dropped.push(mbuf);
             }
             Err(Unserved::Exception(packet, exception)) => {
-                self.exception(scene, port, packet, exception, held);
+                self.exception(round, port, packet, exception, mbuf);
             }
         }
     }
@@ -256,19 +256,19 @@ fn refusal(mbuf: &Mbuf) -> Option<DropReason> {
 /// Hands over what others own; the rest moves up.
 #[inline(never)]
 fn hand_over(batch: &mut Batch, owners: &mut Owners) {
-    for (i, held) in std::mem::take(&mut batch.burst).drain().enumerate() {
+    for (i, mbuf) in std::mem::take(&mut batch.burst).drain().enumerate() {
         let (meta, other) = (batch.meta[i % BURST], batch.others[i % BURST]);
-        let outlet = if meta.is_packet() || other.is_ok() { owners.of(meta.tag) } else { None };
-        let handed = match outlet {
+        let output = if meta.is_packet() || other.is_ok() { owners.of(meta.tag) } else { None };
+        let handed = match output {
             // It is empty before a burst, and has room for all of it.
-            Some(outlet) => outlet.burst().push(held),
-            None => Err(held),
+            Some(output) => output.burst().push(mbuf),
+            None => Err(mbuf),
         };
-        if let Err(held) = handed {
+        if let Err(mbuf) = handed {
             let place = batch.burst.len() % BURST;
             (batch.meta[place], batch.others[place]) = (meta, other);
             // There is room for all of a burst.
-            let _ = batch.burst.push(held);
+            let _ = batch.burst.push(mbuf);
         }
     }
 }

@@ -1,7 +1,7 @@
 //! What does not fit, and what the forwarder answers itself.
 
-use super::super::path::Path;
-use super::{Exceptions, Scene};
+use super::super::pipeline::Pipeline;
+use super::{Exceptions, Round};
 use crate::balancer::mtu::{Fragments, clamp_mss, inner_mtu};
 use crate::balancer::reply::{self, IcmpError, Limiter, OptionAction};
 use crate::balancer::tables::{BackendId, MssLimit, PortIndex, Route};
@@ -24,8 +24,8 @@ impl ReplyLimits {
         ReplyLimits { of: (rate, burst), echo: limiter(), errors: limiter() }
     }
 
-    pub(super) fn allow(&mut self, answer: Reply, scene: &Scene<'_>) -> bool {
-        let said = scene.tables.node();
+    pub(super) fn allow(&mut self, answer: Reply, round: &Round<'_>) -> bool {
+        let said = round.tables.node();
         if self.of != (said.answer_rate, said.answer_burst) {
             *self = ReplyLimits::new((said.answer_rate, said.answer_burst));
         }
@@ -35,28 +35,37 @@ impl ReplyLimits {
                 &mut self.errors
             }
         }
-        .allow(scene.now)
+        .allow(round.now)
     }
 }
 
-impl Path {
+impl Pipeline {
     /// A packet that is too long for the way to its backend: cut, if it allows that, and else answered.
     #[cold]
     pub(in crate::worker) fn oversize(
         &mut self,
-        scene: &mut Scene<'_>,
-        held: Held,
+        round: &mut Round<'_>,
+        mbuf: Held,
         port: PortIndex,
         classified: &Classified,
         backend: BackendId,
         begins: bool,
     ) {
-        let Some(route) = scene.tables.backend(backend).route.as_ref() else {
-            return self.drop(held, DropReason::NextHopUnresolved);
+        let Some(route) = round.tables.backend(backend).route.as_ref() else {
+            return self.drop(mbuf, DropReason::NextHopUnresolved);
         };
-        let length = held.bytes().len() as u64;
-        let (packet, mss) = (&classified.packet, scene.tables.backend(backend).mss);
-        if self.cut(scene, held, port, packet, route, mss, classified.tag, Verdict::Forwarded) {
+        let length = mbuf.bytes().len() as u64;
+        let (packet, mss) = (&classified.packet, round.tables.backend(backend).mss);
+        if self.send_fragmented(
+            round,
+            mbuf,
+            port,
+            packet,
+            route,
+            mss,
+            classified.tag,
+            Verdict::Forwarded,
+        ) {
             self.count_traffic(classified.service, backend, length, begins);
         }
     }
@@ -64,10 +73,10 @@ impl Path {
     /// Sends a packet in pieces, and counts it once, as `verdict`; answers whether it was sent. A segment
     /// size is lowered here, because an error must quote the packet as it came.
     #[expect(clippy::too_many_arguments, reason = "a packet, its way there and its way back")]
-    pub(super) fn cut(
+    pub(super) fn send_fragmented(
         &mut self,
-        scene: &mut Scene<'_>,
-        mut held: Held,
+        round: &mut Round<'_>,
+        mut mbuf: Held,
         port: PortIndex,
         packet: &Packet,
         route: &Route,
@@ -76,132 +85,133 @@ impl Path {
         verdict: Verdict,
     ) -> bool {
         let mtu = inner_mtu(route.template.mtu(), route.template.overhead());
-        let pieces = match Fragments::new(packet, held.bytes(), mtu) {
-            Ok(pieces) => pieces,
+        let fragments = match Fragments::new(packet, mbuf.bytes(), mtu) {
+            Ok(fragments) => fragments,
             Err(DropReason::ExceedsMtu) => {
                 let error = IcmpError::TooBig { mtu };
-                self.answer(scene, held, port, packet, Reply::TooBig, Some(error));
+                self.reply(round, mbuf, port, packet, Reply::TooBig, Some(error));
                 return false;
             }
             Err(reason) => {
-                self.drop(held, reason);
+                self.drop(mbuf, reason);
                 return false;
             }
         };
-        if let Some(bytes) = held.push_front(0) {
+        if let Some(bytes) = mbuf.push_front(0) {
             clamp_mss(packet, bytes, mss.of(packet.family));
         }
-        let sent = self.send_pieces(scene, &held, packet, route.port, pieces, |piece, made| {
-            route.template.apply(piece, entropy, made)
-        });
+        let sent =
+            self.send_fragments(round, &mbuf, packet, route.port, fragments, |fragment, made| {
+                route.template.apply(fragment, entropy, made)
+            });
         self.stats.verdict(sent.map_or_else(Verdict::Dropped, |()| verdict), 1);
         sent.is_ok()
     }
 
     /// Sends the pieces of a packet by a port, each once it is complete. If one is not sent, the rest is not
     /// either: without one of its pieces a datagram is worth nothing.
-    fn send_pieces(
+    fn send_fragments(
         &mut self,
-        scene: &mut Scene<'_>,
-        held: &Held,
+        round: &mut Round<'_>,
+        mbuf: &Held,
         packet: &Packet,
         port: PortIndex,
-        pieces: Fragments,
+        fragments: Fragments,
         complete: impl Fn(&Packet, &mut Mbuf) -> Result<(), DropReason>,
     ) -> Result<(), DropReason> {
         self.stats.event(Event::Fragmented, 1);
-        let frame = held.bytes();
-        let outlet = &mut scene.outlets[usize::from(port.0)];
-        for piece in pieces {
+        let frame = mbuf.bytes();
+        let output = &mut round.outputs[usize::from(port.0)];
+        for fragment in fragments {
             let link = frame.get(..packet.l3.into()).unwrap_or_default();
-            let payload = frame.get(piece.payload.clone()).unwrap_or_default();
-            let parts = [link, piece.header(), payload];
-            let mut made = self.exceptions.build(&parts).ok_or(DropReason::NoHeadroom)?;
+            let payload = frame.get(fragment.payload.clone()).unwrap_or_default();
+            let parts = [link, fragment.header(), payload];
+            let mut made = self.exceptions.build_frame(&parts).ok_or(DropReason::NoHeadroom)?;
             complete(&Packet::parse(made.bytes())?, &mut made)?;
-            outlet.send_now(made, &mut self.stats)?;
+            output.send_now(made, &mut self.stats)?;
         }
         Ok(())
     }
 
     /// A packet that may take no hop more: its sender is told, if that may be.
     #[cold]
-    pub(super) fn expire(
+    pub(super) fn hop_limit_exceeded(
         &mut self,
-        scene: &mut Scene<'_>,
-        held: Held,
+        round: &mut Round<'_>,
+        mbuf: Held,
         port: PortIndex,
         packet: &Packet,
     ) {
-        if let Err(reason) = scene.tables.check_source(packet, held.bytes()) {
-            return self.drop(held, reason);
+        if let Err(reason) = round.tables.check_source(packet, mbuf.bytes()) {
+            return self.drop(mbuf, reason);
         }
-        if !reply::may_report(packet, held.bytes()) {
-            return self.drop(held, DropReason::HopLimitExceeded);
+        if !reply::may_report(packet, mbuf.bytes()) {
+            return self.drop(mbuf, DropReason::HopLimitExceeded);
         }
-        self.answer(scene, held, port, packet, Reply::TimeExceeded, Some(IcmpError::TimeExceeded));
+        self.reply(round, mbuf, port, packet, Reply::TimeExceeded, Some(IcmpError::TimeExceeded));
     }
 
     /// Turns a packet into an answer, an error or else an echo reply, and sends it where it came from.
-    pub(super) fn answer(
+    pub(super) fn reply(
         &mut self,
-        scene: &mut Scene<'_>,
-        mut held: Held,
+        round: &mut Round<'_>,
+        mut mbuf: Held,
         port: PortIndex,
         packet: &Packet,
         kind: Reply,
         error: Option<IcmpError>,
     ) {
-        if is_shared(scene, packet, held.bytes()) {
-            return self.drop(held, DropReason::ReplyForbidden);
+        if is_shared_address(round, packet, mbuf.bytes()) {
+            return self.drop(mbuf, DropReason::ReplyForbidden);
         }
-        let (kind, error) = match reply::refused_option(packet, held.bytes()) {
+        let (kind, error) = match reply::refused_option(packet, mbuf.bytes()) {
             // What is only passed on may have any options.
             _ if kind == Reply::TooBig => (kind, error),
             None => (kind, error),
-            Some(OptionAction::Discard) => return self.drop(held, DropReason::Ipv6OptionUnknown),
+            Some(OptionAction::Discard) => return self.drop(mbuf, DropReason::Ipv6OptionUnknown),
             Some(OptionAction::Report { pointer }) => {
                 (Reply::ParameterProblem, Some(IcmpError::UnknownOption { pointer }))
             }
         };
         // That of a fragmented request was counted with the choice for all of it.
         let counted = kind == Reply::Echo && packet.fragment == Fragment::First;
-        if !counted && !self.exceptions.limits.allow(kind, scene) {
-            return self.drop(held, DropReason::ReplyLimited);
+        if !counted && !self.exceptions.limits.allow(kind, round) {
+            return self.drop(mbuf, DropReason::ReplyLimited);
         }
-        let mtu = scene.tables.node().mtu(port);
+        let mtu = round.tables.node().mtu(port);
         let made = match error {
-            Some(error) => reply::error(packet, error, mtu, &mut *held),
-            None => reply::echo_reply(packet, &mut *held),
+            Some(error) => reply::error(packet, error, mtu, &mut *mbuf),
+            None => reply::echo_reply(packet, &mut *mbuf),
         };
         let sent = made.and_then(|answer| {
-            self.send_answer(scene, held, port, mtu)?;
+            self.send_reply(round, mbuf, port, mtu)?;
             Ok(answer)
         });
         self.stats.verdict(sent.map_or_else(Verdict::Dropped, Verdict::Replied), 1);
     }
 
     /// Sends an answer by a port: whole if it fits, and else in pieces. Errors always fit.
-    fn send_answer(
+    fn send_reply(
         &mut self,
-        scene: &mut Scene<'_>,
-        mut held: Held,
+        round: &mut Round<'_>,
+        mut mbuf: Held,
         port: PortIndex,
         mtu: u16,
     ) -> Result<(), DropReason> {
-        let packet = Packet::parse(held.bytes())?;
+        let packet = Packet::parse(mbuf.bytes())?;
         if packet.ip_length() <= usize::from(mtu) {
-            return scene.outlets[usize::from(port.0)].send_now(held, &mut self.stats);
+            return round.outputs[usize::from(port.0)].send_now(mbuf, &mut self.stats);
         }
         let identification = self.exceptions.identifications.draw();
-        let frame = held.push_front(0).ok_or(DropReason::NoHeadroom)?;
-        let pieces = Fragments::of_own(&packet, frame, mtu, identification)?;
-        self.send_pieces(scene, &held, &packet, port, pieces, |_, _| Ok(()))
+        let frame = mbuf.push_front(0).ok_or(DropReason::NoHeadroom)?;
+        let fragments = Fragments::of_own(&packet, frame, mtu, identification)?;
+        self.send_fragments(round, &mbuf, &packet, port, fragments, |_, _| Ok(()))
     }
 }
 
 /// Whether the source of a packet is an address of several hosts on a network of ours.
-fn is_shared(scene: &Scene<'_>, packet: &Packet, frame: &[u8]) -> bool {
-    let shared = &scene.tables.node().shared;
+fn is_shared_address(round: &Round<'_>, packet: &Packet, frame: &[u8]) -> bool {
+    let shared = &round.tables.node().shared;
     let v4 = packet.addresses_v4(frame).map(|(source, _)| source.into());
     let v6 = packet.addresses_v6(frame).map(|(source, _)| source.into());
     v4.or(v6).is_some_and(|source| shared.contains(&source))
@@ -209,15 +219,15 @@ fn is_shared(scene: &Scene<'_>, packet: &Packet, frame: &[u8]) -> bool {
 
 impl Exceptions {
     /// A frame of these parts, if there is a buffer that holds it.
-    fn build(&self, parts: &[&[u8]]) -> Option<Held> {
+    fn build_frame(&self, parts: &[&[u8]]) -> Option<Held> {
         let mut burst = Burst::new();
         if self.pool.allocate(&mut burst, 1) == 0 {
             return None;
         }
-        let mut held = burst.drain().next()?;
+        let mut mbuf = burst.drain().next()?;
         for part in parts {
-            held.append(part.len())?.copy_from_slice(part);
+            mbuf.append(part.len())?.copy_from_slice(part);
         }
-        Some(held)
+        Some(mbuf)
     }
 }

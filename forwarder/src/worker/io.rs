@@ -13,18 +13,18 @@ use crate::stats::{Event, Scalar, Writer};
 const TX_ATTEMPTS: usize = 4;
 
 /// Where packets come from.
-pub struct Source {
+pub struct Input {
     /// The port that they came in by.
     pub port: PortIndex,
     /// How they come.
-    pub intake: Intake,
+    pub kind: InputKind,
 }
 
-impl Source {
+impl Input {
     /// The ways to the owners of its packets.
-    pub(super) fn owners(&mut self) -> impl Iterator<Item = &mut Outlet> {
-        let owners = match &mut self.intake {
-            Intake::Queue { owners: Some(owners), .. } => &mut owners.outlets[..],
+    pub(super) fn owners(&mut self) -> impl Iterator<Item = &mut Output> {
+        let owners = match &mut self.kind {
+            InputKind::Queue { owners: Some(owners), .. } => &mut owners.outputs[..],
             _ => &mut [],
         };
         owners.iter_mut().flatten()
@@ -33,15 +33,15 @@ impl Source {
     /// Whether it may be polled by a worker that is to lose nothing: packets that are among the workers
     /// already may always go on, so that they come to an end, and new ones if a burst finds room
     /// wherever it may have to wait.
-    pub(super) fn may_be_polled(&self, outlets: &[Outlet], peers: &[Option<Outlet>]) -> bool {
-        let Intake::Queue { owners, .. } = &self.intake else { return true };
-        let owners = owners.iter().flat_map(|owners| &owners.outlets);
-        owners.chain(peers).flatten().chain(outlets).all(Outlet::has_room)
+    pub(super) fn may_be_polled(&self, outputs: &[Output], siblings: &[Option<Output>]) -> bool {
+        let InputKind::Queue { owners, .. } = &self.kind else { return true };
+        let owners = owners.iter().flat_map(|owners| &owners.outputs);
+        owners.chain(siblings).flatten().chain(outputs).all(Output::has_room)
     }
 }
 
 /// How packets come to a worker.
-pub enum Intake {
+pub enum InputKind {
     /// From a device.
     Queue {
         /// The queue.
@@ -52,21 +52,21 @@ pub enum Intake {
     /// From the worker that polls the device.
     Ring(ring::Receiver),
     /// From another worker, each packet with a note that says why.
-    Peer(ring::Receiver),
+    Handoff(ring::Receiver),
 }
 
 /// Divides flows among the workers by their hash.
 pub struct Owners {
     /// The way to each worker; none to the one that divides.
-    pub outlets: Vec<Option<Outlet>>,
+    pub outputs: Vec<Option<Output>>,
 }
 
 impl Owners {
     /// The way to a flow's owner, unless that is this worker.
     #[inline]
-    pub(super) fn of(&mut self, tag: u64) -> Option<&mut Outlet> {
-        let owner = owner(tag, self.outlets.len());
-        self.outlets.get_mut(owner)?.as_mut()
+    pub(super) fn of(&mut self, tag: u64) -> Option<&mut Output> {
+        let owner = owner(tag, self.outputs.len());
+        self.outputs.get_mut(owner)?.as_mut()
     }
 }
 
@@ -78,22 +78,22 @@ pub(super) fn owner(tag: u64, workers: usize) -> usize {
 }
 
 /// A way out of a worker.
-pub struct Outlet {
+pub struct Output {
     burst: Burst,
-    via: Via,
+    kind: OutputKind,
 }
 
 /// A ring to another worker, and what has to wait for room in it.
-pub struct Lane {
+pub struct RingQueue {
     ring: ring::Sender,
     /// None where a full ring drops instead.
     waiting: Option<VecDeque<Held>>,
 }
 
-impl Lane {
+impl RingQueue {
     /// A lane by this ring; a lossless one never drops.
-    pub fn new(ring: ring::Sender, lossless: bool) -> Lane {
-        Lane { ring, waiting: lossless.then(VecDeque::new) }
+    pub fn new(ring: ring::Sender, lossless: bool) -> RingQueue {
+        RingQueue { ring, waiting: lossless.then(VecDeque::new) }
     }
 
     fn has_room(&self) -> bool {
@@ -127,9 +127,9 @@ impl Lane {
             return false;
         };
         let mut burst = Burst::new();
-        while let Some(held) = waiting.pop_front() {
+        while let Some(mbuf) = waiting.pop_front() {
             // One by one: a burst of one packet has room, and what is not taken keeps its place.
-            let _ = burst.push(held);
+            let _ = burst.push(mbuf);
             if self.ring.send(&mut burst) == 0 {
                 waiting.extend(burst.drain());
                 waiting.rotate_right(1);
@@ -141,7 +141,7 @@ impl Lane {
 }
 
 /// Where an outlet leads.
-pub enum Via {
+pub enum OutputKind {
     /// To a device. `sent` notes the time stamp of every packet sent, if that is wanted.
     Queue {
         /// The queue.
@@ -150,45 +150,45 @@ pub enum Via {
         sent: Option<(TimestampField, Vec<u64>)>,
     },
     /// To another worker.
-    Ring(Lane),
+    Ring(RingQueue),
     /// To the worker that has a device's queue, which counts the verdict of what it sends for
     /// others: packets that have theirs already go another way.
     Relay {
         /// For packets whose verdict depends on the device.
-        ring: Lane,
+        ring: RingQueue,
         /// For those that have a verdict.
-        decided: Lane,
+        decided: RingQueue,
     },
 }
 
-impl Outlet {
+impl Output {
     /// An outlet that leads there.
-    pub fn new(via: Via) -> Outlet {
-        Outlet { burst: Burst::new(), via }
+    pub fn new(kind: OutputKind) -> Output {
+        Output { burst: Burst::new(), kind }
     }
 
     /// Whether a burst would fit.
     fn has_room(&self) -> bool {
-        match &self.via {
-            Via::Queue { .. } => true,
-            Via::Ring(lane) => lane.has_room(),
-            Via::Relay { ring, decided } => ring.has_room() && decided.has_room(),
+        match &self.kind {
+            OutputKind::Queue { .. } => true,
+            OutputKind::Ring(queue) => queue.has_room(),
+            OutputKind::Relay { ring, decided } => ring.has_room() && decided.has_room(),
         }
     }
 
     /// Sends on what had to wait for room in a ring; answers whether anything still waits.
     pub(super) fn retry(&mut self) -> bool {
-        match &mut self.via {
-            Via::Queue { .. } => false,
-            Via::Ring(lane) => lane.retry(),
-            Via::Relay { ring, decided } => ring.retry() | decided.retry(),
+        match &mut self.kind {
+            OutputKind::Queue { .. } => false,
+            OutputKind::Ring(queue) => queue.retry(),
+            OutputKind::Relay { ring, decided } => ring.retry() | decided.retry(),
         }
     }
 
     /// The time stamps of what was sent, if they were noted.
     pub(super) fn into_sent(self) -> Vec<u64> {
-        match self.via {
-            Via::Queue { sent: Some((_, sent)), .. } => sent,
+        match self.kind {
+            OutputKind::Queue { sent: Some((_, sent)), .. } => sent,
             _ => Vec::new(),
         }
     }
@@ -200,11 +200,11 @@ impl Outlet {
     }
 
     /// Adds a packet to what is sent with the next flush.
-    pub(super) fn push(&mut self, held: Held, stats: &mut Writer) {
-        if let Err(held) = self.burst.push(held) {
+    pub(super) fn push(&mut self, mbuf: Held, stats: &mut Writer) {
+        if let Err(mbuf) = self.burst.push(mbuf) {
             self.flush(stats);
             // A flush leaves nothing behind.
-            let _ = self.burst.push(held);
+            let _ = self.burst.push(mbuf);
         }
     }
 
@@ -221,16 +221,16 @@ impl Outlet {
     ///
     /// # Errors
     /// The reason why it was dropped.
-    pub(super) fn send_now(&mut self, held: Held, stats: &mut Writer) -> Result<(), DropReason> {
+    pub(super) fn send_now(&mut self, mbuf: Held, stats: &mut Writer) -> Result<(), DropReason> {
         self.flush(stats);
         // A flush leaves nothing behind.
-        let _ = self.burst.push(held);
-        let (taken, reason) = match &mut self.via {
-            Via::Queue { queue, sent } => {
+        let _ = self.burst.push(mbuf);
+        let (taken, reason) = match &mut self.kind {
+            OutputKind::Queue { queue, sent } => {
                 (transmit(queue, sent, &mut self.burst, stats), DropReason::TxFull)
             }
-            Via::Ring(lane) | Via::Relay { decided: lane, .. } => {
-                (lane.send(&mut self.burst), DropReason::RingFull)
+            OutputKind::Ring(queue) | OutputKind::Relay { decided: queue, .. } => {
+                (queue.send(&mut self.burst), DropReason::RingFull)
             }
         };
         self.burst.clear();
@@ -243,14 +243,14 @@ impl Outlet {
         if self.burst.is_empty() {
             return;
         }
-        let reason = match &mut self.via {
-            Via::Queue { queue, sent } => {
+        let reason = match &mut self.kind {
+            OutputKind::Queue { queue, sent } => {
                 let taken = transmit(queue, sent, &mut self.burst, stats);
                 stats.verdict(Verdict::Forwarded, taken as u64);
                 DropReason::TxFull
             }
-            Via::Ring(lane) | Via::Relay { ring: lane, .. } => {
-                lane.send(&mut self.burst);
+            OutputKind::Ring(queue) | OutputKind::Relay { ring: queue, .. } => {
+                queue.send(&mut self.burst);
                 DropReason::RingFull
             }
         };
@@ -262,7 +262,7 @@ impl Outlet {
 
     /// Sends packets of another worker, who has counted their verdicts.
     fn flush_decided(&mut self, stats: &mut Writer) {
-        if let Via::Queue { queue, sent } = &mut self.via {
+        if let OutputKind::Queue { queue, sent } = &mut self.kind {
             transmit(queue, sent, &mut self.burst, stats);
         }
         stats.event(Event::TxFullLate, self.burst.len() as u64);
@@ -309,14 +309,14 @@ pub struct Relay {
 
 impl Relay {
     /// Passes on what waits; answers whether there was anything.
-    pub(super) fn pass(&mut self, outlets: &mut [Outlet], stats: &mut Writer) -> bool {
-        let outlet = &mut outlets[usize::from(self.port.0)];
-        outlet.flush(stats);
-        let any = self.ring.receive(&mut outlet.burst) > 0;
+    pub(super) fn pass(&mut self, outputs: &mut [Output], stats: &mut Writer) -> bool {
+        let output = &mut outputs[usize::from(self.port.0)];
+        output.flush(stats);
+        let any = self.ring.receive(&mut output.burst) > 0;
         if self.decided {
-            outlet.flush_decided(stats);
+            output.flush_decided(stats);
         } else {
-            outlet.flush(stats);
+            output.flush(stats);
         }
         any
     }

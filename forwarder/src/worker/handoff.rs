@@ -5,17 +5,17 @@ use crate::dpdk::Note;
 
 /// Why a packet comes from another worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Errand {
+pub(super) enum Handoff {
     /// It belongs here: an inner packet to the owner of its flow, a fragment to the owner of its
     /// datagram.
     Deliver(Arrival),
     /// An ICMP error, to whoever has the flow that it is about.
-    Steer(Tour),
+    IcmpError(OwnerQuery),
     /// A first fragment: who has its flow?
-    Choose(Tour),
+    FirstFragment(OwnerQuery),
     /// A first fragment comes back to where its datagram is gathered. Without a backend, no one has
     /// its flow.
-    Chosen(PortIndex, Option<BackendId>),
+    FragmentBackend(PortIndex, Option<BackendId>),
 }
 
 /// How a packet came to this appliance.
@@ -38,7 +38,7 @@ impl Arrival {
 
 /// A packet on its way from worker to worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Tour {
+pub(super) struct OwnerQuery {
     /// The port that it came in by.
     pub(super) port: PortIndex,
     /// The worker that sent it.
@@ -47,36 +47,40 @@ pub(super) struct Tour {
     pub(super) left: u16,
 }
 
-impl Errand {
+impl Handoff {
     pub(super) fn note(self) -> Note {
         let word = |kind: u64, port: PortIndex, a: u16, b: u16| {
             kind << 48 | u64::from(port.0) << 32 | u64::from(a) << 16 | u64::from(b)
         };
         match self {
-            Errand::Deliver(Arrival { port, inner, redirected }) => {
+            Handoff::Deliver(Arrival { port, inner, redirected }) => {
                 [word(0, port, inner.into(), redirected.into()), 0]
             }
-            Errand::Steer(Tour { port, origin, left }) => [word(1, port, origin, left), 0],
-            Errand::Choose(Tour { port, origin, left }) => [word(2, port, origin, left), 0],
-            Errand::Chosen(port, backend) => {
+            Handoff::IcmpError(OwnerQuery { port, origin, left }) => {
+                [word(1, port, origin, left), 0]
+            }
+            Handoff::FirstFragment(OwnerQuery { port, origin, left }) => {
+                [word(2, port, origin, left), 0]
+            }
+            Handoff::FragmentBackend(port, backend) => {
                 [word(3, port, 0, 0), backend.map_or(u64::MAX, |id| id.get().into())]
             }
         }
     }
 
-    /// The errand of a note that [`Errand::note`] made.
+    /// The errand of a note that [`Handoff::note`] made.
     #[expect(clippy::cast_possible_truncation, reason = "the note's fields have 16 bits each")]
-    pub(super) fn of([word, backend]: Note) -> Option<Errand> {
+    pub(super) fn of([word, backend]: Note) -> Option<Handoff> {
         let port = PortIndex((word >> 32) as u16);
         let (a, b) = ((word >> 16) as u16, word as u16);
-        let tour = Tour { port, origin: a, left: b };
+        let query = OwnerQuery { port, origin: a, left: b };
         Some(match word >> 48 {
-            0 => Errand::Deliver(Arrival { port, inner: a != 0, redirected: b != 0 }),
-            1 => Errand::Steer(tour),
-            2 => Errand::Choose(tour),
+            0 => Handoff::Deliver(Arrival { port, inner: a != 0, redirected: b != 0 }),
+            1 => Handoff::IcmpError(query),
+            2 => Handoff::FirstFragment(query),
             3 => {
                 let backend = u32::try_from(backend).ok().filter(|&id| id <= BackendId::MAX);
-                Errand::Chosen(port, backend.map(BackendId::new))
+                Handoff::FragmentBackend(port, backend.map(BackendId::new))
             }
             _ => return None,
         })
@@ -90,17 +94,17 @@ mod tests {
     #[test]
     fn a_note_keeps_the_errand() {
         let port = PortIndex(u16::MAX);
-        let tour = Tour { port, origin: 3, left: u16::MAX };
-        for errand in [
-            Errand::Deliver(Arrival { port, inner: true, redirected: false }),
-            Errand::Deliver(Arrival { port: PortIndex(0), inner: false, redirected: true }),
-            Errand::Steer(tour),
-            Errand::Choose(tour),
-            Errand::Chosen(port, None),
-            Errand::Chosen(port, Some(BackendId::new(BackendId::MAX))),
+        let query = OwnerQuery { port, origin: 3, left: u16::MAX };
+        for handoff in [
+            Handoff::Deliver(Arrival { port, inner: true, redirected: false }),
+            Handoff::Deliver(Arrival { port: PortIndex(0), inner: false, redirected: true }),
+            Handoff::IcmpError(query),
+            Handoff::FirstFragment(query),
+            Handoff::FragmentBackend(port, None),
+            Handoff::FragmentBackend(port, Some(BackendId::new(BackendId::MAX))),
         ] {
-            assert_eq!(Errand::of(errand.note()), Some(errand));
+            assert_eq!(Handoff::of(handoff.note()), Some(handoff));
         }
-        assert_eq!(Errand::of([u64::MAX, 0]), None);
+        assert_eq!(Handoff::of([u64::MAX, 0]), None);
     }
 }
