@@ -1,7 +1,7 @@
 //! Where benchmarks without I/O take place: DPDK without hugepages, devices or files, and a pool.
 
 use anyhow::{Context, Result};
-use guideway::dpdk::{Eal, Pool};
+use guideway::dpdk::{Eal, Mempool};
 use rustix::thread::{CpuSet, sched_getaffinity};
 
 /// Packets: some for each worker and for the rings between.
@@ -21,7 +21,7 @@ pub fn cpus() -> Result<Vec<u16>> {
 ///
 /// # Errors
 /// What DPDK says.
-pub fn open(name: &str) -> Result<(Eal, Pool)> {
+pub fn open(name: &str) -> Result<(Eal, Mempool)> {
     let cpu = *cpus()?.first().context("no CPU")?;
     let arguments: Vec<String> = [
         "--no-huge",
@@ -37,6 +37,6 @@ pub fn open(name: &str) -> Result<(Eal, Pool)> {
     .map(str::to_owned)
     .to_vec();
     let eal = Eal::init(name, &arguments)?;
-    let pool = Pool::new(&eal, name, PACKETS, 2048, 0, None)?;
+    let pool = Mempool::new(&eal, name, PACKETS, 2048, 0, None)?;
     Ok((eal, pool))
 }

@@ -10,7 +10,7 @@ use guideway::balancer::fragment;
 use guideway::balancer::hash::LocalSeed;
 use guideway::balancer::{Balancer, FlowEvent, Tables};
 use guideway::dpdk::clock::tsc_hz;
-use guideway::dpdk::{BURST, Eal, Pool, ring};
+use guideway::dpdk::{BURST, Eal, Mempool, ring};
 use guideway::stats::{self, Event, Reader};
 use guideway::worker::{BenchWorker, Clock, Exceptions, Output, OutputKind, RingQueue};
 
@@ -50,7 +50,7 @@ impl Subject {
     /// What DPDK says, or what the worker did not do.
     pub fn new(
         eal: &Eal,
-        pool: &Pool,
+        pool: &Mempool,
         name: &str,
         kind: Kind,
         flows: u64,

@@ -24,7 +24,7 @@ use anyhow::{Context, Result, bail, ensure};
 use clap::Parser;
 use guideway::dpdk::clock::tsc_hz;
 use guideway::dpdk::port::{Port, Settings, Started};
-use guideway::dpdk::{Eal, Pool, lcore};
+use guideway::dpdk::{Eal, Mempool, lcore};
 
 use trial::{Line, Trial};
 
@@ -58,7 +58,7 @@ fn main() -> Result<()> {
     let options = Options::parse();
     ensure!(options.devices.len() == options.inner.len(), "one --inner for each --device");
     let eal = Eal::init("guideway-pair", &eal_arguments(&options))?;
-    let pool = Pool::new(&eal, "packets", BUFFERS, DATA_ROOM, POOL_CACHE, None)?;
+    let pool = Mempool::new(&eal, "packets", BUFFERS, DATA_ROOM, POOL_CACHE, None)?;
     let mut ports = Vec::new();
     let mut lines = Vec::new();
     for (device, &inner) in options.devices.iter().zip(&options.inner) {
@@ -96,7 +96,7 @@ fn eal_arguments(options: &Options) -> Vec<String> {
 }
 
 /// Starts a device, and waits for the program at its other end.
-fn connect(eal: &Eal, pool: &Pool, device: &str, inner: usize) -> Result<(Port<Started>, Line)> {
+fn connect(eal: &Eal, pool: &Mempool, device: &str, inner: usize) -> Result<(Port<Started>, Line)> {
     let settings = Settings {
         rx_queues: 1,
         tx_queues: 1,
@@ -122,7 +122,7 @@ fn connect(eal: &Eal, pool: &Pool, device: &str, inner: usize) -> Result<(Port<S
 }
 
 /// Answers the trials that are asked for, until nobody asks any more.
-fn serve(lines: &mut [Line], pool: &Pool, flows: u16, hz: u64) -> Result<()> {
+fn serve(lines: &mut [Line], pool: &Mempool, flows: u16, hz: u64) -> Result<()> {
     let mut output = std::io::stdout();
     writeln!(output, "ready")?;
     for (serial, asked) in (1_u16..).zip(std::io::stdin().lock().lines()) {

@@ -5,7 +5,7 @@ use std::fmt;
 use anyhow::{Context, Result};
 use guideway::dpdk::clock::tsc;
 use guideway::dpdk::queue::{RxQueue, TxQueue};
-use guideway::dpdk::{BURST, Burst, Pool};
+use guideway::dpdk::{BURST, Burst, Mempool};
 use hdrhistogram::Histogram;
 use serde_json::json;
 
@@ -61,7 +61,7 @@ pub(crate) struct Outcome {
 
 impl Trial {
     /// Sends and receives until all has come back, or nothing comes any more.
-    pub(crate) fn run(&self, line: &mut Line, pool: &Pool) -> Result<Outcome> {
+    pub(crate) fn run(&self, line: &mut Line, pool: &Mempool) -> Result<Outcome> {
         let hz = self.hz as f64;
         let longest = ticks(LONGEST_SLEEP * hz);
         let latency = Histogram::new_with_max(longest, DIGITS).context("the histogram")?;
@@ -113,7 +113,7 @@ impl Trial {
     fn send(
         &self,
         line: &mut Line,
-        pool: &Pool,
+        pool: &Mempool,
         burst: &mut Burst,
         due: f64,
         flow: &mut u16,

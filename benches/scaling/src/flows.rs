@@ -6,7 +6,7 @@ use cost::sample::{Measured, repeat};
 use cost::source::Source;
 use cost::subject::Subject;
 use cost::traffic::{Kind, Transport};
-use guideway::dpdk::{BURST, Eal, Pool};
+use guideway::dpdk::{BURST, Eal, Mempool};
 use serde_json::json;
 
 /// Entries of the table.
@@ -20,7 +20,7 @@ const BURSTS: usize = 1000;
 const SYN: Kind = Kind { transport: Transport::Syn, known: false, ..Kind::HIT };
 
 /// Measures, and claims.
-pub(crate) fn measure(part: &mut Part, eal: &Eal, pool: &Pool) -> Result<()> {
+pub(crate) fn measure(part: &mut Part, eal: &Eal, pool: &Mempool) -> Result<()> {
     progress("new flows");
     let mut syns = Subject::new(eal, pool, "syns", SYN, 10 << 20, ENTRIES)?;
     let new = sampled(|| syns.measure(BURSTS))?;

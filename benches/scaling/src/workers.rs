@@ -11,7 +11,7 @@ use cost::sample::Measured;
 use cost::stage;
 use cost::subject::Subject;
 use cost::traffic::Kind;
-use guideway::dpdk::{BURST, Eal, Pool, lcore};
+use guideway::dpdk::{BURST, Eal, Mempool, lcore};
 use serde_json::json;
 
 const ROUNDS: usize = 41;
@@ -67,7 +67,7 @@ struct Round {
 }
 
 fn worker(n: usize, eal: &Eal, barrier: &Barrier) -> Result<Vec<Round>> {
-    let pool = Pool::new(eal, &format!("worker{n}"), 255, 2048, 0, None)?;
+    let pool = Mempool::new(eal, &format!("worker{n}"), 255, 2048, 0, None)?;
     let subject = Subject::new(eal, &pool, &format!("worker{n}"), Kind::HIT, FLOWS, 1 << 18);
     // Who fails must not keep the other waiting: both go through all rounds.
     let mut subject = subject.map_err(Some);

@@ -2,11 +2,11 @@
 
 use tracing::warn;
 
-use super::shared::Shared;
+use super::umem::UmemBuffers;
 use super::wiring::{self, Queues};
 use crate::control::config::Configuration;
 use crate::dpdk::port::Facts;
-use crate::dpdk::{self, Eal, Pool};
+use crate::dpdk::{self, Eal, Mempool};
 
 /// Buffers that a thread keeps at hand.
 const POOL_CACHE: u32 = 256;
@@ -22,7 +22,7 @@ pub(super) fn needed<'a>(
     configuration: &Configuration,
     devices: impl Iterator<Item = (Facts, &'a Queues)>,
     workers: u16,
-    shared: &Shared,
+    umem_buffers: &UmemBuffers,
 ) -> (u32, u16) {
     // Of rings between workers for what is not ordinary a part is in use at a time.
     let siblings = u32::from(workers) * u32::from(workers - 1) * wiring::SMALL_RING / 4;
@@ -36,8 +36,9 @@ pub(super) fn needed<'a>(
             + u32::from(queues.transmit) * u32::from(port.tx_descriptors)
             + queues.in_rings(workers);
     }
-    let buffers = (buffers + shared.kept + shared.unsent).max(configuration.dpdk.buffers);
-    (buffers, room.saturating_add(shared.headroom))
+    let buffers =
+        (buffers + umem_buffers.kept + umem_buffers.unsent).max(configuration.dpdk.buffers);
+    (buffers, room.saturating_add(umem_buffers.headroom))
 }
 
 /// The pool of a NUMA node, which is none afterwards if DPDK has no memory there.
@@ -47,9 +48,9 @@ pub(super) fn pool(
     data_room: u16,
     in_pages: bool,
     node: &mut Option<u32>,
-) -> Result<Pool, dpdk::Error> {
+) -> Result<Mempool, dpdk::Error> {
     let name = node.map_or_else(|| "packets".to_owned(), |node| format!("packets{node}"));
-    let make = if in_pages { Pool::in_pages } else { Pool::new };
+    let make = if in_pages { Mempool::in_pages } else { Mempool::new };
     let new = |node| make(eal, &name, buffers, data_room, POOL_CACHE, node);
     new(*node).or_else(|error| match node.take() {
         None => Err(error),

@@ -5,13 +5,13 @@
 
 mod buffers;
 pub mod capture;
-mod crew;
 mod device;
 mod environment;
 mod link;
 mod placement;
-mod shared;
-mod spread;
+mod rss_watch;
+mod threads;
+mod umem;
 mod wiring;
 
 use std::mem;
@@ -34,17 +34,17 @@ use crate::control::daemon::{self, Daemon};
 use crate::control::publication::{self, PortFacts, Publisher};
 use crate::dpdk::clock::{TimestampField, tsc_hz};
 use crate::dpdk::port::{Port, Settings, Started};
-use crate::dpdk::{self, Eal, Pool, memory};
+use crate::dpdk::{self, Eal, Mempool, memory};
 use crate::stats::{Reader, Scalar};
 use crate::worker::{Clock, Command, FlowQuery};
 
 pub use device::Device;
 
-use crew::{Hired, Post, Report, Terms};
 use link::{Watch, Watched};
-use shared::Shared;
-use spread::Spread;
-use wiring::{Ends, Manner, Opened, Queues};
+use rss_watch::RssWatch;
+use threads::{Ready, Setup, Shared, WorkerThread};
+use umem::UmemBuffers;
+use wiring::{Opened, Queues, Wiring, WiringOptions};
 
 /// How long a stop waits for packets that are between two workers.
 const DRAIN: Duration = Duration::from_secs(1);
@@ -114,10 +114,10 @@ pub struct Appliance {
     stats: Vec<Reader>,
     threads: Vec<JoinHandle<Vec<Vec<u64>>>>,
     watch: Option<Watch>,
-    spread: Option<Spread>,
+    rss_watch: Option<RssWatch>,
     ports: Vec<Arc<Port<Started>>>,
-    pools: Vec<Pool>,
-    shared: Shared,
+    pools: Vec<Mempool>,
+    umem_buffers: UmemBuffers,
 }
 
 impl Appliance {
@@ -173,22 +173,25 @@ impl Appliance {
             .map(|cpu| placement::node_of(Path::new(placement::CPUS), (*cpu)?))
             .collect();
         let devices: Vec<Option<u32>> = probed.iter().map(|(_, can, _)| can.socket).collect();
-        let mut placed =
-            placement::Pools::new(&devices, &nodes, live && configuration.dpdk.hugepages);
+        let mut placed = placement::MempoolPlacement::new(
+            &devices,
+            &nodes,
+            live && configuration.dpdk.hugepages,
+        );
         let needs = configuration.ports.iter().zip(&probed);
-        let shared = Shared::of(
+        let umem_buffers = UmemBuffers::of(
             needs.map(|(port, (_, can, queues))| (can.umem, queues, port.rx_descriptors)),
         );
         let (buffers, data_room) = buffers::needed(
             &configuration,
             probed.iter().map(|(_, can, q)| (can.facts, q)),
             workers,
-            &shared,
+            &umem_buffers,
         );
         let pools = placed
             .nodes
             .iter_mut()
-            .map(|node| buffers::pool(&eal, buffers, data_room, shared.any, node))
+            .map(|node| buffers::pool(&eal, buffers, data_room, umem_buffers.any, node))
             .collect::<Result<Vec<_>, _>>()?;
 
         let timestamps = match mode {
@@ -198,13 +201,13 @@ impl Appliance {
             _ => None,
         };
         let rings = placed.of_worker.iter().map(|&pool| placed.nodes[pool]).collect();
-        let manner = Manner { lossless: !live, note_sent: timestamps, nodes: rings };
-        let mut ends: Vec<Ends> = (0..workers).map(|_| Ends::default()).collect();
+        let options = WiringOptions { lossless: !live, note_sent: timestamps, nodes: rings };
+        let mut wiring: Vec<Wiring> = (0..workers).map(|_| Wiring::default()).collect();
         let mut ports = Vec::with_capacity(probed.len());
         let mut port_views = Vec::with_capacity(probed.len());
         let mut facts = Vec::with_capacity(probed.len());
-        let mut watched = Vec::with_capacity(probed.len());
-        let mut spreading = Vec::with_capacity(probed.len());
+        let mut watched_links = Vec::with_capacity(probed.len());
+        let mut watched_queues = Vec::with_capacity(probed.len());
         for (index, ((handle, can, queues), port)) in
             (0..).zip(probed.into_iter().zip(&configuration.ports))
         {
@@ -232,7 +235,7 @@ impl Appliance {
             }
             let index = PortIndex(index);
             let opened = Opened { rx, tx, hands_over: queues.hands_over };
-            let pollers = wiring::connect(&eal, index, &port.name, opened, &manner, &mut ends)?;
+            let pollers = wiring::connect(&eal, index, &port.name, opened, &options, &mut wiring)?;
             for &worker in &pollers {
                 let cpu = cpus[worker].unwrap_or_default();
                 let far = placement::distance(&port.name, can.socket, worker, cpu, nodes[worker]);
@@ -241,25 +244,32 @@ impl Appliance {
             let started = Arc::new(started);
             facts.push(PortFacts { device_mac: can.mac, filter: live });
             let interface = link::Interface::default();
-            watched.push(Watched {
+            watched_links.push(Watched {
                 name: port.name.clone(),
                 port: Arc::downgrade(&started),
                 changes: started.link_changes().and_then(|fd| fd.try_clone_to_owned().ok()),
                 index: can.interface,
                 interface: interface.clone(),
             });
-            let crowd = spread::Crowd::default();
-            spreading.push(spread::Watched {
+            let crowded_queue = rss_watch::CrowdedQueue::default();
+            watched_queues.push(rss_watch::WatchedPort {
                 name: port.name.clone(),
                 port: Arc::downgrade(&started),
-                layout: spread::Layout { pollers, hands_over: queues.hands_over },
-                crowd: crowd.clone(),
+                polling: rss_watch::Polling { pollers, hands_over: queues.hands_over },
+                crowded_queue: crowded_queue.clone(),
             });
-            port_views.push(port_view(&started, can.driver, can.mac, queues, interface, crowd));
+            port_views.push(port_view(
+                &started,
+                can.driver,
+                can.mac,
+                queues,
+                interface,
+                crowded_queue,
+            ));
             ports.push(started);
         }
 
-        wiring::connect_siblings(&eal, &manner, &mut ends)?;
+        wiring::connect_siblings(&eal, &options, &mut wiring)?;
         let owners_known = !dealt;
 
         let (publisher, published) = Publisher::new(&configuration, facts)?;
@@ -269,7 +279,7 @@ impl Appliance {
             // DPDK has taken its own by now.
             memory::use_reserved();
         }
-        let terms = Terms {
+        let shared = Shared {
             workers,
             owners_known,
             seed,
@@ -279,26 +289,26 @@ impl Appliance {
             tables: publisher.shared().clone(),
             command: command.clone(),
         };
-        let mut views = Vec::with_capacity(ends.len());
-        let mut hired: Vec<Hired> = Vec::with_capacity(ends.len());
-        for (index, mut ends) in (0..).zip(ends) {
+        let mut views = Vec::with_capacity(wiring.len());
+        let mut hired: Vec<WorkerThread> = Vec::with_capacity(wiring.len());
+        for (index, mut wiring) in (0..).zip(wiring) {
             let (ask, queries) = bounded::<FlowQuery>(4);
             let scan = move |scan: FlowScan| {
                 let (reply, answer) = bounded(1);
                 ask.send_timeout(FlowQuery { scan, reply }, ANSWER).ok()?;
                 answer.recv_timeout(ANSWER).ok()
             };
-            views.push((mem::take(&mut ends.queues), scan));
+            views.push((mem::take(&mut wiring.queues), scan));
             let clock = match timestamps {
                 Some(field) => Clock::Capture { field, latest: Default::default() },
                 None => Clock::tsc(tsc_hz(&eal) / 1000),
             };
             let (cpu, pool) = (cpus[usize::from(index)], placed.of_worker[usize::from(index)]);
-            let post = Post { index, cpu, ends, clock, pool: pools[pool].clone(), queries };
-            match Hired::hire(&eal, terms.clone(), post) {
+            let setup = Setup { index, cpu, wiring, clock, pool: pools[pool].clone(), queries };
+            match WorkerThread::spawn(&eal, shared.clone(), setup) {
                 Ok(one) => hired.push(one),
                 Err(error) => {
-                    hired.into_iter().for_each(Hired::dismiss);
+                    hired.into_iter().for_each(WorkerThread::abandon);
                     return Err(error.into());
                 }
             }
@@ -306,14 +316,14 @@ impl Appliance {
 
         let mut worker_views = Vec::with_capacity(hired.len());
         for (index, (hired, (queues, scan))) in hired.iter().zip(views).enumerate() {
-            let Some(Report { stats, capacity: flow_capacity, residence, compromise }) =
-                hired.report()
+            let Some(Ready { stats, capacity: flow_capacity, placement, compromise }) =
+                hired.ready()
             else {
                 continue;
             };
             let cpu = cpus[index];
             if let Some(cpu) = cpu {
-                info!("worker {index}, CPU {cpu}: flow table of {residence}");
+                info!("worker {index}, CPU {cpu}: flow table of {placement}");
             }
             if let Some(reason) = compromise {
                 warn!(
@@ -328,7 +338,7 @@ impl Appliance {
             Daemon::new(path, text, configuration, publisher, published, worker_views, port_views);
         let mut watch = None;
         if live {
-            match Watch::start(watched) {
+            match Watch::start(watched_links) {
                 Ok((started, counters)) => {
                     daemon = daemon.with_counters(counters);
                     watch = Some(started);
@@ -336,24 +346,24 @@ impl Appliance {
                 Err(error) => warn!("the links of the ports are not watched: {error}"),
             }
         }
-        let mut spread = None;
+        let mut rss_watch = None;
         if live {
-            spread = Spread::start(spreading, stats.clone()).unwrap_or_else(|error| {
+            rss_watch = RssWatch::start(watched_queues, stats.clone()).unwrap_or_else(|error| {
                 warn!("the queues of the ports are not watched: {error}");
                 None
             });
         }
-        let threads = hired.into_iter().map(Hired::begin).collect();
+        let threads = hired.into_iter().map(WorkerThread::begin).collect();
         Ok(Appliance {
             daemon: Arc::new(daemon),
             command,
             stats,
             threads,
             watch,
-            spread,
+            rss_watch,
             ports,
             pools,
-            shared,
+            umem_buffers,
         })
     }
 
@@ -382,8 +392,17 @@ impl Appliance {
 
     /// Stops the workers, then the ports, and counts the packet buffers.
     pub fn stop(self) -> Stopped {
-        let Appliance { daemon, command, stats, threads, watch, spread, ports, pools, shared } =
-            self;
+        let Appliance {
+            daemon,
+            command,
+            stats,
+            threads,
+            watch,
+            rss_watch,
+            ports,
+            pools,
+            umem_buffers,
+        } = self;
         command.drain();
         let deadline = Instant::now() + DRAIN;
         while !threads.is_empty() && Instant::now() < deadline {
@@ -410,14 +429,14 @@ impl Appliance {
         if let Some(watch) = watch {
             watch.stop();
         }
-        if let Some(spread) = spread {
-            spread.stop();
+        if let Some(rss_watch) = rss_watch {
+            rss_watch.stop();
         }
         let transmitted = ports.iter().map(|port| port.counters().tx_packets).collect();
         drop(ports);
         let summary = daemon.stats();
-        let missing = pools.iter().map(Pool::in_use).sum();
-        let (kept, unsent, leaked) = shared.account(missing);
+        let missing = pools.iter().map(Mempool::in_use).sum();
+        let (kept, unsent, leaked) = umem_buffers.account(missing);
         Stopped { stats: summary, leaked, kept, unsent, sent, transmitted }
     }
 
@@ -452,7 +471,7 @@ fn port_view(
     device_mac: [u8; 6],
     queues: Queues,
     interface: link::Interface,
-    crowd: spread::Crowd,
+    crowded_queue: rss_watch::CrowdedQueue,
 ) -> daemon::Port {
     let functions = port.functions();
     let port = Arc::downgrade(port);
@@ -462,7 +481,7 @@ fn port_view(
         device_mac,
         rx_queues: queues.receive,
         tx_queues: queues.transmit,
-        steering: Box::new(move || crowd.describe(&queues.steering)),
+        steering: Box::new(move || crowded_queue.describe(&queues.steering)),
         probe: Box::new(move || match port.upgrade() {
             None => {
                 daemon::PortState { link: "stopped".to_owned(), ..daemon::PortState::default() }

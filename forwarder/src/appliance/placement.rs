@@ -28,7 +28,7 @@ pub(super) fn transparent_pages_are_off() -> bool {
 
 /// The packet pools: on which node each lies, and which is whose.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Pools {
+pub(super) struct MempoolPlacement {
     /// The node of each pool; none where it does not matter.
     pub(super) nodes: Vec<Option<u32>>,
     /// The pool that each port receives into, as an index of `nodes`.
@@ -37,13 +37,17 @@ pub(super) struct Pools {
     pub(super) of_worker: Vec<usize>,
 }
 
-impl Pools {
+impl MempoolPlacement {
     /// Pools for ports and workers on these nodes: one for each node that has any. A device of an unknown
     /// node receives into the memory of the worker that polls it first, the worker of the same number.
     ///
     /// Where `nodes_count` is false there is one pool, wherever DPDK puts it: without huge pages
     /// DPDK's memory has no nodes.
-    pub(super) fn new(ports: &[Option<u32>], workers: &[Option<u32>], nodes_count: bool) -> Pools {
+    pub(super) fn new(
+        ports: &[Option<u32>],
+        workers: &[Option<u32>],
+        nodes_count: bool,
+    ) -> MempoolPlacement {
         let nodes_count = nodes_count && workers.iter().all(Option::is_some);
         let node_of_worker = |index: usize| workers[index % workers.len()];
         let ports: Vec<Option<u32>> = (0..)
@@ -57,7 +61,7 @@ impl Pools {
         let index = |node: &Option<u32>| nodes.iter().position(|n| n == node).unwrap_or(0);
         let of_port = ports.iter().map(index).collect();
         let of_worker = workers.iter().map(index).collect();
-        Pools { nodes, of_port, of_worker }
+        MempoolPlacement { nodes, of_port, of_worker }
     }
 }
 
@@ -82,7 +86,7 @@ pub(super) fn distance(
 
 /// Where the kernel put a mapping.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Residence {
+pub(super) struct MemoryPlacement {
     /// Bytes that are there.
     present: u64,
     /// Bytes of them on huge pages.
@@ -91,15 +95,15 @@ pub(super) struct Residence {
     nodes: BTreeMap<u32, u64>,
 }
 
-impl Residence {
+impl MemoryPlacement {
     /// Where the mapping that begins at an address is, by what the kernel tells this process of itself.
-    pub(super) fn of(address: usize) -> Residence {
+    pub(super) fn of(address: usize) -> MemoryPlacement {
         let read = |path| fs::read_to_string(path).unwrap_or_default();
-        Residence::read(address, &read("/proc/self/smaps"), &read("/proc/self/numa_maps"))
+        MemoryPlacement::read(address, &read("/proc/self/smaps"), &read("/proc/self/numa_maps"))
     }
 
-    fn read(address: usize, smaps: &str, numa_maps: &str) -> Residence {
-        let mut residence = Residence::default();
+    fn read(address: usize, smaps: &str, numa_maps: &str) -> MemoryPlacement {
+        let mut placement = MemoryPlacement::default();
         let start = format!("{address:08x}-");
         let of_it = smaps.lines().skip_while(|line| !line.starts_with(&start)).skip(1);
         // Each line is `Key:  n kB`, until the next mapping's first, which begins with addresses.
@@ -109,19 +113,19 @@ impl Residence {
             let Some((key, value)) = line.split_once(':') else { continue };
             let kib = value.trim().trim_end_matches(" kB").parse::<u64>().unwrap_or(0);
             match key {
-                "Rss" => residence.present += kib << 10,
-                "AnonHugePages" => residence.huge += kib << 10,
+                "Rss" => placement.present += kib << 10,
+                "AnonHugePages" => placement.huge += kib << 10,
                 // Which is not part of `Rss`.
                 "Private_Hugetlb" => {
-                    residence.present += kib << 10;
-                    residence.huge += kib << 10;
+                    placement.present += kib << 10;
+                    placement.huge += kib << 10;
                 }
                 _ => {}
             }
         }
         let start = format!("{address:08x} ");
         let Some(line) = numa_maps.lines().find(|line| line.starts_with(&start)) else {
-            return residence;
+            return placement;
         };
         let number = |key: &str| {
             let value = line.split(' ').find_map(|word| word.strip_prefix(key)?.strip_prefix('='));
@@ -133,14 +137,14 @@ impl Residence {
             if let Some((node, pages)) = node
                 && let (Ok(node), Ok(pages)) = (node.parse(), pages.parse::<u64>())
             {
-                residence.nodes.insert(node, pages * page);
+                placement.nodes.insert(node, pages * page);
             }
         }
-        residence
+        placement
     }
 }
 
-impl fmt::Display for Residence {
+impl fmt::Display for MemoryPlacement {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.present == 0 {
             return f.write_str("less than a huge page");
@@ -159,16 +163,17 @@ mod tests {
 
     #[test]
     fn one_pool_where_nodes_do_not_matter_or_there_is_one() {
-        let one = Pools { nodes: vec![None], of_port: vec![0, 0], of_worker: vec![0, 0] };
-        assert_eq!(Pools::new(&[Some(0), Some(1)], &[Some(0), Some(1)], false), one);
-        assert_eq!(Pools::new(&[None, Some(1)], &[None, Some(1)], true), one);
-        let at_one = Pools { nodes: vec![Some(1)], ..one };
-        assert_eq!(Pools::new(&[Some(1), None], &[Some(1), Some(1)], true), at_one);
+        let one =
+            MempoolPlacement { nodes: vec![None], of_port: vec![0, 0], of_worker: vec![0, 0] };
+        assert_eq!(MempoolPlacement::new(&[Some(0), Some(1)], &[Some(0), Some(1)], false), one);
+        assert_eq!(MempoolPlacement::new(&[None, Some(1)], &[None, Some(1)], true), one);
+        let at_one = MempoolPlacement { nodes: vec![Some(1)], ..one };
+        assert_eq!(MempoolPlacement::new(&[Some(1), None], &[Some(1), Some(1)], true), at_one);
     }
 
     #[test]
     fn a_pool_for_each_node_that_has_a_port_or_a_worker() {
-        let pools = Pools::new(&[Some(3), None, None], &[Some(1), Some(0)], true);
+        let pools = MempoolPlacement::new(&[Some(3), None, None], &[Some(1), Some(0)], true);
         assert_eq!(pools.nodes, [Some(0), Some(1), Some(3)]);
         // The device that does not say is on the node of the worker that polls it.
         assert_eq!(pools.of_port, [2, 0, 1]);
@@ -207,22 +212,22 @@ mod tests {
             Rss:                   0 kB\nPrivate_Hugetlb:    8192 kB\n";
         let numa = "7f0000000000 default anon=65536 dirty=65536 N0=512 N1=65024 kernelpagesize_kB=4\n\
             7f0020000000 default file=/anon_hugepage huge anon=4 dirty=4 N1=4 kernelpagesize_kB=2048\n";
-        let read = |address| Residence::read(address, smaps, numa).to_string();
+        let read = |address| MemoryPlacement::read(address, smaps, numa).to_string();
         assert_eq!(
             read(0x7f00_0000_0000),
             "256 MiB, 254 MiB of it on huge pages, 2 MiB on node 0, 254 MiB on node 1"
         );
         assert_eq!(read(0x7f00_2000_0000), "8 MiB, 8 MiB of it on huge pages, 8 MiB on node 1");
-        assert_eq!(Residence::read(0x1000, smaps, numa), Residence::default());
-        assert_eq!(Residence::read(0x7f00_0000_0000, "", ""), Residence::default());
+        assert_eq!(MemoryPlacement::read(0x1000, smaps, numa), MemoryPlacement::default());
+        assert_eq!(MemoryPlacement::read(0x7f00_0000_0000, "", ""), MemoryPlacement::default());
     }
 
     #[test]
     fn a_table_of_this_process_is_found() {
         let table = vec![0_u64; 1 << 19];
-        let residence = Residence::of(table.as_ptr().addr());
-        assert_eq!(residence.present, 4 << 20, "{residence}");
-        let placed: u64 = residence.nodes.values().sum();
-        assert!(placed == 4 << 20 || residence.nodes.is_empty(), "{residence}");
+        let placement = MemoryPlacement::of(table.as_ptr().addr());
+        assert_eq!(placement.present, 4 << 20, "{placement}");
+        let placed: u64 = placement.nodes.values().sum();
+        assert!(placed == 4 << 20 || placement.nodes.is_empty(), "{placement}");
     }
 }

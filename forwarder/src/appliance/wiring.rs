@@ -77,7 +77,7 @@ impl Queues {
 
 /// What one worker is connected to.
 #[derive(Default)]
-pub(super) struct Ends {
+pub(super) struct Wiring {
     pub(super) inputs: Vec<Input>,
     pub(super) relays: Vec<Relay>,
     pub(super) outputs: Vec<Output>,
@@ -88,7 +88,7 @@ pub(super) struct Ends {
 }
 
 /// What distinguishes connections of one run from those of another.
-pub(super) struct Manner {
+pub(super) struct WiringOptions {
     /// Packets wait where a ring is full.
     pub(super) lossless: bool,
     /// Every transmit queue notes time stamps.
@@ -114,15 +114,15 @@ pub(super) fn connect(
     index: PortIndex,
     name: &str,
     opened: Opened,
-    manner: &Manner,
-    workers: &mut [Ends],
+    options: &WiringOptions,
+    workers: &mut [Wiring],
 ) -> Result<Vec<usize>, Error> {
     let Opened { rx, tx, hands_over } = opened;
     let count = workers.len();
     let mut pollers = Vec::new();
     let first = usize::from(index.0) % count;
     let ring_between = |kind: &str, from: usize, to: usize, size| {
-        ring::channel(eal, &format!("{kind}{}_{from}_{to}", index.0), size, manner.nodes[to])
+        ring::channel(eal, &format!("{kind}{}_{from}_{to}", index.0), size, options.nodes[to])
     };
 
     for (q, queue) in rx.into_iter().enumerate() {
@@ -132,14 +132,14 @@ pub(super) fn connect(
         let mut owners = None;
         if hands_over {
             let mut outputs = Vec::with_capacity(count);
-            for (owner, ends) in workers.iter_mut().enumerate() {
+            for (owner, wiring) in workers.iter_mut().enumerate() {
                 if owner == poller {
                     outputs.push(None);
                     continue;
                 }
                 let (sender, receiver) = ring_between("rx", q, owner, RING)?;
-                ends.inputs.push(Input { port: index, kind: InputKind::Ring(receiver) });
-                let lane = RingQueue::new(sender, manner.lossless);
+                wiring.inputs.push(Input { port: index, kind: InputKind::Ring(receiver) });
+                let lane = RingQueue::new(sender, options.lossless);
                 outputs.push(Some(Output::new(OutputKind::Ring(lane))));
             }
             owners = Some(Owners { outputs });
@@ -153,9 +153,10 @@ pub(super) fn connect(
     for worker in 0..count {
         let turn = (worker + count - first) % count;
         let via = match tx.get_mut(turn).and_then(Option::take) {
-            Some(queue) => {
-                OutputKind::Queue { queue, sent: manner.note_sent.map(|field| (field, Vec::new())) }
-            }
+            Some(queue) => OutputKind::Queue {
+                queue,
+                sent: options.note_sent.map(|field| (field, Vec::new())),
+            },
             None => {
                 let owner = (first + turn % queues) % count;
                 let (ring, receiver) = ring_between("tx", worker, owner, RING)?;
@@ -164,7 +165,7 @@ pub(super) fn connect(
                 let (decided, receiver) = ring_between("td", worker, owner, SMALL_RING)?;
                 let relay = Relay { port: index, ring: receiver, decided: true };
                 workers[owner].relays.push(relay);
-                let lane = |ring| RingQueue::new(ring, manner.lossless);
+                let lane = |ring| RingQueue::new(ring, options.lossless);
                 OutputKind::Relay { ring: lane(ring), decided: lane(decided) }
             }
         };
@@ -179,8 +180,8 @@ pub(super) fn connect(
 /// There is no memory for a ring.
 pub(super) fn connect_siblings(
     eal: &Eal,
-    manner: &Manner,
-    workers: &mut [Ends],
+    options: &WiringOptions,
+    workers: &mut [Wiring],
 ) -> Result<(), Error> {
     let count = workers.len();
     for from in 0..count {
@@ -188,12 +189,12 @@ pub(super) fn connect_siblings(
             let mut sibling = None;
             if from != to {
                 let name = format!("peer_{from}_{to}");
-                let (sender, receiver) = ring::channel(eal, &name, SMALL_RING, manner.nodes[to])?;
+                let (sender, receiver) = ring::channel(eal, &name, SMALL_RING, options.nodes[to])?;
                 let kind = InputKind::Handoff(receiver);
                 // The port is on each packet's note.
                 workers[to].inputs.push(Input { port: PortIndex(0), kind });
                 sibling =
-                    Some(Output::new(OutputKind::Ring(RingQueue::new(sender, manner.lossless))));
+                    Some(Output::new(OutputKind::Ring(RingQueue::new(sender, options.lossless))));
             }
             workers[from].siblings.push(sibling);
         }

@@ -18,12 +18,12 @@ const PLACES: u16 = 32;
 /// One packet out of any burst: one that has to wait. Dropping it returns it to its pool.
 #[derive(Debug)]
 #[repr(transparent)]
-pub struct Held(NonNull<sys::rte_mbuf>);
+pub struct OwnedMbuf(NonNull<sys::rte_mbuf>);
 
 // SAFETY: it alone owns its mbuf, which has no thread affinity.
-unsafe impl Send for Held {}
+unsafe impl Send for OwnedMbuf {}
 
-impl Deref for Held {
+impl Deref for OwnedMbuf {
     type Target = Mbuf;
 
     fn deref(&self) -> &Mbuf {
@@ -32,14 +32,14 @@ impl Deref for Held {
     }
 }
 
-impl DerefMut for Held {
+impl DerefMut for OwnedMbuf {
     fn deref_mut(&mut self) -> &mut Mbuf {
         // SAFETY: an mbuf that this owns, and lends for as long as it is borrowed.
         unsafe { self.0.cast::<Mbuf>().as_mut() }
     }
 }
 
-impl Drop for Held {
+impl Drop for OwnedMbuf {
     fn drop(&mut self) {
         let mut mbuf = self.0.as_ptr();
         // SAFETY: one mbuf, which this owned until here.
@@ -124,7 +124,7 @@ impl Burst {
     /// # Errors
     /// The packet, where no place is left.
     #[inline(always)]
-    pub fn push(&mut self, packet: Held) -> std::result::Result<(), Held> {
+    pub fn push(&mut self, packet: OwnedMbuf) -> std::result::Result<(), OwnedMbuf> {
         let Some(place) = self.slots.get_mut(usize::from(self.len)) else { return Err(packet) };
         *place = packet.0.as_ptr();
         self.len += 1;
@@ -194,13 +194,13 @@ impl Burst {
 
     /// The packets, in order.
     #[inline(always)]
-    pub fn packets(&self) -> &[Held] {
-        // SAFETY: an mbuf that the burst owns in each of these places, which is what a `Held` is.
+    pub fn packets(&self) -> &[OwnedMbuf] {
+        // SAFETY: an mbuf that the burst owns in each of these places, which is what a `OwnedMbuf` is.
         unsafe { slice::from_raw_parts(self.slots.as_ptr().cast(), self.len()) }
     }
 
     #[inline(always)]
-    fn packets_mut(&mut self) -> &mut [Held] {
+    fn packets_mut(&mut self) -> &mut [OwnedMbuf] {
         // SAFETY: as in `packets`.
         unsafe { slice::from_raw_parts_mut(self.slots.as_mut_ptr().cast(), self.len()) }
     }
@@ -214,15 +214,15 @@ pub struct Drain<'b> {
 }
 
 impl Iterator for Drain<'_> {
-    type Item = Held;
+    type Item = OwnedMbuf;
 
     #[inline(always)]
-    fn next(&mut self) -> Option<Held> {
+    fn next(&mut self) -> Option<OwnedMbuf> {
         let place = self.left.next()?;
         // SAFETY: the range was that of the places in use, and only becomes smaller.
         let mbuf = unsafe { *self.slots.get_unchecked(place) };
         // SAFETY: there was an mbuf, which nothing else owns from here on.
-        Some(Held(unsafe { NonNull::new_unchecked(mbuf) }))
+        Some(OwnedMbuf(unsafe { NonNull::new_unchecked(mbuf) }))
     }
 
     #[inline]

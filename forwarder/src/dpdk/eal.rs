@@ -312,7 +312,7 @@ mod tests {
     use crate::dpdk::testing::{
         eal, eal_args, in_own_process, own_prefix, packets, settings, unique,
     };
-    use crate::dpdk::{Burst, Pool};
+    use crate::dpdk::{Burst, Mempool};
 
     #[test]
     fn a_second_start_is_refused() {
@@ -391,10 +391,10 @@ mod tests {
     /// One of each, on an EAL of its own, whose only other handle is the first.
     fn everything(
         prefix: &str,
-    ) -> (Eal, Pool, Port<port::Started>, RxQueue, TxQueue, ring::Sender, ring::Receiver) {
+    ) -> (Eal, Mempool, Port<port::Started>, RxQueue, TxQueue, ring::Sender, ring::Receiver) {
         let eal = Eal::init("test", &eal_args(prefix)).unwrap();
         eal.probe("net_ring0").unwrap();
-        let pool = Pool::new(&eal, "pool", 255, 2048, 0, None).unwrap();
+        let pool = Mempool::new(&eal, "pool", 255, 2048, 0, None).unwrap();
         let port = eal.port_by_name("net_ring0").unwrap();
         let (port, mut rx, mut tx) = port.configure(&settings(), &pool).unwrap().0.start().unwrap();
         let (sender, receiver) = ring::channel(&eal, "ring", 64, None).unwrap();
@@ -460,7 +460,7 @@ mod tests {
             for order in orders {
                 let name = unique("net_ring");
                 eal.probe(&name).unwrap();
-                let pool = Pool::new(&eal, &unique("pool"), 255, 2048, 0, None).unwrap();
+                let pool = Mempool::new(&eal, &unique("pool"), 255, 2048, 0, None).unwrap();
                 let port = eal.port_by_name(&name).unwrap();
                 let (port, _) = port.configure(&settings(), &pool).unwrap();
                 let (port, mut rx, mut tx) = port.start().unwrap();

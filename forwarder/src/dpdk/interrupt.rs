@@ -1,10 +1,10 @@
 //! Sleeping until a packet comes: the receive interrupts of queues.
 //!
 //! A few drivers have them: those of most NICs bound to vfio-pci, virtio, and of the virtual ones net_tap.
-//! An [`Alarm`] waits for several queues. It is one thread's, the one that polls them: DPDK keeps what a
+//! An [`RxInterrupts`] waits for several queues. It is one thread's, the one that polls them: DPDK keeps what a
 //! thread waits for with the thread.
 //!
-//! What came before [`Alarm::arm`] raises none. So a thread arms, polls once more, and sleeps if that
+//! What came before [`RxInterrupts::arm`] raises none. So a thread arms, polls once more, and sleeps if that
 //! found nothing.
 
 use std::marker::PhantomData;
@@ -19,31 +19,31 @@ use super::queue::RxQueue;
 
 /// The receive interrupts of a thread's queues.
 #[derive(Debug)]
-pub struct Alarm {
+pub struct RxInterrupts {
     /// The queues, each with its device, which runs for as long as it is held.
     queues: Vec<(Arc<Device>, u16)>,
     /// Not `Send`.
     _of_thread: PhantomData<*const ()>,
 }
 
-impl Alarm {
+impl RxInterrupts {
     /// The receive interrupts of these queues, for the calling thread.
     ///
     /// # Errors
     /// A device has none, or was not configured with [`super::port::Settings::interrupts`].
-    pub fn new<'a>(queues: impl IntoIterator<Item = &'a RxQueue>) -> Result<Alarm> {
-        let mut alarm = Alarm { queues: Vec::new(), _of_thread: PhantomData };
+    pub fn new<'a>(queues: impl IntoIterator<Item = &'a RxQueue>) -> Result<RxInterrupts> {
+        let mut interrupts = RxInterrupts { queues: Vec::new(), _of_thread: PhantomData };
         for queue in queues {
             let (device, index) = (queue.device(), queue.index());
             // SAFETY: the device is started with this queue.
             let result = unsafe { sys::guideway_rx_interrupt(device.id(), index, 1) };
             device.check(format!("wait for interrupts of receive queue {index}"), result)?;
-            alarm.queues.push((Arc::clone(device), index));
+            interrupts.queues.push((Arc::clone(device), index));
         }
         // Some drivers find only now that they cannot.
-        alarm.arm()?;
-        alarm.disarm();
-        Ok(alarm)
+        interrupts.arm()?;
+        interrupts.disarm();
+        Ok(interrupts)
     }
 
     /// Has each queue raise an interrupt for the next packet.
@@ -84,7 +84,7 @@ impl Alarm {
     }
 }
 
-impl Drop for Alarm {
+impl Drop for RxInterrupts {
     fn drop(&mut self) {
         for (device, queue) in &self.queues {
             // SAFETY: the device is started with this queue, and this thread has added it.
@@ -110,16 +110,16 @@ mod tests {
         let wanted = Settings { interrupts: true, ..settings() };
         let (port, _) = device("net_null", "").configure(&wanted, &pool).unwrap();
         let (_port, rx, _tx) = port.start().unwrap();
-        let text = Alarm::new(&rx).unwrap_err().to_string();
+        let text = RxInterrupts::new(&rx).unwrap_err().to_string();
         assert!(text.contains("cannot wait for interrupts of receive queue 0"), "{text}");
         assert!(text.contains("not supported"), "{text}");
     }
 
     #[test]
     fn an_alarm_of_nothing_sleeps_for_its_time() {
-        let alarm = Alarm::new([]).unwrap();
+        let interrupts = RxInterrupts::new([]).unwrap();
         let start = std::time::Instant::now();
-        assert!(!alarm.wait(Duration::from_millis(20)));
+        assert!(!interrupts.wait(Duration::from_millis(20)));
         assert!(start.elapsed() >= Duration::from_millis(19));
     }
 }

@@ -18,7 +18,7 @@ use crate::balancer::Frame;
 use crate::wire::ethernet;
 
 /// What one worker tells another about a packet that it hands over.
-pub type Note = [u64; 2];
+pub type Metadata = [u64; 2];
 
 /// A packet, borrowed from the [`super::Burst`] that owns it.
 ///
@@ -213,11 +213,11 @@ impl Mbuf {
         Some(unsafe { self.field(field.offset()) })
     }
 
-    /// What was last written on the packet for its next reader, by [`Mbuf::set_note`]; anything if
+    /// What was last written on the packet for its next reader, by [`Mbuf::set_metadata`]; anything if
     /// nothing was since it left its pool. `None` if the packet is of a pool without room for it.
     #[inline]
-    pub fn note(&self) -> Option<Note> {
-        if !self.has_note() {
+    pub fn metadata(&self) -> Option<Metadata> {
+        if !self.has_metadata() {
             return None;
         }
         // SAFETY: the private area begins behind the mbuf, aligned for it, and has room for the note;
@@ -228,19 +228,19 @@ impl Mbuf {
     /// Writes a note on the packet: it goes with the packet and not with its bytes. False if the
     /// packet is of a pool without room for it.
     #[inline]
-    pub fn set_note(&mut self, note: Note) -> bool {
-        if self.has_note() {
+    pub fn set_metadata(&mut self, note: Metadata) -> bool {
+        if self.has_metadata() {
             // SAFETY: as in `note`; the private area is no part of the frame.
             unsafe { self.set_field(sys::GUIDEWAY_MBUF_SIZE, note) };
         }
-        self.has_note()
+        self.has_metadata()
     }
 
     #[inline]
-    fn has_note(&self) -> bool {
+    fn has_metadata(&self) -> bool {
         // SAFETY: `priv_size` is a u16 at this offset (wrapper.h).
         let room: u16 = unsafe { self.field(sys::GUIDEWAY_MBUF_PRIV_SIZE) };
-        usize::from(room) >= size_of::<Note>()
+        usize::from(room) >= size_of::<Metadata>()
     }
 
     /// The pool that it goes back to.

@@ -2,7 +2,7 @@
 //!
 //! What the types rule out, so that no caller has to think of it:
 //! - a double free, a leak, or a packet kept past its owner: an mbuf exists only as a reference into
-//!   a [`Burst`], which owns it and frees it in bulk when dropped, or into a [`Held`];
+//!   a [`Burst`], which owns it and frees it in bulk when dropped, or into a [`OwnedMbuf`];
 //! - two threads on one queue: queues and ring ends are `Send`, but neither `Sync` nor `Clone`;
 //! - a queue of a port that is not started, or a port set up twice: see [`port::Port`];
 //! - memory that goes before its users: whatever lives in DPDK's memory holds an [`Eal`] handle, a
@@ -45,7 +45,7 @@
 //! ```
 //! The same shapes, where they are sound, do compile:
 //! ```
-//! # use guideway::dpdk::{Burst, Eal, Pool, port, queue, ring};
+//! # use guideway::dpdk::{Burst, Eal, Mempool, port, queue, ring};
 //! fn owned_elsewhere<T: Send>() {}
 //! owned_elsewhere::<queue::RxQueue>();
 //! owned_elsewhere::<queue::TxQueue>();
@@ -54,7 +54,7 @@
 //! owned_elsewhere::<Burst>();
 //! fn shared<T: Send + Sync + Clone>() {}
 //! shared::<Eal>();
-//! shared::<Pool>();
+//! shared::<Mempool>();
 //! fn control<T: Send + Sync>() {}
 //! control::<port::Port<port::Started>>();
 //! ```
@@ -68,18 +68,18 @@ pub mod interrupt;
 pub mod lcore;
 mod mbuf;
 pub mod memory;
-mod pool;
+mod mempool;
 pub mod port;
 pub mod queue;
 pub mod ring;
 #[cfg(test)]
 pub(crate) mod testing;
 
-pub use burst::{BURST, Burst, Drain, Held};
+pub use burst::{BURST, Burst, Drain, OwnedMbuf};
 pub use eal::Eal;
 pub use error::{Errno, Error, Result};
-pub use mbuf::{Mbuf, Note};
-pub use pool::Pool;
+pub use mbuf::{Mbuf, Metadata};
+pub use mempool::Mempool;
 
 #[global_allocator]
 static ALLOCATOR: memory::Allocator = memory::Allocator;

@@ -12,7 +12,7 @@ use dpdk_sys as sys;
 use super::burst::Burst;
 use super::eal::{Eal, c_string};
 use super::error::{Errno, Error, Result};
-use super::pool::any;
+use super::mempool::any;
 
 /// Makes a ring of `size` places, a power of two, and returns its two ends. The name is unique in the
 /// process; `socket` is the NUMA node, if it matters.
@@ -134,7 +134,7 @@ mod tests {
 
     use super::*;
     use crate::dpdk::testing::{eal, marks, packets, pool, unique};
-    use crate::dpdk::{Pool, lcore};
+    use crate::dpdk::{Mempool, lcore};
 
     #[test]
     fn what_goes_in_comes_out_in_order_as_far_as_there_is_room() {
@@ -187,7 +187,7 @@ mod tests {
     #[test]
     fn two_lcores_hand_packets_over() {
         const PACKETS: u64 = 50_000;
-        let pool = Pool::new(eal(), &unique("pool"), 1023, 256, 64, None).unwrap();
+        let pool = Mempool::new(eal(), &unique("pool"), 1023, 256, 64, None).unwrap();
         let (mut sender, mut receiver) = channel(eal(), &unique("ring"), 256, None).unwrap();
 
         let source = pool.clone();

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use rustix::thread::{CpuSet, sched_getaffinity};
 
 use super::port::{Port, Probed, Settings};
-use super::{Burst, Eal, Pool};
+use super::{Burst, Eal, Mempool};
 
 /// Room for a frame of the common MTU, as NICs want it.
 pub(super) const DATA_ROOM: u16 = 2048;
@@ -54,8 +54,8 @@ pub(super) fn unique(prefix: &str) -> String {
 }
 
 /// A pool of a test's own, without caches: `in_use` is then exact on every thread.
-pub(crate) fn pool(mbufs: u32) -> Pool {
-    Pool::new(eal(), &unique("pool"), mbufs, DATA_ROOM, 0, None).unwrap()
+pub(crate) fn pool(mbufs: u32) -> Mempool {
+    Mempool::new(eal(), &unique("pool"), mbufs, DATA_ROOM, 0, None).unwrap()
 }
 
 /// A virtual device of a test's own: `driver`, a number, and `options` with their comma.
@@ -81,7 +81,7 @@ pub(super) fn settings() -> Settings {
 }
 
 /// A burst of `n` packets, the one at place i having i + 1 bytes, all of them i.
-pub(crate) fn packets(pool: &Pool, n: u8) -> Burst {
+pub(crate) fn packets(pool: &Mempool, n: u8) -> Burst {
     let mut burst = Burst::new();
     assert_eq!(pool.allocate(&mut burst, n.into()), usize::from(n));
     for i in 0..n {

@@ -1,7 +1,7 @@
 //! What one worker asks of another when it hands a packet over: a note on the packet.
 
 use crate::balancer::tables::{BackendId, PortIndex};
-use crate::dpdk::Note;
+use crate::dpdk::Metadata;
 
 /// Why a packet comes from another worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,7 +48,7 @@ pub(super) struct OwnerQuery {
 }
 
 impl Handoff {
-    pub(super) fn note(self) -> Note {
+    pub(super) fn metadata(self) -> Metadata {
         let word = |kind: u64, port: PortIndex, a: u16, b: u16| {
             kind << 48 | u64::from(port.0) << 32 | u64::from(a) << 16 | u64::from(b)
         };
@@ -70,7 +70,7 @@ impl Handoff {
 
     /// The errand of a note that [`Handoff::note`] made.
     #[expect(clippy::cast_possible_truncation, reason = "the note's fields have 16 bits each")]
-    pub(super) fn of([word, backend]: Note) -> Option<Handoff> {
+    pub(super) fn of([word, backend]: Metadata) -> Option<Handoff> {
         let port = PortIndex((word >> 32) as u16);
         let (a, b) = ((word >> 16) as u16, word as u16);
         let query = OwnerQuery { port, origin: a, left: b };
@@ -103,7 +103,7 @@ mod tests {
             Handoff::FragmentBackend(port, None),
             Handoff::FragmentBackend(port, Some(BackendId::new(BackendId::MAX))),
         ] {
-            assert_eq!(Handoff::of(handoff.note()), Some(handoff));
+            assert_eq!(Handoff::of(handoff.metadata()), Some(handoff));
         }
         assert_eq!(Handoff::of([u64::MAX, 0]), None);
     }

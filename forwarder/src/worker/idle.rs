@@ -1,6 +1,6 @@
 //! What a worker does while no packet comes.
 //!
-//! A packet that comes soon after another is always found by polling: whatever the manner, the first
+//! A packet that comes soon after another is always found by polling: whatever the options, the first
 //! [`SPIN_ROUNDS`] rounds without a packet are polled through. After them a worker that may sleep does so, and
 //! the first packet thereafter waits for it to wake up. No sleep is longer than [`LONGEST_SLEEP`], because
 //! nobody wakes a worker for the rest of its work: configurations, questions, fragments whose time is over,
@@ -12,7 +12,7 @@ use std::time::Duration;
 use rustix::thread::set_current_timer_slack;
 
 use super::{Input, InputKind, Relay};
-use crate::dpdk::interrupt::Alarm;
+use crate::dpdk::interrupt::RxInterrupts;
 
 /// Rounds without a packet before the first sleep: some tens of microseconds to a few hundred, by the
 /// devices.
@@ -44,7 +44,7 @@ enum Mode {
     Poll,
     Share,
     Pause { next: Duration },
-    Interrupt { alarm: Alarm, longest: Duration, armed: bool },
+    Interrupt { interrupts: RxInterrupts, longest: Duration, armed: bool },
 }
 
 impl Idle {
@@ -82,9 +82,9 @@ impl Idle {
         if !relays.is_empty() {
             return Err("it sends for another worker".to_owned());
         }
-        let alarm = Alarm::new(queues).map_err(|error| error.to_string())?;
+        let interrupts = RxInterrupts::new(queues).map_err(|error| error.to_string())?;
         Ok(Idle {
-            mode: Mode::Interrupt { alarm, longest, armed: false },
+            mode: Mode::Interrupt { interrupts, longest, armed: false },
             asleep: false,
             spin_rounds: SPIN_ROUNDS,
         })
@@ -104,10 +104,10 @@ impl Idle {
         self.spin_rounds = SPIN_ROUNDS;
         match &mut self.mode {
             Mode::Pause { next } => *next = FIRST_PAUSE,
-            Mode::Interrupt { alarm, armed, .. } => {
+            Mode::Interrupt { interrupts, armed, .. } => {
                 // Drivers complain of one that is not armed.
                 if std::mem::take(armed) {
-                    alarm.disarm();
+                    interrupts.disarm();
                 }
             }
             Mode::Poll | Mode::Share => {}
@@ -145,18 +145,18 @@ impl Idle {
                 *next = (2 * pause).min(LONGEST_PAUSE);
                 pause
             }
-            Mode::Interrupt { alarm, longest, armed } => {
+            Mode::Interrupt { interrupts, longest, armed } => {
                 if !*armed {
                     // One that armed when the worker began does so again.
-                    let _ = alarm.arm();
+                    let _ = interrupts.arm();
                     *armed = true;
                     // A packet may have come before: one more round will tell.
                     return 0;
                 }
-                if alarm.wait(*longest) {
+                if interrupts.wait(*longest) {
                     // A packet waits: the flow table can. It may take a moment until a round finds it:
                     // net_tap has a signal handler besides, in another thread, that tells of it.
-                    alarm.disarm();
+                    interrupts.disarm();
                     *armed = false;
                     self.spin_rounds = rounds + SPIN_ROUNDS;
                     return 0;

@@ -6,7 +6,7 @@ use crate::balancer::tables::PortIndex;
 use crate::balancer::{DropReason, Verdict};
 use crate::dpdk::clock::TimestampField;
 use crate::dpdk::queue::{RxQueue, TxQueue};
-use crate::dpdk::{BURST, Burst, Held, ring};
+use crate::dpdk::{BURST, Burst, OwnedMbuf, ring};
 use crate::stats::{Event, Scalar, Writer};
 
 /// Attempts to hand a burst to a device before the rest of it is dropped.
@@ -87,7 +87,7 @@ pub struct Output {
 pub struct RingQueue {
     ring: ring::Sender,
     /// None where a full ring drops instead.
-    waiting: Option<VecDeque<Held>>,
+    waiting: Option<VecDeque<OwnedMbuf>>,
 }
 
 impl RingQueue {
@@ -200,7 +200,7 @@ impl Output {
     }
 
     /// Adds a packet to what is sent with the next flush.
-    pub(super) fn push(&mut self, mbuf: Held, stats: &mut Writer) {
+    pub(super) fn push(&mut self, mbuf: OwnedMbuf, stats: &mut Writer) {
         if let Err(mbuf) = self.burst.push(mbuf) {
             self.flush(stats);
             // A flush leaves nothing behind.
@@ -221,7 +221,11 @@ impl Output {
     ///
     /// # Errors
     /// The reason why it was dropped.
-    pub(super) fn send_now(&mut self, mbuf: Held, stats: &mut Writer) -> Result<(), DropReason> {
+    pub(super) fn send_now(
+        &mut self,
+        mbuf: OwnedMbuf,
+        stats: &mut Writer,
+    ) -> Result<(), DropReason> {
         self.flush(stats);
         // A flush leaves nothing behind.
         let _ = self.burst.push(mbuf);

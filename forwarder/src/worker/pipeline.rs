@@ -9,7 +9,7 @@ use crate::balancer::tables::{PortIndex, Unserved};
 use crate::balancer::{
     Balancer, Classified, DropReason, FlowEvent, PacketMeta, PlainParse, Tables, Time, Verdict,
 };
-use crate::dpdk::{BURST, Burst, Held, Mbuf, prefetch};
+use crate::dpdk::{BURST, Burst, Mbuf, OwnedMbuf, prefetch};
 use crate::stats::{Event, Writer};
 
 /// So many packets are between the one that is read and the one whose headers are fetched.
@@ -222,7 +222,7 @@ impl Pipeline {
         &mut self,
         round: &mut Round<'_>,
         port: PortIndex,
-        mbuf: Held,
+        mbuf: OwnedMbuf,
         meta: &PacketMeta,
         other: &Result<Classified, Unserved>,
         dropped: &mut Burst,

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::dpdk::testing::{eal, marks, packets, pool, unique};
-use crate::dpdk::{Pool, ring};
+use crate::dpdk::{Mempool, ring};
 
 #[test]
 fn a_packet_can_be_held_out_of_any_burst() {
@@ -14,14 +14,14 @@ fn a_packet_can_be_held_out_of_any_burst() {
     assert_eq!((from.len(), pool.in_use()), (0, 1), "the others went with the iterator");
     assert_eq!(held.bytes(), [1, 1]);
     held.bytes_mut()[0] = 7;
-    assert!(held.set_note([1, u64::MAX]));
+    assert!(held.set_metadata([1, u64::MAX]));
 
     let mut full = packets(&pool, 32);
     let held = full.push(held).unwrap_err();
     let mut to = Burst::new();
     to.push(held).unwrap();
     assert_eq!(
-        to.get(0).map(|mbuf| (mbuf.bytes()[0], mbuf.note())),
+        to.get(0).map(|mbuf| (mbuf.bytes()[0], mbuf.metadata())),
         Some((7, Some([1, u64::MAX])))
     );
     let last = to.drain().next().unwrap();
@@ -111,7 +111,7 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 /// Appends marked packets, and says which.
-fn allocate(pool: &Pool, burst: &mut Burst, n: usize, next: &mut u8) -> Vec<u8> {
+fn allocate(pool: &Mempool, burst: &mut Burst, n: usize, next: &mut u8) -> Vec<u8> {
     let before = burst.len();
     let count = pool.allocate(burst, n);
     let mark = |i| {
@@ -128,7 +128,7 @@ proptest! {
     fn bursts_do_as_a_list_would(steps in prop::collection::vec(step(), 1..80)) {
         const MBUFS: usize = 47;
         const RING: usize = 15;
-        let pool = Pool::new(eal(), &unique("model"), 47, 64, 0, None).unwrap();
+        let pool = Mempool::new(eal(), &unique("model"), 47, 64, 0, None).unwrap();
         let (mut sender, mut receiver) =
             ring::channel(eal(), &unique("model"), 16, None).unwrap();
         let mut bursts = [Burst::new(), Burst::new()];

@@ -11,7 +11,7 @@ use super::{Counters, Link};
 use crate::dpdk::burst::{BURST, Burst};
 use crate::dpdk::eal::Eal;
 use crate::dpdk::error::{Errno, Error, Result, check};
-use crate::dpdk::pool::Pool;
+use crate::dpdk::mempool::Mempool;
 
 /// Bursts taken from a queue before its device is stopped, at most: as much as a ring device holds.
 const LAST_BURSTS: usize = 64;
@@ -36,7 +36,7 @@ pub(in crate::dpdk) struct Device {
     /// As of [`Device::control`].
     control: Mutex<()>,
     /// What the receive queues are filled from: it must not go before the device is closed.
-    pub(super) pool: Option<Pool>,
+    pub(super) pool: Option<Mempool>,
     /// The key of its RSS, which DPDK points to.
     pub(super) rss_key: Option<Box<[u8]>>,
     eal: Eal,
@@ -191,7 +191,7 @@ impl Device {
 
     /// Has the device return the mbufs that it has sent. Drivers free them when they send the next time, and
     /// one that shares its mbufs with the kernel ([`super::umem`]) does not when it is closed.
-    fn reap(&self, pool: &Pool) {
+    fn reap(&self, pool: &Mempool) {
         let mut before = u32::MAX;
         // Another round as long as any come: the kernel sends and tells when it likes.
         while pool.in_use() < before {

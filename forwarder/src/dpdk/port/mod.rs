@@ -21,7 +21,7 @@ use std::sync::Arc;
 
 use super::eal::Eal;
 use super::error::Result;
-use super::pool::Pool;
+use super::mempool::Mempool;
 use super::queue::{Received, RxQueue, TxQueue};
 
 pub(super) use device::Device;
@@ -78,7 +78,7 @@ pub struct Settings {
     pub mac: Option<[u8; 6]>,
     /// Spread flows over the receive queues.
     pub rss: bool,
-    /// Receive queues may be waited for by [`super::interrupt::Alarm`], if the device can.
+    /// Receive queues may be waited for by [`super::interrupt::RxInterrupts`], if the device can.
     pub interrupts: bool,
     /// Every packet sent through the port is of the pool given to [`Port::configure`], so that the
     /// device may return mbufs without looking at them. Other packets are then not taken.
@@ -161,7 +161,7 @@ impl Port<Probed> {
     pub fn configure(
         self,
         settings: &Settings,
-        pool: &Pool,
+        pool: &Mempool,
     ) -> Result<(Port<Stopped>, Vec<String>)> {
         let mut device = self.state.device;
         let (ready, notes) = setup::configure(&mut device, settings, pool)?;
@@ -419,7 +419,7 @@ mod tests {
     /// device runs until the last of them is done.
     #[test]
     fn two_lcores_forward_through_one_port() {
-        let pool = Pool::new(eal(), &unique("pool"), 1023, 2048, 64, None).unwrap();
+        let pool = Mempool::new(eal(), &unique("pool"), 1023, 2048, 64, None).unwrap();
         let wanted = Settings { rx_queues: 2, tx_queues: 2, rss: true, ..settings() };
         let (port, _) = device("net_null", ",size=64").configure(&wanted, &pool).unwrap();
         let (port, rx, tx) = port.start().unwrap();

@@ -10,7 +10,7 @@ use dpdk_sys as sys;
 use super::device::Device;
 use super::{Capabilities, Facts, Settings, Umem, rss};
 use crate::dpdk::error::{Errno, Error, Result};
-use crate::dpdk::pool::Pool;
+use crate::dpdk::mempool::Mempool;
 
 /// What DPDK takes a device's frames to have besides the IP packet where the device does not say:
 /// Ethernet header and checksum.
@@ -56,7 +56,7 @@ pub(super) fn capabilities(device: &Device) -> Result<Capabilities> {
 pub(super) fn configure(
     device: &mut Device,
     settings: &Settings,
-    pool: &Pool,
+    pool: &Mempool,
 ) -> Result<(Ready, Vec<String>)> {
     let info = info(device)?;
     let driver = driver(&info);
@@ -173,7 +173,7 @@ fn check_port(device: &Device, id: u16, polled: Option<u16>, ready: &Ready) -> R
         return Err(Error::Unpolled { device: name, driver, dealt, polled });
     }
     if queue_info(id).is_some_and(|queue| scatters(facts, &queue, ready.mtu)) {
-        let room = device.pool.as_ref().map_or(0, Pool::data_room);
+        let room = device.pool.as_ref().map_or(0, Mempool::data_room);
         return Err(Error::SeveralBuffers { device: name, driver, mtu: ready.mtu, room });
     }
     Ok(())
@@ -229,7 +229,7 @@ fn mtu(info: &sys::rte_eth_dev_info, wanted: u16, notes: &mut Vec<String>) -> u1
 fn set_up_queues(
     device: &Device,
     settings: &Settings,
-    pool: &Pool,
+    pool: &Mempool,
     rx_queues: u16,
     tx_queues: u16,
 ) -> Result<()> {
@@ -410,7 +410,7 @@ mod tests {
 
     #[test]
     fn an_mtu_is_raised_where_the_device_can_and_never_lowered() {
-        let pool = Pool::new(crate::dpdk::testing::eal(), &unique("pool"), 255, 9100, 0, None);
+        let pool = Mempool::new(crate::dpdk::testing::eal(), &unique("pool"), 255, 9100, 0, None);
         let jumbo = Settings { mtu: 9000, ..settings() };
         let (port, notes) =
             device("net_null", "").configure(&jumbo, pool.as_ref().unwrap()).unwrap();

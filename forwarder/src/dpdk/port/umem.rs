@@ -3,7 +3,7 @@
 //! For each receive queue it registers the pool as one piece of memory (a umem): from the page of the first
 //! mbuf on, as long as all mbufs together. The kernel drops a buffer outside that piece, or one that crosses
 //! pages that are not neighbours, without a word, and the queue has a buffer less for good. So the
-//! pool must be of [`Pool::in_pages`](crate::dpdk::Pool::in_pages).
+//! pool must be of [`Mempool::in_pages`](crate::dpdk::Mempool::in_pages).
 //!
 //! The driver gives every queue [`RECEIVE`] mbufs, and takes a new one for each that it delivers. It never
 //! takes them back: when the device is closed, exactly so many are missing. Mbufs that were sent come back

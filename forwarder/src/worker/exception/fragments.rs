@@ -9,7 +9,7 @@ use crate::balancer::icmp::{self, Message};
 use crate::balancer::reply::IcmpError;
 use crate::balancer::tables::{BackendId, MssLimit, PortIndex, Serving, Vip};
 use crate::balancer::{Classified, DropReason, Reply, Verdict};
-use crate::dpdk::Held;
+use crate::dpdk::OwnedMbuf;
 use crate::stats::Event;
 use crate::wire::fragment::FragmentFields;
 use crate::wire::{Family, Fragment, Packet, protocol};
@@ -20,7 +20,7 @@ impl Pipeline {
     pub(super) fn fragment(
         &mut self,
         round: &mut Round<'_>,
-        mut mbuf: Held,
+        mut mbuf: OwnedMbuf,
         arrival: Arrival,
         packet: &Packet,
         vip: Vip,
@@ -51,7 +51,7 @@ impl Pipeline {
             let worker = u16::try_from(worker).unwrap_or(0);
             return self.send_to(round, worker, mbuf, Handoff::Deliver(arrival));
         }
-        mbuf.set_note(Handoff::Deliver(arrival).note());
+        mbuf.set_metadata(Handoff::Deliver(arrival).metadata());
         let stats = &mut self.stats;
         let lost = |_, reason: Reason| stats.verdict(Verdict::Dropped(reason.into()), 1);
         if packet.fragment == Fragment::Later {
@@ -89,7 +89,7 @@ impl Pipeline {
     fn redirect(
         &mut self,
         round: &mut Round<'_>,
-        mut mbuf: Held,
+        mut mbuf: OwnedMbuf,
         port: PortIndex,
         packet: &Packet,
         member: usize,
@@ -217,7 +217,12 @@ impl Pipeline {
     }
 
     /// A first fragment of another worker asks for its flow.
-    pub(super) fn answer_query(&mut self, round: &mut Round<'_>, mbuf: Held, query: OwnerQuery) {
+    pub(super) fn answer_query(
+        &mut self,
+        round: &mut Round<'_>,
+        mbuf: OwnedMbuf,
+        query: OwnerQuery,
+    ) {
         let Ok(packet) = Packet::parse(mbuf.bytes()) else {
             return self.drop(mbuf, DropReason::FragmentMalformed);
         };
@@ -236,7 +241,7 @@ impl Pipeline {
     pub(super) fn query_answered(
         &mut self,
         round: &mut Round<'_>,
-        mut mbuf: Held,
+        mut mbuf: OwnedMbuf,
         port: PortIndex,
         backend: Option<BackendId>,
     ) {
@@ -265,7 +270,9 @@ impl Pipeline {
             }
             (None, Ok(_)) => self.choose_here(round, &packet, bytes),
         };
-        mbuf.set_note(Handoff::Deliver(Arrival { port, inner: true, redirected: true }).note());
+        mbuf.set_metadata(
+            Handoff::Deliver(Arrival { port, inner: true, redirected: true }).metadata(),
+        );
         self.release(round, mbuf, &key, choice);
     }
 
@@ -273,7 +280,7 @@ impl Pipeline {
     fn release(
         &mut self,
         round: &mut Round<'_>,
-        mbuf: Held,
+        mbuf: OwnedMbuf,
         key: &DatagramKey,
         choice: DatagramAction,
     ) {
@@ -295,11 +302,11 @@ impl Pipeline {
     fn follow(
         &mut self,
         round: &mut Round<'_>,
-        mbuf: Held,
+        mbuf: OwnedMbuf,
         choice: DatagramAction,
         is_first: bool,
     ) {
-        let port = match mbuf.note().and_then(Handoff::of) {
+        let port = match mbuf.metadata().and_then(Handoff::of) {
             Some(Handoff::Deliver(arrival)) => arrival.port,
             _ => PortIndex(0),
         };

@@ -16,7 +16,7 @@ use crate::balancer::icmp::{self, Message};
 use crate::balancer::reply::{IcmpError, Identifications};
 use crate::balancer::tables::{BackendId, Exception, PortIndex, Service, Unserved};
 use crate::balancer::{Classified, DropReason, Reply, Tables, Time, Verdict};
-use crate::dpdk::{Burst, Held, Pool};
+use crate::dpdk::{Burst, Mempool, OwnedMbuf};
 use crate::stats::{Event, Writer};
 use crate::wire::{Packet, protocol};
 
@@ -51,14 +51,14 @@ pub struct Exceptions {
     workers: u16,
     /// The worker that has a flow follows from its hash.
     owners_known: bool,
-    fragments: fragment::Table<Held, DatagramAction>,
+    fragments: fragment::Table<OwnedMbuf, DatagramAction>,
     /// Where pieces of packets come from.
-    pool: Pool,
+    pool: Mempool,
     limits: ReplyLimits,
     /// Of answers that are cut.
     identifications: Identifications,
     /// Fragments that a first one has released: room for all that can wait.
-    released: Vec<(Held, Option<Reason>)>,
+    released: Vec<(OwnedMbuf, Option<Reason>)>,
 }
 
 /// What was chosen for a datagram.
@@ -105,7 +105,7 @@ impl Exceptions {
         owners_known: bool,
         fragments: fragment::Capacity,
         seed: LocalSeed,
-        pool: Pool,
+        pool: Mempool,
     ) -> Exceptions {
         Exceptions {
             index,
@@ -139,7 +139,7 @@ impl Pipeline {
         port: PortIndex,
         packet: Packet,
         exception: Exception,
-        mbuf: Held,
+        mbuf: OwnedMbuf,
     ) {
         self.handle_exception(round, mbuf, Arrival::by(port), packet, exception);
     }
@@ -148,7 +148,7 @@ impl Pipeline {
     #[cold]
     pub(super) fn receive_handoffs(&mut self, round: &mut Round<'_>, burst: &mut Burst) {
         for mbuf in burst.drain() {
-            match mbuf.note().and_then(Handoff::of) {
+            match mbuf.metadata().and_then(Handoff::of) {
                 Some(Handoff::Deliver(arrival)) => self.deliver(round, mbuf, arrival, true),
                 Some(Handoff::IcmpError(query)) => {
                     self.forward_icmp_error(round, mbuf, query.port, Some(query))
@@ -175,7 +175,7 @@ impl Pipeline {
         }
     }
 
-    fn drop(&mut self, mbuf: Held, reason: DropReason) {
+    fn drop(&mut self, mbuf: OwnedMbuf, reason: DropReason) {
         self.stats.verdict(Verdict::Dropped(reason), 1);
         std::mem::drop(mbuf);
     }
@@ -183,7 +183,7 @@ impl Pipeline {
     fn handle_exception(
         &mut self,
         round: &mut Round<'_>,
-        mut mbuf: Held,
+        mut mbuf: OwnedMbuf,
         arrival: Arrival,
         packet: Packet,
         exception: Exception,
@@ -242,7 +242,7 @@ impl Pipeline {
     }
 
     /// An inner packet, or one that another worker found to be ours.
-    fn deliver(&mut self, round: &mut Round<'_>, mbuf: Held, arrival: Arrival, is_ours: bool) {
+    fn deliver(&mut self, round: &mut Round<'_>, mbuf: OwnedMbuf, arrival: Arrival, is_ours: bool) {
         let classified = self.balancer.classify(round.tables, arrival.port, mbuf.bytes());
         match classified {
             Ok(classified) => {
@@ -260,7 +260,7 @@ impl Pipeline {
     }
 
     /// An inner packet that has no hop left. It may still be for ourselves (RFC 1122, section 3.2.1.7).
-    fn deliver_expired(&mut self, round: &mut Round<'_>, mbuf: Held, arrival: Arrival) {
+    fn deliver_expired(&mut self, round: &mut Round<'_>, mbuf: OwnedMbuf, arrival: Arrival) {
         match self.balancer.classify(round.tables, arrival.port, mbuf.bytes()) {
             Ok(Classified { packet, .. }) => {
                 self.hop_limit_exceeded(round, mbuf, arrival.port, &packet)
@@ -287,7 +287,7 @@ impl Pipeline {
     pub(in crate::worker) fn forward_one(
         &mut self,
         round: &mut Round<'_>,
-        mbuf: Held,
+        mbuf: OwnedMbuf,
         port: PortIndex,
         classified: &Classified,
     ) {
@@ -306,8 +306,14 @@ impl Pipeline {
         owner(tag, self.exceptions.workers.into()).try_into().unwrap_or(0)
     }
 
-    fn send_to(&mut self, round: &mut Round<'_>, worker: u16, mut mbuf: Held, handoff: Handoff) {
-        mbuf.set_note(handoff.note());
+    fn send_to(
+        &mut self,
+        round: &mut Round<'_>,
+        worker: u16,
+        mut mbuf: OwnedMbuf,
+        handoff: Handoff,
+    ) {
+        mbuf.set_metadata(handoff.metadata());
         match round.siblings.get_mut(usize::from(worker)).and_then(Option::as_mut) {
             Some(peer) => peer.push(mbuf, &mut self.stats),
             None => self.drop(mbuf, DropReason::RingFull),
@@ -318,7 +324,7 @@ impl Pipeline {
     fn forward_to(
         &mut self,
         round: &mut Round<'_>,
-        mut mbuf: Held,
+        mut mbuf: OwnedMbuf,
         port: PortIndex,
         classified: &Classified,
         backend: BackendId,
@@ -353,7 +359,7 @@ impl Pipeline {
     fn forward_icmp_error(
         &mut self,
         round: &mut Round<'_>,
-        mbuf: Held,
+        mbuf: OwnedMbuf,
         port: PortIndex,
         query: Option<OwnerQuery>,
     ) {

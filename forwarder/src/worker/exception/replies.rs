@@ -6,7 +6,7 @@ use crate::balancer::mtu::{Fragments, clamp_mss, inner_mtu};
 use crate::balancer::reply::{self, IcmpError, Limiter, OptionAction};
 use crate::balancer::tables::{BackendId, MssLimit, PortIndex, Route};
 use crate::balancer::{Classified, DropReason, Reply, Verdict};
-use crate::dpdk::{Burst, Held, Mbuf};
+use crate::dpdk::{Burst, Mbuf, OwnedMbuf};
 use crate::stats::Event;
 use crate::wire::{Fragment, Packet};
 
@@ -45,7 +45,7 @@ impl Pipeline {
     pub(in crate::worker) fn oversize(
         &mut self,
         round: &mut Round<'_>,
-        mbuf: Held,
+        mbuf: OwnedMbuf,
         port: PortIndex,
         classified: &Classified,
         backend: BackendId,
@@ -76,7 +76,7 @@ impl Pipeline {
     pub(super) fn send_fragmented(
         &mut self,
         round: &mut Round<'_>,
-        mut mbuf: Held,
+        mut mbuf: OwnedMbuf,
         port: PortIndex,
         packet: &Packet,
         route: &Route,
@@ -113,7 +113,7 @@ impl Pipeline {
     fn send_fragments(
         &mut self,
         round: &mut Round<'_>,
-        mbuf: &Held,
+        mbuf: &OwnedMbuf,
         packet: &Packet,
         port: PortIndex,
         fragments: Fragments,
@@ -138,7 +138,7 @@ impl Pipeline {
     pub(super) fn hop_limit_exceeded(
         &mut self,
         round: &mut Round<'_>,
-        mbuf: Held,
+        mbuf: OwnedMbuf,
         port: PortIndex,
         packet: &Packet,
     ) {
@@ -155,7 +155,7 @@ impl Pipeline {
     pub(super) fn reply(
         &mut self,
         round: &mut Round<'_>,
-        mut mbuf: Held,
+        mut mbuf: OwnedMbuf,
         port: PortIndex,
         packet: &Packet,
         kind: Reply,
@@ -194,7 +194,7 @@ impl Pipeline {
     fn send_reply(
         &mut self,
         round: &mut Round<'_>,
-        mut mbuf: Held,
+        mut mbuf: OwnedMbuf,
         port: PortIndex,
         mtu: u16,
     ) -> Result<(), DropReason> {
@@ -219,7 +219,7 @@ fn is_shared_address(round: &Round<'_>, packet: &Packet, frame: &[u8]) -> bool {
 
 impl Exceptions {
     /// A frame of these parts, if there is a buffer that holds it.
-    fn build_frame(&self, parts: &[&[u8]]) -> Option<Held> {
+    fn build_frame(&self, parts: &[&[u8]]) -> Option<OwnedMbuf> {
         let mut burst = Burst::new();
         if self.pool.allocate(&mut burst, 1) == 0 {
             return None;

@@ -6,7 +6,7 @@ use crate::dpdk::port::Umem;
 
 /// Over all such ports.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Shared {
+pub(super) struct UmemBuffers {
     /// There is such a port: each packet must lie in a page of its own, in one piece of memory.
     pub(super) any: bool,
     /// Buffers that the devices are given at the start and never give back.
@@ -17,19 +17,21 @@ pub(super) struct Shared {
     pub(super) headroom: u16,
 }
 
-impl Shared {
+impl UmemBuffers {
     /// From each port's needs, queues and receive descriptors.
-    pub(super) fn of<'a>(ports: impl Iterator<Item = (Option<Umem>, &'a Queues, u16)>) -> Shared {
-        let mut shared = Shared::default();
+    pub(super) fn of<'a>(
+        ports: impl Iterator<Item = (Option<Umem>, &'a Queues, u16)>,
+    ) -> UmemBuffers {
+        let mut umem_buffers = UmemBuffers::default();
         for (umem, queues, descriptors) in ports {
             let Some(umem) = umem else { continue };
-            shared.any = true;
-            shared.kept += umem.kept * u32::from(queues.receive);
-            shared.unsent +=
+            umem_buffers.any = true;
+            umem_buffers.kept += umem.kept * u32::from(queues.receive);
+            umem_buffers.unsent +=
                 (umem.completions + u32::from(descriptors)) * u32::from(queues.transmit);
-            shared.headroom = shared.headroom.max(umem.headroom);
+            umem_buffers.headroom = umem_buffers.headroom.max(umem.headroom);
         }
-        shared
+        umem_buffers
     }
 
     /// Divides the buffers that are missing when all devices are closed: those that drivers keep, those that
@@ -49,11 +51,11 @@ mod tests {
 
     #[test]
     fn what_is_missing_is_explained_or_leaked() {
-        let none = Shared::of(std::iter::empty());
-        assert_eq!(none, Shared::default());
+        let none = UmemBuffers::of(std::iter::empty());
+        assert_eq!(none, UmemBuffers::default());
         assert_eq!([0, 1].map(|missing| none.account(missing)), [(0, 0, 0), (0, 0, 1)]);
 
-        let one = Shared { any: true, kept: 2048, unsent: 3072, headroom: 256 };
+        let one = UmemBuffers { any: true, kept: 2048, unsent: 3072, headroom: 256 };
         assert_eq!(one.account(2048), (2048, 0, 0));
         assert_eq!(one.account(2049), (2048, 1, 0));
         assert_eq!(one.account(2048 + 3072), (2048, 3072, 0));

@@ -13,16 +13,16 @@ use crate::balancer::hash::LocalSeed;
 use crate::balancer::{Balancer, Tables, fragment};
 use crate::control::config;
 use crate::control::publication::{BACKEND_NUMBERS, SERVICE_NUMBERS};
-use crate::dpdk::{Eal, Pool, Result, lcore};
+use crate::dpdk::{Eal, Mempool, Result, lcore};
 use crate::stats::{self, Reader};
 use crate::worker::{Clock, Command, Exceptions, FlowQuery, Idle, Worker};
 
-use super::placement::Residence;
-use super::wiring::Ends;
+use super::placement::MemoryPlacement;
+use super::wiring::Wiring;
 
 /// What all workers are hired on.
 #[derive(Clone)]
-pub(super) struct Terms {
+pub(super) struct Shared {
     pub(super) workers: u16,
     /// The owner of every flow follows from its hash.
     pub(super) owners_known: bool,
@@ -37,53 +37,53 @@ pub(super) struct Terms {
 }
 
 /// What one worker is given.
-pub(super) struct Post {
+pub(super) struct Setup {
     pub(super) index: u16,
     pub(super) cpu: Option<u16>,
-    pub(super) ends: Ends,
+    pub(super) wiring: Wiring,
     pub(super) clock: Clock,
-    pub(super) pool: Pool,
+    pub(super) pool: Mempool,
     pub(super) queries: Receiver<FlowQuery>,
 }
 
 /// A worker's thread that has built, or is building, what it needs.
-pub(super) struct Hired {
+pub(super) struct WorkerThread {
     thread: JoinHandle<Vec<Vec<u64>>>,
-    ready: Receiver<Report>,
+    ready: Receiver<Ready>,
     /// Has it begin to work; if that is dropped, it ends.
     start: Sender<()>,
 }
 
 /// What a worker has built.
-pub(super) struct Report {
+pub(super) struct Ready {
     pub(super) stats: Reader,
     /// Entries of its flow table, and where that lies.
     pub(super) capacity: u64,
-    pub(super) residence: Residence,
+    pub(super) placement: MemoryPlacement,
     /// Why it does not wait for interrupts, if it was to.
     pub(super) compromise: Option<String>,
 }
 
-impl Hired {
+impl WorkerThread {
     /// Begins the thread of a worker.
-    pub(super) fn hire(eal: &Eal, terms: Terms, post: Post) -> Result<Hired> {
+    pub(super) fn spawn(eal: &Eal, shared: Shared, setup: Setup) -> Result<WorkerThread> {
         let (report, ready) = bounded(1);
         let (start, started) = bounded::<()>(1);
-        let (name, cpu) = (format!("worker{}", post.index), post.cpu);
+        let (name, cpu) = (format!("worker{}", setup.index), setup.cpu);
         let work = move || {
             let _guard = AbortOnPanic;
-            let (worker, built) = build(terms, post);
+            let (worker, built) = build(shared, setup);
             // Whoever has hired may have given up: then there is no start either.
             let _ = report.send(built);
             if started.recv().is_ok() { worker.run() } else { Vec::new() }
         };
         let thread = lcore::spawn(eal, &name, cpu, work)?;
-        Ok(Hired { thread, ready, start })
+        Ok(WorkerThread { thread, ready, start })
     }
 
     /// Waits until it has built what it needs. A worker that panics before ends the process, so that there
     /// always is a report.
-    pub(super) fn report(&self) -> Option<Report> {
+    pub(super) fn ready(&self) -> Option<Ready> {
         self.ready.recv().ok()
     }
 
@@ -95,51 +95,51 @@ impl Hired {
     }
 
     /// Has it end without having worked.
-    pub(super) fn dismiss(self) {
+    pub(super) fn abandon(self) {
         drop(self.start);
         let _ = self.thread.join();
     }
 }
 
 /// A worker and what it has to tell; on its own thread.
-fn build(terms: Terms, post: Post) -> (Worker, Report) {
-    let Terms { workers, owners_known, seed, flow_entries, fragments, idle, tables, command } =
-        terms;
-    let Post { index, ends, clock, pool, queries, .. } = post;
+fn build(shared: Shared, setup: Setup) -> (Worker, Ready) {
+    let Shared { workers, owners_known, seed, flow_entries, fragments, idle, tables, command } =
+        shared;
+    let Setup { index, wiring, clock, pool, queries, .. } = setup;
     let (writer, stats) = stats::channel(SERVICE_NUMBERS as usize, BACKEND_NUMBERS as usize);
     let balancer = Balancer::new(flow_entries, seed);
     let flows = balancer.flows();
     let capacity = flows.capacity() as u64;
-    let residence = Residence::of(ptr::from_ref(flows.bucket(0)).addr());
+    let placement = MemoryPlacement::of(ptr::from_ref(flows.bucket(0)).addr());
     let exceptions = Exceptions::new(index, workers, owners_known, fragments, seed, pool);
     let lossless = idle.is_none();
-    let (idle, compromise) = idle_mode(idle, &ends);
+    let (idle, compromise) = idle_mode(idle, &wiring);
     let worker = Worker {
         idle,
         balancer,
         tables,
         stats: writer,
         clock,
-        inputs: ends.inputs,
-        relays: ends.relays,
-        outputs: ends.outputs,
-        siblings: ends.siblings,
+        inputs: wiring.inputs,
+        relays: wiring.relays,
+        outputs: wiring.outputs,
+        siblings: wiring.siblings,
         exceptions,
         queries,
         command,
         lossless,
     };
-    (worker, Report { stats, capacity, residence, compromise })
+    (worker, Ready { stats, capacity, placement, compromise })
 }
 
 /// What a worker does while no packet comes, and why it is not what was wished for. A replay has no wish:
 /// its workers have no CPU of their own. To be called by the worker's thread.
-fn idle_mode(wish: Option<config::Idle>, ends: &Ends) -> (Idle, Option<String>) {
+fn idle_mode(wish: Option<config::Idle>, wiring: &Wiring) -> (Idle, Option<String>) {
     match wish {
         None => (Idle::share(), None),
         Some(config::Idle::Poll) => (Idle::poll(), None),
         Some(config::Idle::Pause) => (Idle::pause(), None),
-        Some(config::Idle::Interrupt) => match Idle::interrupt(&ends.inputs, &ends.relays) {
+        Some(config::Idle::Interrupt) => match Idle::interrupt(&wiring.inputs, &wiring.relays) {
             Ok(idle) => (idle, None),
             Err(reason) => (Idle::pause(), Some(reason)),
         },

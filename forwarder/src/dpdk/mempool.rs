@@ -9,12 +9,12 @@ use dpdk_sys as sys;
 use super::burst::Burst;
 use super::eal::{Eal, c_string};
 use super::error::{Errno, Error, Result};
-use super::mbuf::Note;
+use super::mbuf::Metadata;
 
 /// The private area of an mbuf: a note, on a cache line of its own. A frame then begins where a line does, as
 /// those that DPDK's drivers expect do, and the smallest ones lie in one line instead of two.
 const PRIVATE: u16 = 64;
-const _: () = assert!(size_of::<Note>() <= PRIVATE as usize);
+const _: () = assert!(size_of::<Metadata>() <= PRIVATE as usize);
 
 #[expect(clippy::cast_possible_truncation, reason = "the assertion says that it is not")]
 const HEADROOM: u16 = sys::GUIDEWAY_HEADROOM as u16;
@@ -22,7 +22,7 @@ const _: () = assert!(HEADROOM as u32 == sys::GUIDEWAY_HEADROOM);
 
 /// A handle of a pool. The pool is freed when no handle is left and every mbuf is back.
 #[derive(Clone, Debug)]
-pub struct Pool(Arc<Inner>);
+pub struct Mempool(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
@@ -39,7 +39,7 @@ unsafe impl Send for Inner {}
 // SAFETY: as above.
 unsafe impl Sync for Inner {}
 
-impl Pool {
+impl Mempool {
     /// Makes a pool of `mbufs` (best a power of two less one), each with `data_room` bytes for a frame
     /// as received and a headroom beside it.
     ///
@@ -52,17 +52,17 @@ impl Pool {
         data_room: u16,
         cache: u32,
         socket: Option<u32>,
-    ) -> Result<Pool> {
+    ) -> Result<Mempool> {
         let make = |name: &CStr, buffer, socket| {
             // SAFETY: a C string that is copied, and numbers that DPDK checks; the EAL runs.
             unsafe {
                 sys::rte_pktmbuf_pool_create(name.as_ptr(), mbufs, cache, PRIVATE, buffer, socket)
             }
         };
-        Pool::made(eal, name, mbufs, data_room, socket, make)
+        Mempool::made(eal, name, mbufs, data_room, socket, make)
     }
 
-    /// As [`Pool::new`], for drivers that register the pool's memory with the kernel
+    /// As [`Mempool::new`], for drivers that register the pool's memory with the kernel
     /// ([`Umem`](super::port::Umem)): each mbuf fills a page, and all of them lie in one piece. The
     /// data room is what the page has left, at least `data_room`.
     ///
@@ -75,12 +75,12 @@ impl Pool {
         data_room: u16,
         cache: u32,
         socket: Option<u32>,
-    ) -> Result<Pool> {
+    ) -> Result<Mempool> {
         let make = |name: &CStr, buffer, socket| {
             // SAFETY: a C string that is copied, and numbers that DPDK checks; the EAL runs.
             unsafe { sys::guideway_page_pool(name.as_ptr(), mbufs, cache, PRIVATE, buffer, socket) }
         };
-        let pool = Pool::made(eal, name, mbufs, data_room, socket, make)?;
+        let pool = Mempool::made(eal, name, mbufs, data_room, socket, make)?;
         match pool.outside() {
             0 => Ok(pool),
             outside => Err(Error::Scattered { name: name.to_owned(), mbufs, outside }),
@@ -94,7 +94,7 @@ impl Pool {
         data_room: u16,
         socket: Option<u32>,
         make: impl FnOnce(&CStr, u16, i32) -> *mut sys::rte_mempool,
-    ) -> Result<Pool> {
+    ) -> Result<Mempool> {
         let error = |errno| Error::Pool { name: name.to_owned(), mbufs, errno };
         let c_name = c_string("the pool name", name)?;
         let buffer = data_room.checked_add(HEADROOM).ok_or(error(Errno(Errno::EINVAL)))?;
@@ -107,7 +107,7 @@ impl Pool {
         })?;
         // SAFETY: the pool was just made.
         let data_room = unsafe { sys::guideway_pool_room(raw.as_ptr()) } - HEADROOM;
-        Ok(Pool(Arc::new(Inner {
+        Ok(Mempool(Arc::new(Inner {
             raw,
             name: name.to_owned(),
             capacity: mbufs,
@@ -116,7 +116,7 @@ impl Pool {
         })))
     }
 
-    /// Mbufs that a driver loses which registers the pool as one piece of memory: 0 of [`Pool::in_pages`].
+    /// Mbufs that a driver loses which registers the pool as one piece of memory: 0 of [`Mempool::in_pages`].
     pub(super) fn outside(&self) -> u32 {
         // SAFETY: the pool lives as long as `self`; its list of memory does not change.
         unsafe { sys::guideway_pool_outside(self.raw()) }
@@ -204,8 +204,8 @@ mod tests {
     /// It takes all memory before it fails, which other tests would notice.
     #[test]
     fn a_pool_larger_than_the_memory_says_so() {
-        in_own_process("dpdk::pool::tests::a_pool_larger_than_the_memory_says_so", || {
-            let large = Pool::new(eal(), "large", 1_000_000, 2048, 0, None);
+        in_own_process("dpdk::mempool::tests::a_pool_larger_than_the_memory_says_so", || {
+            let large = Mempool::new(eal(), "large", 1_000_000, 2048, 0, None);
             let text = large.unwrap_err().to_string();
             assert!(
                 text.contains("1000000 mbufs") && text.contains("raise `dpdk.memory`"),
@@ -219,25 +219,27 @@ mod tests {
     #[test]
     fn a_pool_in_pages_is_one_piece() {
         for (mbufs, room) in [(1, 64), (63, 2048), (8191, 1), (10_000, 3000)] {
-            let pool = Pool::in_pages(eal(), &unique("pages"), mbufs, room, 0, None).unwrap();
+            let pool = Mempool::in_pages(eal(), &unique("pages"), mbufs, room, 0, None).unwrap();
             assert_eq!((pool.outside(), pool.data_room()), (0, 3712), "{mbufs} of {room}");
             let mut burst = Burst::new();
             assert_eq!(pool.allocate(&mut burst, 1), 1);
             let mbuf = burst.get_mut(0).unwrap();
-            assert!(mbuf.set_note([1, 2]));
+            assert!(mbuf.set_metadata([1, 2]));
             let bytes = mbuf.refill(3712).unwrap();
             bytes.fill(7);
             assert_eq!(bytes.as_ptr_range().end.addr() % 4096, 0, "the buffer ends with the page");
             assert!(mbuf.append(1).is_none());
         }
         // Without huge pages an ordinary pool has gaps, so this can tell.
-        assert!(Pool::new(eal(), &unique("gaps"), 8191, 2048, 0, None).unwrap().outside() > 3000);
+        assert!(
+            Mempool::new(eal(), &unique("gaps"), 8191, 2048, 0, None).unwrap().outside() > 3000
+        );
     }
 
     #[test]
     fn a_page_that_is_too_small_is_told() {
         let name = unique("pages");
-        let new = |room| Pool::in_pages(eal(), &name, 15, room, 0, None);
+        let new = |room| Mempool::in_pages(eal(), &name, 15, room, 0, None);
         let text = new(3713).unwrap_err().to_string();
         assert!(text.contains("3713 bytes") && text.contains("lower port.mtu"), "{text}");
         assert_eq!(new(3712).unwrap().data_room(), 3712);
@@ -255,8 +257,9 @@ mod tests {
     #[test]
     fn a_pool_that_cannot_be_says_what_to_change() {
         let name = unique("refused");
-        let new = |name: &str, mbufs, room, cache| Pool::new(eal(), name, mbufs, room, cache, None);
-        let message = |result: Result<Pool>| result.unwrap_err().to_string();
+        let new =
+            |name: &str, mbufs, room, cache| Mempool::new(eal(), name, mbufs, room, cache, None);
+        let message = |result: Result<Mempool>| result.unwrap_err().to_string();
 
         let kept = new(&name, 15, 128, 0).unwrap();
         let text = message(new(&name, 15, 128, 0));

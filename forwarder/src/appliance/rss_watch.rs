@@ -30,9 +30,9 @@ const SPAN: usize = 10;
 
 /// What was noticed of a port, for the watch to write and listings to read.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Crowd(Arc<OnceLock<usize>>);
+pub(super) struct CrowdedQueue(Arc<OnceLock<usize>>);
 
-impl Crowd {
+impl CrowdedQueue {
     /// The port's steering, with what was noticed.
     pub(super) fn describe(&self, steering: &str) -> String {
         match self.0.get() {
@@ -43,16 +43,16 @@ impl Crowd {
 }
 
 /// A port to watch.
-pub(super) struct Watched {
+pub(super) struct WatchedPort {
     pub(super) name: String,
     pub(super) port: Weak<Port<Started>>,
-    pub(super) layout: Layout,
-    pub(super) crowd: Crowd,
+    pub(super) polling: Polling,
+    pub(super) crowded_queue: CrowdedQueue,
 }
 
 /// Who polls a port.
 #[derive(Clone, Debug)]
-pub(super) struct Layout {
+pub(super) struct Polling {
     /// The worker of each receive queue.
     pub(super) pollers: Vec<usize>,
     /// They hand packets over to the owners of their flows.
@@ -60,30 +60,33 @@ pub(super) struct Layout {
 }
 
 /// The running watch.
-pub(super) struct Spread {
+pub(super) struct RssWatch {
     thread: JoinHandle<()>,
     _stop: Sender<()>,
 }
 
-impl Spread {
+impl RssWatch {
     /// Watches these ports, polled by workers with these counters, which have not begun. `None` if no device is to spread
     /// flows.
-    pub(super) fn start(ports: Vec<Watched>, workers: Vec<Reader>) -> io::Result<Option<Spread>> {
-        let deals = |port: &Watched| !port.layout.hands_over && port.layout.pollers.len() > 1;
+    pub(super) fn start(
+        ports: Vec<WatchedPort>,
+        workers: Vec<Reader>,
+    ) -> io::Result<Option<RssWatch>> {
+        let deals = |port: &WatchedPort| !port.polling.hands_over && port.polling.pollers.len() > 1;
         if workers.len() < 2 || !ports.iter().any(deals) {
             return Ok(None);
         }
         let (stop, stopped) = bounded(0);
         // Before the workers begin.
-        let first = Look::at(&ports, &workers);
+        let first = Sample::at(&ports, &workers);
         let run = move || run(&ports, &workers, first, &stopped);
         let thread = thread::Builder::new().name("spread".into()).spawn(run)?;
-        Ok(Some(Spread { thread, _stop: stop }))
+        Ok(Some(RssWatch { thread, _stop: stop }))
     }
 
     /// Ends the watch. To be called before the ports are closed.
     pub(super) fn stop(self) {
-        let Spread { thread, _stop: stop } = self;
+        let RssWatch { thread, _stop: stop } = self;
         drop(stop);
         if thread.join().is_err() {
             error!("the watch of the queues panicked");
@@ -91,20 +94,20 @@ impl Spread {
     }
 }
 
-fn run(ports: &[Watched], workers: &[Reader], first: Look, stopped: &Receiver<()>) {
-    let layouts: Vec<Layout> = ports.iter().map(|port| port.layout.clone()).collect();
+fn run(ports: &[WatchedPort], workers: &[Reader], first: Sample, stopped: &Receiver<()>) {
+    let polling: Vec<Polling> = ports.iter().map(|port| port.polling.clone()).collect();
     let mut looks = VecDeque::from([first]);
     while stopped.recv_timeout(PERIOD) == Err(RecvTimeoutError::Timeout) {
-        let now = Look::at(ports, workers);
+        let now = Sample::at(ports, workers);
         for (index, port) in ports.iter().enumerate() {
-            let Some((queue, flows)) = now.crowded(&looks[0], &layouts, index) else { continue };
-            if port.crowd.0.set(queue).is_ok() {
+            let Some((queue, flows)) = now.crowded(&looks[0], &polling, index) else { continue };
+            if port.crowded_queue.0.set(queue).is_ok() {
                 warn!(
                     "port \"{}\": {flows} new flows came to receive queue {queue} and none to the other {}: \
                      the device does not spread flows, and one worker does all the work; set port.steering \
                      = \"ring\"",
                     port.name,
-                    port.layout.pollers.len() - 1
+                    port.polling.pollers.len() - 1
                 );
             }
         }
@@ -117,22 +120,22 @@ fn run(ports: &[Watched], workers: &[Reader], first: Look, stopped: &Receiver<()
 
 /// Counters at one time, or a few packets apart.
 #[derive(Clone, Debug)]
-struct Look {
+struct Sample {
     /// Packets received, by port and queue.
     packets: Vec<Vec<u64>>,
     /// Flows begun, by worker.
     flows: Vec<u64>,
 }
 
-impl Look {
-    fn at(ports: &[Watched], workers: &[Reader]) -> Look {
+impl Sample {
+    fn at(ports: &[WatchedPort], workers: &[Reader]) -> Sample {
         let begun = |stats: &Reader| {
             let events = [FlowEvent::New, FlowEvent::NewDisplacing];
             events.map(|event| stats.event(Event::Flow(event))).iter().sum()
         };
         let flows = workers.iter().map(begun).collect();
-        let received = |port: &Watched| port.port.upgrade().map(|port| port.received());
-        Look {
+        let received = |port: &WatchedPort| port.port.upgrade().map(|port| port.received());
+        Sample {
             packets: ports.iter().map(|port| received(port).unwrap_or_default()).collect(),
             flows,
         }
@@ -140,25 +143,27 @@ impl Look {
 
     /// The queue of a port that got everything since `before`, and how many flows began there at the least;
     /// `None` if there is no such queue or the flows are too few.
-    fn crowded(&self, before: &Look, layouts: &[Layout], port: usize) -> Option<(usize, u64)> {
-        let layout = &layouts[port];
-        if layout.hands_over || layout.pollers.len() < 2 {
+    fn crowded(&self, before: &Sample, all: &[Polling], port: usize) -> Option<(usize, u64)> {
+        let polling = &all[port];
+        if polling.hands_over || polling.pollers.len() < 2 {
             return None;
         }
         let came = |port: usize, queue: usize| {
-            let count = |look: &Look| look.packets[port].get(queue).copied().unwrap_or_default();
+            let count =
+                |sample: &Sample| sample.packets[port].get(queue).copied().unwrap_or_default();
             count(self).wrapping_sub(count(before))
         };
-        let mut busy = (0..layout.pollers.len()).filter(|&queue| came(port, queue) > 0);
+        let mut busy = (0..polling.pollers.len()).filter(|&queue| came(port, queue) > 0);
         let queue = busy.next()?;
         if busy.next().is_some() {
             return None;
         }
-        let worker = layout.pollers[queue];
+        let worker = polling.pollers[queue];
         let mut others = 0;
-        for (other, layout) in layouts.iter().enumerate().filter(|(other, _)| *other != port) {
-            let to_worker = |&(_, poller): &(usize, &usize)| layout.hands_over || *poller == worker;
-            let queues = layout.pollers.iter().enumerate().filter(to_worker);
+        for (other, polling) in all.iter().enumerate().filter(|(other, _)| *other != port) {
+            let to_worker =
+                |&(_, poller): &(usize, &usize)| polling.hands_over || *poller == worker;
+            let queues = polling.pollers.iter().enumerate().filter(to_worker);
             others += queues.map(|(queue, _)| came(other, queue)).sum::<u64>();
         }
         let flows = self.flows[worker].wrapping_sub(before.flows[worker]).saturating_sub(others);
@@ -170,12 +175,12 @@ impl Look {
 mod tests {
     use super::*;
 
-    fn dealt(pollers: &[usize]) -> Layout {
-        Layout { pollers: pollers.to_vec(), hands_over: false }
+    fn dealt(pollers: &[usize]) -> Polling {
+        Polling { pollers: pollers.to_vec(), hands_over: false }
     }
 
-    fn look(packets: &[&[u64]], flows: &[u64]) -> Look {
-        Look {
+    fn look(packets: &[&[u64]], flows: &[u64]) -> Sample {
+        Sample {
             packets: packets.iter().map(|queues| queues.to_vec()).collect(),
             flows: flows.to_vec(),
         }
@@ -203,7 +208,7 @@ mod tests {
         let now = look(&[&[500, 0], &[300, 100]], &[200, 300]);
         assert_eq!(now.crowded(&before, &dealt, 0), Some((0, 100)));
         assert_eq!(now.crowded(&before, &dealt, 1), None);
-        let ring = [dealt[0].clone(), Layout { pollers: vec![1], hands_over: true }];
+        let ring = [dealt[0].clone(), Polling { pollers: vec![1], hands_over: true }];
         let now = look(&[&[500, 0], &[150]], &[200, 0]);
         assert_eq!(now.crowded(&before, &ring, 0), None, "a ring brings flows to any worker");
         assert_eq!(look(&[&[500, 0], &[136]], &[200, 0]).crowded(&before, &ring, 0), Some((0, 64)));
@@ -214,16 +219,16 @@ mod tests {
         let before = look(&[&[0, 0]], &[0, 0]);
         let now = look(&[&[100, 0]], &[100, 0]);
         for pollers in [vec![0], vec![0, 1]] {
-            let ring = [Layout { pollers, hands_over: true }];
+            let ring = [Polling { pollers, hands_over: true }];
             assert_eq!(now.crowded(&before, &ring, 0), None);
         }
         assert_eq!(now.crowded(&before, &[dealt(&[0])], 0), None);
-        let crowd = Crowd::default();
+        let crowded_queue = CrowdedQueue::default();
         assert_eq!(
-            crowd.describe("queues: a queue for each worker"),
+            crowded_queue.describe("queues: a queue for each worker"),
             "queues: a queue for each worker"
         );
-        crowd.0.set(1).unwrap();
-        assert_eq!(crowd.describe("queues"), "queues; but all flows come to queue 1");
+        crowded_queue.0.set(1).unwrap();
+        assert_eq!(crowded_queue.describe("queues"), "queues; but all flows come to queue 1");
     }
 }
