@@ -152,7 +152,7 @@ def test_a_later_fragment_of_ipv6_that_does_not_fit(run_replay):
     sent = [first, piece(one, 480, b"x" * 1440), odd(one, 1, piece(one, 480, b"x" * 1440))]
     assert all(len(packet.inner) > room for packet in sent[1:])
     outcome = run_replay(config, [packet.frame for packet in sent])
-    assert outcome.verdicts == {"forwarded": 1, "too_big_answered": 2}
+    assert outcome.verdicts == {"forwarded": 1, "too_big_replied": 2}
     for packet, frame in zip(sent[1:], outcome.frames()[1:]):
         error = about(6, IPv6(packet.inner), None, ICMPv6PacketTooBig(mtu=room))
         assert frame.hex() == link(error, back=True).hex()
@@ -175,7 +175,7 @@ def test_fragments_that_do_not_fit_are_cut_again(run_replay):
         expected = expectation.expected_frames(config, leaving)["edge0"]
         expectation.compare(expectation.without_labels(outcome.frames()), expected, "edge0")
         expectation.check_verdicts(arriving, outcome.report)
-        assert outcome.report["events"]["packet_cut"] == 16
+        assert outcome.report["events"]["fragmented"] == 16
 
 
 @VERSIONS
@@ -300,7 +300,7 @@ def test_a_service_that_takes_none(run_replay, version):
     sent, tcp = [], flow(version, "tcp", 2)
     for number, order in enumerate(itertools.permutations(range(3))):
         parts = datagram(udp_flow(version, 1, 40000 + number), number)
-        reasons = ("fragment_refused", "fragment_of_dropped", "fragment_of_dropped")
+        reasons = ("fragment_refused", "fragment_first_dropped", "fragment_first_dropped")
         sent += [parts[index].dropped(reasons[index]) for index in order]
     # The service of the same address for TCP does take them, and this one takes whole packets.
     taken = [client_packet(udp_flow(version)), piece(tcp, 0, transport_of(tcp, 460)), piece(tcp, 480, b"x", more=False)]
@@ -313,7 +313,7 @@ def test_what_follows_a_first_that_was_dropped(run_replay, version):
     config = one_port()
     one = replace(udp_flow(version), dport=9)
     first, middle, last = datagram(one)
-    follow = [packet.dropped("fragment_of_dropped") for packet in (middle, last)]
+    follow = [packet.dropped("fragment_first_dropped") for packet in (middle, last)]
     sent = [follow[0], first.dropped("no_service"), follow[1]]
     outcome = run_replay(config, [packet.frame for packet in sent])
     check(config, sent, [], outcome)

@@ -53,8 +53,8 @@ def compare(run_replay, config, sent, workers):
     assert outcome.report["verdicts"] == alone.report["verdicts"]
     assert outcome.report["transmitted"] == alone.report["transmitted"]
     # While one worker asks another for a flow, later fragments wait that need not wait for one alone.
-    assert events(outcome.report, "fragment_held") == events(alone.report, "fragment_held")
-    assert outcome.report["events"]["fragment_held"] >= alone.report["events"]["fragment_held"]
+    assert events(outcome.report, "fragment_waited") == events(alone.report, "fragment_waited")
+    assert outcome.report["events"]["fragment_waited"] >= alone.report["events"]["fragment_waited"]
     return outcome
 
 
@@ -124,7 +124,7 @@ def test_every_reason_to_drop_fragments(run_replay, workers):
         lost, overlapped, sound = (udp_flow(version, client, sport) for sport in (1, 2, 3))
         for number in (10, 11):
             first = piece(refused, 0, transport_of(refused, 460), identification=number).dropped("fragment_refused")
-            last = piece(refused, 480, b"x" * 24, more=False, identification=number).dropped("fragment_of_dropped")
+            last = piece(refused, 480, b"x" * 24, more=False, identification=number).dropped("fragment_first_dropped")
             lists.append([first, last] if number == 10 else [last, first])
         lists.append([packet.dropped("fragment_timeout") for packet in datagram(lost, 20)[1:]])
         first = piece(overlapped, 0, transport_of(overlapped, 472), identification=30)

@@ -51,7 +51,7 @@ def test_the_last_hop_is_told(run_replay, version, hops):
         (config("l2"), [link(packet, tags) for tags in TAGS.values()]),
     ):
         outcome = run_replay(settings, frames)
-        assert verdicts(outcome) == {"time_exceeded_answered": len(frames)}
+        assert verdicts(outcome) == {"time_exceeded_replied": len(frames)}
         tags = TAGS.values() if len(frames) > 1 else [()]
         assert outcome.frames() == [exceeded(version, packet, tag) for tag in tags]
 
@@ -85,7 +85,7 @@ def test_what_is_for_ourselves_needs_no_hop(run_replay):
     echo4 = IP(src=CLIENT[4], dst=VIP[4], ttl=1) / ICMP(type=8)
     echo6 = IPv6(src=CLIENT[6], dst=VIP[6], hlim=1) / ICMPv6EchoRequest()
     frames = [link(packet) for packet in (echo4, echo6, tunnelled(echo4), tunnelled(echo6))]
-    assert verdicts(run_replay(config(), frames)) == {"echo_answered": 4}
+    assert verdicts(run_replay(config(), frames)) == {"echo_replied": 4}
     closed = IP(src=CLIENT[4], dst=VIP[4], ttl=1) / UDP(sport=3000, dport=9)
     assert verdicts(run_replay(config(), [link(tunnelled(closed))])) == {"no_service": 1}
 
@@ -103,7 +103,7 @@ def test_a_loop_ends(run_replay, version):
         (frame,) = outcome.frames()
         inner = frame[14 + (44 if frame[14] >> 4 == 6 else 24) :]
         packet = IP(inner) if version == 4 else IPv6(inner)
-    assert (verdicts(outcome), rounds) == ({"time_exceeded_answered": 1}, 5)
+    assert (verdicts(outcome), rounds) == ({"time_exceeded_replied": 1}, 5)
 
 
 def test_a_piece_takes_a_hop(run_replay):

@@ -29,7 +29,7 @@ from support.config import one_port
 from support.model import Fleet
 from support.packets import EXTRAS, TAGS, VIP, Sent, client_packet, flow, split_label, tunnel_packet
 
-ANSWERS = ("echo_answered", "too_big_answered", "unreachable_answered")
+ANSWERS = ("echo_replied", "too_big_replied", "unreachable_replied")
 
 ROUTER_ALERT = IPOption(b"\x94\x04\x00\x00")  # copied into every fragment
 RECORD_ROUTE = IPOption(b"\x07\x07\x04" + bytes(4))  # stays in the first
@@ -88,7 +88,7 @@ def test_a_reply_of_zeros_has_a_right_checksum(check):
     # RFC 1071: of all zero data the checksum is 0xffff, which scapy agrees with.
     reply = IP(src=VIP[4], dst=CLIENT[4], ttl=64) / ICMP(type=0, id=0, seq=0) / Raw(bytes(32))
     assert bytes(reply)[22:24] == b"\xff\xff"
-    check(one_port(), [(link(request), "echo_answered", [link(reply, back=True)])])
+    check(one_port(), [(link(request), "echo_replied", [link(reply, back=True)])])
 
 
 def test_what_is_no_request_to_answer(check):
@@ -171,9 +171,9 @@ def test_a_reply_that_exceeds_the_mtu_is_cut(tmp_path):
         expected += [link(piece, tags, back=True) for piece in cut(IP(reply[14 + 4 * len(tags) :]), 1500)]
     outcome = replay.run(tmp_path, config, {"edge0": frames})
     assert outcome.returncode == 0, outcome.stderr
-    assert outcome.verdicts == {"echo_answered": len(frames)}
+    assert outcome.verdicts == {"echo_replied": len(frames)}
     assert [frame.hex() for frame in outcome.frames()] == [frame.hex() for frame in expected]
-    assert outcome.report["events"]["packet_cut"] == len(frames) - 2, "all but those of 1472 bytes without options"
+    assert outcome.report["events"]["fragmented"] == len(frames) - 2, "all but those of 1472 bytes without options"
 
 
 def test_a_reply_is_cut_where_its_source_alone_may(tmp_path):
@@ -187,7 +187,7 @@ def test_a_reply_is_cut_where_its_source_alone_may(tmp_path):
             replies.append(reply)
     outcome = replay.run(tmp_path, one_port(), {"edge0": frames})
     assert outcome.returncode == 0, outcome.stderr
-    assert outcome.verdicts == {"echo_answered": len(frames)}
+    assert outcome.verdicts == {"echo_replied": len(frames)}
     got, identifications = outcome.frames(), []
     for reply in replies:
         if len(reply) <= 14 + 1500:
@@ -247,20 +247,20 @@ def test_echo_can_be_off(check):
         # One of the services of the IPv4 address says so.
         config["service"][1]["echo"] = False
 
-    cases = [dropped(echo(4), "echo_off"), echo(6)]
+    cases = [dropped(echo(4), "echo_disabled"), echo(6)]
     first, *others = fragmented_echo(4)
-    cases += [dropped(first, "echo_off"), *(dropped(other, "fragment_of_dropped") for other in others)]
+    cases += [dropped(first, "echo_disabled"), *(dropped(other, "fragment_first_dropped") for other in others)]
     check(one_port().changed(change), cases)
 
 
 def test_answers_of_each_kind_are_limited(check):
     """A token bucket of 5, and 10 tokens a second."""
     config = reachable().changed(lambda c: c.update(icmp={"rate": 10, "burst": 5}))
-    ping, limited = echo(4), dropped(echo(4), "answer_limited")
+    ping, limited = echo(4), dropped(echo(4), "reply_limited")
     cases = [((1, frame), verdict, out) for frame, verdict, out in [ping] * 5 + [limited] * 5]
     # Errors have a bucket of their own, whatever they say.
     closed, long = unreachable(4, "udp"), too_big(config, 6, 1, 1)
-    errors = [closed, long, closed, long, closed, dropped(long, "answer_limited"), dropped(closed, "answer_limited")]
+    errors = [closed, long, closed, long, closed, dropped(long, "reply_limited"), dropped(closed, "reply_limited")]
     cases += [((1.01, frame), verdict, out) for frame, verdict, out in errors]
     late = [(1.1, [ping, limited]), (1.35, [ping, ping, limited]), (1.4, [ping, limited]), (9, [ping] * 5 + [limited])]
     cases += [((second, frame), verdict, out) for second, some in late for frame, verdict, out in some]
@@ -271,7 +271,7 @@ def test_a_rate_of_0_answers_nothing(check):
     config = reachable().changed(lambda c: c.update(icmp={"rate": 0}))
     cases = [echo(4), echo(6), unreachable(4, "udp"), unreachable(6, "udp"), too_big(config, 4, 1, 1)]
     # What was never to be answered keeps its reason.
-    check(config, [*(dropped(case, "answer_limited") for case in cases), closed_tcp(4), closed_tcp(6)])
+    check(config, [*(dropped(case, "reply_limited") for case in cases), closed_tcp(4), closed_tcp(6)])
 
 
 # Errors about packets to virtual addresses
@@ -294,7 +294,7 @@ def unreachable(version, protocol, size=10, tags=(), pad=0):
     packet = ip(version, CLIENT[version], VIP[version]) / transport / Raw(b"z" * size)
     error = about(version, packet, ICMP(type=3, code=3), ICMPv6DestUnreach(code=4))
     frame = link(packet, tags)
-    return frame + b"\xa5" * (pad - len(frame)), "unreachable_answered", [link(error, tags, back=True)]
+    return frame + b"\xa5" * (pad - len(frame)), "unreachable_replied", [link(error, tags, back=True)]
 
 
 def closed_tcp(version, **fields):
@@ -343,9 +343,9 @@ def test_unknown_options(check, header):
             problem = ICMPv6ParamProblem(code=2, ptr=42)
             error = about(6, IPv6(request[14:]), None, problem)
             if kind < 0x80:
-                cases.append((request, "option_unknown", []))
+                cases.append((request, "ipv6_option_unknown", []))
             else:
-                cases.append((request, "parameter_problem_answered", [link(error, back=True)]))
+                cases.append((request, "parameter_problem_replied", [link(error, back=True)]))
     check(reachable(), cases)
 
 
@@ -359,7 +359,7 @@ def test_sources_that_are_several_hosts(check):
         addresses = (network[0], network[-1]) if version == 4 else (network[0],)
         for source in map(str, addresses):
             # No host has the former two; of the last a host may be the sender, but not the only one.
-            verdict = "source_invalid" if version == 4 else "answer_forbidden"
+            verdict = "source_invalid" if version == 4 else "reply_forbidden"
             cases.append(dropped(echo(version, source=source), verdict))
             closed = ip(version, source, VIP[version]) / UDP(sport=9, dport=33434)
             cases.append((link(closed), verdict, []))
@@ -375,7 +375,7 @@ def test_datagrams_that_a_host_would_discard(check):
         cases.append((link(ip(version, CLIENT[version], VIP[version]) / datagram), "udp_checksum", []))
     packet = IP(src=CLIENT[4], dst=VIP[4]) / UDP(sport=9, dport=33434, chksum=0) / Raw(b"none is allowed")
     error = about(4, packet, ICMP(type=3, code=3), None)
-    cases.append((link(packet), "unreachable_answered", [link(error, back=True)]))
+    cases.append((link(packet), "unreachable_replied", [link(error, back=True)]))
     check(reachable(), cases)
 
 
@@ -389,7 +389,7 @@ def test_an_error_quotes_the_segment_as_it_came(check, version):
     if version == 4:
         packet.flags = "DF"
     v4, v6 = ICMP(type=3, code=4, nexthopmtu=room), ICMPv6PacketTooBig(mtu=room)
-    cases = [(link(packet), "too_big_answered", [link(about(version, packet, v4, v6), back=True)])]
+    cases = [(link(packet), "too_big_replied", [link(about(version, packet, v4, v6), back=True)])]
     if version == 4:
         # One that may be cut leaves with the lower size.
         packet.flags = 0
@@ -413,7 +413,7 @@ def too_big(config, version, sport, excess, tags=()):
     if excess <= 0:
         return link(packet, tags), "forwarded", [tunnelled(config, one, packet, tags)]
     v4, v6 = ICMP(type=3, code=4, nexthopmtu=room), ICMPv6PacketTooBig(mtu=room)
-    return link(packet, tags), "too_big_answered", [link(about(version, packet, v4, v6), tags, back=True)]
+    return link(packet, tags), "too_big_replied", [link(about(version, packet, v4, v6), tags, back=True)]
 
 
 @pytest.mark.parametrize("version", (4, 6))
@@ -435,7 +435,7 @@ def test_there_is_no_error_about_an_error(check):
     quoted = IPv6(src=VIP[6], dst=CLIENT[6]) / TCP(sport=80, dport=1, flags="A") / Raw(b"q" * 1380)
     error = IPv6(src=ROUTER[6], dst=VIP[6]) / ICMPv6TimeExceeded() / Raw(bytes(quoted)[:1450])
     assert len(error) > inner_mtu(config, one)
-    check(config, [(link(error), "answer_forbidden", [])])
+    check(config, [(link(error), "reply_forbidden", [])])
 
 
 # Fragmentation before encapsulation
@@ -606,11 +606,11 @@ def test_errors_about_nothing_of_ours_are_dropped(check):
     ping = IP(src=VIP[4], dst=CLIENT[4]) / ICMP(type=0)
     later4 = IP(src=VIP[4], dst=CLIENT[4], frag=9, proto=17) / Raw(bytes(16))
     later6 = IPv6(src=VIP[6], dst=CLIENT[6]) / IPv6ExtHdrFragment(nh=17, offset=9, id=5) / Raw(bytes(16))
-    cases = [case(4, bytes(packet), "icmp_foreign") for packet in (other, no_service, ping)]
-    cases += [case(4, bytes(later4), "embedded_fragment"), case(6, bytes(later6), "embedded_fragment")]
-    cases += [case(4, v6, "embedded_malformed"), case(6, v4, "embedded_malformed")]
-    cases += [case(4, v4[:length], "embedded_malformed") for length in (0, 1, 19, 20, 23)]
-    cases += [case(6, v6[:length], "embedded_malformed") for length in (0, 1, 39, 40, 43)]
+    cases = [case(4, bytes(packet), "icmp_unknown_flow") for packet in (other, no_service, ping)]
+    cases += [case(4, bytes(later4), "icmp_embedded_fragment"), case(6, bytes(later6), "icmp_embedded_fragment")]
+    cases += [case(4, v6, "icmp_embedded_malformed"), case(6, v4, "icmp_embedded_malformed")]
+    cases += [case(4, v4[:length], "icmp_embedded_malformed") for length in (0, 1, 19, 20, 23)]
+    cases += [case(6, v6[:length], "icmp_embedded_malformed") for length in (0, 1, 39, 40, 43)]
     check(one_port(), cases)
 
 
@@ -636,6 +636,6 @@ def test_the_known_answers():
 @pytest.mark.parametrize("version", (4, 6))
 def test_fragments_of_a_request_do_not_evade_the_limit(check, version):
     first, *others = fragmented_echo(version)
-    silent = [dropped(first, "answer_limited"), *(dropped(other, "fragment_of_dropped") for other in others)]
+    silent = [dropped(first, "reply_limited"), *(dropped(other, "fragment_first_dropped") for other in others)]
     for order in (silent, silent[::-1]):
         check(one_port().changed(lambda c: c.update(icmp={"rate": 0})), order)

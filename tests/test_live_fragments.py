@@ -58,5 +58,5 @@ def test_fragments_follow_the_flow_on_any_worker(root, steering):
         assert after == before
         stats = up.ctl("stats")
         assert stats["received"] == sum(stats["verdicts"].values())
-        assert stats["events"]["fragment_held"] > 0
+        assert stats["events"]["fragment_waited"] > 0
         assert up.ctl("status")["fragments_waiting"] == 0

@@ -130,7 +130,7 @@ def test_link_local_sources_are_not_forwarded(run_replay, name):
 
 def test_link_local_hosts_on_the_link_are_answered(run_replay):
     frames = [frame(echo(version, source)) for version in (4, 6) for source in LINK_LOCAL[version]]
-    assert verdicts(run_replay(config(), frames)) == {"echo_answered": len(frames)}
+    assert verdicts(run_replay(config(), frames)) == {"echo_replied": len(frames)}
 
 
 @pytest.mark.parametrize("name", ["tcp", "udp", "tcp, tunnelled"])
@@ -165,7 +165,7 @@ def test_addresses_of_a_tunnel_source_prefix_are_ours(run_replay):
 def test_our_own_frames_are_dropped(run_replay, name):
     make = (BARE | TUNNELLED)[name]
     frames = [frame(make(version, CLIENT[version]), source=APPLIANCE_MAC) for version in (4, 6)]
-    assert verdicts(run_replay(config(), frames)) == {"own_frame": 2}
+    assert verdicts(run_replay(config(), frames)) == {"looped_frame": 2}
 
 
 def test_what_was_recorded_is_not_checked_again(run_replay):

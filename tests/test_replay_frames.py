@@ -100,7 +100,7 @@ def too_long(packet, kind, mtu):
         return packet.cut(cut(IP(packet.inner), mtu))
     version, whole = (6, IPv6(packet.inner)) if kind == "IPv6" else (4, IP(packet.inner))
     error = about(version, whole, ICMP(type=3, code=4, nexthopmtu=mtu), ICMPv6PacketTooBig(mtu=mtu))
-    return packet.answered("too_big_answered", link(error, packet.tags, back=True))
+    return packet.answered("too_big_replied", link(error, packet.tags, back=True))
 
 
 def test_payload_of_every_length_up_to_the_mtu(run_replay):
@@ -119,7 +119,7 @@ def test_payload_of_every_length_up_to_the_mtu(run_replay):
             sent.append(packet)
     outcome = run_replay(config, [packet.frame for packet in sent])
     expectation.check_frames(config, sent, outcome)
-    assert outcome.verdicts["too_big_answered"] == 2 * 60
+    assert outcome.verdicts["too_big_replied"] == 2 * 60
 
 
 def test_jumbo_frames(run_replay):

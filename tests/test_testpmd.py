@@ -161,7 +161,7 @@ def test_through_the_appliance(profile):
     assert done.stdout.count("load average") == 2
     assert float(re.search(r"median.* ([\d,]+)$", done.stdout, re.MULTILINE)[1].replace(",", "")) > 0
     # The ports wait for testpmd to come, and are down until then.
-    known = {"forwarded", "tx_full", "flow_hit", "flow_new", "fragment_held", "flow_table_full", "link_down"}
+    known = {"forwarded", "tx_full", "flow_hit", "flow_new", "fragment_waited", "flow_table_full", "link_down"}
     if profile == "syn":
         assert counts["flow_new"] <= 64 and counts["flow_table_full"] > 10 * counts["flow_new"], done.stdout
     else:

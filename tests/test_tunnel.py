@@ -97,12 +97,12 @@ def test_what_a_peer_tunnels_is_balanced(run_replay, kind, version):
 @pytest.mark.parametrize("version", (4, 6))
 @pytest.mark.parametrize("kind", TUNNELS)
 def test_what_a_stranger_tunnels_is_dropped(run_replay, kind, version):
-    sent = [tunnelled(p, kind, version, STRANGER[version]).dropped("tunnel_foreign") for p in clients()]
+    sent = [tunnelled(p, kind, version, STRANGER[version]).dropped("tunnel_unknown_peer") for p in clients()]
     expectation.check_frames(config(), sent, run_replay(config(), [packet.frame for packet in sent]))
 
 
 def test_without_peers_everyone_is_a_stranger(run_replay):
-    sent = [tunnelled(p, kind).dropped("tunnel_foreign") for kind in TUNNELS for p in clients()]
+    sent = [tunnelled(p, kind).dropped("tunnel_unknown_peer") for kind in TUNNELS for p in clients()]
     expectation.check_frames(one_port(), sent, run_replay(one_port(), [packet.frame for packet in sent]))
 
 
@@ -203,7 +203,7 @@ def test_a_virtual_address_may_be_the_tunnel_address(run_replay, kind, version):
     bare = [to_shared(packet) for packet in clients()]
     sent = bare + [tunnelled(packet, kind, version) for packet in bare]
     expectation.check_frames(shared(), sent, run_replay(shared(), [packet.frame for packet in sent]))
-    strangers = [tunnelled(p, kind, version, STRANGER[version]).dropped("tunnel_foreign") for p in bare]
+    strangers = [tunnelled(p, kind, version, STRANGER[version]).dropped("tunnel_unknown_peer") for p in bare]
     expectation.check_frames(shared(), strangers, run_replay(shared(), [p.frame for p in strangers]))
     # Once only.
     nested = [tunnelled(Sent(p.frame, "tunnel_nested", p.flow, p.frame[14:]), kind) for p in sent[len(bare) :]]

@@ -305,7 +305,7 @@ impl Traffic {
                     let service = meta.service.id.0 as usize;
                     counters.traffic().count(service, backend.index(), length);
                     if flow.is_choice() {
-                        counters.event(Event::Flow(flow), 1);
+                        counters.event(flow.into(), 1);
                         counters.begins(service, backend.index());
                     } else {
                         hits += 1;
@@ -313,7 +313,7 @@ impl Traffic {
                 }
             }
             if COUNT {
-                counters.event(Event::Flow(FlowEvent::Hit), hits);
+                counters.event(Event::FlowHit, hits);
             }
         }
         forwarded

@@ -12,6 +12,7 @@ pub mod control;
 #[cfg(feature = "dpdk")]
 #[expect(unsafe_code, reason = "the one place where C is called")]
 pub mod dpdk;
+mod named;
 pub mod stats;
 pub mod wire;
 #[cfg(feature = "dpdk")]

@@ -54,7 +54,7 @@ def echo(version, *, data=b"ping", number=1, tags=(), source=None, vip=None, ext
         fields = {**fields, **({"tc": fields["tc"] & ~3} if "tc" in fields else {})}
         reply = IPv6(src=vip, dst=source, hlim=64, **fields) / ICMPv6EchoReply(id=7, seq=number, data=data)
     frame = link(request, tags)
-    return frame + b"\xa5" * (pad - len(frame)), "echo_answered", [link(reply, tags, back=True)]
+    return frame + b"\xa5" * (pad - len(frame)), "echo_replied", [link(reply, tags, back=True)]
 
 
 def about(version, packet, v4, v6):

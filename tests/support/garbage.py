@@ -98,9 +98,9 @@ def not_ours():
     v4, v6 = IP(src=FROM4, dst=V4), IPv6(src=FROM6, dst=V6)
     link = Ether(**LINK)
     yield _drop("not_ip", link / ARP(pdst=V4))
-    yield _drop("group_mac", Ether(src=CLIENT_MAC, dst="ff:ff:ff:ff:ff:ff") / ARP(pdst=V4))
-    yield _drop("group_mac", Ether(src=CLIENT_MAC, dst="01:80:c2:00:00:0e", type=0x88CC) / Raw(bytes(46)))
-    yield _drop("group_mac", Ether(src=CLIENT_MAC, dst="01:00:5e:00:00:01") / v4 / tcp)
+    yield _drop("multicast_mac", Ether(src=CLIENT_MAC, dst="ff:ff:ff:ff:ff:ff") / ARP(pdst=V4))
+    yield _drop("multicast_mac", Ether(src=CLIENT_MAC, dst="01:80:c2:00:00:0e", type=0x88CC) / Raw(bytes(46)))
+    yield _drop("multicast_mac", Ether(src=CLIENT_MAC, dst="01:00:5e:00:00:01") / v4 / tcp)
     yield _drop("not_ip", Ether(**LINK, type=0x88CC) / Raw(bytes(46)))
     yield _drop("not_ip", Ether(**LINK, type=46) / Raw(bytes(46)))
     yield _drop("not_ip", Ether(**LINK, type=0x8847) / Raw(bytes(46)))
@@ -130,10 +130,10 @@ def icmp():
     route = [IPOption(b"\x83\x07\x04\x0a\0\0\x01"), IPOption(b"\0")]
     yield _drop("source_routed", Ether(**LINK) / IP(src=FROM4, dst=V4, options=route) / ICMP())
     quoted4, quoted6 = IP(src=V4, dst=FROM4) / TCP(sport=81, dport=9), IPv6(src=V6, dst=FROM6) / UDP(sport=80, dport=9)
-    yield _drop("icmp_foreign", v4 / ICMP(type=3, code=1) / Raw(bytes(quoted4)))
-    yield _drop("icmp_foreign", v6 / ICMPv6DestUnreach(code=1) / Raw(bytes(quoted6)))
-    yield _drop("embedded_malformed", v4 / ICMP(type=3, code=1) / Raw(bytes(quoted4)[:22]))
-    yield _drop("embedded_malformed", v6 / ICMPv6DestUnreach(code=1) / Raw(bytes(quoted6)[:42]))
+    yield _drop("icmp_unknown_flow", v4 / ICMP(type=3, code=1) / Raw(bytes(quoted4)))
+    yield _drop("icmp_unknown_flow", v6 / ICMPv6DestUnreach(code=1) / Raw(bytes(quoted6)))
+    yield _drop("icmp_embedded_malformed", v4 / ICMP(type=3, code=1) / Raw(bytes(quoted4)[:22]))
+    yield _drop("icmp_embedded_malformed", v6 / ICMPv6DestUnreach(code=1) / Raw(bytes(quoted6)[:42]))
 
 
 def fragments():

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, ensure};
 use guideway::balancer::fragment;
 use guideway::balancer::hash::LocalSeed;
-use guideway::balancer::{Balancer, FlowEvent, Tables};
+use guideway::balancer::{Balancer, Tables};
 use guideway::dpdk::clock::tsc_hz;
 use guideway::dpdk::{BURST, Eal, Mempool, ring};
 use guideway::stats::{self, Event, Reader};
@@ -180,8 +180,15 @@ impl Subject {
     /// A packet did not come through, or was not counted.
     pub fn outcome(&mut self, bursts: usize) -> Result<Outcome> {
         let count = |reader: &Reader| -> (u64, u64) {
-            let all = FlowEvent::ALL.into_iter().map(|event| reader.event(Event::Flow(event)));
-            (reader.event(Event::Flow(FlowEvent::Hit)), all.sum())
+            let all = [
+                Event::FlowHit,
+                Event::FlowNew,
+                Event::FlowDisplaced,
+                Event::FlowTableFull,
+                Event::FlowMoved,
+            ]
+            .map(|event| reader.event(event));
+            (reader.event(Event::FlowHit), all.iter().sum())
         };
         if !self.kind.known {
             self.worker.restart(Balancer::new(self.entries, LocalSeed::new(traffic::SEED)));

@@ -35,7 +35,7 @@ use crate::control::publication::{self, PortFacts, Publisher};
 use crate::dpdk::clock::{TimestampField, tsc_hz};
 use crate::dpdk::port::{Port, Settings, Started};
 use crate::dpdk::{self, Eal, Mempool, memory};
-use crate::stats::{Reader, Scalar};
+use crate::stats::{Counter, Gauge, Reader};
 use crate::worker::{Clock, Command, FlowQuery};
 
 pub use device::Device;
@@ -375,13 +375,13 @@ impl Appliance {
     /// Waits until no device has another packet and every packet has its verdict. Devices that can
     /// run dry are captures only.
     pub fn wait_until_drained(&self) {
-        let idle = |stats: &Reader| stats.scalar(Scalar::IdlePolls) > 1;
+        let idle = |stats: &Reader| stats.gauge(Gauge::IdlePolls) > 1;
         let mut before = None;
         loop {
             std::thread::sleep(Duration::from_millis(2));
             let balance = self.balance();
             // Fragments may wait for a first that does not come any more.
-            let held: u64 = self.stats.iter().map(|s| s.scalar(Scalar::FragmentsWaiting)).sum();
+            let held: u64 = self.stats.iter().map(|s| s.gauge(Gauge::FragmentsWaiting)).sum();
             let quiet = self.stats.iter().all(idle) && balance.0 == balance.1 + held;
             if quiet && before == Some(balance) {
                 return;
@@ -449,7 +449,7 @@ impl Appliance {
 /// seem to be ahead.
 fn balance(stats: &[Reader]) -> (u64, u64) {
     let ended = stats.iter().map(Reader::verdicts).sum();
-    let received = stats.iter().map(|s| s.scalar(Scalar::Received)).sum();
+    let received = stats.iter().map(|s| s.counter(Counter::Received)).sum();
     (received, ended)
 }
 

@@ -19,7 +19,7 @@ use tracing::{error, warn};
 
 use crate::balancer::FlowEvent;
 use crate::dpdk::port::{Port, Started};
-use crate::stats::{Event, Reader};
+use crate::stats::Reader;
 
 /// New flows that no device which spreads them brings to one queue by chance.
 const FLOWS: u64 = 64;
@@ -131,7 +131,7 @@ impl Sample {
     fn at(ports: &[WatchedPort], workers: &[Reader]) -> Sample {
         let begun = |stats: &Reader| {
             let events = [FlowEvent::New, FlowEvent::NewDisplacing];
-            events.map(|event| stats.event(Event::Flow(event))).iter().sum()
+            events.map(|event| stats.event(event.into())).iter().sum()
         };
         let flows = workers.iter().map(begun).collect();
         let received = |port: &WatchedPort| port.port.upgrade().map(|port| port.received());

@@ -54,26 +54,6 @@ pub enum FlowEvent {
 }
 
 impl FlowEvent {
-    /// Every event, in the order of its number.
-    pub const ALL: [FlowEvent; 5] = [
-        FlowEvent::Hit,
-        FlowEvent::New,
-        FlowEvent::NewDisplacing,
-        FlowEvent::Unrecorded,
-        FlowEvent::Moved,
-    ];
-
-    /// The event's name in statistics.
-    pub const fn name(self) -> &'static str {
-        match self {
-            FlowEvent::Hit => "flow_hit",
-            FlowEvent::New => "flow_new",
-            FlowEvent::NewDisplacing => "flow_displaced",
-            FlowEvent::Unrecorded => "flow_table_full",
-            FlowEvent::Moved => "flow_moved",
-        }
-    }
-
     /// Whether the backend was chosen now, by the Maglev table.
     #[inline]
     pub const fn is_choice(self) -> bool {

@@ -1,64 +1,44 @@
 //! Verdicts: a packet that was received ends in exactly one of these.
 
+use crate::named::named;
 use crate::wire::Error as Malformed;
 
 /// What became of a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// It was transmitted to a backend.
+    /// The packet was transmitted to a backend.
     Forwarded,
-    /// A fragment was transmitted to the member of the cluster that gathers its datagram.
+    /// The packet, a fragment, was transmitted to the cluster member that owns its datagram.
     Redirected,
-    /// It was answered: what was transmitted goes to its sender.
+    /// The packet was turned into a reply, which was transmitted to its sender.
     Replied(Reply),
-    /// It was dropped.
+    /// The packet was dropped.
     Dropped(DropReason),
 }
 
-/// What a packet was answered with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reply {
-    /// An echo reply.
-    Echo,
-    /// An error: IPv4's "fragmentation needed" or IPv6's "packet too big".
-    TooBig,
-    /// An error: "port unreachable".
-    Unreachable,
-    /// An error: ICMPv6's "parameter problem".
-    ParameterProblem,
-    /// An error: "time exceeded".
-    TimeExceeded,
-}
-
-impl Reply {
-    const ALL: [Reply; 5] = [
-        Reply::Echo,
-        Reply::TooBig,
-        Reply::Unreachable,
-        Reply::ParameterProblem,
-        Reply::TimeExceeded,
-    ];
-
-    /// The answer's name in statistics.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Reply::Echo => "echo_answered",
-            Reply::TooBig => "too_big_answered",
-            Reply::Unreachable => "unreachable_answered",
-            Reply::ParameterProblem => "parameter_problem_answered",
-            Reply::TimeExceeded => "time_exceeded_answered",
-        }
+named! {
+    /// What the sender of a packet was replied with.
+    pub enum Reply {
+        /// Echo requests that got a reply.
+        Echo = "echo_replied",
+        /// Packets that do not fit the MTU, whose senders were sent "fragmentation needed" or "packet too big".
+        TooBig = "too_big_replied",
+        /// UDP packets for no service, whose senders were sent "port unreachable".
+        Unreachable = "unreachable_replied",
+        /// Packets with an unknown IPv6 option, whose senders were sent "parameter problem".
+        ParameterProblem = "parameter_problem_replied",
+        /// Packets without hops left, whose senders were sent "time exceeded".
+        TimeExceeded = "time_exceeded_replied",
     }
 }
 
-/// The reasons of the forwarder's own, each with its name in statistics: a new one is a line here, a
-/// row in `docs/operations.md`, and no more.
+/// [`DropReason`] from the balancer's own reasons, which [`named`] gives their names.
 macro_rules! reasons {
-    ($($(#[$doc:meta])+ $reason:ident = $name:literal,)+) => {
+    ($($(#[doc = $help:literal])+ $reason:ident = $name:literal,)+) => {
         /// Why a packet was dropped.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub enum DropReason {
-            $($(#[$doc])+ $reason,)+
+            $($(#[doc = $help])+ $reason,)+
             /// The frame is no well-formed IP packet.
             Malformed(Malformed),
         }
@@ -68,20 +48,33 @@ macro_rules! reasons {
 
             #[inline]
             const fn index(self) -> usize {
-                /// The reasons alone, numbered in order.
-                enum Number { $($reason,)+ }
                 match self {
-                    $(DropReason::$reason => Number::$reason as usize,)+
-                    DropReason::Malformed(error) => DropReason::OWN.len() + error.index(),
+                    $(DropReason::$reason => Own::$reason.index(),)+
+                    DropReason::Malformed(error) => Own::ALL.len() + error.index(),
                 }
             }
 
-            /// The reason's name in statistics.
+            /// The reason's name in listings and metrics.
             pub const fn name(self) -> &'static str {
                 match self {
                     $(DropReason::$reason => $name,)+
                     DropReason::Malformed(error) => error.name(),
                 }
+            }
+
+            /// What the reason means, in one line.
+            pub fn help(self) -> &'static str {
+                match self {
+                    $(DropReason::$reason => Own::$reason.help(),)+
+                    DropReason::Malformed(error) => error.help(),
+                }
+            }
+        }
+
+        named! {
+            /// The reasons without [`DropReason::Malformed`], numbered in order.
+            pub enum Own {
+                $($(#[doc = $help])+ $reason = $name,)+
             }
         }
     };
@@ -95,9 +88,9 @@ reasons! {
     /// The frame is addressed to another MAC address.
     WrongMac = "wrong_mac",
     /// The frame is addressed to a group: forwarding it would multiply it.
-    MulticastMac = "group_mac",
+    MulticastMac = "multicast_mac",
     /// The frame was sent by one of our own ports: it loops.
-    LoopedFrame = "own_frame",
+    LoopedFrame = "looped_frame",
     /// No host has the source address, or none that is not on the link.
     SourceInvalid = "source_invalid",
     /// No service has the destination address.
@@ -123,23 +116,23 @@ reasons! {
     /// An echo request with a route to follow, which an answer would have to take backwards.
     SourceRouted = "source_routed",
     /// An echo request to an address whose services do not let it be answered.
-    EchoDisabled = "echo_off",
+    EchoDisabled = "echo_disabled",
     /// An ICMP message that is cut short or has a wrong checksum.
     IcmpMalformed = "icmp_malformed",
     /// ICMP of a type that is neither answered nor steered.
     IcmpUnsupported = "icmp_unsupported",
     /// An ICMP error about a packet that no service has sent.
-    IcmpUnknownFlow = "icmp_foreign",
+    IcmpUnknownFlow = "icmp_unknown_flow",
     /// An ICMP error about a packet that is no IP packet, or is cut short before its ports.
-    IcmpEmbeddedMalformed = "embedded_malformed",
+    IcmpEmbeddedMalformed = "icmp_embedded_malformed",
     /// An ICMP error about a fragment that has no ports.
-    IcmpEmbeddedFragment = "embedded_fragment",
+    IcmpEmbeddedFragment = "icmp_embedded_fragment",
     /// It would be answered with an error, but must not be (RFC 1122, RFC 4443).
-    ReplyForbidden = "answer_forbidden",
+    ReplyForbidden = "reply_forbidden",
     /// It would be answered, but there were too many answers of late.
-    ReplyLimited = "answer_limited",
+    ReplyLimited = "reply_limited",
     /// It would be answered, but has an IPv6 option that is unknown and asks to be discarded.
-    Ipv6OptionUnknown = "option_unknown",
+    Ipv6OptionUnknown = "ipv6_option_unknown",
     /// It would be answered, but its UDP checksum is wrong, or zero over IPv6.
     UdpChecksum = "udp_checksum",
     /// A fragment that no datagram has.
@@ -155,9 +148,9 @@ reasons! {
     /// The service takes no fragments.
     FragmentRefused = "fragment_refused",
     /// The first fragment of the datagram was dropped.
-    FragmentFirstDropped = "fragment_of_dropped",
+    FragmentFirstDropped = "fragment_first_dropped",
     /// Encapsulated, for the node's tunnel address, but from none of its peers.
-    TunnelUnknownPeer = "tunnel_foreign",
+    TunnelUnknownPeer = "tunnel_unknown_peer",
     /// From a peer, but not well-formed, or of an encapsulation that is not taken.
     TunnelMalformed = "tunnel_malformed",
     /// Encapsulated once more, for the node's tunnel address again.
@@ -167,7 +160,7 @@ reasons! {
 }
 
 impl Verdict {
-    /// Verdicts that are no drops.
+    /// How many verdicts are no drops.
     const OTHERS: usize = 2 + Reply::ALL.len();
 
     /// How many verdicts there are.
@@ -175,10 +168,10 @@ impl Verdict {
 
     /// Every verdict, in the order of its index.
     pub fn all() -> impl Iterator<Item = Verdict> {
-        let malformed = Malformed::ALL.iter().map(|&e| DropReason::Malformed(e));
+        let malformed = Malformed::ALL.iter().map(|&error| DropReason::Malformed(error));
         [Verdict::Forwarded, Verdict::Redirected]
             .into_iter()
-            .chain(Reply::ALL.into_iter().map(Verdict::Replied))
+            .chain(Reply::ALL.iter().copied().map(Verdict::Replied))
             .chain(DropReason::OWN.iter().copied().chain(malformed).map(Verdict::Dropped))
     }
 
@@ -188,18 +181,30 @@ impl Verdict {
         match self {
             Verdict::Forwarded => 0,
             Verdict::Redirected => 1,
-            Verdict::Replied(answer) => 2 + answer as usize,
-            Verdict::Dropped(drop) => Verdict::OTHERS + drop.index(),
+            Verdict::Replied(reply) => 2 + reply.index(),
+            Verdict::Dropped(reason) => Verdict::OTHERS + reason.index(),
         }
     }
 
-    /// The verdict's name in statistics.
+    /// The verdict's name in listings and metrics.
     pub fn name(self) -> &'static str {
         match self {
             Verdict::Forwarded => "forwarded",
             Verdict::Redirected => "redirected",
-            Verdict::Replied(answer) => answer.name(),
-            Verdict::Dropped(drop) => drop.name(),
+            Verdict::Replied(reply) => reply.name(),
+            Verdict::Dropped(reason) => reason.name(),
+        }
+    }
+
+    /// What the verdict means, in one line.
+    pub fn help(self) -> &'static str {
+        match self {
+            Verdict::Forwarded => "Packets that a device took for their backend.",
+            Verdict::Redirected => {
+                "Fragments that were sent to the cluster member that owns their datagram."
+            }
+            Verdict::Replied(reply) => reply.help(),
+            Verdict::Dropped(reason) => reason.help(),
         }
     }
 }
@@ -215,27 +220,11 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
-    use crate::stats::Event;
 
     #[test]
     fn every_verdict_has_its_own_index_and_name() {
         let names: BTreeSet<_> = Verdict::all().map(Verdict::name).collect();
         assert_eq!(names.len(), Verdict::COUNT);
         assert!(Verdict::all().enumerate().all(|(i, verdict)| verdict.index() == i));
-    }
-
-    /// An operator who meets a name must find what it means, and no name that does not exist.
-    #[test]
-    fn the_documentation_has_every_name_and_no_other() {
-        let page = include_str!("../../../docs/operations.md");
-        let rows = |heading: &str| -> BTreeSet<&str> {
-            let (_, section) = page.split_once(heading).expect("the heading");
-            let section = section.split("\n### ").next().unwrap_or_default();
-            section.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next()).collect()
-        };
-        let verdicts: BTreeSet<_> = Verdict::all().map(Verdict::name).collect();
-        assert_eq!(rows("\n### Verdicts\n"), verdicts);
-        let events: BTreeSet<_> = Event::all().map(Event::name).collect();
-        assert_eq!(rows("\n### Events\n"), events);
     }
 }

@@ -11,13 +11,17 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crossbeam_utils::CachePadded;
 
-use crate::balancer::{FlowEvent, Verdict};
+use crate::balancer::Verdict;
+
+mod metric;
+
+pub use metric::{Counter, Event, Gauge, Kind, Metric, metrics};
 
 /// A number with one writer.
 #[derive(Debug, Default)]
-struct Counter(AtomicU64);
+struct Cell(AtomicU64);
 
-impl Counter {
+impl Cell {
     #[inline]
     fn add(&self, n: u64) {
         // One writer: a load and a store are an addition, and need no locked instruction.
@@ -35,85 +39,12 @@ impl Counter {
     }
 }
 
-/// What a worker counts besides verdicts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(usize)]
-pub enum Scalar {
-    /// Packets received from the worker's queues.
-    Received,
-    /// Packets that the device took.
-    Transmitted,
-    /// Rounds over the worker's queues.
-    Polls,
-    /// Rounds that found a packet.
-    BusyPolls,
-    /// Rounds in a row, up to the latest, that found no packet.
-    IdlePolls,
-    /// Fragments that wait for the first of their datagram.
-    FragmentsWaiting,
-    /// Flow table entries in use.
-    Flows,
-    /// The generation of the tables in use.
-    Generation,
-    /// No flow table entry names a backend that was removed before this generation.
-    SweptGeneration,
-}
-
-/// What may happen to a packet besides its verdict, or before it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Event {
-    /// What it meant for the flow table.
-    Flow(FlowEvent),
-    /// It was cut, because it would not have fitted whole.
-    Fragmented,
-    /// It is a fragment that had to wait for the first of its datagram.
-    FragmentWaited,
-    /// The device did not take it, after its verdict was counted.
-    TxFullLate,
-    /// A port's link went down: of a port, not of a packet.
-    LinkDown,
-}
-
-impl Event {
-    const COUNT: usize = FlowEvent::ALL.len() + 4;
-
-    /// Every event, in the order of its index.
-    pub fn all() -> impl Iterator<Item = Event> {
-        let flow = FlowEvent::ALL.into_iter().map(Event::Flow);
-        flow.chain([Event::Fragmented, Event::FragmentWaited, Event::TxFullLate, Event::LinkDown])
-    }
-
-    /// The event's name in statistics.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Event::Flow(event) => event.name(),
-            Event::Fragmented => "packet_cut",
-            Event::FragmentWaited => "fragment_held",
-            Event::TxFullLate => "unsent",
-            Event::LinkDown => "link_down",
-        }
-    }
-
-    #[inline]
-    const fn index(self) -> usize {
-        match self {
-            Event::Flow(event) => event as usize,
-            Event::Fragmented => Event::COUNT - 4,
-            Event::FragmentWaited => Event::COUNT - 3,
-            Event::TxFullLate => Event::COUNT - 2,
-            Event::LinkDown => Event::COUNT - 1,
-        }
-    }
-}
-
-const SCALARS: usize = 9;
-
 /// What was forwarded for a service or to a backend.
 #[derive(Debug, Default)]
-struct TrafficCounters {
-    packets: Counter,
-    bytes: Counter,
-    flows: Counter,
+struct TrafficCells {
+    packets: Cell,
+    bytes: Cell,
+    flows: Cell,
 }
 
 /// What was forwarded for a service or to a backend.
@@ -153,11 +84,12 @@ impl std::ops::Sub for Traffic {
 
 #[derive(Debug)]
 struct Block {
-    scalars: CachePadded<[Counter; SCALARS]>,
-    verdicts: CachePadded<[Counter; Verdict::COUNT]>,
-    events: CachePadded<[Counter; Event::COUNT]>,
-    services: Box<[TrafficCounters]>,
-    backends: Box<[TrafficCounters]>,
+    counters: CachePadded<[Cell; Counter::ALL.len()]>,
+    gauges: CachePadded<[Cell; Gauge::ALL.len()]>,
+    verdicts: CachePadded<[Cell; Verdict::COUNT]>,
+    events: CachePadded<[Cell; Event::ALL.len()]>,
+    services: Box<[TrafficCells]>,
+    backends: Box<[TrafficCells]>,
 }
 
 /// The end that counts.
@@ -170,10 +102,11 @@ pub struct Reader(Arc<Block>);
 
 /// A block with counters for so many services and backends.
 pub fn channel(services: usize, backends: usize) -> (Writer, Reader) {
-    let traffic = |n| std::iter::repeat_with(TrafficCounters::default).take(n).collect();
+    let traffic = |n| std::iter::repeat_with(TrafficCells::default).take(n).collect();
     let block = Arc::new(Block {
-        scalars: CachePadded::default(),
-        verdicts: CachePadded::new(std::array::from_fn(|_| Counter::default())),
+        counters: CachePadded::default(),
+        gauges: CachePadded::default(),
+        verdicts: CachePadded::new(std::array::from_fn(|_| Cell::default())),
         events: CachePadded::default(),
         services: traffic(services),
         backends: traffic(backends),
@@ -182,16 +115,16 @@ pub fn channel(services: usize, backends: usize) -> (Writer, Reader) {
 }
 
 impl Writer {
-    /// Adds to a number.
+    /// Adds to a counter.
     #[inline]
-    pub fn add(&mut self, scalar: Scalar, n: u64) {
-        self.0.scalars[scalar as usize].add(n);
+    pub fn add(&mut self, counter: Counter, n: u64) {
+        self.0.counters[counter.index()].add(n);
     }
 
-    /// Replaces a number.
+    /// Sets a gauge.
     #[inline]
-    pub fn set(&mut self, scalar: Scalar, value: u64) {
-        self.0.scalars[scalar as usize].set(value);
+    pub fn set(&mut self, gauge: Gauge, value: u64) {
+        self.0.gauges[gauge.index()].set(value);
     }
 
     /// Counts packets that ended in a verdict.
@@ -200,7 +133,7 @@ impl Writer {
         self.0.verdicts[verdict.index()].add(packets);
     }
 
-    /// Counts packets that something happened to.
+    /// Counts an event.
     #[inline]
     pub fn event(&mut self, event: Event, packets: u64) {
         self.0.events[event.index()].add(packets);
@@ -223,15 +156,15 @@ impl Writer {
 /// The counters of what is forwarded.
 #[derive(Debug)]
 pub struct Counting<'w> {
-    services: &'w [TrafficCounters],
-    backends: &'w [TrafficCounters],
+    services: &'w [TrafficCells],
+    backends: &'w [TrafficCells],
 }
 
 impl Counting<'_> {
     /// Counts a packet of a service, by its index, for a backend, by its number.
     #[inline(always)]
     pub fn count(&mut self, service: usize, backend: usize, bytes: u64) {
-        let count = |traffic: &TrafficCounters| {
+        let count = |traffic: &TrafficCells| {
             traffic.packets.add(1);
             traffic.bytes.add(bytes);
         };
@@ -241,9 +174,14 @@ impl Counting<'_> {
 }
 
 impl Reader {
-    /// A number.
-    pub fn scalar(&self, scalar: Scalar) -> u64 {
-        self.0.scalars[scalar as usize].read()
+    /// The value of a counter.
+    pub fn counter(&self, counter: Counter) -> u64 {
+        self.0.counters[counter.index()].read()
+    }
+
+    /// The value of a gauge.
+    pub fn gauge(&self, gauge: Gauge) -> u64 {
+        self.0.gauges[gauge.index()].read()
     }
 
     /// Packets that ended in a verdict.
@@ -253,7 +191,7 @@ impl Reader {
 
     /// Packets that ended in any verdict.
     pub fn verdicts(&self) -> u64 {
-        self.0.verdicts.iter().map(Counter::read).sum()
+        self.0.verdicts.iter().map(Cell::read).sum()
     }
 
     /// Packets that were dropped, for any reason.
@@ -278,7 +216,7 @@ impl Reader {
     }
 }
 
-fn read(counters: &[TrafficCounters], index: usize) -> Traffic {
+fn read(counters: &[TrafficCells], index: usize) -> Traffic {
     counters.get(index).map_or_else(Traffic::default, |traffic| Traffic {
         packets: traffic.packets.read(),
         bytes: traffic.bytes.read(),
@@ -294,24 +232,24 @@ mod tests {
     #[test]
     fn readers_see_what_the_writer_counts() {
         let (mut writer, reader) = channel(1, 2);
-        writer.add(Scalar::Received, 4);
-        writer.set(Scalar::SweptGeneration, 9);
+        writer.add(Counter::Received, 4);
+        writer.set(Gauge::SweptGeneration, 9);
         writer.verdict(Verdict::Forwarded, 2);
         writer.verdict(Verdict::Dropped(DropReason::NoVip), 1);
         writer.verdict(Verdict::Replied(Reply::Echo), 1);
-        writer.event(Event::Flow(FlowEvent::Moved), 1);
+        writer.event(Event::FlowMoved, 1);
         writer.event(Event::FragmentWaited, 1);
         writer.traffic().count(7, 1, 60);
         writer.traffic().count(7, 1, 40);
         writer.traffic().count(0, 7, 100);
         writer.begins(7, 1);
         let reader = reader.clone();
-        assert_eq!(reader.scalar(Scalar::Received), reader.verdicts());
-        assert_eq!(reader.scalar(Scalar::SweptGeneration), 9);
+        assert_eq!(reader.counter(Counter::Received), reader.verdicts());
+        assert_eq!(reader.gauge(Gauge::SweptGeneration), 9);
         assert_eq!(reader.verdict(Verdict::Dropped(DropReason::NoVip)), 1);
         assert_eq!(reader.dropped(), 1);
         assert_eq!(
-            Event::all().map(|e| reader.event(e)).collect::<Vec<_>>(),
+            Event::ALL.iter().map(|&event| reader.event(event)).collect::<Vec<_>>(),
             [0, 0, 0, 0, 1, 0, 1, 0, 0]
         );
         assert_eq!(reader.backend(1), Traffic { packets: 2, bytes: 100, flows: 1 });

@@ -7,7 +7,7 @@ use crate::balancer::{DropReason, Verdict};
 use crate::dpdk::clock::TimestampField;
 use crate::dpdk::queue::{RxQueue, TxQueue};
 use crate::dpdk::{BURST, Burst, OwnedMbuf, ring};
-use crate::stats::{Event, Scalar, Writer};
+use crate::stats::{Counter, Event, Writer};
 
 /// Attempts to hand a burst to a device before the rest of it is dropped.
 const TX_ATTEMPTS: usize = 4;
@@ -297,7 +297,7 @@ fn transmit(
         }
         taken += queue.send(burst);
     }
-    stats.add(Scalar::Transmitted, taken as u64);
+    stats.add(Counter::Transmitted, taken as u64);
     taken
 }
 

@@ -37,7 +37,7 @@ use crossbeam_channel::{Receiver, Sender};
 
 use crate::balancer::scan::FlowScan;
 use crate::balancer::{Balancer, Tables};
-use crate::stats::{Scalar, Writer};
+use crate::stats::{Counter, Gauge, Writer};
 
 use exception::Round;
 use pipeline::{Batch, Pipeline};
@@ -119,7 +119,7 @@ impl Worker {
             let tables: &Tables = tables.load();
             if tables.generation() != generation {
                 generation = tables.generation();
-                pipeline.stats.set(Scalar::Generation, generation);
+                pipeline.stats.set(Gauge::Generation, generation);
             }
             if !draining && self.command.is(Command::DRAIN) {
                 draining = true;
@@ -135,7 +135,7 @@ impl Worker {
                     InputKind::Queue { .. } if draining => continue,
                     InputKind::Queue { queue, owners } => {
                         let received = queue.receive(&mut batch.burst);
-                        pipeline.stats.add(Scalar::Received, received as u64);
+                        pipeline.stats.add(Counter::Received, received as u64);
                         owners.as_mut()
                     }
                     InputKind::Ring(ring) => {
@@ -175,16 +175,16 @@ impl Worker {
             }
             if looks {
                 pipeline.expire_fragments(clock.now(), draining);
-                pipeline.stats.set(Scalar::FragmentsWaiting, pipeline.exceptions.waiting());
+                pipeline.stats.set(Gauge::FragmentsWaiting, pipeline.exceptions.waiting());
                 if pipeline.balancer.sweep(tables, clock.now()) {
-                    pipeline.stats.set(Scalar::SweptGeneration, pass_generation);
+                    pipeline.stats.set(Gauge::SweptGeneration, pass_generation);
                     pass_generation = generation;
                 }
             }
             idle = if found { 0 } else { idle + 1 };
-            pipeline.stats.set(Scalar::Polls, rounds);
-            pipeline.stats.add(Scalar::BusyPolls, u64::from(found));
-            pipeline.stats.set(Scalar::IdlePolls, idle);
+            pipeline.stats.add(Counter::Polls, 1);
+            pipeline.stats.add(Counter::BusyPolls, u64::from(found));
+            pipeline.stats.set(Gauge::IdlePolls, idle);
             if let Some(asked) = &mut query
                 && asked.scan.step(&pipeline.balancer, tables, clock.now())
                 && let Some(FlowQuery { scan, reply }) = query.take()
@@ -198,7 +198,7 @@ impl Worker {
                     continue;
                 }
             }
-            pipeline.stats.set(Scalar::Flows, pipeline.balancer.flows().len() as u64);
+            pipeline.stats.set(Gauge::Flows, pipeline.balancer.flows().len() as u64);
             query = query.or_else(|| self.queries.try_recv().ok());
             if self.command.is(Command::STOP) {
                 break;
@@ -208,7 +208,7 @@ impl Worker {
             }
             for _ in 0..sleeper.idle(idle) {
                 if pipeline.balancer.sweep(tables, clock.now()) {
-                    pipeline.stats.set(Scalar::SweptGeneration, pass_generation);
+                    pipeline.stats.set(Gauge::SweptGeneration, pass_generation);
                     pass_generation = generation;
                 }
             }

@@ -7,7 +7,7 @@ use super::exception::{Exceptions, Round};
 use super::io::Owners;
 use crate::balancer::tables::{PortIndex, Unserved};
 use crate::balancer::{
-    Balancer, Classified, DropReason, FlowEvent, PacketMeta, PlainParse, Tables, Time, Verdict,
+    Balancer, Classified, DropReason, PacketMeta, PlainParse, Tables, Time, Verdict,
 };
 use crate::dpdk::{BURST, Burst, Mbuf, OwnedMbuf, prefetch};
 use crate::stats::{Event, Writer};
@@ -197,7 +197,7 @@ impl Pipeline {
         }
         let hits = burst.len() - refused;
         if hits > 0 {
-            self.stats.event(Event::Flow(FlowEvent::Hit), hits as u64);
+            self.stats.event(Event::FlowHit, hits as u64);
         }
         (refused == 0 && any == all).then_some(PortIndex(any))
     }

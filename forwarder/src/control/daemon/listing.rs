@@ -5,12 +5,13 @@ use guideway_api as api;
 use super::{Daemon, PortState};
 use crate::control::config;
 use crate::control::publication::PublishedBackend;
-use crate::stats::{Scalar, Traffic};
+use crate::stats::{Counter, Gauge, Traffic};
 
 impl Daemon {
     pub(super) fn status(&self) -> api::Status {
         let running = self.running.lock();
-        let sum = |scalar| self.workers.iter().map(|w| w.stats.scalar(scalar)).sum();
+        let counter = |counter| self.workers.iter().map(|w| w.stats.counter(counter)).sum();
+        let gauge = |gauge| self.workers.iter().map(|w| w.stats.gauge(gauge)).sum();
         api::Status {
             node: running.configuration.node.name.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -22,11 +23,11 @@ impl Daemon {
             ports: self.ports.len(),
             services: running.configuration.services.len(),
             backends: running.configuration.pools.iter().map(|p| p.backends.len()).sum(),
-            flows: sum(Scalar::Flows),
+            flows: gauge(Gauge::Flows),
             flow_capacity: self.workers.iter().map(|w| w.flow_capacity).sum(),
-            fragments_waiting: sum(Scalar::FragmentsWaiting),
-            received: sum(Scalar::Received),
-            transmitted: sum(Scalar::Transmitted),
+            fragments_waiting: gauge(Gauge::FragmentsWaiting),
+            received: counter(Counter::Received),
+            transmitted: counter(Counter::Transmitted),
         }
     }
 
@@ -101,14 +102,14 @@ impl Daemon {
                     worker: index,
                     cpu: worker.cpu,
                     queues: worker.queues.clone(),
-                    generation: stats.scalar(Scalar::Generation),
-                    received: stats.scalar(Scalar::Received),
-                    transmitted: stats.scalar(Scalar::Transmitted),
+                    generation: stats.gauge(Gauge::Generation),
+                    received: stats.counter(Counter::Received),
+                    transmitted: stats.counter(Counter::Transmitted),
                     dropped: stats.dropped(),
-                    flows: stats.scalar(Scalar::Flows),
+                    flows: stats.gauge(Gauge::Flows),
                     flow_capacity: worker.flow_capacity,
-                    polls: stats.scalar(Scalar::Polls),
-                    busy_polls: stats.scalar(Scalar::BusyPolls),
+                    polls: stats.counter(Counter::Polls),
+                    busy_polls: stats.counter(Counter::BusyPolls),
                 }
             })
             .collect()

@@ -24,7 +24,7 @@ use super::config::{self, Configuration, Source};
 use super::publication::{Progress, Published, Publisher};
 use crate::balancer::Verdict;
 use crate::balancer::scan::FlowScan;
-use crate::stats::{Event, Reader, Scalar, Traffic};
+use crate::stats::{Counter, Event, Gauge, Reader, Traffic};
 
 /// How long an apply waits for the workers, which take tables up between two bursts.
 const IN_FORCE: Duration = Duration::from_secs(5);
@@ -273,8 +273,8 @@ impl Daemon {
     }
 
     fn progress(&self) -> Progress {
-        let least = |scalar| self.workers.iter().map(|w| w.stats.scalar(scalar)).min().unwrap_or(0);
-        Progress { generation: least(Scalar::Generation), swept: least(Scalar::SweptGeneration) }
+        let least = |gauge| self.workers.iter().map(|w| w.stats.gauge(gauge)).min().unwrap_or(0);
+        Progress { generation: least(Gauge::Generation), swept: least(Gauge::SweptGeneration) }
     }
 
     fn sum(&self, of: impl Fn(&Reader) -> Traffic) -> Traffic {
@@ -289,12 +289,14 @@ pub fn summary<'a>(workers: impl Iterator<Item = &'a Reader> + Clone) -> api::St
     let verdicts = Verdict::all()
         .map(|verdict| (verdict.name().to_owned(), sum(&|stats| stats.verdict(verdict))))
         .collect();
-    let events = Event::all()
+    let events = Event::ALL
+        .iter()
+        .copied()
         .map(|event| (event.name().to_owned(), sum(&|stats| stats.event(event))))
         .collect();
     api::Stats {
-        received: sum(&|stats| stats.scalar(Scalar::Received)),
-        transmitted: sum(&|stats| stats.scalar(Scalar::Transmitted)),
+        received: sum(&|stats| stats.counter(Counter::Received)),
+        transmitted: sum(&|stats| stats.counter(Counter::Transmitted)),
         verdicts,
         events,
     }

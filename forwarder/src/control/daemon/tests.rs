@@ -72,8 +72,8 @@ impl Lab {
         let worker = std::thread::spawn(move || {
             while !stop.load(Ordering::Relaxed) {
                 let generation = shared.load().generation();
-                writer.set(Scalar::SweptGeneration, generation);
-                writer.set(Scalar::Generation, generation);
+                writer.set(Gauge::SweptGeneration, generation);
+                writer.set(Gauge::Generation, generation);
                 std::thread::sleep(Duration::from_millis(1));
             }
         });
@@ -318,7 +318,7 @@ fn a_device_s_own_counters_are_told_when_they_are_asked_for() {
 fn every_verdict_is_in_the_statistics() {
     let stats = Lab::new().daemon.stats();
     assert_eq!(stats.verdicts.len(), Verdict::COUNT);
-    assert_eq!(stats.events.len(), Event::all().count());
+    assert_eq!(stats.events.len(), Event::ALL.len());
 }
 
 #[test]

@@ -205,7 +205,7 @@ impl Pipeline {
             } else {
                 let classified = Classified { packet: *packet, service, tag: entropy };
                 let decision = self.balancer.decide(round.tables, frame, &classified, round.now)?;
-                self.stats.event(Event::Flow(decision.flow), 1);
+                self.stats.event(decision.flow.into(), 1);
                 begins = decision.flow.is_choice();
                 decision.backend
             };

@@ -17,7 +17,7 @@ use crate::balancer::reply::{IcmpError, Identifications};
 use crate::balancer::tables::{BackendId, Exception, PortIndex, Service, Unserved};
 use crate::balancer::{Classified, DropReason, Reply, Tables, Time, Verdict};
 use crate::dpdk::{Burst, Mempool, OwnedMbuf};
-use crate::stats::{Event, Writer};
+use crate::stats::Writer;
 use crate::wire::{Packet, protocol};
 
 use super::handoff::{Arrival, Handoff, OwnerQuery};
@@ -293,7 +293,7 @@ impl Pipeline {
     ) {
         match self.balancer.decide(round.tables, mbuf.bytes(), classified, round.now) {
             Ok(decision) => {
-                self.stats.event(Event::Flow(decision.flow), 1);
+                self.stats.event(decision.flow.into(), 1);
                 let begins = decision.flow.is_choice();
                 self.forward_to(round, mbuf, port, classified, decision.backend, begins);
             }
