@@ -7,9 +7,9 @@ To run them alone, from the root of the repository:
 
 They take the newer of target/release and target/debug, or the programs in $GUIDEWAY_BIN_DIR. Debian's
 packages python3-pytest, python3-scapy, tshark, ethtool and iproute2 are needed, and for the lab nginx,
-iputils-ping and traceroute (`ci/install.sh` has them all). `test_replay_*.py` and `test_check.py` need
-neither root nor a network; `test_live_*.py` need root: they make network namespaces of their own and take
-them down. `-k "not live"` leaves those out.
+iputils-ping and traceroute (`ci/install.sh` has them all). `tests/replay` and `tests/tools` need
+neither root nor a network; `tests/live` needs root: it makes network namespaces of its own and takes them
+down.
 """
 
 import os
@@ -42,7 +42,7 @@ def run_replay(tmp_path):
 
 @pytest.fixture(scope="session")
 def root():
-    assert os.geteuid() == 0, "the live tests need root; leave them out with -k 'not live'"
+    assert os.geteuid() == 0, "the live tests need root; without it run tests/replay and tests/tools"
 
 
 @pytest.fixture(scope="module")

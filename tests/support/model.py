@@ -2,7 +2,7 @@
 
 SipHash-1-3 (Aumasson and Bernstein, 2012) of 64 and 128 bits, Maglev hashing (Eisenbud et al., 2016,
 section 3.4) with weights, and the flow key. Nothing here is shared with the program, so that a backend
-is predicted and never read from its output. `test_model.py` holds known answers.
+is predicted and never read from its output. `tests/replay/test_model.py` holds known answers.
 """
 
 import functools

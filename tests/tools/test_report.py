@@ -4,11 +4,11 @@ import copy
 import json
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
+from support import binaries
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = binaries.ROOT
 PART = {
     "part": "tables",
     "load": [0.25, 1.5],

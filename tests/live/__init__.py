@@ -1,0 +1,1 @@
+"""Running programs: live devices, network namespaces, real hosts. Needs root."""
