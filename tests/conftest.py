@@ -1,15 +1,6 @@
 """Tests of the programs as they are: `guideway`, `guidewayctl`, driven from outside.
 
-To run them alone, from the root of the repository:
-
-    cargo build --workspace
-    /usr/bin/python3 -m pytest tests -q
-
-They take the newer of target/release and target/debug, or the programs in $GUIDEWAY_BIN_DIR. Debian's
-packages python3-pytest, python3-scapy, tshark, ethtool and iproute2 are needed, and for the lab nginx,
-iputils-ping and traceroute (`ci/install.sh` has them all). `tests/replay` and `tests/tools` need
-neither root nor a network; `tests/live` needs root: it makes network namespaces of its own and takes them
-down.
+tests/README.md tells how to run them, and what they need.
 """
 
 import os
