@@ -12,6 +12,13 @@ tree_state() { git status --porcelain && git diff HEAD | sha256sum; }
 before=
 ! in_git || before=$(tree_state)
 
+step "toolchain"
+needed=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
+found=$(rustc --version | cut -d ' ' -f 2)
+[ "$(printf '%s\n' "$needed" "$found" | sort -V | head -n 1)" = "$needed" ] ||
+    die "Cargo.toml names rust-version $needed, and rustc is $found; rustup update stable"
+rustc --version
+
 step "format"
 cargo fmt --all --check
 # It does not see modules that a macro declares.

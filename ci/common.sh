@@ -10,6 +10,7 @@
 cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit
 command -v cargo >/dev/null || PATH=$PATH:$HOME/.cargo/bin
 export PATH
+export RUSTUP_AUTO_INSTALL=0 # no script renews a toolchain unasked; ci/install.sh gets the first one
 python=/usr/bin/python3 # Debian's own has the Debian packages, whatever else comes first in PATH
 export python
 # Scripts that call others say it all once.
