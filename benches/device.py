@@ -57,7 +57,7 @@ def frame(number):
 
 
 def write_capture(path, flows):
-    with open(path, "wb") as file:
+    with path.open("wb") as file:
         file.write(struct.pack("=IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 65535, 1))
         for number in range(flows):
             data = frame(number)
@@ -133,7 +133,7 @@ def measure(flows, options, hugepages, directory):
 
 def ratios(rates, mode):
     """The appliance's rate over testpmd's, by round."""
-    return [mine / other for mine, other in zip(rates[APPLIANCE], rates[mode])]
+    return [mine / other for mine, other in zip(rates[APPLIANCE], rates[mode], strict=True)]
 
 
 def rows(flows, rates):

@@ -201,14 +201,14 @@ def with_testpmd(options, hugepages, directory):
             testpmd.ask("stop")
             drops = {k: n for k, n in guideway.stats()["verdicts"].items() if n and k != "forwarded"}
         found[name] = rates, drops
-        received, forwarded = (support.median(values) / 1e6 for values in zip(*rates))
+        received, forwarded = (support.median(values) / 1e6 for values in zip(*rates, strict=True))
         say(f"{name}: {received:.2f} million a second received, {forwarded:.2f} forwarded; {drops or 'no drops'}")
     return found
 
 
 def throughput_table(subjects):
     mine, base = (subject.throughput for subject in subjects)
-    ratios = [one / other if other else 0.0 for one, other in zip(mine, base)]
+    ratios = [one / other if other else 0.0 for one, other in zip(mine, base, strict=True)]
     rows = [
         [s.name, f"{support.median(s.throughput) / 1e6:.2f}", f"{100 * support.spread(s.throughput):.1f} %"]
         for s in subjects
@@ -237,7 +237,7 @@ def latency_table(subjects):
             both.append(values)
             lost = sum(o["lost"] for o in outcomes)
             rows.append([f"{share} %", f"{rate / 1e6:.2f}", subject.name, *(f"{v:.1f}" for v in values), lost])
-        added = [f"{mine - base:+.1f}" for mine, base in zip(*both)]
+        added = [f"{mine - base:+.1f}" for mine, base in zip(*both, strict=True)]
         rows.append([f"{share} %", "", "added", *added, ""])
     return {
         "name": "latency",
@@ -250,7 +250,7 @@ def latency_table(subjects):
 def generators_table(found):
     rows = []
     for name, (rates, drops) in found.items():
-        received, forwarded = zip(*rates)
+        received, forwarded = zip(*rates, strict=True)
         million = f"{support.median(received) / 1e6:.2f}", f"{support.median(forwarded) / 1e6:.2f}"
         told = ", ".join(f"{reason} {count:,}" for reason, count in drops.items()) or "none"
         rows.append([name, *million, f"{100 * support.spread(received):.1f} %", told])

@@ -54,7 +54,7 @@ def field(where, holder, name, kinds, optional=False):
     if optional and name not in holder:
         return None
     value = holder.get(name)
-    if isinstance(value, bool) and bool not in kinds or not isinstance(value, kinds):
+    if (isinstance(value, bool) and bool not in kinds) or not isinstance(value, kinds):
         raise Malformed(f"{where}: `{name}` is {value!r}; expected {' or '.join(k.__name__ for k in kinds)}")
     return value
 
@@ -174,7 +174,7 @@ def plain(columns, rows):
     right = rights(rows, columns)
     text = ""
     for line in lines:
-        cells = (c.rjust(w) if r else c.ljust(w) for c, w, r in zip(line, widths, right))
+        cells = (c.rjust(w) if r else c.ljust(w) for c, w, r in zip(line, widths, right, strict=True))
         text += "  " + "  ".join(cells).rstrip() + "\n"
     return text
 

@@ -128,7 +128,7 @@ class Process:
         self.options = options
 
     def __enter__(self):
-        with open(self.log_path, "w") as log:
+        with self.log_path.open("w") as log:
             self.child = subprocess.Popen(self.line, stdout=log, stderr=subprocess.STDOUT, **self.options)
         return self
 

@@ -24,7 +24,7 @@ import capture
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "benches"))
 
-import support
+import support  # noqa: E402 - its directory is in the path from here on
 
 COMMANDS = {path.stem: path for path in (HERE / "testpmd").glob("*.cmd")}
 REPLAY = "replay"
@@ -103,7 +103,7 @@ class Sample:
         self.counts = [*counts, stats["received"], stats["transmitted"]]
 
     def rates(self, before):
-        return [(now - then) / (self.time - before.time) for now, then in zip(self.counts, before.counts)]
+        return [(now - then) / (self.time - before.time) for now, then in zip(self.counts, before.counts, strict=True)]
 
 
 def line(name, values, form="{:14,.0f}"):
@@ -122,7 +122,7 @@ def measure(options, testpmd, port, guideway):
         rows.append(now.rates(before))
         before = now
         line(len(rows), rows[-1])
-        columns = list(zip(*rows))
+        columns = list(zip(*rows, strict=True))
         if len(rows) >= LEAST and support.spread(columns[2]) <= MAX_SPREAD:
             break
     testpmd.ask("stop")

@@ -85,7 +85,9 @@ class Run:
     async def drive(self, options, connections, size=0):
         """Makes that many connections, some of them at a time."""
         plan = iter(range(connections))
-        pairs = [(source, vip) for row in zip(*map(clients_of, options.vip)) for source, vip in zip(row, options.vip)]
+        # Of families with unlike numbers of clients, the smaller number.
+        sources = zip(*map(clients_of, options.vip), strict=False)
+        pairs = [(source, vip) for row in sources for source, vip in zip(row, options.vip, strict=True)]
 
         async def client():
             for number in plan:
@@ -97,7 +99,7 @@ class Run:
                     name = await asyncio.wait_for(fetch(source, vip, options.port, size), options.timeout)
                     self.served[name] += 1
                     self.families["IPv6" if ":" in vip else "IPv4"] += 1
-                except (OSError, ValueError, asyncio.TimeoutError) as error:
+                except (TimeoutError, OSError, ValueError) as error:
                     self.errors[f"{vip}: {type(error).__name__} {error}".strip()] += 1
                 self.slowest = max(self.slowest, time.monotonic() - begun)
 
@@ -137,7 +139,7 @@ def main():
     if options.json:
         keys = ("server", "weight", "ideal", "connections", "share", "deviation")
         print(json.dumps({
-            "connections": run.done, "failed": run.errors.total(), "servers": [dict(zip(keys, r)) for r in table],
+            "connections": run.done, "failed": run.errors.total(), "servers": [dict(zip(keys, r, strict=True)) for r in table],
             "uploads": uploads.done, "uploads_failed": uploads.errors.total(),
             "errors": run.errors + uploads.errors, "families": run.families, "ok": not failed and not off,
         }))
@@ -148,7 +150,8 @@ def main():
         print(f"{name:<8} {weight:>6} {ideal:>10.1%} {connections:>12} {share:>8.1%} {deviation:>+10.1%}{mark}")
     print()
     families = ", ".join(f"{count} over {family}" for family, count in sorted(run.families.items()))
-    print(f"{run.done} connections ({families}) in {seconds:.1f} s, {run.errors.total()} failed, slowest {run.slowest * 1000:.0f} ms")
+    slowest = f"slowest {run.slowest * 1000:.0f} ms"
+    print(f"{run.done} connections ({families}) in {seconds:.1f} s, {run.errors.total()} failed, {slowest}")
     print(f"{uploads.done} uploads of {options.upload_bytes >> 10} KiB in full-size packets, {uploads.errors.total()} failed")
     for error, count in (run.errors + uploads.errors).most_common(5):
         print(f"  {count} x {error}")

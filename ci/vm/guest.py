@@ -20,7 +20,7 @@ def run(*words, timeout=120, check=True):
 class Guest:
     def __init__(self):
         # qemu greets whoever opens it, but may have done so before the port was open.
-        self._monitor = open(self._monitor_port(), "r+b", buffering=0)
+        self._monitor = self._monitor_port().open("r+b", buffering=0)
         self._command("qmp_capabilities")
 
     @staticmethod
@@ -116,7 +116,7 @@ class Lab:
     def start(self):
         """Starts the forwarder and waits until it is ready or has ended."""
         path = self.keep.with_suffix(".log")
-        with open(path, "a") as log:
+        with path.open("a") as log:
             line = self.within("lb", PROJECT / "target/release/guideway", "run", "--config", self.config)
             self.forwarder = subprocess.Popen(line, stdout=log, stderr=log)
         self._stopped = None

@@ -84,7 +84,7 @@ def qemu():
         *("-chardev", "socket,id=monitor,path=/tmp/monitor,server=on,wait=off", "-mon", "chardev=monitor,mode=control"),
         *("-chardev", "socket,id=port,path=/tmp/monitor", "-device", "virtio-serial-pci"),
         *("-device", "virtserialport,chardev=port,name=monitor"),
-        *(netdev("eth0") + ["-device", f"virtio-net-pci,netdev=eth0,mac={mac(0)},addr=10"]),
+        *(*netdev("eth0"), "-device", f"virtio-net-pci,netdev=eth0,mac={mac(0)},addr=10"),
     ]
     for index, nic in enumerate(NICS.values(), 1):
         line += netdev(nic.name, nic.queues)

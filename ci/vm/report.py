@@ -13,7 +13,8 @@ import sys
 from pathlib import Path
 
 PAGE = Path(__file__).resolve().parents[2] / "docs/drivers.md"
-COLUMNS = ("case", "driver", "binding", "queues", "RSS", "steering", "failed", "packets", "link", "interrupts", "buffers", "huge pages")
+COLUMNS = ("case", "driver", "binding", "queues", "RSS", "steering")
+COLUMNS += ("failed", "packets", "link", "interrupts", "buffers", "huge pages")
 
 
 def yes(value):
@@ -31,7 +32,8 @@ def row(record):
     shares = " / ".join(f"{packets / total:.0%}" for packets in record["packets"])
     return [
         record["case"], record["driver"], record["binding"], "{} rx, {} tx".format(*record["queues"]),
-        "yes" if record["rss"] else "-", record["steering"].partition(":")[0], f"{record['failed']} of {record['connections']}", shares, record["link"].partition(",")[0],
+        "yes" if record["rss"] else "-", record["steering"].partition(":")[0],
+        f"{record['failed']} of {record['connections']}", shares, record["link"].partition(",")[0],
         "yes" if record["interrupts"] else "-", yes(record["buffers_back"]), yes(record["huge_pages_back"]),
     ]  # fmt: skip
 
@@ -56,7 +58,7 @@ def tried(results):
 def table(results):
     rows = [COLUMNS, *(row(record) for record in results)]
     widths = [max(len(line[column]) for line in rows) for column in range(len(COLUMNS))]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths)).rstrip() for line in rows]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in rows]
     return "\n".join([*lines, "", *said(results), "", *tried(results)])
 
 

@@ -9,6 +9,8 @@ Run as a program within a namespace, this is the client that they need:
     trials.py forsake ADDRESS PORT COUNT         the same, but nobody is there when the answers come
 """
 
+import contextlib
+import itertools
 import json
 import re
 import select
@@ -87,10 +89,11 @@ def fail_over(guest, lab, case, record):
     finally:
         guest.set_link(case.nics[0], True)
     after = [at for at in answers if at > pulled]
-    gap = max((later - earlier for earlier, later in zip(answers, answers[1:])), default=99)
+    gap = max((later - earlier for earlier, later in itertools.pairwise(answers)), default=99)
     if not after or driven["failed"]:
         record["wrong"].append(f"after the failover {driven['failed']} connections failed: {driven['errors']}")
-    record["notes"].append(f"failover under traffic: {gap * 1000:.0f} ms without an answer, {driven['failed']} connections failed")
+    failed = f"{driven['failed']} connections failed"
+    record["notes"].append(f"failover under traffic: {gap * 1000:.0f} ms without an answer, {failed}")
 
 
 def fragments(_guest, lab, _case, record):
@@ -192,10 +195,8 @@ def echo(address, port, size, count):
             client.settimeout(3)
             sent = str(number).encode().ljust(int(size), b".")
             client.send(sent)
-            try:
+            with contextlib.suppress(TimeoutError):
                 answered += client.recv(65535).partition(b" ")[2] == sent
-            except TimeoutError:
-                pass
     return answered
 
 

@@ -24,10 +24,9 @@ VIPS = [word for address in VIP.values() for word in ("--vip", address)]
 @pytest.fixture(scope="module")
 def running(root):
     """One agent for all tests that want the usual."""
-    with network.Namespace() as namespace:
-        with Agent(agent.Host(namespace), *VIPS, *FORWARDERS) as made:
-            assert made.ready == f"ready: {TUN} receives {ALL}\n"
-            yield made
+    with network.Namespace() as namespace, Agent(agent.Host(namespace), *VIPS, *FORWARDERS) as made:
+        assert made.ready == f"ready: {TUN} receives {ALL}\n"
+        yield made
 
 
 @pytest.fixture(scope="module")

@@ -8,6 +8,7 @@ import signal
 import socket
 import threading
 import time
+from pathlib import Path
 
 import pytest
 from support.daemon import Daemon, live_one_port
@@ -32,7 +33,7 @@ def fifo_with_writer(path):
 
 
 def huge(path):
-    with open(path, "wb") as file:
+    with path.open("wb") as file:
         file.truncate(100_000_000)
 
 
@@ -151,7 +152,7 @@ class Checker(threading.Thread):
 
 
 def resident(process):
-    with open(f"/proc/{process.pid}/status") as status:
+    with Path(f"/proc/{process.pid}/status").open() as status:
         return next(int(line.split()[1]) / 1024 for line in status if line.startswith("VmHWM"))
 
 

@@ -1,6 +1,5 @@
 """The lab's echo server against datagrams that it cannot answer."""
 
-import socket
 import subprocess
 import time
 

@@ -8,7 +8,7 @@ def test_the_choice_and_its_reason_are_told(namespace, directory):
     def change(config):
         pool = config["pool"][0]
         pool["encapsulation"] = ["gre", "gue"]
-        near4, near6, far4, far6 = pool["backends"]
+        near4, near6, far4, _ = pool["backends"]
         near4["encapsulation"] = ["ipip", "l2"]
         near6["encapsulation"] = "gre"
         far4["encapsulation"] = ["l2", "gre"]
@@ -18,8 +18,10 @@ def test_the_choice_and_its_reason_are_told(namespace, directory):
         "near6": ("gre", "the only one listed: flows differ in the IPv6 flow label"),
         "far4": (
             "gre",
-            "best for multipath of l2, gre: flows do not differ in the outer header; "
-            "not l2: the backend is not on the link",
+            (
+                "best for multipath of l2, gre: flows do not differ in the outer header; "
+                "not l2: the backend is not on the link"
+            ),
         ),
         "far6": ("gue", "best for multipath of gre, gue: flows differ in the UDP source port"),
     }

@@ -91,7 +91,7 @@ def forwarder(up, huge):
     config.write_text(text.replace("hugepages = false", f"hugepages = {str(huge).lower()}"))
     namespace = up.environment["LAB_NS_LB"]
     line = ["ip", "netns", "exec", namespace, binaries.guideway(), "run", "--config", config]
-    with open(log, "w") as stderr:
+    with log.open("w") as stderr:
         process = subprocess.Popen(line, stdin=subprocess.DEVNULL, stderr=stderr)
     try:
         end = time.monotonic() + 20

@@ -6,8 +6,8 @@ import subprocess
 import pytest
 from support import expectation, garbage, network, replay
 from support.answers import echo
-from support.daemon import Daemon, live, live_one_port
 from support.config import two_ports
+from support.daemon import Daemon, live, live_one_port
 from support.model import Fleet
 from support.packets import EXTRAS, TAGS, Sent, client_packet, flow, inner_of
 
@@ -76,10 +76,10 @@ def test_tshark_reads_the_same(namespace, peer, directory):
     for field in fields:
         line += ["-e", field]
     done = subprocess.run(line, capture_output=True, text=True, check=True, timeout=60)
-    rows = [dict(zip(fields, row.split("\t"))) for row in done.stdout.splitlines()]
+    rows = [dict(zip(fields, row.split("\t"), strict=True)) for row in done.stdout.splitlines()]
     assert len(rows) == len(sent)
     fleet = Fleet(config)
-    for packet, row in zip(sent, rows):
+    for packet, row in zip(sent, rows, strict=True):
         flow, backend = packet.flow, fleet.backend(packet.flow)
         addresses = {"ip.src": [], "ip.dst": [], "ipv6.src": [], "ipv6.dst": []}
         for source, destination in (

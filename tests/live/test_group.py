@@ -8,6 +8,7 @@ import pytest
 from support.daemon import Daemon, live_one_port
 from support.users import GROUP, ask_as_nobody
 
+
 @pytest.fixture(scope="module")
 def cable(namespace):
     return namespace.cable("gw0")

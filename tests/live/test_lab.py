@@ -22,7 +22,7 @@ COUNTERS = {"mpls-gre": "by_gre", "gue0": "by_gue", "l2": None}
 def test_encapsulation_carries_tcp(root, asked):
     with lab.Lab("--encapsulation", asked) as up:
         backends = {backend["name"]: backend for backend in up.ctl("backend", "list")}
-        sent = dict(zip(lab.SERVERS, LABS[asked]))
+        sent = dict(zip(lab.SERVERS, LABS[asked], strict=True))
         assert {name: backend["encapsulation"] for name, backend in backends.items()} == sent
         done = up.drive("--connections", CONNECTIONS, "--uploads", UPLOADS)
         assert not done["errors"]

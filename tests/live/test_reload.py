@@ -1,5 +1,6 @@
 """Reload under traffic: no packet is lost, and none is sent by half a configuration."""
 
+import itertools
 import json
 import signal
 import subprocess
@@ -35,7 +36,7 @@ def configurations(directory, workers):
             {"address": "2001:db8::106", "mac": "02:00:00:00:0b:06"},
         ]
         addresses = ("192.0.2.105", "2001:db8::106", "10.99.0.7", "2001:db8:bb::8")
-        for backend, address in zip(config.pool()["backends"], addresses):
+        for backend, address in zip(config.pool()["backends"], addresses, strict=True):
             backend["address"] = address
 
     old = live_one_port("gw0", directory, workers)
@@ -102,9 +103,9 @@ def test_reload_under_traffic(namespace, peer, directory, workers):
         numbers = [number for number, _ in frames]
         assert numbers == sorted(numbers), "the order within a flow"
         by = [[by[one] for by in expected].index(frame) for _, frame in frames]
-        switches = sum(a != b for a, b in zip(by, by[1:]))
+        switches = sum(a != b for a, b in itertools.pairwise(by))
         assert switches == len(borders), f"{one} went back and forth: {switches} switches"
-        for number, which in zip(numbers, by):
+        for number, which in zip(numbers, by, strict=True):
             # Before a step began and after its answer there is no doubt which one is in force.
             begun = sum(number >= border for border, _ in borders)
             done = sum(number >= border for _, border in borders)

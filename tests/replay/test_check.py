@@ -137,7 +137,7 @@ def test_usage():
 def test_what_is_no_file_of_a_fair_length_is_refused_at_once(tmp_path):
     fifo, huge = tmp_path / "fifo", tmp_path / "huge"
     os.mkfifo(fifo)
-    with open(huge, "wb") as file:
+    with huge.open("wb") as file:
         file.truncate(100_000_000)
     for path, told in ((fifo, "it is a pipe"), (huge, "more than 16 MiB"), (tmp_path, "it is a directory")):
         begin = time.monotonic()

@@ -101,7 +101,7 @@ def expected_frame(config, backend, sent, out):
     if own.name in OVER_UDP:
         number = 17
         (sport,) = struct.unpack_from("!H", out, behind)
-        assert 49152 <= sport, "a dynamic port"
+        assert sport >= 49152, "a dynamic port"
         computes = own.udp_checksum == "compute" and ":" in backend
         dport = own.udp_port or KINDS[own.name][1]
         # Without the argument scapy computes it.
@@ -144,7 +144,7 @@ def check(config, sent, outcome):
     frames = outcome.frames()
     assert len(frames) == len(sent)
     assert outcome.verdicts == {"forwarded": len(sent)}
-    for place, (packet, out) in enumerate(zip(sent, frames)):
+    for place, (packet, out) in enumerate(zip(sent, frames, strict=True)):
         backend = fleet.backend(packet.flow)
         assert out.hex() == expected_frame(config, backend, packet, out).hex(), f"frame {place} to {backend}"
         of_flow = found.setdefault(backend, {}).setdefault(packet.flow, entropy(config, backend, out))
@@ -190,7 +190,7 @@ def test_each_encapsulation(run_replay, name, inner, outer):
     outcome = run_replay(config, [packet.frame for packet in sent])
     check(config, sent, outcome)
     overhead = KINDS[name][2 if outer == 4 else 3]
-    assert {len(out) - len(packet.frame) for packet, out in zip(sent, outcome.frames())} == {overhead}
+    assert {len(out) - len(packet.frame) for packet, out in zip(sent, outcome.frames(), strict=True)} == {overhead}
 
 
 @pytest.mark.parametrize("name", KINDS)
@@ -355,7 +355,7 @@ def test_tshark_reads_it(run_replay, tmp_path, name):
     assert done.returncode == 0, done.stderr
     rows = [row.split("\t") for row in done.stdout.splitlines()]
     assert len(rows) == len(sent)
-    for packet, (protocols, v4, v6, malformed, *sums) in zip(sent, rows):
+    for packet, (protocols, v4, v6, malformed, *sums) in zip(sent, rows, strict=True):
         assert not malformed
         for seen in sums:
             # 1 is good, 3 is not there: an outer UDP checksum of 0.

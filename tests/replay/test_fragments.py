@@ -57,7 +57,7 @@ def test_datagrams_in_between_one_another(run_replay):
         for client in range(1, 5)
         for identification in (1, 2, 70000 if version == 6 else 60000)
     ]
-    sent = [packet for column in zip(*parts) for packet in column]
+    sent = [packet for column in zip(*parts, strict=True) for packet in column]
     outcome = run_replay(config, [packet.frame for packet in sent])
     check(config, sent, sent, outcome)
 
@@ -152,7 +152,7 @@ def test_a_later_fragment_of_ipv6_that_does_not_fit(run_replay):
     assert all(len(packet.inner) > room for packet in sent[1:])
     outcome = run_replay(config, [packet.frame for packet in sent])
     assert outcome.verdicts == {"forwarded": 1, "too_big_replied": 2}
-    for packet, frame in zip(sent[1:], outcome.frames()[1:]):
+    for packet, frame in zip(sent[1:], outcome.frames()[1:], strict=True):
         error = about(6, IPv6(packet.inner), None, ICMPv6PacketTooBig(mtu=room))
         assert frame.hex() == link(error, back=True).hex()
 

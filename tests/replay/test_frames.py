@@ -10,8 +10,8 @@ from scapy.layers.inet6 import ICMPv6PacketTooBig, IPv6
 from support import expectation, garbage, replay
 from support.answers import about, cut, echo, inner_mtu, link
 from support.config import one_port, two_ports
-from support.model import Fleet
 from support.fragments import datagram
+from support.model import Fleet
 from support.packets import EXTRAS, TAGS, Sent, client_packet, flow, inner_of
 
 
@@ -209,7 +209,7 @@ def test_tshark_reads_what_left(run_replay, tmp_path):
     rows = [row.split("\t") for row in done.stdout.splitlines()]
     assert len(rows) == len(sent)
     fleet = Fleet(config)
-    for packet, (protocols, checksums, gre, malformed, ttls, df) in zip(sent, rows):
+    for packet, (protocols, checksums, gre, malformed, ttls, df) in zip(sent, rows, strict=True):
         outer = "ipv6" if ":" in fleet.backend(packet.flow) else "ip"
         inner = "ipv6" if ":" in packet.flow.source else "ip"
         assert f"{outer}:gre:{inner}:" in protocols, protocols

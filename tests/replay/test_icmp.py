@@ -57,7 +57,7 @@ def check(tmp_path):
         assert outcome.report["received"] == len(cases)
         got = [split_label(frame)[0] for frame in outcome.frames()]
         frames = [frame for _, _, out in cases for frame in out]
-        for place, (one, other) in enumerate(zip(got, frames)):
+        for place, (one, other) in enumerate(zip(got, frames, strict=False)):
             assert one.hex() == other.hex(), f"frame {place}"
         assert len(got) == len(frames)
         assert outcome.report["transmitted"] == len(frames)
@@ -136,7 +136,7 @@ def fragmented_echo(version, number=1):
             parts.append(header.copy() / extension / Raw(payload[place : place + 480]))
         return parts
 
-    pairs = zip(cut_up(frame[14:]), cut_up(reply[14:]))
+    pairs = zip(cut_up(frame[14:]), cut_up(reply[14:]), strict=True)
     return [(link(one), verdict, [link(other, back=True)]) for one, other in pairs]
 
 
@@ -219,7 +219,7 @@ def test_fragments_of_a_reply_are_cut_again(check, version):
 
     # 1808 bytes are 1480 and 328, or 1448 and 360, over again.
     cases = []
-    for one, other in zip(parts(frame[14:], 1828), parts(reply[14:], 1828)):
+    for one, other in zip(parts(frame[14:], 1828), parts(reply[14:], 1828), strict=True):
         if version == 4:
             pieces = cut(IP(bytes(other)), 1500)
         elif len(bytes(other)) <= 1500:
@@ -324,7 +324,7 @@ def test_unreachable_can_be_off(check):
 
     check(one_port().changed(off), [*silent.values(), *tcp])
     for index, version in enumerate((4, 4, 6, 6)):
-        config = one_port().changed(lambda c: c["service"][index].update(unreachable=True))
+        config = one_port().changed(lambda c, index=index: c["service"][index].update(unreachable=True))
         check(config, [cases[version], silent[10 - version], *tcp])
 
 

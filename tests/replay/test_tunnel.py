@@ -126,7 +126,7 @@ def test_congestion_marks_go_in(run_replay):
     }
     sent = []
     for (inner, row), version in itertools.product(figure.items(), (4, 6)):
-        for outer, arrives in zip((0b00, 0b10, 0b01, 0b11), row):
+        for outer, arrives in zip((0b00, 0b10, 0b01, 0b11), row, strict=True):
             one = flow(version, "udp", 2, 100 + inner)
             packet = tunnelled(client_packet(one, traffic_class=0xB8 | inner), "gre", traffic_class=0x48 | outer)
             if arrives is None:

@@ -133,7 +133,7 @@ class Agent:
 
     def __exit__(self, *_):
         self.process.terminate()
-        out, self.errors = self.process.communicate(timeout=10)
+        _, self.errors = self.process.communicate(timeout=10)
         assert self.process.returncode == 0, self.errors
         line = self.host.namespace.command("ip", "-o", "address")
         left = subprocess.run(line, capture_output=True, text=True, check=True, timeout=30).stdout

@@ -19,7 +19,7 @@ def link(packet, tags=(), back=False):
     types = [0x88A8 if tag is Dot1AD else 0x8100 for tag, _, _ in tags]
     types.append(0x86DD if packet.version == 6 else 0x0800)
     frame = Ether(dst=destination, src=source, type=types[0])
-    for (tag, vlan, priority), ethertype in zip(tags, types[1:]):
+    for (tag, vlan, priority), ethertype in zip(tags, types[1:], strict=True):
         frame = frame / tag(vlan=vlan, prio=priority, type=ethertype)
     return bytes(frame / packet)
 
@@ -70,7 +70,7 @@ def about(version, packet, v4, v6):
 def cut(packet, room):
     """The pieces of an IPv4 packet, or of a fragment, as RFC 791 has them."""
     payload = bytes(packet)[packet.ihl * 4 :]
-    first = [option for option in packet.options]
+    first = list(packet.options)
     later = [option for option in first if bytes(option)[0] & 0x80]
     pieces, place = [], 0
     while True:

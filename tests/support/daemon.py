@@ -57,7 +57,7 @@ class Daemon:
         """Starts the program and does not wait for it."""
         self.config.write(self.path)
         line = self.namespace.command(*self.line())
-        with open(self.log_path, "w") as log:
+        with self.log_path.open("w") as log:
             self.process = subprocess.Popen(line, stdout=log, stderr=subprocess.STDOUT, cwd=self.directory)
 
     def __enter__(self):

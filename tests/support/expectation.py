@@ -35,7 +35,7 @@ def check_frames(config, sent, outcome, ports=("edge0",)):
 
 
 def compare(got, expected, port):
-    for place, (one, other) in enumerate(zip(got, expected)):
+    for place, (one, other) in enumerate(zip(got, expected, strict=False)):
         assert one.hex() == other.hex(), f"frame {place} of {port}"
     assert len(got) == len(expected), f"frames of {port}"
 

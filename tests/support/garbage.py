@@ -94,7 +94,7 @@ def malformed():
 
 def not_ours():
     """Sound frames that are for someone else, or of a kind that is not balanced."""
-    tcp, udp = TCP(sport=9, dport=80), UDP(sport=9, dport=53)
+    tcp = TCP(sport=9, dport=80)
     v4, v6 = IP(src=FROM4, dst=V4), IPv6(src=FROM6, dst=V6)
     link = Ether(**LINK)
     yield _drop("not_ip", link / ARP(pdst=V4))

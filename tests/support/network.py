@@ -14,6 +14,7 @@ import struct
 import subprocess
 import threading
 import time
+from pathlib import Path
 
 CLONE_NEWNET = 0x40000000
 ETH_P_ALL = 3
@@ -71,7 +72,7 @@ class Namespace:
         made = []
 
         def make():
-            with open(f"/run/netns/{self.name}") as handle:
+            with Path(f"/run/netns/{self.name}").open() as handle:
                 if _libc.setns(handle.fileno(), CLONE_NEWNET) != 0:
                     made.append(OSError(ctypes.get_errno(), "setns"))
                     return

@@ -137,7 +137,7 @@ def _link(destination, source, tags, packet):
     types = [0x88A8 if tag is Dot1AD else 0x8100 for tag, _, _ in tags]
     types.append(0x86DD if packet.version == 6 else 0x0800)
     frame = Ether(dst=destination, src=source, type=types[0])
-    for (tag, vlan, priority), ethertype in zip(tags, types[1:]):
+    for (tag, vlan, priority), ethertype in zip(tags, types[1:], strict=True):
         frame = frame / tag(vlan=vlan, prio=priority, type=ethertype)
     return frame / packet
 

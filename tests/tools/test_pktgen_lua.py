@@ -140,7 +140,7 @@ def test_a_result_is_repeated_no_longer_than_needed(tmp_path):
 
 
 def throughput(text):
-    return {int(row[0]): (float(row[1]), row[2]) for row in re.findall(r"^ +(\d+) +(\d+) +\S+% +\d+  (.*)$", text, re.M)}
+    return {int(row[0]): (float(row[1]), row[2]) for row in re.findall(r"^ +(\d+) +(\d+) +\S+% +\d+  (.*)$", text, re.MULTILINE)}
 
 
 @pytest.mark.parametrize("version", VERSIONS)
@@ -185,7 +185,7 @@ def test_loss_that_is_accepted(tmp_path):
 def test_latency_at_shares_of_the_throughput(tmp_path, version):
     """The stand-in gives 1 to 1,000 microseconds, each once."""
     calls, text = run(tmp_path, "latency", version, capacity=1e6, seconds=1)
-    rows = re.findall(r"^ +(\d+)% +(\d+) +(\d+) +([\d.]+) us +([\d.]+) us +([\d.]+) us", text, re.M)
+    rows = re.findall(r"^ +(\d+)% +(\d+) +(\d+) +([\d.]+) us +([\d.]+) us +([\d.]+) us", text, re.MULTILINE)
     assert [row[0] for row in rows] == ["10", "50", "90"]
     for share, rate, probes, median, p99, p999 in rows:
         assert float(rate) == pytest.approx(1e6 * int(share) / 100, rel=0.03)

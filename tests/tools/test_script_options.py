@@ -52,7 +52,9 @@ WRONG = {
     ("--uplink", "none0"): "--uplink: there is no interface 'none0'; see: ip link",
     ("--idle", "sleep"): "--idle: 'sleep' is none of: poll pause interrupt",
     ("--tunnels", "none"): "--tunnels: 'none' is none of: agent kernel",
-    ("--tunnels", "kernel", "--encapsulation", "gre,l2,gre"): "--tunnels kernel, --encapsulation: 'l2' is none of: gre ipip vxlan",
+    ("--tunnels", "kernel", "--encapsulation", "gre,l2,gre"): (
+        "--tunnels kernel, --encapsulation: 'l2' is none of: gre ipip vxlan"
+    ),
     ("--fabric-mtu", "3431", "--driver", "af_xdp"): "--fabric-mtu: 3431 is more than af_xdp takes, which is 3430",
     ("--encapsulation", "grey"): f"--encapsulation: 'grey' is none of: {ENCAPSULATIONS}",
     ("--encapsulation", "gre,,l2"): f"--encapsulation: '' is none of: {ENCAPSULATIONS}",

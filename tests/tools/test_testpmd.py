@@ -2,6 +2,7 @@
 appliance, over shared memory."""
 
 import importlib.util
+import itertools
 import os
 import re
 import struct
@@ -47,15 +48,17 @@ def sent(directory, command_file, count, devices=()):
     line = ["dpdk-testpmd", "-l", "0,1", "--no-huge", "--no-pci", "--no-shconf", "--no-telemetry", "-m", "256"]
     line += [f"--vdev={device}" for device in devices] + [f"--vdev=net_pcap9,tx_pcap={pipe}", "--"]
     line += [*arguments, f"--cmdline-file={path}", "--total-num-mbufs=8192", "--stats-period=1"]
-    log = open(directory / "testpmd.log", "w+")
-    with subprocess.Popen(line, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT) as testpmd:
+    log_path = directory / "testpmd.log"
+    with (
+        log_path.open("w") as log,
+        subprocess.Popen(line, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT) as testpmd,
+    ):
         try:
-            with open(pipe, "rb") as file:
-                frames = [frame for _, frame in zip(range(count), records(file))]
+            with pipe.open("rb") as file:
+                frames = list(itertools.islice(records(file), count))
         finally:
             testpmd.kill()
-    log.seek(0)
-    text = log.read()
+    text = log_path.read_text()
     assert len(frames) == count, text
     assert "Bad arguments" not in text and "Command not found" not in text, text
     return frames

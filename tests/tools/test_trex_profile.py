@@ -145,7 +145,7 @@ def test_ipv6(streams):
 def test_pieces_make_datagrams(streams):
     made = streams("--profile", "fragments")
     pieces = [list(played(stream, 5)) for stream in made]
-    for datagram in zip(*pieces):
+    for datagram in zip(*pieces, strict=True):
         assert len({piece[inet.IP].id for piece in datagram}) == 1
         assert all(header_is_right(piece) for piece in datagram)
         (whole,) = inet.defragment([piece[inet.IP] for piece in datagram])
