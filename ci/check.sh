@@ -36,9 +36,7 @@ RUSTDOCFLAGS=-Dwarnings cargo doc --quiet --locked --workspace --no-deps
 
 step "scripts"
 shellcheck -x ci/*.sh ci/vm/init .ci/run
-for script in ci/lab/*.py ci/vm/*.py; do
-    "$python" -c 'import ast, sys; ast.parse(open(sys.argv[1]).read(), sys.argv[1])' "$script"
-done
+"$tools/bin/ruff" check --quiet
 
 if in_git; then
     step "commit subjects"

