@@ -38,6 +38,9 @@ step "scripts"
 shellcheck -x ci/*.sh ci/vm/init .ci/run
 "$tools/bin/ruff" check --quiet
 
+step "spelling"
+"$tools/bin/typos"
+
 if in_git; then
     step "commit subjects"
     git log --no-merges --format='%h %s' | while read -r commit subject; do
