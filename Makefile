@@ -1,6 +1,6 @@
 # Every target is a script in ci/ that can be run alone.
 
-.PHONY: help run test test-vm test-vm-all test-distro lab lab-down build check pure fuzz bench install clean
+.PHONY: help run test test-vm test-vm-all test-distro lab lab-down build check audit pure fuzz bench install clean
 help:
 	@echo 'make run          the demonstration: real connections over real servers, then all taken down'
 	@echo 'make test         everything that must pass'
@@ -8,7 +8,8 @@ help:
 	@echo 'make test-distro  the same on freshly installed Debians, 12 and 13'
 	@echo 'make lab          the demonstration left up, with what to try; make lab-down ends it'
 	@echo 'make build        the programs, in target/release'
-	@echo 'make check        format, lints, documentation, scripts, commit subjects'
+	@echo 'make check        format, lints, documentation, dependencies, scripts, commits'
+	@echo 'make audit        known vulnerabilities of the dependencies; needs github.com'
 	@echo 'make pure         the forwarder without DPDK, and for any CPU: build and test'
 	@echo 'make fuzz         each fuzz target for a short time'
 	@echo 'make bench        the benchmarks: tables, and each claim as met or not'
@@ -24,6 +25,7 @@ lab:; @ci/try.sh
 lab-down:; @ci/lab.sh down
 build:; @ci/build.sh
 check:; @ci/install.sh build test && ci/check.sh
+audit:; @ci/install.sh build test && ci/audit.sh
 pure:; @ci/install.sh build && ci/pure.sh
 fuzz:; @ci/install.sh build test && ci/fuzz.sh
 bench:; @ci/bench.sh

