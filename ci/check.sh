@@ -55,6 +55,14 @@ if in_git; then
         [ ${#subject} -le 60 ] || die "$commit: ${#subject} characters, at most 60: '$subject'"
     done
 
+    step "commit bodies"
+    # By date, which a shallow clone has too. Before it, 59 lines are longer.
+    git log --no-merges --since=2026-11-29T11:25:07Z --format=%h | while read -r commit; do
+        git log -1 --format=%b "$commit" | while IFS= read -r line; do
+            [ ${#line} -le 72 ] || [[ $line = *://* ]] || die "$commit: wrap at 72 columns: '$line'"
+        done
+    done
+
     step "clean tree"
     [ "$before" = "$(tree_state)" ] || {
         git status --short
