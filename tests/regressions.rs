@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::Path;
 
-#[path = "../fuzz/bodies.rs"]
+#[path = "../fuzz/bodies/mod.rs"]
 #[expect(unreachable_pub, reason = "a crate of its own to the fuzz targets")]
 mod bodies;
 

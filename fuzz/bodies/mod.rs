@@ -5,15 +5,11 @@
 
 use guideway::wire::{Error, Family, Fragment, Packet, gre, ipv4, plain};
 
-#[path = "../forwarder/src/wire/agreement.rs"]
+#[path = "../../forwarder/src/wire/agreement.rs"]
 mod agreement;
-#[path = "bodies/answers.rs"]
 pub mod answers;
-#[path = "bodies/control.rs"]
 pub mod control;
-#[path = "bodies/decide.rs"]
 pub mod decide;
-#[path = "bodies/fragments.rs"]
 pub mod fragments;
 
 /// A target's name, which is also that of its directories, and its body.
