@@ -49,6 +49,9 @@ step "spelling"
 "$tools/bin/typos"
 
 if in_git; then
+    step "names and tables of the pages"
+    "$python" ci/names.py
+
     step "commit subjects"
     git log --no-merges --format='%h %s' | while read -r commit subject; do
         [[ $subject =~ ^[a-z0-9._/-]+:\ [^\ ] ]] || die "$commit: write 'area: subject', not '$subject'"
@@ -69,5 +72,5 @@ if in_git; then
         die "the build or the checks changed files of the tree; ignore or commit them"
     }
 else
-    printf '\nno git checkout (or not yours): commit subjects and clean tree were not checked\n'
+    printf '\nno git checkout (or not yours): names in the pages, commits and clean tree were not checked\n'
 fi
