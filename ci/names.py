@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Looks whether what the pages name exists, and whether their tables can be read.
 
-    ci/names.py [PAGE...]        default: README.md, CONTRIBUTING.md, docs/*.md and the READMEs of directories
+    ci/names.py [PAGE...]        default: README.md, CONTRIBUTING.md, docs/ and the READMEs of directories
 
 Of what stands in backticks, outside of blocks of code:
 
@@ -19,7 +19,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = ("README.md", "CONTRIBUTING.md", "docs/*.md", "tests/README.md", "pktgen-scripts/README.md")
+PAGES = ("README.md", "CONTRIBUTING.md", "docs/*.md", "docs/notes/*.md", "tests/README.md", "pktgen-scripts/README.md")
 LONGEST = 40
 
 FOREIGN = {
