@@ -12,28 +12,9 @@
 //!
 //! A UDP length below what IP carries is tolerated, as hosts do: RFC 768 does not forbid the rest.
 
-use super::{Error, ethernet, ipv4, ipv6, protocol, tcp, udp, vlan};
 use zerocopy::FromBytes;
 
-/// The IP version.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Family {
-    /// IPv4
-    V4,
-    /// IPv6
-    V6,
-}
-
-/// Which part of a packet a frame holds, in the order in which a nested fragment header overrides.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Fragment {
-    /// All of it. An IPv6 atomic fragment (RFC 6946) is whole.
-    Whole,
-    /// The first part, with the transport header.
-    First,
-    /// Another part, without.
-    Later,
-}
+use super::{Error, Family, Fragment, ethernet, ipv4, ipv6, protocol, tcp, udp, vlan};
 
 /// What the packet path needs to know of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -7,8 +7,7 @@
 
 use std::hint::cold_path;
 
-use super::packet::{Family, Fragment, Packet};
-use super::{ethernet, ipv4, ipv6, protocol, tcp, udp};
+use super::{Family, Fragment, Packet, ethernet, ipv4, ipv6, protocol, tcp, udp};
 
 /// Bytes of a frame that a plain IPv4 packet is read from: as many as with a TCP header.
 pub const HEAD_V4: usize = ethernet::LENGTH + ipv4::LENGTH + tcp::LENGTH;
