@@ -9,7 +9,7 @@ use std::hint::black_box;
 use criterion::{BenchmarkId, Criterion};
 use guideway::balancer::Time;
 use guideway::balancer::conntrack::{Entry, Insertion, State, Table, Timeouts};
-use guideway::balancer::tables::BackendId;
+use guideway::balancer::id::BackendId;
 
 const BACKEND: BackendId = BackendId::new(7);
 /// A SYN expires after a millisecond, an established flow not while this runs.

@@ -15,13 +15,16 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 use etherparse::PacketBuilder;
+use guideway::balancer::backend::{Backend, MssLimit, Pool, Route, Serving};
+use guideway::balancer::classify::Unserved;
 use guideway::balancer::conntrack::Timeouts;
 use guideway::balancer::encapsulation::{Encapsulation, Parameters, Template, Tunnel};
 use guideway::balancer::hash::{FleetKey, LocalSeed};
-use guideway::balancer::tables::{
-    Backend, BackendId, MssLimit, Node, Pool, PoolIndex, Port, PortIndex, Route, Service,
-    ServiceAddress, ServiceId, Serving, TableSpec, Unserved,
-};
+use guideway::balancer::id::{BackendId, PoolIndex, PortIndex, ServiceId};
+use guideway::balancer::node::Node;
+use guideway::balancer::port::Port;
+use guideway::balancer::services::{Service, ServiceAddress};
+use guideway::balancer::tables::TableSpec;
 use guideway::balancer::{
     Balancer, FlowEvent, Frame, PacketMeta, PlainParse, Tables, Time, maglev,
 };

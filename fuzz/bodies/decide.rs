@@ -7,16 +7,19 @@
 use std::net::IpAddr;
 use std::sync::{Arc, LazyLock};
 
+use guideway::balancer::backend::{Backend, MssLimit, Pool, Route, Serving};
+use guideway::balancer::classify::Unserved;
 use guideway::balancer::conntrack::Timeouts;
 use guideway::balancer::encapsulation::{
     Encapsulation, GreKey, Parameters, Template, Tunnel, UdpChecksum,
 };
 use guideway::balancer::frame::Buffer;
 use guideway::balancer::hash::{FleetKey, LocalSeed};
-use guideway::balancer::tables::{
-    Backend, MssLimit, Node, Pool, PoolIndex, Port, PortIndex, Route, Service, ServiceAddress,
-    ServiceId, Serving, TableSpec, Unserved,
-};
+use guideway::balancer::id::{PoolIndex, PortIndex, ServiceId};
+use guideway::balancer::node::Node;
+use guideway::balancer::port::Port;
+use guideway::balancer::services::{Service, ServiceAddress};
+use guideway::balancer::tables::TableSpec;
 use guideway::balancer::{
     Balancer, DropReason, FlowEvent, Frame, PacketMeta, PlainParse, Tables, Time, maglev,
 };

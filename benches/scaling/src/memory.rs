@@ -6,7 +6,7 @@ use guideway::balancer::Time;
 use guideway::balancer::conntrack::{Bucket, Insertion, State, Table, WAYS};
 use guideway::balancer::flow::FlowKey;
 use guideway::balancer::hash::LocalSeed;
-use guideway::balancer::tables::BackendId;
+use guideway::balancer::id::BackendId;
 use serde_json::json;
 
 const ENTRIES: usize = 1 << 20;

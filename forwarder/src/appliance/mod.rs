@@ -27,8 +27,8 @@ use tracing::{info, warn};
 
 use crate::balancer::fragment;
 use crate::balancer::hash::LocalSeed;
+use crate::balancer::id::PortIndex;
 use crate::balancer::scan::FlowScan;
-use crate::balancer::tables::PortIndex;
 use crate::control::config::{self, Configuration, Parsed};
 use crate::control::daemon::{self, Daemon};
 use crate::control::publication::{self, PortFacts, Publisher};

@@ -6,7 +6,7 @@
 //! transmit queue for each worker, or rings to those workers that have one. The first queue of port p is worker p's, the next the next worker's, so
 //! that ports with one queue burden different workers.
 
-use crate::balancer::tables::PortIndex;
+use crate::balancer::id::PortIndex;
 use crate::control::config::Steering;
 use crate::dpdk::clock::TimestampField;
 use crate::dpdk::port::Capabilities;

@@ -10,14 +10,16 @@
 
 use std::hint::cold_path;
 
-use super::encapsulation::GreRewrite;
+use super::classify::{Classified, Unserved};
+use super::conntrack::STATE_FLAGS;
 use super::flow::FlowWords;
 use super::frame::Frame;
-use super::full_path::{Balancer, Classified, STATE_FLAGS};
-use super::tables::{
-    Backend, BackendId, FrameFilter, PoolIndex, PortIndex, Service, Serving, Tables, Unserved,
-};
+use super::id::{BackendId, PortIndex};
+use super::port::FrameFilter;
+use super::services::Service;
+use super::tables::Tables;
 use super::time::Time;
+use super::worker_state::Balancer;
 use crate::wire::plain::{self, Ipv4FirstWord, PlainHeaders};
 
 /// A packet between the steps.
@@ -77,31 +79,6 @@ pub enum PlainParse {
     Unserved,
     /// Anything else.
     NotPlain,
-}
-
-/// A backend as the fast path has it: over IPv4, one cache line of it is read.
-#[derive(Debug)]
-#[repr(C, align(64))]
-pub(super) struct Adjacency {
-    /// The pool of which it takes all flows by a route that there is; of no pool if there is more to it.
-    pool: PoolIndex,
-    port: PortIndex,
-    gre_rewrite: GreRewrite,
-}
-
-impl Adjacency {
-    /// No packet adjacencies here.
-    const CLOSED: Adjacency =
-        Adjacency { pool: PoolIndex::NONE, port: PortIndex::NONE, gre_rewrite: GreRewrite::NONE };
-
-    pub(super) fn new(backend: &Backend) -> Adjacency {
-        let route = backend.route.as_ref().filter(|_| backend.serving == Serving::All);
-        let open = route.and_then(|route| {
-            let gre_rewrite = route.template.gre_rewrite()?.clone();
-            Some(Adjacency { pool: backend.pool, port: route.port, gre_rewrite })
-        });
-        open.unwrap_or(Adjacency::CLOSED)
-    }
 }
 
 impl Balancer {

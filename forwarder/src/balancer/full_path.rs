@@ -4,29 +4,19 @@
 //! lines, before it does the second: [`Balancer::classify`] parses, matches the service and hashes;
 //! [`Balancer::decide`] consults the flow table and, on a miss, the Maglev table.
 
-use super::conntrack::{self, Entry, Insertion, State, begins};
+use super::backend::{MssLimit, Serving};
+use super::classify::Classified;
+use super::conntrack::{Entry, Insertion, STATE_FLAGS, State, begins};
 use super::flow::FlowKey;
 use super::frame::Frame;
-use super::hash::LocalSeed;
+use super::id::{BackendId, PortIndex};
 use super::mtu::clamp_mss;
-use super::tables::{BackendId, MssLimit, PortIndex, Service, Serving, Tables, Unserved};
+use super::services::Service;
+use super::tables::Tables;
 use super::time::Time;
 use super::verdict::DropReason;
-use crate::wire::{Packet, ethernet, tcp};
-
-/// Flags of packets that may change the state of a flow.
-pub(super) const STATE_FLAGS: u8 = tcp::SYN | tcp::FIN | tcp::RST;
-
-/// A packet for a service.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Classified {
-    /// Where its headers are.
-    pub packet: Packet,
-    /// The service that it is for.
-    pub service: Service,
-    /// Its flow's hash: chooses the worker, the bucket, and is the tag there.
-    pub tag: u64,
-}
+use super::worker_state::Balancer;
+use crate::wire::{Packet, tcp};
 
 /// A backend for a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,62 +51,7 @@ impl FlowEvent {
     }
 }
 
-/// What a worker balances with: its flow table.
-pub struct Balancer {
-    flows: conntrack::Table,
-    seed: LocalSeed,
-}
-
 impl Balancer {
-    /// A balancer with room for so many flows. Workers that hand packets to one another must have
-    /// the same seed.
-    pub fn new(flow_entries: usize, seed: LocalSeed) -> Balancer {
-        Balancer { flows: conntrack::Table::new(flow_entries), seed }
-    }
-
-    /// The flow table.
-    pub fn flows(&self) -> &conntrack::Table {
-        &self.flows
-    }
-
-    /// The flow table, to be changed.
-    #[inline(always)]
-    pub(super) fn flows_mut(&mut self) -> &mut conntrack::Table {
-        &mut self.flows
-    }
-
-    /// The seed of the hashes here.
-    #[inline(always)]
-    pub fn seed(&self) -> LocalSeed {
-        self.seed
-    }
-
-    /// The hash that a flow has here.
-    pub fn tag(&self, flow: &FlowKey) -> u64 {
-        self.seed.hash(flow)
-    }
-
-    /// Parses a frame that came in by `port` and finds its service.
-    ///
-    /// # Errors
-    /// The reason to drop it, or what else it may be.
-    #[inline(never)]
-    pub fn classify(
-        &self,
-        tables: &Tables,
-        port: PortIndex,
-        frame: &[u8],
-    ) -> Result<Classified, Unserved> {
-        if let Some(mac) = tables.port(port).and_then(|p| p.mac) {
-            check_mac(mac, frame)?;
-        }
-        let packet = Packet::parse(frame)?;
-        let service = tables.service_of(&packet, frame)?;
-        // The parser has seen the whole header, so that there always is a key.
-        let tag = FlowKey::of(&packet, frame).map_or(0, |key| self.seed.hash(&key));
-        Ok(Classified { packet, service, tag })
-    }
-
     /// Finds the backend of a packet that was classified by these tables from this very frame.
     ///
     /// # Errors
@@ -130,13 +65,13 @@ impl Balancer {
         now: Time,
     ) -> Result<Decision, DropReason> {
         let Classified { packet, service, tag } = classified;
-        let Some((slot, entry)) = self.flows.get(*tag, now, tables.timeouts()) else {
+        let Some((slot, entry)) = self.flows().get(*tag, now, tables.timeouts()) else {
             return self.decide_new(tables, frame, classified, now);
         };
         let record = tables.backend(entry.backend());
         let keeps = record.pool == service.pool && record.serving != Serving::Nothing;
         if keeps && entry.is_steady() && packet.tcp_flags & STATE_FLAGS == 0 {
-            self.flows.touch(slot, now);
+            self.flows_mut().touch(slot, now);
             return Ok(Decision { backend: entry.backend(), flow: FlowEvent::Hit });
         }
         self.decide_known(tables, frame, classified, now)
@@ -160,7 +95,7 @@ impl Balancer {
         }
         let backend = choose(tables, *service, &key)?;
         let state = State::first(packet);
-        let flow = match self.flows.insert(*tag, backend, state, now, tables.timeouts()) {
+        let flow = match self.flows_mut().insert(*tag, backend, state, now, tables.timeouts()) {
             Insertion::Stored => FlowEvent::New,
             Insertion::Displaced => FlowEvent::NewDisplacing,
             Insertion::Full => FlowEvent::Unrecorded,
@@ -179,7 +114,7 @@ impl Balancer {
         now: Time,
     ) -> Result<Decision, DropReason> {
         let Classified { packet, service, tag } = classified;
-        let Some((slot, entry)) = self.flows.get(*tag, now, tables.timeouts()) else {
+        let Some((slot, entry)) = self.flows().get(*tag, now, tables.timeouts()) else {
             return self.decide_new(tables, frame, classified, now);
         };
         let record = tables.backend(entry.backend());
@@ -196,7 +131,7 @@ impl Balancer {
             false => entry.after(packet, frame, now),
         };
         // The flow stays known for as long as its packets come, even while there is no backend for it.
-        self.flows.update(slot, after);
+        self.flows_mut().update(slot, after);
         if keeps {
             return Ok(Decision { backend: entry.backend(), flow: FlowEvent::Hit });
         }
@@ -206,7 +141,7 @@ impl Balancer {
             true => Entry::new(backend, State::Syn, now),
             false => after.moved_to(backend),
         };
-        self.flows.update(slot, moved);
+        self.flows_mut().update(slot, moved);
         Ok(Decision { backend, flow: FlowEvent::Moved })
     }
 
@@ -244,7 +179,7 @@ impl Balancer {
         tag: u64,
         now: Time,
     ) -> Option<BackendId> {
-        let (_, entry) = self.flows.get(tag, now, tables.timeouts())?;
+        let (_, entry) = self.flows().get(tag, now, tables.timeouts())?;
         let backend = tables.backend(entry.backend());
         let keeps = backend.pool == service.pool && backend.serving != Serving::Nothing;
         keeps.then(|| entry.backend())
@@ -268,7 +203,7 @@ impl Balancer {
     /// One step of the flow table's sweep, see [`conntrack::Table::sweep`].
     #[inline]
     pub fn sweep(&mut self, tables: &Tables, now: Time) -> bool {
-        self.flows.sweep(now, tables.timeouts(), |backend| {
+        self.flows_mut().sweep(now, tables.timeouts(), |backend| {
             tables.backend(backend).serving != Serving::Nothing
         })
     }
@@ -292,17 +227,5 @@ fn clamp(mss: MssLimit, packet: &Packet, frame: &mut impl Frame) {
         && let Some(bytes) = frame.push_front(0)
     {
         clamp_mss(packet, bytes, limit);
-    }
-}
-
-/// Frames for another station, and frames for a group of them, are not ours to forward.
-#[inline]
-fn check_mac(mac: [u8; 6], frame: &[u8]) -> Result<(), DropReason> {
-    match frame.first_chunk() {
-        Some(&destination) if destination == mac => Ok(()),
-        Some(&destination) if ethernet::is_multicast(destination) => Err(DropReason::MulticastMac),
-        Some(_) => Err(DropReason::WrongMac),
-        // Too short even for an address: the parser has the name for it.
-        None => Ok(()),
     }
 }

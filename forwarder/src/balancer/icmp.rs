@@ -11,7 +11,7 @@ use std::net::{IpAddr, SocketAddr};
 use zerocopy::FromBytes;
 
 use super::flow::FlowKey;
-use super::tables::ServiceAddress;
+use super::services::ServiceAddress;
 use super::verdict::DropReason;
 use crate::wire::{Family, Fragment, Packet, icmp, icmpv6, ipv4, ipv6, protocol};
 

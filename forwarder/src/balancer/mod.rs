@@ -5,6 +5,10 @@
 //! what ends it is a [`Verdict`].
 #![forbid(unsafe_code)]
 
+mod address;
+mod adjacency;
+pub mod backend;
+pub mod classify;
 pub mod cluster;
 pub mod conntrack;
 pub mod decapsulation;
@@ -16,8 +20,11 @@ pub mod frame;
 mod full_path;
 pub mod hash;
 pub mod icmp;
+pub mod id;
 pub mod maglev;
 pub mod mtu;
+pub mod node;
+pub mod port;
 pub mod reply;
 #[cfg(test)]
 mod sample;
@@ -29,10 +36,13 @@ pub mod tables;
 mod tests;
 mod time;
 pub mod verdict;
+mod worker_state;
 
+pub use classify::Classified;
 pub use fast_path::{PacketMeta, PlainParse};
 pub use frame::Frame;
-pub use full_path::{Balancer, Classified, Decision, FlowEvent};
+pub use full_path::{Decision, FlowEvent};
 pub use tables::Tables;
 pub use time::Time;
 pub use verdict::{DropReason, Reply, Verdict};
+pub use worker_state::Balancer;

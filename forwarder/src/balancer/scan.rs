@@ -1,10 +1,11 @@
 //! Listing flows: a question that a worker answers in small steps, between its bursts.
 
-use super::Balancer;
 use super::conntrack::{Entry, State, WAYS};
 use super::flow::FlowKey;
-use super::tables::{BackendId, Tables};
+use super::id::BackendId;
+use super::tables::Tables;
 use super::time::Time;
+use super::worker_state::Balancer;
 
 /// Buckets that a step looks at: few enough that a step between two bursts costs less than a burst.
 const STEP: usize = 16;

@@ -8,7 +8,33 @@
 use std::net::IpAddr;
 
 use super::flow::FlowWords;
-use super::tables::Service;
+use super::id::{PoolIndex, ServiceId};
+
+/// What becomes of the packets for an endpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Service {
+    /// Who counts them.
+    pub id: ServiceId,
+    /// Who serves them.
+    pub pool: PoolIndex,
+    /// Whether it takes datagrams in fragments.
+    pub fragments: bool,
+}
+
+impl Service {
+    /// No service.
+    pub(super) const NONE: Service =
+        Service { id: ServiceId(u32::MAX), pool: PoolIndex::NONE, fragments: false };
+}
+
+/// What the forwarder itself says for a virtual address.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Vip {
+    /// It answers echo requests.
+    pub echo: bool,
+    /// It answers UDP packets that are for no service with an error.
+    pub unreachable: bool,
+}
 
 /// Which packets a service takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -255,7 +281,6 @@ mod tests {
     use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
     use super::super::flow::FlowKey;
-    use super::super::tables::{PoolIndex, ServiceId};
     use super::*;
 
     impl<K: Key> Index<K> {

@@ -17,18 +17,20 @@ use super::config::{
     self, Configuration, Encapsulation, FragmentPolicy, Hash, MssClamp, NextHop, Routes, Timeouts,
 };
 use super::numbers::{Exhausted, Numbers};
+use crate::balancer::backend::{Backend, MssLimit, Pool, Route, Serving};
 use crate::balancer::cluster::{self, Cluster};
 use crate::balancer::conntrack::{self, State};
 use crate::balancer::decapsulation::{self, Network};
 use crate::balancer::encapsulation::{Choice, Constraints, Template, Tunnel};
 use crate::balancer::hash::FleetKey;
+use crate::balancer::id::{BackendId, PoolIndex, PortIndex, ServiceId};
 use crate::balancer::maglev::{self, Candidate};
 use crate::balancer::mtu::mss_for;
+use crate::balancer::node::Node;
+use crate::balancer::port::Port;
+use crate::balancer::services::{Service, ServiceAddress, Vip};
 use crate::balancer::source::OwnAddresses;
-use crate::balancer::tables::{
-    Backend, BackendId, MssLimit, Node, Pool, PoolIndex, Port, PortIndex, Route, Service,
-    ServiceAddress, ServiceId, Serving, TableSpec, Tables, Vip,
-};
+use crate::balancer::tables::{TableSpec, Tables};
 use crate::wire::{Family, protocol};
 
 /// Numbers for backends: those configured, and those that workers may still have flows of.

@@ -5,7 +5,7 @@ use super::clock::Clock;
 use super::exception::{Exceptions, Round};
 use super::io::Output;
 use super::pipeline::{Batch, Pipeline};
-use crate::balancer::tables::PortIndex;
+use crate::balancer::id::PortIndex;
 use crate::balancer::{Balancer, Tables};
 use crate::dpdk::Burst;
 use crate::stats::Writer;

@@ -1,6 +1,6 @@
 //! What one worker asks of another when it hands a packet over: a note on the packet.
 
-use crate::balancer::tables::{BackendId, PortIndex};
+use crate::balancer::id::{BackendId, PortIndex};
 use crate::dpdk::Metadata;
 
 /// Why a packet comes from another worker.

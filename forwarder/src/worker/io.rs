@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use crate::balancer::tables::PortIndex;
+use crate::balancer::id::PortIndex;
 use crate::balancer::{DropReason, Verdict};
 use crate::dpdk::clock::TimestampField;
 use crate::dpdk::queue::{RxQueue, TxQueue};

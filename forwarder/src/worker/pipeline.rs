@@ -5,7 +5,8 @@ use std::hint::cold_path;
 use super::clock::Clock;
 use super::exception::{Exceptions, Round};
 use super::io::Owners;
-use crate::balancer::tables::{PortIndex, Unserved};
+use crate::balancer::classify::Unserved;
+use crate::balancer::id::PortIndex;
 use crate::balancer::{
     Balancer, Classified, DropReason, PacketMeta, PlainParse, Tables, Time, Verdict,
 };

@@ -4,14 +4,10 @@
 //! sequence number looks like a real one, so no single packet ends a flow or confirms one: time and the
 //! packets that follow decide.
 
-use super::super::time::Time;
-use super::Entry;
 use crate::wire::{Packet, protocol, tcp};
 
-/// The time after which a packet tells that a flow goes on, in milliseconds. The packets of one burst, or
-/// a packet that is sent twice, tell nothing. After the last FIN, the client acknowledges the server's FIN
-/// within a round trip.
-pub(super) const QUIET_MS: u32 = 1000;
+/// Flags of packets that may change the state of a flow.
+pub(in super::super) const STATE_FLAGS: u8 = tcp::SYN | tcp::FIN | tcp::RST;
 
 /// How far a flow has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -97,72 +93,6 @@ impl Timeouts {
         let of = |state| self.idle[state as usize];
         of(State::Established).min(of(State::Udp)).min(of(State::HalfClosed))
     }
-
-    #[inline]
-    pub(super) fn expired(&self, entry: Entry, now: Time) -> bool {
-        entry.idle_ms(now) > self.idle[entry.state() as usize]
-    }
-}
-
-impl Entry {
-    /// The entry after one more packet of its flow.
-    ///
-    /// An entry that waits for a sign that the flow goes on (`Unconfirmed`, `Closing`) keeps the time of the
-    /// packet by which it began to wait, and has the sign with a packet that comes `QUIET_MS` after it.
-    #[inline]
-    pub fn after(self, packet: &Packet, frame: &[u8], now: Time) -> Entry {
-        let state = self.state();
-        if State::is_steady(self.value) && packet.tcp_flags & (tcp::FIN | tcp::RST) == 0 {
-            // A SYN leaves an established flow as it is, so that a forged one cannot shorten its life.
-            return Entry::new(self.backend(), state, now);
-        }
-        self.changed(state, packet, frame, now)
-    }
-
-    #[cold]
-    fn changed(self, state: State, packet: &Packet, frame: &[u8], now: Time) -> Entry {
-        let goes_on = self.idle_ms(now) >= QUIET_MS;
-        let (syn, fin) = (begins(packet), packet.tcp_flags & tcp::FIN != 0);
-        let rst = packet.tcp_flags & tcp::RST != 0;
-        let next = match state {
-            State::Udp => State::Udp,
-            // What is not confirmed yet is not made to last by a packet that ends it.
-            State::Syn if syn || fin || rst => State::Syn,
-            State::Syn => State::Established,
-            State::Unconfirmed if syn && !ends(packet) => State::Syn,
-            State::Unconfirmed if !goes_on || rst => return self,
-            State::Unconfirmed if packet.protocol != protocol::TCP => State::Udp,
-            _ if rst => State::Reset,
-            _ if fin => State::Closing,
-            State::Closing | State::Reset if syn => State::Syn,
-            // RFC 6146, section 3.5.2.2.
-            State::Reset | State::Unconfirmed => State::Established,
-            // A client has no data to send after its FIN, but for what was lost before it.
-            State::Closing if has_data(packet, frame) => State::Established,
-            State::Closing if goes_on => State::HalfClosed,
-            State::Closing => return self,
-            State::Established | State::HalfClosed => state,
-        };
-        Entry::new(self.backend(), next, now)
-    }
-
-    /// Whether a packet may ask for a new connection in the place of this flow, so that a backend that
-    /// drains need not take it. A connection that lasts must not be moved by a forged SYN.
-    #[inline]
-    pub fn may_restart(self, packet: &Packet, now: Time, timeouts: &Timeouts) -> bool {
-        begins(packet) && self.has_ended(now, timeouts)
-    }
-
-    #[cold]
-    fn has_ended(self, now: Time, timeouts: &Timeouts) -> bool {
-        let idle = self.idle_ms(now);
-        match self.state() {
-            State::Syn => true,
-            // A forged FIN or RST with a forged SYN right behind it moves nothing.
-            State::Closing | State::Reset => idle >= QUIET_MS,
-            _ => idle > timeouts.reuse,
-        }
-    }
 }
 
 /// Whether a packet asks for a new connection.
@@ -173,12 +103,12 @@ pub fn begins(packet: &Packet) -> bool {
 
 /// Whether a packet ends a connection.
 #[inline]
-fn ends(packet: &Packet) -> bool {
+pub(super) fn ends(packet: &Packet) -> bool {
     packet.tcp_flags & (tcp::FIN | tcp::RST) != 0
 }
 
 /// Whether a TCP packet has a byte behind its header.
-fn has_data(packet: &Packet, frame: &[u8]) -> bool {
+pub(super) fn has_data(packet: &Packet, frame: &[u8]) -> bool {
     let l4 = usize::from(packet.l4);
     let Some(&offset) = frame.get(l4 + 12) else { return false };
     l4 + usize::from(offset >> 4) * 4 < packet.end as usize

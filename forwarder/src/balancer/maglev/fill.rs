@@ -15,7 +15,7 @@
 //!   has to be followed for size/s slots, but there are only s to choose from: for each of them its
 //!   place in the permutation follows from one multiplication, and the lowest place has it.
 
-use super::{Candidate, Value};
+use super::candidate::{Candidate, Value};
 use crate::balancer::hash::FleetKey;
 
 /// Slots that a candidate looks at, at once, while most are free and after that.

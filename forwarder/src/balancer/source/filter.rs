@@ -2,9 +2,9 @@
 
 use rustc_hash::FxHashSet;
 
-use super::OwnAddresses;
+use super::own::OwnAddresses;
+use crate::balancer::address::Address;
 use crate::balancer::flow::FlowKey;
-use crate::balancer::tables::Address;
 use crate::wire::Family;
 
 /// Places of a part of the filter.

@@ -13,14 +13,15 @@
 //! branch. Only what the filter suspects is checked in full.
 
 mod filter;
+mod own;
 
-use std::net::IpAddr;
+pub use own::OwnAddresses;
 
 use rustc_hash::FxHashSet;
 
+use super::address::{Address, address};
 use super::decapsulation::Network;
 use super::flow::FlowKey;
-use super::tables::{Address, address};
 use super::verdict::DropReason;
 use crate::wire::{Family, Packet, ethernet};
 use filter::Filter;
@@ -35,17 +36,6 @@ pub enum SourceKind {
     LinkLocal,
     /// No host has it.
     Impossible,
-}
-
-/// What is the appliance's own, besides the virtual addresses.
-#[derive(Clone, Debug, Default)]
-pub struct OwnAddresses {
-    /// The MAC addresses that frames leave with.
-    pub macs: Vec<[u8; 6]>,
-    /// Addresses of ports and tunnels, and broadcast and network addresses of links.
-    pub addresses: Vec<IpAddr>,
-    /// Prefixes of tunnel sources.
-    pub networks: Vec<Network>,
 }
 
 /// Tells who cannot have sent a packet.

@@ -7,16 +7,19 @@ mod rules;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use super::backend::{Backend, MssLimit, Pool, Route, Serving};
+use super::classify::{Exception, Unserved};
 use super::conntrack::{State, Timeouts};
 use super::encapsulation::{Encapsulation, Template, Tunnel};
 use super::frame::Buffer;
 use super::hash::{FleetKey, LocalSeed};
+use super::id::{BackendId, PoolIndex, PortIndex, ServiceId};
 use super::maglev;
+use super::node::Node;
+use super::port::Port;
 use super::sample::{MAC, Sample, fix_checksum};
-use super::tables::{
-    Backend, BackendId, Exception, MssLimit, Node, Pool, PoolIndex, Port, PortIndex, Route,
-    Service, ServiceAddress, ServiceId, Serving, TableSpec, Unserved, Vip,
-};
+use super::services::{Service, ServiceAddress, Vip};
+use super::tables::TableSpec;
 use super::*;
 use crate::wire::{Error as Malformed, Packet, protocol, tcp};
 

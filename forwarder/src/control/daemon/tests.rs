@@ -3,9 +3,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
 use super::*;
+use crate::balancer::backend::Serving;
 use crate::balancer::conntrack::State;
+use crate::balancer::id::BackendId;
 use crate::balancer::scan::FlowRow;
-use crate::balancer::tables::{BackendId, ServiceAddress, Serving};
+use crate::balancer::services::ServiceAddress;
 use crate::control::publication::PortFacts;
 use crate::stats;
 use crate::wire::protocol;
@@ -232,7 +234,7 @@ fn the_order_of_the_file_does_not_change_the_choice() {
     let address_of = |slot: usize| {
         let tables = lab.daemon.changes.lock().publisher.shared().load_full();
         let running = lab.daemon.running.lock();
-        let value = tables.pool(crate::balancer::tables::PoolIndex(0)).maglev.slots()[slot];
+        let value = tables.pool(crate::balancer::id::PoolIndex(0)).maglev.slots()[slot];
         let at = running.published.backends[0].iter().position(|b| b.id.get() == value).unwrap();
         running.configuration.pools[0].backends[at].address
     };

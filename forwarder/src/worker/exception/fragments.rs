@@ -3,11 +3,13 @@
 use super::super::handoff::{Arrival, Handoff, OwnerQuery};
 use super::super::pipeline::Pipeline;
 use super::{DatagramAction, Round, flow_of};
+use crate::balancer::backend::{MssLimit, Serving};
 use crate::balancer::cluster::{Owner, ThreeTuple};
 use crate::balancer::fragment::{self, DatagramKey, Later, Reason};
 use crate::balancer::icmp::{self, Message};
+use crate::balancer::id::{BackendId, PortIndex};
 use crate::balancer::reply::IcmpError;
-use crate::balancer::tables::{BackendId, MssLimit, PortIndex, Serving, Vip};
+use crate::balancer::services::Vip;
 use crate::balancer::{Classified, DropReason, Reply, Verdict};
 use crate::dpdk::OwnedMbuf;
 use crate::stats::Event;

@@ -8,13 +8,15 @@
 mod fragments;
 mod replies;
 
+use crate::balancer::classify::{Exception, Unserved};
 use crate::balancer::decapsulation::{self, HopLimit};
 use crate::balancer::flow::FlowKey;
 use crate::balancer::fragment::{self, Reason};
 use crate::balancer::hash::LocalSeed;
 use crate::balancer::icmp::{self, Message};
+use crate::balancer::id::{BackendId, PortIndex};
 use crate::balancer::reply::{IcmpError, Identifications};
-use crate::balancer::tables::{BackendId, Exception, PortIndex, Service, Unserved};
+use crate::balancer::services::Service;
 use crate::balancer::{Classified, DropReason, Reply, Tables, Time, Verdict};
 use crate::dpdk::{Burst, Mempool, OwnedMbuf};
 use crate::stats::Writer;

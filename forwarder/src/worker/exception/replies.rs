@@ -2,9 +2,10 @@
 
 use super::super::pipeline::Pipeline;
 use super::{Exceptions, Round};
+use crate::balancer::backend::{MssLimit, Route};
+use crate::balancer::id::{BackendId, PortIndex};
 use crate::balancer::mtu::{Fragments, clamp_mss, inner_mtu};
 use crate::balancer::reply::{self, IcmpError, Limiter, OptionAction};
-use crate::balancer::tables::{BackendId, MssLimit, PortIndex, Route};
 use crate::balancer::{Classified, DropReason, Reply, Verdict};
 use crate::dpdk::{Burst, Mbuf, OwnedMbuf};
 use crate::stats::Event;

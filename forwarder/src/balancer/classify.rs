@@ -1,0 +1,131 @@
+//! The first step of the full path: parse a frame, match its service, hash its flow.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use super::flow::FlowKey;
+use super::id::PortIndex;
+use super::services::{Service, ServiceAddress, Vip};
+use super::tables::Tables;
+use super::verdict::DropReason;
+use super::worker_state::Balancer;
+use crate::wire::{Error as Malformed, Fragment, Packet, ethernet, protocol};
+
+/// A packet for a service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Classified {
+    /// Where its headers are.
+    pub packet: Packet,
+    /// The service that it is for.
+    pub service: Service,
+    /// Its flow's hash: chooses the worker, the bucket, and is the tag there.
+    pub tag: u64,
+}
+
+/// A packet without a service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unserved {
+    /// It is dropped.
+    Drop(DropReason),
+    /// It may still be something else to the forwarder.
+    Exception(Packet, Exception),
+}
+
+impl From<Malformed> for Unserved {
+    fn from(error: Malformed) -> Unserved {
+        Unserved::Drop(error.into())
+    }
+}
+
+impl From<DropReason> for Unserved {
+    fn from(drop: DropReason) -> Unserved {
+        Unserved::Drop(drop)
+    }
+}
+
+/// Why a packet has no service, beyond those that are dropped at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exception {
+    /// No service has its address, or it is a tunnel to one that is ours too; it may be for the forwarder's own end of a tunnel.
+    Elsewhere,
+    /// To a virtual address, for no service of it, by UDP or TCP.
+    Closed(Vip),
+    /// ICMP or ICMPv6 to a virtual address.
+    Icmp(Vip),
+    /// A fragment to a virtual address.
+    Fragment(Vip),
+}
+
+impl Balancer {
+    /// Parses a frame that came in by `port` and finds its service.
+    ///
+    /// # Errors
+    /// The reason to drop it, or what else it may be.
+    #[inline(never)]
+    pub fn classify(
+        &self,
+        tables: &Tables,
+        port: PortIndex,
+        frame: &[u8],
+    ) -> Result<Classified, Unserved> {
+        if let Some(mac) = tables.port(port).and_then(|p| p.mac) {
+            check_mac(mac, frame)?;
+        }
+        let packet = Packet::parse(frame)?;
+        let service = tables.service_of(&packet, frame)?;
+        // The parser has seen the whole header, so that there always is a key.
+        let tag = FlowKey::of(&packet, frame).map_or(0, |key| self.tag(&key));
+        Ok(Classified { packet, service, tag })
+    }
+}
+
+impl Tables {
+    /// The service that a packet is for, or why there is none.
+    pub fn service_of(&self, packet: &Packet, frame: &[u8]) -> Result<Service, Unserved> {
+        let served = match packet.fragment {
+            Fragment::Whole => self.service_of_first(packet, frame),
+            _ => None,
+        };
+        served.ok_or_else(|| self.why_unserved(packet, frame))
+    }
+
+    #[cold]
+    pub(super) fn why_unserved(&self, packet: &Packet, frame: &[u8]) -> Unserved {
+        let Some(vip) = self.vip(destination(packet, frame)) else {
+            return Unserved::Exception(*packet, Exception::Elsewhere);
+        };
+        let exception = match packet.protocol {
+            // A virtual address may be the node's tunnel address as well.
+            _ if self.node().tunnel.accepts(packet, frame) => Exception::Elsewhere,
+            _ if packet.fragment != Fragment::Whole => Exception::Fragment(vip),
+            protocol::TCP | protocol::UDP => Exception::Closed(vip),
+            protocol::ICMP | protocol::ICMPV6 => Exception::Icmp(vip),
+            _ => return Unserved::Drop(DropReason::UnsupportedProtocol),
+        };
+        Unserved::Exception(*packet, exception)
+    }
+
+    /// The service that a whole packet or a first fragment is for.
+    pub fn service_of_first(&self, packet: &Packet, frame: &[u8]) -> Option<Service> {
+        let address = destination(packet, frame);
+        self.services().get(&ServiceAddress::new(address, packet.protocol, packet.destination))
+    }
+}
+
+/// The destination address of a packet that was parsed from this frame.
+fn destination(packet: &Packet, frame: &[u8]) -> IpAddr {
+    let v4 = packet.addresses_v4(frame).map(|(_, to)| to.into());
+    let v6 = packet.addresses_v6(frame).map(|(_, to)| to.into());
+    v4.or(v6).unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED))
+}
+
+/// Frames for another station, and frames for a group of them, are not ours to forward.
+#[inline]
+fn check_mac(mac: [u8; 6], frame: &[u8]) -> Result<(), DropReason> {
+    match frame.first_chunk() {
+        Some(&destination) if destination == mac => Ok(()),
+        Some(&destination) if ethernet::is_multicast(destination) => Err(DropReason::MulticastMac),
+        Some(_) => Err(DropReason::WrongMac),
+        // Too short even for an address: the parser has the name for it.
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,343 @@
+//! The buckets: find, record, displace and sweep flows.
+
+use std::mem;
+use std::ops::Range;
+
+use super::super::hash::MARK;
+use super::super::id::BackendId;
+use super::super::time::Time;
+use super::entry::Entry;
+use super::state::{State, Timeouts};
+
+/// Entries of a bucket.
+pub const WAYS: usize = 4;
+
+/// Places of a pair of buckets that unconfirmed flows may have: half of them.
+const UNCONFIRMED: usize = WAYS;
+
+/// The idle time in milliseconds after which a connection that was seen to end gives its place to another
+/// flow, if there is no free one.
+const ENDED_LINGER_MS: u32 = 30_000;
+
+/// One cache line of entries; tags lie together so that all can be compared at once.
+#[derive(Clone)]
+#[repr(C, align(64))]
+pub struct Bucket {
+    /// 0 where the entry is empty.
+    tags: [u64; WAYS],
+    entries: [Entry; WAYS],
+}
+
+const _: () = assert!(size_of::<Bucket>() == 64);
+
+/// What came of an attempt to record a flow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Insertion {
+    /// Recorded.
+    Stored,
+    /// Recorded in the place of another flow that had seen only a SYN, was unconfirmed, or had ended.
+    Displaced,
+    /// Not recorded: every place of the bucket holds a live flow.
+    Full,
+}
+
+/// A worker's flow table.
+pub struct Table {
+    /// A power of two of them.
+    buckets: Box<[Bucket]>,
+    used: usize,
+    cursor: usize,
+}
+
+impl Table {
+    /// A table of `entries`, rounded up to a power of two of at least one bucket.
+    pub fn new(entries: usize) -> Table {
+        let buckets = entries.div_ceil(WAYS).next_power_of_two();
+        let empty = Bucket { tags: [0; WAYS], entries: [Entry::EMPTY; WAYS] };
+        Table { buckets: vec![empty; buckets].into_boxed_slice(), used: 0, cursor: 0 }
+    }
+
+    /// Entries there are.
+    pub fn capacity(&self) -> usize {
+        self.buckets.len() * WAYS
+    }
+
+    /// Entries in use, those included that expired since they were last swept.
+    pub fn len(&self) -> usize {
+        self.used
+    }
+
+    /// Whether no entry is in use.
+    pub fn is_empty(&self) -> bool {
+        self.used == 0
+    }
+
+    /// The bucket of a tag, to be prefetched.
+    #[inline]
+    pub fn bucket(&self, tag: u64) -> &Bucket {
+        &self.buckets[self.index(tag)]
+    }
+
+    /// The bucket beside it, where a flow is looked for that the first has not.
+    #[inline]
+    pub fn alternate_bucket(&self, tag: u64) -> &Bucket {
+        &self.buckets[self.alternate(self.index(tag))]
+    }
+
+    /// The entry of a flow that was seen no longer ago than `limit` milliseconds, to be touched. The tag
+    /// is one that [`super::hash::LocalSeed`] made.
+    #[inline(always)]
+    pub fn find(&mut self, tag: u64, now: Time, limit: u32) -> Option<&mut Entry> {
+        debug_assert_eq!(tag, stored(tag));
+        let home = self.index(tag);
+        let entry = match way(&self.buckets[home].tags, tag) {
+            Some(way) => &mut self.buckets[home].entries[way],
+            None => self.find_in_alternate(home, tag)?,
+        };
+        (entry.idle_ms(now) <= limit).then_some(entry)
+    }
+
+    #[cold]
+    fn find_in_alternate(&mut self, home: usize, tag: u64) -> Option<&mut Entry> {
+        let (index, way) = self.search_alternate(home, tag)?;
+        Some(&mut self.buckets[index].entries[way])
+    }
+
+    /// The live entry of a flow.
+    pub fn get(&self, tag: u64, now: Time, timeouts: &Timeouts) -> Option<(Slot, Entry)> {
+        let tag = stored(tag);
+        let home = self.index(tag);
+        let (index, way) = match way(&self.buckets[home].tags, tag) {
+            Some(way) => (home, way),
+            None => self.search_alternate(home, tag)?,
+        };
+        let entry = self.buckets[index].entries[way];
+        (!entry.has_expired(now, timeouts)).then_some((Slot { index, way }, entry))
+    }
+
+    /// Where a flow is that its own bucket has not.
+    fn search_alternate(&self, home: usize, tag: u64) -> Option<(usize, usize)> {
+        let index = self.alternate(home);
+        way(&self.buckets[index].tags, tag).map(|way| (index, way))
+    }
+
+    /// Rewrites the entry that [`Table::get`] has just found.
+    #[inline]
+    pub fn update(&mut self, slot: Slot, entry: Entry) {
+        self.buckets[slot.index].entries[slot.way] = entry;
+    }
+
+    /// Notes the time of a packet of the entry that [`Table::get`] has just found.
+    #[inline]
+    pub fn touch(&mut self, slot: Slot, now: Time) {
+        self.buckets[slot.index].entries[slot.way].touch(now);
+    }
+
+    /// Records a flow that [`Table::get`] has just not found.
+    ///
+    /// Where no place is free, the flow takes that of the oldest connection that has ended
+    /// (`ENDED_LINGER_MS`), else that of the oldest SYN, else that of the oldest unconfirmed flow. A SYN takes
+    /// that of no other SYN, and that of an unconfirmed flow only if these have their whole share.
+    /// Unconfirmed flows displace each other where they have it, also where a place is free.
+    pub fn insert(
+        &mut self,
+        tag: u64,
+        backend: BackendId,
+        state: State,
+        now: Time,
+        timeouts: &Timeouts,
+    ) -> Insertion {
+        let tag = stored(tag);
+        let home = self.index(tag);
+        // An expired entry of the same flow: it must not be there twice.
+        let own = match way(&self.buckets[home].tags, tag) {
+            Some(way) => Some(Slot { index: home, way }),
+            None => self.search_alternate(home, tag).map(|(index, way)| Slot { index, way }),
+        };
+        // What nearly every SYN finds, and is spared the find_room by.
+        let empty = || way(&self.buckets[home].tags, 0).map(|way| Slot { index: home, way });
+        if let Some(slot) = own.or_else(|| empty().filter(|_| state == State::Syn)) {
+            self.put(slot, tag, Entry::new(backend, state, now));
+            if state == State::Unconfirmed {
+                return self.reinsert(slot, now, timeouts);
+            }
+            return Insertion::Stored;
+        }
+        self.insert_in_pair(tag, Entry::new(backend, state, now), now, timeouts)
+    }
+
+    /// Takes an unconfirmed flow out of the place of its expired entry: their share may be full.
+    #[cold]
+    fn reinsert(&mut self, slot: Slot, now: Time, timeouts: &Timeouts) -> Insertion {
+        let bucket = &mut self.buckets[slot.index];
+        let (tag, entry) = (mem::take(&mut bucket.tags[slot.way]), bucket.entries[slot.way]);
+        self.used -= 1;
+        self.insert_in_pair(tag, entry, now, timeouts)
+    }
+
+    #[cold]
+    fn insert_in_pair(
+        &mut self,
+        tag: u64,
+        entry: Entry,
+        now: Time,
+        timeouts: &Timeouts,
+    ) -> Insertion {
+        let state = entry.state();
+        let (free, victims) = self.find_room(tag, now, timeouts);
+        let is_share_full = victims.unconfirmed >= UNCONFIRMED.min(self.capacity() / 2);
+        let (free, victim) = match state {
+            State::Unconfirmed if is_share_full => (None, victims.oldest_unconfirmed),
+            State::Syn if is_share_full => {
+                (free, victims.oldest_ended.or(victims.oldest_unconfirmed))
+            }
+            State::Syn => (free, victims.oldest_ended),
+            _ => (free, victims.oldest_ended.or(victims.oldest_syn).or(victims.oldest_unconfirmed)),
+        };
+        let (slot, insertion) = match (free, victim) {
+            (Some(slot), _) => (slot, Insertion::Stored),
+            (None, Some((_, slot))) => (slot, Insertion::Displaced),
+            (None, None) => return Insertion::Full,
+        };
+        self.put(slot, tag, entry);
+        insertion
+    }
+
+    fn put(&mut self, slot: Slot, tag: u64, entry: Entry) {
+        let bucket = &mut self.buckets[slot.index];
+        self.used += usize::from(bucket.tags[slot.way] == 0);
+        bucket.tags[slot.way] = tag;
+        bucket.entries[slot.way] = entry;
+    }
+
+    /// Looks through the places that a flow may have, for a free one and for those that may be displaced.
+    fn find_room(&self, tag: u64, now: Time, timeouts: &Timeouts) -> (Option<Slot>, Victims) {
+        let home = self.index(tag);
+        let alternate = self.alternate(home);
+        // The only bucket of a table has none beside it.
+        let pair = [home, alternate];
+        let (mut free, mut victims) = (None, Victims::default());
+        for &index in &pair[..1 + usize::from(home != alternate)] {
+            let bucket = &self.buckets[index];
+            for (way, (&other, &entry)) in bucket.tags.iter().zip(&bucket.entries).enumerate() {
+                let slot = Slot { index, way };
+                if other == 0 || entry.has_expired(now, timeouts) {
+                    free = free.or(Some(slot));
+                } else {
+                    victims.add(entry, slot, now);
+                }
+            }
+        }
+        (free, victims)
+    }
+
+    /// Empties the expired entries of the next bucket, and those for which `keep` says no. Answers
+    /// whether a pass over the whole table ends here.
+    #[inline]
+    pub fn sweep(
+        &mut self,
+        now: Time,
+        timeouts: &Timeouts,
+        keep: impl Fn(BackendId) -> bool,
+    ) -> bool {
+        let bucket = &mut self.buckets[self.cursor];
+        for (tag, &entry) in bucket.tags.iter_mut().zip(&bucket.entries) {
+            if *tag != 0 && (entry.has_expired(now, timeouts) || !keep(entry.backend())) {
+                *tag = 0;
+                self.used -= 1;
+            }
+        }
+        self.cursor += 1;
+        if self.cursor == self.buckets.len() {
+            self.cursor = 0;
+        }
+        self.cursor == 0
+    }
+
+    /// The live entries of some buckets, each with its tag. Buckets count from 0 to
+    /// [`Table::capacity`] divided by [`WAYS`]; those beyond are empty.
+    pub fn entries(
+        &self,
+        buckets: Range<usize>,
+        now: Time,
+        timeouts: &Timeouts,
+    ) -> impl Iterator<Item = (u64, Entry)> {
+        let end = buckets.end.min(self.buckets.len());
+        self.buckets[buckets.start.min(end)..end]
+            .iter()
+            .flat_map(|b| b.tags.into_iter().zip(b.entries))
+            .filter(move |&(tag, entry)| tag != 0 && !entry.has_expired(now, timeouts))
+    }
+
+    /// The other bucket of a pair: where a flow goes whose own is full.
+    #[inline]
+    fn alternate(&self, home: usize) -> usize {
+        (home ^ 1) & (self.buckets.len() - 1)
+    }
+
+    #[expect(clippy::cast_possible_truncation, reason = "the low bits are wanted")]
+    #[inline(always)]
+    fn index(&self, tag: u64) -> usize {
+        // The low bits: the high ones may have chosen the worker.
+        tag as usize & (self.buckets.len() - 1)
+    }
+}
+
+/// The way of a tag among those of a bucket: all four are compared at once.
+#[cfg(all(target_arch = "x86_64", target_feature = "avx2"))]
+#[inline(always)]
+fn way(tags: &[u64; WAYS], tag: u64) -> Option<usize> {
+    use safe_arch::{cast_to_m256d_from_m256i, cmp_eq_mask_i64_m256i, m256i, move_mask_m256d};
+    let equal = cmp_eq_mask_i64_m256i(m256i::from(*tags), m256i::from([tag; WAYS]));
+    // A bit of a kind for each way.
+    let mask = move_mask_m256d(cast_to_m256d_from_m256i(equal)).cast_unsigned();
+    (mask != 0).then(|| mask.trailing_zeros() as usize % WAYS)
+}
+
+/// The way of a tag among those of a bucket.
+#[cfg(not(all(target_arch = "x86_64", target_feature = "avx2")))]
+#[inline(always)]
+fn way(tags: &[u64; WAYS], tag: u64) -> Option<usize> {
+    tags.iter().position(|&other| other == tag)
+}
+
+/// Where [`Table::get`] found an entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Slot {
+    index: usize,
+    way: usize,
+}
+
+/// Live flows that may be displaced: the oldest of each kind, by its idle time.
+#[derive(Default)]
+struct Victims {
+    unconfirmed: usize,
+    oldest_unconfirmed: Option<(u32, Slot)>,
+    oldest_syn: Option<(u32, Slot)>,
+    oldest_ended: Option<(u32, Slot)>,
+}
+
+impl Victims {
+    fn add(&mut self, entry: Entry, slot: Slot, now: Time) {
+        let idle = entry.idle_ms(now);
+        let oldest = match entry.state() {
+            State::Syn => &mut self.oldest_syn,
+            State::Unconfirmed => {
+                self.unconfirmed += 1;
+                &mut self.oldest_unconfirmed
+            }
+            State::Closing | State::Reset if idle > ENDED_LINGER_MS => &mut self.oldest_ended,
+            _ => return,
+        };
+        *oldest = (*oldest).max(Some((idle, slot)));
+    }
+}
+
+/// A tag as the table stores it: 0 means empty there. The flows' hash sets the same bit.
+#[inline]
+const fn stored(tag: u64) -> u64 {
+    tag | MARK
+}
+
+#[cfg(test)]
+mod tests;

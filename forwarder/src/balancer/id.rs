@@ -1,0 +1,54 @@
+//! The numbers by which tables, flow table and counters refer to things.
+
+/// A backend's number: 24 bits, for that is what a flow table entry has room for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct BackendId(u32);
+
+impl BackendId {
+    /// The largest.
+    pub const MAX: u32 = (1 << 24) - 1;
+
+    /// No backend.
+    pub(super) const NONE: BackendId = BackendId(u32::MAX);
+
+    /// The backend of this number, which must not exceed [`BackendId::MAX`].
+    #[inline]
+    pub const fn new(number: u32) -> BackendId {
+        debug_assert!(number <= BackendId::MAX);
+        BackendId(number)
+    }
+
+    /// The number.
+    #[inline]
+    pub const fn get(self) -> u32 {
+        self.0
+    }
+
+    /// The number, as an index.
+    #[inline]
+    pub const fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// A service's number, which it keeps for as long as it is configured: its counters stand there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ServiceId(pub u32);
+
+/// Index of a pool in its `Tables`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PoolIndex(pub u16);
+
+impl PoolIndex {
+    /// No pool.
+    pub(super) const NONE: PoolIndex = PoolIndex(u16::MAX);
+}
+
+/// Index of a port of the appliance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PortIndex(pub u16);
+
+impl PortIndex {
+    /// No port.
+    pub const NONE: PortIndex = PortIndex(u16::MAX);
+}
