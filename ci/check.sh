@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Everything that needs no running program: format, lints, documentation, dependencies, scripts, commit subjects.
+# Everything that needs no running program: format, lints, documentation, imports, dependencies, scripts, commit
+# subjects.
 #
 #   ci/check.sh
 set -euo pipefail
@@ -33,6 +34,9 @@ cargo clippy --quiet --locked -p guideway --no-default-features --all-targets --
 
 step "documentation"
 RUSTDOCFLAGS=-Dwarnings cargo doc --quiet --locked --workspace --no-deps
+
+step "imports"
+"$python" ci/circles.py
 
 step "scripts"
 shellcheck -x ci/*.sh ci/vm/init .ci/run

@@ -1,0 +1,72 @@
+"""ci/circles.py: which circles and upward arrows it finds, and what it lets pass."""
+
+import subprocess
+import sys
+
+from support import binaries
+
+SCRIPT = binaries.ROOT / "ci/circles.py"
+MANIFEST = '[workspace]\nmembers = ["forwarder"]\n'
+
+
+def run(root, files):
+    """The exit code and what the script reports about a crate of these files."""
+    root.joinpath("Cargo.toml").write_text(MANIFEST)
+    for name, text in files.items():
+        path = root / "forwarder/src" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    done = subprocess.run([sys.executable, SCRIPT, root], capture_output=True, text=True, check=False)
+    return done.returncode, done.stderr
+
+
+def test_a_circle_is_reported_with_its_files_and_lines(tmp_path):
+    files = {
+        "lib.rs": "mod a;\nmod b;\n",
+        "a.rs": "// A comment.\nuse super::b::B;\npub struct A(B);\n",
+        "b.rs": "pub struct B;\nfn of(_: crate::a::A) {}\n",
+    }
+    code, said = run(tmp_path, files)
+    assert code == 1
+    assert "forwarder/src/a.rs:2 uses forwarder/src/b.rs" in said
+    assert "forwarder/src/b.rs:2 uses forwarder/src/a.rs" in said
+
+
+def test_a_parent_that_only_re_exports_is_in_no_circle(tmp_path):
+    files = {
+        "lib.rs": "pub mod m;\n",
+        "m/mod.rs": "mod child;\npub use child::Child;\npub struct Parent;\n",
+        "m/child.rs": "pub struct Child(super::Parent);\n",
+    }
+    assert run(tmp_path, files) == (0, "")
+    files["m/mod.rs"] += "fn of(_: Child) {}\n"
+    code, said = run(tmp_path, files)
+    assert code == 1
+    assert "m/mod.rs" in said
+
+
+def test_a_circle_through_test_code_does_not_count(tmp_path):
+    files = {
+        "lib.rs": "mod a;\nmod b;\n",
+        "a.rs": "pub struct A;\n#[cfg(test)]\nmod tests {\n    use crate::b::B;\n}\n",
+        "b.rs": "pub struct B(super::a::A);\n",
+    }
+    assert run(tmp_path, files) == (0, "")
+
+
+def test_a_layer_must_not_use_one_above_it(tmp_path):
+    files = {
+        "lib.rs": "mod balancer;\nmod wire;\n",
+        "balancer/mod.rs": "pub struct Tables(crate::wire::Packet);\n",
+        "wire/mod.rs": "pub struct Packet;\n",
+    }
+    assert run(tmp_path, files) == (0, "")
+    files["balancer/mod.rs"] = "pub struct Tables;\n"
+    files["wire/mod.rs"] = "use crate::balancer::Tables;\n"
+    code, said = run(tmp_path, files)
+    assert (code, said) == (1, "forwarder/src/wire/mod.rs:1: wire must not use balancer\n")
+
+
+def test_the_repository_has_neither():
+    done = subprocess.run([sys.executable, SCRIPT], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
