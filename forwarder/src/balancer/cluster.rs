@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn without_members_all_is_ours() {
+    fn without_members_this_node_owns_all() {
         for cluster in [
             Cluster::default(),
             Cluster::new(&KEY, &[]),

@@ -311,8 +311,8 @@ pub fn unwrap(packet: &Packet, inner: &Inner, frame: &mut impl Frame) -> Result<
     frame.truncate(packet.end as usize);
     let header = frame.bytes().get(inner.offset..).and_then(<[u8]>::first_chunk::<12>);
     let header = *header.ok_or(Reason::Malformed)?;
-    let mut changed =
-        redirected(header, inner.family, packet.traffic_class).ok_or(Reason::Congested)?;
+    let mut changed = with_congestion_mark(header, inner.family, packet.traffic_class)
+        .ok_or(Reason::Congested)?;
     let life = hops::lower(&mut changed).map_or(HopLimit::Exceeded, |()| HopLimit::Left);
     let cut = inner.offset.checked_sub(l3).ok_or(Reason::Malformed)?;
     let bytes = frame.pull_front(cut).ok_or(Reason::Malformed)?;
@@ -323,7 +323,7 @@ pub fn unwrap(packet: &Packet, inner: &Inner, frame: &mut impl Frame) -> Result<
 
 /// The beginning of an inner IP header with the outer header's congestion mark: RFC 6040, figure 4.
 /// `None` where the mark cannot be carried, and so is a loss.
-fn redirected(mut header: [u8; 12], family: Family, outer_class: u8) -> Option<[u8; 12]> {
+fn with_congestion_mark(mut header: [u8; 12], family: Family, outer_class: u8) -> Option<[u8; 12]> {
     const NOT_ECT: u8 = 0b00;
     const ECT_1: u8 = 0b01;
     const ECT_0: u8 = 0b10;

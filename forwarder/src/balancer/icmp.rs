@@ -30,7 +30,7 @@ pub struct Embedded {
     /// The flow as the client's packets carry it: the quoted packet with its ends exchanged.
     pub flow: FlowKey,
     /// The service that sent the packet, if it is one.
-    pub endpoint: ServiceAddress,
+    pub service_address: ServiceAddress,
 }
 
 /// What kind of message an ICMP packet, or its first fragment, has.
@@ -87,7 +87,11 @@ pub fn embedded(packet: &Packet, frame: &[u8]) -> Result<Embedded, DropReason> {
     let flow = FlowKey::new(quoted.destination, quoted.source, quoted.protocol);
     Ok(Embedded {
         flow: flow.ok_or(DropReason::IcmpEmbeddedMalformed)?,
-        endpoint: ServiceAddress::new(quoted.source.ip(), quoted.protocol, quoted.source.port()),
+        service_address: ServiceAddress::new(
+            quoted.source.ip(),
+            quoted.protocol,
+            quoted.source.port(),
+        ),
     })
 }
 

@@ -20,9 +20,9 @@ pub struct Node {
     /// The ways to the members of the cluster, in their order; none while a next hop is not known.
     pub members: Vec<Option<Route>>,
     /// Answers a second that a worker gives,
-    pub answer_rate: u32,
+    pub reply_rate: u32,
     /// and at once after a rest.
-    pub answer_burst: u32,
+    pub reply_burst: u32,
     /// The longest IP packet that leaves by a port, by [`PortIndex`].
     pub mtus: Vec<u16>,
     /// Addresses of several hosts on the ports' networks: never the source of what is answered.

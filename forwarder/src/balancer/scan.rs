@@ -44,7 +44,7 @@ pub struct FlowRow {
 /// A listing under way, and when it is done, its answer.
 #[derive(Debug)]
 pub struct FlowScan {
-    wanted: FlowMatch,
+    flow_match: FlowMatch,
     limit: usize,
     next_bucket: usize,
     /// What was found, `limit` rows at the most. The room for them is reserved beforehand.
@@ -55,9 +55,9 @@ pub struct FlowScan {
 
 impl FlowScan {
     /// A listing of at most `limit` rows.
-    pub fn new(wanted: FlowMatch, limit: usize) -> FlowScan {
+    pub fn new(flow_match: FlowMatch, limit: usize) -> FlowScan {
         FlowScan {
-            wanted,
+            flow_match,
             limit,
             next_bucket: 0,
             rows: Vec::with_capacity(limit),
@@ -68,7 +68,7 @@ impl FlowScan {
     /// Looks at a few more buckets; answers whether the listing is complete.
     pub fn step(&mut self, balancer: &Balancer, tables: &Tables, now: Time) -> bool {
         let flows = balancer.flows();
-        if let Some(flow) = &self.wanted.flow {
+        if let Some(flow) = &self.flow_match.flow {
             let tag = balancer.tag(flow);
             let found = flows.get(tag, now, tables.timeouts()).map(|(_, entry)| (tag, entry));
             self.collect(found.into_iter(), now);
@@ -82,7 +82,7 @@ impl FlowScan {
 
     /// Adds what matches; answers whether the limit was passed.
     fn collect(&mut self, found: impl Iterator<Item = (u64, Entry)>, now: Time) -> bool {
-        for (tag, entry) in found.filter(|&(_, entry)| self.wanted.matches(entry)) {
+        for (tag, entry) in found.filter(|&(_, entry)| self.flow_match.matches(entry)) {
             if self.rows.len() == self.limit {
                 self.truncated = true;
                 return true;

@@ -78,8 +78,8 @@ impl Services {
     /// Endpoints are unique.
     pub fn new(services: &[(ServiceAddress, Service)]) -> Services {
         let (mut v4, mut v6) = (Vec::new(), Vec::new());
-        for &(endpoint, service) in services {
-            match endpoint.words() {
+        for &(address, service) in services {
+            match address.words() {
                 FlowWords::V4(words) => v4.push((key_v4(words), service)),
                 FlowWords::V6(words) => v6.push((key_v6(words), service)),
             }
@@ -88,9 +88,9 @@ impl Services {
     }
 
     /// The service of an endpoint.
-    pub fn get(&self, endpoint: &ServiceAddress) -> Option<Service> {
+    pub fn get(&self, address: &ServiceAddress) -> Option<Service> {
         let mut service = Service::NONE;
-        match endpoint.words() {
+        match address.words() {
             FlowWords::V4(words) => self.of_v4(words, &mut service).then_some(service),
             FlowWords::V6(words) => self.of_v6(words, &mut service).then_some(service),
         }
@@ -236,12 +236,12 @@ impl<K: Key> Index<K> {
         let mut displaced = 0;
         for &(key, service) in services {
             let home = index.home(key);
-            let mut place = home;
-            while index.slots[place].key != K::EMPTY {
-                place = (place + 1) & (size - 1);
+            let mut at = home;
+            while index.slots[at].key != K::EMPTY {
+                at = (at + 1) & (size - 1);
             }
-            displaced += usize::from(place != home);
-            index.slots[place] = Slot { key, service };
+            displaced += usize::from(at != home);
+            index.slots[at] = Slot { key, service };
         }
         (index, displaced)
     }
@@ -255,10 +255,10 @@ impl<K: Key> Index<K> {
 
     #[inline(always)]
     fn get(&self, key: K, to: &mut Service) -> bool {
-        let place = self.home(key);
-        let slot = &self.slots[place];
+        let at = self.home(key);
+        let slot = &self.slots[at];
         if !key.is_of(slot) {
-            return self.search(key, place, to);
+            return self.search(key, at, to);
         }
         *to = slot.service;
         true
@@ -287,7 +287,7 @@ mod tests {
         /// Services that are not where they are looked for first.
         fn displaced(&self) -> usize {
             let slots = self.slots.iter().enumerate().filter(|(_, slot)| slot.key != K::EMPTY);
-            slots.filter(|(place, slot)| self.home(slot.key) != *place).count()
+            slots.filter(|(at, slot)| self.home(slot.key) != *at).count()
         }
     }
 
@@ -315,31 +315,31 @@ mod tests {
 
     #[test]
     fn every_service_is_found_and_nothing_else() {
-        let mut endpoints = Vec::new();
+        let mut addresses = Vec::new();
         for n in 0..2500u32 {
             let v4 = Ipv4Addr::from_bits(0xcb00_7100 + n / 4);
             let v6 = Ipv6Addr::from_bits(0x2001_0db8_000f << 80 | u128::from(n / 4) << (n % 60));
             for address in [IpAddr::from(v4), v6.into(), v4.to_ipv6_mapped().into()] {
                 let port = 80 + u16::try_from(n % 4).unwrap();
-                endpoints.push(ServiceAddress::new(address, 6, port));
-                endpoints.push(ServiceAddress::new(address, 17, port));
+                addresses.push(ServiceAddress::new(address, 6, port));
+                addresses.push(ServiceAddress::new(address, 17, port));
             }
         }
         let map: HashMap<ServiceAddress, Service> =
-            endpoints.iter().zip(0..).map(|(&endpoint, id)| (endpoint, service(id))).collect();
-        let list: Vec<_> = map.iter().map(|(&endpoint, &service)| (endpoint, service)).collect();
+            addresses.iter().zip(0..).map(|(&address, id)| (address, service(id))).collect();
+        let list: Vec<_> = map.iter().map(|(&address, &service)| (address, service)).collect();
         let services = Services::new(&list);
-        for endpoint in &endpoints {
-            let ServiceAddress { address, protocol, port } = *endpoint;
+        for service_address in &addresses {
+            let ServiceAddress { address, protocol, port } = *service_address;
             let near = [
-                *endpoint,
+                *service_address,
                 ServiceAddress::new(address, protocol ^ 1, port),
                 ServiceAddress::new(address, protocol, port ^ 0x100),
                 ServiceAddress::new(address, 0, 0),
             ];
-            for endpoint in near {
-                assert_eq!(services.get(&endpoint), map.get(&endpoint).copied());
-                assert_eq!(found(&services, &endpoint), map.get(&endpoint).copied());
+            for near in near {
+                assert_eq!(services.get(&near), map.get(&near).copied());
+                assert_eq!(found(&services, &near), map.get(&near).copied());
             }
         }
     }

@@ -174,8 +174,8 @@ impl Tables {
 
     /// The service of an endpoint, for those that know it by other means than a whole packet.
     #[cold]
-    pub fn service_at(&self, endpoint: &ServiceAddress) -> Option<Service> {
-        self.services.get(endpoint)
+    pub fn service_at(&self, address: &ServiceAddress) -> Option<Service> {
+        self.services.get(address)
     }
 
     /// Everything but services.

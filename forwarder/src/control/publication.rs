@@ -346,8 +346,8 @@ impl Publisher {
                 .iter()
                 .map(|member| self.member(configuration, routes, member.address))
                 .collect(),
-            answer_rate: configuration.icmp.rate,
-            answer_burst: configuration.icmp.burst,
+            reply_rate: configuration.icmp.rate,
+            reply_burst: configuration.icmp.burst,
             mtus: configuration.ports.iter().map(|port| port.mtu).collect(),
             shared: shared(configuration),
         }

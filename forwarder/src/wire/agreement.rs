@@ -73,7 +73,7 @@ pub(super) fn check(frame: &[u8]) {
 
 impl Opinion {
     fn of(frame: &[u8], sliced: &SlicedPacket) -> Option<Opinion> {
-        let place = |part: &[u8]| part.as_ptr() as usize - frame.as_ptr() as usize;
+        let offset_of = |part: &[u8]| part.as_ptr() as usize - frame.as_ptr() as usize;
         let (ports, tcp_flags, udp_length) = match &sliced.transport {
             Some(TransportSlice::Tcp(tcp)) => {
                 ((tcp.source_port(), tcp.destination_port()), tcp.slice()[13], None)
@@ -88,7 +88,7 @@ impl Opinion {
                 let header = ip.header();
                 (
                     Family::V4,
-                    place(header.slice()),
+                    offset_of(header.slice()),
                     ip.payload(),
                     header.dcp().value() << 2 | header.ecn().value(),
                     (header.source().to_vec(), header.destination().to_vec()),
@@ -104,7 +104,7 @@ impl Opinion {
                 });
                 (
                     Family::V6,
-                    place(header.slice()),
+                    offset_of(header.slice()),
                     ip.payload(),
                     header.traffic_class(),
                     (header.source().to_vec(), header.destination().to_vec()),
@@ -114,7 +114,7 @@ impl Opinion {
             }
             _ => return None,
         };
-        let l4 = place(payload.payload);
+        let l4 = offset_of(payload.payload);
         Some(Opinion {
             family,
             l3,

@@ -187,7 +187,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_fragment_has_a_place(bytes in proptest::collection::vec(any::<u8>(), 0..64), offset_more: u16) {
+        fn every_fragment_has_an_offset_and_a_length(bytes in proptest::collection::vec(any::<u8>(), 0..64), offset_more: u16) {
             let frame = v6(44, &[&extension(59, offset_more, 5)[..], bytes.as_bytes()].concat());
             let packet = Packet::parse(&frame).unwrap();
             let fields = FragmentFields::of(&packet, &frame);

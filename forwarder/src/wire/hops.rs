@@ -52,9 +52,9 @@ mod tests {
             header[10..12].copy_from_slice(&checksum);
             lower(&mut header).unwrap();
             prop_assert_eq!(header[8], ttl - 1);
-            let said = [header[10], header[11]];
+            let updated = [header[10], header[11]];
             header[10..12].fill(0);
-            prop_assert_eq!(said, Checksum::of(&header).to_be_bytes());
+            prop_assert_eq!(updated, Checksum::of(&header).to_be_bytes());
         }
     }
 

@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn tells_the_parts_of_a_packet() {
+    fn fragment_flags_and_offset_give_the_part() {
         let part = |bits| Header { fragment: U16::new(bits), ..outer() }.part();
         assert_eq!(part(0x4000), Fragment::Whole);
         assert_eq!(part(0x8000), Fragment::Whole);

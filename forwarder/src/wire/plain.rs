@@ -103,11 +103,11 @@ impl HeaderMatch {
     pub const V6: HeaderMatch = HeaderMatch::new(ethernet::IPV6, 0x60, 0xf0);
 
     const fn new(ethertype: u16, first: u8, mask: u8) -> HeaderMatch {
-        let mut opening = HeaderMatch { bytes: [0; MATCH_LENGTH], mask: [0; MATCH_LENGTH] };
-        [opening.bytes[IP - 2], opening.bytes[IP - 1]] = ethertype.to_be_bytes();
-        [opening.mask[IP - 2], opening.mask[IP - 1]] = [0xff; 2];
-        (opening.bytes[IP], opening.mask[IP]) = (first, mask);
-        opening
+        let mut header_match = HeaderMatch { bytes: [0; MATCH_LENGTH], mask: [0; MATCH_LENGTH] };
+        [header_match.bytes[IP - 2], header_match.bytes[IP - 1]] = ethertype.to_be_bytes();
+        [header_match.mask[IP - 2], header_match.mask[IP - 1]] = [0xff; 2];
+        (header_match.bytes[IP], header_match.mask[IP]) = (first, mask);
+        header_match
     }
 
     /// The same, in frames for one address.
@@ -219,8 +219,8 @@ fn transport(head: &[u8], l4: usize, protocol: u8, end: usize) -> Option<u8> {
         fits.then_some(head[l4 + TCP_FLAGS])
     } else if protocol == protocol::UDP {
         cold_path();
-        let says = usize::from(u16::from_be_bytes(word(head, l4 + UDP_LENGTH)));
-        (says >= udp::LENGTH && l4 + says <= end).then_some(0)
+        let stated = usize::from(u16::from_be_bytes(word(head, l4 + UDP_LENGTH)));
+        (stated >= udp::LENGTH && l4 + stated <= end).then_some(0)
     } else {
         None
     }

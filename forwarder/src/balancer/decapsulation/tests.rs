@@ -94,7 +94,7 @@ fn tunnels(inner: &[u8]) -> Vec<(u8, Vec<u8>, bool)> {
 }
 
 #[test]
-fn all_are_taken_over_both_families() {
+fn every_encapsulation_is_removed_over_both_families() {
     for inner in [INNER_V4.to_vec(), inner_v6()] {
         let ethertype: &[u8] = if inner[0] >> 4 == 4 { &[8, 0] } else { &[0x86, 0xdd] };
         for (number, payload, redirected) in tunnels(&inner) {
@@ -109,7 +109,7 @@ fn all_are_taken_over_both_families() {
 }
 
 #[test]
-fn a_last_hop_is_over() {
+fn a_packet_on_its_last_hop_is_reported_and_unchanged() {
     let (mut v4, mut v6) = (INNER_V4, inner_v6());
     for hops in [0, 1] {
         v4[8] = hops;
@@ -131,7 +131,7 @@ fn a_last_hop_is_over() {
 }
 
 #[test]
-fn strangers_are_refused() {
+fn unknown_peers_are_refused() {
     for (number, payload, _) in tunnels(&INNER_V4) {
         let mut frame = outer_v4(number, 0, &payload);
         // 192.0.2.4 lies outside 192.0.2.2/31, and the checksum follows.
@@ -143,7 +143,7 @@ fn strangers_are_refused() {
 }
 
 #[test]
-fn what_is_not_for_the_tunnel_address_is_no_business_of_the_tunnel() {
+fn a_packet_for_another_address_is_left_alone() {
     let to_other = INNER_V4;
     let frame = [&MACS[..], &[8, 0], &to_other].concat();
     assert_eq!(open(&frame), Ok(None), "UDP to port 53");
@@ -155,7 +155,7 @@ fn what_is_not_for_the_tunnel_address_is_no_business_of_the_tunnel() {
 }
 
 #[test]
-fn a_tunnel_in_a_tunnel_is_told() {
+fn a_tunnel_in_a_tunnel_is_recognised() {
     let once = outer_v4(protocol::GRE, 0, &tunnels(&INNER_V4)[0].1);
     for (number, payload, _) in tunnels(&once[14..]) {
         for frame in [outer_v4(number, 0, &payload), outer_v6(number, &payload)] {
@@ -171,7 +171,7 @@ fn a_tunnel_in_a_tunnel_is_told() {
 }
 
 #[test]
-fn what_is_malformed() {
+fn malformed_tunnels_are_refused() {
     let refused = |number, payload: &[u8]| {
         assert_eq!(
             open(&outer_v4(number, 0, payload)),
@@ -211,15 +211,15 @@ fn what_is_malformed() {
 
 /// RFC 6040, figure 4. The columns are the outer field: Not-ECT, ECT(0), ECT(1), CE.
 #[test]
-fn congestion_marks_go_in() {
+fn the_outer_congestion_mark_goes_into_the_inner_header() {
     let table: [(u8, [Option<u8>; 4]); 4] = [
         (0b00, [Some(0b00), Some(0b00), Some(0b00), None]),
         (0b10, [Some(0b10), Some(0b10), Some(0b01), Some(0b11)]),
         (0b01, [Some(0b01), Some(0b01), Some(0b01), Some(0b11)]),
         (0b11, [Some(0b11); 4]),
     ];
-    for (inner, row) in table {
-        for (outer, arrives) in [0b00, 0b10, 0b01, 0b11].into_iter().zip(row) {
+    for (inner, results) in table {
+        for (outer, arrives) in [0b00, 0b10, 0b01, 0b11].into_iter().zip(results) {
             let mut v4 = INNER_V4;
             v4[1] = 0xb8 | inner;
             let checksum =

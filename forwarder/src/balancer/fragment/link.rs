@@ -90,9 +90,9 @@ mod tests {
             let (mut list, mut model) = (List::EMPTY, VecDeque::new());
             for step in steps {
                 match model.iter().position(|&index| index == step) {
-                    Some(fields) => {
+                    Some(position) => {
                         list.remove(&mut elements, step);
-                        model.remove(fields);
+                        model.remove(position);
                     }
                     None if step < 8 => {
                         list.push(&mut elements, step);

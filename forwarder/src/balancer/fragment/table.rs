@@ -150,7 +150,7 @@ impl<P, C: Copy + PartialEq> Table<P, C> {
             free_datagrams.push(&mut datagrams, index);
         }
         let end = limits.packets as u32;
-        let fields = |index: u32| BufferedPacket {
+        let free_slot = |index: u32| BufferedPacket {
             packet: None,
             bytes: 0,
             share: 0,
@@ -162,7 +162,7 @@ impl<P, C: Copy + PartialEq> Table<P, C> {
             seed,
             buckets: vec![NONE; limits.datagrams.next_power_of_two()].into(),
             datagrams,
-            buffered: (0..end).map(fields).collect(),
+            buffered: (0..end).map(free_slot).collect(),
             free_datagrams,
             waiting: List::EMPTY,
             settled: List::EMPTY,
@@ -310,12 +310,12 @@ impl<P, C: Copy + PartialEq> Table<P, C> {
 
     /// Whether one of those that wait begins within a first fragment of this length.
     fn reaches_back(&self, index: u32, first_length: u16) -> bool {
-        let mut fields = self.datagrams[index as usize].buffered.0;
-        while let Some(buffered) = self.buffered.get(fields as usize) {
+        let mut slot = self.datagrams[index as usize].buffered.0;
+        while let Some(buffered) = self.buffered.get(slot as usize) {
             if buffered.offset < first_length {
                 return true;
             }
-            fields = buffered.next;
+            slot = buffered.next;
         }
         false
     }
@@ -407,11 +407,11 @@ impl<P, C: Copy + PartialEq> Table<P, C> {
             (datagram.key, std::mem::replace(&mut datagram.chain, NONE))
         };
         let bucket = self.bucket(&key);
-        let mut fields = &mut self.buckets[bucket];
-        while *fields != index {
-            fields = &mut self.datagrams[*fields as usize].chain;
+        let mut link = &mut self.buckets[bucket];
+        while *link != index {
+            link = &mut self.datagrams[*link as usize].chain;
         }
-        *fields = chain;
+        *link = chain;
         self.free_datagrams.push(&mut self.datagrams, index);
         self.used_datagrams -= 1;
     }
@@ -423,15 +423,15 @@ impl<P, C: Copy + PartialEq> Table<P, C> {
         if is_datagram_full || !self.shares.has_room(share, bytes) {
             return Later::Dropped(packet, Reason::BufferFull);
         }
-        let fields = self.free_buffered;
+        let slot = self.free_buffered;
         let datagram = &mut self.datagrams[index as usize];
-        let buffered = &mut self.buffered[fields as usize];
+        let buffered = &mut self.buffered[slot as usize];
         self.free_buffered = buffered.next;
         *buffered = BufferedPacket { packet: Some(packet), bytes, share, offset, next: NONE };
-        let last = std::mem::replace(&mut datagram.buffered.1, fields);
+        let last = std::mem::replace(&mut datagram.buffered.1, slot);
         match last {
-            NONE => datagram.buffered.0 = fields,
-            last => self.buffered[last as usize].next = fields,
+            NONE => datagram.buffered.0 = slot,
+            last => self.buffered[last as usize].next = slot,
         }
         datagram.buffered_count += 1;
         self.shares.add(share, bytes);
@@ -441,14 +441,14 @@ impl<P, C: Copy + PartialEq> Table<P, C> {
     /// Takes out the packet that has waited for longest.
     fn take_buffered(&mut self, index: u32) -> Option<P> {
         let datagram = &mut self.datagrams[index as usize];
-        let fields = datagram.buffered.0;
-        let buffered = self.buffered.get_mut(fields as usize)?;
+        let slot = datagram.buffered.0;
+        let buffered = self.buffered.get_mut(slot as usize)?;
         datagram.buffered.0 = std::mem::replace(&mut buffered.next, self.free_buffered);
         if datagram.buffered.0 == NONE {
             datagram.buffered.1 = NONE;
         }
         datagram.buffered_count -= 1;
-        self.free_buffered = fields;
+        self.free_buffered = slot;
         self.shares.remove(buffered.share, buffered.bytes);
         buffered.packet.take()
     }

@@ -54,7 +54,7 @@ const FIRST: FragmentFields = FragmentFields {
 
 /// The way of one datagram's first and two later fragments, 0, 1 and 2, in some order: the order in
 /// which they leave.
-fn leaves(order: [u32; 3], tour: bool) -> Vec<u32> {
+fn leaves(order: [u32; 3], handed_off: bool) -> Vec<u32> {
     let mut table = table(LIMITS);
     let key = key(4, 7);
     let mut left = Vec::new();
@@ -62,8 +62,8 @@ fn leaves(order: [u32; 3], tour: bool) -> Vec<u32> {
     for fragment in order {
         if fragment == 0 {
             table.begin(&key, &FIRST, ms(0), none).unwrap();
-            first_is_away = tour;
-            if !tour {
+            first_is_away = handed_off;
+            if !handed_off {
                 left.push(0);
                 assert!(table.decide(&key, 'a', ms(0), |packet, _| left.push(packet)));
             }
@@ -85,7 +85,7 @@ fn leaves(order: [u32; 3], tour: bool) -> Vec<u32> {
 }
 
 #[test]
-fn every_order_of_three() {
+fn a_first_and_two_later_ones_in_every_order() {
     for (order, left) in [
         ([0, 1, 2], [0, 1, 2]),
         ([0, 2, 1], [0, 2, 1]),
@@ -96,7 +96,7 @@ fn every_order_of_three() {
     ] {
         assert_eq!(leaves(order, false), left, "{order:?}");
         let waited = [0, order.into_iter().find(|&f| f != 0).unwrap(), left[2]];
-        assert_eq!(leaves(order, true), waited, "{order:?}, first on tour");
+        assert_eq!(leaves(order, true), waited, "{order:?}, first handed off");
     }
 }
 
@@ -345,7 +345,7 @@ fn checked(fragment: Fragment, fields: FragmentFields) -> Result<(), Reason> {
 }
 
 #[test]
-fn what_is_wrong_with_a_fragment_by_itself() {
+fn malformed_and_tiny_fragments_are_refused() {
     use Fragment::{First, Later};
     let last = |offset, length| FragmentFields { more: false, ..fields(offset, length) };
     let tcp = |fields| FragmentFields { protocol: protocol::TCP, ..fields };

@@ -30,7 +30,7 @@ fn expected(client: &str, service: &str, protocol: u8) -> Embedded {
         (client.parse().unwrap(), service.parse().unwrap());
     Embedded {
         flow: FlowKey::new(client, service, protocol).unwrap(),
-        endpoint: ServiceAddress::new(service.ip(), protocol, service.port()),
+        service_address: ServiceAddress::new(service.ip(), protocol, service.port()),
     }
 }
 
@@ -113,7 +113,7 @@ fn later_fragments_have_no_ports() {
 }
 
 #[test]
-fn what_the_address_did_not_send_is_foreign() {
+fn what_the_address_did_not_send_is_of_an_unknown_flow() {
     let other = Sample::tcp("203.0.113.11:80", CLIENT, tcp::ACK);
     assert_eq!(read(&error_v4(3, &other.ip())), Err(DropReason::IcmpUnknownFlow));
     let echo = Sample { protocol: 1, payload: vec![0; 8], ..Sample::tcp(SERVICE, CLIENT, 0) };
@@ -124,7 +124,7 @@ fn what_the_address_did_not_send_is_foreign() {
 }
 
 #[test]
-fn each_type_has_its_end() {
+fn each_type_is_a_request_an_error_or_unsupported() {
     for (kind, expected) in [
         (0, Err(DropReason::IcmpUnsupported)),
         (3, Ok(Message::Error)),

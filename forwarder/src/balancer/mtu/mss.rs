@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn what_fits_a_port() {
+    fn the_largest_segment_that_fits_a_port() {
         assert_eq!(mss_for(1500, 0, Family::V4), 1460);
         assert_eq!(mss_for(1500, 24, Family::V4), 1436);
         assert_eq!(mss_for(1500, 44, Family::V6), 1396);
@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn absent_and_malformed_options_are_left() {
+    fn absent_and_malformed_options_stay_as_they_are() {
         for options in [
             &[][..],
             &[1, 1, 1, 1],

@@ -37,12 +37,12 @@ pub fn reply(packet: &Packet, frame: &mut impl Frame) -> Result<Reply, DropReaso
     let (_, ip) = bytes.split_at_mut_checked(l3).ok_or(DropReason::IcmpMalformed)?;
     let (header, message) = ip.split_at_mut_checked(l4 - l3).ok_or(DropReason::IcmpMalformed)?;
     if packet.fragment != Fragment::Later {
-        answer_message(packet.family, message)?;
+        reply_message(packet.family, message)?;
     }
     match packet.family {
-        Family::V4 => answer_header_v4(header)?,
+        Family::V4 => reply_header_v4(header)?,
         Family::V6 => {
-            let extensions = answer_header_v6(header, message.len(), packet.fragment)?;
+            let extensions = reply_header_v6(header, message.len(), packet.fragment)?;
             bytes.copy_within(l4.., l4 - extensions);
             frame.truncate(end - extensions);
         }
@@ -129,7 +129,7 @@ fn check_extensions(header: &[u8], fragment: Fragment) -> Result<(), DropReason>
 
 /// Makes a request's message that of the reply. The checksum's pseudo-header, where there is one, has
 /// the same sum with the addresses exchanged.
-fn answer_message(family: Family, message: &mut [u8]) -> Result<(), DropReason> {
+fn reply_message(family: Family, message: &mut [u8]) -> Result<(), DropReason> {
     let (header, data) =
         icmp::Header::mut_from_prefix(message).map_err(|_| DropReason::IcmpMalformed)?;
     let old = u16::from_be_bytes([header.kind, header.code]);
@@ -148,7 +148,7 @@ fn answer_message(family: Family, message: &mut [u8]) -> Result<(), DropReason> 
     Ok(())
 }
 
-fn answer_header_v4(header: &mut [u8]) -> Result<(), DropReason> {
+fn reply_header_v4(header: &mut [u8]) -> Result<(), DropReason> {
     let (header, _) =
         ipv4::Header::mut_from_prefix(header).map_err(|_| DropReason::IcmpMalformed)?;
     let words = |header: &ipv4::Header| {
@@ -166,7 +166,7 @@ fn answer_header_v4(header: &mut [u8]) -> Result<(), DropReason> {
 }
 
 /// Answers how many bytes of extension headers are to be taken out behind this header.
-fn answer_header_v6(
+fn reply_header_v6(
     header: &mut [u8],
     message: usize,
     fragment: Fragment,

@@ -58,7 +58,7 @@ pub enum IcmpError {
 }
 
 impl IcmpError {
-    const fn answer(self) -> Reply {
+    const fn reply(self) -> Reply {
         match self {
             IcmpError::TooBig { .. } => Reply::TooBig,
             IcmpError::PortUnreachable => Reply::Unreachable,
@@ -148,7 +148,7 @@ pub fn error(
         message.checksum = U16::new(sum(pseudo, message.as_bytes(), packet, bytes, quoted));
         put(packet, quoted, &ip, &message, frame)?;
     }
-    Ok(error.answer())
+    Ok(error.reply())
 }
 
 /// Whether there may be an error about this packet.

@@ -8,16 +8,16 @@ use crate::balancer::flow::FlowKey;
 use crate::wire::Family;
 
 /// Places of a part of the filter.
-const PLACES: usize = 4096;
+const SLOTS: usize = 4096;
 
 /// Packets that may be refused: each part has 1 where it suspects, and 0 elsewhere. An ordinary packet is
-/// suspected by chance, with a probability of the entries divided by [`PLACES`], and then costs more.
+/// suspected by chance, with a probability of the entries divided by [`SLOTS`], and then costs more.
 #[derive(Debug)]
 pub(super) struct Filter {
-    /// By [`place_of_sender`].
-    senders: [u8; PLACES],
-    /// By [`place_v4`] and [`place_v6`].
-    sources: [u8; PLACES],
+    /// By [`slot_of_mac`].
+    source_macs: [u8; SLOTS],
+    /// By [`slot_v4`] and [`slot_v6`].
+    sources: [u8; SLOTS],
     /// By the first byte of the address.
     first_v4: [u8; 256],
     first_v6: [u8; 256],
@@ -26,24 +26,24 @@ pub(super) struct Filter {
 impl Filter {
     pub(super) fn new(own: &OwnAddresses, addresses: &FxHashSet<Address>) -> Filter {
         let mut filter = Filter {
-            senders: [0; PLACES],
-            sources: [0; PLACES],
+            source_macs: [0; SLOTS],
+            sources: [0; SLOTS],
             first_v4: [0; 256],
             first_v6: [0; 256],
         };
         for &[.., e, f] in &own.macs {
-            filter.senders[place_of_sender([e, f])] = 1;
+            filter.source_macs[slot_of_mac([e, f])] = 1;
         }
-        let networks = own.networks.iter().flat_map(|network| network.hosts(PLACES));
+        let networks = own.networks.iter().flat_map(|network| network.hosts(SLOTS));
         for (family, bits) in addresses.iter().copied().chain(networks) {
             #[expect(clippy::cast_possible_truncation, reason = "an IPv4 address has 32 bits")]
-            let place = match family {
-                Family::V4 => place_v4((bits as u32).to_be_bytes()),
-                Family::V6 => place_v6(bits.to_be_bytes()),
+            let slot = match family {
+                Family::V4 => slot_v4((bits as u32).to_be_bytes()),
+                Family::V6 => slot_v6(bits.to_be_bytes()),
             };
-            filter.sources[place] = 1;
+            filter.sources[slot] = 1;
         }
-        if own.networks.iter().any(|network| network.hosts(PLACES).next().is_none()) {
+        if own.networks.iter().any(|network| network.hosts(SLOTS).next().is_none()) {
             filter.sources.fill(1);
         }
         filter.first_v4[224..].fill(1);
@@ -64,33 +64,33 @@ impl Filter {
         let by_address = match key {
             FlowKey::V4(key) => {
                 let source = [key[0], key[1], key[2], key[3]];
-                self.first_v4[usize::from(key[0])] | self.sources[place_v4(source)]
+                self.first_v4[usize::from(key[0])] | self.sources[slot_v4(source)]
             }
             FlowKey::V6(key) => {
                 let [source, ..] = key.as_chunks().0 else { return true };
-                self.first_v6[usize::from(key[0])] | self.sources[place_v6(*source)]
+                self.first_v6[usize::from(key[0])] | self.sources[slot_v6(*source)]
             }
         };
-        self.senders[place_of_sender([e, f])] | by_address != 0
+        self.source_macs[slot_of_mac([e, f])] | by_address != 0
     }
 }
 
 /// The place of a source MAC address that ends so. The ports of one device differ in the last byte.
 #[inline(always)]
-fn place_of_sender(end: [u8; 2]) -> usize {
+fn slot_of_mac(end: [u8; 2]) -> usize {
     usize::from(u16::from_le_bytes(end) >> 4)
 }
 
 /// The place of an IPv4 address.
 #[inline(always)]
-fn place_v4(source: [u8; 4]) -> usize {
+fn slot_v4(source: [u8; 4]) -> usize {
     (u32::from_le_bytes(source).wrapping_mul(0x9e37_79b1) >> 20) as usize
 }
 
 /// The place of an IPv6 address.
 #[inline(always)]
 #[expect(clippy::cast_possible_truncation, reason = "both halves are wanted")]
-fn place_v6(source: [u8; 16]) -> usize {
+fn slot_v6(source: [u8; 16]) -> usize {
     let bits = u128::from_le_bytes(source);
     let folded = (bits as u64) ^ ((bits >> 64) as u64);
     (folded.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 52) as usize
@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn ordinary_sources_are_spared_the_check_in_full() {
+    fn the_filter_hardly_suspects_ordinary_sources() {
         let v4 = (0..10_000u32).map(|n| Ipv4Addr::from_bits(0x0a00_0000 + n * 1237).into());
         let v6 = (0..10_000u128)
             .map(|n| Ipv6Addr::from_bits(0x2001_0db8_0001 << 80 | (n * 1237) << 64 | n).into());
@@ -152,7 +152,7 @@ mod tests {
     proptest! {
         /// Who is not suspected passes the check in full.
         #[test]
-        fn the_filter_lets_no_one_through(
+        fn the_filter_suspects_all_that_the_check_refuses(
             source in prop_oneof![
                 any::<u32>().prop_map(|bits| IpAddr::from(Ipv4Addr::from_bits(bits))),
                 any::<u128>().prop_map(|bits| IpAddr::from(Ipv6Addr::from_bits(bits))),

@@ -42,7 +42,7 @@ pub enum SourceKind {
 #[derive(Debug)]
 pub(super) struct SourceCheck {
     filter: Box<Filter>,
-    /// As [`sender`] reads them.
+    /// As [`source_mac`] reads them.
     macs: Box<[u64]>,
     addresses: FxHashSet<Address>,
     networks: Box<[Network]>,
@@ -72,7 +72,7 @@ impl SourceCheck {
 
     /// Whether the frame was sent by one of our own ports.
     pub(super) fn is_own_frame(&self, frame: &[u8]) -> bool {
-        sender(frame).is_some_and(|sender| self.macs.contains(&sender))
+        source_mac(frame).is_some_and(|source_mac| self.macs.contains(&source_mac))
     }
 
     /// What the source of a packet is that was parsed from this very frame.
@@ -125,7 +125,7 @@ impl SourceCheck {
 }
 
 /// The source MAC address of a frame.
-fn sender(frame: &[u8]) -> Option<u64> {
+fn source_mac(frame: &[u8]) -> Option<u64> {
     let head: [u8; 8] = *frame.get(4..)?.first_chunk()?;
     const _: () = assert!(ethernet::LENGTH >= 12);
     Some(u64::from_be_bytes(head) & 0xffff_ffff_ffff)
@@ -163,7 +163,7 @@ mod tests {
 
     /// RFC 1122 section 3.2.1.3, RFC 4291 sections 2.5 and 2.7, and what is our own.
     #[test]
-    fn sources_that_no_host_has() {
+    fn impossible_link_local_and_host_sources() {
         for text in [
             "0.0.0.0",
             "0.1.2.3",
@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn frames_that_we_sent() {
+    fn frames_with_a_source_mac_of_ours_are_refused() {
         let mut frame = Sample::udp("198.51.100.1:1025", "203.0.113.10:53").frame();
         let packet = Packet::parse(&frame).unwrap();
         assert_eq!(source_check().check(&packet, &frame), Ok(()));

@@ -62,18 +62,18 @@ impl Config {
     }
 
     fn tables(&self) -> Tables {
-        let numbers = |pool: usize| {
+        let ids = |pool: usize| {
             let first: usize = self.pools[..pool].iter().map(Vec::len).sum();
             (first..).map(|n| u32::try_from(n).unwrap())
         };
-        let endpoint = |address: &str, protocol| {
+        let service_address = |address: &str, protocol| {
             let address: SocketAddr = address.parse().unwrap();
             ServiceAddress::new(address.ip(), protocol, address.port())
         };
         let pool = PoolIndex(u16::try_from(self.pool).unwrap());
         let service = |id, address, protocol, pool| {
             let service = Service { id: ServiceId(id), pool, fragments: true };
-            (endpoint(address, protocol), service)
+            (service_address(address, protocol), service)
         };
         Tables::new(TableSpec {
             generation: 1,
@@ -91,13 +91,13 @@ impl Config {
             pools: (0..)
                 .zip(&self.pools)
                 .map(|(i, pool)| {
-                    let members: Vec<_> = pool
+                    let candidates: Vec<_> = pool
                         .iter()
-                        .zip(numbers(i))
+                        .zip(ids(i))
                         .filter(|&(&serving, _)| serving == Serving::All)
-                        .map(|(_, n)| member(n))
+                        .map(|(_, n)| candidate(n))
                         .collect();
-                    Pool { maglev: Arc::new(maglev::Table::build(&FLEET, 251, &members)) }
+                    Pool { maglev: Arc::new(maglev::Table::build(&FLEET, 251, &candidates)) }
                 })
                 .collect(),
             backends: (0..)
@@ -116,7 +116,7 @@ impl Config {
     }
 }
 
-fn member(n: u32) -> maglev::Candidate {
+fn candidate(n: u32) -> maglev::Candidate {
     let mut identity = [0; 16];
     identity[12..].copy_from_slice(&n.to_be_bytes());
     maglev::Candidate { identity, weight: 1, value: n }

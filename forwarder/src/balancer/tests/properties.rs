@@ -61,8 +61,8 @@ impl Model {
                     Serving::Existing => !(begins && may_restart((state, since), now)),
                     Serving::Nothing => false,
                 };
-                let is_told = !(begins && serving[backend.index()] == Serving::Existing);
-                let after = if is_told { next((state, since), now, flags, udp) } else { None };
+                let counts = !(begins && serving[backend.index()] == Serving::Existing);
+                let after = if counts { next((state, since), now, flags, udp) } else { None };
                 let (state, since) = after.map_or((state, since), |state| (state, now));
                 self.flows.insert(flow, (backend, state, since));
                 if keeps {
@@ -208,18 +208,18 @@ fn forward_fast_path(
     now: Time,
     buffer: &mut Buffer,
 ) -> Option<(BackendId, PortIndex)> {
-    let general = balancer.classify(tables, PORT, buffer.bytes());
+    let full_path = balancer.classify(tables, PORT, buffer.bytes());
     let mut meta = PacketMeta::NONE;
     let filter = tables.frame_filter(PORT);
     let head = buffer.bytes().first_chunk()?;
     let outcome = balancer.parse_plain(tables, &filter, head, buffer, &mut meta);
     if outcome != PlainParse::Served {
-        let unstaged = balancer.classify_not_served(tables, PORT, buffer.bytes(), outcome, &meta);
-        assert_eq!(unstaged, general);
-        assert!(outcome != PlainParse::Unserved || general.is_err());
+        let not_served = balancer.classify_not_served(tables, PORT, buffer.bytes(), outcome, &meta);
+        assert_eq!(not_served, full_path);
+        assert!(outcome != PlainParse::Unserved || full_path.is_err());
         return None;
     }
-    assert_eq!(meta.classified(buffer.bytes()), general.ok());
+    assert_eq!(meta.classified(buffer.bytes()), full_path.ok());
     balancer.lookup(tables, &mut meta, now);
     let port = balancer.encapsulate_gre(tables, &mut meta, buffer)?;
     Some((meta.backend, port))
@@ -255,8 +255,8 @@ proptest! {
             };
             let tags = if tagged { vec![(0x8100, 100)] } else { Vec::new() };
             for frame in [Sample { tags, ..sample }.frame(), damaged] {
-                let taken = forward(&mut fast, &tables, &frame, now, true);
-                prop_assert_eq!(taken, forward(&mut other, &tables, &frame, now, false));
+                let by_fast_path = forward(&mut fast, &tables, &frame, now, true);
+                prop_assert_eq!(by_fast_path, forward(&mut other, &tables, &frame, now, false));
                 let entries = |balancer: &Balancer| -> Vec<_> {
                     let now = Time::from_millis(now);
                     let entries = balancer.flows().entries(0..usize::MAX, now, &TIMEOUTS);

@@ -320,7 +320,7 @@ fn a_later_packet_confirms_a_flow() {
 }
 
 #[test]
-fn every_packet_starts_the_idle_time_anew() {
+fn every_packet_restarts_the_idle_time() {
     let tables = Config::all(3).tables();
     let sample = Sample::udp("198.51.100.1:5000", "203.0.113.10:53");
     let mut rig = Rig::new(64);
@@ -367,7 +367,7 @@ fn a_pool_in_which_no_one_takes_new_flows_has_no_backend() {
 
 /// The packet is dropped, the entry stays: the flow is where it was once the backend is back.
 #[test]
-fn a_flow_that_has_nowhere_to_go_is_not_forgotten() {
+fn a_flow_without_a_backend_is_not_forgotten() {
     let (up, down) = (Config::all(2).tables(), Config::new(&[Serving::Nothing; 2]).tables());
     let draining = Config::new(&[Serving::Existing; 2]).tables();
     let mut rig = Rig::new(64);

@@ -432,6 +432,7 @@ fn flow_of(
     }
     tables.check_source(packet, frame)?;
     let embedded = icmp::embedded(packet, frame)?;
-    let service = tables.service_at(&embedded.endpoint).ok_or(DropReason::IcmpUnknownFlow)?;
+    let service =
+        tables.service_at(&embedded.service_address).ok_or(DropReason::IcmpUnknownFlow)?;
     Ok((service, embedded.flow))
 }

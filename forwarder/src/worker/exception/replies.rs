@@ -27,8 +27,8 @@ impl ReplyLimits {
 
     pub(super) fn allow(&mut self, answer: Reply, round: &Round<'_>) -> bool {
         let said = round.tables.node();
-        if self.of != (said.answer_rate, said.answer_burst) {
-            *self = ReplyLimits::new((said.answer_rate, said.answer_burst));
+        if self.of != (said.reply_rate, said.reply_burst) {
+            *self = ReplyLimits::new((said.reply_rate, said.reply_burst));
         }
         match answer {
             Reply::Echo => &mut self.echo,

@@ -83,7 +83,7 @@ fn a_full_bucket_keeps_its_established_flows() {
 }
 
 #[test]
-fn half_full_has_a_place_for_nearly_every_flow() {
+fn a_half_full_table_has_room_for_nearly_every_flow() {
     let mut table = Table::new(1 << 16);
     let mut lost = [0; 4];
     for n in 0..1u64 << 16 {
@@ -98,7 +98,7 @@ fn half_full_has_a_place_for_nearly_every_flow() {
 }
 
 #[test]
-fn an_established_flow_takes_the_place_of_the_oldest_syn() {
+fn an_established_flow_displaces_the_oldest_syn() {
     let mut table = Table::new(4);
     table.insert(7, backend(1), State::Udp, at(0), &TIMEOUTS);
     for (tag, ms) in [(3, 10), (5, 20), (1, 30)] {
@@ -113,7 +113,7 @@ fn an_established_flow_takes_the_place_of_the_oldest_syn() {
 }
 
 #[test]
-fn a_connection_that_has_ended_gives_its_place_after_a_while() {
+fn a_connection_that_ended_can_be_displaced_after_a_while() {
     for (state, victim) in
         [(State::Closing, true), (State::Reset, true), (State::HalfClosed, false)]
     {

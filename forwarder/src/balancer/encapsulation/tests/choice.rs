@@ -57,7 +57,7 @@ fn a_source_port_is_best_and_the_shorter_header_next() {
 }
 
 #[test]
-fn a_key_counts_where_the_flow_chooses_nothing_better() {
+fn a_key_from_the_flow_counts_where_nothing_better_varies() {
     let keyed = Parameters { gre_key: Some(GreKey::Flow), ..PLAIN };
     assert_eq!(chosen("ipip gre", &far(&keyed)).0, "gre");
     let prefix = Constraints { source_is_prefix: true, ..far(&keyed) };
@@ -69,7 +69,7 @@ fn a_key_counts_where_the_flow_chooses_nothing_better() {
 }
 
 #[test]
-fn what_cannot_be_sent_is_left_out() {
+fn encapsulations_that_cannot_be_sent_are_left_out() {
     let far = far(&PLAIN);
     assert_eq!(chosen("l2 gre", &far).0, "gre");
     assert_eq!(Encapsulation::choose(&list("l2"), &far), None);
@@ -110,7 +110,7 @@ fn the_reason_in_words() {
 }
 
 #[test]
-fn names_are_unique_and_what_is_required_is_heeded() {
+fn names_are_unique_and_required_settings_are_used() {
     let names: std::collections::HashSet<_> = Encapsulation::NAMES.iter().map(|n| n.0).collect();
     assert_eq!(names.len(), Encapsulation::NAMES.len());
     for &(name, encapsulation) in Encapsulation::NAMES {

@@ -257,7 +257,7 @@ fn gre_in_udp_may_have_a_key() {
 
 /// RFC 7348 leaves the inner addresses to us: the port's own, and one for all backends.
 #[test]
-fn inner_macs_that_nobody_set() {
+fn inner_macs_have_defaults() {
     let parameters = Parameters { vni: Some(1), ..Parameters::default() };
     let template =
         Template::with(Encapsulation::Vxlan, &parameters, &tunnel("10.0.0.5"), MTU).unwrap();

@@ -181,7 +181,7 @@ fn ethernet_padding_is_cut_off() {
 /// DSCP by RFC 2983's uniform model, ECN by RFC 6040's normal mode: all 256 values go out. That the
 /// outer IPv4 checksum is right for each follows from the comparison.
 #[test]
-fn the_traffic_class_goes_out() {
+fn the_outer_header_has_the_traffic_class() {
     for class in 0..=255 {
         for inner in [v4(), v6()] {
             let inner = Sample { traffic_class: class, ..inner };
@@ -247,7 +247,7 @@ fn the_mtu_is_the_border() {
 
 /// The length field of the outer header has 16 bits, whatever the MTU.
 #[test]
-fn a_packet_that_no_length_field_can_tell_is_too_long() {
+fn a_packet_beyond_16_bits_of_length_is_too_long() {
     for (destination, overhead) in [("10.0.0.5", 24), ("2001:db8:b::5", 44)] {
         let longest = usize::from(u16::MAX) - overhead - 40;
         let inner = Sample { payload: vec![1; longest], ..v4() };

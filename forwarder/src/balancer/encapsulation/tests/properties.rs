@@ -35,7 +35,7 @@ fn whole() -> impl Strategy<Value = Vec<u8>> {
 }
 
 /// A packet from whose transport header no sum follows.
-fn mute() -> impl Strategy<Value = Vec<u8>> {
+fn without_known_sum() -> impl Strategy<Value = Vec<u8>> {
     let changed = |sample: &dyn Fn(Vec<u8>) -> Sample, data| sample(data).frame();
     (0..6, vec(any::<u8>(), 0..300)).prop_map(move |(kind, data)| {
         let sample = |payload: Vec<u8>| match kind {
@@ -85,7 +85,7 @@ fn with_extras() -> impl Strategy<Value = Vec<u8>> {
 }
 
 fn any_frame() -> impl Strategy<Value = Vec<u8>> {
-    prop_oneof![4 => whole(), 1 => mute(), 1 => with_extras()]
+    prop_oneof![4 => whole(), 1 => without_known_sum(), 1 => with_extras()]
 }
 
 fn any_parameters() -> impl Strategy<Value = Parameters> {
@@ -225,15 +225,15 @@ proptest! {
 
     /// The samples are what they say they are, or the property above proves less than it seems to.
     #[test]
-    fn samples_are_of_their_kinds(whole in whole(), mute in mute(), extras in with_extras()) {
+    fn samples_are_of_their_kinds(whole in whole(), without_known_sum in without_known_sum(), extras in with_extras()) {
         let whole = Packet::parse(&whole).unwrap();
         prop_assert!(whole.fragment == Fragment::Whole && [6, 17].contains(&whole.protocol));
-        let packet = Packet::parse(&mute).unwrap();
+        let packet = Packet::parse(&without_known_sum).unwrap();
         let at = usize::from(packet.l4);
         prop_assert!(
             packet.fragment != Fragment::Whole
                 || ![6, 17].contains(&packet.protocol)
-                || mute[at + 6..at + 8] == [0, 0]
+                || without_known_sum[at + 6..at + 8] == [0, 0]
         );
         let packet = Packet::parse(&extras).unwrap();
         let plain = if packet.family == Family::V4 { 20 } else { 40 };

@@ -12,26 +12,28 @@ const FIRST: &[u8] = b"\x48\x04\0\x40\0\x07\x20\0\x40\x11\x52\x57\xc6\x33\x64\x0
 const LATER: &[u8] = b"\x46\x04\0\x3c\0\x07\0\x04\x40\x11\x7f\x5e\xc6\x33\x64\x01\xcb\0\x71\x0a\
     \x94\x04\0\0";
 
-fn cut(frame: &[u8], limit: u16) -> Result<Vec<Vec<u8>>, DropReason> {
+fn fragment(frame: &[u8], limit: u16) -> Result<Vec<Vec<u8>>, DropReason> {
     let packet = Packet::parse(frame).unwrap();
-    let pieces = Fragments::new(&packet, frame, limit)?;
-    Ok(pieces.map(|piece| [piece.header(), &frame[piece.payload.clone()]].concat()).collect())
+    let fragments = Fragments::new(&packet, frame, limit)?;
+    Ok(fragments
+        .map(|fragment| [fragment.header(), &frame[fragment.payload.clone()]].concat())
+        .collect())
 }
 
 #[test]
 fn the_fragments_of_scapy() {
     let data: Vec<u8> = (0..60).collect();
     let frame = [&[2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 8, 0], WHOLE, &data].concat();
-    let pieces = cut(&frame, 68).unwrap();
-    assert_eq!(pieces.len(), 2);
-    assert_eq!(pieces[0], [FIRST, &frame[46..78]].concat());
-    assert_eq!(pieces[1], [LATER, &frame[78..]].concat());
+    let fragments = fragment(&frame, 68).unwrap();
+    assert_eq!(fragments.len(), 2);
+    assert_eq!(fragments[0], [FIRST, &frame[46..78]].concat());
+    assert_eq!(fragments[1], [LATER, &frame[78..]].concat());
     // Padding is no payload.
-    assert_eq!(cut(&[&frame[..], &[0xa5; 5]].concat(), 68).unwrap(), pieces);
+    assert_eq!(fragment(&[&frame[..], &[0xa5; 5]].concat(), 68).unwrap(), fragments);
 }
 
 #[test]
-fn what_fits_is_one_piece_as_it_was() {
+fn a_packet_that_fits_is_one_fragment_and_unchanged() {
     for sample in [
         Sample::udp("198.51.100.1:9", "203.0.113.10:53"),
         Sample {
@@ -46,95 +48,108 @@ fn what_fits_is_one_piece_as_it_was() {
         },
     ] {
         let length = u16::try_from(sample.ip().len()).unwrap();
-        assert_eq!(cut(&sample.frame(), length), Ok(vec![sample.ip()]));
+        assert_eq!(fragment(&sample.frame(), length), Ok(vec![sample.ip()]));
     }
 }
 
 #[test]
-fn what_must_not_be_cut() {
+fn packets_that_must_not_be_fragmented() {
     let mut sample = Sample::udp("198.51.100.1:9", "203.0.113.10:53");
     sample.payload = vec![1; 100];
-    assert!(cut(&sample.frame(), 127).is_ok());
-    assert!(cut(&sample.frame(), 28).is_ok());
-    assert_eq!(cut(&sample.frame(), 27), Err(DropReason::ExceedsMtu), "no room for 8 bytes");
+    assert!(fragment(&sample.frame(), 127).is_ok());
+    assert!(fragment(&sample.frame(), 28).is_ok());
+    assert_eq!(fragment(&sample.frame(), 27), Err(DropReason::ExceedsMtu), "no room for 8 bytes");
     sample.fragment = ipv4::DONT_FRAGMENT;
-    assert_eq!(cut(&sample.frame(), 127), Err(DropReason::ExceedsMtu));
+    assert_eq!(fragment(&sample.frame(), 127), Err(DropReason::ExceedsMtu));
     let mut v6 = Sample::udp("[2001:db8:c::1]:9", "[2001:db8::10]:53");
     v6.payload = vec![1; 100];
-    assert_eq!(cut(&v6.frame(), 127), Err(DropReason::ExceedsMtu));
+    assert_eq!(fragment(&v6.frame(), 127), Err(DropReason::ExceedsMtu));
     let beyond = Sample { fragment: 0x1fff, payload: vec![1; 16], ..sample };
-    assert_eq!(cut(&beyond.frame(), 30), Err(DropReason::FragmentMalformed));
+    assert_eq!(fragment(&beyond.frame(), 30), Err(DropReason::FragmentMalformed));
 }
 
 /// As [`cut`], for a packet that this node sends itself.
-fn cut_own(frame: &[u8], limit: u16) -> Result<Vec<Vec<u8>>, DropReason> {
+fn fragment_own(frame: &[u8], limit: u16) -> Result<Vec<Vec<u8>>, DropReason> {
     let packet = Packet::parse(frame).unwrap();
     let mut frame = frame.to_vec();
-    let pieces = Fragments::of_own(&packet, &mut frame, limit, 0xdead_beef)?;
-    Ok(pieces.map(|piece| [piece.header(), &frame[piece.payload.clone()]].concat()).collect())
+    let fragments = Fragments::of_own(&packet, &mut frame, limit, 0xdead_beef)?;
+    Ok(fragments
+        .map(|fragment| [fragment.header(), &frame[fragment.payload.clone()]].concat())
+        .collect())
 }
 
 #[test]
 fn the_source_clears_dont_fragment() {
     let mut sample = Sample::udp("198.51.100.1:9", "203.0.113.10:53");
     sample.payload = vec![1; 100];
-    assert_eq!(cut_own(&sample.frame(), 68), cut(&sample.frame(), 68), "it has an identification");
-    let word = |piece: &[u8], at: usize| u16::from_be_bytes([piece[at], piece[at + 1]]);
-    let words = |pieces: Vec<Vec<u8>>| -> Vec<_> {
-        pieces.iter().map(|piece| (piece.len(), word(piece, 4), word(piece, 6))).collect()
+    assert_eq!(
+        fragment_own(&sample.frame(), 68),
+        fragment(&sample.frame(), 68),
+        "it has an identification"
+    );
+    let word = |fragment: &[u8], at: usize| u16::from_be_bytes([fragment[at], fragment[at + 1]]);
+    let words = |fragments: Vec<Vec<u8>>| -> Vec<_> {
+        fragments
+            .iter()
+            .map(|fragment| (fragment.len(), word(fragment, 4), word(fragment, 6)))
+            .collect()
     };
     sample.fragment = ipv4::DONT_FRAGMENT;
     let atomic = [(68, 0xbeef, 0x2000), (68, 0xbeef, 0x2006), (32, 0xbeef, 12)];
-    assert_eq!(words(cut_own(&sample.frame(), 68).unwrap()), atomic);
+    assert_eq!(words(fragment_own(&sample.frame(), 68).unwrap()), atomic);
     // A fragment keeps the identification that its neighbours have.
     sample.fragment = ipv4::DONT_FRAGMENT | ipv4::MORE_FRAGMENTS | 5;
     let later = [(68, 1, 0x2005), (68, 1, 0x200b), (32, 1, 0x2011)];
-    assert_eq!(words(cut_own(&sample.frame(), 68).unwrap()), later);
+    assert_eq!(words(fragment_own(&sample.frame(), 68).unwrap()), later);
 }
 
 /// The headers of scapy: `IPv6(plen=..)/IPv6ExtHdrFragment(nh=17, id=0xdeadbeef, offset=.., m=..)`.
 #[test]
-fn the_source_cuts_ipv6() {
+fn the_source_fragments_ipv6() {
     let mut sample = Sample::udp("[2001:db8:c::1]:9", "[2001:db8::10]:53");
     sample.payload = (0..100).collect();
     let ip = sample.ip();
-    let pieces = cut_own(&sample.frame(), 111).unwrap();
+    let fragments = fragment_own(&sample.frame(), 111).unwrap();
     let expected = [(0, 56, 1), (56, 108, 56)].map(|(from, to, offset_more): (u8, u8, u8)| {
         let plen = [0, to - from + 8];
         let fragment = [17, 0, 0, offset_more, 0xde, 0xad, 0xbe, 0xef];
         let payload = &ip[40 + usize::from(from)..40 + usize::from(to)];
         [&ip[..4], &plen, &[44], &ip[7..40], &fragment, payload].concat()
     });
-    assert_eq!(pieces, expected);
-    assert_eq!(cut_own(&sample.frame(), 55), Err(DropReason::ExceedsMtu), "no room for 8 bytes");
+    assert_eq!(fragments, expected);
+    assert_eq!(
+        fragment_own(&sample.frame(), 55),
+        Err(DropReason::ExceedsMtu),
+        "no room for 8 bytes"
+    );
 
     // A fragment is cut again under its own identification.
     sample.extension = ipv6::FRAGMENT;
     sample.extensions = vec![17, 0, 0x12, 0x09, 0, 0, 0, 7];
     sample.payload.truncate(96);
-    let pieces = cut_own(&sample.frame(), 104).unwrap();
-    let places: Vec<&[u8]> = pieces.iter().map(|piece| &piece[40..48]).collect();
+    let fragments = fragment_own(&sample.frame(), 104).unwrap();
+    let headers: Vec<&[u8]> = fragments.iter().map(|fragment| &fragment[40..48]).collect();
     let expected = [[17, 0, 0x12, 0x09, 0, 0, 0, 7], [17, 0, 0x12, 0x41, 0, 0, 0, 7]];
-    assert_eq!(places, expected);
-    assert_eq!(pieces.iter().map(Vec::len).collect::<Vec<_>>(), [104, 96]);
+    assert_eq!(headers, expected);
+    assert_eq!(fragments.iter().map(Vec::len).collect::<Vec<_>>(), [104, 96]);
 
     // What is sent from here has no other extension headers.
     sample.extension = ipv6::DESTINATION_OPTIONS;
     sample.extensions = vec![17, 0, 1, 4, 0, 0, 0, 0];
-    assert_eq!(cut_own(&sample.frame(), 104), Err(DropReason::ExceedsMtu));
+    assert_eq!(fragment_own(&sample.frame(), 104), Err(DropReason::ExceedsMtu));
 }
 
-/// Puts together what of a packet lies in these pieces: offset and bytes, and whether it is its end.
-fn joined(pieces: &[Vec<u8>]) -> (usize, Vec<u8>, bool) {
+/// Puts together what of a packet lies in these fragments: offset and bytes, and whether it is its end.
+fn joined(fragments: &[Vec<u8>]) -> (usize, Vec<u8>, bool) {
     let (mut start, mut bytes, mut ends) = (None, Vec::new(), false);
-    for piece in pieces {
-        let slice = etherparse::Ipv4Slice::from_slice(piece).unwrap();
+    for fragment in fragments {
+        let slice = etherparse::Ipv4Slice::from_slice(fragment).unwrap();
         let header = slice.header();
-        assert_eq!(usize::from(header.total_len()), piece.len());
+        assert_eq!(usize::from(header.total_len()), fragment.len());
         let offset = usize::from(header.fragments_offset().byte_offset());
         let start = *start.get_or_insert(offset);
         assert_eq!(offset, start + bytes.len());
-        assert!(!ends, "a piece behind the last");
+        assert!(!ends, "a fragment behind the last");
         ends = !header.more_fragments();
         bytes.extend(slice.payload().payload);
     }
@@ -143,7 +158,7 @@ fn joined(pieces: &[Vec<u8>]) -> (usize, Vec<u8>, bool) {
 
 proptest! {
     #[test]
-    fn the_pieces_together_are_the_packet(
+    fn the_fragments_together_are_the_packet(
         length in 0usize..3000,
         limit in 68u16..1600,
         offset in prop_oneof![Just(0u16), 0u16..7000],
@@ -158,16 +173,16 @@ proptest! {
         sample.options = options.as_chunks::<4>().0.iter().flatten().copied().collect();
         sample.fragment = offset | if more { ipv4::MORE_FRAGMENTS } else { 0 };
         let frame = sample.frame();
-        let pieces = cut(&frame, limit).unwrap();
-        for (i, piece) in pieces.iter().enumerate() {
-            prop_assert!(piece.len() <= usize::from(limit));
-            let header = usize::from(piece[0] & 15) * 4;
-            prop_assert!(Checksum::is_valid(&piece[..header]));
-            prop_assert_eq!(&piece[4..6], &frame[18..20]);
-            prop_assert_eq!(&piece[8..10], &frame[22..24]);
+        let fragments = fragment(&frame, limit).unwrap();
+        for (i, fragment) in fragments.iter().enumerate() {
+            prop_assert!(fragment.len() <= usize::from(limit));
+            let header = usize::from(fragment[0] & 15) * 4;
+            prop_assert!(Checksum::is_valid(&fragment[..header]));
+            prop_assert_eq!(&fragment[4..6], &frame[18..20]);
+            prop_assert_eq!(&fragment[8..10], &frame[22..24]);
             // None but the last could have taken 8 bytes more.
-            prop_assert!(i + 1 == pieces.len() || piece.len() + 8 > usize::from(limit));
+            prop_assert!(i + 1 == fragments.len() || fragment.len() + 8 > usize::from(limit));
         }
-        prop_assert_eq!(joined(&pieces), (usize::from(offset) * 8, sample.payload, !more));
+        prop_assert_eq!(joined(&fragments), (usize::from(offset) * 8, sample.payload, !more));
     }
 }

@@ -23,12 +23,12 @@ const REPLY_V6: &[u8] = b"\x02\0\0\0\0\xfe\x02\0\0\0\0\x01\x81\0\0\x07\x86\xdd\
     \x60\0\0\x05\0\x0d\x3a\x40\x20\x01\x0d\xb8\0\0\0\0\0\0\0\0\0\0\0\x10\
     \x20\x01\x0d\xb8\0\x0c\0\0\0\0\0\0\0\0\0\x01\x81\0\x23\x4d\0\x09\0\x02ping!";
 
-fn answered(frame: &[u8]) -> Result<Vec<u8>, DropReason> {
+fn reply_to(frame: &[u8]) -> Result<Vec<u8>, DropReason> {
     let packet = Packet::parse(frame).unwrap();
     let mut buffer = Buffer::new(frame, 0);
     match reply(&packet, &mut buffer) {
-        Ok(answer) => {
-            assert_eq!(answer, Reply::Echo);
+        Ok(kind) => {
+            assert_eq!(kind, Reply::Echo);
             Ok(buffer.bytes().to_vec())
         }
         Err(drop) => {
@@ -53,21 +53,21 @@ fn request(payload: Vec<u8>) -> Sample {
 
 #[test]
 fn the_reply_of_scapy() {
-    assert_eq!(answered(ECHO_V4).unwrap(), REPLY_V4);
-    assert_eq!(answered(ECHO_V6).unwrap(), REPLY_V6);
+    assert_eq!(reply_to(ECHO_V4).unwrap(), REPLY_V4);
+    assert_eq!(reply_to(ECHO_V6).unwrap(), REPLY_V6);
     // Ethernet padding stays behind.
-    assert_eq!(answered(&[ECHO_V4, &[0xa5; 9]].concat()).unwrap(), REPLY_V4);
-    assert_eq!(answered(&[ECHO_V6, &[0xa5; 9]].concat()).unwrap(), REPLY_V6);
+    assert_eq!(reply_to(&[ECHO_V4, &[0xa5; 9]].concat()).unwrap(), REPLY_V4);
+    assert_eq!(reply_to(&[ECHO_V6, &[0xa5; 9]].concat()).unwrap(), REPLY_V6);
 }
 
 #[test]
-fn what_is_no_sound_request() {
-    assert_eq!(answered(REPLY_V4), Err(DropReason::IcmpUnsupported));
-    assert_eq!(answered(REPLY_V6), Err(DropReason::IcmpUnsupported));
+fn other_messages_and_damaged_requests_are_refused() {
+    assert_eq!(reply_to(REPLY_V4), Err(DropReason::IcmpUnsupported));
+    assert_eq!(reply_to(REPLY_V6), Err(DropReason::IcmpUnsupported));
     for frame in [ECHO_V4, ECHO_V6] {
         let mut wrong = frame.to_vec();
         *wrong.last_mut().unwrap() ^= 1;
-        assert_eq!(answered(&wrong), Err(DropReason::IcmpMalformed));
+        assert_eq!(reply_to(&wrong), Err(DropReason::IcmpMalformed));
     }
     let frames = [
         (request(message(8, &[0; 4])), None),
@@ -82,35 +82,35 @@ fn what_is_no_sound_request() {
         (Sample::udp("198.51.100.1:7", "203.0.113.10:7"), Some(DropReason::IcmpUnsupported)),
     ];
     for (sample, expected) in frames {
-        assert_eq!(answered(&sample.frame()).err(), expected, "{sample:?}");
+        assert_eq!(reply_to(&sample.frame()).err(), expected, "{sample:?}");
     }
 }
 
 #[test]
 fn a_reply_of_zeros_has_the_checksum_that_says_so() {
-    let reply = answered(&request(message(8, &[0; 12])).frame()).unwrap();
+    let reply = reply_to(&request(message(8, &[0; 12])).frame()).unwrap();
     assert_eq!(reply[34..38], [0, 0, 0xff, 0xff]);
     assert!(Checksum::is_valid(&reply[34..]));
 }
 
 #[test]
-fn who_is_never_answered() {
+fn senders_that_never_get_a_reply() {
     for source in
         ["0.0.0.0", "0.1.2.3", "127.0.0.1", "224.0.0.1", "255.255.255.255", "203.0.113.10"]
     {
         let source = format!("{source}:0").parse().unwrap();
         let sample = Sample { source, ..request(message(8, &[1; 4])) };
-        assert_eq!(answered(&sample.frame()), Err(DropReason::ReplyForbidden), "{source}");
+        assert_eq!(reply_to(&sample.frame()), Err(DropReason::ReplyForbidden), "{source}");
     }
     for mac in [0, 6] {
         let mut frame = ECHO_V6.to_vec();
         frame[mac] |= 1;
-        assert_eq!(answered(&frame), Err(DropReason::ReplyForbidden));
+        assert_eq!(reply_to(&frame), Err(DropReason::ReplyForbidden));
     }
 }
 
 #[test]
-fn routes_are_not_taken_backwards() {
+fn a_request_with_a_source_route_gets_no_reply() {
     for (options, routed) in [
         (vec![131, 7, 4, 10, 0, 0, 1, 0], true),
         (vec![1, 137, 3, 4], true),
@@ -122,7 +122,7 @@ fn routes_are_not_taken_backwards() {
     ] {
         let sample = Sample { options: options.clone(), ..request(message(8, &[1; 4])) };
         let expected = if routed { Err(DropReason::SourceRouted) } else { Ok(()) };
-        assert_eq!(answered(&sample.frame()).map(drop), expected, "{options:?}");
+        assert_eq!(reply_to(&sample.frame()).map(drop), expected, "{options:?}");
     }
     // In the place of the destination options: type, length, and segments left of a route.
     for (kind, length, left, expected) in [
@@ -136,20 +136,20 @@ fn routes_are_not_taken_backwards() {
             frame.splice(74..74, [0; 8]);
             frame[23] += 8;
         }
-        assert_eq!(answered(&frame).map(drop), expected, "{kind} {left}");
+        assert_eq!(reply_to(&frame).map(drop), expected, "{kind} {left}");
     }
 }
 
 /// RFC 791 and RFC 8200: what is put together of the answers is the answer to what was cut.
 #[test]
-fn fragments_are_answered_one_by_one() {
+fn each_fragment_gets_a_reply_of_its_own() {
     let data: Vec<u8> = (0..28).collect();
     let whole = request(message(8, &data));
-    let expected = answered(&whole.frame()).unwrap();
+    let expected = reply_to(&whole.frame()).unwrap();
     let (first, later) = whole.payload.split_at(16);
     let part = |fragment, payload: &[u8]| {
         let sample = Sample { fragment, payload: payload.to_vec(), ..whole.clone() };
-        answered(&sample.frame()).unwrap()[34..].to_vec()
+        reply_to(&sample.frame()).unwrap()[34..].to_vec()
     };
     assert_eq!([part(0x2000, first), part(2, later)].concat(), expected[34..]);
 
@@ -162,29 +162,29 @@ fn fragments_are_answered_one_by_one() {
         ..Sample::tcp("[2001:db8:c::1]:0", "[2001:db8::10]:0", 0)
     };
     let first = v6(header(1), ipv6::FRAGMENT, &ECHO_V6[74..82]).frame();
-    let reply = answered(&first).unwrap();
+    let reply = reply_to(&first).unwrap();
     assert_eq!(reply[54..62], first[54..62], "the fragment header stays");
     assert_eq!(reply[62..], REPLY_V6[58..66]);
     let later = v6(header(9), ipv6::FRAGMENT, &[8; 8]).frame();
-    assert_eq!(answered(&later).unwrap()[54..], later[54..]);
+    assert_eq!(reply_to(&later).unwrap()[54..], later[54..]);
     let options = [vec![ipv6::FRAGMENT, 0, 1, 4, 0, 0, 0, 0], header(1)].concat();
     let optioned = v6(options, ipv6::DESTINATION_OPTIONS, &ECHO_V6[74..82]).frame();
-    assert_eq!(answered(&optioned), Err(DropReason::IcmpUnsupported));
+    assert_eq!(reply_to(&optioned), Err(DropReason::IcmpUnsupported));
 }
 
 /// RFC 6946: an atomic fragment is a whole packet, and so is its answer.
 #[test]
-fn an_atomic_fragment_is_answered_whole() {
+fn an_atomic_fragment_gets_a_whole_reply() {
     let mut frame = ECHO_V6.to_vec();
     frame[58] = ipv6::FRAGMENT;
     frame[66..74].copy_from_slice(&[protocol::ICMPV6, 0, 0, 0, 0, 0, 0, 9]);
-    assert_eq!(answered(&frame).unwrap(), REPLY_V6);
+    assert_eq!(reply_to(&frame).unwrap(), REPLY_V6);
 }
 
 proptest! {
     #[test]
     fn a_reply_has_right_checksums(data in vec(prop_oneof![Just(0u8), any::<u8>()], 4..60)) {
-        let reply = answered(&request(message(8, &data)).frame()).unwrap();
+        let reply = reply_to(&request(message(8, &data)).frame()).unwrap();
         prop_assert!(Packet::parse(&reply).is_ok());
         prop_assert!(Checksum::is_valid(&reply[34..]));
         prop_assert_eq!(&reply[38..], &data[..]);
@@ -194,7 +194,7 @@ proptest! {
     }
 
     #[test]
-    fn any_bytes_are_answered_or_dropped(
+    fn any_bytes_get_a_reply_or_are_dropped(
         v6: bool, changes in vec((any::<prop::sample::Index>(), any::<u8>()), 1..6),
     ) {
         let mut frame = if v6 { ECHO_V6 } else { ECHO_V4 }.to_vec();
@@ -205,7 +205,7 @@ proptest! {
         let fixed = frame.len().min(14);
         crate::balancer::sample::fix_checksum(&mut frame[fixed..]);
         if Packet::parse(&frame).is_ok() {
-            let _ = answered(&frame);
+            let _ = reply_to(&frame);
         }
     }
 }

@@ -27,11 +27,11 @@ const ERROR_V6: &[u8] = b"\x02\0\0\0\0\xfe\x02\0\0\0\0\x01\x81\0\xa0\x64\x86\xdd
 const UNREACHABLE_V6: &[u8] = b"\x01\x04\x31\xca\0\0\0\0";
 const TOO_BIG_V6: &[u8] = b"\x02\0\x2b\x1e\0\0\x05\xb0";
 
-fn answered(frame: &[u8], about: IcmpError) -> Result<Vec<u8>, DropReason> {
+fn reply_to(frame: &[u8], about: IcmpError) -> Result<Vec<u8>, DropReason> {
     let packet = Packet::parse(frame).unwrap();
     let mut buffer = Buffer::new(frame, 48);
-    let answer = error(&packet, about, u16::MAX, &mut buffer)?;
-    assert_eq!(answer, about.answer());
+    let reply = error(&packet, about, u16::MAX, &mut buffer)?;
+    assert_eq!(reply, about.reply());
     Ok(buffer.bytes().to_vec())
 }
 
@@ -57,15 +57,15 @@ fn with_checksum(mut frame: Vec<u8>) -> Vec<u8> {
 fn there_is_no_error_about_a_datagram_that_a_host_would_discard() {
     let v4 = Sample::udp("198.51.100.1:9", "203.0.113.10:80");
     let v6 = Sample::udp("[2001:db8:c::1]:9", "[2001:db8::10]:80");
-    assert!(answered(&v4.frame(), IcmpError::PortUnreachable).is_ok(), "none is allowed");
-    assert_eq!(answered(&v6.frame(), IcmpError::PortUnreachable), Err(DropReason::UdpChecksum));
+    assert!(reply_to(&v4.frame(), IcmpError::PortUnreachable).is_ok(), "none is allowed");
+    assert_eq!(reply_to(&v6.frame(), IcmpError::PortUnreachable), Err(DropReason::UdpChecksum));
     for sample in [v4, v6] {
         let mut frame = with_checksum(sample.frame());
-        assert!(answered(&frame, IcmpError::PortUnreachable).is_ok());
+        assert!(reply_to(&frame, IcmpError::PortUnreachable).is_ok());
         *frame.last_mut().unwrap() ^= 1;
-        assert_eq!(answered(&frame, IcmpError::PortUnreachable), Err(DropReason::UdpChecksum));
+        assert_eq!(reply_to(&frame, IcmpError::PortUnreachable), Err(DropReason::UdpChecksum));
         assert!(
-            answered(&frame, IcmpError::TooBig { mtu: 1280 }).is_ok(),
+            reply_to(&frame, IcmpError::TooBig { mtu: 1280 }).is_ok(),
             "a router does not look"
         );
     }
@@ -73,25 +73,25 @@ fn there_is_no_error_about_a_datagram_that_a_host_would_discard() {
 
 #[test]
 fn the_errors_of_scapy() {
-    let too_big = answered(SYN_V4, IcmpError::TooBig { mtu: 1476 }).unwrap();
+    let too_big = reply_to(SYN_V4, IcmpError::TooBig { mtu: 1476 }).unwrap();
     assert_eq!(too_big, [TOO_BIG_V4, &SYN_V4[14..]].concat());
-    let too_big = answered(UDP_V6, IcmpError::TooBig { mtu: 1456 }).unwrap();
+    let too_big = reply_to(UDP_V6, IcmpError::TooBig { mtu: 1456 }).unwrap();
     assert_eq!(too_big, [ERROR_V6, TOO_BIG_V6, &UDP_V6[18..]].concat());
-    let unreachable = answered(UDP_V6, IcmpError::PortUnreachable).unwrap();
+    let unreachable = reply_to(UDP_V6, IcmpError::PortUnreachable).unwrap();
     assert_eq!(unreachable, [ERROR_V6, UNREACHABLE_V6, &UDP_V6[18..]].concat());
-    let unreachable = answered(SYN_V4, IcmpError::PortUnreachable).unwrap();
+    let unreachable = reply_to(SYN_V4, IcmpError::PortUnreachable).unwrap();
     assert_eq!(unreachable[34..42], [3, 3, 0x63, 0x57, 0, 0, 0, 0]);
     // Ethernet padding is not quoted.
     let padded = [SYN_V4, &[0xa5; 6]].concat();
-    let too_big = answered(&padded, IcmpError::TooBig { mtu: 1476 }).unwrap();
+    let too_big = reply_to(&padded, IcmpError::TooBig { mtu: 1476 }).unwrap();
     assert_eq!(too_big, [TOO_BIG_V4, &SYN_V4[14..]].concat());
 }
 
 /// The header of the vectors, section 1.4, but for what a longer quotation and the source change.
 #[test]
-fn the_known_answer() {
+fn the_known_header() {
     let vector = b"\x45\0\0\x38\0\0\0\0\x40\x01\x8e\x8f\xc0\0\x02\x01\xc6\x33\x64\x01";
-    let error = answered(SYN_V4, IcmpError::TooBig { mtu: 1476 }).unwrap();
+    let error = reply_to(SYN_V4, IcmpError::TooBig { mtu: 1476 }).unwrap();
     // Precedence 6: RFC 1812 section 4.3.2.5.
     assert_eq!(error[14..17], [0x45, 0xc0, 0]);
     assert_eq!(error[18..24], vector[4..10]);
@@ -100,9 +100,9 @@ fn the_known_answer() {
 
 #[test]
 fn the_mtu_is_never_below_what_every_link_carries() {
-    let v4 = answered(SYN_V4, IcmpError::TooBig { mtu: 3 }).unwrap();
+    let v4 = reply_to(SYN_V4, IcmpError::TooBig { mtu: 3 }).unwrap();
     assert_eq!(v4[40..42], 68u16.to_be_bytes());
-    let v6 = answered(UDP_V6, IcmpError::TooBig { mtu: 1279 }).unwrap();
+    let v6 = reply_to(UDP_V6, IcmpError::TooBig { mtu: 1279 }).unwrap();
     assert_eq!(v6[62..66], 1280u32.to_be_bytes());
 }
 
@@ -115,7 +115,7 @@ fn quotations_end_at_576_and_1280_bytes() {
         for length in [longest - 61 - grown, longest - grown, 1400] {
             let mut sample = Sample::tcp(source, destination, tcp::ACK);
             sample.payload = vec![0x5a; length - sample.ip().len()];
-            let error = answered(&sample.frame(), IcmpError::PortUnreachable).unwrap();
+            let error = reply_to(&sample.frame(), IcmpError::PortUnreachable).unwrap();
             let quoted = length.min(longest - grown);
             assert_eq!(error.len() - 14, grown + quoted);
             assert_eq!(error[14 + grown..], sample.frame()[14..14 + quoted]);
@@ -159,7 +159,7 @@ fn there_are_no_errors_about_errors_and_later_fragments_of_ipv4() {
         (part(8), true),
         (Sample { extensions: vec![58, 0, 0, 9, 0, 0, 0, 1], ..part(9) }, false),
     ] {
-        let got = answered(&sample.frame(), IcmpError::TooBig { mtu: 1400 });
+        let got = reply_to(&sample.frame(), IcmpError::TooBig { mtu: 1400 });
         assert_eq!(got.is_ok(), allowed, "{sample:?}");
         assert!(allowed || got == Err(DropReason::ReplyForbidden));
     }
@@ -169,7 +169,7 @@ fn there_are_no_errors_about_errors_and_later_fragments_of_ipv4() {
 fn there_are_no_errors_to_what_is_not_one_host() {
     let forbidden = |source: &str, destination: &str| {
         let sample = Sample::udp(source, destination);
-        answered(&sample.frame(), IcmpError::PortUnreachable) == Err(DropReason::ReplyForbidden)
+        reply_to(&sample.frame(), IcmpError::PortUnreachable) == Err(DropReason::ReplyForbidden)
     };
     for source in ["0.0.0.0", "127.1.2.3", "224.0.0.1", "240.0.0.1", "255.255.255.255"] {
         assert!(forbidden(&format!("{source}:1"), "203.0.113.10:9"), "{source}");
@@ -181,7 +181,7 @@ fn there_are_no_errors_to_what_is_not_one_host() {
     for mac in [0, 6] {
         let mut frame = SYN_V4.to_vec();
         frame[mac] |= 1;
-        assert_eq!(answered(&frame, IcmpError::PortUnreachable), Err(DropReason::ReplyForbidden));
+        assert_eq!(reply_to(&frame, IcmpError::PortUnreachable), Err(DropReason::ReplyForbidden));
     }
 }
 
@@ -212,7 +212,7 @@ proptest! {
         sample.padding = padding;
         let about = if unreachable { IcmpError::PortUnreachable } else { IcmpError::TooBig { mtu } };
         let before = with_checksum(sample.frame());
-        let after = answered(&before, about).unwrap();
+        let after = reply_to(&before, about).unwrap();
         let packet = Packet::parse(&after).unwrap();
         let l3 = usize::from(packet.l3);
         prop_assert_eq!(packet.end as usize, after.len());
@@ -230,7 +230,7 @@ proptest! {
         let other = etherparse::SlicedPacket::from_ethernet(&after).unwrap();
         prop_assert_eq!(other.transport.is_some(), true);
         // No error about the error.
-        prop_assert_eq!(answered(&after, about), Err(DropReason::ReplyForbidden));
+        prop_assert_eq!(reply_to(&after, about), Err(DropReason::ReplyForbidden));
     }
 }
 
@@ -242,6 +242,6 @@ fn an_error_fits_the_port_that_it_leaves_by() {
     let packet = Packet::parse(&frame).unwrap();
     let mut buffer = Buffer::new(&frame, 48);
     error(&packet, IcmpError::PortUnreachable, 576, &mut buffer).unwrap();
-    let said = Packet::parse(buffer.bytes()).unwrap();
-    assert_eq!((said.ip_length(), buffer.bytes().len()), (576, 14 + 576));
+    let reply = Packet::parse(buffer.bytes()).unwrap();
+    assert_eq!((reply.ip_length(), buffer.bytes().len()), (576, 14 + 576));
 }
