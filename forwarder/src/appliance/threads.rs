@@ -12,7 +12,7 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use crate::balancer::hash::LocalSeed;
 use crate::balancer::{Balancer, Tables, fragment};
 use crate::control::config;
-use crate::control::publication::{BACKEND_NUMBERS, SERVICE_NUMBERS};
+use crate::control::publication::{BACKEND_IDS, SERVICE_IDS};
 use crate::dpdk::{Eal, Mempool, Result, lcore};
 use crate::stats::{self, Reader};
 use crate::worker::{Clock, Command, Exceptions, FlowQuery, Idle, Worker};
@@ -106,7 +106,7 @@ fn build(shared: Shared, setup: Setup) -> (Worker, Ready) {
     let Shared { workers, owners_known, seed, flow_entries, fragments, idle, tables, command } =
         shared;
     let Setup { index, wiring, clock, pool, queries, .. } = setup;
-    let (writer, stats) = stats::channel(SERVICE_NUMBERS as usize, BACKEND_NUMBERS as usize);
+    let (writer, stats) = stats::channel(SERVICE_IDS as usize, BACKEND_IDS as usize);
     let balancer = Balancer::new(flow_entries, seed);
     let flows = balancer.flows();
     let capacity = flows.capacity() as u64;

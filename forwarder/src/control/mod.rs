@@ -3,6 +3,6 @@
 
 pub mod config;
 pub mod daemon;
-mod numbers;
+mod id_allocator;
 pub mod publication;
 pub mod server;

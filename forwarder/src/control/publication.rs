@@ -1,6 +1,6 @@
 //! Publication: a configuration becomes [`Tables`], and the tables come into force.
 //!
-//! The [`Publisher`] keeps what must last from one configuration to the next: the numbers of backends
+//! The [`Publisher`] keeps what must last from one configuration to the next: the ids of backends
 //! and services, and Maglev tables of pools that did not change. It also keeps each retired `Tables`
 //! until no worker holds it any more, so that a worker never has to free one.
 
@@ -16,7 +16,7 @@ use thiserror::Error;
 use super::config::{
     self, Configuration, Encapsulation, FragmentPolicy, Hash, MssClamp, NextHop, Routes, Timeouts,
 };
-use super::numbers::{Exhausted, Numbers};
+use super::id_allocator::{Exhausted, IdAllocator};
 use crate::balancer::backend::{Backend, MssLimit, Pool, Route, Serving};
 use crate::balancer::cluster::{self, Cluster};
 use crate::balancer::conntrack::{self, State};
@@ -33,21 +33,21 @@ use crate::balancer::source::OwnAddresses;
 use crate::balancer::tables::{TableSpec, Tables};
 use crate::wire::{Family, protocol};
 
-/// Numbers for backends: those configured, and those that workers may still have flows of.
-pub const BACKEND_NUMBERS: u32 = 1 << 17;
-/// Numbers for services.
-pub const SERVICE_NUMBERS: u32 = 1 << 17;
+/// Ids for backends: those configured, and those that workers may still have flows of.
+pub const BACKEND_IDS: u32 = 1 << 17;
+/// Ids for services.
+pub const SERVICE_IDS: u32 = 1 << 17;
 
 /// Why a configuration cannot be published.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum Error {
-    /// The numbers of removed backends are still in the workers' flow tables.
+    /// The ids of removed backends are still in the workers' flow tables.
     #[error(
         "too many backends were replaced in a short time: workers still hold flows of the old ones; \
          try again in a few seconds"
     )]
     Backends,
-    /// Not all workers have the tables yet in which a removed service's number is free.
+    /// Not all workers have the tables yet in which a removed service's id is free.
     #[error("too many services were replaced in a short time; try again in a few seconds")]
     Services,
 }
@@ -75,20 +75,20 @@ pub struct Progress {
 pub struct Published {
     /// The generation of the tables.
     pub generation: u64,
-    /// The service numbers, in the configuration's order.
+    /// The service ids, in the configuration's order.
     pub services: Vec<ServiceId>,
     /// The backends, in the configuration's order, by pool.
     pub backends: Vec<Vec<PublishedBackend>>,
-    /// Services that have a number that they did not have before.
+    /// Services that have an id that they did not have before.
     pub new_services: Vec<ServiceId>,
-    /// Backends that have a number that they did not have before.
+    /// Backends that have an id that they did not have before.
     pub new_backends: Vec<BackendId>,
 }
 
 /// A backend as it was published.
 #[derive(Clone, Debug)]
 pub struct PublishedBackend {
-    /// Its number.
+    /// Its id.
     pub id: BackendId,
     /// Where its packets go first.
     pub next_hop: Option<NextHop>,
@@ -105,14 +105,14 @@ pub struct Publisher {
     retired: Vec<Arc<Tables>>,
     generation: u64,
     ports: Vec<PortFacts>,
-    backends: Numbers<(String, IpAddr)>,
-    services: Numbers<(IpAddr, Protocol, u16)>,
+    backends: IdAllocator<(String, IpAddr)>,
+    services: IdAllocator<(IpAddr, Protocol, u16)>,
     /// What all Maglev tables of the last publication follow from,
     hash: Hash,
     /// and those tables, by their members.
     maglev: HashMap<Vec<Candidate>, Built>,
-    /// The generation in which each backend number was given, by number.
-    given: Vec<u64>,
+    /// The generation in which each backend id was assigned, by id.
+    assigned: Vec<u64>,
 }
 
 /// A Maglev table, and how many of its slots each member has, in the members' order.
@@ -147,11 +147,11 @@ impl Publisher {
             retired: Vec::new(),
             generation: 0,
             ports,
-            backends: Numbers::new(BACKEND_NUMBERS),
-            services: Numbers::new(SERVICE_NUMBERS),
+            backends: IdAllocator::new(BACKEND_IDS),
+            services: IdAllocator::new(SERVICE_IDS),
             hash: configuration.hash.clone(),
             maglev: HashMap::new(),
-            given: Vec::new(),
+            assigned: Vec::new(),
         };
         let published = publisher.publish(configuration, Progress::default())?;
         Ok((publisher, published))
@@ -183,27 +183,27 @@ impl Publisher {
         if !self.services.fits(&service_keys, progress.generation) {
             return Err(Error::Services);
         }
-        let (backend_numbers, new_backends) = self
+        let (backend_ids, new_backends) = self
             .backends
             .assign(&backend_keys, generation, progress.swept)
             .map_err(|Exhausted| Error::Backends)?;
-        let (service_numbers, new_services) = self
+        let (service_ids, new_services) = self
             .services
             .assign(&service_keys, generation, progress.generation)
             .map_err(|Exhausted| Error::Services)?;
         self.generation = generation;
-        self.given.resize(self.backends.end() as usize, generation);
-        for &number in &new_backends {
-            self.given[number as usize] = generation;
+        self.assigned.resize(self.backends.end() as usize, generation);
+        for &id in &new_backends {
+            self.assigned[id as usize] = generation;
         }
 
         let fleet = FleetKey::new(configuration.hash.key);
         let table_size = configuration.hash.table_size;
-        let mut ids = backend_numbers.into_iter().map(BackendId::new);
+        let mut ids = backend_ids.into_iter().map(BackendId::new);
         let routes = configuration.routes();
         let mut published = Vec::with_capacity(configuration.pools.len());
         let mut records = vec![Backend::VACANT; self.backends.end() as usize];
-        // By backend number.
+        // By backend id.
         let mut slots = vec![0; records.len()];
         let mut pools = Vec::with_capacity(configuration.pools.len());
         let mut maglev = HashMap::with_capacity(configuration.pools.len());
@@ -239,7 +239,7 @@ impl Publisher {
                     serving,
                     route,
                     mss,
-                    since: u32::try_from(self.given[id.index()]).unwrap_or(u32::MAX),
+                    since: u32::try_from(self.assigned[id.index()]).unwrap_or(u32::MAX),
                 };
                 of_pool.push(PublishedBackend { id, next_hop, encapsulation, slots: 0 });
             }
@@ -271,7 +271,7 @@ impl Publisher {
         self.maglev = maglev;
         self.hash = configuration.hash.clone();
 
-        let services: Vec<ServiceId> = service_numbers.into_iter().map(ServiceId).collect();
+        let services: Vec<ServiceId> = service_ids.into_iter().map(ServiceId).collect();
         let tables = Tables::new(TableSpec {
             generation,
             fleet,

@@ -1,4 +1,4 @@
-//! Flow listings: names become numbers, workers look, numbers become names.
+//! Flow listings: names become ids, workers scan, ids become names.
 
 use std::collections::HashMap;
 
@@ -13,7 +13,7 @@ use crate::wire::protocol;
 
 impl Daemon {
     pub(super) fn flows(&self, filter: &FlowFilter) -> Result<api::Flows, api::Error> {
-        // The names belong to numbers that may change owners, so that they are read before and the
+        // The names belong to ids that may change owners, so that they are read before and the
         // lock is not held while workers look.
         let (wanted, names) = {
             let running = self.running.lock();
@@ -92,7 +92,7 @@ fn wanted(running: &Running, filter: &FlowFilter) -> Result<FlowMatch, api::Erro
     Ok(FlowMatch { flow, backends, state: filter.state.map(balancer_state) })
 }
 
-/// Pool and name of each backend number.
+/// Pool and name of each backend id.
 fn names(running: &Running) -> HashMap<u32, (String, String)> {
     running
         .configuration

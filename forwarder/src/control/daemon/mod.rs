@@ -102,7 +102,7 @@ struct Running {
     configuration: Configuration,
     text: String,
     published: Published,
-    /// What a number had counted when its present owner got it.
+    /// What an id had counted when its present owner got it.
     service_base: HashMap<u32, Traffic>,
     backend_base: HashMap<u32, Traffic>,
 }

@@ -145,7 +145,7 @@ impl Lab {
         }
     }
 
-    fn numbers(&self) -> Vec<u32> {
+    fn ids(&self) -> Vec<u32> {
         let running = self.daemon.running.lock();
         running.published.backends[0].iter().map(|b| b.id.get()).collect()
     }
@@ -202,17 +202,17 @@ fn a_reload_without_its_file_changes_nothing() {
 }
 
 #[test]
-fn backends_keep_their_numbers_and_counters() {
+fn backends_keep_their_ids_and_counters() {
     let lab = Lab::new();
-    assert_eq!(lab.numbers(), [0, 1, 2]);
+    assert_eq!(lab.ids(), [0, 1, 2]);
     assert_eq!(lab.backends()[1].traffic.packets, 1);
     lab.applied(&text(&[("z", 13, ""), ("b", 11, ""), ("a", 10, "")]));
-    assert_eq!(lab.numbers(), [3, 1, 0]);
+    assert_eq!(lab.ids(), [3, 1, 0]);
     let list = lab.backends();
     assert_eq!((list[1].name.as_str(), list[1].traffic.packets), ("b", 1));
-    // Number 2 went with generation 2, which every worker has swept: the next newcomer gets it.
+    // Id 2 went with generation 2, which every worker has swept: the next newcomer gets it.
     lab.applied(&text(&[("y", 14, ""), ("b", 11, ""), ("a", 10, "")]));
-    assert_eq!(lab.numbers(), [2, 1, 0]);
+    assert_eq!(lab.ids(), [2, 1, 0]);
     let tables = lab.daemon.changes.lock().publisher.shared().load_full();
     let since = |n| tables.backend(BackendId::new(n)).since;
     assert_eq!([0, 1, 2, 3].map(since), [1, 1, 3, 0], "0 is for vacant");
@@ -224,7 +224,7 @@ fn a_newcomer_does_not_inherit_counters() {
     lab.applied(&text(&[("a", 10, "")]));
     std::thread::sleep(Duration::from_millis(20));
     lab.applied(&text(&[("a", 10, ""), ("new", 14, "")]));
-    assert_eq!(lab.numbers(), [0, 1]);
+    assert_eq!(lab.ids(), [0, 1]);
     assert_eq!(lab.backends()[1].traffic.packets, 0);
 }
 
@@ -260,7 +260,7 @@ fn what_a_backend_takes_shows_in_tables_and_listing() {
     assert_eq!(shares, [766.0, 0.0, 0.0, 255.0]);
     let tables = lab.daemon.changes.lock().publisher.shared().load_full();
     let serving: Vec<_> =
-        lab.numbers().into_iter().map(|n| tables.backend(BackendId::new(n)).serving).collect();
+        lab.ids().into_iter().map(|n| tables.backend(BackendId::new(n)).serving).collect();
     assert_eq!(serving, [Serving::All, Serving::Existing, Serving::Nothing, Serving::All]);
 }
 

@@ -1,0 +1,122 @@
+//! Lasting ids: a backend or service keeps its id for as long as it is configured.
+
+use std::collections::VecDeque;
+use std::hash::Hash;
+
+use rustc_hash::FxHashMap;
+
+/// Assigns each key an id, and keeps the ids of removed keys until they are safe to reuse.
+#[derive(Debug)]
+pub(super) struct IdAllocator<K> {
+    assigned: FxHashMap<K, u32>,
+    /// Ids of removed keys, each with the first generation without its key; oldest first.
+    released: VecDeque<(u64, u32)>,
+    next: u32,
+    limit: u32,
+}
+
+/// More keys than there are ids.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Exhausted;
+
+impl<K: Hash + Eq + Clone> IdAllocator<K> {
+    /// An allocator of ids below `limit`.
+    pub(super) fn new(limit: u32) -> IdAllocator<K> {
+        IdAllocator { assigned: FxHashMap::default(), released: VecDeque::new(), next: 0, limit }
+    }
+
+    /// The ids for the keys of `generation`, in the keys' order, and those ids that are newly
+    /// assigned. Keys must be distinct. A key that is no longer listed loses its id. An id is reused
+    /// only if the generation that removed its key is at most `safe`.
+    ///
+    /// # Errors
+    /// Nothing has changed then.
+    pub(super) fn assign(
+        &mut self,
+        keys: &[K],
+        generation: u64,
+        safe: u64,
+    ) -> Result<(Vec<u32>, Vec<u32>), Exhausted> {
+        if !self.fits(keys, safe) {
+            return Err(Exhausted);
+        }
+        // The usual reload changes something else, and need not build the map again.
+        let known: Option<Vec<u32>> =
+            keys.iter().map(|key| self.assigned.get(key).copied()).collect();
+        if let Some(ids) = known.filter(|_| keys.len() == self.assigned.len()) {
+            return Ok((ids, Vec::new()));
+        }
+        let reusable = self.reusable(safe);
+        let mut before = std::mem::take(&mut self.assigned);
+        let mut new = Vec::new();
+        let mut reusable = self.released.drain(..reusable).map(|(_, n)| n).collect::<VecDeque<_>>();
+        let ids = keys
+            .iter()
+            .map(|key| {
+                let id = before.remove(key).unwrap_or_else(|| {
+                    let id = reusable.pop_front().unwrap_or_else(|| {
+                        self.next += 1;
+                        self.next - 1
+                    });
+                    new.push(id);
+                    id
+                });
+                self.assigned.insert(key.clone(), id);
+                id
+            })
+            .collect();
+        for id in reusable.into_iter().rev() {
+            self.released.push_front((0, id));
+        }
+        let mut gone: Vec<u32> = before.into_values().collect();
+        gone.sort_unstable();
+        self.released.extend(gone.into_iter().map(|id| (generation, id)));
+        Ok((ids, new))
+    }
+
+    /// Whether [`IdAllocator::assign`] would succeed.
+    pub(super) fn fits(&self, keys: &[K], safe: u64) -> bool {
+        let missing = keys.iter().filter(|key| !self.assigned.contains_key(key)).count();
+        missing <= self.reusable(safe) + (self.limit - self.next) as usize
+    }
+
+    fn reusable(&self, safe: u64) -> usize {
+        self.released.iter().take_while(|&&(since, _)| since <= safe).count()
+    }
+
+    /// One more than the largest id ever assigned.
+    pub(super) fn end(&self) -> u32 {
+        self.next
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_keeps_its_id() {
+        let mut ids = IdAllocator::new(10);
+        assert_eq!(ids.assign(&["a", "b"], 1, 0), Ok((vec![0, 1], vec![0, 1])));
+        assert_eq!(ids.assign(&["c", "b", "a"], 2, 0), Ok((vec![2, 1, 0], vec![2])));
+    }
+
+    #[test]
+    fn an_id_is_reused_only_when_safe() {
+        let mut ids = IdAllocator::new(10);
+        ids.assign(&["a", "b"], 1, 0).unwrap();
+        ids.assign(&["b"], 2, 1).unwrap();
+        assert_eq!(ids.assign(&["b", "c"], 3, 1).unwrap().0, [1, 2]);
+        assert_eq!(ids.assign(&["b", "c", "d", "e"], 4, 2).unwrap().0, [1, 2, 0, 3]);
+    }
+
+    #[test]
+    fn too_many_keys_change_nothing() {
+        let mut ids = IdAllocator::new(2);
+        ids.assign(&["a", "b"], 1, 0).unwrap();
+        assert_eq!(ids.assign(&["a", "c"], 2, 1), Err(Exhausted));
+        assert_eq!(ids.assign(&["b", "a"], 2, 1), Ok((vec![1, 0], vec![])));
+        ids.assign(&["a"], 3, 2).unwrap();
+        assert_eq!(ids.assign(&["a", "c"], 4, 3), Ok((vec![0, 1], vec![1])));
+    }
+}
