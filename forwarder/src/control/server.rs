@@ -4,22 +4,22 @@
 //! own, so a client can only hold up itself.
 //!
 //! The bounds:
-//! - [`CONNECTIONS`] at once. One more takes the place of the connection that is idle for longest,
-//!   which is closed. If none is idle, the new one gets an error and is closed.
-//! - [`PATIENCE`] for a line once begun and for an answer once offered. Between requests a connection
-//!   may idle until its place is needed.
-//! - A request line of [`guideway_api::MAX_REQUEST`] bytes. Only [`LONG_REQUESTS`] connections at once
-//!   hold one of more than [`LONG_REQUEST`] bytes, from there to its answer. Others wait for their
-//!   turn, [`PATIENCE`] at most, then get an error and are closed. So all requests together take
+//! - [`CONNECTIONS`] at once. One more evicts the connection that has been idle for longest. If none
+//!   is idle, the new one gets an error and is closed.
+//! - [`CLIENT_TIMEOUT`] for a line once begun and for an answer once offered. Between requests a connection
+//!   may idle until its permit is needed.
+//! - A request line of [`guideway_api::MAX_REQUEST`] bytes. Only [`MAX_LONG_REQUESTS`] connections at once
+//!   hold one of more than [`LONG_REQUEST_BYTES`] bytes, from there to its answer. Others wait for a
+//!   permit, [`CLIENT_TIMEOUT`] at most, then get an error and are closed. So all requests together take
 //!   at most 62 MiB and 2 times 32 MiB.
 
+mod admission;
 mod connection;
-mod places;
+mod long_requests;
 mod request;
 mod socket;
 #[cfg(test)]
 mod tests;
-mod turns;
 
 use std::io::{self, ErrorKind};
 use std::os::fd::{AsFd, OwnedFd};
@@ -33,24 +33,24 @@ use std::time::{Duration, Instant};
 use guideway_api::{MAX_REQUEST, Request, Response};
 use rustix::event::{EventfdFlags, PollFlags, eventfd};
 
+use admission::Admission;
 use connection::{Wake, wait};
-use places::Places;
+use long_requests::LongRequests;
 pub use request::parse_request;
 pub use socket::Error;
 use socket::{Socket, system};
-use turns::Turns;
 
 /// Connections at once.
 pub const CONNECTIONS: usize = 64;
 
 /// Bytes of a request line that any connection may hold.
-pub const LONG_REQUEST: usize = 1 << 20;
+pub const LONG_REQUEST_BYTES: usize = 1 << 20;
 
 /// Connections that may hold a longer one at once.
-pub const LONG_REQUESTS: u32 = 2;
+pub const MAX_LONG_REQUESTS: u32 = 2;
 
 /// How long a client may take for the rest of a line that it began, and to take an answer.
-pub const PATIENCE: Duration = Duration::from_secs(10);
+pub const CLIENT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long to leave the listener alone when a connection cannot be accepted, for example for want
 /// of descriptors: it would stay readable and the thread would spin.
@@ -64,44 +64,44 @@ pub type Handler = Arc<dyn Fn(Request) -> Response + Send + Sync>;
 pub struct Server {
     socket: Socket,
     stop: Stop,
-    turns: Turns,
-    limits: Limits,
+    long_requests: LongRequests,
+    bounds: Bounds,
 }
 
 /// The bounds of one server; they vary in tests alone.
 #[derive(Clone, Copy, Debug)]
-struct Limits {
+struct Bounds {
     connections: usize,
-    patience: Duration,
+    client_timeout: Duration,
     /// Bytes of a request line, its newline included.
-    request: usize,
-    /// Bytes of a request line that needs no turn.
-    short: usize,
+    request_bytes: usize,
+    /// Bytes of a request line that needs no permit.
+    short_request_bytes: usize,
 }
 
 /// Everything that a connection's thread needs.
 struct Shared {
     handler: Handler,
     stop: Arc<Stop>,
-    limits: Limits,
-    places: Places,
-    turns: Turns,
+    bounds: Bounds,
+    admission: Admission,
+    long_requests: LongRequests,
 }
 
 impl Server {
     /// Binds `path`, whose directory is made if it is missing, in place of a socket that no one
     /// serves any more. Members of `group`, or else of the group of the process, may connect.
     pub fn bind(path: &Path, group: Option<&str>) -> Result<Server, Error> {
-        let limits = Limits {
+        let bounds = Bounds {
             connections: CONNECTIONS,
-            patience: PATIENCE,
-            request: MAX_REQUEST,
-            short: LONG_REQUEST,
+            client_timeout: CLIENT_TIMEOUT,
+            request_bytes: MAX_REQUEST,
+            short_request_bytes: LONG_REQUEST_BYTES,
         };
         let stop = Stop::new().map_err(system("make an event descriptor for", path))?;
-        let turns =
-            Turns::new(LONG_REQUESTS).map_err(system("make an event descriptor for", path))?;
-        Ok(Server { socket: Socket::bind(path, group)?, stop, turns, limits })
+        let long_requests = LongRequests::new(MAX_LONG_REQUESTS)
+            .map_err(system("make an event descriptor for", path))?;
+        Ok(Server { socket: Socket::bind(path, group)?, stop, long_requests, bounds })
     }
 
     /// Serves until the handle is stopped or dropped.
@@ -113,9 +113,9 @@ impl Server {
         let shared = Shared {
             handler,
             stop: Arc::clone(&stop),
-            limits: self.limits,
-            places: Places::new(self.limits.connections),
-            turns: self.turns,
+            bounds: self.bounds,
+            admission: Admission::new(self.bounds.connections),
+            long_requests: self.long_requests,
         };
         let socket = self.socket;
         let thread = thread::Builder::new()
@@ -199,13 +199,13 @@ fn accept(socket: Socket, shared: &Shared) {
                     continue;
                 }
             };
-            let Some(place) = shared.places.take(&stream) else {
-                let limit = shared.limits.connections;
+            let Some(permit) = shared.admission.take(&stream) else {
+                let limit = shared.bounds.connections;
                 connection::refuse(&stream, format!("there are {limit} connections already"));
                 continue;
             };
             let spawned = thread::Builder::new().name("control".into()).spawn_scoped(scope, || {
-                connection::serve(stream, place, shared);
+                connection::serve(stream, permit, shared);
             });
             if let Err(error) = spawned {
                 tracing::warn!(%error, "no thread for a control connection");

@@ -1,9 +1,9 @@
-//! The places for connections, and who gives one up when none is free.
+//! Admission of connections: each holds a permit, and their number is limited.
 //!
-//! A connection that waits for its client's next request is idle. When every place is taken, a new
-//! connection gets the place of the one that is idle for longest, whose stream is shut down. One
-//! mutex guards both that choice and the step from idle to busy, so a connection that has begun to
-//! read a request keeps its place.
+//! A connection that waits for its client's next request is idle. When no permit is free, a new
+//! connection evicts the one that has been idle for longest: that stream is shut down. One mutex
+//! guards both this choice and the step from idle to busy, so a connection that has begun to read
+//! a request keeps its permit.
 
 use std::collections::BTreeMap;
 use std::net::Shutdown;
@@ -13,94 +13,94 @@ use std::time::Instant;
 
 use parking_lot::Mutex;
 
-/// All places of a server.
-pub(super) struct Places {
+/// The permits of a server.
+pub(super) struct Admission {
     limit: usize,
-    taken: Mutex<Taken>,
+    holders: Mutex<Holders>,
 }
 
 #[derive(Default)]
-struct Taken {
+struct Holders {
     /// The number of the next connection.
     next: u64,
-    by_number: BTreeMap<u64, Held>,
+    by_number: BTreeMap<u64, Holder>,
 }
 
-/// What is known of a connection that has a place.
-struct Held {
+/// A connection that holds a permit.
+struct Holder {
     stream: Arc<UnixStream>,
     /// `None` while it is busy.
     idle_since: Option<Instant>,
 }
 
-impl Places {
-    pub(super) fn new(limit: usize) -> Places {
-        Places { limit, taken: Mutex::default() }
+impl Admission {
+    pub(super) fn new(limit: usize) -> Admission {
+        Admission { limit, holders: Mutex::default() }
     }
 
-    /// Gives a new connection a place; it is busy at first. There is none if all others are busy.
-    pub(super) fn take(&self, stream: &Arc<UnixStream>) -> Option<Place<'_>> {
-        let mut taken = self.taken.lock();
-        if taken.by_number.len() >= self.limit {
-            taken.displace()?;
+    /// A permit for a new connection, which starts busy. `None` if all connections are busy.
+    pub(super) fn take(&self, stream: &Arc<UnixStream>) -> Option<Permit<'_>> {
+        let mut holders = self.holders.lock();
+        if holders.by_number.len() >= self.limit {
+            holders.evict()?;
         }
-        let number = taken.next;
-        taken.next += 1;
-        taken.by_number.insert(number, Held { stream: Arc::clone(stream), idle_since: None });
-        Some(Place { places: self, number })
+        let number = holders.next;
+        holders.next += 1;
+        holders.by_number.insert(number, Holder { stream: Arc::clone(stream), idle_since: None });
+        Some(Permit { admission: self, number })
     }
 }
 
-impl Taken {
-    /// Takes the place of the connection that is idle for longest.
-    fn displace(&mut self) -> Option<()> {
-        let idle = self.by_number.iter().filter_map(|(&number, held)| {
-            let since = held.idle_since?;
-            // A request that its thread has not begun to read is a request all the same.
-            (!has_unread(&held.stream)).then_some((since, number))
+impl Holders {
+    /// Evicts the connection that has been idle for longest. `None` if none is idle.
+    fn evict(&mut self) -> Option<()> {
+        let idle = self.by_number.iter().filter_map(|(&number, holder)| {
+            let since = holder.idle_since?;
+            // A request that has arrived keeps its connection, even before its thread reads it.
+            (!has_unread(&holder.stream)).then_some((since, number))
         });
         let (since, number) = idle.min()?;
         let displaced = self.by_number.remove(&number)?;
-        tracing::debug!(idle = ?since.elapsed(), "control connection closed: its place is needed");
+        tracing::debug!(idle = ?since.elapsed(), "control connection closed: its permit is needed");
         // This wakes its thread. It fails only if the client has gone.
         let _ = displaced.stream.shutdown(Shutdown::Both);
         Some(())
     }
 }
 
-/// Whether the client has sent what was not read yet. A stream that fails is read no more.
+/// Whether the client has sent bytes that were not read yet. A failed stream has none.
 fn has_unread(stream: &UnixStream) -> bool {
     rustix::io::ioctl_fionread(stream).is_ok_and(|unread| unread > 0)
 }
 
-/// The place of one connection, free again when this is dropped.
-pub(super) struct Place<'a> {
-    places: &'a Places,
+/// The right of one connection to exist; dropping it frees it.
+pub(super) struct Permit<'a> {
+    admission: &'a Admission,
     number: u64,
 }
 
-impl Place<'_> {
-    /// The connection waits for a request: from now on it may lose its place.
+impl Permit<'_> {
+    /// The connection waits for a request: from now on it may be evicted.
     pub(super) fn idle(&self) {
-        self.note(Some(Instant::now()));
+        self.set(Some(Instant::now()));
     }
 
-    /// The connection is about to read a request. False if it has lost its place: it must end.
+    /// The connection is about to read a request. False if it was evicted and must end.
     #[must_use]
     pub(super) fn busy(&self) -> bool {
-        self.note(None)
+        self.set(None)
     }
 
-    fn note(&self, idle_since: Option<Instant>) -> bool {
-        let mut taken = self.places.taken.lock();
-        let held = taken.by_number.get_mut(&self.number);
-        held.map(|held| held.idle_since = idle_since).is_some()
+    fn set(&self, idle_since: Option<Instant>) -> bool {
+        let mut holders = self.admission.holders.lock();
+        let holder = holders.by_number.get_mut(&self.number);
+        holder.map(|holder| holder.idle_since = idle_since).is_some()
     }
 }
 
-impl Drop for Place<'_> {
+impl Drop for Permit<'_> {
     fn drop(&mut self) {
-        self.places.taken.lock().by_number.remove(&self.number);
+        self.admission.holders.lock().by_number.remove(&self.number);
     }
 }
 
@@ -124,41 +124,41 @@ mod tests {
 
     #[test]
     fn the_longest_idle_goes_and_a_busy_one_stays() {
-        let places = Places::new(3);
+        let admission = Admission::new(3);
         let ends: Vec<_> = (0..5).map(|_| pair()).collect();
-        let place: Vec<_> = ends[..3].iter().map(|end| places.take(&end.0).unwrap()).collect();
-        assert!(places.take(&ends[3].0).is_none(), "all are busy");
+        let permit: Vec<_> = ends[..3].iter().map(|end| admission.take(&end.0).unwrap()).collect();
+        assert!(admission.take(&ends[3].0).is_none(), "all are busy");
 
         // In another order than they came.
-        place[2].idle();
-        place[0].idle();
-        let third = places.take(&ends[3].0).unwrap();
+        permit[2].idle();
+        permit[0].idle();
+        let third = admission.take(&ends[3].0).unwrap();
         assert!(is_closed(&ends[2].1));
-        assert!(!place[2].busy());
-        assert!(place[0].busy() && place[1].busy());
-        assert!(places.take(&ends[4].0).is_none(), "all are busy again");
+        assert!(!permit[2].busy());
+        assert!(permit[0].busy() && permit[1].busy());
+        assert!(admission.take(&ends[4].0).is_none(), "all are busy again");
         assert!([0, 1, 3].iter().all(|&number| !is_closed(&ends[number].1)));
 
-        // A place that was lost frees none a second time.
-        let [_first, _second, lost] = <[Place<'_>; 3]>::try_from(place).ok().unwrap();
+        // A permit that was lost frees none a second time.
+        let [_first, _second, lost] = <[Permit<'_>; 3]>::try_from(permit).ok().unwrap();
         drop(lost);
-        assert!(places.take(&ends[4].0).is_none());
+        assert!(admission.take(&ends[4].0).is_none());
         drop(third);
-        assert!(places.take(&ends[4].0).is_some());
+        assert!(admission.take(&ends[4].0).is_some());
     }
 
     #[test]
     fn an_idle_one_with_a_request_to_read_stays() {
-        let places = Places::new(2);
+        let admission = Admission::new(2);
         let (first, second, third) = (pair(), pair(), pair());
-        let place = places.take(&first.0).unwrap();
-        let other = places.take(&second.0).unwrap();
-        place.idle();
+        let permit = admission.take(&first.0).unwrap();
+        let other = admission.take(&second.0).unwrap();
+        permit.idle();
         (&first.1).write_all(b"{").unwrap();
-        assert!(places.take(&third.0).is_none());
+        assert!(admission.take(&third.0).is_none());
         other.idle();
-        let _third = places.take(&third.0).unwrap();
+        let _third = admission.take(&third.0).unwrap();
         assert!(!is_closed(&first.1) && is_closed(&second.1));
-        assert!(place.busy() && !other.busy());
+        assert!(permit.busy() && !other.busy());
     }
 }

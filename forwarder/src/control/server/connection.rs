@@ -13,9 +13,9 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use serde::Serialize;
 
-use super::places::Place;
-use super::turns::Turn;
-use super::{LONG_REQUESTS, Shared, Stop, parse_request};
+use super::admission::Permit;
+use super::long_requests::LongRequest;
+use super::{MAX_LONG_REQUESTS, Shared, Stop, parse_request};
 
 /// Bytes of one read.
 const CHUNK: usize = 16 << 10;
@@ -53,8 +53,8 @@ pub(super) fn wait(
     }
 }
 
-/// Greets and turns away a client for which there is no place. It never waits: both lines fit the
-/// empty buffer of a new socket.
+/// Greets and refuses a client that gets no permit. It never waits: both lines fit the empty
+/// buffer of a new socket.
 pub(super) fn refuse(mut stream: &UnixStream, message: String) {
     tracing::debug!("control connection refused: {message}");
     let error = Error::new(ErrorKind::Failed, message + "; try again later");
@@ -64,11 +64,11 @@ pub(super) fn refuse(mut stream: &UnixStream, message: String) {
 }
 
 /// Serves one connection to its end.
-pub(super) fn serve(stream: Arc<UnixStream>, place: Place<'_>, shared: &Shared) {
+pub(super) fn serve(stream: Arc<UnixStream>, permit: Permit<'_>, shared: &Shared) {
     let mut connection =
-        Connection { stream, place, shared, buffer: Vec::new(), start: 0, turn: None };
+        Connection { stream, permit, shared, buffer: Vec::new(), start: 0, long_request: None };
     match connection.run() {
-        Ok(()) | Err(End::Stopped | End::Displaced) => {}
+        Ok(()) | Err(End::Stopped | End::Evicted) => {}
         Err(End::Slow(doing)) => tracing::debug!("control client dropped: too slow {doing}"),
         Err(End::Failed(error)) => tracing::debug!("control client lost: {error}"),
     }
@@ -77,8 +77,8 @@ pub(super) fn serve(stream: Arc<UnixStream>, place: Place<'_>, shared: &Shared) 
 /// Why a connection ends before its client closes it.
 enum End {
     Stopped,
-    /// Its place went to another connection while it was idle.
-    Displaced,
+    /// Another connection took its permit while it was idle.
+    Evicted,
     Slow(&'static str),
     Failed(io::Error),
 }
@@ -91,25 +91,25 @@ impl From<io::Error> for End {
 
 /// What the client sent next.
 enum Line {
-    /// A whole line; it is the bytes up to this place of the buffer, newline excluded.
+    /// A whole line: the bytes up to this position of the buffer, newline excluded.
     Until(usize),
     TooLong,
-    /// It is long, and others hold as many long ones as may be.
-    NoTurn,
+    /// The line is long, and other connections hold as many long ones as there may be.
+    TooManyLong,
     Unfinished,
     Closed,
 }
 
 struct Connection<'a> {
     stream: Arc<UnixStream>,
-    place: Place<'a>,
+    permit: Permit<'a>,
     shared: &'a Shared,
     /// What was read; never more than one request and one chunk.
     buffer: Vec<u8>,
     /// Where the next line begins in it.
     start: usize,
     /// Held as long as a long line is in the buffer or its request is carried out.
-    turn: Option<Turn<'a>>,
+    long_request: Option<LongRequest<'a>>,
 }
 
 impl Connection<'_> {
@@ -120,18 +120,18 @@ impl Connection<'_> {
                 Line::Until(end) => {
                     let answer = answer(&self.buffer[self.start..end], self.shared);
                     self.start = end + 1;
-                    self.end_turn();
+                    self.end_long_request();
                     self.write(&encoded(&answer))?;
                 }
                 Line::TooLong => {
-                    let limit = self.shared.limits.request;
+                    let limit = self.shared.bounds.request_bytes;
                     let message = format!("a request has at most {limit} bytes");
                     return self.part(ErrorKind::BadRequest, message);
                 }
-                Line::NoTurn => {
-                    let short = self.shared.limits.short;
+                Line::TooManyLong => {
+                    let short = self.shared.bounds.short_request_bytes;
                     let message = format!(
-                        "there are {LONG_REQUESTS} requests of more than {short} bytes already; \
+                        "there are {MAX_LONG_REQUESTS} requests of more than {short} bytes already; \
                          try again later"
                     );
                     return self.part(ErrorKind::Failed, message);
@@ -157,13 +157,15 @@ impl Connection<'_> {
             let newline = self.buffer[scanned..].iter().position(|&byte| byte == b'\n');
             let end = newline.map_or(self.buffer.len(), |offset| scanned + offset);
             // The newline counts: a line of that many bytes without one is too long already.
-            if end - self.start >= self.shared.limits.request {
+            if end - self.start >= self.shared.bounds.request_bytes {
                 return Ok(Line::TooLong);
             }
             // Before it is read on, and before it is carried out if it is all here.
-            if end - self.start >= self.shared.limits.short && self.turn.is_none() {
-                if !self.take_turn()? {
-                    return Ok(Line::NoTurn);
+            if end - self.start >= self.shared.bounds.short_request_bytes
+                && self.long_request.is_none()
+            {
+                if !self.wait_for_long_request()? {
+                    return Ok(Line::TooManyLong);
                 }
                 // The client could not go on meanwhile.
                 deadline = None;
@@ -180,7 +182,7 @@ impl Connection<'_> {
                 self.buffer.shrink_to(CHUNK);
             } else {
                 // For the whole line: a byte now and then is not progress.
-                deadline.get_or_insert_with(|| Instant::now() + self.shared.limits.patience);
+                deadline.get_or_insert_with(|| Instant::now() + self.shared.bounds.client_timeout);
             }
             if self.read(deadline)? == 0 {
                 let rest = if self.buffer.is_empty() { Line::Closed } else { Line::Unfinished };
@@ -190,10 +192,10 @@ impl Connection<'_> {
     }
 
     /// Waits until this connection may hold a long request; false if that takes too long.
-    fn take_turn(&mut self) -> Result<bool, End> {
-        let deadline = Instant::now() + self.shared.limits.patience;
-        let (wake, turn) = self.shared.turns.take(&self.shared.stop, deadline)?;
-        self.turn = turn;
+    fn wait_for_long_request(&mut self) -> Result<bool, End> {
+        let deadline = Instant::now() + self.shared.bounds.client_timeout;
+        let (wake, permit) = self.shared.long_requests.take(&self.shared.stop, deadline)?;
+        self.long_request = permit;
         match wake {
             Wake::Ready => Ok(true),
             Wake::Late => Ok(false),
@@ -201,13 +203,13 @@ impl Connection<'_> {
         }
     }
 
-    /// Gives back what a long request took: first the bytes, then the turn.
-    fn end_turn(&mut self) {
-        if self.turn.is_some() {
+    /// Gives back what a long request took: first the bytes, then the permit.
+    fn end_long_request(&mut self) {
+        if self.long_request.is_some() {
             self.buffer.drain(..self.start);
             self.start = 0;
             self.buffer.shrink_to(CHUNK);
-            self.turn = None;
+            self.long_request = None;
         }
     }
 
@@ -216,12 +218,12 @@ impl Connection<'_> {
         let mut chunk = [0; CHUNK];
         loop {
             if deadline.is_none() {
-                self.place.idle();
+                self.permit.idle();
             }
             let wake = wait(&self.stream, PollFlags::IN, &self.shared.stop, deadline)?;
             // Before anything is read, so that no request is lost in part.
-            if deadline.is_none() && !self.place.busy() {
-                return Err(End::Displaced);
+            if deadline.is_none() && !self.permit.busy() {
+                return Err(End::Evicted);
             }
             match wake {
                 Wake::Ready => {}
@@ -242,7 +244,7 @@ impl Connection<'_> {
     /// Writes it all. It tries before it waits, so that the answer to a request that was carried out
     /// while the server stops still goes out.
     fn write(&mut self, mut bytes: &[u8]) -> Result<(), End> {
-        let deadline = Instant::now() + self.shared.limits.patience;
+        let deadline = Instant::now() + self.shared.bounds.client_timeout;
         while !bytes.is_empty() {
             match (&*self.stream).write(bytes) {
                 Ok(written) => bytes = &bytes[written..],
@@ -264,11 +266,11 @@ impl Connection<'_> {
     /// socket closed at once, the client would fail to send before it reads why.
     fn part(&mut self, kind: ErrorKind, message: String) -> Result<(), End> {
         self.start = self.buffer.len();
-        self.end_turn();
+        self.end_long_request();
         let error = Error::new(kind, message);
         self.write(&encoded(&Response::Error(error)))?;
         self.stream.shutdown(Shutdown::Write)?;
-        let deadline = Instant::now() + self.shared.limits.patience;
+        let deadline = Instant::now() + self.shared.bounds.client_timeout;
         while Instant::now() < deadline {
             self.buffer.clear();
             if self.read(Some(deadline))? == 0 {

@@ -18,7 +18,7 @@ mod bounds;
 const LONG: Duration = Duration::from_secs(30);
 /// Bytes of a request, fewer than in earnest so that a slow build keeps the times.
 const REQUEST: usize = 1 << 20;
-/// Bytes of a request that needs no turn.
+/// Bytes of a request that needs no permit.
 const SHORT_REQUEST: usize = REQUEST / 4;
 /// More than the server reads at once.
 const CHUNKS: usize = 64 << 10;
@@ -109,18 +109,23 @@ struct Site {
 
 impl Site {
     fn new() -> Site {
-        Site::with(CONNECTIONS, PATIENCE, echo)
+        Site::with(CONNECTIONS, CLIENT_TIMEOUT, echo)
     }
 
     fn with(
         connections: usize,
-        patience: Duration,
+        client_timeout: Duration,
         handler: impl Fn(Request) -> Response + Send + Sync + 'static,
     ) -> Site {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("socket");
         let mut server = Server::bind(&path, None).unwrap();
-        server.limits = Limits { connections, patience, request: REQUEST, short: SHORT_REQUEST };
+        server.bounds = Bounds {
+            connections,
+            client_timeout,
+            request_bytes: REQUEST,
+            short_request_bytes: SHORT_REQUEST,
+        };
         Site { handle: Some(server.start(Arc::new(handler))), path, directory }
     }
 
@@ -130,7 +135,7 @@ impl Site {
 }
 
 /// A handler that says when it begins and waits to be told to go on, and both ends of that.
-fn held() -> (impl Fn(Request) -> Response + Send + Sync + 'static, Held) {
+fn gated() -> (impl Fn(Request) -> Response + Send + Sync + 'static, Gate) {
     let (begun, wait_begun) = mpsc::channel();
     let (finish, wait_finish) = mpsc::channel();
     let (begun, wait_finish) = (Mutex::new(begun), Mutex::new(wait_finish));
@@ -141,15 +146,15 @@ fn held() -> (impl Fn(Request) -> Response + Send + Sync + 'static, Held) {
         }
         stats()
     };
-    (handler, Held { begun: wait_begun, finish })
+    (handler, Gate { begun: wait_begun, finish })
 }
 
-struct Held {
+struct Gate {
     begun: mpsc::Receiver<()>,
     finish: mpsc::Sender<()>,
 }
 
-impl Held {
+impl Gate {
     fn wait_begun(&self) {
         self.begun.recv_timeout(LONG).unwrap();
     }
@@ -159,7 +164,7 @@ impl Held {
     }
 }
 
-/// A request that the handler of [`held`] holds, with so many bytes of text.
+/// A request that the handler of [`gated`] holds, with so many bytes of text.
 fn check(bytes: usize) -> String {
     encode(&Request::ConfigCheck { text: "x".repeat(bytes) })
 }
@@ -292,12 +297,12 @@ fn a_client_that_takes_no_answer_is_dropped() {
     loop {
         let mut next = Client::ungreeted(&site.path);
         next.line();
-        // Refused as long as the only place is taken; the socket may be closed before it is asked.
+        // Refused while the other connection holds the only permit; the socket may be closed before it is asked.
         let _ = next.0.get_mut().write_all(encode(&Request::Stats {}).as_bytes());
         if next.answer() == stats() {
             break;
         }
-        assert!(begun.elapsed() < LONG, "the place is still taken");
+        assert!(begun.elapsed() < LONG, "the permit is still held");
         thread::sleep(SHORT / 10);
     }
 }
@@ -427,9 +432,9 @@ fn a_handler_that_panics_is_answered_for() {
 fn stop_ends_every_thread_and_removes_the_socket() {
     // Each thread borrows what holds this, so that the count tells when the last is gone.
     let token = Arc::new(());
-    let held = Arc::clone(&token);
+    let captured = Arc::clone(&token);
     let mut site = Site::with(CONNECTIONS, LONG, move |request| {
-        let _ = &held;
+        let _ = &captured;
         echo(request)
     });
     let mut idle = site.client();
@@ -439,8 +444,8 @@ fn stop_ends_every_thread_and_removes_the_socket() {
     deaf.send(encode(&Request::ConfigCheck { text: "x".repeat(REQUEST / 2) }));
     let mut unread = [0; 1];
     deaf.0.read_exact(&mut unread).unwrap();
-    // One of them waits for its turn.
-    let mut long: Vec<_> = (0..=LONG_REQUESTS).map(|_| site.client()).collect();
+    // One of them waits for its permit.
+    let mut long: Vec<_> = (0..=MAX_LONG_REQUESTS).map(|_| site.client()).collect();
     for client in &mut long {
         client.send(vec![b'x'; SHORT_REQUEST + CHUNKS]);
     }
@@ -467,11 +472,11 @@ fn stop_leaves_what_is_not_its_own() {
 
 #[test]
 fn the_request_in_hand_is_answered_before_the_stop() {
-    let (handler, held) = held();
-    let mut site = Site::with(CONNECTIONS, PATIENCE, handler);
+    let (handler, gate) = gated();
+    let mut site = Site::with(CONNECTIONS, CLIENT_TIMEOUT, handler);
     let mut client = site.client();
     client.send(check(1));
-    held.wait_begun();
+    gate.wait_begun();
     let handle = site.handle.take().unwrap();
     thread::scope(|scope| {
         scope.spawn(|| handle.stop());
@@ -479,7 +484,7 @@ fn the_request_in_hand_is_answered_before_the_stop() {
         while site.path.exists() {
             thread::yield_now();
         }
-        held.finish_one();
+        gate.finish_one();
     });
     assert_eq!(client.answer(), stats());
     assert_eq!(client.line(), "");

@@ -1,14 +1,14 @@
-//! What all connections share: the places, and the turns of long requests.
+//! What all connections share: admission, and the permits of long requests.
 
 use super::*;
 
 #[test]
 fn one_connection_too_many_is_refused_if_all_are_busy() {
-    let (handler, held) = held();
-    let site = Site::with(2, PATIENCE, handler);
+    let (handler, gate) = gated();
+    let site = Site::with(2, CLIENT_TIMEOUT, handler);
     let mut running = site.client();
     running.send(check(1));
-    held.wait_begun();
+    gate.wait_begun();
     let mut half = site.client();
     half.send("{");
     let mut third = site.client();
@@ -17,7 +17,7 @@ fn one_connection_too_many_is_refused_if_all_are_busy() {
     assert_eq!(refusal.message, "there are 2 connections already; try again later");
     assert_eq!(third.line(), "");
 
-    held.finish_one();
+    gate.finish_one();
     assert_eq!(running.answer(), stats());
     half.send("}\n");
     assert_eq!(half.refusal().kind, ErrorKind::BadRequest);
@@ -35,12 +35,12 @@ fn ask_until_served(site: &Site) -> Client {
         if next.answer() == stats() {
             return next;
         }
-        assert!(begun.elapsed() < LONG, "there is no place");
+        assert!(begun.elapsed() < LONG, "no permit became free");
     }
 }
 
 #[test]
-fn idle_connections_give_their_places() {
+fn idle_connections_are_evicted() {
     let site = Site::new();
     let mut idle: Vec<_> = (0..CONNECTIONS).map(|_| site.client()).collect();
     let asking: Vec<_> = (0..CONNECTIONS / 2).map(|_| ask_until_served(&site)).collect();
@@ -55,8 +55,8 @@ fn idle_connections_give_their_places() {
 }
 
 #[test]
-fn an_answer_that_waits_for_its_client_survives_the_loss_of_the_place() {
-    let site = Site::with(1, PATIENCE, echo);
+fn a_reply_that_waits_for_its_client_survives_eviction() {
+    let site = Site::with(1, CLIENT_TIMEOUT, echo);
     let mut first = site.client();
     first.send(encode(&Request::Stats {}));
     ask_until_served(&site);
@@ -66,12 +66,12 @@ fn an_answer_that_waits_for_its_client_survives_the_loss_of_the_place() {
 
 #[test]
 fn few_long_requests_are_held_at_once() {
-    let (handler, held) = held();
+    let (handler, gate) = gated();
     let site = Site::with(CONNECTIONS, 6 * SHORT, handler);
-    let mut running: Vec<_> = (0..LONG_REQUESTS).map(|_| site.client()).collect();
+    let mut running: Vec<_> = (0..MAX_LONG_REQUESTS).map(|_| site.client()).collect();
     for client in &mut running {
         client.send(check(SHORT_REQUEST));
-        held.wait_begun();
+        gate.wait_begun();
     }
 
     // The server reads no more of it than it may hold; the kernel holds the rest.
@@ -79,7 +79,7 @@ fn few_long_requests_are_held_at_once() {
     refused.0.get_ref().set_write_timeout(Some(SHORT / 3)).unwrap();
     let error = refused.0.get_mut().write_all(&vec![b'x'; REQUEST - 1]).unwrap_err();
     assert_eq!(error.kind(), Io::WouldBlock);
-    // A short one needs no turn.
+    // A short one needs no permit.
     assert_eq!(site.client().ask(&Request::Stats {}), stats());
     let refusal = refused.refusal();
     assert_eq!(refusal.kind, ErrorKind::Failed);
@@ -87,7 +87,7 @@ fn few_long_requests_are_held_at_once() {
     assert_eq!(refusal.message, message);
 
     for _ in &running {
-        held.finish_one();
+        gate.finish_one();
     }
     for client in &mut running {
         assert_eq!(client.answer(), stats());
@@ -95,11 +95,11 @@ fn few_long_requests_are_held_at_once() {
 }
 
 #[test]
-fn a_turn_ends_with_its_line_however_that_ends() {
-    let (handler, held) = held();
+fn a_long_request_frees_its_permit_however_it_ends() {
+    let (handler, gate) = gated();
     let site = Site::with(CONNECTIONS, SHORT, handler);
     for round in 0..4 {
-        let mut clients: Vec<_> = (0..LONG_REQUESTS).map(|_| site.client()).collect();
+        let mut clients: Vec<_> = (0..MAX_LONG_REQUESTS).map(|_| site.client()).collect();
         for client in &mut clients {
             match round {
                 // Too slow, too long, cut, and answered.
@@ -118,8 +118,8 @@ fn a_turn_ends_with_its_line_however_that_ends() {
                 1 => assert_eq!(client.refusal().message, "a request has at most 1048576 bytes"),
                 2 => assert_eq!(client.refusal().message, "the request ends without a newline"),
                 _ => {
-                    held.wait_begun();
-                    held.finish_one();
+                    gate.wait_begun();
+                    gate.finish_one();
                     assert_eq!(client.answer(), stats());
                 }
             }
@@ -128,26 +128,26 @@ fn a_turn_ends_with_its_line_however_that_ends() {
 }
 
 #[test]
-fn a_long_request_waits_for_its_turn() {
-    let (handler, held) = held();
+fn a_long_request_waits_for_its_permit() {
+    let (handler, gate) = gated();
     let site = Site::with(CONNECTIONS, LONG, handler);
     let mut clients: Vec<_> = (0..5).map(|_| site.client()).collect();
     for client in &mut clients {
         client.send(check(SHORT_REQUEST));
     }
-    for _ in 0..LONG_REQUESTS {
-        held.wait_begun();
+    for _ in 0..MAX_LONG_REQUESTS {
+        gate.wait_begun();
     }
-    for _ in LONG_REQUESTS..5 {
+    for _ in MAX_LONG_REQUESTS..5 {
         assert!(
-            held.begun.recv_timeout(SHORT).is_err(),
-            "more than {LONG_REQUESTS} are carried out"
+            gate.begun.recv_timeout(SHORT).is_err(),
+            "more than {MAX_LONG_REQUESTS} are carried out"
         );
-        held.finish_one();
-        held.wait_begun();
+        gate.finish_one();
+        gate.wait_begun();
     }
-    held.finish_one();
-    held.finish_one();
+    gate.finish_one();
+    gate.finish_one();
     for client in &mut clients {
         assert_eq!(client.answer(), stats());
     }
