@@ -6,11 +6,11 @@ use std::net::IpAddr;
 use guideway_api::Protocol;
 use toml::de::DeValue;
 
-use super::form;
+use super::findings::{Checked, Located, excerpt};
 use super::model::{Backend, FragmentPolicy, MssClamp, Pool, Service};
-use super::reader::Section;
-use super::report::{At, Read, excerpt};
-use super::tunnel::{self, TunnelDraft};
+use super::section::Section;
+use super::tunnel::{self, EncapsulationDraft};
+use super::value;
 
 /// Backends and services of all pools, and pools: indices of the packet path have 16 bits, and one
 /// value means none.
@@ -28,50 +28,50 @@ const PROTOCOLS: [(&str, Protocol); 2] = [("tcp", Protocol::Tcp), ("udp", Protoc
 #[derive(Debug)]
 pub(super) struct PoolDraft {
     pub(super) at: usize,
-    pub(super) name: Read<At<String>>,
-    distinct: Read<()>,
-    pub(super) tunnel: TunnelDraft,
-    pub(super) mss_clamp: Read<Option<At<MssClamp>>>,
-    pub(super) backends: Read<Vec<BackendDraft>>,
+    pub(super) name: Checked<Located<String>>,
+    distinct: Checked<()>,
+    pub(super) encapsulation: EncapsulationDraft,
+    pub(super) mss_clamp: Checked<Option<Located<MssClamp>>>,
+    pub(super) backends: Checked<Vec<BackendDraft>>,
 }
 
 #[derive(Debug)]
 pub(super) struct BackendDraft {
     pub(super) at: usize,
-    pub(super) name: Read<At<String>>,
-    pub(super) address: Read<At<IpAddr>>,
-    distinct: Read<()>,
-    pub(super) weight: Read<At<u32>>,
-    pub(super) enabled: Read<At<bool>>,
-    pub(super) tunnel: TunnelDraft,
+    pub(super) name: Checked<Located<String>>,
+    pub(super) address: Checked<Located<IpAddr>>,
+    distinct: Checked<()>,
+    pub(super) weight: Checked<Located<u32>>,
+    pub(super) enabled: Checked<Located<bool>>,
+    pub(super) encapsulation: EncapsulationDraft,
 }
 
 impl PoolDraft {
-    pub(super) fn finish(self) -> Read<Pool> {
+    pub(super) fn finish(self) -> Checked<Pool> {
         self.distinct?;
-        let tunnel = self.tunnel;
-        let backends = self.backends?.into_iter().map(|backend| backend.finish(&tunnel));
-        let backends = backends.collect::<Read<_>>()?;
+        let encapsulation = self.encapsulation;
+        let backends = self.backends?.into_iter().map(|backend| backend.finish(&encapsulation));
+        let backends = backends.collect::<Checked<_>>()?;
         let mss_clamp = self.mss_clamp?.map(|clamp| clamp.value);
         Ok(Pool { name: self.name?.value, mss_clamp, backends })
     }
 }
 
 impl BackendDraft {
-    fn finish(self, of_pool: &TunnelDraft) -> Read<Backend> {
+    fn finish(self, of_pool: &EncapsulationDraft) -> Checked<Backend> {
         self.distinct?;
         Ok(Backend {
             name: self.name?.value,
             address: self.address?.value,
             weight: self.weight?.value,
             enabled: self.enabled?.value,
-            encapsulations: self.tunnel.listed(of_pool)?,
-            parameters: self.tunnel.parameters(of_pool)?,
+            encapsulations: self.encapsulation.listed(of_pool)?,
+            parameters: self.encapsulation.parameters(of_pool)?,
         })
     }
 }
 
-pub(super) fn pools(root: &mut Section<'_>) -> Read<Vec<PoolDraft>> {
+pub(super) fn pools(root: &mut Section<'_>) -> Checked<Vec<PoolDraft>> {
     let sections = root.tables("pool")?.map_or_else(Vec::new, |found| found.value);
     limit(root, "pool", "pools", sections.len(), sections.get(MAX_COUNT).map(|s| s.at))?;
     let mut names = HashMap::new();
@@ -85,7 +85,7 @@ pub(super) fn pools(root: &mut Section<'_>) -> Read<Vec<PoolDraft>> {
         if before <= MAX_COUNT && backends > MAX_COUNT {
             let message =
                 format!("there are over {MAX_COUNT} backends up to here, the most there can be");
-            return Err(root.report.mistake(at, key, message));
+            return Err(root.findings.mistake(at, key, message));
         }
         drafts.push(draft);
     }
@@ -98,7 +98,7 @@ fn limit(
     what: &str,
     number: usize,
     beyond: Option<usize>,
-) -> Read<()> {
+) -> Checked<()> {
     match beyond {
         None => Ok(()),
         Some(at) => {
@@ -109,12 +109,12 @@ fn limit(
 }
 
 fn pool(mut section: Section<'_>, names: &mut HashMap<String, usize>) -> PoolDraft {
-    let name = section.required("name", "\"web\"", form::text(form::name));
+    let name = section.required("name", "\"web\"", value::text(value::name));
     let distinct = match &name {
         Ok(name) => section.unique("name", name, names),
         Err(_) => Ok(()),
     };
-    let tunnel = tunnel::read(&mut section);
+    let encapsulation = tunnel::read(&mut section);
     let mss_clamp = section.optional("mss_clamp", mss_clamp);
     let mut backend_names = HashMap::new();
     let mut backend_addresses = HashMap::new();
@@ -129,14 +129,14 @@ fn pool(mut section: Section<'_>, names: &mut HashMap<String, usize>) -> PoolDra
     };
     let at = section.at;
     section.finish();
-    PoolDraft { at, name, distinct, tunnel, mss_clamp, backends }
+    PoolDraft { at, name, distinct, encapsulation, mss_clamp, backends }
 }
 
 fn mss_clamp(value: &DeValue<'_>) -> Result<MssClamp, String> {
     let expected = |message| format!("{message}, or \"auto\"");
     match value {
         DeValue::String(said) if said == "auto" => Ok(MssClamp::Auto),
-        value => form::integer(MSS)(value).map(MssClamp::To).map_err(expected),
+        value => value::integer(MSS)(value).map(MssClamp::To).map_err(expected),
     }
 }
 
@@ -145,36 +145,36 @@ fn backend(
     names: &mut HashMap<String, usize>,
     addresses: &mut HashMap<IpAddr, usize>,
 ) -> BackendDraft {
-    let name = section.required("name", "\"b1\"", form::text(form::name));
-    let address = section.required("address", "\"10.0.0.5\"", form::text(form::routable));
+    let name = section.required("name", "\"b1\"", value::text(value::name));
+    let address = section.required("address", "\"10.0.0.5\"", value::text(value::routable));
     let distinct_name = name.as_ref().map_or(Ok(()), |name| section.unique("name", name, names));
     let distinct_address =
         address.as_ref().map_or(Ok(()), |address| section.unique("address", address, addresses));
-    let weight = section.or("weight", 1, form::integer::<u32>(0..=MAX_WEIGHT));
-    let enabled = section.or("enabled", true, form::boolean);
-    let tunnel = tunnel::read(&mut section);
+    let weight = section.or("weight", 1, value::integer::<u32>(0..=MAX_WEIGHT));
+    let enabled = section.or("enabled", true, value::boolean);
+    let encapsulation = tunnel::read(&mut section);
     let at = section.at;
     section.finish();
     let distinct = distinct_name.and(distinct_address);
-    BackendDraft { at, name, address, distinct, weight, enabled, tunnel }
+    BackendDraft { at, name, address, distinct, weight, enabled, encapsulation }
 }
 
 #[derive(Debug)]
 pub(super) struct ServiceDraft {
-    name: Read<At<String>>,
-    pub(super) address: Read<At<IpAddr>>,
-    protocol: Read<At<Protocol>>,
-    port: Read<At<u16>>,
-    distinct: Read<()>,
+    name: Checked<Located<String>>,
+    pub(super) address: Checked<Located<IpAddr>>,
+    protocol: Checked<Located<Protocol>>,
+    port: Checked<Located<u16>>,
+    distinct: Checked<()>,
     /// The index of the pool.
-    pub(super) pool: Read<At<usize>>,
-    echo: Read<At<bool>>,
-    unreachable: Read<At<bool>>,
-    fragments: Read<At<FragmentPolicy>>,
+    pub(super) pool: Checked<Located<usize>>,
+    echo: Checked<Located<bool>>,
+    unreachable: Checked<Located<bool>>,
+    fragments: Checked<Located<FragmentPolicy>>,
 }
 
 impl ServiceDraft {
-    pub(super) fn finish(self) -> Read<Service> {
+    pub(super) fn finish(self) -> Checked<Service> {
         self.distinct?;
         Ok(Service {
             name: self.name?.value,
@@ -191,8 +191,8 @@ impl ServiceDraft {
 
 pub(super) fn services(
     root: &mut Section<'_>,
-    pools: &Read<Vec<PoolDraft>>,
-) -> Read<Vec<ServiceDraft>> {
+    pools: &Checked<Vec<PoolDraft>>,
+) -> Checked<Vec<ServiceDraft>> {
     let sections = root.tables("service")?.map_or_else(Vec::new, |found| found.value);
     limit(root, "service", "services", sections.len(), sections.get(MAX_COUNT).map(|s| s.at))?;
     let pools = Pools::new(pools);
@@ -208,11 +208,11 @@ struct Pools<'a> {
     indices: HashMap<&'a str, usize>,
     /// Whether the names are all there are. If not, a name that is not found may be meant for one
     /// that was reported already.
-    complete: Read<()>,
+    complete: Checked<()>,
 }
 
 impl<'a> Pools<'a> {
-    fn new(drafts: &'a Read<Vec<PoolDraft>>) -> Self {
+    fn new(drafts: &'a Checked<Vec<PoolDraft>>) -> Self {
         let (drafts, mut complete) = match drafts {
             Ok(drafts) => (drafts.as_slice(), Ok(())),
             Err(reported) => (&[][..], Err(*reported)),
@@ -239,11 +239,11 @@ fn service(
     names: &mut HashMap<String, usize>,
     endpoints: &mut HashMap<ServiceAddress, usize>,
 ) -> ServiceDraft {
-    let name = section.required("name", "\"web\"", form::text(form::name));
+    let name = section.required("name", "\"web\"", value::text(value::name));
     let distinct_name = name.as_ref().map_or(Ok(()), |name| section.unique("name", name, names));
-    let address = section.required("address", "\"203.0.113.10\"", form::text(form::routable));
-    let protocol = section.required("protocol", "\"tcp\"", form::word(&PROTOCOLS));
-    let port = section.required("port", "80", form::integer::<u16>(1..=65_535));
+    let address = section.required("address", "\"203.0.113.10\"", value::text(value::routable));
+    let protocol = section.required("protocol", "\"tcp\"", value::word(&PROTOCOLS));
+    let port = section.required("port", "80", value::integer::<u16>(1..=65_535));
     let distinct_endpoint = match (&address, &protocol, &port) {
         (Ok(address), Ok(protocol), Ok(port)) => {
             match endpoints.insert((address.value, protocol.value, port.value), section.at) {
@@ -252,7 +252,7 @@ fn service(
                     let message = format!(
                         "the service on line {} has the same address, protocol and port; keep one, \
                          with one pool",
-                        section.report.line(first)
+                        section.findings.line(first)
                     );
                     Err(section.mistake(address.at, "address", message))
                 }
@@ -260,12 +260,12 @@ fn service(
         }
         _ => Ok(()),
     };
-    let pool = section.required("pool", "\"web\"", form::text(|said| Ok(said.to_owned())));
+    let pool = section.required("pool", "\"web\"", value::text(|said| Ok(said.to_owned())));
     let pool = pool.and_then(|pool| match pools.indices.get(pool.value.as_str()) {
-        Some(&index) => Ok(At { value: index, at: pool.at }),
+        Some(&index) => Ok(Located { value: index, at: pool.at }),
         None => {
             pools.complete?;
-            let nearest = match section.report.nearest(&pool.value, &pools.names) {
+            let nearest = match section.findings.nearest(&pool.value, &pools.names) {
                 Some(nearest) => format!("; the nearest is {}", excerpt(nearest)),
                 None => String::new(),
             };
@@ -273,10 +273,10 @@ fn service(
             Err(section.mistake(pool.at, "pool", message))
         }
     });
-    let echo = section.or("echo", true, form::boolean);
-    let unreachable = section.or("unreachable", false, form::boolean);
+    let echo = section.or("echo", true, value::boolean);
+    let unreachable = section.or("unreachable", false, value::boolean);
     let fragments =
-        section.or("fragments", FragmentPolicy::default(), form::word(FragmentPolicy::NAMES));
+        section.or("fragments", FragmentPolicy::default(), value::word(FragmentPolicy::NAMES));
     section.finish();
     ServiceDraft {
         name,

@@ -7,13 +7,13 @@ use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 
 use super::balancing::{BackendDraft, PoolDraft, ServiceDraft};
+use super::findings::{Checked, Findings, Located, count, excerpt};
 use super::fleet::ClusterDraft;
-use super::form;
 use super::machine::{self, HashDraft, NodeDraft, Sources};
 use super::model::{Neighbor, Prefix, Tunnel};
 use super::network::PortDraft;
-use super::report::{At, Read, Report, count, excerpt};
 use super::route::Routes;
+use super::value;
 
 /// Slots of a Maglev table for each backend of its pool. Section 5.3 of the Maglev paper: with a
 /// hundred, the shares of equal backends differ by a percent.
@@ -24,27 +24,27 @@ const MAX_SLOTS: u64 = 1 << 30;
 
 /// All that was read, for checks across it.
 pub(super) struct Draft<'a> {
-    pub(super) report: &'a Report,
+    pub(super) findings: &'a Findings,
     pub(super) node: &'a NodeDraft,
     pub(super) hash: &'a HashDraft,
-    pub(super) ports: &'a Read<Vec<PortDraft>>,
-    pub(super) neighbors: &'a Read<Vec<Read<At<Neighbor>>>>,
-    pub(super) pools: &'a Read<Vec<PoolDraft>>,
-    pub(super) services: &'a Read<Vec<ServiceDraft>>,
+    pub(super) ports: &'a Checked<Vec<PortDraft>>,
+    pub(super) neighbors: &'a Checked<Vec<Checked<Located<Neighbor>>>>,
+    pub(super) pools: &'a Checked<Vec<PoolDraft>>,
+    pub(super) services: &'a Checked<Vec<ServiceDraft>>,
     pub(super) cluster: &'a ClusterDraft,
-    pub(super) tunnel: &'a Read<Tunnel>,
+    pub(super) tunnel: &'a Checked<Tunnel>,
 }
 
 /// A backend, its pool and its place.
 #[derive(Clone, Copy)]
-pub(super) struct Member<'a> {
+pub(super) struct BackendEntry<'a> {
     pub(super) pool: &'a PoolDraft,
     pool_index: usize,
     index: usize,
     pub(super) backend: &'a BackendDraft,
 }
 
-impl Member<'_> {
+impl BackendEntry<'_> {
     pub(super) fn key(&self, key: &str) -> String {
         format!("pool[{}].backends[{}].{key}", self.pool_index, self.index)
     }
@@ -55,7 +55,7 @@ impl Member<'_> {
 
     /// `"b1" of pool "web"`.
     fn title(&self) -> String {
-        let name = |name: &Read<At<String>>| {
+        let name = |name: &Checked<Located<String>>| {
             name.as_ref().map_or("of no name".to_owned(), |name| excerpt(&name.value))
         };
         format!("{} of pool {}", name(&self.backend.name), name(&self.pool.name))
@@ -63,13 +63,13 @@ impl Member<'_> {
 }
 
 /// The appliance's own addresses.
-pub(super) struct Own {
+pub(super) struct OwnAddresses {
     addresses: HashMap<IpAddr, String>,
     /// A prefix of tunnel sources.
     prefix: Option<Prefix>,
 }
 
-impl Own {
+impl OwnAddresses {
     /// What an address is, in words, if it is the appliance's own.
     pub(super) fn get(&self, address: IpAddr) -> Option<&str> {
         let in_prefix = || self.prefix.filter(|prefix| prefix.contains(address));
@@ -102,19 +102,21 @@ impl<'a> Draft<'a> {
     }
 
     /// Every backend whose address is known.
-    pub(super) fn members(&self) -> impl Iterator<Item = (Member<'a>, At<IpAddr>)> + use<'a> {
+    pub(super) fn addressed_backends(
+        &self,
+    ) -> impl Iterator<Item = (BackendEntry<'a>, Located<IpAddr>)> + use<'a> {
         self.pools().iter().enumerate().flat_map(|(pool_index, pool)| {
             let backends = pool.backends.iter().flatten().enumerate();
             backends.filter_map(move |(index, backend)| {
                 let address = *backend.address.as_ref().ok()?;
-                Some((Member { pool, pool_index, index, backend }, address))
+                Some((BackendEntry { pool, pool_index, index, backend }, address))
             })
         })
     }
 
     fn table_size(&self) {
         const KEY: &str = "hash.table_size";
-        let Ok(At { value: size, at }) = self.hash.table_size else { return };
+        let Ok(Located { value: size, at }) = self.hash.table_size else { return };
         let largest = self.pools().iter().enumerate().max_by_key(|(index, pool)| {
             // Of equal ones the first.
             (pool.backends.as_ref().map_or(0, Vec::len), std::cmp::Reverse(*index))
@@ -128,10 +130,10 @@ impl<'a> Draft<'a> {
                     "is {size}, less than {SLOTS_PER_BACKEND} for each of the {backends} backends \
                      of pool {} on line {}; {} is the least that would do",
                     excerpt(name),
-                    self.report.line(pool.at),
+                    self.findings.line(pool.at),
                     machine::prime_at_least(needed)
                 );
-                self.report.mistake(at, KEY, message);
+                self.findings.mistake(at, KEY, message);
             }
         }
         let pools = self.pools().len();
@@ -141,7 +143,7 @@ impl<'a> Draft<'a> {
                  most {} would do",
                 MAX_SLOTS / (pools as u64)
             );
-            self.report.mistake(at, KEY, message);
+            self.findings.mistake(at, KEY, message);
         }
         for (index, pool) in self.pools().iter().enumerate() {
             self.smallest_share(size, index, pool);
@@ -153,7 +155,7 @@ impl<'a> Draft<'a> {
     fn smallest_share(&self, size: u32, pool_index: usize, pool: &PoolDraft) {
         let Ok(backends) = &pool.backends else { return };
         let mut sum = 0;
-        let mut smallest: Option<(usize, At<u32>)> = None;
+        let mut smallest: Option<(usize, Located<u32>)> = None;
         for (index, backend) in backends.iter().enumerate() {
             let Ok(weight) = backend.weight else { return };
             sum += u64::from(weight.value);
@@ -162,7 +164,7 @@ impl<'a> Draft<'a> {
                 smallest = Some((index, weight));
             }
         }
-        let Some((index, At { value: weight, at })) = smallest else { return };
+        let Some((index, Located { value: weight, at })) = smallest else { return };
         if u64::from(size) * u64::from(weight) >= sum {
             return;
         }
@@ -179,19 +181,20 @@ impl<'a> Draft<'a> {
             "is {weight} of {sum} in the pool, less than one of its {size} slots; {enough_weight} \
              would do{or_size}"
         );
-        self.report.mistake(at, format!("pool[{pool_index}].backends[{index}].weight"), message);
+        self.findings.mistake(at, format!("pool[{pool_index}].backends[{index}].weight"), message);
     }
 
     /// One mistake for each family that is missing, however many backends need it.
     fn tunnel_sources(&self) {
         let routes = self.knows_all_networks().then(|| self.routes());
         // One that needs the link or can do with it is the affair of [`Draft::link`].
-        let needs_source = |member: &Member<'_>, address| {
+        let needs_source = |entry: &BackendEntry<'_>, address| {
             let on_link = match &routes {
                 Some(routes) => routes.next_hop(address).is_some_and(|hop| hop.address == address),
                 None => true,
             };
-            let listed = member.backend.tunnel.listed(&member.pool.tunnel).unwrap_or_default();
+            let listed =
+                entry.backend.encapsulation.listed(&entry.pool.encapsulation).unwrap_or_default();
             listed.iter().any(|e| e.is_tunnel())
                 && !(on_link && listed.iter().any(|e| !e.is_tunnel()))
         };
@@ -199,8 +202,8 @@ impl<'a> Draft<'a> {
         for (family, is_v4, present) in
             [("IPv4", true, v4.is_some()), ("IPv6", false, v6.is_some())]
         {
-            let mut needing = self.members().filter(|(member, address)| {
-                address.value.is_ipv4() == is_v4 && needs_source(member, address.value)
+            let mut needing = self.addressed_backends().filter(|(entry, address)| {
+                address.value.is_ipv4() == is_v4 && needs_source(entry, address.value)
             });
             let Some((first, address)) = needing.next() else { continue };
             if !present {
@@ -212,15 +215,15 @@ impl<'a> Draft<'a> {
                         more => format!("{} backends need", more + 1),
                     },
                     first.title(),
-                    self.report.line(address.at)
+                    self.findings.line(address.at)
                 );
-                self.report.mistake(self.node.sources_at, "node.tunnel_source", message);
+                self.findings.mistake(self.node.sources_at, "node.tunnel_source", message);
             }
         }
     }
 
     /// The appliance's own addresses, in words.
-    fn own_addresses(&self) -> Own {
+    fn own_addresses(&self) -> OwnAddresses {
         let sources = self.node.sources.unwrap_or_default();
         let prefix = sources
             .v4
@@ -230,75 +233,76 @@ impl<'a> Draft<'a> {
         let sources = sources.into_iter().flatten().map(|s| (s, "node.tunnel_source".to_owned()));
         let ports = self.ports().iter().flat_map(|port| port.addresses.iter().flatten());
         let ports = ports.map(|prefix| {
-            let words = format!("the address of the port on line {}", self.report.line(prefix.at));
+            let words =
+                format!("the address of the port on line {}", self.findings.line(prefix.at));
             (prefix.value.address, words)
         });
-        Own { addresses: sources.chain(ports).collect(), prefix }
+        OwnAddresses { addresses: sources.chain(ports).collect(), prefix }
     }
 
-    fn gateways(&self, own: &Own) {
+    fn gateways(&self, own: &OwnAddresses) {
         for (index, port) in self.ports().iter().enumerate() {
             for (place, gateway) in port.gateways.iter().flatten().enumerate() {
                 if let Some(own) = own.get(gateway.value) {
                     let message = format!("{} is {own}; expected another host's", gateway.value);
                     let key = format!("port[{index}].gateways[{place}]");
-                    self.report.mistake(gateway.at, key, message);
+                    self.findings.mistake(gateway.at, key, message);
                 }
             }
         }
     }
 
-    fn neighbors(&self, own: &Own) {
+    fn neighbors(&self, own: &OwnAddresses) {
         let routes = self.routes();
         for (index, neighbor) in self.neighbors.iter().flatten().enumerate() {
-            let Ok(At { value: Neighbor { address, .. }, at }) = *neighbor else { continue };
+            let Ok(Located { value: Neighbor { address, .. }, at }) = *neighbor else { continue };
             let key = format!("neighbor[{index}].address");
             if let Some(own) = own.get(address) {
                 let message = format!("{address} is {own}; expected another host's");
-                self.report.mistake(at, key, message);
+                self.findings.mistake(at, key, message);
             } else if let (None, Some(hop)) = (routes.on_link(address), routes.next_hop(address))
-                && !form::is_link_local_v6(address)
+                && !value::is_link_local_v6(address)
             {
                 let message = format!(
                     "{address} is in no port's network; it is taken to be on the link of port[{}]",
                     hop.port
                 );
-                self.report.warn(at, key, message);
+                self.findings.warn(at, key, message);
             }
         }
     }
 
-    fn backends(&self, own: &Own) {
+    fn backends(&self, own: &OwnAddresses) {
         let services = self.services.iter().flatten();
         let vips: HashMap<IpAddr, usize> = services
             .filter_map(|service| service.address.as_ref().ok())
             .map(|address| (address.value, address.at))
             .collect();
-        for (member, At { value, at }) in self.members() {
+        for (entry, Located { value, at }) in self.addressed_backends() {
             let wrong = match (own.get(value), vips.get(&value)) {
                 (Some(own), _) => own.to_owned(),
                 (None, Some(&vip)) => {
-                    format!("the address of the service on line {}", self.report.line(vip))
+                    format!("the address of the service on line {}", self.findings.line(vip))
                 }
                 (None, None) => continue,
             };
             let message = format!("{value} is {wrong}: packets would come back here");
-            self.report.mistake(at, member.key("address"), message);
+            self.findings.mistake(at, entry.key("address"), message);
         }
     }
 
-    fn services(&self, own: &Own) {
+    fn services(&self, own: &OwnAddresses) {
         for (index, service) in self.services.iter().flatten().enumerate() {
             let key = |key: &str| format!("service[{index}].{key}");
-            if let Ok(At { value, at }) = &service.address
+            if let Ok(Located { value, at }) = &service.address
                 && let Some(own) = own.get(*value)
             {
                 let message = format!(
                     "{value} is {own} too: what the service does not take is the appliance's own"
                 );
-                self.report.warn(*at, key("address"), message);
+                self.findings.warn(*at, key("address"), message);
             }
-            let Ok(At { value: pool, at }) = service.pool else { continue };
+            let Ok(Located { value: pool, at }) = service.pool else { continue };
             let Some(Ok(backends)) = self.pools().get(pool).map(|pool| &pool.backends) else {
                 continue;
             };
@@ -311,7 +315,7 @@ impl<'a> Draft<'a> {
                     0 => "the pool has no backend: all packets are dropped",
                     _ => "no backend of the pool is enabled with a weight: new flows are dropped",
                 };
-                self.report.warn(at, key("pool"), message);
+                self.findings.warn(at, key("pool"), message);
             }
         }
     }
@@ -336,11 +340,11 @@ impl<'a> Draft<'a> {
             return;
         }
         let routes = self.routes();
-        let mut unresolved: BTreeMap<IpAddr, (Member<'_>, usize, usize)> = BTreeMap::new();
-        for (member, At { value, at }) in self.members() {
+        let mut unresolved: BTreeMap<IpAddr, (BackendEntry<'_>, usize, usize)> = BTreeMap::new();
+        for (entry, Located { value, at }) in self.addressed_backends() {
             let hop = routes.next_hop(value);
             if let Some(hop) = hop {
-                self.link(member, At { value, at }, hop.address == value);
+                self.link(entry, Located { value, at }, hop.address == value);
             }
             match hop {
                 None => {
@@ -349,21 +353,21 @@ impl<'a> Draft<'a> {
                         "{value} cannot be reached: it is in no port's network, and no port has \
                          an {family} gateway; add one of the two, or a [[neighbor]]"
                     );
-                    self.report.mistake(at, member.key("address"), message);
+                    self.findings.mistake(at, entry.key("address"), message);
                 }
                 Some(hop) if hop.mac.is_none() => {
-                    unresolved.entry(hop.address).or_insert((member, at, 0)).2 += 1;
+                    unresolved.entry(hop.address).or_insert((entry, at, 0)).2 += 1;
                 }
                 Some(_) => {}
             }
         }
-        for (hop, (member, at, backends)) in unresolved {
+        for (hop, (entry, at, backends)) in unresolved {
             let message = format!(
                 "the next hop {hop} of {} has no [[neighbor]]: packets are dropped as \
                  next_hop_unresolved until it has one",
                 count(backends, "backend")
             );
-            self.report.warn(at, member.key("address"), message);
+            self.findings.warn(at, entry.key("address"), message);
         }
     }
 
@@ -376,7 +380,7 @@ impl<'a> Draft<'a> {
             used[pool.value] = true;
         }
         for (index, pool) in self.pools().iter().enumerate().filter(|&(index, _)| !used[index]) {
-            self.report.warn(pool.at, format!("pool[{index}]"), "no service uses this pool");
+            self.findings.warn(pool.at, format!("pool[{index}]"), "no service uses this pool");
         }
     }
 }

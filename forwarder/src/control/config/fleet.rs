@@ -5,12 +5,12 @@ use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::cross::{Draft, Own};
-use super::form;
+use super::cross::{Draft, OwnAddresses};
+use super::findings::{Checked, Located, count};
 use super::machine::Sources;
 use super::model::{Cluster, Fragments, Member, Prefix, Tunnel};
-use super::reader::Section;
-use super::report::{At, Read, count};
+use super::section::Section;
+use super::value;
 
 /// As many nodes as share their virtual addresses behind one router, and more: equal-cost routes are
 /// counted in dozens.
@@ -26,14 +26,14 @@ const MAX_BYTES: i64 = 1 << 30;
 
 #[derive(Debug)]
 pub(super) struct ClusterDraft {
-    pub(super) members: Read<Vec<At<IpAddr>>>,
-    down: Read<Vec<At<IpAddr>>>,
+    pub(super) members: Checked<Vec<Located<IpAddr>>>,
+    down: Checked<Vec<Located<IpAddr>>>,
     /// Where the members are said.
     at: usize,
 }
 
 impl ClusterDraft {
-    pub(super) fn finish(self, sources: &Read<Sources>) -> Read<Cluster> {
+    pub(super) fn finish(self, sources: &Checked<Sources>) -> Checked<Cluster> {
         let (down, sources) = (self.down?, (*sources)?);
         let member = |address: IpAddr| Member {
             address,
@@ -48,7 +48,7 @@ pub(super) fn cluster(mut section: Section<'_>) -> ClusterDraft {
     const MEMBERS: &str = "members";
     const DOWN: &str = "down";
     const EXAMPLE: &str = "[\"192.0.2.1\", \"192.0.2.2\"]";
-    let given = section.list(MEMBERS, EXAMPLE, form::text(form::routable));
+    let given = section.list(MEMBERS, EXAMPLE, value::text(value::routable));
     let at = match &given {
         Ok(Some(list)) => list.first().map_or(section.at, |first| first.at),
         _ => section.at,
@@ -69,12 +69,12 @@ pub(super) fn cluster(mut section: Section<'_>) -> ClusterDraft {
             Ok(list)
         }
     });
-    let down = section.list(DOWN, "[\"192.0.2.2\"]", form::text(form::routable));
+    let down = section.list(DOWN, "[\"192.0.2.2\"]", value::text(value::routable));
     let down = down.map(Option::unwrap_or_default).and_then(|list| {
         distinct(&section, DOWN, &list)?;
         let Ok(members) = &members else { return Ok(list) };
         let mut result = Ok(());
-        for (index, &At { value, at }) in list.iter().enumerate() {
+        for (index, &Located { value, at }) in list.iter().enumerate() {
             if !members.iter().any(|member| member.value == value) {
                 let message = format!("{value} is none of the members");
                 result = Err(section.mistake_in(DOWN, index, at, message));
@@ -86,9 +86,9 @@ pub(super) fn cluster(mut section: Section<'_>) -> ClusterDraft {
     ClusterDraft { members, down, at }
 }
 
-fn distinct(section: &Section<'_>, key: &str, list: &[At<IpAddr>]) -> Read<()> {
+fn distinct(section: &Section<'_>, key: &str, list: &[Located<IpAddr>]) -> Checked<()> {
     let mut result = Ok(());
-    for (index, &At { value, at }) in list.iter().enumerate() {
+    for (index, &Located { value, at }) in list.iter().enumerate() {
         if list[..index].iter().any(|other| other.value == value) {
             let message = format!("{value} stands here twice; keep one");
             result = Err(section.mistake_in(key, index, at, message));
@@ -97,9 +97,9 @@ fn distinct(section: &Section<'_>, key: &str, list: &[At<IpAddr>]) -> Read<()> {
     result
 }
 
-pub(super) fn tunnel(mut section: Section<'_>, sources: &Read<Sources>) -> Read<Tunnel> {
+pub(super) fn tunnel(mut section: Section<'_>, sources: &Checked<Sources>) -> Checked<Tunnel> {
     const KEY: &str = "peers";
-    let peers = section.list(KEY, "[\"192.0.2.0/24\"]", form::text(form::prefix));
+    let peers = section.list(KEY, "[\"192.0.2.0/24\"]", value::text(value::prefix));
     let peers = peers.map(Option::unwrap_or_default).and_then(|list| {
         if let Some(beyond) = list.get(MAX_PEERS) {
             let message = format!("has {} prefixes; there can be {MAX_PEERS}", list.len());
@@ -107,7 +107,7 @@ pub(super) fn tunnel(mut section: Section<'_>, sources: &Read<Sources>) -> Read<
         }
         let mut peers: Vec<Prefix> = Vec::with_capacity(list.len());
         let mut result = Ok(());
-        for (index, &At { value, at }) in list.iter().enumerate() {
+        for (index, &Located { value, at }) in list.iter().enumerate() {
             let peer = Prefix { address: value.network(), length: value.length };
             if peers.contains(&peer) {
                 let message =
@@ -134,13 +134,13 @@ pub(super) fn tunnel(mut section: Section<'_>, sources: &Read<Sources>) -> Read<
     Ok(Tunnel { peers: peers? })
 }
 
-pub(super) fn fragments(mut section: Section<'_>) -> Read<Fragments> {
+pub(super) fn fragments(mut section: Section<'_>) -> Checked<Fragments> {
     let defaults = Fragments::default();
     let contexts =
-        section.or("contexts", defaults.contexts, form::integer::<usize>(1..=MAX_CONTEXTS));
-    let packets = section.or("packets", defaults.packets, form::integer::<usize>(0..=MAX_PACKETS));
-    let bytes = section.or("bytes", defaults.bytes, form::integer::<usize>(0..=MAX_BYTES));
-    let timeout = section.optional("timeout", form::integer::<u32>(1..=60_000));
+        section.or("contexts", defaults.contexts, value::integer::<usize>(1..=MAX_CONTEXTS));
+    let packets = section.or("packets", defaults.packets, value::integer::<usize>(0..=MAX_PACKETS));
+    let bytes = section.or("bytes", defaults.bytes, value::integer::<usize>(0..=MAX_BYTES));
+    let timeout = section.optional("timeout", value::integer::<u32>(1..=60_000));
     let contexts = contexts.and_then(|contexts| {
         if let Ok(packets) = &packets
             && contexts.value < packets.value
@@ -168,36 +168,36 @@ fn family(address: IpAddr) -> &'static str {
 
 impl Draft<'_> {
     /// This node must be a member, and the others must be other hosts that it can send to.
-    pub(super) fn cluster(&self, own: &Own) {
+    pub(super) fn cluster(&self, own: &OwnAddresses) {
         const KEY: &str = "cluster.members";
         let (Ok(members), Ok(sources)) = (&self.cluster.members, self.node.sources) else { return };
         if !members.is_empty() && !members.iter().any(|member| sources.has(member.value)) {
             let message = "names no address of node.tunnel_source; a node is a member by it";
-            self.report.mistake(self.cluster.at, KEY, message);
+            self.findings.mistake(self.cluster.at, KEY, message);
         }
         if members.iter().any(|m| m.value.is_ipv4()) && members.iter().any(|m| m.value.is_ipv6()) {
             let message = "has both families; a member sends from its tunnel_source of the \
                            receiver's family, so name those in tunnel.peers, or list one family";
-            self.report.warn(self.cluster.at, KEY, message);
+            self.findings.warn(self.cluster.at, KEY, message);
         }
         let services = self.services.iter().flatten();
         let vips: HashMap<IpAddr, usize> = services
             .filter_map(|service| service.address.as_ref().ok())
             .map(|address| (address.value, address.at))
             .collect();
-        let others: Vec<(usize, At<IpAddr>)> = members
+        let others: Vec<(usize, Located<IpAddr>)> = members
             .iter()
             .copied()
             .enumerate()
             .filter(|(_, member)| !sources.has(member.value))
             .collect();
-        for &(index, At { value, at }) in &others {
+        for &(index, Located { value, at }) in &others {
             let message = match (own.get(value), vips.get(&value)) {
                 (Some(own), _) => {
                     format!("{value} is {own}; a node is a member by its tunnel_source")
                 }
                 (None, Some(&vip)) => {
-                    let line = self.report.line(vip);
+                    let line = self.findings.line(vip);
                     format!("{value} is the address of the service on line {line}")
                 }
                 (None, None) if !sources.has_family(value) => format!(
@@ -206,18 +206,18 @@ impl Draft<'_> {
                 ),
                 (None, None) => continue,
             };
-            self.report.mistake(at, format!("{KEY}[{index}]"), message);
+            self.findings.mistake(at, format!("{KEY}[{index}]"), message);
         }
-        self.ways_to(&others);
+        self.routes_to(&others);
     }
 
-    fn ways_to(&self, others: &[(usize, At<IpAddr>)]) {
+    fn routes_to(&self, others: &[(usize, Located<IpAddr>)]) {
         if !self.knows_all_networks() {
             return;
         }
         let routes = self.routes();
         let mut unresolved: BTreeMap<IpAddr, (usize, usize, usize)> = BTreeMap::new();
-        for &(index, At { value, at }) in others {
+        for &(index, Located { value, at }) in others {
             match routes.next_hop(value) {
                 None => {
                     let message = format!(
@@ -225,7 +225,7 @@ impl Draft<'_> {
                          {} gateway; add one of the two, or a [[neighbor]]",
                         family(value)
                     );
-                    self.report.mistake(at, format!("cluster.members[{index}]"), message);
+                    self.findings.mistake(at, format!("cluster.members[{index}]"), message);
                 }
                 Some(hop) if hop.mac.is_none() => {
                     unresolved.entry(hop.address).or_insert((index, at, 0)).2 += 1;
@@ -239,7 +239,7 @@ impl Draft<'_> {
                  next_hop_unresolved until it has one",
                 count(members, "member")
             );
-            self.report.warn(at, format!("cluster.members[{index}]"), message);
+            self.findings.warn(at, format!("cluster.members[{index}]"), message);
         }
     }
 }

@@ -6,10 +6,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::eal;
-use super::form;
+use super::findings::{Checked, Located};
 use super::model::{Control, Dpdk, Flow, Hash, Icmp, Idle, Node, Prefix, Timeouts};
-use super::reader::Section;
-use super::report::{At, Read};
+use super::section::Section;
+use super::value;
 
 /// A prime just above 2^16: with it up to 655 backends of a pool differ by under 1 percent.
 const DEFAULT_TABLE_SIZE: u32 = 65_537;
@@ -45,8 +45,8 @@ const SHORTEST_SOURCE: u8 = 16;
 
 #[derive(Debug)]
 pub(super) struct NodeDraft {
-    name: Read<At<String>>,
-    pub(super) sources: Read<Sources>,
+    name: Checked<Located<String>>,
+    pub(super) sources: Checked<Sources>,
     /// Where the sources are said, or should be.
     pub(super) sources_at: usize,
 }
@@ -80,7 +80,7 @@ impl Sources {
 }
 
 impl NodeDraft {
-    pub(super) fn finish(self) -> Read<Node> {
+    pub(super) fn finish(self) -> Checked<Node> {
         let sources = self.sources?;
         Ok(Node {
             name: self.name?.value,
@@ -93,15 +93,15 @@ impl NodeDraft {
 
 pub(super) fn node(mut section: Section<'_>) -> NodeDraft {
     const KEY: &str = "tunnel_source";
-    let name = section.required("name", "\"lb1\"", form::text(form::identifier));
-    let list = section.list(KEY, "[\"192.0.2.1\"]", form::text(source));
+    let name = section.required("name", "\"lb1\"", value::text(value::identifier));
+    let list = section.list(KEY, "[\"192.0.2.1\"]", value::text(source));
     let sources_at = match &list {
         Ok(Some(list)) => list.first().map_or(section.at, |first| first.at),
         _ => section.at,
     };
     let sources = list.and_then(|list| {
         let mut sources = Ok(Sources::default());
-        for (index, &At { value, at }) in list.iter().flatten().enumerate() {
+        for (index, &Located { value, at }) in list.iter().flatten().enumerate() {
             let mut found = sources.unwrap_or_default();
             let (family, taken) = match value.address {
                 IpAddr::V4(v4) => {
@@ -126,10 +126,10 @@ pub(super) fn node(mut section: Section<'_>) -> NodeDraft {
 /// An address, or an IPv4 prefix from which flows choose one.
 fn source(said: &str) -> Result<Prefix, String> {
     if !said.contains('/') {
-        let address = form::routable(said)?;
+        let address = value::routable(said)?;
         return Ok(Prefix { address, length: if address.is_ipv4() { 32 } else { 128 } });
     }
-    let prefix = form::prefix(said)?;
+    let prefix = value::prefix(said)?;
     if prefix.address.is_ipv6() {
         return Err("over IPv6 the flow label tells flows apart; expected one address, without a \
                     prefix length"
@@ -152,23 +152,23 @@ fn source(said: &str) -> Result<Prefix, String> {
 
 #[derive(Debug)]
 pub(super) struct HashDraft {
-    pub(super) key: Read<At<[u8; 16]>>,
-    pub(super) table_size: Read<At<u32>>,
+    pub(super) key: Checked<Located<[u8; 16]>>,
+    pub(super) table_size: Checked<Located<u32>>,
 }
 
 impl HashDraft {
-    pub(super) fn finish(self) -> Read<Hash> {
+    pub(super) fn finish(self) -> Checked<Hash> {
         Ok(Hash { key: self.key?.value, table_size: self.table_size?.value })
     }
 }
 
 pub(super) fn hash(mut section: Section<'_>) -> HashDraft {
     let key =
-        section.required("key", "\"...\", with the output of `openssl rand -hex 16`", form::key);
+        section.required("key", "\"...\", with the output of `openssl rand -hex 16`", value::key);
     let size = section.or(
         "table_size",
         DEFAULT_TABLE_SIZE,
-        form::integer::<u32>(2..=i64::from(MAX_TABLE_SIZE)),
+        value::integer::<u32>(2..=i64::from(MAX_TABLE_SIZE)),
     );
     let table_size = size.and_then(|size| match nearest_primes(size.value) {
         None => Ok(size),
@@ -208,17 +208,17 @@ pub(super) fn is_table_size(size: u32) -> bool {
     size <= MAX_TABLE_SIZE
 }
 
-pub(super) fn dpdk(mut section: Section<'_>) -> Read<Dpdk> {
+pub(super) fn dpdk(mut section: Section<'_>) -> Checked<Dpdk> {
     let workers = workers(&mut section);
-    let hugepages = section.or("hugepages", true, form::boolean);
+    let hugepages = section.or("hugepages", true, value::boolean);
     // Below 64 MiB no pool of packets fits; above 1 TiB is a slip.
-    let memory = section.or("memory", DEFAULT_MEMORY_MIB, form::integer(64..=1 << 20));
-    let buffers = section.or("buffers", 0, form::integer(0..=MAX_BUFFERS));
+    let memory = section.or("memory", DEFAULT_MEMORY_MIB, value::integer(64..=1 << 20));
+    let buffers = section.or("buffers", 0, value::integer(0..=MAX_BUFFERS));
     const IDLE: [(&str, Idle); 3] =
         [("poll", Idle::Poll), ("pause", Idle::Pause), ("interrupt", Idle::Interrupt)];
-    let idle = section.or("idle", Idle::default(), form::word(&IDLE));
+    let idle = section.or("idle", Idle::default(), value::word(&IDLE));
     let arguments =
-        section.list("eal_args", "[\"--log-level=lib.eal:debug\"]", form::text(eal::argument));
+        section.list("eal_args", "[\"--log-level=lib.eal:debug\"]", value::text(eal::argument));
     section.finish();
     Ok(Dpdk {
         workers: workers?,
@@ -230,10 +230,10 @@ pub(super) fn dpdk(mut section: Section<'_>) -> Read<Dpdk> {
     })
 }
 
-fn workers(section: &mut Section<'_>) -> Read<Vec<u16>> {
+fn workers(section: &mut Section<'_>) -> Checked<Vec<u16>> {
     const KEY: &str = "workers";
     const EXAMPLE: &str = "[1, 2]";
-    let Some(list) = section.list(KEY, EXAMPLE, form::integer::<u16>(0..=MAX_CPU))? else {
+    let Some(list) = section.list(KEY, EXAMPLE, value::integer::<u16>(0..=MAX_CPU))? else {
         return Err(section.missing(KEY, EXAMPLE));
     };
     let Some(first) = list.first() else {
@@ -255,14 +255,14 @@ fn workers(section: &mut Section<'_>) -> Read<Vec<u16>> {
     result.map(|()| list.iter().map(|cpu| cpu.value).collect())
 }
 
-pub(super) fn flow(mut section: Section<'_>) -> Read<Flow> {
+pub(super) fn flow(mut section: Section<'_>) -> Checked<Flow> {
     let entries =
-        section.or("entries", DEFAULT_ENTRIES, form::power_of_two::<usize>(4..=MAX_ENTRIES));
+        section.or("entries", DEFAULT_ENTRIES, value::power_of_two::<usize>(4..=MAX_ENTRIES));
     let mut table = section.table("timeout", false);
     section.finish();
     let defaults = Timeouts::default();
     let mut timeout = |key, default: Duration| {
-        let seconds = table.optional(key, form::integer::<u32>(1..=86_400));
+        let seconds = table.optional(key, value::integer::<u32>(1..=86_400));
         seconds.map(|given| given.map_or(default, |s| Duration::from_secs(s.value.into())))
     };
     let syn = timeout("syn", defaults.syn);
@@ -287,16 +287,16 @@ pub(super) fn flow(mut section: Section<'_>) -> Read<Flow> {
     })
 }
 
-pub(super) fn icmp(mut section: Section<'_>) -> Read<Icmp> {
+pub(super) fn icmp(mut section: Section<'_>) -> Checked<Icmp> {
     let defaults = Icmp::default();
-    let rate = section.or("rate", defaults.rate, form::integer::<u32>(0..=MAX_ANSWERS));
-    let burst = section.or("burst", defaults.burst, form::integer::<u32>(1..=MAX_ANSWERS));
+    let rate = section.or("rate", defaults.rate, value::integer::<u32>(0..=MAX_ANSWERS));
+    let burst = section.or("burst", defaults.burst, value::integer::<u32>(1..=MAX_ANSWERS));
     section.finish();
     Ok(Icmp { rate: rate?.value, burst: burst?.value })
 }
 
-pub(super) fn control(mut section: Section<'_>) -> Read<Control> {
-    let socket = section.or("socket", PathBuf::from(DEFAULT_SOCKET), form::text(socket));
+pub(super) fn control(mut section: Section<'_>) -> Checked<Control> {
+    let socket = section.or("socket", PathBuf::from(DEFAULT_SOCKET), value::text(socket));
     if let Ok(socket) = &socket
         && socket.value.is_relative()
     {
@@ -304,7 +304,7 @@ pub(super) fn control(mut section: Section<'_>) -> Read<Control> {
                        path is found by guidewayctl from anywhere";
         section.warn(socket.at, "socket", message);
     }
-    let group = section.optional("group", form::text(group));
+    let group = section.optional("group", value::text(group));
     section.finish();
     Ok(Control { socket: socket?.value, group: group?.map(|group| group.value) })
 }

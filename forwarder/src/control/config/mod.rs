@@ -10,9 +10,9 @@
 //! |---|---|
 //! | `source.rs` | the file, read within bounds |
 //! | `model.rs` | what the program sees |
-//! | `report.rs` | mistakes, and how they are gathered |
-//! | `reader.rs` | tables, required and optional keys, unknown keys |
-//! | `form.rs` | what a single value may be |
+//! | `findings.rs` | mistakes and warnings, and how they are collected |
+//! | `section.rs` | tables, required and optional keys, unknown keys |
+//! | `value.rs` | what a single value may be |
 //! | `syntax.rs` | mistakes of TOML itself |
 //! | `eal.rs` | what may be passed through to DPDK |
 //! | `machine.rs`, `network.rs`, `balancing.rs` | the sections |
@@ -25,30 +25,30 @@
 mod balancing;
 mod cross;
 mod device;
-mod doubts;
 mod eal;
+mod findings;
 mod fleet;
-mod form;
 mod machine;
 mod model;
 mod network;
-mod reader;
 mod reload;
-mod report;
 mod route;
+mod section;
 mod source;
 mod syntax;
 #[cfg(test)]
 mod tests;
 mod tunnel;
+mod value;
+mod warnings;
 
+pub use findings::{MAX_LISTED, Mistake, Mistakes};
 pub use model::*;
-pub use report::{MAX_LISTED, Mistake, Mistakes};
 pub use route::{NextHop, Routes};
 pub use source::{ReadError, Source};
 
-use reader::Section;
-use report::{Read, Report};
+use findings::{Checked, Findings};
+use section::Section;
 
 /// A valid configuration, and what in it is probably not meant.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,17 +62,17 @@ pub struct Parsed {
 
 /// Reads a whole configuration file.
 pub fn parse(text: &str) -> Result<Parsed, Mistakes> {
-    let report = Report::new(text);
-    let configuration = syntax::tree(text, &report).and_then(|tree| read(&tree, &report));
+    let findings = Findings::new(text);
+    let configuration = syntax::tree(text, &findings).and_then(|tree| read(&tree, &findings));
     // Whoever returns `Err` has reported why, so that the mistakes are never empty then.
-    match (configuration, report.finish()) {
+    match (configuration, findings.finish()) {
         (Ok(configuration), (None, warnings)) => Ok(Parsed { configuration, warnings }),
         (_, (mistakes, _)) => Err(mistakes.unwrap_or_default()),
     }
 }
 
-fn read(tree: &toml::de::DeTable<'_>, report: &Report) -> Read<Configuration> {
-    let mut root = Section::root(report, tree);
+fn read(tree: &toml::de::DeTable<'_>, findings: &Findings) -> Checked<Configuration> {
+    let mut root = Section::root(findings, tree);
     let node = machine::node(root.table("node", true));
     let hash = machine::hash(root.table("hash", true));
     let dpdk = machine::dpdk(root.table("dpdk", true));
@@ -89,7 +89,7 @@ fn read(tree: &toml::de::DeTable<'_>, report: &Report) -> Read<Configuration> {
     root.finish();
 
     let draft = cross::Draft {
-        report,
+        findings,
         node: &node,
         hash: &hash,
         ports: &ports,
@@ -100,7 +100,7 @@ fn read(tree: &toml::de::DeTable<'_>, report: &Report) -> Read<Configuration> {
         tunnel: &tunnel,
     };
     draft.check();
-    draft.doubts();
+    draft.warnings();
 
     let cluster = cluster.finish(&node.sources);
     Ok(Configuration {
@@ -113,12 +113,12 @@ fn read(tree: &toml::de::DeTable<'_>, report: &Report) -> Read<Configuration> {
         flow: flow?,
         icmp: icmp?,
         control: control?,
-        ports: ports?.into_iter().map(network::PortDraft::finish).collect::<Read<_>>()?,
-        neighbors: neighbors?.into_iter().map(|n| n.map(|n| n.value)).collect::<Read<_>>()?,
-        pools: pools?.into_iter().map(balancing::PoolDraft::finish).collect::<Read<_>>()?,
+        ports: ports?.into_iter().map(network::PortDraft::finish).collect::<Checked<_>>()?,
+        neighbors: neighbors?.into_iter().map(|n| n.map(|n| n.value)).collect::<Checked<_>>()?,
+        pools: pools?.into_iter().map(balancing::PoolDraft::finish).collect::<Checked<_>>()?,
         services: services?
             .into_iter()
             .map(balancing::ServiceDraft::finish)
-            .collect::<Read<_>>()?,
+            .collect::<Checked<_>>()?,
     })
 }

@@ -4,10 +4,10 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 
 use super::device;
-use super::form;
+use super::findings::{Checked, Located};
 use super::model::{Mac, Neighbor, Port, Prefix, Steering};
-use super::reader::Section;
-use super::report::{At, Read};
+use super::section::Section;
+use super::value;
 
 /// `RTE_MAX_ETHPORTS` of a stock DPDK.
 const MAX_PORTS: usize = 32;
@@ -27,19 +27,19 @@ const DEFAULT_DESCRIPTORS: u16 = 1024;
 
 #[derive(Debug)]
 pub(super) struct PortDraft {
-    name: Read<At<String>>,
-    device: Read<At<String>>,
-    pub(super) addresses: Read<Vec<At<Prefix>>>,
-    pub(super) gateways: Read<Vec<At<IpAddr>>>,
-    pub(super) mtu: Read<At<u16>>,
-    pub(super) mac: Read<Option<At<Mac>>>,
-    steering: Read<At<Steering>>,
-    rx_descriptors: Read<At<u16>>,
-    tx_descriptors: Read<At<u16>>,
+    name: Checked<Located<String>>,
+    device: Checked<Located<String>>,
+    pub(super) addresses: Checked<Vec<Located<Prefix>>>,
+    pub(super) gateways: Checked<Vec<Located<IpAddr>>>,
+    pub(super) mtu: Checked<Located<u16>>,
+    pub(super) mac: Checked<Option<Located<Mac>>>,
+    steering: Checked<Located<Steering>>,
+    rx_descriptors: Checked<Located<u16>>,
+    tx_descriptors: Checked<Located<u16>>,
 }
 
 impl PortDraft {
-    pub(super) fn finish(self) -> Read<Port> {
+    pub(super) fn finish(self) -> Checked<Port> {
         Ok(Port {
             name: self.name?.value,
             device: self.device?.value,
@@ -63,7 +63,7 @@ struct Seen {
     networks: HashMap<(IpAddr, u8), usize>,
 }
 
-pub(super) fn ports(root: &mut Section<'_>) -> Read<Vec<PortDraft>> {
+pub(super) fn ports(root: &mut Section<'_>) -> Checked<Vec<PortDraft>> {
     let sections = root.tables("port")?;
     let (at, sections) = sections.map_or((0, Vec::new()), |found| (found.at, found.value));
     if sections.is_empty() {
@@ -82,28 +82,29 @@ pub(super) fn ports(root: &mut Section<'_>) -> Read<Vec<PortDraft>> {
 fn port(mut section: Section<'_>, seen: &mut Seen) -> PortDraft {
     const STEERING: [(&str, Steering); 3] =
         [("auto", Steering::Auto), ("queues", Steering::Queues), ("ring", Steering::Ring)];
-    let name = section.required("name", "\"edge0\"", form::text(form::identifier));
+    let name = section.required("name", "\"edge0\"", value::text(value::identifier));
     let name = name.and_then(|name| {
         section.unique("name", &name, &mut seen.names)?;
         Ok(name)
     });
-    let device = section.required("device", "\"0000:3b:00.0\"", form::text(device::read));
+    let device = section.required("device", "\"0000:3b:00.0\"", value::text(device::read));
     let device = device.and_then(|device| {
         for name in device::names(&device.value) {
-            let name = At { value: name.to_owned(), at: device.at };
+            let name = Located { value: name.to_owned(), at: device.at };
             section.unique("device", &name, &mut seen.devices)?;
         }
         Ok(device)
     });
-    let addresses = section.list("addresses", "[\"192.0.2.1/24\"]", form::text(form::prefix));
+    let addresses = section.list("addresses", "[\"192.0.2.1/24\"]", value::text(value::prefix));
     let addresses =
         addresses.and_then(|list| addresses_of(&section, list.unwrap_or_default(), seen));
-    let gateways = section.list("gateways", "[\"192.0.2.254\"]", form::text(form::host));
+    let gateways = section.list("gateways", "[\"192.0.2.254\"]", value::text(value::host));
     let gateways =
         gateways.and_then(|list| gateways_of(&section, list.unwrap_or_default(), &addresses));
-    let mtu = section.or("mtu", DEFAULT_MTU, form::integer(MIN_MTU..=MAX_MTU));
+    let mtu = section.or("mtu", DEFAULT_MTU, value::integer(MIN_MTU..=MAX_MTU));
     let mtu = mtu.and_then(|mtu| {
-        let v6 = |list: &Vec<At<Prefix>>| list.iter().any(|prefix| prefix.value.address.is_ipv6());
+        let v6 =
+            |list: &Vec<Located<Prefix>>| list.iter().any(|prefix| prefix.value.address.is_ipv6());
         if mtu.value < MIN_MTU_V6 && addresses.as_ref().is_ok_and(v6) {
             let message =
                 format!("is {}; a port with an IPv6 address needs {MIN_MTU_V6}", mtu.value);
@@ -111,10 +112,10 @@ fn port(mut section: Section<'_>, seen: &mut Seen) -> PortDraft {
         }
         Ok(mtu)
     });
-    let mac = section.optional("mac", form::text(form::mac));
-    let steering = section.or("steering", Steering::default(), form::word(&STEERING));
+    let mac = section.optional("mac", value::text(value::mac));
+    let steering = section.or("steering", Steering::default(), value::word(&STEERING));
     let mut descriptors =
-        |key| section.or(key, DEFAULT_DESCRIPTORS, form::power_of_two::<u16>(64..=32_768));
+        |key| section.or(key, DEFAULT_DESCRIPTORS, value::power_of_two::<u16>(64..=32_768));
     let rx_descriptors = descriptors("rx_descriptors");
     let tx_descriptors = descriptors("tx_descriptors");
     section.finish();
@@ -133,17 +134,17 @@ fn port(mut section: Section<'_>, seen: &mut Seen) -> PortDraft {
 
 fn addresses_of(
     section: &Section<'_>,
-    list: Vec<At<Prefix>>,
+    list: Vec<Located<Prefix>>,
     seen: &mut Seen,
-) -> Read<Vec<At<Prefix>>> {
+) -> Checked<Vec<Located<Prefix>>> {
     const KEY: &str = "addresses";
     let mut result = Ok(());
-    for (index, &At { value, at }) in list.iter().enumerate() {
+    for (index, &Located { value, at }) in list.iter().enumerate() {
         if let Some(first) = seen.addresses.insert(value.address, at) {
             let message = format!(
                 "{} stands on line {} already; an address belongs to one port",
                 value.address,
-                section.report.line(first)
+                section.findings.line(first)
             );
             result = Err(section.mistake_in(KEY, index, at, message));
             continue;
@@ -162,7 +163,7 @@ fn addresses_of(
         if let Some(first) = seen.networks.insert((value.network(), value.length), at) {
             let message = format!(
                 "line {} has an address in the same network; packets to it leave by the first port",
-                section.report.line(first)
+                section.findings.line(first)
             );
             section.warn(at, KEY, message);
         }
@@ -172,13 +173,13 @@ fn addresses_of(
 
 fn gateways_of(
     section: &Section<'_>,
-    list: Vec<At<IpAddr>>,
-    addresses: &Read<Vec<At<Prefix>>>,
-) -> Read<Vec<At<IpAddr>>> {
+    list: Vec<Located<IpAddr>>,
+    addresses: &Checked<Vec<Located<Prefix>>>,
+) -> Checked<Vec<Located<IpAddr>>> {
     const KEY: &str = "gateways";
     let mut result = Ok(());
-    for (index, &At { value, at }) in list.iter().enumerate() {
-        let same_family = |other: &&At<IpAddr>| other.value.is_ipv4() == value.is_ipv4();
+    for (index, &Located { value, at }) in list.iter().enumerate() {
+        let same_family = |other: &&Located<IpAddr>| other.value.is_ipv4() == value.is_ipv4();
         if list[..index].iter().any(|other| other.value == value) {
             let message = format!("{value} stands here twice; keep one");
             result = Err(section.mistake_in(KEY, index, at, message));
@@ -190,7 +191,7 @@ fn gateways_of(
         // A link-local address is on the link of its port by definition (RFC 4291, section 2.5.6).
         let Ok(addresses) = addresses else { continue };
         let on_link = addresses.iter().any(|prefix| prefix.value.contains(value));
-        if !on_link && !form::is_link_local_v6(value) {
+        if !on_link && !value::is_link_local_v6(value) {
             let message = format!("{value} lies in none of this port's addresses' networks");
             result = Err(section.mistake_in(KEY, index, at, message));
         }
@@ -198,19 +199,19 @@ fn gateways_of(
     result.map(|()| list)
 }
 
-pub(super) fn neighbors(root: &mut Section<'_>) -> Read<Vec<Read<At<Neighbor>>>> {
+pub(super) fn neighbors(root: &mut Section<'_>) -> Checked<Vec<Checked<Located<Neighbor>>>> {
     let sections = root.tables("neighbor")?.map_or_else(Vec::new, |found| found.value);
     let mut seen = HashMap::new();
     let drafts = sections.into_iter().map(|mut section| {
-        let address = section.required("address", "\"192.0.2.254\"", form::text(form::host));
+        let address = section.required("address", "\"192.0.2.254\"", value::text(value::host));
         let address = address.and_then(|address| {
             section.unique("address", &address, &mut seen)?;
             Ok(address)
         });
-        let mac = section.required("mac", "\"02:00:00:00:00:fe\"", form::text(form::mac));
+        let mac = section.required("mac", "\"02:00:00:00:00:fe\"", value::text(value::mac));
         section.finish();
         let address = address?;
-        Ok(At { value: Neighbor { address: address.value, mac: mac?.value }, at: address.at })
+        Ok(Located { value: Neighbor { address: address.value, mac: mac?.value }, at: address.at })
     });
     Ok(drafts.collect())
 }

@@ -105,7 +105,7 @@ fn family(address: IpAddr) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::control::config::form;
+    use crate::control::config::value;
 
     fn ip(text: &str) -> IpAddr {
         text.parse().unwrap()
@@ -114,7 +114,7 @@ mod tests {
     fn routes() -> Routes {
         let port = |addresses: &[&str], gateways: &[&str]| {
             let addresses: Vec<Prefix> =
-                addresses.iter().map(|text| form::prefix(text).unwrap()).collect();
+                addresses.iter().map(|text| value::prefix(text).unwrap()).collect();
             let gateways: Vec<IpAddr> = gateways.iter().map(|text| ip(text)).collect();
             (addresses.into_iter(), gateways.into_iter())
         };
@@ -174,9 +174,9 @@ mod tests {
             ("2001:db8::ff/120", "2001:db8::"),
             ("2001:db8::ff/128", "2001:db8::ff"),
         ] {
-            assert_eq!(form::prefix(text).unwrap().network(), ip(expected), "{text}");
+            assert_eq!(value::prefix(text).unwrap().network(), ip(expected), "{text}");
         }
-        let groups = |text| form::prefix(text).unwrap().groups().collect::<Vec<_>>();
+        let groups = |text| value::prefix(text).unwrap().groups().collect::<Vec<_>>();
         assert_eq!(groups("192.0.2.129/25"), [ip("192.0.2.128"), ip("192.0.2.255")]);
         assert_eq!(groups("192.0.2.1/30"), [ip("192.0.2.0"), ip("192.0.2.3")]);
         assert_eq!(groups("192.0.2.1/1"), [ip("128.0.0.0"), ip("255.255.255.255")]);

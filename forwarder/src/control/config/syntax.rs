@@ -10,7 +10,7 @@
 use toml::Spanned;
 use toml::de::DeTable;
 
-use super::report::{Read, Report};
+use super::findings::{Checked, Findings};
 
 /// The parser's words for errors that end with the value or key that has them. A parser that words
 /// them otherwise makes them structural: less is told at once, nothing wrong.
@@ -37,11 +37,11 @@ const STRUCTURAL: [(&str, &str); 5] = [
 const RECOVERED: usize = 256 << 10;
 
 /// The tree of a text, if its structure can be relied upon.
-pub(super) fn tree<'t>(text: &'t str, report: &Report) -> Read<DeTable<'t>> {
+pub(super) fn tree<'t>(text: &'t str, findings: &Findings) -> Checked<DeTable<'t>> {
     if text.len() > RECOVERED {
         return DeTable::parse(text).map(Spanned::into_inner).map_err(|error| {
             let (at, message, _) = told(text, &error);
-            report.mistake(at, "", message + "; only the first mistake of so long a text is told")
+            findings.mistake(at, "", message + "; only the first mistake of so long a text is told")
         });
     }
     let (tree, mut errors) = DeTable::parse_recoverable(text);
@@ -50,11 +50,11 @@ pub(super) fn tree<'t>(text: &'t str, report: &Report) -> Read<DeTable<'t>> {
     for error in &errors {
         let (at, message, is_local) = told(text, error);
         // One slip within a value may be told twice.
-        if is_local && report.line(at) == last_line {
+        if is_local && findings.line(at) == last_line {
             continue;
         }
-        last_line = report.line(at);
-        let reported = report.mistake(at, "", message);
+        last_line = findings.line(at);
+        let reported = findings.mistake(at, "", message);
         if !is_local {
             return Err(reported);
         }
@@ -102,9 +102,9 @@ mod tests {
     use super::*;
 
     fn mistakes(text: &str) -> (bool, Vec<(usize, String)>) {
-        let report = Report::new(text);
-        let usable = tree(text, &report).is_ok();
-        let (mistakes, _) = report.finish();
+        let findings = Findings::new(text);
+        let usable = tree(text, &findings).is_ok();
+        let (mistakes, _) = findings.finish();
         let mistakes = mistakes.unwrap_or_default();
         (usable, mistakes.iter().map(|m| (m.line, m.message.clone())).collect())
     }

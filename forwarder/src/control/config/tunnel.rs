@@ -5,11 +5,11 @@ use std::net::IpAddr;
 
 use toml::de::DeValue;
 
-use super::cross::{Draft, Member};
-use super::form;
+use super::cross::{BackendEntry, Draft};
+use super::findings::{Checked, Located, count};
 use super::model::{Encapsulation, GreKey, Parameters, UdpChecksum};
-use super::reader::Section;
-use super::report::{At, Read, count};
+use super::section::Section;
+use super::value;
 use crate::balancer::encapsulation::{Constraints, Setting, Unsendable};
 
 const CHECKSUMS: [(&str, UdpChecksum); 2] =
@@ -20,40 +20,40 @@ const LABELS: std::ops::RangeInclusive<i64> = 16..=0xf_ffff;
 
 /// What one section says.
 #[derive(Debug)]
-pub(super) struct TunnelDraft {
+pub(super) struct EncapsulationDraft {
     /// In the order in which they are listed; none where there is no such key.
-    pub(super) encapsulations: Read<Option<At<Vec<Encapsulation>>>>,
-    pub(super) parameters: Read<Parameters>,
+    pub(super) encapsulations: Checked<Option<Located<Vec<Encapsulation>>>>,
+    pub(super) parameters: Checked<Parameters>,
     /// The settings that there are.
-    keys: Vec<At<Setting>>,
+    keys: Vec<Located<Setting>>,
 }
 
-pub(super) fn read(section: &mut Section<'_>) -> TunnelDraft {
+pub(super) fn read(section: &mut Section<'_>) -> EncapsulationDraft {
     let encapsulations = section.optional("encapsulation", encapsulations);
     let mut keys = Vec::new();
     let parameters = parameters(section, &mut keys);
-    TunnelDraft { encapsulations, parameters, keys }
+    EncapsulationDraft { encapsulations, parameters, keys }
 }
 
-fn parameters(section: &mut Section<'_>, keys: &mut Vec<At<Setting>>) -> Read<Parameters> {
+fn parameters(section: &mut Section<'_>, keys: &mut Vec<Located<Setting>>) -> Checked<Parameters> {
     fn note<T>(
-        keys: &mut Vec<At<Setting>>,
+        keys: &mut Vec<Located<Setting>>,
         setting: Setting,
-        found: Read<Option<At<T>>>,
-    ) -> Read<Option<T>> {
+        found: Checked<Option<Located<T>>>,
+    ) -> Checked<Option<T>> {
         let found = found?;
-        keys.extend(found.as_ref().map(|found| At { value: setting, at: found.at }));
+        keys.extend(found.as_ref().map(|found| Located { value: setting, at: found.at }));
         Ok(found.map(|found| found.value))
     }
-    let mac = || form::text(form::mac);
+    let mac = || value::text(value::mac);
     // All are read before the first mistake counts.
     let gre_key = section.optional(Setting::GreKey.name(), gre_key);
-    let udp_port = section.optional(Setting::UdpPort.name(), form::integer(1..=65_535));
-    let udp_checksum = section.optional(Setting::UdpChecksum.name(), form::word(&CHECKSUMS));
-    let vni = section.optional(Setting::Vni.name(), form::integer(0..=0xff_ffff));
+    let udp_port = section.optional(Setting::UdpPort.name(), value::integer(1..=65_535));
+    let udp_checksum = section.optional(Setting::UdpChecksum.name(), value::word(&CHECKSUMS));
+    let vni = section.optional(Setting::Vni.name(), value::integer(0..=0xff_ffff));
     let source = section.optional(Setting::InnerSourceMac.name(), mac());
     let destination = section.optional(Setting::InnerDestinationMac.name(), mac());
-    let label = section.optional(Setting::Label.name(), form::integer(LABELS));
+    let label = section.optional(Setting::Label.name(), value::integer(LABELS));
     let gre_key = note(keys, Setting::GreKey, gre_key);
     let udp_port = note(keys, Setting::UdpPort, udp_port);
     let udp_checksum = note(keys, Setting::UdpChecksum, udp_checksum);
@@ -74,7 +74,7 @@ fn parameters(section: &mut Section<'_>, keys: &mut Vec<At<Setting>>) -> Read<Pa
 
 /// A name, or several in an array.
 fn encapsulations(value: &DeValue<'_>) -> Result<Vec<Encapsulation>, String> {
-    let one = form::word(Encapsulation::NAMES);
+    let one = value::word(Encapsulation::NAMES);
     let DeValue::Array(array) = value else { return Ok(vec![one(value)?]) };
     let mut listed = Vec::with_capacity(array.len().min(Encapsulation::NAMES.len()));
     for (index, element) in array.iter().enumerate() {
@@ -95,16 +95,16 @@ fn encapsulations(value: &DeValue<'_>) -> Result<Vec<Encapsulation>, String> {
 /// A number, or `"flow"`.
 fn gre_key(value: &DeValue<'_>) -> Result<GreKey, String> {
     match value {
-        DeValue::String(_) => form::word(&[("flow", GreKey::Flow)])(value),
-        _ => form::integer(0..=0xffff_ffff)(value)
+        DeValue::String(_) => value::word(&[("flow", GreKey::Flow)])(value),
+        _ => value::integer(0..=0xffff_ffff)(value)
             .map(GreKey::Fixed)
             .map_err(|why| format!("{why}, or \"flow\"")),
     }
 }
 
-impl TunnelDraft {
+impl EncapsulationDraft {
     /// What a backend that says this may be sent: its own list, or its pool's, or the default.
-    pub(super) fn listed(&self, pool: &TunnelDraft) -> Read<Vec<Encapsulation>> {
+    pub(super) fn listed(&self, pool: &EncapsulationDraft) -> Checked<Vec<Encapsulation>> {
         let own = match &self.encapsulations {
             Err(reported) => return Err(*reported),
             Ok(own) => own.as_ref(),
@@ -117,7 +117,7 @@ impl TunnelDraft {
     }
 
     /// Its settings, and where it says nothing, those of its pool.
-    pub(super) fn parameters(&self, pool: &TunnelDraft) -> Read<Parameters> {
+    pub(super) fn parameters(&self, pool: &EncapsulationDraft) -> Checked<Parameters> {
         Ok(self.parameters?.or(&pool.parameters?))
     }
 }
@@ -129,20 +129,20 @@ impl Draft<'_> {
             let Ok(backends) = &pool.backends else { continue };
             let mut used = Vec::new();
             let mut missing = BTreeMap::new();
-            let mut complete = pool.tunnel.encapsulations.is_ok();
-            match &pool.tunnel.encapsulations {
+            let mut complete = pool.encapsulation.encapsulations.is_ok();
+            match &pool.encapsulation.encapsulations {
                 Ok(Some(listed)) => used.extend(&listed.value),
                 Ok(None) if backends.is_empty() => used.push(Encapsulation::DEFAULT),
                 Ok(None) | Err(_) => {}
             }
             for (index, backend) in backends.iter().enumerate() {
                 let path = || format!("pool[{pool_index}].backends[{index}]");
-                let Ok(listed) = backend.tunnel.listed(&pool.tunnel) else {
+                let Ok(listed) = backend.encapsulation.listed(&pool.encapsulation) else {
                     complete = false;
                     continue;
                 };
-                self.unheeded(&backend.tunnel, &listed, path, "the backend's");
-                if let Ok(parameters) = backend.tunnel.parameters(&pool.tunnel) {
+                self.unused_settings(&backend.encapsulation, &listed, path, "the backend's");
+                if let Ok(parameters) = backend.encapsulation.parameters(&pool.encapsulation) {
                     let unset = Setting::ALL.into_iter().filter(|key| !key.is_set(&parameters));
                     for key in unset {
                         if let Some(needing) = listed.iter().find(|e| e.required().contains(&key)) {
@@ -161,7 +161,7 @@ impl Draft<'_> {
                     count(backends, "backend"),
                     if backends == 1 { "lacks" } else { "lack" }
                 );
-                self.report.mistake(
+                self.findings.mistake(
                     at,
                     format!("pool[{pool_index}].backends[{index}].{key}"),
                     message,
@@ -169,21 +169,21 @@ impl Draft<'_> {
             }
             if complete {
                 let path = || format!("pool[{pool_index}]");
-                self.unheeded(&pool.tunnel, &used, path, "any backend's");
+                self.unused_settings(&pool.encapsulation, &used, path, "any backend's");
             }
         }
     }
 
-    fn unheeded(
+    fn unused_settings(
         &self,
-        tunnel: &TunnelDraft,
+        draft: &EncapsulationDraft,
         listed: &[Encapsulation],
         path: impl Fn() -> String,
         whose: &str,
     ) {
-        for key in &tunnel.keys {
+        for key in &draft.keys {
             if !listed.iter().any(|e| e.uses(key.value)) {
-                let heeding: Vec<String> = Encapsulation::NAMES
+                let using: Vec<String> = Encapsulation::NAMES
                     .iter()
                     .filter(|(_, e)| e.uses(key.value))
                     .map(|(name, _)| format!("{name:?}"))
@@ -191,16 +191,18 @@ impl Draft<'_> {
                 let message = format!(
                     "is for {}, none of which is {whose} encapsulation; take it out, or change the \
                      encapsulation",
-                    heeding.join(", ")
+                    using.join(", ")
                 );
-                self.report.mistake(key.at, format!("{}.{}", path(), key.value.name()), message);
+                self.findings.mistake(key.at, format!("{}.{}", path(), key.value.name()), message);
             }
         }
     }
 
     /// Refuses a backend that needs the link and is not on it.
-    pub(super) fn link(&self, member: Member<'_>, address: At<IpAddr>, on_link: bool) {
-        let Ok(listed) = member.backend.tunnel.listed(&member.pool.tunnel) else { return };
+    pub(super) fn link(&self, entry: BackendEntry<'_>, address: Located<IpAddr>, on_link: bool) {
+        let Ok(listed) = entry.backend.encapsulation.listed(&entry.pool.encapsulation) else {
+            return;
+        };
         let parameters = Parameters::default();
         let constraints = Constraints {
             is_v6: false,
@@ -218,7 +220,7 @@ impl Draft<'_> {
                  gateway: choose another encapsulation, or bring it into a port's network",
                 address.value
             );
-            self.report.mistake(address.at, member.key("encapsulation"), message);
+            self.findings.mistake(address.at, entry.key("encapsulation"), message);
         }
     }
 }
@@ -227,13 +229,16 @@ impl Draft<'_> {
 mod tests {
     use super::*;
 
-    fn says<T>(form: impl Fn(&DeValue<'_>) -> Result<T, String>, value: &str) -> Result<T, String> {
-        form(DeValue::parse(value).unwrap().get_ref())
+    fn parsed<T>(
+        parse: impl Fn(&DeValue<'_>) -> Result<T, String>,
+        value: &str,
+    ) -> Result<T, String> {
+        parse(DeValue::parse(value).unwrap().get_ref())
     }
 
     #[test]
     fn one_encapsulation_or_several() {
-        let said = |value| says(encapsulations, value);
+        let said = |value| parsed(encapsulations, value);
         assert_eq!(said("'gue'"), Ok(vec![Encapsulation::Gue]));
         assert_eq!(said("['gue', 'gre']"), Ok(vec![Encapsulation::Gue, Encapsulation::Gre]));
         for (value, why) in [
@@ -249,7 +254,7 @@ mod tests {
 
     #[test]
     fn a_gre_key_is_a_number_or_the_flow() {
-        let said = |value| says(gre_key, value);
+        let said = |value| parsed(gre_key, value);
         assert_eq!(said("7"), Ok(GreKey::Fixed(7)));
         assert_eq!(said("0xffff_ffff"), Ok(GreKey::Fixed(u32::MAX)));
         assert_eq!(said("'flow'"), Ok(GreKey::Flow));

@@ -1,12 +1,12 @@
 //! Whole texts: what is valid, each mistake there is, and many at once.
 
 mod documentation;
-mod doubts;
 mod fleet;
 mod mistakes;
 mod random;
 mod together;
 mod tunnels;
+mod warnings;
 
 use std::path::Path;
 use std::time::{Duration, Instant};

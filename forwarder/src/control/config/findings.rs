@@ -1,4 +1,4 @@
-//! Mistakes, and how they are gathered.
+//! Mistakes and warnings, and how they are collected.
 //!
 //! Whoever finds a mistake reports it and gets a [`Reported`] in return, the only error there is
 //! while reading. A value of `Err(Reported)` is therefore proof that the operator will hear of it,
@@ -78,16 +78,18 @@ impl fmt::Display for Mistakes {
     }
 }
 
-/// Proof that a mistake was reported: only [`Report::mistake`] makes one.
+/// Proof that a mistake was reported: only [`Findings::mistake`] makes one.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Reported(());
 
-/// A value, or the proof that its absence was reported.
-pub(super) type Read<T> = Result<T, Reported>;
+/// A value that was read, or [`Reported`] as proof that the findings already have the mistake in it.
+/// Whoever gets the error passes it on: there is nothing left to report.
+pub(super) type Checked<T> = Result<T, Reported>;
 
-/// A value and the byte at which the text says it.
+/// A value with its position in the text: the byte at which it begins.
+/// [`Findings::line`] turns the position into a line.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct At<T> {
+pub(super) struct Located<T> {
     pub(super) value: T,
     pub(super) at: usize,
 }
@@ -98,9 +100,9 @@ const COMPARISONS: usize = 100_000;
 /// Characters of foreign text that a message repeats, and that a comparison looks at.
 const EXCERPT: usize = 48;
 
-/// What was found in one text so far.
+/// The mistakes and warnings of one text so far.
 #[derive(Debug)]
-pub(super) struct Report {
+pub(super) struct Findings {
     line_starts: Vec<usize>,
     mistakes: RefCell<Found>,
     warnings: RefCell<Found>,
@@ -130,10 +132,10 @@ impl Found {
     }
 }
 
-impl Report {
+impl Findings {
     pub(super) fn new(text: &str) -> Self {
         let newlines = text.bytes().enumerate().filter(|&(_, byte)| byte == b'\n');
-        Report {
+        Findings {
             line_starts: std::iter::once(0).chain(newlines.map(|(at, _)| at + 1)).collect(),
             mistakes: RefCell::default(),
             warnings: RefCell::default(),
@@ -209,29 +211,29 @@ mod tests {
 
     #[test]
     fn lines_are_counted_from_one() {
-        let report = Report::new("a\nbc\n\nd");
-        let lines: Vec<usize> = (0..7).map(|at| report.line(at)).collect();
+        let findings = Findings::new("a\nbc\n\nd");
+        let lines: Vec<usize> = (0..7).map(|at| findings.line(at)).collect();
         assert_eq!(lines, [1, 1, 2, 2, 2, 3, 4]);
-        assert_eq!(Report::new("").line(0), 1);
+        assert_eq!(Findings::new("").line(0), 1);
     }
 
     #[test]
     fn mistakes_come_in_the_order_of_the_text() {
-        let report = Report::new("a\nb\nc");
-        report.mistake(4, "c", "third");
-        report.mistake(0, "", "first");
-        report.warn(2, "b", "a warning");
-        let (mistakes, warnings) = report.finish();
+        let findings = Findings::new("a\nb\nc");
+        findings.mistake(4, "c", "third");
+        findings.mistake(0, "", "first");
+        findings.warn(2, "b", "a warning");
+        let (mistakes, warnings) = findings.finish();
         assert_eq!(mistakes.unwrap().to_string(), "line 1: first\nline 3: c: third");
         assert_eq!(warnings[0].to_string(), "line 2: b: a warning");
     }
 
     #[test]
     fn what_exceeds_the_limit_is_counted() {
-        let report = Report::new("");
-        (0..MAX_LISTED + 7).for_each(|_| report.warn(0, "a", "a warning"));
-        (0..MAX_LISTED + 5).for_each(|_| _ = report.mistake(0, "b", "a mistake"));
-        let (mistakes, warnings) = report.finish();
+        let findings = Findings::new("");
+        (0..MAX_LISTED + 7).for_each(|_| findings.warn(0, "a", "a warning"));
+        (0..MAX_LISTED + 5).for_each(|_| _ = findings.mistake(0, "b", "a mistake"));
+        let (mistakes, warnings) = findings.finish();
         let mistakes = mistakes.unwrap();
         assert_eq!((mistakes.iter().len(), mistakes.more()), (MAX_LISTED, 5));
         assert!(mistakes.to_string().ends_with("b: a mistake\nand 5 more"));
@@ -241,21 +243,21 @@ mod tests {
 
     #[test]
     fn a_line_that_is_no_toml_is_not_judged_further() {
-        let report = Report::new("a\nb\nc");
-        report.mistake(2, "b", "a consequence");
-        report.mistake(3, "", "not TOML");
-        report.mistake(4, "c", "another line");
-        let (mistakes, _) = report.finish();
+        let findings = Findings::new("a\nb\nc");
+        findings.mistake(2, "b", "a consequence");
+        findings.mistake(3, "", "not TOML");
+        findings.mistake(4, "c", "another line");
+        let (mistakes, _) = findings.finish();
         assert_eq!(mistakes.unwrap().to_string(), "line 2: not TOML\nline 3: c: another line");
     }
 
     #[test]
     fn proposals_end_when_they_become_costly() {
-        let report = Report::new("");
-        assert_eq!(report.nearest("wieght", &["name", "weight"]), Some("weight"));
-        assert_eq!(report.nearest("x", &[]), None);
+        let findings = Findings::new("");
+        assert_eq!(findings.nearest("wieght", &["name", "weight"]), Some("weight"));
+        assert_eq!(findings.nearest("x", &[]), None);
         let many = vec!["name"; COMPARISONS];
-        assert_eq!(report.nearest("nam", &many), None);
+        assert_eq!(findings.nearest("nam", &many), None);
     }
 
     #[test]

@@ -4,9 +4,9 @@ use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 
 use super::cross::Draft;
+use super::findings::Located;
 use super::model::{MssClamp, Prefix};
 use super::network::MIN_MTU_V6;
-use super::report::At;
 use crate::balancer::mtu::mss_for;
 use crate::wire::Family;
 
@@ -14,7 +14,7 @@ use crate::wire::Family;
 const EXAMPLE_KEY: [u8; 16] = 0x6a3f_0c52_d918_4be7_a1c0_5f7e_2b9d_4836_u128.to_be_bytes();
 
 impl Draft<'_> {
-    pub(super) fn doubts(&self) {
+    pub(super) fn warnings(&self) {
         self.known_key();
         self.groups();
         self.services_at_gateways();
@@ -25,7 +25,7 @@ impl Draft<'_> {
     }
 
     fn known_key(&self) {
-        let Ok(At { value, at }) = self.hash.key else { return };
+        let Ok(Located { value, at }) = self.hash.key else { return };
         let whose = match value {
             EXAMPLE_KEY => "that of the examples",
             [0, ..] if value == [0; 16] => "all zeros",
@@ -35,7 +35,7 @@ impl Draft<'_> {
             "is {whose}: clients that know it can choose their backend; make one by \
              `openssl rand -hex 16`"
         );
-        self.report.warn(at, "hash.key", message);
+        self.findings.warn(at, "hash.key", message);
     }
 
     /// What stands where no host can be: at the network or broadcast address of a port's network.
@@ -44,7 +44,7 @@ impl Draft<'_> {
         let groups: HashMap<IpAddr, Prefix> = prefixes()
             .flat_map(|prefix| prefix.value.groups().map(|group| (group, prefix.value)))
             .collect();
-        let warn = |address: At<IpAddr>, key: String| {
+        let warn = |address: Located<IpAddr>, key: String| {
             let Some(prefix) = groups.get(&address.value) else { return };
             let kind = if prefix.network() == address.value { "network" } else { "broadcast" };
             let message = format!(
@@ -53,7 +53,7 @@ impl Draft<'_> {
                 prefix.network(),
                 prefix.length
             );
-            self.report.warn(address.at, key, message);
+            self.findings.warn(address.at, key, message);
         };
         for (index, port) in self.ports().iter().enumerate() {
             for (place, gateway) in port.gateways.iter().flatten().enumerate() {
@@ -61,12 +61,12 @@ impl Draft<'_> {
             }
         }
         for (index, neighbor) in self.neighbors.iter().flatten().enumerate() {
-            let Ok(At { value, at }) = neighbor else { continue };
-            let address = At { value: value.address, at: *at };
+            let Ok(Located { value, at }) = neighbor else { continue };
+            let address = Located { value: value.address, at: *at };
             warn(address, format!("neighbor[{index}].address"));
         }
-        for (member, address) in self.members() {
-            warn(address, member.key("address"));
+        for (entry, address) in self.addressed_backends() {
+            warn(address, entry.key("address"));
         }
         for (index, service) in self.services.iter().flatten().enumerate() {
             let Ok(address) = service.address else { continue };
@@ -79,13 +79,13 @@ impl Draft<'_> {
         let gateways: HashMap<IpAddr, usize> =
             gateways.map(|gateway| (gateway.value, gateway.at)).collect();
         for (index, service) in self.services.iter().flatten().enumerate() {
-            let Ok(At { value, at }) = service.address else { continue };
+            let Ok(Located { value, at }) = service.address else { continue };
             if let Some(&gateway) = gateways.get(&value) {
                 let message = format!(
                     "{value} is the gateway on line {}: its packets would not come here",
-                    self.report.line(gateway)
+                    self.findings.line(gateway)
                 );
-                self.report.warn(at, format!("service[{index}].address"), message);
+                self.findings.warn(at, format!("service[{index}].address"), message);
             }
         }
     }
@@ -94,14 +94,14 @@ impl Draft<'_> {
         let macs = self.ports().iter().filter_map(|port| *port.mac.as_ref().ok()?);
         let macs: HashMap<_, usize> = macs.map(|mac| (mac.value, mac.at)).collect();
         for (index, neighbor) in self.neighbors.iter().flatten().enumerate() {
-            let Ok(At { value, at }) = neighbor else { continue };
+            let Ok(Located { value, at }) = neighbor else { continue };
             if let Some(&port) = macs.get(&value.mac) {
                 let message = format!(
                     "is that of the port on line {}: frames to {} would come back here",
-                    self.report.line(port),
+                    self.findings.line(port),
                     value.address
                 );
-                self.report.warn(*at, format!("neighbor[{index}].mac"), message);
+                self.findings.warn(*at, format!("neighbor[{index}].mac"), message);
             }
         }
     }
@@ -111,14 +111,16 @@ impl Draft<'_> {
         let mtus = self.ports().iter().filter_map(|port| Some(port.mtu.as_ref().ok()?.value));
         let Some(mtu) = mtus.max() else { return };
         for (index, pool) in self.pools().iter().enumerate() {
-            let Ok(Some(At { value: MssClamp::To(mss), at })) = pool.mss_clamp else { continue };
+            let Ok(Some(Located { value: MssClamp::To(mss), at })) = pool.mss_clamp else {
+                continue;
+            };
             let largest = mss_for(mtu, 0, Family::V4);
             if mss > largest {
                 let message = format!(
                     "is {mss}; a port's MTU of {mtu} has room for {largest} at most, and less \
                      behind the tunnel's headers; \"auto\" finds what fits"
                 );
-                self.report.warn(at, format!("pool[{index}].mss_clamp"), message);
+                self.findings.warn(at, format!("pool[{index}].mss_clamp"), message);
             }
         }
     }
@@ -137,13 +139,16 @@ impl Draft<'_> {
             .collect();
         let routes = self.routes();
         let mut needed: HashMap<usize, u16> = HashMap::new();
-        for (member, address) in self.members() {
+        for (entry, address) in self.addressed_backends() {
             let Some(hop) = routes.next_hop(address.value) else { continue };
-            let Ok(listed) = member.backend.tunnel.listed(&member.pool.tunnel) else { continue };
-            let Ok(parameters) = member.backend.tunnel.parameters(&member.pool.tunnel) else {
+            let Ok(listed) = entry.backend.encapsulation.listed(&entry.pool.encapsulation) else {
                 continue;
             };
-            if !serves_v6.contains(&member.pool_index()) {
+            let Ok(parameters) = entry.backend.encapsulation.parameters(&entry.pool.encapsulation)
+            else {
+                continue;
+            };
+            if !serves_v6.contains(&entry.pool_index()) {
                 continue;
             }
             // Of several the least: which is chosen follows from more than the file says here.
@@ -153,7 +158,8 @@ impl Draft<'_> {
             *least = (*least).max(MIN_MTU_V6 + overhead);
         }
         for (index, port) in self.ports().iter().enumerate() {
-            let (Ok(At { value: mtu, at }), Some(&least)) = (port.mtu, needed.get(&index)) else {
+            let (Ok(Located { value: mtu, at }), Some(&least)) = (port.mtu, needed.get(&index))
+            else {
                 continue;
             };
             if mtu < least {
@@ -161,7 +167,7 @@ impl Draft<'_> {
                     "is {mtu}; IPv6 services need {least}: {MIN_MTU_V6} bytes, which every IPv6 \
                      host may send, and the tunnel's headers"
                 );
-                self.report.warn(at, format!("port[{index}].mtu"), message);
+                self.findings.warn(at, format!("port[{index}].mtu"), message);
             }
         }
     }
@@ -171,7 +177,7 @@ impl Draft<'_> {
         let peers = self.tunnel.as_ref().map_or(&[][..], |tunnel| &tunnel.peers);
         let members: HashSet<IpAddr> =
             self.cluster.members.iter().flatten().map(|member| member.value).collect();
-        for (member, At { value, at }) in self.members() {
+        for (entry, Located { value, at }) in self.addressed_backends() {
             let what = if members.contains(&value) {
                 "a member of the cluster"
             } else if peers.iter().any(|peer| peer.contains(value)) {
@@ -183,7 +189,7 @@ impl Draft<'_> {
                 "{value} is {what}: a forwarder that sends packets back makes a loop, which ends \
                  only with their hops"
             );
-            self.report.warn(at, member.key("address"), message);
+            self.findings.warn(at, entry.key("address"), message);
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What a single value may be.
 //!
-//! A form turns a value into what it means, or says what the value is and what would be right. All
+//! A parser turns a value into what it means, or says what the value is and what would be right. All
 //! that depends on other keys is left to the sections and to [`super::cross`].
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -8,8 +8,8 @@ use std::ops::RangeInclusive;
 
 use toml::de::DeValue;
 
+use super::findings::excerpt;
 use super::model::{Mac, Prefix};
-use super::report::excerpt;
 
 /// The value in words: `is the integer 70000`.
 pub(super) fn describe(value: &DeValue<'_>) -> String {
@@ -251,9 +251,12 @@ pub(super) fn key(value: &DeValue<'_>) -> Result<[u8; 16], String> {
 mod tests {
     use super::*;
 
-    /// What a form says of a value as TOML writes it.
-    fn says<T>(form: impl Fn(&DeValue<'_>) -> Result<T, String>, value: &str) -> Result<T, String> {
-        form(DeValue::parse(value).unwrap().get_ref())
+    /// What a parser makes of a value as TOML writes it.
+    fn parsed<T>(
+        parse: impl Fn(&DeValue<'_>) -> Result<T, String>,
+        value: &str,
+    ) -> Result<T, String> {
+        parse(DeValue::parse(value).unwrap().get_ref())
     }
 
     #[track_caller]
@@ -264,7 +267,7 @@ mod tests {
 
     #[test]
     fn integers_of_any_radix_within_their_range() {
-        let port = |value| says(integer::<u16>(1..=65535), value);
+        let port = |value| parsed(integer::<u16>(1..=65535), value);
         assert_eq!(port("80"), Ok(80));
         assert_eq!(port("0xff_ff"), Ok(65535));
         assert_eq!(port("+1_000"), Ok(1000));
@@ -278,7 +281,7 @@ mod tests {
 
     #[test]
     fn powers_of_two() {
-        let entries = |value| says(power_of_two::<u16>(4..=32768), value);
+        let entries = |value| parsed(power_of_two::<u16>(4..=32768), value);
         assert_eq!(entries("32768"), Ok(32768));
         refuses(entries("1000"), "the nearest are 512 and 1024");
         refuses(entries("2"), "from 4 to 32768");
@@ -286,7 +289,7 @@ mod tests {
 
     #[test]
     fn words_list_the_choice() {
-        let choice = |value| says(word(&[("tcp", 6), ("udp", 17)]), value);
+        let choice = |value| parsed(word(&[("tcp", 6), ("udp", 17)]), value);
         assert_eq!(choice("'udp'"), Ok(17));
         refuses(choice("'TCP'"), r#"is the string "TCP"; expected "tcp" or "udp""#);
         refuses(choice("6"), "is the integer 6");
@@ -344,12 +347,12 @@ mod tests {
 
     #[test]
     fn keys_are_128_bits_and_never_repeated() {
-        let given = says(key, "\"000102030405060708090a0b0c0d0e0F\"");
+        let given = parsed(key, "\"000102030405060708090a0b0c0d0e0F\"");
         assert_eq!(given, Ok(std::array::from_fn(|index| u8::try_from(index).unwrap())));
-        refuses(says(key, "\"0001\""), "has 4 digits; expected 32 hexadecimal digits");
-        refuses(says(key, "\"0x0102030405060708090a0b0c0d0e0f\""), "has the character 'x'");
-        refuses(says(key, "\"é00102030405060708090a0b0c0d0e0f\""), "has the character 'é'");
-        let number = says(key, "123456").unwrap_err();
+        refuses(parsed(key, "\"0001\""), "has 4 digits; expected 32 hexadecimal digits");
+        refuses(parsed(key, "\"0x0102030405060708090a0b0c0d0e0f\""), "has the character 'x'");
+        refuses(parsed(key, "\"é00102030405060708090a0b0c0d0e0f\""), "has the character 'é'");
+        let number = parsed(key, "123456").unwrap_err();
         assert!(number.contains("openssl rand -hex 16") && !number.contains("123456"), "{number}");
     }
 

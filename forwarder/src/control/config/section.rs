@@ -1,7 +1,7 @@
 //! Reading a table of the tree key by key.
 //!
 //! A [`Section`] is asked for each key that it may have and told what the value must be (see
-//! [`super::form`]); [`Section::finish`] then reports every key that nobody asked for. A section
+//! [`super::value`]); [`Section::finish`] then reports every key that nobody asked for. A section
 //! that is missing or no table answers too, so that its readers need not care: it has no keys, and
 //! if its absence was reported no further word is said about any of them.
 
@@ -12,29 +12,29 @@ use std::hash::Hash;
 
 use toml::de::{DeArray, DeTable, DeValue};
 
-use super::form::describe;
-use super::report::{At, Read, Report, Reported, excerpt};
+use super::findings::{Checked, Findings, Located, Reported, excerpt};
+use super::value::describe;
 
 /// Turns a value into what it means, or says what is wrong with it and what would be right.
-pub(super) trait Form<T>: Fn(&DeValue<'_>) -> Result<T, String> {}
-impl<T, F: Fn(&DeValue<'_>) -> Result<T, String>> Form<T> for F {}
+pub(super) trait Parse<T>: Fn(&DeValue<'_>) -> Result<T, String> {}
+impl<T, F: Fn(&DeValue<'_>) -> Result<T, String>> Parse<T> for F {}
 
 /// A table that is being read.
 #[derive(Debug)]
 pub(super) struct Section<'a> {
-    pub(super) report: &'a Report,
+    pub(super) findings: &'a Findings,
     /// The dotted path up to here, empty for the whole file.
     path: String,
     /// Where the section begins.
     pub(super) at: usize,
-    table: Read<Option<&'a DeTable<'a>>>,
+    table: Checked<Option<&'a DeTable<'a>>>,
     known: Vec<&'static str>,
 }
 
 impl<'a> Section<'a> {
     /// The whole file.
-    pub(super) fn root(report: &'a Report, tree: &'a DeTable<'a>) -> Self {
-        Section { report, path: String::new(), at: 0, table: Ok(Some(tree)), known: Vec::new() }
+    pub(super) fn root(findings: &'a Findings, tree: &'a DeTable<'a>) -> Self {
+        Section { findings, path: String::new(), at: 0, table: Ok(Some(tree)), known: Vec::new() }
     }
 
     /// Whether the section is there.
@@ -54,29 +54,29 @@ impl<'a> Section<'a> {
 
     /// Reports a mistake of a key of this section.
     pub(super) fn mistake(&self, at: usize, key: &str, message: impl Into<String>) -> Reported {
-        self.report.mistake(at, self.key(key), message)
+        self.findings.mistake(at, self.key(key), message)
     }
 
     /// Warns of a key of this section.
     pub(super) fn warn(&self, at: usize, key: &str, message: impl Into<String>) {
-        self.report.warn(at, self.key(key), message);
+        self.findings.warn(at, self.key(key), message);
     }
 
-    fn value(&mut self, key: &'static str) -> Read<Option<At<&'a DeValue<'a>>>> {
+    fn value(&mut self, key: &'static str) -> Checked<Option<Located<&'a DeValue<'a>>>> {
         self.known.push(key);
         let Some(value) = self.table?.and_then(|table| table.get(key)) else { return Ok(None) };
-        Ok(Some(At { value: value.get_ref(), at: value.span().start }))
+        Ok(Some(Located { value: value.get_ref(), at: value.span().start }))
     }
 
     /// A key that may be left out.
     pub(super) fn optional<T>(
         &mut self,
         key: &'static str,
-        form: impl Form<T>,
-    ) -> Read<Option<At<T>>> {
-        let Some(At { value, at }) = self.value(key)? else { return Ok(None) };
-        match form(value) {
-            Ok(value) => Ok(Some(At { value, at })),
+        parse: impl Parse<T>,
+    ) -> Checked<Option<Located<T>>> {
+        let Some(Located { value, at }) = self.value(key)? else { return Ok(None) };
+        match parse(value) {
+            Ok(value) => Ok(Some(Located { value, at })),
             Err(message) => Err(self.mistake(at, key, message)),
         }
     }
@@ -86,10 +86,10 @@ impl<'a> Section<'a> {
         &mut self,
         key: &'static str,
         default: T,
-        form: impl Form<T>,
-    ) -> Read<At<T>> {
-        let value = self.optional(key, form)?;
-        Ok(value.unwrap_or(At { value: default, at: self.at }))
+        parse: impl Parse<T>,
+    ) -> Checked<Located<T>> {
+        let value = self.optional(key, parse)?;
+        Ok(value.unwrap_or(Located { value: default, at: self.at }))
     }
 
     /// A key that must be there; `example` is shown where it is not.
@@ -97,9 +97,9 @@ impl<'a> Section<'a> {
         &mut self,
         key: &'static str,
         example: &str,
-        form: impl Form<T>,
-    ) -> Read<At<T>> {
-        match self.optional(key, form)? {
+        parse: impl Parse<T>,
+    ) -> Checked<Located<T>> {
+        match self.optional(key, parse)? {
             Some(value) => Ok(value),
             None => Err(self.missing(key, example)),
         }
@@ -115,21 +115,21 @@ impl<'a> Section<'a> {
         &mut self,
         key: &'static str,
         example: &str,
-        form: impl Form<T>,
-    ) -> Read<Option<Vec<At<T>>>> {
+        parse: impl Parse<T>,
+    ) -> Checked<Option<Vec<Located<T>>>> {
         let Some((array, _)) = self.array(key, &format!("an array, for example {example}"))? else {
             return Ok(None);
         };
-        let elements: Vec<Read<At<T>>> = array
+        let elements: Vec<Checked<Located<T>>> = array
             .iter()
             .enumerate()
             .map(|(index, element)| {
                 let at = element.span().start;
                 let wrong = |message| self.mistake_in(key, index, at, message);
-                form(element.get_ref()).map(|value| At { value, at }).map_err(wrong)
+                parse(element.get_ref()).map(|value| Located { value, at }).map_err(wrong)
             })
             .collect();
-        elements.into_iter().collect::<Read<_>>().map(Some)
+        elements.into_iter().collect::<Checked<_>>().map(Some)
     }
 
     /// Reports a mistake of one element of an array.
@@ -140,16 +140,16 @@ impl<'a> Section<'a> {
         at: usize,
         message: impl Into<String>,
     ) -> Reported {
-        self.report.mistake(at, format!("{}[{index}]", self.key(key)), message)
+        self.findings.mistake(at, format!("{}[{index}]", self.key(key)), message)
     }
 
     /// Refuses a value that another section has said already, and remembers this one.
     pub(super) fn unique<T: Clone + Eq + Hash + Display>(
         &self,
         key: &str,
-        value: &At<T>,
+        value: &Located<T>,
         seen: &mut HashMap<T, usize>,
-    ) -> Read<()> {
+    ) -> Checked<()> {
         match seen.entry(value.value.clone()) {
             Entry::Vacant(entry) => {
                 entry.insert(value.at);
@@ -157,7 +157,7 @@ impl<'a> Section<'a> {
             }
             Entry::Occupied(entry) => {
                 let said = excerpt(&value.value.to_string());
-                let line = self.report.line(*entry.get());
+                let line = self.findings.line(*entry.get());
                 let message = format!("is {said} as on line {line}; each must have its own");
                 Err(self.mistake(value.at, key, message))
             }
@@ -168,11 +168,11 @@ impl<'a> Section<'a> {
         &mut self,
         key: &'static str,
         expected: &str,
-    ) -> Read<Option<(&'a DeArray<'a>, usize)>> {
+    ) -> Checked<Option<(&'a DeArray<'a>, usize)>> {
         match self.value(key)? {
             None => Ok(None),
-            Some(At { value: DeValue::Array(array), at }) => Ok(Some((array, at))),
-            Some(At { value, at }) => {
+            Some(Located { value: DeValue::Array(array), at }) => Ok(Some((array, at))),
+            Some(Located { value, at }) => {
                 Err(self.mistake(at, key, format!("{}; expected {expected}", describe(value))))
             }
         }
@@ -180,10 +180,10 @@ impl<'a> Section<'a> {
 
     /// The section `[key]` in this one.
     pub(super) fn table(&mut self, key: &'static str, required: bool) -> Section<'a> {
-        let (report, path, here) = (self.report, self.key(key), self.at);
+        let (findings, path, here) = (self.findings, self.key(key), self.at);
         let (at, table) = match self.value(key) {
-            Ok(Some(At { value: DeValue::Table(table), at })) => (at, Ok(Some(table))),
-            Ok(Some(At { value, at })) => {
+            Ok(Some(Located { value: DeValue::Table(table), at })) => (at, Ok(Some(table))),
+            Ok(Some(Located { value, at })) => {
                 let message = match value {
                     DeValue::Array(_) => format!(
                         "is an array; there is one such section, written [{path}] in single \
@@ -200,12 +200,15 @@ impl<'a> Section<'a> {
             Ok(None) => (here, Ok(None)),
             Err(reported) => (here, Err(reported)),
         };
-        Section { report, path, at, table, known: Vec::new() }
+        Section { findings, path, at, table, known: Vec::new() }
     }
 
     /// The sections `[[key]]` in this one, with the place of their array; none if there is no such
     /// key.
-    pub(super) fn tables(&mut self, key: &'static str) -> Read<Option<At<Vec<Section<'a>>>>> {
+    pub(super) fn tables(
+        &mut self,
+        key: &'static str,
+    ) -> Checked<Option<Located<Vec<Section<'a>>>>> {
         let path = self.key(key);
         let inline = !self.path.is_empty();
         let expected = match inline {
@@ -219,12 +222,12 @@ impl<'a> Section<'a> {
                 DeValue::Table(table) => Ok(Some(table)),
                 value => {
                     let message = format!("{}; expected a table, {{ ... }}", describe(value));
-                    Err(self.report.mistake(at, path.clone(), message))
+                    Err(self.findings.mistake(at, path.clone(), message))
                 }
             };
-            Section { report: self.report, path, at, table, known: Vec::new() }
+            Section { findings: self.findings, path, at, table, known: Vec::new() }
         };
-        Ok(Some(At { value: array.iter().enumerate().map(section).collect(), at }))
+        Ok(Some(Located { value: array.iter().enumerate().map(section).collect(), at }))
     }
 
     /// Reports every key that was not asked for.
@@ -234,7 +237,7 @@ impl<'a> Section<'a> {
             if self.known.contains(&key.get_ref().as_ref()) {
                 continue;
             }
-            let nearest = match self.report.nearest(key.get_ref(), &self.known) {
+            let nearest = match self.findings.nearest(key.get_ref(), &self.known) {
                 Some(nearest) => format!("unknown key; the nearest known one is {nearest:?}"),
                 None => "unknown key".to_owned(),
             };
@@ -247,25 +250,25 @@ impl<'a> Section<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::control::config::form;
+    use crate::control::config::value;
 
     fn found(text: &str, read: impl Fn(&mut Section<'_>)) -> String {
         let tree = DeTable::parse(text).unwrap();
-        let report = Report::new(text);
-        let mut root = Section::root(&report, tree.get_ref());
+        let findings = Findings::new(text);
+        let mut root = Section::root(&findings, tree.get_ref());
         read(&mut root);
         root.finish();
-        report.finish().0.map(|mistakes| mistakes.to_string()).unwrap_or_default()
+        findings.finish().0.map(|mistakes| mistakes.to_string()).unwrap_or_default()
     }
 
     #[test]
     fn unknown_keys_name_the_nearest_known_one() {
         let text = "colour = true\n\"a b\" = 1\n[deep]\nweigth = 1\n";
         let found = found(text, |root| {
-            root.optional("color", form::boolean).unwrap();
+            root.optional("color", value::boolean).unwrap();
             let mut deep = root.table("deep", true);
-            deep.optional("name", form::boolean).unwrap();
-            deep.optional("weight", form::boolean).unwrap();
+            deep.optional("name", value::boolean).unwrap();
+            deep.optional("weight", value::boolean).unwrap();
             deep.finish();
         });
         let lines: Vec<&str> = found.lines().collect();
@@ -286,8 +289,8 @@ mod tests {
     fn a_missing_section_is_told_once() {
         let found = found("", |root| {
             let mut section = root.table("hash", true);
-            assert!(section.required("key", "\"00\"", form::boolean).is_err());
-            assert!(section.or("table_size", true, form::boolean).is_err());
+            assert!(section.required("key", "\"00\"", value::boolean).is_err());
+            assert!(section.or("table_size", true, value::boolean).is_err());
             section.finish();
         });
         assert_eq!(found, "line 1: hash: the section [hash] is missing");
@@ -313,8 +316,8 @@ mod tests {
     fn each_element_of_a_list_is_judged() {
         let found = found("[s]\nx = [true, 1,\n 'a', false]\ny = 3\n", |root| {
             let mut section = root.table("s", true);
-            assert!(section.list("x", "[true]", form::boolean).is_err());
-            assert!(section.list("y", "[true]", form::boolean).is_err());
+            assert!(section.list("x", "[true]", value::boolean).is_err());
+            assert!(section.list("y", "[true]", value::boolean).is_err());
             assert!(section.tables("z").unwrap().is_none());
             section.finish();
         });
