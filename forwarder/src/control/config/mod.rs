@@ -15,32 +15,39 @@
 //! | `value.rs` | what a single value may be |
 //! | `syntax.rs` | mistakes of TOML itself |
 //! | `eal.rs` | what may be passed through to DPDK |
-//! | `machine.rs`, `network.rs`, `balancing.rs` | the sections |
-//! | `tunnel.rs` | what pools and backends say of encapsulations |
-//! | `fleet.rs` | the sections about other forwarders and about fragments |
-//! | `cross.rs` | what no section can see by itself |
+//! | `node.rs`, `hash.rs`, `dpdk.rs`, ... | one section each |
+//! | `encapsulation.rs` | the settings of encapsulations, which pools and backends have |
+//! | `check/` | what no section can see by itself |
 //! | `route.rs` | the next hop of a backend |
 //! | `reload.rs` | what only a restart can change |
 
-mod balancing;
-mod cross;
+mod check;
+mod cluster;
+mod control;
 mod device;
+mod dpdk;
 mod eal;
+mod encapsulation;
 mod findings;
-mod fleet;
-mod machine;
+mod flow;
+mod fragments;
+mod hash;
+mod icmp;
 mod model;
-mod network;
+mod neighbor;
+mod node;
+mod pool;
+mod port;
 mod reload;
 mod route;
 mod section;
+mod service;
 mod source;
 mod syntax;
 #[cfg(test)]
 mod tests;
 mod tunnel;
 mod value;
-mod warnings;
 
 pub use findings::{MAX_LISTED, Mistake, Mistakes};
 pub use model::*;
@@ -73,22 +80,22 @@ pub fn parse(text: &str) -> Result<Parsed, Mistakes> {
 
 fn read(tree: &toml::de::DeTable<'_>, findings: &Findings) -> Checked<Configuration> {
     let mut root = Section::root(findings, tree);
-    let node = machine::node(root.table("node", true));
-    let hash = machine::hash(root.table("hash", true));
-    let dpdk = machine::dpdk(root.table("dpdk", true));
-    let flow = machine::flow(root.table("flow", false));
-    let icmp = machine::icmp(root.table("icmp", false));
-    let control = machine::control(root.table("control", false));
-    let ports = network::ports(&mut root);
-    let neighbors = network::neighbors(&mut root);
-    let pools = balancing::pools(&mut root);
-    let services = balancing::services(&mut root, &pools);
-    let cluster = fleet::cluster(root.table("cluster", false));
-    let tunnel = fleet::tunnel(root.table("tunnel", false), &node.sources);
-    let fragments = fleet::fragments(root.table("fragments", false));
+    let node = node::node(root.table("node", true));
+    let hash = hash::hash(root.table("hash", true));
+    let dpdk = dpdk::dpdk(root.table("dpdk", true));
+    let flow = flow::flow(root.table("flow", false));
+    let icmp = icmp::icmp(root.table("icmp", false));
+    let control = control::control(root.table("control", false));
+    let ports = port::ports(&mut root);
+    let neighbors = neighbor::neighbors(&mut root);
+    let pools = pool::pools(&mut root);
+    let services = service::services(&mut root, &pools);
+    let cluster = cluster::cluster(root.table("cluster", false));
+    let tunnel = tunnel::tunnel(root.table("tunnel", false), &node.sources);
+    let fragments = fragments::fragments(root.table("fragments", false));
     root.finish();
 
-    let draft = cross::Draft {
+    let draft = check::Draft {
         findings,
         node: &node,
         hash: &hash,
@@ -99,8 +106,7 @@ fn read(tree: &toml::de::DeTable<'_>, findings: &Findings) -> Checked<Configurat
         cluster: &cluster,
         tunnel: &tunnel,
     };
-    draft.check();
-    draft.warnings();
+    check::check(&draft);
 
     let cluster = cluster.finish(&node.sources);
     Ok(Configuration {
@@ -113,12 +119,12 @@ fn read(tree: &toml::de::DeTable<'_>, findings: &Findings) -> Checked<Configurat
         flow: flow?,
         icmp: icmp?,
         control: control?,
-        ports: ports?.into_iter().map(network::PortDraft::finish).collect::<Checked<_>>()?,
+        ports: ports?.into_iter().map(port::PortDraft::finish).collect::<Checked<_>>()?,
         neighbors: neighbors?.into_iter().map(|n| n.map(|n| n.value)).collect::<Checked<_>>()?,
-        pools: pools?.into_iter().map(balancing::PoolDraft::finish).collect::<Checked<_>>()?,
+        pools: pools?.into_iter().map(pool::PoolDraft::finish).collect::<Checked<_>>()?,
         services: services?
             .into_iter()
-            .map(balancing::ServiceDraft::finish)
+            .map(service::ServiceDraft::finish)
             .collect::<Checked<_>>()?,
     })
 }

@@ -1,271 +1,46 @@
-//! How packets travel to backends: the keys that pools and backends have alike.
+//! `[tunnel]`: what may be tunnelled to this node.
 
-use std::collections::BTreeMap;
-use std::net::IpAddr;
-
-use toml::de::DeValue;
-
-use super::cross::{BackendEntry, Draft};
-use super::findings::{Checked, Located, count};
-use super::model::{Encapsulation, GreKey, Parameters, UdpChecksum};
+use super::findings::{Checked, Located};
+use super::model::{Prefix, Tunnel};
+use super::node::Sources;
 use super::section::Section;
-use super::value;
-use crate::balancer::encapsulation::{Constraints, Setting, Unsendable};
+use super::value::{self, family};
 
-const CHECKSUMS: [(&str, UdpChecksum); 2] =
-    [("zero", UdpChecksum::Zero), ("compute", UdpChecksum::Compute)];
+const MAX_PEERS: usize = 1024;
 
-/// RFC 3032: the labels below have special meanings.
-const LABELS: std::ops::RangeInclusive<i64> = 16..=0xf_ffff;
-
-/// What one section says.
-#[derive(Debug)]
-pub(super) struct EncapsulationDraft {
-    /// In the order in which they are listed; none where there is no such key.
-    pub(super) encapsulations: Checked<Option<Located<Vec<Encapsulation>>>>,
-    pub(super) parameters: Checked<Parameters>,
-    /// The settings that there are.
-    keys: Vec<Located<Setting>>,
-}
-
-pub(super) fn read(section: &mut Section<'_>) -> EncapsulationDraft {
-    let encapsulations = section.optional("encapsulation", encapsulations);
-    let mut keys = Vec::new();
-    let parameters = parameters(section, &mut keys);
-    EncapsulationDraft { encapsulations, parameters, keys }
-}
-
-fn parameters(section: &mut Section<'_>, keys: &mut Vec<Located<Setting>>) -> Checked<Parameters> {
-    fn note<T>(
-        keys: &mut Vec<Located<Setting>>,
-        setting: Setting,
-        found: Checked<Option<Located<T>>>,
-    ) -> Checked<Option<T>> {
-        let found = found?;
-        keys.extend(found.as_ref().map(|found| Located { value: setting, at: found.at }));
-        Ok(found.map(|found| found.value))
-    }
-    let mac = || value::text(value::mac);
-    // All are read before the first mistake counts.
-    let gre_key = section.optional(Setting::GreKey.name(), gre_key);
-    let udp_port = section.optional(Setting::UdpPort.name(), value::integer(1..=65_535));
-    let udp_checksum = section.optional(Setting::UdpChecksum.name(), value::word(&CHECKSUMS));
-    let vni = section.optional(Setting::Vni.name(), value::integer(0..=0xff_ffff));
-    let source = section.optional(Setting::InnerSourceMac.name(), mac());
-    let destination = section.optional(Setting::InnerDestinationMac.name(), mac());
-    let label = section.optional(Setting::Label.name(), value::integer(LABELS));
-    let gre_key = note(keys, Setting::GreKey, gre_key);
-    let udp_port = note(keys, Setting::UdpPort, udp_port);
-    let udp_checksum = note(keys, Setting::UdpChecksum, udp_checksum);
-    let vni = note(keys, Setting::Vni, vni);
-    let inner_source_mac = note(keys, Setting::InnerSourceMac, source);
-    let inner_destination_mac = note(keys, Setting::InnerDestinationMac, destination);
-    let label = note(keys, Setting::Label, label);
-    Ok(Parameters {
-        gre_key: gre_key?,
-        udp_port: udp_port?,
-        udp_checksum: udp_checksum?,
-        vni: vni?,
-        inner_source_mac: inner_source_mac?,
-        inner_destination_mac: inner_destination_mac?,
-        label: label?,
-    })
-}
-
-/// A name, or several in an array.
-fn encapsulations(value: &DeValue<'_>) -> Result<Vec<Encapsulation>, String> {
-    let one = value::word(Encapsulation::NAMES);
-    let DeValue::Array(array) = value else { return Ok(vec![one(value)?]) };
-    let mut listed = Vec::with_capacity(array.len().min(Encapsulation::NAMES.len()));
-    for (index, element) in array.iter().enumerate() {
-        let found = one(element.get_ref()).map_err(|why| format!("[{index}] {why}"))?;
-        if listed.contains(&found) {
-            return Err(format!("has {:?} twice; keep one", found.name()));
+pub(super) fn tunnel(mut section: Section<'_>, sources: &Checked<Sources>) -> Checked<Tunnel> {
+    const KEY: &str = "peers";
+    let peers = section.list(KEY, "[\"192.0.2.0/24\"]", value::text(value::prefix));
+    let peers = peers.map(Option::unwrap_or_default).and_then(|list| {
+        if let Some(beyond) = list.get(MAX_PEERS) {
+            let message = format!("has {} prefixes; there can be {MAX_PEERS}", list.len());
+            return Err(section.mistake(beyond.at, KEY, message));
         }
-        listed.push(found);
-    }
-    if listed.is_empty() {
-        return Err(
-            "is empty; list what the backends can take, for example [\"gue\", \"gre\"]".to_owned()
-        );
-    }
-    Ok(listed)
-}
-
-/// A number, or `"flow"`.
-fn gre_key(value: &DeValue<'_>) -> Result<GreKey, String> {
-    match value {
-        DeValue::String(_) => value::word(&[("flow", GreKey::Flow)])(value),
-        _ => value::integer(0..=0xffff_ffff)(value)
-            .map(GreKey::Fixed)
-            .map_err(|why| format!("{why}, or \"flow\"")),
-    }
-}
-
-impl EncapsulationDraft {
-    /// What a backend that says this may be sent: its own list, or its pool's, or the default.
-    pub(super) fn listed(&self, pool: &EncapsulationDraft) -> Checked<Vec<Encapsulation>> {
-        let own = match &self.encapsulations {
-            Err(reported) => return Err(*reported),
-            Ok(own) => own.as_ref(),
-        };
-        let of_pool = match &pool.encapsulations {
-            Err(reported) if own.is_none() => return Err(*reported),
-            of_pool => of_pool.as_ref().ok().and_then(Option::as_ref),
-        };
-        Ok(own.or(of_pool).map_or_else(|| vec![Encapsulation::DEFAULT], |at| at.value.clone()))
-    }
-
-    /// Its settings, and where it says nothing, those of its pool.
-    pub(super) fn parameters(&self, pool: &EncapsulationDraft) -> Checked<Parameters> {
-        Ok(self.parameters?.or(&pool.parameters?))
-    }
-}
-
-impl Draft<'_> {
-    /// Settings that are missing, settings that nothing uses, and backends that can be sent nothing.
-    pub(super) fn encapsulations(&self) {
-        for (pool_index, pool) in self.pools().iter().enumerate() {
-            let Ok(backends) = &pool.backends else { continue };
-            let mut used = Vec::new();
-            let mut missing = BTreeMap::new();
-            let mut complete = pool.encapsulation.encapsulations.is_ok();
-            match &pool.encapsulation.encapsulations {
-                Ok(Some(listed)) => used.extend(&listed.value),
-                Ok(None) if backends.is_empty() => used.push(Encapsulation::DEFAULT),
-                Ok(None) | Err(_) => {}
+        let mut peers: Vec<Prefix> = Vec::with_capacity(list.len());
+        let mut result = Ok(());
+        for (index, &Located { value, at }) in list.iter().enumerate() {
+            let peer = Prefix { address: value.network(), length: value.length };
+            if peers.contains(&peer) {
+                let message =
+                    format!("{}/{} stands here twice; keep one", peer.address, peer.length);
+                result = Err(section.mistake_in(KEY, index, at, message));
+            } else if peer != value {
+                let message =
+                    format!("{} stands for {}/{}", value.address, peer.address, peer.length);
+                section.warn(at, KEY, message);
             }
-            for (index, backend) in backends.iter().enumerate() {
-                let path = || format!("pool[{pool_index}].backends[{index}]");
-                let Ok(listed) = backend.encapsulation.listed(&pool.encapsulation) else {
-                    complete = false;
-                    continue;
-                };
-                self.unused_settings(&backend.encapsulation, &listed, path, "the backend's");
-                if let Ok(parameters) = backend.encapsulation.parameters(&pool.encapsulation) {
-                    let unset = Setting::ALL.into_iter().filter(|key| !key.is_set(&parameters));
-                    for key in unset {
-                        if let Some(needing) = listed.iter().find(|e| e.required().contains(&key)) {
-                            let first = (index, backend.at, *needing, 0);
-                            missing.entry(key.name()).or_insert(first).3 += 1;
-                        }
-                    }
-                }
-                used.extend(listed.into_iter().filter(|e| !used.contains(e)).collect::<Vec<_>>());
-            }
-            for (key, (index, at, needing, backends)) in missing {
+            if sources.is_ok_and(|sources| !sources.has_family(value.address)) {
+                let family = family(value.address);
                 let message = format!(
-                    "is missing, which the encapsulation {:?} needs and {} of the pool {}; set it \
-                     for the backend or for the pool",
-                    needing.name(),
-                    count(backends, "backend"),
-                    if backends == 1 { "lacks" } else { "lack" }
+                    "nothing comes from {}: node.tunnel_source has no {family} address to send it to",
+                    value.address
                 );
-                self.findings.mistake(
-                    at,
-                    format!("pool[{pool_index}].backends[{index}].{key}"),
-                    message,
-                );
+                section.warn(at, KEY, message);
             }
-            if complete {
-                let path = || format!("pool[{pool_index}]");
-                self.unused_settings(&pool.encapsulation, &used, path, "any backend's");
-            }
+            peers.push(peer);
         }
-    }
-
-    fn unused_settings(
-        &self,
-        draft: &EncapsulationDraft,
-        listed: &[Encapsulation],
-        path: impl Fn() -> String,
-        whose: &str,
-    ) {
-        for key in &draft.keys {
-            if !listed.iter().any(|e| e.uses(key.value)) {
-                let using: Vec<String> = Encapsulation::NAMES
-                    .iter()
-                    .filter(|(_, e)| e.uses(key.value))
-                    .map(|(name, _)| format!("{name:?}"))
-                    .collect();
-                let message = format!(
-                    "is for {}, none of which is {whose} encapsulation; take it out, or change the \
-                     encapsulation",
-                    using.join(", ")
-                );
-                self.findings.mistake(key.at, format!("{}.{}", path(), key.value.name()), message);
-            }
-        }
-    }
-
-    /// Refuses a backend that needs the link and is not on it.
-    pub(super) fn link(&self, entry: BackendEntry<'_>, address: Located<IpAddr>, on_link: bool) {
-        let Ok(listed) = entry.backend.encapsulation.listed(&entry.pool.encapsulation) else {
-            return;
-        };
-        let parameters = Parameters::default();
-        let constraints = Constraints {
-            is_v6: false,
-            on_link,
-            // That there is one is another check.
-            has_source: true,
-            source_is_prefix: false,
-            parameters: &parameters,
-        };
-        let refused = |e: &Encapsulation| e.sendable(&constraints) == Err(Unsendable::NotOnLink);
-        if listed.iter().all(refused) {
-            let name = listed.first().map_or("", |e| e.name());
-            let message = format!(
-                "is {name:?}, which needs the backend on a port's link; the next hop of {} is a \
-                 gateway: choose another encapsulation, or bring it into a port's network",
-                address.value
-            );
-            self.findings.mistake(address.at, entry.key("encapsulation"), message);
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn parsed<T>(
-        parse: impl Fn(&DeValue<'_>) -> Result<T, String>,
-        value: &str,
-    ) -> Result<T, String> {
-        parse(DeValue::parse(value).unwrap().get_ref())
-    }
-
-    #[test]
-    fn one_encapsulation_or_several() {
-        let said = |value| parsed(encapsulations, value);
-        assert_eq!(said("'gue'"), Ok(vec![Encapsulation::Gue]));
-        assert_eq!(said("['gue', 'gre']"), Ok(vec![Encapsulation::Gue, Encapsulation::Gre]));
-        for (value, why) in [
-            ("[]", "is empty; list"),
-            ("['gre', 'gre']", "has \"gre\" twice"),
-            ("['gre', 'grr']", "[1] is the string \"grr\"; expected \"gre\" or \"ipip\""),
-            ("7", "is the integer 7; expected \"gre\" or"),
-        ] {
-            let message = said(value).unwrap_err();
-            assert!(message.contains(why), "{message}");
-        }
-    }
-
-    #[test]
-    fn a_gre_key_is_a_number_or_the_flow() {
-        let said = |value| parsed(gre_key, value);
-        assert_eq!(said("7"), Ok(GreKey::Fixed(7)));
-        assert_eq!(said("0xffff_ffff"), Ok(GreKey::Fixed(u32::MAX)));
-        assert_eq!(said("'flow'"), Ok(GreKey::Flow));
-        for (value, why) in [
-            ("4294967296", "from 0 to 4294967295, or \"flow\""),
-            ("-1", "from 0"),
-            ("'hash'", "expected \"flow\""),
-            ("true", "or \"flow\""),
-        ] {
-            let message = said(value).unwrap_err();
-            assert!(message.contains(why), "{message}");
-        }
-    }
+        result.map(|()| peers)
+    });
+    section.finish();
+    Ok(Tunnel { peers: peers? })
 }

@@ -164,6 +164,11 @@ pub(super) fn is_link_local_v6(address: IpAddr) -> bool {
     matches!(address, IpAddr::V6(address) if address.is_unicast_link_local())
 }
 
+/// The address family in words.
+pub(super) fn family(address: IpAddr) -> &'static str {
+    if address.is_ipv4() { "IPv4" } else { "IPv6" }
+}
+
 fn unicast(address: IpAddr) -> Result<(), String> {
     let mapped = matches!(address, IpAddr::V6(address) if address.to_ipv4_mapped().is_some());
     let kind = match address {

@@ -1,11 +1,11 @@
 //! Whole texts: what is valid, each mistake there is, and many at once.
 
+mod cluster;
 mod documentation;
-mod fleet;
+mod encapsulations;
 mod mistakes;
 mod random;
 mod together;
-mod tunnels;
 mod warnings;
 
 use std::path::Path;

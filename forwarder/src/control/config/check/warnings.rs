@@ -3,11 +3,11 @@
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 
-use super::cross::Draft;
-use super::findings::Located;
-use super::model::{MssClamp, Prefix};
-use super::network::MIN_MTU_V6;
+use super::draft::Draft;
 use crate::balancer::mtu::mss_for;
+use crate::control::config::findings::Located;
+use crate::control::config::model::{MssClamp, Prefix};
+use crate::control::config::port::MIN_MTU_V6;
 use crate::wire::Family;
 
 /// The key of the examples: whoever reads them knows it.

@@ -1,11 +1,11 @@
-//! `[[port]]` and `[[neighbor]]`.
+//! `[[port]]`: a network port with its addresses and gateways.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
 
 use super::device;
 use super::findings::{Checked, Located};
-use super::model::{Mac, Neighbor, Port, Prefix, Steering};
+use super::model::{Mac, Port, Prefix, Steering};
 use super::section::Section;
 use super::value;
 
@@ -197,21 +197,4 @@ fn gateways_of(
         }
     }
     result.map(|()| list)
-}
-
-pub(super) fn neighbors(root: &mut Section<'_>) -> Checked<Vec<Checked<Located<Neighbor>>>> {
-    let sections = root.tables("neighbor")?.map_or_else(Vec::new, |found| found.value);
-    let mut seen = HashMap::new();
-    let drafts = sections.into_iter().map(|mut section| {
-        let address = section.required("address", "\"192.0.2.254\"", value::text(value::host));
-        let address = address.and_then(|address| {
-            section.unique("address", &address, &mut seen)?;
-            Ok(address)
-        });
-        let mac = section.required("mac", "\"02:00:00:00:00:fe\"", value::text(value::mac));
-        section.finish();
-        let address = address?;
-        Ok(Located { value: Neighbor { address: address.value, mac: mac?.value }, at: address.at })
-    });
-    Ok(drafts.collect())
 }

@@ -1,0 +1,118 @@
+//! `[node]`: who this forwarder is.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use super::findings::{Checked, Located};
+use super::model::{Node, Prefix};
+use super::section::Section;
+use super::value;
+
+/// The shortest prefix of tunnel sources: more than 65536 addresses tell no more flows apart.
+const SHORTEST_SOURCE: u8 = 16;
+
+#[derive(Debug)]
+pub(super) struct NodeDraft {
+    name: Checked<Located<String>>,
+    pub(super) sources: Checked<Sources>,
+    /// Where the sources are said, or should be.
+    pub(super) sources_at: usize,
+}
+
+/// The outer source addresses.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Sources {
+    /// The first address of a prefix,
+    pub(super) v4: Option<Ipv4Addr>,
+    /// and how many bits below the first vary: 0 is one address.
+    pub(super) v4_host_bits: u8,
+    pub(super) v6: Option<Ipv6Addr>,
+}
+
+impl Sources {
+    /// Whether this is one of them.
+    pub(super) fn has(&self, address: IpAddr) -> bool {
+        match address {
+            IpAddr::V4(v4) => self.v4 == Some(v4),
+            IpAddr::V6(v6) => self.v6 == Some(v6),
+        }
+    }
+
+    /// Whether there is one of the family of this address.
+    pub(super) fn has_family(&self, address: IpAddr) -> bool {
+        match address {
+            IpAddr::V4(_) => self.v4.is_some(),
+            IpAddr::V6(_) => self.v6.is_some(),
+        }
+    }
+}
+
+impl NodeDraft {
+    pub(super) fn finish(self) -> Checked<Node> {
+        let sources = self.sources?;
+        Ok(Node {
+            name: self.name?.value,
+            tunnel_source_v4: sources.v4,
+            tunnel_source_v4_length: 32 - sources.v4_host_bits,
+            tunnel_source_v6: sources.v6,
+        })
+    }
+}
+
+pub(super) fn node(mut section: Section<'_>) -> NodeDraft {
+    const KEY: &str = "tunnel_source";
+    let name = section.required("name", "\"lb1\"", value::text(value::identifier));
+    let list = section.list(KEY, "[\"192.0.2.1\"]", value::text(source));
+    let sources_at = match &list {
+        Ok(Some(list)) => list.first().map_or(section.at, |first| first.at),
+        _ => section.at,
+    };
+    let sources = list.and_then(|list| {
+        let mut sources = Ok(Sources::default());
+        for (index, &Located { value, at }) in list.iter().flatten().enumerate() {
+            let mut found = sources.unwrap_or_default();
+            let (family, taken) = match value.address {
+                IpAddr::V4(v4) => {
+                    found.v4_host_bits = 32 - value.length;
+                    ("IPv4", found.v4.replace(v4).is_some())
+                }
+                IpAddr::V6(v6) => ("IPv6", found.v6.replace(v6).is_some()),
+            };
+            if taken {
+                let message = format!("is a second {family} address; one per family is used");
+                sources = Err(section.mistake_in(KEY, index, at, message));
+            } else {
+                sources = sources.map(|_| found);
+            }
+        }
+        sources
+    });
+    section.finish();
+    NodeDraft { name, sources, sources_at }
+}
+
+/// An address, or an IPv4 prefix from which flows choose one.
+fn source(said: &str) -> Result<Prefix, String> {
+    if !said.contains('/') {
+        let address = value::routable(said)?;
+        return Ok(Prefix { address, length: if address.is_ipv4() { 32 } else { 128 } });
+    }
+    let prefix = value::prefix(said)?;
+    if prefix.address.is_ipv6() {
+        return Err("over IPv6 the flow label tells flows apart; expected one address, without a \
+                    prefix length"
+            .to_owned());
+    }
+    if prefix.length < SHORTEST_SOURCE {
+        return Err(format!(
+            "expected a prefix length from {SHORTEST_SOURCE} to 32 after the slash"
+        ));
+    }
+    if prefix.network() != prefix.address {
+        return Err(format!(
+            "it has bits set behind its prefix; {}/{} is the prefix that it lies in",
+            prefix.network(),
+            prefix.length
+        ));
+    }
+    Ok(prefix)
+}
