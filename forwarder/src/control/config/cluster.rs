@@ -32,7 +32,7 @@ impl ClusterDraft {
     }
 }
 
-pub(super) fn cluster(mut section: Section<'_>) -> ClusterDraft {
+pub(super) fn read(mut section: Section<'_>) -> ClusterDraft {
     const MEMBERS: &str = "members";
     const DOWN: &str = "down";
     const EXAMPLE: &str = "[\"192.0.2.1\", \"192.0.2.2\"]";

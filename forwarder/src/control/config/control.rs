@@ -12,7 +12,7 @@ const DEFAULT_SOCKET: &str = "/run/guideway/guideway.sock";
 /// What `sockaddr_un.sun_path` holds besides its final zero.
 const MAX_SOCKET_PATH: usize = 107;
 
-pub(super) fn control(mut section: Section<'_>) -> Checked<Control> {
+pub(super) fn read(mut section: Section<'_>) -> Checked<Control> {
     let socket = section.or("socket", PathBuf::from(DEFAULT_SOCKET), value::text(socket));
     if let Ok(socket) = &socket
         && socket.value.is_relative()

@@ -19,7 +19,7 @@ const MAX_WORKERS: usize = 127;
 /// CPU numbers that a CPU set of the kernel's customary size can hold.
 const MAX_CPU: i64 = 1023;
 
-pub(super) fn dpdk(mut section: Section<'_>) -> Checked<Dpdk> {
+pub(super) fn read(mut section: Section<'_>) -> Checked<Dpdk> {
     let workers = workers(&mut section);
     let hugepages = section.or("hugepages", true, value::boolean);
     // Below 64 MiB no pool of packets fits; above 1 TiB is a slip.

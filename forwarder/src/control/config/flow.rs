@@ -11,7 +11,7 @@ const DEFAULT_ENTRIES: usize = 1 << 20;
 
 const MAX_ENTRIES: i64 = 1 << 28;
 
-pub(super) fn flow(mut section: Section<'_>) -> Checked<Flow> {
+pub(super) fn read(mut section: Section<'_>) -> Checked<Flow> {
     let entries =
         section.or("entries", DEFAULT_ENTRIES, value::power_of_two::<usize>(4..=MAX_ENTRIES));
     let mut table = section.table("timeout", false);

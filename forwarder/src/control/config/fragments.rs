@@ -13,7 +13,7 @@ const MAX_PACKETS: i64 = 1 << 16;
 
 const MAX_BYTES: i64 = 1 << 30;
 
-pub(super) fn fragments(mut section: Section<'_>) -> Checked<Fragments> {
+pub(super) fn read(mut section: Section<'_>) -> Checked<Fragments> {
     let defaults = Fragments::default();
     let contexts =
         section.or("contexts", defaults.contexts, value::integer::<usize>(1..=MAX_CONTEXTS));

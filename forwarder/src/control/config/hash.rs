@@ -23,7 +23,7 @@ impl HashDraft {
     }
 }
 
-pub(super) fn hash(mut section: Section<'_>) -> HashDraft {
+pub(super) fn read(mut section: Section<'_>) -> HashDraft {
     let key =
         section.required("key", "\"...\", with the output of `openssl rand -hex 16`", value::key);
     let size = section.or(

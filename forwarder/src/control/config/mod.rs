@@ -80,19 +80,19 @@ pub fn parse(text: &str) -> Result<Parsed, Mistakes> {
 
 fn read(tree: &toml::de::DeTable<'_>, findings: &Findings) -> Checked<Configuration> {
     let mut root = Section::root(findings, tree);
-    let node = node::node(root.table("node", true));
-    let hash = hash::hash(root.table("hash", true));
-    let dpdk = dpdk::dpdk(root.table("dpdk", true));
-    let flow = flow::flow(root.table("flow", false));
-    let icmp = icmp::icmp(root.table("icmp", false));
-    let control = control::control(root.table("control", false));
-    let ports = port::ports(&mut root);
-    let neighbors = neighbor::neighbors(&mut root);
-    let pools = pool::pools(&mut root);
-    let services = service::services(&mut root, &pools);
-    let cluster = cluster::cluster(root.table("cluster", false));
-    let tunnel = tunnel::tunnel(root.table("tunnel", false), &node.sources);
-    let fragments = fragments::fragments(root.table("fragments", false));
+    let node = node::read(root.table("node", true));
+    let hash = hash::read(root.table("hash", true));
+    let dpdk = dpdk::read(root.table("dpdk", true));
+    let flow = flow::read(root.table("flow", false));
+    let icmp = icmp::read(root.table("icmp", false));
+    let control = control::read(root.table("control", false));
+    let ports = port::read(&mut root);
+    let neighbors = neighbor::read(&mut root);
+    let pools = pool::read(&mut root);
+    let services = service::read(&mut root, &pools);
+    let cluster = cluster::read(root.table("cluster", false));
+    let tunnel = tunnel::read(root.table("tunnel", false), &node.sources);
+    let fragments = fragments::read(root.table("fragments", false));
     root.finish();
 
     let draft = check::Draft {

@@ -7,7 +7,7 @@ use super::model::Neighbor;
 use super::section::Section;
 use super::value;
 
-pub(super) fn neighbors(root: &mut Section<'_>) -> Checked<Vec<Checked<Located<Neighbor>>>> {
+pub(super) fn read(root: &mut Section<'_>) -> Checked<Vec<Checked<Located<Neighbor>>>> {
     let sections = root.tables("neighbor")?.map_or_else(Vec::new, |found| found.value);
     let mut seen = HashMap::new();
     let drafts = sections.into_iter().map(|mut section| {

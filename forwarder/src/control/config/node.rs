@@ -58,7 +58,7 @@ impl NodeDraft {
     }
 }
 
-pub(super) fn node(mut section: Section<'_>) -> NodeDraft {
+pub(super) fn read(mut section: Section<'_>) -> NodeDraft {
     const KEY: &str = "tunnel_source";
     let name = section.required("name", "\"lb1\"", value::text(value::identifier));
     let list = section.list(KEY, "[\"192.0.2.1\"]", value::text(source));

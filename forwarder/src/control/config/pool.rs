@@ -68,7 +68,7 @@ impl BackendDraft {
     }
 }
 
-pub(super) fn pools(root: &mut Section<'_>) -> Checked<Vec<PoolDraft>> {
+pub(super) fn read(root: &mut Section<'_>) -> Checked<Vec<PoolDraft>> {
     let sections = root.tables("pool")?.map_or_else(Vec::new, |found| found.value);
     limit(root, "pool", "pools", sections.len(), sections.get(MAX_COUNT).map(|s| s.at))?;
     let mut names = HashMap::new();

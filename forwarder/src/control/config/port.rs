@@ -63,7 +63,7 @@ struct Seen {
     networks: HashMap<(IpAddr, u8), usize>,
 }
 
-pub(super) fn ports(root: &mut Section<'_>) -> Checked<Vec<PortDraft>> {
+pub(super) fn read(root: &mut Section<'_>) -> Checked<Vec<PortDraft>> {
     let sections = root.tables("port")?;
     let (at, sections) = sections.map_or((0, Vec::new()), |found| (found.at, found.value));
     if sections.is_empty() {

@@ -43,7 +43,7 @@ impl ServiceDraft {
     }
 }
 
-pub(super) fn services(
+pub(super) fn read(
     root: &mut Section<'_>,
     pools: &Checked<Vec<PoolDraft>>,
 ) -> Checked<Vec<ServiceDraft>> {

@@ -8,7 +8,7 @@ use super::value::{self, family};
 
 const MAX_PEERS: usize = 1024;
 
-pub(super) fn tunnel(mut section: Section<'_>, sources: &Checked<Sources>) -> Checked<Tunnel> {
+pub(super) fn read(mut section: Section<'_>, sources: &Checked<Sources>) -> Checked<Tunnel> {
     const KEY: &str = "peers";
     let peers = section.list(KEY, "[\"192.0.2.0/24\"]", value::text(value::prefix));
     let peers = peers.map(Option::unwrap_or_default).and_then(|list| {
