@@ -15,7 +15,7 @@
 use std::collections::HashMap;
 
 use guideway::balancer::cluster::{Cluster, Member, Owner, ThreeTuple};
-use guideway::balancer::decapsulation::{self, Decapsulator, Network};
+use guideway::balancer::decapsulation::{self, Decapsulator};
 use guideway::balancer::fragment::{self, Capacity, DatagramKey, Later, Reason, Table, Usage};
 use guideway::balancer::frame::Buffer;
 use guideway::balancer::hash::{FleetKey, LocalSeed};
@@ -186,9 +186,8 @@ fn frame(datagram: u8, offset: u8, length: u8) -> Vec<u8> {
 
 /// The input is a frame that arrives, and the payload of one of each kind.
 fn tunnels(input: &[u8]) {
-    let own = [Network::host([192, 0, 2, 1].into())];
-    let peers = [Network::new([192, 0, 2, 0].into(), 24)];
-    let decapsulator = Decapsulator::new(own, peers);
+    let network = |text: &str| text.parse().expect("a network");
+    let decapsulator = Decapsulator::new([network("192.0.2.1/32")], [network("192.0.2.0/24")]);
     open(&decapsulator, input);
     let udp = |port: u16| {
         let mut payload = [&[0xc0, 1][..], &port.to_be_bytes(), &[0, 8, 0, 0], input].concat();

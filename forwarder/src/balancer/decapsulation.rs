@@ -17,6 +17,7 @@
 
 use std::net::IpAddr;
 
+use ipnet::IpNet;
 use zerocopy::FromBytes;
 
 use super::frame::Frame;
@@ -50,55 +51,6 @@ impl From<Reason> for DropReason {
     }
 }
 
-/// Addresses that begin alike.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Network {
-    family: Family,
-    bits: u128,
-    mask: u128,
-}
-
-impl Network {
-    /// All addresses that have the first `length` bits in common with this one.
-    pub fn new(address: IpAddr, length: u8) -> Network {
-        let (family, bits) = number(address);
-        let width: u32 = match family {
-            Family::V4 => 32,
-            Family::V6 => 128,
-        };
-        let host = width.saturating_sub(length.into());
-        let mask = u128::MAX.checked_shl(host).unwrap_or(0);
-        Network { family, bits: bits & mask, mask }
-    }
-
-    /// One address.
-    pub fn host(address: IpAddr) -> Network {
-        Network::new(address, 128)
-    }
-
-    /// Every address; none if there are more than `most`.
-    pub(super) fn hosts(&self, most: usize) -> impl Iterator<Item = (Family, u128)> + use<> {
-        let Network { family, bits, mask } = *self;
-        let last = match family {
-            Family::V4 => !mask & u128::from(u32::MAX),
-            Family::V6 => !mask,
-        };
-        let count = if last < most as u128 { last + 1 } else { 0 };
-        (0..count).map(move |host| (family, bits | host))
-    }
-
-    pub(super) fn contains(&self, (family, bits): (Family, u128)) -> bool {
-        self.family == family && bits & self.mask == self.bits
-    }
-}
-
-fn number(address: IpAddr) -> (Family, u128) {
-    match address {
-        IpAddr::V4(v4) => (Family::V4, u32::from(v4).into()),
-        IpAddr::V6(v6) => (Family::V6, v6.into()),
-    }
-}
-
 /// An inner packet, found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Inner {
@@ -113,15 +65,18 @@ pub struct Inner {
 /// The node's end of tunnels.
 #[derive(Clone, Debug, Default)]
 pub struct Decapsulator {
-    own: Box<[Network]>,
-    peers: Box<[Network]>,
+    own: Box<[IpNet]>,
+    peers: Box<[IpNet]>,
 }
 
 impl Decapsulator {
     /// Takes packets to one of its own addresses, from peers: the other members of the cluster among
     /// them.
-    pub fn new(own: impl Into<Box<[Network]>>, peers: impl Into<Box<[Network]>>) -> Decapsulator {
-        Decapsulator { own: own.into(), peers: peers.into() }
+    pub fn new(
+        own: impl IntoIterator<Item = IpNet>,
+        peers: impl IntoIterator<Item = IpNet>,
+    ) -> Decapsulator {
+        Decapsulator { own: own.into_iter().collect(), peers: peers.into_iter().collect() }
     }
 
     /// Finds the packet inside of one that was parsed from this very frame; `None` if that is not
@@ -139,7 +94,7 @@ impl Decapsulator {
         if !self.is_own(destination) {
             return Ok(None);
         }
-        if !self.peers.iter().any(|peer| peer.contains(source)) {
+        if !self.peers.iter().any(|peer| peer.contains(&source)) {
             return Err(Reason::UnknownPeer);
         }
         let inner = find_inner(packet, frame)?;
@@ -162,23 +117,21 @@ impl Decapsulator {
         addresses(packet.family, ip).is_some_and(|(_, destination)| self.is_own(destination))
     }
 
-    fn is_own(&self, address: (Family, u128)) -> bool {
-        self.own.iter().any(|own| own.contains(address))
+    fn is_own(&self, address: IpAddr) -> bool {
+        self.own.iter().any(|own| own.contains(&address))
     }
 }
 
 /// Source and destination of an IP packet.
-fn addresses(family: Family, ip: &[u8]) -> Option<((Family, u128), (Family, u128))> {
+fn addresses(family: Family, ip: &[u8]) -> Option<(IpAddr, IpAddr)> {
     match family {
         Family::V4 => {
             let (header, _) = ipv4::Header::ref_from_prefix(ip).ok()?;
-            let number = |address| (family, u32::from_be_bytes(address).into());
-            Some((number(header.source), number(header.destination)))
+            Some((header.source.into(), header.destination.into()))
         }
         Family::V6 => {
             let (header, _) = ipv6::Header::ref_from_prefix(ip).ok()?;
-            let number = |address| (family, u128::from_be_bytes(address));
-            Some((number(header.source), number(header.destination)))
+            Some((header.source.into(), header.destination.into()))
         }
     }
 }

@@ -5,22 +5,24 @@
 //! until no worker holds it any more, so that a worker never has to free one.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use guideway_api::Protocol;
+use ipnet::IpNet;
 use thiserror::Error;
 
 use super::config::{
     self, Configuration, Encapsulation, FragmentPolicy, Hash, MssClamp, NextHop, Routes, Timeouts,
+    network_and_broadcast,
 };
 use super::id_allocator::{Exhausted, IdAllocator};
 use crate::balancer::backend::{Backend, MssLimit, Pool, Route, Serving};
 use crate::balancer::cluster::{self, Cluster};
 use crate::balancer::conntrack::{self, State};
-use crate::balancer::decapsulation::{self, Network};
+use crate::balancer::decapsulation;
 use crate::balancer::encapsulation::{Choice, Constraints, Template, Tunnel};
 use crate::balancer::hash::FleetKey;
 use crate::balancer::id::{BackendId, PoolIndex, PortIndex, ServiceId};
@@ -331,8 +333,8 @@ impl Publisher {
     fn node(&self, configuration: &Configuration, routes: &Routes) -> Node {
         let members = &configuration.cluster.members;
         let own = source_networks(configuration);
-        let peers = configuration.tunnel.peers.iter().map(|p| Network::new(p.address, p.length));
-        let peers = peers.chain(members.iter().map(|member| Network::host(member.address)));
+        let peers = configuration.tunnel.peers.iter().copied();
+        let peers = peers.chain(members.iter().map(|member| member.address.into()));
         let key = FleetKey::new(configuration.hash.key);
         let cluster = match members.is_empty() {
             true => Cluster::default(),
@@ -340,7 +342,7 @@ impl Publisher {
         };
         Node {
             own: self.own(configuration),
-            tunnel: decapsulation::Decapsulator::new(own, peers.collect::<Vec<_>>()),
+            tunnel: decapsulation::Decapsulator::new(own, peers),
             cluster,
             members: members
                 .iter()
@@ -361,7 +363,9 @@ impl Publisher {
         OwnAddresses {
             macs: macs.filter(|&mac| mac != [0; 6]).collect(),
             addresses: prefixes
-                .flat_map(|prefix| std::iter::once(prefix.address).chain(prefix.groups()))
+                .flat_map(|prefix| {
+                    std::iter::once(prefix.addr()).chain(network_and_broadcast(*prefix))
+                })
                 .collect(),
             networks: source_networks(configuration),
         }
@@ -407,7 +411,7 @@ impl Publisher {
         Some(Route {
             port: PortIndex(u16::try_from(hop.port).ok()?),
             template: Template::with(encapsulation, &backend.parameters, &tunnel, port.mtu)?
-                .with_source_prefix(configuration.node.tunnel_source_v4_length),
+                .with_source_prefix(source_prefix_length(configuration)),
         })
     }
 }
@@ -429,16 +433,11 @@ fn vips(configuration: &Configuration) -> Vec<(IpAddr, Vip)> {
 /// none of 127 and 128 bits, RFC 6164).
 fn shared(configuration: &Configuration) -> Vec<IpAddr> {
     let prefixes = configuration.ports.iter().flat_map(|port| &port.addresses);
-    prefixes
-        .flat_map(|prefix| match prefix.network() {
-            IpAddr::V4(network) if prefix.length < 31 => {
-                let hosts = u32::MAX.checked_shr(prefix.length.into()).unwrap_or(0);
-                vec![network.into(), Ipv4Addr::from(u32::from(network) | hosts).into()]
-            }
-            IpAddr::V6(network) if prefix.length < 127 => vec![network.into()],
-            _ => Vec::new(),
-        })
-        .collect()
+    let anycast = |prefix: &IpNet| match prefix {
+        IpNet::V6(v6) if v6.prefix_len() < 127 => Some(v6.network().into()),
+        _ => None,
+    };
+    prefixes.flat_map(|prefix| network_and_broadcast(*prefix).chain(anycast(prefix))).collect()
 }
 
 /// The largest segments of a backend's connections.
@@ -473,17 +472,22 @@ fn cluster_members(members: &[config::Member]) -> Vec<cluster::Member> {
 }
 
 /// The addresses that packets may be tunnelled to.
-fn source_networks(configuration: &Configuration) -> Vec<Network> {
+fn source_networks(configuration: &Configuration) -> Vec<IpNet> {
     let node = &configuration.node;
-    let v4 = node.tunnel_source_v4.map(|v4| Network::new(v4.into(), node.tunnel_source_v4_length));
-    let v6 = node.tunnel_source_v6.map(|v6| Network::host(v6.into()));
+    let v4 = node.tunnel_source_v4.map(IpNet::from);
+    let v6 = node.tunnel_source_v6.map(|v6| IpAddr::from(v6).into());
     v4.into_iter().chain(v6).collect()
+}
+
+/// The length of the IPv4 prefix from which flows choose their outer source address.
+fn source_prefix_length(configuration: &Configuration) -> u8 {
+    configuration.node.tunnel_source_v4.map_or(32, |v4| v4.prefix_len())
 }
 
 /// The outer source address of packets to a backend.
 fn source(configuration: &Configuration, backend: IpAddr) -> Option<IpAddr> {
     match backend {
-        IpAddr::V4(_) => configuration.node.tunnel_source_v4.map(IpAddr::from),
+        IpAddr::V4(_) => configuration.node.tunnel_source_v4.map(|v4| v4.addr().into()),
         IpAddr::V6(_) => configuration.node.tunnel_source_v6.map(IpAddr::from),
     }
 }
@@ -501,7 +505,7 @@ fn choose(
             is_v6,
             on_link: hop.address == backend.address,
             has_source: source(configuration, backend.address).is_some(),
-            source_is_prefix: !is_v6 && configuration.node.tunnel_source_v4_length < 32,
+            source_is_prefix: !is_v6 && source_prefix_length(configuration) < 32,
             parameters: &backend.parameters,
         },
     )

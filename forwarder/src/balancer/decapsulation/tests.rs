@@ -46,11 +46,10 @@ fn udp(port: u16, payload: &[u8]) -> Vec<u8> {
 }
 
 fn decapsulator() -> Decapsulator {
-    let own = ["192.0.2.1", "2001:db8::1"].map(|a| Network::host(a.parse().unwrap()));
-    let peers = [("192.0.2.2", 31), ("2001:db8::", 64)];
+    let networks = |texts: [&str; 2]| texts.map(|text| text.parse().unwrap());
     Decapsulator::new(
-        own,
-        peers.map(|(address, length)| Network::new(address.parse().unwrap(), length)),
+        networks(["192.0.2.1/32", "2001:db8::1/128"]),
+        networks(["192.0.2.2/31", "2001:db8::/64"]),
     )
 }
 

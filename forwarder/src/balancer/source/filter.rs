@@ -1,9 +1,10 @@
 //! The filter that keeps ordinary packets from the check in full.
 
+use ipnet::IpNet;
 use rustc_hash::FxHashSet;
 
 use super::own::OwnAddresses;
-use crate::balancer::address::Address;
+use crate::balancer::address::{Address, address};
 use crate::balancer::flow::FlowKey;
 use crate::wire::Family;
 
@@ -34,7 +35,7 @@ impl Filter {
         for &[.., e, f] in &own.macs {
             filter.source_macs[slot_of_mac([e, f])] = 1;
         }
-        let networks = own.networks.iter().flat_map(|network| network.hosts(SLOTS));
+        let networks = own.networks.iter().flat_map(|network| every_address(network, SLOTS));
         for (family, bits) in addresses.iter().copied().chain(networks) {
             #[expect(clippy::cast_possible_truncation, reason = "an IPv4 address has 32 bits")]
             let slot = match family {
@@ -43,7 +44,7 @@ impl Filter {
             };
             filter.sources[slot] = 1;
         }
-        if own.networks.iter().any(|network| network.hosts(SLOTS).next().is_none()) {
+        if own.networks.iter().any(|network| every_address(network, SLOTS).next().is_none()) {
             filter.sources.fill(1);
         }
         filter.first_v4[224..].fill(1);
@@ -75,6 +76,14 @@ impl Filter {
     }
 }
 
+/// Every address of a network; none if there are more than `most`.
+fn every_address(network: &IpNet, most: usize) -> impl Iterator<Item = Address> + use<> {
+    let (family, first) = address(network.network());
+    let (_, last) = address(network.broadcast());
+    let count = if last - first < most as u128 { last - first + 1 } else { 0 };
+    (0..count).map(move |host| (family, first | host))
+}
+
 /// The place of a source MAC address that ends so. The ports of one device differ in the last byte.
 #[inline(always)]
 fn slot_of_mac(end: [u8; 2]) -> usize {
@@ -102,8 +111,8 @@ mod tests {
 
     use proptest::prelude::*;
 
+    use super::super::SourceCheck;
     use super::super::tests::source_check;
-    use super::super::{Network, SourceCheck};
     use super::*;
     use crate::balancer::sample::Sample;
     use crate::wire::Packet;
@@ -137,13 +146,13 @@ mod tests {
     #[test]
     fn a_network_is_suspected_whole() {
         for length in [16, 19, 20, 24, 32] {
-            let network = Network::new("10.1.0.0".parse().unwrap(), length);
+            let network = IpNet::new("10.1.0.0".parse().unwrap(), length).unwrap();
             let own = OwnAddresses { networks: vec![network], ..OwnAddresses::default() };
             let hosts = (0..1u32 << (32 - length)).map(|n| Ipv4Addr::from_bits(0x0a01_0000 + n));
             let source_check = SourceCheck::new(&own, std::iter::empty());
             assert_eq!(suspects(&source_check, hosts.map(IpAddr::from)), 100, "/{length}");
         }
-        let network = Network::new("2001:db8::".parse().unwrap(), 64);
+        let network = "2001:db8::/64".parse().unwrap();
         let own = OwnAddresses { networks: vec![network], ..OwnAddresses::default() };
         let source_check = SourceCheck::new(&own, std::iter::empty());
         assert_eq!(suspects(&source_check, ["2001:db8::5".parse().unwrap()].into_iter()), 100);

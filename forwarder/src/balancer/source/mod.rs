@@ -17,10 +17,12 @@ mod own;
 
 pub use own::OwnAddresses;
 
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use ipnet::IpNet;
 use rustc_hash::FxHashSet;
 
 use super::address::{Address, address};
-use super::decapsulation::Network;
 use super::flow::FlowKey;
 use super::verdict::DropReason;
 use crate::wire::{Family, Packet, ethernet};
@@ -45,7 +47,7 @@ pub(super) struct SourceCheck {
     /// As [`source_mac`] reads them.
     macs: Box<[u64]>,
     addresses: FxHashSet<Address>,
-    networks: Box<[Network]>,
+    networks: Box<[IpNet]>,
 }
 
 impl SourceCheck {
@@ -105,7 +107,7 @@ impl SourceCheck {
 
     fn is_own(&self, source: Address) -> bool {
         self.addresses.contains(&source)
-            || self.networks.iter().any(|network| network.contains(source))
+            || self.networks.iter().any(|network| network.contains(&ip(source)))
     }
 
     /// Refuses a packet that is to be forwarded.
@@ -121,6 +123,15 @@ impl SourceCheck {
             SourceKind::Host => Ok(()),
             SourceKind::LinkLocal | SourceKind::Impossible => Err(DropReason::SourceInvalid),
         }
+    }
+}
+
+/// The address that was made into `source`.
+#[expect(clippy::cast_possible_truncation, reason = "an IPv4 address has 32 bits")]
+fn ip((family, bits): Address) -> IpAddr {
+    match family {
+        Family::V4 => Ipv4Addr::from_bits(bits as u32).into(),
+        Family::V6 => Ipv6Addr::from_bits(bits).into(),
     }
 }
 
@@ -142,7 +153,7 @@ mod tests {
             addresses: ["192.0.2.1", "192.0.2.255", "192.0.2.0", "2001:db8::1", "fe80::1"]
                 .map(|text| text.parse().unwrap())
                 .to_vec(),
-            networks: vec![Network::new("192.0.2.64".parse().unwrap(), 26)],
+            networks: vec!["192.0.2.64/26".parse().unwrap()],
         };
         let vips = ["203.0.113.10", "2001:db8::10"].map(|text| address(text.parse().unwrap()));
         SourceCheck::new(&own, vips.into_iter())

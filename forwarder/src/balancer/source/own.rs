@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use crate::balancer::decapsulation::Network;
+use ipnet::IpNet;
 
 /// What is the appliance's own, besides the virtual addresses.
 #[derive(Clone, Debug, Default)]
@@ -12,5 +12,5 @@ pub struct OwnAddresses {
     /// Addresses of ports and tunnels, and broadcast and network addresses of links.
     pub addresses: Vec<IpAddr>,
     /// Prefixes of tunnel sources.
-    pub networks: Vec<Network>,
+    pub networks: Vec<IpNet>,
 }

@@ -3,11 +3,12 @@
 //! Nothing here can be wrong by itself: names are unique and resolved, families fit, sizes are legal.
 //! [`super::parse`] is the only way to make one.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv6Addr};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use guideway_api::Protocol;
+use ipnet::{IpNet, Ipv4Net};
 
 use super::device;
 
@@ -50,10 +51,8 @@ pub struct Configuration {
 pub struct Node {
     /// `node.name`
     pub name: String,
-    /// `node.tunnel_source`, the IPv4 one; of a prefix the first address
-    pub tunnel_source_v4: Option<Ipv4Addr>,
-    /// The length of that prefix; 32 is one address
-    pub tunnel_source_v4_length: u8,
+    /// `node.tunnel_source`, the IPv4 prefix; of length 32 if it is one address
+    pub tunnel_source_v4: Option<Ipv4Net>,
     /// `node.tunnel_source`, the IPv6 one
     pub tunnel_source_v6: Option<Ipv6Addr>,
 }
@@ -166,59 +165,16 @@ pub struct Control {
 /// A MAC address.
 pub type Mac = [u8; 6];
 
-/// An address with its prefix length, for example `192.0.2.1/24`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Prefix {
-    /// The address, host bits included.
-    pub address: IpAddr,
-    /// The prefix length.
-    pub length: u8,
-}
-
-impl Prefix {
-    /// The prefix's own address: all host bits zero.
-    pub fn network(&self) -> IpAddr {
-        fn clear(address: u128, width: u32, length: u8) -> u128 {
-            let host = width.saturating_sub(length.into());
-            address.checked_shr(host).and_then(|kept| kept.checked_shl(host)).unwrap_or(0)
+/// The addresses of an IPv4 network that no host has: the network's own, and its broadcast. A network
+/// of 31 bits has neither (RFC 3021).
+pub fn network_and_broadcast(prefix: IpNet) -> impl Iterator<Item = IpAddr> + use<> {
+    let addresses = match prefix {
+        IpNet::V4(v4) if v4.prefix_len() <= 30 => {
+            Some([v4.network().into(), v4.broadcast().into()])
         }
-        match self.address {
-            // Clearing bits of 32 leaves 32.
-            IpAddr::V4(v4) => u32::try_from(clear(u32::from(v4).into(), 32, self.length))
-                .map_or(v4, Ipv4Addr::from)
-                .into(),
-            IpAddr::V6(v6) => Ipv6Addr::from(clear(v6.into(), 128, self.length)).into(),
-        }
-    }
-
-    /// The addresses of an IPv4 network that no host has: of the network, and its broadcast. A network of 31
-    /// bits has neither (RFC 3021).
-    pub fn groups(&self) -> impl Iterator<Item = IpAddr> + use<> {
-        let groups = match self.network() {
-            IpAddr::V4(network) if self.length <= 30 => {
-                let hosts = u32::MAX >> self.length;
-                let broadcast = Ipv4Addr::from(u32::from(network) | hosts);
-                Some([network.into(), broadcast.into()])
-            }
-            _ => None,
-        };
-        groups.into_iter().flatten()
-    }
-
-    /// Whether `address` lies within the prefix.
-    pub fn contains(&self, address: IpAddr) -> bool {
-        fn same(a: u128, b: u128, width: u32, length: u8) -> bool {
-            let host = width.saturating_sub(length.into());
-            a.checked_shr(host).unwrap_or(0) == b.checked_shr(host).unwrap_or(0)
-        }
-        match (self.address, address) {
-            (IpAddr::V4(a), IpAddr::V4(b)) => {
-                same(u32::from(a).into(), u32::from(b).into(), 32, self.length)
-            }
-            (IpAddr::V6(a), IpAddr::V6(b)) => same(a.into(), b.into(), 128, self.length),
-            _ => false,
-        }
-    }
+        _ => None,
+    };
+    addresses.into_iter().flatten()
 }
 
 /// A network port of the appliance.
@@ -229,7 +185,7 @@ pub struct Port {
     /// `port.device`: a PCI address or a vdev with its arguments
     pub device: String,
     /// `port.addresses`
-    pub addresses: Vec<Prefix>,
+    pub addresses: Vec<IpNet>,
     /// `port.gateways`
     pub gateways: Vec<IpAddr>,
     /// `port.mtu`
@@ -353,7 +309,7 @@ pub struct Member {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tunnel {
     /// `tunnel.peers`, networks; the members of the cluster are peers besides
-    pub peers: Vec<Prefix>,
+    pub peers: Vec<IpNet>,
 }
 
 /// The fragment table of each worker.
@@ -374,5 +330,24 @@ pub struct Fragments {
 impl Default for Fragments {
     fn default() -> Self {
         Fragments { contexts: 4096, packets: 1024, bytes: 2 << 20, timeout: Duration::from_secs(2) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn networks_of_two_bits_and_more_have_addresses_without_a_host() {
+        let addresses = |text: &str| {
+            network_and_broadcast(text.parse().unwrap())
+                .map(|ip| ip.to_string())
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(addresses("192.0.2.129/25"), ["192.0.2.128", "192.0.2.255"]);
+        assert_eq!(addresses("192.0.2.1/30"), ["192.0.2.0", "192.0.2.3"]);
+        assert_eq!(addresses("192.0.2.1/1"), ["128.0.0.0", "255.255.255.255"]);
+        assert_eq!(addresses("192.0.2.1/31"), [""; 0]);
+        assert_eq!(addresses("2001:db8::1/64"), [""; 0]);
     }
 }

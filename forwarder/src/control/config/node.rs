@@ -1,9 +1,11 @@
 //! `[node]`: who this forwarder is.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv6Addr};
+
+use ipnet::{IpNet, Ipv4Net};
 
 use super::findings::{Checked, Located};
-use super::model::{Node, Prefix};
+use super::model::Node;
 use super::section::Section;
 use super::value;
 
@@ -21,10 +23,8 @@ pub(super) struct NodeDraft {
 /// The outer source addresses.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Sources {
-    /// The first address of a prefix,
-    pub(super) v4: Option<Ipv4Addr>,
-    /// and how many bits below the first vary: 0 is one address.
-    pub(super) v4_host_bits: u8,
+    /// The prefix from which flows choose an address; of length 32 if it is one address.
+    pub(super) v4: Option<Ipv4Net>,
     pub(super) v6: Option<Ipv6Addr>,
 }
 
@@ -32,7 +32,7 @@ impl Sources {
     /// Whether this is one of them.
     pub(super) fn has(&self, address: IpAddr) -> bool {
         match address {
-            IpAddr::V4(v4) => self.v4 == Some(v4),
+            IpAddr::V4(v4) => self.v4.is_some_and(|own| own.addr() == v4),
             IpAddr::V6(v6) => self.v6 == Some(v6),
         }
     }
@@ -52,7 +52,6 @@ impl NodeDraft {
         Ok(Node {
             name: self.name?.value,
             tunnel_source_v4: sources.v4,
-            tunnel_source_v4_length: 32 - sources.v4_host_bits,
             tunnel_source_v6: sources.v6,
         })
     }
@@ -70,12 +69,9 @@ pub(super) fn read(mut section: Section<'_>) -> NodeDraft {
         let mut sources = Ok(Sources::default());
         for (index, &Located { value, at }) in list.iter().flatten().enumerate() {
             let mut found = sources.unwrap_or_default();
-            let (family, taken) = match value.address {
-                IpAddr::V4(v4) => {
-                    found.v4_host_bits = 32 - value.length;
-                    ("IPv4", found.v4.replace(v4).is_some())
-                }
-                IpAddr::V6(v6) => ("IPv6", found.v6.replace(v6).is_some()),
+            let (family, taken) = match value {
+                IpNet::V4(v4) => ("IPv4", found.v4.replace(v4).is_some()),
+                IpNet::V6(v6) => ("IPv6", found.v6.replace(v6.addr()).is_some()),
             };
             if taken {
                 let message = format!("is a second {family} address; one per family is used");
@@ -91,27 +87,25 @@ pub(super) fn read(mut section: Section<'_>) -> NodeDraft {
 }
 
 /// An address, or an IPv4 prefix from which flows choose one.
-fn source(said: &str) -> Result<Prefix, String> {
+fn source(said: &str) -> Result<IpNet, String> {
     if !said.contains('/') {
-        let address = value::routable(said)?;
-        return Ok(Prefix { address, length: if address.is_ipv4() { 32 } else { 128 } });
+        return Ok(value::routable(said)?.into());
     }
     let prefix = value::prefix(said)?;
-    if prefix.address.is_ipv6() {
+    if prefix.addr().is_ipv6() {
         return Err("over IPv6 the flow label tells flows apart; expected one address, without a \
                     prefix length"
             .to_owned());
     }
-    if prefix.length < SHORTEST_SOURCE {
+    if prefix.prefix_len() < SHORTEST_SOURCE {
         return Err(format!(
             "expected a prefix length from {SHORTEST_SOURCE} to 32 after the slash"
         ));
     }
-    if prefix.network() != prefix.address {
+    if prefix.network() != prefix.addr() {
         return Err(format!(
-            "it has bits set behind its prefix; {}/{} is the prefix that it lies in",
-            prefix.network(),
-            prefix.length
+            "it has bits set behind its prefix; {} is the prefix that it lies in",
+            prefix.trunc()
         ));
     }
     Ok(prefix)

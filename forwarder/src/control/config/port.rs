@@ -3,9 +3,11 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 
+use ipnet::IpNet;
+
 use super::device;
 use super::findings::{Checked, Located};
-use super::model::{Mac, Port, Prefix, Steering};
+use super::model::{Mac, Port, Steering};
 use super::section::Section;
 use super::value;
 
@@ -29,7 +31,7 @@ const DEFAULT_DESCRIPTORS: u16 = 1024;
 pub(super) struct PortDraft {
     name: Checked<Located<String>>,
     device: Checked<Located<String>>,
-    pub(super) addresses: Checked<Vec<Located<Prefix>>>,
+    pub(super) addresses: Checked<Vec<Located<IpNet>>>,
     pub(super) gateways: Checked<Vec<Located<IpAddr>>>,
     pub(super) mtu: Checked<Located<u16>>,
     pub(super) mac: Checked<Option<Located<Mac>>>,
@@ -60,7 +62,7 @@ struct Seen {
     names: HashMap<String, usize>,
     devices: HashMap<String, usize>,
     addresses: HashMap<IpAddr, usize>,
-    networks: HashMap<(IpAddr, u8), usize>,
+    networks: HashMap<IpNet, usize>,
 }
 
 pub(super) fn read(root: &mut Section<'_>) -> Checked<Vec<PortDraft>> {
@@ -104,7 +106,7 @@ fn port(mut section: Section<'_>, seen: &mut Seen) -> PortDraft {
     let mtu = section.or("mtu", DEFAULT_MTU, value::integer(MIN_MTU..=MAX_MTU));
     let mtu = mtu.and_then(|mtu| {
         let v6 =
-            |list: &Vec<Located<Prefix>>| list.iter().any(|prefix| prefix.value.address.is_ipv6());
+            |list: &Vec<Located<IpNet>>| list.iter().any(|prefix| prefix.value.addr().is_ipv6());
         if mtu.value < MIN_MTU_V6 && addresses.as_ref().is_ok_and(v6) {
             let message =
                 format!("is {}; a port with an IPv6 address needs {MIN_MTU_V6}", mtu.value);
@@ -134,33 +136,30 @@ fn port(mut section: Section<'_>, seen: &mut Seen) -> PortDraft {
 
 fn addresses_of(
     section: &Section<'_>,
-    list: Vec<Located<Prefix>>,
+    list: Vec<Located<IpNet>>,
     seen: &mut Seen,
-) -> Checked<Vec<Located<Prefix>>> {
+) -> Checked<Vec<Located<IpNet>>> {
     const KEY: &str = "addresses";
     let mut result = Ok(());
     for (index, &Located { value, at }) in list.iter().enumerate() {
-        if let Some(first) = seen.addresses.insert(value.address, at) {
+        if let Some(first) = seen.addresses.insert(value.addr(), at) {
             let message = format!(
                 "{} stands on line {} already; an address belongs to one port",
-                value.address,
+                value.addr(),
                 section.findings.line(first)
             );
             result = Err(section.mistake_in(KEY, index, at, message));
             continue;
         }
-        let wide = match value.address {
-            IpAddr::V4(_) => value.length < 31,
-            IpAddr::V6(_) => value.length < 127,
-        };
-        if wide && value.network() == value.address {
+        let wide = value.max_prefix_len() - value.prefix_len() > 1;
+        if wide && value.network() == value.addr() {
             let message = format!(
                 "{} is the address of the network itself; an address of this host in it is meant",
-                value.address
+                value.addr()
             );
             section.warn(at, KEY, message);
         }
-        if let Some(first) = seen.networks.insert((value.network(), value.length), at) {
+        if let Some(first) = seen.networks.insert(value.trunc(), at) {
             let message = format!(
                 "line {} has an address in the same network; packets to it leave by the first port",
                 section.findings.line(first)
@@ -174,7 +173,7 @@ fn addresses_of(
 fn gateways_of(
     section: &Section<'_>,
     list: Vec<Located<IpAddr>>,
-    addresses: &Checked<Vec<Located<Prefix>>>,
+    addresses: &Checked<Vec<Located<IpNet>>>,
 ) -> Checked<Vec<Located<IpAddr>>> {
     const KEY: &str = "gateways";
     let mut result = Ok(());
@@ -190,7 +189,7 @@ fn gateways_of(
         }
         // A link-local address is on the link of its port by definition (RFC 4291, section 2.5.6).
         let Ok(addresses) = addresses else { continue };
-        let on_link = addresses.iter().any(|prefix| prefix.value.contains(value));
+        let on_link = addresses.iter().any(|prefix| prefix.value.contains(&value));
         if !on_link && !value::is_link_local_v6(value) {
             let message = format!("{value} lies in none of this port's addresses' networks");
             result = Err(section.mistake_in(KEY, index, at, message));

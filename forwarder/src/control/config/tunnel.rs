@@ -1,7 +1,9 @@
 //! `[tunnel]`: what may be tunnelled to this node.
 
+use ipnet::IpNet;
+
 use super::findings::{Checked, Located};
-use super::model::{Prefix, Tunnel};
+use super::model::Tunnel;
 use super::node::Sources;
 use super::section::Section;
 use super::value::{self, family};
@@ -16,24 +18,22 @@ pub(super) fn read(mut section: Section<'_>, sources: &Checked<Sources>) -> Chec
             let message = format!("has {} prefixes; there can be {MAX_PEERS}", list.len());
             return Err(section.mistake(beyond.at, KEY, message));
         }
-        let mut peers: Vec<Prefix> = Vec::with_capacity(list.len());
+        let mut peers: Vec<IpNet> = Vec::with_capacity(list.len());
         let mut result = Ok(());
         for (index, &Located { value, at }) in list.iter().enumerate() {
-            let peer = Prefix { address: value.network(), length: value.length };
+            let peer = value.trunc();
             if peers.contains(&peer) {
-                let message =
-                    format!("{}/{} stands here twice; keep one", peer.address, peer.length);
+                let message = format!("{peer} stands here twice; keep one");
                 result = Err(section.mistake_in(KEY, index, at, message));
             } else if peer != value {
-                let message =
-                    format!("{} stands for {}/{}", value.address, peer.address, peer.length);
+                let message = format!("{} stands for {peer}", value.addr());
                 section.warn(at, KEY, message);
             }
-            if sources.is_ok_and(|sources| !sources.has_family(value.address)) {
-                let family = family(value.address);
+            if sources.is_ok_and(|sources| !sources.has_family(value.addr())) {
+                let family = family(value.addr());
                 let message = format!(
                     "nothing comes from {}: node.tunnel_source has no {family} address to send it to",
-                    value.address
+                    value.addr()
                 );
                 section.warn(at, KEY, message);
             }

@@ -6,10 +6,11 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::ops::RangeInclusive;
 
+use ipnet::IpNet;
 use toml::de::DeValue;
 
 use super::findings::excerpt;
-use super::model::{Mac, Prefix};
+use super::model::Mac;
 
 /// The value in words: `is the integer 70000`.
 pub(super) fn describe(value: &DeValue<'_>) -> String {
@@ -184,19 +185,17 @@ fn unicast(address: IpAddr) -> Result<(), String> {
 }
 
 /// An address with the length of its prefix.
-pub(super) fn prefix(said: &str) -> Result<Prefix, String> {
+pub(super) fn prefix(said: &str) -> Result<IpNet, String> {
     let Some((address, length)) = said.split_once('/') else {
         return Err("expected an address with its prefix length, like 192.0.2.1/24".to_owned());
     };
     let address = host(address)?;
     let longest = if address.is_ipv4() { Ipv4Addr::BITS } else { Ipv6Addr::BITS };
     let digits = !length.is_empty() && length.bytes().all(|byte| byte.is_ascii_digit());
-    match length.parse() {
-        Ok(length) if digits && (1..=longest).contains(&u32::from(length)) => {
-            Ok(Prefix { address, length })
-        }
-        _ => Err(format!("expected a prefix length from 1 to {longest} after the slash")),
-    }
+    let length: Option<u8> = length.parse().ok().filter(|&length| digits && length > 0);
+    length
+        .and_then(|length| IpNet::new(address, length).ok())
+        .ok_or_else(|| format!("expected a prefix length from 1 to {longest} after the slash"))
 }
 
 /// The MAC address of one station.
@@ -324,9 +323,9 @@ mod tests {
 
     #[test]
     fn prefixes_fit_their_family() {
-        let expected = Prefix { address: "192.0.2.1".parse().unwrap(), length: 32 };
-        assert_eq!(prefix("192.0.2.1/32"), Ok(expected));
-        assert_eq!(prefix("2001:db8::1/128").unwrap().length, 128);
+        assert_eq!(prefix("192.0.2.1/32"), Ok("192.0.2.1/32".parse().unwrap()));
+        assert_eq!(prefix("192.0.2.1/24").unwrap().addr().to_string(), "192.0.2.1");
+        assert_eq!(prefix("2001:db8::1/128").unwrap().prefix_len(), 128);
         for wrong in ["192.0.2.1/33", "192.0.2.1/0", "192.0.2.1/", "192.0.2.1/+8", "192.0.2.1/256"]
         {
             refuses(prefix(wrong), "from 1 to 32");

@@ -3,9 +3,11 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 
+use ipnet::{IpNet, Ipv4Net};
+
 use super::draft::Draft;
 use crate::control::config::findings::Located;
-use crate::control::config::model::{Neighbor, Prefix};
+use crate::control::config::model::Neighbor;
 use crate::control::config::pool::BackendDraft;
 use crate::control::config::value;
 
@@ -13,13 +15,13 @@ use crate::control::config::value;
 pub(super) struct OwnAddresses {
     addresses: HashMap<IpAddr, String>,
     /// A prefix of tunnel sources.
-    prefix: Option<Prefix>,
+    prefix: Option<Ipv4Net>,
 }
 
 impl OwnAddresses {
     /// What an address is, in words, if it is the appliance's own.
     pub(super) fn get(&self, address: IpAddr) -> Option<&str> {
-        let in_prefix = || self.prefix.filter(|prefix| prefix.contains(address));
+        let in_prefix = || self.prefix.filter(|&prefix| IpNet::from(prefix).contains(&address));
         let exact = self.addresses.get(&address).map(String::as_str);
         exact.or_else(|| in_prefix().map(|_| "in the prefix of node.tunnel_source"))
     }
@@ -29,17 +31,14 @@ impl Draft<'_> {
     /// The appliance's own addresses, in words.
     pub(super) fn own_addresses(&self) -> OwnAddresses {
         let sources = self.node.sources.unwrap_or_default();
-        let prefix = sources
-            .v4
-            .filter(|_| sources.v4_host_bits > 0)
-            .map(|v4| Prefix { address: v4.into(), length: 32 - sources.v4_host_bits });
-        let sources = [sources.v4.map(IpAddr::from), sources.v6.map(IpAddr::from)];
+        let prefix = sources.v4.filter(|v4| v4.prefix_len() < 32);
+        let sources = [sources.v4.map(|v4| v4.addr().into()), sources.v6.map(IpAddr::from)];
         let sources = sources.into_iter().flatten().map(|s| (s, "node.tunnel_source".to_owned()));
         let ports = self.ports().iter().flat_map(|port| port.addresses.iter().flatten());
         let ports = ports.map(|prefix| {
             let words =
                 format!("the address of the port on line {}", self.findings.line(prefix.at));
-            (prefix.value.address, words)
+            (prefix.value.addr(), words)
         });
         OwnAddresses { addresses: sources.chain(ports).collect(), prefix }
     }

@@ -3,10 +3,12 @@
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 
+use ipnet::IpNet;
+
 use super::draft::Draft;
 use crate::balancer::mtu::mss_for;
 use crate::control::config::findings::Located;
-use crate::control::config::model::{MssClamp, Prefix};
+use crate::control::config::model::{MssClamp, network_and_broadcast};
 use crate::control::config::port::MIN_MTU_V6;
 use crate::wire::Family;
 
@@ -41,17 +43,16 @@ impl Draft<'_> {
     /// What stands where no host can be: at the network or broadcast address of a port's network.
     fn groups(&self) {
         let prefixes = || self.ports().iter().flat_map(|port| port.addresses.iter().flatten());
-        let groups: HashMap<IpAddr, Prefix> = prefixes()
-            .flat_map(|prefix| prefix.value.groups().map(|group| (group, prefix.value)))
+        let groups: HashMap<IpAddr, IpNet> = prefixes()
+            .flat_map(|prefix| network_and_broadcast(prefix.value).map(|ip| (ip, prefix.value)))
             .collect();
         let warn = |address: Located<IpAddr>, key: String| {
             let Some(prefix) = groups.get(&address.value) else { return };
             let kind = if prefix.network() == address.value { "network" } else { "broadcast" };
             let message = format!(
-                "{} is the {kind} address of {}/{}: no host has it",
+                "{} is the {kind} address of {}: no host has it",
                 address.value,
-                prefix.network(),
-                prefix.length
+                prefix.trunc()
             );
             self.findings.warn(address.at, key, message);
         };
@@ -180,7 +181,7 @@ impl Draft<'_> {
         for (entry, Located { value, at }) in self.addressed_backends() {
             let what = if members.contains(&value) {
                 "a member of the cluster"
-            } else if peers.iter().any(|peer| peer.contains(value)) {
+            } else if peers.iter().any(|peer| peer.contains(&value)) {
                 "among tunnel.peers"
             } else {
                 continue;

@@ -48,12 +48,7 @@ fn what_is_said_is_meant() {
             member("2001:db8::2", false, false)
         ]
     );
-    let peers: Vec<String> = configuration
-        .tunnel
-        .peers
-        .iter()
-        .map(|peer| format!("{}/{}", peer.address, peer.length))
-        .collect();
+    let peers: Vec<String> = configuration.tunnel.peers.iter().map(ToString::to_string).collect();
     assert_eq!(peers, ["192.0.2.0/24", "2001:db8::/32"]);
     let expected = Fragments {
         contexts: 100,

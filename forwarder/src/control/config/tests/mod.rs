@@ -71,8 +71,7 @@ fn the_contract_is_read_as_it_is_meant() {
         Configuration {
             node: Node {
                 name: "lb1".to_owned(),
-                tunnel_source_v4: Some("192.0.2.1".parse().unwrap()),
-                tunnel_source_v4_length: 32,
+                tunnel_source_v4: Some("192.0.2.1/32".parse().unwrap()),
                 tunnel_source_v6: Some("2001:db8::1".parse().unwrap()),
             },
             hash: Hash {
@@ -93,10 +92,7 @@ fn the_contract_is_read_as_it_is_meant() {
             ports: vec![Port {
                 name: "edge0".to_owned(),
                 device: "0000:3b:00.0".to_owned(),
-                addresses: vec![
-                    Prefix { address: "192.0.2.1".parse().unwrap(), length: 24 },
-                    Prefix { address: "2001:db8::1".parse().unwrap(), length: 64 },
-                ],
+                addresses: vec!["192.0.2.1/24".parse().unwrap(), "2001:db8::1/64".parse().unwrap(),],
                 gateways: vec!["192.0.2.254".parse().unwrap(), "2001:db8::fe".parse().unwrap()],
                 mtu: 1500,
                 mac: Some([2, 0, 0, 0, 0, 1]),

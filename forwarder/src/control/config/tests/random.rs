@@ -32,7 +32,7 @@ fn assert_sound(configuration: &Configuration) {
     assert!(distinct(cluster.members.iter().map(|member| member.address)));
     assert!(cluster.members.is_empty() || cluster.members.iter().any(|member| member.is_own));
     assert!(distinct(tunnel.peers.iter()));
-    assert!(tunnel.peers.iter().all(|peer| peer.network() == peer.address));
+    assert!(tunnel.peers.iter().all(|peer| peer.network() == peer.addr()));
     assert!(fragments.contexts >= 1 && fragments.contexts >= fragments.packets);
     assert!((1..=63).contains(&node.name.len()));
     let size = u64::from(hash.table_size);
@@ -50,7 +50,7 @@ fn assert_sound(configuration: &Configuration) {
     assert!(control.group.as_ref().is_none_or(|group| (1..=255).contains(&group.len())));
     assert!(!ports.is_empty() && distinct(ports.iter().map(|port| &port.name)));
     assert!(distinct(ports.iter().map(|port| port.device.split(',').next())));
-    let own = || ports.iter().flat_map(|port| port.addresses.iter().map(|prefix| prefix.address));
+    let own = || ports.iter().flat_map(|port| port.addresses.iter().map(|prefix| prefix.addr()));
     assert!(distinct(own()));
     for port in ports {
         assert!((576..=9216).contains(&port.mtu));
@@ -58,7 +58,7 @@ fn assert_sound(configuration: &Configuration) {
         for gateway in &port.gateways {
             let link_local =
                 matches!(gateway, std::net::IpAddr::V6(v6) if v6.is_unicast_link_local());
-            assert!(link_local || port.addresses.iter().any(|prefix| prefix.contains(*gateway)));
+            assert!(link_local || port.addresses.iter().any(|prefix| prefix.contains(gateway)));
             assert!(own().all(|address| address != *gateway));
         }
     }
