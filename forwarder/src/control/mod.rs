@@ -5,4 +5,5 @@ pub mod config;
 pub mod daemon;
 mod id_allocator;
 pub mod publication;
+pub mod routing;
 pub mod server;

@@ -15,10 +15,11 @@ use ipnet::IpNet;
 use thiserror::Error;
 
 use super::config::{
-    self, Configuration, Encapsulation, FragmentPolicy, Hash, MssClamp, NextHop, Routes, Timeouts,
+    self, Configuration, Encapsulation, FragmentPolicy, Hash, MssClamp, Timeouts,
     network_and_broadcast,
 };
 use super::id_allocator::{Exhausted, IdAllocator};
+use super::routing::{NextHop, Routes};
 use crate::balancer::backend::{Backend, MssLimit, Pool, Route, Serving};
 use crate::balancer::cluster::{self, Cluster};
 use crate::balancer::conntrack::{self, State};

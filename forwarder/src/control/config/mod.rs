@@ -18,7 +18,6 @@
 //! | `node.rs`, `hash.rs`, `dpdk.rs`, ... | one section each |
 //! | `encapsulation.rs` | the settings of encapsulations, which pools and backends have |
 //! | `check/` | what no section can see by itself |
-//! | `route.rs` | the next hop of a backend |
 //! | `reload.rs` | what only a restart can change |
 
 mod check;
@@ -39,7 +38,6 @@ mod node;
 mod pool;
 mod port;
 mod reload;
-mod route;
 mod section;
 mod service;
 mod source;
@@ -51,7 +49,6 @@ mod value;
 
 pub use findings::{MAX_LISTED, Mistake, Mistakes};
 pub use model::*;
-pub use route::{NextHop, Routes};
 pub use source::{ReadError, Source};
 
 use findings::{Checked, Findings};

@@ -11,6 +11,7 @@ use guideway_api::Protocol;
 use ipnet::{IpNet, Ipv4Net};
 
 use super::device;
+use crate::control::routing::Routes;
 
 pub use crate::balancer::encapsulation::{Encapsulation, GreKey, Parameters, UdpChecksum};
 pub use crate::balancer::fragment::Policy as FragmentPolicy;
@@ -44,6 +45,20 @@ pub struct Configuration {
     pub tunnel: Tunnel,
     /// `[fragments]`
     pub fragments: Fragments,
+}
+
+impl Configuration {
+    /// The routes that ports and neighbours make.
+    pub fn routes(&self) -> Routes {
+        let networks = self
+            .ports
+            .iter()
+            .map(|port| (port.addresses.iter().copied(), port.gateways.iter().copied()));
+        Routes::new(
+            networks,
+            self.neighbors.iter().map(|neighbor| (neighbor.address, neighbor.mac)),
+        )
+    }
 }
 
 /// Who this forwarder is.

@@ -9,8 +9,8 @@ use crate::control::config::model::{Neighbor, Tunnel};
 use crate::control::config::node::NodeDraft;
 use crate::control::config::pool::{BackendDraft, PoolDraft};
 use crate::control::config::port::PortDraft;
-use crate::control::config::route::Routes;
 use crate::control::config::service::ServiceDraft;
+use crate::control::routing::Routes;
 
 /// All that was read, for checks across it.
 pub(crate) struct Draft<'a> {
@@ -80,7 +80,10 @@ impl<'a> Draft<'a> {
             (addresses, port.gateways.iter().flatten().map(|gateway| gateway.value))
         });
         let neighbors = self.neighbors.iter().flatten().flatten();
-        Routes::new(networks, neighbors.map(|neighbor| neighbor.value))
+        Routes::new(
+            networks,
+            neighbors.map(|neighbor| (neighbor.value.address, neighbor.value.mac)),
+        )
     }
 
     /// Whether there is no mistake in what the routes are made of.

@@ -11,17 +11,15 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use super::model::{Configuration, Mac, Neighbor};
-
 /// Where a packet to a backend goes first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NextHop {
-    /// The port that it leaves by, an index into [`Configuration::ports`].
+    /// The port that it leaves by, an index into [`super::config::Configuration::ports`].
     pub port: usize,
     /// The backend itself if it is on the port's link, else the gateway.
     pub address: IpAddr,
     /// The MAC address of `address`, if it is known.
-    pub mac: Option<Mac>,
+    pub mac: Option<[u8; 6]>,
 }
 
 /// What is needed to find next hops, made once for many questions.
@@ -32,26 +30,15 @@ pub struct Routes {
     lengths: [Vec<u8>; 2],
     /// The port and the gateway, for IPv4 and IPv6.
     gateways: [Option<(usize, IpAddr)>; 2],
-    neighbors: HashMap<IpAddr, Mac>,
+    neighbors: HashMap<IpAddr, [u8; 6]>,
     ports: usize,
-}
-
-impl Configuration {
-    /// The routes that ports and neighbours make.
-    pub fn routes(&self) -> Routes {
-        let networks = self
-            .ports
-            .iter()
-            .map(|port| (port.addresses.iter().copied(), port.gateways.iter().copied()));
-        Routes::new(networks, self.neighbors.iter().copied())
-    }
 }
 
 impl Routes {
     /// Routes from the addresses and gateways of each port, in the ports' order.
     pub(super) fn new<A, G>(
         networks: impl Iterator<Item = (A, G)>,
-        neighbors: impl Iterator<Item = Neighbor>,
+        neighbors: impl Iterator<Item = (IpAddr, [u8; 6])>,
     ) -> Self
     where
         A: Iterator<Item = IpNet>,
@@ -72,7 +59,7 @@ impl Routes {
             lengths.sort_unstable_by(|a, b| b.cmp(a));
             lengths.dedup();
         }
-        routes.neighbors = neighbors.map(|neighbor| (neighbor.address, neighbor.mac)).collect();
+        routes.neighbors = neighbors.collect();
         routes
     }
 
@@ -123,11 +110,8 @@ mod tests {
             port(&["10.1.0.1/16", "192.0.2.2/24", "2001:db8::1/64"], &["10.1.0.254", "10.1.0.253"]),
             port(&["198.51.100.1/24"], &["198.51.100.254", "fe80::1"]),
         ];
-        let neighbors = [
-            Neighbor { address: ip("10.1.0.254"), mac: [2; 6] },
-            Neighbor { address: ip("2001:db8::5"), mac: [4; 6] },
-            Neighbor { address: ip("203.0.113.7"), mac: [6; 6] },
-        ];
+        let neighbors =
+            [(ip("10.1.0.254"), [2; 6]), (ip("2001:db8::5"), [4; 6]), (ip("203.0.113.7"), [6; 6])];
         Routes::new(networks.into_iter(), neighbors.into_iter())
     }
 
@@ -155,8 +139,8 @@ mod tests {
         let direct = NextHop { port: 1, address, mac: Some([6; 6]) };
         assert_eq!(routes().next_hop(address), Some(direct));
         let bare = || (std::iter::empty(), std::iter::empty());
-        let neighbor = Neighbor { address, mac: [6; 6] };
-        let routes = Routes::new([bare(), bare()].into_iter(), std::iter::once(neighbor));
+        let neighbors = std::iter::once((address, [6; 6]));
+        let routes = Routes::new([bare(), bare()].into_iter(), neighbors);
         assert_eq!(routes.next_hop(address), Some(NextHop { port: 0, ..direct }));
     }
 
