@@ -13,11 +13,7 @@ use std::hash::Hash;
 use toml::de::{DeArray, DeTable, DeValue};
 
 use super::findings::{Checked, Findings, Located, Reported, excerpt};
-use super::value::describe;
-
-/// Turns a value into what it means, or says what is wrong with it and what would be right.
-pub(super) trait Parse<T>: Fn(&DeValue<'_>) -> Result<T, String> {}
-impl<T, F: Fn(&DeValue<'_>) -> Result<T, String>> Parse<T> for F {}
+use super::value::{Parse, describe};
 
 /// A table that is being read.
 #[derive(Debug)]

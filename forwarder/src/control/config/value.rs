@@ -12,6 +12,10 @@ use toml::de::DeValue;
 use super::findings::excerpt;
 use super::model::Mac;
 
+/// Turns a value into what it means, or says what is wrong with it and what would be right.
+pub(super) trait Parse<T>: Fn(&DeValue<'_>) -> Result<T, String> {}
+impl<T, F: Fn(&DeValue<'_>) -> Result<T, String>> Parse<T> for F {}
+
 /// The value in words: `is the integer 70000`.
 pub(super) fn describe(value: &DeValue<'_>) -> String {
     match value {
@@ -50,9 +54,7 @@ pub(super) fn boolean(value: &DeValue<'_>) -> Result<bool, String> {
 }
 
 /// An integer in a range.
-pub(super) fn integer<T: TryFrom<i64>>(
-    range: RangeInclusive<i64>,
-) -> impl Fn(&DeValue<'_>) -> Result<T, String> {
+pub(super) fn integer<T: TryFrom<i64>>(range: RangeInclusive<i64>) -> impl Parse<T> {
     move |value| {
         let (low, high) = (range.start(), range.end());
         let number = match value {
@@ -67,9 +69,7 @@ pub(super) fn integer<T: TryFrom<i64>>(
 }
 
 /// A power of two in a range of powers of two.
-pub(super) fn power_of_two<T: TryFrom<i64>>(
-    range: RangeInclusive<i64>,
-) -> impl Fn(&DeValue<'_>) -> Result<T, String> {
+pub(super) fn power_of_two<T: TryFrom<i64>>(range: RangeInclusive<i64>) -> impl Parse<T> {
     move |value| {
         let number: i64 = integer(range.clone())(value)?;
         if number.count_ones() != 1 {
@@ -84,9 +84,7 @@ pub(super) fn power_of_two<T: TryFrom<i64>>(
 }
 
 /// One of several words.
-pub(super) fn word<T: Copy>(
-    words: &'static [(&'static str, T)],
-) -> impl Fn(&DeValue<'_>) -> Result<T, String> {
+pub(super) fn word<T: Copy>(words: &'static [(&'static str, T)]) -> impl Parse<T> {
     move |value| {
         let said = match value {
             DeValue::String(said) => Some(said.as_ref()),
@@ -103,9 +101,7 @@ pub(super) fn word<T: Copy>(
 }
 
 /// A string that `parse` understands; its error is put after what the value is.
-pub(super) fn text<T>(
-    parse: impl Fn(&str) -> Result<T, String>,
-) -> impl Fn(&DeValue<'_>) -> Result<T, String> {
+pub(super) fn text<T>(parse: impl Fn(&str) -> Result<T, String>) -> impl Parse<T> {
     move |value| match value {
         DeValue::String(said) => {
             parse(said).map_err(|expected| format!("is {}; {expected}", excerpt(said)))
@@ -256,10 +252,7 @@ mod tests {
     use super::*;
 
     /// What a parser makes of a value as TOML writes it.
-    fn parsed<T>(
-        parse: impl Fn(&DeValue<'_>) -> Result<T, String>,
-        value: &str,
-    ) -> Result<T, String> {
+    fn parsed<T>(parse: impl Parse<T>, value: &str) -> Result<T, String> {
         parse(DeValue::parse(value).unwrap().get_ref())
     }
 
