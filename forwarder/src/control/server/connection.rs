@@ -2,55 +2,34 @@
 
 use std::io::{self, Read, Write};
 use std::net::Shutdown;
-use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Instant;
 
-use guideway_api::{Error, ErrorKind, Greeting, PROTOCOL_VERSION, Response, SERVER};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::io::Errno;
+use guideway_api::{Error, ErrorKind, Greeting, PROTOCOL_VERSION, Request, Response, SERVER};
+use rustix::event::PollFlags;
 use serde::Serialize;
 
-use super::admission::Permit;
-use super::long_requests::LongRequest;
-use super::{MAX_LONG_REQUESTS, Shared, Stop, parse_request};
+use super::admission::{Admission, Permit};
+use super::bounds::{Bounds, MAX_LONG_REQUESTS};
+use super::long_requests::{LongRequest, LongRequests};
+use super::request::parse_request;
+use super::stop::{Stop, Wake, wait};
 
 /// Bytes of one read.
 const CHUNK: usize = 16 << 10;
 
-/// What ended a wait.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Wake {
-    /// The descriptor has something to tell, an error perhaps.
-    Ready,
-    /// The server stops.
-    Stopped,
-    /// The deadline has passed.
-    Late,
-}
+/// Carries out one request. It runs on the connection's thread, several at once.
+pub type Handler = Arc<dyn Fn(Request) -> Response + Send + Sync>;
 
-/// Waits for `flags` on `descriptor`, for the stop, or for the deadline.
-pub(super) fn wait(
-    descriptor: &impl AsFd,
-    flags: PollFlags,
-    stop: &Stop,
-    deadline: Option<Instant>,
-) -> io::Result<Wake> {
-    loop {
-        let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-        // A deadline in seconds fits; were it not so, waiting for ever is what it means.
-        let timeout = left.and_then(|left| Timespec::try_from(left).ok());
-        let mut polled = [PollFd::new(&stop.event, PollFlags::IN), PollFd::new(descriptor, flags)];
-        match poll(&mut polled, timeout.as_ref()) {
-            Ok(0) => return Ok(Wake::Late),
-            Ok(_) if !polled[0].revents().is_empty() => return Ok(Wake::Stopped),
-            Ok(_) => return Ok(Wake::Ready),
-            Err(Errno::INTR) => {}
-            Err(errno) => return Err(errno.into()),
-        }
-    }
+/// Everything that a connection's thread needs.
+pub(super) struct Shared {
+    pub(super) handler: Handler,
+    pub(super) stop: Arc<Stop>,
+    pub(super) bounds: Bounds,
+    pub(super) admission: Admission,
+    pub(super) long_requests: LongRequests,
 }
 
 /// Greets and refuses a client that gets no permit. It never waits: both lines fit the empty

@@ -10,8 +10,7 @@ use std::time::Instant;
 use rustix::event::{EventfdFlags, PollFlags, eventfd};
 use rustix::io::Errno;
 
-use super::Stop;
-use super::connection::{Wake, wait};
+use super::stop::{Stop, Wake, wait};
 
 /// The permits for long requests of a server.
 #[derive(Debug)]

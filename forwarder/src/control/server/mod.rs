@@ -14,50 +14,40 @@
 //!   at most 62 MiB and 2 times 32 MiB.
 
 mod admission;
+mod bounds;
 mod connection;
 mod long_requests;
 mod request;
 mod socket;
+mod stop;
 #[cfg(test)]
 mod tests;
 
 use std::io::{self, ErrorKind};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use guideway_api::{MAX_REQUEST, Request, Response};
-use rustix::event::{EventfdFlags, PollFlags, eventfd};
+use guideway_api::MAX_REQUEST;
+use rustix::event::PollFlags;
 
 use admission::Admission;
-use connection::{Wake, wait};
+use bounds::Bounds;
+pub use bounds::{CLIENT_TIMEOUT, CONNECTIONS, LONG_REQUEST_BYTES, MAX_LONG_REQUESTS};
+pub use connection::Handler;
+use connection::Shared;
 use long_requests::LongRequests;
 pub use request::parse_request;
 pub use socket::Error;
 use socket::{Socket, system};
-
-/// Connections at once.
-pub const CONNECTIONS: usize = 64;
-
-/// Bytes of a request line that any connection may hold.
-pub const LONG_REQUEST_BYTES: usize = 1 << 20;
-
-/// Connections that may hold a longer one at once.
-pub const MAX_LONG_REQUESTS: u32 = 2;
-
-/// How long a client may take for the rest of a line that it began, and to take an answer.
-pub const CLIENT_TIMEOUT: Duration = Duration::from_secs(10);
+use stop::{Stop, Wake, wait};
 
 /// How long to leave the listener alone when a connection cannot be accepted, for example for want
 /// of descriptors: it would stay readable and the thread would spin.
 const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
-
-/// Carries out one request. It runs on the connection's thread, several at once.
-pub type Handler = Arc<dyn Fn(Request) -> Response + Send + Sync>;
 
 /// A control socket that is bound and answers no one yet.
 #[derive(Debug)]
@@ -66,26 +56,6 @@ pub struct Server {
     stop: Stop,
     long_requests: LongRequests,
     bounds: Bounds,
-}
-
-/// The bounds of one server; they vary in tests alone.
-#[derive(Clone, Copy, Debug)]
-struct Bounds {
-    connections: usize,
-    client_timeout: Duration,
-    /// Bytes of a request line, its newline included.
-    request_bytes: usize,
-    /// Bytes of a request line that needs no permit.
-    short_request_bytes: usize,
-}
-
-/// Everything that a connection's thread needs.
-struct Shared {
-    handler: Handler,
-    stop: Arc<Stop>,
-    bounds: Bounds,
-    admission: Admission,
-    long_requests: LongRequests,
 }
 
 impl Server {
@@ -147,33 +117,6 @@ impl Drop for Handle {
         if self.thread.take().is_some_and(|thread| thread.join().is_err()) {
             tracing::error!("the control socket's thread panicked");
         }
-    }
-}
-
-/// A flag that also wakes whoever polls its descriptor.
-#[derive(Debug)]
-struct Stop {
-    raised: AtomicBool,
-    event: OwnedFd,
-}
-
-impl Stop {
-    fn new() -> io::Result<Stop> {
-        let event = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
-        Ok(Stop { raised: AtomicBool::new(false), event })
-    }
-
-    fn raise(&self) {
-        self.raised.store(true, Ordering::Release);
-        // No one reads the event, so it stays readable for every thread. A write of 1 to a counter
-        // at 0 cannot fail.
-        if let Err(error) = rustix::io::write(&self.event, &1u64.to_ne_bytes()) {
-            tracing::error!(%error, "cannot wake the control socket's threads");
-        }
-    }
-
-    fn is_raised(&self) -> bool {
-        self.raised.load(Ordering::Acquire)
     }
 }
 

@@ -8,7 +8,9 @@ use std::path::PathBuf;
 use std::sync::mpsc;
 use std::sync::{Barrier, Mutex};
 
-use guideway_api::{Error as Unsendable, ErrorKind, FlowFilter, Greeting, Stats};
+use guideway_api::{
+    Error as Unsendable, ErrorKind, FlowFilter, Greeting, Request, Response, Stats,
+};
 
 use super::*;
 
