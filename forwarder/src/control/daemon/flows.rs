@@ -5,13 +5,13 @@ use std::collections::HashMap;
 use guideway_api as api;
 use guideway_api::{ErrorKind, FlowFilter};
 
-use super::{Daemon, Running};
+use super::overview::{Overview, Running};
 use crate::balancer::conntrack::State;
 use crate::balancer::flow::FlowKey;
 use crate::balancer::scan::{FlowMatch, FlowScan};
 use crate::wire::protocol;
 
-impl Daemon {
+impl Overview {
     pub(super) fn flows(&self, filter: &FlowFilter) -> Result<api::Flows, api::Error> {
         // The names belong to ids that may change owners, so that they are read before and the
         // lock is not held while workers look.

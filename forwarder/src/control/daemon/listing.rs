@@ -2,12 +2,12 @@
 
 use guideway_api as api;
 
-use super::{Daemon, PortState};
+use super::overview::{Overview, PortState};
 use crate::control::config;
 use crate::control::publication::PublishedBackend;
 use crate::stats::{Counter, Gauge, Traffic};
 
-impl Daemon {
+impl Overview {
     pub(super) fn status(&self) -> api::Status {
         let running = self.running.lock();
         let counter = |counter| self.workers.iter().map(|w| w.stats.counter(counter)).sum();

@@ -5,11 +5,12 @@
 
 mod flows;
 mod listing;
+mod overview;
 mod parser;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -18,74 +19,25 @@ use guideway_api as api;
 use guideway_api::{ErrorKind, Request, Response};
 use parking_lot::{Mutex, MutexGuard};
 
+use overview::{Overview, Running};
+pub use overview::{Port, PortState, Worker};
 use parser::Parser;
 
 use super::config::{self, Configuration, Source};
-use super::publication::{Progress, Published, Publisher};
+use super::publication::{Published, Publisher};
 use crate::balancer::Verdict;
-use crate::balancer::scan::FlowScan;
-use crate::stats::{Counter, Event, Gauge, Reader, Traffic};
+use crate::stats::{Counter, Event, Reader};
 
 /// How long an apply waits for the workers, which take tables up between two bursts.
 const IN_FORCE: Duration = Duration::from_secs(5);
 
-/// A worker, as the control plane sees it.
-pub struct Worker {
-    /// What it counts.
-    pub stats: Reader,
-    /// The CPU that it is pinned to.
-    pub cpu: Option<u16>,
-    /// The queues that it polls, `port:queue`.
-    pub queues: Vec<String>,
-    /// Entries of its flow table.
-    pub flow_capacity: u64,
-    /// Has it carry out a listing; none if it does not answer.
-    pub scan: Box<dyn Fn(FlowScan) -> Option<FlowScan> + Send + Sync>,
-}
-
-/// A port, as the control plane sees it.
-pub struct Port {
-    /// The DPDK driver.
-    pub driver: String,
-    /// The device's own MAC address.
-    pub device_mac: [u8; 6],
-    /// Receive queues.
-    pub rx_queues: u16,
-    /// Transmit queues.
-    pub tx_queues: u16,
-    /// How packets reach their worker, and why so: it may be noticed that they do not.
-    pub steering: Box<dyn Fn() -> String + Send + Sync>,
-    /// Asks the device.
-    pub probe: Box<dyn Fn() -> PortState + Send + Sync>,
-    /// Asks it for all that it counts.
-    pub extended: Box<dyn Fn() -> BTreeMap<String, u64> + Send + Sync>,
-    /// The functions that its driver chose for receiving and sending; empty if it does not say.
-    pub functions: [String; 2],
-}
-
-/// What a port is asked for each time that it is listed.
-#[derive(Default)]
-pub struct PortState {
-    /// The link in words.
-    pub link: String,
-    /// Seconds since the link changed.
-    pub link_seconds: u64,
-    /// The device's counters.
-    pub counters: api::PortCounters,
-}
-
 /// What answers requests.
 pub struct Daemon {
-    started: Instant,
-    path: PathBuf,
-    workers: Vec<Worker>,
-    ports: Vec<Port>,
+    overview: Overview,
     /// What is counted off the workers.
     others: Vec<Reader>,
-    /// Locked before `running`, and for long: by a check, and by an apply until it has published.
+    /// Locked before [`Overview::running`], and for long: by a check, and by an apply until it has published.
     changes: Mutex<Changes>,
-    /// Locked for as long as it takes to look at it, so that every listing is answered at once.
-    running: Mutex<Running>,
     is_stopping: AtomicBool,
 }
 
@@ -95,16 +47,6 @@ struct Changes {
     publisher: Publisher,
     source: Source,
     parser: Parser,
-}
-
-/// What is in force.
-struct Running {
-    configuration: Configuration,
-    text: String,
-    published: Published,
-    /// What an id had counted when its present owner got it.
-    service_base: HashMap<u32, Traffic>,
-    backend_base: HashMap<u32, Traffic>,
 }
 
 impl Daemon {
@@ -127,13 +69,15 @@ impl Daemon {
             backend_base: HashMap::new(),
         };
         Daemon {
-            started: Instant::now(),
-            path,
-            workers,
-            ports,
+            overview: Overview {
+                started: Instant::now(),
+                path,
+                workers,
+                ports,
+                running: Mutex::new(running),
+            },
             others: Vec::new(),
             changes: Mutex::new(Changes { publisher, source, parser: Parser::default() }),
-            running: Mutex::new(running),
             is_stopping: AtomicBool::new(false),
         }
     }
@@ -157,15 +101,17 @@ impl Daemon {
     /// Carries out a request.
     pub fn answer(&self, request: Request) -> Response {
         match request {
-            Request::Status {} => Response::Status(self.status()),
-            Request::ServiceList {} => Response::Services(self.services()),
-            Request::BackendList {} => Response::Backends(self.backends()),
-            Request::WorkerList {} => Response::Workers(self.worker_list()),
-            Request::PortList {} => Response::Ports(self.port_list()),
-            Request::PortStats { extended } => Response::PortStats(self.port_stats(extended)),
+            Request::Status {} => Response::Status(self.overview.status()),
+            Request::ServiceList {} => Response::Services(self.overview.services()),
+            Request::BackendList {} => Response::Backends(self.overview.backends()),
+            Request::WorkerList {} => Response::Workers(self.overview.worker_list()),
+            Request::PortList {} => Response::Ports(self.overview.port_list()),
+            Request::PortStats { extended } => {
+                Response::PortStats(self.overview.port_stats(extended))
+            }
             Request::Stats {} => Response::Stats(self.stats()),
             Request::ConfigShow {} => {
-                let running = self.running.lock();
+                let running = self.overview.running.lock();
                 Response::Config {
                     text: running.text.clone(),
                     generation: running.published.generation,
@@ -182,11 +128,11 @@ impl Daemon {
                     Ok(text) => self.apply(changes, text),
                     Err(error) => Response::Error(api::Error::new(
                         ErrorKind::Rejected,
-                        format!("cannot read {}: {error}", self.path.display()),
+                        format!("cannot read {}: {error}", self.overview.path.display()),
                     )),
                 }
             }
-            Request::FlowList(filter) => match self.flows(&filter) {
+            Request::FlowList(filter) => match self.overview.flows(&filter) {
                 Ok(flows) => Response::Flows(flows),
                 Err(error) => Response::Error(error),
             },
@@ -195,7 +141,7 @@ impl Daemon {
 
     /// All counters, summed over the workers.
     pub fn stats(&self) -> api::Stats {
-        summary(self.workers.iter().map(|w| &w.stats).chain(&self.others))
+        summary(self.overview.workers.iter().map(|w| &w.stats).chain(&self.others))
     }
 
     /// Parses a text and compares it with what is in force.
@@ -208,7 +154,7 @@ impl Daemon {
             message: "the configuration has mistakes; nothing has changed".to_owned(),
             details: details(&mistakes),
         })?;
-        let running = self.running.lock();
+        let running = self.overview.running.lock();
         let fixed = running.configuration.restart_only_differences(&parsed.configuration);
         if !fixed.is_empty() {
             return Err(api::Error {
@@ -227,20 +173,20 @@ impl Daemon {
         };
         let warnings = lines(&parsed.warnings);
         let configuration = parsed.configuration;
-        let published = match changes.publisher.publish(&configuration, self.progress()) {
+        let published = match changes.publisher.publish(&configuration, self.overview.progress()) {
             Ok(published) => published,
             Err(error) => {
                 return Response::Error(api::Error::new(ErrorKind::Failed, error.to_string()));
             }
         };
         let generation = published.generation;
-        let mut running = self.running.lock();
+        let mut running = self.overview.running.lock();
         for id in &published.new_services {
-            let base = self.sum(|stats| stats.service(id.0 as usize));
+            let base = self.overview.sum(|stats| stats.service(id.0 as usize));
             running.service_base.insert(id.0, base);
         }
         for id in &published.new_backends {
-            let base = self.sum(|stats| stats.backend(id.index()));
+            let base = self.overview.sum(|stats| stats.backend(id.index()));
             running.backend_base.insert(id.get(), base);
         }
         running.configuration = configuration;
@@ -263,22 +209,13 @@ impl Daemon {
 
     fn wait_for(&self, generation: u64) -> bool {
         let deadline = Instant::now() + IN_FORCE;
-        while self.progress().generation < generation {
+        while self.overview.progress().generation < generation {
             if Instant::now() > deadline || self.is_stopping() {
                 return false;
             }
             std::thread::sleep(Duration::from_millis(1));
         }
         true
-    }
-
-    fn progress(&self) -> Progress {
-        let least = |gauge| self.workers.iter().map(|w| w.stats.gauge(gauge)).min().unwrap_or(0);
-        Progress { generation: least(Gauge::Generation), swept: least(Gauge::SweptGeneration) }
-    }
-
-    fn sum(&self, of: impl Fn(&Reader) -> Traffic) -> Traffic {
-        self.workers.iter().map(|w| of(&w.stats)).fold(Traffic::default(), |a, b| a + b)
     }
 }
 

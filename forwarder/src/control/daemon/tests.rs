@@ -8,8 +8,8 @@ use crate::balancer::conntrack::State;
 use crate::balancer::id::BackendId;
 use crate::balancer::scan::FlowRow;
 use crate::balancer::services::ServiceAddress;
-use crate::control::publication::PortFacts;
-use crate::stats;
+use crate::control::publication::{PortFacts, Progress};
+use crate::stats::{self, Gauge};
 use crate::wire::protocol;
 
 /// A configuration with these backends, `(name, last byte of the address, more keys)`.
@@ -146,7 +146,7 @@ impl Lab {
     }
 
     fn ids(&self) -> Vec<u32> {
-        let running = self.daemon.running.lock();
+        let running = self.daemon.overview.running.lock();
         running.published.backends[0].iter().map(|b| b.id.get()).collect()
     }
 }
@@ -169,7 +169,7 @@ fn refusal(response: Response) -> api::Error {
 fn an_apply_is_answered_when_every_worker_has_it() {
     let lab = Lab::new();
     assert_eq!(lab.applied(&text(&THREE[..2])), 2);
-    assert_eq!(lab.daemon.progress().generation, 2);
+    assert_eq!(lab.daemon.overview.progress().generation, 2);
     assert_eq!(lab.backends().len(), 2);
     assert_eq!(lab.daemon.changes.lock().publisher.shared().load().generation(), 2);
 }
@@ -233,7 +233,7 @@ fn the_order_of_the_file_does_not_change_the_choice() {
     let lab = Lab::new();
     let address_of = |slot: usize| {
         let tables = lab.daemon.changes.lock().publisher.shared().load_full();
-        let running = lab.daemon.running.lock();
+        let running = lab.daemon.overview.running.lock();
         let value = tables.pool(crate::balancer::id::PoolIndex(0)).maglev.slots()[slot];
         let at = running.published.backends[0].iter().position(|b| b.id.get() == value).unwrap();
         running.configuration.pools[0].backends[at].address
