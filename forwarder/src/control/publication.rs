@@ -10,7 +10,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use guideway_api::Protocol;
 use ipnet::IpNet;
 use thiserror::Error;
 
@@ -34,7 +33,7 @@ use crate::balancer::port::Port;
 use crate::balancer::services::{Service, ServiceAddress, Vip};
 use crate::balancer::source::OwnAddresses;
 use crate::balancer::tables::{TableSpec, Tables};
-use crate::wire::{Family, protocol};
+use crate::wire::Family;
 
 /// Ids for backends: those configured, and those that workers may still have flows of.
 pub const BACKEND_IDS: u32 = 1 << 17;
@@ -109,7 +108,7 @@ pub struct Publisher {
     generation: u64,
     ports: Vec<PortFacts>,
     backends: IdAllocator<(String, IpAddr)>,
-    services: IdAllocator<(IpAddr, Protocol, u16)>,
+    services: IdAllocator<ServiceAddress>,
     /// What all Maglev tables of the last publication follow from,
     hash: Hash,
     /// and those tables, by their members.
@@ -177,7 +176,7 @@ impl Publisher {
     ) -> Result<Published, Error> {
         let generation = self.generation + 1;
         let service_keys: Vec<_> =
-            configuration.services.iter().map(|s| (s.address, s.protocol, s.port)).collect();
+            configuration.services.iter().map(config::Service::service_address).collect();
         let backend_keys: Vec<_> = configuration
             .pools
             .iter()
@@ -292,15 +291,10 @@ impl Publisher {
                 .iter()
                 .zip(&services)
                 .map(|(service, &id)| {
-                    let number = match service.protocol {
-                        Protocol::Tcp => protocol::TCP,
-                        Protocol::Udp => protocol::UDP,
-                    };
                     #[expect(clippy::cast_possible_truncation, reason = "at most 65535 pools")]
                     let pool = PoolIndex(service.pool as u16);
-                    let endpoint = ServiceAddress::new(service.address, number, service.port);
                     (
-                        endpoint,
+                        service.service_address(),
                         Service {
                             id,
                             pool,

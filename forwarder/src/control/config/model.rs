@@ -11,7 +11,9 @@ use guideway_api::Protocol;
 use ipnet::{IpNet, Ipv4Net};
 
 use super::device;
+use crate::balancer::services::ServiceAddress;
 use crate::control::routing::Routes;
+use crate::wire::protocol;
 
 pub use crate::balancer::encapsulation::{Encapsulation, GreKey, Parameters, UdpChecksum};
 pub use crate::balancer::fragment::Policy as FragmentPolicy;
@@ -300,6 +302,26 @@ pub struct Service {
     pub unreachable: bool,
     /// `service.fragments`
     pub fragments: FragmentPolicy,
+}
+
+impl Service {
+    /// Which packets are for the service.
+    pub fn service_address(&self) -> ServiceAddress {
+        service_address(self.address, self.protocol, self.port)
+    }
+}
+
+/// The service address that these three keys make.
+pub(super) fn service_address(address: IpAddr, protocol: Protocol, port: u16) -> ServiceAddress {
+    ServiceAddress::new(address, protocol_number(protocol), port)
+}
+
+/// The IP protocol number.
+pub fn protocol_number(protocol: Protocol) -> u8 {
+    match protocol {
+        Protocol::Tcp => protocol::TCP,
+        Protocol::Udp => protocol::UDP,
+    }
 }
 
 /// The forwarders that share the virtual addresses.

@@ -6,10 +6,11 @@ use std::net::IpAddr;
 use guideway_api::Protocol;
 
 use super::findings::{Checked, Located, excerpt};
-use super::model::{FragmentPolicy, Service};
+use super::model::{FragmentPolicy, Service, service_address};
 use super::pool::{MAX_COUNT, PoolDraft, limit};
 use super::section::Section;
 use super::value;
+use crate::balancer::services::ServiceAddress;
 
 const PROTOCOLS: [(&str, Protocol); 2] = [("tcp", Protocol::Tcp), ("udp", Protocol::Udp)];
 
@@ -51,8 +52,8 @@ pub(super) fn read(
     limit(root, "service", "services", sections.len(), sections.get(MAX_COUNT).map(|s| s.at))?;
     let pools = Pools::new(pools);
     let mut names = HashMap::new();
-    let mut endpoints = HashMap::new();
-    let service = |section| service(section, &pools, &mut names, &mut endpoints);
+    let mut service_addresses = HashMap::new();
+    let service = |section| service(section, &pools, &mut names, &mut service_addresses);
     Ok(sections.into_iter().map(service).collect())
 }
 
@@ -85,22 +86,22 @@ impl<'a> Pools<'a> {
     }
 }
 
-type ServiceAddress = (IpAddr, Protocol, u16);
-
 fn service(
     mut section: Section<'_>,
     pools: &Pools<'_>,
     names: &mut HashMap<String, usize>,
-    endpoints: &mut HashMap<ServiceAddress, usize>,
+    service_addresses: &mut HashMap<ServiceAddress, usize>,
 ) -> ServiceDraft {
     let name = section.required("name", "\"web\"", value::text(value::name));
     let distinct_name = name.as_ref().map_or(Ok(()), |name| section.unique("name", name, names));
     let address = section.required("address", "\"203.0.113.10\"", value::text(value::routable));
     let protocol = section.required("protocol", "\"tcp\"", value::word(&PROTOCOLS));
     let port = section.required("port", "80", value::integer::<u16>(1..=65_535));
-    let distinct_endpoint = match (&address, &protocol, &port) {
+    let distinct_address = match (&address, &protocol, &port) {
         (Ok(address), Ok(protocol), Ok(port)) => {
-            match endpoints.insert((address.value, protocol.value, port.value), section.at) {
+            match service_addresses
+                .insert(service_address(address.value, protocol.value, port.value), section.at)
+            {
                 None => Ok(()),
                 Some(first) => {
                     let message = format!(
@@ -137,7 +138,7 @@ fn service(
         address,
         protocol,
         port,
-        distinct: distinct_name.and(distinct_endpoint),
+        distinct: distinct_name.and(distinct_address),
         pool,
         echo,
         unreachable,

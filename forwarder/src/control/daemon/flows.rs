@@ -9,7 +9,7 @@ use super::overview::{Overview, Running};
 use crate::balancer::conntrack::State;
 use crate::balancer::flow::FlowKey;
 use crate::balancer::scan::{FlowMatch, FlowScan};
-use crate::wire::protocol;
+use crate::control::config::protocol_number;
 
 impl Overview {
     pub(super) fn flows(&self, filter: &FlowFilter) -> Result<api::Flows, api::Error> {
@@ -108,11 +108,7 @@ fn names(running: &Running) -> HashMap<u32, (String, String)> {
 }
 
 fn flow_key(tuple: &api::FlowTuple) -> Option<FlowKey> {
-    let protocol = match tuple.protocol {
-        api::Protocol::Tcp => protocol::TCP,
-        api::Protocol::Udp => protocol::UDP,
-    };
-    FlowKey::new(tuple.source, tuple.destination, protocol)
+    FlowKey::new(tuple.source, tuple.destination, protocol_number(tuple.protocol))
 }
 
 fn balancer_state(state: api::FlowState) -> State {

@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use crate::balancer::scan::FlowScan;
 use crate::control::config::Configuration;
 use crate::control::publication::{Progress, Published};
-use crate::stats::{Reader, Gauge, Traffic};
+use crate::stats::{Gauge, Reader, Traffic};
 
 /// A worker, as the control plane sees it.
 pub struct Worker {
