@@ -61,7 +61,7 @@ def test_every_mistake_is_told_at_once(tmp_path):
     config["port"][0]["mtuu"] = config["port"][0].pop("mtu")
     config["port"][0]["addresses"][0] = "192.0.2.1/33"
     config["neighbor"][0]["mac"] = "02:00:00:00:00"
-    config["pool"][0]["encapsulation"] = "geneve"
+    config["pool"][0]["encapsulation"] = "unknown-encapsulation"
     config["service"][0]["pool"] = "webb"
     config["service"][1]["port"] = 70000
     config["service"][2]["protocol"] = "sctp"
@@ -79,7 +79,7 @@ def test_every_mistake_is_told_at_once(tmp_path):
         (line_of(text, "mtuu"), "mtuu", "mtu"),
         (line_of(text, "192.0.2.1/33"), "addresses", "33"),
         (line_of(text, '"02:00:00:00:00"'), "mac", ""),
-        (line_of(text, "geneve"), "encapsulation", "gre"),
+        (line_of(text, "unknown-encapsulation"), "encapsulation", "gre"),
         (line_of(text, "webb", service), "pool", '"web"'),
         (line_of(text, "70000", service), "port", "65535"),
         (line_of(text, "sctp", service), "protocol", "udp"),

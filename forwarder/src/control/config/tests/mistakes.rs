@@ -304,10 +304,10 @@ fn of_the_pools() {
         ),
         (&[("[[service]]", TWICE)], 32, "pool[1].name", "is \"web\" as on line 27"),
         (
-            &[("\"gre\"", "\"geneve\"")],
+            &[("\"gre\"", "\"unknown-encapsulation\"")],
             28,
             "pool[0].encapsulation",
-            "is the string \"geneve\"; expected \"gre\" or \"ipip\"",
+            "is the string \"unknown-encapsulation\"; expected \"gre\" or \"ipip\"",
         ),
         (
             &[("{ name = \"b1\", address = \"10.0.0.5\", weight = 1 }", "\"10.0.0.5\"")],
