@@ -1,13 +1,16 @@
-//! The documentation has every key that there is and no other, and the long example uses each.
+//! Every key is in the documentation, in the long example and in the fuzzer's dictionary, and the
+//! documentation and the dictionary have no other.
 
 use std::collections::BTreeSet;
 
-use super::super::parse;
+use super::super::{Encapsulation, parse};
 
 const PAGE: &str = include_str!("../../../../../docs/operations.md");
 const EXAMPLE: &str = include_str!("../../../../../examples/appliance.toml");
 
-/// A key that is none, wherever a key can stand: the mistakes then list those that are.
+const DICTIONARY: &str = include_str!("../../../../../fuzz/dictionaries/configuration");
+
+/// An unknown key wherever a key can stand: each mistake then lists the known keys there.
 const UNKNOWN: &str = "none = 1\n[node]\nnone = 1\n[hash]\nnone = 1\n[dpdk]\nnone = 1\n\
     [flow]\nnone = 1\n[flow.timeout]\nnone = 1\n[control]\nnone = 1\n[icmp]\nnone = 1\n\
     [cluster]\nnone = 1\n[tunnel]\nnone = 1\n[fragments]\nnone = 1\n[[port]]\nnone = 1\n\
@@ -72,4 +75,35 @@ fn the_long_example_has_every_key() {
     let example = toml::Value::Table(EXAMPLE.parse().expect("TOML"));
     let missing: Vec<_> = known().into_iter().filter(|key| !has(&example, key)).collect();
     assert!(missing.is_empty(), "examples/appliance.toml has no {missing:?}");
+}
+
+/// The entries of the dictionary, as the fuzzer inserts them, without white space.
+fn dictionary() -> BTreeSet<String> {
+    let entries = DICTIONARY.lines().filter_map(|line| line.strip_prefix('"')?.strip_suffix('"'));
+    entries.map(|entry| entry.replace("\\\"", "\"").replace(' ', "")).collect()
+}
+
+#[test]
+fn the_fuzz_dictionary_has_every_key_section_and_encapsulation() {
+    let dictionary = dictionary();
+    let mut expected = BTreeSet::new();
+    for path in known() {
+        let headers = [format!("[{path}]"), format!("[[{path}]]")];
+        let written = headers.iter().find(|header| dictionary.contains(*header));
+        let entry = match path.rsplit_once('.') {
+            // What has no section before it is one.
+            None => written.unwrap_or(&headers[0]).clone(),
+            Some((_, key)) => written.cloned().unwrap_or_else(|| format!("{key}=")),
+        };
+        expected.insert(entry);
+    }
+    expected.extend(Encapsulation::NAMES.iter().map(|(name, _)| format!("\"{name}\"")));
+    let missing: Vec<_> = expected.difference(&dictionary).collect();
+    assert!(missing.is_empty(), "fuzz/dictionaries/configuration has no {missing:?}");
+    let keys = dictionary.iter().filter(|entry| entry.ends_with('=') && !entry.contains('{'));
+    let unknown: Vec<_> = keys.filter(|key| !expected.contains(*key)).collect();
+    assert!(
+        unknown.is_empty(),
+        "fuzz/dictionaries/configuration has {unknown:?}, which are no keys"
+    );
 }
