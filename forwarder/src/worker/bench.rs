@@ -2,9 +2,10 @@
 //! found again where its outlets lead. What it does with a burst is what [`super::Worker`] does.
 
 use super::clock::Clock;
-use super::exception::{Exceptions, Round};
+use super::exception::Exceptions;
 use super::io::Output;
 use super::pipeline::{Batch, Pipeline};
+use super::round::Round;
 use crate::balancer::id::PortIndex;
 use crate::balancer::{Balancer, Tables};
 use crate::dpdk::Burst;

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use rustix::thread::set_current_timer_slack;
 
-use super::{Input, InputKind, Relay};
+use super::io::{Input, InputKind, Relay};
 use crate::dpdk::interrupt::RxInterrupts;
 
 /// Rounds without a packet before the first sleep: some tens of microseconds to a few hundred, by the

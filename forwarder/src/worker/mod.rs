@@ -18,10 +18,12 @@ mod bench;
 mod clock;
 mod command;
 mod exception;
+mod forward;
 mod handoff;
 mod idle;
 mod io;
 mod pipeline;
+mod round;
 
 pub use bench::BenchWorker;
 pub use clock::Clock;
@@ -39,8 +41,8 @@ use crate::balancer::scan::FlowScan;
 use crate::balancer::{Balancer, Tables};
 use crate::stats::{Counter, Gauge, Writer};
 
-use exception::Round;
 use pipeline::{Batch, Pipeline};
+use round::Round;
 
 /// Rounds between two looks at questions, while there is traffic.
 const HOUSEKEEPING: u64 = 256;

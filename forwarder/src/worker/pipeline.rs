@@ -3,8 +3,9 @@
 use std::hint::cold_path;
 
 use super::clock::Clock;
-use super::exception::{Exceptions, Round};
+use super::exception::Exceptions;
 use super::io::Owners;
+use super::round::Round;
 use crate::balancer::classify::Unserved;
 use crate::balancer::id::PortIndex;
 use crate::balancer::{

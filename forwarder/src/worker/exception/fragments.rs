@@ -1,8 +1,5 @@
 //! Fragments: gathered by one member of the cluster and one worker there, after the first of them.
 
-use super::super::handoff::{Arrival, Handoff, OwnerQuery};
-use super::super::pipeline::Pipeline;
-use super::{DatagramAction, Round, flow_of};
 use crate::balancer::backend::{MssLimit, Serving};
 use crate::balancer::cluster::{Owner, ThreeTuple};
 use crate::balancer::fragment::{self, DatagramKey, Later, Reason};
@@ -10,11 +7,17 @@ use crate::balancer::icmp::{self, Message};
 use crate::balancer::id::{BackendId, PortIndex};
 use crate::balancer::reply::IcmpError;
 use crate::balancer::services::Vip;
-use crate::balancer::{Classified, DropReason, Reply, Verdict};
+use crate::balancer::{Classified, DropReason, Reply, Time, Verdict};
 use crate::dpdk::OwnedMbuf;
 use crate::stats::Event;
 use crate::wire::fragment::FragmentFields;
 use crate::wire::{Family, Fragment, Packet, protocol};
+use crate::worker::handoff::{Arrival, Handoff, OwnerQuery};
+use crate::worker::pipeline::Pipeline;
+use crate::worker::round::Round;
+
+use super::owner::flow_of;
+use super::state::DatagramAction;
 
 impl Pipeline {
     /// A fragment: to the member of the cluster, and the worker there, that gathers its datagram; and
@@ -340,6 +343,18 @@ impl Pipeline {
             DatagramAction::Drop(_) | DatagramAction::Unreachable => {
                 self.drop(mbuf, DropReason::FragmentFirstDropped)
             }
+        }
+    }
+
+    /// Drops what has waited for too long; all that waits, if the worker receives nothing more.
+    #[cold]
+    pub(in crate::worker) fn expire_fragments(&mut self, now: Time, all: bool) {
+        let stats = &mut self.stats;
+        let mut lost = |reason: Reason| stats.verdict(Verdict::Dropped(reason.into()), 1);
+        if all {
+            self.exceptions.fragments.clear(|_| lost(Reason::Timeout));
+        } else {
+            self.exceptions.fragments.expire(now, |_, reason| lost(reason));
         }
     }
 }

@@ -1,44 +1,17 @@
 //! What does not fit, and what the forwarder answers itself.
 
-use super::super::pipeline::Pipeline;
-use super::{Exceptions, Round};
 use crate::balancer::backend::{MssLimit, Route};
 use crate::balancer::id::{BackendId, PortIndex};
 use crate::balancer::mtu::{Fragments, clamp_mss, inner_mtu};
-use crate::balancer::reply::{self, IcmpError, Limiter, OptionAction};
+use crate::balancer::reply::{self, IcmpError, OptionAction};
 use crate::balancer::{Classified, DropReason, Reply, Verdict};
 use crate::dpdk::{Burst, Mbuf, OwnedMbuf};
 use crate::stats::Event;
 use crate::wire::{Fragment, Packet};
+use crate::worker::pipeline::Pipeline;
+use crate::worker::round::Round;
 
-/// The limits on answers: pings do not use up what path MTU discovery needs.
-pub(super) struct ReplyLimits {
-    /// What they are made of: rate and burst.
-    of: (u32, u32),
-    echo: Limiter,
-    errors: Limiter,
-}
-
-impl ReplyLimits {
-    pub(super) fn new((rate, burst): (u32, u32)) -> ReplyLimits {
-        let limiter = || Limiter::new(rate, burst);
-        ReplyLimits { of: (rate, burst), echo: limiter(), errors: limiter() }
-    }
-
-    pub(super) fn allow(&mut self, answer: Reply, round: &Round<'_>) -> bool {
-        let said = round.tables.node();
-        if self.of != (said.reply_rate, said.reply_burst) {
-            *self = ReplyLimits::new((said.reply_rate, said.reply_burst));
-        }
-        match answer {
-            Reply::Echo => &mut self.echo,
-            Reply::TooBig | Reply::Unreachable | Reply::ParameterProblem | Reply::TimeExceeded => {
-                &mut self.errors
-            }
-        }
-        .allow(round.now)
-    }
-}
+use super::state::Exceptions;
 
 impl Pipeline {
     /// A packet that is too long for the way to its backend: cut, if it allows that, and else answered.
@@ -136,7 +109,7 @@ impl Pipeline {
 
     /// A packet that may take no hop more: its sender is told, if that may be.
     #[cold]
-    pub(super) fn hop_limit_exceeded(
+    pub(in crate::worker) fn hop_limit_exceeded(
         &mut self,
         round: &mut Round<'_>,
         mbuf: OwnedMbuf,

@@ -1,0 +1,79 @@
+//! Which worker has a flow, and how a packet gets there.
+
+use crate::balancer::flow::FlowKey;
+use crate::balancer::icmp;
+use crate::balancer::id::PortIndex;
+use crate::balancer::services::Service;
+use crate::balancer::{DropReason, Tables};
+use crate::dpdk::OwnedMbuf;
+use crate::wire::{Packet, protocol};
+use crate::worker::handoff::{Handoff, OwnerQuery};
+use crate::worker::io::owner;
+use crate::worker::pipeline::Pipeline;
+use crate::worker::round::Round;
+
+use super::state::Exceptions;
+
+impl Pipeline {
+    /// The worker that has a flow, if owners are known; else some worker, the same for each flow.
+    pub(super) fn owner(&self, tag: u64) -> u16 {
+        owner(tag, self.exceptions.workers.into()).try_into().unwrap_or(0)
+    }
+
+    pub(super) fn send_to(
+        &mut self,
+        round: &mut Round<'_>,
+        worker: u16,
+        mut mbuf: OwnedMbuf,
+        handoff: Handoff,
+    ) {
+        mbuf.set_metadata(handoff.metadata());
+        match round.siblings.get_mut(usize::from(worker)).and_then(Option::as_mut) {
+            Some(peer) => peer.push(mbuf, &mut self.stats),
+            None => self.drop(mbuf, DropReason::RingFull),
+        }
+    }
+
+    /// The next worker to ask for a flow that this one does not have, if there is one.
+    pub(super) fn next_query(
+        &self,
+        tag: u64,
+        port: PortIndex,
+        query: Option<OwnerQuery>,
+    ) -> Option<(u16, OwnerQuery)> {
+        let Exceptions { index, workers, owners_known, .. } = self.exceptions;
+        match query {
+            None if workers == 1 => None,
+            None if owners_known => {
+                let owner = self.owner(tag);
+                (owner != index).then_some((owner, OwnerQuery { port, origin: index, left: 0 }))
+            }
+            None => Some((
+                self.exceptions.next(),
+                OwnerQuery { port, origin: index, left: workers - 2 },
+            )),
+            Some(OwnerQuery { left: 0, .. }) => None,
+            Some(query) => {
+                Some((self.exceptions.next(), OwnerQuery { left: query.left - 1, ..query }))
+            }
+        }
+    }
+}
+
+/// The flow that a first fragment or an ICMP error is of, and its service.
+pub(super) fn flow_of(
+    tables: &Tables,
+    packet: &Packet,
+    frame: &[u8],
+) -> Result<(Service, FlowKey), DropReason> {
+    if matches!(packet.protocol, protocol::TCP | protocol::UDP) {
+        let service = tables.service_of_first(packet, frame).ok_or(DropReason::NoService)?;
+        let flow = FlowKey::of(packet, frame).ok_or(DropReason::FragmentMalformed)?;
+        return Ok((service, flow));
+    }
+    tables.check_source(packet, frame)?;
+    let embedded = icmp::embedded(packet, frame)?;
+    let service =
+        tables.service_at(&embedded.service_address).ok_or(DropReason::IcmpUnknownFlow)?;
+    Ok((service, embedded.flow))
+}

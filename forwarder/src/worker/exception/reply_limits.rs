@@ -1,0 +1,34 @@
+//! How many replies a worker sends.
+
+use crate::balancer::Reply;
+use crate::balancer::reply::Limiter;
+use crate::worker::round::Round;
+
+/// The limits on answers: pings do not use up what path MTU discovery needs.
+pub(super) struct ReplyLimits {
+    /// What they are made of: rate and burst.
+    of: (u32, u32),
+    echo: Limiter,
+    errors: Limiter,
+}
+
+impl ReplyLimits {
+    pub(super) fn new((rate, burst): (u32, u32)) -> ReplyLimits {
+        let limiter = || Limiter::new(rate, burst);
+        ReplyLimits { of: (rate, burst), echo: limiter(), errors: limiter() }
+    }
+
+    pub(super) fn allow(&mut self, answer: Reply, round: &Round<'_>) -> bool {
+        let said = round.tables.node();
+        if self.of != (said.reply_rate, said.reply_burst) {
+            *self = ReplyLimits::new((said.reply_rate, said.reply_burst));
+        }
+        match answer {
+            Reply::Echo => &mut self.echo,
+            Reply::TooBig | Reply::Unreachable | Reply::ParameterProblem | Reply::TimeExceeded => {
+                &mut self.errors
+            }
+        }
+        .allow(round.now)
+    }
+}
