@@ -32,9 +32,9 @@ use crate::balancer::scan::FlowScan;
 use crate::control::config::{self, Configuration, Parsed};
 use crate::control::daemon::{self, Daemon};
 use crate::control::publication::{self, PortFacts, Publisher};
-use crate::dpdk::clock::{TimestampField, tsc_hz};
+use crate::dpdk::clock::tsc_hz;
 use crate::dpdk::port::{Port, Settings, Started};
-use crate::dpdk::{self, Eal, Mempool, memory};
+use crate::dpdk::{self, Eal, Mempool, TimestampField, memory};
 use crate::stats::{Counter, Gauge, Reader};
 use crate::worker::{Clock, Command, FlowQuery};
 

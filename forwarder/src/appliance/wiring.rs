@@ -8,10 +8,9 @@
 
 use crate::balancer::id::PortIndex;
 use crate::control::config::Steering;
-use crate::dpdk::clock::TimestampField;
 use crate::dpdk::port::Capabilities;
 use crate::dpdk::queue::{RxQueue, TxQueue};
-use crate::dpdk::{Eal, Error, ring};
+use crate::dpdk::{Eal, Error, TimestampField, ring};
 use crate::worker::{Input, InputKind, Output, OutputKind, Owners, Relay, RingQueue};
 
 /// Packets that a ring between two workers holds, for packets of a port.

@@ -22,7 +22,6 @@ use rustix::process::{Pid, test_kill_process};
 
 use super::bond;
 use super::error::{Errno, Error, Result, check};
-use super::port::{self, Port};
 
 /// How far the EAL of this process is: it is started at most once, even after it was cleaned up.
 static STAGE: AtomicU8 = AtomicU8::new(UNUSED);
@@ -128,22 +127,9 @@ impl Eal {
         Ok(())
     }
 
-    /// Takes the port of a device: a PCI address, or a `--vdev` argument, of which the part before
-    /// the first comma is the name.
-    pub fn port_by_name(&self, device: &str) -> Result<Port<port::Probed>> {
-        let name = device.split(',').next().unwrap_or(device);
-        let id = find_port(name)?.or(find_port(&format!("0000:{name}"))?);
-        let id = id.ok_or_else(|| Error::NoDevice {
-            device: name.to_owned(),
-            present: match port_names() {
-                names if names.is_empty() => "none".to_owned(),
-                names => names.join(", "),
-            },
-        })?;
-        if !self.0.state.lock().claimed.insert(id) {
-            return Err(Error::DeviceInUse { device: name.to_owned() });
-        }
-        Ok(Port::claimed(self.clone(), id, port_name(id)))
+    /// Claims a port for its caller. False if the port has an owner.
+    pub(super) fn claim(&self, id: u16) -> bool {
+        self.0.state.lock().claimed.insert(id)
     }
 
     /// Gives a port back, after `close` has closed it.
@@ -268,30 +254,8 @@ pub(super) fn c_string(what: &'static str, text: &str) -> Result<CString> {
     CString::new(text).map_err(|_| Error::ZeroByte { what, value: text.to_owned() })
 }
 
-fn find_port(name: &str) -> Result<Option<u16>> {
-    let name = c_string("the device", name)?;
-    let mut id = 0;
-    // SAFETY: a C string, and a place for the result.
-    let result = unsafe { sys::rte_eth_dev_get_port_by_name(name.as_ptr(), &raw mut id) };
-    Ok((result == 0).then_some(id))
-}
-
-fn port_name(id: u16) -> String {
-    let mut name = [0_u8; sys::RTE_ETH_NAME_MAX_LEN as usize];
-    // SAFETY: the buffer has the length that the call asks for; it writes a C string.
-    let result = unsafe { sys::rte_eth_dev_get_name_by_port(id, name.as_mut_ptr().cast()) };
-    match CStr::from_bytes_until_nul(&name) {
-        Ok(name) if result == 0 => name.to_string_lossy().into_owned(),
-        _ => format!("port {id}"),
-    }
-}
-
-fn port_names() -> Vec<String> {
-    ports().map(port_name).collect()
-}
-
 /// All ports that there are.
-fn ports() -> impl Iterator<Item = u16> {
+pub(super) fn ports() -> impl Iterator<Item = u16> {
     let mut next = 0;
     std::iter::from_fn(move || {
         // SAFETY: takes any number; returns the next valid port, or RTE_MAX_ETHPORTS.
@@ -302,186 +266,4 @@ fn ports() -> impl Iterator<Item = u16> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::mpsc;
-
-    use super::*;
-    use crate::dpdk::lcore;
-    use crate::dpdk::queue::{RxQueue, TxQueue};
-    use crate::dpdk::ring;
-    use crate::dpdk::testing::{
-        eal, eal_args, in_own_process, own_prefix, packets, settings, unique,
-    };
-    use crate::dpdk::{Burst, Mempool};
-
-    #[test]
-    fn a_second_start_is_refused() {
-        assert!(eal().dpdk_version().starts_with("DPDK "));
-        let again = Eal::init("again", &[]);
-        assert!(matches!(again, Err(Error::AlreadyInitialised)));
-    }
-
-    #[test]
-    fn an_argument_with_a_zero_byte_is_refused_before_anything_starts() {
-        in_own_process(
-            "dpdk::eal::tests::an_argument_with_a_zero_byte_is_refused_before_anything_starts",
-            || {
-                let refused = Eal::init("test", &["-m\0".to_owned()]).unwrap_err();
-                assert!(matches!(refused, Error::ZeroByte { .. }), "{refused}");
-                assert!(Eal::init("test", &eal_args(&own_prefix())).is_ok());
-            },
-        );
-    }
-
-    #[test]
-    fn a_start_that_fails_says_what_to_look_at() {
-        in_own_process("dpdk::eal::tests::a_start_that_fails_says_what_to_look_at", || {
-            let args =
-                [eal_args("guideway-test"), vec!["--vdev=net_nonsense0".to_owned()]].concat();
-            let text = Eal::init("test", &args).unwrap_err().to_string();
-            assert!(text.contains("see each port's `device`"), "{text}");
-            assert!(matches!(Eal::init("test", &[]), Err(Error::AlreadyInitialised)));
-        });
-    }
-
-    /// The EAL pins the thread that starts it; the threads of the program must not inherit that.
-    #[test]
-    fn the_caller_of_init_keeps_its_cpus() {
-        in_own_process("dpdk::eal::tests::the_caller_of_init_keeps_its_cpus", || {
-            let before = rustix::thread::sched_getaffinity(None).unwrap();
-            let _eal = Eal::init("test", &eal_args(&own_prefix())).unwrap();
-            assert_eq!(rustix::thread::sched_getaffinity(None).unwrap(), before);
-        });
-    }
-
-    #[test]
-    fn devices_are_found_by_name_and_taken_once() {
-        let name = unique("net_null");
-        eal().probe(&format!("{name},size=64")).unwrap();
-        let port = eal().port_by_name(&format!("{name},size=64")).unwrap();
-        let text = eal().port_by_name(&name).unwrap_err().to_string();
-        assert!(text.contains(&name) && text.contains("in use by another port"), "{text}");
-        drop(port);
-        let text = eal().port_by_name(&name).unwrap_err().to_string();
-        assert!(text.contains(&format!("no device \"{name}\"")), "closed with its port: {text}");
-        assert!(text.contains("Its driver refused it"), "{text}");
-        let text = eal().probe("net_nonsense0").unwrap_err().to_string();
-        assert!(text.contains("device net_nonsense0: cannot add it"), "{text}");
-    }
-
-    #[test]
-    fn only_empty_directories_of_dead_processes_are_removed() {
-        let parent = tempfile::tempdir().unwrap();
-        let mut child = std::process::Command::new("true").spawn().unwrap();
-        child.wait().unwrap();
-        let (dead, alive) = (child.id(), std::process::id());
-        let keep =
-            [format!("some-{alive}"), format!("other-{dead}"), "some-".into(), "some-x".into()];
-        let full = format!("some-0{dead}");
-        for name in keep.iter().chain([&full, &format!("some-{dead}")]) {
-            std::fs::create_dir(parent.path().join(name)).unwrap();
-        }
-        std::fs::write(parent.path().join(&full).join("config"), "").unwrap();
-        remove_stale(parent.path(), "some-");
-        let left = |name: &String| parent.path().join(name).is_dir();
-        assert!(keep.iter().all(left) && left(&full));
-        assert!(!left(&format!("some-{dead}")));
-    }
-
-    /// One of each, on an EAL of its own, whose only other handle is the first.
-    fn everything(
-        prefix: &str,
-    ) -> (Eal, Mempool, Port<port::Started>, RxQueue, TxQueue, ring::Sender, ring::Receiver) {
-        let eal = Eal::init("test", &eal_args(prefix)).unwrap();
-        eal.probe("net_ring0").unwrap();
-        let pool = Mempool::new(&eal, "pool", 255, 2048, 0, None).unwrap();
-        let port = eal.port_by_name("net_ring0").unwrap();
-        let (port, mut rx, mut tx) = port.configure(&settings(), &pool).unwrap().0.start().unwrap();
-        let (sender, receiver) = ring::channel(&eal, "ring", 64, None).unwrap();
-        (eal, pool, port, rx.remove(0), tx.remove(0), sender, receiver)
-    }
-
-    #[test]
-    fn the_eal_ends_with_the_last_of_what_was_made_with_it() {
-        in_own_process(
-            "dpdk::eal::tests::the_eal_ends_with_the_last_of_what_was_made_with_it",
-            || {
-                let (eal, pool, port, rx, tx, sender, receiver) = everything(&own_prefix());
-                let (go, wait) = mpsc::channel::<()>();
-                let thread = lcore::spawn(&eal, "last", None, move || wait.recv()).unwrap();
-                drop((eal, pool, port, rx));
-                drop((sender, tx));
-                assert_eq!(STAGE.load(Ordering::SeqCst), STARTED);
-                drop(receiver);
-                assert_eq!(STAGE.load(Ordering::SeqCst), STARTED);
-                let directory = runtime_directory();
-                assert!(directory.is_dir(), "{}", directory.display());
-                drop(go);
-                assert!(thread.join().unwrap().is_err());
-                assert!(!directory.exists(), "{}", directory.display());
-                assert_eq!(STAGE.load(Ordering::SeqCst), CLEANED_UP);
-                assert!(matches!(Eal::init("test", &[]), Err(Error::AlreadyInitialised)));
-            },
-        );
-    }
-
-    #[test]
-    fn packets_may_outlive_everything() {
-        in_own_process("dpdk::eal::tests::packets_may_outlive_everything", || {
-            let (eal, pool, port, mut rx, mut tx, sender, receiver) = everything("guideway-test");
-            let mut received = Burst::new();
-            assert_eq!(tx.send(&mut packets(&pool, 9)), 9);
-            assert_eq!(rx.receive(&mut received), 9);
-            drop((eal, pool, port, rx, tx, sender, receiver));
-            assert_eq!(STAGE.load(Ordering::SeqCst), STARTED, "its memory must stay");
-            assert_eq!(received.get(8).unwrap().bytes(), [8; 9]);
-            received.get_mut(8).unwrap().push_front(20).unwrap().fill(1);
-            drop(received);
-        });
-    }
-
-    /// A pool, a port, its queues and packets, in each of their 120 orders: everything comes back.
-    #[test]
-    fn the_order_of_drops_does_not_matter() {
-        in_own_process("dpdk::eal::tests::the_order_of_drops_does_not_matter", || {
-            let eal = Eal::init("test", &eal_args(&own_prefix())).unwrap();
-            let mut orders = vec![vec![]];
-            for thing in 0..5 {
-                let longer = orders.iter().flat_map(|order: &Vec<usize>| {
-                    (0..=order.len()).map(move |at| {
-                        let mut order = order.clone();
-                        order.insert(at, thing);
-                        order
-                    })
-                });
-                orders = longer.collect();
-            }
-            assert_eq!(orders.len(), 120);
-            for order in orders {
-                let name = unique("net_ring");
-                eal.probe(&name).unwrap();
-                let pool = Mempool::new(&eal, &unique("pool"), 255, 2048, 0, None).unwrap();
-                let port = eal.port_by_name(&name).unwrap();
-                let (port, _) = port.configure(&settings(), &pool).unwrap();
-                let (port, mut rx, mut tx) = port.start().unwrap();
-                for _ in 0..3 {
-                    assert_eq!(tx[0].send(&mut packets(&pool, 32)), 32);
-                }
-                let mut burst = Burst::new();
-                assert_eq!(rx[0].receive(&mut burst), 32);
-
-                let things: [Box<dyn std::any::Any>; 5] =
-                    [Box::new(pool), Box::new(port), Box::new(rx), Box::new(tx), Box::new(burst)];
-                let mut things = things.map(Some);
-                for thing in &order {
-                    things[*thing] = None;
-                }
-                eal.free_retired();
-                let state = eal.0.state.lock();
-                assert!(state.retired.is_empty() && state.claimed.is_empty(), "{order:?}");
-            }
-            drop(eal);
-            assert_eq!(STAGE.load(Ordering::SeqCst), CLEANED_UP);
-        });
-    }
-}
+mod tests;

@@ -13,8 +13,8 @@ use std::time::Duration;
 
 use dpdk_sys as sys;
 
+use super::device::Device;
 use super::error::{Errno, Error, Result};
-use super::port::Device;
 use super::queue::RxQueue;
 
 /// The receive interrupts of a thread's queues.

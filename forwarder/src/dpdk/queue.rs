@@ -9,7 +9,7 @@ use crossbeam_utils::CachePadded;
 use dpdk_sys as sys;
 
 use super::burst::Burst;
-use super::port::Device;
+use super::device::Device;
 
 /// Packets that a receive queue delivered: written by the thread that has the queue, read by others.
 #[derive(Clone, Debug, Default)]

@@ -1,8 +1,8 @@
 //! Time: the CPU's counter for a live run, the packets' time stamps for a replay.
 
 use crate::balancer::Time;
-use crate::dpdk::Mbuf;
-use crate::dpdk::clock::{TimestampField, tsc};
+use crate::dpdk::clock::tsc;
+use crate::dpdk::{Mbuf, TimestampField};
 
 /// Where a worker's time comes from.
 #[derive(Debug)]

@@ -4,9 +4,8 @@ use std::collections::VecDeque;
 
 use crate::balancer::id::PortIndex;
 use crate::balancer::{DropReason, Verdict};
-use crate::dpdk::clock::TimestampField;
 use crate::dpdk::queue::{RxQueue, TxQueue};
-use crate::dpdk::{BURST, Burst, OwnedMbuf, ring};
+use crate::dpdk::{BURST, Burst, OwnedMbuf, TimestampField, ring};
 use crate::stats::{Counter, Event, Writer};
 
 /// Attempts to hand a burst to a device before the rest of it is dropped.

@@ -7,26 +7,28 @@
 //! Devices differ, virtual ones most. What a port must have is queues; what it cannot do otherwise
 //! becomes a note for the operator, never an error (see `setup`).
 
-mod device;
 mod driver;
+mod find;
 mod report;
 mod rss;
+mod settings;
 mod setup;
 mod umem;
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 
+use super::device::Device;
 use super::eal::Eal;
 use super::error::Result;
 use super::mempool::Mempool;
 use super::queue::{Received, RxQueue, TxQueue};
 
-pub(super) use device::Device;
+pub use super::device::{Counters, Link};
 pub use driver::{Dealing, Facts, Sizes};
 pub use report::Functions;
+pub use settings::{Capabilities, Settings};
 use setup::Ready;
 pub use umem::Umem;
 
@@ -59,87 +61,6 @@ pub struct Started {
     notes: Vec<String>,
     /// By receive queue.
     received: Vec<Received>,
-}
-
-/// What a port is to be.
-#[derive(Clone, Debug)]
-pub struct Settings {
-    /// Receive queues: each needs a thread that polls it.
-    pub rx_queues: u16,
-    /// Transmit queues.
-    pub tx_queues: u16,
-    /// Packets that a receive queue holds, as a wish: the device has its limits.
-    pub rx_descriptors: u16,
-    /// Packets that a transmit queue holds, as a wish.
-    pub tx_descriptors: u16,
-    /// The largest IP packet.
-    pub mtu: u16,
-    /// The port's address, if not the device's own.
-    pub mac: Option<[u8; 6]>,
-    /// Spread flows over the receive queues.
-    pub rss: bool,
-    /// Receive queues may be waited for by [`super::interrupt::RxInterrupts`], if the device can.
-    pub interrupts: bool,
-    /// Every packet sent through the port is of the pool given to [`Port::configure`], so that the
-    /// device may return mbufs without looking at them. Other packets are then not taken.
-    pub fast_free: bool,
-}
-
-/// What a device offers.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Capabilities {
-    /// The driver's name, such as `net_af_packet`.
-    pub driver: String,
-    /// Receive queues that it can have.
-    pub max_rx_queues: u16,
-    /// Transmit queues that it can have.
-    pub max_tx_queues: u16,
-    /// What the driver makes of numbers of queues and sizes of buffers.
-    pub facts: Facts,
-    /// It can spread flows over receive queues by a hash that Guideway wants.
-    pub rss: bool,
-    /// Its own address.
-    pub mac: [u8; 6],
-    /// Its NUMA node, if known.
-    pub socket: Option<u32>,
-    /// The index of the kernel interface behind it, if there is one.
-    pub interface: Option<u32>,
-    /// The largest MTU that it takes.
-    pub max_mtu: u16,
-    /// What it needs of the pool, if it shares that with the kernel.
-    pub umem: Option<Umem>,
-}
-
-/// The state of a link.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Link {
-    /// Frames can pass.
-    pub up: bool,
-    /// Megabits per second, if known.
-    pub speed_mbps: Option<u32>,
-    /// Both directions at once.
-    pub full_duplex: bool,
-}
-
-/// A device's own counters, since it was started.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counters {
-    /// Frames received.
-    pub rx_packets: u64,
-    /// Bytes of them.
-    pub rx_bytes: u64,
-    /// Frames lost because a queue was full.
-    pub rx_missed: u64,
-    /// Frames received with an error.
-    pub rx_errors: u64,
-    /// Times that the pool had no mbuf for a frame.
-    pub rx_no_buffer: u64,
-    /// Frames sent.
-    pub tx_packets: u64,
-    /// Bytes of them.
-    pub tx_bytes: u64,
-    /// Frames that could not be sent.
-    pub tx_errors: u64,
 }
 
 impl Port<Probed> {
@@ -249,19 +170,6 @@ impl Port<Started> {
     }
 }
 
-impl fmt::Display for Link {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if !self.up {
-            return f.write_str("down");
-        }
-        match self.speed_mbps {
-            Some(speed) => write!(f, "up, {speed} Mb/s")?,
-            None => f.write_str("up, unknown speed")?,
-        }
-        f.write_str(if self.full_duplex { ", full duplex" } else { ", half duplex" })
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -287,15 +195,6 @@ mod tests {
         assert_eq!(pool.in_use(), 0);
     }
 
-    #[test]
-    fn links_read_well() {
-        let mut link = Link { up: true, speed_mbps: Some(10_000), full_duplex: true };
-        assert_eq!(link.to_string(), "up, 10000 Mb/s, full duplex");
-        link.full_duplex = false;
-        link.speed_mbps = None;
-        assert_eq!(link.to_string(), "up, unknown speed, half duplex");
-        assert_eq!(Link::default().to_string(), "down");
-    }
     #[test]
     fn a_device_says_what_it_offers() {
         let null = device("net_null", "").capabilities().unwrap();

@@ -6,7 +6,7 @@ use std::ffi::{CStr, c_char};
 
 use dpdk_sys as sys;
 
-use super::device::Device;
+use crate::dpdk::device::Device;
 
 /// Looks at the names of counters before giving up, each time because there were more of them than before.
 const ATTEMPTS: usize = 4;

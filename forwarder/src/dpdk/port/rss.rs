@@ -7,9 +7,8 @@
 use dpdk_sys as sys;
 use rustix::rand::{GetRandomFlags, getrandom};
 
-use super::Settings;
-use super::device::Device;
-use super::setup::unless_lacking;
+use super::settings::Settings;
+use crate::dpdk::device::Device;
 use crate::dpdk::error::Result;
 
 /// The hash functions that are asked for, by the name that the operator reads.
@@ -107,7 +106,7 @@ pub(super) fn spread(
     // SAFETY: the port is `device`'s, configured for RSS; the table has `size` slots, and is copied.
     let result = unsafe { sys::rte_eth_dev_rss_reta_update(device.id(), table.as_mut_ptr(), size) };
     let instead = "flows are spread as it does by itself";
-    unless_lacking(device, "set its RSS table", result, instead, notes)
+    device.unless_lacking("set its RSS table", result, instead, notes)
 }
 
 fn table(size: u16, queues: u16) -> Vec<sys::rte_eth_rss_reta_entry64> {

@@ -7,8 +7,11 @@ use std::ffi::CStr;
 
 use dpdk_sys as sys;
 
-use super::device::Device;
-use super::{Capabilities, Facts, Settings, Umem, rss};
+use super::driver::Facts;
+use super::rss;
+use super::settings::{Capabilities, Settings};
+use super::umem::Umem;
+use crate::dpdk::device::Device;
 use crate::dpdk::error::{Errno, Error, Result};
 use crate::dpdk::mempool::Mempool;
 
@@ -129,7 +132,7 @@ pub(super) fn configure(
         // SAFETY: the port is `device`'s.
         let result = unsafe { sys::rte_eth_dev_set_mtu(device.id(), mtu) };
         let instead = "it keeps the MTU that its interface has";
-        unless_lacking(device, format!("set the MTU to {mtu}"), result, instead, &mut notes)?;
+        device.unless_lacking(format!("set the MTU to {mtu}"), result, instead, &mut notes)?;
     }
     set_filters(device, settings, &mut notes)?;
 
@@ -273,13 +276,13 @@ fn set_filters(device: &mut Device, settings: &Settings, notes: &mut Vec<String>
     let result = device.set_promiscuous();
     let lets_in_all = result >= 0;
     let instead = "it may let in only frames to its own address";
-    unless_lacking(device, "set promiscuous mode", result, instead, notes)?;
+    device.unless_lacking("set promiscuous mode", result, instead, notes)?;
 
     // SAFETY: the port is `device`'s.
     let result = unsafe { sys::rte_eth_allmulticast_enable(device.id()) };
     if !lets_in_all || result != -Errno::ENOTSUP.0 {
         let instead = "it may let in no multicast";
-        unless_lacking(device, "receive all multicast", result, instead, notes)?;
+        device.unless_lacking("receive all multicast", result, instead, notes)?;
     }
     if let Some(mac) = settings.mac {
         let mut address = sys::rte_ether_addr { addr_bytes: mac };
@@ -291,26 +294,9 @@ fn set_filters(device: &mut Device, settings: &Settings, notes: &mut Vec<String>
         } else {
             "it keeps its own, and may not let in the port's"
         };
-        unless_lacking(device, "set its MAC address", result, instead, notes)?;
+        device.unless_lacking("set its MAC address", result, instead, notes)?;
     }
     Ok(())
-}
-
-/// A call that the device lacks is a note; one that fails is an error.
-pub(super) fn unless_lacking(
-    device: &Device,
-    action: impl Into<String>,
-    result: i32,
-    instead: &str,
-    notes: &mut Vec<String>,
-) -> Result<()> {
-    match device.check(action, result) {
-        Err(Error::Device { action, errno: Errno::ENOTSUP, .. }) => {
-            notes.push(format!("the device cannot {action}: {instead}"));
-            Ok(())
-        }
-        other => other.map(|_| ()),
-    }
 }
 
 fn info(device: &Device) -> Result<sys::rte_eth_dev_info> {

@@ -7,7 +7,7 @@
 //!
 //! The driver gives every queue [`RECEIVE`] mbufs, and takes a new one for each that it delivers. It never
 //! takes them back: when the device is closed, exactly so many are missing. Mbufs that were sent come back
-//! with the next call to send, be it of no packets ([`super::device`]).
+//! with the next call to send, be it of no packets ([`crate::dpdk::device`]).
 //!
 //! The numbers are those of DPDK 22.11 (`drivers/net/af_xdp`) and of Linux (`XDP_PACKET_HEADROOM`).
 

@@ -1,5 +1,6 @@
 //! A device that this process has taken, from when it is found until it is closed.
 
+use std::fmt;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
@@ -7,20 +8,51 @@ use dpdk_sys as sys;
 use parking_lot::{Mutex, MutexGuard};
 use rustix::event::{EventfdFlags, eventfd};
 
-use super::{Counters, Link};
-use crate::dpdk::burst::{BURST, Burst};
-use crate::dpdk::eal::Eal;
-use crate::dpdk::error::{Errno, Error, Result, check};
-use crate::dpdk::mempool::Mempool;
+use super::burst::{BURST, Burst};
+use super::eal::Eal;
+use super::error::{Errno, Error, Result, check};
+use super::mempool::Mempool;
 
 /// Bursts taken from a queue before its device is stopped, at most: as much as a ring device holds.
 const LAST_BURSTS: usize = 64;
 /// Attempts, a millisecond apart, to take back mbufs that were sent, before none is taken to come.
 const REAPS: usize = 10;
 
+/// The state of a link.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Link {
+    /// Frames can pass.
+    pub up: bool,
+    /// Megabits per second, if known.
+    pub speed_mbps: Option<u32>,
+    /// Both directions at once.
+    pub full_duplex: bool,
+}
+
+/// A device's own counters, since it was started.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Frames received.
+    pub rx_packets: u64,
+    /// Bytes of them.
+    pub rx_bytes: u64,
+    /// Frames lost because a queue was full.
+    pub rx_missed: u64,
+    /// Frames received with an error.
+    pub rx_errors: u64,
+    /// Times that the pool had no mbuf for a frame.
+    pub rx_no_buffer: u64,
+    /// Frames sent.
+    pub tx_packets: u64,
+    /// Bytes of them.
+    pub tx_bytes: u64,
+    /// Frames that could not be sent.
+    pub tx_errors: u64,
+}
+
 /// Owns a port of DPDK. Dropping it stops and closes the device.
 #[derive(Debug)]
-pub(in crate::dpdk) struct Device {
+pub(super) struct Device {
     id: u16,
     name: String,
     /// Receive queues that run: 0 until the device is started.
@@ -61,7 +93,7 @@ impl Device {
         }
     }
 
-    pub(in crate::dpdk) fn id(&self) -> u16 {
+    pub(super) fn id(&self) -> u16 {
         self.id
     }
 
@@ -75,12 +107,29 @@ impl Device {
     }
 
     /// Turns the result of a call about this device into one that names it.
-    pub(in crate::dpdk) fn check(&self, action: impl Into<String>, result: i32) -> Result<u32> {
+    pub(super) fn check(&self, action: impl Into<String>, result: i32) -> Result<u32> {
         check(result).map_err(|errno| Error::Device {
             device: self.name.clone(),
             action: action.into(),
             errno,
         })
+    }
+
+    /// A call that the device lacks is a note; one that fails is an error.
+    pub(super) fn unless_lacking(
+        &self,
+        action: impl Into<String>,
+        result: i32,
+        instead: &str,
+        notes: &mut Vec<String>,
+    ) -> Result<()> {
+        match self.check(action, result) {
+            Err(Error::Device { action, errno: Errno::ENOTSUP, .. }) => {
+                notes.push(format!("the device cannot {action}: {instead}"));
+                Ok(())
+            }
+            other => other.map(|_| ()),
+        }
     }
 
     /// Sets promiscuous mode until the device is closed. Returns what DPDK does: 0, or a negative error
@@ -190,7 +239,7 @@ impl Device {
     }
 
     /// Has the device return the mbufs that it has sent. Drivers free them when they send the next time, and
-    /// one that shares its mbufs with the kernel ([`super::umem`]) does not when it is closed.
+    /// one that shares its mbufs with the kernel ([`super::port::Umem`]) does not when it is closed.
     fn reap(&self, pool: &Mempool) {
         let mut before = u32::MAX;
         // Another round as long as any come: the kernel sends and tells when it likes.
@@ -244,5 +293,33 @@ impl Drop for Device {
                 tracing::warn!("{error}");
             }
         });
+    }
+}
+
+impl fmt::Display for Link {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !self.up {
+            return f.write_str("down");
+        }
+        match self.speed_mbps {
+            Some(speed) => write!(f, "up, {speed} Mb/s")?,
+            None => f.write_str("up, unknown speed")?,
+        }
+        f.write_str(if self.full_duplex { ", full duplex" } else { ", half duplex" })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn links_read_well() {
+        let mut link = Link { up: true, speed_mbps: Some(10_000), full_duplex: true };
+        assert_eq!(link.to_string(), "up, 10000 Mb/s, full duplex");
+        link.full_duplex = false;
+        link.speed_mbps = None;
+        assert_eq!(link.to_string(), "up, unknown speed, half duplex");
+        assert_eq!(Link::default().to_string(), "down");
     }
 }
