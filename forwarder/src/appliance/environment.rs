@@ -6,7 +6,7 @@ use rustix::io::Errno;
 use rustix::thread::{CpuSet, Pid, sched_getaffinity, sched_setaffinity};
 use tracing::warn;
 
-use super::Device;
+use super::device::Device;
 use crate::control::config::Configuration;
 
 /// What the names of DPDK's run-time directories begin with; the process id follows.

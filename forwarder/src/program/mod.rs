@@ -1,18 +1,18 @@
 //! The command line of `guideway`.
 
+mod check;
+mod load;
 mod log;
 #[cfg(feature = "dpdk")]
 mod replay;
 #[cfg(feature = "dpdk")]
 mod run;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
-use guideway::control::config::{self, Parsed, Source};
-use guideway_output::{print, tell};
+use guideway_output::tell;
 
 const AFTER_HELP: &str = "\
 Environment:
@@ -64,7 +64,7 @@ pub(crate) fn main() -> ExitCode {
     let result = match arguments.command {
         #[cfg(feature = "dpdk")]
         Command::Run { config } => run::run(&config),
-        Command::Check { config } => check(&config),
+        Command::Check { config } => check::run(&config),
         #[cfg(feature = "dpdk")]
         Command::Replay(arguments) => replay::run(&arguments),
     };
@@ -74,45 +74,4 @@ pub(crate) fn main() -> ExitCode {
     });
     log.flush(log::PATIENCE);
     code
-}
-
-/// `guideway check`
-fn check(path: &Path) -> Result<ExitCode> {
-    let Some((_, parsed)) = load(path)? else { return Ok(ExitCode::FAILURE) };
-    for warning in &parsed.warnings {
-        tell(format_args!("{}: warning: {warning}\n", path.display()));
-    }
-    let configuration = &parsed.configuration;
-    let summary = format!(
-        "{}: valid; ports: {}, services: {}, pools: {}, backends: {}\n",
-        path.display(),
-        configuration.ports.len(),
-        configuration.services.len(),
-        configuration.pools.len(),
-        configuration.pools.iter().map(|pool| pool.backends.len()).sum::<usize>(),
-    );
-    print(summary).context("cannot write the result")?;
-    Ok(ExitCode::SUCCESS)
-}
-
-/// Reads and parses a configuration; none if it has mistakes, which are printed then.
-fn load(path: &Path) -> Result<Option<(String, Parsed)>> {
-    let text = Source::new(path.to_owned())
-        .read(|| false)
-        .with_context(|| format!("cannot read the configuration {}", path.display()))?;
-    match config::parse(&text) {
-        Ok(parsed) => Ok(Some((text, parsed))),
-        Err(mistakes) => {
-            for mistake in mistakes.iter() {
-                tell(format_args!("{}: {mistake}\n", path.display()));
-            }
-            if mistakes.more() > 0 {
-                tell(format_args!("{}: and {} more\n", path.display(), mistakes.more()));
-            }
-            let count = mistakes.iter().len() + mistakes.more();
-            let noun = if count == 1 { "mistake" } else { "mistakes" };
-            tell(format_args!("{}: {count} {noun}\n", path.display()));
-            Ok(None)
-        }
-    }
 }

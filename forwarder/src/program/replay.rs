@@ -14,6 +14,8 @@ use guideway::control::config::Configuration;
 use guideway_api::{Request, Response, Stats};
 use tracing::warn;
 
+use super::load::load;
+
 /// Where time comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Clock {
@@ -46,7 +48,7 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
-    let Some((text, mut parsed)) = super::load(&arguments.config)? else {
+    let Some((text, mut parsed)) = load(&arguments.config)? else {
         return Ok(ExitCode::FAILURE);
     };
     let configuration = &mut parsed.configuration;

@@ -15,8 +15,10 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use tracing::{error, info, warn};
 
+use super::load::load;
+
 pub(super) fn run(path: &Path) -> Result<ExitCode> {
-    let Some((text, parsed)) = super::load(path)? else { return Ok(ExitCode::FAILURE) };
+    let Some((text, parsed)) = load(path)? else { return Ok(ExitCode::FAILURE) };
     // Before anything can be interrupted, so that a signal during the start still stops in order.
     let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP]).context("cannot handle signals")?;
     let control = parsed.configuration.control.clone();

@@ -1,0 +1,29 @@
+//! Reads a configuration file, and shows its mistakes.
+
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use guideway::control::config::{self, Parsed, Source};
+use guideway_output::tell;
+
+/// Reads and parses a configuration; none if it has mistakes, which are printed then.
+pub(super) fn load(path: &Path) -> Result<Option<(String, Parsed)>> {
+    let text = Source::new(path.to_owned())
+        .read(|| false)
+        .with_context(|| format!("cannot read the configuration {}", path.display()))?;
+    match config::parse(&text) {
+        Ok(parsed) => Ok(Some((text, parsed))),
+        Err(mistakes) => {
+            for mistake in mistakes.iter() {
+                tell(format_args!("{}: {mistake}\n", path.display()));
+            }
+            if mistakes.more() > 0 {
+                tell(format_args!("{}: and {} more\n", path.display(), mistakes.more()));
+            }
+            let count = mistakes.iter().len() + mistakes.more();
+            let noun = if count == 1 { "mistake" } else { "mistakes" };
+            tell(format_args!("{}: {count} {noun}\n", path.display()));
+            Ok(None)
+        }
+    }
+}
