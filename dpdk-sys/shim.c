@@ -5,7 +5,6 @@
 
 #include <errno.h>
 #include <stdio.h>
-#include <string.h>
 #include <unistd.h>
 
 #include "wrapper.h"
@@ -115,32 +114,29 @@ int guideway_link_watch(uint16_t port, int fd, int watch)
 		       rte_eth_dev_callback_unregister(port, RTE_ETH_EVENT_INTR_LSC, link_changed, argument);
 }
 
-/* net_virtio switches interrupts off that are off already, when it starts and when it is closed. EAL calls
- * that an error, and is not heard for so long. */
-static int quietly(uint16_t port, int (*call)(uint16_t port))
+/* Calls a function of DPDK while EAL logs no errors. */
+static int without_eal_errors(int (*call)(uint16_t port), uint16_t port)
 {
-	struct rte_eth_dev_info info;
-	int virtio = rte_eth_dev_info_get(port, &info) == 0 && info.driver_name != NULL &&
-		     strcmp(info.driver_name, "net_virtio") == 0;
 	int level = rte_log_get_level(RTE_LOGTYPE_EAL);
 	int result;
 
-	if (virtio)
-		rte_log_set_level(RTE_LOGTYPE_EAL, RTE_LOG_CRIT);
+	rte_log_set_level(RTE_LOGTYPE_EAL, RTE_LOG_CRIT);
 	result = call(port);
-	if (virtio && level >= 0)
+	if (level >= 0)
 		rte_log_set_level(RTE_LOGTYPE_EAL, level);
 	return result;
 }
 
-int guideway_start(uint16_t port)
+/* Starts a port. With `hide_errors`, EAL logs no errors meanwhile. */
+int guideway_start(uint16_t port, int hide_errors)
 {
-	return quietly(port, rte_eth_dev_start);
+	return hide_errors ? without_eal_errors(rte_eth_dev_start, port) : rte_eth_dev_start(port);
 }
 
-int guideway_close(uint16_t port)
+/* Closes a port. With `hide_errors`, EAL logs no errors meanwhile. */
+int guideway_close(uint16_t port, int hide_errors)
 {
-	return quietly(port, rte_eth_dev_close);
+	return hide_errors ? without_eal_errors(rte_eth_dev_close, port) : rte_eth_dev_close(port);
 }
 
 static void free_zone(struct rte_mempool_memhdr *piece, void *zone)

@@ -112,8 +112,8 @@ int guideway_wait(int milliseconds);
 int guideway_link_get(uint16_t port, struct guideway_link *link);
 int guideway_link_interrupt(uint16_t port);
 int guideway_link_watch(uint16_t port, int fd, int watch);
-int guideway_start(uint16_t port);
-int guideway_close(uint16_t port);
+int guideway_start(uint16_t port, int hide_errors);
+int guideway_close(uint16_t port, int hide_errors);
 struct rte_mempool *guideway_page_pool(const char *name, unsigned int count, unsigned int cache,
 				       uint16_t priv, uint16_t room, int socket);
 uint32_t guideway_pool_outside(struct rte_mempool *pool);

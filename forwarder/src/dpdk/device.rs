@@ -63,6 +63,8 @@ pub(super) struct Device {
     promiscuous: bool,
     /// It shares its mbufs with the kernel.
     pub(super) shares: bool,
+    /// EAL's errors about its start and its close are not logged.
+    pub(super) hide_errors: bool,
     /// Readable when the device has interrupted because its link changed.
     link_changes: Option<OwnedFd>,
     /// As of [`Device::control`].
@@ -85,6 +87,7 @@ impl Device {
             sending: 0,
             promiscuous: false,
             shares: false,
+            hide_errors: false,
             link_changes: None,
             control,
             pool: None,
@@ -170,7 +173,7 @@ impl Device {
     /// Starts the device, which is configured with so many queues.
     pub(super) fn start(&mut self, rx_queues: u16, tx_queues: u16) -> Result<()> {
         // SAFETY: the port is this value's, and configured.
-        let result = unsafe { sys::guideway_start(self.id) };
+        let result = unsafe { sys::guideway_start(self.id, self.hide_errors.into()) };
         self.check("start it", result)?;
         (self.running, self.sending) = (rx_queues, tx_queues);
         Ok(())
@@ -288,7 +291,7 @@ impl Drop for Device {
         }
         self.eal.release_port(self.id, || {
             // SAFETY: the port is this value's alone, and stopped; nothing uses it after.
-            let result = unsafe { sys::guideway_close(self.id) };
+            let result = unsafe { sys::guideway_close(self.id, self.hide_errors.into()) };
             if let Err(error) = self.check("close it", result) {
                 tracing::warn!("{error}");
             }

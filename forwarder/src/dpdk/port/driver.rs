@@ -47,6 +47,8 @@ pub struct Facts {
     /// It claims to interrupt when its link changes, and was seen not to. DPDK would give the link of the start
     /// for ever.
     pub silent_link: bool,
+    /// EAL logs errors at the start and at the close that have no consequences.
+    pub false_errors: bool,
 }
 
 /// Ethernet header, two VLAN tags and frame check sequence.
@@ -63,6 +65,7 @@ const USUAL: Facts = Facts {
     says_scattered: false,
     has_members: false,
     silent_link: false,
+    false_errors: false,
 };
 const PAIRS: Facts = Facts { dealing: Dealing::Pairs, ..USUAL };
 const EQUAL: Facts = Facts { equal: true, ..USUAL };
@@ -75,8 +78,9 @@ const DBUFF: Facts = Facts { sizes: Sizes::MultiplesOf(128), ..USUAL };
 
 const DRIVERS: &[(&str, Facts)] = &[
     // virtio_dev_start sends VIRTIO_NET_CTRL_MQ_VQ_PAIRS_SET with max(rx, tx). virtio_rx_check_scatter wants
-    // the MTU, a header with a tag and the virtio header, which virtio_dev_configure adds up.
-    ("net_virtio", Facts { overhead: 14 + 4 + 12, ..PAIRS }),
+    // the MTU, a header with a tag and the virtio header, which virtio_dev_configure adds up. At the start and at
+    // the close of a PCI device, virtio_intr_disable switches interrupts off that are off, an error to EAL.
+    ("net_virtio", Facts { overhead: 14 + 4 + 12, false_errors: true, ..PAIRS }),
     ("net_virtio_user", Facts { overhead: 14 + 4 + 12, ..PAIRS }),
     // Its members, which may be any of these, are set up with its own numbers and the same pool
     // (slave_configure, fs_dev_configure).
@@ -174,6 +178,7 @@ impl Facts {
             says_scattered: self.says_scattered || member.says_scattered,
             has_members: self.has_members,
             silent_link: self.silent_link,
+            false_errors: self.false_errors,
         }
     }
 

@@ -66,7 +66,9 @@ pub struct Started {
 impl Port<Probed> {
     /// The port `id`, which the caller has claimed for itself.
     pub(super) fn claimed(eal: Eal, id: u16, name: String) -> Self {
-        Port { state: Probed { device: Device::new(eal, id, name) } }
+        let mut device = Device::new(eal, id, name);
+        device.hide_errors = setup::has_false_errors(&device);
+        Port { state: Probed { device } }
     }
 
     /// What the device offers.

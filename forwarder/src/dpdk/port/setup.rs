@@ -55,6 +55,11 @@ pub(super) fn capabilities(device: &Device) -> Result<Capabilities> {
     })
 }
 
+/// Whether EAL logs errors about `device` that have no consequences.
+pub(super) fn has_false_errors(device: &Device) -> bool {
+    info(device).is_ok_and(|info| Facts::of(&driver(&info)).false_errors)
+}
+
 /// Sets `device` up as near to `settings` as it can be, and says what is different.
 pub(super) fn configure(
     device: &mut Device,
