@@ -1,5 +1,5 @@
-//! A worker without a thread and without devices, for benchmarks: packets are put into its hands, and
-//! found again where its outlets lead. What it does with a burst is what [`super::Worker`] does.
+//! A worker without a thread and without devices, for benchmarks. The caller puts packets into its
+//! burst and finds them where its outputs lead. It processes a burst as [`super::Worker`] does.
 
 use super::clock::Clock;
 use super::exception::Exceptions;
@@ -11,7 +11,7 @@ use crate::balancer::{Balancer, Tables};
 use crate::dpdk::Burst;
 use crate::stats::Writer;
 
-/// The part of a worker that takes packets on their way.
+/// The part of a worker that processes bursts.
 pub struct BenchWorker {
     pipeline: Pipeline,
     batch: Batch,
@@ -20,7 +20,7 @@ pub struct BenchWorker {
 }
 
 impl BenchWorker {
-    /// A worker that sends by these outlets, one for each port.
+    /// A worker with one output for each port.
     pub fn new(
         balancer: Balancer,
         stats: Writer,
@@ -32,12 +32,12 @@ impl BenchWorker {
         BenchWorker { pipeline, batch: Batch::new(), clock, outputs }
     }
 
-    /// What it takes next.
+    /// The burst that is processed next.
     pub fn burst(&mut self) -> &mut Burst {
         &mut self.batch.burst
     }
 
-    /// Takes a burst that came in by `port` all the way; it is empty afterwards.
+    /// Processes the burst, whose packets arrived by `port`; it is empty afterwards.
     #[inline(never)]
     pub fn process(&mut self, tables: &Tables, port: PortIndex) {
         self.clock.begin_round();
@@ -46,7 +46,7 @@ impl BenchWorker {
         self.pipeline.process(&mut round, port, &mut self.batch, None, &mut self.clock);
     }
 
-    /// Another balancer, as a worker has it that was just started.
+    /// Replaces the balancer, as a restart would.
     pub fn restart(&mut self, balancer: Balancer) {
         self.pipeline.balancer = balancer;
     }

@@ -1,4 +1,4 @@
-//! Time: the CPU's counter for a live run, the packets' time stamps for a replay.
+//! Time: the CPU's counter in a live run, the packets' time stamps in a replay.
 
 use crate::balancer::Time;
 use crate::dpdk::clock::tsc;
@@ -7,34 +7,34 @@ use crate::dpdk::{Mbuf, TimestampField};
 /// Where a worker's time comes from.
 #[derive(Debug)]
 pub enum Clock {
-    /// The CPU's counter, read once a round: reading it costs as much as a third of a packet, and it
-    /// rises by microseconds in a round.
+    /// The CPU's counter. It is read at most once a round: a reading costs as much as a third of a
+    /// packet, and a round lasts microseconds.
     Tsc {
-        /// Ticks of a millisecond, not 0.
+        /// Ticks in a millisecond, not 0.
         per_ms: u64,
         /// The time of this round.
         now: Time,
-        /// The ticks at which it is over, so that there is a division once a millisecond only.
+        /// The ticks at which `now` is over, so that there is one division a millisecond.
         until: u64,
     },
     /// The time stamps of the packets, in microseconds.
     Capture {
-        /// Where a packet has it.
+        /// The field of a packet that holds its time stamp.
         field: TimestampField,
-        /// The latest seen: time does not run backwards, even if a capture does.
+        /// The latest time stamp seen: time does not run backwards, even if a capture does.
         latest: Time,
     },
 }
 
 impl Clock {
-    /// The CPU's counter, which rises so many times in a millisecond.
+    /// The CPU's counter, with this many ticks in a millisecond.
     pub fn tsc(per_ms: u64) -> Clock {
         let mut clock = Clock::Tsc { per_ms: per_ms.max(1), now: Time::default(), until: 0 };
         clock.begin_round();
         clock
     }
 
-    /// Looks at the time, which then stands until the next round.
+    /// Reads the time, which then stands still until the next round.
     #[inline]
     pub(super) fn begin_round(&mut self) {
         if let Clock::Tsc { per_ms, now, until } = self {

@@ -1,12 +1,12 @@
-//! What the workers are told, and what they confirm.
+//! What all workers are told to do, and what they confirm.
 
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 
-/// What the workers are to do; shared by all of them.
+/// An order to all workers, which share it.
 #[derive(Debug, Default)]
 pub struct Command {
     order: AtomicU8,
-    /// Workers that receive nothing more.
+    /// Workers that have stopped receiving.
     draining: AtomicUsize,
 }
 
@@ -14,23 +14,23 @@ impl Command {
     pub(super) const DRAIN: u8 = 1;
     pub(super) const STOP: u8 = 2;
 
-    /// Receive nothing more, but finish what was received.
+    /// Orders the workers to receive nothing more, but to finish what they have received.
     pub fn drain(&self) {
         self.order.store(Command::DRAIN, Ordering::Relaxed);
     }
 
-    /// Return from [`super::Worker::run`].
+    /// Orders the workers to return from [`super::Worker::run`].
     pub fn stop(&self) {
         self.order.store(Command::STOP, Ordering::Relaxed);
     }
 
-    /// How many workers have heard that they are to drain: their count of packets received is final,
-    /// and seen by whoever asks here first.
+    /// The number of workers that have stopped receiving. Their counts of received packets are
+    /// final, and visible to the caller.
     pub fn draining(&self) -> usize {
         self.draining.load(Ordering::Acquire)
     }
 
-    /// Says that this worker receives nothing more.
+    /// Records that the calling worker has stopped receiving.
     pub(super) fn confirm_drain(&self) {
         self.draining.fetch_add(1, Ordering::Release);
     }

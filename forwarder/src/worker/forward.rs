@@ -1,4 +1,5 @@
-//! Packets of a service that the fast path does not take: they are decided, encapsulated and sent one by one.
+//! Packets of a service that the fast path does not take. They are decided, encapsulated and sent
+//! one by one: every SYN and FIN, tagged packets, packets that are not sent as plain GRE.
 
 use crate::balancer::id::{BackendId, PortIndex};
 use crate::balancer::services::Service;
@@ -27,7 +28,8 @@ impl Pipeline {
         }
     }
 
-    /// Encapsulates a packet for its backend and sends it.
+    /// Encapsulates a packet for its backend and sends it. `begins` marks the first packet of a
+    /// flow.
     pub(super) fn forward_to(
         &mut self,
         round: &mut Round<'_>,

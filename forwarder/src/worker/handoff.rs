@@ -1,4 +1,5 @@
-//! What one worker asks of another when it hands a packet over: a note on the packet.
+//! What one worker asks of another when it hands a packet over. The request travels in the packet's
+//! metadata.
 
 use crate::balancer::id::{BackendId, PortIndex};
 use crate::dpdk::Metadata;
@@ -6,44 +7,44 @@ use crate::dpdk::Metadata;
 /// Why a packet comes from another worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Handoff {
-    /// It belongs here: an inner packet to the owner of its flow, a fragment to the owner of its
-    /// datagram.
+    /// The packet belongs to this worker: an inner packet to the owner of its flow, a fragment to
+    /// the owner of its datagram.
     Deliver(Arrival),
-    /// An ICMP error, to whoever has the flow that it is about.
+    /// An ICMP error, which looks for the worker that has its flow.
     IcmpError(OwnerQuery),
-    /// A first fragment: who has its flow?
+    /// A first fragment, which looks for the worker that has its flow.
     FirstFragment(OwnerQuery),
-    /// A first fragment comes back to where its datagram is gathered. Without a backend, no one has
-    /// its flow.
+    /// A first fragment that returns to the owner of its datagram, with the port by which it
+    /// arrived and the backend of its flow. The backend is `None` if no worker has the flow.
     FragmentBackend(PortIndex, Option<BackendId>),
 }
 
 /// How a packet came to this appliance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Arrival {
-    /// The port that it came in by.
+    /// The port by which the packet arrived.
     pub(super) port: PortIndex,
-    /// It was encapsulated, and is not to be decapsulated again.
+    /// The packet was encapsulated, and must not be decapsulated again.
     pub(super) inner: bool,
-    /// It is not to be redirected to another member of the cluster.
+    /// The packet must not be redirected to another member of the cluster.
     pub(super) redirected: bool,
 }
 
 impl Arrival {
-    /// As a frame from a device.
+    /// A frame from a device.
     pub(super) fn by(port: PortIndex) -> Arrival {
         Arrival { port, inner: false, redirected: false }
     }
 }
 
-/// A packet on its way from worker to worker.
+/// A packet that asks sibling workers for the worker that has its flow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct OwnerQuery {
-    /// The port that it came in by.
+    /// The port by which the packet arrived.
     pub(super) port: PortIndex,
-    /// The worker that sent it.
+    /// The worker that sent the packet.
     pub(super) origin: u16,
-    /// Workers that it has yet to visit after this one.
+    /// Workers that the packet has yet to visit after this one.
     pub(super) left: u16,
 }
 
@@ -68,7 +69,7 @@ impl Handoff {
         }
     }
 
-    /// The errand of a note that [`Handoff::note`] made.
+    /// The handoff that [`Handoff::metadata`] wrote.
     #[expect(clippy::cast_possible_truncation, reason = "the note's fields have 16 bits each")]
     pub(super) fn of([word, backend]: Metadata) -> Option<Handoff> {
         let port = PortIndex((word >> 32) as u16);

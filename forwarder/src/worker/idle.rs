@@ -1,10 +1,10 @@
 //! What a worker does while no packet comes.
 //!
-//! A packet that comes soon after another is always found by polling: whatever the options, the first
-//! [`SPIN_ROUNDS`] rounds without a packet are polled through. After them a worker that may sleep does so, and
-//! the first packet thereafter waits for it to wake up. No sleep is longer than [`LONGEST_SLEEP`], because
-//! nobody wakes a worker for the rest of its work: configurations, questions, fragments whose time is over,
-//! the sweep, the end.
+//! In every mode a worker keeps polling for [`SPIN_ROUNDS`] empty rounds before it may sleep, so a
+//! packet that comes soon after another is always found by polling. The first packet after that
+//! waits until the worker wakes up. No sleep is longer than [`LONGEST_SLEEP`], because nothing
+//! wakes a worker for its other work: new configurations, flow queries, fragments that expire, the
+//! sweep of the flow table, the end.
 
 use std::num::NonZeroU64;
 use std::time::Duration;
@@ -14,20 +14,23 @@ use rustix::thread::set_current_timer_slack;
 use super::io::{Input, InputKind, Relay};
 use crate::dpdk::interrupt::RxInterrupts;
 
-/// Rounds without a packet before the first sleep: some tens of microseconds to a few hundred, by the
-/// devices.
+/// Empty rounds before the first sleep: from some tens of microseconds to a few hundred, depending
+/// on the devices.
 const SPIN_ROUNDS: u64 = 1024;
-/// Rounds without a packet after which the CPU is offered to others, where it is to be shared.
+/// Empty rounds before a worker without a CPU of its own yields to other threads.
 const SHARED_SPIN_ROUNDS: u64 = 64;
-/// The first sleep of a worker that pauses; each is twice as long as the one before,
+/// The first sleep in the mode `Pause`. Each sleep is twice as long as the one before it, up to
+/// [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_micros(2);
-/// up to this.
+/// The longest sleep in the mode `Pause`.
 const LONGEST_PAUSE: Duration = Duration::from_micros(50);
-/// The longest sleep of a worker that waits for interrupts.
+/// The longest sleep in the mode `Interrupt`.
 const LONGEST_SLEEP: Duration = Duration::from_millis(10);
-/// The same if other workers may hand it packets that are not ordinary: a ring does not interrupt.
+/// The longest sleep in the mode `Interrupt` of a worker with siblings, which may hand exceptions
+/// over by a ring: a ring does not interrupt.
 const LONGEST_SLEEP_WITH_SIBLINGS: Duration = Duration::from_millis(1);
-/// Microseconds of sleep for which one bucket of the flow table is swept: a million entries in a second.
+/// Microseconds of sleep for which one bucket of the flow table is swept: a million entries in a
+/// second.
 const SLEEP_OF_A_BUCKET: u128 = 4;
 
 /// How a worker spends its idle time. Made on the worker's own thread.
@@ -35,7 +38,7 @@ const SLEEP_OF_A_BUCKET: u128 = 4;
 pub struct Idle {
     mode: Mode,
     asleep: bool,
-    /// The rounds without a packet that are polled through.
+    /// Empty rounds that are polled through.
     spin_rounds: u64,
 }
 
@@ -53,14 +56,15 @@ impl Idle {
         Idle { mode: Mode::Poll, asleep: false, spin_rounds: SPIN_ROUNDS }
     }
 
-    /// Polls, and lets others have the CPU between two rounds.
+    /// Polls, and lets other threads have the CPU between two rounds.
     pub fn share() -> Idle {
         Idle { mode: Mode::Share, asleep: false, spin_rounds: SPIN_ROUNDS }
     }
 
     /// Sleeps for some microseconds at a time.
     pub fn pause() -> Idle {
-        // The kernel would else add up to 50 microseconds to each sleep. It never refuses.
+        // Without this the kernel adds up to 50 microseconds to each sleep. The call cannot fail
+        // for 1.
         let _ = set_current_timer_slack(NonZeroU64::new(1));
         Idle { mode: Mode::Pause { next: FIRST_PAUSE }, asleep: false, spin_rounds: SPIN_ROUNDS }
     }
@@ -68,7 +72,7 @@ impl Idle {
     /// Sleeps until a device interrupts.
     ///
     /// # Errors
-    /// The reason why that cannot be, for the operator.
+    /// Why the worker cannot wait for interrupts, for the operator.
     pub fn interrupt(inputs: &[Input], relays: &[Relay]) -> Result<Idle, String> {
         let mut queues = Vec::new();
         let mut longest = LONGEST_SLEEP;
@@ -90,7 +94,7 @@ impl Idle {
         })
     }
 
-    /// There was a packet.
+    /// Ends idling: the last round found a packet.
     #[inline]
     pub(super) fn packet_found(&mut self) {
         if self.asleep {
@@ -105,7 +109,7 @@ impl Idle {
         match &mut self.mode {
             Mode::Pause { next } => *next = FIRST_PAUSE,
             Mode::Interrupt { interrupts, armed, .. } => {
-                // Drivers complain of one that is not armed.
+                // Drivers log an error for an interrupt that is not armed.
                 if std::mem::take(armed) {
                     interrupts.disarm();
                 }
@@ -114,8 +118,8 @@ impl Idle {
         }
     }
 
-    /// There was no packet, for so many rounds. Answers how many buckets of the flow table are to be
-    /// swept for the time that this took.
+    /// Spends the time after the given number of empty rounds. Returns how many buckets of the flow
+    /// table to sweep for the time that passed.
     #[inline]
     pub(super) fn idle(&mut self, rounds: u64) -> u128 {
         if rounds < self.spin_rounds && !matches!(self.mode, Mode::Share) {
@@ -147,15 +151,17 @@ impl Idle {
             }
             Mode::Interrupt { interrupts, longest, armed } => {
                 if !*armed {
-                    // One that armed when the worker began does so again.
+                    // Arming succeeded at the start, so it succeeds again.
                     let _ = interrupts.arm();
                     *armed = true;
-                    // A packet may have come before: one more round will tell.
+                    // A packet may have come before the interrupt was armed: one more round shows
+                    // it.
                     return 0;
                 }
                 if interrupts.wait(*longest) {
-                    // A packet waits: the flow table can. It may take a moment until a round finds it:
-                    // net_tap has a signal handler besides, in another thread, that tells of it.
+                    // A packet waits, so the flow table is not swept now. It may take a moment
+                    // until a round finds the packet: net_tap reports packets by a signal handler
+                    // in another thread.
                     interrupts.disarm();
                     *armed = false;
                     self.spin_rounds = rounds + SPIN_ROUNDS;
@@ -200,7 +206,7 @@ mod tests {
         assert_eq!(idle.idle(SPIN_ROUNDS), 0);
         assert_eq!(idle.idle(SPIN_ROUNDS + 1), 2500);
         assert!(start.elapsed() >= Duration::from_millis(9));
-        // Nothing interrupted: it is armed still.
+        // Nothing interrupted, so the interrupt is still armed.
         assert_eq!(idle.idle(SPIN_ROUNDS + 2), 2500);
         idle.packet_found();
         assert_eq!(idle.idle(SPIN_ROUNDS), 0);

@@ -8,19 +8,19 @@ use crate::dpdk::queue::{RxQueue, TxQueue};
 use crate::dpdk::{BURST, Burst, OwnedMbuf, TimestampField, ring};
 use crate::stats::{Counter, Event, Writer};
 
-/// Attempts to hand a burst to a device before the rest of it is dropped.
+/// Attempts to hand a burst to a device before the rest of the burst is dropped.
 const TX_ATTEMPTS: usize = 4;
 
-/// Where packets come from.
+/// A source of packets.
 pub struct Input {
-    /// The port that they came in by.
+    /// The port by which the packets arrived.
     pub port: PortIndex,
-    /// How they come.
+    /// The kind of the source.
     pub kind: InputKind,
 }
 
 impl Input {
-    /// The ways to the owners of its packets.
+    /// The outputs to the owners of this input's packets.
     pub(super) fn owners(&mut self) -> impl Iterator<Item = &mut Output> {
         let owners = match &mut self.kind {
             InputKind::Queue { owners: Some(owners), .. } => &mut owners.outputs[..],
@@ -29,8 +29,8 @@ impl Input {
         owners.iter_mut().flatten()
     }
 
-    /// Whether it may be polled by a worker that is to lose nothing: packets that are among the workers
-    /// already may always go on, so that they come to an end, and new ones if a burst finds room
+    /// Whether a lossless worker may poll this input. Packets that are among the workers already
+    /// may always move on, so that they come to an end. New packets may enter if a burst fits
     /// wherever it may have to wait.
     pub(super) fn may_be_polled(&self, outputs: &[Output], siblings: &[Option<Output>]) -> bool {
         let InputKind::Queue { owners, .. } = &self.kind else { return true };
@@ -43,25 +43,25 @@ impl Input {
 pub enum InputKind {
     /// From a device.
     Queue {
-        /// The queue.
+        /// The device's queue.
         queue: RxQueue,
-        /// Who owns which flow, if the device does not see to that.
+        /// How flows are divided among the workers, if the device does not divide them.
         owners: Option<Owners>,
     },
     /// From the worker that polls the device.
     Ring(ring::Receiver),
-    /// From another worker, each packet with a note that says why.
+    /// From a sibling, each packet with metadata that says why.
     Handoff(ring::Receiver),
 }
 
 /// Divides flows among the workers by their hash.
 pub struct Owners {
-    /// The way to each worker; none to the one that divides.
+    /// The output to each worker; `None` for the worker that divides.
     pub outputs: Vec<Option<Output>>,
 }
 
 impl Owners {
-    /// The way to a flow's owner, unless that is this worker.
+    /// The output to a flow's owner; `None` if that is this worker.
     #[inline]
     pub(super) fn of(&mut self, tag: u64) -> Option<&mut Output> {
         let owner = owner(tag, self.outputs.len());
@@ -69,28 +69,28 @@ impl Owners {
     }
 }
 
-/// The worker, of so many, that has the flow of this hash. The high half of it chooses, for the low
-/// half chooses the bucket there.
+/// The worker, of `workers`, that owns the flow with this hash. The hash's high half chooses the
+/// worker, because its low half chooses the bucket of the flow table.
 #[inline]
 pub(super) fn owner(tag: u64, workers: usize) -> usize {
     (((tag >> 32) * workers as u64) >> 32) as usize
 }
 
-/// A way out of a worker.
+/// Where a worker's packets go.
 pub struct Output {
     burst: Burst,
     kind: OutputKind,
 }
 
-/// A ring to another worker, and what has to wait for room in it.
+/// A ring to another worker, and the packets that wait for room in it.
 pub struct RingQueue {
     ring: ring::Sender,
-    /// None where a full ring drops instead.
+    /// `None` where packets are dropped if the ring is full.
     waiting: Option<VecDeque<OwnedMbuf>>,
 }
 
 impl RingQueue {
-    /// A lane by this ring; a lossless one never drops.
+    /// A queue that sends by `ring`; a lossless queue never drops.
     pub fn new(ring: ring::Sender, lossless: bool) -> RingQueue {
         RingQueue { ring, waiting: lossless.then(VecDeque::new) }
     }
@@ -99,7 +99,8 @@ impl RingQueue {
         self.waiting.as_ref().is_none_or(VecDeque::is_empty) && self.ring.room() >= BURST
     }
 
-    /// Sends packets from the front of a burst, and says how many; what stays is to be dropped.
+    /// Sends packets from the front of a burst. Returns how many; what stays in the burst is to be
+    /// dropped.
     #[inline]
     fn send(&mut self, burst: &mut Burst) -> usize {
         if self.waiting.is_some() {
@@ -119,7 +120,7 @@ impl RingQueue {
         packets
     }
 
-    /// Sends what waits, as far as there is room; answers whether anything still waits.
+    /// Sends waiting packets as far as there is room. Returns whether any still wait.
     #[inline]
     fn retry(&mut self) -> bool {
         let Some(waiting) = self.waiting.as_mut().filter(|waiting| !waiting.is_empty()) else {
@@ -127,7 +128,8 @@ impl RingQueue {
         };
         let mut burst = Burst::new();
         while let Some(mbuf) = waiting.pop_front() {
-            // One by one: a burst of one packet has room, and what is not taken keeps its place.
+            // One packet at a time: a burst of one has room, and a packet that is not taken keeps
+            // its place.
             let _ = burst.push(mbuf);
             if self.ring.send(&mut burst) == 0 {
                 waiting.extend(burst.drain());
@@ -139,34 +141,34 @@ impl RingQueue {
     }
 }
 
-/// Where an outlet leads.
+/// Where an output leads.
 pub enum OutputKind {
-    /// To a device. `sent` notes the time stamp of every packet sent, if that is wanted.
+    /// To a device.
     Queue {
-        /// The queue.
+        /// The device's queue.
         queue: TxQueue,
-        /// The time stamps.
+        /// The time-stamp field, and the time stamp of every packet sent, if these are recorded.
         sent: Option<(TimestampField, Vec<u64>)>,
     },
     /// To another worker.
     Ring(RingQueue),
-    /// To the worker that has a device's queue, which counts the verdict of what it sends for
-    /// others: packets that have theirs already go another way.
+    /// To the worker that has a device's queue. That worker counts the verdicts of packets from
+    /// `ring`, but not of packets from `decided`.
     Relay {
         /// For packets whose verdict depends on the device.
         ring: RingQueue,
-        /// For those that have a verdict.
+        /// For packets whose verdict is counted.
         decided: RingQueue,
     },
 }
 
 impl Output {
-    /// An outlet that leads there.
+    /// An output that leads to `kind`.
     pub fn new(kind: OutputKind) -> Output {
         Output { burst: Burst::new(), kind }
     }
 
-    /// Whether a burst would fit.
+    /// Whether a burst fits.
     fn has_room(&self) -> bool {
         match &self.kind {
             OutputKind::Queue { .. } => true,
@@ -175,7 +177,7 @@ impl Output {
         }
     }
 
-    /// Sends on what had to wait for room in a ring; answers whether anything still waits.
+    /// Sends packets that wait for room in a ring. Returns whether any still wait.
     pub(super) fn retry(&mut self) -> bool {
         match &mut self.kind {
             OutputKind::Queue { .. } => false,
@@ -184,7 +186,7 @@ impl Output {
         }
     }
 
-    /// The time stamps of what was sent, if they were noted.
+    /// The time stamps of the packets sent, if these were recorded.
     pub(super) fn into_sent(self) -> Vec<u64> {
         match self.kind {
             OutputKind::Queue { sent: Some((_, sent)), .. } => sent,
@@ -192,13 +194,13 @@ impl Output {
         }
     }
 
-    /// What is gathered.
+    /// The packets of the next flush.
     #[inline]
     pub(super) fn burst(&mut self) -> &mut Burst {
         &mut self.burst
     }
 
-    /// Adds a packet to what is sent with the next flush.
+    /// Adds a packet to the next flush.
     pub(super) fn push(&mut self, mbuf: OwnedMbuf, stats: &mut Writer) {
         if let Err(mbuf) = self.burst.push(mbuf) {
             self.flush(stats);
@@ -207,7 +209,7 @@ impl Output {
         }
     }
 
-    /// Adds all packets of a burst to what is sent with the next flush.
+    /// Adds all packets of a burst to the next flush.
     #[inline]
     pub(super) fn extend(&mut self, burst: &mut Burst, stats: &mut Writer) {
         if self.burst.remaining() < burst.len() {
@@ -216,10 +218,10 @@ impl Output {
         self.burst.append(burst);
     }
 
-    /// Sends a packet whose verdict is the caller's to count, after what was gathered.
+    /// Sends a packet whose verdict the caller counts, after all packets of the next flush.
     ///
     /// # Errors
-    /// The reason why it was dropped.
+    /// The reason why the packet was dropped.
     pub(super) fn send_now(
         &mut self,
         mbuf: OwnedMbuf,
@@ -240,7 +242,8 @@ impl Output {
         if taken > 0 { Ok(()) } else { Err(reason) }
     }
 
-    /// Sends what was gathered, and counts what ends here.
+    /// Sends all packets added since the last flush, and counts the verdicts of those that leave or
+    /// are dropped here.
     #[inline(never)]
     pub(super) fn flush(&mut self, stats: &mut Writer) {
         if self.burst.is_empty() {
@@ -263,7 +266,7 @@ impl Output {
         self.burst.clear();
     }
 
-    /// Sends packets of another worker, who has counted their verdicts.
+    /// Sends packets of another worker, which has counted their verdicts.
     fn flush_decided(&mut self, stats: &mut Writer) {
         if let OutputKind::Queue { queue, sent } = &mut self.kind {
             transmit(queue, sent, &mut self.burst, stats);
@@ -273,7 +276,7 @@ impl Output {
     }
 }
 
-/// Sends from the front of a burst what the device takes.
+/// Sends packets from the front of a burst as far as the device takes them. Returns how many.
 #[inline]
 fn transmit(
     queue: &mut TxQueue,
@@ -282,7 +285,7 @@ fn transmit(
     stats: &mut Writer,
 ) -> usize {
     if let Some((field, sent)) = sent {
-        // A piece of a packet is made here and has none: it takes that of the frame before it.
+        // A fragment is made here and has no time stamp: it takes that of the frame before it.
         let mut last = sent.last().copied().unwrap_or(0);
         sent.extend(burst.iter().map(|mbuf| {
             last = mbuf.timestamp(field).unwrap_or(last);
@@ -300,18 +303,18 @@ fn transmit(
     taken
 }
 
-/// Packets of other workers for a queue that this one has.
+/// A ring from a worker to a transmit queue of this worker.
 pub struct Relay {
-    /// The port that they leave by.
+    /// The port by which the packets leave.
     pub port: PortIndex,
-    /// How they come.
+    /// The ring.
     pub ring: ring::Receiver,
-    /// They have their verdict already.
+    /// The verdicts of the packets are counted.
     pub decided: bool,
 }
 
 impl Relay {
-    /// Passes on what waits; answers whether there was anything.
+    /// Passes waiting packets on to the port. Returns whether there were any.
     pub(super) fn pass(&mut self, outputs: &mut [Output], stats: &mut Writer) -> bool {
         let output = &mut outputs[usize::from(self.port.0)];
         output.flush(stats);

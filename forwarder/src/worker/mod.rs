@@ -1,18 +1,19 @@
-//! A worker: one thread, pinned to one CPU, that takes packets from its queues to their backends.
+//! A worker: one thread, pinned to one CPU, that forwards packets from its inputs to their
+//! backends.
 //!
-//! It owns its queues, its flow table and its counters, so that nothing on the way of a packet is
-//! shared or locked. A round goes over all inputs; a burst is first classified, then looked up in the flow
-//! table and encapsulated, each step for all of its packets, and put before the port that they leave by.
-//! What needs more thought is taken out and decided by itself.
+//! A worker owns its queues, its flow table and its counters. Nothing on a packet's path is shared
+//! or locked. Each round polls all inputs. A burst is classified, looked up in the flow table,
+//! encapsulated and handed to the output of its port; each step runs over all packets of the burst.
+//! A packet that the fast path does not take is decided by itself (`forward.rs`).
 //!
-//! Where a port has fewer receive queues than there are workers, the worker that polls hands each
-//! packet to the [owner](Owners) of its flow, over a ring with one producer and one consumer. Where
-//! it has fewer transmit queues, packets for it travel to the worker that has the queue in the same
-//! way. Either ring may be full; the packet is dropped and counted then, unless the worker was told
-//! to lose nothing, when it lets the source wait instead.
+//! A port may have fewer receive queues than there are workers. Then the worker that polls a queue
+//! hands each packet to the [owner](Owners) of its flow, over a ring with one producer and one
+//! consumer. A port may also have fewer transmit queues. Then packets travel over a ring to the
+//! worker that has a transmit queue. If a ring is full, the packet is dropped and counted. A
+//! lossless worker makes the source wait instead.
 //!
-//! What is no ordinary packet of a service leaves that way early, see `exception.rs`: fragments, ICMP,
-//! packets that do not fit and packets that arrive encapsulated.
+//! Exceptions are handled in `exception/`: fragments, ICMP, packets that exceed the MTU, and
+//! packets that arrive encapsulated.
 
 mod bench;
 mod clock;
@@ -44,52 +45,53 @@ use crate::stats::{Counter, Gauge, Writer};
 use pipeline::{Batch, Pipeline};
 use round::Round;
 
-/// Rounds between two looks at questions, while there is traffic.
+/// Rounds between two checks for flow queries and commands, while there is traffic.
 const HOUSEKEEPING: u64 = 256;
-/// Rounds between two looks at the time, and at what expires by it, while there is traffic: some microseconds.
+/// Rounds between two readings of the clock, which also expire fragments, while there is traffic:
+/// some microseconds.
 const TIMEKEEPING: u64 = 4;
 
-/// A listing that a worker is asked for, and where it sends it when it is done.
+/// A flow listing that a worker is asked for.
 pub struct FlowQuery {
-    /// The listing.
+    /// What to list, and what was found so far.
     pub scan: FlowScan,
-    /// Where to.
+    /// Where the finished listing is sent.
     pub reply: Sender<FlowScan>,
 }
 
-/// Everything that a worker is made of.
+/// All parts of a worker.
 pub struct Worker {
-    /// Its flow table.
+    /// The flow table, and what decides and encapsulates packets.
     pub balancer: Balancer,
-    /// Where it finds the tables in force.
+    /// The tables in force, as the control plane publishes them.
     pub tables: Arc<ArcSwap<Tables>>,
-    /// Its counters.
+    /// The worker's counters.
     pub stats: Writer,
-    /// Its time.
+    /// The worker's time.
     pub clock: Clock,
-    /// What it polls.
+    /// The queues and rings that the worker polls.
     pub inputs: Vec<Input>,
-    /// What it passes on.
+    /// Rings from workers that have no transmit queue of a port.
     pub relays: Vec<Relay>,
-    /// The ways out, by port.
+    /// The output of each port.
     pub outputs: Vec<Output>,
-    /// The ways to the other workers, by their index; none to itself.
+    /// The ring to each sibling, by its index; `None` at the worker's own index.
     pub siblings: Vec<Option<Output>>,
-    /// What it has for packets that are not ordinary.
+    /// What the worker keeps for exceptions.
     pub exceptions: Exceptions,
-    /// What it is asked.
+    /// Flow queries from the control plane.
     pub queries: Receiver<FlowQuery>,
-    /// What it is told.
+    /// What all workers are told to do.
     pub command: Arc<Command>,
-    /// What it does while no packet comes.
+    /// What the worker does while no packet comes.
     pub idle: Idle,
-    /// Let a source wait rather than drop a packet for want of room in a ring.
+    /// Make a source wait rather than drop a packet because a ring is full.
     pub lossless: bool,
 }
 
 impl Worker {
-    /// Works until it is told to stop. Answers, for each port, the time stamps of the packets that it
-    /// sent there, if its outlet notes them.
+    /// Works until [`Command::stop`]. Returns, for each port, the time stamps of the packets sent
+    /// there, if its output records them.
     pub fn run(self) -> Vec<Vec<u64>> {
         let Worker {
             balancer,
@@ -147,7 +149,7 @@ impl Worker {
                     InputKind::Handoff(ring) => {
                         if ring.receive(&mut batch.burst) > 0 {
                             found = true;
-                            // That of the latest of them.
+                            // The time of the latest of the packets.
                             let now =
                                 batch.burst.iter().fold(clock.now(), |_, mbuf| clock.of(mbuf));
                             let (outputs, siblings) = (&mut outputs[..], &mut siblings[..]);
@@ -191,7 +193,7 @@ impl Worker {
                 && asked.scan.step(&pipeline.balancer, tables, clock.now())
                 && let Some(FlowQuery { scan, reply }) = query.take()
             {
-                // Whoever asked may have given up; then the answer goes nowhere.
+                // If the asking side has given up, the reply goes nowhere.
                 let _ = reply.send(scan);
             }
             if found {

@@ -1,4 +1,4 @@
-//! A packet's way through a worker, in stages over its burst.
+//! The fast path of a worker: each step runs over all packets of a burst.
 
 use std::hint::cold_path;
 
@@ -14,14 +14,14 @@ use crate::balancer::{
 use crate::dpdk::{BURST, Burst, Mbuf, OwnedMbuf, prefetch};
 use crate::stats::{Event, Writer};
 
-/// So many packets are between the one that is read and the one whose headers are fetched.
+/// How many packets ahead of the current one the headers are fetched.
 const AHEAD: usize = 6;
 
-/// What a packet meets on its way through a worker.
+/// The state that a packet's processing reads and writes.
 pub(super) struct Pipeline {
     pub(super) balancer: Balancer,
     pub(super) stats: Writer,
-    /// What is needed for packets that are not ordinary.
+    /// What the worker keeps for exceptions.
     pub(super) exceptions: Exceptions,
 }
 
@@ -29,9 +29,9 @@ pub(super) struct Pipeline {
 pub(super) struct Batch {
     pub(super) burst: Burst,
     meta: [PacketMeta; BURST],
-    /// Of packets that could not be staged: what they are. What is staged of them is no packet.
+    /// The result for packets that are not plain. Their `meta` is not a packet's.
     others: [Result<Classified, Unserved>; BURST],
-    /// What is dropped.
+    /// Packets to be freed together.
     dropped: Burst,
 }
 
@@ -51,7 +51,7 @@ impl Pipeline {
         Pipeline { balancer, stats, exceptions }
     }
 
-    /// Takes a batch all the way; it is empty afterwards.
+    /// Processes a batch; it is empty afterwards.
     #[inline]
     pub(super) fn process(
         &mut self,
@@ -72,7 +72,8 @@ impl Pipeline {
         round.flush(&mut self.stats);
     }
 
-    /// As [`Pipeline::process`], where each packet has a time of its own: those that share it together.
+    /// Processes a batch whose packets each have a time of their own. Packets that share a time are
+    /// processed together.
     #[cold]
     fn process_by_time(
         &mut self,
@@ -94,7 +95,7 @@ impl Pipeline {
         self.process_run(round, port, batch, owners);
     }
 
-    /// Takes packets that share a moment.
+    /// Processes packets that share a time.
     #[inline(always)]
     fn process_run(
         &mut self,
@@ -110,15 +111,15 @@ impl Pipeline {
         self.forward(round, port, batch);
     }
 
-    /// Reads what is in the batch: parses, finds the service, hashes. A call of its own, as the next stage is,
-    /// so that each has all registers to itself.
+    /// Parses each packet, finds its service and hashes its flow. A function of its own, as the
+    /// next step is, so that each has all registers to itself.
     #[inline(never)]
     fn classify(&mut self, tables: &Tables, port: PortIndex, batch: &mut Batch) {
         let Batch { burst, meta, others, .. } = batch;
         let packets = burst.packets();
         let filter = tables.frame_filter(port);
-        // Where the next packet begins is looked up while this one is read: half of a read would be waiting
-        // for that.
+        // The next packet's data pointer is read while this packet is parsed: half of a parse would
+        // be waiting for that pointer.
         let mut next = packets.first().and_then(|mbuf| mbuf.head());
         for i in 0..packets.len() {
             let (mbuf, meta, head) = (&packets[i], &mut meta[i], next);
@@ -140,7 +141,7 @@ impl Pipeline {
         }
     }
 
-    /// As [`Pipeline::classify`], for a packet that could not be staged.
+    /// Classifies a packet that is not a plain packet of a service.
     #[inline(never)]
     fn classify_any(
         &self,
@@ -156,7 +157,7 @@ impl Pipeline {
         self.balancer.classify_not_served(tables, port, mbuf.bytes(), outcome, meta)
     }
 
-    /// Decides and encapsulates what is staged, and puts it before its port.
+    /// Decides and encapsulates what was classified, and hands it to the output of its port.
     fn forward(&mut self, round: &mut Round<'_>, port: PortIndex, batch: &mut Batch) {
         match self.fast_path(round.tables, round.now, batch) {
             Some(way) => {
@@ -166,8 +167,8 @@ impl Pipeline {
         }
     }
 
-    /// Takes the fast path with all packets that are for it: they are still in the burst, ready to be sent.
-    /// Answers by which port, if these are all and it is the same for each.
+    /// Encapsulates all packets that the fast path serves. They stay in the burst, ready to be
+    /// sent. Returns the port, if these are all packets of the burst and all leave by one port.
     #[inline(never)]
     fn fast_path(&mut self, tables: &Tables, now: Time, batch: &mut Batch) -> Option<PortIndex> {
         let Batch { burst, meta, .. } = batch;
@@ -179,13 +180,13 @@ impl Pipeline {
             self.balancer.lookup(tables, meta, now);
             if !meta.is_hit() {
                 cold_path();
-                // A flow that is new is looked for there as well.
+                // A new flow is searched in its alternate bucket as well.
                 prefetch(self.balancer.flows().alternate_bucket(meta.tag));
             }
         }
         let mut traffic = self.stats.traffic();
         let mut refused = 0;
-        // The bits that any port's number has, and those that all have.
+        // The bits that are set in any port's number, and those set in all.
         let (mut any, mut all) = (0, u16::MAX);
         for (mbuf, meta) in burst.iter_mut().zip(meta) {
             let length = mbuf.data_len() as u64;
@@ -204,8 +205,8 @@ impl Pipeline {
         (refused == 0 && any == all).then_some(PortIndex(any))
     }
 
-    /// Splits the packets of a burst that do not all leave by one port: those that the fast path has taken
-    /// are put before theirs, and the others go the full pipeline. The order stays.
+    /// Splits a burst whose packets do not all leave by one port. Packets that the fast path has
+    /// encapsulated go to their output, all others take the full path. The order stays.
     #[inline(never)]
     fn split(&mut self, round: &mut Round<'_>, port: PortIndex, batch: &mut Batch) {
         let Batch { burst, meta, others, dropped } = batch;
@@ -218,7 +219,8 @@ impl Pipeline {
         dropped.clear();
     }
 
-    /// As [`Pipeline::forward`], for a packet that needs more thought, or has no service.
+    /// Forwards a packet that the fast path does not serve: by the full path, as an exception, or
+    /// into `dropped`.
     #[inline(never)]
     fn forward_any(
         &mut self,
@@ -247,7 +249,7 @@ impl Pipeline {
     }
 }
 
-/// Why a packet cannot be worked on in place, if it cannot.
+/// Why a packet cannot be rewritten in place, or `None`.
 fn refusal(mbuf: &Mbuf) -> Option<DropReason> {
     if !mbuf.is_contiguous() {
         return Some(DropReason::FrameTooLong);
@@ -255,14 +257,14 @@ fn refusal(mbuf: &Mbuf) -> Option<DropReason> {
     mbuf.is_shared().then_some(DropReason::BufferShared)
 }
 
-/// Hands over what others own; the rest moves up.
+/// Moves packets of flows that siblings own to the rings of those siblings. The others move up.
 #[inline(never)]
 fn hand_over(batch: &mut Batch, owners: &mut Owners) {
     for (i, mbuf) in std::mem::take(&mut batch.burst).drain().enumerate() {
         let (meta, other) = (batch.meta[i % BURST], batch.others[i % BURST]);
         let output = if meta.is_packet() || other.is_ok() { owners.of(meta.tag) } else { None };
         let handed = match output {
-            // It is empty before a burst, and has room for all of it.
+            // This output is empty before a burst, and has room for all of it.
             Some(output) => output.burst().push(mbuf),
             None => Err(mbuf),
         };

@@ -1,22 +1,23 @@
-//! What a worker hands to each step of a round: the tables, the outputs and the time.
+//! What each step of a worker's round needs besides the packet: the tables, the outputs and the
+//! time.
 
 use crate::balancer::{Tables, Time};
 use crate::stats::Writer;
 
 use super::io::Output;
 
-/// What surrounds a packet on its way.
+/// The context of a packet.
 pub(super) struct Round<'a> {
     pub(super) tables: &'a Tables,
-    /// The ways out, by port.
+    /// The output of each port.
     pub(super) outputs: &'a mut [Output],
-    /// The ways to the other workers; none to this one.
+    /// The ring to each sibling; `None` at this worker's own index.
     pub(super) siblings: &'a mut [Option<Output>],
     pub(super) now: Time,
 }
 
 impl Round<'_> {
-    /// Sends all that was gathered.
+    /// Flushes all outputs.
     pub(super) fn flush(&mut self, stats: &mut Writer) {
         self.siblings.iter_mut().flatten().for_each(|peer| peer.flush(stats));
         self.outputs.iter_mut().for_each(|output| output.flush(stats));

@@ -13,7 +13,7 @@ use crate::worker::pipeline::Pipeline;
 use crate::worker::round::Round;
 
 impl Pipeline {
-    /// A packet of a device that has no service.
+    /// Handles a packet from a device that has no service.
     #[cold]
     pub(in crate::worker) fn exception(
         &mut self,
@@ -26,7 +26,7 @@ impl Pipeline {
         self.handle_exception(round, mbuf, Arrival::by(port), packet, exception);
     }
 
-    /// Packets that another worker has handed over.
+    /// Handles packets that another worker has handed over.
     #[cold]
     pub(in crate::worker) fn receive_handoffs(&mut self, round: &mut Round<'_>, burst: &mut Burst) {
         for mbuf in burst.drain() {
@@ -39,7 +39,7 @@ impl Pipeline {
                 Some(Handoff::FragmentBackend(port, backend)) => {
                     self.query_answered(round, mbuf, port, backend)
                 }
-                // Every packet in these rings has a note.
+                // Every packet in these rings has metadata.
                 None => self.drop(mbuf, DropReason::RingFull),
             }
         }
@@ -106,7 +106,7 @@ impl Pipeline {
         }
     }
 
-    /// An inner packet, or one that another worker found to be ours.
+    /// Forwards an inner packet, or one that another worker handed to its owner (`is_ours`).
     fn deliver(&mut self, round: &mut Round<'_>, mbuf: OwnedMbuf, arrival: Arrival, is_ours: bool) {
         let classified = self.balancer.classify(round.tables, arrival.port, mbuf.bytes());
         match classified {
@@ -124,7 +124,8 @@ impl Pipeline {
         }
     }
 
-    /// An inner packet that has no hop left. It may still be for ourselves (RFC 1122, section 3.2.1.7).
+    /// Handles an inner packet whose hop limit is used up. Such a packet may still be for this node
+    /// (RFC 1122, section 3.2.1.7).
     fn deliver_expired(&mut self, round: &mut Round<'_>, mbuf: OwnedMbuf, arrival: Arrival) {
         match self.balancer.classify(round.tables, arrival.port, mbuf.bytes()) {
             Ok(Classified { packet, .. }) => {

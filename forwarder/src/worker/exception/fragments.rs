@@ -1,4 +1,5 @@
-//! Fragments: gathered by one member of the cluster and one worker there, after the first of them.
+//! Fragments. One member of the cluster, and one worker of that member, owns all fragments of a
+//! datagram and decides them by the first.
 
 use crate::balancer::backend::{MssLimit, Serving};
 use crate::balancer::cluster::{Owner, ThreeTuple};
@@ -20,8 +21,8 @@ use super::owner::flow_of;
 use super::state::DatagramAction;
 
 impl Pipeline {
-    /// A fragment: to the member of the cluster, and the worker there, that gathers its datagram; and
-    /// there, after its first.
+    /// Passes a fragment to the node and to the worker that own its datagram. The owner forwards
+    /// the first fragment, and buffers others until the first has come.
     pub(super) fn fragment(
         &mut self,
         round: &mut Round<'_>,
@@ -49,7 +50,7 @@ impl Pipeline {
             let entropy = tuple.hash(&seed);
             return self.redirect(round, mbuf, arrival.port, packet, member, entropy);
         }
-        // From here on it is ours, whatever a reload makes of the cluster.
+        // From here on this node owns the datagram, even if a reload changes the cluster.
         let arrival = Arrival { redirected: true, ..arrival };
         let worker = tuple.worker(&seed, self.exceptions.workers.into());
         if worker != usize::from(self.exceptions.index) {
@@ -70,7 +71,7 @@ impl Pipeline {
             return;
         }
         match self.exceptions.fragments.begin(&key, &fields, round.now, lost) {
-            // Nothing will follow this one, but it goes on.
+            // Later fragments cannot follow this one, but it is forwarded.
             Ok(()) | Err(Reason::TableFull) => {}
             Err(reason) => return self.drop(mbuf, reason.into()),
         }
@@ -129,8 +130,8 @@ impl Pipeline {
         }
     }
 
-    /// The choice for a first fragment that follows from itself and the configuration; none if it is
-    /// that of its flow.
+    /// The action for a first fragment that follows from the fragment and the configuration alone.
+    /// `None` if the action depends on the fragment's flow.
     fn choose_without_flow(
         &mut self,
         round: &mut Round<'_>,
@@ -166,7 +167,7 @@ impl Pipeline {
         }
     }
 
-    /// Looks for the flow of a first fragment here.
+    /// Looks up the flow of a first fragment in this worker's table.
     fn query_owner(
         &mut self,
         round: &mut Round<'_>,
@@ -190,8 +191,8 @@ impl Pipeline {
         }
     }
 
-    /// The choice for a first fragment, by this worker's flow table or else by the Maglev table: what
-    /// a whole packet of the flow would get here.
+    /// The action for a first fragment by this worker's flow table, or else by the Maglev table:
+    /// the one for a whole packet of the flow on this worker.
     fn choose_here(
         &mut self,
         round: &mut Round<'_>,
@@ -221,7 +222,8 @@ impl Pipeline {
         chosen.unwrap_or_else(DatagramAction::Drop)
     }
 
-    /// A first fragment of another worker asks for its flow.
+    /// Looks up the flow of a sibling's first fragment, and returns the fragment with the backend
+    /// or sends it to the next worker.
     pub(super) fn answer_query(
         &mut self,
         round: &mut Round<'_>,
@@ -242,7 +244,7 @@ impl Pipeline {
         self.send_to(round, query.origin, mbuf, Handoff::FragmentBackend(query.port, answer));
     }
 
-    /// A first fragment is back with the answer.
+    /// Releases a first fragment that has returned with the backend of its flow.
     pub(super) fn query_answered(
         &mut self,
         round: &mut Round<'_>,
@@ -281,7 +283,7 @@ impl Pipeline {
         self.release(round, mbuf, &key, choice);
     }
 
-    /// The choice for a datagram is made: the first fragment goes, and those that waited follow.
+    /// Applies the action for a datagram to its first fragment and to those that waited for it.
     fn release(
         &mut self,
         round: &mut Round<'_>,
@@ -303,7 +305,7 @@ impl Pipeline {
         self.exceptions.released = released;
     }
 
-    /// A fragment goes where its datagram goes.
+    /// Applies the action for a datagram to one of its fragments.
     fn follow(
         &mut self,
         round: &mut Round<'_>,
@@ -320,12 +322,13 @@ impl Pipeline {
             Err(reason) => return self.drop(mbuf, reason.into()),
         };
         if let (Family::V6, Fragment::Later) = (packet.family, packet.fragment) {
-            // Its own next header does not count (RFC 8200 section 4.5).
+            // The next header of a later fragment does not count (RFC 8200, section 4.5).
             packet.protocol = choice.protocol().unwrap_or(packet.protocol);
         }
         match choice {
             DatagramAction::Forward { backend, service, entropy, generation, begins, .. } => {
-                // Since a datagram was begun its backend may have gone, and its number to another.
+                // Since the first fragment came, the backend may be gone and its id may be another
+                // backend's.
                 let record = round.tables.backend(backend);
                 if record.serving == Serving::Nothing || u64::from(record.since) > generation {
                     return self.drop(mbuf, DropReason::NoBackend);
@@ -346,7 +349,7 @@ impl Pipeline {
         }
     }
 
-    /// Drops what has waited for too long; all that waits, if the worker receives nothing more.
+    /// Drops fragments that have waited too long, or all that wait, with `all`.
     #[cold]
     pub(in crate::worker) fn expire_fragments(&mut self, now: Time, all: bool) {
         let stats = &mut self.stats;
@@ -359,12 +362,12 @@ impl Pipeline {
     }
 }
 
-/// What came of a question for a flow.
+/// The result of a search for a flow.
 enum QueryOutcome {
-    /// Here it is.
+    /// The flow is found, or the action does not depend on it.
     Known(DatagramAction),
-    /// Not here: ask this worker.
+    /// The flow is not in this table: send the packet to this worker.
     Next(u16, OwnerQuery),
-    /// All have been asked.
+    /// The flow is not in this table, and all workers were asked.
     Nobody,
 }

@@ -1,4 +1,4 @@
-//! ICMP errors about packets of a flow.
+//! ICMP errors about packets that a backend has sent.
 
 use crate::balancer::id::PortIndex;
 use crate::balancer::{Classified, DropReason};
@@ -11,7 +11,7 @@ use crate::worker::round::Round;
 use super::owner::flow_of;
 
 impl Pipeline {
-    /// An ICMP error: to the backend whose packet it is about.
+    /// Forwards an ICMP error to the backend whose packet the error quotes.
     pub(super) fn forward_icmp_error(
         &mut self,
         round: &mut Round<'_>,

@@ -1,4 +1,4 @@
-//! Which worker has a flow, and how a packet gets there.
+//! Which worker owns a flow, and how packets get there.
 
 use crate::balancer::flow::FlowKey;
 use crate::balancer::icmp;
@@ -15,7 +15,8 @@ use crate::worker::round::Round;
 use super::state::Exceptions;
 
 impl Pipeline {
-    /// The worker that has a flow, if owners are known; else some worker, the same for each flow.
+    /// The worker that owns a flow by its hash. It has the flow in its table only where owners are
+    /// known.
     pub(super) fn owner(&self, tag: u64) -> u16 {
         owner(tag, self.exceptions.workers.into()).try_into().unwrap_or(0)
     }
@@ -34,7 +35,8 @@ impl Pipeline {
         }
     }
 
-    /// The next worker to ask for a flow that this one does not have, if there is one.
+    /// The next worker to ask for a flow that is not in this worker's table; `None` if all were
+    /// asked.
     pub(super) fn next_query(
         &self,
         tag: u64,
@@ -60,7 +62,7 @@ impl Pipeline {
     }
 }
 
-/// The flow that a first fragment or an ICMP error is of, and its service.
+/// The service and the flow of a first fragment, or of the packet that an ICMP error quotes.
 pub(super) fn flow_of(
     tables: &Tables,
     packet: &Packet,

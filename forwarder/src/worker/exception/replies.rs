@@ -1,4 +1,4 @@
-//! What does not fit, and what the forwarder answers itself.
+//! Packets that exceed the MTU, and the replies that the forwarder sends itself.
 
 use crate::balancer::backend::{MssLimit, Route};
 use crate::balancer::id::{BackendId, PortIndex};
@@ -14,7 +14,8 @@ use crate::worker::round::Round;
 use super::state::Exceptions;
 
 impl Pipeline {
-    /// A packet that is too long for the way to its backend: cut, if it allows that, and else answered.
+    /// Handles a packet that exceeds the MTU towards its backend: fragments it if the packet allows
+    /// that, otherwise replies with an error.
     #[cold]
     pub(in crate::worker) fn oversize(
         &mut self,
@@ -44,8 +45,8 @@ impl Pipeline {
         }
     }
 
-    /// Sends a packet in pieces, and counts it once, as `verdict`; answers whether it was sent. A segment
-    /// size is lowered here, because an error must quote the packet as it came.
+    /// Sends a packet in fragments, and counts it once, as `verdict`. Returns whether it was sent.
+    /// The MSS is clamped here and not before, because an error must quote the packet as it came.
     #[expect(clippy::too_many_arguments, reason = "a packet, its way there and its way back")]
     pub(super) fn send_fragmented(
         &mut self,
@@ -82,8 +83,8 @@ impl Pipeline {
         sent.is_ok()
     }
 
-    /// Sends the pieces of a packet by a port, each once it is complete. If one is not sent, the rest is not
-    /// either: without one of its pieces a datagram is worth nothing.
+    /// Sends the fragments of a packet by a port, each after `complete`. If one fragment cannot be
+    /// sent, the rest is not sent either: an incomplete datagram is worthless.
     fn send_fragments(
         &mut self,
         round: &mut Round<'_>,
@@ -107,7 +108,8 @@ impl Pipeline {
         Ok(())
     }
 
-    /// A packet that may take no hop more: its sender is told, if that may be.
+    /// Handles a packet whose hop limit is used up: reports it to the source, if a reply is
+    /// permitted.
     #[cold]
     pub(in crate::worker) fn hop_limit_exceeded(
         &mut self,
@@ -125,7 +127,7 @@ impl Pipeline {
         self.reply(round, mbuf, port, packet, Reply::TimeExceeded, Some(IcmpError::TimeExceeded));
     }
 
-    /// Turns a packet into an answer, an error or else an echo reply, and sends it where it came from.
+    /// Turns a packet into `error`, or else into an echo reply, and sends it to the source.
     pub(super) fn reply(
         &mut self,
         round: &mut Round<'_>,
@@ -139,7 +141,7 @@ impl Pipeline {
             return self.drop(mbuf, DropReason::ReplyForbidden);
         }
         let (kind, error) = match reply::refused_option(packet, mbuf.bytes()) {
-            // What is only passed on may have any options.
+            // A packet that is only forwarded may have any options.
             _ if kind == Reply::TooBig => (kind, error),
             None => (kind, error),
             Some(OptionAction::Discard) => return self.drop(mbuf, DropReason::Ipv6OptionUnknown),
@@ -147,7 +149,7 @@ impl Pipeline {
                 (Reply::ParameterProblem, Some(IcmpError::UnknownOption { pointer }))
             }
         };
-        // That of a fragmented request was counted with the choice for all of it.
+        // The reply to a fragmented request was counted when its action was chosen.
         let counted = kind == Reply::Echo && packet.fragment == Fragment::First;
         if !counted && !self.exceptions.limits.allow(kind, round) {
             return self.drop(mbuf, DropReason::ReplyLimited);
@@ -164,7 +166,7 @@ impl Pipeline {
         self.stats.verdict(sent.map_or_else(Verdict::Dropped, Verdict::Replied), 1);
     }
 
-    /// Sends an answer by a port: whole if it fits, and else in pieces. Errors always fit.
+    /// Sends a reply by a port: whole if it fits, otherwise in fragments. Errors always fit.
     fn send_reply(
         &mut self,
         round: &mut Round<'_>,
@@ -183,7 +185,7 @@ impl Pipeline {
     }
 }
 
-/// Whether the source of a packet is an address of several hosts on a network of ours.
+/// Whether the source of a packet is an address of several hosts on a network of this node.
 fn is_shared_address(round: &Round<'_>, packet: &Packet, frame: &[u8]) -> bool {
     let shared = &round.tables.node().shared;
     let v4 = packet.addresses_v4(frame).map(|(source, _)| source.into());
@@ -192,7 +194,7 @@ fn is_shared_address(round: &Round<'_>, packet: &Packet, frame: &[u8]) -> bool {
 }
 
 impl Exceptions {
-    /// A frame of these parts, if there is a buffer that holds it.
+    /// A frame made of `parts`; `None` if no buffer holds it.
     fn build_frame(&self, parts: &[&[u8]]) -> Option<OwnedMbuf> {
         let mut burst = Burst::new();
         if self.pool.allocate(&mut burst, 1) == 0 {

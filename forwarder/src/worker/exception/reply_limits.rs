@@ -4,9 +4,10 @@ use crate::balancer::Reply;
 use crate::balancer::reply::Limiter;
 use crate::worker::round::Round;
 
-/// The limits on answers: pings do not use up what path MTU discovery needs.
+/// Limits on replies. Echo replies have their own limit, so that pings do not use up the errors
+/// that path MTU discovery needs.
 pub(super) struct ReplyLimits {
-    /// What they are made of: rate and burst.
+    /// The rate and the burst of both limiters.
     of: (u32, u32),
     echo: Limiter,
     errors: Limiter,

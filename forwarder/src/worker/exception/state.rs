@@ -1,4 +1,5 @@
-//! What a worker keeps for exceptions.
+//! What a worker keeps for exceptions: fragments that wait, limits on replies, buffers for
+//! fragments.
 
 use crate::balancer::DropReason;
 use crate::balancer::fragment::{self, Reason};
@@ -11,49 +12,50 @@ use crate::wire::protocol;
 
 use super::reply_limits::ReplyLimits;
 
-/// What a worker has for exceptions.
+/// A worker's state for exceptions.
 pub struct Exceptions {
-    /// This worker, and how many there are.
+    /// The index of this worker.
     pub(super) index: u16,
+    /// The number of workers.
     pub(super) workers: u16,
-    /// The worker that has a flow follows from its hash.
+    /// The owner of a flow by its hash is the worker that has it.
     pub(super) owners_known: bool,
     pub(super) fragments: fragment::Table<OwnedMbuf, DatagramAction>,
-    /// Where pieces of packets come from.
+    /// Buffers for fragments that are made here.
     pub(super) pool: Mempool,
     pub(super) limits: ReplyLimits,
-    /// Of answers that are cut.
+    /// Identifications of replies that are fragmented.
     pub(super) identifications: Identifications,
-    /// Fragments that a first one has released: room for all that can wait.
+    /// Fragments that a first fragment has released. There is room for all that can wait.
     pub(super) released: Vec<(OwnedMbuf, Option<Reason>)>,
 }
 
-/// What was chosen for a datagram.
+/// What is done with the fragments of a datagram.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum DatagramAction {
-    /// It goes to a backend.
+    /// Forward them to a backend.
     Forward {
         backend: BackendId,
         service: Service,
-        /// Of the flow, so that all packets of it travel alike.
+        /// The flow's hash, so that all its packets take the same route.
         entropy: u64,
-        /// Of the first fragment.
+        /// The protocol of the first fragment.
         protocol: u8,
-        /// Of the tables that it was chosen by.
+        /// The generation of the tables that chose the backend.
         generation: u64,
-        /// The flow begins with this datagram.
+        /// The datagram is the first packet of a flow.
         begins: bool,
     },
-    /// It is turned into a reply, fragment by fragment.
+    /// Turn each into a fragment of an echo reply.
     Echo,
-    /// Nothing listens there: the first is answered with an error, and the others are dropped.
+    /// Reply to the first with an error, and drop the others: nothing listens on the port.
     Unreachable,
-    /// It is dropped.
+    /// Drop them.
     Drop(DropReason),
 }
 
 impl DatagramAction {
-    /// The protocol of a datagram over IPv6, where it has consequences.
+    /// The protocol of a datagram over IPv6, where later fragments need it.
     pub(super) fn protocol(self) -> Option<u8> {
         match self {
             DatagramAction::Forward { protocol, .. } => Some(protocol),
@@ -64,8 +66,8 @@ impl DatagramAction {
 }
 
 impl Exceptions {
-    /// For worker `me` of so many. `owners_known` tells that the owner of every flow follows from its
-    /// hash, because no device deals flows by a hash of its own.
+    /// The state of worker `index` of `workers`. `owners_known` means that no device spreads flows
+    /// by a hash of its own, so that every flow's owner follows from Guideway's hash.
     pub fn new(
         index: u16,
         workers: u16,
@@ -86,12 +88,12 @@ impl Exceptions {
         }
     }
 
-    /// Packets that wait for a first fragment.
+    /// The number of packets that wait for a first fragment.
     pub(in crate::worker) fn waiting(&self) -> u64 {
         self.fragments.usage().packets as u64
     }
 
-    /// The next worker.
+    /// The worker after this one.
     pub(super) fn next(&self) -> u16 {
         (self.index + 1) % self.workers
     }
