@@ -58,7 +58,7 @@ impl Clock {
 
     /// Whether each packet has a time of its own.
     #[inline]
-    pub(super) fn is_of_packets(&self) -> bool {
+    pub(super) fn is_per_packet(&self) -> bool {
         matches!(self, Clock::Capture { .. })
     }
 
@@ -80,7 +80,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn time_stands_within_a_round_and_goes_on_with_the_next() {
+    fn time_stands_still_within_a_round_and_moves_on_with_the_next() {
         let mut clock = Clock::tsc(1000);
         let before = clock.now();
         let begin = Instant::now();

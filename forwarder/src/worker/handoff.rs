@@ -70,7 +70,7 @@ impl Handoff {
     }
 
     /// The handoff that [`Handoff::metadata`] wrote.
-    #[expect(clippy::cast_possible_truncation, reason = "the note's fields have 16 bits each")]
+    #[expect(clippy::cast_possible_truncation, reason = "the fields of metadata have 16 bits each")]
     pub(super) fn of([word, backend]: Metadata) -> Option<Handoff> {
         let port = PortIndex((word >> 32) as u16);
         let (a, b) = ((word >> 16) as u16, word as u16);
@@ -93,7 +93,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_note_keeps_the_errand() {
+    fn metadata_keeps_the_handoff() {
         let port = PortIndex(u16::MAX);
         let query = OwnerQuery { port, origin: 3, left: u16::MAX };
         for handoff in [

@@ -181,7 +181,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nobody_sleeps_before_patience_is_over() {
+    fn no_mode_sleeps_before_its_spin_rounds_are_over() {
         for mut idle in [Idle::poll(), Idle::pause(), Idle::interrupt(&[], &[]).unwrap()] {
             for rounds in 1..SPIN_ROUNDS {
                 assert_eq!(idle.idle(rounds), 0);
@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn pauses_grow_to_their_limit_and_begin_anew_after_a_packet() {
+    fn pauses_grow_to_their_limit_and_restart_after_a_packet() {
         let mut idle = Idle::pause();
         let swept: Vec<u128> = (0..7).map(|n| idle.idle(SPIN_ROUNDS + n)).collect();
         assert_eq!(swept, [0, 1, 2, 4, 8, 12, 12]);

@@ -116,8 +116,8 @@ impl Worker {
         let mut draining = false;
         loop {
             rounds += 1;
-            let looks = idle > 0 || rounds % TIMEKEEPING == 1 || clock.is_of_packets();
-            if looks {
+            let keeps_time = idle > 0 || rounds % TIMEKEEPING == 1 || clock.is_per_packet();
+            if keeps_time {
                 clock.begin_round();
             }
             let tables: &Tables = tables.load();
@@ -177,7 +177,7 @@ impl Worker {
             for relay in &mut relays {
                 found |= relay.pass(&mut outputs, &mut pipeline.stats);
             }
-            if looks {
+            if keeps_time {
                 pipeline.expire_fragments(clock.now(), draining);
                 pipeline.stats.set(Gauge::FragmentsWaiting, pipeline.exceptions.waiting());
                 if pipeline.balancer.sweep(tables, clock.now()) {
@@ -189,8 +189,8 @@ impl Worker {
             pipeline.stats.add(Counter::Polls, 1);
             pipeline.stats.add(Counter::BusyPolls, u64::from(found));
             pipeline.stats.set(Gauge::IdlePolls, idle);
-            if let Some(asked) = &mut query
-                && asked.scan.step(&pipeline.balancer, tables, clock.now())
+            if let Some(running) = &mut query
+                && running.scan.step(&pipeline.balancer, tables, clock.now())
                 && let Some(FlowQuery { scan, reply }) = query.take()
             {
                 // If the asking side has given up, the reply goes nowhere.

@@ -61,7 +61,7 @@ impl Pipeline {
         mut owners: Option<&mut Owners>,
         clock: &mut Clock,
     ) {
-        if clock.is_of_packets() {
+        if clock.is_per_packet() {
             self.process_by_time(round, port, batch, &mut owners, clock);
         } else {
             self.process_run(round, port, batch, &mut owners);
@@ -160,8 +160,8 @@ impl Pipeline {
     /// Decides and encapsulates what was classified, and hands it to the output of its port.
     fn forward(&mut self, round: &mut Round<'_>, port: PortIndex, batch: &mut Batch) {
         match self.fast_path(round.tables, round.now, batch) {
-            Some(way) => {
-                round.outputs[usize::from(way.0)].extend(&mut batch.burst, &mut self.stats)
+            Some(out) => {
+                round.outputs[usize::from(out.0)].extend(&mut batch.burst, &mut self.stats)
             }
             None => self.split(round, port, batch),
         }
@@ -212,7 +212,7 @@ impl Pipeline {
         let Batch { burst, meta, others, dropped } = batch;
         for ((mbuf, meta), other) in burst.drain().zip(meta).zip(others) {
             match self.balancer.egress(round.tables, meta) {
-                Some(way) => round.outputs[usize::from(way.0)].push(mbuf, &mut self.stats),
+                Some(out) => round.outputs[usize::from(out.0)].push(mbuf, &mut self.stats),
                 None => self.forward_any(round, port, mbuf, meta, other, dropped),
             }
         }
@@ -269,8 +269,8 @@ fn hand_over(batch: &mut Batch, owners: &mut Owners) {
             None => Err(mbuf),
         };
         if let Err(mbuf) = handed {
-            let place = batch.burst.len() % BURST;
-            (batch.meta[place], batch.others[place]) = (meta, other);
+            let slot = batch.burst.len() % BURST;
+            (batch.meta[slot], batch.others[slot]) = (meta, other);
             // There is room for all of a burst.
             let _ = batch.burst.push(mbuf);
         }

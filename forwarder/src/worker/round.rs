@@ -19,7 +19,7 @@ pub(super) struct Round<'a> {
 impl Round<'_> {
     /// Flushes all outputs.
     pub(super) fn flush(&mut self, stats: &mut Writer) {
-        self.siblings.iter_mut().flatten().for_each(|peer| peer.flush(stats));
+        self.siblings.iter_mut().flatten().for_each(|sibling| sibling.flush(stats));
         self.outputs.iter_mut().for_each(|output| output.flush(stats));
     }
 }

@@ -35,9 +35,9 @@ impl Pipeline {
                 Some(Handoff::IcmpError(query)) => {
                     self.forward_icmp_error(round, mbuf, query.port, Some(query))
                 }
-                Some(Handoff::FirstFragment(query)) => self.answer_query(round, mbuf, query),
+                Some(Handoff::FirstFragment(query)) => self.look_up_for_sibling(round, mbuf, query),
                 Some(Handoff::FragmentBackend(port, backend)) => {
-                    self.query_answered(round, mbuf, port, backend)
+                    self.query_returned(round, mbuf, port, backend)
                 }
                 // Every packet in these rings has metadata.
                 None => self.drop(mbuf, DropReason::RingFull),

@@ -64,7 +64,7 @@ impl Pipeline {
             let length = mbuf.bytes().len();
             let table = &mut self.exceptions.fragments;
             match table.later(&key, &fields, mbuf, length, round.now, lost) {
-                Later::Follow(mbuf, choice) => self.follow(round, mbuf, choice, false),
+                Later::Follow(mbuf, action) => self.follow(round, mbuf, action, false),
                 Later::Buffered => self.stats.event(Event::FragmentWaited, 1),
                 Later::Dropped(mbuf, reason) => self.drop(mbuf, reason.into()),
             }
@@ -75,19 +75,19 @@ impl Pipeline {
             Ok(()) | Err(Reason::TableFull) => {}
             Err(reason) => return self.drop(mbuf, reason.into()),
         }
-        if let Some(choice) = self.choose_without_flow(round, packet, mbuf.bytes(), vip) {
-            return self.release(round, mbuf, &key, choice);
+        if let Some(action) = self.choose_without_flow(round, packet, mbuf.bytes(), vip) {
+            return self.release(round, mbuf, &key, action);
         }
         let query = OwnerQuery { port: arrival.port, origin: self.exceptions.index, left: 0 };
         match self.query_owner(round, packet, mbuf.bytes(), None) {
-            QueryOutcome::Known(choice) => self.release(round, mbuf, &key, choice),
+            QueryOutcome::Known(action) => self.release(round, mbuf, &key, action),
             QueryOutcome::Next(worker, next) => {
                 let query = OwnerQuery { left: next.left, ..query };
                 self.send_to(round, worker, mbuf, Handoff::FirstFragment(query));
             }
             QueryOutcome::Nobody => {
-                let choice = self.choose_here(round, packet, mbuf.bytes());
-                self.release(round, mbuf, &key, choice);
+                let action = self.choose_here(round, packet, mbuf.bytes());
+                self.release(round, mbuf, &key, action);
             }
         }
     }
@@ -154,7 +154,7 @@ impl Pipeline {
                     Some(DatagramAction::Drop(DropReason::EchoDisabled))
                 }
                 Ok(Message::EchoRequest) => {
-                    let allowed = self.exceptions.limits.allow(Reply::Echo, round);
+                    let allowed = self.exceptions.reply_limits.allow(Reply::Echo, round);
                     Some(if allowed {
                         DatagramAction::Echo
                     } else {
@@ -224,7 +224,7 @@ impl Pipeline {
 
     /// Looks up the flow of a sibling's first fragment, and returns the fragment with the backend
     /// or sends it to the next worker.
-    pub(super) fn answer_query(
+    pub(super) fn look_up_for_sibling(
         &mut self,
         round: &mut Round<'_>,
         mbuf: OwnedMbuf,
@@ -233,7 +233,7 @@ impl Pipeline {
         let Ok(packet) = Packet::parse(mbuf.bytes()) else {
             return self.drop(mbuf, DropReason::FragmentMalformed);
         };
-        let answer = match self.query_owner(round, &packet, mbuf.bytes(), Some(query)) {
+        let found = match self.query_owner(round, &packet, mbuf.bytes(), Some(query)) {
             QueryOutcome::Known(DatagramAction::Forward { backend, .. }) => Some(backend),
             QueryOutcome::Known(_) | QueryOutcome::Nobody => None,
             QueryOutcome::Next(worker, next) => {
@@ -241,11 +241,11 @@ impl Pipeline {
                 return self.send_to(round, worker, mbuf, Handoff::FirstFragment(query));
             }
         };
-        self.send_to(round, query.origin, mbuf, Handoff::FragmentBackend(query.port, answer));
+        self.send_to(round, query.origin, mbuf, Handoff::FragmentBackend(query.port, found));
     }
 
     /// Releases a first fragment that has returned with the backend of its flow.
-    pub(super) fn query_answered(
+    pub(super) fn query_returned(
         &mut self,
         round: &mut Round<'_>,
         mut mbuf: OwnedMbuf,
@@ -260,7 +260,7 @@ impl Pipeline {
         let Some((packet, key)) = found else {
             return self.drop(mbuf, DropReason::FragmentMalformed);
         };
-        let choice = match (backend, flow_of(round.tables, &packet, bytes)) {
+        let action = match (backend, flow_of(round.tables, &packet, bytes)) {
             (_, Err(reason)) => DatagramAction::Drop(reason),
             (Some(backend), Ok((service, flow))) => {
                 let entropy = self.balancer.tag(&flow);
@@ -280,7 +280,7 @@ impl Pipeline {
         mbuf.set_metadata(
             Handoff::Deliver(Arrival { port, inner: true, redirected: true }).metadata(),
         );
-        self.release(round, mbuf, &key, choice);
+        self.release(round, mbuf, &key, action);
     }
 
     /// Applies the action for a datagram to its first fragment and to those that waited for it.
@@ -289,16 +289,16 @@ impl Pipeline {
         round: &mut Round<'_>,
         mbuf: OwnedMbuf,
         key: &DatagramKey,
-        choice: DatagramAction,
+        action: DatagramAction,
     ) {
-        self.follow(round, mbuf, choice, true);
+        self.follow(round, mbuf, action, true);
         let mut released = std::mem::take(&mut self.exceptions.released);
-        self.exceptions.fragments.decide(key, choice, round.now, |mbuf, reason| {
+        self.exceptions.fragments.decide(key, action, round.now, |mbuf, reason| {
             released.push((mbuf, reason));
         });
         for (mbuf, reason) in released.drain(..) {
             match reason {
-                None => self.follow(round, mbuf, choice, false),
+                None => self.follow(round, mbuf, action, false),
                 Some(reason) => self.drop(mbuf, reason.into()),
             }
         }
@@ -310,7 +310,7 @@ impl Pipeline {
         &mut self,
         round: &mut Round<'_>,
         mbuf: OwnedMbuf,
-        choice: DatagramAction,
+        action: DatagramAction,
         is_first: bool,
     ) {
         let port = match mbuf.metadata().and_then(Handoff::of) {
@@ -323,9 +323,9 @@ impl Pipeline {
         };
         if let (Family::V6, Fragment::Later) = (packet.family, packet.fragment) {
             // The next header of a later fragment does not count (RFC 8200, section 4.5).
-            packet.protocol = choice.protocol().unwrap_or(packet.protocol);
+            packet.protocol = action.protocol().unwrap_or(packet.protocol);
         }
-        match choice {
+        match action {
             DatagramAction::Forward { backend, service, entropy, generation, begins, .. } => {
                 // Since the first fragment came, the backend may be gone and its id may be another
                 // backend's.

@@ -30,7 +30,7 @@ impl Pipeline {
     ) {
         mbuf.set_metadata(handoff.metadata());
         match round.siblings.get_mut(usize::from(worker)).and_then(Option::as_mut) {
-            Some(peer) => peer.push(mbuf, &mut self.stats),
+            Some(sibling) => sibling.push(mbuf, &mut self.stats),
             None => self.drop(mbuf, DropReason::RingFull),
         }
     }

@@ -47,7 +47,7 @@ impl Pipeline {
 
     /// Sends a packet in fragments, and counts it once, as `verdict`. Returns whether it was sent.
     /// The MSS is clamped here and not before, because an error must quote the packet as it came.
-    #[expect(clippy::too_many_arguments, reason = "a packet, its way there and its way back")]
+    #[expect(clippy::too_many_arguments, reason = "a packet, its route, and where a reply goes")]
     pub(super) fn send_fragmented(
         &mut self,
         round: &mut Round<'_>,
@@ -151,7 +151,7 @@ impl Pipeline {
         };
         // The reply to a fragmented request was counted when its action was chosen.
         let counted = kind == Reply::Echo && packet.fragment == Fragment::First;
-        if !counted && !self.exceptions.limits.allow(kind, round) {
+        if !counted && !self.exceptions.reply_limits.allow(kind, round) {
             return self.drop(mbuf, DropReason::ReplyLimited);
         }
         let mtu = round.tables.node().mtu(port);
@@ -159,9 +159,9 @@ impl Pipeline {
             Some(error) => reply::error(packet, error, mtu, &mut *mbuf),
             None => reply::echo_reply(packet, &mut *mbuf),
         };
-        let sent = made.and_then(|answer| {
+        let sent = made.and_then(|kind| {
             self.send_reply(round, mbuf, port, mtu)?;
-            Ok(answer)
+            Ok(kind)
         });
         self.stats.verdict(sent.map_or_else(Verdict::Dropped, Verdict::Replied), 1);
     }

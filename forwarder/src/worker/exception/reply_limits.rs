@@ -19,12 +19,12 @@ impl ReplyLimits {
         ReplyLimits { of: (rate, burst), echo: limiter(), errors: limiter() }
     }
 
-    pub(super) fn allow(&mut self, answer: Reply, round: &Round<'_>) -> bool {
-        let said = round.tables.node();
-        if self.of != (said.reply_rate, said.reply_burst) {
-            *self = ReplyLimits::new((said.reply_rate, said.reply_burst));
+    pub(super) fn allow(&mut self, kind: Reply, round: &Round<'_>) -> bool {
+        let node = round.tables.node();
+        if self.of != (node.reply_rate, node.reply_burst) {
+            *self = ReplyLimits::new((node.reply_rate, node.reply_burst));
         }
-        match answer {
+        match kind {
             Reply::Echo => &mut self.echo,
             Reply::TooBig | Reply::Unreachable | Reply::ParameterProblem | Reply::TimeExceeded => {
                 &mut self.errors

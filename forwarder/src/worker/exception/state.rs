@@ -23,7 +23,7 @@ pub struct Exceptions {
     pub(super) fragments: fragment::Table<OwnedMbuf, DatagramAction>,
     /// Buffers for fragments that are made here.
     pub(super) pool: Mempool,
-    pub(super) limits: ReplyLimits,
+    pub(super) reply_limits: ReplyLimits,
     /// Identifications of replies that are fragmented.
     pub(super) identifications: Identifications,
     /// Fragments that a first fragment has released. There is room for all that can wait.
@@ -82,7 +82,7 @@ impl Exceptions {
             owners_known,
             fragments: fragment::Table::new(fragments, seed),
             pool,
-            limits: ReplyLimits::new((0, 0)),
+            reply_limits: ReplyLimits::new((0, 0)),
             identifications: Identifications::new(seed, index),
             released: Vec::with_capacity(fragments.packets),
         }
