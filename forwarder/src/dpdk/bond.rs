@@ -1,9 +1,9 @@
-//! What DPDK's bonding driver calls the devices that it bonds: members as of DPDK 23.11, slaves before.
-//! Everything else in this tree calls them members.
+//! The argument of DPDK's bonding driver for the devices that it bonds: `member` as of DPDK 23.11,
+//! `slave` before. Everywhere else Guideway calls them members.
 
 use dpdk_sys as sys;
 
-/// A device and its driver's arguments as the DPDK that is linked spells them.
+/// Returns a device with its arguments as the linked DPDK spells them.
 pub fn spelled(device: &str) -> String {
     let own = sys::GUIDEWAY_BOND_MEMBER.to_string_lossy();
     if device.starts_with("net_bonding") {
@@ -20,7 +20,7 @@ mod tests {
 
     use crate::dpdk::testing::{eal, pool, settings, unique};
 
-    /// Whatever the driver makes of wrong arguments: a bond without members has no link.
+    /// A bond without members has no link, so this test notices arguments that the driver misreads.
     #[test]
     fn a_bond_of_two_members_starts() {
         let members = [unique("net_null"), unique("net_null")];
@@ -34,7 +34,7 @@ mod tests {
         assert_eq!(port.capabilities().unwrap().driver, "net_bonding");
         let (port, _) = port.configure(&settings(), &pool(2048)).unwrap();
         let (port, ..) = port.start().unwrap();
-        // The driver looks at its members' links from time to time.
+        // The driver polls its members' links from time to time.
         let deadline = Instant::now() + Duration::from_secs(10);
         while !port.link().up {
             assert!(Instant::now() < deadline, "no member's link comes up");

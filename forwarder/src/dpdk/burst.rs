@@ -1,7 +1,7 @@
-//! Bursts: up to 32 packets with one owner, freed in bulk when it goes.
+//! Bursts: up to 32 packets with one owner, freed in bulk when the burst is dropped.
 //!
-//! Packets enter at the end, one by one or as a device delivers them, and leave all together: in the order in
-//! which they came, to be moved on one by one ([`Burst::drain`]), or from the front, as a device takes them.
+//! Packets enter at the end, one by one or as a device delivers them. They leave one by one in
+//! their order ([`Burst::drain`]), or from the front, as a device takes them.
 
 use std::ops::{Deref, DerefMut, Range};
 use std::ptr::NonNull;
@@ -12,29 +12,30 @@ use dpdk_sys as sys;
 use super::mbuf::Mbuf;
 
 /// The largest number of packets in a burst: what DPDK's vector receive functions are made for.
-pub const BURST: usize = PLACES as usize;
-const PLACES: u16 = 32;
+pub const BURST: usize = SLOTS as usize;
+const SLOTS: u16 = 32;
 
-/// One packet out of any burst: one that has to wait. Dropping it returns it to its pool.
+/// One packet outside of any burst, such as a packet that waits. Dropping it returns it to its
+/// pool.
 #[derive(Debug)]
 #[repr(transparent)]
 pub struct OwnedMbuf(NonNull<sys::rte_mbuf>);
 
-// SAFETY: it alone owns its mbuf, which has no thread affinity.
+// SAFETY: an `OwnedMbuf` alone owns its mbuf, which has no thread affinity.
 unsafe impl Send for OwnedMbuf {}
 
 impl Deref for OwnedMbuf {
     type Target = Mbuf;
 
     fn deref(&self) -> &Mbuf {
-        // SAFETY: an mbuf that this owns, and lends for as long as it is borrowed.
+        // SAFETY: `self` owns the mbuf, and lends it for as long as `self` is borrowed.
         unsafe { self.0.cast::<Mbuf>().as_ref() }
     }
 }
 
 impl DerefMut for OwnedMbuf {
     fn deref_mut(&mut self) -> &mut Mbuf {
-        // SAFETY: an mbuf that this owns, and lends for as long as it is borrowed.
+        // SAFETY: `self` owns the mbuf, and lends it for as long as `self` is borrowed.
         unsafe { self.0.cast::<Mbuf>().as_mut() }
     }
 }
@@ -42,20 +43,20 @@ impl DerefMut for OwnedMbuf {
 impl Drop for OwnedMbuf {
     fn drop(&mut self) {
         let mut mbuf = self.0.as_ptr();
-        // SAFETY: one mbuf, which this owned until here.
+        // SAFETY: one mbuf, which `self` owned until here.
         unsafe { sys::rte_pktmbuf_free_bulk(&raw mut mbuf, 1) };
     }
 }
 
 /// Up to [`BURST`] packets. Dropping it returns them to their pools.
 pub struct Burst {
-    /// At most `PLACES`.
+    /// At most `SLOTS`.
     len: u16,
-    /// The first `len`: mbufs that the burst alone owns. The others hold anything.
+    /// The first `len` slots hold mbufs that the burst alone owns. The others hold anything.
     slots: [*mut sys::rte_mbuf; BURST],
 }
 
-// SAFETY: the burst alone owns its mbufs, and they have no thread affinity: returning them takes the
+// SAFETY: the burst alone owns its mbufs, and they have no thread affinity: returning them uses the
 // cache of the thread that does it, or the pool's multi-producer ring.
 unsafe impl Send for Burst {}
 
@@ -65,33 +66,33 @@ impl Burst {
         Burst { len: 0, slots: [std::ptr::null_mut(); BURST] }
     }
 
-    /// Packets here, at most [`BURST`].
+    /// The number of packets, at most [`BURST`].
     #[inline(always)]
     pub fn len(&self) -> usize {
-        // SAFETY: no more places are in use than there are.
-        unsafe { std::hint::assert_unchecked(self.len <= PLACES) };
+        // SAFETY: `len` never exceeds the number of slots.
+        unsafe { std::hint::assert_unchecked(self.len <= SLOTS) };
         self.len.into()
     }
 
-    /// No packet is here.
+    /// Whether the burst has no packet.
     #[inline]
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }
 
-    /// Places left.
+    /// The number of free slots.
     #[inline]
     pub fn remaining(&self) -> usize {
-        usize::from(PLACES - self.len)
+        usize::from(SLOTS - self.len)
     }
 
-    /// The packet at place `i`, if there is one.
+    /// The packet in slot `i`.
     #[inline]
     pub fn get(&self, i: usize) -> Option<&Mbuf> {
         self.packets().get(i).map(|held| &**held)
     }
 
-    /// The packet at place `i`, if there is one, to write.
+    /// The packet in slot `i`, to write.
     #[inline]
     pub fn get_mut(&mut self, i: usize) -> Option<&mut Mbuf> {
         self.packets_mut().get_mut(i).map(|held| &mut **held)
@@ -109,12 +110,12 @@ impl Burst {
         self.packets_mut().iter_mut().map(|held| &mut **held)
     }
 
-    /// Takes the packets out, one after the other. Those that are not taken are freed when the iterator is
-    /// dropped.
+    /// Takes the packets out, one after the other. Packets that are not taken are freed when the
+    /// iterator is dropped.
     #[inline]
     pub fn drain(&mut self) -> Drain<'_> {
         let left = 0..self.len();
-        // Whatever becomes of the iterator: what was taken out of it is not here any more.
+        // Even if the iterator is forgotten, packets taken out of it are not here any more.
         self.len = 0;
         Drain { left, slots: &mut self.slots }
     }
@@ -122,23 +123,22 @@ impl Burst {
     /// Appends a packet.
     ///
     /// # Errors
-    /// The packet, where no place is left.
+    /// The packet, if no slot is free.
     #[inline(always)]
     pub fn push(&mut self, packet: OwnedMbuf) -> std::result::Result<(), OwnedMbuf> {
-        let Some(place) = self.slots.get_mut(usize::from(self.len)) else { return Err(packet) };
-        *place = packet.0.as_ptr();
+        let Some(slot) = self.slots.get_mut(usize::from(self.len)) else { return Err(packet) };
+        *slot = packet.0.as_ptr();
         self.len += 1;
         std::mem::forget(packet);
         Ok(())
     }
 
-    /// Moves all packets of `other` to the end of this burst, which must have room for them: if it has not,
-    /// nothing happens.
+    /// Moves all packets of `other` to the end of this burst. Does nothing if they do not fit.
     #[inline]
     pub fn append(&mut self, other: &mut Burst) {
         let (start, end) = (self.len(), self.len() + other.len());
-        let Some(places) = self.slots.get_mut(start..end) else { return };
-        places.copy_from_slice(&other.slots[..other.len()]);
+        let Some(free) = self.slots.get_mut(start..end) else { return };
+        free.copy_from_slice(&other.slots[..other.len()]);
         self.len += other.len;
         other.len = 0;
     }
@@ -151,17 +151,18 @@ impl Burst {
         }
     }
 
-    /// Appends what `source` writes: it is given the first free place and how many there are, and
-    /// returns how many it filled.
+    /// Appends packets that `source` writes. `source` gets the first free slot and the number of
+    /// free slots, and returns how many it filled.
     ///
     /// # Safety
-    /// `source` writes that many valid mbufs, no more than there are places, and gives up their ownership.
+    /// `source` writes that many valid mbufs, no more than there are slots, and gives up their
+    /// ownership.
     #[inline]
     pub(super) unsafe fn append_with(
         &mut self,
         source: impl FnOnce(*mut *mut sys::rte_mbuf, u16) -> u16,
     ) -> usize {
-        let room = PLACES - self.len;
+        let room = SLOTS - self.len;
         let len = self.len();
         let count = source(self.slots[len..].as_mut_ptr(), room);
         debug_assert!(count <= room);
@@ -169,11 +170,11 @@ impl Burst {
         count.into()
     }
 
-    /// Gives packets away from the front: `sink` is given the first of them and how many there are, and
+    /// Gives packets away from the front. `sink` gets the first packet and their number, and
     /// returns how many it took. The others move up.
     ///
     /// # Safety
-    /// `sink` takes the ownership of that many mbufs, and leaves the places of the others alone.
+    /// `sink` takes the ownership of that many mbufs, and leaves the slots of the others alone.
     #[inline]
     pub(super) unsafe fn take_front_with(
         &mut self,
@@ -195,7 +196,7 @@ impl Burst {
     /// The packets, in order.
     #[inline(always)]
     pub fn packets(&self) -> &[OwnedMbuf] {
-        // SAFETY: an mbuf that the burst owns in each of these places, which is what a `OwnedMbuf` is.
+        // SAFETY: each of these slots holds an mbuf that the burst owns, as an `OwnedMbuf` does.
         unsafe { slice::from_raw_parts(self.slots.as_ptr().cast(), self.len()) }
     }
 
@@ -206,9 +207,9 @@ impl Burst {
     }
 }
 
-/// Packets on their way out of a burst.
+/// Packets that leave a burst one by one.
 pub struct Drain<'b> {
-    /// Places whose packets are still this iterator's.
+    /// Slots whose packets the iterator still owns.
     left: Range<usize>,
     slots: &'b mut [*mut sys::rte_mbuf; BURST],
 }
@@ -218,10 +219,10 @@ impl Iterator for Drain<'_> {
 
     #[inline(always)]
     fn next(&mut self) -> Option<OwnedMbuf> {
-        let place = self.left.next()?;
-        // SAFETY: the range was that of the places in use, and only becomes smaller.
-        let mbuf = unsafe { *self.slots.get_unchecked(place) };
-        // SAFETY: there was an mbuf, which nothing else owns from here on.
+        let slot = self.left.next()?;
+        // SAFETY: the range began as the slots in use, and only becomes smaller.
+        let mbuf = unsafe { *self.slots.get_unchecked(slot) };
+        // SAFETY: the slot held an mbuf, which nothing else owns from here on.
         Some(OwnedMbuf(unsafe { NonNull::new_unchecked(mbuf) }))
     }
 
@@ -239,7 +240,7 @@ impl Drop for Drain<'_> {
         {
             #[expect(clippy::cast_possible_truncation, reason = "at most 32")]
             let count = mbufs.len() as u32;
-            // SAFETY: that many mbufs, which this alone owned until here.
+            // SAFETY: that many mbufs, which this iterator owned until here.
             unsafe { sys::rte_pktmbuf_free_bulk(mbufs.as_mut_ptr(), count) };
         }
     }

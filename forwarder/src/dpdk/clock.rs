@@ -4,14 +4,14 @@ use dpdk_sys as sys;
 
 use super::eal::Eal;
 
-/// The CPU's time-stamp counter. Rises at [`tsc_hz`] on every CPU alike.
+/// The CPU's time-stamp counter. It rises at the rate [`tsc_hz`] on every CPU alike.
 #[inline]
 pub fn tsc() -> u64 {
     // SAFETY: reads a register.
     unsafe { sys::guideway_tsc() }
 }
 
-/// Ticks of [`tsc`] in a second, as the EAL found it when it started.
+/// Ticks of [`tsc`] in a second, as the EAL measured them when it started.
 pub fn tsc_hz(_eal: &Eal) -> u64 {
     // SAFETY: returns a number that the EAL has set when it started.
     unsafe { sys::rte_get_tsc_hz() }

@@ -13,9 +13,9 @@ use super::eal::Eal;
 use super::error::{Errno, Error, Result, check};
 use super::mempool::Mempool;
 
-/// Bursts taken from a queue before its device is stopped, at most: as much as a ring device holds.
+/// The most bursts taken from a queue before its device is stopped: as many as a ring device holds.
 const LAST_BURSTS: usize = 64;
-/// Attempts, a millisecond apart, to take back mbufs that were sent, before none is taken to come.
+/// Attempts, a millisecond apart, to take back sent mbufs before no more are expected.
 const REAPS: usize = 10;
 
 /// The state of a link.
@@ -25,7 +25,7 @@ pub struct Link {
     pub up: bool,
     /// Megabits per second, if known.
     pub speed_mbps: Option<u32>,
-    /// Both directions at once.
+    /// Both directions can send at once.
     pub full_duplex: bool,
 }
 
@@ -34,17 +34,17 @@ pub struct Link {
 pub struct Counters {
     /// Frames received.
     pub rx_packets: u64,
-    /// Bytes of them.
+    /// Bytes received.
     pub rx_bytes: u64,
     /// Frames lost because a queue was full.
     pub rx_missed: u64,
     /// Frames received with an error.
     pub rx_errors: u64,
-    /// Times that the pool had no mbuf for a frame.
+    /// How often the pool had no mbuf for a frame.
     pub rx_no_buffer: u64,
     /// Frames sent.
     pub tx_packets: u64,
-    /// Bytes of them.
+    /// Bytes sent.
     pub tx_bytes: u64,
     /// Frames that could not be sent.
     pub tx_errors: u64,
@@ -55,23 +55,23 @@ pub struct Counters {
 pub(super) struct Device {
     id: u16,
     name: String,
-    /// Receive queues that run: 0 until the device is started.
+    /// Receive queues that run; 0 until the device is started.
     running: u16,
-    /// Transmit queues that run.
+    /// Transmit queues that run; 0 until the device is started.
     sending: u16,
-    /// Promiscuous mode was set here. It would stay on an interface that the kernel has, too.
+    /// Promiscuous mode was set here. It must be reset, or a kernel interface would keep it.
     promiscuous: bool,
-    /// It shares its mbufs with the kernel.
+    /// The device shares its mbufs with the kernel.
     pub(super) shares: bool,
-    /// EAL's errors about its start and its close are not logged.
+    /// EAL's errors about the start and the close of the device are not logged.
     pub(super) hide_errors: bool,
     /// Readable when the device has interrupted because its link changed.
     link_changes: Option<OwnedFd>,
-    /// As of [`Device::control`].
+    /// The lock of [`Device::control`].
     control: Mutex<()>,
-    /// What the receive queues are filled from: it must not go before the device is closed.
+    /// The pool that fills the receive queues. It must outlive the device.
     pub(super) pool: Option<Mempool>,
-    /// The key of its RSS, which DPDK points to.
+    /// The RSS key, which DPDK points to.
     pub(super) rss_key: Option<Box<[u8]>>,
     eal: Eal,
 }
@@ -104,12 +104,12 @@ impl Device {
         &self.name
     }
 
-    /// The ports of DPDK that nobody has claimed: members of devices that have some.
+    /// The ports of DPDK that nobody has claimed, such as the members of a bond.
     pub(super) fn unclaimed(&self) -> Vec<u16> {
         self.eal.unclaimed()
     }
 
-    /// Turns the result of a call about this device into one that names it.
+    /// Turns the result of a call about this device into one that names the device.
     pub(super) fn check(&self, action: impl Into<String>, result: i32) -> Result<u32> {
         check(result).map_err(|errno| Error::Device {
             device: self.name.clone(),
@@ -118,7 +118,8 @@ impl Device {
         })
     }
 
-    /// A call that the device lacks is a note; one that fails is an error.
+    /// Turns a call that the device lacks into a note for the operator. A call that fails is an
+    /// error.
     pub(super) fn unless_lacking(
         &self,
         action: impl Into<String>,
@@ -135,29 +136,30 @@ impl Device {
         }
     }
 
-    /// Sets promiscuous mode until the device is closed. Returns what DPDK does: 0, or a negative error
-    /// number.
+    /// Sets promiscuous mode until the device is closed. Returns DPDK's result: 0, or a negative
+    /// error number.
     pub(super) fn set_promiscuous(&mut self) -> i32 {
-        // SAFETY: the port is this value's.
+        // SAFETY: this value owns the port.
         let before = unsafe { sys::rte_eth_promiscuous_get(self.id) };
-        // SAFETY: the port is this value's.
+        // SAFETY: this value owns the port.
         let result = unsafe { sys::rte_eth_promiscuous_enable(self.id) };
         self.promiscuous = before == 0 && result == 0;
         result
     }
 
-    /// Has the device interrupt when its link changes, if it can: it must be configured for that. DPDK then
-    /// takes the link from the last interrupt, and asks the device no more.
+    /// Makes the device interrupt when its link changes. Returns whether it does. The device must
+    /// then be configured for that. DPDK takes the link's state from the last interrupt, and does
+    /// not ask the device any more.
     pub(super) fn watch_link(&mut self) -> bool {
-        // SAFETY: the port is this value's.
+        // SAFETY: this value owns the port.
         if unsafe { sys::guideway_link_interrupt(self.id) } == 0 {
             return false;
         }
         let Ok(event) = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK) else {
             return false;
         };
-        // SAFETY: the port is this value's, and so is the descriptor: it is closed after the callback has
-        // been taken back.
+        // SAFETY: this value owns the port and the descriptor, which is closed after the callback
+        // is unregistered.
         let result = unsafe { sys::guideway_link_watch(self.id, event.as_raw_fd(), 1) };
         if result == 0 {
             self.link_changes = Some(event);
@@ -165,21 +167,22 @@ impl Device {
         result == 0
     }
 
-    /// Readable when the device has interrupted because its link changed, if it does that.
+    /// Readable when the device has interrupted because its link changed. `None` if it does not
+    /// interrupt.
     pub(super) fn link_changes(&self) -> Option<BorrowedFd<'_>> {
         self.link_changes.as_ref().map(AsFd::as_fd)
     }
 
-    /// Starts the device, which is configured with so many queues.
+    /// Starts the device, which is configured with this many queues.
     pub(super) fn start(&mut self, rx_queues: u16, tx_queues: u16) -> Result<()> {
-        // SAFETY: the port is this value's, and configured.
+        // SAFETY: this value owns the port, which is configured.
         let result = unsafe { sys::guideway_start(self.id, self.hide_errors.into()) };
         self.check("start it", result)?;
         (self.running, self.sending) = (rx_queues, tx_queues);
         Ok(())
     }
 
-    /// What is to be held while the port is asked: DPDK lets only one thread at a time do so.
+    /// The lock to hold while asking DPDK about the port: DPDK allows one thread at a time.
     pub(super) fn control(&self) -> MutexGuard<'_, ()> {
         self.control.lock()
     }
@@ -187,12 +190,12 @@ impl Device {
     pub(super) fn link(&self) -> Link {
         let _one_at_a_time = self.control();
         let mut link = sys::guideway_link::default();
-        // SAFETY: the port is this value's; a place for the result.
+        // SAFETY: this value owns the port; the result pointer is valid.
         let result = unsafe { sys::guideway_link_get(self.id, &raw mut link) };
         if result != 0 {
             return Link::default();
         }
-        // DPDK has 0 for no speed, and all ones for one that it cannot tell.
+        // DPDK has 0 for no speed, and all ones for an unknown one.
         let known = link.speed_mbps != 0 && link.speed_mbps != sys::GUIDEWAY_SPEED_UNKNOWN;
         Link {
             up: link.up != 0,
@@ -204,7 +207,7 @@ impl Device {
     pub(super) fn counters(&self) -> Counters {
         let _one_at_a_time = self.control();
         let mut stats = sys::rte_eth_stats::default();
-        // SAFETY: the port is this value's; a place for the result.
+        // SAFETY: this value owns the port; the result pointer is valid.
         let result = unsafe { sys::rte_eth_stats_get(self.id, &raw mut stats) };
         if result != 0 {
             return Counters::default();
@@ -221,18 +224,19 @@ impl Device {
         }
     }
 
-    /// Takes what waits in the receive queues: a ring device loses the mbufs that it is closed with.
+    /// Takes all packets that wait in the receive queues: a ring device would lose them when it is
+    /// closed.
     fn drain(&self) {
         let mut burst = Burst::new();
         for queue in 0..self.running {
             for _ in 0..LAST_BURSTS {
                 burst.clear();
                 let poll = |slots, room| {
-                    // SAFETY: the device is started with this queue, which nobody polls any more:
-                    // each queue's value holds the device. There are `room` places.
+                    // SAFETY: the device is started with this queue, which nobody polls any more,
+                    // because each queue's value holds the device. `room` slots are free.
                     unsafe { sys::guideway_rx_burst(self.id, queue, slots, room) }
                 };
-                // SAFETY: the mbufs that a device delivers are the caller's.
+                // SAFETY: the caller owns the mbufs that a device delivers.
                 let received = unsafe { burst.append_with(poll) };
                 if received < BURST {
                     break;
@@ -241,17 +245,20 @@ impl Device {
         }
     }
 
-    /// Has the device return the mbufs that it has sent. Drivers free them when they send the next time, and
-    /// one that shares its mbufs with the kernel ([`super::port::Umem`]) does not when it is closed.
+    /// Makes the device return the mbufs that it has sent. Drivers free them at the next send. A
+    /// driver that shares its mbufs with the kernel ([`super::port::Umem`]) does not free them at
+    /// the close.
     fn reap(&self, pool: &Mempool) {
         let mut before = u32::MAX;
-        // Another round as long as any come: the kernel sends and tells when it likes.
+        // Repeat as long as any come back: the kernel sends, and reports what it sent, when it
+        // likes.
         while pool.in_use() < before {
             before = pool.in_use();
             for _ in 0..REAPS {
                 for queue in 0..self.sending {
-                    // SAFETY: the device is started with this queue, which nobody sends by any more: each
-                    // queue's value holds the device. No mbuf is given, so no place is read.
+                    // SAFETY: the device is started with this queue, by which nobody sends any
+                    // more, because each queue's value holds the device. No mbuf is given, so no
+                    // slot is read.
                     unsafe { sys::guideway_tx_burst(self.id, queue, std::ptr::null_mut(), 0) };
                 }
                 std::thread::sleep(Duration::from_millis(1));
@@ -267,30 +274,30 @@ impl Drop for Device {
             if let Some(pool) = self.pool.as_ref().filter(|_| self.shares) {
                 self.reap(pool);
             }
-            // SAFETY: the port is this value's alone, no queue of it is left.
+            // SAFETY: this value owns the port, of which no queue is left.
             let result = unsafe { sys::rte_eth_dev_stop(self.id) };
             if let Err(error) = self.check("stop it", result) {
                 tracing::warn!("{error}");
             }
         }
         if self.promiscuous {
-            // SAFETY: the port is this value's.
+            // SAFETY: this value owns the port.
             let result = unsafe { sys::rte_eth_promiscuous_disable(self.id) };
             if let Err(error) = self.check("leave promiscuous mode", result) {
                 tracing::warn!("{error}");
             }
         }
         if let Some(event) = &self.link_changes {
-            // SAFETY: the port is this value's, and the callback is the one that was registered.
+            // SAFETY: this value owns the port, and the callback is the one that was registered.
             while unsafe { sys::guideway_link_watch(self.id, event.as_raw_fd(), 0) }
                 == -Errno::EAGAIN
             {
-                // It runs at this moment.
+                // The callback runs at this moment.
                 std::thread::yield_now();
             }
         }
         self.eal.release_port(self.id, || {
-            // SAFETY: the port is this value's alone, and stopped; nothing uses it after.
+            // SAFETY: this value owns the port, which is stopped; nothing uses the port after this.
             let result = unsafe { sys::guideway_close(self.id, self.hide_errors.into()) };
             if let Err(error) = self.check("close it", result) {
                 tracing::warn!("{error}");

@@ -1,6 +1,6 @@
-//! What can go wrong in the DPDK layer, in words that tell the operator what to do.
+//! Errors of the DPDK layer, with advice for the operator.
 //!
-//! Nothing here can come from a packet: the packet path returns counts, never errors.
+//! No packet can cause an error: the packet path returns counts.
 
 use std::ffi::CStr;
 use std::{fmt, io};
@@ -11,7 +11,7 @@ use rustix::process::{Resource, getrlimit};
 /// A result of this layer.
 pub type Result<T> = std::result::Result<T, Error>;
 
-/// A failure of DPDK, or of a call to it that cannot work.
+/// A failure of DPDK, or a call to it that cannot work.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -29,33 +29,33 @@ pub enum Error {
     /// The EAL did not start.
     #[error("DPDK does not start: {errno}; {}. Its own messages, above, say more", init_advice(*.errno, *.hugepages, Limits::of_process()))]
     Init {
-        /// Why, as far as DPDK tells.
+        /// DPDK's reason.
         errno: Errno,
-        /// It was to use hugepages.
+        /// The EAL was to use hugepages.
         hugepages: bool,
     },
-    /// A device that is asked for is not there.
+    /// A configured device does not exist.
     #[error("no device {device:?} (DPDK has: {present}). {}", device_advice(device))]
     NoDevice {
         /// The name looked for.
         device: String,
-        /// The names that there are.
+        /// The devices that DPDK has.
         present: String,
     },
-    /// A device that is asked for is another port's.
+    /// A configured device belongs to another port.
     #[error("the device {device:?} is in use by another port of this process")]
     DeviceInUse {
         /// The device's name.
         device: String,
     },
-    /// A device refused something that it must do.
+    /// A device refused a call that it must support.
     #[error("device {device}: cannot {action}: {errno}")]
     Device {
         /// The device's name.
         device: String,
-        /// What it was asked to do.
+        /// What the device was asked to do.
         action: String,
-        /// Why not.
+        /// DPDK's reason.
         errno: Errno,
     },
     /// A device sends packets to receive queues that nobody polls.
@@ -67,7 +67,7 @@ pub enum Error {
     Unpolled {
         /// The device's name.
         device: String,
-        /// Its driver.
+        /// The driver's name.
         driver: String,
         /// Receive queues that get packets.
         dealt: u16,
@@ -83,16 +83,16 @@ pub enum Error {
     DataRoom {
         /// The device's name.
         device: String,
-        /// Its driver.
+        /// The driver's name.
         driver: String,
-        /// The MTU asked for.
+        /// The configured MTU.
         mtu: u16,
-        /// Bytes that a frame may take, with what the driver adds.
+        /// Bytes of the largest frame, with the driver's overhead.
         needed: u32,
         /// Bytes of an mbuf that the driver uses.
         usable: u16,
     },
-    /// A device uses several buffers for a frame, which no worker takes.
+    /// A device uses several buffers for a frame, which no worker accepts.
     #[error(
         "device {device}: {driver} receives frames of an MTU of {mtu} in several buffers, though each has \
          {room} bytes, and would have them dropped as frame_too_long; lower port.mtu"
@@ -100,21 +100,21 @@ pub enum Error {
     SeveralBuffers {
         /// The device's name.
         device: String,
-        /// Its driver.
+        /// The driver's name.
         driver: String,
         /// The port's MTU.
         mtu: u16,
-        /// Bytes that an mbuf has.
+        /// Bytes of an mbuf's data room.
         room: u16,
     },
     /// A pool cannot be made.
     #[error("cannot make the packet pool {name:?} of {mbufs} mbufs: {errno}; {}", pool_advice(*.errno))]
     Pool {
-        /// Its name.
+        /// The pool's name.
         name: String,
-        /// Its size.
+        /// The number of its mbufs.
         mbufs: u32,
-        /// Why not.
+        /// DPDK's reason.
         errno: Errno,
     },
     /// A page is too small for the packets of a pool in pages.
@@ -129,7 +129,7 @@ pub enum Error {
         /// Bytes that a frame may take.
         data_room: u16,
     },
-    /// A pool that a driver registers as one piece of memory is in several.
+    /// A pool that a driver registers as one piece of memory lies in several pieces.
     #[error(
         "the packet pool {name:?} of {mbufs} mbufs is not in one piece of memory, as net_af_xdp needs it: the \
          kernel would lose {outside} of them; raise dpdk.memory, or reserve more hugepages (after a \
@@ -138,40 +138,40 @@ pub enum Error {
     Scattered {
         /// The pool's name.
         name: String,
-        /// Its size.
+        /// The number of its mbufs.
         mbufs: u32,
-        /// How many are out of the driver's reach.
+        /// Mbufs that the driver cannot reach.
         outside: u32,
     },
     /// A ring cannot be made.
     #[error("cannot make the ring {name:?} of {size} places: {errno}; {}", ring_advice(*.errno))]
     Ring {
-        /// Its name.
+        /// The ring's name.
         name: String,
-        /// Its size.
+        /// The ring's size.
         size: u32,
-        /// Why not.
+        /// DPDK's reason.
         errno: Errno,
     },
-    /// A thread cannot run on the CPU that it is to be pinned to.
+    /// A thread cannot run on the CPU to which it is pinned.
     #[error("thread {name}: cannot run on CPU {cpu}; this process may use CPUs {allowed}")]
     Cpu {
         /// The thread's name.
         name: String,
-        /// The CPU asked for.
+        /// The configured CPU.
         cpu: u16,
-        /// Those allowed, as a list of ranges.
+        /// The CPUs that the process may use, as a list of ranges.
         allowed: String,
     },
-    /// A thread cannot be made.
+    /// A thread cannot be started.
     #[error("cannot start the thread {name}")]
     Thread {
         /// The thread's name.
         name: String,
-        /// Why not.
+        /// The operating system's reason.
         source: io::Error,
     },
-    /// DPDK does not take a thread as one of its lcores.
+    /// DPDK does not accept a thread as an lcore.
     #[error(
         "thread {name}: DPDK does not take it as an lcore: {errno}; it has a limited number of them, \
          and none while a secondary DPDK process is attached"
@@ -179,17 +179,17 @@ pub enum Error {
     Register {
         /// The thread's name.
         name: String,
-        /// Why not.
+        /// DPDK's reason.
         errno: Errno,
     },
 }
 
-/// An error number of the C library or of DPDK, which adds some of its own.
+/// An error number of the C library, or one of those that DPDK adds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Errno(pub i32);
 
 impl Errno {
-    /// Operation not supported: the answer of a device that lacks a call.
+    /// Operation not supported: the result of a call that a device lacks.
     pub const ENOTSUP: Self = Self(95);
     const ENOENT: i32 = 2;
     pub(super) const EAGAIN: i32 = 11;
@@ -202,7 +202,7 @@ impl Errno {
     pub(super) const E2BIG: i32 = 7;
     pub(super) const EINVAL: i32 = 22;
 
-    /// The error number of this thread's last failed call that reports through `rte_errno`.
+    /// The error number of this thread's last failed call that reports by `rte_errno`.
     pub(super) fn last() -> Self {
         // SAFETY: reads a variable of this thread.
         Self(unsafe { sys::guideway_errno() })
@@ -211,30 +211,30 @@ impl Errno {
 
 impl fmt::Display for Errno {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // SAFETY: takes any number, returns a string that is constant or this thread's own until its
-        // next call, and never null.
+        // SAFETY: takes any number. Returns a string that is constant or this thread's own until
+        // its next call, and never null.
         let text = unsafe { sys::rte_strerror(self.0) };
-        // SAFETY: as above; it is copied before the next call.
+        // SAFETY: a valid C string, which is copied before the next call.
         let text = unsafe { CStr::from_ptr(text) };
         write!(f, "{} (error {})", text.to_string_lossy(), self.0)
     }
 }
 
-/// The result of a call that returns 0 or more, or a negative error number.
+/// Converts the result of a call that returns 0 or more, or a negative error number.
 pub(super) fn check(result: i32) -> std::result::Result<u32, Errno> {
-    // A result that is not negative is itself; a negative one is an error number.
+    // A negative result is an error number.
     u32::try_from(result).map_err(|_| Errno(-result))
 }
 
-/// Fewer open files than this are too few for DPDK, its drivers and a port.
+/// The fewest open files with which DPDK, its drivers and a port can work.
 const LEAST_FILES: u64 = 64;
 
-/// What the operating system lets this process have.
+/// The limits that the operating system sets for this process.
 #[derive(Clone, Copy)]
 struct Limits {
-    /// How many files it may open.
+    /// The most files that the process may open.
     open_files: u64,
-    /// How many bytes it may map, if there is a limit.
+    /// The most bytes that the process may map, if limited.
     address_space: Option<u64>,
 }
 
@@ -261,8 +261,8 @@ fn init_advice(errno: Errno, hugepages: bool, limits: Limits) -> String {
             limits.open_files
         );
     }
-    // To DPDK, a driver that cannot be mapped is an invalid argument, and a thread whose stack cannot be is
-    // something to try again.
+    // DPDK reports a driver that cannot be mapped as an invalid argument, and a thread whose stack
+    // cannot be mapped as `EAGAIN`.
     if matches!(errno.0, Errno::EINVAL | Errno::EAGAIN)
         && let Some(bytes) = limits.address_space
     {
@@ -298,7 +298,7 @@ fn init_advice(errno: Errno, hugepages: bool, limits: Limits) -> String {
     advice.to_owned()
 }
 
-/// What to do about a device that is not there. EAL logs why a virtual one failed, and goes on.
+/// Advice about a device that does not exist. EAL logs why a virtual device failed, and continues.
 fn device_advice(device: &str) -> &'static str {
     if device.starts_with("net_") {
         "Its driver refused it, and DPDK's own messages, above, say why. Check the arguments in the \
@@ -367,19 +367,19 @@ mod tests {
             let files = init_advice(Errno(errno), false, ample);
             assert!(files.contains("ulimit -n") && !files.contains("prefix"), "{files}");
         }
-        // What DPDK says if it cannot open the directory of its drivers.
+        // DPDK's error if it cannot open the directory of its drivers.
         assert!(
             init_advice(Errno(Errno::EINVAL), false, Limits { open_files: 8, ..ample })
                 .contains("may open 8 files")
         );
         assert!(init_advice(Errno(Errno::EINVAL), false, ample).contains("eal_args"));
-        // And if it cannot map one of them.
+        // DPDK's errors if it cannot map a driver or a thread's stack.
         let narrow = Limits { address_space: Some(200 << 20), ..ample };
         for errno in [Errno::EINVAL, Errno::EAGAIN] {
             let mapped = init_advice(Errno(errno), false, narrow);
             assert!(mapped.contains("may map 200 MiB"), "{mapped}");
         }
-        // And if it cannot start a thread.
+        // DPDK's error if it cannot start a thread.
         assert!(init_advice(Errno(Errno::EAGAIN), false, ample).contains("ulimit -u"));
     }
 

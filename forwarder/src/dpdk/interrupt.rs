@@ -1,11 +1,11 @@
 //! Sleeping until a packet comes: the receive interrupts of queues.
 //!
-//! A few drivers have them: those of most NICs bound to vfio-pci, virtio, and of the virtual ones net_tap.
-//! An [`RxInterrupts`] waits for several queues. It is one thread's, the one that polls them: DPDK keeps what a
-//! thread waits for with the thread.
+//! A few drivers have receive interrupts: those of most NICs bound to vfio-pci, virtio, and net_tap
+//! among the virtual ones. An [`RxInterrupts`] waits for several queues. It belongs to the thread
+//! that polls them, because DPDK keeps the list of interrupts to wait for with the thread.
 //!
-//! What came before [`RxInterrupts::arm`] raises none. So a thread arms, polls once more, and sleeps if that
-//! found nothing.
+//! A packet that came before [`RxInterrupts::arm`] raises no interrupt. So a thread arms, polls
+//! once more, and sleeps if that poll found nothing.
 
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -22,7 +22,7 @@ use super::queue::RxQueue;
 pub struct RxInterrupts {
     /// The queues, each with its device, which runs for as long as it is held.
     queues: Vec<(Arc<Device>, u16)>,
-    /// Not `Send`.
+    /// Not `Send`: DPDK knows the interrupts by this thread.
     _of_thread: PhantomData<*const ()>,
 }
 
@@ -40,13 +40,13 @@ impl RxInterrupts {
             device.check(format!("wait for interrupts of receive queue {index}"), result)?;
             interrupts.queues.push((Arc::clone(device), index));
         }
-        // Some drivers find only now that they cannot.
+        // Some drivers find out only at this call that they have no interrupts.
         interrupts.arm()?;
         interrupts.disarm();
         Ok(interrupts)
     }
 
-    /// Has each queue raise an interrupt for the next packet.
+    /// Makes each queue raise an interrupt for the next packet.
     ///
     /// # Errors
     /// A device has none.
@@ -54,7 +54,7 @@ impl RxInterrupts {
         for (device, queue) in &self.queues {
             // SAFETY: the device is started with this queue, which is this thread's.
             let result = unsafe { sys::rte_eth_dev_rx_intr_enable(device.id(), *queue) };
-            // One that has an interrupt and no means to switch it has it always.
+            // A queue whose interrupt cannot be switched has it always armed.
             if result != -Errno::ENOTSUP.0 {
                 device.check(format!("arm the interrupt of receive queue {queue}"), result)?;
             }
@@ -62,7 +62,7 @@ impl RxInterrupts {
         Ok(())
     }
 
-    /// Ends that.
+    /// Makes no queue raise an interrupt any more.
     pub fn disarm(&self) {
         for (device, queue) in &self.queues {
             // SAFETY: the device is started with this queue, which is this thread's.
@@ -70,14 +70,14 @@ impl RxInterrupts {
         }
     }
 
-    /// Sleeps until an interrupt, or for so long; in whole milliseconds, at least one. Answers whether
-    /// there was an interrupt: the queue that raised it is to be armed anew.
+    /// Sleeps until an interrupt, or for `at_most`, in whole milliseconds and at least one. Returns
+    /// whether there was an interrupt. The queue that raised it must be armed again.
     pub fn wait(&self, at_most: Duration) -> bool {
         let milliseconds = i32::try_from(at_most.as_millis()).unwrap_or(i32::MAX).max(1);
-        // SAFETY: waits for what this thread has added, or nothing, and then for the time alone.
+        // SAFETY: waits for interrupts that this thread has added, or for the time alone.
         let interrupts = unsafe { sys::guideway_wait(milliseconds) };
         if interrupts < 0 {
-            // Not to be expected; it must not become a loop that never sleeps.
+            // This is not expected. The caller must not loop without sleeping.
             std::thread::sleep(Duration::from_millis(1));
         }
         interrupts > 0

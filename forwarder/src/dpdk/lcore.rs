@@ -1,7 +1,7 @@
 //! Threads that DPDK knows: standard threads, pinned to a CPU and registered as lcores.
 //!
-//! A registered thread has a cache in each pool, which makes taking and returning mbufs cheap. Other
-//! threads may do everything too, at the price of the pool's shared ring.
+//! A registered thread has a cache in each pool, which makes it cheap to take and return mbufs.
+//! Other threads may do everything too, but use the pool's shared ring each time.
 
 use std::panic;
 use std::sync::mpsc;
@@ -12,10 +12,10 @@ use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use super::eal::Eal;
 use super::error::{Error, Result};
 
-/// Runs `f` on a new thread, on `cpu` alone if one is given, as an lcore of DPDK.
+/// Runs `f` on a new thread, as an lcore of DPDK, pinned to `cpu` if there is one.
 ///
-/// The thread is an lcore before this returns and until `f` ends, by a panic too. The kernel keeps
-/// the first 15 bytes of the name.
+/// The thread is an lcore from before this returns until `f` ends, even by a panic. The kernel
+/// keeps the first 15 bytes of the name.
 pub fn spawn<T: Send + 'static>(
     eal: &Eal,
     name: &str,
@@ -26,11 +26,11 @@ pub fn spawn<T: Send + 'static>(
     let eal = eal.clone();
     let thread_name = name.to_owned();
     let spawned = thread::Builder::new().name(name.to_owned()).spawn(move || {
-        // The affinity first: DPDK takes it over when the thread is registered.
+        // Pin first: DPDK copies the affinity when the thread is registered.
         let registration = pin(&thread_name, cpu).and_then(|()| {
             eal.register_thread().map_err(|errno| Error::Register { name: thread_name, errno })
         });
-        // A send can fail only if the parent is gone, and it waits.
+        // Sending can fail only if the parent is gone, and the parent waits.
         match registration {
             Ok(_registration) => {
                 let _ = report.send(Ok(()));
@@ -38,7 +38,8 @@ pub fn spawn<T: Send + 'static>(
             }
             Err(error) => {
                 let _ = report.send(Err(error));
-                // Ends a thread that has no `T` to return, without a message: the parent has it.
+                // Ends a thread that has no `T` to return, without a message: the parent has the
+                // error.
                 panic::resume_unwind(Box::new(()))
             }
         }
@@ -117,7 +118,7 @@ mod tests {
         }
     }
 
-    /// DPDK has 128 lcores: a thread that kept its own when it ended would soon take the last.
+    /// DPDK has 128 lcores: a thread that kept its lcore after its end would soon leave none.
     #[test]
     fn threads_give_their_lcore_back_even_when_they_panic() {
         let pool = pool(63);

@@ -1,12 +1,12 @@
-//! One packet in DPDK's memory: the only file that knows where an mbuf keeps its fields.
+//! One packet in DPDK's memory. This is the only file that knows where an mbuf keeps its fields.
 //!
-//! The offsets come from the C compiler through `dpdk-sys/wrapper.h`, so the same source is right
-//! for every DPDK whose fields have these names and widths. All arithmetic is done here in Rust,
-//! where it is inlined; a call into C for each packet would cost more than the work.
+//! The offsets come from the C compiler by `dpdk-sys/wrapper.h`, so the same source is right for
+//! every DPDK whose fields have these names and widths. All arithmetic is done here in Rust, where
+//! it is inlined. A call into C for each packet would cost more than the work.
 //!
 //! A packet is normally one buffer. It can be a chain of several where a device splits a frame that
-//! is too long for one; everything here but [`Mbuf::frame_len`] looks at the first.
-//! [`Mbuf::is_contiguous`] tells.
+//! is too long for one; [`Mbuf::is_contiguous`] is then false. All functions but
+//! [`Mbuf::frame_len`] look at the first buffer alone.
 
 use std::marker::{PhantomData, PhantomPinned};
 use std::{ptr, slice};
@@ -18,13 +18,13 @@ use super::timestamp::TimestampField;
 use crate::balancer::Frame;
 use crate::wire::ethernet;
 
-/// What one worker tells another about a packet that it hands over.
+/// What one worker writes on a packet for the next that handles it.
 pub type Metadata = [u64; 2];
 
 /// A packet, borrowed from the [`super::Burst`] that owns it.
 ///
-/// It has no size to Rust, so that the references can be mbuf pointers while nothing, not even
-/// `mem::swap` of two of them, moves the fields of one to another.
+/// The type has no size to Rust. So references can be mbuf pointers, and nothing, not even
+/// `mem::swap` of two of them, moves the fields of one mbuf to another.
 #[repr(C)]
 pub struct Mbuf {
     _fields: [u8; 0],
@@ -35,13 +35,14 @@ impl Mbuf {
     /// The frame, as far as it is in the first buffer.
     #[inline]
     pub fn bytes(&self) -> &[u8] {
-        // SAFETY: `data` points to `data_len` bytes of the mbuf's buffer, which the mbuf alone owns;
-        // they are initialised, as everything in DPDK's mapped memory is; nothing writes them while
-        // `self` is borrowed.
+        // SAFETY: `data` points to `data_len` bytes of the mbuf's buffer, which the mbuf alone
+        // owns. They are initialised, as everything in DPDK's mapped memory is. Nothing writes them
+        // while `self` is borrowed.
         unsafe { slice::from_raw_parts(self.data(), self.data_len()) }
     }
 
-    /// The first bytes of the frame; `None` if it has fewer, is in several buffers or in a shared one.
+    /// The first bytes of the frame. `None` if the frame is shorter, in several buffers or in a
+    /// shared buffer.
     #[inline(always)]
     pub fn head<const N: usize>(&self) -> Option<&[u8; N]> {
         if !self.is_single() || self.is_attached() || self.data_len() < N {
@@ -62,7 +63,7 @@ impl Mbuf {
         unsafe { slice::from_raw_parts_mut(self.data(), self.data_len()) }
     }
 
-    /// Makes the frame `n` bytes longer at its front and returns all of it, or `None` where the
+    /// Makes the frame `n` bytes longer at its front and returns all of it. Returns `None` if the
     /// headroom is less. The new bytes hold anything.
     #[inline]
     pub fn push_front(&mut self, n: usize) -> Option<&mut [u8]> {
@@ -75,8 +76,8 @@ impl Mbuf {
         Some(self.bytes_mut())
     }
 
-    /// Makes the frame `length` bytes behind the usual headroom, as if it had just been received, and
-    /// returns them, or `None` where the buffer has less. They hold what was there.
+    /// Makes the frame `length` bytes behind the usual headroom, as if it had just been received,
+    /// and returns it. Returns `None` if the buffer has less. The bytes hold what was there.
     #[inline]
     pub fn refill(&mut self, length: usize) -> Option<&mut [u8]> {
         let headroom = u16::try_from(sys::GUIDEWAY_HEADROOM).ok()?;
@@ -92,10 +93,10 @@ impl Mbuf {
         Some(self.bytes_mut())
     }
 
-    /// Puts `N` bytes, no fewer than an Ethernet header has, in the place of that header, behind which
-    /// `length` bytes of the frame stay. Returns the new bytes, which hold anything. Returns `None`, and
-    /// changes nothing, if the frame is shorter, the headroom is less, the frame is in several buffers or
-    /// more than one owner has it.
+    /// Replaces the Ethernet header by `N` bytes, no fewer than an Ethernet header has, and keeps
+    /// `length` bytes behind it. Returns the new bytes, which hold anything. Returns `None`, and
+    /// changes nothing, if the frame is shorter, the headroom is less, the frame is in several
+    /// buffers or more than one owner has it.
     #[inline(always)]
     pub fn wrap<const N: usize>(&mut self, length: u16) -> Option<&mut [u8; N]> {
         const { assert!(N >= ethernet::LENGTH && N < 256) };
@@ -106,35 +107,35 @@ impl Mbuf {
         }
         debug_assert!(!self.is_attached(), "it may be written to by its owner alone");
         let (offset, length) = (offset - growth, N + length);
-        // Neither is more than the buffer has, at most 65535 bytes.
+        // Neither exceeds the buffer, of at most 65535 bytes.
         #[expect(clippy::cast_possible_truncation, reason = "at most 65535")]
         self.set_data_off(offset as u16);
         #[expect(clippy::cast_possible_truncation, reason = "at most 65535")]
         self.set_length(length as u16, length as u32);
-        // SAFETY: within the buffer, as it was before.
+        // SAFETY: within the buffer, as the data was before.
         let data = unsafe { self.buffer().add(offset) };
         // SAFETY: an mbuf has a buffer.
         unsafe { std::hint::assert_unchecked(!data.is_null()) };
-        // SAFETY: `data` points to `length` bytes of the mbuf's buffer, at least `N`, which the mbuf
-        // alone owns; they are initialised, as everything in DPDK's mapped memory is; nothing else reads
-        // them while `self` is borrowed mutably.
+        // SAFETY: `data` points to `length` bytes of the mbuf's buffer, at least `N`, which the
+        // mbuf alone owns. They are initialised, as everything in DPDK's mapped memory is. Nothing
+        // else reads them while `self` is borrowed mutably.
         Some(unsafe { &mut *data.cast::<[u8; N]>() })
     }
 
-    /// Makes the frame `n` bytes shorter at its front and returns the rest of the first buffer, or
-    /// `None` where that has less.
+    /// Makes the frame `n` bytes shorter at its front and returns the rest of the first buffer.
+    /// Returns `None` if that has less.
     #[inline]
     pub fn pull_front(&mut self, n: usize) -> Option<&mut [u8]> {
         let length = self.data_len_u16();
         let by = u16::try_from(n).ok().filter(|&by| by <= length)?;
-        // Neither can leave its range: what is cut off was within the buffer.
+        // Neither can leave its range: the removed bytes were within the buffer.
         self.set_data_off(self.data_off() + by);
         self.set_length(length - by, self.pkt_len() - u32::from(by));
         Some(self.bytes_mut())
     }
 
-    /// Makes the frame `n` bytes longer at its end and returns the new bytes, which hold anything; or
-    /// `None` where the tailroom is less, or the frame is in several buffers.
+    /// Makes the frame `n` bytes longer at its end and returns the new bytes, which hold anything.
+    /// Returns `None` if the tailroom is less, or the frame is in several buffers.
     #[inline]
     pub fn append(&mut self, n: usize) -> Option<&mut [u8]> {
         let length = self.data_len_u16();
@@ -146,7 +147,7 @@ impl Mbuf {
         self.bytes_mut().get_mut(usize::from(length)..)
     }
 
-    /// Cuts what the first buffer holds down to `len` bytes, if it is more.
+    /// Shortens the first buffer's part of the frame to `len` bytes, if it is longer.
     #[inline]
     pub fn truncate(&mut self, len: usize) {
         let length = self.data_len_u16();
@@ -161,7 +162,7 @@ impl Mbuf {
         self.pkt_len() as usize
     }
 
-    /// The whole frame is in the first buffer.
+    /// Whether the whole frame is in the first buffer.
     #[inline]
     pub fn is_contiguous(&self) -> bool {
         // SAFETY: `nb_segs` is a u16 at this offset (wrapper.h).
@@ -169,8 +170,9 @@ impl Mbuf {
         segments == 1
     }
 
-    /// Others may read or write the buffer: the mbuf has more than one owner, or the buffer is not its own
-    /// (indirect or external). Devices give Guideway no such packets unless they are told to.
+    /// Whether others may read or write the buffer: the mbuf has more than one owner, or the buffer
+    /// is not its own (indirect or external). Devices deliver no such packets to Guideway unless
+    /// configured to.
     #[inline]
     pub fn is_shared(&self) -> bool {
         // SAFETY: `refcnt` is a u16 at this offset (wrapper.h). Only a second owner would write it.
@@ -178,13 +180,13 @@ impl Mbuf {
         owners != 1 || self.is_attached()
     }
 
-    /// The buffer is not its own.
+    /// Whether the buffer is not the mbuf's own.
     #[inline(always)]
     fn is_attached(&self) -> bool {
         self.flags() & sys::GUIDEWAY_MBUF_F_ATTACHED != 0
     }
 
-    /// It is one buffer with one owner. One comparison for both.
+    /// Whether the mbuf is one buffer with one owner, by one comparison.
     #[inline(always)]
     fn is_single(&self) -> bool {
         // SAFETY: `refcnt` and `nb_segs` are u16s, one behind the other, from this offset on (wrapper.h).
@@ -192,7 +194,7 @@ impl Mbuf {
         both == [1, 1]
     }
 
-    /// The hash by which the device chose the queue, where it gives it.
+    /// The hash by which the device chose the queue, if the device provides it.
     #[inline]
     pub fn rss_hash(&self) -> Option<u32> {
         if self.flags() & sys::GUIDEWAY_MBUF_F_RX_RSS_HASH == 0 {
@@ -202,37 +204,38 @@ impl Mbuf {
         Some(unsafe { self.field(sys::GUIDEWAY_MBUF_RSS) })
     }
 
-    /// When the frame was received, in the device's unit, if the device says so for this one.
+    /// When the frame was received, in the device's unit, if the device recorded it.
     ///
-    /// The pcap device gives microseconds since 1970 in the DPDK that this is written for.
+    /// The pcap device gives microseconds since 1970.
     #[inline]
     pub fn timestamp(&self, field: &TimestampField) -> Option<u64> {
         if self.flags() & field.flag() == 0 {
             return None;
         }
-        // SAFETY: DPDK has registered a u64, aligned as one, at this offset of every mbuf.
+        // SAFETY: DPDK has registered an aligned u64 at this offset of every mbuf.
         Some(unsafe { self.field(field.offset()) })
     }
 
-    /// What was last written on the packet for its next reader, by [`Mbuf::set_metadata`]; anything if
-    /// nothing was since it left its pool. `None` if the packet is of a pool without room for it.
+    /// What [`Mbuf::set_metadata`] last wrote on the packet. It may hold anything if nothing was
+    /// written since the packet left its pool. `None` if the packet's pool has no room for
+    /// metadata.
     #[inline]
     pub fn metadata(&self) -> Option<Metadata> {
         if !self.has_metadata() {
             return None;
         }
-        // SAFETY: the private area begins behind the mbuf, aligned for it, and has room for the note;
-        // it is initialised, as everything in DPDK's mapped memory is.
+        // SAFETY: the private area begins behind the mbuf, is aligned for metadata and has room for
+        // it. It is initialised, as everything in DPDK's mapped memory is.
         Some(unsafe { self.field(sys::GUIDEWAY_MBUF_SIZE) })
     }
 
-    /// Writes a note on the packet: it goes with the packet and not with its bytes. False if the
-    /// packet is of a pool without room for it.
+    /// Writes metadata on the packet, beside its bytes. Returns false if the packet's pool has no
+    /// room for metadata.
     #[inline]
-    pub fn set_metadata(&mut self, note: Metadata) -> bool {
+    pub fn set_metadata(&mut self, metadata: Metadata) -> bool {
         if self.has_metadata() {
-            // SAFETY: as in `note`; the private area is no part of the frame.
-            unsafe { self.set_field(sys::GUIDEWAY_MBUF_SIZE, note) };
+            // SAFETY: as in `metadata`; the private area is no part of the frame.
+            unsafe { self.set_field(sys::GUIDEWAY_MBUF_SIZE, metadata) };
         }
         self.has_metadata()
     }
@@ -244,7 +247,7 @@ impl Mbuf {
         usize::from(room) >= size_of::<Metadata>()
     }
 
-    /// The pool that it goes back to.
+    /// The pool to which the mbuf returns.
     #[inline]
     pub(super) fn pool(&self) -> *const sys::rte_mempool {
         // SAFETY: `pool` is a pointer at this offset (wrapper.h).
@@ -258,7 +261,7 @@ impl Mbuf {
         buffer.saturating_sub(self.data_off()).saturating_sub(self.data_len_u16())
     }
 
-    /// Asks the CPU to load the headers, where devices put them.
+    /// Asks the CPU to load the headers, at the place where devices put them.
     #[inline(always)]
     pub fn prefetch_headers(&self) {
         prefetch_at(self.buffer().wrapping_add(sys::GUIDEWAY_HEADROOM as usize));
@@ -320,12 +323,12 @@ impl Mbuf {
         unsafe { self.set_field(sys::GUIDEWAY_MBUF_PKT_LEN, pkt_len) };
     }
 
-    /// Makes it look as if it had so many buffers and owners.
+    /// Makes the mbuf look as if it had this many buffers and owners.
     #[cfg(test)]
     pub(crate) fn pretend(&mut self, buffers: u16, owners: u16) {
         // SAFETY: both are u16s at these offsets (wrapper.h), and none moves the frame.
         unsafe { self.set_field(sys::GUIDEWAY_MBUF_NB_SEGS, buffers) };
-        // SAFETY: as above.
+        // SAFETY: both are u16s at these offsets (wrapper.h), and none moves the frame.
         unsafe { self.set_field(sys::GUIDEWAY_MBUF_REFCNT, owners) };
     }
 
@@ -333,9 +336,9 @@ impl Mbuf {
     /// An mbuf has a `T` at `offset`.
     #[inline(always)]
     unsafe fn field<T: Copy>(&self, offset: u32) -> T {
-        // SAFETY: within the mbuf, as the caller says; `self` is an mbuf's address.
+        // SAFETY: within the mbuf, as the caller promises; `self` is an mbuf's address.
         let field = unsafe { ptr::from_ref(self).byte_add(offset as usize) };
-        // SAFETY: a `T` of its own alignment, as the caller says.
+        // SAFETY: a `T` of its own alignment, as the caller promises.
         unsafe { field.cast::<T>().read() }
     }
 

@@ -11,8 +11,8 @@ use super::eal::{Eal, c_string};
 use super::error::{Errno, Error, Result};
 use super::mbuf::Metadata;
 
-/// The private area of an mbuf: a note, on a cache line of its own. A frame then begins where a line does, as
-/// those that DPDK's drivers expect do, and the smallest ones lie in one line instead of two.
+/// Bytes of an mbuf's private area: the metadata, on a cache line of its own. Frames then begin at
+/// a cache line, as DPDK's drivers expect, and the smallest ones lie in one line instead of two.
 const PRIVATE: u16 = 64;
 const _: () = assert!(size_of::<Metadata>() <= PRIVATE as usize);
 
@@ -33,18 +33,18 @@ struct Inner {
     eal: Eal,
 }
 
-// SAFETY: a mempool is shared memory. DPDK lets any number of threads take and return mbufs at once;
-// pools are made with its default multi-producer, multi-consumer ring.
+// SAFETY: a mempool is shared memory. DPDK lets any number of threads take and return mbufs at
+// once, because pools are made with its default multi-producer, multi-consumer ring.
 unsafe impl Send for Inner {}
-// SAFETY: as above.
+// SAFETY: any number of threads may take and return mbufs at once, as for `Send`.
 unsafe impl Sync for Inner {}
 
 impl Mempool {
-    /// Makes a pool of `mbufs` (best a power of two less one), each with `data_room` bytes for a frame
-    /// as received and a headroom beside it.
+    /// Makes a pool of `mbufs` (best a power of two less one), each with `data_room` bytes for a
+    /// received frame, and a headroom before these.
     ///
-    /// `cache` mbufs stay with each registered thread: at most 512, and 1.5 times as many must be
-    /// in the pool. `socket` is the NUMA node, if it matters. The name is unique in the process.
+    /// `cache` mbufs stay with each registered thread: at most 512, and the pool must have 1.5
+    /// times as many. `socket` is the NUMA node, if it matters. The name is unique in the process.
     pub fn new(
         eal: &Eal,
         name: &str,
@@ -62,9 +62,9 @@ impl Mempool {
         Mempool::made(eal, name, mbufs, data_room, socket, make)
     }
 
-    /// As [`Mempool::new`], for drivers that register the pool's memory with the kernel
-    /// ([`Umem`](super::port::Umem)): each mbuf fills a page, and all of them lie in one piece. The
-    /// data room is what the page has left, at least `data_room`.
+    /// Makes a pool for drivers that register the pool's memory with the kernel
+    /// ([`Umem`](super::port::Umem)): each mbuf fills a page, and all lie in one piece. The data
+    /// room is what the page has left, at least `data_room`.
     ///
     /// # Errors
     /// A page is too small for `data_room`, or there is no such memory in one piece.
@@ -98,7 +98,7 @@ impl Mempool {
         let error = |errno| Error::Pool { name: name.to_owned(), mbufs, errno };
         let c_name = c_string("the pool name", name)?;
         let buffer = data_room.checked_add(HEADROOM).ok_or(error(Errno(Errno::EINVAL)))?;
-        // Their memory may be what is needed, and their names.
+        // Retired pools may hold the memory and the name that the new one needs.
         eal.free_retired();
         let raw = NonNull::new(make(&c_name, buffer, any(socket)));
         let raw = raw.ok_or_else(|| match Errno::last() {
@@ -116,20 +116,21 @@ impl Mempool {
         })))
     }
 
-    /// Mbufs that a driver loses which registers the pool as one piece of memory: 0 of [`Mempool::in_pages`].
+    /// Mbufs that are lost to a driver that registers the pool as one piece of memory. 0 after
+    /// [`Mempool::in_pages`].
     pub(super) fn outside(&self) -> u32 {
         // SAFETY: the pool lives as long as `self`; its list of memory does not change.
         unsafe { sys::guideway_pool_outside(self.raw()) }
     }
 
-    /// Mbufs in all.
+    /// The number of mbufs in the pool and out of it.
     pub fn capacity(&self) -> u32 {
         self.0.capacity
     }
 
-    /// Mbufs that are not in the pool: in bursts, in rings, in the devices' queues.
+    /// The number of mbufs that are out: in bursts, in rings, in the devices' queues.
     ///
-    /// Exact while no thread takes or returns any, otherwise near the truth.
+    /// Exact while no thread takes or returns any, otherwise approximate.
     pub fn in_use(&self) -> u32 {
         // SAFETY: the pool lives as long as `self`.
         unsafe { sys::rte_mempool_in_use_count(self.raw()) }
@@ -140,21 +141,21 @@ impl Mempool {
         self.0.data_room
     }
 
-    /// Appends `n` empty packets to `burst`, or as many as it has places for. All or none: returns 0
-    /// where the pool has too few left.
+    /// Appends `n` empty packets to `burst`, or as many as the burst has room for. All or none:
+    /// returns 0 if the pool has too few left.
     pub fn allocate(&self, burst: &mut Burst, n: usize) -> usize {
         let count = u16::try_from(n).unwrap_or(u16::MAX);
         let take = |slots, room: u16| {
             let count = room.min(count);
-            // SAFETY: the pool lives as long as `self`, and there are `count` places.
+            // SAFETY: the pool lives as long as `self`, and `count` slots are free.
             let result = unsafe { sys::guideway_alloc_bulk(self.raw(), slots, count.into()) };
             if result == 0 { count } else { 0 }
         };
-        // SAFETY: the mbufs are out of the pool and nobody's; a call that fails writes none.
+        // SAFETY: nobody owns mbufs taken from the pool; a call that fails writes none.
         unsafe { burst.append_with(take) }
     }
 
-    /// The name that it was made with.
+    /// The name that the pool was made with.
     pub(super) fn name(&self) -> &str {
         &self.0.name
     }
@@ -170,7 +171,7 @@ impl Drop for Inner {
     }
 }
 
-/// A NUMA node as DPDK has it: -1 is any.
+/// DPDK's number of a NUMA node: -1 is any.
 pub(super) fn any(socket: Option<u32>) -> i32 {
     socket.and_then(|socket| i32::try_from(socket).ok()).unwrap_or(-1)
 }
@@ -194,14 +195,15 @@ mod tests {
         assert_eq!(pool.allocate(&mut third, 1), 0);
         first.clear();
         assert_eq!((pool.allocate(&mut third, 1), pool.in_use()), (1, 32));
-        // An mbuf comes back as new, whatever was done to it.
+        // An mbuf returns as new, whatever was done to it.
         let mbuf = third.get_mut(0).unwrap();
         assert_eq!((mbuf.bytes().len(), mbuf.frame_len(), mbuf.is_contiguous()), (0, 0, true));
         drop((second, third));
         assert_eq!(pool.in_use(), 0);
     }
 
-    /// It takes all memory before it fails, which other tests would notice.
+    /// Runs in a process of its own: the pool takes all memory before it fails, which would disturb
+    /// other tests.
     #[test]
     fn a_pool_larger_than_the_memory_says_so() {
         in_own_process("dpdk::mempool::tests::a_pool_larger_than_the_memory_says_so", || {
@@ -215,7 +217,7 @@ mod tests {
         });
     }
 
-    /// What `net_af_xdp` registers is from the first page on as long as all mbufs together.
+    /// `net_af_xdp` registers memory from the first page on, as long as all mbufs together.
     #[test]
     fn a_pool_in_pages_is_one_piece() {
         for (mbufs, room) in [(1, 64), (63, 2048), (8191, 1), (10_000, 3000)] {
@@ -230,14 +232,14 @@ mod tests {
             assert_eq!(bytes.as_ptr_range().end.addr() % 4096, 0, "the buffer ends with the page");
             assert!(mbuf.append(1).is_none());
         }
-        // Without huge pages an ordinary pool has gaps, so this can tell.
+        // Without huge pages an ordinary pool has gaps, so the test would notice them.
         assert!(
             Mempool::new(eal(), &unique("gaps"), 8191, 2048, 0, None).unwrap().outside() > 3000
         );
     }
 
     #[test]
-    fn a_page_that_is_too_small_is_told() {
+    fn a_page_that_is_too_small_is_reported() {
         let name = unique("pages");
         let new = |room| Mempool::in_pages(eal(), &name, 15, room, 0, None);
         let text = new(3713).unwrap_err().to_string();

@@ -1,16 +1,18 @@
 //! The safe layer over DPDK: all of Guideway's unsafe code, and no policy.
 //!
-//! What the types rule out, so that no caller has to think of it:
-//! - a double free, a leak, or a packet kept past its owner: an mbuf exists only as a reference into
-//!   a [`Burst`], which owns it and frees it in bulk when dropped, or into a [`OwnedMbuf`];
-//! - two threads on one queue: queues and ring ends are `Send`, but neither `Sync` nor `Clone`;
+//! The types rule out:
+//! - a double free, a leak, or a packet used after its owner is gone: an mbuf exists only as a
+//!   reference into a [`Burst`], which owns it and frees it in bulk when dropped, or into an
+//!   [`OwnedMbuf`];
+//! - two threads on one queue: queues and the ends of rings are `Send`, but neither `Sync` nor
+//!   `Clone`;
 //! - a queue of a port that is not started, or a port set up twice: see [`port::Port`];
-//! - memory that goes before its users: whatever lives in DPDK's memory holds an [`Eal`] handle, a
-//!   port holds the pool that it receives into, and a pool whose mbufs are still out is kept.
+//! - memory freed before its users are gone: whatever lives in DPDK's memory holds an [`Eal`]
+//!   handle, a port holds the pool that it receives into, and a pool is kept while its mbufs are out.
 //!
-//! What it costs on the packet path: two tests of lengths where headers are put before a packet; nothing
-//! allocated, nothing shared. Calls into C are made once a burst; per packet it is pointer arithmetic in
-//! `mbuf.rs`, the one file that knows where an mbuf keeps its fields.
+//! The cost on the packet path is two length checks where headers are put before a packet. Nothing
+//! is allocated and nothing is shared. Calls into C are made once a burst; the work on one packet is
+//! pointer arithmetic in `mbuf.rs`, the only file that knows where an mbuf keeps its fields.
 //!
 //! ```compile_fail,E0277
 //! # use guideway::dpdk::queue::RxQueue;
@@ -43,7 +45,7 @@
 //!     one.truncate(other.bytes().len());
 //! }
 //! ```
-//! The same shapes, where they are sound, do compile:
+//! These uses are sound, and compile:
 //! ```
 //! # use guideway::dpdk::{Burst, Eal, Mempool, port, queue, ring};
 //! fn owned_elsewhere<T: Send>() {}

@@ -6,7 +6,7 @@ pub fn prefetch<T: ?Sized>(value: &T) {
     prefetch_at(std::ptr::from_ref(value).cast());
 }
 
-/// The same of any address.
+/// Asks the CPU to load the cache line at any address, without waiting for it.
 #[inline(always)]
 pub(super) fn prefetch_at(address: *const u8) {
     let address = address.cast::<i8>();
@@ -17,8 +17,8 @@ pub(super) fn prefetch_at(address: *const u8) {
         unsafe { _mm_prefetch::<_MM_HINT_T0>(address) };
     }
     #[cfg(target_arch = "aarch64")]
-    // SAFETY: a prefetch reads nothing and cannot fault, whatever the address; the instruction
-    // changes neither memory, stack nor flags, as the options say.
+    // SAFETY: a prefetch reads nothing and cannot fault, whatever the address. The instruction
+    // changes neither memory, stack nor flags, as the options state.
     unsafe {
         std::arch::asm!("prfm pldl1keep, [{0}]", in(reg) address, options(nostack, preserves_flags, readonly));
     }

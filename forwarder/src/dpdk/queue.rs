@@ -1,4 +1,4 @@
-//! A port's receive and transmit queues: each is one thread's, with no lock in it.
+//! The receive and transmit queues of a port. Each belongs to one thread, and takes no lock.
 
 use std::cell::Cell;
 use std::marker::PhantomData;
@@ -11,7 +11,7 @@ use dpdk_sys as sys;
 use super::burst::Burst;
 use super::device::Device;
 
-/// Packets that a receive queue delivered: written by the thread that has the queue, read by others.
+/// The number of packets that a receive queue delivered. One thread writes it, others read it.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Received(Arc<CachePadded<AtomicU64>>);
 
@@ -22,7 +22,7 @@ impl Received {
 
     #[inline]
     fn add(&self, packets: usize) {
-        // One writer: a load and a store are an addition.
+        // There is one writer, so a load and a store are an addition.
         self.0.store(self.read() + packets as u64, Ordering::Relaxed);
     }
 }
@@ -39,7 +39,7 @@ pub struct RxQueue {
 }
 
 impl RxQueue {
-    /// The only caller is a port that is started, once for each of its queues.
+    /// Only a started port calls this, once for each of its queues.
     pub(super) fn new(device: &Arc<Device>, queue: u16) -> Self {
         Self {
             port: device.id(),
@@ -50,22 +50,22 @@ impl RxQueue {
         }
     }
 
-    /// The count of the packets that it delivers.
+    /// The count of packets that this queue delivers.
     pub(super) fn received(&self) -> Received {
         self.received.clone()
     }
 
-    /// Fills `burst` with the packets that wait, and says how many. What was in it is freed.
+    /// Fills `burst` with waiting packets, and returns how many. Packets that were in it are freed.
     #[inline]
     pub fn receive(&mut self, burst: &mut Burst) -> usize {
         burst.clear();
         let poll = |slots, room| {
-            // SAFETY: the port is started and the queue set up for as long as `_device` lives; the
-            // queue is this value's alone, which is neither `Sync` nor `Clone` and is borrowed
-            // mutably; there are `room` places.
+            // SAFETY: the port is started and the queue set up while `_device` lives. This value
+            // alone has the queue: it is neither `Sync` nor `Clone`, and borrowed mutably. `room`
+            // slots are free.
             unsafe { sys::guideway_rx_burst(self.port, self.queue, slots, room) }
         };
-        // SAFETY: the mbufs that a device delivers are the caller's.
+        // SAFETY: the caller owns the mbufs that a device delivers.
         let received = unsafe { burst.append_with(poll) };
         if received > 0 {
             self.received.add(received);
@@ -73,12 +73,12 @@ impl RxQueue {
         received
     }
 
-    /// Which of the port's receive queues this is.
+    /// The index among the port's receive queues.
     pub fn index(&self) -> u16 {
         self.queue
     }
 
-    /// The device, which runs for as long as this is held.
+    /// The device, which runs for as long as it is held.
     pub(super) fn device(&self) -> &Arc<Device> {
         &self._device
     }
@@ -89,8 +89,8 @@ impl RxQueue {
 pub struct TxQueue {
     port: u16,
     queue: u16,
-    /// The pool that the device returns all mbufs to unseen, where it was told to
-    /// ([`super::port::Settings::fast_free`]).
+    /// The only pool whose packets may be sent, where the device returns all mbufs to one pool
+    /// without looking ([`super::port::Settings::fast_free`]). Null where there is no such limit.
     only: *const sys::rte_mempool,
     /// The port runs for as long as it has queues.
     _device: Arc<Device>,
@@ -101,36 +101,36 @@ pub struct TxQueue {
 unsafe impl Send for TxQueue {}
 
 impl TxQueue {
-    /// The only caller is a port that is started, once for each of its queues.
+    /// Only a started port calls this, once for each of its queues.
     pub(super) fn new(device: &Arc<Device>, queue: u16, only: *const sys::rte_mempool) -> Self {
         let port = device.id();
         Self { port, queue, only, _device: Arc::clone(device), _not_sync: PhantomData }
     }
 
-    /// Sends packets of `burst` from its front, as many as the device takes, and says how many. The
-    /// others stay, without holes: to be sent again, or dropped with the burst.
+    /// Sends packets from the front of `burst`, as many as the device takes, and returns how many.
+    /// The others move up, to be sent again or dropped with the burst.
     ///
-    /// A packet of another pool than the port's is not taken where the port was configured with
-    /// `fast_free`.
+    /// Where the port was configured with `fast_free`, packets of another pool than the port's are
+    /// not taken.
     #[inline]
     pub fn send(&mut self, burst: &mut Burst) -> usize {
         let foreign = self.first_foreign(burst);
         let transmit = |slots, count: u16| {
-            // SAFETY: the port is started and the queue set up for as long as `_device` lives; the
-            // queue is this value's alone, which is neither `Sync` nor `Clone` and is borrowed
-            // mutably; that many mbufs are there, all of the pool that the device returns them to.
+            // SAFETY: the port is started and the queue set up while `_device` lives. This value
+            // alone has the queue: it is neither `Sync` nor `Clone`, and borrowed mutably. There
+            // are that many mbufs, all of the pool to which the device returns them.
             unsafe { sys::guideway_tx_burst(self.port, self.queue, slots, count.min(foreign)) }
         };
         // SAFETY: a device owns the mbufs that it takes, from the first on, and leaves the others.
         unsafe { burst.take_front_with(transmit) }
     }
 
-    /// Which of the port's transmit queues this is.
+    /// The index among the port's transmit queues.
     pub fn index(&self) -> u16 {
         self.queue
     }
 
-    /// How many packets there are before the first that the device would return to a wrong pool.
+    /// The number of packets before the first that the device would return to a wrong pool.
     #[inline]
     fn first_foreign(&self, burst: &Burst) -> u16 {
         if self.only.is_null() {
@@ -175,7 +175,7 @@ mod tests {
         let (own, foreign) = (pool(63), pool(63));
         let (port, _) = device("net_ring", "").configure(&settings(), &own).unwrap();
         let (_port, _rx, mut tx) = port.start().unwrap();
-        // As with a device that offers to free without looking; no virtual one does.
+        // Imitates a device that frees without looking, which no virtual device offers.
         tx[0].only = own.raw();
         let mut burst = packets(&own, 2);
         assert_eq!(foreign.allocate(&mut burst, 1), 1);

@@ -1,6 +1,6 @@
 //! Rings that hand packets from one thread to one other, without a lock.
 //!
-//! A ring of size n holds n - 1 packets. What is in it when both ends are gone is freed with it.
+//! A ring of size n holds n - 1 packets. Packets in it are freed when both ends are gone.
 
 use std::cell::Cell;
 use std::marker::PhantomData;
@@ -14,8 +14,8 @@ use super::eal::{Eal, c_string};
 use super::error::{Errno, Error, Result};
 use super::mempool::any;
 
-/// Makes a ring of `size` places, a power of two, and returns its two ends. The name is unique in the
-/// process; `socket` is the NUMA node, if it matters.
+/// Makes a ring of `size` slots, a power of two, and returns its two ends. The name is unique in
+/// the process. `socket` is the NUMA node, if it matters.
 pub fn channel(
     eal: &Eal,
     name: &str,
@@ -37,7 +37,7 @@ pub fn channel(
     Ok((sender, Receiver { ring, _not_sync: PhantomData }))
 }
 
-/// The end that packets go into.
+/// The end that packets enter.
 #[derive(Debug)]
 pub struct Sender {
     ring: Arc<Ring>,
@@ -45,20 +45,21 @@ pub struct Sender {
 }
 
 impl Sender {
-    /// Puts packets of `burst` into the ring from its front, as many as it has room for, and says how
-    /// many. The others stay, without holes.
+    /// Moves packets from the front of `burst` into the ring, as many as there is room for, and
+    /// returns how many. The others move up.
     #[inline]
     pub fn send(&mut self, burst: &mut Burst) -> usize {
         let enqueue = |slots, count| {
-            // SAFETY: the ring lives as long as `self`; this is its one producer, since a sender is
-            // neither `Sync` nor `Clone` and is borrowed mutably; that many mbufs are there.
+            // SAFETY: the ring lives as long as `self`. This is its one producer, because a sender
+            // is neither `Sync` nor `Clone` and is borrowed mutably. There are that many mbufs.
             unsafe { sys::guideway_ring_enqueue(self.ring.raw.as_ptr(), slots, count) }
         };
         // SAFETY: the ring owns the mbufs that it takes, from the first on, and leaves the others.
         unsafe { burst.take_front_with(enqueue) }
     }
 
-    /// Packets that it has room for: at least that many, since the other end only takes some out.
+    /// The number of packets for which there is room, or fewer: the other end only takes packets
+    /// out.
     #[inline]
     pub fn room(&self) -> usize {
         // SAFETY: the ring lives as long as `self`.
@@ -66,7 +67,7 @@ impl Sender {
     }
 }
 
-/// The end that packets come out of.
+/// The end that packets leave.
 #[derive(Debug)]
 pub struct Receiver {
     ring: Arc<Ring>,
@@ -74,7 +75,7 @@ pub struct Receiver {
 }
 
 impl Receiver {
-    /// Fills `burst` with the packets that wait, and says how many. What was in it is freed.
+    /// Fills `burst` with waiting packets, and returns how many. Packets that were in it are freed.
     #[inline]
     pub fn receive(&mut self, burst: &mut Burst) -> usize {
         burst.clear();
@@ -83,7 +84,7 @@ impl Receiver {
         unsafe { self.ring.receive(burst) }
     }
 
-    /// No packet waits.
+    /// Whether no packet waits.
     #[inline]
     pub fn is_empty(&self) -> bool {
         // SAFETY: the ring lives as long as `self`.
@@ -97,10 +98,10 @@ struct Ring {
     _eal: Eal,
 }
 
-// SAFETY: a ring is shared memory for one producer and one consumer on any threads; there is one of
-// each, and counting may be done from anywhere.
+// SAFETY: a ring is shared memory for one producer and one consumer on any threads. There is one of
+// each, and any thread may count.
 unsafe impl Send for Ring {}
-// SAFETY: as above.
+// SAFETY: there is one producer and one consumer, as for `Send`.
 unsafe impl Sync for Ring {}
 
 impl Ring {
@@ -108,10 +109,10 @@ impl Ring {
     /// No other thread takes packets out meanwhile.
     unsafe fn receive(&self, burst: &mut Burst) -> usize {
         let dequeue = |slots, room| {
-            // SAFETY: the caller is the one consumer; there are `room` places.
+            // SAFETY: the caller is the one consumer; `room` slots are free.
             unsafe { sys::guideway_ring_dequeue(self.raw.as_ptr(), slots, room) }
         };
-        // SAFETY: what comes out are mbufs that `Sender::send` put in and gave up.
+        // SAFETY: `Sender::send` put these mbufs in and gave them up.
         unsafe { burst.append_with(dequeue) }
     }
 }
@@ -182,8 +183,8 @@ mod tests {
         assert!(text.contains(&name) && text.contains("the name is taken"), "{text}");
     }
 
-    /// One lcore fills packets and sends them, another checks them: none lost, none twice, none out
-    /// of order, and all back in the pool, caches and all.
+    /// One lcore fills packets and sends them, another checks them: none is lost, doubled or out of
+    /// order, and all are back in the pool, those in caches too.
     #[test]
     fn two_lcores_hand_packets_over() {
         const PACKETS: u64 = 50_000;

@@ -1,5 +1,5 @@
 //! What the tests of this layer share: one EAL for the process, without hugepages or a NIC, and
-//! virtual devices added as they are needed.
+//! virtual devices.
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -12,13 +12,13 @@ use rustix::thread::{CpuSet, sched_getaffinity};
 use super::port::{Port, Probed, Settings};
 use super::{Burst, Eal, Mempool};
 
-/// Room for a frame of the common MTU, as NICs want it.
+/// Bytes for a frame of the usual MTU, as NICs need them.
 pub(super) const DATA_ROOM: u16 = 2048;
 
-/// The arguments of an EAL that disturbs no other and needs nothing but root.
+/// The arguments of an EAL that disturbs no other and needs only root.
 ///
-/// `prefix` names its directory for run-time files. An EAL that is cleaned up removes it, so it needs
-/// one of its own: [`own_prefix`].
+/// `prefix` names its directory for run-time files. An EAL that is cleaned up removes the
+/// directory, so it needs one of its own: [`own_prefix`].
 pub(super) fn eal_args(prefix: &str) -> Vec<String> {
     let cpus = sched_getaffinity(None).unwrap();
     let cpu = (0..CpuSet::MAX_CPU).find(|&cpu| cpus.is_set(cpu)).unwrap();
@@ -41,7 +41,8 @@ pub(super) fn own_prefix() -> String {
     format!("guideway-test-{}", process::id())
 }
 
-/// The EAL of all tests in this process. Never cleaned up: a test of that has a process of its own.
+/// The EAL of all tests in this process. It is never cleaned up: tests of the clean-up have
+/// processes of their own.
 pub(super) fn eal() -> &'static Eal {
     static EAL: OnceLock<Eal> = OnceLock::new();
     EAL.get_or_init(|| Eal::init("test", &eal_args("guideway-test")).unwrap())
@@ -53,19 +54,19 @@ pub(super) fn unique(prefix: &str) -> String {
     format!("{prefix}{}", NEXT.fetch_add(1, Ordering::Relaxed))
 }
 
-/// A pool of a test's own, without caches: `in_use` is then exact on every thread.
+/// A pool for one test, without caches, so that `in_use` is exact on every thread.
 pub(crate) fn pool(mbufs: u32) -> Mempool {
     Mempool::new(eal(), &unique("pool"), mbufs, DATA_ROOM, 0, None).unwrap()
 }
 
-/// A virtual device of a test's own: `driver`, a number, and `options` with their comma.
+/// A virtual device for one test: `driver`, a number, and `options` with their comma.
 pub(super) fn device(driver: &str, options: &str) -> Port<Probed> {
     let device = format!("{}{options}", unique(driver));
     eal().probe(&device).unwrap();
     eal().port_by_name(&device).unwrap()
 }
 
-/// One queue each way.
+/// One receive and one transmit queue.
 pub(super) fn settings() -> Settings {
     Settings {
         rx_queues: 1,
@@ -80,7 +81,7 @@ pub(super) fn settings() -> Settings {
     }
 }
 
-/// A burst of `n` packets, the one at place i having i + 1 bytes, all of them i.
+/// A burst of `n` packets. Packet i has i + 1 bytes, each of value i.
 pub(crate) fn packets(pool: &Mempool, n: u8) -> Burst {
     let mut burst = Burst::new();
     assert_eq!(pool.allocate(&mut burst, n.into()), usize::from(n));
@@ -94,10 +95,10 @@ pub(super) fn marks(burst: &Burst) -> Vec<u8> {
     burst.iter().map(|mbuf| mbuf.bytes()[0]).collect()
 }
 
-/// Runs `body` in a process of its own, `test` being the path of the calling test.
+/// Runs `body` in a process of its own. `test` is the path of the calling test.
 ///
-/// For what can be done once in a process, or needs the EAL for itself: the test runs its own binary
-/// again, for this one test.
+/// For tests of what can be done once in a process, or of the EAL itself: the test runs its own
+/// binary again, for this one test.
 pub(super) fn in_own_process(test: &str, body: impl FnOnce()) {
     const CHILD: &str = "GUIDEWAY_TEST_CHILD";
     if env::var(CHILD).is_ok_and(|child| child == test) {
@@ -110,13 +111,13 @@ pub(super) fn in_own_process(test: &str, body: impl FnOnce()) {
         .unwrap();
     let stdout = String::from_utf8_lossy(&child.stdout);
     let stderr = String::from_utf8_lossy(&child.stderr);
-    // The count tells a wrong path, which runs nothing, from a success.
+    // The count distinguishes a wrong path, which runs no test, from a success.
     let passed = child.status.success() && stdout.contains("1 passed");
     assert!(passed, "{}\n{stdout}\n{stderr}", child.status);
 }
 
-/// A capture file with a frame for each of `frames`: the time of its receipt in microseconds, and
-/// its bytes (the classic format of libpcap, little-endian, Ethernet).
+/// Writes a capture file with a frame for each of `frames`: the time of its receipt in
+/// microseconds, and its bytes. The format is libpcap's classic one, little-endian, for Ethernet.
 pub(super) fn capture(directory: &Path, frames: &[(u64, &[u8])]) -> PathBuf {
     let mut file = Vec::new();
     for word in [0xa1b2_c3d4_u32, 0x0004_0002, 0, 0, 65535, 1] {

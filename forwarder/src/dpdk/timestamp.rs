@@ -4,7 +4,8 @@ use dpdk_sys as sys;
 
 use super::eal::Eal;
 
-/// Where mbufs keep the time of their receipt: a field that a device adds when it is configured.
+/// Where mbufs keep the time of their receipt: a field that a device registers when it is
+/// configured.
 #[derive(Clone, Copy, Debug)]
 pub struct TimestampField {
     offset: u32,
@@ -12,10 +13,10 @@ pub struct TimestampField {
 }
 
 impl TimestampField {
-    /// The field, if a device of this process has added it. The pcap device does.
+    /// The field, if a device of this process has registered it. The pcap device does.
     pub fn lookup(_eal: &Eal) -> Option<TimestampField> {
         let mut field = sys::rte_mbuf_dynfield::default();
-        // SAFETY: a C string, and a place for the result.
+        // SAFETY: a C string and a valid pointer for the result.
         let offset = unsafe {
             sys::rte_mbuf_dynfield_lookup(c"rte_dynfield_timestamp".as_ptr(), &raw mut field)
         };

@@ -1,4 +1,4 @@
-//! Bursts one by one, and against plain vectors.
+//! Tests of bursts, one by one and against plain vectors.
 
 use proptest::prelude::*;
 
@@ -110,7 +110,7 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// Appends marked packets, and says which.
+/// Appends marked packets, and returns their marks.
 fn allocate(pool: &Mempool, burst: &mut Burst, n: usize, next: &mut u8) -> Vec<u8> {
     let before = burst.len();
     let count = pool.allocate(burst, n);
@@ -123,7 +123,8 @@ fn allocate(pool: &Mempool, burst: &mut Burst, n: usize, next: &mut u8) -> Vec<u
 }
 
 proptest! {
-    /// Two bursts, a pool that runs dry and a ring that runs full, against plain vectors of marks.
+    /// Compares two bursts, a pool that runs dry and a ring that runs full with plain vectors of
+    /// marks.
     #[test]
     fn bursts_do_as_a_list_would(steps in prop::collection::vec(step(), 1..80)) {
         const MBUFS: usize = 47;
@@ -146,8 +147,8 @@ proptest! {
                     prop_assert_eq!(new.len(), expected);
                     models[burst].extend(new);
                 }
-                // So many packets: odd ones to the other burst while it has room, even ones freed; and the
-                // rest is freed with the iterator.
+                // Takes `n` packets out: odd ones go to the other burst while it has room, even
+                // ones are freed. The rest is freed with the iterator.
                 Step::Part { burst, n } => {
                     let (from, to) = if burst == 0 { (one, two) } else { (two, one) };
                     for held in from.drain().take(n) {

@@ -1,4 +1,4 @@
-//! The EAL of this process, and of processes made for one test.
+//! Tests of the EAL of this process, and of EALs in processes of their own.
 
 use std::sync::mpsc;
 
@@ -67,7 +67,7 @@ fn only_empty_directories_of_dead_processes_are_removed() {
     assert!(!left(&format!("some-{dead}")));
 }
 
-/// One of each, on an EAL of its own, whose only other handle is the first.
+/// Makes one value of each kind, on an EAL of its own.
 fn everything(
     prefix: &str,
 ) -> (Eal, Mempool, Port<Started>, RxQueue, TxQueue, ring::Sender, ring::Receiver) {
@@ -116,7 +116,7 @@ fn packets_may_outlive_everything() {
     });
 }
 
-/// A pool, a port, its queues and packets, in each of their 120 orders: everything comes back.
+/// Drops a pool, a port, its queues and packets in each of their 120 orders: everything comes back.
 #[test]
 fn the_order_of_drops_does_not_matter() {
     in_own_process("dpdk::eal::tests::the_order_of_drops_does_not_matter", || {

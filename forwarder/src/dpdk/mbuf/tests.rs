@@ -1,10 +1,10 @@
-//! An mbuf of a pool, and what a device makes of it.
+//! Tests of an mbuf from a pool, and of frames that a device delivers.
 
 use super::*;
 use crate::dpdk::Burst;
 use crate::dpdk::testing::{DATA_ROOM, capture, device, eal, packets, pool, settings};
 
-/// What DPDK leaves before a frame by default.
+/// The headroom that DPDK leaves before a frame by default.
 const HEADROOM: usize = 128;
 
 #[test]
@@ -55,12 +55,12 @@ fn a_frame_grows_at_its_end_as_far_as_the_tailroom() {
     assert!(mbuf.append(1).is_none());
     assert_eq!((mbuf.bytes().len(), mbuf.frame_len()), (room, room));
     assert_eq!((mbuf.bytes()[0], mbuf.bytes()[1], mbuf.bytes()[room - 1]), (0, 5, 5));
-    // The headroom is not the tailroom's: both ends can be used up.
+    // Headroom and tailroom do not share bytes: both can be used up.
     assert_eq!(mbuf.push_front(HEADROOM).unwrap().len(), room + HEADROOM);
 }
 
 #[test]
-fn a_frame_is_cut_but_never_made_longer() {
+fn a_frame_is_truncated_but_never_made_longer() {
     let pool = pool(31);
     let mut burst = packets(&pool, 8);
     let mbuf = burst.get_mut(7).unwrap();
@@ -83,7 +83,7 @@ fn references_to_packets_move_no_fields() {
     assert_eq!(two.get(1).unwrap().bytes(), [1, 1]);
 }
 
-/// Two references to a chain: `rte_pktmbuf_clone` and `rte_pktmbuf_chain` set the same fields.
+/// Sets the same fields as `rte_pktmbuf_clone` and `rte_pktmbuf_chain`.
 #[test]
 fn only_one_buffer_with_one_owner_is_wrapped() {
     let pool = pool(31);
@@ -114,7 +114,7 @@ fn only_one_buffer_with_one_owner_is_wrapped() {
     mbuf.pretend(1, 1);
     good(mbuf);
 
-    // RTE_MBUF_F_EXTERNAL and RTE_MBUF_F_INDIRECT, by DPDK's documentation.
+    // `RTE_MBUF_F_EXTERNAL` and `RTE_MBUF_F_INDIRECT`, by DPDK's documentation.
     for flag in [61, 62] {
         set(mbuf, sys::GUIDEWAY_MBUF_OL_FLAGS, 1_u64 << flag);
         assert!(mbuf.head::<31>().is_none() && mbuf.is_shared());

@@ -1,21 +1,22 @@
-//! What drivers do with numbers of queues and sizes of buffers, where no call of DPDK tells.
+//! What drivers do with numbers of queues and sizes of buffers, where no call of DPDK reports it.
 //!
-//! Each fact is read in the driver's source, DPDK 22.11 and 24.11, and names the function that it is from.
-//! A driver that is not listed takes any numbers and uses all of a buffer, and its device sends packets
-//! only to the receive queues that are set up.
+//! Each fact comes from the driver's source, DPDK 22.11 and 24.11, and names the function there. A
+//! driver that is not listed accepts any numbers and uses all of a buffer, and its device sends
+//! packets only to the receive queues that are set up.
 
-/// The receive queues that a device sends packets to.
+/// The receive queues over which a device spreads packets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Dealing {
     /// Those that are set up.
     Receive,
-    /// As many as the larger number of receive and transmit queues, unless it spreads by RSS.
+    /// As many as the larger number of receive and transmit queues, unless the device spreads by
+    /// RSS.
     Pairs,
     /// All that the device was made with.
     All,
 }
 
-/// The sizes of receive buffers that a device can be told, in bytes. Drivers round down to them.
+/// The sizes of receive buffers that a device can use, in bytes. Drivers round down to them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Sizes {
     /// Any.
@@ -26,7 +27,7 @@ pub enum Sizes {
     Only(&'static [u16]),
 }
 
-/// What a driver makes of its settings.
+/// What a driver does with its settings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Facts {
@@ -36,16 +37,17 @@ pub struct Facts {
     pub equal: bool,
     /// Receive queues must be a power of two, or those beyond one get no packets.
     pub power_of_two: bool,
-    /// Bytes beside the MTU that a buffer must have, or the driver refuses it or uses several.
+    /// Bytes beside the MTU that a buffer must have. Otherwise the driver refuses the buffer or
+    /// uses several for a frame.
     pub overhead: u16,
-    /// The sizes of buffers that the device can be told.
+    /// The sizes of buffers that the device can use.
     pub sizes: Sizes,
-    /// It says that it may use several buffers for a frame even where each frame fits one.
+    /// The driver reports that it may use several buffers for a frame even if each frame fits one.
     pub says_scattered: bool,
-    /// It has ports of other drivers as members.
+    /// The device has ports of other drivers as members.
     pub has_members: bool,
-    /// It claims to interrupt when its link changes, and was seen not to. DPDK would give the link of the start
-    /// for ever.
+    /// The driver claims to interrupt when the link changes, but tests saw no interrupt. DPDK would
+    /// report the link's first state for ever.
     pub silent_link: bool,
     /// EAL logs errors at the start and at the close that have no consequences.
     pub false_errors: bool,
@@ -53,7 +55,7 @@ pub struct Facts {
 
 /// Ethernet header, two VLAN tags and frame check sequence.
 const FRAME_OVERHEAD: u16 = 14 + 2 * 4 + 4;
-/// Bytes of a buffer at the least, so that any frame of the standard MTU fits.
+/// The least bytes of a buffer, so that any frame of the standard MTU fits.
 const LEAST_ROOM: u16 = 2048;
 
 const USUAL: Facts = Facts {
@@ -71,19 +73,20 @@ const PAIRS: Facts = Facts { dealing: Dealing::Pairs, ..USUAL };
 const EQUAL: Facts = Facts { equal: true, ..USUAL };
 const ALL: Facts = Facts { dealing: Dealing::All, ..USUAL };
 const POWER_OF_TWO: Facts = Facts { power_of_two: true, ..USUAL };
-// SRRCTL.BSIZEPKT and its likes count in KiB.
+// SRRCTL.BSIZEPKT and similar fields count in KiB.
 const KIB: Facts = Facts { sizes: Sizes::MultiplesOf(1024), ..USUAL };
-// The DBUFF of a queue's context counts in 128 bytes.
+// The field DBUFF of a queue's context counts in units of 128 bytes.
 const DBUFF: Facts = Facts { sizes: Sizes::MultiplesOf(128), ..USUAL };
 
 const DRIVERS: &[(&str, Facts)] = &[
-    // virtio_dev_start sends VIRTIO_NET_CTRL_MQ_VQ_PAIRS_SET with max(rx, tx). virtio_rx_check_scatter wants
-    // the MTU, a header with a tag and the virtio header, which virtio_dev_configure adds up. At the start and at
-    // the close of a PCI device, virtio_intr_disable switches interrupts off that are off, an error to EAL.
+    // virtio_dev_start sends VIRTIO_NET_CTRL_MQ_VQ_PAIRS_SET with max(rx, tx).
+    // virtio_rx_check_scatter needs the MTU, a header with a tag and the virtio header, which
+    // virtio_dev_configure adds up. At the start and at the close of a PCI device,
+    // virtio_intr_disable switches off interrupts that are off already, which EAL logs as an error.
     ("net_virtio", Facts { overhead: 14 + 4 + 12, false_errors: true, ..PAIRS }),
     ("net_virtio_user", Facts { overhead: 14 + 4 + 12, ..PAIRS }),
-    // Its members, which may be any of these, are set up with its own numbers and the same pool
-    // (slave_configure, fs_dev_configure).
+    // The members, which may have any of these drivers, are set up with the bond's own numbers and
+    // pool (slave_configure, fs_dev_configure).
     ("net_bonding", Facts { has_members: true, ..PAIRS }),
     ("net_failsafe", Facts { has_members: true, ..PAIRS }),
     // tap_dev_configure, eth_dev_configure and bnx2x_dev_configure refuse unequal numbers, or more
@@ -92,8 +95,8 @@ const DRIVERS: &[(&str, Facts)] = &[
     ("net_tun", EQUAL),
     ("net_bnx2x", EQUAL),
     ("net_bnx2xvf", EQUAL),
-    // The kernel keeps what comes to a queue without a socket, and xdp_umem_configure makes one for each queue
-    // that is set up.
+    // The kernel keeps packets of a queue without a socket. xdp_umem_configure makes a socket for
+    // each queue that is set up.
     ("net_af_xdp", Facts { equal: true, ..ALL }),
     // mana_dev_configure.
     ("net_mana", Facts { power_of_two: true, ..EQUAL }),
@@ -101,12 +104,12 @@ const DRIVERS: &[(&str, Facts)] = &[
     ("net_af_packet", ALL),
     // The guest sends on any of the `queues` that it finds (eth_dev_info).
     ("net_vhost", ALL),
-    // vmxnet3_dev_configure refuses others below version 6 of the device, which only the driver knows.
-    // In a virtual machine of qemu, on vfio-pci, no interrupt for an event came.
+    // vmxnet3_dev_configure refuses other numbers below version 6 of the device, which only the
+    // driver knows. In a virtual machine of qemu, on vfio-pci, no interrupt for an event came.
     ("net_vmxnet3", Facts { silent_link: true, ..POWER_OF_TWO }),
-    // mlx4_flow_internal spreads over the power of two below.
+    // mlx4_flow_internal spreads over the next lower power of two.
     ("net_mlx4", POWER_OF_TWO),
-    // em_rctl_bsize. eth_em_rx_init says scattered of any MTU above 1500.
+    // em_rctl_bsize. eth_em_rx_init reports scattered for any MTU above 1500.
     (
         "net_e1000_em",
         Facts {
@@ -115,10 +118,11 @@ const DRIVERS: &[(&str, Facts)] = &[
             ..USUAL
         },
     ),
-    // eth_igb_rx_init, eth_igbvf_rx_init: E1000_ETH_OVERHEAD, which has a tag, and two tags more.
+    // eth_igb_rx_init, eth_igbvf_rx_init: E1000_ETH_OVERHEAD, which includes a tag, and two tags
+    // more.
     ("net_e1000_igb", Facts { overhead: 14 + 4 + 4 + 2 * 4, ..KIB }),
     ("net_e1000_igb_vf", Facts { overhead: 14 + 4 + 4 + 2 * 4, ..KIB }),
-    // igc_rx_init, ixgbe_dev_rx_init, ixgbevf_dev_rx_init and those of txgbe and ngbe, atl_rx_init.
+    // igc_rx_init, ixgbe_dev_rx_init, ixgbevf_dev_rx_init, those of txgbe and ngbe, atl_rx_init.
     ("net_igc", KIB),
     ("net_ixgbe", KIB),
     ("net_ixgbe_vf", KIB),
@@ -133,7 +137,7 @@ const DRIVERS: &[(&str, Facts)] = &[
     ("net_ice_dcf", DBUFF),
     ("net_idpf", DBUFF),
     ("net_cpfl", DBUFF),
-    // fm10k_dev_rx_init takes 512 bytes off, for an alignment.
+    // fm10k_dev_rx_init subtracts 512 bytes for an alignment.
     ("net_fm10k", Facts { overhead: FRAME_OVERHEAD + 512, ..USUAL }),
     // hns3_rx_buf_len_calc.
     ("net_hns3", Facts { sizes: Sizes::Only(&[512, 1024, 2048, 4096]), ..USUAL }),
@@ -155,18 +159,19 @@ const DRIVERS: &[(&str, Facts)] = &[
     ("net_sfc_efx", Facts { overhead: 38 + 8 + 22 + 256, sizes: Sizes::MultiplesOf(256), ..USUAL }),
     // nicvf_dev_start: NIC_HW_L2_OVERHEAD and two tags.
     ("net_thunderx", Facts { overhead: 26 + 2 * 4, ..USUAL }),
-    // ena_dev_configure says it always; ionic_rx_qcq_alloc of any MTU, by the largest that the device has.
+    // ena_dev_configure reports it always; ionic_rx_qcq_alloc for any MTU, by the largest that the
+    // device has.
     ("net_ena", Facts { says_scattered: true, ..USUAL }),
     ("net_ionic_pci", Facts { says_scattered: true, ..USUAL }),
 ];
 
 impl Facts {
-    /// What is known of a driver.
+    /// The facts about a driver.
     pub fn of(driver: &str) -> Facts {
         DRIVERS.iter().find(|(name, _)| *name == driver).map_or(USUAL, |(_, facts)| *facts)
     }
 
-    /// What is known of a driver whose members have `member`: the harder of both.
+    /// The facts about a driver with a member whose facts are `member`: the stricter of both.
     pub(super) fn with(self, member: Facts) -> Facts {
         Facts {
             dealing: self.dealing.max(member.dealing),
@@ -182,7 +187,7 @@ impl Facts {
         }
     }
 
-    /// Bytes of a buffer that any frame of a port with this MTU fits in.
+    /// Bytes of a buffer that holds any frame of a port with this MTU.
     pub fn room(self, mtu: u16) -> u16 {
         let needed = mtu.saturating_add(self.overhead).max(LEAST_ROOM);
         match self.sizes {
@@ -194,7 +199,7 @@ impl Facts {
         }
     }
 
-    /// Bytes of a buffer of `room` bytes that the device uses.
+    /// Bytes that the device uses of a buffer of `room` bytes.
     pub(super) fn usable(self, room: u16) -> u16 {
         match self.sizes {
             Sizes::Any => room,
@@ -205,13 +210,14 @@ impl Facts {
         }
     }
 
-    /// The receive queues of at most `wanted` that the driver makes use of.
+    /// The number of receive queues, at most `wanted`, that the driver can use.
     pub fn useful(self, wanted: u16) -> u16 {
         if self.power_of_two && wanted > 0 { 1 << wanted.ilog2() } else { wanted }
     }
 
-    /// The numbers of receive and transmit queues to set up where those are wanted, and the device has
-    /// `most` of each, so that the device sends packets to no other receive queue.
+    /// The numbers of receive and transmit queues to set up so that the device sends packets to no
+    /// other receive queue. `wanted` are the numbers of either kind wanted, `most` those that the
+    /// device has.
     pub fn queues(self, wanted: (u16, u16), most: (u16, u16)) -> (u16, u16) {
         let receive = match self.dealing {
             Dealing::Receive => wanted.0,
@@ -225,8 +231,8 @@ impl Facts {
         (receive, wanted.1)
     }
 
-    /// The receive queues that get packets of a device with so many receive and transmit queues, at most
-    /// `most` of the former, by a hash or not.
+    /// The number of receive queues that get packets, if a device has `rx` receive queues of at
+    /// most `most`, and `tx` transmit queues. `by_hash` is whether it spreads by RSS.
     pub(super) fn dealt(self, rx: u16, tx: u16, most: u16, by_hash: bool) -> u16 {
         match self.dealing {
             Dealing::Pairs if !by_hash => rx.max(tx),
@@ -269,7 +275,8 @@ mod tests {
         assert_eq!(queues("net_mana", (1, 3), 8), (2, 2));
         assert_eq!(queues("net_tap", (1, 3), 16), (3, 3));
         assert_eq!(queues("net_af_xdp", (1, 2), 4), (4, 4));
-        // Without the rule half of a virtio device's packets are lost, and 3 of 4 queues of af_packet.
+        // Without the rule, half of a virtio device's packets would be lost, and 3 of 4 queues of
+        // af_packet.
         assert_eq!(Facts::of("net_virtio").dealt(1, 2, 2, false), 2);
         assert_eq!(Facts::of("net_virtio").dealt(1, 2, 2, true), 1);
         assert_eq!(Facts::of("net_af_packet").dealt(1, 1, 4, false), 4);
@@ -287,7 +294,7 @@ mod tests {
             for mtu in 68..=9216 {
                 let (room, needed) = (facts.room(mtu), mtu + facts.overhead);
                 assert_eq!(facts.usable(room) >= needed, mtu <= largest, "{driver} {mtu}");
-                // Another port may need more. More never makes it worse.
+                // Another port may need larger buffers, which never make it worse.
                 for more in [1, 63, 511, 1000, 5000] {
                     assert!(facts.usable(room + more) >= facts.usable(room), "{driver} {mtu}");
                 }
@@ -299,7 +306,7 @@ mod tests {
     fn the_room_that_known_drivers_need() {
         let room = |driver, mtu| Facts::of(driver).room(mtu);
         assert_eq!([1500, 4000, 9000].map(|mtu| room("net_null", mtu)), [2048, 4026, 9026]);
-        // As net_virtio says itself: "RxQ mbuf pool object size is too small" for less.
+        // net_virtio itself logs "RxQ mbuf pool object size is too small" for less.
         assert_eq!([1500, 4000, 9000].map(|mtu| room("net_virtio", mtu)), [2048, 4030, 9030]);
         assert_eq!(
             [1500, 2018, 2019, 9000].map(|mtu| room("net_e1000_igb", mtu)),
@@ -310,10 +317,10 @@ mod tests {
             [2048, 2048, 4096, 16384]
         );
         assert_eq!([1500, 9000].map(|mtu| room("net_ice", mtu)), [2048, 9088]);
-        // What was made before, and what became of it.
+        // The sizes that these drivers round to without the rule.
         assert_eq!(Facts::of("net_e1000_igb").usable(9026), 8192);
         assert_eq!(Facts::of("net_e1000_em").usable(9026), 8192);
-        // It has no larger ones: the port is refused, and the message names this size.
+        // The driver has no larger size: the port is refused, and the message names this size.
         assert_eq!(Facts::of("net_hns3").usable(room("net_hns3", 9000)), 4096);
     }
 

@@ -1,4 +1,4 @@
-//! Finds the port of a device by the name that DPDK has for it.
+//! Finds the port of a device by its name in DPDK.
 
 use std::ffi::CStr;
 
@@ -9,8 +9,8 @@ use crate::dpdk::eal::{Eal, c_string, ports};
 use crate::dpdk::error::{Error, Result};
 
 impl Eal {
-    /// Takes the port of a device: a PCI address, or a `--vdev` argument, of which the part before
-    /// the first comma is the name.
+    /// Claims the port of a device: a PCI address, or a `--vdev` argument, whose part before the
+    /// first comma is the name.
     pub fn port_by_name(&self, device: &str) -> Result<Port<Probed>> {
         let name = device.split(',').next().unwrap_or(device);
         let id = find_port(name)?.or(find_port(&format!("0000:{name}"))?);
@@ -31,14 +31,14 @@ impl Eal {
 fn find_port(name: &str) -> Result<Option<u16>> {
     let name = c_string("the device", name)?;
     let mut id = 0;
-    // SAFETY: a C string, and a place for the result.
+    // SAFETY: a C string and a valid pointer for the result.
     let result = unsafe { sys::rte_eth_dev_get_port_by_name(name.as_ptr(), &raw mut id) };
     Ok((result == 0).then_some(id))
 }
 
 fn port_name(id: u16) -> String {
     let mut name = [0_u8; sys::RTE_ETH_NAME_MAX_LEN as usize];
-    // SAFETY: the buffer has the length that the call asks for; it writes a C string.
+    // SAFETY: the buffer has the length that the call requires; the call writes a C string.
     let result = unsafe { sys::rte_eth_dev_get_name_by_port(id, name.as_mut_ptr().cast()) };
     match CStr::from_bytes_until_nul(&name) {
         Ok(name) if result == 0 => name.to_string_lossy().into_owned(),

@@ -1,11 +1,11 @@
-//! Ports: found, configured, started, in that order, and each step is a type.
+//! Ports: found, configured, started, in that order. Each step is a type.
 //!
-//! A [`Port<Probed>`] can say what its device offers; [`Port<Stopped>`] is configured; starting it
-//! gives the [`Port<Started>`] to ask and the queues to poll. The device runs for as long as any of
-//! those is left, then it is stopped and closed, which returns the mbufs of its queues.
+//! A [`Port<Probed>`] reports what its device offers. A [`Port<Stopped>`] is configured. Starting
+//! it gives a [`Port<Started>`] and its queues. The device runs for as long as any of those is
+//! left. Then it is stopped and closed, which returns the mbufs of its queues.
 //!
-//! Devices differ, virtual ones most. What a port must have is queues; what it cannot do otherwise
-//! becomes a note for the operator, never an error (see `setup`).
+//! Devices differ, virtual ones most. A port must have queues. Anything else that it lacks becomes
+//! a note for the operator, not an error (see `setup`).
 
 mod driver;
 mod find;
@@ -32,13 +32,13 @@ pub use settings::{Capabilities, Settings};
 use setup::Ready;
 pub use umem::Umem;
 
-/// A network device, taken by name ([`Eal::port_by_name`]). `S` is how far it is set up.
+/// A network device, found by name ([`Eal::port_by_name`]). `S` is the step of its setup.
 #[derive(Debug)]
 pub struct Port<S> {
     state: S,
 }
 
-/// The device is there, and not set up.
+/// The device is found, but not set up.
 #[derive(Debug)]
 pub struct Probed {
     device: Device,
@@ -59,7 +59,7 @@ pub struct Started {
     mac: [u8; 6],
     mtu: u16,
     notes: Vec<String>,
-    /// By receive queue.
+    /// The packet count of each receive queue.
     received: Vec<Received>,
 }
 
@@ -78,9 +78,9 @@ impl Port<Probed> {
 
     /// Sets the device up, receiving into mbufs of `pool`.
     ///
-    /// Returns with it what the device could not do and what was done instead: one sentence each, for
-    /// the operator. Ask the port for its number of queues by the queues that it starts with. The
-    /// device is closed if this fails.
+    /// Also returns notes for the operator, one sentence each: what the device cannot do, and what
+    /// was done instead. The device may have fewer queues than `settings` ask for; [`Port::start`]
+    /// returns all that it has. The device is closed if this fails.
     pub fn configure(
         self,
         settings: &Settings,
@@ -93,11 +93,11 @@ impl Port<Probed> {
 }
 
 impl Port<Stopped> {
-    /// Starts the device. Its queues are to be moved to the threads that poll them.
+    /// Starts the device, and returns its queues for the threads that poll them.
     ///
     /// # Errors
-    /// It does not start, it sends packets to receive queues that are not among those returned, or it uses
-    /// several buffers for a frame that the MTU allows.
+    /// The device does not start, sends packets to receive queues that are not among those
+    /// returned, or uses several buffers for a frame that the MTU allows.
     pub fn start(self) -> Result<(Port<Started>, Vec<RxQueue>, Vec<TxQueue>)> {
         let Stopped { mut device, ready } = self.state;
         device.start(ready.rx_queues, ready.tx_queues)?;
@@ -126,42 +126,43 @@ impl Port<Started> {
         &self.state.driver
     }
 
-    /// The address that the port goes by: the one it was configured with, or else the device's own.
+    /// The port's address: the configured one, or else the device's own.
     pub fn mac(&self) -> [u8; 6] {
         self.state.mac
     }
 
-    /// The largest IP packet that the device was set up for.
+    /// The largest IP packet for which the device was set up.
     pub fn mtu(&self) -> u16 {
         self.state.mtu
     }
 
-    /// What was done, or could not be done, at the start: one sentence each, for the operator.
+    /// Notes about the start for the operator, one sentence each.
     pub fn notes(&self) -> &[String] {
         &self.state.notes
     }
 
-    /// The link, as the device last saw it: this does not wait. Down where the device cannot say.
+    /// The link as the device last saw it, without waiting. Down if the device cannot report it.
     pub fn link(&self) -> Link {
         self.state.device.link()
     }
 
-    /// Packets that each receive queue has delivered.
+    /// The number of packets that each receive queue has delivered.
     pub fn received(&self) -> Vec<u64> {
         self.state.received.iter().map(Received::read).collect()
     }
 
-    /// Readable when the device has interrupted because its link changed. None if it does not.
+    /// Readable when the device has interrupted because its link changed. `None` if it does not
+    /// interrupt.
     pub fn link_changes(&self) -> Option<BorrowedFd<'_>> {
         self.state.device.link_changes()
     }
 
-    /// The device's counters. All 0 where it has none.
+    /// The device's counters. All 0 if it has none.
     pub fn counters(&self) -> Counters {
         self.state.device.counters()
     }
 
-    /// All that the device counts, by the names that its driver has for it.
+    /// All that the device counts, by its driver's names.
     pub fn extended_counters(&self) -> BTreeMap<String, u64> {
         report::extended(&self.state.device)
     }
@@ -316,8 +317,8 @@ mod tests {
         assert_eq!(pool.in_use(), 0);
     }
 
-    /// Each lcore polls its own queue and sends through its own, with the port's handle gone: the
-    /// device runs until the last of them is done.
+    /// Each lcore polls its own queue and sends through its own, after the port's handle is
+    /// dropped. The device runs until the last of them is done.
     #[test]
     fn two_lcores_forward_through_one_port() {
         let pool = Mempool::new(eal(), &unique("pool"), 1023, 2048, 64, None).unwrap();
@@ -332,7 +333,7 @@ mod tests {
                     rx.receive(&mut burst);
                     for (i, mut held) in burst.drain().enumerate() {
                         assert_eq!(held.push_front(24).unwrap().len(), 88);
-                        // Every third is dropped.
+                        // Drop every third packet.
                         assert!(i % 3 == 2 || out.push(held).is_ok());
                     }
                     while !out.is_empty() {

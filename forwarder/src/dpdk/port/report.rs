@@ -1,5 +1,5 @@
-//! What a started device tells of itself by names that its driver chose: which functions receive and send, and
-//! what it counts beyond [`Counters`](super::Counters).
+//! What a started device reports under names that its driver chose: the functions that receive and
+//! send, and counters beyond [`Counters`](super::Counters).
 
 use std::collections::BTreeMap;
 use std::ffi::{CStr, c_char};
@@ -8,11 +8,11 @@ use dpdk_sys as sys;
 
 use crate::dpdk::device::Device;
 
-/// Looks at the names of counters before giving up, each time because there were more of them than before.
+/// Attempts to read the names of counters, each after their number has grown.
 const ATTEMPTS: usize = 4;
 
-/// The functions that a driver chose for receiving and for sending, such as `Vector AVX2`; none where it does
-/// not say.
+/// The functions that a driver chose for receiving and for sending, such as `Vector AVX2`. `None`
+/// if the driver does not report them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Functions {
     /// For receiving.
@@ -21,21 +21,21 @@ pub struct Functions {
     pub tx: Option<String>,
 }
 
-/// The functions of the first queue each way.
+/// The functions of the first receive queue and of the first transmit queue.
 pub(super) fn functions(device: &Device) -> Functions {
     let _one_at_a_time = device.control();
     let mut mode = sys::rte_eth_burst_mode::default();
-    // SAFETY: the port is `device`'s; a place for the result.
+    // SAFETY: `device` owns the port; the result pointer is valid.
     let result = unsafe { sys::rte_eth_rx_burst_mode_get(device.id(), 0, &raw mut mode) };
     let rx = (result == 0).then(|| text(&mode.info)).flatten();
     let mut mode = sys::rte_eth_burst_mode::default();
-    // SAFETY: the port is `device`'s; a place for the result.
+    // SAFETY: `device` owns the port; the result pointer is valid.
     let result = unsafe { sys::rte_eth_tx_burst_mode_get(device.id(), 0, &raw mut mode) };
     let tx = (result == 0).then(|| text(&mode.info)).flatten();
     Functions { rx, tx }
 }
 
-/// All that the device counts, by name. Empty where it counts nothing.
+/// All that the device counts, by name. Empty if it counts nothing.
 pub(super) fn extended(device: &Device) -> BTreeMap<String, u64> {
     let _one_at_a_time = device.control();
     let mut places = 0;
@@ -43,9 +43,9 @@ pub(super) fn extended(device: &Device) -> BTreeMap<String, u64> {
         let mut names = vec![sys::rte_eth_xstat_name::default(); places];
         let mut values = vec![sys::rte_eth_xstat::default(); places];
         let size = u32::try_from(places).unwrap_or(0);
-        // SAFETY: the port is `device`'s; there are `size` places.
+        // SAFETY: `device` owns the port; there are `size` slots.
         let named = unsafe { sys::rte_eth_xstats_get_names(device.id(), names.as_mut_ptr(), size) };
-        // SAFETY: the port is `device`'s; there are `size` places.
+        // SAFETY: `device` owns the port; there are `size` slots.
         let counted = unsafe { sys::rte_eth_xstats_get(device.id(), values.as_mut_ptr(), size) };
         let (Ok(named), Ok(counted)) = (usize::try_from(named), usize::try_from(counted)) else {
             break;
@@ -60,7 +60,7 @@ pub(super) fn extended(device: &Device) -> BTreeMap<String, u64> {
     BTreeMap::new()
 }
 
-/// Values by the names that their numbers have.
+/// Combines values with the names of their numbers.
 fn joined(
     names: &[sys::rte_eth_xstat_name],
     values: &[sys::rte_eth_xstat],
@@ -72,7 +72,7 @@ fn joined(
     values.iter().filter_map(by_name).collect()
 }
 
-/// A C string in a field of fixed size; none if it is empty.
+/// A C string in a field of fixed size. `None` if the string is empty.
 fn text(field: &[c_char]) -> Option<String> {
     let bytes: Vec<u8> = field.iter().map(|&c| c.cast_unsigned()).collect();
     let text = CStr::from_bytes_until_nul(&bytes).ok()?.to_string_lossy().into_owned();
@@ -84,7 +84,7 @@ mod tests {
     use super::*;
     use crate::dpdk::testing::{device, packets, pool, settings};
 
-    /// `N` characters, the text's and zeros.
+    /// `N` characters: the text and zeros.
     fn field<const N: usize>(text: &str) -> [c_char; N] {
         let mut field = [0; N];
         for (place, byte) in field.iter_mut().zip(text.bytes()) {

@@ -1,8 +1,8 @@
-//! Receive-side scaling: which hash functions, which key, and which queue each hash value leads to.
+//! Receive-side scaling: the hash functions, the key, and the queue for each hash value.
 //!
-//! A device is asked for all functions that it offers of those in [`FUNCTIONS`]: flows by their addresses and
-//! ports, everything else of IP, fragments too, by its addresses. The key is random, so that nobody
-//! outside can aim at one queue.
+//! Of [`FUNCTIONS`], a device is configured with all that it offers: flows by their addresses and
+//! ports, other IP packets, including fragments, by their addresses. The key is random, so that no
+//! outsider can direct packets at one queue.
 
 use dpdk_sys as sys;
 use rustix::rand::{GetRandomFlags, getrandom};
@@ -11,7 +11,7 @@ use super::settings::Settings;
 use crate::dpdk::device::Device;
 use crate::dpdk::error::Result;
 
-/// The hash functions that are asked for, by the name that the operator reads.
+/// The hash functions, with the names that the operator reads.
 const FUNCTIONS: [(&str, u64); 10] = [
     ("TCP/IPv4", sys::GUIDEWAY_RSS_TCP4),
     ("UDP/IPv4", sys::GUIDEWAY_RSS_UDP4),
@@ -24,17 +24,19 @@ const FUNCTIONS: [(&str, u64); 10] = [
     ("IPv6 fragments", sys::GUIDEWAY_RSS_FRAGMENT6),
     ("IPv6", sys::GUIDEWAY_RSS_IPV6),
 ];
-/// Those that tell the flows of one client apart. Packets over IPv6 with extension headers are not counted.
+/// The functions that distinguish the flows of one client. Packets over IPv6 with extension headers
+/// are not counted.
 const BY_PORTS: [(&str, u64); 4] = [FUNCTIONS[0], FUNCTIONS[1], FUNCTIONS[5], FUNCTIONS[6]];
-/// Bytes of a key's memory at the least: some drivers copy their own length whatever they are told.
+/// The least bytes of a key's memory: some drivers copy their own key length whatever length is
+/// configured.
 const KEY_MEMORY: usize = 64;
 
-/// The functions that a device offers of those that are wanted.
+/// The functions of [`FUNCTIONS`] that a device offers.
 pub(super) fn wanted(info: &sys::rte_eth_dev_info) -> u64 {
     info.flow_type_rss_offloads & FUNCTIONS.iter().fold(0, |all, (_, types)| all | types)
 }
 
-/// The functions to spread by: 0 for no spreading.
+/// The functions to spread by, or 0 to spread nothing.
 pub(super) fn types(
     info: &sys::rte_eth_dev_info,
     settings: &Settings,
@@ -68,25 +70,25 @@ pub(super) fn types(
     if rx_queues < 2 { 0 } else { types }
 }
 
-/// The functions in words.
+/// The names of functions.
 pub(super) fn names(types: u64) -> String {
     let named = FUNCTIONS.iter().filter(|(_, function)| types & function != 0);
     named.map(|(name, _)| *name).collect::<Vec<_>>().join(", ")
 }
 
-/// A random key of `length` bytes; none for a device that takes none.
+/// A random key of `length` bytes. `None` for a device without a key.
 pub(super) fn key(length: u8) -> Option<Box<[u8]>> {
     if length == 0 {
         return None;
     }
     let mut key = vec![0; KEY_MEMORY.max(length.into())];
-    // The kernel gives up to 256 bytes at once. One that gives none leaves the device its own key.
+    // The kernel returns up to 256 bytes at once. If it returns none, the device keeps its own key.
     let given = getrandom(&mut key, GetRandomFlags::empty()).ok()?;
     (given == key.len()).then(|| key.into_boxed_slice())
 }
 
-/// Fills the table of a started device from hash to queue, where it has one, with all queues in turn.
-/// Drivers overwrite at the start what was in it before, or refuse to take it.
+/// Fills a started device's table from hash to queue with all queues in turn, if the device has a
+/// table. Before the start, drivers refuse the table or overwrite it later.
 pub(super) fn spread(
     device: &Device,
     size: u16,
@@ -103,7 +105,7 @@ pub(super) fn spread(
         notes.push(format!("the device's RSS table has {size} places: no more queues get flows"));
     }
     let mut table = table(size, queues);
-    // SAFETY: the port is `device`'s, configured for RSS; the table has `size` slots, and is copied.
+    // SAFETY: `device` owns the port, configured for RSS; the table has `size` slots, and is copied.
     let result = unsafe { sys::rte_eth_dev_rss_reta_update(device.id(), table.as_mut_ptr(), size) };
     let instead = "flows are spread as it does by itself";
     device.unless_lacking("set its RSS table", result, instead, notes)
@@ -149,7 +151,7 @@ mod tests {
         assert!(note.contains("by the ports of TCP/IPv4, UDP/IPv4, TCP/IPv6, UDP/IPv6:"), "{note}");
         let (_, note) = types(all & !sys::GUIDEWAY_RSS_UDP6, &settings, 4);
         assert!(note.contains("by the ports of UDP/IPv6:"), "{note}");
-        // Few offer SCTP, which is not balanced, or fragments apart.
+        // Few drivers offer SCTP, which is not balanced, or fragments apart.
         let few = all & !sys::GUIDEWAY_RSS_SCTP4 & !sys::GUIDEWAY_RSS_FRAGMENT4;
         assert_eq!(types(few, &settings, 4), (few, String::new()));
 
@@ -178,7 +180,7 @@ mod tests {
             let (one, other) = (key(length).unwrap(), key(length).unwrap());
             assert!(one.len() >= usize::from(length) && one.len() >= KEY_MEMORY);
             assert_ne!(one[..usize::from(length)], other[..usize::from(length)]);
-            // 40 bytes all alike, or in a short pattern, would put all ports on few queues.
+            // A key of 40 equal bytes, or of a short pattern, would put all ports on few queues.
             let bits: u32 = one[..40].iter().map(|byte| byte.count_ones()).sum();
             assert!((80..240).contains(&bits), "{bits} of 320 bits");
         }

@@ -1,29 +1,30 @@
-//! What a port is to be, and what its device offers.
+//! How a port is to be set up, and what its device offers.
 
 use super::driver::Facts;
 use super::umem::Umem;
 
-/// What a port is to be.
+/// How a port is to be set up.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Receive queues: each needs a thread that polls it.
+    /// Receive queues. Each needs a thread that polls it.
     pub rx_queues: u16,
     /// Transmit queues.
     pub tx_queues: u16,
-    /// Packets that a receive queue holds, as a wish: the device has its limits.
+    /// The packets that a receive queue should hold. The device has limits.
     pub rx_descriptors: u16,
-    /// Packets that a transmit queue holds, as a wish.
+    /// The packets that a transmit queue should hold. The device has limits.
     pub tx_descriptors: u16,
     /// The largest IP packet.
     pub mtu: u16,
-    /// The port's address, if not the device's own.
+    /// The port's address, if it is not the device's own.
     pub mac: Option<[u8; 6]>,
     /// Spread flows over the receive queues.
     pub rss: bool,
-    /// Receive queues may be waited for by [`crate::dpdk::interrupt::RxInterrupts`], if the device can.
+    /// Make [`crate::dpdk::interrupt::RxInterrupts`] possible on receive queues, if the device can.
     pub interrupts: bool,
-    /// Every packet sent through the port is of the pool given to [`super::Port::configure`], so that the
-    /// device may return mbufs without looking at them. Other packets are then not taken.
+    /// Every packet sent through the port is of the pool given to [`super::Port::configure`], so
+    /// that the device may return mbufs without looking at them. Packets of other pools are then
+    /// not taken.
     pub fast_free: bool,
 }
 
@@ -32,22 +33,22 @@ pub struct Settings {
 pub struct Capabilities {
     /// The driver's name, such as `net_af_packet`.
     pub driver: String,
-    /// Receive queues that it can have.
+    /// The most receive queues.
     pub max_rx_queues: u16,
-    /// Transmit queues that it can have.
+    /// The most transmit queues.
     pub max_tx_queues: u16,
-    /// What the driver makes of numbers of queues and sizes of buffers.
+    /// What the driver does with numbers of queues and sizes of buffers.
     pub facts: Facts,
-    /// It can spread flows over receive queues by a hash that Guideway wants.
+    /// It can spread flows over receive queues by a hash function that Guideway uses.
     pub rss: bool,
-    /// Its own address.
+    /// The device's own address.
     pub mac: [u8; 6],
-    /// Its NUMA node, if known.
+    /// The device's NUMA node, if known.
     pub socket: Option<u32>,
     /// The index of the kernel interface behind it, if there is one.
     pub interface: Option<u32>,
-    /// The largest MTU that it takes.
+    /// The largest MTU that the device accepts.
     pub max_mtu: u16,
-    /// What it needs of the pool, if it shares that with the kernel.
+    /// What the device needs of the pool, if it shares the pool with the kernel.
     pub umem: Option<Umem>,
 }

@@ -1,7 +1,7 @@
-//! Setting a device up: what is wanted, cut down to what the device says that it can do.
+//! Sets a device up as near to its settings as the device allows.
 //!
-//! Each cut is a note. A call that the device lacks (ENOTSUP: most virtual devices lack several) is a
-//! note too; one that it has and that fails is an error.
+//! Each difference becomes a note. So does a call that the device lacks (ENOTSUP: most virtual
+//! devices lack several). A call that the device has and that fails is an error.
 
 use std::ffi::CStr;
 
@@ -15,22 +15,22 @@ use crate::dpdk::device::Device;
 use crate::dpdk::error::{Errno, Error, Result};
 use crate::dpdk::mempool::Mempool;
 
-/// What DPDK takes a device's frames to have besides the IP packet where the device does not say:
-/// Ethernet header and checksum.
+/// The bytes of a frame besides the IP packet that DPDK assumes where the device does not report
+/// them: Ethernet header and checksum.
 const DEFAULT_OVERHEAD: u32 = 14 + 4;
 
-/// What was agreed with the device.
+/// The settings of a configured device.
 #[derive(Debug)]
 pub(super) struct Ready {
     pub(super) driver: String,
     pub(super) rx_queues: u16,
     pub(super) tx_queues: u16,
-    /// What flows are spread over the receive queues by: 0 if there is no RSS.
+    /// The RSS hash functions, or 0 without RSS.
     hash: u64,
     pub(super) mac: [u8; 6],
     pub(super) mtu: u16,
-    /// The only pool that may be sent from, where the device frees without looking. It lives as long
-    /// as the device, which holds it.
+    /// The only pool whose packets may be sent, where the device frees without looking; otherwise
+    /// null. The pool lives as long as the device, which holds it.
     pub(super) fast_free_pool: *const sys::rte_mempool,
 }
 
@@ -60,7 +60,7 @@ pub(super) fn has_false_errors(device: &Device) -> bool {
     info(device).is_ok_and(|info| Facts::of(&driver(&info)).false_errors)
 }
 
-/// Sets `device` up as near to `settings` as it can be, and says what is different.
+/// Sets `device` up as near to `settings` as possible. Also returns notes about the differences.
 pub(super) fn configure(
     device: &mut Device,
     settings: &Settings,
@@ -73,7 +73,7 @@ pub(super) fn configure(
     let rx_queues = at_most(settings.rx_queues, info.max_rx_queues, "receive", &mut notes);
     let tx_queues = at_most(settings.tx_queues, info.max_tx_queues, "transmit", &mut notes);
     if rx_queues == 0 && tx_queues == 0 {
-        // DPDK would make some of its own accord, which nobody polls.
+        // DPDK would make queues itself, which nobody polls.
         device.check("be a port without queues", -Errno::EINVAL)?;
     }
     let mtu = mtu(&info, settings.mtu, &mut notes);
@@ -102,15 +102,16 @@ pub(super) fn configure(
         let rss = &mut conf.rx_adv_conf.rss_conf;
         rss.rss_hf = hash;
         rss.rss_key_len = info.hash_key_size;
-        // Null is for the device's own key, where it takes none.
+        // With null, the device uses its own key.
         rss.rss_key = match rss::key(info.hash_key_size) {
-            // Drivers read it when they start, and DPDK keeps the pointer.
+            // Drivers read the key when they start, and DPDK keeps the pointer.
             Some(key) => device.rss_key.insert(key).as_mut_ptr(),
             None => std::ptr::null_mut(),
         };
     }
     conf.intr_conf.set_rxq(settings.interrupts.into());
-    // Several drivers have either kind of interrupt, and then never learn of a change.
+    // Several drivers have only one kind of interrupt at a time, and with receive interrupts would
+    // miss changes of the link.
     if !settings.interrupts && !facts.silent_link && device.watch_link() {
         conf.intr_conf.set_lsc(1);
     }
@@ -121,7 +122,7 @@ pub(super) fn configure(
     }
 
     let previous_mtu = device_mtu(device);
-    // SAFETY: the port is `device`'s and not started; the configuration is copied.
+    // SAFETY: `device` owns the port and not started; the configuration is copied.
     let result =
         unsafe { sys::rte_eth_dev_configure(device.id(), rx_queues, tx_queues, &raw const conf) };
     device
@@ -132,9 +133,9 @@ pub(super) fn configure(
 
     set_up_queues(device, settings, pool, rx_queues, tx_queues)?;
     if previous_mtu.is_some_and(|previous| previous < mtu) {
-        // Only upwards: a device that shares its interface with the kernel would else take from that
-        // interface an MTU which it may need for encapsulated packets.
-        // SAFETY: the port is `device`'s.
+        // The MTU is only raised. A device that shares its interface with the kernel would lower
+        // that interface's MTU too, which may be needed for encapsulated packets.
+        // SAFETY: `device` owns the port.
         let result = unsafe { sys::rte_eth_dev_set_mtu(device.id(), mtu) };
         let instead = "it keeps the MTU that its interface has";
         device.unless_lacking(format!("set the MTU to {mtu}"), result, instead, &mut notes)?;
@@ -146,12 +147,12 @@ pub(super) fn configure(
     Ok((Ready { driver, rx_queues, tx_queues, hash, mac, mtu, fast_free_pool }, notes))
 }
 
-/// What can only be done once `device` is started: its flows are spread evenly, and nothing that it receives
-/// may be lost. Returns what it could not do.
+/// Does what is possible only after the start: spreads flows evenly, and checks that no received
+/// packet is lost. Returns notes about what the device cannot do.
 pub(super) fn finish(device: &Device, ready: &Ready) -> Result<Vec<String>> {
     let mut notes = Vec::new();
     if ready.hash != 0 {
-        // A driver may know the size of its table only now.
+        // Some drivers know the size of the table only after the start.
         rss::spread(device, info(device)?.reta_size, ready.rx_queues, &mut notes)?;
         notes.push(format!("flows are spread by RSS over {}", rss::names(ready.hash)));
     }
@@ -159,8 +160,8 @@ pub(super) fn finish(device: &Device, ready: &Ready) -> Result<Vec<String>> {
     Ok(notes)
 }
 
-/// Refuses a started device that sends packets to receive queues that nobody gets, or the parts of a frame
-/// to several buffers. The same goes for its members, whose queues are all read through it.
+/// Refuses a started device that sends packets to receive queues that nobody polls, or uses several
+/// buffers for a frame. Checks its members too, whose queues are all polled through it.
 fn check_started(device: &Device, ready: &Ready) -> Result<()> {
     check_port(device, device.id(), Some(ready.rx_queues), ready)?;
     if Facts::of(&ready.driver).has_members {
@@ -169,8 +170,8 @@ fn check_started(device: &Device, ready: &Ready) -> Result<()> {
     Ok(())
 }
 
-/// The check for a port of DPDK: `device` or a member of it, of whose receive queues so many, or all, are
-/// polled.
+/// Checks a port of DPDK: `device` or one of its members. `polled` receive queues are polled; all
+/// of them if `None`.
 fn check_port(device: &Device, id: u16, polled: Option<u16>, ready: &Ready) -> Result<()> {
     let info = info_of(device, id)?;
     let (driver, rx, tx) = (driver(&info), info.nb_rx_queues, info.nb_tx_queues);
@@ -189,20 +190,20 @@ fn check_port(device: &Device, id: u16, polled: Option<u16>, ready: &Ready) -> R
 
 /// Whether a queue uses several buffers for a frame that the MTU allows.
 fn scatters(facts: Facts, queue: &sys::rte_eth_rxq_info, mtu: u16) -> bool {
-    // A driver that does not tell the size says 0.
+    // The size is 0 if the driver does not report it.
     let holds = queue.rx_buf_size >= mtu.saturating_add(facts.overhead);
     queue.scattered_rx != 0 && !facts.says_scattered && !holds
 }
 
-/// The first receive queue of a port, if there is one and its driver says anything.
+/// The first receive queue of a port. `None` if there is no queue, or its driver reports nothing.
 fn queue_info(id: u16) -> Option<sys::rte_eth_rxq_info> {
     let mut queue = sys::rte_eth_rxq_info::default();
-    // SAFETY: takes any port; a place for the result.
+    // SAFETY: takes any port; the result pointer is valid.
     let result = unsafe { sys::rte_eth_rx_queue_info_get(id, 0, &raw mut queue) };
     (result == 0).then_some(queue)
 }
 
-/// What is known of the driver of `device`, and of its members' drivers.
+/// The facts about the driver of `device`, and about its members' drivers.
 fn facts(device: &Device, driver: &str) -> Result<Facts> {
     let facts = Facts::of(driver);
     if !facts.has_members {
@@ -242,16 +243,17 @@ fn set_up_queues(
     tx_queues: u16,
 ) -> Result<()> {
     let (mut rx, mut tx) = (settings.rx_descriptors, settings.tx_descriptors);
-    // SAFETY: the port is `device`'s; places for the results.
+    // SAFETY: `device` owns the port; the result pointers are valid.
     let result =
         unsafe { sys::rte_eth_dev_adjust_nb_rx_tx_desc(device.id(), &raw mut rx, &raw mut tx) };
     device.check("adjust the sizes of its queues", result)?;
 
-    // A node that is not known is passed as -1, in an unsigned type: SOCKET_ID_ANY.
+    // An unknown node is passed as -1 in an unsigned type: `SOCKET_ID_ANY`.
     let socket = socket(device).unwrap_or(u32::MAX);
     for queue in 0..rx_queues {
-        // SAFETY: the port is `device`'s, configured with this queue and not started; null is for the
-        // device's own queue settings; the pool lives as long as the device, which holds it.
+        // SAFETY: `device` owns the port, which is configured with this queue and not started. With
+        // null, the device uses its own queue settings. The pool lives as long as the device, which
+        // holds it.
         let result = unsafe {
             sys::rte_eth_rx_queue_setup(
                 device.id(),
@@ -265,8 +267,8 @@ fn set_up_queues(
         device.check(format!("set up receive queue {queue} of {rx} packets"), result)?;
     }
     for queue in 0..tx_queues {
-        // SAFETY: the port is `device`'s, configured with this queue and not started; null is for the
-        // device's own queue settings.
+        // SAFETY: `device` owns the port, which is configured with this queue and not started. With
+        // null, the device uses its own queue settings.
         let result = unsafe {
             sys::rte_eth_tx_queue_setup(device.id(), queue, tx, socket, std::ptr::null())
         };
@@ -275,15 +277,15 @@ fn set_up_queues(
     Ok(())
 }
 
-/// Lets in what is for the port: frames to its address, which a device may not be able to take for
-/// its own, and multicast, which neighbour discovery needs. Promiscuous mode lets in both.
+/// Makes the device accept frames to the port's address, which may not be settable, and multicast,
+/// which neighbour discovery needs. Promiscuous mode accepts both.
 fn set_filters(device: &mut Device, settings: &Settings, notes: &mut Vec<String>) -> Result<()> {
     let result = device.set_promiscuous();
     let lets_in_all = result >= 0;
     let instead = "it may let in only frames to its own address";
     device.unless_lacking("set promiscuous mode", result, instead, notes)?;
 
-    // SAFETY: the port is `device`'s.
+    // SAFETY: `device` owns the port.
     let result = unsafe { sys::rte_eth_allmulticast_enable(device.id()) };
     if !lets_in_all || result != -Errno::ENOTSUP.0 {
         let instead = "it may let in no multicast";
@@ -291,7 +293,7 @@ fn set_filters(device: &mut Device, settings: &Settings, notes: &mut Vec<String>
     }
     if let Some(mac) = settings.mac {
         let mut address = sys::rte_ether_addr { addr_bytes: mac };
-        // SAFETY: the port is `device`'s; the address is copied.
+        // SAFETY: `device` owns the port; the address is copied.
         let result =
             unsafe { sys::rte_eth_dev_default_mac_addr_set(device.id(), &raw mut address) };
         let instead = if lets_in_all {
@@ -308,10 +310,10 @@ fn info(device: &Device) -> Result<sys::rte_eth_dev_info> {
     info_of(device, device.id())
 }
 
-/// What a port of DPDK can do: `device` or a member of it.
+/// Information about a port of DPDK: `device` or one of its members.
 fn info_of(device: &Device, id: u16) -> Result<sys::rte_eth_dev_info> {
     let mut info = sys::rte_eth_dev_info::default();
-    // SAFETY: takes any port; a place for the result.
+    // SAFETY: takes any port; the result pointer is valid.
     let result = unsafe { sys::rte_eth_dev_info_get(id, &raw mut info) };
     device.check("say what it can do", result)?;
     Ok(info)
@@ -325,8 +327,8 @@ fn driver(info: &sys::rte_eth_dev_info) -> String {
     unsafe { CStr::from_ptr(info.driver_name) }.to_string_lossy().into_owned()
 }
 
-/// The largest MTU that `rte_eth_dev_configure` takes: it holds both of the device's limits against
-/// it, and takes the difference of the two for the link layer's share where both are given.
+/// The largest MTU that `rte_eth_dev_configure` accepts. DPDK checks the MTU against both of the
+/// device's limits. Where both are given, their difference is the link layer's overhead.
 fn max_mtu(info: &sys::rte_eth_dev_info) -> u16 {
     let by_mtu = info.max_mtu;
     let both = by_mtu != u16::MAX && info.max_rx_pktlen > by_mtu.into();
@@ -337,20 +339,20 @@ fn max_mtu(info: &sys::rte_eth_dev_info) -> u16 {
 
 fn mac(device: &Device) -> Result<[u8; 6]> {
     let mut address = sys::rte_ether_addr::default();
-    // SAFETY: the port is `device`'s; a place for the result.
+    // SAFETY: `device` owns the port; the result pointer is valid.
     let result = unsafe { sys::rte_eth_macaddr_get(device.id(), &raw mut address) };
     device.check("tell its MAC address", result)?;
     Ok(address.addr_bytes)
 }
 
 fn socket(device: &Device) -> Option<u32> {
-    // SAFETY: the port is `device`'s.
+    // SAFETY: `device` owns the port.
     u32::try_from(unsafe { sys::rte_eth_dev_socket_id(device.id()) }).ok()
 }
 
 fn device_mtu(device: &Device) -> Option<u16> {
     let mut mtu = 0;
-    // SAFETY: the port is `device`'s; a place for the result.
+    // SAFETY: `device` owns the port; the result pointer is valid.
     let result = unsafe { sys::rte_eth_dev_get_mtu(device.id(), &raw mut mtu) };
     (result == 0).then_some(mtu)
 }
@@ -366,8 +368,9 @@ mod tests {
 
     #[test]
     fn an_mtu_is_held_against_both_limits() {
-        // Most virtual devices say nothing; af_packet only the length of a frame, of which DPDK takes
-        // header and checksum off; an X710 both, and so its own share: 26 bytes.
+        // Most virtual devices report no limit. af_packet reports only the length of a frame, from
+        // which DPDK subtracts header and checksum. An X710 reports both, and so its own overhead:
+        // 26 bytes.
         assert_eq!(max_mtu(&limits(68, u16::MAX, u32::MAX)), u16::MAX);
         assert_eq!(max_mtu(&limits(68, u16::MAX, 1518)), 1500);
         assert_eq!(max_mtu(&limits(68, 9702, 9728)), 9702);
@@ -393,7 +396,7 @@ mod tests {
         assert!(scatters(igb, &queue(1, 0), 1500));
         assert!(!scatters(igb, &queue(0, 0), 1500));
         assert!(!scatters(Facts::of("net_e1000_em"), &queue(1, 0), 9000), "any jumbo frame");
-        // net_hns3 tells the size.
+        // net_hns3 reports the size.
         let hns3 = Facts::of("net_hns3");
         assert!(scatters(hns3, &queue(1, 2048), 2023) && !scatters(hns3, &queue(1, 2048), 2022));
         assert!(queue_info(u16::MAX).is_none());
@@ -409,7 +412,7 @@ mod tests {
         assert_eq!(port.start().unwrap().0.mtu(), 9000);
         let (_, notes) = device("net_ring", "").configure(&jumbo, pool.as_ref().unwrap()).unwrap();
         assert!(notes.concat().contains("cannot set the MTU to 9000"), "{notes:?}");
-        // A call would be refused here too, and give a note.
+        // A call would be refused here too, and add a note.
         let low = Settings { mtu: 1000, ..settings() };
         let (_, notes) = device("net_ring", "").configure(&low, pool.as_ref().unwrap()).unwrap();
         assert_eq!(notes, Vec::<String>::new());
@@ -419,7 +422,7 @@ mod tests {
     fn promiscuous_mode_is_enough_for_multicast() {
         let directory = tempfile::tempdir().unwrap();
         let socket = directory.path().join("memif.sock");
-        // A memif device is promiscuous by nature, and has no call for multicast.
+        // A memif device is always promiscuous, and has no call for multicast.
         let options = format!(",role=server,socket-abstract=no,socket={}", socket.display());
         let wanted = Settings { mac: Some([2, 0, 0, 0, 0, 9]), ..settings() };
         let (_, notes) = device("net_memif", &options).configure(&wanted, &pool(255)).unwrap();
