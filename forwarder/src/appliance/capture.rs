@@ -266,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn pcapng_tells_its_first_interface() {
+    fn the_link_type_of_pcapng_is_that_of_the_first_interface() {
         for big in [false, true] {
             let w = |n: u32| if big { n.to_be_bytes() } else { n.to_le_bytes() };
             let h = |n: u16| if big { n.to_be_bytes() } else { n.to_le_bytes() };
@@ -299,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn a_copy_has_the_times_that_it_is_given() {
+    fn a_copy_has_the_given_times() {
         let mut bytes = header(1);
         for frame in [&b"one"[..], b"three"] {
             let length = u32::try_from(frame.len()).unwrap().to_le_bytes();

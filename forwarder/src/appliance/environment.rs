@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn pci_devices_are_looked_for_only_where_a_port_needs_one() {
+    fn pci_devices_are_probed_only_if_a_port_needs_one() {
         assert_eq!(of("3b:00.1,x=1"), ["--allow=0000:3b:00.1,x=1"]);
         assert_eq!(of("net_null0,size=64"), ["--no-pci", "--vdev=net_null0,size=64"]);
         let capture = Device::capture(0, Some(Path::new("/a")), None);

@@ -164,7 +164,7 @@ impl Appliance {
             info!("port \"{}\": driver {}, {}", port.name, can.driver, queues.steering);
             probed.push((handle, can, queues));
         }
-        let dealt = probed.iter().any(|(_, _, queues)| queues.deals_flows(workers));
+        let spreads_flows = probed.iter().any(|(_, _, queues)| queues.spreads_flows(workers));
         let cpus: Vec<Option<u16>> = (0..usize::from(workers))
             .map(|w| live.then(|| configuration.dpdk.workers[w]))
             .collect();
@@ -270,7 +270,7 @@ impl Appliance {
         }
 
         wiring::connect_siblings(&eal, &options, &mut wiring)?;
-        let owners_known = !dealt;
+        let owners_known = !spreads_flows;
 
         let (publisher, published) = Publisher::new(&configuration, facts)?;
         let command = Arc::new(Command::default());

@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn a_worker_far_from_its_device_is_told() {
+    fn a_worker_far_from_its_device_is_reported() {
         let told = distance("edge0", Some(0), 2, 9, Some(1)).unwrap();
         assert!(told.contains("\"edge0\"") && told.contains("worker 2"), "{told}");
         assert!(told.contains("on node 1 (CPU 9)") && told.contains("of node 0"), "{told}");
@@ -202,7 +202,7 @@ mod tests {
 
     /// As the kernel's documentation of proc and of numa_memory_policy has them, shortened.
     #[test]
-    fn what_the_kernel_tells_of_a_mapping() {
+    fn the_placement_of_a_mapping_is_read_from_proc() {
         let smaps = "7f0000000000-7f0010000000 rw-p 00000000 00:00 0 \n\
             Size:             262144 kB\nRss:              262144 kB\n\
             AnonHugePages:    260096 kB\nPrivate_Hugetlb:       0 kB\nVmFlags: rd wr mr hg\n\

@@ -175,7 +175,7 @@ impl Sample {
 mod tests {
     use super::*;
 
-    fn dealt(pollers: &[usize]) -> Polling {
+    fn spread(pollers: &[usize]) -> Polling {
         Polling { pollers: pollers.to_vec(), hands_over: false }
     }
 
@@ -190,7 +190,7 @@ mod tests {
     fn many_flows_on_one_queue_are_noticed() {
         let before = look(&[&[1000, 900]], &[50, 60]);
         let crowded = |packets: [u64; 2], flows: [u64; 2]| {
-            look(&[&packets], &flows).crowded(&before, &[dealt(&[0, 1])], 0)
+            look(&[&packets], &flows).crowded(&before, &[spread(&[0, 1])], 0)
         };
         assert_eq!(crowded([1064, 900], [114, 60]), Some((0, 64)));
         assert_eq!(crowded([1000, 980], [50, 140]), Some((1, 80)));
@@ -204,25 +204,25 @@ mod tests {
     fn flows_that_another_port_may_have_brought_do_not_count() {
         let before = look(&[&[0, 0], &[0, 0]], &[0, 0]);
         // Port 1 begins with worker 1.
-        let dealt = [dealt(&[0, 1]), dealt(&[1, 0])];
+        let polling = [spread(&[0, 1]), spread(&[1, 0])];
         let now = look(&[&[500, 0], &[300, 100]], &[200, 300]);
-        assert_eq!(now.crowded(&before, &dealt, 0), Some((0, 100)));
-        assert_eq!(now.crowded(&before, &dealt, 1), None);
-        let ring = [dealt[0].clone(), Polling { pollers: vec![1], hands_over: true }];
+        assert_eq!(now.crowded(&before, &polling, 0), Some((0, 100)));
+        assert_eq!(now.crowded(&before, &polling, 1), None);
+        let ring = [polling[0].clone(), Polling { pollers: vec![1], hands_over: true }];
         let now = look(&[&[500, 0], &[150]], &[200, 0]);
         assert_eq!(now.crowded(&before, &ring, 0), None, "a ring brings flows to any worker");
         assert_eq!(look(&[&[500, 0], &[136]], &[200, 0]).crowded(&before, &ring, 0), Some((0, 64)));
     }
 
     #[test]
-    fn only_ports_that_are_to_spread_flows_are_judged() {
+    fn only_ports_that_should_spread_flows_are_judged() {
         let before = look(&[&[0, 0]], &[0, 0]);
         let now = look(&[&[100, 0]], &[100, 0]);
         for pollers in [vec![0], vec![0, 1]] {
             let ring = [Polling { pollers, hands_over: true }];
             assert_eq!(now.crowded(&before, &ring, 0), None);
         }
-        assert_eq!(now.crowded(&before, &[dealt(&[0])], 0), None);
+        assert_eq!(now.crowded(&before, &[spread(&[0])], 0), None);
         let crowded_queue = CrowdedQueue::default();
         assert_eq!(
             crowded_queue.describe("queues: a queue for each worker"),

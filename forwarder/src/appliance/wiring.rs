@@ -69,7 +69,7 @@ impl Queues {
     }
 
     /// Whether the device deals flows to the workers, by a hash that is not ours.
-    pub(super) fn deals_flows(&self, workers: u16) -> bool {
+    pub(super) fn spreads_flows(&self, workers: u16) -> bool {
         workers > 1 && !self.hands_over
     }
 }
@@ -245,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn the_operator_hears_why_there_are_more_queues() {
+    fn the_steering_text_explains_additional_queues() {
         let words = |steering, can: &Capabilities| Queues::of(steering, can, 2).steering;
         assert_eq!(
             words(Steering::Ring, &can("net_virtio", 2, true)),

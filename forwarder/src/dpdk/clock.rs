@@ -26,7 +26,7 @@ mod tests {
     use crate::dpdk::testing::eal;
 
     #[test]
-    fn the_counter_rises_at_the_rate_it_says() {
+    fn the_counter_rises_at_its_stated_rate() {
         let hz = tsc_hz(eal()) as f64;
         let (ticks, clock) = (tsc(), Instant::now());
         thread::sleep(Duration::from_millis(20));

@@ -324,7 +324,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn links_read_well() {
+    fn links_are_shown_in_words() {
         let mut link = Link { up: true, speed_mbps: Some(10_000), full_duplex: true };
         assert_eq!(link.to_string(), "up, 10000 Mb/s, full duplex");
         link.full_duplex = false;

@@ -60,7 +60,7 @@ pub enum Error {
     },
     /// A device sends packets to receive queues that nobody polls.
     #[error(
-        "device {device}: {driver} sends packets to {dealt} receive queues, and only {polled} of them are \
+        "device {device}: {driver} sends packets to {fed} receive queues, and only {polled} of them are \
          polled, so that it loses the others; give the device {polled} queues (`qpairs`, `queue_count` or `queues` in \
          port.device, or the host's setting of a virtual machine), or change the number of dpdk.workers"
     )]
@@ -70,7 +70,7 @@ pub enum Error {
         /// The driver's name.
         driver: String,
         /// Receive queues that get packets.
-        dealt: u16,
+        fed: u16,
         /// Receive queues that are set up and polled.
         polled: u16,
     },
@@ -347,7 +347,7 @@ mod tests {
     }
 
     #[test]
-    fn messages_tell_what_to_do() {
+    fn messages_say_what_to_do() {
         let text = Error::Init { errno: Errno(Errno::EACCES), hugepages: true }.to_string();
         assert!(text.contains("Permission denied (error 13)"), "{text}");
         assert!(text.contains("hugepages = false"), "{text}");
@@ -357,7 +357,7 @@ mod tests {
     }
 
     #[test]
-    fn advice_about_a_start_fits_what_was_asked_for() {
+    fn advice_about_a_start_fits_the_options() {
         let memory = Errno(Errno::ENOMEM);
         let ample = Limits { open_files: 1024, address_space: None };
         assert!(init_advice(memory, true, ample).contains("hugepages = false"));

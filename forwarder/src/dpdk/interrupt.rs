@@ -105,7 +105,7 @@ mod tests {
     use crate::dpdk::testing::{device, pool, settings};
 
     #[test]
-    fn a_device_without_interrupts_says_so() {
+    fn a_device_without_interrupts_is_an_error() {
         let pool = pool(511);
         let wanted = Settings { interrupts: true, ..settings() };
         let (port, _) = device("net_null", "").configure(&wanted, &pool).unwrap();
@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn an_alarm_of_nothing_sleeps_for_its_time() {
+    fn a_wait_without_queues_sleeps_for_its_time() {
         let interrupts = RxInterrupts::new([]).unwrap();
         let start = std::time::Instant::now();
         assert!(!interrupts.wait(Duration::from_millis(20)));

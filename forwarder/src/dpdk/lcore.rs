@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cpu_that_is_not_there_is_an_error_that_names_those_that_are() {
+    fn a_missing_cpu_is_an_error_that_names_the_allowed_ones() {
         let allowed = ranges(&sched_getaffinity(None).unwrap());
         for cpu in [1000, u16::MAX] {
             let text = spawn(eal(), "lost", Some(cpu), || ()).unwrap_err().to_string();

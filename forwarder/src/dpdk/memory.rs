@@ -305,9 +305,9 @@ mod tests {
 
     /// Runs in a process of its own, because it affects every later large allocation.
     #[test]
-    fn reserved_huge_pages_are_taken_as_long_as_there_are_any() {
+    fn reserved_huge_pages_are_used_as_long_as_there_are_any() {
         in_own_process(
-            "dpdk::memory::tests::reserved_huge_pages_are_taken_as_long_as_there_are_any",
+            "dpdk::memory::tests::reserved_huge_pages_are_used_as_long_as_there_are_any",
             || {
                 let free = || -> usize {
                     let directory = "/sys/kernel/mm/hugepages/hugepages-2048kB";

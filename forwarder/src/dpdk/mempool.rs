@@ -182,7 +182,7 @@ mod tests {
     use crate::dpdk::testing::{eal, in_own_process, packets, pool, unique};
 
     #[test]
-    fn a_pool_that_runs_dry_says_so_and_recovers() {
+    fn a_pool_that_runs_dry_recovers() {
         let pool = pool(63);
         assert_eq!((pool.capacity(), pool.in_use(), pool.data_room()), (63, 0, 2048));
         let mut first = packets(&pool, 32);
@@ -205,8 +205,8 @@ mod tests {
     /// Runs in a process of its own: the pool takes all memory before it fails, which would disturb
     /// other tests.
     #[test]
-    fn a_pool_larger_than_the_memory_says_so() {
-        in_own_process("dpdk::mempool::tests::a_pool_larger_than_the_memory_says_so", || {
+    fn a_pool_larger_than_the_memory_is_an_error() {
+        in_own_process("dpdk::mempool::tests::a_pool_larger_than_the_memory_is_an_error", || {
             let large = Mempool::new(eal(), "large", 1_000_000, 2048, 0, None);
             let text = large.unwrap_err().to_string();
             assert!(
@@ -219,7 +219,7 @@ mod tests {
 
     /// `net_af_xdp` registers memory from the first page on, as long as all mbufs together.
     #[test]
-    fn a_pool_in_pages_is_one_piece() {
+    fn a_pool_in_pages_is_contiguous() {
         for (mbufs, room) in [(1, 64), (63, 2048), (8191, 1), (10_000, 3000)] {
             let pool = Mempool::in_pages(eal(), &unique("pages"), mbufs, room, 0, None).unwrap();
             assert_eq!((pool.outside(), pool.data_room()), (0, 3712), "{mbufs} of {room}");
@@ -257,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pool_that_cannot_be_says_what_to_change() {
+    fn an_impossible_pool_is_an_error_that_says_what_to_change() {
         let name = unique("refused");
         let new =
             |name: &str, mbufs, room, cache| Mempool::new(eal(), name, mbufs, room, cache, None);

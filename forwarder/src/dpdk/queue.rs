@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn a_packet_of_another_pool_is_not_taken_where_it_would_not_come_back() {
+    fn a_packet_of_another_pool_is_not_sent_with_fast_free() {
         let (own, foreign) = (pool(63), pool(63));
         let (port, _) = device("net_ring", "").configure(&settings(), &own).unwrap();
         let (_port, _rx, mut tx) = port.start().unwrap();
@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_in_a_burst_is_freed_by_the_next_receive() {
+    fn a_receive_frees_what_was_in_the_burst() {
         let pool = pool(255);
         let (port, _) = device("net_null", ",size=60").configure(&settings(), &pool).unwrap();
         let (_port, mut rx, mut tx) = port.start().unwrap();

@@ -138,7 +138,7 @@ mod tests {
     use crate::dpdk::{Mempool, lcore};
 
     #[test]
-    fn what_goes_in_comes_out_in_order_as_far_as_there_is_room() {
+    fn packets_pass_in_order_as_far_as_there_is_room() {
         let pool = pool(127);
         let (mut sender, mut receiver) = channel(eal(), &unique("ring"), 32, None).unwrap();
         assert_eq!((sender.room(), receiver.is_empty()), (31, true));
@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn a_ring_that_cannot_be_says_what_to_change() {
+    fn an_impossible_ring_is_an_error_that_says_what_to_change() {
         let name = unique("ring");
         let text = channel(eal(), &name, 100, None).unwrap_err().to_string();
         assert!(text.contains("100 places") && text.contains("a power of two"), "{text}");

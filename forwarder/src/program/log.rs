@@ -74,7 +74,7 @@ mod tests {
     }
 
     #[test]
-    fn a_level_is_taken_and_anything_else_is_told() {
+    fn a_level_is_used_and_anything_else_is_reported() {
         assert_eq!(level(None, LevelFilter::INFO), (LevelFilter::INFO, None));
         assert_eq!(of(""), (LevelFilter::INFO, None));
         assert_eq!(of("WARN"), (LevelFilter::WARN, None));

@@ -230,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn flags_say_what_is_in_the_way() {
+    fn flags_show_why_no_frames_pass() {
         assert_eq!(Flags(0x1_0043).obstacle(), None);
         assert_eq!(Flags(0x1_0042).obstacle(), Some("set down"));
         assert_eq!(Flags(0x0003).obstacle(), Some("no carrier"));
@@ -238,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn the_kernel_answers_questions() {
+    fn the_kernel_replies_to_queries() {
         let mut socket = Socket::open().unwrap();
         socket.ask(1, 1).unwrap();
         socket.ask(0x7fff_fff0, 2).unwrap();
@@ -258,7 +258,7 @@ mod tests {
         }
 
         #[test]
-        fn a_message_that_is_cut_is_read(at in 0_usize..60) {
+        fn a_truncated_message_is_ignored(at in 0_usize..60) {
             let whole = link(RTM_NEWLINK, 0, 5, 1, "veth0");
             let cut = &whole[..at.min(whole.len() - 1)];
             prop_assert_eq!(messages(cut), Vec::new());

@@ -7,7 +7,7 @@ use crate::dpdk::testing::{eal, marks, packets, pool, unique};
 use crate::dpdk::{Mempool, ring};
 
 #[test]
-fn a_packet_can_be_held_out_of_any_burst() {
+fn a_packet_can_be_kept_outside_of_any_burst() {
     let pool = pool(63);
     let mut from = packets(&pool, 3);
     let mut held = from.drain().nth(1).unwrap();
@@ -126,7 +126,7 @@ proptest! {
     /// Compares two bursts, a pool that runs dry and a ring that runs full with plain vectors of
     /// marks.
     #[test]
-    fn bursts_do_as_a_list_would(steps in prop::collection::vec(step(), 1..80)) {
+    fn bursts_behave_like_a_list(steps in prop::collection::vec(step(), 1..80)) {
         const MBUFS: usize = 47;
         const RING: usize = 15;
         let pool = Mempool::new(eal(), &unique("model"), 47, 64, 0, None).unwrap();

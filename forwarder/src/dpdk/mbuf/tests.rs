@@ -127,7 +127,7 @@ fn only_one_buffer_with_one_owner_is_wrapped() {
 }
 
 #[test]
-fn what_a_device_adds_counts_only_with_its_flag() {
+fn an_rss_hash_counts_only_with_its_flag() {
     let pool = pool(31);
     let mut burst = packets(&pool, 1);
     let mbuf = burst.get_mut(0).unwrap();

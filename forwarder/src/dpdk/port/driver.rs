@@ -6,7 +6,7 @@
 
 /// The receive queues over which a device spreads packets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Dealing {
+pub enum SpreadOver {
     /// Those that are set up.
     Receive,
     /// As many as the larger number of receive and transmit queues, unless the device spreads by
@@ -32,7 +32,7 @@ pub enum Sizes {
 #[non_exhaustive]
 pub struct Facts {
     /// The receive queues that get packets.
-    pub dealing: Dealing,
+    pub spread_over: SpreadOver,
     /// The driver refuses unequal numbers of receive and transmit queues.
     pub equal: bool,
     /// Receive queues must be a power of two, or those beyond one get no packets.
@@ -59,7 +59,7 @@ const FRAME_OVERHEAD: u16 = 14 + 2 * 4 + 4;
 const LEAST_ROOM: u16 = 2048;
 
 const USUAL: Facts = Facts {
-    dealing: Dealing::Receive,
+    spread_over: SpreadOver::Receive,
     equal: false,
     power_of_two: false,
     overhead: FRAME_OVERHEAD,
@@ -69,9 +69,9 @@ const USUAL: Facts = Facts {
     silent_link: false,
     false_errors: false,
 };
-const PAIRS: Facts = Facts { dealing: Dealing::Pairs, ..USUAL };
+const PAIRS: Facts = Facts { spread_over: SpreadOver::Pairs, ..USUAL };
 const EQUAL: Facts = Facts { equal: true, ..USUAL };
-const ALL: Facts = Facts { dealing: Dealing::All, ..USUAL };
+const ALL: Facts = Facts { spread_over: SpreadOver::All, ..USUAL };
 const POWER_OF_TWO: Facts = Facts { power_of_two: true, ..USUAL };
 // SRRCTL.BSIZEPKT and similar fields count in KiB.
 const KIB: Facts = Facts { sizes: Sizes::MultiplesOf(1024), ..USUAL };
@@ -174,7 +174,7 @@ impl Facts {
     /// The facts about a driver with a member whose facts are `member`: the stricter of both.
     pub(super) fn with(self, member: Facts) -> Facts {
         Facts {
-            dealing: self.dealing.max(member.dealing),
+            spread_over: self.spread_over.max(member.spread_over),
             equal: self.equal || member.equal,
             power_of_two: self.power_of_two || member.power_of_two,
             overhead: self.overhead.max(member.overhead),
@@ -219,12 +219,12 @@ impl Facts {
     /// other receive queue. `wanted` are the numbers of either kind wanted, `most` those that the
     /// device has.
     pub fn queues(self, wanted: (u16, u16), most: (u16, u16)) -> (u16, u16) {
-        let receive = match self.dealing {
-            Dealing::Receive => wanted.0,
-            Dealing::Pairs => wanted.0.max(wanted.1),
-            Dealing::All => most.0,
+        let receive = match self.spread_over {
+            SpreadOver::Receive => wanted.0,
+            SpreadOver::Pairs => wanted.0.max(wanted.1),
+            SpreadOver::All => most.0,
         };
-        if self.equal || self.dealing == Dealing::Pairs {
+        if self.equal || self.spread_over == SpreadOver::Pairs {
             let pairs = self.useful(receive.max(wanted.1).min(most.0).min(most.1));
             return (pairs, pairs);
         }
@@ -233,11 +233,11 @@ impl Facts {
 
     /// The number of receive queues that get packets, if a device has `rx` receive queues of at
     /// most `most`, and `tx` transmit queues. `by_hash` is whether it spreads by RSS.
-    pub(super) fn dealt(self, rx: u16, tx: u16, most: u16, by_hash: bool) -> u16 {
-        match self.dealing {
-            Dealing::Pairs if !by_hash => rx.max(tx),
-            Dealing::All => rx.max(most),
-            Dealing::Receive | Dealing::Pairs => rx,
+    pub(super) fn fed(self, rx: u16, tx: u16, most: u16, by_hash: bool) -> u16 {
+        match self.spread_over {
+            SpreadOver::Pairs if !by_hash => rx.max(tx),
+            SpreadOver::All => rx.max(most),
+            SpreadOver::Receive | SpreadOver::Pairs => rx,
         }
     }
 }
@@ -256,7 +256,7 @@ mod tests {
                         let (r, t) = facts.queues((rx.min(most), tx.min(most)), (most, most));
                         assert!(r >= 1 && t >= 1 && r <= most && t <= most, "{driver} {r} {t}");
                         for by_hash in [false, true] {
-                            assert_eq!(facts.dealt(r, t, most, by_hash), r, "{driver} {rx} {tx}");
+                            assert_eq!(facts.fed(r, t, most, by_hash), r, "{driver} {rx} {tx}");
                         }
                     }
                 }
@@ -265,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn what_unequal_numbers_come_to() {
+    fn unequal_numbers_of_queues_are_adjusted() {
         let queues = |driver, wanted, most| Facts::of(driver).queues(wanted, (most, most));
         assert_eq!(queues("net_e1000_igb", (1, 3), 8), (1, 3));
         assert_eq!(queues("net_virtio", (1, 3), 8), (3, 3));
@@ -277,9 +277,9 @@ mod tests {
         assert_eq!(queues("net_af_xdp", (1, 2), 4), (4, 4));
         // Without the rule, half of a virtio device's packets would be lost, and 3 of 4 queues of
         // af_packet.
-        assert_eq!(Facts::of("net_virtio").dealt(1, 2, 2, false), 2);
-        assert_eq!(Facts::of("net_virtio").dealt(1, 2, 2, true), 1);
-        assert_eq!(Facts::of("net_af_packet").dealt(1, 1, 4, false), 4);
+        assert_eq!(Facts::of("net_virtio").fed(1, 2, 2, false), 2);
+        assert_eq!(Facts::of("net_virtio").fed(1, 2, 2, true), 1);
+        assert_eq!(Facts::of("net_af_packet").fed(1, 1, 4, false), 4);
     }
 
     #[test]
@@ -330,9 +330,12 @@ mod tests {
         assert!(bond.has_members);
         let igb = bond.with(Facts::of("net_e1000_igb"));
         let both = igb.with(Facts::of("net_virtio"));
-        assert_eq!((both.dealing, both.room(9000), both.room(2019)), (Dealing::Pairs, 9216, 3072));
+        assert_eq!(
+            (both.spread_over, both.room(9000), both.room(2019)),
+            (SpreadOver::Pairs, 9216, 3072)
+        );
         assert_eq!(both.with(Facts::of("net_e1000_em")).room(9000), 16384);
-        assert_eq!(bond.with(Facts::of("net_af_packet")).dealing, Dealing::All);
+        assert_eq!(bond.with(Facts::of("net_af_packet")).spread_over, SpreadOver::All);
     }
 
     #[test]

@@ -26,7 +26,7 @@ use super::mempool::Mempool;
 use super::queue::{Received, RxQueue, TxQueue};
 
 pub use super::device::{Counters, Link};
-pub use driver::{Dealing, Facts, Sizes};
+pub use driver::{Facts, Sizes, SpreadOver};
 pub use report::Functions;
 pub use settings::{Capabilities, Settings};
 use setup::Ready;
@@ -182,7 +182,7 @@ mod tests {
     const MAC: [u8; 6] = [2, 0, 0, 0, 0, 9];
 
     #[test]
-    fn a_ring_device_gives_back_what_it_is_sent() {
+    fn a_ring_device_returns_what_it_is_sent() {
         let pool = pool(511);
         let (port, notes) = device("net_ring", "").configure(&settings(), &pool).unwrap();
         assert_eq!(notes, Vec::<String>::new());
@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn a_device_says_what_it_offers() {
+    fn a_device_reports_what_it_offers() {
         let null = device("net_null", "").capabilities().unwrap();
         assert_eq!(null.driver, "net_null");
         assert!(null.rss && null.max_rx_queues > 1 && null.max_tx_queues > 1);
@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn rss_goes_to_as_many_queues_as_are_wanted() {
+    fn rss_spreads_over_as_many_queues_as_are_wanted() {
         let pool = pool(1023);
         let wanted = Settings { rx_queues: 3, tx_queues: 2, rss: true, ..settings() };
         let (port, notes) = device("net_null", "").configure(&wanted, &pool).unwrap();
@@ -225,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_device_lacks_is_a_note_and_no_error() {
+    fn what_a_device_lacks_is_a_note_and_not_an_error() {
         let directory = tempfile::tempdir().unwrap();
         let options = format!(
             ",rx_pcap={},tx_pcap={}",
@@ -260,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn a_port_goes_by_its_own_address_unless_it_is_given_one() {
+    fn a_port_has_its_own_address_unless_one_is_configured() {
         let pool = pool(255);
         let probed = device("net_null", "");
         let own = probed.capabilities().unwrap().mac;
@@ -294,7 +294,7 @@ mod tests {
         let pool = pool(1023);
         let (port, _) = device("net_vhost", &options).configure(&settings(), &pool).unwrap();
         let error = port.start().unwrap_err();
-        assert!(matches!(error, Error::Unpolled { dealt: 2, polled: 1, .. }), "{error}");
+        assert!(matches!(error, Error::Unpolled { fed: 2, polled: 1, .. }), "{error}");
         assert!(error.to_string().contains("`queues` in port.device"), "{error}");
         let both = Settings { rx_queues: 2, ..settings() };
         let (port, _) = device("net_vhost", &options).configure(&both, &pool).unwrap();

@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn values_find_their_names_whatever_their_order() {
+    fn values_are_matched_with_their_names_in_any_order() {
         let name = |text| sys::rte_eth_xstat_name { name: field(text) };
         let value = |id, value| sys::rte_eth_xstat { id, value };
         let names = [name("rx_good_packets"), name("rx_missed"), name("")];
@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn a_device_tells_what_it_counts() {
+    fn a_device_reports_what_it_counts() {
         let pool = pool(511);
         let (port, _) = device("net_ring", "").configure(&settings(), &pool).unwrap();
         let (port, mut rx, mut tx) = port.start().unwrap();

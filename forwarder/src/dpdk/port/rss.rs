@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn rss_is_asked_for_as_far_as_it_is_offered() {
+    fn rss_uses_the_functions_that_are_offered() {
         let types = |types_offered, wanted: &Settings, queues| {
             let mut notes = Vec::new();
             let types = types(&offered(types_offered), wanted, queues, "net_some", &mut notes);
@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn each_function_is_asked_for_by_one_name() {
+    fn each_hash_function_has_one_name() {
         let mut all = 0;
         for (name, types) in FUNCTIONS {
             assert!(types != 0 && all & types == 0, "{name}");
@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_is_as_long_as_the_device_says_and_never_the_same() {
+    fn a_key_has_the_length_of_the_device_and_is_never_the_same() {
         assert!(key(0).is_none());
         for length in [40, 52, 255] {
             let (one, other) = (key(length).unwrap(), key(length).unwrap());
@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn no_queue_has_more_than_one_place_more_than_another() {
+    fn no_queue_has_two_slots_more_than_another() {
         for (size, queues) in [(128, 2), (128, 3), (64, 5), (512, 7), (4, 4), (2048, 12)] {
             let mut places = vec![0; queues];
             for entry in &table(size, u16::try_from(queues).unwrap()) {

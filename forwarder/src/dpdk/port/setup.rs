@@ -177,9 +177,9 @@ fn check_port(device: &Device, id: u16, polled: Option<u16>, ready: &Ready) -> R
     let (driver, rx, tx) = (driver(&info), info.nb_rx_queues, info.nb_tx_queues);
     let (facts, polled) = (Facts::of(&driver), polled.unwrap_or(rx));
     let name = device.name().to_owned();
-    let dealt = facts.dealt(rx, tx, info.max_rx_queues, ready.hash != 0);
-    if dealt > polled {
-        return Err(Error::Unpolled { device: name, driver, dealt, polled });
+    let fed = facts.fed(rx, tx, info.max_rx_queues, ready.hash != 0);
+    if fed > polled {
+        return Err(Error::Unpolled { device: name, driver, fed, polled });
     }
     if queue_info(id).is_some_and(|queue| scatters(facts, &queue, ready.mtu)) {
         let room = device.pool.as_ref().map_or(0, Mempool::data_room);
@@ -367,7 +367,7 @@ mod tests {
     }
 
     #[test]
-    fn an_mtu_is_held_against_both_limits() {
+    fn an_mtu_is_checked_against_both_limits() {
         // Most virtual devices report no limit. af_packet reports only the length of a frame, from
         // which DPDK subtracts header and checksum. An X710 reports both, and so its own overhead:
         // 26 bytes.
@@ -386,7 +386,7 @@ mod tests {
     }
 
     #[test]
-    fn a_queue_of_several_buffers_is_told_from_one_that_only_says_so() {
+    fn a_queue_of_several_buffers_differs_from_one_that_only_reports_them() {
         let queue = |scattered_rx, rx_buf_size| sys::rte_eth_rxq_info {
             scattered_rx,
             rx_buf_size,
