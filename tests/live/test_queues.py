@@ -36,7 +36,7 @@ def test_all_queue_pairs_of_af_packet_are_polled(namespace, directory, workers, 
         assert daemon.stats_at_rest()["verdicts"]["forwarded"] == FLOWS
         (port,) = daemon.ask("port", "list")
         assert (port["rx_queues"], port["tx_queues"]) == (4, workers)
-        assert port["steering"].endswith("; net_af_packet deals packets over 4 receive queues")
+        assert port["steering"].endswith("; net_af_packet spreads packets over 4 receive queues")
         polled = [queue for worker in daemon.ask("worker", "list") for queue in worker["queues"]]
         assert sorted(polled) == [f"edge0:{queue}" for queue in range(4)]
         assert daemon.stop()[0] == 0
@@ -67,7 +67,7 @@ def test_a_device_that_does_not_spread_flows_is_told_of_once(namespace, director
     with Daemon(namespace, config, directory) as daemon:
         assert daemon.stats_at_rest()["verdicts"]["forwarded"] == FLOWS
         said = "200 new flows came to receive queue 0 and none to the other 1"
-        steering = "queues: a queue for each worker; net_pcap offers no RSS and deals as it does"
+        steering = "queues: a queue for each worker; net_pcap offers no RSS and spreads packets by its own method"
         if not spread:
             daemon.wait_for_log(said)
             steering += "; but all flows come to queue 0"

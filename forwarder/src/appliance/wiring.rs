@@ -44,7 +44,10 @@ impl Queues {
             Steering::Auto | Steering::Queues if useful >= workers => {
                 let mut why = "queues: a queue for each worker".to_owned();
                 if !can.rss {
-                    why += &format!("; {} offers no RSS and deals as it does", can.driver);
+                    why += &format!(
+                        "; {} offers no RSS and spreads packets by its own method",
+                        can.driver
+                    );
                 }
                 (workers, false, why)
             }
@@ -56,7 +59,7 @@ impl Queues {
         let (receive, transmit) = can.facts.queues((wanted, transmit), most);
         if receive > wanted {
             let driver = &can.driver;
-            steering += &format!("; {driver} deals packets over {receive} receive queues");
+            steering += &format!("; {driver} spreads packets over {receive} receive queues");
         }
         Queues { receive, transmit, hands_over, steering }
     }
@@ -249,14 +252,14 @@ mod tests {
         let words = |steering, can: &Capabilities| Queues::of(steering, can, 2).steering;
         assert_eq!(
             words(Steering::Ring, &can("net_virtio", 2, true)),
-            "ring: as configured; net_virtio deals packets over 2 receive queues"
+            "ring: as configured; net_virtio spreads packets over 2 receive queues"
         );
         let queues = "queues: a queue for each worker";
         assert_eq!(words(Steering::Auto, &can("net_virtio", 2, true)), queues);
         assert_eq!(words(Steering::Ring, &can("net_ice", 2, true)), "ring: as configured");
         assert_eq!(
             words(Steering::Queues, &can("net_virtio", 2, false)),
-            "queues: a queue for each worker; net_virtio offers no RSS and deals as it does"
+            "queues: a queue for each worker; net_virtio offers no RSS and spreads packets by its own method"
         );
     }
 

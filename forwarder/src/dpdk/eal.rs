@@ -218,7 +218,7 @@ impl Drop for Inner {
         let state = self.state.get_mut();
         state.free_retired();
         if !state.retired.is_empty() {
-            tracing::warn!("packets are still held somewhere: DPDK's memory is not given back");
+            tracing::warn!("packets are still in use: DPDK's memory is not freed");
             return;
         }
         let directory = runtime_directory();

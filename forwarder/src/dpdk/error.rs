@@ -144,7 +144,7 @@ pub enum Error {
         outside: u32,
     },
     /// A ring cannot be made.
-    #[error("cannot make the ring {name:?} of {size} places: {errno}; {}", ring_advice(*.errno))]
+    #[error("cannot make the ring {name:?} of {size} slots: {errno}; {}", ring_advice(*.errno))]
     Ring {
         /// The ring's name.
         name: String,

@@ -114,12 +114,12 @@ impl TxQueue {
     /// not taken.
     #[inline]
     pub fn send(&mut self, burst: &mut Burst) -> usize {
-        let foreign = self.first_foreign(burst);
+        let sendable = self.sendable(burst);
         let transmit = |slots, count: u16| {
             // SAFETY: the port is started and the queue set up while `_device` lives. This value
             // alone has the queue: it is neither `Sync` nor `Clone`, and borrowed mutably. There
             // are that many mbufs, all of the pool to which the device returns them.
-            unsafe { sys::guideway_tx_burst(self.port, self.queue, slots, count.min(foreign)) }
+            unsafe { sys::guideway_tx_burst(self.port, self.queue, slots, count.min(sendable)) }
         };
         // SAFETY: a device owns the mbufs that it takes, from the first on, and leaves the others.
         unsafe { burst.take_front_with(transmit) }
@@ -132,7 +132,7 @@ impl TxQueue {
 
     /// The number of packets before the first that the device would return to a wrong pool.
     #[inline]
-    fn first_foreign(&self, burst: &Burst) -> u16 {
+    fn sendable(&self, burst: &Burst) -> u16 {
         if self.only.is_null() {
             return u16::MAX;
         }
@@ -172,13 +172,13 @@ mod tests {
 
     #[test]
     fn a_packet_of_another_pool_is_not_sent_with_fast_free() {
-        let (own, foreign) = (pool(63), pool(63));
+        let (own, other) = (pool(63), pool(63));
         let (port, _) = device("net_ring", "").configure(&settings(), &own).unwrap();
         let (_port, _rx, mut tx) = port.start().unwrap();
         // Imitates a device that frees without looking, which no virtual device offers.
         tx[0].only = own.raw();
         let mut burst = packets(&own, 2);
-        assert_eq!(foreign.allocate(&mut burst, 1), 1);
+        assert_eq!(other.allocate(&mut burst, 1), 1);
         assert_eq!(own.allocate(&mut burst, 1), 1);
         assert_eq!(tx[0].send(&mut burst), 2);
         assert_eq!((tx[0].send(&mut burst), burst.len()), (0, 2));

@@ -177,7 +177,7 @@ mod tests {
     fn an_impossible_ring_is_an_error_that_says_what_to_change() {
         let name = unique("ring");
         let text = channel(eal(), &name, 100, None).unwrap_err().to_string();
-        assert!(text.contains("100 places") && text.contains("a power of two"), "{text}");
+        assert!(text.contains("100 slots") && text.contains("a power of two"), "{text}");
         let _kept = channel(eal(), &name, 64, None).unwrap();
         let text = channel(eal(), &name, 64, None).unwrap_err().to_string();
         assert!(text.contains(&name) && text.contains("the name is taken"), "{text}");

@@ -216,10 +216,10 @@ mod tests {
         assert_eq!(notes, Vec::<String>::new());
         let (port, rx, tx) = port.start().unwrap();
         assert_eq!(rx.iter().map(RxQueue::index).collect::<Vec<_>>(), [0, 1, 2]);
-        let told = port.notes().concat();
+        let notes = port.notes().concat();
         assert!(
-            told.starts_with("flows are spread by RSS over TCP/IPv4, UDP/IPv4, SCTP/IPv4"),
-            "{told}"
+            notes.starts_with("flows are spread by RSS over TCP/IPv4, UDP/IPv4, SCTP/IPv4"),
+            "{notes}"
         );
         assert_eq!(tx.iter().map(TxQueue::index).collect::<Vec<_>>(), [0, 1]);
     }

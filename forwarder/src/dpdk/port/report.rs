@@ -38,11 +38,11 @@ pub(super) fn functions(device: &Device) -> Functions {
 /// All that the device counts, by name. Empty if it counts nothing.
 pub(super) fn extended(device: &Device) -> BTreeMap<String, u64> {
     let _one_at_a_time = device.control();
-    let mut places = 0;
+    let mut slots = 0;
     for _ in 0..ATTEMPTS {
-        let mut names = vec![sys::rte_eth_xstat_name::default(); places];
-        let mut values = vec![sys::rte_eth_xstat::default(); places];
-        let size = u32::try_from(places).unwrap_or(0);
+        let mut names = vec![sys::rte_eth_xstat_name::default(); slots];
+        let mut values = vec![sys::rte_eth_xstat::default(); slots];
+        let size = u32::try_from(slots).unwrap_or(0);
         // SAFETY: `device` owns the port; there are `size` slots.
         let named = unsafe { sys::rte_eth_xstats_get_names(device.id(), names.as_mut_ptr(), size) };
         // SAFETY: `device` owns the port; there are `size` slots.
@@ -50,12 +50,12 @@ pub(super) fn extended(device: &Device) -> BTreeMap<String, u64> {
         let (Ok(named), Ok(counted)) = (usize::try_from(named), usize::try_from(counted)) else {
             break;
         };
-        if named.max(counted) <= places {
+        if named.max(counted) <= slots {
             names.truncate(named);
             values.truncate(counted);
             return joined(&names, &values);
         }
-        places = named.max(counted);
+        slots = named.max(counted);
     }
     BTreeMap::new()
 }
@@ -87,8 +87,8 @@ mod tests {
     /// `N` characters: the text and zeros.
     fn field<const N: usize>(text: &str) -> [c_char; N] {
         let mut field = [0; N];
-        for (place, byte) in field.iter_mut().zip(text.bytes()) {
-            *place = byte.cast_signed();
+        for (slot, byte) in field.iter_mut().zip(text.bytes()) {
+            *slot = byte.cast_signed();
         }
         field
     }
@@ -122,6 +122,6 @@ mod tests {
         let extended = port.extended_counters();
         assert_eq!((extended["rx_good_packets"], extended["tx_good_packets"]), (5, 5));
         assert_eq!(extended["rx_missed_errors"], 0);
-        assert_eq!(port.functions(), Functions::default(), "net_ring does not say");
+        assert_eq!(port.functions(), Functions::default(), "net_ring does not report them");
     }
 }

@@ -50,8 +50,8 @@ pub(super) fn types(
     let types = wanted(info);
     if types == 0 {
         notes.push(format!(
-            "the driver {driver} offers no RSS over IP: packets come to the receive queues as the \
-             device deals them"
+            "the driver {driver} offers no RSS over IP: the device spreads packets over the \
+             receive queues by its own method"
         ));
         return 0;
     }
@@ -97,17 +97,19 @@ pub(super) fn spread(
 ) -> Result<()> {
     if size == 0 {
         notes.push(
-            "the device has no RSS table to set: flows are spread as it does by itself".to_owned(),
+            "the device has no RSS table to set: it spreads flows by its own method".to_owned(),
         );
         return Ok(());
     }
     if size < queues {
-        notes.push(format!("the device's RSS table has {size} places: no more queues get flows"));
+        notes.push(format!(
+            "the device's RSS table has {size} slots: no more queues than that get flows"
+        ));
     }
     let mut table = table(size, queues);
     // SAFETY: `device` owns the port, configured for RSS; the table has `size` slots, and is copied.
     let result = unsafe { sys::rte_eth_dev_rss_reta_update(device.id(), table.as_mut_ptr(), size) };
-    let instead = "flows are spread as it does by itself";
+    let instead = "it spreads flows by its own method";
     device.unless_lacking("set its RSS table", result, instead, notes)
 }
 
@@ -202,13 +204,13 @@ mod tests {
     #[test]
     fn no_queue_has_two_slots_more_than_another() {
         for (size, queues) in [(128, 2), (128, 3), (64, 5), (512, 7), (4, 4), (2048, 12)] {
-            let mut places = vec![0; queues];
+            let mut slots = vec![0; queues];
             for entry in &table(size, u16::try_from(queues).unwrap()) {
                 let set = (0..64).filter(|bit| entry.mask >> bit & 1 == 1);
-                set.for_each(|bit| places[usize::from(entry.reta[bit])] += 1);
+                set.for_each(|bit| slots[usize::from(entry.reta[bit])] += 1);
             }
-            let (least, most) = (places.iter().min().unwrap(), places.iter().max().unwrap());
-            assert!(most - least <= 1, "{size} {queues}: {places:?}");
+            let (least, most) = (slots.iter().min().unwrap(), slots.iter().max().unwrap());
+            assert!(most - least <= 1, "{size} {queues}: {slots:?}");
         }
     }
 }

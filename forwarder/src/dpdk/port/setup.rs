@@ -315,7 +315,7 @@ fn info_of(device: &Device, id: u16) -> Result<sys::rte_eth_dev_info> {
     let mut info = sys::rte_eth_dev_info::default();
     // SAFETY: takes any port; the result pointer is valid.
     let result = unsafe { sys::rte_eth_dev_info_get(id, &raw mut info) };
-    device.check("say what it can do", result)?;
+    device.check("report what it can do", result)?;
     Ok(info)
 }
 
@@ -341,7 +341,7 @@ fn mac(device: &Device) -> Result<[u8; 6]> {
     let mut address = sys::rte_ether_addr::default();
     // SAFETY: `device` owns the port; the result pointer is valid.
     let result = unsafe { sys::rte_eth_macaddr_get(device.id(), &raw mut address) };
-    device.check("tell its MAC address", result)?;
+    device.check("report its MAC address", result)?;
     Ok(address.addr_bytes)
 }
 
