@@ -1,10 +1,10 @@
-//! The build script of `dpdk-sys`: finds libdpdk, compiles the C shim and the check of the CPU, generates the
-//! bindings.
+//! The build script of `dpdk-sys`: finds libdpdk, compiles the C shim and the CPU check, and
+//! generates the bindings.
 //!
-//! Everything that depends on the machine comes from `pkg-config libdpdk`, so no library is listed
-//! by hand and a DPDK in another prefix is found through `PKG_CONFIG_PATH`. The allowlist below is
-//! all of DPDK that Guideway may call: a new call starts with a line there, or with a wrapper in
-//! `shim.c` where DPDK has only an inline function.
+//! Everything that depends on the machine comes from `pkg-config libdpdk`. No library is listed by
+//! hand, and a DPDK in another prefix is found by `PKG_CONFIG_PATH`. The allowlist below is all of
+//! DPDK that Guideway may call. A new call starts with a line there, or with a wrapper in `shim.c`
+//! where DPDK has only an inline function.
 
 use std::collections::HashSet;
 use std::env;
@@ -15,7 +15,7 @@ use std::process::{self, Command};
 #[path = "baseline/check.rs"]
 mod check;
 
-/// The oldest DPDK that the sources are written for.
+/// The oldest DPDK that the sources support.
 const OLDEST: &str = "22.11";
 
 const FUNCTIONS: &[&str] = &[
@@ -67,14 +67,14 @@ const FUNCTIONS: &[&str] = &[
     "guideway_.*",
 ];
 
-/// Constants; `GUIDEWAY_.*` are those that `wrapper.h` makes out of macros and `offsetof`.
+/// Constants. `GUIDEWAY_.*` are those that `wrapper.h` makes from macros and `offsetof`.
 const CONSTANTS: &[&str] = &["GUIDEWAY_.*", "RTE_ETH_NAME_MAX_LEN", "RTE_MAX_ETHPORTS"];
 
-/// Types that no function above brings in: the enums of the constants.
+/// Types that no function above needs: the enums of the constants.
 const TYPES: &[&str] = &["guideway_.*"];
 
-/// Types that are only ever handled by pointer. `rte_mbuf` is one of them although its fields are
-/// used: they are found by the offsets in `wrapper.h`, which are right for every DPDK.
+/// Types that are only handled by pointer. Rust reads fields of `rte_mbuf` at the offsets in
+/// `wrapper.h`, which are right for every DPDK.
 const OPAQUE: &[&str] = &["rte_device", "rte_mbuf", "rte_mempool", "rte_ring"];
 
 fn main() {
@@ -88,14 +88,14 @@ fn main() {
     let flags = find_dpdk();
     compile_shim(&flags);
     check_cpu(&flags);
-    // Only now, so that the libraries follow the shim, which needs them, on the link line.
+    // Last, so that the libraries follow the shim, which needs them, on the link line.
     link_dpdk();
     generate_bindings(&flags);
 }
 
-/// The compiler flags of libdpdk, or an explanation of what is missing.
+/// The compiler flags of libdpdk. Ends the build with advice if libdpdk is missing.
 ///
-/// They come from pkg-config itself: the crate keeps only the include paths and loses
+/// The flags come from pkg-config itself: the crate keeps only the include paths and loses
 /// `-include rte_config.h` and `-march`, without which the headers do not compile.
 fn find_dpdk() -> Vec<String> {
     let found = pkg_config::Config::new()
@@ -145,8 +145,9 @@ fn compile_shim(flags: &[String]) {
     build.compile("guideway_dpdk_shim");
 }
 
-/// Has a program end with a message where libdpdk would die by SIGILL, in its constructors already. A program
-/// that is compiled with libdpdk's flags may use what libdpdk itself uses of the CPU.
+/// Compiles a check that ends a program with a message on a CPU where libdpdk would die by SIGILL,
+/// already in its constructors. A program compiled with libdpdk's flags may use the same CPU
+/// features as libdpdk.
 fn check_cpu(flags: &[String]) {
     let defines = cc::Build::new().file("shim.c").flags(flags).flag("-dM").expand();
     let defines = String::from_utf8_lossy(&defines);
@@ -199,7 +200,8 @@ fn generate_bindings(flags: &[String]) {
         builder = builder.allowlist_type(kind);
     }
     for opaque in OPAQUE {
-        // With it goes what only its definition names: the anonymous members, bindgen's `__` types.
+        // Block the types that only this definition names, too: the anonymous members, bindgen's
+        // `__` types.
         builder = builder.blocklist_type(opaque).blocklist_type(format!("{opaque}__bindgen_ty_.*"));
         builder =
             builder.raw_line(format!("#[repr(C)] #[derive(Debug)] pub struct {opaque}([u8; 0]);"));

@@ -1,7 +1,8 @@
 //! Guideway: a layer-4 load balancer on DPDK. `docs/architecture.md` is the map.
 //!
 //! `wire` and `balancer` are pure: no DPDK, no clock, no I/O. `dpdk` is the only module with unsafe
-//! code; `worker` joins it with the balancer, `appliance` builds workers from a configuration.
+//! code. `worker` connects `dpdk` with the balancer. `appliance` builds workers from a
+//! configuration.
 #![deny(unsafe_code)]
 #![warn(clippy::print_stderr)]
 

@@ -6,7 +6,7 @@ mod program;
 
 use std::process::ExitCode;
 
-// Checks before main that the CPU is what this was built for.
+// Checks before main that the CPU has the features that the program was built for.
 use guideway_baseline as _;
 
 fn main() -> ExitCode {

@@ -1,4 +1,4 @@
-//! How many packet buffers there must be, how large each is, and the pools of them.
+//! The number of packet buffers, the size of each, and their pools.
 
 use tracing::warn;
 
@@ -8,23 +8,24 @@ use crate::control::config::Configuration;
 use crate::dpdk::port::Facts;
 use crate::dpdk::{self, Eal, Mempool};
 
-/// Buffers that a thread keeps at hand.
+/// Buffers in a thread's cache.
 const POOL_CACHE: u32 = 256;
-/// Buffers beyond those that have a place: bursts in the workers' hands.
+/// Buffers beyond the known needs: bursts in the workers' hands.
 const SPARE: u32 = 4096;
 
-/// Buffers of a pool, enough for every place that can hold one at the same time, or more if they are asked
-/// for, since what a driver keeps to itself is not known here; and the bytes of each.
+/// The number of buffers of a pool, and the bytes of each. A pool has a buffer for every packet
+/// that queues, rings, caches and fragments can hold at the same time. It has more if configured,
+/// because a driver may keep buffers of its own.
 ///
-/// A device may free the buffers of another's packets, and a worker holds those of any: so where there is
-/// a pool for each NUMA node, each is as large as if it were the only one.
+/// A device may free the buffers of another's packets, and a worker holds those of any. So where
+/// each NUMA node has a pool, each pool is as large as if it were the only one.
 pub(super) fn needed<'a>(
     configuration: &Configuration,
     devices: impl Iterator<Item = (Facts, &'a Queues)>,
     workers: u16,
     umem_buffers: &UmemBuffers,
 ) -> (u32, u16) {
-    // Of rings between workers for what is not ordinary a part is in use at a time.
+    // Only a part of the rings for exceptions is in use at a time.
     let siblings = u32::from(workers) * u32::from(workers - 1) * wiring::SMALL_RING / 4;
     let fragments = u32::try_from(configuration.fragments.packets).unwrap_or(u32::MAX);
     let mut buffers =
@@ -41,7 +42,7 @@ pub(super) fn needed<'a>(
     (buffers, room.saturating_add(umem_buffers.headroom))
 }
 
-/// The pool of a NUMA node, which is none afterwards if DPDK has no memory there.
+/// Makes the pool of a NUMA node. `node` is `None` afterwards if DPDK has no memory there.
 pub(super) fn pool(
     eal: &Eal,
     buffers: u32,

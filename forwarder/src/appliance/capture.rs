@@ -1,7 +1,8 @@
-//! Capture files, as far as a replay has to look into them itself: DPDK's pcap driver reads and
-//! writes the packets, but takes any link type and stamps what it writes with the time of day.
+//! Capture files, as far as a replay reads and writes them itself. DPDK's pcap driver reads and
+//! writes the packets, but accepts any link type and stamps written packets with the time of day.
 //!
-//! Formats: pcap (draft-ietf-opsawg-pcap) and pcapng (draft-ietf-opsawg-pcapng) in, pcap out.
+//! Input formats are pcap (draft-ietf-opsawg-pcap) and pcapng (draft-ietf-opsawg-pcapng), the
+//! output format is pcap.
 
 use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Read, Write};
@@ -15,7 +16,7 @@ const ETHERNET: u32 = 1;
 const NANOSECONDS: u32 = 0xa1b2_3c4d;
 const PCAP_HEADER: usize = 24;
 const RECORD_HEADER: usize = 16;
-/// Longer than any frame that is captured: what is longer is no record.
+/// The most bytes of a captured frame: a longer record is damage.
 const MAX_RECORD: u32 = 1 << 20;
 
 /// Why a file cannot be replayed.
@@ -24,7 +25,7 @@ pub enum Error {
     /// It cannot be read or written.
     #[error(transparent)]
     Io(#[from] io::Error),
-    /// It is something else.
+    /// It is neither pcap nor pcapng.
     #[error("is not a capture: pcap and pcapng are known (tcpdump -w writes such)")]
     Format,
     /// It was not taken on an Ethernet.
@@ -35,7 +36,7 @@ pub enum Error {
 /// Checks that a file is a capture of Ethernet frames.
 ///
 /// # Errors
-/// What it is instead.
+/// What the file is instead.
 pub fn check(path: &Path) -> Result<(), Error> {
     let mut file = BufReader::new(File::open(path)?);
     let mut magic = [0; 4];
@@ -48,8 +49,8 @@ pub fn check(path: &Path) -> Result<(), Error> {
     if link_type == ETHERNET { Ok(()) } else { Err(Error::LinkType(link_type)) }
 }
 
-/// The link type of a pcap file, behind its magic number. The upper bits are about the frame check
-/// sequence.
+/// The link type of a pcap file, read from behind its magic number. The upper bits are about the
+/// frame check sequence.
 fn pcap(file: &mut impl Read, word: fn([u8; 4]) -> u32) -> Result<u32, Error> {
     let mut rest = [0; PCAP_HEADER - 4];
     exact(file, &mut rest)?;
@@ -57,7 +58,8 @@ fn pcap(file: &mut impl Read, word: fn([u8; 4]) -> u32) -> Result<u32, Error> {
     Ok(word([a, b, c, d]) & 0xffff)
 }
 
-/// The link type of a pcapng file's first interface, behind the type of its section header.
+/// The link type of a pcapng file's first interface, read from behind the type of its section
+/// header.
 fn pcapng(file: &mut impl Read) -> Result<u32, Error> {
     let mut head = [0; 8];
     exact(file, &mut head)?;
@@ -75,7 +77,7 @@ fn pcapng(file: &mut impl Read) -> Result<u32, Error> {
     if word([t0, t1, t2, t3]) != 1 {
         return Err(Error::Format);
     }
-    // A 16-bit field: padded on the side that the byte order asks for.
+    // A 16-bit field with padding, whose side depends on the byte order.
     let big = word([0, 0, 0, 1]) == 1;
     Ok(if big { word([0, 0, link[0], link[1]]) } else { word([link[0], link[1], 0, 0]) })
 }
@@ -91,8 +93,8 @@ fn exact<'a, const N: usize>(
     }
 }
 
-/// Counts the frames of a capture of which a snap length kept only the beginning. The count ends where
-/// the file is damaged.
+/// Counts the frames of a capture that a snap length truncated. The count ends where the file is
+/// damaged.
 ///
 /// # Errors
 /// Reading failed.
@@ -104,7 +106,8 @@ pub fn count_cut(path: &Path) -> Result<u64, Error> {
     }
 }
 
-/// Adds the cut frames up to the end or the first damage, which is [`Error::Format`].
+/// Adds truncated frames to `cut` up to the end of the file, or to the first damage, which is
+/// [`Error::Format`].
 fn walk(path: &Path, cut: &mut u64) -> Result<(), Error> {
     let mut file = BufReader::new(File::open(path)?);
     let mut head = [0; 8];
@@ -130,7 +133,7 @@ fn walk(path: &Path, cut: &mut u64) -> Result<(), Error> {
     loop {
         let mut body = [0; 20];
         let kind = field(word, &head);
-        // A section header has the same type in both byte orders, and says which one follows.
+        // A section header has the same type in both byte orders, and shows which one follows.
         let mut held = 0;
         if kind == 0x0a0d_0d0a {
             exact(&mut file, first::<4>(&mut body)?)?;
@@ -144,7 +147,7 @@ fn walk(path: &Path, cut: &mut u64) -> Result<(), Error> {
             held = 4;
         }
         let length = field(word, &head[4..]);
-        // Blocks have their length twice and are padded.
+        // Blocks contain their length twice and are padded.
         skip(&mut file, u64::from(length).checked_sub(8 + held).ok_or(Error::Format)?)?;
         let is_cut = match kind {
             2 | 6 => field(word, &body[12..]) < field(word, &body[16..]),
@@ -165,8 +168,8 @@ fn skip(file: &mut impl Read, bytes: u64) -> Result<(), Error> {
     if skipped == bytes { Ok(()) } else { Err(Error::Format) }
 }
 
-/// Counts the whole frames of a capture that DPDK wrote. Its driver does not notice when the disk is
-/// full, which leaves a file that ends anywhere.
+/// Counts the whole frames of a capture that DPDK wrote. Its driver does not notice a full disk,
+/// which truncates the file anywhere.
 ///
 /// # Errors
 /// Reading failed.
@@ -196,11 +199,10 @@ pub fn count(path: &Path) -> Result<u64, Error> {
     }
 }
 
-/// Copies a capture that DPDK wrote, with the time stamps, in microseconds, of the packets that
-/// caused the frames.
+/// Copies a capture that DPDK wrote, and replaces its time stamps by `times`, in microseconds.
 ///
 /// # Errors
-/// Reading or writing failed, or the number of frames is another than that of the time stamps.
+/// Reading or writing failed, or the numbers of frames and of time stamps differ.
 pub fn copy_with_times(from: &Path, to: &Path, times: &[u64]) -> Result<(), Error> {
     let mut from = BufReader::new(File::open(from)?);
     let mut to = BufWriter::new(File::create(to)?);

@@ -1,4 +1,4 @@
-//! The devices of the ports, as DPDK's EAL is told of them.
+//! The devices of the ports, in the form of arguments for DPDK's EAL.
 
 use std::iter;
 use std::path::Path;
@@ -6,12 +6,12 @@ use std::path::Path;
 use crate::control::config;
 use crate::dpdk::bond;
 
-/// A device, as DPDK takes it.
+/// A device of DPDK.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Device {
-    /// Its name, and its driver's arguments.
+    /// The device's name, and its driver's arguments.
     argument: String,
-    /// PCI addresses of the devices that it bonds.
+    /// PCI addresses of a bond's members.
     members: Vec<String>,
 }
 
@@ -31,7 +31,7 @@ impl Device {
         Device { argument: format!("net_pcap{index}{files}"), members: Vec::new() }
     }
 
-    /// What DPDK finds it by.
+    /// The name by which DPDK finds the device.
     pub(super) fn name(&self) -> &str {
         &self.argument
     }

@@ -1,4 +1,4 @@
-//! The arguments that DPDK's environment abstraction layer is started with.
+//! The arguments of DPDK's environment abstraction layer, and the CPUs of the control plane.
 
 use std::{fs, iter};
 
@@ -9,13 +9,13 @@ use tracing::warn;
 use super::device::Device;
 use crate::control::config::Configuration;
 
-/// What the names of DPDK's run-time directories begin with; the process id follows.
+/// The beginning of the names of DPDK's run-time directories. The process id follows.
 pub(super) const FILE_PREFIX: &str = "guideway-";
 
 /// Arguments for an appliance of these devices.
 ///
-/// Everything that two processes could share is kept apart or switched off: the run-time files carry
-/// the process id, and memory is private. So appliances do not disturb each other.
+/// Nothing is shared with another process, so that appliances do not disturb each other: the
+/// run-time files carry the process id, and memory is private.
 pub(super) fn arguments(
     configuration: &Configuration,
     devices: &[Device],
@@ -44,23 +44,24 @@ pub(super) fn arguments(
     arguments
 }
 
-/// Keeps the threads that run now, and those that they start, off the workers' CPUs, if others are left.
+/// Keeps all threads that run now, and those that they start, off the workers' CPUs, if other CPUs
+/// are left.
 pub(super) fn leave_to_workers(workers: &[u16]) {
     let mut set = CpuSet::new();
     management_cpus(workers).into_iter().for_each(|cpu| set.set(cpu));
     let tasks = fs::read_dir("/proc/self/task").into_iter().flatten().flatten();
     let threads = tasks.filter_map(|task| task.file_name().to_str()?.parse().ok());
-    // This thread by itself as well, for where there is no /proc.
+    // Include this thread where there is no /proc.
     for thread in iter::once(None).chain(threads.map(Pid::from_raw)) {
         match sched_setaffinity(thread, &set) {
-            // It has ended meanwhile.
+            // The thread has ended meanwhile.
             Ok(()) | Err(Errno::SRCH) => {}
             Err(error) => warn!("the control plane may use the workers' CPUs: {error}"),
         }
     }
 }
 
-/// The CPUs for everything but the workers: those that are left, or all if none is.
+/// The CPUs for everything but the workers: those that are left, or all if none is left.
 fn management_cpus(workers: &[u16]) -> Vec<usize> {
     let allowed: Vec<usize> = match sched_getaffinity(None) {
         Ok(set) => (0..CpuSet::MAX_CPU).filter(|&cpu| set.is_set(cpu)).collect(),

@@ -1,7 +1,7 @@
-//! The appliance: devices, memory, workers and the daemon that speaks for them.
+//! The appliance: devices, memory, workers, and the daemon that serves requests about them.
 //!
-//! [`Appliance::start`] builds all of it from a configuration, for a live run as for a replay: they
-//! differ in the devices, in the clock and in what a full ring means, and in nothing else.
+//! [`Appliance::start`] builds all of it from a configuration, for a live run or for a replay. The
+//! two differ only in the devices, in the clock and in what a full ring means.
 
 mod buffers;
 pub mod capture;
@@ -48,27 +48,27 @@ use wiring::{Opened, Queues, Wiring, WiringOptions};
 
 /// How long a stop waits for packets that are between two workers.
 const DRAIN: Duration = Duration::from_secs(1);
-/// How long a listing may take a worker.
+/// How long a worker may take to list flows.
 const ANSWER: Duration = Duration::from_secs(5);
 
 /// Why an appliance does not start.
 #[derive(Debug, Error)]
 pub enum Error {
-    /// From DPDK.
+    /// DPDK reports an error.
     #[error(transparent)]
     Dpdk(#[from] dpdk::Error),
-    /// From DPDK, about one port.
+    /// DPDK reports an error about one port.
     #[error("port \"{port}\": {error}")]
     Port {
-        /// Its name.
+        /// The port's name.
         port: String,
-        /// What is wrong.
+        /// DPDK's error.
         error: dpdk::Error,
     },
     /// The configuration cannot be brought into force.
     #[error(transparent)]
     Publication(#[from] publication::Error),
-    /// Captures have no time stamps.
+    /// Received captures have no time stamps.
     #[error("DPDK's pcap driver gives no time stamps; use --clock wall")]
     NoTimestamps,
 }
@@ -76,34 +76,34 @@ pub enum Error {
 /// What distinguishes a replay from a live run.
 #[derive(Clone, Debug)]
 pub enum Mode {
-    /// The configured devices and CPUs, the CPU's clock; a full ring drops.
+    /// The configured devices and CPUs, and the CPU's clock. A full ring drops packets.
     Live,
-    /// Captures, threads where the scheduler puts them; a full ring makes the source wait.
+    /// Captures, and threads that are not pinned. A full ring makes the source wait.
     Replay {
-        /// Workers.
+        /// The number of workers.
         workers: u16,
-        /// In the ports' order.
+        /// The device of each port.
         devices: Vec<Device>,
-        /// The time stamps of the capture are the time, rather than the CPU's clock.
+        /// The capture's time stamps are the clock, rather than the CPU's counter.
         capture_clock: bool,
     },
 }
 
-/// What is left to say when an appliance has stopped.
+/// The results of an appliance that has stopped.
 #[derive(Debug)]
 pub struct Stopped {
     /// All counters.
     pub stats: guideway_api::Stats,
-    /// Packet buffers that did not come back: none, or there is a defect.
+    /// Packet buffers that did not come back. Any number but 0 is a defect.
     pub leaked: u32,
-    /// Packet buffers that drivers are known not to give back.
+    /// Packet buffers that drivers are known to keep.
     pub kept: u32,
-    /// Packet buffers that did not come back either, and that a kernel may not have sent yet.
+    /// Packet buffers that a kernel may not have sent yet.
     pub unsent: u32,
-    /// For each port the time stamps, in microseconds, of the packets sent, if the capture's clock
-    /// was the time and one worker had all the port's queues.
+    /// For each port the time stamps, in microseconds, of the packets sent. They are complete if
+    /// the capture's time stamps were the clock and one worker had all the port's queues.
     pub sent: Vec<Vec<u64>>,
-    /// For each port the packets that its device counts as sent.
+    /// For each port the packets that its device counted as sent.
     pub transmitted: Vec<u64>,
 }
 
@@ -121,10 +121,10 @@ pub struct Appliance {
 }
 
 impl Appliance {
-    /// Starts an appliance from the configuration that `text`, the contents of `path`, parsed to.
+    /// Starts an appliance. `parsed` is the configuration in `text`, the contents of `path`.
     ///
     /// # Errors
-    /// What an operator has to change.
+    /// What the operator has to change.
     pub fn start(
         path: PathBuf,
         text: String,
@@ -221,7 +221,7 @@ impl Appliance {
                 mac: port.mac,
                 rss: queues.receive > 1,
                 interrupts: live && configuration.dpdk.idle == config::Idle::Interrupt,
-                // Where one pool serves every port: no packet is shared.
+                // With one pool for all ports, every packet sent is of that pool.
                 fast_free: pools.len() == 1,
             };
             let pool = &pools[placed.of_port[usize::from(index)]];
@@ -276,7 +276,7 @@ impl Appliance {
         let command = Arc::new(Command::default());
         let seed = if live { LocalSeed::random() } else { LocalSeed::new(0) };
         if live && configuration.dpdk.hugepages && placement::transparent_pages_are_off() {
-            // DPDK has taken its own by now.
+            // DPDK has taken its huge pages before this.
             memory::use_reserved();
         }
         let shared = Shared {
@@ -367,20 +367,20 @@ impl Appliance {
         })
     }
 
-    /// What answers for the appliance.
+    /// The daemon that serves requests about the appliance.
     pub fn daemon(&self) -> &Arc<Daemon> {
         &self.daemon
     }
 
-    /// Waits until no device has another packet and every packet has its verdict. Devices that can
-    /// run dry are captures only.
+    /// Waits until no device has another packet and every packet has its verdict. Only captures
+    /// come to an end.
     pub fn wait_until_drained(&self) {
         let idle = |stats: &Reader| stats.gauge(Gauge::IdlePolls) > 1;
         let mut before = None;
         loop {
             std::thread::sleep(Duration::from_millis(2));
             let balance = self.balance();
-            // Fragments may wait for a first that does not come any more.
+            // Fragments may wait for a first fragment that never comes.
             let held: u64 = self.stats.iter().map(|s| s.gauge(Gauge::FragmentsWaiting)).sum();
             let quiet = self.stats.iter().all(idle) && balance.0 == balance.1 + held;
             if quiet && before == Some(balance) {
@@ -406,7 +406,8 @@ impl Appliance {
         command.drain();
         let deadline = Instant::now() + DRAIN;
         while !threads.is_empty() && Instant::now() < deadline {
-            // A worker that has not heard yet may still receive, whatever the balance is.
+            // A worker that has not seen the order may still receive packets, even if the balance
+            // is even.
             let all_drain = command.draining() == threads.len();
             let (received, ended) = balance(&stats);
             if all_drain && received == ended {
@@ -445,8 +446,8 @@ impl Appliance {
     }
 }
 
-/// Packets received, and packets that have their verdict. Verdicts are read first, so that they never
-/// seem to be ahead.
+/// The number of packets received, and the number of packets with a verdict. Verdicts are read
+/// first, so that they never seem to be ahead.
 fn balance(stats: &[Reader]) -> (u64, u64) {
     let ended = stats.iter().map(Reader::verdicts).sum();
     let received = stats.iter().map(|s| s.counter(Counter::Received)).sum();
@@ -464,7 +465,7 @@ fn fragment_capacity(configuration: &Configuration) -> fragment::Capacity {
     }
 }
 
-/// What the daemon may ask of a port. It does not keep the port from being closed.
+/// What the daemon may ask about a port. This does not keep the port open.
 fn port_view(
     port: &Arc<Port<Started>>,
     driver: String,

@@ -1,19 +1,19 @@
-//! Which memory is whose: NUMA nodes of CPUs and devices, and where the kernel put a table.
+//! NUMA placement: the nodes of CPUs and devices, and where the kernel put a table.
 //!
-//! All of it is read from the kernel's text files, by functions that take the text or its place, so that
-//! machines with several nodes can be tested on one with a single node.
+//! All facts come from the kernel's text files. The functions take the text or its path, so that a
+//! machine with one node can test several.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::fs;
 use std::path::Path;
 
-/// Where the kernel tells of CPUs.
+/// The kernel's directory of CPUs.
 pub(super) const CPUS: &str = "/sys/devices/system/cpu";
-/// Where it tells whether it gives huge pages unasked, when asked or never.
+/// The kernel's setting of transparent huge pages: always, on request or never.
 const TRANSPARENT: &str = "/sys/kernel/mm/transparent_hugepage/enabled";
 
-/// The NUMA node of a CPU, if the kernel knows nodes.
+/// The NUMA node of a CPU. `None` if the kernel knows no nodes.
 pub(super) fn node_of(cpus: &Path, cpu: u16) -> Option<u32> {
     let entries = fs::read_dir(cpus.join(format!("cpu{cpu}"))).ok()?;
     let names = entries.flatten().map(|entry| entry.file_name());
@@ -22,27 +22,27 @@ pub(super) fn node_of(cpus: &Path, cpu: u16) -> Option<u32> {
 
 /// Whether the kernel refuses transparent huge pages.
 pub(super) fn transparent_pages_are_off() -> bool {
-    // Without the file it has none.
+    // A kernel without the file has no transparent huge pages.
     fs::read_to_string(TRANSPARENT).map_or(true, |mode| mode.contains("[never]"))
 }
 
-/// The packet pools: on which node each lies, and which is whose.
+/// The node of each packet pool, and the pool of each port and worker.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct MempoolPlacement {
-    /// The node of each pool; none where it does not matter.
+    /// The node of each pool. `None` where it does not matter.
     pub(super) nodes: Vec<Option<u32>>,
     /// The pool that each port receives into, as an index of `nodes`.
     pub(super) of_port: Vec<usize>,
-    /// The pool that each worker makes packets from.
+    /// The pool that each worker allocates packets from.
     pub(super) of_worker: Vec<usize>,
 }
 
 impl MempoolPlacement {
-    /// Pools for ports and workers on these nodes: one for each node that has any. A device of an unknown
-    /// node receives into the memory of the worker that polls it first, the worker of the same number.
+    /// Places a pool on each node that has a port or a worker. A device of an unknown node uses the
+    /// pool of the worker that polls its first queue: the worker of the port's number.
     ///
-    /// Where `nodes_count` is false there is one pool, wherever DPDK puts it: without huge pages
-    /// DPDK's memory has no nodes.
+    /// Without huge pages DPDK's memory has no nodes. Then `nodes_count` is false, and there is one
+    /// pool wherever DPDK puts it.
     pub(super) fn new(
         ports: &[Option<u32>],
         workers: &[Option<u32>],
@@ -65,8 +65,8 @@ impl MempoolPlacement {
     }
 }
 
-/// What a worker that polls a device on another node costs, for the operator; none if it is the same
-/// node, or one is not known.
+/// A warning for the operator about a worker that polls a device on another node. `None` if it is
+/// the same node, or a node is unknown.
 pub(super) fn distance(
     port: &str,
     device: Option<u32>,
@@ -87,16 +87,16 @@ pub(super) fn distance(
 /// Where the kernel put a mapping.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct MemoryPlacement {
-    /// Bytes that are there.
+    /// Bytes that are present.
     present: u64,
-    /// Bytes of them on huge pages.
+    /// Bytes on huge pages.
     huge: u64,
-    /// Bytes of them by NUMA node; empty if the kernel knows none.
+    /// Bytes on each NUMA node. Empty if the kernel knows no nodes.
     nodes: BTreeMap<u32, u64>,
 }
 
 impl MemoryPlacement {
-    /// Where the mapping that begins at an address is, by what the kernel tells this process of itself.
+    /// Where the mapping lies that begins at `address`, by the kernel's files about this process.
     pub(super) fn of(address: usize) -> MemoryPlacement {
         let read = |path| fs::read_to_string(path).unwrap_or_default();
         MemoryPlacement::read(address, &read("/proc/self/smaps"), &read("/proc/self/numa_maps"))
@@ -106,7 +106,8 @@ impl MemoryPlacement {
         let mut placement = MemoryPlacement::default();
         let start = format!("{address:08x}-");
         let of_it = smaps.lines().skip_while(|line| !line.starts_with(&start)).skip(1);
-        // Each line is `Key:  n kB`, until the next mapping's first, which begins with addresses.
+        // Each line is `Key:  n kB`, until the first line of the next mapping, which begins with
+        // addresses.
         for line in
             of_it.take_while(|line| line.split(' ').next().is_some_and(|w| w.ends_with(':')))
         {
@@ -115,7 +116,7 @@ impl MemoryPlacement {
             match key {
                 "Rss" => placement.present += kib << 10,
                 "AnonHugePages" => placement.huge += kib << 10,
-                // Which is not part of `Rss`.
+                // These pages are not part of `Rss`.
                 "Private_Hugetlb" => {
                     placement.present += kib << 10;
                     placement.huge += kib << 10;
@@ -175,7 +176,7 @@ mod tests {
     fn a_pool_for_each_node_that_has_a_port_or_a_worker() {
         let pools = MempoolPlacement::new(&[Some(3), None, None], &[Some(1), Some(0)], true);
         assert_eq!(pools.nodes, [Some(0), Some(1), Some(3)]);
-        // The device that does not say is on the node of the worker that polls it.
+        // A device of unknown node is on the node of the worker that polls it.
         assert_eq!(pools.of_port, [2, 0, 1]);
         assert_eq!(pools.of_worker, [1, 0]);
     }
@@ -200,7 +201,7 @@ mod tests {
         assert_eq!([0, 13, 14, 15, 16].map(node), [Some(0), Some(1), None, None, None]);
     }
 
-    /// As the kernel's documentation of proc and of numa_memory_policy has them, shortened.
+    /// The texts follow the kernel's documentation of proc and of numa_memory_policy, shortened.
     #[test]
     fn the_placement_of_a_mapping_is_read_from_proc() {
         let smaps = "7f0000000000-7f0010000000 rw-p 00000000 00:00 0 \n\

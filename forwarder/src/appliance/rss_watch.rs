@@ -1,12 +1,12 @@
 //! Watches whether devices spread flows over their receive queues, on a thread of its own.
 //!
-//! A device may offer RSS and yet deliver everything to one queue: net_vmxnet3 on a host that emulates it
-//! does. One worker then does all the work, and `STEERING` would claim otherwise. A port is said to be
-//! crowded, once, when at least [`FLOWS`] new flows came to one of its queues within [`SPAN`] and no
-//! packet came to another.
+//! A device may offer RSS and yet deliver everything to one queue, as net_vmxnet3 does on a host
+//! that emulates it. Then one worker does all the work, although `STEERING` claims otherwise. The
+//! watch reports a crowded queue once, when at least [`FLOWS`] new flows came to one queue of a
+//! port within [`SPAN`] periods and no packet came to another.
 //!
-//! Workers count new flows without regard to the port. So the packets of other ports that could have begun
-//! them are taken off: what is left certainly came by this port.
+//! Workers count new flows of all ports together. So packets of other ports, each of which may have
+//! begun a flow, are subtracted. The remaining flows certainly came by this port.
 
 use std::collections::VecDeque;
 use std::io;
@@ -21,19 +21,19 @@ use crate::balancer::FlowEvent;
 use crate::dpdk::port::{Port, Started};
 use crate::stats::Reader;
 
-/// New flows that no device which spreads them brings to one queue by chance.
+/// New flows that do not come to one queue by chance if a device spreads them.
 const FLOWS: u64 = 64;
-/// How often the counters are looked at.
+/// How often the counters are sampled.
 const PERIOD: Duration = Duration::from_secs(1);
-/// Periods in which the flows are to come.
+/// The number of periods in which the flows must come.
 const SPAN: usize = 10;
 
-/// What was noticed of a port, for the watch to write and listings to read.
+/// The crowded queue of a port, which the watch sets and listings read.
 #[derive(Clone, Debug, Default)]
 pub(super) struct CrowdedQueue(Arc<OnceLock<usize>>);
 
 impl CrowdedQueue {
-    /// The port's steering, with what was noticed.
+    /// The port's steering, with the crowded queue.
     pub(super) fn describe(&self, steering: &str) -> String {
         match self.0.get() {
             Some(queue) => format!("{steering}; but all flows come to queue {queue}"),
@@ -50,12 +50,12 @@ pub(super) struct WatchedPort {
     pub(super) crowded_queue: CrowdedQueue,
 }
 
-/// Who polls a port.
+/// Which workers poll a port.
 #[derive(Clone, Debug)]
 pub(super) struct Polling {
     /// The worker of each receive queue.
     pub(super) pollers: Vec<usize>,
-    /// They hand packets over to the owners of their flows.
+    /// The workers hand packets to the owners of their flows.
     pub(super) hands_over: bool,
 }
 
@@ -66,8 +66,8 @@ pub(super) struct RssWatch {
 }
 
 impl RssWatch {
-    /// Watches these ports, polled by workers with these counters, which have not begun. `None` if no device is to spread
-    /// flows.
+    /// Watches these ports. `workers` are the counters of the workers, which have not begun.
+    /// Returns `None` if no device should spread flows.
     pub(super) fn start(
         ports: Vec<WatchedPort>,
         workers: Vec<Reader>,
@@ -77,14 +77,14 @@ impl RssWatch {
             return Ok(None);
         }
         let (stop, stopped) = bounded(0);
-        // Before the workers begin.
+        // Sample before the workers begin.
         let first = Sample::at(&ports, &workers);
         let run = move || run(&ports, &workers, first, &stopped);
         let thread = thread::Builder::new().name("spread".into()).spawn(run)?;
         Ok(Some(RssWatch { thread, _stop: stop }))
     }
 
-    /// Ends the watch. To be called before the ports are closed.
+    /// Ends the watch. Call this before the ports are closed.
     pub(super) fn stop(self) {
         let RssWatch { thread, _stop: stop } = self;
         drop(stop);
@@ -123,7 +123,7 @@ fn run(ports: &[WatchedPort], workers: &[Reader], first: Sample, stopped: &Recei
 struct Sample {
     /// Packets received, by port and queue.
     packets: Vec<Vec<u64>>,
-    /// Flows begun, by worker.
+    /// New flows, by worker.
     flows: Vec<u64>,
 }
 
@@ -141,8 +141,8 @@ impl Sample {
         }
     }
 
-    /// The queue of a port that got everything since `before`, and how many flows began there at the least;
-    /// `None` if there is no such queue or the flows are too few.
+    /// The queue of a port that got all packets since `before`, and the least number of flows that
+    /// began there. `None` if there is no such queue or there are too few flows.
     fn crowded(&self, before: &Sample, all: &[Polling], port: usize) -> Option<(usize, u64)> {
         let polling = &all[port];
         if polling.hands_over || polling.pollers.len() < 2 {

@@ -1,5 +1,5 @@
-//! The workers' threads: each builds what it needs on its own CPU, so that its memory is of that CPU's NUMA
-//! node, reports, and works when it is told to begin.
+//! The threads of the workers. Each builds what it needs on its own CPU, so that its memory is of
+//! that CPU's NUMA node. Then it reports, and waits until it may begin.
 
 use std::ptr;
 use std::sync::Arc;
@@ -20,23 +20,23 @@ use crate::worker::{Clock, Command, Exceptions, FlowQuery, Idle, Worker};
 use super::placement::MemoryPlacement;
 use super::wiring::Wiring;
 
-/// What all workers are hired on.
+/// What all workers share.
 #[derive(Clone)]
 pub(super) struct Shared {
     pub(super) workers: u16,
-    /// The owner of every flow follows from its hash.
+    /// The owner of a flow by its hash is the worker that has it.
     pub(super) owners_known: bool,
     pub(super) seed: LocalSeed,
     pub(super) flow_entries: usize,
     pub(super) fragments: fragment::Capacity,
-    /// What they do while no packet comes; none in a replay, whose workers have no CPU of their own and
-    /// lose nothing.
+    /// What workers do while no packet comes. `None` in a replay, whose workers have no CPU of
+    /// their own and lose nothing.
     pub(super) idle: Option<config::Idle>,
     pub(super) tables: Arc<ArcSwap<Tables>>,
     pub(super) command: Arc<Command>,
 }
 
-/// What one worker is given.
+/// What one worker gets.
 pub(super) struct Setup {
     pub(super) index: u16,
     pub(super) cpu: Option<u16>,
@@ -50,22 +50,23 @@ pub(super) struct Setup {
 pub(super) struct WorkerThread {
     thread: JoinHandle<Vec<Vec<u64>>>,
     ready: Receiver<Ready>,
-    /// Has it begin to work; if that is dropped, it ends.
+    /// Makes the worker begin. If this is dropped, the thread ends.
     start: Sender<()>,
 }
 
 /// What a worker has built.
 pub(super) struct Ready {
     pub(super) stats: Reader,
-    /// Entries of its flow table, and where that lies.
+    /// The number of entries of the flow table.
     pub(super) capacity: u64,
+    /// Where the flow table lies.
     pub(super) placement: MemoryPlacement,
-    /// Why it does not wait for interrupts, if it was to.
+    /// Why it does not wait for interrupts, if it was configured to.
     pub(super) compromise: Option<String>,
 }
 
 impl WorkerThread {
-    /// Begins the thread of a worker.
+    /// Spawns the thread of a worker.
     pub(super) fn spawn(eal: &Eal, shared: Shared, setup: Setup) -> Result<WorkerThread> {
         let (report, ready) = bounded(1);
         let (start, started) = bounded::<()>(1);
@@ -73,7 +74,7 @@ impl WorkerThread {
         let work = move || {
             let _guard = AbortOnPanic;
             let (worker, built) = build(shared, setup);
-            // Whoever has hired may have given up: then there is no start either.
+            // If start-up was abandoned, the receiver is gone and no start follows.
             let _ = report.send(built);
             if started.recv().is_ok() { worker.run() } else { Vec::new() }
         };
@@ -81,27 +82,27 @@ impl WorkerThread {
         Ok(WorkerThread { thread, ready, start })
     }
 
-    /// Waits until it has built what it needs. A worker that panics before ends the process, so that there
-    /// always is a report.
+    /// Waits until the worker has built what it needs. There is always a report: a worker that
+    /// panics before it ends the process.
     pub(super) fn ready(&self) -> Option<Ready> {
         self.ready.recv().ok()
     }
 
-    /// Has it begin to work.
+    /// Makes the worker begin.
     pub(super) fn begin(self) -> JoinHandle<Vec<Vec<u64>>> {
-        // It waits for nothing else.
+        // The thread waits only for this message, so it is received.
         let _ = self.start.send(());
         self.thread
     }
 
-    /// Has it end without having worked.
+    /// Ends the thread before the worker begins.
     pub(super) fn abandon(self) {
         drop(self.start);
         let _ = self.thread.join();
     }
 }
 
-/// A worker and what it has to tell; on its own thread.
+/// Builds a worker and its report, on the worker's own thread.
 fn build(shared: Shared, setup: Setup) -> (Worker, Ready) {
     let Shared { workers, owners_known, seed, flow_entries, fragments, idle, tables, command } =
         shared;
@@ -132,8 +133,9 @@ fn build(shared: Shared, setup: Setup) -> (Worker, Ready) {
     (worker, Ready { stats, capacity, placement, compromise })
 }
 
-/// What a worker does while no packet comes, and why it is not what was wished for. A replay has no wish:
-/// its workers have no CPU of their own. To be called by the worker's thread.
+/// Chooses what a worker does while no packet comes, and explains a choice that differs from the
+/// configuration. A replay has no setting: its workers have no CPU of their own. The worker's
+/// thread must call this.
 fn idle_mode(wish: Option<config::Idle>, wiring: &Wiring) -> (Idle, Option<String>) {
     match wish {
         None => (Idle::share(), None),
@@ -146,18 +148,18 @@ fn idle_mode(wish: Option<config::Idle>, wiring: &Wiring) -> (Idle, Option<Strin
     }
 }
 
-/// Ends the process if its thread panics: an appliance without one of its workers would drop that
-/// worker's flows for good, while a dead one has its share taken over by the other forwarders.
+/// Ends the process if its thread panics. An appliance without one of its workers would drop that
+/// worker's flows for good. If the process ends, the other forwarders take over its flows.
 struct AbortOnPanic;
 
-/// How long a worker that panicked leaves the log's thread for the last line.
+/// How long a worker that panicked waits for the log's thread to write the last line.
 const LAST_WORDS: Duration = Duration::from_millis(100);
 
 impl Drop for AbortOnPanic {
     fn drop(&mut self) {
         if std::thread::panicking() {
             tracing::error!("a worker panicked; the appliance ends");
-            // The log's thread needs a moment, and waits for nothing that a worker holds.
+            // The log's thread waits for nothing that a worker holds.
             std::thread::sleep(LAST_WORDS);
             std::process::abort();
         }

@@ -1,24 +1,24 @@
-//! What ports need whose devices share the packet pool with the kernel ([`Umem`]), and which of its buffers
-//! may be missing at the end because of them.
+//! What ports need whose devices share the packet pool with the kernel ([`Umem`]), and the buffers
+//! that may be missing at the end because of them.
 
 use super::wiring::Queues;
 use crate::dpdk::port::Umem;
 
-/// Over all such ports.
+/// The needs of all such ports.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct UmemBuffers {
     /// There is such a port: each packet must lie in a page of its own, in one piece of memory.
     pub(super) any: bool,
-    /// Buffers that the devices are given at the start and never give back.
+    /// Buffers that the devices take at the start and never return.
     pub(super) kept: u32,
-    /// Buffers at most that the kernel has not sent yet, or not told of.
+    /// The most buffers that the kernel has not sent, or not reported as sent.
     pub(super) unsent: u32,
     /// Bytes of each buffer that frames cannot use.
     pub(super) headroom: u16,
 }
 
 impl UmemBuffers {
-    /// From each port's needs, queues and receive descriptors.
+    /// Adds up each port's needs, by its queues and receive descriptors.
     pub(super) fn of<'a>(
         ports: impl Iterator<Item = (Option<Umem>, &'a Queues, u16)>,
     ) -> UmemBuffers {
@@ -34,10 +34,11 @@ impl UmemBuffers {
         umem_buffers
     }
 
-    /// Divides the buffers that are missing when all devices are closed: those that drivers keep, those that
-    /// may wait to be sent, and those that nothing explains.
+    /// Divides the buffers that are missing when all devices are closed into those that drivers
+    /// keep, those that may wait to be sent, and those that nothing explains.
     pub(super) fn account(&self, missing: u32) -> (u32, u32, u32) {
-        // Fewer than are kept: somebody has freed what was not theirs, which is as bad.
+        // Fewer than drivers keep are missing: some buffer was freed twice, which is as bad as a
+        // leak.
         let Some(more) = missing.checked_sub(self.kept) else {
             return (missing, 0, self.kept - missing);
         };

@@ -1,10 +1,12 @@
-//! Which worker polls what, and the rings between them.
+//! Which worker polls which queue, and the rings between workers.
 //!
-//! A port with a receive queue for each worker gives each worker its own; the device divides the
-//! flows. A port with fewer gives each of its queues to one worker, which hands packets to the owners
-//! of their flows; so does a port whose device deals packets by no hash. In the same way a port has a
-//! transmit queue for each worker, or rings to those workers that have one. The first queue of port p is worker p's, the next the next worker's, so
-//! that ports with one queue burden different workers.
+//! A port with a receive queue for each worker gives each worker its own, and the device divides
+//! the flows. A port with fewer gives each of its queues to one worker, which hands packets to the
+//! owners of their flows. So does a port whose device offers no RSS. In the same way, a port has a
+//! transmit queue for each worker, or rings to the workers that have one.
+//!
+//! The first queue of port p is worker p's, the next queue is the next worker's. So ports with one
+//! queue burden different workers.
 
 use crate::balancer::id::PortIndex;
 use crate::control::config::Steering;
@@ -13,9 +15,10 @@ use crate::dpdk::queue::{RxQueue, TxQueue};
 use crate::dpdk::{Eal, Error, TimestampField, ring};
 use crate::worker::{Input, InputKind, Output, OutputKind, Owners, Relay, RingQueue};
 
-/// Packets that a ring between two workers holds, for packets of a port.
+/// Packets that a ring between two workers holds, for packets of one port.
 pub(super) const RING: u32 = 1024;
-/// The same, for packets that are no ordinary ones, and for those that have their verdict.
+/// Packets that a ring between two workers holds, for exceptions and for packets whose verdict is
+/// counted.
 pub(super) const SMALL_RING: u32 = 256;
 
 /// How many queues a port has, and why.
@@ -23,14 +26,14 @@ pub(super) const SMALL_RING: u32 = 256;
 pub(super) struct Queues {
     pub(super) receive: u16,
     pub(super) transmit: u16,
-    /// Whoever polls a receive queue hands packets to the owners of their flows.
+    /// The workers that poll a receive queue hand packets to the owners of their flows.
     pub(super) hands_over: bool,
-    /// For the operator.
+    /// The reason for these numbers, for the operator.
     pub(super) steering: String,
 }
 
 impl Queues {
-    /// The queues of a port among so many workers.
+    /// The queues of a port among this many workers.
     pub(super) fn of(steering: Steering, can: &Capabilities, workers: u16) -> Queues {
         let transmit = can.max_tx_queues.clamp(1, workers);
         let useful = can.facts.useful(can.max_rx_queues.min(workers)).max(1);
@@ -64,14 +67,14 @@ impl Queues {
         Queues { receive, transmit, hands_over, steering }
     }
 
-    /// Packets that the rings of this port hold among so many workers.
+    /// Packets that the rings of this port hold among this many workers.
     pub(super) fn in_rings(&self, workers: u16) -> u32 {
         let handing = if self.hands_over { u32::from(self.receive) } else { 0 };
         let relays = u32::from(workers.saturating_sub(self.transmit));
         handing * u32::from(workers - 1) * RING + relays * (RING + SMALL_RING)
     }
 
-    /// Whether the device deals flows to the workers, by a hash that is not ours.
+    /// Whether the device spreads flows over the workers, by a hash that Guideway does not know.
     pub(super) fn spreads_flows(&self, workers: u16) -> bool {
         workers > 1 && !self.hands_over
     }
@@ -83,19 +86,19 @@ pub(super) struct Wiring {
     pub(super) inputs: Vec<Input>,
     pub(super) relays: Vec<Relay>,
     pub(super) outputs: Vec<Output>,
-    /// By worker; none to itself.
+    /// The ring to each sibling; `None` at the worker's own index.
     pub(super) siblings: Vec<Option<Output>>,
-    /// The device queues among the inputs, `port:queue`.
+    /// The names of the device queues among the inputs, `port:queue`.
     pub(super) queues: Vec<String>,
 }
 
-/// What distinguishes connections of one run from those of another.
+/// What distinguishes the connections of one run from those of another.
 pub(super) struct WiringOptions {
-    /// Packets wait where a ring is full.
+    /// Packets wait if a ring is full.
     pub(super) lossless: bool,
-    /// Every transmit queue notes time stamps.
+    /// Every transmit queue records time stamps.
     pub(super) note_sent: Option<TimestampField>,
-    /// The NUMA node of each worker, where what it reads should lie.
+    /// The NUMA node of each worker, where the rings that it reads should lie.
     pub(super) nodes: Vec<Option<u32>>,
 }
 
@@ -103,11 +106,12 @@ pub(super) struct WiringOptions {
 pub(super) struct Opened {
     pub(super) rx: Vec<RxQueue>,
     pub(super) tx: Vec<TxQueue>,
-    /// As of [`Queues`].
+    /// See [`Queues::hands_over`].
     pub(super) hands_over: bool,
 }
 
-/// Connects the queues of one port, the `index`-th, to the workers. Answers which of them poll it.
+/// Connects the queues of one port, the `index`-th, to the workers. Returns the workers that poll
+/// it.
 ///
 /// # Errors
 /// There is no memory for a ring.
@@ -176,7 +180,7 @@ pub(super) fn connect(
     Ok(pollers)
 }
 
-/// Connects the workers with one another.
+/// Connects each worker with all others.
 ///
 /// # Errors
 /// There is no memory for a ring.
@@ -193,7 +197,7 @@ pub(super) fn connect_siblings(
                 let name = format!("peer_{from}_{to}");
                 let (sender, receiver) = ring::channel(eal, &name, SMALL_RING, options.nodes[to])?;
                 let kind = InputKind::Handoff(receiver);
-                // The port is on each packet's note.
+                // The port is in each packet's metadata.
                 workers[to].inputs.push(Input { port: PortIndex(0), kind });
                 sibling =
                     Some(Output::new(OutputKind::Ring(RingQueue::new(sender, options.lossless))));
@@ -209,7 +213,7 @@ mod tests {
     use super::*;
     use crate::dpdk::port::Facts;
 
-    /// What a device of a driver offers, with at most `queues` each way.
+    /// The capabilities of a driver's device, with at most `queues` of each kind.
     fn can(driver: &str, queues: u16, rss: bool) -> Capabilities {
         Capabilities {
             driver: driver.to_owned(),

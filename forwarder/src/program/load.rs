@@ -1,4 +1,4 @@
-//! Reads a configuration file, and shows its mistakes.
+//! Reads a configuration file, and prints its mistakes.
 
 use std::path::Path;
 
@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use guideway::control::config::{self, Parsed, Source};
 use guideway_output::tell;
 
-/// Reads and parses a configuration; none if it has mistakes, which are printed then.
+/// Reads and parses a configuration. Returns `None` if it has mistakes, which are printed then.
 pub(super) fn load(path: &Path) -> Result<Option<(String, Parsed)>> {
     let text = Source::new(path.to_owned())
         .read(|| false)

@@ -19,10 +19,10 @@ use super::load::load;
 
 pub(super) fn run(path: &Path) -> Result<ExitCode> {
     let Some((text, parsed)) = load(path)? else { return Ok(ExitCode::FAILURE) };
-    // Before anything can be interrupted, so that a signal during the start still stops in order.
+    // Before the devices start, so that a signal during the start still ends in an orderly stop.
     let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP]).context("cannot handle signals")?;
     let control = parsed.configuration.control.clone();
-    // First of all, so that a second appliance on the socket fails before it touches a device.
+    // First, so that a second appliance on the same socket fails before it touches a device.
     let server = Server::bind(&control.socket, control.group.as_deref())?;
     let appliance = Appliance::start(path.to_owned(), text, parsed, Mode::Live)?;
     let daemon = appliance.daemon().clone();
@@ -30,8 +30,8 @@ pub(super) fn run(path: &Path) -> Result<ExitCode> {
     let server = server.start(Arc::new(move |request| answering.answer(request)));
     info!("ready; control socket {}", control.socket.display());
 
-    // Nothing that this thread does waits for a file, a client or a reader of the log, so that a signal
-    // that ends the program always ends it.
+    // This thread never waits for a file, a client or a reader of the log. So a signal that ends
+    // the program always ends it.
     let reloads = Reloads::start(&daemon, path)?;
     for signal in signals.forever() {
         if signal != SIGHUP {
@@ -73,7 +73,7 @@ struct Reloads {
 
 impl Reloads {
     fn start(daemon: &Arc<Daemon>, path: &Path) -> Result<Reloads> {
-        // One may wait while another is carried out; those that come meanwhile are the same.
+        // One reload may wait while another runs. Further requests would have the same effect.
         let (asked, requests) = sync_channel(1);
         let (daemon, path) = (Arc::clone(daemon), path.to_owned());
         let thread = thread::Builder::new()
@@ -84,11 +84,11 @@ impl Reloads {
     }
 
     fn ask(&self) {
-        // A full channel holds a request that is yet to be carried out.
+        // A full channel holds a request for a reload that has not begun.
         _ = self.asked.try_send(());
     }
 
-    /// Waits for a reload that is being carried out, which gives up once the daemon stops.
+    /// Waits for a running reload, which gives up once the daemon stops.
     fn stop(self) {
         drop(self.asked);
         if self.thread.join().is_err() {

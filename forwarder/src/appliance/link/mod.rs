@@ -1,12 +1,13 @@
-//! Watches the links of the ports, on a thread of its own, off the workers.
+//! Watches the links of the ports, on a thread of its own.
 //!
-//! DPDK's drivers for kernel interfaces (af_packet, af_xdp, pcap) report a link that is always up. The
-//! watch therefore asks the kernel, by [`netlink`], for the interface behind each port that has one.
-//! Other devices interrupt when their link changes; those that do not are asked every [`PERIOD`]. A change
-//! is logged, and a port that goes down is counted.
+//! DPDK's drivers for kernel interfaces (af_packet, af_xdp, pcap) report a link that is always up.
+//! The watch therefore asks the kernel, by [`netlink`], about the interface behind each port that
+//! has one. Other devices interrupt when their link changes. Devices that do not interrupt are
+//! asked every [`PERIOD`]. The watch logs each change, and counts ports that go down.
 //!
-//! A driver stays bound to the interface that it was started with. Once that is removed, the port is
-//! deaf until the process is restarted, even if an interface of the same name appears again.
+//! A driver stays bound to the interface that it was started with. If that interface is removed,
+//! the port receives nothing until the process is restarted, even if an interface of the same name
+//! appears again.
 
 mod netlink;
 
@@ -28,21 +29,21 @@ use netlink::{Heard, Message, Socket};
 /// How often DPDK is asked for the links.
 const PERIOD: Duration = Duration::from_millis(250);
 
-/// What the watch knows of a port, for the watch to write and others to read.
+/// The state of a port, which the watch writes and others read.
 #[derive(Clone, Debug)]
 pub(super) struct Interface(Arc<Mutex<Known>>);
 
 #[derive(Debug)]
 struct Known {
-    /// Of the kernel interface behind it.
+    /// The state of the kernel interface behind the port.
     state: State,
-    /// When the link changed last; at first, when the port was started.
+    /// When the link last changed, or else when the port was started.
     changed: Instant,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 enum State {
-    /// There is none, or nothing is known of it yet.
+    /// There is no interface, or its state is not known yet.
     #[default]
     Unknown,
     Up {
@@ -84,7 +85,7 @@ impl Default for Interface {
 }
 
 impl Interface {
-    /// The link in words: what DPDK says of it, unless the kernel knows better.
+    /// The link in words: DPDK's report, unless the kernel reports an obstacle.
     pub(super) fn describe(&self, link: Link) -> String {
         match self.0.lock().state.obstacle() {
             Some(obstacle) => format!("down, {obstacle}"),
@@ -92,7 +93,7 @@ impl Interface {
         }
     }
 
-    /// How long the link has been as it is.
+    /// How long the link has not changed.
     pub(super) fn unchanged(&self) -> Duration {
         self.0.lock().changed.elapsed()
     }
@@ -116,7 +117,7 @@ pub(super) struct Watch {
 }
 
 impl Watch {
-    /// Watches these ports. Answers with it what the watch counts.
+    /// Watches these ports. Also returns the counters of the watch.
     pub(super) fn start(ports: Vec<Watched>) -> io::Result<(Watch, Reader)> {
         let (writer, reader) = stats::channel(0, 0);
         let stop = Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?);
@@ -131,9 +132,9 @@ impl Watch {
         Ok((Watch { thread, stop }, reader))
     }
 
-    /// Ends the watch. To be called before the ports are closed.
+    /// Ends the watch. Call this before the ports are closed.
     pub(super) fn stop(self) {
-        // An eventfd takes this at once; if the thread has ended, nobody reads it.
+        // An eventfd accepts this at once. If the thread has ended, nobody reads it.
         let _ = rustix::io::write(&*self.stop, &1_u64.to_ne_bytes());
         if self.thread.join().is_err() {
             error!("the watch of the links panicked");
@@ -143,7 +144,7 @@ impl Watch {
 
 struct Watcher {
     ports: Vec<Watched>,
-    /// Ports that were up when they were looked at last.
+    /// Whether each port was up at the last report.
     up: Vec<bool>,
     socket: Option<Socket>,
     counters: Writer,
@@ -165,17 +166,19 @@ impl Watcher {
                 return;
             }
             for change in changes {
-                // Fails where there was none.
+                // Fails for a descriptor without an event.
                 let _ = rustix::io::read(change, &mut [0; 8]);
             }
             if waited.is_err() {
-                // A signal; anything else must not become a loop that never sleeps.
+                // A signal interrupted the call. Any other error must not make a loop that never
+                // sleeps.
                 thread::sleep(Duration::from_millis(10));
             }
         }
     }
 
-    /// Asks the kernel for the interface of each port; the port's number is the query's.
+    /// Asks the kernel about the interface of each port. The port's number is the sequence number
+    /// of the query.
     fn ask(&mut self) {
         let Some(socket) = &self.socket else { return };
         for (sequence, port) in (0..).zip(&self.ports) {
@@ -186,7 +189,7 @@ impl Watcher {
         }
     }
 
-    /// Takes all messages that wait.
+    /// Handles all messages that wait.
     fn hear(&mut self) {
         let mut lost = false;
         while let Some(socket) = &mut self.socket {
@@ -194,7 +197,7 @@ impl Watcher {
                 Ok(Heard::Messages(messages)) => {
                     messages.into_iter().for_each(|message| self.take(message));
                 }
-                // The kernel drops answers too until the socket has been emptied.
+                // The kernel also drops replies until the socket has been emptied.
                 Ok(Heard::Lost) => lost = true,
                 Ok(Heard::Nothing) if lost => {
                     lost = false;
@@ -244,7 +247,8 @@ impl Watcher {
             known.state = next;
             drop(known);
             if removed {
-                // More than a port that is down: said even if it was down before.
+                // A removal is worse than a port that is down: log it even if the port was down
+                // before.
                 error!(
                     "port \"{}\": its interface was removed; no packet passes until guideway is \
                      restarted",
@@ -255,7 +259,7 @@ impl Watcher {
         }
     }
 
-    /// Logs and counts what has changed since the last look at a port.
+    /// Logs and counts a change of a port's link since the last report.
     fn report(&mut self, port: usize) {
         let watched = &self.ports[port];
         let Some(device) = watched.port.upgrade() else { return };

@@ -1,8 +1,8 @@
-//! What the kernel says of its interfaces: the link messages of rtnetlink(7).
+//! The kernel's messages about its interfaces: the link messages of rtnetlink(7).
 //!
-//! A [`Socket`] hears of every interface in this process's network namespace. Only three facts are
-//! read: the interface's index, its flags and its name. A library would parse the dozens of other
-//! attributes too, and refuse a message for any that it does not know.
+//! A [`Socket`] receives messages about every interface in this process's network namespace. Three
+//! facts are read: the interface's index, its flags and its name. A library would parse dozens of
+//! other attributes too, and refuse a message with an unknown one.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -27,7 +27,7 @@ const HEADER: usize = 16;
 const LINK_HEADER: usize = 16;
 /// Bytes of `struct rtattr`.
 const ATTRIBUTE_HEADER: usize = 4;
-/// The kernel makes no datagram of a link message larger.
+/// The kernel's largest datagram of link messages.
 const DATAGRAM: usize = 32 * 1024;
 
 /// Flags of an interface, see netdevice(7).
@@ -39,7 +39,7 @@ impl Flags {
     const RUNNING: u32 = 1 << 6;
     const LOWER_UP: u32 = 1 << 16;
 
-    /// Why no frames can pass; none if they can.
+    /// Why no frames can pass, or `None` if they can.
     pub(super) fn obstacle(self) -> Option<&'static str> {
         if self.0 & Self::UP == 0 {
             Some("set down")
@@ -56,26 +56,26 @@ impl Flags {
 /// A message of the kernel.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Message {
-    /// The interface is there.
+    /// The interface exists.
     Link { index: u32, flags: Flags, name: String },
     /// The interface has left the namespace.
     Removed { index: u32 },
-    /// The interface that a query was about, by its sequence number, is not there.
+    /// The interface of a query, by the query's sequence number, does not exist.
     Absent { sequence: u32 },
 }
 
-/// Hears of the interfaces.
+/// Receives messages about the interfaces.
 #[derive(Debug)]
 pub(super) struct Socket {
     socket: OwnedFd,
     buffer: Vec<u8>,
 }
 
-/// What came of looking for messages.
+/// The result of reading the socket.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Heard {
     Messages(Vec<Message>),
-    /// Some were lost, because there were too many: ask anew.
+    /// Messages were lost because there were too many: query all interfaces again.
     Lost,
     Nothing,
 }
@@ -88,7 +88,7 @@ impl Socket {
         Ok(Socket { socket, buffer: vec![0; DATAGRAM] })
     }
 
-    /// Asks for the interface with this index. The answer is a message like any other.
+    /// Queries the interface with this index. The reply is a message like any other.
     pub(super) fn ask(&self, index: u32, sequence: u32) -> io::Result<()> {
         let kernel = SocketAddrNetlink::new(0, 0);
         sendto(&self.socket, &query(index, sequence), SendFlags::empty(), &kernel)?;
@@ -129,7 +129,7 @@ fn query(index: u32, sequence: u32) -> [u8; HEADER + LINK_HEADER] {
     bytes
 }
 
-/// The messages of a datagram. What is malformed or of no interest is left out.
+/// The messages of a datagram. Malformed messages, and messages about other things, are skipped.
 fn messages(mut bytes: &[u8]) -> Vec<Message> {
     let mut list = Vec::new();
     while let Some(length) = u32_at(bytes, 0).and_then(|length| usize::try_from(length).ok()) {
@@ -146,7 +146,7 @@ fn message(kind: u16, sequence: u32, body: &[u8]) -> Option<Message> {
         let no_device = (-Errno::NODEV.raw_os_error()).to_ne_bytes();
         return body.starts_with(&no_device).then_some(Message::Absent { sequence });
     }
-    // Other families speak of an interface's place in a bridge.
+    // Other families report an interface's port of a bridge.
     if body.first() != Some(&0) {
         return None;
     }
