@@ -1,7 +1,7 @@
-//! The log: lines on stderr, from the level that `GUIDEWAY_LOG` names.
+//! The log: lines on stderr, from the level in `GUIDEWAY_LOG` on.
 //!
-//! The lines go through a [`Queue`], so that a reader that stops, or a full disk, costs lines and never
-//! stops the appliance. The words of a panic go there too, for the same reason.
+//! The lines pass through a [`Queue`]. A reader that stops, or a full disk, loses lines and never
+//! stops the appliance. The message of a panic takes the same route.
 
 use std::backtrace::Backtrace;
 use std::ffi::OsStr;
@@ -13,13 +13,13 @@ use guideway_output::{Queue, Standard};
 use tracing::level_filters::{LevelFilter, STATIC_MAX_LEVEL};
 use tracing::warn;
 
-/// How long the end of the program waits for the last lines.
-pub(super) const PATIENCE: Duration = Duration::from_secs(1);
+/// How long the program waits at its end for the last lines.
+pub(super) const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 
 const VARIABLE: &str = "GUIDEWAY_LOG";
 const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
 
-/// Starts the log. What else the program has to say on stderr goes through the same queue.
+/// Starts the log. Other messages on stderr go through the returned queue too.
 pub(super) fn start() -> io::Result<Queue> {
     let queue = Queue::start(Standard::Error)?;
     let lines = queue.clone();
@@ -28,7 +28,7 @@ pub(super) fn start() -> io::Result<Queue> {
         .with_writer(move || lines.clone())
         .with_ansi(io::stderr().is_terminal())
         .with_target(false)
-        // It would report its own failures with `eprintln!`, which panics or blocks.
+        // The log would report its own failures with `eprintln!`, which panics or blocks.
         .log_internal_errors(false)
         .with_max_level(level)
         .init();
@@ -39,12 +39,12 @@ pub(super) fn start() -> io::Result<Queue> {
     panic::set_hook(Box::new(move |panic| {
         lines.offer(format!("{panic}\nbacktrace: {}\n", Backtrace::capture()).as_bytes());
         // The panic may end the program.
-        lines.flush(PATIENCE);
+        lines.flush(FLUSH_TIMEOUT);
     }));
     Ok(queue)
 }
 
-/// The level that the variable's value asks for, and what is wrong with the value.
+/// The level in the variable's value, and a warning if the value is wrong.
 fn level(value: Option<&OsStr>, most: LevelFilter) -> (LevelFilter, Option<String>) {
     let Some(value) = value.filter(|value| !value.is_empty()) else {
         return (LevelFilter::INFO, None);
@@ -53,14 +53,15 @@ fn level(value: Option<&OsStr>, most: LevelFilter) -> (LevelFilter, Option<Strin
     let known = known.filter(|known| LEVELS.contains(&known.as_str()));
     match known.and_then(|known| known.parse::<LevelFilter>().ok()) {
         Some(level) if level > most => {
-            let told = format!("{VARIABLE}={level}: this build has no levels below {most}");
-            (most, Some(told))
+            let warning = format!("{VARIABLE}={level}: this build has no levels below {most}");
+            (most, Some(warning))
         }
         Some(level) => (level, None),
         None => {
             let levels = LEVELS.join(", ");
-            let told = format!("{VARIABLE} is {value:?}; expected one of {levels}; info is used");
-            (LevelFilter::INFO, Some(told))
+            let warning =
+                format!("{VARIABLE} is {value:?}; expected one of {levels}; info is used");
+            (LevelFilter::INFO, Some(warning))
         }
     }
 }
@@ -79,15 +80,15 @@ mod tests {
         assert_eq!(of(""), (LevelFilter::INFO, None));
         assert_eq!(of("WARN"), (LevelFilter::WARN, None));
         assert_eq!(of("off"), (LevelFilter::OFF, None));
-        let (level, told) = of("debug");
+        let (level, warning) = of("debug");
         assert_eq!(level, LevelFilter::INFO);
-        assert!(told.unwrap().contains("no levels below info"));
+        assert!(warning.unwrap().contains("no levels below info"));
         for wrong in ["wran", "info,", "guideway=warn", "7", "\u{1b}[31m"] {
-            let (level, told) = of(wrong);
+            let (level, warning) = of(wrong);
             assert_eq!(level, LevelFilter::INFO);
-            let told = told.unwrap();
-            assert!(told.contains("expected one of off, error, warn"), "{told}");
-            assert!(!told.contains('\u{1b}'), "{told}");
+            let warning = warning.unwrap();
+            assert!(warning.contains("expected one of off, error, warn"), "{warning}");
+            assert!(!warning.contains('\u{1b}'), "{warning}");
         }
     }
 }

@@ -51,7 +51,7 @@ enum Command {
     Replay(replay::Arguments),
 }
 
-/// Runs what the command line asks for.
+/// Runs the command of the command line.
 pub(crate) fn main() -> ExitCode {
     let arguments: Arguments = guideway_output::arguments();
     let log = match log::start() {
@@ -72,6 +72,6 @@ pub(crate) fn main() -> ExitCode {
         log.offer(format!("guideway: {error:#}\n").as_bytes());
         ExitCode::FAILURE
     });
-    log.flush(log::PATIENCE);
+    log.flush(log::FLUSH_TIMEOUT);
     code
 }

@@ -56,9 +56,9 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let rx = by_port(configuration, "--rx", &arguments.rx)?;
     let tx = by_port(configuration, "--tx", &arguments.tx)?;
     for path in rx.values() {
-        let told = || path.display().to_string();
-        capture::check(path).with_context(told)?;
-        let cut = capture::count_cut(path).with_context(told)?;
+        let name = || path.display().to_string();
+        capture::check(path).with_context(name)?;
+        let cut = capture::count_cut(path).with_context(name)?;
         if cut > 0 {
             warn!(
                 "{}: a snap length cut {cut} of the packets; they are replayed as they are, and most \
@@ -68,14 +68,15 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
         }
     }
 
-    // DPDK's device arguments give ',' and '=' a meaning, so that files get names without.
+    // Commas and equals signs have a meaning in DPDK's device arguments, so files get names without
+    // them.
     let directory = tempfile::tempdir().context("cannot make a temporary directory")?;
     let mut devices = Vec::new();
     let mut written = Vec::new();
     for index in 0..configuration.ports.len() {
         let named = |kind: &str| directory.path().join(format!("{kind}{index}.pcap"));
         let input = rx.get(&index).map(|path| link(path, &named("rx"))).transpose()?;
-        // DPDK's pcap device must have one of the two.
+        // DPDK's pcap device must have an input or an output.
         let wanted = input.is_none() || tx.contains_key(&index);
         let output = wanted.then(|| named("tx"));
         devices.push(Device::capture(index, input.as_deref(), output.as_deref()));
@@ -113,8 +114,8 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Makes the outputs now, rather than after a long replay, and sees that none of them is another file of
-/// the call, by whatever name: writing it would destroy that.
+/// Creates the outputs now, rather than after a long replay. Refuses an output that is another file
+/// of the command line, under any name, because writing it would destroy that file.
 fn make_outputs<'a>(
     rx: &HashMap<usize, PathBuf>,
     tx: impl Iterator<Item = &'a PathBuf>,
@@ -142,7 +143,8 @@ fn make_outputs<'a>(
     Ok(())
 }
 
-/// Tells which captures were not read to their end: DPDK counts that as an error of the device.
+/// Warns about captures that were not read to their end. DPDK counts that as an error of the
+/// device.
 fn warn_of_damage(appliance: &Appliance, rx: &HashMap<usize, PathBuf>) {
     let Response::Ports(ports) = appliance.daemon().answer(Request::PortList {}) else { return };
     for (index, port) in ports.iter().enumerate().filter(|(_, port)| port.counters.rx_errors > 0) {
@@ -155,7 +157,7 @@ fn warn_of_damage(appliance: &Appliance, rx: &HashMap<usize, PathBuf>) {
     }
 }
 
-/// The files by the index of their port.
+/// The files on the command line, by the index of their port.
 fn by_port(
     configuration: &Configuration,
     option: &str,
