@@ -163,7 +163,7 @@ def test_packets_that_a_snap_length_cut(place, order):
     for capture, cut in ((pcap, 2), (head + enhanced, 2), (head + enhanced + head + enhanced, 4), (pcap[:-1], 2)):
         (place / "in.pcap").write_bytes(capture)
         done = call(place, "--config", "guideway.toml", "--rx", "edge0=in.pcap", "--tx", "edge0=out.pcap")
-        assert f"a snap length cut {cut} of the packets" in done.stderr, done.stderr
+        assert f"a snap length truncated {cut} of the packets" in done.stderr, done.stderr
     (place / "in.pcap").write_bytes(replay.pcap([FRAME]))
     done = call(place, "--config", "guideway.toml", "--rx", "edge0=in.pcap", "--tx", "edge0=out.pcap")
     assert "snap length" not in done.stderr

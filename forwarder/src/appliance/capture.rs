@@ -98,17 +98,17 @@ fn exact<'a, const N: usize>(
 ///
 /// # Errors
 /// Reading failed.
-pub fn count_cut(path: &Path) -> Result<u64, Error> {
-    let mut cut = 0;
-    match walk(path, &mut cut) {
-        Ok(()) | Err(Error::Format) => Ok(cut),
+pub fn count_truncated(path: &Path) -> Result<u64, Error> {
+    let mut truncated = 0;
+    match walk(path, &mut truncated) {
+        Ok(()) | Err(Error::Format) => Ok(truncated),
         Err(error) => Err(error),
     }
 }
 
 /// Adds truncated frames to `cut` up to the end of the file, or to the first damage, which is
 /// [`Error::Format`].
-fn walk(path: &Path, cut: &mut u64) -> Result<(), Error> {
+fn walk(path: &Path, truncated: &mut u64) -> Result<(), Error> {
     let mut file = BufReader::new(File::open(path)?);
     let mut head = [0; 8];
     exact(&mut file, &mut head)?;
@@ -127,34 +127,34 @@ fn walk(path: &Path, cut: &mut u64) -> Result<(), Error> {
             exact(&mut file, &mut record)?;
             let (captured, original) = (field(word, &record[8..]), field(word, &record[12..]));
             skip(&mut file, captured.into())?;
-            *cut += u64::from(captured < original);
+            *truncated += u64::from(captured < original);
         }
     }
     loop {
         let mut body = [0; 20];
         let kind = field(word, &head);
         // A section header has the same type in both byte orders, and shows which one follows.
-        let mut held = 0;
+        let mut read = 0;
         if kind == 0x0a0d_0d0a {
             exact(&mut file, first::<4>(&mut body)?)?;
             word = if body[0] == 0x4d { u32::from_le_bytes } else { u32::from_be_bytes };
-            held = 4;
+            read = 4;
         } else if kind == 2 || kind == 6 {
             exact(&mut file, &mut body)?;
-            held = 20;
+            read = 20;
         } else if kind == 3 {
             exact(&mut file, first::<4>(&mut body)?)?;
-            held = 4;
+            read = 4;
         }
         let length = field(word, &head[4..]);
         // Blocks contain their length twice and are padded.
-        skip(&mut file, u64::from(length).checked_sub(8 + held).ok_or(Error::Format)?)?;
-        let is_cut = match kind {
+        skip(&mut file, u64::from(length).checked_sub(8 + read).ok_or(Error::Format)?)?;
+        let is_truncated = match kind {
             2 | 6 => field(word, &body[12..]) < field(word, &body[16..]),
             3 => length.saturating_sub(16) < field(word, &body),
             _ => false,
         };
-        *cut += u64::from(is_cut);
+        *truncated += u64::from(is_truncated);
         exact(&mut file, &mut head)?;
     }
 }

@@ -47,9 +47,9 @@ use umem::UmemBuffers;
 use wiring::{Opened, Queues, Wiring, WiringOptions};
 
 /// How long a stop waits for packets that are between two workers.
-const DRAIN: Duration = Duration::from_secs(1);
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long a worker may take to list flows.
-const ANSWER: Duration = Duration::from_secs(5);
+const FLOW_LIST_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Why an appliance does not start.
 #[derive(Debug, Error)]
@@ -201,7 +201,7 @@ impl Appliance {
             _ => None,
         };
         let rings = placed.of_worker.iter().map(|&pool| placed.nodes[pool]).collect();
-        let options = WiringOptions { lossless: !live, note_sent: timestamps, nodes: rings };
+        let options = WiringOptions { lossless: !live, record_sent: timestamps, nodes: rings };
         let mut wiring: Vec<Wiring> = (0..workers).map(|_| Wiring::default()).collect();
         let mut ports = Vec::with_capacity(probed.len());
         let mut port_views = Vec::with_capacity(probed.len());
@@ -238,8 +238,9 @@ impl Appliance {
             let pollers = wiring::connect(&eal, index, &port.name, opened, &options, &mut wiring)?;
             for &worker in &pollers {
                 let cpu = cpus[worker].unwrap_or_default();
-                let far = placement::distance(&port.name, can.socket, worker, cpu, nodes[worker]);
-                far.into_iter().for_each(|far| warn!("{far}"));
+                let warning =
+                    placement::distance(&port.name, can.socket, worker, cpu, nodes[worker]);
+                warning.into_iter().for_each(|warning| warn!("{warning}"));
             }
             let started = Arc::new(started);
             facts.push(PortFacts { device_mac: can.mac, filter: live });
@@ -290,13 +291,13 @@ impl Appliance {
             command: command.clone(),
         };
         let mut views = Vec::with_capacity(wiring.len());
-        let mut hired: Vec<WorkerThread> = Vec::with_capacity(wiring.len());
+        let mut spawned: Vec<WorkerThread> = Vec::with_capacity(wiring.len());
         for (index, mut wiring) in (0..).zip(wiring) {
             let (ask, queries) = bounded::<FlowQuery>(4);
             let scan = move |scan: FlowScan| {
-                let (reply, answer) = bounded(1);
-                ask.send_timeout(FlowQuery { scan, reply }, ANSWER).ok()?;
-                answer.recv_timeout(ANSWER).ok()
+                let (reply, listed) = bounded(1);
+                ask.send_timeout(FlowQuery { scan, reply }, FLOW_LIST_TIMEOUT).ok()?;
+                listed.recv_timeout(FLOW_LIST_TIMEOUT).ok()
             };
             views.push((mem::take(&mut wiring.queues), scan));
             let clock = match timestamps {
@@ -306,18 +307,18 @@ impl Appliance {
             let (cpu, pool) = (cpus[usize::from(index)], placed.of_worker[usize::from(index)]);
             let setup = Setup { index, cpu, wiring, clock, pool: pools[pool].clone(), queries };
             match WorkerThread::spawn(&eal, shared.clone(), setup) {
-                Ok(one) => hired.push(one),
+                Ok(thread) => spawned.push(thread),
                 Err(error) => {
-                    hired.into_iter().for_each(WorkerThread::abandon);
+                    spawned.into_iter().for_each(WorkerThread::abandon);
                     return Err(error.into());
                 }
             }
         }
 
-        let mut worker_views = Vec::with_capacity(hired.len());
-        for (index, (hired, (queues, scan))) in hired.iter().zip(views).enumerate() {
+        let mut worker_views = Vec::with_capacity(spawned.len());
+        for (index, (spawned, (queues, scan))) in spawned.iter().zip(views).enumerate() {
             let Some(Ready { stats, capacity: flow_capacity, placement, compromise }) =
-                hired.ready()
+                spawned.ready()
             else {
                 continue;
             };
@@ -353,7 +354,7 @@ impl Appliance {
                 None
             });
         }
-        let threads = hired.into_iter().map(WorkerThread::begin).collect();
+        let threads = spawned.into_iter().map(WorkerThread::begin).collect();
         Ok(Appliance {
             daemon: Arc::new(daemon),
             command,
@@ -381,8 +382,8 @@ impl Appliance {
             std::thread::sleep(Duration::from_millis(2));
             let balance = self.balance();
             // Fragments may wait for a first fragment that never comes.
-            let held: u64 = self.stats.iter().map(|s| s.gauge(Gauge::FragmentsWaiting)).sum();
-            let quiet = self.stats.iter().all(idle) && balance.0 == balance.1 + held;
+            let waiting: u64 = self.stats.iter().map(|s| s.gauge(Gauge::FragmentsWaiting)).sum();
+            let quiet = self.stats.iter().all(idle) && balance.0 == balance.1 + waiting;
             if quiet && before == Some(balance) {
                 return;
             }
@@ -404,7 +405,7 @@ impl Appliance {
             umem_buffers,
         } = self;
         command.drain();
-        let deadline = Instant::now() + DRAIN;
+        let deadline = Instant::now() + DRAIN_TIMEOUT;
         while !threads.is_empty() && Instant::now() < deadline {
             // A worker that has not seen the order may still receive packets, even if the balance
             // is even.
@@ -419,9 +420,9 @@ impl Appliance {
         let mut sent = vec![Vec::new(); ports.len()];
         for thread in threads {
             match thread.join() {
-                Ok(noted) => {
-                    for (all, noted) in sent.iter_mut().zip(noted) {
-                        all.extend(noted);
+                Ok(times) => {
+                    for (all, times) in sent.iter_mut().zip(times) {
+                        all.extend(times);
                     }
                 }
                 Err(panic) => std::panic::resume_unwind(panic),
@@ -455,13 +456,13 @@ fn balance(stats: &[Reader]) -> (u64, u64) {
 }
 
 fn fragment_capacity(configuration: &Configuration) -> fragment::Capacity {
-    let limits = &configuration.fragments;
+    let fragments = &configuration.fragments;
     fragment::Capacity {
-        datagrams: limits.contexts,
-        packets: limits.packets,
-        bytes: limits.bytes,
+        datagrams: fragments.contexts,
+        packets: fragments.packets,
+        bytes: fragments.bytes,
         packets_per_datagram: fragment::PACKETS_PER_DATAGRAM,
-        timeout_ms: u64::try_from(limits.timeout.as_millis()).unwrap_or(u64::MAX),
+        timeout_ms: u64::try_from(fragments.timeout.as_millis()).unwrap_or(u64::MAX),
     }
 }
 

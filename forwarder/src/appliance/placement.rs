@@ -183,9 +183,12 @@ mod tests {
 
     #[test]
     fn a_worker_far_from_its_device_is_reported() {
-        let told = distance("edge0", Some(0), 2, 9, Some(1)).unwrap();
-        assert!(told.contains("\"edge0\"") && told.contains("worker 2"), "{told}");
-        assert!(told.contains("on node 1 (CPU 9)") && told.contains("of node 0"), "{told}");
+        let warning = distance("edge0", Some(0), 2, 9, Some(1)).unwrap();
+        assert!(warning.contains("\"edge0\"") && warning.contains("worker 2"), "{warning}");
+        assert!(
+            warning.contains("on node 1 (CPU 9)") && warning.contains("of node 0"),
+            "{warning}"
+        );
         for (device, node) in [(None, Some(1)), (Some(0), None), (Some(1), Some(1))] {
             assert_eq!(distance("edge0", device, 2, 9, node), None);
         }

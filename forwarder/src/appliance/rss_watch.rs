@@ -72,8 +72,9 @@ impl RssWatch {
         ports: Vec<WatchedPort>,
         workers: Vec<Reader>,
     ) -> io::Result<Option<RssWatch>> {
-        let deals = |port: &WatchedPort| !port.polling.hands_over && port.polling.pollers.len() > 1;
-        if workers.len() < 2 || !ports.iter().any(deals) {
+        let spreads =
+            |port: &WatchedPort| !port.polling.hands_over && port.polling.pollers.len() > 1;
+        if workers.len() < 2 || !ports.iter().any(spreads) {
             return Ok(None);
         }
         let (stop, stopped) = bounded(0);
@@ -96,11 +97,11 @@ impl RssWatch {
 
 fn run(ports: &[WatchedPort], workers: &[Reader], first: Sample, stopped: &Receiver<()>) {
     let polling: Vec<Polling> = ports.iter().map(|port| port.polling.clone()).collect();
-    let mut looks = VecDeque::from([first]);
+    let mut samples = VecDeque::from([first]);
     while stopped.recv_timeout(PERIOD) == Err(RecvTimeoutError::Timeout) {
         let now = Sample::at(ports, workers);
         for (index, port) in ports.iter().enumerate() {
-            let Some((queue, flows)) = now.crowded(&looks[0], &polling, index) else { continue };
+            let Some((queue, flows)) = now.crowded(&samples[0], &polling, index) else { continue };
             if port.crowded_queue.0.set(queue).is_ok() {
                 warn!(
                     "port \"{}\": {flows} new flows came to receive queue {queue} and none to the other {}: \
@@ -111,9 +112,9 @@ fn run(ports: &[WatchedPort], workers: &[Reader], first: Sample, stopped: &Recei
                 );
             }
         }
-        looks.push_back(now);
-        if looks.len() > SPAN {
-            looks.pop_front();
+        samples.push_back(now);
+        if samples.len() > SPAN {
+            samples.pop_front();
         }
     }
 }
@@ -179,7 +180,7 @@ mod tests {
         Polling { pollers: pollers.to_vec(), hands_over: false }
     }
 
-    fn look(packets: &[&[u64]], flows: &[u64]) -> Sample {
+    fn sample(packets: &[&[u64]], flows: &[u64]) -> Sample {
         Sample {
             packets: packets.iter().map(|queues| queues.to_vec()).collect(),
             flows: flows.to_vec(),
@@ -188,9 +189,9 @@ mod tests {
 
     #[test]
     fn many_flows_on_one_queue_are_noticed() {
-        let before = look(&[&[1000, 900]], &[50, 60]);
+        let before = sample(&[&[1000, 900]], &[50, 60]);
         let crowded = |packets: [u64; 2], flows: [u64; 2]| {
-            look(&[&packets], &flows).crowded(&before, &[spread(&[0, 1])], 0)
+            sample(&[&packets], &flows).crowded(&before, &[spread(&[0, 1])], 0)
         };
         assert_eq!(crowded([1064, 900], [114, 60]), Some((0, 64)));
         assert_eq!(crowded([1000, 980], [50, 140]), Some((1, 80)));
@@ -202,22 +203,25 @@ mod tests {
 
     #[test]
     fn flows_that_another_port_may_have_brought_do_not_count() {
-        let before = look(&[&[0, 0], &[0, 0]], &[0, 0]);
+        let before = sample(&[&[0, 0], &[0, 0]], &[0, 0]);
         // Port 1 begins with worker 1.
         let polling = [spread(&[0, 1]), spread(&[1, 0])];
-        let now = look(&[&[500, 0], &[300, 100]], &[200, 300]);
+        let now = sample(&[&[500, 0], &[300, 100]], &[200, 300]);
         assert_eq!(now.crowded(&before, &polling, 0), Some((0, 100)));
         assert_eq!(now.crowded(&before, &polling, 1), None);
         let ring = [polling[0].clone(), Polling { pollers: vec![1], hands_over: true }];
-        let now = look(&[&[500, 0], &[150]], &[200, 0]);
+        let now = sample(&[&[500, 0], &[150]], &[200, 0]);
         assert_eq!(now.crowded(&before, &ring, 0), None, "a ring brings flows to any worker");
-        assert_eq!(look(&[&[500, 0], &[136]], &[200, 0]).crowded(&before, &ring, 0), Some((0, 64)));
+        assert_eq!(
+            sample(&[&[500, 0], &[136]], &[200, 0]).crowded(&before, &ring, 0),
+            Some((0, 64))
+        );
     }
 
     #[test]
     fn only_ports_that_should_spread_flows_are_judged() {
-        let before = look(&[&[0, 0]], &[0, 0]);
-        let now = look(&[&[100, 0]], &[100, 0]);
+        let before = sample(&[&[0, 0]], &[0, 0]);
+        let now = sample(&[&[100, 0]], &[100, 0]);
         for pollers in [vec![0], vec![0, 1]] {
             let ring = [Polling { pollers, hands_over: true }];
             assert_eq!(now.crowded(&before, &ring, 0), None);

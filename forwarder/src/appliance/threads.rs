@@ -136,8 +136,8 @@ fn build(shared: Shared, setup: Setup) -> (Worker, Ready) {
 /// Chooses what a worker does while no packet comes, and explains a choice that differs from the
 /// configuration. A replay has no setting: its workers have no CPU of their own. The worker's
 /// thread must call this.
-fn idle_mode(wish: Option<config::Idle>, wiring: &Wiring) -> (Idle, Option<String>) {
-    match wish {
+fn idle_mode(setting: Option<config::Idle>, wiring: &Wiring) -> (Idle, Option<String>) {
+    match setting {
         None => (Idle::share(), None),
         Some(config::Idle::Poll) => (Idle::poll(), None),
         Some(config::Idle::Pause) => (Idle::pause(), None),
@@ -153,14 +153,14 @@ fn idle_mode(wish: Option<config::Idle>, wiring: &Wiring) -> (Idle, Option<Strin
 struct AbortOnPanic;
 
 /// How long a worker that panicked waits for the log's thread to write the last line.
-const LAST_WORDS: Duration = Duration::from_millis(100);
+const LOG_TIMEOUT: Duration = Duration::from_millis(100);
 
 impl Drop for AbortOnPanic {
     fn drop(&mut self) {
         if std::thread::panicking() {
             tracing::error!("a worker panicked; the appliance ends");
             // The log's thread waits for nothing that a worker holds.
-            std::thread::sleep(LAST_WORDS);
+            std::thread::sleep(LOG_TIMEOUT);
             std::process::abort();
         }
     }

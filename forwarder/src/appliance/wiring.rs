@@ -97,7 +97,7 @@ pub(super) struct WiringOptions {
     /// Packets wait if a ring is full.
     pub(super) lossless: bool,
     /// Every transmit queue records time stamps.
-    pub(super) note_sent: Option<TimestampField>,
+    pub(super) record_sent: Option<TimestampField>,
     /// The NUMA node of each worker, where the rings that it reads should lie.
     pub(super) nodes: Vec<Option<u32>>,
 }
@@ -145,8 +145,8 @@ pub(super) fn connect(
                 }
                 let (sender, receiver) = ring_between("rx", q, owner, RING)?;
                 wiring.inputs.push(Input { port: index, kind: InputKind::Ring(receiver) });
-                let lane = RingQueue::new(sender, options.lossless);
-                outputs.push(Some(Output::new(OutputKind::Ring(lane))));
+                let queue = RingQueue::new(sender, options.lossless);
+                outputs.push(Some(Output::new(OutputKind::Ring(queue))));
             }
             owners = Some(Owners { outputs });
         }
@@ -157,25 +157,25 @@ pub(super) fn connect(
     let queues = tx.len();
     let mut tx: Vec<Option<TxQueue>> = tx.into_iter().map(Some).collect();
     for worker in 0..count {
-        let turn = (worker + count - first) % count;
-        let via = match tx.get_mut(turn).and_then(Option::take) {
+        let position = (worker + count - first) % count;
+        let kind = match tx.get_mut(position).and_then(Option::take) {
             Some(queue) => OutputKind::Queue {
                 queue,
-                sent: options.note_sent.map(|field| (field, Vec::new())),
+                sent: options.record_sent.map(|field| (field, Vec::new())),
             },
             None => {
-                let owner = (first + turn % queues) % count;
+                let owner = (first + position % queues) % count;
                 let (ring, receiver) = ring_between("tx", worker, owner, RING)?;
                 let relay = Relay { port: index, ring: receiver, decided: false };
                 workers[owner].relays.push(relay);
                 let (decided, receiver) = ring_between("td", worker, owner, SMALL_RING)?;
                 let relay = Relay { port: index, ring: receiver, decided: true };
                 workers[owner].relays.push(relay);
-                let lane = |ring| RingQueue::new(ring, options.lossless);
-                OutputKind::Relay { ring: lane(ring), decided: lane(decided) }
+                let queue = |ring| RingQueue::new(ring, options.lossless);
+                OutputKind::Relay { ring: queue(ring), decided: queue(decided) }
             }
         };
-        workers[worker].outputs.push(Output::new(via));
+        workers[worker].outputs.push(Output::new(kind));
     }
     Ok(pollers)
 }
@@ -194,7 +194,7 @@ pub(super) fn connect_siblings(
         for to in 0..count {
             let mut sibling = None;
             if from != to {
-                let name = format!("peer_{from}_{to}");
+                let name = format!("sibling_{from}_{to}");
                 let (sender, receiver) = ring::channel(eal, &name, SMALL_RING, options.nodes[to])?;
                 let kind = InputKind::Handoff(receiver);
                 // The port is in each packet's metadata.
@@ -253,25 +253,25 @@ mod tests {
 
     #[test]
     fn the_steering_text_explains_additional_queues() {
-        let words = |steering, can: &Capabilities| Queues::of(steering, can, 2).steering;
+        let steering_text = |steering, can: &Capabilities| Queues::of(steering, can, 2).steering;
         assert_eq!(
-            words(Steering::Ring, &can("net_virtio", 2, true)),
+            steering_text(Steering::Ring, &can("net_virtio", 2, true)),
             "ring: as configured; net_virtio spreads packets over 2 receive queues"
         );
         let queues = "queues: a queue for each worker";
-        assert_eq!(words(Steering::Auto, &can("net_virtio", 2, true)), queues);
-        assert_eq!(words(Steering::Ring, &can("net_ice", 2, true)), "ring: as configured");
+        assert_eq!(steering_text(Steering::Auto, &can("net_virtio", 2, true)), queues);
+        assert_eq!(steering_text(Steering::Ring, &can("net_ice", 2, true)), "ring: as configured");
         assert_eq!(
-            words(Steering::Queues, &can("net_virtio", 2, false)),
+            steering_text(Steering::Queues, &can("net_virtio", 2, false)),
             "queues: a queue for each worker; net_virtio offers no RSS and spreads packets by its own method"
         );
     }
 
     #[test]
     fn rings_are_counted_where_packets_are_handed_over() {
-        let places = |steering, can: &Capabilities| Queues::of(steering, can, 2).in_rings(2);
-        assert_eq!(places(Steering::Auto, &can("net_ice", 2, true)), 0);
-        assert_eq!(places(Steering::Ring, &can("net_ice", 2, true)), RING);
-        assert_eq!(places(Steering::Ring, &can("net_af_packet", 4, false)), 4 * RING);
+        let slots = |steering, can: &Capabilities| Queues::of(steering, can, 2).in_rings(2);
+        assert_eq!(slots(Steering::Auto, &can("net_ice", 2, true)), 0);
+        assert_eq!(slots(Steering::Ring, &can("net_ice", 2, true)), RING);
+        assert_eq!(slots(Steering::Ring, &can("net_af_packet", 4, false)), 4 * RING);
     }
 }

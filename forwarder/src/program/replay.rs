@@ -58,10 +58,10 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
     for path in rx.values() {
         let name = || path.display().to_string();
         capture::check(path).with_context(name)?;
-        let cut = capture::count_cut(path).with_context(name)?;
-        if cut > 0 {
+        let truncated = capture::count_truncated(path).with_context(name)?;
+        if truncated > 0 {
             warn!(
-                "{}: a snap length cut {cut} of the packets; they are replayed as they are, and most \
+                "{}: a snap length truncated {truncated} of the packets; they are replayed as they are, and most \
                  end as ipv4_total_length or ipv6_payload_length; capture whole packets (tcpdump -s 0)",
                 path.display()
             );
@@ -150,8 +150,8 @@ fn warn_of_damage(appliance: &Appliance, rx: &HashMap<usize, PathBuf>) {
     for (index, port) in ports.iter().enumerate().filter(|(_, port)| port.counters.rx_errors > 0) {
         let file = rx.get(&index).map_or(String::new(), |path| path.display().to_string());
         warn!(
-            "{file}: the capture is damaged or ends inside a packet; what port \"{}\" received of it \
-             is what stands before",
+            "{file}: the capture is damaged or ends inside a packet; port \"{}\" received only the \
+             packets before that",
             port.name
         );
     }

@@ -24,7 +24,7 @@ use tracing::{error, info, warn};
 use crate::dpdk::port::{Link, Port, Started};
 use crate::stats::{self, Event, Reader, Writer};
 
-use netlink::{Heard, Message, Socket};
+use netlink::{Message, Received, Socket};
 
 /// How often DPDK is asked for the links.
 const PERIOD: Duration = Duration::from_millis(250);
@@ -152,9 +152,9 @@ struct Watcher {
 
 impl Watcher {
     fn run(&mut self, stop: &OwnedFd) {
-        self.ask();
+        self.query_all();
         loop {
-            self.hear();
+            self.receive();
             (0..self.ports.len()).for_each(|port| self.report(port));
             let changes = self.ports.iter().filter_map(|port| port.changes.as_ref());
             let mut events = vec![PollFd::from_borrowed_fd(stop.as_fd(), PollFlags::IN)];
@@ -179,40 +179,40 @@ impl Watcher {
 
     /// Asks the kernel about the interface of each port. The port's number is the sequence number
     /// of the query.
-    fn ask(&mut self) {
+    fn query_all(&mut self) {
         let Some(socket) = &self.socket else { return };
         for (sequence, port) in (0..).zip(&self.ports) {
-            let asked = port.index.map(|index| socket.ask(index, sequence));
-            if let Some(Err(error)) = asked {
+            let result = port.index.map(|index| socket.query(index, sequence));
+            if let Some(Err(error)) = result {
                 warn!("port \"{}\": cannot ask for its interface: {error}", port.name);
             }
         }
     }
 
     /// Handles all messages that wait.
-    fn hear(&mut self) {
+    fn receive(&mut self) {
         let mut lost = false;
         while let Some(socket) = &mut self.socket {
             match socket.receive() {
-                Ok(Heard::Messages(messages)) => {
-                    messages.into_iter().for_each(|message| self.take(message));
+                Ok(Received::Messages(messages)) => {
+                    messages.into_iter().for_each(|message| self.handle(message));
                 }
                 // The kernel also drops replies until the socket has been emptied.
-                Ok(Heard::Lost) => lost = true,
-                Ok(Heard::Nothing) if lost => {
+                Ok(Received::Lost) => lost = true,
+                Ok(Received::Nothing) if lost => {
                     lost = false;
-                    self.ask();
+                    self.query_all();
                 }
-                Ok(Heard::Nothing) => return,
+                Ok(Received::Nothing) => return,
                 Err(error) => {
-                    warn!("the kernel's interfaces are watched no more: {error}");
+                    warn!("the kernel's interfaces are no longer watched: {error}");
                     self.socket = None;
                 }
             }
         }
     }
 
-    fn take(&mut self, message: Message) {
+    fn handle(&mut self, message: Message) {
         for port in 0..self.ports.len() {
             let watched = &self.ports[port];
             let mut known = watched.interface.0.lock();
@@ -272,11 +272,11 @@ impl Watcher {
         self.up[port] = up;
         known.changed = Instant::now();
         drop(known);
-        let words = watched.interface.describe(link);
+        let described = watched.interface.describe(link);
         if up {
-            info!("port \"{}\": link {words}", watched.name);
+            info!("port \"{}\": link {described}", watched.name);
         } else {
-            warn!("port \"{}\": link {words}", watched.name);
+            warn!("port \"{}\": link {described}", watched.name);
             self.counters.event(Event::LinkDown, 1);
         }
     }

@@ -73,7 +73,7 @@ pub(super) struct Socket {
 
 /// The result of reading the socket.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Heard {
+pub(super) enum Received {
     Messages(Vec<Message>),
     /// Messages were lost because there were too many: query all interfaces again.
     Lost,
@@ -89,24 +89,24 @@ impl Socket {
     }
 
     /// Queries the interface with this index. The reply is a message like any other.
-    pub(super) fn ask(&self, index: u32, sequence: u32) -> io::Result<()> {
+    pub(super) fn query(&self, index: u32, sequence: u32) -> io::Result<()> {
         let kernel = SocketAddrNetlink::new(0, 0);
-        sendto(&self.socket, &query(index, sequence), SendFlags::empty(), &kernel)?;
+        sendto(&self.socket, &request(index, sequence), SendFlags::empty(), &kernel)?;
         Ok(())
     }
 
     /// The messages of one datagram, without waiting for it.
-    pub(super) fn receive(&mut self) -> io::Result<Heard> {
+    pub(super) fn receive(&mut self) -> io::Result<Received> {
         match recvfrom(&self.socket, &mut self.buffer[..], RecvFlags::empty()) {
             Ok((_, length, sender)) => {
                 let sender = sender.and_then(|sender| SocketAddrNetlink::try_from(sender).ok());
                 // A process may write to the socket too.
-                let of_kernel = sender.is_some_and(|sender| sender.pid() == 0);
+                let from_kernel = sender.is_some_and(|sender| sender.pid() == 0);
                 let bytes = self.buffer.get(..length).unwrap_or_default();
-                Ok(Heard::Messages(if of_kernel { messages(bytes) } else { Vec::new() }))
+                Ok(Received::Messages(if from_kernel { messages(bytes) } else { Vec::new() }))
             }
-            Err(Errno::AGAIN | Errno::INTR) => Ok(Heard::Nothing),
-            Err(Errno::NOBUFS) => Ok(Heard::Lost),
+            Err(Errno::AGAIN | Errno::INTR) => Ok(Received::Nothing),
+            Err(Errno::NOBUFS) => Ok(Received::Lost),
             Err(error) => Err(error.into()),
         }
     }
@@ -119,7 +119,7 @@ impl AsFd for Socket {
 }
 
 /// RTM_GETLINK for one interface.
-fn query(index: u32, sequence: u32) -> [u8; HEADER + LINK_HEADER] {
+fn request(index: u32, sequence: u32) -> [u8; HEADER + LINK_HEADER] {
     let mut bytes = [0; HEADER + LINK_HEADER];
     bytes[0..4].copy_from_slice(&32_u32.to_ne_bytes());
     bytes[4..6].copy_from_slice(&RTM_GETLINK.to_ne_bytes());
@@ -240,15 +240,15 @@ mod tests {
     #[test]
     fn the_kernel_replies_to_queries() {
         let mut socket = Socket::open().unwrap();
-        socket.ask(1, 1).unwrap();
-        socket.ask(0x7fff_fff0, 2).unwrap();
-        let mut heard = Vec::new();
-        while let Heard::Messages(more) = socket.receive().unwrap() {
-            heard.extend(more);
+        socket.query(1, 1).unwrap();
+        socket.query(0x7fff_fff0, 2).unwrap();
+        let mut received = Vec::new();
+        while let Received::Messages(more) = socket.receive().unwrap() {
+            received.extend(more);
         }
         let is_lo = |message: &Message| matches!(message, Message::Link { index: 1, name, .. } if name == "lo");
-        assert!(heard.iter().any(is_lo), "{heard:?}");
-        assert!(heard.contains(&Message::Absent { sequence: 2 }), "{heard:?}");
+        assert!(received.iter().any(is_lo), "{received:?}");
+        assert!(received.contains(&Message::Absent { sequence: 2 }), "{received:?}");
     }
 
     proptest! {
@@ -260,8 +260,8 @@ mod tests {
         #[test]
         fn a_truncated_message_is_ignored(at in 0_usize..60) {
             let whole = link(RTM_NEWLINK, 0, 5, 1, "veth0");
-            let cut = &whole[..at.min(whole.len() - 1)];
-            prop_assert_eq!(messages(cut), Vec::new());
+            let truncated = &whole[..at.min(whole.len() - 1)];
+            prop_assert_eq!(messages(truncated), Vec::new());
         }
     }
 }
