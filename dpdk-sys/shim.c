@@ -1,7 +1,7 @@
-/* The inline functions of DPDK that are called once a burst, as functions that Rust can link to.
+/* Functions that Rust can link to, for inline functions of DPDK that are called once a burst or less.
  *
- * A call costs 2 to 3 ns: nothing for a burst, too much for a packet. So nothing that is done per
- * packet belongs here; see forwarder/src/dpdk/mbuf.rs for that. */
+ * A call costs 2 to 3 ns: little for a burst, too much for a packet. So no work on single packets
+ * belongs here; forwarder/src/dpdk/mbuf.rs has that. */
 
 #include <errno.h>
 #include <stdio.h>
@@ -29,7 +29,7 @@ uint16_t guideway_tx_burst(uint16_t port, uint16_t queue, struct rte_mbuf **mbuf
 	return rte_eth_tx_burst(port, queue, mbufs, count);
 }
 
-/* All or none: 0, or a negative errno and nothing written that may be used. */
+/* Allocates all mbufs or none. Returns 0, or a negative errno; then `mbufs` must not be used. */
 int guideway_alloc_bulk(struct rte_mempool *pool, struct rte_mbuf **mbufs, unsigned int count)
 {
 	return rte_pktmbuf_alloc_bulk(pool, mbufs, count);
@@ -62,8 +62,8 @@ int guideway_rx_interrupt(uint16_t port, uint16_t queue, int add)
 					 add ? RTE_INTR_EVENT_ADD : RTE_INTR_EVENT_DEL, NULL);
 }
 
-/* Waits for an interrupt that the calling thread has added, so long at the most. Answers how many came, or
- * a negative number. */
+/* Waits for interrupts that the calling thread has added, for at most so many milliseconds. Returns how
+ * many came, or a negative number. */
 int guideway_wait(int milliseconds)
 {
 	struct rte_epoll_event events[8];
@@ -84,7 +84,7 @@ int guideway_link_get(uint16_t port, struct guideway_link *link)
 	return 0;
 }
 
-/* Whether the device interrupts when its link changes. */
+/* Returns whether the device can interrupt when its link changes. */
 int guideway_link_interrupt(uint16_t port)
 {
 	struct rte_eth_dev_info info;
@@ -101,11 +101,11 @@ static int link_changed(uint16_t port, enum rte_eth_event_type event, void *fd, 
 	(void)port;
 	(void)event;
 	(void)unused;
-	/* An event descriptor refuses only when it has not been read 2^64 times. */
+	/* An event descriptor refuses a write only after 2^64 writes without a read. */
 	return write((int)(intptr_t)fd, &one, sizeof(one)) < 0 ? -errno : 0;
 }
 
-/* Has each change of the link written to an event descriptor, or no more. */
+/* Starts or ends writing each change of the link to an event descriptor. */
 int guideway_link_watch(uint16_t port, int fd, int watch)
 {
 	void *argument = (void *)(intptr_t)fd;
@@ -139,16 +139,15 @@ int guideway_close(uint16_t port, int hide_errors)
 	return hide_errors ? without_eal_errors(rte_eth_dev_close, port) : rte_eth_dev_close(port);
 }
 
-static void free_zone(struct rte_mempool_memhdr *piece, void *zone)
+static void free_zone(struct rte_mempool_memhdr *memory, void *zone)
 {
-	(void)piece;
+	(void)memory;
 	rte_memzone_free(zone);
 }
 
-/* A pool as rte_pktmbuf_pool_create makes it, but each object, with mempool's header, fills a page, and all lie
- * one behind the other in one memzone. `priv` is the size of each mbuf's
- * private area, `room` the least that its buffer must have; answers null and sets rte_errno to E2BIG where
- * a page has less. */
+/* Makes a pool as rte_pktmbuf_pool_create does, but each object, with mempool's header, fills a page, and all
+ * lie one behind the other in one memzone. `priv` is the size of each mbuf's private area, `room` the least
+ * size of its buffer. Returns null and sets rte_errno to E2BIG if a page has no room for that. */
 struct rte_mempool *guideway_page_pool(const char *name, unsigned int count, unsigned int cache,
 				       uint16_t priv, uint16_t room, int socket)
 {
@@ -168,7 +167,7 @@ struct rte_mempool *guideway_page_pool(const char *name, unsigned int count, uns
 		rte_errno = E2BIG;
 		return NULL;
 	}
-	/* A data room is 16 bits: larger pages hold several objects instead, as large as that. */
+	/* The size of a data room has 16 bits, so larger pages hold several objects. */
 	while (page - head > UINT16_MAX)
 		page /= 2;
 	sizes.mbuf_data_room_size = page - head;
@@ -197,39 +196,39 @@ struct rte_mempool *guideway_page_pool(const char *name, unsigned int count, uns
 	return pool;
 }
 
-struct piece {
+struct region {
 	uintptr_t start, end, page, size;
 	uint32_t outside;
 };
 
 static void count_outside(struct rte_mempool *pool, void *argument, void *object, unsigned int index)
 {
-	struct piece *piece = argument;
+	struct region *region = argument;
 	uintptr_t start = (uintptr_t)object - pool->header_size;
-	uintptr_t end = start + piece->size;
+	uintptr_t end = start + region->size;
 
 	(void)index;
-	if (start < piece->start || end > piece->end || start / piece->page != (end - 1) / piece->page)
-		piece->outside++;
+	if (start < region->start || end > region->end || start / region->page != (end - 1) / region->page)
+		region->outside++;
 }
 
-/* How many objects a driver loses that takes the pool for one piece, from its first page on and as long as
- * all objects together (net_af_xdp does), or whose kernel side takes no object that crosses a page. */
+/* Counts the objects that are lost to net_af_xdp: those outside the region from the pool's first page on, as
+ * long as all objects together, and those that cross a page, which the kernel does not accept. */
 uint32_t guideway_pool_outside(struct rte_mempool *pool)
 {
 	const struct rte_mempool_memhdr *first = STAILQ_FIRST(&pool->mem_list);
-	struct piece piece = { .page = sysconf(_SC_PAGESIZE) };
+	struct region region = { .page = sysconf(_SC_PAGESIZE) };
 
 	if (first == NULL)
 		return pool->size;
-	piece.size = rte_mempool_calc_obj_size(pool->elt_size, pool->flags, NULL);
-	piece.start = (uintptr_t)first->addr & ~(piece.page - 1);
-	piece.end = (uintptr_t)first->addr + pool->populated_size * piece.size;
-	rte_mempool_obj_iter(pool, count_outside, &piece);
-	return piece.outside;
+	region.size = rte_mempool_calc_obj_size(pool->elt_size, pool->flags, NULL);
+	region.start = (uintptr_t)first->addr & ~(region.page - 1);
+	region.end = (uintptr_t)first->addr + pool->populated_size * region.size;
+	rte_mempool_obj_iter(pool, count_outside, &region);
+	return region.outside;
 }
 
-/* The bytes of a buffer, headroom included. */
+/* Returns the bytes of a buffer, including the headroom. */
 uint16_t guideway_pool_room(struct rte_mempool *pool)
 {
 	return rte_pktmbuf_data_room_size(pool);

@@ -1,7 +1,7 @@
-/* What bindgen reads: DPDK's headers, the shim's functions, and constants made out of what bindgen
- * cannot see through (macros that call macros, and the layout of struct rte_mbuf).
+/* The input of bindgen: DPDK's headers, the shim's functions, and constants for what bindgen cannot
+ * read (macros that call macros, and the layout of struct rte_mbuf).
  *
- * struct rte_mbuf is opaque to Rust. Its fields are found by the offsets below, since DPDK moves
+ * struct rte_mbuf is opaque to Rust. Its fields are found by the offsets below, because DPDK moves
  * them in and out of anonymous structs and unions from one release to the next. */
 
 #ifndef GUIDEWAY_WRAPPER_H
@@ -43,7 +43,7 @@ enum guideway_mbuf_offset {
 	GUIDEWAY_MBUF_SIZE = sizeof(struct rte_mbuf),
 };
 
-/* The types that Rust reads at those offsets. */
+/* The types that Rust reads at these offsets. */
 _Static_assert(sizeof(((struct rte_mbuf *)0)->data_off) == 2, "data_off is read as u16");
 _Static_assert(sizeof(((struct rte_mbuf *)0)->refcnt) == 2, "refcnt is read as u16");
 _Static_assert(sizeof(((struct rte_mbuf *)0)->nb_segs) == 2, "nb_segs is read as u16");
@@ -57,10 +57,10 @@ _Static_assert(sizeof(((struct rte_mbuf *)0)->buf_len) == 2, "buf_len is read as
 _Static_assert(sizeof(((struct rte_mbuf *)0)->priv_size) == 2, "priv_size is read as u16");
 
 static const uint64_t GUIDEWAY_MBUF_F_RX_RSS_HASH = RTE_MBUF_F_RX_RSS_HASH;
-/* The buffer is another mbuf's, or memory that is nobody's mbuf. */
+/* The buffer belongs to another mbuf, or to no mbuf. */
 static const uint64_t GUIDEWAY_MBUF_F_ATTACHED = RTE_MBUF_F_INDIRECT | RTE_MBUF_F_EXTERNAL;
 
-/* Flows by addresses and ports, and what has no ports by its addresses. */
+/* RSS of flows by addresses and ports, and of packets without ports by addresses. */
 static const uint64_t GUIDEWAY_RSS_TCP4 = RTE_ETH_RSS_NONFRAG_IPV4_TCP;
 static const uint64_t GUIDEWAY_RSS_UDP4 = RTE_ETH_RSS_NONFRAG_IPV4_UDP;
 static const uint64_t GUIDEWAY_RSS_SCTP4 = RTE_ETH_RSS_NONFRAG_IPV4_SCTP;
@@ -90,7 +90,7 @@ static const uint32_t GUIDEWAY_SPEED_UNKNOWN = RTE_ETH_SPEED_NUM_UNKNOWN;
 #define GUIDEWAY_BOND_MEMBER "slave"
 #endif
 
-/* A link's state in a struct of our own: DPDK 24.11 moved rte_eth_link's fields. */
+/* The state of a link. DPDK 24.11 moved the fields of rte_eth_link. */
 struct guideway_link {
 	uint32_t speed_mbps;
 	uint8_t up;

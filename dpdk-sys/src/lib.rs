@@ -1,7 +1,8 @@
 //! Raw bindings to the part of DPDK that Guideway uses.
 //!
-//! Generated from `wrapper.h` by the workspace's `build.rs`, where the allowlist is. Nothing here is
-//! safe to call without reading DPDK's documentation; `guideway::dpdk` is the layer that is.
+//! The workspace's `build.rs`, which has the allowlist, generates the bindings from `wrapper.h`. No
+//! function here is safe to call without reading DPDK's documentation. `guideway::dpdk` is the safe
+//! layer.
 #![no_std]
 
 #[allow(

@@ -106,7 +106,7 @@ pub fn count_truncated(path: &Path) -> Result<u64, Error> {
     }
 }
 
-/// Adds truncated frames to `cut` up to the end of the file, or to the first damage, which is
+/// Adds truncated frames to `truncated` up to the end of the file, or to the first damage, which is
 /// [`Error::Format`].
 fn walk(path: &Path, truncated: &mut u64) -> Result<(), Error> {
     let mut file = BufReader::new(File::open(path)?);

@@ -107,6 +107,6 @@ fn reload(daemon: &Daemon, path: &Path) {
             error!("reload: {}", refusal.message);
             refusal.details.iter().for_each(|detail| error!("{}: {detail}", path.display()));
         }
-        _ => error!("reload: unexpected answer"),
+        _ => error!("reload: unexpected reply"),
     }
 }

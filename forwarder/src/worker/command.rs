@@ -1,4 +1,4 @@
-//! What all workers are told to do, and what they confirm.
+//! Orders to all workers, and what the workers confirm.
 
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 

@@ -81,7 +81,7 @@ pub struct Worker {
     pub exceptions: Exceptions,
     /// Flow queries from the control plane.
     pub queries: Receiver<FlowQuery>,
-    /// What all workers are told to do.
+    /// The order to all workers.
     pub command: Arc<Command>,
     /// What the worker does while no packet comes.
     pub idle: Idle,
