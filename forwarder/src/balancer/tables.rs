@@ -130,7 +130,7 @@ impl Tables {
     }
 
     /// What is replied for a virtual address; `None` if the address is not one.
-    #[cold]
+    #[inline]
     pub(super) fn vip(&self, ip: IpAddr) -> Option<Vip> {
         self.vips.get(&address(ip)).copied()
     }
