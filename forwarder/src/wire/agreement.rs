@@ -1,13 +1,13 @@
-//! A second opinion on any bytes: `etherparse` and [`Packet::parse`] must say the same of a frame.
+//! A second opinion on any bytes: `etherparse` and [`Packet::parse`] must agree on a frame.
 //!
-//! The unit tests ask it of generated packets, the fuzz target of everything else. Where the two differ by
-//! intent, the difference is named here, and nothing else is let pass.
+//! Unit tests check generated packets, the fuzz target everything else. Where the two differ by intent, the difference
+//! is listed here. Every other difference panics.
 
 use etherparse::{IpNumber, NetSlice, SlicedPacket, TransportSlice};
 
 use super::{Error, Family, Fragment, Packet, plain};
 
-/// What etherparse makes of an IP packet, in our terms.
+/// What etherparse reads of an IP packet, in our terms.
 struct Opinion {
     family: Family,
     l3: usize,
@@ -17,11 +17,11 @@ struct Opinion {
     traffic_class: u8,
     addresses: (Vec<u8>, Vec<u8>),
     fragmented: bool,
-    /// Not the first fragment.
+    /// Whether it is a later fragment.
     later: bool,
     ports: (u16, u16),
     tcp_flags: u8,
-    /// It holds a length of 0 to mean "to the end of the frame".
+    /// Whether etherparse takes a length of 0 for "to the end of the frame".
     unbounded: bool,
     udp_length: Option<u16>,
 }
@@ -30,7 +30,7 @@ struct Opinion {
 pub(super) fn check(frame: &[u8]) {
     let ours = Packet::parse(frame);
     if let Some(plain) = plain::read(frame).and_then(|headers| headers.packet(frame)) {
-        assert_eq!(Ok(plain), ours, "the reader of plain packets says something else");
+        assert_eq!(Ok(plain), ours, "the reader of plain packets disagrees");
     }
     let theirs = SlicedPacket::from_ethernet(frame);
     match (ours, theirs) {
@@ -39,22 +39,22 @@ pub(super) fn check(frame: &[u8]) {
             None => panic!("not IP to etherparse: {packet:?}"),
         },
         (Ok(packet), Err(error)) => {
-            // It looks into more protocols than we do, follows authentication headers over IPv4, and
-            // goes on behind the header of a later fragment.
+            // etherparse reads more protocols than we do, follows authentication headers over IPv4, and reads on
+            // behind the header of a later fragment.
             let deeper = matches!(packet.protocol, 1 | 2 | 51 | 58);
             let later = packet.family == Family::V6 && packet.fragment == Fragment::Later;
             let unbounded = packet.ip(frame).is_some_and(|ip| ip[4..6] == [0, 0]);
             let unbounded = unbounded && packet.family == Family::V6;
-            assert!(deeper || later || unbounded, "etherparse says {error}: {packet:?}");
+            assert!(deeper || later || unbounded, "etherparse reports {error}: {packet:?}");
         }
         (Err(error), Ok(sliced)) => {
             let opinion = Opinion::of(frame, &sliced);
-            // It follows a third ethertype for tags, and MACsec.
+            // etherparse follows a third ethertype for tags, and MACsec.
             let other_tag = |at| matches!(frame.get(at..at + 2), Some([0x91, 0x00] | [0x88, 0xe5]));
             let intended = match error {
                 Error::Ipv4Checksum | Error::VlanTooDeep | Error::Ipv6ExtensionLimit => true,
                 Error::NotIp => opinion.is_none() || [12, 16, 20].into_iter().any(other_tag),
-                // It leaves the transport of a fragment alone.
+                // etherparse does not read the transport of a fragment.
                 Error::TransportTruncated | Error::TcpDataOffset => {
                     opinion.is_some_and(|opinion| opinion.fragmented || opinion.unbounded)
                 }
@@ -65,7 +65,7 @@ pub(super) fn check(frame: &[u8]) {
                 Error::Ipv6ExtensionTruncated => opinion.is_some_and(|opinion| opinion.unbounded),
                 _ => false,
             };
-            assert!(intended, "only we say {}", error.name());
+            assert!(intended, "only we report {}", error.name());
         }
         (Err(_), Err(_)) => {}
     }
@@ -132,7 +132,7 @@ impl Opinion {
         })
     }
 
-    /// Compares, field by field, what both have.
+    /// Compares all fields that both have.
     fn confirm(&self, frame: &[u8], packet: &Packet) {
         assert_eq!(packet.family, self.family);
         assert_eq!(usize::from(packet.l3), self.l3);

@@ -1,15 +1,15 @@
-//! The Internet checksum: the one's complement of the one's complement sum of 16-bit words (RFC 1071), and
-//! its incremental update (RFC 1624).
+//! The Internet checksum: the one's complement of the one's complement sum of 16-bit words (RFC 1071), and its
+//! incremental update (RFC 1624).
 //!
-//! The sum does not care in which byte order the words are read, as long as the result is written in the
-//! same (RFC 1071 section 2B), so [`Checksum`] adds 8 bytes at a time in the machine's own order.
+//! The sum is the same in either byte order, if the result is written in the order in which the words were read (RFC
+//! 1071 section 2B). So [`Checksum`] adds 8 bytes at a time in the machine's own order.
 
-/// A sum in the making. Slices are summed as if they lay one behind the other, whatever their lengths.
+/// A sum under way. Slices of any length are summed as if they lay one behind the other.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Checksum {
     /// One's complement sum, in the machine's byte order.
     sum: u64,
-    /// Whether an odd number of bytes is in, so that the next one is the low byte of a word.
+    /// Whether an odd number of bytes was added, so that the next one is the low byte of a word.
     odd: bool,
 }
 
@@ -24,12 +24,12 @@ impl Checksum {
         Checksum::new().add_bytes(bytes).finish()
     }
 
-    /// Whether `bytes`, checksum field included, sum up to what they should.
+    /// Whether `bytes`, with their checksum field, have a right checksum.
     pub fn is_valid(bytes: &[u8]) -> bool {
         Checksum::of(bytes) == 0
     }
 
-    /// The pseudo-header of TCP and UDP over IPv4 (RFC 9293 section 3.1). `length` is of the transport
+    /// The sum of the pseudo-header of TCP and UDP over IPv4 (RFC 9293 section 3.1). `length` is that of the transport
     /// header and data.
     pub fn pseudo_v4(source: [u8; 4], destination: [u8; 4], protocol: u8, length: u16) -> Checksum {
         Checksum::new()
@@ -39,8 +39,8 @@ impl Checksum {
             .add_u16(length)
     }
 
-    /// The pseudo-header of upper layers over IPv6 (RFC 8200 section 8.1). `length` is of the upper-layer
-    /// header and data, without extension headers.
+    /// The sum of the pseudo-header of upper layers over IPv6 (RFC 8200 section 8.1). `length` is that of the
+    /// upper-layer header and data, without extension headers.
     pub fn pseudo_v6(
         source: [u8; 16],
         destination: [u8; 16],
@@ -73,18 +73,18 @@ impl Checksum {
         if let [last] = rest {
             sum = ones_add(sum, u16::from_ne_bytes([*last, 0]).into());
         }
-        // RFC 1071 section 2B: at an odd offset each byte has the other's place in its word.
+        // RFC 1071 section 2B: at an odd offset the bytes are swapped in their words.
         let sum = if self.odd { sum.rotate_left(8) } else { sum };
         Checksum { sum: ones_add(self.sum, sum), odd: self.odd ^ (bytes.len() % 2 == 1) }
     }
 
-    /// Adds a word.
+    /// Adds a word of 16 bits.
     #[inline]
     pub fn add_u16(self, word: u16) -> Checksum {
         self.add_bytes(&word.to_be_bytes())
     }
 
-    /// Adds two words.
+    /// Adds two words of 16 bits.
     #[inline]
     pub fn add_u32(self, words: u32) -> Checksum {
         self.add_bytes(&words.to_be_bytes())
@@ -101,7 +101,7 @@ impl Checksum {
         u16::from_be(!u16::from_le_bytes([low, high]))
     }
 
-    /// The checksum as UDP writes it: 0 would mean that there is none (RFC 768).
+    /// The checksum as UDP writes it. 0 becomes 0xffff, because 0 means that there is none (RFC 768).
     pub fn finish_udp(self) -> u16 {
         match self.finish() {
             0 => 0xffff,
@@ -110,29 +110,29 @@ impl Checksum {
     }
 }
 
-/// One's complement sum: the carry comes back in at the bottom.
+/// One's complement sum: the carry is added at the bottom.
 #[inline]
 fn ones_add(a: u64, b: u64) -> u64 {
     let (sum, carry) = a.overflowing_add(b);
     sum + u64::from(carry)
 }
 
-/// The checksum after the word `old` became `new`, wherever in the data it lies (RFC 1624, equation 3).
+/// The checksum after the word `old` became `new`, anywhere in the data (RFC 1624, equation 3).
 ///
-/// Equal to a full computation, unless all the data are now zero: that has two checksums, 0x0000 and
-/// 0xffff, of which this gives the first. No IP or transport header is ever all zero.
+/// Equal to a full computation unless all data are zero now. Zeros have two checksums: a full computation gives 0xffff,
+/// this one 0. No IP or transport header is ever all zero.
 #[inline]
 pub const fn update_u16(checksum: u16, old: u16, new: u16) -> u16 {
     fold(!checksum as u32 + !old as u32 + new as u32)
 }
 
-/// As [`update_u16`] for two words that stand together, such as an IPv4 address.
+/// The checksum after two adjacent words, such as an IPv4 address, became `new`. See [`update_u16`].
 #[inline]
 pub const fn update_u32(checksum: u16, old: u32, new: u32) -> u16 {
     fold(!checksum as u32 + (!old >> 16) + (!old & 0xffff) + (new >> 16) + (new & 0xffff))
 }
 
-/// The checksum of a sum of a few words: two carries at most.
+/// The checksum of a sum of few words, which carries at most twice.
 const fn fold(sum: u32) -> u16 {
     let sum = (sum >> 16) + (sum & 0xffff);
     let [_, _, high, low] = ((sum >> 16) + (sum & 0xffff)).to_be_bytes();
@@ -200,7 +200,7 @@ mod tests {
         assert_eq!(Checksum::new().add_u16(0xfffe).finish_udp(), 0x0001);
     }
 
-    /// RFC 1624 section 3: the older equation 2 gives 0xffff here, which a full sum never does.
+    /// RFC 1624 section 3: the older equation 2 gives 0xffff here, which a full sum never gives.
     #[test]
     fn update_gives_the_zero_that_a_full_sum_gives() {
         let (old, new) = ([0x55u8, 0x55, 0x22, 0xd1], [0xdd_u8, 0x2e, 0x22, 0xd1]);
@@ -209,7 +209,7 @@ mod tests {
         assert_eq!(update_u16(plain(&[0, 1]), 0x0001, 0xffff), 0);
     }
 
-    /// The one difference: all zero data have the checksum 0xffff, an update gives its other form.
+    /// The only difference: zeros have the checksum 0xffff, and an update gives its other form, 0.
     #[test]
     fn update_to_all_zero_gives_the_other_zero() {
         assert_eq!(plain(&[0, 0]), 0xffff);
@@ -264,7 +264,7 @@ mod tests {
                 prop_assert_eq!(by_double, full);
                 prop_assert_eq!(by_single, full);
             } else {
-                // From all zero data: only now may the two forms of zero meet.
+                // The data were all zero: only then may the two forms of zero meet.
                 prop_assert_eq!(by_double % 0xffff, full % 0xffff);
             }
         }

@@ -1,4 +1,4 @@
-//! Why a frame is no packet for the forwarder. Each variant is a drop reason with a counter of its own.
+//! Why a frame is no packet for the forwarder. Each variant is a drop reason with its own counter.
 
 use crate::named::named;
 

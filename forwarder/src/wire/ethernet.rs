@@ -1,4 +1,4 @@
-//! Ethernet II, 14 bytes. 802.3 frames with a length in place of the ethertype are "not IP" to us.
+//! Ethernet II, 14 bytes. 802.3 frames, with a length instead of the ethertype, count as "not IP".
 
 use zerocopy::network_endian::U16;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
@@ -6,10 +6,10 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 /// A MAC address.
 pub type Mac = [u8; 6];
 
-/// To everyone on the link.
+/// The address of all hosts on the link.
 pub const BROADCAST: Mac = [0xff; 6];
 
-/// Least length of a frame without its check sequence (IEEE 802.3, section 4A.2.3.2.4); shorter ones are padded.
+/// Least length of a frame without its check sequence (IEEE 802.3, section 4A.2.3.2.4). Shorter frames are padded.
 pub const LEAST: usize = 60;
 /// Length of the header without tags.
 pub const LENGTH: usize = 14;
@@ -31,9 +31,9 @@ pub const SERVICE_VLAN: u16 = 0x88a8;
 )]
 #[repr(C)]
 pub struct Header {
-    /// Who shall take the frame.
+    /// The host or group that the frame is for.
     pub destination: Mac,
-    /// Who sent it.
+    /// The host that sent the frame.
     pub source: Mac,
     /// What follows: [`IPV4`], [`IPV6`], [`VLAN`], ...
     pub ethertype: U16,

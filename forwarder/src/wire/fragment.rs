@@ -1,7 +1,7 @@
-//! What a fragment says of its fields in its packet: RFC 791 and RFC 8200 section 4.5.
+//! The fields of a fragment: RFC 791 and RFC 8200 section 4.5.
 //!
-//! [`super::Packet`] tells whether a frame holds a fragment, which is all that the packet path asks
-//! for every frame. The few that do are read again, here.
+//! [`super::Packet`] only shows whether a frame holds a fragment, which is all that the packet path needs for every
+//! frame. The few fragments are read again here.
 
 use zerocopy::FromBytes;
 
@@ -10,27 +10,27 @@ use super::{Family, Fragment, Packet, ipv4, ipv6};
 /// The largest IP packet: IPv4's total length, and IPv6's payload length, have 16 bits.
 pub const MAX_LENGTH: usize = 65_535;
 
-/// Where a fragment's bytes belong.
+/// Which packet a fragment is a part of, and which of its bytes the fragment has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FragmentFields {
-    /// Which packet it is a part of: 16 bits in IPv4, 32 in IPv6.
+    /// The identification of the packet that it is a part of: 16 bits in IPv4, 32 in IPv6.
     pub identification: u32,
-    /// What the fragmented part begins with. In IPv6 this is the fragment header's next header, which
-    /// may be an extension header, and so differ from [`Packet::protocol`] of the first fragment.
+    /// The protocol with which the fragmented part begins. In IPv6 this is the fragment header's next header. It may
+    /// be an extension header, and then differs from [`Packet::protocol`] of the first fragment.
     pub protocol: u8,
-    /// Where its bytes belong in the fragmented part.
+    /// Offset of its bytes in the fragmented part.
     pub offset: u16,
-    /// How many bytes of the fragmented part it has.
+    /// Number of its bytes of the fragmented part.
     pub length: u16,
-    /// Bytes that stand before the fragmented part and count into the length of the whole packet:
-    /// IPv4's header, IPv6's extension headers before the fragment header.
+    /// Bytes before the fragmented part that count into the length of the whole packet: IPv4's header, IPv6's extension
+    /// headers before the fragment header.
     pub before: u16,
     /// Whether further bytes follow in another fragment.
     pub more: bool,
 }
 
 impl FragmentFields {
-    /// The fields of a fragment that was parsed from this very frame; `None` of a whole packet.
+    /// The fields of a fragment that was parsed from this very frame; `None` if the packet is whole.
     #[cold]
     pub fn of(packet: &Packet, frame: &[u8]) -> Option<FragmentFields> {
         if packet.fragment == Fragment::Whole {
@@ -43,7 +43,7 @@ impl FragmentFields {
         }
     }
 
-    /// Where the next fragment's bytes belong.
+    /// Offset of the next fragment.
     pub fn end(&self) -> usize {
         usize::from(self.offset) + usize::from(self.length)
     }
@@ -67,8 +67,8 @@ fn of_v4(ip: &[u8]) -> Option<FragmentFields> {
     })
 }
 
-/// Of several fragment headers the first that makes a fragment counts: by it the packet is put
-/// together first. An atomic one (RFC 6946) is passed over.
+/// Reads the first of several fragment headers that makes a fragment: the packet is reassembled by it first. Atomic
+/// fragments (RFC 6946) are skipped.
 fn of_v6(ip: &[u8]) -> Option<FragmentFields> {
     let (header, payload) = ipv6::Header::ref_from_prefix(ip).ok()?;
     let mut extension = ipv6::find_fragment(header.next_header, payload)?;
@@ -187,7 +187,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_fragment_has_an_offset_and_a_length(bytes in proptest::collection::vec(any::<u8>(), 0..64), offset_more: u16) {
+        fn every_fragment_has_an_offset_and_a_length(
+            bytes in proptest::collection::vec(any::<u8>(), 0..64),
+            offset_more: u16,
+        ) {
             let frame = v6(44, &[&extension(59, offset_more, 5)[..], bytes.as_bytes()].concat());
             let packet = Packet::parse(&frame).unwrap();
             let fields = FragmentFields::of(&packet, &frame);

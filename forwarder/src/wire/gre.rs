@@ -1,14 +1,14 @@
 //! GRE: RFC 2784, with the key and sequence number of RFC 2890 and the recursion count of RFC 1701.
 //!
-//! The forwarder sends the basic header, 4 bytes. [`parse`] takes what others may send:
+//! The forwarder sends the basic header, 4 bytes. [`parse`] accepts what others may send:
 //!
 //! ```text
 //!  C R K S s Recur  flags   ver    C checksum, R routing, K key, S sequence, s strict source route
-//!  0 1 2 3 4 5-7    8-12    13-15  then 16 bits of ethertype; checksum + 16 zero bits, key, sequence as told
+//!  0 1 2 3 4 5-7    8-12    13-15  then 16 bits of ethertype; checksum + 16 zero bits, key, sequence as flagged
 //! ```
 //!
-//! RFC 2784 discards bits 1 to 5 unless they are understood and ignores 6 to 12, so a recursion count
-//! passes up to 3.
+//! Receivers by RFC 2784 discard packets with bits 1 to 5 that they do not understand, and ignore bits 6 to 12. So they
+//! accept recursion counts up to 3.
 
 use zerocopy::network_endian::{U16, U32};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
@@ -27,19 +27,19 @@ const RECURSION: u16 = 0x0700;
 const RECURSION_HIGH: u16 = 0x0400;
 const VERSION: u16 = 0x0007;
 
-/// Why bytes are no GRE packet.
+/// Why bytes are no GRE packet that the forwarder accepts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
     /// The bytes end inside the header.
     #[error("packet ends inside the GRE header")]
     Truncated,
-    /// The routing bit: source routes are RFC 1701's and gone since RFC 2784.
+    /// The routing bit is set. RFC 2784 has removed the source routes of RFC 1701.
     #[error("GRE source routing is not supported: turn it off on the sender")]
     Routing,
-    /// Bits 4 or 5, which RFC 2784 section 2.3 tells to discard.
+    /// Bit 4 or 5 is set, with which RFC 2784 section 2.3 demands to discard the packet.
     #[error("GRE header has reserved bits set")]
     Reserved,
-    /// Version 1 is PPTP's (RFC 2637).
+    /// The version is not 0. Version 1 is PPTP's (RFC 2637).
     #[error("GRE version is not 0: the sender speaks PPTP or something newer")]
     Version,
     /// The checksum is there and wrong.
@@ -55,7 +55,7 @@ pub enum Error {
 pub struct Header {
     /// Which optional fields follow, recursion count, version.
     pub flags_version: U16,
-    /// An ethertype: what is inside.
+    /// The ethertype of the inner packet.
     pub protocol: U16,
 }
 
@@ -67,22 +67,22 @@ impl Header {
         Header { flags_version: U16::ZERO, protocol: U16::new(protocol) }
     }
 
-    /// RFC 1701's recursion count: how many more encapsulations are permitted. It keeps its low 2 bits: the
-    /// third is one that receivers discard.
+    /// This header with RFC 1701's recursion count: how many more encapsulations are permitted. Only its low 2 bits are
+    /// set, because receivers discard packets with the third.
     pub const fn with_recursion(self, count: u8) -> Header {
         let cleared = self.flags_version.get() & !RECURSION;
         Header { flags_version: U16::new(cleared | (count as u16 & 3) << 8), ..self }
     }
 }
 
-/// What a GRE header says.
+/// The contents of a GRE header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Gre {
-    /// An ethertype: what is inside.
+    /// The ethertype of the inner packet.
     pub protocol: u16,
-    /// Length of the header with its optional fields, where the inner packet begins.
+    /// Length of the header with its optional fields, behind which the inner packet begins.
     pub length: usize,
-    /// The checksum, found right.
+    /// The checksum, which was verified.
     pub checksum: Option<u16>,
     /// RFC 2890: the traffic flow within the tunnel.
     pub key: Option<u32>,
@@ -92,8 +92,7 @@ pub struct Gre {
     pub recursion: u8,
 }
 
-/// Reads the header of `packet`, which must end where the outer IP packet does: the checksum, where there is
-/// one, is over all of it.
+/// Reads the header of `packet`, which must end where the outer IP packet ends: a checksum is over all of it.
 pub fn parse(packet: &[u8]) -> Result<Gre, Error> {
     let (header, _) = Header::ref_from_prefix(packet).map_err(|_| Error::Truncated)?;
     let flags = header.flags_version.get();

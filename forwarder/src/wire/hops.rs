@@ -1,8 +1,8 @@
-//! The hops that a packet may still take: IPv4's time to live, IPv6's hop limit.
+//! The hops that a packet has left: IPv4's time to live, IPv6's hop limit.
 
-/// Lowers the time to live or the hop limit of an IP packet by one, with IPv4's header checksum; `ip`
-/// begins with the packet's header. `None`, and no change, if the packet may take no hop more (RFC 1812
-/// section 5.3.1, RFC 8200 section 3), or if `ip` is too short.
+/// Lowers the time to live or the hop limit of an IP packet by one, with IPv4's header checksum. `ip` begins with the
+/// packet's header. Returns `None`, and changes nothing, if the packet has no hop left (RFC 1812 section 5.3.1, RFC
+/// 8200 section 3), or if `ip` is too short.
 #[inline]
 pub fn lower(ip: &mut [u8]) -> Option<()> {
     const TTL: usize = 8;
@@ -14,9 +14,9 @@ pub fn lower(ip: &mut [u8]) -> Option<()> {
             return None;
         }
         head[TTL] -= 1;
-        // The word of the time to live falls by 0x100, so the checksum rises by that, and the carry comes
-        // round (RFC 1141). With the bytes in the other order, that is 1 (RFC 1071 section 2B). 0xffff is
-        // the other zero, which RFC 1624 section 3 warns of.
+        // The word with the time to live falls by 0x100, so the checksum rises by as much, with its carry added at
+        // the bottom (RFC 1141). In the other byte order that is 1 (RFC 1071 section 2B). 0xffff is the other form
+        // of zero, against which RFC 1624 section 3 warns.
         let sum = u32::from(u16::from_le_bytes([head[CHECKSUM], head[CHECKSUM + 1]])) + 1;
         #[expect(clippy::cast_possible_truncation, reason = "the carry was added")]
         let checksum = (sum + u32::from(sum >= 0xffff)) as u16;
@@ -30,7 +30,7 @@ pub fn lower(ip: &mut [u8]) -> Option<()> {
     Some(())
 }
 
-/// Whether [`lower`] would lower.
+/// Whether a packet has a hop left, so that [`lower`] succeeds.
 #[cold]
 pub fn may_go_on(ip: &[u8]) -> bool {
     ip.first_chunk::<12>().is_some_and(|head| lower(&mut { *head }).is_some())

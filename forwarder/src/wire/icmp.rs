@@ -28,26 +28,26 @@ pub const FRAGMENTATION_NEEDED: u8 = 4;
 pub struct Header {
     /// [`ECHO`], [`DESTINATION_UNREACHABLE`], ...
     pub kind: u8,
-    /// Finer than the type.
+    /// The subtype.
     pub code: u8,
     /// Over header and data, without a pseudo-header.
     pub checksum: U16,
-    /// By type: an echo's identifier, zero in most errors.
+    /// Depends on the type: an echo's identifier, zero in most errors.
     pub identifier: U16,
-    /// By type: an echo's sequence number, the MTU of [`FRAGMENTATION_NEEDED`].
+    /// Depends on the type: an echo's sequence number, the MTU of [`FRAGMENTATION_NEEDED`].
     pub sequence: U16,
 }
 
 const _: () = assert!(size_of::<Header>() == LENGTH);
 
 impl Header {
-    /// Whether it reports an error about the packet that it quotes. Source quench is obsolete (RFC 6633), and a
-    /// redirect is for the link only.
+    /// Whether the message reports an error about the packet that it quotes. Source quench is obsolete (RFC 6633), and
+    /// a redirect is for the link only.
     pub const fn is_error(&self) -> bool {
         matches!(self.kind, DESTINATION_UNREACHABLE | TIME_EXCEEDED | PARAMETER_PROBLEM)
     }
 
-    /// The MTU of the next hop (RFC 1191), if that is what it tells. Old routers say 0.
+    /// The MTU of the next hop (RFC 1191), if the message reports one. Old routers report 0.
     pub const fn mtu(&self) -> Option<u16> {
         match (self.kind, self.code) {
             (DESTINATION_UNREACHABLE, FRAGMENTATION_NEEDED) => Some(self.sequence.get()),

@@ -35,23 +35,23 @@ pub const REDIRECT: u8 = 137;
 pub struct Header {
     /// [`ECHO_REQUEST`], [`PACKET_TOO_BIG`], ...
     pub kind: u8,
-    /// Finer than the type.
+    /// The subtype.
     pub code: u8,
     /// Over pseudo-header, header and data.
     pub checksum: U16,
-    /// By type: an echo's identifier and sequence number, the MTU of [`PACKET_TOO_BIG`].
+    /// Depends on the type: an echo's identifier and sequence number, the MTU of [`PACKET_TOO_BIG`].
     pub data: U32,
 }
 
 const _: () = assert!(size_of::<Header>() == LENGTH);
 
 impl Header {
-    /// Whether it quotes the packet that caused it: errors are the types below 128.
+    /// Whether the message is an error, which quotes the packet that caused it: errors are the types below 128.
     pub const fn is_error(&self) -> bool {
         self.kind < 128
     }
 
-    /// The MTU of the next hop, if that is what it tells.
+    /// The MTU of the next hop, if the message reports one.
     pub const fn mtu(&self) -> Option<u32> {
         match self.kind {
             PACKET_TOO_BIG => Some(self.data.get()),
@@ -59,7 +59,7 @@ impl Header {
         }
     }
 
-    /// Whether it is neighbour discovery, which never leaves the link.
+    /// Whether the message is neighbour discovery, which never leaves the link.
     pub const fn is_neighbor_discovery(&self) -> bool {
         matches!(self.kind, ROUTER_SOLICITATION..=REDIRECT)
     }

@@ -15,15 +15,14 @@ pub const MORE_FRAGMENTS: u16 = 0x2000;
 /// The fragment offset's bits of [`Header::fragment`], in units of 8 bytes.
 pub const OFFSET_MASK: u16 = 0x1fff;
 
-/// Bit of an option's type: it stands in every fragment, not in the first alone.
+/// Bit of an option's type: the option is copied into every fragment.
 pub const COPIED: u8 = 0x80;
-/// Option: the packet goes by way of certain hosts.
+/// Option: the packet passes certain hosts.
 pub const LOOSE_ROUTE: u8 = 131;
-/// Option: the packet goes by way of certain hosts and no others.
+/// Option: the packet passes certain hosts and no others.
 pub const STRICT_ROUTE: u8 = 137;
 
-/// The options, each with its type and all of its bytes, up to the end of the list or to one that is
-/// malformed.
+/// The options, each with its type and all of its bytes, up to the end of the list or to a malformed one.
 pub fn options(mut rest: &[u8]) -> impl Iterator<Item = (u8, &[u8])> {
     std::iter::from_fn(move || {
         let (kind, length) = match *rest {
@@ -50,13 +49,13 @@ pub struct Header {
     pub traffic_class: u8,
     /// Header and payload, in bytes.
     pub total_length: U16,
-    /// Which packet a fragment belongs to; of no meaning in others (RFC 6864).
+    /// Which packet a fragment belongs to; without meaning in whole packets (RFC 6864).
     pub identification: U16,
     /// Flags (3 bits) and fragment offset (13 bits).
     pub fragment: U16,
     /// Time to live.
     pub ttl: u8,
-    /// What follows, see [`super::protocol`].
+    /// The protocol that follows, see [`super::protocol`].
     pub protocol: u8,
     /// Over the header with its options.
     pub checksum: U16,
@@ -74,7 +73,7 @@ impl Header {
         self.version_ihl >> 4
     }
 
-    /// Length with options, in bytes, as the header says: 0 to 60.
+    /// Length with options in bytes, as the header has it: 0 to 60.
     pub const fn header_length(&self) -> usize {
         (self.version_ihl as usize & 0xf) * 4
     }
@@ -102,7 +101,7 @@ impl Header {
         sum.finish() == 0
     }
 
-    /// Which part of a packet this is.
+    /// The part of a packet that this is.
     #[inline]
     pub const fn part(&self) -> Fragment {
         match self.fragment.get() & (OFFSET_MASK | MORE_FRAGMENTS) {
@@ -171,7 +170,7 @@ mod tests {
         assert_eq!(Header { fragment: U16::new(0x3fff), ..outer() }.fragment_offset(), 65_528);
     }
 
-    /// RFC 791 section 3.1: two options are one byte long, the others say how long they are.
+    /// RFC 791 section 3.1: two options are one byte long, the others have a length.
     #[test]
     fn options_end_with_their_list() {
         fn kinds(bytes: &[u8]) -> Vec<(u8, usize)> {

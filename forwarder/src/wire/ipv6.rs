@@ -1,8 +1,8 @@
 //! IPv6, RFC 8200: 40 bytes, then a chain of extension headers, then the transport.
 //!
-//! [`walk`] follows the chain: hop-by-hop options, routing, fragment, destination options and
-//! authentication (RFC 4302), at most [`MAX_EXTENSIONS`] of them. Everything else ends the chain as the
-//! packet's protocol: ESP hides what follows it, mobility (RFC 6275) and HIP have nothing behind them.
+//! [`walk`] follows the chain: hop-by-hop options, routing, fragment, destination options and authentication (RFC
+//! 4302), at most [`MAX_EXTENSIONS`] of them. Any other header ends the chain and is the packet's protocol: ESP hides
+//! what follows it, and nothing follows mobility (RFC 6275) and HIP.
 
 use zerocopy::network_endian::{U16, U32};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
@@ -12,7 +12,7 @@ use super::{Error, Fragment};
 /// Length of the header without extensions.
 pub const LENGTH: usize = 40;
 
-/// A chain longer than this is an attack on whoever follows it (RFC 8504 section 5.3 allows such limits).
+/// The longest chain that is followed; a longer one is an attack (RFC 8504 section 5.3 allows such limits).
 pub const MAX_EXTENSIONS: usize = 8;
 
 /// Hop-by-hop options
@@ -36,7 +36,7 @@ pub const DESTINATION_OPTIONS: u8 = 60;
 pub struct Header {
     /// Version (4 bits), traffic class (8 bits), flow label (20 bits).
     pub version_class_flow: U32,
-    /// What follows this header, extension headers included, in bytes.
+    /// Bytes behind this header, including extension headers.
     pub payload_length: U16,
     /// The first extension header or the transport.
     pub next_header: u8,
@@ -79,9 +79,9 @@ impl Header {
 )]
 #[repr(C)]
 pub struct FragmentHeader {
-    /// What follows in the whole packet.
+    /// The header that follows in the whole packet.
     pub next_header: u8,
-    /// Zero.
+    /// Reserved: zero.
     pub reserved: u8,
     /// Offset in units of 8 bytes (13 bits), reserved (2 bits), more fragments (1 bit).
     pub offset_more: U16,
@@ -102,8 +102,8 @@ impl FragmentHeader {
         self.offset_more.get() & 1 != 0
     }
 
-    /// Which part of a packet this is. Offset 0 without more fragments is an atomic fragment: a whole packet
-    /// (RFC 6946).
+    /// The part of a packet that this is. Offset 0 without more fragments is an atomic fragment: a whole packet (RFC
+    /// 6946).
     pub const fn fragment(&self) -> Fragment {
         match (self.offset(), self.more_fragments()) {
             (0, false) => Fragment::Whole,
@@ -113,23 +113,23 @@ impl FragmentHeader {
     }
 }
 
-/// Where a chain of extension headers ends.
+/// The end of a chain of extension headers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Chain {
-    /// The first header that is none of those that [`walk`] follows.
+    /// The first header that [`walk`] does not follow.
     pub protocol: u8,
-    /// Length of the extension headers in bytes: where that header begins in the payload.
+    /// Length of the extension headers in bytes, which is the offset of that header in the payload.
     pub length: usize,
-    /// Which part of a packet it is.
+    /// The part of a packet that this is.
     pub fragment: Fragment,
 }
 
-/// Whether `next_header` is one that [`walk`] follows.
+/// Whether `next_header` is an extension header that [`walk`] follows.
 pub const fn is_extension(next_header: u8) -> bool {
     matches!(next_header, HOP_BY_HOP | ROUTING | FRAGMENT | AUTHENTICATION | DESTINATION_OPTIONS)
 }
 
-/// A fragment header, and where in the payload it ends.
+/// A fragment header, and where it ends in the payload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Extension {
     /// The header.
@@ -138,7 +138,7 @@ pub struct Extension {
     pub end: usize,
 }
 
-/// The first fragment header of a chain that [`walk`] found no fault with.
+/// The first fragment header of a chain that [`walk`] accepts.
 pub fn find_fragment(next_header: u8, payload: &[u8]) -> Option<Extension> {
     let mut next = next_header;
     let mut length = 0;
@@ -155,10 +155,10 @@ pub fn find_fragment(next_header: u8, payload: &[u8]) -> Option<Extension> {
     None
 }
 
-/// Follows the extension headers at the start of `payload`, whose first is `next_header`.
+/// Follows the extension headers at the start of `payload`, the first of which is `next_header`.
 ///
-/// In a later fragment the chain ends with the fragment header: what follows is the middle of something.
-/// A fragment inside a fragment is the later of the two.
+/// In a later fragment the chain ends with the fragment header, because no header follows. A fragment inside a fragment
+/// is the later of the two.
 pub fn walk(next_header: u8, payload: &[u8]) -> Result<Chain, Error> {
     let mut next = next_header;
     let mut length = 0;
@@ -173,9 +173,9 @@ pub fn walk(next_header: u8, payload: &[u8]) -> Result<Chain, Error> {
         if count == MAX_EXTENSIONS {
             return Err(Error::Ipv6ExtensionLimit);
         }
-        // An extension header is 8 bytes at least, and the second says how many there are.
+        // An extension header has at least 8 bytes; its second byte is the length.
         let rest = payload.get(length..).unwrap_or_default();
-        // RFC 7112: all of the chain stands in the first fragment.
+        // RFC 7112: the first fragment must have the whole chain.
         let truncated = || match fragment {
             Fragment::First => Error::FragmentTiny,
             _ => Error::Ipv6ExtensionTruncated,
@@ -183,7 +183,7 @@ pub fn walk(next_header: u8, payload: &[u8]) -> Result<Chain, Error> {
         let (header, _) = FragmentHeader::ref_from_prefix(rest).map_err(|_| truncated())?;
         let size = match next {
             FRAGMENT => 8,
-            // Three words are fixed: 0 would be a header shorter than that.
+            // Three words are fixed: a length of 0 would be shorter.
             AUTHENTICATION if header.reserved == 0 => return Err(Error::Ipv6ExtensionTruncated),
             AUTHENTICATION => (usize::from(header.reserved) + 2) * 4,
             _ => (usize::from(header.reserved) + 1) * 8,
@@ -210,7 +210,7 @@ mod tests {
 
     use super::*;
 
-    /// `kind` and then a transport: an extension of `words` times 8 bytes.
+    /// An extension header of `words` times 8 bytes before `next`.
     fn options(next: u8, words: u8) -> Vec<u8> {
         let mut bytes = vec![0; usize::from(words) * 8];
         bytes[..2].copy_from_slice(&[next, words - 1]);

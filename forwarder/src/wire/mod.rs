@@ -1,10 +1,10 @@
-//! Packet formats: bytes to named fields and back, one file a protocol.
+//! Packet formats: bytes to named fields and back, one file for each protocol.
 //!
-//! Each file has a `Header` (a `#[repr(C)]` view without padding or alignment, so that it lies directly on
-//! the bytes of a frame), the protocol's numbers and its tests. [`Packet::parse`] is the one pass that the
-//! packet path makes over a frame; everything else serves building, the slow path and tests.
+//! Each file has a `Header` (a `#[repr(C)]` view without padding or alignment, which lies directly on the bytes of a
+//! frame), the protocol's numbers and its tests. [`Packet::parse`] reads any frame, [`plain`] only plain packets, but
+//! faster. Everything else serves replies, encapsulation, rare packets and tests.
 //!
-//! Any bytes become a value or a named [`Error`]; nothing here panics, allocates or keeps state.
+//! Any bytes become a value or a named [`Error`]. Nothing here panics, allocates or keeps state.
 #![forbid(unsafe_code)]
 
 #[cfg(test)]

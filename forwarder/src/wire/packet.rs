@@ -1,22 +1,22 @@
-//! The one pass over a frame: where the headers begin and what the balancer asks of them.
+//! The parser: one pass over a frame that finds its headers and the fields that the balancer needs.
 //!
-//! Ethernet, up to two VLAN tags, IPv4 or IPv6 with their options and extension headers, then TCP or UDP.
-//! Other protocols (ICMP, GRE, ESP, ...) are packets too, with ports of 0.
+//! It reads Ethernet, up to two VLAN tags, IPv4 or IPv6 with options and extension headers, then TCP or UDP. Other
+//! protocols (ICMP, GRE, ESP, ...) are packets too, with ports of 0.
 //!
-//! The addresses stay in the frame: they are read once, for the flow's key. A [`Packet`] is `Copy` and
-//! does not borrow, so that a burst of them can lie beside the frames while those are rewritten. The
-//! accessors take the frame again and answer `None` if it is too short to be the one that was parsed.
+//! The addresses stay in the frame, because they are read only once, for the flow's key. A [`Packet`] is `Copy` and
+//! does not borrow, so that a burst of them can lie beside the frames while those are rewritten. The accessors take the
+//! frame again and return `None` if it is too short to be the one that was parsed.
 //!
-//! What is checked is what a router must check, and what keeps the offsets inside the packet: IPv4's header
-//! checksum (RFC 1812 section 5.2.2), versions and lengths. TCP and UDP checksums are the receiver's.
+//! The parser checks what a router must check and what keeps the offsets inside the packet: IPv4's header checksum (RFC
+//! 1812 section 5.2.2), versions and lengths. The receiver checks TCP and UDP checksums.
 //!
-//! A UDP length below what IP carries is tolerated, as hosts do: RFC 768 does not forbid the rest.
+//! A UDP length below what IP carries is tolerated, as hosts do: RFC 768 does not forbid it.
 
 use zerocopy::FromBytes;
 
 use super::{Error, Family, Fragment, ethernet, ipv4, ipv6, protocol, tcp, udp, vlan};
 
-/// What the packet path needs to know of a frame.
+/// A parsed packet: the fields that the packet path needs of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Packet {
     /// IPv4 or IPv6.
@@ -25,23 +25,23 @@ pub struct Packet {
     pub l3: u16,
     /// Offset of the transport header.
     pub l4: u16,
-    /// Offset of the end of the IP packet: Ethernet padding lies behind it.
+    /// Offset of the end of the IP packet, behind which Ethernet padding lies.
     pub end: u32,
-    /// The transport's, after extension headers.
+    /// The protocol number of the transport, behind extension headers.
     pub protocol: u8,
     /// DSCP (6 bits) and ECN (2 bits).
     pub traffic_class: u8,
-    /// Whole, or which part.
+    /// Whole, or the part that it is.
     pub fragment: Fragment,
     /// Source port of TCP and UDP; 0 in other protocols and later fragments.
     pub source: u16,
     /// Destination port of TCP and UDP; 0 in other protocols and later fragments.
     pub destination: u16,
-    /// See [`tcp`]; 0 if there is no TCP header.
+    /// Flags of [`tcp`]; 0 if there is no TCP header.
     pub tcp_flags: u8,
 }
 
-/// Ports and flags.
+/// The ports and the TCP flags.
 #[derive(Default)]
 struct Transport {
     source: u16,
@@ -50,7 +50,10 @@ struct Transport {
 }
 
 impl Packet {
-    /// Reads `frame`. The first thing that is wrong is the error.
+    /// Reads a frame.
+    ///
+    /// # Errors
+    /// The first fault, in the order of the headers.
     pub fn parse(frame: &[u8]) -> Result<Packet, Error> {
         let (header, rest) =
             ethernet::Header::ref_from_prefix(frame).map_err(|_| Error::EthernetTruncated)?;
@@ -61,7 +64,7 @@ impl Packet {
         }
     }
 
-    /// Source and destination address of an IPv4 packet; `None` if it is IPv6 or `frame` another frame.
+    /// Source and destination address of an IPv4 packet; `None` if it is IPv6 or `frame` is another frame.
     pub fn addresses_v4(&self, frame: &[u8]) -> Option<([u8; 4], [u8; 4])> {
         let header = match self.family {
             Family::V4 => ipv4::Header::ref_from_prefix(frame.get(self.l3.into()..)?).ok()?.0,
@@ -70,7 +73,7 @@ impl Packet {
         Some((header.source, header.destination))
     }
 
-    /// Source and destination address of an IPv6 packet; `None` if it is IPv4 or `frame` another frame.
+    /// Source and destination address of an IPv6 packet; `None` if it is IPv4 or `frame` is another frame.
     pub fn addresses_v6(&self, frame: &[u8]) -> Option<([u8; 16], [u8; 16])> {
         let header = match self.family {
             Family::V6 => ipv6::Header::ref_from_prefix(frame.get(self.l3.into()..)?).ok()?.0,
@@ -84,7 +87,7 @@ impl Packet {
         frame.get(self.l3.into()..self.end as usize)
     }
 
-    /// What stands behind the IP header and its extensions; `None` if `frame` is another frame.
+    /// The bytes behind the IP header and its extensions; `None` if `frame` is another frame.
     pub fn payload<'a>(&self, frame: &'a [u8]) -> Option<&'a [u8]> {
         frame.get(self.l4.into()..self.end as usize)
     }
@@ -101,7 +104,7 @@ impl Packet {
     }
 }
 
-/// Behind an Ethernet header of another `ethertype` than IP.
+/// Parses what follows an Ethernet header whose `ethertype` is not IP.
 #[cold]
 fn parse_tagged(mut ethertype: u16, mut rest: &[u8]) -> Result<Packet, Error> {
     let mut l3 = ethernet::LENGTH;
@@ -121,7 +124,7 @@ fn parse_tagged(mut ethertype: u16, mut rest: &[u8]) -> Result<Packet, Error> {
     }
 }
 
-/// `rest` begins with the IPv4 header, at offset `l3` of the frame.
+/// Parses `rest`, which begins with the IPv4 header at offset `l3` of the frame.
 #[inline]
 fn parse_v4(rest: &[u8], l3: usize) -> Result<Packet, Error> {
     let (header, behind) = ipv4::Header::ref_from_prefix(rest).map_err(|_| Error::Ipv4Truncated)?;
@@ -133,7 +136,7 @@ fn parse_v4(rest: &[u8], l3: usize) -> Result<Packet, Error> {
         return Err(Error::Ipv4HeaderLength);
     }
     let options = behind.get(..header_length - ipv4::LENGTH).ok_or(Error::Ipv4Truncated)?;
-    // The fixed part's length is known to the compiler: without options this is a handful of additions.
+    // The compiler knows the length of the fixed part: without options this is a handful of additions.
     if !header.is_checksum_valid(options) {
         return Err(Error::Ipv4Checksum);
     }
@@ -155,7 +158,7 @@ fn parse_v4(rest: &[u8], l3: usize) -> Result<Packet, Error> {
     })
 }
 
-/// `rest` begins with the IPv6 header, at offset `l3` of the frame.
+/// Parses `rest`, which begins with the IPv6 header at offset `l3` of the frame.
 #[inline]
 fn parse_v6(rest: &[u8], l3: usize) -> Result<Packet, Error> {
     let (header, rest) = ipv6::Header::ref_from_prefix(rest).map_err(|_| Error::Ipv6Truncated)?;
@@ -181,8 +184,8 @@ fn parse_v6(rest: &[u8], l3: usize) -> Result<Packet, Error> {
     })
 }
 
-/// `payload` begins with the transport header, unless `fragment` is a later one. Lengths inside a first
-/// fragment's UDP header are of the whole packet.
+/// Parses `payload`, which begins with the transport header unless `fragment` is a later one. The length in a first
+/// fragment's UDP header is that of the whole datagram.
 #[inline(always)]
 fn parse_transport(number: u8, payload: &[u8], fragment: Fragment) -> Result<Transport, Error> {
     if fragment == Fragment::Later {
@@ -220,8 +223,8 @@ fn parse_transport(number: u8, payload: &[u8], fragment: Fragment) -> Result<Tra
     }
 }
 
-/// What a packet lacks that ends inside its transport header. As a first fragment it is one that RFC
-/// 1858 and RFC 7112 tell to discard, since it hides ports or flags from whoever looks at it.
+/// The error of a packet that ends inside its transport header. RFC 1858 and RFC 7112 demand to discard such a first
+/// fragment, because it hides ports or flags from filters.
 #[cold]
 const fn truncated(fragment: Fragment) -> Error {
     match fragment {
@@ -230,7 +233,7 @@ const fn truncated(fragment: Fragment) -> Error {
     }
 }
 
-/// What is wrong with a TCP header that is too short, or longer than the packet.
+/// The error of a TCP header that is too short, or longer than the packet.
 #[cold]
 const fn data_offset(fragment: Fragment, header_length: usize) -> Error {
     match fragment {
@@ -239,7 +242,7 @@ const fn data_offset(fragment: Fragment, header_length: usize) -> Error {
     }
 }
 
-/// An offset of a header. Tags, IPv4 options and eight extension headers of 2 KiB end far below 64 KiB.
+/// The offset of a header. Tags, IPv4 options and eight extension headers of 2 KiB end far below 64 KiB.
 #[expect(clippy::cast_possible_truncation, reason = "at most 22 + 40 + 8 * 2048")]
 const fn offset(value: usize) -> u16 {
     value as u16

@@ -1,44 +1,45 @@
-//! The plain packet, which nearly all are: Ethernet without a tag, IPv4 without options or IPv6 without
+//! The reader of plain packets, as nearly all are: Ethernet without a tag, IPv4 without options or IPv6 without
 //! extension headers, TCP or UDP, whole.
 //!
-//! Its headers stand at fixed offsets, so that they are read without a bounds check each. What is read is
-//! what [`Packet::parse`] says of the same frame; to be no plain packet is no verdict, but asks that parser, which knows every
-//! other kind and the names of all errors. So do some plain packets shorter than any that a device delivers.
+//! Their headers are at fixed offsets, so one bounds check serves for all. The result is the same as that of
+//! [`Packet::parse`]. `None` means *not plain*, not *invalid*: fall back to [`Packet::parse`], which reads every kind
+//! of packet and names all errors. Plain packets shorter than any that a device delivers give `None` too.
 
 use std::hint::cold_path;
 
 use super::{Family, Fragment, Packet, ethernet, ipv4, ipv6, protocol, tcp, udp};
 
-/// Bytes of a frame that a plain IPv4 packet is read from: as many as with a TCP header.
+/// Bytes of a frame that a plain IPv4 packet is read from: up to the end of a TCP header.
 pub const HEAD_V4: usize = ethernet::LENGTH + ipv4::LENGTH + tcp::LENGTH;
-/// Bytes of a frame that a plain IPv6 packet is read from: as far as TCP's flags.
+/// Bytes of a frame that a plain IPv6 packet is read from: up to TCP's flags.
 pub const HEAD_V6: usize = HEAD_V4 + TAIL_V6;
-/// Those of them that are behind the first [`HEAD_V4`]: a transport header, for that is where it begins.
+/// Bytes of a plain IPv6 packet behind the first [`HEAD_V4`]: the beginning of its transport header.
 pub const TAIL_V6: usize = TCP_FLAGS + 1;
 const _: () = assert!(HEAD_V4 == L4_V6);
 
 const IP: usize = ethernet::LENGTH;
 const L4_V4: usize = IP + ipv4::LENGTH;
 const L4_V6: usize = IP + ipv6::LENGTH;
-/// Offsets in the TCP header: the data offset and the flags, RFC 9293 section 3.1.
+/// Offset of the data offset in the TCP header, RFC 9293 section 3.1.
 const TCP_OFFSET: usize = 12;
+/// Offset of the flags in the TCP header, RFC 9293 section 3.1.
 const TCP_FLAGS: usize = 13;
-/// Bytes of an IPv6 header.
+/// Length of an IPv6 header.
 const LENGTH_V6: u16 = offset(ipv6::LENGTH);
 /// Offset of the length in the UDP header.
 const UDP_LENGTH: usize = 4;
 
-/// What is read of a plain packet at first sight.
+/// What is kept of a plain packet's headers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PlainHeaders {
-    /// Traffic class and length, as an IPv4 header begins with them.
+    /// Traffic class and length, as the first word of an IPv4 header has them.
     pub first: Ipv4FirstWord,
-    /// See [`tcp`]; none of UDP.
+    /// Flags of [`tcp`]; 0 for UDP.
     pub tcp_flags: u8,
 }
 
-/// The first word of an IPv4 header without options (RFC 791 section 3.1): version and header length, DSCP and
-/// ECN, total length. Of an IPv6 packet it is the word that an IPv4 header of the same meaning had.
+/// The first word of an IPv4 header without options (RFC 791 section 3.1): version and header length, DSCP and ECN,
+/// total length. For an IPv6 packet, the word that an IPv4 header with the same fields would have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ipv4FirstWord(pub u32);
 
@@ -51,13 +52,13 @@ impl Ipv4FirstWord {
         Ipv4FirstWord(Ipv4FirstWord::BASE.0 | u32::from(traffic_class) << 16 | u32::from(length))
     }
 
-    /// Of a packet of at most 65535 bytes.
+    /// The word of a packet of at most 65535 bytes.
     pub fn of(packet: &Packet) -> Ipv4FirstWord {
         let length = u16::try_from(packet.ip_length()).unwrap_or(u16::MAX);
         Ipv4FirstWord::new(packet.traffic_class, length)
     }
 
-    /// Bytes of the IP packet, header included.
+    /// Bytes of the IP packet, including its header.
     #[expect(clippy::cast_possible_truncation, reason = "the low half is the length")]
     #[inline(always)]
     pub const fn length(self) -> u16 {
@@ -70,7 +71,7 @@ impl Ipv4FirstWord {
         (self.0 >> 16 & 0xff) as u8
     }
 
-    /// The word of a packet that is longer by so many bytes; its length must not exceed 65535.
+    /// The word of a packet that is longer by so many bytes. Its length must not exceed 65535.
     #[inline(always)]
     #[must_use]
     pub const fn longer(self, by: u16) -> Ipv4FirstWord {
@@ -78,7 +79,7 @@ impl Ipv4FirstWord {
     }
 }
 
-/// `N` bytes at an offset that the compiler knows to be inside.
+/// `N` bytes at an offset, without a bounds check if the compiler knows that they are inside.
 #[inline(always)]
 pub fn word<const N: usize>(head: &[u8], at: usize) -> [u8; N] {
     let mut word = [0; N];
@@ -86,14 +87,14 @@ pub fn word<const N: usize>(head: &[u8], at: usize) -> [u8; N] {
     word
 }
 
-/// How frames begin that may hold a plain packet: 16 bytes, of which some are compared.
+/// A pattern for frames that may hold a plain packet: their first 16 bytes, of which the mask selects some.
 #[derive(Clone, Copy, Debug)]
 pub struct HeaderMatch {
     bytes: [u8; MATCH_LENGTH],
     mask: [u8; MATCH_LENGTH],
 }
 
-/// As far as the IP header's first bytes.
+/// Bytes up to the first two of the IP header.
 const MATCH_LENGTH: usize = 16;
 
 impl HeaderMatch {
@@ -110,7 +111,7 @@ impl HeaderMatch {
         header_match
     }
 
-    /// The same, in frames for one address.
+    /// The pattern for frames with this destination address.
     #[must_use]
     pub fn with_mac(mut self, mac: [u8; 6]) -> HeaderMatch {
         self.bytes[..6].copy_from_slice(&mac);
@@ -136,8 +137,8 @@ impl HeaderMatch {
     }
 }
 
-/// Reads an IPv4 packet from the head of a frame of `length` bytes that matches as such; `None` if it is not
-/// plain.
+/// Reads an IPv4 packet from the head of a frame of `length` bytes that matches [`HeaderMatch::V4`]; `None` if it is
+/// not plain.
 #[inline(always)]
 pub fn read_v4(head: &[u8; HEAD_V4], length: usize) -> Option<PlainHeaders> {
     let first = Ipv4FirstWord(u32::from_be_bytes(word(head, IP)));
@@ -151,23 +152,24 @@ pub fn read_v4(head: &[u8; HEAD_V4], length: usize) -> Option<PlainHeaders> {
     Some(PlainHeaders { first, tcp_flags })
 }
 
-/// The tail for [`read_v6`] of a frame that is long enough.
+/// The tail of a frame for [`read_v6`]; `None` if the frame is too short.
 #[inline(always)]
 pub fn tail_v6(frame: &[u8]) -> Option<&[u8; TAIL_V6]> {
     frame.get(HEAD_V4..)?.first_chunk()
 }
 
-/// As [`read_v4`], an IPv6 packet, of which there is a tail.
+/// Reads an IPv6 packet from head and tail of a frame of `length` bytes that matches [`HeaderMatch::V6`]; `None` if it
+/// is not plain.
 #[inline(always)]
 pub fn read_v6(head: &[u8; HEAD_V4], tail: &[u8; TAIL_V6], length: usize) -> Option<PlainHeaders> {
     let payload_length = u16::from_be_bytes(word(head, IP + 4));
     let end = L4_V6 + usize::from(payload_length);
-    // Packets of more than 64 KiB have no such first word.
+    // The first word cannot hold lengths of 64 KiB and more.
     if end > length || end > IP + usize::from(u16::MAX) {
         return None;
     }
     let tcp_flags = transport(tail, 0, head[IP + 6], end - L4_V6)?;
-    // The traffic class stands four bits further on.
+    // The traffic class begins behind the four bits of the version.
     let [traffic_class, _] = (u16::from_be_bytes(word(head, IP)) << 4).to_be_bytes();
     let first = Ipv4FirstWord::new(traffic_class, payload_length + LENGTH_V6);
     Some(PlainHeaders { first, tcp_flags })
@@ -186,7 +188,7 @@ pub fn read(frame: &[u8]) -> Option<PlainHeaders> {
 }
 
 impl PlainHeaders {
-    /// All that there is to the packet that was read from this very frame.
+    /// The full record of the packet that was read from this very frame.
     pub fn packet(self, frame: &[u8]) -> Option<Packet> {
         let head: &[u8; HEAD_V4] = frame.first_chunk()?;
         let (family, l4, protocol) = if head[IP] >> 4 == 4 {
@@ -210,7 +212,7 @@ impl PlainHeaders {
     }
 }
 
-/// The flags of TCP, none of UDP, if the header of either ends before the packet does.
+/// The flags of TCP, or 0 for UDP; `None` if their header does not fit the packet.
 #[inline(always)]
 fn transport(head: &[u8], l4: usize, protocol: u8, end: usize) -> Option<u8> {
     if protocol == protocol::TCP {
@@ -226,8 +228,8 @@ fn transport(head: &[u8], l4: usize, protocol: u8, end: usize) -> Option<u8> {
     }
 }
 
-/// Whether the 20 bytes of the IPv4 header sum up to what they should (RFC 1071): in words of 64 bits, whose
-/// carries come round. One's complement is arithmetic modulo 0xffff, and the header is not 0.
+/// Whether the checksum of the 20 bytes of the IPv4 header is right (RFC 1071). Adds words of 64 bits with the carries
+/// at the bottom: one's complement is arithmetic modulo 0xffff, and the header is not 0.
 #[inline(always)]
 fn is_checksum_valid(head: &[u8; HEAD_V4]) -> bool {
     let [a, b] = [IP, IP + 8].map(|at| u64::from_ne_bytes(word(head, at)));

@@ -1,5 +1,5 @@
-//! What must hold of [`Packet::parse`] for every frame: packets that `etherparse` builds are read as built,
-//! and any bytes, near to a packet or far from one, give a value or an error that `etherparse` confirms.
+//! What must hold of [`Packet::parse`] for every frame: packets that `etherparse` builds are read as built, and any
+//! bytes give a value or an error that `etherparse` confirms.
 
 use etherparse::{
     IpAuthHeader, IpFragOffset, IpHeaders, IpNumber, Ipv4Extensions, Ipv4Header, Ipv4Options,
@@ -12,14 +12,14 @@ use proptest::prelude::*;
 
 use super::{Checksum, Family, Fragment, Packet, agreement, plain, tcp};
 
-/// Everything that a generated frame is made of.
+/// The fields of a generated frame.
 #[derive(Clone, Debug)]
 struct Plan {
     tags: usize,
     ip: IpHeaders,
     traffic_class: u8,
     ports: (u16, u16),
-    /// Flags and options, or UDP.
+    /// TCP flags and options; `None` for UDP.
     tcp: Option<(u8, Vec<u8>)>,
     data: Vec<u8>,
     padding: usize,
@@ -46,7 +46,7 @@ fn v4() -> impl Strategy<Value = (IpHeaders, u8)> {
 }
 
 fn v6() -> impl Strategy<Value = (IpHeaders, u8)> {
-    // 6 bytes behind the first two, then units of 8.
+    // A raw extension header has 6 bytes behind the first two, then units of 8.
     let raw = || {
         (0usize..4).prop_map(|units| {
             Ipv6RawExtHeader::new_raw(IpNumber(0), &vec![0; 6 + units * 8]).unwrap()
@@ -191,7 +191,7 @@ proptest! {
         agreement::check(&frame);
     }
 
-    /// A header checksum that is right keeps the damage from being seen at once.
+    /// With a right header checksum the parser does not see the damage at once.
     #[test]
     fn damage_under_a_right_checksum_gives_a_value_or_an_error(
         plan in plan(),
@@ -230,7 +230,7 @@ proptest! {
         }
     }
 
-    /// The accessors of a packet answer for any other frame, if only with `None`.
+    /// The accessors of a packet return something for any other frame, if only `None`.
     #[test]
     fn another_frame_never_panics(plan in plan(), other in vec(any::<u8>(), 0..100)) {
         let packet = Packet::parse(&plan.build()).unwrap();

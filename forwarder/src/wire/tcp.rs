@@ -1,4 +1,4 @@
-//! TCP, RFC 9293: 20 bytes and up to 40 of options. The forwarder reads ports and flags, nothing else.
+//! TCP, RFC 9293: 20 bytes and up to 40 of options. The forwarder reads ports, flags and, in a SYN, the segment size.
 
 use zerocopy::network_endian::{U16, U32};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
@@ -52,7 +52,7 @@ pub struct Header {
 const _: () = assert!(size_of::<Header>() == LENGTH);
 
 impl Header {
-    /// Length with options, in bytes, as the header says: 0 to 60.
+    /// Length with options in bytes, as the header has it: 0 to 60.
     pub const fn header_length(&self) -> usize {
         (self.offset_reserved as usize >> 4) * 4
     }

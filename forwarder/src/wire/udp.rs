@@ -12,13 +12,13 @@ pub const LENGTH: usize = 8;
 )]
 #[repr(C)]
 pub struct Header {
-    /// Source port; 0 if no answer is expected.
+    /// Source port; 0 if no reply is expected.
     pub source: U16,
     /// Destination port.
     pub destination: U16,
     /// Header and data, in bytes.
     pub length: U16,
-    /// Over pseudo-header, header and data; 0 is none.
+    /// Over pseudo-header, header and data; 0 means that there is none.
     pub checksum: U16,
 }
 

@@ -1,18 +1,17 @@
-//! VLAN tags: 802.1Q (`0x8100`) and 802.1ad (`0x88a8`), 4 bytes each, between the MAC addresses and the
-//! ethertype.
+//! VLAN tags: 802.1Q (`0x8100`) and 802.1ad (`0x88a8`), 4 bytes each, between the MAC addresses and the ethertype.
 //!
-//! [`Tag`] begins behind the tag's own ethertype, so a tag is "control, next ethertype". The forwarder
-//! follows at most [`MAX_TAGS`], in any mix of the two kinds.
+//! [`Tag`] begins behind the tag's own ethertype: it is the control word and the next ethertype. The forwarder accepts
+//! at most [`MAX_TAGS`], in any mix of the two kinds.
 
 use zerocopy::network_endian::U16;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use super::ethernet;
 
-/// A customer tag inside a service tag is as deep as 802.1ad goes.
+/// The most tags of a frame: 802.1ad has a customer tag inside a service tag.
 pub const MAX_TAGS: usize = 2;
 
-/// What one tag adds to a frame.
+/// Bytes that one tag adds to a frame.
 pub const LENGTH: usize = 4;
 
 /// A tag, behind its ethertype.
@@ -23,20 +22,20 @@ pub const LENGTH: usize = 4;
 pub struct Tag {
     /// Priority (3 bits), drop eligible (1 bit), VLAN identifier (12 bits).
     pub control: U16,
-    /// What follows the tag.
+    /// The ethertype of what follows the tag.
     pub ethertype: U16,
 }
 
 const _: () = assert!(size_of::<Tag>() == LENGTH);
 
 impl Tag {
-    /// A tag before `ethertype`. `priority` keeps its low 3 bits, `identifier` its low 12.
+    /// A tag before `ethertype`, with the low 3 bits of `priority` and the low 12 of `identifier`.
     pub const fn new(priority: u8, identifier: u16, ethertype: u16) -> Tag {
         let control = (priority as u16 & 7) << 13 | identifier & 0xfff;
         Tag { control: U16::new(control), ethertype: U16::new(ethertype) }
     }
 
-    /// The VLAN identifier; 0 is a tag with a priority only.
+    /// The VLAN identifier; 0 if the tag has a priority only.
     pub const fn identifier(&self) -> u16 {
         self.control.get() & 0xfff
     }
@@ -46,7 +45,7 @@ impl Tag {
         self.control.to_bytes()[0] >> 5
     }
 
-    /// Whether the frame may be dropped first.
+    /// Whether the frame may be dropped before others.
     pub const fn drop_eligible(&self) -> bool {
         self.control.get() & 0x1000 != 0
     }

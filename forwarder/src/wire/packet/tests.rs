@@ -1,4 +1,4 @@
-//! Packets of every kind that is read, and every fault that has a name.
+//! Packets of every kind that the parser reads, and every fault that it names.
 
 use super::*;
 use crate::wire::tcp::SYN;
@@ -13,7 +13,7 @@ fn frame(ethertypes: &[u8], ip: &[u8]) -> Vec<u8> {
     [&MACS, ethertypes, ip].concat()
 }
 
-/// [`SYN_V4`] with some bytes of its IP header replaced and the checksum made right.
+/// [`SYN_V4`] with some bytes of its IP header replaced, and a right checksum.
 fn changed(changes: &[(usize, u8)]) -> Vec<u8> {
     let mut ip = SYN_V4;
     for &(at, byte) in changes {
@@ -24,7 +24,7 @@ fn changed(changes: &[(usize, u8)]) -> Vec<u8> {
     frame(&[8, 0], &ip)
 }
 
-/// From 2001:db8::1 to 2001:db8::2.
+/// A packet from 2001:db8::1 to 2001:db8::2.
 fn v6(next_header: u8, payload: &[u8]) -> Vec<u8> {
     let length = u8::try_from(payload.len()).unwrap();
     let mut ip = vec![0x6a, 0xb0, 0, 0, 0, length, next_header, 64];
@@ -180,7 +180,7 @@ fn fragments_of_ipv6() {
     datagram[4] = 5;
     let parse =
         |low: u8| Packet::parse(&v6(44, &[&[17, 0, 0, low, 0, 0, 0, 1], &datagram[..]].concat()));
-    // The length of the whole datagram stands in its first fragment.
+    // The first fragment has the length of the whole datagram.
     let first = parse(1).unwrap();
     assert_eq!((first.fragment, first.destination, first.l4), (Fragment::First, 53, 62));
     let later = parse(8).unwrap();
@@ -189,7 +189,7 @@ fn fragments_of_ipv6() {
         Packet::parse(&v6(44, &[&[17, 0, 0, 1, 0, 0, 0, 1], &datagram[..end]].concat()))
     };
     assert_eq!(udp(7), Err(Error::FragmentTiny));
-    // RFC 7112: the chain of extension headers may not go on in a later fragment.
+    // RFC 7112: the chain of extension headers must not continue in a later fragment.
     let chain = Packet::parse(&v6(44, &[60, 0, 0, 1, 0, 0, 0, 1, 17, 1, 0, 0, 0, 0, 0, 0]));
     assert_eq!(chain, Err(Error::FragmentTiny));
     // RFC 6946: an atomic fragment is whole, and its length must fit.
