@@ -1,4 +1,4 @@
-//! Pools and their backends: which flows a backend takes, and how its packets leave.
+//! Pools and their backends: which flows a backend accepts, and how packets reach it.
 
 use std::sync::Arc;
 
@@ -7,36 +7,36 @@ use super::id::{PoolIndex, PortIndex};
 use super::maglev;
 use crate::wire::Family;
 
-/// Backends that serve alike.
+/// Backends that serve the same thing.
 #[derive(Clone, Debug)]
 pub struct Pool {
-    /// Places new flows; the values are backend numbers.
+    /// Chooses the backend of a new flow. Its values are backend ids.
     pub maglev: Arc<maglev::Table>,
 }
 
-/// What a backend takes.
+/// Which flows a backend accepts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Serving {
-    /// New flows and those it has.
+    /// New flows and its existing ones.
     All,
-    /// Only those it has.
+    /// Only its existing flows: it is draining.
     Existing,
-    /// Nothing: it is disabled, or no backend has this number.
+    /// No flow: it is disabled, or no backend has this id.
     Nothing,
 }
 
 /// One server.
 #[derive(Clone, Debug)]
 pub struct Backend {
-    /// Its pool; a flow of a service with another pool is not its.
+    /// Its pool. A flow leaves the backend when its service gets another pool.
     pub pool: PoolIndex,
-    /// What it takes.
+    /// Which flows it accepts.
     pub serving: Serving,
-    /// How its packets leave; none while its next hop is not known.
+    /// How packets reach it; `None` while the MAC address of its next hop is not known.
     pub route: Option<Route>,
-    /// What the segment size of its connections is lowered to.
+    /// The limit that the segment size of its connections is lowered to.
     pub mss: MssLimit,
-    /// The generation in which it got its number: what was chosen before was another.
+    /// The generation in which it got its id. A choice of an earlier generation meant another backend.
     pub since: u32,
 }
 
@@ -63,7 +63,7 @@ impl MssLimit {
 }
 
 impl Backend {
-    /// The place of a number that no backend has.
+    /// Stands for an id that no backend has.
     pub const VACANT: Backend = Backend {
         pool: PoolIndex::NONE,
         serving: Serving::Nothing,
@@ -73,11 +73,11 @@ impl Backend {
     };
 }
 
-/// How packets leave to a backend.
+/// How packets reach a backend or a member of the cluster.
 #[derive(Clone, Debug)]
 pub struct Route {
-    /// The port.
+    /// The port that they leave by.
     pub port: PortIndex,
-    /// The headers.
+    /// The headers that are put before them.
     pub template: Template,
 }

@@ -1,4 +1,8 @@
 //! The first step of the full path: parse a frame, match its service, hash its flow.
+//!
+//! A packet that no service serves is [`Unserved`]: dropped, or an [`Exception`] that the forwarder may handle
+//! itself. Workers take this step for a whole burst, and prefetch the flow table's cache lines, before they
+//! decide about the first packet.
 
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -13,11 +17,11 @@ use crate::wire::{Error as Malformed, Fragment, Packet, ethernet, protocol};
 /// A packet for a service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Classified {
-    /// Where its headers are.
+    /// Its headers and where they are.
     pub packet: Packet,
     /// The service that it is for.
     pub service: Service,
-    /// Its flow's hash: chooses the worker, the bucket, and is the tag there.
+    /// Its flow's hash, which chooses the worker and the bucket and is the tag in the bucket.
     pub tag: u64,
 }
 
@@ -26,7 +30,7 @@ pub struct Classified {
 pub enum Unserved {
     /// It is dropped.
     Drop(DropReason),
-    /// It may still be something else to the forwarder.
+    /// The forwarder may handle it itself.
     Exception(Packet, Exception),
 }
 
@@ -42,12 +46,13 @@ impl From<DropReason> for Unserved {
     }
 }
 
-/// Why a packet has no service, beyond those that are dropped at once.
+/// A packet without a service that is not dropped at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exception {
-    /// No service has its address, or it is a tunnel to one that is ours too; it may be for the forwarder's own end of a tunnel.
+    /// No service has its address, or it is a tunnel packet to a virtual address that is the node's tunnel
+    /// address too. The forwarder may have to decapsulate it.
     Elsewhere,
-    /// To a virtual address, for no service of it, by UDP or TCP.
+    /// UDP or TCP to a virtual address, but to no service.
     Closed(Vip),
     /// ICMP or ICMPv6 to a virtual address.
     Icmp(Vip),
@@ -59,7 +64,7 @@ impl Balancer {
     /// Parses a frame that came in by `port` and finds its service.
     ///
     /// # Errors
-    /// The reason to drop it, or what else it may be.
+    /// The reason to drop it, or the exception that it is.
     #[inline(never)]
     pub fn classify(
         &self,
@@ -72,7 +77,7 @@ impl Balancer {
         }
         let packet = Packet::parse(frame)?;
         let service = tables.service_of(&packet, frame)?;
-        // The parser has seen the whole header, so that there always is a key.
+        // The parser has seen the whole header, so there always is a key.
         let tag = FlowKey::of(&packet, frame).map_or(0, |key| self.tag(&key));
         Ok(Classified { packet, service, tag })
     }
@@ -88,13 +93,14 @@ impl Tables {
         served.ok_or_else(|| self.why_unserved(packet, frame))
     }
 
+    /// Why no service serves a packet.
     #[cold]
     pub(super) fn why_unserved(&self, packet: &Packet, frame: &[u8]) -> Unserved {
         let Some(vip) = self.vip(destination(packet, frame)) else {
             return Unserved::Exception(*packet, Exception::Elsewhere);
         };
         let exception = match packet.protocol {
-            // A virtual address may be the node's tunnel address as well.
+            // A virtual address may be the node's tunnel address too.
             _ if self.node().tunnel.accepts(packet, frame) => Exception::Elsewhere,
             _ if packet.fragment != Fragment::Whole => Exception::Fragment(vip),
             protocol::TCP | protocol::UDP => Exception::Closed(vip),
@@ -118,14 +124,14 @@ fn destination(packet: &Packet, frame: &[u8]) -> IpAddr {
     v4.or(v6).unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED))
 }
 
-/// Frames for another station, and frames for a group of them, are not ours to forward.
+/// Refuses frames for another host, and frames for a group of hosts.
 #[inline]
 fn check_mac(mac: [u8; 6], frame: &[u8]) -> Result<(), DropReason> {
     match frame.first_chunk() {
         Some(&destination) if destination == mac => Ok(()),
         Some(&destination) if ethernet::is_multicast(destination) => Err(DropReason::MulticastMac),
         Some(_) => Err(DropReason::WrongMac),
-        // Too short even for an address: the parser has the name for it.
+        // Too short even for an address: the parser names that fault.
         None => Ok(()),
     }
 }

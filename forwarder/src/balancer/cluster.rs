@@ -1,14 +1,13 @@
-//! Which forwarder of the cluster, and which of its workers, brings the fragments of a datagram
-//! together (Maglev paper, section 4.3).
+//! The owner of a datagram's fragments: which forwarder of the cluster and which of its workers handles them all
+//! (Maglev paper, section 4.3).
 //!
-//! The owner is chosen by what all fragments have in common: source and destination, and over IPv4 the
-//! protocol. Over IPv6 only the first fragment's next header counts, and those of the others may differ
-//! (RFC 8200 section 4.5). The owner is placed in a Maglev table over the members by SipHash-1-3 under the fleet's key. This is a
-//! definition that all nodes share, as is that of the backends' tables: the hashed bytes (see
-//! [`ThreeTuple`]), the table's size ([`SLOTS`]), equal weights, and a member's identity, its address
-//! as 16 bytes, that of IPv4 mapped into IPv6 (`::ffff:192.0.2.1`).
+//! The owner follows from what all fragments have in common: source and destination, and over IPv4 the protocol.
+//! Over IPv6 only the first fragment's next header counts; those of the others may differ (RFC 8200 section 4.5).
+//! SipHash-1-3 of these bytes under the fleet's key chooses a slot in a Maglev table of the members.
 //!
-//! A member that is down leaves the table, and little else in it changes.
+//! All nodes share this definition, as they share that of the backends' tables: the hashed bytes ([`ThreeTuple`]),
+//! the table's size ([`SLOTS`]), equal weights, and a member's identity ([`maglev::identity`]). A member that is
+//! down leaves the table, and little else in it changes.
 
 use std::net::IpAddr;
 
@@ -17,11 +16,11 @@ use super::maglev;
 use crate::wire::fragment::FragmentFields;
 use crate::wire::{Family, Packet};
 
-/// Slots of the members' table: a prime, enough that the shares of 40 nodes differ by a percent.
+/// Slots of the members' table: a prime, and so many that the shares of 40 nodes differ by a percent at most.
 pub const SLOTS: u32 = 4099;
 
-/// What all fragments of a datagram have in common, as it is hashed: source, destination and, over IPv4,
-/// protocol, in this order. The families cannot be confused, for their lengths differ.
+/// What all fragments of a datagram have in common, as it is hashed: source, destination and, over IPv4, protocol,
+/// in this order. The families differ in length and cannot be confused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ThreeTuple {
     /// IPv4: 4 + 4 + 1 bytes.
@@ -31,7 +30,7 @@ pub enum ThreeTuple {
 }
 
 impl ThreeTuple {
-    /// That of a fragment that was parsed from this very frame; `None` if it is another.
+    /// The three-tuple of a fragment that was parsed from this very frame; `None` if this is another frame.
     pub fn of(packet: &Packet, fields: &FragmentFields, frame: &[u8]) -> Option<ThreeTuple> {
         let l3 = usize::from(packet.l3);
         match packet.family {
@@ -55,48 +54,48 @@ impl ThreeTuple {
         }
     }
 
-    /// Its hash in this process.
+    /// The hash of the three-tuple in this process.
     pub fn hash(&self, seed: &LocalSeed) -> u64 {
         seed.hash_bytes(self.as_bytes())
     }
 
-    /// The worker, of so many, that has the datagram's fragments on this node.
+    /// Which of this node's workers owns the datagram's fragments.
     #[expect(clippy::cast_possible_truncation, reason = "the product is below the workers' number")]
     pub fn worker(&self, seed: &LocalSeed, workers: usize) -> usize {
         ((u128::from(self.hash(seed)) * workers as u128) >> 64) as usize
     }
 }
 
-/// One forwarder.
+/// A forwarder of the cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Member {
-    /// Its tunnel source.
+    /// Its tunnel address.
     pub address: IpAddr,
     /// Whether it is this node.
     pub is_own: bool,
-    /// Whether it takes no fragments.
+    /// Whether it is down and must own no fragments.
     pub is_down: bool,
 }
 
-/// Who has a datagram's fragments.
+/// The forwarder that owns a datagram's fragments.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Owner {
     /// This node.
     Own,
-    /// The member of this index, in the order in which they were given.
+    /// The member of this index, in the order of [`Cluster::new`].
     Member(usize),
 }
 
 /// The forwarders that share the virtual addresses.
 #[derive(Clone, Debug, Default)]
 pub struct Cluster {
-    /// The values are the members' indices.
+    /// The key and the table, whose values are indices of members; `None` if this node owns everything.
     table: Option<(FleetKey, maglev::Table)>,
     own: Box<[bool]>,
 }
 
 impl Cluster {
-    /// Members of distinct addresses, in any order. Without one that is up, this node owns all.
+    /// A cluster of members with distinct addresses, in any order. If no member is up, this node owns all fragments.
     pub fn new(key: &FleetKey, members: &[Member]) -> Cluster {
         let up = (0u32..).zip(members).filter(|(_, member)| !member.is_down);
         let up: Vec<maglev::Candidate> = up
@@ -148,8 +147,7 @@ mod tests {
         tuples().map(owner).collect()
     }
 
-    /// A known answer, confirmed by the model that the replay tests predict owners with: a change of
-    /// it is a change of the protocol between nodes.
+    /// Known owners, which the model of the replay tests confirms. If they change, the protocol between nodes changes.
     #[test]
     fn the_fleet_shares_these_owners() {
         let cluster = Cluster::new(&KEY, &[member(1), member(2), member(3)]);

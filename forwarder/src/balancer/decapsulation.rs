@@ -1,7 +1,7 @@
-//! What arrives encapsulated for the node's own tunnel address: fragments that another member of the
-//! cluster redirected, and virtual addresses' traffic that a front tier or another cluster tunnels here.
+//! Decapsulation of packets that peers send to the node's tunnel address: fragments that another member of the
+//! cluster redirects, and traffic for virtual addresses that a front tier or another cluster tunnels here.
 //!
-//! | encapsulation | told by | what is skipped |
+//! | encapsulation | recognised by | what is skipped |
 //! |---|---|---|
 //! | GRE, RFC 2784 and 2890 | protocol 47 | checksum (verified), key, sequence number |
 //! | IP in IP, RFC 2003, 2473, 4213 | protocols 4 and 41 | nothing |
@@ -9,9 +9,9 @@
 //! | GUE variant 0 | UDP port 6080 | private data; no flag is known |
 //! | GUE variant 1 | UDP port 6080 | nothing |
 //!
-//! It is done once: a packet for the tunnel address inside another is dropped. So is an outer packet
-//! that is itself a fragment, for nothing here puts packets together. The outer UDP checksum is not
-//! verified: RFC 7348 leaves that open, and the inner packet has its own.
+//! A packet is decapsulated once: if the inner packet is for the tunnel address again, it is dropped. An outer
+//! packet that is a fragment is dropped too, because nothing here reassembles packets. The outer UDP checksum is
+//! not verified: RFC 7348 leaves that open, and the inner packet has its own.
 //!
 //! A GRE header whose recursion control (RFC 1701) is not 0 marks a packet that was redirected already.
 
@@ -30,14 +30,14 @@ pub const VXLAN: u16 = 4789;
 /// The UDP port of generic UDP encapsulation.
 pub const GUE: u16 = 6080;
 
-/// Why an encapsulated packet is not taken.
+/// Why an encapsulated packet is dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reason {
-    /// Its sender is no peer.
+    /// Its source is no peer.
     UnknownPeer,
-    /// It is not well-formed, or of a kind that is not taken.
+    /// It is not well-formed, or of an encapsulation that is not supported.
     Malformed,
-    /// The tunnel met congestion, and the inner packet cannot say so (RFC 6040, section 4.2).
+    /// The tunnel met congestion, and the inner packet cannot carry the mark (RFC 6040, section 4.2).
     Congested,
 }
 
@@ -51,7 +51,7 @@ impl From<Reason> for DropReason {
     }
 }
 
-/// An inner packet, found.
+/// Where and what the inner packet of a tunnel packet is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Inner {
     /// Where its IP header begins in the frame.
@@ -70,8 +70,8 @@ pub struct Decapsulator {
 }
 
 impl Decapsulator {
-    /// Takes packets to one of its own addresses, from peers: the other members of the cluster among
-    /// them.
+    /// A decapsulator for packets from `peers`, which include the other members of the cluster, to one of the
+    /// node's own tunnel addresses.
     pub fn new(
         own: impl IntoIterator<Item = IpNet>,
         peers: impl IntoIterator<Item = IpNet>,
@@ -79,8 +79,8 @@ impl Decapsulator {
         Decapsulator { own: own.into_iter().collect(), peers: peers.into_iter().collect() }
     }
 
-    /// Finds the packet inside of one that was parsed from this very frame; `None` if that is not
-    /// encapsulated, or not for this node.
+    /// Finds the inner packet of one that was parsed from this very frame; `None` if that is not encapsulated, or
+    /// not for this node.
     ///
     /// # Errors
     /// The reason to drop it.
@@ -109,8 +109,8 @@ impl Decapsulator {
             && self.is_destination(packet, frame)
     }
 
-    /// Whether a packet that was parsed from this very frame is for one of the node's own addresses. One
-    /// that comes out of a tunnel, and for no virtual address, is nested.
+    /// Whether a packet that was parsed from this very frame is for one of the node's tunnel addresses. An inner
+    /// packet for which this holds, and whose destination is no virtual address, is nested.
     #[cold]
     pub fn is_destination(&self, packet: &Packet, frame: &[u8]) -> bool {
         let ip = packet.ip(frame).unwrap_or_default();
@@ -136,8 +136,8 @@ fn addresses(family: Family, ip: &[u8]) -> Option<(IpAddr, IpAddr)> {
     }
 }
 
-/// Whether a packet is of a kind that [`find_inner`] knows. A later fragment has no ports: one of UDP
-/// to a tunnel address is not told from other traffic.
+/// Whether a packet has an encapsulation that [`find_inner`] knows. Later fragments of UDP have no ports and never
+/// count as encapsulated.
 pub fn is_encapsulated(packet: &Packet) -> bool {
     match packet.protocol {
         protocol::GRE | protocol::IPV4 | protocol::IPV6 => true,
@@ -146,7 +146,7 @@ pub fn is_encapsulated(packet: &Packet) -> bool {
     }
 }
 
-/// Finds the packet inside of one that was parsed from this very frame.
+/// Finds the inner packet of a tunnel packet that was parsed from this very frame.
 ///
 /// # Errors
 /// [`Reason::Malformed`].
@@ -189,8 +189,8 @@ fn of_gre(payload: &[u8]) -> Result<Found, Reason> {
     Ok((gre.length, of_ethertype(gre.protocol)?, gre.recursion != 0))
 }
 
-/// Flags (I alone is set), 24 reserved bits, the identifier and 8 more, which are ignored; then an
-/// Ethernet frame, without a tag (section 6.1).
+/// Reads VXLAN: flags (I must be set), reserved bits and the network identifier, which are ignored, then an
+/// Ethernet frame without a tag (RFC 7348 section 6.1).
 fn of_vxlan(payload: &[u8]) -> Result<Found, Reason> {
     const HEADER: usize = 8;
     const IDENTIFIER: u8 = 0x08;
@@ -204,8 +204,8 @@ fn of_vxlan(payload: &[u8]) -> Result<Found, Reason> {
     Ok((length, of_ethertype(frame.ethertype.get())?, false))
 }
 
-/// The two highest bits are the variant. In variant 1 they are the beginning of an IP packet. Variant
-/// 0: a control bit, the length of the rest of the header in words (5 bits), protocol, flags.
+/// Reads GUE, whose variant is in the two highest bits. Variant 0 has a control bit, the length of the rest of the
+/// header in words (5 bits), the protocol and flags. In variant 1 the IP packet follows at once.
 fn of_gue(payload: &[u8]) -> Result<Found, Reason> {
     const HEADER: usize = 4;
     let behind = payload.get(udp::LENGTH..).ok_or(Reason::Malformed)?;
@@ -213,7 +213,7 @@ fn of_gue(payload: &[u8]) -> Result<Found, Reason> {
         return Err(Reason::Malformed);
     };
     match first >> 6 {
-        // A control message, or fields that we cannot know the meaning of.
+        // A control message, or fields of unknown meaning.
         0 if first & 0x20 != 0 || [flags_high, flags_low] != [0, 0] => Err(Reason::Malformed),
         0 => {
             let family = match number {
@@ -232,24 +232,24 @@ fn of_gue(payload: &[u8]) -> Result<Found, Reason> {
     }
 }
 
-/// MAC addresses, two tags and the ethertype.
+/// The longest link header: MAC addresses, two tags and the ethertype.
 const MAX_LINK: usize = ethernet::LENGTH + 8;
 
-/// Whether an inner packet may go on.
+/// Whether an inner packet has hops left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HopLimit {
-    /// It may.
+    /// There are hops left: the packet may be forwarded.
     Left,
-    /// It has no hop left: it may be answered here, and must not be forwarded.
+    /// No hop is left: the packet may get a reply here, but must not be forwarded.
     Exceeded,
 }
 
-/// Takes the outer headers off: the Ethernet header and its tags come to stand before the inner
-/// packet, and a congestion mark of the outer header goes into the inner one. Its time to live or hop
-/// limit falls by one, so that no packet circles between nodes that tunnel to each other for ever.
+/// Removes the outer headers. The Ethernet header and its tags move before the inner packet, which gets the outer
+/// header's congestion mark. Its time to live or hop limit falls by one, so that packets do not circle for ever
+/// between nodes that tunnel to each other.
 ///
 /// # Errors
-/// The reason to drop the packet, which is unchanged but for padding then.
+/// The reason to drop the packet, of which only padding was removed.
 pub fn unwrap(packet: &Packet, inner: &Inner, frame: &mut impl Frame) -> Result<HopLimit, Reason> {
     let l3 = usize::from(packet.l3);
     let mut link = [0; MAX_LINK];
@@ -274,8 +274,8 @@ pub fn unwrap(packet: &Packet, inner: &Inner, frame: &mut impl Frame) -> Result<
     Ok(life)
 }
 
-/// The beginning of an inner IP header with the outer header's congestion mark: RFC 6040, figure 4.
-/// `None` where the mark cannot be carried, and so is a loss.
+/// The beginning of an inner IP header, with the congestion mark of the outer traffic class (RFC 6040, figure 4).
+/// `None` if the inner packet cannot carry the mark and so must be dropped.
 fn with_congestion_mark(mut header: [u8; 12], family: Family, outer_class: u8) -> Option<[u8; 12]> {
     const NOT_ECT: u8 = 0b00;
     const ECT_1: u8 = 0b01;

@@ -1,12 +1,12 @@
-//! The fast path, for what nearly every packet is: a segment or datagram of a flow under way, plain, for a
-//! backend that takes all flows and is sent plain GRE.
+//! The fast path, for nearly every packet: plain, of an established flow, for a backend that accepts all flows
+//! and gets plain GRE.
 //!
-//! Three steps, each for a whole burst before the next begins: [`Balancer::parse_plain`] reads, [`Balancer::lookup`]
-//! looks the flow up, [`Balancer::encapsulate_gre`] encapsulates. Short loops are what a CPU runs well: it then has many
-//! packets under way at once, and waits for none of their cache lines. Between the steps stands what the next
-//! asks of the one before, and no more; a packet that is refused on the way is read again, by the full path.
-//! What goes this way is treated exactly as the full path would have, which the tests hold it to, with every
-//! byte and every entry of the flow table.
+//! It has three steps: [`Balancer::parse_plain`], [`Balancer::lookup`], [`Balancer::encapsulate_gre`]. A worker
+//! takes each step for a whole burst before the next, in a short loop. The CPU then works on many packets at
+//! once and waits for none of their cache lines. [`PacketMeta`] carries only what the next step needs.
+//!
+//! A packet that a step refuses is unchanged and takes the full path from the beginning. The fast path does
+//! exactly what the full path would have done; the tests compare every byte and every flow table entry.
 
 use std::hint::cold_path;
 
@@ -22,16 +22,16 @@ use super::time::Time;
 use super::worker_state::Balancer;
 use crate::wire::plain::{self, Ipv4FirstWord, PlainHeaders};
 
-/// A packet between the steps.
+/// What is known of a packet between the steps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PacketMeta {
     /// The service that it is for.
     pub service: Service,
-    /// Its flow's hash: chooses the worker, the bucket, and is the tag there.
+    /// Its flow's hash, which chooses the worker and the bucket and is the tag in the bucket.
     pub tag: u64,
-    /// Who has its flow, if that is under way.
+    /// The backend of its flow if that is established; otherwise `BackendId::NONE`.
     pub backend: BackendId,
-    /// What was read; all TCP flags are set if this is no packet.
+    /// The headers that were read; all TCP flags are set if this is no packet.
     pub headers: PlainHeaders,
 }
 
@@ -44,12 +44,12 @@ impl PacketMeta {
         headers: PlainHeaders { first: Ipv4FirstWord::BASE, tcp_flags: u8::MAX },
     };
 
-    /// No packet, but the hash of one that is not plain.
+    /// No packet, with the hash of one that is not plain.
     pub fn not_plain(tag: u64) -> PacketMeta {
         PacketMeta { tag, ..PacketMeta::NONE }
     }
 
-    /// Whether the packet's flow was found under way, and the packet leaves it so.
+    /// Whether the packet's flow is established and stays so with this packet.
     #[inline(always)]
     pub fn is_hit(&self) -> bool {
         self.backend != BackendId::NONE
@@ -60,7 +60,7 @@ impl PacketMeta {
         self.service != Service::NONE
     }
 
-    /// All that there is to a packet that was staged from this very frame; `None` if none was.
+    /// The full record of a packet that was read from this very frame; `None` if none was.
     pub fn classified(&self, frame: &[u8]) -> Option<Classified> {
         if !self.is_packet() {
             return None;
@@ -70,20 +70,20 @@ impl PacketMeta {
     }
 }
 
-/// What a frame is to [`Balancer::parse_plain`].
+/// What [`Balancer::parse_plain`] found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PlainParse {
     /// A plain packet for a service.
     Served,
-    /// A plain packet for none.
+    /// A plain packet for no service.
     Unserved,
-    /// Anything else.
+    /// Anything else: take the full path.
     NotPlain,
 }
 
 impl Balancer {
-    /// Reads a frame that came in by the port of a station and finds its service, if it is a plain packet.
-    /// `head` is how the frame begins.
+    /// Reads a frame and finds its service, if it holds a plain packet that the port's filter accepts. `head` is
+    /// the beginning of the frame.
     #[inline(always)]
     pub fn parse_plain(
         &self,
@@ -118,11 +118,10 @@ impl Balancer {
         if is_served { PlainParse::Served } else { PlainParse::Unserved }
     }
 
-    /// As [`Balancer::classify`], for a frame of which [`Balancer::parse_plain`] has said that it is not served, and
-    /// with what it has written.
+    /// Classifies a frame that [`Balancer::parse_plain`] did not find a service for, with what it wrote to `meta`.
     ///
     /// # Errors
-    /// The same.
+    /// As [`Balancer::classify`].
     #[cold]
     pub fn classify_not_served(
         &self,
@@ -140,8 +139,8 @@ impl Balancer {
         }
     }
 
-    /// Looks up the flow of a packet that was staged by these tables, and finds its backend, if it is under way
-    /// and the packet leaves it in its state.
+    /// Looks up the flow of a packet that was parsed with these tables. Writes its backend if the flow is
+    /// established and the packet does not change its state; otherwise `BackendId::NONE`.
     #[inline(always)]
     pub fn lookup(&mut self, tables: &Tables, meta: &mut PacketMeta, now: Time) {
         if meta.headers.tcp_flags & STATE_FLAGS == 0
@@ -156,9 +155,8 @@ impl Balancer {
         }
     }
 
-    /// Encapsulates a packet for the backend that was found, and answers the port to send it by. `None`, and no
-    /// backend and no change of the frame, for all packets that are not for the fast path, which [`Balancer::decide`] and
-    /// [`Balancer::encapsulate`] know; they would have said the same of this one.
+    /// Encapsulates a packet for the backend that [`Balancer::lookup`] found. Returns the port to send it by.
+    /// `None` means that the packet takes the full path: the frame is unchanged, and `meta` names no backend.
     #[inline(always)]
     pub fn encapsulate_gre(
         &self,
@@ -177,7 +175,7 @@ impl Balancer {
         None
     }
 
-    /// The port of a packet that went the fast path; `None` if it did not.
+    /// The port of a packet that took the fast path; `None` if it did not.
     pub fn egress(&self, tables: &Tables, meta: &PacketMeta) -> Option<PortIndex> {
         tables.adjacency(meta.backend).map(|adjacency| adjacency.port)
     }

@@ -1,13 +1,16 @@
-//! The flow key: what makes two packets one flow.
+//! The flow key: the five fields by which packets belong to one flow.
+//!
+//! [`FlowKey`] has them as the bytes that the whole fleet hashes. `FlowWords` has the same fields as words of
+//! 16 bytes, which the packet path reads and hashes without rearranging them.
 
 use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
 
 use crate::wire::{Family, Packet, ethernet, plain};
 
-/// Source and destination address, source and destination port, protocol: in this order, as they
-/// stand in the packet. The fleet's choice of backend is a hash of these bytes, so the layout is part
-/// of the protocol between nodes. The families cannot be confused, for their lengths differ.
+/// Source and destination address, source and destination port, protocol: in this order, in network byte
+/// order. The fleet's choice of backend is a hash of these bytes, so the layout is part of the protocol between
+/// nodes. The families differ in length and cannot be confused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum FlowKey {
     /// IPv4: 4 + 4 + 2 + 2 + 1 bytes.
@@ -17,7 +20,7 @@ pub enum FlowKey {
 }
 
 impl FlowKey {
-    /// The key of a flow that is given by its ends; none if their families differ.
+    /// The key of a flow between two sockets; `None` if their families differ.
     pub fn new(source: SocketAddr, destination: SocketAddr, protocol: u8) -> Option<FlowKey> {
         let (a, b) = (source.port().to_be_bytes(), destination.port().to_be_bytes());
         let tail = [a[0], a[1], b[0], b[1], protocol];
@@ -40,7 +43,7 @@ impl FlowKey {
         }
     }
 
-    /// The key of a packet that [`Packet::parse`] made of this very frame.
+    /// The key of a packet that was parsed from this very frame.
     #[inline]
     pub fn of(packet: &Packet, frame: &[u8]) -> Option<FlowKey> {
         let l3 = usize::from(packet.l3);
@@ -62,7 +65,7 @@ impl FlowKey {
         }
     }
 
-    /// The key as the packet path has it.
+    /// The key as the packet path reads it.
     pub(super) fn words(&self) -> FlowWords {
         let at = |bytes: &[u8], range: Range<usize>| {
             let mut word = [0; 16];
@@ -90,28 +93,28 @@ impl FlowKey {
     }
 }
 
-/// A flow key as the packet path hashes and matches it: 16 bytes at a time, in the order in which they
-/// stand in a packet, so that a plain packet's are read in one go.
+/// A flow key as the packet path hashes and matches it: words of 16 bytes in the order of the packet, so that a
+/// load reads a whole word of a plain packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum FlowWords {
-    /// From the TTL to the ports: 0, protocol, 0, 0, source, destination, ports.
+    /// From the TTL to the ports: 0, protocol, 0, 0, source, destination, both ports.
     V4([u8; 16]),
-    /// Source; destination; as for IPv4 with addresses of 0.
+    /// Source; destination; then protocol and ports as for IPv4, with addresses of 0.
     V6([u128; 3]),
 }
 
-/// Bytes of [`FlowWords::V4`] that are part of the key: all but TTL and checksum.
+/// Mask of the bytes of [`FlowWords::V4`] that are part of the key: all but TTL and checksum.
 pub(super) const KEY_BYTES: [u8; 16] =
     [0, 255, 0, 0, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255];
 
 impl FlowWords {
-    /// Of the head of a plain IPv4 packet, with TTL and checksum, which [`KEY_BYTES`] takes away.
+    /// The words of a plain IPv4 packet, still with TTL and checksum: mask them with [`KEY_BYTES`].
     #[inline(always)]
     pub(super) fn of_v4(head: &[u8; plain::HEAD_V4]) -> [u8; 16] {
         plain::word(head, ethernet::LENGTH + 8)
     }
 
-    /// Of the head of a plain IPv6 packet.
+    /// The words of a plain IPv6 packet.
     #[inline(always)]
     pub(super) fn of_v6(head: &[u8; plain::HEAD_V4], tail: &[u8; plain::TAIL_V6]) -> [u128; 3] {
         const IP: usize = ethernet::LENGTH;

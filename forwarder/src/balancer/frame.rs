@@ -1,4 +1,6 @@
-//! What the balancer needs of a packet buffer.
+//! What the balancer needs of a packet buffer: bytes that grow and shrink at the front.
+//!
+//! [`Frame`] is implemented by mbufs on the packet path and by [`Buffer`] in tests, fuzzers and benchmarks.
 
 use crate::wire::ethernet;
 
@@ -7,23 +9,24 @@ pub trait Frame {
     /// The frame, from its Ethernet header on.
     fn bytes(&self) -> &[u8];
 
-    /// Cuts the frame to `length` bytes, if it is longer.
+    /// Shortens the frame to `length` bytes, if it is longer.
     fn truncate(&mut self, length: usize);
 
-    /// Makes room for `n` bytes before the frame and answers the whole frame, those bytes (of any
-    /// value) included; `None`, and no change, if there is no such room.
+    /// Adds `n` bytes of any value before the frame and returns the whole frame. Returns `None`, and changes
+    /// nothing, if there is not enough headroom.
     fn push_front(&mut self, n: usize) -> Option<&mut [u8]>;
 
-    /// Puts `N` bytes of any value in the place of the Ethernet header, behind which `length` bytes stay, and
-    /// answers them; `None` if there is no such room or the frame is too short, and it may be cut then.
+    /// Replaces the Ethernet header by `N` bytes of any value, keeps `length` bytes behind it, and returns the
+    /// new bytes. Returns `None` if there is not enough headroom or the frame is too short; the frame may then
+    /// have been shortened.
     #[inline]
     fn wrap<const N: usize>(&mut self, length: u16) -> Option<&mut [u8; N]> {
         self.truncate(ethernet::LENGTH + usize::from(length));
         self.push_front(N - ethernet::LENGTH)?.first_chunk_mut()
     }
 
-    /// Cuts `n` bytes off the front of the frame and answers the rest; `None`, and no change, if the
-    /// frame is shorter.
+    /// Removes `n` bytes from the front of the frame and returns the rest. Returns `None`, and changes nothing,
+    /// if the frame is shorter.
     fn pull_front(&mut self, n: usize) -> Option<&mut [u8]>;
 }
 
@@ -35,7 +38,7 @@ pub struct Buffer {
 }
 
 impl Buffer {
-    /// `frame` behind `headroom` bytes.
+    /// A copy of `frame` with `headroom` bytes before it.
     pub fn new(frame: &[u8], headroom: usize) -> Buffer {
         let mut memory = vec![0; headroom];
         memory.extend_from_slice(frame);

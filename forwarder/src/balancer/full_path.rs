@@ -1,8 +1,8 @@
-//! The decision: which backend takes a packet, or why it is dropped.
+//! The full path, for any packet of a service: decide on its backend, then encapsulate it.
 //!
-//! Two steps, so that a worker can do the first for a whole burst, and fetch the flow table's cache
-//! lines, before it does the second: [`Balancer::classify`] parses, matches the service and hashes;
-//! [`Balancer::decide`] consults the flow table and, on a miss, the Maglev table.
+//! [`Balancer::decide`] looks up the flow table and, on a miss, the Maglev table. [`Balancer::encapsulate`] puts
+//! the backend's headers before the packet. [`Balancer::classify`] comes first. What the rare cases need is out
+//! of line, so that a packet of an established flow does not pay for it.
 
 use super::backend::{MssLimit, Serving};
 use super::classify::Classified;
@@ -18,33 +18,33 @@ use super::verdict::DropReason;
 use super::worker_state::Balancer;
 use crate::wire::{Packet, tcp};
 
-/// A backend for a packet.
+/// The backend of a packet, and how it was found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Decision {
-    /// Who takes it.
+    /// The backend.
     pub backend: BackendId,
-    /// What it meant for the flow table.
+    /// What the packet did to the flow table.
     pub flow: FlowEvent,
 }
 
-/// What a packet meant for the flow table.
+/// What a packet did to the flow table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum FlowEvent {
-    /// The flow was there.
+    /// The flow was found.
     Hit,
     /// The flow was recorded.
     New,
-    /// The flow was recorded in the place of another that was not confirmed or had ended.
+    /// The flow was recorded and displaced another, which was not confirmed or had ended.
     NewDisplacing,
-    /// The flow was not recorded, for its bucket and the one beside it are full of live flows.
+    /// The flow was not recorded: its two buckets are full of live flows.
     Unrecorded,
-    /// The flow was there, but its backend does not take it any more: it has a new one.
+    /// The flow was found, but its backend does not accept it any more. It has a new backend.
     Moved,
 }
 
 impl FlowEvent {
-    /// Whether the backend was chosen now, by the Maglev table.
+    /// Whether the Maglev table chose the backend just now.
     #[inline]
     pub const fn is_choice(self) -> bool {
         !matches!(self, FlowEvent::Hit)
@@ -52,7 +52,7 @@ impl FlowEvent {
 }
 
 impl Balancer {
-    /// Finds the backend of a packet that was classified by these tables from this very frame.
+    /// Finds the backend of a packet that was classified from this very frame with these tables.
     ///
     /// # Errors
     /// The reason to drop it.
@@ -77,8 +77,8 @@ impl Balancer {
         self.decide_known(tables, frame, classified, now)
     }
 
-    /// As [`Balancer::decide`], for a flow that is not there. Out of line, and so is [`Balancer::decide_known`]: a
-    /// packet of a flow under way then pays for no stack frame.
+    /// Decides for a flow that is not in the table. Out of line, like [`Balancer::decide_known`], so that a packet
+    /// of an established flow pays for no stack frame.
     #[cold]
     #[inline(never)]
     fn decide_new(
@@ -103,7 +103,7 @@ impl Balancer {
         Ok(Decision { backend, flow })
     }
 
-    /// As [`Balancer::decide`], for a flow that was found: its packet may change its state or its backend.
+    /// Decides for a flow in the table whose packet may change its state or its backend.
     #[cold]
     #[inline(never)]
     fn decide_known(
@@ -125,12 +125,12 @@ impl Balancer {
                 Serving::Existing => !entry.may_restart(packet, now, tables.timeouts()),
                 Serving::Nothing => false,
             };
-        // A SYN for a flow that a draining backend keeps is forged, or too early: it tells nothing.
+        // A SYN for a flow that a draining backend keeps is forged or too early. It changes nothing.
         let after = match is_draining && begins(packet) {
             true => entry,
             false => entry.after(packet, frame, now),
         };
-        // The flow stays known for as long as its packets come, even while there is no backend for it.
+        // The flow stays in the table while its packets come, even if there is no backend for it.
         self.flows_mut().update(slot, after);
         if keeps {
             return Ok(Decision { backend: entry.backend(), flow: FlowEvent::Hit });
@@ -145,7 +145,7 @@ impl Balancer {
         Ok(Decision { backend, flow: FlowEvent::Moved })
     }
 
-    /// Encapsulates a packet for the backend that was decided, and answers the port to send it by.
+    /// Encapsulates a packet for the backend that [`Balancer::decide`] chose. Returns the port to send it by.
     ///
     /// # Errors
     /// The reason to drop it.
@@ -159,7 +159,7 @@ impl Balancer {
     ) -> Result<PortIndex, DropReason> {
         let route = tables.backend(backend).route.as_ref().ok_or(DropReason::NextHopUnresolved)?;
         if classified.packet.tcp_flags & tcp::SYN != 0 {
-            // An error about a packet that does not fit quotes it as it came.
+            // Checked first: the ICMP error about a packet that does not fit quotes the packet as it came.
             if !route.template.fits(&classified.packet) {
                 return Err(DropReason::ExceedsMtu);
             }
@@ -169,8 +169,8 @@ impl Balancer {
         Ok(route.port)
     }
 
-    /// The backend that has a flow, if it is recorded here and its backend still takes it. The record
-    /// stays as it is.
+    /// The backend of a flow that is in this worker's table and that its backend still accepts. Does not change
+    /// the entry.
     #[cold]
     pub fn recorded_backend(
         &self,
@@ -200,7 +200,7 @@ impl Balancer {
         backend.map(BackendId::new).ok_or(DropReason::NoBackend)
     }
 
-    /// One step of the flow table's sweep, see [`conntrack::Table::sweep`].
+    /// Sweeps the next bucket of the flow table, see [`super::conntrack::Table::sweep`].
     #[inline]
     pub fn sweep(&mut self, tables: &Tables, now: Time) -> bool {
         self.flows_mut().sweep(now, tables.timeouts(), |backend| {
@@ -209,7 +209,7 @@ impl Balancer {
     }
 }
 
-/// The Maglev choice for a flow that has no backend.
+/// The Maglev choice for a new flow, if that backend accepts new flows.
 #[inline]
 fn choose(tables: &Tables, service: Service, key: &FlowKey) -> Result<BackendId, DropReason> {
     let pool = tables.pool(service.pool);
@@ -219,7 +219,7 @@ fn choose(tables: &Tables, service: Service, key: &FlowKey) -> Result<BackendId,
         .ok_or(DropReason::NoBackend)
 }
 
-/// Lowers the segment size that a SYN announces, if it says more than the limit.
+/// Lowers the segment size that a SYN announces to the limit.
 #[cold]
 fn clamp(mss: MssLimit, packet: &Packet, frame: &mut impl Frame) {
     let limit = mss.of(packet.family);

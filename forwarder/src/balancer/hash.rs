@@ -1,10 +1,12 @@
-//! The two hashes of a flow, for two jobs.
+//! The two hashes of a flow.
 //!
-//! [`FleetKey`] chooses backends: SipHash-1-3 under the configured key, because every node must
-//! choose alike and no client may be able to predict the choice. It runs on a flow-table miss only.
-//! [`LocalSeed`] indexes this worker's flow table: AES rounds under keys drawn at start, because it runs
-//! for every packet, and XXH3 in a build for CPUs without AES instructions. Neither is the NIC's RSS hash: its symmetric key leaves 16 bits of entropy, and
-//! one hash used at two stages makes the second stage see only a part of its range.
+//! - [`FleetKey`] chooses backends by SipHash-1-3 under the configured key. Every node must choose alike, and no
+//!   client may predict the choice. This hash runs on a flow table miss only.
+//! - [`LocalSeed`] indexes the flow table by AES rounds under keys drawn at start, because this hash runs for
+//!   every packet. A build for CPUs without AES instructions has XXH3 instead.
+//!
+//! Neither is the NIC's RSS hash. Its symmetric key leaves 16 bits of entropy, and a worker sees only the part
+//! of the hash's range that led to its queue.
 
 use std::hash::Hasher;
 
@@ -15,22 +17,22 @@ use xxhash_rust::xxh3::{xxh3_64_with_seed, xxh3_128_with_seed};
 use super::flow::{FlowKey, FlowWords};
 use rounds::{mix_v4, mix_v6};
 
-/// `hash.key`: equal on every node of the fleet.
+/// The configured `hash.key`, equal on every node of the fleet.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct FleetKey([u8; 16]);
 
 impl FleetKey {
-    /// The key in the byte order of the SipHash paper: its two words are read little-endian.
+    /// A key in the byte order of the SipHash paper, which reads its two words little-endian.
     pub const fn new(key: [u8; 16]) -> FleetKey {
         FleetKey(key)
     }
 
-    /// The number that places a flow in a Maglev table.
+    /// The hash that chooses a flow's slot in a Maglev table.
     pub fn hash(&self, flow: &FlowKey) -> u64 {
         self.hash_bytes(flow.as_bytes())
     }
 
-    /// The two numbers that place a backend's permutation in a Maglev table.
+    /// The two hashes from which a candidate's permutation of a Maglev table follows.
     pub(super) fn hash_pair(&self, identity: &[u8]) -> (u64, u64) {
         let mut hasher = SipHasher13x128::new_with_key(&self.0);
         hasher.write(identity);
@@ -38,7 +40,7 @@ impl FleetKey {
         (hash.h1, hash.h2)
     }
 
-    /// The number that places any bytes in a table that the fleet shares.
+    /// The hash of any bytes that choose a slot in a table that the fleet shares.
     pub(super) fn hash_bytes(&self, bytes: &[u8]) -> u64 {
         let mut hasher = SipHasher13::new_with_key(&self.0);
         hasher.write(bytes);
@@ -53,11 +55,11 @@ impl std::fmt::Debug for FleetKey {
     }
 }
 
-/// The bit that every tag has. Those below it choose a flow's bucket, those above its worker, and what a tunnel
-/// varies by flow.
+/// The bit that is set in every tag. The bits below choose a flow's bucket; the bits above choose its worker and
+/// what a tunnel varies by flow.
 pub(super) const MARK: u64 = 1 << 30;
 
-/// The seed of one process's flow tables, and the round keys that are made of it.
+/// The seed of one process's flow tables, and the round keys that follow from it.
 #[derive(Clone, Copy, Debug)]
 pub struct LocalSeed {
     seed: u64,
@@ -65,23 +67,23 @@ pub struct LocalSeed {
 }
 
 impl LocalSeed {
-    /// A seed that is given, for tests and for replays that must repeat.
+    /// A known seed, for tests and for replays that must repeat.
     pub fn new(seed: u64) -> LocalSeed {
         LocalSeed { seed, keys: [0u8, 1, 2, 3].map(|n| xxh3_128_with_seed(&[n], seed)) }
     }
 
-    /// A seed that no one outside the process can know.
+    /// A seed that nobody outside the process can know.
     pub fn random() -> LocalSeed {
         use std::hash::{BuildHasher, RandomState};
         LocalSeed::new(RandomState::new().hash_one(std::process::id()))
     }
 
-    /// The hash of what is no flow: fragments' keys and three-tuples.
+    /// The hash of other bytes than a flow key: keys of fragments and three-tuples.
     pub(super) fn hash_bytes(&self, bytes: &[u8]) -> u64 {
         xxh3_64_with_seed(bytes, self.seed)
     }
 
-    /// The tag of a flow: 64 bits, of which one is always set, so that no tag is 0.
+    /// The tag of a flow: 64 bits. One of them is always set, so no tag is 0.
     pub fn hash(&self, flow: &FlowKey) -> u64 {
         match flow.words() {
             FlowWords::V4(words) => self.hash_v4(words),
@@ -102,8 +104,8 @@ impl LocalSeed {
     }
 }
 
-/// A keyed hash by AES rounds: one for each address of IPv6, which spreads a byte over four and so over more
-/// than the last word could take back, and four after that, after which every bit depends on all.
+/// A keyed hash by AES rounds. Each IPv6 address gets one round of its own, which spreads each byte over four, so
+/// that the words cannot cancel each other. Four more rounds make every bit depend on every other.
 #[cfg(all(target_arch = "x86_64", target_feature = "aes"))]
 mod rounds {
     use safe_arch::{aes_encrypt_m128i, m128i};
@@ -113,14 +115,14 @@ mod rounds {
 
     #[inline(always)]
     pub(super) fn mix_v4(keys: &[u128; 4], words: [u8; 16]) -> u64 {
-        // The mask where the words are: in a vector register.
+        // The mask is applied in a vector register, where the words are.
         let masked = m128i::from(words) & m128i::from(KEY_BYTES);
         finish(keys, masked ^ m128i::from(keys[0]))
     }
 
     #[inline(always)]
     pub(super) fn mix_v6(keys: &[u128; 4], [source, destination, last]: [u128; 3]) -> u64 {
-        // Side by side, under keys of their own.
+        // Both addresses at once, each under keys of its own.
         let from = m128i::from(source) ^ m128i::from(keys[0]);
         let to = m128i::from(destination) ^ m128i::from(keys[2]);
         let from = aes_encrypt_m128i(from, m128i::from(keys[1]));
@@ -138,7 +140,7 @@ mod rounds {
     }
 }
 
-/// The same job without AES instructions. Nothing outside the process sees which of the two it was.
+/// A keyed hash without AES instructions. Nothing outside the process shows which of the two is in use.
 #[cfg(not(all(target_arch = "x86_64", target_feature = "aes")))]
 mod rounds {
     use xxhash_rust::xxh3::xxh3_64_with_seed;
@@ -178,7 +180,7 @@ mod tests {
         assert_eq!(key.hash_bytes(&KEY[..15]), 0xd320_d86d_2a51_9956);
     }
 
-    /// Each of the flow's bits moves about half of the tag's, whatever it is computed by.
+    /// Each bit of the flow changes about half of the tag's bits, with and without AES instructions.
     #[test]
     fn every_bit_of_a_flow_reaches_the_whole_tag() {
         let seed = LocalSeed::new(0x9e37_79b1_85eb_ca87);
@@ -197,8 +199,8 @@ mod tests {
                 }
                 let difference = seed.hash(&flow) ^ seed.hash(&other);
                 assert!((12..=52).contains(&difference.count_ones()), "bit {bit} of {flow:?}");
-                for (place, moved) in moved.iter_mut().enumerate() {
-                    *moved += u32::from(difference >> place & 1 == 1);
+                for (bit, moved) in moved.iter_mut().enumerate() {
+                    *moved += u32::from(difference >> bit & 1 == 1);
                 }
             }
             let bits = u32::try_from(bits).unwrap();
@@ -207,12 +209,12 @@ mod tests {
         }
     }
 
-    /// Flows as a scan of addresses or ports makes them fill buckets as chance would: with a million
-    /// flows in as many places, 1/e of the places stay empty and none has more than a dozen.
+    /// Consecutive addresses or ports fill slots as chance would: with as many flows as slots, 1/e of the slots stay
+    /// empty and none has more than a dozen flows.
     #[test]
     fn regular_flows_spread_like_random_ones() {
         let seed = LocalSeed::new(1);
-        const PLACES: usize = 1 << 16;
+        const SLOTS: usize = 1 << 16;
         type Maker = fn(u32) -> FlowKey;
         let makers: [Maker; 3] = [
             |n| {
@@ -234,14 +236,14 @@ mod tests {
         ];
         for maker in makers {
             for shift in [0, 14, 31, 48] {
-                let mut places = vec![0u32; PLACES];
-                for n in 0..u32::try_from(PLACES).unwrap() {
-                    let place = seed.hash(&maker(n)) >> shift & (PLACES as u64 - 1);
-                    places[usize::try_from(place).unwrap()] += 1;
+                let mut slots = vec![0u32; SLOTS];
+                for n in 0..u32::try_from(SLOTS).unwrap() {
+                    let slot = seed.hash(&maker(n)) >> shift & (SLOTS as u64 - 1);
+                    slots[usize::try_from(slot).unwrap()] += 1;
                 }
-                let empty = places.iter().filter(|&&flows| flows == 0).count() as f64;
-                assert!((empty / PLACES as f64 - 0.3679).abs() < 0.01, "{empty} empty");
-                assert!(places.iter().max() < Some(&13));
+                let empty = slots.iter().filter(|&&flows| flows == 0).count() as f64;
+                assert!((empty / SLOTS as f64 - 0.3679).abs() < 0.01, "{empty} empty");
+                assert!(slots.iter().max() < Some(&13));
             }
         }
     }

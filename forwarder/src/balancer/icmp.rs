@@ -1,10 +1,9 @@
-//! ICMP to a virtual address: what it is, and for errors whose packet they are about.
+//! ICMP to a virtual address: the kind of message, and for an error the flow that it is about.
 //!
-//! An error quotes the packet that caused it, which a backend sent from the virtual address to a
-//! client: its flow, seen from the client, is that of the packets that come through here. The
-//! quotation is read leniently, for routers may cut it after 8 bytes of the transport header (RFC 792)
-//! and may have changed the header before: only what leads to the ports must be there and sound. No
-//! checksum is verified, for the backend does that with the message that it is handed.
+//! An error quotes the packet that caused it. A backend sent that packet from the virtual address to a client, so
+//! with its ends exchanged it has the flow of the client's packets. The quotation is read leniently: routers may
+//! end it after 8 bytes of the transport header (RFC 792) and may have changed the header before. Only what leads
+//! to the ports must be there and sound. No checksum is verified, because the backend verifies the message.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -18,22 +17,22 @@ use crate::wire::{Family, Fragment, Packet, icmp, icmpv6, ipv4, ipv6, protocol};
 /// What the forwarder does with an ICMP message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Message {
-    /// A request for an echo: to be answered, see [`super::reply::echo_reply`].
+    /// An echo request, which gets a reply: [`super::reply::echo_reply`].
     EchoRequest,
-    /// An error about a packet: to be steered, see [`embedded`].
+    /// An error about a packet, which goes to the backend of its flow: [`embedded`].
     Error,
 }
 
-/// Whose packet an error is about.
+/// The flow and the service of the packet that an error is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Embedded {
-    /// The flow as the client's packets carry it: the quoted packet with its ends exchanged.
+    /// The flow of the client's packets: that of the quoted packet with its ends exchanged.
     pub flow: FlowKey,
-    /// The service that sent the packet, if it is one.
+    /// The address that sent the quoted packet. A service may have it.
     pub service_address: ServiceAddress,
 }
 
-/// What kind of message an ICMP packet, or its first fragment, has.
+/// The kind of message of an ICMP packet or of its first fragment.
 ///
 /// # Errors
 /// The reason to drop it.
@@ -57,7 +56,7 @@ pub fn message(packet: &Packet, frame: &[u8]) -> Result<Message, DropReason> {
                 .kind
             {
                 icmpv6::ECHO_REQUEST => Ok(Message::EchoRequest),
-                // Errors of unknown type are passed on as well (RFC 4443 section 2.4 (a)); 0 is reserved.
+                // Errors of unknown type are passed on too (RFC 4443 section 2.4 (a)); 0 is reserved.
                 icmpv6::DESTINATION_UNREACHABLE..icmpv6::ECHO_REQUEST => Ok(Message::Error),
                 _ => Err(DropReason::IcmpUnsupported),
             }
@@ -66,7 +65,7 @@ pub fn message(packet: &Packet, frame: &[u8]) -> Result<Message, DropReason> {
     }
 }
 
-/// Whose packet an ICMP error is about; the error may be a first fragment.
+/// The flow and the service that an ICMP error is about. The error may be a first fragment.
 ///
 /// # Errors
 /// The reason to drop it.
@@ -74,7 +73,7 @@ pub fn embedded(packet: &Packet, frame: &[u8]) -> Result<Embedded, DropReason> {
     if message(packet, frame)? != Message::Error {
         return Err(DropReason::IcmpUnsupported);
     }
-    // Both headers are of one length.
+    // ICMP and ICMPv6 have headers of the same length.
     let message = packet.payload(frame).unwrap_or_default();
     let quotation = message.get(icmp::LENGTH..).unwrap_or_default();
     let quoted = match packet.family {
@@ -95,7 +94,7 @@ pub fn embedded(packet: &Packet, frame: &[u8]) -> Result<Embedded, DropReason> {
     })
 }
 
-/// What is needed of a quoted packet.
+/// The fields of a quoted packet that make its flow.
 struct Quoted {
     source: SocketAddr,
     destination: SocketAddr,

@@ -1,17 +1,17 @@
-//! The numbers by which tables, flow table and counters refer to things.
+//! Ids and indices: how tables, flow table and counters refer to backends, services, pools and ports.
 
-/// A backend's number: 24 bits, for that is what a flow table entry has room for.
+/// A backend's id: 24 bits, which is the room that a flow table entry has for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct BackendId(u32);
 
 impl BackendId {
-    /// The largest.
+    /// The largest id.
     pub const MAX: u32 = (1 << 24) - 1;
 
     /// No backend.
     pub(super) const NONE: BackendId = BackendId(u32::MAX);
 
-    /// The backend of this number, which must not exceed [`BackendId::MAX`].
+    /// An id that must not exceed [`BackendId::MAX`].
     #[inline]
     pub const fn new(number: u32) -> BackendId {
         debug_assert!(number <= BackendId::MAX);
@@ -24,14 +24,14 @@ impl BackendId {
         self.0
     }
 
-    /// The number, as an index.
+    /// The number as an index.
     #[inline]
     pub const fn index(self) -> usize {
         self.0 as usize
     }
 }
 
-/// A service's number, which it keeps for as long as it is configured: its counters stand there.
+/// A service's id: the index of its counters. A service keeps it for as long as it is configured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ServiceId(pub u32);
 

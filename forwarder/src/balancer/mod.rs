@@ -1,8 +1,12 @@
 //! The balancing core: pure functions over bytes and tables, with time as an argument.
 //!
-//! It knows no DPDK, no clock and no I/O, so that it runs under property tests, fuzzers, callgrind
-//! and Miri. A packet's walk: [`Balancer::classify`], [`Balancer::decide`], [`Balancer::encapsulate`];
-//! what ends it is a [`Verdict`].
+//! A packet passes [`Balancer::classify`], [`Balancer::decide`] and [`Balancer::encapsulate`] (`classify.rs`,
+//! `full_path.rs`), or the three steps of `fast_path.rs` that do the same for nearly all packets. It ends in a
+//! [`Verdict`].
+//!
+//! The core knows no DPDK, no clock and no I/O. So it runs under property tests, fuzzers, callgrind and Miri.
+//! Its files use one another in one direction only: ids and records at the bottom, then the flow table and
+//! [`Tables`], then the two paths.
 #![forbid(unsafe_code)]
 
 mod address;

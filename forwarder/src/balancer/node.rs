@@ -1,4 +1,4 @@
-//! What concerns this forwarder besides its services: its addresses, tunnels, cluster and replies.
+//! What concerns this forwarder besides its services: addresses, tunnels, cluster, replies, MTUs.
 
 use std::net::IpAddr;
 
@@ -8,29 +8,29 @@ use super::decapsulation;
 use super::id::PortIndex;
 use super::source::OwnAddresses;
 
-/// The fleet, as far as one forwarder has to do with the others, and what it answers.
+/// One forwarder among the others of its cluster.
 #[derive(Clone, Debug, Default)]
 pub struct Node {
-    /// What no packet can come from.
+    /// Its own addresses, which no packet that arrives can come from.
     pub own: OwnAddresses,
-    /// This node's end of tunnels.
+    /// Its end of tunnels from peers.
     pub tunnel: decapsulation::Decapsulator,
-    /// Who gathers which datagram's fragments.
+    /// Which member owns which datagram's fragments.
     pub cluster: Cluster,
-    /// The ways to the members of the cluster, in their order; none while a next hop is not known.
+    /// The routes to the members of the cluster, in their order; `None` while a next hop is not known.
     pub members: Vec<Option<Route>>,
-    /// Answers a second that a worker gives,
+    /// Replies a second that one worker may send.
     pub reply_rate: u32,
-    /// and at once after a rest.
+    /// Replies that one worker may send at once after a rest.
     pub reply_burst: u32,
-    /// The longest IP packet that leaves by a port, by [`PortIndex`].
+    /// The longest IP packet that each port can send, by [`PortIndex`].
     pub mtus: Vec<u16>,
-    /// Addresses of several hosts on the ports' networks: never the source of what is answered.
+    /// Addresses that mean several hosts on the ports' networks. Packets from them get no reply.
     pub shared: Vec<IpAddr>,
 }
 
 impl Node {
-    /// The longest IP packet that leaves by a port.
+    /// The longest IP packet that a port can send.
     pub fn mtu(&self, port: PortIndex) -> u16 {
         self.mtus.get(usize::from(port.0)).copied().unwrap_or(u16::MAX)
     }

@@ -1,15 +1,15 @@
-//! Which frames a port accepts.
+//! Which frames a port accepts: those for its own MAC address, or any.
 
 use crate::wire::plain::HeaderMatch;
 
-/// What a port accepts.
+/// Which frames a port accepts, for the full path.
 #[derive(Clone, Copy, Debug)]
 pub struct Port {
-    /// The address that frames must have; none takes any.
+    /// The destination that frames must have; `None` accepts any.
     pub mac: Option<[u8; 6]>,
 }
 
-/// The same, as the fast path compares it: how the frames begin that it reads.
+/// Which frames of a port the fast path reads: how their first 16 bytes must look.
 #[derive(Clone, Copy, Debug)]
 pub struct FrameFilter {
     pub(super) v4: HeaderMatch,
@@ -17,9 +17,10 @@ pub struct FrameFilter {
 }
 
 impl FrameFilter {
-    /// Takes frames for any address.
+    /// Accepts frames for any MAC address.
     pub(super) const ANY: FrameFilter = FrameFilter { v4: HeaderMatch::V4, v6: HeaderMatch::V6 };
 
+    /// The filter of a port.
     pub(super) fn new(port: &Port) -> FrameFilter {
         port.mac.map_or(FrameFilter::ANY, |mac| FrameFilter {
             v4: HeaderMatch::V4.with_mac(mac),

@@ -1,4 +1,6 @@
 //! Frames for the tests of the balancer, built field by field.
+//!
+//! A test starts from [`Sample::tcp`] or [`Sample::udp`] and changes the fields that matter.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -10,7 +12,7 @@ use crate::wire::{ethernet, ipv4, ipv6, protocol, tcp, udp};
 /// The MAC address that samples are sent to.
 pub(super) const MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
 
-/// What makes up a frame. Start from [`Sample::tcp`] or [`Sample::udp`] and change what matters.
+/// The fields of a frame.
 #[derive(Clone, Debug)]
 pub(super) struct Sample {
     pub(super) mac: [u8; 6],
@@ -25,7 +27,7 @@ pub(super) struct Sample {
     pub(super) fragment: u16,
     /// IPv4 options, a multiple of four bytes.
     pub(super) options: Vec<u8>,
-    /// IPv6 extension headers; the first of them is `extension`, the last names `protocol`.
+    /// IPv6 extension headers. The first is of type `extension`, the last one names `protocol`.
     pub(super) extensions: Vec<u8>,
     pub(super) extension: u8,
     pub(super) payload: Vec<u8>,
@@ -60,7 +62,7 @@ impl Sample {
         Sample { flags, ..self.clone() }
     }
 
-    /// Ethernet, IP packet and padding.
+    /// The frame: Ethernet header, tags, IP packet and padding.
     pub(super) fn frame(&self) -> Vec<u8> {
         let ip = self.ip();
         let mut frame = [&self.mac[..], &[2, 0, 0, 0, 0, 0xfe]].concat();
@@ -144,7 +146,7 @@ impl Sample {
     }
 }
 
-/// Makes the checksum of the IPv4 header at the start of `ip` right, as far as there is a header.
+/// Corrects the checksum of the IPv4 header at the start of `ip`, if there is a whole header.
 pub(super) fn fix_checksum(ip: &mut [u8]) {
     let length = usize::from(ip.first().map_or(0, |first| first & 0xf)) * 4;
     let Some(header) = ip.get_mut(..length).filter(|h| h.len() >= ipv4::LENGTH) else { return };

@@ -1,4 +1,4 @@
-//! Listing flows: a question that a worker answers in small steps, between its bursts.
+//! Flow scans: a worker lists flows of its table in small steps between its bursts.
 
 use super::conntrack::{Entry, State, WAYS};
 use super::flow::FlowKey;
@@ -7,10 +7,10 @@ use super::tables::Tables;
 use super::time::Time;
 use super::worker_state::Balancer;
 
-/// Buckets that a step looks at: few enough that a step between two bursts costs less than a burst.
+/// Buckets that one step reads: few enough that a step costs less than a burst.
 const STEP: usize = 16;
 
-/// Which flows to list; every part that is given must match.
+/// Which flows to list. Every part that is set must match.
 #[derive(Clone, Debug, Default)]
 pub struct FlowMatch {
     /// Only this flow.
@@ -33,28 +33,28 @@ impl FlowMatch {
 pub struct FlowRow {
     /// The flow's hash in this process.
     pub tag: u64,
-    /// Who has it.
+    /// The backend that has it.
     pub backend: BackendId,
-    /// How far it has come.
+    /// Its state.
     pub state: State,
     /// Milliseconds since its last packet.
     pub idle_ms: u32,
 }
 
-/// A listing under way, and when it is done, its answer.
+/// A scan under way, and its result when it is complete.
 #[derive(Debug)]
 pub struct FlowScan {
     flow_match: FlowMatch,
     limit: usize,
     next_bucket: usize,
-    /// What was found, `limit` rows at the most. The room for them is reserved beforehand.
+    /// The flows that were found, at most `limit`. Memory for them is reserved at the start.
     pub rows: Vec<FlowRow>,
-    /// There are more than the limit let in.
+    /// Whether more flows match than the limit allows.
     pub truncated: bool,
 }
 
 impl FlowScan {
-    /// A listing of at most `limit` rows.
+    /// A scan that lists at most `limit` flows.
     pub fn new(flow_match: FlowMatch, limit: usize) -> FlowScan {
         FlowScan {
             flow_match,
@@ -65,7 +65,7 @@ impl FlowScan {
         }
     }
 
-    /// Looks at a few more buckets; answers whether the listing is complete.
+    /// Reads a few more buckets. Returns whether the scan is complete.
     pub fn step(&mut self, balancer: &Balancer, tables: &Tables, now: Time) -> bool {
         let flows = balancer.flows();
         if let Some(flow) = &self.flow_match.flow {
@@ -80,7 +80,7 @@ impl FlowScan {
         full || end >= flows.capacity() / WAYS
     }
 
-    /// Adds what matches; answers whether the limit was passed.
+    /// Adds the flows that match. Returns whether there were more than the limit allows.
     fn collect(&mut self, found: impl Iterator<Item = (u64, Entry)>, now: Time) -> bool {
         for (tag, entry) in found.filter(|&(_, entry)| self.flow_match.matches(entry)) {
             if self.rows.len() == self.limit {

@@ -1,23 +1,23 @@
-//! Which packets are for which service: every packet asks, so the answer is a multiplication and,
-//! nearly always, one look into a table.
+//! Services, and which packets are for which: a lookup for every packet, by one multiplication and, nearly
+//! always, one comparison.
 //!
-//! One table for each family, by open addressing with at least four places for an entry. It is built
-//! whole and never changed. What makes its hash is public and so are the addresses, but only the
-//! operator puts entries in, so nobody can make it degenerate from outside.
+//! Each family has a table with open addressing and at least four slots for each entry. It is built whole and
+//! never changed. The hash has no secret, but only the operator adds entries, so nobody outside can make them
+//! collide.
 
 use std::net::IpAddr;
 
 use super::flow::FlowWords;
 use super::id::{PoolIndex, ServiceId};
 
-/// What becomes of the packets for an endpoint.
+/// What happens to packets for a service address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Service {
-    /// Who counts them.
+    /// The service that counts them.
     pub id: ServiceId,
-    /// Who serves them.
+    /// The pool that serves them.
     pub pool: PoolIndex,
-    /// Whether it takes datagrams in fragments.
+    /// Whether the service accepts fragments.
     pub fragments: bool,
 }
 
@@ -27,16 +27,16 @@ impl Service {
         Service { id: ServiceId(u32::MAX), pool: PoolIndex::NONE, fragments: false };
 }
 
-/// What the forwarder itself says for a virtual address.
+/// Which replies the forwarder itself sends for a virtual address.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Vip {
-    /// It answers echo requests.
+    /// Replies to echo requests.
     pub echo: bool,
-    /// It answers UDP packets that are for no service with an error.
+    /// "Port unreachable" for UDP packets that no service has.
     pub unreachable: bool,
 }
 
-/// Which packets a service takes.
+/// Which packets a service accepts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ServiceAddress {
     /// The virtual address.
@@ -48,12 +48,12 @@ pub struct ServiceAddress {
 }
 
 impl ServiceAddress {
-    /// The endpoint of an address, an IP protocol number and a port.
+    /// The service address of an IP address, an IP protocol number and a port.
     pub fn new(address: IpAddr, protocol: u8, port: u16) -> ServiceAddress {
         ServiceAddress { address, protocol, port }
     }
 
-    /// The words of a flow to it, with zeros for the source.
+    /// The words of a flow to this address, with zeros for the source.
     fn words(&self) -> FlowWords {
         let protocol = u128::from(self.protocol) << 8;
         let port = u128::from(u16::from_le_bytes(self.port.to_be_bytes())) << 112;
@@ -67,7 +67,7 @@ impl ServiceAddress {
     }
 }
 
-/// The services, by their endpoints.
+/// The services, by their addresses.
 #[derive(Debug)]
 pub struct Services {
     v4: Index<u64>,
@@ -75,7 +75,7 @@ pub struct Services {
 }
 
 impl Services {
-    /// Endpoints are unique.
+    /// Indexes services, each of which has an address of its own.
     pub fn new(services: &[(ServiceAddress, Service)]) -> Services {
         let (mut v4, mut v6) = (Vec::new(), Vec::new());
         for &(address, service) in services {
@@ -87,7 +87,7 @@ impl Services {
         Services { v4: Index::new(&v4), v6: Index::new(&v6) }
     }
 
-    /// The service of an endpoint.
+    /// The service of an address.
     pub fn get(&self, address: &ServiceAddress) -> Option<Service> {
         let mut service = Service::NONE;
         match address.words() {
@@ -96,54 +96,54 @@ impl Services {
         }
     }
 
-    /// Writes the service of a packet over IPv4, by its flow's words, if there is one.
+    /// Writes the service of an IPv4 packet, found by its flow's words, to `to`. Returns whether there is one.
     #[inline(always)]
     pub(super) fn of_v4(&self, words: [u8; 16], to: &mut Service) -> bool {
         self.v4.get(key_v4(words), to)
     }
 
-    /// The same over IPv6.
+    /// Writes the service of an IPv6 packet, found by its flow's words, to `to`. Returns whether there is one.
     #[inline(always)]
     pub(super) fn of_v6(&self, words: [u128; 3], to: &mut Service) -> bool {
         self.v6.get(key_v6(words), to)
     }
 }
 
-/// The destination port's place in the high half of the last word.
+/// The bits of the destination port in the high half of the last word.
 const PORT: u64 = 0xffff << 48;
-/// The protocol's place in the low half of it.
+/// The bits of the protocol in the low half of the last word.
 const PROTOCOL: u64 = 0xff << 8;
 
-/// Low and high half.
+/// The low and the high half of a word.
 #[expect(clippy::cast_possible_truncation, reason = "both halves are taken")]
 #[inline(always)]
 const fn halves(word: u128) -> (u64, u64) {
     (word as u64, (word >> 64) as u64)
 }
 
-/// Destination, protocol and port.
+/// The key of an IPv4 flow: destination address, protocol and destination port.
 #[inline(always)]
 const fn key_v4(words: [u8; 16]) -> u64 {
     let (low, high) = halves(u128::from_le_bytes(words));
     high & (PORT | 0xffff_ffff) | (low & PROTOCOL) << 32
 }
 
-/// The same.
+/// The key of an IPv6 flow: destination address, protocol and destination port.
 #[inline(always)]
 const fn key_v6([_, destination, last]: [u128; 3]) -> [u64; 3] {
     let ((low, high), (protocol, port)) = (halves(destination), halves(last));
     [low, high, port & PORT | protocol & PROTOCOL]
 }
 
-/// What a table is searched by.
+/// A search key of an [`Index`].
 trait Key: Copy + Eq + Sized {
-    /// The key of an empty place: some bits of every other are 0.
+    /// The key of an empty slot. Every other key has some bits that are 0.
     const EMPTY: Self;
 
-    /// A number whose high bits choose the place, by an odd factor.
+    /// A hash by an odd factor. Its high bits choose the slot.
     fn hash(self, factor: u64) -> u64;
 
-    /// Whether this is the key of a slot, compared as it stands in registers.
+    /// Whether a slot has this key. Compares integers, so that the key stays in registers.
     fn is_of(self, slot: &Slot<Self>) -> bool;
 }
 
@@ -173,22 +173,22 @@ impl Key for [u64; 3] {
 
     #[inline(always)]
     fn is_of(self, slot: &Slot<[u64; 3]>) -> bool {
-        // As arrays they would be compared as vectors: the key put together in memory for that, and waited for.
+        // Comparing the arrays would use vectors: the key would be assembled in memory first and waited for.
         let ([a, b, c], [d, e, f]) = (self, slot.key);
         a ^ d | b ^ e | c ^ f == 0
     }
 }
 
-/// An odd number without a pattern, of SplitMix64 (Steele, Lea and Flood, OOPSLA 2014).
+/// An odd number without a pattern, from SplitMix64 (Steele, Lea and Flood, OOPSLA 2014).
 const FACTOR: u64 = 0xbf58_476d_1ce4_e5b9;
 
-/// Odd numbers without a pattern, one for each `n`.
+/// The `n`-th of a series of odd numbers without a pattern.
 const fn factor(n: u64) -> u64 {
     let mixed = (n + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     (mixed ^ mixed >> 27).wrapping_mul(FACTOR) | 1
 }
 
-/// An entry or an empty place.
+/// An entry, or none.
 #[derive(Clone, Copy, Debug)]
 struct Slot<K> {
     key: K,
@@ -198,25 +198,25 @@ struct Slot<K> {
 /// The services of one family.
 #[derive(Debug)]
 struct Index<K> {
-    /// A power of two of them, most of them empty.
+    /// Their number is a power of two. Most are empty.
     slots: Box<[Slot<K>]>,
-    /// How far the hash is shifted to be the number of a slot.
+    /// How far the hash is shifted to the right to give a slot.
     shift: u32,
-    /// What the hash multiplies by: one that suits these keys.
+    /// The factor of the hash, chosen for these keys.
     factor: u64,
 }
 
-/// Factors that are tried: with some of them, keys that follow one another cluster.
+/// Factors that are tried. With some of them, consecutive keys cluster.
 const TRIES: u64 = 16;
 
 impl<K: Key> Index<K> {
     fn new(services: &[(K, Service)]) -> Index<K> {
-        // Two at least, so that there is something to shift by.
+        // At least two slots: a shift by 64 would overflow.
         let size = (services.len() * 4).max(2).next_power_of_two();
         let mut best = Index::with_factor(services, size, factor(0));
         for n in 1..TRIES {
             let (_, displaced) = best;
-            // By chance it is one of thirteen.
+            // By chance one of thirteen is displaced.
             if displaced <= services.len() / 8 {
                 break;
             }
@@ -228,7 +228,7 @@ impl<K: Key> Index<K> {
         best.0
     }
 
-    /// An index by a factor, and how many services are not where they are looked for first.
+    /// An index by one factor, and how many services are not in the slot that is searched first.
     fn with_factor(services: &[(K, Service)], size: usize, factor: u64) -> (Index<K>, usize) {
         let empty = Slot { key: K::EMPTY, service: Service::NONE };
         let slots = vec![empty; size].into_boxed_slice();
@@ -246,7 +246,7 @@ impl<K: Key> Index<K> {
         (index, displaced)
     }
 
-    /// Where a key is looked for first: the high bits of its hash.
+    /// The slot in which a key is searched first: the high bits of its hash.
     #[expect(clippy::cast_possible_truncation, reason = "no larger than the table")]
     #[inline(always)]
     fn home(&self, key: K) -> usize {
@@ -264,7 +264,7 @@ impl<K: Key> Index<K> {
         true
     }
 
-    /// Searches from a place on: three of four are empty, so that the search ends.
+    /// Searches the slots from `from` on, up to an empty one. Three of four are empty.
     #[cold]
     fn search(&self, key: K, from: usize, to: &mut Service) -> bool {
         let (before, behind) = self.slots.split_at(from);
@@ -284,7 +284,7 @@ mod tests {
     use super::*;
 
     impl<K: Key> Index<K> {
-        /// Services that are not where they are looked for first.
+        /// Services that are not in the slot that is searched first.
         fn displaced(&self) -> usize {
             let slots = self.slots.iter().enumerate().filter(|(_, slot)| slot.key != K::EMPTY);
             slots.filter(|(at, slot)| self.home(slot.key) != *at).count()
@@ -299,7 +299,7 @@ mod tests {
         }
     }
 
-    /// What a packet of a flow to this endpoint finds.
+    /// The service that a packet to this address finds.
     fn found(services: &Services, to: &ServiceAddress) -> Option<Service> {
         let from: IpAddr = match to.address {
             IpAddr::V4(_) => Ipv4Addr::new(198, 51, 100, 7).into(),
@@ -344,8 +344,8 @@ mod tests {
         }
     }
 
-    /// The packet path hardly ever looks twice, whatever the operator's numbering. By chance it would for
-    /// 7.6 % of 10,000.
+    /// Under every usual plan of addresses and ports, few services need a second look. By chance 7.6 % of 10,000
+    /// would.
     #[test]
     fn nearly_every_service_is_where_it_is_looked_for_first() {
         let v4 = |n: u32| IpAddr::from(Ipv4Addr::from_bits(0xcb00_7100 + n));

@@ -1,8 +1,8 @@
-//! The tables that all workers forward by: services, pools, backends.
+//! The tables that all workers forward by: services, pools, backends, and what concerns the node.
 //!
-//! A `Tables` is built whole by the control plane, never changed, and swapped whole, so that no
-//! packet sees half a configuration. A backend keeps its [`BackendId`] for as long as it is
-//! configured, since flow tables refer to it by that.
+//! The control plane builds a [`Tables`] whole, never changes it, and replaces it whole. So no packet sees half
+//! a configuration. A backend keeps its [`BackendId`] for as long as it is configured, because flow tables
+//! refer to backends by id.
 
 use std::net::IpAddr;
 
@@ -22,7 +22,7 @@ use super::source::{SourceCheck, SourceKind};
 use super::verdict::DropReason;
 use crate::wire::Packet;
 
-/// What the workers forward by.
+/// One configuration as the packet path reads it.
 #[derive(Debug)]
 pub struct Tables {
     generation: u64,
@@ -40,7 +40,7 @@ pub struct Tables {
     node: Node,
 }
 
-/// What [`Tables::new`] is made of.
+/// The parts of a [`Tables`].
 #[derive(Debug)]
 pub struct TableSpec {
     /// Counts up with each publication.
@@ -49,17 +49,17 @@ pub struct TableSpec {
     pub fleet: FleetKey,
     /// `flow.timeout`.
     pub timeouts: Timeouts,
-    /// By [`PortIndex`].
+    /// The ports, by [`PortIndex`].
     pub ports: Vec<Port>,
-    /// Endpoints are unique.
+    /// The services. Their addresses are unique.
     pub services: Vec<(ServiceAddress, Service)>,
-    /// What is said for an address, if not nothing.
+    /// Virtual addresses for which the forwarder itself sends replies.
     pub vips: Vec<(IpAddr, Vip)>,
-    /// By [`PoolIndex`].
+    /// The pools, by [`PoolIndex`].
     pub pools: Vec<Pool>,
-    /// By [`BackendId`], vacant places included.
+    /// The backends, by [`BackendId`], with [`Backend::VACANT`] for ids that are not in use.
     pub backends: Vec<Backend>,
-    /// Everything but services.
+    /// What concerns the node besides services.
     pub node: Node,
 }
 
@@ -105,19 +105,19 @@ impl Tables {
         &self.timeouts
     }
 
-    /// The time in milliseconds in which no flow expires that is under way.
+    /// The idle time in milliseconds up to which no established flow expires.
     #[inline]
     pub(super) fn steady(&self) -> u32 {
         self.steady
     }
 
-    /// What a port accepts.
+    /// Which frames a port accepts.
     #[inline]
     pub fn port(&self, port: PortIndex) -> Option<&Port> {
         self.ports.get(usize::from(port.0))
     }
 
-    /// The same, as the fast path compares it; any address for a port that there is not.
+    /// Which frames of a port the fast path reads. Accepts any address for a port that does not exist.
     #[inline]
     pub fn frame_filter(&self, port: PortIndex) -> FrameFilter {
         self.frame_filters.get(usize::from(port.0)).copied().unwrap_or(FrameFilter::ANY)
@@ -129,19 +129,19 @@ impl Tables {
         &self.services
     }
 
-    /// What is replied for a virtual address; `None` if the address is not one.
+    /// The replies that a virtual address gets; `None` if this is no virtual address.
     #[inline]
     pub(super) fn vip(&self, ip: IpAddr) -> Option<Vip> {
         self.vips.get(&address(ip)).copied()
     }
 
-    /// Whether [`Tables::check_source`] may refuse a packet of this key. Costs far less than the check.
+    /// Whether [`Tables::check_source`] may refuse a packet of this flow. Costs far less than the check.
     #[inline(always)]
     pub(super) fn is_suspect(&self, key: &FlowKey, frame: &[u8]) -> bool {
         self.source_check.is_suspect(key, frame)
     }
 
-    /// Refuses a packet that nobody can have sent, where it is to be forwarded.
+    /// Refuses a packet to be forwarded whose source no host can have.
     ///
     /// # Errors
     /// The reason to drop it.
@@ -150,8 +150,8 @@ impl Tables {
         self.source_check.check(packet, frame)
     }
 
-    /// As [`Tables::check_source`], for a packet that may be for ourselves: a host on the link may then
-    /// have a link-local address. What comes out of a tunnel does not come from the link.
+    /// Refuses a packet for this node itself whose source no host can have. Unlike [`Tables::check_source`] it
+    /// accepts a link-local source, unless the packet came out of a tunnel and so not from the link.
     ///
     /// # Errors
     /// The reason to drop it.
@@ -172,30 +172,30 @@ impl Tables {
         }
     }
 
-    /// The service of an endpoint, for those that know it by other means than a whole packet.
+    /// The service of an address, for callers that have no whole packet.
     #[cold]
     pub fn service_at(&self, address: &ServiceAddress) -> Option<Service> {
         self.services.get(address)
     }
 
-    /// Everything but services.
+    /// What concerns the node besides services.
     pub fn node(&self) -> &Node {
         &self.node
     }
 
-    /// A pool; the index must be of these tables.
+    /// A pool of these tables.
     #[inline]
     pub fn pool(&self, index: PoolIndex) -> &Pool {
         &self.pools[usize::from(index.0)]
     }
 
-    /// A backend; [`Backend::VACANT`] if none has the number.
+    /// A backend; [`Backend::VACANT`] if none has this id.
     #[inline]
     pub fn backend(&self, id: BackendId) -> &Backend {
         self.backends.get(id.index()).unwrap_or(&Backend::VACANT)
     }
 
-    /// A backend as the fast path has it, if one has the number or had it.
+    /// A backend as the fast path sees it; `None` if no backend can have this id.
     #[inline(always)]
     pub(super) fn adjacency(&self, id: BackendId) -> Option<&Adjacency> {
         self.adjacencies.get(id.index())

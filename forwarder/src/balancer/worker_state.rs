@@ -1,18 +1,20 @@
-//! What one worker balances with: its flow table, and the seed of its hashes.
+//! What one worker keeps from packet to packet: its flow table, and the seed of its hashes.
+//!
+//! The steps of [`Balancer`] are in `classify.rs`, `full_path.rs` and `fast_path.rs`.
 
 use super::conntrack;
 use super::flow::FlowKey;
 use super::hash::LocalSeed;
 
-/// What a worker balances with: its flow table.
+/// A worker's balancer. Each worker has its own and shares it with nobody.
 pub struct Balancer {
     flows: conntrack::Table,
     seed: LocalSeed,
 }
 
 impl Balancer {
-    /// A balancer with room for so many flows. Workers that hand packets to one another must have
-    /// the same seed.
+    /// A balancer with room for `flow_entries` flows. Workers that hand packets to one another must have the
+    /// same seed.
     pub fn new(flow_entries: usize, seed: LocalSeed) -> Balancer {
         Balancer { flows: conntrack::Table::new(flow_entries), seed }
     }
@@ -22,19 +24,19 @@ impl Balancer {
         &self.flows
     }
 
-    /// The flow table, to be changed.
+    /// The flow table, for changes.
     #[inline(always)]
     pub(super) fn flows_mut(&mut self) -> &mut conntrack::Table {
         &mut self.flows
     }
 
-    /// The seed of the hashes here.
+    /// The seed of this worker's hashes.
     #[inline(always)]
     pub fn seed(&self) -> LocalSeed {
         self.seed
     }
 
-    /// The hash that a flow has here.
+    /// The hash of a flow under this worker's seed.
     pub fn tag(&self, flow: &FlowKey) -> u64 {
         self.seed.hash(flow)
     }

@@ -1,17 +1,16 @@
-//! One flow in the table: its backend, its state, and when its last packet came.
+//! One flow in the table: its backend, its state, the time of its last packet, and how packets change them.
 
 use super::super::id::BackendId;
 use super::super::time::Time;
 use super::state::{State, Timeouts, begins, ends, has_data};
 use crate::wire::{Packet, protocol, tcp};
 
-/// The time after which a packet tells that a flow goes on, in milliseconds. The packets of one burst, or
-/// a packet that is sent twice, tell nothing. After the last FIN, the client acknowledges the server's FIN
-/// within a round trip.
+/// Milliseconds after which another packet shows that a flow goes on. Packets of one burst, a packet that is sent
+/// twice, and the acknowledgement of the server's FIN within a round trip do not show that.
 const QUIET_MS: u32 = 1000;
 
-/// The value half of an entry, in two parts that are read and written each by itself: what is written in one
-/// piece and read in another makes the reader wait until it is in the cache.
+/// The value half of an entry. Both fields are read and written one by one: reading both at once right after
+/// writing one would wait until the write has reached the cache.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Entry {
     /// State in bits 0 to 7, backend in 8 to 31.
@@ -24,7 +23,7 @@ impl Entry {
     /// What an empty slot holds.
     pub(super) const EMPTY: Entry = Entry { value: 0, stamp: 0 };
 
-    /// A flow whose last packet came now.
+    /// The entry of a flow whose last packet came at `now`.
     #[inline]
     pub fn new(backend: BackendId, state: State, now: Time) -> Entry {
         Entry { value: backend.get() << 8 | u32::from(state as u8), stamp: now.stamp() }
@@ -36,13 +35,13 @@ impl Entry {
         BackendId::new(self.value >> 8)
     }
 
-    /// How far the flow has come.
+    /// The flow's state.
     #[inline]
     pub fn state(self) -> State {
         State::from_bits(self.value)
     }
 
-    /// Whether the flow stays in its state with every packet that neither begins nor ends one.
+    /// Whether the flow stays in its state with every packet that has none of SYN, FIN and RST.
     #[inline]
     pub fn is_steady(self) -> bool {
         State::is_steady(self.value)
@@ -54,7 +53,7 @@ impl Entry {
         Entry { value: backend.get() << 8 | self.value & 0xff, ..self }
     }
 
-    /// Notes the time of the flow's last packet.
+    /// Renews the time stamp of the flow's last packet.
     #[inline]
     pub fn touch(&mut self, now: Time) {
         self.stamp = now.stamp();
@@ -74,8 +73,8 @@ impl Entry {
 
     /// The entry after one more packet of its flow.
     ///
-    /// An entry that waits for a sign that the flow goes on (`Unconfirmed`, `Closing`) keeps the time of the
-    /// packet by which it began to wait, and has the sign with a packet that comes `QUIET_MS` after it.
+    /// `Unconfirmed` and `Closing` wait for a packet that shows that the flow goes on: one that comes `QUIET_MS`
+    /// or later after the packet that led to the state. Earlier packets do not renew the time stamp.
     #[inline]
     pub fn after(self, packet: &Packet, frame: &[u8], now: Time) -> Entry {
         let state = self.state();
@@ -93,7 +92,7 @@ impl Entry {
         let rst = packet.tcp_flags & tcp::RST != 0;
         let next = match state {
             State::Udp => State::Udp,
-            // What is not confirmed yet is not made to last by a packet that ends it.
+            // A FIN or RST does not give a longer life to a flow that is not confirmed.
             State::Syn if syn || fin || rst => State::Syn,
             State::Syn => State::Established,
             State::Unconfirmed if syn && !ends(packet) => State::Syn,
@@ -104,7 +103,7 @@ impl Entry {
             State::Closing | State::Reset if syn => State::Syn,
             // RFC 6146, section 3.5.2.2.
             State::Reset | State::Unconfirmed => State::Established,
-            // A client has no data to send after its FIN, but for what was lost before it.
+            // After its FIN a client sends no data, except what was lost before.
             State::Closing if has_data(packet, frame) => State::Established,
             State::Closing if goes_on => State::HalfClosed,
             State::Closing => return self,
@@ -113,8 +112,8 @@ impl Entry {
         Entry::new(self.backend(), next, now)
     }
 
-    /// Whether a packet may ask for a new connection in the place of this flow, so that a backend that
-    /// drains need not take it. A connection that lasts must not be moved by a forged SYN.
+    /// Whether a packet may begin a new connection in this flow, so that a draining backend need not accept it.
+    /// A forged SYN must not move a connection that goes on.
     #[inline]
     pub fn may_restart(self, packet: &Packet, now: Time, timeouts: &Timeouts) -> bool {
         begins(packet) && self.has_ended(now, timeouts)

@@ -1,22 +1,23 @@
-//! The flow table: which backend has which flow. Each worker has one and shares it with no one.
+//! The flow table: which backend has which flow. Each worker has one and shares it with nobody.
 //!
-//! Buckets of 64 bytes, one cache line, hold four entries of a tag and a 64-bit value each. The tag is the
-//! flow's keyed hash, 63 bits and one that is set ([`super::hash::LocalSeed`]): addresses are not kept,
-//! which is what makes an entry 16 bytes. Two live flows share a tag, and then a backend, with a probability
-//! of about n²/2^64 for n flows: one in 17 million for a million flows.
+//! A bucket is 64 bytes, one cache line, and holds four entries of a tag and a 64-bit value each. The tag is the
+//! flow's keyed hash: 63 bits, and one that is always set ([`super::hash::LocalSeed`]). Addresses are not kept,
+//! so an entry needs only 16 bytes. Two of n live flows share a tag, and then a backend, with a probability of
+//! about n²/2^64: one in 17 million for a million flows.
 //!
-//! A flow whose bucket is full goes into the one beside it, in the same 128 bytes. A table half full then
-//! has no place for one of 120 flows, a quarter full for one of 6,000; without, one of 26 and one of 240.
+//! A flow whose bucket is full goes into the other bucket of a pair, in the same 128 bytes. A half full table
+//! then has no room for one of 120 flows, a quarter full one for one of 6,000. Without pairs it would be one of
+//! 26 and one of 240.
 //!
-//! The size is fixed; nothing is allocated after the start. An entry whose idle timeout has passed is
-//! as good as absent, and is overwritten when its place is wanted. A live entry gives its place only if it
-//! has seen nothing but a SYN, is unconfirmed, or has ended (see [`Table::insert`]). So a flood of any one
-//! packet neither displaces established flows nor keeps new ones out for long. When no
-//! place is free the caller forwards the packet all the same, by the Maglev table.
+//! The size is fixed; nothing is allocated after the start. An entry whose idle timeout has passed counts as
+//! absent and may be overwritten. A live entry is displaced only if it has seen nothing but a SYN, is
+//! unconfirmed, or has ended (see [`Table::insert`]). So a flood of one kind of packet neither displaces
+//! established flows nor keeps new ones out for long. A packet whose flow finds no slot is still forwarded, by
+//! the Maglev table.
 //!
-//! [`Table::sweep`] walks the table a bucket at a time and empties what has expired or belongs to a
-//! backend that is gone: entries that would give no answer anyway. It keeps [`Table::len`] honest, and
-//! a whole pass tells the control plane that no entry names a backend removed before the pass began.
+//! [`Table::sweep`] empties one bucket after another of entries that have expired or whose backend is gone.
+//! Lookups skip such entries anyway. The sweep keeps [`Table::len`] correct, and a whole pass proves that no
+//! entry names a backend that was removed before the pass began.
 
 mod entry;
 mod state;

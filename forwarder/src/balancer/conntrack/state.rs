@@ -1,19 +1,18 @@
-//! How far a flow has come, and how its packets change that.
+//! The states of a flow and their idle timeouts.
 //!
-//! Only the client's packets pass here, and nothing of a sequence number is known. A forged packet of any
-//! sequence number looks like a real one, so no single packet ends a flow or confirms one: time and the
-//! packets that follow decide.
+//! Only the client's packets pass here, and sequence numbers are not checked. A forged packet looks like a real
+//! one, so no single packet ends or confirms a flow: time and the packets that follow decide.
 
 use crate::wire::{Packet, protocol, tcp};
 
 /// Flags of packets that may change the state of a flow.
 pub(in super::super) const STATE_FLAGS: u8 = tcp::SYN | tcp::FIN | tcp::RST;
 
-/// How far a flow has come.
+/// The state of a flow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
 pub enum State {
-    /// TCP: a SYN, and nothing that told more.
+    /// TCP: a SYN, and no packet that confirms the connection.
     Syn,
     /// TCP after its SYN.
     Established,
@@ -21,16 +20,16 @@ pub enum State {
     Closing,
     /// UDP.
     Udp,
-    /// The flow began with another packet than a SYN, and only packets of the same moment followed.
+    /// The flow did not begin with a SYN, and no later packet has confirmed it.
     Unconfirmed,
-    /// TCP: the client has sent its FIN, and still acknowledges what the server sends.
+    /// TCP: the client has sent its FIN and still acknowledges what the server sends.
     HalfClosed,
     /// TCP: a RST was seen, and no other packet after it.
     Reset,
 }
 
 impl State {
-    /// Every state, in the order of its number.
+    /// Every state, in the order of its discriminant.
     pub const ALL: [State; 7] = [
         State::Syn,
         State::Established,
@@ -57,7 +56,7 @@ impl State {
     /// Whether the flow stays in its state with every packet that has none of SYN, FIN and RST.
     #[inline]
     pub(super) fn is_steady(bits: u32) -> bool {
-        // The numbers of these three are odd, and the others are not.
+        // Only these three have an odd discriminant.
         const _: () = assert!(
             State::Established as u8 == 1 && State::Udp as u8 == 3 && State::HalfClosed as u8 == 5
         );
@@ -74,21 +73,21 @@ impl State {
 /// Idle timeouts in milliseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timeouts {
-    /// By [`State`].
+    /// Idle timeouts, by [`State`].
     pub idle: [u32; State::ALL.len()],
-    /// A flow that was idle for longer may be a client's port that is used anew: a SYN then leaves a
-    /// backend that drains.
+    /// After this idle time a SYN may be a new connection from a client port that is used again. It then leaves
+    /// a draining backend.
     pub reuse: u32,
 }
 
 impl Timeouts {
-    /// Those of a configuration that says nothing.
+    /// The timeouts of a configuration that sets none.
     pub const DEFAULT: Timeouts = Timeouts {
         idle: [60_000, 900_000, 240_000, 60_000, 60_000, 900_000, 240_000],
         reuse: 240_000,
     };
 
-    /// The time in which no flow expires whose state is steady ([`Entry::is_steady`]).
+    /// The idle time in milliseconds up to which no flow of a steady state ([`super::Entry::is_steady`]) expires.
     pub(in super::super) fn of_steady(&self) -> u32 {
         let of = |state| self.idle[state as usize];
         of(State::Established).min(of(State::Udp)).min(of(State::HalfClosed))

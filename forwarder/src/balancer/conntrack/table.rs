@@ -1,4 +1,4 @@
-//! The buckets: find, record, displace and sweep flows.
+//! The table and its buckets: finds, records, displaces and sweeps flows.
 
 use std::mem;
 use std::ops::Range;
@@ -9,41 +9,40 @@ use super::super::time::Time;
 use super::entry::Entry;
 use super::state::{State, Timeouts};
 
-/// Entries of a bucket.
+/// Entries of a bucket: the ways of a set, as caches have them.
 pub const WAYS: usize = 4;
 
-/// Places of a pair of buckets that unconfirmed flows may have: half of them.
+/// Slots of a pair of buckets that unconfirmed flows may have: half of them.
 const UNCONFIRMED: usize = WAYS;
 
-/// The idle time in milliseconds after which a connection that was seen to end gives its place to another
-/// flow, if there is no free one.
+/// The idle time in milliseconds after which a new flow may displace a connection that has ended.
 const ENDED_LINGER_MS: u32 = 30_000;
 
-/// One cache line of entries; tags lie together so that all can be compared at once.
+/// One cache line of entries. The tags lie together, so that all are compared at once.
 #[derive(Clone)]
 #[repr(C, align(64))]
 pub struct Bucket {
-    /// 0 where the entry is empty.
+    /// 0 where the slot is empty.
     tags: [u64; WAYS],
     entries: [Entry; WAYS],
 }
 
 const _: () = assert!(size_of::<Bucket>() == 64);
 
-/// What came of an attempt to record a flow.
+/// The result of an attempt to record a flow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Insertion {
     /// Recorded.
     Stored,
-    /// Recorded in the place of another flow that had seen only a SYN, was unconfirmed, or had ended.
+    /// Recorded. It displaced a flow that had seen only a SYN, was unconfirmed, or had ended.
     Displaced,
-    /// Not recorded: every place of the bucket holds a live flow.
+    /// Not recorded: no slot of the two buckets is free or may be taken.
     Full,
 }
 
 /// A worker's flow table.
 pub struct Table {
-    /// A power of two of them.
+    /// Their number is a power of two.
     buckets: Box<[Bucket]>,
     used: usize,
     cursor: usize,
@@ -57,12 +56,12 @@ impl Table {
         Table { buckets: vec![empty; buckets].into_boxed_slice(), used: 0, cursor: 0 }
     }
 
-    /// Entries there are.
+    /// How many entries there is room for.
     pub fn capacity(&self) -> usize {
         self.buckets.len() * WAYS
     }
 
-    /// Entries in use, those included that expired since they were last swept.
+    /// Entries in use, including expired ones that no sweep has emptied yet.
     pub fn len(&self) -> usize {
         self.used
     }
@@ -72,20 +71,20 @@ impl Table {
         self.used == 0
     }
 
-    /// The bucket of a tag, to be prefetched.
+    /// The bucket of a tag, for a prefetch.
     #[inline]
     pub fn bucket(&self, tag: u64) -> &Bucket {
         &self.buckets[self.index(tag)]
     }
 
-    /// The bucket beside it, where a flow is looked for that the first has not.
+    /// The other bucket of the pair, for a prefetch. It is searched if the first does not have the flow.
     #[inline]
     pub fn alternate_bucket(&self, tag: u64) -> &Bucket {
         &self.buckets[self.alternate(self.index(tag))]
     }
 
-    /// The entry of a flow that was seen no longer ago than `limit` milliseconds, to be touched. The tag
-    /// is one that [`super::hash::LocalSeed`] made.
+    /// The entry of a flow that was idle for at most `limit` milliseconds. The tag must come from
+    /// [`super::super::hash::LocalSeed`].
     #[inline(always)]
     pub fn find(&mut self, tag: u64, now: Time, limit: u32) -> Option<&mut Entry> {
         debug_assert_eq!(tag, stored(tag));
@@ -115,19 +114,19 @@ impl Table {
         (!entry.has_expired(now, timeouts)).then_some((Slot { index, way }, entry))
     }
 
-    /// Where a flow is that its own bucket has not.
+    /// Finds a tag in the other bucket of the pair.
     fn search_alternate(&self, home: usize, tag: u64) -> Option<(usize, usize)> {
         let index = self.alternate(home);
         way(&self.buckets[index].tags, tag).map(|way| (index, way))
     }
 
-    /// Rewrites the entry that [`Table::get`] has just found.
+    /// Replaces the entry that [`Table::get`] has just found.
     #[inline]
     pub fn update(&mut self, slot: Slot, entry: Entry) {
         self.buckets[slot.index].entries[slot.way] = entry;
     }
 
-    /// Notes the time of a packet of the entry that [`Table::get`] has just found.
+    /// Renews the time stamp of the entry that [`Table::get`] has just found.
     #[inline]
     pub fn touch(&mut self, slot: Slot, now: Time) {
         self.buckets[slot.index].entries[slot.way].touch(now);
@@ -135,10 +134,10 @@ impl Table {
 
     /// Records a flow that [`Table::get`] has just not found.
     ///
-    /// Where no place is free, the flow takes that of the oldest connection that has ended
-    /// (`ENDED_LINGER_MS`), else that of the oldest SYN, else that of the oldest unconfirmed flow. A SYN takes
-    /// that of no other SYN, and that of an unconfirmed flow only if these have their whole share.
-    /// Unconfirmed flows displace each other where they have it, also where a place is free.
+    /// If no slot is free, the flow displaces the oldest connection that has ended (`ENDED_LINGER_MS`), else the
+    /// oldest SYN, else the oldest unconfirmed flow. A SYN never displaces another SYN, and an unconfirmed flow
+    /// only if these have their whole share. Unconfirmed flows that have their whole share displace one another,
+    /// even if a slot is free.
     pub fn insert(
         &mut self,
         tag: u64,
@@ -149,12 +148,12 @@ impl Table {
     ) -> Insertion {
         let tag = stored(tag);
         let home = self.index(tag);
-        // An expired entry of the same flow: it must not be there twice.
+        // An expired entry of the same flow, which must not be there twice.
         let own = match way(&self.buckets[home].tags, tag) {
             Some(way) => Some(Slot { index: home, way }),
             None => self.search_alternate(home, tag).map(|(index, way)| Slot { index, way }),
         };
-        // What nearly every SYN finds, and is spared the find_room by.
+        // Nearly every SYN finds an empty slot here and needs no `find_room`.
         let empty = || way(&self.buckets[home].tags, 0).map(|way| Slot { index: home, way });
         if let Some(slot) = own.or_else(|| empty().filter(|_| state == State::Syn)) {
             self.put(slot, tag, Entry::new(backend, state, now));
@@ -166,7 +165,7 @@ impl Table {
         self.insert_in_pair(tag, Entry::new(backend, state, now), now, timeouts)
     }
 
-    /// Takes an unconfirmed flow out of the place of its expired entry: their share may be full.
+    /// Moves an unconfirmed flow out of the slot of its expired entry: their share may be full.
     #[cold]
     fn reinsert(&mut self, slot: Slot, now: Time, timeouts: &Timeouts) -> Insertion {
         let bucket = &mut self.buckets[slot.index];
@@ -210,11 +209,11 @@ impl Table {
         bucket.entries[slot.way] = entry;
     }
 
-    /// Looks through the places that a flow may have, for a free one and for those that may be displaced.
+    /// Searches the slots that a flow may have for a free one and for flows that may be displaced.
     fn find_room(&self, tag: u64, now: Time, timeouts: &Timeouts) -> (Option<Slot>, Victims) {
         let home = self.index(tag);
         let alternate = self.alternate(home);
-        // The only bucket of a table has none beside it.
+        // A table of one bucket has no pair.
         let pair = [home, alternate];
         let (mut free, mut victims) = (None, Victims::default());
         for &index in &pair[..1 + usize::from(home != alternate)] {
@@ -231,8 +230,8 @@ impl Table {
         (free, victims)
     }
 
-    /// Empties the expired entries of the next bucket, and those for which `keep` says no. Answers
-    /// whether a pass over the whole table ends here.
+    /// Empties the next bucket of expired entries and of entries whose backend `keep` rejects. Returns whether
+    /// this ends a pass over the whole table.
     #[inline]
     pub fn sweep(
         &mut self,
@@ -254,8 +253,8 @@ impl Table {
         self.cursor == 0
     }
 
-    /// The live entries of some buckets, each with its tag. Buckets count from 0 to
-    /// [`Table::capacity`] divided by [`WAYS`]; those beyond are empty.
+    /// The live entries of some buckets, each with its tag. There are [`Table::capacity`] / [`WAYS`] buckets;
+    /// those beyond are empty.
     pub fn entries(
         &self,
         buckets: Range<usize>,
@@ -269,7 +268,7 @@ impl Table {
             .filter(move |&(tag, entry)| tag != 0 && !entry.has_expired(now, timeouts))
     }
 
-    /// The other bucket of a pair: where a flow goes whose own is full.
+    /// The other bucket of the pair, for flows whose own bucket is full.
     #[inline]
     fn alternate(&self, home: usize) -> usize {
         (home ^ 1) & (self.buckets.len() - 1)
@@ -283,32 +282,32 @@ impl Table {
     }
 }
 
-/// The way of a tag among those of a bucket: all four are compared at once.
+/// The way of a bucket that has a tag. Compares all four at once.
 #[cfg(all(target_arch = "x86_64", target_feature = "avx2"))]
 #[inline(always)]
 fn way(tags: &[u64; WAYS], tag: u64) -> Option<usize> {
     use safe_arch::{cast_to_m256d_from_m256i, cmp_eq_mask_i64_m256i, m256i, move_mask_m256d};
     let equal = cmp_eq_mask_i64_m256i(m256i::from(*tags), m256i::from([tag; WAYS]));
-    // A bit of a kind for each way.
+    // One bit for each way.
     let mask = move_mask_m256d(cast_to_m256d_from_m256i(equal)).cast_unsigned();
     (mask != 0).then(|| mask.trailing_zeros() as usize % WAYS)
 }
 
-/// The way of a tag among those of a bucket.
+/// The way of a bucket that has a tag.
 #[cfg(not(all(target_arch = "x86_64", target_feature = "avx2")))]
 #[inline(always)]
 fn way(tags: &[u64; WAYS], tag: u64) -> Option<usize> {
     tags.iter().position(|&other| other == tag)
 }
 
-/// Where [`Table::get`] found an entry.
+/// The position of an entry that [`Table::get`] found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Slot {
     index: usize,
     way: usize,
 }
 
-/// Live flows that may be displaced: the oldest of each kind, by its idle time.
+/// Live flows that may be displaced: the oldest of each kind, with its idle time.
 #[derive(Default)]
 struct Victims {
     unconfirmed: usize,
@@ -333,7 +332,7 @@ impl Victims {
     }
 }
 
-/// A tag as the table stores it: 0 means empty there. The flows' hash sets the same bit.
+/// A tag as the table stores it, where 0 means empty. The flows' hash sets the same bit.
 #[inline]
 const fn stored(tag: u64) -> u64 {
     tag | MARK

@@ -1,4 +1,4 @@
-//! Literal headers: what the RFCs draw, written down by hand.
+//! Headers written by hand from the figures of the RFCs.
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -20,7 +20,7 @@ fn inner_v6() -> Vec<u8> {
 
 const MACS: [u8; 12] = [2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2];
 
-/// From 192.0.2.2 to 192.0.2.1.
+/// A packet from 192.0.2.2 to 192.0.2.1.
 fn outer_v4(number: u8, class: u8, payload: &[u8]) -> Vec<u8> {
     let mut ip = vec![0x45, class];
     ip.extend(u16::try_from(20 + payload.len()).unwrap().to_be_bytes());
@@ -30,7 +30,7 @@ fn outer_v4(number: u8, class: u8, payload: &[u8]) -> Vec<u8> {
     [&MACS[..], &[8, 0], &ip, payload].concat()
 }
 
-/// From 2001:db8::2 to 2001:db8::1, in VLAN 100.
+/// A packet from 2001:db8::2 to 2001:db8::1, in VLAN 100.
 fn outer_v6(number: u8, payload: &[u8]) -> Vec<u8> {
     let mut ip = vec![0x60, 0, 0, 0];
     ip.extend(u16::try_from(payload.len()).unwrap().to_be_bytes());
@@ -64,7 +64,7 @@ fn lowered(ip: &[u8]) -> Vec<u8> {
     ip
 }
 
-/// What becomes of a frame, and whether it was marked.
+/// The decapsulated frame, and whether it was marked as redirected.
 fn unwrapped(frame: &[u8]) -> Result<(Vec<u8>, bool), Reason> {
     let packet = Packet::parse(frame).unwrap();
     let inner = decapsulator().decapsulate(&packet, frame)?.expect("encapsulated");
@@ -73,7 +73,7 @@ fn unwrapped(frame: &[u8]) -> Result<(Vec<u8>, bool), Reason> {
     Ok((buffer.bytes().to_vec(), inner.redirected))
 }
 
-/// Every encapsulation: protocol, payload, whether it is marked.
+/// Every encapsulation: protocol number, payload, and whether it is marked as redirected.
 fn tunnels(inner: &[u8]) -> Vec<(u8, Vec<u8>, bool)> {
     let is_v4 = inner[0] >> 4 == 4;
     let (ethertype, number): ([u8; 2], u8) =

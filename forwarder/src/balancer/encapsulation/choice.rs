@@ -1,33 +1,35 @@
-//! Which of several encapsulations a backend gets: the best for multipath of those that can be sent.
+//! Which of several listed encapsulations a backend gets: the best for multipath of those that can be sent.
+//!
+//! Routers and NICs spread flows by the headers that they hash. [`Encapsulation::choose`] prefers the encapsulation
+//! whose outer header varies most usefully by flow ([`Entropy`]), then the smallest overhead.
 
 use super::descriptor::Carrier;
 use super::parameters::{GreKey, Parameters};
 use super::{Encapsulation, Template};
 
-/// What the choice for a backend depends on.
+/// What a backend and its port allow, on which the choice depends.
 #[derive(Clone, Copy, Debug)]
 pub struct Constraints<'a> {
-    /// The backend has an IPv6 address.
+    /// Whether the backend has an IPv6 address.
     pub is_v6: bool,
-    /// The backend is on the link of the port that its packets leave by.
+    /// Whether the backend is on the link of the port that its packets leave by.
     pub on_link: bool,
-    /// The node has a tunnel source of the backend's family,
+    /// Whether the node has a tunnel source of the backend's family.
     pub has_source: bool,
-    /// and that is a prefix.
+    /// Whether that tunnel source is a prefix.
     pub source_is_prefix: bool,
     /// The settings for the backend.
     pub parameters: &'a Parameters,
 }
 
-/// What routers, link aggregates and the backend's NIC can tell flows apart by, the best first.
+/// The field by which routers, link aggregates and the backend's NIC can tell flows apart, the best first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Entropy {
     /// The source port of the outer UDP header. Everything hashes ports.
     UdpPort,
-    /// The packet's own addresses and ports. As good, but on one link there is one path.
+    /// The packet's own addresses and ports. They are as good, but a single link is a single path.
     Own,
-    /// The IPv6 flow label, or the IPv4 source address. Routers hash them; many NICs do not hash the
-    /// label.
+    /// The IPv6 flow label or the IPv4 source address. Routers hash both; many NICs do not hash the label.
     Address,
     /// The GRE key. Few hash it.
     GreKey,
@@ -44,20 +46,23 @@ pub enum Unsendable {
     NoSource,
 }
 
-/// The encapsulation of a backend, and why it is that.
+/// The encapsulation of a backend, and why it was chosen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Choice {
     /// The encapsulation.
     pub encapsulation: Encapsulation,
-    /// What tells flows apart.
+    /// The field that tells flows apart.
     pub entropy: Entropy,
     is_v6: bool,
-    /// Why others, if any, were left out.
+    /// Why listed encapsulations, if any, cannot be sent.
     refusal: Option<Unsendable>,
 }
 
 impl Encapsulation {
-    /// Whether it can be sent.
+    /// Whether it can be sent under these constraints.
+    ///
+    /// # Errors
+    /// Why it cannot be sent.
     pub fn sendable(self, constraints: &Constraints<'_>) -> Result<(), Unsendable> {
         match self.descriptor().carrier {
             Carrier::Link if !constraints.on_link => Err(Unsendable::NotOnLink),
@@ -82,8 +87,8 @@ impl Encapsulation {
         }
     }
 
-    /// The best of those listed: first by [`Entropy`], then by overhead, then as they are listed.
-    /// None if none of them can be sent.
+    /// The best of the listed encapsulations: first by [`Entropy`], then by overhead, then in the order of the list.
+    /// `None` if none of them can be sent.
     pub fn choose(listed: &[Encapsulation], constraints: &Constraints<'_>) -> Option<Choice> {
         let refusal = listed.iter().find_map(|e| e.sendable(constraints).err());
         let (encapsulation, entropy) = listed
@@ -98,14 +103,14 @@ impl Encapsulation {
 }
 
 impl Encapsulation {
-    /// Bytes that a packet grows by with these settings, to a backend of this family.
+    /// Bytes that a packet to a backend of this family grows by with these settings.
     pub fn overhead(self, parameters: &Parameters, is_v6: bool) -> usize {
         Template::overhead_of(self, parameters, is_v6)
     }
 }
 
 impl Choice {
-    /// The reason in words, for a backend that lists these.
+    /// The reason for the choice in words, for a backend with this list.
     pub fn why(&self, listed: &[Encapsulation]) -> String {
         let names = |of_link: Option<bool>| {
             let named = |e: &&Encapsulation| {

@@ -1,37 +1,41 @@
-//! What there is to say of one encapsulation, and what its file is told of a packet.
+//! The facts about one encapsulation, and what its per-packet part gets to know of a packet.
+//!
+//! Each encapsulation has a file with a constant [`Descriptor`] and a function `fix`, which sets the fields of its
+//! header that differ from packet to packet.
 
 use super::parameters::Parameters;
 use crate::wire::{Family, ethernet, protocol};
 
-/// One encapsulation.
+/// The facts about one encapsulation.
 pub(super) struct Descriptor {
     /// Its name in configurations and listings.
     pub(super) name: &'static str,
+    /// What stands between the outer IP header and the header of the encapsulation.
     pub(super) carrier: Carrier,
-    /// The settings that it uses,
+    /// The settings that it uses.
     pub(super) keys: &'static [Setting],
-    /// and those of them that it cannot do without.
+    /// The settings that it requires, all of them in `keys`.
     pub(super) required: &'static [Setting],
-    /// The header behind IP, or behind UDP if that carries it, as far as it is alike for all packets.
-    /// Its length must be even, for the checksum of UDP.
+    /// The header behind IP or UDP, as far as it is the same for all packets. Its length must be even, for the UDP
+    /// checksum.
     pub(super) header: fn(&Parameters) -> Header,
 }
 
-/// What carries the packet.
+/// How the outer IP header leads to the encapsulation: what carries its header and the inner packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Carrier {
-    /// IP with this protocol number, before a header.
+    /// IP with this protocol number, then the header of the encapsulation.
     Ip(u8),
-    /// IP with the protocol number of the inner packet.
+    /// IP with the protocol number of the inner packet, which follows at once.
     InnerProtocol,
-    /// UDP to this port, unless `udp_port` names another.
+    /// IP, then UDP to this port (or to `udp_port` if that is set), then the header of the encapsulation.
     Udp(u16),
-    /// The link itself: the packet is not encapsulated.
+    /// The link itself: there is no outer packet.
     Link,
 }
 
 impl Carrier {
-    /// The length of what stands between the IP header and that of the encapsulation.
+    /// Bytes between the outer IP header and the header of the encapsulation.
     pub(super) const fn length(self) -> usize {
         match self {
             Carrier::Udp(_) => super::udp::LENGTH,
@@ -40,7 +44,7 @@ impl Carrier {
     }
 }
 
-/// A key of the configuration that sets one of the [`Parameters`].
+/// A configuration key that sets one of the [`Parameters`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Setting {
     /// `gre_key`
@@ -71,7 +75,7 @@ impl Setting {
         Setting::Label,
     ];
 
-    /// Its name.
+    /// The key's name.
     pub const fn name(self) -> &'static str {
         match self {
             Setting::GreKey => "gre_key",
@@ -84,7 +88,7 @@ impl Setting {
         }
     }
 
-    /// Whether it is set.
+    /// Whether the parameters set it.
     pub const fn is_set(self, parameters: &Parameters) -> bool {
         match self {
             Setting::GreKey => parameters.gre_key.is_some(),
@@ -115,7 +119,7 @@ impl Header {
         Header::NONE.and(bytes)
     }
 
-    /// With more bytes behind it.
+    /// This header with more bytes behind it.
     pub(super) fn and(mut self, bytes: &[u8]) -> Header {
         let end = self.length + bytes.len();
         self.bytes[self.length..end].copy_from_slice(bytes);
@@ -128,13 +132,13 @@ impl Header {
     }
 }
 
-/// What the header of an encapsulation may follow in a packet.
+/// What the header of an encapsulation may depend on.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Inner {
     pub(super) family: Family,
     /// A hash of the flow.
     pub(super) entropy: u64,
-    /// The key of GRE is that of the flow.
+    /// Whether the flow chooses the GRE key.
     pub(super) keyed_by_flow: bool,
 }
 
@@ -144,7 +148,7 @@ impl Inner {
         ethertype(self.family)
     }
 
-    /// The protocol number of the packet in another.
+    /// The protocol number of this packet inside another.
     #[inline]
     pub(super) const fn protocol(&self) -> u8 {
         match self.family {

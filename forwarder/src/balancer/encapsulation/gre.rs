@@ -15,8 +15,8 @@ pub(super) const DESCRIPTOR: Descriptor = Descriptor {
 /// K: a key follows.
 const KEY: u8 = 0x20;
 
-/// Flags, version 0, and the protocol type, which follows the packet and is that of IPv4 until then; then
-/// the key.
+/// Flags, version 0, the protocol type, then the key. [`fix`] sets the protocol type for each packet; without a key it
+/// is IPv4's until then.
 pub(super) fn header(parameters: &Parameters) -> Header {
     match parameters.gre_key {
         None => {
@@ -37,7 +37,7 @@ pub(super) fn fix_type(header: &mut [u8], ethertype: u16) {
     header[2..4].copy_from_slice(&ethertype.to_be_bytes());
 }
 
-/// Sets the protocol type, and the key where the flow chooses it.
+/// Sets the protocol type, and the key if the flow chooses it.
 pub(super) fn fix(header: &mut [u8], inner: &Inner) {
     fix_type(header, inner.ethertype());
     if inner.keyed_by_flow

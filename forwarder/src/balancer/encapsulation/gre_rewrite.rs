@@ -1,5 +1,7 @@
-//! Plain GRE before a frame without a tag: the headers that nearly every packet gets, as the packet path
-//! has them, which knows their length.
+//! Plain GRE before a frame without a tag: the headers that nearly every packet gets.
+//!
+//! Their lengths are known to the compiler, so that they are copied by a few wide stores. [`super::Template`] has the
+//! same headers for frames with tags.
 
 use std::hint::cold_path;
 
@@ -8,40 +10,41 @@ use crate::balancer::frame::Frame;
 use crate::wire::plain::Ipv4FirstWord;
 use crate::wire::{ethernet, gre, ipv4, ipv6};
 
-/// Where the outer IP header begins.
+/// Offset of the outer IP header.
 const IP: usize = ethernet::LENGTH;
-/// All headers over IPv4,
+/// Length of all headers over IPv4.
 const OVER_V4: usize = IP + ipv4::LENGTH + gre::LENGTH;
-/// and over IPv6.
+/// Length of all headers over IPv6.
 const OVER_V6: usize = IP + ipv6::LENGTH + gre::LENGTH;
-/// They end with GRE's protocol type, which stands where the frame's Ethertype stood, and is the same.
+/// Length of GRE's protocol type, with which the headers end. It lies where the frame's Ethertype was, with the same
+/// value, so it needs no store.
 const TYPE: usize = 2;
 
-/// Bytes that a packet grows by.
+/// Bytes that a packet grows by with headers of this length.
 #[expect(clippy::cast_possible_truncation, reason = "at most 44")]
 const fn growth(headers: usize) -> u16 {
     (headers - IP) as u16
 }
 
-/// GRE without a key, behind an outer header that is the same for every flow.
+/// The headers of a backend that gets GRE without a key, behind an outer header that is the same for every flow.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::balancer) struct GreRewrite {
-    /// Bytes of an inner packet at the most that is carried in IPv4; 0 if this is an gre_rewrite of IPv6.
+    /// The longest inner packet in an outer IPv4 packet; 0 if the outer header is IPv6.
     longest_in_v4: u16,
-    /// The other way round.
+    /// The longest inner packet in an outer IPv6 packet; 0 if the outer header is IPv4.
     longest_in_v6: u16,
-    /// Of the words of an outer IPv4 header, without its first 32 bits.
+    /// Sum of the words of an outer IPv4 header, without its first 32 bits.
     sum: u32,
-    /// As far as GRE's protocol type.
+    /// All headers up to GRE's protocol type.
     headers: [u8; OVER_V6 - TYPE],
 }
 
 impl GreRewrite {
-    /// Takes no packet.
+    /// Headers for no packet.
     pub(in crate::balancer) const NONE: GreRewrite =
         GreRewrite { longest_in_v4: 0, longest_in_v6: 0, sum: 0, headers: [0; OVER_V6 - TYPE] };
 
-    /// The gre_rewrite that these headers are, the words of whose outer IP header have this sum.
+    /// A rewrite with these headers, whose outer IP header has words of this sum.
     pub(super) fn new(
         outer: outer::Family,
         sum: u32,
@@ -61,8 +64,8 @@ impl GreRewrite {
         Some(gre_rewrite)
     }
 
-    /// Puts the headers before a packet whose first word is this, and cuts off what is behind it. `None` if it
-    /// is too long, if there is no room for them, or if the frame is shorter than the word says.
+    /// Puts the headers before a packet and removes bytes behind it. `first` is the packet's first word. Returns `None`
+    /// if the packet is too long, the headroom is too small, or the frame is shorter than `first` states.
     #[inline(always)]
     pub(in crate::balancer) fn apply(
         &self,
@@ -80,7 +83,7 @@ impl GreRewrite {
         None
     }
 
-    /// As [`GreRewrite::apply`] over IPv4. A copy of known length is a few wide stores, which may overlap.
+    /// Puts IPv4 headers before a packet. The copies are a few wide stores, which overlap.
     #[inline(always)]
     fn apply_v4(&self, first: Ipv4FirstWord, frame: &mut impl Frame) -> Option<()> {
         let headers = frame.wrap::<OVER_V4>(first.length())?;
@@ -91,7 +94,7 @@ impl GreRewrite {
         Some(())
     }
 
-    /// The same over IPv6.
+    /// Puts IPv6 headers before a packet. The copies are a few wide stores, which overlap.
     #[inline(always)]
     fn apply_v6(&self, first: Ipv4FirstWord, entropy: u64, frame: &mut impl Frame) -> Option<()> {
         let headers = frame.wrap::<OVER_V6>(first.length())?;

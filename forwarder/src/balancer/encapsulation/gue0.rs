@@ -1,5 +1,5 @@
-//! `gue0`: generic UDP encapsulation, variant 0 (draft-ietf-intarea-gue, section 3): four bytes behind
-//! UDP, without extension fields.
+//! `gue0`: generic UDP encapsulation, variant 0 (draft-ietf-intarea-gue, section 3). Four bytes behind UDP, without
+//! extension fields.
 
 use super::descriptor::{Carrier, Descriptor, Header, Inner, Setting};
 use super::gue;
@@ -9,7 +9,7 @@ pub(super) const DESCRIPTOR: Descriptor = Descriptor {
     carrier: Carrier::Udp(gue::PORT),
     keys: &[Setting::UdpPort, Setting::UdpChecksum],
     required: &[],
-    // Variant, C and Hlen in one byte, the packet's protocol number, 16 flags.
+    // Variant, C and Hlen in one byte, the inner packet's protocol number, 16 flags.
     header: |_| Header::from(&[0; 4]),
 };
 

@@ -1,5 +1,5 @@
-//! `ipip`: the packet right behind the outer IP header. IPv4 in IPv4 is RFC 2003, in IPv6 RFC 2473;
-//! IPv6 in IPv4 is RFC 4213, in IPv6 RFC 2473.
+//! `ipip`: the packet follows the outer IP header at once. IPv4 in IPv4 is RFC 2003, in IPv6 RFC 2473; IPv6 in IPv4 is
+//! RFC 4213, in IPv6 RFC 2473.
 
 use super::descriptor::{Carrier, Descriptor, Header, Inner};
 
@@ -11,5 +11,5 @@ pub(super) const DESCRIPTOR: Descriptor = Descriptor {
     header: |_| Header::NONE,
 };
 
-/// There is no header of its own.
+/// Does nothing: the encapsulation has no header of its own.
 pub(super) fn fix(_: &mut [u8], _: &Inner) {}

@@ -1,5 +1,5 @@
-//! `l2`: direct server return by destination MAC. Only the MAC addresses change; the backend must be on
-//! the link.
+//! `l2`: direct server return by destination MAC. Only the MAC addresses and the hop count of the packet change. The
+//! backend must be on the link.
 
 use super::descriptor::{Carrier, Descriptor, Header, Inner};
 
@@ -11,5 +11,5 @@ pub(super) const DESCRIPTOR: Descriptor = Descriptor {
     header: |_| Header::NONE,
 };
 
-/// There is no header.
+/// Does nothing: there is no header.
 pub(super) fn fix(_: &mut [u8], _: &Inner) {}

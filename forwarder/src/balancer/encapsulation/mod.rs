@@ -1,20 +1,20 @@
 //! Encapsulation: the headers that carry a packet to its backend.
 //!
-//! A [`Template`] holds, for one backend, everything that does not change from packet to packet,
-//! Ethernet included. Applying it copies it before the packet and fixes what does change: lengths,
-//! checksums, traffic class, what the flow chooses, and what the tunnel itself varies.
+//! A [`Template`] has all headers of one backend, Ethernet included, as far as they are the same for every packet.
+//! Applying it copies the headers before the packet and fixes what differs: lengths, checksums, traffic class, and the
+//! fields that follow the flow.
 //!
-//! To add an encapsulation: a file beside `gre.rs` with its `Descriptor` and its per-packet part, and
-//! a line in the list below. Configuration, choice, listings and tests go by that list. One that needs
-//! a setting of its own adds it to `parameters.rs` and [`Setting`], and its form to the configuration.
+//! A new encapsulation is a file like `vxlan.rs`, with its `Descriptor` and its per-packet part, and a line in the
+//! list below. Configuration, choice, listings and tests follow that list. A setting of its own goes into
+//! `parameters.rs`, [`Setting`] and the configuration.
 //!
 //! | file | what |
 //! |---|---|
-//! | `descriptor.rs` | what an encapsulation says of itself |
-//! | `parameters.rs` | what the operator can set |
-//! | `choice.rs` | which of several a backend gets |
-//! | `template.rs` | the headers of one backend, and how they get before a packet |
-//! | `gre_rewrite.rs` | the same for plain GRE, as the fast path has it |
+//! | `descriptor.rs` | the facts about one encapsulation, as a table row |
+//! | `parameters.rs` | the settings of the operator |
+//! | `choice.rs` | which of several encapsulations a backend gets |
+//! | `template.rs` | the headers of one backend, and how they are put before a packet |
+//! | `gre_rewrite.rs` | plain GRE, for the fast path |
 //! | `outer.rs`, `udp.rs` | the outer IP and UDP headers |
 //! | the rest | one encapsulation each |
 
@@ -36,19 +36,19 @@ pub use template::{Template, Tunnel};
 
 use descriptor::{Descriptor, Inner};
 
-/// The enum of all encapsulations and what is the same for each, from a line for each.
+/// Declares the modules and the enum of all encapsulations, and dispatches to them.
 macro_rules! encapsulations {
     ($($variant:ident = $module:ident, $summary:literal;)+) => {
         $(mod $module;)+
 
-        /// The encapsulations there are.
+        /// An encapsulation.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         pub enum Encapsulation {
             $(#[doc = $summary] $variant,)+
         }
 
         impl Encapsulation {
-            /// Every one by its name in configurations and listings.
+            /// Every encapsulation with its name in configurations and listings.
             pub const NAMES: &[(&str, Encapsulation)] =
                 &[$(($module::DESCRIPTOR.name, Encapsulation::$variant)),+];
 
@@ -82,7 +82,7 @@ encapsulations! {
 }
 
 impl Encapsulation {
-    /// What is used where the configuration says nothing.
+    /// The encapsulation of a configuration that sets none.
     pub const DEFAULT: Encapsulation = Encapsulation::Gre;
 
     /// Its name.
@@ -90,17 +90,17 @@ impl Encapsulation {
         self.descriptor().name
     }
 
-    /// Whether it uses a key.
+    /// Whether it uses a setting.
     pub fn uses(self, setting: Setting) -> bool {
         self.descriptor().keys.contains(&setting)
     }
 
-    /// The keys that it cannot do without.
+    /// The settings that it requires.
     pub const fn required(self) -> &'static [Setting] {
         self.descriptor().required
     }
 
-    /// Whether packets travel in another, with a tunnel source.
+    /// Whether packets travel inside another packet, which needs a tunnel source.
     pub fn is_tunnel(self) -> bool {
         self.descriptor().carrier != descriptor::Carrier::Link
     }

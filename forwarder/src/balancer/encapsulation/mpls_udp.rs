@@ -1,5 +1,5 @@
-//! `mpls-udp`: one MPLS label behind UDP, RFC 7510. The label says what is inside, so that the backend
-//! must take both families by it.
+//! `mpls-udp`: one MPLS label behind UDP, RFC 7510. Nothing but the label identifies the inner packet, so the backend
+//! must accept both families under it.
 
 use super::descriptor::{Carrier, Descriptor, Header, Inner, Setting};
 use super::parameters::Parameters;
@@ -12,9 +12,9 @@ pub(super) const DESCRIPTOR: Descriptor = Descriptor {
     header: |parameters| Header::from(&entry(parameters)),
 };
 
-/// Time to live of the label, as of the outer packet.
+/// Time to live of the label, the same as the outer packet's.
 const TTL: u32 = 64;
-/// S: the bottom of the stack.
+/// The S bit: this label is the bottom of the stack.
 const BOTTOM: u32 = 1 << 8;
 
 /// The label stack entry (RFC 3032), traffic class 0: the outer IP header carries the DSCP.
@@ -22,5 +22,5 @@ pub(super) fn entry(parameters: &Parameters) -> [u8; 4] {
     (parameters.label.unwrap_or_default() << 12 | BOTTOM | TTL).to_be_bytes()
 }
 
-/// Nothing of the header follows the packet.
+/// Does nothing: the header is the same for every packet.
 pub(super) fn fix(_: &mut [u8], _: &Inner) {}

@@ -1,5 +1,7 @@
-//! The outer IP header: RFC 791 and RFC 8200, with the traffic class of the inner packet (DSCP:
-//! RFC 2983, uniform model; ECN: RFC 6040, normal mode at the encapsulator).
+//! The outer IP header, RFC 791 and RFC 8200.
+//!
+//! It has the traffic class of the inner packet: DSCP by RFC 2983, uniform model; ECN by RFC 6040, normal mode at the
+//! encapsulator.
 
 use std::net::IpAddr;
 
@@ -12,7 +14,7 @@ const TTL: u8 = 64;
 /// The family of the outer header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Family {
-    /// IPv4. DF is set, so any identification may be used and 0 is (RFC 6864, section 4.1).
+    /// IPv4. DF is set, so any identification is allowed (RFC 6864, section 4.1); it is 0.
     V4,
     /// IPv6.
     V6,
@@ -34,8 +36,8 @@ impl Family {
         }
     }
 
-    /// Completes `ip`, a copy of the header whose words sum to `sum`, for an outer packet of `length`
-    /// bytes, this header included.
+    /// Completes `ip`, a copy of the header whose words sum to `sum`, for an outer packet of `length` bytes with this
+    /// header.
     #[inline(always)]
     pub(super) fn fix(self, ip: &mut [u8], sum: u32, length: u16, traffic_class: u8, entropy: u64) {
         match self {
@@ -44,7 +46,7 @@ impl Family {
         }
     }
 
-    /// As [`Family::fix`], where more of the header follows the packet.
+    /// Completes `ip` like [`Family::fix`], for headers of which more fields differ from packet to packet.
     pub(super) fn fix_per_packet(
         self,
         ip: &mut [u8],
@@ -62,7 +64,7 @@ impl Family {
                 for (byte, bits) in ip[12..16].iter_mut().zip(host.to_be_bytes()) {
                     *byte |= bits;
                 }
-                // Bits of the header that were 0 add to its sum what they are worth.
+                // The header had 0 in these bits, so the sum grows by their value.
                 sum += u32::from(protocol) + (host >> 16) + (host & 0xffff);
             }
             Family::V6 => ip[6] |= protocol,
@@ -71,7 +73,7 @@ impl Family {
     }
 }
 
-/// As [`Family::fix`] over IPv4.
+/// Completes an IPv4 header, see [`Family::fix`].
 #[inline(always)]
 pub(super) fn fix_v4(ip: &mut [u8], sum: u32, length: u16, traffic_class: u8) {
     ip[1] = traffic_class;
@@ -80,17 +82,17 @@ pub(super) fn fix_v4(ip: &mut [u8], sum: u32, length: u16, traffic_class: u8) {
     ip[10..12].copy_from_slice(&checksum.to_be_bytes());
 }
 
-/// Completes `ip`, a copy of an IPv4 header whose words but for its first 32 bits sum to `sum`, by those.
+/// Completes `ip`, a copy of an IPv4 header, by its first 32 bits. All other words sum to `sum`.
 #[inline(always)]
 pub(super) fn begin_v4(ip: &mut [u8], sum: u32, first: Ipv4FirstWord) {
     ip[..4].copy_from_slice(&first.0.to_be_bytes());
-    // In one's complement 32 bits are worth as much as their halves. They begin with 0x45, so that the eight
-    // other words do not make them overflow.
+    // In one's complement a word of 32 bits counts as much as its halves. It begins with 0x45, so the eight other
+    // words cannot make it overflow.
     let checksum = fold(first.0.wrapping_add(sum));
     ip[10..12].copy_from_slice(&checksum.to_be_bytes());
 }
 
-/// As [`Family::fix`] over IPv6.
+/// Completes an IPv6 header, see [`Family::fix`].
 #[inline(always)]
 pub(super) fn fix_v6(ip: &mut [u8], length: u16, traffic_class: u8, entropy: u64) {
     let word = 6 << 28 | u32::from(traffic_class) << 20 | flow_label(entropy);
@@ -98,17 +100,17 @@ pub(super) fn fix_v6(ip: &mut [u8], length: u16, traffic_class: u8, entropy: u64
     ip[4..6].copy_from_slice(&(length - 40).to_be_bytes());
 }
 
-/// What may vary from packet to packet besides lengths, traffic class and flow label.
+/// Fields that may differ from packet to packet besides lengths, traffic class and flow label.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct PerPacket {
-    /// The protocol number, where the header has 0 for it; else 0.
+    /// The protocol number if the header has 0 for it; otherwise 0.
     pub(super) protocol: u8,
-    /// Bits of an IPv4 source address, the lowest, that the flow chooses; they are 0 in the header.
+    /// How many of the lowest bits of an IPv4 source address the flow chooses. They are 0 in the header.
     pub(super) host_bits: u8,
 }
 
-/// The outer header with length, checksum, traffic class and flow label zero, and the sum of its words
-/// (RFC 1071), which matters over IPv4; none if the families of the addresses differ.
+/// The outer header without length, checksum, traffic class and flow label, and the sum of its words (RFC 1071), which
+/// only IPv4 uses. `None` if the families of the addresses differ.
 pub(super) fn header(
     source: IpAddr,
     destination: IpAddr,
@@ -133,7 +135,7 @@ pub(super) fn header(
     Some((family, sum, ip))
 }
 
-/// 20 bits of the flow's hash (RFC 6437, RFC 6438); never 0, which would mean "no label".
+/// The flow label: 20 bits of the flow's hash (RFC 6437, RFC 6438). Never 0, which would mean "no label".
 #[inline]
 fn flow_label(entropy: u64) -> u32 {
     let label = (entropy >> 44) as u32;
@@ -143,6 +145,6 @@ fn flow_label(entropy: u64) -> u32 {
 /// The checksum of a header whose words sum to `sum` (RFC 1071).
 #[inline]
 fn fold(sum: u32) -> u16 {
-    // The high half of the sum with its halves exchanged: both halves, and the carry of the low ones.
+    // Adding the sum with its halves exchanged leaves in the high half: both halves, and the carry of the low ones.
     !((sum.wrapping_add(sum.rotate_left(16)) >> 16) as u16)
 }

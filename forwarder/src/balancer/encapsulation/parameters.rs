@@ -1,32 +1,32 @@
-//! What the operator can set of an encapsulation, per pool or backend.
+//! The settings of an encapsulation that the operator can make, per pool or backend.
 
-/// The settings; none is the default of the encapsulation.
+/// The settings. `None` means the default of the encapsulation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Parameters {
     /// `gre_key`
     pub gre_key: Option<GreKey>,
-    /// `udp_port`: the destination port
+    /// `udp_port`, the destination port
     pub udp_port: Option<u16>,
     /// `udp_checksum`
     pub udp_checksum: Option<UdpChecksum>,
     /// `vni`, 24 bits
     pub vni: Option<u32>,
-    /// `inner_source_mac`; none is the port's
+    /// `inner_source_mac`, by default the port's
     pub inner_source_mac: Option<[u8; 6]>,
-    /// `inner_destination_mac`; none is [`INNER_DESTINATION_MAC`]
+    /// `inner_destination_mac`, by default [`INNER_DESTINATION_MAC`]
     pub inner_destination_mac: Option<[u8; 6]>,
     /// `label`, 20 bits
     pub label: Option<u32>,
 }
 
-/// What an inner Ethernet header is addressed to if nothing else is said: a locally administered
-/// address, to which a backend can set its device.
+/// The default destination of an inner Ethernet header: a locally administered address, which a backend can give its
+/// device.
 pub const INNER_DESTINATION_MAC: [u8; 6] = [0x02, 0x47, 0x57, 0, 0, 1];
 
 /// The key of a GRE header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum GreKey {
-    /// The same for all packets.
+    /// One key for all packets.
     Fixed(u32),
     /// A hash of the flow.
     Flow,
@@ -35,7 +35,7 @@ pub enum GreKey {
 /// The checksum of an outer UDP header over IPv6; over IPv4 it is 0.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum UdpChecksum {
-    /// None, as RFC 6935 and RFC 6936 allow.
+    /// No checksum, as RFC 6935 and RFC 6936 allow.
     #[default]
     Zero,
     /// Computed for each packet.
@@ -43,7 +43,7 @@ pub enum UdpChecksum {
 }
 
 impl Parameters {
-    /// These, and where they leave something open, those of `other`.
+    /// These settings, with those of `other` where none is set.
     pub fn or(self, other: &Parameters) -> Parameters {
         Parameters {
             gre_key: self.gre_key.or(other.gre_key),

@@ -1,4 +1,4 @@
-//! The headers of one backend, and how they get before a packet.
+//! The headers of one backend, and how they are put before a packet.
 
 use std::net::IpAddr;
 
@@ -11,44 +11,44 @@ use crate::balancer::verdict::DropReason;
 use crate::wire::plain::Ipv4FirstWord;
 use crate::wire::{Packet, ethernet, gre, hops, ipv4, ipv6};
 
-/// The ends of a tunnel.
+/// The two ends of a tunnel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tunnel {
     /// The port's MAC address.
     pub source_mac: [u8; 6],
     /// The next hop's MAC address.
     pub destination_mac: [u8; 6],
-    /// The node's tunnel source; where that is a prefix, its first address.
+    /// The node's tunnel source; the first address if that is a prefix.
     pub source: IpAddr,
     /// The backend.
     pub destination: IpAddr,
 }
 
 const ETHERNET: usize = ethernet::LENGTH;
-/// Where the MAC addresses end, and a tag would begin.
+/// Length of the MAC addresses, behind which a tag would begin.
 const MACS: usize = 12;
-/// Two tags.
+/// Length of two tags.
 const MAX_TAGS: usize = 8;
-/// Room for Ethernet, IPv6, UDP and the longest header of an encapsulation.
+/// Length of Ethernet, IPv6, UDP and the longest header of an encapsulation.
 const TEMPLATE: usize = ETHERNET + ipv6::LENGTH + udp::LENGTH + MAX_HEADER;
 
 /// All headers of one backend, without a VLAN tag.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Template {
-    /// The same, where the packet path knows these headers by their length.
+    /// The same headers for the fast path, if this is plain GRE.
     gre_rewrite: Option<GreRewrite>,
     encapsulation: Encapsulation,
     outer: outer::Family,
-    /// Of the words of the outer IP header.
+    /// Sum of the words of the outer IP header.
     sum: u32,
     /// Bytes of `headers` in use.
     length: u8,
-    /// Bits of an IPv4 source address that the flow chooses.
+    /// How many bits of an IPv4 source address the flow chooses.
     host_bits: u8,
-    /// Bytes of an outer IP packet at the most.
+    /// The longest outer IP packet.
     mtu: u16,
     carrier: Carrier,
-    /// The key of GRE is that of the flow.
+    /// Whether the flow chooses the GRE key.
     keyed_by_flow: bool,
     computes_checksum: bool,
     headers: [u8; TEMPLATE],
@@ -56,7 +56,7 @@ pub struct Template {
 
 /// The parts of a frame that begins with the headers of a template.
 struct Encapsulated<'f> {
-    /// From the Ethertype on.
+    /// The headers, from the Ethertype on.
     headers: &'f mut [u8],
     /// The packet, to the end of the frame.
     inner: &'f mut [u8],
@@ -65,14 +65,14 @@ struct Encapsulated<'f> {
 }
 
 impl Template {
-    /// The headers for a tunnel by a port of this MTU, with the defaults of the encapsulation; none
-    /// if the addresses' families differ.
+    /// The headers for a tunnel by a port of this MTU, with the default settings of the encapsulation. `None` if the
+    /// families of the addresses differ.
     pub fn new(encapsulation: Encapsulation, tunnel: &Tunnel, mtu: u16) -> Option<Template> {
         Template::with(encapsulation, &Parameters::default(), tunnel, mtu)
     }
 
-    /// As [`Template::new`], with settings. One that the encapsulation requires and that is missing
-    /// counts as 0.
+    /// The headers for a tunnel by a port of this MTU, with these settings. A required setting that is missing counts
+    /// as 0. `None` if the families of the addresses differ.
     pub fn with(
         encapsulation: Encapsulation,
         parameters: &Parameters,
@@ -125,8 +125,8 @@ impl Template {
         })
     }
 
-    /// The same, for a tunnel source that is an IPv4 prefix of this length, where the flow chooses the
-    /// address. Behind UDP the source port does that job, and the first address is the only one.
+    /// This template for a tunnel source that is an IPv4 prefix of this length, in which the flow chooses the address.
+    /// With UDP the source port varies instead, and only the first address is used.
     #[must_use]
     pub fn with_source_prefix(self, length: u8) -> Template {
         let host_bits = match (self.carrier, self.outer) {
@@ -138,8 +138,8 @@ impl Template {
         Template { gre_rewrite: self.gre_rewrite.filter(|_| host_bits == 0), host_bits, ..self }
     }
 
-    /// As [`Template::new`] with GRE, for fragments that go to another forwarder: recursion control 1
-    /// (RFC 1701, bits 5 to 7) marks what must not be sent on again.
+    /// GRE headers for fragments that are redirected to another forwarder. Recursion control 1 (RFC 1701, bits 5 to 7)
+    /// marks that they must not be redirected again.
     pub fn redirecting(tunnel: &Tunnel, mtu: u16) -> Option<Template> {
         let mut template = Template::new(Encapsulation::Gre, tunnel, mtu)?;
         let flags = usize::from(template.length) - gre::LENGTH;
@@ -148,12 +148,12 @@ impl Template {
         Some(template)
     }
 
-    /// Bytes of an outer packet at the most.
+    /// The longest outer packet.
     pub fn mtu(&self) -> u16 {
         self.mtu
     }
 
-    /// What it is a template of.
+    /// The encapsulation.
     pub fn encapsulation(&self) -> Encapsulation {
         self.encapsulation
     }
@@ -164,7 +164,7 @@ impl Template {
         usize::from(self.length) - ETHERNET
     }
 
-    /// The same, of an encapsulation with these settings.
+    /// Bytes that a packet grows by with an encapsulation and these settings.
     pub(super) fn overhead_of(
         encapsulation: Encapsulation,
         parameters: &Parameters,
@@ -180,14 +180,13 @@ impl Template {
         ip + descriptor.carrier.length() + header.as_bytes().len()
     }
 
-    /// Puts the headers before a packet that was parsed from this very frame. The IP packet is not
-    /// touched, Ethernet padding is cut off, and VLAN tags stay. `entropy` is a hash of the flow.
+    /// Puts the headers before a packet that was parsed from this very frame. The IP packet stays as it is, Ethernet
+    /// padding is removed, and VLAN tags stay. `entropy` is a hash of the flow.
     ///
-    /// Where the encapsulation is the link itself, only the MAC addresses and the time to live or hop limit
-    /// change.
+    /// For `l2`, only the MAC addresses and the time to live or hop limit change.
     ///
     /// # Errors
-    /// The reason to drop the packet, which may have been cut to its IP length by then.
+    /// The reason to drop the packet, of which only bytes behind the IP packet may have been removed.
     #[inline(never)]
     pub fn apply(
         &self,
@@ -207,12 +206,12 @@ impl Template {
         }
     }
 
-    /// What the packet path has instead of this, if it is plain GRE.
+    /// The headers for the fast path, if this is plain GRE.
     pub(in crate::balancer) fn gre_rewrite(&self) -> Option<&GreRewrite> {
         self.gre_rewrite.as_ref()
     }
 
-    /// As [`Template::apply`], for plain GRE and a frame with tags.
+    /// Encapsulates a frame with tags in plain GRE.
     #[inline(never)]
     fn apply_tagged(
         &self,
@@ -243,7 +242,7 @@ impl Template {
         Ok(length as u16)
     }
 
-    /// As [`Template::apply`], for all other tunnels.
+    /// Encapsulates a frame in a tunnel that is not plain GRE.
     #[inline(never)]
     fn apply_other(
         &self,
@@ -278,7 +277,7 @@ impl Template {
         Ok(())
     }
 
-    /// Makes room before the packet and copies all headers there.
+    /// Adds room before the packet and copies all headers there.
     #[inline(always)]
     fn place<'f>(
         &self,
@@ -304,16 +303,16 @@ impl Template {
         Ok(Encapsulated { headers, inner, length })
     }
 
-    /// Changes the MAC addresses and lowers the time to live or hop limit: without a tunnel header this is
-    /// all that ends a loop.
+    /// Changes the MAC addresses and lowers the time to live or hop limit, which without a tunnel header is all that
+    /// ends a loop.
     fn readdress(&self, packet: &Packet, frame: &mut impl Frame) -> Result<(), DropReason> {
-        // What lies behind the packet may be longer than the MTU. Padding to the least length stays.
+        // Bytes behind the packet could exceed the MTU and are removed. Padding to the least length stays.
         frame.truncate((packet.end as usize).max(ethernet::LEAST));
         let fits = packet.ip_length() <= usize::from(self.mtu);
         let bytes = frame.push_front(0).ok_or(DropReason::NoHeadroom)?;
         let ip = bytes.get_mut(packet.l3.into()..).ok_or(DropReason::NoHeadroom)?;
         if !fits {
-            // A router looks at the time to live first.
+            // A router checks the time to live before the length.
             return Err(match hops::may_go_on(ip) {
                 true => DropReason::ExceedsMtu,
                 false => DropReason::HopLimitExceeded,

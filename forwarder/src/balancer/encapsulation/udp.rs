@@ -1,36 +1,36 @@
 //! The outer UDP header: the source port from the flow's hash, and the checksum.
 //!
-//! Over IPv4 the checksum is 0. Over IPv6 it is 0 too (RFC 6935, RFC 6936), or computed. That need not
-//! read the payload: a TCP segment or UDP datagram with a right checksum sums up to the complement of
-//! its pseudo-header, and an IPv4 header to zero. If the inner checksum is wrong, the outer one is too,
-//! and the receiver drops what the next layer would have dropped. Where there is nothing to derive it
-//! from (UDP without a checksum, fragments, options, extension headers), the whole packet is summed.
+//! Over IPv4 the checksum is 0. Over IPv6 it is 0 (RFC 6935, RFC 6936) or computed. Computing it seldom reads the
+//! payload: a TCP segment or UDP datagram with a right checksum sums up to the complement of its pseudo-header, and an
+//! IPv4 header to zero. If the inner checksum is wrong, the outer one is wrong too, and the receiver drops what the
+//! next layer would have dropped. If the packet has no such checksum (UDP without one, fragments, options, extension
+//! headers), the whole packet is summed.
 
 use crate::wire::{Checksum, Family, Fragment, Packet, ipv4, ipv6, protocol};
 
 pub(super) use crate::wire::udp::LENGTH;
 
-/// Where the checksum is.
+/// Offset of the checksum in the header.
 pub(super) const CHECKSUM: usize = 6;
 
-/// The first port of the dynamic range (RFC 6335), which the others follow to the last: 14 bits.
+/// The first port of the dynamic range (RFC 6335), which has 2^14 ports and ends with 65535.
 const FIRST_PORT: u16 = 49_152;
 
-/// The header but for what [`fix`] sets.
+/// The header without the fields that [`fix`] sets.
 pub(super) fn header(port: u16) -> [u8; LENGTH] {
     let [high, low] = port.to_be_bytes();
     [0, 0, high, low, 0, 0, 0, 0]
 }
 
-/// Sets source port and length, for `length` bytes of header and data.
+/// Sets the source port, and the length of header and data.
 pub(super) fn fix(header: &mut [u8], length: u16, entropy: u64) {
     let port = FIRST_PORT | (entropy >> 50) as u16;
     header[..2].copy_from_slice(&port.to_be_bytes());
     header[4..6].copy_from_slice(&length.to_be_bytes());
 }
 
-/// The checksum of an outer IPv6 packet that carries `packet`. `outer` is its IPv6 and UDP header and
-/// the header of the encapsulation, `inner` the packet that they are before.
+/// The UDP checksum of an outer IPv6 packet that carries `packet`. `outer` has the headers before it: IPv6, UDP and
+/// encapsulation. `inner` is the packet itself.
 pub(super) fn checksum(outer: &[u8], packet: &Packet, inner: &[u8]) -> Option<u16> {
     let (ip, datagram) = outer.split_at_checked(ipv6::LENGTH)?;
     let source = ip[8..24].try_into().ok()?;
@@ -45,13 +45,13 @@ pub(super) fn checksum(outer: &[u8], packet: &Packet, inner: &[u8]) -> Option<u1
     Some(sum.finish_udp())
 }
 
-/// What an inner packet sums up to: these bytes, and this word.
+/// The sum of an inner packet: that of these bytes plus this word.
 struct Sum<'a> {
     header: &'a [u8],
     transport: u16,
 }
 
-/// The sum of a packet that says so itself.
+/// The sum of an inner packet whose own checksum gives it; `None` if no checksum does.
 fn inner_sum<'a>(packet: &Packet, inner: &'a [u8]) -> Option<Sum<'a>> {
     let (header, transport) = inner.split_at_checked(usize::from(packet.l4 - packet.l3))?;
     let length = u16::try_from(transport.len()).ok()?;
@@ -68,8 +68,8 @@ fn inner_sum<'a>(packet: &Packet, inner: &'a [u8]) -> Option<Sum<'a>> {
         return None;
     }
     match packet.family {
-        // With a source route, as with a routing header, the pseudo-header has another destination
-        // than the packet.
+        // With options or extension headers the sum is unknown: a source route, or a routing header, puts another
+        // destination into the pseudo-header.
         Family::V4 if header.len() == ipv4::LENGTH => {
             let source = header[12..16].try_into().ok()?;
             let destination = header[16..20].try_into().ok()?;

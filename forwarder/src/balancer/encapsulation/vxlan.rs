@@ -17,9 +17,9 @@ pub(super) const DESCRIPTOR: Descriptor = Descriptor {
     header,
 };
 
-/// I: the network identifier is valid.
+/// The I flag: the network identifier is valid.
 const VNI: u8 = 0x08;
-/// Where the inner Ethertype is.
+/// Offset of the inner Ethertype.
 const ETHERTYPE: usize = 8 + 12;
 
 fn header(parameters: &Parameters) -> Header {

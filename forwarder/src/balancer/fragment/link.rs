@@ -1,9 +1,9 @@
-//! Lists that run through an array by index, so that nothing is allocated after the start.
+//! Doubly linked lists through the elements of an array, by index, so that nothing is allocated after the start.
 
 /// No element.
 pub(super) const NONE: u32 = u32::MAX;
 
-/// An element's neighbours in the list that it stands in.
+/// An element's neighbours in its list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Link {
     previous: u32,
@@ -14,13 +14,13 @@ impl Link {
     pub(super) const ALONE: Link = Link { previous: NONE, next: NONE };
 }
 
-/// An array whose elements have a link.
+/// An element with a link.
 pub(super) trait Linked {
     /// The link of the element.
     fn link(&mut self) -> &mut Link;
 }
 
-/// The ends of a list.
+/// A list: its first and its last element.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct List {
     first: u32,
@@ -35,7 +35,7 @@ impl List {
         self.first
     }
 
-    /// Puts an element at the end; it must stand in no list.
+    /// Adds an element at the end. It must be in no list.
     pub(super) fn push<T: Linked>(&mut self, elements: &mut [T], index: u32) {
         *elements[index as usize].link() = Link { previous: self.last, next: NONE };
         match self.last {
@@ -45,7 +45,7 @@ impl List {
         self.last = index;
     }
 
-    /// Takes an element out; it must stand in this list.
+    /// Removes an element, which must be in this list.
     pub(super) fn remove<T: Linked>(&mut self, elements: &mut [T], index: u32) {
         let link = std::mem::replace(elements[index as usize].link(), Link::ALONE);
         match link.previous {
@@ -58,7 +58,7 @@ impl List {
         }
     }
 
-    /// Takes the first element out.
+    /// Removes the first element and returns it.
     pub(super) fn pop<T: Linked>(&mut self, elements: &mut [T]) -> Option<u32> {
         let index = self.first;
         if index == NONE {

@@ -1,21 +1,20 @@
 //! The fragment table of one worker.
 //!
-//! A datagram has one context, which is in one of three states:
+//! A datagram has one entry, which is in one of three states:
 //!
-//! - waiting: the choice is not known; later fragments are buffered, in the order of their arrival,
+//! - waiting: the choice is not known; later fragments are buffered in the order of their arrival,
 //! - decided: later fragments follow the choice at once,
-//! - poisoned: fragments of it overlapped, and what comes is dropped.
+//! - poisoned: fragments overlapped, and every further fragment is dropped.
 //!
-//! A first fragment calls [`Table::begin`] and, once its choice is known, [`Table::decide`]; the later
-//! ones call [`Table::later`]. Contexts stand in two lists by age, so that [`Table::expire`] looks at
-//! those alone that are due. What waits, and what is poisoned, lives for the timeout from its
-//! beginning; what is decided, from its last fragment.
+//! The worker calls [`Table::begin`] for a first fragment, [`Table::decide`] once its choice is known, and
+//! [`Table::later`] for later fragments. Entries are in two lists by age, so that [`Table::expire`] looks at due ones
+//! only. A waiting or poisoned entry lives for the timeout from its beginning, a decided one from its last fragment.
 //!
-//! When all contexts are taken, a new datagram takes the fields of the decided or poisoned one that was idle
-//! for longest, so that forged fragments shorten the memory but do not end it. What waits is never
-//! driven out: a context that waits holds packets or has its first fragment under way, both of which
-//! are bounded themselves, so that there should be at least as many contexts as packets. Packets wait in the
-//! shares of their sources ([`super::share`]), so that one source does not take the room of the others.
+//! When all entries are in use, a new datagram evicts the decided or poisoned entry that was idle for longest. So
+//! forged fragments shorten the memory of the table but do not end it. Waiting entries are never evicted. Each holds
+//! packets or has its first fragment under way, and both are bounded, so a table should have at least as many entries
+//! as packets. Waiting packets count against the share of their source ([`super::share`]), so that one source does
+//! not take the room of the others.
 
 use super::super::hash::LocalSeed;
 use super::super::time::Time;
@@ -24,7 +23,7 @@ use super::share::Shares;
 use super::{DatagramKey, Reason};
 use crate::wire::fragment::FragmentFields;
 
-/// The bounds of a table.
+/// The size and the timeout of a table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Capacity {
     /// Datagrams known at a time, at least 1.
@@ -35,11 +34,11 @@ pub struct Capacity {
     pub bytes: usize,
     /// Packets buffered at a time of one datagram, at least 1.
     pub packets_per_datagram: usize,
-    /// How long a first fragment is waited for.
+    /// Milliseconds that later fragments wait for the first.
     pub timeout_ms: u64,
 }
 
-/// What a table holds.
+/// How much a table holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Usage {
     /// Datagrams.
@@ -50,10 +49,10 @@ pub struct Usage {
     pub bytes: usize,
 }
 
-/// What becomes of a later fragment.
+/// What happens to a later fragment.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Later<P, C> {
-    /// It takes the way of the first.
+    /// It follows the choice for the first one.
     Follow(P, C),
     /// It waits for the first.
     Buffered,
@@ -61,7 +60,7 @@ pub enum Later<P, C> {
     Dropped(P, Reason),
 }
 
-/// Steps of [`Table::expire`]: what one call may cost.
+/// Steps that one call of [`Table::expire`] takes at most.
 const STEPS: usize = 32;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,15 +75,16 @@ enum State<C> {
 struct Datagram<C> {
     key: DatagramKey,
     state: State<C>,
-    /// The age from which the timeout counts.
+    /// When the timeout began.
     since: Time,
-    /// Bytes of the first fragment; 0 as long as none has come.
+    /// Bytes of the first fragment; 0 until it has come.
     first_length: u16,
-    /// The next of the same bucket.
+    /// The next entry of the same bucket.
     chain: u32,
     link: Link,
-    /// Packets that wait: the first and last of them, and how many.
+    /// The first and the last packet that wait.
     buffered: (u32, u32),
+    /// How many packets wait.
     buffered_count: u32,
 }
 
@@ -94,30 +94,31 @@ impl<C> Linked for Datagram<C> {
     }
 }
 
-/// A packet that waits, or a free fields for one.
+/// A packet that waits, or a free slot for one.
 #[derive(Debug)]
 struct BufferedPacket<P> {
     packet: Option<P>,
     bytes: usize,
-    /// Whose room it takes.
+    /// The share that it counts against.
     share: u32,
-    /// Where in its datagram it begins.
+    /// The offset in the datagram at which it begins.
     offset: u16,
     next: u32,
 }
 
-/// The fragment table: `P` is a packet that can be kept, `C` what is chosen for a datagram.
+/// The fragment table: `P` is a packet that can be kept, `C` a choice for a datagram.
 #[derive(Debug)]
 pub struct Table<P, C> {
     limits: Capacity,
     seed: LocalSeed,
-    /// The first context of each bucket; a power of two.
+    /// The first entry of each bucket. Their number is a power of two.
     buckets: Box<[u32]>,
     datagrams: Box<[Datagram<C>]>,
     buffered: Box<[BufferedPacket<P>]>,
     free_datagrams: List,
-    /// Those that wait, and those that are decided or poisoned, by age.
+    /// Waiting entries, by age.
     waiting: List,
+    /// Decided and poisoned entries, by age.
     settled: List,
     free_buffered: u32,
     shares: Shares,
@@ -125,7 +126,7 @@ pub struct Table<P, C> {
 }
 
 impl<P, C: Copy + PartialEq> Table<P, C> {
-    /// A table that will never take more memory. The seed keeps senders from choosing buckets.
+    /// A table that allocates nothing later. The seed keeps senders from choosing buckets.
     #[expect(clippy::cast_possible_truncation, reason = "buffered below u32::MAX")]
     pub fn new(limits: Capacity, seed: LocalSeed) -> Table<P, C> {
         let limits = Capacity {
@@ -172,19 +173,19 @@ impl<P, C: Copy + PartialEq> Table<P, C> {
         }
     }
 
-    /// What it holds.
+    /// How much it holds.
     pub fn usage(&self) -> Usage {
         let (packets, bytes) = self.shares.used();
         Usage { datagrams: self.used_datagrams, packets, bytes }
     }
 
-    /// A first fragment has come, and its choice is about to be made: until then later ones wait,
-    /// those of an earlier datagram with the same key included, which this one supersedes. `drop` gets
-    /// those that wait in vain.
+    /// Records a first fragment whose choice is about to be made. Until then later fragments wait, also those of an
+    /// earlier datagram with the same key, which this one supersedes. `drop` gets packets whose wait ends without a
+    /// choice.
     ///
     /// # Errors
-    /// [`Reason::Overlap`]: the fragment is to be dropped. [`Reason::TableFull`]: it may go on, but
-    /// nothing will follow it.
+    /// [`Reason::Overlap`]: drop the fragment. [`Reason::TableFull`]: the fragment may be forwarded, but none will
+    /// follow it.
     pub fn begin(
         &mut self,
         key: &DatagramKey,
@@ -213,10 +214,9 @@ impl<P, C: Copy + PartialEq> Table<P, C> {
         Ok(())
     }
 
-    /// The choice for a first fragment that [`Table::begin`] took, which itself must be on its way by
-    /// now: `release` gets those that waited for it, in the order of their arrival, or, with the
-    /// reason to drop them, those that waited for too long. `false` if the datagram is not known any
-    /// more, or is poisoned, so that nothing will follow the first.
+    /// Records the choice for a first fragment, which must have been sent by now. `release` gets the packets that
+    /// waited for it, in the order of their arrival, or, with the reason to drop them, packets that waited for too
+    /// long. Returns `false` if the datagram is unknown or poisoned, so that no fragment will follow the first.
     pub fn decide(
         &mut self,
         key: &DatagramKey,
@@ -236,8 +236,8 @@ impl<P, C: Copy + PartialEq> Table<P, C> {
         true
     }
 
-    /// A later fragment of so many bytes, which [`super::check`] found no fault with. `drop` gets
-    /// those that wait in vain.
+    /// Handles a later fragment of `bytes` bytes that passed [`super::check`]. `drop` gets packets whose wait ends
+    /// without a choice.
     pub fn later(
         &mut self,
         key: &DatagramKey,
@@ -249,7 +249,7 @@ impl<P, C: Copy + PartialEq> Table<P, C> {
     ) -> Later<P, C> {
         let index = match self.find_alive(key, now, &mut drop) {
             Some(index) => index,
-            // Before there is a context, so that none is left behind without a packet.
+            // Checked before an entry is added, so that no entry is left without a packet.
             None if !self.shares.has_room(self.shares.of(key), bytes) => {
                 return Later::Dropped(packet, Reason::BufferFull);
             }
@@ -273,8 +273,8 @@ impl<P, C: Copy + PartialEq> Table<P, C> {
         }
     }
 
-    /// Hands out what has waited for too long, a small number at a time, with the reason to drop it,
-    /// and forgets datagrams that are idle. A worker calls it once in each of its rounds.
+    /// Releases packets that have waited for too long, a few at a time, with the reason to drop them, and forgets
+    /// idle datagrams. A worker calls it every few rounds.
     pub fn expire(&mut self, now: Time, mut release: impl FnMut(P, Reason)) {
         for _ in 0..STEPS {
             let due = |index: u32| index != NONE && self.is_due(index, now);
@@ -291,7 +291,7 @@ impl<P, C: Copy + PartialEq> Table<P, C> {
         }
     }
 
-    /// Forgets everything and hands out what waited, for the end of a worker.
+    /// Forgets all datagrams and releases the packets that waited, for the end of a worker.
     pub fn clear(&mut self, mut release: impl FnMut(P)) {
         while let Some(index) =
             [self.waiting.first(), self.settled.first()].into_iter().find(|&first| first != NONE)
@@ -308,7 +308,7 @@ impl<P, C: Copy + PartialEq> Table<P, C> {
         now.as_millis().saturating_sub(since) >= self.limits.timeout_ms
     }
 
-    /// Whether one of those that wait begins within a first fragment of this length.
+    /// Whether a waiting packet begins within a first fragment of this length.
     fn reaches_back(&self, index: u32, first_length: u16) -> bool {
         let mut slot = self.datagrams[index as usize].buffered.0;
         while let Some(buffered) = self.buffered.get(slot as usize) {
@@ -336,7 +336,7 @@ impl<P, C: Copy + PartialEq> Table<P, C> {
         None
     }
 
-    /// The context of a key. One that is due is forgotten first.
+    /// The entry of a key. An entry that is due is forgotten first.
     fn find_alive(
         &mut self,
         key: &DatagramKey,
@@ -354,7 +354,7 @@ impl<P, C: Copy + PartialEq> Table<P, C> {
         None
     }
 
-    /// A new context that waits, in the fields of a settled one if there is no other.
+    /// Adds a waiting entry. It evicts the oldest settled one if no entry is free.
     fn add(&mut self, key: &DatagramKey, now: Time) -> Option<u32> {
         if self.free_datagrams.first() == NONE && self.settled.first() != NONE {
             self.forget(self.settled.first());
@@ -372,7 +372,7 @@ impl<P, C: Copy + PartialEq> Table<P, C> {
         Some(index)
     }
 
-    /// Gives a context a state and makes it the youngest.
+    /// Sets the state of an entry and makes it the youngest.
     fn enter(&mut self, index: u32, state: State<C>, now: Time) {
         self.unlist(index);
         let datagram = &mut self.datagrams[index as usize];
@@ -398,7 +398,7 @@ impl<P, C: Copy + PartialEq> Table<P, C> {
         }
     }
 
-    /// Frees a context, which holds nothing.
+    /// Frees an entry, which must hold no packets.
     fn forget(&mut self, index: u32) {
         self.unlist(index);
         let (key, chain) = {
@@ -438,7 +438,7 @@ impl<P, C: Copy + PartialEq> Table<P, C> {
         Later::Buffered
     }
 
-    /// Takes out the packet that has waited for longest.
+    /// Takes the packet that has waited for longest.
     fn take_buffered(&mut self, index: u32) -> Option<P> {
         let datagram = &mut self.datagrams[index as usize];
         let slot = datagram.buffered.0;

@@ -1,4 +1,4 @@
-//! The table by hand and against a model that knows nothing of lists.
+//! The fragment table, case by case and against a model without lists.
 
 use std::collections::HashMap;
 
@@ -52,8 +52,8 @@ const FIRST: FragmentFields = FragmentFields {
     more: true,
 };
 
-/// The way of one datagram's first and two later fragments, 0, 1 and 2, in some order: the order in
-/// which they leave.
+/// The order in which a first fragment (0) and two later ones (1 and 2) leave, if they arrive in this order.
+/// `handed_off` is whether another worker decides about the first one.
 fn leaves(order: [u32; 3], handed_off: bool) -> Vec<u32> {
     let mut table = table(LIMITS);
     let key = key(4, 7);
@@ -125,7 +125,7 @@ fn a_first_that_comes_too_late_has_nothing_to_follow_it() {
         table.begin(&key, &FIRST, ms(2000), |packet, reason| dropped.push((packet, reason)));
     assert_eq!((begun, dropped), (Ok(()), vec![(1, Reason::Timeout)]));
     assert!(table.decide(&key, 'b', ms(2000), |_, _| panic!("nothing waits")));
-    // And as a choice that comes too late.
+    // A choice that comes too late releases nothing either.
     table.begin(&key, &FIRST, ms(2001), none).unwrap();
     assert_eq!(table.later(&key, &fields(1480, 8), 2, 100, ms(2002), none), Later::Buffered);
     let mut late = Vec::new();
@@ -159,7 +159,7 @@ fn a_full_buffer_takes_no_more() {
     assert_eq!((rest, table.usage()), (vec![7], Usage::default()));
 }
 
-/// A source that floods gets half of the buffer, and more sources leave as much as each of them has.
+/// One source that floods gets half of the buffer. Further ones leave as much free as each of them has.
 #[test]
 fn one_source_does_not_fill_the_buffer_for_the_others() {
     let limits = Capacity { datagrams: 2000, packets: 1000, bytes: 1_500_000, ..LIMITS };
@@ -184,13 +184,13 @@ fn one_source_does_not_fill_the_buffer_for_the_others() {
         assert!(flood(&mut table, 9, 1) >= 124);
         table.clear(|_| {});
         assert_eq!(table.usage(), Usage::default());
-        // And by bytes.
+        // The same holds for bytes.
         assert_eq!(flood(&mut table, 7, 7500), 100);
         assert_eq!(flood(&mut table, 8, 7500), 50);
     }
 }
 
-/// All that an IPv6 host can choose of its address is of one source.
+/// All addresses that an IPv6 host can choose are one source.
 #[test]
 fn a_source_is_an_address_or_a_prefix_of_64_bits() {
     let shares = Shares::new(1000, 1000, LocalSeed::new(1));
@@ -205,7 +205,7 @@ fn a_source_is_an_address_or_a_prefix_of_64_bits() {
     assert!((10..38).chain(1..6).all(|byte| with(4, byte)));
 }
 
-/// Overlaps are as easy to forge as first fragments.
+/// Overlaps are as easy to forge as first fragments, so poisoned entries are evicted too.
 #[test]
 fn poisoned_datagrams_do_not_fill_the_table() {
     let mut table = table(LIMITS);
@@ -232,14 +232,14 @@ fn a_full_table_forgets_what_was_decided_and_never_what_waits() {
             Later::Buffered
         );
     }
-    // 1 was idle for longer, until now.
+    // Datagram 1 was idle for longer, until now.
     let follows = table.later(&key(4, 1), &fields(1480, 8), 0, 9, ms(3), none);
     assert_eq!(follows, Later::Follow(0, 'a'));
     assert_eq!(table.later(&key(4, 5), &fields(1480, 8), 5, 9, ms(4), none), Later::Buffered);
     let follows = table.later(&key(4, 1), &fields(2960, 8), 0, 9, ms(5), none);
     assert_eq!(follows, Later::Follow(0, 'a'));
     assert_eq!(table.later(&key(4, 6), &fields(1480, 8), 6, 9, ms(6), none), Later::Buffered);
-    // All wait now.
+    // Now all entries wait.
     let refused = table.later(&key(4, 7), &fields(1480, 8), 7, 9, ms(7), none);
     assert_eq!(refused, Later::Dropped(7, Reason::TableFull));
     assert_eq!(table.begin(&key(4, 7), &FIRST, ms(7), none), Err(Reason::TableFull));
@@ -253,7 +253,7 @@ fn a_second_first_supersedes_the_choice() {
     let key = key(4, 1);
     for (choice, length) in [('a', 1480), ('b', 1480), ('c', 8)] {
         table.begin(&key, &fields(0, length), ms(0), none).unwrap();
-        // As long as the new choice is not known, the old one is not followed.
+        // Until the new choice is known, later fragments do not follow the old one.
         assert_eq!(table.later(&key, &fields(1480, 8), 1, 9, ms(0), none), Later::Buffered);
         let mut left = Vec::new();
         assert!(table.decide(&key, choice, ms(0), |packet, _| left.push(packet)));
@@ -298,7 +298,7 @@ fn an_overlap_that_came_before_the_first_ends_the_datagram() {
     assert_eq!(table.usage(), Usage { datagrams: 1, packets: 0, bytes: 0 });
 }
 
-/// RFC 5722. Over IPv4 it is more likely a new datagram.
+/// RFC 5722. Over IPv4 a first fragment of another length is more likely a new datagram.
 #[test]
 fn a_first_of_another_length_is_an_overlap_over_ipv6() {
     let mut table = table(LIMITS);
@@ -371,7 +371,7 @@ fn malformed_and_tiny_fragments_are_refused() {
     }
 }
 
-/// What the table should do, over a map.
+/// The rules of the table, over a map.
 #[derive(Default)]
 struct Model {
     datagrams: HashMap<u32, ModelContext>,
@@ -384,7 +384,7 @@ struct ModelContext {
     poisoned: bool,
     first: u16,
     since: u64,
-    /// When it was touched last: of several in one millisecond the earlier goes first.
+    /// When it was touched last, to order entries of the same millisecond.
     touched: u64,
     buffered: Vec<(u32, usize, u16)>,
 }
@@ -399,7 +399,7 @@ impl Model {
         }
     }
 
-    /// Packets and bytes that wait of the sources that have a share in common with this one.
+    /// Waiting packets and bytes of all sources that have the same share as this one.
     fn of_source(&self, number: u32) -> (usize, usize) {
         let shares = Shares::new(LIMITS.packets, LIMITS.bytes, LocalSeed::new(1));
         let share = |number| shares.of(&key_of(number));
@@ -469,7 +469,7 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// Even numbers are of IPv4, odd ones of IPv6.
+/// The key of a datagram: even numbers are IPv4, odd ones IPv6.
 fn key_of(number: u32) -> DatagramKey {
     from(number % 3, if number.is_multiple_of(2) { 4 } else { 6 }, number)
 }

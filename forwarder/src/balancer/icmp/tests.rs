@@ -7,7 +7,7 @@ use crate::balancer::reply::{self, IcmpError};
 use crate::balancer::sample::Sample;
 use crate::wire::tcp;
 
-/// An error message to a virtual address about this packet.
+/// An ICMP error to a virtual address about this packet.
 fn error_v4(kind: u8, quotation: &[u8]) -> Vec<u8> {
     let sample = Sample::tcp("192.0.2.77:0", "203.0.113.10:0", 0);
     let payload = [&[kind, 4, 0, 0, 0, 0, 5, 0xdc], quotation].concat();
@@ -24,7 +24,7 @@ fn read(frame: &[u8]) -> Result<Embedded, DropReason> {
     embedded(&Packet::parse(frame).unwrap(), frame)
 }
 
-/// What a client's packet of the flow says.
+/// The flow and the service of a client's packet.
 fn expected(client: &str, service: &str, protocol: u8) -> Embedded {
     let (client, service): (SocketAddr, SocketAddr) =
         (client.parse().unwrap(), service.parse().unwrap());
@@ -57,7 +57,7 @@ fn the_flow_is_that_of_the_clients_packets() {
     assert_eq!(read(&error_v6(2, &sent_v6().ip())), Ok(expected(CLIENT_V6, SERVICE_V6, 17)));
 }
 
-/// RFC 792: the header and 8 bytes of data; the lengths in the headers are those of the whole.
+/// RFC 792: the header and 8 bytes of data. The headers have the lengths of the whole packet.
 #[test]
 fn eight_bytes_of_the_transport_suffice() {
     let (v4, v6) = (sent_v4().ip(), sent_v6().ip());
@@ -97,7 +97,7 @@ fn options_extensions_and_first_fragments_are_read_through() {
     let ip = v6.ip();
     assert_eq!(read(&error_v6(4, &ip[..72])), Ok(expected(CLIENT_V6, SERVICE_V6, 17)));
     assert_eq!(read(&error_v6(4, &ip[..63])), Err(DropReason::IcmpEmbeddedMalformed));
-    // Routers rewrite headers: neither the checksum nor the lengths are looked at.
+    // Routers rewrite headers: neither the checksum nor the lengths are verified.
     let mut ip = sent_v4().ip();
     (ip[2], ip[3], ip[8], ip[10]) = (0xff, 0xff, 1, 0x77);
     assert_eq!(read(&error_v4(3, &ip[..28])), Ok(expected(CLIENT, SERVICE, 6)));
@@ -172,7 +172,7 @@ fn the_error_itself_may_be_the_first_fragment() {
     assert_eq!(read(&short.frame()), Err(DropReason::IcmpMalformed));
 }
 
-/// What this forwarder says of a packet is what another of the fleet reads.
+/// Another forwarder of the fleet reads the errors that this one sends.
 #[test]
 fn our_own_errors_are_read() {
     for (sample, expected) in [
@@ -183,7 +183,7 @@ fn our_own_errors_are_read() {
         let mut buffer = Buffer::new(&frame, 48);
         let packet = Packet::parse(&frame).unwrap();
         reply::error(&packet, IcmpError::TooBig { mtu: 1400 }, 1500, &mut buffer).unwrap();
-        // It comes from the client here, to whom the backend sent the packet.
+        // The error comes from the client, to whom the backend sent the packet.
         assert_eq!(read(buffer.bytes()), Ok(expected));
     }
 }

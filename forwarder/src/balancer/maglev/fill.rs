@@ -1,28 +1,24 @@
-//! Filling the slots, turn by turn: the candidate whose turn it is claims the next free slot of its
-//! permutation.
+//! Fills the slots, turn by turn: the candidate whose turn it is claims the next free slot of its permutation.
 //!
-//! The definition is a loop of a few lines, as in the paper (the tests have it as `plain`); this
-//! has the same result in less than half its time. How many slots a candidate has to look at is the
-//! size divided by the number of free slots, and where it adjacencies nobody can predict, the CPU's
-//! branch predictor included. Hence:
+//! The definition is a loop of a few lines, as in the paper (the tests have it as `plain`). This code gives the
+//! same result in less than half the time. With s free slots a candidate has to look at size/s slots, and no
+//! branch predictor foresees where it stops. Therefore:
 //!
-//! - Which slots are taken is kept in one bit for each, so that all of them are in the nearest
-//!   caches.
-//! - A candidate looks at several slots of its permutation at once and picks the first that is free
-//!   without a branch: two while most are free, eight after that, which are computed side by side
-//!   instead of one from another.
-//! - The last slots are claimed the other way round. With s free slots, the candidate's permutation
-//!   has to be followed for size/s slots, but there are only s to choose from: for each of them its
-//!   place in the permutation follows from one multiplication, and the lowest place has it.
+//! - One bit for each slot tells whether it is taken, so that all bits are in the nearest caches.
+//! - A candidate looks at several slots of its permutation at once and picks the first free one without a branch:
+//!   two while most are free, eight after that. The CPU computes them side by side instead of one from another.
+//! - The last slots are searched from the slots instead of from the permutation. When only s slots are free, the
+//!   position of each in the permutation follows from one multiplication, and the lowest position wins.
 
 use super::candidate::{Candidate, Value};
 use crate::balancer::hash::FleetKey;
 
-/// Slots that a candidate looks at, at once, while most are free and after that.
+/// Slots that a candidate looks at together while most slots are free.
 const EARLY: usize = 2;
+/// Slots that a candidate looks at together after that.
 const LATE: usize = 8;
 
-/// Who claims slots, and the slot of its permutation that is next.
+/// A candidate that claims slots, and the slot of its permutation that is next.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Claimant {
     pub(super) next: u32,
@@ -42,8 +38,8 @@ impl Claimant {
     }
 }
 
-/// Lets the claimants have their `turns`, at least as many as there are slots; answers each slot's
-/// value. The size is a prime below 2^31.
+/// Lets the claimants take their `turns`, at least as many as there are slots. Returns the value of each slot. The
+/// size is a prime below 2^31.
 pub(super) fn fill(
     size: u32,
     claimants: Vec<Claimant>,
@@ -70,30 +66,29 @@ struct Filling {
     claimants: Vec<Claimant>,
     /// One bit for each slot.
     taken: Vec<u64>,
-    /// Those taken are valid.
+    /// The value of each slot, valid where the slot is taken.
     slots: Vec<Value>,
     free: usize,
 }
 
-/// The sum of two slots, in a ring of `size` slots.
+/// The sum of two slots modulo `size`.
 #[inline(always)]
 fn add(a: u32, b: u32, size: u32) -> u32 {
     let sum = a + b;
-    // Below the size, the difference wraps around to a large number.
+    // If the sum is below the size, the difference wraps to a large number.
     sum.min(sum.wrapping_sub(size))
 }
 
 impl Filling {
-    /// From how many free slots on it is faster to look at each of them than to follow a
-    /// permutation. Both have as many to look at if there are as many as the root of the size;
-    /// those that lie side by side are looked at faster. [`Filling::claim_last`] has 16 bits for
-    /// their indices.
+    /// With at most this many free slots, looking at each of them is faster than following a permutation. At the
+    /// root of the size both look at equally many slots, but slots that lie side by side are read faster.
+    /// [`Filling::claim_last`] has 16 bits for their indices.
     fn few(&self) -> usize {
         (self.slots.len().isqrt() * 5 / 4).min(1 << 16)
     }
 
-    /// Takes turns until no more than `until` slots are free. `AHEAD`, a power of two, is how many
-    /// slots are looked at, at once.
+    /// Takes turns until no more than `until` slots are free. `AHEAD`, a power of two, is how many slots are
+    /// looked at together.
     fn claim<const AHEAD: usize>(&mut self, turns: &mut impl Iterator<Item = u32>, until: usize) {
         const NONE: u32 = u32::MAX;
         let Filling { size, claimants, taken, slots, free } = self;
@@ -101,7 +96,7 @@ impl Filling {
         for i in turns.take(free.saturating_sub(until)) {
             let claimant = &mut claimants[i as usize];
             let mut ahead = [claimant.next; AHEAD];
-            // What is one slot apart at first, then two, then four: at last the stride of a group.
+            // The distance of known slots in the permutation: one, two, four, at last that of a whole group.
             let mut stride = claimant.skip;
             let mut known = 1;
             while known < AHEAD {
@@ -129,12 +124,12 @@ impl Filling {
         *free = (*free).min(until);
     }
 
-    /// Takes the last turns, by looking at all free slots, at most 2^16, each time.
+    /// Takes the last turns. Each looks at all free slots, at most 2^16.
     ///
-    /// The slot s has the place `j = (s - next) / skip mod size` in what is left of a permutation.
-    /// With the multiplier `ceil(2^64 / size * (1 / skip mod size))`, the low 64 bits of
-    /// `(s - next) * multiplier` are `j * 2^64 / size`, give or take less than the size. Places are
-    /// `2^64 / size` apart, so the low bits tell nothing, and the slot's index is put there.
+    /// Slot s has the position `j = (s - next) / skip mod size` in the rest of a permutation. With the multiplier
+    /// `ceil(2^64 / size * (1 / skip mod size))`, the low 64 bits of `(s - next) * multiplier` are
+    /// `j * 2^64 / size`, with an error below the size. Positions are `2^64 / size` apart, so the low 16 bits
+    /// carry no information, and the slot's index is put there.
     fn claim_last(&mut self, turns: impl Iterator<Item = u32>) {
         let mut free = self.free_slots();
         let multipliers = multipliers(self.size, &self.claimants);
@@ -161,7 +156,7 @@ impl Filling {
                 free &= free - 1;
             }
         }
-        // The bits behind the last slot.
+        // The last word has bits behind the last slot.
         while slots.last().is_some_and(|&slot| slot >= self.size) {
             slots.pop();
         }
@@ -169,8 +164,8 @@ impl Filling {
     }
 }
 
-/// `ceil(2^64 / size * (1 / skip mod size))` of each claimant. One inverse gives all of them: that of
-/// their product, from which the others are multiplied away (Montgomery's trick).
+/// `ceil(2^64 / size * (1 / skip mod size))` of each claimant. All inverses follow from a single one, that of the
+/// product of all skips (Montgomery's trick).
 fn multipliers(size: u32, claimants: &[Claimant]) -> Vec<u64> {
     let modulus = u64::from(size);
     let mut product = 1;
@@ -179,7 +174,7 @@ fn multipliers(size: u32, claimants: &[Claimant]) -> Vec<u64> {
         multipliers.push(product);
         product = product * u64::from(claimant.skip) % modulus;
     }
-    // Of the product of this skip and those before it.
+    // The inverse of the product of this skip and those before it.
     let mut inverse = power(product, size - 2, modulus);
     for (multiplier, claimant) in multipliers.iter_mut().zip(claimants).rev() {
         let of_skip = inverse * *multiplier % modulus;
@@ -191,8 +186,7 @@ fn multipliers(size: u32, claimants: &[Claimant]) -> Vec<u64> {
     multipliers
 }
 
-/// `base ^ exponent mod modulus`; the exponent `modulus - 2` gives the inverse modulo a prime
-/// (Fermat).
+/// `base ^ exponent mod modulus`. The exponent `modulus - 2` gives the inverse modulo a prime (Fermat).
 fn power(base: u64, exponent: u32, modulus: u64) -> u64 {
     let (mut result, mut square, mut left) = (1, base, exponent);
     while left > 0 {

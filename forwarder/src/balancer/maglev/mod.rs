@@ -1,19 +1,19 @@
 //! Maglev's consistent hashing (Eisenbud et al., NSDI 2016, section 3.4), with weights.
 //!
-//! Every candidate has a permutation of the slots, `offset + j * skip mod size`, that follows from the
-//! fleet's key and the candidate's identity alone. Members take turns in claiming the next free slot of
-//! their permutation until all slots are taken. Two things differ from the paper's figure:
+//! Every candidate has a permutation of the slots, `offset + j * skip mod size`, which follows from the fleet's
+//! key and the candidate's identity alone. Candidates take turns in claiming the next free slot of their
+//! permutation until all slots are taken. Two things differ from the paper's figure:
 //!
-//! - Members are put in the order of their identity first, so that the configuration's order, which
-//!   may differ between nodes or reloads, cannot change the table.
-//! - Each candidate has a quota, its exact share rounded by the largest remainder method, and a candidate
-//!   of weight w takes w turns for every w_max of the heaviest. So a share is always within one slot
-//!   of the ideal, which turns alone do not give when weights differ.
+//! - Candidates are sorted by identity first. So the order in the configuration, which may differ between nodes or
+//!   reloads, cannot change the table.
+//! - Each candidate has a quota: its exact share, rounded by the largest remainder method. A candidate of weight w
+//!   takes w turns for every w_max turns of one with the largest weight. So a share is always within one slot of
+//!   the ideal, which turns alone do not give when weights differ.
 //!
-//! This is a definition that the whole fleet shares: a change of it moves flows while an upgrade is
-//! under way, and is therefore a change of the protocol between nodes.
+//! The whole fleet shares this definition. A change of it moves flows during an upgrade, and so is a change of
+//! the protocol between nodes.
 //!
-//! `turns.rs` says whose turn it is, `fill.rs` what is done with it.
+//! `turns.rs` finds whose turn it is, `fill.rs` claims the slots.
 
 mod candidate;
 mod fill;
@@ -25,14 +25,14 @@ use self::fill::{Claimant, fill};
 use self::turns::Turns;
 use super::hash::FleetKey;
 
-/// A lookup table: slots that each name a candidate.
+/// A lookup table whose slots each name a candidate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Table {
     slots: Box<[Value]>,
 }
 
 impl Table {
-    /// Fills a table of `size` slots, a prime. Without a candidate of positive weight it is empty and
+    /// Builds a table of `size` slots, a prime. Without a candidate of positive weight the table is empty and
     /// chooses nothing.
     pub fn build(key: &FleetKey, size: u32, candidates: &[Candidate]) -> Table {
         let mut candidates: Vec<Candidate> =
@@ -56,7 +56,7 @@ impl Table {
         self.slots.get(slot as usize).copied()
     }
 
-    /// The slots, for those who count shares.
+    /// The slots, for counting shares.
     pub fn slots(&self) -> &[Value] {
         &self.slots
     }
@@ -133,7 +133,7 @@ mod tests {
         a.slots().iter().zip(b.slots()).filter(|(x, y)| x != y).count()
     }
 
-    /// The example of docs/architecture.md, computed by another implementation of what it says.
+    /// The example of docs/architecture.md, which another implementation of that definition computed.
     #[test]
     fn documented_example() {
         use std::net::Ipv4Addr;
@@ -181,7 +181,7 @@ mod tests {
         assert_eq!(lookup(&[0, 1]), [1, 0, 1, 0, 0, 0, 1]);
     }
 
-    /// A known answer of our own: a change of it is a change of the protocol between nodes.
+    /// A known table: if it changes, the protocol between nodes changes.
     #[test]
     fn the_fleet_shares_this_table() {
         let table = Table::build(&FleetKey::new([0; 16]), 13, &candidates(&[1, 2, 3]));
@@ -204,7 +204,7 @@ mod tests {
     #[test]
     fn a_large_table_is_what_the_definition_says() {
         let mixed: Vec<u32> = (0..1000).map(|i| i * i % 7 + 1).collect();
-        // One that has a turn once in 1,000 rounds, and no slot.
+        // The fourth has a turn once in a million rounds, and no slot.
         let uneven = [1_000_000, 1000, 999_999, 1, 500_000];
         for weights in [&[1; 1000][..], &mixed, &uneven, &[3, 3, 3], &[5]] {
             let all = candidates(weights);

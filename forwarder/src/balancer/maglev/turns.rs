@@ -1,14 +1,14 @@
-//! Whose turn it is to claim a slot.
+//! The order in which candidates take turns to claim slots.
 //!
-//! A candidate of weight w has a turn in every round in which `round * w` reaches another multiple of
-//! the heaviest candidate's weight, as long as it has not used up its quota. So its k-th turn is in
-//! round `ceil(k * heaviest / w)`, and all turns are in the order of their round and then of their
-//! candidate. Equal weights have a turn in every round, and need no list.
+//! A candidate of weight w has a turn in every round in which `round * w` reaches another multiple of the largest
+//! weight, until it has used up its quota. So its k-th turn is in round `ceil(k * heaviest / w)`. Turns are
+//! ordered by round and then by candidate. With equal weights every candidate has a turn in every round, and no
+//! list is needed.
 
 /// All turns, as many as there are slots, in their order.
 #[derive(Debug)]
 pub(super) enum Turns {
-    /// This number of candidates, one after another, again and again.
+    /// So many candidates, one after another, again and again.
     Cyclic(u32),
     /// The candidate of each turn.
     Listed(Vec<u32>),
@@ -29,7 +29,7 @@ pub(super) fn turns(size: u32, weights: &[u32]) -> Turns {
         heaviest,
     });
     let last = rounds.clone().filter_map(|r| r.last()).max().unwrap_or(0);
-    // A table that has a slot for every candidate, as the configuration wants it, is below this.
+    // A table with a slot for every candidate, which the configuration demands, is below this.
     match usize::try_from(last) {
         Ok(last) if last <= 4 * size as usize => Turns::Listed(counted(size, last, rounds)),
         _ => {
@@ -51,8 +51,8 @@ struct TurnOrder {
 }
 
 impl TurnOrder {
-    /// The round of each of its turns: `ceil(k * heaviest / weight)` for k from 1 to the quota,
-    /// without dividing every time.
+    /// The round of each of its turns: `ceil(k * heaviest / weight)` for k from 1 to the quota, without a
+    /// division for each.
     fn all(self) -> impl Iterator<Item = u64> {
         let weight = u64::from(self.weight);
         let (whole, part) = (u64::from(self.heaviest) / weight, u64::from(self.heaviest) % weight);
@@ -68,14 +68,14 @@ impl TurnOrder {
         })
     }
 
-    /// The round of its last turn; none if it has no turn.
+    /// The round of its last turn; `None` if it has no turn.
     fn last(self) -> Option<u64> {
         let turns = u64::from(self.quota) * u64::from(self.heaviest);
         (self.quota > 0).then(|| turns.div_ceil(u64::from(self.weight)))
     }
 }
 
-/// The turns by round and candidate: a counting sort, for which the candidates come in their order.
+/// The turns, sorted by round and candidate with a counting sort. The candidates must come in their order.
 fn counted(
     size: u32,
     last: usize,
@@ -102,8 +102,7 @@ fn counted(
     turns
 }
 
-/// The slots of `weights` in a table of `size`: each within one of `size * weight / sum`, all of
-/// them together `size`.
+/// How many slots each weight gets in a table of `size`: within one of `size * weight / sum`, and `size` in all.
 fn quotas(size: u32, weights: &[u32]) -> Vec<u32> {
     let sum: u64 = weights.iter().copied().map(u64::from).sum();
     let exact = weights.iter().map(|&w| u64::from(size) * u64::from(w));

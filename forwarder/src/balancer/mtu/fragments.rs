@@ -1,8 +1,8 @@
-//! Fragmentation of IPv4 packets that allow it, as a router does it (RFC 791 section 3.2), and of packets
-//! that this node sends itself, as their source does it (RFC 8200 section 4.5 for IPv6).
+//! Fragmentation of IPv4 packets that allow it, as a router does it (RFC 791 section 3.2), and of packets that this
+//! node sends itself, as their source does it (RFC 8200 section 4.5 for IPv6).
 //!
-//! A plan, not a copy: each [`OutgoingFragment`] says which header it gets and which bytes of the frame follow.
-//! Packets that are fragments themselves are cut like any other.
+//! [`Fragments`] is a plan and copies no payload: each [`OutgoingFragment`] has its header and the range of the frame
+//! that follows. Packets that are fragments themselves are fragmented like any other.
 
 use std::ops::Range;
 
@@ -14,33 +14,33 @@ use crate::wire::{Checksum, Family, Fragment, Packet, ipv4, ipv6};
 
 /// The longest header: IPv4's with all options. IPv6's with a fragment header has 48 bytes.
 const LONGEST: usize = 60;
-/// IPv6's fragment header.
+/// Length of IPv6's fragment header.
 const FRAGMENT_HEADER: usize = size_of::<ipv6::FragmentHeader>();
-/// Fragment offsets count in this.
+/// Fragment offsets count in units of so many bytes.
 const UNIT: usize = 8;
 
-/// The pieces of a packet, in order.
+/// The fragments of a packet, in order.
 #[derive(Clone, Debug)]
 pub struct Fragments {
-    /// Of the next piece, total length and checksum excepted.
+    /// The header of the next fragment, without its total length and checksum.
     header: Header,
-    /// Of those after the first, likewise.
+    /// The header of all fragments after the first, without their total length and checksum.
     later: Header,
-    /// What of the frame is yet to be sent.
+    /// The range of the frame that is not in a fragment yet.
     payload: Range<usize>,
-    /// Where that lies in the whole packet, in units of 8 bytes.
+    /// The offset of that range in the whole packet, in units of 8 bytes.
     offset: usize,
-    /// Flags of the packet. The last piece has them, and the others "more fragments" as well.
+    /// Flags of the packet. Every fragment has them, and all but the last "more fragments" too.
     flags: u16,
     family: Family,
     limit: usize,
 }
 
-/// One piece.
+/// One fragment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OutgoingFragment {
     header: Header,
-    /// Which bytes of the frame follow the header.
+    /// The range of the frame that follows the header.
     pub payload: Range<usize>,
 }
 
@@ -68,7 +68,7 @@ impl Header {
         &self.bytes[..self.length]
     }
 
-    /// This header with only the options that stand in every fragment.
+    /// This header with only the options that are copied into every fragment.
     fn of_later(&self) -> Header {
         let mut later = Header { bytes: [0; LONGEST], length: ipv4::LENGTH };
         later.bytes[..ipv4::LENGTH].copy_from_slice(&self.bytes[..ipv4::LENGTH]);
@@ -79,7 +79,7 @@ impl Header {
                 later.length = end;
             }
         }
-        // Zeros to the next word: they end the list.
+        // Zeros up to the next word end the list.
         later.length = later.length.next_multiple_of(4);
         let words = u8::try_from(later.length / 4).unwrap_or(15);
         later.bytes[0] = 0x40 | words;
@@ -88,11 +88,11 @@ impl Header {
 }
 
 impl Fragments {
-    /// The pieces of a packet, each of `limit` bytes at most, headers included.
+    /// The fragments of a packet, each of `limit` bytes at most, including headers.
     ///
     /// # Errors
-    /// [`DropReason::ExceedsMtu`] if it must not be cut, being IPv6 or saying "don't fragment", or if the limit
-    /// leaves no room; [`DropReason::FragmentMalformed`] for one that reaches beyond the longest packet there is.
+    /// [`DropReason::ExceedsMtu`] if the packet must not be fragmented (IPv6, "don't fragment") or if the limit leaves
+    /// no room; [`DropReason::FragmentMalformed`] if it reaches beyond the longest packet there is.
     pub fn new(packet: &Packet, frame: &[u8], limit: u16) -> Result<Fragments, DropReason> {
         packet.addresses_v4(frame).ok_or(DropReason::ExceedsMtu)?;
         let bytes = frame.get(packet.l3.into()..packet.l4.into()).ok_or(DropReason::ExceedsMtu)?;
@@ -114,14 +114,13 @@ impl Fragments {
         Ok(Fragments { header, later, payload, offset, flags, family: Family::V4, limit })
     }
 
-    /// The pieces of a packet that this node sends itself. Its source may cut IPv6 too, and decides about
-    /// "don't fragment", which the pieces do not have. A whole packet has no identification that its
-    /// receiver could put pieces together by (RFC 6864 section 4.1): the pieces get this one, unless IPv4
-    /// without "don't fragment" has one already.
+    /// The fragments of a packet that this node sends itself. A source may fragment IPv6 too, and packets with "don't
+    /// fragment", which the fragments do not have. The fragments get `identification`, because a whole packet has none
+    /// that a receiver could reassemble by (RFC 6864 section 4.1). IPv4 without "don't fragment" keeps its own.
     ///
     /// # Errors
-    /// [`DropReason::ExceedsMtu`] if the limit leaves no room, or if IPv6 has extension headers besides that of
-    /// a fragment; [`DropReason::FragmentMalformed`] as for [`Fragments::new`].
+    /// [`DropReason::ExceedsMtu`] if the limit leaves no room, or if IPv6 has other extension headers than that of a
+    /// fragment; [`DropReason::FragmentMalformed`] as for [`Fragments::new`].
     pub fn of_own(
         packet: &Packet,
         frame: &mut [u8],
@@ -142,7 +141,7 @@ impl Fragments {
                 fixed.identification = U16::from_bytes([high, low]);
             }
         }
-        // Every piece gets a checksum of its own.
+        // Every fragment gets a checksum of its own.
         Fragments::new(packet, frame, limit)
     }
 
@@ -187,7 +186,7 @@ impl Fragments {
         Ok(Fragments { header, later, payload, offset, flags, family: Family::V6, limit })
     }
 
-    /// Makes the header that of a piece of so many bytes, which the last one is or is not.
+    /// Completes the header of a fragment of `length` bytes.
     fn complete(&self, header: &mut Header, length: usize, is_last: bool) -> Option<()> {
         let bytes = &mut header.bytes[..header.length];
         match self.family {
@@ -218,7 +217,7 @@ impl Iterator for Fragments {
     type Item = OutgoingFragment;
 
     fn next(&mut self) -> Option<OutgoingFragment> {
-        // One piece at least, for there are packets without payload; its header is then used up.
+        // There is at least one fragment, also of a packet without payload. Then the header is used up.
         if self.header.length == 0 {
             return None;
         }

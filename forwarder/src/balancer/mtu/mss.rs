@@ -1,5 +1,5 @@
-//! The maximum segment size of TCP (RFC 9293 section 3.7.1, option 2): what the sender of a SYN is
-//! ready to receive in one segment.
+//! The maximum segment size of TCP (RFC 9293 section 3.7.1, option 2): the size that the sender of a SYN accepts in
+//! one segment. Lowering it makes the other side send segments that fit.
 
 use zerocopy::FromBytes;
 use zerocopy::network_endian::U16;
@@ -12,8 +12,8 @@ const NO_OPERATION: u8 = 1;
 const MSS: u8 = 2;
 const MSS_LENGTH: usize = 4;
 
-/// The largest segment whose packet, without options, fits a port of this MTU with so many bytes of
-/// encapsulation before it.
+/// The largest segment whose packet, without options, fits a port of this MTU with `overhead` bytes of
+/// encapsulation.
 pub fn mss_for(mtu: u16, overhead: usize, family: Family) -> u16 {
     let headers = tcp::LENGTH
         + match family {
@@ -23,8 +23,8 @@ pub fn mss_for(mtu: u16, overhead: usize, family: Family) -> u16 {
     inner_mtu(mtu, overhead + headers)
 }
 
-/// Lowers the maximum segment size that a SYN, or a SYN with ACK, tells, if it is above `mss`; answers
-/// whether it was. Nothing is changed where the option is absent or the options are malformed.
+/// Lowers the maximum segment size that a SYN, or a SYN with ACK, announces to `mss`. Returns whether it was above.
+/// Changes nothing if the option is absent or the options are malformed.
 pub fn clamp(packet: &Packet, frame: &mut [u8], mss: u16) -> bool {
     // Without a TCP header there are no flags.
     if packet.protocol != protocol::TCP || packet.tcp_flags & tcp::SYN == 0 {
@@ -39,7 +39,7 @@ pub fn clamp(packet: &Packet, frame: &mut [u8], mss: u16) -> bool {
     }
     let mut clamped = false;
     let mut at = 0;
-    // Of several such options receivers take the first or the last: all are lowered.
+    // Receivers honour the first or the last of several such options, so all are lowered.
     while let Some((kind, length)) = option(options, at) {
         if kind == MSS {
             let value = [options[at + 2], options[at + 3]];
@@ -47,7 +47,7 @@ pub fn clamp(packet: &Packet, frame: &mut [u8], mss: u16) -> bool {
             if old > mss {
                 options[at + 2..at + 4].copy_from_slice(&mss.to_be_bytes());
                 let sum = header.checksum.get();
-                // At an odd offset each byte has the other's place in its word.
+                // At an odd offset the bytes are swapped in their words.
                 let sum = match at % 2 {
                     0 => checksum::update_u16(sum, old, mss),
                     _ => checksum::update_u16(sum, old.swap_bytes(), mss.swap_bytes()),
@@ -61,7 +61,7 @@ pub fn clamp(packet: &Packet, frame: &mut [u8], mss: u16) -> bool {
     clamped
 }
 
-/// Type and length of the option at a place; none at the end of the list, or if it is malformed.
+/// Type and length of the option at an offset; `None` at the end of the list, or if the option is malformed.
 fn option(options: &[u8], at: usize) -> Option<(u8, usize)> {
     let rest = options.get(at..)?;
     match *rest {
@@ -76,7 +76,7 @@ fn option(options: &[u8], at: usize) -> Option<(u8, usize)> {
     }
 }
 
-/// Whether the list ends as one should: at its end mark, or with the header.
+/// Whether the list ends at its end mark or with the header.
 fn is_well_formed(options: &[u8]) -> bool {
     let mut at = 0;
     while let Some((_, length)) = option(options, at) {
@@ -94,7 +94,7 @@ mod tests {
     use crate::balancer::sample::Sample;
     use crate::wire::Checksum;
 
-    /// A segment with options and a right checksum; the options' length is a multiple of 4.
+    /// A segment with options, whose length is a multiple of 4, and a right checksum.
     fn frame(v6: bool, flags: u8, options: &[u8], data: &[u8]) -> Vec<u8> {
         let (source, destination) = match v6 {
             false => ("198.51.100.1:40000", "203.0.113.10:80"),
@@ -111,7 +111,7 @@ mod tests {
         frame
     }
 
-    /// What is added to the checksum of a segment by its pseudo-header and itself: 0 if it is right.
+    /// The checksum over a segment with its checksum, and its pseudo-header: 0 if the segment's checksum is right.
     fn sum(packet: &Packet, frame: &[u8]) -> u16 {
         let segment = packet.payload(frame).unwrap();
         let length = u16::try_from(segment.len()).unwrap();
@@ -178,7 +178,7 @@ mod tests {
             &[8, 4, 0, 0],
             // Behind the end of the list.
             &[0, 0, 0, 0, 2, 4, 5, 0xb4],
-            // Lengths of 0, 1, beyond the header, and of an MSS that is none.
+            // Lengths of 0, of 1, beyond the header, and wrong ones of an MSS.
             &[2, 4, 5, 0xb4, 3, 0, 0, 0],
             &[2, 4, 5, 0xb4, 3, 1, 0, 0],
             &[2, 4, 5, 0xb4, 3, 5, 0, 0],

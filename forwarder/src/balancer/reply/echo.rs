@@ -1,11 +1,11 @@
 //! Echo replies: RFC 792 and RFC 1122 section 3.2.2.6; RFC 4443 section 4.2.
 //!
-//! The reply is the request with the addresses exchanged, another type and a fresh hop limit. IPv4
-//! options stay as they are, except that a source route, which would have to be reversed, is not
-//! answered at all. IPv6 extension headers are taken out: none of them belongs into the reply.
+//! The reply is the request with the addresses exchanged, another type and a fresh hop limit. IPv4 options stay as
+//! they are. A request with a source route gets no reply, because the route would have to be reversed. IPv6 extension
+//! headers are removed: none of them belongs into the reply.
 //!
-//! Fragments of a request become fragments of the reply one by one, without being put together. A
-//! later one does not tell what it is a part of: whoever calls must have seen the first.
+//! Each fragment of a request becomes a fragment of the reply, without reassembly. A later fragment does not show
+//! what it is a part of, so the caller must have seen the first.
 
 use zerocopy::FromBytes;
 use zerocopy::network_endian::U16;
@@ -20,14 +20,14 @@ use crate::wire::{
 /// Length of IPv6's fragment header.
 const FRAGMENT_HEADER: usize = size_of::<ipv6::FragmentHeader>();
 
-/// The bits of a traffic class that tell of congestion. A reply does not echo them: it met no congestion yet,
-/// and nothing lowers its rate (RFC 3168 section 5). The rest stays (RFC 1349 section 5.1).
+/// The congestion bits of a traffic class. A reply does not have the request's: it met no congestion yet, and nothing
+/// lowers its rate (RFC 3168 section 5). The other bits stay (RFC 1349 section 5.1).
 const ECN: u8 = 3;
 
-/// Makes the reply of an echo request, in place; what lies behind the IP packet is cut off.
+/// Turns an echo request into its reply, in place, and removes bytes behind the IP packet.
 ///
 /// # Errors
-/// The reason to drop the request, which is then as it was.
+/// The reason to drop the request, which is then unchanged.
 pub fn reply(packet: &Packet, frame: &mut impl Frame) -> Result<Reply, DropReason> {
     check(packet, frame.bytes())?;
     let (l3, l4, end) = (usize::from(packet.l3), usize::from(packet.l4), packet.end as usize);
@@ -50,7 +50,7 @@ pub fn reply(packet: &Packet, frame: &mut impl Frame) -> Result<Reply, DropReaso
     Ok(Reply::Echo)
 }
 
-/// Whether it is a request that is to be answered.
+/// Refuses what is no request or must get no reply.
 fn check(packet: &Packet, frame: &[u8]) -> Result<(), DropReason> {
     let (protocol, kind) = match packet.family {
         Family::V4 => (protocol::ICMP, icmp::ECHO),
@@ -96,13 +96,13 @@ fn is_valid(packet: &Packet, frame: &[u8], message: &[u8]) -> bool {
     pseudo.add_bytes(message).finish() == 0
 }
 
-/// Whether IPv4 options have a loose or strict source route.
+/// Whether IPv4 options contain a loose or strict source route.
 fn is_source_routed(options: &[u8]) -> bool {
     ipv4::options(options).any(|(kind, _)| matches!(kind, ipv4::LOOSE_ROUTE | ipv4::STRICT_ROUTE))
 }
 
-/// Extension headers that a request may have: options for hops and for us, and a route that has been
-/// followed to its end. In a fragment, which keeps its fragment header, there may be no other.
+/// Refuses extension headers, except options for hops and for the destination, and a route that has been followed to
+/// its end. A fragment, which keeps its fragment header, may have no other.
 fn check_extensions(header: &[u8], fragment: Fragment) -> Result<(), DropReason> {
     let (fixed, mut rest) =
         ipv6::Header::ref_from_prefix(header).map_err(|_| DropReason::IcmpMalformed)?;
@@ -118,7 +118,7 @@ fn check_extensions(header: &[u8], fragment: Fragment) -> Result<(), DropReason>
             ipv6::HOP_BY_HOP | ipv6::DESTINATION_OPTIONS | ipv6::ROUTING => {
                 (usize::from(length) + 1) * 8
             }
-            // Nobody here can authenticate.
+            // This node has no key to authenticate with.
             _ => return Err(DropReason::IcmpUnsupported),
         };
         next = following;
@@ -127,8 +127,7 @@ fn check_extensions(header: &[u8], fragment: Fragment) -> Result<(), DropReason>
     Ok(())
 }
 
-/// Makes a request's message that of the reply. The checksum's pseudo-header, where there is one, has
-/// the same sum with the addresses exchanged.
+/// Turns a request's message into that of the reply. A pseudo-header has the same sum with the addresses exchanged.
 fn reply_message(family: Family, message: &mut [u8]) -> Result<(), DropReason> {
     let (header, data) =
         icmp::Header::mut_from_prefix(message).map_err(|_| DropReason::IcmpMalformed)?;
@@ -139,7 +138,7 @@ fn reply_message(family: Family, message: &mut [u8]) -> Result<(), DropReason> {
     };
     let new = u16::from_be_bytes([header.kind, header.code]);
     let updated = checksum::update_u16(header.checksum.get(), old, new);
-    // A reply may be all zeros, and then the zero of an update is the wrong one of the two.
+    // The sum of a reply of zeros has two forms, of which an update gives the wrong one.
     let is_zero = header.kind == 0
         && header.identifier == U16::ZERO
         && header.sequence == U16::ZERO
@@ -165,7 +164,7 @@ fn reply_header_v4(header: &mut [u8]) -> Result<(), DropReason> {
     Ok(())
 }
 
-/// Answers how many bytes of extension headers are to be taken out behind this header.
+/// Returns how many bytes of extension headers are to be removed behind this header.
 fn reply_header_v6(
     header: &mut [u8],
     message: usize,

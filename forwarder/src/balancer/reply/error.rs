@@ -1,13 +1,13 @@
-//! ICMP errors made here: "fragmentation needed" (RFC 1191), "packet too big" (RFC 4443 section 3.2,
-//! RFC 8201), "port unreachable" (RFC 792; RFC 4443 section 3.1), "time exceeded" (RFC 792; RFC 4443
-//! section 3.3) and "parameter problem" (RFC 4443 section 3.4).
+//! ICMP errors that the forwarder sends: "fragmentation needed" (RFC 1191), "packet too big" (RFC 4443 section 3.2,
+//! RFC 8201), "port unreachable" (RFC 792; RFC 4443 section 3.1), "time exceeded" (RFC 792; RFC 4443 section 3.3) and
+//! "parameter problem" (RFC 4443 section 3.4).
 //!
-//! The error quotes as much of the packet as there may be: up to 576 bytes in all over IPv4 (RFC 1812
-//! section 4.3.2.3), up to 1280 over IPv6 (RFC 4443 section 2.4 (c)), and no more than leaves by the
-//! port. There are no errors about ICMP
-//! errors, nor about what has not one sender (RFC 1122 section 3.2.2, RFC 4443 section 2.4 (e)), and over
-//! IPv4 none about later fragments. RFC 4443 does not exempt those: a path whose MTU shrinks between two
-//! fragments would lose the datagram in silence.
+//! An error quotes as much of the packet as is allowed: up to 576 bytes in all over IPv4 (RFC 1812 section 4.3.2.3),
+//! up to 1280 over IPv6 (RFC 4443 section 2.4 (c)), and no more than the port can send.
+//!
+//! There are no errors about ICMP errors, nor about packets without a single source (RFC 1122 section 3.2.2, RFC 4443
+//! section 2.4 (e)), nor about later fragments of IPv4. RFC 4443 does not exempt later fragments: if the MTU of a path
+//! shrank between two fragments, the datagram would be lost in silence.
 
 use zerocopy::network_endian::{U16, U32};
 use zerocopy::{FromBytes, Immutable, IntoBytes};
@@ -17,43 +17,42 @@ use crate::balancer::frame::Frame;
 use crate::balancer::verdict::{DropReason, Reply};
 use crate::wire::{Checksum, Family, Fragment, Packet, icmp, icmpv6, ipv4, ipv6, protocol, udp};
 
-/// An IPv4 packet with an error, at most.
+/// The longest IPv4 packet with an error.
 const LONGEST_V4: usize = 576;
-/// An IPv6 packet with an error, at most; also the least MTU that IPv6 has (RFC 8200 section 5).
+/// The longest IPv6 packet with an error, and the least MTU of IPv6 (RFC 8200 section 5).
 const LONGEST_V6: u16 = 1280;
-/// The least MTU that IPv4 has (RFC 791 section 3.2).
+/// The least MTU of IPv4 (RFC 791 section 3.2).
 const LEAST_V4: u16 = 68;
 
-/// Code of ICMP's "destination unreachable".
+/// Code of ICMP's "destination unreachable": port unreachable.
 const PORT_UNREACHABLE: u8 = 3;
-/// Code of ICMPv6's "destination unreachable".
+/// Code of ICMPv6's "destination unreachable": port unreachable.
 const PORT_UNREACHABLE_V6: u8 = 4;
-/// Code of ICMPv6's "parameter problem".
+/// Code of ICMPv6's "parameter problem": unknown option.
 const UNKNOWN_OPTION: u8 = 2;
 
-/// Precedence 6, which errors over IPv4 should have (RFC 1812 section 4.3.2.5). RFC 4443 asks for nothing
-/// like it.
+/// Precedence 6, which errors over IPv4 should have (RFC 1812 section 4.3.2.5). RFC 4443 demands none.
 const INTERNETWORK_CONTROL: u8 = 6 << 5;
 
-/// Code of "time exceeded", of both families: on the way, not while waiting for fragments.
+/// Code of "time exceeded" of both families: in transit, not in reassembly.
 const IN_TRANSIT: u8 = 0;
 
-/// What is wrong with a packet.
+/// What an error reports about a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum IcmpError {
-    /// It does not fit; packets of up to `mtu` bytes do. Never told is less than any link must carry.
+    /// It does not fit; packets of up to `mtu` bytes do. An error never reports less than the least MTU.
     TooBig {
-        /// Bytes of an IP packet.
+        /// The longest IP packet that fits, in bytes.
         mtu: u16,
     },
     /// Nothing listens on its port.
     PortUnreachable,
     /// It has an IPv6 option that is unknown here (RFC 8200 section 4.2).
     UnknownOption {
-        /// Where in the packet the option's type is.
+        /// Offset of the option's type in the packet.
         pointer: u16,
     },
-    /// It may take no hop more.
+    /// It has no hop left.
     TimeExceeded,
 }
 
@@ -68,11 +67,11 @@ impl IcmpError {
     }
 }
 
-/// Turns the frame of a packet into that of an error about it, from its destination to its source, of no
-/// more than `limit` bytes of IP packet.
+/// Turns a packet into an error about it, from its destination to its source. The IP packet of the error has at most
+/// `limit` bytes.
 ///
 /// # Errors
-/// The reason to drop the packet. For want of headroom it may have been cut to what would be quoted.
+/// The reason to drop the packet. If there was not enough headroom, it may have been shortened to the quotation.
 pub fn error(
     packet: &Packet,
     error: IcmpError,
@@ -151,14 +150,13 @@ pub fn error(
     Ok(error.reply())
 }
 
-/// Whether there may be an error about this packet.
+/// Whether this packet may cause an error.
 pub fn may_report(packet: &Packet, frame: &[u8]) -> bool {
     !is_exempt(packet, frame) && may_reply(packet, frame)
 }
 
-/// Whether a UDP datagram would be taken by a host that listened: those with a wrong checksum are discarded
-/// in silence (RFC 1122 section 4.1.3.4), and over IPv6 those without one (RFC 8200 section 8.1). Of a first
-/// fragment only the latter can be seen.
+/// Whether a host would accept a UDP datagram. It discards one with a wrong checksum in silence (RFC 1122 section
+/// 4.1.3.4), and over IPv6 one without a checksum (RFC 8200 section 8.1). A first fragment shows the latter only.
 fn has_sound_checksum(packet: &Packet, frame: &[u8]) -> bool {
     if packet.protocol != protocol::UDP {
         return true;
@@ -181,8 +179,8 @@ fn has_sound_checksum(packet: &Packet, frame: &[u8]) -> bool {
     pseudo.add_bytes(datagram).finish() == 0
 }
 
-/// Whether there must be no error about this packet because of what it is: a later fragment of IPv4, or
-/// ICMP that is, or may be, an error itself, as a later fragment of ICMPv6.
+/// Whether a packet of this kind must not cause an error: a later fragment of IPv4, an ICMP error, or a later fragment
+/// of ICMPv6, which may be one.
 fn is_exempt(packet: &Packet, frame: &[u8]) -> bool {
     if packet.fragment == Fragment::Later {
         return packet.family == Family::V4 || packet.protocol == protocol::ICMPV6;
@@ -195,13 +193,13 @@ fn is_exempt(packet: &Packet, frame: &[u8]) -> bool {
     }
 }
 
-/// The checksum of a message with its quotation.
+/// The checksum of an ICMP message with its quotation.
 fn sum(pseudo: Checksum, header: &[u8], packet: &Packet, frame: &[u8], quoted: usize) -> u16 {
     let quotation = packet.ip(frame).and_then(|ip| ip.get(..quoted)).unwrap_or_default();
     pseudo.add_bytes(header).add_bytes(quotation).finish()
 }
 
-/// Puts both headers between the Ethernet header and what is quoted.
+/// Inserts both headers between the Ethernet header and the quotation.
 fn put<Ip, Message>(
     packet: &Packet,
     quoted: usize,

@@ -1,8 +1,8 @@
-//! Identifications for datagrams that are cut here.
+//! Identifications for datagrams that this node fragments.
 //!
-//! Other workers, other nodes and the backends send from the same virtual addresses, so a plain counter
-//! would meet theirs. Each number is a hash of the worker and a count under the seed of this process,
-//! and cannot be predicted by those who do not know the seed (RFC 7739 section 5).
+//! Other workers, other nodes and the backends send from the same virtual addresses, so plain counters would collide.
+//! Each identification is a hash of the worker and a count under the seed of this process. Nobody without the seed can
+//! predict it (RFC 7739 section 5).
 
 use crate::balancer::hash::LocalSeed;
 
@@ -15,12 +15,12 @@ pub struct Identifications {
 }
 
 impl Identifications {
-    /// Those of a worker. The seed differs from process to process, replays excepted.
+    /// The identifications of a worker. The seed differs from process to process, except in replays.
     pub fn new(seed: LocalSeed, worker: u16) -> Identifications {
         Identifications { seed, worker, drawn: 0 }
     }
 
-    /// The next one.
+    /// The next identification.
     #[expect(clippy::cast_possible_truncation, reason = "a part of a hash")]
     pub fn draw(&mut self) -> u32 {
         self.drawn = self.drawn.wrapping_add(1);

@@ -1,31 +1,31 @@
-//! A limit on answers: a token bucket in whole numbers, filled by the time that passes.
+//! The limit on replies: a token bucket in whole numbers, filled by the time that passes.
 
 use crate::balancer::Time;
 
-/// TableSpec of a token: at a rate of so many tokens a second, one part comes each millisecond.
+/// Parts of a token: at a rate of r tokens a second, r parts come each millisecond.
 const PARTS: u64 = 1000;
 
-/// Lets `rate` answers a second pass, and up to `burst` at once after a rest.
+/// Allows `rate` replies a second, and up to `burst` at once after a rest.
 #[derive(Clone, Debug)]
 pub struct Limiter {
-    /// Tokens a second, which is parts of one a millisecond.
+    /// Tokens a second, or parts a millisecond.
     rate: u64,
-    /// What the bucket holds at most, in parts.
+    /// Parts that the bucket holds at most.
     capacity: u64,
-    /// What it holds, in parts.
+    /// Parts that the bucket holds.
     parts: u64,
-    /// When it was last filled.
+    /// When the bucket was last filled.
     filled: Time,
 }
 
 impl Limiter {
-    /// A limiter with a full bucket. One with a rate or a burst of 0 lets nothing pass.
+    /// A limiter with a full bucket. A rate or a burst of 0 allows no reply.
     pub fn new(rate: u32, burst: u32) -> Limiter {
         let capacity = if rate == 0 { 0 } else { u64::from(burst) * PARTS };
         Limiter { rate: rate.into(), capacity, parts: capacity, filled: Time::default() }
     }
 
-    /// Whether an answer may be given now; if so, it is counted as given.
+    /// Whether a reply may be sent now. If so, it counts as sent.
     pub fn allow(&mut self, now: Time) -> bool {
         let elapsed = now.as_millis().saturating_sub(self.filled.as_millis());
         let gained = elapsed.saturating_mul(self.rate);
@@ -86,7 +86,7 @@ mod tests {
     }
 
     proptest! {
-        /// Never more than the burst and what has come since; never less, if all is asked for.
+        /// Never allows more than the burst and the tokens that came since, nor less if there are enough attempts.
         #[test]
         fn all_that_comes_in_and_no_more(
             rate in 0u32..5000,

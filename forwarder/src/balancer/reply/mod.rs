@@ -1,9 +1,8 @@
-//! Answers that the forwarder gives itself, made in place of the packet that asks for them: echo
-//! replies and ICMP errors.
+//! Replies that the forwarder itself sends: echo replies and ICMP errors.
 //!
-//! They leave the way the packet came: by its port, to the MAC address that sent the frame, with its
-//! VLAN tags; from the virtual address to the packet's source. A [`Limiter`] holds back what would be
-//! too much.
+//! A reply is made in the buffer of the packet that causes it. It leaves by the port that the packet came by, to the
+//! MAC address that sent the frame, with its VLAN tags, from the virtual address to the packet's source. So no route
+//! to clients is needed. A [`Limiter`] bounds the rate.
 
 mod echo;
 mod error;
@@ -23,19 +22,19 @@ pub use option::{OptionAction, refused_option};
 
 use crate::wire::{Packet, ethernet};
 
-/// Hop limit of what is sent.
+/// Time to live or hop limit of replies.
 const TTL: u8 = 64;
 
-/// Whether the frame and the packet have one sender, who is not ourselves, and were sent to one
-/// station: anything else must not be answered with an error (RFC 1122, section 3.2.2; RFC 4443,
-/// section 2.4 (e)), and an echo reply to it would serve attacks only.
+/// Whether frame and packet have a single source, which is not ourselves, and a single destination host. Any other
+/// packet must not cause an error (RFC 1122, section 3.2.2; RFC 4443, section 2.4 (e)), and an echo reply to it would
+/// serve attacks only.
 fn may_reply(packet: &Packet, frame: &[u8]) -> bool {
     let Ok((header, _)) = ethernet::Header::ref_from_prefix(frame) else { return false };
     if ethernet::is_multicast(header.destination) || ethernet::is_multicast(header.source) {
         return false;
     }
     if let Some((source, destination)) = packet.addresses_v4(frame) {
-        // This network, loopback, multicast and what is reserved, broadcast included (RFC 6890).
+        // This network, loopback, multicast and reserved addresses, including broadcast (RFC 6890).
         return !matches!(source[0], 0 | 127 | 224..) && source != destination;
     }
     packet.addresses_v6(frame).is_some_and(|(source, destination)| {
@@ -45,7 +44,7 @@ fn may_reply(packet: &Packet, frame: &[u8]) -> bool {
     })
 }
 
-/// Sends the frame back to the station that it came from.
+/// Addresses the frame to the host that sent it.
 fn return_to_sender(frame: &mut [u8]) {
     if let Some(macs) = frame.first_chunk_mut::<12>() {
         macs.rotate_left(6);

@@ -1,23 +1,24 @@
-//! IPv6 options that are unknown here, in packets that this node takes as their destination: the two
-//! highest bits of an option's type say what becomes of the packet (RFC 8200 section 4.2).
+//! Unknown IPv6 options in packets for this node. The two highest bits of an option's type decide what happens to the
+//! packet (RFC 8200 section 4.2).
 
 use crate::wire::{Family, Packet, ipv6};
 
 const PAD1: u8 = 0;
 
-/// What an unknown option asks for.
+/// What an unknown option demands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OptionAction {
     /// 01: the packet is discarded.
     Discard,
-    /// 10 and 11: its sender is told as well; they differ for multicast alone, which is not answered here.
+    /// 10 and 11: the packet is discarded and its source gets an error. The two differ for multicast only, which gets
+    /// no reply here.
     Report {
-        /// Where in the packet the option's type is.
+        /// Offset of the option's type in the packet.
         pointer: u16,
     },
 }
 
-/// The first option of a packet that forbids to go on. All options but padding are unknown here.
+/// The first option of a packet that stops its processing. All options but padding are unknown here.
 pub fn refused_option(packet: &Packet, frame: &[u8]) -> Option<OptionAction> {
     if packet.family == Family::V4 {
         return None;
@@ -43,7 +44,7 @@ pub fn refused_option(packet: &Packet, frame: &[u8]) -> Option<OptionAction> {
     None
 }
 
-/// As [`refused_option`], of the options at the end of these bytes.
+/// The first option that stops processing among the options from offset `at` to the end of these bytes.
 fn refused_in(bytes: &[u8], mut at: usize) -> Option<OptionAction> {
     loop {
         let kind = *bytes.get(at)?;
@@ -95,10 +96,10 @@ mod tests {
     fn behind_padding_and_other_headers() {
         let behind = [60, 0, PAD1, PADN, 2, 0x40, 0x40, PAD1, 17, 0, 5, 1, 0xff, 0x80, 1, 0];
         assert_eq!(refused(60, &behind), Some(OptionAction::Report { pointer: 53 }));
-        // Authentication, whose bytes are no options.
+        // The bytes of an authentication header are no options.
         let hidden = [17, 4, 0x40, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
         assert_eq!(refused(ipv6::AUTHENTICATION, &hidden), None);
-        // An option that ends behind its header is followed by none.
+        // No option follows one that ends behind its header.
         assert_eq!(refused(60, &[17, 0, PADN, 200, 0x40, 0, 0, 0]), None);
         assert_eq!(refused(60, &[17, 0, PADN, 3, 0, 0, 0, 0x40]), Some(OptionAction::Discard));
     }

@@ -1,4 +1,4 @@
-//! The filter that keeps ordinary packets from the check in full.
+//! The filter before the full source check: one branch that lets nearly every packet pass.
 
 use ipnet::IpNet;
 use rustc_hash::FxHashSet;
@@ -8,19 +8,20 @@ use crate::balancer::address::{Address, address};
 use crate::balancer::flow::FlowKey;
 use crate::wire::Family;
 
-/// Places of a part of the filter.
+/// Slots of each hashed part of the filter.
 const SLOTS: usize = 4096;
 
-/// Packets that may be refused: each part has 1 where it suspects, and 0 elsewhere. An ordinary packet is
-/// suspected by chance, with a probability of the entries divided by [`SLOTS`], and then costs more.
+/// Tables with 1 where a packet is suspect and 0 elsewhere. An ordinary packet is suspect by chance, with a
+/// probability of the number of entries divided by [`SLOTS`], and then costs a full check.
 #[derive(Debug)]
 pub(super) struct Filter {
-    /// By [`slot_of_mac`].
+    /// Source MAC addresses, by [`slot_of_mac`].
     source_macs: [u8; SLOTS],
-    /// By [`slot_v4`] and [`slot_v6`].
+    /// Source IP addresses, by [`slot_v4`] and [`slot_v6`].
     sources: [u8; SLOTS],
-    /// By the first byte of the address.
+    /// IPv4 sources, by the first byte of the address.
     first_v4: [u8; 256],
+    /// IPv6 sources, by the first byte of the address.
     first_v6: [u8; 256],
 }
 
@@ -57,10 +58,11 @@ impl Filter {
         filter
     }
 
-    /// The parts are joined before they are compared, for one branch in all.
+    /// Whether the full check may refuse a packet. The parts are combined before the comparison, so that there is
+    /// only one branch.
     #[inline(always)]
     pub(super) fn suspects(&self, key: &FlowKey, frame: &[u8]) -> bool {
-        // A shorter frame is no packet, and the check in full says so.
+        // A shorter frame is no packet, and the full check refuses it.
         let Some(&[.., e, f]) = frame.first_chunk::<12>() else { return true };
         let by_address = match key {
             FlowKey::V4(key) => {
@@ -76,7 +78,7 @@ impl Filter {
     }
 }
 
-/// Every address of a network; none if there are more than `most`.
+/// Every address of a network; none if the network has more than `most`.
 fn every_address(network: &IpNet, most: usize) -> impl Iterator<Item = Address> + use<> {
     let (family, first) = address(network.network());
     let (_, last) = address(network.broadcast());
@@ -84,19 +86,19 @@ fn every_address(network: &IpNet, most: usize) -> impl Iterator<Item = Address> 
     (0..count).map(move |host| (family, first | host))
 }
 
-/// The place of a source MAC address that ends so. The ports of one device differ in the last byte.
+/// The slot of a source MAC address, by its last two bytes. The ports of one device differ in the last one.
 #[inline(always)]
 fn slot_of_mac(end: [u8; 2]) -> usize {
     usize::from(u16::from_le_bytes(end) >> 4)
 }
 
-/// The place of an IPv4 address.
+/// The slot of an IPv4 address.
 #[inline(always)]
 fn slot_v4(source: [u8; 4]) -> usize {
     (u32::from_le_bytes(source).wrapping_mul(0x9e37_79b1) >> 20) as usize
 }
 
-/// The place of an IPv6 address.
+/// The slot of an IPv6 address.
 #[inline(always)]
 #[expect(clippy::cast_possible_truncation, reason = "both halves are wanted")]
 fn slot_v6(source: [u8; 16]) -> usize {
@@ -117,7 +119,7 @@ mod tests {
     use crate::balancer::sample::Sample;
     use crate::wire::Packet;
 
-    /// The part of these sources that the filter suspects, in percent.
+    /// How many percent of these sources the filter suspects.
     fn suspects(source_check: &SourceCheck, sources: impl Iterator<Item = IpAddr>) -> usize {
         let frame = Sample::udp("198.51.100.1:1025", "203.0.113.10:53").frame();
         let (mut all, mut suspect) = (0, 0);
@@ -138,7 +140,7 @@ mod tests {
         let v4 = (0..10_000u32).map(|n| Ipv4Addr::from_bits(0x0a00_0000 + n * 1237).into());
         let v6 = (0..10_000u128)
             .map(|n| Ipv6Addr::from_bits(0x2001_0db8_0001 << 80 | (n * 1237) << 64 | n).into());
-        // 7 addresses and a network of 64 have 71 places of 4096.
+        // 7 addresses and a network of 64 have 71 slots of 4096.
         assert!(suspects(&source_check(), v4) < 4);
         assert!(suspects(&source_check(), v6) < 4);
     }
@@ -159,7 +161,7 @@ mod tests {
     }
 
     proptest! {
-        /// Who is not suspected passes the check in full.
+        /// A packet that is not suspect passes the full check.
         #[test]
         fn the_filter_suspects_all_that_the_check_refuses(
             source in prop_oneof![

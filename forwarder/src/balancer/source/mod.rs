@@ -1,16 +1,16 @@
-//! Origins that no packet can have: source addresses that no host has, and frames that we sent.
+//! The source check: refuses packets with a source address that no host has, and frames that we sent.
 //!
-//! Who forwards such a packet spoofs, reflects or loops it. RFC 1812 section 5.3.7 and RFC 1122 section
-//! 3.2.1.3 name the IPv4 addresses that are no source, RFC 4291 sections 2.5 and 2.7 those of IPv6. Added
-//! to them are the appliance's own: its virtual addresses (a packet from one is a "land" attack), the
-//! addresses of its ports and tunnels, and the broadcast and network addresses of its links.
+//! Forwarding such a packet would help spoofing and reflection, or loop it. RFC 1812 section 5.3.7 and RFC 1122
+//! section 3.2.1.3 name the IPv4 addresses that are no source, RFC 4291 sections 2.5 and 2.7 those of IPv6. The
+//! appliance's own addresses are refused too: virtual addresses (a packet from one is a "land" attack), addresses
+//! of ports and tunnels, and the broadcast and network addresses of its links.
 //!
-//! A packet is checked where a flow begins, and wherever it is handled by itself: a fragment, an ICMP
-//! message, a packet out of a tunnel, one that is answered. Later packets of a flow are not checked. Their
-//! addresses are those of the first.
+//! The check is made where a flow begins and for every packet without a flow: a fragment, an ICMP message, a
+//! packet out of a tunnel, a packet that gets a reply. Later packets of a flow have the addresses of its first
+//! one and are not checked.
 //!
-//! What a check needs is compiled with the tables. A new flow is first held against a filter, in one
-//! branch. Only what the filter suspects is checked in full.
+//! The check is built with the tables. A new flow first meets a filter of one branch (`filter.rs`). Only packets
+//! that the filter suspects are checked in full.
 
 mod filter;
 mod own;
@@ -31,20 +31,20 @@ use filter::Filter;
 /// What a source address can be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SourceKind {
-    /// That of a host.
+    /// An address of a host.
     Host,
-    /// A host's, but only on its own link: it must not be forwarded (RFC 4291 section 2.5.6, RFC 3927
+    /// An address of a host on its own link. Its packets must not be forwarded (RFC 4291 section 2.5.6, RFC 3927
     /// section 2.7).
     LinkLocal,
-    /// No host has it.
+    /// An address that no host has.
     Impossible,
 }
 
-/// Tells who cannot have sent a packet.
+/// Finds packets that no host can have sent.
 #[derive(Debug)]
 pub(super) struct SourceCheck {
     filter: Box<Filter>,
-    /// As [`source_mac`] reads them.
+    /// Our own MAC addresses, as [`source_mac`] returns them.
     macs: Box<[u64]>,
     addresses: FxHashSet<Address>,
     networks: Box<[IpNet]>,
@@ -66,7 +66,7 @@ impl SourceCheck {
         }
     }
 
-    /// Whether [`SourceCheck::check`] may refuse a packet of this key. If not, it accepts it.
+    /// Whether [`SourceCheck::check`] may refuse a packet of this flow. If not, the check accepts it.
     #[inline(always)]
     pub(super) fn is_suspect(&self, key: &FlowKey, frame: &[u8]) -> bool {
         self.filter.suspects(key, frame)
@@ -77,7 +77,7 @@ impl SourceCheck {
         source_mac(frame).is_some_and(|source_mac| self.macs.contains(&source_mac))
     }
 
-    /// What the source of a packet is that was parsed from this very frame.
+    /// The kind of source of a packet that was parsed from this very frame.
     pub(super) fn source(&self, packet: &Packet, frame: &[u8]) -> SourceKind {
         if let Some((source, _)) = packet.addresses_v4(frame) {
             let bits = u32::from_be_bytes(source).into();
@@ -100,7 +100,7 @@ impl SourceCheck {
         }
     }
 
-    /// What a source is that is unicast.
+    /// The kind of a unicast source: a host, unless the address is ours.
     fn ordinary(&self, source: Address) -> SourceKind {
         if self.is_own(source) { SourceKind::Impossible } else { SourceKind::Host }
     }
@@ -110,7 +110,7 @@ impl SourceCheck {
             || self.networks.iter().any(|network| network.contains(&ip(source)))
     }
 
-    /// Refuses a packet that is to be forwarded.
+    /// Refuses a packet to be forwarded whose source no host can have.
     ///
     /// # Errors
     /// The reason to drop it.
@@ -172,7 +172,7 @@ mod tests {
         source
     }
 
-    /// RFC 1122 section 3.2.1.3, RFC 4291 sections 2.5 and 2.7, and what is our own.
+    /// Addresses of RFC 1122 section 3.2.1.3 and RFC 4291 sections 2.5 and 2.7, and our own.
     #[test]
     fn impossible_link_local_and_host_sources() {
         for text in [

@@ -1,13 +1,13 @@
-//! The appliance's own addresses, which no packet that arrives can come from.
+//! The appliance's own addresses. A packet that arrives cannot come from one of them.
 
 use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-/// What is the appliance's own, besides the virtual addresses.
+/// The appliance's own addresses, without the virtual ones.
 #[derive(Clone, Debug, Default)]
 pub struct OwnAddresses {
-    /// The MAC addresses that frames leave with.
+    /// MAC addresses that frames leave with.
     pub macs: Vec<[u8; 6]>,
     /// Addresses of ports and tunnels, and broadcast and network addresses of links.
     pub addresses: Vec<IpAddr>,

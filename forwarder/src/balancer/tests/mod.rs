@@ -1,5 +1,6 @@
-//! A small configuration and a balancer in time, for the tests of the rules (`rules.rs`) and of random
-//! traffic (`properties.rs`).
+//! Tests of the whole balancer: its rules, and random traffic against a model (`properties.rs`).
+//!
+//! [`Config`] is a small configuration, [`Rig`] a balancer with a clock.
 
 mod properties;
 mod rules;
@@ -33,11 +34,11 @@ const SECOND: u64 = 1000;
 const TIMEOUTS: Timeouts = Timeouts::DEFAULT;
 const FLEET: FleetKey = FleetKey::new([3; 16]);
 
-/// A configuration in brief: what each pool's backends take. Backends are numbered through.
+/// A small configuration: which flows each pool's backends accept. Backend ids count through all pools.
 #[derive(Clone, Debug)]
 struct Config {
     pools: Vec<Vec<Serving>>,
-    /// The pool of the first three services; the fourth is always of pool 0.
+    /// The pool of the first three services. The fourth always has pool 0.
     pool: usize,
     resolved: bool,
     mac: Option<[u8; 6]>,
@@ -50,7 +51,7 @@ impl Config {
         Config { pools, pool: 0, resolved: true, mac: None, mtu: 1500 }
     }
 
-    /// A pool of `n` backends that take everything.
+    /// A pool of `n` backends that accept all flows.
     fn all(n: usize) -> Config {
         Config::new(&vec![Serving::All; n])
     }
@@ -122,7 +123,7 @@ fn candidate(n: u32) -> maglev::Candidate {
     maglev::Candidate { identity, weight: 1, value: n }
 }
 
-/// Even backends are behind IPv6, odd ones behind IPv4.
+/// The route to a backend: even ones are reached over IPv6, odd ones over IPv4.
 fn route(backend: usize, mtu: u16) -> Route {
     let (source, destination) = match backend % 2 {
         0 => ("2001:db8::1", "2001:db8:b::1"),
@@ -137,7 +138,7 @@ fn route(backend: usize, mtu: u16) -> Route {
     Route { port: OUT, template: Template::new(Encapsulation::Gre, &tunnel, mtu).unwrap() }
 }
 
-/// Why a packet has no backend.
+/// Why a packet gets no backend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Refusal {
     Drop(DropReason),
@@ -165,7 +166,7 @@ impl From<Unserved> for Refusal {
     }
 }
 
-/// A balancer in time.
+/// A balancer with a clock.
 struct Rig {
     balancer: Balancer,
     now: u64,
@@ -181,7 +182,7 @@ impl Rig {
         self
     }
 
-    /// A connection after its handshake.
+    /// Sends the handshake of a connection. Returns its backend.
     fn connect(&mut self, tables: &Tables, sample: &Sample) -> BackendId {
         let (backend, event) = self.send(tables, &sample.with_flags(SYN)).unwrap();
         assert_eq!(event, FlowEvent::New);
@@ -202,7 +203,7 @@ impl Rig {
             .map_err(Refusal::Drop)
     }
 
-    /// The state of the only flow there is.
+    /// The state of the only flow in the table.
     fn state(&self) -> State {
         let now = Time::from_millis(self.now);
         let states: Vec<State> = self
@@ -220,12 +221,12 @@ fn client(n: u16, flags: u8) -> Sample {
     Sample::tcp(&format!("198.51.100.1:{}", 1024 + n), "203.0.113.10:80", flags)
 }
 
-/// What the Maglev table says: the choice of a balancer that knows no flow.
+/// The Maglev table's choice: the choice of a balancer without flows.
 fn choice(tables: &Tables, sample: &Sample) -> BackendId {
     Rig::new(4).send(tables, sample).unwrap().0
 }
 
-/// A client whose flow the table gives to this backend.
+/// A client whose flow the Maglev table gives to this backend.
 fn client_of(tables: &Tables, backend: u32, flags: u8) -> Sample {
     (0..).map(|n| client(n, flags)).find(|s| choice(tables, s).get() == backend).unwrap()
 }

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// What random traffic is made of.
+/// A step of random traffic.
 #[derive(Clone, Debug)]
 enum Step {
     Send { flow: u16, flags: u8 },
@@ -27,7 +27,7 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// The rules as README tells them, over a plain map.
+/// The documented rules, over a plain map.
 #[derive(Default)]
 struct Model {
     flows: HashMap<u16, (BackendId, State, u64)>,
@@ -80,7 +80,7 @@ impl Model {
     }
 }
 
-/// Whether a SYN may leave a backend that drains.
+/// Whether a SYN may leave a draining backend.
 fn may_restart((state, since): (State, u64), now: u64) -> bool {
     match state {
         State::Syn => true,
@@ -89,7 +89,7 @@ fn may_restart((state, since): (State, u64), now: u64) -> bool {
     }
 }
 
-/// The state after a packet without data, as a table of the documentation has it; none if it tells nothing.
+/// The documented state after a packet without data; `None` if the packet changes nothing.
 fn next((state, since): (State, u64), now: u64, flags: u8, udp: bool) -> Option<State> {
     let later = now - since >= SECOND;
     let (fin, rst) = (flags & tcp::FIN != 0, flags & RST != 0);
@@ -111,7 +111,7 @@ fn next((state, since): (State, u64), now: u64, flags: u8, udp: bool) -> Option<
     }
 }
 
-/// Frames of all sorts, and what is left of them after accidents.
+/// Frames of all kinds, some of them damaged.
 fn damaged_frame() -> impl Strategy<Value = Vec<u8>> {
     let sample = (0usize..4, 0usize..3, any::<u8>(), 0usize..80, 0usize..20).prop_map(
         |(kind, tags, traffic_class, payload, padding)| {
@@ -181,7 +181,7 @@ proptest! {
     }
 }
 
-/// Takes a frame all the way, by the fast path first if that is wanted.
+/// Forwards a frame, by the fast path first if `fast` is set.
 fn forward(
     balancer: &mut Balancer,
     tables: &Tables,
@@ -194,14 +194,14 @@ fn forward(
     if fast && let Some((backend, port)) = forward_fast_path(balancer, tables, now, &mut buffer) {
         return Some((FlowEvent::Hit, backend, Ok(port), buffer));
     }
-    assert_eq!(buffer.bytes(), frame, "to say no changes nothing");
+    assert_eq!(buffer.bytes(), frame, "a refusal changes nothing");
     let classified = balancer.classify(tables, PORT, frame).ok()?;
     let Decision { backend, flow } = balancer.decide(tables, frame, &classified, now).ok()?;
     let sent = balancer.encapsulate(tables, &classified, backend, &mut buffer);
     Some((flow, backend, sent, buffer))
 }
 
-/// Takes a frame all the fast path, if it is for that, and sees that each step says what the full path says.
+/// Forwards a frame by the fast path if that accepts it, and compares each step with the full path.
 fn forward_fast_path(
     balancer: &mut Balancer,
     tables: &Tables,
@@ -226,7 +226,7 @@ fn forward_fast_path(
 }
 
 proptest! {
-    /// Whatever comes in whatever order, the fast path says and does what the other would have.
+    /// For any packets in any order, the fast path gives the results of the full path.
     #[test]
     fn the_fast_path_agrees_with_the_full_path(
         steps in proptest::collection::vec((step(), damaged_frame(), any::<bool>()), 1..120),

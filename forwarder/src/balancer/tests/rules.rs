@@ -40,7 +40,7 @@ fn flows_of_a_backend_that_is_gone_go_to_the_maglev_choice() {
     }
 }
 
-/// Whoever returns finds the flows that have stayed in the table where they have gone meanwhile.
+/// When a backend is back, its former flows stay with the backends that they moved to.
 #[test]
 fn a_moved_flow_does_not_return() {
     let all = Config::all(4).tables();
@@ -85,7 +85,7 @@ fn a_reused_port_does_not_enter_a_draining_backend() {
     let after = Config::all(3).with(2, Serving::Existing).tables();
     let sample = client_of(&before, 2, ACK);
     let expected = choice(&after, &sample);
-    // What the flow had besides its handshake, and how long it rested.
+    // The last packet of the flow besides its handshake, its idle time, and whether a SYN moves it.
     let cases = [
         (None, 240 * SECOND, false),
         (None, 240 * SECOND + 1, true),
@@ -114,7 +114,7 @@ fn a_reused_port_does_not_enter_a_draining_backend() {
     }
 }
 
-/// A handshake that is not complete starts again elsewhere.
+/// An incomplete handshake starts again with another backend.
 #[test]
 fn a_syn_that_is_sent_again_does_not_enter_a_draining_backend() {
     let before = Config::all(3).tables();
@@ -126,7 +126,7 @@ fn a_syn_that_is_sent_again_does_not_enter_a_draining_backend() {
     assert_eq!(rig.wait(SECOND).send(&after, &sample), Ok((expected, FlowEvent::Moved)));
 }
 
-/// With a forged SYN for each connection during a drain, none of them moves.
+/// A forged SYN for each connection during a drain moves none of them.
 #[test]
 fn forged_syns_move_no_connection_of_a_draining_backend() {
     let before = Config::all(3).tables();
@@ -153,7 +153,7 @@ fn a_forged_end_does_not_end_a_flow() {
         (0..).map(|n| client(n, ACK)).find(|s| choice(&before, s) != choice(&after, s)).unwrap();
     let data = Sample { payload: vec![7], ..sample.with_flags(tcp::PSH | ACK) };
     let padded = Sample { padding: 6, ..sample.clone() };
-    // What follows the forged packet, after how long, and the state then.
+    // The forged packet, the packet that follows, after how long, and the state then.
     let cases = [
         (RST, &data, 0, State::Established),
         (RST, &sample, 0, State::Established),
@@ -175,7 +175,7 @@ fn a_forged_end_does_not_end_a_flow() {
     }
 }
 
-/// The client has sent its FIN; for hours it acknowledges what the server sends, now and then.
+/// After its FIN the client acknowledges for hours what the server sends.
 #[test]
 fn a_half_closed_connection_goes_on_for_hours() {
     let (before, after) = (Config::all(3).tables(), Config::all(4).tables());
@@ -188,12 +188,12 @@ fn a_half_closed_connection_goes_on_for_hours() {
         let sent = rig.wait(rest * SECOND).send(&after, &sample);
         assert_eq!(sent, Ok((backend, FlowEvent::Hit)));
     }
-    // Its second FIN, which is the first one sent again, ends it again.
+    // A retransmitted FIN ends the connection again.
     rig.send(&after, &sample.with_flags(FIN)).unwrap();
     assert_eq!(rig.state(), State::Closing);
 }
 
-/// Floods of one packet, and of each packet twice, leave places for connections.
+/// Floods of packets that come once or twice leave slots for connections.
 #[test]
 fn no_flood_of_unknown_packets_keeps_connections_out() {
     let tables = Config::all(5).tables();
@@ -251,7 +251,7 @@ fn a_forged_syn_neither_moves_an_established_flow_nor_shortens_its_life() {
     assert_eq!(rig.wait(900 * SECOND).send(&after, &sample), Ok((backend, FlowEvent::Hit)));
 }
 
-/// The first packets of a flow, the state that they lead to, and the idle time that it has.
+/// The first packets of a flow lead to a state, which has an idle timeout in seconds.
 #[test]
 fn each_state_lives_as_long_as_its_timeout() {
     let tables = Config::all(3).tables();
@@ -295,7 +295,7 @@ fn each_state_lives_as_long_as_its_timeout() {
     }
 }
 
-/// What began without a SYN lasts once a second packet has come some time later, not before.
+/// A flow that began without a SYN is confirmed by a packet that comes a second later, not before.
 #[test]
 fn a_later_packet_confirms_a_flow() {
     let tables = Config::all(3).tables();
@@ -365,7 +365,7 @@ fn a_pool_in_which_no_one_takes_new_flows_has_no_backend() {
     }
 }
 
-/// The packet is dropped, the entry stays: the flow is where it was once the backend is back.
+/// The packet is dropped, but the entry stays: once the backend is back, it has its flow again.
 #[test]
 fn a_flow_without_a_backend_is_not_forgotten() {
     let (up, down) = (Config::all(2).tables(), Config::new(&[Serving::Nothing; 2]).tables());
@@ -379,7 +379,7 @@ fn a_flow_without_a_backend_is_not_forgotten() {
     assert_eq!(rig.send(&up, &client(1, ACK)), Ok((backend, FlowEvent::Hit)));
 }
 
-/// Nothing but the 5-tuple makes a flow, and all of it does.
+/// A flow is the 5-tuple: all of it, and nothing else.
 #[test]
 fn flows_differ_by_every_part_of_the_key() {
     let tables = Config::all(3).tables();
@@ -405,7 +405,7 @@ fn flows_differ_by_every_part_of_the_key() {
     }
 }
 
-/// Extension headers are no part of the flow either.
+/// Extension headers are no part of the flow.
 #[test]
 fn an_extended_ipv6_packet_is_of_the_plain_ones_flow() {
     let tables = Config::all(3).tables();
@@ -486,8 +486,8 @@ fn a_port_without_a_mac_takes_any() {
     }
 }
 
-/// An IPv4 service is not reached by its IPv4-mapped address, RFC 4291 section 2.5.5.2, nor by any
-/// other IPv6 address with the same low bits.
+/// Neither the IPv4-mapped address of an IPv4 service (RFC 4291 section 2.5.5.2) nor another IPv6 address with the same
+/// low bits reaches it.
 #[test]
 fn an_ipv6_packet_never_matches_an_ipv4_service() {
     let tables = Config::all(1).tables();

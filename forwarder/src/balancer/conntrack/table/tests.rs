@@ -1,4 +1,4 @@
-//! The flow table against its rules, one by one, and against a plain map.
+//! The flow table: its rules one by one, and against a plain map.
 
 use std::collections::HashMap;
 
@@ -38,7 +38,7 @@ fn each_state_expires_after_its_own_time() {
 }
 
 proptest! {
-    /// Whatever instructions compare them.
+    /// With and without vector instructions.
     #[test]
     fn the_first_way_of_a_tag_is_found(tags: [u64; WAYS], bits in 0u32..64, tag: u64) {
         let mask = u64::MAX >> bits;
@@ -93,7 +93,7 @@ fn a_half_full_table_has_room_for_nearly_every_flow() {
         let insertion = table.insert(tag, backend(1), State::Established, at(0), &TIMEOUTS);
         lost[usize::try_from(n >> 14).unwrap()] += u32::from(insertion == Insertion::Full);
     }
-    // Of 16,384 each, from empty to full by quarters.
+    // Each quarter of the table's size has 16,384 flows.
     assert!(lost[0] <= 16 && lost[0] + lost[1] <= 32_768 / 100, "{lost:?}");
 }
 
@@ -130,7 +130,7 @@ fn a_connection_that_ended_can_be_displaced_after_a_while() {
     }
 }
 
-/// Unconfirmed flows have half of the places, a SYN takes what they have, and they take that of a SYN.
+/// Unconfirmed flows get half of the slots. Beyond it they displace one another, and a SYN displaces one of them.
 #[test]
 fn unconfirmed_flows_keep_to_their_share() {
     let mut table = Table::new(8);
@@ -159,7 +159,7 @@ fn a_flow_that_expired_and_comes_back_unconfirmed_keeps_to_the_share() {
         |table: &mut Table, tag, state, ms| table.insert(tag, backend(1), state, at(ms), &TIMEOUTS);
     assert_eq!(insert(&mut table, 9, State::Syn, 0), Insertion::Stored);
     let later = u64::from(TIMEOUTS.idle[State::Syn as usize]) + 1;
-    // Of the other bucket, so that its expired entry stays.
+    // These go to the other bucket, so that the expired entry stays.
     for tag in [2, 4, 6, 8] {
         assert_eq!(insert(&mut table, tag, State::Unconfirmed, later), Insertion::Stored);
     }
@@ -181,7 +181,7 @@ fn a_sweep_empties_what_is_expired_or_gone() {
     }
     assert_eq!(steps, 16);
     assert_eq!(before, 32);
-    // What is left: established, and not of backend 3.
+    // Established flows of other backends than 3 are left.
     assert_eq!(table.len(), 8);
     assert!(table.entries(0..16, at(100_000), &TIMEOUTS).all(|(_, e)| e.backend() == backend(1)));
 }
@@ -206,9 +206,8 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 proptest! {
-    /// Against a map that forgets nothing: whatever the table answers, the map has too, with the
-    /// same backend; and whatever the table claims to have stored stays until it expires or is
-    /// said to be displaced.
+    /// The table against a map that forgets nothing. Every flow that the table returns is in the map, with the same
+    /// backend. Every flow that the table stored stays until it expires or is displaced.
     #[test]
     fn agrees_with_a_plain_map(steps in prop::collection::vec(step(), 1..400)) {
         let mut table = Table::new(16);

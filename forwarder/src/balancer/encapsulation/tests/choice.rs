@@ -1,4 +1,4 @@
-//! Which of several encapsulations a backend gets, and how that is told.
+//! Which of several encapsulations a backend gets, and the reason in words.
 
 use super::*;
 

@@ -3,8 +3,8 @@
 use super::*;
 use Family::{V4, V6};
 
-/// Encapsulation, inner family, outer family, and all before the inner packet but for Ethernet. The
-/// flow's hash is [`ENTROPY`]: flow label 0xabcde, source port 49152 + 0x2af3, GRE key 0xabcde123.
+/// Encapsulation, inner family, outer family, and all headers between Ethernet and the inner packet. The flow's hash is
+/// [`ENTROPY`]: flow label 0xabcde, source port 49152 + 0x2af3, GRE key 0xabcde123.
 const HEADERS: &[(&str, Family, Family, &str)] = &[
     ("gre-7", V4, V4, "4500004400004000402f6e85c00002010a0000052000080000000007"),
     (
@@ -181,7 +181,7 @@ fn destination(outer: Family) -> &'static str {
     }
 }
 
-/// By the name of a case, which may say more than the encapsulation.
+/// The template of a case, whose name may include the GRE key.
 fn of_case(name: &str, outer: Family, changes: Parameters) -> Template {
     let (name, gre_key) = match name {
         "gre-7" => ("gre", Some(GreKey::Fixed(7))),
@@ -210,7 +210,7 @@ fn headers() {
         assert_eq!(out, known, "{name}, {family:?} in {outer:?}");
         assert_eq!(template.overhead(), expected.len() / 2);
     }
-    // The link has no header.
+    // `l2` has no header.
     assert_eq!(seen.len(), Encapsulation::NAMES.len() - 1);
 }
 
@@ -255,7 +255,7 @@ fn gre_in_udp_may_have_a_key() {
     assert_eq!(out[14 + 28..14 + 36], hex("200086dd00000007"));
 }
 
-/// RFC 7348 leaves the inner addresses to us: the port's own, and one for all backends.
+/// RFC 7348 leaves the inner addresses open. Defaults are the port's own address and one for all backends.
 #[test]
 fn inner_macs_have_defaults() {
     let parameters = Parameters { vni: Some(1), ..Parameters::default() };
@@ -265,7 +265,7 @@ fn inner_macs_have_defaults() {
     assert_eq!(out[14 + 36..14 + 50], hex("0247570000010200000000010800"));
 }
 
-/// A header's checksum with each address of a prefix, against scapy's for the first three.
+/// The header's checksum is right with each address of a prefix; scapy built the first three.
 #[test]
 fn the_flow_chooses_the_source_from_a_prefix() {
     let source = Tunnel { source: "192.0.2.64".parse().unwrap(), ..tunnel("10.0.0.5") };
@@ -304,7 +304,7 @@ fn the_flow_chooses_the_source_from_a_prefix() {
     }
 }
 
-/// Behind UDP the source port does it.
+/// With UDP the source port varies, not the source address.
 #[test]
 fn behind_udp_the_source_is_the_first_address() {
     for name in ["gue", "gue0", "gre-udp", "vxlan", "mpls-udp"] {
@@ -326,7 +326,7 @@ fn source_ports_are_dynamic_ones_and_follow_the_flow() {
     assert_eq!(port(1 << 50), 49_153);
 }
 
-/// Nothing but the MAC addresses and the hops changes: tags, and padding to 60 bytes.
+/// Tags, and padding to 60 bytes, stay as they are.
 #[test]
 fn on_the_link_only_the_macs_and_the_hops_change() {
     for (padding, tags) in [(0, vec![]), (6, vec![]), (9, vec![(0x88a8, 0x6001), (0x8100, 0x0fff)])]
@@ -347,7 +347,7 @@ fn on_the_link_only_the_macs_and_the_hops_change() {
     }
 }
 
-/// Before the MTU, as a router does.
+/// The hop limit is checked before the MTU, as a router does it.
 #[test]
 fn on_the_link_the_last_hop_is_no_hop() {
     for mtu in [100, 1500] {
@@ -360,7 +360,7 @@ fn on_the_link_the_last_hop_is_no_hop() {
     }
 }
 
-/// A trailer goes, so that the frame fits where its packet does; a frame of the least length stays one.
+/// A trailer is removed, so that the frame fits if its packet does. A frame of the least length keeps its length.
 #[test]
 fn on_the_link_trailers_go() {
     let template = Template::new(Encapsulation::L2, &tunnel("10.0.0.5"), 576).unwrap();

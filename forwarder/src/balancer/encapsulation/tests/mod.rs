@@ -1,4 +1,4 @@
-//! Known answers, and etherparse as the second opinion on what leaves.
+//! Plain GRE, compared with known headers and with etherparse as a second opinion on the frames that leave.
 
 mod choice;
 mod known;
@@ -41,7 +41,7 @@ fn named(name: &str) -> Encapsulation {
     Encapsulation::NAMES.iter().find(|(known, _)| *known == name).unwrap().1
 }
 
-/// What the encapsulations require, and inner addresses.
+/// All required settings, and inner MAC addresses.
 fn settings() -> Parameters {
     Parameters {
         gre_key: None,
@@ -54,7 +54,7 @@ fn settings() -> Parameters {
     }
 }
 
-/// What becomes of a frame with just the headroom it needs.
+/// The encapsulated frame, made with just the headroom that it needs.
 fn apply(template: &Template, frame: &[u8]) -> Result<Vec<u8>, DropReason> {
     let mut buffer = Buffer::new(frame, template.overhead());
     template.apply(&Packet::parse(frame).unwrap(), ENTROPY, &mut buffer)?;
@@ -178,8 +178,8 @@ fn ethernet_padding_is_cut_off() {
     assert_eq!(out, expected("10.0.0.5", &inner));
 }
 
-/// DSCP by RFC 2983's uniform model, ECN by RFC 6040's normal mode: all 256 values go out. That the
-/// outer IPv4 checksum is right for each follows from the comparison.
+/// DSCP by RFC 2983's uniform model, ECN by RFC 6040's normal mode: the outer header has each of the 256 values. The
+/// comparison shows that the outer IPv4 checksum is right for each.
 #[test]
 fn the_outer_header_has_the_traffic_class() {
     for class in 0..=255 {
@@ -227,7 +227,7 @@ fn the_flow_label_follows_the_flow_and_is_never_zero() {
     assert_ne!(label(u64::MAX >> 20), 0);
 }
 
-/// The MTU bounds the outer IP packet, which neither tags nor the Ethernet header are a part of.
+/// The MTU bounds the outer IP packet, without tags and Ethernet header.
 #[test]
 fn the_mtu_is_the_border() {
     for (destination, overhead) in [("10.0.0.5", 24), ("2001:db8:b::5", 44)] {
@@ -245,7 +245,7 @@ fn the_mtu_is_the_border() {
     }
 }
 
-/// The length field of the outer header has 16 bits, whatever the MTU.
+/// The length field of the outer header has 16 bits, also for larger MTUs.
 #[test]
 fn a_packet_beyond_16_bits_of_length_is_too_long() {
     for (destination, overhead) in [("10.0.0.5", 24), ("2001:db8:b::5", 44)] {

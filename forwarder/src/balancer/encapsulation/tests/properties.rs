@@ -1,4 +1,4 @@
-//! Any packet in any encapsulation: etherparse reads what leaves, and what it reads is what came.
+//! Any packet in any encapsulation: etherparse reads the frame that leaves, and finds the packet that came.
 
 use etherparse::{
     EtherType, Ethernet2Slice, NetSlice, PacketBuilder, SlicedPacket, TransportSlice,
@@ -34,7 +34,7 @@ fn whole() -> impl Strategy<Value = Vec<u8>> {
     )
 }
 
-/// A packet from whose transport header no sum follows.
+/// A packet without a transport checksum from which its sum would follow: the outer checksum must read all of it.
 fn without_known_sum() -> impl Strategy<Value = Vec<u8>> {
     let changed = |sample: &dyn Fn(Vec<u8>) -> Sample, data| sample(data).frame();
     (0..6, vec(any::<u8>(), 0..300)).prop_map(move |(kind, data)| {
@@ -53,7 +53,7 @@ fn without_known_sum() -> impl Strategy<Value = Vec<u8>> {
     })
 }
 
-/// A packet with headers between the addresses and the transport, whose checksum is right.
+/// A packet with options or extension headers, and a right transport checksum.
 fn with_extras() -> impl Strategy<Value = Vec<u8>> {
     (any::<bool>(), vec(any::<u8>(), 0..50)).prop_map(|(is_v6, payload)| {
         let sample = match is_v6 {
@@ -105,7 +105,7 @@ fn any_parameters() -> impl Strategy<Value = Parameters> {
     )
 }
 
-/// What lies behind the outer IP header and UDP, the header of the encapsulation itself taken off.
+/// The inner packet: what lies behind the outer IP header and UDP, without the header of the encapsulation.
 fn strip<'a>(name: &str, parameters: &Parameters, behind: &'a [u8], entropy: u64) -> &'a [u8] {
     let key = match parameters.gre_key {
         None => None,
@@ -134,7 +134,7 @@ fn strip<'a>(name: &str, parameters: &Parameters, behind: &'a [u8], entropy: u64
         "vxlan" => {
             let vni = parameters.vni.unwrap().to_be_bytes();
             assert_eq!(behind[..8], [8, 0, 0, 0, vni[1], vni[2], vni[3], 0]);
-            // No further: what the packet carries may be cut short, and etherparse would follow it.
+            // Only Ethernet: the inner packet may be incomplete, and etherparse would refuse it.
             let ethernet = Ethernet2Slice::from_slice_without_fcs(&behind[8..]).unwrap();
             assert_eq!(ethernet.source(), parameters.inner_source_mac.unwrap());
             assert_eq!(ethernet.destination(), parameters.inner_destination_mac.unwrap());
@@ -146,7 +146,7 @@ fn strip<'a>(name: &str, parameters: &Parameters, behind: &'a [u8], entropy: u64
             assert_eq!(behind[..4], entry);
             &behind[4..]
         }
-        name => panic!("{name} is new: tell here what its header is"),
+        name => panic!("{name} is new: add its header here"),
     }
 }
 
@@ -223,7 +223,7 @@ proptest! {
         prop_assert_eq!(strip(name, &parameters, behind, entropy), inner);
     }
 
-    /// The samples are what they say they are, or the property above proves less than it seems to.
+    /// The samples are of the kinds that the property above needs.
     #[test]
     fn samples_are_of_their_kinds(whole in whole(), without_known_sum in without_known_sum(), extras in with_extras()) {
         let whole = Packet::parse(&whole).unwrap();

@@ -68,7 +68,7 @@ fn packets_that_must_not_be_fragmented() {
     assert_eq!(fragment(&beyond.frame(), 30), Err(DropReason::FragmentMalformed));
 }
 
-/// As [`cut`], for a packet that this node sends itself.
+/// The fragments of a packet that this node sends itself.
 fn fragment_own(frame: &[u8], limit: u16) -> Result<Vec<Vec<u8>>, DropReason> {
     let packet = Packet::parse(frame).unwrap();
     let mut frame = frame.to_vec();
@@ -123,7 +123,7 @@ fn the_source_fragments_ipv6() {
         "no room for 8 bytes"
     );
 
-    // A fragment is cut again under its own identification.
+    // A fragment is fragmented again under its own identification.
     sample.extension = ipv6::FRAGMENT;
     sample.extensions = vec![17, 0, 0x12, 0x09, 0, 0, 0, 7];
     sample.payload.truncate(96);
@@ -133,13 +133,13 @@ fn the_source_fragments_ipv6() {
     assert_eq!(headers, expected);
     assert_eq!(fragments.iter().map(Vec::len).collect::<Vec<_>>(), [104, 96]);
 
-    // What is sent from here has no other extension headers.
+    // This node sends no other extension headers.
     sample.extension = ipv6::DESTINATION_OPTIONS;
     sample.extensions = vec![17, 0, 1, 4, 0, 0, 0, 0];
     assert_eq!(fragment_own(&sample.frame(), 104), Err(DropReason::ExceedsMtu));
 }
 
-/// Puts together what of a packet lies in these fragments: offset and bytes, and whether it is its end.
+/// Reassembles consecutive fragments: their offset, their bytes, and whether they end the packet.
 fn joined(fragments: &[Vec<u8>]) -> (usize, Vec<u8>, bool) {
     let (mut start, mut bytes, mut ends) = (None, Vec::new(), false);
     for fragment in fragments {
@@ -166,7 +166,7 @@ proptest! {
         options in vec(prop_oneof![Just(0u8), Just(1), Just(4), Just(0x94), Just(7), any::<u8>()], 0..40),
     ) {
         let mut sample = Sample::udp("198.51.100.1:9", "203.0.113.10:53");
-        // No transport header that the parser would read.
+        // The parser reads no transport header of this protocol.
         sample.protocol = 132;
         let length = if more { length / 8 * 8 } else { length };
         sample.payload = (0..251).cycle().take(length).collect();
@@ -180,7 +180,7 @@ proptest! {
             prop_assert!(Checksum::is_valid(&fragment[..header]));
             prop_assert_eq!(&fragment[4..6], &frame[18..20]);
             prop_assert_eq!(&fragment[8..10], &frame[22..24]);
-            // None but the last could have taken 8 bytes more.
+            // Only the last one has room for 8 more bytes.
             prop_assert!(i + 1 == fragments.len() || fragment.len() + 8 > usize::from(limit));
         }
         prop_assert_eq!(joined(&fragments), (usize::from(offset) * 8, sample.payload, !more));

@@ -1,4 +1,4 @@
-//! Expected frames were built by scapy.
+//! Echo replies, compared with frames that scapy built.
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -13,12 +13,12 @@ const ECHO_V4: &[u8] = b"\x02\0\0\0\0\x01\x02\0\0\0\0\xfe\x08\0\
 const REPLY_V4: &[u8] = b"\x02\0\0\0\0\xfe\x02\0\0\0\0\x01\x08\0\
     \x46\x20\0\x25\0\x4d\x40\0\x40\x01\x3f\x27\xcb\0\x71\x0a\xc6\x33\x64\x01\x94\x04\0\0\
     \0\0\xed\xf9\x12\x34\0\x01ping!";
-/// In VLAN 7, with hop-by-hop and destination options.
+/// A request in VLAN 7, with hop-by-hop and destination options.
 const ECHO_V6: &[u8] = b"\x02\0\0\0\0\x01\x02\0\0\0\0\xfe\x81\0\0\x07\x86\xdd\
     \x60\x10\0\x05\0\x1d\0\x03\x20\x01\x0d\xb8\0\x0c\0\0\0\0\0\0\0\0\0\x01\
     \x20\x01\x0d\xb8\0\0\0\0\0\0\0\0\0\0\0\x10\
     \x3c\0\x01\x04\0\0\0\0\x3a\0\x01\x04\0\0\0\0\x80\0\x24\x4d\0\x09\0\x02ping!";
-/// Without the request's ECT(1).
+/// The reply, without the request's ECT(1).
 const REPLY_V6: &[u8] = b"\x02\0\0\0\0\xfe\x02\0\0\0\0\x01\x81\0\0\x07\x86\xdd\
     \x60\0\0\x05\0\x0d\x3a\x40\x20\x01\x0d\xb8\0\0\0\0\0\0\0\0\0\0\0\x10\
     \x20\x01\x0d\xb8\0\x0c\0\0\0\0\0\0\0\0\0\x01\x81\0\x23\x4d\0\x09\0\x02ping!";
@@ -38,7 +38,7 @@ fn reply_to(frame: &[u8]) -> Result<Vec<u8>, DropReason> {
     }
 }
 
-/// A message with a right checksum behind it; without addresses, as IPv4 has it.
+/// An ICMP message over IPv4 with a right checksum.
 fn message(kind: u8, data: &[u8]) -> Vec<u8> {
     let mut message = [&[kind, 0, 0, 0], data].concat();
     let sum = Checksum::of(&message);
@@ -55,7 +55,7 @@ fn request(payload: Vec<u8>) -> Sample {
 fn the_reply_of_scapy() {
     assert_eq!(reply_to(ECHO_V4).unwrap(), REPLY_V4);
     assert_eq!(reply_to(ECHO_V6).unwrap(), REPLY_V6);
-    // Ethernet padding stays behind.
+    // Ethernet padding is removed.
     assert_eq!(reply_to(&[ECHO_V4, &[0xa5; 9]].concat()).unwrap(), REPLY_V4);
     assert_eq!(reply_to(&[ECHO_V6, &[0xa5; 9]].concat()).unwrap(), REPLY_V6);
 }
@@ -116,7 +116,7 @@ fn a_request_with_a_source_route_gets_no_reply() {
         (vec![1, 137, 3, 4], true),
         (vec![7, 7, 4, 0, 0, 0, 0, 0], false),
         (vec![0, 131, 3, 4], false),
-        // Malformed: nobody can say what follows.
+        // Malformed options: what follows is unknown.
         (vec![7, 1, 131, 3], false),
         (vec![7, 9, 131, 3], false),
     ] {
@@ -124,7 +124,7 @@ fn a_request_with_a_source_route_gets_no_reply() {
         let expected = if routed { Err(DropReason::SourceRouted) } else { Ok(()) };
         assert_eq!(reply_to(&sample.frame()).map(drop), expected, "{options:?}");
     }
-    // In the place of the destination options: type, length, and segments left of a route.
+    // Instead of the destination options: type, length, and segments left of a route.
     for (kind, length, left, expected) in [
         (ipv6::ROUTING, 0, 1, Err(DropReason::SourceRouted)),
         (ipv6::ROUTING, 0, 0, Ok(())),
@@ -140,7 +140,7 @@ fn a_request_with_a_source_route_gets_no_reply() {
     }
 }
 
-/// RFC 791 and RFC 8200: what is put together of the answers is the answer to what was cut.
+/// RFC 791 and RFC 8200: the replies to the fragments, reassembled, are the reply to the whole request.
 #[test]
 fn each_fragment_gets_a_reply_of_its_own() {
     let data: Vec<u8> = (0..28).collect();
@@ -172,7 +172,7 @@ fn each_fragment_gets_a_reply_of_its_own() {
     assert_eq!(reply_to(&optioned), Err(DropReason::IcmpUnsupported));
 }
 
-/// RFC 6946: an atomic fragment is a whole packet, and so is its answer.
+/// RFC 6946: an atomic fragment is a whole packet, and so is its reply.
 #[test]
 fn an_atomic_fragment_gets_a_whole_reply() {
     let mut frame = ECHO_V6.to_vec();

@@ -1,4 +1,4 @@
-//! Expected frames were built by scapy.
+//! ICMP errors, compared with frames that scapy built.
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -12,15 +12,15 @@ use crate::wire::{Family, tcp};
 const SYN_V4: &[u8] = b"\x02\0\0\0\0\x01\x02\0\0\0\0\xfe\x08\0\
     \x45\0\0\x28\0\x01\0\0\x40\x06\x14\x90\xc6\x33\x64\x01\xcb\0\x71\x0a\
     \x9c\x40\0\x50\0\0\0\x01\0\0\0\0\x50\x02\xfa\xf0\xb2\x20\0\0";
-/// Fragmentation needed, MTU 1476, up to the quotation.
+/// "Fragmentation needed", MTU 1476, up to the quotation.
 const TOO_BIG_V4: &[u8] = b"\x02\0\0\0\0\xfe\x02\0\0\0\0\x01\x08\0\
     \x45\xc0\0\x44\0\0\0\0\x40\x01\x13\xba\xcb\0\x71\x0a\xc6\x33\x64\x01\
     \x03\x04\x5d\x92\0\0\x05\xc4";
-/// In VLAN 100 with priority 5.
+/// A datagram in VLAN 100 with priority 5.
 const UDP_V6: &[u8] = b"\x02\0\0\0\0\x01\x02\0\0\0\0\xfe\x81\0\xa0\x64\x86\xdd\
     \x60\0\0\0\0\x0d\x11\x3c\x20\x01\x0d\xb8\0\x0c\0\0\0\0\0\0\0\0\0\x01\
     \x20\x01\x0d\xb8\0\0\0\0\0\0\0\0\0\0\0\x10\x9c\x40\0\x63\0\x0d\xc3\xcfhello";
-/// From here on a quotation follows, too.
+/// The headers of an error, up to the ICMPv6 message.
 const ERROR_V6: &[u8] = b"\x02\0\0\0\0\xfe\x02\0\0\0\0\x01\x81\0\xa0\x64\x86\xdd\
     \x60\0\0\0\0\x3d\x3a\x40\x20\x01\x0d\xb8\0\0\0\0\0\0\0\0\0\0\0\x10\
     \x20\x01\x0d\xb8\0\x0c\0\0\0\0\0\0\0\0\0\x01";
@@ -35,7 +35,7 @@ fn reply_to(frame: &[u8], about: IcmpError) -> Result<Vec<u8>, DropReason> {
     Ok(buffer.bytes().to_vec())
 }
 
-/// Makes the checksum of a UDP datagram right.
+/// The frame of a UDP datagram with a right checksum.
 fn with_checksum(mut frame: Vec<u8>) -> Vec<u8> {
     let packet = Packet::parse(&frame).unwrap();
     let datagram = packet.payload(&frame).unwrap();
@@ -57,7 +57,7 @@ fn with_checksum(mut frame: Vec<u8>) -> Vec<u8> {
 fn there_is_no_error_about_a_datagram_that_a_host_would_discard() {
     let v4 = Sample::udp("198.51.100.1:9", "203.0.113.10:80");
     let v6 = Sample::udp("[2001:db8:c::1]:9", "[2001:db8::10]:80");
-    assert!(reply_to(&v4.frame(), IcmpError::PortUnreachable).is_ok(), "none is allowed");
+    assert!(reply_to(&v4.frame(), IcmpError::PortUnreachable).is_ok(), "IPv4 allows no checksum");
     assert_eq!(reply_to(&v6.frame(), IcmpError::PortUnreachable), Err(DropReason::UdpChecksum));
     for sample in [v4, v6] {
         let mut frame = with_checksum(sample.frame());
@@ -66,7 +66,7 @@ fn there_is_no_error_about_a_datagram_that_a_host_would_discard() {
         assert_eq!(reply_to(&frame, IcmpError::PortUnreachable), Err(DropReason::UdpChecksum));
         assert!(
             reply_to(&frame, IcmpError::TooBig { mtu: 1280 }).is_ok(),
-            "a router does not look"
+            "a router does not verify it"
         );
     }
 }
@@ -87,7 +87,7 @@ fn the_errors_of_scapy() {
     assert_eq!(too_big, [TOO_BIG_V4, &SYN_V4[14..]].concat());
 }
 
-/// The header of the vectors, section 1.4, but for what a longer quotation and the source change.
+/// The header of the vectors, section 1.4, without the fields that a longer quotation and the source change.
 #[test]
 fn the_known_header() {
     let vector = b"\x45\0\0\x38\0\0\0\0\x40\x01\x8e\x8f\xc0\0\x02\x01\xc6\x33\x64\x01";
