@@ -1,9 +1,11 @@
-//! Tests of the whole balancer: its rules, and random traffic against a model (`properties.rs`).
+//! Tests of the whole balancer: its rules by subject, and random traffic against a model (`properties.rs`).
 //!
 //! [`Config`] is a small configuration, [`Rig`] a balancer with a clock.
 
+mod backends;
+mod packets;
 mod properties;
-mod rules;
+mod states;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
