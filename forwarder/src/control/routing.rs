@@ -1,17 +1,16 @@
 //! The next hop of a backend.
 //!
-//! The longest on-link prefix that holds the backend decides, of equal ones that of the first port.
-//! A backend in no prefix goes by the first gateway of its family in the file's order, unless it
-//! has a `[[neighbor]]` of its own: whoever writes one means the link, that of the gateway's port
-//! or else of the first port. Nothing here is learned: a MAC address is known if a `[[neighbor]]`
-//! says it.
+//! The longest on-link prefix that contains the backend decides; of equal prefixes, the first port's.
+//! A backend in no prefix is reached by the first gateway of its family in the file's order. A backend
+//! with a `[[neighbor]]` of its own is on a link instead: on the link of the gateway's port, or else of
+//! the first port. Nothing is learned: MAC addresses come from `[[neighbor]]` sections only.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-/// Where a packet to a backend goes first.
+/// The next hop of packets to a backend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NextHop {
     /// The port that it leaves by, an index into [`super::config::Configuration::ports`].
@@ -22,13 +21,13 @@ pub struct NextHop {
     pub mac: Option<[u8; 6]>,
 }
 
-/// What is needed to find next hops, made once for many questions.
+/// Finds next hops; built once for many lookups.
 #[derive(Clone, Debug, Default)]
 pub struct Routes {
     on_link: HashMap<IpNet, usize>,
     /// Prefix lengths that occur, longest first, for IPv4 and IPv6.
     lengths: [Vec<u8>; 2],
-    /// The port and the gateway, for IPv4 and IPv6.
+    /// The port and the address of the gateway, for IPv4 and IPv6.
     gateways: [Option<(usize, IpAddr)>; 2],
     neighbors: HashMap<IpAddr, [u8; 6]>,
     ports: usize,
@@ -63,7 +62,7 @@ impl Routes {
         routes
     }
 
-    /// The next hop of an address; none if there is no way to it.
+    /// The next hop of an address; `None` if there is no route.
     pub fn next_hop(&self, address: IpAddr) -> Option<NextHop> {
         let gateway = self.gateways[family(address)];
         let is_neighbor = self.neighbors.contains_key(&address);
@@ -145,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn without_link_and_gateway_there_is_no_way() {
+    fn without_link_and_gateway_there_is_no_route() {
         assert_eq!(Routes::default().next_hop(ip("192.0.2.1")), None);
     }
 }

@@ -8,15 +8,15 @@ use super::node::Sources;
 use super::section::Section;
 use super::value;
 
-/// As many nodes as share their virtual addresses behind one router, and more: equal-cost routes are
-/// counted in dozens.
+/// More nodes than can share virtual addresses behind one router, which has dozens of equal-cost routes
+/// at most.
 const MAX_MEMBERS: usize = 256;
 
 #[derive(Debug)]
 pub(super) struct ClusterDraft {
     pub(super) members: Checked<Vec<Located<IpAddr>>>,
     down: Checked<Vec<Located<IpAddr>>>,
-    /// Where the members are said.
+    /// The position of the members, or else of the section.
     pub(super) at: usize,
 }
 
@@ -64,7 +64,7 @@ pub(super) fn read(mut section: Section<'_>) -> ClusterDraft {
         let mut result = Ok(());
         for (index, &Located { value, at }) in list.iter().enumerate() {
             if !members.iter().any(|member| member.value == value) {
-                let message = format!("{value} is none of the members");
+                let message = format!("{value} is not among the members");
                 result = Err(section.mistake_in(DOWN, index, at, message));
             }
         }
@@ -78,7 +78,7 @@ fn distinct(section: &Section<'_>, key: &str, list: &[Located<IpAddr>]) -> Check
     let mut result = Ok(());
     for (index, &Located { value, at }) in list.iter().enumerate() {
         if list[..index].iter().any(|other| other.value == value) {
-            let message = format!("{value} stands here twice; keep one");
+            let message = format!("{value} is listed twice; keep one");
             result = Err(section.mistake_in(key, index, at, message));
         }
     }

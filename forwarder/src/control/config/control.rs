@@ -9,7 +9,7 @@ use super::value;
 
 const DEFAULT_SOCKET: &str = "/run/guideway/guideway.sock";
 
-/// What `sockaddr_un.sun_path` holds besides its final zero.
+/// Bytes of `sockaddr_un.sun_path` without the final zero.
 const MAX_SOCKET_PATH: usize = 107;
 
 pub(super) fn read(mut section: Section<'_>) -> Checked<Control> {
@@ -26,24 +26,24 @@ pub(super) fn read(mut section: Section<'_>) -> Checked<Control> {
     Ok(Control { socket: socket?.value, group: group?.map(|group| group.value) })
 }
 
-fn socket(said: &str) -> Result<PathBuf, String> {
-    if said.is_empty() || said.chars().any(char::is_control) {
+fn socket(text: &str) -> Result<PathBuf, String> {
+    if text.is_empty() || text.chars().any(char::is_control) {
         return Err(format!("expected a path like {DEFAULT_SOCKET}"));
     }
-    if said.len() > MAX_SOCKET_PATH {
-        let length = said.len();
+    if text.len() > MAX_SOCKET_PATH {
+        let length = text.len();
         return Err(format!(
             "it has {length} bytes, and the path of a unix socket {MAX_SOCKET_PATH} at most"
         ));
     }
-    Ok(PathBuf::from(said))
+    Ok(PathBuf::from(text))
 }
 
-/// The name of a group of this machine. A directory service may have names with spaces.
-fn group(said: &str) -> Result<String, String> {
+/// The name of a group of users. A directory service may have names with spaces.
+fn group(text: &str) -> Result<String, String> {
     let forbidden = |c: char| c.is_control() || c == ':';
-    if (1..=255).contains(&said.len()) && !said.chars().any(forbidden) {
-        Ok(said.to_owned())
+    if (1..=255).contains(&text.len()) && !text.chars().any(forbidden) {
+        Ok(text.to_owned())
     } else {
         Err("expected the name of a group, 1 to 255 bytes without colons and control characters"
             .to_owned())

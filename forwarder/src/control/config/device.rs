@@ -1,26 +1,27 @@
-//! `port.device`: which device of DPDK's a port is, and what arguments its driver gets.
+//! `port.device`: the DPDK device of a port, with the arguments of its driver.
 //!
-//! Arguments are the driver's own and pass as they are, with one exception: a bond's members are devices too,
-//! which must be found and belong to no other port.
+//! Arguments pass to the driver unchanged, with one exception: the members of a bond are devices too, which
+//! must exist and belong to no other port.
 
-/// What `RTE_DEV_NAME_MAX_LEN` leaves for the name of a device.
+/// The longest name of a device: `RTE_DEV_NAME_MAX_LEN` without the final zero.
 const MAX_DEVICE_NAME: usize = 63;
 
-/// What the names of bonds begin with.
+/// The prefix of the names of bonds.
 const BOND: &str = "net_bonding";
 
-/// The arguments that name a bond's member: as of DPDK 23.11, and before.
+/// The argument that names a member of a bond, as of DPDK 23.11.
 const MEMBER: &str = "member";
+/// The argument that names a member of a bond, before DPDK 23.11.
 const OLD_MEMBER: &str = "slave";
 
-/// A PCI address, completed to the form that DPDK itself uses, or the name of a virtual device;
-/// after either, arguments of its driver behind a comma.
-pub(super) fn read(said: &str) -> Result<String, String> {
-    if said.chars().any(char::is_control) {
+/// A PCI address, completed as DPDK writes it, or the name of a virtual device. Arguments of the driver
+/// may follow after a comma.
+pub(super) fn read(text: &str) -> Result<String, String> {
+    if text.chars().any(char::is_control) {
         return Err("it has a control character in it".to_owned());
     }
-    let end = said.find(',').unwrap_or(said.len());
-    let (name, arguments) = said.split_at(end);
+    let end = text.find(',').unwrap_or(text.len());
+    let (name, arguments) = text.split_at(end);
     if let Some(pci) = pci(name) {
         return Ok(pci + arguments);
     }
@@ -33,7 +34,7 @@ pub(super) fn read(said: &str) -> Result<String, String> {
     if name.len() > MAX_DEVICE_NAME {
         return Err(format!("its name has over {MAX_DEVICE_NAME} characters"));
     }
-    if name.starts_with(BOND) { bond(name, arguments) } else { Ok(said.to_owned()) }
+    if name.starts_with(BOND) { bond(name, arguments) } else { Ok(text.to_owned()) }
 }
 
 /// A bond, with its members as `member=` and completed PCI addresses.
@@ -63,7 +64,7 @@ fn bond(name: &str, arguments: &str) -> Result<String, String> {
     Ok(bond)
 }
 
-/// The members of a device that [`read`] has passed: none, unless it is a bond.
+/// The members of a device that [`read`] accepted; none unless the device is a bond.
 pub(super) fn members(device: &str) -> impl Iterator<Item = &str> {
     let arguments = if device.starts_with(BOND) { device } else { "" };
     arguments.split(',').filter_map(|argument| argument.strip_prefix(MEMBER)?.strip_prefix('='))
@@ -75,14 +76,14 @@ pub(super) fn names(device: &str) -> impl Iterator<Item = &str> {
 }
 
 /// `[domain:]bus:device.function`, in hexadecimal.
-fn pci(said: &str) -> Option<String> {
+fn pci(text: &str) -> Option<String> {
     let number = |digits: &str, longest: usize, largest: u32| {
         let valid = (1..=longest).contains(&digits.len())
             && digits.bytes().all(|byte| byte.is_ascii_hexdigit());
         let number = valid.then(|| u32::from_str_radix(digits, 16).ok()).flatten();
         number.filter(|&number| number <= largest)
     };
-    let (rest, function) = said.rsplit_once('.')?;
+    let (rest, function) = text.rsplit_once('.')?;
     let (rest, device) = rest.rsplit_once(':')?;
     let (domain, bus) = rest.rsplit_once(':').unwrap_or(("0", rest));
     let domain = number(domain, 8, u32::MAX)?;
@@ -96,7 +97,7 @@ mod tests {
 
     #[test]
     fn devices() {
-        for (said, expected) in [
+        for (text, expected) in [
             ("0000:3b:00.0", "0000:3b:00.0"),
             ("3B:1f.7", "0000:3b:1f.7"),
             ("10000:01:00.0", "10000:01:00.0"),
@@ -104,7 +105,7 @@ mod tests {
             ("net_af_packet0,iface=veth0", "net_af_packet0,iface=veth0"),
             ("net_ring0,member=x,slave=y", "net_ring0,member=x,slave=y"),
         ] {
-            assert_eq!(read(said), Ok(expected.to_owned()));
+            assert_eq!(read(text), Ok(expected.to_owned()));
             assert_eq!(members(expected).count(), 0);
         }
         for wrong in
@@ -117,10 +118,10 @@ mod tests {
 
     #[test]
     fn bonds() {
-        let said = "net_bonding0,mode=1,slave=3b:00.0,member=0000:3B:00.1,primary=0000:3b:00.0";
+        let text = "net_bonding0,mode=1,slave=3b:00.0,member=0000:3B:00.1,primary=0000:3b:00.0";
         let bond = "net_bonding0,mode=1,member=0000:3b:00.0,member=0000:3b:00.1,\
                     primary=0000:3b:00.0";
-        assert_eq!(read(said), Ok(bond.to_owned()));
+        assert_eq!(read(text), Ok(bond.to_owned()));
         assert_eq!(members(bond).collect::<Vec<_>>(), ["0000:3b:00.0", "0000:3b:00.1"]);
         let names: Vec<_> = names(bond).collect();
         assert_eq!(names, ["net_bonding0", "0000:3b:00.0", "0000:3b:00.1"]);

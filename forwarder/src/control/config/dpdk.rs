@@ -10,19 +10,19 @@ use super::value;
 
 const DEFAULT_MEMORY_MIB: u32 = 512;
 
-/// Tens of GiB of packets: more is a slip.
+/// Tens of GiB of packets: more is a typing error.
 const MAX_BUFFERS: i64 = 1 << 24;
 
 /// `RTE_MAX_LCORE` of a stock DPDK, less the main thread.
 const MAX_WORKERS: usize = 127;
 
-/// CPU numbers that a CPU set of the kernel's customary size can hold.
+/// The largest CPU number in a CPU set of the kernel's usual size.
 const MAX_CPU: i64 = 1023;
 
 pub(super) fn read(mut section: Section<'_>) -> Checked<Dpdk> {
     let workers = workers(&mut section);
     let hugepages = section.or("hugepages", true, value::boolean);
-    // Below 64 MiB no pool of packets fits; above 1 TiB is a slip.
+    // Below 64 MiB no pool of packets fits; above 1 TiB is a typing error.
     let memory = section.or("memory", DEFAULT_MEMORY_MIB, value::integer(64..=1 << 20));
     let buffers = section.or("buffers", 0, value::integer(0..=MAX_BUFFERS));
     const IDLE: [(&str, Idle); 3] =

@@ -1,13 +1,13 @@
-//! `dpdk.eal_args`: what may be passed through to DPDK's environment layer, and which key to use
-//! for what may not.
+//! `dpdk.eal_args`: arguments that may pass to DPDK's environment layer. For those that may not, the
+//! message names the key to use instead.
 
-/// Options that the appliance gives by itself, with the key that decides them. The environment
-/// layer reads long options with `getopt_long`, so that any beginning of one counts as well.
+/// Options that the appliance sets, with the key that decides them. The environment layer reads long
+/// options with `getopt_long`, so that any prefix of an option counts as well.
 const LONG: [(&str, &str); 19] = [
     ("lcores", WORKERS),
     ("main-lcore", WORKERS),
     ("master-lcore", WORKERS),
-    ("no-huge", "dpdk.hugepages = false says so"),
+    ("no-huge", "set dpdk.hugepages = false instead"),
     ("socket-mem", MEMORY),
     ("socket-limit", MEMORY),
     ("legacy-mem", MEMORY),
@@ -25,7 +25,7 @@ const LONG: [(&str, &str); 19] = [
     ("help", "it would end the appliance"),
 ];
 
-/// Short options with their reason; their value may follow without a space.
+/// Short options that the appliance sets, with the reason. A value may follow without a space.
 const SHORT: [(char, &str); 9] = [
     ('l', WORKERS),
     ('c', WORKERS),
@@ -41,29 +41,28 @@ const SHORT: [(char, &str); 9] = [
 const WORKERS: &str = "dpdk.workers decides the CPUs";
 const MEMORY: &str = "dpdk.memory decides the memory";
 const DEVICE: &str = "the device of each [[port]] decides the devices";
-const ISOLATION: &str =
-    "the appliance sets it by itself, so that two of them on one machine do not meet";
+const ISOLATION: &str = "the appliance sets it, so that two appliances on one host do not collide";
 
-/// One argument as it is.
-pub(super) fn argument(said: &str) -> Result<String, String> {
-    if said.is_empty() || said.chars().any(char::is_control) {
+/// One argument, unchanged.
+pub(super) fn argument(text: &str) -> Result<String, String> {
+    if text.is_empty() || text.chars().any(char::is_control) {
         return Err("expected one argument, without control characters".to_owned());
     }
-    if said == "--" {
+    if text == "--" {
         return Err("it would end the arguments; remove it".to_owned());
     }
-    let reason = match said.strip_prefix("--") {
+    let reason = match text.strip_prefix("--") {
         Some(long) => {
             let option = long.split('=').next().unwrap_or_default();
             LONG.iter().find(|(own, _)| own.starts_with(option)).map(|&(_, reason)| reason)
         }
         None => {
-            let option = said.strip_prefix('-').and_then(|short| short.chars().next());
+            let option = text.strip_prefix('-').and_then(|short| short.chars().next());
             SHORT.iter().find(|(own, _)| Some(*own) == option).map(|&(_, reason)| reason)
         }
     };
     match reason {
-        None => Ok(said.to_owned()),
+        None => Ok(text.to_owned()),
         Some(reason) => Err(format!("it cannot be passed through: {reason}")),
     }
 }
@@ -73,8 +72,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_the_appliance_decides_names_its_key() {
-        for (said, key) in [
+    fn an_option_that_the_appliance_sets_names_its_key() {
+        for (text, key) in [
             ("-l1,2", "dpdk.workers"),
             ("-l", "dpdk.workers"),
             ("--lcores=0@1", "dpdk.workers"),
@@ -86,23 +85,23 @@ mod tests {
             ("-a0000:00:01.0", "[[port]]"),
             ("--allow", "[[port]]"),
             ("--no-pci", "[[port]]"),
-            ("--file-prefix=x", "two of them"),
-            ("--in-memory", "two of them"),
+            ("--file-prefix=x", "two appliances"),
+            ("--in-memory", "two appliances"),
             ("--", "end the arguments"),
             ("", "one argument"),
             ("a\0b", "control"),
         ] {
-            let message = argument(said).unwrap_err();
-            assert!(message.contains(key), "{said}: {message}");
+            let message = argument(text).unwrap_err();
+            assert!(message.contains(key), "{text}: {message}");
         }
     }
 
     #[test]
-    fn the_rest_passes() {
-        for said in
+    fn other_options_pass() {
+        for text in
             ["--log-level=lib.eal:debug", "--log-level", "pmd:8", "--iova-mode=va", "-n4", "-v"]
         {
-            assert_eq!(argument(said), Ok(said.to_owned()));
+            assert_eq!(argument(text), Ok(text.to_owned()));
         }
     }
 }

@@ -1,4 +1,4 @@
-//! How packets travel to backends: the keys that pools and backends have alike.
+//! The encapsulations of packets to backends, and their settings: keys of both pools and backends.
 
 use toml::de::DeValue;
 
@@ -11,16 +11,16 @@ use crate::balancer::encapsulation::Setting;
 const CHECKSUMS: [(&str, UdpChecksum); 2] =
     [("zero", UdpChecksum::Zero), ("compute", UdpChecksum::Compute)];
 
-/// RFC 3032: the labels below have special meanings.
+/// Labels below 16 have special meanings (RFC 3032).
 const LABELS: std::ops::RangeInclusive<i64> = 16..=0xf_ffff;
 
-/// What one section says.
+/// The encapsulations and settings of one pool or backend.
 #[derive(Debug)]
 pub(super) struct EncapsulationDraft {
-    /// In the order in which they are listed; none where there is no such key.
+    /// In the file's order; `None` without the key.
     pub(super) encapsulations: Checked<Option<Located<Vec<Encapsulation>>>>,
     pub(super) parameters: Checked<Parameters>,
-    /// The settings that there are.
+    /// The settings that are set, with their positions.
     pub(super) keys: Vec<Located<Setting>>,
 }
 
@@ -42,7 +42,7 @@ fn parameters(section: &mut Section<'_>, keys: &mut Vec<Located<Setting>>) -> Ch
         Ok(found.map(|found| found.value))
     }
     let mac = || value::text(value::mac);
-    // All are read before the first mistake counts.
+    // Every key is read before the first error returns.
     let gre_key = section.optional(Setting::GreKey.name(), gre_key);
     let udp_port = section.optional(Setting::UdpPort.name(), value::integer(1..=65_535));
     let udp_checksum = section.optional(Setting::UdpChecksum.name(), value::word(&CHECKSUMS));
@@ -82,7 +82,7 @@ fn encapsulations(value: &DeValue<'_>) -> Result<Vec<Encapsulation>, String> {
     }
     if listed.is_empty() {
         return Err(
-            "is empty; list what the backends can take, for example [\"gue\", \"gre\"]".to_owned()
+            "is empty; list what the backends accept, for example [\"gue\", \"gre\"]".to_owned()
         );
     }
     Ok(listed)
@@ -99,7 +99,7 @@ fn gre_key(value: &DeValue<'_>) -> Result<GreKey, String> {
 }
 
 impl EncapsulationDraft {
-    /// What a backend that says this may be sent: its own list, or its pool's, or the default.
+    /// The encapsulations of a backend with this draft: its own list, or its pool's, or the default.
     pub(super) fn listed(&self, pool: &EncapsulationDraft) -> Checked<Vec<Encapsulation>> {
         let own = match &self.encapsulations {
             Err(reported) => return Err(*reported),
@@ -112,7 +112,7 @@ impl EncapsulationDraft {
         Ok(own.or(of_pool).map_or_else(|| vec![Encapsulation::DEFAULT], |at| at.value.clone()))
     }
 
-    /// Its settings, and where it says nothing, those of its pool.
+    /// The settings of a backend with this draft; the pool's where the backend has none.
     pub(super) fn parameters(&self, pool: &EncapsulationDraft) -> Checked<Parameters> {
         Ok(self.parameters?.or(&pool.parameters?))
     }
@@ -131,33 +131,33 @@ mod tests {
 
     #[test]
     fn one_encapsulation_or_several() {
-        let said = |value| parsed(encapsulations, value);
-        assert_eq!(said("'gue'"), Ok(vec![Encapsulation::Gue]));
-        assert_eq!(said("['gue', 'gre']"), Ok(vec![Encapsulation::Gue, Encapsulation::Gre]));
+        let read = |value| parsed(encapsulations, value);
+        assert_eq!(read("'gue'"), Ok(vec![Encapsulation::Gue]));
+        assert_eq!(read("['gue', 'gre']"), Ok(vec![Encapsulation::Gue, Encapsulation::Gre]));
         for (value, why) in [
             ("[]", "is empty; list"),
             ("['gre', 'gre']", "has \"gre\" twice"),
             ("['gre', 'grr']", "[1] is the string \"grr\"; expected \"gre\" or \"ipip\""),
             ("7", "is the integer 7; expected \"gre\" or"),
         ] {
-            let message = said(value).unwrap_err();
+            let message = read(value).unwrap_err();
             assert!(message.contains(why), "{message}");
         }
     }
 
     #[test]
     fn a_gre_key_is_a_number_or_the_flow() {
-        let said = |value| parsed(gre_key, value);
-        assert_eq!(said("7"), Ok(GreKey::Fixed(7)));
-        assert_eq!(said("0xffff_ffff"), Ok(GreKey::Fixed(u32::MAX)));
-        assert_eq!(said("'flow'"), Ok(GreKey::Flow));
+        let read = |value| parsed(gre_key, value);
+        assert_eq!(read("7"), Ok(GreKey::Fixed(7)));
+        assert_eq!(read("0xffff_ffff"), Ok(GreKey::Fixed(u32::MAX)));
+        assert_eq!(read("'flow'"), Ok(GreKey::Flow));
         for (value, why) in [
             ("4294967296", "from 0 to 4294967295, or \"flow\""),
             ("-1", "from 0"),
             ("'hash'", "expected \"flow\""),
             ("true", "or \"flow\""),
         ] {
-            let message = said(value).unwrap_err();
+            let message = read(value).unwrap_err();
             assert!(message.contains(why), "{message}");
         }
     }

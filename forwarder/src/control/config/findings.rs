@@ -1,20 +1,20 @@
 //! Mistakes and warnings, and how they are collected.
 //!
-//! Whoever finds a mistake reports it and gets a [`Reported`] in return, the only error there is
-//! while reading. A value of `Err(Reported)` is therefore proof that the operator will hear of it,
-//! and nothing needs to be said about it a second time.
+//! Code that finds a mistake reports it and gets a [`Reported`] in return, the only error while
+//! reading. `Err(Reported)` therefore proves that the operator will see the mistake, and nothing
+//! needs to report it again.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
 use std::fmt;
 
-/// One thing to mend in a configuration, or to look at if it is a warning.
+/// One mistake or warning in a configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mistake {
-    /// Where, counted from 1.
+    /// The line, counted from 1.
     pub line: usize,
     /// The dotted path of the key, indices counted from 0: `pool[1].backends[0].weight`.
-    /// Empty where the text is no TOML.
+    /// Empty where the text is not TOML.
     pub key: String,
     /// What is wrong, and what would be right.
     pub message: String,
@@ -30,12 +30,12 @@ impl fmt::Display for Mistake {
     }
 }
 
-/// Mistakes, or warnings, that are kept. A text of 1 MiB can have a million, which nobody reads and
-/// which take a hundred times its memory.
+/// How many mistakes, or warnings, are listed at most. A text of 1 MiB can have a million, which nobody
+/// reads and which take a hundred times its memory.
 pub const MAX_LISTED: usize = 1000;
 
 /// The mistakes of a configuration: the first [`MAX_LISTED`] that were found, in line order, and the
-/// number of the others. Displayed one a line.
+/// number of the others. `Display` writes one per line.
 #[derive(Clone, Debug, Default, PartialEq, Eq, thiserror::Error)]
 pub struct Mistakes {
     listed: Vec<Mistake>,
@@ -94,10 +94,10 @@ pub(super) struct Located<T> {
     pub(super) at: usize,
 }
 
-/// Comparisons spent on proposing names, so that a long list of wrong ones cannot take minutes.
+/// Comparisons spent on proposing names, so that a long list of wrong names cannot take minutes.
 const COMPARISONS: usize = 100_000;
 
-/// Characters of foreign text that a message repeats, and that a comparison looks at.
+/// Characters of a text that a message repeats and that a comparison uses.
 const EXCERPT: usize = 48;
 
 /// The mistakes and warnings of one text so far.
@@ -109,7 +109,7 @@ pub(super) struct Findings {
     comparisons: Cell<usize>,
 }
 
-/// Mistakes with their place in the text, as they were found.
+/// Mistakes with their position in the text, in the order in which they were found.
 #[derive(Debug, Default)]
 struct Found {
     listed: Vec<(usize, Mistake)>,
@@ -175,7 +175,7 @@ impl Findings {
 
     /// All mistakes, if there are any, and the warnings.
     ///
-    /// What a line that is no TOML seems to say is not judged: its mistakes of syntax stand alone.
+    /// A line that is not TOML has its mistakes of syntax only: what it seems to contain is not judged.
     pub(super) fn finish(self) -> (Option<Mistakes>, Vec<Mistake>) {
         let mut mistakes = self.mistakes.into_inner().in_order();
         let is_syntax = |mistake: &Mistake| mistake.key.is_empty();
@@ -192,7 +192,7 @@ impl Findings {
     }
 }
 
-/// Foreign text as a message repeats it: quoted, on one line, and not for ever.
+/// A text of the configuration as a message repeats it: quoted, on one line and shortened.
 pub(super) fn excerpt(text: &str) -> String {
     match text.char_indices().nth(EXCERPT) {
         Some((end, _)) => format!("{:?}...", &text[..end]),
@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn what_exceeds_the_limit_is_counted() {
+    fn mistakes_beyond_the_limit_are_counted() {
         let findings = Findings::new("");
         (0..MAX_LISTED + 7).for_each(|_| findings.warn(0, "a", "a warning"));
         (0..MAX_LISTED + 5).for_each(|_| _ = findings.mistake(0, "b", "a mistake"));
@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_that_is_no_toml_is_not_judged_further() {
+    fn a_line_that_is_not_toml_has_no_further_mistakes() {
         let findings = Findings::new("a\nb\nc");
         findings.mistake(2, "b", "a consequence");
         findings.mistake(3, "", "not TOML");

@@ -43,7 +43,7 @@ pub(super) fn read(mut section: Section<'_>) -> HashDraft {
     HashDraft { key, table_size }
 }
 
-/// The primes next to a number that is none; none for a prime.
+/// The nearest primes below and above a number; `None` for a prime.
 fn nearest_primes(number: u32) -> Option<(u32, u32)> {
     if is_prime(number) {
         return None;
@@ -84,7 +84,7 @@ mod tests {
         assert!(is_prime(MAX_TABLE_SIZE) && is_prime(DEFAULT_TABLE_SIZE));
         assert_eq!(nearest_primes(65536), Some((65521, 65537)));
         assert_eq!(nearest_primes(4), Some((3, 5)));
-        // 4093 squared: its only divisor is the last that is tried.
+        // The only divisor of 4093 squared is the last candidate.
         assert!(!is_prime(4093 * 4093));
     }
 }

@@ -1,10 +1,10 @@
 //! The configuration: TOML text in, a validated [`Configuration`] or every mistake out.
 //!
-//! The text becomes a tree that knows its lines, sections read that tree into drafts, and
-//! cross-checks look at the drafts together. A mistake never ends the reading: each field is read
-//! on its own, and a check is left out only where a field that it needs is wrong itself, so that an
-//! operator sees in one run all there is to mend and nothing that merely follows from it.
-//! Serde is not used here because it stops at the first error.
+//! The text becomes a tree with positions, each section reads its part of the tree into a draft, and
+//! the checks compare the drafts. A mistake never ends the reading: each field is read on its own,
+//! and a check is skipped only if a field that it needs is wrong. An operator therefore sees every
+//! mistake in one run, and nothing that merely follows from another mistake. Serde stops at the
+//! first error, so it is not used here.
 //!
 //! | file | what |
 //! |---|---|
@@ -17,8 +17,8 @@
 //! | `syntax.rs` | mistakes of TOML itself |
 //! | `eal.rs` | what may be passed through to DPDK |
 //! | `node.rs`, `hash.rs`, `dpdk.rs`, ... | one section each |
-//! | `encapsulation.rs` | the settings of encapsulations, which pools and backends have |
-//! | `check/` | what no section can see by itself |
+//! | `encapsulation.rs` | the settings of encapsulations of pools and backends |
+//! | `check/` | mistakes and warnings that follow from several sections |
 //! | `reload.rs` | what only a restart can change |
 
 mod check;

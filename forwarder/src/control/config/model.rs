@@ -70,11 +70,11 @@ pub struct Node {
     pub name: String,
     /// `node.tunnel_source`, the IPv4 prefix; of length 32 if it is one address
     pub tunnel_source_v4: Option<Ipv4Net>,
-    /// `node.tunnel_source`, the IPv6 one
+    /// `node.tunnel_source`, the IPv6 address
     pub tunnel_source_v6: Option<Ipv6Addr>,
 }
 
-/// What every node of the fleet must have alike.
+/// What must be equal on every node of the fleet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hash {
     /// `hash.key`
@@ -83,7 +83,7 @@ pub struct Hash {
     pub table_size: u32,
 }
 
-/// How the process uses the machine.
+/// How the process uses CPUs and memory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Dpdk {
     /// `dpdk.workers`: one worker for each CPU named
@@ -92,7 +92,7 @@ pub struct Dpdk {
     pub hugepages: bool,
     /// `dpdk.memory`, MiB of packet memory
     pub memory_mib: u32,
-    /// `dpdk.buffers`: packet buffers at least; there are never fewer than places for them
+    /// `dpdk.buffers`: the least number of packet buffers; never fewer than the queues can hold
     pub buffers: u32,
     /// `dpdk.idle`
     pub idle: Idle,
@@ -103,7 +103,7 @@ pub struct Dpdk {
 /// What a worker does while no packet comes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Idle {
-    /// It looks again at once, always.
+    /// It polls again at once, always.
     #[default]
     Poll,
     /// It sleeps for some microseconds at a time.
@@ -115,28 +115,28 @@ pub enum Idle {
 /// The flow tables.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Flow {
-    /// `flow.entries`: of each worker, a power of two
+    /// `flow.entries` of each worker, a power of two
     pub entries: usize,
     /// `flow.timeout`
     pub timeouts: Timeouts,
 }
 
-/// Idle times after which a flow is forgotten.
+/// Idle times after which a flow is removed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timeouts {
-    /// `flow.timeout.syn`: a SYN was seen, nothing after it
+    /// `flow.timeout.syn`: after a SYN, with no packet since
     pub syn: Duration,
     /// `flow.timeout.established`
     pub established: Duration,
-    /// `flow.timeout.half_closed`: a FIN was seen, and packets some time after it
+    /// `flow.timeout.half_closed`: after a FIN, with later packets
     pub half_closed: Duration,
-    /// `flow.timeout.closing`: a FIN or RST was seen
+    /// `flow.timeout.closing`: after a FIN or RST
     pub closing: Duration,
-    /// `flow.timeout.unconfirmed`: no SYN was seen, and no second packet some time later
+    /// `flow.timeout.unconfirmed`: without a SYN, and without a later second packet
     pub unconfirmed: Duration,
     /// `flow.timeout.udp`
     pub udp: Duration,
-    /// `flow.timeout.reuse`: a SYN may leave a backend that drains
+    /// `flow.timeout.reuse`: a SYN after this time may leave a draining backend
     pub reuse: Duration,
 }
 
@@ -154,13 +154,13 @@ impl Default for Timeouts {
     }
 }
 
-/// How much each worker answers by itself. Echo replies and errors have a limit each, so that pings
-/// do not take the place of path MTUs.
+/// How many ICMP replies each worker sends. Echo replies and errors have a limit each, so that pings
+/// do not displace reports of path MTUs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Icmp {
-    /// `icmp.rate`: answers of a kind per second; 0 for none
+    /// `icmp.rate`: replies of a kind per second; 0 for none
     pub rate: u32,
-    /// `icmp.burst`: how many of a kind may come at once
+    /// `icmp.burst`: how many replies of a kind may be sent at once
     pub burst: u32,
 }
 
@@ -175,7 +175,7 @@ impl Default for Icmp {
 pub struct Control {
     /// `control.socket`
     pub socket: PathBuf,
-    /// `control.group`: whose members may use the socket; `None` is the group of the process
+    /// `control.group`: its members may use the socket; `None` is the group of the process
     pub group: Option<String>,
 }
 
@@ -218,7 +218,7 @@ pub struct Port {
 }
 
 impl Port {
-    /// The PCI addresses of its device's members: none, unless that is a bond.
+    /// The PCI addresses of the members if the device is a bond; otherwise none.
     pub fn members(&self) -> impl Iterator<Item = &str> {
         device::members(&self.device)
     }
@@ -230,9 +230,9 @@ pub enum Steering {
     /// Queues where the device offers RSS, a ring otherwise.
     #[default]
     Auto,
-    /// A queue for each worker: the device spreads flows by itself.
+    /// A queue for each worker: the device distributes flows.
     Queues,
-    /// Workers that poll hash and hand over: one where the device allows.
+    /// The workers that poll the port hash and hand over packets: one worker where the device allows.
     Ring,
 }
 
@@ -245,7 +245,7 @@ pub struct Neighbor {
     pub mac: Mac,
 }
 
-/// Backends that serve alike.
+/// Backends that are interchangeable.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pool {
     /// `pool.name`
@@ -256,12 +256,12 @@ pub struct Pool {
     pub backends: Vec<Backend>,
 }
 
-/// To what the maximum segment size that clients tell is lowered, if it is above that.
+/// The limit to which larger maximum segment sizes of clients are lowered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MssClamp {
-    /// What fits the port's MTU with the backend's encapsulation.
+    /// The largest that fits the port's MTU with the backend's encapsulation.
     Auto,
-    /// So many bytes.
+    /// This many bytes.
     To(u16),
 }
 
@@ -276,9 +276,9 @@ pub struct Backend {
     pub weight: u32,
     /// `backend.enabled`; false takes nothing
     pub enabled: bool,
-    /// `backend.encapsulation`, else that of the pool: what it can take, at least one
+    /// `backend.encapsulation`, or else the pool's: what the backend accepts, at least one
     pub encapsulations: Vec<Encapsulation>,
-    /// The settings of those, its own and then its pool's
+    /// The settings of the encapsulations: the backend's, or else the pool's
     pub parameters: Parameters,
 }
 
@@ -295,9 +295,9 @@ pub struct Service {
     pub port: u16,
     /// Index into [`Configuration::pools`]
     pub pool: usize,
-    /// `service.echo`: false on one service keeps its address from answering echo requests
+    /// `service.echo`: false on one service turns off echo replies from its address
     pub echo: bool,
-    /// `service.unreachable`: true on one service lets its address answer UDP packets that are for
+    /// `service.unreachable`: true on one service makes its address reply to UDP packets that are for
     /// no service
     pub unreachable: bool,
     /// `service.fragments`
@@ -327,43 +327,43 @@ pub fn protocol_number(protocol: Protocol) -> u8 {
 /// The forwarders that share the virtual addresses.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Cluster {
-    /// `cluster.members`; none if this node has all to itself
+    /// `cluster.members`; empty without a cluster
     pub members: Vec<Member>,
 }
 
-/// One of them.
+/// A forwarder of the cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Member {
     /// Its tunnel source
     pub address: IpAddr,
     /// Whether it is this node
     pub is_own: bool,
-    /// `cluster.down` has it
+    /// Whether `cluster.down` lists it
     pub is_down: bool,
 }
 
-/// What may be tunnelled to this node.
+/// Who may tunnel packets to this node.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tunnel {
-    /// `tunnel.peers`, networks; the members of the cluster are peers besides
+    /// `tunnel.peers`, networks; the members of the cluster are peers too
     pub peers: Vec<IpNet>,
 }
 
 /// The fragment table of each worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fragments {
-    /// `fragments.contexts`: datagrams known at a time
+    /// `fragments.contexts`: datagrams at a time
     pub contexts: usize,
-    /// `fragments.packets`: that wait for their first fragment
+    /// `fragments.packets`: packets that wait for their first fragment
     pub packets: usize,
-    /// `fragments.bytes`: of those packets
+    /// `fragments.bytes`: bytes of the packets that wait
     pub bytes: usize,
     /// `fragments.timeout`
     pub timeout: Duration,
 }
 
-/// Room for what arrives out of order, which takes milliseconds: 2 MiB is 16 ms of 1 Gbit/s. After
-/// two seconds a sender that cares has sent its datagram again.
+/// Room for fragments that arrive out of order, which takes milliseconds: 2 MiB is 16 ms of 1 Gbit/s.
+/// After two seconds a sender that needs a reply has sent its datagram again.
 impl Default for Fragments {
     fn default() -> Self {
         Fragments { contexts: 4096, packets: 1024, bytes: 2 << 20, timeout: Duration::from_secs(2) }

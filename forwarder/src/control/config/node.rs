@@ -9,14 +9,14 @@ use super::model::Node;
 use super::section::Section;
 use super::value;
 
-/// The shortest prefix of tunnel sources: more than 65536 addresses tell no more flows apart.
+/// The shortest prefix of tunnel sources: more than 65536 addresses do not distinguish more flows.
 const SHORTEST_SOURCE: u8 = 16;
 
 #[derive(Debug)]
 pub(super) struct NodeDraft {
     name: Checked<Located<String>>,
     pub(super) sources: Checked<Sources>,
-    /// Where the sources are said, or should be.
+    /// The position of the sources, or else of the section.
     pub(super) sources_at: usize,
 }
 
@@ -29,7 +29,7 @@ pub(super) struct Sources {
 }
 
 impl Sources {
-    /// Whether this is one of them.
+    /// Whether `address` is a source.
     pub(super) fn has(&self, address: IpAddr) -> bool {
         match address {
             IpAddr::V4(v4) => self.v4.is_some_and(|own| own.addr() == v4),
@@ -37,7 +37,7 @@ impl Sources {
         }
     }
 
-    /// Whether there is one of the family of this address.
+    /// Whether there is a source of the family of `address`.
     pub(super) fn has_family(&self, address: IpAddr) -> bool {
         match address {
             IpAddr::V4(_) => self.v4.is_some(),
@@ -87,15 +87,17 @@ pub(super) fn read(mut section: Section<'_>) -> NodeDraft {
 }
 
 /// An address, or an IPv4 prefix from which flows choose one.
-fn source(said: &str) -> Result<IpNet, String> {
-    if !said.contains('/') {
-        return Ok(value::routable(said)?.into());
+fn source(text: &str) -> Result<IpNet, String> {
+    if !text.contains('/') {
+        return Ok(value::routable(text)?.into());
     }
-    let prefix = value::prefix(said)?;
+    let prefix = value::prefix(text)?;
     if prefix.addr().is_ipv6() {
-        return Err("over IPv6 the flow label tells flows apart; expected one address, without a \
+        return Err(
+            "over IPv6 the flow label distinguishes flows; expected one address, without a \
                     prefix length"
-            .to_owned());
+                .to_owned(),
+        );
     }
     if prefix.prefix_len() < SHORTEST_SOURCE {
         return Err(format!(
@@ -103,10 +105,7 @@ fn source(said: &str) -> Result<IpNet, String> {
         ));
     }
     if prefix.network() != prefix.addr() {
-        return Err(format!(
-            "it has bits set behind its prefix; {} is the prefix that it lies in",
-            prefix.trunc()
-        ));
+        return Err(format!("it has host bits set; {} is the prefix without them", prefix.trunc()));
     }
     Ok(prefix)
 }

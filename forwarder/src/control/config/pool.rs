@@ -11,15 +11,14 @@ use super::model::{Backend, MssClamp, Pool};
 use super::section::Section;
 use super::value;
 
-/// Backends and services of all pools, and pools: indices of the packet path have 16 bits, and one
-/// value means none.
+/// The limit on pools, on services and on the backends of all pools: indices of the packet path have
+/// 16 bits, and one value means none.
 pub(super) const MAX_COUNT: usize = 65_535;
 
-/// Small enough that the weights of all backends add up in 64 bits, large enough for a share in
-/// parts per million.
+/// Small enough for the sum of all weights in 64 bits, large enough for shares in parts per million.
 const MAX_WEIGHT: i64 = 1_000_000;
 
-/// What every IPv4 host must take (RFC 9293 section 3.7.1), and what fits the largest MTU of a port.
+/// From what every IPv4 host must accept (RFC 9293 section 3.7.1) to what fits the largest MTU of a port.
 const MSS: std::ops::RangeInclusive<i64> = 536..=9216 - 40;
 
 #[derive(Debug)]
@@ -132,7 +131,7 @@ fn pool(mut section: Section<'_>, names: &mut HashMap<String, usize>) -> PoolDra
 fn mss_clamp(value: &DeValue<'_>) -> Result<MssClamp, String> {
     let expected = |message| format!("{message}, or \"auto\"");
     match value {
-        DeValue::String(said) if said == "auto" => Ok(MssClamp::Auto),
+        DeValue::String(text) if text == "auto" => Ok(MssClamp::Auto),
         value => value::integer(MSS)(value).map(MssClamp::To).map_err(expected),
     }
 }

@@ -22,7 +22,7 @@ const MIN_MTU: i64 = 576;
 /// RFC 8200, section 5.
 pub(super) const MIN_MTU_V6: u16 = 1280;
 
-/// The customary jumbo frame.
+/// The usual jumbo frame.
 const MAX_MTU: i64 = 9216;
 
 const DEFAULT_DESCRIPTORS: u16 = 1024;
@@ -56,7 +56,7 @@ impl PortDraft {
     }
 }
 
-/// What no two ports may share, with where it was seen first.
+/// What no two ports may share, with the position of its first use.
 #[derive(Default)]
 struct Seen {
     names: HashMap<String, usize>,
@@ -144,7 +144,7 @@ fn addresses_of(
     for (index, &Located { value, at }) in list.iter().enumerate() {
         if let Some(first) = seen.addresses.insert(value.addr(), at) {
             let message = format!(
-                "{} stands on line {} already; an address belongs to one port",
+                "{} is on line {} already; an address belongs to one port",
                 value.addr(),
                 section.findings.line(first)
             );
@@ -180,7 +180,7 @@ fn gateways_of(
     for (index, &Located { value, at }) in list.iter().enumerate() {
         let same_family = |other: &&Located<IpAddr>| other.value.is_ipv4() == value.is_ipv4();
         if list[..index].iter().any(|other| other.value == value) {
-            let message = format!("{value} stands here twice; keep one");
+            let message = format!("{value} is listed twice; keep one");
             result = Err(section.mistake_in(KEY, index, at, message));
         } else if let Some(first) = list[..index].iter().find(same_family) {
             let message =

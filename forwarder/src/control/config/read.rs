@@ -13,13 +13,13 @@ use super::{
     service, syntax, tunnel,
 };
 
-/// A valid configuration, and what in it is probably not meant.
+/// A valid configuration and its warnings.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Parsed {
-    /// What the text says.
+    /// The configuration.
     pub configuration: Configuration,
-    /// What is valid but probably not meant, in line order; at most [`super::MAX_LISTED`], and one that says
-    /// how many more there are.
+    /// What is valid but probably a mistake, in line order: at most [`super::MAX_LISTED`] warnings, and one
+    /// with the number of the others.
     pub warnings: Vec<Mistake>,
 }
 
@@ -27,7 +27,7 @@ pub struct Parsed {
 pub fn parse(text: &str) -> Result<Parsed, Mistakes> {
     let findings = Findings::new(text);
     let configuration = syntax::tree(text, &findings).and_then(|tree| read(&tree, &findings));
-    // Whoever returns `Err` has reported why, so that the mistakes are never empty then.
+    // Every `Err` was reported, so that the mistakes are never empty then.
     match (configuration, findings.finish()) {
         (Ok(configuration), (None, warnings)) => Ok(Parsed { configuration, warnings }),
         (_, (mistakes, _)) => Err(mistakes.unwrap_or_default()),

@@ -5,8 +5,7 @@ use std::fmt::Debug;
 use super::model::{Configuration, Port};
 
 impl Configuration {
-    /// What differs in `new` and cannot be put in force by a reload, one phrase each; empty if all
-    /// can.
+    /// The differences of `new` that a reload cannot put in force, one phrase each.
     pub fn restart_only_differences(&self, new: &Configuration) -> Vec<String> {
         let mut found = Vec::new();
         differ(&mut found, "dpdk.workers", &self.dpdk.workers, &new.dpdk.workers);
@@ -43,8 +42,8 @@ fn ports(found: &mut Vec<String>, old: &[Port], new: &[Port]) {
     found.extend(removed.iter().map(|port| format!("port {:?} would be removed", port.name)));
     if added.is_empty() && removed.is_empty() && old.iter().zip(new).any(|(a, b)| a.name != b.name)
     {
-        // Ports are numbered in the file's order, and counters and next hops go by the number.
-        found.push("the ports stand in another order".to_owned());
+        // Ports are numbered in the file's order, and counters and next hops use the number.
+        found.push("the ports are in another order".to_owned());
     }
     for old in old {
         let Some(new) = new.iter().find(|new| new.name == old.name) else { continue };

@@ -1,9 +1,9 @@
 //! Reading a table of the tree key by key.
 //!
-//! A [`Section`] is asked for each key that it may have and told what the value must be (see
-//! [`super::value`]); [`Section::finish`] then reports every key that nobody asked for. A section
-//! that is missing or no table answers too, so that its readers need not care: it has no keys, and
-//! if its absence was reported no further word is said about any of them.
+//! A reader asks a [`Section`] for each key that it may have, with a parser of its value (see
+//! [`super::value`]). [`Section::finish`] then reports every key that was not asked for. Readers need
+//! not care whether the section exists: a missing one has no keys. If its absence was reported,
+//! nothing further is reported about its keys.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -19,9 +19,9 @@ use super::value::{Parse, describe};
 #[derive(Debug)]
 pub(super) struct Section<'a> {
     pub(super) findings: &'a Findings,
-    /// The dotted path up to here, empty for the whole file.
+    /// The dotted path of the section, empty for the whole file.
     path: String,
-    /// Where the section begins.
+    /// The position at which the section begins.
     pub(super) at: usize,
     table: Checked<Option<&'a DeTable<'a>>>,
     known: Vec<&'static str>,
@@ -33,7 +33,7 @@ impl<'a> Section<'a> {
         Section { findings, path: String::new(), at: 0, table: Ok(Some(tree)), known: Vec::new() }
     }
 
-    /// Whether the section is there.
+    /// Whether the file has the section.
     pub(super) fn is_present(&self) -> bool {
         matches!(self.table, Ok(Some(_)))
     }
@@ -53,7 +53,7 @@ impl<'a> Section<'a> {
         self.findings.mistake(at, self.key(key), message)
     }
 
-    /// Warns of a key of this section.
+    /// Reports a warning about a key of this section.
     pub(super) fn warn(&self, at: usize, key: &str, message: impl Into<String>) {
         self.findings.warn(at, self.key(key), message);
     }
@@ -77,7 +77,7 @@ impl<'a> Section<'a> {
         }
     }
 
-    /// A key that has a default, which then stands where the section begins.
+    /// A key with a default. The position of a default is that of the section.
     pub(super) fn or<T>(
         &mut self,
         key: &'static str,
@@ -88,7 +88,7 @@ impl<'a> Section<'a> {
         Ok(value.unwrap_or(Located { value: default, at: self.at }))
     }
 
-    /// A key that must be there; `example` is shown where it is not.
+    /// A required key; the message shows `example` if it is missing.
     pub(super) fn required<T>(
         &mut self,
         key: &'static str,
@@ -106,7 +106,7 @@ impl<'a> Section<'a> {
         self.mistake(self.at, key, format!("is missing; write for example {key} = {example}"))
     }
 
-    /// An array whose elements are all alike; each wrong element is reported by itself.
+    /// An array of values of one kind; each wrong element is reported separately.
     pub(super) fn list<T>(
         &mut self,
         key: &'static str,
@@ -139,7 +139,7 @@ impl<'a> Section<'a> {
         self.findings.mistake(at, format!("{}[{index}]", self.key(key)), message)
     }
 
-    /// Refuses a value that another section has said already, and remembers this one.
+    /// Reports a value that another section has already, and remembers this one.
     pub(super) fn unique<T: Clone + Eq + Hash + Display>(
         &self,
         key: &str,
@@ -152,9 +152,9 @@ impl<'a> Section<'a> {
                 Ok(())
             }
             Entry::Occupied(entry) => {
-                let said = excerpt(&value.value.to_string());
+                let text = excerpt(&value.value.to_string());
                 let line = self.findings.line(*entry.get());
-                let message = format!("is {said} as on line {line}; each must have its own");
+                let message = format!("is {text} as on line {line}; each must have its own");
                 Err(self.mistake(value.at, key, message))
             }
         }
@@ -199,8 +199,8 @@ impl<'a> Section<'a> {
         Section { findings, path, at, table, known: Vec::new() }
     }
 
-    /// The sections `[[key]]` in this one, with the place of their array; none if there is no such
-    /// key.
+    /// The sections `[[key]]` in this one, with the position of their array; `None` if there is no
+    /// such key.
     pub(super) fn tables(
         &mut self,
         key: &'static str,
@@ -282,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_section_is_told_once() {
+    fn a_missing_section_is_reported_once() {
         let found = found("", |root| {
             let mut section = root.table("hash", true);
             assert!(section.required("key", "\"00\"", value::boolean).is_err());
@@ -293,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn single_and_double_brackets_are_told_apart() {
+    fn single_and_double_brackets_are_distinguished() {
         let found = found("[pool]\n[[node]]\n[[hash]]\n", |root| {
             assert!(root.tables("pool").is_err());
             root.table("node", true).finish();

@@ -61,8 +61,8 @@ pub(super) fn read(
 struct Pools<'a> {
     names: Vec<&'a str>,
     indices: HashMap<&'a str, usize>,
-    /// Whether the names are all there are. If not, a name that is not found may be meant for one
-    /// that was reported already.
+    /// `Err` if the name of a pool is unknown because of a mistake. A service may refer to that pool, so
+    /// a name that is not found is no mistake of its own then.
     complete: Checked<()>,
 }
 
@@ -115,7 +115,7 @@ fn service(
         }
         _ => Ok(()),
     };
-    let pool = section.required("pool", "\"web\"", value::text(|said| Ok(said.to_owned())));
+    let pool = section.required("pool", "\"web\"", value::text(|text| Ok(text.to_owned())));
     let pool = pool.and_then(|pool| match pools.indices.get(pool.value.as_str()) {
         Some(&index) => Ok(Located { value: index, at: pool.at }),
         None => {

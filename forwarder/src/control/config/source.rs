@@ -1,8 +1,8 @@
 //! The configuration file, read within bounds of size and time.
 //!
-//! The path may name a FIFO, a device without end or a file of a network mount that is gone. Only a
-//! regular file of at most [`MAX_CONFIGURATION`] bytes is read, by a thread of its own: a read that the kernel
-//! does not finish within [`DEADLINE`] is left to that thread, and another is refused until it ends.
+//! The path may name a FIFO, an endless device or a file on a network mount that hangs. Only a regular
+//! file of at most [`MAX_CONFIGURATION`] bytes is read, by a thread of its own. A read that the kernel does
+//! not finish within [`DEADLINE`] is abandoned to that thread, and further reads are refused until it ends.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -17,31 +17,31 @@ use rustix::fs::{FileType, Mode, OFlags, fstat, open};
 /// How long the file system may take.
 const DEADLINE: Duration = Duration::from_secs(5);
 
-/// How often a reader who waits asks whether it should go on.
-const GLANCE: Duration = Duration::from_millis(20);
+/// How often a waiting reader checks whether it should go on.
+const CHECK_INTERVAL: Duration = Duration::from_millis(20);
 
 /// Why a configuration file is not read.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
-    /// The operating system's word.
+    /// The operating system's error.
     #[error("{0}")]
     System(io::Error),
-    /// Not a file that has an end.
+    /// Not a regular file.
     #[error("it is {0} and not a regular file")]
     NotRegular(&'static str),
     /// Longer than [`MAX_CONFIGURATION`].
     #[error("it has more than {} MiB, the most that a configuration may have", MAX_CONFIGURATION >> 20)]
     TooLong,
-    /// Not text.
+    /// Not UTF-8 from this line on.
     #[error("line {0} is not UTF-8")]
     NotText(usize),
-    /// The file system does not answer.
+    /// The file system does not respond in time.
     #[error("its file system has not answered within {} s", DEADLINE.as_secs())]
     Late,
-    /// An earlier read does not end.
+    /// An earlier read has not ended.
     #[error("an earlier read has not ended; does its file system answer?")]
     Stuck,
-    /// The caller does not want it any more.
+    /// The caller abandoned the read.
     #[error("the program is stopping")]
     Abandoned,
 }
@@ -50,7 +50,7 @@ pub enum ReadError {
 #[derive(Debug)]
 pub struct Source {
     path: PathBuf,
-    /// A read that was given up.
+    /// The thread of a read that was abandoned.
     stuck: Option<JoinHandle<()>>,
 }
 
@@ -65,7 +65,7 @@ impl Source {
         &self.path
     }
 
-    /// Its text now. `is_abandoned` is asked now and then; if it says yes, the read is given up.
+    /// The file's text now. If `is_abandoned` returns true meanwhile, the read is abandoned.
     pub fn read(&mut self, is_abandoned: impl Fn() -> bool) -> Result<String, ReadError> {
         let path = self.path.clone();
         self.within(DEADLINE, is_abandoned, move || text(&path))
@@ -81,20 +81,20 @@ impl Source {
             return Err(ReadError::Stuck);
         }
         let (sender, receiver) = sync_channel(1);
-        // If nobody waits any more, the text is not wanted.
+        // The send fails if the caller no longer waits: nobody needs the text then.
         let reader = move || _ = sender.send(read());
         let thread = thread::Builder::new().name("config".into()).spawn(reader);
         let thread = thread.map_err(ReadError::System)?;
         let end = Instant::now() + deadline;
         loop {
-            match receiver.recv_timeout(GLANCE) {
+            match receiver.recv_timeout(CHECK_INTERVAL) {
                 Ok(result) => return result,
                 Err(RecvTimeoutError::Disconnected) => {
                     return Err(ReadError::System(io::Error::other("the read failed")));
                 }
                 Err(RecvTimeoutError::Timeout) => {}
             }
-            let given_up = if is_abandoned() {
+            let reason = if is_abandoned() {
                 ReadError::Abandoned
             } else if Instant::now() >= end {
                 ReadError::Late
@@ -102,14 +102,15 @@ impl Source {
                 continue;
             };
             self.stuck = Some(thread);
-            return Err(given_up);
+            return Err(reason);
         }
     }
 }
 
 fn text(path: &Path) -> Result<String, ReadError> {
     let system = |error: rustix::io::Errno| ReadError::System(error.into());
-    // A FIFO without a writer is opened at once, and a terminal does not become the program's own.
+    // NONBLOCK opens a FIFO without a writer at once. NOCTTY keeps a terminal from becoming the
+    // controlling terminal.
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
     let descriptor = open(path, flags, Mode::empty()).map_err(system)?;
     let status = fstat(&descriptor).map_err(system)?;
@@ -123,7 +124,7 @@ fn text(path: &Path) -> Result<String, ReadError> {
         return Err(ReadError::TooLong);
     }
     let mut bytes = Vec::new();
-    // It may grow meanwhile, or be a file of /proc, which has no size.
+    // The file may grow meanwhile, and a file of /proc has no size.
     File::from(descriptor)
         .take(MAX_CONFIGURATION as u64 + 1)
         .read_to_end(&mut bytes)
@@ -151,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_regular_file_of_a_fair_length_is_read() {
+    fn only_a_regular_file_within_the_limit_is_read() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("file");
         assert!(read(&path).unwrap_err().contains("No such file"));
@@ -177,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_system_that_does_not_answer_is_given_up() {
+    fn a_read_that_hangs_is_abandoned() {
         let mut source = Source::new("/nonexistent".into());
         let (answer, hangs) = channel::<()>();
         let stuck = move || {

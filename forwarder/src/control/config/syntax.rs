@@ -1,10 +1,11 @@
 //! From text to a tree that knows its positions, and the mistakes of TOML itself.
 //!
-//! The parser recovers from an error and goes on. Where the error lies within one value or key,
-//! what follows is still read as it was meant and is worth checking; where it lies in the structure
-//! (a bracket that is not closed, a comma that is missing), all that follows is noise. So: errors
-//! are told up to the first of the structure, and the tree is given on only if there is none.
-//! Of a long text only the first error is told, because the parser keeps every error, which takes a
+//! The parser recovers from an error and goes on. An error within one value or key leaves the rest
+//! of the text worth checking. An error of the structure (an unclosed bracket, a missing comma)
+//! makes everything after it noise. Errors are therefore reported up to the first error of the
+//! structure, and the tree is used only if there is no such error.
+//!
+//! For a long text only the first error is reported: the parser keeps every error, which takes a
 //! hundred times the memory of the text.
 
 use toml::Spanned;
@@ -12,10 +13,10 @@ use toml::de::DeTable;
 
 use super::findings::{Checked, Findings};
 
-/// The parser's words for errors that end with the value or key that has them. A parser that words
-/// them otherwise makes them structural: less is told at once, nothing wrong.
+/// The parser's messages for errors within one value or key, and a hint for each. If a new version of
+/// the parser changes a message, the error counts as structural: fewer errors are reported at once.
 const LOCAL: [(&str, &str); 7] = [
-    ("duplicate key", "this key stands here for the second time; keep one of them"),
+    ("duplicate key", "this key is set for the second time; keep one of them"),
     ("string values must be quoted", ""),
     ("invalid boolean", "true and false are written without quotes and in full"),
     ("unexpected leading zero", "a number does not begin with 0"),
@@ -33,23 +34,27 @@ const STRUCTURAL: [(&str, &str); 5] = [
     ("key with no value", "a line is written key = value"),
 ];
 
-/// Bytes of a text of which more than the first error is told.
+/// Bytes of the longest text of which more than the first error is reported.
 const RECOVERED: usize = 256 << 10;
 
-/// The tree of a text, if its structure can be relied upon.
+/// The tree of a text, if the text has no error of the structure.
 pub(super) fn tree<'t>(text: &'t str, findings: &Findings) -> Checked<DeTable<'t>> {
     if text.len() > RECOVERED {
         return DeTable::parse(text).map(Spanned::into_inner).map_err(|error| {
-            let (at, message, _) = told(text, &error);
-            findings.mistake(at, "", message + "; only the first mistake of so long a text is told")
+            let (at, message, _) = explain(text, &error);
+            findings.mistake(
+                at,
+                "",
+                message + "; only the first mistake of so long a text is reported",
+            )
         });
     }
     let (tree, mut errors) = DeTable::parse_recoverable(text);
     errors.sort_by_key(|error| start(text, error));
     let mut last_line = 0;
     for error in &errors {
-        let (at, message, is_local) = told(text, error);
-        // One slip within a value may be told twice.
+        let (at, message, is_local) = explain(text, error);
+        // The parser may report one typing error within a value twice.
         if is_local && findings.line(at) == last_line {
             continue;
         }
@@ -62,8 +67,8 @@ pub(super) fn tree<'t>(text: &'t str, findings: &Findings) -> Checked<DeTable<'t
     Ok(tree.into_inner())
 }
 
-/// Where an error is, what to say of it, and whether it ends with its value or key.
-fn told(text: &str, error: &toml::de::Error) -> (usize, String, bool) {
+/// The position of an error, its message, and whether it lies within one value or key.
+fn explain(text: &str, error: &toml::de::Error) -> (usize, String, bool) {
     let words = error.message();
     let hint = |hints: &[(&str, &'static str)]| {
         hints.iter().find(|(start, _)| words.starts_with(start)).map(|&(_, hint)| hint)
@@ -84,7 +89,7 @@ fn start(text: &str, error: &toml::de::Error) -> usize {
     error.span().map_or(0, |span| span.start.min(text.len()))
 }
 
-/// Where the line begins that nests deepest: the parser does not tell where it gave up.
+/// The start of the line that nests deepest: the parser does not report where it gave up.
 fn deepest(text: &str) -> usize {
     let (mut begin, mut found, mut most) = (0, 0, 0);
     for line in text.split_inclusive('\n') {
@@ -120,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn errors_within_values_are_told_together() {
+    fn errors_within_values_are_reported_together() {
         let (usable, found) = mistakes("a = lb1\nb = tru\nc = 08\nc = 1\n[t]\n[t]\n");
         assert!(usable);
         let lines: Vec<usize> = found.iter().map(|f| f.0).collect();
@@ -130,14 +135,14 @@ mod tests {
     }
 
     #[test]
-    fn a_long_text_is_told_its_first_error() {
+    fn of_a_long_text_only_the_first_error_is_reported() {
         let line = "a = =\n";
         let many = line.repeat(RECOVERED / line.len() + 1);
         for (text, line) in [(many.clone(), 1), (format!("b = 1\n{many}"), 2)] {
             let (usable, found) = mistakes(&text);
             assert!(!usable);
             assert_eq!((found.len(), found[0].0), (1, line));
-            assert!(found[0].1.ends_with("only the first mistake of so long a text is told"));
+            assert!(found[0].1.ends_with("only the first mistake of so long a text is reported"));
         }
         let comment = "# a long text without an error\n".repeat(RECOVERED / 20);
         assert_eq!(mistakes(&comment), (true, Vec::new()));

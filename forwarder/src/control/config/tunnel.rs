@@ -1,4 +1,4 @@
-//! `[tunnel]`: what may be tunnelled to this node.
+//! `[tunnel]`: who may tunnel packets to this node.
 
 use ipnet::IpNet;
 
@@ -23,10 +23,10 @@ pub(super) fn read(mut section: Section<'_>, sources: &Checked<Sources>) -> Chec
         for (index, &Located { value, at }) in list.iter().enumerate() {
             let peer = value.trunc();
             if peers.contains(&peer) {
-                let message = format!("{peer} stands here twice; keep one");
+                let message = format!("{peer} is listed twice; keep one");
                 result = Err(section.mistake_in(KEY, index, at, message));
             } else if peer != value {
-                let message = format!("{} stands for {peer}", value.addr());
+                let message = format!("{} is read as {peer}", value.addr());
                 section.warn(at, KEY, message);
             }
             if sources.is_ok_and(|sources| !sources.has_family(value.addr())) {

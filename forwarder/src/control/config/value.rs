@@ -1,7 +1,7 @@
 //! What a single value may be.
 //!
-//! A parser turns a value into what it means, or says what the value is and what would be right. All
-//! that depends on other keys is left to the sections and to [`super::cross`].
+//! A parser turns a TOML value into what it means, or into a message: what the value is and what
+//! would be right. Sections and [`super::check`] do what depends on other keys.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::ops::RangeInclusive;
@@ -12,7 +12,7 @@ use toml::de::DeValue;
 use super::findings::excerpt;
 use super::model::Mac;
 
-/// Turns a value into what it means, or says what is wrong with it and what would be right.
+/// A parser of one value. Its error is a message: what is wrong and what would be right.
 pub(super) trait Parse<T>: Fn(&DeValue<'_>) -> Result<T, String> {}
 impl<T, F: Fn(&DeValue<'_>) -> Result<T, String>> Parse<T> for F {}
 
@@ -29,7 +29,8 @@ pub(super) fn describe(value: &DeValue<'_>) -> String {
     }
 }
 
-/// What stands for a number may be anything: the parser goes on behind a value that is none.
+/// The digits of a number, shortened. They may be any text: the TOML parser accepts numbers that are
+/// none and goes on.
 fn shorten(digits: &str) -> String {
     match digits.char_indices().nth(24) {
         None => digits.to_owned(),
@@ -86,11 +87,11 @@ pub(super) fn power_of_two<T: TryFrom<i64>>(range: RangeInclusive<i64>) -> impl 
 /// One of several words.
 pub(super) fn word<T: Copy>(words: &'static [(&'static str, T)]) -> impl Parse<T> {
     move |value| {
-        let said = match value {
-            DeValue::String(said) => Some(said.as_ref()),
+        let text = match value {
+            DeValue::String(text) => Some(text.as_ref()),
             _ => None,
         };
-        words.iter().find(|(word, _)| Some(*word) == said).map(|&(_, meaning)| meaning).ok_or_else(
+        words.iter().find(|(word, _)| Some(*word) == text).map(|&(_, meaning)| meaning).ok_or_else(
             || {
                 let words: Vec<String> =
                     words.iter().map(|(word, _)| format!("{word:?}")).collect();
@@ -100,43 +101,43 @@ pub(super) fn word<T: Copy>(words: &'static [(&'static str, T)]) -> impl Parse<T
     }
 }
 
-/// A string that `parse` understands; its error is put after what the value is.
+/// A string that `parse` accepts; its error follows a description of the value.
 pub(super) fn text<T>(parse: impl Fn(&str) -> Result<T, String>) -> impl Parse<T> {
     move |value| match value {
-        DeValue::String(said) => {
-            parse(said).map_err(|expected| format!("is {}; {expected}", excerpt(said)))
+        DeValue::String(text) => {
+            parse(text).map_err(|expected| format!("is {}; {expected}", excerpt(text)))
         }
         value => Err(format!("{}; expected a string, in quotes", describe(value))),
     }
 }
 
 /// The name of a node or a port: it appears on command lines and in file names.
-pub(super) fn identifier(said: &str) -> Result<String, String> {
+pub(super) fn identifier(text: &str) -> Result<String, String> {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
-    if (1..=63).contains(&said.len()) && said.bytes().all(allowed) {
-        Ok(said.to_owned())
+    if (1..=63).contains(&text.len()) && text.bytes().all(allowed) {
+        Ok(text.to_owned())
     } else {
         Err("expected 1 to 63 letters, digits, points, underscores and hyphens".to_owned())
     }
 }
 
 /// The name of a pool, a backend or a service: it appears in listings and in labels of metrics.
-pub(super) fn name(said: &str) -> Result<String, String> {
-    if (1..=255).contains(&said.len()) && !said.chars().any(|c| c.is_control() || c.is_whitespace())
+pub(super) fn name(text: &str) -> Result<String, String> {
+    if (1..=255).contains(&text.len()) && !text.chars().any(|c| c.is_control() || c.is_whitespace())
     {
-        Ok(said.to_owned())
+        Ok(text.to_owned())
     } else {
         Err("expected 1 to 255 bytes without white space and control characters".to_owned())
     }
 }
 
 /// An address that one host can have.
-pub(super) fn host(said: &str) -> Result<IpAddr, String> {
-    let Ok(address) = said.parse() else {
+pub(super) fn host(text: &str) -> Result<IpAddr, String> {
+    let Ok(address) = text.parse() else {
         let hint = match () {
-            () if said.contains('/') => ", without a prefix length",
-            () if said.contains('%') => ", without a zone",
-            () if said.contains('[') || said.matches(':').count() == 1 => ", without a port",
+            () if text.contains('/') => ", without a prefix length",
+            () if text.contains('%') => ", without a zone",
+            () if text.contains('[') || text.matches(':').count() == 1 => ", without a port",
             () => "",
         };
         return Err(format!("expected an address like 192.0.2.1 or 2001:db8::1{hint}"));
@@ -145,11 +146,11 @@ pub(super) fn host(said: &str) -> Result<IpAddr, String> {
     Ok(address)
 }
 
-/// As [`host`], but of more than one link.
-pub(super) fn routable(said: &str) -> Result<IpAddr, String> {
-    let address = host(said)?;
+/// An address that one host can have beyond its own link.
+pub(super) fn routable(text: &str) -> Result<IpAddr, String> {
+    let address = host(text)?;
     if is_link_local_v6(address) {
-        return Err("a link-local address says nothing without its link; expected a global or \
+        return Err("a link-local address is ambiguous without its link; expected a global or \
                     unique local address"
             .to_owned());
     }
@@ -181,8 +182,8 @@ fn unicast(address: IpAddr) -> Result<(), String> {
 }
 
 /// An address with the length of its prefix.
-pub(super) fn prefix(said: &str) -> Result<IpNet, String> {
-    let Some((address, length)) = said.split_once('/') else {
+pub(super) fn prefix(text: &str) -> Result<IpNet, String> {
+    let Some((address, length)) = text.split_once('/') else {
         return Err("expected an address with its prefix length, like 192.0.2.1/24".to_owned());
     };
     let address = host(address)?;
@@ -194,11 +195,11 @@ pub(super) fn prefix(said: &str) -> Result<IpNet, String> {
         .ok_or_else(|| format!("expected a prefix length from 1 to {longest} after the slash"))
 }
 
-/// The MAC address of one station.
-pub(super) fn mac(said: &str) -> Result<Mac, String> {
+/// The MAC address of one host.
+pub(super) fn mac(text: &str) -> Result<Mac, String> {
     let mut mac = Mac::default();
-    let separator = if said.contains('-') { '-' } else { ':' };
-    let mut bytes = said.split(separator);
+    let separator = if text.contains('-') { '-' } else { ':' };
+    let mut bytes = text.split(separator);
     for byte in &mut mac {
         *byte = bytes.next().and_then(hexadecimal).ok_or_else(mac_expected)?;
     }
@@ -206,11 +207,11 @@ pub(super) fn mac(said: &str) -> Result<Mac, String> {
         return Err(mac_expected());
     }
     if mac == Mac::default() {
-        return Err("this address is all zeros; expected that of one station".to_owned());
+        return Err("this address is all zeros; expected the address of one host".to_owned());
     }
     if mac[0] & 1 == 1 {
         return Err("this is a group address (the lowest bit of its first byte is set); expected \
-                    that of one station"
+                    the address of one host"
             .to_owned());
     }
     Ok(mac)
@@ -226,21 +227,21 @@ fn hexadecimal(digits: &str) -> Option<u8> {
     valid.then(|| u8::from_str_radix(digits, 16).ok()).flatten()
 }
 
-/// 128 bits in hexadecimal. What the value is is not repeated: a key does not belong into a log.
+/// 128 bits in hexadecimal. Messages do not repeat the value: a key does not belong in a log.
 pub(super) fn key(value: &DeValue<'_>) -> Result<[u8; 16], String> {
     const HOW: &str = "expected 32 hexadecimal digits in quotes, equal on every node; \
                        `openssl rand -hex 16` makes some";
-    let DeValue::String(said) = value else {
-        return Err(format!("is no string; {HOW}"));
+    let DeValue::String(text) = value else {
+        return Err(format!("is not a string; {HOW}"));
     };
-    if let Some(other) = said.chars().find(|c| !c.is_ascii_hexdigit()) {
+    if let Some(other) = text.chars().find(|c| !c.is_ascii_hexdigit()) {
         return Err(format!("has the character {other:?} in it; {HOW}"));
     }
     let mut key = [0; 16];
-    if said.len() != 2 * key.len() {
-        return Err(format!("has {} digits; {HOW}", said.len()));
+    if text.len() != 2 * key.len() {
+        return Err(format!("has {} digits; {HOW}", text.len()));
     }
-    for (byte, digits) in key.iter_mut().zip(said.as_bytes().chunks(2)) {
+    for (byte, digits) in key.iter_mut().zip(text.as_bytes().chunks(2)) {
         let digits = std::str::from_utf8(digits).unwrap_or_default();
         *byte = hexadecimal(digits).unwrap_or_default();
     }
@@ -251,7 +252,7 @@ pub(super) fn key(value: &DeValue<'_>) -> Result<[u8; 16], String> {
 mod tests {
     use super::*;
 
-    /// What a parser makes of a value as TOML writes it.
+    /// Parses a value in TOML notation.
     fn parsed<T>(parse: impl Parse<T>, value: &str) -> Result<T, String> {
         parse(DeValue::parse(value).unwrap().get_ref())
     }
@@ -329,7 +330,7 @@ mod tests {
     }
 
     #[test]
-    fn macs_are_of_one_station() {
+    fn macs_are_of_one_host() {
         assert_eq!(mac("02:00:00:00:aB:0f"), Ok([2, 0, 0, 0, 0xab, 0x0f]));
         assert_eq!(mac("02-00-00-00-ab-0f"), Ok([2, 0, 0, 0, 0xab, 0x0f]));
         refuses(mac("00:00:00:00:00:00"), "zeros");

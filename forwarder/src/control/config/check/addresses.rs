@@ -19,7 +19,7 @@ pub(super) struct OwnAddresses {
 }
 
 impl OwnAddresses {
-    /// What an address is, in words, if it is the appliance's own.
+    /// A description of the address, if it is the appliance's own.
     pub(super) fn get(&self, address: IpAddr) -> Option<&str> {
         let in_prefix = || self.prefix.filter(|&prefix| IpNet::from(prefix).contains(&address));
         let exact = self.addresses.get(&address).map(String::as_str);
@@ -28,7 +28,7 @@ impl OwnAddresses {
 }
 
 impl Draft<'_> {
-    /// The appliance's own addresses, in words.
+    /// The appliance's own addresses, each with a description.
     pub(super) fn own_addresses(&self) -> OwnAddresses {
         let sources = self.node.sources.unwrap_or_default();
         let prefix = sources.v4.filter(|v4| v4.prefix_len() < 32);

@@ -9,7 +9,7 @@ use crate::control::config::findings::{Located, count};
 use crate::control::config::value::family;
 
 impl Draft<'_> {
-    /// This node must be a member, and the others must be other hosts that it can send to.
+    /// This node must be a member. The other members must be other hosts that this node can send to.
     pub(super) fn cluster(&self, own: &OwnAddresses) {
         const KEY: &str = "cluster.members";
         let (Ok(members), Ok(sources)) = (&self.cluster.members, self.node.sources) else { return };

@@ -12,7 +12,7 @@ use crate::control::config::port::PortDraft;
 use crate::control::config::service::ServiceDraft;
 use crate::control::routing::Routes;
 
-/// All that was read, for checks across it.
+/// Everything that the sections read.
 pub(crate) struct Draft<'a> {
     pub(crate) findings: &'a Findings,
     pub(crate) node: &'a NodeDraft,
@@ -25,7 +25,7 @@ pub(crate) struct Draft<'a> {
     pub(crate) tunnel: &'a Checked<Tunnel>,
 }
 
-/// A backend, its pool and its place.
+/// A backend with its pool and its position there.
 #[derive(Clone, Copy)]
 pub(super) struct BackendEntry<'a> {
     pub(super) pool: &'a PoolDraft,
@@ -86,7 +86,7 @@ impl<'a> Draft<'a> {
         )
     }
 
-    /// Whether there is no mistake in what the routes are made of.
+    /// Whether every address and gateway of the ports was read without a mistake.
     pub(super) fn knows_all_networks(&self) -> bool {
         let whole = |port: &PortDraft| port.addresses.is_ok() && port.gateways.is_ok();
         self.ports.is_ok() && self.ports().iter().all(whole)

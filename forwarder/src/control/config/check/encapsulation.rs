@@ -10,7 +10,7 @@ use crate::control::config::findings::{Located, count};
 use crate::control::config::model::{Encapsulation, Parameters};
 
 impl Draft<'_> {
-    /// Settings that are missing, settings that nothing uses, and backends that can be sent nothing.
+    /// Reports settings that are missing and settings that no encapsulation uses.
     pub(super) fn encapsulations(&self) {
         for (pool_index, pool) in self.pools().iter().enumerate() {
             let Ok(backends) = &pool.backends else { continue };
@@ -42,7 +42,7 @@ impl Draft<'_> {
             }
             for (key, (index, at, needing, backends)) in missing {
                 let message = format!(
-                    "is missing, which the encapsulation {:?} needs and {} of the pool {}; set it \
+                    "is missing: the encapsulation {:?} needs it, and {} of the pool {} it; set it \
                      for the backend or for the pool",
                     needing.name(),
                     count(backends, "backend"),
@@ -76,7 +76,7 @@ impl Draft<'_> {
                     .map(|(name, _)| format!("{name:?}"))
                     .collect();
                 let message = format!(
-                    "is for {}, none of which is {whose} encapsulation; take it out, or change the \
+                    "is for {}, none of which is {whose} encapsulation; remove it, or change the \
                      encapsulation",
                     using.join(", ")
                 );
@@ -94,7 +94,7 @@ impl Draft<'_> {
         let constraints = Constraints {
             is_v6: false,
             on_link,
-            // That there is one is another check.
+            // Another check reports a missing source.
             has_source: true,
             source_is_prefix: false,
             parameters: &parameters,

@@ -1,9 +1,8 @@
-//! What no section can see by itself.
+//! Mistakes and warnings that follow from several sections together.
 //!
-//! A check is left out only where a value that it needs was reported already: its own findings
-//! would be guesses.
+//! A check is skipped if a value that it needs has a mistake of its own: its findings would be guesses.
 //!
-//! The checks stand on top of the sections: no section uses them.
+//! Checks use sections; no section uses a check.
 
 mod addresses;
 mod cluster;

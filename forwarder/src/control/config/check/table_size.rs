@@ -9,7 +9,7 @@ use crate::control::config::pool::PoolDraft;
 /// hundred, the shares of equal backends differ by a percent.
 const SLOTS_PER_BACKEND: usize = 100;
 
-/// Slots of all Maglev tables together: some GiB, where a slip would ask for more than there is.
+/// Slots of all Maglev tables together: some GiB. A typing error would ask for more.
 const MAX_SLOTS: u64 = 1 << 30;
 
 impl Draft<'_> {
@@ -17,7 +17,7 @@ impl Draft<'_> {
         const KEY: &str = "hash.table_size";
         let Ok(Located { value: size, at }) = self.hash.table_size else { return };
         let largest = self.pools().iter().enumerate().max_by_key(|(index, pool)| {
-            // Of equal ones the first.
+            // Of several largest pools, the first.
             (pool.backends.as_ref().map_or(0, Vec::len), std::cmp::Reverse(*index))
         });
         if let Some((_, pool)) = largest {

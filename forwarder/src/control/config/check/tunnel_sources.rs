@@ -4,10 +4,10 @@ use super::draft::{BackendEntry, Draft};
 use crate::control::config::node::Sources;
 
 impl Draft<'_> {
-    /// One mistake for each family that is missing, however many backends need it.
+    /// Reports one mistake for each missing family, however many backends need it.
     pub(super) fn tunnel_sources(&self) {
         let routes = self.knows_all_networks().then(|| self.routes());
-        // One that needs the link or can do with it is the affair of [`Draft::link`].
+        // [`Draft::link`] checks a backend that is or must be on a link and can do without a tunnel.
         let needs_source = |entry: &BackendEntry<'_>, address| {
             let on_link = match &routes {
                 Some(routes) => routes.next_hop(address).is_some_and(|hop| hop.address == address),

@@ -1,4 +1,4 @@
-//! What is valid, and probably not meant: warnings about values that contradict the network around them.
+//! Warnings: values that are valid but contradict the rest of the network.
 
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
@@ -12,7 +12,7 @@ use crate::control::config::model::{MssClamp, network_and_broadcast};
 use crate::control::config::port::MIN_MTU_V6;
 use crate::wire::Family;
 
-/// The key of the examples: whoever reads them knows it.
+/// The key of the examples, which is public.
 const EXAMPLE_KEY: [u8; 16] = 0x6a3f_0c52_d918_4be7_a1c0_5f7e_2b9d_4836_u128.to_be_bytes();
 
 impl Draft<'_> {
@@ -28,19 +28,19 @@ impl Draft<'_> {
 
     fn known_key(&self) {
         let Ok(Located { value, at }) = self.hash.key else { return };
-        let whose = match value {
-            EXAMPLE_KEY => "that of the examples",
+        let description = match value {
+            EXAMPLE_KEY => "the key of the examples",
             [0, ..] if value == [0; 16] => "all zeros",
             _ => return,
         };
         let message = format!(
-            "is {whose}: clients that know it can choose their backend; make one by \
+            "is {description}: clients that know it can choose their backend; make one by \
              `openssl rand -hex 16`"
         );
         self.findings.warn(at, "hash.key", message);
     }
 
-    /// What stands where no host can be: at the network or broadcast address of a port's network.
+    /// Addresses that no host has: the network and broadcast addresses of a port's network.
     fn groups(&self) {
         let prefixes = || self.ports().iter().flat_map(|port| port.addresses.iter().flatten());
         let groups: HashMap<IpAddr, IpNet> = prefixes()
@@ -98,7 +98,7 @@ impl Draft<'_> {
             let Ok(Located { value, at }) = neighbor else { continue };
             if let Some(&port) = macs.get(&value.mac) {
                 let message = format!(
-                    "is that of the port on line {}: frames to {} would come back here",
+                    "is the MAC address of the port on line {}: frames to {} would come back here",
                     self.findings.line(port),
                     value.address
                 );
@@ -126,7 +126,7 @@ impl Draft<'_> {
         }
     }
 
-    /// IPv6 hosts may send 1280 bytes and need not heed a smaller MTU (RFC 8200, section 5).
+    /// IPv6 hosts may send 1280 bytes and need not honour a smaller MTU (RFC 8200, section 5).
     fn narrow_ports(&self) {
         if !self.knows_all_networks() {
             return;
@@ -152,7 +152,7 @@ impl Draft<'_> {
             if !serves_v6.contains(&entry.pool_index()) {
                 continue;
             }
-            // Of several the least: which is chosen follows from more than the file says here.
+            // The smallest of several: the choice depends on more than this check knows.
             let overheads = listed.iter().map(|e| e.overhead(&parameters, address.value.is_ipv6()));
             let overhead = overheads.min().and_then(|least| u16::try_from(least).ok()).unwrap_or(0);
             let least = needed.entry(hop.port).or_default();
@@ -173,7 +173,7 @@ impl Draft<'_> {
         }
     }
 
-    /// A backend that is a forwarder itself gives packets back.
+    /// A backend that is a forwarder itself sends packets back.
     fn backends_that_forward(&self) {
         let peers = self.tunnel.as_ref().map_or(&[][..], |tunnel| &tunnel.peers);
         let members: HashSet<IpAddr> =

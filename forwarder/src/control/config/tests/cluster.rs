@@ -1,4 +1,4 @@
-//! `[cluster]`, `[tunnel]`, `[fragments]`: what they mean and each mistake in them.
+//! `[cluster]`, `[tunnel]` and `[fragments]`: their meaning, and each mistake in them.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -7,7 +7,7 @@ use super::mistakes::{Case, mistakes};
 use super::{CONTRACT, changed};
 use crate::control::config::{FragmentPolicy, Fragments, Member, Mistake, parse};
 
-/// The line on which text behind the contract's begins.
+/// The line on which the text after the contract's begins.
 const BEHIND: usize = 37;
 
 const CLUSTER: &str = "[cluster]
@@ -32,7 +32,7 @@ fn with(changes: &[(&str, &str)]) -> String {
 }
 
 #[test]
-fn what_is_said_is_meant() {
+fn every_key_is_read() {
     let parsed = parse(&with(&[])).unwrap();
     let configuration = parsed.configuration;
     let member = |address: &str, is_own, is_down| Member {
@@ -60,13 +60,13 @@ fn what_is_said_is_meant() {
     let fragments = |text: &str| parse(text).unwrap().configuration.services[0].fragments;
     assert_eq!(fragments(CONTRACT), FragmentPolicy::Follow);
     for (word, policy) in [("follow", FragmentPolicy::Follow), ("drop", FragmentPolicy::Drop)] {
-        let said = format!("port = 80\nfragments = \"{word}\"");
-        assert_eq!(fragments(&changed(&[("port = 80", &said)])), policy);
+        let text = format!("port = 80\nfragments = \"{word}\"");
+        assert_eq!(fragments(&changed(&[("port = 80", &text)])), policy);
     }
 }
 
 #[test]
-fn each_mistake_alone() {
+fn each_mistake_is_reported_alone() {
     let cases: &[Case<'_>] = &[
         (&[("members", "member")], 0, "cluster.members", "is missing"),
         (
@@ -85,7 +85,7 @@ fn each_mistake_alone() {
             &[("\"2001:db8::2\"", "\"192.0.2.3\"")],
             1,
             "cluster.members[2]",
-            "192.0.2.3 stands here twice",
+            "192.0.2.3 is listed twice",
         ),
         (
             &[("\"2001:db8::2\"", "\"203.0.113.10\"")],
@@ -98,7 +98,7 @@ fn each_mistake_alone() {
             &[("down = [\"192.0.2.3\"]", "down = [\"192.0.2.4\"]")],
             2,
             "cluster.down[0]",
-            "192.0.2.4 is none of the members",
+            "192.0.2.4 is not among the members",
         ),
         (
             &[("down = [\"192.0.2.3\"]", "down = [\"192.0.2.3\", \"192.0.2.3\"]")],
@@ -110,7 +110,7 @@ fn each_mistake_alone() {
             &[("\"2001:db8::/32\"", "\"192.0.2.9/24\"")],
             4,
             "tunnel.peers[1]",
-            "192.0.2.0/24 stands here twice",
+            "192.0.2.0/24 is listed twice",
         ),
         (&[("\"2001:db8::/32\"", "\"192.0.2.9\"")], 4, "tunnel.peers[1]", "with its prefix length"),
         (
@@ -155,7 +155,7 @@ fn members_must_be_other_hosts_within_reach() {
 }
 
 #[test]
-fn warnings() {
+fn each_warning() {
     let warned = |text: &str, key: &str, words: &str| {
         let found = parse(text).unwrap().warnings;
         let fits = |w: &&Mistake| w.key == key && w.message.contains(words);
@@ -168,7 +168,7 @@ fn warnings() {
     );
     warned(&with(&[]), "cluster.members", "has both families");
     let text = with(&[("192.0.2.0/24", "192.0.2.7/24")]);
-    warned(&text, "tunnel.peers", "192.0.2.7 stands for 192.0.2.0/24");
+    warned(&text, "tunnel.peers", "192.0.2.7 is read as 192.0.2.0/24");
     let text = with(&[("\"2001:db8::2\"]", "\"192.0.2.2\"]")])
         .replace(", \"2001:db8::1\"]", "]")
         .replace(", { name = \"b2\", address = \"2001:db8:b::2\" }", "");
@@ -176,7 +176,7 @@ fn warnings() {
 }
 
 #[test]
-fn the_room_for_fragments_is_made_at_the_start() {
+fn room_for_fragments_needs_a_restart_to_change() {
     let old = parse(&with(&[])).unwrap().configuration;
     let differences = |changes: &[(&str, &str)]| {
         old.restart_only_differences(&parse(&with(changes)).unwrap().configuration)

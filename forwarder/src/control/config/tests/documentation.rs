@@ -30,7 +30,7 @@ fn known() -> BTreeSet<String> {
     keys
 }
 
-/// The keys that the page has a row for, as `section.key`, and the sections.
+/// The sections of the page, and as `section.key` the keys with a row.
 fn documented() -> BTreeSet<String> {
     let mut keys = BTreeSet::new();
     let mut section = None;
@@ -53,14 +53,14 @@ fn the_page_has_every_key_and_no_other() {
     let (known, documented) = (known(), documented());
     assert!(known.len() > 40, "{known:?}");
     // A table within a section has rows for its keys, but none of its own.
-    let is_told = |key: &str| {
+    let is_documented = |key: &str| {
         let within = format!("{key}.");
         documented.contains(key) || documented.iter().any(|row| row.starts_with(&within))
     };
-    let untold: Vec<_> = known.iter().filter(|key| !is_told(key)).collect();
-    assert!(untold.is_empty(), "docs/operations.md has no row for {untold:?}");
+    let missing: Vec<_> = known.iter().filter(|key| !is_documented(key)).collect();
+    assert!(missing.is_empty(), "docs/operations.md has no row for {missing:?}");
     let unknown: Vec<_> = documented.difference(&known).collect();
-    assert!(unknown.is_empty(), "docs/operations.md tells of {unknown:?}, which do not exist");
+    assert!(unknown.is_empty(), "docs/operations.md has rows for {unknown:?}, which do not exist");
 }
 
 #[test]
@@ -91,7 +91,7 @@ fn the_fuzz_dictionary_has_every_key_section_and_encapsulation() {
         let headers = [format!("[{path}]"), format!("[[{path}]]")];
         let written = headers.iter().find(|header| dictionary.contains(*header));
         let entry = match path.rsplit_once('.') {
-            // What has no section before it is one.
+            // A top-level key is a section.
             None => written.unwrap_or(&headers[0]).clone(),
             Some((_, key)) => written.cloned().unwrap_or_else(|| format!("{key}=")),
         };

@@ -1,4 +1,4 @@
-//! What pools and backends say of encapsulations, and the tunnel source.
+//! Encapsulations of pools and backends, and the tunnel source.
 
 use super::mistakes::{each_alone, mistakes};
 use super::*;
@@ -52,7 +52,7 @@ fn keys_and_labels() {
 }
 
 #[test]
-fn of_the_settings() {
+fn mistakes_of_the_settings() {
     const KEY: &str = "pool[0].backends[0].gre_key";
     each_alone(&[
         (&[(POOL, "encapsulation = []")], 28, "pool[0].encapsulation", "is empty"),
@@ -67,13 +67,13 @@ fn of_the_settings() {
             &[(POOL, "encapsulation = \"vxlan\"")],
             29,
             "pool[0].backends[0].vni",
-            "the encapsulation \"vxlan\" needs and 2 backends of the pool lack",
+            "the encapsulation \"vxlan\" needs it, and 2 backends of the pool lack it",
         ),
         (
             &[(FIRST, "encapsulation = [\"gre\", \"mpls-udp\"]")],
             29,
             "pool[0].backends[0].label",
-            "the encapsulation \"mpls-udp\" needs and 1 backend of the pool lacks",
+            "the encapsulation \"mpls-udp\" needs it, and 1 backend of the pool lacks it",
         ),
         (
             &[(POOL, "encapsulation = \"mpls-gre\"\nlabel = 15")],
@@ -123,9 +123,9 @@ fn of_the_settings() {
             "none of which is any backend's encapsulation",
         ),
     ]);
-    // A pool's setting for one of its backends alone is heeded.
+    // A pool's setting for one of its backends alone is used.
     backends("udp_port = 7", "encapsulation = \"gue\"");
-    // Without a backend it is for those to come.
+    // In a pool without a backend a setting is for later backends.
     parse(&changed(&[(
         "[[pool]]",
         "[[pool]]\nname = 'later'\ngre_key = 7\nbackends = []\n[[pool]]",
@@ -134,7 +134,7 @@ fn of_the_settings() {
 }
 
 #[test]
-fn of_the_link() {
+fn mistakes_of_the_link() {
     each_alone(&[(
         &[(FIRST, "encapsulation = \"l2\"")],
         29,
@@ -142,19 +142,19 @@ fn of_the_link() {
         "is \"l2\", which needs the backend on a port's link; the next hop of 10.0.0.5 is a gateway",
     )]);
     backends(POOL, "encapsulation = [\"l2\", \"gre\"]");
-    // On the link there is no need of a tunnel source.
+    // A backend on the link needs no tunnel source.
     let near = [("10.0.0.5", "192.0.2.5"), (FIRST, "encapsulation = [\"gre\", \"l2\"]")];
     let sourceless =
         [&near[..], &[("tunnel_source = [\"192.0.2.1\", ", "tunnel_source = [")]].concat();
     parse(&changed(&sourceless)).unwrap();
-    // Elsewhere there is, and it is the only mistake.
+    // A backend elsewhere needs one, and the lack of it is the only mistake.
     let far = [sourceless[2], sourceless[1]];
     let found = mistakes(&changed(&far));
     assert_eq!((found.len(), found[0].key.as_str()), (1, "node.tunnel_source"), "{found:?}");
 }
 
 #[test]
-fn of_the_tunnel_source() {
+fn mistakes_of_the_tunnel_source() {
     const SOURCE: &str = "\"192.0.2.1\", ";
     let node = |source: &str| parse(&changed(&[(SOURCE, source)])).unwrap().configuration.node;
     let source = |text| node(text).tunnel_source_v4.map(|prefix| prefix.to_string());
@@ -163,14 +163,14 @@ fn of_the_tunnel_source() {
     assert_eq!(source("\"192.0.2.9\", ").as_deref(), Some("192.0.2.9/32"));
     const KEY: &str = "node.tunnel_source[0]";
     each_alone(&[
-        (&[(SOURCE, "\"192.0.2.65/26\", ")], 3, KEY, "192.0.2.64/26 is the prefix"),
+        (&[(SOURCE, "\"192.0.2.65/26\", ")], 3, KEY, "192.0.2.64/26 is the prefix without them"),
         (&[(SOURCE, "\"10.0.0.0/15\", ")], 3, KEY, "from 16 to 32"),
         (&[(SOURCE, "\"192.0.2.64/33\", ")], 3, KEY, "from 1 to 32"),
         (
             &[("\"2001:db8::1\"]", "\"2001:db8::/64\"]")],
             3,
             "node.tunnel_source[1]",
-            "the flow label tells flows apart",
+            "the flow label distinguishes flows",
         ),
         (
             &[(SOURCE, "\"10.0.0.0/24\", ")],

@@ -1,4 +1,4 @@
-//! Each mistake there is, by itself: its line, its key and what is said of it.
+//! Each possible mistake alone: its line, its key and its message.
 
 use super::{CONTRACT, changed};
 use crate::control::config::{Mistake, parse};
@@ -10,8 +10,8 @@ pub(super) fn mistakes(text: &str) -> Vec<Mistake> {
     }
 }
 
-/// Each case: replacements in the contract's example, then line, key and words of the one mistake
-/// that they make. That there is no second one shows that nothing which merely follows is told.
+/// Replacements in the contract's example, then line, key and words of the one mistake that they make.
+/// A second mistake would be a mere consequence of the first, which must not be reported.
 pub(super) type Case<'a> = (&'a [(&'a str, &'a str)], usize, &'a str, &'a str);
 
 #[track_caller]
@@ -25,7 +25,7 @@ pub(super) fn each_alone(cases: &[Case<'_>]) {
 }
 
 #[test]
-fn of_the_node_and_the_hash() {
+fn mistakes_of_the_node_and_the_hash() {
     each_alone(&[
         (&[("lb1", "lb 1")], 2, "node.name", "is \"lb 1\"; expected 1 to 63 letters"),
         (&[("name = \"lb1\"", "name = 1")], 2, "node.name", "is the integer 1; expected a string"),
@@ -76,7 +76,7 @@ fn of_the_node_and_the_hash() {
 }
 
 #[test]
-fn of_the_process() {
+fn mistakes_of_the_process() {
     each_alone(&[
         (&[("workers = [1, 2]\n", "")], 9, "dpdk.workers", "write for example workers = [1, 2]"),
         (&[("[1, 2]", "[]")], 9, "dpdk.workers", "is empty"),
@@ -177,7 +177,7 @@ fn of_the_process() {
 }
 
 #[test]
-fn of_the_ports() {
+fn mistakes_of_the_ports() {
     const AGAIN: &str = "[[neighbor]]\naddress = \"192.0.2.254\"";
     const SECOND: &str =
         "[[port]]\nname = 'x'\ndevice = 'net_null0'\n[[neighbor]]\naddress = \"192.0.2.254\"";
@@ -208,7 +208,7 @@ fn of_the_ports() {
             &[(AGAIN, SECOND), ("'net_null0'", "'net_null0'\naddresses = ['192.0.2.1/25']")],
             25,
             "port[1].addresses[0]",
-            "192.0.2.1 stands on line 17 already",
+            "192.0.2.1 is on line 17 already",
         ),
         (
             &[(AGAIN, SECOND), ("net_null0", "net_bonding0,mode=1,slave=3b:00.0")],
@@ -274,7 +274,7 @@ fn of_the_ports() {
 }
 
 #[test]
-fn of_the_neighbors() {
+fn mistakes_of_the_neighbors() {
     const TWICE: &str =
         "[[neighbor]]\naddress = '192.0.2.254'\nmac = '02:00:00:00:00:03'\n[[neighbor]]";
     each_alone(&[
@@ -293,7 +293,7 @@ fn of_the_neighbors() {
 }
 
 #[test]
-fn of_the_pools() {
+fn mistakes_of_the_pools() {
     const TWICE: &str = "[[pool]]\nname = 'web'\nbackends = []\n[[service]]";
     each_alone(&[
         (
@@ -384,7 +384,7 @@ fn of_the_pools() {
             "no port has an IPv6 gateway",
         ),
     ]);
-    // One below the border it is valid: 65536 and 1 share 65537 slots.
+    // One below the limit is valid: 65536 and 1 share 65537 slots.
     assert!(parse(&changed(&[("weight = 1", "weight = 65536")])).is_ok());
     let missing = mistakes(&changed(&[("backends = [", "[pool.x]\nbackends = [")]));
     let missing: Vec<&str> = missing.iter().map(|mistake| mistake.key.as_str()).collect();
@@ -392,7 +392,7 @@ fn of_the_pools() {
 }
 
 #[test]
-fn of_the_services() {
+fn mistakes_of_the_services() {
     const SECOND: &str = "[[service]]\nname = 'two'\naddress = '203.0.113.10'\n\
                           protocol = 'tcp'\nport = 81\npool = 'web'\n[[service]]";
     each_alone(&[
@@ -441,14 +441,14 @@ fn of_the_services() {
 }
 
 #[test]
-fn of_toml_itself() {
+fn mistakes_of_toml_itself() {
     each_alone(&[
         (&[("name = \"lb1\"", "name = lb1")], 2, "", "string values must be quoted"),
         (
             &[("name = \"lb1\"", "name = \"lb1\"\nname = \"lb2\"")],
             3,
             "",
-            "duplicate key; this key stands here for the second time",
+            "duplicate key; this key is set for the second time",
         ),
         (&[("[dpdk]", "[hash]\n[dpdk]")], 9, "", "duplicate key"),
         (&[("name = \"lb1\"", "name = \"lb1")], 2, "", "a string ends with \""),

@@ -1,4 +1,4 @@
-//! Whole texts: what is valid, each mistake there is, and many at once.
+//! Whole texts: valid ones, each possible mistake, and many mistakes at once.
 
 mod cluster;
 mod documentation;
@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use super::*;
 
-/// The keys that other tools rely upon, all in one small configuration.
+/// A small configuration with all keys that other tools rely on.
 pub(super) const CONTRACT: &str = r#"[node]
 name = "lb1"
 tunnel_source = ["192.0.2.1", "2001:db8::1"]
@@ -64,7 +64,7 @@ pub(super) fn changed(changes: &[(&str, &str)]) -> String {
 }
 
 #[test]
-fn the_contract_is_read_as_it_is_meant() {
+fn the_contract_example_is_read_completely() {
     let Parsed { configuration, warnings } = parse(CONTRACT).unwrap();
     assert_eq!(
         configuration,
@@ -156,7 +156,7 @@ fn every_example_is_valid_without_warnings() {
         if path.extension().is_some_and(|extension| extension == "toml") {
             let parsed = parse(&std::fs::read_to_string(&path).unwrap());
             let parsed = parsed.unwrap_or_else(|m| panic!("{}:\n{m}", path.display()));
-            // A key that everyone can read is one to warn of.
+            // The key of the examples is public, which causes a warning.
             let others = parsed.warnings.iter().filter(|warning| warning.key != "hash.key");
             assert_eq!(others.count(), 0, "{}: {:?}", path.display(), parsed.warnings);
             examples += 1;
@@ -166,7 +166,7 @@ fn every_example_is_valid_without_warnings() {
 }
 
 #[test]
-fn what_has_a_default_can_be_left_out() {
+fn keys_with_a_default_are_optional() {
     let text = "[node]\nname = 'a'\n[hash]\nkey = '000102030405060708090a0b0c0d0e0f'\n\
                 [dpdk]\nworkers = [0]\n[[port]]\nname = 'p'\ndevice = 'net_null0'\n";
     let parsed = parse(text).unwrap();
@@ -176,7 +176,7 @@ fn what_has_a_default_can_be_left_out() {
 }
 
 #[test]
-fn values_arrive_where_they_belong() {
+fn every_value_reaches_its_field() {
     let text = changed(&[
         (
             "hugepages = true",
@@ -224,7 +224,7 @@ fn values_arrive_where_they_belong() {
 }
 
 #[test]
-fn next_hops_of_the_contract() {
+fn the_contract_example_has_next_hops() {
     let configuration = parse(CONTRACT).unwrap().configuration;
     let routes = configuration.routes();
     let hop = routes.next_hop("10.0.0.5".parse().unwrap()).unwrap();
@@ -274,9 +274,9 @@ fn differences_that_need_a_restart() {
     assert_eq!(added, ["port \"x\" is new"]);
     let three = parse(&changed(&[("[[port]]", two)])).unwrap().configuration;
     assert_eq!(three.restart_only_differences(&old), ["port \"x\" would be removed"]);
-    let mut turned = three.clone();
-    turned.ports.reverse();
-    assert_eq!(three.restart_only_differences(&turned), ["the ports stand in another order"]);
+    let mut reversed = three.clone();
+    reversed.ports.reverse();
+    assert_eq!(three.restart_only_differences(&reversed), ["the ports are in another order"]);
 }
 
 /// A text with many backends, each on a line of its own.
@@ -291,7 +291,7 @@ pub(super) fn large(backends: usize) -> String {
 }
 
 #[test]
-fn twenty_thousand_backends_are_read_in_time() {
+fn twenty_thousand_backends_are_read_in_seconds() {
     let text = large(20_000);
     let start = Instant::now();
     let parsed = parse(&text).unwrap();

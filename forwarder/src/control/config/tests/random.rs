@@ -1,5 +1,4 @@
-//! Texts that nobody would write: mutated and made up. None may panic, and what is accepted must
-//! keep what the model promises.
+//! Mutated and random texts. None may panic, and what is accepted must keep the promises of the model.
 
 use std::collections::HashSet;
 
@@ -9,7 +8,7 @@ use proptest::sample::{Index, select};
 
 use super::*;
 
-/// What every valid configuration has, told anew from the model alone.
+/// Asserts what the model promises of every valid configuration.
 fn assert_sound(configuration: &Configuration) {
     fn distinct<T: Eq + std::hash::Hash>(items: impl Iterator<Item = T>) -> bool {
         let mut seen = HashSet::new();
@@ -98,7 +97,7 @@ fn assert_sound(configuration: &Configuration) {
     assert!(services.iter().all(|service| service.port > 0 && service.pool < pools.len()));
 }
 
-/// Reads a text; whether it was valid.
+/// Reads a text and returns whether it is valid.
 fn judge(text: &str) -> bool {
     match parse(text) {
         Ok(parsed) => {
@@ -168,7 +167,7 @@ fn apply(text: &str, change: &Change) -> String {
     }
 }
 
-/// A value for any key: often right, often nearly so.
+/// A value for any key: often valid, often almost valid.
 fn value() -> impl Strategy<Value = String> {
     let address = || (0..4_u8, 0..4_u8).prop_map(|(net, host)| format!("10.0.{net}.{host}"));
     let quoted = |text: String| format!("\"{text}\"");
@@ -365,7 +364,7 @@ fn ten_thousand_random_configurations() {
             Ok(())
         })
         .unwrap();
-    // Both sides of the border are visited.
+    // Neither valid nor invalid texts are rare.
     assert!((100..9_900).contains(&valid.get()), "{} of 10000 valid", valid.get());
 }
 

@@ -1,11 +1,11 @@
-//! What concerns the whole file: limits of number, several mistakes at once, warnings.
+//! Limits on the number of sections, several mistakes at once, warnings.
 
 use super::mistakes::{Case, mistakes};
 use super::{CONTRACT, changed, large};
 use crate::control::config::{Mistake, parse};
 
 #[test]
-fn limits_of_number() {
+fn sections_and_slots_are_limited() {
     let pools = |number: usize, size: u32| {
         let mut text = changed(&[("65537", &size.to_string())]);
         for index in 1..number {
@@ -38,7 +38,7 @@ fn limits_of_number() {
 }
 
 #[test]
-fn many_mistakes_are_told_together() {
+fn many_mistakes_are_reported_together() {
     let text = changed(&[
         ("name = \"lb1\"", "name = \"\"\nnmae = 1"),
         ("65537", "65536"),
@@ -76,7 +76,7 @@ fn many_mistakes_are_told_together() {
 }
 
 #[test]
-fn what_a_misspelt_key_leaves_out_is_missing() {
+fn a_misspelt_required_key_is_missing_too() {
     let places = |changes: &[(&str, &str)]| {
         let found = mistakes(&changed(changes));
         found.iter().map(|m| format!("{} {}", m.line, m.key)).collect::<Vec<_>>()
@@ -102,7 +102,7 @@ fn an_empty_text_names_the_sections_that_it_needs() {
 }
 
 #[test]
-fn warnings() {
+fn each_warning() {
     let cases: &[Case<'_>] = &[
         (&[("eal_args = []", "[control]\nsocket = 's'")], 13, "control.socket", "is relative"),
         (

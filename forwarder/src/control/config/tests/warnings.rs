@@ -1,4 +1,4 @@
-//! Warnings about values that contradict the network around them, each beside a value that is fine.
+//! Warnings about values that contradict the rest of the network, and values without a warning.
 
 use crate::control::config::{Mistake, parse};
 
@@ -37,7 +37,7 @@ pool = "web"
 peers = ["198.51.100.0/24"]
 "#;
 
-/// Changes to the text; key, line and words of the warning that follows.
+/// Changes to the text, then key, line and words of the warning that they cause.
 type Case<'a> = (&'a [(&'a str, &'a str)], &'a str, usize, &'a str);
 
 fn warnings(changes: &[(&str, &str)]) -> Vec<Mistake> {
@@ -49,9 +49,9 @@ fn warnings(changes: &[(&str, &str)]) -> Vec<Mistake> {
 }
 
 #[test]
-fn what_is_meant_calls_for_no_warning() {
+fn sensible_values_cause_no_warning() {
     assert_eq!(warnings(&[]), []);
-    // 1280 bytes and those of GRE over IPv4; a segment that fills the MTU; a network without groups.
+    // An MTU of 1280 bytes and GRE over IPv4; a segment that fills the MTU.
     assert_eq!(warnings(&[("mtu = 1500", "mtu = 1304"), ("1400", "1264")]), []);
     assert_eq!(warnings(&[("1400", "1460")]), []);
     // Without IPv6 services a port may be narrow.
@@ -61,7 +61,7 @@ fn what_is_meant_calls_for_no_warning() {
 }
 
 #[test]
-fn each_doubt_is_told_once_with_its_line() {
+fn each_warning_is_reported_once_with_its_line() {
     let v4 = ("2001:db8:f::10", "203.0.113.10");
     let cases: &[Case] = &[
         (&[("000102030405060708090a0b0c0d0e0f", &"0".repeat(32))], "hash.key", 6, "all zeros"),
@@ -69,7 +69,7 @@ fn each_doubt_is_told_once_with_its_line() {
             &[("000102030405060708090a0b0c0d0e0f", "6a3f0c52d9184be7a1c05f7e2b9d4836")],
             "hash.key",
             6,
-            "that of the examples",
+            "the key of the examples",
         ),
         (
             &[("192.0.2.254", "192.0.2.255")],
@@ -91,7 +91,7 @@ fn each_doubt_is_told_once_with_its_line() {
             &[("02:00:00:00:00:05", "02:00:00:00:00:01")],
             "neighbor[1].mac",
             20,
-            "that of the port on line 15",
+            "the MAC address of the port on line 15",
         ),
         (&[("1400", "1461")], "pool[0].mss_clamp", 24, "has room for 1460"),
         (&[("mtu = 1500", "mtu = 1303"), ("1400", "1200")], "port[0].mtu", 14, "need 1304"),
