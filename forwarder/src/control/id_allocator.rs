@@ -30,7 +30,7 @@ impl<K: Hash + Eq + Clone> IdAllocator<K> {
     /// only if the generation that removed its key is at most `safe`.
     ///
     /// # Errors
-    /// Nothing has changed then.
+    /// If there are too few ids. Nothing changes then.
     pub(super) fn assign(
         &mut self,
         keys: &[K],
@@ -40,7 +40,7 @@ impl<K: Hash + Eq + Clone> IdAllocator<K> {
         if !self.fits(keys, safe) {
             return Err(Exhausted);
         }
-        // The usual reload changes something else, and need not build the map again.
+        // Most reloads change something else, and the map stays.
         let known: Option<Vec<u32>> =
             keys.iter().map(|key| self.assigned.get(key).copied()).collect();
         if let Some(ids) = known.filter(|_| keys.len() == self.assigned.len()) {

@@ -1,8 +1,8 @@
 //! Publication: a configuration becomes [`Tables`], and the tables come into force.
 //!
-//! The [`Publisher`] keeps what must last from one configuration to the next: the ids of backends
-//! and services, and Maglev tables of pools that did not change. It also keeps each retired `Tables`
-//! until no worker holds it any more, so that a worker never has to free one.
+//! The [`Publisher`] keeps what must outlast a configuration: the ids of backends and services, and the
+//! Maglev tables of pools that did not change. The publisher also keeps each retired `Tables` until no
+//! worker holds it, so that a worker never frees one.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -35,7 +35,7 @@ use crate::balancer::source::OwnAddresses;
 use crate::balancer::tables::{TableSpec, Tables};
 use crate::wire::Family;
 
-/// Ids for backends: those configured, and those that workers may still have flows of.
+/// Ids for backends: for configured ones, and for removed ones of which workers may still have flows.
 pub const BACKEND_IDS: u32 = 1 << 17;
 /// Ids for services.
 pub const SERVICE_IDS: u32 = 1 << 17;
@@ -49,7 +49,7 @@ pub enum Error {
          try again in a few seconds"
     )]
     Backends,
-    /// Not all workers have the tables yet in which a removed service's id is free.
+    /// Not every worker runs the tables yet in which the id of a removed service is free.
     #[error("too many services were replaced in a short time; try again in a few seconds")]
     Services,
 }
@@ -57,18 +57,18 @@ pub enum Error {
 /// What a port is, apart from its configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PortFacts {
-    /// The device's own address, which frames leave with unless the configuration names another.
+    /// The device's own address: the source of frames unless the configuration names another.
     pub device_mac: [u8; 6],
-    /// Whether frames to other stations are dropped even if the configuration names no address.
+    /// Whether frames to other hosts are dropped even if the configuration names no address.
     pub filter: bool,
 }
 
-/// What the workers have reached, the slowest of them.
+/// How far the slowest worker is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Progress {
     /// Every worker runs tables of this generation or a newer one.
     pub generation: u64,
-    /// No worker has a flow of a backend that went before this generation.
+    /// No worker has a flow of a backend that was removed before this generation.
     pub swept: u64,
 }
 
@@ -81,9 +81,9 @@ pub struct Published {
     pub services: Vec<ServiceId>,
     /// The backends, in the configuration's order, by pool.
     pub backends: Vec<Vec<PublishedBackend>>,
-    /// Services that have an id that they did not have before.
+    /// Services with a newly assigned id.
     pub new_services: Vec<ServiceId>,
-    /// Backends that have an id that they did not have before.
+    /// Backends with a newly assigned id.
     pub new_backends: Vec<BackendId>,
 }
 
@@ -92,11 +92,11 @@ pub struct Published {
 pub struct PublishedBackend {
     /// Its id.
     pub id: BackendId,
-    /// Where its packets go first.
+    /// The next hop of its packets.
     pub next_hop: Option<NextHop>,
-    /// How its packets travel; none while it has no next hop.
+    /// The encapsulation of its packets; `None` without a next hop, or if no listed one can be used.
     pub encapsulation: Option<Choice>,
-    /// Its slots of the Maglev table.
+    /// Its slots in the Maglev table.
     pub slots: usize,
 }
 
@@ -109,15 +109,15 @@ pub struct Publisher {
     ports: Vec<PortFacts>,
     backends: IdAllocator<(String, IpAddr)>,
     services: IdAllocator<ServiceAddress>,
-    /// What all Maglev tables of the last publication follow from,
+    /// The section `[hash]` of the last publication: all Maglev tables depend on it.
     hash: Hash,
-    /// and those tables, by their members.
+    /// The Maglev tables of the last publication, by their candidates.
     maglev: HashMap<Vec<Candidate>, Built>,
     /// The generation in which each backend id was assigned, by id.
     assigned: Vec<u64>,
 }
 
-/// A Maglev table, and how many of its slots each member has, in the members' order.
+/// A Maglev table, and how many of its slots each candidate has, in the candidates' order.
 #[derive(Clone, Debug)]
 struct Built {
     table: Arc<maglev::Table>,
@@ -128,7 +128,7 @@ impl Publisher {
     /// Publishes the first configuration.
     ///
     /// # Errors
-    /// The first always fits, unless the limits of the configuration are not kept.
+    /// Only if the configuration exceeds its limits: there are ids for every valid one.
     pub fn new(
         configuration: &Configuration,
         ports: Vec<PortFacts>,
@@ -159,16 +159,15 @@ impl Publisher {
         Ok((publisher, published))
     }
 
-    /// Where workers find the tables.
+    /// The tables in force, from which workers load them.
     pub fn shared(&self) -> &Arc<ArcSwap<Tables>> {
         &self.shared
     }
 
-    /// Builds the tables of a configuration and puts them before the workers, which take them up with
-    /// their next burst.
+    /// Builds the tables of a configuration and publishes them. Workers load them before their next burst.
     ///
     /// # Errors
-    /// Nothing has changed then.
+    /// If there are too few ids. Nothing changes then.
     pub fn publish(
         &mut self,
         configuration: &Configuration,
@@ -205,13 +204,13 @@ impl Publisher {
         let routes = configuration.routes();
         let mut published = Vec::with_capacity(configuration.pools.len());
         let mut records = vec![Backend::VACANT; self.backends.end() as usize];
-        // By backend id.
+        // Indexed by backend id.
         let mut slots = vec![0; records.len()];
         let mut pools = Vec::with_capacity(configuration.pools.len());
         let mut maglev = HashMap::with_capacity(configuration.pools.len());
         let reusable = self.hash == configuration.hash;
         for (index, pool) in (0..).zip(&configuration.pools) {
-            let mut of_pool: Vec<PublishedBackend> = Vec::with_capacity(pool.backends.len());
+            let mut published_pool: Vec<PublishedBackend> = Vec::with_capacity(pool.backends.len());
             let mut candidates = Vec::with_capacity(pool.backends.len());
             for (backend, id) in pool.backends.iter().zip(&mut ids) {
                 let next_hop = routes.next_hop(backend.address);
@@ -243,7 +242,7 @@ impl Publisher {
                     mss,
                     since: u32::try_from(self.assigned[id.index()]).unwrap_or(u32::MAX),
                 };
-                of_pool.push(PublishedBackend { id, next_hop, encapsulation, slots: 0 });
+                published_pool.push(PublishedBackend { id, next_hop, encapsulation, slots: 0 });
             }
             candidates.sort_unstable_by_key(|candidate| candidate.identity);
             let built = match self.maglev.get(&candidates).filter(|_| reusable) {
@@ -263,12 +262,12 @@ impl Publisher {
             for (candidate, &of_candidate) in candidates.iter().zip(&*built.slots) {
                 slots[candidate.value as usize] = of_candidate;
             }
-            for backend in &mut of_pool {
+            for backend in &mut published_pool {
                 backend.slots = slots[backend.id.index()];
             }
             pools.push(Pool { maglev: built.table.clone() });
             maglev.insert(candidates, built);
-            published.push(of_pool);
+            published.push(published_pool);
         }
         self.maglev = maglev;
         self.hash = configuration.hash.clone();
@@ -324,7 +323,7 @@ impl Publisher {
         self.retired.retain(|tables| Arc::strong_count(tables) > 1);
     }
 
-    /// Everything but services.
+    /// What concerns this node besides services.
     fn node(&self, configuration: &Configuration, routes: &Routes) -> Node {
         let members = &configuration.cluster.members;
         let own = source_networks(configuration);
@@ -350,7 +349,7 @@ impl Publisher {
         }
     }
 
-    /// What no packet can come from.
+    /// The addresses that no packet can come from.
     fn own(&self, configuration: &Configuration) -> OwnAddresses {
         let ports = self.ports.iter().zip(&configuration.ports);
         let macs = ports.map(|(facts, port)| port.mac.unwrap_or(facts.device_mac));
@@ -366,7 +365,7 @@ impl Publisher {
         }
     }
 
-    /// The way to another member of the cluster.
+    /// The route to another member of the cluster.
     fn member(
         &self,
         configuration: &Configuration,
@@ -395,7 +394,7 @@ impl Publisher {
         encapsulation: Encapsulation,
     ) -> Option<Route> {
         let port = &configuration.ports[hop.port];
-        // What is sent without a tunnel needs no source.
+        // Packets that are sent without a tunnel need no source.
         let source = source(configuration, backend.address).unwrap_or(backend.address);
         let tunnel = Tunnel {
             source_mac: port.mac.unwrap_or(self.ports[hop.port].device_mac),
@@ -411,8 +410,8 @@ impl Publisher {
     }
 }
 
-/// What is said for each virtual address: of several services one that keeps silent about echoes
-/// decides, and one that tells of closed ports.
+/// The options of each virtual address. If its services differ, one with `echo = false` turns echo
+/// replies off, and one with `unreachable = true` turns port-unreachable errors on.
 fn vips(configuration: &Configuration) -> Vec<(IpAddr, Vip)> {
     let mut vips: HashMap<IpAddr, Vip> = HashMap::new();
     for service in &configuration.services {
@@ -423,9 +422,9 @@ fn vips(configuration: &Configuration) -> Vec<(IpAddr, Vip)> {
     vips.into_iter().collect()
 }
 
-/// The broadcast and network addresses of the ports' IPv4 networks (RFC 1122 section 3.2.1.3; none of 31
-/// and 32 bits, RFC 3021), and the subnet-router anycast addresses of the others (RFC 4291 section 2.6.1;
-/// none of 127 and 128 bits, RFC 6164).
+/// The addresses of the ports' networks that are no single host's. IPv4: network and broadcast (RFC 1122
+/// section 3.2.1.3), unless the prefix has 31 or 32 bits (RFC 3021). IPv6: subnet-router anycast (RFC 4291
+/// section 2.6.1), unless the prefix has 127 or 128 bits (RFC 6164).
 fn shared(configuration: &Configuration) -> Vec<IpAddr> {
     let prefixes = configuration.ports.iter().flat_map(|port| &port.addresses);
     let anycast = |prefix: &IpNet| match prefix {
@@ -435,7 +434,7 @@ fn shared(configuration: &Configuration) -> Vec<IpAddr> {
     prefixes.flat_map(|prefix| network_and_broadcast(*prefix).chain(anycast(prefix))).collect()
 }
 
-/// The largest segments of a backend's connections.
+/// The limit on the segment size of a backend's connections.
 fn mss_limit(
     configuration: &Configuration,
     pool: &config::Pool,
@@ -450,7 +449,7 @@ fn mss_limit(
             let of = |family| mss_for(mtu, route.template.overhead(), family);
             MssLimit { v4: of(Family::V4), v6: of(Family::V6) }
         }
-        // Nothing is sent there.
+        // Without a route no packet is sent to the backend.
         (Some(MssClamp::Auto), _, _) => MssLimit::NONE,
     }
 }
@@ -466,7 +465,7 @@ fn cluster_members(members: &[config::Member]) -> Vec<cluster::Member> {
         .collect()
 }
 
-/// The addresses that packets may be tunnelled to.
+/// This node's addresses to which packets may be tunnelled.
 fn source_networks(configuration: &Configuration) -> Vec<IpNet> {
     let node = &configuration.node;
     let v4 = node.tunnel_source_v4.map(IpNet::from);
@@ -487,7 +486,7 @@ fn source(configuration: &Configuration, backend: IpAddr) -> Option<IpAddr> {
     }
 }
 
-/// How packets travel to a backend.
+/// The encapsulation of packets to a backend, and why.
 fn choose(
     configuration: &Configuration,
     hop: &NextHop,

@@ -13,27 +13,27 @@ use crate::control::config::protocol_number;
 
 impl Overview {
     pub(super) fn flows(&self, filter: &FlowFilter) -> Result<api::Flows, api::Error> {
-        // The names belong to ids that may change owners, so that they are read before and the
-        // lock is not held while workers look.
-        let (wanted, names) = {
+        // An id may change its owner, so the names are read before the scan. The lock is not held while
+        // workers scan.
+        let (flow_match, names) = {
             let running = self.running.lock();
-            (wanted(&running, filter)?, names(&running))
+            (flow_match(&running, filter)?, names(&running))
         };
         let limit = filter.limit.unwrap_or(api::DEFAULT_FLOWS).min(api::MAX_FLOWS);
-        let mut answer = api::Flows::default();
+        let mut flows = api::Flows::default();
         for (index, worker) in (0..).zip(&self.workers) {
-            if filter.worker.is_some_and(|wanted| wanted != index) {
+            if filter.worker.is_some_and(|worker| worker != index) {
                 continue;
             }
-            let scan = FlowScan::new(wanted.clone(), limit - answer.flows.len());
+            let scan = FlowScan::new(flow_match.clone(), limit - flows.flows.len());
             let Some(scan) = (worker.scan)(scan) else {
                 return Err(api::Error::new(
                     ErrorKind::Failed,
                     format!("worker {index} did not answer in time"),
                 ));
             };
-            answer.truncated |= scan.truncated;
-            answer.flows.extend(scan.rows.iter().filter_map(|row| {
+            flows.truncated |= scan.truncated;
+            flows.flows.extend(scan.rows.iter().filter_map(|row| {
                 let (pool, backend) = names.get(&row.backend.get())?;
                 Some(api::Flow {
                     worker: index,
@@ -48,7 +48,7 @@ impl Overview {
         if filter.worker.is_some_and(|worker| usize::from(worker) >= self.workers.len()) {
             return Err(not_found(format!("there are {} workers", self.workers.len())));
         }
-        Ok(answer)
+        Ok(flows)
     }
 }
 
@@ -56,8 +56,8 @@ fn not_found(message: String) -> api::Error {
     api::Error { kind: ErrorKind::NotFound, message, details: Vec::new() }
 }
 
-/// The filter in the workers' terms.
-fn wanted(running: &Running, filter: &FlowFilter) -> Result<FlowMatch, api::Error> {
+/// The filter as workers understand it: keys and ids instead of names.
+fn flow_match(running: &Running, filter: &FlowFilter) -> Result<FlowMatch, api::Error> {
     let flow = match &filter.flow {
         None => None,
         Some(tuple) => Some(flow_key(tuple).ok_or_else(|| {
@@ -92,7 +92,7 @@ fn wanted(running: &Running, filter: &FlowFilter) -> Result<FlowMatch, api::Erro
     Ok(FlowMatch { flow, backends, state: filter.state.map(balancer_state) })
 }
 
-/// Pool and name of each backend id.
+/// The pool's and the backend's name of each backend id.
 fn names(running: &Running) -> HashMap<u32, (String, String)> {
     running
         .configuration

@@ -1,4 +1,4 @@
-//! Listings: what is in force, beside what it has done.
+//! Listings: what is in force, with its counters.
 
 use guideway_api as api;
 
@@ -145,7 +145,7 @@ impl Overview {
     }
 
     pub(super) fn port_stats(&self, extended: bool) -> Vec<api::PortStats> {
-        // A device may take its time, without the lock.
+        // Devices are asked without the lock, because they may be slow.
         let names: Vec<String> = {
             let running = self.running.lock();
             running.configuration.ports.iter().map(|port| port.name.clone()).collect()

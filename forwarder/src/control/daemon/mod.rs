@@ -1,7 +1,7 @@
-//! The daemon's side of the control protocol: answers requests, applies configurations.
+//! The daemon's side of the control protocol: it carries out requests and applies configurations.
 //!
-//! It knows workers and ports only by what [`Worker`] and [`Port`] let it ask, so that it needs no
-//! DPDK and tests need no device.
+//! The daemon reaches workers and ports only through [`Worker`] and [`Port`], so that it needs no DPDK
+//! and tests need no device.
 
 mod flows;
 mod listing;
@@ -28,21 +28,22 @@ use super::publication::{Published, Publisher};
 use crate::balancer::Verdict;
 use crate::stats::{Counter, Event, Reader};
 
-/// How long an apply waits for the workers, which take tables up between two bursts.
+/// How long an apply waits until every worker runs the new tables. Workers load tables between bursts.
 const IN_FORCE: Duration = Duration::from_secs(5);
 
-/// What answers requests.
+/// Carries out requests.
 pub struct Daemon {
     overview: Overview,
-    /// What is counted off the workers.
+    /// Counters of other threads than the workers.
     others: Vec<Reader>,
-    /// Locked before [`Overview::running`], and for long: by a check, and by an apply until it has published.
+    /// Locked before [`Overview::running`], and for long: by a check, and by an apply until it has
+    /// published.
     changes: Mutex<Changes>,
     is_stopping: AtomicBool,
 }
 
-/// What it takes to put a configuration in force. One is read and parsed at a time: so the memory that
-/// clients can claim is bounded, and a reload never puts a text in force that is older than another's.
+/// What puts a configuration in force. Only one configuration is read and parsed at a time. That bounds the
+/// memory that clients can claim, and a reload never replaces a newer text with an older one.
 struct Changes {
     publisher: Publisher,
     source: Source,
@@ -82,7 +83,7 @@ impl Daemon {
         }
     }
 
-    /// Has every check, apply and reload that waits give up, and refuses those that come.
+    /// Abandons every waiting check, apply and reload, and refuses later ones.
     pub fn stop(&self) {
         self.is_stopping.store(true, Ordering::Release);
     }
@@ -91,7 +92,7 @@ impl Daemon {
         self.is_stopping.load(Ordering::Acquire)
     }
 
-    /// Adds what something else than a worker counts to the sums of [`Daemon::stats`].
+    /// Adds the counters of another thread than a worker to the sums of [`Daemon::stats`].
     #[must_use]
     pub fn with_counters(mut self, counters: Reader) -> Daemon {
         self.others.push(counters);
@@ -219,8 +220,8 @@ impl Daemon {
     }
 }
 
-/// All counters of some workers, summed. Verdicts are read before what was received, so that their sum
-/// is never ahead of it.
+/// All counters of some workers, summed. Verdicts are read before the counter of received packets, so that
+/// their sum never exceeds it.
 pub fn summary<'a>(workers: impl Iterator<Item = &'a Reader> + Clone) -> api::Stats {
     let sum = |of: &dyn Fn(&Reader) -> u64| workers.clone().map(of).sum();
     let verdicts = Verdict::all()
@@ -243,7 +244,7 @@ fn lines(mistakes: &[config::Mistake]) -> Vec<String> {
     mistakes.iter().map(ToString::to_string).collect()
 }
 
-/// A line for each mistake that is listed, and one that says how many more there are.
+/// A line for each listed mistake, and one with the number of the others.
 fn details(mistakes: &config::Mistakes) -> Vec<String> {
     let mut lines: Vec<String> = mistakes.iter().map(ToString::to_string).collect();
     if mistakes.more() > 0 {

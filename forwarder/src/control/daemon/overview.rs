@@ -14,7 +14,7 @@ use crate::stats::{Gauge, Reader, Traffic};
 
 /// A worker, as the control plane sees it.
 pub struct Worker {
-    /// What it counts.
+    /// Its counters.
     pub stats: Reader,
     /// The CPU that it is pinned to.
     pub cpu: Option<u16>,
@@ -22,7 +22,7 @@ pub struct Worker {
     pub queues: Vec<String>,
     /// Entries of its flow table.
     pub flow_capacity: u64,
-    /// Has it carry out a listing; none if it does not answer.
+    /// Has the worker carry out a flow scan; `None` if it does not reply in time.
     pub scan: Box<dyn Fn(FlowScan) -> Option<FlowScan> + Send + Sync>,
 }
 
@@ -36,17 +36,17 @@ pub struct Port {
     pub rx_queues: u16,
     /// Transmit queues.
     pub tx_queues: u16,
-    /// How packets reach their worker, and why so: it may be noticed that they do not.
+    /// How packets reach their worker, and why. It may change while the port runs.
     pub steering: Box<dyn Fn() -> String + Send + Sync>,
-    /// Asks the device.
+    /// Asks the device for its state.
     pub probe: Box<dyn Fn() -> PortState + Send + Sync>,
-    /// Asks it for all that it counts.
+    /// Asks the device for all its counters.
     pub extended: Box<dyn Fn() -> BTreeMap<String, u64> + Send + Sync>,
-    /// The functions that its driver chose for receiving and sending; empty if it does not say.
+    /// The functions that the driver chose for receiving and sending; empty if the driver does not report them.
     pub functions: [String; 2],
 }
 
-/// What a port is asked for each time that it is listed.
+/// The state of a port, asked for by each listing.
 #[derive(Default)]
 pub struct PortState {
     /// The link in words.
@@ -62,8 +62,9 @@ pub(super) struct Running {
     pub(super) configuration: Configuration,
     pub(super) text: String,
     pub(super) published: Published,
-    /// What an id had counted when its present owner got it.
+    /// The counters of each service's id at the time when the service got the id.
     pub(super) service_base: HashMap<u32, Traffic>,
+    /// The counters of each backend's id at the time when the backend got the id.
     pub(super) backend_base: HashMap<u32, Traffic>,
 }
 
@@ -73,7 +74,7 @@ pub(super) struct Overview {
     pub(super) path: PathBuf,
     pub(super) workers: Vec<Worker>,
     pub(super) ports: Vec<Port>,
-    /// Locked for as long as it takes to look at it, so that every listing is answered at once.
+    /// Locked only while a listing copies from it, so that no listing waits for another request.
     pub(super) running: Mutex<Running>,
 }
 

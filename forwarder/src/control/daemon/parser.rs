@@ -1,7 +1,7 @@
-//! The thread that parses the configurations which clients bring.
+//! The thread that parses the configurations of clients.
 //!
-//! A parse takes up to a hundred times the memory of its text, and the allocator keeps a part of that for
-//! each thread that ever did it. One thread parses for all connections, so that it is kept once.
+//! A parse takes up to a hundred times the memory of its text, and the allocator keeps a part of that memory
+//! for each thread that ever parsed. One thread parses for all connections, so that it is kept once.
 
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::{io, thread};
@@ -17,7 +17,7 @@ pub(super) struct Parser(Option<(Sender<String>, Receiver<Outcome>)>);
 impl Parser {
     /// Parses a text as [`config::parse`] does.
     pub(super) fn parse(&mut self, text: &str) -> Outcome {
-        // Where no thread is to be had, or it panicked, the caller's is as good and tells the panic.
+        // Without a thread, or after its panic, the caller parses. The panic then appears in the caller.
         self.ask(text).unwrap_or_else(|| config::parse(text))
     }
 
@@ -34,7 +34,7 @@ impl Parser {
     }
 }
 
-/// The thread ends with the [`Parser`].
+/// Starts the thread, which ends with the [`Parser`].
 fn start() -> io::Result<(Sender<String>, Receiver<Outcome>)> {
     let (texts, received) = channel::<String>();
     let (sender, outcomes) = channel();
@@ -53,7 +53,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_thread_that_is_gone_is_replaced() {
+    fn a_thread_that_ended_is_replaced() {
         let mut parser = Parser::default();
         let expected = config::parse("").unwrap_err();
         assert_eq!(parser.ask(""), Some(Err(expected.clone())));

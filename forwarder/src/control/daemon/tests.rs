@@ -54,7 +54,7 @@ pool = "web"
 
 const THREE: &[(&str, u8, &str)] = &[("a", 10, ""), ("b", 11, ""), ("c", 12, "")];
 
-/// A daemon whose one worker takes up every generation at once, and has swept it.
+/// A daemon with one worker, which runs and sweeps every generation at once.
 struct Lab {
     daemon: Daemon,
     done: Arc<AtomicBool>,
@@ -166,7 +166,7 @@ fn refusal(response: Response) -> api::Error {
 }
 
 #[test]
-fn an_apply_is_answered_when_every_worker_has_it() {
+fn an_apply_replies_when_every_worker_runs_the_tables() {
     let lab = Lab::new();
     assert_eq!(lab.applied(&text(&THREE[..2])), 2);
     assert_eq!(lab.daemon.overview.progress().generation, 2);
@@ -175,7 +175,7 @@ fn an_apply_is_answered_when_every_worker_has_it() {
 }
 
 #[test]
-fn a_bad_configuration_changes_nothing_and_tells_every_mistake() {
+fn a_bad_configuration_changes_nothing_and_reports_every_mistake() {
     let lab = Lab::new();
     let bad = text(THREE).replace("192.0.2.11\"", "192.0.2.999\"").replace("weight", "wieght");
     let error = refusal(lab.apply(&bad.replace("port = 80", "prot = 80")));
@@ -210,7 +210,7 @@ fn backends_keep_their_ids_and_counters() {
     assert_eq!(lab.ids(), [3, 1, 0]);
     let list = lab.backends();
     assert_eq!((list[1].name.as_str(), list[1].traffic.packets), ("b", 1));
-    // Id 2 went with generation 2, which every worker has swept: the next newcomer gets it.
+    // Generation 2 freed id 2, and every worker has swept it: the next new backend gets the id.
     lab.applied(&text(&[("y", 14, ""), ("b", 11, ""), ("a", 10, "")]));
     assert_eq!(lab.ids(), [2, 1, 0]);
     let tables = lab.daemon.changes.lock().publisher.shared().load_full();
@@ -219,7 +219,7 @@ fn backends_keep_their_ids_and_counters() {
 }
 
 #[test]
-fn a_newcomer_does_not_inherit_counters() {
+fn a_new_backend_does_not_inherit_counters() {
     let lab = Lab::new();
     lab.applied(&text(&[("a", 10, "")]));
     std::thread::sleep(Duration::from_millis(20));
@@ -245,7 +245,7 @@ fn the_order_of_the_file_does_not_change_the_choice() {
 }
 
 #[test]
-fn what_a_backend_takes_shows_in_tables_and_listing() {
+fn the_state_of_a_backend_shows_in_tables_and_listing() {
     let lab = Lab::new();
     lab.applied(&text(&[
         ("a", 10, ", weight = 3"),
@@ -280,7 +280,7 @@ fn retired_tables_are_kept_while_a_worker_holds_them() {
 }
 
 #[test]
-fn flows_are_asked_for_by_name() {
+fn flows_are_listed_by_name() {
     let lab = Lab::new();
     let ask = |filter| lab.daemon.answer(Request::FlowList(filter));
     let Response::Flows(found) = ask(api::FlowFilter::default()) else { panic!() };
@@ -302,7 +302,7 @@ fn flows_are_asked_for_by_name() {
 }
 
 #[test]
-fn a_device_s_own_counters_are_told_when_they_are_asked_for() {
+fn counters_of_the_device_are_listed_on_request() {
     let lab = Lab::new();
     let stats = |extended| match lab.daemon.answer(Request::PortStats { extended }) {
         Response::PortStats(mut ports) if ports.len() == 1 => ports.remove(0),
@@ -324,7 +324,7 @@ fn every_verdict_is_in_the_statistics() {
 }
 
 #[test]
-fn endpoints_of_the_families_do_not_meet() {
+fn service_addresses_of_the_families_are_distinct() {
     let v4 = ServiceAddress::new("192.0.2.1".parse().unwrap(), protocol::TCP, 80);
     let mapped = ServiceAddress::new("::ffff:192.0.2.1".parse().unwrap(), protocol::TCP, 80);
     let compatible = ServiceAddress::new("::192.0.2.1".parse().unwrap(), protocol::TCP, 80);
@@ -332,7 +332,7 @@ fn endpoints_of_the_families_do_not_meet() {
 }
 
 #[test]
-fn a_change_under_way_holds_up_no_listing() {
+fn a_change_in_progress_delays_no_listing() {
     let lab = Lab::new();
     let changing = lab.daemon.changes.lock();
     assert!(matches!(lab.daemon.answer(Request::Status {}), Response::Status(_)));

@@ -21,7 +21,7 @@ pub(super) struct Admission {
 
 #[derive(Default)]
 struct Holders {
-    /// The number of the next connection.
+    /// The number of the next connection; connections are numbered as they come.
     next: u64,
     by_number: BTreeMap<u64, Holder>,
 }
@@ -129,7 +129,7 @@ mod tests {
         let permit: Vec<_> = ends[..3].iter().map(|end| admission.take(&end.0).unwrap()).collect();
         assert!(admission.take(&ends[3].0).is_none(), "all are busy");
 
-        // In another order than they came.
+        // In another order than they connected.
         permit[2].idle();
         permit[0].idle();
         let third = admission.take(&ends[3].0).unwrap();

@@ -1,4 +1,4 @@
-//! The bounds of a server, which keep what clients can claim small.
+//! The bounds of a server: they limit the memory and the threads that clients can claim.
 
 use std::time::Duration;
 
@@ -8,13 +8,13 @@ pub const CONNECTIONS: usize = 64;
 /// Bytes of a request line that any connection may hold.
 pub const LONG_REQUEST_BYTES: usize = 1 << 20;
 
-/// Connections that may hold a longer one at once.
+/// Connections that may hold a longer request line at once.
 pub const MAX_LONG_REQUESTS: u32 = 2;
 
-/// How long a client may take for the rest of a line that it began, and to take an answer.
+/// How long a client may take to send the rest of a line, and to take a reply.
 pub const CLIENT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The bounds of one server; they vary in tests alone.
+/// The bounds of one server. Only tests use other values than the constants.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Bounds {
     pub(super) connections: usize,

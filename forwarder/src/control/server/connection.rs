@@ -1,4 +1,4 @@
-//! One connection: the greeting, then requests and answers in turn, until either side ends it.
+//! One connection: the greeting, then requests and replies in turn, until either side ends it.
 
 use std::io::{self, Read, Write};
 use std::net::Shutdown;
@@ -20,7 +20,7 @@ use super::stop::{Stop, Wake, wait};
 /// Bytes of one read.
 const CHUNK: usize = 16 << 10;
 
-/// Carries out one request. It runs on the connection's thread, several at once.
+/// Carries out one request on the connection's thread. Several threads call it at once.
 pub type Handler = Arc<dyn Fn(Request) -> Response + Send + Sync>;
 
 /// Everything that a connection's thread needs.
@@ -85,7 +85,7 @@ struct Connection<'a> {
     shared: &'a Shared,
     /// What was read; never more than one request and one chunk.
     buffer: Vec<u8>,
-    /// Where the next line begins in it.
+    /// The start of the next line in `buffer`.
     start: usize,
     /// Held as long as a long line is in the buffer or its request is carried out.
     long_request: Option<LongRequest<'a>>,
@@ -97,15 +97,15 @@ impl Connection<'_> {
         loop {
             match self.read_line()? {
                 Line::Until(end) => {
-                    let answer = answer(&self.buffer[self.start..end], self.shared);
+                    let reply = reply(&self.buffer[self.start..end], self.shared);
                     self.start = end + 1;
                     self.end_long_request();
-                    self.write(&encoded(&answer))?;
+                    self.write(&encoded(&reply))?;
                 }
                 Line::TooLong => {
                     let limit = self.shared.bounds.request_bytes;
                     let message = format!("a request has at most {limit} bytes");
-                    return self.part(ErrorKind::BadRequest, message);
+                    return self.close_with(ErrorKind::BadRequest, message);
                 }
                 Line::TooManyLong => {
                     let short = self.shared.bounds.short_request_bytes;
@@ -113,11 +113,11 @@ impl Connection<'_> {
                         "there are {MAX_LONG_REQUESTS} requests of more than {short} bytes already; \
                          try again later"
                     );
-                    return self.part(ErrorKind::Failed, message);
+                    return self.close_with(ErrorKind::Failed, message);
                 }
                 Line::Unfinished => {
                     let message = "the request ends without a newline".into();
-                    return self.part(ErrorKind::BadRequest, message);
+                    return self.close_with(ErrorKind::BadRequest, message);
                 }
                 Line::Closed => return Ok(()),
             }
@@ -129,7 +129,7 @@ impl Connection<'_> {
         let mut scanned = self.start;
         let mut deadline = None;
         loop {
-            // Lines that are here already need no poll, so the stop must be looked for.
+            // Lines that are in the buffer need no poll, so the stop is checked here.
             if self.shared.stop.is_raised() {
                 return Err(End::Stopped);
             }
@@ -139,28 +139,28 @@ impl Connection<'_> {
             if end - self.start >= self.shared.bounds.request_bytes {
                 return Ok(Line::TooLong);
             }
-            // Before it is read on, and before it is carried out if it is all here.
+            // Before more of a long line is read, and before a complete one is carried out.
             if end - self.start >= self.shared.bounds.short_request_bytes
                 && self.long_request.is_none()
             {
                 if !self.wait_for_long_request()? {
                     return Ok(Line::TooManyLong);
                 }
-                // The client could not go on meanwhile.
+                // The wait must not count against the client.
                 deadline = None;
             }
             if newline.is_some() {
                 return Ok(Line::Until(end));
             }
 
-            // Only here, so that a buffer of many small lines is not moved once for each.
+            // Only here, so that a buffer of many short lines is not moved once per line.
             self.buffer.drain(..self.start);
             self.start = 0;
             scanned = self.buffer.len();
             if self.buffer.is_empty() {
                 self.buffer.shrink_to(CHUNK);
             } else {
-                // For the whole line: a byte now and then is not progress.
+                // One deadline for the whole line: single bytes do not extend it.
                 deadline.get_or_insert_with(|| Instant::now() + self.shared.bounds.client_timeout);
             }
             if self.read(deadline)? == 0 {
@@ -192,7 +192,7 @@ impl Connection<'_> {
         }
     }
 
-    /// Reads some bytes, 0 at the end. Without a deadline the connection is idle until they come.
+    /// Reads some bytes, 0 at the end. Without a deadline the connection is idle until bytes arrive.
     fn read(&mut self, deadline: Option<Instant>) -> Result<usize, End> {
         let mut chunk = [0; CHUNK];
         loop {
@@ -200,7 +200,7 @@ impl Connection<'_> {
                 self.permit.idle();
             }
             let wake = wait(&self.stream, PollFlags::IN, &self.shared.stop, deadline)?;
-            // Before anything is read, so that no request is lost in part.
+            // Before the read, so that eviction never loses a part of a request.
             if deadline.is_none() && !self.permit.busy() {
                 return Err(End::Evicted);
             }
@@ -220,8 +220,8 @@ impl Connection<'_> {
         }
     }
 
-    /// Writes it all. It tries before it waits, so that the answer to a request that was carried out
-    /// while the server stops still goes out.
+    /// Writes all bytes. It writes before it waits, so that the reply to a request that was carried out
+    /// during the stop is still sent.
     fn write(&mut self, mut bytes: &[u8]) -> Result<(), End> {
         let deadline = Instant::now() + self.shared.bounds.client_timeout;
         while !bytes.is_empty() {
@@ -232,7 +232,7 @@ impl Connection<'_> {
                     match wait(&self.stream, PollFlags::OUT, stop, Some(deadline))? {
                         Wake::Ready => {}
                         Wake::Stopped => return Err(End::Stopped),
-                        Wake::Late => return Err(End::Slow("to take its answer")),
+                        Wake::Late => return Err(End::Slow("to take its reply")),
                     }
                 }
                 Err(error) => return Err(error.into()),
@@ -241,9 +241,9 @@ impl Connection<'_> {
         Ok(())
     }
 
-    /// The last answer. What the client still sends is read and thrown away for a while: were the
-    /// socket closed at once, the client would fail to send before it reads why.
-    fn part(&mut self, kind: ErrorKind, message: String) -> Result<(), End> {
+    /// Sends the last reply. For a while the rest of the client's bytes is read and discarded: if the
+    /// socket closed at once, the client would fail to send and not read the reason.
+    fn close_with(&mut self, kind: ErrorKind, message: String) -> Result<(), End> {
         self.start = self.buffer.len();
         self.end_long_request();
         let error = Error::new(kind, message);
@@ -260,15 +260,15 @@ impl Connection<'_> {
     }
 }
 
-/// Parses the line and has it carried out.
-fn answer(line: &[u8], shared: &Shared) -> Response {
+/// Parses a line and carries out its request.
+fn reply(line: &[u8], shared: &Shared) -> Response {
     let request = match parse_request(line) {
         Ok(request) => request,
         Err(error) => return Response::Error(error),
     };
-    // A panic would end this thread and leave the client without a word.
+    // A panic would end this thread and leave the client without a reply.
     catch_unwind(AssertUnwindSafe(|| (shared.handler)(request)))
-        .unwrap_or_else(|_| failure("the daemon failed on this request; its log says where"))
+        .unwrap_or_else(|_| failure("the daemon failed on this request; see its log"))
 }
 
 pub(super) fn greeting() -> Greeting {
@@ -283,12 +283,12 @@ fn failure(message: &str) -> Response {
     Response::Error(Error::new(ErrorKind::Failed, message))
 }
 
-/// The value as one line. JSON escapes newlines within strings, so there is only the last.
+/// The value as one line. JSON escapes newlines within strings, so the only newline is the last byte.
 fn encoded(value: &impl Serialize) -> Vec<u8> {
     let mut line = serde_json::to_vec(value).unwrap_or_else(|error| {
         // Only a map with keys that are not strings fails, and the protocol has none.
-        tracing::error!(%error, "an answer is no JSON");
-        br#"{"response":"error","body":{"kind":"failed","message":"the answer is no JSON"}}"#
+        tracing::error!(%error, "a reply is not JSON");
+        br#"{"response":"error","body":{"kind":"failed","message":"the reply is not JSON"}}"#
             .to_vec()
     });
     line.push(b'\n');

@@ -40,7 +40,7 @@ impl LongRequests {
             }
             match rustix::io::read(&self.left, &mut [0; 8]) {
                 Ok(_) => return Ok((wake, Some(LongRequest(self)))),
-                // Another thread was faster.
+                // Another thread took the permit.
                 Err(Errno::AGAIN | Errno::INTR) => {}
                 Err(errno) => return Err(errno.into()),
             }

@@ -1,17 +1,17 @@
-//! The control socket: a unix stream socket on which `guidewayctl` and others ask and order.
+//! The control socket: a unix stream socket for requests of `guidewayctl` and other clients.
 //!
-//! The protocol is that of [`guideway_api`]. One thread accepts; each connection has a thread of its
-//! own, so a client can only hold up itself.
+//! [`guideway_api`] defines the protocol. One thread accepts connections, and each connection has a
+//! thread of its own, so that a client delays only itself.
 //!
-//! The bounds:
+//! Bounds:
 //! - [`CONNECTIONS`] at once. One more evicts the connection that has been idle for longest. If none
 //!   is idle, the new one gets an error and is closed.
-//! - [`CLIENT_TIMEOUT`] for a line once begun and for an answer once offered. Between requests a connection
-//!   may idle until its permit is needed.
+//! - [`CLIENT_TIMEOUT`] for the rest of a line that has begun, and for the client to take a reply. Between
+//!   requests a connection may idle until it is evicted.
 //! - A request line of [`guideway_api::MAX_REQUEST`] bytes. Only [`MAX_LONG_REQUESTS`] connections at once
-//!   hold one of more than [`LONG_REQUEST_BYTES`] bytes, from there to its answer. Others wait for a
-//!   permit, [`CLIENT_TIMEOUT`] at most, then get an error and are closed. So all requests together take
-//!   at most 62 MiB and 2 times 32 MiB.
+//!   hold a line of more than [`LONG_REQUEST_BYTES`] bytes, until its reply. Others wait for a permit, for
+//!   [`CLIENT_TIMEOUT`] at most, then get an error and are closed. All requests together therefore take at
+//!   most 62 MiB and 2 times 32 MiB.
 
 mod admission;
 mod bounds;
@@ -45,11 +45,11 @@ pub use socket::Error;
 use socket::{Socket, system};
 use stop::{Stop, Wake, wait};
 
-/// How long to leave the listener alone when a connection cannot be accepted, for example for want
-/// of descriptors: it would stay readable and the thread would spin.
+/// The pause after a connection could not be accepted, for example for lack of descriptors: the listener
+/// stays readable, and the thread would spin.
 const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 
-/// A control socket that is bound and answers no one yet.
+/// A control socket that is bound and does not accept connections yet.
 #[derive(Debug)]
 pub struct Server {
     socket: Socket,
@@ -59,8 +59,8 @@ pub struct Server {
 }
 
 impl Server {
-    /// Binds `path`, whose directory is made if it is missing, in place of a socket that no one
-    /// serves any more. Members of `group`, or else of the group of the process, may connect.
+    /// Binds `path`, creates its directory if it is missing, and replaces a socket that no daemon
+    /// serves. Members of `group`, or else of the group of the process, may connect.
     pub fn bind(path: &Path, group: Option<&str>) -> Result<Server, Error> {
         let bounds = Bounds {
             connections: CONNECTIONS,
@@ -77,7 +77,7 @@ impl Server {
     /// Serves until the handle is stopped or dropped.
     ///
     /// # Panics
-    /// If the operating system gives the daemon no thread.
+    /// If the operating system refuses a thread.
     pub fn start(self, handler: Handler) -> Handle {
         let stop = Arc::new(self.stop);
         let shared = Shared {
@@ -96,7 +96,7 @@ impl Server {
     }
 }
 
-/// A server at work. Dropping it stops the server, as [`Handle::stop`] does.
+/// A running server. Dropping the handle stops the server, as [`Handle::stop`] does.
 #[derive(Debug)]
 pub struct Handle {
     stop: Arc<Stop>,
@@ -104,8 +104,8 @@ pub struct Handle {
 }
 
 impl Handle {
-    /// Removes the socket, closes every connection and waits for their threads. A request that is
-    /// being carried out is finished first; all else ends at once.
+    /// Removes the socket, closes every connection and waits for the threads. A request that is being
+    /// carried out is finished first; everything else ends at once.
     pub fn stop(self) {
         drop(self);
     }
@@ -154,7 +154,7 @@ fn accept(socket: Socket, shared: &Shared) {
                 tracing::warn!(%error, "no thread for a control connection");
             }
         }
-        // First of all, so that no one connects to a daemon that is going.
+        // The socket goes before the threads, so that no client connects to a daemon that stops.
         drop(socket);
     });
 }
@@ -168,6 +168,6 @@ fn accept_one(listener: &UnixListener) -> io::Result<Arc<UnixStream>> {
 /// Waits [`ACCEPT_PAUSE`], or until the stop.
 fn pause(stop: &Stop) {
     let until = Instant::now() + ACCEPT_PAUSE;
-    // Nothing is asked of the descriptor itself, so that only the stop or the time ends the wait.
+    // No flags of the descriptor are polled, so that only the stop or the deadline ends the wait.
     let _ = wait(&stop.event.as_fd(), PollFlags::empty(), stop, Some(until));
 }

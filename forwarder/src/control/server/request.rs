@@ -1,15 +1,15 @@
-//! One line of a client becomes a [`Request`], or a refusal that says what is wrong with it.
+//! Parses a line of a client to a [`Request`], or to an error that explains what is wrong.
 
 use guideway_api::{Error, ErrorKind, MAX_CONFIGURATION, PROTOCOL_VERSION, Request};
 
-/// Characters of serde's message to pass on: it may quote what the client sent, which may be megabytes.
+/// Characters of serde's message that are sent: the message may quote megabytes that the client sent.
 const QUOTED: usize = 300;
 
 /// Parses one line, without its newline. Nesting is bounded by serde_json's recursion limit (128).
 pub fn parse_request(line: &[u8]) -> Result<Request, Error> {
     let text = std::str::from_utf8(line)
         .map_err(|error| bad(format!("the request is not UTF-8: {error}")))?;
-    // serde would also take an array for a message, which the protocol does not have.
+    // serde would also accept an array as a message, which the protocol does not have.
     if !text.trim_start().starts_with('{') {
         return Err(bad("a request is one JSON object on one line".into()));
     }
@@ -25,8 +25,8 @@ pub fn parse_request(line: &[u8]) -> Result<Request, Error> {
         Request::ConfigCheck { text } | Request::ConfigApply { text }
             if text.len() > MAX_CONFIGURATION =>
         {
-            let told = format!("a configuration has at most {MAX_CONFIGURATION} bytes");
-            Err(Error::new(ErrorKind::Rejected, told))
+            let message = format!("a configuration has at most {MAX_CONFIGURATION} bytes");
+            Err(Error::new(ErrorKind::Rejected, message))
         }
         _ => Ok(request),
     }
@@ -65,7 +65,7 @@ mod tests {
     }
 
     #[test]
-    fn takes_every_form_of_a_request() {
+    fn requests_are_parsed() {
         assert_eq!(parse_request(br#"{"request":"status"}"#), Ok(Request::Status {}));
         assert_eq!(parse_request(b" { \"request\" : \"stats\" } \r"), Ok(Request::Stats {}));
         let filter = FlowFilter { state: Some(FlowState::Syn), ..FlowFilter::default() };
@@ -76,8 +76,8 @@ mod tests {
     }
 
     #[test]
-    fn says_what_is_wrong() {
-        for (line, told) in [
+    fn errors_explain_what_is_wrong() {
+        for (line, words) in [
             (&b""[..], "one JSON object"),
             (b"help", "one JSON object"),
             (br#"["status"]"#, "one JSON object"),
@@ -96,7 +96,7 @@ mod tests {
             (br#"{"request":"flow_list","flow":{"source":"here"}}"#, "invalid socket address"),
         ] {
             let message = refusal(line).message;
-            assert!(message.contains(told), "{}: {message}", line.escape_ascii());
+            assert!(message.contains(words), "{}: {message}", line.escape_ascii());
         }
     }
 
@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn a_configuration_is_taken_up_to_its_limit() {
+    fn a_configuration_is_accepted_up_to_its_limit() {
         for name in ["config_check", "config_apply"] {
             let line = |length| {
                 let text = "x".repeat(length);

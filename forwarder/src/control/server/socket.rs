@@ -1,8 +1,8 @@
-//! The socket's file: who may use it, and whose it is.
+//! The socket's file: its owner, its mode and its lock.
 //!
-//! It is mode 0660: who may connect may do everything, so its group is the access list. Beside it
-//! lies `<socket>.lock`, which is locked as long as a daemon serves the socket and stays behind:
-//! removing a lock file would let two daemons each lock their own.
+//! The mode is 0660. A client that may connect may do everything, so the group is the access list. The
+//! file `<socket>.lock` beside the socket is locked while a daemon serves the socket. The lock file is
+//! never removed: otherwise two daemons could each lock a file of their own.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError};
 use std::io::{self, ErrorKind};
@@ -21,13 +21,13 @@ const BACKLOG: i32 = 64;
 /// Why the control socket cannot be served.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// Someone serves this path.
+    /// Another daemon serves this path.
     #[error("{path}: another daemon serves this control socket; stop it or choose another path")]
     InUse {
         /// The socket's path.
         path: PathBuf,
     },
-    /// Something else has this name, and it may be precious.
+    /// Another kind of file has this path, and removing it could lose data.
     #[error("{path} is there already and is no socket; remove it or choose another path")]
     NotASocket {
         /// The socket's path.
@@ -39,7 +39,7 @@ pub enum Error {
         /// The socket's path.
         path: PathBuf,
     },
-    /// The group of the configuration is not on this machine.
+    /// The system does not have the group of the configuration.
     #[error(
         "there is no group {group:?} on this machine, as control.group names it; make it \
          (`groupadd --system NAME`) or name another"
@@ -48,7 +48,7 @@ pub enum Error {
         /// Its name.
         group: String,
     },
-    /// The operating system refused to give the socket away.
+    /// The operating system refused to change the socket's group.
     #[error(
         "cannot give {path} to the group {group:?}; it takes CAP_CHOWN, or a process that is of \
          this group"
@@ -58,35 +58,35 @@ pub enum Error {
         path: PathBuf,
         /// The group's name.
         group: String,
-        /// Its answer.
+        /// The operating system's error.
         source: io::Error,
     },
-    /// The operating system refused; its answer is the source.
+    /// The operating system refused.
     #[error("cannot {action} {path}{}", advice(source))]
     System {
-        /// What was tried.
+        /// The action that failed.
         action: &'static str,
-        /// On what.
+        /// The file of the action.
         path: PathBuf,
-        /// Its answer.
+        /// The operating system's error.
         source: io::Error,
     },
 }
 
-/// The listening socket and its file, which goes with it.
+/// The listening socket. Dropping it removes its file.
 #[derive(Debug)]
 pub(super) struct Socket {
     pub(super) listener: UnixListener,
     path: PathBuf,
-    /// Device and inode of the file, to know it again.
+    /// Device and inode of the file, to recognise it.
     identity: (u64, u64),
-    /// Held last: the next daemon may bind once the file is gone.
+    /// Dropped last: another daemon may bind once the socket's file is gone.
     _lock: File,
 }
 
 impl Socket {
     pub(super) fn bind(path: &Path, group: Option<&str>) -> Result<Socket, Error> {
-        // Absolute, so that it is found again whatever the working directory is by then.
+        // Absolute, so that the file is found if the working directory changes.
         let path = &std::path::absolute(path).map_err(system("resolve", path))?;
         let address = SocketAddrUnix::new(path).map_err(|errno| match errno {
             Errno::NAMETOOLONG => Error::TooLong { path: path.clone() },
@@ -94,7 +94,7 @@ impl Socket {
         })?;
         let owner = group.map(|group| Ok((group, group_id(group)?))).transpose()?;
         if let Some(directory) = path.parent().filter(|directory| !directory.exists()) {
-            // The mode again after the fact, because the umask takes from it.
+            // Set the mode again, because the umask restricts the first one.
             DirBuilder::new()
                 .recursive(true)
                 .mode(0o755)
@@ -116,8 +116,8 @@ impl Socket {
             identity: (metadata.dev(), metadata.ino()),
             _lock: lock,
         };
-        // Between bind and listen the kernel refuses every connection, so group and mode are set
-        // before anyone can use what the process and its umask left.
+        // Between bind and listen the kernel refuses every connection, so group and mode are set before
+        // any client can connect.
         if let Some((group, id)) = owner {
             lchown(path, None, Some(id)).map_err(|source| Error::Group {
                 path: path.clone(),
@@ -143,7 +143,7 @@ impl Drop for Socket {
     }
 }
 
-/// The number of a group of this machine.
+/// The number of a group of users.
 fn group_id(name: &str) -> Result<u32, Error> {
     match nix::unistd::Group::from_name(name) {
         Ok(Some(group)) => Ok(group.gid.as_raw()),
@@ -152,8 +152,8 @@ fn group_id(name: &str) -> Result<u32, Error> {
     }
 }
 
-/// Locks the file beside the socket. Without it, two daemons that start at once could both find the
-/// socket stale, and one remove what the other has just bound.
+/// Locks the file beside the socket. Without the lock, two daemons that start at once could both find the
+/// socket stale, and one could remove the socket that the other has just bound.
 fn lock(path: &Path) -> Result<File, Error> {
     let mut name = path.as_os_str().to_owned();
     name.push(".lock");
@@ -172,7 +172,7 @@ fn lock(path: &Path) -> Result<File, Error> {
     }
 }
 
-/// Removes the socket that a daemon left when it was killed.
+/// Removes the socket that a killed daemon left.
 fn remove_stale(path: &Path, address: &SocketAddrUnix) -> Result<(), Error> {
     match fs::symlink_metadata(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
@@ -182,7 +182,7 @@ fn remove_stale(path: &Path, address: &SocketAddrUnix) -> Result<(), Error> {
         }
         Ok(_) => {}
     }
-    // Nonblocking: a peer that no longer accepts must not hold up this one.
+    // Nonblocking: a daemon that no longer accepts must not delay this one.
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let probe = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)
         .map_err(|errno| system("make a socket for", path)(errno.into()))?;
@@ -192,11 +192,11 @@ fn remove_stale(path: &Path, address: &SocketAddrUnix) -> Result<(), Error> {
         Ok(()) | Err(Errno::AGAIN) => return Err(Error::InUse { path: path.into() }),
         Err(errno) => return Err(system("connect to", path)(errno.into())),
     }
-    tracing::info!(path = %path.display(), "replacing a control socket that no one serves");
+    tracing::info!(path = %path.display(), "replacing a control socket that no daemon serves");
     fs::remove_file(path).map_err(system("remove", path))
 }
 
-/// What to do about an answer of the operating system whose words do not say it.
+/// Advice for errors of the operating system whose text gives none.
 fn advice(source: &io::Error) -> &'static str {
     match source.raw_os_error().map(Errno::from_raw_os_error) {
         Some(Errno::MFILE) => {
@@ -207,7 +207,7 @@ fn advice(source: &io::Error) -> &'static str {
     }
 }
 
-/// For `map_err`: names what was tried.
+/// For `map_err`: adds the action and the path.
 pub(super) fn system(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Error {
     move |source| Error::System { action, path: path.into(), source }
 }

@@ -8,7 +8,7 @@ use std::time::Instant;
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use rustix::io::Errno;
 
-/// A flag that also wakes whoever polls its descriptor.
+/// A flag that also wakes every thread that polls its descriptor.
 #[derive(Debug)]
 pub(super) struct Stop {
     raised: AtomicBool,
@@ -38,7 +38,7 @@ impl Stop {
 /// What ended a wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Wake {
-    /// The descriptor has something to tell, an error perhaps.
+    /// The descriptor is ready, perhaps with an error.
     Ready,
     /// The server stops.
     Stopped,
@@ -55,7 +55,7 @@ pub(super) fn wait(
 ) -> io::Result<Wake> {
     loop {
         let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-        // A deadline in seconds fits; were it not so, waiting for ever is what it means.
+        // A deadline too far away for a `Timespec` means no deadline.
         let timeout = left.and_then(|left| Timespec::try_from(left).ok());
         let mut polled = [PollFd::new(&stop.event, PollFlags::IN), PollFd::new(descriptor, flags)];
         match poll(&mut polled, timeout.as_ref()) {

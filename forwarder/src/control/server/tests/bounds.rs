@@ -18,21 +18,21 @@ fn one_connection_too_many_is_refused_if_all_are_busy() {
     assert_eq!(third.line(), "");
 
     gate.finish_one();
-    assert_eq!(running.answer(), stats());
+    assert_eq!(running.reply(), stats());
     half.send("}\n");
     assert_eq!(half.refusal().kind, ErrorKind::BadRequest);
     drop(half);
     ask_until_served(&site);
 }
 
-/// Asks on new connections until one is served: the thread of another may take a moment to go or to
-/// become idle.
+/// Sends requests on new connections until one is served: the thread of another connection may take a
+/// moment to end or to become idle.
 fn ask_until_served(site: &Site) -> Client {
     let begun = Instant::now();
     loop {
         let mut next = site.client();
         let _ = next.0.get_mut().write_all(encode(&Request::Stats {}).as_bytes());
-        if next.answer() == stats() {
+        if next.reply() == stats() {
             return next;
         }
         assert!(begun.elapsed() < LONG, "no permit became free");
@@ -46,7 +46,7 @@ fn idle_connections_are_evicted() {
     let asking: Vec<_> = (0..CONNECTIONS / 2).map(|_| ask_until_served(&site)).collect();
     let mut closed = 0;
     for client in &mut idle {
-        // The end of the stream, or the answer.
+        // The end of the stream, or the reply.
         let _ = client.0.get_mut().write_all(encode(&Request::Stats {}).as_bytes());
         closed += usize::from(client.line().is_empty());
     }
@@ -60,7 +60,7 @@ fn a_reply_that_waits_for_its_client_survives_eviction() {
     let mut first = site.client();
     first.send(encode(&Request::Stats {}));
     ask_until_served(&site);
-    assert_eq!(first.answer(), stats());
+    assert_eq!(first.reply(), stats());
     assert_eq!(first.line(), "");
 }
 
@@ -74,7 +74,7 @@ fn few_long_requests_are_held_at_once() {
         gate.wait_begun();
     }
 
-    // The server reads no more of it than it may hold; the kernel holds the rest.
+    // The server reads no more of the line than it may hold; the kernel holds the rest.
     let mut refused = site.client();
     refused.0.get_ref().set_write_timeout(Some(SHORT / 3)).unwrap();
     let error = refused.0.get_mut().write_all(&vec![b'x'; REQUEST - 1]).unwrap_err();
@@ -90,7 +90,7 @@ fn few_long_requests_are_held_at_once() {
         gate.finish_one();
     }
     for client in &mut running {
-        assert_eq!(client.answer(), stats());
+        assert_eq!(client.reply(), stats());
     }
 }
 
@@ -102,7 +102,7 @@ fn a_long_request_frees_its_permit_however_it_ends() {
         let mut clients: Vec<_> = (0..MAX_LONG_REQUESTS).map(|_| site.client()).collect();
         for client in &mut clients {
             match round {
-                // Too slow, too long, cut, and answered.
+                // Too slow, too long, without its end, and served.
                 0 => client.send(vec![b'x'; SHORT_REQUEST + CHUNKS]),
                 1 => client.send(vec![b'x'; REQUEST]),
                 2 => {
@@ -120,7 +120,7 @@ fn a_long_request_frees_its_permit_however_it_ends() {
                 _ => {
                     gate.wait_begun();
                     gate.finish_one();
-                    assert_eq!(client.answer(), stats());
+                    assert_eq!(client.reply(), stats());
                 }
             }
         }
@@ -149,6 +149,6 @@ fn a_long_request_waits_for_its_permit() {
     gate.finish_one();
     gate.finish_one();
     for client in &mut clients {
-        assert_eq!(client.answer(), stats());
+        assert_eq!(client.reply(), stats());
     }
 }

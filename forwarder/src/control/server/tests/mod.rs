@@ -16,9 +16,9 @@ use super::*;
 
 mod bounds;
 
-/// Longer than anything here takes, so that a failure is no hang.
+/// Longer than any step here takes, so that a failure does not hang.
 const LONG: Duration = Duration::from_secs(30);
-/// Bytes of a request, fewer than in earnest so that a slow build keeps the times.
+/// Bytes of a request, fewer than the real limit so that a slow build keeps the times.
 const REQUEST: usize = 1 << 20;
 /// Bytes of a request that needs no permit.
 const SHORT_REQUEST: usize = REQUEST / 4;
@@ -53,20 +53,20 @@ impl Client {
         let mut line = String::new();
         match self.0.read_line(&mut line) {
             Ok(_) => {}
-            // The server closed with bytes of ours unread.
+            // The server closed without reading all of our bytes.
             Err(error) if error.kind() == Io::ConnectionReset => {}
             Err(error) => panic!("{error}"),
         }
         line
     }
 
-    fn answer(&mut self) -> Response {
+    fn reply(&mut self) -> Response {
         let line = self.line();
         serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line:?}"))
     }
 
     fn refusal(&mut self) -> Unsendable {
-        match self.answer() {
+        match self.reply() {
             Response::Error(error) => error,
             other => panic!("{other:?}"),
         }
@@ -74,7 +74,7 @@ impl Client {
 
     fn ask(&mut self, request: &Request) -> Response {
         self.send(encode(request));
-        self.answer()
+        self.reply()
     }
 }
 
@@ -82,7 +82,7 @@ fn encode(request: &Request) -> String {
     serde_json::to_string(request).unwrap() + "\n"
 }
 
-/// Answers `stats` with zeros, a flow listing with its limit, a configuration with its text.
+/// Replies to `stats` with zeros, to a flow listing with its limit, to a configuration with its text.
 fn echo(request: Request) -> Response {
     match request {
         Request::Stats {} => Response::Stats(Stats::default()),
@@ -102,7 +102,7 @@ fn stats() -> Response {
     Response::Stats(Stats::default())
 }
 
-/// A server at work in a directory of its own.
+/// A running server in a directory of its own.
 struct Site {
     handle: Option<Handle>,
     path: PathBuf,
@@ -136,7 +136,7 @@ impl Site {
     }
 }
 
-/// A handler that says when it begins and waits to be told to go on, and both ends of that.
+/// A handler that signals when it begins and then waits for [`Gate::finish_one`], and that gate.
 fn gated() -> (impl Fn(Request) -> Response + Send + Sync + 'static, Gate) {
     let (begun, wait_begun) = mpsc::channel();
     let (finish, wait_finish) = mpsc::channel();
@@ -215,15 +215,15 @@ fn a_socket_in_use_is_refused() {
     assert!(error.to_string().contains("another daemon serves"), "{error}");
     assert_eq!(site.client().ask(&Request::Stats {}), stats());
 
-    // Someone who knows no lock file, and does not accept either.
-    let foreign = site.directory.path().join("foreign");
-    let _listener = UnixListener::bind(&foreign).unwrap();
-    assert!(matches!(Server::bind(&foreign, None), Err(Error::InUse { .. })));
-    assert!(foreign.exists());
+    // A daemon without a lock file that does not accept.
+    let other = site.directory.path().join("other");
+    let _listener = UnixListener::bind(&other).unwrap();
+    assert!(matches!(Server::bind(&other, None), Err(Error::InUse { .. })));
+    assert!(other.exists());
 }
 
 #[test]
-fn a_file_in_the_way_is_kept() {
+fn a_file_that_is_no_socket_is_kept() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("socket");
     fs::write(&path, "precious").unwrap();
@@ -232,7 +232,7 @@ fn a_file_in_the_way_is_kept() {
 }
 
 #[test]
-fn paths_that_cannot_be_are_refused() {
+fn impossible_paths_are_refused() {
     let directory = tempfile::tempdir().unwrap();
     let long = directory.path().join("x".repeat(108));
     assert!(matches!(Server::bind(&long, None), Err(Error::TooLong { .. })));
@@ -246,7 +246,7 @@ fn paths_that_cannot_be_are_refused() {
 
 #[test]
 fn clients_are_served_in_parallel_beside_half_a_request() {
-    // Each of the two requests is answered only once both are being carried out.
+    // Neither request gets its reply before both are being carried out.
     let both = Barrier::new(2);
     let site = Site::with(CONNECTIONS, LONG, move |_| {
         both.wait();
@@ -268,9 +268,9 @@ fn half_a_request_is_dropped_and_an_idle_client_kept() {
     let site = Site::with(CONNECTIONS, SHORT, echo);
     let mut idle = site.client();
     let mut half = site.client();
-    // A whole line first: the rest that came with it counts from then on.
+    // A whole line first: the time for the rest counts from then on.
     half.send(encode(&Request::Stats {}) + "{");
-    assert_eq!(half.answer(), stats());
+    assert_eq!(half.reply(), stats());
     let begun = Instant::now();
     assert_eq!(half.line(), "");
     assert!(begun.elapsed() < LONG / 2);
@@ -278,7 +278,7 @@ fn half_a_request_is_dropped_and_an_idle_client_kept() {
 }
 
 #[test]
-fn dripping_is_no_progress() {
+fn single_bytes_do_not_extend_the_timeout() {
     let site = Site::with(CONNECTIONS, SHORT, echo);
     let mut client = site.client();
     let begun = Instant::now();
@@ -289,19 +289,19 @@ fn dripping_is_no_progress() {
 }
 
 #[test]
-fn a_client_that_takes_no_answer_is_dropped() {
+fn a_client_that_takes_no_reply_is_dropped() {
     let site = Site::with(1, SHORT, echo);
-    let mut deaf = site.client();
+    let mut slow = site.client();
     // More than the buffers of both ends hold.
     let text = "x".repeat(REQUEST / 2);
-    deaf.send(encode(&Request::ConfigCheck { text }));
+    slow.send(encode(&Request::ConfigCheck { text }));
     let begun = Instant::now();
     loop {
         let mut next = Client::ungreeted(&site.path);
         next.line();
         // Refused while the other connection holds the only permit; the socket may be closed before it is asked.
         let _ = next.0.get_mut().write_all(encode(&Request::Stats {}).as_bytes());
-        if next.answer() == stats() {
+        if next.reply() == stats() {
             break;
         }
         assert!(begun.elapsed() < LONG, "the permit is still held");
@@ -310,19 +310,19 @@ fn a_client_that_takes_no_answer_is_dropped() {
 }
 
 #[test]
-fn pipelined_requests_are_answered_in_order() {
+fn pipelined_requests_get_replies_in_order() {
     let site = Site::new();
     let mut client = site.client();
     let lines: String = (0..1000).map(|number| encode(&limit(number))).collect();
     client.send(lines);
     for number in 0..1000 {
         let expected = Response::Applied { generation: number, warnings: vec![] };
-        assert_eq!(client.answer(), expected);
+        assert_eq!(client.reply(), expected);
     }
 }
 
 #[test]
-fn garbage_is_answered_and_the_connection_goes_on() {
+fn garbage_is_refused_and_the_connection_goes_on() {
     let site = Site::new();
     let mut client = site.client();
     // xorshift64; newlines fall among the bytes as they may.
@@ -346,7 +346,7 @@ fn garbage_is_answered_and_the_connection_goes_on() {
 }
 
 #[test]
-fn many_empty_lines_are_answered_one_by_one() {
+fn many_empty_lines_are_refused_one_by_one() {
     let site = Site::new();
     let mut client = site.client();
     let mut sender = client.0.get_ref().try_clone().unwrap();
@@ -370,7 +370,7 @@ fn the_longest_request_is_served_and_a_longer_one_is_not() {
     let mut client = site.client();
     for _ in 0..2 {
         client.send(&line);
-        assert_eq!(client.answer(), Response::Config { text: text.clone(), generation: 0 });
+        assert_eq!(client.reply(), Response::Config { text: text.clone(), generation: 0 });
     }
     client.send(encode(&Request::ConfigCheck { text: text + "x" }));
     let refusal = client.refusal();
@@ -383,7 +383,7 @@ fn the_longest_request_is_served_and_a_longer_one_is_not() {
 fn a_line_without_end_is_refused_while_it_is_sent() {
     let site = Site::with(CONNECTIONS, SHORT, echo);
     let mut client = site.client();
-    // All of it is taken, so that the client comes to read why.
+    // The server takes all of it, so that the client can read the reason.
     client.send(vec![b'x'; 3 * REQUEST]);
     assert_eq!(client.refusal().message, "a request has at most 1048576 bytes");
     assert_eq!(client.line(), "");
@@ -399,7 +399,7 @@ fn a_line_that_ends_with_the_stream_is_refused() {
     let mut client = site.client();
     client.send(encode(&Request::Stats {}) + r#"{"request":"stats"}"#);
     client.0.get_mut().shutdown(Shutdown::Write).unwrap();
-    assert_eq!(client.answer(), stats());
+    assert_eq!(client.reply(), stats());
     assert_eq!(client.refusal().message, "the request ends without a newline");
     assert_eq!(client.line(), "");
 }
@@ -409,7 +409,7 @@ fn clients_that_vanish_do_no_harm() {
     let site = Site::new();
     for round in 0..100 {
         let mut client = site.client();
-        // Gone while idle, within a line, and before the answer.
+        // The client disconnects while idle, within a line, and before the reply.
         match round % 3 {
             0 => {}
             1 => client.send("{"),
@@ -420,7 +420,7 @@ fn clients_that_vanish_do_no_harm() {
 }
 
 #[test]
-fn a_handler_that_panics_is_answered_for() {
+fn a_handler_that_panics_still_gets_a_reply() {
     let site = Site::new();
     let mut client = site.client();
     match client.ask(&Request::Status {}) {
@@ -432,7 +432,7 @@ fn a_handler_that_panics_is_answered_for() {
 
 #[test]
 fn stop_ends_every_thread_and_removes_the_socket() {
-    // Each thread borrows what holds this, so that the count tells when the last is gone.
+    // Each thread borrows the handler, which holds this, so that the count shows when the last is gone.
     let token = Arc::new(());
     let captured = Arc::clone(&token);
     let mut site = Site::with(CONNECTIONS, LONG, move |request| {
@@ -442,10 +442,10 @@ fn stop_ends_every_thread_and_removes_the_socket() {
     let mut idle = site.client();
     let mut half = site.client();
     half.send("{");
-    let mut deaf = site.client();
-    deaf.send(encode(&Request::ConfigCheck { text: "x".repeat(REQUEST / 2) }));
+    let mut slow = site.client();
+    slow.send(encode(&Request::ConfigCheck { text: "x".repeat(REQUEST / 2) }));
     let mut unread = [0; 1];
-    deaf.0.read_exact(&mut unread).unwrap();
+    slow.0.read_exact(&mut unread).unwrap();
     // One of them waits for its permit.
     let mut long: Vec<_> = (0..=MAX_LONG_REQUESTS).map(|_| site.client()).collect();
     for client in &mut long {
@@ -464,7 +464,7 @@ fn stop_ends_every_thread_and_removes_the_socket() {
 }
 
 #[test]
-fn stop_leaves_what_is_not_its_own() {
+fn stop_keeps_a_file_of_another_process() {
     let mut site = Site::new();
     fs::remove_file(&site.path).unwrap();
     fs::write(&site.path, "another's").unwrap();
@@ -473,7 +473,7 @@ fn stop_leaves_what_is_not_its_own() {
 }
 
 #[test]
-fn the_request_in_hand_is_answered_before_the_stop() {
+fn the_request_in_progress_gets_its_reply_before_the_stop() {
     let (handler, gate) = gated();
     let mut site = Site::with(CONNECTIONS, CLIENT_TIMEOUT, handler);
     let mut client = site.client();
@@ -482,12 +482,12 @@ fn the_request_in_hand_is_answered_before_the_stop() {
     let handle = site.handle.take().unwrap();
     thread::scope(|scope| {
         scope.spawn(|| handle.stop());
-        // The socket goes first; then the stop has begun.
+        // The stop has begun once the socket is gone.
         while site.path.exists() {
             thread::yield_now();
         }
         gate.finish_one();
     });
-    assert_eq!(client.answer(), stats());
+    assert_eq!(client.reply(), stats());
     assert_eq!(client.line(), "");
 }
