@@ -146,7 +146,7 @@ fn make_outputs<'a>(
 /// Warns about captures that were not read to their end. DPDK counts that as an error of the
 /// device.
 fn warn_of_damage(appliance: &Appliance, rx: &HashMap<usize, PathBuf>) {
-    let Response::Ports(ports) = appliance.daemon().answer(Request::PortList {}) else { return };
+    let Response::Ports(ports) = appliance.daemon().handle(Request::PortList {}) else { return };
     for (index, port) in ports.iter().enumerate().filter(|(_, port)| port.counters.rx_errors > 0) {
         let file = rx.get(&index).map_or(String::new(), |path| path.display().to_string());
         warn!(

@@ -27,7 +27,7 @@ pub(super) fn run(path: &Path) -> Result<ExitCode> {
     let appliance = Appliance::start(path.to_owned(), text, parsed, Mode::Live)?;
     let daemon = appliance.daemon().clone();
     let answering = daemon.clone();
-    let server = server.start(Arc::new(move |request| answering.answer(request)));
+    let server = server.start(Arc::new(move |request| answering.handle(request)));
     info!("ready; control socket {}", control.socket.display());
 
     // This thread never waits for a file, a client or a reader of the log. So a signal that ends
@@ -98,7 +98,7 @@ impl Reloads {
 }
 
 fn reload(daemon: &Daemon, path: &Path) {
-    match daemon.answer(Request::ConfigReload {}) {
+    match daemon.handle(Request::ConfigReload {}) {
         Response::Applied { generation, warnings } => {
             warnings.iter().for_each(|warning| warn!("{}: {warning}", path.display()));
             info!("generation {generation} is in force on every worker");

@@ -1,4 +1,4 @@
-//! `[dpdk]`: how the process uses the machine.
+//! `[dpdk]`: how the process uses CPUs and memory.
 
 use std::collections::HashMap;
 

@@ -32,7 +32,7 @@ pub(super) fn read(section: &mut Section<'_>) -> EncapsulationDraft {
 }
 
 fn parameters(section: &mut Section<'_>, keys: &mut Vec<Located<Setting>>) -> Checked<Parameters> {
-    fn note<T>(
+    fn record<T>(
         keys: &mut Vec<Located<Setting>>,
         setting: Setting,
         found: Checked<Option<Located<T>>>,
@@ -50,13 +50,13 @@ fn parameters(section: &mut Section<'_>, keys: &mut Vec<Located<Setting>>) -> Ch
     let source = section.optional(Setting::InnerSourceMac.name(), mac());
     let destination = section.optional(Setting::InnerDestinationMac.name(), mac());
     let label = section.optional(Setting::Label.name(), value::integer(LABELS));
-    let gre_key = note(keys, Setting::GreKey, gre_key);
-    let udp_port = note(keys, Setting::UdpPort, udp_port);
-    let udp_checksum = note(keys, Setting::UdpChecksum, udp_checksum);
-    let vni = note(keys, Setting::Vni, vni);
-    let inner_source_mac = note(keys, Setting::InnerSourceMac, source);
-    let inner_destination_mac = note(keys, Setting::InnerDestinationMac, destination);
-    let label = note(keys, Setting::Label, label);
+    let gre_key = record(keys, Setting::GreKey, gre_key);
+    let udp_port = record(keys, Setting::UdpPort, udp_port);
+    let udp_checksum = record(keys, Setting::UdpChecksum, udp_checksum);
+    let vni = record(keys, Setting::Vni, vni);
+    let inner_source_mac = record(keys, Setting::InnerSourceMac, source);
+    let inner_destination_mac = record(keys, Setting::InnerDestinationMac, destination);
+    let label = record(keys, Setting::Label, label);
     Ok(Parameters {
         gre_key: gre_key?,
         udp_port: udp_port?,

@@ -164,7 +164,7 @@ impl Findings {
         self.warnings.borrow_mut().add(at, warning);
     }
 
-    /// The candidate nearest to `word`; none if there is no candidate, or too many.
+    /// The candidate nearest to `word`; `None` without a candidate, or with too many.
     pub(super) fn nearest<'c>(&self, word: &str, candidates: &[&'c str]) -> Option<&'c str> {
         self.comparisons.set(self.comparisons.get().checked_sub(candidates.len())?);
         let head = |text: &str| text.chars().take(EXCERPT).collect::<String>();

@@ -1,7 +1,7 @@
 //! A validated configuration: what the rest of the program sees of the TOML file.
 //!
 //! Nothing here can be wrong by itself: names are unique and resolved, families fit, sizes are legal.
-//! [`super::parse`] is the only way to make one.
+//! Only [`super::parse`] makes one.
 
 use std::net::{IpAddr, Ipv6Addr};
 use std::path::PathBuf;

@@ -154,7 +154,7 @@ fn addresses_of(
         let wide = value.max_prefix_len() - value.prefix_len() > 1;
         if wide && value.network() == value.addr() {
             let message = format!(
-                "{} is the address of the network itself; an address of this host in it is meant",
+                "{} is the address of the network itself; write an address of this host in it",
                 value.addr()
             );
             section.warn(at, KEY, message);

@@ -180,7 +180,7 @@ mod tests {
     #[test]
     fn a_read_that_hangs_is_abandoned() {
         let mut source = Source::new("/nonexistent".into());
-        let (answer, hangs) = channel::<()>();
+        let (release, hangs) = channel::<()>();
         let stuck = move || {
             _ = hangs.recv();
             Ok(String::new())
@@ -188,13 +188,13 @@ mod tests {
         let short = Duration::from_millis(50);
         assert!(matches!(source.within(short, || false, stuck), Err(ReadError::Late)));
         assert!(matches!(source.read(|| false), Err(ReadError::Stuck)));
-        drop(answer);
+        drop(release);
         while source.stuck.as_ref().is_some_and(|thread| !thread.is_finished()) {
             thread::yield_now();
         }
         assert!(matches!(source.read(|| false), Err(ReadError::System(_))));
 
-        let (_answer, hangs) = channel::<()>();
+        let (_release, hangs) = channel::<()>();
         let stuck = move || {
             _ = hangs.recv();
             Ok(String::new())

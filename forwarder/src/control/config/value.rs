@@ -29,8 +29,8 @@ pub(super) fn describe(value: &DeValue<'_>) -> String {
     }
 }
 
-/// The digits of a number, shortened. They may be any text: the TOML parser accepts numbers that are
-/// none and goes on.
+/// The digits of a number, shortened. They may be any text: the TOML parser reports an invalid
+/// number and goes on.
 fn shorten(digits: &str) -> String {
     match digits.char_indices().nth(24) {
         None => digits.to_owned(),

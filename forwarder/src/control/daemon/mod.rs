@@ -100,7 +100,7 @@ impl Daemon {
     }
 
     /// Carries out a request.
-    pub fn answer(&self, request: Request) -> Response {
+    pub fn handle(&self, request: Request) -> Response {
         match request {
             Request::Status {} => Response::Status(self.overview.status()),
             Request::ServiceList {} => Response::Services(self.overview.services()),

@@ -121,7 +121,7 @@ impl Lab {
     }
 
     fn apply(&self, text: &str) -> Response {
-        self.daemon.answer(Request::ConfigApply { text: text.to_owned() })
+        self.daemon.handle(Request::ConfigApply { text: text.to_owned() })
     }
 
     fn applied(&self, text: &str) -> u64 {
@@ -132,14 +132,14 @@ impl Lab {
     }
 
     fn backends(&self) -> Vec<api::Backend> {
-        match self.daemon.answer(Request::BackendList {}) {
+        match self.daemon.handle(Request::BackendList {}) {
             Response::Backends(list) => list,
             other => panic!("{other:?}"),
         }
     }
 
     fn generation(&self) -> u64 {
-        match self.daemon.answer(Request::ConfigShow {}) {
+        match self.daemon.handle(Request::ConfigShow {}) {
             Response::Config { generation, .. } => generation,
             other => panic!("{other:?}"),
         }
@@ -196,7 +196,7 @@ fn what_needs_a_restart_is_refused() {
 #[test]
 fn a_reload_without_its_file_changes_nothing() {
     let lab = Lab::new();
-    let error = refusal(lab.daemon.answer(Request::ConfigReload {}));
+    let error = refusal(lab.daemon.handle(Request::ConfigReload {}));
     assert!(error.message.contains("/nonexistent/guideway.toml"), "{error:?}");
     assert_eq!(lab.generation(), 1);
 }
@@ -282,7 +282,7 @@ fn retired_tables_are_kept_while_a_worker_holds_them() {
 #[test]
 fn flows_are_listed_by_name() {
     let lab = Lab::new();
-    let ask = |filter| lab.daemon.answer(Request::FlowList(filter));
+    let ask = |filter| lab.daemon.handle(Request::FlowList(filter));
     let Response::Flows(found) = ask(api::FlowFilter::default()) else { panic!() };
     let flow = &found.flows[0];
     assert_eq!((flow.tag.as_str(), flow.backend.as_str()), ("0000000000000abc", "b"));
@@ -304,7 +304,7 @@ fn flows_are_listed_by_name() {
 #[test]
 fn counters_of_the_device_are_listed_on_request() {
     let lab = Lab::new();
-    let stats = |extended| match lab.daemon.answer(Request::PortStats { extended }) {
+    let stats = |extended| match lab.daemon.handle(Request::PortStats { extended }) {
         Response::PortStats(mut ports) if ports.len() == 1 => ports.remove(0),
         other => panic!("{other:?}"),
     };
@@ -312,7 +312,7 @@ fn counters_of_the_device_are_listed_on_request() {
     assert_eq!((plain.name.as_str(), plain.counters["rx_packets"]), ("edge0", 3));
     assert!(plain.counters.len() == 8 && plain.extended.is_empty());
     assert_eq!(stats(true).extended, [("rx_good_packets".to_owned(), 3)].into());
-    let Response::Ports(ports) = lab.daemon.answer(Request::PortList {}) else { panic!() };
+    let Response::Ports(ports) = lab.daemon.handle(Request::PortList {}) else { panic!() };
     assert_eq!([&ports[0].rx_function, &ports[0].tx_function], ["Vector AVX2", ""]);
 }
 
@@ -335,7 +335,7 @@ fn service_addresses_of_the_families_are_distinct() {
 fn a_change_in_progress_delays_no_listing() {
     let lab = Lab::new();
     let changing = lab.daemon.changes.lock();
-    assert!(matches!(lab.daemon.answer(Request::Status {}), Response::Status(_)));
+    assert!(matches!(lab.daemon.handle(Request::Status {}), Response::Status(_)));
     assert_eq!(lab.generation(), 1);
     assert!(!lab.backends().is_empty());
     drop(changing);
@@ -344,10 +344,10 @@ fn a_change_in_progress_delays_no_listing() {
 #[test]
 fn a_daemon_that_stops_reads_no_configuration() {
     let lab = Lab::new();
-    let Response::Config { text, .. } = lab.daemon.answer(Request::ConfigShow {}) else { panic!() };
+    let Response::Config { text, .. } = lab.daemon.handle(Request::ConfigShow {}) else { panic!() };
     lab.daemon.stop();
     for request in [Request::ConfigCheck { text: text.clone() }, Request::ConfigApply { text }] {
-        let Response::Error(error) = lab.daemon.answer(request) else { panic!() };
+        let Response::Error(error) = lab.daemon.handle(request) else { panic!() };
         assert_eq!(error.message, "the daemon is stopping");
     }
     assert_eq!(lab.generation(), 1);

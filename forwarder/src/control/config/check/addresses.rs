@@ -45,10 +45,10 @@ impl Draft<'_> {
 
     pub(super) fn gateways(&self, own: &OwnAddresses) {
         for (index, port) in self.ports().iter().enumerate() {
-            for (place, gateway) in port.gateways.iter().flatten().enumerate() {
+            for (position, gateway) in port.gateways.iter().flatten().enumerate() {
                 if let Some(own) = own.get(gateway.value) {
                     let message = format!("{} is {own}; expected another host's", gateway.value);
-                    let key = format!("port[{index}].gateways[{place}]");
+                    let key = format!("port[{index}].gateways[{position}]");
                     self.findings.mistake(gateway.at, key, message);
                 }
             }

@@ -46,7 +46,7 @@ impl BackendEntry<'_> {
     /// `"b1" of pool "web"`.
     pub(super) fn title(&self) -> String {
         let name = |name: &Checked<Located<String>>| {
-            name.as_ref().map_or("of no name".to_owned(), |name| excerpt(&name.value))
+            name.as_ref().map_or("without a name".to_owned(), |name| excerpt(&name.value))
         };
         format!("{} of pool {}", name(&self.backend.name), name(&self.pool.name))
     }

@@ -66,7 +66,7 @@ impl Draft<'_> {
         draft: &EncapsulationDraft,
         listed: &[Encapsulation],
         path: impl Fn() -> String,
-        whose: &str,
+        owner: &str,
     ) {
         for key in &draft.keys {
             if !listed.iter().any(|e| e.uses(key.value)) {
@@ -76,7 +76,7 @@ impl Draft<'_> {
                     .map(|(name, _)| format!("{name:?}"))
                     .collect();
                 let message = format!(
-                    "is for {}, none of which is {whose} encapsulation; remove it, or change the \
+                    "is for {}, none of which is {owner} encapsulation; remove it, or change the \
                      encapsulation",
                     using.join(", ")
                 );

@@ -57,8 +57,8 @@ impl Draft<'_> {
             self.findings.warn(address.at, key, message);
         };
         for (index, port) in self.ports().iter().enumerate() {
-            for (place, gateway) in port.gateways.iter().flatten().enumerate() {
-                warn(*gateway, format!("port[{index}].gateways[{place}]"));
+            for (position, gateway) in port.gateways.iter().flatten().enumerate() {
+                warn(*gateway, format!("port[{index}].gateways[{position}]"));
             }
         }
         for (index, neighbor) in self.neighbors.iter().flatten().enumerate() {

@@ -77,12 +77,12 @@ fn many_mistakes_are_reported_together() {
 
 #[test]
 fn a_misspelt_required_key_is_missing_too() {
-    let places = |changes: &[(&str, &str)]| {
+    let positions = |changes: &[(&str, &str)]| {
         let found = mistakes(&changed(changes));
         found.iter().map(|m| format!("{} {}", m.line, m.key)).collect::<Vec<_>>()
     };
-    assert_eq!(places(&[("[node]", "[nod]")]), ["1 node", "1 nod"]);
-    let backends = places(&[("backends = [", "backend = [")]);
+    assert_eq!(positions(&[("[node]", "[nod]")]), ["1 node", "1 nod"]);
+    let backends = positions(&[("backends = [", "backend = [")]);
     assert_eq!(backends, ["26 pool[0].backends", "29 pool[0].backend"]);
 }
 

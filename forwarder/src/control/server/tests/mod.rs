@@ -325,7 +325,7 @@ fn pipelined_requests_get_replies_in_order() {
 fn garbage_is_refused_and_the_connection_goes_on() {
     let site = Site::new();
     let mut client = site.client();
-    // xorshift64; newlines fall among the bytes as they may.
+    // xorshift64; newlines may be among the bytes.
     let mut state = 0x9e37_79b9_7f4a_7c15_u64;
     for _ in 0..20 {
         let mut garbage: Vec<u8> = (0..4000)
