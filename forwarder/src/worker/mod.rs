@@ -45,7 +45,7 @@ use crate::stats::{Counter, Gauge, Writer};
 use pipeline::{Batch, Pipeline};
 use round::Round;
 
-/// Rounds between two checks for flow queries and commands, while there is traffic.
+/// Rounds between two checks for flow queries and for the order to stop, while there is traffic.
 const HOUSEKEEPING: u64 = 256;
 /// Rounds between two readings of the clock, which also expire fragments, while there is traffic:
 /// some microseconds.
