@@ -32,7 +32,7 @@ use anyhow::{Context, Result};
 use clap::Parser;
 // Checks before main that the CPU is what this was built for.
 use guideway_baseline as _;
-use guideway_output::{Queue, Standard, tell};
+use guideway_output::{Queue, Standard, report};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1};
@@ -93,7 +93,7 @@ fn main() -> ExitCode {
     let (output, errors) = match (Queue::start(Standard::Output), Queue::start(Standard::Error)) {
         (Ok(output), Ok(errors)) => (output, errors),
         (Err(error), _) | (_, Err(error)) => {
-            tell(format_args!("guideway-agent: cannot start the output: {error}\n"));
+            report(format_args!("guideway-agent: cannot start the output: {error}\n"));
             return ExitCode::FAILURE;
         }
     };
@@ -108,7 +108,7 @@ fn main() -> ExitCode {
 
 fn run(options: &Options, output: &Queue, errors: &Queue) -> Result<()> {
     let quit = signalled(&[SIGTERM, SIGINT])?;
-    let report = signalled(&[SIGUSR1])?;
+    let reporting = signalled(&[SIGUSR1])?;
     let (mut listeners, names) =
         listener::open(&options.local, &options.encapsulation, &options.settings, errors)?;
     let tun = host::tun(&options.tun, options.mtu)?;
@@ -122,12 +122,12 @@ fn run(options: &Options, output: &Queue, errors: &Queue) -> Result<()> {
     let mut counters = Counters::new(names);
     let mut buffer = vec![0; BUFFER];
     loop {
-        let ready = wait(&listeners, &quit, &report)?;
+        let ready = wait(&listeners, &quit, &reporting)?;
         if ready.quit {
             break;
         }
         if ready.report {
-            let _ = (&report).read(&mut [0; 64]);
+            let _ = (&reporting).read(&mut [0; 64]);
             output.offer(format!("{counters}\n").as_bytes());
         }
         for (listener, _) in

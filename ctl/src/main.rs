@@ -21,7 +21,7 @@ use clap::CommandFactory;
 // Checks before main that the CPU is what this was built for.
 use guideway_api::{FlowFilter, MAX_CONFIGURATION, Request, Response};
 use guideway_baseline as _;
-use guideway_output::{print, tell};
+use guideway_output::{print, report};
 
 use arguments::{
     Arguments, BackendCommand, Command, ConfigCommand, FlowCommand, Output, PortCommand,
@@ -34,11 +34,11 @@ fn main() -> ExitCode {
     match run(&guideway_output::arguments()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            let mut told = format!("error: {}\n", terminal::line(&error.to_string()));
+            let mut text = format!("error: {}\n", terminal::line(&error.to_string()));
             for detail in error.details() {
-                told += &format!("  {}\n", terminal::line(detail));
+                text += &format!("  {}\n", terminal::line(detail));
             }
-            tell(told);
+            report(text);
             ExitCode::from(error.exit_code())
         }
     }
@@ -56,7 +56,7 @@ fn run(arguments: &Arguments) -> Result<(), Error> {
     let rendered = render::render(&response, arguments.output);
     let notes: String =
         rendered.notes.iter().map(|note| format!("{}\n", terminal::line(note))).collect();
-    tell(notes);
+    report(notes);
     // A file or another program gets every byte.
     let is_exact = !io::stdout().is_terminal();
     let text = match arguments.output {

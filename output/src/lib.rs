@@ -1,9 +1,9 @@
-//! What the programs print.
+//! Output of the programs to stdout and stderr.
 //!
-//! `println!` and `eprintln!` panic when the stream takes nothing more: its reader is gone, its disk is
-//! full. No program uses them (a lint says so). A program that an operator waits for calls [`print()`]
-//! for its result and [`tell`] for everything else. A daemon writes through a [`Queue`], because a
-//! reader that has stopped reading must not stop the daemon.
+//! `println!` and `eprintln!` panic if the stream fails: its reader is gone, or its disk is full. A lint
+//! forbids them. A command, for which an operator waits, calls [`print()`] for its result and [`report`]
+//! for everything else. A daemon writes through a [`Queue`], because a reader that stops reading must not
+//! stop the daemon.
 #![forbid(unsafe_code)]
 
 mod queue;
@@ -17,19 +17,19 @@ use rustix::event::{PollFd, PollFlags, poll};
 
 pub use queue::{Queue, Standard};
 
-/// Writes to stderr. A failure is ignored: there is no other stream to report it on.
-pub fn tell(text: impl fmt::Display) {
+/// Writes to stderr. Ignores a failure: no other stream could report it.
+pub fn report(text: impl fmt::Display) {
     let _ = write_all(&mut io::stderr(), text.to_string().as_bytes());
 }
 
-/// Writes a result to stdout. A reader that has seen enough, such as `head`, is no failure.
+/// Writes a result to stdout. A reader that stops early, such as `head`, is not a failure.
 pub fn print(text: impl AsRef<[u8]>) -> io::Result<()> {
     let mut stdout = io::stdout();
     accepted(write_all(&mut stdout, text.as_ref()).and_then(|()| stdout.flush()))
 }
 
-/// Parses the command line. Help, the version and mistakes end the program here: with status 0, or 2
-/// for a mistake, or 1 if stdout does not take the help.
+/// Parses the command line. Ends the program itself after help or version (status 0), after a mistake
+/// (status 2), and if it cannot write the help or version (status 1).
 pub fn arguments<T: clap::Parser>() -> T {
     let error = match T::try_parse() {
         Ok(arguments) => return arguments,
@@ -37,12 +37,13 @@ pub fn arguments<T: clap::Parser>() -> T {
     };
     let written = accepted(error.print().and_then(|()| io::stdout().flush()));
     if let (Err(failure), false) = (written, error.use_stderr()) {
-        tell(format_args!("error: cannot write the result: {failure}\n"));
+        report(format_args!("error: cannot write the result: {failure}\n"));
         process::exit(1);
     }
     process::exit(error.exit_code());
 }
 
+/// Turns a broken pipe into success.
 fn accepted(written: io::Result<()>) -> io::Result<()> {
     match written {
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
@@ -50,7 +51,8 @@ fn accepted(written: io::Result<()>) -> io::Result<()> {
     }
 }
 
-/// `write_all` that also waits for a stream which another process has made non-blocking.
+/// Writes everything, as `Write::write_all` does, and waits if another process has made the stream
+/// non-blocking.
 fn write_all(stream: &mut (impl Write + AsFd), mut bytes: &[u8]) -> io::Result<()> {
     while !bytes.is_empty() {
         match stream.write(bytes) {

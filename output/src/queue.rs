@@ -1,12 +1,11 @@
-//! A writer that never blocks its callers.
+//! A queue of output lines that never blocks its callers.
 //!
-//! Callers append lines to a buffer of [`LIMIT`] bytes. One thread takes the whole buffer and writes it,
-//! holding no lock meanwhile. A line that does not fit is dropped and counted, and so is a line that the
-//! stream does not take. The thread says how many lines are missing as soon as the stream takes bytes
-//! again.
+//! Callers append lines to a buffer of at most [`LIMIT`] bytes. One thread takes the whole buffer and
+//! writes it without holding the lock. A line that does not fit, or that the stream does not accept, is
+//! dropped and counted. When the stream accepts bytes again, the thread writes how many lines are missing.
 //!
-//! tracing-appender's `NonBlocking` is not used: dropping its guard calls `eprintln!`, which blocks on
-//! the very stream whose reader has stopped, and it bounds lines rather than bytes.
+//! tracing-appender's `NonBlocking` would not do. Dropping its guard calls `eprintln!`, which blocks on the
+//! stream whose reader has stopped, and its limit is lines rather than bytes.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -15,7 +14,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-/// Bytes that may wait. 900 mistakes of a configuration are about 100 kB.
+/// Bytes that may wait. A log of 900 configuration mistakes has about 100 kB.
 const LIMIT: usize = 1 << 20;
 
 /// A standard stream.
@@ -27,7 +26,7 @@ pub enum Standard {
     Error,
 }
 
-/// The callers' end. Clones append to the same buffer.
+/// The callers' side. Clones append to the same buffer.
 #[derive(Clone, Debug)]
 pub struct Queue(Arc<Shared>);
 
@@ -42,20 +41,20 @@ struct State {
     waiting: Vec<u8>,
     /// Lines dropped since the thread last took the buffer.
     dropped: u64,
-    /// The thread is writing what it took.
+    /// The thread is writing the lines it took.
     writing: bool,
 }
 
 impl Queue {
-    /// A queue to a standard stream of this process.
+    /// Starts a queue to a standard stream of this process.
     pub fn start(stream: Standard) -> io::Result<Queue> {
-        // A descriptor of its own, not io::stderr(): a thread that is stuck while it holds that
-        // stream's lock would stop everyone else who writes to it, the panic hook included.
+        // A duplicated descriptor rather than io::stderr(): a thread stuck in a write would hold the lock
+        // of io::stderr(), and block all others that write there, the panic hook among them.
         let descriptor = match stream {
             Standard::Output => io::stdout().as_fd().try_clone_to_owned(),
             Standard::Error => io::stderr().as_fd().try_clone_to_owned(),
         };
-        // A daemon may run without the stream. The standard library discards what is written then.
+        // A daemon may run without the stream. Then output is discarded, as the standard library does.
         let file =
             descriptor.map(File::from).or_else(|_| File::options().write(true).open("/dev/null"));
         Queue::to(file?)
@@ -64,20 +63,20 @@ impl Queue {
     fn to(mut stream: impl Write + AsFd + Send + 'static) -> io::Result<Queue> {
         let shared = Arc::new(Shared::default());
         let queue = Queue(Arc::clone(&shared));
-        // The thread lives as long as the process: it may be stuck in a write for ever.
+        // The thread lives as long as the process, because a write may never return.
         thread::Builder::new().name("output".into()).spawn(move || {
             let mut missing = 0;
             loop {
                 let (batch, dropped) = shared.take();
-                let written = report(&mut stream, &mut missing)
+                let written = write_missing(&mut stream, &mut missing)
                     .and_then(|()| crate::write_all(&mut stream, &batch));
                 if written.is_err() {
                     missing += batch.iter().filter(|&&byte| byte == b'\n').count() as u64;
                 }
                 missing += dropped;
                 if written.is_ok() {
-                    // If this fails, the next line that comes tries again.
-                    let _ = report(&mut stream, &mut missing);
+                    // If this fails, the next batch tries again.
+                    let _ = write_missing(&mut stream, &mut missing);
                 }
                 shared.lock().writing = false;
                 shared.changed.notify_all();
@@ -86,7 +85,7 @@ impl Queue {
         Ok(queue)
     }
 
-    /// Appends lines, or drops and counts them if too much waits. Never blocks.
+    /// Appends lines, or drops and counts them if the buffer is full. Never blocks.
     pub fn offer(&self, lines: &[u8]) {
         let mut state = self.0.lock();
         if state.waiting.len() + lines.len() > LIMIT {
@@ -97,15 +96,15 @@ impl Queue {
         }
     }
 
-    /// Waits until everything is written, at most `patience`; whether it is.
-    pub fn flush(&self, patience: Duration) -> bool {
+    /// Waits until all lines are written, at most `timeout`. Returns whether they are.
+    pub fn flush(&self, timeout: Duration) -> bool {
         let unwritten = |state: &mut State| state.writing || !state.waiting.is_empty();
-        let waited = self.0.changed.wait_timeout_while(self.0.lock(), patience, unwritten);
+        let waited = self.0.changed.wait_timeout_while(self.0.lock(), timeout, unwritten);
         !waited.unwrap_or_else(PoisonError::into_inner).1.timed_out()
     }
 }
 
-/// Each call is a whole line, as tracing-subscriber writes its events.
+/// Each call must be a whole line: tracing-subscriber writes its events so.
 impl Write for Queue {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         self.offer(line);
@@ -122,7 +121,7 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits for lines and takes them, with the number of those that were dropped after them.
+    /// Waits for lines and takes them, and the number of lines dropped after them.
     fn take(&self) -> (Vec<u8>, u64) {
         let empty = |state: &mut State| state.waiting.is_empty();
         let waited = self.changed.wait_while(self.lock(), empty);
@@ -132,12 +131,12 @@ impl Shared {
     }
 }
 
-/// Says how many lines are missing, if any are.
-fn report(stream: &mut (impl Write + AsFd), missing: &mut u64) -> io::Result<()> {
+/// Writes how many lines are missing, if any are.
+fn write_missing(stream: &mut (impl Write + AsFd), missing: &mut u64) -> io::Result<()> {
     if *missing > 0 {
         let lines = if *missing == 1 { "1 line is" } else { &format!("{missing} lines are") };
-        let told = format!("{lines} missing here: they could not be written in time\n");
-        crate::write_all(stream, told.as_bytes())?;
+        let line = format!("{lines} missing here: they could not be written in time\n");
+        crate::write_all(stream, line.as_bytes())?;
         *missing = 0;
     }
     Ok(())
@@ -158,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_come_out_whole_and_in_order() {
+    fn lines_are_written_whole_and_in_order() {
         let (mut reader, queue) = piped();
         let lines: Vec<String> = (0..1000).map(|n| format!("line {n}\n")).collect();
         lines.iter().for_each(|line| queue.offer(line.as_bytes()));
@@ -169,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reader_that_stops_blocks_no_one_and_learns_what_is_missing() {
+    fn a_reader_that_stops_blocks_no_caller_and_gets_the_number_missing() {
         let (reader, queue) = piped();
         let line = [[b'x'; 999].as_slice(), b"\n"].concat();
         let begun = Instant::now();
@@ -183,7 +182,7 @@ mod tests {
         assert!(begun.elapsed() < SOON);
         assert!(queue.0.lock().waiting.len() <= LIMIT);
 
-        // It reads again: everything that was kept, then the number of the rest.
+        // Read again: all lines kept, then the number of lines missing.
         let mut reader = io::BufReader::new(reader);
         let (mut kept, mut text) = (0, String::new());
         loop {
@@ -219,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stream_that_fails_for_a_while_is_told_how_much_it_missed() {
+    fn a_stream_that_recovers_gets_the_number_missing() {
         // A non-blocking socket buffer cannot fail and recover; a file whose size is limited can.
         struct Disk(File, Arc<Mutex<bool>>);
         impl Write for Disk {
@@ -253,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stream_that_does_not_block_is_waited_for() {
+    fn a_non_blocking_stream_gets_every_byte() {
         let (reader, writer) = pipe().unwrap();
         rustix::io::ioctl_fionbio(&writer, true).unwrap();
         let queue = Queue::to(writer).unwrap();

@@ -4,14 +4,14 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
-use guideway_output::{print, tell};
+use guideway_output::{print, report};
 
 use super::load::load;
 
 pub(super) fn run(path: &Path) -> Result<ExitCode> {
     let Some((_, parsed)) = load(path)? else { return Ok(ExitCode::FAILURE) };
     for warning in &parsed.warnings {
-        tell(format_args!("{}: warning: {warning}\n", path.display()));
+        report(format_args!("{}: warning: {warning}\n", path.display()));
     }
     let configuration = &parsed.configuration;
     let summary = format!(

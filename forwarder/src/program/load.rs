@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use guideway::control::config::{self, Parsed, Source};
-use guideway_output::tell;
+use guideway_output::report;
 
 /// Reads and parses a configuration. Returns `None` if it has mistakes, which are printed then.
 pub(super) fn load(path: &Path) -> Result<Option<(String, Parsed)>> {
@@ -15,14 +15,14 @@ pub(super) fn load(path: &Path) -> Result<Option<(String, Parsed)>> {
         Ok(parsed) => Ok(Some((text, parsed))),
         Err(mistakes) => {
             for mistake in mistakes.iter() {
-                tell(format_args!("{}: {mistake}\n", path.display()));
+                report(format_args!("{}: {mistake}\n", path.display()));
             }
             if mistakes.more() > 0 {
-                tell(format_args!("{}: and {} more\n", path.display(), mistakes.more()));
+                report(format_args!("{}: and {} more\n", path.display(), mistakes.more()));
             }
             let count = mistakes.iter().len() + mistakes.more();
             let noun = if count == 1 { "mistake" } else { "mistakes" };
-            tell(format_args!("{}: {count} {noun}\n", path.display()));
+            report(format_args!("{}: {count} {noun}\n", path.display()));
             Ok(None)
         }
     }

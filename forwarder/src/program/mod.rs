@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use guideway_output::tell;
+use guideway_output::report;
 
 const AFTER_HELP: &str = "\
 Environment:
@@ -57,7 +57,7 @@ pub(crate) fn main() -> ExitCode {
     let log = match log::start() {
         Ok(log) => log,
         Err(error) => {
-            tell(format_args!("guideway: cannot start the log: {error}\n"));
+            report(format_args!("guideway: cannot start the log: {error}\n"));
             return ExitCode::FAILURE;
         }
     };
