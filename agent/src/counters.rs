@@ -1,40 +1,40 @@
-//! What became of every packet that arrived; `received` is always the sum of the rest.
+//! Packet counters: `received` is always `delivered` plus all `dropped_*`.
 
 use std::fmt;
 
 use crate::decapsulation::Error;
 
-/// Packets, by what became of them.
+/// Packets received, by outcome.
 #[derive(Debug)]
 pub(crate) struct Counters {
     received: u64,
     delivered: u64,
     bytes: u64,
     dropped: [u64; Drop::ALL.len()],
-    /// Of those delivered, which encapsulation they came by.
+    /// Packets delivered, by encapsulation.
     by: Vec<(&'static str, u64)>,
 }
 
 /// Why a packet did not reach the host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Drop {
-    /// Its outer source is no `--peer`.
+    /// The outer source is within no `--peer`.
     Peer,
-    /// The tunnel header is malformed or asks for what we do not support.
+    /// The tunnel header is malformed or needs something that the agent does not support.
     Tunnel,
     /// The tunnel's checksum is wrong.
     Checksum,
-    /// It carries neither IPv4 nor IPv6.
+    /// The tunnel carries neither IPv4 nor IPv6.
     Protocol,
     /// The tunnel belongs to another virtual network than `--vni`.
     Network,
-    /// The inner packet is malformed or cut short.
+    /// The inner packet is malformed or truncated.
     Inner,
-    /// The inner destination is no `--vip`.
+    /// The inner destination is none of `--vip`.
     Vip,
-    /// Congestion was met and the sender cannot be told (RFC 6040).
+    /// The outer header is marked for congestion, and the inner transport does not use ECN (RFC 6040).
     Congestion,
-    /// The TUN device did not take it.
+    /// The TUN device did not accept the packet.
     Device,
 }
 
@@ -79,7 +79,7 @@ impl From<Error> for Drop {
 }
 
 impl Counters {
-    /// Nothing yet, of any of `encapsulations`.
+    /// Zero counters, for these encapsulations.
     pub(crate) fn new(encapsulations: Vec<&'static str>) -> Self {
         Counters {
             received: 0,
@@ -90,8 +90,8 @@ impl Counters {
         }
     }
 
-    /// Counts one packet of the encapsulation at that place: the inner bytes that were delivered, or why
-    /// none were.
+    /// Counts one packet. `encapsulation` is an index into the list given to [`Counters::new`]; `outcome`
+    /// is the number of inner bytes delivered, or why the packet was dropped.
     pub(crate) fn count(&mut self, encapsulation: usize, outcome: Result<usize, Drop>) {
         self.received += 1;
         match outcome {
@@ -105,7 +105,7 @@ impl Counters {
     }
 }
 
-/// One line of `name=value`, for people and scripts alike.
+/// One line of `name=value` pairs, for people and scripts.
 impl fmt::Display for Counters {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "received={} delivered={} bytes={}", self.received, self.delivered, self.bytes)?;
@@ -124,7 +124,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_line() {
+    fn counters_are_one_line() {
         let mut counters = Counters::new(vec!["gre", "gre-udp"]);
         counters.count(1, Ok(40));
         counters.count(0, Err(Drop::Device));
@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn every_reason_has_its_own_cell() {
+    fn every_reason_has_its_own_counter() {
         for (index, reason) in Drop::ALL.into_iter().enumerate() {
             assert_eq!(reason as usize, index);
         }

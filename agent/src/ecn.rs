@@ -1,21 +1,21 @@
-//! Congestion marks of the outer header carried into the inner one, RFC 6040, section 4.2.
+//! Copies congestion marks of the outer header to the inner header: RFC 6040, section 4.2.
 //!
-//! A router on the way to the host marks the outer header only. Were the mark lost here, the sender
-//! would never hear of the congestion; and a mark on a packet whose sender cannot react is a drop that
-//! did not happen yet, so it happens here.
+//! A router between forwarder and host marks only the outer header. Without this step the mark would be
+//! lost, and the sender would not learn of the congestion. A marked packet whose transport does not use
+//! ECN is dropped, because a drop is the only signal that its sender understands.
 
 use crate::decapsulation::Family;
 
 /// The ECN field, RFC 3168.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ecn {
-    /// The transport does not take part.
+    /// Not-ECT: the transport does not use ECN.
     NotEct,
-    /// It takes part.
+    /// ECT(1): the transport uses ECN.
     Ect1,
-    /// It takes part.
+    /// ECT(0): the transport uses ECN.
     Ect0,
-    /// Congestion was met.
+    /// CE: a router experienced congestion.
     Ce,
 }
 
@@ -40,10 +40,11 @@ impl Ecn {
     }
 }
 
-/// Gives `packet`, a whole inner packet of `family`, the field that it should arrive with. `false`
-/// means that it must be dropped.
-pub(crate) fn carry_in(outer: Ecn, family: Family, packet: &mut [u8]) -> bool {
-    // IPv4 has the traffic class in byte 1, IPv6 across the nibbles of bytes 0 and 1.
+/// Combines the outer mark with that of `packet`, a whole inner packet of `family`. Returns `false` if the
+/// packet must be dropped.
+pub(crate) fn copy_mark(outer: Ecn, family: Family, packet: &mut [u8]) -> bool {
+    // IPv4 has the traffic class in byte 1; IPv6 has it in the low half of byte 0 and the high half of
+    // byte 1.
     let shift = match family {
         Family::V4 => 0,
         Family::V6 => 4,
@@ -64,7 +65,7 @@ pub(crate) fn carry_in(outer: Ecn, family: Family, packet: &mut [u8]) -> bool {
     true
 }
 
-/// RFC 6040, figure 4; `None` is "drop".
+/// RFC 6040, figure 4. `None` means *drop*.
 fn combine(inner: Ecn, outer: Ecn) -> Option<Ecn> {
     match (inner, outer) {
         (Ecn::NotEct, Ecn::Ce) => None,
@@ -112,12 +113,12 @@ mod tests {
     }
 
     #[test]
-    fn ipv6_keeps_its_neighbours() {
+    fn ipv6_keeps_the_fields_beside_the_mark() {
         // Traffic class 0xa9, ECT(1), becomes 0xab, CE; flow label 0xeefff.
         let mut packet = [0x6a, 0x9e, 0xef, 0xff];
-        assert!(carry_in(Ecn::Ce, Family::V6, &mut packet));
+        assert!(copy_mark(Ecn::Ce, Family::V6, &mut packet));
         assert_eq!(packet, [0x6a, 0xbe, 0xef, 0xff]);
-        assert!(!carry_in(Ecn::Ce, Family::V6, &mut [0x60, 0x0f, 0xff, 0xff]));
+        assert!(!copy_mark(Ecn::Ce, Family::V6, &mut [0x60, 0x0f, 0xff, 0xff]));
     }
 
     fn sum(header: &[u8]) -> u16 {
@@ -131,13 +132,13 @@ mod tests {
 
     proptest! {
         #[test]
-        fn ipv4_checksum_stays_right(mut header: [u8; 20], outer: u8) {
+        fn ipv4_checksum_stays_correct(mut header: [u8; 20], outer: u8) {
             header[0] = 0x45;
             header[10..12].fill(0);
             let checksum = !sum(&header);
             header[10..12].copy_from_slice(&checksum.to_be_bytes());
             let before = header;
-            let kept = carry_in(Ecn::of(outer), Family::V4, &mut header);
+            let kept = copy_mark(Ecn::of(outer), Family::V4, &mut header);
             prop_assert_eq!(kept, combine(Ecn::of(before[1]), Ecn::of(outer)).is_some());
             prop_assert_eq!(sum(&header), 0xffff);
             prop_assert_eq!(header[1] & 0xfc, before[1] & 0xfc);

@@ -1,9 +1,9 @@
-//! The host's side: the TUN device and the virtual addresses on the loopback.
+//! What the agent sets up on the host: the TUN device, and virtual addresses on the loopback.
 //!
-//! What is made here is taken away again on drop. A device that is not persistent vanishes with its
-//! descriptor, whatever ends the process; an address that we added to the loopback goes with the
-//! [`Vip`], and stays if the process is killed outright. Addresses are set with the `ip` command,
-//! so that an operator sees in the process list and in errors exactly what they would have typed.
+//! Dropping a value undoes its set-up. The TUN device is not persistent: it vanishes with its descriptor,
+//! however the process ends. Dropping a [`Vip`] removes an address that the agent added; the address stays
+//! if the process is killed with SIGKILL. The agent sets addresses with the `ip` command, so that an
+//! operator sees in the process list and in errors the command that they would type.
 
 use std::fs;
 use std::net::IpAddr;
@@ -13,30 +13,31 @@ use anyhow::{Context, Result, bail};
 use guideway_output::Queue;
 use tun_rs::{DeviceBuilder, SyncDevice};
 
-/// The TUN device `name`, up, whose packets are believed whatever their source.
+/// Creates the TUN device `name`, up, without reverse path filter.
 pub(crate) fn tun(name: &str, mtu: u16) -> Result<SyncDevice> {
     let device =
         DeviceBuilder::new().name(name).mtu(mtu).enable(true).build_sync().with_context(|| {
             format!(
-                "cannot make the TUN device {name}: it needs root or CAP_NET_ADMIN, /dev/net/tun \
-                 (`modprobe tun`), and no other device of that name"
+                "cannot create the TUN device {name}: this needs root or CAP_NET_ADMIN, /dev/net/tun \
+                 (`modprobe tun`), and that no other device has the name"
             )
         })?;
-    // Clients are reached by another device than the one that their packets come from.
-    let own = format!("/proc/sys/net/ipv4/conf/{name}/rp_filter");
-    fs::write(&own, "0").with_context(|| format!("cannot write 0 to {own}"))?;
+    // Replies to clients leave by another device than the TUN device, so the filter would drop
+    // their packets.
+    let filter = format!("/proc/sys/net/ipv4/conf/{name}/rp_filter");
+    fs::write(&filter, "0").with_context(|| format!("cannot write 0 to {filter}"))?;
     Ok(device)
 }
 
-/// What would make the kernel drop inner packets in silence, said so that it can be put right.
+/// A warning if the host's reverse path filter makes the kernel drop inner packets silently.
 pub(crate) fn warning(name: &str) -> Option<String> {
-    // The stricter of the device's own value and that of `all` counts.
+    // The kernel uses the stricter of the device's value and that of `all`.
     let all = fs::read_to_string("/proc/sys/net/ipv4/conf/all/rp_filter").ok()?;
     (all.trim() != "0").then(|| {
         format!(
             "net.ipv4.conf.all.rp_filter is {}, so the kernel drops IPv4 packets from {name} whose \
-             source is reached another way; run `sysctl -w net.ipv4.conf.all.rp_filter=0` and set \
-             it on each device that needs it",
+             source it reaches by another device; run `sysctl -w net.ipv4.conf.all.rp_filter=0`, and \
+             set rp_filter on each device that needs it",
             all.trim()
         )
     })
@@ -51,7 +52,7 @@ pub(crate) struct Vip {
 }
 
 impl Vip {
-    /// Adds `address`, unless the host has it there already; then it stays afterwards, too.
+    /// Adds `address`, unless it is there already: then dropping the [`Vip`] leaves it there.
     pub(crate) fn add(address: IpAddr, errors: &Queue) -> Result<Self> {
         let prefix = prefix(address);
         let listed = ip(&["-o", "address", "show", "dev", "lo", "to", &prefix])?;
@@ -81,7 +82,7 @@ fn prefix(address: IpAddr) -> String {
     format!("{address}/{}", if address.is_ipv4() { 32 } else { 128 })
 }
 
-/// Runs `ip` and returns what it printed.
+/// Runs `ip` and returns its output.
 fn ip(arguments: &[&str]) -> Result<String> {
     let command = format!("ip {}", arguments.join(" "));
     let output = Command::new("ip")

@@ -1,4 +1,4 @@
-//! What is listened to: a socket for each local address and each tunnel, and what its packets are.
+//! Listeners: one socket for each local address and each tunnel.
 
 use std::io;
 use std::net::IpAddr;
@@ -10,24 +10,25 @@ use rustix::io::Errno;
 use crate::decapsulation::{self, Carrier, Encapsulation, Settings, Tunnel};
 use crate::receiver::{ANY, Receiver};
 
-/// One socket with the tunnel that ends at it.
+/// One socket, and the tunnel that arrives at it.
 pub(crate) struct Listener {
     /// The socket.
     pub(crate) receiver: Receiver,
     /// The tunnel.
     pub(crate) tunnel: Tunnel,
-    /// The place of its encapsulation among those listened to.
+    /// Index of its encapsulation in the names that [`open`] returns.
     pub(crate) encapsulation: usize,
 }
 
-/// What a host says of an address family that it does not have.
+/// The error of a host without the address family.
 const NO_FAMILY: Errno = Errno::AFNOSUPPORT;
 
-/// Opens all tunnels of `chosen`, or of all encapsulations if that is empty, at `local`, or at any
-/// address of the families that this host has. Answers what is listened to for each encapsulation by name.
+/// Opens the tunnels of `chosen` (if empty: of all encapsulations) at `local` (if empty: at any address of
+/// the families that this host has). Returns the listeners, and the names of their encapsulations.
 ///
-/// What was asked for must work. Where nobody asked, an encapsulation whose port another program or
-/// the kernel has is left out with a warning: then whoever has the port takes it out.
+/// An encapsulation or address that the operator asked for must work. If no encapsulation was asked for,
+/// one whose port another program or the kernel has is skipped with a warning: the owner of the port
+/// decapsulates it.
 pub(crate) fn open(
     local: &[IpAddr],
     chosen: &[Encapsulation],
@@ -39,18 +40,18 @@ pub(crate) fn open(
     for encapsulation in all.iter().filter(distinct()) {
         match sockets(local, encapsulation, settings) {
             Ok(opened) => {
-                let place = names.len();
+                let index = names.len();
                 names.push(encapsulation.name());
                 listeners.extend(opened.into_iter().map(|(receiver, tunnel)| Listener {
                     receiver,
                     tunnel,
-                    encapsulation: place,
+                    encapsulation: index,
                 }));
             }
             Err(error) if chosen.is_empty() && is_in_use(&error) => {
                 let name = encapsulation.name();
-                let told = format!("guideway-agent: warning: {name} is left out: {error:#}\n");
-                errors.offer(told.as_bytes());
+                let warning = format!("guideway-agent: warning: skipping {name}: {error:#}\n");
+                errors.offer(warning.as_bytes());
             }
             Err(error) => return Err(error),
         }
@@ -69,20 +70,20 @@ fn sockets(
         for &address in if local.is_empty() { &ANY } else { local } {
             match Receiver::open(address, tunnel.carrier) {
                 Ok(receiver) => opened.push((receiver, tunnel)),
-                // A host without IPv6 is a host still, as long as nobody asked for it.
+                // A host may lack IPv6, unless the operator gave an IPv6 address.
                 Err(error) if local.is_empty() && errno(&error) == Some(NO_FAMILY) => {}
                 Err(error) => {
                     let name = encapsulation.name();
                     let carrier = tunnel.carrier;
                     let hint = match (errno(&error), carrier) {
                         (Some(Errno::ADDRINUSE), _) => {
-                            "somebody else has the port (`ss -lunp`; the kernel's own tunnels have no \
-                             process); restrict --encapsulation to the others"
+                            "another program or the kernel has the port (`ss -lunp`; a tunnel of the \
+                             kernel shows no process); list only the others in --encapsulation"
                         }
                         (_, Carrier::Ip(_)) => {
-                            "it needs root or CAP_NET_RAW, and an address that this host has"
+                            "this needs root or CAP_NET_RAW, and an address that this host has"
                         }
-                        (_, Carrier::Udp(_)) => "it needs an address that this host has",
+                        (_, Carrier::Udp(_)) => "this needs an address that this host has",
                     };
                     return Err(error).with_context(|| {
                         format!("cannot receive {name} ({carrier}) at {address}: {hint}")
@@ -94,7 +95,7 @@ fn sockets(
     Ok(opened)
 }
 
-/// Passes each encapsulation once, however often and by whichever name it was given.
+/// A filter that passes each encapsulation once, even if given twice or by two names.
 fn distinct() -> impl FnMut(&&Encapsulation) -> bool {
     let mut seen = Vec::new();
     move |encapsulation| {

@@ -6,10 +6,9 @@
 //!                                                                             v to the client
 //! ```
 //!
-//! The host holds the virtual address on its loopback, so its stack takes the inner packet as its own
-//! and answers the client without the forwarder. Where the kernel has the tunnel drivers, they do the
-//! same and faster; this program needs no more than sockets and TUN, and spends two system calls
-//! on a packet.
+//! The host holds the virtual address on its loopback, so its stack accepts the inner packet and replies
+//! to the client without the forwarder. A kernel that has the tunnel drivers does the same, faster. The
+//! agent needs only sockets and a TUN device, and makes two system calls for each packet.
 #![forbid(unsafe_code)]
 #![warn(clippy::print_stderr)]
 
@@ -30,7 +29,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use clap::Parser;
-// Checks before main that the CPU is what this was built for.
+// Checks before `main` that the CPU has what this build needs.
 use guideway_baseline as _;
 use guideway_output::{Queue, Standard, report};
 use rustix::event::{PollFd, PollFlags, poll};
@@ -46,41 +45,41 @@ use crate::listener::Listener;
 use crate::peer::Peer;
 use crate::receiver::{BUFFER, Datagram};
 
-/// Packets taken from one socket before the others and the signals get their turn.
-const TURN: usize = 64;
+/// Packets received from one socket before the other sockets and the signals get their turn.
+const BATCH: usize = 64;
 
-/// How long the end waits for a reader of the last counters.
-const PATIENCE: Duration = Duration::from_secs(1);
+/// How long the agent, when it ends, waits for a reader of the last counters.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Takes tunnelled packets out and hands them to this host, which answers clients directly.
+/// Decapsulates tunnelled packets and hands them to this host, which replies to clients directly.
 ///
-/// SIGTERM and SIGINT end it and leave nothing behind. SIGUSR1 prints the counters, as does the end.
+/// SIGTERM and SIGINT end the agent, which then leaves nothing behind. SIGUSR1 prints the counters; the
+/// agent also prints them when it ends.
 ///
-/// Direct server return by MAC address (the forwarder's encapsulation l2) needs no tunnel: the packets
-/// come as clients sent them, and the host takes them if the virtual address is on its loopback. Whoever
-/// does that sets net.ipv4.conf.all.arp_ignore=1 and arp_announce=2, or the host claims the address
-/// on its link.
+/// Direct server return by MAC address (the forwarder's encapsulation l2) needs no agent: packets arrive
+/// as clients sent them, and the host accepts them if the virtual address is on its loopback. In that case
+/// set net.ipv4.conf.all.arp_ignore=1 and arp_announce=2, or the host claims the address on its link.
 #[derive(Debug, Parser)]
 #[command(version)]
 struct Options {
-    /// Receive what is sent to this address of the host [default: any, IPv4 and IPv6]
+    /// Receive tunnels at this address of the host [default: any, IPv4 and IPv6]
     #[arg(long, value_name = "ADDRESS")]
     local: Vec<IpAddr>,
-    /// Name of the TUN device that inner packets arrive by
+    /// Name of the TUN device through which the host gets inner packets
     #[arg(long, value_name = "NAME", default_value = "gw-tun0")]
     tun: String,
     /// MTU of the TUN device
     #[arg(long, value_name = "BYTES", default_value_t = 1500)]
     mtu: u16,
-    /// Virtual address to hold on the loopback meanwhile; if any is given, inner packets for
-    /// other destinations are dropped
+    /// Virtual address to hold on the loopback while the agent runs; if any is given, the agent drops
+    /// inner packets for other destinations
     #[arg(long, value_name = "ADDRESS")]
     vip: Vec<IpAddr>,
-    /// Accept tunnels from this address or prefix only [default: from any]
+    /// Accept tunnels only from this address or prefix [default: from any]
     #[arg(long, value_name = "PREFIX")]
     peer: Vec<Peer>,
-    /// Take these encapsulations out only, by their names in the forwarder's configuration, separated
-    /// by commas [default: all that the host leaves to us]
+    /// Decapsulate only these encapsulations: their names in the forwarder's configuration, separated
+    /// by commas [default: all whose ports are free]
     #[arg(long, value_name = "LIST", value_delimiter = ',')]
     encapsulation: Vec<Encapsulation>,
     #[command(flatten)]
@@ -89,7 +88,8 @@ struct Options {
 
 fn main() -> ExitCode {
     let options = guideway_output::arguments();
-    // Nobody who stops reading what the agent prints may stop its packets, or keep it from ending.
+    // A reader that stops reading the agent's output must neither stop packets nor keep the agent from
+    // ending.
     let (output, errors) = match (Queue::start(Standard::Output), Queue::start(Standard::Error)) {
         (Ok(output), Ok(errors)) => (output, errors),
         (Err(error), _) | (_, Err(error)) => {
@@ -101,14 +101,14 @@ fn main() -> ExitCode {
     if let Err(error) = &result {
         errors.offer(format!("guideway-agent: {error:#}\n").as_bytes());
     }
-    output.flush(PATIENCE);
-    errors.flush(PATIENCE);
+    output.flush(FLUSH_TIMEOUT);
+    errors.flush(FLUSH_TIMEOUT);
     if result.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 fn run(options: &Options, output: &Queue, errors: &Queue) -> Result<()> {
     let quit = signalled(&[SIGTERM, SIGINT])?;
-    let reporting = signalled(&[SIGUSR1])?;
+    let print_counters = signalled(&[SIGUSR1])?;
     let (mut listeners, names) =
         listener::open(&options.local, &options.encapsulation, &options.settings, errors)?;
     let tun = host::tun(&options.tun, options.mtu)?;
@@ -122,18 +122,18 @@ fn run(options: &Options, output: &Queue, errors: &Queue) -> Result<()> {
     let mut counters = Counters::new(names);
     let mut buffer = vec![0; BUFFER];
     loop {
-        let ready = wait(&listeners, &quit, &reporting)?;
+        let ready = wait(&listeners, &quit, &print_counters)?;
         if ready.quit {
             break;
         }
-        if ready.report {
-            let _ = (&reporting).read(&mut [0; 64]);
+        if ready.print_counters {
+            let _ = (&print_counters).read(&mut [0; 64]);
             output.offer(format!("{counters}\n").as_bytes());
         }
         for (listener, _) in
             listeners.iter_mut().zip(&ready.listeners).filter(|(_, readable)| **readable)
         {
-            for _ in 0..TURN {
+            for _ in 0..BATCH {
                 match listener.receiver.receive(&mut buffer) {
                     Ok(Some(datagram)) => {
                         let tunnel = &listener.tunnel;
@@ -150,7 +150,7 @@ fn run(options: &Options, output: &Queue, errors: &Queue) -> Result<()> {
     Ok(())
 }
 
-/// A stream that becomes readable when one of `signals` comes.
+/// A stream that becomes readable when one of `signals` arrives.
 fn signalled(signals: &[i32]) -> Result<UnixStream> {
     let (read, write) = UnixStream::pair().context("cannot make a socket pair")?;
     read.set_nonblocking(true).context("cannot make a socket non-blocking")?;
@@ -161,15 +161,16 @@ fn signalled(signals: &[i32]) -> Result<UnixStream> {
     Ok(read)
 }
 
+/// What [`wait`] found to do.
 struct Ready {
     quit: bool,
-    report: bool,
+    print_counters: bool,
     listeners: Vec<bool>,
 }
 
-/// Sleeps until there is something to do.
-fn wait(listeners: &[Listener], quit: &UnixStream, report: &UnixStream) -> Result<Ready> {
-    let signals = [quit.as_fd(), report.as_fd()].into_iter();
+/// Sleeps until a signal or a packet arrives.
+fn wait(listeners: &[Listener], quit: &UnixStream, print_counters: &UnixStream) -> Result<Ready> {
+    let signals = [quit.as_fd(), print_counters.as_fd()].into_iter();
     let all = signals.chain(listeners.iter().map(|listener| listener.receiver.as_fd()));
     let mut polled: Vec<_> = all.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)).collect();
     match poll(&mut polled, None) {
@@ -179,13 +180,13 @@ fn wait(listeners: &[Listener], quit: &UnixStream, report: &UnixStream) -> Resul
     let readable = |polled: &PollFd<'_>| polled.revents().contains(PollFlags::IN);
     Ok(Ready {
         quit: readable(&polled[0]),
-        report: readable(&polled[1]),
-        // Any event: an error must be received to go away.
+        print_counters: readable(&polled[1]),
+        // Any event counts: receiving clears a socket's error.
         listeners: polled[2..].iter().map(|polled| !polled.revents().is_empty()).collect(),
     })
 }
 
-/// Hands the inner packet of one outer packet to the host; the bytes that it got.
+/// Hands the inner packet of one outer packet to the host. Returns the bytes delivered.
 fn deliver(
     datagram: &Datagram,
     tunnel: &Tunnel,
@@ -203,7 +204,7 @@ fn deliver(
     if !vips.is_empty() && !vips.iter().any(|vip| is_for(vip.address, inner.family, packet)) {
         return Err(Drop::Vip);
     }
-    if !ecn::carry_in(datagram.ecn, inner.family, packet) {
+    if !ecn::copy_mark(datagram.ecn, inner.family, packet) {
         return Err(Drop::Congestion);
     }
     match tun.send(packet) {
@@ -212,7 +213,7 @@ fn deliver(
     }
 }
 
-/// Whether a whole packet of `family` is addressed to `address`.
+/// Whether a packet of `family` with a whole IP header is addressed to `address`.
 fn is_for(address: IpAddr, family: Family, packet: &[u8]) -> bool {
     match (family, address) {
         (Family::V4, IpAddr::V4(address)) => packet[16..20] == address.octets(),

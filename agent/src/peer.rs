@@ -1,9 +1,9 @@
-//! Which outer sources are trusted: `--peer PREFIX`.
+//! Peers: the senders whose tunnels the agent accepts (`--peer PREFIX`).
 
 use std::net::IpAddr;
 use std::str::FromStr;
 
-/// An address with a prefix length; without one it is that address alone.
+/// An address prefix. Written without a length, one address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Peer {
     address: IpAddr,
@@ -11,7 +11,7 @@ pub(crate) struct Peer {
 }
 
 impl Peer {
-    /// Whether `source` lies within.
+    /// Whether `source` is within the prefix.
     pub(crate) fn contains(&self, source: IpAddr) -> bool {
         let (a, b) = match (self.address, source) {
             (IpAddr::V4(a), IpAddr::V4(b)) => (left_aligned(a.octets()), left_aligned(b.octets())),
@@ -28,13 +28,13 @@ fn left_aligned<const N: usize>(octets: [u8; N]) -> u128 {
     u128::from_be_bytes(bytes)
 }
 
-/// What is wrong with a `--peer`.
+/// Why a text is not a `--peer`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Error {
-    /// Not an address.
+    /// The text is not an address or prefix.
     #[error("write an address or ADDRESS/LENGTH, for example 192.0.2.0/24 or 2001:db8::1")]
     Syntax,
-    /// Longer than the address.
+    /// The prefix length is more than the address has bits.
     #[error("the prefix length is at most {0} for this address")]
     Length(u8),
 }
@@ -68,7 +68,7 @@ mod tests {
     }
 
     #[test]
-    fn prefixes() {
+    fn a_prefix_contains_its_addresses() {
         assert!(contains("192.0.2.1/24", "192.0.2.200"));
         assert!(!contains("192.0.2.1/24", "192.0.3.1"));
         assert!(contains("0.0.0.0/0", "8.8.8.8"));
@@ -81,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn mistakes() {
+    fn mistakes_are_refused() {
         assert_eq!("192.0.2.1/33".parse::<Peer>(), Err(Error::Length(32)));
         for text in ["", "/8", "192.0.2.1/", "192.0.2/24", "::1/-1"] {
             assert_eq!(text.parse::<Peer>(), Err(Error::Syntax), "{text}");

@@ -1,11 +1,13 @@
-//! Sockets that receive what a tunnel is carried by, for both outer families: raw ones for an IP protocol,
-//! UDP ones for a port.
+//! Sockets that receive outer packets, over IPv4 and IPv6: a raw socket for an IP protocol, a UDP socket for
+//! a port.
 //!
-//! The kernel reassembles fragments before it hands a packet over, and verifies UDP checksums. Zero ones
-//! are taken over IPv6, too, as RFC 6935 has it for tunnels and as the forwarder sends them. A raw socket hands
-//! over the IPv4 header, but not the IPv6 header (RFC 3542, section 3), and a UDP socket neither; then the
-//! traffic class comes beside the packet as a control message. A kernel that has its own driver for a
-//! protocol loaded hands a copy to it as well, whereas only one can have a UDP port.
+//! The kernel reassembles fragments and verifies UDP checksums before it hands a packet over. Over IPv6 the
+//! sockets also accept a UDP checksum of zero, which RFC 6935 allows for tunnels and the forwarder sends. A
+//! raw socket hands over the IPv4 header but not the IPv6 header (RFC 3542, section 3), and a UDP socket hands
+//! over neither. Without a header the traffic class comes in a control message.
+//!
+//! If the kernel's own tunnel driver for an IP protocol is loaded, the driver and the socket each get a copy
+//! of a packet. A UDP port has only one owner.
 
 use std::io::{self, IoSliceMut};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -20,16 +22,16 @@ use rustix::net::{AddressFamily, Protocol, SocketFlags, SocketType, bind, socket
 use crate::decapsulation::{Carrier, IPV4_HEADER};
 use crate::ecn::Ecn;
 
-/// Bytes that every IP packet fits in.
+/// Bytes of a receive buffer: any IP packet fits.
 pub(crate) const BUFFER: usize = 1 << 16;
 
-/// Bytes of socket buffer to ask for, so that a burst survives until we are scheduled.
+/// Bytes of socket buffer to request: a burst waits there until the agent runs.
 const SOCKET_BUFFER: usize = 4 << 20;
 
 /// One socket.
 pub(crate) struct Receiver {
     socket: OwnedFd,
-    /// Whether packets come with their IPv4 header.
+    /// Packets come with their IPv4 header.
     with_header: bool,
     control: Vec<u8>,
 }
@@ -41,13 +43,12 @@ pub(crate) struct Datagram {
     pub(crate) source: IpAddr,
     /// Its outer congestion mark.
     pub(crate) ecn: Ecn,
-    /// What follows its carrier's header, as a range of the buffer.
+    /// The bytes after the carrier's header, as a range of the buffer.
     pub(crate) payload: Range<usize>,
 }
 
 impl Receiver {
-    /// Receives by `carrier` what is addressed to `local`, or to any of the host's addresses of that
-    /// family if it is unspecified.
+    /// Opens a socket for `carrier` at `local`. An unspecified address means any address of its family.
     pub(crate) fn open(local: IpAddr, carrier: Carrier) -> io::Result<Self> {
         let family = if local.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
@@ -58,7 +59,8 @@ impl Receiver {
             }
             Carrier::Udp(_) => socket_with(family, SocketType::DGRAM, flags, None)?,
         };
-        // The privileged form first: the other one is capped by net.core.rmem_max. Neither is vital.
+        // First the privileged option, because net.core.rmem_max caps the other. Both may fail: the default
+        // size works too.
         let _ = sockopt::set_socket_recv_buffer_size_force(&socket, SOCKET_BUFFER)
             .or_else(|_| sockopt::set_socket_recv_buffer_size(&socket, SOCKET_BUFFER));
         let port = match (carrier, local) {
@@ -72,7 +74,7 @@ impl Receiver {
                 port
             }
             (Carrier::Udp(port), IpAddr::V6(_)) => {
-                // IPv4 has a socket of its own.
+                // IPv4 has its own socket.
                 sockopt::set_ipv6_v6only(&socket, true)?;
                 setsockopt(&socket, Ipv6RecvTClass, &true)?;
                 setsockopt(&socket, UdpZeroChecksum, &true)?;
@@ -84,8 +86,8 @@ impl Receiver {
         Ok(Receiver { socket, with_header, control: cmsg_space!(i32) })
     }
 
-    /// The next packet, or `None` if there is none now. A packet that could not be understood as an
-    /// outer packet at all is passed over: the kernel has checked the outer header already.
+    /// Receives the next packet; `None` if none is waiting. Skips a packet without a valid outer header:
+    /// the kernel has checked that header already.
     pub(crate) fn receive(&mut self, buffer: &mut [u8]) -> io::Result<Option<Datagram>> {
         loop {
             let mut slices = [IoSliceMut::new(buffer)];
@@ -134,7 +136,7 @@ impl AsFd for Receiver {
     }
 }
 
-/// `UDP_NO_CHECK6_RX`: takes datagrams over IPv6 whose checksum is zero, which Linux drops otherwise.
+/// `UDP_NO_CHECK6_RX`: accept UDP over IPv6 with checksum zero, which Linux drops by default.
 #[derive(Clone, Copy)]
 struct UdpZeroChecksum;
 
@@ -151,7 +153,7 @@ fn address(storage: &SockaddrStorage) -> Option<IpAddr> {
     v4.or_else(|| storage.as_sockaddr_in6().map(|address| IpAddr::V6(address.ip())))
 }
 
-/// A packet with its IPv4 header.
+/// Reads a packet that begins with its IPv4 header.
 fn ipv4(packet: &[u8]) -> Option<Datagram> {
     let header = packet.first_chunk::<IPV4_HEADER>()?;
     let header_length = usize::from(header[0] & 0x0f) * 4;
@@ -165,7 +167,7 @@ fn ipv4(packet: &[u8]) -> Option<Datagram> {
     })
 }
 
-/// The unspecified addresses: any address of either family.
+/// The unspecified addresses: any address of each family.
 pub(crate) const ANY: [IpAddr; 2] =
     [IpAddr::V4(Ipv4Addr::UNSPECIFIED), IpAddr::V6(Ipv6Addr::UNSPECIFIED)];
 
@@ -174,7 +176,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ipv4_header_is_passed_over() {
+    fn ipv4_header_is_skipped() {
         // 192.0.2.1 to 10.0.0.5, GRE, CE, with four bytes of options.
         let packet = [
             0x46, 0x03, 0, 28, 0, 0, 0x40, 0, 64, 47, 0, 0, 192, 0, 2, 1, 10, 0, 0, 5, 1, 1, 1, 0,

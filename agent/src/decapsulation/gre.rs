@@ -9,14 +9,15 @@
 //! |  Sequence number (if S)                                       |
 //! ```
 //!
-//! The checksum is verified; key and sequence number are skipped: a key serves the network's multipath,
-//! and nothing here depends on either. The protocol is IPv4, IPv6, or MPLS (RFC 4023). Bits 6 to 12 are ignored on receipt (RFC 2784, section 2.3), so
-//! that a forwarder may use them. R, s and bit 5 mean source routing or RFC 1701, which we
-//! do not implement: discarded, as the same section says. Version 1 is PPTP's (RFC 2637).
+//! The checksum is verified. Key and sequence number are skipped: the key only helps the network's
+//! multipath, and nothing here uses the sequence number. The protocol is IPv4, IPv6, or MPLS (RFC 4023).
+//! Bits 6 to 12 are ignored, so that a forwarder may use them (RFC 2784, section 2.3). A packet with R, s or
+//! bit 5 is dropped, as that section asks: they mean RFC 1701, which the agent does not implement. Version 1
+//! is PPTP (RFC 2637).
 
 use super::{Carrier, Encapsulation, Error, Family, Inner, Settings, Tunnel, inner, mpls};
 
-/// GRE over IP, with an IP packet or with labels before it.
+/// GRE over IP, which carries an IP packet or a label stack.
 pub(super) const ENCAPSULATION: Encapsulation = Encapsulation {
     names: &["gre", "mpls-gre"],
     tunnels: |_| vec![Tunnel { carrier: Carrier::Ip(PROTOCOL), decapsulate }],
@@ -37,7 +38,7 @@ const IPV4: u16 = 0x0800;
 const IPV6: u16 = 0x86dd;
 const MPLS: u16 = 0x8847;
 
-/// Finds the inner packet in `payload`, the GRE header and all that follows it.
+/// Finds the inner packet in `payload`, which begins with the GRE header.
 pub(super) fn decapsulate(payload: &[u8], _: &Settings) -> Result<Inner, Error> {
     let header = payload.first_chunk::<HEADER>().ok_or(Error::Truncated)?;
     let flags = u16::from_be_bytes([header[0], header[1]]);
@@ -66,7 +67,7 @@ pub(super) fn decapsulate(payload: &[u8], _: &Settings) -> Result<Inner, Error> 
     }
 }
 
-/// The sum of RFC 1071; all ones over bytes that hold their own right checksum.
+/// The sum of RFC 1071: all ones if the bytes contain their correct checksum.
 fn ones_complement_sum(bytes: &[u8]) -> u16 {
     let words = bytes.chunks(2).map(|word| match *word {
         [high, low] => u64::from(u16::from_be_bytes([high, low])),
@@ -77,7 +78,7 @@ fn ones_complement_sum(bytes: &[u8]) -> u16 {
     while sum > 0xffff {
         sum = (sum & 0xffff) + (sum >> 16);
     }
-    // The loop ends with the sum within 16 bits.
+    // Cannot fail: the loop ends when the sum has 16 bits.
     u16::try_from(sum).unwrap_or(u16::MAX)
 }
 
@@ -97,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn plain_rfc2784() {
+    fn a_plain_header_has_four_bytes() {
         let plain = packet(0, 0x0800, &[], &SYN);
         assert_eq!(plain[..4], [0x00, 0x00, 0x08, 0x00]);
         assert_eq!(decapsulate(&plain), found(Family::V4, 4, 40));
@@ -106,7 +107,7 @@ mod tests {
 
     /// RFC 4023, section 3: ethertype 8847. Label 16 with S, TTL 64.
     #[test]
-    fn labels_rfc4023() {
+    fn labels_follow_ethertype_8847() {
         let labelled = packet(0, 0x8847, &[0x00, 0x01, 0x01, 0x40], &SYN);
         assert_eq!(decapsulate(&labelled), found(Family::V4, 8, 40));
         let keyed = packet(0x2000, 0x8847, &[0, 0, 0, 7, 0x00, 0x01, 0x01, 0x40], &V6);
@@ -116,14 +117,14 @@ mod tests {
 
     /// RFC 2784, section 2.3: bits 6 to 12 are ignored. 01000800 is recursion control 1 of RFC 1701.
     #[test]
-    fn ignored_bits() {
+    fn bits_6_to_12_are_ignored() {
         assert_eq!(decapsulate(&packet(0x0100, 0x0800, &[], &SYN)), found(Family::V4, 4, 40));
         assert_eq!(decapsulate(&packet(0x03f8, 0x0800, &[], &SYN)), found(Family::V4, 4, 40));
     }
 
     /// RFC 2784, section 2.3: a receiver without RFC 1701 discards.
     #[test]
-    fn reserved_bits() {
+    fn reserved_bits_and_other_protocols_are_refused() {
         for flags in [0x4000, 0x0800, 0x0400, 0x0500] {
             assert_eq!(decapsulate(&packet(flags, 0x0800, &[], &SYN)), Err(Error::Flags(flags)));
         }
@@ -141,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn wrong_checksum() {
+    fn a_wrong_checksum_is_refused() {
         // RFC 1071's example sums to ddf2.
         assert_eq!(ones_complement_sum(&[0, 1, 0xf2, 3, 0xf4, 0xf5, 0xf6, 0xf7]), 0xddf2);
         let mut sealed = packet(0x8000, 0x0800, &[0; 4], &SYN);
@@ -161,7 +162,7 @@ mod tests {
         }
 
         #[test]
-        fn what_was_put_in_comes_out(
+        fn the_carried_packet_comes_out(
             flags in prop::sample::subsequence(vec![CHECKSUM, KEY, SEQUENCE], 0..=3),
             ignored in 0u16..0x80,
             optional: [u8; 12],

@@ -1,7 +1,7 @@
-//! GRE in UDP, RFC 8086: the header of [GRE](super::gre) after a UDP header whose source port spreads
-//! flows over the network's paths.
+//! GRE in UDP, RFC 8086: a [GRE header](super::gre) after a UDP header, whose source port spreads flows
+//! over the network's paths.
 //!
-//! Port 4754 only; 4755 is GRE over DTLS.
+//! Only port 4754: port 4755 is for GRE over DTLS.
 
 use super::{Carrier, Encapsulation, Tunnel, gre};
 

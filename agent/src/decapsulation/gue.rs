@@ -1,4 +1,4 @@
-//! Generic UDP encapsulation, draft-ietf-intarea-gue: both of its versions come to one port.
+//! Generic UDP encapsulation (draft-ietf-intarea-gue): both versions arrive at one port.
 //!
 //! ```text
 //!  0                   1                   2                   3
@@ -7,10 +7,12 @@
 //! |                Hlen words of extensions, private data         |
 //! ```
 //!
-//! Version 1 has no header: the packet follows at once, and its own version begins with the bits 01 (4
-//! is 0100, 6 is 0110). In version 0 a flag announces an extension, and one that we do not know forbids
-//! to go on; we know none. Without flags all of the Hlen words are private data of whoever sent it, and
-//! passed over. Control messages (C) are dropped.
+//! Version 1 has no header: the inner packet follows UDP. Its IP version (4 is 0100, 6 is 0110) begins with
+//! the bits 01, which are the version of GUE.
+//!
+//! In version 0 each flag announces an extension. A receiver must drop a packet with an extension that it
+//! does not know, and the agent knows none. Without flags the Hlen words are private data of the sender,
+//! and are skipped. Control messages (C) are dropped.
 
 use super::{
     Carrier, Encapsulation, Error, Family, Inner, Settings, Tunnel, inner, inner_of_any_family,
@@ -23,7 +25,7 @@ pub(super) const ENCAPSULATION: Encapsulation = Encapsulation {
     tunnels: |settings| vec![Tunnel { carrier: Carrier::Udp(settings.gue_port), decapsulate }],
 };
 
-/// The port that IANA assigned.
+/// The port that IANA assigned to GUE.
 pub(super) const PORT: u16 = 6080;
 
 const HEADER: usize = 4;
@@ -65,9 +67,9 @@ mod tests {
         super::decapsulate(payload, &SETTINGS)
     }
 
-    /// The draft, section 4: the version field overlaps the inner packet's own.
+    /// The draft, section 4: the version field overlaps the IP version of the inner packet.
     #[test]
-    fn version_1() {
+    fn version_1_has_no_header() {
         assert_eq!(decapsulate(&SYN), found(Family::V4, 0, 40));
         assert_eq!(decapsulate(&V6), found(Family::V6, 0, 48));
         let mut neither = SYN;
@@ -75,9 +77,9 @@ mod tests {
         assert_eq!(decapsulate(&neither), Err(Error::InnerHeader));
     }
 
-    /// The draft, section 3.1.
+    /// The header of the draft, section 3.1.
     #[test]
-    fn version_0() {
+    fn version_0_has_a_header() {
         let packet = |header: &[u8], packet: &[u8]| [header, packet].concat();
         assert_eq!(decapsulate(&packet(&[0, 4, 0, 0], &SYN)), found(Family::V4, 4, 40));
         assert_eq!(decapsulate(&packet(&[0, 41, 0, 0], &V6)), found(Family::V6, 4, 48));
@@ -92,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn other_versions() {
+    fn other_versions_are_refused() {
         assert_eq!(decapsulate(&[0x80; 40]), Err(Error::Version(2)));
         assert_eq!(decapsulate(&[0xff; 40]), Err(Error::Version(3)));
         assert_eq!(decapsulate(&[]), Err(Error::Truncated));

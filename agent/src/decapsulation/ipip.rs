@@ -1,6 +1,6 @@
-//! IP in IP without anything between: RFC 2003 (4 in 4), RFC 4213 (6 in 4), RFC 2473 (4 and 6 in 6).
+//! IP in IP, with no header between: RFC 2003 (4 in 4), RFC 4213 (6 in 4), RFC 2473 (4 and 6 in 6).
 //!
-//! The outer header's protocol tells the inner family, whatever the outer one is.
+//! The outer header's protocol number is the inner family, over IPv4 and IPv6.
 
 use super::{Carrier, Encapsulation, Error, Family, Inner, Settings, Tunnel, inner};
 
@@ -34,7 +34,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_protocol_tells_the_family() {
+    fn the_protocol_is_the_family() {
         assert_eq!(decapsulate_ipv4(&SYN, &SETTINGS), found(Family::V4, 0, 40));
         assert_eq!(decapsulate_ipv6(&V6, &SETTINGS), found(Family::V6, 0, 48));
         assert_eq!(decapsulate_ipv4(&V6, &SETTINGS), Err(Error::InnerHeader));

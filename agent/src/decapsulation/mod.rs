@@ -1,13 +1,12 @@
-//! Taking the inner packet out of what a tunnel carried.
+//! Decapsulation: finds the inner packet in an outer packet's payload.
 //!
-//! Each encapsulation is a file here and a line in [`ALL`]. The file says by what the encapsulation is
-//! [carried](Carrier), and has a pure function from what follows the carrier's header to the [`Inner`]
-//! packet, or the reason why there is none. What all of them share stands here: the inner packet's own
-//! header must agree with what the tunnel says of it and must fit, because the host's stack gets to see
-//! it as if it had come by wire.
+//! Each encapsulation has a file here and a line in [`ALL`]. The file names the [`Carrier`], and has a pure
+//! function from the bytes after the carrier's header to the [`Inner`] packet, or to the reason why there is
+//! none. This file has the check that all share: the inner header must agree with the tunnel header and
+//! with the length received, because the host's stack gets the packet as if it had come by wire.
 //!
-//! Direct server return by MAC address (the forwarder's `l2`) has no file: the packet comes as the
-//! client sent it, and the host takes it because it holds the address.
+//! Direct server return by MAC address (the forwarder's `l2`) has no file: the packet arrives as the
+//! client sent it, and the host accepts it because it holds the address.
 
 mod gre;
 mod gre_udp;
@@ -21,7 +20,7 @@ use std::fmt;
 use std::ops::Range;
 use std::str::FromStr;
 
-/// All encapsulations.
+/// Every encapsulation that the agent can decapsulate.
 pub(crate) const ALL: &[Encapsulation] = &[
     gre::ENCAPSULATION,
     ipip::ENCAPSULATION,
@@ -31,25 +30,26 @@ pub(crate) const ALL: &[Encapsulation] = &[
     mpls_udp::ENCAPSULATION,
 ];
 
-/// A way of carrying packets to this host.
+/// One encapsulation.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Encapsulation {
-    /// Its names in the forwarder's configuration: forms that differ there and not here have one each.
+    /// Its names in the forwarder's configuration. Several if the forwarder has several encapsulations
+    /// that arrive at the same place and look alike here.
     names: &'static [&'static str],
-    /// What arrives by it, and what takes it out.
+    /// Its tunnels.
     tunnels: fn(&Settings) -> Vec<Tunnel>,
 }
 
-/// Packets of one carrier, all alike.
+/// The packets of one encapsulation and one carrier.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Tunnel {
-    /// Where they arrive.
+    /// Where the packets arrive.
     pub(crate) carrier: Carrier,
-    /// Finds the inner packet in all that follows the carrier's header.
+    /// Finds the inner packet in the bytes after the carrier's header.
     pub(crate) decapsulate: fn(&[u8], &Settings) -> Result<Inner, Error>,
 }
 
-/// What the tunnel header follows.
+/// The header before the tunnel header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Carrier {
     /// An IP header with this protocol number.
@@ -58,25 +58,25 @@ pub(crate) enum Carrier {
     Udp(u16),
 }
 
-/// What an operator may set about encapsulations.
+/// Options of encapsulations.
 #[derive(Clone, Copy, Debug, clap::Args)]
 pub(crate) struct Settings {
     /// UDP port of GUE
     #[arg(long, value_name = "PORT", default_value_t = gue::PORT,
         value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) gue_port: u16,
-    /// Accept VXLAN of this network identifier only [default: any]
+    /// Accept VXLAN only with this network identifier [default: any]
     #[arg(long, value_name = "VNI", value_parser = clap::value_parser!(u32).range(..1 << 24))]
     pub(crate) vni: Option<u32>,
 }
 
 impl Encapsulation {
-    /// The name to call it by.
+    /// Its name in output: the first of its names.
     pub(crate) fn name(&self) -> &'static str {
         self.names[0]
     }
 
-    /// What it takes out.
+    /// Its tunnels, with these settings.
     pub(crate) fn tunnels(&self, settings: &Settings) -> Vec<Tunnel> {
         (self.tunnels)(settings)
     }
@@ -90,7 +90,7 @@ impl FromStr for Encapsulation {
     }
 }
 
-/// No encapsulation has this name.
+/// The error for a name that no encapsulation has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct UnknownName;
 
@@ -115,12 +115,12 @@ impl fmt::Display for Carrier {
     }
 }
 
-/// An inner packet, found.
+/// An inner packet that was found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Inner {
     /// Its family.
     pub(crate) family: Family,
-    /// Where it lies within the outer payload; trailing bytes that are not its own are left out.
+    /// Its bytes in the outer payload, without trailing bytes that are not part of it.
     pub(crate) range: Range<usize>,
 }
 
@@ -136,29 +136,29 @@ pub(crate) enum Family {
 /// Why an outer payload holds no packet for the host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Error {
-    /// The tunnel's header is cut short.
-    #[error("the tunnel header is cut short")]
+    /// The tunnel header is truncated.
+    #[error("the tunnel header is truncated")]
     Truncated,
-    /// The tunnel's header has a version that is not ours.
+    /// The tunnel header has another version.
     #[error("version {0} of the tunnel header is not supported")]
     Version(u8),
-    /// The tunnel's header asks for something that we cannot do and may not ignore.
-    #[error("the tunnel header asks for what is not supported, or sets reserved bits ({0:#06x})")]
+    /// The tunnel header needs something that the agent does not support and must not ignore.
+    #[error("the tunnel header needs something unsupported, or sets reserved bits ({0:#06x})")]
     Flags(u16),
-    /// The tunnel carries something that is neither IPv4 nor IPv6.
+    /// The tunnel carries neither IPv4 nor IPv6.
     #[error("the tunnel carries protocol {0:#06x}; only IPv4 and IPv6 are supported")]
     Protocol(u16),
     /// The tunnel's checksum is wrong.
     #[error("the tunnel's checksum is wrong")]
     Checksum,
-    /// The tunnel belongs to another virtual network.
-    #[error("the virtual network {0} is not the one to accept")]
+    /// The tunnel belongs to another virtual network than `--vni`.
+    #[error("the virtual network {0} is not the one that --vni accepts")]
     Network(u32),
-    /// The inner header is not of the family that the tunnel announced, or contradicts itself.
+    /// The inner header has another family than the tunnel header announces, or contradicts itself.
     #[error("the inner header is malformed")]
     InnerHeader,
-    /// The inner packet is longer than what the tunnel carried.
-    #[error("the inner packet is cut short")]
+    /// The inner packet is longer than the bytes that the tunnel carried.
+    #[error("the inner packet is truncated")]
     InnerTruncated,
 }
 
@@ -167,7 +167,7 @@ pub(crate) const IPV4_HEADER: usize = 20;
 /// Bytes of the IPv6 header.
 pub(crate) const IPV6_HEADER: usize = 40;
 
-/// The inner packet that starts at `start` of `payload`, of the family that its own version tells.
+/// The inner packet at `start` of `payload`; its version field decides the family.
 fn inner_of_any_family(payload: &[u8], start: usize) -> Result<Inner, Error> {
     let packet = payload.get(start..).ok_or(Error::Truncated)?;
     let family = match packet.first().ok_or(Error::InnerTruncated)? >> 4 {
@@ -178,7 +178,7 @@ fn inner_of_any_family(payload: &[u8], start: usize) -> Result<Inner, Error> {
     inner(family, payload, start)
 }
 
-/// The inner packet of `family` that starts at `start` of `payload`.
+/// The inner packet at `start` of `payload`, which must be of `family`.
 fn inner(family: Family, payload: &[u8], start: usize) -> Result<Inner, Error> {
     let packet = payload.get(start..).ok_or(Error::Truncated)?;
     let version = packet.first().ok_or(Error::InnerTruncated)? >> 4;
@@ -206,7 +206,7 @@ fn inner(family: Family, payload: &[u8], start: usize) -> Result<Inner, Error> {
 
 #[cfg(test)]
 mod samples {
-    //! Packets and expectations that the tests of all encapsulations share.
+    //! Packets and expected results for the tests of all encapsulations.
 
     use super::{Error, Family, Inner, Settings};
 
@@ -217,7 +217,7 @@ mod samples {
         0x00, 0x00, 0x50, 0x02, 0xfa, 0xf0, 0xb2, 0x20, 0x00, 0x00,
     ];
 
-    /// An IPv6 packet of eight bytes of payload.
+    /// An IPv6 packet with eight bytes of payload.
     pub(super) const V6: [u8; 48] = {
         let mut packet = [0; 48];
         packet[0] = 0x60;
@@ -225,7 +225,7 @@ mod samples {
         packet
     };
 
-    /// What an operator gets who sets nothing.
+    /// The default settings.
     pub(super) const SETTINGS: Settings = Settings { gue_port: 6080, vni: None };
 
     pub(super) fn found(family: Family, start: usize, length: usize) -> Result<Inner, Error> {
@@ -243,7 +243,7 @@ mod tests {
         [0x45, 0, 0, 20, 0, 0, 0, 0, 64, 6, 0, 0, 198, 51, 100, 1, 203, 0, 113, 10];
 
     #[test]
-    fn trailing_bytes_are_left_out() {
+    fn trailing_bytes_are_not_part_of_the_packet() {
         let payload = [&[0xff; 3][..], &V4, &[0; 6]].concat();
         assert_eq!(inner(Family::V4, &payload, 3), Ok(Inner { family: Family::V4, range: 3..23 }));
     }
@@ -277,9 +277,9 @@ mod tests {
         assert_eq!(inner(Family::V6, &v6, 0), Err(Error::InnerTruncated));
     }
 
-    /// The carriers' numbers: IANA's protocol numbers, and RFC 8086, 7348, 7510 and the draft of GUE.
+    /// The numbers are IANA's, and those of RFC 8086, RFC 7348, RFC 7510 and the draft of GUE.
     #[test]
-    fn carriers() {
+    fn carriers_have_the_assigned_numbers() {
         let all: Vec<_> = ALL.iter().flat_map(|e| e.tunnels(&samples::SETTINGS)).collect();
         assert_eq!(
             all.iter().map(|tunnel| tunnel.carrier).collect::<Vec<_>>(),
@@ -320,7 +320,7 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever arrives at any tunnel: no panic, and what is found is a packet within.
+        /// No payload of any tunnel panics, and a packet that is found lies within the payload.
         #[test]
         fn any_bytes_never_panic(payload: Vec<u8>, settings in prop::option::of(0u32..1 << 24)) {
             let settings = Settings { vni: settings, ..samples::SETTINGS };
@@ -337,7 +337,7 @@ mod tests {
         }
 
         #[test]
-        fn what_is_found_lies_within(payload: Vec<u8>, start in 0usize..80) {
+        fn a_packet_found_lies_within_the_payload(payload: Vec<u8>, start in 0usize..80) {
             for family in [Family::V4, Family::V6] {
                 if let Ok(found) = inner(family, &payload, start) {
                     prop_assert_eq!(found.range.start, start);

@@ -1,4 +1,4 @@
-//! The label stack of MPLS, RFC 3032, that GRE and UDP may carry.
+//! The MPLS label stack (RFC 3032), carried by GRE or UDP.
 //!
 //! ```text
 //!  0                   1                   2                   3
@@ -6,16 +6,16 @@
 //! |                Label                  | TC  |S|       TTL     |
 //! ```
 //!
-//! Entries follow one another up to the one with S. This host is the end of every label's path, so that
-//! none means anything here, nor does its TTL. Nothing says what comes after the last entry: as all
-//! routers do, we go by the first four bits, 4 or 6.
+//! The stack ends with the entry that has S. This host is the end of every label's path, so labels and TTLs
+//! are not used. No field names the protocol after the stack: like a router, the agent uses the first
+//! four bits of the packet, 4 or 6.
 
 use super::{Error, Inner, inner_of_any_family};
 
 const ENTRY: usize = 4;
 const BOTTOM: u8 = 0x01;
 
-/// Finds the inner packet after the label stack that starts at `start` of `payload`.
+/// Finds the inner packet after the label stack at `start` of `payload`.
 pub(super) fn inner_after_labels(payload: &[u8], start: usize) -> Result<Inner, Error> {
     let stack = payload.get(start..).ok_or(Error::Truncated)?;
     let (entries, _) = stack.as_chunks::<ENTRY>();
@@ -36,17 +36,17 @@ mod tests {
 
     /// RFC 3032, section 2.1: label 1000 with TC 5, then 16 at the bottom.
     #[test]
-    fn stack_ends_with_s_rfc3032() {
+    fn the_stack_ends_with_s() {
         let two = [1000 << 12 | 5 << 9 | 64, 16 << 12 | 1 << 8 | 64];
         assert_eq!(inner_after_labels(&labelled(&two, &SYN), 0), found(Family::V4, 8, 40));
         assert_eq!(inner_after_labels(&labelled(&two[1..], &V6), 0), found(Family::V6, 4, 48));
-        // The explicit nulls of section 2.1 are entries like any other.
+        // The explicit null labels of section 2.1.
         assert_eq!(inner_after_labels(&labelled(&[0x0140], &SYN), 0), found(Family::V4, 4, 40));
         assert_eq!(inner_after_labels(&labelled(&[0x2140], &V6), 0), found(Family::V6, 4, 48));
     }
 
     #[test]
-    fn what_is_no_packet() {
+    fn other_bytes_are_refused() {
         assert_eq!(inner_after_labels(&labelled(&[0x0001_0040], &[]), 0), Err(Error::Truncated));
         assert_eq!(inner_after_labels(&[0, 1, 1], 0), Err(Error::Truncated));
         assert_eq!(inner_after_labels(&[], 0), Err(Error::Truncated));

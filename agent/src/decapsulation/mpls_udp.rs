@@ -1,6 +1,6 @@
 //! MPLS in UDP, RFC 7510: a [label stack](super::mpls) after a UDP header.
 //!
-//! Port 6635 only; 6636 is MPLS over DTLS.
+//! Only port 6635: port 6636 is for MPLS over DTLS.
 
 use super::{Carrier, Encapsulation, Tunnel, mpls};
 

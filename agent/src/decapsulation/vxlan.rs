@@ -7,8 +7,8 @@
 //! |                VXLAN Network Identifier (VNI) |   Reserved    |
 //! ```
 //!
-//! The frame's addresses are not looked at: there is no bridge here, only a host that the forwarder
-//! meant. Reserved bits are ignored on receipt. A tagged frame is dropped, as section 6.1 asks.
+//! The frame's MAC addresses are ignored: the frame goes to this host, not to a bridge. Reserved bits are
+//! ignored. A frame with a VLAN tag is dropped, as section 6.1 asks.
 
 use super::{Carrier, Encapsulation, Error, Family, Inner, Settings, Tunnel, inner};
 
@@ -61,7 +61,7 @@ mod tests {
 
     /// RFC 7348, section 5.
     #[test]
-    fn header_rfc7348() {
+    fn the_frame_follows_eight_bytes() {
         let plain = packet(0x08, 5000, 0x0800, &SYN);
         assert_eq!(plain[..8], [0x08, 0, 0, 0, 0x00, 0x13, 0x88, 0]);
         assert_eq!(decapsulate(&plain, &SETTINGS), found(Family::V4, 22, 40));
@@ -74,7 +74,7 @@ mod tests {
     }
 
     #[test]
-    fn other_networks() {
+    fn another_network_is_refused() {
         let only = Settings { vni: Some(5000), ..SETTINGS };
         let ours = packet(0x08, 5000, 0x0800, &SYN);
         assert_eq!(decapsulate(&ours, &only), found(Family::V4, 22, 40));
@@ -84,7 +84,7 @@ mod tests {
 
     /// RFC 7348, section 6.1: tagged frames are discarded.
     #[test]
-    fn other_ethertypes() {
+    fn other_ethertypes_are_refused() {
         for ethertype in [0x8100, 0x0806] {
             let frame = packet(0x08, 1, ethertype, &SYN);
             assert_eq!(decapsulate(&frame, &SETTINGS), Err(Error::Protocol(ethertype)));
