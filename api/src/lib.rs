@@ -1,12 +1,12 @@
-//! The control protocol: what crosses the unix socket between `guideway` and its clients.
+//! The control protocol between `guideway` and its clients, over a unix socket.
 //!
-//! One JSON value a line, both ways. The daemon speaks first, with a [`Greeting`]; then each line of
-//! the client is a [`Request`] of at most [`MAX_REQUEST`] bytes and each answer one [`Response`], in
-//! order. This crate holds serde types only, so that a client never links the forwarder or DPDK.
+//! Each line is one JSON value, both ways. The daemon sends a [`Greeting`] first. Then the client sends
+//! [`Request`]s of at most [`MAX_REQUEST`] bytes, and the daemon sends one [`Response`] to each, in order.
+//! The crate has only serde types, so that a client links neither the forwarder nor DPDK.
 //!
-//! A request with a field that the daemon does not know is refused, because the client meant
-//! something by it; an answer may carry fields that the client does not know. `tests/wire.rs` holds
-//! every message as literal JSON: a change that breaks it is a change of [`PROTOCOL_VERSION`].
+//! The daemon refuses a request with an unknown field, because the client relies on that field. A client
+//! skips unknown fields of a response. [`PROTOCOL_VERSION`] says which changes need another version.
+//! `tests/wire.rs` has every message as literal JSON, so that no change goes unnoticed.
 #![forbid(unsafe_code)]
 
 mod listing;
@@ -19,27 +19,32 @@ pub use listing::*;
 pub use request::*;
 pub use response::*;
 
-/// Rises when a message changes its meaning; a client refuses a daemon that speaks another.
+/// The protocol's version. A client refuses a daemon with another version.
+///
+/// The version rises when a field, value or message is removed, renamed or given another meaning. It stays
+/// when a request, an optional field of a request, or a field of a response is added: a daemon that does
+/// not know a request or its field refuses the request, and a client has a default for a response's field
+/// that an earlier daemon does not send.
 pub const PROTOCOL_VERSION: u32 = 1;
 
-/// Where the daemon listens unless it is told otherwise.
+/// The socket at which the daemon listens by default.
 pub const DEFAULT_SOCKET: &str = "/run/guideway/guideway.sock";
 
-/// What [`Greeting::server`] says.
+/// The value of [`Greeting::server`].
 pub const SERVER: &str = "guideway";
 
-/// Bytes of a configuration's text, in a file as in a request.
+/// Bytes of a configuration's text at the most, in a file or a request.
 pub const MAX_CONFIGURATION: usize = 16 << 20;
 
-/// Bytes of one request line, its newline included. Any configuration fits: JSON writes a byte of TOML
-/// in at most two (`\n`, `\"`), because TOML forbids the control characters that take six, and the rest
-/// of a request is short.
+/// Bytes of a request's line at the most, with its newline. Any configuration fits: JSON escapes a byte of
+/// TOML to at most two bytes (`\n`, `\"`), because TOML forbids the control characters that need six. The
+/// rest of a request is short.
 pub const MAX_REQUEST: usize = 2 * MAX_CONFIGURATION + (4 << 10);
 
-/// Rows of one flow listing at the most, whatever the request asks.
+/// Rows of a flow listing at the most, even if the request asks for more.
 pub const MAX_FLOWS: usize = 10_000;
 
-/// Rows of one flow listing when the request does not say.
+/// Rows of a flow listing at the most, if the request gives no limit.
 pub const DEFAULT_FLOWS: usize = 100;
 
 /// The daemon's first line on every connection.

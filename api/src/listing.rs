@@ -1,7 +1,7 @@
-//! What the listings hold: status, services, backends, workers, ports, statistics and flows.
+//! Bodies of responses: status, services, backends, workers, ports, statistics and flows.
 //!
-//! Counters run from the daemon's start and never fall. The daemon may add a field without raising
-//! the protocol's version, so a client skips those that it does not know.
+//! Counters start at 0 with the daemon and never fall. For adding a field see
+//! [`PROTOCOL_VERSION`](crate::PROTOCOL_VERSION).
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -12,34 +12,34 @@ use serde::{Deserialize, Serialize};
 use crate::request::Request;
 use crate::request::{FlowState, Protocol};
 
-/// To [`Request::Status`].
+/// The response to [`Request::Status`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Status {
-    /// `node.name`.
+    /// The node's name, `node.name` in the configuration.
     pub node: String,
     /// The daemon's release.
     pub version: String,
     /// Seconds since the workers started.
     pub uptime_seconds: u64,
-    /// The generation of the configuration last published.
+    /// Generation of the configuration last published.
     pub generation: u64,
-    /// The oldest generation that a worker still runs; equal to `generation` when all agree.
+    /// Oldest generation that a worker still uses; equal to `generation` when all workers agree.
     pub generation_in_force: u64,
     /// The daemon's configuration file.
     pub config_path: String,
-    /// Workers.
+    /// Number of workers.
     pub workers: usize,
-    /// Ports.
+    /// Number of ports.
     pub ports: usize,
-    /// Services.
+    /// Number of services.
     pub services: usize,
-    /// Backends.
+    /// Number of backends.
     pub backends: usize,
     /// Flow table entries in use, all workers.
     pub flows: u64,
-    /// Flow table entries there are, all workers.
+    /// Flow table entries in total, all workers.
     pub flow_capacity: u64,
-    /// Fragments that wait for the first of their datagram, all workers.
+    /// Fragments that wait for their datagram's first fragment, all workers.
     #[serde(default)]
     pub fragments_waiting: u64,
     /// Packets received, all workers.
@@ -61,9 +61,9 @@ pub struct Service {
     pub port: u16,
     /// The pool that serves it.
     pub pool: String,
-    /// Backends that take new flows.
+    /// Number of backends that accept new flows.
     pub backends: usize,
-    /// What was forwarded for it.
+    /// Traffic forwarded for it.
     pub traffic: Traffic,
 }
 
@@ -78,39 +78,39 @@ pub struct Backend {
     pub address: IpAddr,
     /// Its weight.
     pub weight: u32,
-    /// What it takes now.
+    /// Which flows it accepts now.
     pub state: BackendState,
     /// The encapsulation in use, for example `gre`.
     pub encapsulation: String,
-    /// Why it is that one, in words.
+    /// Why that encapsulation was chosen, in words.
     #[serde(default)]
     pub why: String,
-    /// The share of the Maglev table, 0 to 1.
+    /// Its share of the Maglev table, 0 to 1.
     pub share: f64,
-    /// The port that its packets leave by; none while it has no next hop.
+    /// The port that sends its packets; none while it has no next hop.
     pub port: Option<String>,
-    /// The next hop's address and whether its MAC is known, in words.
+    /// The next hop's address, and whether its MAC address is known, in words.
     pub next_hop: String,
-    /// What was forwarded to it.
+    /// Traffic forwarded to it.
     pub traffic: Traffic,
 }
 
-/// What a backend takes now.
+/// Which flows a backend accepts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum BackendState {
-    /// New flows and those it has.
+    /// New flows, and the flows it has.
     Active,
-    /// Only the flows that it has (weight 0).
+    /// Only the flows it has (weight 0).
     Draining,
-    /// Nothing.
+    /// No flows.
     Disabled,
-    /// It would take flows, but its next hop is not known.
+    /// No flows, because its next hop is unknown.
     Unresolved,
 }
 
 impl BackendState {
-    /// The name, as listings write it.
+    /// The state's name in listings.
     pub fn name(self) -> &'static str {
         match self {
             BackendState::Active => "active",
@@ -121,14 +121,14 @@ impl BackendState {
     }
 }
 
-/// What went to one service or backend since the daemon started.
+/// Traffic of one service or backend since the daemon started.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Traffic {
     /// Packets forwarded.
     pub packets: u64,
-    /// Their bytes as received, Ethernet header included.
+    /// Bytes of those packets as received, with the Ethernet header.
     pub bytes: u64,
-    /// Flows begun: choices made by the Maglev table.
+    /// New flows: lookups in the Maglev table.
     pub flows: u64,
 }
 
@@ -137,38 +137,38 @@ pub struct Traffic {
 pub struct Worker {
     /// Its index.
     pub worker: u16,
-    /// The CPU that it is pinned to, if it is.
+    /// The CPU that it is pinned to, if any.
     pub cpu: Option<u16>,
-    /// The receive queues that it polls, `port:queue`.
+    /// The receive queues that it polls, each as `port:queue`.
     pub queues: Vec<String>,
-    /// The generation of the configuration that it runs.
+    /// Generation of the configuration that it uses.
     pub generation: u64,
     /// Packets received from its queues.
     pub received: u64,
-    /// Packets transmitted on its queues.
+    /// Packets transmitted to its queues.
     pub transmitted: u64,
     /// Packets dropped, for any reason.
     pub dropped: u64,
     /// Flow table entries in use.
     pub flows: u64,
-    /// Flow table entries there are.
+    /// Flow table entries in total.
     pub flow_capacity: u64,
     /// Polls since the start.
     pub polls: u64,
-    /// Polls that found at least one packet.
+    /// Polls that received at least one packet.
     pub busy_polls: u64,
 }
 
 /// One port.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Port {
-    /// `port.name`.
+    /// The port's name, `port.name` in the configuration.
     pub name: String,
-    /// `port.device`.
+    /// The port's device, `port.device` in the configuration.
     pub device: String,
     /// The DPDK driver.
     pub driver: String,
-    /// The MAC address that it answers to.
+    /// The port's MAC address.
     pub mac: String,
     /// The MTU.
     pub mtu: u16,
@@ -180,41 +180,41 @@ pub struct Port {
     pub rx_queues: u16,
     /// Transmit queues.
     pub tx_queues: u16,
-    /// How packets reach their worker, and why so.
+    /// How packets reach their worker, and the reason, in words.
     pub steering: String,
     /// The device's own counters.
     pub counters: PortCounters,
-    /// The function that the driver chose for receiving, for example `Vector AVX2`; empty if it does not say.
+    /// The driver's receive function, for example `Vector AVX2`; empty if the driver does not report it.
     #[serde(default)]
     pub rx_function: String,
-    /// The same for sending.
+    /// The driver's transmit function; empty if the driver does not report it.
     #[serde(default)]
     pub tx_function: String,
 }
 
-/// What one port's device counted, by name.
+/// Counters of one port's device, by name.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PortStats {
-    /// `port.name`.
+    /// The port's name, `port.name` in the configuration.
     pub name: String,
     /// The fields of [`PortCounters`].
     pub counters: BTreeMap<String, u64>,
-    /// All that the device counts, by its driver's names. Empty unless it was asked for.
+    /// All counters of the device, by its driver's names. Empty unless the request asks for them.
     pub extended: BTreeMap<String, u64>,
 }
 
-/// What the device itself counted.
+/// Counters that every device has.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PortCounters {
     /// Packets received.
     pub rx_packets: u64,
     /// Bytes received.
     pub rx_bytes: u64,
-    /// Packets the device dropped because no one polled in time.
+    /// Packets that the device dropped because no worker polled in time.
     pub rx_missed: u64,
     /// Erroneous packets.
     pub rx_errors: u64,
-    /// Receptions that found no buffer.
+    /// Packets that the device dropped because it had no buffer.
     pub rx_no_buffer: u64,
     /// Packets transmitted.
     pub tx_packets: u64,
@@ -252,26 +252,26 @@ impl PortCounters {
     }
 }
 
-/// To [`Request::Stats`]. Workers count while this is read, so that `received` may be a few packets
-/// ahead of the sum of the verdicts on a busy appliance; at rest they are equal.
+/// The response to [`Request::Stats`]. Workers count while the daemon reads, so `received` may differ from
+/// the sum of the verdicts by a few packets. Without traffic they are equal.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stats {
     /// Packets received.
     pub received: u64,
     /// Packets transmitted.
     pub transmitted: u64,
-    /// Packets by verdict, every verdict there is.
+    /// Packets by verdict; every verdict is listed.
     pub verdicts: BTreeMap<String, u64>,
-    /// Occurrences that are no verdict, for example `flow_table_full`.
+    /// Other events, for example `flow_table_full`.
     pub events: BTreeMap<String, u64>,
 }
 
-/// To [`Request::FlowList`].
+/// The response to [`Request::FlowList`].
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Flows {
     /// The flows found.
     pub flows: Vec<Flow>,
-    /// There are more than were listed.
+    /// More flows match than are listed.
     pub truncated: bool,
 }
 
@@ -280,7 +280,7 @@ pub struct Flows {
 pub struct Flow {
     /// The worker that owns it.
     pub worker: u16,
-    /// The flow's 64-bit tag, hexadecimal: the worker's keyed hash of the addresses.
+    /// The flow's 64-bit tag in hexadecimal: the worker's keyed hash of the addresses and ports.
     pub tag: String,
     /// The pool of its backend.
     pub pool: String,

@@ -1,34 +1,34 @@
-//! What a client asks: one [`Request`] a line.
+//! Requests of a client: one [`Request`] a line.
 
 use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
-/// Everything that a client can ask.
+/// A request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "request", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Request {
-    /// Who the daemon is and how it does.
+    /// The daemon's name, version and totals.
     Status {},
     /// The services in force.
     ServiceList {},
     /// The backends in force.
     BackendList {},
-    /// The workers and what each has done.
+    /// The workers and their counters.
     WorkerList {},
-    /// The ports, their link and their device's counters.
+    /// The ports, their links and their devices' counters.
     PortList {},
-    /// What each port's device counted, by name.
+    /// Counters of each port's device, by name.
     PortStats {
-        /// With all that the device counts, by its driver's names.
+        /// Include all counters of the device, by its driver's names.
         #[serde(default)]
         extended: bool,
     },
-    /// All verdicts, summed over the workers.
+    /// Verdicts and events, summed over the workers.
     Stats {},
     /// The text of the configuration in force.
     ConfigShow {},
-    /// Validates a configuration against this daemon, changes nothing.
+    /// Validates a configuration against this daemon and changes nothing.
     ConfigCheck {
         /// The TOML text.
         text: String,
@@ -38,14 +38,14 @@ pub enum Request {
         /// The TOML text.
         text: String,
     },
-    /// As `config_apply`, with the text of the daemon's own configuration file.
+    /// Puts the daemon's configuration file in force on every worker, or changes nothing.
     ConfigReload {},
     /// Entries of the workers' flow tables.
     FlowList(FlowFilter),
 }
 
 impl Request {
-    /// The `request` of every message that there is, in the order of the enum.
+    /// The `request` of every message, in the order of the enum.
     pub const NAMES: [&str; 12] = [
         "status",
         "service_list",
@@ -62,32 +62,32 @@ impl Request {
     ];
 }
 
-/// Which flows to list; every field that is given must match.
+/// Which flows to list. A flow must match every field that is given.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct FlowFilter {
-    /// Only this worker's flows.
+    /// List only flows of this worker.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub worker: Option<u16>,
-    /// Only flows that this backend (by name) carries.
+    /// List only flows of the backend of this name.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub backend: Option<String>,
-    /// Only flows of this pool's backends.
+    /// List only flows of this pool's backends.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pool: Option<String>,
-    /// Only flows in this state.
+    /// List only flows in this state.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub state: Option<FlowState>,
-    /// Only this very flow. The table keeps no addresses, so this is how to ask for one by address.
+    /// List only this flow. The table stores no addresses, so this is the only search by address.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub flow: Option<FlowTuple>,
-    /// Rows at the most; [`MAX_FLOWS`](crate::MAX_FLOWS) is the ceiling,
-    /// [`DEFAULT_FLOWS`](crate::DEFAULT_FLOWS) the default.
+    /// Rows at the most: up to [`MAX_FLOWS`](crate::MAX_FLOWS), by default
+    /// [`DEFAULT_FLOWS`](crate::DEFAULT_FLOWS).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub limit: Option<usize>,
 }
 
-/// The addresses of one flow, as its client's packets carry them.
+/// The addresses and ports of one flow, as in its client's packets.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FlowTuple {
@@ -110,7 +110,7 @@ pub enum Protocol {
 }
 
 impl Protocol {
-    /// The name, as configurations and listings write it.
+    /// The protocol's name in configurations and listings.
     pub fn name(self) -> &'static str {
         match self {
             Protocol::Tcp => "tcp",
@@ -119,21 +119,21 @@ impl Protocol {
     }
 }
 
-/// How far a flow has come; each state has its own idle timeout.
+/// The state of a flow; each state has its own idle timeout.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FlowState {
-    /// A TCP SYN was the last that told the state.
+    /// TCP: of the packets that set the state, the last was a SYN.
     Syn,
-    /// TCP after its SYN.
+    /// TCP: packets followed the SYN.
     Established,
-    /// The flow began without a SYN, and no packet some time later has confirmed it.
+    /// TCP: the flow began without a SYN, and no later packet has confirmed it yet.
     Unconfirmed,
-    /// A TCP FIN was seen, and packets some time after it.
+    /// TCP: packets still came some time after a FIN.
     HalfClosed,
-    /// A TCP FIN was seen.
+    /// TCP: a FIN was seen.
     Closing,
-    /// A TCP RST was seen, and no other packet after it.
+    /// TCP: a RST was seen, and no packet after it.
     Reset,
     /// UDP.
     Udp,
@@ -151,7 +151,7 @@ impl FlowState {
         FlowState::Udp,
     ];
 
-    /// The name, as requests and listings write it.
+    /// The state's name in requests and listings.
     pub fn name(self) -> &'static str {
         match self {
             FlowState::Syn => "syn",

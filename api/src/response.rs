@@ -1,4 +1,4 @@
-//! What the daemon answers: one [`Response`] a request, in the order of the requests.
+//! Responses of the daemon: one [`Response`] to each request, in the order of the requests.
 
 use serde::{Deserialize, Serialize};
 
@@ -6,44 +6,45 @@ use crate::listing::{Backend, Flows, Port, PortStats, Service, Stats, Status, Wo
 #[cfg(doc)]
 use crate::request::Request;
 
-/// Every answer of the daemon.
+/// A response.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "response", content = "body", rename_all = "snake_case")]
 pub enum Response {
-    /// To [`Request::Status`].
+    /// The response to [`Request::Status`].
     Status(Status),
-    /// To [`Request::ServiceList`].
+    /// The response to [`Request::ServiceList`].
     Services(Vec<Service>),
-    /// To [`Request::BackendList`].
+    /// The response to [`Request::BackendList`].
     Backends(Vec<Backend>),
-    /// To [`Request::WorkerList`].
+    /// The response to [`Request::WorkerList`].
     Workers(Vec<Worker>),
-    /// To [`Request::PortList`].
+    /// The response to [`Request::PortList`].
     Ports(Vec<Port>),
-    /// To [`Request::PortStats`].
+    /// The response to [`Request::PortStats`].
     PortStats(Vec<PortStats>),
-    /// To [`Request::Stats`].
+    /// The response to [`Request::Stats`].
     Stats(Stats),
-    /// To [`Request::ConfigShow`].
+    /// The response to [`Request::ConfigShow`].
     Config {
         /// The TOML text in force.
         text: String,
         /// Its generation.
         generation: u64,
     },
-    /// To [`Request::ConfigCheck`]: the text is valid here.
+    /// The response to [`Request::ConfigCheck`]: the configuration is valid for this daemon.
     Checked {
-        /// What is valid but probably not meant.
+        /// What is valid but probably a mistake.
         warnings: Vec<String>,
     },
-    /// To [`Request::ConfigApply`] and [`Request::ConfigReload`]: in force on every worker.
+    /// The response to [`Request::ConfigApply`] and [`Request::ConfigReload`]: the configuration is in force on every
+    /// worker.
     Applied {
         /// The generation now in force.
         generation: u64,
-        /// What is valid but probably not meant.
+        /// What is valid but probably a mistake.
         warnings: Vec<String>,
     },
-    /// To [`Request::FlowList`].
+    /// The response to [`Request::FlowList`].
     Flows(Flows),
     /// The request was not carried out, and nothing changed.
     Error(Error),
@@ -52,32 +53,32 @@ pub enum Response {
 /// Why a request was not carried out.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Error {
-    /// What sort of refusal this is.
+    /// The kind of refusal.
     pub kind: ErrorKind,
     /// One sentence for the operator.
     pub message: String,
-    /// Every single mistake found, where there can be several.
+    /// Each mistake found in a configuration.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub details: Vec<String>,
 }
 
 impl Error {
-    /// A refusal that one sentence explains.
+    /// An error without details.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Error {
         Error { kind, message: message.into(), details: Vec::new() }
     }
 }
 
-/// The sorts of refusal; `guidewayctl` maps each to an exit code.
+/// The kinds of refusal; `guidewayctl` maps each to an exit code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ErrorKind {
-    /// The line is no request of this protocol, or too long.
+    /// The line is not a request of this protocol, or is too long.
     BadRequest,
-    /// The thing named does not exist.
+    /// A name in the request does not exist.
     NotFound,
     /// The configuration is invalid, or needs a restart.
     Rejected,
-    /// The daemon could not do it now.
+    /// The daemon cannot do it now.
     Failed,
 }

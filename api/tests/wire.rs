@@ -1,5 +1,5 @@
-//! Every message of protocol 1 as the literal JSON that crosses the socket, so that none changes
-//! unnoticed: a test that must change here says that the protocol's version must rise.
+//! Every message of protocol 1 as literal JSON, so that no message changes unnoticed. If a test here must
+//! change, `PROTOCOL_VERSION` says whether the version must rise.
 #![expect(clippy::unwrap_used, reason = "a test may")]
 
 use std::collections::BTreeMap;
@@ -9,7 +9,7 @@ use guideway_api::*;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-/// The value is written as `wire`, byte for byte, and `wire` is read as the value.
+/// Checks that the value is written as `wire`, byte for byte, and that `wire` is read as the value.
 fn same<T: Serialize + DeserializeOwned + PartialEq + Debug>(value: T, wire: &str) {
     assert_eq!(serde_json::to_string(&value).unwrap(), wire);
     assert_eq!(serde_json::from_str::<T>(wire).unwrap(), value);
@@ -96,7 +96,7 @@ fn request_flow_list() {
 }
 
 #[test]
-fn names_of_states_are_those_of_the_wire() {
+fn names_of_states_are_those_in_messages() {
     for state in FlowState::ALL {
         same(state, &format!("\"{}\"", state.name()));
     }
@@ -132,7 +132,7 @@ fn requests_with_unknown_fields_are_refused() {
 }
 
 #[test]
-fn answers_with_unknown_fields_are_taken() {
+fn responses_with_unknown_fields_are_accepted() {
     let line = r#"{"response":"flows","body":{"flows":[],"truncated":false,"scanned":7}}"#;
     assert_eq!(serde_json::from_str::<Response>(line).unwrap(), Response::Flows(Flows::default()));
 }
