@@ -1,4 +1,4 @@
-//! Has the check compiled for the features of the CPU that this build's Rust code assumes.
+//! Compiles the CPU check for the features that this build's Rust code assumes.
 
 use std::env;
 use std::path::Path;

@@ -1,15 +1,15 @@
-/* Ends the program with a message, before anything of it or its libraries runs, on a CPU that lacks what the
- * build or libdpdk assumes. check.rs compiles it, and says what that is.
+/* Ends the program with a message if the CPU lacks a feature that the build or libdpdk assumes, before any
+ * code of the program or its libraries runs. check.rs compiles this file and lists the features.
  *
- * C and not Rust, because what checks must not need what it checks for: Rust code is all built for the
- * baseline, where even a copy of 16 bytes is an instruction of AVX, and so is Rust's own start before main.
- * This file is compiled for any x86-64, and for its general registers alone.
+ * The check is in C because it must not need the features that it checks for. All Rust code, also Rust's
+ * start-up before main, is built for the baseline, where even a copy of 16 bytes is an AVX instruction. This
+ * file is compiled for any x86-64, with general registers only.
  *
  * The dynamic linker calls the functions in .preinit_array before the constructors of all libraries (System V
- * ABI, "Initialization and Termination Functions"). Those of libdpdk already need SSE4.2. Those of libc have
- * not run either, so libc's variables have no values yet.
+ * ABI, "Initialization and Termination Functions"). libdpdk's constructors already need SSE4.2. libc's
+ * constructors have not run either, so libc's variables are not set yet.
  *
- * The bits are those of Intel's Software Developer's Manual, volume 2A, CPUID, and for lzcnt of AMD's
+ * The bits are from Intel's Software Developer's Manual, volume 2A, CPUID, and for lzcnt from AMD's
  * Architecture Programmer's Manual, volume 3, appendix E.
  */
 #include <cpuid.h>
@@ -17,32 +17,32 @@
 #include <string.h>
 #include <unistd.h>
 
-/* The registers that have them. */
-enum answer { LEAF_1_ECX, LEAF_7_EBX, EXTENDED_1_ECX, ANSWERS };
+/* The CPUID registers that have the bits. */
+enum cpuid_register { LEAF_1_ECX, LEAF_7_EBX, EXTENDED_1_ECX, REGISTERS };
 
 static const struct {
 	const char *name;
-	enum answer answer;
+	enum cpuid_register reg;
 	unsigned bit;
 } features[] = {
-#define FEATURE(name, answer, bit) { name, answer, 1u << (bit) },
+#define FEATURE(name, reg, bit) { name, reg, 1u << (bit) },
 	ASSUMED_FEATURES
 };
 
 #define OSXSAVE (1u << 27)
-/* XCR0: the operating system saves the registers of SSE and the upper halves of AVX. */
+/* XCR0: the operating system saves the SSE registers and the upper halves of the AVX registers. */
 #define SSE_AND_AVX_STATE 6u
 
-static void ask(unsigned answers[ANSWERS])
+static void read_cpuid(unsigned registers[REGISTERS])
 {
 	unsigned eax, ebx, ecx, edx;
 
 	if (__get_cpuid(1, &eax, &ebx, &ecx, &edx))
-		answers[LEAF_1_ECX] = ecx;
+		registers[LEAF_1_ECX] = ecx;
 	if (__get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx))
-		answers[LEAF_7_EBX] = ebx;
+		registers[LEAF_7_EBX] = ebx;
 	if (__get_cpuid(0x80000001, &eax, &ebx, &ecx, &edx))
-		answers[EXTENDED_1_ECX] = ecx;
+		registers[EXTENDED_1_ECX] = ecx;
 }
 
 static int avx_state_is_saved(unsigned leaf_1_ecx)
@@ -55,42 +55,42 @@ static int avx_state_is_saved(unsigned leaf_1_ecx)
 	return (low & SSE_AND_AVX_STATE) == SSE_AND_AVX_STATE;
 }
 
-static void say(const char *text)
+static void print(const char *text)
 {
-	/* There is nobody to tell that nothing can be told. */
+	/* A failure cannot be reported anywhere. */
 	if (write(STDERR_FILENO, text, strlen(text)) < 0)
 		return;
 }
 
-static void say_program(const char *path)
+static void print_program(const char *path)
 {
 	const char *slash = strrchr(path, '/');
 
-	say(slash == NULL ? path : slash + 1);
+	print(slash == NULL ? path : slash + 1);
 }
 
 static void check(int argc, char **argv, char **environment)
 {
-	unsigned answers[ANSWERS] = { 0 };
+	unsigned registers[REGISTERS] = { 0 };
 	const char *missing[sizeof(features) / sizeof(features[0]) + 1];
 	size_t count = 0;
 
 	(void)environment;
-	ask(answers);
+	read_cpuid(registers);
 	for (size_t i = 0; i < sizeof(features) / sizeof(features[0]); i++)
-		if (!(answers[features[i].answer] & features[i].bit))
+		if (!(registers[features[i].reg] & features[i].bit))
 			missing[count++] = features[i].name;
-	if (count == 0 && ASSUMES_AVX && !avx_state_is_saved(answers[LEAF_1_ECX]))
+	if (count == 0 && ASSUMES_AVX && !avx_state_is_saved(registers[LEAF_1_ECX]))
 		missing[count++] = "AVX registers saved by the operating system";
 	if (count == 0)
 		return;
-	say_program(argc > 0 ? argv[0] : "guideway");
-	say(": " NEEDS " (missing: ");
+	print_program(argc > 0 ? argv[0] : "guideway");
+	print(": " NEEDS " (missing: ");
 	for (size_t i = 0; i < count; i++) {
-		say(i == 0 ? "" : ", ");
-		say(missing[i]);
+		print(i == 0 ? "" : ", ");
+		print(missing[i]);
 	}
-	say("); " ADVICE "\n");
+	print("); " ADVICE "\n");
 	_exit(1);
 }
 

@@ -1,12 +1,12 @@
-//! Compiles `check.c`, told which features of the CPU something assumes. Shared by the build scripts of
-//! `guideway-baseline`, for what Rust code assumes, and of `dpdk-sys`, for what libdpdk does.
+//! Compiles `check.c` for a list of CPU features. The build script of `guideway-baseline` lists what the Rust
+//! code assumes, and that of `dpdk-sys` what libdpdk assumes.
 
 use std::env;
 use std::path::Path;
 
-/// Features that plain x86-64 does not have: those of x86-64-v3 (System V ABI, AMD64 supplement, table 3.1) and
-/// AES. Each by its name for rustc, by the macro by which a C compiler says that it may use the feature, and by
-/// where CPUID tells of it: a register as `check.c` names it, and the bit.
+/// Features that plain x86-64 lacks: those of x86-64-v3 (System V ABI, AMD64 supplement, table 3.1) and AES.
+/// Each has rustc's name, the macro that a C compiler defines if it uses the feature, the CPUID register as
+/// `check.c` names it, and the bit in that register.
 const FEATURES: &[(&str, &str, &str, u32)] = &[
     ("sse3", "__SSE3__", "LEAF_1_ECX", 0),
     ("ssse3", "__SSSE3__", "LEAF_1_ECX", 9),
@@ -26,9 +26,9 @@ const FEATURES: &[(&str, &str, &str, u32)] = &[
     ("aes", "__AES__", "LEAF_1_ECX", 25),
 ];
 
-/// Links a check, in a library of the name `library`, into every program that uses the crate: for the features
-/// that are `assumed`, by rustc's name or C's macro. On a CPU without them it says, before the program begins,
-/// "`needs` (missing: ...); `advice`", and ends the program. `file` is `check.c`.
+/// Links a check, as the library `library`, into every program that uses the crate. `assumed` says, by rustc's
+/// name and C's macro, whether a feature is assumed. On a CPU without such a feature the check prints
+/// "`needs` (missing: ...); `advice`" before the program starts, and ends it. `file` is `check.c`.
 pub(crate) fn compile(
     file: &Path,
     library: &str,
@@ -41,7 +41,7 @@ pub(crate) fn compile(
     let list: String = FEATURES
         .iter()
         .filter(|(name, define, ..)| assumed(name, define))
-        .map(|(name, _, answer, bit)| format!("FEATURE(\"{name}\",{answer},{bit})"))
+        .map(|(name, _, register, bit)| format!("FEATURE(\"{name}\",{register},{bit})"))
         .collect();
     let (architecture, system) = (target("CARGO_CFG_TARGET_ARCH"), target("CARGO_CFG_TARGET_OS"));
     if list.is_empty() || architecture != "x86_64" || system != "linux" {
@@ -55,7 +55,7 @@ pub(crate) fn compile(
         .define("ASSUMES_AVX", if assumed("avx", "__AVX__") { "1" } else { "0" })
         .define("NEEDS", &*format!("\"{needs}\""))
         .define("ADVICE", &*format!("\"{advice}\""))
-        // Nothing calls what is in it, so that the linker would leave it out.
+        // No function calls the check, so the linker would omit it.
         .link_lib_modifier("+whole-archive")
         .compile(library);
 }

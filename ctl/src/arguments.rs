@@ -1,4 +1,4 @@
-//! The command line: `guidewayctl NOUN VERB`, with options anywhere after the name.
+//! The command line: `guidewayctl NOUN VERB`, with options anywhere after the program's name.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use guideway_api::{DEFAULT_FLOWS, DEFAULT_SOCKET, FlowState, FlowTuple, MAX_FLOWS, Protocol};
 
-/// Asks a running guideway and gives it orders.
+/// Shows and changes the state of a running guideway.
 #[derive(Debug, Parser)]
 #[command(
     name = "guidewayctl",
@@ -22,7 +22,7 @@ pub(crate) struct Arguments {
           default_value = DEFAULT_SOCKET)]
     pub(crate) socket: PathBuf,
 
-    /// How long to wait for the daemon, each time
+    /// How long to wait for each response of the daemon
     #[arg(long, global = true, value_name = "SECONDS", default_value_t = 30,
           value_parser = clap::value_parser!(u64).range(1..=3600))]
     timeout: u64,
@@ -42,19 +42,19 @@ impl Arguments {
     }
 }
 
-/// The forms of a result.
+/// The output formats.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Output {
     /// Aligned columns
     Table,
-    /// The body of the daemon's answer
+    /// The body of the daemon's response
     Json,
 }
 
-/// What there is to do.
+/// The commands.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Show who the daemon is and how it does
+    /// Show the daemon's name, version and totals
     Status,
     /// The virtual addresses and ports
     #[command(subcommand)]
@@ -68,9 +68,9 @@ pub(crate) enum Command {
     /// The network ports
     #[command(subcommand)]
     Port(PortCommand),
-    /// Show what became of every packet, summed over the workers
+    /// Count packets by verdict, summed over the workers
     Stats {
-        /// Leave out verdicts and events that never happened
+        /// Omit verdicts and events at 0
         #[arg(long)]
         nonzero: bool,
     },
@@ -105,20 +105,20 @@ pub(crate) enum BackendCommand {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum WorkerCommand {
-    /// List the workers and what each has done
+    /// List the workers and their counters
     List,
 }
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum PortCommand {
-    /// List the ports, their link and their device's counters
+    /// List the ports, their links and their devices' counters
     List,
-    /// Show what each port's device counted, by name
+    /// Show the counters of each port's device, by name
     Stats {
-        /// With all that the device counts, by its driver's names
+        /// Include all counters of the device, by its driver's names
         #[arg(long)]
         extended: bool,
-        /// Leave out counters at 0
+        /// Omit counters at 0
         #[arg(long)]
         nonzero: bool,
         /// Only this port
@@ -141,18 +141,18 @@ pub(crate) enum ConfigCommand {
         /// The configuration; `-` is stdin
         file: PathBuf,
     },
-    /// Put the daemon's own configuration file in force, as it is now
+    /// Put the daemon's configuration file in force on every worker, or change nothing
     Reload,
 }
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum FlowCommand {
-    /// List flows; those that match every option given
+    /// List flows that match every option given
     List {
         /// Only flows of this worker
         #[arg(long)]
         worker: Option<u16>,
-        /// Only flows that this backend carries
+        /// Only flows of this backend
         #[arg(long)]
         backend: Option<String>,
         /// Only flows of this pool's backends
@@ -195,14 +195,14 @@ fn flow(text: &str) -> Result<FlowTuple, String> {
     };
     let address = |text: &str| {
         text.parse().map_err(|_| {
-            format!("{text} is no ADDRESS:PORT, such as 203.0.113.10:80 or [2001:db8::1]:80")
+            format!("{text} is not ADDRESS:PORT, such as 203.0.113.10:80 or [2001:db8::1]:80")
         })
     };
     let tuple = FlowTuple {
         protocol: match protocol {
             "tcp" => Protocol::Tcp,
             "udp" => Protocol::Udp,
-            other => return Err(format!("{other} is no protocol; tcp and udp are")),
+            other => return Err(format!("{other} is not a protocol; use tcp or udp")),
         },
         source: address(source)?,
         destination: address(destination)?,
@@ -220,7 +220,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_definition_is_sound() {
+    fn claps_own_checks_pass() {
         Arguments::command().debug_assert();
     }
 
@@ -230,15 +230,15 @@ mod tests {
         assert_eq!(tuple.protocol, Protocol::Udp);
         assert_eq!(tuple.source, "[2001:db8::1]:53".parse().unwrap());
         assert_eq!(tuple.destination, "[2001:db8::2]:5353".parse().unwrap());
-        for (text, told) in [
+        for (text, message) in [
             ("tcp", "three parts"),
             ("tcp,192.0.2.1:1,192.0.2.2:2,3", "three parts"),
-            ("sctp,192.0.2.1:1,192.0.2.2:2", "no protocol"),
-            ("tcp,192.0.2.1,192.0.2.2:2", "192.0.2.1 is no ADDRESS:PORT"),
+            ("sctp,192.0.2.1:1,192.0.2.2:2", "sctp is not a protocol"),
+            ("tcp,192.0.2.1,192.0.2.2:2", "192.0.2.1 is not ADDRESS:PORT"),
             ("tcp,192.0.2.1:1,[2001:db8::1]:1", "both addresses"),
         ] {
             let error = flow(text).unwrap_err();
-            assert!(error.contains(told), "{text}: {error}");
+            assert!(error.contains(message), "{text}: {error}");
         }
     }
 

@@ -1,4 +1,4 @@
-//! The client's side of the protocol: connect, check the greeting, ask.
+//! A client of the protocol: connects, checks the greeting, sends a request and reads the response.
 
 use std::io::{self, BufRead, BufReader, ErrorKind, Write};
 use std::os::unix::net::UnixStream;
@@ -11,10 +11,10 @@ use guideway_api::{Greeting, MAX_REQUEST, PROTOCOL_VERSION, Request, Response, S
 
 use crate::error::Error;
 
-/// Bytes of one answer that are taken; the longest, a full flow listing, has a few megabytes.
-const MAX_ANSWER: usize = 64 << 20;
+/// Bytes of a response at the most. The longest, a full flow listing, has a few megabytes.
+const MAX_RESPONSE: usize = 64 << 20;
 
-/// A connection to a daemon of this protocol.
+/// A connection to a daemon of this protocol version.
 #[derive(Debug)]
 pub(crate) struct Client {
     stream: BufReader<UnixStream>,
@@ -23,13 +23,13 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    /// Connects and checks the greeting. `timeout` is for each step: the connection, the greeting,
-    /// the sending of a request and its answer.
+    /// Connects and checks the greeting. `timeout` is for each step: connecting, the greeting, sending a
+    /// request, and its response.
     pub(crate) fn connect(socket: &Path, timeout: Duration) -> Result<Client, Error> {
         let unreachable = |reason| Error::Unreachable { socket: socket.into(), reason };
         let stream = connect(socket, timeout).map_err(|error| {
             let advice = match error.kind() {
-                ErrorKind::NotFound | ErrorKind::ConnectionRefused => "; does it run?",
+                ErrorKind::NotFound | ErrorKind::ConnectionRefused => "; is it running?",
                 ErrorKind::PermissionDenied => "; be root or of the socket's group",
                 _ => "",
             };
@@ -49,10 +49,10 @@ impl Client {
         Ok(client)
     }
 
-    /// Sends the request and waits for its answer; a refusal is an error.
-    pub(crate) fn ask(&mut self, request: &Request) -> Result<Response, Error> {
-        let mut line = serde_json::to_vec(request).map_err(|error| Error::Answer {
-            reason: format!("the request is no JSON: {error}"),
+    /// Sends a request and waits for its response. A refusal is an error.
+    pub(crate) fn send(&mut self, request: &Request) -> Result<Response, Error> {
+        let mut line = serde_json::to_vec(request).map_err(|error| Error::Response {
+            reason: format!("cannot write the request as JSON: {error}"),
         })?;
         line.push(b'\n');
         if line.len() > MAX_REQUEST {
@@ -62,20 +62,20 @@ impl Client {
         let sent = stream
             .set_write_timeout(Some(self.timeout))
             .and_then(|()| stream.write_all(&line).map_err(|error| timely(error, self.timeout)));
-        // The daemon may have answered, with an error, before it took it all.
-        let answer = match (self.line(), sent) {
-            (Ok(answer), _) => answer,
+        // The daemon may have sent an error before it read the whole request.
+        let response = match (self.line(), sent) {
+            (Ok(response), _) => response,
             (Err(_), Err(error)) => {
-                let reason = format!("it does not take the request: {error}");
+                let reason = format!("sending the request failed: {error}");
                 return Err(Error::Unreachable { socket: self.socket.clone(), reason });
             }
-            (Err(error), Ok(())) => return Err(Error::Unanswered { reason: error.to_string() }),
+            (Err(error), Ok(())) => return Err(Error::NoResponse { reason: error.to_string() }),
         };
-        match serde_json::from_slice(&answer) {
+        match serde_json::from_slice(&response) {
             Ok(Response::Error(error)) => Err(Error::Refused(error)),
             Ok(response) if fits(&response, request) => Ok(response),
-            Ok(_) => Err(Error::Answer { reason: "it is to another request".into() }),
-            Err(error) => Err(Error::Answer { reason: error.to_string() }),
+            Ok(_) => Err(Error::Response { reason: "it is to another request".into() }),
+            Err(error) => Err(Error::Response { reason: error.to_string() }),
         }
     }
 
@@ -85,7 +85,7 @@ impl Client {
         let mut line = Vec::new();
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
-            // Zero would mean to wait for ever.
+            // A timeout of zero would wait for ever.
             self.stream.get_ref().set_read_timeout(Some(left.max(Duration::from_millis(1))))?;
             let read = match self.stream.fill_buf() {
                 Ok([]) => return Err(io::Error::other("it closed the connection")),
@@ -100,7 +100,7 @@ impl Client {
             if end.is_some() {
                 return Ok(line);
             }
-            if line.len() > MAX_ANSWER {
+            if line.len() > MAX_RESPONSE {
                 return Err(io::Error::other("it is too long"));
             }
             if left.is_zero() {
@@ -110,8 +110,8 @@ impl Client {
     }
 }
 
-/// Connects within the time. The kernel has no timeout for this, and it waits while the backlog of a
-/// daemon that hangs is full; the thread that is left then ends with the process.
+/// Connects within `timeout`. The kernel has no timeout for this: it waits while the backlog of a hanging
+/// daemon is full. The thread that still waits ends with the process.
 fn connect(socket: &Path, timeout: Duration) -> io::Result<UnixStream> {
     let (sender, connected) = mpsc::channel();
     let path = socket.to_owned();
@@ -121,17 +121,17 @@ fn connect(socket: &Path, timeout: Duration) -> io::Result<UnixStream> {
         .unwrap_or_else(|_| Err(timely(ErrorKind::TimedOut.into(), timeout)))
 }
 
-/// Says in plain words that a time has passed, which the kernel calls "temporarily unavailable".
+/// Names a timeout in plain words; the kernel calls it "temporarily unavailable".
 fn timely(error: io::Error, timeout: Duration) -> io::Error {
     match error.kind() {
         ErrorKind::WouldBlock | ErrorKind::TimedOut => {
-            io::Error::other(format!("nothing came within {} s", timeout.as_secs()))
+            io::Error::other(format!("nothing received within {} s", timeout.as_secs()))
         }
         _ => error,
     }
 }
 
-/// Whether this is the kind of answer that the request has.
+/// Whether the response is of the request's kind.
 fn fits(response: &Response, request: &Request) -> bool {
     matches!(
         (request, response),

@@ -1,4 +1,4 @@
-//! What can go wrong with a command, and the exit code of each.
+//! The errors of a command, and the exit code of each.
 
 use std::io;
 use std::path::PathBuf;
@@ -8,37 +8,37 @@ use guideway_api::{ErrorKind, MAX_CONFIGURATION, MAX_REQUEST, PROTOCOL_VERSION};
 /// Why a command failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
-    /// The request did not get to the daemon, so that it was not carried out.
+    /// The request did not reach the daemon, so it was not carried out.
     #[error("cannot reach the daemon at {socket}: {reason}")]
     Unreachable { socket: PathBuf, reason: String },
-    /// What answers there is no guideway.
-    #[error("what answers at {socket} is no guideway daemon; is --socket right?")]
+    /// The server at the socket is not guideway.
+    #[error("the server at {socket} is not a guideway daemon; is --socket right?")]
     NotGuideway { socket: PathBuf },
-    /// The daemon is of another protocol.
+    /// The daemon has another protocol version.
     #[error(
         "the daemon (release {release}) speaks protocol {protocol}, this guidewayctl \
          {PROTOCOL_VERSION}; use the guidewayctl of the daemon's release"
     )]
     Protocol { release: String, protocol: u32 },
-    /// The request was sent and no answer came.
-    #[error("no answer from the daemon: {reason}; the request may have been carried out")]
-    Unanswered { reason: String },
-    /// The daemon's answer is none of this protocol, or not to this request.
-    #[error("the daemon's answer makes no sense: {reason}")]
-    Answer { reason: String },
-    /// The daemon's own words.
+    /// The request was sent, and no response came.
+    #[error("no response from the daemon: {reason}; the request may have been carried out")]
+    NoResponse { reason: String },
+    /// The response is not of this protocol, or not to this request.
+    #[error("the daemon's response is invalid: {reason}")]
+    Response { reason: String },
+    /// The daemon refused the request.
     #[error("{}", .0.message)]
     Refused(guideway_api::Error),
-    /// No backend is of the pool that was asked for.
+    /// No backend is in the pool of the command line.
     #[error("no backend is in a pool named {pool}")]
     NoPool { pool: String },
-    /// No port has the name that was asked for.
+    /// No port has the name of the command line.
     #[error("no port is named {port}")]
     NoPort { port: String },
-    /// The configuration would be refused.
+    /// The daemon would refuse so long a configuration.
     #[error("{path} is too long: a configuration has at most {MAX_CONFIGURATION} bytes")]
     TooLong { path: PathBuf },
-    /// Only control characters, which JSON writes in six bytes each, make a request so long.
+    /// The request is too long. Only control characters, each six bytes in JSON, can cause this.
     #[error(
         "the request has more than {MAX_REQUEST} bytes; are there control characters in the file? \
          TOML forbids them"
@@ -47,16 +47,17 @@ pub(crate) enum Error {
     /// A file of the command line cannot be read.
     #[error("cannot read {path}: {source}")]
     File { path: PathBuf, source: io::Error },
-    /// A file of the command line is no text.
+    /// A file of the command line is not UTF-8.
     #[error("{path}: line {line} is not UTF-8")]
     NotText { path: PathBuf, line: usize },
-    /// stdout does not take the result.
+    /// The result cannot be written to stdout.
     #[error("cannot write the result: {0}")]
     Output(io::Error),
 }
 
 impl Error {
-    /// 1 failed, 3 unreachable, 4 not found, 5 rejected; 2 is clap's, for usage.
+    /// The exit code: 1 failed, 3 unreachable, 4 not found, 5 rejected. Clap itself exits with 2, for
+    /// usage.
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
             Error::Unreachable { .. } => 3,
@@ -68,8 +69,8 @@ impl Error {
             },
             Error::NotGuideway { .. }
             | Error::Protocol { .. }
-            | Error::Unanswered { .. }
-            | Error::Answer { .. }
+            | Error::NoResponse { .. }
+            | Error::Response { .. }
             | Error::TooLong { .. }
             | Error::RequestTooLong
             | Error::File { .. }
@@ -78,7 +79,7 @@ impl Error {
         }
     }
 
-    /// Every single mistake, where the daemon found several.
+    /// Each mistake that the daemon found in a configuration.
     pub(crate) fn details(&self) -> &[String] {
         match self {
             Error::Refused(error) => &error.details,

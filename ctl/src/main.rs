@@ -1,7 +1,7 @@
 //! `guidewayctl`: the command line of Guideway. One command is one request over the control socket.
 //!
-//! It links neither the forwarder nor DPDK, so it runs wherever the socket can be reached. Results go
-//! to stdout and all else to stderr; the exit codes are those of [`Error::exit_code`].
+//! The program links neither the forwarder nor DPDK. Results go to stdout, and errors, warnings and notes to
+//! stderr. The exit codes are those of [`Error::exit_code`].
 #![forbid(unsafe_code)]
 #![warn(clippy::print_stderr)]
 
@@ -18,8 +18,8 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use clap::CommandFactory;
-// Checks before main that the CPU is what this was built for.
 use guideway_api::{FlowFilter, MAX_CONFIGURATION, Request, Response};
+// Checks before `main` that the CPU has what this build needs.
 use guideway_baseline as _;
 use guideway_output::{print, report};
 
@@ -51,13 +51,13 @@ fn run(arguments: &Arguments) -> Result<(), Error> {
         return print(script).map_err(Error::Output);
     }
     let request = request(&arguments.command)?;
-    let mut response = Client::connect(&arguments.socket, arguments.timeout())?.ask(&request)?;
+    let mut response = Client::connect(&arguments.socket, arguments.timeout())?.send(&request)?;
     narrow(&mut response, &arguments.command)?;
     let rendered = render::render(&response, arguments.output);
     let notes: String =
         rendered.notes.iter().map(|note| format!("{}\n", terminal::line(note))).collect();
     report(notes);
-    // A file or another program gets every byte.
+    // Only a terminal needs control characters removed.
     let is_exact = !io::stdout().is_terminal();
     let text = match arguments.output {
         _ if is_exact => rendered.text,
@@ -67,7 +67,7 @@ fn run(arguments: &Arguments) -> Result<(), Error> {
     print(text).map_err(Error::Output)
 }
 
-/// The request that the command stands for.
+/// The request of a command.
 fn request(command: &Command) -> Result<Request, Error> {
     Ok(match command {
         Command::Status => Request::Status {},
@@ -97,12 +97,12 @@ fn request(command: &Command) -> Result<Request, Error> {
                 limit: *limit,
             })
         }
-        Command::Completions { .. } => unreachable!("it asks no daemon"),
+        Command::Completions { .. } => unreachable!("needs no daemon"),
     })
 }
 
-/// Reads a configuration, from stdin if it is named `-`. Little more than the longest
-/// that a daemon takes, for it may be a device without end.
+/// Reads a configuration, from stdin if `path` is `-`. Stops after the longest configuration, because the
+/// file may be an endless device.
 fn read(path: &Path) -> Result<String, Error> {
     let failed = |source| Error::File { path: path.into(), source };
     let source: Box<dyn Read> = if path == Path::new("-") {
@@ -125,7 +125,7 @@ fn read(path: &Path) -> Result<String, Error> {
     })
 }
 
-/// Leaves out what the command did not ask for and the protocol has no filter for.
+/// Applies the filters that the command has and the protocol does not.
 fn narrow(response: &mut Response, command: &Command) -> Result<(), Error> {
     match (response, command) {
         (

@@ -1,7 +1,7 @@
-//! Answers as text: tables for people and awk, JSON for programs.
+//! Responses as text: tables for people and awk, JSON for programs.
 //!
-//! In a table counters are plain integers, a share or a load is a percentage, and text that may hold
-//! spaces stands in the last columns.
+//! In a table, counters are plain integers, and shares and loads are percentages. Text that may contain
+//! spaces is in the last columns.
 
 use guideway_api::{Backend, Flows, Port, PortStats, Response, Service, Stats, Status, Worker};
 use serde::Serialize;
@@ -9,7 +9,7 @@ use serde::Serialize;
 use crate::arguments::Output;
 use crate::table::{Align::Left, Align::Right, Table};
 
-/// An answer as it is printed.
+/// A response as text.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Rendered {
     /// For stdout.
@@ -18,7 +18,7 @@ pub(crate) struct Rendered {
     pub(crate) notes: Vec<String>,
 }
 
-/// Renders an answer. As JSON it is the answer's body and nothing else.
+/// Renders a response. JSON has only the response's body.
 pub(crate) fn render(response: &Response, output: Output) -> Rendered {
     match output {
         Output::Table => table(response),
@@ -35,7 +35,7 @@ fn table(response: &Response) -> Rendered {
         Response::Ports(ports) => (port_table(ports), vec![]),
         Response::PortStats(ports) => (port_stats_table(ports), vec![]),
         Response::Stats(stats) => (stats_table(stats), vec![]),
-        // As it is, so that it can be put in a file and applied again.
+        // Unchanged, so that the output can be applied again.
         Response::Config { text, .. } => (text.clone(), vec![]),
         Response::Checked { warnings } => ("valid\n".into(), noted(warnings)),
         Response::Applied { generation, warnings } => {
@@ -175,7 +175,7 @@ fn worker_table(workers: &[Worker]) -> String {
     table.to_string()
 }
 
-/// The share of polls that found a packet.
+/// The share of polls that received packets; empty before the first poll.
 fn busy(worker: &Worker) -> String {
     if worker.polls == 0 {
         return String::new();
@@ -281,7 +281,7 @@ fn flow_table(flows: &Flows) -> String {
     table.to_string()
 }
 
-/// The answer's body, its fields in the order of the protocol.
+/// The response's body as JSON, its fields in the protocol's order.
 fn body(response: &Response) -> String {
     #[derive(Serialize)]
     struct Config<'a> {

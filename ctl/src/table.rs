@@ -1,18 +1,17 @@
-//! Text in aligned columns, two spaces between them, for people and for awk alike.
+//! Text in aligned columns, two spaces between them, for people and for awk.
 
 use std::fmt::{self, Display, Formatter, Write};
 
 use crate::terminal;
 
-/// Which side of its column a cell stands on.
+/// The side to which a column is aligned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Align {
     Left,
     Right,
 }
 
-/// Rows of as many cells as there are columns. A cell without text is written `-`, so that awk counts
-/// the same columns in every row.
+/// Rows of `COLUMNS` cells. An empty cell is written `-`, so that awk sees the same columns in every row.
 #[derive(Debug)]
 pub(crate) struct Table<const COLUMNS: usize> {
     alignment: [Align; COLUMNS],
@@ -26,7 +25,7 @@ impl<const COLUMNS: usize> Table<COLUMNS> {
         Table { alignment: header.map(|(_, align)| align), rows: vec![names] }
     }
 
-    /// A table without header.
+    /// A table without a header.
     pub(crate) fn headless(alignment: [Align; COLUMNS]) -> Self {
         Table { alignment, rows: Vec::new() }
     }
@@ -68,7 +67,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn columns_are_aligned_and_lines_have_no_tail() {
+    fn columns_are_aligned_and_lines_have_no_trailing_spaces() {
         let mut table =
             Table::new([("NAME", Align::Left), ("COUNT", Align::Right), ("NOTE", Align::Left)]);
         table.row([&"é", &7, &""]);
@@ -82,7 +81,7 @@ longer  1234567  two words
     }
 
     #[test]
-    fn control_characters_do_not_get_through() {
+    fn control_characters_are_replaced() {
         let mut table = Table::headless([Align::Left]);
         table.row([&"a\x1b[2Jb\nc"]);
         assert_eq!(table.to_string(), "a?[2Jb?c\n");

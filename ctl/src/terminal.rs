@@ -1,19 +1,19 @@
-//! Text for a terminal: what others wrote may hold control characters, which would move the cursor, change
-//! the window's title or hide what comes after.
+//! Text for a terminal. Names and messages may contain control characters, which would move the cursor,
+//! change the window's title, or hide the text after them.
 
-/// The text as part of one line: each control character is a `?`.
+/// Makes text part of one line: replaces each control character by `?`.
 pub(crate) fn line(text: &str) -> String {
     text.chars().map(|letter| if letter.is_control() { '?' } else { letter }).collect()
 }
 
-/// The text as lines of their own: as [`line()`], but line ends and tabs stay.
+/// Makes text safe as whole lines: replaces control characters by `?`, but keeps line ends and tabs.
 pub(crate) fn lines(text: &str) -> String {
     let harmless = |letter: char| !letter.is_control() || matches!(letter, '\n' | '\t');
     text.chars().map(|letter| if harmless(letter) { letter } else { '?' }).collect()
 }
 
-/// JSON with the control characters escaped that serde leaves as they are, U+007F to U+009F: they are in
-/// strings only, where the escape means the same (RFC 8259 section 7).
+/// Escapes the control characters that serde_json does not, U+007F to U+009F. In JSON they occur only in
+/// strings, where the escape means the same (RFC 8259, section 7).
 pub(crate) fn json(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for letter in text.chars() {
@@ -33,7 +33,7 @@ mod tests {
     const HOSTILE: &str = "a\x1b[2Jb\r\u{9b}2Kc\x7f\td\ne";
 
     #[test]
-    fn no_control_character_gets_through() {
+    fn control_characters_are_replaced() {
         assert_eq!(line(HOSTILE), "a?[2Jb??2Kc??d?e");
         assert_eq!(lines(HOSTILE), "a?[2Jb??2Kc?\td\ne");
     }

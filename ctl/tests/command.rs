@@ -1,4 +1,4 @@
-//! The real binary against a daemon that says what the test wants.
+//! The real binary against a daemon whose responses the test sets.
 
 #![expect(clippy::unwrap_used, reason = "a test may")]
 
@@ -10,7 +10,7 @@ use std::thread::{self, JoinHandle};
 
 const GREETING: &str = r#"{"server":"guideway","version":"0.1.0","protocol":1}"#;
 
-/// Where a daemon can be, or none.
+/// A directory with the socket of a daemon, and a file.
 struct Site {
     directory: tempfile::TempDir,
 }
@@ -30,7 +30,7 @@ impl Site {
         path.to_str().unwrap().into()
     }
 
-    /// A daemon for one connection: `script` has it after the greeting; its result is the join's.
+    /// Starts a daemon for one connection: sends the greeting, then runs `script` and returns its result.
     fn daemon<T: Send + 'static>(
         &self,
         greeting: &str,
@@ -45,13 +45,13 @@ impl Site {
         })
     }
 
-    /// A daemon that takes one request, whose line the join gives, and answers it.
-    fn answers(&self, answer: &str) -> JoinHandle<String> {
-        let answer = format!("{answer}\n");
+    /// Starts a daemon that reads one request, sends `response`, and returns the request's line.
+    fn responds(&self, response: &str) -> JoinHandle<String> {
+        let response = format!("{response}\n");
         self.daemon(GREETING, move |mut stream| {
             let mut request = String::new();
             stream.read_line(&mut request).unwrap();
-            stream.get_mut().write_all(answer.as_bytes()).unwrap();
+            stream.get_mut().write_all(response.as_bytes()).unwrap();
             request
         })
     }
@@ -100,7 +100,7 @@ impl Ran {
 #[test]
 fn each_command_is_its_request() {
     let file = r#"{"request":"config_check","text":"é\n"}"#;
-    for (arguments, request, answer) in [
+    for (arguments, request, response) in [
         ("status", r#"{"request":"status"}"#, None),
         (
             "service list",
@@ -150,14 +150,14 @@ fn each_command_is_its_request() {
         let site = Site::new();
         let file = site.file("é\n");
         let refusal = r#"{"response":"error","body":{"kind":"failed","message":"not now"}}"#;
-        let daemon = site.answers(answer.unwrap_or(refusal));
+        let daemon = site.responds(response.unwrap_or(refusal));
         let arguments: Vec<&str> = arguments
             .split_whitespace()
             .map(|word| if word == "FILE" { file.as_str() } else { word })
             .collect();
         let ran = site.run(&arguments);
         assert_eq!(daemon.join().unwrap(), format!("{request}\n"), "{arguments:?}");
-        match answer {
+        match response {
             Some(_) => assert_eq!((ran.code, ran.stderr.as_str()), (0, ""), "{arguments:?}"),
             None => ran.is(1, "", "error: not now\n"),
         }
@@ -165,10 +165,10 @@ fn each_command_is_its_request() {
 }
 
 #[test]
-fn tables_are_the_default_and_json_is_at_hand() {
-    let answer = r#"{"response":"stats","body":{"received":9,"transmitted":9,"verdicts":{"forwarded":9,"malformed":0},"events":{"flow_table_full":0}}}"#;
+fn tables_are_the_default_and_json_is_an_option() {
+    let response = r#"{"response":"stats","body":{"received":9,"transmitted":9,"verdicts":{"forwarded":9,"malformed":0},"events":{"flow_table_full":0}}}"#;
     let site = Site::new();
-    let daemon = site.answers(answer);
+    let daemon = site.responds(response);
     let table = "KIND     NAME             COUNT\n\
                  total    received             9\n\
                  total    transmitted          9\n\
@@ -182,7 +182,7 @@ fn tables_are_the_default_and_json_is_at_hand() {
                 \"forwarded\": 9\n  },\n  \"events\": {}\n}\n";
     for arguments in [["-o", "json", "stats", "--nonzero"], ["stats", "--nonzero", "-o", "json"]] {
         let site = Site::new();
-        let daemon = site.answers(answer);
+        let daemon = site.responds(response);
         site.run(&arguments).is(0, json, "");
         daemon.join().unwrap();
     }
@@ -195,10 +195,10 @@ fn backends_of_one_pool() {
             r#"{{"pool":"{pool}","name":"b1","address":"10.0.0.5","weight":1,"state":"active","encapsulation":"gre","why":"best","share":1.0,"port":"edge0","next_hop":"known","traffic":{{"packets":1,"bytes":2,"flows":3}}}}"#
         )
     };
-    let answer =
+    let response =
         format!(r#"{{"response":"backends","body":[{},{}]}}"#, backend("web"), backend("dns"));
     let site = Site::new();
-    let daemon = site.answers(&answer);
+    let daemon = site.responds(&response);
     let table = "\
 POOL  NAME  ADDRESS   WEIGHT  STATE   ENCAPSULATION    SHARE  FLOWS  PACKETS  BYTES  PORT   NEXT_HOP  WHY
 dns   b1    10.0.0.5       1  active  gre            100.00%      3        1      2  edge0  known     best
@@ -207,7 +207,7 @@ dns   b1    10.0.0.5       1  active  gre            100.00%      3        1    
     daemon.join().unwrap();
 
     let site = Site::new();
-    let daemon = site.answers(&answer);
+    let daemon = site.responds(&response);
     site.run(&["backend", "list", "--pool", "mail"]).is(
         4,
         "",
@@ -219,8 +219,9 @@ dns   b1    10.0.0.5       1  active  gre            100.00%      3        1    
 #[test]
 fn warnings_and_notes_are_on_stderr() {
     let site = Site::new();
-    let daemon = site
-        .answers(r#"{"response":"applied","body":{"generation":5,"warnings":["pool b is idle"]}}"#);
+    let daemon = site.responds(
+        r#"{"response":"applied","body":{"generation":5,"warnings":["pool b is idle"]}}"#,
+    );
     site.run(&["config", "reload"]).is(
         0,
         "generation 5 is in force on every worker\n",
@@ -230,9 +231,9 @@ fn warnings_and_notes_are_on_stderr() {
 }
 
 #[test]
-fn configuration_comes_from_stdin_and_goes_out_as_it_is() {
+fn configuration_is_read_from_stdin_and_shown_unchanged() {
     let site = Site::new();
-    let daemon = site.answers(r#"{"response":"checked","body":{"warnings":[]}}"#);
+    let daemon = site.responds(r#"{"response":"checked","body":{"warnings":[]}}"#);
     let mut child = site
         .command(&["config", "check", "-"])
         .stdin(Stdio::piped())
@@ -246,7 +247,7 @@ fn configuration_comes_from_stdin_and_goes_out_as_it_is() {
     assert_eq!(request, "{\"request\":\"config_check\",\"text\":\"[node]\\n\"}\n");
 
     let site = Site::new();
-    let daemon = site.answers(r#"{"response":"config","body":{"text":"[node]","generation":5}}"#);
+    let daemon = site.responds(r#"{"response":"config","body":{"text":"[node]","generation":5}}"#);
     site.run(&["config", "show"]).is(0, "[node]", "");
     daemon.join().unwrap();
 }
@@ -256,7 +257,7 @@ fn refusals_have_their_exit_codes_and_details() {
     for (kind, code) in [("bad_request", 1), ("failed", 1), ("not_found", 4), ("rejected", 5)] {
         let site = Site::new();
         let file = site.file("");
-        let daemon = site.answers(&format!(
+        let daemon = site.responds(&format!(
             r#"{{"response":"error","body":{{"kind":"{kind}","message":"no","details":["line 1","line 2"]}}}}"#
         ));
         site.run(&["config", "apply", &file]).is(code, "", "error: no\n  line 1\n  line 2\n");
@@ -265,12 +266,12 @@ fn refusals_have_their_exit_codes_and_details() {
 }
 
 #[test]
-fn control_characters_of_a_daemon_reach_no_terminal() {
+fn control_characters_of_a_daemon_are_replaced() {
     let site = Site::new();
     let refusal = r#"{"response":"error","body":{"kind":"rejected","message":"a\u001b[2Jb",
         "details":["c\u009b2Kd\r"]}}"#
         .replace('\n', "");
-    let daemon = site.answers(&refusal);
+    let daemon = site.responds(&refusal);
     site.run(&["config", "reload"]).is(5, "", "error: a?[2Jb\n  c?2Kd?\n");
     daemon.join().unwrap();
     let site = Site::new();
@@ -284,7 +285,7 @@ fn control_characters_of_a_daemon_reach_no_terminal() {
 #[test]
 fn usage_is_code_2() {
     let site = Site::new();
-    for (arguments, told) in [
+    for (arguments, message) in [
         (&[][..], "Usage: guidewayctl"),
         (&["config"], "Usage: guidewayctl config"),
         (&["config", "check"], "<FILE>"),
@@ -295,12 +296,12 @@ fn usage_is_code_2() {
             &["flow", "list", "--state", "open"],
             "syn, unconfirmed, established, half_closed, closing, reset, udp",
         ),
-        (&["flow", "list", "--flow", "tcp,here,there"], "here is no ADDRESS:PORT"),
+        (&["flow", "list", "--flow", "tcp,here,there"], "here is not ADDRESS:PORT"),
         (&["flow", "list", "--limit", "10001"], "from 1 to 10000"),
     ] {
         let ran = site.run(arguments);
         assert_eq!((ran.code, ran.stdout.as_str()), (2, ""), "{arguments:?}: {ran:?}");
-        assert!(ran.stderr.contains(told), "{arguments:?}: {}", ran.stderr);
+        assert!(ran.stderr.contains(message), "{arguments:?}: {}", ran.stderr);
     }
 }
 
@@ -314,7 +315,7 @@ fn a_daemon_that_is_not_there_is_code_3() {
         "",
         &format!(
             "error: cannot reach the daemon at {at}: No such file or directory (os error 2); \
-             does it run?\n"
+             is it running?\n"
         ),
     );
     drop(UnixListener::bind(&socket).unwrap());
@@ -323,24 +324,24 @@ fn a_daemon_that_is_not_there_is_code_3() {
         "",
         &format!(
             "error: cannot reach the daemon at {at}: Connection refused (os error 111); \
-             does it run?\n"
+             is it running?\n"
         ),
     );
-    // The option goes before the environment.
+    // The option overrides the environment.
     let ran = site.run(&["--socket", "/nowhere/socket", "status"]);
     assert!(ran.code == 3 && ran.stderr.contains("/nowhere/socket"), "{ran:?}");
 }
 
 #[test]
-fn a_daemon_that_hangs_is_not_waited_for() {
+fn a_daemon_that_hangs_is_an_error_after_the_timeout() {
     let site = Site::new();
-    // It neither accepts nor greets.
+    // This daemon neither accepts nor sends a greeting.
     let listener = UnixListener::bind(site.socket()).unwrap();
     let ran = site.run(&["--timeout", "1", "status"]);
-    assert!(ran.code == 3 && ran.stderr.contains("nothing came within 1 s"), "{ran:?}");
+    assert!(ran.code == 3 && ran.stderr.contains("nothing received within 1 s"), "{ran:?}");
     drop(listener);
 
-    // It greets and takes the request, which may therefore have been carried out.
+    // This daemon reads the request, so the request may have been carried out.
     let site = Site::new();
     let daemon = site.daemon(GREETING, |mut stream| {
         let mut rest = String::new();
@@ -350,14 +351,14 @@ fn a_daemon_that_hangs_is_not_waited_for() {
     site.run(&["--timeout", "1", "config", "reload"]).is(
         1,
         "",
-        "error: no answer from the daemon: nothing came within 1 s; the request may have been \
+        "error: no response from the daemon: nothing received within 1 s; the request may have been \
          carried out\n",
     );
     daemon.join().unwrap();
 }
 
 #[test]
-fn a_daemon_that_closes_is_told() {
+fn a_closed_connection_is_an_error() {
     let site = Site::new();
     let daemon = site.daemon(GREETING, |mut stream| {
         stream.read_line(&mut String::new()).unwrap();
@@ -365,15 +366,15 @@ fn a_daemon_that_closes_is_told() {
     site.run(&["config", "reload"]).is(
         1,
         "",
-        "error: no answer from the daemon: it closed the connection; the request may have been \
+        "error: no response from the daemon: it closed the connection; the request may have been \
          carried out\n",
     );
     daemon.join().unwrap();
 }
 
 #[test]
-fn a_refusal_before_the_request_is_told() {
-    // A daemon with too many connections says so and closes, whatever is still to come.
+fn a_refusal_before_the_request_is_shown() {
+    // A daemon with too many connections sends an error and closes, without reading a request.
     let site = Site::new();
     let file = site.file("x".repeat(1_000_000));
     let refusal = r#"{"response":"error","body":{"kind":"failed","message":"there are 64"}}"#;
@@ -393,35 +394,35 @@ fn another_protocol_is_refused() {
         "error: the daemon (release 9.0.0) speaks protocol 2, this guidewayctl 1; use the \
          guidewayctl of the daemon's release\n",
     );
-    assert_eq!(daemon.join().unwrap(), 0, "nothing is asked of it");
+    assert_eq!(daemon.join().unwrap(), 0, "no request is sent");
 
     for greeting in ["220 mail.example ESMTP", r#"{"server":"other","version":"1","protocol":1}"#] {
         let site = Site::new();
         let daemon = site.daemon(greeting, drop);
         let ran = site.run(&["status"]);
-        assert!(ran.code == 1 && ran.stderr.contains("no guideway daemon"), "{ran:?}");
+        assert!(ran.code == 1 && ran.stderr.contains("is not a guideway daemon"), "{ran:?}");
         daemon.join().unwrap();
     }
 }
 
 #[test]
-fn answers_that_make_no_sense_are_told() {
-    for (answer, told) in [
+fn invalid_responses_are_errors() {
+    for (response, message) in [
         (r#"{"response":"workers","body":[]}"#, "it is to another request"),
         (r#"{"response":"weather","body":[]}"#, "unknown variant `weather`"),
         ("what?", "expected value"),
     ] {
         let site = Site::new();
-        let daemon = site.answers(answer);
+        let daemon = site.responds(response);
         let ran = site.run(&["status"]);
-        assert!(ran.code == 1 && ran.stderr.contains(told), "{ran:?}");
+        assert!(ran.code == 1 && ran.stderr.contains(message), "{ran:?}");
         daemon.join().unwrap();
     }
 }
 
 #[test]
-fn files_that_cannot_be_sent_are_refused_here() {
-    // No daemon is asked: there is none.
+fn files_that_cannot_be_sent_are_refused_by_the_client() {
+    // There is no daemon, and none is needed.
     let site = Site::new();
     site.run(&["config", "check", "/nowhere/file"]).is(
         1,
@@ -442,7 +443,7 @@ fn files_that_cannot_be_sent_are_refused_here() {
         "error: /dev/zero is too long: a configuration has at most 16777216 bytes\n",
     );
 
-    // Here it is JSON's escapes that make it too long, so that the daemon is greeted but not asked.
+    // JSON's escapes make this request too long: the client connects, but sends no request.
     let file = site.file("\u{1}".repeat(6_000_000));
     let daemon = site.daemon(GREETING, |mut stream| stream.read_line(&mut String::new()).unwrap());
     let ran = site.run(&["config", "check", &file]);
@@ -451,9 +452,9 @@ fn files_that_cannot_be_sent_are_refused_here() {
 }
 
 #[test]
-fn a_full_disk_is_told_and_a_closed_pipe_is_not() {
+fn a_full_disk_is_an_error_and_a_closed_pipe_is_not() {
     let site = Site::new();
-    let daemon = site.answers(r#"{"response":"workers","body":[]}"#);
+    let daemon = site.responds(r#"{"response":"workers","body":[]}"#);
     let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
     let output = site.command(&["worker", "list"]).stdout(full).output().unwrap();
     let ran = Ran::from(output);
@@ -461,7 +462,7 @@ fn a_full_disk_is_told_and_a_closed_pipe_is_not() {
     daemon.join().unwrap();
 
     let site = Site::new();
-    let daemon = site.answers(r#"{"response":"workers","body":[]}"#);
+    let daemon = site.responds(r#"{"response":"workers","body":[]}"#);
     let (reader, writer) = std::io::pipe().unwrap();
     drop(reader);
     Ran::from(site.command(&["worker", "list"]).stdout(writer).output().unwrap()).is(0, "", "");

@@ -1,4 +1,4 @@
-//! Every table as it is printed, to the letter.
+//! Every table, compared with its exact text.
 
 use guideway_api::{BackendState, Flow, FlowState, PortCounters, Protocol, Traffic};
 
@@ -8,7 +8,7 @@ use super::*;
 fn prints(response: &Response, expected: &str) {
     let rendered = render(response, Output::Table);
     assert_eq!(rendered.text, expected, "\n{}", rendered.text);
-    // Whatever the table, the JSON is the body as the socket carries it.
+    // The JSON is the response's body.
     let json = render(response, Output::Json);
     let wire = serde_json::to_value(response).unwrap();
     assert_eq!(serde_json::from_str::<serde_json::Value>(&json.text).unwrap(), wire["body"]);
@@ -258,7 +258,7 @@ WORKER  TAG               POOL  BACKEND  STATE        IDLE_MS
 }
 
 #[test]
-fn json_keeps_the_order_of_the_protocol() {
+fn json_keeps_the_protocols_order() {
     let checked = render(&Response::Applied { generation: 4, warnings: vec![] }, Output::Json);
     assert_eq!(checked.text, "{\n  \"generation\": 4,\n  \"warnings\": []\n}\n");
 }
