@@ -1,4 +1,4 @@
-//! What is measured.
+//! The cases: kinds of packets and numbers of flows.
 
 use cost::traffic::{Ip, Kind, Transport};
 use guideway::balancer::encapsulation::Encapsulation;
@@ -8,11 +8,13 @@ pub(crate) struct Case {
     pub(crate) name: &'static str,
     pub(crate) kind: Kind,
     pub(crate) flows: u64,
-    /// The case of `benches/instructions.json` that counts the same.
-    pub(crate) counted: Option<&'static str>,
+    /// The case of `benches/instructions.json` that counts the same packets. All of them are of one kind,
+    /// `hit` or `miss`: packets one after another, without a worker's counters. A `burst` case has other
+    /// code in it, so a row with one could not be compared with the rest.
+    pub(crate) instructions: &'static str,
 }
 
-/// Flows where their number is not what is asked.
+/// Number of flows in the cases that vary something else.
 pub(crate) const COMMON: u64 = 1 << 16;
 
 /// Nanoseconds that a hit may cost, by the number of flows.
@@ -25,23 +27,27 @@ impl Case {
     pub(crate) const SYN: &str = "SYN miss";
 
     const fn hit(flows: u64) -> Case {
-        Case { name: Case::HIT, kind: Kind::HIT, flows, counted: Some("burst/v4-hit-counted") }
+        Case { name: Case::HIT, kind: Kind::HIT, flows, instructions: "hit/v4-in-v4" }
     }
 
-    const fn common(name: &'static str, kind: Kind, counted: &'static str) -> Case {
-        Case { name, kind, flows: COMMON, counted: Some(counted) }
+    const fn common(name: &'static str, kind: Kind, instructions: &'static str) -> Case {
+        Case { name, kind, flows: COMMON, instructions }
     }
 
-    const fn by(name: &'static str, encapsulation: Encapsulation, counted: &'static str) -> Case {
-        Case::common(name, Kind { encapsulation, ..Kind::HIT }, counted)
+    const fn by(
+        name: &'static str,
+        encapsulation: Encapsulation,
+        instructions: &'static str,
+    ) -> Case {
+        Case::common(name, Kind { encapsulation, ..Kind::HIT }, instructions)
     }
 
-    /// How it is announced.
+    /// Its title in progress lines.
     pub(crate) fn title(&self) -> String {
         format!("{}, {} flows", self.name, self.flows)
     }
 
-    /// Entries of the flow table: as many as there are if nothing is said, or two to four for each flow.
+    /// Entries of the flow table: the default number, or two to four for each flow if that is more.
     pub(crate) fn entries(&self) -> usize {
         let enough = usize::try_from(self.flows * 2).map_or(usize::MAX, usize::next_power_of_two);
         enough.max(1 << 20)
@@ -59,12 +65,12 @@ pub(crate) const CASES: &[Case] = &[
     Case {
         name: Case::SYN,
         kind: Kind { transport: Transport::Syn, known: false, ..Kind::HIT },
-        // More than a measurement has packets, so that each is of a new one.
+        // More flows than a measurement has packets, so that each packet begins a flow.
         flows: COMMON,
-        counted: Some("burst/v4-syn"),
+        instructions: "miss/v4-syn",
     },
     Case::common("UDP hit", Kind { transport: Transport::Udp, ..Kind::HIT }, "hit/v4-udp"),
-    Case::common(Case::HIT_V6, V6, "burst/v6-in-v4-hit"),
+    Case::common(Case::HIT_V6, V6, "hit/v6-in-v4"),
     Case::common("TCP hit, IPv6 in IPv6", Kind { outer: Ip::V6, ..V6 }, "hit/v6-in-v6"),
     Case::common("TCP hit, IPv4 in IPv6", Kind { outer: Ip::V6, ..Kind::HIT }, "hit/v4-in-v6"),
     Case::common("TCP hit, VLAN tag", Kind { tagged: true, ..Kind::HIT }, "hit/v4-vlan"),

@@ -1,9 +1,9 @@
-//! What a packet costs a worker, without I/O: see [`cost::subject`]. One object on standard output, as
+//! Measures what a packet costs a worker, without I/O: see [`cost::subject`]. Prints one object, as
 //! `benches/report.py` describes.
 //!
 //!     cargo run --release -p guideway-cost [-- --case NAME]
 //!
-//! `--case` measures the cases only that have this in their title (`TCP hit, 1 flows`), and makes no claims.
+//! `--case` measures only the cases with NAME in their title (`TCP hit, 1 flows`), and makes no claims.
 
 mod cases;
 mod stages;
@@ -50,13 +50,13 @@ fn main() -> Result<()> {
             return Err(error.context(case.name));
         }
         let outcome = subject.outcome(BURSTS).context(case.name)?;
-        let count = case.counted.and_then(|name| accepted.get(name));
+        let count = accepted.get(case.instructions).with_context(|| case.instructions)?;
         rows.push(vec![
             json!(case.name),
             json!(case.flows),
             json!(cost.ns()),
             json!(cost.percent()),
-            json!(count.map_or_else(|| "-".to_owned(), |count| format!("{count:.0}"))),
+            json!(format!("{count:.0}")),
             json!(format!("{:.1} %", outcome.hits)),
         ]);
         measured.insert((case.name, case.flows), cost);
@@ -84,7 +84,7 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-/// Instructions per packet, by the names of `benches/instructions.json`.
+/// The accepted instructions per packet, by the names in `benches/instructions.json`.
 fn instructions() -> Result<BTreeMap<String, f64>> {
     let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../instructions.json");
     let accepted: Value = serde_json::from_str(&fs::read_to_string(file).context(file)?)?;
@@ -94,7 +94,7 @@ fn instructions() -> Result<BTreeMap<String, f64>> {
     Ok(counts.iter().filter_map(each).collect())
 }
 
-/// Claims what is claimed of these measurements.
+/// Checks the measurements against their targets.
 fn claim(part: &mut Part, measured: &BTreeMap<(&str, u64), Measured>) -> Result<()> {
     let of = |name, flows| {
         measured.get(&(name, flows)).copied().with_context(|| format!("{name} was not measured"))
