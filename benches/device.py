@@ -1,12 +1,12 @@
 #!/usr/bin/python3
 """Part `device`: the appliance beside testpmd, one core each, on a device that never runs dry.
 
-The device is DPDK's net_pcap with infinite_rx: it copies the packets of a capture into fresh buffers, round
-and round, and frees what is sent. So testpmd's `io`, which touches no packet, is the most that any program
-can have of it; `macswap` writes 12 bytes of each; `5tswap` parses it, and exchanges its addresses and ports.
+The device is DPDK's net_pcap with infinite_rx: it copies the packets of a capture into new buffers, over and
+over, and frees packets that are sent. So testpmd's mode `io`, which touches no packet, is the upper bound for
+any program. `macswap` writes 12 bytes of each packet; `5tswap` parses it and exchanges its addresses and ports.
 
-All run on the same core, with the same number of buffers, cache of the pool and size of burst, and in turns
-within each round: testpmd changes its mode, and the appliance is stopped (SIGSTOP) while testpmd forwards.
+All run on the same core, with the same number of buffers, pool cache and burst size, and in turns within each
+round: testpmd changes its mode, and the appliance is stopped (SIGSTOP) while testpmd forwards.
 """
 
 import argparse
@@ -18,23 +18,23 @@ import time
 from pathlib import Path
 
 import support
-from support import Guideway, Hugepages, Testpmd, say
+from support import Guideway, Hugepages, Testpmd, progress
 
 FLOWS = (4000, 30000)
 MODES = ("io", "macswap", "5tswap")
 APPLIANCE = "guideway"
-# What the claims are on, and at how many flows.
+# The modes with a claim, the least share of their rate, and the number of flows.
 CLAIMS = (("5tswap", 0.75), ("io", 0.5))
 CLAIM_FLOWS = 4000
-# As the appliance has them: forwarder/src/appliance, POOL_CACHE; forwarder/src/dpdk/burst.rs, BURST.
+# The appliance's own values: POOL_CACHE in forwarder/src/appliance, BURST in forwarder/src/dpdk/burst.rs.
 POOL_CACHE = 256
 BURST = 32
-# Each of the two holds the capture, and has as much again to work with.
+# Enough for the capture, and as many again for packets in work.
 BUFFERS = 65535
 MIB = 512
-# Until the rate is the lasting one.
+# Seconds until the rate is steady.
 SETTLE = 0.1
-# Until flows that begin without a SYN are confirmed, by a packet a second later.
+# Seconds until flows that begin without a SYN are confirmed, by a packet a second later.
 CONFIRMED = 1.5
 MAX_SPREAD = 0.02
 
@@ -47,7 +47,7 @@ def checksum(header):
 
 
 def frame(number):
-    """60 bytes of TCP, an ACK, each number of a flow of its own; its TCP checksum is nobody's business here."""
+    """60 bytes of TCP, an ACK; each number is another flow. No program under test verifies the TCP checksum."""
     source = socket.inet_aton(f"198.18.{number // 250 % 250}.{1 + number % 250}")
     target = socket.inet_aton("203.0.113.10")
     ip = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 40, 0, 0x4000, 64, 6, 0, source, target)
@@ -65,7 +65,7 @@ def write_capture(path, flows):
 
 
 def rate(transmitted, seconds):
-    """Packets per second over a while, by a function that tells packets and time."""
+    """Packets per second over some time, from a function that returns packets and time."""
     time.sleep(SETTLE)
     first, began = transmitted()
     time.sleep(seconds)
@@ -90,7 +90,7 @@ def guideway_rate(guideway, seconds):
 
 
 def check(stats, flows):
-    """What was measured must have been forwarding: known flows, nothing lost."""
+    """Fails unless the appliance forwarded packets of known flows and lost none."""
     received, forwarded = stats["received"], stats["verdicts"].get("forwarded", 0)
     if received - forwarded > received / 1000:
         support.die(f"the appliance forwarded {forwarded} of {received} packets: {stats['verdicts']}")
@@ -100,7 +100,7 @@ def check(stats, flows):
 
 
 def measure(flows, options, hugepages, directory):
-    """Packets per second of each, by round."""
+    """Packets per second of each program, by round."""
     cpus = support.two_cpus()
     capture = directory / f"{flows}.pcap"
     write_capture(capture, flows)
@@ -122,8 +122,8 @@ def measure(flows, options, hugepages, directory):
                 rates[mode].append(testpmd_rate(testpmd, mode, options.seconds))
             measured, stats = guideway_rate(guideway, options.seconds)
             rates[APPLIANCE].append(measured)
-            told = ", ".join(f"{name} {values[-1] / 1e6:.2f}" for name, values in rates.items())
-            say(f"{flows} flows, round {number + 1}: {told} million packets per second")
+            text = ", ".join(f"{name} {values[-1] / 1e6:.2f}" for name, values in rates.items())
+            progress(f"{flows} flows, round {number + 1}: {text} million packets per second")
             widest = max(support.spread(ratios(rates, mode)) for mode in MODES)
             if number + 1 >= options.rounds and widest <= MAX_SPREAD:
                 break

@@ -2,16 +2,15 @@
 """Part `pair`: the appliance between two processes, over memif, each of the two on a core of its own.
 
 Throughput without loss is found by binary search over the rate (RFC 2544, section 26.1), with the generator
-`guideway-pair` (benches/pair), which takes back what it sends. The search is over packets per second that
-were measured: memif has no line rate. Latency is measured with the same generator at shares of that rate.
-testpmd in mode `io`, which sends back what it gets and touches nothing, is the baseline for both: what is
-more than its latency, the appliance has added.
+`guideway-pair` (benches/pair), which receives its packets again. memif has no line rate, so the search begins
+with a measured rate. Latency is measured with the same generator at shares of the throughput. testpmd in mode
+`io`, which sends packets back unchanged, is the baseline for both: latency above testpmd's is the appliance's.
 
-Trials are shorter than the 60 s of RFC 2544 and a rate that loses packets is tried a second time: a virtual
-machine takes its CPUs away now and then, for longer than the rings are deep. Rounds are in turns, and who is
-not measured is stopped (SIGSTOP, or testpmd's `stop`).
+Trials are shorter than the 60 s of RFC 2544, and a rate that loses packets is tried a second time: a virtual
+machine now and then loses its CPUs for longer than the rings can bridge. The two programs take turns in each
+round, and the other one is stopped (SIGSTOP, or testpmd's `stop`).
 
-Last, testpmd's own generators send as fast as they can, and what the appliance takes is counted.
+Last, testpmd's own generators send as fast as they can, and the packets that the appliance receives are counted.
 """
 
 import argparse
@@ -24,22 +23,22 @@ import time
 from pathlib import Path
 
 import support
-from support import Guideway, Hugepages, Process, Testpmd, say
+from support import Guideway, Hugepages, Process, Testpmd, progress
 
 FLOWS = 4000
 SHARES = (10, 50, 90)
-# Packets that a ring of memif holds, as a power of two.
+# Size of a memif ring: a power of two, in packets.
 RING = 12
 MIB = 512
 BUFFERS = 32767
 POOL_CACHE = 256
 BURST = 32
-# More than any generator can.
+# A rate that no generator reaches.
 FLOOD = 50e6
-# What a rate may miss the one that was asked for by.
+# Fraction by which a rate may miss the requested one.
 PACE = 0.01
 MEMIF = "net_memif{number},role={role},socket={socket},socket-abstract=no,rsize={ring}"
-# testpmd's flowgen has these written in it.
+# Constants of testpmd's flowgen.
 FLOWGEN_MAC = "00:01:02:03:04:01"
 FLOWGEN_PORT = 1001
 FLOWGEN_FLOWS = 1024
@@ -51,7 +50,7 @@ def memif(role, socket, number=0):
 
 
 class Generator(Process):
-    """guideway-pair, with a line to each program."""
+    """guideway-pair, with a connection to each program."""
 
     def __init__(self, directory, cpu, hugepages, lines):
         line = [support.program("guideway-pair"), "--cpu", cpu, "--flows", FLOWS]
@@ -72,7 +71,7 @@ class Generator(Process):
 
 
 class Subject:
-    """A program that sends back what it gets: how it is let run, and its line."""
+    """A program that sends packets back: how to start and stop it, and its number in the generator."""
 
     def __init__(self, name, number, generator, start, stop):
         self.name, self.number, self.generator = name, number, generator
@@ -86,7 +85,7 @@ class Subject:
     @contextlib.contextmanager
     def running(self):
         self.start()
-        # Flows become known, by a packet a second after their first, and what was left in the rings comes out.
+        # A packet a second after the first confirms a flow. Packets that were left in the rings come out.
         self.trial(100_000, 0.1)
         time.sleep(1.1)
         self.trial(100_000, 0.1)
@@ -94,13 +93,13 @@ class Subject:
         self.stop()
 
     def passes(self, rate, seconds):
-        """The rate at which nothing was lost, or none."""
+        """The measured rate if no packet was lost, else none."""
         for _ in range(2):
             outcome = self.trial(rate, seconds)
             if outcome["whole"] and outcome["rate"] >= rate * (1 - PACE):
                 return outcome["rate"]
             if outcome["strange"]:
-                support.die(f"{self.name} sends back what it should not: {outcome}")
+                support.die(f"{self.name} sends back other packets: {outcome}")
         return None
 
     def search(self, seconds, steps):
@@ -115,7 +114,7 @@ class Subject:
 
 
 def with_generator(options, hugepages, directory):
-    """Throughput and latency of both, in rounds."""
+    """Throughput and latency of both programs, in rounds."""
     cpus = support.two_cpus()
     sockets = {name: directory / f"{name}.memif" for name in ("guideway", "testpmd")}
     ports = [support.port(memif("server", sockets["guideway"]))]
@@ -126,7 +125,7 @@ def with_generator(options, hugepages, directory):
         signalled = stack.enter_context(Guideway(directory, configuration)).child.send_signal
         signalled(signal.SIGSTOP)
         testpmd = stack.enter_context(Testpmd(directory, cpus, environment, arguments))
-        # Connecting needs both ends awake.
+        # Connecting needs both sides running.
         signalled(signal.SIGCONT)
         lines = [(sockets["guideway"], 38), (sockets["testpmd"], 14)]
         generator = stack.enter_context(Generator(directory, cpus[0], hugepages, lines))
@@ -140,7 +139,7 @@ def with_generator(options, hugepages, directory):
                 with subject.running():
                     subject.throughput.append(subject.search(options.seconds, options.steps))
                     million = subject.throughput[-1] / 1e6
-                    say(f"round {number + 1}: {subject.name}: {million:.2f} million packets per second without loss")
+                    progress(f"round {number + 1}: {subject.name}: {million:.2f} million packets per second without loss")
         full = support.median(subjects[0].throughput)
         if full == 0:
             support.die("the appliance lost packets at every rate; is the machine busy?")
@@ -150,7 +149,7 @@ def with_generator(options, hugepages, directory):
                     with subject.running():
                         outcome = subject.trial(full * share / 100, options.latency_seconds)
                     subject.latency[share].append(outcome)
-                    say(
+                    progress(
                         f"round {number + 1}: {subject.name} at {share} %: median {outcome['median_us']:.1f} µs, "
                         f"99.9 % {outcome['p999_us']:.1f} µs, {outcome['lost']} lost"
                     )
@@ -158,7 +157,7 @@ def with_generator(options, hugepages, directory):
 
 
 def with_testpmd(options, hugepages, directory):
-    """What the appliance takes of testpmd's generators: by generator, rates and verdicts."""
+    """Rates and verdicts of the appliance with each of testpmd's generators."""
     main, worker = support.two_cpus()
     found = {}
     generators = {
@@ -171,7 +170,7 @@ def with_testpmd(options, hugepages, directory):
         place = directory / f"generator{number}"
         place.mkdir()
         socket = place / "memif"
-        # txonly takes nothing back: what the appliance sends goes to a device that takes all.
+        # txonly does not receive: the appliance sends to a device that accepts everything.
         ports = [
             support.port(memif("server", socket), mac=FLOWGEN_MAC),
             support.port("net_null0,no-rx=1", "core0", network="198.51.100"),
@@ -202,7 +201,7 @@ def with_testpmd(options, hugepages, directory):
             drops = {k: n for k, n in guideway.stats()["verdicts"].items() if n and k != "forwarded"}
         found[name] = rates, drops
         received, forwarded = (support.median(values) / 1e6 for values in zip(*rates, strict=True))
-        say(f"{name}: {received:.2f} million a second received, {forwarded:.2f} forwarded; {drops or 'no drops'}")
+        progress(f"{name}: {received:.2f} million a second received, {forwarded:.2f} forwarded; {drops or 'no drops'}")
     return found
 
 

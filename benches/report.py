@@ -1,11 +1,11 @@
 #!/usr/bin/python3
-"""What the benchmarks measured: tables to read, claims held against it, and docs/performance.md.
+"""Reports the benchmarks' results: tables, claims, and docs/performance.md.
 
     benches/report.py FILE...                          prints, and merges the parts into docs/performance.json
     benches/report.py FILE... --write                  also puts the tables into docs/performance.md
     benches/report.py FILE... --strict                 also exits 1 if a claim is not met
     benches/report.py instructions                     prints the table of benches/instructions.json
-    benches/report.py instructions --write | --check   puts it into the page | exits 1 if another stands there
+    benches/report.py instructions --write | --check   puts it into the page | exits 1 if the page differs
     benches/report.py instructions --json              prints the part of that name
 
 A FILE is what one part of the benchmark prints, one object (`-` is standard input):
@@ -17,8 +17,8 @@ A FILE is what one part of the benchmark prints, one object (`-` is standard inp
                  "measured": 0.93, "spread": 0.02, "met": true}]}
 
 `machine`, `note`, `unit` and `spread` may be left out. `load` is the load average; `spread` half the
-interquartile range over the median, as a fraction. The place of a part in the page is between
-`<!-- PART -->` and `<!-- end -->`, that of all claims between `<!-- claims -->` and `<!-- end -->`.
+interquartile range over the median, as a fraction. In the page a part is between `<!-- PART -->` and
+`<!-- end -->`, and all claims are between `<!-- claims -->` and `<!-- end -->`.
 """
 
 import argparse
@@ -32,8 +32,7 @@ INSTRUCTIONS = ROOT / "benches/instructions.json"
 PAGE = ROOT / "docs/performance.md"
 RESULTS = ROOT / "docs/performance.json"
 NUMBER = (int, float)
-# What must cost the same number of instructions, by the names of its cases: the claim is on the highest
-# over the lowest.
+# Cases that must cost the same number of instructions. The claim is about the highest over the lowest.
 FLAT = {
     "Instructions, 1 to 10,000 services": ["hit/v4-in-v4", "hit/v4-100-services", "hit/v4-10000-services"],
     "Instructions, 10 to 10,000 backends": ["hit/v4-10-backends", "hit/v4-in-v4", "hit/v4-10000-backends"],
@@ -42,7 +41,7 @@ FLAT_TARGET = 1.05
 
 
 class Malformed(Exception):
-    """An input that is not what a part prints."""
+    """An input without the format of a part."""
 
 
 def is_number(value):
@@ -50,7 +49,7 @@ def is_number(value):
 
 
 def field(where, holder, name, kinds, optional=False):
-    """A field of an object, of one of these types."""
+    """A field of an object, which must have one of these types."""
     if optional and name not in holder:
         return None
     value = holder.get(name)
@@ -88,11 +87,11 @@ def check_claim(where, claim):
     field(where, claim, "spread", NUMBER, optional=True)
     field(where, claim, "unit", (str,), optional=True)
     if field(where, claim, "met", (bool,)) != holds(claim):
-        raise Malformed(f"{where}: `met` is not what `measured` and `target` say")
+        raise Malformed(f"{where}: `met` contradicts `measured` and `target`")
 
 
 def check(part):
-    """The part, if it is one."""
+    """Returns the part if its format is right."""
     if not isinstance(part, dict):
         raise Malformed(f"expected an object, not {type(part).__name__}")
     name = field("part", part, "part", (str,))
@@ -153,12 +152,12 @@ CLAIM_COLUMNS = ["claim", "target", "measured", "spread", "verdict"]
 
 
 def is_numeric(cell):
-    """Whether a cell is set to the right: it begins with a digit or a sign."""
+    """Whether a cell is right-aligned: it begins with a digit or a sign."""
     return is_number(cell) or not cell or bool(re.match(r"[-+<>~]?\d", cell))
 
 
 def rights(rows, columns):
-    """For each column whether it is set to the right."""
+    """For each column, whether it is right-aligned."""
     return [bool(rows) and all(is_numeric(row[at]) for row in rows) for at in range(len(columns))]
 
 
@@ -216,7 +215,7 @@ def claims_section(parts):
 
 
 def put(page, name, text):
-    """The page with `text` in the place of that name."""
+    """The page with `text` in the section of that name."""
     place = re.compile(f"(<!-- {re.escape(name)} -->\n).*?(<!-- end -->)", re.DOTALL)
     written, places = place.subn(lambda found: f"{found[1]}\n{text}\n{found[2]}", page)
     if places != 1:
@@ -236,7 +235,7 @@ def instructions_table(measured):
 
 
 def instructions_part():
-    """The accepted counts as a part. They are exact: no spread, and no load plays a role."""
+    """The accepted counts as a part. They are exact: they have no spread, and load does not matter."""
     measured = json.loads(INSTRUCTIONS.read_text())
     columns, rows = instructions_table(measured)
     table = {"name": "instructions", "title": "Instructions per packet", "columns": columns, "rows": rows}
@@ -264,11 +263,11 @@ def instructions(options):
     if options.write:
         options.page.write_text(written)
     elif page != written:
-        sys.exit(f"report.py: {options.page} has other instructions than were measured; see --write")
+        sys.exit(f"report.py: {options.page} has other instructions than benches/instructions.json; see --write")
 
 
 def merge(results, parts):
-    """All parts that were ever measured, the new ones in place of the old."""
+    """All parts measured so far, with the new ones in place of the old."""
     merged = {}
     if results.exists():
         try:
@@ -302,7 +301,7 @@ def main():
     if options.write:
         page = options.page.read_text()
         for part in parts:
-            # The gate has its own form of this one, which is the same on every machine.
+            # The instructions' section is the same on every machine; ci/instructions.sh checks it.
             own = part["part"] == "instructions"
             page = put(page, part["part"], instructions_section() if own else page_section(part))
         options.page.write_text(put(page, "claims", claims_section(merged)))

@@ -1,4 +1,4 @@
-"""What the parts that drive programs share: processes, hugepages, statistics, the form of the result."""
+"""Shared by the parts that start programs: processes, hugepages, statistics, and the result's format."""
 
 import json
 import os
@@ -18,8 +18,8 @@ START_SECONDS = 30
 STOP_SECONDS = 15
 
 
-def say(text):
-    """Progress, for whoever waits."""
+def progress(text):
+    """Prints progress on stderr."""
     print(text, file=sys.stderr, flush=True)
 
 
@@ -37,18 +37,18 @@ def machine():
 
 
 def program(name):
-    """A program of the release build."""
+    """The path of a program of the release build."""
     path = BIN / name
     if not path.exists():
-        die(f"there is no {path}; ci/build.sh makes it")
+        die(f"{path} does not exist; run ci/build.sh")
     return path
 
 
 def two_cpus():
-    """A CPU for what manages and one for what forwards: the first serves most interrupts."""
+    """A CPU for management and one for forwarding. The first CPU serves the most interrupts."""
     usable = sorted(os.sched_getaffinity(0))
     if len(usable) < 2:
-        die("needs two CPUs, and may use one only")
+        die("needs two CPUs, but may use only one")
     return usable[0], usable[-1]
 
 
@@ -65,7 +65,7 @@ def spread(values):
 
 
 def claim(text, bound, target, unit, values):
-    """A claim on the median of some values."""
+    """A claim about the median of some values."""
     measured = round(median(values), 3)
     met = measured <= target if bound == "at most" else measured >= target
     return {"claim": text, "bound": bound, "target": target, "unit": unit, "measured": measured,
@@ -73,16 +73,16 @@ def claim(text, bound, target, unit, values):
 
 
 def print_part(name, before, tables, claims, **node):
-    """Prints the result in the form that report.py reads."""
+    """Prints the result in the format of report.py."""
     part = {"part": name, "load": [before, load_average()], "machine": {**machine(), **node},
             "tables": tables, "claims": claims}
     print(json.dumps(part))
 
 
 class Hugepages:
-    """Reserves so many MiB of hugepages if they are not free, and gives back what it reserved.
+    """Reserves so many MiB of hugepages if they are not free, and releases them on exit.
 
-    `granted` says whether they are there; where they are not, everybody runs without.
+    `granted` is false if they cannot be reserved: then all programs run without hugepages.
     """
 
     def __init__(self, mib):
@@ -94,7 +94,7 @@ class Hugepages:
         return int((HUGEPAGES / name).read_text())
 
     def _add(self, pages):
-        """Relative to what is reserved now, for others may have changed it meanwhile."""
+        """Adds to the current number, because other programs may have changed it."""
         (HUGEPAGES / "nr_hugepages").write_text(str(self._read("nr_hugepages") + pages))
 
     def __enter__(self):
@@ -106,9 +106,9 @@ class Hugepages:
                 self.added = self._read("nr_hugepages") - before
             self.granted = self._read("free_hugepages") >= self.pages
         except OSError as error:
-            say(f"hugepages cannot be reserved: {error}")
+            progress(f"hugepages cannot be reserved: {error}")
         if not self.granted:
-            say("no hugepages: everything runs without")
+            progress("no hugepages: all programs run without")
         return self
 
     def __exit__(self, *_):
@@ -120,7 +120,7 @@ class Hugepages:
 
 
 class Process:
-    """A program that is ended on exit, by its id. What it prints is in a file."""
+    """A program that is ended on exit, by its id. Its output is in a file."""
 
     def __init__(self, line, log, **options):
         self.line = [str(word) for word in line]
@@ -134,7 +134,7 @@ class Process:
 
     def __exit__(self, *_):
         if self.child.poll() is None:
-            # A process that is stopped hears of it only when it goes on.
+            # A stopped process handles SIGTERM only after SIGCONT.
             self.child.terminate()
             self.child.send_signal(signal.SIGCONT)
             try:
@@ -147,25 +147,25 @@ class Process:
         return self.log_path.read_text(errors="replace")
 
     def wait_for(self, words, since=0, seconds=START_SECONDS):
-        """Until it has printed something after `since`; answers all that it printed by then."""
+        """Waits until the program has printed `words` after offset `since`. Returns all its output."""
         end = time.monotonic() + seconds
         while words not in (log := self.log())[since:]:
             if self.child.poll() is not None:
                 die(f"{self.line[0]} ended with status {self.child.returncode}:\n{log}")
             if time.monotonic() > end:
-                die(f"{self.line[0]} did not say {words!r} in {seconds} s:\n{log}")
+                die(f"{self.line[0]} did not print {words!r} within {seconds} s:\n{log}")
             time.sleep(0.002)
         return log
 
 
 class Testpmd(Process):
-    """dpdk-testpmd, on its prompt."""
+    """dpdk-testpmd at its prompt."""
 
     PROMPT = "testpmd> "
 
     def __init__(self, directory, cpus, environment, arguments, name="testpmd"):
         main, worker = cpus
-        # Its prompt is written at once, and what it prints when a buffer is full, unless it is told otherwise.
+        # Without line buffering the prompt comes at once, but the output before it only when a buffer is full.
         line = ["stdbuf", "-oL", "dpdk-testpmd", f"--lcores=0@{main},1@{worker}", f"--file-prefix={name}-{os.getpid()}",
                 "--no-pci", "--no-telemetry", *environment, "--", "-i", "--nb-cores=1", *arguments]
         super().__init__(line, directory / f"{name}.log", stdin=subprocess.PIPE, text=True, bufsize=1)
@@ -185,23 +185,23 @@ class Testpmd(Process):
         super().__exit__()
 
     def ask(self, command):
-        """Gives a command and answers what it prints."""
+        """Runs a command. Returns its output."""
         before = len(self.log())
         self.child.stdin.write(command + "\n")
         return self.wait_for(self.PROMPT, before)[before:]
 
     def transmitted(self):
-        """Packets that its port took, and when that was."""
+        """Packets that its port has accepted, and the time."""
         asked = time.monotonic()
         printed = self.ask("show port stats 0")
         found = re.search(r"TX-packets: (\d+)", printed)
         if not found:
-            die(f"testpmd does not tell its packets:\n{printed}")
+            die(f"testpmd does not print its packets:\n{printed}")
         return int(found[1]), (asked + time.monotonic()) / 2
 
 
 class Guideway(Process):
-    """The appliance, by its control socket."""
+    """The appliance, with its control socket."""
 
     def __init__(self, directory, configuration):
         self.socket = directory / "guideway.sock"
@@ -222,19 +222,19 @@ class Guideway(Process):
         return json.loads(done.stdout)
 
     def counted(self):
-        """What it has counted, and when that was."""
+        """Its statistics, and the time."""
         asked = time.monotonic()
         stats = self.stats()
         return stats, (asked + time.monotonic()) / 2
 
     def transmitted(self):
-        """Packets that the device took, and when that was."""
+        """Packets that the device has accepted, and the time."""
         stats, when = self.counted()
         return stats["transmitted"], when
 
 
 def environment(hugepages, mib):
-    """testpmd's memory, in the way that the appliance has its own."""
+    """EAL arguments that give testpmd memory of the same kind as the appliance's."""
     return ["--in-memory"] if hugepages.granted else ["--no-huge", "--no-shconf", "-m", str(mib)]
 
 

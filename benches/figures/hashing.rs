@@ -1,4 +1,4 @@
-//! Ways to give each slot of a table a backend: Guideway's Maglev tables, and two to compare with.
+//! Methods that assign a backend to each slot of a table: Guideway's Maglev, and two others for comparison.
 
 use std::net::Ipv4Addr;
 
@@ -7,20 +7,20 @@ use guideway::balancer::maglev;
 
 pub(crate) const BACKENDS: usize = 1000;
 
-/// Points of a backend on the ring; the paper has as many ("views").
+/// Points of a backend on the ring, as in the paper, which calls them "views".
 pub(crate) const VIRTUAL_NODES: usize = 1000;
 
-/// A way of hashing, prepared for one size of table.
+/// A method, prepared for one size of table.
 pub(crate) trait Method {
     const NAME: &str;
-    /// Whether slots change whose backend stays.
+    /// Whether the method changes slots whose backend stays.
     const MOVES_NEEDLESSLY: bool;
 
-    /// The backend of each slot, among those of them that are there.
+    /// The backend of each slot, among the backends present.
     fn table(&self, present: &[bool; BACKENDS]) -> Vec<u16>;
 }
 
-/// The finalizer of SplitMix64: well mixed, and no two alike.
+/// The finalizer of SplitMix64: well mixed, and different for each number.
 pub(crate) fn mix(number: u64) -> u64 {
     let mut x = number.wrapping_add(0x9e37_79b9_7f4a_7c15);
     x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -61,8 +61,8 @@ impl Method for Maglev {
     }
 }
 
-/// Karger et al., 1997: a slot's backend is that of the next point on a ring, on which the slots are evenly
-/// spaced, as if flows were hashed onto it and a slot were those near it.
+/// Karger et al., 1997: a slot's backend is that of the next point on a ring. Slots are evenly spaced on the
+/// ring: a slot represents the flows that hash near it.
 pub(crate) struct Ring {
     /// The backends of the points, in the order of the ring.
     points: Vec<u16>,
@@ -98,14 +98,14 @@ impl Method for Ring {
     }
 }
 
-/// Thaler and Ravishankar, 1998: a slot's backend is the one with the highest hash of both.
+/// Thaler and Ravishankar, 1998: a slot's backend is the one whose hash with the slot is the highest.
 pub(crate) struct Rendezvous {
-    /// Each slot's best backends, in their order.
+    /// Each slot's best backends, best first.
     best: Vec<[u16; Rendezvous::BEST]>,
 }
 
 impl Rendezvous {
-    /// So many that not all of them go.
+    /// More than are removed, so that one of them stays.
     const BEST: usize = 8;
 
     pub(crate) fn new(size: u32) -> Rendezvous {

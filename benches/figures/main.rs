@@ -1,10 +1,10 @@
 //! Part `figures` of the benchmark: figures 11 and 12 of the Maglev paper (Eisenbud et al., NSDI 2016,
 //! section 5.3), with Guideway's tables in place of Maglev's, beside ring hashing and rendezvous hashing.
 //!
-//! As in the paper there are 1,000 backends, a table is filled by each way of hashing, and what counts is
-//! each backend's number of slots, and how many slots change when k random backends go, on average over 200
-//! drawings of k. Unlike the paper this shows the balance after their going as well. Nothing here is measured
-//! by a clock, and all that is random follows from fixed seeds, so that every run has the same result.
+//! As in the paper there are 1,000 backends, and each method fills a table. The results are each backend's
+//! number of slots, and how many slots change when k random backends are removed, on average over 200 draws.
+//! Unlike the paper, this part also shows the balance after the removal. It uses no clock, and all random
+//! numbers follow from fixed seeds, so every run has the same result.
 //!
 //! The plots go to `docs/figures`.
 
@@ -24,42 +24,42 @@ use plot::{Bars, Line, Lines};
 
 const SIZES: [u32; 2] = [65_537, 655_373];
 
-/// Backends that go.
+/// Numbers of backends to remove.
 const REMOVED: [usize; 11] = [1, 2, 5, 10, 20, 30, 40, 50, 60, 80, 100];
 
-/// Drawings of each number of backends, as in the paper.
+/// Draws for each number of backends, as in the paper.
 const DRAWINGS: u64 = 200;
 
-/// What Maglev tables of these sizes stay well below.
+/// Limits that Maglev tables of these sizes stay well below.
 const MOST_NEEDLESS: f64 = 0.05;
 
-/// By how many percent backends must be overprovisioned, as the paper says, by method and size: not for
-/// Maglev, which it calls almost perfect.
+/// By how many percent backends must be overprovisioned according to the paper, by method and size. Maglev is
+/// missing: the paper calls its balance almost perfect.
 const PAPER: [[&str; 2]; 3] = [["", ""], ["29.7 %", "10.3 %"], ["49.5 %", "12.3 %"]];
 
-/// One way of hashing into a table of one size.
+/// The results of one method and one size of table.
 struct Case {
     name: String,
     paper: &'static str,
     size: u32,
     whole: Shares,
-    /// What is left after each of [`REMOVED`].
+    /// The results after each number of [`REMOVED`].
     after: Vec<After>,
 }
 
-/// The smallest and the largest share of a backend, over the average.
+/// The smallest and the largest share of a backend, relative to the average.
 #[derive(Clone, Copy)]
 struct Shares {
     least: f64,
     most: f64,
 }
 
-/// What became of a table, on average over the drawings.
+/// The change of a table, on average over the draws.
 #[derive(Clone, Copy, Default)]
 struct After {
-    /// The part of the slots that have another backend.
+    /// Fraction of slots that have another backend.
     changed: f64,
-    /// The part of the slots that changed although their backend stayed.
+    /// Fraction of slots that changed although their backend stayed.
     needless: f64,
     overprovisioning: f64,
 }
@@ -115,7 +115,7 @@ impl Case {
         format!("{}, {} slots", self.name, grouped(self.size))
     }
 
-    /// What must be so, whatever the seeds.
+    /// Checks properties that hold for any seeds.
     fn check(&self, moves_needlessly: bool) -> Result<()> {
         let needless = self.after.iter().map(|after| after.needless);
         if !moves_needlessly {
@@ -143,7 +143,7 @@ impl Case {
     }
 }
 
-/// Which backends stay in a drawing.
+/// Which backends stay in a draw.
 fn staying(removed: usize, drawing: u64) -> [bool; BACKENDS] {
     let mut staying = [true; BACKENDS];
     let mut left = removed;
@@ -159,7 +159,7 @@ fn staying(removed: usize, drawing: u64) -> [bool; BACKENDS] {
     staying
 }
 
-/// The shares of the backends in a table in which so many have one.
+/// The shares of the backends in a table in which `backends` of them have slots.
 fn shares(table: &[u16], backends: usize) -> Shares {
     let mut slots = [0u32; BACKENDS];
     for &backend in table {
@@ -251,7 +251,7 @@ fn draw(cases: &[Case]) -> Result<()> {
         cases.iter().map(line).collect::<Vec<_>>()
     };
     let mut changed = lines(|after| after.changed);
-    // Ring and rendezvous hashing change what they must, in tables of any size.
+    // Ring and rendezvous hashing change only the slots of removed backends, in tables of any size.
     changed.retain(|line| line.label.starts_with(Maglev::NAME));
     let must = REMOVED.map(|removed| (removed as f64, removed as f64 / BACKENDS as f64));
     changed.push(Line { label: "the least: ring, rendezvous".to_owned(), points: must.to_vec() });

@@ -1,7 +1,7 @@
-//! Plots, as SVG: bars from a value to another, and lines.
+//! SVG plots: bars from one value to another, and lines.
 //!
-//! The colours are those of Okabe and Ito, which most colour-blind people tell apart, and lines differ by
-//! their dashes as well. The background is white, so that dark pages do not hide the text.
+//! The colours are those of Okabe and Ito, which most colour-blind people can distinguish; lines also differ
+//! in their dashes. The background is white, so that the text is visible on dark pages.
 
 use std::fmt::Write;
 
@@ -9,7 +9,7 @@ const WIDTH: f64 = 760.0;
 const COLORS: [&str; 6] = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9"];
 const DASHES: [&str; 6] = ["", "8 4", "2 3", "", "8 4", "2 3"];
 
-/// Values from least to most, in parts of an average of 1.
+/// Ranges of values, relative to an average of 1.
 pub(crate) struct Bars<'a> {
     pub(crate) title: &'a str,
     pub(crate) x: &'a str,
@@ -21,7 +21,7 @@ pub(crate) struct Line {
     pub(crate) points: Vec<(f64, f64)>,
 }
 
-/// Lines over a number, of parts of a whole, which are shown in percent.
+/// Lines of fractions over a number; fractions are shown in percent.
 pub(crate) struct Lines<'a> {
     pub(crate) title: &'a str,
     pub(crate) x: &'a str,
@@ -46,7 +46,7 @@ impl Bars<'_> {
         for (row, (label, least, most)) in self.bars.iter().enumerate() {
             let middle = top + ROW * (row as f64 + 0.5);
             let (from, to) = (x(*least), x(*most));
-            // What is thinner than a line is shown as one.
+            // A bar thinner than a line is shown as a line.
             let width = (to - from).max(2.0);
             let color = COLORS[row % 3];
             svg.add(&format!(
@@ -117,7 +117,7 @@ impl Lines<'_> {
     }
 }
 
-/// A round step that divides the way to `most` into four to ten, and where the last one ends.
+/// A round step of which four to ten reach `most`, and the end of the last step.
 fn ticks(most: f64) -> (f64, f64) {
     let power = 10f64.powf((most / 5.0).log10().floor());
     let step = [1.0, 2.0, 5.0, 10.0].map(|m| m * power).into_iter().find(|step| most / step <= 8.0);

@@ -1,13 +1,13 @@
-//! Counts the instructions that a packet costs, and compares them with `benches/instructions.json`.
+//! Counts the instructions per packet, and compares them with `benches/instructions.json`.
 //!
 //!     cargo bench -p guideway-suite --bench instructions                 measure, compare, fail on a rise
 //!     cargo bench -p guideway-suite --bench instructions -- --accept     measure, rewrite the file
 //!
-//! The program runs itself under valgrind's callgrind, once for each case: a fixed number of packets goes
-//! through [`measured`], and only what that function does and calls is counted. No clock, no other process
-//! and no address plays a part, so that two runs of one build agree to the last instruction. What the
-//! counts do depend on is the compiler, whose version the file names, and libc's memcpy, of which there is
-//! one for each kind of CPU: [`ONE_MEMCPY`] has the same one run everywhere.
+//! The program runs itself under valgrind's callgrind, once for each case. A fixed number of packets goes
+//! through [`measured`], and only the instructions of that function and its callees are counted. Clocks, other
+//! processes and addresses have no influence, so two runs of one build give equal counts. The counts depend
+//! on the compiler, whose version the file names, and on libc's memcpy, which differs from CPU to CPU:
+//! [`ONE_MEMCPY`] selects the same memcpy everywhere.
 
 #![expect(clippy::print_stdout, reason = "the report is the program's purpose")]
 
@@ -27,14 +27,14 @@ use traffic::{Ip, Kind, PACKETS, Traffic, Transport};
 
 /// A rise by more than this is an error.
 const TOLERANCE_PERCENT: f64 = 3.0;
-/// The same where the compiler is not the one that the file names.
+/// A rise by more than this is an error if the compiler is not the one that the file names.
 const TOLERANCE_PERCENT_OTHER_COMPILER: f64 = 20.0;
 
-/// Makes glibc take the memcpy of any x86-64, as if the CPU had nothing newer.
+/// Makes glibc use the memcpy of plain x86-64.
 const ONE_MEMCPY: &str =
     "glibc.cpu.hwcaps=-AVX512F,-AVX512VL,-AVX2,-AVX_Fast_Unaligned_Load,-SSSE3,-ERMS,-FSRM";
 
-/// Takes the packets so far and answers how many came through.
+/// Processes the packets up to some step. Returns how many passed it.
 type Run = fn(&mut Traffic) -> usize;
 
 const V6: Kind = Kind { inner: Ip::V6, outer: Ip::V6, ..Kind::HIT };
@@ -44,7 +44,7 @@ const fn by(encapsulation: Encapsulation) -> Kind {
     Kind { encapsulation, ..Kind::HIT }
 }
 
-/// Name, traffic, how far, and how many packets come through.
+/// Name, traffic, the step up to which packets are processed, and how many pass it.
 const CASES: &[(&str, Kind, Run, usize)] = &[
     ("stage/0-loop", Kind::HIT, Traffic::nothing, PACKETS),
     ("stage/1-classify", Kind::HIT, Traffic::classify_bursts, PACKETS),
@@ -81,7 +81,7 @@ const CASES: &[(&str, Kind, Run, usize)] = &[
     ("burst/v4-syn", SYN, Traffic::forward_bursts, PACKETS),
 ];
 
-/// What is counted, by this very name.
+/// The function whose instructions callgrind counts. The name is part of callgrind's options.
 #[inline(never)]
 fn measured(traffic: &mut Traffic, run: Run) -> usize {
     run(traffic)
@@ -122,13 +122,13 @@ fn main() -> Result<ExitCode> {
     compare(&compiler, &counts, &serde_json::from_str(&text)?)
 }
 
-/// Takes the packets of one case through; what [`count`] runs under callgrind.
+/// Processes the packets of one case; [`count`] runs this under callgrind.
 fn run_case(name: &str) -> Result<()> {
     let case = CASES.iter().find(|case| case.0 == name);
     let &(_, kind, run, expected) = case.with_context(|| format!("no case `{name}`"))?;
     let mut traffic = Traffic::new(kind);
     let through = measured(&mut traffic, run);
-    ensure!(through == expected, "{name}: {through} packets came through instead of {expected}");
+    ensure!(through == expected, "{name}: {through} packets passed instead of {expected}");
     Ok(())
 }
 
@@ -159,7 +159,7 @@ fn compiler() -> Result<String> {
     Ok(String::from_utf8(output.stdout)?.trim().to_owned())
 }
 
-/// Prints each case beside what was accepted.
+/// Prints each case beside its accepted count.
 fn compare(compiler: &str, counts: &BTreeMap<String, u64>, accepted: &Value) -> Result<ExitCode> {
     let before = accepted["compiler"].as_str().context("instructions.json: no `compiler`")?;
     ensure!(accepted["packets"] == PACKETS, "instructions.json is of another number of packets");
@@ -182,7 +182,7 @@ fn compare(compiler: &str, counts: &BTreeMap<String, u64>, accepted: &Value) -> 
         let change = (now as f64 / accepted as f64 - 1.0) * 100.0;
         let verdict = match change {
             _ if change > tolerance => "RISEN",
-            _ if change < -tolerance => "fallen: accept it, so that it stays so",
+            _ if change < -tolerance => "fallen: accept it, so that it stays low",
             _ => "",
         };
         wrong += usize::from(change > tolerance);
@@ -197,8 +197,8 @@ fn compare(compiler: &str, counts: &BTreeMap<String, u64>, accepted: &Value) -> 
         return Ok(ExitCode::SUCCESS);
     }
     println!(
-        "\n{wrong} of the counts above are new, gone, or risen by more than {tolerance} %. Mend that, or \
-         accept them with `ci/instructions.sh --accept` and say in the commit what they buy."
+        "\n{wrong} of the counts above are new, gone, or risen by more than {tolerance} %. Fix that, or \
+         accept them with `ci/instructions.sh --accept` and explain them in the commit."
     );
     Ok(ExitCode::FAILURE)
 }

@@ -1,5 +1,5 @@
-//! What a part of the benchmark in Rust is made of: cases that are measured in turns until the spread of
-//! each is small, and the object that `benches/report.py` reads, on standard output.
+//! A part of the benchmark, in Rust: measures its cases in turns until each spread is small, and prints the
+//! object that `benches/report.py` reads.
 #![allow(
     unreachable_pub,
     dead_code,
@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-/// A part of the benchmark, as far as it has come.
+/// The result of a part so far.
 pub struct Part {
     name: &'static str,
     load: f64,
@@ -37,13 +37,13 @@ impl Part {
         }));
     }
 
-    /// A claim that what was measured is at most `target`.
+    /// Adds a claim that `measured` is at most `target`.
     pub fn at_most(&mut self, claim: &str, target: f64, unit: &str, measured: f64, spread: f64) {
         let met = measured <= target;
         self.claim(claim, ("at most", target, unit), (measured, spread), met);
     }
 
-    /// A claim that it is at least that.
+    /// Adds a claim that `measured` is at least `target`.
     pub fn at_least(&mut self, claim: &str, target: f64, unit: &str, measured: f64, spread: f64) {
         let met = measured >= target;
         self.claim(claim, ("at least", target, unit), (measured, spread), met);
@@ -77,20 +77,20 @@ impl Part {
     }
 }
 
-/// Says what is being measured.
+/// Prints what is being measured, on stderr.
 pub fn progress(what: &str) {
     eprintln!("  {what}");
 }
 
 fn load() -> f64 {
-    let said = fs::read_to_string("/proc/loadavg").unwrap_or_default();
-    said.split_whitespace().next().and_then(|first| first.parse().ok()).unwrap_or(0.0)
+    let text = fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    text.split_whitespace().next().and_then(|first| first.parse().ok()).unwrap_or(0.0)
 }
 
 fn cpu() -> String {
-    let said = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let model = said.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
-    let cpus = said.lines().filter(|line| line.starts_with("processor")).count();
+    let text = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = text.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
+    let cpus = text.lines().filter(|line| line.starts_with("processor")).count();
     format!("{}, {cpus} CPUs", model.map_or("an unknown CPU", |(_, model)| model))
 }
 
@@ -125,18 +125,18 @@ impl Times {
     }
 }
 
-/// How often cases are measured.
+/// How many rounds to measure.
 #[derive(Clone, Copy, Debug)]
 pub struct Effort {
-    /// At least so many rounds of all cases,
+    /// Least number of rounds over all cases.
     pub rounds: usize,
-    /// and more until no case has a spread above this,
+    /// Rounds continue while a case has a wider spread.
     pub spread: f64,
-    /// or this much time is over.
+    /// No round starts after this time.
     pub limit: Duration,
 }
 
-/// Runs all cases in turns. `round` adds to the times of each, and is run once before it counts.
+/// Runs `round` repeatedly. It adds one time to each case; the times of its first run are not used.
 pub fn repeat<const N: usize>(
     effort: Effort,
     mut round: impl FnMut(&mut [Times; N]),
@@ -158,7 +158,7 @@ pub fn repeat<const N: usize>(
     times
 }
 
-/// How long it takes, and what comes of it, which is not thrown away within the time.
+/// Runs `work`. Returns how long it took, and its result, so that the caller drops the result untimed.
 pub fn timed<T>(work: impl FnOnce() -> T) -> (Duration, T) {
     let start = Instant::now();
     let result = std::hint::black_box(work());
@@ -173,7 +173,7 @@ pub fn grouped(number: u32) -> String {
     }
 }
 
-/// A number of milliseconds with three digits.
+/// Milliseconds with three digits, for a table.
 pub fn milliseconds(ms: f64) -> String {
     match ms {
         _ if ms < 1.0 => format!("{ms:.3} ms"),

@@ -1,7 +1,7 @@
-//! Applying a whole configuration: reading it, and publishing what follows from it.
+//! The time to apply a whole configuration: to read it, and to publish the tables for it.
 //!
-//! That is what happens between an apply's request and its answer, but for the socket and the workers, which
-//! take new tables up with their next burst.
+//! This is the work between an apply's request and its response, without the socket and without the workers,
+//! which use new tables from their next burst on.
 
 use std::fmt::Write;
 use std::time::Duration;
@@ -16,10 +16,10 @@ use crate::part::{Effort, Part, Times, grouped, milliseconds, percent, repeat, t
 const SHAPES: [(u32, u32, u32); 3] =
     [(20, 1000, 100_003), (200, 100, 65_537), (1, 20_000, 2_000_003)];
 
-/// What is applied, to what was applied before.
+/// A step: the configuration before it, and the configuration to apply.
 const STEPS: [&str; 3] = ["the first time", "once more", "one backend's weight changed"];
 
-/// No worker is behind.
+/// Without workers none is behind.
 const PROGRESS: Progress = Progress { generation: u64::MAX, swept: u64::MAX };
 
 pub(crate) fn measure(part: &mut Part, effort: Effort) {
@@ -28,7 +28,7 @@ pub(crate) fn measure(part: &mut Part, effort: Effort) {
         eprintln!("applying {pools} pools of {each} backends:");
         let (text, changed) = (text((pools, each, slots), 1), text((pools, each, slots), 2));
         let mut publisher = None;
-        // The parts of each step one after another: reading, publishing, and both.
+        // For each step: reading, publishing, and both.
         let times = repeat::<9>(effort, |times| {
             let mut steps = times.chunks_mut(3);
             for (text, first) in [(&text, true), (&text, false), (&changed, false)] {
@@ -36,7 +36,7 @@ pub(crate) fn measure(part: &mut Part, effort: Effort) {
                     timed(|| config::parse(text).expect("a valid configuration"));
                 let configuration = parsed.configuration;
                 if first {
-                    // The tables of the round before are freed outside the time.
+                    // The tables of the round before are freed untimed.
                     publisher = None;
                 }
                 let publishing = match &mut publisher {
@@ -84,7 +84,7 @@ fn record(times: &mut [Times], reading: Duration, publishing: Duration) {
     }
 }
 
-/// A configuration with a service for each pool. The very first backend has this weight, the others 1.
+/// A configuration with a service for each pool. The first backend has this weight, the others weight 1.
 fn text((pools, each, slots): (u32, u32, u32), weight: u32) -> String {
     let mut text = format!(
         r#"

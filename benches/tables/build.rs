@@ -1,4 +1,4 @@
-//! Building one table.
+//! The time to build one Maglev table.
 
 use std::net::Ipv4Addr;
 
@@ -18,7 +18,7 @@ struct Weights {
 
 const EQUAL: Weights = Weights { name: "equal", of: |_| 1 };
 const MIXED: Weights = Weights { name: "1 to 7", of: |n| n % 7 + 1 };
-/// Most rounds are of the one alone.
+/// The first case alone has more rounds.
 const ONE_HEAVY: Weights =
     Weights { name: "one of 500, others 1", of: |n| [500, 1][n.min(1) as usize] };
 
@@ -35,7 +35,7 @@ const CASES: [(u32, u32, Weights); 9] = [
     (2_000_003, 20_000, EQUAL),
 ];
 
-/// The case, by its place in [`CASES`], and the milliseconds that it is to take at most.
+/// Targets: an index in [`CASES`], and milliseconds at the most.
 const CLAIMS: [(usize, f64); 2] = [(2, 1.0), (5, 12.0)];
 
 pub(crate) fn measure(part: &mut Part, effort: Effort) {

@@ -1,7 +1,7 @@
-//! Part `tables` of the benchmark: what building a Maglev table takes, and applying a configuration of
-//! 20,000 backends.
+//! Part `tables` of the benchmark: the time to build a Maglev table, and to apply a configuration with 20,000
+//! backends.
 //!
-//! All of it is the control plane's work, on a CPU that no worker polls on; packets do not wait for it.
+//! This is work of the control plane, on a CPU where no worker polls. Packets do not wait for it.
 
 mod apply;
 mod build;
@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use part::{Effort, Part};
 
-/// For the building of tables, and for each shape of a configuration: a few seconds on an idle machine.
+/// The effort for building tables, and for each configuration: a few seconds on an idle machine.
 const EFFORT: Effort = Effort { rounds: 25, spread: 0.02, limit: Duration::from_secs(25) };
 
 fn main() {

@@ -1,5 +1,5 @@
-//! The whole way of a packet through the balancer, in bursts as a worker takes them: classify, decide,
-//! encapsulate. 1,024 flows, so that their frames and flow table entries stay in the second-level cache.
+//! All work of the balancer for a packet, in bursts as in a worker: classify, decide, encapsulate. There are
+//! 1,024 flows, so that frames and flow table entries stay in the second-level cache.
 
 use std::time::{Duration, Instant};
 

@@ -1,8 +1,8 @@
-//! The flow table by itself, with more and more live flows in it: what a large one costs is cache misses.
+//! The flow table alone, with more and more live flows: a large table costs cache misses.
 //!
-//! The table has two entries for each flow. The flows are visited in an order that has nothing to do with
-//! their places. An inserted flow is expired when the next one comes, so that the number of live flows
-//! stays what it is while insertions find free and expired places as they do in life.
+//! The table has two entries for each flow. Flows are visited in an order unrelated to their slots. An inserted
+//! flow has expired when the next one comes. So the number of live flows stays constant, and insertions find
+//! free and expired slots as in operation.
 
 use std::hint::black_box;
 
@@ -12,7 +12,7 @@ use guideway::balancer::conntrack::{Entry, Insertion, State, Table, Timeouts};
 use guideway::balancer::id::BackendId;
 
 const BACKEND: BackendId = BackendId::new(7);
-/// A SYN expires after a millisecond, an established flow not while this runs.
+/// A SYN expires after a millisecond, an established flow not during the benchmark.
 const TIMEOUTS: Timeouts = {
     let mut idle = [1; State::ALL.len()];
     idle[State::Established as usize] = u32::MAX / 2;
@@ -52,7 +52,7 @@ pub(crate) fn bench(criterion: &mut Criterion) {
     }
 }
 
-/// A table with so many live flows in it, and their tags.
+/// A table with `live` live flows, and their tags.
 fn filled(flows: usize) -> (Table, Vec<u64>) {
     let mut table = Table::new(flows * 2);
     let mut tags = Vec::with_capacity(flows);
@@ -60,7 +60,7 @@ fn filled(flows: usize) -> (Table, Vec<u64>) {
         if tags.len() == flows {
             break;
         }
-        // Some find their bucket full.
+        // Some buckets are full.
         if table.insert(tag, BACKEND, State::Established, START, &TIMEOUTS) == Insertion::Stored {
             tags.push(tag);
         }
@@ -68,7 +68,7 @@ fn filled(flows: usize) -> (Table, Vec<u64>) {
     (table, tags)
 }
 
-/// Well mixed, and no two of them equal: the finalizer of SplitMix64.
+/// The finalizer of SplitMix64: well mixed, and different for each number.
 fn tag(number: u64) -> u64 {
     let mut x = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
     x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

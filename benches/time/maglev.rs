@@ -1,4 +1,4 @@
-//! Filling a Maglev table, which the control plane does for each pool that changes.
+//! Building a Maglev table, as the control plane does for each changed pool.
 
 use criterion::{BenchmarkId, Criterion};
 use guideway::balancer::maglev::Table;

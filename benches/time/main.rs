@@ -1,6 +1,6 @@
 //! Measures time, by criterion: `cargo bench -p guideway-suite --bench time -- [NAME]`.
 //!
-//! The names are of the form `subject/case`. What runs beside it on the machine is in the numbers.
+//! Names have the form `subject/case`. Other programs on the machine distort the results.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ mod parse;
 #[path = "../traffic/mod.rs"]
 mod traffic;
 
-/// Short, so that all of it takes about a minute; `--measurement-time` makes it longer.
+/// Short, so that all cases take about a minute; `--measurement-time` changes that.
 fn settings() -> Criterion {
     Criterion::default()
         .sample_size(20)

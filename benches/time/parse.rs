@@ -1,4 +1,4 @@
-//! Parsing one frame that is in the cache.
+//! Parsing a frame that is in the cache.
 
 use std::hint::black_box;
 

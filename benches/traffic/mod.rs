@@ -1,9 +1,8 @@
-//! What is measured: packets of one kind, the tables that they meet, and the ways to take them through the
-//! balancer.
+//! Traffic of one kind: packets, the tables for them, and functions that process them up to some step.
 //!
-//! A [`Traffic`] has [`PACKETS`] packets, each of a flow of its own, spread over all its services.
-//! [`Traffic::reset`] makes every packet as it was before the balancer had it, and the flow table one in
-//! which the flows are, or are not. Whatever allocates or compares happens there or after the measurement.
+//! A [`Traffic`] has [`PACKETS`] packets, each of its own flow, spread over all its services.
+//! [`Traffic::reset`] restores every packet, and the flow table with or without the flows. Allocations and
+//! comparisons happen there or after the measurement.
 #![allow(
     unreachable_pub,
     dead_code,
@@ -33,9 +32,9 @@ use guideway::wire::{Packet, protocol};
 
 /// Packets of a [`Traffic`], a multiple of [`BURST`].
 pub const PACKETS: usize = 1024;
-/// Packets that a worker takes at once.
+/// Packets that a worker receives at once.
 pub const BURST: usize = 32;
-/// Entries of the flow table: so many that no bucket is full.
+/// Entries of the flow table: enough that no bucket is full.
 const FLOW_ENTRIES: usize = 16 * PACKETS;
 
 pub const KEY: FleetKey = FleetKey::new([0x5a; 16]);
@@ -52,7 +51,7 @@ pub enum Ip {
     V6,
 }
 
-/// What a packet carries.
+/// The transport of a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Transport {
     Ack,
@@ -66,20 +65,20 @@ pub struct Kind {
     pub inner: Ip,
     pub outer: Ip,
     pub transport: Transport,
-    /// The flow table has the flows.
+    /// The flow table has the packets' flows.
     pub known: bool,
     /// The packets have a VLAN tag.
     pub tagged: bool,
     pub services: u32,
-    /// Servers behind all services.
+    /// Number of backends; all services share them.
     pub backends: u32,
     pub encapsulation: Encapsulation,
-    /// The services are those that the packets are for.
+    /// The packets are for the services.
     pub wanted: bool,
 }
 
 impl Kind {
-    /// TCP segments of known flows in IPv4, to be carried in IPv4, for one service.
+    /// TCP segments of known flows over IPv4, tunnelled over IPv4, for one service.
     pub const HIT: Kind = Kind {
         inner: Ip::V4,
         outer: Ip::V4,
@@ -93,12 +92,12 @@ impl Kind {
     };
 }
 
-/// A frame in a buffer of fixed size, as an mbuf is.
+/// A frame in a buffer of fixed size, like an mbuf.
 pub struct Slot {
     memory: [u8; Slot::SIZE],
     start: usize,
     end: usize,
-    /// The frame's first bytes, which encapsulation overwrites.
+    /// The frame's first bytes, to restore them after encapsulation.
     head: [u8; Slot::HEAD],
     length: usize,
 }
@@ -155,7 +154,7 @@ impl Frame for Slot {
     }
 }
 
-/// Packets and what takes them.
+/// Packets, and a balancer for them.
 pub struct Traffic {
     kind: Kind,
     tables: Tables,
@@ -182,12 +181,12 @@ impl Traffic {
         traffic
     }
 
-    /// Makes everything as it was at first.
+    /// Restores packets and flow table.
     pub fn reset(&mut self) {
         if !self.kind.known {
             self.balancer = Balancer::new(FLOW_ENTRIES, LocalSeed::new(SEED));
         } else if self.balancer.flows().is_empty() {
-            // The second packet, some time later, confirms a flow.
+            // The second packet, later, confirms the flow.
             assert_eq!(self.decide_at(BEFORE), PACKETS, "every flow has a backend");
             assert_eq!(self.decide_at(NOW), PACKETS, "every flow has a backend");
             assert_eq!(self.balancer.flows().len(), PACKETS, "every flow is recorded");
@@ -195,19 +194,19 @@ impl Traffic {
         self.frames.iter_mut().for_each(Slot::reset);
     }
 
-    /// Goes over the frames and does nothing: what the measurement itself costs.
+    /// Only visits the frames: the cost of measuring.
     #[inline]
     pub fn nothing(&mut self) -> usize {
         self.frames.iter().filter(|frame| !black_box(frame.bytes()).is_empty()).count()
     }
 
-    /// Parses.
+    /// Parses with the full parser.
     #[inline]
     pub fn parse(&mut self) -> usize {
         self.frames.iter().filter(|frame| black_box(Packet::parse(frame.bytes())).is_ok()).count()
     }
 
-    /// Parses, matches the service, hashes, in bursts as a worker does. Answers how many packets have a
+    /// Parses, looks up the service and hashes, in bursts as a worker does. Returns how many packets have a
     /// service.
     #[inline]
     pub fn classify_bursts(&mut self) -> usize {
@@ -223,7 +222,7 @@ impl Traffic {
         served
     }
 
-    /// And finds the backend. Answers how many packets have one.
+    /// As [`Traffic::classify_bursts`], then finds the backends. Returns how many packets have one.
     #[inline]
     pub fn decide(&mut self) -> usize {
         self.decide_at(NOW)
@@ -239,7 +238,7 @@ impl Traffic {
         frames.iter().filter(|frame| black_box(decide(frame)).is_some()).count()
     }
 
-    /// And encapsulates. Answers how many packets are ready to be sent.
+    /// As [`Traffic::decide`], then encapsulates. Returns how many packets can be sent.
     #[inline]
     pub fn forward(&mut self) -> usize {
         let Traffic { balancer, tables, frames, .. } = self;
@@ -261,7 +260,7 @@ impl Traffic {
         forwarded
     }
 
-    /// As [`Traffic::forward`], but as a worker does: a burst is classified before it is decided.
+    /// As [`Traffic::forward`], in bursts as a worker does: classifies a burst, then decides.
     #[inline]
     pub fn forward_bursts(&mut self) -> usize {
         self.bursts::<false>()
@@ -281,7 +280,7 @@ impl Traffic {
             let (mut outcomes, mut hits) = ([PlainParse::NotPlain; BURST], 0);
             for ((place, outcome), frame) in meta.iter_mut().zip(&mut outcomes).zip(&*burst) {
                 *outcome = parse_plain(balancer, tables, frame, place);
-                // Where a worker prefetches the bucket.
+                // Here a worker prefetches the bucket.
                 black_box(balancer.flows().bucket(place.tag));
             }
             for meta in meta.iter_mut() {
@@ -323,7 +322,7 @@ impl Traffic {
     }
 }
 
-/// The first step of the fast way.
+/// The first step of the fast path.
 #[inline(always)]
 fn parse_plain(
     balancer: &Balancer,
@@ -337,7 +336,7 @@ fn parse_plain(
     }
 }
 
-/// The full path, for what the fast way refuses.
+/// The full path, for packets that the fast path does not serve.
 #[inline(never)]
 fn forward_any(
     balancer: &mut Balancer,
@@ -355,12 +354,13 @@ fn forward_any(
     Ok((decision.flow, decision.backend, black_box(port)))
 }
 
-/// The time of all packets.
+/// The time at which all packets arrive.
 const NOW: Time = Time::from_millis(1_000_000);
-/// When the flows under way began.
+/// When the flows in the table began.
 const BEFORE: Time = Time::from_millis(990_000);
 
-/// The address of a service. No two are alike; nor are they regular, which a hash might be lucky with.
+/// The address of a service. All differ, and they are irregular: a hash may suit regular addresses too
+/// well.
 pub fn virtual_address(ip: Ip, service: u32) -> IpAddr {
     let mixed = service.wrapping_mul(0x9e_3779) & 0xff_ffff;
     let host = (mixed ^ mixed >> 12).wrapping_mul(0x85_ebcb) & 0xff_ffff;
@@ -370,7 +370,7 @@ pub fn virtual_address(ip: Ip, service: u32) -> IpAddr {
     }
 }
 
-/// The packet of the flow of this number.
+/// The packet of the flow with this number.
 pub fn frame(kind: Kind, number: usize) -> Vec<u8> {
     let number = u32::try_from(number).expect("far fewer packets");
     let service = number % kind.services + if kind.wanted { 0 } else { kind.services };
@@ -406,7 +406,7 @@ pub fn frame(kind: Kind, number: usize) -> Vec<u8> {
         Transport::Syn => network.tcp(source_port, 80, 1, 65_535).syn().write(&mut frame, &[]),
     };
     written.expect("a packet that can be written");
-    // The shortest Ethernet frame, as a device gives it: without its checksum.
+    // The shortest Ethernet frame without its checksum, as a device delivers it.
     frame.resize(frame.len().max(60), 0);
     frame
 }
@@ -421,7 +421,7 @@ pub fn members(count: u32) -> Vec<maglev::Candidate> {
         .collect()
 }
 
-/// What a worker forwards such packets by.
+/// A worker's tables for traffic of this kind.
 pub fn tables(kind: Kind) -> Tables {
     let pool = PoolIndex(0);
     let number = match kind.transport {
@@ -448,7 +448,7 @@ pub fn tables(kind: Kind) -> Tables {
             since: 0,
         }
     };
-    // At least a hundred slots for each.
+    // At least a hundred slots for each backend.
     let slots = if kind.backends > 655 { 1_000_003 } else { 65_537 };
     Tables::new(TableSpec {
         generation: 1,

@@ -117,8 +117,8 @@ def test_a_page_without_a_place_is_left_alone(report):
         (with_claim(bound="below"), "`bound` is 'below'"),
         (with_claim(measured="0.93"), "`measured` is '0.93'"),
         (with_claim(measured=True), "`measured` is True"),
-        (with_claim(met=False), "`met` is not what"),
-        (with_claim(measured=1.2), "`met` is not what"),
+        (with_claim(met=False), "`met` contradicts"),
+        (with_claim(measured=1.2), "`met` contradicts"),
     ],
 )
 def test_what_is_malformed_is_refused_whole(report, part, complaint):

@@ -1,5 +1,5 @@
-//! What the benchmarks without I/O share: packets without a device, a worker without a thread, and how a
-//! measurement is repeated until it can be believed.
+//! Shared by the benchmarks without I/O: packets without a device, a worker without a thread, and repetition
+//! of a measurement until its spread is small.
 
 #[path = "../../part/mod.rs"]
 pub mod part;

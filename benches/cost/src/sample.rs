@@ -1,13 +1,13 @@
-//! Measurements that are repeated until their spread is small.
+//! Repeats a measurement until its spread is small.
 
 use std::time::Duration;
 
-/// Repetitions at least, and at the most.
+/// The least and the greatest number of repetitions.
 const REPETITIONS: std::ops::RangeInclusive<usize> = 11..=61;
 /// The spread that is small enough.
 const SPREAD: f64 = 0.02;
 
-/// What a measurement gave.
+/// The result of a repeated measurement.
 #[derive(Clone, Copy, Debug)]
 pub struct Measured {
     /// The median.
@@ -17,7 +17,7 @@ pub struct Measured {
 }
 
 impl Measured {
-    /// Of these values, of which there is at least one.
+    /// The result for these values, at least one.
     pub fn of(values: &[f64]) -> Measured {
         let mut sorted = values.to_vec();
         sorted.sort_by(f64::total_cmp);
@@ -37,10 +37,10 @@ impl Measured {
     }
 }
 
-/// Repeats a measurement until half of its values lie close together, or it has been repeated often.
+/// Repeats a measurement until its spread is small, or up to the greatest number of repetitions.
 pub fn repeat(mut once: impl FnMut() -> f64) -> Measured {
     let mut values = Vec::new();
-    // The first one warms up.
+    // The first run warms up the caches.
     once();
     loop {
         values.push(once());

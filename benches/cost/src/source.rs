@@ -1,5 +1,5 @@
-//! Packets as a device would deliver them: the headers of mbufs are written anew for every burst, each
-//! with the next flow's addresses and ports and a right checksum.
+//! Packets as a device would deliver them: for every burst the headers of the mbufs are written again, each
+//! with the next flow's addresses and ports, and with a correct checksum.
 
 #![expect(
     clippy::cast_possible_truncation,
@@ -12,23 +12,23 @@ use guideway::dpdk::{BURST, Burst};
 
 use crate::traffic::{self, Ip, Kind};
 
-/// How far ahead the flow numbers step, so that flows that follow one another share nothing. A prime, and
-/// so without a factor in common with any number of flows but its own.
+/// Step from one flow's number to the next, so that consecutive flows share no cache lines. A prime: it has
+/// no factor in common with a smaller number of flows.
 const STRIDE: u64 = 4_256_233;
 
-/// Headers of flow after flow, round and round.
+/// Writes the headers of one flow after another, over and over.
 pub struct Source {
     frame: Vec<u8>,
     ip: Ip,
     /// Where the IP header begins.
     l3: usize,
-    /// Virtual addresses, as they stand in a packet, and over IPv4 their part of the checksum.
+    /// Virtual addresses as in a packet, and over IPv4 their part of the checksum.
     services: Vec<([u8; 16], u32)>,
     /// The checksum's sum, without addresses.
     sum: u32,
     flows: u64,
     next: u64,
-    /// The first of the clients' ports.
+    /// The lowest client port.
     ports: u16,
 }
 
@@ -54,12 +54,12 @@ impl Source {
         Source { frame, ip: kind.inner, l3, services, sum, flows, next: 0, ports: 1024 }
     }
 
-    /// Packets whose flows are none of another source's that was not told so.
+    /// As [`Source::new`], with client ports of which [`Source::new`] has none: none of the flows is equal.
     pub fn others(kind: Kind, flows: u64) -> Source {
         Source { ports: 40_000, ..Source::new(kind, flows) }
     }
 
-    /// Fills every mbuf of a full burst with the packets of the flows that come next.
+    /// Fills every mbuf of a full burst with the packets of the next flows.
     pub fn fill(&mut self, burst: &mut Burst) {
         for i in 0..BURST {
             let flow = self.next;
@@ -76,7 +76,7 @@ impl Source {
         }
     }
 
-    /// The service of a flow: any, but the same each time.
+    /// The service of a flow, the same each time.
     fn service(&self, flow: u64) -> &([u8; 16], u32) {
         // A multiplication instead of a division.
         let n = (flow & 0xffff).wrapping_mul(self.services.len() as u64) >> 16;

@@ -1,16 +1,16 @@
-//! Where benchmarks without I/O take place: DPDK without hugepages, devices or files, and a pool.
+//! DPDK for benchmarks without I/O: no hugepages, no devices, no files; and a pool of mbufs.
 
 use anyhow::{Context, Result};
 use guideway::dpdk::{Eal, Mempool};
 use rustix::thread::{CpuSet, sched_getaffinity};
 
-/// Packets: some for each worker and for the rings between.
+/// Mbufs of the pool: enough for each worker, and for the rings between.
 const PACKETS: u32 = 1023;
 
-/// The CPUs that there are for this process, the last first: the first has the most to do besides.
+/// The CPUs of this process, the last first, because the first CPU serves the most interrupts.
 ///
 /// # Errors
-/// What the kernel says.
+/// The kernel's error.
 pub fn cpus() -> Result<Vec<u16>> {
     let set = sched_getaffinity(None).context("the CPUs of this process")?;
     let cpus = (0..u16::try_from(CpuSet::MAX_CPU)?).rev();
@@ -20,7 +20,7 @@ pub fn cpus() -> Result<Vec<u16>> {
 /// Starts DPDK on the last CPU.
 ///
 /// # Errors
-/// What DPDK says.
+/// DPDK's error.
 pub fn open(name: &str) -> Result<(Eal, Mempool)> {
     let cpu = *cpus()?.first().context("no CPU")?;
     let arguments: Vec<String> = [

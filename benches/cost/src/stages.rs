@@ -1,4 +1,5 @@
-//! Where the time goes: the same packets taken a step further each time. A step's own cost is what it adds.
+//! The cost of each step: the same packets, processed one step further each time. The difference is the
+//! step's cost.
 
 use std::time::Instant;
 
@@ -6,7 +7,7 @@ use cost::sample::{Measured, ns_of_each, repeat};
 use cost::traffic::{Kind, PACKETS, Traffic};
 use serde_json::{Value, json};
 
-/// How far a packet is taken.
+/// A step's name, and a function that processes packets up to and including that step.
 type Step = (&'static str, fn(&mut Traffic) -> usize);
 
 const STEPS: [Step; 4] = [
@@ -16,10 +17,10 @@ const STEPS: [Step; 4] = [
     ("counters", Traffic::forward_counted),
 ];
 
-/// Rounds over the packets in one measurement.
+/// Rounds over all packets in one measurement.
 const ROUNDS: usize = 50;
 
-/// A row for each step: what it adds to those before.
+/// A table row for each step: what it costs.
 pub(crate) fn rows() -> Vec<Vec<Value>> {
     let mut traffic = Traffic::new(Kind::HIT);
     let mut before = 0.0;

@@ -1,6 +1,7 @@
-//! What is measured: the function by which a worker takes a burst, with all of its counters, over mbufs. What
-//! it sends comes back over a ring, to be written anew; that and the writing are measured alone as well,
-//! and subtracted.
+//! The code under measurement: the function with which a worker processes a burst of mbufs, with all counters.
+//!
+//! The mbufs that the worker sends come back over a ring, and are filled with new headers. Ring and filling
+//! are also measured without the worker, and subtracted.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -17,10 +18,10 @@ use guideway::worker::{BenchWorker, Clock, Exceptions, Output, OutputKind, RingQ
 use crate::source::Source;
 use crate::traffic::{self, Kind, Transport};
 
-/// A flow that begins without a SYN is unconfirmed until a packet this much later.
+/// After this time a packet confirms a flow that began without a SYN.
 const CONFIRMED: Duration = Duration::from_millis(1100);
 
-/// A worker and what comes to it.
+/// A worker and its packets.
 pub struct Subject {
     kind: Kind,
     tables: Tables,
@@ -29,25 +30,25 @@ pub struct Subject {
     source: Source,
     flows: u64,
     entries: usize,
-    /// Where packets come back.
+    /// Receives the packets that the worker sends.
     back: ring::Receiver,
-    /// The same ring without a worker before it.
+    /// A second ring, like the worker's, to which no worker sends.
     forth: ring::Sender,
     forth_back: ring::Receiver,
 }
 
-/// What became of packets.
+/// How packets were processed.
 #[derive(Clone, Copy, Debug)]
 pub struct Outcome {
-    /// Of a hundred, how many were of a flow that was in the table.
+    /// Percentage of packets whose flow was in the table.
     pub hits: f64,
 }
 
 impl Subject {
-    /// A worker with so many flow table entries, all of whose flows are known if the kind says so.
+    /// A worker with a flow table of `entries`. If `kind.known`, the table has all flows.
     ///
     /// # Errors
-    /// What DPDK says, or what the worker did not do.
+    /// DPDK's error, or packets that did not come back.
     pub fn new(
         eal: &Eal,
         pool: &Mempool,
@@ -92,8 +93,8 @@ impl Subject {
         Ok(subject)
     }
 
-    /// Has every flow under way, whose packets come in so many bursts: TCP by a SYN and the segment after it,
-    /// UDP by two datagrams that lie apart in time.
+    /// Puts every flow in the table: for TCP with a SYN and a segment, for UDP with two datagrams that are
+    /// apart in time.
     fn begin_flows(&mut self, bursts: usize) -> Result<()> {
         if self.kind.transport == Transport::Udp {
             self.take(bursts)?;
@@ -109,10 +110,10 @@ impl Subject {
         Ok(())
     }
 
-    /// Takes so many bursts, from the source to the ring and back.
+    /// Processes `bursts` bursts: source, worker, ring and back.
     ///
     /// # Errors
-    /// A packet did not come through.
+    /// A packet did not come back.
     #[inline(never)]
     pub fn take(&mut self, bursts: usize) -> Result<Duration> {
         let start = Instant::now();
@@ -123,14 +124,14 @@ impl Subject {
             came += self.back.receive(self.worker.burst());
         }
         let spent = start.elapsed();
-        ensure!(came == bursts * BURST, "{came} of {} packets came through", bursts * BURST);
+        ensure!(came == bursts * BURST, "{came} of {} packets came back", bursts * BURST);
         Ok(spent)
     }
 
-    /// The same without the worker.
+    /// As [`Subject::take`], without the worker.
     ///
     /// # Errors
-    /// A packet did not come through.
+    /// A packet did not come back.
     #[inline(never)]
     pub fn take_nothing(&mut self, bursts: usize) -> Result<Duration> {
         let start = Instant::now();
@@ -141,14 +142,14 @@ impl Subject {
             came += self.forth_back.receive(self.worker.burst());
         }
         let spent = start.elapsed();
-        ensure!(came == bursts * BURST, "{came} of {} packets came through", bursts * BURST);
+        ensure!(came == bursts * BURST, "{came} of {} packets came back", bursts * BURST);
         Ok(spent)
     }
 
-    /// Takes so many bursts, each followed by one of another source.
+    /// Processes `bursts` bursts, each followed by a burst of `other`.
     ///
     /// # Errors
-    /// A packet did not come through.
+    /// A packet did not come back.
     pub fn take_beside(&mut self, other: &mut Source, bursts: usize) -> Result<Duration> {
         let start = Instant::now();
         for _ in 0..bursts {
@@ -161,10 +162,10 @@ impl Subject {
         Ok(start.elapsed())
     }
 
-    /// Nanoseconds of a packet in the worker's hands, once measured over so many bursts.
+    /// Nanoseconds that the worker needs for a packet, on average over `bursts` bursts.
     ///
     /// # Errors
-    /// A packet did not come through.
+    /// A packet did not come back.
     pub fn measure(&mut self, bursts: usize) -> Result<f64> {
         if !self.kind.known {
             self.worker.restart(Balancer::new(self.entries, LocalSeed::new(traffic::SEED)));
@@ -174,10 +175,10 @@ impl Subject {
         Ok((all.as_nanos() as f64 - nothing.as_nanos() as f64) / (bursts * BURST) as f64)
     }
 
-    /// What becomes of the packets of so many bursts.
+    /// How the packets of `bursts` bursts are processed.
     ///
     /// # Errors
-    /// A packet did not come through, or was not counted.
+    /// A packet did not come back, or was not counted.
     pub fn outcome(&mut self, bursts: usize) -> Result<Outcome> {
         let count = |reader: &Reader| -> (u64, u64) {
             let all = [

@@ -1,18 +1,18 @@
-//! A generator of paced traffic that takes its packets back, for the part `pair` of the benchmarks.
+//! A generator of paced traffic that receives its packets again, for part `pair` of the benchmark.
 //!
 //!     guideway-pair --device net_memif0,... --inner 38 --device net_memif1,... --inner 14 --cpu 0
 //!
-//! Each device leads to a program that sends back what it gets, by `--inner` bytes further into the
-//! frame: 14 for a program that leaves it as it is, 38 for GRE over IPv4. Trials are asked for on
-//! standard input, one a line, and answered by one JSON object a line on standard output:
+//! Each device leads to a program that sends packets back. `--inner` is the offset of the IP packet in what
+//! comes back: 14 from a program that leaves frames unchanged, 38 from one that adds GRE over IPv4. The
+//! generator reads trials from standard input, one a line, and prints one JSON object for each:
 //!
 //!     DEVICE PACKETS_PER_SECOND SECONDS
 //!
-//! One thread does all: it sends what is due by the CPU's counter, in bursts of up to 32, and takes
-//! back what has come. A packet carries the time at which it was given to the device, so that latency is
-//! the way through both devices, the program between them, and the wait until the generator looks again.
-//! What the device does not take is lost: nothing is sent twice. Memory is reserved at the start.
-//! testpmd's own generators cannot be used for it: over memif they know no pace and no percentiles.
+//! One thread sends the packets that are due by the CPU's counter, in bursts of up to 32, and receives. A
+//! packet carries its time of sending, so latency includes both devices, the program between them, and the
+//! time until the generator polls again. A packet that the device does not accept is lost: nothing is sent
+//! twice. Memory is reserved at the start. testpmd's own generators have neither pace nor percentiles over
+//! memif.
 
 mod packet;
 mod trial;
@@ -28,7 +28,7 @@ use guideway::dpdk::{Eal, Mempool, lcore};
 
 use trial::{Line, Trial};
 
-/// Buffers: what the rings of the devices hold, and what is under way.
+/// Mbufs: enough for the rings of the devices, and for packets between them.
 const BUFFERS: u32 = 32_767;
 const POOL_CACHE: u32 = 256;
 const DATA_ROOM: u16 = 2048;
@@ -37,19 +37,19 @@ const CONNECT: Duration = Duration::from_secs(10);
 
 #[derive(Parser)]
 struct Options {
-    /// A device as DPDK's `--vdev` takes it; once for each program at another end
+    /// A device, as for DPDK's `--vdev`; once for each program at the other end
     #[arg(long = "device", required = true)]
     devices: Vec<String>,
-    /// Where in an answer the IP packet begins, for each device
+    /// Offset of the IP packet in frames that come back, for each device
     #[arg(long = "inner", required = true)]
     inner: Vec<usize>,
-    /// The CPU that generates
+    /// The CPU of the generator
     #[arg(long)]
     cpu: u16,
-    /// Flows
+    /// Number of flows
     #[arg(long, default_value_t = 4000)]
     flows: u16,
-    /// MiB of memory instead of hugepages
+    /// MiB of ordinary memory, instead of hugepages
     #[arg(long)]
     no_huge: Option<u32>,
 }
@@ -95,7 +95,7 @@ fn eal_arguments(options: &Options) -> Vec<String> {
     arguments
 }
 
-/// Starts a device, and waits for the program at its other end.
+/// Starts a device, and waits until the program at the other end connects.
 fn connect(eal: &Eal, pool: &Mempool, device: &str, inner: usize) -> Result<(Port<Started>, Line)> {
     let settings = Settings {
         rx_queues: 1,
@@ -121,7 +121,7 @@ fn connect(eal: &Eal, pool: &Mempool, device: &str, inner: usize) -> Result<(Por
     Ok((port, Line { receive, transmit, inner }))
 }
 
-/// Answers the trials that are asked for, until nobody asks any more.
+/// Runs the trials that it reads, until the end of standard input.
 fn serve(lines: &mut [Line], pool: &Mempool, flows: u16, hz: u64) -> Result<()> {
     let mut output = std::io::stdout();
     writeln!(output, "ready")?;

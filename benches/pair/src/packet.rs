@@ -1,13 +1,13 @@
-//! The packets of a trial: 60 bytes of TCP over IPv4, and what is said in them.
+//! The packets of a trial: 60 bytes of TCP over IPv4, with a mark in each.
 //!
-//! They differ in the source port, by flow, and in 14 bytes that no program on the way looks at: the
-//! sequence and acknowledgement numbers have the time of sending, the 6 bytes of payload the trial and the
-//! number of the packet within it. The TCP checksum is left wrong, as balancers do not verify it.
+//! Packets differ in the source port, by flow, and in the mark: 14 bytes that the programs under test do not
+//! use. The sequence and acknowledgement numbers are the time of sending; the 6 bytes of payload are the trial
+//! and the number of the packet. The TCP checksum is wrong, because balancers do not verify it.
 
-/// All packets have this length, without Ethernet's checksum.
+/// Length of a frame, without Ethernet's checksum.
 pub(crate) const LENGTH: usize = 60;
 const ETHERNET: usize = 14;
-/// Of the IP packet, which fills the frame.
+/// Length of the IP packet, which fills the frame.
 const IP_LENGTH: usize = LENGTH - ETHERNET;
 const TCP: usize = 20;
 const PAYLOAD: usize = 40;
@@ -21,14 +21,14 @@ const TEMPLATE: [u8; LENGTH] = [
     0, 0, 0, 0, 0, 0, // payload
 ];
 
-/// What is said in a packet.
+/// The mark in a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Content {
     /// Time of sending.
     pub(crate) time: u64,
-    /// Which trial.
+    /// The trial's number.
     pub(crate) trial: u16,
-    /// Which packet of it.
+    /// The packet's number in the trial.
     pub(crate) number: u32,
 }
 
@@ -44,7 +44,8 @@ pub(crate) fn write(frame: &mut [u8; LENGTH], flow: u16, content: Content) {
     frame[payload + 2..].copy_from_slice(&content.number.to_be_bytes());
 }
 
-/// Reads an answer whose IP packet, as it was sent, begins at `inner`. None if it is another.
+/// Reads the mark of a frame that came back, whose IP packet begins at `inner`. `None` if it is another
+/// packet.
 #[inline]
 pub(crate) fn read(frame: &[u8], inner: usize) -> Option<Content> {
     let ip: &[u8; IP_LENGTH] = frame.get(inner..)?.first_chunk()?;

@@ -1,4 +1,4 @@
-//! One trial: traffic of one rate for a while, and what came back of it.
+//! One trial: traffic of one rate for some time, and the packets that came back.
 
 use std::fmt;
 
@@ -11,56 +11,57 @@ use serde_json::json;
 
 use crate::packet::{self, Content, LENGTH};
 
-/// After the last packet is sent, seconds without another that end the wait for answers.
+/// After the last packet is sent: seconds without a packet that end the wait for the rest.
 const SILENCE: f64 = 0.02;
-/// Seconds of traffic that are made up for at the most if the generator did not run for a while. What is
-/// older is not sent: it would come as one long burst, which is another test.
+/// Seconds of traffic that the generator makes up for at the most, if it did not run for some time. It skips
+/// older packets, because they would be one long burst, which is another test.
 const LAG: f64 = 0.0005;
-/// Digits to which latencies are kept.
+/// Significant digits of latencies.
 const DIGITS: u8 = 3;
-/// The longest latency that is told apart, in seconds.
+/// The longest latency recorded, in seconds.
 const LONGEST_SLEEP: f64 = 10.0;
 
-/// A device, and where the IP packet begins in what comes back by it.
+/// A device, and the offset of the IP packet in frames that come back through it.
 pub(crate) struct Line {
     pub(crate) receive: RxQueue,
     pub(crate) transmit: TxQueue,
     pub(crate) inner: usize,
 }
 
-/// What is asked for.
+/// The parameters of a trial.
 pub(crate) struct Trial {
-    /// Which one: packets of another are late ones of a trial before.
+    /// The trial's number. Packets with another number are late packets of an earlier trial.
     pub(crate) serial: u16,
     /// Packets per second.
     pub(crate) rate: f64,
     pub(crate) seconds: f64,
     pub(crate) flows: u16,
-    /// Ticks of the CPU's counter in a second.
+    /// Ticks of the CPU's counter per second.
     pub(crate) hz: u64,
 }
 
-/// What came of it.
+/// The result of a trial.
 pub(crate) struct Outcome {
-    /// Packets given to the device, whether it took them or not.
+    /// Packets offered to the device.
     offered: u32,
-    /// Of them, what it did not take.
+    /// Packets of them that the device did not accept.
     refused: u64,
-    /// Answers that are what they should be.
+    /// Packets that came back correct.
     received: u64,
-    /// The sum of their numbers, modulo 2^64: with that of all it tells that none came twice for another.
+    /// Sum of their numbers modulo 2^64. Compared with the sum of all numbers, it shows whether a packet came
+    /// twice and another not at all.
     sum: u64,
-    /// Answers that are something else.
+    /// Other packets that came back.
     strange: u64,
-    /// From the first packet sent to the last.
+    /// Ticks from the first packet sent to the last.
     seconds: f64,
-    /// Ticks in a microsecond.
+    /// Ticks per microsecond.
     ticks: f64,
     latency: Histogram<u64>,
 }
 
 impl Trial {
-    /// Sends and receives until all has come back, or nothing comes any more.
+    /// Sends and receives until all packets have come back, or no more come.
     pub(crate) fn run(&self, line: &mut Line, pool: &Mempool) -> Result<Outcome> {
         let hz = self.hz as f64;
         let longest = ticks(LONGEST_SLEEP * hz);
@@ -82,7 +83,7 @@ impl Trial {
         let length = ticks(self.seconds * hz);
         let lag = self.rate * LAG;
         let mut flow = 0;
-        // What is due by now, less what was given up.
+        // Packets due by now, without those skipped.
         let mut skipped = 0.0;
         let begin = tsc();
         let mut now = begin;
@@ -149,7 +150,7 @@ impl Trial {
                         outcome.sum = outcome.sum.wrapping_add(content.number.into());
                         outcome.latency.saturating_record(now.saturating_sub(content.time));
                     }
-                    // Of the trial before, whose wait was too short for it: it was lost there.
+                    // A packet of an earlier trial, which counted it as lost.
                     Some(_) => {}
                     None => outcome.strange += 1,
                 }
@@ -160,7 +161,7 @@ impl Trial {
     }
 }
 
-/// Whole ticks, or packets, of a number that is not negative.
+/// Rounds a non-negative number to whole ticks or packets.
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
@@ -176,7 +177,7 @@ impl Outcome {
         u64::from(self.offered).saturating_sub(self.received)
     }
 
-    /// Each packet came back, once.
+    /// Whether each packet came back exactly once.
     fn is_whole(&self) -> bool {
         let count = u64::from(self.offered);
         let sum = count * count.saturating_sub(1) / 2;

@@ -1,4 +1,4 @@
-//! New flows: how many a second, and what they do to those that are under way.
+//! New flows: how many per second, and how they affect established flows.
 
 use anyhow::Result;
 use cost::part::{Part, progress};
@@ -11,15 +11,15 @@ use serde_json::json;
 
 /// Entries of the table.
 const ENTRIES: usize = 1 << 20;
-/// Flows under way.
+/// Established flows.
 const FLOWS: u64 = 1 << 16;
-/// SYNs of a flood: each of a new flow, sixteen for each entry.
+/// SYNs of a flood: each begins a flow, sixteen for each entry.
 const FLOOD: usize = 16 * ENTRIES;
 const BURSTS: usize = 1000;
 
 const SYN: Kind = Kind { transport: Transport::Syn, known: false, ..Kind::HIT };
 
-/// Measures, and claims.
+/// Measures, and adds the claims.
 pub(crate) fn measure(part: &mut Part, eal: &Eal, pool: &Mempool) -> Result<()> {
     progress("new flows");
     let mut syns = Subject::new(eal, pool, "syns", SYN, 10 << 20, ENTRIES)?;

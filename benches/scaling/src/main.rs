@@ -1,5 +1,5 @@
-//! Two workers beside one, what new flows do to old ones, and what flows take of the table, all without I/O. One
-//! object on standard output, as `benches/report.py` describes.
+//! Two workers against one, new flows beside established ones, and memory per flow, all without I/O. Prints one
+//! object, as `benches/report.py` describes.
 //!
 //!     cargo run --release -p guideway-scaling
 

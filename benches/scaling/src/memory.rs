@@ -1,4 +1,4 @@
-//! What flows take of the table, and how full it may be.
+//! Memory per flow, and how full the table may be.
 
 use cost::part::{Part, progress};
 use cost::traffic::TIMEOUTS;
@@ -11,7 +11,7 @@ use serde_json::json;
 
 const ENTRIES: usize = 1 << 20;
 
-/// Measures, and claims.
+/// Measures, and adds the claims.
 pub(crate) fn measure(part: &mut Part) {
     progress("memory");
     let mut flows = Table::new(ENTRIES);

@@ -1,6 +1,7 @@
-//! One worker, and two at the same time on two CPUs: each with tables, flows and packets of its own, as RSS
-//! would deal them. The packets are of a pool for each: where both take neighbouring buffers of one pool, what
-//! the CPU fetches ahead of one is what the other writes, and two are 1.73 times one.
+//! One worker, and two at the same time on two CPUs: each with its own tables, flows and packets, as with RSS.
+//!
+//! Each worker has its own mbuf pool. With one pool the workers use neighbouring buffers, and the CPU prefetches
+//! for one worker what the other writes: then two workers do 1.73 times the work of one.
 
 use std::sync::{Arc, Barrier};
 use std::time::Duration;
@@ -18,7 +19,7 @@ const ROUNDS: usize = 41;
 const BURSTS: usize = 4000;
 const FLOWS: u64 = 1 << 16;
 
-/// Measures, and claims.
+/// Measures, and adds the claims.
 pub(crate) fn measure(part: &mut Part, eal: &Eal) -> Result<()> {
     progress("one worker and two");
     let cpus = stage::cpus()?;
@@ -36,12 +37,12 @@ pub(crate) fn measure(part: &mut Part, eal: &Eal) -> Result<()> {
         let done = thread.join().map_err(|_| anyhow!("a worker panicked"))?;
         times.push(done.context("a worker")?);
     }
-    // Million packets a second, of each round.
+    // Million packets per second, by round.
     let rate = |spent: Duration| (BURSTS * BURST) as f64 / spent.as_secs_f64() / 1e6;
     let one: Vec<f64> = times[0].iter().map(|round| rate(round.alone)).collect();
     let each = |n: usize, round: usize| rate(times[n][round].together);
     let two: Vec<f64> = (0..ROUNDS).map(|round| each(0, round) + each(1, round)).collect();
-    // Each worker beside itself alone: the CPUs need not be equally fast.
+    // Each worker is compared with itself alone, because the CPUs may differ in speed.
     let ratio = |round: usize| -> f64 {
         (0..2).map(|n| each(n, round) / rate(times[n][round].alone)).sum()
     };
@@ -60,7 +61,7 @@ pub(crate) fn measure(part: &mut Part, eal: &Eal) -> Result<()> {
     Ok(())
 }
 
-/// What a worker took in a round.
+/// A worker's time in a round.
 struct Round {
     alone: Duration,
     together: Duration,
@@ -69,7 +70,7 @@ struct Round {
 fn worker(n: usize, eal: &Eal, barrier: &Barrier) -> Result<Vec<Round>> {
     let pool = Mempool::new(eal, &format!("worker{n}"), 255, 2048, 0, None)?;
     let subject = Subject::new(eal, &pool, &format!("worker{n}"), Kind::HIT, FLOWS, 1 << 18);
-    // Who fails must not keep the other waiting: both go through all rounds.
+    // A worker that fails must not block the other, so both go through all rounds.
     let mut subject = subject.map_err(Some);
     let mut rounds = Vec::new();
     for _ in 0..ROUNDS {
