@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# The benchmarks: tables of what was measured, and each claim as met or NOT MET.
+# Runs the benchmarks. Prints tables of results, and each claim as met or NOT MET.
 #
 #   ci/bench.sh [--write] [--strict] [PART...]      all parts, if none is named
 #
-#   instructions   what a packet costs in instructions, counted by callgrind
+#   instructions   instructions per packet, counted by callgrind
 #   cost           nanoseconds per packet, without I/O
-#   scaling        two workers beside one, new flows, memory
+#   scaling        two workers against one, new flows, memory
 #   tables         Maglev tables: building and applying
 #   figures        the Maglev paper's figures 11 and 12
 #   device         beside testpmd, on DPDK's pcap device
@@ -15,8 +15,8 @@
 #   --strict   a claim that is not met is a failure
 #
 # Part NAME is benches/NAME.py, the package guideway-NAME in benches/NAME, or the bench target NAME. It prints
-# one object, as benches/report.py describes. A part that fails does not keep the others from running, but is
-# named at the end, and the exit status is 1. Times are worth something on an idle machine only.
+# one object, as benches/report.py describes. If a part fails, the others still run, the end names it, and the
+# exit status is 1. Times mean something only on an idle machine.
 set -euo pipefail
 # shellcheck source=ci/common.sh
 . "$(dirname "$0")/common.sh"
@@ -40,7 +40,7 @@ ci/install.sh build bench
 # measure PART: prints its object.
 measure() {
     if [ "$1" = instructions ]; then
-        # The counts that are accepted, if they still hold.
+        # The accepted counts, after a check that they still hold.
         ci/instructions.sh >&2 && "$python" benches/report.py instructions --json
     elif [ -e "benches/$1.py" ]; then
         "$python" "benches/$1.py"
@@ -51,7 +51,7 @@ measure() {
     fi
 }
 
-# What a script drives has to be there before the clock runs.
+# Build the programs of the scripts before anything is measured.
 for part in "${parts[@]}"; do
     [ ! -e "benches/$part.py" ] || { ci/build.sh && break; }
 done

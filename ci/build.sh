@@ -12,7 +12,7 @@ case "$*" in
     '') ;;
     --portable)
         target=target/portable
-        export RUSTFLAGS='' # in place of the configuration's
+        export RUSTFLAGS='' # instead of those in .cargo/config.toml
         ;;
     *) die "unknown arguments '$*'; there is --portable" ;;
 esac

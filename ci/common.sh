@@ -1,11 +1,11 @@
 # shellcheck shell=bash
-# What the scripts beside this one share; sourced by them, of no use alone.
+# Shared by the scripts beside this one, which source it.
 #
 # Goes to the repository's root, finds cargo where rustup puts it, and provides:
-#   step TEXT      begins a step: prints a heading
-#   die TEXT       ends the script, failed
+#   step TEXT      prints the heading of a step
+#   die TEXT       prints an error and ends the script with status 1
 #   tests COMMAND  runs a `cargo test`; shows its output only if it fails, and the sum otherwise
-# At the end of the script the total time is printed, and whether it failed.
+# When the script ends, it prints the total time, and whether it failed.
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit
 command -v cargo >/dev/null || PATH=$PATH:$HOME/.cargo/bin
@@ -15,7 +15,7 @@ python=/usr/bin/python3 # Debian's own has the Debian packages, whatever else co
 export python
 # shellcheck disable=SC2034 # the scripts use it
 tools=$PWD/target/tools # where ci/install.sh puts the tools of ci/tools.txt
-# Scripts that call others say it all once.
+# If a script calls another, only the outer one prints the total.
 GUIDEWAY_CI_DEPTH=$((${GUIDEWAY_CI_DEPTH:-0} + 1))
 export GUIDEWAY_CI_DEPTH
 current_step="start"
@@ -47,7 +47,7 @@ tests() {
     rm -f "$log"
 }
 
-# The exit status that a script ends with must be the first thing that its EXIT trap sees.
+# An EXIT trap must read the script's exit status first.
 conclude() {
     local status=$1
     if [ "$status" != 0 ]; then

@@ -3,15 +3,15 @@
 #
 #   ci/distro.sh 12|13 [--root DIR] [COMMAND...]        COMMAND may be `bash`, to look around
 #
-#   --root DIR   keep the system in DIR, and use the one that is there; otherwise it is made anew and removed
+#   --root DIR   keep the system in DIR, or use the system there; by default the system is new, and removed at the end
 #
-# The system is made by mmdebstrap and gets a copy of this checkout, with changes that are not committed. Debian's
-# packages, the crates and the tools come over the network. Then the command runs without one: in namespaces of mounts,
-# processes and interfaces, so that nothing of it is left when it ends. It shares the kernel and its huge pages.
-# `make test` takes several GB in TMPDIR (/var/tmp).
+# mmdebstrap makes the system, which gets a copy of this checkout, uncommitted changes included. Debian's packages,
+# the crates and the tools come over the network. Then the command runs without network, in its own namespaces of mounts,
+# processes and interfaces, so that nothing is left when it ends. The system shares the kernel and its huge pages.
+# `make test` needs several GB in TMPDIR (/var/tmp).
 #
-# Rust comes as ci/install.sh says. Where that gets no toolchain, the system borrows this machine's, read-only.
-# Needs root; uses sudo where it is not.
+# ci/install.sh installs Rust. If it cannot, the system uses this machine's toolchain, read-only.
+# Needs root; uses sudo if run as another user.
 set -euo pipefail
 arguments=("$@")
 # shellcheck source=ci/common.sh
@@ -33,7 +33,7 @@ fi
 [[ ${1:-} != -* ]] || die "unknown option '$1'; there is --root"
 command=("$@")
 [ $# -gt 0 ] || command=(make test)
-# The caller's settings of proxy, cargo and pip, but for the places that they name on this machine.
+# The caller's settings for proxies, cargo and pip, without paths on this machine.
 settings=()
 while IFS= read -r name; do
     case $name in
@@ -43,7 +43,7 @@ while IFS= read -r name; do
 done < <(compgen -e | grep -iE '^(https?|all|no)_proxy$|^CARGO_|^PIP_INDEX_URL$|^FUZZ_SECONDS$|^CI$')
 if [ "$(id -u)" != 0 ]; then
     command -v sudo >/dev/null || die "needs root, and there is no sudo"
-    # sudo has a PATH and a home of its own; the toolchain is the caller's.
+    # sudo sets its own PATH and HOME; the toolchain is the caller's.
     exec sudo env PATH="$PATH" HOME="$HOME" "${settings[@]}" ci/distro.sh "${arguments[@]}"
 fi
 
@@ -56,11 +56,11 @@ finish() {
     local status=$?
     trap '' INT TERM
     if [ -n "$child" ]; then
-        # And with it, by --kill-child, all that it started: it blocks the milder signals.
+        # --kill-child then kills all its children. The process blocks milder signals.
         kill -KILL "$child" 2>/dev/null || true
         wait "$child" 2>/dev/null || true
     fi
-    # What was mounted in it was so in a namespace that is gone. The last processes may still be ending.
+    # Its mounts went with their namespace. The last processes may still be ending.
     if [ -z "$kept" ] && [ -n "$root" ]; then
         rm -rf --one-file-system "$root" 2>/dev/null || { sleep 2 && rm -rf --one-file-system "$root"; }
     fi
@@ -73,7 +73,7 @@ trap 'exit 130' INT TERM
 path=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 environment=(HOME=/root LANG=C.UTF-8 TERM="${TERM:-dumb}" PATH="$path" "${settings[@]}")
 
-# enter [--unshare-option...] -- COMMAND...: runs it in the new system's checkout.
+# enter [--unshare-option...] -- COMMAND...: runs COMMAND in the new system's checkout.
 enter() {
     local options=()
     while [ "$1" != -- ]; do
@@ -81,7 +81,7 @@ enter() {
         shift
     done
     shift
-    # The first process of a namespace has to wait for orphans, as bash does, so nothing takes its place.
+    # The first process of a namespace must wait for orphans, as bash does, so bash does not exec the command.
     # shellcheck disable=SC2016 # the inner shells expand these
     unshare --mount --propagation private --pid --fork --kill-child "${options[@]}" bash -euc '
         root=$1 toolchain=$2 place=$3 inside=$4
@@ -114,9 +114,9 @@ took() {
 }
 
 make_system() {
-    # --include: what a person has who reads the README; the rest is for ci/install.sh to find missing.
+    # --include: what a reader of the README has; ci/install.sh must find the rest missing.
     mmdebstrap --quiet --variant=minbase --include=make,ca-certificates,git "$suite" "$root"
-    # Behind a proxy that signs for others, its authority is one of the machine's own.
+    # This machine may trust the authority of a proxy that intercepts TLS.
     if compgen -G '/usr/local/share/ca-certificates/*.crt' >/dev/null; then
         cp /usr/local/share/ca-certificates/*.crt "$root/usr/local/share/ca-certificates/"
         chroot "$root" update-ca-certificates >/dev/null 2>&1
@@ -128,13 +128,12 @@ make_system() {
     mkdir -p "$root$borrowed"
 }
 
-# The checkout's history, and the files as they are: of what git ignores nothing, but what was built in a system
-# that is kept.
+# Copies the history and the files, without those that git ignores. A system that is kept keeps its build.
 copy_checkout() (
     new=$root$inside.new
     rm -rf "$new"
     mkdir "$new"
-    # The checkout may be another user's than root's.
+    # The checkout may belong to another user than root.
     export GIT_CONFIG_GLOBAL=$root/root/.gitconfig
     printf '[safe]\n\tdirectory = *\n' >"$GIT_CONFIG_GLOBAL"
     if git rev-parse --is-inside-work-tree >/dev/null 2>&1; then

@@ -3,16 +3,16 @@
 #
 #   ci/fuzz.sh [TARGET...]
 #
-# Stable Rust and a C++ compiler suffice: the coverage that libFuzzer feeds on is an ordinary LLVM pass. No
-# sanitizer is needed, for the code under test forbids unsafe code; overflow and debug assertions are on.
-# What is learned stays in fuzz/corpus, a finding in fuzz/findings; git ignores both.
+# Stable Rust and a C++ compiler suffice: libFuzzer's coverage is an ordinary LLVM pass. No sanitizer is needed,
+# because the code under test forbids unsafe code. Overflow checks and debug assertions are on. The corpus is in
+# fuzz/corpus, and findings are in fuzz/findings; git ignores both.
 set -euo pipefail
 # shellcheck source=ci/common.sh
 . "$(dirname "$0")/common.sh"
 cd fuzz
 
 seconds=${FUZZ_SECONDS:-20}
-# libFuzzer takes any other word for no limit.
+# libFuzzer would treat any other word as no limit.
 [[ $seconds =~ ^[1-9][0-9]*$ ]] || die "FUZZ_SECONDS is a number, 1 or more"
 targets=("$@")
 if [ $# = 0 ]; then
@@ -27,7 +27,7 @@ command -v "${CXX:-c++}" >/dev/null || die "libFuzzer is C++: install g++"
 instrumentation=${CARGO_TARGET_DIR:-target}/instrumentation.toml
 mkdir -p "${CARGO_TARGET_DIR:-target}"
 host=$(rustc -vV | sed -n 's/^host: //p')
-# Beside those of .cargo/config.toml: what is fuzzed is what runs.
+# In addition to the flags of .cargo/config.toml, so that the programs' own code is fuzzed.
 cat >"$instrumentation" <<END
 [target.$host]
 rustflags = [
@@ -39,7 +39,7 @@ rustflags = [
     "-Cllvm-args=-sanitizer-coverage-trace-compares",
 ]
 END
-# With --target, the flags reach the code under test alone, not build scripts and macros.
+# With --target the flags apply to the code under test, not to build scripts and macros.
 env -u RUSTFLAGS cargo --config "$instrumentation" build --quiet --release --locked --target "$host" --bins ||
     die "no build; if a dependency of the forwarder changed: (cd fuzz && cargo update --workspace)"
 programs=${CARGO_TARGET_DIR:-target}/$host/release
@@ -67,7 +67,7 @@ for target in "${targets[@]}"; do
         failed+=("$target")
         continue
     fi
-    # Without instrumentation libFuzzer still runs, but blind.
+    # Without instrumentation libFuzzer runs too, but without coverage.
     if ! grep -q 'inline 8-bit counters' "$log"; then
         echo "$target has no coverage instrumentation, so it cannot find much; see fuzz/$log"
         failed+=("$target")

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# The instructions that a packet costs, compared with benches/instructions.json. Fails if one has risen.
+# Compares the instructions per packet with benches/instructions.json. Fails if a count has risen.
 #
 #   ci/instructions.sh            counts and compares
-#   ci/instructions.sh --accept   counts, and makes what was counted the numbers to compare with
+#   ci/instructions.sh --accept   counts, and writes the counts to that file
 #
-# Needs no DPDK. docs/performance.md tells what is counted.
+# Needs no DPDK. docs/performance.md explains the cases.
 set -euo pipefail
 # shellcheck source=ci/common.sh
 . "$(dirname "$0")/common.sh"

@@ -1,37 +1,39 @@
 #!/usr/bin/env bash
-# The lab: clients, the forwarder and three web servers in network namespaces, on one machine, with
-# no NIC and no hugepages. Tests and `make run` use it as people do.
+# The lab: clients, the forwarder and three web servers in network namespaces on one machine, without NIC and
+# hugepages. Tests and `make run` use it, and people may.
 #
 #   ci/lab.sh up   [--dir D] [--bin B] [--workers "0 1"] [--no-forwarder] [--encapsulation E] [--fabric-mtu M]
 #                [--clients-mtu C] [--driver N | --device D --uplink I] [--steering S] [--idle W] [--hugepages] [--tunnels T]
 #   ci/lab.sh exec [--dir D] NAMESPACE COMMAND...     NAMESPACE: clients, lb, s1, s2, s3 or fabric
 #   ci/lab.sh down [--dir D]
 #
-# D (default /run/guideway-lab) holds the configuration, logs and D/lab.env: names and paths as
-# KEY=VALUE. B (default target/release) holds the binaries. Several labs may be up, each in its own D.
-# --no-forwarder builds all but the forwarder, for whoever starts their own: `guideway run --config
-# D/guideway.toml` in the namespace lb. E (default gre) is how packets travel to the servers: gre, ipip,
-# gue, gue0, gre-udp, vxlan, mpls-udp, mpls-gre or l2; one for each of s1, s2 and s3, separated by commas;
-# or mix, which is gue,vxlan,l2. M (default 1600) is what encapsulated packets fit in; with 1500, the standard
-# MTU everywhere, clients have to learn their paths' MTU. C (default 1500) is the clients' own. N is the driver that the forwarder has its veth by:
-# af_packet, or af_xdp, with which fragments come as they are: for af_packet the kernel puts IPv4 ones
-# together. D is a real device in place of the veth, a PCI address that is bound to a driver for DPDK, and I the
-# kernel's interface at the other end of its cable: it joins the bridge until the lab goes down. S is the port's
-# steering: auto, queues or ring; with queues and af_packet the kernel deals flows to a queue for each worker,
-# by a hash of its own. W is what workers do without packets: poll, pause or interrupt. T is who takes the
-# tunnel off at the servers: agent, or kernel, whose own devices do it for gre, ipip and vxlan (where the
-# kernel has them).
+# --dir D             directory of configuration, logs and D/lab.env, which has names and paths as KEY=VALUE; each
+#                     lab needs its own (default /run/guideway-lab)
+# --bin B             directory of the programs (default target/release)
+# --no-forwarder      does not start the forwarder; run `guideway run --config D/guideway.toml` in the namespace lb
+# --encapsulation E   how packets travel to the servers, by its name in the configuration (default gre): one name,
+#                     or one for each of s1, s2 and s3 separated by commas, or mix, which is gue,vxlan,l2
+# --fabric-mtu M      MTU for encapsulated packets (default 1600); with 1500 clients must learn the path MTU
+# --clients-mtu C     MTU of the clients (default 1500)
+# --driver N          the forwarder's driver for its veth: af_packet, or af_xdp, for which the kernel does not
+#                     reassemble IPv4 fragments
+# --device D          a real device instead of the veth: a PCI address, bound to a driver for DPDK
+# --uplink I          the kernel's interface at the other end of that device's cable; joins the bridge until `down`
+# --steering S        the port's steering: auto, queues or ring; with queues and af_packet the kernel spreads flows
+#                     over a queue for each worker, by its own hash
+# --idle W            what workers do without packets: poll, pause or interrupt
+# --tunnels T         what decapsulates at the servers: agent, or kernel (its own devices, for gre, ipip and vxlan)
 #
 #   clients  c0   198.51.100.1-8/24  2001:db8:c::1-8/64  ──┐ mtu C
 #   lb       lb0  (192.0.2.1 and 2001:db8:1::1: DPDK's)  ──┤ mtu M, as the servers'
 #   s1..s3   s0   192.0.2.11-13/24  2001:db8:1::11-13/64 ──┴─ bridge in fabric
 #
-# The servers hold the virtual addresses 203.0.113.10 and 2001:db8:f::10 on lo, take the tunnel off,
-# and answer the clients directly. Needs root; uses sudo where it is not.
+# The servers hold the virtual addresses 203.0.113.10 and 2001:db8:f::10 on lo, decapsulate, and reply to the
+# clients directly. Needs root; uses sudo if run as another user.
 set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-python=/usr/bin/python3 # Debian's own, whatever else comes first in PATH
+python=/usr/bin/python3 # Debian's, even if PATH has another first
 # shellcheck source=ci/lab/options.sh
 . "$root/ci/lab/options.sh"
 # shellcheck source=ci/lab/tunnels.sh
@@ -54,7 +56,7 @@ usage() {
 server_mac() { printf '02:00:00:00:00:1%s' "${1#s}"; }
 server_v4() { printf '192.0.2.1%s' "${1#s}"; }
 server_v6() { printf '2001:db8:1::1%s' "${1#s}"; }
-# The one that its tunnel goes to: IPv6 for s2, so that all mixes of inner and outer meet.
+# The address that packets to a server are tunnelled to: IPv6 for s2, so that all mixes of families occur.
 server_address() { if [ "$1" = s2 ]; then server_v6 s2; else server_v4 "$1"; fi; }
 namespace() { printf '%s-%s' "$prefix" "$1"; }
 in_namespace() {
@@ -63,7 +65,7 @@ in_namespace() {
     ip netns exec "$(namespace "$name")" "$@"
 }
 
-# make_namespace NAME: empty, with lo up. `all` counts where the interface's own value does not.
+# make_namespace NAME: empty, with lo up. Some sysctls of `all` override an interface's own value.
 make_namespace() {
     ip netns add "$(namespace "$1")"
     ip -n "$(namespace "$1")" link set lo up
@@ -74,8 +76,8 @@ make_namespace() {
             ipv6/conf/all/accept_ra ipv6/conf/default/accept_ra >/dev/null'
 }
 
-# plug NAME INTERFACE MAC MTU: a cable from NAME to the bridge. No offloads, because DPDK's af_packet
-# sees frames as they are in memory, and would see checksums that are not filled in yet.
+# plug NAME INTERFACE MAC MTU: a cable from NAME to the bridge. Without offloads, because DPDK's af_packet gets
+# frames as they are in memory, where checksums would still be missing.
 plug() {
     local name=$1 interface=$2 mac=$3 mtu=$4
     ip -n "$(namespace fabric)" link add "to-$name" mtu "$fabric_mtu" type veth \
@@ -98,7 +100,7 @@ build_fabric() {
     ip -n "$(namespace fabric)" link add bridge mtu "$fabric_mtu" type bridge stp_state 0 mcast_snooping 0
     ip -n "$(namespace fabric)" link set bridge up
 
-    # The forwarder's interface holds no address: the kernel there must answer nothing.
+    # The forwarder's interface has no address, because the kernel there must not reply to anything.
     ip netns add "$(namespace lb)"
     in_namespace lb sh -c 'echo 1 >/proc/sys/net/ipv6/conf/default/disable_ipv6'
     if [ -n "$uplink" ]; then
@@ -129,7 +131,7 @@ build_server() {
     server=$(namespace "$name")
     make_namespace "$name"
     plug "$name" s0 "$(server_mac "$name")" "$fabric_mtu"
-    # Nobody may learn from ARP that the virtual address is here.
+    # ARP must not announce the virtual address.
     in_namespace "$name" sh -c '
         echo 1 >/proc/sys/net/ipv4/conf/all/arp_ignore
         echo 2 >/proc/sys/net/ipv4/conf/all/arp_announce'
@@ -137,13 +139,13 @@ build_server() {
     ip -n "$server" address add "$(server_v6 "$name")/64" dev s0 nodad
     ip -n "$server" neighbour add "$lb4" lladdr "$lb_mac" nud permanent dev s0
     ip -n "$server" neighbour add "$lb6" lladdr "$lb_mac" nud permanent dev s0
-    # Direct return, at the clients' MTU.
+    # Direct return to the clients, with their MTU.
     ip -n "$server" route add 198.51.100.0/24 dev s0 mtu "$clients_mtu"
     ip -n "$server" route add 2001:db8:c::/64 dev s0 mtu "$clients_mtu"
 }
 
-# spawn NAME NAMESPACE COMMAND...: starts it away from this terminal. D/NAME.pid holds its process id
-# and start time, D/NAME.log what it prints, D/NAME.exit later its exit status.
+# spawn NAME NAMESPACE COMMAND...: starts COMMAND detached from this terminal. D/NAME.pid has its process id and
+# start time, D/NAME.log its output, D/NAME.exit later its exit status.
 spawn() {
     local name=$1 of=$2
     shift 2
@@ -158,7 +160,7 @@ spawn() {
     await "$name" test -e "$dir/$name.pid"
 }
 
-# running NAME: it is there, and is what we started.
+# running NAME: succeeds if the process that was started runs.
 running() {
     local pid start
     [ -e "$dir/$1.pid" ] && [ ! -e "$dir/$1.exit" ] || return 1
@@ -166,7 +168,7 @@ running() {
     [ "$(cut -d ' ' -f 22 "/proc/$pid/stat" 2>/dev/null)" = "$start" ]
 }
 
-# await NAME COMMAND...: until COMMAND succeeds, at most 20 s, and not after the process NAME ended.
+# await NAME COMMAND...: waits until COMMAND succeeds, at most 20 s, and only while the process NAME runs.
 await() {
     local name=$1 attempt
     shift
@@ -184,7 +186,7 @@ start_server() {
     mkdir -p "$dir/$name.nginx"
     cat >"$dir/$name.nginx/nginx.conf" <<END
 daemon off;
-# D may lie where only root may go, and uploads are kept there.
+# D may be accessible to root only, and uploads are stored there.
 user root;
 pid $dir/$name.nginx/nginx.pid;
 error_log $dir/$name.nginx/error.log;
@@ -203,7 +205,7 @@ http {
         listen 80 backlog=4096;
         listen [::]:80 backlog=4096;
         location / { return 200 "$name\n"; }
-        # nginx asks another server only when it has the whole body.
+        # nginx forwards a request to another server only after it has the whole body.
         location /upload {
             client_max_body_size 0;
             proxy_pass_request_body off;
@@ -232,7 +234,8 @@ END
     await "$name.echo" grep -q '^ready' "$dir/$name.echo.log"
 }
 
-# encapsulation_keys NAME: what a pool says of it, a line for each key.
+# encapsulation_keys NAME: a pool's keys for this encapsulation, one a line. `guideway check` names a key that
+# is missing here.
 encapsulation_keys() {
     printf 'encapsulation = "%s"\n' "$1"
     case $1 in
@@ -241,7 +244,7 @@ encapsulation_keys() {
     esac
 }
 
-# override INDEX: the same as keys of that backend, if they are other than the pool's.
+# override INDEX: those keys for a backend, if its encapsulation differs from the pool's.
 override() {
     local key
     [ "${encapsulations[$1]}" != "${encapsulations[0]}" ] || return 0
@@ -332,7 +335,7 @@ write_environment() {
     mv "$dir/lab.env.new" "$dir/lab.env"
 }
 
-# One worker leaves the clients and the servers a CPU on a small machine; two show the steering.
+# On a small machine one worker leaves a CPU to clients and servers; two workers show the steering.
 choose_workers() {
     $python -c 'import os
 cpus = sorted(os.sched_getaffinity(0))
@@ -353,7 +356,7 @@ up() {
     [ "$tunnels" = kernel ] || [ -c /dev/net/tun ] ||
         die "/dev/net/tun is missing; try: modprobe tun (in a container: --device /dev/net/tun)"
     workers=${workers:-$(choose_workers)}
-    # Because it is removed afterwards.
+    # The directory is removed afterwards, so it must be empty.
     [ -z "$(ls -A "$dir" 2>/dev/null)" ] || die "$dir is not empty"
     mkdir -p "$dir"
     prefix=gw-$$
@@ -372,7 +375,7 @@ up() {
     trap - EXIT
 }
 
-# stop PATTERN: ends what spawn started, by process id. Complains if one did not end well.
+# stop PATTERN: ends processes that spawn started, by their ids. Reports those that did not end well.
 stop() {
     local file name pid status=0 attempt
     for file in "$dir"/$1.pid; do

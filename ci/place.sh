@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Installs the programs that are built already, the systemd units with drop-ins to choose from, the
-# group of the control socket as systemd-sysusers makes it, and the example configurations.
+# Installs built programs, the systemd units and their optional drop-ins, the group of the control socket (for
+# systemd-sysusers), and the example configurations.
 #
 #   PREFIX=/usr/local DESTDIR= ci/place.sh
 #
-# Enables and starts nothing, and never replaces a configuration.
+# Enables and starts nothing, and never overwrites a configuration.
 set -euo pipefail
 # shellcheck source=ci/common.sh
 . "$(dirname "$0")/common.sh"

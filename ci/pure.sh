@@ -1,21 +1,21 @@
 #!/usr/bin/env bash
-# Proves that the balancing core needs no DPDK: builds and tests the forwarder without its default
-# features where libdpdk cannot be found, in a target directory of its own. Does so for the CPU that
-# .cargo/config.toml names and for the plainest one, so that what stands in for its instructions is tested too.
+# Proves that the balancing core needs no DPDK: builds and tests the forwarder without its default features, with
+# libdpdk hidden, in its own target directory. Does so for the CPU of .cargo/config.toml and for any x86-64, so
+# that the code for CPUs without the newer instructions is tested too.
 #
 #   ci/pure.sh
 set -euo pipefail
 # shellcheck source=ci/common.sh
 . "$(dirname "$0")/common.sh"
 
-# pkg-config searches nothing but these.
+# pkg-config searches only these.
 nowhere=$PWD/target/pure/no-pkgconfig
 mkdir -p "$nowhere"
 export PKG_CONFIG_LIBDIR=$nowhere PKG_CONFIG_PATH=$nowhere CARGO_TARGET_DIR=$PWD/target/pure
 unset PKG_CONFIG_SYSROOT_DIR
 
 step "libdpdk is out of sight"
-! pkg-config --exists libdpdk 2>/dev/null || die "pkg-config still finds libdpdk; the proof would be none"
+! pkg-config --exists libdpdk 2>/dev/null || die "pkg-config still finds libdpdk; this would prove nothing"
 tree=$(cargo tree --locked -p guideway --no-default-features -e normal,build)
 ! grep -w dpdk-sys <<<"$tree" || die "dpdk-sys is a dependency even without the feature dpdk"
 
@@ -25,9 +25,9 @@ tests cargo test --quiet --locked -p guideway --no-default-features
 step "forwarder, without DPDK, for any CPU of the architecture: build and test"
 portable() { RUSTFLAGS='' RUSTDOCFLAGS='' CARGO_TARGET_DIR=$PWD/target/pure/portable "$@"; }
 assumed=$(portable cargo rustc --quiet --locked -p guideway --no-default-features --lib -- --print cfg)
-grep -q 'target_arch=' <<<"$assumed" || die "cargo does not say what the portable build assumes of the CPU"
+grep -q 'target_arch=' <<<"$assumed" || die "cargo does not print the CPU features of the portable build"
 ! grep -E 'target_feature="(sse3|avx|aes)"' <<<"$assumed" ||
-    die "the portable build assumes features of the CPU; the proof would be none"
+    die "the portable build assumes features of the CPU; this would prove nothing"
 portable tests cargo test --quiet --locked -p guideway --no-default-features
 
 step "dpdk-sys says which package to install"

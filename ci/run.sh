@@ -3,9 +3,9 @@
 #
 #   ci/run.sh [--connections N]
 #
-# Builds, brings the lab up, drives N (default 6000) connections and prints each server's share beside
-# its weight's, and what guidewayctl shows. Fails if a connection failed, a share is more than 10 percent
-# off or a program did not end well. Takes the lab down, whatever happened.
+# Builds, brings the lab up, makes N (default 6000) connections, prints each server's share beside its weight's
+# share, and shows guidewayctl's output. Fails if a connection failed, a share is more than 10 percent off, or a
+# program did not end well. Always takes the lab down.
 set -euo pipefail
 # shellcheck source=ci/common.sh
 . "$(dirname "$0")/common.sh"
@@ -28,7 +28,7 @@ finish() {
     trap '' INT TERM
     [ -z "$driver" ] || kill "$driver" 2>/dev/null || true
     if [ -e "$dir/prefix" ]; then
-        # Not part of the step that failed, if one did.
+        # A step of its own, apart from one that failed.
         [ "$status" != 0 ] || step "taking the lab down"
         if [ "$status" != 0 ] && [ -s "$dir/guideway.log" ]; then
             printf '\nthe last lines of the forwarder:\n' >&2
@@ -55,7 +55,7 @@ ci/lab.sh up --dir "$dir"
 step "$connections new TCP connections to $LAB_VIP4 and $LAB_VIP6, from 16 client addresses"
 ci/lab.sh exec --dir "$dir" clients "$python" ci/lab/drive.py \
     --weight s1=1 --weight s2=1 --weight s3=2 --connections "$connections" &
-# Waited for, because bash would not hear a signal before a command in the foreground ended.
+# In the background with `wait`, because bash handles a signal only after a command in the foreground.
 driver=$!
 wait "$driver"
 driver=

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Brings the lab up, leaves it up, and prints what to try. `ci/lab.sh down` takes it down again.
+# Brings the lab up, leaves it up, and prints commands to try. `ci/lab.sh down` takes it down.
 #
 #   ci/try.sh
 set -euo pipefail

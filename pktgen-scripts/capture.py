@@ -3,15 +3,15 @@
 
     capture.py PROFILE FILE [--packets N] [--mac MAC]
 
-    flows      64-byte TCP ACKs over IPv4, each packet of a flow of its own
+    flows      64-byte TCP ACKs over IPv4, each packet of another flow
     syn        64-byte TCP SYNs, likewise
     constant   64-byte TCP ACKs of one flow
-    imix       TCP ACKs of 64, 594 and 1518 bytes, 7 to 4 to 1, each of a flow of its own
+    imix       TCP ACKs of 64, 594 and 1518 bytes, 7 to 4 to 1, each of another flow
     ipv6       78-byte TCP ACKs over IPv6, likewise; with IPv6 and TCP no frame is shorter
-    fragments  UDP datagrams of 1,200 bytes in three pieces each, in order, each datagram of a flow of its own
+    fragments  UDP datagrams of 1,200 bytes in three fragments each, in order, each datagram of another flow
 
-To 203.0.113.10 or 2001:db8:f::10; TCP port 80, UDP port 53. Sizes are on the wire, with Ethernet's checksum,
-which a capture has not: 64 bytes are 60 in it.
+The destination is 203.0.113.10 or 2001:db8:f::10, TCP port 80 or UDP port 53. Sizes are on the wire, with
+Ethernet's checksum. A capture has no checksum: 64 bytes are 60 there.
 """
 
 import argparse
@@ -29,7 +29,7 @@ PIECES = 3
 
 
 def client(number, version=4):
-    """Address and port of a flow's client: no two alike below 60,000 flows, and so for 15 million."""
+    """Address and port of a flow's client: different for each of 15 million flows."""
     port = 1024 + number % 60000
     if version == 6:
         return f"2001:db8:c:{number // 60000:x}::{1 + number % 250:x}", port
@@ -37,16 +37,16 @@ def client(number, version=4):
 
 
 def tcp(number, size=64, version=4, flags="A"):
-    """The IP packet that makes a frame of `size` bytes on the wire."""
+    """The IP packet of a frame that has `size` bytes on the wire."""
     source, port = client(number, version)
     packet = (IPv6 if version == 6 else IP)(src=source, dst=VIP[version]) / TCP(sport=port, dport=80, flags=flags)
     room = size - CHECKSUM - ETHERNET - len(packet)
-    # What fills a frame up to Ethernet's least length is no payload.
+    # Padding to Ethernet's least length is not payload.
     return packet / Raw(bytes(room)) if room > 6 else packet
 
 
 def datagram(number):
-    """The pieces of a UDP datagram."""
+    """The fragments of a UDP datagram."""
     source, port = client(number)
     whole = IP(src=source, dst=VIP[4], id=1 + number % 65535) / UDP(sport=port, dport=53) / Raw(bytes(1192))
     return fragment(whole, fragsize=400)

@@ -1,14 +1,14 @@
 #!/usr/bin/python3
-"""testpmd as the generator on one core, the appliance on another, a shared-memory device (net_memif) between.
+"""testpmd generates on one core, the appliance forwards on another, over a shared-memory device (net_memif).
 
     memif.py PROFILE [--encapsulation E] [--seconds S] [--packets N]
 
-PROFILE is one of capture.py's, which testpmd replays by testpmd/replay.cmd, or a command file in testpmd/: udp,
-udp-constant or flowgen. Prints packets per second of both, a line for each trial until the spread is small, and
-the appliance's counters. Needs no NIC; takes hugepages if it can have them.
+PROFILE is a profile of capture.py, which testpmd replays with testpmd/replay.cmd, or a command file in testpmd/:
+udp, udp-constant or flowgen. Prints packets per second of both, a line for each trial until the spread is small,
+and the appliance's counters. Needs no NIC, and uses hugepages if it can reserve them.
 
-udp and udp-constant receive nothing: the appliance then sends to a second port that throws all away. The
-programs are those of target/release, or of $GUIDEWAY_BIN_DIR.
+udp and udp-constant receive nothing: then the appliance sends to a second port that discards all packets. The
+programs are those in target/release, or in $GUIDEWAY_BIN_DIR.
 """
 
 import argparse
@@ -28,7 +28,7 @@ import support  # noqa: E402 - its directory is in the path from here on
 
 COMMANDS = {path.stem: path for path in (HERE / "testpmd").glob("*.cmd")}
 REPLAY = "replay"
-# Those that testpmd makes itself.
+# Profiles whose packets testpmd makes itself.
 MADE = sorted(set(COMMANDS) - {REPLAY})
 MIB = 512
 BUFFERS = 32768
@@ -55,7 +55,7 @@ pool = "web"
 
 
 def arguments(path):
-    """testpmd's arguments that a command file asks for, in its lines that begin with `#:`."""
+    """testpmd's arguments from the lines of a command file that begin with `#:`."""
     found = re.findall(r"^#:(.*)$", path.read_text(), re.MULTILINE)
     return [*" ".join(found).split(), f"--cmdline-file={path}"]
 
@@ -75,7 +75,7 @@ def configuration(options, directory, cpu, hugepages):
         for number in range(FLOWGEN_SERVICES):
             text += FLOWGEN_SERVICE.format(number=number, high=number // 256, low=number % 256)
     elif options.profile in MADE:
-        # The backends are behind the second port.
+        # The backends are reached by the second port.
         text = re.sub(r'"192\.0\.2\.(1\d)"', r'"198.51.100.\1"', text) + SINK
     return text
 
@@ -93,7 +93,7 @@ def generator(options, directory, cpus, hugepages):
 
 
 class Sample:
-    """Counts of both, at a time."""
+    """The counts of both programs, and the time."""
 
     def __init__(self, testpmd, port, guideway):
         printed = testpmd.ask(f"show port stats {port}")

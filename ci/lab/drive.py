@@ -1,14 +1,14 @@
 #!/usr/bin/python3
-"""Drives real TCP connections at the lab's virtual addresses and compares each server's share.
+"""Makes real TCP connections to the lab's virtual addresses, and compares each server's share.
 
     ci/lab.sh exec clients ci/lab/drive.py --weight s1=1 --weight s2=1 --weight s3=2
 
-Every connection is new, from one of the client addresses in turn, and asks for one page, which is the
-server's name. Prints a table; exits 1 if a connection failed or a share is more than the tolerance
-away from its weight's share (relative to it).
+Each connection is new, from the next client address in turn, and requests one page, which is the server's
+name. Prints a table. Exits 1 if a connection failed, or if a share differs from its weight's share by more
+than the tolerance (relative to that share).
 
-How many connections: the hash deals them like dice, so the relative standard deviation of a share p
-is sqrt((1 - p) / (p n)). For p = 1/4 and n = 6000 that is 2.2 %, so that 10 % are 4.5 of them.
+The number of connections: the hash assigns them at random, so the relative standard deviation of a share p is
+sqrt((1 - p) / (p n)). For p = 1/4 and n = 6000 it is 2.2 %, so the default tolerance of 10 % is 4.5 of them.
 """
 
 import argparse
@@ -48,7 +48,7 @@ def clients_of(vip):
 
 
 async def fetch(source, vip, port, size):
-    """One connection; the name that the server answers with, once it has a body of `size` bytes."""
+    """Makes one connection. Sends a body of `size` bytes, and returns the server's name."""
     reader, writer = await asyncio.open_connection(vip, port, local_addr=(source, 0))
     try:
         host = f"[{vip}]" if ":" in vip else vip
@@ -69,7 +69,7 @@ async def fetch(source, vip, port, size):
 
 
 class Run:
-    """What a number of connections came to."""
+    """The results of some connections."""
 
     def __init__(self):
         self.served = Counter()
@@ -83,7 +83,7 @@ class Run:
         return self.served.total() + self.errors.total()
 
     async def drive(self, options, connections, size=0):
-        """Makes that many connections, some of them at a time."""
+        """Makes so many connections, a limited number at a time."""
         plan = iter(range(connections))
         # Of families with unlike numbers of clients, the smaller number.
         sources = zip(*map(clients_of, options.vip), strict=False)
@@ -110,7 +110,7 @@ class Run:
         return self
 
     async def show(self, connections):
-        """Progress, on a terminal only."""
+        """Shows progress, only on a terminal."""
         while sys.stderr.isatty():
             await asyncio.sleep(0.2)
             print(f"\r{self.done} of {connections} connections", end="", file=sys.stderr, flush=True)

@@ -1,10 +1,10 @@
 #!/usr/bin/python3
-"""Answers every UDP datagram with the server's name and the datagram.
+"""Replies to every UDP datagram with the server's name and the datagram.
 
     ci/lab/echo.py NAME PORT ADDRESS...
 
-Bound to the virtual addresses themselves, so that answers come from them. A datagram that cannot be
-answered, because there is no route back or the answer is too long, has no answer.
+Its sockets are bound to the virtual addresses, so that replies come from them. Sends no reply if there is no
+route back, or if the reply would be too long.
 """
 
 import selectors
@@ -13,10 +13,10 @@ import socket
 import sys
 
 
-def answer(server, name):
-    """Answers the next datagram, if there is one still and its source can be reached."""
+def reply(server, name):
+    """Replies to the next datagram, if there is one and its source can be reached."""
     try:
-        # The kernel drops a datagram with a wrong checksum only now, and reports errors of the last answer.
+        # Only now does the kernel drop a datagram with a wrong checksum, and report errors of the last reply.
         data, source = server.recvfrom(65535)
         server.sendto(name.encode() + b" " + data, source)
     except OSError:
@@ -36,7 +36,7 @@ def main():
     print("ready", flush=True)
     while True:
         for key, _ in selector.select():
-            answer(key.fileobj, name)
+            reply(key.fileobj, name)
 
 
 if __name__ == "__main__":

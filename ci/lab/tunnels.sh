@@ -1,13 +1,14 @@
 # shellcheck shell=bash
-# The kernel's own tunnel devices at a server, in place of guideway-agent; ci/lab.sh sources this. Provides:
-#   make_tunnels NAME    for the encapsulation of the server NAME, or fails and names what the kernel lacks
-# shellcheck disable=SC2154 # lab.sh sets what is used here
+# The kernel's own tunnel devices at a server, instead of guideway-agent; ci/lab.sh sources this file. Provides:
+#   make_tunnels NAME    makes the devices for the encapsulation of the server NAME; if the kernel lacks one, fails
+#                        and names it
+# shellcheck disable=SC2154 # lab.sh sets the variables
 
-# The inner destination that the forwarder's VXLAN has unless the configuration says another.
+# The default inner destination of the forwarder's VXLAN.
 vxlan_mac=02:47:57:00:00:01
 
-# make_tunnel NAME TYPE ARGUMENT...: a device that takes the tunnel off. Without offloads, because packets
-# leave the virtual machine or the namespace as they are in memory.
+# make_tunnel NAME TYPE ARGUMENT...: makes a device that decapsulates. Without offloads, because packets leave the
+# virtual machine or the namespace as they are in memory.
 make_tunnel() {
     local name=$1 type=$2
     shift 2
@@ -36,7 +37,7 @@ make_tunnels() {
             ip -n "$(namespace "$name")" link set tun-vxlan address "$vxlan_mac"
             ;;
     esac
-    # Both addresses lead to lo, and answers leave by the fabric.
+    # Both addresses are on lo, and replies leave by the fabric.
     ip -n "$(namespace "$name")" address add "$vip4/32" dev lo
     ip -n "$(namespace "$name")" address add "$vip6/128" dev lo nodad
 }

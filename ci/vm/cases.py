@@ -1,11 +1,11 @@
 #!/usr/bin/python3
 """The cases of the virtual machine: the lab over each network card in turn.
 
-    ci/vm/cases.py [--all | CASE...]    within the guest: runs them; exits 1 if one failed
+    ci/vm/cases.py [--all | CASE...]    runs cases, in the guest; exits 1 if one failed
     ci/vm/cases.py --list               prints their names; the short set is marked
     ci/vm/cases.py --check [...]        only checks the arguments
 
-Writes /out/results.json, and each forwarder's log and configuration beside it.
+Writes /out/results.json, and beside it the log and the configuration of each forwarder.
 """
 
 import argparse
@@ -36,11 +36,11 @@ class Case:
     # Options of ci/lab.sh beyond those that all cases have.
     options: tuple[str, ...] = ()
     connections: int = 1000
-    # What is tried beside connections: a function of trials.py.
+    # A trial beside the connections: a function of trials.py.
     trial: object = None
-    # The device deals flows over its queues by a hash, so each worker gets a fair part of the packets.
+    # The device spreads flows over its queues by a hash, so each worker gets a fair share of the packets.
     spreads: bool = False
-    # A start that is refused, with a reason, is as good as one that works.
+    # The forwarder may refuse to start, with a reason.
     may_refuse: bool = False
     binding: str = "vfio-pci"
     tunnels: str = "kernel"
@@ -109,7 +109,7 @@ def device(case):
 
 
 def judge(case, record):
-    """Says what is wrong with what a case came to."""
+    """Adds to the record what is wrong with the result of a case."""
     wrong = record["wrong"]
     if record.get("refused"):
         if not case.may_refuse:
@@ -133,7 +133,7 @@ def judge(case, record):
 
 
 def run(guest, case):
-    """Everything that one case comes to."""
+    """Runs a case. Returns the record of its results."""
     record = {"case": case.name, "cards": list(case.nics), "wrong": [], "notes": []}
     begun = time.monotonic()
     try:

@@ -1,4 +1,4 @@
-"""Within the guest: its devices, its monitor, and the lab."""
+"""In the guest: its devices, its monitor, and the lab."""
 
 import json
 import subprocess
@@ -19,7 +19,7 @@ def run(*words, timeout=120, check=True):
 
 class Guest:
     def __init__(self):
-        # qemu greets whoever opens it, but may have done so before the port was open.
+        # qemu sends a greeting when the port is opened, but possibly before.
         self._monitor = self._monitor_port().open("r+b", buffering=0)
         self._command("qmp_capabilities")
 
@@ -43,7 +43,7 @@ class Guest:
                 return answer["return"]
 
     def set_link(self, nic, up):
-        """Plugs the cable of a card in, or out."""
+        """Plugs the cable of a card in, or unplugs it."""
         self._command("set_link", name=nic, up=up)
 
     def reserve(self, pages):
@@ -55,7 +55,7 @@ class Guest:
         return next(int(line.split()[1]) for line in lines if line.startswith("HugePages_Free"))
 
     def bind(self, address, driver):
-        """Takes a PCI device from its driver and gives it to this one."""
+        """Unbinds a PCI device from its driver, and binds it to `driver`."""
         device = Path("/sys/bus/pci/devices") / address
         if (device / "driver").exists():
             if (device / "driver").resolve().name == driver:
@@ -69,7 +69,7 @@ class Guest:
 class Lab:
     """ci/lab.sh, up for the length of a `with`. The log and the configuration stay, as KEEP.log and KEEP.toml.
 
-    `refusal` is why the forwarder did not start, if it did not.
+    `refusal` is the reason if the forwarder did not start.
     """
 
     def __init__(self, options, keep):
@@ -103,7 +103,7 @@ class Lab:
 
     @staticmethod
     def _await_uplink():
-        """It comes back when the kernel has taken its namespace apart."""
+        """Waits for the card, which returns when the kernel has removed its namespace."""
         end = time.monotonic() + 20
         while not Path("/sys/class/net/eth0").exists():
             assert time.monotonic() < end, "eth0 has not come back"
@@ -152,7 +152,7 @@ class Lab:
         return json.loads(run(*self._ctl(*words)).stdout)
 
     def drive(self, connections, *options):
-        """Connections from the clients; ci/lab/drive.py's figures."""
+        """Makes connections from the clients. Returns the figures of ci/lab/drive.py."""
         weights = [word for name in ("s1=1", "s2=1", "s3=2") for word in ("--weight", name)]
         line = (PYTHON, PROJECT / "ci/lab/drive.py", "--json", "--tolerance", "1000", *weights)
         line += ("--connections", connections, "--uploads", 4, "--concurrency", 32, *options)

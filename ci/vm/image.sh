@@ -1,10 +1,10 @@
 # shellcheck shell=bash
-# What a virtual machine is made of; ci/vm.sh sources this. Provides:
-#   make_image   sets `image`, a directory in target/vm, and makes what is missing in it:
-#                emulator/   a Debian with qemu, entered by chroot: the machine's own Debian stays as it is
+# The image of the virtual machine; ci/vm.sh sources this file. Provides:
+#   make_image   sets `image`, a directory in target/vm, and creates what is missing in it:
+#                emulator/   a Debian with qemu, for chroot: this machine's own Debian does not change
 #                disk.img    the guest's file system, of the Debian that the programs were built on
 #                kernel, initrd
-# The directory's name is a hash of the two files that say what is in it, so nothing in it grows stale.
+# The directory's name is a hash of the two files that define its content, so that the content is never outdated.
 
 # qemu 10 has the igb (82576), which Debian 12's own lacks; Debian 13 has it.
 emulator_packages=(qemu-system-x86 qemu-system-common qemu-system-data seabios)
@@ -31,7 +31,7 @@ make_emulator() {
 make_guest() {
     local root=$1 suite=$2 include
     include=$(printf '%s,' "${guest_packages[@]}")
-    # The initial RAM disk holds no more than it takes to find the disk. No service starts by itself.
+    # The initial RAM disk has only what finds the disk. No service starts by itself.
     # shellcheck disable=SC2016 # mmdebstrap's shell expands $1
     mmdebstrap --quiet --variant=minbase --include="${include%,}" \
         --essential-hook='mkdir -p "$1/etc/initramfs-tools/conf.d" "$1/usr/share/initramfs-tools/modules.d"' \
@@ -50,7 +50,7 @@ make_image() {
     hash=$(cat ci/vm/image.sh ci/vm/init <(echo "$suite") | sha256sum | cut -c 1-16)
     image=$PWD/target/vm/$hash
     if [ -e "$image/complete" ]; then return; fi
-    # Of other hashes: they are of no use any more.
+    # Images with other hashes are outdated.
     rm -rf target/vm
     mkdir -p "$image"
     step "the emulator: a Debian with qemu"

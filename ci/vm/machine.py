@@ -1,14 +1,14 @@
 #!/usr/bin/python3
-"""Starts the virtual machine of an image and has it run a command, or a shell.
+"""Starts the virtual machine of an image, and runs a command or a shell in it.
 
     ci/vm/machine.py IMAGE OUT [COMMAND...]
 
-IMAGE is a directory that ci/vm/image.sh has made; OUT one that the guest can write to, as /out. The guest
-has the checkout as /project, read-only. Without a command its shell is on the terminal. Exits as the
-command does; 1 if the machine ended without it. Needs root.
+IMAGE is a directory made by ci/vm/image.sh. The guest can write to OUT, as /out, and has the checkout as
+/project, read-only. Without a command the guest's shell is on the terminal. The exit status is the command's,
+or 1 if the machine ended before the command. Needs root.
 
-The machine is emulated (TCG), so that it runs wherever qemu does. Its cards are on a bridge in a network
-namespace that goes with it.
+The machine is emulated (TCG), so it runs wherever qemu does. Its cards are on a bridge in a network namespace,
+which is removed with it.
 """
 
 import os
@@ -35,7 +35,7 @@ class Cables:
     def __enter__(self):
         run("ip", "netns", "add", self.namespace)
         self.ip("link", "add", "bridge", "type", "bridge", "stp_state", "0", "mcast_snooping", "0")
-        # It learns nothing: the forwarder's address moves from card to card.
+        # The bridge learns no addresses, because the forwarder's address moves from card to card.
         self.ip("link", "set", "bridge", "type", "bridge", "ageing_time", "0")
         self.ip("link", "set", "bridge", "mtu", MTU, "up")
         self.tap("eth0", 1)
@@ -80,7 +80,7 @@ def qemu():
         *("-fsdev", "local,id=project,path=/project,security_model=none,readonly=on"),
         *("-device", "virtio-9p-pci,fsdev=project,mount_tag=project"),
         *("-fsdev", "local,id=out,path=/out,security_model=none", "-device", "virtio-9p-pci,fsdev=out,mount_tag=out"),
-        # The guest has the monitor on a serial port: a test pulls the cables.
+        # The guest has the monitor on a serial port, so that a test can unplug cables.
         *("-chardev", "socket,id=monitor,path=/tmp/monitor,server=on,wait=off", "-mon", "chardev=monitor,mode=control"),
         *("-chardev", "socket,id=port,path=/tmp/monitor", "-device", "virtio-serial-pci"),
         *("-device", "virtserialport,chardev=port,name=monitor"),
@@ -105,7 +105,7 @@ def main():
     (out / "run").unlink(missing_ok=True)
     if command:
         (out / "run").write_text(f"{shlex.join(command)}\necho $? >/out/status\n")
-    # The mounts are this process's own, and go with it.
+    # The mounts are in this process's own namespace, and end with it.
     mounts = "; ".join(
         f"mount {kind} {shlex.quote(str(what))} {shlex.quote(str(root / where))}"
         for kind, what, where in (
@@ -125,7 +125,7 @@ def main():
             process.terminate()
             process.wait(timeout=20)
             raise
-        # The namespace goes when its last process has.
+        # The namespace is removed after its last process.
         time.sleep(0.2)
     if not command:
         return 0

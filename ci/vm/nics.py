@@ -1,8 +1,7 @@
-"""The network cards of the virtual machine, as both sides know them: qemu's arguments, and where the
-guest finds each.
+"""The network cards of the virtual machine: qemu's arguments, and their addresses in the guest.
 
-All are cabled to one bridge outside the guest, and so is `eth0`, which the guest's kernel keeps: the
-lab's clients and servers are behind that one.
+All cards are connected to one bridge outside the guest. So is `eth0`, which the guest's kernel drives: the lab's
+clients and servers are behind it.
 """
 
 from dataclasses import dataclass
@@ -11,23 +10,23 @@ from dataclasses import dataclass
 @dataclass(frozen=True)
 class Nic:
     name: str
-    # Where the guest has it.
+    # The PCI address in the guest.
     address: str
     # DPDK's driver for it.
     driver: str
-    # qemu's arguments of the device, but for netdev, mac and bus.
+    # qemu's arguments of the device, without netdev, mac and bus.
     device: str
-    # Of the tap device: only virtio may have several.
+    # Queues of the tap device: only virtio may have several.
     queues: int = 1
 
     @property
     def is_express(self):
-        """Behind a PCI Express root port of its own, where it is the first device."""
+        """Whether the card is behind its own PCI Express root port."""
         return not self.address.startswith("0000:00:")
 
 
 VIRTIO = "iommu_platform=on,disable-legacy=on,mq=on"
-# Each queue pair takes two vectors, control and configuration one each: with fewer, receive interrupts are missing.
+# Two vectors for each queue pair, one for control and one for configuration; with fewer, there are no receive interrupts.
 TWO_PAIRS, ONE_PAIR = "vectors=6", "vectors=4"
 
 NICS = {
@@ -43,5 +42,5 @@ NICS = {
 
 
 def mac(index):
-    """Of the index-th card; 0 is eth0's."""
+    """The MAC address of the index-th card; 0 is eth0."""
     return f"02:00:00:00:01:{index:02x}"

@@ -1,10 +1,10 @@
 #!/usr/bin/python3
-"""What the cases of the virtual machine came to, as a table.
+"""Prints the results of the virtual machine's cases as a table.
 
     ci/vm/report.py RESULTS...            prints it
     ci/vm/report.py RESULTS... --write    puts it into docs/drivers.md, between `<!-- cases -->` and `<!-- end -->`
 
-Of a case that is in several files the last counts.
+If several files have a case, the last one counts.
 """
 
 import json
@@ -39,7 +39,7 @@ def row(record):
 
 
 def said(results):
-    """What the drivers said of themselves, each once, as lines."""
+    """The messages of the drivers, each once, as lines."""
     lines = []
     for record in results:
         if "driver" in record:

@@ -1,12 +1,12 @@
-"""What the virtual machine tries beside connections: each is a function of (guest, lab, case, record), which
-notes what it found and what is wrong.
+"""The trials of the virtual machine beside connections. Each is a function of (guest, lab, case, record) that adds
+its findings and errors to the record.
 
-Run as a program within a namespace, this is the client that they need:
+Run as a program in a namespace, this file is the trials' client:
 
     trials.py probe ADDRESS PORT                 a datagram each 10 ms until its input ends; prints "answered" after
                                                  ten answers, and at the end the times of all
-    trials.py echo ADDRESS PORT BYTES COUNT      COUNT datagrams from ports of their own; prints the answers
-    trials.py forsake ADDRESS PORT COUNT         the same, but nobody is there when the answers come
+    trials.py echo ADDRESS PORT BYTES COUNT      COUNT datagrams, each from its own port; prints the replies
+    trials.py forsake ADDRESS PORT COUNT         the same, but its sockets are closed when the replies come
 """
 
 import contextlib
@@ -23,7 +23,7 @@ from guest import run
 
 SELF = __file__
 PYTHON = "/usr/bin/python3"
-# A link that is back carries traffic again within this time.
+# Traffic resumes within this time after the link is back.
 RESUMES = 1.0
 MAXIMUM_PING = 8900
 
@@ -43,7 +43,7 @@ def ask(lab, *words):
 
 
 def kill(_guest, lab, case, record):
-    """A forwarder that is killed leaves nothing in the way of the next."""
+    """A forwarder that is killed does not hinder the next one."""
     lab.kill()
     lab.start()
     if lab.refusal:
@@ -56,7 +56,7 @@ def kill(_guest, lab, case, record):
 
 
 def link(guest, lab, case, record):
-    """The cable is pulled and plugged in again: log and list say so, and traffic resumes."""
+    """The cable is unplugged and plugged in: log and listing show it, and traffic resumes."""
     [nic] = case.nics
     probe = start_probe(lab)
     guest.set_link(nic, False)
@@ -97,13 +97,13 @@ def fail_over(guest, lab, case, record):
 
 
 def fragments(_guest, lab, _case, record):
-    """Fragments and ICMP errors find the worker that has their flow."""
+    """Fragments and ICMP errors reach the worker that has their flow."""
     port = lab.environment["LAB_ECHO_PORT"]
     for vip in vips(lab):
         answered = ask(lab, "echo", vip, port, 4000, 100)
         if answered != 100:
             record["wrong"].append(f"{100 - answered} of 100 datagrams in fragments to {vip} have no answer")
-    # The kernel of a client would send a few of these errors only.
+    # The kernel of a client would limit the number of these errors.
     run(*lab.within("clients", "sysctl", "-qw", "net.ipv4.icmp_ratelimit=0", "net.ipv6.icmp.ratelimit=0"))
     before = unreachables(lab)
     for vip in vips(lab):
@@ -116,7 +116,7 @@ def fragments(_guest, lab, _case, record):
 
 
 def unreachables(lab):
-    """Errors about their answers that the servers have received, in sum."""
+    """ICMP errors about their replies that all servers have received."""
     total = 0
     for server in ("s1", "s2", "s3"):
         done = subprocess.run(lab.within(server, "nstat", "-asz", "--json"), capture_output=True, text=True, timeout=30)
@@ -126,13 +126,13 @@ def unreachables(lab):
 
 
 def sizes(_guest, lab, case, record):
-    """Pings and datagrams of all sizes that fit a tunnel; pings are answered here, datagrams balanced."""
+    """Pings and datagrams of all sizes that fit in a tunnel. The forwarder replies to pings, and balances datagrams."""
     port = lab.environment["LAB_ECHO_PORT"]
     mtu = int(case.options[case.options.index("--clients-mtu") + 1])
     outer = 44  # GRE over IPv6, the longest tunnel of the lab
     for vip in vips(lab):
         header = 48 if ":" in vip else 28
-        # The clients have learned from uploads what fits.
+        # The clients have learned the path MTU from uploads.
         longest = min(MAXIMUM_PING, mtu - header - outer)
         for size in (64, 700, 1000, 1400, 2000, 2022, 2048, 3000, 4000, 5000, 8000, longest):
             if size > longest:
@@ -151,7 +151,7 @@ def ping(lab, vip, size, record):
 
 
 def start_probe(lab):
-    """A probe that has had answers."""
+    """A probe that has received replies."""
     port = lab.environment["LAB_ECHO_PORT"]
     line = client(lab, "probe", vips(lab)[0], port)
     started = subprocess.Popen(line, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
@@ -160,7 +160,7 @@ def start_probe(lab):
 
 
 def finish_probe(probe, seconds=4):
-    """The times of its answers, after so many seconds more."""
+    """Waits so many seconds. Returns the times of the replies."""
     time.sleep(seconds)
     said, _ = probe.communicate(timeout=60)
     return json.loads(said)

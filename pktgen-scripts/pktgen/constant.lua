@@ -1,4 +1,4 @@
--- 64-byte TCP segments (ACKs) of one flow: all by one worker, and to one backend.
+-- 64-byte TCP segments (ACKs) of one flow: one worker forwards all of them, to one backend.
 local lib = dofile((debug.getinfo(1, "S").source:match("^@(.*/)") or "./") .. "lib.lua")
 
 lib.begin()

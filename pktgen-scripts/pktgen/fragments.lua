@@ -1,4 +1,4 @@
--- Fragments of UDP datagrams, as a capture has them, for Pktgen makes none. Start it with the capture:
+-- Fragments of UDP datagrams, from a capture, because Pktgen cannot fragment. Start it with the capture:
 --
 --   pktgen-scripts/capture.py fragments /tmp/fragments.pcap
 --   pktgen ... -P -m "[1:2].0" -s 0:/tmp/fragments.pcap -f pktgen-scripts/pktgen/fragments.lua

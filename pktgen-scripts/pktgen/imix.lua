@@ -1,13 +1,13 @@
--- Simple IMIX: of 12 packets 7 have 64 bytes, 4 have 594 and 1 has 1518; TCP, each of the 12 a flow of its own,
--- for Pktgen's sequence has 16 places. The appliance's port must take 1500 bytes and the tunnel's headers.
+-- Simple IMIX: of 12 packets 7 have 64 bytes, 4 have 594 and 1 has 1518. TCP, 12 flows, because Pktgen's sequence
+-- has only 16 entries. The MTU of the appliance's port must be 1500 bytes and the tunnel's headers.
 local lib = dofile((debug.getinfo(1, "S").source:match("^@(.*/)") or "./") .. "lib.lua")
 
 local sizes = { 64, 594, 64, 64, 594, 64, 1518, 64, 594, 64, 64, 594 }
 lib.begin()
--- Whole rounds of the sequence in a burst: on a device that frees at once, as virtual ones do, the same buffers
--- are sent again and again.
+-- A burst is a multiple of the sequence, because a virtual device frees buffers at once: then the same buffers are
+-- sent again and again.
 pktgen.set(lib.port, "txburst", 2 * #sizes)
--- By the command: pktgen.seq and seqTable take the place in the sequence for the port, up to version 24.
+-- Set by command: up to version 24 pktgen.seq and seqTable confuse the sequence's entry with the port.
 local lines = {}
 for place, size in ipairs(sizes) do
     lines[place] = string.format("seq %d %s %s 02:00:00:00:00:fe %s 198.18.0.%d/32 %d %d ipv4 tcp 1 %d",

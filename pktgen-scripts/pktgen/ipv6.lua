@@ -1,4 +1,4 @@
--- TCP segments (ACKs) of many flows over IPv6, 78 bytes: no Ethernet frame with IPv6 and TCP is shorter.
+-- 78-byte TCP segments (ACKs) of many flows over IPv6, the shortest with IPv6 and TCP.
 local lib = dofile((debug.getinfo(1, "S").source:match("^@(.*/)") or "./") .. "lib.lua")
 
 lib.begin()

@@ -1,9 +1,9 @@
 -- Latency at 10, 50 and 90 percent of a rate: a probe each millisecond among 64-byte TCP of many flows.
 --
---   GUIDEWAY_PPS   the rate, in packets per second; rfc2544.lua's search for it is done first if not said
+--   GUIDEWAY_PPS   the rate in packets per second; by default the script first searches for it as rfc2544.lua does
 --
--- Pktgen looks for its time stamp where it wrote it, so that the packets must come back as long as they went:
--- the service's encapsulation must be "l2". The probes are UDP packets to port 1028, which takes a service too.
+-- Pktgen expects its time stamp at the offset where it wrote it, so packets must return with the same length: the
+-- service's encapsulation must be "l2". The probes are UDP packets to port 1028, which needs a service too.
 local lib = dofile((debug.getinfo(1, "S").source:match("^@(.*/)") or "./") .. "lib.lua")
 
 local PROBE_US, SAMPLES = 1000, 50000
@@ -12,7 +12,7 @@ local function percentile(sorted, share)
     return sorted[math.max(1, math.ceil(share * #sorted))] / 1000
 end
 
--- Latencies in nanoseconds, in order, of probes sent for one trial.
+-- Sorted latencies, in nanoseconds, of the probes of one trial.
 local function sample(percent)
     local name = os.tmpname()
     pktgen.latsampler_params(lib.port, "simple", SAMPLES, 1000000, name)

@@ -1,16 +1,16 @@
--- What the scripts beside this one share: where to send, what to send, and measuring it.
+-- Shared by the scripts beside this one: settings, packets, and measurements.
 --
--- Everything is told by the environment, for Pktgen passes no arguments on to a script:
+-- Settings come from the environment, because Pktgen passes no arguments to a script:
 --   GUIDEWAY_MAC       the appliance's port (02:00:00:00:00:01)
 --   GUIDEWAY_VIP4, 6   the service's addresses (203.0.113.10, 2001:db8:f::10)
 --   GUIDEWAY_PORT      Pktgen's port that sends (0)
---   GUIDEWAY_BACK      Pktgen's port that the tunnel packets come back to (the one that sends)
+--   GUIDEWAY_BACK      Pktgen's port that receives the tunnel packets (the port that sends)
 --   GUIDEWAY_RATE      percent of the link (100)
 --   GUIDEWAY_SECONDS   of a trial (10); RFC 2544, section 24, wants 60
---   GUIDEWAY_OUT       a file that the tables are added to as well, for they scroll past on a screen
+--   GUIDEWAY_OUT       a file to which the tables are also appended, because they scroll off the screen
 --
--- Packets are compared and never bytes: a packet comes back longer by the tunnel's headers. Rates are measured
--- and never computed from the link's speed: that of a virtual device is made up.
+-- The scripts compare packets, never bytes: a packet returns longer by the tunnel's headers. Rates are measured,
+-- never computed from the link's speed, because a virtual device's speed is arbitrary.
 
 local lib = {}
 
@@ -37,7 +37,7 @@ lib.tcp_port = 80
 lib.rate = number("RATE", 100)
 lib.seconds = number("SECONDS", 10)
 
--- Pktgen reads the device's counters once a second, so that they are right this long after the last packet.
+-- Pktgen reads the device's counters once a second, so they are correct this long after the last packet.
 local SETTLE_MS = 2500
 -- A result is repeated until its spread is at most this, but not more often than MOST.
 local SPREAD, LEAST, MOST = 0.02, 3, 9
@@ -67,8 +67,7 @@ function lib.load()
     return first("/proc/loadavg")
 end
 
--- Seconds, to the hundredth: all the clock that Lua can get at. What Pktgen is asked to wait it may sleep
--- much longer on a busy machine.
+-- Seconds, to the hundredth: Lua has no other clock. On a busy machine Pktgen may sleep much longer than requested.
 function lib.now()
     return first("/proc/uptime")
 end
@@ -87,7 +86,7 @@ function lib.median(values)
     return middle, middle > 0 and (at(0.75) - at(0.25)) / 2 / middle or 0
 end
 
--- Takes a number again and again until its spread is small; answers median, spread and how often.
+-- Repeats a measurement until its spread is small. Returns median, spread and the number of repetitions.
 function lib.repeated(take)
     local values = {}
     repeat
@@ -98,8 +97,8 @@ function lib.repeated(take)
     return middle, spread, #values
 end
 
--- Packets that a port sent and received since its counters were cleared. Up to Pktgen 25 portStats takes what
--- to tell, and the numbers stand in the port's table; since 26 it takes the port alone, and they are in `curr`.
+-- Packets that a port sent and received since its counters were cleared. Up to Pktgen 25 portStats has a second
+-- argument, and the numbers are in the port's table; since 26 it has only the port, and they are in `curr`.
 local function counters(port)
     local ok, stats = pcall(pktgen.portStats, port, "port")
     if not ok then
@@ -110,7 +109,7 @@ local function counters(port)
     return { sent = now.opackets, received = now.ipackets }
 end
 
--- Sends for some seconds at a percentage of the link and waits for what comes back.
+-- Sends for some seconds at a percentage of the link, and waits for the packets to return.
 function lib.trial(percent)
     pktgen.set(lib.port, "rate", percent)
     pktgen.delay(SETTLE_MS)
@@ -127,16 +126,16 @@ function lib.trial(percent)
         received = received,
         pps = sent / seconds,
         back = received / seconds,
-        -- What the appliance says by itself (ARP, for one) may make up for a packet or two.
+        -- The appliance's own packets (ARP, for example) may hide the loss of a packet or two.
         loss = sent > 0 and math.max(0, (sent - received) / sent) or 1,
     }
 end
 
 -- RFC 2544, section 26.1: the highest rate at which no more than `accepted` (a share) of the packets is lost,
--- found by halving, to within `resolution` (a share). Answers the trial at that rate, with `limit`: who set it.
+-- found by halving, to within `resolution` (a share). Returns the trial at that rate; its `limit` names the cause.
 --
--- The percentage that Pktgen takes is of a link speed that may be made up, so a slow trial tells how many
--- packets a percent is, one at full speed how many the generator can make, and the search halves packets.
+-- Pktgen's percentage is of a link speed that may be arbitrary. So a slow trial measures how many packets a percent
+-- is, a trial at full speed measures the generator's limit, and the search halves packets per second.
 function lib.search(trial, resolution, accepted)
     local slow = trial(0.1)
     if slow.sent == 0 then
@@ -166,7 +165,7 @@ function lib.search(trial, resolution, accepted)
     return best
 end
 
--- Stops what runs and sets all back, so that each script begins alike.
+-- Stops traffic and resets all settings, so that each script starts from the same state.
 function lib.begin()
     pktgen.screen("off")
     pktgen.stop(lib.port)
@@ -176,7 +175,7 @@ function lib.begin()
     pktgen.set(lib.port, "txburst", 32)
 end
 
--- A range of a field: its first value, the step, the last; then it goes round.
+-- A range of a field: first value, step and last value; then it starts again.
 local function range(field, first, step, last)
     local set = pktgen.range[field]
     set(lib.port, "start", first)
@@ -186,9 +185,9 @@ local function range(field, first, step, last)
 end
 lib.range = range
 
--- TCP segments to the service over IPv4 (4) or IPv6 (6), of `size` bytes on the wire, each of a flow of its
--- own: 250 addresses and 60,000 ports. Pktgen builds a packet for each of its buffers and sends these again
--- and again: pktgen.info.maxMbufsPerPort (24,576 in version 23) is how many flows a queue has.
+-- TCP segments to the service over IPv4 (4) or IPv6 (6), of `size` bytes on the wire, each of another flow: 250
+-- addresses and 60,000 ports. Pktgen builds a packet for each of its buffers and sends these over and over, so a
+-- queue has pktgen.info.maxMbufsPerPort flows (24,576 in version 23).
 function lib.flows(version, size)
     pktgen.range.set_type(lib.port, version == 6 and "ipv6" or "ipv4")
     pktgen.range.ip_proto(lib.port, "tcp")
@@ -206,7 +205,7 @@ function lib.flows(version, size)
     pktgen.set_range(lib.port, "on")
 end
 
--- The single packet, of which the latency probe is a copy as well: one TCP flow.
+-- The single packet, which is also the model of the latency probe: one TCP flow.
 function lib.single(size)
     pktgen.set_type(lib.port, "ipv4")
     pktgen.set_proto(lib.port, "tcp")
@@ -218,18 +217,17 @@ function lib.single(size)
     pktgen.set(lib.port, "size", size)
 end
 
--- Has Pktgen's command line do what no function does.
+-- Runs a command of Pktgen's command line, for what no function does.
 function lib.commands(lines)
     local name = os.tmpname()
     local file = assert(io.open(name, "w"))
     file:write(table.concat(lines, "\n"), "\n")
     file:close()
-    pktgen.run("cmd", name, "") -- the third argument is of no use, and asked for
+    pktgen.run("cmd", name, "") -- the third argument is required, but not used
     os.remove(name)
 end
 
--- Makes the packets of a range SYNs and nothing else. Up to version 23 flags are set and cleared one by one,
--- later they are given at once.
+-- Makes the packets of a range plain SYNs. Up to version 23 flags are set and cleared one by one, later all at once.
 function lib.syn()
     local port = "range " .. lib.port
     if pktgen.set_tcp_flags then
@@ -239,7 +237,7 @@ function lib.syn()
     end
 end
 
--- Sends what is set up, until the rates repeat, and prints them.
+-- Sends the packets until the rates repeat, and prints the rates.
 function lib.run(title)
     lib.say("%s: %g s a trial, load average %.2f", title, lib.seconds, lib.load())
     lib.say("%12s %14s %14s %9s", "trial", "packets/s sent", "packets/s back", "lost")

@@ -1,8 +1,8 @@
--- Throughput after RFC 2544, section 26.1: for each size the highest rate without loss.
+-- Throughput as in RFC 2544, section 26.1: for each size the highest rate without loss.
 --
---   GUIDEWAY_SIZES        bytes on the wire; those of section 9.1 if not said
+--   GUIDEWAY_SIZES        bytes on the wire (the sizes of section 9.1)
 --   GUIDEWAY_LOSS         the share of packets that may be lost (0)
---   GUIDEWAY_RESOLUTION   how near the search goes, as a share of the rate (0.01)
+--   GUIDEWAY_RESOLUTION   resolution of the search, as a share of the rate (0.01)
 local lib = dofile((debug.getinfo(1, "S").source:match("^@(.*/)") or "./") .. "lib.lua")
 
 local resolution, accepted = lib.number("RESOLUTION", 0.01), lib.number("LOSS", 0)

@@ -1,4 +1,4 @@
--- 64-byte SYNs of many flows: each that the appliance's table has no room for is a new flow again.
+-- 64-byte SYNs of many flows: a SYN for which the appliance's table has no room is a new flow again.
 local lib = dofile((debug.getinfo(1, "S").source:match("^@(.*/)") or "./") .. "lib.lua")
 
 lib.begin()

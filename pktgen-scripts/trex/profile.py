@@ -1,4 +1,4 @@
-"""The traffic of capture.py as a stateless profile for TRex, with as many flows as wanted.
+"""The traffic of capture.py as a stateless profile for TRex, with any number of flows.
 
     start -f profile.py -m 10mpps -p 0 -t --profile flows --flows 1000000
 
@@ -6,13 +6,13 @@ flows, syn      TCP to one service, --flows of them, --size bytes on the wire (6
 constant        one TCP flow
 imix            TCP of 64, 594 and 1518 bytes, 7 to 4 to 1, --flows of each
 ipv6            TCP over IPv6, 60,000 flows, 78 bytes or --size if that is more
-fragments       UDP datagrams of 1,200 bytes in three pieces; what is first on the wire is up to TRex
+fragments       UDP datagrams of 1,200 bytes in three fragments, whose order TRex chooses
 
---latency adds 1,000 probes a second, over UDP. TRex knows them by their own IP header when they come back, and
-so they must come back without a tunnel: the encapsulation must be "l2".
+--latency adds 1,000 probes per second, over UDP. TRex recognizes a returning probe by its outermost IP header, so
+probes must return without a tunnel: the encapsulation must be "l2".
 
-Ports and addresses change from packet to packet. IPv4's checksum is made anew then, TCP's is not: the appliance
-does not look at it.
+Ports and addresses change from packet to packet. The IPv4 checksum is updated, the TCP checksum is not, because
+the appliance does not check it.
 """
 
 import argparse
@@ -39,10 +39,10 @@ CHECKSUM = 4
 VIP4, VIP6 = "203.0.113.10", "2001:db8:f::10"
 FIRST_CLIENT, LAST_CLIENT = "198.18.0.1", "198.18.0.250"
 FIRST_PORT, LAST_PORT = 1024, 61023
-# Where the last two bytes of an IPv6 source address are, behind Ethernet.
+# Offset of the last two bytes of the IPv6 source address, after Ethernet.
 IPV6_SOURCE_END = 14 + 8 + 14
 IMIX = ((64, 7), (594, 4), (1518, 1))
-# Microseconds between the starts of streams that belong together, lest their packets come in trains.
+# Microseconds between the starts of streams that belong together, so that their packets do not form bursts.
 APART = 10.0
 PROBES, PROBE_GROUP = 1000, 7
 
@@ -84,7 +84,7 @@ class Guideway:
         return [stream(self.framed(max(self.options.size, 78), headers), steps)]
 
     def fragments(self):
-        """A stream for each piece: what they count is alike, and so the pieces belong together."""
+        """A stream for each fragment. The streams count alike, so that the fragments belong together."""
         udp = bytes(UDP(sport=FIRST_PORT, dport=53, len=1200, chksum=0)) + bytes(1192)
         streams = []
         for place in range(3):
