@@ -1,8 +1,8 @@
-//! What is made of one packet in fields: echo replies, errors, pieces, clamped segment sizes; and what is
-//! read of the packet that an ICMP error quotes.
+//! Packets made from one packet: echo replies, ICMP errors, fragments, clamped segment sizes. Also reads the
+//! packet that an ICMP error quotes.
 //!
-//! An input is a limit of two bytes and a frame. The limit is the MTU that an error tells, the longest
-//! piece, and the segment size.
+//! An input is a limit of two bytes, and a frame. The limit is the MTU in an ICMP error, the longest fragment,
+//! and the segment size.
 
 use guideway::balancer::frame::Buffer;
 use guideway::balancer::icmp::{Message, embedded, message};
@@ -12,10 +12,10 @@ use guideway::balancer::{DropReason, Frame};
 use guideway::wire::{Checksum, Family, Fragment, Packet, protocol, tcp};
 
 const HEADROOM: usize = 48;
-/// Of the port that answers leave by: less than the longest error over IPv6.
+/// MTU of the port that sends replies: less than the longest error over IPv6.
 const MTU: u16 = 1200;
 
-/// Everything that is made of a packet is a packet itself, with right checksums.
+/// Every packet made from a packet is well-formed, with correct checksums.
 pub fn run(input: &[u8]) {
     let [high, low, frame @ ..] = input else { return };
     let limit = u16::from_be_bytes([*high, *low]);
@@ -32,7 +32,7 @@ pub fn run(input: &[u8]) {
         (Ok(Message::Error), _) | (_, Err(_)) => {}
         (kind, Ok(_)) => panic!("a packet quoted by {kind:?}"),
     }
-    pieces(&packet, frame, limit);
+    fragments(&packet, frame, limit);
     clamp(&packet, frame, limit);
 }
 
@@ -44,13 +44,13 @@ fn echo(packet: &Packet, frame: &[u8]) {
     let reply = Packet::parse(buffer.bytes()).expect("a reply is well-formed");
     assert_eq!(reply.end as usize, buffer.bytes().len());
     assert_eq!((reply.l3, reply.fragment), (packet.l3, packet.fragment));
-    let (asked, said) = (packet.payload(frame), reply.payload(buffer.bytes()));
-    let behind = |message: Option<&[u8]>| message.and_then(|m| m.get(4..)).map(<[u8]>::to_vec);
-    assert_eq!(behind(said), behind(asked), "identifier, sequence number and data stay");
+    let (before, after) = (packet.payload(frame), reply.payload(buffer.bytes()));
+    let rest = |message: Option<&[u8]>| message.and_then(|m| m.get(4..)).map(<[u8]>::to_vec);
+    assert_eq!(rest(after), rest(before), "identifier, sequence number and data stay");
     if reply.fragment == Fragment::Whole {
         assert_eq!(sum(&reply, buffer.bytes()), 0);
     }
-    // No ping-pong.
+    // A reply gets no reply.
     assert!(reply.fragment == Fragment::Later || echo_reply(&reply, &mut buffer).is_err());
 }
 
@@ -61,18 +61,18 @@ fn errors(packet: &Packet, frame: &[u8], about: IcmpError) {
         Err(drop) => return assert_eq!(drop, DropReason::ReplyForbidden),
         Ok(_) => assert!(packet.fragment != Fragment::Later || packet.family == Family::V6),
     }
-    let said = Packet::parse(buffer.bytes()).expect("an error is well-formed");
-    assert_eq!(said.end as usize, buffer.bytes().len());
-    assert!(said.ip_length() <= if said.family == Family::V4 { 576 } else { MTU.into() });
-    assert_eq!(sum(&said, buffer.bytes()), 0);
-    let quotation = said.payload(buffer.bytes()).and_then(|message| message.get(8..));
+    let sent = Packet::parse(buffer.bytes()).expect("an error is well-formed");
+    assert_eq!(sent.end as usize, buffer.bytes().len());
+    assert!(sent.ip_length() <= if sent.family == Family::V4 { 576 } else { MTU.into() });
+    assert_eq!(sum(&sent, buffer.bytes()), 0);
+    let quotation = sent.payload(buffer.bytes()).and_then(|message| message.get(8..));
     let ip = packet.ip(frame).expect("parsed from this frame");
     assert!(quotation.is_some_and(|quotation| ip.starts_with(quotation)));
-    assert_eq!(message(&said, buffer.bytes()), Ok(Message::Error));
-    assert_eq!(error(&said, about, MTU, &mut buffer), Err(DropReason::ReplyForbidden));
+    assert_eq!(message(&sent, buffer.bytes()), Ok(Message::Error));
+    assert_eq!(error(&sent, about, MTU, &mut buffer), Err(DropReason::ReplyForbidden));
 }
 
-/// What the checksum of an ICMP message lacks: 0 if it is right.
+/// The checksum over an ICMP message with its checksum: 0 if that is correct.
 fn sum(packet: &Packet, frame: &[u8]) -> u16 {
     let message = packet.payload(frame).expect("parsed from this frame");
     let pseudo = match packet.addresses_v6(frame) {
@@ -85,17 +85,18 @@ fn sum(packet: &Packet, frame: &[u8]) -> u16 {
     pseudo.add_bytes(message).finish()
 }
 
-fn pieces(packet: &Packet, frame: &[u8], limit: u16) {
-    let Ok(pieces) = Fragments::new(packet, frame, limit) else { return };
+fn fragments(packet: &Packet, frame: &[u8], limit: u16) {
+    let Ok(fragments) = Fragments::new(packet, frame, limit) else { return };
     let mut next = usize::from(packet.l4);
-    for piece in pieces {
-        let length = piece.header().len() + piece.payload.len();
-        assert!(length <= usize::from(limit) && Checksum::is_valid(piece.header()));
-        assert_eq!(usize::from(u16::from_be_bytes([piece.header()[2], piece.header()[3]])), length);
-        assert_eq!(piece.payload.start, next);
-        next = piece.payload.end;
+    for fragment in fragments {
+        let (header, payload) = (fragment.header(), fragment.payload.clone());
+        let length = header.len() + payload.len();
+        assert!(length <= usize::from(limit) && Checksum::is_valid(header));
+        assert_eq!(usize::from(u16::from_be_bytes([header[2], header[3]])), length);
+        assert_eq!(payload.start, next);
+        next = payload.end;
     }
-    assert_eq!(next, packet.end as usize, "all of it");
+    assert_eq!(next, packet.end as usize, "the fragments are the whole packet");
 }
 
 fn clamp(packet: &Packet, frame: &[u8], mss: u16) {
@@ -105,8 +106,8 @@ fn clamp(packet: &Packet, frame: &[u8], mss: u16) {
     }
     assert!(packet.tcp_flags & tcp::SYN != 0);
     assert_eq!(Packet::parse(&after), Ok(*packet));
-    assert!(!clamp_mss(packet, &mut after, mss), "once is enough");
-    // What the sum of the segment lacked before, it lacks now; the two zeros are one.
-    let lacks = |frame: &[u8]| Checksum::of(&frame[usize::from(packet.l4)..packet.end as usize]);
-    assert_eq!(lacks(&after) % 0xffff, lacks(frame) % 0xffff);
+    assert!(!clamp_mss(packet, &mut after, mss), "clamping twice changes nothing");
+    // A wrong checksum stays wrong by the same amount. 0 and 0xffff are the same sum.
+    let error = |frame: &[u8]| Checksum::of(&frame[usize::from(packet.l4)..packet.end as usize]);
+    assert_eq!(error(&after) % 0xffff, error(frame) % 0xffff);
 }

@@ -1,17 +1,17 @@
-//! What people and programs write to the daemon: configurations and requests.
+//! Configurations and control requests.
 
 use guideway::control::config::{self, Mistake};
 use guideway::control::server::parse_request;
 use guideway_api::ErrorKind;
 
-/// Bytes of a refusal's message at the most; it may quote the client, but not send back its megabyte.
+/// Bytes of a refusal's message at the most. It may quote the client, but not at length.
 const MESSAGE: usize = 2048;
 
-/// Any text is a configuration that keeps what its model promises, or mistakes that lie in the text.
+/// Any text is a valid configuration that keeps the model's promises, or has mistakes within the text.
 pub fn configuration(input: &[u8]) {
     let text = String::from_utf8_lossy(input);
     let parsed = config::parse(&text);
-    assert_eq!(parsed, config::parse(&text), "one text, one meaning");
+    assert_eq!(parsed, config::parse(&text), "parsing is deterministic");
     match parsed {
         Ok(parsed) => {
             let configuration = &parsed.configuration;
@@ -28,17 +28,17 @@ pub fn configuration(input: &[u8]) {
                 };
                 assert!(source, "no tunnel source for {}", backend.address);
             }
-            check_places(parsed.warnings.iter(), &text);
+            check_lines(parsed.warnings.iter(), &text);
         }
         Err(mistakes) => {
             assert!(mistakes.iter().len() > 0, "refused without a reason");
-            check_places(mistakes.iter(), &text);
+            check_lines(mistakes.iter(), &text);
         }
     }
 }
 
-/// What an operator is told has a line of the text, and is one line itself.
-fn check_places<'a>(mistakes: impl Iterator<Item = &'a Mistake>, text: &str) {
+/// Each mistake has a line number of the text, and its message is one line.
+fn check_lines<'a>(mistakes: impl Iterator<Item = &'a Mistake>, text: &str) {
     let lines = text.matches('\n').count() + 1;
     let mut last = 1;
     for mistake in mistakes {
@@ -48,7 +48,7 @@ fn check_places<'a>(mistakes: impl Iterator<Item = &'a Mistake>, text: &str) {
     }
 }
 
-/// Any line is a request that means the same when it is written again, or a refusal of bounded length.
+/// Any line is a request that survives writing and reading, or gets a refusal of bounded length.
 pub fn request(input: &[u8]) {
     match parse_request(input) {
         Ok(request) => {

@@ -1,6 +1,6 @@
-//! Fragments from many sources: what is read of them, the table's bounds, the owner, and tunnels.
+//! Fragments from many sources: parsing, the table's bounds, the owner of a datagram; and tunnels in.
 //!
-//! An input is steps of four bytes, for a small table whose bounds any of them may reach:
+//! An input is steps of four bytes, for a table so small that its bounds are reached:
 //!
 //! | byte | meaning |
 //! |---|---|
@@ -9,8 +9,8 @@
 //! | 2 | the fragment's offset, in units of 8 bytes |
 //! | 3 | its length: bits 0-5 in units of 8 bytes; bit 6: 4 more; bit 7: the last |
 //!
-//! The frames are built, parsed, and taken through everything that a worker does with a fragment. The
-//! whole input is also a frame, and the payload of tunnels.
+//! Each step builds a frame, parses it, and does all that a worker does with a fragment. The whole input is
+//! also a frame, and the payload of tunnels.
 
 use std::collections::HashMap;
 
@@ -23,7 +23,7 @@ use guideway::balancer::{Frame, Time};
 use guideway::wire::fragment::FragmentFields;
 use guideway::wire::{Checksum, Fragment, Packet};
 
-/// More teach nothing new.
+/// Steps of one input; more would find nothing new.
 const STEPS: usize = 1 << 20;
 
 const LIMITS: Capacity =
@@ -34,11 +34,11 @@ struct Steps {
     cluster: Cluster,
     now: u64,
     number: u32,
-    /// What must be handed out some time, by number: since when it waits, and its bytes.
+    /// Fragments in the table, by number: since when they wait, and their bytes.
     waiting: HashMap<u32, (u64, usize)>,
 }
 
-/// The bounds are kept, nothing that waits is lost or handed out twice, and at the end all is empty.
+/// The bounds hold, each waiting fragment leaves the table exactly once, and the table is empty at the end.
 pub fn run(input: &[u8]) {
     tunnels(input);
     let member =
@@ -84,8 +84,8 @@ impl Steps {
                 if decides
                     && self.table.decide(&key, datagram, now, |p, reason| out.push((p, reason)))
                 {
-                    let choice = self.later(&key, &place_behind(&fields), &mut out, 10);
-                    assert_eq!(choice, Some(datagram), "what is decided is followed");
+                    let choice = self.later(&key, &next_fragment(&fields), &mut out, 10);
+                    assert_eq!(choice, Some(datagram), "fragments follow the decision");
                 }
             }
             _ => {
@@ -98,14 +98,14 @@ impl Steps {
             assert!(known, "{reason:?} of one that waited");
         }
         if what & 7 == 0 {
-            // All that is due fits into one step of expiry here.
+            // One step of expiry covers this small table.
             let mut waited = self.waiting.values().map(|&(since, _)| self.now - since);
             assert!(waited.all(|ms| ms < LIMITS.timeout_ms));
         }
         self.check_usage();
     }
 
-    /// What it follows, if it does.
+    /// Passes a later fragment to the table. Returns the choice it follows, if any.
     fn later(
         &mut self,
         key: &DatagramKey,
@@ -138,7 +138,7 @@ impl Steps {
         assert_eq!((usage.packets, usage.bytes), (self.waiting.len(), bytes));
     }
 
-    /// After the timeout nothing is left.
+    /// After the timeout the table is empty.
     fn drain(&mut self) {
         let end = Time::from_millis(self.now + LIMITS.timeout_ms);
         for _ in 0..2 {
@@ -149,8 +149,8 @@ impl Steps {
     }
 }
 
-/// The one that would come next.
-fn place_behind(fields: &FragmentFields) -> FragmentFields {
+/// The fields of the fragment after this one.
+fn next_fragment(fields: &FragmentFields) -> FragmentFields {
     FragmentFields { offset: fields.length, length: 8, ..*fields }
 }
 
@@ -158,7 +158,7 @@ fn frame(datagram: u8, offset: u8, length: u8) -> Vec<u8> {
     let payload = vec![0x55; usize::from(length & 0x3f) * 8 + usize::from(length >> 6 & 1) * 4];
     let more = length & 0x80 == 0;
     let mut frame = vec![2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2];
-    // 58 has no header that the parser asks for; the first fragment may have any length.
+    // The parser needs no header of protocol 58, so the first fragment may have any length.
     if datagram & 1 == 0 {
         frame.extend([8, 0, 0x45, 0]);
         let total = u16::try_from(20 + payload.len()).expect("small");
@@ -184,7 +184,7 @@ fn frame(datagram: u8, offset: u8, length: u8) -> Vec<u8> {
     frame
 }
 
-/// The input is a frame that arrives, and the payload of one of each kind.
+/// Decapsulates the input as a frame, and as the payload of each kind of tunnel.
 fn tunnels(input: &[u8]) {
     let network = |text: &str| text.parse().expect("a network");
     let decapsulator = Decapsulator::new([network("192.0.2.1/32")], [network("192.0.2.0/24")]);
@@ -218,12 +218,12 @@ fn open(decapsulator: &Decapsulator, frame: &[u8]) {
     assert!(inner.offset >= usize::from(packet.l4));
     let mut buffer = Buffer::new(frame, 0);
     if decapsulation::unwrap(&packet, &inner, &mut buffer).is_ok() {
-        let cut = inner.offset - usize::from(packet.l3);
-        assert_eq!(buffer.bytes().len(), packet.end as usize - cut);
+        let removed = inner.offset - usize::from(packet.l3);
+        assert_eq!(buffer.bytes().len(), packet.end as usize - removed);
         if let Ok(found) = Packet::parse(buffer.bytes()) {
             assert_eq!((found.family, found.l3), (inner.family, packet.l3));
             let again = decapsulator.decapsulate(&found, buffer.bytes());
-            assert_eq!(again, Ok(None), "what is inside is not for the tunnel's end");
+            assert_eq!(again, Ok(None), "the inner packet is not for the decapsulator");
         }
     }
 }

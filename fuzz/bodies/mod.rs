@@ -1,7 +1,7 @@
-//! What each fuzz target does with an input, without libFuzzer.
+//! The bodies of the fuzz targets, without libFuzzer.
 //!
-//! The targets call these functions with what libFuzzer invents, `tests/regressions.rs` with the files of
-//! `seeds/` and `regressions/`. A body panics if a promise of the program is broken, and only then.
+//! A target calls its body with libFuzzer's inputs; `tests/regressions.rs` calls it with the files of `seeds/`
+//! and `regressions/`. A body panics only if the program breaks a promise.
 
 use guideway::wire::{Error, Family, Fragment, Packet, gre, ipv4, plain};
 
@@ -12,7 +12,7 @@ pub mod control;
 pub mod decide;
 pub mod fragments;
 
-/// A target's name, which is also that of its directories, and its body.
+/// A target's name, which its directories have too, and its body.
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target.
@@ -25,9 +25,9 @@ pub const TARGETS: &[Target] = &[
     ("control_request", control::request),
 ];
 
-/// The input is a frame, and a GRE packet.
+/// Parses the input as a frame and as a GRE packet.
 ///
-/// Any bytes are a packet whose offsets lie inside the frame, or an error; etherparse agrees.
+/// Any bytes are a packet with offsets within the frame, or an error; etherparse agrees.
 pub fn parse(input: &[u8]) {
     for frame in [Some(input), repaired(input).as_deref()].into_iter().flatten() {
         agreement::check(frame);
@@ -43,14 +43,15 @@ pub fn parse(input: &[u8]) {
     }
 }
 
-/// The frame with the IPv4 checksum made right, which no fuzzer guesses; none if it is right or has none.
+/// The frame with a correct IPv4 checksum, which a fuzzer does not guess. `None` if the checksum is correct or
+/// there is none.
 fn repaired(frame: &[u8]) -> Option<Vec<u8>> {
     if Packet::parse(frame) != Err(Error::Ipv4Checksum) {
         return None;
     }
     let mut repaired = frame.to_vec();
     for l3 in [14, 18, 22] {
-        // Where the header is not, the parser still finds a wrong checksum, and the next fields is tried.
+        // If the header is elsewhere, the parser still finds a wrong checksum, and the next offset is tried.
         let header = frame.get(l3..)?;
         let length = usize::from(header.first()? & 0xf) * 4;
         repaired.copy_from_slice(frame);
