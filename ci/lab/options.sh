@@ -1,11 +1,11 @@
 # shellcheck shell=bash
-# The options of ci/lab.sh, which sources this: each is checked before anyone is asked for a password and
-# before anything is built. Provides:
+# The options of ci/lab.sh, which sources this file. They are checked before sudo asks for a password, and before
+# anything is set up. Provides:
 #   read_options OPTION...          sets dir, bin, workers, forwarder, clients_mtu, fabric_mtu, driver,
 #                                   device, uplink, steering, idle, hugepages, tunnels and encapsulations;
 #                                   `rest` is the words after the options
 #   one_of OPTION VALUE NAME...     fails unless VALUE is one of the names
-# shellcheck disable=SC2034 # lab.sh uses what is set here
+# shellcheck disable=SC2034 # lab.sh uses these variables
 
 dir=/run/guideway-lab
 bin=$root/target/release
@@ -20,6 +20,8 @@ steering=auto
 idle=pause
 hugepages=false
 tunnels=agent
+# Every encapsulation of the forwarder; tests/tools/test_encapsulations.py compares it with the program's own list.
+known_encapsulations=(gre ipip gue gue0 gre-udp vxlan mpls-udp mpls-gre l2)
 encapsulations=(gre gre gre)
 
 die() {
@@ -35,7 +37,7 @@ one_of() {
 
 read_dir() {
     case $1 in /*) dir=$1 ;; *) dir=$PWD/$1 ;; esac
-    # It is part of nginx's configuration, of TOML strings and of paths of sockets, which have 107 bytes.
+    # The path is part of nginx's configuration, of TOML strings, and of sockets' paths, which have 107 bytes.
     [[ $dir =~ ^[A-Za-z0-9/._+-]+$ ]] || die "--dir: '$dir' has other characters than A-Z a-z 0-9 / . _ + -"
     [ ${#dir} -le 80 ] || die "--dir: '$dir' has more than 80 characters, too many for the sockets in it"
 }
@@ -60,7 +62,7 @@ read_mtu() {
     if [ "$1" = --clients-mtu ]; then clients_mtu=$2; else fabric_mtu=$2; fi
 }
 
-# read_encapsulation E: one name for each server, in the array `encapsulations`.
+# read_encapsulation E: sets the array `encapsulations`, one name for each server.
 read_encapsulation() {
     local name
     [ "$1" != mix ] || set -- gue,vxlan,l2
@@ -68,12 +70,12 @@ read_encapsulation() {
     [ ${#encapsulations[@]} != 1 ] || encapsulations=("$1" "$1" "$1")
     [ ${#encapsulations[@]} = 3 ] || die "--encapsulation $1: give one name, three, or mix"
     for name in "${encapsulations[@]}"; do
-        one_of --encapsulation "$name" gre ipip gue gue0 gre-udp vxlan mpls-udp mpls-gre l2
+        one_of --encapsulation "$name" "${known_encapsulations[@]}"
     done
 }
 
 read_device() {
-    # It is part of a TOML string.
+    # The name is part of a TOML string.
     [[ $1 =~ ^[A-Za-z0-9_:.,=/-]+$ ]] ||
         die "--device: '$1' is no PCI address, such as 0000:3b:00.0, and no virtual device of DPDK"
     device=$1
@@ -125,7 +127,7 @@ read_options() {
     for name in "${encapsulations[@]}"; do
         [ "$tunnels" = agent ] || one_of "--tunnels kernel, --encapsulation" "$name" gre ipip vxlan
     done
-    # A frame has to fit a page, beside what the kernel and DPDK keep there.
+    # A frame must fit in a page, beside the headroom of the kernel and DPDK.
     [ "$driver" = af_packet ] || [ "$fabric_mtu" -le 3430 ] ||
         die "--fabric-mtu: $fabric_mtu is more than af_xdp takes, which is 3430"
 }

@@ -8,10 +8,9 @@ import pytest
 from scapy.layers.inet import IP, fragment
 from scapy.layers.inet6 import IPv6, IPv6ExtHdrFragment
 from scapy.packet import Raw
-from support import agent, binaries, network
+from support import agent, binaries, encapsulations, network
 from support.agent import FORWARDER, OVER_IP, OVER_UDP, TUN, VIP, Agent, frame, inner_packet, tunnel
 
-ALL = "gre ipip gue gre-udp vxlan mpls-udp"
 ECT0, CE = 0b10, 0b11
 # (encapsulation, outer version, UDP checksum): None is a right one.
 FORMS = [(name, version, None) for name in OVER_IP for version in (4, 6)]
@@ -25,7 +24,7 @@ VIPS = [word for address in VIP.values() for word in ("--vip", address)]
 def running(root):
     """One agent for all tests that want the usual."""
     with network.Namespace() as namespace, Agent(agent.Host(namespace), *VIPS, *FORWARDERS) as made:
-        assert made.ready == f"ready: {TUN} receives {ALL}\n"
+        assert set(made.ready.split()) == agent.ready()
         yield made
 
 
@@ -53,6 +52,11 @@ def exchange(running, packets, expected):
     by = sum(value for name, value in after.items() if name.startswith("by_"))
     assert after["received"] == after["delivered"] + dropped and by == after["delivered"]
     return {name: value - before[name] for name, value in after.items() if value != before[name]}
+
+
+def test_each_encapsulation_is_tested():
+    rows = {agent.encapsulation(name) for name in (*OVER_IP, *OVER_UDP)}
+    encapsulations.assert_rows(rows, encapsulations.of_agent(), "OVER_IP or OVER_UDP of tests/support/agent.py")
 
 
 @pytest.mark.parametrize("form", FORMS, ids=IDS)
@@ -128,11 +132,12 @@ def test_wrong_udp_checksum_is_dropped(running, name):
 def test_garbage(running):
     """What is no tunnel is counted and harms nobody."""
     dice = random.Random(6040)
+    ports = [row(inner_packet(4))[0] for row in OVER_UDP.values()]
     packets = []
     for version, number in itertools.product((4, 6), range(300)):
         junk = Raw(dice.randbytes(dice.randrange(1, 120)))
         protocol = dice.choice((47, 4, 41))
-        port = dice.choice((6080, 4754, 4789, 6635))
+        port = dice.choice(ports)
         if number % 2:
             packets.append(agent.outer(version, protocol, junk))
         else:
@@ -149,7 +154,8 @@ def test_a_restricted_list(host):
         assert some.ready == f"ready: {TUN} receives gue gre\n"
         inner = inner_packet(6, b"listed")
         moved = [agent.datagram(version, 19523, Raw(inner), 0) for version in (4, 6)]
-        others = [tunnel(name, 4, inner_packet(4)) for name in ("gue", "ipip", "vxlan", "gre-udp", "mpls-udp")]
+        names = [name for name in (*OVER_IP, *OVER_UDP) if agent.counter(name) != "by_gre"]
+        others = [tunnel(name, 4, inner_packet(4)) for name in names]
         grown = exchange(some, [*others, *moved, tunnel("gre", 4, inner)], [inner] * 3)
         assert grown["received"] == 3
 
@@ -196,7 +202,7 @@ def vxlan_port_taken(host):
 def test_a_port_that_is_taken(host, vxlan_port_taken):
     """Left out with a warning where nobody asked for it, an error where somebody did."""
     with Agent(host, *VIPS) as rest:
-        assert rest.ready == f"ready: {TUN} receives gre ipip gue gre-udp mpls-udp\n"
+        assert set(rest.ready.split()) == agent.ready("vxlan")
         inner = inner_packet(4)
         assert exchange(rest, [tunnel("gue", 4, inner)], [inner])["by_gue"] == 1
     assert "warning: skipping vxlan: cannot receive vxlan (UDP port 4789)" in rest.errors

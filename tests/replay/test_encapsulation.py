@@ -19,7 +19,7 @@ from scapy.layers.inet6 import IPv6
 from scapy.layers.l2 import GRE, Ether
 from scapy.layers.vxlan import VXLAN
 from scapy.packet import Raw
-from support import replay
+from support import encapsulations, replay
 from support.config import one_port
 from support.model import Fleet
 from support.packets import EXTRAS, TAGS, _link, client_packet, flow, hop, l3_offset
@@ -27,8 +27,8 @@ from support.packets import EXTRAS, TAGS, _link, client_packet, flow, hop, l3_of
 VERSIONS = (4, 6)
 INNER = {"inner_source_mac": "02:00:00:00:0a:0a", "inner_destination_mac": "02:00:00:00:0b:0b"}
 
-# Name, the settings that it needs, its UDP port if it has one, and the bytes that a packet grows by over
-# IPv4 and IPv6, as docs/operations.md says.
+# Name, the settings that it requires, its UDP port if any, and its overhead in bytes over IPv4 and IPv6, as in
+# docs/operations.md. `expected_frame` builds each.
 KINDS = {
     "gre": ({}, None, 24, 44),
     "ipip": ({}, None, 20, 40),
@@ -178,6 +178,10 @@ def client_packets(versions=VERSIONS, flows=3, **fields):
         for one in [flow(version, protocol, 1, next(sports)) for _ in range(flows)]
         for payload in (b"", b"even", b"odd" * 101)
     ]
+
+
+def test_each_encapsulation_is_tested():
+    encapsulations.assert_rows(KINDS, encapsulations.of_forwarder(), f"KINDS of {__file__}")
 
 
 @pytest.mark.parametrize("outer", VERSIONS)

@@ -58,14 +58,14 @@ def ethertype(inner):
 
 LABELS = MPLS(label=1000, cos=5, s=0, ttl=64) / MPLS(label=16, s=1, ttl=64)
 
-# What stands between the outer IP header and the inner packet: the IP protocol and the header.
+# Encapsulations over IP: the IP protocol, and header and inner packet.
 OVER_IP = {
     "gre": lambda inner: (47, GRE(proto=ethertype(inner)) / Raw(inner)),
     "gre with key": lambda inner: (47, GRE(proto=ethertype(inner), key_present=1, key=0xCAFE) / Raw(inner)),
     "mpls-gre": lambda inner: (47, GRE(proto=0x8847) / LABELS / Raw(inner)),
     "ipip": lambda inner: (PROTOCOL[inner[0] >> 4], Raw(inner)),
 }
-# The same after a UDP header: the port and the header.
+# Encapsulations over UDP: the port, and header and inner packet.
 OVER_UDP = {
     "gue": lambda inner: (6080, Raw(inner)),
     "gue0": lambda inner: (6080, Raw(gue0_header(inner) + inner)),
@@ -77,13 +77,25 @@ OVER_UDP = {
     ),
     "mpls-udp": lambda inner: (6635, LABELS / Raw(inner)),
 }
-# Which counter of the agent shows each.
+# Encapsulations that the agent counts as another one.
 COUNTER = {"mpls-gre": "gre", "gue0": "gue"}
 
 
+def encapsulation(name):
+    """The encapsulation of a row of the two tables."""
+    return name.split(" with ")[0]
+
+
 def counter(name):
-    name = name.split(" with ")[0]
+    """The agent's counter for a row of the two tables."""
+    name = encapsulation(name)
     return "by_" + COUNTER.get(name, name)
+
+
+def ready(*without):
+    """The words of the agent's first line, if it receives all encapsulations without these."""
+    names = {counter(name).removeprefix("by_") for name in (*OVER_IP, *OVER_UDP)}
+    return {"ready:", TUN, "receives"} | names - set(without)
 
 
 def tunnel(name, version, inner, checksum=0, **options):

@@ -8,7 +8,7 @@ import os
 import subprocess
 
 import pytest
-from support import binaries
+from support import binaries, encapsulations
 
 SCRIPT = binaries.ROOT / "ci" / "lab.sh"
 FUZZ = binaries.ROOT / "ci" / "fuzz.sh"
@@ -26,7 +26,7 @@ VM_WRONG = {
 }
 SUDO_FAILS = 99
 CPU = str(min(os.sched_getaffinity(0)))
-ENCAPSULATIONS = "gre ipip gue gue0 gre-udp vxlan mpls-udp mpls-gre l2"
+ENCAPSULATIONS = " ".join(encapsulations.of_lab())
 
 WRONG = {
     ("--dir", "with space"): "--dir: '{cwd}/with space' has other characters than A-Z a-z 0-9 / . _ + -",

@@ -105,7 +105,7 @@ fn any_parameters() -> impl Strategy<Value = Parameters> {
     )
 }
 
-/// The inner packet: what lies behind the outer IP header and UDP, without the header of the encapsulation.
+/// Checks the header of the encapsulation itself, which is at the front of `behind`, and returns the rest.
 fn strip<'a>(name: &str, parameters: &Parameters, behind: &'a [u8], entropy: u64) -> &'a [u8] {
     let key = match parameters.gre_key {
         None => None,
@@ -146,7 +146,7 @@ fn strip<'a>(name: &str, parameters: &Parameters, behind: &'a [u8], entropy: u64
             assert_eq!(behind[..4], entry);
             &behind[4..]
         }
-        name => panic!("{name} is new: add its header here"),
+        name => panic!("strip() has no arm for the encapsulation {name}"),
     }
 }
 
