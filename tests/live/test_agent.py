@@ -160,13 +160,14 @@ def test_a_restricted_list(host):
         assert grown["received"] == 3
 
 
-def test_one_network_of_vxlan(host):
-    with Agent(host, "--encapsulation", "vxlan", "--vni", "5000") as some:
+@pytest.mark.parametrize("name", ("vxlan", "geneve"))
+def test_one_virtual_network(host, name):
+    with Agent(host, "--encapsulation", name, "--vni", "5000") as some:
         inner = inner_packet(4)
-        grown = exchange(some, [tunnel("vxlan", 6, inner)], [inner])
-        assert grown["by_vxlan"] == 1
-    with Agent(host, "--encapsulation", "vxlan", "--vni", "5001") as some:
-        assert exchange(some, [tunnel("vxlan", 4, inner)], []) == {"received": 1, "dropped_network": 1}
+        grown = exchange(some, [tunnel(name, 6, inner)], [inner])
+        assert grown[agent.counter(name)] == 1
+    with Agent(host, "--encapsulation", name, "--vni", "5001") as some:
+        assert exchange(some, [tunnel(name, 4, inner)], []) == {"received": 1, "dropped_network": 1}
 
 
 def test_local_address(host):

@@ -6,6 +6,7 @@ import signal
 import struct
 import subprocess
 
+from scapy.contrib.geneve import GENEVE, GeneveOptions
 from scapy.contrib.mpls import MPLS
 from scapy.layers.inet import IP, UDP
 from scapy.layers.inet6 import IPv6
@@ -74,6 +75,11 @@ OVER_UDP = {
     "vxlan": lambda inner: (
         4789,
         VXLAN(vni=5000) / Ether(dst=MAC, src="02:00:00:00:00:01", type=ethertype(inner)) / Raw(inner),
+    ),
+    "geneve": lambda inner: (6081, GENEVE(proto=ethertype(inner), vni=5000) / Raw(inner)),
+    "geneve with an option": lambda inner: (
+        6081,
+        GENEVE(proto=ethertype(inner), vni=5000, options=[GeneveOptions(classid=0x102, type=3, data=b"data")]) / Raw(inner),
     ),
     "mpls-udp": lambda inner: (6635, LABELS / Raw(inner)),
 }

@@ -8,6 +8,7 @@
 //! Direct server return by MAC address (the forwarder's `l2`) has no file: the packet arrives as the
 //! client sent it, and the host accepts it because it holds the address.
 
+mod geneve;
 mod gre;
 mod gre_udp;
 mod gue;
@@ -27,6 +28,7 @@ pub(crate) const ALL: &[Encapsulation] = &[
     gue::ENCAPSULATION,
     gre_udp::ENCAPSULATION,
     vxlan::ENCAPSULATION,
+    geneve::ENCAPSULATION,
     mpls_udp::ENCAPSULATION,
 ];
 
@@ -65,7 +67,7 @@ pub(crate) struct Settings {
     #[arg(long, value_name = "PORT", default_value_t = gue::PORT,
         value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) gue_port: u16,
-    /// Accept VXLAN only with this network identifier [default: any]
+    /// Accept VXLAN and Geneve only with this network identifier [default: any]
     #[arg(long, value_name = "VNI", value_parser = clap::value_parser!(u32).range(..1 << 24))]
     pub(crate) vni: Option<u32>,
 }
@@ -277,7 +279,7 @@ mod tests {
         assert_eq!(inner(Family::V6, &v6, 0), Err(Error::InnerTruncated));
     }
 
-    /// The numbers are IANA's, and those of RFC 8086, RFC 7348, RFC 7510 and the draft of GUE.
+    /// The numbers are IANA's, and those of RFC 8086, RFC 7348, RFC 8926, RFC 7510 and the draft of GUE.
     #[test]
     fn carriers_have_the_assigned_numbers() {
         let all: Vec<_> = ALL.iter().flat_map(|e| e.tunnels(&samples::SETTINGS)).collect();
@@ -290,6 +292,7 @@ mod tests {
                 Carrier::Udp(6080),
                 Carrier::Udp(4754),
                 Carrier::Udp(4789),
+                Carrier::Udp(6081),
                 Carrier::Udp(6635),
             ]
         );
@@ -308,14 +311,15 @@ mod tests {
             ("gue0", "gue"),
             ("gre-udp", "gre-udp"),
             ("vxlan", "vxlan"),
+            ("geneve", "geneve"),
             ("mpls-udp", "mpls-udp"),
         ] {
             assert_eq!(text.parse::<Encapsulation>().unwrap().name(), name);
         }
         assert_eq!(
             "l2".parse::<Encapsulation>().unwrap_err().to_string(),
-            "there are gre mpls-gre ipip gue gue0 gre-udp vxlan mpls-udp; l2 needs no agent, only \
-             the address on the loopback"
+            "there are gre mpls-gre ipip gue gue0 gre-udp vxlan geneve mpls-udp; l2 needs no agent, \
+             only the address on the loopback"
         );
     }
 
