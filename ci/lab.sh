@@ -239,7 +239,7 @@ END
 encapsulation_keys() {
     printf 'encapsulation = "%s"\n' "$1"
     case $1 in
-        vxlan) printf 'vni = %s\n' "$vni" ;;
+        vxlan | geneve) printf 'vni = %s\n' "$vni" ;;
         mpls-udp | mpls-gre) printf 'label = 1000\n' ;;
     esac
 }

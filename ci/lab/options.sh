@@ -21,7 +21,7 @@ idle=pause
 hugepages=false
 tunnels=agent
 # Every encapsulation of the forwarder; tests/tools/test_encapsulations.py compares it with the program's own list.
-known_encapsulations=(gre ipip gue gue0 gre-udp vxlan mpls-udp mpls-gre l2)
+known_encapsulations=(gre ipip gue gue0 gre-udp vxlan geneve mpls-udp mpls-gre l2)
 encapsulations=(gre gre gre)
 
 die() {

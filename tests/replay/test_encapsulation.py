@@ -13,6 +13,7 @@ import subprocess
 from dataclasses import dataclass
 
 import pytest
+from scapy.contrib.geneve import GENEVE
 from scapy.contrib.mpls import MPLS
 from scapy.layers.inet import IP, UDP
 from scapy.layers.inet6 import IPv6
@@ -36,6 +37,7 @@ KINDS = {
     "gue0": ({}, 6080, 32, 52),
     "gre-udp": ({}, 4754, 32, 52),
     "vxlan": ({"vni": 0xABCDE, **INNER}, 4789, 50, 70),
+    "geneve": ({"vni": 0xFEDCB}, 6081, 36, 56),
     "mpls-udp": ({"label": 4096}, 6635, 32, 52),
     "mpls-gre": ({"label": 1048575}, None, 28, 48),
     "l2": ({}, None, 0, 0),
@@ -93,6 +95,8 @@ def expected_frame(config, backend, sent, out):
         source = own.inner_source_mac or port["mac"]
         destination = own.inner_destination_mac or "02:47:57:00:00:01"
         packet = VXLAN(flags=0x08, vni=own.vni) / Ether(src=source, dst=destination, type=ethertype) / packet
+    elif own.name == "geneve":
+        packet = GENEVE(proto=ethertype, vni=own.vni) / packet
     elif own.name in ("mpls-udp", "mpls-gre"):
         packet = MPLS(label=own.label, cos=0, s=1, ttl=64) / packet
         if own.name == "mpls-gre":
@@ -308,6 +312,7 @@ def mixed():
         far6.update(encapsulation=["gre", "mpls-gre"], expected="gre", gre_key="flow")
         more = [
             {"encapsulation": "vxlan", "vni": 8, **INNER},
+            {"encapsulation": "geneve", "vni": 9},
             {},
             {"encapsulation": "mpls-udp", "udp_checksum": "zero"},
             {"encapsulation": "mpls-gre", "label": 101},

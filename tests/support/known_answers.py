@@ -13,6 +13,7 @@ import struct
 import sys
 from pathlib import Path
 
+from scapy.contrib.geneve import GENEVE
 from scapy.contrib.mpls import MPLS
 from scapy.layers.inet import IP, UDP
 from scapy.layers.inet6 import IPv6
@@ -42,7 +43,7 @@ SOURCE = {4: "192.0.2.1", 6: "2001:db8::1"}
 BACKEND = {4: "10.0.0.5", 6: "2001:db8:b::5"}
 
 # The UDP port of those over UDP. What is over IP has the protocol number of GRE, or the inner packet's.
-PORTS = {"gue": 6080, "gue0": 6080, "gre-udp": 4754, "vxlan": 4789, "mpls-udp": 6635}
+PORTS = {"gue": 6080, "gue0": 6080, "gre-udp": 4754, "vxlan": 4789, "geneve": 6081, "mpls-udp": 6635}
 # The header for an inner packet of a family, without IP and UDP.
 HEADERS = {
     "gre-7": lambda family: GRE(proto=ETHERTYPE[family], key_present=1, key=7),
@@ -52,6 +53,7 @@ HEADERS = {
     "gue0": lambda family: Raw(struct.pack("!BBH", 0, PROTOCOL[family], 0)),
     "gre-udp": lambda family: GRE(proto=ETHERTYPE[family]),
     "vxlan": lambda family: VXLAN(flags=0x08, vni=VNI) / Ether(**MACS, type=ETHERTYPE[family]),
+    "geneve": lambda family: GENEVE(vni=VNI, proto=ETHERTYPE[family]),
     "mpls-udp": lambda family: STACK,
     "mpls-gre": lambda family: GRE(proto=0x8847) / STACK,
 }

@@ -76,6 +76,7 @@ encapsulations! {
     Gue0 = gue0, "Generic UDP encapsulation, variant 0.";
     GreUdp = gre_udp, "GRE in UDP: RFC 8086.";
     Vxlan = vxlan, "RFC 7348.";
+    Geneve = geneve, "RFC 8926.";
     MplsUdp = mpls_udp, "MPLS in UDP: RFC 7510.";
     MplsGre = mpls_gre, "MPLS in GRE: RFC 4023.";
     L2 = l2, "No encapsulation: another destination MAC.";

@@ -142,6 +142,13 @@ fn strip<'a>(name: &str, parameters: &Parameters, behind: &'a [u8], entropy: u64
             assert_eq!(ipv4, behind[22] >> 4 == 4);
             &behind[22..]
         }
+        "geneve" => {
+            let vni = parameters.vni.unwrap().to_be_bytes();
+            let ethertype = if behind[8] >> 4 == 4 { [0x08, 0x00] } else { [0x86, 0xdd] };
+            assert_eq!(behind[..4], [0, 0, ethertype[0], ethertype[1]]);
+            assert_eq!(behind[4..8], [vni[1], vni[2], vni[3], 0]);
+            &behind[8..]
+        }
         "mpls-udp" => {
             assert_eq!(behind[..4], entry);
             &behind[4..]
