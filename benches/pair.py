@@ -251,8 +251,8 @@ def generators_table(found):
     for name, (rates, drops) in found.items():
         received, forwarded = zip(*rates, strict=True)
         million = f"{support.median(received) / 1e6:.2f}", f"{support.median(forwarded) / 1e6:.2f}"
-        told = ", ".join(f"{reason} {count:,}" for reason, count in drops.items()) or "none"
-        rows.append([name, *million, f"{100 * support.spread(received):.1f} %", told])
+        text = ", ".join(f"{reason} {count:,}" for reason, count in drops.items()) or "none"
+        rows.append([name, *million, f"{100 * support.spread(received):.1f} %", text])
     return {
         "name": "generators",
         "title": "What the appliance takes of testpmd's generators, which send as fast as they can",

@@ -11,7 +11,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit
 command -v cargo >/dev/null || PATH=$PATH:$HOME/.cargo/bin
 export PATH
 export RUSTUP_AUTO_INSTALL=0 # no script renews a toolchain unasked; ci/install.sh gets the first one
-python=/usr/bin/python3 # Debian's own has the Debian packages, whatever else comes first in PATH
+python=/usr/bin/python3 # Debian's, which has the Debian packages, even if PATH has another first
 export python
 # shellcheck disable=SC2034 # the scripts use it
 tools=$PWD/target/tools # where ci/install.sh puts the tools of ci/tools.txt

@@ -58,13 +58,13 @@ async def fetch(source, vip, port, size):
         for begin in range(0, size, CHUNK):
             writer.write(bytes(min(CHUNK, size - begin)))
             await writer.drain()
-        answer = await reader.read()
+        response = await reader.read()
     finally:
         writer.close()
-    head, _, said = answer.partition(b"\r\n\r\n")
-    name, *received = said.decode().split() or [""]
+    head, _, body = response.partition(b"\r\n\r\n")
+    name, *received = body.decode().split() or [""]
     if not head.startswith(b"HTTP/1.1 200 ") or received != ([str(size)] if size else []):
-        raise ValueError(f"unexpected answer {answer[:60]!r}")
+        raise ValueError(f"unexpected response {response[:60]!r}")
     return name
 
 

@@ -36,11 +36,11 @@ class Guest:
             line = b""
             while not line.endswith(b"\n"):
                 line += self._monitor.read(1)
-            answer = json.loads(line)
-            if "error" in answer:
-                raise RuntimeError(f"{command}: {answer}")
-            if "return" in answer:
-                return answer["return"]
+            response = json.loads(line)
+            if "error" in response:
+                raise RuntimeError(f"{command}: {response}")
+            if "return" in response:
+                return response["return"]
 
     def set_link(self, nic, up):
         """Plugs the cable of a card in, or unplugs it."""

@@ -3,8 +3,8 @@ its findings and errors to the record.
 
 Run as a program in a namespace, this file is the trials' client:
 
-    trials.py probe ADDRESS PORT                 a datagram each 10 ms until its input ends; prints "answered" after
-                                                 ten answers, and at the end the times of all
+    trials.py probe ADDRESS PORT                 a datagram each 10 ms until its input ends; prints "replied" after
+                                                 ten replies, and at the end the times of all
     trials.py echo ADDRESS PORT BYTES COUNT      COUNT datagrams, each from its own port; prints the replies
     trials.py forsake ADDRESS PORT COUNT         the same, but its sockets are closed when the replies come
 """
@@ -64,8 +64,8 @@ def link(guest, lab, case, record):
     down = lab.ctl("port", "list")[0]["link"]
     guest.set_link(nic, True)
     plugged = time.monotonic()
-    answers = finish_probe(probe)
-    after = [at for at in answers if at > plugged]
+    replies = finish_probe(probe)
+    after = [at for at in replies if at > plugged]
     said = [line for line in lab.log().splitlines() if re.search("link (up|down)", line)]
     if not down.startswith("down"):
         record["wrong"].append(f"without a cable the link is {down}")
@@ -85,11 +85,11 @@ def fail_over(guest, lab, case, record):
     pulled = time.monotonic()
     try:
         driven = lab.drive(200)
-        answers = finish_probe(probe)
+        replies = finish_probe(probe)
     finally:
         guest.set_link(case.nics[0], True)
-    after = [at for at in answers if at > pulled]
-    gap = max((later - earlier for earlier, later in itertools.pairwise(answers)), default=99)
+    after = [at for at in replies if at > pulled]
+    gap = max((later - earlier for earlier, later in itertools.pairwise(replies)), default=99)
     if not after or driven["failed"]:
         record["wrong"].append(f"after the failover {driven['failed']} connections failed: {driven['errors']}")
     failed = f"{driven['failed']} connections failed"
@@ -100,9 +100,9 @@ def fragments(_guest, lab, _case, record):
     """Fragments and ICMP errors reach the worker that has their flow."""
     port = lab.environment["LAB_ECHO_PORT"]
     for vip in vips(lab):
-        answered = ask(lab, "echo", vip, port, 4000, 100)
-        if answered != 100:
-            record["wrong"].append(f"{100 - answered} of 100 datagrams in fragments to {vip} have no answer")
+        replied = ask(lab, "echo", vip, port, 4000, 100)
+        if replied != 100:
+            record["wrong"].append(f"{100 - replied} of 100 datagrams in fragments to {vip} have no reply")
     # The kernel of a client would limit the number of these errors.
     run(*lab.within("clients", "sysctl", "-qw", "net.ipv4.icmp_ratelimit=0", "net.ipv6.icmp.ratelimit=0"))
     before = unreachables(lab)
@@ -139,7 +139,7 @@ def sizes(_guest, lab, case, record):
                 continue
             ping(lab, vip, size, record)
             if ask(lab, "echo", vip, port, size, 5) != 5:
-                record["wrong"].append(f"datagrams of {size} bytes to {vip} have no answer")
+                record["wrong"].append(f"datagrams of {size} bytes to {vip} have no reply")
         record["notes"].append(f"pings and datagrams of 64 to {longest} bytes to {vip} at MTU {mtu}")
 
 
@@ -155,7 +155,7 @@ def start_probe(lab):
     port = lab.environment["LAB_ECHO_PORT"]
     line = client(lab, "probe", vips(lab)[0], port)
     started = subprocess.Popen(line, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    assert started.stdout.readline() == "answered\n", "the probe has no answer"
+    assert started.stdout.readline() == "replied\n", "the probe has no reply"
     return started
 
 
@@ -184,20 +184,20 @@ def probe(address, port):
         except OSError:
             continue
         if len(times) == 10:
-            print("answered", flush=True)
+            print("replied", flush=True)
     return times
 
 
 def echo(address, port, size, count):
-    answered = 0
+    replied = 0
     for number in range(int(count)):
         with connected(address, port) as client:
             client.settimeout(3)
             sent = str(number).encode().ljust(int(size), b".")
             client.send(sent)
             with contextlib.suppress(TimeoutError):
-                answered += client.recv(65535).partition(b" ")[2] == sent
-    return answered
+                replied += client.recv(65535).partition(b" ")[2] == sent
+    return replied
 
 
 def forsake(address, port, count):

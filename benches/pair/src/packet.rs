@@ -82,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_changed_on_the_way_is_no_answer() {
+    fn a_packet_changed_on_the_way_is_not_read() {
         let mut frame = [0; LENGTH];
         write(&mut frame, 0, CONTENT);
         for at in (14..34).chain(36..38) {

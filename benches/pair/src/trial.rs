@@ -235,9 +235,12 @@ mod tests {
 
     #[test]
     fn an_outcome_tells_rate_and_latency() {
-        let told: serde_json::Value =
+        let printed: serde_json::Value =
             serde_json::from_str(&outcome(4, &[0, 1, 2, 3]).to_string()).unwrap();
-        assert_eq!((told["rate"].as_f64(), told["median_us"].as_f64()), (Some(2.0), Some(10.0)));
-        assert_eq!((told["lost"].as_u64(), told["whole"].as_bool()), (Some(0), Some(true)));
+        assert_eq!(
+            (printed["rate"].as_f64(), printed["median_us"].as_f64()),
+            (Some(2.0), Some(10.0))
+        );
+        assert_eq!((printed["lost"].as_u64(), printed["whole"].as_bool()), (Some(0), Some(true)));
     }
 }
