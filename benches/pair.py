@@ -182,7 +182,7 @@ def with_testpmd(options, hugepages, directory):
             f"--burst={BURST}",
             f"--mbcache={POOL_CACHE}",
             f"--total-num-mbufs={BUFFERS}",
-            f"--eth-sibling=0,{FLOWGEN_MAC}",
+            f"--eth-peer=0,{FLOWGEN_MAC}",
             f"--tx-ip=198.18.0.1,{TXONLY[0]}",
             f"--tx-udp=1024,{TXONLY[2]}",
         ]

@@ -178,7 +178,7 @@ def plain(columns, rows):
     return text
 
 
-def node(part):
+def environment(part):
     """Machine and load average, in one line."""
     before, after = part["load"]
     words = [str(value) for value in part.get("machine", {}).values()]
@@ -187,7 +187,7 @@ def node(part):
 
 def show(part):
     """A part for the terminal."""
-    text = f"\n{part['part']}: {node(part)}\n"
+    text = f"\n{part['part']}: {environment(part)}\n"
     for table in part["tables"]:
         text += f"\n{table['title']}\n{plain(table['columns'], table['rows'])}"
         text += f"  {table['note']}\n" if table.get("note") else ""
@@ -198,7 +198,7 @@ def show(part):
 
 def page_section(part):
     """A part for the page."""
-    blocks = [node(part)]
+    blocks = [environment(part)]
     for table in part["tables"]:
         blocks.append(f"**{table['title']}**")
         blocks.append(markdown(table["columns"], table["rows"]).rstrip())

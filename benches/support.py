@@ -72,9 +72,9 @@ def claim(text, bound, target, unit, values):
             "spread": round(spread(values), 4), "met": met}
 
 
-def print_part(name, before, tables, claims, **node):
+def print_part(name, before, tables, claims, **environment):
     """Prints the result in the format of report.py."""
-    part = {"part": name, "load": [before, load_average()], "machine": {**machine(), **node},
+    part = {"part": name, "load": [before, load_average()], "machine": {**machine(), **environment},
             "tables": tables, "claims": claims}
     print(json.dumps(part))
 

@@ -19,7 +19,7 @@ const LAG: f64 = 0.0005;
 /// Significant digits of latencies.
 const DIGITS: u8 = 3;
 /// The longest latency recorded, in seconds.
-const LONGEST_SLEEP: f64 = 10.0;
+const LONGEST: f64 = 10.0;
 
 /// A device, and the offset of the IP packet in frames that come back through it.
 pub(crate) struct Line {
@@ -64,7 +64,7 @@ impl Trial {
     /// Sends and receives until all packets have come back, or no more come.
     pub(crate) fn run(&self, line: &mut Line, pool: &Mempool) -> Result<Outcome> {
         let hz = self.hz as f64;
-        let longest = ticks(LONGEST_SLEEP * hz);
+        let longest = ticks(LONGEST * hz);
         let latency = Histogram::new_with_max(longest, DIGITS).context("the histogram")?;
         let (offered, refused, received, sum, strange) = (0, 0, 0, 0, 0);
         let (seconds, ticks_per_us) = (0.0, hz / 1e6);
