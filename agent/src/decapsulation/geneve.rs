@@ -12,7 +12,8 @@
 //! a packet with a critical option (C) and skips the options of others, as section 3.4 allows. Control packets
 //! (O) are dropped. Reserved bits are ignored.
 
-use super::{Carrier, Encapsulation, Error, Family, Inner, Settings, Tunnel, inner};
+use super::inner::{Error, Family, Inner, inner};
+use super::tunnel::{Carrier, Encapsulation, Settings, Tunnel};
 
 /// Geneve over UDP.
 pub(super) const ENCAPSULATION: Encapsulation = Encapsulation {

@@ -15,7 +15,9 @@
 //! bit 5 is dropped, as that section asks: they mean RFC 1701, which the agent does not implement. Version 1
 //! is PPTP (RFC 2637).
 
-use super::{Carrier, Encapsulation, Error, Family, Inner, Settings, Tunnel, inner, mpls};
+use super::inner::{Error, Family, Inner, inner};
+use super::mpls;
+use super::tunnel::{Carrier, Encapsulation, Settings, Tunnel};
 
 /// GRE over IP, which carries an IP packet or a label stack.
 pub(super) const ENCAPSULATION: Encapsulation = Encapsulation {

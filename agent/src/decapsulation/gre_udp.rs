@@ -3,7 +3,8 @@
 //!
 //! Only port 4754: port 4755 is for GRE over DTLS.
 
-use super::{Carrier, Encapsulation, Tunnel, gre};
+use super::gre;
+use super::tunnel::{Carrier, Encapsulation, Tunnel};
 
 /// GRE over UDP.
 pub(super) const ENCAPSULATION: Encapsulation = Encapsulation {

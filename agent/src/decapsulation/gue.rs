@@ -14,19 +14,15 @@
 //! does not know, and the agent knows none. Without flags the Hlen words are private data of the sender,
 //! and are skipped. Control messages (C) are dropped.
 
-use super::{
-    Carrier, Encapsulation, Error, Family, Inner, Settings, Tunnel, inner, inner_of_any_family,
-    ipip,
-};
+use super::inner::{Error, Family, Inner, inner, inner_of_any_family};
+use super::ipip;
+use super::tunnel::{Carrier, Encapsulation, Settings, Tunnel};
 
 /// GUE over UDP.
 pub(super) const ENCAPSULATION: Encapsulation = Encapsulation {
     names: &["gue", "gue0"],
     tunnels: |settings| vec![Tunnel { carrier: Carrier::Udp(settings.gue_port), decapsulate }],
 };
-
-/// The port that IANA assigned to GUE.
-pub(super) const PORT: u16 = 6080;
 
 const HEADER: usize = 4;
 const WORD: usize = 4;

@@ -2,7 +2,8 @@
 //!
 //! The outer header's protocol number is the inner family, over IPv4 and IPv6.
 
-use super::{Carrier, Encapsulation, Error, Family, Inner, Settings, Tunnel, inner};
+use super::inner::{Error, Family, Inner, inner};
+use super::tunnel::{Carrier, Encapsulation, Settings, Tunnel};
 
 /// IP over IP.
 pub(super) const ENCAPSULATION: Encapsulation = Encapsulation {

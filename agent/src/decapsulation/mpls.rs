@@ -10,7 +10,7 @@
 //! are not used. No field names the protocol after the stack: like a router, the agent uses the first
 //! four bits of the packet, 4 or 6.
 
-use super::{Error, Inner, inner_of_any_family};
+use super::inner::{Error, Inner, inner_of_any_family};
 
 const ENTRY: usize = 4;
 const BOTTOM: u8 = 0x01;

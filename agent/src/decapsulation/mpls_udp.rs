@@ -2,7 +2,8 @@
 //!
 //! Only port 6635: port 6636 is for MPLS over DTLS.
 
-use super::{Carrier, Encapsulation, Tunnel, mpls};
+use super::mpls;
+use super::tunnel::{Carrier, Encapsulation, Tunnel};
 
 /// MPLS over UDP.
 pub(super) const ENCAPSULATION: Encapsulation = Encapsulation {

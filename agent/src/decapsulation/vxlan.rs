@@ -10,7 +10,8 @@
 //! The frame's MAC addresses are ignored: the frame goes to this host, not to a bridge. Reserved bits are
 //! ignored. A frame with a VLAN tag is dropped, as section 6.1 asks.
 
-use super::{Carrier, Encapsulation, Error, Family, Inner, Settings, Tunnel, inner};
+use super::inner::{Error, Family, Inner, inner};
+use super::tunnel::{Carrier, Encapsulation, Settings, Tunnel};
 
 /// VXLAN over UDP.
 pub(super) const ENCAPSULATION: Encapsulation = Encapsulation {
