@@ -29,15 +29,6 @@ LAYERS = {
     "appliance": {"wire", "balancer", "stats", "control", "dpdk", "worker"},
 }
 LAYERED = "forwarder/src"
-# Directories that still have circles inside. Take one out as soon as it has none.
-EXEMPT = (
-    "forwarder/src/control",
-    "forwarder/src/worker",
-    "forwarder/src/dpdk",
-    "forwarder/src/appliance",
-    "forwarder/src/program",
-    "agent/src/decapsulation",
-)
 
 NOISE = re.compile(
     r'//[^\n]*|/\*.*?\*/|b?r(#*)".*?"\1|b?"(?:\\.|[^"\\])*"|b?\'(?:\\[^\n]+?|[^\\\'\n])\'', re.DOTALL
@@ -251,24 +242,15 @@ def layer_of(root, file):
     return None
 
 
-def is_exempt(root, file, other):
-    """Whether both files lie in one directory that may have circles for now."""
-    return any(
-        file.is_relative_to(root / exempt) and other.is_relative_to(root / exempt) for exempt in EXEMPT
-    )
-
-
 def faults(root):
     for start in crates(root):
         graph = graph_of(start)
         for file, edges in graph.items():
             own = layer_of(root, file)
-            for other, line in list(edges.items()):
+            for other, line in edges.items():
                 theirs = layer_of(root, other)
                 if own in LAYERS and theirs not in {own, None, *LAYERS[own]}:
                     yield f"{file.relative_to(root)}:{line}: {own} must not use {theirs}"
-                if is_exempt(root, file, other):
-                    del edges[other]
         told = set()
         for file in sorted(graph):
             circle = circle_through(graph, file)
