@@ -1,7 +1,9 @@
 """The lists of encapsulations are complete, and the known answers are what scapy builds."""
 
+import re
+
 import pytest
-from support import encapsulations, known_answers
+from support import binaries, encapsulations, known_answers
 
 
 @pytest.mark.parametrize("table", known_answers.tables())
@@ -22,3 +24,11 @@ def test_the_lab_has_each_encapsulation():
     """The live tests of the lab follow its list."""
     names = encapsulations.of_forwarder()
     encapsulations.assert_rows(encapsulations.of_lab(), names, "known_encapsulations in ci/lab/options.sh")
+
+
+def test_the_pages_have_each_encapsulation():
+    """A row in the table of what the forwarder sends, and one in the table of what the agent decapsulates."""
+    text = "\n".join(page.read_text() for page in sorted((binaries.ROOT / "docs").glob("*.md")))
+    first_cells = re.findall(r"^\| *([^|]*)\|", text, re.MULTILINE)
+    for name in encapsulations.of_forwarder():
+        assert sum(f"`{name}`" in cell for cell in first_cells) >= 2, f"docs/ has no two rows for {name}"
