@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::mistakes::{Case, mistakes};
-use super::{CONTRACT, changed};
+use super::{EXAMPLE, changed};
 use crate::control::config::{FragmentPolicy, Fragments, Member, Mistake, parse};
 
 /// The line on which the text after the contract's begins.
@@ -28,7 +28,7 @@ fn with(changes: &[(&str, &str)]) -> String {
         assert!(text.contains(old), "{old:?} is not in the text");
         text = text.replacen(old, new, 1);
     }
-    CONTRACT.to_owned() + &text
+    EXAMPLE.to_owned() + &text
 }
 
 #[test]
@@ -58,7 +58,7 @@ fn every_key_is_read() {
     };
     assert_eq!(configuration.fragments, expected);
     let fragments = |text: &str| parse(text).unwrap().configuration.services[0].fragments;
-    assert_eq!(fragments(CONTRACT), FragmentPolicy::Follow);
+    assert_eq!(fragments(EXAMPLE), FragmentPolicy::Follow);
     for (word, policy) in [("follow", FragmentPolicy::Follow), ("drop", FragmentPolicy::Drop)] {
         let text = format!("port = 80\nfragments = \"{word}\"");
         assert_eq!(fragments(&changed(&[("port = 80", &text)])), policy);

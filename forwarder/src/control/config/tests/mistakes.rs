@@ -1,6 +1,6 @@
 //! Each possible mistake alone: its line, its key and its message.
 
-use super::{CONTRACT, changed};
+use super::{EXAMPLE, changed};
 use crate::control::config::{Mistake, parse};
 
 pub(super) fn mistakes(text: &str) -> Vec<Mistake> {
@@ -181,7 +181,7 @@ fn mistakes_of_the_ports() {
     const AGAIN: &str = "[[neighbor]]\naddress = \"192.0.2.254\"";
     const SECOND: &str =
         "[[port]]\nname = 'x'\ndevice = 'net_null0'\n[[neighbor]]\naddress = \"192.0.2.254\"";
-    let none = CONTRACT.replace("[[port]]", "[[neighbor]]");
+    let none = EXAMPLE.replace("[[port]]", "[[neighbor]]");
     let found = mistakes(&none);
     assert!(
         found.iter().any(|m| m.key == "port" && m.message.contains("there is no port")),

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use super::*;
 
 /// A small configuration with all keys that other tools rely on.
-pub(super) const CONTRACT: &str = r#"[node]
+pub(super) const EXAMPLE: &str = r#"[node]
 name = "lb1"
 tunnel_source = ["192.0.2.1", "2001:db8::1"]
 
@@ -55,7 +55,7 @@ pool = "web"
 /// The contract's example with replacements; each must be found.
 #[track_caller]
 pub(super) fn changed(changes: &[(&str, &str)]) -> String {
-    let mut text = CONTRACT.to_owned();
+    let mut text = EXAMPLE.to_owned();
     for (old, new) in changes {
         assert!(text.contains(old), "{old:?} is not in the text");
         text = text.replacen(old, new, 1);
@@ -65,7 +65,7 @@ pub(super) fn changed(changes: &[(&str, &str)]) -> String {
 
 #[test]
 fn the_contract_example_is_read_completely() {
-    let Parsed { configuration, warnings } = parse(CONTRACT).unwrap();
+    let Parsed { configuration, warnings } = parse(EXAMPLE).unwrap();
     assert_eq!(
         configuration,
         Configuration {
@@ -225,7 +225,7 @@ fn every_value_reaches_its_field() {
 
 #[test]
 fn the_contract_example_has_next_hops() {
-    let configuration = parse(CONTRACT).unwrap().configuration;
+    let configuration = parse(EXAMPLE).unwrap().configuration;
     let routes = configuration.routes();
     let hop = routes.next_hop("10.0.0.5".parse().unwrap()).unwrap();
     assert_eq!(hop.address, configuration.ports[0].gateways[0]);
@@ -234,7 +234,7 @@ fn the_contract_example_has_next_hops() {
 
 #[test]
 fn differences_that_need_a_restart() {
-    let old = parse(CONTRACT).unwrap().configuration;
+    let old = parse(EXAMPLE).unwrap().configuration;
     let differences = |changes: &[(&str, &str)]| {
         old.restart_only_differences(&parse(&changed(changes)).unwrap().configuration)
     };

@@ -377,7 +377,7 @@ proptest! {
         changes in vec(change(), 1..6),
     ) {
         let example = include_str!("../../../../../examples/appliance.toml");
-        let start = if of_example { example } else { CONTRACT }.to_owned();
+        let start = if of_example { example } else { EXAMPLE }.to_owned();
         judge(&changes.iter().fold(start, |text, change| apply(&text, change)));
     }
 

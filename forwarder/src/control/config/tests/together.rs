@@ -1,7 +1,7 @@
 //! Limits on the number of sections, several mistakes at once, warnings.
 
 use super::mistakes::{Case, mistakes};
-use super::{CONTRACT, changed, large};
+use super::{EXAMPLE, changed, large};
 use crate::control::config::{Mistake, parse};
 
 #[test]
@@ -22,7 +22,7 @@ fn sections_and_slots_are_limited() {
     assert_eq!((many.len(), many[0].key.as_str()), (1, "pool"));
     assert_eq!(many[0].line, 37 + 3 * 65_534);
 
-    let mut services = CONTRACT.to_owned();
+    let mut services = EXAMPLE.to_owned();
     for index in 1..=65_535 {
         services += &format!(
             "[[service]]\nname = 's{index}'\naddress = '203.0.113.10'\n\
