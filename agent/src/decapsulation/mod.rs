@@ -1,7 +1,7 @@
 //! Decapsulation: finds the inner packet in an outer packet's payload.
 //!
 //! Each encapsulation has a file here and a line in [`ALL`]. The file names the [`Carrier`], and has a pure
-//! function from the bytes after the carrier's header to the [`Inner`] packet, or to the reason why there is
+//! function from the bytes after the carrier's header to the [inner packet](inner::Inner), or to the reason why there is
 //! none. `tunnel.rs` has what these files fill in, `inner.rs` the check that they share.
 //!
 //! Direct server return by MAC address (the forwarder's `l2`) has no file: the packet arrives as the
