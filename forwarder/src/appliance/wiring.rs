@@ -15,7 +15,7 @@ use crate::dpdk::queue::{RxQueue, TxQueue};
 use crate::dpdk::{Eal, Error, TimestampField, ring};
 use crate::worker::{Input, InputKind, Output, OutputKind, Owners, Relay, RingQueue};
 
-/// Packets that a ring between two workers holds, for packets of one port.
+/// Size of a ring between two workers, for packets of one port. A ring holds one packet less.
 pub(super) const RING: u32 = 1024;
 /// Packets that a ring between two workers holds, for exceptions and for packets whose verdict is
 /// counted.

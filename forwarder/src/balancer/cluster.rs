@@ -30,7 +30,7 @@ pub enum ThreeTuple {
 }
 
 impl ThreeTuple {
-    /// The three-tuple of a fragment that was parsed from this very frame; `None` if this is another frame.
+    /// The three-tuple of a fragment that was parsed from this same frame; `None` if this is another frame.
     pub fn of(packet: &Packet, fields: &FragmentFields, frame: &[u8]) -> Option<ThreeTuple> {
         let l3 = usize::from(packet.l3);
         match packet.family {

@@ -79,7 +79,7 @@ impl Decapsulator {
         Decapsulator { own: own.into_iter().collect(), peers: peers.into_iter().collect() }
     }
 
-    /// Finds the inner packet of one that was parsed from this very frame; `None` if that is not encapsulated, or
+    /// Finds the inner packet of one that was parsed from this same frame; `None` if that is not encapsulated, or
     /// not for this node.
     ///
     /// # Errors
@@ -101,7 +101,7 @@ impl Decapsulator {
         Ok(Some(inner))
     }
 
-    /// Whether a whole packet, parsed from this very frame, is encapsulated for this node.
+    /// Whether a whole packet, parsed from this same frame, is encapsulated for this node.
     #[cold]
     pub fn accepts(&self, packet: &Packet, frame: &[u8]) -> bool {
         packet.fragment == Fragment::Whole
@@ -109,7 +109,7 @@ impl Decapsulator {
             && self.is_destination(packet, frame)
     }
 
-    /// Whether a packet that was parsed from this very frame is for one of the node's tunnel addresses. An inner
+    /// Whether a packet that was parsed from this same frame is for one of the node's tunnel addresses. An inner
     /// packet for which this holds, and whose destination is no virtual address, is nested.
     #[cold]
     pub fn is_destination(&self, packet: &Packet, frame: &[u8]) -> bool {
@@ -146,7 +146,7 @@ pub fn is_encapsulated(packet: &Packet) -> bool {
     }
 }
 
-/// Finds the inner packet of a tunnel packet that was parsed from this very frame.
+/// Finds the inner packet of a tunnel packet that was parsed from this same frame.
 ///
 /// # Errors
 /// [`Reason::Malformed`].

@@ -60,7 +60,7 @@ impl PacketMeta {
         self.service != Service::NONE
     }
 
-    /// The full record of a packet that was read from this very frame; `None` if none was.
+    /// The full record of a packet that was read from this same frame; `None` if none was.
     pub fn classified(&self, frame: &[u8]) -> Option<Classified> {
         if !self.is_packet() {
             return None;

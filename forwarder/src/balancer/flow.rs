@@ -43,7 +43,7 @@ impl FlowKey {
         }
     }
 
-    /// The key of a packet that was parsed from this very frame.
+    /// The key of a packet that was parsed from this same frame.
     #[inline]
     pub fn of(packet: &Packet, frame: &[u8]) -> Option<FlowKey> {
         let l3 = usize::from(packet.l3);

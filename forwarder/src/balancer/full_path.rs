@@ -52,7 +52,7 @@ impl FlowEvent {
 }
 
 impl Balancer {
-    /// Finds the backend of a packet that was classified from this very frame with these tables.
+    /// Finds the backend of a packet that was classified from this same frame with these tables.
     ///
     /// # Errors
     /// The reason to drop it.

@@ -1,12 +1,11 @@
 //! The two hashes of a flow.
 //!
 //! - [`FleetKey`] chooses backends by SipHash-1-3 under the configured key. Every node must choose alike, and no
-//!   client may predict the choice. This hash runs on a flow table miss only.
+//!   client may predict the choice. This hash runs where a backend is chosen, never on a flow table hit.
 //! - [`LocalSeed`] indexes the flow table by AES rounds under keys drawn at start, because this hash runs for
 //!   every packet. A build for CPUs without AES instructions has XXH3 instead.
 //!
-//! Neither is the NIC's RSS hash. Its symmetric key leaves 16 bits of entropy, and a worker sees only the part
-//! of the hash's range that led to its queue.
+//! Neither is the NIC's RSS hash: a worker sees only the part of its range that led to the worker's queue.
 
 use std::hash::Hasher;
 

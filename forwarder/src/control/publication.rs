@@ -49,7 +49,7 @@ pub enum Error {
          try again in a few seconds"
     )]
     Backends,
-    /// Not every worker runs the tables yet in which the id of a removed service is free.
+    /// Ids of removed services cannot be reused yet: some worker still runs tables that contain them.
     #[error("too many services were replaced in a short time; try again in a few seconds")]
     Services,
 }
@@ -63,7 +63,7 @@ pub struct PortFacts {
     pub filter: bool,
 }
 
-/// How far the slowest worker is.
+/// The lowest generations that all workers have reached.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Progress {
     /// Every worker runs tables of this generation or a newer one.

@@ -30,7 +30,7 @@ pub struct FragmentFields {
 }
 
 impl FragmentFields {
-    /// The fields of a fragment that was parsed from this very frame; `None` if the packet is whole.
+    /// The fields of a fragment that was parsed from this same frame; `None` if the packet is whole.
     #[cold]
     pub fn of(packet: &Packet, frame: &[u8]) -> Option<FragmentFields> {
         if packet.fragment == Fragment::Whole {

@@ -188,7 +188,7 @@ pub fn read(frame: &[u8]) -> Option<PlainHeaders> {
 }
 
 impl PlainHeaders {
-    /// The full record of the packet that was read from this very frame.
+    /// The full record of the packet that was read from this same frame.
     pub fn packet(self, frame: &[u8]) -> Option<Packet> {
         let head: &[u8; HEAD_V4] = frame.first_chunk()?;
         let (family, l4, protocol) = if head[IP] >> 4 == 4 {

@@ -29,7 +29,7 @@ pub(super) struct Pipeline {
 pub(super) struct Batch {
     pub(super) burst: Burst,
     meta: [PacketMeta; BURST],
-    /// The result for packets that are not plain. Their `meta` is not a packet's.
+    /// The result for packets that are not plain. Their `meta` holds only the tag.
     others: [Result<Classified, Unserved>; BURST],
     /// Packets to be freed together.
     dropped: Burst,

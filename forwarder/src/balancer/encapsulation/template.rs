@@ -180,7 +180,7 @@ impl Template {
         ip + descriptor.carrier.length() + header.as_bytes().len()
     }
 
-    /// Puts the headers before a packet that was parsed from this very frame. The IP packet stays as it is, Ethernet
+    /// Puts the headers before a packet that was parsed from this same frame. The IP packet stays as it is, Ethernet
     /// padding is removed, and VLAN tags stay. `entropy` is a hash of the flow.
     ///
     /// For `l2`, only the MAC addresses and the time to live or hop limit change.

@@ -27,7 +27,7 @@ use crate::wire::{self, Family, Packet, protocol, tcp};
 pub struct DatagramKey([u8; 38]);
 
 impl DatagramKey {
-    /// The key of a fragment that was parsed from this very frame; `None` if this is another frame.
+    /// The key of a fragment that was parsed from this same frame; `None` if this is another frame.
     pub fn of(packet: &Packet, fields: &FragmentFields, frame: &[u8]) -> Option<DatagramKey> {
         let mut key = [0; 38];
         key[2..6].copy_from_slice(&fields.identification.to_be_bytes());

@@ -81,7 +81,7 @@ mod tests {
             .collect()
     }
 
-    /// The definition in docs/architecture.md, word for word.
+    /// The definition in docs/fleet.md, word for word.
     fn plain(key: &FleetKey, size: u32, candidates: &[Candidate]) -> Vec<Value> {
         let mut candidates: Vec<Candidate> =
             candidates.iter().filter(|m| m.weight > 0).copied().collect();
@@ -133,7 +133,7 @@ mod tests {
         a.slots().iter().zip(b.slots()).filter(|(x, y)| x != y).count()
     }
 
-    /// The example of docs/architecture.md, which another implementation of that definition computed.
+    /// The example of docs/fleet.md, which another implementation of that definition computed.
     #[test]
     fn documented_example() {
         use std::net::Ipv4Addr;

@@ -77,7 +77,7 @@ impl SourceCheck {
         source_mac(frame).is_some_and(|source_mac| self.macs.contains(&source_mac))
     }
 
-    /// The kind of source of a packet that was parsed from this very frame.
+    /// The kind of source of a packet that was parsed from this same frame.
     pub(super) fn source(&self, packet: &Packet, frame: &[u8]) -> SourceKind {
         if let Some((source, _)) = packet.addresses_v4(frame) {
             let bits = u32::from_be_bytes(source).into();

@@ -30,8 +30,8 @@ impl fmt::Display for Mistake {
     }
 }
 
-/// How many mistakes, or warnings, are listed at most. A text of 1 MiB can have a million, which nobody
-/// reads and which take a hundred times its memory.
+/// How many mistakes, or warnings, are listed at most. A file of 1 MiB can contain a million mistakes;
+/// listing them all would take about 100 MiB, and nobody would read them.
 pub const MAX_LISTED: usize = 1000;
 
 /// The mistakes of a configuration: the first [`MAX_LISTED`] that were found, in line order, and the

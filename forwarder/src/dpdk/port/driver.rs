@@ -215,9 +215,9 @@ impl Facts {
         if self.power_of_two && wanted > 0 { 1 << wanted.ilog2() } else { wanted }
     }
 
-    /// The numbers of receive and transmit queues to set up so that the device sends packets to no
-    /// other receive queue. `wanted` are the numbers of either kind wanted, `most` those that the
-    /// device has.
+    /// How many (receive, transmit) queues to set up so that no packet arrives in a queue that is
+    /// not set up. `wanted` is the request and `most` the device's maximum, both as (receive,
+    /// transmit).
     pub fn queues(self, wanted: (u16, u16), most: (u16, u16)) -> (u16, u16) {
         let receive = match self.spread_over {
             SpreadOver::Receive => wanted.0,
