@@ -17,6 +17,11 @@ use crate::dpdk::interrupt::RxInterrupts;
 /// Empty rounds before the first sleep: from some tens of microseconds to a few hundred, depending
 /// on the devices.
 const SPIN_ROUNDS: u64 = 1024;
+/// Empty rounds after an interrupt before the worker sleeps again: a millisecond or more. The packet
+/// that the interrupt announced may become visible late: net_tap counts packets in a signal handler,
+/// in whatever thread the kernel wakes for it. An interrupt that announced a packet does not come
+/// again, so a worker that slept too early would find that packet only after [`LONGEST_SLEEP`].
+const INTERRUPT_SPIN_ROUNDS: u64 = 32 * SPIN_ROUNDS;
 /// Empty rounds before a worker without a CPU of its own yields to other threads.
 const SHARED_SPIN_ROUNDS: u64 = 64;
 /// The first sleep in the mode `Pause`. Each sleep is twice as long as the one before it, up to
@@ -159,12 +164,10 @@ impl Idle {
                     return 0;
                 }
                 if interrupts.wait(*longest) {
-                    // A packet waits, so the flow table is not swept now. It may take a moment
-                    // until a round finds the packet: net_tap reports packets by a signal handler
-                    // in another thread.
+                    // A packet waits, so the flow table is not swept now.
                     interrupts.disarm();
                     *armed = false;
-                    self.spin_rounds = rounds + SPIN_ROUNDS;
+                    self.spin_rounds = rounds + INTERRUPT_SPIN_ROUNDS;
                     return 0;
                 }
                 *longest
