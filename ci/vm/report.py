@@ -43,8 +43,8 @@ def said(results):
     lines = []
     for record in results:
         if "driver" in record:
-            functions = f"receives by {record['rx_function'] or 'a function that it does not tell'}"
-            functions += f", sends by {record['tx_function'] or 'one that it does not tell'}"
+            names = [record[key] or "not reported" for key in ("rx_function", "tx_function")]
+            functions = f"receive function: {names[0]}; transmit function: {names[1]}"
             for text in (f"RSS over {record['rss']}" if record["rss"] else "no RSS in use", functions):
                 lines.append(f"{record['driver']}: {text}")
             lines.append(f"{record['driver']}, `STEERING`: {record['steering']}")
