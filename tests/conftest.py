@@ -1,6 +1,6 @@
-"""Tests of the programs as they are: `guideway`, `guidewayctl`, driven from outside.
+"""Tests of the programs from outside: `guideway`, `guidewayctl`, `guideway-agent`.
 
-tests/README.md tells how to run them, and what they need.
+tests/README.md describes how to run them, and what they need.
 """
 
 import os
@@ -44,6 +44,6 @@ def namespace(root):
 
 @pytest.fixture
 def directory():
-    """A place with a path short enough for a socket."""
+    """A directory whose path is short enough for a socket."""
     with tempfile.TemporaryDirectory(prefix="guideway-") as name:
         yield Path(name)

@@ -6,11 +6,11 @@ import itertools
 
 import pytest
 from support import expectation, network
-from support.answers import error_about
 from support.daemon import Daemon, live_one_port
 from support.fragments import datagram, udp_flow
 from support.model import Fleet
 from support.packets import client_packet, tunnel_packet
+from support.replies import error_about
 
 ORDERS = list(itertools.permutations(range(3)))
 

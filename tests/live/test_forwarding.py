@@ -5,11 +5,11 @@ import subprocess
 
 import pytest
 from support import expectation, garbage, network, replay
-from support.answers import echo
 from support.config import two_ports
 from support.daemon import Daemon, live, live_one_port
 from support.model import Fleet
 from support.packets import EXTRAS, TAGS, Sent, client_packet, flow, inner_of
+from support.replies import echo
 
 # Not those with a service tag first: DPDK's af_packet takes every outer tag for 802.1Q.
 TAGGED = ("untagged", "one tag", "two tags")
@@ -29,7 +29,7 @@ def traffic():
 def pings():
     for version, number in itertools.product((4, 6), (1, 2, 3)):
         frame, verdict, (reply,) = echo(version, number=number)
-        yield Sent(frame, verdict, answer=reply)
+        yield Sent(frame, verdict, reply=reply)
 
 
 @pytest.fixture(scope="module")

@@ -42,7 +42,7 @@ def test_two_forwarders_that_redirect_to_each_other(namespace, directory):
         1: neighbours(directory / "1", 1, 2, "fa", "core", mac),
         2: neighbours(directory / "2", 2, 1, "fb", core, mac),
     }
-    sent = [p for client in range(1, 30) for p in datagram(udp_flow(6, client), pieces=3)]
+    sent = [p for client in range(1, 30) for p in datagram(udp_flow(6, client), count=3)]
     with Daemon(namespace, configs[1], directory / "1") as one, Daemon(namespace, configs[2], directory / "2") as two:
         before = {1: one.stats_at_rest(), 2: two.stats_at_rest()}
         for entry, leaving in ((1, 2), (2, 1)):

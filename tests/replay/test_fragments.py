@@ -8,11 +8,11 @@ import pytest
 from scapy.layers.inet import IP
 from scapy.layers.inet6 import ICMPv6PacketTooBig, IPv6, IPv6ExtHdrFragment
 from support import expectation
-from support.answers import about, cut, inner_mtu, link
 from support.config import one_port
-from support.fragments import datagram, owner, piece, redirected, sent_of, transport_of, udp_flow
+from support.fragments import datagram, fragment_at, owner, redirected, sent_of, transport_of, udp_flow
 from support.model import Fleet
 from support.packets import client_packet, flow, tunnel_packet
+from support.replies import about, inner_mtu, ipv4_fragments, link
 
 VERSIONS = pytest.mark.parametrize("version", (4, 6))
 OTHER = {4: "192.0.2.9", 6: "2001:db8::9"}
@@ -65,7 +65,7 @@ def test_datagrams_in_between_one_another(run_replay):
 @VERSIONS
 def test_sixty_kilobytes(run_replay, version):
     config = one_port()
-    parts = datagram(udp_flow(version), pieces=45, size=1400)
+    parts = datagram(udp_flow(version), count=45, size=1400)
     sent = [*reversed(parts)]
     outcome = run_replay(config, [packet.frame for packet in sent])
     check(config, sent, [parts[0], *sent[:-1]], outcome)
@@ -93,7 +93,7 @@ def test_what_waits_at_the_end_is_counted(run_replay, version):
 def test_a_full_buffer(run_replay, version):
     # One source has half of the buffer at the most.
     config = with_fragments(contexts=6, packets=6)
-    parts = datagram(udp_flow(version), pieces=6)
+    parts = datagram(udp_flow(version), count=6)
     sent = [*parts[1:4], *(packet.dropped("fragment_buffer_full") for packet in parts[4:]), parts[0]]
     outcome = run_replay(config, [packet.frame for packet in sent])
     check(config, sent, [parts[0], *parts[1:4]], outcome)
@@ -102,7 +102,7 @@ def test_a_full_buffer(run_replay, version):
 @VERSIONS
 def test_a_buffer_full_of_bytes(run_replay, version):
     config = with_fragments(bytes=2400)
-    parts = datagram(udp_flow(version), pieces=5)
+    parts = datagram(udp_flow(version), count=5)
     sent = [*parts[1:3], parts[3].dropped("fragment_buffer_full"), parts[0]]
     outcome = run_replay(config, [packet.frame for packet in sent])
     check(config, sent, [parts[0], *parts[1:3]], outcome)
@@ -132,7 +132,7 @@ def test_next_headers_of_later_fragments_may_differ(run_replay, workers):
     config, sent = one_port(), []
     for client in range(1, 9):
         one = udp_flow(6, client)
-        first, *later = datagram(one, identification=client, pieces=4)
+        first, *later = datagram(one, identification=client, count=4)
         sent += [first, *(odd(one, index, packet) for index, packet in enumerate(later))]
     outcome = run_replay(config, [packet.frame for packet in sent], "--workers", workers)
     expected = expectation.expected_frames(config, sent)["edge0"]
@@ -147,8 +147,8 @@ def test_a_later_fragment_of_ipv6_that_does_not_fit(run_replay):
     """RFC 4443 section 3.2, and 2.4 (e), which does not exempt it. Its own next header is not what it is."""
     config, one = one_port(), udp_flow(6)
     room = inner_mtu(config, one)
-    first = piece(one, 0, transport_of(one, 472))
-    sent = [first, piece(one, 480, b"x" * 1440), odd(one, 1, piece(one, 480, b"x" * 1440))]
+    first = fragment_at(one, 0, transport_of(one, 472))
+    sent = [first, fragment_at(one, 480, b"x" * 1440), odd(one, 1, fragment_at(one, 480, b"x" * 1440))]
     assert all(len(packet.inner) > room for packet in sent[1:])
     outcome = run_replay(config, [packet.frame for packet in sent])
     assert outcome.verdicts == {"forwarded": 1, "too_big_replied": 2}
@@ -164,7 +164,7 @@ def test_fragments_that_do_not_fit_are_cut_again(run_replay):
         one = udp_flow(4, client)
         room = inner_mtu(config, one)
         parts = datagram(one, identification=client, size=1480)
-        sent += [part.cut(cut(IP(part.inner), room)) if len(part.inner) > room else part for part in parts]
+        sent += [part.fragmented(ipv4_fragments(IP(part.inner), room)) if len(part.inner) > room else part for part in parts]
     assert {len(packet.inners()) for packet in sent} == {1, 2}
     # The others of each datagram wait, and are cut when they leave.
     late = [packet for place in range(0, len(sent), 3) for packet in (sent[place + 1], sent[place], sent[place + 2])]
@@ -208,7 +208,7 @@ def test_fragments_of_a_flow_that_is_known(run_replay, version):
     config = one_port()
     one = flow(version, "tcp")
     begin = client_packet(one, flags="S")
-    parts = [piece(one, 0, transport_of(one, 460)), piece(one, 480, b"x" * 24, more=False)]
+    parts = [fragment_at(one, 0, transport_of(one, 460)), fragment_at(one, 480, b"x" * 24, more=False)]
     sent = [begin, parts[1], parts[0]]
     outcome = run_replay(config, [packet.frame for packet in sent])
     check(config, sent, [begin, *parts], outcome)
@@ -221,14 +221,14 @@ def test_tiny_fragments(run_replay, version):
     tcp, udp = flow(version, "tcp"), flow(version, "udp")
     header = transport_of(tcp)
     sent = [
-        piece(tcp, 0, header[:8], identification=1),
-        piece(tcp, 0, header[:16], identification=2),
-        piece(tcp, 8, header[8:] + b"x" * 4, identification=3),
-        piece(tcp, 8, header[8:], more=False, identification=4),
-        piece(tcp, 16, b"x" * 8, identification=5),
+        fragment_at(tcp, 0, header[:8], identification=1),
+        fragment_at(tcp, 0, header[:16], identification=2),
+        fragment_at(tcp, 8, header[8:] + b"x" * 4, identification=3),
+        fragment_at(tcp, 8, header[8:], more=False, identification=4),
+        fragment_at(tcp, 16, b"x" * 8, identification=5),
     ]
     sent = [packet.dropped("fragment_tiny") for packet in sent]
-    whole = [piece(tcp, 0, header + b"x" * 4, identification=6), piece(udp, 0, transport_of(udp), identification=7)]
+    whole = [fragment_at(tcp, 0, header + b"x" * 4, identification=6), fragment_at(udp, 0, transport_of(udp), identification=7)]
     outcome = run_replay(config, [packet.frame for packet in sent + whole])
     check(config, sent + whole, whole, outcome)
 
@@ -238,8 +238,8 @@ def test_overlaps_with_the_first(run_replay, version):
     """The fragment that reaches back is dropped, and so is all that follows (RFC 3128, RFC 5722)."""
     config = one_port()
     one = udp_flow(version)
-    first = piece(one, 0, transport_of(one, 472))
-    back, behind = piece(one, 472, b"x" * 16), piece(one, 480, b"y" * 16, more=False)
+    first = fragment_at(one, 0, transport_of(one, 472))
+    back, behind = fragment_at(one, 472, b"x" * 16), fragment_at(one, 480, b"y" * 16, more=False)
     overlap = [back.dropped("fragment_overlap"), behind.dropped("fragment_overlap")]
     sent = [first, *overlap, first.dropped("fragment_overlap")]
     outcome = run_replay(config, [packet.frame for packet in sent])
@@ -253,8 +253,8 @@ def test_overlaps_with_the_first(run_replay, version):
 def test_two_first_fragments_of_different_length_over_ipv6(run_replay):
     config = one_port()
     one = udp_flow(6)
-    first, other = piece(one, 0, transport_of(one, 472)), piece(one, 0, transport_of(one, 464))
-    behind = piece(one, 480, b"y" * 16, more=False)
+    first, other = fragment_at(one, 0, transport_of(one, 472)), fragment_at(one, 0, transport_of(one, 464))
+    behind = fragment_at(one, 480, b"y" * 16, more=False)
     sent = [first, other.dropped("fragment_overlap"), behind.dropped("fragment_overlap")]
     outcome = run_replay(config, [packet.frame for packet in sent])
     check(config, sent, [first], outcome)
@@ -265,11 +265,11 @@ def test_what_no_datagram_has(run_replay, version):
     config = one_port()
     one = udp_flow(version)
     sent = [
-        piece(one, 480, b"x" * 12),
-        piece(one, 480, b""),
-        piece(one, 480, b"", more=False),
-        piece(one, 65528, b"x" * 8, more=False),
-        piece(one, 0, transport_of(one, 5)),
+        fragment_at(one, 480, b"x" * 12),
+        fragment_at(one, 480, b""),
+        fragment_at(one, 480, b"", more=False),
+        fragment_at(one, 65528, b"x" * 8, more=False),
+        fragment_at(one, 0, transport_of(one, 5)),
     ]
     sent = [packet.dropped("fragment_malformed") for packet in sent]
     outcome = run_replay(config, [packet.frame for packet in sent])
@@ -283,7 +283,7 @@ def test_an_atomic_fragment_is_whole(run_replay, version):
     one = udp_flow(version)
     data = bytearray(transport_of(one, 8))
     data[4:6] = len(data).to_bytes(2, "big")
-    sent = [piece(one, 0, bytes(data), more=False)]
+    sent = [fragment_at(one, 0, bytes(data), more=False)]
     outcome = run_replay(config, [packet.frame for packet in sent])
     check(config, sent, sent, outcome)
 
@@ -302,7 +302,8 @@ def test_a_service_that_takes_none(run_replay, version):
         reasons = ("fragment_refused", "fragment_first_dropped", "fragment_first_dropped")
         sent += [parts[index].dropped(reasons[index]) for index in order]
     # The service of the same address for TCP does take them, and this one takes whole packets.
-    taken = [client_packet(udp_flow(version)), piece(tcp, 0, transport_of(tcp, 460)), piece(tcp, 480, b"x", more=False)]
+    fragments = [fragment_at(tcp, 0, transport_of(tcp, 460)), fragment_at(tcp, 480, b"x", more=False)]
+    taken = [client_packet(udp_flow(version)), *fragments]
     outcome = run_replay(config, [packet.frame for packet in sent + taken])
     check(config, sent + taken, taken, outcome)
 

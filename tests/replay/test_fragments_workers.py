@@ -7,10 +7,10 @@ from collections import defaultdict
 
 import pytest
 from support import expectation, garbage
-from support.answers import echo, error_about
 from support.config import one_port, two_ports
-from support.fragments import datagram, piece, transport_of, udp_flow
+from support.fragments import datagram, fragment_at, transport_of, udp_flow
 from support.packets import Sent, client_packet, flow, inner_of
+from support.replies import echo, error_about
 
 WORKERS = pytest.mark.parametrize("workers", (2, 3))
 CLIENTS = range(1, 9)
@@ -83,8 +83,8 @@ def test_first_fragments_and_errors_find_their_flow(run_replay, workers):
         size = 460 if protocol == "tcp" else 472
         # Over IPv6 the protocol is not a part of what identifies a datagram.
         number = {"identification": 7 if protocol == "tcp" else 8}
-        first = piece(one, 0, transport_of(one, size), **number)
-        last = piece(one, 480, b"x" * 24, more=False, **number)
+        first = fragment_at(one, 0, transport_of(one, size), **number)
+        last = fragment_at(one, 480, b"x" * 24, more=False, **number)
         if client % 2:
             first, last = last, first
         again = client_packet(one, flags="A")
@@ -123,13 +123,13 @@ def test_every_reason_to_drop_fragments(run_replay, workers):
         refused = flow(version, "tcp", client)
         lost, overlapped, sound = (udp_flow(version, client, sport) for sport in (1, 2, 3))
         for number in (10, 11):
-            first = piece(refused, 0, transport_of(refused, 460), identification=number).dropped("fragment_refused")
-            last = piece(refused, 480, b"x" * 24, more=False, identification=number).dropped("fragment_first_dropped")
+            first = fragment_at(refused, 0, transport_of(refused, 460), identification=number).dropped("fragment_refused")
+            last = fragment_at(refused, 480, b"x" * 24, more=False, identification=number).dropped("fragment_first_dropped")
             lists.append([first, last] if number == 10 else [last, first])
         lists.append([packet.dropped("fragment_timeout") for packet in datagram(lost, 20)[1:]])
-        first = piece(overlapped, 0, transport_of(overlapped, 472), identification=30)
-        back = piece(overlapped, 472, b"x" * 16, identification=30)
-        behind = piece(overlapped, 480, b"y" * 16, more=False, identification=30)
+        first = fragment_at(overlapped, 0, transport_of(overlapped, 472), identification=30)
+        back = fragment_at(overlapped, 472, b"x" * 16, identification=30)
+        behind = fragment_at(overlapped, 480, b"y" * 16, more=False, identification=30)
         lists.append([first, *(packet.dropped("fragment_overlap") for packet in (back, behind, first))])
         lists.append(datagram(sound, 40))
     compare(run_replay, config, shuffled(workers, lists), workers)
@@ -141,7 +141,7 @@ def test_with_everything_else_in_between(run_replay, workers):
     lists += [[packet] for packet in garbage.everything()]
     for version, number in itertools.product((4, 6), range(20)):
         frame, verdict, (reply,) = echo(version, number=number)
-        lists.append([Sent(frame, verdict, answer=reply)])
+        lists.append([Sent(frame, verdict, reply=reply)])
         one = flow(version, "tcp", 9, 1000 + number)
         lists.append([client_packet(one), error_about(one)])
     compare(run_replay, config, shuffled(workers, lists), workers)

@@ -8,11 +8,11 @@ import pytest
 from scapy.layers.inet import ICMP, IP
 from scapy.layers.inet6 import ICMPv6PacketTooBig, IPv6
 from support import expectation, garbage, replay
-from support.answers import about, cut, echo, inner_mtu, link
 from support.config import one_port, two_ports
 from support.fragments import datagram
 from support.model import Fleet
 from support.packets import EXTRAS, TAGS, Sent, client_packet, flow, inner_of
+from support.replies import about, echo, inner_mtu, ipv4_fragments, link
 
 
 def matrix():
@@ -32,7 +32,7 @@ def answered():
     """Echo requests and the replies that they get."""
     for version, tags, number in itertools.product((4, 6), TAGS.values(), (1, 2)):
         frame, verdict, (reply,) = echo(version, tags=tags, number=number)
-        yield Sent(frame, verdict, answer=reply)
+        yield Sent(frame, verdict, reply=reply)
 
 
 def fragmented():
@@ -97,10 +97,10 @@ def test_ethernet_padding_is_cut_off(run_replay):
 
 def too_long(packet, kind, mtu):
     if kind == "cut":
-        return packet.cut(cut(IP(packet.inner), mtu))
+        return packet.fragmented(ipv4_fragments(IP(packet.inner), mtu))
     version, whole = (6, IPv6(packet.inner)) if kind == "IPv6" else (4, IP(packet.inner))
     error = about(version, whole, ICMP(type=3, code=4, nexthopmtu=mtu), ICMPv6PacketTooBig(mtu=mtu))
-    return packet.answered("too_big_replied", link(error, packet.tags, back=True))
+    return packet.replied("too_big_replied", link(error, packet.tags, back=True))
 
 
 def test_payload_of_every_length_up_to_the_mtu(run_replay):

@@ -5,9 +5,9 @@ from scapy.layers.inet import ICMP, IP, TCP, UDP
 from scapy.layers.inet6 import ICMPv6DestUnreach, ICMPv6EchoRequest, ICMPv6TimeExceeded, IPv6
 from scapy.layers.l2 import GRE
 from scapy.packet import Raw
-from support.answers import CLIENT, about, ip, link
 from support.config import one_port
 from support.packets import TAGS, VIP, hop
+from support.replies import CLIENT, about, ip, link
 
 OWN, PEER = "192.0.2.1", "192.0.2.129"
 

@@ -24,10 +24,10 @@ from scapy.layers.inet6 import (
 )
 from scapy.packet import Raw
 from support import replay
-from support.answers import CLIENT, ROUTER, about, cut, echo, inner_mtu, ip, link
 from support.config import one_port
 from support.model import Fleet
 from support.packets import EXTRAS, TAGS, VIP, Sent, client_packet, flow, split_label, tunnel_packet
+from support.replies import CLIENT, ROUTER, about, echo, inner_mtu, ip, ipv4_fragments, link
 
 ANSWERS = ("echo_replied", "too_big_replied", "unreachable_replied")
 
@@ -168,7 +168,7 @@ def test_a_reply_that_exceeds_the_mtu_is_cut(tmp_path):
     ):
         frame, _, (reply,) = echo(4, data=b"x" * size, number=size, tags=tags, extra=options)
         frames.append(frame)
-        expected += [link(piece, tags, back=True) for piece in cut(IP(reply[14 + 4 * len(tags) :]), 1500)]
+        expected += [link(piece, tags, back=True) for piece in ipv4_fragments(IP(reply[14 + 4 * len(tags) :]), 1500)]
     outcome = replay.run(tmp_path, config, {"edge0": frames})
     assert outcome.returncode == 0, outcome.stderr
     assert outcome.verdicts == {"echo_replied": len(frames)}
@@ -199,7 +199,7 @@ def test_a_reply_is_cut_where_its_source_alone_may(tmp_path):
         if version == 4:
             whole = IP(reply[14:])
             whole.flags, whole.id = 0, first.id
-            pieces = cut(whole, 1500)
+            pieces = ipv4_fragments(whole, 1500)
         else:
             pieces = cut_v6(IPv6(reply[14:]), 1500, first.id)
         for piece in pieces:
@@ -215,13 +215,13 @@ def test_fragments_of_a_reply_are_cut_again(check, version):
     frame, verdict, (reply,) = echo(version, data=bytes(range(250)) * 9, number=77)
 
     def parts(packet, room):
-        return cut(IP(packet), room) if version == 4 else cut_v6(IPv6(packet), room, 77)
+        return ipv4_fragments(IP(packet), room) if version == 4 else cut_v6(IPv6(packet), room, 77)
 
     # 1808 bytes are 1480 and 328, or 1448 and 360, over again.
     cases = []
     for one, other in zip(parts(frame[14:], 1828), parts(reply[14:], 1828), strict=True):
         if version == 4:
-            pieces = cut(IP(bytes(other)), 1500)
+            pieces = ipv4_fragments(IP(bytes(other)), 1500)
         elif len(bytes(other)) <= 1500:
             pieces = [other]
         else:
@@ -394,7 +394,7 @@ def test_an_error_quotes_the_segment_as_it_came(check, version):
         # One that may be cut leaves with the lower size.
         packet.flags = 0
         lowered = segment(4, 7, 1300)[1] / packet[Raw]
-        pieces = cut(IP(bytes(lowered)), room)
+        pieces = ipv4_fragments(IP(bytes(lowered)), room)
         cases.append((link(packet), "forwarded", [tunnelled(config, one, piece) for piece in pieces]))
     check(config, cases)
 
@@ -450,7 +450,7 @@ def test_what_does_not_fit_and_may_be_cut_is_cut(check):
         packet = packet / UDP(sport=sport, dport=53)
         packet = IP(bytes(packet / Raw(b"w" * (room + excess - len(packet)))))
         assert len(packet) == room + excess
-        pieces = cut(packet, room) if excess else [packet]
+        pieces = ipv4_fragments(packet, room) if excess else [packet]
         assert len(pieces) == (2 if excess else 1)
         frames = [tunnelled(config, one, piece, traffic_class=8) for piece in pieces]
         cases.append((link(packet), "forwarded", frames))
@@ -619,7 +619,7 @@ def test_a_fragmented_error_goes_to_the_backend_of_the_packet(check):
     config = one_port()
     one = flow(4, "tcp", 1, 9)
     whole = IP(src=ROUTER[4], dst=VIP[4], id=77) / ICMP(type=3, code=1) / Raw(bytes(answer_of(one)))
-    pieces = cut(IP(bytes(whole)), 200)
+    pieces = ipv4_fragments(IP(bytes(whole)), 200)
     assert len(pieces) > 2
     check(config, [(link(piece), "forwarded", [tunnelled(config, one, piece)]) for piece in pieces])
 

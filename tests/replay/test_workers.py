@@ -4,9 +4,9 @@ from collections import defaultdict
 
 import pytest
 from support import expectation, garbage
-from support.answers import echo
 from support.config import one_port, two_ports
 from support.packets import Sent, client_packet, flow, inner_of
+from support.replies import echo
 
 ROUNDS = 25
 
@@ -23,7 +23,7 @@ def traffic():
         ]
         for version in (4, 6):
             frame, verdict, (reply,) = echo(version, number=number)
-            sent.append(Sent(frame, verdict, answer=reply))
+            sent.append(Sent(frame, verdict, reply=reply))
         sent += [*garbage.not_ours(), *garbage.icmp(), *garbage.fragments()]
     return sent
 
@@ -33,7 +33,7 @@ SENT = traffic()
 
 def by_flow(frames):
     flow_of = {packet.inner: packet.flow for packet in SENT if packet.flow}
-    flows, answers = defaultdict(list), {packet.answer for packet in SENT}
+    flows, answers = defaultdict(list), {packet.reply for packet in SENT}
     for frame in frames:
         if frame not in answers:
             flows[flow_of[inner_of(frame)]].append(frame)

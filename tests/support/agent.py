@@ -1,4 +1,4 @@
-"""`guideway-agent` in a namespace, and the tunnel packets that it is sent: built by scapy."""
+"""`guideway-agent` in a namespace, and the tunnel packets that it receives, built by scapy."""
 
 import re
 import select
@@ -28,7 +28,7 @@ PROTOCOL = {4: 4, 6: 41}
 
 
 def inner_packet(version, payload=b"", traffic_class=0, destination=None):
-    """What a client sent to the virtual address."""
+    """A client's packet to the virtual address."""
     destination = destination or VIP[version]
     if version == 4:
         network = IP(src=CLIENT[4], dst=destination, tos=traffic_class, id=7)
@@ -45,7 +45,7 @@ def outer(version, protocol, payload, traffic_class=0, source=None):
 
 
 def datagram(version, port, payload, checksum, **options):
-    """UDP from a port of flow entropy; `checksum` None has it computed."""
+    """UDP from a port of flow entropy; with `checksum` None scapy computes the checksum."""
     return outer(version, 17, UDP(sport=51234, dport=port, chksum=checksum) / payload, **options)
 
 
@@ -99,7 +99,7 @@ def counter(name):
 
 
 def ready(*without):
-    """The words of the agent's first line, if it receives all encapsulations without these."""
+    """The words of the agent's first line, if the agent receives all encapsulations but these."""
     names = {counter(name).removeprefix("by_") for name in (*OVER_IP, *OVER_UDP)}
     return {"ready:", TUN, "receives"} | names - set(without)
 
@@ -112,7 +112,7 @@ def tunnel(name, version, inner, checksum=0, **options):
 
 
 def frame(packet):
-    """On the cable to the agent."""
+    """The packet as a frame on the cable to the agent."""
     return bytes(Ether(dst=MAC, src="02:00:00:00:00:01", type=ETHERTYPE[packet.version]) / packet)
 
 
@@ -134,7 +134,7 @@ class Host:
 
 
 class Agent:
-    """The agent, started on entry and ended on exit, which must leave nothing behind."""
+    """The agent, started on entry and ended on exit. No address and no interface may remain."""
 
     def __init__(self, host, *arguments):
         self.host = host
@@ -154,11 +154,11 @@ class Agent:
         _, self.errors = self.process.communicate(timeout=10)
         assert self.process.returncode == 0, self.errors
         line = self.host.namespace.command("ip", "-o", "address")
-        left = subprocess.run(line, capture_output=True, text=True, check=True, timeout=30).stdout
-        assert TUN not in left and VIP[4] not in left and VIP[6] not in left, left
+        remaining = subprocess.run(line, capture_output=True, text=True, check=True, timeout=30).stdout
+        assert TUN not in remaining and VIP[4] not in remaining and VIP[6] not in remaining, remaining
 
     def _line(self):
-        assert select.select([self.process.stdout], [], [], 10)[0], "the agent says nothing"
+        assert select.select([self.process.stdout], [], [], 10)[0], "the agent prints nothing"
         return self.process.stdout.readline()
 
     def counters(self):

@@ -7,7 +7,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def directory():
-    """Where the programs are: $GUIDEWAY_BIN_DIR, else the newer of target/release and target/debug."""
+    """The programs' directory: $GUIDEWAY_BIN_DIR, else the newer of target/release and target/debug."""
     named = os.environ.get("GUIDEWAY_BIN_DIR")
     if named:
         candidates = [Path(named).resolve()]
@@ -16,8 +16,8 @@ def directory():
         candidates = [target / profile for profile in ("release", "debug")]
     built = [path for path in candidates if (path / "guideway").exists()]
     if not built:
-        places = " or ".join(str(path) for path in candidates)
-        raise FileNotFoundError(f"no guideway in {places}: run `cargo build --workspace` first")
+        searched = " or ".join(str(path) for path in candidates)
+        raise FileNotFoundError(f"no guideway in {searched}: run `cargo build --workspace` first")
     return max(built, key=lambda path: (path / "guideway").stat().st_mtime)
 
 

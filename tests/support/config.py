@@ -1,6 +1,6 @@
 """Configurations as data, written as TOML.
 
-A JSON string, number, boolean or list of them is a TOML value too, which is all the writer relies on.
+The writer prints values as JSON: a JSON string, number, boolean or list of them is a TOML value too.
 """
 
 import copy
@@ -12,10 +12,10 @@ GATEWAY_MAC = "02:00:00:00:00:fe"
 
 
 class Config(dict):
-    """Sections by name: a dictionary for `[name]`, a list of them for `[[name]]`."""
+    """Sections by name: a dictionary for `[name]`, a list of dictionaries for `[[name]]`."""
 
     def changed(self, change):
-        """A copy to which `change` was applied."""
+        """A copy that `change` has modified."""
         other = copy.deepcopy(self)
         change(other)
         return other
@@ -41,8 +41,8 @@ class Config(dict):
         return {backend["name"]: backend for backend in self.pool(name)["backends"]}
 
     def next_hop(self, address):
-        """The port (a dictionary) and the MAC address by which a backend is reached, as
-        docs/operations.md tells: the port whose network holds it, else the first gateway."""
+        """The port (a dictionary) and the MAC address of a backend's next hop, by the rule in
+        docs/operations.md: the port whose network holds the address, else the first gateway."""
         address = ipaddress.ip_address(address)
         for port in self["port"]:
             if any(address in _network(prefix) for prefix in port["addresses"]):
@@ -88,8 +88,8 @@ def services(pool="web"):
 
 
 def one_port(**port):
-    """An appliance with one port and four backends: on its link over IPv4 and IPv6, with weights 2 and
-    1, and elsewhere, so that they are reached by the gateways."""
+    """An appliance with one port and four backends: two on its link, over IPv4 and IPv6, with weights 2
+    and 1, and two behind the gateways."""
     return Config(
         node={"name": "lb1", "tunnel_source": ["192.0.2.1", "2001:db8::1"]},
         hash={"key": KEY, "table_size": 65537},
@@ -127,7 +127,7 @@ def one_port(**port):
 
 
 def two_ports():
-    """As `one_port`, but the near backends are behind a second port."""
+    """The configuration of `one_port`, with the near backends behind a second port."""
 
     def change(config):
         config["port"].append(

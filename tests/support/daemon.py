@@ -1,4 +1,4 @@
-"""`guideway run`, and `guidewayctl` to talk to it."""
+"""`guideway run`, and `guidewayctl` to control it."""
 
 import contextlib
 import json
@@ -16,13 +16,13 @@ STOP_SECONDS = 10
 
 
 def cpus(count):
-    """CPUs for workers, the last ones first: the first serves most interrupts."""
+    """CPUs for workers, the last CPU first: the first CPU serves most interrupts."""
     usable = sorted(os.sched_getaffinity(0), reverse=True)
     return [usable[n % len(usable)] for n in range(count)]
 
 
 def live(config, interface, directory, workers=1):
-    """A configuration made fit for a veth end."""
+    """A configuration adapted to a veth end."""
 
     def change(config):
         # The tests themselves run on the workers' CPUs.
@@ -38,7 +38,7 @@ def live_one_port(interface, directory, workers=1):
 
 
 class Daemon:
-    """The appliance in a namespace, started on entry, ended on exit if it still runs."""
+    """The appliance in a namespace: started on entry, and ended on exit if it still runs."""
 
     def __init__(self, namespace, config, directory):
         self.namespace = namespace
@@ -50,11 +50,11 @@ class Daemon:
         self.process = None
 
     def line(self):
-        """The command line, for within the namespace."""
+        """The command line, to run in the namespace."""
         return [binaries.guideway(), "run", "--config", self.path]
 
     def launch(self):
-        """Starts the program and does not wait for it."""
+        """Starts the program without waiting for it."""
         self.config.write(self.path)
         line = self.namespace.command(*self.line())
         with self.log_path.open("w") as log:
@@ -64,8 +64,8 @@ class Daemon:
         self.launch()
         end = time.monotonic() + START_SECONDS
         while self.ctl("status").returncode != 0:
-            assert self.process.poll() is None, f"it ended: {self.log()}"
-            assert time.monotonic() < end, f"it does not answer: {self.log()}"
+            assert self.process.poll() is None, f"the daemon ended: {self.log()}"
+            assert time.monotonic() < end, f"the daemon does not respond: {self.log()}"
             time.sleep(0.05)
         return self
 
@@ -83,7 +83,7 @@ class Daemon:
         return self.log_path.read_text()
 
     def stop(self, number=signal.SIGTERM):
-        """Sends a signal that ends it; answers the exit code and the seconds that it took."""
+        """Sends a signal that ends the daemon. Returns the exit code and the seconds until the end."""
         begin = time.monotonic()
         self.process.send_signal(number)
         code = self.process.wait(STOP_SECONDS)
@@ -94,13 +94,13 @@ class Daemon:
         return subprocess.run(line, input=stdin, capture_output=True, text=True, timeout=30)
 
     def ask(self, *arguments):
-        """What a command prints as JSON; the command succeeds."""
+        """The JSON that a command prints. The command must succeed."""
         done = self.ctl(*arguments)
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout)
 
     def threads(self, name):
-        """The ids of its threads of this name. `ip netns exec` executes the program in its own place."""
+        """The ids of the daemon's threads of this name. `ip netns exec` replaces itself by the program."""
         found = []
         for task in Path(f"/proc/{self.process.pid}/task").iterdir():
             # Threads come and go.
@@ -113,7 +113,7 @@ class Daemon:
         return self.ask("status")["generation"]
 
     def wait_for_generation(self, generation):
-        """Until every worker runs it."""
+        """Waits until every worker uses the generation."""
         end = time.monotonic() + 10
         while self.ask("status")["generation_in_force"] < generation:
             assert time.monotonic() < end, self.log()
@@ -126,7 +126,7 @@ class Daemon:
             time.sleep(0.02)
 
     def stats_at_rest(self):
-        """Counters once no packet is under way any more."""
+        """The counters, once they have stopped changing."""
         before = None
         for _ in range(100):
             stats = self.ask("stats")

@@ -1,4 +1,4 @@
-"""The names of all encapsulations, from the programs themselves: tests that have a row for each ask here."""
+"""The names of all encapsulations, from the programs themselves, for tests that have a row for each."""
 
 import re
 import subprocess
@@ -12,7 +12,7 @@ LAB_OPTIONS = binaries.ROOT / "ci" / "lab" / "options.sh"
 
 
 def of_forwarder():
-    """Those that the forwarder sends, in its order: `guideway check` lists them for an unknown name."""
+    """The forwarder's encapsulations, in its order: `guideway check` lists them for an unknown name."""
     config = one_port().changed(lambda config: config["pool"][0].update(encapsulation="?"))
     with tempfile.TemporaryDirectory() as directory:
         path = config.write(Path(directory) / "guideway.toml")
@@ -23,7 +23,7 @@ def of_forwarder():
 
 
 def of_agent():
-    """Those that the agent decapsulates, in its order: it lists them for an unknown name."""
+    """The agent's encapsulations, in its order: the agent lists them for an unknown name."""
     line = [binaries.directory() / "guideway-agent", "--encapsulation", "?"]
     done = subprocess.run(line, capture_output=True, text=True, timeout=30)
     listed = re.search(r": there are ([^;]*);", done.stderr)
@@ -32,14 +32,14 @@ def of_agent():
 
 
 def of_lab():
-    """Those that `ci/lab.sh --encapsulation` accepts, in its order."""
+    """The encapsulations that `ci/lab.sh --encapsulation` accepts, in its order."""
     listed = re.search(r"^known_encapsulations=\((.*)\)$", LAB_OPTIONS.read_text(), re.MULTILINE)
     return listed[1].split()
 
 
-def assert_rows(rows, names, place):
-    """There is a row for each name, and no other row."""
+def assert_rows(rows, names, table):
+    """Asserts that the table has a row for each name, and no other row."""
     missing = [name for name in names if name not in rows]
-    assert not missing, f"{place} has no row for the encapsulation {', '.join(missing)}"
+    assert not missing, f"{table} has no row for the encapsulation {', '.join(missing)}"
     unknown = [name for name in rows if name not in names]
-    assert not unknown, f"{place} has a row for {', '.join(unknown)}, which is no encapsulation"
+    assert not unknown, f"{table} has a row for {', '.join(unknown)}, which is no encapsulation"

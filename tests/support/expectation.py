@@ -1,4 +1,4 @@
-"""Compares what a replay left behind with what the model says."""
+"""Compares the frames and counts of a replay with the model's."""
 
 from collections import Counter, defaultdict
 from dataclasses import replace
@@ -15,8 +15,8 @@ def expected_frames(config, sent):
             for inner in packet.inners():
                 port, frame = tunnel_packet(config, fleet, replace(packet, inner=inner))
                 frames[port].append(frame)
-        elif packet.answer:
-            frames["edge0"].append(packet.answer)
+        elif packet.reply:
+            frames["edge0"].append(packet.reply)
     return frames
 
 
@@ -25,7 +25,7 @@ def without_labels(frames):
 
 
 def check_frames(config, sent, outcome, ports=("edge0",)):
-    """Frame by frame, byte by byte; one worker keeps the order of the input."""
+    """Compares all frames byte by byte, in order: one worker keeps the order of the input."""
     expected = expected_frames(config, sent)
     assert set(expected) <= set(ports)
     for port in ports:
@@ -35,26 +35,26 @@ def check_frames(config, sent, outcome, ports=("edge0",)):
 
 
 def compare(got, expected, port):
-    for place, (one, other) in enumerate(zip(got, expected, strict=False)):
-        assert one.hex() == other.hex(), f"frame {place} of {port}"
+    for index, (one, other) in enumerate(zip(got, expected, strict=False)):
+        assert one.hex() == other.hex(), f"frame {index} of {port}"
     assert len(got) == len(expected), f"frames of {port}"
 
 
 def check_verdicts(sent, stats):
-    """Every packet was received and came to the end that it should; `stats` as the program reports."""
+    """Every packet was received and has its expected verdict; `stats` is the program's report."""
     happened = {name: count for name, count in stats["verdicts"].items() if count}
     assert happened == Counter(packet.verdict for packet in sent)
     assert stats["received"] == len(sent)
 
 
 def check_labels(sent, frames):
-    """Flow labels of outer IPv6 headers: never 0, one for each flow, and others for other flows."""
+    """Flow labels of outer IPv6 headers: never 0, the same within a flow, different between flows."""
     flow_of = {inner: packet.flow for packet in sent for inner in packet.inners()}
-    answers = {packet.answer for packet in sent}
+    replies = {packet.reply for packet in sent}
     labels = defaultdict(set)
     for frame in frames:
         bare, label = split_label(frame)
-        if label is not None and bare not in answers:
+        if label is not None and bare not in replies:
             labels[flow_of[inner_of(frame)]].add(label)
     assert all(len(found) == 1 and 0 not in found for found in labels.values()), labels
     distinct = {label for found in labels.values() for label in found}

@@ -1,4 +1,4 @@
-"""Datagrams in fragments, cut by scapy, and who of a cluster brings them together."""
+"""Datagrams that scapy fragments, and the cluster member that owns them."""
 
 import ipaddress
 
@@ -11,8 +11,8 @@ from .model import maglev_table, siphash13
 from .packets import APPLIANCE_MAC, CLIENT_MAC, Sent, flow
 
 SLOTS = 4099
-# Of a fragment's data; a multiple of 8.
-PIECE = 480
+# Bytes of a fragment's data; a multiple of 8.
+FRAGMENT_SIZE = 480
 
 
 def frame_of(packet, mac=APPLIANCE_MAC, tags=()):
@@ -23,14 +23,14 @@ def frame_of(packet, mac=APPLIANCE_MAC, tags=()):
 
 
 def sent_of(ip, flow, verdict="forwarded"):
-    """`ip`: the bytes of an IP packet."""
+    """A packet to send, from the bytes of an IP packet."""
     packet = IPv6(ip) if ip[0] >> 4 == 6 else IP(ip)
     return Sent(frame_of(packet), verdict, flow, ip)
 
 
-def datagram(flow, identification=7, pieces=3, size=PIECE):
+def datagram(flow, identification=7, count=3, size=FRAGMENT_SIZE):
     """The fragments of a UDP datagram, the last one 20 bytes long."""
-    data = bytes(n % 251 for n in range((pieces - 1) * size - 8 + 20))
+    data = bytes(n % 251 for n in range((count - 1) * size - 8 + 20))
     transport = UDP(sport=flow.sport, dport=flow.dport) / Raw(data)
     if ":" in flow.source:
         whole = IPv6(src=flow.source, dst=flow.destination, hlim=60) / IPv6ExtHdrFragment(id=identification) / transport
@@ -38,12 +38,12 @@ def datagram(flow, identification=7, pieces=3, size=PIECE):
     else:
         whole = IP(src=flow.source, dst=flow.destination, id=identification, ttl=60) / transport
         parts = fragment(whole, fragsize=size)
-    assert len(parts) == pieces
+    assert len(parts) == count
     return [sent_of(bytes(part), flow) for part in parts]
 
 
-def piece(flow, offset, data, more=True, identification=7, protocol=None):
-    """One fragment, of any place and data."""
+def fragment_at(flow, offset, data, more=True, identification=7, protocol=None):
+    """One fragment of any offset and data."""
     number = protocol or {"tcp": 6, "udp": 17}[flow.protocol]
     if ":" in flow.source:
         header = IPv6ExtHdrFragment(id=identification, offset=offset // 8, m=int(more), nh=number)
@@ -62,14 +62,14 @@ def piece(flow, offset, data, more=True, identification=7, protocol=None):
 
 
 def transport_of(flow, size=0):
-    """A transport header and so many bytes."""
+    """A transport header and `size` bytes of payload."""
     kind = TCP(sport=flow.sport, dport=flow.dport, flags="A", seq=1) if flow.protocol == "tcp" else None
     kind = kind or UDP(sport=flow.sport, dport=flow.dport, len=1000)
     return bytes(kind / Raw(b"g" * size))
 
 
 def owner(config, flow, protocol=17):
-    """The member, by its address, that has the fragments of a flow."""
+    """The address of the member that owns the fragments of a flow."""
     key = bytes.fromhex(config["hash"]["key"])
     cluster = config["cluster"]
     up = tuple((member, 1) for member in cluster["members"] if member not in cluster.get("down", []))
@@ -81,7 +81,7 @@ def owner(config, flow, protocol=17):
 
 
 def redirected(config, sent, member):
-    """The frame in which a fragment goes to another member."""
+    """The frame that redirects a fragment to another member."""
     port, mac = config.next_hop(member)
     inner = IPv6(sent.inner) if ":" in sent.flow.source else IP(sent.inner)
     gre = GRE(recursion_control=1, proto=0x86DD if inner.version == 6 else 0x0800)

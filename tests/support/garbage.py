@@ -1,4 +1,4 @@
-"""Frames that are not to be forwarded, each with the reason that it must be dropped for."""
+"""Frames that must be dropped, each with its drop reason."""
 
 import random
 import struct
@@ -27,10 +27,12 @@ def _drop(verdict, packet):
     return Sent(bytes(packet), verdict)
 
 
-def _patched(verdict, packet, place, value, checksum=False):
-    """The frame with bytes of its IP header (no tags) overwritten, and that header's checksum mended."""
+def _patched(verdict, packet, offset, value, checksum=False):
+    """The frame (without tags) with bytes from an offset of its IP header overwritten.
+
+    `checksum` says whether to correct the header's checksum."""
     frame = bytearray(bytes(packet))
-    frame[14 + place : 14 + place + len(value)] = value
+    frame[14 + offset : 14 + offset + len(value)] = value
     if checksum:
         length = (frame[14] & 15) * 4
         frame[24:26] = b"\0\0"
@@ -41,7 +43,7 @@ def _patched(verdict, packet, place, value, checksum=False):
 
 
 def truncated():
-    """Frames cut off at every length."""
+    """Frames truncated to every length."""
     tagged = TAGS["service and customer tag"]
     v4 = client_packet(flow(4, "tcp", 90), payload=b"x" * 10).frame
     v6 = client_packet(flow(6, "udp", 90), extra=EXTRAS[6]["all"], payload=b"x" * 10).frame
@@ -93,7 +95,7 @@ def malformed():
 
 
 def not_ours():
-    """Sound frames that are for someone else, or of a kind that is not balanced."""
+    """Valid frames to other hosts, or of a kind that is not balanced."""
     tcp = TCP(sport=9, dport=80)
     v4, v6 = IP(src=FROM4, dst=V4), IPv6(src=FROM6, dst=V6)
     link = Ether(**LINK)
@@ -120,7 +122,7 @@ def not_ours():
 
 
 def icmp():
-    """ICMP to a virtual address that is neither answered nor steered."""
+    """ICMP to a virtual address that gets no reply and is not steered."""
     v4, v6 = Ether(**LINK) / IP(src=FROM4, dst=V4), Ether(**LINK) / IPv6(src=FROM6, dst=V6)
     yield _drop("icmp_unsupported", v4 / ICMP(type=13))
     yield _drop("icmp_unsupported", v4 / ICMP(type=0) / Raw(b"pong"))
@@ -137,7 +139,7 @@ def icmp():
 
 
 def fragments():
-    """Fragments that never leave, each of a datagram of its own kind."""
+    """Fragments that are dropped, one datagram for each reason."""
     v4, v6 = IP(src=FROM4, dst=V4), IPv6(src=FROM6, dst=V6)
     udp, link = UDP(sport=9, dport=53), Ether(**LINK)
     # The first is lost.
@@ -161,7 +163,7 @@ def fragments():
 
 
 def random_bytes(seed, count):
-    """Noise addressed to the appliance, of no known ethertype."""
+    """Noise to the appliance, of unknown ethertypes."""
     source = random.Random(seed)
     for _ in range(count):
         ethertype = source.randrange(0x9000, 0x10000)
@@ -170,7 +172,7 @@ def random_bytes(seed, count):
 
 
 def wild_bytes(seed, count):
-    """Noise behind an ethertype that is known: not one will be whole, but why depends."""
+    """Noise behind a known ethertype: every frame is malformed, for a reason that depends on the bytes."""
     source = random.Random(seed)
     for _ in range(count):
         ethertype = source.choice((0x0800, 0x86DD, 0x8100, 0x88A8))
@@ -178,5 +180,5 @@ def wild_bytes(seed, count):
 
 
 def everything(seed=1):
-    """All of it that has a known reason."""
+    """All frames above whose drop reason is known."""
     return [*truncated(), *malformed(), *not_ours(), *icmp(), *fragments(), *random_bytes(seed, 50)]

@@ -42,7 +42,7 @@ PROTOCOL = {4: 4, 6: 41}
 SOURCE = {4: "192.0.2.1", 6: "2001:db8::1"}
 BACKEND = {4: "10.0.0.5", 6: "2001:db8:b::5"}
 
-# The UDP port of those over UDP. What is over IP has the protocol number of GRE, or the inner packet's.
+# The port of each encapsulation over UDP. Those over IP have the protocol number of GRE, or the inner packet's.
 PORTS = {"gue": 6080, "gue0": 6080, "gre-udp": 4754, "vxlan": 4789, "geneve": 6081, "mpls-udp": 6635}
 # The header for an inner packet of a family, without IP and UDP.
 HEADERS = {
@@ -57,7 +57,7 @@ HEADERS = {
     "mpls-udp": lambda family: STACK,
     "mpls-gre": lambda family: GRE(proto=0x8847) / STACK,
 }
-# The host bits of a tunnel source that is 192.0.2.64/26.
+# The host bits for the tunnel source 192.0.2.64/26.
 HOSTS = range(3)
 
 
@@ -79,13 +79,13 @@ def packet(name, inner, outer, compute=False, source=None, header=None):
 
 
 def headers(*arguments, **options):
-    """All before the inner packet, in hexadecimal."""
+    """The headers before the inner packet, in hexadecimal."""
     whole = packet(*arguments, **options)
     return whole[: -len(INNER[arguments[1]])].hex()
 
 
 def row(*fields):
-    """A tuple of Rust, as rustfmt has it."""
+    """A tuple in Rust, formatted as rustfmt does."""
     line = f"    ({', '.join(fields)}),"
     if len(line) <= LINE:
         return line + "\n"
@@ -113,8 +113,8 @@ def tables():
     }
 
 
-def place(name):
-    """Where the rows of a table are in known.rs."""
+def rows_pattern(name):
+    """A pattern that finds the rows of a table in known.rs."""
     return re.compile(rf"(?<=const {name}: )([^=]*= &\[\n)(.*?)(?=^\];)", re.DOTALL | re.MULTILINE)
 
 
@@ -122,7 +122,7 @@ def main():
     write = sys.argv[1:] == ["--write"]
     text = KNOWN.read_text()
     for name, rows in tables().items():
-        text = place(name).sub(lambda found, rows=rows: found[1] + rows, text)
+        text = rows_pattern(name).sub(lambda found, rows=rows: found[1] + rows, text)
         if not write:
             print(f"{name}:\n{rows}")
     if write:

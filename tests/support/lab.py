@@ -1,4 +1,4 @@
-"""The lab of ci/lab.sh, up for the length of a `with`."""
+"""The lab of ci/lab.sh, up while a `with` block runs."""
 
 import json
 import re
@@ -21,7 +21,7 @@ class Lab:
         self.options = options
 
     def __enter__(self):
-        # A short path: it is that of sockets, too.
+        # The path must be short, because sockets are in this directory.
         self._made = tempfile.mkdtemp(prefix="gw-lab-")
         self.directory = Path(self._made) / "lab"
         self._script("up", "--bin", binaries.directory(), *self.options)
@@ -30,7 +30,7 @@ class Lab:
         return self
 
     def __exit__(self, *_):
-        # What is left if this fails says how to take the lab down by hand.
+        # If this fails, the directory stays and its files show how to take the lab down by hand.
         self._script("down")
         shutil.rmtree(self._made)
 
@@ -40,7 +40,7 @@ class Lab:
         assert done.returncode == 0, done.stdout + done.stderr
 
     def run(self, namespace, *line, timeout=120):
-        """Runs a command in a namespace and answers what became of it."""
+        """Runs a command in a namespace and returns its result."""
         line = [str(SCRIPT), "exec", "--dir", str(self.directory), namespace, *map(str, line)]
         return subprocess.run(line, capture_output=True, text=True, timeout=timeout)
 
@@ -51,19 +51,19 @@ class Lab:
         return subprocess.Popen(line, stdin=pipe, stdout=pipe, text=True)
 
     def configuration(self):
-        """The text that the forwarder was started with."""
+        """The forwarder's configuration as text."""
         return Path(self.environment["LAB_CONFIG"]).read_text()
 
     def apply(self, text):
-        """Puts a configuration in force."""
+        """Applies a configuration."""
         path = self.directory / "applied.toml"
         path.write_text(text)
         self.ctl("config", "apply", path)
 
     def drive(self, *arguments, timeout=120):
-        """Real connections from the clients; ci/lab/drive.py's figures."""
+        """Makes real connections from the clients. Returns the figures of ci/lab/drive.py."""
         weights = [word for server in SERVERS for word in ("--weight", f"{server}=1")]
-        # Shares are the business of ci/run.sh, with connections enough to tell.
+        # ci/run.sh checks the shares, with enough connections for that.
         line = (SCRIPT.parent / "lab" / "drive.py", "--json", "--tolerance", 1000, *weights, *arguments)
         done = self.run("clients", *line, timeout=timeout)
         assert done.stdout, done.stderr
@@ -82,7 +82,7 @@ class Lab:
         pid = (self.directory / f"{server}.agent.pid").read_text().split()[0]
         subprocess.run(["kill", f"-{signal.SIGUSR1.value}", pid], check=True, timeout=10)
         end = time.monotonic() + 5
-        while not (said := log.read_text()[before:]).endswith("\n"):
-            assert time.monotonic() < end, said
+        while not (line := log.read_text()[before:]).endswith("\n"):
+            assert time.monotonic() < end, line
             time.sleep(0.02)
-        return {name: int(value) for name, value in re.findall(r"(\S+)=(\d+)", said)}
+        return {name: int(value) for name, value in re.findall(r"(\S+)=(\d+)", line)}

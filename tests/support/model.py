@@ -1,8 +1,8 @@
-"""The fleet's choice of backend, written anew from the paper and the documentation.
+"""The fleet's choice of backend, written a second time from the paper and the documentation.
 
 SipHash-1-3 (Aumasson and Bernstein, 2012) of 64 and 128 bits, Maglev hashing (Eisenbud et al., 2016,
-section 3.4) with weights, and the flow key. Nothing here is shared with the program, so that a backend
-is predicted and never read from its output. `tests/replay/test_model.py` holds known answers.
+section 3.4) with weights, and the flow key. The model shares no code with the program: it predicts a
+backend and never reads one from the program's output. `tests/replay/test_model.py` holds known answers.
 """
 
 import functools
@@ -90,7 +90,7 @@ class Flow:
 
 
 def quotas(size, weights):
-    """Slots by the largest remainder method; of equal remainders the first."""
+    """Slots by the largest remainder method; among equal remainders the first wins."""
     total = sum(weights)
     shares = [size * weight // total for weight in weights]
     order = sorted(range(len(weights)), key=lambda i: (-(size * weights[i] % total), i))
@@ -100,12 +100,12 @@ def quotas(size, weights):
 
 
 def fill(size, permutations, weights):
-    """Members, (offset, skip) each, take turns; answers the member's index of each slot."""
+    """Candidates, (offset, skip) each, take turns. Returns the candidate's index for each slot."""
     slots = [None] * size
     if not permutations:
         return []
     left = quotas(size, weights)
-    place = [offset for offset, _ in permutations]
+    position = [offset for offset, _ in permutations]
     credit = [0] * len(weights)
     taken = 0
     while taken < size:
@@ -117,29 +117,29 @@ def fill(size, permutations, weights):
             if left[i] == 0:
                 continue
             left[i] -= 1
-            while slots[place[i]] is not None:
-                place[i] = (place[i] + skip) % size
-            slots[place[i]] = i
+            while slots[position[i]] is not None:
+                position[i] = (position[i] + skip) % size
+            slots[position[i]] = i
             taken += 1
     return slots
 
 
 def identity(address):
-    """What a backend's permutation follows from: its address, IPv4 as IPv4-mapped IPv6."""
+    """The bytes that give a backend's permutation: its address, IPv4 as IPv4-mapped IPv6."""
     packed = ipaddress.ip_address(address).packed
     return packed if len(packed) == 16 else bytes(10) + b"\xff\xff" + packed
 
 
 @functools.lru_cache(maxsize=64)
-def maglev_table(key, size, members):
-    """The member (its address) of each slot. `members`: (address, weight) of those that take flows."""
-    members = sorted((m for m in members if m[1] > 0), key=lambda m: identity(m[0]))
+def maglev_table(key, size, candidates):
+    """The address of each slot's candidate. `candidates`: (address, weight) of those that accept new flows."""
+    candidates = sorted((c for c in candidates if c[1] > 0), key=lambda c: identity(c[0]))
     permutations = []
-    for address, _ in members:
+    for address, _ in candidates:
         first, second = siphash13_128(key, identity(address))
         permutations.append((first % size, second % (size - 1) + 1))
-    slots = fill(size, permutations, [weight for _, weight in members])
-    return [members[i][0] for i in slots]
+    slots = fill(size, permutations, [weight for _, weight in candidates])
+    return [candidates[i][0] for i in slots]
 
 
 class Fleet:
@@ -151,12 +151,12 @@ class Fleet:
         self.services = {}
         for service in config["service"]:
             backends = config.pool(service["pool"])["backends"]
-            members = tuple((b["address"], b.get("weight", 1)) for b in backends if b.get("enabled", True))
-            endpoint = (ipaddress.ip_address(service["address"]), service["protocol"], service["port"])
-            self.services[endpoint] = members
+            candidates = tuple((b["address"], b.get("weight", 1)) for b in backends if b.get("enabled", True))
+            address = (ipaddress.ip_address(service["address"]), service["protocol"], service["port"])
+            self.services[address] = candidates
 
     def backend(self, flow):
-        """The address of the backend that a flow unknown so far goes to; none if none takes it."""
-        endpoint = (ipaddress.ip_address(flow.destination), flow.protocol, flow.dport)
-        table = maglev_table(self.key, self.size, self.services[endpoint])
+        """The address of the backend for a new flow; None if no backend accepts new flows."""
+        service_address = (ipaddress.ip_address(flow.destination), flow.protocol, flow.dport)
+        table = maglev_table(self.key, self.size, self.services[service_address])
         return table[(siphash13(self.key, flow.key()) * len(table)) >> 64] if table else None

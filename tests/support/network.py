@@ -1,7 +1,7 @@
-"""Network namespaces with cables, and frames sent and captured on them without any tool.
+"""Network namespaces with cables, and frames sent and captured on them without other tools.
 
-Nothing outside a namespace made here is touched. Its interfaces have no addresses and no IPv6, so that
-a cable carries what the test sends, and nothing else.
+Only the namespaces made here are changed. Their interfaces have no addresses and no IPv6, so that a
+cable carries only the test's own frames.
 """
 
 import contextlib
@@ -36,7 +36,7 @@ def _run(*line):
 
 
 class Namespace:
-    """A network namespace of this test's own."""
+    """A new network namespace."""
 
     def __init__(self):
         self.name = f"guideway-test-{os.getpid()}-{next(_numbers)}"
@@ -59,7 +59,7 @@ class Namespace:
             _run(*self.command("sysctl", "-qw", f"net.ipv6.conf.{end}.disable_ipv6=1"))
             _run("ip", "-n", self.name, "link", "set", end, "arp", "off", "up")
             settings = [word for offload in OFFLOADS for word in (offload, "off")]
-            # Some are fixed, which ethtool reports as a failure; what counts is checked below.
+            # Some offloads are fixed, and ethtool reports a failure. The important ones are checked below.
             subprocess.run(self.command("ethtool", "-K", end, *settings), capture_output=True, timeout=30)
             shown = subprocess.run(
                 self.command("ethtool", "-k", end), capture_output=True, text=True, check=True, timeout=30
@@ -68,7 +68,7 @@ class Namespace:
         return peer
 
     def packet_socket(self, interface, protocol=ETH_P_ALL):
-        """A raw socket bound to an interface inside; it stays there whoever uses it."""
+        """A raw socket bound to an interface of the namespace. Any thread may use it."""
         made = []
 
         def make():
@@ -80,7 +80,7 @@ class Namespace:
             raw.bind((interface, protocol))
             made.append(raw)
 
-        # setns is for one thread, so that a thread of its own leaves the test where it is.
+        # setns moves one thread. A separate thread leaves the test in its namespace.
         thread = threading.Thread(target=make)
         thread.start()
         thread.join()
@@ -90,7 +90,7 @@ class Namespace:
 
 
 class Capture:
-    """Records what arrives at an interface, with the tags that the kernel takes off put back."""
+    """Records the frames that arrive at an interface, and restores the tags that the kernel removes."""
 
     def __init__(self, namespace, interface):
         self.frames = []
@@ -109,7 +109,7 @@ class Capture:
                 self.frames.append(_with_tag(frame, ancillary))
 
     def wait(self, count, seconds=10):
-        """Waits for so many frames, then a moment longer for those that should not be."""
+        """Waits for `count` frames, then a moment longer for unexpected ones."""
         end = time.monotonic() + seconds
         while len(self.frames) < count and time.monotonic() < end:
             time.sleep(0.01)
@@ -143,8 +143,8 @@ def capturing(namespace, interface):
 
 @contextlib.contextmanager
 def one_cpu():
-    """Keeps the thread on one CPU. A veth queues what each CPU sends apart, so that frames of a thread
-    that moves may overtake one another."""
+    """Keeps the thread on one CPU. A veth has a queue for each CPU that sends, so frames of a thread that
+    changes its CPU may overtake one another."""
     usable = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {min(usable)})
     try:
@@ -154,8 +154,8 @@ def one_cpu():
 
 
 class Traffic:
-    """Sends numbered packets at an even pace until it is stopped. Each of `templates`, whole frames,
-    is sent in its turn, its last four bytes replaced by the number."""
+    """Sends numbered packets at an even pace until stopped. `templates` are whole frames, sent in turn;
+    the number replaces the last four bytes."""
 
     def __init__(self, namespace, interface, templates, per_second):
         self.sent = 0
@@ -185,16 +185,16 @@ class Traffic:
         self._socket.close()
 
     def wait(self, count):
-        """Until so many more packets were sent."""
+        """Waits until `count` more packets are sent."""
         goal = self.sent + count
         end = time.monotonic() + 30
         while self.sent < goal:
-            assert time.monotonic() < end and self._thread.is_alive(), "the sender stands still"
+            assert time.monotonic() < end and self._thread.is_alive(), "the sender has stopped"
             time.sleep(0.005)
 
 
 def send(namespace, interface, frames, pause=0.0002):
-    """Sends frames, slowly enough for a receive ring of some hundred."""
+    """Sends frames slowly enough for a receive ring of some hundred frames."""
     raw = namespace.packet_socket(interface, 0)
     with one_cpu():
         for frame in frames:

@@ -1,4 +1,4 @@
-"""Client packets, and the tunnel packets that must come of them: built by scapy, compared as bytes."""
+"""Client packets and the tunnel packets that they must become: built by scapy, compared as bytes."""
 
 import struct
 from dataclasses import dataclass, replace
@@ -31,7 +31,7 @@ TAGS = {
     "service and customer tag": ((Dot1AD, 4000, 7), (Dot1Q, 1, 3)),
 }
 
-# What stands between the addresses and the transport, by family.
+# IPv4 options and IPv6 extension headers, by family.
 EXTRAS = {
     4: {
         "plain": [],
@@ -55,7 +55,7 @@ EXTRAS = {
 
 @dataclass(frozen=True)
 class Sent:
-    """A frame and what must become of it."""
+    """A frame, its expected verdict and the packets that must leave for it."""
 
     frame: bytes
     verdict: str = "forwarded"
@@ -63,21 +63,21 @@ class Sent:
     inner: bytes = b""
     tags: tuple = ()
     traffic_class: int = 0
-    answer: bytes = b""  # the frame that its sender gets, by edge0
-    pieces: tuple = ()  # the inner packets that it is cut into
+    reply: bytes = b""  # the frame to its sender, by edge0
+    fragments: tuple = ()  # the inner packets that must leave in its place
 
     def dropped(self, verdict):
         return replace(self, verdict=verdict)
 
-    def answered(self, verdict, answer):
-        return replace(self, verdict=verdict, answer=answer)
+    def replied(self, verdict, reply):
+        return replace(self, verdict=verdict, reply=reply)
 
-    def cut(self, pieces):
-        return replace(self, pieces=tuple(bytes(piece) for piece in pieces))
+    def fragmented(self, fragments):
+        return replace(self, fragments=tuple(bytes(fragment) for fragment in fragments))
 
     def inners(self):
-        """The inner packets that leave for a packet that is forwarded."""
-        return self.pieces or (self.inner,)
+        """The inner packets that leave if the packet is forwarded."""
+        return self.fragments or (self.inner,)
 
 
 def flow(version=4, protocol="tcp", client=1, sport=40000):
@@ -98,7 +98,7 @@ def client_packet(
     dont_fragment=False,
     **ip_fields,
 ):
-    """What a client sends. `pad`: the frame's least length, filled with bytes that are no zeros."""
+    """A client's packet. `pad`: the frame's least length, filled with bytes other than zero."""
     if flow.protocol == "tcp":
         transport = TCP(sport=flow.sport, dport=flow.dport, flags=flags, seq=1)
     else:
@@ -133,7 +133,7 @@ def tunnel_packet(config, fleet, sent):
 
 
 def _link(destination, source, tags, packet):
-    # The type is given: between Dot1AD and Dot1Q scapy would guess it, and guess wrong.
+    # Scapy would choose a wrong type between Dot1AD and Dot1Q.
     types = [0x88A8 if tag is Dot1AD else 0x8100 for tag, _, _ in tags]
     types.append(0x86DD if packet.version == 6 else 0x0800)
     frame = Ether(dst=destination, src=source, type=types[0])
@@ -143,13 +143,13 @@ def _link(destination, source, tags, packet):
 
 
 def hop(frame):
-    """A frame whose packet has taken one hop more."""
-    place = l3_offset(frame)
-    return frame[:place] + lowered(frame[place:])
+    """The frame with one hop less in its packet."""
+    offset = l3_offset(frame)
+    return frame[:offset] + lowered(frame[offset:])
 
 
 def lowered(packet):
-    """An IP packet, and what follows it, with one hop less."""
+    """An IP packet, and any bytes behind it, with one hop less."""
     if packet[0] >> 4 == 6:
         return packet[:7] + bytes([packet[7] - 1]) + packet[8:]
     header = bytearray(packet[: (packet[0] & 15) * 4])
@@ -160,23 +160,23 @@ def lowered(packet):
 
 
 def split_label(frame):
-    """A frame with the flow label of its IPv6 header zeroed, and the label; none if it is IPv4."""
-    place = l3_offset(frame)
-    if frame[place] >> 4 != 6:
+    """The frame with the flow label of its IPv6 header set to zero, and the label; None for IPv4."""
+    offset = l3_offset(frame)
+    if frame[offset] >> 4 != 6:
         return frame, None
-    (word,) = struct.unpack_from("!I", frame, place)
-    return frame[:place] + struct.pack("!I", word & 0xFFF00000) + frame[place + 4 :], word & 0xFFFFF
+    (word,) = struct.unpack_from("!I", frame, offset)
+    return frame[:offset] + struct.pack("!I", word & 0xFFF00000) + frame[offset + 4 :], word & 0xFFFFF
 
 
 def l3_offset(frame):
-    """Where the IP header begins."""
-    place = 14
-    while frame[place - 2 : place] in (b"\x81\x00", b"\x88\xa8"):
-        place += 4
-    return place
+    """The offset of the IP header."""
+    offset = 14
+    while frame[offset - 2 : offset] in (b"\x81\x00", b"\x88\xa8"):
+        offset += 4
+    return offset
 
 
 def inner_of(frame):
     """The inner packet of a GRE frame without optional fields."""
-    place = l3_offset(frame)
-    return frame[place + (44 if frame[place] >> 4 == 6 else 24) :]
+    offset = l3_offset(frame)
+    return frame[offset + (44 if frame[offset] >> 4 == 6 else 24) :]

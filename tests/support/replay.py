@@ -14,12 +14,12 @@ TIMEOUT = 60
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a run left behind."""
+    """The results of a run."""
 
     returncode: int
     stdout: str
     stderr: str
-    files: dict  # port -> bytes of its output capture; none where there is no file
+    files: dict  # port -> bytes of its output capture; None where there is no file
 
     @property
     def report(self):
@@ -28,7 +28,7 @@ class Outcome:
 
     @property
     def verdicts(self):
-        """Verdicts that happened."""
+        """The verdicts whose count is not zero."""
         return {name: count for name, count in self.report["verdicts"].items() if count}
 
     def frames(self, port="edge0"):
@@ -36,8 +36,7 @@ class Outcome:
 
 
 def pcap(records, linktype=ETHERNET):
-    """A capture of (seconds, frame) records, seconds counted from START; or of bare frames, a
-    millisecond apart."""
+    """A capture of (seconds since START, frame) records, or of bare frames a millisecond apart."""
     out = [struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 262144, linktype)]
     for index, record in enumerate(records):
         seconds, frame = record if isinstance(record, tuple) else (index / 1000, record)
@@ -48,18 +47,18 @@ def pcap(records, linktype=ETHERNET):
 
 
 def parse_pcap(data):
-    """(Time stamp as it stands, frame) of each record."""
+    """The records of a capture: the time stamp as (seconds, fraction) and the frame."""
     magic, *_, linktype = struct.unpack_from("<IHHiIII", data)
     assert magic in (0xA1B2C3D4, 0xA1B23C4D), f"magic {magic:x}"
     assert linktype == ETHERNET
-    records, place = [], 24
-    while place < len(data):
-        seconds, fraction, captured, length = struct.unpack_from("<IIII", data, place)
-        assert captured == length, "a frame was cut"
-        place += 16
-        assert place + captured <= len(data), "the capture ends inside a frame"
-        records.append(((seconds, fraction), data[place : place + captured]))
-        place += captured
+    records, offset = [], 24
+    while offset < len(data):
+        seconds, fraction, captured, length = struct.unpack_from("<IIII", data, offset)
+        assert captured == length, "a frame is truncated"
+        offset += 16
+        assert offset + captured <= len(data), "the capture ends inside a frame"
+        records.append(((seconds, fraction), data[offset : offset + captured]))
+        offset += captured
     return records
 
 
@@ -72,7 +71,7 @@ def command(program, directory, ports, arguments=()):
 
 
 def run(directory, config, captures, arguments=(), program=None, prefix=()):
-    """Replays `captures`, records by port, through a configuration. `prefix`: what to run it under."""
+    """Replays `captures`, records by port, through a configuration. `prefix`: a command to run it under."""
     config.write(directory / "guideway.toml")
     for port, records in captures.items():
         (directory / f"{port}.in.pcap").write_bytes(pcap(records))
@@ -87,7 +86,7 @@ def run(directory, config, captures, arguments=(), program=None, prefix=()):
 
 
 def run_ok(*args, **kwargs):
-    """As `run`; the run succeeds, and every packet received has one verdict."""
+    """Calls `run`. The run must succeed, and every received packet must have one verdict."""
     outcome = run(*args, **kwargs)
     assert outcome.returncode == 0, outcome.stderr
     assert "damaged" not in outcome.stderr

@@ -1,8 +1,8 @@
-"""A systemd unit with drop-ins: what it allows, and a program run with no more than that.
+"""A systemd unit with drop-ins: its permissions, and a program that runs with these only.
 
-PID 1 of a test machine need not be systemd, so the parts of the sandbox that a program can run into are
-made by other tools: the capabilities (setpriv) and the read-only file system (unshare, mount). strace
-records the system calls, which are judged by the unit afterwards.
+PID 1 of a test machine need not be systemd. So other tools make the parts of the sandbox that can stop a
+program: the capabilities (setpriv) and the read-only file system (unshare, mount). strace records the
+system calls, which are compared with the unit afterwards.
 """
 
 import re
@@ -15,17 +15,17 @@ from .users import GROUP
 
 PACKAGING = binaries.ROOT / "packaging"
 
-# Arguments: a directory that stays writable, or those of ReadWritePaths as well; `--`; the command.
+# Arguments: directories that stay writable; `--`; the command.
 READ_ONLY = """
 while [ "$1" != -- ]; do
     [ -e "$1" ] && mount --bind "$1" "$1" && writable="$writable $1"
     shift
 done
 shift
-for place in $(findmnt -rno TARGET | sort -u); do
-    case "$place" in /proc | /proc/* | /dev | /dev/*) continue ;; esac
-    case " $writable " in *" $place "*) continue ;; esac
-    mount -o remount,bind,ro "$place"
+for mount in $(findmnt -rno TARGET | sort -u); do
+    case "$mount" in /proc | /proc/* | /dev | /dev/*) continue ;; esac
+    case " $writable " in *" $mount "*) continue ;; esac
+    mount -o remount,bind,ro "$mount"
 done
 exec "$@"
 """
@@ -48,16 +48,16 @@ class Unit:
         return {call for name in self.values("SystemCallFilter") for call in _expanded(name)}
 
     def prepare(self):
-        """Runs what the unit runs first without a sandbox (`+`)."""
+        """Runs the unit's preparations, which have no sandbox (`+`)."""
         for line in self._lines:
             if line.startswith("ExecStartPre=+"):
                 subprocess.run(line.partition("+")[2].split(), check=True, timeout=30)
 
     def command(self, directory, line, more_capabilities=(), wrapper=()):
-        """The command line, in the sandbox. `directory` stands for the unit's RuntimeDirectory."""
+        """The command line, in the sandbox. `directory` is used as the unit's RuntimeDirectory."""
         bounding = ["-all", *("+" + name for name in [*self.capabilities(), *more_capabilities])]
         writable = [directory, *(path.lstrip("-") for path in self.values("ReadWritePaths"))]
-        # In place of the unit's group, which the machine need not have.
+        # Another group than the unit's, which the machine need not have.
         groups = ["--regid", GROUP.gr_name, "--clear-groups"] if self.values("Group") else []
         return [
             *("env", f"RUNTIME_DIRECTORY={directory}"),
@@ -69,7 +69,7 @@ class Unit:
 
 
 def _expanded(name):
-    """The system calls of a set of systemd's, by name, or the one call."""
+    """The system calls of one of systemd's sets (`@name`), or the one call."""
     if not name.startswith("@"):
         return {name}
     done = subprocess.run(["systemd-analyze", "syscall-filter", name], capture_output=True, text=True, timeout=30)
@@ -79,8 +79,8 @@ def _expanded(name):
 
 
 class Trace:
-    """The system calls of a program, traced from `wrapper` on. The traced process is the one that was
-    started, the tracer a grandchild of it."""
+    """The system calls of a program that runs under `wrapper`. The traced process is the one that was
+    started; the tracer is a grandchild of it."""
 
     def __init__(self, path):
         self._path = Path(path)
@@ -88,7 +88,7 @@ class Trace:
         self._text = ""
 
     def wait(self, pid):
-        """Until the tracer has written down the end of the process."""
+        """Waits until the tracer has recorded the end of the process."""
         end = time.monotonic() + 10
         while not re.search(rf"^{pid} +\+\+\+ exited", self._text, re.MULTILINE):
             assert time.monotonic() < end, self._text[-2000:]
@@ -96,7 +96,7 @@ class Trace:
             self._text = self._path.read_text(errors="replace")
 
     def judge(self, unit, refused=()):
-        """Asserts that the unit allows all that was done, but for calls that may be refused."""
+        """Asserts that the unit allows all system calls, except those that it may refuse."""
         calls = set(re.findall(r"^\d+ +(\w+)\(", self._text, re.MULTILINE))
         assert {"execve", "mmap", "exit_group"} <= calls, calls
         assert calls - unit.system_calls() <= set(refused)
@@ -107,7 +107,7 @@ class Trace:
         assert "CLONE_NEW" not in self._text
         # MemoryDenyWriteExecute.
         assert not re.search(r"mmap\(.*PROT_WRITE\|PROT_EXEC|mprotect\(.*PROT_EXEC", self._text)
-        # DevicePolicy=closed has the pseudo devices of all programs; the others are named.
+        # DevicePolicy=closed allows the usual pseudo devices. The unit names the others.
         opened = set(re.findall(r'open(?:at)?\((?:AT_FDCWD, )?"(/dev/[^"]+)"[^=]*= \d', self._text))
         pseudo = {"/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom", "/dev/tty"}
         assert opened - pseudo <= set(unit.values("DeviceAllow"))

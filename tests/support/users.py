@@ -8,16 +8,16 @@ from pathlib import Path
 
 from . import binaries
 
-# One that every Debian has, and that root is no member of.
+# Every Debian has this group, and root is no member of it.
 GROUP = grp.getgrnam("games")
 NOBODY = 65534
 
 
 def ask_as_nobody(socket, *groups):
-    """`guidewayctl status` of a user who is in these groups and no other."""
+    """Runs `guidewayctl status` as a user who is in these groups only."""
     membership = ["--groups", ",".join(map(str, groups))] if groups else ["--clear-groups"]
     with tempfile.TemporaryDirectory(prefix="guideway-") as name:
-        # The checkout may be where only root goes.
+        # Only root may be able to enter the checkout.
         Path(name).chmod(0o755)
         program = shutil.copy(binaries.guidewayctl(), name)
         line = ["setpriv", "--reuid", NOBODY, "--regid", NOBODY, *membership, program, "--socket", socket, "status"]

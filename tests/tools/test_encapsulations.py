@@ -9,7 +9,7 @@ from support import binaries, encapsulations, known_answers
 @pytest.mark.parametrize("table", known_answers.tables())
 def test_known_answers_are_scapys(table):
     """If it fails, run tests/support/known_answers.py --write."""
-    found = known_answers.place(table).search(known_answers.KNOWN.read_text())
+    found = known_answers.rows_pattern(table).search(known_answers.KNOWN.read_text())
     assert found[2] == known_answers.tables()[table]
 
 

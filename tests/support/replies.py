@@ -1,5 +1,4 @@
-"""What the appliance answers, the pieces that it cuts packets into, and errors for it to steer: built by
-scapy."""
+"""The appliance's replies, the fragments that it makes, and ICMP errors for it to steer: built by scapy."""
 
 from scapy.layers.inet import ICMP, IP, TCP, UDP
 from scapy.layers.inet6 import ICMPv6EchoReply, ICMPv6EchoRequest, ICMPv6PacketTooBig, IPv6
@@ -31,12 +30,12 @@ def ip(version, source, destination, **fields):
 
 
 def inner_mtu(config, flow_):
-    """How long a packet may be to fit in GRE to the backend of its flow."""
+    """The longest packet that fits in GRE to the backend of its flow."""
     return 1500 - (44 if ":" in Fleet(config).backend(flow_) else 24)
 
 
 def echo(version, *, data=b"ping", number=1, tags=(), source=None, vip=None, extra=(), pad=0, **fields):
-    """A request and the reply that it must get."""
+    """An echo request, its verdict and the replies that must leave."""
     source, vip = source or CLIENT[version], vip or VIP[version]
     if version == 4:
         message = {"id": 7, "seq": number}
@@ -58,8 +57,8 @@ def echo(version, *, data=b"ping", number=1, tags=(), source=None, vip=None, ext
 
 
 def about(version, packet, v4, v6):
-    """The error that quotes as much of a packet as there may be: 576 bytes in all (RFC 1812 section
-    4.3.2.3), or 1280 (RFC 4443 section 2.4)."""
+    """The error that quotes as much of a packet as allowed: 576 bytes in all (RFC 1812 section 4.3.2.3),
+    or 1280 (RFC 4443 section 2.4)."""
     quoted = bytes(packet)[: 548 if version == 4 else 1232]
     error = v4 if version == 4 else v6
     # Precedence 6: RFC 1812 section 4.3.2.5.
@@ -67,27 +66,27 @@ def about(version, packet, v4, v6):
     return ip(version, VIP[version], packet.src, **back) / error / Raw(quoted)
 
 
-def cut(packet, room):
-    """The pieces of an IPv4 packet, or of a fragment, as RFC 791 has them."""
+def ipv4_fragments(packet, mtu):
+    """The fragments of an IPv4 packet, or of a fragment, by RFC 791."""
     payload = bytes(packet)[packet.ihl * 4 :]
     first = list(packet.options)
     later = [option for option in first if bytes(option)[0] & 0x80]
-    pieces, place = [], 0
+    fragments, offset = [], 0
     while True:
-        options = later if pieces else first
+        options = later if fragments else first
         length = 20 + (sum(len(bytes(option)) for option in options) + 3) // 4 * 4
-        last = len(payload) - place <= room - length
-        size = len(payload) - place if last else (room - length) // 8 * 8
-        piece = IP(src=packet.src, dst=packet.dst, id=packet.id, tos=packet.tos, ttl=packet.ttl, proto=packet.proto)
-        piece.options, piece.frag, piece.flags = options, packet.frag + place // 8, packet.flags if last else "MF"
-        pieces.append(piece / Raw(payload[place : place + size]))
-        place += size
+        last = len(payload) - offset <= mtu - length
+        size = len(payload) - offset if last else (mtu - length) // 8 * 8
+        header = IP(src=packet.src, dst=packet.dst, id=packet.id, tos=packet.tos, ttl=packet.ttl, proto=packet.proto)
+        header.options, header.frag, header.flags = options, packet.frag + offset // 8, packet.flags if last else "MF"
+        fragments.append(header / Raw(payload[offset : offset + size]))
+        offset += size
         if last:
-            return pieces
+            return fragments
 
 
 def error_about(one):
-    """An ICMP error that quotes what the virtual address sent to the client of a flow."""
+    """An ICMP error that quotes a packet from the virtual address to the client of a flow."""
     version = 6 if ":" in one.source else 4
     transport = (TCP if one.protocol == "tcp" else UDP)(sport=one.dport, dport=one.sport)
     quoted = ip(version, one.destination, one.source) / transport / Raw(b"quoted")
