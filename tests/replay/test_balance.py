@@ -1,4 +1,4 @@
-"""Which backend a flow goes to, for how long, and what is dropped when none can take it."""
+"""Which backend a flow goes to, for how long, and what is dropped if no backend accepts it."""
 
 from collections import Counter
 
@@ -87,7 +87,7 @@ def test_each_service_has_its_own_pool(run_replay):
 
 
 @pytest.mark.parametrize("state", ({"weight": 0}, {"enabled": False}))
-def test_a_pool_in_which_no_one_takes_flows(run_replay, state):
+def test_a_pool_without_a_backend_for_new_flows(run_replay, state):
     config = one_port()
     for backend in config.pool()["backends"]:
         backend.update(state)
@@ -96,7 +96,7 @@ def test_a_pool_in_which_no_one_takes_flows(run_replay, state):
 
 
 def test_backends_without_a_known_next_hop(run_replay):
-    """The flows of a backend that cannot be reached are not given to another: the fleet's choice is one."""
+    """The flows of an unreachable backend do not go to another: all nodes of the fleet choose alike."""
     config = one_port()
     config["neighbor"] = [n for n in config["neighbor"] if n["address"] != "192.0.2.254"]
     fleet = Fleet(config)
@@ -109,7 +109,7 @@ def test_backends_without_a_known_next_hop(run_replay):
 
 
 def timed(*records):
-    """(seconds, frame) of packets of one TCP flow, by their flags; or of a UDP flow."""
+    """(seconds, frame) of packets of one TCP flow with these flags, or of a UDP flow."""
     return [
         (seconds, client_packet(flow(4, "udp" if flags == "udp" else "tcp"), flags=flags).frame)
         for seconds, flags in records
@@ -147,7 +147,7 @@ def test_idle_timeouts_are_configurable(run_replay):
     config = one_port()
     config["flow"] = {"entries": 1024}
     config["flow.timeout"] = {"syn": 2, "established": 4, "half_closed": 6, "closing": 1, "unconfirmed": 3, "udp": 3}
-    # Each packet that is new comes just after the timeout of the state that the one before left.
+    # Each packet in `new` comes just after the timeout of the state in which the packet before it left the flow.
     new = [(0, "S"), (2.01, "A"), (5.02, "S"), (9.04, "A"), (20, "S"), (33.01, "S"), (34.04, "S")]
     hits = [(5.03, "A"), (20.01, "A"), (20.02, "F"), (21.02, "A"), (27, "A"), (33.02, "A"), (33.03, "F")]
     events = run_replay(config, timed(*sorted(new + hits))).report["events"]

@@ -1,4 +1,4 @@
-"""`guideway check`: a valid file passes, and of a wrong one every mistake is told with its line."""
+"""`guideway check`: a valid file passes; of a wrong file every mistake is reported with its line."""
 
 import os
 import subprocess
@@ -26,35 +26,35 @@ def test_there_are_examples():
     assert EXAMPLES
 
 
-def test_the_readme_shows_the_least_example():
-    """What a reader copies is what the test above has checked."""
+def test_the_readme_shows_the_minimal_example():
+    """A reader copies the example that the test above has checked."""
     example = (binaries.ROOT / "examples" / "minimal.toml").read_text()
     shown = example[example.index("[node]") :]
     indented = "".join(f"    {line}" if line.strip() else line for line in shown.splitlines(keepends=True))
     assert indented in (binaries.ROOT / "README.md").read_text()
 
 
-def test_help_tells_exit_codes_and_the_environment():
+def test_help_lists_exit_codes_and_the_environment():
     done = subprocess.run([binaries.guideway(), "--help"], capture_output=True, text=True, timeout=30)
     assert done.returncode == 0
     assert "Exit codes:" in done.stdout and "GUIDEWAY_LOG" in done.stdout, done.stdout
 
 
 @pytest.mark.parametrize("make", (one_port, two_ports))
-def test_what_these_tests_run_with_is_valid_and_calls_for_no_warning(tmp_path, make):
+def test_the_configurations_of_these_tests_are_valid_without_a_warning(tmp_path, make):
     done = check(make().write(tmp_path / "guideway.toml"))
     assert done.returncode == 0
     assert "line " not in done.stdout + done.stderr
 
 
 def line_of(text, words, after=""):
-    """The number of the first line with these words, behind the line with others."""
+    """The number of the first line with these words, from the first line with `after` on."""
     lines = text.splitlines()
     start = next(n for n, line in enumerate(lines) if after in line)
     return next(n for n, line in enumerate(lines[start:], start + 1) if words in line)
 
 
-def test_every_mistake_is_told_at_once(tmp_path):
+def test_all_mistakes_are_reported_at_once(tmp_path):
     config = one_port()
     config["hash"] = {"key": "0123", "table_size": 65536}
     config["node"]["colour"] = "red"
@@ -70,7 +70,7 @@ def test_every_mistake_is_told_at_once(tmp_path):
     text = path.read_text()
     done = check(path)
     assert done.returncode == 1
-    told = (done.stdout + done.stderr).splitlines()
+    output = (done.stdout + done.stderr).splitlines()
     service = "[[service]]"
     expected = (
         (line_of(text, "key ="), "hash.key", "32"),
@@ -85,13 +85,13 @@ def test_every_mistake_is_told_at_once(tmp_path):
         (line_of(text, "sctp", service), "protocol", "udp"),
     )
     for number, key, right in expected:
-        rows = [row for row in told if f"line {number}:" in row]
-        assert any(key in row and right in row for row in rows), (number, key, right, told)
-    assert any("web-tcp4" in row for row in told), "a name that stands twice"
+        rows = [row for row in output if f"line {number}:" in row]
+        assert any(key in row and right in row for row in rows), (number, key, right, output)
+    assert any("web-tcp4" in row for row in output), "a name that is there twice"
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     (
         (lambda c: c["node"].update(tunnel_source=["192.0.2.1"]), "IPv6"),
         (lambda c: c["hash"].update(table_size=251), "table_size"),
@@ -103,16 +103,16 @@ def test_every_mistake_is_told_at_once(tmp_path):
         (lambda c: c.pop("hash"), "hash"),
     ),
 )
-def test_what_only_sections_together_show(tmp_path, change, told):
+def test_mistakes_across_sections_are_reported(tmp_path, change, message):
     config = one_port()
     change(config)
     done = check(config.write(tmp_path / "guideway.toml"))
     assert done.returncode == 1
-    assert told in done.stdout + done.stderr
+    assert message in done.stdout + done.stderr
 
 
 @pytest.mark.parametrize("text", ("", "[node", "node = 3", "[[node]]", "\x00", "a" * 100_000))
-def test_what_is_no_configuration(tmp_path, text):
+def test_other_text_is_refused(tmp_path, text):
     path = tmp_path / "guideway.toml"
     path.write_text(text)
     done = check(path)
@@ -121,7 +121,7 @@ def test_what_is_no_configuration(tmp_path, text):
     assert "line 1" in done.stdout + done.stderr
 
 
-def test_a_file_that_is_not_there_or_no_text(tmp_path):
+def test_a_missing_file_and_a_binary_file_are_reported(tmp_path):
     missing = check(tmp_path / "gone.toml")
     assert missing.returncode == 1 and "gone.toml" in missing.stderr
     (tmp_path / "noise.toml").write_bytes(b"\xff\xfe\x00")
@@ -134,13 +134,13 @@ def test_usage():
     assert done.returncode == 2 and "--config" in done.stderr
 
 
-def test_what_is_no_file_of_a_fair_length_is_refused_at_once(tmp_path):
+def test_pipes_directories_and_huge_files_are_refused_at_once(tmp_path):
     fifo, huge = tmp_path / "fifo", tmp_path / "huge"
     os.mkfifo(fifo)
     with huge.open("wb") as file:
         file.truncate(100_000_000)
-    for path, told in ((fifo, "it is a pipe"), (huge, "more than 16 MiB"), (tmp_path, "it is a directory")):
+    for path, message in ((fifo, "it is a pipe"), (huge, "more than 16 MiB"), (tmp_path, "it is a directory")):
         begin = time.monotonic()
         done = check(path)
-        assert done.returncode == 1 and told in done.stderr, done.stderr
+        assert done.returncode == 1 and message in done.stderr, done.stderr
         assert time.monotonic() - begin < 2

@@ -1,9 +1,9 @@
 """Every encapsulation, byte for byte, against frames that scapy builds.
 
-The flow chooses some fields of the outer headers by a hash of the running program: the UDP source port,
-the IPv6 flow label, an IPv4 source address from a prefix, the GRE key. Those are read from what left,
-held against their range and against the other packets of their flow, and given to scapy, which builds
-the whole frame with them, checksums included.
+A hash of the flow, different in each process, gives some fields of the outer headers: the UDP source port,
+the IPv6 flow label, an IPv4 source address from a prefix, the GRE key. The tests read these fields from
+the frames that left, and compare them with their range and with the other packets of the flow. Then scapy
+builds the whole frame with them, checksums included.
 """
 
 import ipaddress
@@ -28,7 +28,7 @@ from support.packets import EXTRAS, TAGS, _link, client_packet, flow, hop, l3_of
 VERSIONS = (4, 6)
 INNER = {"inner_source_mac": "02:00:00:00:0a:0a", "inner_destination_mac": "02:00:00:00:0b:0b"}
 
-# Name, the settings that it requires, its UDP port if any, and its overhead in bytes over IPv4 and IPv6, as in
+# Name: the required settings, the UDP port if any, and the overhead in bytes over IPv4 and over IPv6, as in
 # docs/operations.md. `expected_frame` builds each.
 KINDS = {
     "gre": ({}, None, 24, 44),
@@ -48,8 +48,8 @@ SETTINGS = ("gre_key", "udp_port", "udp_checksum", "vni", "inner_source_mac", "i
 
 
 @dataclass(frozen=True)
-class Way:
-    """How packets travel to one backend."""
+class Encapsulation:
+    """The encapsulation to one backend."""
 
     name: str
     settings: dict
@@ -58,28 +58,28 @@ class Way:
         return self.settings.get(key)
 
 
-def way(config, address):
+def encapsulation_of(config, address):
     pool = config["pool"][0]
     backend = next(b for b in pool["backends"] if b["address"] == address)
     both = {**pool, **backend}
-    # Where several are listed, the test says which is right.
+    # Where several are listed, the test's key `expected` has the right one.
     name = both.get("expected") or both.get("encapsulation", "gre")
-    return Way(name, {key: both[key] for key in SETTINGS if key in both})
+    return Encapsulation(name, {key: both[key] for key in SETTINGS if key in both})
 
 
 def expected_frame(config, backend, sent, out):
-    """What must leave for a client packet, with the fields in it that the flow chooses as `out` has them."""
+    """The frame that must leave for a client packet, with the fields of the flow's hash from `out`."""
     port, mac = config.next_hop(backend)
-    own = way(config, backend)
+    own = encapsulation_of(config, backend)
     if own.name == "l2":
         macs = bytes.fromhex((mac + port["mac"]).replace(":", ""))
-        # A trailer goes, but for padding to the least frame.
+        # A trailer is removed, except for padding to the shortest frame.
         end = l3_offset(sent.frame) + len(sent.inner)
         return hop(macs + sent.frame[12 : max(end, 60)])
-    place = l3_offset(out)
+    offset = l3_offset(out)
     version = 6 if ":" in sent.flow.source else 4
     ethertype, number = (0x86DD, 41) if version == 6 else (0x0800, 4)
-    behind = place + (40 if ":" in backend else 20)
+    behind = offset + (40 if ":" in backend else 20)
 
     packet = Raw(sent.inner)
     key = {}
@@ -111,13 +111,13 @@ def expected_frame(config, backend, sent, out):
         # Without the argument scapy computes it.
         packet = UDP(sport=sport, dport=dport, **({} if computes else {"chksum": 0})) / packet
     if ":" in backend:
-        (word,) = struct.unpack_from("!I", out, place)
+        (word,) = struct.unpack_from("!I", out, offset)
         assert word & 0xFFFFF, "0 would be no label"
         outer = IPv6(
             src=config.tunnel_source(6), dst=backend, hlim=64, tc=sent.traffic_class, nh=number, fl=word & 0xFFFFF
         )
     else:
-        source = ipaddress.ip_address(out[place + 12 : place + 16])
+        source = ipaddress.ip_address(out[offset + 12 : offset + 16])
         sources = ipaddress.ip_network(config["node"]["tunnel_source"][0])
         assert source in sources
         if own.name in OVER_UDP:
@@ -127,13 +127,13 @@ def expected_frame(config, backend, sent, out):
 
 
 def entropy(config, backend, out):
-    """The fields of a frame that the flow chooses."""
-    own, place = way(config, backend), l3_offset(out)
+    """The fields of a frame that depend on the flow's hash."""
+    own, offset = encapsulation_of(config, backend), l3_offset(out)
     if own.name == "l2":
         return ()
     v6 = ":" in backend
-    behind = place + (40 if v6 else 20)
-    fields = [out[place + 1 : place + 4] if v6 else out[place + 12 : place + 16]]
+    behind = offset + (40 if v6 else 20)
+    fields = [out[offset + 1 : offset + 4] if v6 else out[offset + 12 : offset + 16]]
     if own.name in OVER_UDP:
         fields.append(out[behind : behind + 2])
         behind += 8
@@ -143,21 +143,21 @@ def entropy(config, backend, out):
 
 
 def check(config, sent, outcome):
-    """Every frame as scapy builds it, in order; answers the entropy fields by backend and flow."""
+    """Compares every frame with scapy's, in order. Returns the entropy fields by backend and flow."""
     fleet, found = Fleet(config), {}
     frames = outcome.frames()
     assert len(frames) == len(sent)
     assert outcome.verdicts == {"forwarded": len(sent)}
-    for place, (packet, out) in enumerate(zip(sent, frames, strict=True)):
+    for index, (packet, out) in enumerate(zip(sent, frames, strict=True)):
         backend = fleet.backend(packet.flow)
-        assert out.hex() == expected_frame(config, backend, packet, out).hex(), f"frame {place} to {backend}"
+        assert out.hex() == expected_frame(config, backend, packet, out).hex(), f"frame {index} to {backend}"
         of_flow = found.setdefault(backend, {}).setdefault(packet.flow, entropy(config, backend, out))
         assert of_flow == entropy(config, backend, out), "one flow, one path"
     return found
 
 
 def pool_of(name, outer=None, near=False, **settings):
-    """A configuration with one encapsulation, and backends of one outer family if one is given."""
+    """A configuration with one encapsulation. `outer`: the family of its backends, by default both."""
 
     def change(config):
         pool = config["pool"][0]
@@ -173,7 +173,7 @@ def pool_of(name, outer=None, near=False, **settings):
 
 
 def client_packets(versions=VERSIONS, flows=3, **fields):
-    """Both transports; the third packet of a flow is longer, and of odd length."""
+    """Packets of both transports. The third packet of each flow is longer, and of odd length."""
     sports = itertools.count(20000)
     return [
         client_packet(one, payload=payload, flags="A", **fields)
@@ -203,8 +203,8 @@ def test_each_encapsulation(run_replay, name, inner, outer):
 
 @pytest.mark.parametrize("name", KINDS)
 def test_options_extension_headers_and_padding(run_replay, name):
-    """What stands between the addresses and the transport travels along; Ethernet padding does not,
-    except where nothing but the MAC addresses changes."""
+    """IPv4 options and IPv6 extension headers are kept. Ethernet padding is removed, except where only the
+    MAC addresses change."""
     config = pool_of(name, near=name == "l2", **({"udp_checksum": "compute"} if name in OVER_UDP else {}))
     sent = [
         packet
@@ -250,7 +250,7 @@ def test_flows_differ_in_the_flow_label(run_replay, name):
 
 @pytest.mark.parametrize("name", TUNNELS)
 def test_the_flow_chooses_the_source_address_from_a_prefix(run_replay, name):
-    """`tunnel_source`; behind UDP it is the first address, whatever the flow."""
+    """`tunnel_source`: every flow has an address of the prefix; over UDP all have the first address."""
     config = pool_of(name, 4).changed(lambda c: c["node"].update(tunnel_source=["192.0.2.64/26", "2001:db8::1"]))
     sent = many_flows(4) + many_flows(6)
     found = check(config, sent, run_replay(config, [packet.frame for packet in sent]))
@@ -279,8 +279,8 @@ def test_another_udp_port(run_replay, name):
 
 @pytest.mark.parametrize("name", OVER_UDP)
 def test_computed_udp_checksums(run_replay, name):
-    """`udp_checksum = "compute"`: over IPv6 right for packets of any length, over IPv4 0 all the same; also
-    for UDP that has no checksum itself."""
+    """`udp_checksum = "compute"`: right over IPv6 for packets of any length, and still 0 over IPv4.
+    Inner UDP may have no checksum."""
     config = pool_of(name, udp_checksum="compute")
     sent = client_packets(flows=8, traffic_class=3)
     for packet in many_flows(4, 20):
@@ -290,8 +290,8 @@ def test_computed_udp_checksums(run_replay, name):
     check(config, sent, run_replay(config, [packet.frame for packet in sent]))
 
 
-def test_vxlan_inner_addresses_that_nobody_set(run_replay):
-    """The port's own, and one for all backends."""
+def test_default_vxlan_inner_addresses(run_replay):
+    """The source is the port's MAC address; the destination is the same for all backends."""
     config = pool_of("vxlan")
     for key in INNER:
         del config["pool"][0][key]
@@ -300,7 +300,7 @@ def test_vxlan_inner_addresses_that_nobody_set(run_replay):
 
 
 def mixed():
-    """One service, its backends of every kind and both families, settings of the pool overridden."""
+    """One service with backends of many encapsulations and both families, which override the pool's settings."""
 
     def change(config):
         pool = config["pool"][0]
@@ -346,7 +346,7 @@ def test_one_service_mixes_encapsulations_and_families(run_replay):
         for sport in range(100)
     ]
     found = check(config, sent, run_replay(without_expectations(config), [packet.frame for packet in sent]))
-    assert set(found) == {backend["address"] for backend in config["pool"][0]["backends"]}, "each was reached"
+    assert set(found) == {backend["address"] for backend in config["pool"][0]["backends"]}, "each backend got packets"
 
 
 @pytest.mark.parametrize("name", TUNNELS)
@@ -367,9 +367,9 @@ def test_tshark_reads_it(run_replay, tmp_path, name):
     for packet, (protocols, v4, v6, malformed, *sums) in zip(sent, rows, strict=True):
         assert not malformed
         for seen in sums:
-            # 1 is good, 3 is not there: an outer UDP checksum of 0.
+            # 1 is good, 3 is absent: an outer UDP checksum of 0.
             assert set(seen.split(",")) <= {"1", "3", ""}, (protocols, sums)
-        # It does not know GUE.
+        # tshark does not know GUE.
         if name not in ("gue", "gue0"):
             assert packet.flow.source in (v6 if ":" in packet.flow.source else v4).split(","), (protocols, v4, v6)
             assert packet.flow.protocol in protocols.split(":")[-2:], protocols

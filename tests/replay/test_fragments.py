@@ -1,4 +1,4 @@
-"""Fragments follow the first of their datagram, in whatever order they come, or are dropped for a reason."""
+"""Fragments follow the first of their datagram, in any order of arrival, or are dropped for a reason."""
 
 import itertools
 from collections import Counter
@@ -20,7 +20,8 @@ OTHER_MAC = "02:00:00:00:09:09"
 
 
 def check(config, sent, order, outcome, labels=True):
-    """`order`: the packets that leave, as they leave. `labels`: no two flows have a packet in common."""
+    """`order`: the packets that must leave, in order. `labels`: whether to check flow labels, which needs
+    flows without equal packets."""
     fleet = Fleet(config)
     expected = [tunnel_packet(config, fleet, packet)[1] for packet in order]
     got = expectation.without_labels(outcome.frames())
@@ -37,19 +38,19 @@ def with_fragments(**settings):
 @VERSIONS
 @pytest.mark.parametrize("order", itertools.permutations(range(3)), ids=str)
 def test_every_order_of_three(run_replay, version, order):
-    """Those before the first wait and leave behind it; the others leave as they come."""
+    """Fragments before the first wait and leave behind it. The others leave at once."""
     config = one_port()
     sent, leaving = [], []
     for number in range(8):
         parts = datagram(udp_flow(version, 1, 40000 + number), identification=number)
         sent += [parts[index] for index in order]
-        place = order.index(0)
-        leaving += [parts[index] for index in (0, *order[:place], *order[place + 1 :])]
+        first = order.index(0)
+        leaving += [parts[index] for index in (0, *order[:first], *order[first + 1 :])]
     outcome = run_replay(config, [packet.frame for packet in sent])
     check(config, sent, leaving, outcome)
 
 
-def test_datagrams_in_between_one_another(run_replay):
+def test_interleaved_datagrams(run_replay):
     config = one_port()
     parts = [
         datagram(udp_flow(version, client), identification)
@@ -72,10 +73,10 @@ def test_sixty_kilobytes(run_replay, version):
 
 
 @VERSIONS
-def test_a_lost_first_is_waited_for_and_no_longer(run_replay, version):
+def test_fragments_without_a_first_wait_until_the_timeout(run_replay, version):
     config = one_port()
     lost = [packet.dropped("fragment_timeout") for packet in datagram(udp_flow(version))[1:]]
-    # The datagram comes again, long after the timeout: nothing of the first try is left.
+    # The datagram comes again, long after the timeout, when nothing remains of the first try.
     late = datagram(udp_flow(version))
     records = [(0, lost[0].frame), (0.1, lost[1].frame), *((20 + n / 10, p.frame) for n, p in enumerate(late))]
     outcome = run_replay(config, records)
@@ -83,7 +84,7 @@ def test_a_lost_first_is_waited_for_and_no_longer(run_replay, version):
 
 
 @VERSIONS
-def test_what_waits_at_the_end_is_counted(run_replay, version):
+def test_fragments_that_wait_at_the_end_are_counted(run_replay, version):
     sent = [packet.dropped("fragment_timeout") for packet in datagram(udp_flow(version))[1:]]
     outcome = run_replay(one_port(), [packet.frame for packet in sent])
     check(one_port(), sent, [], outcome)
@@ -91,7 +92,7 @@ def test_what_waits_at_the_end_is_counted(run_replay, version):
 
 @VERSIONS
 def test_a_full_buffer(run_replay, version):
-    # One source has half of the buffer at the most.
+    # One source may use half of the buffer.
     config = with_fragments(contexts=6, packets=6)
     parts = datagram(udp_flow(version), count=6)
     sent = [*parts[1:4], *(packet.dropped("fragment_buffer_full") for packet in parts[4:]), parts[0]]
@@ -111,17 +112,17 @@ def test_a_buffer_full_of_bytes(run_replay, version):
 @VERSIONS
 def test_a_table_full_of_datagrams_that_wait(run_replay, version):
     config = with_fragments(contexts=2, packets=2, bytes=1 << 20)
-    # Those that wait are of two sources: clients over IPv6 have a prefix in common.
+    # The datagrams that wait have two sources: clients over IPv6 share a prefix.
     first, second, third = (datagram(udp_flow(v), identification) for identification, v in ((1, 4), (2, 6), (3, version)))
-    # Its first fragment goes on, but nothing can follow it.
+    # The third datagram's first fragment is forwarded, but no other can follow it.
     sent = [first[1], second[1], third[0], third[1].dropped("fragment_buffer_full"), first[0], second[0]]
     outcome = run_replay(config, [packet.frame for packet in sent])
     check(config, sent, [third[0], first[0], first[1], second[0], second[1]], outcome)
 
 
 def odd(one, index, packet):
-    """A later fragment of IPv6 with another next header than the first: RFC 8200 section 4.5 has only that
-    of the first count."""
+    """A later IPv6 fragment whose next header differs from the first's: only the first's counts
+    (RFC 8200 section 4.5)."""
     ip = IPv6(packet.inner)
     ip[IPv6ExtHdrFragment].nh = (59, 58, 6)[index % 3]
     return sent_of(bytes(ip), one)
@@ -144,7 +145,8 @@ def test_next_headers_of_later_fragments_may_differ(run_replay, workers):
 
 
 def test_a_later_fragment_of_ipv6_that_does_not_fit(run_replay):
-    """RFC 4443 section 3.2, and 2.4 (e), which does not exempt it. Its own next header is not what it is."""
+    """Its sender gets an error: RFC 4443 section 3.2; section 2.4 (e) does not exempt later fragments. The
+    fragment's own next header does not matter."""
     config, one = one_port(), udp_flow(6)
     room = inner_mtu(config, one)
     first = fragment_at(one, 0, transport_of(one, 472))
@@ -157,8 +159,8 @@ def test_a_later_fragment_of_ipv6_that_does_not_fit(run_replay):
         assert frame.hex() == link(error, back=True).hex()
 
 
-def test_fragments_that_do_not_fit_are_cut_again(run_replay):
-    """The last piece of one that has more behind it says so too."""
+def test_fragments_that_do_not_fit_are_fragmented_again(run_replay):
+    """If more fragments follow the original, the last new fragment has the flag "more fragments" too."""
     config, sent = one_port(), []
     for client in range(1, 9):
         one = udp_flow(4, client)
@@ -166,10 +168,10 @@ def test_fragments_that_do_not_fit_are_cut_again(run_replay):
         parts = datagram(one, identification=client, size=1480)
         sent += [part.fragmented(ipv4_fragments(IP(part.inner), room)) if len(part.inner) > room else part for part in parts]
     assert {len(packet.inners()) for packet in sent} == {1, 2}
-    # The others of each datagram wait, and are cut when they leave.
-    late = [packet for place in range(0, len(sent), 3) for packet in (sent[place + 1], sent[place], sent[place + 2])]
+    # The other fragments of each datagram wait, and are fragmented when they leave.
+    late = [packet for index in range(0, len(sent), 3) for packet in (sent[index + 1], sent[index], sent[index + 2])]
     for arriving in (sent, late):
-        leaving = [packet for place in range(0, len(sent), 3) for packet in sent[place : place + 3]]
+        leaving = [packet for index in range(0, len(sent), 3) for packet in sent[index : index + 3]]
         outcome = run_replay(config, [packet.frame for packet in arriving])
         expected = expectation.expected_frames(config, leaving)["edge0"]
         expectation.compare(expectation.without_labels(outcome.frames()), expected, "edge0")
@@ -190,7 +192,7 @@ def test_duplicates_go_where_the_originals_went(run_replay, version):
 
 
 def test_a_new_datagram_of_the_same_identification(run_replay):
-    """The identification comes round: what follows the second first goes where that goes."""
+    """The identification repeats: later fragments follow the latest first fragment."""
     config = one_port()
     fleet = Fleet(config)
     flows = [udp_flow(4, 1, sport) for sport in range(40000, 40100)]
@@ -198,13 +200,13 @@ def test_a_new_datagram_of_the_same_identification(run_replay):
     other = next(flow for flow in flows if fleet.backend(flow) != fleet.backend(one))
     sent = [*datagram(one), *datagram(other)]
     outcome = run_replay(config, [packet.frame for packet in sent])
-    # Later fragments have no ports, so that those of both datagrams are alike.
+    # Later fragments have no ports, so those of both datagrams are equal.
     check(config, sent, sent, outcome, labels=False)
 
 
 @VERSIONS
 def test_fragments_of_a_flow_that_is_known(run_replay, version):
-    """Its entry decides, as it does for a whole packet: TCP that began whole."""
+    """The flow's entry decides, as for whole packets. Here TCP began with a whole packet."""
     config = one_port()
     one = flow(version, "tcp")
     begin = client_packet(one, flags="S")
@@ -216,7 +218,7 @@ def test_fragments_of_a_flow_that_is_known(run_replay, version):
 
 @VERSIONS
 def test_tiny_fragments(run_replay, version):
-    """RFC 1858: a first fragment without all of the header; RFC 3128: one that would overwrite it."""
+    """RFC 1858: a first fragment with an incomplete header. RFC 3128: a fragment that would overwrite the header."""
     config = one_port()
     tcp, udp = flow(version, "tcp"), flow(version, "udp")
     header = transport_of(tcp)
@@ -235,7 +237,7 @@ def test_tiny_fragments(run_replay, version):
 
 @VERSIONS
 def test_overlaps_with_the_first(run_replay, version):
-    """The fragment that reaches back is dropped, and so is all that follows (RFC 3128, RFC 5722)."""
+    """The fragment that overlaps is dropped, and so are all later ones (RFC 3128, RFC 5722)."""
     config = one_port()
     one = udp_flow(version)
     first = fragment_at(one, 0, transport_of(one, 472))
@@ -244,7 +246,7 @@ def test_overlaps_with_the_first(run_replay, version):
     sent = [first, *overlap, first.dropped("fragment_overlap")]
     outcome = run_replay(config, [packet.frame for packet in sent])
     check(config, sent, [first], outcome)
-    # As well when they come before the first.
+    # The same if they come before the first.
     sent = [*overlap, first.dropped("fragment_overlap")]
     outcome = run_replay(config, [packet.frame for packet in sent])
     check(config, sent, [], outcome)
@@ -261,7 +263,7 @@ def test_two_first_fragments_of_different_length_over_ipv6(run_replay):
 
 
 @VERSIONS
-def test_what_no_datagram_has(run_replay, version):
+def test_impossible_fragments_are_dropped(run_replay, version):
     config = one_port()
     one = udp_flow(version)
     sent = [
@@ -278,7 +280,7 @@ def test_what_no_datagram_has(run_replay, version):
 
 @VERSIONS
 def test_an_atomic_fragment_is_whole(run_replay, version):
-    """RFC 6946; over IPv4 the same bits say that it is no fragment."""
+    """RFC 6946. Over IPv4 the same bits mean a packet that is no fragment."""
     config = one_port()
     one = udp_flow(version)
     data = bytearray(transport_of(one, 8))
@@ -289,7 +291,7 @@ def test_an_atomic_fragment_is_whole(run_replay, version):
 
 
 @VERSIONS
-def test_a_service_that_takes_none(run_replay, version):
+def test_a_service_may_refuse_fragments(run_replay, version):
     def change(config):
         for service in config["service"]:
             if service["protocol"] == "udp":
@@ -301,7 +303,7 @@ def test_a_service_that_takes_none(run_replay, version):
         parts = datagram(udp_flow(version, 1, 40000 + number), number)
         reasons = ("fragment_refused", "fragment_first_dropped", "fragment_first_dropped")
         sent += [parts[index].dropped(reasons[index]) for index in order]
-    # The service of the same address for TCP does take them, and this one takes whole packets.
+    # The TCP service of the same address accepts fragments, and the UDP service accepts whole packets.
     fragments = [fragment_at(tcp, 0, transport_of(tcp, 460)), fragment_at(tcp, 480, b"x", more=False)]
     taken = [client_packet(udp_flow(version)), *fragments]
     outcome = run_replay(config, [packet.frame for packet in sent + taken])
@@ -309,12 +311,12 @@ def test_a_service_that_takes_none(run_replay, version):
 
 
 @VERSIONS
-def test_what_follows_a_first_that_was_dropped(run_replay, version):
+def test_fragments_behind_a_dropped_first_are_dropped(run_replay, version):
     config = one_port()
     one = replace(udp_flow(version), dport=9)
     first, middle, last = datagram(one)
-    follow = [packet.dropped("fragment_first_dropped") for packet in (middle, last)]
-    sent = [follow[0], first.dropped("no_service"), follow[1]]
+    later = [packet.dropped("fragment_first_dropped") for packet in (middle, last)]
+    sent = [later[0], first.dropped("no_service"), later[1]]
     outcome = run_replay(config, [packet.frame for packet in sent])
     check(config, sent, [], outcome)
 

@@ -1,5 +1,5 @@
-"""Fragments and ICMP errors among several workers: who gathers a datagram, who has the flow and who
-received the packet may be three of them. The frames must be those of one worker, and none be lost."""
+"""Fragments and ICMP errors among several workers. The owner of a datagram, the owner of its flow and the
+receiver of a packet may be three workers. The frames must equal one worker's, and none may be lost."""
 
 import itertools
 import random
@@ -17,22 +17,21 @@ CLIENTS = range(1, 9)
 
 
 def permuted():
-    """Datagrams whose fragments come in every order; as lists of (fragments as sent, fragments as they
-    leave)."""
+    """Datagrams whose fragments come in every order: pairs of the fragments as sent and as they leave."""
     for version, client in itertools.product((4, 6), CLIENTS):
         for number, order in enumerate(itertools.permutations(range(3))):
             parts = datagram(udp_flow(version, client, 40000 + number), identification=number)
-            place = order.index(0)
-            leaving = [parts[index] for index in (0, *order[:place], *order[place + 1 :])]
+            first = order.index(0)
+            leaving = [parts[index] for index in (0, *order[:first], *order[first + 1 :])]
             yield [parts[index] for index in order], leaving
 
 
 def shuffled(seed, lists):
-    """The packets of all lists; those of one keep their order."""
-    order = [place for place, packets in enumerate(lists) for _ in packets]
+    """The packets of all lists in random order. Packets of one list keep their order."""
+    order = [index for index, packets in enumerate(lists) for _ in packets]
     random.Random(seed).shuffle(order)
     queues = [iter(packets) for packets in lists]
-    return [next(queues[place]) for place in order]
+    return [next(queues[index]) for index in order]
 
 
 def events(report, *without):
@@ -40,19 +39,19 @@ def events(report, *without):
 
 
 def compare(run_replay, config, sent, workers):
-    """Runs with one worker and with several; answers the outcome with several."""
+    """Runs with one worker and with several. Returns the outcome of several."""
     ports = [port["name"] for port in config["port"]]
     captures = {port: [] for port in ports} | {"edge0": [packet.frame for packet in sent]}
     alone, outcome = run_replay(config, captures), run_replay(config, captures, "--workers", str(workers))
     expected = expectation.expected_frames(config, sent)
     for port in ports:
-        # Flow labels as well: they are of the flow, whoever sends the packet.
+        # Flow labels depend on the flow only, and not on the worker.
         assert sorted(outcome.frames(port)) == sorted(alone.frames(port))
         assert sorted(expectation.without_labels(outcome.frames(port))) == sorted(expected[port])
     expectation.check_verdicts(sent, outcome.report)
     assert outcome.report["verdicts"] == alone.report["verdicts"]
     assert outcome.report["transmitted"] == alone.report["transmitted"]
-    # While one worker asks another for a flow, later fragments wait that need not wait for one alone.
+    # During an owner query later fragments wait. With one worker they need not.
     assert events(outcome.report, "fragment_waited") == events(alone.report, "fragment_waited")
     assert outcome.report["events"]["fragment_waited"] >= alone.report["events"]["fragment_waited"]
     return outcome
@@ -61,27 +60,27 @@ def compare(run_replay, config, sent, workers):
 @WORKERS
 @pytest.mark.parametrize("make", (one_port, two_ports))
 def test_every_order_of_three(run_replay, workers, make):
-    """All frames, and each datagram's behind its first in the order in which they came."""
+    """All frames leave, and each datagram's fragments leave behind its first in their order of arrival."""
     config, datagrams = make(), list(permuted())
     outcome = compare(run_replay, config, shuffled(workers, [parts for parts, _ in datagrams]), workers)
     number_of = {p.inner: number for number, (parts, _) in enumerate(datagrams) for p in parts}
     assert len(number_of) == sum(len(parts) for parts, _ in datagrams)
-    left = defaultdict(list)
+    departed = defaultdict(list)
     for port in outcome.files:
         for frame in outcome.frames(port):
-            left[number_of[inner_of(frame)]].append(inner_of(frame))
+            departed[number_of[inner_of(frame)]].append(inner_of(frame))
     for number, (_, leaving) in enumerate(datagrams):
-        assert left[number] == [packet.inner for packet in leaving]
+        assert departed[number] == [packet.inner for packet in leaving]
 
 
 @WORKERS
 def test_first_fragments_and_errors_find_their_flow(run_replay, workers):
-    """Flows that began with a whole packet: no fragment and no error records its flow a second time."""
+    """The flows began with a whole packet. No fragment and no error records its flow a second time."""
     config, lists = one_port(), []
     for version, protocol, client in itertools.product((4, 6), ("tcp", "udp"), CLIENTS):
         one = flow(version, protocol, client, 50000 + client)
         size = 460 if protocol == "tcp" else 472
-        # Over IPv6 the protocol is not a part of what identifies a datagram.
+        # Over IPv6 the protocol does not identify a datagram.
         number = {"identification": 7 if protocol == "tcp" else 8}
         first = fragment_at(one, 0, transport_of(one, size), **number)
         last = fragment_at(one, 480, b"x" * 24, more=False, **number)
@@ -99,7 +98,7 @@ def test_first_fragments_and_errors_find_their_flow(run_replay, workers):
 
 @WORKERS
 def test_a_flow_begins_with_a_fragment(run_replay, workers):
-    """It is recorded where the flow belongs, for whole packets and other datagrams to find."""
+    """The owner of the flow records it, so that whole packets and other datagrams find it."""
     config, lists = one_port(), []
     for version, client in itertools.product((4, 6), CLIENTS):
         one = udp_flow(version, client)
@@ -111,7 +110,7 @@ def test_a_flow_begins_with_a_fragment(run_replay, workers):
 
 @WORKERS
 def test_every_reason_to_drop_fragments(run_replay, workers):
-    """Each fragment that is not forwarded is counted once, under the reason that one worker finds."""
+    """Each dropped fragment is counted once, with the same reason as with one worker."""
 
     def change(config):
         for service in config["service"]:

@@ -1,4 +1,4 @@
-"""Every frame that leaves, byte for byte, against frames that scapy builds by the model's choice."""
+"""Every frame that leaves, byte for byte, against frames that scapy builds for the model's choice."""
 
 import itertools
 import random
@@ -16,7 +16,7 @@ from support.replies import about, echo, inner_mtu, ipv4_fragments, link
 
 
 def matrix():
-    """Families, transports, tags, options and extension headers; each with several flows."""
+    """All mixes of families, transports, tags, options and extension headers, each with several flows."""
     sports = itertools.count(1024)
     return [
         client_packet(flow(version, protocol, 1, next(sports)), tags=tags, extra=extra, payload=b"Guideway")
@@ -28,8 +28,8 @@ def matrix():
     ]
 
 
-def answered():
-    """Echo requests and the replies that they get."""
+def echo_requests():
+    """Echo requests and the replies that they must get."""
     for version, tags, number in itertools.product((4, 6), TAGS.values(), (1, 2)):
         frame, verdict, (reply,) = echo(version, tags=tags, number=number)
         yield Sent(frame, verdict, reply=reply)
@@ -42,17 +42,17 @@ def fragmented():
 
 
 def shuffled(seed, *parts):
-    """The packets of all parts; those of a list keep their order."""
+    """The packets of all parts in random order. Packets of one list keep their order."""
     source = random.Random(seed)
     lists = [packet if isinstance(packet, list) else [packet] for part in parts for packet in part]
-    order = [place for place, packets in enumerate(lists) for _ in packets]
+    order = [index for index, packets in enumerate(lists) for _ in packets]
     source.shuffle(order)
     queues = [iter(packets) for packets in lists]
-    return [next(queues[place]) for place in order]
+    return [next(queues[index]) for index in order]
 
 
 def everything(seed):
-    return shuffled(seed, matrix(), answered(), fragmented(), garbage.everything())
+    return shuffled(seed, matrix(), echo_requests(), fragmented(), garbage.everything())
 
 
 def test_every_kind_of_packet_leaves_as_expected(run_replay):
@@ -82,7 +82,7 @@ def test_every_traffic_class_goes_out(run_replay, version):
     expectation.check_frames(config, sent, run_replay(config, [packet.frame for packet in sent]))
 
 
-def test_ethernet_padding_is_cut_off(run_replay):
+def test_ethernet_padding_is_removed(run_replay):
     config = one_port()
     sent = [
         client_packet(flow(version, protocol, 1, sport), tags=tags, pad=pad)
@@ -96,7 +96,8 @@ def test_ethernet_padding_is_cut_off(run_replay):
 
 
 def too_long(packet, kind, mtu):
-    if kind == "cut":
+    """The packet with what must leave for it, because it exceeds the MTU."""
+    if kind == "fragmented":
         return packet.fragmented(ipv4_fragments(IP(packet.inner), mtu))
     version, whole = (6, IPv6(packet.inner)) if kind == "IPv6" else (4, IP(packet.inner))
     error = about(version, whole, ICMP(type=3, code=4, nexthopmtu=mtu), ICMPv6PacketTooBig(mtu=mtu))
@@ -104,10 +105,10 @@ def too_long(packet, kind, mtu):
 
 
 def test_payload_of_every_length_up_to_the_mtu(run_replay):
-    """The outer packet may be as long as the port's MTU and not a byte longer: beyond it IPv4 is cut where
-    it may be, and otherwise the sender is told."""
+    """The outer packet may be as long as the port's MTU. A longer IPv4 packet is fragmented if allowed;
+    the senders of others get an error."""
     config, sent = one_port(), []
-    for kind, tags, sport in itertools.product(("cut", "DF", "IPv6"), TAGS.values(), range(6)):
+    for kind, tags, sport in itertools.product(("fragmented", "DF", "IPv6"), TAGS.values(), range(6)):
         one = flow(6 if kind == "IPv6" else 4, "tcp", 1, sport)
         mtu = inner_mtu(config, one)
         room = mtu - (60 if kind == "IPv6" else 40)
@@ -137,7 +138,7 @@ def test_frames_beyond_a_receive_buffer_are_dropped(run_replay):
 
 
 def test_any_bytes_at_all(run_replay):
-    """Noise is dropped for one reason or another, and what stands between it is forwarded."""
+    """Noise is dropped, for any reason, and the packets between it are forwarded."""
     config = one_port()
     good = [client_packet(flow(4, "udp", 1, sport)) for sport in range(100)]
     frames = []
@@ -153,7 +154,7 @@ def test_any_bytes_at_all(run_replay):
 
 
 def test_several_ports(run_replay):
-    """In by either port, out by the port of the next hop, with that port's MAC address."""
+    """Packets enter by either port, and leave by the port of the next hop with that port's MAC address."""
     config, packets = two_ports(), matrix()
     outcome = run_replay(config, {"edge0": [p.frame for p in packets], "core0": []})
     expectation.check_frames(config, packets, outcome, ports=("edge0", "core0"))
@@ -174,14 +175,14 @@ def test_several_ports(run_replay):
             assert [f for f in got if inner_of(f) in inners] == [f for f in expected if inner_of(f) in inners]
 
 
-def test_a_port_drops_what_is_for_the_other_ports_mac(run_replay):
+def test_a_port_drops_frames_to_another_ports_mac(run_replay):
     config = two_ports()
     frame = client_packet(flow()).frame
     outcome = run_replay(config, {"edge0": [], "core0": [frame]})
     assert outcome.verdicts == {"wrong_mac": 1}
 
 
-def test_without_a_mac_any_frame_is_taken(run_replay):
+def test_a_port_without_a_mac_accepts_any_frame(run_replay):
     config = one_port().changed(lambda c: c["port"][0].pop("mac"))
     frames = [client_packet(flow(), mac=mac).frame for mac in ("02:00:00:00:00:01", "02:ab:00:00:00:77")]
     outcome = run_replay(config, frames)
@@ -195,13 +196,13 @@ def test_a_capture_without_packets(run_replay):
 
 
 def test_tshark_reads_what_left(run_replay, tmp_path):
-    """Wireshark's dissectors as a second opinion: right checksums, and inner and outer headers as meant."""
+    """Wireshark's dissectors as a second opinion: checksums, inner and outer headers."""
     config = one_port()
     sent = matrix()
     run_replay(config, [packet.frame for packet in sent])
     fields = ("frame.protocols", "ip.checksum.status", "gre.flags_and_version", "_ws.malformed", "ip.ttl", "ip.flags.df")
     line = ["tshark", "-n", "-r", str(tmp_path / "edge0.out.pcap"), "-o", "ip.check_checksum:TRUE"]
-    # The payload is none of these, whatever its port.
+    # The payload is of neither protocol, but its port may be theirs.
     line += ["--disable-protocol", "dns", "--disable-protocol", "ltp", "-T", "fields"]
     for field in fields:
         line += ["-e", field]

@@ -1,4 +1,4 @@
-"""Packets whose hops run out: what comes by a tunnel or leaves by `l2` takes a hop here."""
+"""Packets whose hops run out: a packet that arrives in a tunnel or leaves by `l2` takes a hop here."""
 
 import pytest
 from scapy.layers.inet import ICMP, IP, TCP, UDP
@@ -34,7 +34,7 @@ def tunnelled(packet):
 
 
 def exceeded(version, packet, tags=()):
-    """The error about a packet, to its sender, by the way that the frame came."""
+    """The frame with the error about a packet, back to its sender."""
     return link(about(version, packet, ICMP(type=11, code=0), ICMPv6TimeExceeded(code=0)), tags, back=True)
 
 
@@ -44,7 +44,7 @@ def verdicts(outcome):
 
 @pytest.mark.parametrize("version", (4, 6))
 @pytest.mark.parametrize("hops", (0, 1))
-def test_the_last_hop_is_told(run_replay, version, hops):
+def test_a_packet_at_its_last_hop_is_reported(run_replay, version, hops):
     packet = syn(version, hops)
     for settings, frames in (
         (config(), [link(tunnelled(packet))]),
@@ -66,7 +66,7 @@ def test_two_hops_are_enough(run_replay, version):
     assert verdicts(run_replay(config(), [link(syn(version, 1))])) == {"forwarded": 1}
 
 
-def test_what_must_not_be_told_is_dropped(run_replay):
+def test_packets_that_allow_no_error_are_dropped(run_replay):
     quoted = IP(src=VIP[4], dst=CLIENT[4]) / TCP(sport=80, dport=3000)
     quoted6 = IPv6(src=VIP[6], dst=CLIENT[6]) / TCP(sport=80, dport=3000)
     packets = [
@@ -80,7 +80,7 @@ def test_what_must_not_be_told_is_dropped(run_replay):
     assert verdicts(run_replay(config("l2"), frames)) == {"hop_limit_exceeded": 2}
 
 
-def test_what_is_for_ourselves_needs_no_hop(run_replay):
+def test_packets_to_the_node_itself_need_no_hop(run_replay):
     """RFC 1122, section 3.2.1.7."""
     echo4 = IP(src=CLIENT[4], dst=VIP[4], ttl=1) / ICMP(type=8)
     echo6 = IPv6(src=CLIENT[6], dst=VIP[6], hlim=1) / ICMPv6EchoRequest()
@@ -92,7 +92,7 @@ def test_what_is_for_ourselves_needs_no_hop(run_replay):
 
 @pytest.mark.parametrize("version", (4, 6))
 def test_a_loop_ends(run_replay, version):
-    """Two nodes that are each other's peer and backend, as one that is given back what it sends."""
+    """Two nodes are each other's peer and backend: here one node receives its own packets again."""
     packet, rounds = syn(version, 5), 0
     while packet is not None:
         outcome = run_replay(config(), [link(tunnelled(packet))])
@@ -106,8 +106,8 @@ def test_a_loop_ends(run_replay, version):
     assert (verdicts(outcome), rounds) == ({"time_exceeded_replied": 1}, 5)
 
 
-def test_a_piece_takes_a_hop(run_replay):
-    """An IPv4 packet that is cut for an `l2` backend."""
+def test_a_fragment_takes_a_hop(run_replay):
+    """An IPv4 packet is fragmented for an `l2` backend."""
 
     def narrow(config):
         config["port"][0]["mtu"] = 1300

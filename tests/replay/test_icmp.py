@@ -1,5 +1,5 @@
-"""ICMP to virtual addresses, and packets that do not fit: echo replies, errors, errors that are steered,
-fragmentation before encapsulation and clamped segment sizes. Every expected frame is built by scapy.
+"""ICMP to virtual addresses, and packets that do not fit: echo replies, errors, steered errors,
+fragmentation before encapsulation and clamped segment sizes. Scapy builds every expected frame.
 """
 
 import ipaddress
@@ -29,10 +29,8 @@ from support.model import Fleet
 from support.packets import EXTRAS, TAGS, VIP, Sent, client_packet, flow, split_label, tunnel_packet
 from support.replies import CLIENT, ROUTER, about, echo, inner_mtu, ip, ipv4_fragments, link
 
-ANSWERS = ("echo_replied", "too_big_replied", "unreachable_replied")
-
 ROUTER_ALERT = IPOption(b"\x94\x04\x00\x00")  # copied into every fragment
-RECORD_ROUTE = IPOption(b"\x07\x07\x04" + bytes(4))  # stays in the first
+RECORD_ROUTE = IPOption(b"\x07\x07\x04" + bytes(4))  # only in the first fragment
 END = IPOption(b"\x00")
 
 
@@ -44,8 +42,8 @@ def tunnelled(config, flow_, inner, tags=(), traffic_class=0):
 
 @pytest.fixture
 def check(tmp_path):
-    """Replays cases of a frame (or of seconds and a frame), the verdict that it must get and the frames
-    that must leave for it, in order."""
+    """Replays cases: a frame (or seconds and a frame), its expected verdict, and the frames that must leave
+    for it, in order."""
 
     def run(config, cases, *arguments):
         outcome = replay.run(tmp_path, config, {"edge0": [frame for frame, _, _ in cases]}, arguments)
@@ -57,8 +55,8 @@ def check(tmp_path):
         assert outcome.report["received"] == len(cases)
         got = [split_label(frame)[0] for frame in outcome.frames()]
         frames = [frame for _, _, out in cases for frame in out]
-        for place, (one, other) in enumerate(zip(got, frames, strict=False)):
-            assert one.hex() == other.hex(), f"frame {place}"
+        for index, (one, other) in enumerate(zip(got, frames, strict=False)):
+            assert one.hex() == other.hex(), f"frame {index}"
         assert len(got) == len(frames)
         assert outcome.report["transmitted"] == len(frames)
 
@@ -73,7 +71,7 @@ def dropped(case, verdict):
 
 
 @pytest.mark.parametrize("version", (4, 6))
-def test_echo_is_answered(check, version):
+def test_echo_requests_get_replies(check, version):
     cases = []
     for tags, pad in itertools.product(TAGS.values(), (0, 100)):
         cases += [echo(version, data=b"x" * size, tags=tags, pad=pad) for size in (0, 1, 7, 56, 1400)]
@@ -85,17 +83,17 @@ def test_echo_is_answered(check, version):
 
 def test_a_reply_of_zeros_has_a_right_checksum(check):
     request = IP(src=CLIENT[4], dst=VIP[4]) / ICMP(type=8, id=0, seq=0) / Raw(bytes(32))
-    # RFC 1071: of all zero data the checksum is 0xffff, which scapy agrees with.
+    # RFC 1071: the checksum of zeros is 0xffff. Scapy agrees.
     reply = IP(src=VIP[4], dst=CLIENT[4], ttl=64) / ICMP(type=0, id=0, seq=0) / Raw(bytes(32))
     assert bytes(reply)[22:24] == b"\xff\xff"
     check(one_port(), [(link(request), "echo_replied", [link(reply, back=True)])])
 
 
-def test_what_is_no_request_to_answer(check):
+def test_invalid_requests_get_no_reply(check):
     loose, strict = IPOption(b"\x83\x07\x04\x0a\0\0\x01"), IPOption(b"\x89\x07\x04\x0a\0\0\x01")
     cases = [dropped(echo(4, extra=[option, END]), "source_routed") for option in (loose, strict)]
     route = IPv6ExtHdrRouting(addresses=["2001:db8::99"], segleft=1)
-    # Scapy's checksum is for the end of the route.
+    # Scapy computes the checksum for the last address of the route.
     request = IPv6(src=CLIENT[6], dst=VIP[6]) / ICMPv6EchoRequest(data=b"ping")
     routed = IPv6(src=CLIENT[6], dst=VIP[6]) / route / Raw(bytes(request)[40:])
     routed[IPv6ExtHdrRouting].nh = 58
@@ -120,23 +118,23 @@ def test_what_is_no_request_to_answer(check):
 
 
 def fragmented_echo(version, number=1):
-    """The fragments of a request, each with the fragment of the reply that must leave for it."""
+    """The fragments of a request, each with its fragment of the reply."""
     frame, verdict, (reply,) = echo(version, data=bytes(range(250)) * 4, number=number)
 
-    def cut_up(packet):
+    def fragments_of(packet):
         if version == 4:
             return fragment(IP(packet), fragsize=480)
         header, payload = IPv6(packet[:40]), packet[40:]
         header.nh = 44
         parts = []
-        for place in range(0, len(payload), 480):
-            more = int(place + 480 < len(payload))
-            extension = IPv6ExtHdrFragment(nh=58, id=number, offset=place // 8, m=more)
-            header.plen = 8 + len(payload[place : place + 480])
-            parts.append(header.copy() / extension / Raw(payload[place : place + 480]))
+        for offset in range(0, len(payload), 480):
+            more = int(offset + 480 < len(payload))
+            extension = IPv6ExtHdrFragment(nh=58, id=number, offset=offset // 8, m=more)
+            header.plen = 8 + len(payload[offset : offset + 480])
+            parts.append(header.copy() / extension / Raw(payload[offset : offset + 480]))
         return parts
 
-    pairs = zip(cut_up(frame[14:]), cut_up(reply[14:]), strict=True)
+    pairs = zip(fragments_of(frame[14:]), fragments_of(reply[14:]), strict=True)
     return [(link(one), verdict, [link(other, back=True)]) for one, other in pairs]
 
 
@@ -145,30 +143,30 @@ def test_a_fragmented_request_gets_a_fragmented_reply(check, version):
     first, middle, last = fragmented_echo(version)
     assert len(first[2][0]) > 500
     check(one_port(), [first, middle, last])
-    # Those before the first wait for it.
+    # Fragments before the first wait for it.
     waiting = [(frame, verdict, []) for frame, verdict, _ in (last, middle)]
     check(one_port(), [*waiting, (*first[:2], [*first[2], *last[2], *middle[2]])])
 
 
-def cut_v6(packet, room, identification):
-    """The fragments of a packet that its source cuts (RFC 8200 section 4.5)."""
-    payload, size, parts = bytes(packet)[40:], (room - 48) // 8 * 8, []
-    for place in range(0, len(payload), size):
-        part = payload[place : place + size]
-        extension = IPv6ExtHdrFragment(nh=58, id=identification, offset=place // 8, m=int(place + size < len(payload)))
+def ipv6_fragments(packet, mtu, identification):
+    """The fragments that a source makes of a packet (RFC 8200 section 4.5)."""
+    payload, size, parts = bytes(packet)[40:], (mtu - 48) // 8 * 8, []
+    for offset in range(0, len(payload), size):
+        part = payload[offset : offset + size]
+        extension = IPv6ExtHdrFragment(nh=58, id=identification, offset=offset // 8, m=int(offset + size < len(payload)))
         parts.append(IPv6(src=packet.src, dst=packet.dst, hlim=64, nh=44, plen=8 + len(part)) / extension / Raw(part))
     return parts
 
 
-def test_a_reply_that_exceeds_the_mtu_is_cut(tmp_path):
-    """As af_packet delivers a ping of 1,800 bytes: put together by the kernel."""
+def test_a_reply_that_exceeds_the_mtu_is_fragmented(tmp_path):
+    """The request is one long frame, as af_packet delivers a ping of 1,800 bytes after the kernel reassembled it."""
     config, frames, expected = one_port(), [], []
     for size, options, tags in itertools.product(
         (1472, 1473, 1772, 1900), ([], [ROUTER_ALERT, RECORD_ROUTE, END]), (TAGS["untagged"], TAGS["two tags"])
     ):
         frame, _, (reply,) = echo(4, data=b"x" * size, number=size, tags=tags, extra=options)
         frames.append(frame)
-        expected += [link(piece, tags, back=True) for piece in ipv4_fragments(IP(reply[14 + 4 * len(tags) :]), 1500)]
+        expected += [link(part, tags, back=True) for part in ipv4_fragments(IP(reply[14 + 4 * len(tags) :]), 1500)]
     outcome = replay.run(tmp_path, config, {"edge0": frames})
     assert outcome.returncode == 0, outcome.stderr
     assert outcome.verdicts == {"echo_replied": len(frames)}
@@ -176,8 +174,8 @@ def test_a_reply_that_exceeds_the_mtu_is_cut(tmp_path):
     assert outcome.report["events"]["fragmented"] == len(frames) - 2, "all but those of 1472 bytes without options"
 
 
-def test_a_reply_is_cut_where_its_source_alone_may(tmp_path):
-    """Over IPv6, and where the request says "don't fragment": under identifications that differ."""
+def test_a_reply_is_fragmented_where_only_its_source_may(tmp_path):
+    """Over IPv6, and if the request has the flag "don't fragment". Each reply has its own identification."""
     frames, replies = [], []
     for size, number in itertools.product((1452, 1453, 1900), (1, 2)):
         for version in (4, 6):
@@ -199,52 +197,52 @@ def test_a_reply_is_cut_where_its_source_alone_may(tmp_path):
         if version == 4:
             whole = IP(reply[14:])
             whole.flags, whole.id = 0, first.id
-            pieces = ipv4_fragments(whole, 1500)
+            fragments = ipv4_fragments(whole, 1500)
         else:
-            pieces = cut_v6(IPv6(reply[14:]), 1500, first.id)
-        for piece in pieces:
-            assert got.pop(0).hex() == link(piece, back=True).hex()
+            fragments = ipv6_fragments(IPv6(reply[14:]), 1500, first.id)
+        for part in fragments:
+            assert got.pop(0).hex() == link(part, back=True).hex()
     assert not got
     assert len(set(identifications)) == len(identifications) == 6
 
 
 @pytest.mark.parametrize("version", (4, 6))
-def test_fragments_of_a_reply_are_cut_again(check, version):
-    """A request in fragments that fit the way here, but not the way back."""
+def test_fragments_of_a_reply_are_fragmented_again(check, version):
+    """The fragments of the request fit the client's link, but those of the reply exceed the port's MTU."""
     config = one_port()
     frame, verdict, (reply,) = echo(version, data=bytes(range(250)) * 9, number=77)
 
-    def parts(packet, room):
-        return ipv4_fragments(IP(packet), room) if version == 4 else cut_v6(IPv6(packet), room, 77)
+    def parts(packet, mtu):
+        return ipv4_fragments(IP(packet), mtu) if version == 4 else ipv6_fragments(IPv6(packet), mtu, 77)
 
-    # 1808 bytes are 1480 and 328, or 1448 and 360, over again.
+    # 1808 bytes of payload become 1480 and 328 over IPv4, 1448 and 360 over IPv6.
     cases = []
     for one, other in zip(parts(frame[14:], 1828), parts(reply[14:], 1828), strict=True):
         if version == 4:
-            pieces = ipv4_fragments(IP(bytes(other)), 1500)
+            fragments = ipv4_fragments(IP(bytes(other)), 1500)
         elif len(bytes(other)) <= 1500:
-            pieces = [other]
+            fragments = [other]
         else:
             header, payload = bytes(other)[:40], bytes(other)[48:]
-            pieces = []
-            for place, part, more in ((0, payload[:1448], 1), (1448, payload[1448:], 1)):
-                piece = IPv6(header)
-                piece.plen = 8 + len(part)
-                offset = other[IPv6ExtHdrFragment].offset + place // 8
-                pieces.append(piece / IPv6ExtHdrFragment(nh=58, id=77, offset=offset, m=more) / Raw(part))
+            fragments = []
+            for begin, part, more in ((0, payload[:1448], 1), (1448, payload[1448:], 1)):
+                smaller = IPv6(header)
+                smaller.plen = 8 + len(part)
+                offset = other[IPv6ExtHdrFragment].offset + begin // 8
+                fragments.append(smaller / IPv6ExtHdrFragment(nh=58, id=77, offset=offset, m=more) / Raw(part))
         if version == 6:
             one.hlim = 57
         else:
             one.ttl = 57
             del one.chksum
-        cases.append((link(one), verdict, [link(piece, back=True) for piece in pieces]))
+        cases.append((link(one), verdict, [link(part, back=True) for part in fragments]))
     assert [len(out) for _, _, out in cases] == [2, 1]
     check(config, cases)
 
 
 def test_echo_can_be_off(check):
     def change(config):
-        # One of the services of the IPv4 address says so.
+        # One of the services of the IPv4 address disables it.
         config["service"][1]["echo"] = False
 
     cases = [dropped(echo(4), "echo_disabled"), echo(6)]
@@ -253,12 +251,12 @@ def test_echo_can_be_off(check):
     check(one_port().changed(change), cases)
 
 
-def test_answers_of_each_kind_are_limited(check):
+def test_replies_of_each_kind_are_limited(check):
     """A token bucket of 5, and 10 tokens a second."""
     config = reachable().changed(lambda c: c.update(icmp={"rate": 10, "burst": 5}))
     ping, limited = echo(4), dropped(echo(4), "reply_limited")
     cases = [((1, frame), verdict, out) for frame, verdict, out in [ping] * 5 + [limited] * 5]
-    # Errors have a bucket of their own, whatever they say.
+    # All errors share a bucket of their own.
     closed, long = unreachable(4, "udp"), too_big(config, 6, 1, 1)
     errors = [closed, long, closed, long, closed, dropped(long, "reply_limited"), dropped(closed, "reply_limited")]
     cases += [((1.01, frame), verdict, out) for frame, verdict, out in errors]
@@ -267,10 +265,10 @@ def test_answers_of_each_kind_are_limited(check):
     check(config, cases)
 
 
-def test_a_rate_of_0_answers_nothing(check):
+def test_a_rate_of_0_allows_no_reply(check):
     config = reachable().changed(lambda c: c.update(icmp={"rate": 0}))
     cases = [echo(4), echo(6), unreachable(4, "udp"), unreachable(6, "udp"), too_big(config, 4, 1, 1)]
-    # What was never to be answered keeps its reason.
+    # Packets that never get a reply keep their reason.
     check(config, [*(dropped(case, "reply_limited") for case in cases), closed_tcp(4), closed_tcp(6)])
 
 
@@ -278,7 +276,8 @@ def test_a_rate_of_0_answers_nothing(check):
 
 
 def reachable():
-    """Of several services with one address, one that says so decides: here the last, and a TCP service."""
+    """A configuration where one service of each address sets `unreachable`: over IPv6 the last one, over IPv4
+    a TCP service. One is enough."""
 
     def change(config):
         first4, _, first6, last6 = config["service"]
@@ -303,7 +302,7 @@ def closed_tcp(version, **fields):
 
 @pytest.mark.parametrize("version", (4, 6))
 def test_ports_without_a_service_are_unreachable(check, version):
-    """Those of UDP, that is; 548 and 1232 bytes are quoted at most. TCP is never answered."""
+    """Only UDP gets the error, which quotes at most 548 or 1232 bytes. TCP gets no reply."""
     cases = []
     for tags in TAGS.values():
         for size in (0, 1, 519, 520, 521, 1183, 1184, 1185, 1300):
@@ -312,7 +311,7 @@ def test_ports_without_a_service_are_unreachable(check, version):
 
 
 def test_unreachable_can_be_off(check):
-    """As it is where no service says otherwise; and an address does not speak for another."""
+    """The default is off, and a service of one address does not enable it for the other."""
     cases = {version: unreachable(version, "udp") for version in (4, 6)}
     silent = {version: dropped(case, "no_service") for version, case in cases.items()}
     tcp = [closed_tcp(4), closed_tcp(6)]
@@ -334,7 +333,7 @@ def option(kind):
 
 @pytest.mark.parametrize("header", (IPv6ExtHdrHopByHop, IPv6ExtHdrDestOpt))
 def test_unknown_options(check, header):
-    """RFC 8200 section 4.2; those of type 00 are skipped."""
+    """RFC 8200 section 4.2. Options whose type begins with bits 00 are skipped."""
     closed = IPv6(src=CLIENT[6], dst=VIP[6]) / header() / UDP(sport=9, dport=33434) / Raw(b"z")
     cases = [echo(6, extra=[header(options=[option(0x1E)])])]
     for kind in (0x40, 0x63, 0x80, 0xC9):
@@ -350,7 +349,7 @@ def test_unknown_options(check, header):
 
 
 def test_sources_that_are_several_hosts(check):
-    """Broadcast and network address of the port's networks, and the subnet-router anycast address."""
+    """The broadcast and network addresses of the port's networks, and the subnet-router anycast address."""
     config, cases = reachable(), []
     networks = [ipaddress.ip_interface(text).network for text in config["port"][0]["addresses"]]
     assert {network.version for network in networks} == {4, 6}
@@ -358,7 +357,7 @@ def test_sources_that_are_several_hosts(check):
         version = network.version
         addresses = (network[0], network[-1]) if version == 4 else (network[0],)
         for source in map(str, addresses):
-            # No host has the former two; of the last a host may be the sender, but not the only one.
+            # No host has the IPv4 addresses. Several hosts may have the anycast address.
             verdict = "source_invalid" if version == 4 else "reply_forbidden"
             cases.append(dropped(echo(version, source=source), verdict))
             closed = ip(version, source, VIP[version]) / UDP(sport=9, dport=33434)
@@ -381,7 +380,7 @@ def test_datagrams_that_a_host_would_discard(check):
 
 @pytest.mark.parametrize("version", (4, 6))
 def test_an_error_quotes_the_segment_as_it_came(check, version):
-    """Not as `mss_clamp` would have it."""
+    """The quotation has the segment size from before `mss_clamp`."""
     config = one_port().changed(lambda c: c.pool().update(mss_clamp=1300))
     one, packet = segment(version, 7, 1460)
     room = inner_mtu(config, one)
@@ -391,16 +390,17 @@ def test_an_error_quotes_the_segment_as_it_came(check, version):
     v4, v6 = ICMP(type=3, code=4, nexthopmtu=room), ICMPv6PacketTooBig(mtu=room)
     cases = [(link(packet), "too_big_replied", [link(about(version, packet, v4, v6), back=True)])]
     if version == 4:
-        # One that may be cut leaves with the lower size.
+        # A SYN that may be fragmented leaves with the lower size.
         packet.flags = 0
         lowered = segment(4, 7, 1300)[1] / packet[Raw]
-        pieces = ipv4_fragments(IP(bytes(lowered)), room)
-        cases.append((link(packet), "forwarded", [tunnelled(config, one, piece) for piece in pieces]))
+        fragments = ipv4_fragments(IP(bytes(lowered)), room)
+        cases.append((link(packet), "forwarded", [tunnelled(config, one, part) for part in fragments]))
     check(config, cases)
 
 
 def too_big(config, version, sport, excess, tags=()):
-    """A packet that is so many bytes too long for its backend's tunnel, and the error, or else the tunnel."""
+    """A packet that is `excess` bytes too long for its backend's tunnel, and the error; or, if the packet fits,
+    the tunnel packet."""
     one = flow(version, "tcp", 1, sport)
     room = inner_mtu(config, one)
     head = 40 if version == 4 else 60
@@ -417,7 +417,7 @@ def too_big(config, version, sport, excess, tags=()):
 
 
 @pytest.mark.parametrize("version", (4, 6))
-def test_what_does_not_fit_and_may_not_be_cut_is_told(check, version):
+def test_what_does_not_fit_and_must_not_be_fragmented_is_reported(check, version):
     config = one_port()
     backends = {":" in Fleet(config).backend(flow(version, "tcp", 1, sport)) for sport in range(12)}
     assert len(backends) == 2, "the test proves less than it says"
@@ -429,7 +429,7 @@ def test_what_does_not_fit_and_may_not_be_cut_is_told(check, version):
 
 
 def test_there_is_no_error_about_an_error(check):
-    """It is to be steered, but too long for the tunnel."""
+    """An error to steer is too long for the tunnel."""
     config = one_port()
     one = flow(6, "tcp", 1, 1)
     quoted = IPv6(src=VIP[6], dst=CLIENT[6]) / TCP(sport=80, dport=1, flags="A") / Raw(b"q" * 1380)
@@ -441,7 +441,7 @@ def test_there_is_no_error_about_an_error(check):
 # Fragmentation before encapsulation
 
 
-def test_what_does_not_fit_and_may_be_cut_is_cut(check):
+def test_what_does_not_fit_and_may_be_fragmented_is_fragmented(check):
     config, cases = one_port(), []
     for sport, options, excess in itertools.product(range(6), ([], [ROUTER_ALERT, RECORD_ROUTE, END]), (0, 1, 9, 24)):
         one = flow(4, "udp", 1, sport)
@@ -450,9 +450,9 @@ def test_what_does_not_fit_and_may_be_cut_is_cut(check):
         packet = packet / UDP(sport=sport, dport=53)
         packet = IP(bytes(packet / Raw(b"w" * (room + excess - len(packet)))))
         assert len(packet) == room + excess
-        pieces = ipv4_fragments(packet, room) if excess else [packet]
-        assert len(pieces) == (2 if excess else 1)
-        frames = [tunnelled(config, one, piece, traffic_class=8) for piece in pieces]
+        fragments = ipv4_fragments(packet, room) if excess else [packet]
+        assert len(fragments) == (2 if excess else 1)
+        frames = [tunnelled(config, one, part, traffic_class=8) for part in fragments]
         cases.append((link(packet), "forwarded", frames))
     check(config, cases)
 
@@ -471,15 +471,15 @@ def segment(version, sport, mss, before=0, flags="S"):
 
 
 def clamped_cases(config, limit):
-    """`limit`: what the segment size of a flow is lowered to."""
+    """`limit`: the largest segment size of a flow that stays."""
     cases = []
     for version, sport, before, flags in itertools.product((4, 6), range(8), range(4), ("S", "SA", "SEC", "A")):
         one, _ = segment(version, sport, None)
         most = limit(version, one)
         for mss in {None, 536, most - 1, most, min(most + 1, 65535), 8960}:
             _, packet = segment(version, sport, mss, before, flags)
-            told = mss if mss is None or "S" not in flags else min(mss, most)
-            _, after = segment(version, sport, told, before, flags)
+            clamped = mss if mss is None or "S" not in flags else min(mss, most)
+            _, after = segment(version, sport, clamped, before, flags)
             cases.append((link(packet), "forwarded", [tunnelled(config, one, after)]))
     return cases
 
@@ -509,11 +509,11 @@ def test_malformed_options_stay(check):
     check(config, cases)
 
 
-# Errors that are steered
+# Steered errors
 
 
-def answer_of(one, *, extra=(), size=400, **fields):
-    """What a backend sends to the client of a flow."""
+def backend_packet(one, *, extra=(), size=400, **fields):
+    """A packet from a backend to the client of a flow."""
     version = 6 if ":" in one.source else 4
     transport = (TCP if one.protocol == "tcp" else UDP)(sport=one.dport, dport=one.sport)
     if version == 4:
@@ -544,14 +544,14 @@ ERRORS = {
 @pytest.mark.parametrize("version", (4, 6))
 @pytest.mark.parametrize("known", (False, True), ids=("unknown", "known"))
 def test_errors_go_to_the_backend_of_the_packet(check, version, known):
-    """Whether the flow is known or not: the Maglev table would send it there."""
+    """For known flows and for unknown ones, which the Maglev table sends to the same backend."""
     config, cases = one_port(), []
     for protocol, sport in itertools.product(("tcp", "udp"), range(6)):
         one = flow(version, protocol, 1, 1000 + sport)
         if known:
             sent = client_packet(one)
             cases.append((sent.frame, "forwarded", [tunnelled(config, one, sent.inner)]))
-        cases += [steered(config, one, error, bytes(answer_of(one))) for error in ERRORS[version]]
+        cases += [steered(config, one, error, bytes(backend_packet(one))) for error in ERRORS[version]]
     check(config, cases)
 
 
@@ -562,7 +562,7 @@ def test_errors_find_their_backend_from_any_worker(tmp_path, workers):
         one = flow(version, "tcp", 1, 1000 + sport)
         sent = client_packet(one)
         cases.append((sent.frame, "forwarded", [tunnelled(config, one, sent.inner)]))
-        cases.append(steered(config, one, ERRORS[version][1], bytes(answer_of(one))))
+        cases.append(steered(config, one, ERRORS[version][1], bytes(backend_packet(one))))
     arguments = ("--workers", str(workers))
     outcome = replay.run(tmp_path, config, {"edge0": [case[0] for case in cases]}, arguments)
     assert outcome.returncode == 0, outcome.stderr
@@ -571,17 +571,17 @@ def test_errors_find_their_backend_from_any_worker(tmp_path, workers):
     assert got == sorted(frame for _, _, out in cases for frame in out)
 
 
-def test_quotations_may_be_short_and_long_winded(check):
+def test_quotations_may_be_short_and_may_have_options(check):
     config, cases = one_port(), []
     v4, v6 = flow(4, "tcp", 1, 7), flow(6, "udp", 1, 7)
     unreachable4, too_big6 = ICMP(type=3, code=1), ICMPv6PacketTooBig(mtu=1280)
     for tags in TAGS.values():
-        cases.append(steered(config, v4, unreachable4, bytes(answer_of(v4))[:28], tags))
-        cases.append(steered(config, v6, too_big6, bytes(answer_of(v6))[:48], tags))
+        cases.append(steered(config, v4, unreachable4, bytes(backend_packet(v4))[:28], tags))
+        cases.append(steered(config, v6, too_big6, bytes(backend_packet(v6))[:48], tags))
     for extra in EXTRAS[4].values():
-        packet = answer_of(v4, extra=extra)
+        packet = backend_packet(v4, extra=extra)
         cases.append(steered(config, v4, unreachable4, bytes(packet)[: IP(bytes(packet)).ihl * 4 + 8]))
-        cases.append(steered(config, v4, unreachable4, bytes(answer_of(v4, extra=extra, flags="MF"))))
+        cases.append(steered(config, v4, unreachable4, bytes(backend_packet(v4, extra=extra, flags="MF"))))
     pad = [PadN(optdata=b"\0" * 4)]
     for extra in (
         [IPv6ExtHdrHopByHop(options=pad)],
@@ -589,18 +589,18 @@ def test_quotations_may_be_short_and_long_winded(check):
         [IPv6ExtHdrFragment(nh=17, m=1, id=5)],
         [IPv6ExtHdrHopByHop(options=pad), IPv6ExtHdrDestOpt(options=pad), IPv6ExtHdrFragment(m=1, id=5)],
     ):
-        packet = bytes(answer_of(v6, extra=extra))
+        packet = bytes(backend_packet(v6, extra=extra))
         cases.append(steered(config, v6, too_big6, packet[: 40 + 8 * len(extra) + 8]))
         cases.append(steered(config, v6, too_big6, packet))
     check(config, cases)
 
 
-def test_errors_about_nothing_of_ours_are_dropped(check):
+def test_errors_about_unknown_flows_are_dropped(check):
     def case(version, quotation, verdict):
         error = ICMP(type=3, code=1) if version == 4 else ICMPv6DestUnreach(code=1)
         return link(ip(version, ROUTER[version], VIP[version]) / error / Raw(quotation)), verdict, []
 
-    v4, v6 = bytes(answer_of(flow(4))), bytes(answer_of(flow(6)))
+    v4, v6 = bytes(backend_packet(flow(4))), bytes(backend_packet(flow(6)))
     other = IP(src="203.0.113.11", dst=CLIENT[4]) / TCP(sport=80, dport=40000)
     no_service = IP(src=VIP[4], dst=CLIENT[4]) / TCP(sport=81, dport=40000)
     ping = IP(src=VIP[4], dst=CLIENT[4]) / ICMP(type=0)
@@ -615,17 +615,17 @@ def test_errors_about_nothing_of_ours_are_dropped(check):
 
 
 def test_a_fragmented_error_goes_to_the_backend_of_the_packet(check):
-    """It was cut on a link with a small MTU; only its first piece has the quotation."""
+    """A link with a small MTU has fragmented the error. Only the first fragment has the quotation."""
     config = one_port()
     one = flow(4, "tcp", 1, 9)
-    whole = IP(src=ROUTER[4], dst=VIP[4], id=77) / ICMP(type=3, code=1) / Raw(bytes(answer_of(one)))
-    pieces = ipv4_fragments(IP(bytes(whole)), 200)
-    assert len(pieces) > 2
-    check(config, [(link(piece), "forwarded", [tunnelled(config, one, piece)]) for piece in pieces])
+    whole = IP(src=ROUTER[4], dst=VIP[4], id=77) / ICMP(type=3, code=1) / Raw(bytes(backend_packet(one)))
+    fragments = ipv4_fragments(IP(bytes(whole)), 200)
+    assert len(fragments) > 2
+    check(config, [(link(part), "forwarded", [tunnelled(config, one, part)]) for part in fragments])
 
 
 def test_the_known_answers():
-    """What the frames above are made of, against bytes that were worked out elsewhere (RFC 1191)."""
+    """The errors above, against bytes computed by other means (RFC 1191)."""
     inner = bytes.fromhex("450000280001000040061490c6336401cb00710a9c40005000000001000000005002faf0b2200000")
     error = IP(src="192.0.2.1", dst="198.51.100.1", id=0) / ICMP(type=3, code=4, nexthopmtu=1476) / Raw(inner[:28])
     expected = "450000380000000040018e8fc0000201c633640103045aa6000005c4"

@@ -1,4 +1,4 @@
-"""Known answers of the model that predicts the fleet's choice."""
+"""Known answers for the model that predicts the fleet's choice."""
 
 from support import model
 

@@ -1,4 +1,4 @@
-"""What arrives encapsulated for the node's own address: from peers it is balanced, once."""
+"""Tunnels to the node's own address: a peer's packet is decapsulated once and balanced."""
 
 import itertools
 from dataclasses import replace
@@ -38,7 +38,7 @@ def _number(ip):
     return 41 if ip[0] >> 4 == 6 else 4
 
 
-# The protocol of the outer header and what follows it, for the bytes of an inner packet.
+# For the bytes of an inner packet: the protocol of the outer header, and its payload.
 TUNNELS = {
     "gre": lambda ip: (47, GRE(proto=_ethertype(ip)) / Raw(ip)),
     "gre, key": lambda ip: (47, GRE(proto=_ethertype(ip), key_present=1, key=42) / Raw(ip)),
@@ -89,14 +89,14 @@ def clients():
 
 @pytest.mark.parametrize("version", (4, 6))
 @pytest.mark.parametrize("kind", TUNNELS)
-def test_what_a_peer_tunnels_is_balanced(run_replay, kind, version):
+def test_tunnels_of_peers_are_balanced(run_replay, kind, version):
     sent = [tunnelled(packet, kind, version) for packet in clients()]
     expectation.check_frames(config(), sent, run_replay(config(), [packet.frame for packet in sent]))
 
 
 @pytest.mark.parametrize("version", (4, 6))
 @pytest.mark.parametrize("kind", TUNNELS)
-def test_what_a_stranger_tunnels_is_dropped(run_replay, kind, version):
+def test_tunnels_of_strangers_are_dropped(run_replay, kind, version):
     sent = [tunnelled(p, kind, version, STRANGER[version]).dropped("tunnel_unknown_peer") for p in clients()]
     expectation.check_frames(config(), sent, run_replay(config(), [packet.frame for packet in sent]))
 
@@ -116,8 +116,8 @@ def test_a_tunnel_in_a_tunnel_is_dropped(run_replay, inner, outer, inner_version
     expectation.check_frames(config(), sent, run_replay(config(), [packet.frame for packet in sent]))
 
 
-def test_congestion_marks_go_in(run_replay):
-    """RFC 6040, figure 4; the rows are the inner field, the columns the outer: Not-ECT, ECT(0), ECT(1), CE."""
+def test_congestion_marks_reach_the_inner_packet(run_replay):
+    """RFC 6040, figure 4. Rows are the inner field, columns the outer field: Not-ECT, ECT(0), ECT(1), CE."""
     figure = {
         0b00: (0b00, 0b00, 0b00, None),
         0b10: (0b10, 0b10, 0b01, 0b11),
@@ -137,7 +137,7 @@ def test_congestion_marks_go_in(run_replay):
     expectation.check_frames(config(), sent, run_replay(config(), [packet.frame for packet in sent]))
 
 
-def test_what_cannot_be_read_is_dropped(run_replay):
+def test_malformed_tunnels_are_dropped(run_replay):
     inner = clients()[0].inner
     payloads = [
         (47, GRE(proto=0x86DD) / Raw(inner)),
@@ -158,8 +158,8 @@ def test_what_cannot_be_read_is_dropped(run_replay):
 
 
 @pytest.mark.parametrize("version", (4, 6))
-def test_what_carries_the_mark_is_never_redirected(run_replay, version):
-    """A member is a peer, and whoever it takes for the owner, here the fragments end."""
+def test_marked_fragments_are_never_redirected(run_replay, version):
+    """Members are peers. This node keeps their redirected fragments, even if another member owns them."""
     members = config(members=["192.0.2.1", "192.0.2.9"], down=["192.0.2.1"])
     sent = []
     for client in range(1, 20):
@@ -182,7 +182,7 @@ def test_marked_fragments_wait_for_their_first(run_replay):
 
 
 def shared():
-    """The virtual addresses are the tunnel's own addresses too."""
+    """A configuration whose virtual addresses are the node's tunnel addresses."""
 
     def change(config):
         for service in config["service"]:
@@ -205,13 +205,13 @@ def test_a_virtual_address_may_be_the_tunnel_address(run_replay, kind, version):
     expectation.check_frames(shared(), sent, run_replay(shared(), [packet.frame for packet in sent]))
     strangers = [tunnelled(p, kind, version, STRANGER[version]).dropped("tunnel_unknown_peer") for p in bare]
     expectation.check_frames(shared(), strangers, run_replay(shared(), [p.frame for p in strangers]))
-    # Once only.
+    # A tunnel in a tunnel is still dropped.
     nested = [tunnelled(Sent(p.frame, "tunnel_nested", p.flow, p.frame[14:]), kind) for p in sent[len(bare) :]]
     expectation.check_frames(shared(), nested, run_replay(shared(), [packet.frame for packet in nested]))
 
 
 def test_a_service_on_a_tunnel_port_comes_first(run_replay):
-    """UDP port 6080 of the shared address is the service's, as configured."""
+    """UDP port 6080 of the shared address belongs to the configured service."""
 
     def change(config):
         config["service"][1]["port"] = 6080

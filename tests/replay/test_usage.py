@@ -1,4 +1,4 @@
-"""How `guideway replay` is called, and what it says when it is called wrongly."""
+"""The arguments and files of `guideway replay`, and its messages about wrong ones."""
 
 import os
 import shutil
@@ -23,110 +23,110 @@ def call(directory, *arguments):
 
 
 @pytest.fixture
-def place(tmp_path):
+def workdir(tmp_path):
     """A directory with a valid configuration and capture."""
     one_port().write(tmp_path / "guideway.toml")
     (tmp_path / "in.pcap").write_bytes(replay.pcap([FRAME]))
     return tmp_path
 
 
-def refused(done, *told, codes=(1, 2)):
+def refused(done, *messages, codes=(1, 2)):
     assert done.returncode in codes, done.stderr
     assert "panicked" not in done.stderr
-    for words in told:
-        assert words in done.stderr, done.stderr
+    for message in messages:
+        assert message in done.stderr, done.stderr
     assert done.stdout == ""
 
 
-def test_an_unknown_port(place):
-    refused(call(place, "--config", "guideway.toml", "--rx", "edge7=in.pcap", "--tx", "edge0=out.pcap"), "edge7")
-    refused(call(place, "--config", "guideway.toml", "--rx", "edge0=in.pcap", "--tx", "core9=out.pcap"), "core9")
+def test_an_unknown_port(workdir):
+    refused(call(workdir, "--config", "guideway.toml", "--rx", "edge7=in.pcap", "--tx", "edge0=out.pcap"), "edge7")
+    refused(call(workdir, "--config", "guideway.toml", "--rx", "edge0=in.pcap", "--tx", "core9=out.pcap"), "core9")
 
 
-def test_no_capture_at_all(place):
-    refused(call(place, "--config", "guideway.toml"), "--rx", codes=(2,))
+def test_no_capture_at_all(workdir):
+    refused(call(workdir, "--config", "guideway.toml"), "--rx", codes=(2,))
 
 
 @pytest.mark.parametrize("argument", ("edge0", "=in.pcap", "edge0="))
-def test_an_argument_that_names_no_port_or_no_file(place, argument):
-    refused(call(place, "--config", "guideway.toml", "--rx", argument, "--tx", "edge0=out.pcap"))
+def test_an_argument_that_names_no_port_or_no_file(workdir, argument):
+    refused(call(workdir, "--config", "guideway.toml", "--rx", argument, "--tx", "edge0=out.pcap"))
 
 
-def test_a_port_named_twice(place):
+def test_a_port_named_twice(workdir):
     arguments = ("--rx", "edge0=in.pcap", "--rx", "edge0=in.pcap", "--tx", "edge0=out.pcap")
-    refused(call(place, "--config", "guideway.toml", *arguments), "edge0")
+    refused(call(workdir, "--config", "guideway.toml", *arguments), "edge0")
 
 
-def test_an_output_that_is_another_file_of_the_call(place):
-    """Neither an input nor another output is overwritten, whatever name it goes by."""
-    two_ports().write(place / "guideway.toml")
-    (place / "link.pcap").symlink_to("in.pcap")
-    before = (place / "in.pcap").read_bytes()
+def test_an_output_that_is_another_file_of_the_call(workdir):
+    """Neither an input nor another output is overwritten, even under another name."""
+    two_ports().write(workdir / "guideway.toml")
+    (workdir / "link.pcap").symlink_to("in.pcap")
+    before = (workdir / "in.pcap").read_bytes()
     for captures in (
         ("--rx", "edge0=in.pcap", "--tx", "edge0=in.pcap"),
         ("--rx", "edge0=in.pcap", "--tx", "core0=link.pcap"),
         ("--rx", "edge0=in.pcap", "--tx", "edge0=out.pcap", "--tx", "core0=./out.pcap"),
     ):
-        done = call(place, "--config", "guideway.toml", *captures)
-        assert (place / "in.pcap").read_bytes() == before
+        done = call(workdir, "--config", "guideway.toml", *captures)
+        assert (workdir / "in.pcap").read_bytes() == before
         refused(done, captures[-1].split("=")[1])
 
 
-def test_captures_with_odd_names(place):
+def test_captures_with_odd_names(workdir):
     for name in ("a,b=c.pcap", "with space.pcap", "-dash.pcap", "ünïcode.pcap"):
-        (place / name).write_bytes((place / "in.pcap").read_bytes())
-        done = call(place, "--config", "guideway.toml", "--rx", f"edge0={name}", "--tx", f"edge0=out {name}")
+        (workdir / name).write_bytes((workdir / "in.pcap").read_bytes())
+        done = call(workdir, "--config", "guideway.toml", "--rx", f"edge0={name}", "--tx", f"edge0=out {name}")
         assert done.returncode == 0, done.stderr
-        assert len(replay.parse_pcap((place / f"out {name}").read_bytes())) == 1
+        assert len(replay.parse_pcap((workdir / f"out {name}").read_bytes())) == 1
 
 
-def test_a_capture_that_is_not_there(place):
-    refused(call(place, "--config", "guideway.toml", "--rx", "edge0=gone.pcap", "--tx", "edge0=out.pcap"), "gone.pcap")
+def test_a_missing_capture(workdir):
+    refused(call(workdir, "--config", "guideway.toml", "--rx", "edge0=gone.pcap", "--tx", "edge0=out.pcap"), "gone.pcap")
 
 
 @pytest.mark.parametrize("content", (b"", b"this is no capture, but long enough to hold a header\n", b"\xd4\xc3\xb2\xa1"))
-def test_a_file_that_is_no_capture(place, content):
-    (place / "in.pcap").write_bytes(content)
-    refused(call(place, "--config", "guideway.toml", "--rx", "edge0=in.pcap", "--tx", "edge0=out.pcap"), "in.pcap")
+def test_a_file_that_is_no_capture(workdir, content):
+    (workdir / "in.pcap").write_bytes(content)
+    refused(call(workdir, "--config", "guideway.toml", "--rx", "edge0=in.pcap", "--tx", "edge0=out.pcap"), "in.pcap")
 
 
-def test_a_capture_of_another_link_type(place):
-    (place / "in.pcap").write_bytes(replay.pcap([FRAME[14:]], linktype=101))
-    done = call(place, "--config", "guideway.toml", "--rx", "edge0=in.pcap", "--tx", "edge0=out.pcap")
+def test_a_capture_of_another_link_type(workdir):
+    (workdir / "in.pcap").write_bytes(replay.pcap([FRAME[14:]], linktype=101))
+    done = call(workdir, "--config", "guideway.toml", "--rx", "edge0=in.pcap", "--tx", "edge0=out.pcap")
     refused(done, "in.pcap", "Ethernet")
 
 
-def test_an_output_that_cannot_be_written(place):
-    done = call(place, "--config", "guideway.toml", "--rx", "edge0=in.pcap", "--tx", "edge0=nowhere/out.pcap")
+def test_an_output_that_cannot_be_written(workdir):
+    done = call(workdir, "--config", "guideway.toml", "--rx", "edge0=in.pcap", "--tx", "edge0=nowhere/out.pcap")
     refused(done, "nowhere/out.pcap")
 
 
-def test_a_capture_that_ends_inside_a_record(place):
-    """What is whole is replayed; that something is missing is said."""
-    (place / "in.pcap").write_bytes(replay.pcap([FRAME] * 3)[:-10])
-    done = call(place, "--config", "guideway.toml", "--rx", "edge0=in.pcap", "--tx", "edge0=out.pcap", "--json")
+def test_a_capture_that_ends_inside_a_record(workdir):
+    """The whole records are replayed, and the missing one is reported."""
+    (workdir / "in.pcap").write_bytes(replay.pcap([FRAME] * 3)[:-10])
+    done = call(workdir, "--config", "guideway.toml", "--rx", "edge0=in.pcap", "--tx", "edge0=out.pcap", "--json")
     assert "in.pcap" in done.stderr, done.stderr
     assert "panicked" not in done.stderr
 
 
-def test_a_configuration_with_mistakes(place):
+def test_a_configuration_with_mistakes(workdir):
     config = one_port().changed(lambda c: c["hash"].update(key="12", table_size=100))
-    config.write(place / "guideway.toml")
-    done = call(place, "--config", "guideway.toml", "--rx", "edge0=in.pcap", "--tx", "edge0=out.pcap")
+    config.write(workdir / "guideway.toml")
+    done = call(workdir, "--config", "guideway.toml", "--rx", "edge0=in.pcap", "--tx", "edge0=out.pcap")
     refused(done, "hash.key", "hash.table_size", codes=(1,))
 
 
-def test_a_configuration_that_is_not_there(place):
-    refused(call(place, "--config", "gone.toml", "--rx", "edge0=in.pcap", "--tx", "edge0=out.pcap"), "gone.toml")
+def test_a_missing_configuration(workdir):
+    refused(call(workdir, "--config", "gone.toml", "--rx", "edge0=in.pcap", "--tx", "edge0=out.pcap"), "gone.toml")
 
 
-def test_without_json_the_counts_are_for_people(place):
-    done = call(place, "--config", "guideway.toml", "--rx", "edge0=in.pcap", "--tx", "edge0=out.pcap")
+def test_without_json_the_counts_are_for_people(workdir):
+    done = call(workdir, "--config", "guideway.toml", "--rx", "edge0=in.pcap", "--tx", "edge0=out.pcap")
     assert done.returncode == 0, done.stderr
     assert "forwarded" in done.stdout and "1" in done.stdout
 
 
-def test_captures_that_other_tools_write(place):
+def test_captures_that_other_tools_write(workdir):
     """The other byte order, nanosecond time stamps, pcapng."""
     micro = struct.pack(">IHHiIIIIIII", 0xA1B2C3D4, 2, 4, 0, 0, 262144, 1, 1, 2, len(FRAME), len(FRAME)) + FRAME
     nano = struct.pack("<IHHiIIIIIII", 0xA1B23C4D, 2, 4, 0, 0, 262144, 1, 1, 999_999_999, len(FRAME), len(FRAME)) + FRAME
@@ -136,15 +136,15 @@ def test_captures_that_other_tools_write(place):
         struct.pack("<II", kind, len(body) + 12) + body + struct.pack("<I", len(body) + 12) for kind, body in blocks
     )
     for capture in (micro, nano, pcapng):
-        (place / "in.pcap").write_bytes(capture)
-        done = call(place, "--config", "guideway.toml", "--rx", "edge0=in.pcap", "--tx", "edge0=out.pcap")
+        (workdir / "in.pcap").write_bytes(capture)
+        done = call(workdir, "--config", "guideway.toml", "--rx", "edge0=in.pcap", "--tx", "edge0=out.pcap")
         assert done.returncode == 0, done.stderr
-        assert len(replay.parse_pcap((place / "out.pcap").read_bytes())) == 1
+        assert len(replay.parse_pcap((workdir / "out.pcap").read_bytes())) == 1
 
 
 @pytest.mark.parametrize("order", "<>")
-def test_packets_that_a_snap_length_cut(place, order):
-    """pcap and pcapng, of one section and of two; three whole packets and two cut ones."""
+def test_packets_truncated_by_a_snap_length(workdir, order):
+    """pcap and pcapng, with one section and with two: three whole packets and two truncated ones."""
     kept = FRAME[:40]
 
     def record(data):
@@ -160,33 +160,33 @@ def test_packets_that_a_snap_length_cut(place, order):
     head = block(0x0A0D0D0A, struct.pack(order + "IHHq", 0x1A2B3C4D, 1, 0, -1))
     head += block(1, struct.pack(order + "HHI", 1, 0, 0))
     enhanced = b"".join(block(6, struct.pack(order + "I", 0) + record(data)) for data in packets)
-    for capture, cut in ((pcap, 2), (head + enhanced, 2), (head + enhanced + head + enhanced, 4), (pcap[:-1], 2)):
-        (place / "in.pcap").write_bytes(capture)
-        done = call(place, "--config", "guideway.toml", "--rx", "edge0=in.pcap", "--tx", "edge0=out.pcap")
-        assert f"a snap length truncated {cut} of the packets" in done.stderr, done.stderr
-    (place / "in.pcap").write_bytes(replay.pcap([FRAME]))
-    done = call(place, "--config", "guideway.toml", "--rx", "edge0=in.pcap", "--tx", "edge0=out.pcap")
+    for capture, truncated in ((pcap, 2), (head + enhanced, 2), (head + enhanced + head + enhanced, 4), (pcap[:-1], 2)):
+        (workdir / "in.pcap").write_bytes(capture)
+        done = call(workdir, "--config", "guideway.toml", "--rx", "edge0=in.pcap", "--tx", "edge0=out.pcap")
+        assert f"a snap length truncated {truncated} of the packets" in done.stderr, done.stderr
+    (workdir / "in.pcap").write_bytes(replay.pcap([FRAME]))
+    done = call(workdir, "--config", "guideway.toml", "--rx", "edge0=in.pcap", "--tx", "edge0=out.pcap")
     assert "snap length" not in done.stderr
 
 
 @pytest.mark.parametrize("clock", ("wall", "capture"))
 @pytest.mark.parametrize("full", ("temporary", "target"))
-def test_a_full_disk(place, clock, full):
-    """Frames that no disk has room for are an error, and not a short file."""
-    (place / "in.pcap").write_bytes(replay.pcap([FRAME] * 5000))
-    small = place / "small"
+def test_a_full_disk(workdir, clock, full):
+    """Frames that do not fit on the disk are an error, and not a short file."""
+    (workdir / "in.pcap").write_bytes(replay.pcap([FRAME] * 5000))
+    small = workdir / "small"
     small.mkdir()
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", small], check=True)
     try:
-        output = place / "out.pcap" if full == "temporary" else small / "out.pcap"
+        output = workdir / "out.pcap" if full == "temporary" else small / "out.pcap"
         line = [str(binaries.guideway()), "replay", "--config", "guideway.toml", "--rx", "edge0=in.pcap"]
         line += ["--tx", f"edge0={output}", "--clock", clock]
         environment = os.environ | ({"TMPDIR": str(small)} if full == "temporary" else {})
         done = subprocess.run(
-            line, capture_output=True, text=True, timeout=replay.TIMEOUT, cwd=place, env=environment
+            line, capture_output=True, text=True, timeout=replay.TIMEOUT, cwd=workdir, env=environment
         )
-        told = ("of the 5000 frames", "TMPDIR") if full == "temporary" else ("No space left",)
-        refused(done, str(output), *told, codes=(1,))
+        messages = ("of the 5000 frames", "TMPDIR") if full == "temporary" else ("No space left",)
+        refused(done, str(output), *messages, codes=(1,))
     finally:
         subprocess.run(["umount", small], check=True)
 
@@ -196,22 +196,22 @@ def test_the_real_clock(run_replay):
     assert outcome.report["events"]["flow_new"] == 1, "the two are milliseconds apart by that clock"
 
 
-def test_a_port_without_captures(place):
+def test_a_port_without_captures(workdir):
     """A port of the configuration that no argument names receives nothing."""
-    two_ports().write(place / "guideway.toml")
+    two_ports().write(workdir / "guideway.toml")
     for captures in (
         ("--rx", "edge0=in.pcap"),
         ("--rx", "edge0=in.pcap", "--tx", "edge0=out.pcap"),
         ("--rx", "edge0=in.pcap", "--tx", "core0=out.pcap"),
         ("--rx", "core0=in.pcap", "--tx", "edge0=out.pcap"),
     ):
-        done = call(place, "--config", "guideway.toml", *captures, "--json")
+        done = call(workdir, "--config", "guideway.toml", *captures, "--json")
         assert done.returncode == 0, done.stderr
         assert '"received": 1' in done.stdout
 
 
 def test_anyone_may_replay():
-    """No root, no hugepages, no home."""
+    """Replay needs no root, no huge pages and no home directory."""
     with tempfile.TemporaryDirectory() as name:
         directory = Path(name)
         program = Path(shutil.copy(binaries.guideway(), directory / "guideway"))

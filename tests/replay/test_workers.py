@@ -1,4 +1,4 @@
-"""Several workers: the same frames, the order kept within a flow."""
+"""Several workers send the same frames as one, and keep the order within a flow."""
 
 from collections import defaultdict
 
@@ -33,9 +33,9 @@ SENT = traffic()
 
 def by_flow(frames):
     flow_of = {packet.inner: packet.flow for packet in SENT if packet.flow}
-    flows, answers = defaultdict(list), {packet.reply for packet in SENT}
+    flows, replies = defaultdict(list), {packet.reply for packet in SENT}
     for frame in frames:
-        if frame not in answers:
+        if frame not in replies:
             flows[flow_of[inner_of(frame)]].append(frame)
     return flows
 

@@ -1,4 +1,4 @@
-"""Packets that nobody can have sent: from addresses that no host has, and frames of our own ports."""
+"""Packets with impossible sources: addresses that no host has, and the MAC addresses of our own ports."""
 
 import pytest
 from scapy.layers.inet import ICMP, IP, TCP, UDP
@@ -12,7 +12,7 @@ CLIENT = {4: "198.51.100.1", 6: "2001:db8:c::1"}
 PEER = {4: "192.0.2.129", 6: "2001:db8::81"}
 OWN = {4: "192.0.2.1", 6: "2001:db8::1"}
 
-# RFC 1122 section 3.2.1.3, RFC 4291 sections 2.5 and 2.7; then what the configuration makes our own.
+# RFC 1122 section 3.2.1.3, RFC 4291 sections 2.5 and 2.7; then the addresses of the configuration.
 IMPOSSIBLE = {
     4: [
         *("0.0.0.0", "0.1.2.3", "127.0.0.1", "127.255.255.254", "224.0.0.1", "239.255.255.250", "240.0.0.1"),
@@ -21,7 +21,7 @@ IMPOSSIBLE = {
     6: ["::", "::1", "::ffff:198.51.100.1", "ff02::1", "ff0e::1", VIP[6], "2001:db8::1"],
 }
 LINK_LOCAL = {4: ["169.254.1.1"], 6: ["fe80::1", "febf::1"]}
-# Neighbours of those.
+# Possible addresses next to the impossible ones.
 POSSIBLE = {
     4: ["1.0.0.1", "126.1.1.1", "128.0.0.1", "169.253.0.1", "223.255.255.254", "192.0.2.200"],
     6: ["64:ff9b::1", "2001:db8::77", "fd00::1", "fec0::1"],
@@ -79,7 +79,7 @@ def later_fragment(version, source):
 
 
 def tunnelled(inner):
-    """By a peer, in GRE."""
+    """The packet in a GRE tunnel of a peer."""
 
     def packet(version, source):
         kind = 0x0800 if version == 4 else 0x86DD
@@ -113,7 +113,7 @@ def verdicts(outcome):
 def test_impossible_sources_are_dropped(run_replay, name):
     make = (BARE | TUNNELLED)[name]
     frames = [frame(make(version, source)) for version in (4, 6) for source in IMPOSSIBLE[version]]
-    # Tags and a second packet make no difference: nothing was recorded.
+    # Each frame is sent twice: the first one recorded nothing.
     frames *= 2
     outcome = run_replay(config(), frames)
     assert verdicts(outcome) == {"source_invalid": len(frames)}
@@ -128,7 +128,7 @@ def test_link_local_sources_are_not_forwarded(run_replay, name):
     assert verdicts(outcome) == {"source_invalid": len(frames)}
 
 
-def test_link_local_hosts_on_the_link_are_answered(run_replay):
+def test_link_local_hosts_on_the_link_get_replies(run_replay):
     frames = [frame(echo(version, source)) for version in (4, 6) for source in LINK_LOCAL[version]]
     assert verdicts(run_replay(config(), frames)) == {"echo_replied": len(frames)}
 
@@ -141,7 +141,7 @@ def test_hosts_beside_them_are_forwarded(run_replay, name):
 
 
 def test_impossible_sources_of_tunnels_are_dropped(run_replay):
-    """A peer's address that is our own: the network of peers holds it."""
+    """The network of peers contains our own address."""
 
     def change(config):
         config["tunnel"] = {"peers": ["192.0.2.0/24"]}
@@ -168,8 +168,8 @@ def test_our_own_frames_are_dropped(run_replay, name):
     assert verdicts(run_replay(config(), frames)) == {"looped_frame": 2}
 
 
-def test_what_was_recorded_is_not_checked_again(run_replay):
-    """The frame of an established flow passes the fast path whoever sent it: its hop limit ends a loop."""
+def test_packets_of_recorded_flows_are_not_checked_again(run_replay):
+    """The fast path does not check sources. The hop limit ends a loop."""
     ack = header(4, CLIENT[4]) / TCP(sport=3000, dport=80, flags="A")
     frames = [frame(tcp(4, CLIENT[4])), frame(ack), frame(ack, source=APPLIANCE_MAC)]
     assert verdicts(run_replay(config(), frames)) == {"forwarded": 3}
