@@ -1,4 +1,4 @@
-"""`guideway-agent` on a real kernel: what scapy encapsulated arrives at the TUN device, byte for byte."""
+"""`guideway-agent` on a real kernel: scapy's tunnel packets arrive decapsulated at the TUN device, byte for byte."""
 
 import itertools
 import random
@@ -12,17 +12,17 @@ from support import agent, binaries, encapsulations, network
 from support.agent import FORWARDER, OVER_IP, OVER_UDP, TUN, VIP, Agent, frame, inner_packet, tunnel
 
 ECT0, CE = 0b10, 0b11
-# (encapsulation, outer version, UDP checksum): None is a right one.
-FORMS = [(name, version, None) for name in OVER_IP for version in (4, 6)]
-FORMS += list(itertools.product(OVER_UDP, (4, 6), (0, None)))
-IDS = [f"{name}-over-ipv{version}" + ("-checksum-0" if zero == 0 else "") for name, version, zero in FORMS]
+# (encapsulation, outer version, UDP checksum); None is a right checksum.
+VARIANTS = [(name, version, None) for name in OVER_IP for version in (4, 6)]
+VARIANTS += list(itertools.product(OVER_UDP, (4, 6), (0, None)))
+IDS = [f"{name}-over-ipv{version}" + ("-checksum-0" if zero == 0 else "") for name, version, zero in VARIANTS]
 FORWARDERS = [word for address in FORWARDER.values() for word in ("--peer", address)]
 VIPS = [word for address in VIP.values() for word in ("--vip", address)]
 
 
 @pytest.fixture(scope="module")
 def running(root):
-    """One agent for all tests that want the usual."""
+    """One agent with the usual options, for most tests."""
     with network.Namespace() as namespace, Agent(agent.Host(namespace), *VIPS, *FORWARDERS) as made:
         assert set(made.ready.split()) == agent.ready()
         yield made
@@ -30,7 +30,7 @@ def running(root):
 
 @pytest.fixture(scope="module")
 def host(namespace):
-    """A host for agents of other options."""
+    """A host for agents with other options."""
     return agent.Host(namespace)
 
 
@@ -39,8 +39,8 @@ def by_family(packets):
 
 
 def exchange(running, packets, expected):
-    """Sends outer packets; exactly `expected` arrive at the TUN device, in order within a family (those of
-    `ipip` have a socket each). Answers how counters grew."""
+    """Sends outer packets. Exactly `expected` must arrive at the TUN device, in order within a family
+    (`ipip` has a socket for each). Returns the growth of the counters."""
     namespace, peer = running.host.namespace, running.host.peer
     before = running.counters()
     with network.capturing(namespace, TUN) as capture:
@@ -59,19 +59,19 @@ def test_each_encapsulation_is_tested():
     encapsulations.assert_rows(rows, encapsulations.of_agent(), "OVER_IP or OVER_UDP of tests/support/agent.py")
 
 
-@pytest.mark.parametrize("form", FORMS, ids=IDS)
-def test_inner_packet_arrives(running, form):
-    name, version, checksum = form
+@pytest.mark.parametrize("variant", VARIANTS, ids=IDS)
+def test_inner_packet_arrives(running, variant):
+    name, version, checksum = variant
     inner = [inner_packet(4, b"odd"), inner_packet(6, b"even"), inner_packet(4, bytes(1400)), inner_packet(6, bytes(1400))]
     grown = exchange(running, [tunnel(name, version, packet, checksum) for packet in inner], inner)
     total = sum(map(len, inner))
     assert grown == {"received": 4, "delivered": 4, "bytes": total, agent.counter(name): 4}
 
 
-@pytest.mark.parametrize("form", FORMS, ids=IDS)
-def test_congestion_marks_are_carried_in(running, form):
-    """RFC 6040, figure 4: CE outside marks ECT(0) within, and drops what takes no part."""
-    name, version, checksum = form
+@pytest.mark.parametrize("variant", VARIANTS, ids=IDS)
+def test_congestion_marks_reach_the_inner_packet(running, variant):
+    """RFC 6040, figure 4: outer CE marks inner ECT(0), and drops inner packets that are Not-ECT."""
+    name, version, checksum = variant
     packets, expected = [], []
     for family in (4, 6):
         able, unable = inner_packet(family, traffic_class=0x28 | ECT0), inner_packet(family, traffic_class=0x28)
@@ -81,9 +81,9 @@ def test_congestion_marks_are_carried_in(running, form):
     assert grown["dropped_congestion"] == 2
 
 
-@pytest.mark.parametrize("form", FORMS, ids=IDS)
-def test_strangers_and_other_destinations_are_dropped(running, form):
-    name, version, checksum = form
+@pytest.mark.parametrize("variant", VARIANTS, ids=IDS)
+def test_strangers_and_other_destinations_are_dropped(running, variant):
+    name, version, checksum = variant
     stranger = "192.0.2.99" if version == 4 else "2001:db8:1::99"
     other = inner_packet(4, destination="203.0.113.11")
     packets = [
@@ -94,34 +94,34 @@ def test_strangers_and_other_destinations_are_dropped(running, form):
     assert grown == {"received": 2, "dropped_peer": 1, "dropped_vip": 1}
 
 
-@pytest.mark.parametrize("form", FORMS, ids=IDS)
-def test_outer_fragments(running, form):
-    """The host puts them together; the checksum of UDP covers the whole."""
-    name, version, checksum = form
+@pytest.mark.parametrize("variant", VARIANTS, ids=IDS)
+def test_outer_fragments(running, variant):
+    """The host reassembles them. The UDP checksum covers the whole packet."""
+    name, version, checksum = variant
     inner = inner_packet(4, random.Random(1).randbytes(1400))
     whole = tunnel(name, version, inner, checksum)
     if version == 4:
-        pieces = fragment(IP(bytes(whole)), 600)
+        fragments = fragment(IP(bytes(whole)), 600)
     else:
         outer = IPv6(bytes(whole))
         rest = bytes(outer.payload)
         headers = IPv6(src=outer.src, dst=outer.dst, nh=44) / IPv6ExtHdrFragment(nh=outer.nh, id=9)
-        pieces = [_piece(headers, rest, begin, 512) for begin in range(0, len(rest), 512)]
-    assert len(pieces) > 2
-    grown = exchange(running, pieces, [inner])
+        fragments = [_ipv6_fragment(headers, rest, begin, 512) for begin in range(0, len(rest), 512)]
+    assert len(fragments) > 2
+    grown = exchange(running, fragments, [inner])
     assert grown["received"] == 1
 
 
-def _piece(headers, rest, begin, size):
-    piece = headers.copy()
-    piece[IPv6ExtHdrFragment].offset = begin // 8
-    piece[IPv6ExtHdrFragment].m = int(begin + size < len(rest))
-    return piece / Raw(rest[begin : begin + size])
+def _ipv6_fragment(headers, rest, begin, size):
+    headers = headers.copy()
+    headers[IPv6ExtHdrFragment].offset = begin // 8
+    headers[IPv6ExtHdrFragment].m = int(begin + size < len(rest))
+    return headers / Raw(rest[begin : begin + size])
 
 
 @pytest.mark.parametrize("name", OVER_UDP)
 def test_wrong_udp_checksum_is_dropped(running, name):
-    """By the kernel, in both families; the right one that follows shows that the socket is there."""
+    """The kernel drops it, in both families. The right packet behind it shows that the socket is there."""
     right = inner_packet(4, b"right")
     for version in (4, 6):
         wrong = tunnel(name, version, inner_packet(4), 0x1234)
@@ -130,7 +130,7 @@ def test_wrong_udp_checksum_is_dropped(running, name):
 
 
 def test_garbage(running):
-    """What is no tunnel is counted and harms nobody."""
+    """Packets that are no tunnels are counted, and do no harm."""
     dice = random.Random(6040)
     ports = [row(inner_packet(4))[0] for row in OVER_UDP.values()]
     packets = []
@@ -148,7 +148,7 @@ def test_garbage(running):
 
 
 def test_a_restricted_list(host):
-    """Only what is listed, at the port that is set; names of the forwarder's forms are known."""
+    """The agent receives only the listed encapsulations, at the configured port. It knows the forwarder's names."""
     arguments = ("--encapsulation", "gue0,mpls-gre,gue", "--gue-port", "19523")
     with Agent(host, *VIPS, *arguments) as some:
         assert some.ready == f"ready: {TUN} receives gue gre\n"
@@ -171,7 +171,7 @@ def test_one_virtual_network(host, name):
 
 
 def test_local_address(host):
-    """Other addresses of the host are left alone."""
+    """The agent receives nothing for other addresses of the host."""
     with Agent(host, "--local", agent.LOCAL[6], *VIPS) as some:
         inner = inner_packet(4)
         names = ("gre", "ipip", "gue", "vxlan")
@@ -181,7 +181,7 @@ def test_local_address(host):
 
 @pytest.fixture
 def vxlan_port_taken(host):
-    """Somebody else has the port of VXLAN, as the kernel's own VXLAN device would."""
+    """Another process has the port of VXLAN, as the kernel's own VXLAN device would."""
     holder = subprocess.Popen(
         host.namespace.command(
             "/usr/bin/python3",
@@ -201,7 +201,7 @@ def vxlan_port_taken(host):
 
 
 def test_a_port_that_is_taken(host, vxlan_port_taken):
-    """Left out with a warning where nobody asked for it, an error where somebody did."""
+    """By default the encapsulation is skipped with a warning. If it is listed, the port is an error."""
     with Agent(host, *VIPS) as rest:
         assert set(rest.ready.split()) == agent.ready("vxlan")
         inner = inner_packet(4)

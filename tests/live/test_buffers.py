@@ -1,4 +1,4 @@
-"""How many packet buffers there are (`dpdk.buffers`), and how large they may be."""
+"""The number of packet buffers (`dpdk.buffers`), and their largest size."""
 
 import subprocess
 import time
@@ -9,13 +9,13 @@ from support import binaries
 from support.daemon import Daemon, live_one_port
 from support.packets import client_packet, flow
 
-# More than a worker and its port have places for.
+# More than the default number of buffers for a worker and its port.
 PACKETS = 20_000
 
 
 @pytest.fixture
 def endless(directory):
-    """A configuration whose port is a capture that never ends, which its driver keeps in packet buffers."""
+    """A configuration whose port is an endless capture. The driver keeps the capture in packet buffers."""
     capture = directory / "endless.pcap"
     frames = [client_packet(flow(4, "tcp", 1, 1024 + number), flags="A").frame for number in range(100)]
     wrpcap(str(capture), frames * (PACKETS // len(frames)), linktype=1)
@@ -39,7 +39,7 @@ def test_a_driver_may_keep_many(namespace, directory, endless):
     assert "every packet buffer is back in its pool" in log
 
 
-def test_as_many_as_there_are_places_are_not_enough_for_it(namespace, directory, endless):
+def test_the_default_number_of_buffers_is_too_small_for_it(namespace, directory, endless):
     line = namespace.command(binaries.guideway(), "run", "--config", endless.write(directory / "guideway.toml"))
     done = subprocess.run(line, capture_output=True, text=True, timeout=30, check=False)
     assert done.returncode > 0, done
@@ -47,7 +47,7 @@ def test_as_many_as_there_are_places_are_not_enough_for_it(namespace, directory,
 
 
 def test_frames_that_fill_more_than_a_page_are_refused_for_af_xdp(namespace, directory):
-    """The kernel takes no buffer that crosses a page."""
+    """The kernel accepts no buffer that crosses a page."""
 
     def change(config):
         config["port"][0].update(device="net_af_xdp0,iface=lo", mtu=3431)

@@ -1,4 +1,4 @@
-"""Configurations that take long: a path that does not end, a huge file, clients that bring mistakes."""
+"""Configurations that take long: an endless path, a huge file, clients that send many mistakes."""
 
 import contextlib
 import ctypes
@@ -26,7 +26,7 @@ def fifo(path):
 
 
 def fifo_with_writer(path):
-    """One that has begun to write and does not go on."""
+    """A pipe whose writer has begun to write and does not go on."""
     os.mkfifo(path)
     writer = os.open(path, os.O_RDWR)
     os.write(writer, b"[node]\n")
@@ -42,7 +42,7 @@ def device(path):
 
 
 @pytest.mark.parametrize(
-    ("make", "told"),
+    ("make", "message"),
     (
         (fifo, "it is a pipe and not a regular file"),
         (fifo_with_writer, "it is a pipe and not a regular file"),
@@ -50,15 +50,15 @@ def device(path):
         (huge, "it has more than 16 MiB"),
     ),
 )
-def test_a_path_without_an_end_is_refused_at_once(namespace, peer, directory, make, told):
+def test_a_path_without_an_end_is_refused_at_once(namespace, peer, directory, make, message):
     with Daemon(namespace, live_one_port("gw0", directory), directory) as daemon:
         daemon.path.unlink()
         make(daemon.path)
         daemon.process.send_signal(signal.SIGHUP)
-        daemon.wait_for_log(told)
+        daemon.wait_for_log(message)
         begin = time.monotonic()
         done = daemon.ctl("config", "reload")
-        assert done.returncode == 5 and told in done.stderr
+        assert done.returncode == 5 and message in done.stderr
         assert time.monotonic() - begin < 1
         code, seconds = daemon.stop()
     assert code == 0 and seconds < 3
@@ -66,7 +66,8 @@ def test_a_path_without_an_end_is_refused_at_once(namespace, peer, directory, ma
 
 @contextlib.contextmanager
 def dead_mount(path):
-    """A file system whose server answers nothing, as that of a network which is gone; yields what ends its silence."""
+    """A file system whose server never responds, like a network file system without a network. Yields a
+    function that ends the server."""
     libc = ctypes.CDLL(None, use_errno=True)
     server = os.open("/dev/fuse", os.O_RDWR)
     path.mkdir()
@@ -85,7 +86,7 @@ def dead_mount(path):
 
 
 def lead_into(daemon, mount):
-    """Replaces the daemon's configuration by one of the mount; nobody may look at it."""
+    """Replaces the daemon's configuration by a file of the mount, which the test itself must not open."""
     link = daemon.directory / "link"
     link.symlink_to(mount / "guideway.toml")
     link.rename(daemon.path)
@@ -103,7 +104,7 @@ def test_a_signal_ends_a_reload_from_a_dead_mount(namespace, peer, directory):
     assert code == 0 and seconds < 3
 
 
-def test_a_dead_mount_is_given_up(namespace, peer, directory):
+def test_reading_from_a_dead_mount_times_out(namespace, peer, directory):
     mount = directory / "dead"
     with dead_mount(mount) as end_silence, Daemon(namespace, live_one_port("gw0", directory), directory) as daemon:
         good = daemon.path.read_text()
@@ -126,11 +127,11 @@ def test_a_dead_mount_is_given_up(namespace, peer, directory):
 
 
 class Checker(threading.Thread):
-    """A client that has its mistakes checked, again and again until the end."""
+    """A client that sends a text with mistakes to be checked, again and again until the end."""
 
     def __init__(self, path, end):
         super().__init__(daemon=True)
-        self.path, self.end, self.answers, self.error = path, end, 0, None
+        self.path, self.end, self.responses, self.error = path, end, 0, None
 
     def run(self):
         request = json.dumps({"request": "config_check", "text": MISTAKES}).encode() + b"\n"
@@ -145,7 +146,7 @@ class Checker(threading.Thread):
                     body = json.loads(stream.readline())["body"]
                     assert body["kind"] == "rejected", body["message"]
                     assert len(body["details"]) == 1001 and body["details"][-1].startswith("and "), body["details"][-1]
-                    self.answers += 1
+                    self.responses += 1
         except Exception as error:
             if not self.end.is_set():
                 self.error = error
@@ -157,9 +158,9 @@ def resident(process):
 
 
 def test_clients_with_mistakes_starve_nobody(namespace, peer, directory):
-    """40 of them: the others are answered, memory is bounded, and a signal still ends it all."""
+    """With 40 such clients others get responses, memory is bounded, and a signal still ends the daemon."""
     with Daemon(namespace, live_one_port("gw0", directory), directory) as daemon:
-        # The program runs below `ip netns exec`, which replaces itself.
+        # `ip netns exec` replaces itself by the program, so the process is the program's.
         before = resident(daemon.process)
         end = threading.Event()
         clients = [Checker(daemon.socket, end) for _ in range(40)]
@@ -177,7 +178,7 @@ def test_clients_with_mistakes_starve_nobody(namespace, peer, directory):
         code, seconds = daemon.stop()
         for client in clients:
             client.join(60)
-    print(f"status {longest:.2f} s, memory {grown:.0f} MiB, stop {seconds:.2f} s, {sum(c.answers for c in clients)} checks")
+    print(f"status {longest:.2f} s, memory {grown:.0f} MiB, stop {seconds:.2f} s, {sum(c.responses for c in clients)} checks")
     assert code == 0
     assert longest < 3
     assert grown < 400

@@ -17,8 +17,8 @@ from support.packets import client_packet, flow
 
 SENT = [client_packet(flow(4, "udp", 6, 8000 + n), payload=b"x" * 50) for n in range(60)]
 
-CONNECTIONS = 64  # that the daemon serves at once
-MAX_CONFIGURATION = 16 << 20  # bytes, that of guideway_api
+CONNECTIONS = 64  # the daemon serves at once
+MAX_CONFIGURATION = 16 << 20  # bytes, as in guideway_api
 
 COMMANDS = {
     ("status",): "lb1",
@@ -52,7 +52,7 @@ def daemon(namespace, peer, tmp_path_factory):
 
 
 def connect(daemon):
-    """A connection and its lines, the greeting read."""
+    """A connection, its lines and the greeting."""
     client = socket.socket(socket.AF_UNIX)
     client.settimeout(10)
     client.connect(str(daemon.socket))
@@ -101,14 +101,14 @@ def test_a_device_s_own_counters(daemon):
     (plain,) = daemon.ask("port", "stats")
     (port,) = daemon.ask("port", "list")
     assert plain["name"] == "edge0" and plain["counters"] == port["counters"] and plain["extended"] == {}
-    # DPDK itself adds these for each driver, and those by queue for af_packet.
+    # DPDK itself adds these counters for each driver, and for af_packet those of each queue.
     (extended,) = daemon.ask("port", "stats", "--extended")
     assert extended["extended"]["rx_good_packets"] == extended["extended"]["rx_q0_packets"] == len(SENT)
     assert extended["extended"]["rx_missed_errors"] == 0
     (nonzero,) = daemon.ask("port", "stats", "--extended", "--nonzero")
     assert "rx_missed" not in nonzero["counters"] and "rx_missed_errors" not in nonzero["extended"]
     assert nonzero["extended"]["tx_good_packets"] == len(SENT)
-    assert (port["rx_function"], port["tx_function"]) == ("", ""), "the driver does not say"
+    assert (port["rx_function"], port["tx_function"]) == ("", ""), "the driver does not report them"
 
 
 def test_one_flow_by_its_addresses(daemon):
@@ -132,7 +132,7 @@ def test_flow_listings_are_bounded_and_filtered(daemon):
     assert all(flow["backend"] == "near4" for flow in near)
 
 
-def test_what_does_not_exist_is_exit_code_4(daemon):
+def test_an_unknown_name_is_exit_code_4(daemon):
     for arguments in (("backend", "list", "--pool", "nosuch"), ("flow", "list", "--backend", "nosuch")):
         done = daemon.ctl(*arguments)
         assert done.returncode == 4 and done.stderr, done
@@ -161,32 +161,32 @@ def test_the_daemon_speaks_first(daemon):
     assert greeting["server"] == "guideway" and greeting["protocol"] == 1
 
 
-def test_what_is_no_request_is_refused_and_the_connection_goes_on(daemon):
+def test_a_wrong_request_is_refused_and_the_connection_goes_on(daemon):
     client, lines, _ = connect(daemon)
     for line in (b"nonsense\n", b"{}\n", b'{"request":"nosuch"}\n', b'{"request":"status","more":1}\n', b"\xff\n"):
         client.sendall(line)
-        answer = json.loads(lines.readline())
-        assert answer["response"] == "error" and answer["body"]["kind"] == "bad_request", answer
+        response = json.loads(lines.readline())
+        assert response["response"] == "error" and response["body"]["kind"] == "bad_request", response
     client.sendall(b'{"request":"status"}\n')
     assert json.loads(lines.readline())["response"] == "status"
     client.close()
 
 
-def test_requests_in_one_go_are_answered_in_order(daemon):
+def test_requests_sent_together_get_responses_in_order(daemon):
     client, lines, _ = connect(daemon)
     client.sendall(b'{"request":"status"}\n{"request":"stats"}\n{"request":"port_list"}\n')
     assert [json.loads(lines.readline())["response"] for _ in range(3)] == ["status", "stats", "ports"]
     client.close()
 
 
-def answers_quickly(daemon):
+def responds_quickly(daemon):
     begin = time.monotonic()
     assert daemon.ctl("status").returncode == 0
     assert time.monotonic() - begin < 2
 
 
-def test_hostile_clients_hold_up_no_one(daemon):
-    """One says half a line, one asks and never reads, one floods, many do nothing."""
+def test_hostile_clients_delay_no_one(daemon):
+    """One client sends half a line, one sends requests and never reads, one floods, many do nothing."""
     clients = []
     try:
         for _ in range(20):
@@ -194,7 +194,7 @@ def test_hostile_clients_hold_up_no_one(daemon):
         half, _, _ = connect(daemon)
         clients.append(half)
         half.sendall(b'{"request":"sta')
-        answers_quickly(daemon)
+        responds_quickly(daemon)
 
         deaf, _, _ = connect(daemon)
         clients.append(deaf)
@@ -204,7 +204,7 @@ def test_hostile_clients_hold_up_no_one(daemon):
                 deaf.send(b'{"request":"config_show"}\n')
         except (BlockingIOError, BrokenPipeError, ConnectionResetError):
             pass
-        answers_quickly(daemon)
+        responds_quickly(daemon)
 
         flood, _, _ = connect(daemon)
         clients.append(flood)
@@ -213,15 +213,15 @@ def test_hostile_clients_hold_up_no_one(daemon):
                 flood.sendall(b"x" * (1 << 16))
         except (BrokenPipeError, ConnectionResetError, TimeoutError):
             pass
-        answers_quickly(daemon)
+        responds_quickly(daemon)
     finally:
         for client in clients:
             client.close()
-    answers_quickly(daemon)
+    responds_quickly(daemon)
 
 
-def test_idle_connections_lock_no_one_out(daemon):
-    """Connections that say nothing give their places, those with half a line keep them."""
+def test_idle_connections_make_room_for_others(daemon):
+    """Idle connections are closed for new ones. Connections with half a line stay."""
     idle, half = [], []
     try:
         for _ in range(8):
@@ -230,11 +230,11 @@ def test_idle_connections_lock_no_one_out(daemon):
         for _ in range(3 * CONNECTIONS):
             idle.append(connect(daemon))
         for _ in range(4):
-            answers_quickly(daemon)
+            responds_quickly(daemon)
         for client, lines, _ in half:
             client.sendall(b'"stats"}\n')
             assert json.loads(lines.readline())["response"] == "stats"
-        # The oldest has gone, and is told by nothing but the end.
+        # The oldest connection is closed without a message.
         assert idle[0][1].readline() == b""
     finally:
         for client, lines, _ in idle + half:
@@ -243,46 +243,46 @@ def test_idle_connections_lock_no_one_out(daemon):
 
 
 def test_few_long_requests_are_held_at_once(daemon):
-    """64 clients that send 32 MiB each, all but the newline, make the daemon hold two of them."""
+    """Of 64 clients that each send 32 MiB without the newline, the daemon holds the requests of two."""
     before = resident(daemon)
     clients, sent = [], 0
     try:
         for _ in range(CONNECTIONS - 4):
             clients.append(connect(daemon)[0])
             clients[-1].setblocking(False)
-        piece = b"x" * (1 << 20)
-        most = (32 << 20) // len(piece)
-        left = dict.fromkeys(clients, most * len(piece))
+        part = b"x" * (1 << 20)
+        most = (32 << 20) // len(part)
+        left = dict.fromkeys(clients, most * len(part))
         end = time.monotonic() + 5
         while time.monotonic() < end:
             for client in clients:
                 if left[client]:
                     try:
-                        count = client.send(piece[: left[client]])
+                        count = client.send(part[: left[client]])
                     except BlockingIOError:
                         continue
                     left[client] -= count
                     sent += count
             time.sleep(0.01)
         held = resident(daemon) - before
-        # Every client had its short part taken, and two the whole.
+        # The daemon took the first part of every client, and all of two.
         assert sent > 60 << 20
         assert held < 256 << 20, held
-        answers_quickly(daemon)
+        responds_quickly(daemon)
     finally:
         for client in clients:
             client.close()
-    answers_quickly(daemon)
+    responds_quickly(daemon)
 
 
 def resident(daemon):
-    """Bytes of memory that the daemon holds, without what it shares."""
+    """Bytes of the daemon's memory, without shared memory."""
     status = Path(f"/proc/{daemon.process.pid}/status").read_text()
     return int(re.search(r"RssAnon:\s+(\d+) kB", status)[1]) << 10
 
 
-def test_what_config_show_prints_can_be_applied_again(daemon):
-    """However long the configuration is, and however much longer JSON makes it."""
+def test_the_output_of_config_show_can_be_applied(daemon):
+    """Also if the configuration is as long as allowed, and if JSON makes it much longer."""
     text = daemon.path.read_text()
     longest = text + "\n" * (MAX_CONFIGURATION - len(text.encode()))
     for long in (text + '# "\t\\"\n' * 200_000, longest):
@@ -299,7 +299,7 @@ def test_what_config_show_prints_can_be_applied_again(daemon):
     assert done.returncode == 1 and "a configuration has at most 16777216 bytes" in done.stderr, done
     assert daemon.ask("config", "show")["text"] == longest
     assert daemon.ctl("config", "apply", daemon.path).returncode == 0
-    answers_quickly(daemon)
+    responds_quickly(daemon)
 
 
 def test_a_configuration_over_the_limit_is_refused_by_the_daemon_too(daemon):
@@ -313,7 +313,7 @@ def test_a_configuration_over_the_limit_is_refused_by_the_daemon_too(daemon):
 
 
 def test_a_second_daemon_does_not_take_the_socket(namespace, daemon):
-    """The first one goes on; the second says what is wrong."""
+    """The first daemon goes on. The second reports what is wrong."""
     namespace.cable("gw1")
     config = daemon.config.changed(lambda c: c["port"][0].update(device="net_af_packet0,iface=gw1"))
     path = config.write(daemon.directory / "second.toml")
@@ -321,7 +321,7 @@ def test_a_second_daemon_does_not_take_the_socket(namespace, daemon):
     done = subprocess.run(line, capture_output=True, text=True, timeout=30)
     assert done.returncode not in (0, -signal.SIGSEGV, -signal.SIGABRT), done
     assert "guideway.sock" in done.stdout + done.stderr
-    answers_quickly(daemon)
+    responds_quickly(daemon)
 
 
 def test_a_stale_socket_is_replaced(namespace, peer, directory):
@@ -337,7 +337,7 @@ def test_a_stale_socket_is_replaced(namespace, peer, directory):
             assert again.ask("status")["node"] == "lb1"
 
 
-def test_what_is_no_socket_is_not_replaced(namespace, peer, directory):
+def test_a_file_that_is_no_socket_is_not_replaced(namespace, peer, directory):
     precious = directory / "guideway.sock"
     precious.write_text("precious")
     config = live_one_port("gw0", directory)

@@ -1,6 +1,6 @@
-"""Fragments and ICMP errors of flows whose backend the tables alone would not choose any more: only who
-has the flow knows where they belong. Over IPv6, because the kernel puts fragments of IPv4 together
-before DPDK's af_packet sees them; errors over both."""
+"""Fragments and ICMP errors of flows whose backend the Maglev table no longer chooses: only the flow's owner
+knows the backend. Fragments are IPv6 only, because the kernel reassembles those of IPv4 before DPDK's
+af_packet sees them. Errors are of both families."""
 
 import itertools
 

@@ -1,4 +1,4 @@
-"""The lab's echo server against datagrams that it cannot answer."""
+"""The lab's echo server against datagrams to which it cannot reply."""
 
 import subprocess
 import time
@@ -15,9 +15,9 @@ PORT = 5300
 MAC = "02:00:00:00:00:01"
 SERVER = {4: "203.0.113.10", 6: "2001:db8:f::10"}
 CLIENT = {4: "198.51.100.1", 6: "2001:db8:c::1"}
-# The server's namespace has a route to no other network than the client's.
+# The server's namespace has a route to the client's network only.
 UNROUTABLE = {4: "192.0.2.99", 6: "2001:db8:bad::1"}
-LONGEST = 65507  # bytes of a datagram over IPv4; the answer is longer
+LONGEST = 65507  # bytes of a datagram over IPv4; the reply is longer
 
 
 def datagram(version, source, data, sport=4000, **udp):
@@ -55,12 +55,12 @@ def server(namespace, cable):
         assert running.stdout.readline() == "ready\n"
         yield running
         running.terminate()
-        _, said = running.communicate(timeout=10)
-        assert (running.returncode, said) == (0, "")
+        _, errors = running.communicate(timeout=10)
+        assert (running.returncode, errors) == (0, "")
 
 
-def answers(namespace, cable, frames, wanted):
-    """Sends the frames and returns what comes back over UDP, once `wanted` answers are there."""
+def replies(namespace, cable, frames, wanted):
+    """Sends the frames and returns the UDP replies, once there are `wanted` of them."""
     with network.capturing(namespace, cable) as capture:
         network.send(namespace, cable, frames)
         end = time.monotonic() + 10
@@ -78,14 +78,14 @@ def odd_ones():
         yield pytest.param(datagram(version, UNROUTABLE[version], b"lost"), id=f"unroutable-{version}")
         yield pytest.param(datagram(version, client, b"lost", sport=0), id=f"port-0-{version}")
         yield pytest.param(datagram(version, client, b"lost", chksum=0x1234), id=f"checksum-{version}")
-    yield pytest.param(datagram(4, CLIENT[4], bytes(LONGEST)), id="too-long-an-answer")
+    yield pytest.param(datagram(4, CLIENT[4], bytes(LONGEST)), id="reply-too-long")
 
 
 @pytest.mark.parametrize("odd", odd_ones())
-def test_a_datagram_that_has_no_answer_ends_nothing(namespace, cable, server, odd):
-    pieces = fragment(odd, fragsize=1400) if IP in odd else [odd]
+def test_a_datagram_without_a_reply_does_not_end_the_server(namespace, cable, server, odd):
+    fragments = fragment(odd, fragsize=1400) if IP in odd else [odd]
     good = [datagram(version, CLIENT[version], b"%d" % version) for version in (4, 6)]
-    # Before and after, and on the other socket, too.
-    found = answers(namespace, cable, map(frame, [*good, *pieces, *good]), 4)
+    # Good datagrams come before and after, over both sockets.
+    found = replies(namespace, cable, map(frame, [*good, *fragments, *good]), 4)
     assert sorted(found) == [b"s1 4", b"s1 4", b"s1 6", b"s1 6"]
     assert server.poll() is None

@@ -1,10 +1,10 @@
-"""What `guidewayctl backend list` says of encapsulations: which is in use, and why."""
+"""`guidewayctl backend list` shows which encapsulation is in use, and why."""
 
 from support.config import one_port
 from support.daemon import Daemon, live
 
 
-def test_the_choice_and_its_reason_are_told(namespace, directory):
+def test_the_choice_and_its_reason_are_shown(namespace, directory):
     def change(config):
         pool = config["pool"][0]
         pool["encapsulation"] = ["gre", "gue"]
@@ -28,14 +28,14 @@ def test_the_choice_and_its_reason_are_told(namespace, directory):
     namespace.cable("en0")
     config = live(one_port().changed(change), "en0", directory)
     with Daemon(namespace, config, directory) as daemon:
-        told = {b["name"]: (b["encapsulation"], b["why"]) for b in daemon.ask("backend", "list")}
-        assert told == expected
+        shown = {b["name"]: (b["encapsulation"], b["why"]) for b in daemon.ask("backend", "list")}
+        assert shown == expected
         table = daemon.ctl("backend", "list", output="table").stdout
         assert all(why in table for _, why in expected.values())
-        # A change is in force with the next reload.
+        # A reload applies a change.
         config["pool"][0]["backends"][1]["encapsulation"] = ["gre", "vxlan"]
         config["pool"][0]["backends"][1]["vni"] = 7
         config.write(daemon.path)
         assert daemon.ctl("config", "reload").returncode == 0
-        told = {b["name"]: b["encapsulation"] for b in daemon.ask("backend", "list")}
-        assert told["near6"] == "vxlan"
+        shown = {b["name"]: b["encapsulation"] for b in daemon.ask("backend", "list")}
+        assert shown["near6"] == "vxlan"

@@ -1,13 +1,12 @@
 """After a flood of fragments without a first, which any client can send, connections still work.
 
-Each such fragment is held in a packet buffer, so that all buffers of the pool pass through the device's receive
-ring: one that the driver or the kernel loses is missing for good, and the port goes deaf.
+Each such fragment waits in a packet buffer, so that all buffers of the pool pass through the device's receive
+ring. A buffer that the driver or the kernel loses never comes back, and at last the port receives nothing.
 
-A run of the tests floods two workers by way of AF_XDP without huge pages, where buffers were lost: what one of
-them receives the other frees, so that buffers go round by the pool. One worker alone takes the ones that
-it has just freed. With GUIDEWAY_FLOOD=all
-in the environment it takes both drivers, with and without huge pages, with one worker and two, which
-needs 512 MiB for huge pages and two minutes.
+By default the test floods two workers over AF_XDP without huge pages, where buffers were lost: one worker
+receives a buffer and the other frees it, so that buffers return by the pool. A single worker reuses the
+buffers that it has just freed. With GUIDEWAY_FLOOD=all in the environment the test takes both drivers, with
+and without huge pages, with one worker and with two. That needs 512 MiB of huge pages and two minutes.
 """
 
 import contextlib
@@ -24,11 +23,11 @@ from scapy.layers.inet6 import IPv6, IPv6ExtHdrFragment
 from scapy.layers.l2 import Ether
 from support import binaries, lab
 
-# More than the pool has, so that all of its buffers have their turn.
+# More than the pool's buffers, so that all of them are used.
 PACKETS = 21_000
 PER_SECOND = 4_000
 CONNECTIONS = 200
-# The driver gives the kernel so many for each receive queue, and has them no more at the end.
+# Buffers that the driver gives to the kernel for each receive queue. They do not come back at the end.
 KEPT = 2048
 
 MATRIX = [("af_xdp", False, 2)]
@@ -44,11 +43,11 @@ out = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
 out.bind(("c0", 0))
 begin = time.monotonic()
 for n in range(packets):
-    # An identification of its own for each: a datagram of its own.
+    # Each fragment has another identification, and so is of another datagram.
     frame[at:at + 2] = n.to_bytes(2, "big")
-    # Eight sources, so that each of two workers gathers some, whatever the seed.
+    # Eight sources, so that each of two workers owns some datagrams with any seed.
     frame[29 if at == 18 else 37] = 1 + n % 8
-    if at == 18:  # IPv4: for 0 and the first source the checksum was `whole`. Linux's bridge looks at it.
+    if at == 18:  # IPv4: `whole` is the checksum of number 0 and the first source. Linux's bridge checks it.
         frame[24:26] = ((whole - n - n % 8) % 0xffff).to_bytes(2, "big")
     out.send(frame)
     ahead = begin + n / rate - time.monotonic()
@@ -59,8 +58,8 @@ print(time.monotonic() - begin)
 
 
 def fragment(driver, addresses):
-    """A middle fragment of 64 bytes, and where its identification is. For AF_PACKET the kernel gathers those of
-    IPv4 itself, and keeps these."""
+    """A middle fragment of 64 bytes, and the offset of its identification. AF_PACKET gets IPv6, because the
+    kernel reassembles IPv4 itself and would keep these fragments."""
     link = Ether(src="02:00:00:00:00:c0", dst=addresses["LAB_LB_MAC"])
     if driver == "af_xdp":
         header = IP(src="198.51.100.1", dst=addresses["LAB_VIP4"], proto=17, id=0, frag=185, flags="MF")
@@ -71,7 +70,7 @@ def fragment(driver, addresses):
 
 @contextlib.contextmanager
 def reserved(pages):
-    """So many more huge pages of 2 MiB."""
+    """Adds huge pages of 2 MiB."""
     path = Path("/proc/sys/vm/nr_hugepages")
     before = int(path.read_text())
     path.write_text(str(before + pages))
@@ -84,7 +83,7 @@ def reserved(pages):
 
 @contextlib.contextmanager
 def forwarder(up, huge):
-    """The forwarder of a lab that was brought up without, and its log."""
+    """Runs the forwarder for a lab without one. Yields the process and its log."""
     config, log = Path(up.environment["LAB_CONFIG"]), up.directory / "flooded.log"
     text = config.read_text()
     assert "hugepages = false" in text
@@ -118,7 +117,7 @@ def test_connections_after_a_flood(root, driver, huge, workers):
         frame, at = fragment(driver, up.environment)
         done = up.run("clients", "/usr/bin/python3", "-c", FLOOD, frame.hex(), PACKETS, PER_SECOND, at)
         assert done.returncode == 0 and float(done.stdout) >= PACKETS / PER_SECOND - 0.1, done.stderr
-        # On a busy machine some are lost, but far less than what would be needed to go on deaf.
+        # A busy machine loses some packets. A port without buffers would miss far more.
         assert up.ctl("stats")["received"] - before > 0.9 * PACKETS
 
         done = up.drive("--connections", CONNECTIONS, "--uploads", 4)

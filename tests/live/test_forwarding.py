@@ -1,4 +1,4 @@
-"""The appliance on a real interface: af_packet over veth, no hugepages."""
+"""The appliance on a real interface: af_packet over veth, without huge pages."""
 
 import itertools
 import subprocess
@@ -11,7 +11,7 @@ from support.model import Fleet
 from support.packets import EXTRAS, TAGS, Sent, client_packet, flow, inner_of
 from support.replies import echo
 
-# Not those with a service tag first: DPDK's af_packet takes every outer tag for 802.1Q.
+# Service tags are left out: DPDK's af_packet takes every outer tag for 802.1Q.
 TAGGED = ("untagged", "one tag", "two tags")
 
 
@@ -46,7 +46,7 @@ def other_namespace(root):
 @pytest.mark.parametrize("workers", (1, 2))
 def test_frames_leave_as_expected(namespace, peer, directory, workers):
     config = live_one_port("gw0", directory, workers)
-    # Not fragments: the kernel puts those of IPv4 together before DPDK's af_packet sees them.
+    # Fragments are left out: the kernel reassembles those of IPv4 before DPDK's af_packet sees them.
     sent = [*traffic(), *pings(), *garbage.malformed(), *garbage.not_ours(), *garbage.icmp()]
     with Daemon(namespace, config, directory) as daemon, network.capturing(namespace, peer) as capture:
         network.send(namespace, peer, [packet.frame for packet in sent])
@@ -63,7 +63,7 @@ def test_frames_leave_as_expected(namespace, peer, directory, workers):
 
 
 def test_tshark_reads_the_same(namespace, peer, directory):
-    """Wireshark's dissectors as a second opinion on addresses and ports, outside and inside."""
+    """Wireshark's dissectors as a second opinion on outer and inner addresses and ports."""
     config = live_one_port("gw0", directory)
     sent = [packet for packet in traffic() if not packet.tags]
     with Daemon(namespace, config, directory), network.capturing(namespace, peer) as capture:
@@ -112,9 +112,9 @@ def test_two_ports(namespace, peer, directory):
 
 
 def test_two_appliances_do_not_disturb_each_other(namespace, peer, directory, other_namespace):
-    """One starts, works and ends while another forwards and loses nothing. Files, sockets and memory
-    are common ground; the network is not, because the socket of DPDK's af_packet hears every interface
-    of its namespace until it is bound."""
+    """One appliance starts, works and ends, while another forwards and loses nothing. They share files, sockets
+    and memory, but no network: until it is bound, the socket of DPDK's af_packet receives from every
+    interface of its namespace."""
     other_peer = other_namespace.cable("gw0")
     templates = [client_packet(flow(4, "udp", 3, 5000 + n), payload=bytes(8)).frame for n in range(20)]
     other_directory = directory / "other"

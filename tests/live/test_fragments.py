@@ -1,7 +1,7 @@
-"""A flow's datagrams in fragments go where the flow goes, whichever worker has it.
+"""Fragmented datagrams go to the backend of their flow, on any worker.
 
-The kernel deals flows to the workers' queues by a hash that the appliance does not know, and fragments
-by another: the worker that gathers a datagram has to ask the others for its flow.
+The kernel spreads flows over the workers' queues by a hash that the appliance does not know, and fragments
+by another hash. So the owner of a datagram has to send an owner query for its flow.
 """
 
 import json
@@ -11,8 +11,8 @@ from support import lab
 
 VIP = "2001:db8:f::10"
 
-# Small datagrams record flows; large ones must come to the same servers after the configuration has
-# changed so that new flows would go elsewhere.
+# Small datagrams record flows. Then the configuration changes, so that new flows go elsewhere. Large
+# datagrams must still reach the same servers.
 FLOWS = """
 import json, random, socket, sys
 address, port, flows = sys.argv[1], int(sys.argv[2]), 40
@@ -22,11 +22,11 @@ def ask(client, body):
         try:
             client.send(body)
             name, _, back = client.recv(65535).partition(b" ")
-        except OSError:  # lost, or told of the path's MTU
+        except OSError:  # lost, or an error with the path's MTU
             continue
         assert back == body, "the datagram came back changed"
         return name.decode()
-    raise SystemExit("no answer")
+    raise SystemExit("no reply")
 for n in range(flows):
     client = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
     client.settimeout(2)
@@ -47,8 +47,8 @@ def test_fragments_follow_the_flow_on_any_worker(root, steering):
         port = up.environment["LAB_ECHO_PORT"]
         with up.start("clients", "/usr/bin/python3", "-c", FLOWS, VIP, port) as client:
             before = json.loads(client.stdout.readline())
-            assert len(set(before)) == 3, "flows go to all servers"
-            # Two of three servers take no new flows any more.
+            assert len(set(before)) == 3, "flows must go to all servers"
+            # Two of three servers no longer get new flows.
             text = up.configuration().replace("weight = 2", "weight = 0")
             text = text.replace("weight = 1", "weight = 0", 1)
             up.apply(text)

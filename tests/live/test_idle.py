@@ -1,8 +1,7 @@
-"""What a worker does while no packet comes: how much of its CPU it takes, and how soon it is there again.
+"""A worker without packets: how much of its CPU it takes, and how soon it forwards the next packet.
 
 The device is a TAP interface, whose driver has receive interrupts, or a veth end, whose driver has none.
-Latency is printed (`pytest -s`); what is asserted is only that it is not that of a worker that
-sleeps until something else wakes it.
+Latency is printed (`pytest -s`). The tests assert only that no worker sleeps until something else wakes it.
 """
 
 import os
@@ -29,31 +28,31 @@ def configured(directory, idle, device, workers=1):
 
 
 class Worker:
-    """The thread of a worker, by what the kernel tells of it."""
+    """The thread of a worker, as the kernel's files describe it."""
 
     def __init__(self, daemon, number=0):
         [task] = daemon.threads(f"worker{number}")
         self._task = Path(f"/proc/{daemon.process.pid}/task/{task}")
 
     def seconds(self):
-        """CPU time so far."""
+        """The thread's CPU time so far."""
         fields = (self._task / "stat").read_text().rsplit(")", 1)[1].split()
         return (int(fields[11]) + int(fields[12])) / TICKS
 
     def share(self, seconds=2.0):
-        """The share of a CPU that it takes."""
+        """The share of a CPU that the thread takes."""
         before, start = self.seconds(), time.monotonic()
         time.sleep(seconds)
         return (self.seconds() - before) / (time.monotonic() - start)
 
-    def given_away(self):
-        """How often it gave its CPU away by itself."""
+    def voluntary_switches(self):
+        """How often the thread gave up its CPU by itself."""
         status = (self._task / "status").read_text()
         return int(status.split("\nvoluntary_ctxt_switches:")[1].split()[0])
 
 
-def answer_time(port):
-    """Sends a packet and waits for it to come back encapsulated: seconds."""
+def round_trip(port):
+    """Sends a packet. Returns the seconds until it comes back encapsulated."""
     start = time.perf_counter()
     port.send(FRAME)
     while select.select([port], [], [], 5)[0]:
@@ -61,33 +60,33 @@ def answer_time(port):
         # IPv4 with GRE.
         if frame[12:14] == b"\x08\x00" and frame[23] == 47:
             return time.perf_counter() - start
-    raise AssertionError("the packet did not come through")
+    raise AssertionError("the packet did not come back")
 
 
 def latencies(port, count=30):
-    """After a rest each."""
+    """Round trips, each after a rest."""
     found = []
     for _ in range(count):
         time.sleep(0.03)
-        found.append(answer_time(port))
+        found.append(round_trip(port))
     return found
 
 
 @pytest.mark.parametrize("idle", ("poll", "pause", "interrupt"))
-def test_an_idle_worker_takes_what_it_was_told_and_is_there_for_a_packet(namespace, directory, idle):
+def test_an_idle_worker_takes_its_share_of_a_cpu_and_wakes_for_a_packet(namespace, directory, idle):
     config = configured(directory, idle, "net_tap0,iface=gwtap0")
     with Daemon(namespace, config, directory) as daemon:
         worker = Worker(daemon)
         time.sleep(0.5)
         assert "instead of waiting" not in daemon.log()
-        before = worker.given_away()
+        before = worker.voluntary_switches()
         share = worker.share()
-        slept = worker.given_away() - before
+        slept = worker.voluntary_switches() - before
         if idle == "poll":
-            # Others may have had the CPU meanwhile, but it was taken, not given: not with every round.
+            # Other threads may have taken the CPU meanwhile, but the worker did not give it up in every round.
             assert slept < 10
         else:
-            # On a virtual machine going to sleep and waking up is most of it.
+            # On a virtual machine, falling asleep and waking up take most of this share.
             assert share < {"pause": 0.7, "interrupt": 0.2}[idle]
             assert slept > 100
         with namespace.packet_socket("gwtap0") as port:
@@ -95,9 +94,9 @@ def test_an_idle_worker_takes_what_it_was_told_and_is_there_for_a_packet(namespa
             times = sorted(latencies(port))
         print(f"\n{idle}: {100 * share:.1f} % of a CPU, {slept / 2:.0f} sleeps a second, a packet after a rest "
               f"takes {1e6 * statistics.median(times):.0f} us, at worst {1e6 * times[-1]:.0f} us")
-        # The bounded sleep would take 5 ms in the mean: an interrupt ended it.
+        # Without an interrupt the bounded sleep would take 5 ms on average.
         assert statistics.median(times) < 0.004
-        # It hears of all else while it sleeps.
+        # A sleeping worker still takes part in queries and reloads.
         start = time.monotonic()
         assert daemon.ask("flow", "list")
         daemon.ctl("config", "reload")
@@ -106,7 +105,7 @@ def test_an_idle_worker_takes_what_it_was_told_and_is_there_for_a_packet(namespa
 
 
 @pytest.mark.parametrize("workers", (1, 2))
-def test_a_device_without_interrupts_is_told_and_paused_for(namespace, directory, workers):
+def test_a_device_without_interrupts_is_logged_and_its_workers_pause(namespace, directory, workers):
     namespace.cable(f"gwi{workers}")
     config = configured(directory, "interrupt", f"net_af_packet0,iface=gwi{workers}", workers)
     with Daemon(namespace, config, directory) as daemon:

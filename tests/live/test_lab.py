@@ -1,7 +1,7 @@
 """Every encapsulation under real TCP: clients, the live appliance, guideway-agent, web servers.
 
-In each lab s1 and s3 are reached over IPv4 and s2 over IPv6, and clients come over both, so that all four
-mixes of inner and outer family meet.
+In each lab the tunnels to s1 and s3 are over IPv4 and those to s2 over IPv6. Clients use both families, so
+that all four mixes of inner and outer family occur.
 """
 
 import pytest

@@ -1,4 +1,4 @@
-"""Link loss behind devices on kernel interfaces: `port list`, the log and the event say so."""
+"""Link loss behind devices on kernel interfaces: `port list`, the log and the event report it."""
 
 import signal
 import subprocess
@@ -17,7 +17,7 @@ def ip(namespace, *words):
 
 @pytest.fixture
 def namespace(root):
-    """Of each test's own: the tests take its interfaces away."""
+    """A namespace for each test, because the tests remove its interfaces."""
     with Namespace() as made:
         yield made
 
@@ -87,7 +87,7 @@ def test_an_interface_that_is_deleted_and_made_again(namespace, daemon):
 
 
 def test_an_interface_that_is_moved_away_and_back(namespace, daemon):
-    """It keeps its index, but the driver's socket has lost it."""
+    """The interface keeps its index, but the driver's socket has lost the interface."""
     with Namespace() as other:
         ip(namespace, "link", "set", NAME, "netns", other.name)
         wait_for_link(daemon, f"down, interface {NAME} was removed")
@@ -102,7 +102,8 @@ CHANGES = [(f"set {NAME}p down", f"interface {NAME}: no carrier"), (f"del {NAME}
 
 @pytest.mark.parametrize("change, why", CHANGES)
 def test_messages_that_were_lost(namespace, daemon, change, why):
-    """More changes than a socket's buffer holds: the kernel drops the last ones, and is asked anew."""
+    """There are more changes than a socket's buffer holds. The kernel drops the last ones, and the daemon
+    queries the state again."""
     made = [f"link add a{number} type veth peer name b{number}" for number in range(200)]
     daemon.process.send_signal(signal.SIGSTOP)
     try:
@@ -125,7 +126,7 @@ def test_a_link_that_is_down_at_the_start(namespace, directory):
 
 
 def test_other_devices_are_watched_by_dpdk(namespace, directory):
-    """A memif link has no interface: its driver knows whether a peer is there."""
+    """A memif link has no interface. Its driver knows whether the other side is connected."""
 
     def change(config):
         config["port"][0]["device"] = f"net_memif0,role=server,socket-abstract=no,socket={directory}/memif.sock"

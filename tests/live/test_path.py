@@ -1,6 +1,6 @@
-"""What a real network's packets ask of the way to a virtual address, with the standard MTU everywhere.
+"""Path MTU discovery, large datagrams, ping and traceroute, with the standard MTU everywhere.
 
-Clients and servers are Linux; nobody was told a path's MTU, so they learn it or fail.
+Clients and servers are Linux. No path MTU is configured, so they learn it or fail.
 """
 
 import re
@@ -11,7 +11,7 @@ from support import lab
 VIP = {4: "203.0.113.10", 6: "2001:db8:f::10"}
 CLIENT = {4: "198.51.100.1", 6: "2001:db8:c::1"}
 BOTH = pytest.mark.parametrize("version", (4, 6), ids=("ipv4", "ipv6"))
-# What GRE over IPv4 and over IPv6 leave of 1500 bytes.
+# The room in 1500 bytes behind GRE over IPv4 and over IPv6.
 PATH_MTUS = (1476, 1456)
 
 DATAGRAM = """
@@ -21,7 +21,7 @@ client = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, so
 client.settimeout(2)
 client.connect((address, port))
 body = random.Random(1).randbytes(size)
-# Over IPv6 the first one may tell the path's MTU, and is lost: Linux then says so to whichever call is next.
+# Over IPv6 the first datagram may be lost to an error with the path's MTU. Linux reports the error to the next call.
 for attempt in range(4):
     try:
         client.send(body)
@@ -58,7 +58,7 @@ def test_an_upload_learns_the_path_mtu(standard, version):
 
 @BOTH
 def test_a_large_datagram_arrives_whole(standard, version):
-    """60 KB in fragments, to one server, which sends them back."""
+    """A server gets 60 KB in fragments and sends them back."""
     line = ("/usr/bin/python3", "-c", DATAGRAM, VIP[version], standard.environment["LAB_ECHO_PORT"], 60_000)
     done = standard.run("clients", *line)
     assert done.stdout.strip() in lab.SERVERS, done.stdout + done.stderr
@@ -73,7 +73,7 @@ def test_ping(standard, version):
 @BOTH
 @pytest.mark.parametrize("kind", ((), ("-I",), ("-T", "-p", 80)), ids=("udp", "icmp", "tcp"))
 def test_traceroute(standard, version, kind):
-    """By datagrams to no service, by echo requests, by SYNs to a service: the address itself, one hop away."""
+    """Datagrams to no service, echo requests, and SYNs to a service all find the address one hop away."""
     line = ("traceroute", f"-{version}", "-n", "-q", 2, "-w", 2, "-m", 4, *kind, VIP[version])
     done = standard.run("clients", *line)
     hops = done.stdout.splitlines()[1:]

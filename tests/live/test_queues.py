@@ -1,7 +1,7 @@
-"""No packet goes to a receive queue that nobody polls, whatever the device makes of the numbers of its queues.
+"""Workers poll every receive queue that gets packets, with any device's rules for the numbers of queues.
 
-The kernel deals flows over all `qpairs` of net_af_packet, polled or not, and net_tap takes equal numbers
-only: both as net_virtio does, which has to be tried in a virtual machine.
+The kernel spreads flows over all `qpairs` of net_af_packet, polled or not, and net_tap accepts equal numbers
+only. net_virtio does both, but needs a virtual machine.
 """
 
 import time
@@ -43,7 +43,7 @@ def test_all_queue_pairs_of_af_packet_are_polled(namespace, directory, workers, 
 
 
 @pytest.mark.parametrize("steering", ("auto", "ring"))
-def test_tap_starts_with_rings_and_takes_every_flow(namespace, directory, steering):
+def test_tap_starts_with_rings_and_receives_every_flow(namespace, directory, steering):
     config = configured(directory, "net_tap0,iface=gwtap1", 2, steering)
     with Daemon(namespace, config, directory) as daemon:
         network.send(namespace, "gwtap1", frames())
@@ -54,8 +54,8 @@ def test_tap_starts_with_rings_and_takes_every_flow(namespace, directory, steeri
 
 
 @pytest.mark.parametrize("spread", (False, True))
-def test_a_device_that_does_not_spread_flows_is_told_of_once(namespace, directory, spread):
-    """Captures as queues: the first has all flows, or each has half of them."""
+def test_a_device_that_does_not_spread_flows_is_logged_once(namespace, directory, spread):
+    """The queues are captures. The first has all flows, or each has half of them."""
     packets = frames()
     queues = (packets[::2], packets[1::2]) if spread else (packets, [])
     device = "net_pcap0"
@@ -66,12 +66,12 @@ def test_a_device_that_does_not_spread_flows_is_told_of_once(namespace, director
     config = configured(directory, device, 2, "queues")
     with Daemon(namespace, config, directory) as daemon:
         assert daemon.stats_at_rest()["verdicts"]["forwarded"] == FLOWS
-        said = "200 new flows came to receive queue 0 and none to the other 1"
+        warning = "200 new flows came to receive queue 0 and none to the other 1"
         steering = "queues: a queue for each worker; net_pcap offers no RSS and spreads packets by its own method"
         if not spread:
-            daemon.wait_for_log(said)
+            daemon.wait_for_log(warning)
             steering += "; but all flows come to queue 0"
         time.sleep(2.5)
-        assert daemon.log().count(said) == (0 if spread else 1)
+        assert daemon.log().count(warning) == (0 if spread else 1)
         assert daemon.ask("port", "list")[0]["steering"] == steering
         assert daemon.stop()[0] == 0

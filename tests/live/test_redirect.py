@@ -1,4 +1,4 @@
-"""Fragments that one node of a cluster hands to another, between two running forwarders."""
+"""Two running forwarders of a cluster that redirect fragments to each other."""
 
 from dataclasses import replace
 
@@ -11,7 +11,7 @@ from support.packets import lowered, tunnel_packet
 
 
 def neighbours(directory, own, other, edge, core, mac):
-    """A forwarder that takes the other for the owner of everything."""
+    """The configuration of a forwarder that takes the other for the owner of all fragments."""
 
     def change(config):
         config["node"] = {"name": f"lb{own}", "tunnel_source": [f"10.0.0.{own}", "2001:db8::1"]}
@@ -32,9 +32,9 @@ def neighbours(directory, own, other, edge, core, mac):
 
 
 def test_two_forwarders_that_redirect_to_each_other(namespace, directory):
-    """Each takes the other for the owner, and yet every fragment leaves once, by the second.
+    """Each takes the other for the owner, and still every fragment leaves once, by the second forwarder.
 
-    Over IPv6: the kernel puts fragments of IPv4 together before DPDK's af_packet sees them."""
+    Over IPv6, because the kernel reassembles fragments of IPv4 before DPDK's af_packet sees them."""
     mac = {1: "02:00:00:00:0c:01", 2: "02:00:00:00:0c:02"}
     edges = {1: namespace.cable("fa"), 2: namespace.cable("fb")}
     core = namespace.cable("core")
@@ -56,6 +56,6 @@ def test_two_forwarders_that_redirect_to_each_other(namespace, directory):
             assert sorted(expectation.without_labels(captured)) == sorted(expected)
         after = {1: one.stats_at_rest(), 2: two.stats_at_rest()}
     for number in (1, 2):
-        # Once as the redirecting and once as the owner, and never more.
+        # Each forwarder handled each fragment twice: once to redirect it, once as the owner.
         assert after[number]["transmitted"] - before[number]["transmitted"] == 2 * len(sent)
         assert after[number]["received"] - before[number]["received"] == 2 * len(sent)

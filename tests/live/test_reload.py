@@ -1,4 +1,4 @@
-"""Reload under traffic: no packet is lost, and none is sent by half a configuration."""
+"""Reload under traffic: no packet is lost, and no packet mixes two configurations."""
 
 import itertools
 import json
@@ -23,8 +23,8 @@ def peer(namespace):
 
 
 def configurations(directory, workers):
-    """Two that have nothing in common but the services: other backends, tunnel sources and next hops.
-    A packet that took one part from each would equal neither's."""
+    """Two configurations that share only the services: backends, tunnel sources and next hops differ. A packet
+    made from parts of both would differ from each one's."""
 
     def change(config):
         config["node"]["tunnel_source"] = ["192.0.2.2", "2001:db8::2"]
@@ -44,13 +44,13 @@ def configurations(directory, workers):
 
 
 def as_sent_by(config):
-    """By flow, what leaves but for the number at the end and the flow label."""
+    """The frame that leaves for each flow, without the number at its end and the flow label."""
     fleet = Fleet(config)
     return {packet.flow: tunnel_packet(config, fleet, packet)[1][:-4] for packet in SENT}
 
 
 def by_flow(frames):
-    """Each flow's frames as (number, frame), in the order of their arrival."""
+    """Each flow's frames as (number, frame), in order of arrival."""
     flows = {packet.inner[:-4]: packet.flow for packet in SENT}
     found = defaultdict(list)
     for frame in frames:
@@ -61,20 +61,20 @@ def by_flow(frames):
 
 
 def apply(daemon, config):
-    """Puts a configuration in force by the control socket."""
+    """Applies a configuration over the control socket."""
     done = daemon.ctl("config", "apply", config.write(daemon.directory / "next.toml"))
     assert done.returncode == 0, done.stderr
 
 
 def reload(daemon, config):
-    """The same by the daemon's own file and the control socket."""
+    """Writes the daemon's own file and reloads it over the control socket."""
     config.write(daemon.path)
     done = daemon.ctl("config", "reload")
     assert done.returncode == 0, done.stderr
 
 
 def hangup(daemon, config):
-    """The same by SIGHUP."""
+    """Writes the daemon's own file and reloads it by SIGHUP."""
     generation = daemon.generation()
     config.write(daemon.path)
     daemon.process.send_signal(signal.SIGHUP)
@@ -91,7 +91,7 @@ def test_reload_under_traffic(namespace, peer, directory, workers):
                 sender.wait(PER_SECOND // 4)
                 begun = sender.sent
                 step(daemon, config)
-                # The packet of this number may be on its way while the sender counts it.
+                # The packet of this number may be in flight while the sender counts it.
                 borders.append((begun, sender.sent + 1))
             sender.wait(PER_SECOND // 4)
         captured = capture.wait(sender.sent)
@@ -106,7 +106,7 @@ def test_reload_under_traffic(namespace, peer, directory, workers):
         switches = sum(a != b for a, b in itertools.pairwise(by))
         assert switches == len(borders), f"{one} went back and forth: {switches} switches"
         for number, which in zip(numbers, by, strict=True):
-            # Before a step began and after its answer there is no doubt which one is in force.
+            # Before a step begins and after its response, the configuration in force is known.
             begun = sum(number >= border for border, _ in borders)
             done = sum(number >= border for _, border in borders)
             if begun == done:
@@ -114,7 +114,7 @@ def test_reload_under_traffic(namespace, peer, directory, workers):
 
 
 def test_drain_keeps_flows_that_are_known(namespace, peer, directory):
-    """Weight 0 moves no flow, disabling moves those of the backend and no others."""
+    """Weight 0 moves no flow. Disabling a backend moves its flows and no others."""
     config = live_one_port("gw0", directory)
     drained = config.changed(lambda c: c.backends()["near4"].update(weight=0))
     disabled = config.changed(lambda c: c.backends()["near4"].update(enabled=False))
@@ -163,7 +163,7 @@ def test_a_new_backend_moves_no_flow(namespace, peer, directory):
     assert len(first) == len(SENT) and both == first * 2
 
 
-# What is done to a valid configuration, and what must be said of the result.
+# Changes of a valid configuration, and a word of the message about each.
 MISTAKES = {
     "wrong key": (lambda c: c["hash"].update(key="12"), "hash.key"),
     "unknown pool": (lambda c: c["service"][0].update(pool="webb"), "webb"),
@@ -184,19 +184,19 @@ def steady(namespace, peer, tmp_path_factory):
 
 @pytest.mark.parametrize("name", MISTAKES)
 def test_a_bad_configuration_changes_nothing(steady, name):
-    change, told = MISTAKES[name]
+    change, message = MISTAKES[name]
     good, generation = steady.config.text(), steady.generation()
     try:
         bad = steady.config.changed(change).write(steady.directory / "bad.toml")
         for arguments in (("config", "apply", bad), ("config", "check", bad)):
             refused = steady.ctl(*arguments)
-            assert refused.returncode == 5 and told in refused.stderr, refused
+            assert refused.returncode == 5 and message in refused.stderr, refused
         steady.path.write_text(bad.read_text())
         refused = steady.ctl("config", "reload")
-        assert refused.returncode == 5 and told in refused.stderr, refused
+        assert refused.returncode == 5 and message in refused.stderr, refused
         since = len(steady.log())
         steady.process.send_signal(signal.SIGHUP)
-        steady.wait_for_log(told, since)
+        steady.wait_for_log(message, since)
         assert steady.generation() == generation
         assert steady.ask("config", "show")["text"] == good
     finally:
@@ -204,7 +204,7 @@ def test_a_bad_configuration_changes_nothing(steady, name):
 
 
 def test_many_at_once_are_carried_out_one_by_one(steady):
-    """Each apply has a generation of its own, and all of them were in force."""
+    """Each `config apply` gets its own generation, and all of them come into force."""
     before = steady.generation()
     line = [str(binaries.guidewayctl()), "--socket", str(steady.socket), "-o", "json", "config", "apply", str(steady.path)]
     running = [subprocess.Popen(line, stdout=subprocess.PIPE, text=True) for _ in range(12)]

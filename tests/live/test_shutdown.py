@@ -1,4 +1,4 @@
-"""How the appliance ends, and why it does not start."""
+"""The end of the appliance, and its messages when it cannot start."""
 
 import re
 import signal
@@ -20,7 +20,7 @@ def peer(namespace):
 @pytest.mark.parametrize("number", (signal.SIGTERM, signal.SIGINT), ids=lambda number: number.name)
 @pytest.mark.parametrize("workers", (1, 2))
 def test_a_signal_ends_it_under_traffic(namespace, peer, directory, number, workers):
-    """Promptly, with exit code 0, and with every buffer back in its pool."""
+    """It ends promptly, with exit code 0 and with every buffer back in its pool."""
     with Daemon(namespace, live_one_port("gw0", directory, workers), directory) as daemon:
         with network.Traffic(namespace, peer, TEMPLATES, 5000) as sender:
             sender.wait(200)
@@ -31,7 +31,7 @@ def test_a_signal_ends_it_under_traffic(namespace, peer, directory, number, work
     assert "panicked" not in log
     assert "every packet buffer is back in its pool" in log
     received, transmitted = re.search(r"received (\d+), transmitted (\d+)", log).groups()
-    assert received == transmitted, "what was received must still leave"
+    assert received == transmitted, "all received packets must still leave"
 
 
 def test_a_signal_ends_it_at_rest(namespace, peer, directory):
@@ -47,7 +47,7 @@ def test_it_starts_again_at_once(namespace, peer, directory):
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     (
         (lambda c: c["port"][0].update(device="net_af_packet0,iface=nosuch0"), "edge0"),
         (lambda c: c["port"][0].update(device="0000:ff:1f.7"), "0000:ff:1f.7"),
@@ -56,10 +56,10 @@ def test_it_starts_again_at_once(namespace, peer, directory):
         (lambda c: c["control"].update(socket="/dev/null/guideway.sock"), "/dev/null/guideway.sock"),
     ),
 )
-def test_it_says_why_it_does_not_start(namespace, peer, directory, change, told):
+def test_it_says_why_it_does_not_start(namespace, peer, directory, change, message):
     config = live_one_port("gw0", directory).changed(change)
     line = namespace.command(binaries.guideway(), "run", "--config", config.write(directory / "guideway.toml"))
     done = subprocess.run(line, capture_output=True, text=True, timeout=30)
     assert done.returncode > 0, done
-    assert told in done.stdout + done.stderr, done
+    assert message in done.stdout + done.stderr, done
     assert "panicked" not in done.stderr

@@ -1,4 +1,4 @@
-"""What a start that fails says, and what a killed process leaves behind."""
+"""Messages of a failed start, and the files of a killed process."""
 
 import signal
 import subprocess
@@ -19,7 +19,7 @@ def null_port(directory):
 
 
 def refused(config, directory, limit="true"):
-    """The output of a start that fails under a limit of the shell."""
+    """The messages of a start that fails under a limit of the shell."""
     path = config.write(directory / "guideway.toml")
     line = f'{limit} && exec "$0" run --config "$1"'
     done = subprocess.run(["sh", "-c", line, binaries.guideway(), path], capture_output=True, text=True, timeout=30)
@@ -28,22 +28,22 @@ def refused(config, directory, limit="true"):
 
 
 def test_a_virtual_device_that_its_driver_refuses(directory):
-    said = refused(live_one_port("nosuch0", directory), directory)
-    assert "Its driver refused it" in said and "network namespace" in said, said
-    assert "PCI device must be bound" not in said, said
+    errors = refused(live_one_port("nosuch0", directory), directory)
+    assert "Its driver refused it" in errors and "network namespace" in errors, errors
+    assert "PCI device must be bound" not in errors, errors
 
 
 def test_a_limit_of_memory_does_not_blame_hugepages(directory):
-    said = refused(null_port(directory), directory, "ulimit -v 200000")
-    assert "ulimit -v" in said and "hugepages = false" not in said, said
+    errors = refused(null_port(directory), directory, "ulimit -v 200000")
+    assert "ulimit -v" in errors and "hugepages = false" not in errors, errors
 
 
 @pytest.mark.parametrize("limit", (6, 8, 10))
 def test_a_limit_of_open_files_is_named(directory, limit):
-    """Whatever it keeps from opening first: the socket, a driver, a device."""
-    said = refused(null_port(directory), directory, f"ulimit -n {limit}")
-    assert "ulimit -n" in said and "file prefix" not in said, said
-    assert said.splitlines()[-1].count("Too many open files") <= 1, said
+    """The limit may stop the socket, a driver or a device."""
+    errors = refused(null_port(directory), directory, f"ulimit -n {limit}")
+    assert "ulimit -n" in errors and "file prefix" not in errors, errors
+    assert errors.splitlines()[-1].count("Too many open files") <= 1, errors
 
 
 def test_a_killed_process_leaves_nothing_beyond_the_next_start(namespace, directory):

@@ -1,4 +1,4 @@
-"""Daemons whose output nobody takes: they go on, answer their signals and leave nothing behind."""
+"""Daemons without a reader of their output: they go on, obey signals and clean up at the end."""
 
 import os
 import signal
@@ -12,7 +12,7 @@ from support.daemon import Daemon, live_one_port
 
 
 class Stuck:
-    """A pipe that is full and that nobody reads; or whose reader has gone."""
+    """A full pipe without a reading process, or a pipe whose reader has gone."""
 
     def __init__(self, gone):
         self.reader, self.writer = os.pipe()
@@ -48,7 +48,7 @@ class FullDisk:
 STREAMS = {"gone": lambda: Stuck(True), "stuck": lambda: Stuck(False), "full disk": FullDisk}
 
 
-class Deaf(Daemon):
+class Unread(Daemon):
     """A daemon whose log goes to a descriptor."""
 
     def __init__(self, *arguments, log):
@@ -71,7 +71,7 @@ def peer(namespace):
 
 @pytest.mark.parametrize("stream", STREAMS)
 def test_the_forwarder_outlives_its_log(namespace, peer, directory, stream):
-    with STREAMS[stream]() as log, Deaf(namespace, live_one_port("gw0", directory), directory, log=log) as daemon:
+    with STREAMS[stream]() as log, Unread(namespace, live_one_port("gw0", directory), directory, log=log) as daemon:
         good = daemon.path.read_text()
         # More than a pipe holds, several times.
         daemon.path.write_text("colour = 1\n" * 900)
@@ -117,7 +117,7 @@ def test_the_agent_outlives_its_reader(namespace, stream):
 
 
 def test_the_thread_of_the_log_leaves_the_workers_alone(namespace, peer, directory):
-    """It starts before the configuration says which CPUs the workers have."""
+    """The thread starts before the configuration is read, which has the workers' CPUs."""
     if len(os.sched_getaffinity(0)) < 2:
         pytest.fail("this test needs two CPUs")
     with Daemon(namespace, live_one_port("gw0", directory), directory) as daemon:

@@ -1,4 +1,4 @@
-"""The programs do their work with what their systemd units allow, and no more."""
+"""The programs work with the permissions of their systemd units."""
 
 import os
 import subprocess
@@ -11,12 +11,12 @@ from support.packets import client_packet, flow
 from support.unit import Trace, Unit
 from support.users import GROUP, ask_as_nobody
 
-# Constructors of DPDK's virtio drivers try it, and do without unless such a device is there.
+# Constructors of DPDK's virtio drivers try this call. Only such a device needs it.
 TRIED = {"iopl"}
 
 
 class Confined(Daemon):
-    """The appliance as the unit runs it."""
+    """The appliance in the unit's sandbox."""
 
     def __init__(self, namespace, config, directory, unit, more_capabilities=()):
         super().__init__(namespace, config, directory)
@@ -32,7 +32,7 @@ class Confined(Daemon):
 
 
 def work(daemon, peer):
-    """A start, traffic, a reload and an orderly stop."""
+    """Starts the forwarder, sends traffic, reloads and stops in order."""
     with daemon:
         with network.capturing(daemon.namespace, peer) as capture:
             sent = [client_packet(flow(4, "udp", 6, 9000 + n)).frame for n in range(20)]
@@ -64,16 +64,16 @@ def test_forwarder_on_an_xdp_socket(namespace, directory):
     config = live(one_port(), "gw1", directory)
     config["port"][0]["device"] = "net_af_xdp0,iface=gw1"
     unit = Unit("guideway.service", "af_xdp.conf")
-    # In place of LimitMEMLOCK=infinity, which takes a capability that the machine may not have.
+    # This replaces LimitMEMLOCK=infinity, which needs a capability that the machine may not have.
     daemon = Confined(namespace, config, directory, unit, ["ipc_lock"])
     work(daemon, namespace.cable("gw1"))
     assert "detach program yourself" not in daemon.log(), daemon.log()
     shown = subprocess.run(namespace.command("ip", "link", "show", "gw1"), capture_output=True, text=True, check=True)
-    assert "xdp" not in shown.stdout, "the XDP program stays behind"
+    assert "xdp" not in shown.stdout, "the XDP program remains"
 
 
 def test_agent(namespace, directory):
-    """All encapsulations, the counters on SIGUSR1, and an end that leaves nothing behind."""
+    """All encapsulations, the counters on SIGUSR1, and an end that removes everything."""
     unit, trace = Unit("guideway-agent.service"), Trace(directory / "trace")
     host = agent.Host(namespace, "gw2")
     vips = [word for address in VIP.values() for word in ("--vip", address)]
