@@ -1,8 +1,7 @@
-"""On a CPU that lacks what the programs are built for they say so, and do not die of it.
+"""On a CPU below their baseline the programs end with a message instead of a crash.
 
-The CPU is one that qemu emulates. The programs are those under test: they must be of a build for the
-baseline of .cargo/config.toml, not of a portable one. What only libdpdk needs shows in a portable `guideway`,
-which is built here.
+qemu emulates the CPU. The programs under test must be built for the baseline of .cargo/config.toml, not
+portable. The needs of libdpdk alone show in a portable `guideway`, which is built here.
 """
 
 import os
@@ -23,7 +22,7 @@ def on(cpu, program, *arguments, directory=None):
 
 @pytest.fixture(scope="module")
 def portable():
-    """Where `guideway` is, built for any x86-64 CPU."""
+    """The directory of a `guideway` that is built for any x86-64 CPU."""
     target = binaries.ROOT / "target/portable"
     line = ["cargo", "build", "--quiet", "--locked", "--package=guideway", f"--target-dir={target}"]
     subprocess.run(line, cwd=binaries.ROOT, env={**os.environ, "RUSTFLAGS": ""}, check=True, timeout=1200)
@@ -34,7 +33,7 @@ def portable():
 @pytest.mark.parametrize(
     "cpu, missing",
     (
-        # libdpdk's constructors, as Debian builds it, need no less than Nehalem.
+        # The constructors of Debian's libdpdk need at least Nehalem.
         ("core2duo", "fma, sse4.1, sse4.2, movbe, popcnt, xsave, avx, f16c, bmi1, avx2, bmi2, lzcnt, aes"),
         ("Nehalem", "fma, movbe, xsave, avx, f16c, bmi1, avx2, bmi2, lzcnt, aes"),
         ("IvyBridge", "fma, movbe, bmi1, avx2, bmi2, lzcnt"),
@@ -42,24 +41,24 @@ def portable():
         ("Haswell,-movbe", "movbe"),
     ),
 )
-def test_a_lesser_cpu_is_told_what_it_lacks(program, cpu, missing):
+def test_the_message_names_what_a_cpu_lacks(program, cpu, missing):
     done = on(cpu, program, "--version")
     assert done.returncode == 1, done.stderr
-    said = f"{program}: this build needs an x86-64-v3 CPU with AES (missing: {missing}); "
-    # Before it, qemu says what it cannot emulate of the CPU.
-    assert done.stderr.splitlines()[-1].startswith(said)
+    message = f"{program}: this build needs an x86-64-v3 CPU with AES (missing: {missing}); "
+    # Before this line qemu lists the CPU's features that it cannot emulate.
+    assert done.stderr.splitlines()[-1].startswith(message)
     assert done.stderr.endswith("build it with ci/build.sh --portable for this machine\n")
     assert done.stdout == ""
 
 
 @pytest.mark.parametrize("program", PROGRAMS)
-def test_the_oldest_cpu_that_will_do_does(program):
+def test_the_oldest_sufficient_cpu_runs_the_programs(program):
     done = on("Haswell", program, "--version")
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith(f"{program} ")
 
 
-def test_the_oldest_cpu_that_will_do_checks_a_configuration():
+def test_the_oldest_sufficient_cpu_checks_a_configuration():
     example = binaries.ROOT / "examples/appliance.toml"
     done = on("Haswell", "guideway", "check", "--config", str(example))
     assert done.returncode == 0, done.stderr
@@ -69,20 +68,20 @@ def test_the_oldest_cpu_that_will_do_checks_a_configuration():
 @pytest.mark.parametrize(
     "cpu, missing",
     (
-        # qemu's oldest; it has sse3 and cmpxchg16b, as all x86-64 CPUs but the first have.
+        # qemu's oldest CPU; like all x86-64 CPUs but the first it has sse3 and cmpxchg16b.
         ("qemu64", "ssse3, sse4.1, sse4.2, popcnt"),
         ("core2duo", "sse4.1, sse4.2, popcnt"),
         ("Nehalem,-sse4.2", "sse4.2"),
     ),
 )
-def test_a_cpu_that_libdpdk_cannot_run_on_is_told_so(portable, cpu, missing):
+def test_the_message_names_what_libdpdk_lacks(portable, cpu, missing):
     done = on(cpu, "guideway", "--version", directory=portable)
     assert done.returncode == 1, done.stderr
     assert done.stderr.splitlines(keepends=True)[-1] == f"guideway: {DPDK_NEEDS}{missing}{DPDK_ADVICE}"
     assert done.stdout == ""
 
 
-def test_a_portable_program_runs_on_what_libdpdk_needs(portable):
+def test_a_portable_program_runs_on_a_cpu_that_suits_libdpdk(portable):
     done = on("Nehalem", "guideway", "--version", directory=portable)
     assert done.returncode == 0, done.stderr
 

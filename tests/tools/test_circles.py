@@ -1,4 +1,4 @@
-"""ci/circles.py: which circles and upward arrows it finds, and what it lets pass."""
+"""ci/circles.py: the circles and upward uses that it reports, and those that it accepts."""
 
 import subprocess
 import sys
@@ -10,7 +10,7 @@ MANIFEST = '[workspace]\nmembers = ["forwarder"]\n'
 
 
 def run(root, files):
-    """The exit code and what the script reports about a crate of these files."""
+    """The script's exit code and report for a crate of these files."""
     root.joinpath("Cargo.toml").write_text(MANIFEST)
     for name, text in files.items():
         path = root / "forwarder/src" / name
@@ -26,10 +26,10 @@ def test_a_circle_is_reported_with_its_files_and_lines(tmp_path):
         "a.rs": "// A comment.\nuse super::b::B;\npub struct A(B);\n",
         "b.rs": "pub struct B;\nfn of(_: crate::a::A) {}\n",
     }
-    code, said = run(tmp_path, files)
+    code, report = run(tmp_path, files)
     assert code == 1
-    assert "forwarder/src/a.rs:2 uses forwarder/src/b.rs" in said
-    assert "forwarder/src/b.rs:2 uses forwarder/src/a.rs" in said
+    assert "forwarder/src/a.rs:2 uses forwarder/src/b.rs" in report
+    assert "forwarder/src/b.rs:2 uses forwarder/src/a.rs" in report
 
 
 def test_a_parent_that_only_re_exports_is_in_no_circle(tmp_path):
@@ -40,9 +40,9 @@ def test_a_parent_that_only_re_exports_is_in_no_circle(tmp_path):
     }
     assert run(tmp_path, files) == (0, "")
     files["m/mod.rs"] += "fn of(_: Child) {}\n"
-    code, said = run(tmp_path, files)
+    code, report = run(tmp_path, files)
     assert code == 1
-    assert "m/mod.rs" in said
+    assert "m/mod.rs" in report
 
 
 def test_a_circle_through_test_code_does_not_count(tmp_path):
@@ -63,8 +63,8 @@ def test_a_layer_must_not_use_one_above_it(tmp_path):
     assert run(tmp_path, files) == (0, "")
     files["balancer/mod.rs"] = "pub struct Tables;\n"
     files["wire/mod.rs"] = "use crate::balancer::Tables;\n"
-    code, said = run(tmp_path, files)
-    assert (code, said) == (1, "forwarder/src/wire/mod.rs:1: wire must not use balancer\n")
+    code, report = run(tmp_path, files)
+    assert (code, report) == (1, "forwarder/src/wire/mod.rs:1: wire must not use balancer\n")
 
 
 def test_the_repository_has_neither():

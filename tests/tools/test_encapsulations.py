@@ -1,4 +1,4 @@
-"""The lists of encapsulations are complete, and the known answers are what scapy builds."""
+"""The lists of encapsulations are complete, and the known answers equal scapy's headers."""
 
 import re
 
@@ -14,7 +14,7 @@ def test_known_answers_are_scapys(table):
 
 
 def test_each_encapsulation_has_a_known_answer():
-    """`gre` has two with a key; plain `gre` has tests of its own. The link has no header."""
+    """`gre` has two rows with a key; other tests cover plain `gre`. `l2` has no header."""
     names = [name for name in encapsulations.of_forwarder() if name != "l2"]
     rows = {name.split("-")[0] if name in ("gre-7", "gre-flow") else name for name in known_answers.HEADERS}
     encapsulations.assert_rows(rows, names, "HEADERS of tests/support/known_answers.py")
@@ -27,7 +27,7 @@ def test_the_lab_has_each_encapsulation():
 
 
 def test_the_pages_have_each_encapsulation():
-    """A row in the table of what the forwarder sends, and one in the table of what the agent decapsulates."""
+    """Each has a row in the forwarder's table and a row in the agent's table."""
     text = "\n".join(page.read_text() for page in sorted((binaries.ROOT / "docs").glob("*.md")))
     first_cells = re.findall(r"^\| *([^|]*)\|", text, re.MULTILINE)
     for name in encapsulations.of_forwarder():

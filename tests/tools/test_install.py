@@ -1,4 +1,4 @@
-"""How ci/install.sh comes by Rust. The tools that change a machine are stand-ins here; each keeps a record."""
+"""How ci/install.sh gets Rust. The tools that would change the machine are stand-ins that record their calls."""
 
 import shutil
 import subprocess
@@ -8,7 +8,7 @@ from support import binaries
 
 SCRIPT = binaries.ROOT / "ci" / "install.sh"
 REAL = ("bash", "basename", "cat", "cut", "dirname", "env", "grep", "head", "mktemp", "sed", "sort", "tail")
-# What has it there, or changes nothing.
+# Stand-ins that do nothing. If a tool is there, its package counts as installed.
 HOLLOW = ("gcc", "pkg-config", "mmdebstrap", "git", "tee", "chmod", "rm")
 MESSAGE = "there is no cargo. Get it from https://rustup.rs"
 
@@ -67,39 +67,39 @@ SIMULATE = "apt-get install --simulate rustup"
 INSTALL = "apt-get install -q -y --no-install-recommends rustup"
 
 
-def test_where_debian_has_no_rustup_the_message_stands(machine):
-    code, said, record = machine.install("build", offered=False)
-    assert code == 1 and MESSAGE in said, said
+def test_without_a_rustup_package_the_message_is_shown(machine):
+    code, output, record = machine.install("build", offered=False)
+    assert code == 1 and MESSAGE in output, output
     assert record == [UPDATE, SIMULATE]
 
 
 def test_debians_rustup_is_installed_and_fetches_a_toolchain(machine):
-    code, said, record = machine.install("build")
-    assert code == 0, said
+    code, output, record = machine.install("build")
+    assert code == 0, output
     assert record == [UPDATE, SIMULATE, UPDATE, INSTALL, "rustup default stable"]
     assert machine.install("build")[0] == 0
-    assert machine.install("build")[2] == record, "nothing is left to do"
+    assert machine.install("build")[2] == record, "nothing remains to do"
 
 
-def test_a_rustup_that_gets_no_toolchain_is_told_of(machine):
-    code, said, _ = machine.install("build", fetched=False)
-    assert code == 1 and "rustup did not get it" in said, said
+def test_a_rustup_that_gets_no_toolchain_is_reported(machine):
+    code, output, _ = machine.install("build", fetched=False)
+    assert code == 1 and "rustup did not get it" in output, output
 
 
 def test_a_rustup_without_a_toolchain_needs_no_package(machine):
     shutil.copy(machine.directory / "rustup", machine.tools)
     machine.has("cargo", "exit 1")
-    code, said, record = machine.install("build")
-    assert code == 0, said
+    code, output, record = machine.install("build")
+    assert code == 0, output
     assert record == ["rustup default stable"]
 
 
-def test_who_cannot_install_gets_the_message(machine):
-    code, said, record = machine.install("build", USER_ID="1000")
-    assert code == 1 and MESSAGE in said, said
+def test_without_root_the_message_is_shown(machine):
+    code, output, record = machine.install("build", USER_ID="1000")
+    assert code == 1 and MESSAGE in output, output
     assert record == []
 
 
 def test_only_a_build_needs_rust(machine):
-    code, said, record = machine.install("distro")
-    assert code == 0 and record == [], said
+    code, output, record = machine.install("distro")
+    assert code == 0 and record == [], output

@@ -1,4 +1,4 @@
-"""ci/names.py: what a page names and does not exist is found, and what exists is not."""
+"""ci/names.py: names on a page that do not exist are reported, and existing names are not."""
 
 import importlib.util
 import subprocess
@@ -15,7 +15,7 @@ FILES = {
     "ci/test.sh": "cargo test\n",
     "forwarder/src/wire/plain.rs": "pub struct Plain;\nimpl Plain { fn parse() {} }\n",
     "forwarder/src/wire/udp.rs": "pub fn checksum() { drop_reason(); }\nstruct Arguments { bytes_per_second: u64 }\n",
-    "docs/page.md": "`Nonesuch` is said on another page, and proves nothing.\n",
+    "docs/page.md": "`Nonesuch` is on another page, and proves nothing.\n",
 }
 THERE = (
     *("ci/test.sh", "forwarder/src/wire/plain.rs", "wire/plain.rs", "plain.rs", "wire/", "forwarder/src", "Makefile"),
@@ -42,24 +42,24 @@ def tree(tmp_path_factory):
 
 
 @pytest.mark.parametrize("span", THERE)
-def test_what_exists_is_not_told(tree, span):
+def test_an_existing_name_is_not_reported(tree, span):
     assert list(names.mistakes(tree, "page.md", f"See `{span}`.")) == []
 
 
 @pytest.mark.parametrize("span", MISSING)
-def test_what_does_not_exist_is_told_with_its_line(tree, span):
-    [told] = names.mistakes(tree, "page.md", f"Text.\n\nSee `{span}`.")
-    assert told.startswith("page.md:3: there is no `")
+def test_a_missing_name_is_reported_with_its_line(tree, span):
+    [mistake] = names.mistakes(tree, "page.md", f"Text.\n\nSee `{span}`.")
+    assert mistake.startswith("page.md:3: there is no `")
 
 
 def test_blocks_of_code_are_left_out(tree):
     assert list(names.mistakes(tree, "page.md", "    `nonesuch`\n\n```\n`nonesuch`\n```\n")) == []
 
 
-def test_a_long_cell_is_told(tree):
+def test_a_long_cell_is_reported(tree):
     rows = [f"| one | {'word ' * count}|\n" for count in (40, 41)]
-    [told] = names.mistakes(tree, "page.md", "".join(rows))
-    assert told.startswith("page.md:2: a cell of 41 words")
+    [mistake] = names.mistakes(tree, "page.md", "".join(rows))
+    assert mistake.startswith("page.md:2: a cell of 41 words")
 
 
 def test_the_program_fails_by_its_exit_code(tmp_path):

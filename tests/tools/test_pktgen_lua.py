@@ -1,6 +1,6 @@
-"""Pktgen's scripts, run by lua5.4 against a stand-in for Pktgen (support/pktgen.lua), of two versions.
+"""Pktgen's scripts, run by lua5.4 with a stand-in for two versions of Pktgen (support/pktgen.lua).
 
-Under Pktgen itself they run where there is one; pktgen-scripts/README.md tells what was seen then.
+pktgen-scripts/README.md has the results of runs with Pktgen itself.
 """
 
 import os
@@ -19,7 +19,7 @@ LINK = 14_880_952
 
 
 def run(directory, name, version, *, link=LINK, generator=2e7, capacity=3e6, oversleep=1, **settings):
-    """Runs a script; answers its calls, each a list of strings, and what it printed."""
+    """Runs a script. Returns its calls, each a list of strings, and its output."""
     calls = directory / "calls"
     environment = {"PATH": os.environ["PATH"], "TMPDIR": str(directory)}
     environment |= {f"GUIDEWAY_{key.upper()}": str(value) for key, value in settings.items()}
@@ -32,12 +32,12 @@ def run(directory, name, version, *, link=LINK, generator=2e7, capacity=3e6, ove
 
 
 def before_start(calls):
-    """The calls that say what is sent."""
+    """The calls before the start, which configure the packets."""
     return calls[: calls.index(["start", "0"])]
 
 
 def ranges(calls):
-    """Range fields: a dictionary of start, inc, min and max each."""
+    """The range fields by name, each a dictionary of start, inc, min and max."""
     fields = {}
     for call in before_start(calls):
         if call[0].startswith("range.") and len(call) == 4:
@@ -93,7 +93,7 @@ def test_ipv6(tmp_path):
     assert fields["dst_ip"] == constant("2001:db8:f::10", "::")
     assert fields["src_ip"]["inc"] == "::1" and fields["src_ip"]["max"] == "2001:db8:c::fa"
     assert fields["pkt_size"] == constant("78")
-    # The family decides how addresses are read.
+    # Pktgen parses addresses by the family, so it must come first.
     assert [call[0] for call in calls].index("range.set_type") < [call[0] for call in calls].index("range.src_ip")
 
 
@@ -109,14 +109,14 @@ def test_one_flow(tmp_path):
 def test_imix(tmp_path):
     calls, _ = run(tmp_path, "imix", 23)
     words = [call[1].split() for call in before_start(calls) if call[0] == "command"]
-    assert [line[:3] for line in words] == [["seq", str(place), "0"] for place in range(12)]
+    assert [line[:3] for line in words] == [["seq", str(index), "0"] for index in range(12)]
     sizes = [int(line[-1]) for line in words]
     assert {size: sizes.count(size) for size in sizes} == {64: 7, 594: 4, 1518: 1}
     assert len({(line[6], line[7]) for line in words}) == 12, "a flow each"
     assert all(line[3] == MAC and line[5] == "203.0.113.10" and line[8:11] == ["80", "ipv4", "tcp"] for line in words)
     assert ["set", "0", "seq_cnt", "12"] in calls
     burst = [call[3] for call in before_start(calls) if call[:3] == ["set", "0", "txburst"]][-1]
-    assert int(burst) % 12 == 0, "else the mix is another one on virtual devices"
+    assert int(burst) % 12 == 0, "otherwise the mix differs on virtual devices"
 
 
 def test_fragments_come_from_the_capture(tmp_path):
@@ -127,7 +127,7 @@ def test_fragments_come_from_the_capture(tmp_path):
 @pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("oversleep", (1, 1.7))
 def test_rates_are_of_the_time_that_passed(tmp_path, version, oversleep):
-    """Pktgen may sleep longer than asked, and tells its counters a second late."""
+    """Pktgen may sleep longer than asked, and shows its counters a second late."""
     _, text = run(tmp_path, "flows", version, rate=10, capacity=1e6, oversleep=oversleep)
     median = re.search(r"median +(\d+) +(\d+)", text)
     assert float(median[1]) == pytest.approx(LINK / 10, rel=0.001)
@@ -145,26 +145,26 @@ def throughput(text):
 
 @pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("capacity", (20_000, 777_000, 9_000_000))
-def test_the_search_finds_what_the_appliance_can(tmp_path, version, capacity):
+def test_the_search_finds_the_appliances_throughput(tmp_path, version, capacity):
     calls, text = run(tmp_path, "rfc2544", version, capacity=capacity, seconds=2, sizes="64 1518", oversleep=1.3)
     found = throughput(text)
     assert sorted(found) == [64, 1518]
     for rate, limit in found.values():
         assert limit == "appliance"
         assert capacity * 0.98 <= rate <= capacity
-    assert sum(call[0] == "start" for call in calls) < 120, "halving, not trying all"
+    assert sum(call[0] == "start" for call in calls) < 120, "the search must halve the range, not try all rates"
     sizes = [call[3] for call in calls if call[0] == "range.pkt_size" and call[2] == "start"]
     assert sizes == ["64", "1518"]
 
 
 def test_the_search_needs_no_true_link_speed(tmp_path):
-    """A device that says 10 Gbit/s and does a hundredth of it: the percentages mean nothing."""
+    """A device that reports 10 Gbit/s may send a hundredth of that, so the percentages mean nothing."""
     _, text = run(tmp_path, "rfc2544", 23, generator=400_000, capacity=150_000, sizes="64", seconds=1)
     rate, limit = throughput(text)[64]
     assert limit == "appliance" and 147_000 <= rate <= 150_000
 
 
-def test_the_search_says_when_the_generator_is_the_limit(tmp_path):
+def test_the_search_reports_the_generator_as_the_limit(tmp_path):
     _, text = run(tmp_path, "rfc2544", 26, generator=1e6, capacity=3e6, sizes="64", seconds=1)
     rate, limit = throughput(text)[64]
     assert limit == "generator" and rate == pytest.approx(1e6, rel=0.001)
@@ -176,14 +176,14 @@ def test_the_search_ends_when_nothing_passes(tmp_path):
 
 
 def test_loss_that_is_accepted(tmp_path):
-    """Of 1.25 million a fifth is lost."""
+    """A fifth of 1.25 million is lost."""
     _, text = run(tmp_path, "rfc2544", 23, capacity=1e6, sizes="64", seconds=1, loss=0.2)
     assert throughput(text)[64][0] == pytest.approx(1.25e6, rel=0.02)
 
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_latency_at_shares_of_the_throughput(tmp_path, version):
-    """The stand-in gives 1 to 1,000 microseconds, each once."""
+    """The stand-in reports latencies of 1 to 1,000 microseconds, each once."""
     calls, text = run(tmp_path, "latency", version, capacity=1e6, seconds=1)
     rows = re.findall(r"^ +(\d+)% +(\d+) +(\d+) +([\d.]+) us +([\d.]+) us +([\d.]+) us", text, re.MULTILINE)
     assert [row[0] for row in rows] == ["10", "50", "90"]

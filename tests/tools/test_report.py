@@ -1,4 +1,4 @@
-"""benches/report.py and ci/bench.sh: from what the benchmarks' parts print to tables and verdicts."""
+"""benches/report.py and ci/bench.sh make tables and verdicts from the output of the benchmarks' parts."""
 
 import copy
 import json
@@ -40,7 +40,7 @@ PAGE = "# Page\n\n<!-- claims -->\n<!-- end -->\n\n<!-- tables -->\nold\n<!-- en
 
 @pytest.fixture
 def report(tmp_path):
-    """Runs the report over parts, given as objects or as text."""
+    """Runs the report on parts, which are objects or text."""
     page, results = tmp_path / "page.md", tmp_path / "results.json"
     page.write_text(PAGE)
 
@@ -62,7 +62,7 @@ def with_claim(**changes):
     return part
 
 
-def test_what_is_met_is_said_with_its_load(report):
+def test_met_claims_are_printed_with_the_load(report):
     done = report(PART)
     assert done.returncode == 0, done.stderr
     assert "a CPU, load average 0.25 before, 1.50 after" in done.stdout
@@ -73,7 +73,7 @@ def test_what_is_met_is_said_with_its_load(report):
     assert report.page.read_text() == PAGE, "the page stays without --write"
 
 
-def test_what_is_not_met_fails_only_where_it_shall(report):
+def test_a_missed_claim_fails_only_with_strict(report):
     missed = with_claim(measured=1.2, met=False)
     done = report(missed)
     assert done.returncode == 0
@@ -83,7 +83,7 @@ def test_what_is_not_met_fails_only_where_it_shall(report):
     assert report(PART, arguments=["--strict"]).returncode == 0
 
 
-def test_the_page_has_each_part_in_its_place_and_all_claims(report):
+def test_the_page_has_each_part_between_its_markers_and_all_claims(report):
     other = {**PART, "part": "cost", "claims": [{**PART["claims"][0], "claim": "Hit", "measured": 2.0, "met": False}]}
     assert report(other).returncode == 0
     done = report(PART, arguments=["--write"])
@@ -91,13 +91,13 @@ def test_the_page_has_each_part_in_its_place_and_all_claims(report):
     page = report.page.read_text()
     assert "old" not in page and page.endswith("<!-- end -->\nafter\n")
     assert "| slots | median |\n| ---: | ---: |\n| 65537 | 0.93 ms |\n" in page
-    # The part that was measured before stays.
+    # The earlier part stays.
     assert "| cost | Hit | at most 1 ms | 2 ms | 2.0 % | NOT MET |\n" in page
     assert "| tables | Rate | at least 2 | 2 |  | met |\n" in page
     assert set(json.loads(report.results.read_text())) == {"cost", "tables"}
 
 
-def test_a_page_without_a_place_is_left_alone(report):
+def test_a_page_without_markers_is_left_alone(report):
     done = report({**PART, "part": "scaling"}, arguments=["--write"])
     assert done.returncode == 1
     assert "0 places for scaling" in done.stderr
@@ -121,7 +121,7 @@ def test_a_page_without_a_place_is_left_alone(report):
         (with_claim(measured=1.2), "`met` contradicts"),
     ],
 )
-def test_what_is_malformed_is_refused_whole(report, part, complaint):
+def test_a_malformed_part_is_refused(report, part, complaint):
     done = report(PART, part)
     assert done.returncode == 1
     assert complaint in done.stderr and "1.json" in done.stderr

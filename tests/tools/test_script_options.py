@@ -1,7 +1,7 @@
-"""What ci/lab.sh and other scripts say of their options, before they ask for root or build anything.
+"""ci/lab.sh and other scripts check their options before they ask for root or build anything.
 
-`id` here says that the user is not root, and `sudo` prints what it was asked for and fails: so a fault that
-is found after that point is found too late. `cargo` fails likewise.
+Here `id` reports that the user is not root, and `sudo` prints its arguments and fails. A mistake that is found
+after that point is found too late. `cargo` fails too.
 """
 
 import os
@@ -78,7 +78,7 @@ RIGHT = (
 
 @pytest.fixture
 def run(directory):
-    """Runs a script as one who is not root."""
+    """Runs a script as a user other than root."""
     tools = directory / "tools"
     tools.mkdir()
     for name, body in (
@@ -108,14 +108,14 @@ def test_right_options_reach_root_as_they_are(run, arguments):
 @pytest.mark.parametrize("action", ("up", "down", "exec"))
 @pytest.mark.parametrize("option", VALUED)
 @pytest.mark.parametrize("rest", ((), ("",), ("--bin", "/x")), ids=("end", "empty", "option"))
-def test_a_missing_value_is_told(run, action, option, rest):
+def test_a_missing_value_is_reported(run, action, option, rest):
     done = run(SCRIPT, action, option, *rest)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == f"lab: {option} needs a value; see {SCRIPT}\n"
 
 
 @pytest.mark.parametrize("options", WRONG, ids=" ".join)
-def test_a_wrong_value_is_told(run, directory, options):
+def test_a_wrong_value_is_reported(run, directory, options):
     done = run(SCRIPT, "up", *options)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith("lab: " + WRONG[options].replace("{cwd}", str(directory)))
@@ -133,7 +133,7 @@ def test_a_wrong_line_shows_the_usage(run, arguments):
     assert done.stdout.startswith("The lab: clients, the forwarder and three web servers")
 
 
-def test_a_namespace_that_is_none_is_told(run):
+def test_an_unknown_namespace_is_reported(run):
     done = run(SCRIPT, "exec", "s4", "true")
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == "lab: exec: 's4' is none of: clients lb s1 s2 s3 fabric\n"
@@ -146,10 +146,10 @@ def test_the_demonstration_checks_its_number_first(run, value):
     assert done.stderr.startswith("run.sh: --connections needs a number, 1 or more\n")
 
 
-@pytest.mark.parametrize("words, said", VM_WRONG.items(), ids=lambda words: " ".join(words) or "none")
-def test_the_virtual_machine_checks_its_cases_first(run, words, said):
+@pytest.mark.parametrize("words, message", VM_WRONG.items(), ids=lambda words: " ".join(words) or "none")
+def test_the_virtual_machine_checks_its_cases_first(run, words, message):
     done = run(VM, *words)
-    assert done.returncode == 2 and said in done.stdout + done.stderr, done
+    assert done.returncode == 2 and message in done.stdout + done.stderr, done
     assert "==" not in done.stdout
 
 
@@ -168,7 +168,7 @@ def test_the_fuzzers_check_their_time_first(run, value):
 
 
 @pytest.mark.parametrize(
-    "arguments, said",
+    "arguments, message",
     (
         ((), "which Debian? Write 12 or 13, not ''"),
         (("11",), "which Debian? Write 12 or 13, not '11'"),
@@ -177,10 +177,10 @@ def test_the_fuzzers_check_their_time_first(run, value):
         (("13", "--rooot", "/x"), "unknown option '--rooot'; there is --root"),
     ),
 )
-def test_another_debian_checks_its_options_first(run, arguments, said):
+def test_another_debian_checks_its_options_first(run, arguments, message):
     done = run(DISTRO, *arguments)
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr.startswith(f"distro.sh: {said}\n")
+    assert done.stderr.startswith(f"distro.sh: {message}\n")
 
 
 def test_another_debian_asks_for_root_with_the_settings_of_its_caller(run):

@@ -1,4 +1,4 @@
-"""What a program does when nobody takes what it prints: a reader that has gone, a full disk, no stream."""
+"""Programs that cannot print their output: the reader has gone, the disk is full, the stream is closed."""
 
 import subprocess
 
@@ -13,7 +13,7 @@ PROGRAMS = {"guideway": binaries.guideway(), "guidewayctl": binaries.guidewayctl
 
 @pytest.fixture
 def commands(tmp_path):
-    """Commands that print a result, those that print mistakes, by name."""
+    """Commands that print a result, and commands that print mistakes, by name."""
     good, bad = tmp_path / "good.toml", tmp_path / "bad.toml"
     one_port().write(good)
     bad.write_text("colour = 1\n" * 900)
@@ -49,32 +49,32 @@ def run(line, redirection):
 @pytest.mark.parametrize("redirection", ("| true", "| head -c 1 >/dev/null", ">&-"))
 def test_a_result_that_nobody_reads_is_no_failure(commands, redirection):
     for name, line in commands[0].items():
-        code, told = run(line, redirection)
-        assert code == 0, (name, told)
+        code, errors = run(line, redirection)
+        assert code == 0, (name, errors)
 
 
 def test_a_result_on_a_full_disk_is_a_failure(commands):
     for name, line in commands[0].items():
-        code, told = run(line, ">/dev/full")
-        assert code == 1, (name, told)
-        assert "cannot write the result: No space left on device" in told, (name, told)
+        code, errors = run(line, ">/dev/full")
+        assert code == 1, (name, errors)
+        assert "cannot write the result: No space left on device" in errors, (name, errors)
 
 
 @pytest.mark.parametrize("redirection", ("2> >(true)", "2>/dev/full", "2>&-", ">&- 2>&- <&-"))
 def test_mistakes_that_nobody_reads_leave_the_exit_code(commands, redirection):
     for name, (line, expected) in commands[1].items():
-        code, told = run(line, redirection)
-        assert code == expected, (name, code, told)
+        code, errors = run(line, redirection)
+        assert code == expected, (name, code, errors)
 
 
 @pytest.mark.parametrize("level", ("wran", "info,", "guideway=debug", "debug", "\x1b[31m"))
-def test_a_level_of_the_log_that_there_is_not_is_told(commands, level):
-    """Also a level that a release build has not; a debug build has it and has nothing to tell."""
+def test_an_unknown_log_level_is_reported(commands, level):
+    """So is a level that a release build lacks. A debug build has that level and logs no warning."""
     line = ["env", f"GUIDEWAY_LOG={level}", *commands[0]["replay"]]
-    code, told = run(line, "")
+    code, errors = run(line, "")
     assert code == 0
-    assert "\x1b" not in told
+    assert "\x1b" not in errors
     if level != "debug":
-        assert "WARN GUIDEWAY_LOG is " in told and "expected one of off, error, warn, info, debug, trace" in told
+        assert "WARN GUIDEWAY_LOG is " in errors and "expected one of off, error, warn, info, debug, trace" in errors
     elif binaries.directory().name == "release":
-        assert "WARN GUIDEWAY_LOG=debug: this build has no levels below info" in told
+        assert "WARN GUIDEWAY_LOG=debug: this build has no levels below info" in errors

@@ -1,5 +1,5 @@
-"""testpmd's command files and the captures that it replays: what they send; and a moment of each through the
-appliance, over shared memory."""
+"""The packets of testpmd's command files and of the captures that it replays, and a short run of each through
+the appliance over shared memory."""
 
 import importlib.util
 import itertools
@@ -40,7 +40,7 @@ def records(file):
 
 
 def sent(directory, command_file, count, devices=()):
-    """The first frames that testpmd sends by its last port, by a pipe that is closed then."""
+    """The first frames that testpmd sends by its last port, read from a pipe that is then closed."""
     pipe = directory / "out.pcap"
     os.mkfifo(pipe)
     path = FOLDER / "testpmd" / f"{command_file}.cmd"
@@ -65,7 +65,7 @@ def sent(directory, command_file, count, devices=()):
 
 
 def described(frames):
-    """What the frames have in common, and the sources of their flows."""
+    """The fields that all frames share, and the sources of their flows."""
     common, flows = set(), set()
     for frame in map(Ether, frames):
         ip = frame.payload
@@ -99,7 +99,7 @@ def test_a_replay_is_the_capture_again_and_again(tmp_path):
     frames = capture.frames("imix", 96)
     capture.write("imix", tmp_path / "in.pcap", 96)
     got = sent(tmp_path, "replay", 300, [f"net_pcap0,rx_pcap={tmp_path / 'in.pcap'},infinite_rx=1"])
-    # It throws away what it receives before it forwards, and so begins anywhere.
+    # testpmd first discards received packets, so forwarding may begin at any frame.
     begin = frames.index(got[0])
     assert got == (frames * 5)[begin : begin + 300]
 
@@ -153,7 +153,7 @@ UDP_FLOWS = (256, 64)
 
 @pytest.mark.parametrize("profile", [*FLOWS, "udp", "syn"])
 def test_through_the_appliance(profile):
-    """Every packet is forwarded, but where the way back is full; and the flows are as many as it says."""
+    """Every packet is forwarded unless the return path is full, and the number of flows is right."""
     line = [sys.executable, str(FOLDER / "memif.py"), profile, "--seconds", "0.1"]
     environment = {**os.environ, "GUIDEWAY_BIN_DIR": str(binaries.directory())}
     done = subprocess.run(line, env=environment, capture_output=True, text=True, timeout=90)
@@ -163,7 +163,7 @@ def test_through_the_appliance(profile):
     assert counts["forwarded"] > 1000, done.stdout
     assert done.stdout.count("load average") == 2
     assert float(re.search(r"median.* ([\d,]+)$", done.stdout, re.MULTILINE)[1].replace(",", "")) > 0
-    # The ports wait for testpmd to come, and are down until then.
+    # The ports are down until testpmd connects.
     known = {"forwarded", "tx_full", "flow_hit", "flow_new", "fragment_waited", "flow_table_full", "link_down"}
     if profile == "syn":
         assert counts["flow_new"] <= 64 and counts["flow_table_full"] > 10 * counts["flow_new"], done.stdout

@@ -1,8 +1,8 @@
 """TRex's profile: the streams it makes, against a stand-in for TRex's library.
 
-The stand-in plays a stream as TRex documents its flow variables: one that increments goes round between its
-bounds; a tuple takes the next address for each packet and the next port after the last address, and begins anew
-after `limit_flows`; all begin with the first value.
+The stand-in plays a stream by TRex's documentation of flow variables. A variable that increments goes round
+between its bounds. A tuple takes the next address for each packet, and the next port after the last address; it
+restarts after `limit_flows`. All begin with the first value.
 """
 
 import importlib.util
@@ -18,9 +18,9 @@ from scapy.utils import atol, ltoa
 from support.binaries import ROOT
 
 FILE = ROOT / "pktgen-scripts" / "trex" / "profile.py"
-STANDING_IN = ("STLStream", "STLPktBuilder", "STLTXCont", "STLFlowLatencyStats", "STLVmFlowVar", "STLVmWrFlowVar",
+STAND_INS = ("STLStream", "STLPktBuilder", "STLTXCont", "STLFlowLatencyStats", "STLVmFlowVar", "STLVmWrFlowVar",
                "STLVmTupleGen", "STLVmFixIpv4")
-# The arguments that TRex's own have.
+# The arguments of TRex's own classes.
 ARGUMENTS = {
     "STLStream": {"packet", "mode", "isg", "flow_stats"},
     "STLPktBuilder": {"pkt", "vm"},
@@ -43,9 +43,9 @@ def stand_in(kind):
 
 @pytest.fixture
 def streams(monkeypatch):
-    """Makes the streams of some tunables."""
+    """Makes the profile's streams for given tunables."""
     api = types.ModuleType("trex_stl_lib.api")
-    for name in STANDING_IN:
+    for name in STAND_INS:
         setattr(api, name, stand_in(name))
     for source, names in ((inet, ("IP", "TCP", "UDP")), (inet6, ("IPv6",)), (l2, ("Ether",))):
         for name in names:
@@ -60,7 +60,7 @@ def streams(monkeypatch):
 
 
 def values(variable, number):
-    """What a variable writes into the packet of this number, by name."""
+    """The values that a variable writes into the packet of this number, by name."""
     if type(variable).__name__ == "STLVmTupleGen":
         number %= variable.limit_flows
         clients = atol(variable.ip_max) - atol(variable.ip_min) + 1
@@ -97,10 +97,10 @@ def wire(frame):
 
 
 def header_is_right(frame):
-    told = frame[inet.IP].chksum
+    checksum = frame[inet.IP].chksum
     again = frame.copy()
     del again[inet.IP].chksum
-    return inet.IP(bytes(again[inet.IP])).chksum == told
+    return inet.IP(bytes(again[inet.IP])).chksum == checksum
 
 
 @pytest.mark.parametrize("profile, flags", (("flows", "A"), ("syn", "S")))
@@ -142,16 +142,16 @@ def test_ipv6(streams):
     assert {f[inet6.IPv6].src for f in frames} == {f"2001:db8:c::{n:x}" for n in range(1, 251)}
 
 
-def test_pieces_make_datagrams(streams):
+def test_fragments_make_datagrams(streams):
     made = streams("--profile", "fragments")
-    pieces = [list(played(stream, 5)) for stream in made]
-    for datagram in zip(*pieces, strict=True):
-        assert len({piece[inet.IP].id for piece in datagram}) == 1
-        assert all(header_is_right(piece) for piece in datagram)
-        (whole,) = inet.defragment([piece[inet.IP] for piece in datagram])
+    fragments = [list(played(stream, 5)) for stream in made]
+    for datagram in zip(*fragments, strict=True):
+        assert len({fragment[inet.IP].id for fragment in datagram}) == 1
+        assert all(header_is_right(fragment) for fragment in datagram)
+        (whole,) = inet.defragment([fragment[inet.IP] for fragment in datagram])
         udp = inet.UDP(bytes(whole.payload))
         assert (udp.dport, udp.len, len(whole.payload)) == (53, 1200, 1200)
-    assert len({first[inet.IP].id for first in pieces[0]}) == 5
+    assert len({first[inet.IP].id for first in fragments[0]}) == 5
 
 
 def test_probes(streams):
@@ -161,6 +161,6 @@ def test_probes(streams):
     assert frame[inet.UDP].dport == 53 and len(frame[inet.UDP].payload) >= 16, "room for TRex's stamp"
 
 
-def test_a_profile_that_is_none(streams):
+def test_an_unknown_profile(streams):
     with pytest.raises(SystemExit):
         streams("--profile", "nothing")

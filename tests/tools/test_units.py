@@ -1,4 +1,4 @@
-"""The systemd units and drop-ins are well-formed, and take from the programs what these do not need."""
+"""The systemd units and drop-ins are well-formed, and deny the programs the permissions that they do not need."""
 
 import subprocess
 
@@ -16,9 +16,9 @@ def analyze(*arguments, **options):
 
 @pytest.mark.parametrize("unit", UNITS)
 def test_exposure_is_under_three(unit):
-    # The threshold is in tenths, and is itself allowed.
-    code, said = analyze("security", "--offline=true", "--threshold=29", "--no-pager", PACKAGING / unit)
-    assert code == 0, said
+    # The threshold is in tenths, and is inclusive.
+    code, output = analyze("security", "--offline=true", "--threshold=29", "--no-pager", PACKAGING / unit)
+    assert code == 0, output
 
 
 def test_the_group_of_the_forwarder_is_made(tmp_path):
@@ -30,7 +30,7 @@ def test_the_group_of_the_forwarder_is_made(tmp_path):
 
 
 def installed(directory, unit, *drop_ins):
-    """The unit where systemd looks for it, with a program that exists."""
+    """Copies the unit to where systemd expects it, with a program that exists."""
     text = (PACKAGING / unit).read_text()
     assert "/usr/local/bin/" in text
     path = directory / unit
@@ -49,5 +49,5 @@ def test_systemd_understands_every_line(tmp_path, unit, drop_ins):
 def test_systemd_does_not_understand_a_misspelt_line(tmp_path):
     path = installed(tmp_path, "guideway.service", *DROP_INS)
     (tmp_path / "guideway.service.d/more.conf").write_text("[Service]\nProtectSytem=strict\n")
-    code, said = analyze("verify", "--man=no", path)
-    assert "more.conf" in said and "ProtectSytem" in said, (code, said)
+    code, output = analyze("verify", "--man=no", path)
+    assert "more.conf" in output and "ProtectSytem" in output, (code, output)
