@@ -1,15 +1,15 @@
 #!/usr/bin/env python3
-"""Looks whether what the pages name exists, and whether their tables can be read.
+"""Checks that the names on the documentation's pages exist, and that table cells are short.
 
     ci/names.py [PAGE...]        default: README.md, CONTRIBUTING.md, docs/ and the READMEs of directories
 
-Of what stands in backticks, outside of blocks of code:
+The script checks text in backticks, outside of blocks of code:
 
-- a path is a tracked file or directory, from the root or with some directories left out (`wire/plain.rs`);
-- each part of `Type::method` is a word of one source file, and each part of `section.key` a word of some;
-- a word, an option (`--json`), and `make TARGET` are in the sources: code, scripts, units, examples.
+- a path is a tracked file or directory, from the root or without its first directories (`wire/plain.rs`);
+- all parts of `Type::method` are words of one source file; each part of `section.key` is a word of any file;
+- a word, an option (`--json`) and `make TARGET` are in the sources: code, scripts, units, examples.
 
-What it does not check: the rest of a command, messages, values, and whether a word is what the page says it is.
+It does not check the rest of a command, messages, values, and whether a word means what the page says.
 A table's cell has at most 40 words.
 """
 
@@ -23,11 +23,11 @@ PAGES = ("README.md", "CONTRIBUTING.md", "docs/*.md", "docs/notes/*.md", "tests/
 LONGEST = 40
 
 FOREIGN = {
-    *("Manager", "Helper", "Util"),  # words that no name has
+    *("Manager", "Helper", "Util"),  # words that names must not have
     *("advmss", "elvish", "ip6_tunnel", "ip_gre", "lscpu", "mlx5", "powershell"),  # of other programs and the kernel
     *("balancer/encapsulation/geneve.rs", "agent/src/decapsulation/geneve.rs"),  # examples of a new file
     "agent/proptest-regressions/ecn.txt",  # an example of a finding
-    "by_ipip",  # put together from `by_` and a name
+    "by_ipip",  # composed of `by_` and a name
     "c6336401cb00710a11",  # bytes
 }
 
@@ -38,7 +38,7 @@ OWN = re.compile(r"(?:guideway(?:ctl|-agent)?|ci/[\w/.-]+|--\S+)(?: |$)")
 
 
 class Tree:
-    """What is tracked: paths, and the words of the sources by file."""
+    """The tracked files: their paths, and the words of each source."""
 
     def __init__(self, root):
         listed = subprocess.run(["git", "ls-files", "-z"], cwd=root, capture_output=True, text=True, check=True)
@@ -46,10 +46,10 @@ class Tree:
         self.paths = {f"/{path}" for file in files for path in (file, *file.parents)}
         self.texts = {}
         for file in files:
-            # The pages themselves prove nothing, nor do the exceptions and their test.
+            # The pages themselves prove nothing. Neither do the exceptions above and this script's test.
             if file.suffix not in (".md", ".lock", ".svg") and file.stem not in ("names", "test_names"):
                 self.texts[file] = (root / file).read_text(errors="replace")
-        # A module has its name from its file or directory.
+        # A module is named by its file or directory.
         self.words = {file: {*WORD.findall(text), *file.parent.parts, file.stem} for file, text in self.texts.items()}
         self.all_words = set().union(*self.words.values())
 
@@ -63,12 +63,12 @@ class Tree:
         if WORD.fullmatch(word):
             return word in self.all_words
         if word.startswith("--") and word[2:].replace("-", "_") in self.all_words:
-            return True  # clap makes options of fields
+            return True  # clap makes options from fields
         whole = re.compile(rf"(?<![\w-]){re.escape(word)}(?![\w-])")
         return any(whole.search(text) for text in self.texts.values())
 
     def lacks(self, span):
-        """Of what a page has in backticks, what does not exist; None if nothing is missing."""
+        """The part of a text in backticks that does not exist, or None."""
         if span in FOREIGN or re.search(r"\b[A-Z]+\b/|/[A-Z]+\b", span):
             return None
         if self.has_path(span):
