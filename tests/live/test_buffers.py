@@ -39,7 +39,7 @@ def test_a_driver_may_keep_many(namespace, directory, endless):
     assert "every packet buffer is back in its pool" in log
 
 
-def test_the_default_number_of_buffers_is_too_small_for_it(namespace, directory, endless):
+def test_the_default_number_of_buffers_is_too_small_for_that_driver(namespace, directory, endless):
     line = namespace.command(binaries.guideway(), "run", "--config", endless.write(directory / "guideway.toml"))
     done = subprocess.run(line, capture_output=True, text=True, timeout=30, check=False)
     assert done.returncode > 0, done

@@ -75,10 +75,10 @@ def dead_mount(path):
     try:
         if libc.mount(b"dead", bytes(path), b"fuse", 0, options) != 0:
             pytest.fail(f"cannot mount: {os.strerror(ctypes.get_errno())}")
-        with contextlib.ExitStack() as silence:
-            silence.callback(os.close, server)
+        with contextlib.ExitStack() as stack:
+            stack.callback(os.close, server)
             server = None
-            yield silence.close
+            yield stack.close
     finally:
         if server is not None:
             os.close(server)
@@ -106,7 +106,7 @@ def test_a_signal_ends_a_reload_from_a_dead_mount(namespace, peer, directory):
 
 def test_reading_from_a_dead_mount_times_out(namespace, peer, directory):
     mount = directory / "dead"
-    with dead_mount(mount) as end_silence, Daemon(namespace, live_one_port("gw0", directory), directory) as daemon:
+    with dead_mount(mount) as end_server, Daemon(namespace, live_one_port("gw0", directory), directory) as daemon:
         good = daemon.path.read_text()
         lead_into(daemon, mount)
         daemon.process.send_signal(signal.SIGHUP)
@@ -117,7 +117,7 @@ def test_reading_from_a_dead_mount_times_out(namespace, peer, directory):
         assert time.monotonic() - begin < 1
         assert daemon.generation() == 1
 
-        end_silence()
+        end_server()
         daemon.path.unlink()
         daemon.path.write_text(good)
         daemon.ask("config", "reload")
@@ -157,7 +157,7 @@ def resident(process):
         return next(int(line.split()[1]) / 1024 for line in status if line.startswith("VmHWM"))
 
 
-def test_clients_with_mistakes_starve_nobody(namespace, peer, directory):
+def test_clients_with_mistakes_starve_no_one(namespace, peer, directory):
     """With 40 such clients others get responses, memory is bounded, and a signal still ends the daemon."""
     with Daemon(namespace, live_one_port("gw0", directory), directory) as daemon:
         # `ip netns exec` replaces itself by the program, so the process is the program's.

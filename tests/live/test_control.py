@@ -77,7 +77,7 @@ def test_config_check_apply_and_reload_as_table_and_as_json(daemon):
             assert done.returncode == 0, done.stderr
 
 
-def test_counts_are_what_was_sent(daemon):
+def test_counts_match_the_sent_packets(daemon):
     fleet = Fleet(daemon.config)
     status = daemon.ask("status")
     assert (status["node"], status["received"], status["flows"]) == ("lb1", len(SENT), len(SENT))
@@ -97,7 +97,7 @@ def test_counts_are_what_was_sent(daemon):
     assert port["counters"]["rx_packets"] == port["counters"]["tx_packets"] == len(SENT)
 
 
-def test_a_device_s_own_counters(daemon):
+def test_the_own_counters_of_a_device(daemon):
     (plain,) = daemon.ask("port", "stats")
     (port,) = daemon.ask("port", "list")
     assert plain["name"] == "edge0" and plain["counters"] == port["counters"] and plain["extended"] == {}
@@ -155,7 +155,7 @@ def test_only_owner_and_group_reach_the_socket(daemon):
     assert stat.S_ISSOCK(mode) and stat.S_IMODE(mode) == 0o660
 
 
-def test_the_daemon_speaks_first(daemon):
+def test_the_daemon_sends_a_greeting_first(daemon):
     client, _, greeting = connect(daemon)
     client.close()
     assert greeting["server"] == "guideway" and greeting["protocol"] == 1

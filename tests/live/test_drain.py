@@ -28,7 +28,7 @@ def drain(name):
 
 
 @pytest.mark.parametrize("workers", (1, 2))
-def test_flows_of_a_backend_that_drains(namespace, peer, directory, workers):
+def test_flows_of_a_draining_backend_stay(namespace, peer, directory, workers):
     before = live_one_port("gw0", directory, workers)
     after = before.changed(drain("near4"))
     old, new = Fleet(before), Fleet(after)

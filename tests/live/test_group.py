@@ -66,7 +66,7 @@ def test_an_unknown_group_is_refused(namespace, cable, open_directory):
     assert not daemon.socket.exists()
 
 
-def test_a_group_that_cannot_be_given_is_refused(namespace, cable, open_directory):
+def test_a_group_that_cannot_be_set_is_refused(namespace, cable, open_directory):
     daemon = Daemon(namespace, configured(open_directory, GROUP.gr_name), open_directory)
     code, errors = start(daemon, "setpriv", "--clear-groups", "--inh-caps", "-all", "--bounding-set", "-chown")
     assert code == 1 and 'to the group "games"; it takes CAP_CHOWN' in errors, errors

@@ -101,7 +101,7 @@ CHANGES = [(f"set {NAME}p down", f"interface {NAME}: no carrier"), (f"del {NAME}
 
 
 @pytest.mark.parametrize("change, why", CHANGES)
-def test_messages_that_were_lost(namespace, daemon, change, why):
+def test_a_link_change_is_found_after_lost_messages(namespace, daemon, change, why):
     """There are more changes than a socket's buffer holds. The kernel drops the last ones, and the daemon
     queries the state again."""
     made = [f"link add a{number} type veth peer name b{number}" for number in range(200)]

@@ -113,7 +113,7 @@ def test_reload_under_traffic(namespace, peer, directory, workers):
                 assert which == done % 2, f"packet {number} of {one} by the wrong configuration"
 
 
-def test_drain_keeps_flows_that_are_known(namespace, peer, directory):
+def test_a_drain_keeps_known_flows(namespace, peer, directory):
     """Weight 0 moves no flow. Disabling a backend moves its flows and no others."""
     config = live_one_port("gw0", directory)
     drained = config.changed(lambda c: c.backends()["near4"].update(weight=0))
@@ -203,7 +203,7 @@ def test_a_bad_configuration_changes_nothing(steady, name):
         steady.path.write_text(good)
 
 
-def test_many_at_once_are_carried_out_one_by_one(steady):
+def test_simultaneous_requests_are_applied_one_by_one(steady):
     """Each `config apply` gets its own generation, and all of them come into force."""
     before = steady.generation()
     line = [str(binaries.guidewayctl()), "--socket", str(steady.socket), "-o", "json", "config", "apply", str(steady.path)]
@@ -214,7 +214,7 @@ def test_many_at_once_are_carried_out_one_by_one(steady):
     steady.wait_for_generation(before + 12)
 
 
-def test_a_file_that_went_away_changes_nothing(steady):
+def test_a_missing_file_changes_nothing(steady):
     generation = steady.generation()
     aside = steady.path.rename(steady.directory / "aside.toml")
     try:

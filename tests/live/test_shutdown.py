@@ -56,7 +56,7 @@ def test_it_starts_again_at_once(namespace, peer, directory):
         (lambda c: c["control"].update(socket="/dev/null/guideway.sock"), "/dev/null/guideway.sock"),
     ),
 )
-def test_it_says_why_it_does_not_start(namespace, peer, directory, change, message):
+def test_a_failed_start_is_explained(namespace, peer, directory, change, message):
     config = live_one_port("gw0", directory).changed(change)
     line = namespace.command(binaries.guideway(), "run", "--config", config.write(directory / "guideway.toml"))
     done = subprocess.run(line, capture_output=True, text=True, timeout=30)

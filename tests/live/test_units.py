@@ -46,7 +46,7 @@ def work(daemon, peer):
         code, _ = daemon.stop()
     assert code == 0, daemon.log()
     daemon.trace.wait(daemon.process.pid)
-    daemon.trace.judge(daemon.unit, TRIED)
+    daemon.trace.check(daemon.unit, TRIED)
 
 
 def test_forwarder_on_a_packet_socket(namespace, directory):
@@ -88,4 +88,4 @@ def test_agent(namespace, directory):
             arrived = capture.wait(len(tunnels))
         assert made.counters()["delivered"] == len(arrived) == len(tunnels)
     trace.wait(made.process.pid)
-    trace.judge(unit)
+    trace.check(unit)

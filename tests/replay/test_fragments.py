@@ -110,7 +110,7 @@ def test_a_buffer_full_of_bytes(run_replay, version):
 
 
 @VERSIONS
-def test_a_table_full_of_datagrams_that_wait(run_replay, version):
+def test_a_table_full_of_waiting_datagrams(run_replay, version):
     config = with_fragments(contexts=2, packets=2, bytes=1 << 20)
     # The datagrams that wait have two sources: clients over IPv6 share a prefix.
     first, second, third = (datagram(udp_flow(v), identification) for identification, v in ((1, 4), (2, 6), (3, version)))
@@ -180,7 +180,7 @@ def test_fragments_that_do_not_fit_are_fragmented_again(run_replay):
 
 
 @VERSIONS
-def test_duplicates_go_where_the_originals_went(run_replay, version):
+def test_duplicates_follow_the_originals(run_replay, version):
     config = one_port()
     first, middle, last = datagram(udp_flow(version))
     sent = [first, first, middle, middle, last, first, last]
@@ -205,7 +205,7 @@ def test_a_new_datagram_of_the_same_identification(run_replay):
 
 
 @VERSIONS
-def test_fragments_of_a_flow_that_is_known(run_replay, version):
+def test_fragments_of_a_known_flow(run_replay, version):
     """The flow's entry decides, as for whole packets. Here TCP began with a whole packet."""
     config = one_port()
     one = flow(version, "tcp")
@@ -252,7 +252,7 @@ def test_overlaps_with_the_first(run_replay, version):
     check(config, sent, [], outcome)
 
 
-def test_two_first_fragments_of_different_length_over_ipv6(run_replay):
+def test_two_first_fragments_of_different_length_overlap_over_ipv6(run_replay):
     config = one_port()
     one = udp_flow(6)
     first, other = fragment_at(one, 0, transport_of(one, 472)), fragment_at(one, 0, transport_of(one, 464))

@@ -135,7 +135,7 @@ def test_every_reason_to_drop_fragments(run_replay, workers):
 
 
 @WORKERS
-def test_with_everything_else_in_between(run_replay, workers):
+def test_fragments_among_all_other_packets(run_replay, workers):
     config, lists = one_port(), [parts for parts, _ in permuted()]
     lists += [[packet] for packet in garbage.everything()]
     for version, number in itertools.product((4, 6), range(20)):

@@ -195,7 +195,7 @@ def test_a_capture_without_packets(run_replay):
     assert outcome.frames() == []
 
 
-def test_tshark_reads_what_left(run_replay, tmp_path):
+def test_tshark_reads_the_frames(run_replay, tmp_path):
     """Wireshark's dissectors as a second opinion: checksums, inner and outer headers."""
     config = one_port()
     sent = matrix()

@@ -417,7 +417,7 @@ def too_big(config, version, sport, excess, tags=()):
 
 
 @pytest.mark.parametrize("version", (4, 6))
-def test_what_does_not_fit_and_must_not_be_fragmented_is_reported(check, version):
+def test_a_long_packet_that_must_not_be_fragmented_is_reported(check, version):
     config = one_port()
     backends = {":" in Fleet(config).backend(flow(version, "tcp", 1, sport)) for sport in range(12)}
     assert len(backends) == 2, "the test proves less than it says"
@@ -441,7 +441,7 @@ def test_there_is_no_error_about_an_error(check):
 # Fragmentation before encapsulation
 
 
-def test_what_does_not_fit_and_may_be_fragmented_is_fragmented(check):
+def test_a_long_packet_that_may_be_fragmented_is_fragmented(check):
     config, cases = one_port(), []
     for sport, options, excess in itertools.product(range(6), ([], [ROUTER_ALERT, RECORD_ROUTE, END]), (0, 1, 9, 24)):
         one = flow(4, "udp", 1, sport)

@@ -134,7 +134,7 @@ def test_link_local_hosts_on_the_link_get_replies(run_replay):
 
 
 @pytest.mark.parametrize("name", ["tcp", "udp", "tcp, tunnelled"])
-def test_hosts_beside_them_are_forwarded(run_replay, name):
+def test_neighbouring_sources_are_forwarded(run_replay, name):
     make = (BARE | TUNNELLED)[name]
     frames = [frame(make(version, source)) for version in (4, 6) for source in POSSIBLE[version]]
     assert verdicts(run_replay(config(), frames)) == {"forwarded": len(frames)}

@@ -49,7 +49,7 @@ def constant(value, step="0"):
     return {"start": value, "inc": step, "min": value, "max": value}
 
 
-def test_every_profile_is_known_here():
+def test_every_profile_is_tested():
     assert NAMES == ["constant", "flows", "fragments", "imix", "ipv6", "latency", "rfc2544", "syn"]
 
 
@@ -126,7 +126,7 @@ def test_fragments_come_from_the_capture(tmp_path):
 
 @pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("oversleep", (1, 1.7))
-def test_rates_are_of_the_time_that_passed(tmp_path, version, oversleep):
+def test_rates_use_the_time_that_passed(tmp_path, version, oversleep):
     """Pktgen may sleep longer than asked, and shows its counters a second late."""
     _, text = run(tmp_path, "flows", version, rate=10, capacity=1e6, oversleep=oversleep)
     median = re.search(r"median +(\d+) +(\d+)", text)
@@ -175,7 +175,7 @@ def test_the_search_ends_when_nothing_passes(tmp_path):
     assert throughput(text)[64] == (0, "nothing passes")
 
 
-def test_loss_that_is_accepted(tmp_path):
+def test_accepted_loss(tmp_path):
     """A fifth of 1.25 million is lost."""
     _, text = run(tmp_path, "rfc2544", 23, capacity=1e6, sizes="64", seconds=1, loss=0.2)
     assert throughput(text)[64][0] == pytest.approx(1.25e6, rel=0.02)
@@ -194,7 +194,7 @@ def test_latency_at_shares_of_the_throughput(tmp_path, version):
     assert ["set_mac", "0", "dst", MAC] in calls, "the probes are copies of the single packet"
 
 
-def test_latency_of_a_rate_that_is_given(tmp_path):
+def test_latency_at_a_given_rate(tmp_path):
     calls, text = run(tmp_path, "latency", 23, seconds=1, pps=2_000_000)
     assert "100 % are 2000000 packets/s" in text
     assert sum(call[0] == "start" for call in calls) == 1 + 3 * 3, "no search"

@@ -128,7 +128,7 @@ def test_a_malformed_part_is_refused(report, part, complaint):
     assert not report.results.exists()
 
 
-def test_the_instructions_have_the_form_of_a_part(report):
+def test_the_instructions_are_a_valid_part(report):
     command = [sys.executable, ROOT / "benches/report.py", "instructions", "--json"]
     printed = subprocess.run(command, capture_output=True, text=True, check=True)
     done = report(printed.stdout)

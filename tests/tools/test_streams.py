@@ -47,7 +47,7 @@ def run(line, redirection):
 
 
 @pytest.mark.parametrize("redirection", ("| true", "| head -c 1 >/dev/null", ">&-"))
-def test_a_result_that_nobody_reads_is_no_failure(commands, redirection):
+def test_an_unread_result_is_no_failure(commands, redirection):
     for name, line in commands[0].items():
         code, errors = run(line, redirection)
         assert code == 0, (name, errors)
@@ -61,7 +61,7 @@ def test_a_result_on_a_full_disk_is_a_failure(commands):
 
 
 @pytest.mark.parametrize("redirection", ("2> >(true)", "2>/dev/full", "2>&-", ">&- 2>&- <&-"))
-def test_mistakes_that_nobody_reads_leave_the_exit_code(commands, redirection):
+def test_unread_mistakes_keep_the_exit_code(commands, redirection):
     for name, (line, expected) in commands[1].items():
         code, errors = run(line, redirection)
         assert code == expected, (name, code, errors)
