@@ -64,7 +64,7 @@ impl Pipeline {
         if clock.is_per_packet() {
             self.process_by_time(round, port, batch, &mut owners, clock);
         } else {
-            self.process_run(round, port, batch, &mut owners);
+            self.process_same_time(round, port, batch, &mut owners);
         }
         if let Some(owners) = owners {
             owners.outputs.iter_mut().flatten().for_each(|output| output.flush(&mut self.stats));
@@ -86,18 +86,18 @@ impl Pipeline {
         for mbuf in std::mem::take(&mut batch.burst).drain() {
             let now = clock.of(&mbuf);
             if now != round.now {
-                self.process_run(round, port, batch, owners);
+                self.process_same_time(round, port, batch, owners);
                 round.now = now;
             }
             // There is room for all of a burst.
             let _ = batch.burst.push(mbuf);
         }
-        self.process_run(round, port, batch, owners);
+        self.process_same_time(round, port, batch, owners);
     }
 
     /// Processes packets that share a time.
     #[inline(always)]
-    fn process_run(
+    fn process_same_time(
         &mut self,
         round: &mut Round<'_>,
         port: PortIndex,

@@ -104,19 +104,19 @@ const EXCERPT: usize = 48;
 #[derive(Debug)]
 pub(super) struct Findings {
     line_starts: Vec<usize>,
-    mistakes: RefCell<Found>,
-    warnings: RefCell<Found>,
+    mistakes: RefCell<Collected>,
+    warnings: RefCell<Collected>,
     comparisons: Cell<usize>,
 }
 
 /// Mistakes with their position in the text, in the order in which they were found.
 #[derive(Debug, Default)]
-struct Found {
+struct Collected {
     listed: Vec<(usize, Mistake)>,
     more: usize,
 }
 
-impl Found {
+impl Collected {
     fn add(&mut self, at: usize, mistake: impl FnOnce() -> Mistake) {
         if self.listed.len() < MAX_LISTED {
             self.listed.push((at, mistake()));
