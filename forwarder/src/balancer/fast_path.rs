@@ -1,11 +1,11 @@
-//! The fast path, for nearly every packet: plain, of an established flow, for a backend that accepts all flows
+//! The fast path, for nearly every packet: plain, of a steady flow, for a backend that accepts all flows
 //! and gets plain GRE.
 //!
 //! It has three steps: [`Balancer::parse_plain`], [`Balancer::lookup`], [`Balancer::encapsulate_gre`]. A worker
 //! takes each step for a whole burst before the next, in a short loop. The CPU then works on many packets at
 //! once and waits for none of their cache lines. [`PacketMeta`] carries only what the next step needs.
 //!
-//! A packet that a step refuses is unchanged and takes the full path from the beginning. The fast path does
+//! A packet that a step refuses is unchanged and is decided by the full path. The fast path does
 //! exactly what the full path would have done; the tests compare every byte and every flow table entry.
 
 use std::hint::cold_path;
@@ -29,14 +29,14 @@ pub struct PacketMeta {
     pub service: Service,
     /// Its flow's hash, which chooses the worker and the bucket and is the tag in the bucket.
     pub tag: u64,
-    /// The backend of its flow if that is established; otherwise `BackendId::NONE`.
+    /// The backend of its flow if that is steady; otherwise `BackendId::NONE`.
     pub backend: BackendId,
-    /// The headers that were read; all TCP flags are set if this is no packet.
+    /// The headers that were read; all TCP flags are set if nothing was parsed.
     pub headers: PlainHeaders,
 }
 
 impl PacketMeta {
-    /// No packet.
+    /// Nothing parsed.
     pub const NONE: PacketMeta = PacketMeta {
         service: Service::NONE,
         tag: 0,
@@ -44,25 +44,26 @@ impl PacketMeta {
         headers: PlainHeaders { first: Ipv4FirstWord::BASE, tcp_flags: u8::MAX },
     };
 
-    /// No packet, with the hash of one that is not plain.
+    /// Only the tag of a packet that the fast path does not take; 0 if it has no service.
     pub fn not_plain(tag: u64) -> PacketMeta {
         PacketMeta { tag, ..PacketMeta::NONE }
     }
 
-    /// Whether the packet's flow is established and stays so with this packet.
+    /// Whether a steady flow was found that stays steady with this packet. Whether its backend keeps it is not
+    /// checked yet.
     #[inline(always)]
-    pub fn is_hit(&self) -> bool {
+    pub fn is_steady_flow(&self) -> bool {
         self.backend != BackendId::NONE
     }
 
-    /// Whether this is a packet.
-    pub fn is_packet(&self) -> bool {
+    /// Whether a plain packet of a service was parsed.
+    pub fn is_parsed(&self) -> bool {
         self.service != Service::NONE
     }
 
     /// The full record of a packet that was read from this same frame; `None` if none was.
     pub fn classified(&self, frame: &[u8]) -> Option<Classified> {
-        if !self.is_packet() {
+        if !self.is_parsed() {
             return None;
         }
         let packet = self.headers.packet(frame)?;

@@ -35,7 +35,7 @@ pub enum FlowEvent {
     Hit,
     /// The flow was recorded.
     New,
-    /// The flow was recorded and displaced another, which was not confirmed or had ended.
+    /// The flow was recorded and displaced another: one with only a SYN, unconfirmed, or ended.
     NewDisplacing,
     /// The flow was not recorded: its two buckets are full of live flows.
     Unrecorded,

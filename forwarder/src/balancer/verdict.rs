@@ -91,7 +91,7 @@ reasons! {
     MulticastMac = "multicast_mac",
     /// The frame was sent by one of our own ports: it loops.
     LoopedFrame = "looped_frame",
-    /// No host has the source address, or none that is not on the link.
+    /// The source address belongs to no host, to this node itself, or to the link only (link-local).
     SourceInvalid = "source_invalid",
     /// No service has the destination address.
     NoVip = "no_vip",
@@ -107,7 +107,7 @@ reasons! {
     ExceedsMtu = "exceeds_mtu",
     /// It has used up its hops, and its sender must not be told.
     HopLimitExceeded = "hop_limit_exceeded",
-    /// The buffer has no room for the encapsulation, or there is none left for a piece.
+    /// The buffer has no room for the encapsulation, or no buffer is left for a fragment of it.
     NoHeadroom = "no_headroom",
     /// The ring to another worker is full.
     RingFull = "ring_full",
@@ -119,7 +119,7 @@ reasons! {
     EchoDisabled = "echo_disabled",
     /// An ICMP message that is cut short or has a wrong checksum.
     IcmpMalformed = "icmp_malformed",
-    /// ICMP of a type that is neither answered nor steered.
+    /// ICMP of a type that is neither replied to nor forwarded to a backend.
     IcmpUnsupported = "icmp_unsupported",
     /// An ICMP error about a packet that no service has sent.
     IcmpUnknownFlow = "icmp_unknown_flow",
@@ -135,7 +135,7 @@ reasons! {
     Ipv6OptionUnknown = "ipv6_option_unknown",
     /// It would be answered, but its UDP checksum is wrong, or zero over IPv6.
     UdpChecksum = "udp_checksum",
-    /// A fragment that no datagram has.
+    /// A fragment whose offset or length is impossible.
     FragmentMalformed = "fragment_malformed",
     /// A fragment overlaps the first of its datagram.
     FragmentOverlap = "fragment_overlap",

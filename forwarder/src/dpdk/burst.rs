@@ -155,8 +155,8 @@ impl Burst {
     /// free slots, and returns how many it filled.
     ///
     /// # Safety
-    /// `source` writes that many valid mbufs, no more than there are slots, and gives up their
-    /// ownership.
+    /// `source` writes as many valid mbufs as it returns, no more than there are slots, and gives up
+    /// their ownership.
     #[inline]
     pub(super) unsafe fn append_with(
         &mut self,
@@ -174,7 +174,7 @@ impl Burst {
     /// returns how many it took. The others move up.
     ///
     /// # Safety
-    /// `sink` takes the ownership of that many mbufs, and leaves the slots of the others alone.
+    /// `sink` takes the ownership of as many mbufs as it returns, and leaves the slots of the others alone.
     #[inline]
     pub(super) unsafe fn take_front_with(
         &mut self,

@@ -32,7 +32,7 @@ named! {
         Flows = "flows",
         /// The generation of the tables that the worker forwards by.
         Generation = "generation",
-        /// No flow table entry refers to a backend that was removed before this generation.
+        /// The generation at the start of the last whole sweep: no entry refers to a backend removed by then.
         SweptGeneration = "swept_generation",
     }
 }
@@ -44,7 +44,7 @@ named! {
         FlowHit = "flow_hit",
         /// The packet's flow was recorded.
         FlowNew = "flow_new",
-        /// The packet's flow was recorded in the slot of another flow, which was unconfirmed or had ended.
+        /// The packet's flow was recorded in the slot of another flow: one with only a SYN, unconfirmed, or ended.
         FlowDisplaced = "flow_displaced",
         /// The packet's flow was not recorded: both of its buckets hold live flows.
         FlowTableFull = "flow_table_full",

@@ -1,8 +1,8 @@
-//! A worker: one thread, pinned to one CPU, that forwards packets from its inputs to their
+//! A worker: one thread, pinned to one CPU when live, that forwards packets from its inputs to their
 //! backends.
 //!
-//! A worker owns its queues, its flow table and its counters. Nothing on a packet's path is shared
-//! or locked. Each round polls all inputs. A burst is classified, looked up in the flow table,
+//! A worker owns its queues, its flow table and its counters. Nothing that it writes is
+//! shared, and nothing is locked. Each round polls all inputs. A burst is classified, looked up in the flow table,
 //! encapsulated and handed to the output of its port; each step runs over all packets of the burst.
 //! A packet that the fast path does not take is decided by itself (`forward.rs`).
 //!
@@ -47,8 +47,8 @@ use round::Round;
 
 /// Rounds between two checks for flow queries and for the order to stop, while there is traffic.
 const HOUSEKEEPING: u64 = 256;
-/// Rounds between two readings of the clock, which also expire fragments, while there is traffic:
-/// some microseconds.
+/// While there is traffic, the clock is read once in this many rounds: some microseconds. The same
+/// rounds expire fragments and sweep one bucket of the flow table.
 const TIMEKEEPING: u64 = 4;
 
 /// A flow listing that a worker is asked for.

@@ -178,7 +178,7 @@ impl Pipeline {
         }
         for meta in &mut *meta {
             self.balancer.lookup(tables, meta, now);
-            if !meta.is_hit() {
+            if !meta.is_steady_flow() {
                 cold_path();
                 // A new flow is searched in its alternate bucket as well.
                 prefetch(self.balancer.flows().alternate_bucket(meta.tag));
@@ -262,7 +262,7 @@ fn refusal(mbuf: &Mbuf) -> Option<DropReason> {
 fn hand_over(batch: &mut Batch, owners: &mut Owners) {
     for (i, mbuf) in std::mem::take(&mut batch.burst).drain().enumerate() {
         let (meta, other) = (batch.meta[i % BURST], batch.others[i % BURST]);
-        let output = if meta.is_packet() || other.is_ok() { owners.of(meta.tag) } else { None };
+        let output = if meta.is_parsed() || other.is_ok() { owners.of(meta.tag) } else { None };
         let handed = match output {
             // This output is empty before a burst, and has room for all of it.
             Some(output) => output.burst().push(mbuf),
