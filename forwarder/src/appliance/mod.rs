@@ -36,7 +36,7 @@ use crate::dpdk::clock::tsc_hz;
 use crate::dpdk::port::{Port, Settings, Started};
 use crate::dpdk::{self, Eal, Mempool, TimestampField, memory};
 use crate::stats::{Counter, Gauge, Reader};
-use crate::worker::{Clock, Command, FlowQuery};
+use crate::worker::{Clock, Command, FlowListing};
 
 pub use device::Device;
 
@@ -234,7 +234,7 @@ impl Appliance {
                 info!("port \"{}\": {note}", port.name);
             }
             let index = PortIndex(index);
-            let opened = Opened { rx, tx, hands_over: queues.hands_over };
+            let opened = Opened { rx, tx, divides: queues.divides };
             let pollers = wiring::connect(&eal, index, &port.name, opened, &options, &mut wiring)?;
             for &worker in &pollers {
                 let cpu = cpus[worker].unwrap_or_default();
@@ -256,7 +256,7 @@ impl Appliance {
             watched_queues.push(rss_watch::WatchedPort {
                 name: port.name.clone(),
                 port: Arc::downgrade(&started),
-                polling: rss_watch::Polling { pollers, hands_over: queues.hands_over },
+                polling: rss_watch::Polling { pollers, divides: queues.divides },
                 crowded_queue: crowded_queue.clone(),
             });
             port_views.push(port_view(
@@ -293,10 +293,10 @@ impl Appliance {
         let mut views = Vec::with_capacity(wiring.len());
         let mut spawned: Vec<WorkerThread> = Vec::with_capacity(wiring.len());
         for (index, mut wiring) in (0..).zip(wiring) {
-            let (ask, queries) = bounded::<FlowQuery>(4);
+            let (ask, listings) = bounded::<FlowListing>(4);
             let scan = move |scan: FlowScan| {
                 let (reply, listed) = bounded(1);
-                ask.send_timeout(FlowQuery { scan, reply }, FLOW_LIST_TIMEOUT).ok()?;
+                ask.send_timeout(FlowListing { scan, reply }, FLOW_LIST_TIMEOUT).ok()?;
                 listed.recv_timeout(FLOW_LIST_TIMEOUT).ok()
             };
             views.push((mem::take(&mut wiring.queues), scan));
@@ -305,7 +305,7 @@ impl Appliance {
                 None => Clock::tsc(tsc_hz(&eal) / 1000),
             };
             let (cpu, pool) = (cpus[usize::from(index)], placed.of_worker[usize::from(index)]);
-            let setup = Setup { index, cpu, wiring, clock, pool: pools[pool].clone(), queries };
+            let setup = Setup { index, cpu, wiring, clock, pool: pools[pool].clone(), listings };
             match WorkerThread::spawn(&eal, shared.clone(), setup) {
                 Ok(thread) => spawned.push(thread),
                 Err(error) => {
@@ -375,7 +375,7 @@ impl Appliance {
 
     /// Waits until no device has another packet and every packet has its verdict. Only captures
     /// come to an end.
-    pub fn wait_until_drained(&self) {
+    pub fn wait_until_finished(&self) {
         let idle = |stats: &Reader| stats.gauge(Gauge::IdlePolls) > 1;
         let mut before = None;
         loop {
@@ -404,14 +404,14 @@ impl Appliance {
             pools,
             umem_buffers,
         } = self;
-        command.drain();
+        command.finish();
         let deadline = Instant::now() + DRAIN_TIMEOUT;
         while !threads.is_empty() && Instant::now() < deadline {
             // A worker that has not seen the order may still receive packets, even if the balance
             // is even.
-            let all_drain = command.draining() == threads.len();
+            let all_finish = command.finishing() == threads.len();
             let (received, ended) = balance(&stats);
-            if all_drain && received == ended {
+            if all_finish && received == ended {
                 break;
             }
             std::thread::sleep(Duration::from_millis(1));

@@ -56,7 +56,7 @@ pub(super) struct Polling {
     /// The worker of each receive queue.
     pub(super) pollers: Vec<usize>,
     /// The workers hand packets to the owners of their flows.
-    pub(super) hands_over: bool,
+    pub(super) divides: bool,
 }
 
 /// The running watch.
@@ -72,8 +72,7 @@ impl RssWatch {
         ports: Vec<WatchedPort>,
         workers: Vec<Reader>,
     ) -> io::Result<Option<RssWatch>> {
-        let spreads =
-            |port: &WatchedPort| !port.polling.hands_over && port.polling.pollers.len() > 1;
+        let spreads = |port: &WatchedPort| !port.polling.divides && port.polling.pollers.len() > 1;
         if workers.len() < 2 || !ports.iter().any(spreads) {
             return Ok(None);
         }
@@ -146,7 +145,7 @@ impl Sample {
     /// began there. `None` if there is no such queue or there are too few flows.
     fn crowded(&self, before: &Sample, all: &[Polling], port: usize) -> Option<(usize, u64)> {
         let polling = &all[port];
-        if polling.hands_over || polling.pollers.len() < 2 {
+        if polling.divides || polling.pollers.len() < 2 {
             return None;
         }
         let came = |port: usize, queue: usize| {
@@ -162,8 +161,7 @@ impl Sample {
         let worker = polling.pollers[queue];
         let mut others = 0;
         for (other, polling) in all.iter().enumerate().filter(|(other, _)| *other != port) {
-            let to_worker =
-                |&(_, poller): &(usize, &usize)| polling.hands_over || *poller == worker;
+            let to_worker = |&(_, poller): &(usize, &usize)| polling.divides || *poller == worker;
             let queues = polling.pollers.iter().enumerate().filter(to_worker);
             others += queues.map(|(queue, _)| came(other, queue)).sum::<u64>();
         }
@@ -177,7 +175,7 @@ mod tests {
     use super::*;
 
     fn spread(pollers: &[usize]) -> Polling {
-        Polling { pollers: pollers.to_vec(), hands_over: false }
+        Polling { pollers: pollers.to_vec(), divides: false }
     }
 
     fn sample(packets: &[&[u64]], flows: &[u64]) -> Sample {
@@ -209,7 +207,7 @@ mod tests {
         let now = sample(&[&[500, 0], &[300, 100]], &[200, 300]);
         assert_eq!(now.crowded(&before, &polling, 0), Some((0, 100)));
         assert_eq!(now.crowded(&before, &polling, 1), None);
-        let ring = [polling[0].clone(), Polling { pollers: vec![1], hands_over: true }];
+        let ring = [polling[0].clone(), Polling { pollers: vec![1], divides: true }];
         let now = sample(&[&[500, 0], &[150]], &[200, 0]);
         assert_eq!(now.crowded(&before, &ring, 0), None, "a ring brings flows to any worker");
         assert_eq!(
@@ -223,7 +221,7 @@ mod tests {
         let before = sample(&[&[0, 0]], &[0, 0]);
         let now = sample(&[&[100, 0]], &[100, 0]);
         for pollers in [vec![0], vec![0, 1]] {
-            let ring = [Polling { pollers, hands_over: true }];
+            let ring = [Polling { pollers, divides: true }];
             assert_eq!(now.crowded(&before, &ring, 0), None);
         }
         assert_eq!(now.crowded(&before, &[spread(&[0])], 0), None);

@@ -15,7 +15,7 @@ use crate::control::config;
 use crate::control::publication::{BACKEND_IDS, SERVICE_IDS};
 use crate::dpdk::{Eal, Mempool, Result, lcore};
 use crate::stats::{self, Reader};
-use crate::worker::{Clock, Command, Exceptions, FlowQuery, Idle, Worker};
+use crate::worker::{Clock, Command, Exceptions, FlowListing, Idle, Worker};
 
 use super::placement::MemoryPlacement;
 use super::wiring::Wiring;
@@ -43,7 +43,7 @@ pub(super) struct Setup {
     pub(super) wiring: Wiring,
     pub(super) clock: Clock,
     pub(super) pool: Mempool,
-    pub(super) queries: Receiver<FlowQuery>,
+    pub(super) listings: Receiver<FlowListing>,
 }
 
 /// A worker's thread that has built, or is building, what it needs.
@@ -106,7 +106,7 @@ impl WorkerThread {
 fn build(shared: Shared, setup: Setup) -> (Worker, Ready) {
     let Shared { workers, owners_known, seed, flow_entries, fragments, idle, tables, command } =
         shared;
-    let Setup { index, wiring, clock, pool, queries, .. } = setup;
+    let Setup { index, wiring, clock, pool, listings, .. } = setup;
     let (writer, stats) = stats::channel(SERVICE_IDS as usize, BACKEND_IDS as usize);
     let balancer = Balancer::new(flow_entries, seed);
     let flows = balancer.flows();
@@ -126,7 +126,7 @@ fn build(shared: Shared, setup: Setup) -> (Worker, Ready) {
         outputs: wiring.outputs,
         siblings: wiring.siblings,
         exceptions,
-        queries,
+        listings,
         command,
         lossless,
     };

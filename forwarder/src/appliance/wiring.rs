@@ -27,7 +27,7 @@ pub(super) struct Queues {
     pub(super) receive: u16,
     pub(super) transmit: u16,
     /// The workers that poll a receive queue hand packets to the owners of their flows.
-    pub(super) hands_over: bool,
+    pub(super) divides: bool,
     /// The reason for these numbers, for the operator.
     pub(super) steering: String,
 }
@@ -37,7 +37,7 @@ impl Queues {
     pub(super) fn of(steering: Steering, can: &Capabilities, workers: u16) -> Queues {
         let transmit = can.max_tx_queues.clamp(1, workers);
         let useful = can.facts.useful(can.max_rx_queues.min(workers)).max(1);
-        let (wanted, hands_over, mut steering) = match steering {
+        let (wanted, divides, mut steering) = match steering {
             _ if workers == 1 => (1, false, "one worker".to_owned()),
             Steering::Ring => (1, true, "ring: as configured".to_owned()),
             Steering::Auto if !can.rss => {
@@ -64,19 +64,19 @@ impl Queues {
             let driver = &can.driver;
             steering += &format!("; {driver} spreads packets over {receive} receive queues");
         }
-        Queues { receive, transmit, hands_over, steering }
+        Queues { receive, transmit, divides, steering }
     }
 
     /// Packets that the rings of this port hold among this many workers.
     pub(super) fn in_rings(&self, workers: u16) -> u32 {
-        let handing = if self.hands_over { u32::from(self.receive) } else { 0 };
+        let handing = if self.divides { u32::from(self.receive) } else { 0 };
         let relays = u32::from(workers.saturating_sub(self.transmit));
         handing * u32::from(workers - 1) * RING + relays * (RING + SMALL_RING)
     }
 
     /// Whether the device spreads flows over the workers, by a hash that Guideway does not know.
     pub(super) fn spreads_flows(&self, workers: u16) -> bool {
-        workers > 1 && !self.hands_over
+        workers > 1 && !self.divides
     }
 }
 
@@ -106,8 +106,8 @@ pub(super) struct WiringOptions {
 pub(super) struct Opened {
     pub(super) rx: Vec<RxQueue>,
     pub(super) tx: Vec<TxQueue>,
-    /// See [`Queues::hands_over`].
-    pub(super) hands_over: bool,
+    /// See [`Queues::divides`].
+    pub(super) divides: bool,
 }
 
 /// Connects the queues of one port, the `index`-th, to the workers. Returns the workers that poll
@@ -123,7 +123,7 @@ pub(super) fn connect(
     options: &WiringOptions,
     workers: &mut [Wiring],
 ) -> Result<Vec<usize>, Error> {
-    let Opened { rx, tx, hands_over } = opened;
+    let Opened { rx, tx, divides } = opened;
     let count = workers.len();
     let mut pollers = Vec::new();
     let first = usize::from(index.0) % count;
@@ -136,7 +136,7 @@ pub(super) fn connect(
         pollers.push(poller);
         workers[poller].queues.push(format!("{name}:{q}"));
         let mut owners = None;
-        if hands_over {
+        if divides {
             let mut outputs = Vec::with_capacity(count);
             for (owner, wiring) in workers.iter_mut().enumerate() {
                 if owner == poller {
@@ -232,8 +232,8 @@ mod tests {
     #[test]
     fn all_queues_that_get_packets_are_set_up() {
         let of = |steering, can: &Capabilities, workers| {
-            let Queues { receive, transmit, hands_over, .. } = Queues::of(steering, can, workers);
-            (receive, transmit, hands_over)
+            let Queues { receive, transmit, divides, .. } = Queues::of(steering, can, workers);
+            (receive, transmit, divides)
         };
         let virtio = can("net_virtio", 4, false);
         assert_eq!(of(Steering::Auto, &virtio, 1), (1, 1, false));

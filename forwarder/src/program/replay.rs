@@ -87,7 +87,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let capture_clock = arguments.clock == Clock::Capture;
     let mode = Mode::Replay { workers: arguments.workers, devices, capture_clock };
     let appliance = Appliance::start(arguments.config.clone(), text, parsed, mode)?;
-    appliance.wait_until_drained();
+    appliance.wait_until_finished();
     warn_of_damage(&appliance, &rx);
     let stopped = appliance.stop();
     ensure!(stopped.leaked == 0, "{} packet buffers did not come back", stopped.leaked);

@@ -7,16 +7,16 @@ use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 pub struct Command {
     order: AtomicU8,
     /// Workers that have stopped receiving.
-    draining: AtomicUsize,
+    finishing: AtomicUsize,
 }
 
 impl Command {
-    pub(super) const DRAIN: u8 = 1;
+    pub(super) const FINISH: u8 = 1;
     pub(super) const STOP: u8 = 2;
 
     /// Orders the workers to receive nothing more, but to finish what they have received.
-    pub fn drain(&self) {
-        self.order.store(Command::DRAIN, Ordering::Relaxed);
+    pub fn finish(&self) {
+        self.order.store(Command::FINISH, Ordering::Relaxed);
     }
 
     /// Orders the workers to return from [`super::Worker::run`].
@@ -26,13 +26,13 @@ impl Command {
 
     /// The number of workers that have stopped receiving. Their counts of received packets are
     /// final, and visible to the caller.
-    pub fn draining(&self) -> usize {
-        self.draining.load(Ordering::Acquire)
+    pub fn finishing(&self) -> usize {
+        self.finishing.load(Ordering::Acquire)
     }
 
     /// Records that the calling worker has stopped receiving.
-    pub(super) fn confirm_drain(&self) {
-        self.draining.fetch_add(1, Ordering::Release);
+    pub(super) fn confirm_finish(&self) {
+        self.finishing.fetch_add(1, Ordering::Release);
     }
 
     pub(super) fn is(&self, command: u8) -> bool {

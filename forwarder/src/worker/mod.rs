@@ -45,14 +45,14 @@ use crate::stats::{Counter, Gauge, Writer};
 use pipeline::{Batch, Pipeline};
 use round::Round;
 
-/// Rounds between two checks for flow queries and for the order to stop, while there is traffic.
+/// Rounds between two checks for flow listings and for the order to stop, while there is traffic.
 const HOUSEKEEPING: u64 = 256;
 /// While there is traffic, the clock is read once in this many rounds: some microseconds. The same
 /// rounds expire fragments and sweep one bucket of the flow table.
 const TIMEKEEPING: u64 = 4;
 
 /// A flow listing that a worker is asked for.
-pub struct FlowQuery {
+pub struct FlowListing {
     /// What to list, and what was found so far.
     pub scan: FlowScan,
     /// Where the finished listing is sent.
@@ -79,8 +79,8 @@ pub struct Worker {
     pub siblings: Vec<Option<Output>>,
     /// What the worker keeps for exceptions.
     pub exceptions: Exceptions,
-    /// Flow queries from the control plane.
-    pub queries: Receiver<FlowQuery>,
+    /// Flow listings from the control plane.
+    pub listings: Receiver<FlowListing>,
     /// The order to all workers.
     pub command: Arc<Command>,
     /// What the worker does while no packet comes.
@@ -110,10 +110,10 @@ impl Worker {
         let mut batch = Batch::new();
         let mut generation = 0;
         let mut pass_generation = 0;
-        let mut query: Option<FlowQuery> = None;
+        let mut listing: Option<FlowListing> = None;
         let mut idle = 0;
         let mut rounds: u64 = 0;
-        let mut draining = false;
+        let mut finishing = false;
         loop {
             rounds += 1;
             let keeps_time = idle > 0 || rounds % TIMEKEEPING == 1 || clock.is_per_packet();
@@ -125,9 +125,9 @@ impl Worker {
                 generation = tables.generation();
                 pipeline.stats.set(Gauge::Generation, generation);
             }
-            if !draining && self.command.is(Command::DRAIN) {
-                draining = true;
-                self.command.confirm_drain();
+            if !finishing && self.command.is(Command::FINISH) {
+                finishing = true;
+                self.command.confirm_finish();
             }
             let mut found = false;
             for input in &mut inputs {
@@ -136,7 +136,7 @@ impl Worker {
                     continue;
                 }
                 let owners = match &mut input.kind {
-                    InputKind::Queue { .. } if draining => continue,
+                    InputKind::Queue { .. } if finishing => continue,
                     InputKind::Queue { queue, owners } => {
                         let received = queue.receive(&mut batch.burst);
                         pipeline.stats.add(Counter::Received, received as u64);
@@ -178,7 +178,7 @@ impl Worker {
                 found |= relay.pass(&mut outputs, &mut pipeline.stats);
             }
             if keeps_time {
-                pipeline.expire_fragments(clock.now(), draining);
+                pipeline.expire_fragments(clock.now(), finishing);
                 pipeline.stats.set(Gauge::FragmentsWaiting, pipeline.exceptions.waiting());
                 if pipeline.balancer.sweep(tables, clock.now()) {
                     pipeline.stats.set(Gauge::SweptGeneration, pass_generation);
@@ -189,9 +189,9 @@ impl Worker {
             pipeline.stats.add(Counter::Polls, 1);
             pipeline.stats.add(Counter::BusyPolls, u64::from(found));
             pipeline.stats.set(Gauge::IdlePolls, idle);
-            if let Some(running) = &mut query
+            if let Some(running) = &mut listing
                 && running.scan.step(&pipeline.balancer, tables, clock.now())
-                && let Some(FlowQuery { scan, reply }) = query.take()
+                && let Some(FlowListing { scan, reply }) = listing.take()
             {
                 // If the asking side has given up, the reply goes nowhere.
                 let _ = reply.send(scan);
@@ -203,11 +203,11 @@ impl Worker {
                 }
             }
             pipeline.stats.set(Gauge::Flows, pipeline.balancer.flows().len() as u64);
-            query = query.or_else(|| self.queries.try_recv().ok());
+            listing = listing.or_else(|| self.listings.try_recv().ok());
             if self.command.is(Command::STOP) {
                 break;
             }
-            if idle == 0 || draining || query.is_some() {
+            if idle == 0 || finishing || listing.is_some() {
                 continue;
             }
             for _ in 0..sleeper.idle(idle) {

@@ -106,7 +106,7 @@ impl Pipeline {
     ) {
         self.classify(round.tables, port, batch);
         if let Some(owners) = owners {
-            hand_over(batch, owners);
+            divide(batch, owners);
         }
         self.forward(round, port, batch);
     }
@@ -259,7 +259,7 @@ fn refusal(mbuf: &Mbuf) -> Option<DropReason> {
 
 /// Moves packets of flows that siblings own to the rings of those siblings. The others move up.
 #[inline(never)]
-fn hand_over(batch: &mut Batch, owners: &mut Owners) {
+fn divide(batch: &mut Batch, owners: &mut Owners) {
     for (i, mbuf) in std::mem::take(&mut batch.burst).drain().enumerate() {
         let (meta, other) = (batch.meta[i % BURST], batch.others[i % BURST]);
         let output = if meta.is_parsed() || other.is_ok() { owners.of(meta.tag) } else { None };
