@@ -1,5 +1,5 @@
-//! The fast path, for nearly every packet: plain, of a steady flow, for a backend that accepts all flows
-//! and gets plain GRE.
+//! The fast path, for nearly every packet: plain, of a steady flow, for an active backend that
+//! is sent plain GRE.
 //!
 //! It has three steps: [`Balancer::parse_plain`], [`Balancer::lookup`], [`Balancer::encapsulate_gre`]. A worker
 //! takes each step for a whole burst before the next, in a short loop. The CPU then works on many packets at
@@ -49,8 +49,8 @@ impl PacketMeta {
         PacketMeta { tag, ..PacketMeta::NONE }
     }
 
-    /// Whether a steady flow was found that stays steady with this packet. Whether its backend keeps it is not
-    /// checked yet.
+    /// Whether the packet's flow is in the table, is steady, and stays steady after this packet. Whether the flow
+    /// may keep its backend is checked later, in [`Balancer::encapsulate_gre`].
     #[inline(always)]
     pub fn is_steady_flow(&self) -> bool {
         self.backend != BackendId::NONE
@@ -61,7 +61,8 @@ impl PacketMeta {
         self.service != Service::NONE
     }
 
-    /// The full record of a packet that was read from this same frame; `None` if none was.
+    /// The packet as [`Balancer::classify`] would return it, from the same frame that was parsed; `None` if
+    /// nothing was parsed.
     pub fn classified(&self, frame: &[u8]) -> Option<Classified> {
         if !self.is_parsed() {
             return None;

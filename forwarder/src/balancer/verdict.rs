@@ -83,7 +83,7 @@ macro_rules! reasons {
 reasons! {
     /// The frame is longer than a receive buffer.
     FrameTooLong = "frame_too_long",
-    /// Others than the worker may write to the frame's buffer.
+    /// The mbuf's buffer has other references, or is not the mbuf's own.
     BufferShared = "buffer_shared",
     /// The frame is addressed to another MAC address.
     WrongMac = "wrong_mac",
@@ -113,7 +113,7 @@ reasons! {
     RingFull = "ring_full",
     /// The device did not take the packet.
     TxFull = "tx_full",
-    /// An echo request with a route to follow, which an answer would have to take backwards.
+    /// An echo request with a source route option, which an answer would have to take backwards.
     SourceRouted = "source_routed",
     /// An echo request to an address whose services do not let it be answered.
     EchoDisabled = "echo_disabled",
@@ -121,7 +121,7 @@ reasons! {
     IcmpMalformed = "icmp_malformed",
     /// ICMP of a type that is neither replied to nor forwarded to a backend.
     IcmpUnsupported = "icmp_unsupported",
-    /// An ICMP error about a packet that no service has sent.
+    /// An ICMP error about a packet whose source is no service.
     IcmpUnknownFlow = "icmp_unknown_flow",
     /// An ICMP error about a packet that is no IP packet, or is cut short before its ports.
     IcmpEmbeddedMalformed = "icmp_embedded_malformed",

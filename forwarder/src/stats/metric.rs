@@ -1,4 +1,4 @@
-//! The one list of what a worker counts: every counter, gauge and event with its name and help text.
+//! The one list of what is counted: every counter, gauge and event with its name and help text.
 //!
 //! A listing, a scrape and the documentation take their names from here. A new metric is one line in one of
 //! the three enums below. Verdicts have their list in [`crate::balancer::verdict`], because the balancer names
@@ -38,11 +38,11 @@ named! {
 }
 
 named! {
-    /// What may happen to a packet besides its verdict.
+    /// What may happen to a packet besides its verdict, or to a port.
     pub enum Event {
         /// The packet's flow was in the flow table and keeps its backend.
         FlowHit = "flow_hit",
-        /// The packet's flow was recorded.
+        /// The packet's flow was recorded in a free slot.
         FlowNew = "flow_new",
         /// The packet's flow was recorded in the slot of another flow: one with only a SYN, unconfirmed, or ended.
         FlowDisplaced = "flow_displaced",
@@ -56,7 +56,7 @@ named! {
         FragmentWaited = "fragment_waited",
         /// A device did not take a packet whose verdict another worker had counted.
         TxFullLate = "tx_full_late",
-        /// The link of a port went down; counts ports, not packets.
+        /// The link of a port went down; counted once each time.
         LinkDown = "link_down",
     }
 }

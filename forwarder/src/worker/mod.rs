@@ -1,16 +1,16 @@
 //! A worker: one thread, pinned to one CPU when live, that forwards packets from its inputs to their
 //! backends.
 //!
-//! A worker owns its queues, its flow table and its counters. Nothing that it writes is
-//! shared, and nothing is locked. Each round polls all inputs. A burst is classified, looked up in the flow table,
+//! A worker owns its queues, its flow table and its counters. A worker is the
+//! only writer of its flow table and counters, and takes no lock. Each round polls all inputs. A burst is classified, looked up in the flow table,
 //! encapsulated and handed to the output of its port; each step runs over all packets of the burst.
-//! A packet that the fast path does not take is decided by itself (`forward.rs`).
+//! A packet that the fast path does not take takes the full path, one at a time (`forward.rs`).
 //!
 //! A port may have fewer receive queues than there are workers. Then the worker that polls a queue
 //! hands each packet to the [owner](Owners) of its flow, over a ring with one producer and one
 //! consumer. A port may also have fewer transmit queues. Then packets travel over a ring to the
-//! worker that has a transmit queue. If a ring is full, the packet is dropped and counted. A
-//! lossless worker makes the source wait instead.
+//! worker that has a transmit queue. If a ring is full, the packet is dropped and counted. In a
+//! replay (`lossless`) the capture waits until the ring has room.
 //!
 //! Exceptions are handled in `exception/`: fragments, ICMP, packets that exceed the MTU, and
 //! packets that arrive encapsulated.
@@ -81,7 +81,7 @@ pub struct Worker {
     pub exceptions: Exceptions,
     /// Flow listings from the control plane.
     pub listings: Receiver<FlowListing>,
-    /// The order to all workers.
+    /// What all workers are told: run, finish (receive nothing more), or stop.
     pub command: Arc<Command>,
     /// What the worker does while no packet comes.
     pub idle: Idle,
@@ -109,7 +109,7 @@ impl Worker {
         let mut pipeline = Pipeline::new(balancer, stats, exceptions);
         let mut batch = Batch::new();
         let mut generation = 0;
-        let mut pass_generation = 0;
+        let mut sweep_generation = 0;
         let mut listing: Option<FlowListing> = None;
         let mut idle = 0;
         let mut rounds: u64 = 0;
@@ -181,8 +181,8 @@ impl Worker {
                 pipeline.expire_fragments(clock.now(), finishing);
                 pipeline.stats.set(Gauge::FragmentsWaiting, pipeline.exceptions.waiting());
                 if pipeline.balancer.sweep(tables, clock.now()) {
-                    pipeline.stats.set(Gauge::SweptGeneration, pass_generation);
-                    pass_generation = generation;
+                    pipeline.stats.set(Gauge::SweptGeneration, sweep_generation);
+                    sweep_generation = generation;
                 }
             }
             idle = if found { 0 } else { idle + 1 };
@@ -212,8 +212,8 @@ impl Worker {
             }
             for _ in 0..sleeper.idle(idle) {
                 if pipeline.balancer.sweep(tables, clock.now()) {
-                    pipeline.stats.set(Gauge::SweptGeneration, pass_generation);
-                    pass_generation = generation;
+                    pipeline.stats.set(Gauge::SweptGeneration, sweep_generation);
+                    sweep_generation = generation;
                 }
             }
         }
