@@ -142,7 +142,7 @@ impl Balancer {
     }
 
     /// Looks up the flow of a packet that was parsed with these tables. Writes its backend if the flow is
-    /// established and the packet does not change its state; otherwise `BackendId::NONE`.
+    /// steady and the packet does not change its state; otherwise `BackendId::NONE`.
     #[inline(always)]
     pub fn lookup(&mut self, tables: &Tables, meta: &mut PacketMeta, now: Time) {
         if meta.headers.tcp_flags & STATE_FLAGS == 0

@@ -105,7 +105,7 @@ reasons! {
     NextHopUnresolved = "next_hop_unresolved",
     /// Encapsulated, the packet would exceed the port's MTU, and it cannot be cut.
     ExceedsMtu = "exceeds_mtu",
-    /// It has used up its hops, and its sender must not be told.
+    /// The packet has no hops left, and an ICMP error about such a packet is not allowed (RFC 1122, RFC 4443).
     HopLimitExceeded = "hop_limit_exceeded",
     /// The buffer has no room for the encapsulation, or no buffer is left for a fragment of it.
     NoHeadroom = "no_headroom",
@@ -127,7 +127,7 @@ reasons! {
     IcmpEmbeddedMalformed = "icmp_embedded_malformed",
     /// An ICMP error about a fragment that has no ports.
     IcmpEmbeddedFragment = "icmp_embedded_fragment",
-    /// It would be answered with an error, but must not be (RFC 1122, RFC 4443).
+    /// The packet would get a reply, but a reply to its kind or source is not allowed (RFC 1122, RFC 4443).
     ReplyForbidden = "reply_forbidden",
     /// It would be answered, but there were too many answers of late.
     ReplyLimited = "reply_limited",

@@ -210,6 +210,7 @@ impl Worker {
             if idle == 0 || finishing || listing.is_some() {
                 continue;
             }
+            // As many buckets as the time asleep is worth.
             for _ in 0..sleeper.idle(idle) {
                 if pipeline.balancer.sweep(tables, clock.now()) {
                     pipeline.stats.set(Gauge::SweptGeneration, sweep_generation);
