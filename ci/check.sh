@@ -23,14 +23,11 @@ rustc --version
 step "format"
 cargo fmt --all --check
 # It does not see modules that a macro declares.
-rustfmt --check --edition 2024 forwarder/src/balancer/encapsulation/*.rs
+rustfmt --check --edition 2024 core/src/balancer/encapsulation/*.rs
 [ ! -e fuzz/Cargo.toml ] || cargo fmt --manifest-path fuzz/Cargo.toml --check
 
 step "clippy"
 cargo clippy --quiet --locked --workspace --all-targets -- -D warnings
-
-step "clippy, without DPDK"
-cargo clippy --quiet --locked -p guideway --no-default-features --all-targets -- -D warnings
 
 step "documentation"
 RUSTDOCFLAGS=-Dwarnings cargo doc --quiet --locked --workspace --no-deps

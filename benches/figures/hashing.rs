@@ -2,8 +2,8 @@
 
 use std::net::Ipv4Addr;
 
-use guideway::balancer::hash::FleetKey;
-use guideway::balancer::maglev;
+use guideway_core::balancer::hash::FleetKey;
+use guideway_core::balancer::maglev;
 
 pub(crate) const BACKENDS: usize = 1000;
 

@@ -20,7 +20,7 @@ use std::process::{Command, ExitCode};
 use std::{env, fs};
 
 use anyhow::{Context, Result, bail, ensure};
-use guideway::balancer::encapsulation::Encapsulation;
+use guideway_core::balancer::encapsulation::Encapsulation;
 use serde_json::{Value, json};
 
 use traffic::{Ip, Kind, PACKETS, Traffic, Transport};

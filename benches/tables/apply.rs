@@ -6,8 +6,8 @@
 use std::fmt::Write;
 use std::time::Duration;
 
-use guideway::control::config;
-use guideway::control::publication::{PortFacts, Progress, Publisher};
+use guideway_config as config;
+use guideway_management::publication::{PortFacts, Progress, Publisher};
 use serde_json::json;
 
 use crate::part::{Effort, Part, Times, grouped, milliseconds, percent, repeat, timed};

@@ -2,8 +2,8 @@
 
 use std::net::Ipv4Addr;
 
-use guideway::balancer::hash::FleetKey;
-use guideway::balancer::maglev::{Candidate, Table, identity};
+use guideway_core::balancer::hash::FleetKey;
+use guideway_core::balancer::maglev::{Candidate, Table, identity};
 use serde_json::json;
 
 use crate::part::{Effort, Part, grouped, milliseconds, percent, repeat, timed};

@@ -7,9 +7,9 @@
 use std::hint::black_box;
 
 use criterion::{BenchmarkId, Criterion};
-use guideway::balancer::Time;
-use guideway::balancer::conntrack::{Entry, Insertion, State, Table, Timeouts};
-use guideway::balancer::id::BackendId;
+use guideway_core::balancer::Time;
+use guideway_core::balancer::conntrack::{Entry, Insertion, State, Table, Timeouts};
+use guideway_core::balancer::id::BackendId;
 
 const BACKEND: BackendId = BackendId::new(7);
 /// A SYN expires after a millisecond, an established flow not during the benchmark.

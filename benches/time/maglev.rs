@@ -1,7 +1,7 @@
 //! Building a Maglev table, as the control plane does for each changed pool.
 
 use criterion::{BenchmarkId, Criterion};
-use guideway::balancer::maglev::Table;
+use guideway_core::balancer::maglev::Table;
 
 use crate::traffic::{KEY, members};
 

@@ -3,7 +3,7 @@
 use std::hint::black_box;
 
 use criterion::Criterion;
-use guideway::wire::Packet;
+use guideway_core::wire::Packet;
 
 use crate::traffic::{Ip, Kind, Transport, frame};
 

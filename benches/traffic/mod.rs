@@ -14,21 +14,21 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 use etherparse::PacketBuilder;
-use guideway::balancer::backend::{Backend, MssLimit, Pool, Route, Serving};
-use guideway::balancer::classify::Unserved;
-use guideway::balancer::conntrack::Timeouts;
-use guideway::balancer::encapsulation::{Encapsulation, Parameters, Template, Tunnel};
-use guideway::balancer::hash::{FleetKey, LocalSeed};
-use guideway::balancer::id::{BackendId, PoolIndex, PortIndex, ServiceId};
-use guideway::balancer::node::Node;
-use guideway::balancer::port::Port;
-use guideway::balancer::services::{Service, ServiceAddress};
-use guideway::balancer::tables::TableSpec;
-use guideway::balancer::{
+use guideway_core::balancer::backend::{Backend, MssLimit, Pool, Route, Serving};
+use guideway_core::balancer::classify::Unserved;
+use guideway_core::balancer::conntrack::Timeouts;
+use guideway_core::balancer::encapsulation::{Encapsulation, Parameters, Template, Tunnel};
+use guideway_core::balancer::hash::{FleetKey, LocalSeed};
+use guideway_core::balancer::id::{BackendId, PoolIndex, PortIndex, ServiceId};
+use guideway_core::balancer::node::Node;
+use guideway_core::balancer::port::Port;
+use guideway_core::balancer::services::{Service, ServiceAddress};
+use guideway_core::balancer::tables::TableSpec;
+use guideway_core::balancer::{
     Balancer, FlowEvent, Frame, PacketMeta, PlainParse, Tables, Time, maglev,
 };
-use guideway::stats::{self, Event};
-use guideway::wire::{Packet, protocol};
+use guideway_core::stats::{self, Event};
+use guideway_core::wire::{Packet, protocol};
 
 /// Packets of a [`Traffic`], a multiple of [`BURST`].
 pub const PACKETS: usize = 1024;

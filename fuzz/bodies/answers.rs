@@ -4,12 +4,12 @@
 //! An input is a limit of two bytes, and a frame. The limit is the MTU in an ICMP error, the longest fragment,
 //! and the segment size.
 
-use guideway::balancer::frame::Buffer;
-use guideway::balancer::icmp::{Message, embedded, message};
-use guideway::balancer::mtu::{Fragments, clamp_mss};
-use guideway::balancer::reply::{IcmpError, echo_reply, error};
-use guideway::balancer::{DropReason, Frame};
-use guideway::wire::{Checksum, Family, Fragment, Packet, protocol, tcp};
+use guideway_core::balancer::frame::Buffer;
+use guideway_core::balancer::icmp::{Message, embedded, message};
+use guideway_core::balancer::mtu::{Fragments, clamp_mss};
+use guideway_core::balancer::reply::{IcmpError, echo_reply, error};
+use guideway_core::balancer::{DropReason, Frame};
+use guideway_core::wire::{Checksum, Family, Fragment, Packet, protocol, tcp};
 
 const HEADROOM: usize = 48;
 /// MTU of the port that sends replies: less than the longest error over IPv6.

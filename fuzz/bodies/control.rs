@@ -1,8 +1,9 @@
 //! Configurations and control requests.
 
-use guideway::control::config::{self, Mistake};
-use guideway::control::server::parse_request;
 use guideway_api::ErrorKind;
+use guideway_config as config;
+use guideway_config::Mistake;
+use guideway_management::server::parse_request;
 
 /// Bytes of a refusal's message at the most. It may quote the client, but not at length.
 const MESSAGE: usize = 2048;

@@ -10,23 +10,23 @@
 use std::net::IpAddr;
 use std::sync::{Arc, LazyLock};
 
-use guideway::balancer::backend::{Backend, MssLimit, Pool, Route, Serving};
-use guideway::balancer::classify::Unserved;
-use guideway::balancer::conntrack::Timeouts;
-use guideway::balancer::encapsulation::{
+use guideway_core::balancer::backend::{Backend, MssLimit, Pool, Route, Serving};
+use guideway_core::balancer::classify::Unserved;
+use guideway_core::balancer::conntrack::Timeouts;
+use guideway_core::balancer::encapsulation::{
     Encapsulation, GreKey, Parameters, Setting, Template, Tunnel, UdpChecksum,
 };
-use guideway::balancer::frame::Buffer;
-use guideway::balancer::hash::{FleetKey, LocalSeed};
-use guideway::balancer::id::{PoolIndex, PortIndex, ServiceId};
-use guideway::balancer::node::Node;
-use guideway::balancer::port::Port;
-use guideway::balancer::services::{Service, ServiceAddress};
-use guideway::balancer::tables::TableSpec;
-use guideway::balancer::{
+use guideway_core::balancer::frame::Buffer;
+use guideway_core::balancer::hash::{FleetKey, LocalSeed};
+use guideway_core::balancer::id::{PoolIndex, PortIndex, ServiceId};
+use guideway_core::balancer::node::Node;
+use guideway_core::balancer::port::Port;
+use guideway_core::balancer::services::{Service, ServiceAddress};
+use guideway_core::balancer::tables::TableSpec;
+use guideway_core::balancer::{
     Balancer, DropReason, FlowEvent, Frame, PacketMeta, PlainParse, Tables, Time, maglev,
 };
-use guideway::wire::{Family, Packet, ethernet, gre, hops, protocol, udp};
+use guideway_core::wire::{Family, Packet, ethernet, gre, hops, protocol, udp};
 
 /// Steps of one input; more would find nothing new.
 const STEPS: usize = 32;

@@ -14,14 +14,14 @@
 
 use std::collections::HashMap;
 
-use guideway::balancer::cluster::{Cluster, Member, Owner, ThreeTuple};
-use guideway::balancer::decapsulation::{self, Decapsulator};
-use guideway::balancer::fragment::{self, Capacity, DatagramKey, Later, Reason, Table, Usage};
-use guideway::balancer::frame::Buffer;
-use guideway::balancer::hash::{FleetKey, LocalSeed};
-use guideway::balancer::{Frame, Time};
-use guideway::wire::fragment::FragmentFields;
-use guideway::wire::{Checksum, Fragment, Packet};
+use guideway_core::balancer::cluster::{Cluster, Member, Owner, ThreeTuple};
+use guideway_core::balancer::decapsulation::{self, Decapsulator};
+use guideway_core::balancer::fragment::{self, Capacity, DatagramKey, Later, Reason, Table, Usage};
+use guideway_core::balancer::frame::Buffer;
+use guideway_core::balancer::hash::{FleetKey, LocalSeed};
+use guideway_core::balancer::{Frame, Time};
+use guideway_core::wire::fragment::FragmentFields;
+use guideway_core::wire::{Checksum, Fragment, Packet};
 
 /// Steps of one input; more would find nothing new.
 const STEPS: usize = 1 << 20;

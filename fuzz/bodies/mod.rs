@@ -3,9 +3,9 @@
 //! A target calls its body with libFuzzer's inputs; `tests/regressions.rs` calls it with the files of `seeds/`
 //! and `regressions/`. A body panics only if the program breaks a promise.
 
-use guideway::wire::{Error, Family, Fragment, Packet, gre, ipv4, plain};
+use guideway_core::wire::{Error, Family, Fragment, Packet, gre, ipv4, plain};
 
-#[path = "../../forwarder/src/wire/agreement.rs"]
+#[path = "../../core/src/wire/agreement.rs"]
 mod agreement;
 pub mod answers;
 pub mod control;
@@ -57,7 +57,7 @@ fn repaired(frame: &[u8]) -> Option<Vec<u8>> {
         repaired.copy_from_slice(frame);
         repaired.get_mut(l3 + 10..l3 + 12)?.fill(0);
         let Some(bytes) = repaired.get(l3..l3 + length.max(ipv4::LENGTH)) else { continue };
-        let checksum = guideway::wire::Checksum::of(bytes).to_be_bytes();
+        let checksum = guideway_core::wire::Checksum::of(bytes).to_be_bytes();
         repaired.get_mut(l3 + 10..l3 + 12)?.copy_from_slice(&checksum);
         if Packet::parse(&repaired) != Err(Error::Ipv4Checksum) {
             return Some(repaired);

@@ -2,7 +2,7 @@
 """Headers built by scapy, for the known answers of the forwarder's encapsulations.
 
     tests/support/known_answers.py           prints the three tables
-    tests/support/known_answers.py --write   puts them into forwarder/src/balancer/encapsulation/tests/known.rs
+    tests/support/known_answers.py --write   puts them into core/src/balancer/encapsulation/tests/known.rs
 
 `tests/tools/test_encapsulations.py` compares the file with these tables. A new encapsulation is a row in
 `HEADERS`, and in `PORTS` if it is over UDP.
@@ -21,7 +21,7 @@ from scapy.layers.l2 import GRE, Ether
 from scapy.layers.vxlan import VXLAN
 from scapy.packet import NoPayload, Raw
 
-KNOWN = Path(__file__).resolve().parents[2] / "forwarder/src/balancer/encapsulation/tests/known.rs"
+KNOWN = Path(__file__).resolve().parents[2] / "core/src/balancer/encapsulation/tests/known.rs"
 # rustfmt's
 LINE = 100
 # The flow's hash and the settings, as in known.rs and the mod.rs beside it.

@@ -56,15 +56,15 @@ def test_a_circle_through_test_code_does_not_count(tmp_path):
 
 def test_a_layer_must_not_use_one_above_it(tmp_path):
     files = {
-        "lib.rs": "mod balancer;\nmod wire;\n",
-        "balancer/mod.rs": "pub struct Tables(crate::wire::Packet);\n",
-        "wire/mod.rs": "pub struct Packet;\n",
+        "lib.rs": "mod worker;\nmod dpdk;\n",
+        "worker/mod.rs": "pub struct Worker(crate::dpdk::Mbuf);\n",
+        "dpdk/mod.rs": "pub struct Mbuf;\n",
     }
     assert run(tmp_path, files) == (0, "")
-    files["balancer/mod.rs"] = "pub struct Tables;\n"
-    files["wire/mod.rs"] = "use crate::balancer::Tables;\n"
+    files["worker/mod.rs"] = "pub struct Worker;\n"
+    files["dpdk/mod.rs"] = "use crate::worker::Worker;\n"
     code, report = run(tmp_path, files)
-    assert (code, report) == (1, "forwarder/src/wire/mod.rs:1: wire must not use balancer\n")
+    assert (code, report) == (1, "forwarder/src/dpdk/mod.rs:1: dpdk must not use worker\n")
 
 
 def test_the_repository_passes():

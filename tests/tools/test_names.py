@@ -13,12 +13,12 @@ SPEC.loader.exec_module(names)
 FILES = {
     "Makefile": "test:; @ci/test.sh\n",
     "ci/test.sh": "cargo test\n",
-    "forwarder/src/wire/plain.rs": "pub struct Plain;\nimpl Plain { fn parse() {} }\n",
-    "forwarder/src/wire/udp.rs": "pub fn checksum() { drop_reason(); }\nstruct Arguments { bytes_per_second: u64 }\n",
+    "core/src/wire/plain.rs": "pub struct Plain;\nimpl Plain { fn parse() {} }\n",
+    "core/src/wire/udp.rs": "pub fn checksum() { drop_reason(); }\nstruct Arguments { bytes_per_second: u64 }\n",
     "docs/page.md": "`Nonesuch` is on another page, and proves nothing.\n",
 }
 THERE = (
-    *("ci/test.sh", "forwarder/src/wire/plain.rs", "wire/plain.rs", "plain.rs", "wire/", "forwarder/src", "Makefile"),
+    *("ci/test.sh", "core/src/wire/plain.rs", "wire/plain.rs", "plain.rs", "wire/", "forwarder/src", "Makefile"),
     *("Plain", "Plain::parse", "wire::Plain", "parse()", "checksum", "drop_reason", "drop_", "plain.checksum"),
     *("make test", "guideway --bytes-per-second N"),
     *("192.0.2.0/24", "target/release", "TARGET/file", "a whole sentence", "ethtool --nonesuch"),

@@ -1,7 +1,7 @@
 //! The cases: kinds of packets and numbers of flows.
 
 use cost::traffic::{Ip, Kind, Transport};
-use guideway::balancer::encapsulation::Encapsulation;
+use guideway_core::balancer::encapsulation::Encapsulation;
 
 /// A kind of packet and a number of flows.
 pub(crate) struct Case {

@@ -7,13 +7,13 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
-use guideway::balancer::fragment;
-use guideway::balancer::hash::LocalSeed;
-use guideway::balancer::{Balancer, Tables};
 use guideway::dpdk::clock::tsc_hz;
 use guideway::dpdk::{BURST, Eal, Mempool, ring};
-use guideway::stats::{self, Event, Reader};
 use guideway::worker::{BenchWorker, Clock, Exceptions, Output, OutputKind, RingQueue};
+use guideway_core::balancer::fragment;
+use guideway_core::balancer::hash::LocalSeed;
+use guideway_core::balancer::{Balancer, Tables};
+use guideway_core::stats::{self, Event, Reader};
 
 use crate::source::Source;
 use crate::traffic::{self, Kind, Transport};

@@ -62,7 +62,7 @@ pub(crate) fn read(frame: &[u8], inner: usize) -> Option<Content> {
 
 #[cfg(test)]
 mod tests {
-    use guideway::wire::Packet;
+    use guideway_core::wire::Packet;
 
     use super::*;
 

@@ -2,11 +2,11 @@
 
 use cost::part::{Part, progress};
 use cost::traffic::TIMEOUTS;
-use guideway::balancer::Time;
-use guideway::balancer::conntrack::{Bucket, Insertion, State, Table, WAYS};
-use guideway::balancer::flow::FlowKey;
-use guideway::balancer::hash::LocalSeed;
-use guideway::balancer::id::BackendId;
+use guideway_core::balancer::Time;
+use guideway_core::balancer::conntrack::{Bucket, Insertion, State, Table, WAYS};
+use guideway_core::balancer::flow::FlowKey;
+use guideway_core::balancer::hash::LocalSeed;
+use guideway_core::balancer::id::BackendId;
 use serde_json::json;
 
 const ENTRIES: usize = 1 << 20;

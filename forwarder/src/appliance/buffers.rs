@@ -4,9 +4,9 @@ use tracing::warn;
 
 use super::umem::UmemBuffers;
 use super::wiring::{self, Queues};
-use crate::control::config::Configuration;
 use crate::dpdk::port::Facts;
 use crate::dpdk::{self, Eal, Mempool};
+use guideway_config::Configuration;
 
 /// Buffers in a thread's cache.
 const POOL_CACHE: u32 = 256;

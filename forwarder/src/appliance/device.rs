@@ -3,8 +3,8 @@
 use std::iter;
 use std::path::Path;
 
-use crate::control::config;
 use crate::dpdk::bond;
+use guideway_config as config;
 
 /// A device of DPDK.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -7,7 +7,7 @@ use rustix::thread::{CpuSet, Pid, sched_getaffinity, sched_setaffinity};
 use tracing::warn;
 
 use super::device::Device;
-use crate::control::config::Configuration;
+use guideway_config::Configuration;
 
 /// The beginning of the names of DPDK's run-time directories. The process id follows.
 pub(super) const FILE_PREFIX: &str = "guideway-";
@@ -77,8 +77,8 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::control::config;
     use crate::dpdk::bond;
+    use guideway_config as config;
 
     const MINIMAL: &str = include_str!("../../../examples/minimal.toml");
 

@@ -25,18 +25,19 @@ use guideway_api::PortCounters;
 use thiserror::Error;
 use tracing::{info, warn};
 
-use crate::balancer::fragment;
-use crate::balancer::hash::LocalSeed;
-use crate::balancer::id::PortIndex;
-use crate::balancer::scan::FlowScan;
-use crate::control::config::{self, Configuration, Parsed};
-use crate::control::daemon::{self, Daemon};
-use crate::control::publication::{self, PortFacts, Publisher};
 use crate::dpdk::clock::tsc_hz;
 use crate::dpdk::port::{Port, Settings, Started};
 use crate::dpdk::{self, Eal, Mempool, TimestampField, memory};
-use crate::stats::{Counter, Gauge, Reader};
 use crate::worker::{Clock, Command, FlowListing};
+use guideway_config as config;
+use guideway_config::{Configuration, Parsed};
+use guideway_core::balancer::fragment;
+use guideway_core::balancer::hash::LocalSeed;
+use guideway_core::balancer::id::PortIndex;
+use guideway_core::balancer::scan::FlowScan;
+use guideway_core::stats::{Counter, Gauge, Reader};
+use guideway_management::daemon::{self, Daemon};
+use guideway_management::publication::{self, PortFacts, Publisher};
 
 pub use device::Device;
 

@@ -17,9 +17,9 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use tracing::{error, warn};
 
-use crate::balancer::FlowEvent;
 use crate::dpdk::port::{Port, Started};
-use crate::stats::Reader;
+use guideway_core::balancer::FlowEvent;
+use guideway_core::stats::Reader;
 
 /// New flows that do not come to one queue by chance if a device spreads them.
 const FLOWS: u64 = 64;

@@ -9,13 +9,13 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use crossbeam_channel::{Receiver, Sender, bounded};
 
-use crate::balancer::hash::LocalSeed;
-use crate::balancer::{Balancer, Tables, fragment};
-use crate::control::config;
-use crate::control::publication::{BACKEND_IDS, SERVICE_IDS};
 use crate::dpdk::{Eal, Mempool, Result, lcore};
-use crate::stats::{self, Reader};
 use crate::worker::{Clock, Command, Exceptions, FlowListing, Idle, Worker};
+use guideway_config as config;
+use guideway_core::balancer::hash::LocalSeed;
+use guideway_core::balancer::{Balancer, Tables, fragment};
+use guideway_core::stats::{self, Reader};
+use guideway_management::publication::{BACKEND_IDS, SERVICE_IDS};
 
 use super::placement::MemoryPlacement;
 use super::wiring::Wiring;

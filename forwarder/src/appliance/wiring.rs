@@ -8,12 +8,12 @@
 //! The first queue of port p is worker p's, the next queue is the next worker's. So ports with one
 //! queue burden different workers.
 
-use crate::balancer::id::PortIndex;
-use crate::control::config::Steering;
 use crate::dpdk::port::Capabilities;
 use crate::dpdk::queue::{RxQueue, TxQueue};
 use crate::dpdk::{Eal, Error, TimestampField, ring};
 use crate::worker::{Input, InputKind, Output, OutputKind, Owners, Relay, RingQueue};
+use guideway_config::Steering;
+use guideway_core::balancer::id::PortIndex;
 
 /// Size of a ring between two workers, for packets of one port. A ring holds one packet less.
 pub(super) const RING: u32 = 1024;

@@ -15,8 +15,8 @@ use dpdk_sys as sys;
 
 use super::prefetch::prefetch_at;
 use super::timestamp::TimestampField;
-use crate::balancer::Frame;
-use crate::wire::ethernet;
+use guideway_core::balancer::Frame;
+use guideway_core::wire::ethernet;
 
 /// What one worker writes on a packet for the next that handles it.
 pub type Metadata = [u64; 2];

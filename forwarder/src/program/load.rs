@@ -3,7 +3,8 @@
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use guideway::control::config::{self, Parsed, Source};
+use guideway_config as config;
+use guideway_config::{Parsed, Source};
 use guideway_output::report;
 
 /// Reads and parses a configuration. Returns `None` if it has mistakes, which are printed then.

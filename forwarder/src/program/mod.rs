@@ -3,9 +3,7 @@
 mod check;
 mod load;
 mod log;
-#[cfg(feature = "dpdk")]
 mod replay;
-#[cfg(feature = "dpdk")]
 mod run;
 
 use std::path::PathBuf;
@@ -34,7 +32,6 @@ struct Arguments {
 #[derive(Subcommand)]
 enum Command {
     /// Run the appliance until SIGTERM or SIGINT; SIGHUP reloads its configuration
-    #[cfg(feature = "dpdk")]
     Run {
         /// The configuration file
         #[arg(long, value_name = "F")]
@@ -47,7 +44,6 @@ enum Command {
         config: PathBuf,
     },
     /// Run the appliance over captures and count what becomes of every packet
-    #[cfg(feature = "dpdk")]
     Replay(replay::Arguments),
 }
 
@@ -62,10 +58,8 @@ pub(crate) fn main() -> ExitCode {
         }
     };
     let result = match arguments.command {
-        #[cfg(feature = "dpdk")]
         Command::Run { config } => run::run(&config),
         Command::Check { config } => check::run(&config),
-        #[cfg(feature = "dpdk")]
         Command::Replay(arguments) => replay::run(&arguments),
     };
     let code = result.unwrap_or_else(|error| {

@@ -10,8 +10,8 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, bail, ensure};
 use clap::{Args, ValueEnum};
 use guideway::appliance::{Appliance, Device, Mode, capture};
-use guideway::control::config::Configuration;
 use guideway_api::{Request, Response, Stats};
+use guideway_config::Configuration;
 use tracing::warn;
 
 use super::load::load;

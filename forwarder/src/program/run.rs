@@ -8,9 +8,9 @@ use std::thread::{self, JoinHandle};
 
 use anyhow::{Context, Result};
 use guideway::appliance::{Appliance, Mode};
-use guideway::control::daemon::Daemon;
-use guideway::control::server::Server;
 use guideway_api::{Request, Response};
+use guideway_management::daemon::Daemon;
+use guideway_management::server::Server;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use tracing::{error, info, warn};

@@ -6,10 +6,10 @@ use super::exception::Exceptions;
 use super::io::Output;
 use super::pipeline::{Batch, Pipeline};
 use super::round::Round;
-use crate::balancer::id::PortIndex;
-use crate::balancer::{Balancer, Tables};
 use crate::dpdk::Burst;
-use crate::stats::Writer;
+use guideway_core::balancer::id::PortIndex;
+use guideway_core::balancer::{Balancer, Tables};
+use guideway_core::stats::Writer;
 
 /// The part of a worker that processes bursts.
 pub struct BenchWorker {

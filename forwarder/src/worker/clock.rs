@@ -1,8 +1,8 @@
 //! Time: the CPU's counter in a live run, the packets' time stamps in a replay.
 
-use crate::balancer::Time;
 use crate::dpdk::clock::tsc;
 use crate::dpdk::{Mbuf, TimestampField};
+use guideway_core::balancer::Time;
 
 /// Where a worker's time comes from.
 #[derive(Debug)]

@@ -1,10 +1,10 @@
 //! Packets of a service that the fast path does not take. They are decided, encapsulated and sent
 //! one by one: every SYN and FIN, tagged packets, packets that are not sent as plain GRE.
 
-use crate::balancer::id::{BackendId, PortIndex};
-use crate::balancer::services::Service;
-use crate::balancer::{Classified, DropReason, Verdict};
 use crate::dpdk::OwnedMbuf;
+use guideway_core::balancer::id::{BackendId, PortIndex};
+use guideway_core::balancer::services::Service;
+use guideway_core::balancer::{Classified, DropReason, Verdict};
 
 use super::pipeline::Pipeline;
 use super::round::Round;

@@ -1,8 +1,8 @@
 //! What one worker asks of another when it hands a packet over. The request travels in the packet's
 //! metadata.
 
-use crate::balancer::id::{BackendId, PortIndex};
 use crate::dpdk::Metadata;
+use guideway_core::balancer::id::{BackendId, PortIndex};
 
 /// Why a packet comes from another worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,11 +2,11 @@
 
 use std::collections::VecDeque;
 
-use crate::balancer::id::PortIndex;
-use crate::balancer::{DropReason, Verdict};
 use crate::dpdk::queue::{RxQueue, TxQueue};
 use crate::dpdk::{BURST, Burst, OwnedMbuf, TimestampField, ring};
-use crate::stats::{Counter, Event, Writer};
+use guideway_core::balancer::id::PortIndex;
+use guideway_core::balancer::{DropReason, Verdict};
+use guideway_core::stats::{Counter, Event, Writer};
 
 /// Attempts to hand a burst to a device before the rest of the burst is dropped.
 const TX_ATTEMPTS: usize = 4;

@@ -38,9 +38,9 @@ use std::sync::Arc;
 use arc_swap::{ArcSwap, Cache};
 use crossbeam_channel::{Receiver, Sender};
 
-use crate::balancer::scan::FlowScan;
-use crate::balancer::{Balancer, Tables};
-use crate::stats::{Counter, Gauge, Writer};
+use guideway_core::balancer::scan::FlowScan;
+use guideway_core::balancer::{Balancer, Tables};
+use guideway_core::stats::{Counter, Gauge, Writer};
 
 use pipeline::{Batch, Pipeline};
 use round::Round;

@@ -6,13 +6,13 @@ use super::clock::Clock;
 use super::exception::Exceptions;
 use super::io::Owners;
 use super::round::Round;
-use crate::balancer::classify::Unserved;
-use crate::balancer::id::PortIndex;
-use crate::balancer::{
+use crate::dpdk::{BURST, Burst, Mbuf, OwnedMbuf, prefetch};
+use guideway_core::balancer::classify::Unserved;
+use guideway_core::balancer::id::PortIndex;
+use guideway_core::balancer::{
     Balancer, Classified, DropReason, PacketMeta, PlainParse, Tables, Time, Verdict,
 };
-use crate::dpdk::{BURST, Burst, Mbuf, OwnedMbuf, prefetch};
-use crate::stats::{Event, Writer};
+use guideway_core::stats::{Event, Writer};
 
 /// How many packets ahead of the current one the headers are fetched.
 const AHEAD: usize = 6;

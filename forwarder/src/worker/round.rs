@@ -1,8 +1,8 @@
 //! What each step of a worker's round needs besides the packet: the tables, the outputs and the
 //! time.
 
-use crate::balancer::{Tables, Time};
-use crate::stats::Writer;
+use guideway_core::balancer::{Tables, Time};
+use guideway_core::stats::Writer;
 
 use super::io::Output;
 

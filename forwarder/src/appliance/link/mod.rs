@@ -22,7 +22,7 @@ use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use tracing::{error, info, warn};
 
 use crate::dpdk::port::{Link, Port, Started};
-use crate::stats::{self, Event, Reader, Writer};
+use guideway_core::stats::{self, Event, Reader, Writer};
 
 use netlink::{Message, Received, Socket};
 

@@ -1,16 +1,16 @@
 //! Decides what becomes of an exception, and of a packet that another worker hands over.
 
-use crate::balancer::classify::{Exception, Unserved};
-use crate::balancer::decapsulation::{self, HopLimit};
-use crate::balancer::icmp::{self, Message};
-use crate::balancer::id::PortIndex;
-use crate::balancer::reply::IcmpError;
-use crate::balancer::{Classified, DropReason, Reply};
 use crate::dpdk::{Burst, OwnedMbuf};
-use crate::wire::{Packet, protocol};
 use crate::worker::handoff::{Arrival, Handoff};
 use crate::worker::pipeline::Pipeline;
 use crate::worker::round::Round;
+use guideway_core::balancer::classify::{Exception, Unserved};
+use guideway_core::balancer::decapsulation::{self, HopLimit};
+use guideway_core::balancer::icmp::{self, Message};
+use guideway_core::balancer::id::PortIndex;
+use guideway_core::balancer::reply::IcmpError;
+use guideway_core::balancer::{Classified, DropReason, Reply};
+use guideway_core::wire::{Packet, protocol};
 
 impl Pipeline {
     /// Handles a packet from a device that has no service.

@@ -1,21 +1,21 @@
 //! Fragments. One member of the cluster, and one worker of that member, owns all fragments of a
 //! datagram and decides them by the first.
 
-use crate::balancer::backend::{MssLimit, Serving};
-use crate::balancer::cluster::{Owner, ThreeTuple};
-use crate::balancer::fragment::{self, DatagramKey, Later, Reason};
-use crate::balancer::icmp::{self, Message};
-use crate::balancer::id::{BackendId, PortIndex};
-use crate::balancer::reply::IcmpError;
-use crate::balancer::services::Vip;
-use crate::balancer::{Classified, DropReason, Reply, Time, Verdict};
 use crate::dpdk::OwnedMbuf;
-use crate::stats::Event;
-use crate::wire::fragment::FragmentFields;
-use crate::wire::{Family, Fragment, Packet, protocol};
 use crate::worker::handoff::{Arrival, Handoff, OwnerQuery};
 use crate::worker::pipeline::Pipeline;
 use crate::worker::round::Round;
+use guideway_core::balancer::backend::{MssLimit, Serving};
+use guideway_core::balancer::cluster::{Owner, ThreeTuple};
+use guideway_core::balancer::fragment::{self, DatagramKey, Later, Reason};
+use guideway_core::balancer::icmp::{self, Message};
+use guideway_core::balancer::id::{BackendId, PortIndex};
+use guideway_core::balancer::reply::IcmpError;
+use guideway_core::balancer::services::Vip;
+use guideway_core::balancer::{Classified, DropReason, Reply, Time, Verdict};
+use guideway_core::stats::Event;
+use guideway_core::wire::fragment::FragmentFields;
+use guideway_core::wire::{Family, Fragment, Packet, protocol};
 
 use super::owner::flow_of;
 use super::state::DatagramAction;

@@ -1,12 +1,12 @@
 //! ICMP errors about packets that a backend has sent.
 
-use crate::balancer::id::PortIndex;
-use crate::balancer::{Classified, DropReason};
 use crate::dpdk::OwnedMbuf;
-use crate::wire::Packet;
 use crate::worker::handoff::{Handoff, OwnerQuery};
 use crate::worker::pipeline::Pipeline;
 use crate::worker::round::Round;
+use guideway_core::balancer::id::PortIndex;
+use guideway_core::balancer::{Classified, DropReason};
+use guideway_core::wire::Packet;
 
 use super::owner::flow_of;
 

@@ -1,16 +1,16 @@
 //! Which worker owns a flow, and how packets get there.
 
-use crate::balancer::flow::FlowKey;
-use crate::balancer::icmp;
-use crate::balancer::id::PortIndex;
-use crate::balancer::services::Service;
-use crate::balancer::{DropReason, Tables};
 use crate::dpdk::OwnedMbuf;
-use crate::wire::{Packet, protocol};
 use crate::worker::handoff::{Handoff, OwnerQuery};
 use crate::worker::io::owner;
 use crate::worker::pipeline::Pipeline;
 use crate::worker::round::Round;
+use guideway_core::balancer::flow::FlowKey;
+use guideway_core::balancer::icmp;
+use guideway_core::balancer::id::PortIndex;
+use guideway_core::balancer::services::Service;
+use guideway_core::balancer::{DropReason, Tables};
+use guideway_core::wire::{Packet, protocol};
 
 use super::state::Exceptions;
 

@@ -1,15 +1,15 @@
 //! Packets that exceed the MTU, and the replies that the forwarder sends itself.
 
-use crate::balancer::backend::{MssLimit, Route};
-use crate::balancer::id::{BackendId, PortIndex};
-use crate::balancer::mtu::{Fragments, clamp_mss, inner_mtu};
-use crate::balancer::reply::{self, IcmpError, OptionAction};
-use crate::balancer::{Classified, DropReason, Reply, Verdict};
 use crate::dpdk::{Burst, Mbuf, OwnedMbuf};
-use crate::stats::Event;
-use crate::wire::{Fragment, Packet};
 use crate::worker::pipeline::Pipeline;
 use crate::worker::round::Round;
+use guideway_core::balancer::backend::{MssLimit, Route};
+use guideway_core::balancer::id::{BackendId, PortIndex};
+use guideway_core::balancer::mtu::{Fragments, clamp_mss, inner_mtu};
+use guideway_core::balancer::reply::{self, IcmpError, OptionAction};
+use guideway_core::balancer::{Classified, DropReason, Reply, Verdict};
+use guideway_core::stats::Event;
+use guideway_core::wire::{Fragment, Packet};
 
 use super::state::Exceptions;
 

@@ -1,8 +1,8 @@
 //! How many replies a worker sends.
 
-use crate::balancer::Reply;
-use crate::balancer::reply::Limiter;
 use crate::worker::round::Round;
+use guideway_core::balancer::Reply;
+use guideway_core::balancer::reply::Limiter;
 
 /// Limits on replies. Echo replies have their own limit, so that pings do not use up the errors
 /// that path MTU discovery needs.

@@ -1,14 +1,14 @@
 //! What a worker keeps for exceptions: fragments that wait, limits on replies, buffers for
 //! fragments.
 
-use crate::balancer::DropReason;
-use crate::balancer::fragment::{self, Reason};
-use crate::balancer::hash::LocalSeed;
-use crate::balancer::id::BackendId;
-use crate::balancer::reply::Identifications;
-use crate::balancer::services::Service;
 use crate::dpdk::{Mempool, OwnedMbuf};
-use crate::wire::protocol;
+use guideway_core::balancer::DropReason;
+use guideway_core::balancer::fragment::{self, Reason};
+use guideway_core::balancer::hash::LocalSeed;
+use guideway_core::balancer::id::BackendId;
+use guideway_core::balancer::reply::Identifications;
+use guideway_core::balancer::services::Service;
+use guideway_core::wire::protocol;
 
 use super::reply_limits::ReplyLimits;
 

@@ -1,0 +1,113 @@
+//! Encapsulations must have the settings that they need, no others, and a next hop that suits them.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use super::draft::{BackendEntry, Draft};
+use crate::encapsulation::EncapsulationDraft;
+use crate::findings::{Located, count};
+use crate::model::{Encapsulation, Parameters};
+use guideway_core::balancer::encapsulation::{Constraints, Setting, Unsendable};
+
+impl Draft<'_> {
+    /// Reports settings that are missing and settings that no encapsulation uses.
+    pub(super) fn encapsulations(&self) {
+        for (pool_index, pool) in self.pools().iter().enumerate() {
+            let Ok(backends) = &pool.backends else { continue };
+            let mut used = Vec::new();
+            let mut missing = BTreeMap::new();
+            let mut complete = pool.encapsulation.encapsulations.is_ok();
+            match &pool.encapsulation.encapsulations {
+                Ok(Some(listed)) => used.extend(&listed.value),
+                Ok(None) if backends.is_empty() => used.push(Encapsulation::DEFAULT),
+                Ok(None) | Err(_) => {}
+            }
+            for (index, backend) in backends.iter().enumerate() {
+                let path = || format!("pool[{pool_index}].backends[{index}]");
+                let Ok(listed) = backend.encapsulation.listed(&pool.encapsulation) else {
+                    complete = false;
+                    continue;
+                };
+                self.unused_settings(&backend.encapsulation, &listed, path, "the backend's");
+                if let Ok(parameters) = backend.encapsulation.parameters(&pool.encapsulation) {
+                    let unset = Setting::ALL.into_iter().filter(|key| !key.is_set(&parameters));
+                    for key in unset {
+                        if let Some(needing) = listed.iter().find(|e| e.required().contains(&key)) {
+                            let first = (index, backend.at, *needing, 0);
+                            missing.entry(key.name()).or_insert(first).3 += 1;
+                        }
+                    }
+                }
+                used.extend(listed.into_iter().filter(|e| !used.contains(e)).collect::<Vec<_>>());
+            }
+            for (key, (index, at, needing, backends)) in missing {
+                let message = format!(
+                    "is missing: the encapsulation {:?} needs it, and {} of the pool {} it; set it \
+                     for the backend or for the pool",
+                    needing.name(),
+                    count(backends, "backend"),
+                    if backends == 1 { "lacks" } else { "lack" }
+                );
+                self.findings.mistake(
+                    at,
+                    format!("pool[{pool_index}].backends[{index}].{key}"),
+                    message,
+                );
+            }
+            if complete {
+                let path = || format!("pool[{pool_index}]");
+                self.unused_settings(&pool.encapsulation, &used, path, "any backend's");
+            }
+        }
+    }
+
+    fn unused_settings(
+        &self,
+        draft: &EncapsulationDraft,
+        listed: &[Encapsulation],
+        path: impl Fn() -> String,
+        owner: &str,
+    ) {
+        for key in &draft.keys {
+            if !listed.iter().any(|e| e.uses(key.value)) {
+                let using: Vec<String> = Encapsulation::NAMES
+                    .iter()
+                    .filter(|(_, e)| e.uses(key.value))
+                    .map(|(name, _)| format!("{name:?}"))
+                    .collect();
+                let message = format!(
+                    "is for {}, none of which is {owner} encapsulation; remove it, or change the \
+                     encapsulation",
+                    using.join(", ")
+                );
+                self.findings.mistake(key.at, format!("{}.{}", path(), key.value.name()), message);
+            }
+        }
+    }
+
+    /// Refuses a backend that needs the link and is not on it.
+    pub(super) fn link(&self, entry: BackendEntry<'_>, address: Located<IpAddr>, on_link: bool) {
+        let Ok(listed) = entry.backend.encapsulation.listed(&entry.pool.encapsulation) else {
+            return;
+        };
+        let parameters = Parameters::default();
+        let constraints = Constraints {
+            is_v6: false,
+            on_link,
+            // Another check reports a missing source.
+            has_source: true,
+            source_is_prefix: false,
+            parameters: &parameters,
+        };
+        let refused = |e: &Encapsulation| e.sendable(&constraints) == Err(Unsendable::NotOnLink);
+        if listed.iter().all(refused) {
+            let name = listed.first().map_or("", |e| e.name());
+            let message = format!(
+                "is {name:?}, which needs the backend on a port's link; the next hop of {} is a \
+                 gateway: choose another encapsulation, or bring it into a port's network",
+                address.value
+            );
+            self.findings.mistake(address.at, entry.key("encapsulation"), message);
+        }
+    }
+}

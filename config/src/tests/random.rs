@@ -1,0 +1,388 @@
+//! Mutated and random texts. None may panic, and what is accepted must keep the promises of the model.
+
+use std::collections::HashSet;
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::sample::{Index, select};
+
+use super::*;
+
+/// Asserts what the model promises of every valid configuration.
+fn assert_sound(configuration: &Configuration) {
+    fn distinct<T: Eq + std::hash::Hash>(items: impl Iterator<Item = T>) -> bool {
+        let mut seen = HashSet::new();
+        items.into_iter().all(|item| seen.insert(item))
+    }
+    let Configuration {
+        node,
+        hash,
+        dpdk,
+        flow,
+        icmp,
+        control,
+        ports,
+        neighbors,
+        pools,
+        services,
+        ..
+    } = configuration;
+    let Configuration { cluster, tunnel, fragments, .. } = configuration;
+    assert!(distinct(cluster.members.iter().map(|member| member.address)));
+    assert!(cluster.members.is_empty() || cluster.members.iter().any(|member| member.is_own));
+    assert!(distinct(tunnel.peers.iter()));
+    assert!(tunnel.peers.iter().all(|peer| peer.network() == peer.addr()));
+    assert!(fragments.contexts >= 1 && fragments.contexts >= fragments.packets);
+    assert!((1..=63).contains(&node.name.len()));
+    let size = u64::from(hash.table_size);
+    assert!(size >= 2 && (2..size).take_while(|d| d * d <= size).all(|d| !size.is_multiple_of(d)));
+    assert!(!dpdk.workers.is_empty() && distinct(dpdk.workers.iter()));
+    assert!(dpdk.workers.iter().all(|&cpu| cpu <= 1023));
+    assert!(flow.entries >= 4 && flow.entries.is_power_of_two());
+    for timeout in
+        [flow.timeouts.syn, flow.timeouts.established, flow.timeouts.closing, flow.timeouts.udp]
+    {
+        assert!((1..=86_400).contains(&timeout.as_secs()));
+    }
+    assert!(icmp.rate <= 1_000_000 && (1..=1_000_000).contains(&icmp.burst));
+    assert!((1..=107).contains(&control.socket.as_os_str().len()));
+    assert!(control.group.as_ref().is_none_or(|group| (1..=255).contains(&group.len())));
+    assert!(!ports.is_empty() && distinct(ports.iter().map(|port| &port.name)));
+    assert!(distinct(ports.iter().map(|port| port.device.split(',').next())));
+    let own = || ports.iter().flat_map(|port| port.addresses.iter().map(|prefix| prefix.addr()));
+    assert!(distinct(own()));
+    for port in ports {
+        assert!((576..=9216).contains(&port.mtu));
+        assert!(port.mac.is_none_or(|mac| mac[0] & 1 == 0 && mac != [0; 6]));
+        for gateway in &port.gateways {
+            let link_local =
+                matches!(gateway, std::net::IpAddr::V6(v6) if v6.is_unicast_link_local());
+            assert!(link_local || port.addresses.iter().any(|prefix| prefix.contains(gateway)));
+            assert!(own().all(|address| address != *gateway));
+        }
+    }
+    assert!(distinct(neighbors.iter().map(|neighbor| neighbor.address)));
+    assert!(distinct(pools.iter().map(|pool| &pool.name)));
+    let routes = configuration.routes();
+    for member in cluster.members.iter().filter(|member| !member.is_own) {
+        assert!(routes.next_hop(member.address).is_some());
+        assert!(own().all(|address| address != member.address));
+    }
+    for pool in pools {
+        assert!(!matches!(pool.mss_clamp, Some(MssClamp::To(mss)) if !(536..=9176).contains(&mss)));
+        assert!(pool.backends.len() as u64 * 100 <= size);
+        assert!(distinct(pool.backends.iter().map(|backend| &backend.name)));
+        assert!(distinct(pool.backends.iter().map(|backend| backend.address)));
+        let sum: u64 = pool.backends.iter().map(|backend| u64::from(backend.weight)).sum();
+        for backend in &pool.backends {
+            assert!(backend.weight == 0 || size * u64::from(backend.weight) >= sum);
+            assert!(routes.next_hop(backend.address).is_some());
+            assert!(own().all(|address| address != backend.address));
+            assert!(services.iter().all(|service| service.address != backend.address));
+            let source = match backend.address {
+                std::net::IpAddr::V4(_) => node.tunnel_source_v4.is_some(),
+                std::net::IpAddr::V6(_) => node.tunnel_source_v6.is_some(),
+            };
+            let on_link = routes.next_hop(backend.address).unwrap().address == backend.address;
+            let names: Vec<_> = backend.encapsulations.iter().map(|e| e.name()).collect();
+            assert!(!names.is_empty() && distinct(names.iter()));
+            assert!(names.iter().any(|&name| if name == "l2" { on_link } else { source }));
+            let label = names.iter().any(|name| name.starts_with("mpls"));
+            assert!(!label || backend.parameters.label.is_some_and(|label| label >= 16));
+            assert!(!names.contains(&"vxlan") || backend.parameters.vni.is_some());
+        }
+    }
+    assert!(distinct(services.iter().map(|service| &service.name)));
+    assert!(distinct(services.iter().map(|s| (s.address, s.protocol, s.port))));
+    assert!(services.iter().all(|service| service.port > 0 && service.pool < pools.len()));
+}
+
+/// Reads a text and returns whether it is valid.
+fn judge(text: &str) -> bool {
+    match parse(text) {
+        Ok(parsed) => {
+            assert_sound(&parsed.configuration);
+            assert_in_order(&parsed.warnings, text);
+            true
+        }
+        Err(mistakes) => {
+            let mistakes: Vec<Mistake> = mistakes.iter().cloned().collect();
+            assert!(!mistakes.is_empty());
+            assert_in_order(&mistakes, text);
+            false
+        }
+    }
+}
+
+fn assert_in_order(found: &[Mistake], text: &str) {
+    let lines = text.matches('\n').count() + 1;
+    assert!(found.iter().all(|mistake| (1..=lines).contains(&mistake.line)), "{found:?}");
+    assert!(found.is_sorted_by_key(|mistake| mistake.line));
+    assert!(found.iter().all(|mistake| !mistake.to_string().contains('\n')), "{found:?}");
+}
+
+#[derive(Clone, Debug)]
+enum Change {
+    Byte(Index, u8),
+    DeleteLine(Index),
+    RepeatLine(Index, Index),
+    SwapTokens(Index, Index),
+    Cut(Index),
+}
+
+fn change() -> impl Strategy<Value = Change> {
+    prop_oneof![
+        (any::<Index>(), any::<u8>()).prop_map(|(at, byte)| Change::Byte(at, byte)),
+        any::<Index>().prop_map(Change::DeleteLine),
+        (any::<Index>(), any::<Index>()).prop_map(|(from, to)| Change::RepeatLine(from, to)),
+        (any::<Index>(), any::<Index>()).prop_map(|(a, b)| Change::SwapTokens(a, b)),
+        any::<Index>().prop_map(Change::Cut),
+    ]
+}
+
+fn apply(text: &str, change: &Change) -> String {
+    let mut lines: Vec<&str> = text.split('\n').collect();
+    match change {
+        _ if text.is_empty() => String::new(),
+        Change::Byte(at, byte) => {
+            let mut bytes = text.as_bytes().to_vec();
+            bytes[at.index(text.len())] = *byte;
+            String::from_utf8_lossy(&bytes).into_owned()
+        }
+        Change::DeleteLine(at) => {
+            lines.remove(at.index(lines.len()));
+            lines.join("\n")
+        }
+        Change::RepeatLine(from, to) => {
+            lines.insert(to.index(lines.len()), lines[from.index(lines.len())]);
+            lines.join("\n")
+        }
+        Change::SwapTokens(a, b) => {
+            let mut tokens: Vec<&str> = text.split_inclusive([' ', ',', '\n', '=', '"']).collect();
+            let (a, b) = (a.index(tokens.len()), b.index(tokens.len()));
+            tokens.swap(a, b);
+            tokens.concat()
+        }
+        Change::Cut(at) => text.chars().take(at.index(text.len())).collect(),
+    }
+}
+
+/// A value for any key: often valid, often almost valid.
+fn value() -> impl Strategy<Value = String> {
+    let address = || (0..4_u8, 0..4_u8).prop_map(|(net, host)| format!("10.0.{net}.{host}"));
+    let quoted = |text: String| format!("\"{text}\"");
+    prop_oneof![
+        (-2..70_000_i64).prop_map(|number| number.to_string()),
+        select(vec![
+            "true",
+            "false",
+            "1.5",
+            "[]",
+            "{}",
+            "nan",
+            "1979-05-27",
+            "\"\"",
+            "[[]]",
+            "1e9",
+            "64",
+            "4093"
+        ])
+        .prop_map(str::to_owned),
+        select(vec![
+            "gre",
+            "gue",
+            "l2",
+            "flow",
+            "tcp",
+            "udp",
+            "ring",
+            "net_null0",
+            "net_null1",
+            "3b:00.1",
+            "/s",
+            "web"
+        ])
+        .prop_map(move |word| quoted(word.to_owned())),
+        address().prop_map(quoted),
+        (address(), 0..34_u8).prop_map(|(address, length)| format!("[\"{address}/{length}\"]")),
+        vec(address(), 0..3).prop_map(|list| format!("{list:?}")),
+        any::<u8>().prop_map(|byte| format!("\"02:00:00:00:00:{byte:02x}\"")),
+        "[a-z]{0,4}".prop_map(quoted),
+        any::<String>().prop_map(|text| format!("{text:?}")),
+    ]
+}
+
+/// Sections with some of their keys, each with a value of the right kind or of any.
+fn section(
+    header: &'static str,
+    keys: &'static [(&'static str, &'static [&'static str])],
+) -> impl Strategy<Value = String> {
+    let lines: Vec<_> = keys
+        .iter()
+        .map(|&(key, right)| {
+            let right = select(right).prop_map(str::to_owned);
+            let line = prop_oneof![60 => right, 1 => value()];
+            (line, prop::bool::weighted(0.97)).prop_map(move |(value, there)| {
+                if there { format!("{key} = {value}\n") } else { String::new() }
+            })
+        })
+        .collect();
+    lines.prop_map(move |lines| format!("{header}\n{}", lines.concat()))
+}
+
+const NAMES: &[&str] = &["\"a\"", "\"b\"", "\"c\"", "\"d\"", "\"e\"", "\"f\"", "\"g\"", "\"h\""];
+
+fn configuration() -> impl Strategy<Value = String> {
+    let once = (
+        section(
+            "[node]",
+            &[
+                ("name", NAMES),
+                (
+                    "tunnel_source",
+                    &["[\"10.0.0.1\", \"fd00::1\"]", "[\"10.0.0.2\"]", "[\"10.0.9.64/26\"]"],
+                ),
+            ],
+        ),
+        section(
+            "[hash]",
+            &[
+                ("key", &["\"000102030405060708090a0b0c0d0e0f\""]),
+                ("table_size", &["509", "4093", "65537"]),
+            ],
+        ),
+        section(
+            "[dpdk]",
+            &[
+                ("workers", &["[0]", "[1, 2]"]),
+                ("hugepages", &["false"]),
+                ("memory", &["64"]),
+                ("buffers", &["65535"]),
+                ("idle", &["\"poll\"", "\"interrupt\""]),
+                ("eal_args", &["[]", "[\"-v\"]"]),
+            ],
+        ),
+        section("[flow]", &[("entries", &["4", "1024"]), ("timeout.syn", &["1", "86400"])]),
+        section("[icmp]", &[("rate", &["0", "1000000"]), ("burst", &["1", "50"])]),
+        section(
+            "[control]",
+            &[("socket", &["\"/run/s\"", "\"s\""]), ("group", &["\"lb\"", "\"a b\""])],
+        ),
+    );
+    let port = section(
+        "[[port]]",
+        &[
+            ("name", NAMES),
+            (
+                "device",
+                &["\"net_null0\"", "\"net_null1\"", "\"net_null2\"", "\"3b:00.0\"", "\"3b:00.1\""],
+            ),
+            (
+                "addresses",
+                &[
+                    "[\"10.0.1.1/24\"]",
+                    "[\"10.0.2.1/24\", \"fd00:2::1/64\"]",
+                    "[\"10.0.3.1/16\"]",
+                    "[]",
+                ],
+            ),
+            ("gateways", &["[]", "[\"10.0.1.254\"]", "[\"10.0.2.254\"]", "[\"fe80::1\"]"]),
+            ("mtu", &["1500", "9000"]),
+            ("steering", &["\"auto\"", "\"ring\""]),
+        ],
+    );
+    let neighbor = section(
+        "[[neighbor]]",
+        &[
+            (
+                "address",
+                &[
+                    "\"10.0.1.254\"",
+                    "\"10.0.2.254\"",
+                    "\"10.0.1.7\"",
+                    "\"fe80::1\"",
+                    "\"10.0.2.8\"",
+                ],
+            ),
+            ("mac", &["\"02:00:00:00:00:01\""]),
+        ],
+    );
+    let backend = section(
+        "[[pool.backends]]",
+        &[
+            ("name", NAMES),
+            (
+                "address",
+                &[
+                    "\"10.0.1.5\"",
+                    "\"10.0.1.6\"",
+                    "\"10.0.1.7\"",
+                    "\"10.0.2.8\"",
+                    "\"10.0.2.9\"",
+                    "\"fd00:2::5\"",
+                ],
+            ),
+            ("weight", &["0", "1", "2", "100"]),
+            ("enabled", &["true", "false"]),
+            (
+                "encapsulation",
+                &["\"gre\"", "\"l2\"", "[\"gue\", \"gre\"]", "[\"l2\", \"ipip\"]", "\"vxlan\""],
+            ),
+            ("vni", &["7", "8"]),
+        ],
+    );
+    const CLAMPS: &[&str] = &["\"auto\"", "536", "9176", "1400"];
+    let pool = (section("[[pool]]", &[("name", NAMES), ("mss_clamp", CLAMPS)]), vec(backend, 1..4))
+        .prop_map(|(pool, backends)| pool + &backends.concat());
+    let service = section(
+        "[[service]]",
+        &[
+            ("name", NAMES),
+            ("address", &["\"203.0.113.1\"", "\"203.0.113.2\"", "\"fd00:9::1\""]),
+            ("protocol", &["\"tcp\"", "\"udp\""]),
+            ("port", &["53", "80", "443"]),
+            ("pool", &["\"a\"", "\"b\"", "\"c\""]),
+            ("echo", &["true", "false"]),
+            ("unreachable", &["false"]),
+        ],
+    );
+    (once, vec(port, 1..3), vec(neighbor, 0..3), vec(pool, 0..3), vec(service, 0..3)).prop_map(
+        |((node, hash, dpdk, flow, icmp, control), ports, neighbors, pools, services)| {
+            let several = [ports, neighbors, pools, services].concat().concat();
+            [node, hash, dpdk, flow, icmp, control, several].concat()
+        },
+    )
+}
+
+#[test]
+fn ten_thousand_random_configurations() {
+    let mut runner = proptest::test_runner::TestRunner::new(ProptestConfig::with_cases(10_000));
+    let valid = std::cell::Cell::new(0);
+    runner
+        .run(&configuration(), |text| {
+            valid.set(valid.get() + u32::from(judge(&text)));
+            Ok(())
+        })
+        .unwrap();
+    // Neither valid nor invalid texts are rare.
+    assert!((100..9_900).contains(&valid.get()), "{} of 10000 valid", valid.get());
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+    #[test]
+    fn mutated_configurations(
+        of_example in any::<bool>(),
+        changes in vec(change(), 1..6),
+    ) {
+        let example = include_str!("../../../examples/appliance.toml");
+        let start = if of_example { example } else { EXAMPLE }.to_owned();
+        judge(&changes.iter().fold(start, |text, change| apply(&text, change)));
+    }
+
+    #[test]
+    fn any_text(text in any::<String>()) {
+        judge(&text);
+    }
+}

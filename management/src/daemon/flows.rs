@@ -1,0 +1,136 @@
+//! Flow listings: names become ids, workers scan, ids become names.
+
+use std::collections::HashMap;
+
+use guideway_api as api;
+use guideway_api::{ErrorKind, FlowFilter};
+
+use super::overview::{Overview, Running};
+use guideway_config::protocol_number;
+use guideway_core::balancer::conntrack::State;
+use guideway_core::balancer::flow::FlowKey;
+use guideway_core::balancer::scan::{FlowMatch, FlowScan};
+
+impl Overview {
+    pub(super) fn flows(&self, filter: &FlowFilter) -> Result<api::Flows, api::Error> {
+        // An id may change its owner, so the names are read before the scan. The lock is not held while
+        // workers scan.
+        let (flow_match, names) = {
+            let running = self.running.lock();
+            (flow_match(&running, filter)?, names(&running))
+        };
+        let limit = filter.limit.unwrap_or(api::DEFAULT_FLOWS).min(api::MAX_FLOWS);
+        let mut flows = api::Flows::default();
+        for (index, worker) in (0..).zip(&self.workers) {
+            if filter.worker.is_some_and(|worker| worker != index) {
+                continue;
+            }
+            let scan = FlowScan::new(flow_match.clone(), limit - flows.flows.len());
+            let Some(scan) = (worker.scan)(scan) else {
+                return Err(api::Error::new(
+                    ErrorKind::Failed,
+                    format!("worker {index} did not answer in time"),
+                ));
+            };
+            flows.truncated |= scan.truncated;
+            flows.flows.extend(scan.rows.iter().filter_map(|row| {
+                let (pool, backend) = names.get(&row.backend.get())?;
+                Some(api::Flow {
+                    worker: index,
+                    tag: format!("{:016x}", row.tag),
+                    pool: pool.clone(),
+                    backend: backend.clone(),
+                    state: api_state(row.state),
+                    idle_ms: row.idle_ms.into(),
+                })
+            }));
+        }
+        if filter.worker.is_some_and(|worker| usize::from(worker) >= self.workers.len()) {
+            return Err(not_found(format!("there are {} workers", self.workers.len())));
+        }
+        Ok(flows)
+    }
+}
+
+fn not_found(message: String) -> api::Error {
+    api::Error { kind: ErrorKind::NotFound, message, details: Vec::new() }
+}
+
+/// The filter as workers understand it: keys and ids instead of names.
+fn flow_match(running: &Running, filter: &FlowFilter) -> Result<FlowMatch, api::Error> {
+    let flow = match &filter.flow {
+        None => None,
+        Some(tuple) => Some(flow_key(tuple).ok_or_else(|| {
+            api::Error::new(
+                ErrorKind::BadRequest,
+                "source and destination must be of one address family".to_owned(),
+            )
+        })?),
+    };
+    let named = filter.pool.is_some() || filter.backend.is_some();
+    let backends = named.then(|| {
+        let mut ids: Vec<_> = running
+            .configuration
+            .pools
+            .iter()
+            .zip(&running.published.backends)
+            .filter(|(pool, _)| filter.pool.as_ref().is_none_or(|name| *name == pool.name))
+            .flat_map(|(pool, published)| pool.backends.iter().zip(published))
+            .filter(|(b, _)| filter.backend.as_ref().is_none_or(|name| *name == b.name))
+            .map(|(_, published)| published.id)
+            .collect();
+        ids.sort_unstable();
+        ids
+    });
+    if backends.as_ref().is_some_and(Vec::is_empty) {
+        return Err(not_found(format!(
+            "no backend {}in {}",
+            filter.backend.as_ref().map(|name| format!("\"{name}\" ")).unwrap_or_default(),
+            filter.pool.as_ref().map_or("any pool".to_owned(), |name| format!("a pool \"{name}\"")),
+        )));
+    }
+    Ok(FlowMatch { flow, backends, state: filter.state.map(balancer_state) })
+}
+
+/// The pool's and the backend's name of each backend id.
+fn names(running: &Running) -> HashMap<u32, (String, String)> {
+    running
+        .configuration
+        .pools
+        .iter()
+        .zip(&running.published.backends)
+        .flat_map(|(pool, published)| {
+            pool.backends.iter().zip(published).map(|(backend, published)| {
+                (published.id.get(), (pool.name.clone(), backend.name.clone()))
+            })
+        })
+        .collect()
+}
+
+fn flow_key(tuple: &api::FlowTuple) -> Option<FlowKey> {
+    FlowKey::new(tuple.source, tuple.destination, protocol_number(tuple.protocol))
+}
+
+fn balancer_state(state: api::FlowState) -> State {
+    match state {
+        api::FlowState::Syn => State::Syn,
+        api::FlowState::Established => State::Established,
+        api::FlowState::Closing => State::Closing,
+        api::FlowState::Udp => State::Udp,
+        api::FlowState::Unconfirmed => State::Unconfirmed,
+        api::FlowState::HalfClosed => State::HalfClosed,
+        api::FlowState::Reset => State::Reset,
+    }
+}
+
+fn api_state(state: State) -> api::FlowState {
+    match state {
+        State::Syn => api::FlowState::Syn,
+        State::Established => api::FlowState::Established,
+        State::Closing => api::FlowState::Closing,
+        State::Udp => api::FlowState::Udp,
+        State::Unconfirmed => api::FlowState::Unconfirmed,
+        State::HalfClosed => api::FlowState::HalfClosed,
+        State::Reset => api::FlowState::Reset,
+    }
+}

@@ -1,0 +1,192 @@
+//! Listings: what is in force, with its counters.
+
+use guideway_api as api;
+
+use super::overview::{Overview, PortState};
+use crate::publication::PublishedBackend;
+use guideway_config as config;
+use guideway_core::stats::{Counter, Gauge, Traffic};
+
+impl Overview {
+    pub(super) fn status(&self) -> api::Status {
+        let running = self.running.lock();
+        let counter = |counter| self.workers.iter().map(|w| w.stats.counter(counter)).sum();
+        let gauge = |gauge| self.workers.iter().map(|w| w.stats.gauge(gauge)).sum();
+        api::Status {
+            node: running.configuration.node.name.clone(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            uptime_seconds: self.started.elapsed().as_secs(),
+            generation: running.published.generation,
+            generation_in_force: self.progress().generation,
+            config_path: self.path.display().to_string(),
+            workers: self.workers.len(),
+            ports: self.ports.len(),
+            services: running.configuration.services.len(),
+            backends: running.configuration.pools.iter().map(|p| p.backends.len()).sum(),
+            flows: gauge(Gauge::Flows),
+            flow_capacity: self.workers.iter().map(|w| w.flow_capacity).sum(),
+            fragments_waiting: gauge(Gauge::FragmentsWaiting),
+            received: counter(Counter::Received),
+            transmitted: counter(Counter::Transmitted),
+        }
+    }
+
+    pub(super) fn services(&self) -> Vec<api::Service> {
+        let running = self.running.lock();
+        let configuration = &running.configuration;
+        configuration
+            .services
+            .iter()
+            .zip(&running.published.services)
+            .map(|(service, id)| api::Service {
+                name: service.name.clone(),
+                address: service.address,
+                protocol: service.protocol,
+                port: service.port,
+                pool: configuration.pools[service.pool].name.clone(),
+                backends: running.published.backends[service.pool]
+                    .iter()
+                    .zip(&configuration.pools[service.pool].backends)
+                    .filter(|(published, backend)| {
+                        backend_state(published, backend) == api::BackendState::Active
+                    })
+                    .count(),
+                traffic: traffic(
+                    self.sum(|stats| stats.service(id.0 as usize)),
+                    running.service_base.get(&id.0),
+                ),
+            })
+            .collect()
+    }
+
+    pub(super) fn backends(&self) -> Vec<api::Backend> {
+        let running = self.running.lock();
+        let configuration = &running.configuration;
+        let mut list = Vec::new();
+        for (pool, published) in configuration.pools.iter().zip(&running.published.backends) {
+            for (backend, published) in pool.backends.iter().zip(published) {
+                let id = published.id;
+                list.push(api::Backend {
+                    pool: pool.name.clone(),
+                    name: backend.name.clone(),
+                    address: backend.address,
+                    weight: backend.weight,
+                    state: backend_state(published, backend),
+                    encapsulation: published
+                        .encapsulation
+                        .map_or("none", |choice| choice.encapsulation.name())
+                        .to_owned(),
+                    why: published.encapsulation.map_or_else(
+                        || "nothing that is listed can be sent".to_owned(),
+                        |choice| choice.why(&backend.encapsulations),
+                    ),
+                    share: published.slots as f64 / f64::from(configuration.hash.table_size),
+                    port: published.next_hop.map(|hop| configuration.ports[hop.port].name.clone()),
+                    next_hop: next_hop(published),
+                    traffic: traffic(
+                        self.sum(|stats| stats.backend(id.index())),
+                        running.backend_base.get(&id.get()),
+                    ),
+                });
+            }
+        }
+        list
+    }
+
+    pub(super) fn worker_list(&self) -> Vec<api::Worker> {
+        (0..)
+            .zip(&self.workers)
+            .map(|(index, worker)| {
+                let stats = &worker.stats;
+                api::Worker {
+                    worker: index,
+                    cpu: worker.cpu,
+                    queues: worker.queues.clone(),
+                    generation: stats.gauge(Gauge::Generation),
+                    received: stats.counter(Counter::Received),
+                    transmitted: stats.counter(Counter::Transmitted),
+                    dropped: stats.dropped(),
+                    flows: stats.gauge(Gauge::Flows),
+                    flow_capacity: worker.flow_capacity,
+                    polls: stats.counter(Counter::Polls),
+                    busy_polls: stats.counter(Counter::BusyPolls),
+                }
+            })
+            .collect()
+    }
+
+    pub(super) fn port_list(&self) -> Vec<api::Port> {
+        let running = self.running.lock();
+        running
+            .configuration
+            .ports
+            .iter()
+            .zip(&self.ports)
+            .map(|(configured, port)| {
+                let PortState { link, link_seconds, counters } = (port.probe)();
+                let [rx_function, tx_function] = port.functions.clone();
+                api::Port {
+                    name: configured.name.clone(),
+                    device: configured.device.clone(),
+                    driver: port.driver.clone(),
+                    mac: format_mac(configured.mac.unwrap_or(port.device_mac)),
+                    mtu: configured.mtu,
+                    link,
+                    link_seconds,
+                    rx_queues: port.rx_queues,
+                    tx_queues: port.tx_queues,
+                    steering: (port.steering)(),
+                    counters,
+                    rx_function,
+                    tx_function,
+                }
+            })
+            .collect()
+    }
+
+    pub(super) fn port_stats(&self, extended: bool) -> Vec<api::PortStats> {
+        // Devices are asked without the lock, because they may be slow.
+        let names: Vec<String> = {
+            let running = self.running.lock();
+            running.configuration.ports.iter().map(|port| port.name.clone()).collect()
+        };
+        names
+            .into_iter()
+            .zip(&self.ports)
+            .map(|(name, port)| api::PortStats {
+                name,
+                counters: (port.probe)().counters.by_name(),
+                extended: if extended { (port.extended)() } else { Default::default() },
+            })
+            .collect()
+    }
+}
+
+fn traffic(now: Traffic, base: Option<&Traffic>) -> api::Traffic {
+    let Traffic { packets, bytes, flows } = now - base.copied().unwrap_or_default();
+    api::Traffic { packets, bytes, flows }
+}
+
+fn backend_state(published: &PublishedBackend, backend: &config::Backend) -> api::BackendState {
+    let resolved = published.next_hop.is_some_and(|hop| hop.mac.is_some());
+    match (backend.enabled, resolved, backend.weight) {
+        (false, _, _) => api::BackendState::Disabled,
+        (true, false, _) => api::BackendState::Unresolved,
+        (true, true, 0) => api::BackendState::Draining,
+        (true, true, _) => api::BackendState::Active,
+    }
+}
+
+fn next_hop(published: &PublishedBackend) -> String {
+    match published.next_hop {
+        None => "no route".to_owned(),
+        Some(hop) => match hop.mac {
+            Some(mac) => format!("{} at {}", hop.address, format_mac(mac)),
+            None => format!("{} (no neighbor)", hop.address),
+        },
+    }
+}
+
+fn format_mac([a, b, c, d, e, f]: [u8; 6]) -> String {
+    format!("{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{f:02x}")
+}
