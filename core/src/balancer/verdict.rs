@@ -17,7 +17,7 @@ pub enum Verdict {
 }
 
 named! {
-    /// What the sender of a packet was replied with.
+    /// What the sender of a packet got as a reply.
     pub enum Reply {
         /// Echo requests that got a reply.
         Echo = "echo_replied",
@@ -89,13 +89,13 @@ reasons! {
     WrongMac = "wrong_mac",
     /// The frame is addressed to a group: forwarding it would multiply it.
     MulticastMac = "multicast_mac",
-    /// The frame was sent by one of our own ports: it loops.
+    /// The frame's source is the MAC address of one of the node's ports: it loops.
     LoopedFrame = "looped_frame",
     /// The source address belongs to no host, to this node itself, or to the link only (link-local).
     SourceInvalid = "source_invalid",
     /// No service has the destination address.
     NoVip = "no_vip",
-    /// A service has the address, but none this protocol and port.
+    /// A service has the address, but not with this protocol and port.
     NoService = "no_service",
     /// To a virtual address, but neither TCP, UDP nor ICMP.
     UnsupportedProtocol = "unsupported_protocol",
@@ -103,19 +103,20 @@ reasons! {
     NoBackend = "no_backend",
     /// The next hop has no known MAC address.
     NextHopUnresolved = "next_hop_unresolved",
-    /// Encapsulated, the packet would exceed the port's MTU, and it cannot be cut.
+    /// The packet does not fit once encapsulated, and can neither be fragmented nor get a reply.
     ExceedsMtu = "exceeds_mtu",
-    /// The packet has no hops left, and an ICMP error about such a packet is not allowed (RFC 1122, RFC 4443).
+    /// An ICMP error or a later fragment with no hops left, which must not get "time exceeded"; any other reply
+    /// that is not allowed counts as `reply_forbidden`.
     HopLimitExceeded = "hop_limit_exceeded",
-    /// The buffer has no room for the encapsulation, or no buffer is left for a fragment of it.
+    /// The packet's buffer has no room for outer headers or a reply, or no buffer is free for a fragment.
     NoHeadroom = "no_headroom",
     /// The ring to another worker is full.
     RingFull = "ring_full",
     /// The device did not take the packet.
     TxFull = "tx_full",
-    /// An echo request with a source route option, which an answer would have to take backwards.
+    /// An echo request with a source route option: the reply would have to take that route backwards.
     SourceRouted = "source_routed",
-    /// An echo request to an address whose services do not let it be answered.
+    /// An echo request to an address whose services allow no reply.
     EchoDisabled = "echo_disabled",
     /// An ICMP message that is cut short or has a wrong checksum.
     IcmpMalformed = "icmp_malformed",
@@ -127,35 +128,36 @@ reasons! {
     IcmpEmbeddedMalformed = "icmp_embedded_malformed",
     /// An ICMP error about a fragment that has no ports.
     IcmpEmbeddedFragment = "icmp_embedded_fragment",
-    /// The packet would get a reply, but a reply to its kind or source is not allowed (RFC 1122, RFC 4443).
+    /// A reply to such a packet or to its source is not allowed (RFC 1122, RFC 4443); an ICMP error or a later
+    /// fragment with no hops left counts as `hop_limit_exceeded`.
     ReplyForbidden = "reply_forbidden",
-    /// It would be answered, but there were too many answers of late.
+    /// A reply was due, but the allowance of replies (`icmp.rate`) was used up.
     ReplyLimited = "reply_limited",
-    /// It would be answered, but has an IPv6 option that is unknown and asks to be discarded.
+    /// A reply was due, but an unknown IPv6 option of the packet demands that it be discarded in silence.
     Ipv6OptionUnknown = "ipv6_option_unknown",
-    /// It would be answered, but its UDP checksum is wrong, or zero over IPv6.
+    /// A "port unreachable" was due, but the packet's UDP checksum is wrong, or zero over IPv6.
     UdpChecksum = "udp_checksum",
     /// A fragment whose offset or length is impossible.
     FragmentMalformed = "fragment_malformed",
     /// A fragment overlaps the first of its datagram.
     FragmentOverlap = "fragment_overlap",
-    /// The fragment table has no place for one more datagram.
+    /// The fragment table has no entry for one more datagram.
     FragmentTableFull = "fragment_table_full",
     /// The buffer of fragments that wait for their first has no room.
     FragmentBufferFull = "fragment_buffer_full",
-    /// The first fragment did not come in time.
+    /// The first fragment of the datagram did not arrive in time.
     FragmentTimeout = "fragment_timeout",
-    /// The service takes no fragments.
+    /// A first fragment for a service that refuses fragments.
     FragmentRefused = "fragment_refused",
     /// The first fragment of the datagram was dropped.
     FragmentFirstDropped = "fragment_first_dropped",
     /// Encapsulated, for the node's tunnel address, but from none of its peers.
     TunnelUnknownPeer = "tunnel_unknown_peer",
-    /// From a peer, but not well-formed, or of an encapsulation that is not taken.
+    /// From a peer, but not well-formed, or of an encapsulation that is not supported.
     TunnelMalformed = "tunnel_malformed",
-    /// Encapsulated once more, for the node's tunnel address again.
+    /// Encapsulated twice for the node's tunnel address.
     TunnelNested = "tunnel_nested",
-    /// The tunnel met congestion, and the packet inside cannot say so (RFC 6040).
+    /// The outer packet met congestion, and the inner one cannot carry the mark (RFC 6040).
     TunnelCongested = "tunnel_congested",
 }
 
