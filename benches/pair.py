@@ -240,7 +240,7 @@ def latency_table(subjects):
         rows.append([f"{share} %", "", "added", *added, ""])
     return {
         "name": "latency",
-        "title": "Latency in µs, at shares of the appliance's throughput without loss",
+        "title": "Latency in µs, at shares of Guideway's throughput without loss",
         "columns": ["share", "million packets per second", "program", *(name for name, _ in QUANTILES), "lost"],
         "rows": rows,
     }
@@ -255,7 +255,7 @@ def generators_table(found):
         rows.append([name, *million, f"{100 * support.spread(received):.1f} %", text])
     return {
         "name": "generators",
-        "title": "What the appliance takes of testpmd's generators, which send as fast as they can",
+        "title": "What Guideway receives from testpmd's generators at full speed",
         "columns": ["generator", "received, million per second", "forwarded", "spread", "drops"],
         "rows": rows,
     }
