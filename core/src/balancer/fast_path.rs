@@ -5,8 +5,8 @@
 //! takes each step for a whole burst before the next, in a short loop. The CPU then works on many packets at
 //! once and waits for none of their cache lines. [`PacketMeta`] carries only what the next step needs.
 //!
-//! A packet that a step refuses is unchanged and is decided by the full path. The fast path does
-//! exactly what the full path would have done; the tests compare every byte and every flow table entry.
+//! A packet that a step refuses is unchanged and takes the full path. The fast path does exactly what the
+//! full path would have done; the tests compare every byte and every flow table entry.
 
 use std::hint::cold_path;
 
@@ -22,12 +22,12 @@ use super::time::Time;
 use super::worker_state::Balancer;
 use crate::wire::plain::{self, Ipv4FirstWord, PlainHeaders};
 
-/// What is known of a packet between the steps.
+/// What one step of the fast path tells the next about a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PacketMeta {
-    /// The service that it is for.
+    /// The service that the packet is for.
     pub service: Service,
-    /// Its flow's hash, which chooses the worker and the bucket and is the tag in the bucket.
+    /// The tag of its flow, which also chooses the worker and the bucket.
     pub tag: u64,
     /// The backend of its flow if that is steady; otherwise `BackendId::NONE`.
     pub backend: BackendId,
@@ -36,7 +36,7 @@ pub struct PacketMeta {
 }
 
 impl PacketMeta {
-    /// Nothing parsed.
+    /// The value before anything is parsed.
     pub const NONE: PacketMeta = PacketMeta {
         service: Service::NONE,
         tag: 0,

@@ -1,8 +1,8 @@
 //! The one list of what is counted: every counter, gauge and event with its name and help text.
 //!
-//! A listing, a scrape and the documentation take their names from here. A new metric is one line in one of
-//! the three enums below. Verdicts have their list in [`crate::balancer::verdict`], because the balancer names
-//! its drop reasons itself; [`metrics`] joins them.
+//! `guidewayctl` and the documentation take their names from here. A new metric is one line in one of the three
+//! enums below. Verdicts have their list in [`crate::balancer::verdict`], because the balancer names its drop
+//! reasons itself; [`metrics`] has all four lists.
 
 use crate::balancer::{FlowEvent, Verdict};
 use crate::named::named;
@@ -32,7 +32,8 @@ named! {
         Flows = "flows",
         /// The generation of the tables that the worker forwards by.
         Generation = "generation",
-        /// The generation at the start of the last whole sweep: no entry refers to a backend removed by then.
+        /// The generation of the tables when the last whole sweep began: no flow table entry refers to a backend
+    /// that was removed before.
         SweptGeneration = "swept_generation",
     }
 }
@@ -83,7 +84,7 @@ pub enum Kind {
     Gauge,
 }
 
-/// What is known of one metric.
+/// The description of one metric.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Metric {
     /// How the metric moves.

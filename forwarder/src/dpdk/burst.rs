@@ -21,7 +21,7 @@ const SLOTS: u16 = 32;
 #[repr(transparent)]
 pub struct OwnedMbuf(NonNull<sys::rte_mbuf>);
 
-// SAFETY: an `OwnedMbuf` alone owns its mbuf, which has no thread affinity.
+// SAFETY: an `OwnedMbuf` alone owns its mbuf, which any thread may use and free.
 unsafe impl Send for OwnedMbuf {}
 
 impl Deref for OwnedMbuf {
@@ -56,8 +56,8 @@ pub struct Burst {
     slots: [*mut sys::rte_mbuf; BURST],
 }
 
-// SAFETY: the burst alone owns its mbufs, and they have no thread affinity: returning them uses the
-// cache of the thread that does it, or the pool's multi-producer ring.
+// SAFETY: the burst alone owns its mbufs, and any thread may use and free them: freeing uses the
+// mempool cache of the thread that does it, or the pool's ring, which several threads may write to.
 unsafe impl Send for Burst {}
 
 impl Burst {
@@ -151,8 +151,8 @@ impl Burst {
         }
     }
 
-    /// Appends packets that `source` writes. `source` gets the first free slot and the number of
-    /// free slots, and returns how many it filled.
+    /// Appends the packets that the function `source` writes, such as a device's receive function.
+    /// `source` gets the first free slot and the number of free slots, and returns how many it filled.
     ///
     /// # Safety
     /// `source` writes as many valid mbufs as it returns, no more than there are slots, and gives up
@@ -170,8 +170,8 @@ impl Burst {
         count.into()
     }
 
-    /// Gives packets away from the front. `sink` gets the first packet and their number, and
-    /// returns how many it took. The others move up.
+    /// Passes packets from the front to the function `sink`, such as a device's transmit function.
+    /// `sink` gets the first packet and their number, and returns how many it took. The others move up.
     ///
     /// # Safety
     /// `sink` takes the ownership of as many mbufs as it returns, and leaves the slots of the others alone.

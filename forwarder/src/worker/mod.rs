@@ -1,18 +1,18 @@
 //! A worker: one thread, pinned to one CPU when live, that forwards packets from its inputs to their
 //! backends.
 //!
-//! A worker owns its queues, its flow table and its counters. A worker is the
-//! only writer of its flow table and counters, and takes no lock. Each round polls all inputs. A burst is classified, looked up in the flow table,
-//! encapsulated and handed to the output of its port; each step runs over all packets of the burst.
-//! A packet that the fast path does not take takes the full path, one at a time (`forward.rs`).
+//! A worker owns its queues, its flow table and its counters, is the only writer of the latter two,
+//! and takes no lock. Each round polls all inputs. A burst is classified, looked up in the flow
+//! table, encapsulated and moved to the output of its port; each step runs over all packets of the
+//! burst. Packets that the fast path refuses take the full path, one by one (`forward.rs`).
 //!
 //! A port may have fewer receive queues than there are workers. Then the worker that polls a queue
 //! hands each packet to the [owner](Owners) of its flow, over a ring with one producer and one
 //! consumer. A port may also have fewer transmit queues. Then packets travel over a ring to the
 //! worker that has a transmit queue. If a ring is full, the packet is dropped and counted. In a
-//! replay (`lossless`) the capture waits until the ring has room.
+//! replay (`lossless`) the worker receives no more of the capture until the ring has room.
 //!
-//! Exceptions are handled in `exception/`: fragments, ICMP, packets that exceed the MTU, and
+//! `exception/` has the handlers of exceptions: fragments, ICMP, packets that exceed the MTU, and
 //! packets that arrive encapsulated.
 
 mod bench;
@@ -51,7 +51,7 @@ const HOUSEKEEPING: u64 = 256;
 /// rounds expire fragments and sweep one bucket of the flow table.
 const TIMEKEEPING: u64 = 4;
 
-/// A flow listing that a worker is asked for.
+/// A list of flow table entries that the daemon asks a worker for.
 pub struct FlowListing {
     /// What to list, and what was found so far.
     pub scan: FlowScan,
@@ -63,7 +63,7 @@ pub struct FlowListing {
 pub struct Worker {
     /// The flow table, and what decides and encapsulates packets.
     pub balancer: Balancer,
-    /// The tables in force, as the control plane publishes them.
+    /// The tables in force, as the daemon publishes them.
     pub tables: Arc<ArcSwap<Tables>>,
     /// The worker's counters.
     pub stats: Writer,
@@ -79,13 +79,13 @@ pub struct Worker {
     pub siblings: Vec<Option<Output>>,
     /// What the worker keeps for exceptions.
     pub exceptions: Exceptions,
-    /// Flow listings from the control plane.
+    /// Flow listings that the daemon asks for.
     pub listings: Receiver<FlowListing>,
     /// What all workers are told: run, finish (receive nothing more), or stop.
     pub command: Arc<Command>,
     /// What the worker does while no packet comes.
     pub idle: Idle,
-    /// Make a source wait rather than drop a packet because a ring is full.
+    /// In a replay: poll no input until every ring has room for a burst, so that no packet is lost.
     pub lossless: bool,
 }
 
@@ -193,7 +193,7 @@ impl Worker {
                 && running.scan.step(&pipeline.balancer, tables, clock.now())
                 && let Some(FlowListing { scan, reply }) = listing.take()
             {
-                // If the asking side has given up, the reply goes nowhere.
+                // Fails if the daemon no longer waits for the listing.
                 let _ = reply.send(scan);
             }
             if found {
@@ -210,7 +210,7 @@ impl Worker {
             if idle == 0 || finishing || listing.is_some() {
                 continue;
             }
-            // As many buckets as the time asleep is worth.
+            // As many buckets as rounds would have swept in the time asleep.
             for _ in 0..sleeper.idle(idle) {
                 if pipeline.balancer.sweep(tables, clock.now()) {
                     pipeline.stats.set(Gauge::SweptGeneration, sweep_generation);
