@@ -31,7 +31,8 @@ pub struct PacketMeta {
     pub tag: u64,
     /// The backend of its flow if that is steady; otherwise `BackendId::NONE`.
     pub backend: BackendId,
-    /// The headers that were read; all TCP flags are set if nothing was parsed.
+    /// The headers that were read, as `wire::plain` has them, also of IPv6; all TCP flags are set if nothing was
+    /// parsed.
     pub headers: PlainHeaders,
 }
 
@@ -142,7 +143,8 @@ impl Balancer {
     }
 
     /// Looks up the flow of a packet that was parsed with these tables. Writes its backend if the flow is
-    /// steady and the packet does not change its state; otherwise `BackendId::NONE`.
+    /// steady and the packet does not change its state; otherwise `BackendId::NONE`. An entry idle for longer than
+    /// the shortest timeout of the steady states (`tables.steady()`, milliseconds) is left to the full path.
     #[inline(always)]
     pub fn lookup(&mut self, tables: &Tables, meta: &mut PacketMeta, now: Time) {
         if meta.headers.tcp_flags & STATE_FLAGS == 0

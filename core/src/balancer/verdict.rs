@@ -3,7 +3,8 @@
 use crate::named::named;
 use crate::wire::Error as Malformed;
 
-/// What became of a packet.
+/// What became of a packet. A reply or a fragment that another worker transmits counts when it is handed to that
+/// worker; `tx_full_late` counts those that the device then refuses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// The packet was transmitted to a backend.
@@ -128,7 +129,7 @@ reasons! {
     IcmpEmbeddedMalformed = "icmp_embedded_malformed",
     /// An ICMP error about a fragment that has no ports.
     IcmpEmbeddedFragment = "icmp_embedded_fragment",
-    /// A reply to such a packet or to its source is not allowed (RFC 1122, RFC 4443); an ICMP error or a later
+    /// A reply to the packet or to its source is not allowed (RFC 1122, RFC 4443); an ICMP error or a later
     /// fragment with no hops left counts as `hop_limit_exceeded`.
     ReplyForbidden = "reply_forbidden",
     /// A reply was due, but the allowance of replies (`icmp.rate`) was used up.
