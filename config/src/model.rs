@@ -7,14 +7,13 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use guideway_api::Protocol;
 use ipnet::{IpNet, Ipv4Net};
 
 use super::device;
 use crate::routing::Routes;
 use guideway_core::balancer::services::ServiceAddress;
-use guideway_core::wire::protocol;
 
+pub use guideway_core::balancer::Protocol;
 pub use guideway_core::balancer::encapsulation::{Encapsulation, GreKey, Parameters, UdpChecksum};
 pub use guideway_core::balancer::fragment::Policy as FragmentPolicy;
 
@@ -313,15 +312,7 @@ impl Service {
 
 /// The service address that these three keys make.
 pub(super) fn service_address(address: IpAddr, protocol: Protocol, port: u16) -> ServiceAddress {
-    ServiceAddress::new(address, protocol_number(protocol), port)
-}
-
-/// The IP protocol number.
-pub fn protocol_number(protocol: Protocol) -> u8 {
-    match protocol {
-        Protocol::Tcp => protocol::TCP,
-        Protocol::Udp => protocol::UDP,
-    }
+    ServiceAddress::new(address, protocol.number(), port)
 }
 
 /// The forwarders that share the virtual addresses.

@@ -3,16 +3,12 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 
-use guideway_api::Protocol;
-
 use super::findings::{Checked, Located, excerpt};
-use super::model::{FragmentPolicy, Service, service_address};
+use super::model::{FragmentPolicy, Protocol, Service, service_address};
 use super::pool::{MAX_COUNT, PoolDraft, limit};
 use super::section::Section;
 use super::value;
 use guideway_core::balancer::services::ServiceAddress;
-
-const PROTOCOLS: [(&str, Protocol); 2] = [("tcp", Protocol::Tcp), ("udp", Protocol::Udp)];
 
 #[derive(Debug)]
 pub(super) struct ServiceDraft {
@@ -95,7 +91,7 @@ fn service(
     let name = section.required("name", "\"web\"", value::text(value::name));
     let distinct_name = name.as_ref().map_or(Ok(()), |name| section.unique("name", name, names));
     let address = section.required("address", "\"203.0.113.10\"", value::text(value::routable));
-    let protocol = section.required("protocol", "\"tcp\"", value::word(&PROTOCOLS));
+    let protocol = section.required("protocol", "\"tcp\"", value::word(Protocol::NAMES));
     let port = section.required("port", "80", value::integer::<u16>(1..=65_535));
     let distinct_address = match (&address, &protocol, &port) {
         (Ok(address), Ok(protocol), Ok(port)) => {

@@ -129,7 +129,7 @@ fn the_contract_example_is_read_completely() {
             services: vec![Service {
                 name: "web".to_owned(),
                 address: "203.0.113.10".parse().unwrap(),
-                protocol: guideway_api::Protocol::Tcp,
+                protocol: Protocol::Tcp,
                 port: 80,
                 pool: 0,
                 echo: true,
@@ -219,7 +219,7 @@ fn every_value_reaches_its_field() {
     let clamped = parse(&changed(&[("encapsulation = \"gre\"", "mss_clamp = 1400")])).unwrap();
     assert_eq!(clamped.configuration.pools[0].mss_clamp, Some(MssClamp::To(1400)));
     let service = &configuration.services[0];
-    assert_eq!(service.protocol, guideway_api::Protocol::Udp);
+    assert_eq!(service.protocol, Protocol::Udp);
     assert!(!service.echo && service.unreachable);
 }
 

@@ -29,6 +29,7 @@ pub mod maglev;
 pub mod mtu;
 pub mod node;
 pub mod port;
+mod protocol;
 pub mod reply;
 #[cfg(test)]
 mod sample;
@@ -46,6 +47,7 @@ pub use classify::Classified;
 pub use fast_path::{PacketMeta, PlainParse};
 pub use frame::Frame;
 pub use full_path::{Decision, FlowEvent};
+pub use protocol::Protocol;
 pub use tables::Tables;
 pub use time::Time;
 pub use verdict::{DropReason, Reply, Verdict};

@@ -5,9 +5,8 @@ use std::collections::HashMap;
 use guideway_api as api;
 use guideway_api::{ErrorKind, FlowFilter};
 
+use super::convert::{from_flow_state, from_protocol, to_flow_state};
 use super::overview::{Overview, Running};
-use guideway_config::protocol_number;
-use guideway_core::balancer::conntrack::State;
 use guideway_core::balancer::flow::FlowKey;
 use guideway_core::balancer::scan::{FlowMatch, FlowScan};
 
@@ -40,7 +39,7 @@ impl Overview {
                     tag: format!("{:016x}", row.tag),
                     pool: pool.clone(),
                     backend: backend.clone(),
-                    state: api_state(row.state),
+                    state: to_flow_state(row.state),
                     idle_ms: row.idle_ms.into(),
                 })
             }));
@@ -89,7 +88,7 @@ fn flow_match(running: &Running, filter: &FlowFilter) -> Result<FlowMatch, api::
             filter.pool.as_ref().map_or("any pool".to_owned(), |name| format!("a pool \"{name}\"")),
         )));
     }
-    Ok(FlowMatch { flow, backends, state: filter.state.map(balancer_state) })
+    Ok(FlowMatch { flow, backends, state: filter.state.map(from_flow_state) })
 }
 
 /// The pool's and the backend's name of each backend id.
@@ -108,29 +107,5 @@ fn names(running: &Running) -> HashMap<u32, (String, String)> {
 }
 
 fn flow_key(tuple: &api::FlowTuple) -> Option<FlowKey> {
-    FlowKey::new(tuple.source, tuple.destination, protocol_number(tuple.protocol))
-}
-
-fn balancer_state(state: api::FlowState) -> State {
-    match state {
-        api::FlowState::Syn => State::Syn,
-        api::FlowState::Established => State::Established,
-        api::FlowState::Closing => State::Closing,
-        api::FlowState::Udp => State::Udp,
-        api::FlowState::Unconfirmed => State::Unconfirmed,
-        api::FlowState::HalfClosed => State::HalfClosed,
-        api::FlowState::Reset => State::Reset,
-    }
-}
-
-fn api_state(state: State) -> api::FlowState {
-    match state {
-        State::Syn => api::FlowState::Syn,
-        State::Established => api::FlowState::Established,
-        State::Closing => api::FlowState::Closing,
-        State::Udp => api::FlowState::Udp,
-        State::Unconfirmed => api::FlowState::Unconfirmed,
-        State::HalfClosed => api::FlowState::HalfClosed,
-        State::Reset => api::FlowState::Reset,
-    }
+    FlowKey::new(tuple.source, tuple.destination, from_protocol(tuple.protocol).number())
 }

@@ -2,6 +2,7 @@
 
 use guideway_api as api;
 
+use super::convert::to_protocol;
 use super::overview::{Overview, PortState};
 use crate::publication::PublishedBackend;
 use guideway_config as config;
@@ -41,7 +42,7 @@ impl Overview {
             .map(|(service, id)| api::Service {
                 name: service.name.clone(),
                 address: service.address,
-                protocol: service.protocol,
+                protocol: to_protocol(service.protocol),
                 port: service.port,
                 pool: configuration.pools[service.pool].name.clone(),
                 backends: running.published.backends[service.pool]

@@ -3,6 +3,7 @@
 //! The daemon reaches workers and ports only through [`Worker`] and [`Port`], so that it needs no DPDK
 //! and tests need no device.
 
+mod convert;
 mod flows;
 mod listing;
 mod overview;

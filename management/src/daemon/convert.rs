@@ -1,0 +1,63 @@
+//! The core's values as the protocol has them, and back.
+//!
+//! The protocol's crate uses nothing of ours, so each enum that both have is matched here once for each
+//! direction. A variant that one side lacks does not compile.
+
+use guideway_api as api;
+
+use guideway_core::balancer::Protocol;
+use guideway_core::balancer::conntrack::State;
+
+pub(super) fn to_protocol(protocol: Protocol) -> api::Protocol {
+    match protocol {
+        Protocol::Tcp => api::Protocol::Tcp,
+        Protocol::Udp => api::Protocol::Udp,
+    }
+}
+
+pub(super) fn from_protocol(protocol: api::Protocol) -> Protocol {
+    match protocol {
+        api::Protocol::Tcp => Protocol::Tcp,
+        api::Protocol::Udp => Protocol::Udp,
+    }
+}
+
+pub(super) fn to_flow_state(state: State) -> api::FlowState {
+    match state {
+        State::Syn => api::FlowState::Syn,
+        State::Established => api::FlowState::Established,
+        State::Closing => api::FlowState::Closing,
+        State::Udp => api::FlowState::Udp,
+        State::Unconfirmed => api::FlowState::Unconfirmed,
+        State::HalfClosed => api::FlowState::HalfClosed,
+        State::Reset => api::FlowState::Reset,
+    }
+}
+
+pub(super) fn from_flow_state(state: api::FlowState) -> State {
+    match state {
+        api::FlowState::Syn => State::Syn,
+        api::FlowState::Established => State::Established,
+        api::FlowState::Closing => State::Closing,
+        api::FlowState::Udp => State::Udp,
+        api::FlowState::Unconfirmed => State::Unconfirmed,
+        api::FlowState::HalfClosed => State::HalfClosed,
+        api::FlowState::Reset => State::Reset,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_directions_agree() {
+        for &(name, protocol) in Protocol::NAMES {
+            assert_eq!(from_protocol(to_protocol(protocol)), protocol);
+            assert_eq!(to_protocol(protocol).name(), name, "a configuration and a listing agree");
+        }
+        for state in State::ALL {
+            assert_eq!(from_flow_state(to_flow_state(state)), state);
+        }
+    }
+}
