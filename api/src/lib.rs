@@ -21,11 +21,12 @@ pub use response::*;
 
 /// The protocol's version. A client refuses a daemon with another version.
 ///
-/// The version rises when a field, value or message is removed, renamed or given another meaning. It stays
-/// when a request, an optional field of a request, or a field of a response is added: a daemon that does
-/// not know a request or its field refuses the request, and a client has a default for a response's field
-/// that an earlier daemon does not send.
-pub const PROTOCOL_VERSION: u32 = 1;
+/// The version rises when a field, value or message is removed, renamed or given another meaning, and when a
+/// field of a response gets a value that clients refuse, such as another variant of an enum. It stays when a
+/// request, an optional field of a request, or a field of a response is added: a daemon that does not know a
+/// request or its field refuses the request, and a client has a default for a response's field that an
+/// earlier daemon of the same version does not send.
+pub const PROTOCOL_VERSION: u32 = 2;
 
 /// The socket at which the daemon listens by default.
 pub const DEFAULT_SOCKET: &str = "/run/guideway/guideway.sock";

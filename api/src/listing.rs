@@ -87,10 +87,8 @@ pub struct Backend {
     pub why: String,
     /// Its share of the Maglev table, 0 to 1.
     pub share: f64,
-    /// The port that sends its packets; none while it has no next hop.
-    pub port: Option<String>,
-    /// The next hop's address, and whether its MAC address is known, in words.
-    pub next_hop: String,
+    /// Where its packets go next.
+    pub next_hop: NextHop,
     /// Traffic forwarded to it.
     pub traffic: Traffic,
 }
@@ -117,6 +115,40 @@ impl BackendState {
             BackendState::Draining => "draining",
             BackendState::Disabled => "disabled",
             BackendState::Unresolved => "unresolved",
+        }
+    }
+}
+
+/// Where packets to a backend go next.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "state", rename_all = "snake_case")]
+pub enum NextHop {
+    /// Packets can be sent.
+    Resolved {
+        /// The port that sends them.
+        port: String,
+        /// The backend, or a gateway.
+        address: IpAddr,
+        /// The MAC address of `address`.
+        mac: String,
+    },
+    /// The MAC address is unknown.
+    NoMac {
+        /// The port that would send them.
+        port: String,
+        /// The backend, or a gateway.
+        address: IpAddr,
+    },
+    /// The backend is on the link of no port, and its family has no gateway.
+    NoRoute,
+}
+
+impl NextHop {
+    /// The port that sends the packets.
+    pub fn port(&self) -> Option<&str> {
+        match self {
+            NextHop::Resolved { port, .. } | NextHop::NoMac { port, .. } => Some(port),
+            NextHop::NoRoute => None,
         }
     }
 }

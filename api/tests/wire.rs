@@ -1,4 +1,4 @@
-//! Every message of protocol 1 as literal JSON, so that no message changes unnoticed. If a test here must
+//! Every message of protocol 2 as literal JSON, so that no message changes unnoticed. If a test here must
 //! change, `PROTOCOL_VERSION` says whether the version must rise.
 #![expect(clippy::unwrap_used, reason = "a test may")]
 
@@ -21,12 +21,12 @@ fn traffic() -> Traffic {
 
 #[test]
 fn greeting() {
-    assert_eq!(PROTOCOL_VERSION, 1);
+    assert_eq!(PROTOCOL_VERSION, 2);
     assert_eq!(MAX_CONFIGURATION, 16_777_216);
     assert_eq!(MAX_REQUEST, 33_558_528);
     same(
         Greeting { server: SERVER.into(), version: "0.1.0".into(), protocol: PROTOCOL_VERSION },
-        r#"{"server":"guideway","version":"0.1.0","protocol":1}"#,
+        r#"{"server":"guideway","version":"0.1.0","protocol":2}"#,
     );
 }
 
@@ -199,23 +199,33 @@ fn response_backends() {
         encapsulation: "gre".into(),
         why: "the only one listed".into(),
         share: 0.25,
-        port: Some("edge0".into()),
-        next_hop: "192.0.2.254 is at 02:00:00:00:00:fe".into(),
+        next_hop: NextHop::Resolved {
+            port: "edge0".into(),
+            address: "192.0.2.254".parse().unwrap(),
+            mac: "02:00:00:00:00:fe".into(),
+        },
         traffic: traffic(),
     };
     same(
-        Response::Backends(vec![backend.clone()]),
+        Response::Backends(vec![backend]),
         concat!(
             r#"{"response":"backends","body":[{"pool":"web","name":"b1","#,
             r#""address":"2001:db8:b::2","weight":1,"state":"active","encapsulation":"gre","#,
             r#""why":"the only one listed","#,
-            r#""share":0.25,"port":"edge0","next_hop":"192.0.2.254 is at 02:00:00:00:00:fe","#,
+            r#""share":0.25,"next_hop":{"state":"resolved","port":"edge0","#,
+            r#""address":"192.0.2.254","mac":"02:00:00:00:00:fe"},"#,
             r#""traffic":{"packets":10,"bytes":6400,"flows":2}}]}"#
         ),
     );
-    let lost = Backend { port: None, state: BackendState::Unresolved, ..backend };
-    let wire = serde_json::to_string(&Response::Backends(vec![lost])).unwrap();
-    assert!(wire.contains(r#""state":"unresolved""#) && wire.contains(r#""port":null"#), "{wire}");
+}
+
+#[test]
+fn next_hops_by_their_state() {
+    let (port, address) = ("edge0".to_owned(), "2001:db8::fe".parse().unwrap());
+    let no_mac = NextHop::NoMac { port, address };
+    assert_eq!((no_mac.port(), NextHop::NoRoute.port()), (Some("edge0"), None));
+    same(no_mac, r#"{"state":"no_mac","port":"edge0","address":"2001:db8::fe"}"#);
+    same(NextHop::NoRoute, r#"{"state":"no_route"}"#);
 }
 
 #[test]

@@ -16,8 +16,10 @@ pub(crate) enum Error {
     NotGuideway { socket: PathBuf },
     /// The daemon has another protocol version.
     #[error(
-        "the daemon (release {release}) speaks protocol {protocol}, this guidewayctl \
-         {PROTOCOL_VERSION}; use the guidewayctl of the daemon's release"
+        "the daemon (release {release}) speaks protocol {protocol}, this guidewayctl (release {}) \
+         {PROTOCOL_VERSION}; use the guidewayctl of the daemon's release, or restart the daemon if it \
+         has been upgraded since its start",
+        env!("CARGO_PKG_VERSION")
     )]
     Protocol { release: String, protocol: u32 },
     /// The request was sent, and no response came.

@@ -3,6 +3,10 @@
 //! In a table, counters are plain integers, and shares and loads are percentages. Text that may contain
 //! spaces is in the last columns.
 
+mod sentence;
+#[cfg(test)]
+mod tests;
+
 use guideway_api::{Backend, Flows, Port, PortStats, Response, Service, Stats, Status, Worker};
 use serde::Serialize;
 
@@ -137,8 +141,8 @@ fn backend_table(backends: &[Backend]) -> String {
             &backend.traffic.flows,
             &backend.traffic.packets,
             &backend.traffic.bytes,
-            &backend.port.as_deref().unwrap_or_default(),
-            &backend.next_hop,
+            &backend.next_hop.port().unwrap_or_default(),
+            &sentence::next_hop(&backend.next_hop),
             &backend.why,
         ]);
     }
@@ -319,6 +323,3 @@ fn body(response: &Response) -> String {
 fn pretty<T: Serialize + ?Sized>(value: &T) -> String {
     serde_json::to_string_pretty(value).expect("the protocol's types are JSON")
 }
-
-#[cfg(test)]
-mod tests;

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 use std::thread::{self, JoinHandle};
 
-const GREETING: &str = r#"{"server":"guideway","version":"0.1.0","protocol":1}"#;
+const GREETING: &str = r#"{"server":"guideway","version":"0.1.0","protocol":2}"#;
 
 /// A directory with the socket of a daemon, and a file.
 struct Site {
@@ -192,7 +192,7 @@ fn tables_are_the_default_and_json_is_an_option() {
 fn backends_of_one_pool() {
     let backend = |pool| {
         format!(
-            r#"{{"pool":"{pool}","name":"b1","address":"10.0.0.5","weight":1,"state":"active","encapsulation":"gre","why":"best","share":1.0,"port":"edge0","next_hop":"known","traffic":{{"packets":1,"bytes":2,"flows":3}}}}"#
+            r#"{{"pool":"{pool}","name":"b1","address":"10.0.0.5","weight":1,"state":"active","encapsulation":"gre","why":"best","share":1.0,"next_hop":{{"state":"no_mac","port":"edge0","address":"10.0.0.9"}},"traffic":{{"packets":1,"bytes":2,"flows":3}}}}"#
         )
     };
     let response =
@@ -200,8 +200,8 @@ fn backends_of_one_pool() {
     let site = Site::new();
     let daemon = site.responds(&response);
     let table = "\
-POOL  NAME  ADDRESS   WEIGHT  STATE   ENCAPSULATION    SHARE  FLOWS  PACKETS  BYTES  PORT   NEXT_HOP  WHY
-dns   b1    10.0.0.5       1  active  gre            100.00%      3        1      2  edge0  known     best
+POOL  NAME  ADDRESS   WEIGHT  STATE   ENCAPSULATION    SHARE  FLOWS  PACKETS  BYTES  PORT   NEXT_HOP                WHY
+dns   b1    10.0.0.5       1  active  gre            100.00%      3        1      2  edge0  10.0.0.9 (no neighbor)  best
 ";
     site.run(&["backend", "list", "--pool", "dns"]).is(0, table, "");
     daemon.join().unwrap();
@@ -275,7 +275,7 @@ fn control_characters_of_a_daemon_are_replaced() {
     site.run(&["config", "reload"]).is(5, "", "error: a?[2Jb\n  c?2Kd?\n");
     daemon.join().unwrap();
     let site = Site::new();
-    let greeting = GREETING.replace("0.1.0", "\\u001b]0;title\\u0007").replace(":1}", ":9}");
+    let greeting = GREETING.replace("0.1.0", "\\u001b]0;title\\u0007").replace(":2}", ":9}");
     let daemon = site.daemon(&greeting, drop);
     let ran = site.run(&["status"]);
     assert!(!ran.stderr.contains('\x1b') && ran.stderr.contains("release ?]0;title?"), "{ran:?}");
@@ -385,18 +385,26 @@ fn a_refusal_before_the_request_is_shown() {
 
 #[test]
 fn another_protocol_is_refused() {
-    let site = Site::new();
-    let greeting = r#"{"server":"guideway","version":"9.0.0","protocol":2}"#;
-    let daemon = site.daemon(greeting, |mut stream| stream.read_line(&mut String::new()).unwrap());
-    site.run(&["config", "reload"]).is(
-        1,
-        "",
-        "error: the daemon (release 9.0.0) speaks protocol 2, this guidewayctl 1; use the \
-         guidewayctl of the daemon's release\n",
-    );
-    assert_eq!(daemon.join().unwrap(), 0, "no request is sent");
+    for protocol in [1, 3] {
+        let site = Site::new();
+        let greeting =
+            format!(r#"{{"server":"guideway","version":"9.0.0","protocol":{protocol}}}"#);
+        let daemon =
+            site.daemon(&greeting, |mut stream| stream.read_line(&mut String::new()).unwrap());
+        site.run(&["config", "reload"]).is(
+            1,
+            "",
+            &format!(
+                "error: the daemon (release 9.0.0) speaks protocol {protocol}, this guidewayctl \
+                 (release {}) 2; use the guidewayctl of the daemon's release, or restart the daemon \
+                 if it has been upgraded since its start\n",
+                env!("CARGO_PKG_VERSION")
+            ),
+        );
+        assert_eq!(daemon.join().unwrap(), 0, "no request is sent");
+    }
 
-    for greeting in ["220 mail.example ESMTP", r#"{"server":"other","version":"1","protocol":1}"#] {
+    for greeting in ["220 mail.example ESMTP", r#"{"server":"other","version":"1","protocol":2}"#] {
         let site = Site::new();
         let daemon = site.daemon(greeting, drop);
         let ran = site.run(&["status"]);

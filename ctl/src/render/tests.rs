@@ -1,6 +1,6 @@
 //! Every table, compared with its exact text.
 
-use guideway_api::{BackendState, Flow, FlowState, PortCounters, Protocol, Traffic};
+use guideway_api::{BackendState, Flow, FlowState, NextHop, PortCounters, Protocol, Traffic};
 
 use super::*;
 
@@ -97,8 +97,11 @@ fn backends() {
         encapsulation: "gre".into(),
         why: "the only one listed".into(),
         share: 1.0 / 3.0,
-        port: Some("edge0".into()),
-        next_hop: "192.0.2.254 at 02:00:00:00:00:fe".into(),
+        next_hop: NextHop::Resolved {
+            port: "edge0".into(),
+            address: "192.0.2.254".parse().unwrap(),
+            mac: "02:00:00:00:00:fe".into(),
+        },
         traffic: Traffic { packets: 40_000, bytes: 3_200_000, flows: 347 },
     };
     let b2 = Backend {
@@ -107,8 +110,7 @@ fn backends() {
         weight: 100,
         state: BackendState::Unresolved,
         share: 0.0,
-        port: None,
-        next_hop: "no gateway for IPv6".into(),
+        next_hop: NextHop::NoRoute,
         traffic: Traffic::default(),
         ..b1.clone()
     };
@@ -117,7 +119,7 @@ fn backends() {
         "\
 POOL  NAME  ADDRESS        WEIGHT  STATE       ENCAPSULATION   SHARE  FLOWS  PACKETS    BYTES  PORT   NEXT_HOP                          WHY
 web   b1    10.0.0.5            1  active      gre            33.33%    347    40000  3200000  edge0  192.0.2.254 at 02:00:00:00:00:fe  the only one listed
-web   b2    2001:db8:b::2     100  unresolved  gre             0.00%      0        0        0  -      no gateway for IPv6               the only one listed
+web   b2    2001:db8:b::2     100  unresolved  gre             0.00%      0        0        0  -      no route                          the only one listed
 ",
     );
 }

@@ -5,6 +5,8 @@
 
 use guideway_api as api;
 
+use guideway_config::Configuration;
+use guideway_config::routing::NextHop;
 use guideway_core::balancer::Protocol;
 use guideway_core::balancer::conntrack::State;
 
@@ -44,6 +46,19 @@ pub(super) fn from_flow_state(state: api::FlowState) -> State {
         api::FlowState::HalfClosed => State::HalfClosed,
         api::FlowState::Reset => State::Reset,
     }
+}
+
+pub(super) fn to_next_hop(hop: Option<NextHop>, configuration: &Configuration) -> api::NextHop {
+    let Some(NextHop { port, address, mac }) = hop else { return api::NextHop::NoRoute };
+    let port = configuration.ports[port].name.clone();
+    match mac {
+        Some(mac) => api::NextHop::Resolved { port, address, mac: format_mac(mac) },
+        None => api::NextHop::NoMac { port, address },
+    }
+}
+
+pub(super) fn format_mac([a, b, c, d, e, f]: [u8; 6]) -> String {
+    format!("{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{f:02x}")
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use guideway_api as api;
 
-use super::convert::to_protocol;
+use super::convert::{format_mac, to_next_hop, to_protocol};
 use super::overview::{Overview, PortState};
 use crate::publication::PublishedBackend;
 use guideway_config as config;
@@ -82,8 +82,7 @@ impl Overview {
                         |choice| choice.why(&backend.encapsulations),
                     ),
                     share: published.slots as f64 / f64::from(configuration.hash.table_size),
-                    port: published.next_hop.map(|hop| configuration.ports[hop.port].name.clone()),
-                    next_hop: next_hop(published),
+                    next_hop: to_next_hop(published.next_hop, configuration),
                     traffic: traffic(
                         self.sum(|stats| stats.backend(id.index())),
                         running.backend_base.get(&id.get()),
@@ -176,18 +175,4 @@ fn backend_state(published: &PublishedBackend, backend: &config::Backend) -> api
         (true, true, 0) => api::BackendState::Draining,
         (true, true, _) => api::BackendState::Active,
     }
-}
-
-fn next_hop(published: &PublishedBackend) -> String {
-    match published.next_hop {
-        None => "no route".to_owned(),
-        Some(hop) => match hop.mac {
-            Some(mac) => format!("{} at {}", hop.address, format_mac(mac)),
-            None => format!("{} (no neighbor)", hop.address),
-        },
-    }
-}
-
-fn format_mac([a, b, c, d, e, f]: [u8; 6]) -> String {
-    format!("{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{f:02x}")
 }

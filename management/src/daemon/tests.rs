@@ -1,3 +1,4 @@
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -256,6 +257,14 @@ fn the_state_of_a_backend_shows_in_tables_and_listing() {
     let states: Vec<_> = lab.backends().iter().map(|b| b.state).collect();
     use api::BackendState::{Active, Disabled, Draining, Unresolved};
     assert_eq!(states, [Active, Draining, Disabled, Unresolved]);
+    let neighbor = |n: u8| api::NextHop::Resolved {
+        port: "edge0".to_owned(),
+        address: IpAddr::from([192, 0, 2, n]),
+        mac: format!("02:00:00:00:00:{n}"),
+    };
+    let unknown = api::NextHop::NoMac { port: "edge0".to_owned(), address: [192, 0, 2, 30].into() };
+    let hops: Vec<_> = lab.backends().into_iter().map(|b| b.next_hop).collect();
+    assert_eq!(hops, [neighbor(10), neighbor(11), neighbor(12), unknown]);
     let shares: Vec<_> = lab.backends().iter().map(|b| (b.share * 1021.0).round()).collect();
     assert_eq!(shares, [766.0, 0.0, 0.0, 255.0]);
     let tables = lab.daemon.changes.lock().publisher.shared().load_full();
