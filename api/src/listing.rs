@@ -80,11 +80,11 @@ pub struct Backend {
     pub weight: u32,
     /// Which flows it accepts now.
     pub state: BackendState,
-    /// The encapsulation in use, for example `gre`.
-    pub encapsulation: String,
-    /// Why that encapsulation was chosen, in words.
-    #[serde(default)]
-    pub why: String,
+    /// The encapsulation in use, for example `gre`; none without a next hop, or if none that is listed can be
+    /// sent.
+    pub encapsulation: Option<String>,
+    /// Why that encapsulation is in use; none without it.
+    pub encapsulation_choice: Option<EncapsulationChoice>,
     /// Its share of the Maglev table, 0 to 1.
     pub share: f64,
     /// Where its packets go next.
@@ -117,6 +117,55 @@ impl BackendState {
             BackendState::Unresolved => "unresolved",
         }
     }
+}
+
+/// Why an encapsulation was chosen: of those that can be sent, flows differ in the best field. Of several with
+/// that field, it has the smallest overhead, or else it is listed first.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EncapsulationChoice {
+    /// The encapsulations that the configuration lists for the backend, in its order.
+    pub listed: Vec<String>,
+    /// The field in which the packets of two flows differ.
+    pub flows_differ_in: FlowField,
+    /// Those of `listed` that cannot be sent.
+    pub left_out: Vec<LeftOut>,
+}
+
+/// A field by which routers and NICs can tell encapsulated flows apart, the best first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FlowField {
+    /// The source port of the outer UDP header.
+    UdpSourcePort,
+    /// The addresses and ports of the packet itself, which has no outer header.
+    Own,
+    /// The flow label of the outer IPv6 header.
+    FlowLabel,
+    /// The source address of the outer IPv4 header.
+    SourceAddress,
+    /// The GRE key.
+    GreKey,
+    /// No field.
+    Nothing,
+}
+
+/// An encapsulation that cannot be sent.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeftOut {
+    /// Its name.
+    pub encapsulation: String,
+    /// Why it cannot be sent.
+    pub reason: Unsendable,
+}
+
+/// Why an encapsulation cannot be sent to a backend.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Unsendable {
+    /// It needs the backend on the link of a port, and a gateway is between.
+    NotOnLink,
+    /// It needs a tunnel source of the backend's family.
+    NoSource,
 }
 
 /// Where packets to a backend go next.

@@ -196,8 +196,12 @@ fn response_backends() {
         address: "2001:db8:b::2".parse().unwrap(),
         weight: 1,
         state: BackendState::Active,
-        encapsulation: "gre".into(),
-        why: "the only one listed".into(),
+        encapsulation: Some("gre".into()),
+        encapsulation_choice: Some(EncapsulationChoice {
+            listed: vec!["l2".into(), "gre".into()],
+            flows_differ_in: FlowField::FlowLabel,
+            left_out: vec![LeftOut { encapsulation: "l2".into(), reason: Unsendable::NotOnLink }],
+        }),
         share: 0.25,
         next_hop: NextHop::Resolved {
             port: "edge0".into(),
@@ -207,16 +211,30 @@ fn response_backends() {
         traffic: traffic(),
     };
     same(
-        Response::Backends(vec![backend]),
+        Response::Backends(vec![backend.clone()]),
         concat!(
             r#"{"response":"backends","body":[{"pool":"web","name":"b1","#,
             r#""address":"2001:db8:b::2","weight":1,"state":"active","encapsulation":"gre","#,
-            r#""why":"the only one listed","#,
+            r#""encapsulation_choice":{"listed":["l2","gre"],"flows_differ_in":"flow_label","#,
+            r#""left_out":[{"encapsulation":"l2","reason":"not_on_link"}]},"#,
             r#""share":0.25,"next_hop":{"state":"resolved","port":"edge0","#,
             r#""address":"192.0.2.254","mac":"02:00:00:00:00:fe"},"#,
             r#""traffic":{"packets":10,"bytes":6400,"flows":2}}]}"#
         ),
     );
+    let lost = Backend { encapsulation: None, encapsulation_choice: None, ..backend };
+    let wire = serde_json::to_string(&lost).unwrap();
+    assert!(wire.contains(r#""encapsulation":null,"encapsulation_choice":null,"#), "{wire}");
+}
+
+#[test]
+fn reasons_of_a_choice() {
+    use FlowField::*;
+    same(
+        [UdpSourcePort, Own, FlowLabel, SourceAddress, GreKey, Nothing],
+        r#"["udp_source_port","own","flow_label","source_address","gre_key","nothing"]"#,
+    );
+    same([Unsendable::NotOnLink, Unsendable::NoSource], r#"["not_on_link","no_source"]"#);
 }
 
 #[test]

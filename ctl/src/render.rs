@@ -136,14 +136,14 @@ fn backend_table(backends: &[Backend]) -> String {
             &backend.address,
             &backend.weight,
             &backend.state.name(),
-            &backend.encapsulation,
+            &backend.encapsulation.as_deref().unwrap_or("none"),
             &format!("{:.2}%", backend.share * 100.0),
             &backend.traffic.flows,
             &backend.traffic.packets,
             &backend.traffic.bytes,
             &backend.next_hop.port().unwrap_or_default(),
             &sentence::next_hop(&backend.next_hop),
-            &backend.why,
+            &sentence::choice(backend.encapsulation_choice.as_ref()),
         ]);
     }
     table.to_string()

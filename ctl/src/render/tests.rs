@@ -1,6 +1,9 @@
 //! Every table, compared with its exact text.
 
-use guideway_api::{BackendState, Flow, FlowState, NextHop, PortCounters, Protocol, Traffic};
+use guideway_api::{
+    BackendState, EncapsulationChoice, Flow, FlowField, FlowState, NextHop, PortCounters, Protocol,
+    Traffic,
+};
 
 use super::*;
 
@@ -94,8 +97,12 @@ fn backends() {
         address: "10.0.0.5".parse().unwrap(),
         weight: 1,
         state: BackendState::Active,
-        encapsulation: "gre".into(),
-        why: "the only one listed".into(),
+        encapsulation: Some("gre".into()),
+        encapsulation_choice: Some(EncapsulationChoice {
+            listed: vec!["gre".into()],
+            flows_differ_in: FlowField::Nothing,
+            left_out: vec![],
+        }),
         share: 1.0 / 3.0,
         next_hop: NextHop::Resolved {
             port: "edge0".into(),
@@ -109,6 +116,8 @@ fn backends() {
         address: "2001:db8:b::2".parse().unwrap(),
         weight: 100,
         state: BackendState::Unresolved,
+        encapsulation: None,
+        encapsulation_choice: None,
         share: 0.0,
         next_hop: NextHop::NoRoute,
         traffic: Traffic::default(),
@@ -118,8 +127,8 @@ fn backends() {
         &Response::Backends(vec![b1, b2]),
         "\
 POOL  NAME  ADDRESS        WEIGHT  STATE       ENCAPSULATION   SHARE  FLOWS  PACKETS    BYTES  PORT   NEXT_HOP                          WHY
-web   b1    10.0.0.5            1  active      gre            33.33%    347    40000  3200000  edge0  192.0.2.254 at 02:00:00:00:00:fe  the only one listed
-web   b2    2001:db8:b::2     100  unresolved  gre             0.00%      0        0        0  -      no route                          the only one listed
+web   b1    10.0.0.5            1  active      gre            33.33%    347    40000  3200000  edge0  192.0.2.254 at 02:00:00:00:00:fe  the only one listed: flows do not differ in the outer header
+web   b2    2001:db8:b::2     100  unresolved  none            0.00%      0        0        0  -      no route                          nothing that is listed can be sent
 ",
     );
 }

@@ -9,6 +9,7 @@ use guideway_config::Configuration;
 use guideway_config::routing::NextHop;
 use guideway_core::balancer::Protocol;
 use guideway_core::balancer::conntrack::State;
+use guideway_core::balancer::encapsulation::{Choice, Encapsulation, Entropy, Unsendable};
 
 pub(super) fn to_protocol(protocol: Protocol) -> api::Protocol {
     match protocol {
@@ -54,6 +55,31 @@ pub(super) fn to_next_hop(hop: Option<NextHop>, configuration: &Configuration) -
     match mac {
         Some(mac) => api::NextHop::Resolved { port, address, mac: format_mac(mac) },
         None => api::NextHop::NoMac { port, address },
+    }
+}
+
+/// Why an encapsulation was chosen, out of those that are listed.
+pub(super) fn to_choice(choice: &Choice, listed: &[Encapsulation]) -> api::EncapsulationChoice {
+    api::EncapsulationChoice {
+        listed: listed.iter().map(|encapsulation| encapsulation.name().to_owned()).collect(),
+        flows_differ_in: match choice.entropy {
+            Entropy::UdpPort => api::FlowField::UdpSourcePort,
+            Entropy::Own => api::FlowField::Own,
+            Entropy::FlowLabel => api::FlowField::FlowLabel,
+            Entropy::SourceAddress => api::FlowField::SourceAddress,
+            Entropy::GreKey => api::FlowField::GreKey,
+            Entropy::Nothing => api::FlowField::Nothing,
+        },
+        left_out: choice
+            .left_out(listed)
+            .map(|(encapsulation, reason)| api::LeftOut {
+                encapsulation: encapsulation.name().to_owned(),
+                reason: match reason {
+                    Unsendable::NotOnLink => api::Unsendable::NotOnLink,
+                    Unsendable::NoSource => api::Unsendable::NoSource,
+                },
+            })
+            .collect(),
     }
 }
 

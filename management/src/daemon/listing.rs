@@ -2,7 +2,7 @@
 
 use guideway_api as api;
 
-use super::convert::{format_mac, to_next_hop, to_protocol};
+use super::convert::{format_mac, to_choice, to_next_hop, to_protocol};
 use super::overview::{Overview, PortState};
 use crate::publication::PublishedBackend;
 use guideway_config as config;
@@ -75,12 +75,10 @@ impl Overview {
                     state: backend_state(published, backend),
                     encapsulation: published
                         .encapsulation
-                        .map_or("none", |choice| choice.encapsulation.name())
-                        .to_owned(),
-                    why: published.encapsulation.map_or_else(
-                        || "nothing that is listed can be sent".to_owned(),
-                        |choice| choice.why(&backend.encapsulations),
-                    ),
+                        .map(|choice| choice.encapsulation.name().to_owned()),
+                    encapsulation_choice: published
+                        .encapsulation
+                        .map(|choice| to_choice(&choice, &backend.encapsulations)),
                     share: published.slots as f64 / f64::from(configuration.hash.table_size),
                     next_hop: to_next_hop(published.next_hop, configuration),
                     traffic: traffic(

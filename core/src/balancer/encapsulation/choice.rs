@@ -22,15 +22,18 @@ pub struct Constraints<'a> {
     pub parameters: &'a Parameters,
 }
 
-/// The field by which routers, link aggregates and the backend's NIC can tell flows apart, the best first.
+/// The field by which routers, link aggregates and the backend's NIC can tell flows apart, the best first. The flow
+/// label and the source address never compete, since a backend has one family.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Entropy {
     /// The source port of the outer UDP header. Everything hashes ports.
     UdpPort,
     /// The packet's own addresses and ports. They are as good, but a single link is a single path.
     Own,
-    /// The IPv6 flow label or the IPv4 source address. Routers hash both; many NICs do not hash the label.
-    Address,
+    /// The IPv6 flow label. Routers hash it; many NICs do not.
+    FlowLabel,
+    /// The IPv4 source address, out of the prefix of the tunnel source.
+    SourceAddress,
     /// The GRE key. Few hash it.
     GreKey,
     /// Nothing.
@@ -46,6 +49,13 @@ pub enum Unsendable {
     NoSource,
 }
 
+impl Unsendable {
+    /// Whether this keeps the encapsulation from being sent, where it applies to any.
+    fn concerns(self, encapsulation: Encapsulation) -> bool {
+        (encapsulation.descriptor().carrier == Carrier::Link) == (self == Unsendable::NotOnLink)
+    }
+}
+
 /// The encapsulation of a backend, and why it was chosen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Choice {
@@ -53,7 +63,6 @@ pub struct Choice {
     pub encapsulation: Encapsulation,
     /// The field that tells flows apart.
     pub entropy: Entropy,
-    is_v6: bool,
     /// Why listed encapsulations, if any, cannot be sent.
     refusal: Option<Unsendable>,
 }
@@ -81,7 +90,8 @@ impl Encapsulation {
         match descriptor.carrier {
             Carrier::Udp(_) => Entropy::UdpPort,
             Carrier::Link => Entropy::Own,
-            _ if constraints.is_v6 || constraints.source_is_prefix => Entropy::Address,
+            _ if constraints.is_v6 => Entropy::FlowLabel,
+            _ if constraints.source_is_prefix => Entropy::SourceAddress,
             _ if flow_key && descriptor.keys.contains(&super::Setting::GreKey) => Entropy::GreKey,
             _ => Entropy::Nothing,
         }
@@ -98,7 +108,7 @@ impl Encapsulation {
             .min_by_key(|&(e, entropy)| {
                 (entropy, Template::overhead_of(e, constraints.parameters, constraints.is_v6))
             })?;
-        Some(Choice { encapsulation, entropy, is_v6: constraints.is_v6, refusal })
+        Some(Choice { encapsulation, entropy, refusal })
     }
 }
 
@@ -110,35 +120,14 @@ impl Encapsulation {
 }
 
 impl Choice {
-    /// The reason for the choice in words, for a backend with this list.
-    pub fn why(&self, listed: &[Encapsulation]) -> String {
-        let names = |of_link: Option<bool>| {
-            let named = |e: &&Encapsulation| {
-                of_link.is_none_or(|link| (e.descriptor().carrier == Carrier::Link) == link)
-            };
-            listed.iter().filter(named).map(|e| e.name()).collect::<Vec<_>>().join(", ")
-        };
-        let rank = match listed {
-            [_] => "the only one listed".to_owned(),
-            _ => format!("best for multipath of {}", names(None)),
-        };
-        let entropy = match self.entropy {
-            Entropy::UdpPort => "flows differ in the UDP source port",
-            Entropy::Own => "packets keep their own addresses and ports",
-            Entropy::Address if self.is_v6 => "flows differ in the IPv6 flow label",
-            Entropy::Address => "flows differ in the source address",
-            Entropy::GreKey => "flows differ in the GRE key",
-            Entropy::Nothing => "flows do not differ in the outer header",
-        };
-        let refused = match self.refusal {
-            None => String::new(),
-            Some(Unsendable::NotOnLink) => {
-                format!("; not {}: the backend is not on the link", names(Some(true)))
-            }
-            Some(Unsendable::NoSource) => {
-                format!("; not {}: no tunnel_source of the family", names(Some(false)))
-            }
-        };
-        format!("{rank}: {entropy}{refused}")
+    /// Those of the backend's list that cannot be sent, and why.
+    pub fn left_out(
+        &self,
+        listed: &[Encapsulation],
+    ) -> impl Iterator<Item = (Encapsulation, Unsendable)> {
+        let refusal = self.refusal;
+        listed.iter().filter_map(move |&encapsulation| {
+            refusal.filter(|r| r.concerns(encapsulation)).map(|r| (encapsulation, r))
+        })
     }
 }

@@ -1,4 +1,4 @@
-//! Which of several encapsulations a backend gets, and the reason in words.
+//! Which of several encapsulations a backend gets, and why.
 
 use super::*;
 
@@ -28,10 +28,8 @@ fn list(names: &str) -> Vec<Encapsulation> {
 }
 
 #[track_caller]
-fn chosen(names: &str, constraints: &Constraints<'_>) -> (&'static str, String) {
-    let listed = list(names);
-    let choice = Encapsulation::choose(&listed, constraints).unwrap();
-    (choice.encapsulation.name(), choice.why(&listed))
+fn chosen(names: &str, constraints: &Constraints<'_>) -> &'static str {
+    Encapsulation::choose(&list(names), constraints).unwrap().encapsulation.name()
 }
 
 #[test]
@@ -47,66 +45,61 @@ fn a_source_port_is_best_and_the_shorter_header_next() {
         ("gre mpls-gre ipip", "ipip"),
         ("gre", "gre"),
     ] {
-        assert_eq!(chosen(names, &far).0, best, "{names}");
+        assert_eq!(chosen(names, &far), best, "{names}");
     }
     let near = Constraints { on_link: true, ..far };
-    assert_eq!(chosen("l2 gue", &near).0, "gue");
-    assert_eq!(chosen("gre ipip l2", &near).0, "l2");
+    assert_eq!(chosen("l2 gue", &near), "gue");
+    assert_eq!(chosen("gre ipip l2", &near), "l2");
     let near = Constraints { is_v6: true, ..near };
-    assert_eq!(chosen("gre ipip l2", &near).0, "l2");
+    assert_eq!(chosen("gre ipip l2", &near), "l2");
 }
 
 #[test]
 fn a_key_from_the_flow_counts_where_nothing_better_varies() {
     let keyed = Parameters { gre_key: Some(GreKey::Flow), ..PLAIN };
-    assert_eq!(chosen("ipip gre", &far(&keyed)).0, "gre");
+    assert_eq!(chosen("ipip gre", &far(&keyed)), "gre");
     let prefix = Constraints { source_is_prefix: true, ..far(&keyed) };
-    assert_eq!(chosen("gre ipip", &prefix).0, "ipip");
+    assert_eq!(chosen("gre ipip", &prefix), "ipip");
     let v6 = Constraints { is_v6: true, ..far(&keyed) };
-    assert_eq!(chosen("gre ipip", &v6).0, "ipip");
+    assert_eq!(chosen("gre ipip", &v6), "ipip");
     let fixed = Parameters { gre_key: Some(GreKey::Fixed(7)), ..PLAIN };
-    assert_eq!(chosen("gre ipip", &far(&fixed)).0, "ipip");
+    assert_eq!(chosen("gre ipip", &far(&fixed)), "ipip");
 }
 
 #[test]
 fn encapsulations_that_cannot_be_sent_are_left_out() {
     let far = far(&PLAIN);
-    assert_eq!(chosen("l2 gre", &far).0, "gre");
+    assert_eq!(chosen("l2 gre", &far), "gre");
     assert_eq!(Encapsulation::choose(&list("l2"), &far), None);
     let sourceless = Constraints { has_source: false, on_link: true, ..far };
-    assert_eq!(chosen("gue gre l2", &sourceless).0, "l2");
+    assert_eq!(chosen("gue gre l2", &sourceless), "l2");
     assert_eq!(Encapsulation::choose(&list("gue gre"), &sourceless), None);
     assert_eq!(Encapsulation::choose(&[], &far), None);
 }
 
 #[test]
-fn the_reason_in_words() {
+fn the_choice_has_its_reasons() {
+    #[track_caller]
+    fn because(names: &str, constraints: &Constraints<'_>, entropy: Entropy, left_out: &str) {
+        let listed = list(names);
+        let choice = Encapsulation::choose(&listed, constraints).unwrap();
+        assert_eq!(choice.entropy, entropy, "{names}");
+        let reason =
+            if constraints.has_source { Unsendable::NotOnLink } else { Unsendable::NoSource };
+        let expected: Vec<_> = left_out.split_whitespace().map(|e| (named(e), reason)).collect();
+        assert_eq!(choice.left_out(&listed).collect::<Vec<_>>(), expected, "{names}");
+    }
     let far = far(&PLAIN);
-    let why = |names, constraints: &Constraints<'_>| chosen(names, constraints).1;
-    assert_eq!(why("gre", &far), "the only one listed: flows do not differ in the outer header");
-    assert_eq!(
-        why("gre gue", &far),
-        "best for multipath of gre, gue: flows differ in the UDP source port"
-    );
-    assert_eq!(
-        why("l2 ipip", &Constraints { is_v6: true, ..far }),
-        "best for multipath of l2, ipip: flows differ in the IPv6 flow label; not l2: the backend is \
-         not on the link"
-    );
-    assert_eq!(
-        why("gre gue l2", &Constraints { on_link: true, has_source: false, ..far }),
-        "best for multipath of gre, gue, l2: packets keep their own addresses and ports; not gre, \
-         gue: no tunnel_source of the family"
-    );
-    assert_eq!(
-        why("gre", &Constraints { source_is_prefix: true, ..far }),
-        "the only one listed: flows differ in the source address"
-    );
+    because("gre", &far, Entropy::Nothing, "");
+    because("gre gue", &far, Entropy::UdpPort, "");
+    because("l2 ipip", &Constraints { is_v6: true, ..far }, Entropy::FlowLabel, "l2");
+    let sourceless = Constraints { on_link: true, has_source: false, ..far };
+    because("gre gue l2", &sourceless, Entropy::Own, "gre gue");
+    because("gre", &Constraints { source_is_prefix: true, ..far }, Entropy::SourceAddress, "");
+    let v6 = Constraints { is_v6: true, source_is_prefix: true, ..far };
+    because("gre", &v6, Entropy::FlowLabel, "");
     let keyed = Parameters { gre_key: Some(GreKey::Flow), ..PLAIN };
-    assert_eq!(
-        why("gre", &Constraints { parameters: &keyed, ..far }),
-        "the only one listed: flows differ in the GRE key"
-    );
+    because("gre", &Constraints { parameters: &keyed, ..far }, Entropy::GreKey, "");
 }
 
 #[test]
