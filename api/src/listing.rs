@@ -253,8 +253,8 @@ pub struct Port {
     pub mac: String,
     /// The MTU.
     pub mtu: u16,
-    /// The link, for example `up, 10000 Mb/s, full duplex`.
-    pub link: String,
+    /// The link.
+    pub link: Link,
     /// Seconds since the link changed, or since the port was started.
     pub link_seconds: u64,
     /// Receive queues.
@@ -271,6 +271,54 @@ pub struct Port {
     /// The driver's transmit function; empty if the driver does not report it.
     #[serde(default)]
     pub tx_function: String,
+}
+
+/// The link of a port.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Link {
+    /// Frames can pass, as far as the driver and the kernel know.
+    pub up: bool,
+    /// Megabits per second; none if the link is down, or the driver does not know.
+    pub speed_mbps: Option<u32>,
+    /// Whether both directions can send at once; none if the link is down.
+    pub duplex: Option<Duplex>,
+    /// The kernel interface behind the port; none if there is none, or its state is not known yet.
+    pub interface: Option<Interface>,
+}
+
+/// The directions of a link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Duplex {
+    /// Both directions can send at once.
+    Full,
+    /// One direction at a time.
+    Half,
+}
+
+/// The kernel interface behind a port.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Interface {
+    /// Its name; none if it was removed before the name was known.
+    pub name: Option<String>,
+    /// Whether frames can pass.
+    pub state: InterfaceState,
+}
+
+/// The state of a kernel interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum InterfaceState {
+    /// Frames can pass.
+    Up,
+    /// It is set down.
+    SetDown,
+    /// There is no carrier.
+    NoCarrier,
+    /// There is a carrier, and the interface still waits, for example for 802.1X.
+    NotOperational,
+    /// It was removed. Another interface of its name does not replace it: only a restart helps.
+    Removed,
 }
 
 /// Counters of one port's device, by name.

@@ -279,7 +279,12 @@ fn response_ports() {
             driver: "net_ixgbe".into(),
             mac: "02:00:00:00:00:01".into(),
             mtu: 1500,
-            link: "up, 10000 Mb/s, full duplex".into(),
+            link: Link {
+                up: true,
+                speed_mbps: Some(10_000),
+                duplex: Some(Duplex::Full),
+                interface: None,
+            },
             link_seconds: 86,
             rx_queues: 2,
             tx_queues: 2,
@@ -300,11 +305,30 @@ fn response_ports() {
         concat!(
             r#"{"response":"ports","body":[{"name":"edge0","device":"0000:3b:00.0","#,
             r#""driver":"net_ixgbe","mac":"02:00:00:00:00:01","mtu":1500,"#,
-            r#""link":"up, 10000 Mb/s, full duplex","link_seconds":86,"rx_queues":2,"tx_queues":2,"#,
+            r#""link":{"up":true,"speed_mbps":10000,"duplex":"full","interface":null},"#,
+            r#""link_seconds":86,"rx_queues":2,"tx_queues":2,"#,
             r#""steering":"by RSS","counters":{"rx_packets":1,"rx_bytes":2,"rx_missed":3,"#,
             r#""rx_errors":4,"rx_no_buffer":5,"tx_packets":6,"tx_bytes":7,"tx_errors":8},"#,
             r#""rx_function":"Vector AVX2","tx_function":""}]}"#
         ),
+    );
+}
+
+#[test]
+fn links() {
+    use InterfaceState::*;
+    let interface = Interface { name: Some("eth0".into()), state: NoCarrier };
+    same(
+        Link { interface: Some(interface), ..Link::default() },
+        concat!(
+            r#"{"up":false,"speed_mbps":null,"duplex":null,"#,
+            r#""interface":{"name":"eth0","state":"no_carrier"}}"#
+        ),
+    );
+    same([Duplex::Full, Duplex::Half], r#"["full","half"]"#);
+    same(
+        [Up, SetDown, NoCarrier, NotOperational, Removed],
+        r#"["up","set_down","no_carrier","not_operational","removed"]"#,
     );
 }
 

@@ -122,7 +122,7 @@ def judge(case, record):
     packets = record["packets"]
     if case.spreads and min(packets) < sum(packets) / len(packets) * 2 / 3:
         wrong.append(f"a worker has less than two thirds of its share of the packets: {packets}")
-    if not record["link"].startswith("up"):
+    if not record["link"]["up"]:
         wrong.append(f"the link is {record['link']}")
     if "interrupt" in case.options and not record["interrupts"]:
         wrong.append("no worker waits for interrupts")

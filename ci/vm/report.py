@@ -33,7 +33,7 @@ def row(record):
     return [
         record["case"], record["driver"], record["binding"], "{} rx, {} tx".format(*record["queues"]),
         "yes" if record["rss"] else "-", record["steering"].partition(":")[0],
-        f"{record['failed']} of {record['connections']}", shares, record["link"].partition(",")[0],
+        f"{record['failed']} of {record['connections']}", shares, "up" if record["link"]["up"] else "down",
         "yes" if record["interrupts"] else "-", yes(record["buffers_back"]), yes(record["huge_pages_back"]),
     ]  # fmt: skip
 

@@ -67,7 +67,7 @@ def link(guest, lab, case, record):
     replies = finish_probe(probe)
     after = [at for at in replies if at > plugged]
     said = [line for line in lab.log().splitlines() if re.search("link (up|down)", line)]
-    if not down.startswith("down"):
+    if down["up"]:
         record["wrong"].append(f"without a cable the link is {down}")
     if not after or after[0] - plugged > RESUMES:
         resumed = f"{after[0] - plugged:.2f} s" if after else "never"

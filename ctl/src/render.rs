@@ -227,7 +227,7 @@ fn port_table(ports: &[Port]) -> String {
             &port.counters.tx_packets,
             &port.counters.tx_bytes,
             &port.counters.tx_errors,
-            &port.link,
+            &sentence::link(&port.link),
             &port.link_seconds,
             &port.steering,
             &port.rx_function,

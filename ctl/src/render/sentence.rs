@@ -1,6 +1,8 @@
 //! The protocol's facts as words for people, for cells of tables.
 
-use guideway_api::{EncapsulationChoice, FlowField, NextHop, Unsendable};
+use guideway_api::{
+    Duplex, EncapsulationChoice, FlowField, Interface, InterfaceState, Link, NextHop, Unsendable,
+};
 
 pub(super) fn next_hop(next_hop: &NextHop) -> String {
     match next_hop {
@@ -41,6 +43,36 @@ pub(super) fn choice(choice: Option<&EncapsulationChoice>) -> String {
     sentence
 }
 
+/// The driver's report, unless the kernel interface is an obstacle.
+pub(super) fn link(link: &Link) -> String {
+    if let Some(Interface { name, state }) = &link.interface {
+        let name = name.as_deref().unwrap_or("of the port");
+        let obstacle = match state {
+            InterfaceState::Up => "",
+            InterfaceState::SetDown => ": set down",
+            InterfaceState::NoCarrier => ": no carrier",
+            InterfaceState::NotOperational => ": not operational",
+            InterfaceState::Removed => " was removed: restart guideway",
+        };
+        if !obstacle.is_empty() {
+            return format!("down, interface {name}{obstacle}");
+        }
+    }
+    if !link.up {
+        return "down".to_owned();
+    }
+    let speed = match link.speed_mbps {
+        Some(speed) => format!("{speed} Mb/s"),
+        None => "unknown speed".to_owned(),
+    };
+    let duplex = match link.duplex {
+        Some(Duplex::Full) => ", full duplex",
+        Some(Duplex::Half) => ", half duplex",
+        None => "",
+    };
+    format!("up, {speed}{duplex}")
+}
+
 #[cfg(test)]
 mod tests {
     use guideway_api::LeftOut;
@@ -57,6 +89,37 @@ mod tests {
             left_out: left_out.map(|encapsulation| LeftOut { encapsulation, reason }).collect(),
         };
         assert_eq!(choice(Some(&made)), expected);
+    }
+
+    #[test]
+    fn links() {
+        let up = Link {
+            up: true,
+            speed_mbps: Some(10_000),
+            duplex: Some(Duplex::Full),
+            interface: None,
+        };
+        assert_eq!(link(&up), "up, 10000 Mb/s, full duplex");
+        let half = Link { speed_mbps: None, duplex: Some(Duplex::Half), ..up.clone() };
+        assert_eq!(link(&half), "up, unknown speed, half duplex");
+        assert_eq!(link(&Link::default()), "down");
+        let behind = |state, name: Option<&str>| {
+            let interface = Some(Interface { name: name.map(String::from), state });
+            link(&Link { up: state == InterfaceState::Up, interface, ..up.clone() })
+        };
+        for (state, expected) in [
+            (InterfaceState::Up, "up, 10000 Mb/s, full duplex"),
+            (InterfaceState::SetDown, "down, interface eth0: set down"),
+            (InterfaceState::NoCarrier, "down, interface eth0: no carrier"),
+            (InterfaceState::NotOperational, "down, interface eth0: not operational"),
+            (InterfaceState::Removed, "down, interface eth0 was removed: restart guideway"),
+        ] {
+            assert_eq!(behind(state, Some("eth0")), expected);
+        }
+        let nameless = "down, interface of the port was removed: restart guideway";
+        assert_eq!(behind(InterfaceState::Removed, None), nameless);
+        let interface = Some(Interface { name: None, state: InterfaceState::Up });
+        assert_eq!(link(&Link { interface, ..Link::default() }), "down", "the driver says so");
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! Every table, compared with its exact text.
 
 use guideway_api::{
-    BackendState, EncapsulationChoice, Flow, FlowField, FlowState, NextHop, PortCounters, Protocol,
-    Traffic,
+    BackendState, Duplex, EncapsulationChoice, Flow, FlowField, FlowState, Link, NextHop,
+    PortCounters, Protocol, Traffic,
 };
 
 use super::*;
@@ -167,7 +167,12 @@ fn ports() {
         driver: "net_ixgbe".into(),
         mac: "02:00:00:00:00:01".into(),
         mtu: 1500,
-        link: "up, 10000 Mb/s, full duplex".into(),
+        link: Link {
+            up: true,
+            speed_mbps: Some(10_000),
+            duplex: Some(Duplex::Full),
+            interface: None,
+        },
         link_seconds: 86,
         rx_queues: 2,
         tx_queues: 2,

@@ -486,9 +486,7 @@ fn port_view(
         tx_queues: queues.transmit,
         steering: Box::new(move || crowded_queue.describe(&queues.steering)),
         probe: Box::new(move || match port.upgrade() {
-            None => {
-                daemon::PortState { link: "stopped".to_owned(), ..daemon::PortState::default() }
-            }
+            None => daemon::PortState::default(),
             Some(port) => {
                 let c = port.counters();
                 let counters = PortCounters {
@@ -501,7 +499,7 @@ fn port_view(
                     tx_bytes: c.tx_bytes,
                     tx_errors: c.tx_errors,
                 };
-                let link = interface.describe(port.link());
+                let link = interface.link(port.link());
                 daemon::PortState { link, link_seconds: interface.unchanged().as_secs(), counters }
             }
         }),

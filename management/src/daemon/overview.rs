@@ -46,11 +46,11 @@ pub struct Port {
     pub functions: [String; 2],
 }
 
-/// The state of a port, asked for by each listing.
+/// The state of a port, asked for by each listing. The default is that of a closed port.
 #[derive(Default)]
 pub struct PortState {
-    /// The link in words.
-    pub link: String,
+    /// The link.
+    pub link: api::Link,
     /// Seconds since the link changed.
     pub link_seconds: u64,
     /// The device's counters.

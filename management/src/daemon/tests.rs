@@ -102,7 +102,7 @@ impl Lab {
             tx_queues: 1,
             steering: Box::new(|| "one worker".to_owned()),
             probe: Box::new(|| PortState {
-                link: "up".to_owned(),
+                link: api::Link { up: true, ..Default::default() },
                 counters: api::PortCounters { rx_packets: 3, ..Default::default() },
                 ..PortState::default()
             }),
@@ -322,6 +322,7 @@ fn counters_of_the_device_are_listed_on_request() {
     assert!(plain.counters.len() == 8 && plain.extended.is_empty());
     assert_eq!(stats(true).extended, [("rx_good_packets".to_owned(), 3)].into());
     let Response::Ports(ports) = lab.daemon.handle(Request::PortList {}) else { panic!() };
+    assert!(ports[0].link.up);
     assert_eq!([&ports[0].rx_function, &ports[0].tx_function], ["Vector AVX2", ""]);
 }
 

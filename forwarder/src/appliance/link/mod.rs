@@ -17,6 +17,8 @@ use std::sync::{Arc, Weak};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use guideway_api as api;
+use guideway_api::InterfaceState;
 use parking_lot::Mutex;
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use tracing::{error, info, warn};
@@ -35,61 +37,29 @@ pub(super) struct Interface(Arc<Mutex<Known>>);
 
 #[derive(Debug)]
 struct Known {
-    /// The state of the kernel interface behind the port.
-    state: State,
+    /// The kernel interface behind the port. `None` if there is none, or its state is not known yet.
+    interface: Option<api::Interface>,
     /// When the link last changed, or else when the port was started.
     changed: Instant,
 }
 
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-enum State {
-    /// There is no interface, or its state is not known yet.
-    #[default]
-    Unknown,
-    Up {
-        name: String,
-    },
-    Down {
-        name: String,
-        obstacle: &'static str,
-    },
-    Removed {
-        name: String,
-    },
-}
-
-impl State {
-    /// Why no frames can pass, if the interface is the reason.
-    fn obstacle(&self) -> Option<String> {
-        match self {
-            State::Unknown | State::Up { .. } => None,
-            State::Down { name, obstacle } => Some(format!("interface {name}: {obstacle}")),
-            State::Removed { name } => {
-                Some(format!("interface {name} was removed: restart guideway"))
-            }
-        }
-    }
-
-    fn name(&self) -> &str {
-        match self {
-            State::Unknown => "of the port",
-            State::Up { name } | State::Down { name, .. } | State::Removed { name } => name,
-        }
-    }
-}
-
 impl Default for Interface {
     fn default() -> Interface {
-        Interface(Arc::new(Mutex::new(Known { state: State::Unknown, changed: Instant::now() })))
+        Interface(Arc::new(Mutex::new(Known { interface: None, changed: Instant::now() })))
     }
 }
 
 impl Interface {
-    /// The link in words: DPDK's report, unless the kernel reports an obstacle.
-    pub(super) fn describe(&self, link: Link) -> String {
-        match self.0.lock().state.obstacle() {
-            Some(obstacle) => format!("down, {obstacle}"),
-            None => link.to_string(),
+    /// The port's link: DPDK's report, unless the kernel reports an obstacle.
+    pub(super) fn link(&self, reported: Link) -> api::Link {
+        let interface = self.0.lock().interface.clone();
+        let up = reported.up && interface.as_ref().is_none_or(|i| i.state == InterfaceState::Up);
+        let duplex = if reported.full_duplex { api::Duplex::Full } else { api::Duplex::Half };
+        api::Link {
+            up,
+            speed_mbps: reported.speed_mbps.filter(|_| up),
+            duplex: up.then_some(duplex),
+            interface,
         }
     }
 
@@ -216,9 +186,12 @@ impl Watcher {
         for port in 0..self.ports.len() {
             let watched = &self.ports[port];
             let mut known = watched.interface.0.lock();
-            let next = match (&message, &known.state) {
-                (Message::Link { name: new, .. }, State::Removed { name }) => {
-                    if new == name {
+            let last = known.interface.as_ref();
+            let was_removed = last.is_some_and(|last| last.state == InterfaceState::Removed);
+            let last_name = last.and_then(|last| last.name.clone());
+            let next = match &message {
+                Message::Link { name, .. } if was_removed => {
+                    if last_name.as_ref() == Some(name) {
                         error!(
                             "port \"{}\": there is an interface {name} again, but not the one that \
                              the port was started with: restart guideway to use it",
@@ -227,24 +200,19 @@ impl Watcher {
                     }
                     continue;
                 }
-                (Message::Link { index, flags, name }, _) if watched.index == Some(*index) => {
-                    let name = name.clone();
-                    match flags.obstacle() {
-                        Some(obstacle) => State::Down { name, obstacle },
-                        None => State::Up { name },
-                    }
+                Message::Link { index, flags, name } if watched.index == Some(*index) => {
+                    api::Interface { name: Some(name.clone()), state: flags.state() }
                 }
-                (Message::Removed { index }, state) if watched.index == Some(*index) => {
-                    State::Removed { name: state.name().to_owned() }
+                Message::Removed { index } if watched.index == Some(*index) => {
+                    api::Interface { name: last_name, state: InterfaceState::Removed }
                 }
-                (Message::Absent { sequence }, state) if usize::try_from(*sequence) == Ok(port) => {
-                    State::Removed { name: state.name().to_owned() }
+                Message::Absent { sequence } if usize::try_from(*sequence) == Ok(port) => {
+                    api::Interface { name: last_name, state: InterfaceState::Removed }
                 }
                 _ => continue,
             };
-            let removed = matches!(next, State::Removed { .. })
-                && !matches!(known.state, State::Removed { .. });
-            known.state = next;
+            let removed = next.state == InterfaceState::Removed && !was_removed;
+            known.interface = Some(next);
             drop(known);
             if removed {
                 // A removal is worse than a port that is down: log it even if the port was down
@@ -263,21 +231,61 @@ impl Watcher {
     fn report(&mut self, port: usize) {
         let watched = &self.ports[port];
         let Some(device) = watched.port.upgrade() else { return };
-        let link = device.link();
-        let mut known = watched.interface.0.lock();
-        let up = link.up && known.state.obstacle().is_none();
-        if up == self.up[port] {
+        let reported = device.link();
+        let link = watched.interface.link(reported);
+        if link.up == self.up[port] {
             return;
         }
-        self.up[port] = up;
-        known.changed = Instant::now();
-        drop(known);
-        let described = watched.interface.describe(link);
-        if up {
-            info!("port \"{}\": link {described}", watched.name);
+        self.up[port] = link.up;
+        watched.interface.0.lock().changed = Instant::now();
+        if link.up {
+            info!("port \"{}\": link {reported}", watched.name);
         } else {
-            warn!("port \"{}\": link {described}", watched.name);
+            warn!("port \"{}\": link down{}", watched.name, obstacle(link.interface.as_ref()));
             self.counters.event(Event::LinkDown, 1);
         }
+    }
+}
+
+/// The end of a line in the log: how the interface keeps frames from passing.
+fn obstacle(interface: Option<&api::Interface>) -> String {
+    let Some(api::Interface { name, state }) = interface else { return String::new() };
+    let obstacle = match state {
+        InterfaceState::Up => return String::new(),
+        InterfaceState::SetDown => ": set down",
+        InterfaceState::NoCarrier => ": no carrier",
+        InterfaceState::NotOperational => ": not operational",
+        InterfaceState::Removed => " was removed: restart guideway",
+    };
+    format!(", interface {}{obstacle}", name.as_deref().unwrap_or("of the port"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_interface_that_is_an_obstacle_takes_the_link_down() {
+        let reported = Link { up: true, speed_mbps: Some(10_000), full_duplex: true };
+        let behind = |state| {
+            let interface = Interface::default();
+            interface.0.lock().interface =
+                Some(api::Interface { name: Some("eth0".into()), state });
+            let link = interface.link(reported);
+            (link.up, link.speed_mbps, link.duplex, obstacle(link.interface.as_ref()))
+        };
+        let up = (true, Some(10_000), Some(api::Duplex::Full), String::new());
+        assert_eq!(behind(InterfaceState::Up), up);
+        for (state, words) in [
+            (InterfaceState::SetDown, ", interface eth0: set down"),
+            (InterfaceState::NoCarrier, ", interface eth0: no carrier"),
+            (InterfaceState::NotOperational, ", interface eth0: not operational"),
+            (InterfaceState::Removed, ", interface eth0 was removed: restart guideway"),
+        ] {
+            assert_eq!(behind(state), (false, None, None, words.to_owned()));
+        }
+        let unknown = Interface::default();
+        assert!(unknown.link(reported).up && unknown.link(reported).interface.is_none());
+        assert_eq!(unknown.link(Link::default()), api::Link::default());
     }
 }

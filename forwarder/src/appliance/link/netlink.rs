@@ -7,6 +7,7 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use guideway_api::InterfaceState;
 use rustix::io::Errno;
 use rustix::net::netlink::SocketAddrNetlink;
 use rustix::net::{
@@ -39,16 +40,16 @@ impl Flags {
     const RUNNING: u32 = 1 << 6;
     const LOWER_UP: u32 = 1 << 16;
 
-    /// Why no frames can pass, or `None` if they can.
-    pub(super) fn obstacle(self) -> Option<&'static str> {
+    /// Whether frames can pass, and if not, why.
+    pub(super) fn state(self) -> InterfaceState {
         if self.0 & Self::UP == 0 {
-            Some("set down")
+            InterfaceState::SetDown
         } else if self.0 & Self::LOWER_UP == 0 {
-            Some("no carrier")
+            InterfaceState::NoCarrier
         } else if self.0 & Self::RUNNING == 0 {
-            Some("not operational")
+            InterfaceState::NotOperational
         } else {
-            None
+            InterfaceState::Up
         }
     }
 }
@@ -231,10 +232,10 @@ mod tests {
 
     #[test]
     fn flags_show_why_no_frames_pass() {
-        assert_eq!(Flags(0x1_0043).obstacle(), None);
-        assert_eq!(Flags(0x1_0042).obstacle(), Some("set down"));
-        assert_eq!(Flags(0x0003).obstacle(), Some("no carrier"));
-        assert_eq!(Flags(0x1_0003).obstacle(), Some("not operational"));
+        assert_eq!(Flags(0x1_0043).state(), InterfaceState::Up);
+        assert_eq!(Flags(0x1_0042).state(), InterfaceState::SetDown);
+        assert_eq!(Flags(0x0003).state(), InterfaceState::NoCarrier);
+        assert_eq!(Flags(0x1_0003).state(), InterfaceState::NotOperational);
     }
 
     #[test]
