@@ -261,8 +261,8 @@ pub struct Port {
     pub rx_queues: u16,
     /// Transmit queues.
     pub tx_queues: u16,
-    /// How packets reach their worker, and the reason, in words.
-    pub steering: String,
+    /// How packets reach the worker of their flow.
+    pub steering: Steering,
     /// The device's own counters.
     pub counters: PortCounters,
     /// The driver's receive function, for example `Vector AVX2`; empty if the driver does not report it.
@@ -271,6 +271,59 @@ pub struct Port {
     /// The driver's transmit function; empty if the driver does not report it.
     #[serde(default)]
     pub tx_function: String,
+}
+
+/// How packets of a port reach the worker of their flow, and why in this way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Steering {
+    /// How, and why.
+    #[serde(flatten)]
+    pub method: SteeringMethod,
+    /// The number of receive queues that the driver fills, if it is more than the method needs.
+    pub filled_queues: Option<u16>,
+    /// The queue that gets all flows, if the device was seen not to spread them.
+    pub crowded_queue: Option<CrowdedQueue>,
+}
+
+/// A method of steering.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "method", rename_all = "snake_case")]
+pub enum SteeringMethod {
+    /// One worker gets all packets.
+    OneWorker,
+    /// The device spreads flows over a receive queue for each worker.
+    Queues {
+        /// The device does so by RSS over addresses and ports, rather than by a method of its own.
+        rss: bool,
+    },
+    /// The workers that poll the port hand packets to the owners of their flows, by rings.
+    Ring(RingReason),
+}
+
+/// Why packets are handed over by rings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "reason", rename_all = "snake_case")]
+pub enum RingReason {
+    /// The configuration says so.
+    Configured,
+    /// The device offers no RSS over addresses and ports.
+    NoRss,
+    /// The device has too few receive queues.
+    FewQueues {
+        /// The receive queues over which it can spread flows.
+        queues: u16,
+        /// The workers.
+        workers: u16,
+    },
+}
+
+/// A receive queue that gets all flows, although the device should spread them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CrowdedQueue {
+    /// The queue.
+    pub queue: u16,
+    /// The new flows that came to it while no packet came to another queue.
+    pub flows: u64,
 }
 
 /// The link of a port.

@@ -288,7 +288,11 @@ fn response_ports() {
             link_seconds: 86,
             rx_queues: 2,
             tx_queues: 2,
-            steering: "by RSS".into(),
+            steering: Steering {
+                method: SteeringMethod::Queues { rss: true },
+                filled_queues: Some(4),
+                crowded_queue: Some(CrowdedQueue { queue: 1, flows: 64 }),
+            },
             counters: PortCounters {
                 rx_packets: 1,
                 rx_bytes: 2,
@@ -307,11 +311,29 @@ fn response_ports() {
             r#""driver":"net_ixgbe","mac":"02:00:00:00:00:01","mtu":1500,"#,
             r#""link":{"up":true,"speed_mbps":10000,"duplex":"full","interface":null},"#,
             r#""link_seconds":86,"rx_queues":2,"tx_queues":2,"#,
-            r#""steering":"by RSS","counters":{"rx_packets":1,"rx_bytes":2,"rx_missed":3,"#,
+            r#""steering":{"method":"queues","rss":true,"filled_queues":4,"#,
+            r#""crowded_queue":{"queue":1,"flows":64}},"counters":{"rx_packets":1,"rx_bytes":2,"rx_missed":3,"#,
             r#""rx_errors":4,"rx_no_buffer":5,"tx_packets":6,"tx_bytes":7,"tx_errors":8},"#,
             r#""rx_function":"Vector AVX2","tx_function":""}]}"#
         ),
     );
+}
+
+#[test]
+fn methods_of_steering() {
+    let of = |method| Steering { method, filled_queues: None, crowded_queue: None };
+    for (method, wire) in [
+        (SteeringMethod::OneWorker, r#""method":"one_worker""#),
+        (SteeringMethod::Queues { rss: false }, r#""method":"queues","rss":false"#),
+        (SteeringMethod::Ring(RingReason::Configured), r#""method":"ring","reason":"configured""#),
+        (SteeringMethod::Ring(RingReason::NoRss), r#""method":"ring","reason":"no_rss""#),
+        (
+            SteeringMethod::Ring(RingReason::FewQueues { queues: 2, workers: 3 }),
+            r#""method":"ring","reason":"few_queues","queues":2,"workers":3"#,
+        ),
+    ] {
+        same(of(method), &format!(r#"{{{wire},"filled_queues":null,"crowded_queue":null}}"#));
+    }
 }
 
 #[test]

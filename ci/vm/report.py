@@ -32,10 +32,17 @@ def row(record):
     shares = " / ".join(f"{packets / total:.0%}" for packets in record["packets"])
     return [
         record["case"], record["driver"], record["binding"], "{} rx, {} tx".format(*record["queues"]),
-        "yes" if record["rss"] else "-", record["steering"].partition(":")[0],
+        "yes" if record["rss"] else "-", record["steering"]["method"].replace("_", " "),
         f"{record['failed']} of {record['connections']}", shares, "up" if record["link"]["up"] else "down",
         "yes" if record["interrupts"] else "-", yes(record["buffers_back"]), yes(record["huge_pages_back"]),
     ]  # fmt: skip
+
+
+def steering(facts):
+    """How a port's packets reach their workers: the fields that are not null, without counts."""
+    if facts["crowded_queue"]:
+        facts = facts | {"crowded_queue": facts["crowded_queue"]["queue"]}
+    return json.dumps({name: fact for name, fact in facts.items() if fact is not None})
 
 
 def said(results):
@@ -47,7 +54,7 @@ def said(results):
             functions = f"receive function: {names[0]}; transmit function: {names[1]}"
             for text in (f"RSS over {record['rss']}" if record["rss"] else "no RSS in use", functions):
                 lines.append(f"{record['driver']}: {text}")
-            lines.append(f"{record['driver']}, `STEERING`: {record['steering']}")
+            lines.append(f"{record['driver']}, steering: `{steering(record['steering'])}`")
     return list(dict.fromkeys(lines))
 
 

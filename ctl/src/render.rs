@@ -229,7 +229,7 @@ fn port_table(ports: &[Port]) -> String {
             &port.counters.tx_errors,
             &sentence::link(&port.link),
             &port.link_seconds,
-            &port.steering,
+            &sentence::steering(&port.steering, &port.driver),
             &port.rx_function,
             &port.tx_function,
         ]);

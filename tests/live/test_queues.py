@@ -36,7 +36,11 @@ def test_all_queue_pairs_of_af_packet_are_polled(namespace, directory, workers, 
         assert daemon.stats_at_rest()["verdicts"]["forwarded"] == FLOWS
         (port,) = daemon.ask("port", "list")
         assert (port["rx_queues"], port["tx_queues"]) == (4, workers)
-        assert port["steering"].endswith("; net_af_packet spreads packets over 4 receive queues")
+        assert port["steering"]["filled_queues"] == 4
+        method = {"auto": "ring", "ring": "ring", "queues": "queues"}[steering] if workers > 1 else "one_worker"
+        assert port["steering"]["method"] == method
+        table = daemon.ctl("port", "list", output="table").stdout
+        assert "; net_af_packet spreads packets over 4 receive queues  " in table
         polled = [queue for worker in daemon.ask("worker", "list") for queue in worker["queues"]]
         assert sorted(polled) == [f"edge0:{queue}" for queue in range(4)]
         assert daemon.stop()[0] == 0
@@ -67,11 +71,14 @@ def test_a_device_that_does_not_spread_flows_is_logged_once(namespace, directory
     with Daemon(namespace, config, directory) as daemon:
         assert daemon.stats_at_rest()["verdicts"]["forwarded"] == FLOWS
         warning = "200 new flows came to receive queue 0 and none to the other 1"
-        steering = "queues: a queue for each worker; net_pcap offers no RSS and spreads packets by its own method"
+        steering = {"method": "queues", "rss": False, "filled_queues": None, "crowded_queue": None}
+        sentence = "queues: a queue for each worker; net_pcap offers no RSS and spreads packets by its own method"
         if not spread:
             daemon.wait_for_log(warning)
-            steering += "; but all flows come to queue 0"
+            steering["crowded_queue"] = {"queue": 0, "flows": FLOWS}
+            sentence += "; but all flows come to queue 0"
         time.sleep(2.5)
         assert daemon.log().count(warning) == (0 if spread else 1)
         assert daemon.ask("port", "list")[0]["steering"] == steering
+        assert f"  {sentence}  " in daemon.ctl("port", "list", output="table").stdout
         assert daemon.stop()[0] == 0

@@ -1,7 +1,8 @@
 //! The protocol's facts as words for people, for cells of tables.
 
 use guideway_api::{
-    Duplex, EncapsulationChoice, FlowField, Interface, InterfaceState, Link, NextHop, Unsendable,
+    CrowdedQueue, Duplex, EncapsulationChoice, FlowField, Interface, InterfaceState, Link, NextHop,
+    RingReason, Steering, SteeringMethod, Unsendable,
 };
 
 pub(super) fn next_hop(next_hop: &NextHop) -> String {
@@ -73,6 +74,33 @@ pub(super) fn link(link: &Link) -> String {
     format!("up, {speed}{duplex}")
 }
 
+/// How packets reach their worker on a port with this driver.
+pub(super) fn steering(steering: &Steering, driver: &str) -> String {
+    let mut sentence = match steering.method {
+        SteeringMethod::OneWorker => "one worker".to_owned(),
+        SteeringMethod::Queues { rss: true } => "queues: a queue for each worker".to_owned(),
+        SteeringMethod::Queues { rss: false } => format!(
+            "queues: a queue for each worker; {driver} offers no RSS and spreads packets by its own \
+             method"
+        ),
+        SteeringMethod::Ring(RingReason::Configured) => "ring: as configured".to_owned(),
+        SteeringMethod::Ring(RingReason::NoRss) => {
+            format!("ring: {driver} offers no RSS over addresses and ports")
+        }
+        SteeringMethod::Ring(RingReason::FewQueues { queues, workers }) => {
+            let s = if queues == 1 { "" } else { "s" };
+            format!("ring: {queues} receive queue{s} for {workers} workers")
+        }
+    };
+    if let Some(queues) = steering.filled_queues {
+        sentence += &format!("; {driver} spreads packets over {queues} receive queues");
+    }
+    if let Some(CrowdedQueue { queue, .. }) = steering.crowded_queue {
+        sentence += &format!("; but all flows come to queue {queue}");
+    }
+    sentence
+}
+
 #[cfg(test)]
 mod tests {
     use guideway_api::LeftOut;
@@ -89,6 +117,45 @@ mod tests {
             left_out: left_out.map(|encapsulation| LeftOut { encapsulation, reason }).collect(),
         };
         assert_eq!(choice(Some(&made)), expected);
+    }
+
+    #[test]
+    fn methods_of_steering() {
+        let of = |method| Steering { method, filled_queues: None, crowded_queue: None };
+        let ring = |reason| of(SteeringMethod::Ring(reason));
+        let own_method = of(SteeringMethod::Queues { rss: false });
+        let configured = ring(RingReason::Configured);
+        let crowded_queue = Some(CrowdedQueue { queue: 0, flows: 200 });
+        for (made, expected) in [
+            (of(SteeringMethod::OneWorker), "one worker"),
+            (of(SteeringMethod::Queues { rss: true }), "queues: a queue for each worker"),
+            (
+                own_method,
+                "queues: a queue for each worker; net_x offers no RSS and spreads packets by its own \
+                 method",
+            ),
+            (
+                Steering { crowded_queue, ..own_method },
+                "queues: a queue for each worker; net_x offers no RSS and spreads packets by its own \
+                 method; but all flows come to queue 0",
+            ),
+            (configured, "ring: as configured"),
+            (
+                Steering { filled_queues: Some(4), ..configured },
+                "ring: as configured; net_x spreads packets over 4 receive queues",
+            ),
+            (ring(RingReason::NoRss), "ring: net_x offers no RSS over addresses and ports"),
+            (
+                ring(RingReason::FewQueues { queues: 2, workers: 3 }),
+                "ring: 2 receive queues for 3 workers",
+            ),
+            (
+                ring(RingReason::FewQueues { queues: 1, workers: 3 }),
+                "ring: 1 receive queue for 3 workers",
+            ),
+        ] {
+            assert_eq!(steering(&made, "net_x"), expected);
+        }
     }
 
     #[test]

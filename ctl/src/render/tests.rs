@@ -2,7 +2,7 @@
 
 use guideway_api::{
     BackendState, Duplex, EncapsulationChoice, Flow, FlowField, FlowState, Link, NextHop,
-    PortCounters, Protocol, Traffic,
+    PortCounters, Protocol, Steering, SteeringMethod, Traffic,
 };
 
 use super::*;
@@ -176,7 +176,11 @@ fn ports() {
         link_seconds: 86,
         rx_queues: 2,
         tx_queues: 2,
-        steering: "RSS over 2 queues".into(),
+        steering: Steering {
+            method: SteeringMethod::Queues { rss: true },
+            filled_queues: None,
+            crowded_queue: None,
+        },
         counters: PortCounters {
             rx_packets: 120_345,
             rx_bytes: 9_700_000,
@@ -193,8 +197,8 @@ fn ports() {
     prints(
         &Response::Ports(vec![port]),
         "\
-NAME   DEVICE        DRIVER     MAC                 MTU  RX_QUEUES  TX_QUEUES  RX_PACKETS  RX_BYTES  RX_MISSED  RX_ERRORS  RX_NO_BUFFER  TX_PACKETS  TX_BYTES  TX_ERRORS  LINK                         LINK_SECONDS  STEERING           RX_FUNCTION  TX_FUNCTION
-edge0  0000:3b:00.0  net_ixgbe  02:00:00:00:00:01  1500          2          2      120345   9700000          1          2             3      120301  14500000          4  up, 10000 Mb/s, full duplex            86  RSS over 2 queues  Vector AVX2  -
+NAME   DEVICE        DRIVER     MAC                 MTU  RX_QUEUES  TX_QUEUES  RX_PACKETS  RX_BYTES  RX_MISSED  RX_ERRORS  RX_NO_BUFFER  TX_PACKETS  TX_BYTES  TX_ERRORS  LINK                         LINK_SECONDS  STEERING                         RX_FUNCTION  TX_FUNCTION
+edge0  0000:3b:00.0  net_ixgbe  02:00:00:00:00:01  1500          2          2      120345   9700000          1          2             3      120301  14500000          4  up, 10000 Mb/s, full duplex            86  queues: a queue for each worker  Vector AVX2  -
 ",
     );
 }

@@ -21,7 +21,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::bounded;
-use guideway_api::PortCounters;
+use guideway_api::{PortCounters, Steering};
 use thiserror::Error;
 use tracing::{info, warn};
 
@@ -162,7 +162,7 @@ impl Appliance {
             let handle = eal.port_by_name(device.name()).map_err(at_port)?;
             let can = handle.capabilities().map_err(at_port)?;
             let queues = Queues::of(port.steering, &can, workers);
-            info!("port \"{}\": driver {}, {}", port.name, can.driver, queues.steering);
+            info!("port \"{}\": driver {}, {}", port.name, can.driver, queues.words());
             probed.push((handle, can, queues));
         }
         let spreads_flows = probed.iter().any(|(_, _, queues)| queues.spreads_flows(workers));
@@ -484,7 +484,10 @@ fn port_view(
         device_mac,
         rx_queues: queues.receive,
         tx_queues: queues.transmit,
-        steering: Box::new(move || crowded_queue.describe(&queues.steering)),
+        steering: Box::new(move || Steering {
+            crowded_queue: crowded_queue.get(),
+            ..queues.steering
+        }),
         probe: Box::new(move || match port.upgrade() {
             None => daemon::PortState::default(),
             Some(port) => {

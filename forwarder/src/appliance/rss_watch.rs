@@ -15,6 +15,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
+use guideway_api as api;
 use tracing::{error, warn};
 
 use crate::dpdk::port::{Port, Started};
@@ -30,15 +31,12 @@ const SPAN: usize = 10;
 
 /// The crowded queue of a port, which the watch sets and listings read.
 #[derive(Clone, Debug, Default)]
-pub(super) struct CrowdedQueue(Arc<OnceLock<usize>>);
+pub(super) struct CrowdedQueue(Arc<OnceLock<api::CrowdedQueue>>);
 
 impl CrowdedQueue {
-    /// The port's steering, with the crowded queue.
-    pub(super) fn describe(&self, steering: &str) -> String {
-        match self.0.get() {
-            Some(queue) => format!("{steering}; but all flows come to queue {queue}"),
-            None => steering.to_owned(),
-        }
+    /// The crowded queue, once there is one.
+    pub(super) fn get(&self) -> Option<api::CrowdedQueue> {
+        self.0.get().copied()
     }
 }
 
@@ -100,8 +98,9 @@ fn run(ports: &[WatchedPort], workers: &[Reader], first: Sample, stopped: &Recei
     while stopped.recv_timeout(PERIOD) == Err(RecvTimeoutError::Timeout) {
         let now = Sample::at(ports, workers);
         for (index, port) in ports.iter().enumerate() {
-            let Some((queue, flows)) = now.crowded(&samples[0], &polling, index) else { continue };
-            if port.crowded_queue.0.set(queue).is_ok() {
+            let Some(crowded) = now.crowded(&samples[0], &polling, index) else { continue };
+            let api::CrowdedQueue { queue, flows } = crowded;
+            if port.crowded_queue.0.set(crowded).is_ok() {
                 warn!(
                     "port \"{}\": {flows} new flows came to receive queue {queue} and none to the other {}: \
                      the device does not spread flows, and one worker does all the work; set port.steering \
@@ -143,7 +142,7 @@ impl Sample {
 
     /// The queue of a port that got all packets since `before`, and the least number of flows that
     /// began there. `None` if there is no such queue or there are too few flows.
-    fn crowded(&self, before: &Sample, all: &[Polling], port: usize) -> Option<(usize, u64)> {
+    fn crowded(&self, before: &Sample, all: &[Polling], port: usize) -> Option<api::CrowdedQueue> {
         let polling = &all[port];
         if polling.divides || polling.pollers.len() < 2 {
             return None;
@@ -166,7 +165,8 @@ impl Sample {
             others += queues.map(|(queue, _)| came(other, queue)).sum::<u64>();
         }
         let flows = self.flows[worker].wrapping_sub(before.flows[worker]).saturating_sub(others);
-        (flows >= FLOWS).then_some((queue, flows))
+        let queue = u16::try_from(queue).ok()?;
+        (flows >= FLOWS).then_some(api::CrowdedQueue { queue, flows })
     }
 }
 
@@ -185,18 +185,22 @@ mod tests {
         }
     }
 
+    fn crowded(queue: u16, flows: u64) -> Option<api::CrowdedQueue> {
+        Some(api::CrowdedQueue { queue, flows })
+    }
+
     #[test]
     fn many_flows_on_one_queue_are_noticed() {
         let before = sample(&[&[1000, 900]], &[50, 60]);
-        let crowded = |packets: [u64; 2], flows: [u64; 2]| {
+        let found = |packets: [u64; 2], flows: [u64; 2]| {
             sample(&[&packets], &flows).crowded(&before, &[spread(&[0, 1])], 0)
         };
-        assert_eq!(crowded([1064, 900], [114, 60]), Some((0, 64)));
-        assert_eq!(crowded([1000, 980], [50, 140]), Some((1, 80)));
-        assert_eq!(crowded([1063, 900], [113, 60]), None, "too few");
-        assert_eq!(crowded([9000, 900], [51, 60]), None, "an elephant");
-        assert_eq!(crowded([1064, 901], [114, 60]), None, "the other queue gets packets");
-        assert_eq!(crowded([1000, 900], [114, 60]), None, "nothing came at all");
+        assert_eq!(found([1064, 900], [114, 60]), crowded(0, 64));
+        assert_eq!(found([1000, 980], [50, 140]), crowded(1, 80));
+        assert_eq!(found([1063, 900], [113, 60]), None, "too few");
+        assert_eq!(found([9000, 900], [51, 60]), None, "an elephant");
+        assert_eq!(found([1064, 901], [114, 60]), None, "the other queue gets packets");
+        assert_eq!(found([1000, 900], [114, 60]), None, "nothing came at all");
     }
 
     #[test]
@@ -205,14 +209,14 @@ mod tests {
         // Port 1 begins with worker 1.
         let polling = [spread(&[0, 1]), spread(&[1, 0])];
         let now = sample(&[&[500, 0], &[300, 100]], &[200, 300]);
-        assert_eq!(now.crowded(&before, &polling, 0), Some((0, 100)));
+        assert_eq!(now.crowded(&before, &polling, 0), crowded(0, 100));
         assert_eq!(now.crowded(&before, &polling, 1), None);
         let ring = [polling[0].clone(), Polling { pollers: vec![1], divides: true }];
         let now = sample(&[&[500, 0], &[150]], &[200, 0]);
         assert_eq!(now.crowded(&before, &ring, 0), None, "a ring brings flows to any worker");
         assert_eq!(
             sample(&[&[500, 0], &[136]], &[200, 0]).crowded(&before, &ring, 0),
-            Some((0, 64))
+            crowded(0, 64)
         );
     }
 
@@ -225,12 +229,5 @@ mod tests {
             assert_eq!(now.crowded(&before, &ring, 0), None);
         }
         assert_eq!(now.crowded(&before, &[spread(&[0])], 0), None);
-        let crowded_queue = CrowdedQueue::default();
-        assert_eq!(
-            crowded_queue.describe("queues: a queue for each worker"),
-            "queues: a queue for each worker"
-        );
-        crowded_queue.0.set(1).unwrap();
-        assert_eq!(crowded_queue.describe("queues"), "queues; but all flows come to queue 1");
     }
 }

@@ -12,6 +12,7 @@ use crate::dpdk::port::Capabilities;
 use crate::dpdk::queue::{RxQueue, TxQueue};
 use crate::dpdk::{Eal, Error, TimestampField, ring};
 use crate::worker::{Input, InputKind, Output, OutputKind, Owners, Relay, RingQueue};
+use guideway_api::{self as api, RingReason, SteeringMethod};
 use guideway_config::Steering;
 use guideway_core::balancer::id::PortIndex;
 
@@ -22,14 +23,14 @@ pub(super) const RING: u32 = 1024;
 pub(super) const SMALL_RING: u32 = 256;
 
 /// How many queues a port has, and why.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Queues {
     pub(super) receive: u16,
     pub(super) transmit: u16,
     /// The workers that poll a receive queue hand packets to the owners of their flows.
     pub(super) divides: bool,
-    /// The reason for these numbers, for the operator.
-    pub(super) steering: String,
+    /// The reason for these numbers.
+    pub(super) steering: api::Steering,
 }
 
 impl Queues {
@@ -37,34 +38,41 @@ impl Queues {
     pub(super) fn of(steering: Steering, can: &Capabilities, workers: u16) -> Queues {
         let transmit = can.max_tx_queues.clamp(1, workers);
         let useful = can.facts.useful(can.max_rx_queues.min(workers)).max(1);
-        let (wanted, divides, mut steering) = match steering {
-            _ if workers == 1 => (1, false, "one worker".to_owned()),
-            Steering::Ring => (1, true, "ring: as configured".to_owned()),
-            Steering::Auto if !can.rss => {
-                let why = format!("ring: {} offers no RSS over addresses and ports", can.driver);
-                (1, true, why)
-            }
+        let (wanted, method) = match steering {
+            _ if workers == 1 => (1, SteeringMethod::OneWorker),
+            Steering::Ring => (1, SteeringMethod::Ring(RingReason::Configured)),
+            Steering::Auto if !can.rss => (1, SteeringMethod::Ring(RingReason::NoRss)),
             Steering::Auto | Steering::Queues if useful >= workers => {
-                let mut why = "queues: a queue for each worker".to_owned();
-                if !can.rss {
-                    why += &format!(
-                        "; {} offers no RSS and spreads packets by its own method",
-                        can.driver
-                    );
-                }
-                (workers, false, why)
+                (workers, SteeringMethod::Queues { rss: can.rss })
             }
             Steering::Auto | Steering::Queues => {
-                (useful, true, format!("ring: {useful} receive queues for {workers} workers"))
+                let reason = RingReason::FewQueues { queues: useful, workers };
+                (useful, SteeringMethod::Ring(reason))
             }
         };
         let most = (can.max_rx_queues, can.max_tx_queues);
         let (receive, transmit) = can.facts.queues((wanted, transmit), most);
-        if receive > wanted {
-            let driver = &can.driver;
-            steering += &format!("; {driver} spreads packets over {receive} receive queues");
-        }
+        let steering = api::Steering {
+            method,
+            filled_queues: (receive > wanted).then_some(receive),
+            crowded_queue: None,
+        };
+        let divides = matches!(method, SteeringMethod::Ring(_));
         Queues { receive, transmit, divides, steering }
+    }
+
+    /// The steering and the numbers of queues, for the log.
+    pub(super) fn words(&self) -> String {
+        let steering = match self.steering.method {
+            SteeringMethod::OneWorker => "one worker",
+            SteeringMethod::Queues { rss: true } => "queues by RSS",
+            SteeringMethod::Queues { rss: false } => "queues, no RSS",
+            SteeringMethod::Ring(RingReason::Configured) => "ring as configured",
+            SteeringMethod::Ring(RingReason::NoRss) => "ring, no RSS",
+            SteeringMethod::Ring(RingReason::FewQueues { .. }) => "ring, too few queues",
+        };
+        let Queues { receive, transmit, .. } = self;
+        format!("{steering}, receive queues: {receive}, transmit queues: {transmit}")
     }
 
     /// Packets that the rings of this port hold among this many workers.
@@ -252,18 +260,39 @@ mod tests {
     }
 
     #[test]
-    fn the_steering_text_explains_additional_queues() {
-        let steering_text = |steering, can: &Capabilities| Queues::of(steering, can, 2).steering;
+    fn the_steering_has_its_reason() {
+        let steering =
+            |steering, can: &Capabilities, workers| Queues::of(steering, can, workers).steering;
+        let of = |method| api::Steering { method, filled_queues: None, crowded_queue: None };
+        let configured = of(SteeringMethod::Ring(RingReason::Configured));
+        let virtio = can("net_virtio", 2, true);
         assert_eq!(
-            steering_text(Steering::Ring, &can("net_virtio", 2, true)),
-            "ring: as configured; net_virtio spreads packets over 2 receive queues"
+            steering(Steering::Ring, &virtio, 2),
+            api::Steering { filled_queues: Some(2), ..configured }
         );
-        let queues = "queues: a queue for each worker";
-        assert_eq!(steering_text(Steering::Auto, &can("net_virtio", 2, true)), queues);
-        assert_eq!(steering_text(Steering::Ring, &can("net_ice", 2, true)), "ring: as configured");
+        assert_eq!(steering(Steering::Ring, &can("net_ice", 2, true), 2), configured);
+        let by_rss = of(SteeringMethod::Queues { rss: true });
+        assert_eq!(steering(Steering::Auto, &virtio, 2), by_rss);
+        let own_method = of(SteeringMethod::Queues { rss: false });
+        let plain = can("net_virtio", 2, false);
+        assert_eq!(steering(Steering::Queues, &plain, 2), own_method);
         assert_eq!(
-            steering_text(Steering::Queues, &can("net_virtio", 2, false)),
-            "queues: a queue for each worker; net_virtio offers no RSS and spreads packets by its own method"
+            steering(Steering::Auto, &plain, 2),
+            api::Steering { filled_queues: Some(2), ..of(SteeringMethod::Ring(RingReason::NoRss)) }
+        );
+        let few = RingReason::FewQueues { queues: 2, workers: 3 };
+        let vmxnet3 = can("net_vmxnet3", 8, true);
+        assert_eq!(steering(Steering::Auto, &vmxnet3, 3), of(SteeringMethod::Ring(few)));
+        for steered in [Steering::Auto, Steering::Queues, Steering::Ring] {
+            assert_eq!(steering(steered, &vmxnet3, 1), of(SteeringMethod::OneWorker));
+        }
+    }
+
+    #[test]
+    fn the_log_says_the_steering_and_the_queues() {
+        assert_eq!(
+            Queues::of(Steering::Ring, &can("net_af_packet", 4, true), 2).words(),
+            "ring as configured, receive queues: 4, transmit queues: 2"
         );
     }
 

@@ -36,8 +36,8 @@ pub struct Port {
     pub rx_queues: u16,
     /// Transmit queues.
     pub tx_queues: u16,
-    /// How packets reach their worker, and why. It may change while the port runs.
-    pub steering: Box<dyn Fn() -> String + Send + Sync>,
+    /// How packets reach their worker. It may change while the port runs.
+    pub steering: Box<dyn Fn() -> api::Steering + Send + Sync>,
     /// Asks the device for its state.
     pub probe: Box<dyn Fn() -> PortState + Send + Sync>,
     /// Asks the device for all its counters.

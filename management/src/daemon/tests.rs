@@ -100,7 +100,11 @@ impl Lab {
             device_mac: [2, 0, 0, 0, 0, 1],
             rx_queues: 1,
             tx_queues: 1,
-            steering: Box::new(|| "one worker".to_owned()),
+            steering: Box::new(|| api::Steering {
+                method: api::SteeringMethod::OneWorker,
+                filled_queues: None,
+                crowded_queue: None,
+            }),
             probe: Box::new(|| PortState {
                 link: api::Link { up: true, ..Default::default() },
                 counters: api::PortCounters { rx_packets: 3, ..Default::default() },
