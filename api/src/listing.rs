@@ -40,7 +40,6 @@ pub struct Status {
     /// Flow table entries in total, all workers.
     pub flow_capacity: u64,
     /// Fragments that wait for their datagram's first fragment, all workers.
-    #[serde(default)]
     pub fragments_waiting: u64,
     /// Packets received, all workers.
     pub received: u64,
@@ -220,8 +219,8 @@ pub struct Worker {
     pub worker: u16,
     /// The CPU that it is pinned to, if any.
     pub cpu: Option<u16>,
-    /// The receive queues that it polls, each as `port:queue`.
-    pub queues: Vec<String>,
+    /// The receive queues that it polls.
+    pub queues: Vec<RxQueue>,
     /// Generation of the configuration that it uses.
     pub generation: u64,
     /// Packets received from its queues.
@@ -238,6 +237,15 @@ pub struct Worker {
     pub polls: u64,
     /// Polls that received at least one packet.
     pub busy_polls: u64,
+}
+
+/// A receive queue of a port.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RxQueue {
+    /// The port's name.
+    pub port: String,
+    /// The queue's index.
+    pub queue: u16,
 }
 
 /// One port.
@@ -265,12 +273,10 @@ pub struct Port {
     pub steering: Steering,
     /// The device's own counters.
     pub counters: PortCounters,
-    /// The driver's receive function, for example `Vector AVX2`; empty if the driver does not report it.
-    #[serde(default)]
-    pub rx_function: String,
-    /// The driver's transmit function; empty if the driver does not report it.
-    #[serde(default)]
-    pub tx_function: String,
+    /// The driver's receive function in its words, for example `Vector AVX2`; none if the driver does not report it.
+    pub rx_function: Option<String>,
+    /// The driver's transmit function; none if the driver does not report it.
+    pub tx_function: Option<String>,
 }
 
 /// How packets of a port reach the worker of their flow, and why in this way.

@@ -252,7 +252,10 @@ fn response_workers() {
         Response::Workers(vec![Worker {
             worker: 0,
             cpu: None,
-            queues: vec!["edge0:0".into(), "edge1:0".into()],
+            queues: vec![
+                RxQueue { port: "edge0".into(), queue: 0 },
+                RxQueue { port: "edge1".into(), queue: 1 },
+            ],
             generation: 3,
             received: 1,
             transmitted: 2,
@@ -264,7 +267,8 @@ fn response_workers() {
         }]),
         concat!(
             r#"{"response":"workers","body":[{"worker":0,"cpu":null,"#,
-            r#""queues":["edge0:0","edge1:0"],"generation":3,"received":1,"transmitted":2,"#,
+            r#""queues":[{"port":"edge0","queue":0},{"port":"edge1","queue":1}],"#,
+            r#""generation":3,"received":1,"transmitted":2,"#,
             r#""dropped":3,"flows":4,"flow_capacity":5,"polls":6,"busy_polls":7}]}"#
         ),
     );
@@ -303,8 +307,8 @@ fn response_ports() {
                 tx_bytes: 7,
                 tx_errors: 8,
             },
-            rx_function: "Vector AVX2".into(),
-            tx_function: String::new(),
+            rx_function: Some("Vector AVX2".into()),
+            tx_function: None,
         }]),
         concat!(
             r#"{"response":"ports","body":[{"name":"edge0","device":"0000:3b:00.0","#,
@@ -314,7 +318,7 @@ fn response_ports() {
             r#""steering":{"method":"queues","rss":true,"filled_queues":4,"#,
             r#""crowded_queue":{"queue":1,"flows":64}},"counters":{"rx_packets":1,"rx_bytes":2,"rx_missed":3,"#,
             r#""rx_errors":4,"rx_no_buffer":5,"tx_packets":6,"tx_bytes":7,"tx_errors":8},"#,
-            r#""rx_function":"Vector AVX2","tx_function":""}]}"#
+            r#""rx_function":"Vector AVX2","tx_function":null}]}"#
         ),
     );
 }

@@ -173,7 +173,7 @@ fn worker_table(workers: &[Worker]) -> String {
             &worker.flows,
             &worker.flow_capacity,
             &busy(worker),
-            &worker.queues.join(","),
+            &sentence::queues(&worker.queues),
         ]);
     }
     table.to_string()
@@ -230,8 +230,8 @@ fn port_table(ports: &[Port]) -> String {
             &sentence::link(&port.link),
             &port.link_seconds,
             &sentence::steering(&port.steering, &port.driver),
-            &port.rx_function,
-            &port.tx_function,
+            &port.rx_function.as_deref().unwrap_or_default(),
+            &port.tx_function.as_deref().unwrap_or_default(),
         ]);
     }
     table.to_string()

@@ -109,7 +109,7 @@ def test_the_own_counters_of_a_device(daemon):
     (nonzero,) = daemon.ask("port", "stats", "--extended", "--nonzero")
     assert "rx_missed" not in nonzero["counters"] and "rx_missed_errors" not in nonzero["extended"]
     assert nonzero["extended"]["tx_good_packets"] == len(SENT)
-    assert (port["rx_function"], port["tx_function"]) == ("", ""), "the driver does not report them"
+    assert (port["rx_function"], port["tx_function"]) == (None, None), "the driver does not report them"
 
 
 def test_one_flow_by_its_addresses(daemon):

@@ -2,7 +2,7 @@
 
 use guideway_api::{
     CrowdedQueue, Duplex, EncapsulationChoice, FlowField, Interface, InterfaceState, Link, NextHop,
-    RingReason, Steering, SteeringMethod, Unsendable,
+    RingReason, RxQueue, Steering, SteeringMethod, Unsendable,
 };
 
 pub(super) fn next_hop(next_hop: &NextHop) -> String {
@@ -72,6 +72,12 @@ pub(super) fn link(link: &Link) -> String {
         None => "",
     };
     format!("up, {speed}{duplex}")
+}
+
+/// Receive queues, each as `port:queue`.
+pub(super) fn queues(queues: &[RxQueue]) -> String {
+    let names = queues.iter().map(|RxQueue { port, queue }| format!("{port}:{queue}"));
+    names.collect::<Vec<_>>().join(",")
 }
 
 /// How packets reach their worker on a port with this driver.

@@ -2,7 +2,7 @@
 
 use guideway_api::{
     BackendState, Duplex, EncapsulationChoice, Flow, FlowField, FlowState, Link, NextHop,
-    PortCounters, Protocol, Steering, SteeringMethod, Traffic,
+    PortCounters, Protocol, RxQueue, Steering, SteeringMethod, Traffic,
 };
 
 use super::*;
@@ -138,7 +138,7 @@ fn workers() {
     let first = Worker {
         worker: 0,
         cpu: Some(1),
-        queues: vec!["edge0:0".into(), "edge1:0".into()],
+        queues: ["edge0", "edge1"].map(|port| RxQueue { port: port.into(), queue: 0 }).into(),
         generation: 3,
         received: 60_170,
         transmitted: 60_150,
@@ -191,8 +191,8 @@ fn ports() {
             tx_bytes: 14_500_000,
             tx_errors: 4,
         },
-        rx_function: "Vector AVX2".into(),
-        tx_function: String::new(),
+        rx_function: Some("Vector AVX2".into()),
+        tx_function: None,
     };
     prints(
         &Response::Ports(vec![port]),

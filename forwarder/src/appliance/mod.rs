@@ -509,6 +509,6 @@ fn port_view(
         extended: Box::new(move || {
             counting.upgrade().map(|port| port.extended_counters()).unwrap_or_default()
         }),
-        functions: [functions.rx, functions.tx].map(Option::unwrap_or_default),
+        functions: [functions.rx, functions.tx],
     }
 }

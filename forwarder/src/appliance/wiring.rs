@@ -96,8 +96,8 @@ pub(super) struct Wiring {
     pub(super) outputs: Vec<Output>,
     /// The ring to each sibling; `None` at the worker's own index.
     pub(super) siblings: Vec<Option<Output>>,
-    /// The names of the device queues among the inputs, `port:queue`.
-    pub(super) queues: Vec<String>,
+    /// The device queues among the inputs.
+    pub(super) queues: Vec<api::RxQueue>,
 }
 
 /// What distinguishes the connections of one run from those of another.
@@ -139,10 +139,10 @@ pub(super) fn connect(
         ring::channel(eal, &format!("{kind}{}_{from}_{to}", index.0), size, options.nodes[to])
     };
 
-    for (q, queue) in rx.into_iter().enumerate() {
-        let poller = (first + q) % count;
+    for (q, queue) in (0_u16..).zip(rx) {
+        let poller = (first + usize::from(q)) % count;
         pollers.push(poller);
-        workers[poller].queues.push(format!("{name}:{q}"));
+        workers[poller].queues.push(api::RxQueue { port: name.to_owned(), queue: q });
         let mut owners = None;
         if divides {
             let mut outputs = Vec::with_capacity(count);
@@ -151,7 +151,7 @@ pub(super) fn connect(
                     outputs.push(None);
                     continue;
                 }
-                let (sender, receiver) = ring_between("rx", q, owner, RING)?;
+                let (sender, receiver) = ring_between("rx", usize::from(q), owner, RING)?;
                 wiring.inputs.push(Input { port: index, kind: InputKind::Ring(receiver) });
                 let queue = RingQueue::new(sender, options.lossless);
                 outputs.push(Some(Output::new(OutputKind::Ring(queue))));

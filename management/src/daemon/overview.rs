@@ -18,8 +18,8 @@ pub struct Worker {
     pub stats: Reader,
     /// The CPU that it is pinned to.
     pub cpu: Option<u16>,
-    /// The queues that it polls, `port:queue`.
-    pub queues: Vec<String>,
+    /// The queues that it polls.
+    pub queues: Vec<api::RxQueue>,
     /// Entries of its flow table.
     pub flow_capacity: u64,
     /// Has the worker carry out a flow scan; `None` if it does not reply in time.
@@ -42,8 +42,8 @@ pub struct Port {
     pub probe: Box<dyn Fn() -> PortState + Send + Sync>,
     /// Asks the device for all its counters.
     pub extended: Box<dyn Fn() -> BTreeMap<String, u64> + Send + Sync>,
-    /// The functions that the driver chose for receiving and sending; empty if the driver does not report them.
-    pub functions: [String; 2],
+    /// The functions that the driver chose for receiving and sending; none if the driver does not report them.
+    pub functions: [Option<String>; 2],
 }
 
 /// The state of a port, asked for by each listing. The default is that of a closed port.

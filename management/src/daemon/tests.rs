@@ -83,7 +83,7 @@ impl Lab {
         let workers = vec![Worker {
             stats: reader,
             cpu: Some(0),
-            queues: vec!["edge0:0".to_owned()],
+            queues: vec![api::RxQueue { port: "edge0".to_owned(), queue: 0 }],
             flow_capacity: 64,
             scan: Box::new(|mut scan| {
                 scan.rows = vec![FlowRow {
@@ -111,7 +111,7 @@ impl Lab {
                 ..PortState::default()
             }),
             extended: Box::new(|| [("rx_good_packets".to_owned(), 3)].into()),
-            functions: ["Vector AVX2".to_owned(), String::new()],
+            functions: [Some("Vector AVX2".to_owned()), None],
         }];
         let daemon = Daemon::new(
             PathBuf::from("/nonexistent/guideway.toml"),
@@ -327,7 +327,8 @@ fn counters_of_the_device_are_listed_on_request() {
     assert_eq!(stats(true).extended, [("rx_good_packets".to_owned(), 3)].into());
     let Response::Ports(ports) = lab.daemon.handle(Request::PortList {}) else { panic!() };
     assert!(ports[0].link.up);
-    assert_eq!([&ports[0].rx_function, &ports[0].tx_function], ["Vector AVX2", ""]);
+    let functions = [&ports[0].rx_function, &ports[0].tx_function];
+    assert_eq!(functions.map(Option::as_deref), [Some("Vector AVX2"), None]);
 }
 
 #[test]
