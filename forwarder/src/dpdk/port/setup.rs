@@ -77,15 +77,7 @@ pub(super) fn configure(
         device.check("be a port without queues", -Errno::EINVAL)?;
     }
     let mtu = mtu(&info, settings.mtu, &mut notes);
-    let mut room = pool.data_room();
-    if let Some(umem) = Umem::of(&driver) {
-        room = room.saturating_sub(umem.headroom);
-        let outside = pool.outside();
-        if outside > 0 {
-            let (name, mbufs) = (pool.name().to_owned(), pool.capacity());
-            return Err(Error::Scattered { name, mbufs, outside });
-        }
-    }
+    let room = room(&driver, pool)?;
     let facts = facts(device, &driver)?;
     let (needed, usable) = (u32::from(mtu) + u32::from(facts.overhead), facts.usable(room));
     if needed > usable.into() {
@@ -93,34 +85,8 @@ pub(super) fn configure(
         return Err(Error::DataRoom { device, driver, mtu, needed, usable });
     }
 
-    let mut conf = sys::rte_eth_conf::default();
-    conf.rxmode.mtu = mtu.into();
     let hash = rss::types(&info, settings, rx_queues, &driver, &mut notes);
-    if hash != 0 {
-        conf.rxmode.mq_mode = sys::GUIDEWAY_MQ_RX_RSS;
-        conf.rxmode.offloads = info.rx_offload_capa & sys::GUIDEWAY_RX_OFFLOAD_RSS_HASH;
-        let rss = &mut conf.rx_adv_conf.rss_conf;
-        rss.rss_hf = hash;
-        rss.rss_key_len = info.hash_key_size;
-        // With null, the device uses its own key.
-        rss.rss_key = match rss::key(info.hash_key_size) {
-            // Drivers read the key when they start, and DPDK keeps the pointer.
-            Some(key) => device.rss_key.insert(key).as_mut_ptr(),
-            None => std::ptr::null_mut(),
-        };
-    }
-    conf.intr_conf.set_rxq(settings.interrupts.into());
-    // Several drivers have only one kind of interrupt at a time, and with receive interrupts would
-    // miss changes of the link.
-    if !settings.interrupts && !facts.silent_link && device.watch_link() {
-        conf.intr_conf.set_lsc(1);
-    }
-    let mut fast_free = 0;
-    if settings.fast_free {
-        fast_free = info.tx_offload_capa & sys::GUIDEWAY_TX_OFFLOAD_MBUF_FAST_FREE;
-        conf.txmode.offloads = fast_free;
-    }
-
+    let conf = eth_conf(device, &info, facts, settings, mtu, hash);
     let previous_mtu = device_mtu(device);
     // SAFETY: `device` owns the port and not started; the configuration is copied.
     let result =
@@ -133,17 +99,13 @@ pub(super) fn configure(
 
     set_up_queues(device, settings, pool, rx_queues, tx_queues)?;
     if previous_mtu.is_some_and(|previous| previous < mtu) {
-        // The MTU is only raised. A device that shares its interface with the kernel would lower
-        // that interface's MTU too, which may be needed for encapsulated packets.
-        // SAFETY: `device` owns the port.
-        let result = unsafe { sys::rte_eth_dev_set_mtu(device.id(), mtu) };
-        let instead = "it keeps the MTU that its interface has";
-        device.unless_lacking(format!("set the MTU to {mtu}"), result, instead, &mut notes)?;
+        raise_mtu(device, mtu, &mut notes)?;
     }
     set_filters(device, settings, &mut notes)?;
 
     let mac = settings.mac.map_or_else(|| mac(device), Ok)?;
-    let fast_free_pool = if fast_free == 0 { std::ptr::null() } else { pool.raw().cast_const() };
+    let fast_free = conf.txmode.offloads != 0;
+    let fast_free_pool = if fast_free { pool.raw().cast_const() } else { std::ptr::null() };
     Ok((Ready { driver, rx_queues, tx_queues, hash, mac, mtu, fast_free_pool }, notes))
 }
 
@@ -233,6 +195,64 @@ fn mtu(info: &sys::rte_eth_dev_info, wanted: u16, notes: &mut Vec<String>) -> u1
         ));
     }
     mtu
+}
+
+/// Bytes of each of the pool's buffers that a device of this driver can use.
+fn room(driver: &str, pool: &Mempool) -> Result<u16> {
+    let Some(umem) = Umem::of(driver) else { return Ok(pool.data_room()) };
+    let outside = pool.outside();
+    if outside > 0 {
+        let (name, mbufs) = (pool.name().to_owned(), pool.capacity());
+        return Err(Error::Scattered { name, mbufs, outside });
+    }
+    Ok(pool.data_room().saturating_sub(umem.headroom))
+}
+
+/// The settings in DPDK's form. `hash` are the RSS hash functions, or 0 without RSS.
+fn eth_conf(
+    device: &mut Device,
+    info: &sys::rte_eth_dev_info,
+    facts: Facts,
+    settings: &Settings,
+    mtu: u16,
+    hash: u64,
+) -> sys::rte_eth_conf {
+    let mut conf = sys::rte_eth_conf::default();
+    conf.rxmode.mtu = mtu.into();
+    if hash != 0 {
+        conf.rxmode.mq_mode = sys::GUIDEWAY_MQ_RX_RSS;
+        conf.rxmode.offloads = info.rx_offload_capa & sys::GUIDEWAY_RX_OFFLOAD_RSS_HASH;
+        let rss = &mut conf.rx_adv_conf.rss_conf;
+        rss.rss_hf = hash;
+        rss.rss_key_len = info.hash_key_size;
+        // With null, the device uses its own key.
+        rss.rss_key = match rss::key(info.hash_key_size) {
+            // Drivers read the key when they start, and DPDK keeps the pointer.
+            Some(key) => device.rss_key.insert(key).as_mut_ptr(),
+            None => std::ptr::null_mut(),
+        };
+    }
+    conf.intr_conf.set_rxq(settings.interrupts.into());
+    // Several drivers have only one kind of interrupt at a time, and with receive interrupts would
+    // miss changes of the link.
+    if !settings.interrupts && !facts.silent_link && device.watch_link() {
+        conf.intr_conf.set_lsc(1);
+    }
+    if settings.fast_free {
+        conf.txmode.offloads = info.tx_offload_capa & sys::GUIDEWAY_TX_OFFLOAD_MBUF_FAST_FREE;
+    }
+    conf
+}
+
+/// Raises the MTU of a configured device. It is never lowered: a device that shares its interface
+/// with the kernel would lower that interface's MTU too, which may be needed for encapsulated
+/// packets.
+fn raise_mtu(device: &Device, mtu: u16, notes: &mut Vec<String>) -> Result<()> {
+    // SAFETY: `device` owns the port.
+    let result = unsafe { sys::rte_eth_dev_set_mtu(device.id(), mtu) };
+    let instead = "it keeps the MTU that its interface has";
+    device.unless_lacking(format!("set the MTU to {mtu}"), result, instead, notes)?;
+    Ok(())
 }
 
 fn set_up_queues(
