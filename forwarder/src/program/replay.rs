@@ -9,9 +9,10 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::{Args, ValueEnum};
-use guideway::appliance::{Appliance, Device, Mode, capture};
+use guideway::appliance::{Appliance, Device, Mode, Stopped, capture};
 use guideway_api::{Request, Response, Stats};
 use guideway_config::Configuration;
+use tempfile::TempDir;
 use tracing::warn;
 
 use super::load::load;
@@ -55,36 +56,13 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
     configuration.dpdk.hugepages = false;
     let rx = by_port(configuration, "--rx", &arguments.rx)?;
     let tx = by_port(configuration, "--tx", &arguments.tx)?;
-    for path in rx.values() {
-        let name = || path.display().to_string();
-        capture::check(path).with_context(name)?;
-        let truncated = capture::count_truncated(path).with_context(name)?;
-        if truncated > 0 {
-            warn!(
-                "{}: a snap length truncated {truncated} of the packets; they are replayed as they are, and most \
-                 end as ipv4_total_length or ipv6_payload_length; capture whole packets (tcpdump -s 0)",
-                path.display()
-            );
-        }
-    }
-
-    // Commas and equals signs have a meaning in DPDK's device arguments, so files get names without
-    // them.
-    let directory = tempfile::tempdir().context("cannot make a temporary directory")?;
-    let mut devices = Vec::new();
-    let mut written = Vec::new();
-    for index in 0..configuration.ports.len() {
-        let named = |kind: &str| directory.path().join(format!("{kind}{index}.pcap"));
-        let input = rx.get(&index).map(|path| link(path, &named("rx"))).transpose()?;
-        // DPDK's pcap device must have an input or an output.
-        let wanted = input.is_none() || tx.contains_key(&index);
-        let output = wanted.then(|| named("tx"));
-        devices.push(Device::capture(index, input.as_deref(), output.as_deref()));
-        written.push(output);
-    }
-    make_outputs(&rx, (0..configuration.ports.len()).filter_map(|index| tx.get(&index)))?;
+    rx.values().try_for_each(|path| check(path))?;
+    let ports = configuration.ports.len();
+    let captures = Captures::make(ports, &rx, &tx)?;
+    make_outputs(&rx, (0..ports).filter_map(|index| tx.get(&index)))?;
 
     let capture_clock = arguments.clock == Clock::Capture;
+    let devices = captures.devices.clone();
     let mode = Mode::Replay { workers: arguments.workers, devices, capture_clock };
     let appliance = Appliance::start(arguments.config.clone(), text, parsed, mode)?;
     appliance.wait_until_finished();
@@ -92,26 +70,85 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let stopped = appliance.stop();
     ensure!(stopped.leaked == 0, "{} packet buffers did not come back", stopped.leaked);
 
-    for (index, from) in written.iter().enumerate() {
-        let (Some(from), Some(to)) = (from, tx.get(&index)) else { continue };
-        let sent = stopped.transmitted[index];
-        let whole = capture::count(from).with_context(|| from.display().to_string())?;
-        ensure!(
-            whole == sent,
-            "{}: only {whole} of the {sent} frames that left could be kept in {}; make room there or \
-             set TMPDIR to a directory that has room, and replay again",
-            to.display(),
-            directory.path().display()
-        );
-        let result = if capture_clock {
-            capture::copy_with_times(from, to, &stopped.sent[index])
-        } else {
-            fs::copy(from, to).map(drop).map_err(Into::into)
-        };
-        result.with_context(|| format!("cannot write {}", to.display()))?;
-    }
+    captures.keep(&tx, &stopped, capture_clock)?;
     print(&stopped.stats, arguments.json)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Refuses a file that is no capture, and warns about one whose packets are not whole.
+fn check(path: &Path) -> Result<()> {
+    let name = || path.display().to_string();
+    capture::check(path).with_context(name)?;
+    let truncated = capture::count_truncated(path).with_context(name)?;
+    if truncated > 0 {
+        warn!(
+            "{}: a snap length truncated {truncated} of the packets; they are replayed as they are, and most \
+             end as ipv4_total_length or ipv6_payload_length; capture whole packets (tcpdump -s 0)",
+            path.display()
+        );
+    }
+    Ok(())
+}
+
+/// The captures in place of devices. Commas and equals signs have a meaning in DPDK's device
+/// arguments, so the files get names without them, in a directory of their own.
+struct Captures {
+    directory: TempDir,
+    /// The device of each port.
+    devices: Vec<Device>,
+    /// Where each port's device writes what it sends.
+    written: Vec<Option<PathBuf>>,
+}
+
+impl Captures {
+    /// The captures of this many ports. `rx` and `tx` are the files of the command line.
+    fn make(
+        ports: usize,
+        rx: &HashMap<usize, PathBuf>,
+        tx: &HashMap<usize, PathBuf>,
+    ) -> Result<Captures> {
+        let directory = tempfile::tempdir().context("cannot make a temporary directory")?;
+        let mut devices = Vec::new();
+        let mut written = Vec::new();
+        for index in 0..ports {
+            let named = |kind: &str| directory.path().join(format!("{kind}{index}.pcap"));
+            let input = rx.get(&index).map(|path| link(path, &named("rx"))).transpose()?;
+            // DPDK's pcap device must have an input or an output.
+            let wanted = input.is_none() || tx.contains_key(&index);
+            let output = wanted.then(|| named("tx"));
+            devices.push(Device::capture(index, input.as_deref(), output.as_deref()));
+            written.push(output);
+        }
+        Ok(Captures { directory, devices, written })
+    }
+
+    /// Copies what the devices have written to the files of the command line.
+    fn keep(
+        &self,
+        tx: &HashMap<usize, PathBuf>,
+        stopped: &Stopped,
+        capture_clock: bool,
+    ) -> Result<()> {
+        for (index, from) in self.written.iter().enumerate() {
+            let (Some(from), Some(to)) = (from, tx.get(&index)) else { continue };
+            let sent = stopped.transmitted[index];
+            let whole = capture::count(from).with_context(|| from.display().to_string())?;
+            ensure!(
+                whole == sent,
+                "{}: only {whole} of the {sent} frames that left could be kept in {}; make room there or \
+                 set TMPDIR to a directory that has room, and replay again",
+                to.display(),
+                self.directory.path().display()
+            );
+            let result = if capture_clock {
+                capture::copy_with_times(from, to, &stopped.sent[index])
+            } else {
+                fs::copy(from, to).map(drop).map_err(Into::into)
+            };
+            result.with_context(|| format!("cannot write {}", to.display()))?;
+        }
+        Ok(())
+    }
 }
 
 /// Creates the outputs now, rather than after a long replay. Refuses an output that is another file
