@@ -6,8 +6,11 @@
 mod buffers;
 pub mod capture;
 mod device;
+mod drain;
 mod environment;
+mod error;
 mod link;
+mod mode;
 mod placement;
 mod rss_watch;
 mod threads;
@@ -18,16 +21,15 @@ use std::mem;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crossbeam_channel::bounded;
 use guideway_api::{PortCounters, Steering};
-use thiserror::Error;
 use tracing::{info, warn};
 
 use crate::dpdk::clock::tsc_hz;
 use crate::dpdk::port::{Port, Settings, Started};
-use crate::dpdk::{self, Eal, Mempool, TimestampField, memory};
+use crate::dpdk::{Eal, Mempool, TimestampField, memory};
 use crate::worker::{Clock, Command, FlowListing};
 use guideway_config as config;
 use guideway_config::{Configuration, Parsed};
@@ -35,11 +37,13 @@ use guideway_core::balancer::fragment;
 use guideway_core::balancer::hash::LocalSeed;
 use guideway_core::balancer::id::PortIndex;
 use guideway_core::balancer::scan::FlowScan;
-use guideway_core::stats::{Counter, Gauge, Reader};
+use guideway_core::stats::Reader;
 use guideway_management::daemon::{self, Daemon};
-use guideway_management::publication::{self, PortFacts, Publisher};
+use guideway_management::publication::{PortFacts, Publisher};
 
 pub use device::Device;
+pub use error::Error;
+pub use mode::Mode;
 
 use link::{Watch, Watched};
 use rss_watch::RssWatch;
@@ -47,48 +51,8 @@ use threads::{Ready, Setup, Shared, WorkerThread};
 use umem::UmemBuffers;
 use wiring::{Opened, Queues, Wiring, WiringOptions};
 
-/// How long a stop waits for packets that are between two workers.
-const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long a worker may take to list flows.
 const FLOW_LIST_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// Why an appliance does not start.
-#[derive(Debug, Error)]
-pub enum Error {
-    /// DPDK reports an error.
-    #[error(transparent)]
-    Dpdk(#[from] dpdk::Error),
-    /// DPDK reports an error about one port.
-    #[error("port \"{port}\": {error}")]
-    Port {
-        /// The port's name.
-        port: String,
-        /// DPDK's error.
-        error: dpdk::Error,
-    },
-    /// The configuration cannot be brought into force.
-    #[error(transparent)]
-    Publication(#[from] publication::Error),
-    /// Received captures have no time stamps.
-    #[error("DPDK's pcap driver gives no time stamps; use --clock wall")]
-    NoTimestamps,
-}
-
-/// What distinguishes a replay from a live run.
-#[derive(Clone, Debug)]
-pub enum Mode {
-    /// The configured devices and CPUs, and the CPU's clock. A full ring drops packets.
-    Live,
-    /// Captures, and threads that are not pinned. A full ring makes the source wait.
-    Replay {
-        /// The number of workers.
-        workers: u16,
-        /// The device of each port.
-        devices: Vec<Device>,
-        /// The capture's time stamps are the clock, rather than the CPU's counter.
-        capture_clock: bool,
-    },
-}
 
 /// The results of an appliance that has stopped.
 #[derive(Debug)]
@@ -377,19 +341,7 @@ impl Appliance {
     /// Waits until no device has another packet and every packet has its verdict. Only captures
     /// come to an end.
     pub fn wait_until_finished(&self) {
-        let idle = |stats: &Reader| stats.gauge(Gauge::IdlePolls) > 1;
-        let mut before = None;
-        loop {
-            std::thread::sleep(Duration::from_millis(2));
-            let balance = self.balance();
-            // Fragments may wait for a first fragment that never comes.
-            let waiting: u64 = self.stats.iter().map(|s| s.gauge(Gauge::FragmentsWaiting)).sum();
-            let quiet = self.stats.iter().all(idle) && balance.0 == balance.1 + waiting;
-            if quiet && before == Some(balance) {
-                return;
-            }
-            before = quiet.then_some(balance);
-        }
+        drain::until_finished(&self.stats);
     }
 
     /// Stops the workers, then the ports, and counts the packet buffers.
@@ -406,29 +358,9 @@ impl Appliance {
             umem_buffers,
         } = self;
         command.finish();
-        let deadline = Instant::now() + DRAIN_TIMEOUT;
-        while !threads.is_empty() && Instant::now() < deadline {
-            // A worker that has not seen the order may still receive packets, even if the balance
-            // is even.
-            let all_finish = command.finishing() == threads.len();
-            let (received, ended) = balance(&stats);
-            if all_finish && received == ended {
-                break;
-            }
-            std::thread::sleep(Duration::from_millis(1));
-        }
+        drain::until_drained(&stats, threads.len(), &command);
         command.stop();
-        let mut sent = vec![Vec::new(); ports.len()];
-        for thread in threads {
-            match thread.join() {
-                Ok(times) => {
-                    for (all, times) in sent.iter_mut().zip(times) {
-                        all.extend(times);
-                    }
-                }
-                Err(panic) => std::panic::resume_unwind(panic),
-            }
-        }
+        let sent = threads::join(threads, ports.len());
         if let Some(watch) = watch {
             watch.stop();
         }
@@ -442,18 +374,6 @@ impl Appliance {
         let (kept, unsent, leaked) = umem_buffers.account(missing);
         Stopped { stats: summary, leaked, kept, unsent, sent, transmitted }
     }
-
-    fn balance(&self) -> (u64, u64) {
-        balance(&self.stats)
-    }
-}
-
-/// The number of packets received, and the number of packets with a verdict. Verdicts are read
-/// first, so that they never seem to be ahead.
-fn balance(stats: &[Reader]) -> (u64, u64) {
-    let ended = stats.iter().map(Reader::verdicts).sum();
-    let received = stats.iter().map(|s| s.counter(Counter::Received)).sum();
-    (received, ended)
 }
 
 fn fragment_capacity(configuration: &Configuration) -> fragment::Capacity {

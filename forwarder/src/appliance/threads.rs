@@ -102,6 +102,26 @@ impl WorkerThread {
     }
 }
 
+/// Waits until all workers have stopped. Returns the time stamps of the packets that they sent, by
+/// port.
+///
+/// # Panics
+/// A worker panicked.
+pub(super) fn join(threads: Vec<JoinHandle<Vec<Vec<u64>>>>, ports: usize) -> Vec<Vec<u64>> {
+    let mut sent = vec![Vec::new(); ports];
+    for thread in threads {
+        match thread.join() {
+            Ok(times) => {
+                for (all, times) in sent.iter_mut().zip(times) {
+                    all.extend(times);
+                }
+            }
+            Err(panic) => std::panic::resume_unwind(panic),
+        }
+    }
+    sent
+}
+
 /// Builds a worker and its report, on the worker's own thread.
 fn build(shared: Shared, setup: Setup) -> (Worker, Ready) {
     let Shared { workers, owners_known, seed, flow_entries, fragments, idle, tables, command } =

@@ -1,0 +1,28 @@
+//! Why an appliance does not start.
+
+use thiserror::Error;
+
+use crate::dpdk;
+use guideway_management::publication;
+
+/// Why an appliance does not start.
+#[derive(Debug, Error)]
+pub enum Error {
+    /// DPDK reports an error.
+    #[error(transparent)]
+    Dpdk(#[from] dpdk::Error),
+    /// DPDK reports an error about one port.
+    #[error("port \"{port}\": {error}")]
+    Port {
+        /// The port's name.
+        port: String,
+        /// DPDK's error.
+        error: dpdk::Error,
+    },
+    /// The configuration cannot be brought into force.
+    #[error(transparent)]
+    Publication(#[from] publication::Error),
+    /// Received captures have no time stamps.
+    #[error("DPDK's pcap driver gives no time stamps; use --clock wall")]
+    NoTimestamps,
+}
