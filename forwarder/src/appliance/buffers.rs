@@ -2,16 +2,75 @@
 
 use tracing::warn;
 
+use super::mode::Run;
+use super::placement::MempoolPlacement;
+use super::probe::ProbedPort;
 use super::umem::UmemBuffers;
-use super::wiring::{self, Queues};
-use crate::dpdk::port::Facts;
-use crate::dpdk::{self, Eal, Mempool};
+use super::wiring;
+use crate::dpdk::{Eal, Mempool, Result};
 use guideway_config::Configuration;
+use guideway_core::balancer::id::PortIndex;
 
 /// Buffers in a thread's cache.
 const POOL_CACHE: u32 = 256;
 /// Buffers beyond the known needs: bursts in the workers' hands.
 const SPARE: u32 = 4096;
+
+/// The packet pools of a run.
+pub(super) struct Pools {
+    pools: Vec<Mempool>,
+    placement: MempoolPlacement,
+    umem_buffers: UmemBuffers,
+}
+
+impl Pools {
+    /// Makes a pool on each NUMA node that needs one.
+    pub(super) fn new(
+        eal: &Eal,
+        configuration: &Configuration,
+        run: &Run,
+        probed: &[ProbedPort],
+    ) -> Result<Pools> {
+        let devices: Vec<_> = probed.iter().map(|port| port.can.socket).collect();
+        let workers: Vec<_> = run.cpus.iter().map(|cpu| cpu.and_then(|cpu| cpu.node)).collect();
+        let nodes_count = run.live && configuration.dpdk.hugepages;
+        let mut placement = MempoolPlacement::new(&devices, &workers, nodes_count);
+        let ports = configuration.ports.iter().zip(probed);
+        let umem_buffers = UmemBuffers::of(
+            ports.map(|(port, probed)| (probed.can.umem, &probed.queues, port.rx_descriptors)),
+        );
+        let (buffers, data_room) = needed(configuration, probed, run.workers, &umem_buffers);
+        let nodes = placement.nodes.iter_mut();
+        let pools = nodes.map(|node| pool(eal, buffers, data_room, umem_buffers.any, node));
+        let pools = pools.collect::<Result<_>>()?;
+        Ok(Pools { pools, placement, umem_buffers })
+    }
+
+    /// Whether all ports and workers share one pool.
+    pub(super) fn is_one(&self) -> bool {
+        self.pools.len() == 1
+    }
+
+    /// The pool that a port receives into.
+    pub(super) fn of_port(&self, index: PortIndex) -> &Mempool {
+        &self.pools[self.placement.of_port[usize::from(index.0)]]
+    }
+
+    /// The pool that a worker allocates packets from.
+    pub(super) fn of_worker(&self, index: u16) -> &Mempool {
+        &self.pools[self.placement.of_worker[usize::from(index)]]
+    }
+
+    /// The NUMA node of each worker's pool.
+    pub(super) fn nodes_of_workers(&self) -> Vec<Option<u32>> {
+        self.placement.of_worker.iter().map(|&pool| self.placement.nodes[pool]).collect()
+    }
+
+    /// The buffers that are missing when all devices are closed, see [`UmemBuffers::account`].
+    pub(super) fn account(&self) -> (u32, u32, u32) {
+        self.umem_buffers.account(self.pools.iter().map(Mempool::in_use).sum())
+    }
+}
 
 /// The number of buffers of a pool, and the bytes of each. A pool has a buffer for every packet
 /// that queues, rings, caches and fragments can hold at the same time. It has more if configured,
@@ -19,9 +78,9 @@ const SPARE: u32 = 4096;
 ///
 /// A device may free the buffers of another's packets, and a worker holds those of any. So where
 /// each NUMA node has a pool, each pool is as large as if it were the only one.
-pub(super) fn needed<'a>(
+fn needed(
     configuration: &Configuration,
-    devices: impl Iterator<Item = (Facts, &'a Queues)>,
+    probed: &[ProbedPort],
     workers: u16,
     umem_buffers: &UmemBuffers,
 ) -> (u32, u16) {
@@ -31,8 +90,8 @@ pub(super) fn needed<'a>(
     let mut buffers =
         u32::from(workers) * (2 * POOL_CACHE).saturating_add(fragments) + siblings + SPARE;
     let mut room = 0;
-    for (port, (facts, queues)) in configuration.ports.iter().zip(devices) {
-        room = room.max(facts.room(port.mtu));
+    for (port, ProbedPort { can, queues, .. }) in configuration.ports.iter().zip(probed) {
+        room = room.max(can.facts.room(port.mtu));
         buffers += u32::from(queues.receive) * u32::from(port.rx_descriptors)
             + u32::from(queues.transmit) * u32::from(port.tx_descriptors)
             + queues.in_rings(workers);
@@ -43,13 +102,13 @@ pub(super) fn needed<'a>(
 }
 
 /// Makes the pool of a NUMA node. `node` is `None` afterwards if DPDK has no memory there.
-pub(super) fn pool(
+fn pool(
     eal: &Eal,
     buffers: u32,
     data_room: u16,
     in_pages: bool,
     node: &mut Option<u32>,
-) -> Result<Mempool, dpdk::Error> {
+) -> Result<Mempool> {
     let name = node.map_or_else(|| "packets".to_owned(), |node| format!("packets{node}"));
     let make = if in_pages { Mempool::in_pages } else { Mempool::new };
     let new = |node| make(eal, &name, buffers, data_room, POOL_CACHE, node);

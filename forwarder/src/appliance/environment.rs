@@ -1,26 +1,37 @@
-//! The arguments of DPDK's environment abstraction layer, and the CPUs of the control plane.
+//! Starts DPDK's environment abstraction layer (EAL), and keeps the control plane off the workers'
+//! CPUs.
 
 use std::{fs, iter};
 
 use rustix::io::Errno;
 use rustix::thread::{CpuSet, Pid, sched_getaffinity, sched_setaffinity};
-use tracing::warn;
+use tracing::{info, warn};
 
 use super::device::Device;
+use super::mode::Run;
+use crate::dpdk::{Eal, Result};
 use guideway_config::Configuration;
 
 /// The beginning of the names of DPDK's run-time directories. The process id follows.
-pub(super) const FILE_PREFIX: &str = "guideway-";
+const FILE_PREFIX: &str = "guideway-";
+
+/// Starts EAL, which finds the devices of the run.
+pub(super) fn start(configuration: &Configuration, run: &Run) -> Result<Eal> {
+    if run.live {
+        leave_to_workers(&configuration.dpdk.workers);
+    }
+    let eal = Eal::init("guideway", &arguments(configuration, &run.devices, run.live))?;
+    eal.remove_stale_directories(FILE_PREFIX);
+    let (version, workers) = (eal.dpdk_version(), run.workers);
+    info!("{version}, workers: {workers}, built for {}", guideway_baseline::NEEDED_CPU);
+    Ok(eal)
+}
 
 /// Arguments for an appliance of these devices.
 ///
 /// Nothing is shared with another process, so that appliances do not disturb each other: the
 /// run-time files carry the process id, and memory is private.
-pub(super) fn arguments(
-    configuration: &Configuration,
-    devices: &[Device],
-    pin: bool,
-) -> Vec<String> {
+fn arguments(configuration: &Configuration, devices: &[Device], pin: bool) -> Vec<String> {
     let dpdk = &configuration.dpdk;
     let workers: &[u16] = if pin { &dpdk.workers } else { &[] };
     let main: Vec<String> = management_cpus(workers).iter().map(ToString::to_string).collect();
@@ -46,7 +57,7 @@ pub(super) fn arguments(
 
 /// Keeps all threads that run now, and those that they start, off the workers' CPUs, if other CPUs
 /// are left.
-pub(super) fn leave_to_workers(workers: &[u16]) {
+fn leave_to_workers(workers: &[u16]) {
     let mut set = CpuSet::new();
     management_cpus(workers).into_iter().for_each(|cpu| set.set(cpu));
     let tasks = fs::read_dir("/proc/self/task").into_iter().flatten().flatten();

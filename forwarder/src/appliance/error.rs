@@ -26,3 +26,10 @@ pub enum Error {
     #[error("DPDK's pcap driver gives no time stamps; use --clock wall")]
     NoTimestamps,
 }
+
+impl Error {
+    /// Wraps an error of DPDK about the port of this name.
+    pub(super) fn at(port: &str) -> impl Fn(dpdk::Error) -> Error {
+        move |error| Error::Port { port: port.to_owned(), error }
+    }
+}

@@ -8,20 +8,46 @@ use std::fmt;
 use std::fs;
 use std::path::Path;
 
+use crate::dpdk::memory;
+use guideway_config::Configuration;
+
 /// The kernel's directory of CPUs.
-pub(super) const CPUS: &str = "/sys/devices/system/cpu";
+const CPUS: &str = "/sys/devices/system/cpu";
 /// The kernel's setting of transparent huge pages: always, on request or never.
 const TRANSPARENT: &str = "/sys/kernel/mm/transparent_hugepage/enabled";
 
+/// The CPU of a worker.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Cpu {
+    pub(super) number: u16,
+    /// The NUMA node. `None` if the kernel knows no nodes.
+    pub(super) node: Option<u32>,
+}
+
+impl Cpu {
+    /// The CPU of this number, with its node.
+    pub(super) fn of(number: u16) -> Cpu {
+        Cpu { number, node: node_of(Path::new(CPUS), number) }
+    }
+}
+
 /// The NUMA node of a CPU. `None` if the kernel knows no nodes.
-pub(super) fn node_of(cpus: &Path, cpu: u16) -> Option<u32> {
+fn node_of(cpus: &Path, cpu: u16) -> Option<u32> {
     let entries = fs::read_dir(cpus.join(format!("cpu{cpu}"))).ok()?;
     let names = entries.flatten().map(|entry| entry.file_name());
     names.filter_map(|name| name.to_str()?.strip_prefix("node")?.parse().ok()).next()
 }
 
+/// Lets large tables from now on take the reserved huge pages that DPDK has left, where the kernel
+/// gives no other huge pages.
+pub(super) fn allow_reserved_pages(configuration: &Configuration, live: bool) {
+    if live && configuration.dpdk.hugepages && transparent_pages_are_off() {
+        memory::use_reserved();
+    }
+}
+
 /// Whether the kernel refuses transparent huge pages.
-pub(super) fn transparent_pages_are_off() -> bool {
+fn transparent_pages_are_off() -> bool {
     // A kernel without the file has no transparent huge pages.
     fs::read_to_string(TRANSPARENT).map_or(true, |mode| mode.contains("[never]"))
 }
@@ -67,14 +93,8 @@ impl MempoolPlacement {
 
 /// A warning for the operator about a worker that polls a device on another node. `None` if it is
 /// the same node, or a node is unknown.
-pub(super) fn distance(
-    port: &str,
-    device: Option<u32>,
-    worker: usize,
-    cpu: u16,
-    node: Option<u32>,
-) -> Option<String> {
-    let (device, node) = (device?, node?);
+pub(super) fn distance(port: &str, device: Option<u32>, worker: usize, cpu: Cpu) -> Option<String> {
+    let (device, node, cpu) = (device?, cpu.node?, cpu.number);
     (device != node).then(|| {
         format!(
             "port \"{port}\": its device is on NUMA node {device}, and worker {worker}, which polls \
@@ -183,14 +203,15 @@ mod tests {
 
     #[test]
     fn a_worker_far_from_its_device_is_reported() {
-        let warning = distance("edge0", Some(0), 2, 9, Some(1)).unwrap();
+        let cpu = |node| Cpu { number: 9, node };
+        let warning = distance("edge0", Some(0), 2, cpu(Some(1))).unwrap();
         assert!(warning.contains("\"edge0\"") && warning.contains("worker 2"), "{warning}");
         assert!(
             warning.contains("on node 1 (CPU 9)") && warning.contains("of node 0"),
             "{warning}"
         );
         for (device, node) in [(None, Some(1)), (Some(0), None), (Some(1), Some(1))] {
-            assert_eq!(distance("edge0", device, 2, 9, node), None);
+            assert_eq!(distance("edge0", device, 2, cpu(node)), None);
         }
     }
 

@@ -11,13 +11,15 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 
 use crate::dpdk::{Eal, Mempool, Result, lcore};
 use crate::worker::{Clock, Command, Exceptions, FlowListing, Idle, Worker};
-use guideway_config as config;
+use guideway_config::{self as config, Configuration};
 use guideway_core::balancer::hash::LocalSeed;
 use guideway_core::balancer::{Balancer, Tables, fragment};
 use guideway_core::stats::{self, Reader};
 use guideway_management::publication::{BACKEND_IDS, SERVICE_IDS};
 
+use super::mode::Run;
 use super::placement::MemoryPlacement;
+use super::ports::RunningPort;
 use super::wiring::Wiring;
 
 /// What all workers share.
@@ -34,6 +36,36 @@ pub(super) struct Shared {
     pub(super) idle: Option<config::Idle>,
     pub(super) tables: Arc<ArcSwap<Tables>>,
     pub(super) command: Arc<Command>,
+}
+
+impl Shared {
+    /// What all workers of a run share.
+    pub(super) fn of(
+        configuration: &Configuration,
+        run: &Run,
+        ports: &[RunningPort],
+        tables: &Arc<ArcSwap<Tables>>,
+        command: &Arc<Command>,
+    ) -> Shared {
+        let spreads_flows = |port: &RunningPort| port.queues.spreads_flows(run.workers);
+        let fragments = &configuration.fragments;
+        Shared {
+            workers: run.workers,
+            owners_known: !ports.iter().any(spreads_flows),
+            seed: if run.live { LocalSeed::random() } else { LocalSeed::new(0) },
+            flow_entries: configuration.flow.entries,
+            fragments: fragment::Capacity {
+                datagrams: fragments.contexts,
+                packets: fragments.packets,
+                bytes: fragments.bytes,
+                packets_per_datagram: fragment::PACKETS_PER_DATAGRAM,
+                timeout_ms: u64::try_from(fragments.timeout.as_millis()).unwrap_or(u64::MAX),
+            },
+            idle: run.live.then_some(configuration.dpdk.idle),
+            tables: tables.clone(),
+            command: command.clone(),
+        }
+    }
 }
 
 /// What one worker gets.

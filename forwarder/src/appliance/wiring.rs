@@ -8,9 +8,11 @@
 //! The first queue of port p is worker p's, the next queue is the next worker's. So ports with one
 //! queue burden different workers.
 
+use super::mode::Run;
 use crate::dpdk::port::Capabilities;
 use crate::dpdk::queue::{RxQueue, TxQueue};
-use crate::dpdk::{Eal, Error, TimestampField, ring};
+use crate::dpdk::ring::{self, Receiver};
+use crate::dpdk::{Eal, Error, TimestampField};
 use crate::worker::{Input, InputKind, Output, OutputKind, Owners, Relay, RingQueue};
 use guideway_api::{self as api, RingReason, SteeringMethod};
 use guideway_config::Steering;
@@ -100,16 +102,6 @@ pub(super) struct Wiring {
     pub(super) queues: Vec<api::RxQueue>,
 }
 
-/// What distinguishes the connections of one run from those of another.
-pub(super) struct WiringOptions {
-    /// Packets wait if a ring is full.
-    pub(super) lossless: bool,
-    /// Every transmit queue records time stamps.
-    pub(super) record_sent: Option<TimestampField>,
-    /// The NUMA node of each worker, where the rings that it reads should lie.
-    pub(super) nodes: Vec<Option<u32>>,
-}
-
 /// The queues of a started port.
 pub(super) struct Opened {
     pub(super) rx: Vec<RxQueue>,
@@ -118,102 +110,133 @@ pub(super) struct Opened {
     pub(super) divides: bool,
 }
 
-/// Connects the queues of one port, the `index`-th, to the workers. Returns the workers that poll
-/// it.
-///
-/// # Errors
-/// There is no memory for a ring.
-pub(super) fn connect(
-    eal: &Eal,
-    index: PortIndex,
-    name: &str,
-    opened: Opened,
-    options: &WiringOptions,
-    workers: &mut [Wiring],
-) -> Result<Vec<usize>, Error> {
-    let Opened { rx, tx, divides } = opened;
-    let count = workers.len();
-    let mut pollers = Vec::new();
-    let first = usize::from(index.0) % count;
-    let ring_between = |kind: &str, from: usize, to: usize, size| {
-        ring::channel(eal, &format!("{kind}{}_{from}_{to}", index.0), size, options.nodes[to])
-    };
-
-    for (q, queue) in (0_u16..).zip(rx) {
-        let poller = (first + usize::from(q)) % count;
-        pollers.push(poller);
-        workers[poller].queues.push(api::RxQueue { port: name.to_owned(), queue: q });
-        let mut owners = None;
-        if divides {
-            let mut outputs = Vec::with_capacity(count);
-            for (owner, wiring) in workers.iter_mut().enumerate() {
-                if owner == poller {
-                    outputs.push(None);
-                    continue;
-                }
-                let (sender, receiver) = ring_between("rx", usize::from(q), owner, RING)?;
-                wiring.inputs.push(Input { port: index, kind: InputKind::Ring(receiver) });
-                let queue = RingQueue::new(sender, options.lossless);
-                outputs.push(Some(Output::new(OutputKind::Ring(queue))));
-            }
-            owners = Some(Owners { outputs });
-        }
-        let kind = InputKind::Queue { queue, owners };
-        workers[poller].inputs.push(Input { port: index, kind });
-    }
-
-    let queues = tx.len();
-    let mut tx: Vec<Option<TxQueue>> = tx.into_iter().map(Some).collect();
-    for worker in 0..count {
-        let position = (worker + count - first) % count;
-        let kind = match tx.get_mut(position).and_then(Option::take) {
-            Some(queue) => OutputKind::Queue {
-                queue,
-                sent: options.record_sent.map(|field| (field, Vec::new())),
-            },
-            None => {
-                let owner = (first + position % queues) % count;
-                let (ring, receiver) = ring_between("tx", worker, owner, RING)?;
-                let relay = Relay { port: index, ring: receiver, decided: false };
-                workers[owner].relays.push(relay);
-                let (decided, receiver) = ring_between("td", worker, owner, SMALL_RING)?;
-                let relay = Relay { port: index, ring: receiver, decided: true };
-                workers[owner].relays.push(relay);
-                let queue = |ring| RingQueue::new(ring, options.lossless);
-                OutputKind::Relay { ring: queue(ring), decided: queue(decided) }
-            }
-        };
-        workers[worker].outputs.push(Output::new(kind));
-    }
-    Ok(pollers)
+/// The connections of ports and workers, while they are made.
+pub(super) struct Connections<'a> {
+    eal: &'a Eal,
+    /// Packets wait if a ring is full.
+    lossless: bool,
+    /// Every transmit queue records time stamps.
+    record_sent: Option<TimestampField>,
+    /// The NUMA node of each worker, where the rings that it reads should lie.
+    nodes: Vec<Option<u32>>,
+    /// What each worker is connected to so far.
+    pub(super) workers: Vec<Wiring>,
 }
 
-/// Connects each worker with all others.
-///
-/// # Errors
-/// There is no memory for a ring.
-pub(super) fn connect_siblings(
-    eal: &Eal,
-    options: &WiringOptions,
-    workers: &mut [Wiring],
-) -> Result<(), Error> {
-    let count = workers.len();
-    for from in 0..count {
-        for to in 0..count {
-            let mut sibling = None;
-            if from != to {
-                let name = format!("sibling_{from}_{to}");
-                let (sender, receiver) = ring::channel(eal, &name, SMALL_RING, options.nodes[to])?;
-                let kind = InputKind::Handoff(receiver);
-                // The port is in each packet's metadata.
-                workers[to].inputs.push(Input { port: PortIndex(0), kind });
-                sibling =
-                    Some(Output::new(OutputKind::Ring(RingQueue::new(sender, options.lossless))));
-            }
-            workers[from].siblings.push(sibling);
-        }
+impl<'a> Connections<'a> {
+    /// The workers of a run, without connections. `nodes` are the workers' NUMA nodes.
+    pub(super) fn new(
+        eal: &'a Eal,
+        run: &Run,
+        record_sent: Option<TimestampField>,
+        nodes: Vec<Option<u32>>,
+    ) -> Connections<'a> {
+        let workers = (0..run.workers).map(|_| Wiring::default()).collect();
+        Connections { eal, lossless: !run.live, record_sent, nodes, workers }
     }
-    Ok(())
+
+    /// Connects the queues of one port, the `index`-th, to the workers. Returns the workers that
+    /// poll it.
+    ///
+    /// # Errors
+    /// There is no memory for a ring.
+    pub(super) fn connect(
+        &mut self,
+        index: PortIndex,
+        name: &str,
+        opened: Opened,
+    ) -> Result<Vec<usize>, Error> {
+        let Opened { rx, tx, divides } = opened;
+        let count = self.workers.len();
+        let first = usize::from(index.0) % count;
+        let mut pollers = Vec::with_capacity(rx.len());
+        for (q, queue) in (0..).zip(rx) {
+            let poller = (first + usize::from(q)) % count;
+            pollers.push(poller);
+            self.workers[poller].queues.push(api::RxQueue { port: name.to_owned(), queue: q });
+            let owners = if divides { Some(self.owners(index, q, poller)?) } else { None };
+            let kind = InputKind::Queue { queue, owners };
+            self.workers[poller].inputs.push(Input { port: index, kind });
+        }
+
+        let queues = tx.len();
+        let mut tx: Vec<Option<TxQueue>> = tx.into_iter().map(Some).collect();
+        for worker in 0..count {
+            let position = (worker + count - first) % count;
+            let kind = match tx.get_mut(position).and_then(Option::take) {
+                Some(queue) => OutputKind::Queue {
+                    queue,
+                    sent: self.record_sent.map(|field| (field, Vec::new())),
+                },
+                None => self.relay(index, worker, (first + position % queues) % count)?,
+            };
+            self.workers[worker].outputs.push(Output::new(kind));
+        }
+        Ok(pollers)
+    }
+
+    /// The rings from the worker that polls queue `q` of a port to all others.
+    fn owners(&mut self, index: PortIndex, q: u16, poller: usize) -> Result<Owners, Error> {
+        let mut outputs = Vec::with_capacity(self.workers.len());
+        for owner in 0..self.workers.len() {
+            if owner == poller {
+                outputs.push(None);
+                continue;
+            }
+            let name = format!("rx{}_{q}_{owner}", index.0);
+            let (queue, ring) = self.ring(&name, RING, owner)?;
+            self.workers[owner].inputs.push(Input { port: index, kind: InputKind::Ring(ring) });
+            outputs.push(Some(Output::new(OutputKind::Ring(queue))));
+        }
+        Ok(Owners { outputs })
+    }
+
+    /// The rings by which `worker` sends through a transmit queue of `owner`.
+    fn relay(
+        &mut self,
+        index: PortIndex,
+        worker: usize,
+        owner: usize,
+    ) -> Result<OutputKind, Error> {
+        let mut relay = |kind: &str, size, decided| {
+            let name = format!("{kind}{}_{worker}_{owner}", index.0);
+            let (queue, ring) = self.ring(&name, size, owner)?;
+            self.workers[owner].relays.push(Relay { port: index, ring, decided });
+            Ok::<_, Error>(queue)
+        };
+        let ring = relay("tx", RING, false)?;
+        let decided = relay("td", SMALL_RING, true)?;
+        Ok(OutputKind::Relay { ring, decided })
+    }
+
+    /// Connects each worker with all others.
+    ///
+    /// # Errors
+    /// There is no memory for a ring.
+    pub(super) fn connect_siblings(&mut self) -> Result<(), Error> {
+        let count = self.workers.len();
+        for from in 0..count {
+            for to in 0..count {
+                let mut sibling = None;
+                if from != to {
+                    let name = format!("sibling_{from}_{to}");
+                    let (queue, ring) = self.ring(&name, SMALL_RING, to)?;
+                    let kind = InputKind::Handoff(ring);
+                    // The port is in each packet's metadata.
+                    self.workers[to].inputs.push(Input { port: PortIndex(0), kind });
+                    sibling = Some(Output::new(OutputKind::Ring(queue)));
+                }
+                self.workers[from].siblings.push(sibling);
+            }
+        }
+        Ok(())
+    }
+
+    /// A ring on the node of the worker that reads it.
+    fn ring(&self, name: &str, size: u32, to: usize) -> Result<(RingQueue, Receiver), Error> {
+        let (sender, receiver) = ring::channel(self.eal, name, size, self.nodes[to])?;
+        Ok((RingQueue::new(sender, self.lossless), receiver))
+    }
 }
 
 #[cfg(test)]

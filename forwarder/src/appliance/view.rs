@@ -1,0 +1,52 @@
+//! What the daemon may ask about a port. This does not keep the port open.
+
+use std::sync::Arc;
+
+use guideway_api::{PortCounters, Steering};
+
+use super::link::Interface;
+use super::ports::RunningPort;
+use crate::dpdk::port::{Port, Started};
+use guideway_management::daemon;
+
+/// What the daemon may ask about a port.
+pub(super) fn of(port: &RunningPort) -> daemon::Port {
+    let functions = port.device.functions();
+    let (queues, crowded_queue) = (port.queues, port.crowded_queue.clone());
+    let (probed, interface) = (Arc::downgrade(&port.device), port.interface.clone());
+    let counting = probed.clone();
+    daemon::Port {
+        driver: port.can.driver.clone(),
+        device_mac: port.can.mac,
+        rx_queues: queues.receive,
+        tx_queues: queues.transmit,
+        steering: Box::new(move || Steering {
+            crowded_queue: crowded_queue.get(),
+            ..queues.steering
+        }),
+        probe: Box::new(move || match probed.upgrade() {
+            Some(port) => state(&port, &interface),
+            None => daemon::PortState::default(),
+        }),
+        extended: Box::new(move || {
+            counting.upgrade().map(|port| port.extended_counters()).unwrap_or_default()
+        }),
+        functions: [functions.rx, functions.tx],
+    }
+}
+
+fn state(port: &Port<Started>, interface: &Interface) -> daemon::PortState {
+    let c = port.counters();
+    let counters = PortCounters {
+        rx_packets: c.rx_packets,
+        rx_bytes: c.rx_bytes,
+        rx_missed: c.rx_missed,
+        rx_errors: c.rx_errors,
+        rx_no_buffer: c.rx_no_buffer,
+        tx_packets: c.tx_packets,
+        tx_bytes: c.tx_bytes,
+        tx_errors: c.tx_errors,
+    };
+    let link = interface.link(port.link());
+    daemon::PortState { link, link_seconds: interface.unchanged().as_secs(), counters }
+}

@@ -1,0 +1,69 @@
+//! The watches of the ports, each on a thread of its own.
+
+use std::sync::Arc;
+
+use tracing::warn;
+
+use super::link::{Watch, Watched};
+use super::mode::Run;
+use super::ports::RunningPort;
+use super::rss_watch::{Polling, RssWatch, WatchedPort};
+use guideway_core::stats::Reader;
+
+/// The watches that run. None in a replay.
+#[derive(Default)]
+pub(super) struct Watches {
+    links: Option<Watch>,
+    queues: Option<RssWatch>,
+}
+
+impl Watches {
+    /// Starts both, in a live run. `workers` are the counters of the workers, which have not begun.
+    /// Also returns the counters of the watch of links. The appliance runs without a watch that does
+    /// not start.
+    pub(super) fn start(
+        run: &Run,
+        ports: &[RunningPort],
+        workers: &[Reader],
+    ) -> (Watches, Option<Reader>) {
+        if !run.live {
+            return (Watches::default(), None);
+        }
+        let (links, counters) = Watch::start(ports.iter().map(link).collect())
+            .inspect_err(|error| warn!("the links of the ports are not watched: {error}"))
+            .map_or((None, None), |(watch, counters)| (Some(watch), Some(counters)));
+        let queues = RssWatch::start(ports.iter().map(queues).collect(), workers.to_vec())
+            .inspect_err(|error| warn!("the queues of the ports are not watched: {error}"))
+            .unwrap_or_default();
+        (Watches { links, queues }, counters)
+    }
+
+    /// Ends both. Call this before the ports are closed.
+    pub(super) fn stop(self) {
+        if let Some(links) = self.links {
+            links.stop();
+        }
+        if let Some(queues) = self.queues {
+            queues.stop();
+        }
+    }
+}
+
+fn link(port: &RunningPort) -> Watched {
+    Watched {
+        name: port.name.clone(),
+        port: Arc::downgrade(&port.device),
+        changes: port.device.link_changes().and_then(|fd| fd.try_clone_to_owned().ok()),
+        index: port.can.interface,
+        interface: port.interface.clone(),
+    }
+}
+
+fn queues(port: &RunningPort) -> WatchedPort {
+    WatchedPort {
+        name: port.name.clone(),
+        port: Arc::downgrade(&port.device),
+        polling: Polling { pollers: port.pollers.clone(), divides: port.queues.divides },
+        crowded_queue: port.crowded_queue.clone(),
+    }
+}
