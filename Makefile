@@ -1,6 +1,6 @@
 # Every target is a script in ci/ that can be run alone.
 
-.PHONY: help run test test-vm test-vm-all test-distro lab lab-down build check audit pure fuzz bench install clean
+.PHONY: help run test test-vm test-vm-all test-distro lab lab-down build check audit pure miri fuzz bench install clean
 help:
 	@echo 'make run          the demonstration: real connections over real servers, then all taken down'
 	@echo 'make test         everything that must pass'
@@ -11,6 +11,7 @@ help:
 	@echo 'make check        format, lints, documentation, dependencies, scripts, commits'
 	@echo 'make audit        known vulnerabilities of the dependencies; needs github.com'
 	@echo 'make pure         all but the forwarder without libdpdk, and for any CPU: build and test'
+	@echo 'make miri         the core in an interpreter that finds undefined behaviour; needs nightly Rust'
 	@echo 'make fuzz         each fuzz target for a short time'
 	@echo 'make bench        the benchmarks: tables, and each claim as met or not'
 	@echo 'make install      programs and systemd units, to PREFIX (/usr/local); honours DESTDIR'
@@ -27,6 +28,7 @@ build:; @ci/build.sh
 check:; @ci/install.sh build test && ci/check.sh
 audit:; @ci/install.sh build test && ci/audit.sh
 pure:; @ci/install.sh build && ci/pure.sh
+miri:; @ci/miri.sh
 fuzz:; @ci/install.sh build test && ci/fuzz.sh
 bench:; @ci/bench.sh
 install:; @ci/place.sh

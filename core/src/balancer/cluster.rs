@@ -156,6 +156,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "thousands of hashes: slow under Miri")]
     fn without_members_this_node_owns_all() {
         for cluster in [
             Cluster::default(),
@@ -167,6 +168,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "a table of 4099 slots and thousands of hashes: minutes under Miri")]
     fn nodes_agree_whatever_the_order() {
         let own = |last| Member { is_own: true, ..member(last) };
         let seen = addresses(&[member(1), member(2), member(3)]);
@@ -179,6 +181,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "a table of 4099 slots and thousands of hashes: minutes under Miri")]
     fn a_member_that_is_down_takes_little_with_it() {
         let all: Vec<Member> = (1..=5).map(member).collect();
         let before = addresses(&all);
@@ -193,6 +196,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "a table of 4099 slots and thousands of hashes: minutes under Miri")]
     fn shares_are_equal() {
         let owners = addresses(&[member(1), member(2), member(3), member(4)]);
         for last in 1..=4 {
@@ -202,6 +206,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "statistics over thousands of hashes: slow under Miri")]
     fn workers_share_and_one_has_all() {
         let seed = LocalSeed::new(3);
         let mut shares = [0; 3];

@@ -181,6 +181,7 @@ mod tests {
 
     /// Each bit of the flow changes about half of the tag's bits, with and without AES instructions.
     #[test]
+    #[cfg_attr(miri, ignore = "statistics over every bit: slow under Miri")]
     fn every_bit_of_a_flow_reaches_the_whole_tag() {
         let seed = LocalSeed::new(0x9e37_79b1_85eb_ca87);
         let flows = [
@@ -211,6 +212,7 @@ mod tests {
     /// Consecutive addresses or ports fill slots as chance would: with as many flows as slots, 1/e of the slots stay
     /// empty and none has more than a dozen flows.
     #[test]
+    #[cfg_attr(miri, ignore = "statistics over 65,536 flows: minutes under Miri")]
     fn regular_flows_spread_like_random_ones() {
         let seed = LocalSeed::new(1);
         const SLOTS: usize = 1 << 16;

@@ -127,6 +127,7 @@ mod tests {
 
     /// An operator who meets a name must find what it means, and no name that does not exist.
     #[test]
+    #[cfg_attr(miri, ignore = "reads a whole page: slow under Miri")]
     fn the_documentation_has_every_name_and_no_other() {
         let page = include_str!("../../../docs/operations.md");
         let rows = |heading: &str| -> BTreeSet<&str> {

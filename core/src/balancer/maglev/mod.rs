@@ -135,6 +135,7 @@ mod tests {
 
     /// The example of docs/fleet.md, which another implementation of that definition computed.
     #[test]
+    #[cfg_attr(miri, ignore = "a table of 65,537 slots: minutes under Miri")]
     fn documented_example() {
         use std::net::Ipv4Addr;
 
@@ -202,6 +203,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "five tables of 65,537 slots: hours under Miri")]
     fn a_large_table_is_what_the_definition_says() {
         let mixed: Vec<u32> = (0..1000).map(|i| i * i % 7 + 1).collect();
         // The fourth has a turn once in a million rounds, and no slot.
@@ -213,6 +215,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "nine tables of 65,537 slots: hours under Miri")]
     fn removal_of_one_of_a_thousand_moves_under_one_percent() {
         let all = candidates(&[1; 1000]);
         let before = Table::build(&KEY, 65537, &all);
@@ -234,7 +237,7 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(64))]
+        #![proptest_config(ProptestConfig::with_cases(if cfg!(miri) { 1 } else { 64 }))]
 
         #[test]
         fn a_table_is_what_the_definition_says(
@@ -252,6 +255,7 @@ mod tests {
         }
 
         #[test]
+        #[cfg_attr(miri, ignore = "tables of up to 16,381 slots: minutes under Miri")]
         fn shares_lie_within_one_slot_of_the_ideal(
             weights in proptest::collection::vec(0u32..1000, 1..40),
             size in prop_oneof![Just(251u32), Just(4093), Just(16381)],
@@ -282,6 +286,7 @@ mod tests {
         }
 
         #[test]
+        #[cfg_attr(miri, ignore = "tables of 16,381 slots: minutes under Miri")]
         fn removal_moves_little_more_than_it_must(n in 2usize..60, gone in any::<prop::sample::Index>()) {
             let all = candidates(&vec![1; n]);
             let before = Table::build(&KEY, 16381, &all);

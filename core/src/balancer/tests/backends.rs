@@ -3,6 +3,7 @@
 use super::*;
 
 #[test]
+#[cfg_attr(miri, ignore = "hundreds of packets: minutes under Miri")]
 fn a_new_backend_moves_no_flow_that_is_in_the_table() {
     let (before, after) = (Config::all(3).tables(), Config::all(4).tables());
     let mut rig = Rig::new(4096);
@@ -18,6 +19,7 @@ fn a_new_backend_moves_no_flow_that_is_in_the_table() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "hundreds of packets: minutes under Miri")]
 fn flows_of_a_backend_that_is_gone_go_to_the_maglev_choice() {
     let before = Config::all(4).tables();
     let disabled = Config::all(4).with(3, Serving::Nothing).tables();
@@ -53,6 +55,7 @@ fn a_moved_flow_does_not_return() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "hundreds of packets: minutes under Miri")]
 fn a_draining_backend_keeps_its_flows_and_takes_no_new_ones() {
     let before = Config::all(3).tables();
     let after = Config::all(3).with(2, Serving::Existing).tables();
@@ -128,6 +131,7 @@ fn a_syn_that_is_sent_again_does_not_enter_a_draining_backend() {
 
 /// A forged SYN for each connection during a drain moves none of them.
 #[test]
+#[cfg_attr(miri, ignore = "hundreds of packets: minutes under Miri")]
 fn forged_syns_move_no_connection_of_a_draining_backend() {
     let before = Config::all(3).tables();
     let after = Config::all(3).with(2, Serving::Existing).tables();

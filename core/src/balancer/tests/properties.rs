@@ -147,12 +147,15 @@ fn damaged_frame() -> impl Strategy<Value = Vec<u8>> {
     prop_oneof![9 => damaged, 1 => proptest::collection::vec(any::<u8>(), 0..128)]
 }
 
+/// The number of steps of a case stays below this.
+const STEPS: usize = if cfg!(miri) { 10 } else { 120 };
+
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(256))]
+    #![proptest_config(ProptestConfig::with_cases(if cfg!(miri) { 1 } else { 256 }))]
 
     #[test]
     fn random_traffic_is_balanced_as_the_model_says(
-        steps in proptest::collection::vec(step(), 1..120),
+        steps in proptest::collection::vec(step(), 1..STEPS),
     ) {
         let mut serving = [Serving::All; 3];
         let mut tables = Config::new(&serving).tables();
@@ -229,7 +232,7 @@ proptest! {
     /// For any packets in any order, the fast path gives the results of the full path.
     #[test]
     fn the_fast_path_agrees_with_the_full_path(
-        steps in proptest::collection::vec((step(), damaged_frame(), any::<bool>()), 1..120),
+        steps in proptest::collection::vec((step(), damaged_frame(), any::<bool>()), 1..STEPS),
         mtu in prop_oneof![Just(1500u16), 60u16..160],
     ) {
         let config = Config { mtu, ..Config::all(3) };
@@ -269,7 +272,7 @@ proptest! {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(4096))]
+    #![proptest_config(ProptestConfig::with_cases(if cfg!(miri) { 1 } else { 4096 }))]
 
     #[test]
     fn any_bytes_are_dropped_or_leave_as_a_whole_tunnel_packet(frame in damaged_frame()) {

@@ -52,6 +52,7 @@ fn a_half_closed_connection_goes_on_for_hours() {
 
 /// Floods of packets that come once or twice leave slots for connections.
 #[test]
+#[cfg_attr(miri, ignore = "half a million packets: hours under Miri")]
 fn no_flood_of_unknown_packets_keeps_connections_out() {
     let tables = Config::all(5).tables();
     let tcp = |n: u32, flags| {
@@ -199,6 +200,7 @@ fn an_expired_flow_goes_to_the_maglev_choice() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "hundreds of packets: minutes under Miri")]
 fn a_full_bucket_still_forwards_by_the_maglev_table() {
     let tables = Config::all(5).tables();
     let mut rig = Rig::new(4);

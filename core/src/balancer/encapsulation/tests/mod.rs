@@ -182,7 +182,7 @@ fn ethernet_padding_is_cut_off() {
 /// comparison shows that the outer IPv4 checksum is right for each.
 #[test]
 fn the_outer_header_has_the_traffic_class() {
-    for class in 0..=255 {
+    for class in (0..=255).step_by(if cfg!(miri) { 51 } else { 1 }) {
         for inner in [v4(), v6()] {
             let inner = Sample { traffic_class: class, ..inner };
             for destination in ["10.0.0.5", "2001:db8:b::5"] {
@@ -199,7 +199,7 @@ fn the_outer_header_has_the_traffic_class() {
 fn the_outer_checksum_is_right_for_every_length() {
     let Tunnel { source, destination, .. } = tunnel("10.255.255.254");
     let (family, sum, header) = outer::header(source, destination, protocol::GRE).unwrap();
-    for length in 0..=u16::MAX {
+    for length in (0..=u16::MAX).step_by(if cfg!(miri) { 4999 } else { 1 }) {
         for class in [0, 0xb8, 0xff] {
             let mut ip = header.clone();
             family.fix(&mut ip, sum, length, class, ENTROPY);

@@ -161,6 +161,7 @@ fn a_full_buffer_takes_no_more() {
 
 /// One source that floods gets half of the buffer. Further ones leave as much free as each of them has.
 #[test]
+#[cfg_attr(miri, ignore = "thousands of fragments: minutes under Miri")]
 fn one_source_does_not_fill_the_buffer_for_the_others() {
     let limits = Capacity { datagrams: 2000, packets: 1000, bytes: 1_500_000, ..LIMITS };
     for family in [4, 6] {

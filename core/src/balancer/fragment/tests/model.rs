@@ -110,7 +110,7 @@ fn key_of(number: u32) -> DatagramKey {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(512))]
+    #![proptest_config(ProptestConfig::with_cases(if cfg!(miri) { 1 } else { 512 }))]
 
     #[test]
     fn the_table_is_the_model(steps in proptest::collection::vec(step(), 0..120)) {
