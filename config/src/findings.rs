@@ -80,18 +80,19 @@ impl fmt::Display for Mistakes {
 
 /// Proof that a mistake was reported: only [`Findings::mistake`] makes one.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Reported(());
+pub(crate) struct Reported(());
 
 /// A value that was read, or [`Reported`] as proof that the findings already have the mistake in it.
-/// Whoever gets the error passes it on: there is nothing left to report.
-pub(super) type Checked<T> = Result<T, Reported>;
+/// Whoever gets the error passes it on: there is nothing left to report. A value that is judged wrong
+/// later may stay `Ok`, if nothing follows from it: any mistake makes the whole text invalid.
+pub(crate) type Checked<T> = Result<T, Reported>;
 
 /// A value with its position in the text: the byte at which it begins.
 /// [`Findings::line`] turns the position into a line.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Located<T> {
-    pub(super) value: T,
-    pub(super) at: usize,
+pub(crate) struct Located<T> {
+    pub(crate) value: T,
+    pub(crate) at: usize,
 }
 
 /// Comparisons spent on proposing names, so that a long list of wrong names cannot take minutes.
@@ -102,7 +103,7 @@ const EXCERPT: usize = 48;
 
 /// The mistakes and warnings of one text so far.
 #[derive(Debug)]
-pub(super) struct Findings {
+pub(crate) struct Findings {
     line_starts: Vec<usize>,
     mistakes: RefCell<Collected>,
     warnings: RefCell<Collected>,
@@ -133,7 +134,7 @@ impl Collected {
 }
 
 impl Findings {
-    pub(super) fn new(text: &str) -> Self {
+    pub(crate) fn new(text: &str) -> Self {
         let newlines = text.bytes().enumerate().filter(|&(_, byte)| byte == b'\n');
         Findings {
             line_starts: std::iter::once(0).chain(newlines.map(|(at, _)| at + 1)).collect(),
@@ -144,11 +145,11 @@ impl Findings {
     }
 
     /// The line of a byte, counted from 1.
-    pub(super) fn line(&self, at: usize) -> usize {
+    pub(crate) fn line(&self, at: usize) -> usize {
         self.line_starts.partition_point(|&start| start <= at)
     }
 
-    pub(super) fn mistake(
+    pub(crate) fn mistake(
         &self,
         at: usize,
         key: impl Into<String>,
@@ -159,13 +160,13 @@ impl Findings {
         Reported(())
     }
 
-    pub(super) fn warn(&self, at: usize, key: impl Into<String>, message: impl Into<String>) {
+    pub(crate) fn warn(&self, at: usize, key: impl Into<String>, message: impl Into<String>) {
         let warning = || Mistake { line: self.line(at), key: key.into(), message: message.into() };
         self.warnings.borrow_mut().add(at, warning);
     }
 
     /// The candidate nearest to `word`; `None` without a candidate, or with too many.
-    pub(super) fn nearest<'c>(&self, word: &str, candidates: &[&'c str]) -> Option<&'c str> {
+    pub(crate) fn nearest<'c>(&self, word: &str, candidates: &[&'c str]) -> Option<&'c str> {
         self.comparisons.set(self.comparisons.get().checked_sub(candidates.len())?);
         let head = |text: &str| text.chars().take(EXCERPT).collect::<String>();
         let word = head(word);
@@ -176,7 +177,7 @@ impl Findings {
     /// All mistakes, if there are any, and the warnings.
     ///
     /// A line that is not TOML has its mistakes of syntax only: what it seems to contain is not judged.
-    pub(super) fn finish(self) -> (Option<Mistakes>, Vec<Mistake>) {
+    pub(crate) fn finish(self) -> (Option<Mistakes>, Vec<Mistake>) {
         let mut mistakes = self.mistakes.into_inner().in_order();
         let is_syntax = |mistake: &Mistake| mistake.key.is_empty();
         let broken: HashSet<usize> =
@@ -193,7 +194,7 @@ impl Findings {
 }
 
 /// A text of the configuration as a message repeats it: quoted, on one line and shortened.
-pub(super) fn excerpt(text: &str) -> String {
+pub(crate) fn excerpt(text: &str) -> String {
     match text.char_indices().nth(EXCERPT) {
         Some((end, _)) => format!("{:?}...", &text[..end]),
         None => format!("{text:?}"),
@@ -201,7 +202,7 @@ pub(super) fn excerpt(text: &str) -> String {
 }
 
 /// `1 backend`, `2 backends`.
-pub(super) fn count(number: usize, noun: &str) -> String {
+pub(crate) fn count(number: usize, noun: &str) -> String {
     if number == 1 { format!("1 {noun}") } else { format!("{number} {noun}s") }
 }
 

@@ -1,5 +1,8 @@
 //! The configuration: TOML text in, a validated [`Configuration`] or every mistake out.
 //!
+//! Each section declares its keys once, by the macro of `declare.rs`. Reading, the differences that need
+//! a restart, the reference, the JSON Schema and `explain` follow from the declarations.
+//!
 //! The text becomes a tree with positions, each section reads its part of the tree into a draft, and
 //! the checks compare the drafts. A mistake never ends the reading: each field is read on its own,
 //! and a check is skipped only if a field that it needs is wrong. An operator therefore sees every
@@ -8,16 +11,16 @@
 //!
 //! | file | what |
 //! |---|---|
+//! | `declare.rs` | how a section and its keys are declared |
+//! | `sections/` | one section each: its declaration, and the rules among its keys |
+//! | `kind.rs`, `text.rs` | what a single value may be, and how it is read |
+//! | `shape.rs` | what a single value may be, as data |
 //! | `source.rs` | the file, read within bounds |
 //! | `read.rs` | the order: TOML, sections, checks |
 //! | `model.rs` | what the program sees |
 //! | `findings.rs` | mistakes and warnings, and how they are collected |
 //! | `section.rs` | tables, required and optional keys, unknown keys |
-//! | `value.rs` | what a single value may be |
 //! | `syntax.rs` | mistakes of TOML itself |
-//! | `eal.rs` | what may be passed through to DPDK |
-//! | `node.rs`, `hash.rs`, `dpdk.rs`, ... | one section each |
-//! | `encapsulation.rs` | the settings of encapsulations of pools and backends |
 //! | `check/` | mistakes and warnings that follow from several sections |
 //! | `reload.rs` | what only a restart can change |
 
@@ -25,35 +28,43 @@
 #![warn(clippy::print_stderr)]
 
 mod check;
-mod cluster;
-mod control;
-mod device;
-mod dpdk;
-mod eal;
-mod encapsulation;
+mod declare;
 mod findings;
-mod flow;
-mod fragments;
-mod hash;
-mod icmp;
+mod kind;
 mod model;
-mod neighbor;
-mod node;
-mod pool;
-mod port;
 mod read;
 mod reload;
 pub mod routing;
 mod section;
-mod service;
+mod sections;
+mod shape;
 mod source;
 mod syntax;
 #[cfg(test)]
 mod tests;
-mod tunnel;
-mod value;
+mod text;
 
+pub use declare::{Declaration, Key, Presence};
 pub use findings::{MAX_LISTED, Mistake, Mistakes};
 pub use model::*;
-pub use read::{Parsed, parse};
-pub use source::{ReadError, Source};
+pub use read::{Parsed, declarations, parse};
+pub use sections::cluster::{Cluster, Member};
+pub use sections::control::Control;
+pub use sections::dpdk::{Dpdk, Idle};
+pub use sections::flow::{Flow, Timeouts};
+pub use sections::fragments::Fragments;
+pub use sections::hash::Hash;
+pub use sections::icmp::Icmp;
+pub use sections::neighbor::Neighbor;
+pub use sections::node::Node;
+pub use sections::pool::{Backend, MssClamp, Pool};
+pub use sections::port::{Port, Steering};
+pub use sections::service::Service;
+pub use sections::tunnel::Tunnel;
+pub use shape::{Form, Shape};
+pub use source::{MAX_CONFIGURATION, ReadError, Source};
+pub use text::Mac;
+
+pub use guideway_core::balancer::Protocol;
+pub use guideway_core::balancer::encapsulation::{Encapsulation, GreKey, Parameters, UdpChecksum};
+pub use guideway_core::balancer::fragment::Policy as FragmentPolicy;

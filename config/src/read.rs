@@ -2,16 +2,45 @@
 
 use toml::de::DeTable;
 
+use super::declare::Declaration;
 use super::findings::{Checked, Findings, Mistake, Mistakes};
 use super::model::Configuration;
-use super::pool::PoolDraft;
-use super::port::PortDraft;
 use super::section::Section;
-use super::service::ServiceDraft;
-use super::{
-    check, cluster, control, dpdk, flow, fragments, hash, icmp, neighbor, node, pool, port,
-    service, syntax, tunnel,
-};
+use super::sections::cluster::{self, ClusterDraft};
+use super::sections::control::{self, ControlDraft};
+use super::sections::dpdk::{self, DpdkDraft};
+use super::sections::flow::{FlowDraft, TimeoutsDraft};
+use super::sections::fragments::{self, FragmentsDraft};
+use super::sections::hash::HashDraft;
+use super::sections::icmp::IcmpDraft;
+use super::sections::neighbor::{self, NeighborDraft};
+use super::sections::node::{self, NodeDraft};
+use super::sections::pool::{self, PoolDraft, PoolEntry, backend_declaration};
+use super::sections::port::{self, PortDraft};
+use super::sections::service::{self, ServiceDraft, ServiceEntry};
+use super::sections::tunnel::{self, TunnelDraft};
+use super::{check, syntax};
+
+/// The declaration of every section, in the order of the reference.
+pub fn declarations() -> Vec<Declaration> {
+    vec![
+        NodeDraft::declaration(),
+        HashDraft::declaration(),
+        DpdkDraft::declaration(),
+        FlowDraft::declaration(),
+        TimeoutsDraft::declaration(),
+        IcmpDraft::declaration(),
+        ControlDraft::declaration(),
+        ClusterDraft::declaration(),
+        TunnelDraft::declaration(),
+        FragmentsDraft::declaration(),
+        PortDraft::declaration(),
+        NeighborDraft::declaration(),
+        PoolDraft::declaration(),
+        backend_declaration(),
+        ServiceDraft::declaration(),
+    ]
+}
 
 /// A valid configuration and its warnings.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,21 +64,22 @@ pub fn parse(text: &str) -> Result<Parsed, Mistakes> {
 }
 
 fn read(tree: &DeTable<'_>, findings: &Findings) -> Checked<Configuration> {
-    let mut root = Section::root(findings, tree);
-    let node = node::read(root.table("node", true));
-    let hash = hash::read(root.table("hash", true));
-    let dpdk = dpdk::read(root.table("dpdk", true));
-    let flow = flow::read(root.table("flow", false));
-    let icmp = icmp::read(root.table("icmp", false));
-    let control = control::read(root.table("control", false));
-    let ports = port::read(&mut root);
-    let neighbors = neighbor::read(&mut root);
-    let pools = pool::read(&mut root);
-    let services = service::read(&mut root, &pools);
-    let cluster = cluster::read(root.table("cluster", false));
-    let tunnel = tunnel::read(root.table("tunnel", false), &node.sources);
-    let fragments = fragments::read(root.table("fragments", false));
-    root.finish();
+    let root = Section::root(findings, tree);
+    let node = node::read(&root);
+    let hash = HashDraft::read(&root.table("hash", true));
+    let dpdk = dpdk::read(&root);
+    let flow = FlowDraft::read(&root.table("flow", false));
+    let icmp = IcmpDraft::read(&root.table("icmp", false));
+    let control = control::read(&root);
+    let ports = port::read(&root);
+    let neighbors = neighbor::read(&root);
+    let pools = pool::read(&root);
+    let services = service::read(&root, &pools);
+    let cluster = cluster::read(&root);
+    let tunnel = tunnel::read(&root, &node.sources);
+    let fragments = fragments::read(&root);
+    let names: Vec<_> = declarations().iter().map(Declaration::path).collect();
+    root.finish(&[&names]);
 
     let draft = check::Draft {
         findings,
@@ -64,20 +94,19 @@ fn read(tree: &DeTable<'_>, findings: &Findings) -> Checked<Configuration> {
     };
     check::check(&draft);
 
-    let cluster = cluster.finish(&node.sources);
     Ok(Configuration {
-        cluster: cluster?,
-        tunnel: tunnel?,
-        fragments: fragments?,
+        cluster: cluster.finish(&node.sources)?,
         node: node.finish()?,
         hash: hash.finish()?,
-        dpdk: dpdk?,
-        flow: flow?,
-        icmp: icmp?,
-        control: control?,
+        dpdk: dpdk.finish()?,
+        flow: flow.finish()?,
+        icmp: icmp.finish()?,
+        control: control.finish()?,
+        tunnel: tunnel.finish()?,
+        fragments: fragments.finish()?,
         ports: ports?.into_iter().map(PortDraft::finish).collect::<Checked<_>>()?,
-        neighbors: neighbors?.into_iter().map(|n| n.map(|n| n.value)).collect::<Checked<_>>()?,
-        pools: pools?.into_iter().map(PoolDraft::finish).collect::<Checked<_>>()?,
-        services: services?.into_iter().map(ServiceDraft::finish).collect::<Checked<_>>()?,
+        neighbors: neighbors?.into_iter().map(NeighborDraft::finish).collect::<Checked<_>>()?,
+        pools: pools?.into_iter().map(PoolEntry::finish).collect::<Checked<_>>()?,
+        services: services?.into_iter().map(ServiceEntry::finish).collect::<Checked<_>>()?,
     })
 }

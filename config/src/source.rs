@@ -11,8 +11,10 @@ use std::sync::mpsc::{RecvTimeoutError, sync_channel};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use guideway_api::MAX_CONFIGURATION;
 use rustix::fs::{FileType, Mode, OFlags, fstat, open};
+
+/// Bytes of a configuration's text at the most.
+pub const MAX_CONFIGURATION: usize = 16 << 20;
 
 /// How long the file system may take.
 const DEADLINE: Duration = Duration::from_secs(5);

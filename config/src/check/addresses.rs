@@ -7,9 +7,7 @@ use ipnet::{IpNet, Ipv4Net};
 
 use super::draft::Draft;
 use crate::findings::Located;
-use crate::model::Neighbor;
-use crate::pool::BackendDraft;
-use crate::value;
+use crate::text::is_link_local_v6;
 
 /// The appliance's own addresses.
 pub(super) struct OwnAddresses {
@@ -43,31 +41,29 @@ impl Draft<'_> {
         OwnAddresses { addresses: sources.chain(ports).collect(), prefix }
     }
 
-    pub(super) fn gateways(&self, own: &OwnAddresses) {
-        for (index, port) in self.ports().iter().enumerate() {
-            for (position, gateway) in port.gateways.iter().flatten().enumerate() {
-                if let Some(own) = own.get(gateway.value) {
-                    let message = format!("{} is {own}; expected another host's", gateway.value);
-                    let key = format!("port[{index}].gateways[{position}]");
-                    self.findings.mistake(gateway.at, key, message);
-                }
-            }
-        }
-    }
-
-    pub(super) fn neighbors(&self, own: &OwnAddresses) {
+    /// Gateways and neighbours must be other hosts.
+    pub(super) fn other_hosts(&self, own: &OwnAddresses) {
         let routes = self.routes();
-        for (index, neighbor) in self.neighbors.iter().flatten().enumerate() {
-            let Ok(Located { value: Neighbor { address, .. }, at }) = *neighbor else { continue };
+        let report = |key: String, Located { value, at }: Located<IpAddr>| {
+            let own = own.get(value)?;
+            Some(self.findings.mistake(
+                at,
+                key,
+                format!("{value} is {own}; expected another host's"),
+            ))
+        };
+        for (key, gateway) in self.gateways() {
+            report(key, gateway);
+        }
+        for (index, address, _) in self.neighbors() {
             let key = format!("neighbor[{index}].address");
-            if let Some(own) = own.get(address) {
-                let message = format!("{address} is {own}; expected another host's");
-                self.findings.mistake(at, key, message);
-            } else if let (None, Some(hop)) = (routes.on_link(address), routes.next_hop(address))
-                && !value::is_link_local_v6(address)
+            let Located { value, at } = address;
+            if report(key.clone(), address).is_none()
+                && let (None, Some(hop)) = (routes.on_link(value), routes.next_hop(value))
+                && !is_link_local_v6(value)
             {
                 let message = format!(
-                    "{address} is in no port's network; it is taken to be on the link of port[{}]",
+                    "{value} is in no port's network; it is taken to be on the link of port[{}]",
                     hop.port
                 );
                 self.findings.warn(at, key, message);
@@ -75,12 +71,13 @@ impl Draft<'_> {
         }
     }
 
-    pub(super) fn backends(&self, own: &OwnAddresses) {
-        let services = self.services.iter().flatten();
-        let vips: HashMap<IpAddr, usize> = services
-            .filter_map(|service| service.address.as_ref().ok())
-            .map(|address| (address.value, address.at))
-            .collect();
+    /// The addresses of the services, each with the position of the last one there.
+    pub(super) fn vips(&self) -> HashMap<IpAddr, usize> {
+        self.addressed_services().map(|(_, address)| (address.value, address.at)).collect()
+    }
+
+    pub(super) fn backends_elsewhere(&self, own: &OwnAddresses) {
+        let vips = self.vips();
         for (entry, Located { value, at }) in self.addressed_backends() {
             let wrong = match (own.get(value), vips.get(&value)) {
                 (Some(own), _) => own.to_owned(),
@@ -94,31 +91,13 @@ impl Draft<'_> {
         }
     }
 
-    pub(super) fn services(&self, own: &OwnAddresses) {
-        for (index, service) in self.services.iter().flatten().enumerate() {
-            let key = |key: &str| format!("service[{index}].{key}");
-            if let Ok(Located { value, at }) = &service.address
-                && let Some(own) = own.get(*value)
-            {
+    pub(super) fn served_addresses(&self, own: &OwnAddresses) {
+        for (index, Located { value, at }) in self.addressed_services() {
+            if let Some(own) = own.get(value) {
                 let message = format!(
                     "{value} is {own} too: what the service does not take is the appliance's own"
                 );
-                self.findings.warn(*at, key("address"), message);
-            }
-            let Ok(Located { value: pool, at }) = service.pool else { continue };
-            let Some(Ok(backends)) = self.pools().get(pool).map(|pool| &pool.backends) else {
-                continue;
-            };
-            let takes = |backend: &BackendDraft| {
-                let enabled = backend.enabled.as_ref().is_ok_and(|enabled| enabled.value);
-                enabled && backend.weight.as_ref().is_ok_and(|weight| weight.value > 0)
-            };
-            if !backends.iter().any(takes) {
-                let message = match backends.len() {
-                    0 => "the pool has no backend: all packets are dropped",
-                    _ => "no backend of the pool is enabled with a weight: new flows are dropped",
-                };
-                self.findings.warn(at, key("pool"), message);
+                self.findings.warn(at, format!("service[{index}].address"), message);
             }
         }
     }

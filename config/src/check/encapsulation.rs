@@ -1,13 +1,14 @@
 //! Encapsulations must have the settings that they need, no others, and a next hop that suits them.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 
-use super::draft::{BackendEntry, Draft};
-use crate::encapsulation::EncapsulationDraft;
+use guideway_core::balancer::encapsulation::{
+    Constraints, Encapsulation, Parameters, Setting, Unsendable,
+};
+
+use super::draft::Draft;
 use crate::findings::{Located, count};
-use crate::model::{Encapsulation, Parameters};
-use guideway_core::balancer::encapsulation::{Constraints, Setting, Unsendable};
+use crate::sections::encapsulation::EncapsulationDraft;
 
 impl Draft<'_> {
     /// Reports settings that are missing and settings that no encapsulation uses.
@@ -16,20 +17,20 @@ impl Draft<'_> {
             let Ok(backends) = &pool.backends else { continue };
             let mut used = Vec::new();
             let mut missing = BTreeMap::new();
-            let mut complete = pool.encapsulation.encapsulations.is_ok();
-            match &pool.encapsulation.encapsulations {
+            let mut complete = pool.keys.encapsulation.encapsulation.is_ok();
+            match &pool.keys.encapsulation.encapsulation {
                 Ok(Some(listed)) => used.extend(&listed.value),
                 Ok(None) if backends.is_empty() => used.push(Encapsulation::DEFAULT),
                 Ok(None) | Err(_) => {}
             }
             for (index, backend) in backends.iter().enumerate() {
                 let path = || format!("pool[{pool_index}].backends[{index}]");
-                let Ok(listed) = backend.encapsulation.listed(&pool.encapsulation) else {
+                let Ok(listed) = backend.encapsulation.listed(&pool.keys.encapsulation) else {
                     complete = false;
                     continue;
                 };
                 self.unused_settings(&backend.encapsulation, &listed, path, "the backend's");
-                if let Ok(parameters) = backend.encapsulation.parameters(&pool.encapsulation) {
+                if let Ok(parameters) = backend.encapsulation.parameters(&pool.keys.encapsulation) {
                     let unset = Setting::ALL.into_iter().filter(|key| !key.is_set(&parameters));
                     for key in unset {
                         if let Some(needing) = listed.iter().find(|e| e.required().contains(&key)) {
@@ -56,7 +57,7 @@ impl Draft<'_> {
             }
             if complete {
                 let path = || format!("pool[{pool_index}]");
-                self.unused_settings(&pool.encapsulation, &used, path, "any backend's");
+                self.unused_settings(&pool.keys.encapsulation, &used, path, "any backend's");
             }
         }
     }
@@ -68,7 +69,7 @@ impl Draft<'_> {
         path: impl Fn() -> String,
         owner: &str,
     ) {
-        for key in &draft.keys {
+        for key in draft.keys() {
             if !listed.iter().any(|e| e.uses(key.value)) {
                 let using: Vec<String> = Encapsulation::NAMES
                     .iter()
@@ -86,28 +87,31 @@ impl Draft<'_> {
     }
 
     /// Refuses a backend that needs the link and is not on it.
-    pub(super) fn link(&self, entry: BackendEntry<'_>, address: Located<IpAddr>, on_link: bool) {
-        let Ok(listed) = entry.backend.encapsulation.listed(&entry.pool.encapsulation) else {
-            return;
-        };
-        let parameters = Parameters::default();
-        let constraints = Constraints {
-            is_v6: false,
-            on_link,
-            // Another check reports a missing source.
-            has_source: true,
-            source_is_prefix: false,
-            parameters: &parameters,
-        };
-        let refused = |e: &Encapsulation| e.sendable(&constraints) == Err(Unsendable::NotOnLink);
-        if listed.iter().all(refused) {
-            let name = listed.first().map_or("", |e| e.name());
-            let message = format!(
-                "is {name:?}, which needs the backend on a port's link; the next hop of {} is a \
-                 gateway: choose another encapsulation, or bring it into a port's network",
-                address.value
-            );
-            self.findings.mistake(address.at, entry.key("encapsulation"), message);
+    pub(super) fn links(&self) {
+        let Some(routes) = self.certain_routes() else { return };
+        for (entry, Located { value, at }) in self.addressed_backends() {
+            let (Ok(listed), Some(hop)) = (entry.encapsulations(), routes.next_hop(value)) else {
+                continue;
+            };
+            let parameters = Parameters::default();
+            let constraints = Constraints {
+                is_v6: false,
+                on_link: hop.address == value,
+                // Another check reports a missing source.
+                has_source: true,
+                source_is_prefix: false,
+                parameters: &parameters,
+            };
+            let refused =
+                |e: &Encapsulation| e.sendable(&constraints) == Err(Unsendable::NotOnLink);
+            if listed.iter().all(refused) {
+                let name = listed.first().map_or("", |e| e.name());
+                let message = format!(
+                    "is {name:?}, which needs the backend on a port's link; the next hop of {value} \
+                     is a gateway: choose another encapsulation, or bring it into a port's network"
+                );
+                self.findings.mistake(at, entry.key("encapsulation"), message);
+            }
         }
     }
 }

@@ -21,12 +21,13 @@ pub(super) fn check(draft: &Draft<'_>) {
     draft.table_size();
     draft.tunnel_sources();
     let own = draft.own_addresses();
-    draft.gateways(&own);
-    draft.neighbors(&own);
-    draft.backends(&own);
-    draft.services(&own);
+    draft.other_hosts(&own);
+    draft.backends_elsewhere(&own);
+    draft.served_addresses(&own);
+    draft.useless_pools();
     draft.cluster(&own);
     draft.next_hops();
+    draft.links();
     draft.encapsulations();
     draft.unused_pools();
     draft.warnings();

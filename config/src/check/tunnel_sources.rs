@@ -1,20 +1,19 @@
 //! `node.tunnel_source` must have an address of each family that tunnels need.
 
 use super::draft::{BackendEntry, Draft};
-use crate::node::Sources;
+use crate::sections::node::Sources;
 
 impl Draft<'_> {
     /// Reports one mistake for each missing family, however many backends need it.
     pub(super) fn tunnel_sources(&self) {
-        let routes = self.knows_all_networks().then(|| self.routes());
-        // [`Draft::link`] checks a backend that is or must be on a link and can do without a tunnel.
+        let routes = self.certain_routes();
+        // [`Draft::links`] checks a backend that is or must be on a link and can do without a tunnel.
         let needs_source = |entry: &BackendEntry<'_>, address| {
             let on_link = match &routes {
                 Some(routes) => routes.next_hop(address).is_some_and(|hop| hop.address == address),
                 None => true,
             };
-            let listed =
-                entry.backend.encapsulation.listed(&entry.pool.encapsulation).unwrap_or_default();
+            let listed = entry.encapsulations().unwrap_or_default();
             listed.iter().any(|e| e.is_tunnel())
                 && !(on_link && listed.iter().any(|e| !e.is_tunnel()))
         };

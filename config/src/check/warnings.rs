@@ -7,8 +7,9 @@ use ipnet::IpNet;
 
 use super::draft::Draft;
 use crate::findings::Located;
-use crate::model::{MssClamp, network_and_broadcast};
-use crate::port::MIN_MTU_V6;
+use crate::model::network_and_broadcast;
+use crate::sections::pool::MssClamp;
+use crate::sections::port::MIN_MTU_V6;
 use guideway_core::balancer::mtu::mss_for;
 use guideway_core::wire::Family;
 
@@ -56,31 +57,24 @@ impl Draft<'_> {
             );
             self.findings.warn(address.at, key, message);
         };
-        for (index, port) in self.ports().iter().enumerate() {
-            for (position, gateway) in port.gateways.iter().flatten().enumerate() {
-                warn(*gateway, format!("port[{index}].gateways[{position}]"));
-            }
+        for (key, gateway) in self.gateways() {
+            warn(gateway, key);
         }
-        for (index, neighbor) in self.neighbors.iter().flatten().enumerate() {
-            let Ok(Located { value, at }) = neighbor else { continue };
-            let address = Located { value: value.address, at: *at };
+        for (index, address, _) in self.neighbors() {
             warn(address, format!("neighbor[{index}].address"));
         }
         for (entry, address) in self.addressed_backends() {
             warn(address, entry.key("address"));
         }
-        for (index, service) in self.services.iter().flatten().enumerate() {
-            let Ok(address) = service.address else { continue };
+        for (index, address) in self.addressed_services() {
             warn(address, format!("service[{index}].address"));
         }
     }
 
     fn services_at_gateways(&self) {
-        let gateways = self.ports().iter().flat_map(|port| port.gateways.iter().flatten());
-        let gateways: HashMap<IpAddr, usize> =
-            gateways.map(|gateway| (gateway.value, gateway.at)).collect();
-        for (index, service) in self.services.iter().flatten().enumerate() {
-            let Ok(Located { value, at }) = service.address else { continue };
+        let gateways = self.gateways().map(|(_, gateway)| (gateway.value, gateway.at));
+        let gateways: HashMap<IpAddr, usize> = gateways.collect();
+        for (index, Located { value, at }) in self.addressed_services() {
             if let Some(&gateway) = gateways.get(&value) {
                 let message = format!(
                     "{value} is the gateway on line {}: its packets would not come here",
@@ -94,15 +88,14 @@ impl Draft<'_> {
     fn own_macs(&self) {
         let macs = self.ports().iter().filter_map(|port| *port.mac.as_ref().ok()?);
         let macs: HashMap<_, usize> = macs.map(|mac| (mac.value, mac.at)).collect();
-        for (index, neighbor) in self.neighbors.iter().flatten().enumerate() {
-            let Ok(Located { value, at }) = neighbor else { continue };
-            if let Some(&port) = macs.get(&value.mac) {
+        for (index, Located { value: address, at }, mac) in self.neighbors() {
+            if let Some(&port) = macs.get(&mac.value) {
                 let message = format!(
-                    "is the MAC address of the port on line {}: frames to {} would come back here",
-                    self.findings.line(port),
-                    value.address
+                    "is the MAC address of the port on line {}: frames to {address} would come back \
+                     here",
+                    self.findings.line(port)
                 );
-                self.findings.warn(*at, format!("neighbor[{index}].mac"), message);
+                self.findings.warn(at, format!("neighbor[{index}].mac"), message);
             }
         }
     }
@@ -112,7 +105,7 @@ impl Draft<'_> {
         let mtus = self.ports().iter().filter_map(|port| Some(port.mtu.as_ref().ok()?.value));
         let Some(mtu) = mtus.max() else { return };
         for (index, pool) in self.pools().iter().enumerate() {
-            let Ok(Some(Located { value: MssClamp::To(mss), at })) = pool.mss_clamp else {
+            let Ok(Some(Located { value: MssClamp::To(mss), at })) = pool.keys.mss_clamp else {
                 continue;
             };
             let largest = mss_for(mtu, 0, Family::V4);
@@ -128,28 +121,20 @@ impl Draft<'_> {
 
     /// IPv6 hosts may send 1280 bytes and need not honour a smaller MTU (RFC 8200, section 5).
     fn narrow_ports(&self) {
-        if !self.knows_all_networks() {
-            return;
-        }
+        let Some(routes) = self.certain_routes() else { return };
         let serves_v6: HashSet<usize> = self
-            .services
-            .iter()
-            .flatten()
-            .filter(|service| service.address.as_ref().is_ok_and(|a| a.value.is_ipv6()))
-            .filter_map(|service| Some(service.pool.as_ref().ok()?.value))
+            .addressed_services()
+            .filter(|(_, address)| address.value.is_ipv6())
+            .filter_map(|(index, _)| Some(self.services()[index].pool.as_ref().ok()?.value))
             .collect();
-        let routes = self.routes();
         let mut needed: HashMap<usize, u16> = HashMap::new();
         for (entry, address) in self.addressed_backends() {
-            let Some(hop) = routes.next_hop(address.value) else { continue };
-            let Ok(listed) = entry.backend.encapsulation.listed(&entry.pool.encapsulation) else {
-                continue;
-            };
-            let Ok(parameters) = entry.backend.encapsulation.parameters(&entry.pool.encapsulation)
+            let (Some(hop), Ok(listed), Ok(parameters)) =
+                (routes.next_hop(address.value), entry.encapsulations(), entry.parameters())
             else {
                 continue;
             };
-            if !serves_v6.contains(&entry.pool_index()) {
+            if !serves_v6.contains(&entry.pool_index) {
                 continue;
             }
             // The smallest of several: the choice depends on more than this check knows.
@@ -175,13 +160,13 @@ impl Draft<'_> {
 
     /// A backend that is a forwarder itself sends packets back.
     fn backends_that_forward(&self) {
-        let peers = self.tunnel.as_ref().map_or(&[][..], |tunnel| &tunnel.peers);
+        let peers = self.tunnel.peers.as_ref().map_or(&[][..], Vec::as_slice);
         let members: HashSet<IpAddr> =
             self.cluster.members.iter().flatten().map(|member| member.value).collect();
         for (entry, Located { value, at }) in self.addressed_backends() {
             let what = if members.contains(&value) {
                 "a member of the cluster"
-            } else if peers.iter().any(|peer| peer.contains(&value)) {
+            } else if peers.iter().any(|peer| peer.value.contains(&value)) {
                 "among tunnel.peers"
             } else {
                 continue;

@@ -369,7 +369,12 @@ fn mistakes_of_the_pools() {
             "pool[0].mss_clamp",
             "is the integer 535; expected an integer from 536 to 9176, or \"auto\"",
         ),
-        (&[("= \"gre\"", "= \"gre\"\nmss_clamp = 'Auto'")], 29, "pool[0].mss_clamp", "or \"auto\""),
+        (
+            &[("= \"gre\"", "= \"gre\"\nmss_clamp = 'Auto'")],
+            29,
+            "pool[0].mss_clamp",
+            "is the string \"Auto\"; expected \"auto\", or an integer from 536 to 9176",
+        ),
         (
             &[("\"192.0.2.254\", ", "")],
             29,

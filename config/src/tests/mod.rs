@@ -86,7 +86,18 @@ fn the_contract_example_is_read_completely() {
                 idle: Idle::Poll,
                 eal_args: vec![]
             },
-            flow: Flow { entries: 1 << 20, timeouts: Timeouts::default() },
+            flow: Flow {
+                entries: 1 << 20,
+                timeouts: Timeouts {
+                    syn: Duration::from_secs(60),
+                    established: Duration::from_secs(900),
+                    half_closed: Duration::from_secs(900),
+                    closing: Duration::from_secs(240),
+                    unconfirmed: Duration::from_secs(60),
+                    udp: Duration::from_secs(60),
+                    reuse: Duration::from_secs(240),
+                },
+            },
             icmp: Icmp { rate: 1000, burst: 100 },
             control: Control { socket: "/run/guideway/guideway.sock".into(), group: None },
             ports: vec![Port {
@@ -138,7 +149,12 @@ fn the_contract_example_is_read_completely() {
             }],
             cluster: Cluster::default(),
             tunnel: Tunnel::default(),
-            fragments: Fragments::default(),
+            fragments: Fragments {
+                contexts: 4096,
+                packets: 1024,
+                bytes: 2 << 20,
+                timeout: Duration::from_secs(2),
+            },
         }
     );
     // The IPv6 gateway has no neighbour.

@@ -1,6 +1,13 @@
 //! `dpdk.eal_args`: arguments that may pass to DPDK's environment layer. For those that may not, the
 //! message names the key to use instead.
 
+use crate::kind::Text;
+use crate::shape::Form;
+
+/// One argument, unchanged.
+pub(crate) const ARGUMENT: Text<String> =
+    Text { form: &Form { noun: "string", limits: "", pattern: "^(?!--$).+$" }, parse: argument };
+
 /// Options that the appliance sets, with the key that decides them. The environment layer reads long
 /// options with `getopt_long`, so that any prefix of an option counts as well.
 const LONG: [(&str, &str); 19] = [
@@ -43,8 +50,7 @@ const MEMORY: &str = "dpdk.memory decides the memory";
 const DEVICE: &str = "the device of each [[port]] decides the devices";
 const ISOLATION: &str = "the appliance sets it, so that two appliances on one host do not collide";
 
-/// One argument, unchanged.
-pub(super) fn argument(text: &str) -> Result<String, String> {
+fn argument(text: &str) -> Result<String, String> {
     if text.is_empty() || text.chars().any(char::is_control) {
         return Err("expected one argument, without control characters".to_owned());
     }

@@ -3,6 +3,19 @@
 //! Arguments pass to the driver unchanged, with one exception: the members of a bond are devices too, which
 //! must exist and belong to no other port.
 
+use crate::kind::Text;
+use crate::shape::Form;
+
+/// A PCI address, or the name of a virtual device, and the driver's arguments.
+pub(crate) const DEVICE: Text<String> = Text {
+    form: &Form {
+        noun: "string",
+        limits: "",
+        pattern: r"^(([\da-fA-F]{1,8}:)?[\da-fA-F]{1,2}:[\da-fA-F]{1,2}\.[0-7]|net_[\w-]{1,59})(,.*)?$",
+    },
+    parse: read,
+};
+
 /// The longest name of a device: `RTE_DEV_NAME_MAX_LEN` without the final zero.
 const MAX_DEVICE_NAME: usize = 63;
 
@@ -16,7 +29,7 @@ const OLD_MEMBER: &str = "slave";
 
 /// A PCI address, completed as DPDK writes it, or the name of a virtual device. Arguments of the driver
 /// may follow after a comma.
-pub(super) fn read(text: &str) -> Result<String, String> {
+fn read(text: &str) -> Result<String, String> {
     if text.chars().any(char::is_control) {
         return Err("it has a control character in it".to_owned());
     }
@@ -65,13 +78,13 @@ fn bond(name: &str, arguments: &str) -> Result<String, String> {
 }
 
 /// The members of a device that [`read`] accepted; none unless the device is a bond.
-pub(super) fn members(device: &str) -> impl Iterator<Item = &str> {
+pub(crate) fn members(device: &str) -> impl Iterator<Item = &str> {
     let arguments = if device.starts_with(BOND) { device } else { "" };
     arguments.split(',').filter_map(|argument| argument.strip_prefix(MEMBER)?.strip_prefix('='))
 }
 
 /// The names that no other port may have: the device's, whatever its arguments, and its members'.
-pub(super) fn names(device: &str) -> impl Iterator<Item = &str> {
+pub(crate) fn names(device: &str) -> impl Iterator<Item = &str> {
     device.split(',').take(1).chain(members(device))
 }
 

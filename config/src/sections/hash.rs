@@ -1,46 +1,34 @@
 //! `[hash]`: the key and the size of the Maglev tables.
 
-use super::findings::{Checked, Located};
-use super::model::Hash;
-use super::section::Section;
-use super::value;
-
-/// A prime just above 2^16: with it up to 655 backends of a pool differ by under 1 percent.
-const DEFAULT_TABLE_SIZE: u32 = 65_537;
+use crate::declare::section;
+use crate::kind::{Integer, integer};
+use crate::text::Key128;
 
 /// The largest prime below 2^24, which keeps a table at tens of MiB.
 const MAX_TABLE_SIZE: u32 = 16_777_213;
 
-#[derive(Debug)]
-pub(super) struct HashDraft {
-    pub(super) key: Checked<Located<[u8; 16]>>,
-    pub(super) table_size: Checked<Located<u32>>,
-}
-
-impl HashDraft {
-    pub(super) fn finish(self) -> Checked<Hash> {
-        Ok(Hash { key: self.key?.value, table_size: self.table_size?.value })
+section! {
+    /// What must be equal on every node of a fleet.
+    ///
+    /// A change of either key moves flows that are not in a flow table to other backends.
+    "[hash]" 1..=1 => Hash, HashDraft {
+        /// The key of the hash that chooses a flow's backend: equal on every node of a fleet and kept
+        /// from clients. `openssl rand -hex 16` makes one.
+        key: [u8; 16] = Key128, required "\"...\", with the output of `openssl rand -hex 16`", reload;
+        /// Slots of each pool's Maglev table, equal on every node; at least 100 for each backend of the
+        /// largest pool. All pools' tables together have at most 2^30 slots.
+        ///
+        /// The default is a prime just above 2^16: with it up to 655 backends of a pool differ by under
+        /// 1 percent.
+        table_size: u32 = table_size(), default "65537", reload, unit "slots";
     }
 }
 
-pub(super) fn read(mut section: Section<'_>) -> HashDraft {
-    let key =
-        section.required("key", "\"...\", with the output of `openssl rand -hex 16`", value::key);
-    let size = section.or(
-        "table_size",
-        DEFAULT_TABLE_SIZE,
-        value::integer::<u32>(2..=i64::from(MAX_TABLE_SIZE)),
-    );
-    let table_size = size.and_then(|size| match nearest_primes(size.value) {
-        None => Ok(size),
-        Some((below, above)) => {
-            let message =
-                format!("is {}, not a prime; the nearest are {below} and {above}", size.value);
-            Err(section.mistake(size.at, "table_size", message))
-        }
-    });
-    section.finish();
-    HashDraft { key, table_size }
+fn table_size() -> Integer<u32> {
+    integer(2..=i64::from(MAX_TABLE_SIZE)).that_is("a prime", |number| {
+        let number = u32::try_from(number).ok()?;
+        nearest_primes(number).map(|(below, above)| (below.into(), above.into()))
+    })
 }
 
 /// The nearest primes below and above a number; `None` for a prime.
@@ -53,7 +41,7 @@ fn nearest_primes(number: u32) -> Option<(u32, u32)> {
 }
 
 /// The smallest prime that is not below `number`.
-pub(super) fn prime_at_least(number: u32) -> u32 {
+pub(crate) fn prime_at_least(number: u32) -> u32 {
     (number..=u32::MAX).find(|&n| is_prime(n)).unwrap_or(u32::MAX)
 }
 
@@ -65,7 +53,7 @@ fn is_prime(number: u32) -> bool {
 }
 
 /// Whether a Maglev table may have this many slots at all.
-pub(super) fn is_table_size(size: u32) -> bool {
+pub(crate) fn is_table_size(size: u32) -> bool {
     size <= MAX_TABLE_SIZE
 }
 
@@ -81,7 +69,7 @@ mod tests {
         for prime in known {
             assert_eq!(nearest_primes(prime), None, "{prime}");
         }
-        assert!(is_prime(MAX_TABLE_SIZE) && is_prime(DEFAULT_TABLE_SIZE));
+        assert!(is_prime(MAX_TABLE_SIZE) && is_prime(65_537));
         assert_eq!(nearest_primes(65536), Some((65521, 65537)));
         assert_eq!(nearest_primes(4), Some((3, 5)));
         // The only divisor of 4093 squared is the last candidate.

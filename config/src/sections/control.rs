@@ -1,0 +1,73 @@
+//! `[control]`: the control socket.
+
+use std::path::PathBuf;
+
+use crate::declare::section;
+use crate::kind::Text;
+use crate::section::Section;
+use crate::shape::Form;
+
+/// Bytes of `sockaddr_un.sun_path` without the final zero.
+const MAX_SOCKET_PATH: usize = 107;
+
+const SOCKET: Text<PathBuf> = Text {
+    form: &Form { noun: "path", limits: "1 to 107 bytes", pattern: "^.{1,107}$" },
+    parse: socket,
+};
+
+const GROUP: Text<String> = Text {
+    form: &Form {
+        noun: "string",
+        limits: "1 to 255 bytes without colons and control characters",
+        pattern: "^[^:]{1,255}$",
+    },
+    parse: group,
+};
+
+section! {
+    /// The control socket.
+    "[control]" 0..=1 => Control, ControlDraft {
+        /// Where `guidewayctl` finds the daemon. A relative path is a warning.
+        socket: PathBuf = SOCKET, default "\"/run/guideway/guideway.sock\"", restart;
+        /// The name of a group of this machine. Its members may use the socket, and so [do
+        /// everything](operations.md#the-socket). If there is no such group, Guideway does not start.
+        group: String = GROUP, optional "\"guideway\"" else "the group of the process", restart;
+    }
+}
+
+pub(crate) fn read(root: &Section<'_>) -> ControlDraft {
+    let section = root.table("control", false);
+    let draft = ControlDraft::read(&section);
+    if let Ok(socket) = &draft.socket
+        && socket.value.is_relative()
+    {
+        let message = "is relative to the directory in which guideway is started; an absolute \
+                       path is found by guidewayctl from anywhere";
+        section.warn(socket.at, "socket", message);
+    }
+    draft
+}
+
+fn socket(text: &str) -> Result<PathBuf, String> {
+    if text.is_empty() || text.chars().any(char::is_control) {
+        return Err("expected a path like /run/guideway/guideway.sock".to_owned());
+    }
+    if text.len() > MAX_SOCKET_PATH {
+        let length = text.len();
+        return Err(format!(
+            "it has {length} bytes, and the path of a unix socket {MAX_SOCKET_PATH} at most"
+        ));
+    }
+    Ok(PathBuf::from(text))
+}
+
+/// The name of a group of users. A directory service may have names with spaces.
+fn group(text: &str) -> Result<String, String> {
+    let forbidden = |c: char| c.is_control() || c == ':';
+    if (1..=255).contains(&text.len()) && !text.chars().any(forbidden) {
+        Ok(text.to_owned())
+    } else {
+        Err("expected the name of a group, 1 to 255 bytes without colons and control characters"
+            .to_owned())
+    }
+}

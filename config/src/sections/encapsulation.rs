@@ -1,0 +1,148 @@
+//! The encapsulations of packets to backends, and their settings: keys of both pools and backends.
+
+use crate::declare::section;
+use crate::findings::{Checked, Located};
+use crate::kind::{IntegerOr, OneOrMore, Words, integer};
+use crate::text::{MAC, Mac};
+use guideway_core::balancer::encapsulation::{
+    Encapsulation, GreKey, Parameters, Setting, UdpChecksum,
+};
+
+const ENCAPSULATIONS: OneOrMore<Encapsulation> = OneOrMore(Words(Encapsulation::NAMES));
+
+const CHECKSUMS: Words<UdpChecksum> =
+    Words(&[("zero", UdpChecksum::Zero), ("compute", UdpChecksum::Compute)]);
+
+/// Labels below 16 have special meanings (RFC 3032).
+const LABELS: std::ops::RangeInclusive<i64> = 16..=0xf_ffff;
+
+fn gre_key() -> IntegerOr<u32, GreKey> {
+    let integer = integer(0..=0xffff_ffff);
+    IntegerOr { integer, meaning: GreKey::Fixed, word: &[("flow", GreKey::Flow)] }
+}
+
+section! {
+    /// The encapsulations and their settings.
+    "[]" 0..=1 => EncapsulationDraft {
+        /// How packets travel to the backends. Of several, [the best that can be
+        /// sent](operations.md#encapsulations).
+        encapsulation: Vec<Encapsulation> = ENCAPSULATIONS, optional "\"gre\"" else "\"gre\"", reload;
+        /// Of `gre` and `gre-udp`: a key for all packets, or `"flow"`, 32 bits of the flow's hash.
+        gre_key: GreKey = gre_key(), optional "7" else "no key", reload;
+        /// Of those over UDP: the destination port.
+        udp_port: u16 = integer(1..=65_535), optional "4789" else "of the encapsulation", reload;
+        /// Of those over UDP: `"compute"` computes the outer checksum over IPv6. Over IPv4 it is always
+        /// 0.
+        udp_checksum: UdpChecksum = CHECKSUMS, optional "\"compute\"" else "\"zero\"", reload;
+        /// Of `vxlan` and `geneve`, which require it: the network identifier.
+        vni: u32 = integer(0..=0xff_ffff), optional "100" else "none", reload;
+        /// Of `vxlan`: the source of the inner Ethernet header.
+        inner_source_mac: Mac = MAC, optional "\"02:00:00:00:00:02\"" else "the port's", reload;
+        /// Of `vxlan`: the destination of the inner Ethernet header. Either give the backend's VXLAN
+        /// device this address, or name the device's here.
+        inner_destination_mac: Mac =
+            MAC, optional "\"02:00:00:00:05:01\"" else "\"02:47:57:00:00:01\"", reload;
+        /// Of `mpls-udp` and `mpls-gre`, which require it: the label.
+        label: u32 = integer(LABELS), optional "1000" else "none", reload;
+    }
+}
+
+impl EncapsulationDraft {
+    /// The encapsulations of a backend with this draft: its own list, or its pool's, or the default.
+    pub(crate) fn listed(&self, pool: &EncapsulationDraft) -> Checked<Vec<Encapsulation>> {
+        let own = match &self.encapsulation {
+            Err(reported) => return Err(*reported),
+            Ok(own) => own.as_ref(),
+        };
+        let of_pool = match &pool.encapsulation {
+            Err(reported) if own.is_none() => return Err(*reported),
+            of_pool => of_pool.as_ref().ok().and_then(Option::as_ref),
+        };
+        Ok(own.or(of_pool).map_or_else(|| vec![Encapsulation::DEFAULT], |at| at.value.clone()))
+    }
+
+    /// The settings of a backend with this draft; the pool's where the backend has none.
+    pub(crate) fn parameters(&self, pool: &EncapsulationDraft) -> Checked<Parameters> {
+        Ok(self.own_parameters()?.or(&pool.own_parameters()?))
+    }
+
+    fn own_parameters(&self) -> Checked<Parameters> {
+        fn value<T: Copy>(found: &Checked<Option<Located<T>>>) -> Checked<Option<T>> {
+            Ok((*found)?.map(|found| found.value))
+        }
+        Ok(Parameters {
+            gre_key: value(&self.gre_key)?,
+            udp_port: value(&self.udp_port)?,
+            udp_checksum: value(&self.udp_checksum)?,
+            vni: value(&self.vni)?,
+            inner_source_mac: value(&self.inner_source_mac)?,
+            inner_destination_mac: value(&self.inner_destination_mac)?,
+            label: value(&self.label)?,
+        })
+    }
+
+    /// The settings that are set, with their positions.
+    pub(crate) fn keys(&self) -> impl Iterator<Item = Located<Setting>> {
+        fn at<T>(found: &Checked<Option<Located<T>>>) -> Option<usize> {
+            found.as_ref().ok()?.as_ref().map(|found| found.at)
+        }
+        let keys = Setting::ALL.map(|setting| {
+            let at = match setting {
+                Setting::GreKey => at(&self.gre_key),
+                Setting::UdpPort => at(&self.udp_port),
+                Setting::UdpChecksum => at(&self.udp_checksum),
+                Setting::Vni => at(&self.vni),
+                Setting::InnerSourceMac => at(&self.inner_source_mac),
+                Setting::InnerDestinationMac => at(&self.inner_destination_mac),
+                Setting::Label => at(&self.label),
+            };
+            at.map(|at| Located { value: setting, at })
+        });
+        keys.into_iter().flatten()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use toml::de::DeValue;
+
+    use super::*;
+    use crate::kind::Kind;
+
+    fn parsed<K: Kind>(kind: &K, value: &str) -> Result<K::Value, String> {
+        kind.parse(DeValue::parse(value).unwrap().get_ref())
+    }
+
+    #[test]
+    fn one_encapsulation_or_several() {
+        let read = |value| parsed(&ENCAPSULATIONS, value);
+        assert_eq!(read("'gue'"), Ok(vec![Encapsulation::Gue]));
+        assert_eq!(read("['gue', 'gre']"), Ok(vec![Encapsulation::Gue, Encapsulation::Gre]));
+        for (value, why) in [
+            ("[]", "is empty; list"),
+            ("['gre', 'gre']", "has \"gre\" twice"),
+            ("['gre', 'grr']", "[1] is the string \"grr\"; expected \"gre\" or \"ipip\""),
+            ("7", "is the integer 7; expected \"gre\" or"),
+        ] {
+            let message = read(value).unwrap_err();
+            assert!(message.contains(why), "{message}");
+        }
+    }
+
+    #[test]
+    fn a_gre_key_is_a_number_or_the_flow() {
+        let read = |value| parsed(&gre_key(), value);
+        assert_eq!(read("7"), Ok(GreKey::Fixed(7)));
+        assert_eq!(read("0xffff_ffff"), Ok(GreKey::Fixed(u32::MAX)));
+        assert_eq!(read("'flow'"), Ok(GreKey::Flow));
+        for (value, why) in [
+            ("4294967296", "from 0 to 4294967295, or \"flow\""),
+            ("-1", "from 0"),
+            ("'hash'", "expected \"flow\""),
+            ("true", "or \"flow\""),
+        ] {
+            let message = read(value).unwrap_err();
+            assert!(message.contains(why), "{message}");
+        }
+    }
+}

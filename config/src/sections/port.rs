@@ -1,0 +1,185 @@
+//! `[[port]]`: a network port with its addresses and gateways.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+
+use super::device::{self, DEVICE};
+use crate::declare::section;
+use crate::findings::{Checked, Located};
+use crate::kind::{Integer, Words, integer, power_of_two};
+use crate::section::Section;
+use crate::text::{HOST, IDENTIFIER, MAC, Mac, PREFIX, is_link_local_v6};
+
+/// `RTE_MAX_ETHPORTS` of a stock DPDK.
+const MAX_PORTS: usize = 32;
+
+/// RFC 791: what every host must accept; anything below breaks IPv4 in practice.
+const MIN_MTU: i64 = 576;
+
+/// RFC 8200, section 5.
+pub(crate) const MIN_MTU_V6: u16 = 1280;
+
+/// The usual jumbo frame.
+const MAX_MTU: i64 = 9216;
+
+/// How packets of a port reach the worker that owns their flow.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Steering {
+    /// Queues where the device offers RSS, a ring otherwise.
+    #[default]
+    Auto,
+    /// A queue for each worker: the device distributes flows.
+    Queues,
+    /// The workers that poll the port hash and hand over packets: one worker where the device allows.
+    Ring,
+}
+
+const STEERING: Words<Steering> =
+    Words(&[("auto", Steering::Auto), ("queues", Steering::Queues), ("ring", Steering::Ring)]);
+
+fn descriptors() -> Integer<u16> {
+    power_of_two(64..=32_768)
+}
+
+section! {
+    /// A network port of the appliance.
+    ///
+    /// Several NICs can be one port, see [Bonds](operations.md#bonds).
+    "[[port]]" 1..=MAX_PORTS => Port, PortDraft {
+        /// Its name in listings, unique.
+        name: String = IDENTIFIER, required "\"edge0\"", restart;
+        /// A PCI address (`0000:3b:00.0`, or `3b:00.0`) or a virtual device (`net_...`, up to 63
+        /// characters), then optionally a comma and the driver's arguments. Unique without the arguments.
+        device: String = DEVICE, required "\"0000:3b:00.0\"", restart;
+        /// The port's addresses with prefix length. Each address on one port only. Hosts in these
+        /// networks are reached directly.
+        addresses: IpNet = PREFIX, list "[\"192.0.2.1/24\"]", reload;
+        /// Each in one of the port's networks, or link-local IPv6, and not the node's own. The first of
+        /// each family is used; others are a warning.
+        gateways: IpAddr = HOST, list "[\"192.0.2.254\"]", reload;
+        /// At least 1280 on a port with an IPv6 address. Without the Ethernet header, with outer
+        /// headers: see [The MTU](operations.md#the-mtu).
+        mtu: u16 = integer(MIN_MTU..=MAX_MTU), default "1500", restart, unit "bytes";
+        /// Its MAC address. Frames to another unicast address are dropped and counted.
+        mac: Mac = MAC, optional "\"02:00:00:00:00:01\"" else "the device's", reload;
+        /// How packets reach the worker of their flow, see [Steering](operations.md#steering).
+        steering: Steering = STEERING, default "\"auto\"", restart;
+        /// Descriptors of each receive queue.
+        rx_descriptors: u16 = descriptors(), default "1024", restart;
+        /// Descriptors of each transmit queue.
+        tx_descriptors: u16 = descriptors(), default "1024", restart;
+    }
+}
+
+impl Port {
+    /// The PCI addresses of the members if the device is a bond; otherwise none.
+    pub fn members(&self) -> impl Iterator<Item = &str> {
+        device::members(&self.device)
+    }
+}
+
+/// What no two ports may share, with the position of its first use.
+#[derive(Default)]
+struct Seen {
+    names: HashMap<String, usize>,
+    devices: HashMap<String, usize>,
+    addresses: HashMap<IpAddr, usize>,
+    networks: HashMap<IpNet, usize>,
+}
+
+pub(crate) fn read(root: &Section<'_>) -> Checked<Vec<PortDraft>> {
+    let sections = root.tables("port")?;
+    let (at, sections) = sections.map_or((0, Vec::new()), |found| (found.at, found.value));
+    if sections.is_empty() {
+        let message = "there is no port; write at least one section [[port]] with name and device";
+        return Err(root.mistake(at, "port", message));
+    }
+    if let Some(beyond) = sections.get(MAX_PORTS) {
+        let message = format!("there are {} ports; DPDK has {MAX_PORTS} at most", sections.len());
+        return Err(root.mistake(beyond.at, "port", message));
+    }
+    let mut seen = Seen::default();
+    Ok(sections.iter().map(|section| port(section, &mut seen)).collect())
+}
+
+fn port(section: &Section<'_>, seen: &mut Seen) -> PortDraft {
+    let mut draft = PortDraft::read(section);
+    section.unique("name", &draft.name, &mut seen.names);
+    if let Ok(Located { value, at }) = &draft.device {
+        for name in device::names(value) {
+            let name = Ok(Located { value: name.to_owned(), at: *at });
+            section.unique("device", &name, &mut seen.devices);
+        }
+    }
+    if let Ok(list) = &draft.addresses {
+        addresses(section, list, seen);
+        let has_v6 = list.iter().any(|prefix| prefix.value.addr().is_ipv6());
+        if let Ok(Located { value: mtu, at }) = draft.mtu
+            && mtu < MIN_MTU_V6
+            && has_v6
+        {
+            let message = format!("is {mtu}; a port with an IPv6 address needs {MIN_MTU_V6}");
+            draft.mtu = Err(section.mistake(at, "mtu", message));
+        }
+    }
+    section.distinct("gateways", &draft.gateways);
+    draft.gateways = draft.gateways.and_then(|list| gateways(section, list, &draft.addresses));
+    draft
+}
+
+fn addresses(section: &Section<'_>, list: &[Located<IpNet>], seen: &mut Seen) {
+    const KEY: &str = "addresses";
+    for (index, &Located { value, at }) in list.iter().enumerate() {
+        if let Some(first) = seen.addresses.insert(value.addr(), at) {
+            let message = format!(
+                "{} is on line {} already; an address belongs to one port",
+                value.addr(),
+                section.findings.line(first)
+            );
+            section.mistake_in(KEY, index, at, message);
+            continue;
+        }
+        let wide = value.max_prefix_len() - value.prefix_len() > 1;
+        if wide && value.network() == value.addr() {
+            let message = format!(
+                "{} is the address of the network itself; write an address of this host in it",
+                value.addr()
+            );
+            section.warn(at, KEY, message);
+        }
+        if let Some(first) = seen.networks.insert(value.trunc(), at) {
+            let message = format!(
+                "line {} has an address in the same network; packets to it leave by the first port",
+                section.findings.line(first)
+            );
+            section.warn(at, KEY, message);
+        }
+    }
+}
+
+fn gateways(
+    section: &Section<'_>,
+    list: Vec<Located<IpAddr>>,
+    addresses: &Checked<Vec<Located<IpNet>>>,
+) -> Checked<Vec<Located<IpAddr>>> {
+    const KEY: &str = "gateways";
+    let mut result = Ok(());
+    for (index, &Located { value, at }) in list.iter().enumerate() {
+        let same_family = |other: &&Located<IpAddr>| other.value.is_ipv4() == value.is_ipv4();
+        if let Some(first) = list[..index].iter().find(same_family) {
+            let message =
+                format!("{value} is not used: the first of its family is, {}", first.value);
+            section.warn(at, KEY, message);
+        }
+        // A link-local address is on the link of its port by definition (RFC 4291, section 2.5.6).
+        let Ok(addresses) = addresses else { continue };
+        let on_link = addresses.iter().any(|prefix| prefix.value.contains(&value));
+        if !on_link && !is_link_local_v6(value) {
+            let message = format!("{value} lies in none of this port's addresses' networks");
+            result = Err(section.mistake_in(KEY, index, at, message));
+        }
+    }
+    result.map(|()| list)
+}

@@ -1,0 +1,188 @@
+//! `[[service]]`: a virtual address, protocol and port.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+
+use guideway_core::balancer::Protocol;
+use guideway_core::balancer::services::ServiceAddress;
+
+use super::pool::{MAX_COUNT, PoolEntry, limited};
+use crate::declare::section;
+use crate::findings::{Checked, Located, excerpt};
+use crate::kind::{Boolean, Text, Words, integer};
+use crate::section::Section;
+use crate::shape::Form;
+use crate::text::{NAME, ROUTABLE};
+use guideway_core::balancer::fragment::Policy as FragmentPolicy;
+
+/// The name of a pool, which [`read`] looks up.
+const POOL: Text<String> = Text {
+    form: &Form { noun: "string", limits: "", pattern: "" },
+    parse: |text| Ok(text.to_owned()),
+};
+
+section! {
+    /// A virtual address, protocol and port.
+    "[[service]]" 0..=MAX_COUNT => ServiceDraft {
+        /// Its name, unique.
+        name: String = NAME, required "\"web\"", reload;
+        /// The virtual address. One of the node's own addresses is a warning.
+        address: IpAddr = ROUTABLE, required "\"203.0.113.10\"", reload;
+        /// The transport protocol.
+        protocol: Protocol = Words(Protocol::NAMES), required "\"tcp\"", reload;
+        /// The port. Address, protocol and port together are unique.
+        port: u16 = integer(1..=65_535), required "80", reload;
+        /// The name of a pool; several services may share one.
+        pool: String = POOL, required "\"web\"", reload;
+        /// `"follow"`: fragments follow the first of their datagram. `"drop"`: first fragments are dropped
+        /// as `fragment_refused`, and later ones with them.
+        fragments: FragmentPolicy = Words(FragmentPolicy::NAMES), default "\"follow\"", reload;
+        /// Whether echo requests (ping) to the address get a reply. Of several services with one address,
+        /// one with `false` decides.
+        echo: bool = Boolean, default "true", reload;
+        /// Whether UDP to the address without a service gets "port unreachable", which ends a traceroute.
+        /// Of several services with one address, one with `true` decides.
+        ///
+        /// Without it such packets are dropped as `no_service`, as TCP always is.
+        unreachable: bool = Boolean, default "false", reload;
+    }
+}
+
+/// A virtual address, protocol and port.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Service {
+    /// `service.name`
+    pub name: String,
+    /// `service.address`
+    pub address: IpAddr,
+    /// `service.protocol`
+    pub protocol: Protocol,
+    /// `service.port`
+    pub port: u16,
+    /// Index into [`Configuration::pools`](crate::Configuration::pools)
+    pub pool: usize,
+    /// `service.echo`: false on one service turns off echo replies from its address
+    pub echo: bool,
+    /// `service.unreachable`: true on one service makes its address reply to UDP packets that are for
+    /// no service
+    pub unreachable: bool,
+    /// `service.fragments`
+    pub fragments: FragmentPolicy,
+}
+
+impl Service {
+    /// Which packets are for the service.
+    pub fn service_address(&self) -> ServiceAddress {
+        service_address(self.address, self.protocol, self.port)
+    }
+}
+
+/// The service address that these three keys make.
+fn service_address(address: IpAddr, protocol: Protocol, port: u16) -> ServiceAddress {
+    ServiceAddress::new(address, protocol.number(), port)
+}
+
+/// A service, its pool looked up.
+#[derive(Debug)]
+pub(crate) struct ServiceEntry {
+    pub(crate) keys: ServiceDraft,
+    /// The index of the pool.
+    pub(crate) pool: Checked<Located<usize>>,
+}
+
+impl ServiceEntry {
+    pub(crate) fn finish(self) -> Checked<Service> {
+        let keys = self.keys;
+        Ok(Service {
+            name: keys.name?.value,
+            address: keys.address?.value,
+            protocol: keys.protocol?.value,
+            port: keys.port?.value,
+            pool: self.pool?.value,
+            echo: keys.echo?.value,
+            unreachable: keys.unreachable?.value,
+            fragments: keys.fragments?.value,
+        })
+    }
+}
+
+pub(crate) fn read(
+    root: &Section<'_>,
+    pools: &Checked<Vec<PoolEntry>>,
+) -> Checked<Vec<ServiceEntry>> {
+    let sections = limited(root, "service", "services")?;
+    let pools = Pools::new(pools);
+    let mut names = HashMap::new();
+    let mut service_addresses = HashMap::new();
+    let service = |section| service(&section, &pools, &mut names, &mut service_addresses);
+    Ok(sections.into_iter().map(service).collect())
+}
+
+/// The pools by name.
+struct Pools<'a> {
+    names: Vec<&'a str>,
+    indices: HashMap<&'a str, usize>,
+    /// `Err` if the name of a pool is unknown because of a mistake. A service may refer to that pool, so
+    /// a name that is not found is no mistake of its own then.
+    complete: Checked<()>,
+}
+
+impl<'a> Pools<'a> {
+    fn new(entries: &'a Checked<Vec<PoolEntry>>) -> Self {
+        let mut pools = Pools { names: Vec::new(), indices: HashMap::new(), complete: Ok(()) };
+        match entries {
+            Err(reported) => pools.complete = Err(*reported),
+            Ok(entries) => {
+                for (index, entry) in entries.iter().enumerate() {
+                    match &entry.keys.name {
+                        Ok(name) => {
+                            pools.names.push(&name.value);
+                            pools.indices.entry(&name.value).or_insert(index);
+                        }
+                        Err(reported) => pools.complete = Err(*reported),
+                    }
+                }
+            }
+        }
+        pools
+    }
+
+    fn find(&self, section: &Section<'_>, name: &Located<String>) -> Checked<Located<usize>> {
+        if let Some(&index) = self.indices.get(name.value.as_str()) {
+            return Ok(Located { value: index, at: name.at });
+        }
+        self.complete?;
+        let nearest = match section.findings.nearest(&name.value, &self.names) {
+            Some(nearest) => format!("; the nearest is {}", excerpt(nearest)),
+            None => String::new(),
+        };
+        let message = format!("there is no pool {}{nearest}", excerpt(&name.value));
+        Err(section.mistake(name.at, "pool", message))
+    }
+}
+
+fn service(
+    section: &Section<'_>,
+    pools: &Pools<'_>,
+    names: &mut HashMap<String, usize>,
+    service_addresses: &mut HashMap<ServiceAddress, usize>,
+) -> ServiceEntry {
+    let keys = ServiceDraft::read(section);
+    section.unique("name", &keys.name, names);
+    if let (Ok(address), Ok(protocol), Ok(port)) = (&keys.address, &keys.protocol, &keys.port) {
+        let taken = service_address(address.value, protocol.value, port.value);
+        if let Some(first) = service_addresses.insert(taken, section.at) {
+            let message = format!(
+                "the service on line {} has the same address, protocol and port; keep one, with one \
+                 pool",
+                section.findings.line(first)
+            );
+            section.mistake(address.at, "address", message);
+        }
+    }
+    let pool = match &keys.pool {
+        Ok(name) => pools.find(section, name),
+        Err(reported) => Err(*reported),
+    };
+    ServiceEntry { keys, pool }
+}
