@@ -141,7 +141,7 @@ def measure(options, testpmd, port, guideway):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("profile", choices=[*capture.PROFILES, *MADE])
-    parser.add_argument("--encapsulation", default="gre", help="as pool.encapsulation in docs/operations.md")
+    parser.add_argument("--encapsulation", default="gre", help="as pool.encapsulation in docs/configuration.md")
     parser.add_argument("--seconds", type=float, default=2.0, help="of a trial")
     parser.add_argument("--packets", type=int, default=1200, help="of the capture")
     options = parser.parse_args()

@@ -23,18 +23,22 @@
 //! | `syntax.rs` | mistakes of TOML itself |
 //! | `check/` | mistakes and warnings that follow from several sections |
 //! | `reload.rs` | what only a restart can change |
+//! | `reference.rs`, `schema.rs`, `explain.rs` | what the declarations say, for people and editors |
 
 #![forbid(unsafe_code)]
 #![warn(clippy::print_stderr)]
 
 mod check;
 mod declare;
+mod explain;
 mod findings;
 mod kind;
 mod model;
 mod read;
+mod reference;
 mod reload;
 pub mod routing;
+mod schema;
 mod section;
 mod sections;
 mod shape;
@@ -45,9 +49,12 @@ mod tests;
 mod text;
 
 pub use declare::{Declaration, Key, Presence};
+pub use explain::{Found, find, paths, plain};
 pub use findings::{MAX_LISTED, Mistake, Mistakes};
 pub use model::*;
 pub use read::{Parsed, declarations, parse};
+pub use reference::{dictionary, reference};
+pub use schema::schema;
 pub use sections::cluster::{Cluster, Member};
 pub use sections::control::Control;
 pub use sections::dpdk::{Dpdk, Idle};

@@ -49,9 +49,12 @@ impl Shape {
             Shape::Words(words) => {
                 words.iter().map(|word| format!("{word:?}")).collect::<Vec<_>>().join(", ")
             }
-            Shape::Either(shapes) => {
-                shapes.iter().map(Shape::noun).collect::<Vec<_>>().join(" or ")
-            }
+            Shape::Either(shapes) => match shapes.as_slice() {
+                [one, Shape::Array(of)] if **of == *one => {
+                    format!("{}, or an array of them", one.noun())
+                }
+                shapes => shapes.iter().map(Shape::noun).collect::<Vec<_>>().join(" or "),
+            },
             Shape::Array(of) => match of.noun() {
                 noun if noun.starts_with('"') => format!("array of {noun}"),
                 noun if noun.ends_with('s') || noun.ends_with('x') => format!("array of {noun}es"),

@@ -39,10 +39,13 @@ section! {
     "[[pool]]" 0..=MAX_COUNT => PoolDraft {
         /// Its name, unique.
         name: String = NAME, required "\"web\"", reload;
-        /// The largest segment size that a client's SYN may announce to the backend, in bytes. `"auto"`
-        /// is what fits the MTU of the backend's port with its encapsulation.
+        /// The largest segment size that a client's SYN may announce to the backend, in bytes; `"auto"`
+        /// for the largest that fits.
         ///
-        /// [The MTU](operations.md#the-mtu) says what this does and what it does not.
+        /// `"auto"` is what fits the MTU of the backend's port with its encapsulation, less 40 bytes over
+        /// IPv4 and 60 over IPv6. A SYN with a larger segment size is forwarded with this one. A SYN
+        /// without the option is not changed. [The MTU](operations.md#the-mtu) says what this does and
+        /// what it does not.
         mss_clamp: MssClamp = mss_clamp(), optional "\"auto\"" else "no change", reload;
         keys encapsulation: EncapsulationDraft;
         tables "backends" ("pool.backends"): "[{ name = \"b1\", address = \"10.0.0.5\" }]",

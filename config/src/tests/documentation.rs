@@ -1,66 +1,31 @@
-//! Every key is in the documentation, in the long example and in the fuzzer's dictionary, and the
-//! documentation and the dictionary have no other.
+//! What is written from the declarations is up to date, and what is written by hand has every key.
 
-use std::collections::BTreeSet;
+use std::path::Path;
 
-use super::super::{Encapsulation, parse};
+use super::super::{Declaration, Shape, declarations, dictionary, reference, schema};
 
-const PAGE: &str = include_str!("../../../docs/operations.md");
 const EXAMPLE: &str = include_str!("../../../examples/appliance.toml");
 
-const DICTIONARY: &str = include_str!("../../../fuzz/dictionaries/configuration");
-
-/// An unknown key wherever a key can stand: each mistake then lists the known keys there.
-const UNKNOWN: &str = "none = 1\n[node]\nnone = 1\n[hash]\nnone = 1\n[dpdk]\nnone = 1\n\
-    [flow]\nnone = 1\n[flow.timeout]\nnone = 1\n[control]\nnone = 1\n[icmp]\nnone = 1\n\
-    [cluster]\nnone = 1\n[tunnel]\nnone = 1\n[fragments]\nnone = 1\n[[port]]\nnone = 1\n\
-    [[neighbor]]\nnone = 1\n[[pool]]\nnone = 1\n[[pool.backends]]\nnone = 1\n[[service]]\nnone = 1\n";
-
-/// Every key, as `section.key`, without indices.
-fn known() -> BTreeSet<String> {
-    let mistakes = parse(UNKNOWN).expect_err("no key is called none");
-    let mut keys = BTreeSet::new();
-    for mistake in &mistakes {
-        let Some((_, list)) = mistake.message.split_once("(known here: ") else { continue };
-        let path: String = mistake.key.replace("[0]", "");
-        let section = path.strip_suffix("none").expect("the key that is none");
-        let names = list.trim_end_matches(')').split(", ");
-        keys.extend(names.map(|name| format!("{section}{name}")));
+/// Compares a file with what it must be, or writes it if `GUIDEWAY_WRITE_REFERENCE` is set.
+#[track_caller]
+fn is_current(path: &str, expected: &str) {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path);
+    if std::env::var_os("GUIDEWAY_WRITE_REFERENCE").is_some() {
+        std::fs::write(&file, expected).unwrap();
     }
-    keys
-}
-
-/// The sections of the page, and as `section.key` the keys with a row.
-fn documented() -> BTreeSet<String> {
-    let mut keys = BTreeSet::new();
-    let mut section = None;
-    for line in PAGE.lines() {
-        if line.starts_with('#') {
-            let heading = line.strip_prefix("### `[");
-            let name = heading.and_then(|rest| rest.trim_start_matches('[').split(']').next());
-            section = name.map(str::to_owned);
-            keys.extend(section.clone());
-        } else if let (Some(section), Some(row)) = (&section, line.strip_prefix("| `")) {
-            let key = row.split('`').next().unwrap_or_default();
-            keys.insert(format!("{section}.{key}"));
-        }
-    }
-    keys
+    let found = std::fs::read_to_string(&file).unwrap();
+    let differing = found.lines().zip(expected.lines()).find(|(found, expected)| found != expected);
+    assert!(found == expected, "{path} is stale; run ci/reference.sh: {differing:?}");
 }
 
 #[test]
-fn the_page_has_every_key_and_no_other() {
-    let (known, documented) = (known(), documented());
-    assert!(known.len() > 40, "{known:?}");
-    // A table within a section has rows for its keys, but none of its own.
-    let is_documented = |key: &str| {
-        let within = format!("{key}.");
-        documented.contains(key) || documented.iter().any(|row| row.starts_with(&within))
-    };
-    let missing: Vec<_> = known.iter().filter(|key| !is_documented(key)).collect();
-    assert!(missing.is_empty(), "docs/operations.md has no row for {missing:?}");
-    let unknown: Vec<_> = documented.difference(&known).collect();
-    assert!(unknown.is_empty(), "docs/operations.md has rows for {unknown:?}, which do not exist");
+fn the_reference_is_current() {
+    is_current("docs/configuration.md", &reference(&declarations()));
+}
+
+#[test]
+fn the_fuzz_dictionary_is_current() {
+    is_current("fuzz/dictionaries/configuration", &dictionary(&declarations()));
 }
 
 #[test]
@@ -73,37 +38,45 @@ fn the_long_example_has_every_key() {
         }
     }
     let example = toml::Value::Table(EXAMPLE.parse().expect("TOML"));
-    let missing: Vec<_> = known().into_iter().filter(|key| !has(&example, key)).collect();
+    let keys = crate::paths(&declarations());
+    assert!(keys.len() > 80, "{keys:?}");
+    let missing: Vec<_> = keys.into_iter().filter(|key| !has(&example, key)).collect();
     assert!(missing.is_empty(), "examples/appliance.toml has no {missing:?}");
 }
 
-/// The entries of the dictionary, as the fuzzer inserts them, without white space.
-fn dictionary() -> BTreeSet<String> {
-    let entries = DICTIONARY.lines().filter_map(|line| line.strip_prefix('"')?.strip_suffix('"'));
-    entries.map(|entry| entry.replace("\\\"", "\"").replace(' ', "")).collect()
+/// A default is read by the key's kind, and that of the hash key is the only example that is no value.
+#[test]
+fn defaults_and_examples_are_values() {
+    let words = |text: &str| format!("value = {text}").parse::<toml::Table>().is_err();
+    for section in declarations() {
+        for key in section.keys.iter().filter(|key| !matches!(key.shape, Shape::Table(_))) {
+            let path = format!("{}.{}", section.path(), key.name);
+            assert_eq!(words(key.example), path == "hash.key", "{path}: {}", key.example);
+            let meaning = key.meaning();
+            assert!(meaning[0].ends_with('.'), "{path}: {meaning:?}");
+        }
+    }
+}
+
+/// Only these sections are compared by [`crate::Configuration::restart_only_differences`].
+#[test]
+fn what_needs_a_restart_is_in_a_section_that_is_compared() {
+    let compared = ["dpdk", "hash", "flow", "icmp", "fragments", "control", "tunnel", "port"];
+    let restarts = |section: &Declaration| section.keys.iter().any(|key| !key.reload);
+    for section in declarations().iter().filter(|section| restarts(section)) {
+        assert!(compared.contains(&section.path()), "{}: mend reload.rs", section.header);
+    }
 }
 
 #[test]
-fn the_fuzz_dictionary_has_every_key_section_and_encapsulation() {
-    let dictionary = dictionary();
-    let mut expected = BTreeSet::new();
-    for path in known() {
-        let headers = [format!("[{path}]"), format!("[[{path}]]")];
-        let written = headers.iter().find(|header| dictionary.contains(*header));
-        let entry = match path.rsplit_once('.') {
-            // A top-level key is a section.
-            None => written.unwrap_or(&headers[0]).clone(),
-            Some((_, key)) => written.cloned().unwrap_or_else(|| format!("{key}=")),
-        };
-        expected.insert(entry);
-    }
-    expected.extend(Encapsulation::NAMES.iter().map(|(name, _)| format!("\"{name}\"")));
-    let missing: Vec<_> = expected.difference(&dictionary).collect();
-    assert!(missing.is_empty(), "fuzz/dictionaries/configuration has no {missing:?}");
-    let keys = dictionary.iter().filter(|entry| entry.ends_with('=') && !entry.contains('{'));
-    let unknown: Vec<_> = keys.filter(|key| !expected.contains(*key)).collect();
-    assert!(
-        unknown.is_empty(),
-        "fuzz/dictionaries/configuration has {unknown:?}, which are no keys"
-    );
+fn the_schema_refers_to_what_it_defines() {
+    let schema = schema(&declarations());
+    let text = schema.to_string();
+    let references =
+        text.split("\"#/definitions/").skip(1).map(|rest| rest.split('"').next().unwrap());
+    let references: std::collections::BTreeSet<_> = references.collect();
+    let defined = schema["definitions"].as_object().unwrap();
+    assert_eq!(references, defined.keys().map(String::as_str).collect());
+    assert_eq!(schema["properties"]["port"]["maxItems"], 32);
+    assert_eq!(schema["definitions"]["dpdk"]["properties"]["memory"]["default"], 512);
 }

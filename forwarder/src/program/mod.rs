@@ -1,6 +1,7 @@
 //! The command line of `guideway`.
 
 mod check;
+mod config;
 mod load;
 mod log;
 mod replay;
@@ -43,6 +44,9 @@ enum Command {
         #[arg(long, value_name = "F")]
         config: PathBuf,
     },
+    /// Print what a configuration may have
+    #[command(subcommand)]
+    Config(config::Command),
     /// Run the appliance over captures and count what becomes of every packet
     Replay(replay::Arguments),
 }
@@ -60,6 +64,7 @@ pub(crate) fn main() -> ExitCode {
     let result = match arguments.command {
         Command::Run { config } => run::run(&config),
         Command::Check { config } => check::run(&config),
+        Command::Config(command) => config::run(&command),
         Command::Replay(arguments) => replay::run(&arguments),
     };
     let code = result.unwrap_or_else(|error| {
