@@ -1,12 +1,14 @@
 //! The command line: `guidewayctl NOUN VERB`, with options anywhere after the program's name.
 
+use std::ffi::OsStr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::builder::{PossibleValue, PossibleValuesParser, StringValueParser, TypedValueParser};
 use clap::{Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use guideway_api::{DEFAULT_FLOWS, DEFAULT_SOCKET, FlowState, FlowTuple, MAX_FLOWS, Protocol};
+use guideway_config::{declarations, paths};
 
 /// Shows and changes the state of a running guideway.
 #[derive(Debug, Parser)]
@@ -143,6 +145,12 @@ pub(crate) enum ConfigCommand {
     },
     /// Put the daemon's configuration file in force on every worker, or change nothing
     Reload,
+    /// Say what a key means; needs no daemon
+    Explain {
+        /// A key or a section, for example port.mtu; all keys without it
+        #[arg(value_parser = KeyParser, hide_possible_values = true)]
+        key: Option<String>,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -167,6 +175,27 @@ pub(crate) enum FlowCommand {
         #[arg(long, value_parser = limit, help = limit_help())]
         limit: Option<usize>,
     },
+}
+
+/// Any text, of which the shell completes the known keys.
+#[derive(Clone, Debug)]
+struct KeyParser;
+
+impl TypedValueParser for KeyParser {
+    type Value = String;
+
+    fn parse_ref(
+        &self,
+        command: &clap::Command,
+        argument: Option<&clap::Arg>,
+        value: &OsStr,
+    ) -> Result<String, clap::Error> {
+        StringValueParser::new().parse_ref(command, argument, value)
+    }
+
+    fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
+        Some(Box::new(paths(&declarations()).into_iter().map(PossibleValue::new)))
+    }
 }
 
 fn states() -> impl TypedValueParser<Value = FlowState> {

@@ -37,6 +37,9 @@ pub(crate) enum Error {
     /// No port has the name of the command line.
     #[error("no port is named {port}")]
     NoPort { port: String },
+    /// No key of the configuration has the name of the command line.
+    #[error("no key is named {key}; the nearest is {nearest}")]
+    NoKey { key: String, nearest: String },
     /// The daemon would refuse so long a configuration.
     #[error("{path} is too long: a configuration has at most {MAX_CONFIGURATION} bytes")]
     TooLong { path: PathBuf },
@@ -63,7 +66,7 @@ impl Error {
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
             Error::Unreachable { .. } => 3,
-            Error::NoPool { .. } | Error::NoPort { .. } => 4,
+            Error::NoPool { .. } | Error::NoPort { .. } | Error::NoKey { .. } => 4,
             Error::Refused(error) => match error.kind {
                 ErrorKind::NotFound => 4,
                 ErrorKind::Rejected => 5,

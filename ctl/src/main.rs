@@ -8,6 +8,7 @@
 mod arguments;
 mod client;
 mod error;
+mod explain;
 mod render;
 mod table;
 mod terminal;
@@ -49,6 +50,10 @@ fn run(arguments: &Arguments) -> Result<(), Error> {
         let mut script = Vec::new();
         clap_complete::generate(shell, &mut Arguments::command(), "guidewayctl", &mut script);
         return print(script).map_err(Error::Output);
+    }
+    if let Command::Config(ConfigCommand::Explain { key }) = &arguments.command {
+        let text = explain::explain(key.as_deref(), arguments.output)?;
+        return print(text).map_err(Error::Output);
     }
     let request = request(&arguments.command)?;
     let mut response = Client::connect(&arguments.socket, arguments.timeout())?.send(&request)?;
@@ -97,7 +102,9 @@ fn request(command: &Command) -> Result<Request, Error> {
                 limit: *limit,
             })
         }
-        Command::Completions { .. } => unreachable!("needs no daemon"),
+        Command::Completions { .. } | Command::Config(ConfigCommand::Explain { .. }) => {
+            unreachable!("needs no daemon")
+        }
     })
 }
 

@@ -478,6 +478,19 @@ fn a_full_disk_is_an_error_and_a_closed_pipe_is_not() {
 }
 
 #[test]
+fn keys_are_explained_without_a_daemon() {
+    let site = Site::new();
+    let done = site.command(&["config", "explain", "port.mtu"]).output().unwrap();
+    assert!(done.status.success());
+    let text = String::from_utf8(done.stdout).unwrap();
+    assert!(text.contains("\nlimits   576 to 9216\n"), "{text}");
+    let done = site.command(&["config", "explain", "prot.mtu"]).output().unwrap();
+    assert_eq!(done.status.code(), Some(4));
+    let message = String::from_utf8(done.stderr).unwrap();
+    assert_eq!(message, "error: no key is named prot.mtu; the nearest is port.mtu\n");
+}
+
+#[test]
 fn completions_need_no_daemon() {
     let site = Site::new();
     for shell in ["bash", "zsh", "fish"] {
