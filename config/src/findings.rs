@@ -7,10 +7,15 @@
 use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
 use std::fmt;
+use std::path::{Path, PathBuf};
 
 /// One mistake or warning in a configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mistake {
+    /// The name of the file, relative to the main file's directory. Empty if there is one file only.
+    pub file: String,
+    /// The byte of the whole text.
+    pub at: usize,
     /// The line, counted from 1.
     pub line: usize,
     /// The dotted path of the key, indices counted from 0: `pool[1].backends[0].weight`.
@@ -20,8 +25,23 @@ pub struct Mistake {
     pub message: String,
 }
 
+impl Mistake {
+    /// The path of its file, given that of the main file.
+    pub fn path(&self, main: &Path) -> PathBuf {
+        if self.file.is_empty() { main.to_owned() } else { main.with_file_name(&self.file) }
+    }
+
+    /// The mistake without its file.
+    pub fn within_file(&self) -> Mistake {
+        Mistake { file: String::new(), ..self.clone() }
+    }
+}
+
 impl fmt::Display for Mistake {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !self.file.is_empty() {
+            write!(f, "{}: ", self.file)?;
+        }
         write!(f, "line {}: ", self.line)?;
         if !self.key.is_empty() {
             write!(f, "{}: ", self.key)?;
@@ -101,52 +121,81 @@ const COMPARISONS: usize = 100_000;
 /// Characters of a text that a message repeats and that a comparison uses.
 const EXCERPT: usize = 48;
 
+/// A line of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Place<'a> {
+    /// Empty if there is one file only.
+    pub(crate) file: &'a str,
+    /// Counted from 1.
+    pub(crate) line: usize,
+}
+
+/// `7`, `7 of conf.d/web.toml`; the alternate form is `conf.d/web.toml:7`.
+impl fmt::Display for Place<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.file, f.alternate()) {
+            ("", false) => write!(f, "{}", self.line),
+            ("", true) => write!(f, "line {}", self.line),
+            (file, false) => write!(f, "{} of {file}", self.line),
+            (file, true) => write!(f, "{file}:{}", self.line),
+        }
+    }
+}
+
 /// The mistakes and warnings of one text so far.
 #[derive(Debug)]
 pub(crate) struct Findings {
     line_starts: Vec<usize>,
+    /// Where each file begins, and its name.
+    files: Vec<(usize, String)>,
     mistakes: RefCell<Collected>,
     warnings: RefCell<Collected>,
     comparisons: Cell<usize>,
 }
 
-/// Mistakes with their position in the text, in the order in which they were found.
+/// Mistakes in the order in which they were found.
 #[derive(Debug, Default)]
-struct Collected {
-    listed: Vec<(usize, Mistake)>,
-    more: usize,
-}
+struct Collected(Mistakes);
 
 impl Collected {
-    fn add(&mut self, at: usize, mistake: impl FnOnce() -> Mistake) {
-        if self.listed.len() < MAX_LISTED {
-            self.listed.push((at, mistake()));
+    fn add(&mut self, mistake: impl FnOnce() -> Mistake) {
+        if self.0.listed.len() < MAX_LISTED {
+            self.0.listed.push(mistake());
         } else {
-            self.more += 1;
+            self.0.more += 1;
         }
     }
 
     fn in_order(mut self) -> Mistakes {
-        self.listed.sort_by_key(|&(at, _)| at);
-        let listed = self.listed.into_iter().map(|(_, mistake)| mistake).collect();
-        Mistakes { listed, more: self.more }
+        self.0.listed.sort_by_key(|mistake| mistake.at);
+        self.0
     }
 }
 
 impl Findings {
-    pub(crate) fn new(text: &str) -> Self {
+    /// Nothing found yet in a text of these files; see [`super::files`].
+    pub(crate) fn new(text: &str, files: &[(usize, &str)]) -> Self {
         let newlines = text.bytes().enumerate().filter(|&(_, byte)| byte == b'\n');
         Findings {
             line_starts: std::iter::once(0).chain(newlines.map(|(at, _)| at + 1)).collect(),
+            files: files.iter().map(|&(begin, name)| (begin, name.to_owned())).collect(),
             mistakes: RefCell::default(),
             warnings: RefCell::default(),
             comparisons: Cell::new(COMPARISONS),
         }
     }
 
-    /// The line of a byte, counted from 1.
-    pub(crate) fn line(&self, at: usize) -> usize {
-        self.line_starts.partition_point(|&start| start <= at)
+    /// The line of a byte.
+    pub(crate) fn line(&self, at: usize) -> Place<'_> {
+        let line = |at| self.line_starts.partition_point(|&start| start <= at);
+        let file = self.files.partition_point(|&(begin, _)| begin <= at).saturating_sub(1);
+        let (begin, file) = self.files.get(file).map_or((0, ""), |(begin, name)| (*begin, name));
+        Place { file, line: line(at.max(begin)) - line(begin) + 1 }
+    }
+
+    fn found(&self, at: usize, key: impl Into<String>, message: impl Into<String>) -> Mistake {
+        let Place { file, line } = self.line(at);
+        Mistake { file: file.to_owned(), at, line, key: key.into(), message: message.into() }
     }
 
     pub(crate) fn mistake(
@@ -155,14 +204,12 @@ impl Findings {
         key: impl Into<String>,
         message: impl Into<String>,
     ) -> Reported {
-        let mistake = || Mistake { line: self.line(at), key: key.into(), message: message.into() };
-        self.mistakes.borrow_mut().add(at, mistake);
+        self.mistakes.borrow_mut().add(|| self.found(at, key, message));
         Reported(())
     }
 
     pub(crate) fn warn(&self, at: usize, key: impl Into<String>, message: impl Into<String>) {
-        let warning = || Mistake { line: self.line(at), key: key.into(), message: message.into() };
-        self.warnings.borrow_mut().add(at, warning);
+        self.warnings.borrow_mut().add(|| self.found(at, key, message));
     }
 
     /// The candidate nearest to `word`; `None` without a candidate, or with too many.
@@ -180,14 +227,14 @@ impl Findings {
     pub(crate) fn finish(self) -> (Option<Mistakes>, Vec<Mistake>) {
         let mut mistakes = self.mistakes.into_inner().in_order();
         let is_syntax = |mistake: &Mistake| mistake.key.is_empty();
-        let broken: HashSet<usize> =
-            mistakes.iter().filter(|m| is_syntax(m)).map(|m| m.line).collect();
-        mistakes.listed.retain(|mistake| is_syntax(mistake) || !broken.contains(&mistake.line));
+        let place = |mistake: &Mistake| (mistake.file.clone(), mistake.line);
+        let broken: HashSet<_> = mistakes.iter().filter(|m| is_syntax(m)).map(place).collect();
+        mistakes.listed.retain(|mistake| is_syntax(mistake) || !broken.contains(&place(mistake)));
 
         let Mistakes { listed: mut warnings, more } = self.warnings.into_inner().in_order();
         if let (Some(last), 1..) = (warnings.last(), more) {
             let message = format!("there are {more} more warnings, which are not listed");
-            warnings.push(Mistake { line: last.line, key: String::new(), message });
+            warnings.push(Mistake { key: String::new(), message, ..last.clone() });
         }
         ((!mistakes.listed.is_empty()).then_some(mistakes), warnings)
     }
@@ -212,15 +259,15 @@ mod tests {
 
     #[test]
     fn lines_are_counted_from_one() {
-        let findings = Findings::new("a\nbc\n\nd");
-        let lines: Vec<usize> = (0..7).map(|at| findings.line(at)).collect();
+        let findings = Findings::new("a\nbc\n\nd", &[]);
+        let lines: Vec<usize> = (0..7).map(|at| findings.line(at).line).collect();
         assert_eq!(lines, [1, 1, 2, 2, 2, 3, 4]);
-        assert_eq!(Findings::new("").line(0), 1);
+        assert_eq!(Findings::new("", &[]).line(0).line, 1);
     }
 
     #[test]
     fn mistakes_come_in_the_order_of_the_text() {
-        let findings = Findings::new("a\nb\nc");
+        let findings = Findings::new("a\nb\nc", &[]);
         findings.mistake(4, "c", "third");
         findings.mistake(0, "", "first");
         findings.warn(2, "b", "a warning");
@@ -231,7 +278,7 @@ mod tests {
 
     #[test]
     fn mistakes_beyond_the_limit_are_counted() {
-        let findings = Findings::new("");
+        let findings = Findings::new("", &[]);
         (0..MAX_LISTED + 7).for_each(|_| findings.warn(0, "a", "a warning"));
         (0..MAX_LISTED + 5).for_each(|_| _ = findings.mistake(0, "b", "a mistake"));
         let (mistakes, warnings) = findings.finish();
@@ -244,7 +291,7 @@ mod tests {
 
     #[test]
     fn a_line_that_is_not_toml_has_no_further_mistakes() {
-        let findings = Findings::new("a\nb\nc");
+        let findings = Findings::new("a\nb\nc", &[]);
         findings.mistake(2, "b", "a consequence");
         findings.mistake(3, "", "not TOML");
         findings.mistake(4, "c", "another line");
@@ -254,7 +301,7 @@ mod tests {
 
     #[test]
     fn proposals_end_when_they_become_costly() {
-        let findings = Findings::new("");
+        let findings = Findings::new("", &[]);
         assert_eq!(findings.nearest("wieght", &["name", "weight"]), Some("weight"));
         assert_eq!(findings.nearest("x", &[]), None);
         let many = vec!["name"; COMPARISONS];

@@ -15,7 +15,8 @@
 //! | `sections/` | one section each: its declaration, and the rules among its keys |
 //! | `kind.rs`, `text.rs` | what a single value may be, and how it is read |
 //! | `shape.rs` | what a single value may be, as data |
-//! | `source.rs` | the file, read within bounds |
+//! | `source.rs` | the file and those of `conf.d`, read within bounds |
+//! | `files.rs` | several files as one text and one tree |
 //! | `read.rs` | the order: TOML, sections, checks |
 //! | `model.rs` | what the program sees |
 //! | `findings.rs` | mistakes and warnings, and how they are collected |
@@ -31,6 +32,7 @@
 mod check;
 mod declare;
 mod explain;
+mod files;
 mod findings;
 mod kind;
 mod model;

@@ -1,5 +1,7 @@
 //! From the text to a configuration: TOML, then each section, then the checks across them.
 
+use std::sync::LazyLock;
+
 use toml::de::DeTable;
 
 use super::declare::Declaration;
@@ -19,7 +21,7 @@ use super::sections::pool::{self, PoolDraft, PoolEntry, backend_declaration};
 use super::sections::port::{self, PortDraft};
 use super::sections::service::{self, ServiceDraft, ServiceEntry};
 use super::sections::tunnel::{self, TunnelDraft};
-use super::{check, syntax};
+use super::{check, files};
 
 /// The declaration of every section, in the order of the reference.
 pub fn declarations() -> Vec<Declaration> {
@@ -47,15 +49,17 @@ pub fn declarations() -> Vec<Declaration> {
 pub struct Parsed {
     /// The configuration.
     pub configuration: Configuration,
-    /// What is valid but probably a mistake, in line order: at most [`super::MAX_LISTED`] warnings, and one
+    /// What is valid but probably a mistake, in the order of the text: at most [`super::MAX_LISTED`] warnings, and one
     /// with the number of the others.
     pub warnings: Vec<Mistake>,
 }
 
-/// Reads a whole configuration file.
+/// Reads a whole configuration: the text of a file, or of several as [`super::Source`] joins them.
 pub fn parse(text: &str) -> Result<Parsed, Mistakes> {
-    let findings = Findings::new(text);
-    let configuration = syntax::tree(text, &findings).and_then(|tree| read(&tree, &findings));
+    let files = files::split(text);
+    let findings = Findings::new(text, &files);
+    let tree = files::tree(text, &files, &findings);
+    let configuration = tree.and_then(|tree| read(&tree, &findings));
     // Every `Err` was reported, so that the mistakes are never empty then.
     match (configuration, findings.finish()) {
         (Ok(configuration), (None, warnings)) => Ok(Parsed { configuration, warnings }),
@@ -78,8 +82,9 @@ fn read(tree: &DeTable<'_>, findings: &Findings) -> Checked<Configuration> {
     let cluster = cluster::read(&root);
     let tunnel = tunnel::read(&root, &node.sources);
     let fragments = fragments::read(&root);
-    let names: Vec<_> = declarations().iter().map(Declaration::path).collect();
-    root.finish(&[&names]);
+    static NAMES: LazyLock<Vec<&str>> =
+        LazyLock::new(|| declarations().iter().map(Declaration::path).collect());
+    root.finish(&[&NAMES]);
 
     let draft = check::Draft {
         findings,

@@ -260,7 +260,7 @@ mod tests {
 
     fn found(text: &str, read: impl Fn(&Section<'_>)) -> String {
         let tree = DeTable::parse(text).unwrap();
-        let findings = Findings::new(text);
+        let findings = Findings::new(text, &[]);
         read(&Section::root(&findings, tree.get_ref()));
         findings.finish().0.map(|mistakes| mistakes.to_string()).unwrap_or_default()
     }

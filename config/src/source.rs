@@ -1,20 +1,31 @@
-//! The configuration file, read within bounds of size and time.
+//! The configuration file and those of `conf.d` beside it, read within bounds of size, number and time.
 //!
-//! The path may name a FIFO, an endless device or a file on a network mount that hangs. Only a regular
+//! The files of `conf.d` are those with the ending `.toml`, in the order of their names, without hidden
+//! ones. They are joined to the main file as `files.rs` says.
+//!
+//! A path may name a FIFO, an endless device or a file on a network mount that hangs. Only a regular
 //! file of at most [`MAX_CONFIGURATION`] bytes is read, by a thread of its own. A read that the kernel does
 //! not finish within [`DEADLINE`] is abandoned to that thread, and further reads are refused until it ends.
 
-use std::fs::File;
+use std::ffi::OsString;
+use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{RecvTimeoutError, sync_channel};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use super::files::MARK;
 use rustix::fs::{FileType, Mode, OFlags, fstat, open};
 
 /// Bytes of a configuration's text at the most.
 pub const MAX_CONFIGURATION: usize = 16 << 20;
+
+/// The directory of further files, beside the main file.
+const DIRECTORY: &str = "conf.d";
+
+/// Further files at the most.
+const MAX_FILES: usize = 256;
 
 /// How long the file system may take.
 const DEADLINE: Duration = Duration::from_secs(5);
@@ -34,6 +45,18 @@ pub enum ReadError {
     /// Longer than [`MAX_CONFIGURATION`].
     #[error("it has more than {} MiB, the most that a configuration may have", MAX_CONFIGURATION >> 20)]
     TooLong,
+    /// More than [`MAX_FILES`] in `conf.d`.
+    #[error("{DIRECTORY} has more than {MAX_FILES} files")]
+    TooMany,
+    /// A file that cannot be named in a text.
+    #[error("{DIRECTORY}/{0:?}: the name of a file must be UTF-8 without control characters")]
+    Name(OsString),
+    /// A line of one of several files that would begin another file.
+    #[error("line {0} begins with \"{MARK}\", which is between the files of a configuration only")]
+    Mark(usize),
+    /// What is wrong with one of several files.
+    #[error("{0}: {1}")]
+    In(String, Box<ReadError>),
     /// Not UTF-8 from this line on.
     #[error("line {0} is not UTF-8")]
     NotText(usize),
@@ -70,7 +93,7 @@ impl Source {
     /// The file's text now. If `is_abandoned` returns true meanwhile, the read is abandoned.
     pub fn read(&mut self, is_abandoned: impl Fn() -> bool) -> Result<String, ReadError> {
         let path = self.path.clone();
-        self.within(DEADLINE, is_abandoned, move || text(&path))
+        self.within(DEADLINE, is_abandoned, move || joined(&path))
     }
 
     fn within(
@@ -109,7 +132,71 @@ impl Source {
     }
 }
 
-fn text(path: &Path) -> Result<String, ReadError> {
+/// The text of the main file, or of all files if there are several.
+fn joined(path: &Path) -> Result<String, ReadError> {
+    let main = text(path, MAX_CONFIGURATION)?;
+    let names = further(&path.with_file_name(DIRECTORY))?;
+    if names.is_empty() {
+        return Ok(main);
+    }
+    let mut joined = String::new();
+    let main_name = path.file_name().unwrap_or_default().to_string_lossy();
+    append(&mut joined, &main_name, Ok(main))?;
+    for name in names {
+        let name = format!("{DIRECTORY}/{name}");
+        let room = MAX_CONFIGURATION.saturating_sub(joined.len());
+        append(&mut joined, &name, text(&path.with_file_name(&name), room))?;
+    }
+    Ok(joined)
+}
+
+fn append(
+    joined: &mut String,
+    name: &str,
+    text: Result<String, ReadError>,
+) -> Result<(), ReadError> {
+    let text = text.map_err(|error| ReadError::In(name.to_owned(), Box::new(error)))?;
+    if let Some(line) = text.lines().position(|line| line.starts_with(MARK)) {
+        return Err(ReadError::In(name.to_owned(), Box::new(ReadError::Mark(line + 1))));
+    }
+    for part in [MARK, name, "\n", &text] {
+        joined.push_str(part);
+    }
+    if !text.ends_with('\n') {
+        joined.push('\n');
+    }
+    if joined.len() > MAX_CONFIGURATION { Err(ReadError::TooLong) } else { Ok(()) }
+}
+
+/// The names of the further files, in order. No directory is no file.
+fn further(directory: &Path) -> Result<Vec<String>, ReadError> {
+    let wrong = |error| ReadError::In(DIRECTORY.to_owned(), Box::new(ReadError::System(error)));
+    let entries = match fs::read_dir(directory) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries.map_err(wrong)?,
+    };
+    let mut names = Vec::new();
+    for entry in entries {
+        let name = entry.map_err(wrong)?.file_name();
+        let bytes = name.as_encoded_bytes();
+        if bytes.starts_with(b".") || !bytes.ends_with(b".toml") {
+            continue;
+        }
+        if names.len() == MAX_FILES {
+            return Err(ReadError::TooMany);
+        }
+        let name = name.into_string().map_err(ReadError::Name)?;
+        if name.chars().any(char::is_control) {
+            return Err(ReadError::Name(name.into()));
+        }
+        names.push(name);
+    }
+    names.sort_unstable();
+    Ok(names)
+}
+
+/// The text of a file of at most `room` bytes.
+fn text(path: &Path, room: usize) -> Result<String, ReadError> {
     let system = |error: rustix::io::Errno| ReadError::System(error.into());
     // NONBLOCK opens a FIFO without a writer at once. NOCTTY keeps a terminal from becoming the
     // controlling terminal.
@@ -122,16 +209,16 @@ fn text(path: &Path) -> Result<String, ReadError> {
         FileType::Fifo => return Err(ReadError::NotRegular("a pipe")),
         _ => return Err(ReadError::NotRegular("a device")),
     }
-    if u64::try_from(status.st_size).is_ok_and(|size: u64| size > MAX_CONFIGURATION as u64) {
+    if u64::try_from(status.st_size).is_ok_and(|size: u64| size > room as u64) {
         return Err(ReadError::TooLong);
     }
     let mut bytes = Vec::new();
     // The file may grow meanwhile, and a file of /proc has no size.
     File::from(descriptor)
-        .take(MAX_CONFIGURATION as u64 + 1)
+        .take(room as u64 + 1)
         .read_to_end(&mut bytes)
         .map_err(ReadError::System)?;
-    if bytes.len() > MAX_CONFIGURATION {
+    if bytes.len() > room {
         return Err(ReadError::TooLong);
     }
     String::from_utf8(bytes).map_err(|error| {
@@ -142,7 +229,6 @@ fn text(path: &Path) -> Result<String, ReadError> {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
     use std::sync::mpsc::channel;
 
     use rustix::fs::{CWD, mknodat};

@@ -8,6 +8,8 @@
 //! For a long text only the first error is reported: the parser keeps every error, which takes a
 //! hundred times the memory of the text.
 
+use std::ops::Range;
+
 use toml::Spanned;
 use toml::de::DeTable;
 
@@ -37,13 +39,20 @@ const STRUCTURAL: [(&str, &str); 5] = [
 /// Bytes of the longest text of which more than the first error is reported.
 const RECOVERED: usize = 256 << 10;
 
-/// The tree of a text, if the text has no error of the structure.
-pub(super) fn tree<'t>(text: &'t str, findings: &Findings) -> Checked<DeTable<'t>> {
-    if text.len() > RECOVERED {
+/// The tree of a part of a text, if the part has no error of the structure. Positions in the tree are
+/// those in the part.
+pub(super) fn tree<'t>(
+    whole: &'t str,
+    part: Range<usize>,
+    findings: &Findings,
+) -> Checked<DeTable<'t>> {
+    let begin = part.start;
+    let text = &whole[part];
+    if whole.len() > RECOVERED {
         return DeTable::parse(text).map(Spanned::into_inner).map_err(|error| {
             let (at, message, _) = explain(text, &error);
             findings.mistake(
-                at,
+                begin + at,
                 "",
                 message + "; only the first mistake of so long a text is reported",
             )
@@ -51,15 +60,16 @@ pub(super) fn tree<'t>(text: &'t str, findings: &Findings) -> Checked<DeTable<'t
     }
     let (tree, mut errors) = DeTable::parse_recoverable(text);
     errors.sort_by_key(|error| start(text, error));
-    let mut last_line = 0;
+    let mut last_line = None;
     for error in &errors {
         let (at, message, is_local) = explain(text, error);
         // The parser may report one typing error within a value twice.
-        if is_local && findings.line(at) == last_line {
+        let line = Some(findings.line(begin + at));
+        if is_local && line == last_line {
             continue;
         }
-        last_line = findings.line(at);
-        let reported = findings.mistake(at, "", message);
+        last_line = line;
+        let reported = findings.mistake(begin + at, "", message);
         if !is_local {
             return Err(reported);
         }
@@ -107,8 +117,8 @@ mod tests {
     use super::*;
 
     fn mistakes(text: &str) -> (bool, Vec<(usize, String)>) {
-        let findings = Findings::new(text);
-        let usable = tree(text, &findings).is_ok();
+        let findings = Findings::new(text, &[]);
+        let usable = tree(text, 0..text.len(), &findings).is_ok();
         let (mistakes, _) = findings.finish();
         let mistakes = mistakes.unwrap_or_default();
         (usable, mistakes.iter().map(|m| (m.line, m.message.clone())).collect())

@@ -38,14 +38,15 @@ pub fn configuration(input: &[u8]) {
     }
 }
 
-/// Each mistake has a line number of the text, and its message is one line.
+/// Mistakes come in the order of the text. Each has a line number of the text, and its message is one line.
 fn check_lines<'a>(mistakes: impl Iterator<Item = &'a Mistake>, text: &str) {
     let lines = text.matches('\n').count() + 1;
-    let mut last = 1;
+    let mut last = 0;
     for mistake in mistakes {
-        assert!((last..=lines).contains(&mistake.line), "{mistake} of {lines} lines, after {last}");
+        assert!((1..=lines).contains(&mistake.line), "{mistake} of {lines} lines");
+        assert!((last..=text.len()).contains(&mistake.at), "{mistake} at {}", mistake.at);
         assert!(!mistake.message.is_empty() && !mistake.to_string().contains('\n'), "{mistake:?}");
-        last = mistake.line;
+        last = mistake.at;
     }
 }
 

@@ -163,6 +163,40 @@ def test_a_new_backend_moves_no_flow(namespace, peer, directory):
     assert len(first) == len(SENT) and both == first * 2
 
 
+def test_a_reload_reads_the_further_files(namespace, peer, directory):
+    config = live_one_port("gw0", directory)
+    further = directory / "conf.d" / "more.toml"
+
+    def services(daemon):
+        return [service["name"] for service in daemon.ask("service", "list")]
+
+    def service(name):
+        return f"[[service]]\nname = '{name}'\naddress = '203.0.113.99'\nprotocol = 'udp'\nport = 9\npool = 'web'\n"
+
+    with Daemon(namespace, config, directory) as daemon:
+        before = services(daemon)
+        further.parent.mkdir()
+        further.write_text(service("one"))
+        assert daemon.ctl("config", "reload").returncode == 0
+        assert services(daemon) == [*before, "one"]
+        further.write_text(service("two"))
+        generation = daemon.generation()
+        daemon.process.send_signal(signal.SIGHUP)
+        daemon.wait_for_generation(generation + 1)
+        assert services(daemon) == [*before, "two"]
+        # What is shown has every file, and can be applied as it is.
+        shown = daemon.ask("config", "show")["text"]
+        assert "#: file conf.d/more.toml\n" in shown and service("two") in shown
+        done = daemon.ctl("config", "apply", "-", stdin=shown.replace("'two'", "'three'"))
+        assert done.returncode == 0 and services(daemon) == [*before, "three"], done.stderr
+        further.write_text(service("four") + "mtu = 1\n")
+        for step in (lambda: daemon.ctl("config", "reload").stderr, lambda: daemon.log()):
+            daemon.process.send_signal(signal.SIGHUP)
+            daemon.wait_for_log("conf.d/more.toml: line 7: service[")
+            assert "conf.d/more.toml: line 7: service[" in step()
+        assert services(daemon) == [*before, "three"]
+
+
 # Changes of a valid configuration, and a word of the message about each.
 MISTAKES = {
     "wrong key": (lambda c: c["hash"].update(key="12"), "hash.key"),

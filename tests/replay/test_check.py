@@ -1,8 +1,11 @@
 """`guideway check`: a valid file passes; of a wrong file every mistake is reported with its line."""
 
 import os
+import shutil
 import subprocess
+import tempfile
 import time
+from pathlib import Path
 
 import pytest
 from support import binaries
@@ -144,3 +147,66 @@ def test_pipes_directories_and_huge_files_are_refused_at_once(tmp_path):
         done = check(path)
         assert done.returncode == 1 and message in done.stderr, done.stderr
         assert time.monotonic() - begin < 2
+
+
+def split(path, config, *sections):
+    """Writes a configuration with these sections in files of their own in `conf.d`."""
+    conf = path.parent / "conf.d"
+    conf.mkdir()
+    for section in sections:
+        (conf / f"{section}.toml").write_text(type(config)({section: config[section]}).text())
+    return config.changed(lambda c: [c.pop(section) for section in sections]).write(path)
+
+
+def test_a_configuration_may_be_split(tmp_path):
+    path = split(tmp_path / "guideway.toml", one_port(), "pool", "service", "neighbor")
+    done = check(path)
+    assert done.returncode == 0, done.stderr
+    services = tmp_path / "conf.d" / "service.toml"
+    more = services.read_text().replace("web-tcp4", "web-tcp6")
+    (tmp_path / "conf.d" / "x-twice.toml").write_text(f"[hash]\ntable_size = 65521\n{more}")
+    done = check(path)
+    assert done.returncode == 1
+    assert f"{tmp_path}/conf.d/x-twice.toml: line 2: hash.table_size: is set in guideway.toml:" in done.stderr
+    assert "again in conf.d/x-twice.toml:2; keep one" in done.stderr
+    place = line_of(services.read_text(), "web-tcp6")
+    assert f'is "web-tcp6" as on line {place} of conf.d/service.toml' in done.stderr
+
+
+def test_a_directory_of_further_files_is_read_within_bounds(tmp_path):
+    path = split(tmp_path / "guideway.toml", one_port(), "pool")
+    hostile = tmp_path / "conf.d" / "hostile.toml"
+    for make, message in (
+        (hostile.mkdir, "it is a directory"),
+        (lambda: os.mkfifo(hostile), "it is a pipe"),
+        (lambda: hostile.symlink_to("hostile.toml"), "Too many levels of symbolic links"),
+        (lambda: hostile.symlink_to("/dev/zero"), "it is a device"),
+        (lambda: hostile.symlink_to("gone"), "No such file"),
+        (lambda: hostile.write_bytes(b"\n\xff"), "line 2 is not UTF-8"),
+        (lambda: hostile.write_bytes(b"#" * (17 << 20)), "more than 16 MiB"),
+        (lambda: hostile.write_text("a = ["), "line 1"),
+    ):
+        make()
+        begin = time.monotonic()
+        done = check(path)
+        assert done.returncode == 1 and message in done.stderr and "conf.d/hostile.toml" in done.stderr, done.stderr
+        assert time.monotonic() - begin < 2
+        hostile.rmdir() if hostile.is_dir() else hostile.unlink()
+    for number in range(10_000):
+        (tmp_path / "conf.d" / f"{number}.toml").touch()
+    done = check(path)
+    assert done.returncode == 1 and "conf.d has more than 256 files" in done.stderr, done.stderr
+
+
+def test_a_file_that_may_not_be_read_is_named():
+    """Root may read everything, so the check runs as nobody."""
+    with tempfile.TemporaryDirectory() as name:
+        directory = Path(name)
+        directory.chmod(0o755)
+        path = split(directory / "guideway.toml", one_port(), "pool")
+        (directory / "conf.d" / "pool.toml").chmod(0)
+        program = directory / "guideway"
+        shutil.copy(binaries.guideway(), program)
+        line = ["setpriv", "--reuid=65534", "--clear-groups", program, "check", "--config", path]
+        done = subprocess.run(line, capture_output=True, text=True, timeout=30)
+    assert done.returncode == 1 and "conf.d/pool.toml: Permission denied" in done.stderr, done.stderr

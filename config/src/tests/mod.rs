@@ -3,6 +3,7 @@
 mod cluster;
 mod documentation;
 mod encapsulations;
+mod files;
 mod mistakes;
 mod random;
 mod together;

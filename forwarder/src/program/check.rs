@@ -4,14 +4,14 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
-use guideway_output::{print, report};
+use guideway_output::print;
 
-use super::load::load;
+use super::load::{load, show};
 
 pub(super) fn run(path: &Path) -> Result<ExitCode> {
     let Some((_, parsed)) = load(path)? else { return Ok(ExitCode::FAILURE) };
     for warning in &parsed.warnings {
-        report(format_args!("{}: warning: {warning}\n", path.display()));
+        show(warning, true, path);
     }
     let configuration = &parsed.configuration;
     let summary = format!(

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use guideway_config as config;
-use guideway_config::{Parsed, Source};
+use guideway_config::{Mistake, Parsed, Source};
 use guideway_output::report;
 
 /// Reads and parses a configuration. Returns `None` if it has mistakes, which are printed then.
@@ -15,9 +15,7 @@ pub(super) fn load(path: &Path) -> Result<Option<(String, Parsed)>> {
     match config::parse(&text) {
         Ok(parsed) => Ok(Some((text, parsed))),
         Err(mistakes) => {
-            for mistake in mistakes.iter() {
-                report(format_args!("{}: {mistake}\n", path.display()));
-            }
+            mistakes.iter().for_each(|mistake| show(mistake, false, path));
             if mistakes.more() > 0 {
                 report(format_args!("{}: and {} more\n", path.display(), mistakes.more()));
             }
@@ -27,4 +25,11 @@ pub(super) fn load(path: &Path) -> Result<Option<(String, Parsed)>> {
             Ok(None)
         }
     }
+}
+
+/// Prints a mistake or a warning on one line.
+pub(super) fn show(mistake: &Mistake, is_warning: bool, path: &Path) {
+    let word = if is_warning { "warning: " } else { "" };
+    let path = mistake.path(path);
+    report(format_args!("{}: {word}{}\n", path.display(), mistake.within_file()));
 }
