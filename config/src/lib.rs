@@ -20,6 +20,7 @@
 //! | `read.rs` | the order: TOML, sections, checks |
 //! | `model.rs` | what the program sees |
 //! | `findings.rs` | mistakes and warnings, and how they are collected |
+//! | `drawing.rs` | a mistake as a terminal shows it |
 //! | `section.rs` | tables, required and optional keys, unknown keys |
 //! | `syntax.rs` | mistakes of TOML itself |
 //! | `check/` | mistakes and warnings that follow from several sections |
@@ -31,6 +32,7 @@
 
 mod check;
 mod declare;
+mod drawing;
 mod explain;
 mod files;
 mod findings;
@@ -51,6 +53,7 @@ mod tests;
 mod text;
 
 pub use declare::{Declaration, Key, Presence};
+pub use drawing::draw;
 pub use explain::{Found, find, paths, plain};
 pub use findings::{MAX_LISTED, Mistake, Mistakes};
 pub use model::*;

@@ -1,5 +1,7 @@
 //! Configurations and control requests.
 
+use std::path::Path;
+
 use guideway_api::ErrorKind;
 use guideway_config as config;
 use guideway_config::Mistake;
@@ -46,6 +48,7 @@ fn check_lines<'a>(mistakes: impl Iterator<Item = &'a Mistake>, text: &str) {
         assert!((1..=lines).contains(&mistake.line), "{mistake} of {lines} lines");
         assert!((last..=text.len()).contains(&mistake.at), "{mistake} at {}", mistake.at);
         assert!(!mistake.message.is_empty() && !mistake.to_string().contains('\n'), "{mistake:?}");
+        assert!(!config::draw(mistake, text, Path::new("f"), false, false).is_empty());
         last = mistake.at;
     }
 }

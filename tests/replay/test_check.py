@@ -1,6 +1,7 @@
 """`guideway check`: a valid file passes; of a wrong file every mistake is reported with its line."""
 
 import os
+import pty
 import shutil
 import subprocess
 import tempfile
@@ -210,3 +211,18 @@ def test_a_file_that_may_not_be_read_is_named():
         line = ["setpriv", "--reuid=65534", "--clear-groups", program, "check", "--config", path]
         done = subprocess.run(line, capture_output=True, text=True, timeout=30)
     assert done.returncode == 1 and "conf.d/pool.toml: Permission denied" in done.stderr, done.stderr
+
+
+def test_a_terminal_shows_the_line_and_a_caret(tmp_path):
+    path = one_port().changed(lambda c: c["port"][0].update(mtu=64)).write(tmp_path / "guideway.toml")
+    ours, theirs = pty.openpty()
+    line = [str(binaries.guideway()), "check", "--config", str(path)]
+    done = subprocess.run(line, stderr=theirs, timeout=30, env={**os.environ, "NO_COLOR": "1"})
+    os.close(theirs)
+    shown = os.read(ours, 10_000).decode().replace("\r\n", "\n")
+    os.close(ours)
+    number = line_of(path.read_text(), "mtu =")
+    assert done.returncode == 1
+    assert "error: port[0].mtu: is the integer 64\n" in shown, shown
+    assert f"--> {path}:{number}:7\n" in shown, shown
+    assert f"{number} | mtu = 64\n" in shown and "^^ expected an integer from 576 to 9216" in shown, shown

@@ -2,6 +2,7 @@
 
 mod cluster;
 mod documentation;
+mod drawing;
 mod encapsulations;
 mod files;
 mod mistakes;

@@ -9,9 +9,9 @@ use guideway_output::print;
 use super::load::{load, show};
 
 pub(super) fn run(path: &Path) -> Result<ExitCode> {
-    let Some((_, parsed)) = load(path)? else { return Ok(ExitCode::FAILURE) };
+    let Some((text, parsed)) = load(path)? else { return Ok(ExitCode::FAILURE) };
     for warning in &parsed.warnings {
-        show(warning, true, path);
+        show(warning, true, &text, path);
     }
     let configuration = &parsed.configuration;
     let summary = format!(

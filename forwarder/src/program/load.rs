@@ -1,5 +1,6 @@
 //! Reads a configuration file, and prints its mistakes.
 
+use std::io::IsTerminal;
 use std::path::Path;
 
 use anyhow::{Context, Result};
@@ -15,7 +16,7 @@ pub(super) fn load(path: &Path) -> Result<Option<(String, Parsed)>> {
     match config::parse(&text) {
         Ok(parsed) => Ok(Some((text, parsed))),
         Err(mistakes) => {
-            mistakes.iter().for_each(|mistake| show(mistake, false, path));
+            mistakes.iter().for_each(|mistake| show(mistake, false, &text, path));
             if mistakes.more() > 0 {
                 report(format_args!("{}: and {} more\n", path.display(), mistakes.more()));
             }
@@ -27,8 +28,13 @@ pub(super) fn load(path: &Path) -> Result<Option<(String, Parsed)>> {
     }
 }
 
-/// Prints a mistake or a warning on one line.
-pub(super) fn show(mistake: &Mistake, is_warning: bool, path: &Path) {
+/// Prints a mistake or a warning: drawn on a terminal, and else on one line.
+pub(super) fn show(mistake: &Mistake, is_warning: bool, text: &str, path: &Path) {
+    if std::io::stderr().is_terminal() {
+        let colour = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+        report(config::draw(mistake, text, path, is_warning, colour));
+        return;
+    }
     let word = if is_warning { "warning: " } else { "" };
     let path = mistake.path(path);
     report(format_args!("{}: {word}{}\n", path.display(), mistake.within_file()));
