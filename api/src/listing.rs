@@ -249,7 +249,7 @@ pub struct RxQueue {
 }
 
 /// One port.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Port {
     /// The port's name, `port.name` in the configuration.
     pub name: String,
@@ -280,7 +280,7 @@ pub struct Port {
 }
 
 /// How packets of a port reach the worker of their flow, and why in this way.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Steering {
     /// How, and why.
     #[serde(flatten)]
@@ -292,10 +292,11 @@ pub struct Steering {
 }
 
 /// A method of steering.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "method", rename_all = "snake_case")]
 pub enum SteeringMethod {
     /// One worker gets all packets.
+    #[default]
     OneWorker,
     /// The device spreads flows over a receive queue for each worker.
     Queues {

@@ -308,7 +308,7 @@ fn response_ports() {
                 tx_errors: 8,
             },
             rx_function: Some("Vector AVX2".into()),
-            tx_function: None,
+            ..Port::default()
         }]),
         concat!(
             r#"{"response":"ports","body":[{"name":"edge0","device":"0000:3b:00.0","#,

@@ -102,17 +102,7 @@ fn the_contract_example_is_read_completely() {
             },
             icmp: Icmp { rate: 1000, burst: 100 },
             control: Control { socket: "/run/guideway/guideway.sock".into(), group: None },
-            ports: vec![Port {
-                name: "edge0".to_owned(),
-                device: "0000:3b:00.0".to_owned(),
-                addresses: vec!["192.0.2.1/24".parse().unwrap(), "2001:db8::1/64".parse().unwrap(),],
-                gateways: vec!["192.0.2.254".parse().unwrap(), "2001:db8::fe".parse().unwrap()],
-                mtu: 1500,
-                mac: Some([2, 0, 0, 0, 0, 1]),
-                steering: Steering::Auto,
-                rx_descriptors: 1024,
-                tx_descriptors: 1024,
-            }],
+            ports: configuration.ports.clone(),
             neighbors: vec![Neighbor {
                 address: "192.0.2.254".parse().unwrap(),
                 mac: [2, 0, 0, 0, 0, 0xfe],
@@ -159,6 +149,16 @@ fn the_contract_example_is_read_completely() {
             },
         }
     );
+    let [port] = configuration.ports.as_slice() else { panic!("{:?}", configuration.ports) };
+    assert_eq!((port.name.as_str(), port.device.as_str()), ("edge0", "0000:3b:00.0"));
+    let addresses = ["192.0.2.1/24", "2001:db8::1/64"].map(|prefix| prefix.parse().unwrap());
+    assert_eq!(port.addresses, addresses);
+    let gateways: [std::net::IpAddr; 2] =
+        ["192.0.2.254", "2001:db8::fe"].map(|gateway| gateway.parse().unwrap());
+    assert_eq!(port.gateways, gateways);
+    assert_eq!((port.mtu, port.mac), (1500, Some([2, 0, 0, 0, 0, 1])));
+    assert_eq!(port.steering, Steering::Auto);
+    assert_eq!((port.rx_descriptors, port.tx_descriptors), (1024, 1024));
     // The IPv6 gateway has no neighbour.
     assert_eq!(warnings.len(), 1);
     assert_eq!((warnings[0].line, warnings[0].key.as_str()), (29, "pool[0].backends[1].address"));

@@ -192,7 +192,7 @@ fn ports() {
             tx_errors: 4,
         },
         rx_function: Some("Vector AVX2".into()),
-        tx_function: None,
+        ..Port::default()
     };
     prints(
         &Response::Ports(vec![port]),
