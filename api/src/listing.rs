@@ -253,6 +253,9 @@ pub struct RxQueue {
 pub struct Port {
     /// The port's name, `port.name` in the configuration.
     pub name: String,
+    /// What it is for, `port.description` in the configuration; left out if it is empty.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub description: String,
     /// The port's device, `port.device` in the configuration.
     pub device: String,
     /// The DPDK driver.

@@ -8,8 +8,9 @@ use ipnet::IpNet;
 use super::device::{self, DEVICE};
 use crate::declare::section;
 use crate::findings::{Checked, Located};
-use crate::kind::{Integer, Words, integer, power_of_two};
+use crate::kind::{Integer, Text, Words, integer, power_of_two};
 use crate::section::Section;
+use crate::shape::Form;
 use crate::text::{HOST, IDENTIFIER, MAC, Mac, PREFIX, is_link_local_v6};
 
 /// `RTE_MAX_ETHPORTS` of a stock DPDK.
@@ -39,6 +40,14 @@ pub enum Steering {
 const STEERING: Words<Steering> =
     Words(&[("auto", Steering::Auto), ("queues", Steering::Queues), ("ring", Steering::Ring)]);
 
+const DESCRIPTION: Text<String> = Text {
+    form: &Form { noun: "string", limits: "up to 255 bytes on one line", pattern: "^.{0,255}$" },
+    parse: |text| match text.len() <= 255 && !text.chars().any(char::is_control) {
+        true => Ok(text.to_owned()),
+        false => Err("expected up to 255 bytes without control characters".to_owned()),
+    },
+};
+
 fn descriptors() -> Integer<u16> {
     power_of_two(64..=32_768)
 }
@@ -64,6 +73,8 @@ section! {
         mtu: u16 = integer(MIN_MTU..=MAX_MTU), default "1500", restart, unit "bytes";
         /// Its MAC address. Frames to another unicast address are dropped and counted.
         mac: Mac = MAC, optional "\"02:00:00:00:00:01\"" else "the device's", reload;
+        /// What the port is for, in the operator's words: `guidewayctl port list -o json` shows it.
+        description: String = DESCRIPTION, default "\"\"", reload;
         /// How packets reach the worker of their flow, see [Steering](operations.md#steering).
         steering: Steering = STEERING, default "\"auto\"", restart;
         /// Descriptors of each receive queue.

@@ -125,6 +125,7 @@ impl Overview {
                 let [rx_function, tx_function] = port.functions.clone();
                 api::Port {
                     name: configured.name.clone(),
+                    description: configured.description.clone(),
                     device: configured.device.clone(),
                     driver: port.driver.clone(),
                     mac: format_mac(configured.mac.unwrap_or(port.device_mac)),

@@ -332,6 +332,24 @@ fn counters_of_the_device_are_listed_on_request() {
 }
 
 #[test]
+fn the_description_of_a_port_is_listed_and_changes_by_a_reload() {
+    let lab = Lab::new();
+    let description = || match lab.daemon.handle(Request::PortList {}) {
+        Response::Ports(ports) => ports[0].description.clone(),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(description(), "");
+    let port = "device = \"net_null0\"\n";
+    lab.applied(&text(THREE).replace(port, &format!("{port}description = 'to the border'\n")));
+    assert_eq!(description(), "to the border");
+    let wrong =
+        text(THREE).replace(port, &format!("{port}description = 'a\\tb'\n").replace('\'', "\""));
+    assert!(
+        matches!(lab.apply(&wrong), Response::Error(error) if error.details[0].contains("255"))
+    );
+}
+
+#[test]
 fn every_verdict_is_in_the_statistics() {
     let stats = Lab::new().daemon.stats();
     assert_eq!(stats.verdicts.len(), Verdict::COUNT);
