@@ -16,6 +16,7 @@ use super::tables::Tables;
 use super::time::Time;
 use super::verdict::DropReason;
 use super::worker_state::Balancer;
+use crate::stats::Event;
 use crate::wire::{Packet, tcp};
 
 /// The backend of a packet, and how it was found.
@@ -48,6 +49,19 @@ impl FlowEvent {
     #[inline]
     pub const fn is_choice(self) -> bool {
         !matches!(self, FlowEvent::Hit)
+    }
+}
+
+impl From<FlowEvent> for Event {
+    #[inline]
+    fn from(event: FlowEvent) -> Event {
+        match event {
+            FlowEvent::Hit => Event::FlowHit,
+            FlowEvent::New => Event::FlowNew,
+            FlowEvent::NewDisplacing => Event::FlowDisplaced,
+            FlowEvent::Unrecorded => Event::FlowTableFull,
+            FlowEvent::Moved => Event::FlowMoved,
+        }
     }
 }
 

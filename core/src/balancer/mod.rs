@@ -40,7 +40,6 @@ pub mod tables;
 #[cfg(test)]
 mod tests;
 mod time;
-pub mod verdict;
 mod worker_state;
 
 pub use classify::Classified;
@@ -50,5 +49,6 @@ pub use full_path::{Decision, FlowEvent};
 pub use protocol::Protocol;
 pub use tables::Tables;
 pub use time::Time;
-pub use verdict::{DropReason, Reply, Verdict};
 pub use worker_state::Balancer;
+
+pub use crate::stats::verdict::{self, DropReason, Reply, Verdict};

@@ -1,10 +1,9 @@
 //! The one list of what is counted: every counter, gauge and event with its name and help text.
 //!
 //! `guidewayctl` and the documentation take their names from here. A new metric is one line in one of the three
-//! enums below. Verdicts have their list in [`crate::balancer::verdict`], because the balancer names its drop
-//! reasons itself; [`metrics`] has all four lists.
+//! enums below. Verdicts have their list in [`super::verdict`]; [`metrics`] has all four lists.
 
-use crate::balancer::{FlowEvent, Verdict};
+use super::verdict::Verdict;
 use crate::named::named;
 
 named! {
@@ -62,19 +61,6 @@ named! {
     }
 }
 
-impl From<FlowEvent> for Event {
-    #[inline]
-    fn from(event: FlowEvent) -> Event {
-        match event {
-            FlowEvent::Hit => Event::FlowHit,
-            FlowEvent::New => Event::FlowNew,
-            FlowEvent::NewDisplacing => Event::FlowDisplaced,
-            FlowEvent::Unrecorded => Event::FlowTableFull,
-            FlowEvent::Moved => Event::FlowMoved,
-        }
-    }
-}
-
 /// How a metric moves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -111,6 +97,7 @@ mod tests {
     use std::collections::{BTreeMap, BTreeSet};
 
     use super::*;
+    use crate::balancer::FlowEvent;
 
     #[test]
     fn every_metric_has_a_name_of_its_own_and_a_help_text() {

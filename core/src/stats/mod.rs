@@ -11,11 +11,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crossbeam_utils::CachePadded;
 
-use crate::balancer::Verdict;
-
 mod metric;
+pub mod verdict;
 
 pub use metric::{Counter, Event, Gauge, Kind, Metric, metrics};
+pub use verdict::{DropReason, Reply, Verdict};
 
 /// A number with one writer.
 #[derive(Debug, Default)]
@@ -227,7 +227,6 @@ fn read(counters: &[TrafficCells], index: usize) -> Traffic {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::balancer::{DropReason, Reply};
 
     #[test]
     fn readers_see_what_the_writer_counts() {
