@@ -24,7 +24,7 @@ pub(crate) fn bench(criterion: &mut Criterion) {
                         for _ in 0..iterations {
                             traffic.reset();
                             let start = Instant::now();
-                            let forwarded = traffic.forward_bursts();
+                            let forwarded = traffic.process();
                             spent += start.elapsed();
                             assert_eq!(forwarded, PACKETS);
                         }

@@ -1,8 +1,8 @@
-//! Traffic of one kind: packets, the tables for them, and functions that process them up to some step.
+//! Traffic of one kind: packets, the tables for them, and a worker's pipeline that processes them.
 //!
-//! A [`Traffic`] has [`PACKETS`] packets, each of its own flow, spread over all its services.
-//! [`Traffic::reset`] restores every packet, and the flow table with or without the flows. Allocations and
-//! comparisons happen there or after the measurement.
+//! A [`Traffic`] has [`PACKETS`] packets, each of its own flow, spread over all its services. The code that processes
+//! them is the workers' own ([`Pipeline`]), over frames in ordinary memory. [`Traffic::reset`] restores every packet,
+//! and the flow table with or without the flows. Allocations and comparisons happen there or after the measurement.
 #![allow(
     unreachable_pub,
     dead_code,
@@ -14,26 +14,27 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 use etherparse::PacketBuilder;
+use guideway_core::balancer::action::{Actions, BurstActions};
 use guideway_core::balancer::backend::{Backend, MssLimit, Pool, Route, Serving};
-use guideway_core::balancer::classify::Unserved;
+use guideway_core::balancer::burst::Batch;
 use guideway_core::balancer::conntrack::Timeouts;
 use guideway_core::balancer::encapsulation::{Encapsulation, Parameters, Template, Tunnel};
+use guideway_core::balancer::exception::Exceptions;
+use guideway_core::balancer::frame::{BURST, Buffer, BufferBurst, Buffers};
+use guideway_core::balancer::handoff::Handoff;
 use guideway_core::balancer::hash::{FleetKey, LocalSeed};
-use guideway_core::balancer::id::{BackendId, PoolIndex, PortIndex, ServiceId};
+use guideway_core::balancer::id::{PoolIndex, PortIndex, ServiceId};
 use guideway_core::balancer::node::Node;
+use guideway_core::balancer::pipeline::{Pipeline, Round};
 use guideway_core::balancer::port::Port;
 use guideway_core::balancer::services::{Service, ServiceAddress};
 use guideway_core::balancer::tables::TableSpec;
-use guideway_core::balancer::{
-    Balancer, FlowEvent, Frame, PacketMeta, PlainParse, Tables, Time, maglev,
-};
-use guideway_core::stats::{self, Event};
+use guideway_core::balancer::{Balancer, Frame, Tables, Time, fragment, maglev};
+use guideway_core::stats::{self, DropReason, Writer};
 use guideway_core::wire::{Packet, protocol};
 
-/// Packets of a [`Traffic`], a multiple of [`BURST`].
+/// BufferBurst of a [`Traffic`], a multiple of [`BURST`].
 pub const PACKETS: usize = 1024;
-/// Packets that a worker receives at once.
-pub const BURST: usize = 32;
 /// Entries of the flow table: enough that no bucket is full.
 const FLOW_ENTRIES: usize = 16 * PACKETS;
 
@@ -75,6 +76,10 @@ pub struct Kind {
     pub encapsulation: Encapsulation,
     /// The packets are for the services.
     pub wanted: bool,
+    /// BufferBurst that a worker receives at once, a divisor of [`PACKETS`].
+    pub burst: usize,
+    /// Every fourth packet is a SYN, so that the fast path serves a part of each burst only.
+    pub mixed: bool,
 }
 
 impl Kind {
@@ -89,93 +94,94 @@ impl Kind {
         backends: 100,
         encapsulation: Encapsulation::Gre,
         wanted: true,
+        burst: BURST,
+        mixed: false,
     };
 }
 
-/// A frame in a buffer of fixed size, like an mbuf.
-pub struct Slot {
-    memory: [u8; Slot::SIZE],
-    start: usize,
-    end: usize,
-    /// The frame's first bytes, to restore them after encapsulation.
-    head: [u8; Slot::HEAD],
-    length: usize,
-}
+/// Bytes before a frame, as in an mbuf.
+const HEADROOM: usize = 128;
 
-impl Slot {
-    const SIZE: usize = 320;
-    const HEADROOM: usize = 128;
-    const HEAD: usize = 32;
+type Worker = Pipeline<Box<Buffer>, Buffers>;
 
-    fn new(frame: &[u8]) -> Slot {
-        let mut memory = [0; Slot::SIZE];
-        memory[Slot::HEADROOM..Slot::HEADROOM + frame.len()].copy_from_slice(frame);
-        let mut head = [0; Slot::HEAD];
-        head.copy_from_slice(&frame[..Slot::HEAD]);
-        let end = Slot::HEADROOM + frame.len();
-        Slot { memory, start: Slot::HEADROOM, end, head, length: frame.len() }
-    }
+/// Where processed packets go: the burst of the next round.
+struct Sent(BufferBurst);
 
-    fn reset(&mut self) {
-        (self.start, self.end) = (Slot::HEADROOM, Slot::HEADROOM + self.length);
-        self.memory[self.start..self.start + Slot::HEAD].copy_from_slice(&self.head);
-    }
-}
-
-impl Frame for Slot {
+impl Actions<Box<Buffer>> for &mut Sent {
     #[inline]
-    fn bytes(&self) -> &[u8] {
-        &self.memory[self.start..self.end]
+    fn transmit(&mut self, _port: PortIndex, frame: Box<Buffer>, _stats: &mut Writer) {
+        self.0.push(frame);
     }
 
-    #[inline]
-    fn truncate(&mut self, length: usize) {
-        self.end = self.end.min(self.start + length);
+    fn transmit_decided(
+        &mut self,
+        _port: PortIndex,
+        frame: Box<Buffer>,
+        _stats: &mut Writer,
+    ) -> Result<(), DropReason> {
+        self.0.push(frame);
+        Ok(())
     }
 
-    #[inline]
-    fn push_front(&mut self, n: usize) -> Option<&mut [u8]> {
-        self.start = self.start.checked_sub(n)?;
-        Some(&mut self.memory[self.start..self.end])
-    }
-
-    #[inline]
-    fn wrap<const N: usize>(&mut self, length: u16) -> Option<&mut [u8; N]> {
-        let end = self.start + 14 + usize::from(length);
-        self.start = self.start.checked_sub(N - 14).filter(|_| end <= self.end)?;
-        self.end = end;
-        self.memory[self.start..self.end].first_chunk_mut()
-    }
-
-    #[inline]
-    fn pull_front(&mut self, n: usize) -> Option<&mut [u8]> {
-        self.start = self.start.checked_add(n).filter(|&start| start <= self.end)?;
-        Some(&mut self.memory[self.start..self.end])
+    fn hand_off(&mut self, _: u16, _: Box<Buffer>, handoff: Handoff, _: &mut Writer) {
+        unreachable!("the only worker hands {handoff:?} to another");
     }
 }
 
-/// Packets, and a balancer for them.
+impl BurstActions<BufferBurst> for &mut Sent {
+    #[inline]
+    fn transmit_burst(&mut self, _port: PortIndex, burst: &mut BufferBurst, _stats: &mut Writer) {
+        self.0.append(burst);
+    }
+
+    #[inline]
+    fn divides(&self) -> bool {
+        false
+    }
+
+    #[inline]
+    fn pass(&mut self, _tag: u64, frame: Box<Buffer>) -> Result<(), Box<Buffer>> {
+        Err(frame)
+    }
+}
+
+/// BufferBurst, and a worker's pipeline for them.
 pub struct Traffic {
     kind: Kind,
     tables: Tables,
-    balancer: Balancer,
-    counters: stats::Writer,
-    frames: Vec<Slot>,
-    meta: [PacketMeta; BURST],
+    worker: Worker,
+    batch: Batch<BufferBurst>,
+    sent: Sent,
+    /// The frames as they arrive.
+    frames: Vec<Vec<u8>>,
+    bursts: Vec<BufferBurst>,
 }
 
 impl Traffic {
     pub fn new(kind: Kind) -> Traffic {
+        assert!(PACKETS.is_multiple_of(kind.burst) && kind.burst <= BURST);
+        let limits = fragment::Capacity {
+            datagrams: 1,
+            packets: 1,
+            bytes: 1,
+            packets_per_datagram: 1,
+            timeout_ms: 1,
+        };
+        let seed = LocalSeed::new(SEED);
+        let buffers = Buffers { headroom: HEADROOM, room: 2048 };
+        let exceptions = Exceptions::new(0, 1, true, limits, seed, buffers);
         let (counters, _) = stats::channel(kind.services as usize, kind.backends as usize);
-        let frames = (0..PACKETS).map(|n| Slot::new(&frame(kind, n))).collect();
-        let balancer = Balancer::new(FLOW_ENTRIES, LocalSeed::new(SEED));
+        let worker = Pipeline::new(Balancer::new(FLOW_ENTRIES, seed), counters, exceptions);
+        let mut batch = Batch::new();
+        batch.burst = Vec::with_capacity(BURST);
         let mut traffic = Traffic {
             kind,
             tables: tables(kind),
-            balancer,
-            counters,
-            frames,
-            meta: [PacketMeta::NONE; BURST],
+            worker,
+            batch,
+            sent: Sent(Vec::with_capacity(BURST)),
+            frames: (0..PACKETS).map(|n| frame(kind, n)).collect(),
+            bursts: vec![Vec::new(); PACKETS / kind.burst],
         };
         traffic.reset();
         traffic
@@ -183,46 +189,37 @@ impl Traffic {
 
     /// Restores packets and flow table.
     pub fn reset(&mut self) {
+        for (burst, frames) in self.bursts.iter_mut().zip(self.frames.chunks(self.kind.burst)) {
+            // BufferBurst that were dropped are gone.
+            if burst.len() < frames.len() {
+                *burst = Vec::with_capacity(BURST);
+                burst.extend(frames.iter().map(|frame| Box::new(Buffer::new(frame, HEADROOM))));
+            }
+            for (buffer, frame) in burst.iter_mut().zip(frames) {
+                buffer.refill(frame, HEADROOM).expect("as much room as before");
+            }
+        }
         if !self.kind.known {
-            self.balancer = Balancer::new(FLOW_ENTRIES, LocalSeed::new(SEED));
-        } else if self.balancer.flows().is_empty() {
+            self.worker.balancer = Balancer::new(FLOW_ENTRIES, LocalSeed::new(SEED));
+        } else if self.worker.balancer.flows().is_empty() {
             // The second packet, later, confirms the flow.
             assert_eq!(self.decide_at(BEFORE), PACKETS, "every flow has a backend");
             assert_eq!(self.decide_at(NOW), PACKETS, "every flow has a backend");
-            assert_eq!(self.balancer.flows().len(), PACKETS, "every flow is recorded");
+            assert_eq!(self.worker.balancer.flows().len(), PACKETS, "every flow is recorded");
         }
-        self.frames.iter_mut().for_each(Slot::reset);
     }
 
-    /// Only visits the frames: the cost of measuring.
-    #[inline]
-    pub fn nothing(&mut self) -> usize {
-        self.frames.iter().filter(|frame| !black_box(frame.bytes()).is_empty()).count()
+    fn buffers(&self) -> impl Iterator<Item = &Buffer> {
+        self.bursts.iter().flatten().map(|buffer| &**buffer)
     }
 
     /// Parses with the full parser.
     #[inline]
     pub fn parse(&mut self) -> usize {
-        self.frames.iter().filter(|frame| black_box(Packet::parse(frame.bytes())).is_ok()).count()
+        self.buffers().filter(|frame| black_box(Packet::parse(frame.bytes())).is_ok()).count()
     }
 
-    /// Parses, looks up the service and hashes, in bursts as a worker does. Returns how many packets have a
-    /// service.
-    #[inline]
-    pub fn classify_bursts(&mut self) -> usize {
-        let Traffic { balancer, tables, frames, meta, .. } = self;
-        let mut served = 0;
-        for burst in frames.chunks_exact(meta.len()) {
-            for (place, frame) in meta.iter_mut().zip(burst) {
-                let outcome = parse_plain(balancer, tables, frame, place);
-                served += usize::from(outcome == PlainParse::Served);
-            }
-            black_box(&meta);
-        }
-        served
-    }
-
-    /// As [`Traffic::classify_bursts`], then finds the backends. Returns how many packets have one.
+    /// Classifies and decides by the full path, one packet after another. Returns how many packets have a backend.
     #[inline]
     pub fn decide(&mut self) -> usize {
         self.decide_at(NOW)
@@ -230,128 +227,55 @@ impl Traffic {
 
     #[inline]
     fn decide_at(&mut self, now: Time) -> usize {
-        let Traffic { balancer, tables, frames, .. } = self;
-        let mut decide = |frame: &Slot| {
-            let classified = balancer.classify(tables, PORT, frame.bytes()).ok()?;
-            balancer.decide(tables, frame.bytes(), &classified, now).ok()
+        let Traffic { worker, tables, bursts, .. } = self;
+        let mut decide = |frame: &Buffer| {
+            let classified = worker.balancer.classify(tables, PORT, frame.bytes()).ok()?;
+            worker.balancer.decide(tables, frame.bytes(), &classified, now).ok()
         };
-        frames.iter().filter(|frame| black_box(decide(frame)).is_some()).count()
+        bursts.iter().flatten().filter(|frame| black_box(decide(frame)).is_some()).count()
     }
 
-    /// As [`Traffic::decide`], then encapsulates. Returns how many packets can be sent.
+    /// Only moves the bursts: the cost of measuring.
     #[inline]
-    pub fn forward(&mut self) -> usize {
-        let Traffic { balancer, tables, frames, .. } = self;
-        let mut meta = PacketMeta::NONE;
-        let mut forward = |frame: &mut Slot| {
-            let outcome = parse_plain(balancer, tables, frame, &mut meta);
-            if outcome == PlainParse::Served {
-                balancer.lookup(tables, &mut meta, NOW);
-                if let Some(port) = balancer.encapsulate_gre(tables, &mut meta, frame) {
-                    return Some(port);
-                }
-            }
-            forward_any(balancer, tables, &meta, outcome, frame).ok().map(|(_, _, port)| port)
-        };
-        let mut forwarded = 0;
-        for frame in frames {
-            forwarded += usize::from(black_box(forward(frame)).is_some());
+    pub fn nothing(&mut self) -> usize {
+        self.each_burst(|_, round, batch| {
+            round.actions.0.append(black_box(&mut batch.burst));
+        })
+    }
+
+    /// The first step of a worker: parses, looks up the service and hashes.
+    #[inline]
+    pub fn classify(&mut self) -> usize {
+        self.each_burst(|worker, round, batch| {
+            worker.classify(round.tables, PORT, batch);
+            round.actions.0.append(black_box(&mut batch.burst));
+        })
+    }
+
+    /// All that a worker does with a burst, up to its outputs. Returns how many packets can be sent.
+    #[inline]
+    pub fn process(&mut self) -> usize {
+        self.each_burst(|worker, round, batch| worker.process(round, PORT, batch))
+    }
+
+    /// Takes a step for each burst. Returns how many packets were sent.
+    #[inline]
+    fn each_burst(
+        &mut self,
+        mut step: impl FnMut(&mut Worker, &mut Round<'_, &mut Sent>, &mut Batch<BufferBurst>),
+    ) -> usize {
+        let Traffic { worker, tables, batch, sent, bursts, .. } = self;
+        let mut count = 0;
+        for burst in bursts {
+            std::mem::swap(burst, &mut batch.burst);
+            step(worker, &mut Round { tables, now: NOW, actions: &mut *sent }, batch);
+            // What was sent, in the order of its arrival, is the next burst.
+            std::mem::swap(burst, &mut batch.burst);
+            std::mem::swap(burst, &mut sent.0);
+            count += burst.len();
         }
-        forwarded
+        count
     }
-
-    /// As [`Traffic::forward`], in bursts as a worker does: classifies a burst, then decides.
-    #[inline]
-    pub fn forward_bursts(&mut self) -> usize {
-        self.bursts::<false>()
-    }
-
-    /// As [`Traffic::forward_bursts`], with all of a worker's counters.
-    #[inline]
-    pub fn forward_counted(&mut self) -> usize {
-        self.bursts::<true>()
-    }
-
-    #[inline]
-    fn bursts<const COUNT: bool>(&mut self) -> usize {
-        let Traffic { balancer, tables, frames, meta, counters, .. } = self;
-        let mut forwarded = 0;
-        for burst in frames.chunks_exact_mut(meta.len()) {
-            let (mut outcomes, mut hits) = ([PlainParse::NotPlain; BURST], 0);
-            for ((place, outcome), frame) in meta.iter_mut().zip(&mut outcomes).zip(&*burst) {
-                *outcome = parse_plain(balancer, tables, frame, place);
-                // Here a worker prefetches the bucket.
-                black_box(balancer.flows().bucket(place.tag));
-            }
-            for meta in meta.iter_mut() {
-                balancer.lookup(tables, meta, NOW);
-            }
-            for ((meta, outcome), frame) in meta.iter_mut().zip(outcomes).zip(burst) {
-                let length = frame.bytes().len() as u64;
-                let fast = match outcome {
-                    PlainParse::Served => balancer.encapsulate_gre(tables, meta, frame),
-                    _ => None,
-                };
-                let (flow, backend) = match fast {
-                    Some(port) => {
-                        black_box(port);
-                        (FlowEvent::Hit, meta.backend)
-                    }
-                    None => match forward_any(balancer, tables, meta, outcome, frame) {
-                        Ok((flow, backend, _)) => (flow, backend),
-                        Err(_) => continue,
-                    },
-                };
-                forwarded += 1;
-                if COUNT {
-                    let service = meta.service.id.0 as usize;
-                    counters.traffic().count(service, backend.index(), length);
-                    if flow.is_choice() {
-                        counters.event(flow.into(), 1);
-                        counters.begins(service, backend.index());
-                    } else {
-                        hits += 1;
-                    }
-                }
-            }
-            if COUNT {
-                counters.event(Event::FlowHit, hits);
-            }
-        }
-        forwarded
-    }
-}
-
-/// The first step of the fast path.
-#[inline(always)]
-fn parse_plain(
-    balancer: &Balancer,
-    tables: &Tables,
-    frame: &Slot,
-    to: &mut PacketMeta,
-) -> PlainParse {
-    match frame.bytes().first_chunk() {
-        Some(head) => balancer.parse_plain(tables, &tables.frame_filter(PORT), head, frame, to),
-        None => PlainParse::NotPlain,
-    }
-}
-
-/// The full path, for packets that the fast path does not serve.
-#[inline(never)]
-fn forward_any(
-    balancer: &mut Balancer,
-    tables: &Tables,
-    meta: &PacketMeta,
-    outcome: PlainParse,
-    frame: &mut Slot,
-) -> Result<(FlowEvent, BackendId, PortIndex), Unserved> {
-    let classified = match meta.classified(frame.bytes()) {
-        Some(classified) if outcome == PlainParse::Served => classified,
-        _ => balancer.classify_not_served(tables, PORT, frame.bytes(), outcome, meta)?,
-    };
-    let decision = balancer.decide(tables, frame.bytes(), &classified, NOW)?;
-    let port = balancer.encapsulate(tables, &classified, decision.backend, frame)?;
-    Ok((decision.flow, decision.backend, black_box(port)))
 }
 
 /// The time at which all packets arrive.
@@ -400,7 +324,8 @@ pub fn frame(kind: Kind, number: usize) -> Vec<u8> {
         link.ip(ip)
     };
     let mut frame = Vec::new();
-    let written = match kind.transport {
+    let transport = if kind.mixed && number % 4 == 3 { Transport::Syn } else { kind.transport };
+    let written = match transport {
         Transport::Udp => network.udp(source_port, 80).write(&mut frame, &[0; 18]),
         Transport::Ack => network.tcp(source_port, 80, 1, 65_535).ack(1).write(&mut frame, &[]),
         Transport::Syn => network.tcp(source_port, 80, 1, 65_535).syn().write(&mut frame, &[]),

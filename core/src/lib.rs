@@ -5,6 +5,10 @@
 #![forbid(unsafe_code)]
 #![warn(clippy::print_stderr)]
 
+// Tests that the fuzz targets share name the crate as others do.
+#[cfg(test)]
+extern crate self as guideway_core;
+
 pub mod balancer;
 mod named;
 pub mod stats;

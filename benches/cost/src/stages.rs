@@ -10,11 +10,10 @@ use serde_json::{Value, json};
 /// A step's name, and a function that processes packets up to and including that step.
 type Step = (&'static str, fn(&mut Traffic) -> usize);
 
-const STEPS: [Step; 4] = [
+const STEPS: [Step; 3] = [
     ("nothing: the loop", Traffic::nothing),
-    ("parse, service, hash", Traffic::classify_bursts),
-    ("flow table, backend, encapsulation", Traffic::forward_bursts),
-    ("counters", Traffic::forward_counted),
+    ("parse, service, hash", Traffic::classify),
+    ("flow table, backend, encapsulation, counters", Traffic::process),
 ];
 
 /// Rounds over all packets in one measurement.

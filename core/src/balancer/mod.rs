@@ -9,25 +9,31 @@
 //! [`Tables`], then the two paths.
 #![forbid(unsafe_code)]
 
+pub mod action;
 mod address;
 mod adjacency;
 pub mod backend;
+pub mod burst;
 pub mod classify;
 pub mod cluster;
 pub mod conntrack;
 pub mod decapsulation;
 pub mod encapsulation;
+pub mod exception;
 mod fast_path;
 pub mod flow;
+mod forward;
 pub mod fragment;
 pub mod frame;
 mod full_path;
+pub mod handoff;
 pub mod hash;
 pub mod icmp;
 pub mod id;
 pub mod maglev;
 pub mod mtu;
 pub mod node;
+pub mod pipeline;
 pub mod port;
 mod protocol;
 pub mod reply;

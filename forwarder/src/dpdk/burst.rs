@@ -10,10 +10,12 @@ use std::slice;
 use dpdk_sys as sys;
 
 use super::mbuf::Mbuf;
+use super::prefetch::prefetch;
 
-/// The largest number of packets in a burst: what DPDK's vector receive functions are made for.
-pub const BURST: usize = SLOTS as usize;
-const SLOTS: u16 = 32;
+pub use guideway_core::balancer::frame::BURST;
+
+#[expect(clippy::cast_possible_truncation, reason = "32")]
+const SLOTS: u16 = BURST as u16;
 
 /// One packet outside of any burst, such as a packet that waits. Dropping it returns it to its
 /// pool.
@@ -249,6 +251,40 @@ impl Drop for Drain<'_> {
 impl Default for Burst {
     fn default() -> Self {
         Self::new()
+    }
+}
+
+impl guideway_core::balancer::frame::Burst for Burst {
+    type Owned = OwnedMbuf;
+
+    #[inline(always)]
+    fn frames(&self) -> &[OwnedMbuf] {
+        self.packets()
+    }
+
+    #[inline(always)]
+    fn frames_mut(&mut self) -> impl ExactSizeIterator<Item = &mut Mbuf> {
+        self.iter_mut()
+    }
+
+    #[inline(always)]
+    fn drain(&mut self) -> impl Iterator<Item = OwnedMbuf> {
+        Burst::drain(self)
+    }
+
+    #[inline(always)]
+    fn push(&mut self, mbuf: OwnedMbuf) -> std::result::Result<(), OwnedMbuf> {
+        Burst::push(self, mbuf)
+    }
+
+    #[inline]
+    fn clear(&mut self) {
+        Burst::clear(self);
+    }
+
+    #[inline(always)]
+    fn prefetch<T>(value: &T) {
+        prefetch(value);
     }
 }
 

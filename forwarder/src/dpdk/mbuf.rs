@@ -364,6 +364,36 @@ impl Frame for Mbuf {
         Mbuf::bytes(self)
     }
 
+    #[inline(always)]
+    fn first_length(&self) -> usize {
+        self.data_len()
+    }
+
+    #[inline]
+    fn length(&self) -> usize {
+        self.frame_len()
+    }
+
+    #[inline]
+    fn is_contiguous(&self) -> bool {
+        Mbuf::is_contiguous(self)
+    }
+
+    #[inline]
+    fn is_shared(&self) -> bool {
+        Mbuf::is_shared(self)
+    }
+
+    #[inline(always)]
+    fn head<const N: usize>(&self) -> Option<&[u8; N]> {
+        Mbuf::head(self)
+    }
+
+    #[inline(always)]
+    fn prefetch_headers(&self) {
+        Mbuf::prefetch_headers(self);
+    }
+
     #[inline]
     fn truncate(&mut self, length: usize) {
         Mbuf::truncate(self, length);
@@ -377,6 +407,11 @@ impl Frame for Mbuf {
     #[inline]
     fn pull_front(&mut self, n: usize) -> Option<&mut [u8]> {
         Mbuf::pull_front(self, n)
+    }
+
+    #[inline]
+    fn append(&mut self, n: usize) -> Option<&mut [u8]> {
+        Mbuf::append(self, n)
     }
 }
 

@@ -6,10 +6,11 @@ use std::sync::Arc;
 
 use dpdk_sys as sys;
 
-use super::burst::Burst;
+use super::burst::{Burst, OwnedMbuf};
 use super::eal::{Eal, c_string};
 use super::error::{Errno, Error, Result};
 use super::mbuf::Metadata;
+use guideway_core::balancer::frame::Allocator;
 
 /// Bytes of an mbuf's private area: the metadata, on a cache line of its own. Frames then begin at
 /// a cache line, as DPDK's drivers expect, and the smallest ones lie in one line instead of two.
@@ -162,6 +163,14 @@ impl Mempool {
 
     pub(super) fn raw(&self) -> *mut sys::rte_mempool {
         self.0.raw.as_ptr()
+    }
+}
+
+impl Allocator<OwnedMbuf> for Mempool {
+    fn allocate(&self) -> Option<OwnedMbuf> {
+        let mut burst = Burst::new();
+        Mempool::allocate(self, &mut burst, 1);
+        burst.drain().next()
     }
 }
 

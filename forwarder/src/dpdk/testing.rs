@@ -43,13 +43,13 @@ pub(super) fn own_prefix() -> String {
 
 /// The EAL of all tests in this process. It is never cleaned up: tests of the clean-up have
 /// processes of their own.
-pub(super) fn eal() -> &'static Eal {
+pub(crate) fn eal() -> &'static Eal {
     static EAL: OnceLock<Eal> = OnceLock::new();
     EAL.get_or_init(|| Eal::init("test", &eal_args("guideway-test")).unwrap())
 }
 
 /// `prefix` with a number that no other test has.
-pub(super) fn unique(prefix: &str) -> String {
+pub(crate) fn unique(prefix: &str) -> String {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     format!("{prefix}{}", NEXT.fetch_add(1, Ordering::Relaxed))
 }

@@ -2,10 +2,9 @@
 //! burst and finds them where its outputs lead. It processes a burst as [`super::Worker`] does.
 
 use super::clock::Clock;
-use super::exception::Exceptions;
 use super::io::Output;
-use super::pipeline::{Batch, Pipeline};
-use super::round::Round;
+use super::outputs::Outputs;
+use super::{Batch, Exceptions, Pipeline, Round, process};
 use crate::dpdk::Burst;
 use guideway_core::balancer::id::PortIndex;
 use guideway_core::balancer::{Balancer, Tables};
@@ -41,9 +40,9 @@ impl BenchWorker {
     #[inline(never)]
     pub fn process(&mut self, tables: &Tables, port: PortIndex) {
         self.clock.begin_round();
-        let now = self.clock.now();
-        let mut round = Round { tables, outputs: &mut self.outputs, siblings: &mut [], now };
-        self.pipeline.process(&mut round, port, &mut self.batch, None, &mut self.clock);
+        let actions = Outputs { ports: &mut self.outputs, siblings: &mut [], owners: None };
+        let mut round = Round { tables, now: self.clock.now(), actions };
+        process(&mut self.pipeline, &mut round, port, &mut self.batch, &mut self.clock);
     }
 
     /// Replaces the balancer, as a restart would.

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use crate::dpdk::queue::{RxQueue, TxQueue};
 use crate::dpdk::{BURST, Burst, OwnedMbuf, TimestampField, ring};
+use guideway_core::balancer::handoff::owner;
 use guideway_core::balancer::id::PortIndex;
 use guideway_core::balancer::{DropReason, Verdict};
 use guideway_core::stats::{Counter, Event, Writer};
@@ -67,13 +68,6 @@ impl Owners {
         let owner = owner(tag, self.outputs.len());
         self.outputs.get_mut(owner)?.as_mut()
     }
-}
-
-/// The worker, of `workers`, that owns the flow with this hash. The hash's high half chooses the
-/// worker, because its low half chooses the bucket of the flow table.
-#[inline]
-pub(super) fn owner(tag: u64, workers: usize) -> usize {
-    (((tag >> 32) * workers as u64) >> 32) as usize
 }
 
 /// Where a worker's packets go.

@@ -2,34 +2,26 @@
 //! backends.
 //!
 //! A worker owns its queues, its flow table and its counters, is the only writer of the latter two,
-//! and takes no lock. Each round polls all inputs. A burst is classified, looked up in the flow
-//! table, encapsulated and moved to the output of its port; each step runs over all packets of the
-//! burst. Packets that the fast path refuses take the full path, one by one (`forward.rs`).
+//! and takes no lock. Each round polls all inputs. A burst goes through the balancer's [pipeline],
+//! which says where each packet goes, and [`Outputs`] carries that out.
 //!
 //! A port may have fewer receive queues than there are workers. Then the worker that polls a queue
 //! hands each packet to the [owner](Owners) of its flow, over a ring with one producer and one
 //! consumer. A port may also have fewer transmit queues. Then packets travel over a ring to the
 //! worker that has a transmit queue. If a ring is full, the packet is dropped and counted. In a
 //! replay (`lossless`) the worker receives no more of the capture until the ring has room.
-//!
-//! `exception/` has the handlers of exceptions: fragments, ICMP, packets that exceed the MTU, and
-//! packets that arrive encapsulated.
 
 mod bench;
 mod clock;
 mod command;
-mod exception;
-mod forward;
 mod handoff;
 mod idle;
 mod io;
-mod pipeline;
-mod round;
+mod outputs;
 
 pub use bench::BenchWorker;
 pub use clock::Clock;
 pub use command::Command;
-pub use exception::Exceptions;
 pub use idle::Idle;
 pub use io::{Input, InputKind, Output, OutputKind, Owners, Relay, RingQueue};
 
@@ -38,12 +30,19 @@ use std::sync::Arc;
 use arc_swap::{ArcSwap, Cache};
 use crossbeam_channel::{Receiver, Sender};
 
+use guideway_core::balancer::id::PortIndex;
 use guideway_core::balancer::scan::FlowScan;
-use guideway_core::balancer::{Balancer, Tables};
-use guideway_core::stats::{Counter, Gauge, Writer};
+use guideway_core::balancer::{Balancer, Tables, burst, exception, pipeline};
+use guideway_core::stats::{Counter, DropReason, Gauge, Verdict, Writer};
 
-use pipeline::{Batch, Pipeline};
-use round::Round;
+use crate::dpdk::{Burst, Mempool, OwnedMbuf};
+use outputs::Outputs;
+
+/// A worker's state for exceptions.
+pub type Exceptions = exception::Exceptions<OwnedMbuf, Mempool>;
+type Pipeline = pipeline::Pipeline<OwnedMbuf, Mempool>;
+type Round<'a> = pipeline::Round<'a, Outputs<'a>>;
+type Batch = burst::Batch<Burst>;
 
 /// Rounds between two checks for flow listings and for the order to stop, while there is traffic.
 const HOUSEKEEPING: u64 = 256;
@@ -152,10 +151,14 @@ impl Worker {
                             // The time of the latest of the packets.
                             let now =
                                 batch.burst.iter().fold(clock.now(), |_, mbuf| clock.of(mbuf));
-                            let (outputs, siblings) = (&mut outputs[..], &mut siblings[..]);
-                            let mut round = Round { tables, outputs, siblings, now };
-                            pipeline.receive_handoffs(&mut round, &mut batch.burst);
-                            round.flush(&mut pipeline.stats);
+                            let actions = Outputs {
+                                ports: &mut outputs,
+                                siblings: &mut siblings,
+                                owners: None,
+                            };
+                            let mut round = Round { tables, now, actions };
+                            receive_handoffs(&mut pipeline, &mut round, &mut batch.burst);
+                            round.actions.flush(&mut pipeline.stats);
                         }
                         continue;
                     }
@@ -164,9 +167,9 @@ impl Worker {
                     continue;
                 }
                 found = true;
-                let (outputs, siblings) = (&mut outputs[..], &mut siblings[..]);
-                let mut round = Round { tables, outputs, siblings, now: clock.now() };
-                pipeline.process(&mut round, input.port, &mut batch, owners, &mut clock);
+                let actions = Outputs { ports: &mut outputs, siblings: &mut siblings, owners };
+                let mut round = Round { tables, now: clock.now(), actions };
+                process(&mut pipeline, &mut round, input.port, &mut batch, &mut clock);
             }
             if self.lossless {
                 let owners = inputs.iter_mut().flat_map(Input::owners);
@@ -179,7 +182,6 @@ impl Worker {
             }
             if keeps_time {
                 pipeline.expire_fragments(clock.now(), finishing);
-                pipeline.stats.set(Gauge::FragmentsWaiting, pipeline.exceptions.waiting());
                 if pipeline.balancer.sweep(tables, clock.now()) {
                     pipeline.stats.set(Gauge::SweptGeneration, sweep_generation);
                     sweep_generation = generation;
@@ -219,5 +221,34 @@ impl Worker {
             }
         }
         outputs.into_iter().map(Output::into_sent).collect()
+    }
+}
+
+/// Processes a batch; it is empty afterwards.
+#[inline]
+fn process(
+    pipeline: &mut Pipeline,
+    round: &mut Round<'_>,
+    port: PortIndex,
+    batch: &mut Batch,
+    clock: &mut Clock,
+) {
+    if clock.is_per_packet() {
+        pipeline.process_by_time(round, port, batch, |mbuf| clock.of(mbuf));
+    } else {
+        pipeline.process(round, port, batch);
+    }
+    round.actions.flush(&mut pipeline.stats);
+}
+
+/// Processes packets that other workers have handed over.
+#[cold]
+fn receive_handoffs(pipeline: &mut Pipeline, round: &mut Round<'_>, burst: &mut Burst) {
+    for mbuf in burst.drain() {
+        match mbuf.metadata().and_then(handoff::decode) {
+            Some(handoff) => pipeline.receive_handoff(round, mbuf, handoff),
+            // Every packet in these rings has metadata.
+            None => pipeline.stats.verdict(Verdict::Dropped(DropReason::RingFull), 1),
+        }
     }
 }

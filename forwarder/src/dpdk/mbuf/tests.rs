@@ -178,3 +178,19 @@ fn captured_frames_have_their_time_and_long_ones_are_chains() {
     assert_eq!(burst.get(0).unwrap().timestamp(&field), None);
     drop((port, rx, tx));
 }
+
+/// Only a frame of one buffer with one owner is read at its head and wrapped.
+#[test]
+fn several_buffers_and_several_owners_show() {
+    let pool = pool(31);
+    let mut burst = packets(&pool, 20);
+    let mbuf = burst.get_mut(19).unwrap();
+    for (buffers, owners) in [(1, 1), (2, 1), (1, 2)] {
+        mbuf.pretend(buffers, owners);
+        assert_eq!((mbuf.is_contiguous(), mbuf.is_shared()), (buffers == 1, owners == 2));
+        let is_plain = (buffers, owners) == (1, 1);
+        assert_eq!(mbuf.head::<20>().is_some(), is_plain);
+        assert_eq!(mbuf.wrap::<14>(6).is_some(), is_plain);
+    }
+    mbuf.pretend(1, 1);
+}

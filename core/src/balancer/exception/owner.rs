@@ -1,20 +1,19 @@
 //! Which worker owns a flow, and how packets get there.
 
-use crate::dpdk::OwnedMbuf;
-use crate::worker::handoff::{Handoff, OwnerQuery};
-use crate::worker::io::owner;
-use crate::worker::pipeline::Pipeline;
-use crate::worker::round::Round;
-use guideway_core::balancer::flow::FlowKey;
-use guideway_core::balancer::icmp;
-use guideway_core::balancer::id::PortIndex;
-use guideway_core::balancer::services::Service;
-use guideway_core::balancer::{DropReason, Tables};
-use guideway_core::wire::{Packet, protocol};
+use crate::balancer::action::Actions;
+use crate::balancer::flow::FlowKey;
+use crate::balancer::handoff::{Handoff, OwnerQuery, owner};
+use crate::balancer::icmp;
+use crate::balancer::id::PortIndex;
+use crate::balancer::pipeline::{Pipeline, Round};
+use crate::balancer::services::Service;
+use crate::balancer::tables::Tables;
+use crate::stats::verdict::DropReason;
+use crate::wire::{Packet, protocol};
 
 use super::state::Exceptions;
 
-impl Pipeline {
+impl<F, A> Pipeline<F, A> {
     /// The worker that owns a flow by its hash. It has the flow in its table only where owners are
     /// known.
     pub(super) fn owner(&self, tag: u64) -> u16 {
@@ -23,16 +22,12 @@ impl Pipeline {
 
     pub(super) fn send_to(
         &mut self,
-        round: &mut Round<'_>,
+        round: &mut Round<'_, impl Actions<F>>,
         worker: u16,
-        mut mbuf: OwnedMbuf,
+        frame: F,
         handoff: Handoff,
     ) {
-        mbuf.set_metadata(handoff.metadata());
-        match round.siblings.get_mut(usize::from(worker)).and_then(Option::as_mut) {
-            Some(sibling) => sibling.push(mbuf, &mut self.stats),
-            None => self.drop(mbuf, DropReason::RingFull),
-        }
+        round.actions.hand_off(worker, frame, handoff, &mut self.stats);
     }
 
     /// The next worker to ask for a flow that is not in this worker's table; `None` if all were

@@ -1,34 +1,36 @@
 //! What a worker keeps for exceptions: fragments that wait, limits on replies, buffers for
 //! fragments.
 
-use crate::dpdk::{Mempool, OwnedMbuf};
-use guideway_core::balancer::DropReason;
-use guideway_core::balancer::fragment::{self, Reason};
-use guideway_core::balancer::hash::LocalSeed;
-use guideway_core::balancer::id::BackendId;
-use guideway_core::balancer::reply::Identifications;
-use guideway_core::balancer::services::Service;
-use guideway_core::wire::protocol;
+use crate::balancer::DropReason;
+use crate::balancer::fragment::{self, Reason};
+use crate::balancer::hash::LocalSeed;
+use crate::balancer::id::{BackendId, PortIndex};
+use crate::balancer::reply::Identifications;
+use crate::balancer::services::Service;
+use crate::wire::protocol;
 
 use super::reply_limits::ReplyLimits;
 
-/// A worker's state for exceptions.
-pub struct Exceptions {
+/// A worker's state for exceptions. `F` owns one frame, and `A` makes new ones.
+pub struct Exceptions<F, A> {
     /// The index of this worker.
     pub(super) index: u16,
     /// The number of workers.
     pub(super) workers: u16,
     /// The owner of a flow by its hash is the worker that has it.
     pub(super) owners_known: bool,
-    pub(super) fragments: fragment::Table<OwnedMbuf, DatagramAction>,
-    /// Buffers for fragments that are made here.
-    pub(super) pool: Mempool,
+    pub(super) fragments: fragment::Table<Waiting<F>, DatagramAction>,
+    /// Where the frames of fragments that are made here come from.
+    pub(super) allocator: A,
     pub(super) reply_limits: ReplyLimits,
     /// Identifications of replies that are fragmented.
     pub(super) identifications: Identifications,
     /// Fragments that a first fragment has released. There is room for all that can wait.
-    pub(super) released: Vec<(OwnedMbuf, Option<Reason>)>,
+    pub(super) released: Vec<(Waiting<F>, Option<Reason>)>,
 }
+
+/// A fragment that waits for the first of its datagram, and the port by which it arrived.
+pub(super) type Waiting<F> = (F, PortIndex);
 
 /// What is done with the fragments of a datagram.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -65,7 +67,7 @@ impl DatagramAction {
     }
 }
 
-impl Exceptions {
+impl<F, A> Exceptions<F, A> {
     /// The state of worker `index` of `workers`. `owners_known` means that no device spreads flows
     /// by a hash of its own, so that every flow's owner follows from Guideway's hash.
     pub fn new(
@@ -74,14 +76,14 @@ impl Exceptions {
         owners_known: bool,
         fragments: fragment::Capacity,
         seed: LocalSeed,
-        pool: Mempool,
-    ) -> Exceptions {
+        allocator: A,
+    ) -> Exceptions<F, A> {
         Exceptions {
             index,
             workers,
             owners_known,
             fragments: fragment::Table::new(fragments, seed),
-            pool,
+            allocator,
             reply_limits: ReplyLimits::new((0, 0)),
             identifications: Identifications::new(seed, index),
             released: Vec::with_capacity(fragments.packets),
@@ -89,7 +91,7 @@ impl Exceptions {
     }
 
     /// The number of packets that wait for a first fragment.
-    pub(in crate::worker) fn waiting(&self) -> u64 {
+    pub(super) fn waiting(&self) -> u64 {
         self.fragments.usage().packets as u64
     }
 

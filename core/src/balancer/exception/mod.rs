@@ -2,6 +2,10 @@
 //! that arrive encapsulated. Packets of a service pass here only if they exceed the MTU or their
 //! hop limit.
 //!
+//! A handler takes a packet, and its frame with it. By [`Actions`](super::action::Actions) it sends the frame, or a
+//! reply in its place, or hands it to another worker; it puts the frame into the fragment table; or it drops it.
+//! Each of these counts the packet's verdict, or says who does.
+//!
 //! A packet's datagram or flow may belong to another worker. Then the packet goes to that worker
 //! with a [`Handoff`](super::handoff::Handoff). Where a device spreads flows over its queues, no
 //! worker knows which sibling has a flow, and the packet carries an
@@ -14,5 +18,7 @@ mod owner;
 mod replies;
 mod reply_limits;
 mod state;
+#[cfg(test)]
+mod tests;
 
 pub use state::Exceptions;

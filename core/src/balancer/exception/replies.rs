@@ -1,39 +1,43 @@
 //! Packets that exceed the MTU, and the replies that the forwarder sends itself.
 
-use crate::dpdk::{Burst, Mbuf, OwnedMbuf};
-use crate::worker::pipeline::Pipeline;
-use crate::worker::round::Round;
-use guideway_core::balancer::backend::{MssLimit, Route};
-use guideway_core::balancer::id::{BackendId, PortIndex};
-use guideway_core::balancer::mtu::{Fragments, clamp_mss, inner_mtu};
-use guideway_core::balancer::reply::{self, IcmpError, OptionAction};
-use guideway_core::balancer::{Classified, DropReason, Reply, Verdict};
-use guideway_core::stats::Event;
-use guideway_core::wire::{Fragment, Packet};
+use std::ops::DerefMut;
+
+use crate::balancer::action::Actions;
+use crate::balancer::backend::{MssLimit, Route};
+use crate::balancer::classify::Classified;
+use crate::balancer::frame::{Allocator, Frame};
+use crate::balancer::id::{BackendId, PortIndex};
+use crate::balancer::mtu::{Fragments, clamp_mss, inner_mtu};
+use crate::balancer::pipeline::{Pipeline, Round};
+use crate::balancer::reply::{self, IcmpError, OptionAction};
+use crate::balancer::tables::Tables;
+use crate::stats::Event;
+use crate::stats::verdict::{DropReason, Reply, Verdict};
+use crate::wire::{Fragment, Packet};
 
 use super::state::Exceptions;
 
-impl Pipeline {
+impl<F: DerefMut<Target: Frame>, A: Allocator<F>> Pipeline<F, A> {
     /// Handles a packet that exceeds the MTU towards its backend: fragments it if the packet allows
     /// that, otherwise replies with an error.
     #[cold]
-    pub(in crate::worker) fn oversize(
+    pub(in crate::balancer) fn oversize(
         &mut self,
-        round: &mut Round<'_>,
-        mbuf: OwnedMbuf,
+        round: &mut Round<'_, impl Actions<F>>,
+        frame: F,
         port: PortIndex,
         classified: &Classified,
         backend: BackendId,
         begins: bool,
     ) {
         let Some(route) = round.tables.backend(backend).route.as_ref() else {
-            return self.drop(mbuf, DropReason::NextHopUnresolved);
+            return self.drop(frame, DropReason::NextHopUnresolved);
         };
-        let length = mbuf.bytes().len() as u64;
+        let length = frame.length();
         let (packet, mss) = (&classified.packet, round.tables.backend(backend).mss);
         if self.send_fragmented(
             round,
-            mbuf,
+            frame,
             port,
             packet,
             route,
@@ -50,8 +54,8 @@ impl Pipeline {
     #[expect(clippy::too_many_arguments, reason = "a packet, its route, and where a reply goes")]
     pub(super) fn send_fragmented(
         &mut self,
-        round: &mut Round<'_>,
-        mut mbuf: OwnedMbuf,
+        round: &mut Round<'_, impl Actions<F>>,
+        mut frame: F,
         port: PortIndex,
         packet: &Packet,
         route: &Route,
@@ -60,25 +64,29 @@ impl Pipeline {
         verdict: Verdict,
     ) -> bool {
         let mtu = inner_mtu(route.template.mtu(), route.template.overhead());
-        let fragments = match Fragments::new(packet, mbuf.bytes(), mtu) {
+        let fragments = match Fragments::new(packet, frame.bytes(), mtu) {
             Ok(fragments) => fragments,
             Err(DropReason::ExceedsMtu) => {
                 let error = IcmpError::TooBig { mtu };
-                self.reply(round, mbuf, port, packet, Reply::TooBig, Some(error));
+                self.reply(round, frame, port, packet, Reply::TooBig, Some(error));
                 return false;
             }
             Err(reason) => {
-                self.drop(mbuf, reason);
+                self.drop(frame, reason);
                 return false;
             }
         };
-        if let Some(bytes) = mbuf.push_front(0) {
+        if let Some(bytes) = frame.push_front(0) {
             clamp_mss(packet, bytes, mss.of(packet.family));
         }
-        let sent =
-            self.send_fragments(round, &mbuf, packet, route.port, fragments, |fragment, made| {
-                route.template.apply(fragment, entropy, made)
-            });
+        let sent = self.send_fragments(
+            round,
+            frame.bytes(),
+            packet,
+            route.port,
+            fragments,
+            |part, made| route.template.apply(part, entropy, made),
+        );
         self.stats.verdict(sent.map_or_else(Verdict::Dropped, |()| verdict), 1);
         sent.is_ok()
     }
@@ -87,23 +95,21 @@ impl Pipeline {
     /// sent, the rest is not sent either: an incomplete datagram is worthless.
     fn send_fragments(
         &mut self,
-        round: &mut Round<'_>,
-        mbuf: &OwnedMbuf,
+        round: &mut Round<'_, impl Actions<F>>,
+        frame: &[u8],
         packet: &Packet,
         port: PortIndex,
         fragments: Fragments,
-        complete: impl Fn(&Packet, &mut Mbuf) -> Result<(), DropReason>,
+        complete: impl Fn(&Packet, &mut F::Target) -> Result<(), DropReason>,
     ) -> Result<(), DropReason> {
         self.stats.event(Event::Fragmented, 1);
-        let frame = mbuf.bytes();
-        let output = &mut round.outputs[usize::from(port.0)];
         for fragment in fragments {
             let link = frame.get(..packet.l3.into()).unwrap_or_default();
             let payload = frame.get(fragment.payload.clone()).unwrap_or_default();
             let parts = [link, fragment.header(), payload];
             let mut made = self.exceptions.build_frame(&parts).ok_or(DropReason::NoHeadroom)?;
             complete(&Packet::parse(made.bytes())?, &mut made)?;
-            output.send_now(made, &mut self.stats)?;
+            round.actions.transmit_decided(port, made, &mut self.stats)?;
         }
         Ok(())
     }
@@ -111,56 +117,57 @@ impl Pipeline {
     /// Handles a packet whose hop limit is used up: reports it to the source, if a reply is
     /// permitted.
     #[cold]
-    pub(in crate::worker) fn hop_limit_exceeded(
+    pub(in crate::balancer) fn hop_limit_exceeded(
         &mut self,
-        round: &mut Round<'_>,
-        mbuf: OwnedMbuf,
+        round: &mut Round<'_, impl Actions<F>>,
+        frame: F,
         port: PortIndex,
         packet: &Packet,
     ) {
-        if let Err(reason) = round.tables.check_source(packet, mbuf.bytes()) {
-            return self.drop(mbuf, reason);
+        if let Err(reason) = round.tables.check_source(packet, frame.bytes()) {
+            return self.drop(frame, reason);
         }
-        if !reply::may_report(packet, mbuf.bytes()) {
-            return self.drop(mbuf, DropReason::HopLimitExceeded);
+        if !reply::may_report(packet, frame.bytes()) {
+            return self.drop(frame, DropReason::HopLimitExceeded);
         }
-        self.reply(round, mbuf, port, packet, Reply::TimeExceeded, Some(IcmpError::TimeExceeded));
+        self.reply(round, frame, port, packet, Reply::TimeExceeded, Some(IcmpError::TimeExceeded));
     }
 
     /// Turns a packet into `error`, or else into an echo reply, and sends it to the source.
     pub(super) fn reply(
         &mut self,
-        round: &mut Round<'_>,
-        mut mbuf: OwnedMbuf,
+        round: &mut Round<'_, impl Actions<F>>,
+        mut frame: F,
         port: PortIndex,
         packet: &Packet,
         kind: Reply,
         error: Option<IcmpError>,
     ) {
-        if is_shared_address(round, packet, mbuf.bytes()) {
-            return self.drop(mbuf, DropReason::ReplyForbidden);
+        if is_shared_address(round.tables, packet, frame.bytes()) {
+            return self.drop(frame, DropReason::ReplyForbidden);
         }
-        let (kind, error) = match reply::refused_option(packet, mbuf.bytes()) {
+        let (kind, error) = match reply::refused_option(packet, frame.bytes()) {
             // A packet that is only forwarded may have any options.
             _ if kind == Reply::TooBig => (kind, error),
             None => (kind, error),
-            Some(OptionAction::Discard) => return self.drop(mbuf, DropReason::Ipv6OptionUnknown),
+            Some(OptionAction::Discard) => return self.drop(frame, DropReason::Ipv6OptionUnknown),
             Some(OptionAction::Report { pointer }) => {
                 (Reply::ParameterProblem, Some(IcmpError::UnknownOption { pointer }))
             }
         };
         // The reply to a fragmented request was counted when its action was chosen.
         let counted = kind == Reply::Echo && packet.fragment == Fragment::First;
-        if !counted && !self.exceptions.reply_limits.allow(kind, round) {
-            return self.drop(mbuf, DropReason::ReplyLimited);
+        let node = round.tables.node();
+        if !counted && !self.exceptions.reply_limits.allow(kind, node, round.now) {
+            return self.drop(frame, DropReason::ReplyLimited);
         }
-        let mtu = round.tables.node().mtu(port);
+        let mtu = node.mtu(port);
         let made = match error {
-            Some(error) => reply::error(packet, error, mtu, &mut *mbuf),
-            None => reply::echo_reply(packet, &mut *mbuf),
+            Some(error) => reply::error(packet, error, mtu, &mut *frame),
+            None => reply::echo_reply(packet, &mut *frame),
         };
         let sent = made.and_then(|kind| {
-            self.send_reply(round, mbuf, port, mtu)?;
+            self.send_reply(round, frame, port, mtu)?;
             Ok(kind)
         });
         self.stats.verdict(sent.map_or_else(Verdict::Dropped, Verdict::Replied), 1);
@@ -169,41 +176,37 @@ impl Pipeline {
     /// Sends a reply by a port: whole if it fits, otherwise in fragments. Errors always fit.
     fn send_reply(
         &mut self,
-        round: &mut Round<'_>,
-        mut mbuf: OwnedMbuf,
+        round: &mut Round<'_, impl Actions<F>>,
+        mut frame: F,
         port: PortIndex,
         mtu: u16,
     ) -> Result<(), DropReason> {
-        let packet = Packet::parse(mbuf.bytes())?;
+        let packet = Packet::parse(frame.bytes())?;
         if packet.ip_length() <= usize::from(mtu) {
-            return round.outputs[usize::from(port.0)].send_now(mbuf, &mut self.stats);
+            return round.actions.transmit_decided(port, frame, &mut self.stats);
         }
         let identification = self.exceptions.identifications.draw();
-        let frame = mbuf.push_front(0).ok_or(DropReason::NoHeadroom)?;
-        let fragments = Fragments::of_own(&packet, frame, mtu, identification)?;
-        self.send_fragments(round, &mbuf, &packet, port, fragments, |_, _| Ok(()))
+        let bytes = frame.push_front(0).ok_or(DropReason::NoHeadroom)?;
+        let fragments = Fragments::of_own(&packet, bytes, mtu, identification)?;
+        self.send_fragments(round, frame.bytes(), &packet, port, fragments, |_, _| Ok(()))
     }
 }
 
 /// Whether the source of a packet is an address of several hosts on a network of this node.
-fn is_shared_address(round: &Round<'_>, packet: &Packet, frame: &[u8]) -> bool {
-    let shared = &round.tables.node().shared;
+fn is_shared_address(tables: &Tables, packet: &Packet, frame: &[u8]) -> bool {
+    let shared = &tables.node().shared;
     let v4 = packet.addresses_v4(frame).map(|(source, _)| source.into());
     let v6 = packet.addresses_v6(frame).map(|(source, _)| source.into());
     v4.or(v6).is_some_and(|source| shared.contains(&source))
 }
 
-impl Exceptions {
+impl<F: DerefMut<Target: Frame>, A: Allocator<F>> Exceptions<F, A> {
     /// A frame made of `parts`; `None` if no buffer holds it.
-    fn build_frame(&self, parts: &[&[u8]]) -> Option<OwnedMbuf> {
-        let mut burst = Burst::new();
-        if self.pool.allocate(&mut burst, 1) == 0 {
-            return None;
-        }
-        let mut mbuf = burst.drain().next()?;
+    fn build_frame(&self, parts: &[&[u8]]) -> Option<F> {
+        let mut frame = self.allocator.allocate()?;
         for part in parts {
-            mbuf.append(part.len())?.copy_from_slice(part);
+            frame.append(part.len())?.copy_from_slice(part);
         }
-        Some(mbuf)
+        Some(frame)
     }
 }

@@ -1,46 +1,50 @@
 //! Fragments. One member of the cluster, and one worker of that member, owns all fragments of a
 //! datagram and decides them by the first.
 
-use crate::dpdk::OwnedMbuf;
-use crate::worker::handoff::{Arrival, Handoff, OwnerQuery};
-use crate::worker::pipeline::Pipeline;
-use crate::worker::round::Round;
-use guideway_core::balancer::backend::{MssLimit, Serving};
-use guideway_core::balancer::cluster::{Owner, ThreeTuple};
-use guideway_core::balancer::fragment::{self, DatagramKey, Later, Reason};
-use guideway_core::balancer::icmp::{self, Message};
-use guideway_core::balancer::id::{BackendId, PortIndex};
-use guideway_core::balancer::reply::IcmpError;
-use guideway_core::balancer::services::Vip;
-use guideway_core::balancer::{Classified, DropReason, Reply, Time, Verdict};
-use guideway_core::stats::Event;
-use guideway_core::wire::fragment::FragmentFields;
-use guideway_core::wire::{Family, Fragment, Packet, protocol};
+use std::ops::DerefMut;
+
+use crate::balancer::action::Actions;
+use crate::balancer::backend::{MssLimit, Serving};
+use crate::balancer::classify::Classified;
+use crate::balancer::cluster::{Owner, ThreeTuple};
+use crate::balancer::fragment::{self, DatagramKey, Later, Reason};
+use crate::balancer::frame::{Allocator, Frame};
+use crate::balancer::handoff::{Arrival, Handoff, OwnerQuery};
+use crate::balancer::icmp::{self, Message};
+use crate::balancer::id::{BackendId, PortIndex};
+use crate::balancer::pipeline::{Pipeline, Round};
+use crate::balancer::reply::IcmpError;
+use crate::balancer::services::Vip;
+use crate::balancer::time::Time;
+use crate::stats::verdict::{DropReason, Reply, Verdict};
+use crate::stats::{Event, Gauge};
+use crate::wire::fragment::FragmentFields;
+use crate::wire::{Family, Fragment, Packet, protocol};
 
 use super::owner::flow_of;
-use super::state::DatagramAction;
+use super::state::{DatagramAction, Waiting};
 
-impl Pipeline {
+impl<F: DerefMut<Target: Frame>, A: Allocator<F>> Pipeline<F, A> {
     /// Passes a fragment to the node and to the worker that own its datagram. The owner forwards
     /// the first fragment, and buffers others until the first has come.
     pub(super) fn fragment(
         &mut self,
-        round: &mut Round<'_>,
-        mut mbuf: OwnedMbuf,
+        round: &mut Round<'_, impl Actions<F>>,
+        frame: F,
         arrival: Arrival,
         packet: &Packet,
         vip: Vip,
     ) {
-        let bytes = mbuf.bytes();
+        let bytes = frame.bytes();
         let found = FragmentFields::of(packet, bytes).and_then(|fields| {
             let tuple = ThreeTuple::of(packet, &fields, bytes)?;
             Some((fields, tuple, DatagramKey::of(packet, &fields, bytes)?))
         });
         let Some((fields, tuple, key)) = found else {
-            return self.drop(mbuf, DropReason::FragmentMalformed);
+            return self.drop(frame, DropReason::FragmentMalformed);
         };
         if let Err(reason) = fragment::check(packet, &fields) {
-            return self.drop(mbuf, reason.into());
+            return self.drop(frame, reason.into());
         }
         let seed = self.balancer.seed();
         let node = round.tables.node();
@@ -48,54 +52,53 @@ impl Pipeline {
             && let Owner::Member(member) = node.cluster.owner(&tuple)
         {
             let entropy = tuple.hash(&seed);
-            return self.redirect(round, mbuf, arrival.port, packet, member, entropy);
+            return self.redirect(round, frame, arrival.port, packet, member, entropy);
         }
         // From here on this node owns the datagram, even if a reload changes the cluster.
         let arrival = Arrival { redirected: true, ..arrival };
         let worker = tuple.worker(&seed, self.exceptions.workers.into());
         if worker != usize::from(self.exceptions.index) {
             let worker = u16::try_from(worker).unwrap_or(0);
-            return self.send_to(round, worker, mbuf, Handoff::Deliver(arrival));
+            return self.send_to(round, worker, frame, Handoff::Deliver(arrival));
         }
-        mbuf.set_metadata(Handoff::Deliver(arrival).metadata());
         let stats = &mut self.stats;
         let lost = |_, reason: Reason| stats.verdict(Verdict::Dropped(reason.into()), 1);
         if packet.fragment == Fragment::Later {
-            let length = mbuf.bytes().len();
+            let (length, waiting) = (frame.length(), (frame, arrival.port));
             let table = &mut self.exceptions.fragments;
-            match table.later(&key, &fields, mbuf, length, round.now, lost) {
-                Later::Follow(mbuf, action) => self.follow(round, mbuf, action, false),
+            match table.later(&key, &fields, waiting, length, round.now, lost) {
+                Later::Follow(fragment, action) => self.follow(round, fragment, action, false),
                 Later::Buffered => self.stats.event(Event::FragmentWaited, 1),
-                Later::Dropped(mbuf, reason) => self.drop(mbuf, reason.into()),
+                Later::Dropped((frame, _), reason) => self.drop(frame, reason.into()),
             }
             return;
         }
         match self.exceptions.fragments.begin(&key, &fields, round.now, lost) {
             // Later fragments cannot follow this one, but it is forwarded.
             Ok(()) | Err(Reason::TableFull) => {}
-            Err(reason) => return self.drop(mbuf, reason.into()),
+            Err(reason) => return self.drop(frame, reason.into()),
         }
-        if let Some(action) = self.choose_without_flow(round, packet, mbuf.bytes(), vip) {
-            return self.release(round, mbuf, &key, action);
+        if let Some(action) = self.choose_without_flow(round, packet, frame.bytes(), vip) {
+            return self.release(round, (frame, arrival.port), &key, action);
         }
         let query = OwnerQuery { port: arrival.port, origin: self.exceptions.index, left: 0 };
-        match self.query_owner(round, packet, mbuf.bytes(), None) {
-            QueryOutcome::Known(action) => self.release(round, mbuf, &key, action),
+        match self.query_owner(round, packet, frame.bytes(), None) {
+            QueryOutcome::Known(action) => self.release(round, (frame, arrival.port), &key, action),
             QueryOutcome::Next(worker, next) => {
                 let query = OwnerQuery { left: next.left, ..query };
-                self.send_to(round, worker, mbuf, Handoff::FirstFragment(query));
+                self.send_to(round, worker, frame, Handoff::FirstFragment(query));
             }
             QueryOutcome::Nobody => {
-                let action = self.choose_here(round, packet, mbuf.bytes());
-                self.release(round, mbuf, &key, action);
+                let action = self.choose_here(round, packet, frame.bytes());
+                self.release(round, (frame, arrival.port), &key, action);
             }
         }
     }
 
     fn redirect(
         &mut self,
-        round: &mut Round<'_>,
-        mut mbuf: OwnedMbuf,
+        round: &mut Round<'_, impl Actions<F>>,
+        mut frame: F,
         port: PortIndex,
         packet: &Packet,
         member: usize,
@@ -103,21 +106,19 @@ impl Pipeline {
     ) {
         let tables = round.tables;
         let Some(Some(route)) = tables.node().members.get(member) else {
-            return self.drop(mbuf, DropReason::NextHopUnresolved);
+            return self.drop(frame, DropReason::NextHopUnresolved);
         };
-        match route.template.apply(packet, entropy, &mut *mbuf) {
+        match route.template.apply(packet, entropy, &mut *frame) {
             Ok(()) => {
-                let output = &mut round.outputs[usize::from(route.port.0)];
-                match output.send_now(mbuf, &mut self.stats) {
-                    Ok(()) => self.stats.verdict(Verdict::Redirected, 1),
-                    Err(reason) => self.stats.verdict(Verdict::Dropped(reason), 1),
-                }
+                let sent = round.actions.transmit_decided(route.port, frame, &mut self.stats);
+                let verdict = sent.map_or_else(Verdict::Dropped, |()| Verdict::Redirected);
+                self.stats.verdict(verdict, 1);
             }
             Err(DropReason::ExceedsMtu) => {
                 let mss = MssLimit::NONE;
                 self.send_fragmented(
                     round,
-                    mbuf,
+                    frame,
                     port,
                     packet,
                     route,
@@ -126,7 +127,7 @@ impl Pipeline {
                     Verdict::Redirected,
                 );
             }
-            Err(reason) => self.drop(mbuf, reason),
+            Err(reason) => self.drop(frame, reason),
         }
     }
 
@@ -134,7 +135,7 @@ impl Pipeline {
     /// `None` if the action depends on the fragment's flow.
     fn choose_without_flow(
         &mut self,
-        round: &mut Round<'_>,
+        round: &mut Round<'_, impl Actions<F>>,
         packet: &Packet,
         frame: &[u8],
         vip: Vip,
@@ -154,7 +155,11 @@ impl Pipeline {
                     Some(DatagramAction::Drop(DropReason::EchoDisabled))
                 }
                 Ok(Message::EchoRequest) => {
-                    let allowed = self.exceptions.reply_limits.allow(Reply::Echo, round);
+                    let allowed = self.exceptions.reply_limits.allow(
+                        Reply::Echo,
+                        round.tables.node(),
+                        round.now,
+                    );
                     Some(if allowed {
                         DatagramAction::Echo
                     } else {
@@ -170,7 +175,7 @@ impl Pipeline {
     /// Looks up the flow of a first fragment in this worker's table.
     fn query_owner(
         &mut self,
-        round: &mut Round<'_>,
+        round: &mut Round<'_, impl Actions<F>>,
         packet: &Packet,
         frame: &[u8],
         query: Option<OwnerQuery>,
@@ -195,7 +200,7 @@ impl Pipeline {
     /// the one for a whole packet of the flow on this worker.
     fn choose_here(
         &mut self,
-        round: &mut Round<'_>,
+        round: &mut Round<'_, impl Actions<F>>,
         packet: &Packet,
         frame: &[u8],
     ) -> DatagramAction {
@@ -226,39 +231,39 @@ impl Pipeline {
     /// or sends it to the next worker.
     pub(super) fn look_up_for_sibling(
         &mut self,
-        round: &mut Round<'_>,
-        mbuf: OwnedMbuf,
+        round: &mut Round<'_, impl Actions<F>>,
+        frame: F,
         query: OwnerQuery,
     ) {
-        let Ok(packet) = Packet::parse(mbuf.bytes()) else {
-            return self.drop(mbuf, DropReason::FragmentMalformed);
+        let Ok(packet) = Packet::parse(frame.bytes()) else {
+            return self.drop(frame, DropReason::FragmentMalformed);
         };
-        let found = match self.query_owner(round, &packet, mbuf.bytes(), Some(query)) {
+        let found = match self.query_owner(round, &packet, frame.bytes(), Some(query)) {
             QueryOutcome::Known(DatagramAction::Forward { backend, .. }) => Some(backend),
             QueryOutcome::Known(_) | QueryOutcome::Nobody => None,
             QueryOutcome::Next(worker, next) => {
                 let query = OwnerQuery { left: next.left, ..query };
-                return self.send_to(round, worker, mbuf, Handoff::FirstFragment(query));
+                return self.send_to(round, worker, frame, Handoff::FirstFragment(query));
             }
         };
-        self.send_to(round, query.origin, mbuf, Handoff::FragmentBackend(query.port, found));
+        self.send_to(round, query.origin, frame, Handoff::FragmentBackend(query.port, found));
     }
 
     /// Releases a first fragment that has returned with the backend of its flow.
     pub(super) fn query_returned(
         &mut self,
-        round: &mut Round<'_>,
-        mut mbuf: OwnedMbuf,
+        round: &mut Round<'_, impl Actions<F>>,
+        frame: F,
         port: PortIndex,
         backend: Option<BackendId>,
     ) {
-        let bytes = mbuf.bytes();
+        let bytes = frame.bytes();
         let found = Packet::parse(bytes).ok().and_then(|packet| {
             let fields = FragmentFields::of(&packet, bytes)?;
             Some((packet, DatagramKey::of(&packet, &fields, bytes)?))
         });
         let Some((packet, key)) = found else {
-            return self.drop(mbuf, DropReason::FragmentMalformed);
+            return self.drop(frame, DropReason::FragmentMalformed);
         };
         let action = match (backend, flow_of(round.tables, &packet, bytes)) {
             (_, Err(reason)) => DatagramAction::Drop(reason),
@@ -277,29 +282,26 @@ impl Pipeline {
             }
             (None, Ok(_)) => self.choose_here(round, &packet, bytes),
         };
-        mbuf.set_metadata(
-            Handoff::Deliver(Arrival { port, inner: true, redirected: true }).metadata(),
-        );
-        self.release(round, mbuf, &key, action);
+        self.release(round, (frame, port), &key, action);
     }
 
     /// Applies the action for a datagram to its first fragment and to those that waited for it.
     fn release(
         &mut self,
-        round: &mut Round<'_>,
-        mbuf: OwnedMbuf,
+        round: &mut Round<'_, impl Actions<F>>,
+        first: Waiting<F>,
         key: &DatagramKey,
         action: DatagramAction,
     ) {
-        self.follow(round, mbuf, action, true);
+        self.follow(round, first, action, true);
         let mut released = std::mem::take(&mut self.exceptions.released);
-        self.exceptions.fragments.decide(key, action, round.now, |mbuf, reason| {
-            released.push((mbuf, reason));
+        self.exceptions.fragments.decide(key, action, round.now, |fragment, reason| {
+            released.push((fragment, reason));
         });
-        for (mbuf, reason) in released.drain(..) {
+        for ((frame, port), reason) in released.drain(..) {
             match reason {
-                None => self.follow(round, mbuf, action, false),
-                Some(reason) => self.drop(mbuf, reason.into()),
+                None => self.follow(round, (frame, port), action, false),
+                Some(reason) => self.drop(frame, reason.into()),
             }
         }
         self.exceptions.released = released;
@@ -308,18 +310,14 @@ impl Pipeline {
     /// Applies the action for a datagram to one of its fragments.
     fn follow(
         &mut self,
-        round: &mut Round<'_>,
-        mbuf: OwnedMbuf,
+        round: &mut Round<'_, impl Actions<F>>,
+        (frame, port): Waiting<F>,
         action: DatagramAction,
         is_first: bool,
     ) {
-        let port = match mbuf.metadata().and_then(Handoff::of) {
-            Some(Handoff::Deliver(arrival)) => arrival.port,
-            _ => PortIndex(0),
-        };
-        let mut packet = match Packet::parse(mbuf.bytes()) {
+        let mut packet = match Packet::parse(frame.bytes()) {
             Ok(packet) => packet,
-            Err(reason) => return self.drop(mbuf, reason.into()),
+            Err(reason) => return self.drop(frame, reason.into()),
         };
         if let (Family::V6, Fragment::Later) = (packet.family, packet.fragment) {
             // The next header of a later fragment does not count (RFC 8200, section 4.5).
@@ -331,27 +329,27 @@ impl Pipeline {
                 // backend's.
                 let record = round.tables.backend(backend);
                 if record.serving == Serving::Nothing || u64::from(record.since) > generation {
-                    return self.drop(mbuf, DropReason::NoBackend);
+                    return self.drop(frame, DropReason::NoBackend);
                 }
                 let classified = Classified { packet, service, tag: entropy };
                 let begins = begins && is_first;
-                self.forward_to(round, mbuf, port, &classified, backend, begins);
+                self.forward_to(round, frame, port, &classified, backend, begins);
             }
-            DatagramAction::Echo => self.reply(round, mbuf, port, &packet, Reply::Echo, None),
+            DatagramAction::Echo => self.reply(round, frame, port, &packet, Reply::Echo, None),
             DatagramAction::Unreachable if is_first => {
                 let error = IcmpError::PortUnreachable;
-                self.reply(round, mbuf, port, &packet, Reply::Unreachable, Some(error));
+                self.reply(round, frame, port, &packet, Reply::Unreachable, Some(error));
             }
-            DatagramAction::Drop(reason) if is_first => self.drop(mbuf, reason),
+            DatagramAction::Drop(reason) if is_first => self.drop(frame, reason),
             DatagramAction::Drop(_) | DatagramAction::Unreachable => {
-                self.drop(mbuf, DropReason::FragmentFirstDropped)
+                self.drop(frame, DropReason::FragmentFirstDropped)
             }
         }
     }
 
-    /// Drops fragments that have waited too long, or all that wait, with `all`.
+    /// Drops fragments that have waited too long, or all that wait, with `all`. Records how many still wait.
     #[cold]
-    pub(in crate::worker) fn expire_fragments(&mut self, now: Time, all: bool) {
+    pub fn expire_fragments(&mut self, now: Time, all: bool) {
         let stats = &mut self.stats;
         let mut lost = |reason: Reason| stats.verdict(Verdict::Dropped(reason.into()), 1);
         if all {
@@ -359,6 +357,7 @@ impl Pipeline {
         } else {
             self.exceptions.fragments.expire(now, |_, reason| lost(reason));
         }
+        self.stats.set(Gauge::FragmentsWaiting, self.exceptions.waiting());
     }
 }
 

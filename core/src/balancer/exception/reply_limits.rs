@@ -1,8 +1,9 @@
 //! How many replies a worker sends.
 
-use crate::worker::round::Round;
-use guideway_core::balancer::Reply;
-use guideway_core::balancer::reply::Limiter;
+use crate::balancer::node::Node;
+use crate::balancer::reply::Limiter;
+use crate::balancer::time::Time;
+use crate::stats::verdict::Reply;
 
 /// Limits on replies. Echo replies have their own limit, so that pings do not use up the errors
 /// that path MTU discovery needs.
@@ -19,8 +20,8 @@ impl ReplyLimits {
         ReplyLimits { of: (rate, burst), echo: limiter(), errors: limiter() }
     }
 
-    pub(super) fn allow(&mut self, kind: Reply, round: &Round<'_>) -> bool {
-        let node = round.tables.node();
+    /// Whether a reply of this kind may be sent now. If so, it counts as sent.
+    pub(super) fn allow(&mut self, kind: Reply, node: &Node, now: Time) -> bool {
         if self.of != (node.reply_rate, node.reply_burst) {
             *self = ReplyLimits::new((node.reply_rate, node.reply_burst));
         }
@@ -30,6 +31,6 @@ impl ReplyLimits {
                 &mut self.errors
             }
         }
-        .allow(round.now)
+        .allow(now)
     }
 }

@@ -1,0 +1,53 @@
+//! Where packets go: what becomes of each packet that the balancer has processed.
+//!
+//! | a packet is | by | its verdict is counted |
+//! |---|---|---|
+//! | sent | [`Actions::transmit`], [`BurstActions::transmit_burst`] | where the device takes it or not |
+//! | sent, with a verdict of its own | [`Actions::transmit_decided`] | by the caller, which learns whether it was sent |
+//! | handed to a sibling | [`Actions::hand_off`], [`BurstActions::pass`] | by that worker |
+//! | held | the fragment table | when it leaves the table |
+//! | dropped | its owner is dropped | by the caller |
+//!
+//! A worker carries these out with devices and rings, a test records them.
+
+use super::frame::Burst;
+use super::handoff::Handoff;
+use super::id::PortIndex;
+use crate::stats::Writer;
+use crate::stats::verdict::DropReason;
+
+/// Where one packet goes. `F` owns its frame.
+pub trait Actions<F> {
+    /// Sends a packet by a port. What counts as its verdict is whether the device takes it.
+    fn transmit(&mut self, port: PortIndex, frame: F, stats: &mut Writer);
+
+    /// Sends a packet by a port, behind all that were sent before. Its verdict is the caller's to count.
+    ///
+    /// # Errors
+    /// The reason why it was dropped.
+    fn transmit_decided(
+        &mut self,
+        port: PortIndex,
+        frame: F,
+        stats: &mut Writer,
+    ) -> Result<(), DropReason>;
+
+    /// Hands a packet to another worker, which counts its verdict.
+    fn hand_off(&mut self, worker: u16, frame: F, handoff: Handoff, stats: &mut Writer);
+}
+
+/// Where the packets of a burst go.
+pub trait BurstActions<B: Burst>: Actions<B::Owned> {
+    /// Sends all packets of a burst by a port, as [`Actions::transmit`] does, and empties it.
+    fn transmit_burst(&mut self, port: PortIndex, burst: &mut B, stats: &mut Writer);
+
+    /// Whether the burst came from a device that does not divide flows among the workers, so that
+    /// [`BurstActions::pass`] must be asked about each packet of a service.
+    fn divides(&self) -> bool;
+
+    /// Passes a packet to the worker that owns its flow by this tag. That worker processes it from the beginning.
+    ///
+    /// # Errors
+    /// The packet, if this worker is the owner.
+    fn pass(&mut self, tag: u64, frame: B::Owned) -> Result<(), B::Owned>;
+}

@@ -1,0 +1,276 @@
+//! A burst of packets in steps, each of which runs over all packets of the burst.
+//!
+//! A burst is classified; packets whose flows siblings own are passed on; what the fast path serves is encapsulated
+//! in place; and the burst moves to its output whole, or is split. Workers, benchmarks and fuzzers run this code, over
+//! mbufs or over plain buffers.
+
+use std::hint::cold_path;
+use std::ops::{Deref, DerefMut};
+
+use super::action::BurstActions;
+use super::classify::{Classified, Unserved};
+use super::fast_path::{PacketMeta, PlainParse};
+use super::frame::{Allocator, BURST, Burst, Frame};
+use super::id::PortIndex;
+use super::pipeline::{Pipeline, Round};
+use super::tables::Tables;
+use super::time::Time;
+use crate::stats::Event;
+use crate::stats::verdict::{DropReason, Verdict};
+
+/// How many packets ahead of the current one the headers are fetched.
+const AHEAD: usize = 6;
+
+/// A burst, and what was found out about its packets.
+pub struct Batch<B> {
+    /// The packets to process. They are gone afterwards.
+    pub burst: B,
+    meta: [PacketMeta; BURST],
+    /// The result for packets that are not plain. Their `meta` holds only the tag.
+    others: [Result<Classified, Unserved>; BURST],
+    /// Packets to be freed together.
+    dropped: B,
+}
+
+impl<B: Burst> Batch<B> {
+    /// A batch without packets.
+    pub fn new() -> Batch<B> {
+        Batch {
+            burst: B::default(),
+            meta: [PacketMeta::NONE; BURST],
+            others: [Err(Unserved::Drop(DropReason::FrameTooLong)); BURST],
+            dropped: B::default(),
+        }
+    }
+}
+
+impl<B: Burst> Default for Batch<B> {
+    fn default() -> Batch<B> {
+        Batch::new()
+    }
+}
+
+/// The frame of a packet in a burst of this kind.
+type FrameOf<B> = <<B as Burst>::Owned as Deref>::Target;
+
+impl<F: DerefMut<Target: Frame>, A: Allocator<F>> Pipeline<F, A> {
+    /// Processes a batch whose packets arrived by `port`; it is empty afterwards.
+    #[inline(always)]
+    pub fn process<B: Burst<Owned = F>, S: BurstActions<B>>(
+        &mut self,
+        round: &mut Round<'_, S>,
+        port: PortIndex,
+        batch: &mut Batch<B>,
+    ) {
+        self.classify(round.tables, port, batch);
+        if round.actions.divides() {
+            divide(batch, &mut round.actions);
+        }
+        self.forward(round, port, batch);
+    }
+
+    /// Processes a batch whose packets each have a time of their own, which `time_of` gives. Packets that share a
+    /// time are processed together.
+    #[cold]
+    pub fn process_by_time<B: Burst<Owned = F>, S: BurstActions<B>>(
+        &mut self,
+        round: &mut Round<'_, S>,
+        port: PortIndex,
+        batch: &mut Batch<B>,
+        mut time_of: impl FnMut(&FrameOf<B>) -> Time,
+    ) {
+        for frame in std::mem::take(&mut batch.burst).drain() {
+            let now = time_of(&frame);
+            if now != round.now {
+                self.process(round, port, batch);
+                round.now = now;
+            }
+            // There is room for all of a burst.
+            let _ = batch.burst.push(frame);
+        }
+        self.process(round, port, batch);
+    }
+
+    /// Parses each packet, finds its service and hashes its flow. A function of its own, as the next step is, so that
+    /// each has all registers to itself.
+    #[inline(never)]
+    pub fn classify<B: Burst<Owned = F>>(
+        &mut self,
+        tables: &Tables,
+        port: PortIndex,
+        batch: &mut Batch<B>,
+    ) {
+        let Batch { burst, meta, others, .. } = batch;
+        let frames = burst.frames();
+        let filter = tables.frame_filter(port);
+        // The next packet's data pointer is read while this packet is parsed: half of a parse would
+        // be waiting for that pointer.
+        let mut next = frames.first().and_then(|frame| frame.head());
+        for i in 0..frames.len() {
+            let (frame, meta, head) = (&frames[i], &mut meta[i], next);
+            if let Some(frame) = frames.get(i + 1) {
+                next = frame.head();
+            }
+            if let Some(frame) = frames.get(i + AHEAD) {
+                frame.prefetch_headers();
+            }
+            let outcome = match head {
+                Some(head) => self.balancer.parse_plain(tables, &filter, head, &**frame, meta),
+                None => PlainParse::NotPlain,
+            };
+            if outcome != PlainParse::Served {
+                cold_path();
+                others[i] = self.classify_any(tables, port, &**frame, outcome, meta);
+                *meta = PacketMeta::not_plain(others[i].map_or(0, |classified| classified.tag));
+            }
+        }
+    }
+
+    /// Classifies a packet that is not a plain packet of a service.
+    #[inline(never)]
+    fn classify_any(
+        &self,
+        tables: &Tables,
+        port: PortIndex,
+        frame: &impl Frame,
+        outcome: PlainParse,
+        meta: &PacketMeta,
+    ) -> Result<Classified, Unserved> {
+        if let Some(reason) = refusal(frame) {
+            return Err(Unserved::Drop(reason));
+        }
+        self.balancer.classify_not_served(tables, port, frame.bytes(), outcome, meta)
+    }
+
+    /// Decides and encapsulates what was classified, and hands it to the output of its port.
+    fn forward<B: Burst<Owned = F>, S: BurstActions<B>>(
+        &mut self,
+        round: &mut Round<'_, S>,
+        port: PortIndex,
+        batch: &mut Batch<B>,
+    ) {
+        match self.fast_path(round.tables, round.now, batch) {
+            Some(out) => {
+                round.actions.transmit_burst(out, &mut batch.burst, &mut self.stats);
+            }
+            None => self.split(round, port, batch),
+        }
+    }
+
+    /// Encapsulates all packets that the fast path serves. They stay in the burst, ready to be
+    /// sent. Returns the port, if these are all packets of the burst and all leave by one port.
+    #[inline(never)]
+    fn fast_path<B: Burst<Owned = F>>(
+        &mut self,
+        tables: &Tables,
+        now: Time,
+        batch: &mut Batch<B>,
+    ) -> Option<PortIndex> {
+        let Batch { burst, meta, .. } = batch;
+        let length = burst.frames().len();
+        let meta = &mut meta[..length];
+        for meta in &*meta {
+            B::prefetch(self.balancer.flows().bucket(meta.tag));
+        }
+        for meta in &mut *meta {
+            self.balancer.lookup(tables, meta, now);
+            if !meta.is_steady_flow() {
+                cold_path();
+                // A new flow is searched in its alternate bucket as well.
+                B::prefetch(self.balancer.flows().alternate_bucket(meta.tag));
+            }
+        }
+        let mut traffic = self.stats.traffic();
+        let mut refused = 0;
+        // The bits that are set in any port's number, and those set in all.
+        let (mut any, mut all) = (0, u16::MAX);
+        for (frame, meta) in burst.frames_mut().zip(meta) {
+            // If the fast path takes it, it has one segment.
+            let length = frame.first_length() as u64;
+            let Some(PortIndex(out)) = self.balancer.encapsulate_gre(tables, meta, frame) else {
+                cold_path();
+                refused += 1;
+                continue;
+            };
+            (any, all) = (any | out, all & out);
+            traffic.count(meta.service.id.0 as usize, meta.backend.index(), length);
+        }
+        let hits = burst.frames().len() - refused;
+        if hits > 0 {
+            self.stats.event(Event::FlowHit, hits as u64);
+        }
+        (refused == 0 && any == all).then_some(PortIndex(any))
+    }
+
+    /// Splits a burst whose packets do not all leave by one port. Packets that the fast path has
+    /// encapsulated go to their output, all others take the full path. The order stays.
+    #[inline(never)]
+    fn split<B: Burst<Owned = F>, S: BurstActions<B>>(
+        &mut self,
+        round: &mut Round<'_, S>,
+        port: PortIndex,
+        batch: &mut Batch<B>,
+    ) {
+        let Batch { burst, meta, others, dropped } = batch;
+        for ((frame, meta), other) in burst.drain().zip(meta).zip(others) {
+            match self.balancer.egress(round.tables, meta) {
+                Some(out) => round.actions.transmit(out, frame, &mut self.stats),
+                None => self.forward_any(round, port, frame, meta, other, dropped),
+            }
+        }
+        dropped.clear();
+    }
+
+    /// Forwards a packet that the fast path does not serve: by the full path, as an exception, or
+    /// into `dropped`.
+    #[inline(never)]
+    fn forward_any<B: Burst<Owned = F>, S: BurstActions<B>>(
+        &mut self,
+        round: &mut Round<'_, S>,
+        port: PortIndex,
+        frame: F,
+        meta: &PacketMeta,
+        other: &Result<Classified, Unserved>,
+        dropped: &mut B,
+    ) {
+        let classified = match meta.classified(frame.bytes()) {
+            Some(classified) => Ok(classified),
+            None => *other,
+        };
+        match classified {
+            Ok(classified) => self.forward_one(round, frame, port, &classified),
+            Err(Unserved::Drop(drop)) => {
+                self.stats.verdict(Verdict::Dropped(drop), 1);
+                // There is room for all of a burst.
+                let _ = dropped.push(frame);
+            }
+            Err(Unserved::Exception(packet, exception)) => {
+                self.exception(round, port, packet, exception, frame);
+            }
+        }
+    }
+}
+
+/// Why a frame cannot be rewritten in place, or `None`.
+fn refusal(frame: &impl Frame) -> Option<DropReason> {
+    if !frame.is_contiguous() {
+        return Some(DropReason::FrameTooLong);
+    }
+    frame.is_shared().then_some(DropReason::BufferShared)
+}
+
+/// Moves packets of flows that siblings own to those siblings. The others move up.
+#[inline(never)]
+fn divide<B: Burst>(batch: &mut Batch<B>, actions: &mut impl BurstActions<B>) {
+    for (i, frame) in std::mem::take(&mut batch.burst).drain().enumerate() {
+        let (meta, other) = (batch.meta[i % BURST], batch.others[i % BURST]);
+        let is_served = meta.is_parsed() || other.is_ok();
+        let kept = if is_served { actions.pass(meta.tag, frame) } else { Err(frame) };
+        if let Err(frame) = kept {
+            let slot = batch.burst.frames().len() % BURST;
+            (batch.meta[slot], batch.others[slot]) = (meta, other);
+            // There is room for all of a burst.
+            let _ = batch.burst.push(frame);
+        }
+    }
+}

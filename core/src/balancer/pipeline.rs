@@ -1,0 +1,68 @@
+//! What a worker keeps to process packets, and what it is given for each round.
+//!
+//! [`Pipeline::process`] (`burst.rs`) takes a burst; [`Pipeline::receive_handoff`] (`exception/dispatch.rs`) takes a
+//! packet from another worker. Both say by [`Actions`] where packets go, and count each packet's verdict here,
+//! unless it depends on a device.
+
+use std::ops::DerefMut;
+
+use super::exception::Exceptions;
+use super::frame::Frame;
+use super::id::BackendId;
+use super::services::Service;
+use super::tables::Tables;
+use super::time::Time;
+use super::worker_state::Balancer;
+use crate::stats::Writer;
+use crate::stats::verdict::{DropReason, Verdict};
+
+/// The state that a packet's processing reads and writes. `F` owns one frame, and `A` makes new ones.
+pub struct Pipeline<F, A> {
+    /// The flow table, and what decides and encapsulates packets.
+    pub balancer: Balancer,
+    /// The worker's counters.
+    pub stats: Writer,
+    /// What the worker keeps for exceptions.
+    pub(super) exceptions: Exceptions<F, A>,
+}
+
+/// What each step of a worker's round needs besides the packet.
+pub struct Round<'a, S> {
+    /// The tables in force.
+    pub tables: &'a Tables,
+    /// The time.
+    pub now: Time,
+    /// Where packets go.
+    pub actions: S,
+}
+
+impl<F, A> Pipeline<F, A> {
+    /// A pipeline that has processed nothing.
+    pub fn new(balancer: Balancer, stats: Writer, exceptions: Exceptions<F, A>) -> Pipeline<F, A> {
+        Pipeline { balancer, stats, exceptions }
+    }
+}
+
+impl<F: DerefMut<Target: Frame>, A> Pipeline<F, A> {
+    /// Counts a packet of a service for a backend, as long as it was received. `begins` marks the first packet of a
+    /// flow.
+    pub(super) fn count_traffic(
+        &mut self,
+        service: Service,
+        backend: BackendId,
+        length: usize,
+        begins: bool,
+    ) {
+        let (service, backend) = (service.id.0 as usize, backend.index());
+        self.stats.traffic().count(service, backend, length as u64);
+        if begins {
+            self.stats.begins(service, backend);
+        }
+    }
+
+    /// Drops a packet and counts the reason.
+    pub(super) fn drop(&mut self, frame: F, reason: DropReason) {
+        self.stats.verdict(Verdict::Dropped(reason), 1);
+        std::mem::drop(frame);
+    }
+}
