@@ -10,7 +10,11 @@ mod agreement;
 pub mod answers;
 pub mod control;
 pub mod decide;
+pub mod exceptions;
 pub mod fragments;
+#[path = "../../core/src/balancer/exception/tests/workers.rs"]
+#[expect(dead_code, reason = "unit tests use more of it")]
+mod workers;
 
 /// A target's name, which its directories have too, and its body.
 pub type Target = (&'static str, fn(&[u8]));
@@ -19,6 +23,7 @@ pub type Target = (&'static str, fn(&[u8]));
 pub const TARGETS: &[Target] = &[
     ("parse", parse),
     ("decide", decide::run),
+    ("exceptions", exceptions::run),
     ("fragments", fragments::run),
     ("answers", answers::run),
     ("configuration", control::configuration),
