@@ -4,7 +4,8 @@
 use super::clock::Clock;
 use super::io::Output;
 use super::outputs::Outputs;
-use super::{Batch, Exceptions, Pipeline, Round, process};
+use super::rounds::process;
+use super::{Batch, Exceptions, Pipeline, Round};
 use crate::dpdk::Burst;
 use guideway_core::balancer::id::PortIndex;
 use guideway_core::balancer::{Balancer, Tables};

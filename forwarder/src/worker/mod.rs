@@ -2,8 +2,8 @@
 //! backends.
 //!
 //! A worker owns its queues, its flow table and its counters, is the only writer of the latter two,
-//! and takes no lock. Each round polls all inputs. A burst goes through the balancer's [pipeline],
-//! which says where each packet goes, and [`Outputs`] carries that out.
+//! and takes no lock. Each [round](Rounds) polls all inputs. A burst goes through the balancer's
+//! [pipeline], which says where each packet goes, and [`Outputs`] carries that out.
 //!
 //! A port may have fewer receive queues than there are workers. Then the worker that polls a queue
 //! hands each packet to the [owner](Owners) of its flow, over a ring with one producer and one
@@ -18,6 +18,7 @@ mod handoff;
 mod idle;
 mod io;
 mod outputs;
+mod rounds;
 
 pub use bench::BenchWorker;
 pub use clock::Clock;
@@ -30,25 +31,19 @@ use std::sync::Arc;
 use arc_swap::{ArcSwap, Cache};
 use crossbeam_channel::{Receiver, Sender};
 
-use guideway_core::balancer::id::PortIndex;
 use guideway_core::balancer::scan::FlowScan;
 use guideway_core::balancer::{Balancer, Tables, burst, exception, pipeline};
-use guideway_core::stats::{Counter, DropReason, Gauge, Verdict, Writer};
+use guideway_core::stats::Writer;
 
 use crate::dpdk::{Burst, Mempool, OwnedMbuf};
 use outputs::Outputs;
+use rounds::Rounds;
 
 /// A worker's state for exceptions.
 pub type Exceptions = exception::Exceptions<OwnedMbuf, Mempool>;
 type Pipeline = pipeline::Pipeline<OwnedMbuf, Mempool>;
 type Round<'a> = pipeline::Round<'a, Outputs<'a>>;
 type Batch = burst::Batch<Burst>;
-
-/// Rounds between two checks for flow listings and for the order to stop, while there is traffic.
-const HOUSEKEEPING: u64 = 256;
-/// While there is traffic, the clock is read once in this many rounds: some microseconds. The same
-/// rounds expire fragments and sweep one bucket of the flow table.
-const TIMEKEEPING: u64 = 4;
 
 /// A list of flow table entries that the daemon asks a worker for.
 pub struct FlowListing {
@@ -92,163 +87,26 @@ impl Worker {
     /// Works until [`Command::stop`]. Returns, for each port, the time stamps of the packets sent
     /// there, if its output records them.
     pub fn run(self) -> Vec<Vec<u64>> {
-        let Worker {
-            balancer,
-            stats,
-            mut clock,
-            mut inputs,
-            mut relays,
-            mut outputs,
-            mut siblings,
-            exceptions,
-            idle: mut sleeper,
-            ..
-        } = self;
-        let mut tables: Cache<_, Arc<Tables>> = Cache::new(self.tables);
-        let mut pipeline = Pipeline::new(balancer, stats, exceptions);
-        let mut batch = Batch::new();
-        let mut generation = 0;
-        let mut sweep_generation = 0;
-        let mut listing: Option<FlowListing> = None;
-        let mut idle = 0;
-        let mut rounds: u64 = 0;
-        let mut finishing = false;
+        let mut tables: Cache<_, Arc<Tables>> = Cache::new(Arc::clone(&self.tables));
+        let mut rounds = Rounds::new(self);
         loop {
-            rounds += 1;
-            let keeps_time = idle > 0 || rounds % TIMEKEEPING == 1 || clock.is_per_packet();
+            let keeps_time = rounds.begin();
+            let tables = tables.load();
+            rounds.take_note(tables);
+            let mut found = rounds.poll_inputs(tables);
+            found |= rounds.pass_on();
             if keeps_time {
-                clock.begin_round();
+                rounds.keep_time(tables);
             }
-            let tables: &Tables = tables.load();
-            if tables.generation() != generation {
-                generation = tables.generation();
-                pipeline.stats.set(Gauge::Generation, generation);
-            }
-            if !finishing && self.command.is(Command::FINISH) {
-                finishing = true;
-                self.command.confirm_finish();
-            }
-            let mut found = false;
-            for input in &mut inputs {
-                if self.lossless && !input.may_be_polled(&outputs, &siblings) {
-                    found = true;
-                    continue;
-                }
-                let owners = match &mut input.kind {
-                    InputKind::Queue { .. } if finishing => continue,
-                    InputKind::Queue { queue, owners } => {
-                        let received = queue.receive(&mut batch.burst);
-                        pipeline.stats.add(Counter::Received, received as u64);
-                        owners.as_mut()
-                    }
-                    InputKind::Ring(ring) => {
-                        ring.receive(&mut batch.burst);
-                        None
-                    }
-                    InputKind::Handoff(ring) => {
-                        if ring.receive(&mut batch.burst) > 0 {
-                            found = true;
-                            // The time of the latest of the packets.
-                            let now =
-                                batch.burst.iter().fold(clock.now(), |_, mbuf| clock.of(mbuf));
-                            let actions = Outputs {
-                                ports: &mut outputs,
-                                siblings: &mut siblings,
-                                owners: None,
-                            };
-                            let mut round = Round { tables, now, actions };
-                            receive_handoffs(&mut pipeline, &mut round, &mut batch.burst);
-                            round.actions.flush(&mut pipeline.stats);
-                        }
-                        continue;
-                    }
-                };
-                if batch.burst.is_empty() {
-                    continue;
-                }
-                found = true;
-                let actions = Outputs { ports: &mut outputs, siblings: &mut siblings, owners };
-                let mut round = Round { tables, now: clock.now(), actions };
-                process(&mut pipeline, &mut round, input.port, &mut batch, &mut clock);
-            }
-            if self.lossless {
-                let owners = inputs.iter_mut().flat_map(Input::owners);
-                for output in owners.chain(siblings.iter_mut().flatten()).chain(&mut outputs) {
-                    found |= output.retry();
-                }
-            }
-            for relay in &mut relays {
-                found |= relay.pass(&mut outputs, &mut pipeline.stats);
-            }
-            if keeps_time {
-                pipeline.expire_fragments(clock.now(), finishing);
-                if pipeline.balancer.sweep(tables, clock.now()) {
-                    pipeline.stats.set(Gauge::SweptGeneration, sweep_generation);
-                    sweep_generation = generation;
-                }
-            }
-            idle = if found { 0 } else { idle + 1 };
-            pipeline.stats.add(Counter::Polls, 1);
-            pipeline.stats.add(Counter::BusyPolls, u64::from(found));
-            pipeline.stats.set(Gauge::IdlePolls, idle);
-            if let Some(running) = &mut listing
-                && running.scan.step(&pipeline.balancer, tables, clock.now())
-                && let Some(FlowListing { scan, reply }) = listing.take()
-            {
-                // Fails if the daemon no longer waits for the listing.
-                let _ = reply.send(scan);
-            }
-            if found {
-                sleeper.packet_found();
-                if !rounds.is_multiple_of(HOUSEKEEPING) {
-                    continue;
-                }
-            }
-            pipeline.stats.set(Gauge::Flows, pipeline.balancer.flows().len() as u64);
-            listing = listing.or_else(|| self.listings.try_recv().ok());
-            if self.command.is(Command::STOP) {
-                break;
-            }
-            if idle == 0 || finishing || listing.is_some() {
+            rounds.count(found);
+            rounds.continue_listing(tables);
+            if rounds.is_busy(found) {
                 continue;
             }
-            // As many buckets as rounds would have swept in the time asleep.
-            for _ in 0..sleeper.idle(idle) {
-                if pipeline.balancer.sweep(tables, clock.now()) {
-                    pipeline.stats.set(Gauge::SweptGeneration, sweep_generation);
-                    sweep_generation = generation;
-                }
+            if rounds.is_stopped() {
+                return rounds.into_sent();
             }
-        }
-        outputs.into_iter().map(Output::into_sent).collect()
-    }
-}
-
-/// Processes a batch; it is empty afterwards.
-#[inline]
-fn process(
-    pipeline: &mut Pipeline,
-    round: &mut Round<'_>,
-    port: PortIndex,
-    batch: &mut Batch,
-    clock: &mut Clock,
-) {
-    if clock.is_per_packet() {
-        pipeline.process_by_time(round, port, batch, |mbuf| clock.of(mbuf));
-    } else {
-        pipeline.process(round, port, batch);
-    }
-    round.actions.flush(&mut pipeline.stats);
-}
-
-/// Processes packets that other workers have handed over.
-#[cold]
-fn receive_handoffs(pipeline: &mut Pipeline, round: &mut Round<'_>, burst: &mut Burst) {
-    for mbuf in burst.drain() {
-        match mbuf.metadata().and_then(handoff::decode) {
-            Some(handoff) => pipeline.receive_handoff(round, mbuf, handoff),
-            // Every packet in these rings has metadata.
-            None => pipeline.stats.verdict(Verdict::Dropped(DropReason::RingFull), 1),
+            rounds.rest(tables);
         }
     }
 }

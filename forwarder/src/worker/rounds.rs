@@ -1,0 +1,263 @@
+//! The rounds of a worker: what each does, step by step.
+
+use std::sync::Arc;
+
+use crossbeam_channel::Receiver;
+
+use guideway_core::balancer::Tables;
+use guideway_core::balancer::id::PortIndex;
+use guideway_core::stats::{Counter, DropReason, Gauge, Verdict};
+
+use super::clock::Clock;
+use super::command::Command;
+use super::handoff;
+use super::idle::Idle;
+use super::io::{Input, InputKind, Output, Relay};
+use super::outputs::Outputs;
+use super::{Batch, FlowListing, Pipeline, Round, Worker};
+use crate::dpdk::Burst;
+
+/// Rounds between two checks for flow listings and for the order to stop, while there is traffic.
+const HOUSEKEEPING: u64 = 256;
+/// While there is traffic, the clock is read once in this many rounds: some microseconds. The same
+/// rounds expire fragments and sweep one bucket of the flow table.
+const TIMEKEEPING: u64 = 4;
+
+/// A worker between its first round and its last.
+pub(super) struct Rounds {
+    pipeline: Pipeline,
+    batch: Batch,
+    clock: Clock,
+    inputs: Vec<Input>,
+    relays: Vec<Relay>,
+    outputs: Vec<Output>,
+    siblings: Vec<Option<Output>>,
+    lossless: bool,
+    sleeper: Idle,
+    listings: Receiver<FlowListing>,
+    /// The listing that is under way.
+    listing: Option<FlowListing>,
+    command: Arc<Command>,
+    /// Nothing more is received from devices.
+    finishing: bool,
+    /// The generation of the tables in force.
+    generation: u64,
+    /// The generation at the start of the sweep that is under way.
+    sweep_generation: u64,
+    /// Rounds so far.
+    rounds: u64,
+    /// Rounds in a row, up to the latest, that found no packet.
+    idle: u64,
+}
+
+impl Rounds {
+    pub(super) fn new(worker: Worker) -> Rounds {
+        Rounds {
+            pipeline: Pipeline::new(worker.balancer, worker.stats, worker.exceptions),
+            batch: Batch::new(),
+            clock: worker.clock,
+            inputs: worker.inputs,
+            relays: worker.relays,
+            outputs: worker.outputs,
+            siblings: worker.siblings,
+            lossless: worker.lossless,
+            sleeper: worker.idle,
+            listings: worker.listings,
+            listing: None,
+            command: worker.command,
+            finishing: false,
+            generation: 0,
+            sweep_generation: 0,
+            rounds: 0,
+            idle: 0,
+        }
+    }
+
+    /// Begins a round. Returns whether the round keeps time: reads the clock, expires fragments and sweeps.
+    #[inline]
+    pub(super) fn begin(&mut self) -> bool {
+        self.rounds += 1;
+        let keeps_time =
+            self.idle > 0 || self.rounds % TIMEKEEPING == 1 || self.clock.is_per_packet();
+        if keeps_time {
+            self.clock.begin_round();
+        }
+        keeps_time
+    }
+
+    /// Notes the generation of the tables in force, and the order to finish.
+    #[inline]
+    pub(super) fn take_note(&mut self, tables: &Tables) {
+        if tables.generation() != self.generation {
+            self.generation = tables.generation();
+            self.pipeline.stats.set(Gauge::Generation, self.generation);
+        }
+        if !self.finishing && self.command.is(Command::FINISH) {
+            self.finishing = true;
+            self.command.confirm_finish();
+        }
+    }
+
+    /// Receives and processes a burst of each input. Returns whether there was a packet, or one may wait outside.
+    #[inline]
+    pub(super) fn poll_inputs(&mut self, tables: &Tables) -> bool {
+        let Rounds { pipeline, batch, clock, inputs, outputs, siblings, .. } = self;
+        let mut found = false;
+        for input in inputs {
+            if self.lossless && !input.may_be_polled(outputs, siblings) {
+                found = true;
+                continue;
+            }
+            let is_handoff = matches!(input.kind, InputKind::Handoff(_));
+            let owners = match &mut input.kind {
+                InputKind::Queue { .. } if self.finishing => continue,
+                InputKind::Queue { queue, owners } => {
+                    let received = queue.receive(&mut batch.burst);
+                    pipeline.stats.add(Counter::Received, received as u64);
+                    owners.as_mut()
+                }
+                InputKind::Ring(ring) | InputKind::Handoff(ring) => {
+                    ring.receive(&mut batch.burst);
+                    None
+                }
+            };
+            if batch.burst.is_empty() {
+                continue;
+            }
+            found = true;
+            let actions = Outputs { ports: outputs, siblings, owners };
+            let mut round = Round { tables, now: clock.now(), actions };
+            match is_handoff {
+                true => receive_handoffs(pipeline, &mut round, &mut batch.burst, clock),
+                false => process(pipeline, &mut round, input.port, batch, clock),
+            }
+        }
+        found
+    }
+
+    /// Sends what waits for room in a ring, and what siblings send by this worker's queues. Returns whether there
+    /// was any.
+    #[inline]
+    pub(super) fn pass_on(&mut self) -> bool {
+        let mut found = false;
+        if self.lossless {
+            let owners = self.inputs.iter_mut().flat_map(Input::owners);
+            let siblings = self.siblings.iter_mut().flatten();
+            for output in owners.chain(siblings).chain(&mut self.outputs) {
+                found |= output.retry();
+            }
+        }
+        for relay in &mut self.relays {
+            found |= relay.pass(&mut self.outputs, &mut self.pipeline.stats);
+        }
+        found
+    }
+
+    /// Does what follows from the passage of time: drops fragments that waited too long, and sweeps a bucket.
+    #[inline]
+    pub(super) fn keep_time(&mut self, tables: &Tables) {
+        self.pipeline.expire_fragments(self.clock.now(), self.finishing);
+        self.sweep(tables);
+    }
+
+    /// Sweeps one bucket of the flow table.
+    fn sweep(&mut self, tables: &Tables) {
+        if self.pipeline.balancer.sweep(tables, self.clock.now()) {
+            self.pipeline.stats.set(Gauge::SweptGeneration, self.sweep_generation);
+            self.sweep_generation = self.generation;
+        }
+    }
+
+    /// Counts the round.
+    #[inline]
+    pub(super) fn count(&mut self, found: bool) {
+        self.idle = if found { 0 } else { self.idle + 1 };
+        let stats = &mut self.pipeline.stats;
+        stats.add(Counter::Polls, 1);
+        stats.add(Counter::BusyPolls, u64::from(found));
+        stats.set(Gauge::IdlePolls, self.idle);
+    }
+
+    /// Continues the listing that is under way, and sends it off when it is complete.
+    #[inline]
+    pub(super) fn continue_listing(&mut self, tables: &Tables) {
+        if let Some(running) = &mut self.listing
+            && running.scan.step(&self.pipeline.balancer, tables, self.clock.now())
+            && let Some(FlowListing { scan, reply }) = self.listing.take()
+        {
+            // Fails if the daemon no longer waits for the listing.
+            let _ = reply.send(scan);
+        }
+    }
+
+    /// Whether the next round follows at once: there is traffic, and it is not yet time for
+    /// [`Rounds::is_stopped`].
+    #[inline]
+    pub(super) fn is_busy(&mut self, found: bool) -> bool {
+        if found {
+            self.sleeper.packet_found();
+        }
+        found && !self.rounds.is_multiple_of(HOUSEKEEPING)
+    }
+
+    /// Looks for a new listing. Returns whether the worker is ordered to stop.
+    pub(super) fn is_stopped(&mut self) -> bool {
+        self.pipeline.stats.set(Gauge::Flows, self.pipeline.balancer.flows().len() as u64);
+        if self.listing.is_none() {
+            self.listing = self.listings.try_recv().ok();
+        }
+        self.command.is(Command::STOP)
+    }
+
+    /// Spends a round without packets as configured, and sweeps as many buckets as rounds would have
+    /// swept in the time asleep.
+    pub(super) fn rest(&mut self, tables: &Tables) {
+        if self.idle == 0 || self.finishing || self.listing.is_some() {
+            return;
+        }
+        for _ in 0..self.sleeper.idle(self.idle) {
+            self.sweep(tables);
+        }
+    }
+
+    /// For each port, the time stamps of the packets sent there, if its output records them.
+    pub(super) fn into_sent(self) -> Vec<Vec<u64>> {
+        self.outputs.into_iter().map(Output::into_sent).collect()
+    }
+}
+
+/// Processes a batch; it is empty afterwards.
+#[inline]
+pub(super) fn process(
+    pipeline: &mut Pipeline,
+    round: &mut Round<'_>,
+    port: PortIndex,
+    batch: &mut Batch,
+    clock: &mut Clock,
+) {
+    if clock.is_per_packet() {
+        pipeline.process_by_time(round, port, batch, |mbuf| clock.of(mbuf));
+    } else {
+        pipeline.process(round, port, batch);
+    }
+    round.actions.flush(&mut pipeline.stats);
+}
+
+/// Processes packets that other workers have handed over, at the time of the latest of them.
+#[cold]
+fn receive_handoffs(
+    pipeline: &mut Pipeline,
+    round: &mut Round<'_>,
+    burst: &mut Burst,
+    clock: &mut Clock,
+) {
+    round.now = burst.iter().fold(clock.now(), |_, mbuf| clock.of(mbuf));
+    for mbuf in burst.drain() {
+        match mbuf.metadata().and_then(handoff::decode) {
+            Some(handoff) => pipeline.receive_handoff(round, mbuf, handoff),
+            // Every packet in these rings has metadata.
+            None => pipeline.stats.verdict(Verdict::Dropped(DropReason::RingFull), 1),
+        }
+    }
+    round.actions.flush(&mut pipeline.stats);
+}
