@@ -1,12 +1,14 @@
-//! The rounds of a worker: what each does, step by step.
+//! The parts of a worker, and its rounds: what each does, step by step.
 
 use std::sync::Arc;
 
-use crossbeam_channel::Receiver;
+use arc_swap::{ArcSwap, Cache};
+use crossbeam_channel::{Receiver, Sender};
 
-use guideway_core::balancer::Tables;
 use guideway_core::balancer::id::PortIndex;
-use guideway_core::stats::{Counter, DropReason, Gauge, Verdict};
+use guideway_core::balancer::scan::FlowScan;
+use guideway_core::balancer::{Balancer, Tables};
+use guideway_core::stats::{Counter, DropReason, Gauge, Verdict, Writer};
 
 use super::clock::Clock;
 use super::command::Command;
@@ -14,7 +16,7 @@ use super::handoff;
 use super::idle::Idle;
 use super::io::{Input, InputKind, Output, Relay};
 use super::outputs::Outputs;
-use super::{Batch, FlowListing, Pipeline, Round, Worker};
+use super::{Batch, Exceptions, Pipeline, Round};
 use crate::dpdk::Burst;
 
 /// Rounds between two checks for flow listings and for the order to stop, while there is traffic.
@@ -23,8 +25,74 @@ const HOUSEKEEPING: u64 = 256;
 /// rounds expire fragments and sweep one bucket of the flow table.
 const TIMEKEEPING: u64 = 4;
 
+/// A list of flow table entries that the daemon asks a worker for.
+pub struct FlowListing {
+    /// What to list, and what was found so far.
+    pub scan: FlowScan,
+    /// Where the finished listing is sent.
+    pub reply: Sender<FlowScan>,
+}
+
+/// All parts of a worker.
+pub struct Worker {
+    /// The flow table, and what decides and encapsulates packets.
+    pub balancer: Balancer,
+    /// The tables in force, as the daemon publishes them.
+    pub tables: Arc<ArcSwap<Tables>>,
+    /// The worker's counters.
+    pub stats: Writer,
+    /// The worker's time.
+    pub clock: Clock,
+    /// The queues and rings that the worker polls.
+    pub inputs: Vec<Input>,
+    /// Rings from workers that have no transmit queue of a port.
+    pub relays: Vec<Relay>,
+    /// The output of each port.
+    pub outputs: Vec<Output>,
+    /// The ring to each sibling, by its index; `None` at the worker's own index.
+    pub siblings: Vec<Option<Output>>,
+    /// What the worker keeps for exceptions.
+    pub exceptions: Exceptions,
+    /// Flow listings that the daemon asks for.
+    pub listings: Receiver<FlowListing>,
+    /// What all workers are told: run, finish (receive nothing more), or stop.
+    pub command: Arc<Command>,
+    /// What the worker does while no packet comes.
+    pub idle: Idle,
+    /// In a replay: poll no input until every ring has room for a burst, so that no packet is lost.
+    pub lossless: bool,
+}
+
+impl Worker {
+    /// Works until [`Command::stop`]. Returns, for each port, the time stamps of the packets sent
+    /// there, if its output records them.
+    pub fn run(self) -> Vec<Vec<u64>> {
+        let mut tables: Cache<_, Arc<Tables>> = Cache::new(Arc::clone(&self.tables));
+        let mut rounds = Rounds::new(self);
+        loop {
+            let keeps_time = rounds.begin();
+            let tables = tables.load();
+            rounds.take_note(tables);
+            let mut found = rounds.poll_inputs(tables);
+            found |= rounds.pass_on();
+            if keeps_time {
+                rounds.keep_time(tables);
+            }
+            rounds.count(found);
+            rounds.continue_listing(tables);
+            if rounds.is_busy(found) {
+                continue;
+            }
+            if rounds.is_stopped() {
+                return rounds.into_sent();
+            }
+            rounds.rest(tables);
+        }
+    }
+}
+
 /// A worker between its first round and its last.
-pub(super) struct Rounds {
+struct Rounds {
     pipeline: Pipeline,
     batch: Batch,
     clock: Clock,
@@ -51,7 +119,7 @@ pub(super) struct Rounds {
 }
 
 impl Rounds {
-    pub(super) fn new(worker: Worker) -> Rounds {
+    fn new(worker: Worker) -> Rounds {
         Rounds {
             pipeline: Pipeline::new(worker.balancer, worker.stats, worker.exceptions),
             batch: Batch::new(),
@@ -75,7 +143,7 @@ impl Rounds {
 
     /// Begins a round. Returns whether the round keeps time: reads the clock, expires fragments and sweeps.
     #[inline]
-    pub(super) fn begin(&mut self) -> bool {
+    fn begin(&mut self) -> bool {
         self.rounds += 1;
         let keeps_time =
             self.idle > 0 || self.rounds % TIMEKEEPING == 1 || self.clock.is_per_packet();
@@ -87,7 +155,7 @@ impl Rounds {
 
     /// Notes the generation of the tables in force, and the order to finish.
     #[inline]
-    pub(super) fn take_note(&mut self, tables: &Tables) {
+    fn take_note(&mut self, tables: &Tables) {
         if tables.generation() != self.generation {
             self.generation = tables.generation();
             self.pipeline.stats.set(Gauge::Generation, self.generation);
@@ -100,7 +168,7 @@ impl Rounds {
 
     /// Receives and processes a burst of each input. Returns whether there was a packet, or one may wait outside.
     #[inline]
-    pub(super) fn poll_inputs(&mut self, tables: &Tables) -> bool {
+    fn poll_inputs(&mut self, tables: &Tables) -> bool {
         let Rounds { pipeline, batch, clock, inputs, outputs, siblings, .. } = self;
         let mut found = false;
         for input in inputs {
@@ -138,7 +206,7 @@ impl Rounds {
     /// Sends what waits for room in a ring, and what siblings send by this worker's queues. Returns whether there
     /// was any.
     #[inline]
-    pub(super) fn pass_on(&mut self) -> bool {
+    fn pass_on(&mut self) -> bool {
         let mut found = false;
         if self.lossless {
             let owners = self.inputs.iter_mut().flat_map(Input::owners);
@@ -155,7 +223,7 @@ impl Rounds {
 
     /// Does what follows from the passage of time: drops fragments that waited too long, and sweeps a bucket.
     #[inline]
-    pub(super) fn keep_time(&mut self, tables: &Tables) {
+    fn keep_time(&mut self, tables: &Tables) {
         self.pipeline.expire_fragments(self.clock.now(), self.finishing);
         self.sweep(tables);
     }
@@ -170,7 +238,7 @@ impl Rounds {
 
     /// Counts the round.
     #[inline]
-    pub(super) fn count(&mut self, found: bool) {
+    fn count(&mut self, found: bool) {
         self.idle = if found { 0 } else { self.idle + 1 };
         let stats = &mut self.pipeline.stats;
         stats.add(Counter::Polls, 1);
@@ -180,7 +248,7 @@ impl Rounds {
 
     /// Continues the listing that is under way, and sends it off when it is complete.
     #[inline]
-    pub(super) fn continue_listing(&mut self, tables: &Tables) {
+    fn continue_listing(&mut self, tables: &Tables) {
         if let Some(running) = &mut self.listing
             && running.scan.step(&self.pipeline.balancer, tables, self.clock.now())
             && let Some(FlowListing { scan, reply }) = self.listing.take()
@@ -193,7 +261,7 @@ impl Rounds {
     /// Whether the next round follows at once: there is traffic, and it is not yet time for
     /// [`Rounds::is_stopped`].
     #[inline]
-    pub(super) fn is_busy(&mut self, found: bool) -> bool {
+    fn is_busy(&mut self, found: bool) -> bool {
         if found {
             self.sleeper.packet_found();
         }
@@ -201,7 +269,7 @@ impl Rounds {
     }
 
     /// Looks for a new listing. Returns whether the worker is ordered to stop.
-    pub(super) fn is_stopped(&mut self) -> bool {
+    fn is_stopped(&mut self) -> bool {
         self.pipeline.stats.set(Gauge::Flows, self.pipeline.balancer.flows().len() as u64);
         if self.listing.is_none() {
             self.listing = self.listings.try_recv().ok();
@@ -211,7 +279,7 @@ impl Rounds {
 
     /// Spends a round without packets as configured, and sweeps as many buckets as rounds would have
     /// swept in the time asleep.
-    pub(super) fn rest(&mut self, tables: &Tables) {
+    fn rest(&mut self, tables: &Tables) {
         if self.idle == 0 || self.finishing || self.listing.is_some() {
             return;
         }
@@ -221,7 +289,7 @@ impl Rounds {
     }
 
     /// For each port, the time stamps of the packets sent there, if its output records them.
-    pub(super) fn into_sent(self) -> Vec<Vec<u64>> {
+    fn into_sent(self) -> Vec<Vec<u64>> {
         self.outputs.into_iter().map(Output::into_sent).collect()
     }
 }
