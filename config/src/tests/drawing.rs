@@ -13,18 +13,18 @@ fn drawn(text: &str) -> String {
 
 #[test]
 fn a_line_a_caret_and_what_would_be_right() {
-    let text = changed(&[("mtu = 1500", "mtuu = 1500"), ("weight = 1 ", "weight = -1 ")]);
-    let expected = r#"error: port[0].mtuu: unknown key
-  --> /etc/g.toml:19:1
+    let text = changed(&[("eal_args = []", "[icmp]\nbrust = 1"), ("weight = 1 ", "weight = -1 ")]);
+    let expected = r#"error: icmp.brust: unknown key
+  --> /etc/g.toml:13:1
    |
-19 | mtuu = 1500
-   | ^^^^ the nearest known one is "mtu"
+13 | brust = 1
+   | ^^^^^ the nearest known one is "burst"
    |
-   = note: known here: name, device, addresses, gateways, mtu, mac, steering, rx_descriptors, tx_descriptors
+   = note: known here: rate, burst
 error: pool[0].backends[0].weight: is the integer -1
-  --> /etc/g.toml:29:60
+  --> /etc/g.toml:30:60
    |
-29 | backends = [ { name = "b1", address = "10.0.0.5", weight = -1 }, { name = "b2", address = "2001:db8:b::2" } ]
+30 | backends = [ { name = "b1", address = "10.0.0.5", weight = -1 }, { name = "b2", address = "2001:db8:b::2" } ]
    |                                                            ^^ expected an integer from 0 to 1000000
 "#;
     let found = drawn(&text);
