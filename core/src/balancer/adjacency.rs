@@ -8,7 +8,7 @@ use super::encapsulation::GreRewrite;
 use super::id::{PoolIndex, PortIndex};
 
 /// A backend as the fast path sees it.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq)]
 #[repr(C, align(64))]
 pub(super) struct Adjacency {
     /// The backend's pool if the fast path may serve it (accepts new flows, next hop known, plain GRE);

@@ -8,7 +8,7 @@ use super::maglev;
 use crate::wire::Family;
 
 /// Backends that serve the same thing.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Pool {
     /// Chooses the backend of a new flow. Its values are backend ids.
     pub maglev: Arc<maglev::Table>,
@@ -26,7 +26,7 @@ pub enum Serving {
 }
 
 /// One server.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Backend {
     /// Its pool. A flow leaves the backend when its service gets another pool.
     pub pool: PoolIndex,
@@ -74,7 +74,7 @@ impl Backend {
 }
 
 /// How packets reach a backend or a member of the cluster.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Route {
     /// The port that they leave by.
     pub port: PortIndex,

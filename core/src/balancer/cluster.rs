@@ -87,7 +87,7 @@ pub enum Owner {
 }
 
 /// The forwarders that share the virtual addresses.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Cluster {
     /// The key and the table, whose values are indices of members; `None` if this node owns everything.
     table: Option<(FleetKey, maglev::Table)>,

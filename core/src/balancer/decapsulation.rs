@@ -63,7 +63,7 @@ pub struct Inner {
 }
 
 /// The node's end of tunnels.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Decapsulator {
     own: Box<[IpNet]>,
     peers: Box<[IpNet]>,

@@ -9,7 +9,7 @@ use super::id::PortIndex;
 use super::source::OwnAddresses;
 
 /// One forwarder among the others of its cluster.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Node {
     /// Its own addresses, which no packet that arrives can come from.
     pub own: OwnAddresses,

@@ -3,14 +3,14 @@
 use crate::wire::plain::HeaderMatch;
 
 /// Which frames a port accepts, for the full path.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Port {
     /// The destination that frames must have; `None` accepts any.
     pub mac: Option<[u8; 6]>,
 }
 
 /// Which frames of a port the fast path reads: how their first 16 bytes must look.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct FrameFilter {
     pub(super) v4: HeaderMatch,
     pub(super) v6: HeaderMatch,

@@ -68,7 +68,7 @@ impl ServiceAddress {
 }
 
 /// The services, by their addresses.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Services {
     v4: Index<u64>,
     v6: Index<[u64; 3]>,
@@ -189,14 +189,14 @@ const fn factor(n: u64) -> u64 {
 }
 
 /// An entry, or none.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 struct Slot<K> {
     key: K,
     service: Service,
 }
 
 /// The services of one family.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq)]
 struct Index<K> {
     /// Their number is a power of two. Most are empty.
     slots: Box<[Slot<K>]>,

@@ -10,7 +10,7 @@ use rustc_hash::FxHashMap;
 
 use super::address::{Address, address};
 use super::adjacency::Adjacency;
-use super::backend::{Backend, Pool};
+use super::backend::{Backend, Pool, Route};
 use super::conntrack::Timeouts;
 use super::flow::FlowKey;
 use super::hash::FleetKey;
@@ -23,7 +23,7 @@ use super::verdict::DropReason;
 use crate::wire::Packet;
 
 /// One configuration as the packet path reads it.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub struct Tables {
     generation: u64,
     fleet: FleetKey,
@@ -63,6 +63,19 @@ pub struct TableSpec {
     pub node: Node,
 }
 
+/// The parts in which tables differ from the ones before them.
+#[derive(Debug)]
+pub struct TableChange {
+    /// Counts up with each publication.
+    pub generation: u64,
+    /// Backends that have these ids already.
+    pub backends: Vec<(BackendId, Backend)>,
+    /// Pools that have these indices already.
+    pub pools: Vec<(PoolIndex, Pool)>,
+    /// [`Node::members`].
+    pub members: Vec<Option<Route>>,
+}
+
 impl Tables {
     /// Indexes the parts.
     pub fn new(parts: TableSpec) -> Tables {
@@ -86,6 +99,34 @@ impl Tables {
             backends: parts.backends,
             node: parts.node,
         }
+    }
+
+    /// These tables with a change. Copies backends and services: sharing them would cost each packet an
+    /// instruction.
+    pub fn changed(&self, change: TableChange) -> Tables {
+        let mut tables = Tables {
+            generation: change.generation,
+            fleet: self.fleet,
+            timeouts: self.timeouts,
+            steady: self.steady,
+            ports: self.ports.clone(),
+            frame_filters: self.frame_filters.clone(),
+            services: self.services.clone(),
+            vips: self.vips.clone(),
+            source_check: self.source_check.clone(),
+            pools: self.pools.clone(),
+            backends: self.backends.clone(),
+            adjacencies: self.adjacencies.clone(),
+            node: Node { members: change.members, ..self.node.clone() },
+        };
+        for (id, backend) in change.backends {
+            tables.adjacencies[id.index()] = Adjacency::new(&backend);
+            tables.backends[id.index()] = backend;
+        }
+        for (index, pool) in change.pools {
+            tables.pools[usize::from(index.0)] = pool;
+        }
+        tables
     }
 
     /// Counts up with each publication.

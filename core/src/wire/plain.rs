@@ -88,7 +88,7 @@ pub fn word<const N: usize>(head: &[u8], at: usize) -> [u8; N] {
 }
 
 /// A pattern for frames that may hold a plain packet: their first 16 bytes, of which the mask selects some.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct HeaderMatch {
     bytes: [u8; MATCH_LENGTH],
     mask: [u8; MATCH_LENGTH],

@@ -13,7 +13,7 @@ const SLOTS: usize = 4096;
 
 /// Tables with 1 where a packet is suspect and 0 elsewhere. An ordinary packet is suspect by chance, with a
 /// probability of the number of entries divided by [`SLOTS`], and then costs a full check.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub(super) struct Filter {
     /// Source MAC addresses, by [`slot_of_mac`].
     source_macs: [u8; SLOTS],

@@ -18,6 +18,7 @@ mod own;
 pub use own::OwnAddresses;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
 
 use ipnet::IpNet;
 use rustc_hash::FxHashSet;
@@ -40,14 +41,14 @@ pub enum SourceKind {
     Impossible,
 }
 
-/// Finds packets that no host can have sent.
-#[derive(Debug)]
+/// Finds packets that no host can have sent. A clone shares everything.
+#[derive(Clone, Debug, PartialEq)]
 pub(super) struct SourceCheck {
-    filter: Box<Filter>,
+    filter: Arc<Filter>,
     /// Our own MAC addresses, as [`source_mac`] returns them.
-    macs: Box<[u64]>,
-    addresses: FxHashSet<Address>,
-    networks: Box<[IpNet]>,
+    macs: Arc<[u64]>,
+    addresses: Arc<FxHashSet<Address>>,
+    networks: Arc<[IpNet]>,
 }
 
 impl SourceCheck {
@@ -59,10 +60,10 @@ impl SourceCheck {
             u64::from_be_bytes([0, 0, a, b, c, d, e, f])
         });
         SourceCheck {
-            filter: Box::new(Filter::new(own, &addresses)),
+            filter: Arc::new(Filter::new(own, &addresses)),
             macs: macs.collect(),
-            addresses,
-            networks: own.networks.clone().into_boxed_slice(),
+            addresses: Arc::new(addresses),
+            networks: own.networks.as_slice().into(),
         }
     }
 

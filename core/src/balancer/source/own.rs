@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 
 /// The appliance's own addresses, without the virtual ones.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct OwnAddresses {
     /// MAC addresses that frames leave with.
     pub macs: Vec<[u8; 6]>,

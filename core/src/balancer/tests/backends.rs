@@ -203,3 +203,18 @@ fn without_a_next_hop_a_packet_is_dropped_but_its_flow_is_kept() {
     let sent = rig.balancer.encapsulate(&resolved, &classified, backend, &mut buffer);
     assert_eq!(sent, Ok(OUT));
 }
+
+#[test]
+fn a_change_makes_the_tables_that_the_whole_makes() {
+    let (before, after) = (Config::all(4).tables(), Config::all(4).with(2, Serving::Nothing));
+    let after = after.tables();
+    assert_ne!(before, after);
+    let backend = BackendId::new(2);
+    let change = TableChange {
+        generation: 1,
+        backends: vec![(backend, after.backend(backend).clone())],
+        pools: vec![(PoolIndex(0), after.pool(PoolIndex(0)).clone())],
+        members: Vec::new(),
+    };
+    assert_eq!(before.changed(change), after);
+}

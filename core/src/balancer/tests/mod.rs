@@ -22,7 +22,7 @@ use super::node::Node;
 use super::port::Port;
 use super::sample::{MAC, Sample, fix_checksum};
 use super::services::{Service, ServiceAddress, Vip};
-use super::tables::TableSpec;
+use super::tables::{TableChange, TableSpec};
 use super::*;
 use crate::wire::{Error as Malformed, Packet, protocol, tcp};
 
