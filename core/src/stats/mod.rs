@@ -121,10 +121,10 @@ impl Writer {
         self.0.counters[counter.index()].add(n);
     }
 
-    /// Sets a gauge.
+    /// Sets a gauge. Whoever reads this value also reads what was counted before.
     #[inline]
     pub fn set(&mut self, gauge: Gauge, value: u64) {
-        self.0.gauges[gauge.index()].set(value);
+        self.0.gauges[gauge.index()].0.store(value, Ordering::Release);
     }
 
     /// Counts packets that ended in a verdict.
@@ -181,7 +181,7 @@ impl Reader {
 
     /// The value of a gauge.
     pub fn gauge(&self, gauge: Gauge) -> u64 {
-        self.0.gauges[gauge.index()].read()
+        self.0.gauges[gauge.index()].0.load(Ordering::Acquire)
     }
 
     /// Packets that ended in a verdict.
