@@ -7,7 +7,9 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use guideway_config as config;
-use guideway_management::publication::{PortFacts, Progress, Publisher};
+use guideway_management::progress::Progress;
+use guideway_management::publication::Publisher;
+use guideway_management::state::PortFacts;
 use serde_json::json;
 
 use crate::part::{Effort, Part, Times, grouped, milliseconds, percent, repeat, timed};

@@ -3,7 +3,7 @@
 use thiserror::Error;
 
 use crate::dpdk;
-use guideway_management::publication;
+use guideway_management::ids;
 
 /// Why an appliance does not start.
 #[derive(Debug, Error)]
@@ -21,7 +21,7 @@ pub enum Error {
     },
     /// The configuration cannot be brought into force.
     #[error(transparent)]
-    Publication(#[from] publication::Error),
+    Ids(#[from] ids::Error),
     /// Received captures have no time stamps.
     #[error("DPDK's pcap driver gives no time stamps; use --clock wall")]
     NoTimestamps,

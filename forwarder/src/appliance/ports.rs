@@ -17,7 +17,7 @@ use crate::dpdk::{self, Mempool};
 use guideway_config as config;
 use guideway_config::Configuration;
 use guideway_core::balancer::id::PortIndex;
-use guideway_management::publication::PortFacts;
+use guideway_management::state::PortFacts;
 
 /// A port that runs.
 pub(super) struct RunningPort {

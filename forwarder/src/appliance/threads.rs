@@ -15,7 +15,7 @@ use guideway_config::{self as config, Configuration};
 use guideway_core::balancer::hash::LocalSeed;
 use guideway_core::balancer::{Balancer, Tables, fragment};
 use guideway_core::stats::{self, Reader};
-use guideway_management::publication::{BACKEND_IDS, SERVICE_IDS};
+use guideway_management::ids::{BACKEND_IDS, SERVICE_IDS};
 
 use super::mode::Run;
 use super::placement::MemoryPlacement;

@@ -5,8 +5,8 @@
 
 use guideway_api as api;
 
+use crate::routing::NextHop;
 use guideway_config::Configuration;
-use guideway_config::routing::NextHop;
 use guideway_core::balancer::Protocol;
 use guideway_core::balancer::conntrack::State;
 use guideway_core::balancer::encapsulation::{Choice, Encapsulation, Entropy, Unsendable};

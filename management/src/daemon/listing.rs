@@ -4,7 +4,7 @@ use guideway_api as api;
 
 use super::convert::{format_mac, to_choice, to_next_hop, to_protocol};
 use super::overview::{Overview, PortState};
-use crate::publication::PublishedBackend;
+use crate::compile::CompiledBackend;
 use guideway_config as config;
 use guideway_core::stats::{Counter, Gauge, Traffic};
 
@@ -166,7 +166,7 @@ fn traffic(now: Traffic, base: Option<&Traffic>) -> api::Traffic {
     api::Traffic { packets, bytes, flows }
 }
 
-fn backend_state(published: &PublishedBackend, backend: &config::Backend) -> api::BackendState {
+fn backend_state(published: &CompiledBackend, backend: &config::Backend) -> api::BackendState {
     let resolved = published.next_hop.is_some_and(|hop| hop.mac.is_some());
     match (backend.enabled, resolved, backend.weight) {
         (false, _, _) => api::BackendState::Disabled,

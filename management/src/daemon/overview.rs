@@ -7,7 +7,8 @@ use std::time::Instant;
 use guideway_api as api;
 use parking_lot::Mutex;
 
-use crate::publication::{Progress, Published};
+use crate::progress::Progress;
+use crate::publication::Published;
 use guideway_config::Configuration;
 use guideway_core::balancer::scan::FlowScan;
 use guideway_core::stats::{Gauge, Reader, Traffic};

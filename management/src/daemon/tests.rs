@@ -4,7 +4,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
 use super::*;
-use crate::publication::{PortFacts, Progress};
+use crate::progress::Progress;
+use crate::sample::{THREE, text};
+use crate::state::PortFacts;
 use guideway_core::balancer::backend::Serving;
 use guideway_core::balancer::conntrack::State;
 use guideway_core::balancer::id::BackendId;
@@ -12,48 +14,6 @@ use guideway_core::balancer::scan::FlowRow;
 use guideway_core::balancer::services::ServiceAddress;
 use guideway_core::stats::{self, Gauge};
 use guideway_core::wire::protocol;
-
-/// A configuration with these backends, `(name, last byte of the address, more keys)`.
-fn text(backends: &[(&str, u8, &str)]) -> String {
-    let backends: Vec<String> = backends
-        .iter()
-        .map(|(name, n, more)| format!(r#"{{ name = "{name}", address = "192.0.2.{n}"{more} }}"#))
-        .collect();
-    let neighbors: String = (10..20)
-        .map(|n| format!("[[neighbor]]\naddress = \"192.0.2.{n}\"\nmac = \"02:00:00:00:00:{n}\"\n"))
-        .collect();
-    format!(
-        r#"
-[node]
-name = "lb1"
-tunnel_source = ["192.0.2.1"]
-[hash]
-key = "000102030405060708090a0b0c0d0e0f"
-table_size = 1021
-[dpdk]
-workers = [0]
-[flow]
-entries = 64
-[[port]]
-name = "edge0"
-device = "net_null0"
-addresses = ["192.0.2.1/24"]
-{neighbors}
-[[pool]]
-name = "web"
-backends = [ {} ]
-[[service]]
-name = "web"
-address = "203.0.113.10"
-protocol = "tcp"
-port = 80
-pool = "web"
-"#,
-        backends.join(", ")
-    )
-}
-
-const THREE: &[(&str, u8, &str)] = &[("a", 10, ""), ("b", 11, ""), ("c", 12, "")];
 
 /// A daemon with one worker, which runs and sweeps every generation at once.
 struct Lab {

@@ -6,7 +6,7 @@ use std::hash::Hash;
 use rustc_hash::FxHashMap;
 
 /// Assigns each key an id, and keeps the ids of removed keys until they are safe to reuse.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct IdAllocator<K> {
     assigned: FxHashMap<K, u32>,
     /// Ids of removed keys, each with the first generation without its key; oldest first.

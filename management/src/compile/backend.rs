@@ -1,0 +1,123 @@
+//! A backend: how packets reach it, and which flows it accepts.
+
+use guideway_config::{self as config, Configuration, Encapsulation, MssClamp, Pool};
+use guideway_core::balancer::backend::{Backend, MssLimit, Route, Serving};
+use guideway_core::balancer::encapsulation::{Choice, Constraints, Template, Tunnel};
+use guideway_core::balancer::id::{BackendId, PoolIndex, PortIndex};
+use guideway_core::balancer::mtu::mss_for;
+use guideway_core::wire::Family;
+
+use super::source;
+use crate::ids::Ids;
+use crate::routing::NextHop;
+use crate::state::{Setting, State};
+
+/// A backend as listings show it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CompiledBackend {
+    /// Its id.
+    pub id: BackendId,
+    /// The weight in force.
+    pub weight: u32,
+    /// Whether it takes anything.
+    pub enabled: bool,
+    /// The next hop of its packets.
+    pub next_hop: Option<NextHop>,
+    /// The encapsulation of its packets; `None` without a next hop, or if no listed one can be used.
+    pub encapsulation: Option<Choice>,
+    /// Its slots in the Maglev table.
+    pub slots: usize,
+}
+
+impl CompiledBackend {
+    pub(super) fn serving(&self) -> Serving {
+        match (self.enabled, self.weight) {
+            (false, _) => Serving::Nothing,
+            (true, 0) => Serving::Existing,
+            (true, _) => Serving::All,
+        }
+    }
+}
+
+/// A backend as packets and as listings see it, the latter without its slots.
+pub(super) fn compile(
+    state: &State,
+    ids: &Ids,
+    (pool, index): (&Pool, PoolIndex),
+    (backend, id): (&config::Backend, BackendId),
+    setting: Option<&Setting>,
+) -> (Backend, CompiledBackend) {
+    let configuration = &*state.intent.configuration;
+    let (weight, enabled) = Setting::of(setting, backend);
+    let next_hop = state.observation.routing.next_hop(backend.address);
+    let encapsulation = next_hop.as_ref().and_then(|hop| choose(configuration, hop, backend));
+    let route = match (&next_hop, encapsulation) {
+        (Some(hop), Some(choice)) => route(state, hop, backend, choice.encapsulation),
+        _ => None,
+    };
+    let mss = mss_limit(configuration, pool, next_hop.as_ref(), route.as_ref());
+    let compiled = CompiledBackend { id, weight, enabled, next_hop, encapsulation, slots: 0 };
+    let serving = compiled.serving();
+    (Backend { pool: index, serving, route, mss, since: ids.since(id) }, compiled)
+}
+
+fn route(
+    state: &State,
+    hop: &NextHop,
+    backend: &config::Backend,
+    encapsulation: Encapsulation,
+) -> Option<Route> {
+    let configuration = &*state.intent.configuration;
+    let tunnel = Tunnel {
+        source_mac: source::mac(state, hop.port),
+        destination_mac: hop.mac?,
+        // Packets that are sent without a tunnel need no source.
+        source: source::address(configuration, backend.address).unwrap_or(backend.address),
+        destination: backend.address,
+    };
+    let mtu = configuration.ports[hop.port].mtu;
+    Some(Route {
+        port: PortIndex(u16::try_from(hop.port).ok()?),
+        template: Template::with(encapsulation, &backend.parameters, &tunnel, mtu)?
+            .with_source_prefix(source::prefix_length(configuration)),
+    })
+}
+
+/// The encapsulation of packets to a backend, and why.
+fn choose(
+    configuration: &Configuration,
+    hop: &NextHop,
+    backend: &config::Backend,
+) -> Option<Choice> {
+    let is_v6 = backend.address.is_ipv6();
+    Encapsulation::choose(
+        &backend.encapsulations,
+        &Constraints {
+            is_v6,
+            on_link: hop.address == backend.address,
+            has_source: source::address(configuration, backend.address).is_some(),
+            source_is_prefix: !is_v6 && source::prefix_length(configuration) < 32,
+            parameters: &backend.parameters,
+        },
+    )
+}
+
+/// The limit on the segment size of a backend's connections.
+fn mss_limit(
+    configuration: &Configuration,
+    pool: &Pool,
+    hop: Option<&NextHop>,
+    route: Option<&Route>,
+) -> MssLimit {
+    match (pool.mss_clamp, hop, route) {
+        (None, _, _) => MssLimit::NONE,
+        (Some(MssClamp::To(mss)), _, _) => MssLimit { v4: mss, v6: mss },
+        (Some(MssClamp::Auto), Some(hop), Some(route)) => {
+            let mtu = configuration.ports[hop.port].mtu;
+            let of = |family| mss_for(mtu, route.template.overhead(), family);
+            MssLimit { v4: of(Family::V4), v6: of(Family::V6) }
+        }
+        // Without a route no packet is sent to the backend.
+        (Some(MssClamp::Auto), _, _) => MssLimit::NONE,
+    }
+}

@@ -1,0 +1,150 @@
+//! From state to [`Tables`]: a pure function.
+//!
+//! [`compile`] compares the state with the one that was compiled before. If the configuration, the ports and the
+//! routes are the same, only backends whose next hop or setting differs are compiled again, and only pools whose
+//! candidates differ get another Maglev table. Otherwise everything is compiled; Maglev tables of unchanged
+//! candidates are carried over even then. The result does not depend on what was compiled before.
+//!
+//! | file | what |
+//! |---|---|
+//! | `pool.rs` | pools: Maglev tables, and what listings show |
+//! | `backend.rs` | backends: encapsulation, headers, segment size |
+//! | `node.rs` | the node: own addresses, tunnels, cluster |
+//! | `services.rs` | services, virtual addresses, timeouts |
+//! | `source.rs` | the outer source addresses |
+
+mod backend;
+mod node;
+mod pool;
+mod services;
+mod source;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use guideway_core::balancer::backend::{Backend, Pool};
+use guideway_core::balancer::hash::FleetKey;
+use guideway_core::balancer::id::{BackendId, PoolIndex};
+use guideway_core::balancer::port::Port;
+use guideway_core::balancer::tables::{TableChange, TableSpec, Tables};
+
+use crate::ids::Ids;
+use crate::state::State;
+
+pub use backend::CompiledBackend;
+pub use pool::CompiledPool;
+
+use pool::MaglevTables;
+
+/// Tables, and the state that they were compiled from.
+#[derive(Clone, Debug)]
+pub struct Compiled {
+    /// The state.
+    pub state: State,
+    /// The ids of its services and backends.
+    pub ids: Arc<Ids>,
+    /// The tables.
+    pub tables: Arc<Tables>,
+    /// The pools, in the configuration's order.
+    pub pools: Vec<Arc<CompiledPool>>,
+}
+
+/// Compiles a state. `ids` are those of its configuration. Parts of `previous` are used again.
+pub fn compile(
+    generation: u64,
+    state: &State,
+    ids: &Arc<Ids>,
+    previous: Option<&Compiled>,
+) -> Compiled {
+    match previous.filter(|previous| previous.is_like(state, ids)) {
+        Some(previous) => previous.changed(generation, state),
+        None => whole(generation, state, ids, previous),
+    }
+}
+
+/// Compiles everything but Maglev tables that `previous` has.
+fn whole(generation: u64, state: &State, ids: &Arc<Ids>, previous: Option<&Compiled>) -> Compiled {
+    let configuration = &*state.intent.configuration;
+    let hash = &configuration.hash;
+    let previous = previous.filter(|previous| previous.state.intent.configuration.hash == *hash);
+    let known = MaglevTables::of(previous.map_or(&[], |previous| &previous.pools));
+    let mut records = vec![Backend::VACANT; ids.end];
+    let mut pools = Vec::with_capacity(configuration.pools.len());
+    for index in 0..configuration.pools.len() {
+        let pool = pool::compile(state, ids, index, &known, |id, backend| {
+            records[id.index()] = backend;
+        });
+        pools.push(Arc::new(pool));
+    }
+    let tables = Tables::new(TableSpec {
+        generation,
+        fleet: FleetKey::new(hash.key),
+        timeouts: services::timeouts(&configuration.flow.timeouts),
+        ports: state
+            .observation
+            .ports
+            .iter()
+            .zip(&configuration.ports)
+            .map(|(facts, port)| Port {
+                mac: port.mac.or(facts.filter.then_some(facts.device_mac)),
+            })
+            .collect(),
+        services: services::compile(configuration, ids),
+        vips: services::vips(configuration),
+        pools: pools.iter().map(|pool| pool.tables()).collect(),
+        backends: records,
+        node: node::compile(state),
+    });
+    Compiled { state: state.clone(), ids: Arc::clone(ids), tables: Arc::new(tables), pools }
+}
+
+impl Compiled {
+    /// Whether a state differs from the compiled one in learnt neighbours and settings only.
+    fn is_like(&self, state: &State, ids: &Arc<Ids>) -> bool {
+        Arc::ptr_eq(&self.state.intent.configuration, &state.intent.configuration)
+            && Arc::ptr_eq(&self.ids, ids)
+            && Arc::ptr_eq(&self.state.observation.ports, &state.observation.ports)
+            && self.state.observation.routing.has_routes_of(&state.observation.routing)
+    }
+
+    /// Compiles the differences.
+    fn changed(&self, generation: u64, state: &State) -> Compiled {
+        let routing = &state.observation.routing;
+        let neighbors = routing.learnt_differences(&self.state.observation.routing);
+        let same_settings = state.intent.has_settings_of(&self.state.intent);
+        let mut backends: Vec<(BackendId, Backend)> = Vec::new();
+        let mut changed_pools: Vec<(PoolIndex, Pool)> = Vec::new();
+        let mut pools = self.pools.clone();
+        for ((index, pool), configured) in
+            (0..).zip(&mut pools).zip(&state.intent.configuration.pools)
+        {
+            let set = |state: &State| state.intent.settings_of(&configured.name).cloned();
+            let settings_differ = !same_settings && set(state) != set(&self.state);
+            if neighbors.is_empty() && !settings_differ {
+                continue;
+            }
+            let record = |id, backend| backends.push((id, backend));
+            let Some(changed) = pool.changed(state, &self.ids, index, &neighbors, record) else {
+                continue;
+            };
+            if !changed.has_table_of(pool) {
+                #[expect(clippy::cast_possible_truncation, reason = "at most 65535 pools")]
+                changed_pools.push((PoolIndex(index as u16), changed.tables()));
+            }
+            *pool = Arc::new(changed);
+        }
+        let change = TableChange {
+            generation,
+            backends,
+            pools: changed_pools,
+            members: node::members(state),
+        };
+        Compiled {
+            state: state.clone(),
+            ids: Arc::clone(&self.ids),
+            tables: Arc::new(self.tables.changed(change)),
+            pools,
+        }
+    }
+}

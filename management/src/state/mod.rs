@@ -1,0 +1,35 @@
+//! The state that tables are compiled from: what is wanted, and what is observed.
+//!
+//! A [`State`] is a value: its large parts are shared, so that a clone is cheap and a change leaves other clones
+//! as they are. Only the manager changes one.
+
+mod intent;
+mod observation;
+
+pub use intent::{Intent, Setting};
+pub use observation::{Observation, PortFacts};
+
+use guideway_config::Configuration;
+
+/// Everything that tables follow from.
+#[derive(Clone, Debug)]
+pub struct State {
+    /// What is wanted.
+    pub intent: Intent,
+    /// What is observed.
+    pub observation: Observation,
+}
+
+impl State {
+    /// The state of a start: a configuration, its text, and the ports.
+    pub fn new(configuration: Configuration, text: String, ports: Vec<PortFacts>) -> State {
+        let observation = Observation::new(ports, configuration.routes());
+        State { intent: Intent::new(configuration, text), observation }
+    }
+
+    /// Replaces the configuration. What was set at run time stays for backends that both configurations have.
+    pub fn configure(&mut self, configuration: Configuration, text: String) {
+        self.observation.routing.set_routes(configuration.routes());
+        self.intent.configure(configuration, text);
+    }
+}
