@@ -7,8 +7,8 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use guideway_config as config;
+use guideway_management::manager::Manager;
 use guideway_management::progress::Progress;
-use guideway_management::publication::Publisher;
 use guideway_management::state::PortFacts;
 use serde_json::json;
 
@@ -29,7 +29,7 @@ pub(crate) fn measure(part: &mut Part, effort: Effort) {
     for (pools, each, slots) in SHAPES {
         eprintln!("applying {pools} pools of {each} backends:");
         let (text, changed) = (text((pools, each, slots), 1), text((pools, each, slots), 2));
-        let mut publisher = None;
+        let mut manager = None;
         // For each step: reading, publishing, and both.
         let times = repeat::<9>(effort, |times| {
             let mut steps = times.chunks_mut(3);
@@ -39,19 +39,20 @@ pub(crate) fn measure(part: &mut Part, effort: Effort) {
                 let configuration = parsed.configuration;
                 if first {
                     // The tables of the round before are freed untimed.
-                    publisher = None;
+                    manager = None;
                 }
-                let publishing = match &mut publisher {
+                let text = text.clone();
+                let publishing = match &mut manager {
                     None => {
                         let facts =
                             vec![PortFacts { device_mac: [2, 0, 0, 0, 0, 1], filter: false }];
-                        let (publishing, made) = timed(|| Publisher::new(&configuration, facts));
-                        publisher = Some(made.expect("what fits").0);
+                        let (publishing, made) = timed(|| Manager::new(configuration, text, facts));
+                        manager = Some(made.expect("what fits"));
                         publishing
                     }
-                    Some(publisher) => {
+                    Some(manager) => {
                         timed(|| {
-                            publisher.publish(&configuration, PROGRESS).expect("what fits");
+                            manager.configure(configuration, text, PROGRESS).expect("what fits")
                         })
                         .0
                     }

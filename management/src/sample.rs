@@ -1,5 +1,7 @@
 //! Configurations and random numbers for tests.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use crate::state::PortFacts;
 
 /// A configuration with these backends, `(name, last byte of the address, more keys)`.
@@ -138,5 +140,34 @@ impl Random {
     /// One of these.
     pub(crate) fn of<T: Copy>(&mut self, choices: &[T]) -> T {
         choices[self.below(choices.len())]
+    }
+}
+
+/// Makes a worker stop taking new tables.
+#[derive(Debug, Default)]
+pub(crate) struct Brake {
+    is_asked: AtomicBool,
+    is_on: AtomicBool,
+}
+
+impl Brake {
+    /// Stops the worker, and waits until it has stopped.
+    pub(crate) fn pull(&self) {
+        self.is_asked.store(true, Ordering::Release);
+        while !self.is_on.load(Ordering::Acquire) {
+            std::thread::yield_now();
+        }
+    }
+
+    /// Lets the worker go on.
+    pub(crate) fn release(&self) {
+        self.is_asked.store(false, Ordering::Release);
+    }
+
+    /// For the worker: whether it must not take new tables now.
+    pub(crate) fn holds(&self) -> bool {
+        let is_asked = self.is_asked.load(Ordering::Acquire);
+        self.is_on.store(is_asked, Ordering::Release);
+        is_asked
     }
 }

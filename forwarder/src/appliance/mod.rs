@@ -46,7 +46,7 @@ use crate::worker::Command;
 use guideway_config::Parsed;
 use guideway_core::stats::Reader;
 use guideway_management::daemon::Daemon;
-use guideway_management::publication::Publisher;
+use guideway_management::manager::Manager;
 
 pub use device::Device;
 pub use error::Error;
@@ -115,18 +115,18 @@ impl Appliance {
         connections.connect_siblings()?;
 
         let facts = ports.iter().map(|port| port.facts(&run)).collect();
-        let (publisher, published) = Publisher::new(&configuration, facts)?;
+        let manager = Manager::new(configuration, text, facts)?;
+        let configuration = Arc::clone(&manager.state().intent.configuration);
         placement::allow_reserved_pages(&configuration, run.live);
         let command = Arc::new(Command::default());
-        let shared = Shared::of(&configuration, &run, &ports, publisher.shared(), &command);
+        let shared = Shared::of(&configuration, &run, &ports, manager.tables(), &command);
         let wiring = connections.workers;
         let spawned = workers::spawn(&eal, &run, &shared, &pools, timestamps, wiring)?;
         let (threads, workers) = workers::wait_until_built(spawned, &run);
         let stats: Vec<Reader> = workers.iter().map(|worker| worker.stats.clone()).collect();
 
         let views = ports.iter().map(view::of).collect();
-        let mut daemon =
-            Daemon::new(path, text, configuration, publisher, published, workers, views);
+        let mut daemon = Daemon::new(path, manager, workers, views);
         let (watches, counters) = Watches::start(&run, &ports, &stats);
         if let Some(counters) = counters {
             daemon = daemon.with_counters(counters);

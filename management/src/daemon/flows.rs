@@ -6,18 +6,16 @@ use guideway_api as api;
 use guideway_api::{ErrorKind, FlowFilter};
 
 use super::convert::{from_flow_state, from_protocol, to_flow_state};
-use super::overview::{Overview, Running};
+use super::overview::Overview;
+use crate::manager::Published;
 use guideway_core::balancer::flow::FlowKey;
 use guideway_core::balancer::scan::{FlowMatch, FlowScan};
 
 impl Overview {
     pub(super) fn flows(&self, filter: &FlowFilter) -> Result<api::Flows, api::Error> {
-        // An id may change its owner, so the names are read before the scan. The lock is not held while
-        // workers scan.
-        let (flow_match, names) = {
-            let running = self.running.lock();
-            (flow_match(&running, filter)?, names(&running))
-        };
+        // An id may change its owner, so the names are read before the scan.
+        let published = self.published.load_full();
+        let (flow_match, names) = (flow_match(&published, filter)?, names(&published));
         let limit = filter.limit.unwrap_or(api::DEFAULT_FLOWS).min(api::MAX_FLOWS);
         let mut flows = api::Flows::default();
         for (index, worker) in (0..).zip(&self.workers) {
@@ -56,7 +54,7 @@ fn not_found(message: String) -> api::Error {
 }
 
 /// The filter as workers understand it: keys and ids instead of names.
-fn flow_match(running: &Running, filter: &FlowFilter) -> Result<FlowMatch, api::Error> {
+fn flow_match(published: &Published, filter: &FlowFilter) -> Result<FlowMatch, api::Error> {
     let flow = match &filter.flow {
         None => None,
         Some(tuple) => Some(flow_key(tuple).ok_or_else(|| {
@@ -68,15 +66,15 @@ fn flow_match(running: &Running, filter: &FlowFilter) -> Result<FlowMatch, api::
     };
     let named = filter.pool.is_some() || filter.backend.is_some();
     let backends = named.then(|| {
-        let mut ids: Vec<_> = running
+        let mut ids: Vec<_> = published
             .configuration
             .pools
             .iter()
-            .zip(&running.published.backends)
+            .zip(&published.pools)
             .filter(|(pool, _)| filter.pool.as_ref().is_none_or(|name| *name == pool.name))
-            .flat_map(|(pool, published)| pool.backends.iter().zip(published))
+            .flat_map(|(pool, compiled)| pool.backends.iter().zip(&compiled.backends))
             .filter(|(b, _)| filter.backend.as_ref().is_none_or(|name| *name == b.name))
-            .map(|(_, published)| published.id)
+            .map(|(_, compiled)| compiled.id)
             .collect();
         ids.sort_unstable();
         ids
@@ -92,15 +90,15 @@ fn flow_match(running: &Running, filter: &FlowFilter) -> Result<FlowMatch, api::
 }
 
 /// The pool's and the backend's name of each backend id.
-fn names(running: &Running) -> HashMap<u32, (String, String)> {
-    running
+fn names(published: &Published) -> HashMap<u32, (String, String)> {
+    published
         .configuration
         .pools
         .iter()
-        .zip(&running.published.backends)
-        .flat_map(|(pool, published)| {
-            pool.backends.iter().zip(published).map(|(backend, published)| {
-                (published.id.get(), (pool.name.clone(), backend.name.clone()))
+        .zip(&published.pools)
+        .flat_map(|(pool, compiled)| {
+            pool.backends.iter().zip(&compiled.backends).map(|(backend, compiled)| {
+                (compiled.id.get(), (pool.name.clone(), backend.name.clone()))
             })
         })
         .collect()

@@ -5,25 +5,24 @@ use guideway_api as api;
 use super::convert::{format_mac, to_choice, to_next_hop, to_protocol};
 use super::overview::{Overview, PortState};
 use crate::compile::CompiledBackend;
-use guideway_config as config;
 use guideway_core::stats::{Counter, Gauge, Traffic};
 
 impl Overview {
     pub(super) fn status(&self) -> api::Status {
-        let running = self.running.lock();
+        let published = self.published.load_full();
         let counter = |counter| self.workers.iter().map(|w| w.stats.counter(counter)).sum();
         let gauge = |gauge| self.workers.iter().map(|w| w.stats.gauge(gauge)).sum();
         api::Status {
-            node: running.configuration.node.name.clone(),
+            node: published.configuration.node.name.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             uptime_seconds: self.started.elapsed().as_secs(),
-            generation: running.published.generation,
+            generation: published.generation,
             generation_in_force: self.progress().generation,
             config_path: self.path.display().to_string(),
             workers: self.workers.len(),
             ports: self.ports.len(),
-            services: running.configuration.services.len(),
-            backends: running.configuration.pools.iter().map(|p| p.backends.len()).sum(),
+            services: published.configuration.services.len(),
+            backends: published.configuration.pools.iter().map(|p| p.backends.len()).sum(),
             flows: gauge(Gauge::Flows),
             flow_capacity: self.workers.iter().map(|w| w.flow_capacity).sum(),
             fragments_waiting: gauge(Gauge::FragmentsWaiting),
@@ -33,57 +32,55 @@ impl Overview {
     }
 
     pub(super) fn services(&self) -> Vec<api::Service> {
-        let running = self.running.lock();
-        let configuration = &running.configuration;
+        let published = self.published.load_full();
+        let configuration = &published.configuration;
         configuration
             .services
             .iter()
-            .zip(&running.published.services)
+            .zip(&published.ids.services)
             .map(|(service, id)| api::Service {
                 name: service.name.clone(),
                 address: service.address,
                 protocol: to_protocol(service.protocol),
                 port: service.port,
                 pool: configuration.pools[service.pool].name.clone(),
-                backends: running.published.backends[service.pool]
+                backends: published.pools[service.pool]
+                    .backends
                     .iter()
-                    .zip(&configuration.pools[service.pool].backends)
-                    .filter(|(published, backend)| {
-                        backend_state(published, backend) == api::BackendState::Active
-                    })
+                    .filter(|backend| backend_state(backend) == api::BackendState::Active)
                     .count(),
                 traffic: traffic(
                     self.sum(|stats| stats.service(id.0 as usize)),
-                    running.service_base.get(&id.0),
+                    published.service_base.get(&id.0),
                 ),
             })
             .collect()
     }
 
     pub(super) fn backends(&self) -> Vec<api::Backend> {
-        let running = self.running.lock();
-        let configuration = &running.configuration;
+        let published = self.published.load_full();
+        let configuration = &published.configuration;
         let mut list = Vec::new();
-        for (pool, published) in configuration.pools.iter().zip(&running.published.backends) {
-            for (backend, published) in pool.backends.iter().zip(published) {
-                let id = published.id;
+        for (pool, compiled) in configuration.pools.iter().zip(&published.pools) {
+            for (backend, compiled) in pool.backends.iter().zip(&compiled.backends) {
+                let id = compiled.id;
                 list.push(api::Backend {
                     pool: pool.name.clone(),
                     name: backend.name.clone(),
                     address: backend.address,
-                    weight: backend.weight,
-                    state: backend_state(published, backend),
-                    encapsulation: published
+                    weight: compiled.weight,
+                    state: backend_state(compiled),
+                    encapsulation: compiled
                         .encapsulation
                         .map(|choice| choice.encapsulation.name().to_owned()),
-                    encapsulation_choice: published
+                    encapsulation_choice: compiled
                         .encapsulation
                         .map(|choice| to_choice(&choice, &backend.encapsulations)),
-                    share: published.slots as f64 / f64::from(configuration.hash.table_size),
-                    next_hop: to_next_hop(published.next_hop, configuration),
+                    share: compiled.slots as f64 / f64::from(configuration.hash.table_size),
+                    next_hop: to_next_hop(compiled.next_hop, configuration),
                     traffic: traffic(
                         self.sum(|stats| stats.backend(id.index())),
-                        running.backend_base.get(&id.get()),
+                        published.backend_base.get(&id.get()),
                     ),
                 });
             }
@@ -114,8 +111,8 @@ impl Overview {
     }
 
     pub(super) fn port_list(&self) -> Vec<api::Port> {
-        let running = self.running.lock();
-        running
+        let published = self.published.load_full();
+        published
             .configuration
             .ports
             .iter()
@@ -144,16 +141,14 @@ impl Overview {
     }
 
     pub(super) fn port_stats(&self, extended: bool) -> Vec<api::PortStats> {
-        // Devices are asked without the lock, because they may be slow.
-        let names: Vec<String> = {
-            let running = self.running.lock();
-            running.configuration.ports.iter().map(|port| port.name.clone()).collect()
-        };
-        names
-            .into_iter()
+        let published = self.published.load_full();
+        published
+            .configuration
+            .ports
+            .iter()
             .zip(&self.ports)
-            .map(|(name, port)| api::PortStats {
-                name,
+            .map(|(configured, port)| api::PortStats {
+                name: configured.name.clone(),
                 counters: (port.probe)().counters.by_name(),
                 extended: if extended { (port.extended)() } else { Default::default() },
             })
@@ -166,8 +161,8 @@ fn traffic(now: Traffic, base: Option<&Traffic>) -> api::Traffic {
     api::Traffic { packets, bytes, flows }
 }
 
-fn backend_state(published: &CompiledBackend, backend: &config::Backend) -> api::BackendState {
-    let resolved = published.next_hop.is_some_and(|hop| hop.mac.is_some());
+fn backend_state(backend: &CompiledBackend) -> api::BackendState {
+    let resolved = backend.next_hop.is_some_and(|hop| hop.mac.is_some());
     match (backend.enabled, resolved, backend.weight) {
         (false, _, _) => api::BackendState::Disabled,
         (true, false, _) => api::BackendState::Unresolved,

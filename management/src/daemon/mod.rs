@@ -11,83 +11,73 @@ mod parser;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use guideway_api as api;
 use guideway_api::{ErrorKind, Request, Response};
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::Mutex;
 
-use overview::{Overview, Running};
+use overview::Overview;
 pub use overview::{Port, PortState, Worker};
-use parser::Parser;
+use parser::{Done, Parser, Purpose, Refusal, Ticket};
 
-use super::publication::{Published, Publisher};
+use super::manager::{self, Handle, Limits, Manager};
 use guideway_config as config;
-use guideway_config::{Configuration, Source};
+use guideway_config::Source;
 use guideway_core::balancer::Verdict;
 use guideway_core::stats::{Counter, Event, Reader};
-
-/// How long an apply waits until every worker runs the new tables. Workers load tables between bursts.
-const IN_FORCE: Duration = Duration::from_secs(5);
 
 /// Carries out requests.
 pub struct Daemon {
     overview: Overview,
     /// Counters of other threads than the workers.
     others: Vec<Reader>,
-    /// Locked before [`Overview::running`], and for long: by a check, and by an apply until it has
-    /// published.
-    changes: Mutex<Changes>,
-    is_stopping: AtomicBool,
-}
-
-/// What puts a configuration in force. Only one configuration is read and parsed at a time. That bounds the
-/// memory that clients can claim, and a reload never replaces a newer text with an older one.
-struct Changes {
-    publisher: Publisher,
-    source: Source,
+    /// The configuration file. Locked while it is read and until its text has its place in the parser's order, so
+    /// that a reload never replaces a newer text with an older one.
+    source: Mutex<Source>,
+    is_stopping: Arc<AtomicBool>,
+    /// Before the manager: its thread sends events until it ends.
     parser: Parser,
+    manager: Handle,
 }
 
 impl Daemon {
-    /// A daemon for what `publisher` has just published from `text`, the contents of `path`.
-    pub fn new(
+    /// A daemon for what `manager` has published, read from the file at `path`.
+    ///
+    /// # Panics
+    /// If the operating system refuses a thread.
+    pub fn new(path: PathBuf, manager: Manager, workers: Vec<Worker>, ports: Vec<Port>) -> Daemon {
+        Daemon::with_limits(path, manager, workers, ports, Limits::default())
+    }
+
+    fn with_limits(
         path: PathBuf,
-        text: String,
-        configuration: Configuration,
-        publisher: Publisher,
-        published: Published,
+        manager: Manager,
         workers: Vec<Worker>,
         ports: Vec<Port>,
+        limits: Limits,
     ) -> Daemon {
-        let source = Source::new(path.clone());
-        let running = Running {
-            configuration,
-            text,
-            published,
-            service_base: HashMap::new(),
-            backend_base: HashMap::new(),
-        };
+        let published = Arc::clone(manager.published());
+        let manager =
+            manager.start(workers.iter().map(|worker| worker.stats.clone()).collect(), limits);
+        let is_stopping = Arc::new(AtomicBool::new(false));
         Daemon {
-            overview: Overview {
-                started: Instant::now(),
-                path,
-                workers,
-                ports,
-                running: Mutex::new(running),
-            },
+            source: Mutex::new(Source::new(path.clone())),
+            overview: Overview { started: Instant::now(), path, workers, ports, published },
             others: Vec::new(),
-            changes: Mutex::new(Changes { publisher, source, parser: Parser::default() }),
-            is_stopping: AtomicBool::new(false),
+            parser: Parser::start(manager.events().clone(), Arc::clone(&is_stopping)),
+            is_stopping,
+            manager,
         }
     }
 
     /// Abandons every waiting check, apply and reload, and refuses later ones.
     pub fn stop(&self) {
         self.is_stopping.store(true, Ordering::Release);
+        self.manager.stop();
     }
 
     fn is_stopping(&self) -> bool {
@@ -114,27 +104,18 @@ impl Daemon {
             }
             Request::Stats {} => Response::Stats(self.stats()),
             Request::ConfigShow {} => {
-                let running = self.overview.running.lock();
+                let published = self.overview.published.load_full();
                 Response::Config {
-                    text: running.text.clone(),
-                    generation: running.published.generation,
+                    text: published.text.to_string(),
+                    generation: published.generation,
                 }
             }
-            Request::ConfigCheck { text } => match self.check(&mut self.changes.lock(), &text) {
-                Ok(parsed) => Response::Checked { warnings: lines(&parsed.warnings) },
+            Request::ConfigCheck { text } => self.outcome(self.parser.submit(text, Purpose::Check)),
+            Request::ConfigApply { text } => self.outcome(self.parser.submit(text, Purpose::Apply)),
+            Request::ConfigReload {} => match self.reload() {
+                Ok(ticket) => self.outcome(ticket),
                 Err(error) => Response::Error(error),
             },
-            Request::ConfigApply { text } => self.apply(self.changes.lock(), text),
-            Request::ConfigReload {} => {
-                let mut changes = self.changes.lock();
-                match changes.source.read(|| self.is_stopping()) {
-                    Ok(text) => self.apply(changes, text),
-                    Err(error) => Response::Error(api::Error::new(
-                        ErrorKind::Rejected,
-                        format!("cannot read {}: {error}", self.overview.path.display()),
-                    )),
-                }
-            }
             Request::FlowList(filter) => match self.overview.flows(&filter) {
                 Ok(flows) => Response::Flows(flows),
                 Err(error) => Response::Error(error),
@@ -147,78 +128,60 @@ impl Daemon {
         summary(self.overview.workers.iter().map(|w| &w.stats).chain(&self.others))
     }
 
-    /// Parses a text and compares it with what is in force.
-    fn check(&self, changes: &mut Changes, text: &str) -> Result<config::Parsed, api::Error> {
-        if self.is_stopping() {
-            return Err(api::Error::new(ErrorKind::Failed, "the daemon is stopping"));
-        }
-        let parsed = changes.parser.parse(text).map_err(|mistakes| api::Error {
-            kind: ErrorKind::Rejected,
-            message: "the configuration has mistakes; nothing has changed".to_owned(),
-            details: details(&mistakes),
+    /// Reads the configuration file and gives its text a place in the order.
+    fn reload(&self) -> Result<Ticket, api::Error> {
+        let mut source = self.source.lock();
+        let text = source.read(|| self.is_stopping()).map_err(|error| {
+            let path = self.overview.path.display();
+            api::Error::new(ErrorKind::Rejected, format!("cannot read {path}: {error}"))
         })?;
-        let running = self.overview.running.lock();
-        let fixed = running.configuration.restart_only_differences(&parsed.configuration);
-        if !fixed.is_empty() {
-            return Err(api::Error {
+        Ok(self.parser.submit(text, Purpose::Apply))
+    }
+
+    /// Waits for what becomes of a text.
+    fn outcome(&self, ticket: Ticket) -> Response {
+        let outcome = match ticket.wait() {
+            Ok(Done::Checked(parsed)) => self
+                .check(&parsed)
+                .map(|()| Response::Checked { warnings: lines(&parsed.warnings) }),
+            Ok(Done::Sent(warnings, sent)) => match sent.outcome() {
+                Ok(generation) => Ok(Response::Applied { generation, warnings: lines(&warnings) }),
+                Err(manager::Error::Failed) if self.is_stopping() => Err(stopping()),
+                Err(error) => Err(refusal(error)),
+            },
+            Err(Refusal::Stopping) => Err(stopping()),
+            Err(Refusal::Mistakes(mistakes)) => Err(api::Error {
                 kind: ErrorKind::Rejected,
-                message: "these keys need a restart to change; nothing has changed".to_owned(),
-                details: fixed,
-            });
-        }
-        Ok(parsed)
+                message: "the configuration has mistakes; nothing has changed".to_owned(),
+                details: details(&mistakes),
+            }),
+        };
+        outcome.unwrap_or_else(Response::Error)
     }
 
-    fn apply(&self, mut changes: MutexGuard<'_, Changes>, text: String) -> Response {
-        let parsed = match self.check(&mut changes, &text) {
-            Ok(parsed) => parsed,
-            Err(error) => return Response::Error(error),
-        };
-        let warnings = lines(&parsed.warnings);
-        let configuration = parsed.configuration;
-        let published = match changes.publisher.publish(&configuration, self.overview.progress()) {
-            Ok(published) => published,
-            Err(error) => {
-                return Response::Error(api::Error::new(ErrorKind::Failed, error.to_string()));
-            }
-        };
-        let generation = published.generation;
-        let mut running = self.overview.running.lock();
-        for id in &published.new_services {
-            let base = self.overview.sum(|stats| stats.service(id.0 as usize));
-            running.service_base.insert(id.0, base);
+    /// Compares a configuration that is only checked with what was published last.
+    fn check(&self, parsed: &config::Parsed) -> Result<(), api::Error> {
+        let published = self.overview.published.load_full();
+        let fixed = published.configuration.restart_only_differences(&parsed.configuration);
+        match fixed.is_empty() {
+            true => Ok(()),
+            false => Err(refusal(manager::Error::NeedsRestart(fixed))),
         }
-        for id in &published.new_backends {
-            let base = self.overview.sum(|stats| stats.backend(id.index()));
-            running.backend_base.insert(id.get(), base);
-        }
-        running.configuration = configuration;
-        running.text = text;
-        running.published = published;
-        drop(running);
-        drop(changes);
-        if !self.wait_for(generation) {
-            return Response::Error(api::Error::new(
-                ErrorKind::Failed,
-                format!(
-                    "generation {generation} is published, but not every worker runs it after {} s",
-                    IN_FORCE.as_secs()
-                ),
-            ));
-        }
-        self.changes.lock().publisher.release();
-        Response::Applied { generation, warnings }
     }
+}
 
-    fn wait_for(&self, generation: u64) -> bool {
-        let deadline = Instant::now() + IN_FORCE;
-        while self.overview.progress().generation < generation {
-            if Instant::now() > deadline || self.is_stopping() {
-                return false;
-            }
-            std::thread::sleep(Duration::from_millis(1));
+fn stopping() -> api::Error {
+    api::Error::new(ErrorKind::Failed, "the daemon is stopping")
+}
+
+/// The manager's error as a client gets it.
+fn refusal(error: manager::Error) -> api::Error {
+    let message = error.to_string();
+    match error {
+        manager::Error::NeedsRestart(details) => {
+            api::Error { kind: ErrorKind::Rejected, message, details }
         }
-        true
+        _ => api::Error::new(ErrorKind::Failed, message),
     }
 }
 

@@ -1,17 +1,17 @@
 //! What listings show: the workers, the ports, and the configuration in force.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Instant;
 
+use arc_swap::ArcSwap;
 use guideway_api as api;
-use parking_lot::Mutex;
 
+use crate::manager::Published;
 use crate::progress::Progress;
-use crate::publication::Published;
-use guideway_config::Configuration;
 use guideway_core::balancer::scan::FlowScan;
-use guideway_core::stats::{Gauge, Reader, Traffic};
+use guideway_core::stats::{Reader, Traffic};
 
 /// A worker, as the control plane sees it.
 pub struct Worker {
@@ -58,31 +58,19 @@ pub struct PortState {
     pub counters: api::PortCounters,
 }
 
-/// What is in force.
-pub(super) struct Running {
-    pub(super) configuration: Configuration,
-    pub(super) text: String,
-    pub(super) published: Published,
-    /// The counters of each service's id at the time when the service got the id.
-    pub(super) service_base: HashMap<u32, Traffic>,
-    /// The counters of each backend's id at the time when the backend got the id.
-    pub(super) backend_base: HashMap<u32, Traffic>,
-}
-
 /// Everything that listings show.
 pub(super) struct Overview {
     pub(super) started: Instant,
     pub(super) path: PathBuf,
     pub(super) workers: Vec<Worker>,
     pub(super) ports: Vec<Port>,
-    /// Locked only while a listing copies from it, so that no listing waits for another request.
-    pub(super) running: Mutex<Running>,
+    /// What was published last. A listing loads it once, and shows what belongs together.
+    pub(super) published: Arc<ArcSwap<Published>>,
 }
 
 impl Overview {
     pub(super) fn progress(&self) -> Progress {
-        let least = |gauge| self.workers.iter().map(|w| w.stats.gauge(gauge)).min().unwrap_or(0);
-        Progress { generation: least(Gauge::Generation), swept: least(Gauge::SweptGeneration) }
+        Progress::of(self.workers.iter().map(|worker| &worker.stats))
     }
 
     pub(super) fn sum(&self, of: impl Fn(&Reader) -> Traffic) -> Traffic {

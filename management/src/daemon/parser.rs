@@ -1,67 +1,135 @@
-//! The thread that parses the configurations of clients.
+//! The thread that parses the configurations of clients, one after the other.
 //!
 //! A parse takes up to a hundred times the memory of its text, and the allocator keeps a part of that memory
 //! for each thread that ever parsed. One thread parses for all connections, so that it is kept once.
+//!
+//! Texts come into force in the order in which they were given to the parser. It begins the next one only when the
+//! one before is published or refused, so that no more than one parsed configuration waits.
 
-use std::sync::mpsc::{Receiver, Sender, channel};
-use std::{io, thread};
+use std::panic::{catch_unwind, resume_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
 
+use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
+
+use crate::manager::{Event, Events, Sent};
 use guideway_config as config;
-use guideway_config::{Mistakes, Parsed};
+use guideway_config::{Mistake, Mistakes, Parsed};
 
-type Outcome = Result<Parsed, Mistakes>;
+/// What becomes of a text without mistakes.
+#[derive(Debug)]
+pub(super) enum Purpose {
+    /// It is only checked.
+    Check,
+    /// It goes to the manager.
+    Apply,
+}
 
-/// Parses one text after the other.
-#[derive(Default)]
-pub(super) struct Parser(Option<(Sender<String>, Receiver<Outcome>)>);
+/// A text without mistakes.
+#[derive(Debug)]
+pub(super) enum Done {
+    Checked(Box<Parsed>),
+    Sent(Vec<Mistake>, Sent),
+}
+
+/// Why a text got nowhere.
+#[derive(Debug)]
+pub(super) enum Refusal {
+    Mistakes(Mistakes),
+    Stopping,
+}
+
+type Outcome = Result<Done, Refusal>;
+
+/// Parses one text after the other. Dropping it waits for the thread.
+pub(super) struct Parser {
+    /// `None` once it is dropped.
+    jobs: Option<Sender<Job>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+struct Job {
+    text: String,
+    purpose: Purpose,
+    reply: Sender<thread::Result<Outcome>>,
+}
+
+/// A text that waits for its turn.
+pub(super) struct Ticket(Receiver<thread::Result<Outcome>>);
 
 impl Parser {
-    /// Parses a text as [`config::parse`] does.
-    pub(super) fn parse(&mut self, text: &str) -> Outcome {
-        // Without a thread, or after its panic, the caller parses. The panic then appears in the caller.
-        self.ask(text).unwrap_or_else(|| config::parse(text))
-    }
-
-    fn ask(&mut self, text: &str) -> Option<Outcome> {
-        if self.0.is_none() {
-            self.0 = start().ok();
-        }
-        let (texts, outcomes) = self.0.as_ref()?;
-        let outcome = texts.send(text.to_owned()).ok().and_then(|()| outcomes.recv().ok());
-        if outcome.is_none() {
-            self.0 = None;
-        }
-        outcome
-    }
-}
-
-/// Starts the thread, which ends with the [`Parser`].
-fn start() -> io::Result<(Sender<String>, Receiver<Outcome>)> {
-    let (texts, received) = channel::<String>();
-    let (sender, outcomes) = channel();
-    thread::Builder::new().name("parser".into()).spawn(move || {
-        for text in received {
-            if sender.send(config::parse(&text)).is_err() {
-                break;
+    /// Starts the thread. Texts are refused while `is_stopping`.
+    ///
+    /// # Panics
+    /// If the operating system refuses a thread.
+    pub(super) fn start(events: Events, is_stopping: Arc<AtomicBool>) -> Parser {
+        let (jobs, received) = unbounded::<Job>();
+        let work = move || {
+            for job in received {
+                work(job, &events, &is_stopping);
             }
-        }
-    })?;
-    Ok((texts, outcomes))
+        };
+        let thread = thread::Builder::new().name("parser".into()).spawn(work);
+        Parser { jobs: Some(jobs), thread: Some(thread.expect("a thread for the parser")) }
+    }
+
+    /// Gives a text its place in the order.
+    pub(super) fn submit(&self, text: String, purpose: Purpose) -> Ticket {
+        let (reply, outcome) = bounded(1);
+        // The thread receives until `jobs` is dropped.
+        let _ = self.jobs.as_ref().map(|jobs| jobs.send(Job { text, purpose, reply }));
+        Ticket(outcome)
+    }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+impl Drop for Parser {
+    fn drop(&mut self) {
+        self.jobs = None;
+        if self.thread.take().is_some_and(|thread| thread.join().is_err()) {
+            tracing::error!("the thread that parses configurations panicked");
+        }
+    }
+}
 
-    #[test]
-    fn a_thread_that_ended_is_replaced() {
-        let mut parser = Parser::default();
-        let expected = config::parse("").unwrap_err();
-        assert_eq!(parser.ask(""), Some(Err(expected.clone())));
-        let (dead, _) = channel();
-        let (_, silent) = channel();
-        parser.0 = Some((dead, silent));
-        assert_eq!(parser.parse(""), Err(expected.clone()));
-        assert_eq!(parser.ask(""), Some(Err(expected)));
+impl Ticket {
+    /// Waits until the text was parsed and, if it is to be applied, sent to the manager. A panic of the parser goes
+    /// on here.
+    pub(super) fn wait(self) -> Outcome {
+        match self.0.recv() {
+            Ok(Ok(outcome)) => outcome,
+            Ok(Err(panic)) => resume_unwind(panic),
+            Err(_) => Err(Refusal::Stopping),
+        }
+    }
+}
+
+fn work(Job { text, purpose, reply }: Job, events: &Events, is_stopping: &AtomicBool) {
+    // Whoever asked may have given up, so no reply must arrive.
+    if is_stopping.load(Ordering::Acquire) {
+        let _ = reply.send(Ok(Err(Refusal::Stopping)));
+        return;
+    }
+    let parsed = match catch_unwind(|| config::parse(&text)) {
+        Ok(Ok(parsed)) => parsed,
+        Ok(Err(mistakes)) => {
+            let _ = reply.send(Ok(Err(Refusal::Mistakes(mistakes))));
+            return;
+        }
+        Err(panic) => {
+            let _ = reply.send(Err(panic));
+            return;
+        }
+    };
+    match purpose {
+        Purpose::Check => _ = reply.send(Ok(Ok(Done::Checked(Box::new(parsed))))),
+        Purpose::Apply => {
+            let Parsed { configuration, warnings } = parsed;
+            let configuration = Box::new(configuration);
+            let sent = events.send(Event::Configuration { configuration, text });
+            let turn = sent.turn();
+            let _ = reply.send(Ok(Ok(Done::Sent(warnings, sent))));
+            turn.wait();
+        }
     }
 }

@@ -3,10 +3,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
+use std::time::Duration;
+
 use super::*;
-use crate::progress::Progress;
-use crate::sample::{THREE, text};
+use crate::sample::{Brake, THREE, text};
 use crate::state::PortFacts;
+use arc_swap::ArcSwap;
+use guideway_core::balancer::Tables;
 use guideway_core::balancer::backend::Serving;
 use guideway_core::balancer::conntrack::State;
 use guideway_core::balancer::id::BackendId;
@@ -18,22 +21,38 @@ use guideway_core::wire::protocol;
 /// A daemon with one worker, which runs and sweeps every generation at once.
 struct Lab {
     daemon: Daemon,
+    tables: Arc<ArcSwap<Tables>>,
+    brake: Arc<Brake>,
     done: Arc<AtomicBool>,
     worker: Option<JoinHandle<()>>,
 }
 
 impl Lab {
     fn new() -> Lab {
+        Lab::with_limits(Limits::default())
+    }
+
+    fn with_limits(limits: Limits) -> Lab {
+        Lab::of_file(PathBuf::from("/nonexistent/guideway.toml"), limits)
+    }
+
+    fn of_file(path: PathBuf, limits: Limits) -> Lab {
         let text = text(THREE);
         let configuration = config::parse(&text).unwrap().configuration;
         let facts = vec![PortFacts { device_mac: [2, 0, 0, 0, 0, 1], filter: true }];
-        let (publisher, published) = Publisher::new(&configuration, facts).unwrap();
+        let manager = Manager::new(configuration, text, facts).unwrap();
         let (mut writer, reader) = stats::channel(8, 8);
         let done = Arc::new(AtomicBool::new(false));
-        let (shared, stop) = (publisher.shared().clone(), done.clone());
-        writer.traffic().count(0, published.backends[0][1].id.index(), 60);
+        let brake = Arc::new(Brake::default());
+        let tables = manager.tables().clone();
+        let (shared, stop, braked) = (tables.clone(), done.clone(), brake.clone());
+        writer.traffic().count(0, manager.published().load().pools[0].backends[1].id.index(), 60);
         let worker = std::thread::spawn(move || {
             while !stop.load(Ordering::Relaxed) {
+                if braked.holds() {
+                    std::thread::sleep(Duration::from_millis(1));
+                    continue;
+                }
                 let generation = shared.load().generation();
                 writer.set(Gauge::SweptGeneration, generation);
                 writer.set(Gauge::Generation, generation);
@@ -73,16 +92,11 @@ impl Lab {
             extended: Box::new(|| [("rx_good_packets".to_owned(), 3)].into()),
             functions: [Some("Vector AVX2".to_owned()), None],
         }];
-        let daemon = Daemon::new(
-            PathBuf::from("/nonexistent/guideway.toml"),
-            text,
-            configuration,
-            publisher,
-            published,
-            workers,
-            ports,
-        );
-        Lab { daemon, done, worker: Some(worker) }
+        let daemon = Daemon::with_limits(path, manager, workers, ports, limits);
+        while daemon.overview.progress().generation == 0 {
+            std::thread::yield_now();
+        }
+        Lab { daemon, tables, brake, done, worker: Some(worker) }
     }
 
     fn apply(&self, text: &str) -> Response {
@@ -111,8 +125,8 @@ impl Lab {
     }
 
     fn ids(&self) -> Vec<u32> {
-        let running = self.daemon.overview.running.lock();
-        running.published.backends[0].iter().map(|b| b.id.get()).collect()
+        let published = self.daemon.overview.published.load();
+        published.pools[0].backends.iter().map(|b| b.id.get()).collect()
     }
 }
 
@@ -136,7 +150,7 @@ fn an_apply_replies_when_every_worker_runs_the_tables() {
     assert_eq!(lab.applied(&text(&THREE[..2])), 2);
     assert_eq!(lab.daemon.overview.progress().generation, 2);
     assert_eq!(lab.backends().len(), 2);
-    assert_eq!(lab.daemon.changes.lock().publisher.shared().load().generation(), 2);
+    assert_eq!(lab.tables.load().generation(), 2);
 }
 
 #[test]
@@ -166,6 +180,40 @@ fn a_reload_without_its_file_changes_nothing() {
     assert_eq!(lab.generation(), 1);
 }
 
+/// One client changes the file and reloads, others reload all the time. They may read the file before it changes, but
+/// then their text must not come after the newer one.
+#[test]
+fn no_reload_puts_an_older_text_over_a_newer_one() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("guideway.toml");
+    std::fs::write(&path, text(THREE)).unwrap();
+    let lab = Lab::of_file(path.clone(), Limits::default());
+    let is_over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for _ in 0..3 {
+            scope.spawn(|| {
+                while !is_over.load(Ordering::Relaxed) {
+                    lab.daemon.handle(Request::ConfigReload {});
+                }
+            });
+        }
+        let newest = (0..50).map(|n| {
+            let newer = format!("# {n}\n{}", text(THREE));
+            let written = directory.path().join("next.toml");
+            std::fs::write(&written, &newer).unwrap();
+            std::fs::rename(&written, &path).unwrap();
+            let response = lab.daemon.handle(Request::ConfigReload {});
+            let Response::Config { text, .. } = lab.daemon.handle(Request::ConfigShow {}) else {
+                return false;
+            };
+            matches!(response, Response::Applied { .. }) && text == newer
+        });
+        let newest: Vec<bool> = newest.collect();
+        is_over.store(true, Ordering::Relaxed);
+        assert_eq!(newest, [true; 50]);
+    });
+}
+
 #[test]
 fn backends_keep_their_ids_and_counters() {
     let lab = Lab::new();
@@ -178,7 +226,7 @@ fn backends_keep_their_ids_and_counters() {
     // Generation 2 freed id 2, and every worker has swept it: the next new backend gets the id.
     lab.applied(&text(&[("y", 14, ""), ("b", 11, ""), ("a", 10, "")]));
     assert_eq!(lab.ids(), [2, 1, 0]);
-    let tables = lab.daemon.changes.lock().publisher.shared().load_full();
+    let tables = lab.tables.load_full();
     let since = |n| tables.backend(BackendId::new(n)).since;
     assert_eq!([0, 1, 2, 3].map(since), [1, 1, 3, 0], "0 is for vacant");
 }
@@ -197,11 +245,11 @@ fn a_new_backend_does_not_inherit_counters() {
 fn the_order_of_the_file_does_not_change_the_choice() {
     let lab = Lab::new();
     let address_of = |slot: usize| {
-        let tables = lab.daemon.changes.lock().publisher.shared().load_full();
-        let running = lab.daemon.overview.running.lock();
+        let tables = lab.tables.load_full();
+        let published = lab.daemon.overview.published.load_full();
         let value = tables.pool(guideway_core::balancer::id::PoolIndex(0)).maglev.slots()[slot];
-        let at = running.published.backends[0].iter().position(|b| b.id.get() == value).unwrap();
-        running.configuration.pools[0].backends[at].address
+        let at = published.pools[0].backends.iter().position(|b| b.id.get() == value).unwrap();
+        published.configuration.pools[0].backends[at].address
     };
     let before: Vec<_> = (0..1021).map(address_of).collect();
     lab.applied(&text(&[("c", 12, ""), ("x", 15, ", weight = 0"), ("b", 11, ""), ("a", 10, "")]));
@@ -231,25 +279,10 @@ fn the_state_of_a_backend_shows_in_tables_and_listing() {
     assert_eq!(hops, [neighbor(10), neighbor(11), neighbor(12), unknown]);
     let shares: Vec<_> = lab.backends().iter().map(|b| (b.share * 1021.0).round()).collect();
     assert_eq!(shares, [766.0, 0.0, 0.0, 255.0]);
-    let tables = lab.daemon.changes.lock().publisher.shared().load_full();
+    let tables = lab.tables.load_full();
     let serving: Vec<_> =
         lab.ids().into_iter().map(|n| tables.backend(BackendId::new(n)).serving).collect();
     assert_eq!(serving, [Serving::All, Serving::Existing, Serving::Nothing, Serving::All]);
-}
-
-#[test]
-fn retired_tables_are_kept_while_a_worker_holds_them() {
-    let text = text(THREE);
-    let configuration = config::parse(&text).unwrap().configuration;
-    let facts = vec![PortFacts { device_mac: [2, 0, 0, 0, 0, 1], filter: true }];
-    let (mut publisher, _) = Publisher::new(&configuration, facts).unwrap();
-    let held = publisher.shared().load_full();
-    let weak = Arc::downgrade(&held);
-    publisher.publish(&configuration, Progress::default()).unwrap();
-    drop(held);
-    assert!(weak.upgrade().is_some(), "the worker's was the last reference");
-    publisher.release();
-    assert!(weak.upgrade().is_none(), "nothing holds them any more");
 }
 
 #[test]
@@ -327,11 +360,46 @@ fn service_addresses_of_the_families_are_distinct() {
 #[test]
 fn a_change_in_progress_delays_no_listing() {
     let lab = Lab::new();
-    let changing = lab.daemon.changes.lock();
-    assert!(matches!(lab.daemon.handle(Request::Status {}), Response::Status(_)));
-    assert_eq!(lab.generation(), 1);
-    assert!(!lab.backends().is_empty());
-    drop(changing);
+    lab.brake.pull();
+    std::thread::scope(|scope| {
+        let apply = scope.spawn(|| lab.applied(&text(&THREE[..2])));
+        while lab.generation() == 1 {
+            std::thread::yield_now();
+        }
+        assert!(!apply.is_finished());
+        assert_eq!(lab.backends().len(), 2);
+        let Response::Status(status) = lab.daemon.handle(Request::Status {}) else { panic!() };
+        assert_eq!((status.generation, status.generation_in_force), (2, 1));
+        lab.brake.release();
+        assert_eq!(apply.join().unwrap(), 2);
+    });
+}
+
+#[test]
+fn what_is_published_and_not_in_force_is_said_so() {
+    let in_force = Duration::from_millis(50);
+    let lab = Lab::with_limits(Limits { in_force, ..Limits::default() });
+    lab.brake.pull();
+    let error = refusal(lab.apply(&text(&THREE[..2])));
+    assert_eq!(error.kind, ErrorKind::Failed);
+    let message = "generation 2 is published, but not every worker runs it after 0.05 s";
+    assert_eq!(error.message, message);
+    assert_eq!((lab.generation(), lab.backends().len()), (2, 2));
+}
+
+#[test]
+fn a_stop_ends_the_wait_for_the_workers() {
+    let lab = Lab::new();
+    lab.brake.pull();
+    std::thread::scope(|scope| {
+        let apply = scope.spawn(|| lab.apply(&text(&THREE[..2])));
+        while lab.generation() == 1 {
+            std::thread::yield_now();
+        }
+        lab.daemon.stop();
+        let error = refusal(apply.join().unwrap());
+        assert!(error.message.starts_with("generation 2 is published, but the daemon stops"));
+    });
 }
 
 #[test]

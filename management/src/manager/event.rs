@@ -1,0 +1,138 @@
+//! What changes the state.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+use thiserror::Error;
+
+use guideway_config::{Configuration, Mac};
+
+use crate::ids;
+use crate::state::Setting;
+
+/// A change of the state.
+#[derive(Debug)]
+pub enum Event {
+    /// A configuration was read.
+    Configuration {
+        /// The configuration.
+        configuration: Box<Configuration>,
+        /// Its text.
+        text: String,
+    },
+    /// A neighbour's MAC address became known, or is no longer known.
+    Neighbor {
+        /// The neighbour.
+        address: IpAddr,
+        /// Its MAC address.
+        mac: Option<Mac>,
+    },
+    /// A backend was set at run time.
+    Backend {
+        /// The name of its pool.
+        pool: String,
+        /// Its address.
+        address: IpAddr,
+        /// What is set.
+        setting: Setting,
+    },
+    /// A defect.
+    #[cfg(test)]
+    Panic,
+}
+
+/// Why an event has not taken effect, or not on every worker.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum Error {
+    /// A restart alone can change what the configuration changes.
+    #[error("these keys need a restart to change; nothing has changed")]
+    NeedsRestart(Vec<String>),
+    /// There are too few ids.
+    #[error(transparent)]
+    Ids(#[from] ids::Error),
+    /// Some worker has not loaded the tables in time.
+    #[error(
+        "generation {generation} is published, but not every worker runs it after {} s",
+        limit.as_secs_f64()
+    )]
+    NotInForce {
+        /// The generation of the tables.
+        generation: u64,
+        /// How long it was waited for.
+        limit: Duration,
+    },
+    /// The daemon stops, and nothing waits for the workers any more.
+    #[error(
+        "generation {generation} is published, but the daemon stops before every worker runs it"
+    )]
+    Abandoned {
+        /// The generation of the tables.
+        generation: u64,
+    },
+    /// The manager failed on the event and goes on without it, or it has stopped.
+    #[error("the daemon failed on this change, see its log; nothing has changed")]
+    Failed,
+}
+
+/// The generation that is in force on every worker with the event's change, or why there is none.
+pub type Outcome = Result<u64, Error>;
+
+/// An event on its way, and who waits for it.
+#[derive(Debug)]
+pub(super) enum Message {
+    Event {
+        event: Event,
+        /// Where the outcome goes. Nobody need wait for it.
+        reply: Sender<Outcome>,
+        /// Dropped once the event is published or refused.
+        turn: Sender<()>,
+    },
+    Stop,
+}
+
+/// Sends events to the manager. They are carried out in the order in which they were sent.
+#[derive(Clone, Debug)]
+pub struct Events(pub(super) Sender<Message>);
+
+impl Events {
+    /// Sends an event.
+    pub fn send(&self, event: Event) -> Sent {
+        let ((reply, outcome), (turn, ended)) = (bounded(1), bounded(0));
+        // A manager that has stopped drops the message, and with it both senders.
+        let _ = self.0.send(Message::Event { event, reply, turn });
+        Sent { outcome, turn: Turn(ended) }
+    }
+}
+
+/// An event that was sent.
+#[derive(Debug)]
+pub struct Sent {
+    outcome: Receiver<Outcome>,
+    turn: Turn,
+}
+
+/// The time until an event is published or refused.
+#[derive(Clone, Debug)]
+pub struct Turn(Receiver<()>);
+
+impl Turn {
+    /// Waits until then.
+    pub fn wait(self) {
+        // Nothing is ever sent; the sender is dropped.
+        let _ = self.0.recv();
+    }
+}
+
+impl Sent {
+    /// The time until the event is published or refused.
+    pub fn turn(&self) -> Turn {
+        self.turn.clone()
+    }
+
+    /// Waits until the event is in force on every worker, or has failed.
+    pub fn outcome(self) -> Outcome {
+        // A manager that fails, or has stopped, drops the reply's sender.
+        self.outcome.recv().unwrap_or(Err(Error::Failed))
+    }
+}

@@ -1,0 +1,179 @@
+//! The manager: the one owner of the state. Events change the state, and it compiles and publishes it.
+//!
+//! [`Manager`] does one step at a time, on the caller's thread. `thread.rs` runs it: it takes events from a channel,
+//! gathers them for a few milliseconds, and answers when they are in force.
+//!
+//! A step changes nothing until everything that can fail is done. So a panic leaves the last good state.
+
+mod event;
+mod published;
+#[cfg(test)]
+mod tests;
+mod thread;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+
+use guideway_config::Configuration;
+use guideway_core::balancer::Tables;
+use guideway_core::stats::{Reader, Traffic};
+
+use crate::compile::{Compiled, compile};
+use crate::ids::{self, Allocators, Assigned};
+use crate::progress::Progress;
+use crate::publish::Publisher;
+use crate::state::{PortFacts, State};
+
+pub use event::{Error, Event, Events, Outcome, Sent, Turn};
+pub use published::Published;
+pub use thread::{Handle, Limits};
+
+/// The owner of the state, and of what is published.
+#[derive(Debug)]
+pub struct Manager {
+    allocators: Allocators,
+    compiled: Compiled,
+    publisher: Publisher<Tables>,
+    published: Arc<ArcSwap<Published>>,
+    workers: Vec<Reader>,
+}
+
+impl Manager {
+    /// A manager that has published a first configuration, read from `text`, for ports in the order of the
+    /// configuration.
+    ///
+    /// # Errors
+    /// Only if the configuration exceeds its limits: there are ids for every valid one.
+    pub fn new(
+        configuration: Configuration,
+        text: String,
+        ports: Vec<PortFacts>,
+    ) -> Result<Manager, ids::Error> {
+        let state = State::new(configuration, text, ports);
+        let mut allocators = Allocators::default();
+        let assigned = allocators.assign(&state.intent.configuration, 1, Progress::default())?;
+        let compiled = compile(1, &state, &Arc::new(assigned.ids), None);
+        // Counters begin at 0, so the ids of a start need no base.
+        let published = published(&compiled, Arc::default(), Arc::default());
+        Ok(Manager {
+            allocators,
+            publisher: Publisher::new(Arc::clone(&compiled.tables)),
+            published: Arc::new(ArcSwap::from_pointee(published)),
+            compiled,
+            workers: Vec::new(),
+        })
+    }
+
+    /// The tables in force, from which workers load them.
+    pub fn tables(&self) -> &Arc<ArcSwap<Tables>> {
+        self.publisher.shared()
+    }
+
+    /// What was published last, for readers.
+    pub fn published(&self) -> &Arc<ArcSwap<Published>> {
+        &self.published
+    }
+
+    /// The state that is published.
+    pub fn state(&self) -> &State {
+        &self.compiled.state
+    }
+
+    /// How far the workers are.
+    fn progress(&self) -> Progress {
+        Progress::of(self.workers.iter())
+    }
+
+    /// Publishes a configuration and returns its generation. Workers load it before their next burst.
+    ///
+    /// # Errors
+    /// If only a restart can change what it changes, or if there are too few ids. Nothing changes then.
+    pub fn configure(
+        &mut self,
+        configuration: Configuration,
+        text: String,
+        progress: Progress,
+    ) -> Result<u64, Error> {
+        let mut state = self.compiled.state.clone();
+        let fixed = state.intent.configuration.restart_only_differences(&configuration);
+        if !fixed.is_empty() {
+            return Err(Error::NeedsRestart(fixed));
+        }
+        state.configure(configuration, text);
+        let mut allocators = self.allocators.clone();
+        let generation = self.next_generation();
+        let assigned = allocators.assign(&state.intent.configuration, generation, progress)?;
+        let (services, backends) = self.bases(&assigned);
+        let compiled = compile(generation, &state, &Arc::new(assigned.ids), Some(&self.compiled));
+        self.allocators = allocators;
+        Ok(self.put_in_force(compiled, services, backends))
+    }
+
+    /// Publishes a change of the state that is no other configuration, and returns its generation.
+    pub fn change(&mut self, state: &State) -> u64 {
+        let generation = self.next_generation();
+        let compiled = compile(generation, state, &self.compiled.ids, Some(&self.compiled));
+        let published = self.published.load();
+        let bases = (published.service_base.clone(), published.backend_base.clone());
+        drop(published);
+        self.put_in_force(compiled, bases.0, bases.1)
+    }
+
+    /// Frees the retired tables that no worker holds. Returns whether some are still held.
+    pub fn release(&mut self) -> bool {
+        self.publisher.release()
+    }
+
+    fn next_generation(&self) -> u64 {
+        self.compiled.tables.generation() + 1
+    }
+
+    fn put_in_force(&mut self, compiled: Compiled, services: Bases, backends: Bases) -> u64 {
+        let generation = compiled.tables.generation();
+        let published = Arc::new(published(&compiled, services, backends));
+        self.publisher.publish(Arc::clone(&compiled.tables));
+        self.published.store(published);
+        self.compiled = compiled;
+        self.release();
+        generation
+    }
+
+    /// The bases of all ids, with those of the new ids. No worker counts for a new id before it is published.
+    fn bases(&self, assigned: &Assigned) -> (Bases, Bases) {
+        let published = self.published.load();
+        let (mut services, mut backends) =
+            (published.service_base.clone(), published.backend_base.clone());
+        if !assigned.new_services.is_empty() {
+            let of = |id: u32| self.sum(|stats| stats.service(id as usize));
+            let new = assigned.new_services.iter().map(|id| (id.0, of(id.0)));
+            Arc::make_mut(&mut services).extend(new);
+        }
+        if !assigned.new_backends.is_empty() {
+            let new = assigned.new_backends.iter();
+            let new = new.map(|id| (id.get(), self.sum(|stats| stats.backend(id.index()))));
+            Arc::make_mut(&mut backends).extend(new);
+        }
+        (services, backends)
+    }
+
+    fn sum(&self, of: impl Fn(&Reader) -> Traffic) -> Traffic {
+        self.workers.iter().map(of).fold(Traffic::default(), |a, b| a + b)
+    }
+}
+
+/// The counters of ids at the time when they were assigned.
+type Bases = Arc<HashMap<u32, Traffic>>;
+
+fn published(compiled: &Compiled, service_base: Bases, backend_base: Bases) -> Published {
+    Published {
+        generation: compiled.tables.generation(),
+        configuration: Arc::clone(&compiled.state.intent.configuration),
+        text: Arc::clone(&compiled.state.intent.text),
+        ids: Arc::clone(&compiled.ids),
+        pools: compiled.pools.clone(),
+        service_base,
+        backend_base,
+    }
+}

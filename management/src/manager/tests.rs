@@ -1,0 +1,187 @@
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use super::*;
+use crate::sample::{Brake, MIXED, ports};
+use crate::state::Setting;
+use guideway_core::stats::{Gauge, Writer, channel};
+
+const AT_ONCE: Progress = Progress { generation: u64::MAX, swept: u64::MAX };
+
+fn manager() -> Manager {
+    let configuration = guideway_config::parse(MIXED).unwrap().configuration;
+    Manager::new(configuration, MIXED.to_owned(), ports()).unwrap()
+}
+
+fn learnt(n: u8) -> Event {
+    Event::Neighbor { address: "192.0.2.10".parse().unwrap(), mac: Some([n; 6]) }
+}
+
+fn configuration(change: impl FnOnce(&mut Configuration)) -> Event {
+    let mut configuration = guideway_config::parse(MIXED).unwrap().configuration;
+    change(&mut configuration);
+    Event::Configuration { configuration: Box::new(configuration), text: "changed".to_owned() }
+}
+
+/// A manager's thread, and a worker that runs every generation while it is told to.
+fn with_worker(limits: Limits, test: impl FnOnce(&Handle, &Brake)) {
+    let manager = manager();
+    let tables = Arc::clone(manager.tables());
+    let (writer, reader) = channel(8, 64);
+    let (brake, is_over) = (Brake::default(), AtomicBool::new(false));
+    let handle = manager.start(vec![reader], limits);
+    std::thread::scope(|scope| {
+        scope.spawn(|| work(writer, &tables, &brake, &is_over));
+        // A test that fails must end the worker too.
+        let _over = Over(&is_over);
+        test(&handle, &brake);
+    });
+}
+
+/// Ends the worker when it is dropped.
+struct Over<'a>(&'a AtomicBool);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+fn work(mut writer: Writer, tables: &ArcSwap<Tables>, brake: &Brake, is_over: &AtomicBool) {
+    while !is_over.load(Ordering::Relaxed) {
+        if !brake.holds() {
+            writer.set(Gauge::Generation, tables.load().generation());
+        }
+        std::thread::sleep(Duration::from_micros(100));
+    }
+}
+
+#[test]
+fn an_event_is_answered_when_every_worker_runs_it() {
+    with_worker(Limits::default(), |handle, brake| {
+        assert_eq!(handle.events().send(learnt(3)).outcome(), Ok(2));
+        brake.pull();
+        let sent = handle.events().send(learnt(4));
+        sent.turn().wait();
+        assert_eq!(handle.published().load().generation, 3);
+        brake.release();
+        assert_eq!(sent.outcome(), Ok(3));
+        let mac = handle.published().load().pools[0].backends[0].next_hop.unwrap().mac;
+        assert_eq!(mac, Some([4; 6]));
+    });
+}
+
+#[test]
+fn events_that_come_together_are_published_together() {
+    let gathering = Duration::from_secs(1);
+    with_worker(Limits { gathering, ..Limits::default() }, |handle, _| {
+        let sent: Vec<_> = (0..50).map(|n| handle.events().send(learnt(n))).collect();
+        let generations: Vec<_> = sent.into_iter().map(|sent| sent.outcome().unwrap()).collect();
+        assert_eq!(generations, [2; 50]);
+    });
+}
+
+#[test]
+fn each_configuration_has_a_generation_of_its_own_and_does_not_wait() {
+    let gathering = Duration::from_secs(3600);
+    with_worker(Limits { gathering, ..Limits::default() }, |handle, _| {
+        let events = [learnt(3), configuration(|_| ()), configuration(|_| ())];
+        let sent: Vec<_> = events.into_iter().map(|event| handle.events().send(event)).collect();
+        let generations: Vec<_> = sent.into_iter().map(|sent| sent.outcome().unwrap()).collect();
+        assert_eq!(generations, [2, 3, 4]);
+    });
+}
+
+#[test]
+fn an_event_that_changes_nothing_publishes_nothing() {
+    with_worker(Limits::default(), |handle, _| {
+        let unknown = Event::Backend {
+            pool: "nosuch".to_owned(),
+            address: "192.0.2.10".parse().unwrap(),
+            setting: Setting { weight: Some(0), enabled: None },
+        };
+        assert_eq!(handle.events().send(unknown).outcome(), Ok(1));
+    });
+}
+
+#[test]
+fn what_needs_a_restart_is_compared_with_what_is_in_force_then() {
+    with_worker(Limits::default(), |handle, _| {
+        let other = configuration(|configuration| configuration.dpdk.workers = vec![1]);
+        // Sent together: the second is compared with the state after the first.
+        let sent = [handle.events().send(learnt(3)), handle.events().send(other)];
+        let [first, second] = sent.map(Sent::outcome);
+        assert_eq!(first, Ok(2));
+        assert!(
+            matches!(second, Err(Error::NeedsRestart(keys)) if keys[0].contains("dpdk.workers"))
+        );
+        assert_eq!(&*handle.published().load().text, MIXED);
+    });
+}
+
+#[test]
+fn a_panic_fails_its_event_and_the_manager_goes_on() {
+    with_worker(Limits::default(), |handle, brake| {
+        assert_eq!(handle.events().send(learnt(3)).outcome(), Ok(2));
+        brake.pull();
+        let waiting = handle.events().send(learnt(4));
+        waiting.turn().wait();
+        assert_eq!(handle.events().send(Event::Panic).outcome(), Err(Error::Failed));
+        brake.release();
+        assert_eq!(waiting.outcome(), Ok(3), "whoever waited is still answered");
+        assert_eq!((handle.restarts(), handle.published().load().generation), (1, 3));
+        assert_eq!(handle.events().send(learnt(5)).outcome(), Ok(4));
+        let state = handle.published().load_full();
+        assert_eq!(state.pools[0].backends[0].next_hop.unwrap().mac, Some([5; 6]));
+    });
+}
+
+#[test]
+fn after_the_stop_an_event_fails() {
+    with_worker(Limits::default(), |handle, _| {
+        handle.stop();
+        assert_eq!(handle.events().send(learnt(3)).outcome(), Err(Error::Failed));
+        assert_eq!(handle.published().load().generation, 1);
+    });
+}
+
+#[test]
+fn a_reused_id_counts_from_its_assignment() {
+    let mut manager = manager();
+    let (mut writer, reader) = channel(8, 64);
+    manager.workers = vec![reader];
+    let configured =
+        |manager: &Manager| Configuration::clone(&manager.state().intent.configuration);
+    let id = manager.published().load().pools[0].backends[0].id;
+    let mut without = configured(&manager);
+    let backend = without.pools[0].backends.remove(0);
+    let service = without.services.remove(0);
+    manager.configure(without.clone(), String::new(), AT_ONCE).unwrap();
+    // The last packets by the old tables.
+    writer.traffic().count(0, id.index(), 60);
+    without.pools[0].backends.push(guideway_config::Backend {
+        name: "z".to_owned(),
+        address: "192.0.2.99".parse().unwrap(),
+        ..backend
+    });
+    without.services.push(guideway_config::Service { port: 81, ..service });
+    manager.configure(without, String::new(), AT_ONCE).unwrap();
+    let published = manager.published().load_full();
+    let new = published.pools[0].backends.last().unwrap();
+    assert_eq!(new.id, id, "the id is reused");
+    assert_eq!(published.backend_base[&id.get()].packets, 1);
+    assert_eq!(published.service_base[&0].packets, 1);
+}
+
+#[test]
+fn retired_tables_are_kept_while_a_worker_holds_them() {
+    let mut manager = manager();
+    let held = manager.tables().load_full();
+    let weak = Arc::downgrade(&held);
+    let state = manager.state().clone();
+    manager.change(&state);
+    drop(held);
+    assert!(weak.upgrade().is_some(), "the worker's was the last reference");
+    assert!(!manager.release());
+    assert!(weak.upgrade().is_none(), "nothing holds them any more");
+}

@@ -1,0 +1,265 @@
+//! The manager's thread: events in, answers out.
+//!
+//! Events are carried out in the order in which they were sent. Those of a few milliseconds are published together,
+//! except that each configuration has a generation of its own. A panic is caught and logged; the event that caused
+//! it has failed, and the thread goes on with the last good state.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, unbounded};
+
+use guideway_core::stats::Reader;
+
+use super::Manager;
+use super::event::{Error, Event, Events, Message, Outcome};
+use super::published::Published;
+use crate::state::State;
+
+/// How long the manager's thread waits, and for what.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// For more events after the first.
+    pub gathering: Duration,
+    /// For every worker to run new tables. Workers load tables between bursts.
+    pub in_force: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits { gathering: Duration::from_millis(2), in_force: Duration::from_secs(5) }
+    }
+}
+
+/// How often the thread looks whether workers run the tables that somebody waits for.
+const WAITING: Duration = Duration::from_millis(1);
+/// How often the thread looks whether workers have let go of retired tables.
+const RETIRED: Duration = Duration::from_millis(100);
+
+/// A running manager. Dropping the handle stops it.
+#[derive(Debug)]
+pub struct Handle {
+    events: Events,
+    published: Arc<ArcSwap<Published>>,
+    restarts: Arc<AtomicU64>,
+    /// Returns the manager: its retired tables must outlast the workers.
+    thread: Option<JoinHandle<Manager>>,
+}
+
+impl Manager {
+    /// Runs the manager in a thread of its own, for these workers.
+    ///
+    /// # Panics
+    /// If the operating system refuses a thread.
+    pub fn start(mut self, workers: Vec<Reader>, limits: Limits) -> Handle {
+        self.workers = workers;
+        let (sender, messages) = unbounded();
+        let published = Arc::clone(self.published());
+        let restarts = Arc::new(AtomicU64::new(0));
+        let count = Arc::clone(&restarts);
+        let thread = thread::Builder::new()
+            .name("manager".into())
+            .spawn(move || {
+                let mut work = Work { manager: self, messages, limits, waiting: Vec::new() };
+                while catch_unwind(AssertUnwindSafe(|| work.run())).is_err() {
+                    count.fetch_add(1, Ordering::Relaxed);
+                    let generation = work.manager.compiled.tables.generation();
+                    tracing::error!(
+                        "the manager panicked, which is a defect; it goes on with generation {generation}"
+                    );
+                }
+                work.manager
+            })
+            .expect("a thread for the manager");
+        Handle { events: Events(sender), published, restarts, thread: Some(thread) }
+    }
+}
+
+impl Handle {
+    /// The way for events to the manager.
+    pub fn events(&self) -> &Events {
+        &self.events
+    }
+
+    /// What was published last.
+    pub fn published(&self) -> &Arc<ArcSwap<Published>> {
+        &self.published
+    }
+
+    /// How often the thread panicked.
+    pub fn restarts(&self) -> u64 {
+        self.restarts.load(Ordering::Relaxed)
+    }
+
+    /// Abandons every wait, and refuses later events.
+    pub fn stop(&self) {
+        // If the thread has ended, nobody waits.
+        let _ = self.events.0.send(Message::Stop);
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.stop();
+        if self.thread.take().is_some_and(|thread| thread.join().is_err()) {
+            tracing::error!("the manager's thread panicked");
+        }
+    }
+}
+
+/// What the thread has.
+struct Work {
+    manager: Manager,
+    messages: Receiver<Message>,
+    limits: Limits,
+    waiting: Vec<Waiting>,
+}
+
+/// Somebody who waits until a generation is in force.
+struct Waiting {
+    generation: u64,
+    until: Instant,
+    reply: Sender<Outcome>,
+}
+
+impl Waiting {
+    fn answer(self, outcome: Outcome) {
+        // Whoever waited may have given up.
+        let _ = self.reply.send(outcome);
+    }
+}
+
+/// An event, and who waits for it.
+struct Pending {
+    event: Event,
+    reply: Sender<Outcome>,
+    turn: Sender<()>,
+}
+
+impl Work {
+    /// Carries out events until the stop.
+    fn run(&mut self) {
+        loop {
+            let is_held = self.manager.release();
+            let pause = match (self.waiting.is_empty(), is_held) {
+                (false, _) => Some(WAITING),
+                (true, true) => Some(RETIRED),
+                (true, false) => None,
+            };
+            let next = match pause {
+                Some(pause) => self.messages.recv_timeout(pause),
+                None => self.messages.recv().map_err(|_| RecvTimeoutError::Disconnected),
+            };
+            let is_stopped = match next {
+                Ok(Message::Event { event, reply, turn }) => {
+                    self.carry_out(Pending { event, reply, turn })
+                }
+                Err(RecvTimeoutError::Timeout) => false,
+                Ok(Message::Stop) | Err(RecvTimeoutError::Disconnected) => true,
+            };
+            self.answer_waiting(is_stopped);
+            if is_stopped {
+                return;
+            }
+        }
+    }
+
+    /// Gathers what comes soon after an event, and publishes all of it. Returns whether the stop came.
+    fn carry_out(&mut self, first: Pending) -> bool {
+        let until = Instant::now() + self.limits.gathering;
+        let mut state = self.manager.state().clone();
+        let mut gathered = Gathered::default();
+        let mut next = first;
+        loop {
+            if matches!(next.event, Event::Configuration { .. }) {
+                self.publish(&state, gathered);
+                self.configure(next);
+                return false;
+            }
+            gathered.has_changed |= apply(&mut state, &next.event);
+            gathered.replies.push((next.reply, next.turn));
+            match self.messages.recv_deadline(until) {
+                Ok(Message::Event { event, reply, turn }) => next = Pending { event, reply, turn },
+                Ok(Message::Stop) => {
+                    self.publish(&state, gathered);
+                    return true;
+                }
+                Err(_) => {
+                    self.publish(&state, gathered);
+                    return false;
+                }
+            }
+        }
+    }
+
+    fn configure(&mut self, Pending { event, reply, turn }: Pending) {
+        let Event::Configuration { configuration, text } = event else { return };
+        let progress = self.manager.progress();
+        let outcome = self.manager.configure(*configuration, text, progress);
+        drop(turn);
+        match outcome {
+            Ok(generation) => self.wait_for(generation, reply),
+            Err(error) => _ = reply.send(Err(error)),
+        }
+    }
+
+    fn publish(&mut self, state: &State, gathered: Gathered) {
+        let generation = match gathered.has_changed {
+            true => self.manager.change(state),
+            false => self.manager.compiled.tables.generation(),
+        };
+        for (reply, turn) in gathered.replies {
+            drop(turn);
+            self.wait_for(generation, reply);
+        }
+    }
+
+    fn wait_for(&mut self, generation: u64, reply: Sender<Outcome>) {
+        let until = Instant::now() + self.limits.in_force;
+        self.waiting.push(Waiting { generation, until, reply });
+    }
+
+    /// Answers those whose generation is in force, and those who have waited long enough, or all at the stop.
+    fn answer_waiting(&mut self, is_stopped: bool) {
+        if self.waiting.is_empty() {
+            return;
+        }
+        let (progress, now) = (self.manager.progress(), Instant::now());
+        let limit = self.limits.in_force;
+        let is_over = |waiting: &mut Waiting| {
+            is_stopped || waiting.generation <= progress.generation || waiting.until <= now
+        };
+        for over in self.waiting.extract_if(.., is_over) {
+            let generation = over.generation;
+            over.answer(if generation <= progress.generation {
+                Ok(generation)
+            } else if is_stopped {
+                Err(Error::Abandoned { generation })
+            } else {
+                Err(Error::NotInForce { generation, limit })
+            });
+        }
+    }
+}
+
+/// Events that are published together.
+#[derive(Default)]
+struct Gathered {
+    has_changed: bool,
+    replies: Vec<(Sender<Outcome>, Sender<()>)>,
+}
+
+/// Changes the state by an event that is no configuration. Returns whether anything changed.
+fn apply(state: &mut State, event: &Event) -> bool {
+    match event {
+        Event::Configuration { .. } => false,
+        Event::Neighbor { address, mac } => state.observation.routing.learn(*address, *mac),
+        Event::Backend { pool, address, setting } => state.intent.set(pool, *address, *setting),
+        #[cfg(test)]
+        Event::Panic => panic!("a test asked for it"),
+    }
+}
