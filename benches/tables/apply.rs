@@ -4,6 +4,7 @@
 //! which use new tables from their next burst on.
 
 use std::fmt::Write;
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use guideway_config as config;
@@ -15,20 +16,21 @@ use serde_json::json;
 use crate::part::{Effort, Part, Times, grouped, milliseconds, percent, repeat, timed};
 
 /// Pools, backends of each, slots of each table: 20,000 backends in all, and 100 slots for each.
-const SHAPES: [(u32, u32, u32); 3] =
+pub(crate) const SHAPES: [(u32, u32, u32); 3] =
     [(20, 1000, 100_003), (200, 100, 65_537), (1, 20_000, 2_000_003)];
 
 /// A step: the configuration before it, and the configuration to apply.
 const STEPS: [&str; 3] = ["the first time", "once more", "one backend's weight changed"];
 
 /// Without workers none is behind.
-const PROGRESS: Progress = Progress { generation: u64::MAX, swept: u64::MAX };
+pub(crate) const PROGRESS: Progress = Progress { generation: u64::MAX, swept: u64::MAX };
 
 pub(crate) fn measure(part: &mut Part, effort: Effort) {
     let mut rows = Vec::new();
     for (pools, each, slots) in SHAPES {
         eprintln!("applying {pools} pools of {each} backends:");
-        let (text, changed) = (text((pools, each, slots), 1), text((pools, each, slots), 2));
+        let of_weight = |weight| text((pools, each, slots), weight, Link::Gateway);
+        let (text, changed) = (of_weight(1), of_weight(2));
         let mut manager = None;
         // For each step: reading, publishing, and both.
         let times = repeat::<9>(effort, |times| {
@@ -44,9 +46,8 @@ pub(crate) fn measure(part: &mut Part, effort: Effort) {
                 let text = text.clone();
                 let publishing = match &mut manager {
                     None => {
-                        let facts =
-                            vec![PortFacts { device_mac: [2, 0, 0, 0, 0, 1], filter: false }];
-                        let (publishing, made) = timed(|| Manager::new(configuration, text, facts));
+                        let (publishing, made) =
+                            timed(|| Manager::new(configuration, text, ports()));
                         manager = Some(made.expect("what fits"));
                         publishing
                     }
@@ -87,8 +88,33 @@ fn record(times: &mut [Times], reading: Duration, publishing: Duration) {
     }
 }
 
+/// The only port.
+pub(crate) fn ports() -> Vec<PortFacts> {
+    vec![PortFacts { device_mac: [2, 0, 0, 0, 0, 1], filter: false }]
+}
+
+/// How the backends of a configuration are reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Link {
+    /// By a gateway, whose MAC address is in the configuration.
+    Gateway,
+    /// By a gateway, whose MAC address is to be learnt.
+    Unresolved,
+    /// Directly. Their MAC addresses are to be learnt.
+    Direct,
+}
+
+/// The gateway of [`text`].
+pub(crate) const GATEWAY: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 254);
+
+/// The address of a backend, counted through all pools.
+pub(crate) fn address(backend: u32) -> Ipv4Addr {
+    Ipv4Addr::from_bits(0x0a00_0001 + backend)
+}
+
 /// A configuration with a service for each pool. The first backend has this weight, the others weight 1.
-fn text((pools, each, slots): (u32, u32, u32), weight: u32) -> String {
+pub(crate) fn text((pools, each, slots): (u32, u32, u32), weight: u32, link: Link) -> String {
+    let network = if link == Link::Direct { "\"10.0.0.0/8\", " } else { "" };
     let mut text = format!(
         r#"
 [node]
@@ -105,19 +131,20 @@ workers = [1]
 [[port]]
 name = "edge0"
 device = "0000:3b:00.0"
-addresses = ["192.0.2.1/24"]
-gateways = ["192.0.2.254"]
-
-[[neighbor]]
-address = "192.0.2.254"
-mac = "02:00:00:00:00:fe"
+addresses = [{network}"192.0.2.1/24"]
+gateways = ["{GATEWAY}"]
 "#
     );
+    if link == Link::Gateway {
+        let mac = "02:00:00:00:00:fe";
+        write!(text, "\n[[neighbor]]\naddress = \"{GATEWAY}\"\nmac = \"{mac}\"\n")
+            .expect("a string");
+    }
     for pool in 0..pools {
         let (high, low) = (pool / 250, pool % 250 + 1);
         writeln!(text, "\n[[pool]]\nname = \"pool{pool}\"\nbackends = [").expect("a string");
         for backend in 0..each {
-            let address = std::net::Ipv4Addr::from_bits(0x0a00_0001 + pool * each + backend);
+            let address = address(pool * each + backend);
             let weight = if pool == 0 && backend == 0 { weight } else { 1 };
             let name = format!("server{backend}");
             writeln!(

@@ -1,10 +1,11 @@
 //! Part `tables` of the benchmark: the time to build a Maglev table, and to apply a configuration with 20,000
-//! backends.
+//! backends, and to publish one change of it.
 //!
 //! This is work of the control plane, on a CPU where no worker polls. Packets do not wait for it.
 
 mod apply;
 mod build;
+mod change;
 #[path = "../part/mod.rs"]
 mod part;
 
@@ -19,5 +20,6 @@ fn main() {
     let mut part = Part::new("tables");
     build::measure(&mut part, EFFORT);
     apply::measure(&mut part, EFFORT);
+    change::measure(&mut part, EFFORT);
     part.print();
 }

@@ -188,3 +188,47 @@ fn another_configuration_keeps_the_tables_of_the_same_candidates() {
     assert_eq!(rig.rebuilt(&before), [true; 3]);
     rig.assert_is_what_the_state_makes();
 }
+
+/// `benches/tables` measures this in milliseconds. Here the compile of everything is the measure, so that the bound
+/// holds on any machine.
+#[test]
+fn one_change_among_twenty_thousand_backends_costs_little() {
+    let mut large = configuration();
+    large.hash.table_size = 65_537;
+    let backend = large.pools[0].backends[2].clone();
+    large.pools[0].backends = (0..20_000)
+        .map(|n| guideway_config::Backend {
+            name: format!("b{n}"),
+            address: std::net::Ipv4Addr::from_bits(0xc000_0200 + n).into(),
+            ..backend.clone()
+        })
+        .collect();
+    large.ports[0].addresses = vec!["192.0.2.1/8".parse().unwrap()];
+    let mut rig = Rig::new();
+    rig.configure(large);
+    for n in 0..20_000 {
+        let address = std::net::Ipv4Addr::from_bits(0xc000_0200 + n).into();
+        rig.state.observation.routing.learn(address, Some([2; 6]));
+    }
+    rig.compile();
+    let least = |times: Vec<std::time::Duration>| times.into_iter().min().unwrap();
+    let timed = |work: &mut dyn FnMut()| {
+        let begin = std::time::Instant::now();
+        work();
+        begin.elapsed()
+    };
+    let everything = || {
+        let Compiled { state, ids, tables, .. } = &rig.compiled;
+        drop(compile(tables.generation(), state, ids, None));
+    };
+    let whole = least((0..3).map(|_| timed(&mut || everything())).collect());
+    let change = |n| {
+        let before = rig.pools();
+        rig.learn("192.0.2.10", n);
+        let took = timed(&mut || rig.compile());
+        assert_eq!(rig.rebuilt(&before), [false; 3]);
+        took
+    };
+    let change = least((10..20).map(change).collect());
+    assert!(change < whole / 4, "{change:?} for a change, {whole:?} for everything");
+}
