@@ -8,6 +8,7 @@ from collections import defaultdict
 
 import pytest
 from support import binaries, network
+from support.clients import Client
 from support.daemon import Daemon, live_one_port
 from support.model import Fleet
 from support.packets import client_packet, flow, inner_of, split_label, tunnel_packet
@@ -15,6 +16,7 @@ from support.packets import client_packet, flow, inner_of, split_label, tunnel_p
 FLOWS = [flow(version, protocol, 4, 6000 + n) for n in range(10) for version in (4, 6) for protocol in ("tcp", "udp")]
 SENT = [client_packet(one, flags="A", payload=bytes(8)) for one in FLOWS]
 PER_SECOND = 2000
+LONGEST_LISTING = 0.05  # seconds, on an idle machine
 
 
 @pytest.fixture(scope="module")
@@ -111,6 +113,40 @@ def test_reload_under_traffic(namespace, peer, directory, workers):
             done = sum(number >= border for _, border in borders)
             if begun == done:
                 assert which == done % 2, f"packet {number} of {one} by the wrong configuration"
+
+
+def test_applies_and_listings_side_by_side_under_traffic(namespace, peer, directory):
+    """No packet is lost, every apply is in force, and no listing waits for an apply."""
+
+    def grow(config):
+        backends = [{"name": f"b{n}", "address": f"10.50.{n // 250}.{1 + n % 250}"} for n in range(500)]
+        config["pool"].append({"name": "large", "backends": backends})
+
+    old, new = (config.changed(grow) for config in configurations(directory, 2))
+    with Daemon(namespace, old, directory) as daemon, network.capturing(namespace, peer) as capture:
+        applies = [{"request": "config_apply", "text": config.text()} for config in (new, old)]
+        listings = [{"request": kind} for kind in ("backend_list", "service_list", "config_show", "status", "stats")]
+        applying = [Client(daemon.socket, (applies * 13)[:25]) for _ in range(4)]
+        listing = [Client(daemon.socket, listings * 5, pause=0.02) for _ in range(4)]
+        with network.Traffic(namespace, peer, [p.frame for p in SENT], PER_SECOND) as sender:
+            sender.wait(PER_SECOND // 4)
+            for client in applying + listing:
+                client.begin()
+            applied = [result for client in applying for result in client.results()]
+            listed = [result for client in listing for result in client.results()]
+            sender.wait(PER_SECOND // 4)
+        captured = capture.wait(sender.sent)
+        stats = daemon.stats_at_rest()
+        assert daemon.generation() == 101
+    longest, all_applied = max(seconds for seconds, _ in listed), max(seconds for seconds, _ in applied)
+    print(f"the longest listing {1000 * longest:.1f} ms, the longest apply {1000 * all_applied:.1f} ms")
+    assert [kind for _, kind in applied] == ["applied"] * 100
+    assert {kind for _, kind in listed} == {"backends", "services", "config", "status", "stats"} and len(listed) == 100
+    assert stats["verdicts"]["forwarded"] == sender.sent == len(captured), "packets were lost"
+    expected = [as_sent_by(config) for config in (old, new)]
+    for one, frames in by_flow(captured).items():
+        assert all(frame in [by[one] for by in expected] for _, frame in frames), "a packet by two configurations"
+    assert longest < LONGEST_LISTING
 
 
 def test_a_drain_keeps_known_flows(namespace, peer, directory):
