@@ -25,6 +25,10 @@ pub struct Status {
     pub generation: u64,
     /// Oldest generation that a worker still uses; equal to `generation` when all workers agree.
     pub generation_in_force: u64,
+    /// How often the manager, which changes what is in force, panicked and began again. Any number but 0 is a
+    /// defect.
+    #[serde(default)]
+    pub manager_restarts: u64,
     /// The daemon's configuration file.
     pub config_path: String,
     /// Number of workers.

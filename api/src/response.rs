@@ -46,7 +46,8 @@ pub enum Response {
     },
     /// The response to [`Request::FlowList`].
     Flows(Flows),
-    /// The request was not carried out, and nothing changed.
+    /// The request was not carried out. Nothing changed, unless [`ErrorKind::Failed`] says that tables are published and
+    /// not yet in force.
     Error(Error),
 }
 
@@ -79,6 +80,6 @@ pub enum ErrorKind {
     NotFound,
     /// The configuration is invalid, or needs a restart.
     Rejected,
-    /// The daemon cannot do it now.
+    /// The daemon cannot do it now, or has begun it and cannot say when every worker has it.
     Failed,
 }

@@ -146,6 +146,7 @@ fn response_status() {
             uptime_seconds: 61,
             generation: 3,
             generation_in_force: 2,
+            manager_restarts: 1,
             config_path: "/etc/guideway/guideway.toml".into(),
             workers: 2,
             ports: 1,
@@ -159,7 +160,7 @@ fn response_status() {
         }),
         concat!(
             r#"{"response":"status","body":{"node":"lb1","version":"0.1.0","uptime_seconds":61,"#,
-            r#""generation":3,"generation_in_force":2,"#,
+            r#""generation":3,"generation_in_force":2,"manager_restarts":1,"#,
             r#""config_path":"/etc/guideway/guideway.toml","workers":2,"ports":1,"services":4,"#,
             r#""backends":5,"flows":6,"flow_capacity":1048576,"#,
             r#""fragments_waiting":9,"#,

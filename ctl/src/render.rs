@@ -72,6 +72,7 @@ fn status_table(status: &Status) -> String {
     table.row([&"uptime_seconds", &status.uptime_seconds]);
     table.row([&"generation", &status.generation]);
     table.row([&"generation_in_force", &status.generation_in_force]);
+    table.row([&"manager_restarts", &status.manager_restarts]);
     table.row([&"config_path", &status.config_path]);
     table.row([&"workers", &status.workers]);
     table.row([&"ports", &status.ports]);

@@ -26,6 +26,7 @@ fn status() {
         uptime_seconds: 3661,
         generation: 3,
         generation_in_force: 3,
+        manager_restarts: 0,
         config_path: "/etc/guideway/guideway.toml".into(),
         workers: 2,
         ports: 1,
@@ -45,6 +46,7 @@ version              0.1.0
 uptime_seconds       3661
 generation           3
 generation_in_force  3
+manager_restarts     0
 config_path          /etc/guideway/guideway.toml
 workers              2
 ports                1

@@ -1,5 +1,7 @@
 //! Listings: what is in force, with its counters.
 
+use std::sync::atomic::Ordering;
+
 use guideway_api as api;
 
 use super::convert::{format_mac, to_choice, to_next_hop, to_protocol};
@@ -18,6 +20,7 @@ impl Overview {
             uptime_seconds: self.started.elapsed().as_secs(),
             generation: published.generation,
             generation_in_force: self.progress().generation,
+            manager_restarts: self.restarts.load(Ordering::Relaxed),
             config_path: self.path.display().to_string(),
             workers: self.workers.len(),
             ports: self.ports.len(),

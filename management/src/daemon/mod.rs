@@ -66,7 +66,14 @@ impl Daemon {
         let is_stopping = Arc::new(AtomicBool::new(false));
         Daemon {
             source: Mutex::new(Source::new(path.clone())),
-            overview: Overview { started: Instant::now(), path, workers, ports, published },
+            overview: Overview {
+                started: Instant::now(),
+                path,
+                workers,
+                ports,
+                published,
+                restarts: Arc::clone(manager.restarts()),
+            },
             others: Vec::new(),
             parser: Parser::start(manager.events().clone(), Arc::clone(&is_stopping)),
             is_stopping,

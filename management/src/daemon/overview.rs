@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Instant;
 
 use arc_swap::ArcSwap;
@@ -66,6 +67,8 @@ pub(super) struct Overview {
     pub(super) ports: Vec<Port>,
     /// What was published last. A listing loads it once, and shows what belongs together.
     pub(super) published: Arc<ArcSwap<Published>>,
+    /// How often the manager began again.
+    pub(super) restarts: Arc<AtomicU64>,
 }
 
 impl Overview {

@@ -91,8 +91,8 @@ impl Handle {
     }
 
     /// How often the thread panicked.
-    pub fn restarts(&self) -> u64 {
-        self.restarts.load(Ordering::Relaxed)
+    pub fn restarts(&self) -> &Arc<AtomicU64> {
+        &self.restarts
     }
 
     /// Abandons every wait, and refuses later events.
