@@ -22,6 +22,15 @@ from pathlib import Path
 # layers of crates.
 LAYERS = {
     "core/src": {"wire": set(), "stats": {"wire"}, "balancer": {"wire", "stats"}},
+    "management/src": {
+        "routing": set(),
+        "ids": set(),
+        "server": set(),
+        "state": {"routing"},
+        "compile": {"routing", "ids", "state"},
+        "manager": {"routing", "ids", "state", "compile"},
+        "daemon": {"routing", "ids", "compile", "manager"},
+    },
     "forwarder/src": {"dpdk": set(), "worker": {"dpdk"}, "appliance": {"dpdk", "worker"}},
 }
 
