@@ -45,7 +45,7 @@ pub enum ReadError {
     /// Longer than [`MAX_CONFIGURATION`].
     #[error("it has more than {} MiB, the most that a configuration may have", MAX_CONFIGURATION >> 20)]
     TooLong,
-    /// More than [`MAX_FILES`] in `conf.d`.
+    /// Too many files in `conf.d`.
     #[error("{DIRECTORY} has more than {MAX_FILES} files")]
     TooMany,
     /// A file that cannot be named in a text.
