@@ -41,12 +41,12 @@ mod model;
 mod read;
 mod reference;
 mod reload;
-pub mod routing;
 mod schema;
 mod section;
 mod sections;
 mod shape;
 mod source;
+pub mod static_routes;
 mod syntax;
 #[cfg(test)]
 mod tests;

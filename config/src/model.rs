@@ -7,7 +7,6 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use crate::routing::Routes;
 use crate::sections::cluster::Cluster;
 use crate::sections::control::Control;
 use crate::sections::dpdk::Dpdk;
@@ -21,6 +20,7 @@ use crate::sections::pool::Pool;
 use crate::sections::port::Port;
 use crate::sections::service::Service;
 use crate::sections::tunnel::Tunnel;
+use crate::static_routes::StaticRoutes;
 
 /// The whole file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,12 +55,12 @@ pub struct Configuration {
 
 impl Configuration {
     /// The routes that ports and neighbours make.
-    pub fn routes(&self) -> Routes {
+    pub fn static_routes(&self) -> StaticRoutes {
         let networks = self
             .ports
             .iter()
             .map(|port| (port.addresses.iter().copied(), port.gateways.iter().copied()));
-        Routes::new(
+        StaticRoutes::new(
             networks,
             self.neighbors.iter().map(|neighbor| (neighbor.address, neighbor.mac)),
         )

@@ -22,7 +22,7 @@ pub fn configuration(input: &[u8]) {
             for service in &configuration.services {
                 assert!(service.port > 0 && service.pool < configuration.pools.len());
             }
-            let routes = configuration.routes();
+            let routes = configuration.static_routes();
             for backend in configuration.pools.iter().flat_map(|pool| &pool.backends) {
                 assert!(routes.next_hop(backend.address).is_some());
                 let source = match backend.address.is_ipv4() {

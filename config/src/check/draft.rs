@@ -5,7 +5,6 @@ use std::net::IpAddr;
 use guideway_core::balancer::encapsulation::{Encapsulation, Parameters};
 
 use crate::findings::{Checked, Findings, Located, excerpt};
-use crate::routing::Routes;
 use crate::sections::cluster::ClusterDraft;
 use crate::sections::hash::HashDraft;
 use crate::sections::neighbor::NeighborDraft;
@@ -14,6 +13,7 @@ use crate::sections::pool::{BackendDraft, PoolEntry};
 use crate::sections::port::PortDraft;
 use crate::sections::service::ServiceEntry;
 use crate::sections::tunnel::TunnelDraft;
+use crate::static_routes::StaticRoutes;
 use crate::text::Mac;
 
 /// Everything that the sections read.
@@ -118,16 +118,19 @@ impl<'a> Draft<'a> {
         services.filter_map(|(index, service)| Some((index, *service.keys.address.as_ref().ok()?)))
     }
 
-    pub(super) fn routes(&self) -> Routes {
+    pub(super) fn routes(&self) -> StaticRoutes {
         let networks = self.ports().iter().map(|port| {
             let addresses = port.addresses.iter().flatten().map(|prefix| prefix.value);
             (addresses, port.gateways.iter().flatten().map(|gateway| gateway.value))
         });
-        Routes::new(networks, self.neighbors().map(|(_, address, mac)| (address.value, mac.value)))
+        StaticRoutes::new(
+            networks,
+            self.neighbors().map(|(_, address, mac)| (address.value, mac.value)),
+        )
     }
 
     /// The routes, if every address and gateway of the ports was read without a mistake.
-    pub(super) fn certain_routes(&self) -> Option<Routes> {
+    pub(super) fn certain_routes(&self) -> Option<StaticRoutes> {
         let whole = |port: &PortDraft| port.addresses.is_ok() && port.gateways.is_ok();
         let all = self.ports.is_ok() && self.ports().iter().all(whole);
         all.then(|| self.routes())

@@ -244,7 +244,7 @@ fn every_value_reaches_its_field() {
 #[test]
 fn the_contract_example_has_next_hops() {
     let configuration = parse(EXAMPLE).unwrap().configuration;
-    let routes = configuration.routes();
+    let routes = configuration.static_routes();
     let hop = routes.next_hop("10.0.0.5".parse().unwrap()).unwrap();
     assert_eq!(hop.address, configuration.ports[0].gateways[0]);
     assert_eq!((hop.port, hop.mac), (0, Some([2, 0, 0, 0, 0, 0xfe])));

@@ -63,7 +63,7 @@ fn assert_sound(configuration: &Configuration) {
     }
     assert!(distinct(neighbors.iter().map(|neighbor| neighbor.address)));
     assert!(distinct(pools.iter().map(|pool| &pool.name)));
-    let routes = configuration.routes();
+    let routes = configuration.static_routes();
     for member in cluster.members.iter().filter(|member| !member.is_own) {
         assert!(routes.next_hop(member.address).is_some());
         assert!(own().all(|address| address != member.address));

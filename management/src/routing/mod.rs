@@ -9,7 +9,7 @@ use std::sync::Arc;
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use guideway_config::Mac;
-use guideway_config::routing::Routes;
+use guideway_config::static_routes::StaticRoutes;
 
 /// The next hop of packets to an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,18 +25,18 @@ pub struct NextHop {
 /// The routes and neighbours at one time. A clone is cheap.
 #[derive(Clone, Debug)]
 pub struct Routing {
-    routes: Arc<Routes>,
+    routes: Arc<StaticRoutes>,
     learnt: Arc<FxHashMap<IpAddr, Mac>>,
 }
 
 impl Routing {
     /// Routing by static routes, with no neighbour learnt.
-    pub fn new(routes: Routes) -> Routing {
+    pub fn new(routes: StaticRoutes) -> Routing {
         Routing { routes: Arc::new(routes), learnt: Arc::default() }
     }
 
     /// Replaces the static routes.
-    pub fn set_routes(&mut self, routes: Routes) {
+    pub fn set_routes(&mut self, routes: StaticRoutes) {
         self.routes = Arc::new(routes);
     }
 
@@ -90,7 +90,7 @@ mod tests {
     #[test]
     fn a_static_neighbor_wins_over_a_learnt_one() {
         let parsed = guideway_config::parse(&crate::sample::text(crate::sample::THREE)).unwrap();
-        let mut routing = Routing::new(parsed.configuration.routes());
+        let mut routing = Routing::new(parsed.configuration.static_routes());
         let mac = |routing: &Routing, text| routing.next_hop(ip(text)).unwrap().mac;
         assert!(routing.learn(ip("192.0.2.10"), Some([9; 6])));
         assert!(routing.learn(ip("192.0.2.30"), Some([9; 6])));
@@ -100,7 +100,7 @@ mod tests {
 
     #[test]
     fn differences_are_what_was_learnt_and_forgotten() {
-        let mut routing = Routing::new(Routes::default());
+        let mut routing = Routing::new(StaticRoutes::default());
         let before = routing.clone();
         assert!(!routing.learn(ip("192.0.2.30"), None));
         assert!(routing.learn(ip("192.0.2.30"), Some([1; 6])));

@@ -23,13 +23,13 @@ pub struct State {
 impl State {
     /// The state of a start: a configuration, its text, and the ports.
     pub fn new(configuration: Configuration, text: String, ports: Vec<PortFacts>) -> State {
-        let observation = Observation::new(ports, configuration.routes());
+        let observation = Observation::new(ports, configuration.static_routes());
         State { intent: Intent::new(configuration, text), observation }
     }
 
     /// Replaces the configuration. What was set at run time stays for backends that both configurations have.
     pub fn configure(&mut self, configuration: Configuration, text: String) {
-        self.observation.routing.set_routes(configuration.routes());
+        self.observation.routing.set_routes(configuration.static_routes());
         self.intent.configure(configuration, text);
     }
 }

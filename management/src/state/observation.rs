@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use guideway_config::Mac;
-use guideway_config::routing::Routes;
+use guideway_config::static_routes::StaticRoutes;
 
 use crate::routing::Routing;
 
@@ -26,7 +26,7 @@ pub struct Observation {
 }
 
 impl Observation {
-    pub(super) fn new(ports: Vec<PortFacts>, routes: Routes) -> Observation {
+    pub(super) fn new(ports: Vec<PortFacts>, routes: StaticRoutes) -> Observation {
         Observation { ports: ports.into(), routing: Routing::new(routes) }
     }
 }

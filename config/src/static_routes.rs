@@ -1,4 +1,4 @@
-//! The next hop of a backend.
+//! The next hop of a backend by the configuration alone.
 //!
 //! The longest on-link prefix that contains the backend decides; of equal prefixes, the first port's.
 //! A backend in no prefix is reached by the first gateway of its family in the file's order. A backend
@@ -23,7 +23,7 @@ pub struct NextHop {
 
 /// Finds next hops; built once for many lookups.
 #[derive(Clone, Debug, Default)]
-pub struct Routes {
+pub struct StaticRoutes {
     on_link: HashMap<IpNet, usize>,
     /// Prefix lengths that occur, longest first, for IPv4 and IPv6.
     lengths: [Vec<u8>; 2],
@@ -33,7 +33,7 @@ pub struct Routes {
     ports: usize,
 }
 
-impl Routes {
+impl StaticRoutes {
     /// Routes from the addresses and gateways of each port, in the ports' order.
     pub(crate) fn new<A, G>(
         networks: impl Iterator<Item = (A, G)>,
@@ -43,7 +43,7 @@ impl Routes {
         A: Iterator<Item = IpNet>,
         G: Iterator<Item = IpAddr>,
     {
-        let mut routes = Routes::default();
+        let mut routes = StaticRoutes::default();
         for (port, (addresses, gateways)) in networks.enumerate() {
             routes.ports = port + 1;
             for prefix in addresses {
@@ -97,7 +97,7 @@ mod tests {
         text.parse().unwrap()
     }
 
-    fn routes() -> Routes {
+    fn routes() -> StaticRoutes {
         let port = |addresses: &[&str], gateways: &[&str]| {
             let addresses: Vec<IpNet> =
                 addresses.iter().map(|text| text.parse().unwrap()).collect();
@@ -111,7 +111,7 @@ mod tests {
         ];
         let neighbors =
             [(ip("10.1.0.254"), [2; 6]), (ip("2001:db8::5"), [4; 6]), (ip("203.0.113.7"), [6; 6])];
-        Routes::new(networks.into_iter(), neighbors.into_iter())
+        StaticRoutes::new(networks.into_iter(), neighbors.into_iter())
     }
 
     #[test]
@@ -139,12 +139,12 @@ mod tests {
         assert_eq!(routes().next_hop(address), Some(direct));
         let bare = || (std::iter::empty(), std::iter::empty());
         let neighbors = std::iter::once((address, [6; 6]));
-        let routes = Routes::new([bare(), bare()].into_iter(), neighbors);
+        let routes = StaticRoutes::new([bare(), bare()].into_iter(), neighbors);
         assert_eq!(routes.next_hop(address), Some(NextHop { port: 0, ..direct }));
     }
 
     #[test]
     fn without_link_and_gateway_there_is_no_route() {
-        assert_eq!(Routes::default().next_hop(ip("192.0.2.1")), None);
+        assert_eq!(StaticRoutes::default().next_hop(ip("192.0.2.1")), None);
     }
 }
