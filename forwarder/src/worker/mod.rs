@@ -3,7 +3,7 @@
 //!
 //! A worker owns its queues, its flow table and its counters, is the only writer of the latter two,
 //! and takes no lock. Each [round](Worker::run) polls all inputs. A burst goes through the balancer's
-//! [pipeline](guideway_core::balancer::pipeline), which says where each packet goes, and `Outputs`
+//! [pipeline], which says where each packet goes, and `Outputs`
 //! carries that out.
 //!
 //! A port may have fewer receive queues than there are workers. Then the worker that polls a queue
