@@ -1,7 +1,7 @@
 //! What a worker keeps to process packets, and what it is given for each round.
 //!
 //! [`Pipeline::process`] (`burst.rs`) takes a burst; [`Pipeline::receive_handoff`] (`exception/dispatch.rs`) takes a
-//! packet from another worker. Both say by [`Actions`] where packets go, and count each packet's verdict here,
+//! packet from another worker. Both say by [`Actions`](super::action::Actions) where packets go, and count each packet's verdict here,
 //! unless it depends on a device.
 
 use std::ops::DerefMut;
