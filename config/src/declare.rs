@@ -12,6 +12,9 @@
 //! }
 //! ```
 //!
+//! The *model* is the struct that the rest of the program uses. The *draft* has the same keys as they were read:
+//! each a value with its position, or a reported mistake.
+//!
 //! A key has a field name (with the key's name in parentheses if it differs), its type in the model,
 //! its [`Kind`](super::kind::Kind), then
 //!
@@ -25,11 +28,11 @@
 //!
 //! optionally a unit, and whether a `reload` puts a change in force or only a `restart` does. Behind
 //! the keys may come `keys FIELD: DRAFT` for keys that several sections share, `table FIELD (KEY): MODEL,
-//! DRAFT` for a section in this one, and `tables KEY EXAMPLE DOC` for several.
+//! DRAFT` for a section in this one, and `tables KEY (PATH): EXAMPLE, DOC` for several; `keys` and `tables` only
+//! without a model.
 //!
-//! The macro makes the model (unless none is named), the draft with a value or a reported mistake for
-//! each key, the reading of the draft, its turn into the model, the differences that need a restart,
-//! and the [`Declaration`] for the reference, the schema and `explain`.
+//! The macro makes the draft, its reading, and the [`Declaration`] for the reference, the schema and `explain`. If a
+//! model is named, it also makes the model, the draft's turn into it, and the differences that need a restart.
 
 use std::ops::RangeInclusive;
 
@@ -256,7 +259,8 @@ macro_rules! section {
         }
 
         impl $model {
-            /// What a reload cannot change of this, one phrase each; `title` makes a key's title.
+            /// What a reload cannot change of this, one phrase each; `title` turns a key's name
+            /// into what the operator reads: `dpdk.workers`, `mtu of port "edge0"`.
             #[allow(dead_code, reason = "the entries of some sections are not compared one by one")]
             pub(crate) fn differences(
                 &self,

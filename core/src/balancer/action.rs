@@ -4,9 +4,9 @@
 //! |---|---|---|
 //! | sent | [`Actions::transmit`], [`BurstActions::transmit_burst`] | where the device takes it or not |
 //! | sent, with a verdict of its own | [`Actions::transmit_decided`] | by the caller, which learns whether it was sent |
-//! | handed to a sibling | [`Actions::hand_off`], [`BurstActions::pass`] | by that worker |
+//! | handed to a sibling | [`Actions::hand_off`], [`BurstActions::pass`] | by that worker, or as `ring_full` if its ring is full |
 //! | held | the fragment table | when it leaves the table |
-//! | dropped | its owner is dropped | by the caller |
+//! | dropped | dropping the value that owns its frame | by the caller |
 //!
 //! A worker carries these out with devices and rings, a test records them.
 
@@ -32,7 +32,8 @@ pub trait Actions<F> {
         stats: &mut Writer,
     ) -> Result<(), DropReason>;
 
-    /// Hands a packet to another worker, which counts its verdict.
+    /// Hands a packet to another worker, which counts its verdict; if the ring to it is full, the packet is dropped
+    /// and counted here.
     fn hand_off(&mut self, worker: u16, frame: F, handoff: Handoff, stats: &mut Writer);
 }
 

@@ -31,8 +31,8 @@ pub struct PacketMeta {
     pub tag: u64,
     /// The backend of its flow if that is steady; otherwise `BackendId::NONE`.
     pub backend: BackendId,
-    /// The headers that were read, as `wire::plain` has them, also of IPv6; all TCP flags are set if nothing was
-    /// parsed.
+    /// Traffic class, length and TCP flags; those of IPv6 are written as the first word of an IPv4 header. All TCP
+    /// flags are set if nothing was parsed.
     pub headers: PlainHeaders,
 }
 

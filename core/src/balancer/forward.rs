@@ -30,8 +30,8 @@ impl<F: DerefMut<Target: Frame>, A: Allocator<F>> Pipeline<F, A> {
         }
     }
 
-    /// Encapsulates a packet for its backend and sends it. `begins` marks the first packet of a
-    /// flow.
+    /// Encapsulates a packet for its backend and sends it. `begins` says that the Maglev
+    /// table chose the backend for this packet.
     pub(super) fn forward_to(
         &mut self,
         round: &mut Round<'_, impl Actions<F>>,

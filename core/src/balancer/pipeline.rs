@@ -44,8 +44,8 @@ impl<F, A> Pipeline<F, A> {
 }
 
 impl<F: DerefMut<Target: Frame>, A> Pipeline<F, A> {
-    /// Counts a packet of a service for a backend, as long as it was received. `begins` marks the first packet of a
-    /// flow.
+    /// Counts a packet of a service for a backend, with the length that it had when received. `begins` says that the
+    /// Maglev table chose the backend for this packet.
     pub(super) fn count_traffic(
         &mut self,
         service: Service,

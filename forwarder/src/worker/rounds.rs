@@ -166,7 +166,8 @@ impl Rounds {
         }
     }
 
-    /// Receives and processes a burst of each input. Returns whether there was a packet, or one may wait outside.
+    /// Receives and processes a burst of each input. Returns whether there was a packet, or an
+    /// input that was not polled because a ring lacks room.
     #[inline]
     fn poll_inputs(&mut self, tables: &Tables) -> bool {
         let Rounds { pipeline, batch, clock, inputs, outputs, siblings, .. } = self;
@@ -323,7 +324,7 @@ fn receive_handoffs(
     for mbuf in burst.drain() {
         match mbuf.metadata().and_then(handoff::decode) {
             Some(handoff) => pipeline.receive_handoff(round, mbuf, handoff),
-            // Every packet in these rings has metadata.
+            // Every packet in these rings has a handoff in its metadata.
             None => pipeline.stats.verdict(Verdict::Dropped(DropReason::RingFull), 1),
         }
     }

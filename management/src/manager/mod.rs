@@ -55,7 +55,7 @@ impl Manager {
         let mut allocators = Allocators::default();
         let assigned = allocators.assign(&state.intent.configuration, 1, Progress::default())?;
         let compiled = compile(1, &state, &Arc::new(assigned.ids), None);
-        // Counters begin at 0, so the ids of a start need no base.
+        // Counters begin at 0, so the ids of a start need no base (see `Bases`).
         let published = published(&compiled, Arc::default(), Arc::default());
         Ok(Manager {
             allocators,
@@ -86,7 +86,7 @@ impl Manager {
         Progress::of(self.workers.iter())
     }
 
-    /// Publishes a configuration and returns its generation. Workers load it before their next burst.
+    /// Publishes a configuration and returns its generation. Workers load it before their next round.
     ///
     /// # Errors
     /// If only a restart can change what it changes, or if there are too few ids. Nothing changes then.

@@ -1,8 +1,8 @@
 //! The manager's thread: events in, answers out.
 //!
 //! Events are carried out in the order in which they were sent. Those of a few milliseconds are published together,
-//! except that each configuration has a generation of its own. A panic is caught and logged; the event that caused
-//! it has failed, and the thread goes on with the last good state.
+//! except that each configuration has a generation of its own. A panic is caught and logged; all events that
+//! were gathered have failed, and the thread goes on with the last good state.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -25,7 +25,7 @@ use crate::state::State;
 pub struct Limits {
     /// For more events after the first.
     pub gathering: Duration,
-    /// For every worker to run new tables. Workers load tables between bursts.
+    /// For every worker to run new tables. Workers load tables once a round.
     pub in_force: Duration,
 }
 
