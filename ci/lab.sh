@@ -155,7 +155,8 @@ spawn() {
         "$@" & pid=$!
         echo "$pid $(cut -d " " -f 22 "/proc/$pid/stat")" >"$base.pid.new"
         mv "$base.pid.new" "$base.pid"
-        wait "$pid"; echo $? >"$base.exit"' \
+        wait "$pid"; echo $? >"$base.exit.new"
+        mv "$base.exit.new" "$base.exit"' \
         bash "$dir/$name" "$@" </dev/null >"$dir/$name.log" 2>&1 &
     await "$name" test -e "$dir/$name.pid"
 }
@@ -393,7 +394,8 @@ stop() {
                 kill -KILL "$pid"
             fi
         fi
-        for attempt in 1 2 3 4 5; do
+        # On a busy machine the shell that writes the status may come late.
+        for attempt in $(seq 100); do
             [ ! -e "$dir/$name.exit" ] || break
             sleep 0.1
         done
