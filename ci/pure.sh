@@ -16,10 +16,9 @@ unset PKG_CONFIG_SYSROOT_DIR
 
 step "libdpdk is out of sight"
 ! pkg-config --exists libdpdk 2>/dev/null || die "pkg-config still finds libdpdk; this would prove nothing"
-pure=(-p guideway-core -p guideway-config -p guideway-management -p guideway-api)
 
 step "without libdpdk: build and test"
-tests cargo test --quiet --locked "${pure[@]}"
+tests cargo test --quiet --locked "${pure_crates[@]/#/--package=}"
 
 step "without libdpdk, for any CPU of the architecture: build and test"
 portable() { RUSTFLAGS='' RUSTDOCFLAGS='' CARGO_TARGET_DIR=$PWD/target/pure/portable "$@"; }
@@ -27,7 +26,7 @@ assumed=$(portable cargo rustc --quiet --locked -p guideway-core --lib -- --prin
 grep -q 'target_arch=' <<<"$assumed" || die "cargo does not print the CPU features of the portable build"
 ! grep -E 'target_feature="(sse3|avx|aes)"' <<<"$assumed" ||
     die "the portable build assumes features of the CPU; this would prove nothing"
-portable tests cargo test --quiet --locked "${pure[@]}"
+portable tests cargo test --quiet --locked "${pure_crates[@]/#/--package=}"
 
 step "dpdk-sys says which package to install"
 if said=$(cargo check --quiet --locked -p dpdk-sys 2>&1); then
