@@ -13,7 +13,7 @@
 //! ```
 //!
 //! The *model* is the struct that the rest of the program uses. The *draft* has the same keys as they were read:
-//! each a value with its position, or a reported mistake.
+//! each a value, or a reported mistake.
 //!
 //! A key has a field name (with the key's name in parentheses if it differs), its type in the model,
 //! its [`Kind`](super::kind::Kind), then
@@ -166,10 +166,7 @@ macro_rules! section {
         $(#[doc = $about])+
         #[derive(Debug)]
         pub(crate) struct $draft {
-            /// The position of the section.
-            #[allow(dead_code, reason = "not every section is reported by its position")]
-            pub(crate) at: usize,
-            $(pub(crate) $field: section!(@draft $presence $type),)*
+            $(pub(crate) $field: $crate::findings::Checked<section!(@model_type $presence $type)>,)*
             $(pub(crate) $shared: $shared_draft,)?
             $(pub(crate) $table: $table_draft,)?
         }
@@ -191,7 +188,6 @@ macro_rules! section {
             /// Reads the keys of a section, which may have others.
             pub(crate) fn read_keys(section: &$crate::section::Section<'_>) -> $draft {
                 $draft {
-                    at: section.at,
                     $($field: section!(
                         @read section, $presence, section!(@name $field $($key)?), $type, $kind, $example
                     ),)*
@@ -252,7 +248,7 @@ macro_rules! section {
             /// The model, if no key has a mistake.
             pub(crate) fn finish(self) -> $crate::findings::Checked<$model> {
                 Ok($model {
-                    $($field: section!(@finish $presence self.$field?),)*
+                    $($field: self.$field?,)*
                     $($table: self.$table.finish()?,)?
                 })
             }
@@ -286,28 +282,19 @@ macro_rules! section {
     (@reload reload) => { true };
     (@reload restart) => { false };
 
-    (@draft required $type:ty) => { $crate::findings::Checked<$crate::findings::Located<$type>> };
-    (@draft default $type:ty) => { section!(@draft required $type) };
-    (@draft optional $type:ty) => {
-        $crate::findings::Checked<Option<$crate::findings::Located<$type>>>
-    };
-    (@draft $list:ident $type:ty) => {
-        $crate::findings::Checked<Vec<$crate::findings::Located<$type>>>
-    };
-
     (@model_type required $type:ty) => { $type };
     (@model_type default $type:ty) => { $type };
     (@model_type optional $type:ty) => { Option<$type> };
     (@model_type $list:ident $type:ty) => { Vec<$type> };
 
     (@read $section:ident, required, $name:expr, $type:ty, $kind:expr, $example:literal) => {
-        $section.required($name, $example, &$kind)
+        $section.required($name, $example, $section.optional($name, &$kind))
     };
     (@read $section:ident, default, $name:expr, $type:ty, $kind:expr, $default:literal) => {
-        $section.or($name, &$kind, || {
+        $section.optional($name, &$kind).map(|found| found.unwrap_or_else(|| {
             static DEFAULT: std::sync::OnceLock<$type> = std::sync::OnceLock::new();
             DEFAULT.get_or_init(|| $crate::kind::literal(&$kind, $default)).clone()
-        })
+        }))
     };
     (@read $section:ident, optional, $name:expr, $type:ty, $kind:expr, $example:literal) => {
         $section.optional($name, &$kind)
@@ -316,7 +303,7 @@ macro_rules! section {
         $section.list($name, $example, &$kind).map(Option::unwrap_or_default)
     };
     (@read $section:ident, required_list, $name:expr, $type:ty, $kind:expr, $example:literal) => {
-        $section.required_list($name, $example, &$kind)
+        $section.required($name, $example, $section.list($name, $example, &$kind))
     };
 
     (@shape list $type:ty, $kind:expr) => {
@@ -331,11 +318,6 @@ macro_rules! section {
     };
     (@presence list $example:literal) => { $crate::declare::Presence::Default("[]") };
     (@presence $required:ident $example:literal) => { $crate::declare::Presence::Required };
-
-    (@finish required $value:expr) => { $value.value };
-    (@finish default $value:expr) => { $value.value };
-    (@finish optional $value:expr) => { $value.map(|found| found.value) };
-    (@finish $list:ident $value:expr) => { $value.into_iter().map(|found| found.value).collect() };
 
     (@show required $kind:expr, $value:expr) => { $crate::kind::Kind::show($kind, $value) };
     (@show default $kind:expr, $value:expr) => { $crate::kind::Kind::show($kind, $value) };

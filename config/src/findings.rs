@@ -107,14 +107,6 @@ pub(crate) struct Reported(());
 /// later may stay `Ok`, if nothing follows from it: any mistake makes the whole text invalid.
 pub(crate) type Checked<T> = Result<T, Reported>;
 
-/// A value with its position in the text: the byte at which it begins.
-/// [`Findings::line`] turns the position into a line.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Located<T> {
-    pub(crate) value: T,
-    pub(crate) at: usize,
-}
-
 /// Comparisons spent on proposing names, so that a long list of wrong names cannot take minutes.
 const COMPARISONS: usize = 100_000;
 

@@ -87,7 +87,7 @@ fn read(tree: &DeTable<'_>, findings: &Findings) -> Checked<Configuration> {
     root.finish(&[&NAMES]);
 
     let draft = check::Draft {
-        findings,
+        root: &root,
         node: &node,
         hash: &hash,
         ports: &ports,

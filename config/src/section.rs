@@ -9,9 +9,10 @@ use std::collections::{HashMap, HashSet};
 use std::fmt::Display;
 use std::hash::Hash;
 
+use toml::Spanned;
 use toml::de::{DeArray, DeTable, DeValue};
 
-use super::findings::{Checked, Findings, Located, Reported, excerpt};
+use super::findings::{Checked, Findings, Place, Reported, excerpt};
 use super::kind::{Kind, describe};
 
 /// A table that is being read.
@@ -36,68 +37,74 @@ impl<'a> Section<'a> {
         matches!(self.table, Ok(Some(_)))
     }
 
-    /// The dotted path of a key of this section.
-    pub(crate) fn key(&self, key: &str) -> String {
-        let bare = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
-        let shown = match !key.is_empty() && key.bytes().all(bare) && key.len() < 64 {
-            true => key.to_owned(),
-            false => excerpt(key),
-        };
-        if self.path.is_empty() { shown } else { format!("{}.{shown}", self.path) }
+    /// The position of a value of this section, `down[1]`; of what is left out, that of the nearest
+    /// section or array around it.
+    pub(crate) fn position(&self, path: &str) -> usize {
+        let mut steps = path.split(['.', '[', ']']).filter(|step| !step.is_empty());
+        let Ok(Some(table)) = self.table else { return self.at };
+        let mut value = steps.next().and_then(|key| table.get(key));
+        let mut at = self.at;
+        while let Some(found) = value {
+            at = found.span().start;
+            value = steps.next().and_then(|step| match found.get_ref() {
+                DeValue::Table(table) => table.get(step),
+                DeValue::Array(array) => array.get(step.parse::<usize>().ok()?),
+                _ => None,
+            });
+        }
+        at
     }
 
-    /// Reports a mistake of a key of this section.
-    pub(crate) fn mistake(&self, at: usize, key: &str, message: impl Into<String>) -> Reported {
-        self.findings.mistake(at, self.key(key), message)
+    /// The line of a value of this section.
+    pub(crate) fn line(&self, path: &str) -> Place<'a> {
+        self.findings.line(self.position(path))
     }
 
-    /// Reports a warning about a key of this section.
-    pub(crate) fn warn(&self, at: usize, key: &str, message: impl Into<String>) {
-        self.findings.warn(at, self.key(key), message);
+    /// The dotted path, in the whole file, of a value of this section.
+    pub(crate) fn path(&self, path: &str) -> String {
+        if self.path.is_empty() { path.to_owned() } else { format!("{}.{path}", self.path) }
     }
 
-    fn value(&self, key: &str) -> Checked<Option<Located<&'a DeValue<'a>>>> {
-        let Some(value) = self.table?.and_then(|table| table.get(key)) else { return Ok(None) };
-        Ok(Some(Located { value: value.get_ref(), at: value.span().start }))
+    /// Reports a mistake in a value of this section.
+    pub(crate) fn mistake(&self, path: &str, message: impl Into<String>) -> Reported {
+        self.mistake_at(path, path, message)
+    }
+
+    /// Reports a mistake in a value of this section, at the position of another.
+    pub(crate) fn mistake_at(&self, at: &str, path: &str, message: impl Into<String>) -> Reported {
+        self.findings.mistake(self.position(at), self.path(path), message)
+    }
+
+    /// Reports a warning about a value of this section.
+    pub(crate) fn warn(&self, path: &str, message: impl Into<String>) {
+        self.warn_at(path, path, message);
+    }
+
+    /// Reports a warning about a value of this section, at the position of another.
+    pub(crate) fn warn_at(&self, at: &str, path: &str, message: impl Into<String>) {
+        self.findings.warn(self.position(at), self.path(path), message);
+    }
+
+    fn value(&self, key: &str) -> Checked<Option<&'a DeValue<'a>>> {
+        Ok(self.table?.and_then(|table| table.get(key)).map(Spanned::get_ref))
     }
 
     /// A key that may be left out.
-    pub(crate) fn optional<K: Kind>(
-        &self,
-        key: &str,
-        kind: &K,
-    ) -> Checked<Option<Located<K::Value>>> {
-        let Some(Located { value, at }) = self.value(key)? else { return Ok(None) };
-        match kind.parse(value) {
-            Ok(value) => Ok(Some(Located { value, at })),
-            Err(message) => Err(self.mistake(at, key, message)),
-        }
+    pub(crate) fn optional<K: Kind>(&self, key: &str, kind: &K) -> Checked<Option<K::Value>> {
+        let value = self.value(key)?.map(|value| kind.parse(value)).transpose();
+        value.map_err(|message| self.mistake(key, message))
     }
 
-    /// A key with a default. The position of a default is that of the section.
-    pub(crate) fn or<K: Kind>(
-        &self,
-        key: &str,
-        kind: &K,
-        default: impl FnOnce() -> K::Value,
-    ) -> Checked<Located<K::Value>> {
-        let value = self.optional(key, kind)?;
-        Ok(value.unwrap_or_else(|| Located { value: default(), at: self.at }))
-    }
-
-    /// A required key; the message shows `example` if it is missing.
-    pub(crate) fn required<K: Kind>(
+    /// What was found of a key that must be there; the message shows `example` if it is missing.
+    pub(crate) fn required<T>(
         &self,
         key: &str,
         example: &str,
-        kind: &K,
-    ) -> Checked<Located<K::Value>> {
-        self.optional(key, kind)?.ok_or_else(|| self.missing(key, example))
-    }
-
-    /// Reports that a key is missing.
-    pub(crate) fn missing(&self, key: &str, example: &str) -> Reported {
-        self.mistake(self.at, key, format!("is missing; write for example {key} = {example}"))
+        found: Checked<Option<T>>,
+    ) -> Checked<T> {
+        found?.ok_or_else(|| {
+            self.mistake(key, format!("is missing; write for example {key} = {example}"))
+        })
     }
 
     /// An array of values of one kind; each wrong element is reported separately.
@@ -106,122 +113,88 @@ impl<'a> Section<'a> {
         key: &str,
         example: &str,
         kind: &K,
-    ) -> Checked<Option<Vec<Located<K::Value>>>> {
-        let Some((array, _)) = self.array(key, &format!("an array, for example {example}"))? else {
+    ) -> Checked<Option<Vec<K::Value>>> {
+        let Some(array) = self.array(key, &format!("an array, for example {example}"))? else {
             return Ok(None);
         };
-        let elements: Vec<Checked<Located<K::Value>>> = array
-            .iter()
-            .enumerate()
-            .map(|(index, element)| {
-                let at = element.span().start;
-                let wrong = |message| self.mistake_in(key, index, at, message);
-                kind.parse(element.get_ref()).map(|value| Located { value, at }).map_err(wrong)
-            })
-            .collect();
+        let element = |(index, element): (usize, &Spanned<DeValue<'_>>)| {
+            let wrong = |message| self.mistake(&format!("{key}[{index}]"), message);
+            kind.parse(element.get_ref()).map_err(wrong)
+        };
+        let elements: Vec<Checked<K::Value>> = array.iter().enumerate().map(element).collect();
         elements.into_iter().collect::<Checked<_>>().map(Some)
     }
 
-    /// An array that must be there.
-    pub(crate) fn required_list<K: Kind>(
-        &self,
-        key: &str,
-        example: &str,
-        kind: &K,
-    ) -> Checked<Vec<Located<K::Value>>> {
-        self.list(key, example, kind)?.ok_or_else(|| self.missing(key, example))
-    }
-
     /// Reports each element that the list has already.
-    pub(crate) fn distinct<T: Eq + Hash + Display>(
-        &self,
-        key: &str,
-        list: &Checked<Vec<Located<T>>>,
-    ) {
+    pub(crate) fn distinct<T: Eq + Hash + Display>(&self, key: &str, list: &Checked<Vec<T>>) {
         let mut seen = HashSet::new();
-        for (index, Located { value, at }) in list.iter().flatten().enumerate() {
+        for (index, value) in list.iter().flatten().enumerate() {
             if !seen.insert(value) {
-                self.mistake_in(key, index, *at, format!("{value} is listed twice; keep one"));
+                let message = format!("{value} is listed twice; keep one");
+                self.mistake(&format!("{key}[{index}]"), message);
             }
         }
-    }
-
-    /// Reports a mistake of one element of an array.
-    pub(crate) fn mistake_in(
-        &self,
-        key: &str,
-        index: usize,
-        at: usize,
-        message: impl Into<String>,
-    ) -> Reported {
-        self.findings.mistake(at, format!("{}[{index}]", self.key(key)), message)
     }
 
     /// Reports a value that another section has already, and remembers this one.
     pub(crate) fn unique<T: Clone + Eq + Hash + Display>(
         &self,
         key: &str,
-        value: &Checked<Located<T>>,
+        value: &Checked<T>,
         seen: &mut HashMap<T, usize>,
     ) {
-        let Ok(Located { value, at }) = value else { return };
+        let Ok(value) = value else { return };
         match seen.entry(value.clone()) {
-            Entry::Vacant(entry) => _ = entry.insert(*at),
+            Entry::Vacant(entry) => _ = entry.insert(self.position(key)),
             Entry::Occupied(entry) => {
                 let text = excerpt(&value.to_string());
                 let line = self.findings.line(*entry.get());
-                let message = format!("is {text} as on line {line}; each must have its own");
-                self.mistake(*at, key, message);
+                self.mistake(key, format!("is {text} as on line {line}; each must have its own"));
             }
         }
     }
 
-    fn array(&self, key: &str, expected: &str) -> Checked<Option<(&'a DeArray<'a>, usize)>> {
+    fn array(&self, key: &str, expected: &str) -> Checked<Option<&'a DeArray<'a>>> {
         match self.value(key)? {
             None => Ok(None),
-            Some(Located { value: DeValue::Array(array), at }) => Ok(Some((array, at))),
-            Some(Located { value, at }) => {
-                Err(self.mistake(at, key, format!("{}; expected {expected}", describe(value))))
+            Some(DeValue::Array(array)) => Ok(Some(array)),
+            Some(value) => {
+                Err(self.mistake(key, format!("{}; expected {expected}", describe(value))))
             }
         }
     }
 
     /// The section `[key]` in this one.
     pub(crate) fn table(&self, key: &str, required: bool) -> Section<'a> {
-        let (findings, path, here) = (self.findings, self.key(key), self.at);
-        let (at, table) = match self.value(key) {
-            Ok(Some(Located { value: DeValue::Table(table), at })) => (at, Ok(Some(table))),
-            Ok(Some(Located { value, at })) => {
-                let message = match value {
-                    DeValue::Array(_) => format!(
-                        "is an array; there is one such section, written [{path}] in single \
-                         brackets"
-                    ),
-                    value => format!("{}; expected the section [{path}]", describe(value)),
-                };
-                (at, Err(self.mistake(at, key, message)))
+        let path = self.path(key);
+        let table = self.value(key).and_then(|value| match value {
+            Some(DeValue::Table(table)) => Ok(Some(table)),
+            Some(DeValue::Array(_)) => {
+                let message = format!(
+                    "is an array; there is one such section, written [{path}] in single brackets"
+                );
+                Err(self.mistake(key, message))
             }
-            Ok(None) if required => {
-                let message = format!("the section [{path}] is missing");
-                (here, Err(self.mistake(here, key, message)))
+            Some(value) => {
+                let message = format!("{}; expected the section [{path}]", describe(value));
+                Err(self.mistake(key, message))
             }
-            Ok(None) => (here, Ok(None)),
-            Err(reported) => (here, Err(reported)),
-        };
-        Section { findings, path, at, table }
+            None if required => Err(self.mistake(key, format!("the section [{path}] is missing"))),
+            None => Ok(None),
+        });
+        Section { findings: self.findings, path, at: self.position(key), table }
     }
 
-    /// The sections `[[key]]` in this one, with the position of their array; `None` if there is no
-    /// such key.
-    pub(crate) fn tables(&self, key: &str) -> Checked<Option<Located<Vec<Section<'a>>>>> {
-        let path = self.key(key);
+    /// The sections `[[key]]` in this one; `None` if there is no such key.
+    pub(crate) fn tables(&self, key: &str) -> Checked<Option<Vec<Section<'a>>>> {
+        let path = self.path(key);
         let inline = !self.path.is_empty();
         let expected = match inline {
             true => "an array of tables, for example [{ name = \"b1\" }]".to_owned(),
             false => format!("sections [[{path}]], in double brackets"),
         };
-        let Some((array, at)) = self.array(key, &expected)? else { return Ok(None) };
-        let section = |(index, element): (usize, &'a toml::Spanned<DeValue<'a>>)| {
+        let Some(array) = self.array(key, &expected)? else { return Ok(None) };
+        let section = |(index, element): (usize, &'a Spanned<DeValue<'a>>)| {
             let (path, at) = (format!("{path}[{index}]"), element.span().start);
             let table = match element.get_ref() {
                 DeValue::Table(table) => Ok(Some(table)),
@@ -232,7 +205,7 @@ impl<'a> Section<'a> {
             };
             Section { findings: self.findings, path, at, table }
         };
-        Ok(Some(Located { value: array.iter().enumerate().map(section).collect(), at }))
+        Ok(Some(array.iter().enumerate().map(section).collect()))
     }
 
     /// Reports every key that is not among the known ones.
@@ -248,9 +221,16 @@ impl<'a> Section<'a> {
                 None => "unknown key".to_owned(),
             };
             let message = format!("{nearest} (known here: {})", known.join(", "));
-            self.mistake(key.span().start, key.get_ref(), message);
+            self.findings.mistake(key.span().start, self.path(&quoted(key.get_ref())), message);
         }
     }
+}
+
+/// A key as a path has it: quoted if TOML asks for quotes, and shortened.
+fn quoted(key: &str) -> String {
+    let bare = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
+    let is_bare = !key.is_empty() && key.bytes().all(bare) && key.len() < 64;
+    if is_bare { key.to_owned() } else { excerpt(key) }
 }
 
 #[cfg(test)]
@@ -290,8 +270,9 @@ mod tests {
     fn a_missing_section_is_reported_once() {
         let found = found("", |root| {
             let section = root.table("hash", true);
-            assert!(section.required("key", "\"00\"", &Boolean).is_err());
-            assert!(section.or("table_size", &Boolean, || true).is_err());
+            let key = section.optional("key", &Boolean);
+            assert!(section.required("key", "\"00\"", key).is_err());
+            assert!(section.optional("table_size", &Boolean).is_err());
             section.finish(&[]);
         });
         assert_eq!(found, "line 1: hash: the section [hash] is missing");

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use ipnet::{IpNet, Ipv4Net};
 
 use super::draft::Draft;
-use crate::findings::Located;
+use crate::findings::Place;
 use crate::text::is_link_local_v6;
 
 /// The appliance's own addresses.
@@ -32,11 +32,9 @@ impl Draft<'_> {
         let prefix = sources.v4.filter(|v4| v4.prefix_len() < 32);
         let sources = [sources.v4.map(|v4| v4.addr().into()), sources.v6.map(IpAddr::from)];
         let sources = sources.into_iter().flatten().map(|s| (s, "node.tunnel_source".to_owned()));
-        let ports = self.ports().iter().flat_map(|port| port.addresses.iter().flatten());
-        let ports = ports.map(|prefix| {
-            let words =
-                format!("the address of the port on line {}", self.findings.line(prefix.at));
-            (prefix.value.addr(), words)
+        let ports = self.port_prefixes().map(|(path, prefix)| {
+            let line = self.root.line(&path);
+            (prefix.addr(), format!("the address of the port on line {line}"))
         });
         OwnAddresses { addresses: sources.chain(ports).collect(), prefix }
     }
@@ -44,60 +42,53 @@ impl Draft<'_> {
     /// Gateways and neighbours must be other hosts.
     pub(super) fn other_hosts(&self, own: &OwnAddresses) {
         let routes = self.routes();
-        let report = |key: String, Located { value, at }: Located<IpAddr>| {
-            let own = own.get(value)?;
-            Some(self.findings.mistake(
-                at,
-                key,
-                format!("{value} is {own}; expected another host's"),
-            ))
+        let report = |path: &str, address: IpAddr| {
+            let own = own.get(address)?;
+            Some(self.root.mistake(path, format!("{address} is {own}; expected another host's")))
         };
-        for (key, gateway) in self.gateways() {
-            report(key, gateway);
+        for (path, gateway) in self.gateways() {
+            report(&path, gateway);
         }
         for (index, address, _) in self.neighbors() {
-            let key = format!("neighbor[{index}].address");
-            let Located { value, at } = address;
-            if report(key.clone(), address).is_none()
-                && let (None, Some(hop)) = (routes.on_link(value), routes.next_hop(value))
-                && !is_link_local_v6(value)
+            let path = format!("neighbor[{index}].address");
+            if report(&path, address).is_none()
+                && let (None, Some(hop)) = (routes.on_link(address), routes.next_hop(address))
+                && !is_link_local_v6(address)
             {
                 let message = format!(
-                    "{value} is in no port's network; it is taken to be on the link of port[{}]",
+                    "{address} is in no port's network; it is taken to be on the link of port[{}]",
                     hop.port
                 );
-                self.findings.warn(at, key, message);
+                self.root.warn(&path, message);
             }
         }
     }
 
-    /// The addresses of the services, each with the position of the last one there.
-    pub(super) fn vips(&self) -> HashMap<IpAddr, usize> {
-        self.addressed_services().map(|(_, address)| (address.value, address.at)).collect()
+    /// The addresses of the services, each with the line of the last one there.
+    pub(super) fn vips(&self) -> HashMap<IpAddr, Place<'_>> {
+        self.service_addresses().map(|(path, address)| (address, self.root.line(&path))).collect()
     }
 
     pub(super) fn backends_elsewhere(&self, own: &OwnAddresses) {
         let vips = self.vips();
-        for (entry, Located { value, at }) in self.addressed_backends() {
-            let wrong = match (own.get(value), vips.get(&value)) {
+        for (entry, address) in self.addressed_backends() {
+            let wrong = match (own.get(address), vips.get(&address)) {
                 (Some(own), _) => own.to_owned(),
-                (None, Some(&vip)) => {
-                    format!("the address of the service on line {}", self.findings.line(vip))
-                }
+                (None, Some(line)) => format!("the address of the service on line {line}"),
                 (None, None) => continue,
             };
-            let message = format!("{value} is {wrong}: packets would come back here");
-            self.findings.mistake(at, entry.key("address"), message);
+            let message = format!("{address} is {wrong}: packets would come back here");
+            self.root.mistake(&entry.path("address"), message);
         }
     }
 
     pub(super) fn served_addresses(&self, own: &OwnAddresses) {
-        for (index, Located { value, at }) in self.addressed_services() {
-            if let Some(own) = own.get(value) {
+        for (path, address) in self.service_addresses() {
+            if let Some(own) = own.get(address) {
                 let message = format!(
-                    "{value} is {own} too: what the service does not take is the appliance's own"
+                    "{address} is {own} too: what the service does not take is the appliance's own"
                 );
-                self.findings.warn(at, format!("service[{index}].address"), message);
+                self.root.warn(&path, message);
             }
         }
     }

@@ -1,10 +1,7 @@
 //! The cluster's members must be other hosts within reach.
 
-use std::net::IpAddr;
-
 use super::addresses::OwnAddresses;
 use super::draft::Draft;
-use crate::findings::Located;
 use crate::text::family;
 
 impl Draft<'_> {
@@ -12,30 +9,25 @@ impl Draft<'_> {
     pub(super) fn cluster(&self, own: &OwnAddresses) {
         const KEY: &str = "cluster.members";
         let (Ok(members), Ok(sources)) = (&self.cluster.members, self.node.sources) else { return };
-        let at = self.cluster.members_at();
-        if !members.is_empty() && !members.iter().any(|member| sources.has(member.value)) {
+        let first = "cluster.members[0]";
+        if !members.is_empty() && !members.iter().any(|&member| sources.has(member)) {
             let message = "names no address of node.tunnel_source; a node is a member by it";
-            self.findings.mistake(at, KEY, message);
+            self.root.mistake_at(first, KEY, message);
         }
-        if members.iter().any(|m| m.value.is_ipv4()) && members.iter().any(|m| m.value.is_ipv6()) {
+        if members.iter().any(|m| m.is_ipv4()) && members.iter().any(|m| m.is_ipv6()) {
             let message = "has both families; a member sends from its tunnel_source of the \
                            receiver's family, so name those in tunnel.peers, or list one family";
-            self.findings.warn(at, KEY, message);
+            self.root.warn_at(first, KEY, message);
         }
         let vips = self.vips();
-        let others: Vec<(usize, Located<IpAddr>)> = members
-            .iter()
-            .copied()
-            .enumerate()
-            .filter(|(_, member)| !sources.has(member.value))
-            .collect();
-        for &(index, Located { value, at }) in &others {
+        let paths = members.iter().enumerate().map(|(index, &m)| (format!("{KEY}[{index}]"), m));
+        let others: Vec<_> = paths.filter(|&(_, member)| !sources.has(member)).collect();
+        for &(ref path, value) in &others {
             let message = match (own.get(value), vips.get(&value)) {
                 (Some(own), _) => {
                     format!("{value} is {own}; a node is a member by its tunnel_source")
                 }
-                (None, Some(&vip)) => {
-                    let line = self.findings.line(vip);
+                (None, Some(line)) => {
                     format!("{value} is the address of the service on line {line}")
                 }
                 (None, None) if !sources.has_family(value) => format!(
@@ -44,10 +36,8 @@ impl Draft<'_> {
                 ),
                 (None, None) => continue,
             };
-            self.findings.mistake(at, format!("{KEY}[{index}]"), message);
+            self.root.mistake(path, message);
         }
-        let others =
-            others.into_iter().map(|(index, member)| (format!("cluster.members[{index}]"), member));
-        self.reach(others, "member", "fragments for them are dropped");
+        self.reach(others.into_iter(), "member", "fragments for them are dropped");
     }
 }

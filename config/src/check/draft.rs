@@ -2,9 +2,12 @@
 
 use std::net::IpAddr;
 
+use ipnet::IpNet;
+
 use guideway_core::balancer::encapsulation::{Encapsulation, Parameters};
 
-use crate::findings::{Checked, Findings, Located, excerpt};
+use crate::findings::{Checked, excerpt};
+use crate::section::Section;
 use crate::sections::cluster::ClusterDraft;
 use crate::sections::hash::HashDraft;
 use crate::sections::neighbor::NeighborDraft;
@@ -18,7 +21,8 @@ use crate::text::Mac;
 
 /// Everything that the sections read.
 pub(crate) struct Draft<'a> {
-    pub(crate) findings: &'a Findings,
+    /// The whole file.
+    pub(crate) root: &'a Section<'a>,
     pub(crate) node: &'a NodeEntry,
     pub(crate) hash: &'a HashDraft,
     pub(crate) ports: &'a Checked<Vec<PortDraft>>,
@@ -39,14 +43,15 @@ pub(super) struct BackendEntry<'a> {
 }
 
 impl BackendEntry<'_> {
-    pub(super) fn key(&self, key: &str) -> String {
+    /// The path of a key of the backend.
+    pub(super) fn path(&self, key: &str) -> String {
         format!("pool[{}].backends[{}].{key}", self.pool_index, self.index)
     }
 
     /// `"b1" of pool "web"`.
     pub(super) fn title(&self) -> String {
-        let name = |name: &Checked<Located<String>>| {
-            name.as_ref().map_or("without a name".to_owned(), |name| excerpt(&name.value))
+        let name = |name: &Checked<String>| {
+            name.as_ref().map_or("without a name".to_owned(), |name| excerpt(name))
         };
         format!("{} of pool {}", name(&self.backend.name), name(&self.pool.keys.name))
     }
@@ -75,58 +80,49 @@ impl<'a> Draft<'a> {
         self.services.as_ref().map_or(&[], Vec::as_slice)
     }
 
-    /// Every gateway, with its key.
-    pub(super) fn gateways(&self) -> impl Iterator<Item = (String, Located<IpAddr>)> + use<'a> {
-        self.ports().iter().enumerate().flat_map(|(index, port)| {
-            let gateways = port.gateways.iter().flatten().enumerate();
-            gateways.map(move |(position, &gateway)| {
-                (format!("port[{index}].gateways[{position}]"), gateway)
-            })
-        })
+    /// Every gateway, with its path.
+    pub(super) fn gateways(&self) -> impl Iterator<Item = (String, IpAddr)> + use<'a> {
+        elements(self.ports(), "gateways", |port| &port.gateways)
+    }
+
+    /// Every address of a port, with its path.
+    pub(super) fn port_prefixes(&self) -> impl Iterator<Item = (String, IpNet)> + use<'a> {
+        elements(self.ports(), "addresses", |port| &port.addresses)
     }
 
     /// Every neighbour without a mistake: its index, its address and its MAC address.
-    pub(super) fn neighbors(
-        &self,
-    ) -> impl Iterator<Item = (usize, Located<IpAddr>, Located<Mac>)> + use<'a> {
+    pub(super) fn neighbors(&self) -> impl Iterator<Item = (usize, IpAddr, Mac)> + use<'a> {
         self.neighbors.iter().flatten().enumerate().filter_map(|(index, neighbor)| {
-            let NeighborDraft { address: Ok(address), mac: Ok(mac), .. } = neighbor else {
-                return None;
-            };
-            Some((index, *address, *mac))
+            Some((index, neighbor.address.ok()?, neighbor.mac.ok()?))
         })
     }
 
     /// Every backend whose address is known.
     pub(super) fn addressed_backends(
         &self,
-    ) -> impl Iterator<Item = (BackendEntry<'a>, Located<IpAddr>)> + use<'a> {
+    ) -> impl Iterator<Item = (BackendEntry<'a>, IpAddr)> + use<'a> {
         self.pools().iter().enumerate().flat_map(|(pool_index, pool)| {
             let backends = pool.backends.iter().flatten().enumerate();
             backends.filter_map(move |(index, backend)| {
-                let address = *backend.address.as_ref().ok()?;
-                Some((BackendEntry { pool, pool_index, index, backend }, address))
+                Some((BackendEntry { pool, pool_index, index, backend }, backend.address.ok()?))
             })
         })
     }
 
-    /// Every service whose address is known, with its index.
-    pub(super) fn addressed_services(
-        &self,
-    ) -> impl Iterator<Item = (usize, Located<IpAddr>)> + use<'a> {
+    /// Every address of a service, with its path.
+    pub(super) fn service_addresses(&self) -> impl Iterator<Item = (String, IpAddr)> + use<'a> {
         let services = self.services().iter().enumerate();
-        services.filter_map(|(index, service)| Some((index, *service.keys.address.as_ref().ok()?)))
+        services.filter_map(|(index, service)| {
+            Some((format!("service[{index}].address"), service.keys.address.ok()?))
+        })
     }
 
     pub(super) fn routes(&self) -> StaticRoutes {
         let networks = self.ports().iter().map(|port| {
-            let addresses = port.addresses.iter().flatten().map(|prefix| prefix.value);
-            (addresses, port.gateways.iter().flatten().map(|gateway| gateway.value))
+            let addresses = port.addresses.iter().flatten().copied();
+            (addresses, port.gateways.iter().flatten().copied())
         });
-        StaticRoutes::new(
-            networks,
-            self.neighbors().map(|(_, address, mac)| (address.value, mac.value)),
-        )
+        StaticRoutes::new(networks, self.neighbors().map(|(_, address, mac)| (address, mac)))
     }
 
     /// The routes, if every address and gateway of the ports was read without a mistake.
@@ -135,4 +131,16 @@ impl<'a> Draft<'a> {
         let all = self.ports.is_ok() && self.ports().iter().all(whole);
         all.then(|| self.routes())
     }
+}
+
+/// The elements of a list of every port, each with its path.
+fn elements<'a, T: Copy + 'a>(
+    ports: &'a [PortDraft],
+    key: &'static str,
+    list: impl Fn(&'a PortDraft) -> &'a Checked<Vec<T>>,
+) -> impl Iterator<Item = (String, T)> {
+    ports.iter().enumerate().flat_map(move |(port, draft)| {
+        let elements = list(draft).iter().flatten().enumerate();
+        elements.map(move |(index, &element)| (format!("port[{port}].{key}[{index}]"), element))
+    })
 }

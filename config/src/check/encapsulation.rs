@@ -7,7 +7,7 @@ use guideway_core::balancer::encapsulation::{
 };
 
 use super::draft::Draft;
-use crate::findings::{Located, count};
+use crate::findings::count;
 use crate::sections::encapsulation::EncapsulationDraft;
 
 impl Draft<'_> {
@@ -19,29 +19,29 @@ impl Draft<'_> {
             let mut missing = BTreeMap::new();
             let mut complete = pool.keys.encapsulation.encapsulation.is_ok();
             match &pool.keys.encapsulation.encapsulation {
-                Ok(Some(listed)) => used.extend(&listed.value),
+                Ok(Some(listed)) => used.extend(listed),
                 Ok(None) if backends.is_empty() => used.push(Encapsulation::DEFAULT),
                 Ok(None) | Err(_) => {}
             }
             for (index, backend) in backends.iter().enumerate() {
-                let path = || format!("pool[{pool_index}].backends[{index}]");
+                let path = format!("pool[{pool_index}].backends[{index}]");
                 let Ok(listed) = backend.encapsulation.listed(&pool.keys.encapsulation) else {
                     complete = false;
                     continue;
                 };
-                self.unused_settings(&backend.encapsulation, &listed, path, "the backend's");
+                self.unused_settings(&backend.encapsulation, &listed, &path, "the backend's");
                 if let Ok(parameters) = backend.encapsulation.parameters(&pool.keys.encapsulation) {
                     let unset = Setting::ALL.into_iter().filter(|key| !key.is_set(&parameters));
                     for key in unset {
                         if let Some(needing) = listed.iter().find(|e| e.required().contains(&key)) {
-                            let first = (index, backend.at, *needing, 0);
-                            missing.entry(key.name()).or_insert(first).3 += 1;
+                            let first = || (format!("{path}.{}", key.name()), *needing, 0);
+                            missing.entry(key.name()).or_insert_with(first).2 += 1;
                         }
                     }
                 }
                 used.extend(listed.into_iter().filter(|e| !used.contains(e)).collect::<Vec<_>>());
             }
-            for (key, (index, at, needing, backends)) in missing {
+            for (path, needing, backends) in missing.into_values() {
                 let message = format!(
                     "is missing: the encapsulation {:?} needs it, and {} of the pool {} it; set it \
                      for the backend or for the pool",
@@ -49,15 +49,11 @@ impl Draft<'_> {
                     count(backends, "backend"),
                     if backends == 1 { "lacks" } else { "lack" }
                 );
-                self.findings.mistake(
-                    at,
-                    format!("pool[{pool_index}].backends[{index}].{key}"),
-                    message,
-                );
+                self.root.mistake(&path, message);
             }
             if complete {
-                let path = || format!("pool[{pool_index}]");
-                self.unused_settings(&pool.keys.encapsulation, &used, path, "any backend's");
+                let path = format!("pool[{pool_index}]");
+                self.unused_settings(&pool.keys.encapsulation, &used, &path, "any backend's");
             }
         }
     }
@@ -66,14 +62,14 @@ impl Draft<'_> {
         &self,
         draft: &EncapsulationDraft,
         listed: &[Encapsulation],
-        path: impl Fn() -> String,
+        path: &str,
         owner: &str,
     ) {
-        for key in draft.keys() {
-            if !listed.iter().any(|e| e.uses(key.value)) {
+        for key in draft.settings() {
+            if !listed.iter().any(|e| e.uses(key)) {
                 let using: Vec<String> = Encapsulation::NAMES
                     .iter()
-                    .filter(|(_, e)| e.uses(key.value))
+                    .filter(|(_, e)| e.uses(key))
                     .map(|(name, _)| format!("{name:?}"))
                     .collect();
                 let message = format!(
@@ -81,7 +77,7 @@ impl Draft<'_> {
                      encapsulation",
                     using.join(", ")
                 );
-                self.findings.mistake(key.at, format!("{}.{}", path(), key.value.name()), message);
+                self.root.mistake(&format!("{path}.{}", key.name()), message);
             }
         }
     }
@@ -89,7 +85,7 @@ impl Draft<'_> {
     /// Refuses a backend that needs the link and is not on it.
     pub(super) fn links(&self) {
         let Some(routes) = self.certain_routes() else { return };
-        for (entry, Located { value, at }) in self.addressed_backends() {
+        for (entry, value) in self.addressed_backends() {
             let (Ok(listed), Some(hop)) = (entry.encapsulations(), routes.next_hop(value)) else {
                 continue;
             };
@@ -110,7 +106,8 @@ impl Draft<'_> {
                     "is {name:?}, which needs the backend on a port's link; the next hop of {value} \
                      is a gateway: choose another encapsulation, or bring it into a port's network"
                 );
-                self.findings.mistake(at, entry.key("encapsulation"), message);
+                let (at, path) = (entry.path("address"), entry.path("encapsulation"));
+                self.root.mistake_at(&at, &path, message);
             }
         }
     }

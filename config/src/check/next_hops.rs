@@ -4,26 +4,26 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use super::draft::Draft;
-use crate::findings::{Located, count};
+use crate::findings::count;
 use crate::text::family;
 
 impl Draft<'_> {
     pub(super) fn next_hops(&self) {
         let backends = self.addressed_backends();
-        let targets = backends.map(|(entry, address)| (entry.key("address"), address));
+        let targets = backends.map(|(entry, address)| (entry.path("address"), address));
         self.reach(targets, "backend", "packets are dropped");
     }
 
     /// Reports targets without a next hop. A next hop without a MAC address is a warning.
     pub(super) fn reach(
         &self,
-        targets: impl Iterator<Item = (String, Located<IpAddr>)>,
+        targets: impl Iterator<Item = (String, IpAddr)>,
         noun: &str,
         consequence: &str,
     ) {
         let Some(routes) = self.certain_routes() else { return };
-        let mut unresolved: BTreeMap<IpAddr, (String, usize, usize)> = BTreeMap::new();
-        for (key, Located { value, at }) in targets {
+        let mut unresolved: BTreeMap<IpAddr, (String, usize)> = BTreeMap::new();
+        for (path, value) in targets {
             match routes.next_hop(value) {
                 None => {
                     let message = format!(
@@ -31,21 +31,21 @@ impl Draft<'_> {
                          {} gateway; add one of the two, or a [[neighbor]]",
                         family(value)
                     );
-                    self.findings.mistake(at, key, message);
+                    self.root.mistake(&path, message);
                 }
                 Some(hop) if hop.mac.is_none() => {
-                    unresolved.entry(hop.address).or_insert((key, at, 0)).2 += 1;
+                    unresolved.entry(hop.address).or_insert((path, 0)).1 += 1;
                 }
                 Some(_) => {}
             }
         }
-        for (hop, (key, at, targets)) in unresolved {
+        for (hop, (path, targets)) in unresolved {
             let message = format!(
                 "the next hop {hop} of {} has no [[neighbor]]: {consequence} as \
                  next_hop_unresolved until it has one",
                 count(targets, noun)
             );
-            self.findings.warn(at, key, message);
+            self.root.warn(&path, message);
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The size of the Maglev tables must suit the pools.
 
 use super::draft::Draft;
-use crate::findings::{Located, excerpt};
+use crate::findings::excerpt;
 use crate::sections::hash;
 use crate::sections::pool::PoolEntry;
 
@@ -15,24 +15,24 @@ const MAX_SLOTS: u64 = 1 << 30;
 impl Draft<'_> {
     pub(super) fn table_size(&self) {
         const KEY: &str = "hash.table_size";
-        let Ok(Located { value: size, at }) = self.hash.table_size else { return };
+        let Ok(size) = self.hash.table_size else { return };
         let largest = self.pools().iter().enumerate().max_by_key(|(index, pool)| {
             // Of several largest pools, the first.
             (pool.backends.as_ref().map_or(0, Vec::len), std::cmp::Reverse(*index))
         });
-        if let Some((_, pool)) = largest {
+        if let Some((index, pool)) = largest {
             let backends = pool.backends.as_ref().map_or(0, Vec::len);
             let needed = u32::try_from(backends * SLOTS_PER_BACKEND).unwrap_or(u32::MAX);
             if size < needed {
-                let name = pool.keys.name.as_ref().map_or_else(|_| "", |name| name.value.as_str());
+                let name = pool.keys.name.as_ref().map_or("", String::as_str);
                 let message = format!(
                     "is {size}, less than {SLOTS_PER_BACKEND} for each of the {backends} backends \
                      of pool {} on line {}; {} is the least that would do",
                     excerpt(name),
-                    self.findings.line(pool.keys.at),
+                    self.root.line(&format!("pool[{index}]")),
                     hash::prime_at_least(needed)
                 );
-                self.findings.mistake(at, KEY, message);
+                self.root.mistake(KEY, message);
             }
         }
         let pools = self.pools().len();
@@ -42,7 +42,7 @@ impl Draft<'_> {
                  most {} would do",
                 MAX_SLOTS / (pools as u64)
             );
-            self.findings.mistake(at, KEY, message);
+            self.root.mistake(KEY, message);
         }
         for (index, pool) in self.pools().iter().enumerate() {
             self.smallest_share(size, index, pool);
@@ -54,16 +54,16 @@ impl Draft<'_> {
     fn smallest_share(&self, size: u32, pool_index: usize, pool: &PoolEntry) {
         let Ok(backends) = &pool.backends else { return };
         let mut sum = 0;
-        let mut smallest: Option<(usize, Located<u32>)> = None;
+        let mut smallest: Option<(usize, u32)> = None;
         for (index, backend) in backends.iter().enumerate() {
             let Ok(weight) = backend.weight else { return };
-            sum += u64::from(weight.value);
-            let smaller = smallest.is_none_or(|(_, least)| weight.value < least.value);
-            if weight.value > 0 && smaller {
+            sum += u64::from(weight);
+            let smaller = smallest.is_none_or(|(_, least)| weight < least);
+            if weight > 0 && smaller {
                 smallest = Some((index, weight));
             }
         }
-        let Some((index, Located { value: weight, at })) = smallest else { return };
+        let Some((index, weight)) = smallest else { return };
         if u64::from(size) * u64::from(weight) >= sum {
             return;
         }
@@ -80,6 +80,6 @@ impl Draft<'_> {
             "is {weight} of {sum} in the pool, less than one of its {size} slots; {enough_weight} \
              would do{or_size}"
         );
-        self.findings.mistake(at, format!("pool[{pool_index}].backends[{index}].weight"), message);
+        self.root.mistake(&format!("pool[{pool_index}].backends[{index}].weight"), message);
     }
 }

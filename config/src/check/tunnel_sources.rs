@@ -22,9 +22,9 @@ impl Draft<'_> {
             [("IPv4", true, v4.is_some()), ("IPv6", false, v6.is_some())]
         {
             let mut needing = self.addressed_backends().filter(|(entry, address)| {
-                address.value.is_ipv4() == is_v4 && needs_source(entry, address.value)
+                address.is_ipv4() == is_v4 && needs_source(entry, *address)
             });
-            let Some((first, address)) = needing.next() else { continue };
+            let Some((first, _)) = needing.next() else { continue };
             if !present {
                 let message = format!(
                     "has no {family} address, which {} as outer source, first {} on line {}; add \
@@ -34,9 +34,11 @@ impl Draft<'_> {
                         more => format!("{} backends need", more + 1),
                     },
                     first.title(),
-                    self.findings.line(address.at)
+                    self.root.line(&first.path("address"))
                 );
-                self.findings.mistake(self.node.sources_at, "node.tunnel_source", message);
+                let at =
+                    if v4.is_none() && v6.is_none() { "node" } else { "node.tunnel_source[0]" };
+                self.root.mistake_at(at, "node.tunnel_source", message);
             }
         }
     }

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 
 use super::draft::Draft;
-use crate::findings::Located;
+use crate::findings::Place;
 use crate::model::network_and_broadcast;
 use crate::sections::pool::MssClamp;
 use crate::sections::port::MIN_MTU_V6;
@@ -28,7 +28,7 @@ impl Draft<'_> {
     }
 
     fn known_key(&self) {
-        let Ok(Located { value, at }) = self.hash.key else { return };
+        let Ok(value) = self.hash.key else { return };
         let description = match value {
             EXAMPLE_KEY => "the key of the examples",
             [0, ..] if value == [0; 16] => "all zeros",
@@ -38,74 +38,67 @@ impl Draft<'_> {
             "is {description}: clients that know it can choose their backend; make one by \
              `openssl rand -hex 16`"
         );
-        self.findings.warn(at, "hash.key", message);
+        self.root.warn("hash.key", message);
     }
 
     /// Addresses that no host has: the network and broadcast addresses of a port's network.
     fn groups(&self) {
-        let prefixes = || self.ports().iter().flat_map(|port| port.addresses.iter().flatten());
-        let groups: HashMap<IpAddr, IpNet> = prefixes()
-            .flat_map(|prefix| network_and_broadcast(prefix.value).map(|ip| (ip, prefix.value)))
+        let groups: HashMap<IpAddr, IpNet> = self
+            .port_prefixes()
+            .flat_map(|(_, prefix)| network_and_broadcast(prefix).map(move |ip| (ip, prefix)))
             .collect();
-        let warn = |address: Located<IpAddr>, key: String| {
-            let Some(prefix) = groups.get(&address.value) else { return };
-            let kind = if prefix.network() == address.value { "network" } else { "broadcast" };
-            let message = format!(
-                "{} is the {kind} address of {}: no host has it",
-                address.value,
-                prefix.trunc()
-            );
-            self.findings.warn(address.at, key, message);
-        };
-        for (key, gateway) in self.gateways() {
-            warn(gateway, key);
-        }
-        for (index, address, _) in self.neighbors() {
-            warn(address, format!("neighbor[{index}].address"));
-        }
-        for (entry, address) in self.addressed_backends() {
-            warn(address, entry.key("address"));
-        }
-        for (index, address) in self.addressed_services() {
-            warn(address, format!("service[{index}].address"));
+        let neighbors = self
+            .neighbors()
+            .map(|(index, address, _)| (format!("neighbor[{index}].address"), address));
+        let backends = self.addressed_backends().map(|(entry, ip)| (entry.path("address"), ip));
+        let hosts =
+            self.gateways().chain(neighbors).chain(backends).chain(self.service_addresses());
+        for (path, address) in hosts {
+            let Some(prefix) = groups.get(&address) else { continue };
+            let kind = if prefix.network() == address { "network" } else { "broadcast" };
+            let network = prefix.trunc();
+            let message = format!("{address} is the {kind} address of {network}: no host has it");
+            self.root.warn(&path, message);
         }
     }
 
     fn services_at_gateways(&self) {
-        let gateways = self.gateways().map(|(_, gateway)| (gateway.value, gateway.at));
-        let gateways: HashMap<IpAddr, usize> = gateways.collect();
-        for (index, Located { value, at }) in self.addressed_services() {
-            if let Some(&gateway) = gateways.get(&value) {
+        let gateways = self.gateways().map(|(path, gateway)| (gateway, self.root.line(&path)));
+        let gateways: HashMap<IpAddr, Place<'_>> = gateways.collect();
+        for (path, value) in self.service_addresses() {
+            if let Some(line) = gateways.get(&value) {
                 let message = format!(
-                    "{value} is the gateway on line {}: its packets would not come here",
-                    self.findings.line(gateway)
+                    "{value} is the gateway on line {line}: its packets would not come here"
                 );
-                self.findings.warn(at, format!("service[{index}].address"), message);
+                self.root.warn(&path, message);
             }
         }
     }
 
     fn own_macs(&self) {
-        let macs = self.ports().iter().filter_map(|port| *port.mac.as_ref().ok()?);
-        let macs: HashMap<_, usize> = macs.map(|mac| (mac.value, mac.at)).collect();
-        for (index, Located { value: address, at }, mac) in self.neighbors() {
-            if let Some(&port) = macs.get(&mac.value) {
+        let macs = self.ports().iter().enumerate();
+        let macs = macs.filter_map(|(index, port)| {
+            Some((port.mac.ok()??, self.root.line(&format!("port[{index}].mac"))))
+        });
+        let macs: HashMap<_, Place<'_>> = macs.collect();
+        for (index, address, mac) in self.neighbors() {
+            if let Some(line) = macs.get(&mac) {
                 let message = format!(
-                    "is the MAC address of the port on line {}: frames to {address} would come back \
-                     here",
-                    self.findings.line(port)
+                    "is the MAC address of the port on line {line}: frames to {address} would come \
+                     back here"
                 );
-                self.findings.warn(at, format!("neighbor[{index}].mac"), message);
+                let at = format!("neighbor[{index}].address");
+                self.root.warn_at(&at, &format!("neighbor[{index}].mac"), message);
             }
         }
     }
 
     /// A segment size that fits no port lowers nothing.
     fn clamps(&self) {
-        let mtus = self.ports().iter().filter_map(|port| Some(port.mtu.as_ref().ok()?.value));
+        let mtus = self.ports().iter().flat_map(|port| port.mtu);
         let Some(mtu) = mtus.max() else { return };
         for (index, pool) in self.pools().iter().enumerate() {
-            let Ok(Some(Located { value: MssClamp::To(mss), at })) = pool.keys.mss_clamp else {
+            let Ok(Some(MssClamp::To(mss))) = pool.keys.mss_clamp else {
                 continue;
             };
             let largest = mss_for(mtu, 0, Family::V4);
@@ -114,7 +107,7 @@ impl Draft<'_> {
                     "is {mss}; a port's MTU of {mtu} has room for {largest} at most, and less \
                      behind the tunnel's headers; \"auto\" finds what fits"
                 );
-                self.findings.warn(at, format!("pool[{index}].mss_clamp"), message);
+                self.root.warn(&format!("pool[{index}].mss_clamp"), message);
             }
         }
     }
@@ -123,14 +116,15 @@ impl Draft<'_> {
     fn narrow_ports(&self) {
         let Some(routes) = self.certain_routes() else { return };
         let serves_v6: HashSet<usize> = self
-            .addressed_services()
-            .filter(|(_, address)| address.value.is_ipv6())
-            .filter_map(|(index, _)| Some(self.services()[index].pool.as_ref().ok()?.value))
+            .services()
+            .iter()
+            .filter(|service| service.keys.address.is_ok_and(|address| address.is_ipv6()))
+            .flat_map(|service| service.pool)
             .collect();
         let mut needed: HashMap<usize, u16> = HashMap::new();
         for (entry, address) in self.addressed_backends() {
             let (Some(hop), Ok(listed), Ok(parameters)) =
-                (routes.next_hop(address.value), entry.encapsulations(), entry.parameters())
+                (routes.next_hop(address), entry.encapsulations(), entry.parameters())
             else {
                 continue;
             };
@@ -138,22 +132,19 @@ impl Draft<'_> {
                 continue;
             }
             // The smallest of several: the choice depends on more than this check knows.
-            let overheads = listed.iter().map(|e| e.overhead(&parameters, address.value.is_ipv6()));
+            let overheads = listed.iter().map(|e| e.overhead(&parameters, address.is_ipv6()));
             let overhead = overheads.min().and_then(|least| u16::try_from(least).ok()).unwrap_or(0);
             let least = needed.entry(hop.port).or_default();
             *least = (*least).max(MIN_MTU_V6 + overhead);
         }
         for (index, port) in self.ports().iter().enumerate() {
-            let (Ok(Located { value: mtu, at }), Some(&least)) = (port.mtu, needed.get(&index))
-            else {
-                continue;
-            };
+            let (Ok(mtu), Some(&least)) = (port.mtu, needed.get(&index)) else { continue };
             if mtu < least {
                 let message = format!(
                     "is {mtu}; IPv6 services need {least}: {MIN_MTU_V6} bytes, which every IPv6 \
                      host may send, and the tunnel's headers"
                 );
-                self.findings.warn(at, format!("port[{index}].mtu"), message);
+                self.root.warn(&format!("port[{index}].mtu"), message);
             }
         }
     }
@@ -161,12 +152,11 @@ impl Draft<'_> {
     /// A backend that is a forwarder itself sends packets back.
     fn backends_that_forward(&self) {
         let peers = self.tunnel.peers.as_ref().map_or(&[][..], Vec::as_slice);
-        let members: HashSet<IpAddr> =
-            self.cluster.members.iter().flatten().map(|member| member.value).collect();
-        for (entry, Located { value, at }) in self.addressed_backends() {
+        let members: HashSet<IpAddr> = self.cluster.members.iter().flatten().copied().collect();
+        for (entry, value) in self.addressed_backends() {
             let what = if members.contains(&value) {
                 "a member of the cluster"
-            } else if peers.iter().any(|peer| peer.value.contains(&value)) {
+            } else if peers.iter().any(|peer| peer.contains(&value)) {
                 "among tunnel.peers"
             } else {
                 continue;
@@ -175,7 +165,7 @@ impl Draft<'_> {
                 "{value} is {what}: a forwarder that sends packets back makes a loop, which ends \
                  only with their hops"
             );
-            self.findings.warn(at, entry.key("address"), message);
+            self.root.warn(&entry.path("address"), message);
         }
     }
 }

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use super::node::Sources;
 use crate::declare::section;
-use crate::findings::{Checked, Located};
+use crate::findings::Checked;
 use crate::section::Section;
 use crate::text::ROUTABLE;
 
@@ -44,20 +44,14 @@ pub struct Member {
 }
 
 impl ClusterDraft {
-    /// The position of the members, or else of the section.
-    pub(crate) fn members_at(&self) -> usize {
-        let first = self.members.as_ref().ok().and_then(|list| list.first());
-        first.map_or(self.at, |first| first.at)
-    }
-
     pub(crate) fn finish(self, sources: &Checked<Sources>) -> Checked<Cluster> {
         let (down, sources) = (self.down?, (*sources)?);
         let member = |address: IpAddr| Member {
             address,
             is_own: sources.has(address),
-            is_down: down.iter().any(|down| down.value == address),
+            is_down: down.contains(&address),
         };
-        Ok(Cluster { members: self.members?.iter().map(|at| member(at.value)).collect() })
+        Ok(Cluster { members: self.members?.into_iter().map(member).collect() })
     }
 }
 
@@ -65,29 +59,25 @@ pub(crate) fn read(root: &Section<'_>) -> ClusterDraft {
     const MEMBERS: &str = "members";
     let section = root.table("cluster", false);
     if !section.is_present() {
-        return ClusterDraft { at: section.at, members: Ok(Vec::new()), down: Ok(Vec::new()) };
+        return ClusterDraft { members: Ok(Vec::new()), down: Ok(Vec::new()) };
     }
     let mut draft = ClusterDraft::read(&section);
     section.distinct(MEMBERS, &draft.members);
     section.distinct("down", &draft.down);
     let Ok(members) = &draft.members else { return draft };
-    for (index, &Located { value, at }) in draft.down.iter().flatten().enumerate() {
-        if !members.iter().any(|member| member.value == value) {
+    for (index, value) in draft.down.iter().flatten().enumerate() {
+        if !members.contains(value) {
             let message = format!("{value} is not among the members");
-            section.mistake_in("down", index, at, message);
+            section.mistake(&format!("down[{index}]"), message);
         }
     }
-    let wrong = match members.get(MAX_MEMBERS) {
-        Some(beyond) => {
-            let message = format!("names {} nodes; there can be {MAX_MEMBERS}", members.len());
-            section.mistake(beyond.at, MEMBERS, message)
-        }
-        None if members.is_empty() => {
-            let message = "is empty; name all nodes, this one among them, or leave out [cluster]";
-            section.mistake(section.at, MEMBERS, message)
-        }
-        None => return draft,
-    };
-    draft.members = Err(wrong);
+    if members.len() > MAX_MEMBERS {
+        let message = format!("names {} nodes; there can be {MAX_MEMBERS}", members.len());
+        let beyond = format!("{MEMBERS}[{MAX_MEMBERS}]");
+        draft.members = Err(section.mistake_at(&beyond, MEMBERS, message));
+    } else if members.is_empty() {
+        let message = "is empty; name all nodes, this one among them, or leave out [cluster]";
+        draft.members = Err(section.mistake_at("", MEMBERS, message));
+    }
     draft
 }

@@ -39,11 +39,11 @@ pub(crate) fn read(root: &Section<'_>) -> ControlDraft {
     let section = root.table("control", false);
     let draft = ControlDraft::read(&section);
     if let Ok(socket) = &draft.socket
-        && socket.value.is_relative()
+        && socket.is_relative()
     {
         let message = "is relative to the directory in which guideway is started; an absolute \
                        path is found by guidewayctl from anywhere";
-        section.warn(socket.at, "socket", message);
+        section.warn("socket", message);
     }
     draft
 }

@@ -64,22 +64,17 @@ pub(crate) fn read(root: &Section<'_>) -> DpdkDraft {
     let section = root.table("dpdk", true);
     let draft = DpdkDraft::read(&section);
     let Ok(list) = &draft.workers else { return draft };
-    match list.first() {
-        None => {
-            let message = "is empty; name the CPU of at least one worker, for example [1]";
-            section.mistake(section.at, KEY, message);
-        }
-        Some(first) if list.len() > MAX_WORKERS => {
-            let message =
-                format!("names {} CPUs; DPDK runs {MAX_WORKERS} workers at most", list.len());
-            section.mistake(first.at, KEY, message);
-        }
-        Some(_) => {}
+    if list.is_empty() {
+        let message = "is empty; name the CPU of at least one worker, for example [1]";
+        section.mistake_at("", KEY, message);
+    } else if list.len() > MAX_WORKERS {
+        let message = format!("names {} CPUs; DPDK runs {MAX_WORKERS} workers at most", list.len());
+        section.mistake_at("workers[0]", KEY, message);
     }
     let mut seen = HashSet::new();
-    for (index, cpu) in list.iter().enumerate().filter(|(_, cpu)| !seen.insert(cpu.value)) {
-        let message = format!("is CPU {} again; each worker needs its own", cpu.value);
-        section.mistake_in(KEY, index, cpu.at, message);
+    for (index, cpu) in list.iter().enumerate().filter(|(_, cpu)| !seen.insert(*cpu)) {
+        let message = format!("is CPU {cpu} again; each worker needs its own");
+        section.mistake(&format!("{KEY}[{index}]"), message);
     }
     draft
 }

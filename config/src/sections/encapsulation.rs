@@ -1,7 +1,7 @@
 //! The encapsulations of packets to backends, and their settings: keys of both pools and backends.
 
 use crate::declare::section;
-use crate::findings::{Checked, Located};
+use crate::findings::Checked;
 use crate::kind::{IntegerOr, OneOrMore, Words, integer};
 use crate::text::{MAC, Mac};
 use guideway_core::balancer::encapsulation::{
@@ -58,7 +58,7 @@ impl EncapsulationDraft {
             Err(reported) if own.is_none() => return Err(*reported),
             of_pool => of_pool.as_ref().ok().and_then(Option::as_ref),
         };
-        Ok(own.or(of_pool).map_or_else(|| vec![Encapsulation::DEFAULT], |at| at.value.clone()))
+        Ok(own.or(of_pool).map_or_else(|| vec![Encapsulation::DEFAULT], Vec::clone))
     }
 
     /// The settings of a backend with this draft; the pool's where the backend has none.
@@ -67,38 +67,32 @@ impl EncapsulationDraft {
     }
 
     fn own_parameters(&self) -> Checked<Parameters> {
-        fn value<T: Copy>(found: &Checked<Option<Located<T>>>) -> Checked<Option<T>> {
-            Ok((*found)?.map(|found| found.value))
-        }
         Ok(Parameters {
-            gre_key: value(&self.gre_key)?,
-            udp_port: value(&self.udp_port)?,
-            udp_checksum: value(&self.udp_checksum)?,
-            vni: value(&self.vni)?,
-            inner_source_mac: value(&self.inner_source_mac)?,
-            inner_destination_mac: value(&self.inner_destination_mac)?,
-            label: value(&self.label)?,
+            gre_key: self.gre_key?,
+            udp_port: self.udp_port?,
+            udp_checksum: self.udp_checksum?,
+            vni: self.vni?,
+            inner_source_mac: self.inner_source_mac?,
+            inner_destination_mac: self.inner_destination_mac?,
+            label: self.label?,
         })
     }
 
-    /// The settings that are set, with their positions.
-    pub(crate) fn keys(&self) -> impl Iterator<Item = Located<Setting>> {
-        fn at<T>(found: &Checked<Option<Located<T>>>) -> Option<usize> {
-            found.as_ref().ok()?.as_ref().map(|found| found.at)
+    /// The settings that are set.
+    pub(crate) fn settings(&self) -> impl Iterator<Item = Setting> {
+        fn of<T: Copy>(found: &Checked<Option<T>>) -> Option<T> {
+            found.ok().flatten()
         }
-        let keys = Setting::ALL.map(|setting| {
-            let at = match setting {
-                Setting::GreKey => at(&self.gre_key),
-                Setting::UdpPort => at(&self.udp_port),
-                Setting::UdpChecksum => at(&self.udp_checksum),
-                Setting::Vni => at(&self.vni),
-                Setting::InnerSourceMac => at(&self.inner_source_mac),
-                Setting::InnerDestinationMac => at(&self.inner_destination_mac),
-                Setting::Label => at(&self.label),
-            };
-            at.map(|at| Located { value: setting, at })
-        });
-        keys.into_iter().flatten()
+        let valid = Parameters {
+            gre_key: of(&self.gre_key),
+            udp_port: of(&self.udp_port),
+            udp_checksum: of(&self.udp_checksum),
+            vni: of(&self.vni),
+            inner_source_mac: of(&self.inner_source_mac),
+            inner_destination_mac: of(&self.inner_destination_mac),
+            label: of(&self.label),
+        };
+        Setting::ALL.into_iter().filter(move |setting| setting.is_set(&valid))
     }
 }
 

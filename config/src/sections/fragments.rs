@@ -28,14 +28,14 @@ section! {
 pub(crate) fn read(root: &Section<'_>) -> FragmentsDraft {
     let section = root.table("fragments", false);
     let draft = FragmentsDraft::read(&section);
-    if let (Ok(contexts), Ok(packets)) = (&draft.contexts, &draft.packets)
-        && contexts.value < packets.value
+    if let (Ok(contexts), Ok(packets)) = (draft.contexts, draft.packets)
+        && contexts < packets
     {
         let message = format!(
-            "is {}, fewer than the {} packets that may wait, each of another datagram",
-            contexts.value, packets.value
+            "is {contexts}, fewer than the {packets} packets that may wait, each of another datagram"
         );
-        section.mistake(contexts.at.max(packets.at), "contexts", message);
+        let later = ["contexts", "packets"].into_iter().max_by_key(|key| section.position(key));
+        section.mistake_at(later.unwrap_or_default(), "contexts", message);
     }
     draft
 }

@@ -22,7 +22,7 @@ section! {
 }
 
 pub(crate) fn read(root: &Section<'_>) -> Checked<Vec<NeighborDraft>> {
-    let sections = root.tables("neighbor")?.map_or_else(Vec::new, |found| found.value);
+    let sections = root.tables("neighbor")?.unwrap_or_default();
     let mut seen = HashMap::new();
     let neighbor = |section: Section<'_>| {
         let draft = NeighborDraft::read(&section);

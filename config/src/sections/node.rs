@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use ipnet::{IpNet, Ipv4Net};
 
 use crate::declare::section;
-use crate::findings::{Checked, Located};
+use crate::findings::Checked;
 use crate::kind::Text;
 use crate::section::Section;
 use crate::shape::Form;
@@ -78,40 +78,36 @@ impl Sources {
 /// The section, its sources told apart.
 #[derive(Debug)]
 pub(crate) struct NodeEntry {
-    name: Checked<Located<String>>,
+    name: Checked<String>,
     pub(crate) sources: Checked<Sources>,
-    /// The position of the sources, or else of the section.
-    pub(crate) sources_at: usize,
 }
 
 impl NodeEntry {
     pub(crate) fn finish(self) -> Checked<Node> {
         let Sources { v4, v6 } = self.sources?;
-        Ok(Node { name: self.name?.value, tunnel_source_v4: v4, tunnel_source_v6: v6 })
+        Ok(Node { name: self.name?, tunnel_source_v4: v4, tunnel_source_v6: v6 })
     }
 }
 
 pub(crate) fn read(root: &Section<'_>) -> NodeEntry {
     let section = root.table("node", true);
     let draft = NodeDraft::read(&section);
-    let first = draft.tunnel_source.as_ref().ok().and_then(|list| list.first());
-    let sources_at = first.map_or(section.at, |first| first.at);
     let sources = draft.tunnel_source.and_then(|list| {
         let mut sources = Sources::default();
         let mut result = Ok(());
-        for (index, &Located { value, at }) in list.iter().enumerate() {
+        for (index, &value) in list.iter().enumerate() {
             let (family, taken) = match value {
                 IpNet::V4(v4) => ("IPv4", sources.v4.replace(v4).is_some()),
                 IpNet::V6(v6) => ("IPv6", sources.v6.replace(v6.addr()).is_some()),
             };
             if taken {
                 let message = format!("is a second {family} address; one per family is used");
-                result = Err(section.mistake_in("tunnel_source", index, at, message));
+                result = Err(section.mistake(&format!("tunnel_source[{index}]"), message));
             }
         }
         result.map(|()| sources)
     });
-    NodeEntry { name: draft.name, sources, sources_at }
+    NodeEntry { name: draft.name, sources }
 }
 
 fn source(text: &str) -> Result<IpNet, String> {

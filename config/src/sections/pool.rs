@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use super::encapsulation::EncapsulationDraft;
 use crate::declare::{Declaration, Presence, section};
-use crate::findings::{Checked, Located};
+use crate::findings::Checked;
 use crate::kind::{Boolean, IntegerOr, integer};
 use crate::section::Section;
 use crate::text::{NAME, ROUTABLE};
@@ -128,18 +128,17 @@ impl PoolEntry {
         let encapsulation = self.keys.encapsulation;
         let backends = self.backends?.into_iter().map(|backend| backend.finish(&encapsulation));
         let backends = backends.collect::<Checked<_>>()?;
-        let mss_clamp = self.keys.mss_clamp?.map(|clamp| clamp.value);
-        Ok(Pool { name: self.keys.name?.value, mss_clamp, backends })
+        Ok(Pool { name: self.keys.name?, mss_clamp: self.keys.mss_clamp?, backends })
     }
 }
 
 impl BackendDraft {
     fn finish(self, of_pool: &EncapsulationDraft) -> Checked<Backend> {
         Ok(Backend {
-            name: self.name?.value,
-            address: self.address?.value,
-            weight: self.weight?.value,
-            enabled: self.enabled?.value,
+            name: self.name?,
+            address: self.address?,
+            weight: self.weight?,
+            enabled: self.enabled?,
             encapsulations: self.encapsulation.listed(of_pool)?,
             parameters: self.encapsulation.parameters(of_pool)?,
         })
@@ -157,7 +156,7 @@ pub(crate) fn read(root: &Section<'_>) -> Checked<Vec<PoolEntry>> {
         if backends > MAX_COUNT {
             let message =
                 format!("there are over {MAX_COUNT} backends up to here, the most there can be");
-            return Err(section.mistake(section.at, "backends", message));
+            return Err(section.mistake_at("", "backends", message));
         }
         entries.push(entry);
     }
@@ -170,14 +169,12 @@ pub(super) fn limited<'a>(
     key: &'static str,
     what: &str,
 ) -> Checked<Vec<Section<'a>>> {
-    let sections = root.tables(key)?.map_or_else(Vec::new, |found| found.value);
-    match sections.get(MAX_COUNT) {
-        None => Ok(sections),
-        Some(beyond) => {
-            let message = format!("there are {} {what}; there can be {MAX_COUNT}", sections.len());
-            Err(root.mistake(beyond.at, key, message))
-        }
+    let sections = root.tables(key)?.unwrap_or_default();
+    if sections.len() > MAX_COUNT {
+        let message = format!("there are {} {what}; there can be {MAX_COUNT}", sections.len());
+        return Err(root.mistake_at(&format!("{key}[{MAX_COUNT}]"), key, message));
     }
+    Ok(sections)
 }
 
 fn pool(section: &Section<'_>, names: &mut HashMap<String, usize>) -> PoolEntry {
@@ -191,9 +188,8 @@ fn pool(section: &Section<'_>, names: &mut HashMap<String, usize>) -> PoolEntry 
         section.unique("address", &draft.address, &mut addresses);
         draft
     };
-    let backends = section.tables("backends").and_then(|found| match found {
-        Some(Located { value, .. }) => Ok(value.into_iter().map(backend).collect()),
-        None => Err(section.missing("backends", "[{ name = \"b1\", address = \"10.0.0.5\" }]")),
-    });
+    let found = section.tables("backends");
+    let found = section.required("backends", "[{ name = \"b1\", address = \"10.0.0.5\" }]", found);
+    let backends = found.map(|found| found.into_iter().map(backend).collect());
     PoolEntry { keys, backends }
 }

@@ -7,7 +7,7 @@ use ipnet::IpNet;
 
 use super::device::{self, DEVICE};
 use crate::declare::section;
-use crate::findings::{Checked, Located};
+use crate::findings::Checked;
 use crate::kind::{Integer, Text, Words, integer, power_of_two};
 use crate::section::Section;
 use crate::shape::Form;
@@ -101,15 +101,14 @@ struct Seen {
 }
 
 pub(crate) fn read(root: &Section<'_>) -> Checked<Vec<PortDraft>> {
-    let sections = root.tables("port")?;
-    let (at, sections) = sections.map_or((0, Vec::new()), |found| (found.at, found.value));
+    let sections = root.tables("port")?.unwrap_or_default();
     if sections.is_empty() {
         let message = "there is no port; write at least one section [[port]] with name and device";
-        return Err(root.mistake(at, "port", message));
+        return Err(root.mistake("port", message));
     }
-    if let Some(beyond) = sections.get(MAX_PORTS) {
+    if sections.len() > MAX_PORTS {
         let message = format!("there are {} ports; DPDK has {MAX_PORTS} at most", sections.len());
-        return Err(root.mistake(beyond.at, "port", message));
+        return Err(root.mistake_at(&format!("port[{MAX_PORTS}]"), "port", message));
     }
     let mut seen = Seen::default();
     Ok(sections.iter().map(|section| port(section, &mut seen)).collect())
@@ -118,21 +117,18 @@ pub(crate) fn read(root: &Section<'_>) -> Checked<Vec<PortDraft>> {
 fn port(section: &Section<'_>, seen: &mut Seen) -> PortDraft {
     let mut draft = PortDraft::read(section);
     section.unique("name", &draft.name, &mut seen.names);
-    if let Ok(Located { value, at }) = &draft.device {
-        for name in device::names(value) {
-            let name = Ok(Located { value: name.to_owned(), at: *at });
-            section.unique("device", &name, &mut seen.devices);
-        }
+    for name in draft.device.iter().flat_map(|device| device::names(device)) {
+        section.unique("device", &Ok(name.to_owned()), &mut seen.devices);
     }
     if let Ok(list) = &draft.addresses {
         addresses(section, list, seen);
-        let has_v6 = list.iter().any(|prefix| prefix.value.addr().is_ipv6());
-        if let Ok(Located { value: mtu, at }) = draft.mtu
+        let has_v6 = list.iter().any(|prefix| prefix.addr().is_ipv6());
+        if let Ok(mtu) = draft.mtu
             && mtu < MIN_MTU_V6
             && has_v6
         {
             let message = format!("is {mtu}; a port with an IPv6 address needs {MIN_MTU_V6}");
-            draft.mtu = Err(section.mistake(at, "mtu", message));
+            draft.mtu = Err(section.mistake("mtu", message));
         }
     }
     section.distinct("gateways", &draft.gateways);
@@ -140,16 +136,18 @@ fn port(section: &Section<'_>, seen: &mut Seen) -> PortDraft {
     draft
 }
 
-fn addresses(section: &Section<'_>, list: &[Located<IpNet>], seen: &mut Seen) {
+fn addresses(section: &Section<'_>, list: &[IpNet], seen: &mut Seen) {
     const KEY: &str = "addresses";
-    for (index, &Located { value, at }) in list.iter().enumerate() {
+    for (index, &value) in list.iter().enumerate() {
+        let path = format!("{KEY}[{index}]");
+        let at = section.position(&path);
         if let Some(first) = seen.addresses.insert(value.addr(), at) {
             let message = format!(
                 "{} is on line {} already; an address belongs to one port",
                 value.addr(),
                 section.findings.line(first)
             );
-            section.mistake_in(KEY, index, at, message);
+            section.mistake(&path, message);
             continue;
         }
         let wide = value.max_prefix_len() - value.prefix_len() > 1;
@@ -158,38 +156,38 @@ fn addresses(section: &Section<'_>, list: &[Located<IpNet>], seen: &mut Seen) {
                 "{} is the address of the network itself; write an address of this host in it",
                 value.addr()
             );
-            section.warn(at, KEY, message);
+            section.warn_at(&path, KEY, message);
         }
         if let Some(first) = seen.networks.insert(value.trunc(), at) {
             let message = format!(
                 "line {} has an address in the same network; packets to it leave by the first port",
                 section.findings.line(first)
             );
-            section.warn(at, KEY, message);
+            section.warn_at(&path, KEY, message);
         }
     }
 }
 
 fn gateways(
     section: &Section<'_>,
-    list: Vec<Located<IpAddr>>,
-    addresses: &Checked<Vec<Located<IpNet>>>,
-) -> Checked<Vec<Located<IpAddr>>> {
+    list: Vec<IpAddr>,
+    addresses: &Checked<Vec<IpNet>>,
+) -> Checked<Vec<IpAddr>> {
     const KEY: &str = "gateways";
     let mut result = Ok(());
-    for (index, &Located { value, at }) in list.iter().enumerate() {
-        let same_family = |other: &&Located<IpAddr>| other.value.is_ipv4() == value.is_ipv4();
+    for (index, &value) in list.iter().enumerate() {
+        let path = format!("{KEY}[{index}]");
+        let same_family = |other: &&IpAddr| other.is_ipv4() == value.is_ipv4();
         if let Some(first) = list[..index].iter().find(same_family) {
-            let message =
-                format!("{value} is not used: the first of its family is, {}", first.value);
-            section.warn(at, KEY, message);
+            let message = format!("{value} is not used: the first of its family is, {first}");
+            section.warn_at(&path, KEY, message);
         }
         // A link-local address is on the link of its port by definition (RFC 4291, section 2.5.6).
         let Ok(addresses) = addresses else { continue };
-        let on_link = addresses.iter().any(|prefix| prefix.value.contains(&value));
+        let on_link = addresses.iter().any(|prefix| prefix.contains(&value));
         if !on_link && !is_link_local_v6(value) {
             let message = format!("{value} lies in none of this port's addresses' networks");
-            result = Err(section.mistake_in(KEY, index, at, message));
+            result = Err(section.mistake(&path, message));
         }
     }
     result.map(|()| list)

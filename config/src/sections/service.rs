@@ -8,7 +8,7 @@ use guideway_core::balancer::services::ServiceAddress;
 
 use super::pool::{MAX_COUNT, PoolEntry, limited};
 use crate::declare::section;
-use crate::findings::{Checked, Located, excerpt};
+use crate::findings::{Checked, excerpt};
 use crate::kind::{Boolean, Text, Words, integer};
 use crate::section::Section;
 use crate::shape::Form;
@@ -87,21 +87,21 @@ fn service_address(address: IpAddr, protocol: Protocol, port: u16) -> ServiceAdd
 pub(crate) struct ServiceEntry {
     pub(crate) keys: ServiceDraft,
     /// The index of the pool.
-    pub(crate) pool: Checked<Located<usize>>,
+    pub(crate) pool: Checked<usize>,
 }
 
 impl ServiceEntry {
     pub(crate) fn finish(self) -> Checked<Service> {
         let keys = self.keys;
         Ok(Service {
-            name: keys.name?.value,
-            address: keys.address?.value,
-            protocol: keys.protocol?.value,
-            port: keys.port?.value,
-            pool: self.pool?.value,
-            echo: keys.echo?.value,
-            unreachable: keys.unreachable?.value,
-            fragments: keys.fragments?.value,
+            name: keys.name?,
+            address: keys.address?,
+            protocol: keys.protocol?,
+            port: keys.port?,
+            pool: self.pool?,
+            echo: keys.echo?,
+            unreachable: keys.unreachable?,
+            fragments: keys.fragments?,
         })
     }
 }
@@ -136,8 +136,8 @@ impl<'a> Pools<'a> {
                 for (index, entry) in entries.iter().enumerate() {
                     match &entry.keys.name {
                         Ok(name) => {
-                            pools.names.push(&name.value);
-                            pools.indices.entry(&name.value).or_insert(index);
+                            pools.names.push(name);
+                            pools.indices.entry(name).or_insert(index);
                         }
                         Err(reported) => pools.complete = Err(*reported),
                     }
@@ -147,17 +147,17 @@ impl<'a> Pools<'a> {
         pools
     }
 
-    fn find(&self, section: &Section<'_>, name: &Located<String>) -> Checked<Located<usize>> {
-        if let Some(&index) = self.indices.get(name.value.as_str()) {
-            return Ok(Located { value: index, at: name.at });
+    fn find(&self, section: &Section<'_>, name: &str) -> Checked<usize> {
+        if let Some(&index) = self.indices.get(name) {
+            return Ok(index);
         }
         self.complete?;
-        let nearest = match section.findings.nearest(&name.value, &self.names) {
+        let nearest = match section.findings.nearest(name, &self.names) {
             Some(nearest) => format!("; the nearest is {}", excerpt(nearest)),
             None => String::new(),
         };
-        let message = format!("there is no pool {}{nearest}", excerpt(&name.value));
-        Err(section.mistake(name.at, "pool", message))
+        let message = format!("there is no pool {}{nearest}", excerpt(name));
+        Err(section.mistake("pool", message))
     }
 }
 
@@ -169,15 +169,15 @@ fn service(
 ) -> ServiceEntry {
     let keys = ServiceDraft::read(section);
     section.unique("name", &keys.name, names);
-    if let (Ok(address), Ok(protocol), Ok(port)) = (&keys.address, &keys.protocol, &keys.port) {
-        let taken = service_address(address.value, protocol.value, port.value);
+    if let (Ok(address), Ok(protocol), Ok(port)) = (keys.address, keys.protocol, keys.port) {
+        let taken = service_address(address, protocol, port);
         if let Some(first) = service_addresses.insert(taken, section.at) {
             let message = format!(
                 "the service on line {} has the same address, protocol and port; keep one, with one \
                  pool",
                 section.findings.line(first)
             );
-            section.mistake(address.at, "address", message);
+            section.mistake("address", message);
         }
     }
     let pool = match &keys.pool {

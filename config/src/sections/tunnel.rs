@@ -4,7 +4,7 @@ use ipnet::IpNet;
 
 use super::node::Sources;
 use crate::declare::section;
-use crate::findings::{Checked, Located};
+use crate::findings::Checked;
 use crate::section::Section;
 use crate::text::{PREFIX, family};
 
@@ -27,23 +27,23 @@ pub(crate) fn read(root: &Section<'_>, sources: &Checked<Sources>) -> TunnelDraf
     let section = root.table("tunnel", false);
     let mut draft = TunnelDraft::read(&section);
     let Ok(peers) = &mut draft.peers else { return draft };
-    if let Some(beyond) = peers.get(MAX_PEERS) {
+    if peers.len() > MAX_PEERS {
         let message = format!("has {} prefixes; there can be {MAX_PEERS}", peers.len());
-        draft.peers = Err(section.mistake(beyond.at, KEY, message));
+        draft.peers = Err(section.mistake_at(&format!("{KEY}[{MAX_PEERS}]"), KEY, message));
         return draft;
     }
-    for Located { value, at } in peers.iter_mut() {
+    for (index, value) in peers.iter_mut().enumerate() {
+        let warn = |message| section.warn_at(&format!("{KEY}[{index}]"), KEY, message);
         let address = value.addr();
         if value.trunc() != *value {
-            section.warn(*at, KEY, format!("{address} is read as {}", value.trunc()));
+            warn(format!("{address} is read as {}", value.trunc()));
         }
         if sources.is_ok_and(|sources| !sources.has_family(address)) {
             let family = family(address);
-            let message = format!(
+            warn(format!(
                 "nothing comes from {address}: node.tunnel_source has no {family} address to send \
                  it to"
-            );
-            section.warn(*at, KEY, message);
+            ));
         }
         *value = value.trunc();
     }
