@@ -28,7 +28,7 @@
 //!
 //! optionally a unit, and whether a `reload` puts a change in force or only a `restart` does. Behind
 //! the keys may come `keys FIELD: DRAFT` for keys that several sections share, `table FIELD (KEY): MODEL,
-//! DRAFT` for a section in this one, and `tables KEY (PATH): EXAMPLE, DOC` for several; `keys` and `tables` only
+//! DRAFT` for a section in this one, and `tables FIELD: DRAFT, EXAMPLE, DOC` for several; `keys` and `tables` only
 //! without a model.
 //!
 //! The macro makes the draft, its reading, and the [`Declaration`] for the reference, the schema and `explain`. If a
@@ -160,7 +160,7 @@ macro_rules! section {
             )*
             $(keys $shared:ident: $shared_draft:ty;)?
             $(table $table:ident ($table_key:literal): $table_model:ty, $table_draft:ty;)?
-            $(tables $tables_key:literal ($tables_path:literal): $tables_example:literal, $tables_doc:literal;)?
+            $(tables $tables:ident: $tables_draft:ty, $tables_example:literal, $tables_doc:literal;)?
         }
     ) => {
         $(#[doc = $about])+
@@ -169,12 +169,13 @@ macro_rules! section {
             $(pub(crate) $field: $crate::findings::Checked<section!(@model_type $presence $type)>,)*
             $(pub(crate) $shared: $shared_draft,)?
             $(pub(crate) $table: $table_draft,)?
+            $(pub(crate) $tables: $crate::findings::Checked<Vec<$tables_draft>>,)?
         }
 
         impl $draft {
             /// The names of the keys.
             pub(crate) const NAMES: &[&str] = &[
-                $(section!(@name $field $($key)?),)* $($table_key,)? $($tables_key,)?
+                $(section!(@name $field $($key)?),)* $($table_key,)? $(stringify!($tables),)?
             ];
 
             /// Reads the keys of a section, and reports those that are not declared.
@@ -193,6 +194,9 @@ macro_rules! section {
                     ),)*
                     $($shared: <$shared_draft>::read_keys(section),)?
                     $($table: <$table_draft>::read(&section.table($table_key, false)),)?
+                    $($tables: section
+                        .required(stringify!($tables), $tables_example, section.tables(stringify!($tables)))
+                        .map(|found| found.iter().map(<$tables_draft>::read).collect()),)?
                 }
             }
 
@@ -218,8 +222,8 @@ macro_rules! section {
                     "The section of that name.",
                 ));)?
                 $(keys.push(Key::new(
-                    $tables_key,
-                    $crate::shape::Shape::Tables($tables_path),
+                    stringify!($tables),
+                    $crate::shape::Shape::Tables(<$tables_draft>::declaration().path()),
                     $crate::declare::Presence::Required,
                     $tables_example,
                     $tables_doc,

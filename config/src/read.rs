@@ -17,7 +17,7 @@ use super::sections::hash::HashDraft;
 use super::sections::icmp::IcmpDraft;
 use super::sections::neighbor::{self, NeighborDraft};
 use super::sections::node::{self, NodeDraft};
-use super::sections::pool::{self, PoolDraft, PoolEntry, backend_declaration};
+use super::sections::pool::{self, PoolDraft, backend_declaration};
 use super::sections::port::{self, PortDraft};
 use super::sections::service::{self, ServiceDraft, ServiceEntry};
 use super::sections::tunnel::{self, TunnelDraft};
@@ -111,7 +111,7 @@ fn read(tree: &DeTable<'_>, findings: &Findings) -> Checked<Configuration> {
         fragments: fragments.finish()?,
         ports: ports?.into_iter().map(PortDraft::finish).collect::<Checked<_>>()?,
         neighbors: neighbors?.into_iter().map(NeighborDraft::finish).collect::<Checked<_>>()?,
-        pools: pools?.into_iter().map(PoolEntry::finish).collect::<Checked<_>>()?,
+        pools: pools?.into_iter().map(PoolDraft::finish).collect::<Checked<_>>()?,
         services: services?.into_iter().map(ServiceEntry::finish).collect::<Checked<_>>()?,
     })
 }

@@ -12,7 +12,7 @@ use crate::sections::cluster::ClusterDraft;
 use crate::sections::hash::HashDraft;
 use crate::sections::neighbor::NeighborDraft;
 use crate::sections::node::NodeEntry;
-use crate::sections::pool::{BackendDraft, PoolEntry};
+use crate::sections::pool::{BackendDraft, PoolDraft};
 use crate::sections::port::PortDraft;
 use crate::sections::service::ServiceEntry;
 use crate::sections::tunnel::TunnelDraft;
@@ -27,7 +27,7 @@ pub(crate) struct Draft<'a> {
     pub(crate) hash: &'a HashDraft,
     pub(crate) ports: &'a Checked<Vec<PortDraft>>,
     pub(crate) neighbors: &'a Checked<Vec<NeighborDraft>>,
-    pub(crate) pools: &'a Checked<Vec<PoolEntry>>,
+    pub(crate) pools: &'a Checked<Vec<PoolDraft>>,
     pub(crate) services: &'a Checked<Vec<ServiceEntry>>,
     pub(crate) cluster: &'a ClusterDraft,
     pub(crate) tunnel: &'a TunnelDraft,
@@ -36,7 +36,7 @@ pub(crate) struct Draft<'a> {
 /// A backend with its pool and its position there.
 #[derive(Clone, Copy)]
 pub(super) struct BackendEntry<'a> {
-    pub(super) pool: &'a PoolEntry,
+    pub(super) pool: &'a PoolDraft,
     pub(super) pool_index: usize,
     index: usize,
     pub(super) backend: &'a BackendDraft,
@@ -53,17 +53,17 @@ impl BackendEntry<'_> {
         let name = |name: &Checked<String>| {
             name.as_ref().map_or("without a name".to_owned(), |name| excerpt(name))
         };
-        format!("{} of pool {}", name(&self.backend.name), name(&self.pool.keys.name))
+        format!("{} of pool {}", name(&self.backend.name), name(&self.pool.name))
     }
 
     /// What the backend accepts.
     pub(super) fn encapsulations(&self) -> Checked<Vec<Encapsulation>> {
-        self.backend.encapsulation.listed(&self.pool.keys.encapsulation)
+        self.backend.encapsulation.listed(&self.pool.encapsulation)
     }
 
     /// The settings of its encapsulations.
     pub(super) fn parameters(&self) -> Checked<Parameters> {
-        self.backend.encapsulation.parameters(&self.pool.keys.encapsulation)
+        self.backend.encapsulation.parameters(&self.pool.encapsulation)
     }
 }
 
@@ -72,7 +72,7 @@ impl<'a> Draft<'a> {
         self.ports.as_ref().map_or(&[], Vec::as_slice)
     }
 
-    pub(super) fn pools(&self) -> &'a [PoolEntry] {
+    pub(super) fn pools(&self) -> &'a [PoolDraft] {
         self.pools.as_ref().map_or(&[], Vec::as_slice)
     }
 

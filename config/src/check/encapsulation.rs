@@ -17,20 +17,20 @@ impl Draft<'_> {
             let Ok(backends) = &pool.backends else { continue };
             let mut used = Vec::new();
             let mut missing = BTreeMap::new();
-            let mut complete = pool.keys.encapsulation.encapsulation.is_ok();
-            match &pool.keys.encapsulation.encapsulation {
+            let mut complete = pool.encapsulation.encapsulation.is_ok();
+            match &pool.encapsulation.encapsulation {
                 Ok(Some(listed)) => used.extend(listed),
                 Ok(None) if backends.is_empty() => used.push(Encapsulation::DEFAULT),
                 Ok(None) | Err(_) => {}
             }
             for (index, backend) in backends.iter().enumerate() {
                 let path = format!("pool[{pool_index}].backends[{index}]");
-                let Ok(listed) = backend.encapsulation.listed(&pool.keys.encapsulation) else {
+                let Ok(listed) = backend.encapsulation.listed(&pool.encapsulation) else {
                     complete = false;
                     continue;
                 };
                 self.unused_settings(&backend.encapsulation, &listed, &path, "the backend's");
-                if let Ok(parameters) = backend.encapsulation.parameters(&pool.keys.encapsulation) {
+                if let Ok(parameters) = backend.encapsulation.parameters(&pool.encapsulation) {
                     let unset = Setting::ALL.into_iter().filter(|key| !key.is_set(&parameters));
                     for key in unset {
                         if let Some(needing) = listed.iter().find(|e| e.required().contains(&key)) {
@@ -53,7 +53,7 @@ impl Draft<'_> {
             }
             if complete {
                 let path = format!("pool[{pool_index}]");
-                self.unused_settings(&pool.keys.encapsulation, &used, &path, "any backend's");
+                self.unused_settings(&pool.encapsulation, &used, &path, "any backend's");
             }
         }
     }

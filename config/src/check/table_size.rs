@@ -3,7 +3,7 @@
 use super::draft::Draft;
 use crate::findings::excerpt;
 use crate::sections::hash;
-use crate::sections::pool::PoolEntry;
+use crate::sections::pool::PoolDraft;
 
 /// Slots of a Maglev table for each backend of its pool. Section 5.3 of the Maglev paper: with a
 /// hundred, the shares of equal backends differ by a percent.
@@ -24,7 +24,7 @@ impl Draft<'_> {
             let backends = pool.backends.as_ref().map_or(0, Vec::len);
             let needed = u32::try_from(backends * SLOTS_PER_BACKEND).unwrap_or(u32::MAX);
             if size < needed {
-                let name = pool.keys.name.as_ref().map_or("", String::as_str);
+                let name = pool.name.as_ref().map_or("", String::as_str);
                 let message = format!(
                     "is {size}, less than {SLOTS_PER_BACKEND} for each of the {backends} backends \
                      of pool {} on line {}; {} is the least that would do",
@@ -51,7 +51,7 @@ impl Draft<'_> {
 
     /// Every backend with a weight must have a slot in the table. Backends that are not enabled
     /// count as well, so that enabling one never makes a valid configuration invalid.
-    fn smallest_share(&self, size: u32, pool_index: usize, pool: &PoolEntry) {
+    fn smallest_share(&self, size: u32, pool_index: usize, pool: &PoolDraft) {
         let Ok(backends) = &pool.backends else { return };
         let mut sum = 0;
         let mut smallest: Option<(usize, u32)> = None;

@@ -98,7 +98,7 @@ impl Draft<'_> {
         let mtus = self.ports().iter().flat_map(|port| port.mtu);
         let Some(mtu) = mtus.max() else { return };
         for (index, pool) in self.pools().iter().enumerate() {
-            let Ok(Some(MssClamp::To(mss))) = pool.keys.mss_clamp else {
+            let Ok(Some(MssClamp::To(mss))) = pool.mss_clamp else {
                 continue;
             };
             let largest = mss_for(mtu, 0, Family::V4);

@@ -48,7 +48,7 @@ section! {
         /// what it does not.
         mss_clamp: MssClamp = mss_clamp(), optional "\"auto\"" else "no change", reload;
         keys encapsulation: EncapsulationDraft;
-        tables "backends" ("pool.backends"): "[{ name = \"b1\", address = \"10.0.0.5\" }]",
+        tables backends: BackendDraft, "[{ name = \"b1\", address = \"10.0.0.5\" }]",
             "Its backends: may be empty; at most 65535 in all pools. Inline, or as sections
             `[[pool.backends]]`.";
     }
@@ -116,19 +116,12 @@ pub struct Backend {
     pub parameters: Parameters,
 }
 
-/// A pool with its backends.
-#[derive(Debug)]
-pub(crate) struct PoolEntry {
-    pub(crate) keys: PoolDraft,
-    pub(crate) backends: Checked<Vec<BackendDraft>>,
-}
-
-impl PoolEntry {
+impl PoolDraft {
     pub(crate) fn finish(self) -> Checked<Pool> {
-        let encapsulation = self.keys.encapsulation;
-        let backends = self.backends?.into_iter().map(|backend| backend.finish(&encapsulation));
+        let backends =
+            self.backends?.into_iter().map(|backend| backend.finish(&self.encapsulation));
         let backends = backends.collect::<Checked<_>>()?;
-        Ok(Pool { name: self.keys.name?, mss_clamp: self.keys.mss_clamp?, backends })
+        Ok(Pool { name: self.name?, mss_clamp: self.mss_clamp?, backends })
     }
 }
 
@@ -145,22 +138,22 @@ impl BackendDraft {
     }
 }
 
-pub(crate) fn read(root: &Section<'_>) -> Checked<Vec<PoolEntry>> {
+pub(crate) fn read(root: &Section<'_>) -> Checked<Vec<PoolDraft>> {
     let sections = limited(root, "pool", "pools")?;
     let mut names = HashMap::new();
     let mut backends = 0;
-    let mut entries = Vec::with_capacity(sections.len());
+    let mut pools = Vec::with_capacity(sections.len());
     for section in sections {
-        let entry = pool(&section, &mut names);
-        backends += entry.backends.as_ref().map_or(0, Vec::len);
+        let pool = pool(&section, &mut names);
+        backends += pool.backends.as_ref().map_or(0, Vec::len);
         if backends > MAX_COUNT {
             let message =
                 format!("there are over {MAX_COUNT} backends up to here, the most there can be");
             return Err(section.mistake_at("", "backends", message));
         }
-        entries.push(entry);
+        pools.push(pool);
     }
-    Ok(entries)
+    Ok(pools)
 }
 
 /// The sections `[[key]]`, if they are not too many.
@@ -177,19 +170,14 @@ pub(super) fn limited<'a>(
     Ok(sections)
 }
 
-fn pool(section: &Section<'_>, names: &mut HashMap<String, usize>) -> PoolEntry {
-    let keys = PoolDraft::read(section);
-    section.unique("name", &keys.name, names);
-    let mut names = HashMap::new();
-    let mut addresses = HashMap::new();
-    let backend = |section: Section<'_>| {
-        let draft = BackendDraft::read(&section);
-        section.unique("name", &draft.name, &mut names);
-        section.unique("address", &draft.address, &mut addresses);
-        draft
-    };
-    let found = section.tables("backends");
-    let found = section.required("backends", "[{ name = \"b1\", address = \"10.0.0.5\" }]", found);
-    let backends = found.map(|found| found.into_iter().map(backend).collect());
-    PoolEntry { keys, backends }
+fn pool(section: &Section<'_>, names: &mut HashMap<String, usize>) -> PoolDraft {
+    let draft = PoolDraft::read(section);
+    section.unique("name", &draft.name, names);
+    let (mut names, mut addresses) = (HashMap::new(), HashMap::new());
+    for (index, backend) in draft.backends.iter().flatten().enumerate() {
+        let path = |key| format!("backends[{index}].{key}");
+        section.unique(&path("name"), &backend.name, &mut names);
+        section.unique(&path("address"), &backend.address, &mut addresses);
+    }
+    draft
 }

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use guideway_core::balancer::Protocol;
 use guideway_core::balancer::services::ServiceAddress;
 
-use super::pool::{MAX_COUNT, PoolEntry, limited};
+use super::pool::{MAX_COUNT, PoolDraft, limited};
 use crate::declare::section;
 use crate::findings::{Checked, excerpt};
 use crate::kind::{Boolean, Text, Words, integer};
@@ -108,7 +108,7 @@ impl ServiceEntry {
 
 pub(crate) fn read(
     root: &Section<'_>,
-    pools: &Checked<Vec<PoolEntry>>,
+    pools: &Checked<Vec<PoolDraft>>,
 ) -> Checked<Vec<ServiceEntry>> {
     let sections = limited(root, "service", "services")?;
     let pools = Pools::new(pools);
@@ -128,13 +128,13 @@ struct Pools<'a> {
 }
 
 impl<'a> Pools<'a> {
-    fn new(entries: &'a Checked<Vec<PoolEntry>>) -> Self {
+    fn new(entries: &'a Checked<Vec<PoolDraft>>) -> Self {
         let mut pools = Pools { names: Vec::new(), indices: HashMap::new(), complete: Ok(()) };
         match entries {
             Err(reported) => pools.complete = Err(*reported),
             Ok(entries) => {
                 for (index, entry) in entries.iter().enumerate() {
-                    match &entry.keys.name {
+                    match &entry.name {
                         Ok(name) => {
                             pools.names.push(name);
                             pools.indices.entry(name).or_insert(index);
