@@ -8,41 +8,16 @@ use crate::shape::Form;
 pub(crate) const ARGUMENT: Text<String> =
     Text { form: &Form { noun: "string", limits: "", pattern: "^(?!--$).+$" }, parse: argument };
 
-/// Options that the appliance sets, with the key that decides them. The environment layer reads long
-/// options with `getopt_long`, so that any prefix of an option counts as well.
-const LONG: [(&str, &str); 19] = [
-    ("lcores", WORKERS),
-    ("main-lcore", WORKERS),
-    ("master-lcore", WORKERS),
-    ("no-huge", "set dpdk.hugepages = false instead"),
-    ("socket-mem", MEMORY),
-    ("socket-limit", MEMORY),
-    ("legacy-mem", MEMORY),
-    ("single-file-segments", MEMORY),
-    ("in-memory", ISOLATION),
-    ("file-prefix", ISOLATION),
-    ("no-shconf", ISOLATION),
-    ("proc-type", ISOLATION),
-    ("huge-unlink", ISOLATION),
-    ("vdev", DEVICE),
-    ("allow", DEVICE),
-    ("block", DEVICE),
-    ("no-pci", DEVICE),
-    ("pci-whitelist", DEVICE),
-    ("help", "it would end the appliance"),
-];
-
-/// Short options that the appliance sets, with the reason. A value may follow without a space.
-const SHORT: [(char, &str); 9] = [
-    ('l', WORKERS),
-    ('c', WORKERS),
-    ('s', WORKERS),
-    ('S', WORKERS),
-    ('m', MEMORY),
-    ('a', DEVICE),
-    ('b', DEVICE),
-    ('w', DEVICE),
-    ('h', "it would end the appliance"),
+/// Options that the appliance sets: long ones, short ones, and why. The environment layer reads long
+/// options with `getopt_long`, so that any prefix of an option counts as well. A value may follow a
+/// short option without a space.
+const OWN: [(&[&str], &str, &str); 6] = [
+    (&["lcores", "main-lcore", "master-lcore"], "lcsS", WORKERS),
+    (&["no-huge"], "", "set dpdk.hugepages = false instead"),
+    (&["socket-mem", "socket-limit", "legacy-mem", "single-file-segments"], "m", MEMORY),
+    (&["in-memory", "file-prefix", "no-shconf", "proc-type", "huge-unlink"], "", ISOLATION),
+    (&["vdev", "allow", "block", "no-pci", "pci-whitelist"], "abw", DEVICE),
+    (&["help"], "h", "it would end the appliance"),
 ];
 
 const WORKERS: &str = "dpdk.workers decides the CPUs";
@@ -57,19 +32,19 @@ fn argument(text: &str) -> Result<String, String> {
     if text == "--" {
         return Err("it would end the arguments; remove it".to_owned());
     }
-    let reason = match text.strip_prefix("--") {
+    let own = match text.strip_prefix("--") {
         Some(long) => {
             let option = long.split('=').next().unwrap_or_default();
-            LONG.iter().find(|(own, _)| own.starts_with(option)).map(|&(_, reason)| reason)
+            OWN.iter().find(|(long, ..)| long.iter().any(|own| own.starts_with(option)))
         }
         None => {
             let option = text.strip_prefix('-').and_then(|short| short.chars().next());
-            SHORT.iter().find(|(own, _)| Some(*own) == option).map(|&(_, reason)| reason)
+            OWN.iter().find(|(_, short, _)| option.is_some_and(|option| short.contains(option)))
         }
     };
-    match reason {
+    match own {
         None => Ok(text.to_owned()),
-        Some(reason) => Err(format!("it cannot be passed through: {reason}")),
+        Some((_, _, reason)) => Err(format!("it cannot be passed through: {reason}")),
     }
 }
 
