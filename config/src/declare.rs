@@ -45,7 +45,8 @@ pub struct Declaration {
     pub header: &'static str,
     /// How often it may occur.
     pub count: RangeInclusive<usize>,
-    about: &'static str,
+    /// What it is for, as the source has it.
+    pub(crate) about: &'static str,
     /// Its keys, in the order of the reference.
     pub keys: Vec<Key>,
 }
@@ -65,7 +66,8 @@ pub struct Key {
     pub example: &'static str,
     /// Whether a reload puts a change in force.
     pub reload: bool,
-    meaning: &'static str,
+    /// What it means, as the source has it.
+    pub(crate) meaning: &'static str,
 }
 
 /// Whether a key must be there, and what holds without it.
@@ -80,15 +82,6 @@ pub enum Presence {
 }
 
 impl Declaration {
-    pub(crate) fn new(
-        header: &'static str,
-        count: RangeInclusive<usize>,
-        about: &'static str,
-        keys: Vec<Key>,
-    ) -> Declaration {
-        Declaration { header, count, about, keys }
-    }
-
     /// The dotted path: `flow.timeout`.
     pub fn path(&self) -> &'static str {
         self.header.trim_matches(['[', ']'])
@@ -106,20 +99,6 @@ impl Declaration {
 }
 
 impl Key {
-    pub(crate) fn new(
-        name: &'static str,
-        shape: Shape,
-        presence: Presence,
-        example: &'static str,
-        meaning: &'static str,
-    ) -> Key {
-        Key { name, shape, presence, unit: "", example, reload: true, meaning }
-    }
-
-    pub(crate) fn with(self, unit: &'static str, reload: bool) -> Key {
-        Key { unit, reload, ..self }
-    }
-
     /// What it means, a paragraph an element.
     pub fn meaning(&self) -> Vec<String> {
         paragraphs(self.meaning)
@@ -203,32 +182,38 @@ macro_rules! section {
             /// What the reference, the schema and `explain` say.
             #[allow(unused_mut, reason = "a section need not share keys")]
             pub(crate) fn declaration() -> $crate::declare::Declaration {
-                use $crate::declare::Key;
+                use $crate::declare::{Declaration, Key};
                 let mut keys = vec![
-                    $(Key::new(
-                        section!(@name $field $($key)?),
-                        section!(@shape $presence $type, $kind),
-                        section!(@presence $presence $example $($without)?),
-                        $example,
-                        concat!($($doc, "\n"),+),
-                    ).with(concat!($($unit)?), section!(@reload $change)),)*
+                    $(Key {
+                        name: section!(@name $field $($key)?),
+                        shape: section!(@shape $presence $type, $kind),
+                        presence: section!(@presence $presence $example $($without)?),
+                        unit: concat!($($unit)?),
+                        example: $example,
+                        reload: section!(@reload $change),
+                        meaning: concat!($($doc, "\n"),+),
+                    },)*
                 ];
                 $(keys.extend(<$shared_draft>::declaration().keys);)?
-                $(keys.push(Key::new(
-                    $table_key,
-                    $crate::shape::Shape::Table(<$table_draft>::declaration().path()),
-                    $crate::declare::Presence::Optional("every default"),
-                    "",
-                    "The section of that name.",
-                ));)?
-                $(keys.push(Key::new(
-                    stringify!($tables),
-                    $crate::shape::Shape::Tables(<$tables_draft>::declaration().path()),
-                    $crate::declare::Presence::Required,
-                    $tables_example,
-                    $tables_doc,
-                ));)?
-                $crate::declare::Declaration::new($header, $count, concat!($($about, "\n"),+), keys)
+                $(keys.push(Key {
+                    name: $table_key,
+                    shape: $crate::shape::Shape::Table(<$table_draft>::declaration().path()),
+                    presence: $crate::declare::Presence::Optional("every default"),
+                    unit: "",
+                    example: "",
+                    reload: true,
+                    meaning: "The section of that name.",
+                });)?
+                $(keys.push(Key {
+                    name: stringify!($tables),
+                    shape: $crate::shape::Shape::Tables(<$tables_draft>::declaration().path()),
+                    presence: $crate::declare::Presence::Required,
+                    unit: "",
+                    example: $tables_example,
+                    reload: true,
+                    meaning: $tables_doc,
+                });)?
+                Declaration { header: $header, count: $count, about: concat!($($about, "\n"),+), keys }
             }
         }
     };

@@ -129,19 +129,15 @@ struct Pools<'a> {
 
 impl<'a> Pools<'a> {
     fn new(entries: &'a Checked<Vec<PoolDraft>>) -> Self {
-        let mut pools = Pools { names: Vec::new(), indices: HashMap::new(), complete: Ok(()) };
-        match entries {
-            Err(reported) => pools.complete = Err(*reported),
-            Ok(entries) => {
-                for (index, entry) in entries.iter().enumerate() {
-                    match &entry.name {
-                        Ok(name) => {
-                            pools.names.push(name);
-                            pools.indices.entry(name).or_insert(index);
-                        }
-                        Err(reported) => pools.complete = Err(*reported),
-                    }
+        let complete = entries.as_ref().map(|_| ()).map_err(|reported| *reported);
+        let mut pools = Pools { names: Vec::new(), indices: HashMap::new(), complete };
+        for (index, pool) in entries.iter().flatten().enumerate() {
+            match &pool.name {
+                Ok(name) => {
+                    pools.names.push(name);
+                    pools.indices.entry(name).or_insert(index);
                 }
+                Err(reported) => pools.complete = Err(*reported),
             }
         }
         pools
