@@ -7,19 +7,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use crate::sections::cluster::Cluster;
-use crate::sections::control::Control;
-use crate::sections::dpdk::Dpdk;
-use crate::sections::flow::Flow;
-use crate::sections::fragments::Fragments;
-use crate::sections::hash::Hash;
-use crate::sections::icmp::Icmp;
-use crate::sections::neighbor::Neighbor;
-use crate::sections::node::Node;
-use crate::sections::pool::Pool;
-use crate::sections::port::Port;
-use crate::sections::service::Service;
-use crate::sections::tunnel::Tunnel;
+use crate::sections::*;
 use crate::static_routes::StaticRoutes;
 
 /// The whole file.

@@ -16,3 +16,17 @@ pub(crate) mod pool;
 pub(crate) mod port;
 pub(crate) mod service;
 pub(crate) mod tunnel;
+
+pub use cluster::{Cluster, Member};
+pub use control::Control;
+pub use dpdk::{Dpdk, Idle};
+pub use flow::{Flow, Timeouts};
+pub use fragments::Fragments;
+pub use hash::Hash;
+pub use icmp::Icmp;
+pub use neighbor::Neighbor;
+pub use node::Node;
+pub use pool::{Backend, MssClamp, Pool};
+pub use port::{Port, Steering};
+pub use service::Service;
+pub use tunnel::Tunnel;
