@@ -1,6 +1,7 @@
 //! The forms of strings: addresses, prefixes, MAC addresses, names, the hash key.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::ops::RangeInclusive;
 
 use ipnet::IpNet;
 use toml::de::DeValue;
@@ -66,21 +67,24 @@ pub(crate) const NAME: Text<String> = Text {
 };
 
 fn identifier(text: &str) -> Result<String, String> {
-    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
-    if (1..=63).contains(&text.len()) && text.bytes().all(allowed) {
-        Ok(text.to_owned())
-    } else {
-        Err("expected 1 to 63 letters, digits, points, underscores and hyphens".to_owned())
-    }
+    let allowed = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+    limited(text, 1..=63, allowed, "1 to 63 letters, digits, points, underscores and hyphens")
 }
 
 fn name(text: &str) -> Result<String, String> {
-    if (1..=255).contains(&text.len()) && !text.chars().any(|c| c.is_control() || c.is_whitespace())
-    {
-        Ok(text.to_owned())
-    } else {
-        Err("expected 1 to 255 bytes without white space and control characters".to_owned())
-    }
+    let allowed = |c: char| !c.is_control() && !c.is_whitespace();
+    limited(text, 1..=255, allowed, "1 to 255 bytes without white space and control characters")
+}
+
+/// A text of so many bytes and of allowed characters only; `expected` says so in words.
+pub(crate) fn limited(
+    text: &str,
+    bytes: RangeInclusive<usize>,
+    allowed: impl Fn(char) -> bool,
+    expected: &str,
+) -> Result<String, String> {
+    let fits = bytes.contains(&text.len()) && text.chars().all(allowed);
+    if fits { Ok(text.to_owned()) } else { Err(format!("expected {expected}")) }
 }
 
 fn host(text: &str) -> Result<IpAddr, String> {
@@ -145,15 +149,11 @@ pub(crate) fn prefix(text: &str) -> Result<IpNet, String> {
 }
 
 fn mac(text: &str) -> Result<Mac, String> {
-    let mut mac = Mac::default();
     let separator = if text.contains('-') { '-' } else { ':' };
-    let mut bytes = text.split(separator);
-    for byte in &mut mac {
-        *byte = bytes.next().and_then(hexadecimal).ok_or_else(mac_expected)?;
-    }
-    if bytes.next().is_some() {
-        return Err(mac_expected());
-    }
+    let bytes: Option<Vec<u8>> = text.split(separator).map(hexadecimal).collect();
+    let mac: Mac = bytes
+        .and_then(|bytes| bytes.try_into().ok())
+        .ok_or_else(|| "expected six bytes in hexadecimal, like 02:00:00:00:00:01".to_owned())?;
     if mac == Mac::default() {
         return Err("this address is all zeros; expected the address of one host".to_owned());
     }
@@ -163,10 +163,6 @@ fn mac(text: &str) -> Result<Mac, String> {
             .to_owned());
     }
     Ok(mac)
-}
-
-fn mac_expected() -> String {
-    "expected six bytes in hexadecimal, like 02:00:00:00:00:01".to_owned()
 }
 
 /// Two hexadecimal digits.

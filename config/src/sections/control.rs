@@ -6,6 +6,7 @@ use crate::declare::section;
 use crate::kind::Text;
 use crate::section::Section;
 use crate::shape::Form;
+use crate::text::limited;
 
 /// Bytes of `sockaddr_un.sun_path` without the final zero.
 const MAX_SOCKET_PATH: usize = 107;
@@ -63,11 +64,6 @@ fn socket(text: &str) -> Result<PathBuf, String> {
 
 /// The name of a group of users. A directory service may have names with spaces.
 fn group(text: &str) -> Result<String, String> {
-    let forbidden = |c: char| c.is_control() || c == ':';
-    if (1..=255).contains(&text.len()) && !text.chars().any(forbidden) {
-        Ok(text.to_owned())
-    } else {
-        Err("expected the name of a group, 1 to 255 bytes without colons and control characters"
-            .to_owned())
-    }
+    let expected = "the name of a group, 1 to 255 bytes without colons and control characters";
+    limited(text, 1..=255, |c| !c.is_control() && c != ':', expected)
 }

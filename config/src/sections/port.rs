@@ -11,7 +11,7 @@ use crate::findings::Checked;
 use crate::kind::{Integer, Text, Words, integer, power_of_two};
 use crate::section::Section;
 use crate::shape::Form;
-use crate::text::{HOST, IDENTIFIER, MAC, Mac, PREFIX, is_link_local_v6};
+use crate::text::{HOST, IDENTIFIER, MAC, Mac, PREFIX, is_link_local_v6, limited};
 
 /// `RTE_MAX_ETHPORTS` of a stock DPDK.
 const MAX_PORTS: usize = 32;
@@ -42,9 +42,9 @@ const STEERING: Words<Steering> =
 
 const DESCRIPTION: Text<String> = Text {
     form: &Form { noun: "string", limits: "up to 255 bytes on one line", pattern: "^.{0,255}$" },
-    parse: |text| match text.len() <= 255 && !text.chars().any(char::is_control) {
-        true => Ok(text.to_owned()),
-        false => Err("expected up to 255 bytes without control characters".to_owned()),
+    parse: |text| {
+        let expected = "up to 255 bytes without control characters";
+        limited(text, 0..=255, |c| !c.is_control(), expected)
     },
 };
 
