@@ -72,6 +72,19 @@ impl Mistakes {
     pub fn more(&self) -> usize {
         self.more
     }
+
+    fn add(&mut self, mistake: impl FnOnce() -> Mistake) {
+        if self.listed.len() < MAX_LISTED {
+            self.listed.push(mistake());
+        } else {
+            self.more += 1;
+        }
+    }
+
+    fn in_order(mut self) -> Mistakes {
+        self.listed.sort_by_key(|mistake| mistake.at);
+        self
+    }
 }
 
 impl<'a> IntoIterator for &'a Mistakes {
@@ -140,28 +153,10 @@ pub(crate) struct Findings {
     line_starts: Vec<usize>,
     /// Where each file begins, and its name.
     files: Vec<(usize, String)>,
-    mistakes: RefCell<Collected>,
-    warnings: RefCell<Collected>,
+    /// In the order in which they were found.
+    mistakes: RefCell<Mistakes>,
+    warnings: RefCell<Mistakes>,
     comparisons: Cell<usize>,
-}
-
-/// Mistakes in the order in which they were found.
-#[derive(Debug, Default)]
-struct Collected(Mistakes);
-
-impl Collected {
-    fn add(&mut self, mistake: impl FnOnce() -> Mistake) {
-        if self.0.listed.len() < MAX_LISTED {
-            self.0.listed.push(mistake());
-        } else {
-            self.0.more += 1;
-        }
-    }
-
-    fn in_order(mut self) -> Mistakes {
-        self.0.listed.sort_by_key(|mistake| mistake.at);
-        self.0
-    }
 }
 
 impl Findings {

@@ -33,7 +33,7 @@ pub(crate) struct Draft<'a> {
     pub(crate) tunnel: &'a TunnelDraft,
 }
 
-/// A backend with its pool and its position there.
+/// A backend with its pool and its index there.
 #[derive(Clone, Copy)]
 pub(super) struct BackendEntry<'a> {
     pub(super) pool: &'a PoolDraft,

@@ -63,36 +63,34 @@ impl EncapsulationDraft {
 
     /// The settings of a backend with this draft; the pool's where the backend has none.
     pub(crate) fn parameters(&self, pool: &EncapsulationDraft) -> Checked<Parameters> {
-        Ok(self.own_parameters()?.or(&pool.own_parameters()?))
+        let ((own, own_whole), (of_pool, pool_whole)) =
+            (self.own_parameters(), pool.own_parameters());
+        own_whole.and(pool_whole).map(|()| own.or(&of_pool))
     }
 
-    fn own_parameters(&self) -> Checked<Parameters> {
-        Ok(Parameters {
-            gre_key: self.gre_key?,
-            udp_port: self.udp_port?,
-            udp_checksum: self.udp_checksum?,
-            vni: self.vni?,
-            inner_source_mac: self.inner_source_mac?,
-            inner_destination_mac: self.inner_destination_mac?,
-            label: self.label?,
-        })
-    }
-
-    /// The settings that are set.
+    /// The settings that are set, without those that have a mistake.
     pub(crate) fn settings(&self) -> impl Iterator<Item = Setting> {
-        fn of<T: Copy>(found: &Checked<Option<T>>) -> Option<T> {
+        let (own, _) = self.own_parameters();
+        Setting::ALL.into_iter().filter(move |setting| setting.is_set(&own))
+    }
+
+    /// The settings without a mistake, and whether these are all.
+    fn own_parameters(&self) -> (Parameters, Checked<()>) {
+        fn valid<T: Copy>(found: Checked<Option<T>>, whole: &mut Checked<()>) -> Option<T> {
+            *whole = whole.and(found.map(|_| ()));
             found.ok().flatten()
         }
-        let valid = Parameters {
-            gre_key: of(&self.gre_key),
-            udp_port: of(&self.udp_port),
-            udp_checksum: of(&self.udp_checksum),
-            vni: of(&self.vni),
-            inner_source_mac: of(&self.inner_source_mac),
-            inner_destination_mac: of(&self.inner_destination_mac),
-            label: of(&self.label),
+        let mut whole = Ok(());
+        let parameters = Parameters {
+            gre_key: valid(self.gre_key, &mut whole),
+            udp_port: valid(self.udp_port, &mut whole),
+            udp_checksum: valid(self.udp_checksum, &mut whole),
+            vni: valid(self.vni, &mut whole),
+            inner_source_mac: valid(self.inner_source_mac, &mut whole),
+            inner_destination_mac: valid(self.inner_destination_mac, &mut whole),
+            label: valid(self.label, &mut whole),
         };
-        Setting::ALL.into_iter().filter(move |setting| setting.is_set(&valid))
+        (parameters, whole)
     }
 }
 
