@@ -4,6 +4,7 @@ use std::sync::LazyLock;
 
 use toml::de::DeTable;
 
+use super::check::Draft;
 use super::declare::Declaration;
 use super::findings::{Checked, Findings, Mistake, Mistakes};
 use super::model::Configuration;
@@ -86,19 +87,11 @@ fn read(tree: &DeTable<'_>, findings: &Findings) -> Checked<Configuration> {
         LazyLock::new(|| declarations().iter().map(Declaration::path).collect());
     root.finish(&[&NAMES]);
 
-    let draft = check::Draft {
-        root: &root,
-        node: &node,
-        hash: &hash,
-        ports: &ports,
-        neighbors: &neighbors,
-        pools: &pools,
-        services: &services,
-        cluster: &cluster,
-        tunnel: &tunnel,
-    };
+    let draft =
+        Draft { root: &root, node, hash, ports, neighbors, pools, services, cluster, tunnel };
     check::check(&draft);
 
+    let Draft { node, hash, ports, neighbors, pools, services, cluster, tunnel, .. } = draft;
     Ok(Configuration {
         cluster: cluster.finish(&node.sources)?,
         node: node.finish()?,

@@ -23,14 +23,14 @@ use crate::text::Mac;
 pub(crate) struct Draft<'a> {
     /// The whole file.
     pub(crate) root: &'a Section<'a>,
-    pub(crate) node: &'a NodeEntry,
-    pub(crate) hash: &'a HashDraft,
-    pub(crate) ports: &'a Checked<Vec<PortDraft>>,
-    pub(crate) neighbors: &'a Checked<Vec<NeighborDraft>>,
-    pub(crate) pools: &'a Checked<Vec<PoolDraft>>,
-    pub(crate) services: &'a Checked<Vec<ServiceEntry>>,
-    pub(crate) cluster: &'a ClusterDraft,
-    pub(crate) tunnel: &'a TunnelDraft,
+    pub(crate) node: NodeEntry,
+    pub(crate) hash: HashDraft,
+    pub(crate) ports: Checked<Vec<PortDraft>>,
+    pub(crate) neighbors: Checked<Vec<NeighborDraft>>,
+    pub(crate) pools: Checked<Vec<PoolDraft>>,
+    pub(crate) services: Checked<Vec<ServiceEntry>>,
+    pub(crate) cluster: ClusterDraft,
+    pub(crate) tunnel: TunnelDraft,
 }
 
 /// A backend with its pool and its index there.
@@ -67,40 +67,38 @@ impl BackendEntry<'_> {
     }
 }
 
-impl<'a> Draft<'a> {
-    pub(super) fn ports(&self) -> &'a [PortDraft] {
+impl Draft<'_> {
+    pub(super) fn ports(&self) -> &[PortDraft] {
         self.ports.as_ref().map_or(&[], Vec::as_slice)
     }
 
-    pub(super) fn pools(&self) -> &'a [PoolDraft] {
+    pub(super) fn pools(&self) -> &[PoolDraft] {
         self.pools.as_ref().map_or(&[], Vec::as_slice)
     }
 
-    pub(super) fn services(&self) -> &'a [ServiceEntry] {
+    pub(super) fn services(&self) -> &[ServiceEntry] {
         self.services.as_ref().map_or(&[], Vec::as_slice)
     }
 
     /// Every gateway, with its path.
-    pub(super) fn gateways(&self) -> impl Iterator<Item = (String, IpAddr)> + use<'a> {
+    pub(super) fn gateways(&self) -> impl Iterator<Item = (String, IpAddr)> {
         elements(self.ports(), "gateways", |port| &port.gateways)
     }
 
     /// Every address of a port, with its path.
-    pub(super) fn port_prefixes(&self) -> impl Iterator<Item = (String, IpNet)> + use<'a> {
+    pub(super) fn port_prefixes(&self) -> impl Iterator<Item = (String, IpNet)> {
         elements(self.ports(), "addresses", |port| &port.addresses)
     }
 
     /// Every neighbour without a mistake: its index, its address and its MAC address.
-    pub(super) fn neighbors(&self) -> impl Iterator<Item = (usize, IpAddr, Mac)> + use<'a> {
+    pub(super) fn neighbors(&self) -> impl Iterator<Item = (usize, IpAddr, Mac)> {
         self.neighbors.iter().flatten().enumerate().filter_map(|(index, neighbor)| {
             Some((index, neighbor.address.ok()?, neighbor.mac.ok()?))
         })
     }
 
     /// Every backend whose address is known.
-    pub(super) fn addressed_backends(
-        &self,
-    ) -> impl Iterator<Item = (BackendEntry<'a>, IpAddr)> + use<'a> {
+    pub(super) fn addressed_backends(&self) -> impl Iterator<Item = (BackendEntry<'_>, IpAddr)> {
         self.pools().iter().enumerate().flat_map(|(pool_index, pool)| {
             let backends = pool.backends.iter().flatten().enumerate();
             backends.filter_map(move |(index, backend)| {
@@ -110,7 +108,7 @@ impl<'a> Draft<'a> {
     }
 
     /// Every address of a service, with its path.
-    pub(super) fn service_addresses(&self) -> impl Iterator<Item = (String, IpAddr)> + use<'a> {
+    pub(super) fn service_addresses(&self) -> impl Iterator<Item = (String, IpAddr)> {
         let services = self.services().iter().enumerate();
         services.filter_map(|(index, service)| {
             Some((format!("service[{index}].address"), service.keys.address.ok()?))

@@ -5,7 +5,7 @@ use crate::sections::pool::BackendDraft;
 
 impl Draft<'_> {
     pub(super) fn unused_pools(&self) {
-        let Ok(services) = self.services else { return };
+        let Ok(services) = &self.services else { return };
         let mut used = vec![false; self.pools().len()];
         for &pool in services.iter().flat_map(|service| &service.pool) {
             used[pool] = true;
