@@ -22,7 +22,7 @@ pub(crate) struct Section<'a> {
     /// The dotted path of the section, empty for the whole file.
     path: String,
     /// The position at which the section begins.
-    pub(crate) at: usize,
+    at: usize,
     table: Checked<Option<&'a DeTable<'a>>>,
 }
 
@@ -141,14 +141,13 @@ impl<'a> Section<'a> {
         &self,
         key: &str,
         value: &Checked<T>,
-        seen: &mut HashMap<T, usize>,
+        seen: &mut HashMap<T, Place<'a>>,
     ) {
         let Ok(value) = value else { return };
         match seen.entry(value.clone()) {
-            Entry::Vacant(entry) => _ = entry.insert(self.position(key)),
+            Entry::Vacant(entry) => _ = entry.insert(self.line(key)),
             Entry::Occupied(entry) => {
-                let text = excerpt(&value.to_string());
-                let line = self.findings.line(*entry.get());
+                let (text, line) = (excerpt(&value.to_string()), entry.get());
                 self.mistake(key, format!("is {text} as on line {line}; each must have its own"));
             }
         }

@@ -68,16 +68,16 @@ pub(crate) const NAME: Text<String> = Text {
 
 fn identifier(text: &str) -> Result<String, String> {
     let allowed = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
-    limited(text, 1..=63, allowed, "1 to 63 letters, digits, points, underscores and hyphens")
+    within(text, 1..=63, allowed, "1 to 63 letters, digits, points, underscores and hyphens")
 }
 
 fn name(text: &str) -> Result<String, String> {
     let allowed = |c: char| !c.is_control() && !c.is_whitespace();
-    limited(text, 1..=255, allowed, "1 to 255 bytes without white space and control characters")
+    within(text, 1..=255, allowed, "1 to 255 bytes without white space and control characters")
 }
 
 /// A text of so many bytes and of allowed characters only; `expected` says so in words.
-pub(crate) fn limited(
+pub(crate) fn within(
     text: &str,
     bytes: RangeInclusive<usize>,
     allowed: impl Fn(char) -> bool,

@@ -6,7 +6,7 @@ use crate::declare::section;
 use crate::kind::Text;
 use crate::section::Section;
 use crate::shape::Form;
-use crate::text::limited;
+use crate::text::within;
 
 /// Bytes of `sockaddr_un.sun_path` without the final zero.
 const MAX_SOCKET_PATH: usize = 107;
@@ -65,5 +65,5 @@ fn socket(text: &str) -> Result<PathBuf, String> {
 /// The name of a group of users. A directory service may have names with spaces.
 fn group(text: &str) -> Result<String, String> {
     let expected = "the name of a group, 1 to 255 bytes without colons and control characters";
-    limited(text, 1..=255, |c| !c.is_control() && c != ':', expected)
+    within(text, 1..=255, |c| !c.is_control() && c != ':', expected)
 }

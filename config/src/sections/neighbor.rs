@@ -24,7 +24,7 @@ section! {
 pub(crate) fn read(root: &Section<'_>) -> Checked<Vec<NeighborDraft>> {
     let sections = root.tables("neighbor")?.unwrap_or_default();
     let mut seen = HashMap::new();
-    let neighbor = |section: Section<'_>| {
+    let neighbor = |section| {
         let draft = NeighborDraft::read(&section);
         section.unique("address", &draft.address, &mut seen);
         draft

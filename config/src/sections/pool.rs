@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use super::encapsulation::EncapsulationDraft;
 use crate::declare::{Declaration, Presence, section};
-use crate::findings::Checked;
+use crate::findings::{Checked, Place};
 use crate::kind::{Boolean, IntegerOr, integer};
 use crate::section::Section;
 use crate::text::{NAME, ROUTABLE};
@@ -170,7 +170,7 @@ pub(super) fn limited<'a>(
     Ok(sections)
 }
 
-fn pool(section: &Section<'_>, names: &mut HashMap<String, usize>) -> PoolDraft {
+fn pool<'a>(section: &Section<'a>, names: &mut HashMap<String, Place<'a>>) -> PoolDraft {
     let draft = PoolDraft::read(section);
     section.unique("name", &draft.name, names);
     let (mut names, mut addresses) = (HashMap::new(), HashMap::new());

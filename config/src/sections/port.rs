@@ -7,11 +7,11 @@ use ipnet::IpNet;
 
 use super::device::{self, DEVICE};
 use crate::declare::section;
-use crate::findings::Checked;
+use crate::findings::{Checked, Place};
 use crate::kind::{Integer, Text, Words, integer, power_of_two};
 use crate::section::Section;
 use crate::shape::Form;
-use crate::text::{HOST, IDENTIFIER, MAC, Mac, PREFIX, is_link_local_v6, limited};
+use crate::text::{HOST, IDENTIFIER, MAC, Mac, PREFIX, is_link_local_v6, within};
 
 /// `RTE_MAX_ETHPORTS` of a stock DPDK.
 const MAX_PORTS: usize = 32;
@@ -44,7 +44,7 @@ const DESCRIPTION: Text<String> = Text {
     form: &Form { noun: "string", limits: "up to 255 bytes on one line", pattern: "^.{0,255}$" },
     parse: |text| {
         let expected = "up to 255 bytes without control characters";
-        limited(text, 0..=255, |c| !c.is_control(), expected)
+        within(text, 0..=255, |c| !c.is_control(), expected)
     },
 };
 
@@ -91,13 +91,13 @@ impl Port {
     }
 }
 
-/// What no two ports may share, with the position of its first use.
+/// What no two ports may share, with the line of its first use.
 #[derive(Default)]
-struct Seen {
-    names: HashMap<String, usize>,
-    devices: HashMap<String, usize>,
-    addresses: HashMap<IpAddr, usize>,
-    networks: HashMap<IpNet, usize>,
+struct Seen<'a> {
+    names: HashMap<String, Place<'a>>,
+    devices: HashMap<String, Place<'a>>,
+    addresses: HashMap<IpAddr, Place<'a>>,
+    networks: HashMap<IpNet, Place<'a>>,
 }
 
 pub(crate) fn read(root: &Section<'_>) -> Checked<Vec<PortDraft>> {
@@ -114,7 +114,7 @@ pub(crate) fn read(root: &Section<'_>) -> Checked<Vec<PortDraft>> {
     Ok(sections.iter().map(|section| port(section, &mut seen)).collect())
 }
 
-fn port(section: &Section<'_>, seen: &mut Seen) -> PortDraft {
+fn port<'a>(section: &Section<'a>, seen: &mut Seen<'a>) -> PortDraft {
     let mut draft = PortDraft::read(section);
     section.unique("name", &draft.name, &mut seen.names);
     for name in draft.device.iter().flat_map(|device| device::names(device)) {
@@ -136,16 +136,15 @@ fn port(section: &Section<'_>, seen: &mut Seen) -> PortDraft {
     draft
 }
 
-fn addresses(section: &Section<'_>, list: &[IpNet], seen: &mut Seen) {
+fn addresses<'a>(section: &Section<'a>, list: &[IpNet], seen: &mut Seen<'a>) {
     const KEY: &str = "addresses";
     for (index, &value) in list.iter().enumerate() {
         let path = format!("{KEY}[{index}]");
-        let at = section.position(&path);
-        if let Some(first) = seen.addresses.insert(value.addr(), at) {
+        let line = section.line(&path);
+        if let Some(first) = seen.addresses.insert(value.addr(), line) {
             let message = format!(
-                "{} is on line {} already; an address belongs to one port",
-                value.addr(),
-                section.findings.line(first)
+                "{} is on line {first} already; an address belongs to one port",
+                value.addr()
             );
             section.mistake(&path, message);
             continue;
@@ -158,10 +157,10 @@ fn addresses(section: &Section<'_>, list: &[IpNet], seen: &mut Seen) {
             );
             section.warn_at(&path, KEY, message);
         }
-        if let Some(first) = seen.networks.insert(value.trunc(), at) {
+        if let Some(first) = seen.networks.insert(value.trunc(), line) {
             let message = format!(
-                "line {} has an address in the same network; packets to it leave by the first port",
-                section.findings.line(first)
+                "line {first} has an address in the same network; packets to it leave by the first \
+                 port"
             );
             section.warn_at(&path, KEY, message);
         }

@@ -8,7 +8,7 @@ use guideway_core::balancer::services::ServiceAddress;
 
 use super::pool::{MAX_COUNT, PoolDraft, limited};
 use crate::declare::section;
-use crate::findings::{Checked, excerpt};
+use crate::findings::{Checked, Place, excerpt};
 use crate::kind::{Boolean, Text, Words, integer};
 use crate::section::Section;
 use crate::shape::Form;
@@ -157,21 +157,20 @@ impl<'a> Pools<'a> {
     }
 }
 
-fn service(
-    section: &Section<'_>,
+fn service<'a>(
+    section: &Section<'a>,
     pools: &Pools<'_>,
-    names: &mut HashMap<String, usize>,
-    service_addresses: &mut HashMap<ServiceAddress, usize>,
+    names: &mut HashMap<String, Place<'a>>,
+    service_addresses: &mut HashMap<ServiceAddress, Place<'a>>,
 ) -> ServiceEntry {
     let keys = ServiceDraft::read(section);
     section.unique("name", &keys.name, names);
     if let (Ok(address), Ok(protocol), Ok(port)) = (keys.address, keys.protocol, keys.port) {
         let taken = service_address(address, protocol, port);
-        if let Some(first) = service_addresses.insert(taken, section.at) {
+        if let Some(first) = service_addresses.insert(taken, section.line("")) {
             let message = format!(
-                "the service on line {} has the same address, protocol and port; keep one, with one \
-                 pool",
-                section.findings.line(first)
+                "the service on line {first} has the same address, protocol and port; keep one, \
+                 with one pool"
             );
             section.mistake("address", message);
         }
