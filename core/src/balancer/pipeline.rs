@@ -1,8 +1,8 @@
 //! What a worker keeps to process packets, and what it is given for each round.
 //!
 //! [`Pipeline::process`] (`burst.rs`) takes a burst; [`Pipeline::receive_handoff`] (`exception/dispatch.rs`) takes a
-//! packet from another worker. Both say by [`Actions`](super::action::Actions) where packets go, and count each packet's verdict here,
-//! unless it depends on a device.
+//! packet from another worker. Both say by [`Actions`](super::action::Actions) where packets go. They count each
+//! packet's verdict, unless the device has to take the packet first.
 
 use std::ops::DerefMut;
 

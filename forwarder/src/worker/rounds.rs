@@ -59,7 +59,8 @@ pub struct Worker {
     pub command: Arc<Command>,
     /// What the worker does while no packet comes.
     pub idle: Idle,
-    /// In a replay: poll no input until every ring has room for a burst, so that no packet is lost.
+    /// In a replay: poll a device queue only when every ring has room for a burst, so that no packet is lost.
+    /// Rings are always polled.
     pub lossless: bool,
 }
 
