@@ -32,7 +32,8 @@ pub(crate) enum Drop {
     Inner,
     /// The inner destination is none of `--vip`.
     Vip,
-    /// The outer header is marked for congestion, and the inner transport does not use ECN (RFC 6040).
+    /// The outer header is marked for congestion, and the inner transport does not use ECN (RFC
+    /// 6040).
     Congestion,
     /// The TUN device did not accept the packet.
     Device,
@@ -90,8 +91,8 @@ impl Counters {
         }
     }
 
-    /// Counts one packet. `encapsulation` is an index into the list given to [`Counters::new`]; `outcome`
-    /// is the number of inner bytes delivered, or why the packet was dropped.
+    /// Counts one packet. `encapsulation` is an index into the list given to [`Counters::new`];
+    /// `outcome` is the number of inner bytes delivered, or why the packet was dropped.
     pub(crate) fn count(&mut self, encapsulation: usize, outcome: Result<usize, Drop>) {
         self.received += 1;
         match outcome {

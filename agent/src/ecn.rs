@@ -1,8 +1,8 @@
 //! Copies congestion marks of the outer header to the inner header: RFC 6040, section 4.2.
 //!
-//! A router between forwarder and host marks only the outer header. Without this step the mark would be
-//! lost, and the sender would not learn of the congestion. A marked packet whose transport does not use
-//! ECN is dropped, because a drop is the only signal that its sender understands.
+//! A router between forwarder and host marks only the outer header. Without this step the mark
+//! would be lost, and the sender would not learn of the congestion. A marked packet whose transport
+//! does not use ECN is dropped, because a drop is the only signal that its sender understands.
 
 use crate::decapsulation::Family;
 
@@ -40,11 +40,11 @@ impl Ecn {
     }
 }
 
-/// Combines the outer mark with that of `packet`, a whole inner packet of `family`. Returns `false` if the
-/// packet must be dropped.
+/// Combines the outer mark with that of `packet`, a whole inner packet of `family`. Returns `false`
+/// if the packet must be dropped.
 pub(crate) fn copy_mark(outer: Ecn, family: Family, packet: &mut [u8]) -> bool {
-    // IPv4 has the traffic class in byte 1; IPv6 has it in the low half of byte 0 and the high half of
-    // byte 1.
+    // IPv4 has the traffic class in byte 1; IPv6 has it in the low half of byte 0 and the high half
+    // of byte 1.
     let shift = match family {
         Family::V4 => 0,
         Family::V6 => 4,

@@ -1,9 +1,10 @@
 //! What the agent sets up on the host: the TUN device, and virtual addresses on the loopback.
 //!
-//! Dropping a value undoes its set-up. The TUN device is not persistent: it vanishes with its descriptor,
-//! however the process ends. Dropping a [`Vip`] removes an address that the agent added; the address stays
-//! if the process is killed with SIGKILL. The agent sets addresses with the `ip` command, so that an
-//! operator sees in the process list and in errors the command that they would type.
+//! Dropping a value undoes its set-up. The TUN device is not persistent: it vanishes with its
+//! descriptor, however the process ends. Dropping a [`Vip`] removes an address that the agent
+//! added; the address stays if the process is killed with SIGKILL. The agent sets addresses with
+//! the `ip` command, so that an operator sees in the process list and in errors the command that
+//! they would type.
 
 use std::fs;
 use std::net::IpAddr;

@@ -23,12 +23,13 @@ pub(crate) struct Listener {
 /// The error of a host without the address family.
 const NO_FAMILY: Errno = Errno::AFNOSUPPORT;
 
-/// Opens the tunnels of `chosen` (if empty: of all encapsulations) at `local` (if empty: at any address of
-/// the families that this host has). Returns the listeners, and the names of their encapsulations.
+/// Opens the tunnels of `chosen` (if empty: of all encapsulations) at `local` (if empty: at any
+/// address of the families that this host has). Returns the listeners, and the names of their
+/// encapsulations.
 ///
-/// An encapsulation or address that the operator asked for must work. If no encapsulation was asked for,
-/// one whose port another program or the kernel has is skipped with a warning: the owner of the port
-/// decapsulates it.
+/// An encapsulation or address that the operator asked for must work. If no encapsulation was asked
+/// for, one whose port another program or the kernel has is skipped with a warning: the owner of
+/// the port decapsulates it.
 pub(crate) fn open(
     local: &[IpAddr],
     chosen: &[Encapsulation],

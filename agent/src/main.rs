@@ -6,9 +6,10 @@
 //!                                                                             v to the client
 //! ```
 //!
-//! The host holds the virtual address on its loopback, so its stack accepts the inner packet and replies
-//! to the client without the forwarder. A kernel that has the tunnel drivers does the same, faster. The
-//! agent needs only sockets and a TUN device, and makes two system calls for each packet.
+//! The host holds the virtual address on its loopback, so its stack accepts the inner packet and
+//! replies to the client without the forwarder. A kernel that has the tunnel drivers does the same,
+//! faster. The agent needs only sockets and a TUN device, and makes two system calls for each
+//! packet.
 #![forbid(unsafe_code)]
 #![warn(clippy::print_stderr)]
 
@@ -53,12 +54,13 @@ const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Decapsulates tunnelled packets and hands them to this host, which replies to clients directly.
 ///
-/// SIGTERM and SIGINT end the agent, which then leaves nothing behind. SIGUSR1 prints the counters; the
-/// agent also prints them when it ends.
+/// SIGTERM and SIGINT end the agent, which then leaves nothing behind. SIGUSR1 prints the counters;
+/// the agent also prints them when it ends.
 ///
-/// Direct server return by MAC address (the forwarder's encapsulation l2) needs no agent: packets arrive
-/// as clients sent them, and the host accepts them if the virtual address is on its loopback. In that case
-/// set net.ipv4.conf.all.arp_ignore=1 and arp_announce=2, or the host claims the address on its link.
+/// Direct server return by MAC address (the forwarder's encapsulation l2) needs no agent: packets
+/// arrive as clients sent them, and the host accepts them if the virtual address is on its
+/// loopback. In that case set net.ipv4.conf.all.arp_ignore=1 and arp_announce=2, or the host claims
+/// the address on its link.
 #[derive(Debug, Parser)]
 #[command(version)]
 struct Options {
@@ -71,15 +73,15 @@ struct Options {
     /// MTU of the TUN device
     #[arg(long, value_name = "BYTES", default_value_t = 1500)]
     mtu: u16,
-    /// Virtual address to hold on the loopback while the agent runs; if any is given, the agent drops
-    /// inner packets for other destinations
+    /// Virtual address to hold on the loopback while the agent runs; if any is given, the agent
+    /// drops inner packets for other destinations
     #[arg(long, value_name = "ADDRESS")]
     vip: Vec<IpAddr>,
     /// Accept tunnels only from this address or prefix [default: from any]
     #[arg(long, value_name = "PREFIX")]
     peer: Vec<Peer>,
-    /// Decapsulate only these encapsulations: their names in the forwarder's configuration, separated
-    /// by commas [default: all whose ports are free]
+    /// Decapsulate only these encapsulations: their names in the forwarder's configuration,
+    /// separated by commas [default: all whose ports are free]
     #[arg(long, value_name = "LIST", value_delimiter = ',')]
     encapsulation: Vec<Encapsulation>,
     #[command(flatten)]
@@ -88,8 +90,8 @@ struct Options {
 
 fn main() -> ExitCode {
     let options = guideway_output::arguments();
-    // A reader that stops reading the agent's output must neither stop packets nor keep the agent from
-    // ending.
+    // A reader that stops reading the agent's output must neither stop packets nor keep the agent
+    // from ending.
     let (output, errors) = match (Queue::start(Standard::Output), Queue::start(Standard::Error)) {
         (Ok(output), Ok(errors)) => (output, errors),
         (Err(error), _) | (_, Err(error)) => {

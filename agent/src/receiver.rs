@@ -1,13 +1,14 @@
-//! Sockets that receive outer packets, over IPv4 and IPv6: a raw socket for an IP protocol, a UDP socket for
-//! a port.
+//! Sockets that receive outer packets, over IPv4 and IPv6: a raw socket for an IP protocol, a UDP
+//! socket for a port.
 //!
-//! The kernel reassembles fragments and verifies UDP checksums before it hands a packet over. Over IPv6 the
-//! sockets also accept a UDP checksum of zero, which RFC 6935 allows for tunnels and the forwarder sends. A
-//! raw socket hands over the IPv4 header but not the IPv6 header (RFC 3542, section 3), and a UDP socket hands
-//! over neither. Without a header the traffic class comes in a control message.
+//! The kernel reassembles fragments and verifies UDP checksums before it hands a packet over. Over
+//! IPv6 the sockets also accept a UDP checksum of zero, which RFC 6935 allows for tunnels and the
+//! forwarder sends. A raw socket hands over the IPv4 header but not the IPv6 header (RFC 3542,
+//! section 3), and a UDP socket hands over neither. Without a header the traffic class comes in a
+//! control message.
 //!
-//! If the kernel's own tunnel driver for an IP protocol is loaded, the driver and the socket each get a copy
-//! of a packet. A UDP port has only one owner.
+//! If the kernel's own tunnel driver for an IP protocol is loaded, the driver and the socket each
+//! get a copy of a packet. A UDP port has only one owner.
 
 use std::io::{self, IoSliceMut};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -48,7 +49,8 @@ pub(crate) struct Datagram {
 }
 
 impl Receiver {
-    /// Opens a socket for `carrier` at `local`. An unspecified address means any address of its family.
+    /// Opens a socket for `carrier` at `local`. An unspecified address means any address of its
+    /// family.
     pub(crate) fn open(local: IpAddr, carrier: Carrier) -> io::Result<Self> {
         let family = if local.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
@@ -59,8 +61,8 @@ impl Receiver {
             }
             Carrier::Udp(_) => socket_with(family, SocketType::DGRAM, flags, None)?,
         };
-        // First the privileged option, because net.core.rmem_max caps the other. Both may fail: the default
-        // size works too.
+        // First the privileged option, because net.core.rmem_max caps the other. Both may fail: the
+        // default size works too.
         let _ = sockopt::set_socket_recv_buffer_size_force(&socket, SOCKET_BUFFER)
             .or_else(|_| sockopt::set_socket_recv_buffer_size(&socket, SOCKET_BUFFER));
         let port = match (carrier, local) {
@@ -86,8 +88,8 @@ impl Receiver {
         Ok(Receiver { socket, with_header, control: cmsg_space!(i32) })
     }
 
-    /// Receives the next packet; `None` if none is waiting. Skips a packet without a valid outer header:
-    /// the kernel has checked that header already.
+    /// Receives the next packet; `None` if none is waiting. Skips a packet without a valid outer
+    /// header: the kernel has checked that header already.
     pub(crate) fn receive(&mut self, buffer: &mut [u8]) -> io::Result<Option<Datagram>> {
         loop {
             let mut slices = [IoSliceMut::new(buffer)];

@@ -8,9 +8,9 @@
 //! |                  Opt Len words of options                     |
 //! ```
 //!
-//! The protocol type is IPv4 or IPv6: the forwarder sends no Ethernet frame. The agent knows no option. It drops
-//! a packet with a critical option (C) and skips the options of others, as section 3.4 allows. Control packets
-//! (O) are dropped. Reserved bits are ignored.
+//! The protocol type is IPv4 or IPv6: the forwarder sends no Ethernet frame. The agent knows no
+//! option. It drops a packet with a critical option (C) and skips the options of others, as section
+//! 3.4 allows. Control packets (O) are dropped. Reserved bits are ignored.
 
 use super::inner::{Error, Family, Inner, inner};
 use super::tunnel::{Carrier, Encapsulation, Settings, Tunnel};
@@ -88,7 +88,8 @@ mod tests {
         assert_eq!(decapsulate(&longest), found(Family::V6, 260, 48));
     }
 
-    /// RFC 8926, section 3.4: an end without options drops by the bit C, and O is for the control plane.
+    /// RFC 8926, section 3.4: an end without options drops by the bit C, and O is for the control
+    /// plane.
     #[test]
     fn control_packets_and_critical_options_are_refused() {
         let control = packet([0, 0x80], 0x0800, &[], &SYN);

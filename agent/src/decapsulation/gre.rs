@@ -10,10 +10,10 @@
 //! ```
 //!
 //! The checksum is verified. Key and sequence number are skipped: the key only helps the network's
-//! multipath, and nothing here uses the sequence number. The protocol is IPv4, IPv6, or MPLS (RFC 4023).
-//! Bits 6 to 12 are ignored, so that a forwarder may use them (RFC 2784, section 2.3). A packet with R, s or
-//! bit 5 is dropped, as that section asks: they mean RFC 1701, which the agent does not implement. Version 1
-//! is PPTP (RFC 2637).
+//! multipath, and nothing here uses the sequence number. The protocol is IPv4, IPv6, or MPLS (RFC
+//! 4023). Bits 6 to 12 are ignored, so that a forwarder may use them (RFC 2784, section 2.3). A
+//! packet with R, s or bit 5 is dropped, as that section asks: they mean RFC 1701, which the agent
+//! does not implement. Version 1 is PPTP (RFC 2637).
 
 use super::inner::{Error, Family, Inner, inner};
 use super::mpls;
@@ -117,7 +117,8 @@ mod tests {
         assert_eq!(decapsulate(&labelled[..7]), Err(Error::Truncated));
     }
 
-    /// RFC 2784, section 2.3: bits 6 to 12 are ignored. 01000800 is recursion control 1 of RFC 1701.
+    /// RFC 2784, section 2.3: bits 6 to 12 are ignored. 01000800 is recursion control 1 of RFC
+    /// 1701.
     #[test]
     fn bits_6_to_12_are_ignored() {
         assert_eq!(decapsulate(&packet(0x0100, 0x0800, &[], &SYN)), found(Family::V4, 4, 40));

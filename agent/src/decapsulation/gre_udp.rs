@@ -1,5 +1,5 @@
-//! GRE in UDP, RFC 8086: a [GRE header](super::gre) after a UDP header, whose source port spreads flows
-//! over the network's paths.
+//! GRE in UDP, RFC 8086: a [GRE header](super::gre) after a UDP header, whose source port spreads
+//! flows over the network's paths.
 //!
 //! Only port 4754: port 4755 is for GRE over DTLS.
 

@@ -7,12 +7,12 @@
 //! |                Hlen words of extensions, private data         |
 //! ```
 //!
-//! Version 1 has no header: the inner packet follows UDP. Its IP version (4 is 0100, 6 is 0110) begins with
-//! the bits 01, which are the version of GUE.
+//! Version 1 has no header: the inner packet follows UDP. Its IP version (4 is 0100, 6 is 0110)
+//! begins with the bits 01, which are the version of GUE.
 //!
-//! In version 0 each flag announces an extension. A receiver must drop a packet with an extension that it
-//! does not know, and the agent knows none. Without flags the Hlen words are private data of the sender,
-//! and are skipped. Control messages (C) are dropped.
+//! In version 0 each flag announces an extension. A receiver must drop a packet with an extension
+//! that it does not know, and the agent knows none. Without flags the Hlen words are private data
+//! of the sender, and are skipped. Control messages (C) are dropped.
 
 use super::inner::{Error, Family, Inner, inner, inner_of_any_family};
 use super::ipip;

@@ -1,7 +1,7 @@
 //! The inner packet: the check that all encapsulations share.
 //!
-//! The inner header must agree with the tunnel header and with the length received, because the host's stack
-//! gets the packet as if it had come by wire.
+//! The inner header must agree with the tunnel header and with the length received, because the
+//! host's stack gets the packet as if it had come by wire.
 
 use std::ops::Range;
 

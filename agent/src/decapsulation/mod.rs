@@ -1,11 +1,12 @@
 //! Decapsulation: finds the inner packet in an outer packet's payload.
 //!
-//! Each encapsulation has a file here and a line in [`ALL`]. The file names the [`Carrier`], and has a pure
-//! function from the bytes after the carrier's header to the [inner packet](inner::Inner), or to the reason why there is
-//! none. `tunnel.rs` has what these files fill in, `inner.rs` the check that they share.
+//! Each encapsulation has a file here and a line in [`ALL`]. The file names the [`Carrier`], and
+//! has a pure function from the bytes after the carrier's header to the [inner
+//! packet](inner::Inner), or to the reason why there is none. `tunnel.rs` has what these files fill
+//! in, `inner.rs` the check that they share.
 //!
-//! Direct server return by MAC address (the forwarder's `l2`) has no file: the packet arrives as the
-//! client sent it, and the host accepts it because it holds the address.
+//! Direct server return by MAC address (the forwarder's `l2`) has no file: the packet arrives as
+//! the client sent it, and the host accepts it because it holds the address.
 
 mod geneve;
 mod gre;
@@ -96,7 +97,8 @@ mod tests {
     use super::inner::IPV6_HEADER;
     use super::*;
 
-    /// The numbers are IANA's, and those of RFC 8086, RFC 7348, RFC 8926, RFC 7510 and the draft of GUE.
+    /// The numbers are IANA's, and those of RFC 8086, RFC 7348, RFC 8926, RFC 7510 and the draft of
+    /// GUE.
     #[test]
     fn carriers_have_the_assigned_numbers() {
         let all: Vec<_> = ALL.iter().flat_map(|e| e.tunnels(&samples::SETTINGS)).collect();

@@ -6,9 +6,9 @@
 //! |                Label                  | TC  |S|       TTL     |
 //! ```
 //!
-//! The stack ends with the entry that has S. This host is the end of every label's path, so labels and TTLs
-//! are not used. No field names the protocol after the stack: like a router, the agent uses the first
-//! four bits of the packet, 4 or 6.
+//! The stack ends with the entry that has S. This host is the end of every label's path, so labels
+//! and TTLs are not used. No field names the protocol after the stack: like a router, the agent
+//! uses the first four bits of the packet, 4 or 6.
 
 use super::inner::{Error, Inner, inner_of_any_family};
 

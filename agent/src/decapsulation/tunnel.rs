@@ -10,8 +10,8 @@ pub(super) const GUE_PORT: u16 = 6080;
 /// One encapsulation.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Encapsulation {
-    /// Its names in the forwarder's configuration. Several if the forwarder has several encapsulations
-    /// that arrive at the same place and look alike here.
+    /// Its names in the forwarder's configuration. Several if the forwarder has several
+    /// encapsulations that arrive at the same place and look alike here.
     pub(super) names: &'static [&'static str],
     /// Its tunnels.
     pub(super) tunnels: fn(&Settings) -> Vec<Tunnel>,

@@ -7,8 +7,8 @@
 //! |                VXLAN Network Identifier (VNI) |   Reserved    |
 //! ```
 //!
-//! The frame's MAC addresses are ignored: the frame goes to this host, not to a bridge. Reserved bits are
-//! ignored. A frame with a VLAN tag is dropped, as section 6.1 asks.
+//! The frame's MAC addresses are ignored: the frame goes to this host, not to a bridge. Reserved
+//! bits are ignored. A frame with a VLAN tag is dropped, as section 6.1 asks.
 
 use super::inner::{Error, Family, Inner, inner};
 use super::tunnel::{Carrier, Encapsulation, Settings, Tunnel};
