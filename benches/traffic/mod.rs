@@ -27,6 +27,7 @@ use guideway_core::balancer::id::{PoolIndex, PortIndex, ServiceId};
 use guideway_core::balancer::node::Node;
 use guideway_core::balancer::pipeline::{Pipeline, Round};
 use guideway_core::balancer::port::Port;
+use guideway_core::balancer::punt::Class;
 use guideway_core::balancer::services::{Service, ServiceAddress};
 use guideway_core::balancer::tables::TableSpec;
 use guideway_core::balancer::{Balancer, Frame, Tables, Time, fragment, maglev};
@@ -121,6 +122,16 @@ impl Actions<Box<Buffer>> for &mut Sent {
     ) -> Result<(), DropReason> {
         self.0.push(frame);
         Ok(())
+    }
+
+    fn punt(
+        &mut self,
+        _port: PortIndex,
+        class: Class,
+        _frame: Box<Buffer>,
+        _stats: &mut Writer,
+    ) -> Result<(), DropReason> {
+        unreachable!("no port has an interface, but a packet is punted as {class:?}");
     }
 
     fn hand_off(&mut self, _: u16, _: Box<Buffer>, handoff: Handoff, _: &mut Writer) {

@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | sent | [`Actions::transmit`], [`BurstActions::transmit_burst`] | where the device takes it or not |
 //! | sent, with a verdict of its own | [`Actions::transmit_decided`] | by the caller, which learns whether it was sent |
+//! | given to the kernel | [`Actions::punt`] | by the caller, which learns whether there was room |
 //! | handed to a sibling | [`Actions::hand_off`], [`BurstActions::pass`] | by that worker, or as `ring_full` if its ring is full |
 //! | held | the fragment table | when it leaves the table |
 //! | dropped | dropping the value that owns its frame | by the caller |
@@ -13,6 +14,7 @@
 use super::frame::Burst;
 use super::handoff::Handoff;
 use super::id::PortIndex;
+use super::punt::Class;
 use crate::stats::Writer;
 use crate::stats::verdict::DropReason;
 
@@ -28,6 +30,19 @@ pub trait Actions<F> {
     fn transmit_decided(
         &mut self,
         port: PortIndex,
+        frame: F,
+        stats: &mut Writer,
+    ) -> Result<(), DropReason>;
+
+    /// Gives a frame, with its tags, to the kernel by the interface of the port that it came by. Its verdict is the
+    /// caller's to count.
+    ///
+    /// # Errors
+    /// [`DropReason::PuntQueueFull`]: there was no room, and the packet was dropped.
+    fn punt(
+        &mut self,
+        port: PortIndex,
+        class: Class,
         frame: F,
         stats: &mut Writer,
     ) -> Result<(), DropReason>;

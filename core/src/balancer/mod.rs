@@ -36,6 +36,7 @@ pub mod node;
 pub mod pipeline;
 pub mod port;
 mod protocol;
+pub mod punt;
 pub mod reply;
 #[cfg(test)]
 mod sample;

@@ -1,11 +1,13 @@
-//! What concerns this forwarder besides its services: addresses, tunnels, cluster, replies, MTUs.
+//! What concerns this forwarder besides its services: addresses, tunnels, cluster, replies, MTUs, punts.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use super::backend::Route;
 use super::cluster::Cluster;
 use super::decapsulation;
 use super::id::PortIndex;
+use super::punt::Punts;
 use super::source::OwnAddresses;
 
 /// One forwarder among the others of its cluster.
@@ -27,6 +29,8 @@ pub struct Node {
     pub mtus: Vec<u16>,
     /// Addresses that mean several hosts on the ports' networks. Packets from them get no reply.
     pub shared: Vec<IpAddr>,
+    /// What the kernel gets.
+    pub punts: Arc<Punts>,
 }
 
 impl Node {

@@ -56,6 +56,16 @@ named! {
         FragmentWaited = "fragment_waited",
         /// A device did not take a packet whose verdict another worker had counted.
         TxFullLate = "tx_full_late",
+        /// The packet was given to the kernel, as one of a routing protocol.
+        PuntedRouting = "punted_routing",
+        /// The packet was given to the kernel, as ARP or neighbour discovery.
+        PuntedNeighbor = "punted_neighbor",
+        /// The packet was given to the kernel, as one to an address of the node.
+        PuntedOwn = "punted_own",
+        /// The packet was given to the kernel, as one of a protocol of the link.
+        PuntedLinkLocal = "punted_link_local",
+        /// The packet was given to the kernel, as one to a group.
+        PuntedMulticast = "punted_multicast",
         /// The link of a port went down; counted once each time.
         LinkDown = "link_down",
     }

@@ -11,6 +11,8 @@ pub enum Verdict {
     Forwarded,
     /// The packet, a fragment, was transmitted to the cluster member that owns its datagram.
     Redirected,
+    /// The packet was given to the kernel.
+    Punted,
     /// The packet was turned into a reply, which was transmitted to its sender.
     Replied(Reply),
     /// The packet was dropped.
@@ -160,11 +162,23 @@ reasons! {
     TunnelNested = "tunnel_nested",
     /// The outer packet met congestion, and the inner one cannot carry the mark (RFC 6040).
     TunnelCongested = "tunnel_congested",
+    /// For the kernel, of a routing protocol, but `punt.routing` was used up.
+    PuntLimitedRouting = "punt_limited_routing",
+    /// For the kernel, ARP or neighbour discovery, but `punt.neighbor` was used up.
+    PuntLimitedNeighbor = "punt_limited_neighbor",
+    /// For the kernel, to an address of the node, but `punt.own` was used up.
+    PuntLimitedOwn = "punt_limited_own",
+    /// For the kernel, of a protocol of the link, but `punt.link_local` was used up.
+    PuntLimitedLinkLocal = "punt_limited_link_local",
+    /// For the kernel, to a group, but `punt.multicast` was used up.
+    PuntLimitedMulticast = "punt_limited_multicast",
+    /// The queue to the kernel is full.
+    PuntQueueFull = "punt_queue_full",
 }
 
 impl Verdict {
     /// How many verdicts are no drops.
-    const OTHERS: usize = 2 + Reply::ALL.len();
+    const OTHERS: usize = 3 + Reply::ALL.len();
 
     /// How many verdicts there are.
     pub const COUNT: usize = Verdict::OTHERS + DropReason::OWN.len() + Malformed::ALL.len();
@@ -172,7 +186,7 @@ impl Verdict {
     /// Every verdict, in the order of its index.
     pub fn all() -> impl Iterator<Item = Verdict> {
         let malformed = Malformed::ALL.iter().map(|&error| DropReason::Malformed(error));
-        [Verdict::Forwarded, Verdict::Redirected]
+        [Verdict::Forwarded, Verdict::Redirected, Verdict::Punted]
             .into_iter()
             .chain(Reply::ALL.iter().copied().map(Verdict::Replied))
             .chain(DropReason::OWN.iter().copied().chain(malformed).map(Verdict::Dropped))
@@ -184,7 +198,8 @@ impl Verdict {
         match self {
             Verdict::Forwarded => 0,
             Verdict::Redirected => 1,
-            Verdict::Replied(reply) => 2 + reply.index(),
+            Verdict::Punted => 2,
+            Verdict::Replied(reply) => 3 + reply.index(),
             Verdict::Dropped(reason) => Verdict::OTHERS + reason.index(),
         }
     }
@@ -194,6 +209,7 @@ impl Verdict {
         match self {
             Verdict::Forwarded => "forwarded",
             Verdict::Redirected => "redirected",
+            Verdict::Punted => "punted",
             Verdict::Replied(reply) => reply.name(),
             Verdict::Dropped(reason) => reason.name(),
         }
@@ -206,6 +222,7 @@ impl Verdict {
             Verdict::Redirected => {
                 "Fragments that were sent to the cluster member that owns their datagram."
             }
+            Verdict::Punted => "Packets that were given to the kernel.",
             Verdict::Replied(reply) => reply.help(),
             Verdict::Dropped(reason) => reason.help(),
         }

@@ -3,6 +3,7 @@
 use guideway_core::balancer::action::{Actions, BurstActions};
 use guideway_core::balancer::handoff::Handoff;
 use guideway_core::balancer::id::PortIndex;
+use guideway_core::balancer::punt::Class;
 use guideway_core::balancer::{DropReason, Verdict};
 use guideway_core::stats::Writer;
 
@@ -45,6 +46,17 @@ impl Actions<OwnedMbuf> for Outputs<'_> {
         stats: &mut Writer,
     ) -> Result<(), DropReason> {
         self.ports[usize::from(port.0)].send_now(mbuf, stats)
+    }
+
+    /// No port has an interface yet, so nobody calls this.
+    fn punt(
+        &mut self,
+        _port: PortIndex,
+        _class: Class,
+        _mbuf: OwnedMbuf,
+        _stats: &mut Writer,
+    ) -> Result<(), DropReason> {
+        Err(DropReason::PuntQueueFull)
     }
 
     fn hand_off(&mut self, worker: u16, mut mbuf: OwnedMbuf, handoff: Handoff, stats: &mut Writer) {

@@ -1,6 +1,7 @@
 //! The node: its own addresses, its end of tunnels, the members of its cluster.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use guideway_config::{self as config, Configuration, network_and_broadcast};
 use guideway_core::balancer::backend::Route;
@@ -10,6 +11,7 @@ use guideway_core::balancer::encapsulation::{Template, Tunnel};
 use guideway_core::balancer::hash::FleetKey;
 use guideway_core::balancer::id::PortIndex;
 use guideway_core::balancer::node::Node;
+use guideway_core::balancer::punt::Punts;
 use guideway_core::balancer::source::OwnAddresses;
 use ipnet::IpNet;
 
@@ -36,6 +38,7 @@ pub(super) fn compile(state: &State) -> Node {
         reply_burst: configuration.icmp.burst,
         mtus: configuration.ports.iter().map(|port| port.mtu).collect(),
         shared: shared(configuration),
+        punts: Arc::new(Punts::default()),
     }
 }
 

@@ -25,6 +25,7 @@ use guideway_core::balancer::id::{PoolIndex, PortIndex, ServiceId};
 use guideway_core::balancer::node::Node;
 use guideway_core::balancer::pipeline::{Pipeline, Round};
 use guideway_core::balancer::port::Port;
+use guideway_core::balancer::punt::{Class, Punts};
 use guideway_core::balancer::services::{Service, ServiceAddress, Vip};
 use guideway_core::balancer::source::OwnAddresses;
 use guideway_core::balancer::tables::TableSpec;
@@ -143,6 +144,7 @@ impl Setup {
                 reply_burst: self.reply_rate,
                 mtus: vec![self.mtu; 2],
                 shared: vec![[198, 51, 100, 255].into()],
+                punts: Arc::new(Punts::default()),
             },
         })
     }
@@ -166,6 +168,9 @@ fn tunnel(destination: [u8; 4]) -> Tunnel {
 
 /// A frame that left, and the port that it left by.
 pub(crate) type Sent = (PortIndex, Vec<u8>);
+
+/// A frame that the kernel got, its class, and the port that it came by.
+pub(crate) type Punted = (PortIndex, Class, Vec<u8>);
 
 /// Buffers for frames that are made here, as long as there are any.
 #[derive(Clone)]
@@ -193,6 +198,7 @@ struct Outputs<'a> {
     port: PortIndex,
     device_is_full: bool,
     sent: &'a mut Vec<Sent>,
+    punted: &'a mut Vec<Punted>,
     under_way: &'a mut VecDeque<(usize, Box<Buffer>, Way)>,
 }
 
@@ -212,6 +218,20 @@ impl Actions<Box<Buffer>> for Outputs<'_> {
             return Err(DropReason::TxFull);
         }
         self.sent.push((port, frame.bytes().to_vec()));
+        Ok(())
+    }
+
+    fn punt(
+        &mut self,
+        port: PortIndex,
+        class: Class,
+        frame: Box<Buffer>,
+        _stats: &mut Writer,
+    ) -> Result<(), DropReason> {
+        if self.device_is_full {
+            return Err(DropReason::PuntQueueFull);
+        }
+        self.punted.push((port, class, frame.bytes().to_vec()));
         Ok(())
     }
 
@@ -253,8 +273,10 @@ pub(crate) struct Workers {
     workers: Vec<Worker>,
     now: u64,
     buffers: Buffers,
-    /// Devices take nothing.
+    /// Devices and the kernel take nothing.
     pub(crate) device_is_full: bool,
+    /// What the kernel got.
+    pub(crate) punted: Vec<Punted>,
 }
 
 impl Workers {
@@ -271,7 +293,15 @@ impl Workers {
         };
         let workers = (0..setup.workers).map(worker).collect();
         let tables = setup.tables();
-        Workers { setup, tables, workers, now: 1000, buffers, device_is_full: false }
+        Workers {
+            setup,
+            tables,
+            workers,
+            now: 1000,
+            buffers,
+            device_is_full: false,
+            punted: Vec::new(),
+        }
     }
 
     /// Publishes other tables.
@@ -348,7 +378,8 @@ impl Workers {
         under_way: &mut VecDeque<(usize, Box<Buffer>, Way)>,
     ) {
         let device_is_full = self.device_is_full;
-        let actions = Outputs { divides, port, device_is_full, sent, under_way };
+        let punted = &mut self.punted;
+        let actions = Outputs { divides, port, device_is_full, sent, punted, under_way };
         let now = Time::from_millis(self.now);
         let mut round = Round { tables: &self.tables, now, actions };
         let Worker { pipeline, batch, .. } = &mut self.workers[worker];
@@ -366,7 +397,8 @@ impl Workers {
         under_way: &mut VecDeque<(usize, Box<Buffer>, Way)>,
     ) {
         let (port, device_is_full) = (CLIENTS, self.device_is_full);
-        let actions = Outputs { divides: None, port, device_is_full, sent, under_way };
+        let punted = &mut self.punted;
+        let actions = Outputs { divides: None, port, device_is_full, sent, punted, under_way };
         let now = Time::from_millis(self.now);
         let mut round = Round { tables: &self.tables, now, actions };
         self.workers[worker].pipeline.receive_handoff(&mut round, frame, handoff);
