@@ -7,8 +7,8 @@ use ipnet::IpNet;
 
 use super::device::{self, DEVICE};
 use crate::declare::section;
-use crate::findings::{Checked, Place};
-use crate::kind::{Integer, Text, Words, integer, power_of_two};
+use crate::findings::{Checked, Place, excerpt};
+use crate::kind::{Boolean, Integer, Text, Words, integer, power_of_two};
 use crate::section::Section;
 use crate::shape::Form;
 use crate::text::{HOST, IDENTIFIER, MAC, Mac, PREFIX, is_link_local_v6, within};
@@ -48,6 +48,30 @@ const DESCRIPTION: Text<String> = Text {
     },
 };
 
+/// The value of `port.interface` for a port without interface.
+const NO_INTERFACE: &str = "none";
+
+const INTERFACE: Text<String> = Text {
+    form: &Form {
+        noun: "string",
+        limits: "1 to 15 bytes without white space, `/`, `:` and `%`",
+        pattern: r"^[^\s/:%]{1,15}$",
+    },
+    parse: interface_name,
+};
+
+/// The kernel's rule for names of devices. `%` begins a pattern for which the kernel would choose a
+/// name, and the directories of sysctls have entries `all` and `default`.
+fn interface_name(text: &str) -> Result<String, String> {
+    const EXPECTED: &str = "1 to 15 bytes without white space, `/`, `:` and `%`";
+    let allowed = |c: char| !c.is_control() && !c.is_whitespace() && !"/:%".contains(c);
+    let name = within(text, 1..=15, allowed, EXPECTED)?;
+    if [".", "..", "all", "default"].contains(&name.as_str()) {
+        return Err("expected another name: the kernel has no device of this one".to_owned());
+    }
+    Ok(name)
+}
+
 fn descriptors() -> Integer<u16> {
     power_of_two(64..=32_768)
 }
@@ -62,6 +86,12 @@ section! {
         /// A PCI address (`0000:3b:00.0`, or `3b:00.0`) or a virtual device (`net_...`, up to 63
         /// characters), then optionally a comma and the driver's arguments. Unique without the arguments.
         device: String = DEVICE, required "\"0000:3b:00.0\"", restart;
+        /// The name of its [interface](operations.md#the-ports-interface), the kernel's device by
+        /// which the node itself uses the port. Unique, or `none` for a port without interface.
+        interface: String = INTERFACE, optional "\"edge0\"" else "the port's name", restart;
+        /// Whether Guideway puts `addresses` on the interface. Without it the operator's tools do, and
+        /// `addresses` stays empty.
+        manage_addresses: bool = Boolean, default "true", restart;
         /// The port's addresses with prefix length. Each address on one port only. Hosts in these
         /// networks are reached directly.
         addresses: IpNet = PREFIX, list "[\"192.0.2.1/24\"]", reload;
@@ -85,6 +115,11 @@ section! {
 }
 
 impl Port {
+    /// The name of the kernel's device of this port; `None` if it has none.
+    pub fn interface(&self) -> Option<&str> {
+        self.interface.as_deref().filter(|&name| name != NO_INTERFACE)
+    }
+
     /// The PCI addresses of the members if the device is a bond; otherwise none.
     pub fn members(&self) -> impl Iterator<Item = &str> {
         device::members(&self.device)
@@ -95,6 +130,7 @@ impl Port {
 #[derive(Default)]
 struct Seen<'a> {
     names: HashMap<String, Place<'a>>,
+    interfaces: HashMap<String, Place<'a>>,
     devices: HashMap<String, Place<'a>>,
     addresses: HashMap<IpAddr, Place<'a>>,
     networks: HashMap<IpNet, Place<'a>>,
@@ -116,10 +152,12 @@ pub(crate) fn read(root: &Section<'_>) -> Checked<Vec<PortDraft>> {
 
 fn port<'a>(section: &Section<'a>, seen: &mut Seen<'a>) -> PortDraft {
     let mut draft = PortDraft::read(section);
+    let is_repeated = draft.name.as_ref().is_ok_and(|name| seen.names.contains_key(name));
     section.unique("name", &draft.name, &mut seen.names);
     for name in draft.device.iter().flat_map(|device| device::names(device)) {
         section.unique("device", &Ok(name.to_owned()), &mut seen.devices);
     }
+    interface(section, &mut draft, is_repeated, seen);
     if let Ok(list) = &draft.addresses {
         addresses(section, list, seen);
         let has_v6 = list.iter().any(|prefix| prefix.addr().is_ipv6());
@@ -134,6 +172,48 @@ fn port<'a>(section: &Section<'a>, seen: &mut Seen<'a>) -> PortDraft {
     section.distinct("gateways", &draft.gateways);
     draft.gateways = draft.gateways.and_then(|list| gateways(section, list, &draft.addresses));
     draft
+}
+
+/// Completes the name of the interface, and judges it and who manages its addresses.
+///
+/// `is_repeated`: another port has the name too, so that an interface of this name is no news.
+fn interface<'a>(
+    section: &Section<'a>,
+    draft: &mut PortDraft,
+    is_repeated: bool,
+    seen: &mut Seen<'a>,
+) {
+    const KEY: &str = "interface";
+    let is_default = matches!(draft.interface, Ok(None));
+    if let (true, Ok(name)) = (is_default, &draft.name) {
+        let usable = interface_name(name).is_ok() && name != NO_INTERFACE;
+        draft.interface = if usable {
+            Ok(Some(name.clone()))
+        } else {
+            let message = format!(
+                "is missing, and the port's name {} is no name for a device of the kernel; write \
+                 for example {KEY} = \"edge0\" ({}), or \"{NO_INTERFACE}\"",
+                excerpt(name),
+                INTERFACE.form.limits
+            );
+            Err(section.mistake(KEY, message))
+        };
+    }
+    let Ok(Some(name)) = &draft.interface else { return };
+    let has_one = name != NO_INTERFACE;
+    if has_one && !(is_default && is_repeated) {
+        section.unique(KEY, &Ok(name.clone()), &mut seen.interfaces);
+    }
+    if !matches!(draft.manage_addresses, Ok(false)) {
+        return;
+    }
+    if !has_one {
+        section.warn("manage_addresses", "has no effect: the port has no interface");
+    } else if matches!(&draft.addresses, Ok(list) if !list.is_empty()) {
+        let message = "the interface's addresses are set by others, since manage_addresses is \
+                       false; remove these and set them there, or remove manage_addresses";
+        draft.addresses = Err(section.mistake("addresses", message));
+    }
 }
 
 fn addresses<'a>(section: &Section<'a>, list: &[IpNet], seen: &mut Seen<'a>) {

@@ -274,6 +274,50 @@ fn mistakes_of_the_ports() {
 }
 
 #[test]
+fn mistakes_of_the_interfaces() {
+    const SECOND: &str = "[[port]]\nname = 'x'\ndevice = 'net_null0'\n";
+    let same = format!("{SECOND}interface = 'edge0'\n[[neighbor]]");
+    let default = format!("{SECOND}interface = 'y'\n[[neighbor]]");
+    each_alone(&[
+        (
+            &[("\"edge0\"", "\"a-name-of-16-byt\"")],
+            14,
+            "port[0].interface",
+            "is no name for a device of the kernel; write for example interface = \"edge0\"",
+        ),
+        (&[("\"edge0\"", "\"none\"")], 14, "port[0].interface", "or \"none\""),
+        (&[("\"edge0\"", "\"all\"")], 14, "port[0].interface", "is no name for a device"),
+        (
+            &[("mtu = 1500", "interface = 'a-name-of-16-byt'")],
+            19,
+            "port[0].interface",
+            "expected 1 to 15 bytes",
+        ),
+        (&[("mtu = 1500", "interface = 'a/b'")], 19, "port[0].interface", "`/`"),
+        (&[("mtu = 1500", "interface = 'tap%d'")], 19, "port[0].interface", "and `%`"),
+        (&[("mtu = 1500", "interface = '..'")], 19, "port[0].interface", "expected another name"),
+        (
+            &[("[[neighbor]]", &same)],
+            25,
+            "port[1].interface",
+            "is \"edge0\" as on line 14; each must have its own",
+        ),
+        (
+            &[("mtu = 1500", "interface = 'x'"), ("[[neighbor]]", &format!("{SECOND}[[neighbor]]"))],
+            22,
+            "port[1].interface",
+            "is \"x\" as on line 19",
+        ),
+        (
+            &[("mtu = 1500", "manage_addresses = false"), ("gateways", "#"), ("[[neighbor]]", &default)],
+            17,
+            "port[0].addresses",
+            "manage_addresses is false; remove these",
+        ),
+    ]);
+}
+
+#[test]
 fn mistakes_of_the_neighbors() {
     const TWICE: &str =
         "[[neighbor]]\naddress = '192.0.2.254'\nmac = '02:00:00:00:00:03'\n[[neighbor]]";

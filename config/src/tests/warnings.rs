@@ -77,6 +77,12 @@ fn each_warning_is_reported_once_with_its_line() {
             13,
             "the broadcast address of 192.0.2.0/24",
         ),
+        (
+            &[("mtu = 1500", "interface = \"none\"\nmanage_addresses = false\nmtu = 1500")],
+            "port[0].manage_addresses",
+            15,
+            "has no effect",
+        ),
         (&[("192.0.2.254", "192.0.2.0")], "port[0].gateways[0]", 13, "the network address"),
         (&[("192.0.2.5", "192.0.2.255")], "pool[0].backends[0].address", 25, "the broadcast"),
         (&[("192.0.2.5\"", "192.0.2.0\"")], "neighbor[1].address", 20, "the network address"),
