@@ -5,9 +5,9 @@
 //! | byte | meaning |
 //! |---|---|
 //! | 0 | bits 0-1: workers, less 1; bit 2: rings divide the flows; bit 3: echo; bit 4: unreachable; bit 5: fragments; bit 6: a cluster; bit 7: a small fragment table |
-//! | 1 | which encapsulation |
+//! | 1 | bits 0-6: which encapsulation; bit 7: the ports have interfaces |
 //! | 2 | the MTU in units of 16 bytes, 68 and more |
-//! | 3 | replies a second; 255 is any number |
+//! | 3 | replies, and punts of each class, a second; 255 is any number |
 //!
 //! Steps follow: a control byte, a length in two bytes, and so many bytes of frame. Bits of the control byte: bits 0-1
 //! choose the worker, bit 2 the port. Bit 3 joins the frame to the burst of the next. Bits 4-5 let 0, 10, 500 or 2,000
@@ -19,6 +19,7 @@ use guideway_core::balancer::backend::Serving;
 use guideway_core::balancer::encapsulation::Encapsulation;
 use guideway_core::balancer::fragment::Capacity;
 use guideway_core::balancer::frame::Buffer;
+use guideway_core::balancer::punt::Limit;
 use guideway_core::balancer::services::Vip;
 use guideway_core::wire::Packet;
 
@@ -65,12 +66,14 @@ pub fn run(input: &[u8]) {
     workers.finish();
 }
 
-fn setup(flags: u8, encapsulation: u8, mtu: u8, rate: u8) -> Setup {
+fn setup(flags: u8, which: u8, mtu: u8, rate: u8) -> Setup {
     let bit = |n: u8| flags >> n & 1 != 0;
     let small =
         Capacity { datagrams: 3, packets: 4, packets_per_datagram: 3, ..Setup::PLAIN.waiting };
     let (_, encapsulation) =
-        Encapsulation::NAMES[usize::from(encapsulation) % Encapsulation::NAMES.len()];
+        Encapsulation::NAMES[usize::from(which & 127) % Encapsulation::NAMES.len()];
+
+    let rate = if rate == 255 { u32::MAX } else { rate.into() };
     Setup {
         workers: u16::from(flags & 3) + 1,
         steers: bit(2),
@@ -78,7 +81,9 @@ fn setup(flags: u8, encapsulation: u8, mtu: u8, rate: u8) -> Setup {
         mtu: (u16::from(mtu) * 16).max(68),
         vip: Vip { echo: bit(3), unreachable: bit(4) },
         fragments: bit(5),
-        reply_rate: if rate == 255 { u32::MAX } else { rate.into() },
+        reply_rate: rate,
+        punt_limit: Limit { rate, burst: rate },
+        interfaces: [which & 128 != 0; 2],
         clustered: bit(6),
         waiting: if bit(7) { small } else { Setup::PLAIN.waiting },
         ..Setup::PLAIN

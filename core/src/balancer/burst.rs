@@ -11,6 +11,7 @@ use super::action::BurstActions;
 use super::classify::{Classified, Unserved};
 use super::fast_path::{PacketMeta, PlainParse};
 use super::frame::{Allocator, BURST, Burst, Frame};
+use super::handoff::Arrival;
 use super::id::PortIndex;
 use super::pipeline::{Pipeline, Round};
 use super::tables::Tables;
@@ -221,8 +222,8 @@ impl<F: DerefMut<Target: Frame>, A: Allocator<F>> Pipeline<F, A> {
         dropped.clear();
     }
 
-    /// Forwards a packet that the fast path does not serve: by the full path, as an exception, or
-    /// into `dropped`.
+    /// Forwards a packet that the fast path does not serve: by the full path, as an exception, to
+    /// the kernel, or into `dropped`.
     #[inline(never)]
     fn forward_any<B: Burst<Owned = F>, S: BurstActions<B>>(
         &mut self,
@@ -240,6 +241,9 @@ impl<F: DerefMut<Target: Frame>, A: Allocator<F>> Pipeline<F, A> {
         match classified {
             Ok(classified) => self.forward_one(round, frame, port, &classified),
             Err(Unserved::Drop(drop)) => {
+                let Err((frame, drop)) = self.punt(round, frame, Arrival::by(port), drop) else {
+                    return;
+                };
                 self.stats.verdict(Verdict::Dropped(drop), 1);
                 // There is room for all of a burst.
                 let _ = dropped.push(frame);

@@ -118,7 +118,7 @@ impl Tables {
 }
 
 /// The destination address of a packet that was parsed from this frame.
-fn destination(packet: &Packet, frame: &[u8]) -> IpAddr {
+pub(super) fn destination(packet: &Packet, frame: &[u8]) -> IpAddr {
     let v4 = packet.addresses_v4(frame).map(|(_, to)| to.into());
     let v6 = packet.addresses_v6(frame).map(|(_, to)| to.into());
     v4.or(v6).unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED))

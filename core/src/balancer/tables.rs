@@ -203,13 +203,23 @@ impl Tables {
         frame: &[u8],
         from_tunnel: bool,
     ) -> Result<(), DropReason> {
-        if self.source_check.is_own_frame(frame) {
-            return Err(DropReason::LoopedFrame);
-        }
+        self.check_loop(frame)?;
         match self.source_check.source(packet, frame) {
             SourceKind::Host => Ok(()),
             SourceKind::LinkLocal if !from_tunnel => Ok(()),
             SourceKind::LinkLocal | SourceKind::Impossible => Err(DropReason::SourceInvalid),
+        }
+    }
+
+    /// Refuses a frame that one of the node's own ports has sent.
+    ///
+    /// # Errors
+    /// [`DropReason::LoopedFrame`].
+    #[cold]
+    pub(super) fn check_loop(&self, frame: &[u8]) -> Result<(), DropReason> {
+        match self.source_check.is_own_frame(frame) {
+            true => Err(DropReason::LoopedFrame),
+            false => Ok(()),
         }
     }
 

@@ -16,3 +16,7 @@ pub const GRE: u8 = 47;
 pub const ESP: u8 = 50;
 /// ICMPv6, RFC 4443
 pub const ICMPV6: u8 = 58;
+/// OSPF, RFC 2328
+pub const OSPF: u8 = 89;
+/// VRRP, RFC 9568
+pub const VRRP: u8 = 112;

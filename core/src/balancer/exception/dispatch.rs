@@ -81,8 +81,8 @@ impl<F: DerefMut<Target: Frame>, A: Allocator<F>> Pipeline<F, A> {
         }
     }
 
-    /// Takes a packet out of its tunnel, and handles it as if it had arrived by itself. Drops what is in no tunnel
-    /// that ends here, or was in one already.
+    /// Takes a packet out of its tunnel, and handles it as if it had arrived by itself. What is in no tunnel that ends
+    /// here may be for the kernel, unless it was in one already.
     fn decapsulate(
         &mut self,
         round: &mut Round<'_, impl Actions<F>>,
@@ -99,7 +99,7 @@ impl<F: DerefMut<Target: Frame>, A: Allocator<F>> Pipeline<F, A> {
         }
         let inner = match tunnel.decapsulate(packet, frame.bytes()) {
             Ok(Some(inner)) => inner,
-            Ok(None) => return self.drop(frame, DropReason::NoVip),
+            Ok(None) => return self.punt_or_drop(round, frame, arrival, DropReason::NoVip),
             Err(reason) => return self.drop(frame, reason.into()),
         };
         if let Err(reason) = tables.check_source_to_node(packet, frame.bytes(), false) {
@@ -133,7 +133,7 @@ impl<F: DerefMut<Target: Frame>, A: Allocator<F>> Pipeline<F, A> {
             Err(Unserved::Exception(packet, exception)) => {
                 self.handle_exception(round, frame, arrival, packet, exception);
             }
-            Err(Unserved::Drop(reason)) => self.drop(frame, reason),
+            Err(Unserved::Drop(reason)) => self.punt_or_drop(round, frame, arrival, reason),
         }
     }
 

@@ -1,5 +1,5 @@
-//! Exceptions: packets without a service, fragments, ICMP, packets that exceed the MTU, and packets
-//! that arrive encapsulated. Packets of a service pass here only if they exceed the MTU or their
+//! Exceptions: packets without a service, fragments, ICMP, packets that exceed the MTU, packets
+//! that arrive encapsulated, and packets for the kernel. Packets of a service pass here only if they exceed the MTU or their
 //! hop limit.
 //!
 //! A handler takes a packet, and its frame with it. By [`Actions`](super::action::Actions) it sends the frame, or a
@@ -15,6 +15,7 @@ mod dispatch;
 mod fragments;
 mod icmp_error;
 mod owner;
+mod punt;
 mod replies;
 mod reply_limits;
 mod state;

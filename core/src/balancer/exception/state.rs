@@ -1,10 +1,11 @@
-//! What a worker keeps for exceptions: fragments that wait, limits on replies, buffers for
-//! fragments.
+//! What a worker keeps for exceptions: fragments that wait, limits on replies and punts,
+//! buffers for fragments.
 
 use crate::balancer::DropReason;
 use crate::balancer::fragment::{self, Reason};
 use crate::balancer::hash::LocalSeed;
 use crate::balancer::id::{BackendId, PortIndex};
+use crate::balancer::punt::PuntLimits;
 use crate::balancer::reply::Identifications;
 use crate::balancer::services::Service;
 use crate::wire::protocol;
@@ -23,6 +24,7 @@ pub struct Exceptions<F, A> {
     /// Where the frames of fragments that are made here come from.
     pub(super) allocator: A,
     pub(super) reply_limits: ReplyLimits,
+    pub(super) punt_limits: PuntLimits,
     /// Identifications of replies that are fragmented.
     pub(super) identifications: Identifications,
     /// Fragments that a first fragment has released. There is room for all that can wait.
@@ -85,6 +87,7 @@ impl<F, A> Exceptions<F, A> {
             fragments: fragment::Table::new(fragments, seed),
             allocator,
             reply_limits: ReplyLimits::new((0, 0)),
+            punt_limits: PuntLimits::new(),
             identifications: Identifications::new(seed, index),
             released: Vec::with_capacity(fragments.packets),
         }

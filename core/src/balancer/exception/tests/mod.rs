@@ -1,6 +1,7 @@
 //! Tests of the exceptions, over whole workers: each exception by itself, and random packets (`properties.rs`).
 
 mod properties;
+mod punts;
 pub(crate) mod workers;
 
 use super::super::backend::Serving;

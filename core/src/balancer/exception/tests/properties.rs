@@ -13,7 +13,7 @@ use crate::balancer::id::PortIndex;
 use crate::balancer::tables::Tables;
 use crate::balancer::time::Time;
 
-fn setup() -> impl Strategy<Value = Setup> {
+pub(super) fn setup() -> impl Strategy<Value = Setup> {
     let names = Encapsulation::NAMES.iter().map(|&(_, encapsulation)| encapsulation);
     let encapsulation =
         prop_oneof![2 => Just(Encapsulation::Gre), 1 => select(names.collect::<Vec<_>>())];
@@ -56,7 +56,7 @@ fn setup() -> impl Strategy<Value = Setup> {
 }
 
 /// Frames of every kind, whole or in fragments.
-fn frames() -> impl Strategy<Value = Vec<Vec<u8>>> {
+pub(super) fn frames() -> impl Strategy<Value = Vec<Vec<u8>>> {
     let length = prop_oneof![0usize..64, 0usize..3000];
     (0u8..9, 0u16..6, length, any::<bool>(), prop_oneof![Just(1usize << 20), 1usize..100]).prop_map(
         |(kind, flow, length, dont_fragment, size)| {
@@ -91,7 +91,7 @@ fn frames() -> impl Strategy<Value = Vec<Vec<u8>>> {
 }
 
 /// A frame, damaged, cut or as the inner packet of a peer's tunnel.
-fn disturbed(frame: &[u8], how: u8, at: Index, value: u8) -> Vec<u8> {
+pub(super) fn disturbed(frame: &[u8], how: u8, at: Index, value: u8) -> Vec<u8> {
     let mut frame = frame.to_vec();
     match how {
         0 => {

@@ -25,7 +25,7 @@ use guideway_core::balancer::id::{PoolIndex, PortIndex, ServiceId};
 use guideway_core::balancer::node::Node;
 use guideway_core::balancer::pipeline::{Pipeline, Round};
 use guideway_core::balancer::port::Port;
-use guideway_core::balancer::punt::{Class, Punts};
+use guideway_core::balancer::punt::{Class, Limit, Punts};
 use guideway_core::balancer::services::{Service, ServiceAddress, Vip};
 use guideway_core::balancer::source::OwnAddresses;
 use guideway_core::balancer::tables::TableSpec;
@@ -64,6 +64,10 @@ pub(crate) struct Setup {
     pub(crate) serving: Serving,
     pub(crate) generation: u64,
     pub(crate) waiting: Capacity,
+    /// Whether [`CLIENTS`] and [`BACKENDS`] have an interface.
+    pub(crate) interfaces: [bool; 2],
+    /// The limit of each class of punts.
+    pub(crate) punt_limit: Limit,
 }
 
 impl Setup {
@@ -86,6 +90,8 @@ impl Setup {
             packets_per_datagram: 32,
             timeout_ms: 2000,
         },
+        interfaces: [false; 2],
+        punt_limit: Limit { rate: u32::MAX, burst: u32::MAX },
     };
 
     pub(crate) fn tables(&self) -> Tables {
@@ -144,9 +150,35 @@ impl Setup {
                 reply_burst: self.reply_rate,
                 mtus: vec![self.mtu; 2],
                 shared: vec![[198, 51, 100, 255].into()],
-                punts: Arc::new(Punts::default()),
+                punts: Arc::new(self.punts()),
             },
         })
+    }
+
+    /// Own addresses of the tunnel, of a port and of a loopback; the virtual addresses are among them.
+    fn punts(&self) -> Punts {
+        let addresses = [
+            "198.51.100.200",
+            "10.255.0.1",
+            "2001:db8:c::200",
+            "fe80::200",
+            "203.0.113.10",
+            "2001:db8::10",
+        ];
+        let networks = |texts: &[&str]| {
+            texts.iter().map(|text| text.parse().expect("a network")).collect::<Vec<_>>()
+        };
+        Punts {
+            interfaces: self.interfaces.to_vec(),
+            addresses: addresses
+                .map(|text| text.parse().expect("an address"))
+                .into_iter()
+                .collect(),
+            prefixes: networks(&["192.0.2.1/32", "2001:db8:a::1/128"]),
+            on_link: networks(&["198.51.100.0/24", "2001:db8:c::/64"]),
+            routing_peers: networks(&["10.9.0.0/16", "2001:db8:9::/48"]),
+            limits: [self.punt_limit; Class::ALL.len()],
+        }
     }
 
     fn route(&self, backend: u8) -> Route {
@@ -413,6 +445,11 @@ impl Workers {
     pub(crate) fn verdicts(&self) -> Vec<(Verdict, u64)> {
         let count = |verdict| self.workers.iter().map(|w| w.reader.verdict(verdict)).sum();
         Verdict::all().map(|verdict| (verdict, count(verdict))).filter(|&(_, n)| n > 0).collect()
+    }
+
+    /// Packets that the kernel got in a class.
+    pub(crate) fn events(&self, class: Class) -> u64 {
+        self.workers.iter().map(|worker| worker.reader.event(class.into())).sum()
     }
 
     /// Packets forwarded for the services.

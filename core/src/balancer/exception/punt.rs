@@ -1,0 +1,111 @@
+//! Gives packets to the kernel that no service and no tunnel takes.
+
+use std::ops::DerefMut;
+
+use crate::balancer::action::Actions;
+use crate::balancer::classify::destination;
+use crate::balancer::frame::{Allocator, Frame};
+use crate::balancer::handoff::Arrival;
+use crate::balancer::id::PortIndex;
+use crate::balancer::pipeline::{Pipeline, Round};
+use crate::balancer::punt::{Class, class_of_other};
+use crate::balancer::tables::Tables;
+use crate::stats::verdict::{DropReason, Verdict};
+use crate::wire::{Error as Malformed, Packet};
+
+impl<F: DerefMut<Target: Frame>, A: Allocator<F>> Pipeline<F, A> {
+    /// Gives a packet to the kernel that would be dropped for `reason`, if it is one for the kernel. Counts its verdict
+    /// then.
+    ///
+    /// # Errors
+    /// The packet, and the reason to drop it, which the caller counts.
+    #[inline]
+    pub(in crate::balancer) fn punt(
+        &mut self,
+        round: &mut Round<'_, impl Actions<F>>,
+        frame: F,
+        arrival: Arrival,
+        reason: DropReason,
+    ) -> Result<(), (F, DropReason)> {
+        // A port without an interface pays for no call.
+        let punts = &round.tables.node().punts;
+        if arrival.inner || !may_be_punted(reason) || !punts.has_interface(arrival.port) {
+            return Err((frame, reason));
+        }
+        self.punt_any(round, frame, arrival.port, reason)
+    }
+
+    /// Gives a packet that came by a port with an interface to the kernel, see [`Pipeline::punt`].
+    #[cold]
+    #[inline(never)]
+    fn punt_any(
+        &mut self,
+        round: &mut Round<'_, impl Actions<F>>,
+        frame: F,
+        port: PortIndex,
+        reason: DropReason,
+    ) -> Result<(), (F, DropReason)> {
+        let punts = &round.tables.node().punts;
+        let class = match class(round.tables, frame.bytes(), reason) {
+            Ok(class) => class,
+            Err(reason) => return Err((frame, reason)),
+        };
+        if !self.exceptions.punt_limits.allow(class, punts, round.now) {
+            return Err((frame, class.limited()));
+        }
+        let verdict = match round.actions.punt(port, class, frame, &mut self.stats) {
+            Ok(()) => {
+                self.stats.event(class.into(), 1);
+                Verdict::Punted
+            }
+            Err(reason) => Verdict::Dropped(reason),
+        };
+        self.stats.verdict(verdict, 1);
+        Ok(())
+    }
+
+    /// Gives a packet to the kernel, or drops it for `reason` if it is none for the kernel.
+    #[inline]
+    pub(super) fn punt_or_drop(
+        &mut self,
+        round: &mut Round<'_, impl Actions<F>>,
+        frame: F,
+        arrival: Arrival,
+        reason: DropReason,
+    ) {
+        if let Err((frame, reason)) = self.punt(round, frame, arrival, reason) {
+            self.drop(frame, reason);
+        }
+    }
+}
+
+/// Whether packets that are dropped for this reason may be for the kernel: they are no IP packets, to a group, or to an
+/// address without a service.
+fn may_be_punted(reason: DropReason) -> bool {
+    matches!(
+        reason,
+        DropReason::MulticastMac | DropReason::NoVip | DropReason::Malformed(Malformed::NotIp)
+    )
+}
+
+/// The class of a frame that would be dropped for `reason`.
+///
+/// # Errors
+/// The reason to drop it: it is not for the kernel, looped, or from a source that no host has.
+fn class(tables: &Tables, frame: &[u8], reason: DropReason) -> Result<Class, DropReason> {
+    let (packet, class) = match Packet::parse(frame) {
+        // Packets to a virtual address are the packet path's, whatever MAC address they have.
+        Ok(packet) if tables.vip(destination(&packet, frame)).is_some() => return Err(reason),
+        Ok(packet) => (Some(packet), tables.node().punts.class_of_packet(&packet, frame)),
+        Err(Malformed::NotIp) => (None, class_of_other(frame)),
+        Err(_) => return Err(reason),
+    };
+    let class = class.ok_or(reason)?;
+    match (class, packet) {
+        (Class::Own | Class::Routing, Some(packet)) => {
+            tables.check_source_to_node(&packet, frame, false)?;
+        }
+        _ => tables.check_loop(frame)?,
+    }
+    Ok(class)
+}
