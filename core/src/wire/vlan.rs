@@ -51,6 +51,14 @@ impl Tag {
     }
 }
 
+/// An 802.1Q tag as it stands behind the MAC addresses: its own ethertype, then the control word with the low 3 bits of
+/// `priority` and the low 12 of `identifier`.
+pub const fn tag(priority: u8, identifier: u16) -> [u8; LENGTH] {
+    let control = Tag::new(priority, identifier, 0).control.to_bytes();
+    let [high, low] = ethernet::VLAN.to_be_bytes();
+    [high, low, control[0], control[1]]
+}
+
 /// Whether a tag follows `ethertype`.
 pub const fn is_tag(ethertype: u16) -> bool {
     matches!(ethertype, ethernet::VLAN | ethernet::SERVICE_VLAN)
@@ -67,6 +75,12 @@ mod tests {
         let tag = Tag::ref_from_bytes(&[0xb0, 0x64, 0x86, 0xdd]).unwrap();
         assert_eq!((tag.priority(), tag.drop_eligible(), tag.identifier()), (5, true, 100));
         assert_eq!(tag.ethertype.get(), ethernet::IPV6);
+    }
+
+    #[test]
+    fn writes_priority_5_vlan_100() {
+        assert_eq!(tag(5, 100), [0x81, 0, 0xa0, 0x64]);
+        assert_eq!(tag(0, 0xf000 | 4094), [0x81, 0, 0x0f, 0xfe], "12 bits");
     }
 
     #[test]

@@ -9,7 +9,7 @@ use super::{Encapsulation, GreKey, INNER_DESTINATION_MAC, Parameters, UdpChecksu
 use crate::balancer::frame::Frame;
 use crate::balancer::verdict::DropReason;
 use crate::wire::plain::Ipv4FirstWord;
-use crate::wire::{Packet, ethernet, gre, hops, ipv4, ipv6};
+use crate::wire::{Packet, ethernet, gre, hops, ipv4, ipv6, vlan};
 
 /// The two ends of a tunnel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,11 +28,11 @@ const ETHERNET: usize = ethernet::LENGTH;
 /// Length of the MAC addresses, behind which a tag would begin.
 const MACS: usize = 12;
 /// Length of two tags.
-const MAX_TAGS: usize = 8;
+const MAX_TAGS: usize = vlan::MAX_TAGS * vlan::LENGTH;
 /// Length of Ethernet, IPv6, UDP and the longest header of an encapsulation.
 const TEMPLATE: usize = ETHERNET + ipv6::LENGTH + udp::LENGTH + MAX_HEADER;
 
-/// All headers of one backend, without a VLAN tag.
+/// All headers of one backend, and the VLAN tag that they get instead of the packet's, if there is one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Template {
     /// The same headers for the fast path, if this is plain GRE.
@@ -51,6 +51,8 @@ pub struct Template {
     /// Whether the flow chooses the GRE key.
     keyed_by_flow: bool,
     computes_checksum: bool,
+    /// The VLAN of the next hop, without priority. Packets keep their own tags without it.
+    vlan: Option<u16>,
     headers: [u8; TEMPLATE],
 }
 
@@ -121,6 +123,7 @@ impl Template {
             carrier: descriptor.carrier,
             keyed_by_flow: parameters.gre_key == Some(GreKey::Flow),
             computes_checksum: compute && tunnel.destination.is_ipv6(),
+            vlan: None,
             headers,
         })
     }
@@ -136,6 +139,14 @@ impl Template {
             _ => 0,
         };
         Template { gre_rewrite: self.gre_rewrite.filter(|_| host_bits == 0), host_bits, ..self }
+    }
+
+    /// This template for a next hop in a VLAN: frames leave with its tag instead of the tags that they came with. A tag
+    /// does not count towards the MTU. Not for the fast path.
+    #[must_use]
+    pub fn with_vlan(self, vlan: Option<u16>) -> Template {
+        let gre_rewrite = self.gre_rewrite.filter(|_| vlan.is_none());
+        Template { gre_rewrite, vlan, ..self }
     }
 
     /// GRE headers for fragments that are redirected to another forwarder. Recursion control 1 (RFC 1701, bits 5 to 7)
@@ -181,12 +192,13 @@ impl Template {
     }
 
     /// Puts the headers before a packet that was parsed from this same frame. The IP packet stays as it is, Ethernet
-    /// padding is removed, and VLAN tags stay. `entropy` is a hash of the flow.
+    /// padding is removed, and VLAN tags stay unless the template has its own. `entropy` is a hash of the flow.
     ///
-    /// For `l2`, only the MAC addresses and the time to live or hop limit change.
+    /// For `l2`, only the MAC addresses, the template's own tag and the time to live or hop limit change.
     ///
     /// # Errors
-    /// The reason to drop the packet, of which only bytes behind the IP packet may have been removed.
+    /// The reason to drop the packet, of which only bytes behind the IP packet may have been removed. Without headroom
+    /// ([`DropReason::NoHeadroom`]) its tags may be others.
     #[inline(never)]
     pub fn apply(
         &self,
@@ -201,6 +213,9 @@ impl Template {
                 applied.ok_or(DropReason::NoHeadroom)
             }
             Some(_) => self.apply_tagged(packet, entropy, frame),
+            None if let Some(identifier) = self.vlan => {
+                self.apply_in_vlan(packet, entropy, identifier, frame)
+            }
             None if self.carrier == Carrier::Link => self.readdress(packet, frame),
             None => self.apply_other(packet, entropy, frame),
         }
@@ -224,6 +239,25 @@ impl Template {
         self.outer.fix(ip, self.sum, length, packet.traffic_class, entropy);
         super::gre::fix_type(tunnel, super::descriptor::ethertype(packet.family));
         Ok(())
+    }
+
+    /// Encapsulates or readdresses a frame that gets the template's own tag.
+    #[cold]
+    fn apply_in_vlan(
+        &self,
+        packet: &Packet,
+        entropy: u64,
+        identifier: u16,
+        frame: &mut impl Frame,
+    ) -> Result<(), DropReason> {
+        if self.carrier == Carrier::Link {
+            self.readdress(packet, frame)?;
+            return retag(packet, identifier, frame).map(|_| ()).ok_or(DropReason::NoHeadroom);
+        }
+        // First, because a report about a packet that does not fit quotes the packet as it came.
+        self.outer_length(packet, self.overhead())?;
+        let packet = retag(packet, identifier, frame).ok_or(DropReason::NoHeadroom)?;
+        self.apply_other(&packet, entropy, frame)
     }
 
     /// Whether a packet fits once it is encapsulated.
@@ -305,6 +339,7 @@ impl Template {
 
     /// Changes the MAC addresses and lowers the time to live or hop limit, which without a tunnel header is all that
     /// ends a loop.
+    #[inline(always)]
     fn readdress(&self, packet: &Packet, frame: &mut impl Frame) -> Result<(), DropReason> {
         // Bytes behind the packet could exceed the MTU and are removed. Padding to the least length stays.
         frame.truncate((packet.end as usize).max(ethernet::LEAST));
@@ -323,4 +358,20 @@ impl Template {
         macs.copy_from_slice(&self.headers[..MACS]);
         Ok(())
     }
+}
+
+/// Puts one tag in the place of all that a frame has. Returns the packet as it is then, or `None` without headroom.
+fn retag(packet: &Packet, identifier: u16, frame: &mut impl Frame) -> Option<Packet> {
+    #[expect(clippy::cast_possible_truncation, reason = "18")]
+    const L3: u16 = (ETHERNET + vlan::LENGTH) as u16;
+    let macs: [u8; MACS] = *frame.bytes().first_chunk()?;
+    let bytes = match packet.l3.checked_sub(L3) {
+        Some(less) => frame.pull_front(less.into())?,
+        None => frame.push_front((L3 - packet.l3).into())?,
+    };
+    let (front, behind) = bytes.split_first_chunk_mut::<MACS>()?;
+    *front = macs;
+    *behind.first_chunk_mut()? = vlan::tag(0, identifier);
+    let (l4, end) = (packet.l4 - packet.l3 + L3, packet.end - u32::from(packet.l3) + u32::from(L3));
+    Some(Packet { l3: L3, l4, end, ..*packet })
 }

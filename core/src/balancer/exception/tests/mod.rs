@@ -2,6 +2,7 @@
 
 mod properties;
 mod punts;
+mod vlan;
 pub(crate) mod workers;
 
 use super::super::backend::Serving;

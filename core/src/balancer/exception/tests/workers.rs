@@ -68,6 +68,8 @@ pub(crate) struct Setup {
     pub(crate) interfaces: [bool; 2],
     /// The limit of each class of punts.
     pub(crate) punt_limit: Limit,
+    /// The VLAN of the backends and members.
+    pub(crate) vlan: Option<u16>,
 }
 
 impl Setup {
@@ -92,6 +94,7 @@ impl Setup {
         },
         interfaces: [false; 2],
         punt_limit: Limit { rate: u32::MAX, burst: u32::MAX },
+        vlan: None,
     };
 
     pub(crate) fn tables(&self) -> Tables {
@@ -110,6 +113,7 @@ impl Setup {
             if self.clustered { Cluster::new(&FLEET, &members) } else { Cluster::default() };
         let to_member =
             Template::redirecting(&tunnel([192, 0, 2, 2]), self.mtu).expect("one family");
+        let to_member = to_member.with_vlan(self.vlan);
         let backends: Vec<Backend> = (0..BACKEND_COUNT)
             .map(|n| Backend {
                 pool: PoolIndex(0),
@@ -184,7 +188,7 @@ impl Setup {
     fn route(&self, backend: u8) -> Route {
         let tunnel = tunnel([10, 0, 0, backend]);
         let template = Template::new(self.encapsulation, &tunnel, self.mtu).expect("one family");
-        Route { port: BACKENDS, template }
+        Route { port: BACKENDS, template: template.with_vlan(self.vlan) }
     }
 }
 
