@@ -28,7 +28,7 @@
 //!
 //! optionally a unit, and whether a `reload` puts a change in force or only a `restart` does. Behind
 //! the keys may come `keys FIELD: DRAFT` for keys that several sections share, `table FIELD (KEY): MODEL,
-//! DRAFT` for a section in this one, and `tables FIELD: DRAFT, EXAMPLE, DOC` for several; `keys` and `tables` only
+//! DRAFT` for each section in this one, and `tables FIELD: DRAFT, EXAMPLE, DOC` for several; `keys` and `tables` only
 //! without a model.
 //!
 //! The macro makes the draft, its reading, and the [`Declaration`] for the reference, the schema and `explain`. If a
@@ -138,7 +138,7 @@ macro_rules! section {
                 $change:ident $(, unit $unit:literal)?;
             )*
             $(keys $shared:ident: $shared_draft:ty;)?
-            $(table $table:ident ($table_key:literal): $table_model:ty, $table_draft:ty;)?
+            $(table $table:ident ($table_key:literal): $table_model:ty, $table_draft:ty;)*
             $(tables $tables:ident: $tables_draft:ty, $tables_example:literal, $tables_doc:literal;)?
         }
     ) => {
@@ -147,14 +147,14 @@ macro_rules! section {
         pub(crate) struct $draft {
             $(pub(crate) $field: $crate::findings::Checked<section!(@model_type $presence $type)>,)*
             $(pub(crate) $shared: $shared_draft,)?
-            $(pub(crate) $table: $table_draft,)?
+            $(pub(crate) $table: $table_draft,)*
             $(pub(crate) $tables: $crate::findings::Checked<Vec<$tables_draft>>,)?
         }
 
         impl $draft {
             /// The names of the keys.
             pub(crate) const NAMES: &[&str] = &[
-                $(section!(@name $field $($key)?),)* $($table_key,)? $(stringify!($tables),)?
+                $(section!(@name $field $($key)?),)* $($table_key,)* $(stringify!($tables),)?
             ];
 
             /// Reads the keys of a section, and reports those that are not declared.
@@ -172,7 +172,7 @@ macro_rules! section {
                         @read section, $presence, section!(@name $field $($key)?), $type, $kind, $example
                     ),)*
                     $($shared: <$shared_draft>::read_keys(section),)?
-                    $($table: <$table_draft>::read(&section.table($table_key, false)),)?
+                    $($table: <$table_draft>::read(&section.table($table_key, false)),)*
                     $($tables: section
                         .required(stringify!($tables), $tables_example, section.tables(stringify!($tables)))
                         .map(|found| found.iter().map(<$tables_draft>::read).collect()),)?
@@ -203,7 +203,7 @@ macro_rules! section {
                     example: "",
                     reload: true,
                     meaning: "The section of that name.",
-                });)?
+                });)*
                 $(keys.push(Key {
                     name: stringify!($tables),
                     shape: $crate::shape::Shape::Tables(<$tables_draft>::declaration().path()),
@@ -224,13 +224,13 @@ macro_rules! section {
             $presence:ident $example:literal $(else $without:literal)?,
             $change:ident $(, unit $unit:literal)?;
         )*
-        $(table $table:ident ($table_key:literal): $table_model:ty, $table_draft:ty;)?
+        $(table $table:ident ($table_key:literal): $table_model:ty, $table_draft:ty;)*
     }) => {
         $($attribute)+
         #[derive(Clone, Debug, PartialEq, Eq)]
         pub struct $model {
             $($(#[doc = $doc])+ pub $field: section!(@model_type $presence $type),)*
-            $(#[doc = concat!("The section `", $table_key, "`.")] pub $table: $table_model,)?
+            $(#[doc = concat!("The section `", $table_key, "`.")] pub $table: $table_model,)*
         }
 
         impl $draft {
@@ -238,7 +238,7 @@ macro_rules! section {
             pub(crate) fn finish(self) -> $crate::findings::Checked<$model> {
                 Ok($model {
                     $($field: self.$field?,)*
-                    $($table: self.$table.finish()?,)?
+                    $($table: self.$table.finish()?,)*
                 })
             }
         }
@@ -261,7 +261,7 @@ macro_rules! section {
                         section!(@show $presence &$kind, &new.$field),
                     ));
                 })*
-                $(found.extend(self.$table.differences(&new.$table, title));)?
+                $(found.extend(self.$table.differences(&new.$table, &title));)*
                 found
             }
         }

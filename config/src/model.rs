@@ -23,6 +23,8 @@ pub struct Configuration {
     pub flow: Flow,
     /// `[icmp]`
     pub icmp: Icmp,
+    /// `[punt]`
+    pub punt: Punt,
     /// `[control]`
     pub control: Control,
     /// `[[port]]`, at least one

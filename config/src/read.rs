@@ -20,6 +20,10 @@ use super::sections::neighbor::{self, NeighborDraft};
 use super::sections::node::{self, NodeDraft};
 use super::sections::pool::{self, PoolDraft, backend_declaration};
 use super::sections::port::{self, PortDraft};
+use super::sections::punt::{
+    self, PuntDraft, PuntLinkLocalDraft, PuntMulticastDraft, PuntNeighborDraft, PuntOwnDraft,
+    PuntRoutingDraft,
+};
 use super::sections::service::{self, ServiceDraft, ServiceEntry};
 use super::sections::tunnel::{self, TunnelDraft};
 use super::{check, files};
@@ -33,6 +37,12 @@ pub fn declarations() -> Vec<Declaration> {
         FlowDraft::declaration(),
         TimeoutsDraft::declaration(),
         IcmpDraft::declaration(),
+        PuntDraft::declaration(),
+        PuntRoutingDraft::declaration(),
+        PuntNeighborDraft::declaration(),
+        PuntOwnDraft::declaration(),
+        PuntLinkLocalDraft::declaration(),
+        PuntMulticastDraft::declaration(),
         ControlDraft::declaration(),
         ClusterDraft::declaration(),
         TunnelDraft::declaration(),
@@ -75,6 +85,7 @@ fn read(tree: &DeTable<'_>, findings: &Findings) -> Checked<Configuration> {
     let dpdk = dpdk::read(&root);
     let flow = FlowDraft::read(&root.table("flow", false));
     let icmp = IcmpDraft::read(&root.table("icmp", false));
+    let punt = punt::read(&root);
     let control = control::read(&root);
     let ports = port::read(&root);
     let neighbors = neighbor::read(&root);
@@ -99,6 +110,7 @@ fn read(tree: &DeTable<'_>, findings: &Findings) -> Checked<Configuration> {
         dpdk: dpdk.finish()?,
         flow: flow.finish()?,
         icmp: icmp.finish()?,
+        punt: punt.finish()?,
         control: control.finish()?,
         tunnel: tunnel.finish()?,
         fragments: fragments.finish()?,

@@ -12,6 +12,7 @@ impl Configuration {
         found.extend(self.hash.differences(&new.hash, of("hash")));
         found.extend(self.flow.differences(&new.flow, of("flow")));
         found.extend(self.icmp.differences(&new.icmp, of("icmp")));
+        found.extend(self.punt.differences(&new.punt, of("punt")));
         found.extend(self.fragments.differences(&new.fragments, of("fragments")));
         found.extend(self.control.differences(&new.control, of("control")));
         found.extend(self.tunnel.differences(&new.tunnel, of("tunnel")));

@@ -14,6 +14,7 @@ pub(crate) mod neighbor;
 pub(crate) mod node;
 pub(crate) mod pool;
 pub(crate) mod port;
+pub(crate) mod punt;
 pub(crate) mod service;
 pub(crate) mod tunnel;
 
@@ -28,5 +29,6 @@ pub use neighbor::Neighbor;
 pub use node::Node;
 pub use pool::{Backend, MssClamp, Pool};
 pub use port::{Port, Steering};
+pub use punt::{Punt, PuntLinkLocal, PuntMulticast, PuntNeighbor, PuntOwn, PuntRouting};
 pub use service::Service;
 pub use tunnel::Tunnel;

@@ -101,6 +101,14 @@ fn the_contract_example_is_read_completely() {
                 },
             },
             icmp: Icmp { rate: 1000, burst: 100 },
+            punt: Punt {
+                routing_peers: vec![],
+                routing: PuntRouting { rate: 10_000, burst: 2000 },
+                neighbor: PuntNeighbor { rate: 20_000, burst: 2000 },
+                own: PuntOwn { rate: 5000, burst: 1000 },
+                link_local: PuntLinkLocal { rate: 100, burst: 50 },
+                multicast: PuntMulticast { rate: 500, burst: 100 },
+            },
             control: Control { socket: "/run/guideway/guideway.sock".into(), group: None },
             ports: configuration.ports.clone(),
             neighbors: vec![Neighbor {
@@ -203,7 +211,9 @@ fn every_value_reaches_its_field() {
         (
             "eal_args = []",
             "eal_args = ['--iova-mode=va']\n[flow]\nentries = 64\n[flow.timeout]\nsyn = 1\n\
-             established = 2\nclosing = 3\nudp = 4\n[icmp]\nrate = 0\nburst = 1000000\n[control]\nsocket = '/tmp/s'\n\
+             established = 2\nclosing = 3\nudp = 4\n[icmp]\nrate = 0\nburst = 1000000\n\
+             [punt]\nrouting_peers = ['10.0.0.0/8', '2001:db8::/32']\nown.rate = 0\n\
+             [punt.routing]\nrate = 7\nburst = 8\n[punt.multicast]\nburst = 10000000\n[control]\nsocket = '/tmp/s'\n\
              group = 'domain users'",
         ),
         ("0000:3b:00.0", "3B:00.0"),
@@ -233,6 +243,12 @@ fn every_value_reaches_its_field() {
     let backend = &configuration.pools[0].backends[0];
     assert_eq!((backend.weight, backend.enabled), (0, false));
     assert_eq!(configuration.icmp, Icmp { rate: 0, burst: 1_000_000 });
+    let punt = configuration.punt;
+    let peers = ["10.0.0.0/8", "2001:db8::/32"].map(|text| text.parse().unwrap());
+    assert_eq!(punt.routing_peers, peers);
+    assert_eq!(punt.routing, PuntRouting { rate: 7, burst: 8 });
+    assert_eq!(punt.own, PuntOwn { rate: 0, burst: 1000 });
+    assert_eq!(punt.multicast, PuntMulticast { rate: 500, burst: 10_000_000 });
     assert_eq!(configuration.pools[0].mss_clamp, Some(MssClamp::Auto));
     let clamped = parse(&changed(&[("encapsulation = \"gre\"", "mss_clamp = 1400")])).unwrap();
     assert_eq!(clamped.configuration.pools[0].mss_clamp, Some(MssClamp::To(1400)));
@@ -262,7 +278,10 @@ fn differences_that_need_a_restart() {
         ("\"192.0.2.1\", ", "\"192.0.2.9\", "),
         ("0e0f", "0e0e"),
         ("65537", "65521"),
-        ("eal_args = []", "[flow.timeout]\nudp = 5\n[icmp]\nrate = 1"),
+        (
+            "eal_args = []",
+            "[flow.timeout]\nudp = 5\n[icmp]\nrate = 1\n[punt]\nrouting_peers = ['10.0.0.0/8']\nown.rate = 1",
+        ),
         ("192.0.2.1/24", "192.0.2.2/24"),
         ("\"192.0.2.254\", ", "\"192.0.2.253\", "),
         ("00:00:01", "00:00:02"),

@@ -27,7 +27,13 @@ fn assert_sound(configuration: &Configuration) {
         services,
         ..
     } = configuration;
-    let Configuration { cluster, tunnel, fragments, .. } = configuration;
+    let Configuration { cluster, tunnel, fragments, punt, .. } = configuration;
+    assert!(distinct(punt.routing_peers.iter()));
+    assert!(punt.routing_peers.iter().all(|peer| peer.network() == peer.addr()));
+    for (rate, burst) in [(punt.routing.rate, punt.routing.burst), (punt.own.rate, punt.own.burst)]
+    {
+        assert!(rate <= 10_000_000 && (1..=10_000_000).contains(&burst));
+    }
     assert!(distinct(cluster.members.iter().map(|member| member.address)));
     assert!(cluster.members.is_empty() || cluster.members.iter().any(|member| member.is_own));
     assert!(distinct(tunnel.peers.iter()));
@@ -263,7 +269,21 @@ fn configuration() -> impl Strategy<Value = String> {
             ],
         ),
         section("[flow]", &[("entries", &["4", "1024"]), ("timeout.syn", &["1", "86400"])]),
-        section("[icmp]", &[("rate", &["0", "1000000"]), ("burst", &["1", "50"])]),
+        (
+            section("[icmp]", &[("rate", &["0", "1000000"]), ("burst", &["1", "50"])]),
+            section(
+                "[punt]",
+                &[
+                    (
+                        "routing_peers",
+                        &["[]", "[\"10.0.0.0/8\"]", "[\"10.0.0.1/8\", \"fd00::/8\"]"],
+                    ),
+                    ("routing.rate", &["0", "10000000"]),
+                    ("own.burst", &["1", "10000000"]),
+                ],
+            ),
+        )
+            .prop_map(|(icmp, punt)| icmp + &punt),
         section(
             "[control]",
             &[("socket", &["\"/run/s\"", "\"s\""]), ("group", &["\"lb\"", "\"a b\""])],

@@ -108,6 +108,12 @@ fn each_warning_is_reported_once_with_its_line() {
             "among tunnel.peers",
         ),
         (
+            &[("[tunnel]", "[punt]\nrouting_peers = ['10.0.0.1/8']\n[tunnel]")],
+            "punt.routing_peers",
+            33,
+            "10.0.0.1 is read as 10.0.0.0/8",
+        ),
+        (
             &[("[tunnel]", "[cluster]\nmembers = [\"192.0.2.1\", \"192.0.2.5\"]\n[tunnel]"), v4],
             "pool[0].backends[0].address",
             25,

@@ -10,12 +10,14 @@
 //! | `pool.rs` | pools: Maglev tables, and what listings show |
 //! | `backend.rs` | backends: encapsulation, headers, segment size |
 //! | `node.rs` | the node: own addresses, tunnels, cluster |
+//! | `punts.rs` | what the kernel gets |
 //! | `services.rs` | services, virtual addresses, timeouts |
 //! | `source.rs` | the outer source addresses |
 
 mod backend;
 mod node;
 mod pool;
+mod punts;
 mod services;
 mod source;
 #[cfg(test)]

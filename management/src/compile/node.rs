@@ -11,11 +11,10 @@ use guideway_core::balancer::encapsulation::{Template, Tunnel};
 use guideway_core::balancer::hash::FleetKey;
 use guideway_core::balancer::id::PortIndex;
 use guideway_core::balancer::node::Node;
-use guideway_core::balancer::punt::Punts;
 use guideway_core::balancer::source::OwnAddresses;
 use ipnet::IpNet;
 
-use super::source;
+use super::{punts, source};
 use crate::state::State;
 
 /// What concerns this node besides services.
@@ -38,7 +37,7 @@ pub(super) fn compile(state: &State) -> Node {
         reply_burst: configuration.icmp.burst,
         mtus: configuration.ports.iter().map(|port| port.mtu).collect(),
         shared: shared(configuration),
-        punts: Arc::new(Punts::default()),
+        punts: Arc::new(punts::compile(state)),
     }
 }
 
