@@ -1,7 +1,7 @@
 //! Guideway's management core: what is wanted and observed becomes tables in force, listings show it, and the
 //! control socket asks for both. It knows no DPDK: workers and devices are reached by what their owner passes in.
 //!
-//! Everything that changes tables goes one way: an event to the `manager`, which changes its `state`, has it
+//! Everything that changes tables goes one way: a change to the `manager`, which changes its `state`, has it
 //! compiled (`compile`) with next hops (`routing`) and ids (`ids`), and publishes the result (`publish`). Readers
 //! take what was published and no lock.
 #![forbid(unsafe_code)]

@@ -20,7 +20,7 @@ use guideway_core::balancer::id::PortIndex;
 use guideway_core::balancer::{Balancer, Frame, Tables, Time};
 use guideway_core::stats::{self, Gauge, Writer};
 use guideway_management::ids::{BACKEND_IDS, SERVICE_IDS};
-use guideway_management::manager::{Event, Limits, Manager};
+use guideway_management::manager::{Change, Limits, Manager};
 use guideway_management::state::{PortFacts, Setting};
 
 const WORKERS: usize = 2;
@@ -66,16 +66,16 @@ pool = "web"
     )
 }
 
-fn configuration(number: u8) -> Event {
+fn configuration(number: u8) -> Change {
     let text = text(number);
     let configuration = Box::new(config::parse(&text).unwrap().configuration);
-    Event::Configuration { configuration, text }
+    Change::Configuration { configuration, text }
 }
 
 /// A change of the gateway's MAC address, which keeps the number.
-fn neighbor(number: u8, any: u8) -> Event {
+fn neighbor(number: u8, any: u8) -> Change {
     let mac = Some([2, 0, 0, 0, any, number]);
-    Event::Neighbor { address: [10, 0, 1, number].into(), mac }
+    Change::Neighbor { address: [10, 0, 1, number].into(), mac }
 }
 
 /// Numbers without a pattern, the same in each run: SplitMix64 (Steele, Lea and Flood, OOPSLA 2014).
@@ -188,13 +188,13 @@ fn no_packet_meets_half_a_state() {
         let mut random = Random(5);
         let mut number = first;
         for _ in 0..CHANGES {
-            let event = match random.below(4) {
+            let change = match random.below(4) {
                 0 => {
                     number = 1 + random.below(NUMBERS);
                     configuration(number)
                 }
                 1 => neighbor(number, random.below(250)),
-                _ => Event::Backend {
+                _ => Change::Backend {
                     pool: "web".to_owned(),
                     // The first backend always serves.
                     address: [172, 16, number, 2 + random.below(BACKENDS - 1)].into(),
@@ -204,8 +204,8 @@ fn no_packet_meets_half_a_state() {
                     },
                 },
             };
-            let is_configuration = matches!(event, Event::Configuration { .. });
-            let sent = manager.events().send(event);
+            let is_configuration = matches!(change, Change::Configuration { .. });
+            let sent = manager.changes().send(change);
             if is_configuration {
                 published.insert(sent.outcome().unwrap(), number);
             } else if random.below(2) == 0 {

@@ -39,7 +39,7 @@ pub struct Daemon {
     /// that a reload never replaces a newer text with an older one.
     source: Mutex<Source>,
     is_stopping: Arc<AtomicBool>,
-    /// Before the manager: its thread sends events until it ends.
+    /// Before the manager: its thread sends changes until it ends.
     parser: Parser,
     manager: Handle,
 }
@@ -75,7 +75,7 @@ impl Daemon {
                 restarts: Arc::clone(manager.restarts()),
             },
             others: Vec::new(),
-            parser: Parser::start(manager.events().clone(), Arc::clone(&is_stopping)),
+            parser: Parser::start(manager.changes().clone(), Arc::clone(&is_stopping)),
             is_stopping,
             manager,
         }

@@ -13,7 +13,7 @@ use std::thread::{self, JoinHandle};
 
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 
-use crate::manager::{Event, Events, Sent};
+use crate::manager::{Change, Changes, Sent};
 use guideway_config as config;
 use guideway_config::{Mistake, Mistakes, Parsed};
 
@@ -63,11 +63,11 @@ impl Parser {
     ///
     /// # Panics
     /// If the operating system refuses a thread.
-    pub(super) fn start(events: Events, is_stopping: Arc<AtomicBool>) -> Parser {
+    pub(super) fn start(changes: Changes, is_stopping: Arc<AtomicBool>) -> Parser {
         let (jobs, received) = unbounded::<Job>();
         let work = move || {
             for job in received {
-                work(job, &events, &is_stopping);
+                work(job, &changes, &is_stopping);
             }
         };
         let thread = thread::Builder::new().name("parser".into()).spawn(work);
@@ -104,7 +104,7 @@ impl Ticket {
     }
 }
 
-fn work(Job { text, purpose, reply }: Job, events: &Events, is_stopping: &AtomicBool) {
+fn work(Job { text, purpose, reply }: Job, changes: &Changes, is_stopping: &AtomicBool) {
     // Whoever asked may have given up, so no reply must arrive.
     if is_stopping.load(Ordering::Acquire) {
         let _ = reply.send(Ok(Err(Refusal::Stopping)));
@@ -126,7 +126,7 @@ fn work(Job { text, purpose, reply }: Job, events: &Events, is_stopping: &Atomic
         Purpose::Apply => {
             let Parsed { configuration, warnings } = parsed;
             let configuration = Box::new(configuration);
-            let sent = events.send(Event::Configuration { configuration, text });
+            let sent = changes.send(Change::Configuration { configuration, text });
             let turn = sent.turn();
             let _ = reply.send(Ok(Ok(Done::Sent(warnings, sent))));
             turn.wait();

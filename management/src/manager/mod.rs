@@ -1,11 +1,11 @@
-//! The manager: the one owner of the state. Events change the state, and it compiles and publishes it.
+//! The manager: the one owner of the state. It carries out changes of the state, compiles it and publishes the result.
 //!
-//! [`Manager`] does one step at a time, on the caller's thread. `thread.rs` runs it: it takes events from a channel,
+//! [`Manager`] does one step at a time, on the caller's thread. `thread.rs` runs it: it takes changes from a channel,
 //! gathers them for a few milliseconds, and answers when they are in force.
 //!
 //! A step changes nothing until everything that can fail is done. So a panic leaves the last good state.
 
-mod event;
+mod change;
 mod published;
 #[cfg(test)]
 mod tests;
@@ -26,7 +26,7 @@ use crate::progress::Progress;
 use crate::publish::Publisher;
 use crate::state::{PortFacts, State};
 
-pub use event::{Error, Event, Events, Outcome, Sent, Turn};
+pub use change::{Change, Changes, Error, Outcome, Sent, Turn};
 pub use published::Published;
 pub use thread::{Handle, Limits};
 

@@ -13,14 +13,14 @@ fn manager() -> Manager {
     Manager::new(configuration, MIXED.to_owned(), ports()).unwrap()
 }
 
-fn learnt(n: u8) -> Event {
-    Event::Neighbor { address: "192.0.2.10".parse().unwrap(), mac: Some([n; 6]) }
+fn learnt(n: u8) -> Change {
+    Change::Neighbor { address: "192.0.2.10".parse().unwrap(), mac: Some([n; 6]) }
 }
 
-fn configuration(change: impl FnOnce(&mut Configuration)) -> Event {
+fn configuration(change: impl FnOnce(&mut Configuration)) -> Change {
     let mut configuration = guideway_config::parse(MIXED).unwrap().configuration;
     change(&mut configuration);
-    Event::Configuration { configuration: Box::new(configuration), text: "changed".to_owned() }
+    Change::Configuration { configuration: Box::new(configuration), text: "changed".to_owned() }
 }
 
 /// A manager's thread, and a worker that runs every generation while it is told to.
@@ -57,11 +57,11 @@ fn work(mut writer: Writer, tables: &ArcSwap<Tables>, brake: &Brake, is_over: &A
 }
 
 #[test]
-fn an_event_is_answered_when_every_worker_runs_it() {
+fn a_change_is_answered_when_every_worker_runs_it() {
     with_worker(Limits::default(), |handle, brake| {
-        assert_eq!(handle.events().send(learnt(3)).outcome(), Ok(2));
+        assert_eq!(handle.changes().send(learnt(3)).outcome(), Ok(2));
         brake.pull();
-        let sent = handle.events().send(learnt(4));
+        let sent = handle.changes().send(learnt(4));
         sent.turn().wait();
         assert_eq!(handle.published().load().generation, 3);
         brake.release();
@@ -72,10 +72,10 @@ fn an_event_is_answered_when_every_worker_runs_it() {
 }
 
 #[test]
-fn events_that_come_together_are_published_together() {
+fn changes_that_come_together_are_published_together() {
     let gathering = Duration::from_secs(1);
     with_worker(Limits { gathering, ..Limits::default() }, |handle, _| {
-        let sent: Vec<_> = (0..50).map(|n| handle.events().send(learnt(n))).collect();
+        let sent: Vec<_> = (0..50).map(|n| handle.changes().send(learnt(n))).collect();
         let generations: Vec<_> = sent.into_iter().map(|sent| sent.outcome().unwrap()).collect();
         assert_eq!(generations, [2; 50]);
     });
@@ -85,22 +85,23 @@ fn events_that_come_together_are_published_together() {
 fn each_configuration_has_a_generation_of_its_own_and_does_not_wait() {
     let gathering = Duration::from_secs(3600);
     with_worker(Limits { gathering, ..Limits::default() }, |handle, _| {
-        let events = [learnt(3), configuration(|_| ()), configuration(|_| ())];
-        let sent: Vec<_> = events.into_iter().map(|event| handle.events().send(event)).collect();
+        let changes = [learnt(3), configuration(|_| ()), configuration(|_| ())];
+        let sent: Vec<_> =
+            changes.into_iter().map(|change| handle.changes().send(change)).collect();
         let generations: Vec<_> = sent.into_iter().map(|sent| sent.outcome().unwrap()).collect();
         assert_eq!(generations, [2, 3, 4]);
     });
 }
 
 #[test]
-fn an_event_that_changes_nothing_publishes_nothing() {
+fn a_change_that_changes_nothing_publishes_nothing() {
     with_worker(Limits::default(), |handle, _| {
-        let unknown = Event::Backend {
+        let unknown = Change::Backend {
             pool: "nosuch".to_owned(),
             address: "192.0.2.10".parse().unwrap(),
             setting: Setting { weight: Some(0), enabled: None },
         };
-        assert_eq!(handle.events().send(unknown).outcome(), Ok(1));
+        assert_eq!(handle.changes().send(unknown).outcome(), Ok(1));
     });
 }
 
@@ -109,7 +110,7 @@ fn what_needs_a_restart_is_compared_with_what_is_in_force_then() {
     with_worker(Limits::default(), |handle, _| {
         let other = configuration(|configuration| configuration.dpdk.workers = vec![1]);
         // Sent together: the second is compared with the state after the first.
-        let sent = [handle.events().send(learnt(3)), handle.events().send(other)];
+        let sent = [handle.changes().send(learnt(3)), handle.changes().send(other)];
         let [first, second] = sent.map(Sent::outcome);
         assert_eq!(first, Ok(2));
         assert!(
@@ -120,28 +121,28 @@ fn what_needs_a_restart_is_compared_with_what_is_in_force_then() {
 }
 
 #[test]
-fn a_panic_fails_its_event_and_the_manager_goes_on() {
+fn a_panic_fails_its_change_and_the_manager_goes_on() {
     with_worker(Limits::default(), |handle, brake| {
-        assert_eq!(handle.events().send(learnt(3)).outcome(), Ok(2));
+        assert_eq!(handle.changes().send(learnt(3)).outcome(), Ok(2));
         brake.pull();
-        let waiting = handle.events().send(learnt(4));
+        let waiting = handle.changes().send(learnt(4));
         waiting.turn().wait();
-        assert_eq!(handle.events().send(Event::Panic).outcome(), Err(Error::Failed));
+        assert_eq!(handle.changes().send(Change::Panic).outcome(), Err(Error::Failed));
         brake.release();
         assert_eq!(waiting.outcome(), Ok(3), "whoever waited is still answered");
         let restarts = handle.restarts().load(Ordering::Relaxed);
         assert_eq!((restarts, handle.published().load().generation), (1, 3));
-        assert_eq!(handle.events().send(learnt(5)).outcome(), Ok(4));
+        assert_eq!(handle.changes().send(learnt(5)).outcome(), Ok(4));
         let state = handle.published().load_full();
         assert_eq!(state.pools[0].backends[0].next_hop.unwrap().mac, Some([5; 6]));
     });
 }
 
 #[test]
-fn after_the_stop_an_event_fails() {
+fn after_the_stop_a_change_fails() {
     with_worker(Limits::default(), |handle, _| {
         handle.stop();
-        assert_eq!(handle.events().send(learnt(3)).outcome(), Err(Error::Failed));
+        assert_eq!(handle.changes().send(learnt(3)).outcome(), Err(Error::Failed));
         assert_eq!(handle.published().load().generation, 1);
     });
 }

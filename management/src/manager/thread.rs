@@ -1,7 +1,7 @@
-//! The manager's thread: events in, answers out.
+//! The manager's thread: changes in, answers out.
 //!
-//! Events are carried out in the order in which they were sent. Those of a few milliseconds are published together,
-//! except that each configuration has a generation of its own. A panic is caught and logged; all events that
+//! Changes are carried out in the order in which they were sent. Those of a few milliseconds are published together,
+//! except that each configuration has a generation of its own. A panic is caught and logged; all changes that
 //! were gathered have failed, and the thread goes on with the last good state.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -16,14 +16,14 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, unbounded};
 use guideway_core::stats::Reader;
 
 use super::Manager;
-use super::event::{Error, Event, Events, Message, Outcome};
+use super::change::{Change, Changes, Error, Message, Outcome};
 use super::published::Published;
 use crate::state::State;
 
 /// How long the manager's thread waits, and for what.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// For more events after the first.
+    /// For more changes after the first.
     pub gathering: Duration,
     /// For every worker to run new tables. Workers load tables once a round.
     pub in_force: Duration,
@@ -43,7 +43,7 @@ const RETIRED: Duration = Duration::from_millis(100);
 /// A running manager. Dropping the handle stops it.
 #[derive(Debug)]
 pub struct Handle {
-    events: Events,
+    changes: Changes,
     published: Arc<ArcSwap<Published>>,
     restarts: Arc<AtomicU64>,
     /// Returns the manager: its retired tables must outlast the workers.
@@ -75,14 +75,14 @@ impl Manager {
                 work.manager
             })
             .expect("a thread for the manager");
-        Handle { events: Events(sender), published, restarts, thread: Some(thread) }
+        Handle { changes: Changes(sender), published, restarts, thread: Some(thread) }
     }
 }
 
 impl Handle {
-    /// The way for events to the manager.
-    pub fn events(&self) -> &Events {
-        &self.events
+    /// The way for changes to the manager.
+    pub fn changes(&self) -> &Changes {
+        &self.changes
     }
 
     /// What was published last.
@@ -95,10 +95,10 @@ impl Handle {
         &self.restarts
     }
 
-    /// Abandons every wait, and refuses later events.
+    /// Abandons every wait, and refuses later changes.
     pub fn stop(&self) {
         // If the thread has ended, nobody waits.
-        let _ = self.events.0.send(Message::Stop);
+        let _ = self.changes.0.send(Message::Stop);
     }
 }
 
@@ -133,15 +133,15 @@ impl Waiting {
     }
 }
 
-/// An event, and who waits for it.
+/// A change, and who waits for it.
 struct Pending {
-    event: Event,
+    change: Change,
     reply: Sender<Outcome>,
     turn: Sender<()>,
 }
 
 impl Work {
-    /// Carries out events until the stop.
+    /// Carries out changes until the stop.
     fn run(&mut self) {
         loop {
             let is_held = self.manager.release();
@@ -155,8 +155,8 @@ impl Work {
                 None => self.messages.recv().map_err(|_| RecvTimeoutError::Disconnected),
             };
             let is_stopped = match next {
-                Ok(Message::Event { event, reply, turn }) => {
-                    self.carry_out(Pending { event, reply, turn })
+                Ok(Message::Change { change, reply, turn }) => {
+                    self.carry_out(Pending { change, reply, turn })
                 }
                 Err(RecvTimeoutError::Timeout) => false,
                 Ok(Message::Stop) | Err(RecvTimeoutError::Disconnected) => true,
@@ -168,22 +168,24 @@ impl Work {
         }
     }
 
-    /// Gathers what comes soon after an event, and publishes all of it. Returns whether the stop came.
+    /// Gathers what comes soon after a change, and publishes all of it. Returns whether the stop came.
     fn carry_out(&mut self, first: Pending) -> bool {
         let until = Instant::now() + self.limits.gathering;
         let mut state = self.manager.state().clone();
         let mut gathered = Gathered::default();
         let mut next = first;
         loop {
-            if matches!(next.event, Event::Configuration { .. }) {
+            if matches!(next.change, Change::Configuration { .. }) {
                 self.publish(&state, gathered);
                 self.configure(next);
                 return false;
             }
-            gathered.has_changed |= apply(&mut state, &next.event);
+            gathered.has_changed |= apply(&mut state, &next.change);
             gathered.replies.push((next.reply, next.turn));
             match self.messages.recv_deadline(until) {
-                Ok(Message::Event { event, reply, turn }) => next = Pending { event, reply, turn },
+                Ok(Message::Change { change, reply, turn }) => {
+                    next = Pending { change, reply, turn }
+                }
                 Ok(Message::Stop) => {
                     self.publish(&state, gathered);
                     return true;
@@ -196,8 +198,8 @@ impl Work {
         }
     }
 
-    fn configure(&mut self, Pending { event, reply, turn }: Pending) {
-        let Event::Configuration { configuration, text } = event else { return };
+    fn configure(&mut self, Pending { change, reply, turn }: Pending) {
+        let Change::Configuration { configuration, text } = change else { return };
         let progress = self.manager.progress();
         let outcome = self.manager.configure(*configuration, text, progress);
         drop(turn);
@@ -246,20 +248,20 @@ impl Work {
     }
 }
 
-/// Events that are published together.
+/// Changes that are published together.
 #[derive(Default)]
 struct Gathered {
     has_changed: bool,
     replies: Vec<(Sender<Outcome>, Sender<()>)>,
 }
 
-/// Changes the state by an event that is no configuration. Returns whether anything changed.
-fn apply(state: &mut State, event: &Event) -> bool {
-    match event {
-        Event::Configuration { .. } => false,
-        Event::Neighbor { address, mac } => state.observation.routing.learn(*address, *mac),
-        Event::Backend { pool, address, setting } => state.intent.set(pool, *address, *setting),
+/// Carries out a change that is no configuration. Returns whether the state is another one.
+fn apply(state: &mut State, change: &Change) -> bool {
+    match change {
+        Change::Configuration { .. } => false,
+        Change::Neighbor { address, mac } => state.observation.routing.learn(*address, *mac),
+        Change::Backend { pool, address, setting } => state.intent.set(pool, *address, *setting),
         #[cfg(test)]
-        Event::Panic => panic!("a test asked for it"),
+        Change::Panic => panic!("a test asked for it"),
     }
 }

@@ -13,7 +13,7 @@ use crate::state::Setting;
 
 /// A change of the state.
 #[derive(Debug)]
-pub enum Event {
+pub enum Change {
     /// A configuration was read.
     Configuration {
         /// The configuration.
@@ -42,7 +42,7 @@ pub enum Event {
     Panic,
 }
 
-/// Why an event has not taken effect, or not on every worker.
+/// Why a change has not taken effect, or not on every worker.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum Error {
     /// A restart alone can change what the configuration changes.
@@ -70,49 +70,49 @@ pub enum Error {
         /// The generation of the tables.
         generation: u64,
     },
-    /// The manager failed on the event and goes on without it, or it has stopped.
+    /// The manager failed on the change and goes on without it, or it has stopped.
     #[error("the daemon failed on this change, see its log; nothing has changed")]
     Failed,
 }
 
-/// The generation that is in force on every worker with the event's change, or why there is none.
+/// The generation that is in force on every worker with the change, or why there is none.
 pub type Outcome = Result<u64, Error>;
 
-/// An event on its way, and who waits for it.
+/// A change on its way, and who waits for it.
 #[derive(Debug)]
 pub(super) enum Message {
-    Event {
-        event: Event,
+    Change {
+        change: Change,
         /// Where the outcome goes. Nobody need wait for it.
         reply: Sender<Outcome>,
-        /// Dropped once the event is published or refused.
+        /// Dropped once the change is published or refused.
         turn: Sender<()>,
     },
     Stop,
 }
 
-/// Sends events to the manager. They are carried out in the order in which they were sent.
+/// Sends changes to the manager. They are carried out in the order in which they were sent.
 #[derive(Clone, Debug)]
-pub struct Events(pub(super) Sender<Message>);
+pub struct Changes(pub(super) Sender<Message>);
 
-impl Events {
-    /// Sends an event.
-    pub fn send(&self, event: Event) -> Sent {
+impl Changes {
+    /// Sends a change.
+    pub fn send(&self, change: Change) -> Sent {
         let ((reply, outcome), (turn, ended)) = (bounded(1), bounded(0));
         // A manager that has stopped drops the message, and with it both senders.
-        let _ = self.0.send(Message::Event { event, reply, turn });
+        let _ = self.0.send(Message::Change { change, reply, turn });
         Sent { outcome, turn: Turn(ended) }
     }
 }
 
-/// An event that was sent.
+/// A change that was sent.
 #[derive(Debug)]
 pub struct Sent {
     outcome: Receiver<Outcome>,
     turn: Turn,
 }
 
-/// The time until an event is published or refused.
+/// The time until a change is published or refused.
 #[derive(Clone, Debug)]
 pub struct Turn(Receiver<()>);
 
@@ -125,12 +125,12 @@ impl Turn {
 }
 
 impl Sent {
-    /// The time until the event is published or refused.
+    /// The time until the change is published or refused.
     pub fn turn(&self) -> Turn {
         self.turn.clone()
     }
 
-    /// Waits until the event is in force on every worker, or has failed.
+    /// Waits until the change is in force on every worker, or has failed.
     pub fn outcome(self) -> Outcome {
         // A manager that fails, or has stopped, drops the reply's sender.
         self.outcome.recv().unwrap_or(Err(Error::Failed))
