@@ -10,6 +10,7 @@
 pub mod compile;
 pub mod daemon;
 pub mod ids;
+pub mod kernel;
 pub mod manager;
 pub mod progress;
 mod publish;

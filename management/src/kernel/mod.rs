@@ -1,0 +1,3 @@
+//! The kernel's links, addresses, routes and neighbours.
+
+pub mod netlink;

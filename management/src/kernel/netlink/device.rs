@@ -1,0 +1,146 @@
+//! What is set on a device: link, addresses, proxied neighbours. Devices are named by their index.
+
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+use netlink_packet_core::{NLM_F_CREATE, NLM_F_REPLACE};
+use netlink_packet_route::address::{
+    AddressAttribute, AddressFlags, AddressHeader, AddressMessage, AddressScope,
+};
+use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkMessage};
+use netlink_packet_route::neighbour::{NeighbourAttribute, NeighbourFlags, NeighbourMessage};
+use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
+
+use super::{Error, Refused, Requests};
+
+const ENODEV: i32 = 19;
+const EADDRNOTAVAIL: i32 = 99;
+
+impl Requests {
+    /// The index of the device of this name, if there is one.
+    ///
+    /// # Errors
+    /// If the socket fails, or the kernel refuses for another reason.
+    pub fn index(&mut self, name: &str) -> Result<Option<u32>, Error> {
+        let mut message = LinkMessage::default();
+        message.attributes.push(LinkAttribute::IfName(name.to_owned()));
+        match self.ask_all(vec![RouteNetlinkMessage::GetLink(message)])?.pop() {
+            Some(Ok(RouteNetlinkMessage::NewLink(link))) => Ok(Some(link.header.index)),
+            Some(Err(Refused { errno: ENODEV, .. })) => Ok(None),
+            Some(Err(refused)) => Err(Error::Refused(refused)),
+            _ => Err(Error::Silent),
+        }
+    }
+
+    /// Sets a device up or down, as its administrator.
+    ///
+    /// # Errors
+    /// If the kernel refuses, or the socket fails. So have all functions here.
+    pub fn set_up(&mut self, index: u32, is_up: bool) -> Result<(), Error> {
+        let mut message = link(index);
+        message.header.flags = if is_up { LinkFlags::Up } else { LinkFlags::empty() };
+        message.header.change_mask = LinkFlags::Up;
+        self.change(RouteNetlinkMessage::SetLink(message), 0)
+    }
+
+    /// Sets whether a device has carrier, if its driver can.
+    ///
+    /// # Errors
+    /// If the kernel refuses, or the socket fails.
+    pub fn set_carrier(&mut self, index: u32, has_carrier: bool) -> Result<(), Error> {
+        self.set_link(index, LinkAttribute::Carrier(has_carrier.into()))
+    }
+
+    /// Sets a device's MTU.
+    ///
+    /// # Errors
+    /// If the kernel refuses, or the socket fails.
+    pub fn set_mtu(&mut self, index: u32, mtu: u32) -> Result<(), Error> {
+        self.set_link(index, LinkAttribute::Mtu(mtu))
+    }
+
+    /// Sets a device's MAC address.
+    ///
+    /// # Errors
+    /// If the kernel refuses, or the socket fails.
+    pub fn set_mac(&mut self, index: u32, mac: [u8; 6]) -> Result<(), Error> {
+        self.set_link(index, LinkAttribute::Address(mac.to_vec()))
+    }
+
+    fn set_link(&mut self, index: u32, attribute: LinkAttribute) -> Result<(), Error> {
+        let mut message = link(index);
+        message.attributes.push(attribute);
+        self.change(RouteNetlinkMessage::SetLink(message), 0)
+    }
+
+    /// Puts an address with its prefix on a device, or keeps it there. An IPv6 address can be used at once, without
+    /// detection of duplicates.
+    ///
+    /// # Errors
+    /// If the kernel refuses, or the socket fails.
+    pub fn add_address(&mut self, index: u32, address: IpNet) -> Result<(), Error> {
+        let mut message = address_message(index, address);
+        match address {
+            IpNet::V4(v4) if v4.prefix_len() < 31 => {
+                message.attributes.push(AddressAttribute::Broadcast(v4.broadcast()));
+            }
+            IpNet::V4(_) => (),
+            IpNet::V6(_) => message.attributes.push(AddressAttribute::Flags(AddressFlags::Nodad)),
+        }
+        self.change(RouteNetlinkMessage::NewAddress(message), NLM_F_CREATE | NLM_F_REPLACE)
+    }
+
+    /// Removes an address from a device, if it is there.
+    ///
+    /// # Errors
+    /// If the kernel refuses for another reason, or the socket fails.
+    pub fn remove_address(&mut self, index: u32, address: IpNet) -> Result<(), Error> {
+        let message = address_message(index, address);
+        match self.change(RouteNetlinkMessage::DelAddress(message), 0) {
+            Err(Error::Refused(Refused { errno: EADDRNOTAVAIL, .. })) => Ok(()),
+            outcome => outcome,
+        }
+    }
+
+    /// Has the kernel answer ARP or neighbour discovery for an address on a device, or no longer.
+    ///
+    /// # Errors
+    /// If the kernel refuses, or the socket fails.
+    pub fn set_proxy(&mut self, index: u32, address: IpAddr, answers: bool) -> Result<(), Error> {
+        let mut message = NeighbourMessage::default();
+        message.header.family = family(address);
+        message.header.ifindex = index;
+        message.header.flags = NeighbourFlags::Proxy;
+        message.attributes.push(NeighbourAttribute::Destination(address.into()));
+        if answers {
+            self.change(RouteNetlinkMessage::NewNeighbour(message), NLM_F_CREATE | NLM_F_REPLACE)
+        } else {
+            self.change(RouteNetlinkMessage::DelNeighbour(message), 0)
+        }
+    }
+}
+
+/// The family of an address in headers.
+fn family(address: IpAddr) -> AddressFamily {
+    if address.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 }
+}
+
+fn link(index: u32) -> LinkMessage {
+    let mut message = LinkMessage::default();
+    message.header.index = index;
+    message
+}
+
+fn address_message(index: u32, address: IpNet) -> AddressMessage {
+    let mut message = AddressMessage::default();
+    message.header = AddressHeader {
+        family: family(address.addr()),
+        prefix_len: address.prefix_len(),
+        scope: AddressScope::Universe,
+        index,
+        ..AddressHeader::default()
+    };
+    message.attributes.push(AddressAttribute::Local(address.addr()));
+    message.attributes.push(AddressAttribute::Address(address.addr()));
+    message
+}

@@ -1,0 +1,285 @@
+//! A netlink socket: messages in both directions, and what each is.
+//!
+//! A datagram holds several messages. Each has a header of 16 bytes, whose sequence number is that of the request which
+//! it answers. What follows the header is parsed by `netlink-packet-route`; what that library does not understand is
+//! skipped and counted, because a newer kernel may say more than it knows.
+
+use std::io::{self, ErrorKind};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::time::Duration;
+
+use netlink_packet_core::{
+    NLM_F_ACK_TLVS, NLM_F_CAPPED, NLM_F_DUMP_INTR, NetlinkBuffer, NetlinkDeserializable,
+    NetlinkHeader, NetlinkMessage, NetlinkPayload, Parseable,
+};
+use netlink_packet_route::RouteNetlinkMessage;
+use netlink_sys::protocols::NETLINK_ROUTE;
+use netlink_sys::{Socket as Raw, SocketAddr};
+use nix::sys::socket::{setsockopt, sockopt};
+use rustix::net::sockopt::{Timeout, set_socket_timeout};
+
+use super::{Error, Refused};
+
+/// The receive buffer of a socket, in bytes. The kernel drops what exceeds it (`ENOBUFS`).
+pub(super) const RECEIVE_BUFFER: usize = 16 << 20;
+/// Larger than any datagram that the kernel sends: dumps use at most 32 KiB, and one message at most 64 KiB.
+const DATAGRAM: usize = 128 << 10;
+/// How long an answer may take. The kernel answers while it takes the request.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+const NLMSG_NOOP: u16 = 1;
+const NLMSG_ERROR: u16 = 2;
+const NLMSG_DONE: u16 = 3;
+const NLMSG_HEADER: usize = 16;
+/// The attribute of an error that says in words what is wrong.
+const NLMSGERR_ATTR_MSG: u16 = 1;
+/// `RTM_NEWNEXTHOP` and `RTM_DELNEXTHOP`, which the library does not know.
+const NEXT_HOP_OBJECTS: [u16; 2] = [104, 105];
+
+/// What a message is.
+#[derive(Debug)]
+pub(super) enum Content {
+    /// A message about links, addresses, routes, rules or neighbours.
+    Message(RouteNetlinkMessage),
+    /// A nexthop object has changed.
+    NextHopObject,
+    /// The end of the answer to a request: success, or why the kernel refuses it.
+    End(Result<(), Refused>),
+    /// The end of a dump.
+    Done,
+}
+
+/// A message.
+#[derive(Debug)]
+pub(super) struct Received {
+    /// The sequence number of the request.
+    pub(super) sequence: u32,
+    /// Whether the tables changed during the dump that this message is part of.
+    pub(super) is_interrupted: bool,
+    pub(super) content: Content,
+}
+
+/// A netlink socket.
+#[derive(Debug)]
+pub(super) struct Socket {
+    raw: Raw,
+    buffer: Vec<u8>,
+    /// Messages that could not be parsed.
+    skipped: u64,
+}
+
+impl Socket {
+    /// Opens a socket with a receive buffer of so many bytes.
+    pub(super) fn open(receive_buffer: usize) -> Result<Socket, Error> {
+        let mut raw = Raw::new(NETLINK_ROUTE).map_err(Error::on("open a socket"))?;
+        raw.bind_auto().map_err(Error::on("bind a socket"))?;
+        // Without these two, errors have no words, and answers to long requests repeat them.
+        raw.set_ext_ack(true).map_err(Error::on("ask for the words of errors"))?;
+        raw.set_cap_ack(true).map_err(Error::on("ask for short errors"))?;
+        // Beyond the limit for ordinary users if this process may; the ordinary way never fails.
+        if setsockopt(&raw, sockopt::RcvBufForce, &receive_buffer).is_err() {
+            setsockopt(&raw, sockopt::RcvBuf, &receive_buffer)
+                .map_err(|errno| Error::on("enlarge the receive buffer")(errno.into()))?;
+        }
+        set_socket_timeout(&raw, Timeout::Recv, Some(PATIENCE))
+            .map_err(|errno| Error::on("limit the wait for an answer")(errno.into()))?;
+        Ok(Socket { raw, buffer: vec![0; DATAGRAM], skipped: 0 })
+    }
+
+    /// Joins the groups, whose messages the kernel then sends unasked, and never waits when it receives.
+    pub(super) fn join(&self, groups: &[u32]) -> Result<(), Error> {
+        for &group in groups {
+            self.raw.add_membership(group).map_err(Error::on("join a group"))?;
+        }
+        self.raw.set_non_blocking(true).map_err(Error::on("make a socket non-blocking"))
+    }
+
+    /// Sends requests in one datagram. The kernel carries them out in this order.
+    pub(super) fn send(&self, datagram: &[u8]) -> Result<(), Error> {
+        let kernel = SocketAddr::new(0, 0);
+        self.raw.send_to(datagram, &kernel, 0).map_err(Error::on("send a request"))?;
+        Ok(())
+    }
+
+    /// Receives one datagram, and calls `each` with its messages. Returns whether there was one.
+    ///
+    /// # Errors
+    /// [`Error::Overrun`] if the kernel dropped messages because the receive buffer was full.
+    pub(super) fn receive(&mut self, mut each: impl FnMut(Received)) -> Result<bool, Error> {
+        let length = loop {
+            // Tells the length of a longer datagram.
+            let truncated = rustix::net::RecvFlags::TRUNC.bits().cast_signed();
+            match self.raw.recv(&mut &mut self.buffer[..], truncated) {
+                Ok(length) => break length,
+                Err(error) if error.kind() == ErrorKind::Interrupted => (),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(false),
+                Err(error) if is_overrun(&error) => return Err(Error::Overrun),
+                Err(error) => return Err(Error::on("receive")(error)),
+            }
+        };
+        if length > self.buffer.len() {
+            self.skipped += 1;
+            return Ok(true);
+        }
+        let mut rest = &self.buffer[..length];
+        while rest.len() >= NLMSG_HEADER {
+            let Some((message, after)) = split(rest) else {
+                self.skipped += 1;
+                break;
+            };
+            match parse(message) {
+                Some(received) => each(received),
+                None => self.skipped += 1,
+            }
+            rest = after;
+        }
+        Ok(true)
+    }
+
+    /// The number of messages that could not be parsed.
+    pub(super) fn skipped(&self) -> u64 {
+        self.skipped
+    }
+}
+
+impl AsFd for Socket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.raw.as_fd()
+    }
+}
+
+/// Appends a request to a datagram.
+pub(super) fn append(
+    datagram: &mut Vec<u8>,
+    message: RouteNetlinkMessage,
+    flags: u16,
+    sequence: u32,
+) {
+    let mut header = NetlinkHeader::default();
+    header.flags = flags;
+    header.sequence_number = sequence;
+    let mut message = NetlinkMessage::new(header, NetlinkPayload::InnerMessage(message));
+    message.finalize();
+    let start = datagram.len();
+    datagram.resize(start + aligned(message.buffer_len()), 0);
+    message.serialize(&mut datagram[start..]);
+}
+
+/// Requests begin at multiples of four.
+fn aligned(length: usize) -> usize {
+    length.next_multiple_of(4)
+}
+
+fn is_overrun(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(rustix::io::Errno::NOBUFS.raw_os_error())
+}
+
+/// The first message, and what follows it; `None` if the length in its header is no valid one.
+fn split(datagram: &[u8]) -> Option<(&[u8], &[u8])> {
+    let length = u32::from_ne_bytes(*datagram.first_chunk()?) as usize;
+    let message = datagram.get(..length).filter(|message| message.len() >= NLMSG_HEADER)?;
+    Some((message, datagram.get(aligned(length)..).unwrap_or_default()))
+}
+
+/// What a message is; `None` for what nobody waits for or understands.
+fn parse(message: &[u8]) -> Option<Received> {
+    let header = NetlinkHeader::parse(&NetlinkBuffer::new(&message)).ok()?;
+    let payload = &message[NLMSG_HEADER..];
+    let content = match header.message_type {
+        NLMSG_NOOP => return None,
+        NLMSG_ERROR => Content::End(end(payload, header.flags)?),
+        NLMSG_DONE => Content::Done,
+        kind if NEXT_HOP_OBJECTS.contains(&kind) => Content::NextHopObject,
+        _ => Content::Message(RouteNetlinkMessage::deserialize(&header, payload).ok()?),
+    };
+    let is_interrupted = header.flags & NLM_F_DUMP_INTR != 0;
+    Some(Received { sequence: header.sequence_number, is_interrupted, content })
+}
+
+/// The outcome that an error message tells: a negative error number or 0, the header of the request, and attributes.
+fn end(payload: &[u8], flags: u16) -> Option<Result<(), Refused>> {
+    let (code, after) = payload.split_first_chunk()?;
+    let errno = -i32::from_ne_bytes(*code);
+    if errno == 0 {
+        return Some(Ok(()));
+    }
+    let has_words = flags & NLM_F_ACK_TLVS != 0 && flags & NLM_F_CAPPED != 0;
+    let words = if has_words { after.get(NLMSG_HEADER..).and_then(words) } else { None };
+    Some(Err(Refused { errno, words }))
+}
+
+/// The text among the attributes of an error.
+fn words(mut attributes: &[u8]) -> Option<String> {
+    loop {
+        let length = usize::from(u16::from_ne_bytes(*attributes.first_chunk()?));
+        let kind = u16::from_ne_bytes(*attributes.get(2..)?.first_chunk()?);
+        let value = attributes.get(4..length)?;
+        if kind == NLMSGERR_ATTR_MSG {
+            let text = value.split(|&byte| byte == 0).next().unwrap_or_default();
+            return Some(String::from_utf8_lossy(text).into_owned());
+        }
+        attributes = attributes.get(aligned(length)..)?;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn datagram(kind: u16, flags: u16, payload: &[u8]) -> Vec<u8> {
+        let length = u32::try_from(NLMSG_HEADER + payload.len()).unwrap();
+        let mut bytes = length.to_ne_bytes().to_vec();
+        bytes.extend(kind.to_ne_bytes());
+        bytes.extend(flags.to_ne_bytes());
+        bytes.extend(7_u32.to_ne_bytes());
+        bytes.extend([0; 4]);
+        bytes.extend(payload);
+        bytes.resize(aligned(bytes.len()), 0);
+        bytes
+    }
+
+    #[test]
+    fn an_error_has_its_number_and_its_words() {
+        let text = b"Nexthop has invalid gateway\0";
+        let mut payload = (-22_i32).to_ne_bytes().to_vec();
+        payload.extend([0; NLMSG_HEADER]);
+        payload.extend(u16::try_from(4 + text.len()).unwrap().to_ne_bytes());
+        payload.extend(NLMSGERR_ATTR_MSG.to_ne_bytes());
+        payload.extend(text);
+        let bytes = datagram(NLMSG_ERROR, NLM_F_ACK_TLVS | NLM_F_CAPPED, &payload);
+        let Some(Received { sequence: 7, content: Content::End(Err(refused)), .. }) = parse(&bytes)
+        else {
+            panic!("no error");
+        };
+        assert_eq!(
+            (refused.errno, refused.words.as_deref()),
+            (22, Some("Nexthop has invalid gateway"))
+        );
+    }
+
+    #[test]
+    fn lengths_that_lie_end_a_datagram() {
+        let good = datagram(NLMSG_DONE, 0, &[0; 4]);
+        let two = [&good[..], &good[..]].concat();
+        let (first, rest) = split(&two).unwrap();
+        assert_eq!((first, rest), (&good[..], &good[..]));
+        for length in [0_u32, 15, 21, u32::MAX] {
+            let mut bad = good.clone();
+            bad[..4].copy_from_slice(&length.to_ne_bytes());
+            assert!(split(&bad).is_none(), "{length}");
+        }
+    }
+
+    #[test]
+    fn no_bytes_panic() {
+        let mut random = crate::sample::Random(3);
+        for kind in [2, 3, 16, 20, 24, 28, 32, 104] {
+            for _ in 0..2000 {
+                let payload: Vec<u8> = (0..random.below(96))
+                    .map(|_| u8::try_from(random.below(256)).unwrap())
+                    .collect();
+                parse(&datagram(kind, 0x300, &payload));
+            }
+        }
+    }
+}

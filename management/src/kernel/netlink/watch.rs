@@ -1,0 +1,76 @@
+//! What the kernel tells unasked.
+
+use std::os::fd::{AsFd, BorrowedFd};
+
+use netlink_packet_route::RouteNetlinkMessage;
+
+use super::Error;
+use super::socket::{Content, RECEIVE_BUFFER, Socket};
+
+/// Links, neighbours, addresses, routes and rules of both families, and nexthop objects (`RTNLGRP_*`).
+const GROUPS: [u32; 9] = [1, 3, 5, 7, 8, 9, 11, 19, 32];
+
+/// What the kernel tells.
+#[derive(Debug)]
+pub enum Told {
+    /// Something is new, is another, or is gone.
+    Message(RouteNetlinkMessage),
+    /// A nexthop object is new, is another, or is gone.
+    NextHopObject,
+}
+
+/// A socket on which the kernel tells of every change.
+#[derive(Debug)]
+pub struct Watch {
+    socket: Socket,
+}
+
+impl Watch {
+    /// Opens a socket in the network namespace of the calling thread. From now on, nothing is missed.
+    ///
+    /// # Errors
+    /// If the kernel refuses one.
+    pub fn open() -> Result<Watch, Error> {
+        Watch::with_buffer(RECEIVE_BUFFER)
+    }
+
+    /// Like [`Watch::open`], with a receive buffer of so many bytes.
+    ///
+    /// # Errors
+    /// If the kernel refuses one.
+    pub fn with_buffer(bytes: usize) -> Result<Watch, Error> {
+        let socket = Socket::open(bytes)?;
+        socket.join(&GROUPS)?;
+        Ok(Watch { socket })
+    }
+
+    /// Calls `each` with what the kernel has told, up to so many datagrams. Never waits. Returns whether there may be
+    /// more.
+    ///
+    /// # Errors
+    /// [`Error::Overrun`] if the receive buffer was full: something was missed, and everything must be read again.
+    pub fn receive(&mut self, datagrams: usize, mut each: impl FnMut(Told)) -> Result<bool, Error> {
+        for _ in 0..datagrams {
+            let is_received = self.socket.receive(|received| match received.content {
+                Content::Message(message) => each(Told::Message(message)),
+                Content::NextHopObject => each(Told::NextHopObject),
+                Content::End(_) | Content::Done => (),
+            })?;
+            if !is_received {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// The number of messages that could not be parsed.
+    pub fn skipped(&self) -> u64 {
+        self.socket.skipped()
+    }
+}
+
+impl AsFd for Watch {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
