@@ -295,7 +295,7 @@ fn mistakes_of_the_interfaces() {
     let default = format!("{SECOND}interface = 'y'\n[[neighbor]]");
     each_alone(&[
         (
-            &[("\"edge0\"", "\"a-name-of-16-byt\"")],
+            &[("\"edge0\"", "\"sixteen-in-a-row\"")],
             14,
             "port[0].interface",
             "is no name for a device of the kernel; write for example interface = \"edge0\"",
@@ -303,7 +303,7 @@ fn mistakes_of_the_interfaces() {
         (&[("\"edge0\"", "\"none\"")], 14, "port[0].interface", "or \"none\""),
         (&[("\"edge0\"", "\"all\"")], 14, "port[0].interface", "is no name for a device"),
         (
-            &[("mtu = 1500", "interface = 'a-name-of-16-byt'")],
+            &[("mtu = 1500", "interface = 'sixteen-in-a-row'")],
             19,
             "port[0].interface",
             "expected 1 to 15 bytes",
