@@ -247,6 +247,7 @@ def port(device, name="edge0", mac=MAC, network="192.0.2"):
     return f"""[[port]]
 name = "{name}"
 device = "{device}"
+interface = "none"
 addresses = ["{network}.1/24"]
 mac = "{mac}"
 """

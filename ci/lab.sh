@@ -288,6 +288,8 @@ socket = "$dir/guideway.sock"
 [[port]]
 name = "lb0"
 device = "$(device)"
+# The name lb0 is that of the device behind the port.
+interface = "none"
 steering = "$steering"
 addresses = ["$lb4/24", "$lb6/64"]
 mtu = $fabric_mtu

@@ -40,6 +40,7 @@ SINK = """
 [[port]]
 name = "sink"
 device = "net_null0,no-rx=1"
+interface = "none"
 addresses = ["198.51.100.1/24"]
 mtu = 1600
 mac = "02:00:00:00:00:02"

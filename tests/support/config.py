@@ -98,6 +98,8 @@ def one_port(**port):
             {
                 "name": "edge0",
                 "device": "0000:3b:00.0",
+                # What the packet path leaves alone has its own verdict then, rather than `punted`.
+                "interface": "none",
                 "addresses": ["192.0.2.1/24", "2001:db8::1/64"],
                 "gateways": ["192.0.2.254", "2001:db8::fe"],
                 "mtu": 1500,
@@ -134,6 +136,7 @@ def two_ports():
             {
                 "name": "core0",
                 "device": "0000:3b:00.1",
+                "interface": "none",
                 "addresses": ["10.0.0.1/24", "2001:db8:1::1/64"],
                 "mtu": 1600,
                 "mac": "02:00:00:00:00:02",
