@@ -75,7 +75,7 @@ const TYPES: &[&str] = &["guideway_.*"];
 
 /// Types that are only handled by pointer. Rust reads fields of `rte_mbuf` at the offsets in
 /// `wrapper.h`, which are right for every DPDK.
-const OPAQUE: &[&str] = &["rte_device", "rte_mbuf", "rte_mempool", "rte_ring"];
+const OPAQUE: &[&str] = &["rte_device", "rte_epoll_event", "rte_mbuf", "rte_mempool", "rte_ring"];
 
 fn main() {
     for file in ["wrapper.h", "shim.c"] {

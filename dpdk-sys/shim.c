@@ -5,6 +5,8 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <sys/epoll.h>
 #include <unistd.h>
 
 #include "wrapper.h"
@@ -69,6 +71,33 @@ int guideway_wait(int milliseconds)
 	struct rte_epoll_event events[8];
 
 	return rte_epoll_wait(RTE_EPOLL_PER_THREAD, events, 8, milliseconds);
+}
+
+/* Makes a write to an event descriptor end the calling thread's wait. Returns what DPDK keeps of it, for
+ * guideway_wake_remove, or NULL. */
+struct rte_epoll_event *guideway_wake_add(int fd)
+{
+	struct rte_epoll_event *event = calloc(1, sizeof(*event));
+
+	if (event == NULL) {
+		rte_errno = ENOMEM;
+		return NULL;
+	}
+	/* With an edge each write counts, so that nobody need read the descriptor. */
+	event->epdata.event = EPOLLIN | EPOLLET;
+	if (rte_epoll_ctl(RTE_EPOLL_PER_THREAD, EPOLL_CTL_ADD, fd, event) != 0) {
+		rte_errno = errno;
+		free(event);
+		return NULL;
+	}
+	return event;
+}
+
+/* Undoes guideway_wake_add, on the same thread. */
+void guideway_wake_remove(int fd, struct rte_epoll_event *event)
+{
+	(void)rte_epoll_ctl(RTE_EPOLL_PER_THREAD, EPOLL_CTL_DEL, fd, event);
+	free(event);
 }
 
 int guideway_link_get(uint16_t port, struct guideway_link *link)

@@ -109,6 +109,8 @@ unsigned int guideway_ring_free_count(const struct rte_ring *ring);
 unsigned int guideway_ring_count(const struct rte_ring *ring);
 int guideway_rx_interrupt(uint16_t port, uint16_t queue, int add);
 int guideway_wait(int milliseconds);
+struct rte_epoll_event *guideway_wake_add(int fd);
+void guideway_wake_remove(int fd, struct rte_epoll_event *event);
 int guideway_link_get(uint16_t port, struct guideway_link *link);
 int guideway_link_interrupt(uint16_t port);
 int guideway_link_watch(uint16_t port, int fd, int watch);

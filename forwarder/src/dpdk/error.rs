@@ -182,6 +182,12 @@ pub enum Error {
         /// DPDK's reason.
         errno: Errno,
     },
+    /// A thread cannot be woken by a descriptor.
+    #[error("cannot be woken by an eventfd: {errno}")]
+    Wake {
+        /// DPDK's reason.
+        errno: Errno,
+    },
 }
 
 /// An error number of the C library, or one of those that DPDK adds.

@@ -8,6 +8,8 @@
 //! once more, and sleeps if that poll found nothing.
 
 use std::marker::PhantomData;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::ptr::NonNull;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,6 +24,8 @@ use super::queue::RxQueue;
 pub struct RxInterrupts {
     /// The queues, each with its device, which runs for as long as it is held.
     queues: Vec<(Arc<Device>, u16)>,
+    /// A descriptor that ends a wait, and DPDK's note about it.
+    wake: Option<(OwnedFd, NonNull<sys::rte_epoll_event>)>,
     /// Not `Send`: DPDK knows the interrupts by this thread.
     _of_thread: PhantomData<*const ()>,
 }
@@ -32,7 +36,8 @@ impl RxInterrupts {
     /// # Errors
     /// A device has none, or was not configured with [`super::port::Settings::interrupts`].
     pub fn new<'a>(queues: impl IntoIterator<Item = &'a RxQueue>) -> Result<RxInterrupts> {
-        let mut interrupts = RxInterrupts { queues: Vec::new(), _of_thread: PhantomData };
+        let mut interrupts =
+            RxInterrupts { queues: Vec::new(), wake: None, _of_thread: PhantomData };
         for queue in queues {
             let (device, index) = (queue.device(), queue.index());
             // SAFETY: the device is started with this queue.
@@ -44,6 +49,19 @@ impl RxInterrupts {
         interrupts.arm()?;
         interrupts.disarm();
         Ok(interrupts)
+    }
+
+    /// Makes a write to an eventfd end a wait, too: each write ends one wait, whether the descriptor is read or
+    /// not.
+    ///
+    /// # Errors
+    /// DPDK refuses it.
+    pub fn wake_by(&mut self, event: OwnedFd) -> Result<()> {
+        // SAFETY: an open descriptor, which stays open until `drop` has removed it.
+        let note = unsafe { sys::guideway_wake_add(event.as_raw_fd()) };
+        let note = NonNull::new(note).ok_or(Error::Wake { errno: Errno::last() })?;
+        self.wake = Some((event, note));
+        Ok(())
     }
 
     /// Makes each queue raise an interrupt for the next packet.
@@ -86,6 +104,10 @@ impl RxInterrupts {
 
 impl Drop for RxInterrupts {
     fn drop(&mut self) {
+        if let Some((event, note)) = self.wake.take() {
+            // SAFETY: this thread has added the descriptor, with this note, and does not wait now.
+            unsafe { sys::guideway_wake_remove(event.as_raw_fd(), note.as_ptr()) };
+        }
         for (device, queue) in &self.queues {
             // SAFETY: the device is started with this queue, and this thread has added it.
             let result = unsafe { sys::guideway_rx_interrupt(device.id(), *queue, 0) };
@@ -121,5 +143,22 @@ mod tests {
         let start = std::time::Instant::now();
         assert!(!interrupts.wait(Duration::from_millis(20)));
         assert!(start.elapsed() >= Duration::from_millis(19));
+    }
+
+    #[test]
+    fn each_write_ends_one_wait() {
+        use rustix::event::{EventfdFlags, eventfd};
+        let event = eventfd(0, EventfdFlags::NONBLOCK).unwrap();
+        let write = || rustix::io::write(&event, &1_u64.to_ne_bytes()).unwrap();
+        let mut interrupts = RxInterrupts::new([]).unwrap();
+        interrupts.wake_by(event.try_clone().unwrap()).unwrap();
+        for _ in 0..3 {
+            assert!(!interrupts.wait(Duration::from_millis(1)));
+            write();
+            assert!(interrupts.wait(Duration::from_secs(20)));
+        }
+        drop(interrupts);
+        write();
+        assert!(!RxInterrupts::new([]).unwrap().wait(Duration::from_millis(1)));
     }
 }
