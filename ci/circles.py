@@ -31,7 +31,12 @@ LAYERS = {
         "manager": {"routing", "ids", "state", "compile"},
         "daemon": {"routing", "ids", "compile", "manager"},
     },
-    "forwarder/src": {"dpdk": set(), "worker": {"dpdk"}, "appliance": {"dpdk", "worker"}},
+    "forwarder/src": {
+        "dpdk": set(),
+        "kernel": {"dpdk"},
+        "worker": {"dpdk", "kernel"},
+        "appliance": {"dpdk", "kernel", "worker"},
+    },
 }
 
 NOISE = re.compile(

@@ -1,11 +1,12 @@
 //! Guideway: a layer-4 load balancer on DPDK. `docs/architecture.md` is the map.
 //!
-//! `dpdk` is the only module with unsafe code. `worker` connects `dpdk` with the balancer of
-//! `guideway-core`. `appliance` builds workers from a configuration.
+//! `dpdk` is the only module with unsafe code. `kernel` is the slow path. `worker`
+//! connects `dpdk` with the balancer of `guideway-core`. `appliance` builds workers from a configuration.
 #![deny(unsafe_code)]
 #![warn(clippy::print_stderr)]
 
 pub mod appliance;
 #[expect(unsafe_code, reason = "the one place where C is called")]
 pub mod dpdk;
+pub mod kernel;
 pub mod worker;

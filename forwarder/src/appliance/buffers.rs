@@ -39,7 +39,7 @@ impl Pools {
         let umem_buffers = UmemBuffers::of(
             ports.map(|(port, probed)| (probed.can.umem, &probed.queues, port.rx_descriptors)),
         );
-        let (buffers, data_room) = needed(configuration, probed, run.workers, &umem_buffers);
+        let (buffers, data_room) = needed(configuration, probed, run, &umem_buffers);
         let nodes = placement.nodes.iter_mut();
         let pools = nodes.map(|node| pool(eal, buffers, data_room, umem_buffers.any, node));
         let pools = pools.collect::<Result<_>>()?;
@@ -81,14 +81,20 @@ impl Pools {
 fn needed(
     configuration: &Configuration,
     probed: &[ProbedPort],
-    workers: u16,
+    run: &Run,
     umem_buffers: &UmemBuffers,
 ) -> (u32, u16) {
+    let workers = run.workers;
     // Only a part of the rings for exceptions is in use at a time.
     let siblings = u32::from(workers) * u32::from(workers - 1) * wiring::SMALL_RING / 4;
     let fragments = u32::try_from(configuration.fragments.packets).unwrap_or(u32::MAX);
     let mut buffers =
         u32::from(workers) * (2 * POOL_CACHE).saturating_add(fragments) + siblings + SPARE;
+    let interfaces = run.interfaces(configuration);
+    if interfaces > 0 {
+        // The thread that serves the kernel has a cache too.
+        buffers += wiring::in_kernel_rings(workers, interfaces) + 2 * POOL_CACHE;
+    }
     let mut room = 0;
     for (port, ProbedPort { can, queues, .. }) in configuration.ports.iter().zip(probed) {
         room = room.max(can.facts.room(port.mtu));

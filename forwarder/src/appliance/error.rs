@@ -1,9 +1,12 @@
 //! Why an appliance does not start.
 
+use std::io;
+
 use thiserror::Error;
 
-use crate::dpdk;
+use crate::{dpdk, kernel};
 use guideway_management::ids;
+use guideway_management::kernel::netlink;
 
 /// Why an appliance does not start.
 #[derive(Debug, Error)]
@@ -19,6 +22,20 @@ pub enum Error {
         /// DPDK's error.
         error: dpdk::Error,
     },
+    /// A port gets no interface.
+    #[error("port \"{port}\": {error}")]
+    Interface {
+        /// The port's name.
+        port: String,
+        /// What the operator has to change.
+        error: kernel::Error,
+    },
+    /// The kernel's tables cannot be changed.
+    #[error("cannot set up the ports' interfaces: {0}")]
+    Netlink(#[from] netlink::Error),
+    /// The operating system refuses a resource.
+    #[error(transparent)]
+    Io(#[from] io::Error),
     /// The configuration cannot be brought into force.
     #[error(transparent)]
     Ids(#[from] ids::Error),

@@ -10,6 +10,7 @@
 //! | find the devices, choose the number of queues | `probe`, `wiring` |
 //! | make the packet pools | `buffers`, `umem`, `placement` |
 //! | start the ports, connect queues, rings and workers | `ports`, `wiring` |
+//! | make the ports' interfaces, connect them with the workers | `kernel` |
 //! | spawn the workers, wait until they are built | `workers`, `threads` |
 //! | show the ports to the daemon | `view` |
 //! | watch links and queues | `watches`, `link`, `rss_watch` |
@@ -23,6 +24,7 @@ mod device;
 mod drain;
 mod environment;
 mod error;
+mod kernel;
 mod link;
 mod mode;
 mod placement;
@@ -36,12 +38,14 @@ mod watches;
 mod wiring;
 mod workers;
 
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use tracing::warn;
 
+use crate::kernel::Handle;
 use crate::worker::Command;
 use guideway_config::Parsed;
 use guideway_core::stats::Reader;
@@ -66,6 +70,8 @@ pub struct Appliance {
     stats: Vec<Reader>,
     threads: Vec<JoinHandle<Vec<Vec<u64>>>>,
     watches: Watches,
+    /// The thread that serves the kernel, if there is anything to serve.
+    kernel: Option<Handle>,
     ports: Vec<RunningPort>,
     pools: Pools,
 }
@@ -86,6 +92,8 @@ pub struct Stopped {
     pub sent: Vec<Vec<u64>>,
     /// For each port the packets that its device counted as sent.
     pub transmitted: Vec<u64>,
+    /// Whether the captures of punted frames are written.
+    pub punted: io::Result<()>,
 }
 
 impl Appliance {
@@ -113,6 +121,8 @@ impl Appliance {
         let mut connections = Connections::new(&eal, &run, timestamps, nodes);
         let ports = ports::start(&configuration, &run, probed, &pools, &mut connections)?;
         connections.connect_siblings()?;
+        let interfaces = kernel::interfaces(&configuration, &run, &ports)?;
+        let courier = kernel::connect(&run, &interfaces, &pools, timestamps, &mut connections)?;
 
         let facts = ports.iter().map(|port| port.facts(&run)).collect();
         let manager = Manager::new(configuration, text, facts)?;
@@ -125,15 +135,17 @@ impl Appliance {
         let (threads, workers) = workers::wait_until_built(spawned, &run);
         let stats: Vec<Reader> = workers.iter().map(|worker| worker.stats.clone()).collect();
 
-        let views = ports.iter().map(view::of).collect();
+        let kernel = kernel::start(&eal, courier)?;
+        let views = ports.iter().zip(&interfaces).map(view::of).collect();
+        let published = Arc::clone(manager.published());
         let mut daemon = Daemon::new(path, manager, workers, views);
-        let (watches, counters) = Watches::start(&run, &ports, &stats);
+        let (watches, counters) = Watches::start(&run, &ports, interfaces, &published, &stats);
         if let Some(counters) = counters {
             daemon = daemon.with_counters(counters);
         }
         let threads = threads.into_iter().map(WorkerThread::begin).collect();
         let daemon = Arc::new(daemon);
-        Ok(Appliance { daemon, command, stats, threads, watches, ports, pools })
+        Ok(Appliance { daemon, command, stats, threads, watches, kernel, ports, pools })
     }
 
     /// The daemon that serves requests about the appliance.
@@ -149,17 +161,19 @@ impl Appliance {
 
     /// Stops the workers, then the ports, and counts the packet buffers.
     pub fn stop(self) -> Stopped {
-        let Appliance { daemon, command, stats, threads, watches, ports, pools } = self;
+        let Appliance { daemon, command, stats, threads, watches, kernel, ports, pools } = self;
         command.finish();
         drain::until_drained(&stats, threads.len(), &command);
         command.stop();
         let sent = threads::join(threads, ports.len());
+        // The workers have ended, so that all frames for the kernel are in its rings.
+        let punted = kernel.map_or(Ok(()), Handle::stop);
         watches.stop();
         let counters = ports.iter().map(|port| port.device.counters());
         let transmitted = counters.map(|counters| counters.tx_packets).collect();
         drop(ports);
         let stats = daemon.stats();
         let (kept, unsent, leaked) = pools.account();
-        Stopped { stats, leaked, kept, unsent, sent, transmitted }
+        Stopped { stats, leaked, kept, unsent, sent, transmitted, punted }
     }
 }

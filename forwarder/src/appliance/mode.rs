@@ -1,5 +1,7 @@
 //! Live run or replay, and what the choice means for devices, CPUs and clock.
 
+use std::path::PathBuf;
+
 use super::device::Device;
 use super::error::Error;
 use super::placement::Cpu;
@@ -19,6 +21,9 @@ pub enum Mode {
         devices: Vec<Device>,
         /// The capture's time stamps are the clock, rather than the CPU's counter.
         capture_clock: bool,
+        /// Where the frames of each port go that a live run would give to the kernel. `None` if they are
+        /// only counted.
+        punted: Vec<Option<PathBuf>>,
     },
 }
 
@@ -31,6 +36,8 @@ pub(super) struct Run {
     /// The CPU of each worker. `None` in a replay.
     pub(super) cpus: Vec<Option<Cpu>>,
     capture_clock: bool,
+    /// For each port the capture of its punted frames, if any. Empty in a live run.
+    pub(super) punted: Vec<Option<PathBuf>>,
 }
 
 impl Run {
@@ -46,15 +53,26 @@ impl Run {
                     workers,
                     cpus: cpus.iter().map(|&number| Some(Cpu::of(number))).collect(),
                     capture_clock: false,
+                    punted: Vec::new(),
                 }
             }
-            Mode::Replay { workers, devices, capture_clock } => Run {
+            Mode::Replay { workers, devices, capture_clock, punted } => Run {
                 live: false,
                 devices,
                 workers,
                 cpus: vec![None; usize::from(workers)],
                 capture_clock,
+                punted,
             },
+        }
+    }
+
+    /// How many ports have an interface, or in a replay a capture in place of one.
+    pub(super) fn interfaces(&self, configuration: &Configuration) -> usize {
+        if self.live {
+            configuration.ports.iter().filter(|port| port.interface().is_some()).count()
+        } else {
+            self.punted.iter().flatten().count()
         }
     }
 

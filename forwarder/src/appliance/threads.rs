@@ -177,6 +177,7 @@ fn build(shared: Shared, setup: Setup) -> (Worker, Ready) {
         relays: wiring.relays,
         outputs: wiring.outputs,
         siblings: wiring.siblings,
+        kernel: wiring.kernel,
         exceptions,
         listings,
         command,
@@ -193,10 +194,13 @@ fn idle_mode(setting: Option<config::Idle>, wiring: &Wiring) -> (Idle, Option<St
         None => (Idle::share(), None),
         Some(config::Idle::Poll) => (Idle::poll(), None),
         Some(config::Idle::Pause) => (Idle::pause(), None),
-        Some(config::Idle::Interrupt) => match Idle::interrupt(&wiring.inputs, &wiring.relays) {
-            Ok(idle) => (idle, None),
-            Err(reason) => (Idle::pause(), Some(reason)),
-        },
+        Some(config::Idle::Interrupt) => {
+            let doorbell = wiring.kernel.doorbell.clone();
+            match Idle::interrupt(&wiring.inputs, &wiring.relays, doorbell) {
+                Ok(idle) => (idle, None),
+                Err(reason) => (Idle::pause(), Some(reason)),
+            }
+        }
     }
 }
 

@@ -7,12 +7,14 @@ use guideway_api::{PortCounters, Steering};
 use super::link::Interface;
 use super::ports::RunningPort;
 use crate::dpdk::port::{Port, Started};
+use crate::kernel;
 use guideway_management::daemon;
 
 /// What the daemon may ask about a port.
-pub(super) fn of(port: &RunningPort) -> daemon::Port {
+pub(super) fn of((port, interface): (&RunningPort, &Option<kernel::Interface>)) -> daemon::Port {
     let functions = port.device.functions();
     let (queues, crowded_queue) = (port.queues, port.crowded_queue.clone());
+    let kernel = interface.as_ref().map(interface_of);
     let (probed, interface) = (Arc::downgrade(&port.device), port.interface.clone());
     let counting = probed.clone();
     daemon::Port {
@@ -32,6 +34,19 @@ pub(super) fn of(port: &RunningPort) -> daemon::Port {
             counting.upgrade().map(|port| port.extended_counters()).unwrap_or_default()
         }),
         functions: [functions.rx, functions.tx],
+        interface: kernel,
+    }
+}
+
+fn interface_of(interface: &kernel::Interface) -> daemon::Interface {
+    let counters = Arc::clone(&interface.counters);
+    daemon::Interface {
+        name: interface.name.clone(),
+        index: interface.index,
+        probe: Box::new(move || daemon::InterfaceState {
+            is_removed: counters.is_removed(),
+            counters: counters.read(),
+        }),
     }
 }
 

@@ -2,13 +2,16 @@
 
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use tracing::warn;
 
 use super::link::{Watch, Watched};
 use super::mode::Run;
 use super::ports::RunningPort;
 use super::rss_watch::{Polling, RssWatch, WatchedPort};
+use crate::kernel::{self, Keeper};
 use guideway_core::stats::Reader;
+use guideway_management::manager::Published;
 
 /// The watches that run. None in a replay.
 #[derive(Default)]
@@ -18,18 +21,26 @@ pub(super) struct Watches {
 }
 
 impl Watches {
-    /// Starts both, in a live run. `workers` are the counters of the workers, which have not begun.
+    /// Starts both, in a live run. The watch of links keeps the ports' interfaces in line with what is
+    /// `published`. `workers` are the counters of the workers, which have not begun.
     /// Also returns the counters of the watch of links. The appliance runs without a watch that does
     /// not start.
     pub(super) fn start(
         run: &Run,
         ports: &[RunningPort],
+        interfaces: Vec<Option<kernel::Interface>>,
+        published: &Arc<ArcSwap<Published>>,
         workers: &[Reader],
     ) -> (Watches, Option<Reader>) {
         if !run.live {
             return (Watches::default(), None);
         }
-        let (links, counters) = Watch::start(ports.iter().map(link).collect())
+        let configuration = Arc::clone(&published.load().configuration);
+        let keepers = configuration.ports.iter().zip(ports).zip(interfaces).map(
+            |((port, running), interface)| Some(Keeper::new(port, running.can.mac, interface?)),
+        );
+        let watched = ports.iter().zip(keepers).map(link).collect();
+        let (links, counters) = Watch::start(watched, Arc::clone(published))
             .inspect_err(|error| warn!("the links of the ports are not watched: {error}"))
             .map_or((None, None), |(watch, counters)| (Some(watch), Some(counters)));
         let queues = RssWatch::start(ports.iter().map(queues).collect(), workers.to_vec())
@@ -49,13 +60,14 @@ impl Watches {
     }
 }
 
-fn link(port: &RunningPort) -> Watched {
+fn link((port, keeper): (&RunningPort, Option<Keeper>)) -> Watched {
     Watched {
         name: port.name.clone(),
         port: Arc::downgrade(&port.device),
         changes: port.device.link_changes().and_then(|fd| fd.try_clone_to_owned().ok()),
         index: port.can.interface,
         interface: port.interface.clone(),
+        keeper,
     }
 }
 

@@ -8,21 +8,47 @@
 //! The first queue of port p is worker p's, the next queue is the next worker's. So ports with one
 //! queue burden different workers.
 
+use std::sync::Arc;
+
 use super::mode::Run;
+use crate::dpdk;
 use crate::dpdk::port::Capabilities;
 use crate::dpdk::queue::{RxQueue, TxQueue};
-use crate::dpdk::ring::{self, Receiver};
+use crate::dpdk::ring::{self, Receiver, Sender};
 use crate::dpdk::{Eal, Error, TimestampField};
-use crate::worker::{Input, InputKind, Output, OutputKind, Owners, Relay, RingQueue};
+use crate::kernel::{Counters, Doorbell};
+use crate::worker::{
+    Input, InputKind, KernelEnds, KernelRelay, Output, OutputKind, Owners, Punts, Relay, RingQueue,
+};
 use guideway_api::{self as api, RingReason, SteeringMethod};
 use guideway_config::Steering;
 use guideway_core::balancer::id::PortIndex;
+use guideway_core::balancer::punt::Class;
 
 /// Size of a ring between two workers, for packets of one port. A ring holds one packet less.
 pub(super) const RING: u32 = 1024;
 /// Packets that a ring between two workers holds, for exceptions and for packets whose verdict is
 /// counted.
 pub(super) const SMALL_RING: u32 = 256;
+#[expect(clippy::cast_possible_truncation, reason = "a few, and 32")]
+const CLASSES: u32 = Class::ALL.len() as u32;
+#[expect(clippy::cast_possible_truncation, reason = "a few, and 32")]
+const BURST: u32 = dpdk::BURST as u32;
+
+/// Packets that a ring to or from the thread `kernel` holds: a burst of ARP, or a window of TCP.
+const KERNEL_RING: u32 = 256;
+
+/// Packets that the rings to and from the kernel hold, where `workers` workers punt to `interfaces`
+/// interfaces.
+pub(super) fn in_kernel_rings(workers: u16, interfaces: usize) -> u32 {
+    if interfaces == 0 {
+        return 0;
+    }
+    let interfaces = u32::try_from(interfaces).unwrap_or(u32::MAX);
+    // Of an interface also the burst that is being read, with a spare buffer.
+    let from = interfaces * (KERNEL_RING + BURST + 1);
+    u32::from(workers) * CLASSES * KERNEL_RING + from + BURST
+}
 
 /// How many queues a port has, and why.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,6 +124,8 @@ pub(super) struct Wiring {
     pub(super) outputs: Vec<Output>,
     /// The ring to each sibling; `None` at the worker's own index.
     pub(super) siblings: Vec<Option<Output>>,
+    /// What connects the worker with the kernel.
+    pub(super) kernel: KernelEnds,
     /// The device queues among the inputs.
     pub(super) queues: Vec<api::RxQueue>,
 }
@@ -230,6 +258,58 @@ impl<'a> Connections<'a> {
             }
         }
         Ok(())
+    }
+
+    /// Connects each worker with the thread that serves the kernel, which `doorbell` wakes. Returns the
+    /// thread's ends: for each class the rings of the workers.
+    ///
+    /// In a replay a worker has one ring for all classes, so that its frames stay in order: none is
+    /// dropped there, so that no class must be served before another.
+    ///
+    /// # Errors
+    /// There is no memory for a ring.
+    pub(super) fn connect_kernel(
+        &mut self,
+        doorbell: &Arc<Doorbell>,
+        counters: &[Arc<Counters>],
+    ) -> Result<Vec<Vec<Receiver>>, Error> {
+        let classes = if self.lossless { 1 } else { Class::ALL.len() };
+        let mut ends: Vec<Vec<Receiver>> = (0..classes).map(|_| Vec::new()).collect();
+        for worker in 0..self.workers.len() {
+            let mut rings = Vec::with_capacity(classes);
+            for (class, ends) in ends.iter_mut().enumerate() {
+                let name = format!("punt{class}_{worker}");
+                let (ring, end) = ring::channel(self.eal, &name, KERNEL_RING, self.nodes[worker])?;
+                rings.push(RingQueue::new(ring, self.lossless));
+                ends.push(end);
+            }
+            let (doorbell, counters) = (Some(Arc::clone(doorbell)), counters.to_vec());
+            self.workers[worker].kernel.punts = Punts { rings, doorbell, counters };
+        }
+        Ok(ends)
+    }
+
+    /// Connects the thread that serves the kernel with the worker that has the first transmit queue of
+    /// a port. Returns that worker, the ring to it, and what wakes it.
+    ///
+    /// # Errors
+    /// There is no memory for a ring, or no descriptor.
+    pub(super) fn connect_interface(
+        &mut self,
+        index: PortIndex,
+        counters: &Arc<Counters>,
+    ) -> Result<(u16, Sender, Arc<Doorbell>), super::Error> {
+        let owner = index.0 % u16::try_from(self.workers.len()).unwrap_or(u16::MAX);
+        let node = self.nodes[usize::from(owner)];
+        let name = format!("kernel{}", index.0);
+        let (sender, ring) = ring::channel(self.eal, &name, KERNEL_RING, node)?;
+        let ends = &mut self.workers[usize::from(owner)].kernel;
+        let doorbell = match &ends.doorbell {
+            Some(doorbell) => Arc::clone(doorbell),
+            None => Arc::clone(ends.doorbell.insert(Arc::new(Doorbell::new()?))),
+        };
+        ends.relays.push(KernelRelay { port: index, ring, counters: Arc::clone(counters) });
+        Ok((owner, sender, doorbell))
     }
 
     /// A ring on the node of the worker that reads it.

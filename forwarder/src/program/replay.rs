@@ -63,7 +63,8 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
 
     let capture_clock = arguments.clock == Clock::Capture;
     let devices = captures.devices.clone();
-    let mode = Mode::Replay { workers: arguments.workers, devices, capture_clock };
+    let mode =
+        Mode::Replay { workers: arguments.workers, devices, capture_clock, punted: Vec::new() };
     let appliance = Appliance::start(arguments.config.clone(), text, parsed, mode)?;
     appliance.wait_until_finished();
     warn_of_damage(&appliance, &rx);

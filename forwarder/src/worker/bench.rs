@@ -3,6 +3,7 @@
 
 use super::clock::Clock;
 use super::io::Output;
+use super::kernel::Punts;
 use super::outputs::Outputs;
 use super::rounds::process;
 use super::{Batch, Exceptions, Pipeline, Round};
@@ -17,6 +18,7 @@ pub struct BenchWorker {
     batch: Batch,
     clock: Clock,
     outputs: Vec<Output>,
+    punts: Punts,
 }
 
 impl BenchWorker {
@@ -29,7 +31,7 @@ impl BenchWorker {
         outputs: Vec<Output>,
     ) -> BenchWorker {
         let pipeline = Pipeline::new(balancer, stats, exceptions);
-        BenchWorker { pipeline, batch: Batch::new(), clock, outputs }
+        BenchWorker { pipeline, batch: Batch::new(), clock, outputs, punts: Punts::default() }
     }
 
     /// The burst that is processed next.
@@ -41,7 +43,12 @@ impl BenchWorker {
     #[inline(never)]
     pub fn process(&mut self, tables: &Tables, port: PortIndex) {
         self.clock.begin_round();
-        let actions = Outputs { ports: &mut self.outputs, siblings: &mut [], owners: None };
+        let actions = Outputs {
+            ports: &mut self.outputs,
+            siblings: &mut [],
+            owners: None,
+            punts: &mut self.punts,
+        };
         let mut round = Round { tables, now: self.clock.now(), actions };
         process(&mut self.pipeline, &mut round, port, &mut self.batch, &mut self.clock);
     }

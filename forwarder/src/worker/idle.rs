@@ -2,17 +2,20 @@
 //!
 //! In every mode a worker keeps polling for [`SPIN_ROUNDS`] empty rounds before it may sleep, so a
 //! packet that comes soon after another is always found by polling. The first packet after that
-//! waits until the worker wakes up. No sleep is longer than [`LONGEST_SLEEP`], because nothing
-//! wakes a worker for its other work: new configurations, flow listings, fragments that expire, the
+//! waits until the worker wakes up. A worker that sends for the kernel is woken for that too. No sleep
+//! is longer than [`LONGEST_SLEEP`], because nothing wakes a worker for its other work: new configurations, flow listings, fragments that expire, the
 //! sweep of the flow table, the end.
 
 use std::num::NonZeroU64;
+use std::os::fd::AsFd;
+use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::thread::set_current_timer_slack;
 
 use super::io::{Input, InputKind, Relay};
 use crate::dpdk::interrupt::RxInterrupts;
+use crate::kernel::Doorbell;
 
 /// Empty rounds before the first sleep: from some tens of microseconds to a few hundred, depending
 /// on the devices.
@@ -51,8 +54,16 @@ pub struct Idle {
 enum Mode {
     Poll,
     Share,
-    Pause { next: Duration },
-    Interrupt { interrupts: RxInterrupts, longest: Duration, armed: bool },
+    Pause {
+        next: Duration,
+    },
+    Interrupt {
+        interrupts: RxInterrupts,
+        /// Rung when the kernel sends.
+        doorbell: Option<Arc<Doorbell>>,
+        longest: Duration,
+        armed: bool,
+    },
 }
 
 impl Idle {
@@ -74,11 +85,15 @@ impl Idle {
         Idle { mode: Mode::Pause { next: FIRST_PAUSE }, asleep: false, spin_rounds: SPIN_ROUNDS }
     }
 
-    /// Sleeps until a device interrupts.
+    /// Sleeps until a device interrupts, or the doorbell rings.
     ///
     /// # Errors
     /// Why the worker cannot wait for interrupts, for the operator.
-    pub fn interrupt(inputs: &[Input], relays: &[Relay]) -> Result<Idle, String> {
+    pub fn interrupt(
+        inputs: &[Input],
+        relays: &[Relay],
+        doorbell: Option<Arc<Doorbell>>,
+    ) -> Result<Idle, String> {
         let mut queues = Vec::new();
         let mut longest = LONGEST_SLEEP;
         for input in inputs {
@@ -91,9 +106,14 @@ impl Idle {
         if !relays.is_empty() {
             return Err("it sends for another worker".to_owned());
         }
-        let interrupts = RxInterrupts::new(queues).map_err(|error| error.to_string())?;
+        let mut interrupts = RxInterrupts::new(queues).map_err(|error| error.to_string())?;
+        if let Some(doorbell) = &doorbell {
+            let event = doorbell.as_fd().try_clone_to_owned();
+            let added = event.map(|event| interrupts.wake_by(event));
+            added.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?;
+        }
         Ok(Idle {
-            mode: Mode::Interrupt { interrupts, longest, armed: false },
+            mode: Mode::Interrupt { interrupts, doorbell, longest, armed: false },
             asleep: false,
             spin_rounds: SPIN_ROUNDS,
         })
@@ -113,10 +133,11 @@ impl Idle {
         self.spin_rounds = SPIN_ROUNDS;
         match &mut self.mode {
             Mode::Pause { next } => *next = FIRST_PAUSE,
-            Mode::Interrupt { interrupts, armed, .. } => {
+            Mode::Interrupt { interrupts, doorbell, armed, .. } => {
                 // Drivers log an error for an interrupt that is not armed.
                 if std::mem::take(armed) {
                     interrupts.disarm();
+                    doorbell.iter().for_each(|doorbell| doorbell.wake());
                 }
             }
             Mode::Poll | Mode::Share => {}
@@ -154,18 +175,20 @@ impl Idle {
                 *next = (2 * pause).min(LONGEST_PAUSE);
                 pause
             }
-            Mode::Interrupt { interrupts, longest, armed } => {
+            Mode::Interrupt { interrupts, doorbell, longest, armed } => {
                 if !*armed {
                     // Arming succeeded at the start, so it succeeds again.
                     let _ = interrupts.arm();
+                    doorbell.iter().for_each(|doorbell| doorbell.fall_asleep());
                     *armed = true;
-                    // A packet may have come before the interrupt was armed: one more round shows
-                    // it.
+                    // A packet may have come before the interrupt was armed, or before the doorbell
+                    // was looked at: one more round shows it.
                     return 0;
                 }
                 if interrupts.wait(*longest) {
                     // A packet waits, so the flow table is not swept now.
                     interrupts.disarm();
+                    doorbell.iter().for_each(|doorbell| doorbell.wake());
                     *armed = false;
                     self.spin_rounds = rounds + INTERRUPT_SPIN_ROUNDS;
                     return 0;
@@ -185,7 +208,7 @@ mod tests {
 
     #[test]
     fn no_mode_sleeps_before_its_spin_rounds_are_over() {
-        for mut idle in [Idle::poll(), Idle::pause(), Idle::interrupt(&[], &[]).unwrap()] {
+        for mut idle in [Idle::poll(), Idle::pause(), Idle::interrupt(&[], &[], None).unwrap()] {
             for rounds in 1..SPIN_ROUNDS {
                 assert_eq!(idle.idle(rounds), 0);
                 assert!(!idle.asleep);
@@ -204,7 +227,7 @@ mod tests {
 
     #[test]
     fn a_wait_for_interrupts_begins_with_one_more_round_and_ends_by_itself() {
-        let mut idle = Idle::interrupt(&[], &[]).unwrap();
+        let mut idle = Idle::interrupt(&[], &[], None).unwrap();
         let start = Instant::now();
         assert_eq!(idle.idle(SPIN_ROUNDS), 0);
         assert_eq!(idle.idle(SPIN_ROUNDS + 1), 2500);
@@ -213,5 +236,19 @@ mod tests {
         assert_eq!(idle.idle(SPIN_ROUNDS + 2), 2500);
         idle.packet_found();
         assert_eq!(idle.idle(SPIN_ROUNDS), 0);
+    }
+
+    #[test]
+    fn the_doorbell_ends_a_wait_and_is_not_rung_in_vain() {
+        let doorbell = Arc::new(Doorbell::new().unwrap());
+        let mut idle = Idle::interrupt(&[], &[], Some(Arc::clone(&doorbell))).unwrap();
+        for _ in 0..3 {
+            doorbell.ring();
+            assert_eq!(idle.idle(SPIN_ROUNDS), 0, "it arms");
+            assert_eq!(idle.idle(SPIN_ROUNDS), 2500, "a ring before that wakes nobody");
+            doorbell.ring();
+            assert_eq!(idle.idle(SPIN_ROUNDS), 0);
+            idle.packet_found();
+        }
     }
 }

@@ -33,10 +33,15 @@ impl Input {
     /// Whether a lossless worker may poll this input. Packets that are among the workers already
     /// may always move on, so that they come to an end. New packets may enter if a burst fits
     /// wherever it may have to wait.
-    pub(super) fn may_be_polled(&self, outputs: &[Output], siblings: &[Option<Output>]) -> bool {
+    pub(super) fn may_be_polled(
+        &self,
+        outputs: &[Output],
+        siblings: &[Option<Output>],
+        kernel_has_room: bool,
+    ) -> bool {
         let InputKind::Queue { owners, .. } = &self.kind else { return true };
         let owners = owners.iter().flat_map(|owners| &owners.outputs);
-        owners.chain(siblings).flatten().chain(outputs).all(Output::has_room)
+        owners.chain(siblings).flatten().chain(outputs).all(Output::has_room) && kernel_has_room
     }
 }
 
@@ -89,14 +94,14 @@ impl RingQueue {
         RingQueue { ring, waiting: lossless.then(VecDeque::new) }
     }
 
-    fn has_room(&self) -> bool {
+    pub(super) fn has_room(&self) -> bool {
         self.waiting.as_ref().is_none_or(VecDeque::is_empty) && self.ring.room() >= BURST
     }
 
     /// Sends packets from the front of a burst. Returns how many; what stays in the burst is to be
     /// dropped.
     #[inline]
-    fn send(&mut self, burst: &mut Burst) -> usize {
+    pub(super) fn send(&mut self, burst: &mut Burst) -> usize {
         if self.waiting.is_some() {
             return self.send_or_wait(burst);
         }
@@ -116,7 +121,7 @@ impl RingQueue {
 
     /// Sends waiting packets as far as there is room. Returns whether any still wait.
     #[inline]
-    fn retry(&mut self) -> bool {
+    pub(super) fn retry(&mut self) -> bool {
         let Some(waiting) = self.waiting.as_mut().filter(|waiting| !waiting.is_empty()) else {
             return false;
         };
@@ -258,6 +263,23 @@ impl Output {
             stats.verdict(Verdict::Dropped(reason), self.burst.len() as u64);
         }
         self.burst.clear();
+    }
+
+    /// Sends a burst of what the kernel sends, behind all packets of the next flush. Returns how many the
+    /// device did not take.
+    pub(super) fn send_of_kernel(
+        &mut self,
+        ring: &mut ring::Receiver,
+        stats: &mut Writer,
+    ) -> usize {
+        self.flush(stats);
+        ring.receive(&mut self.burst);
+        if let OutputKind::Queue { queue, sent } = &mut self.kind {
+            transmit(queue, sent, &mut self.burst, stats);
+        }
+        let refused = self.burst.len();
+        self.burst.clear();
+        refused
     }
 
     /// Sends packets of another worker, which has counted their verdicts.

@@ -9,6 +9,7 @@ use guideway_core::stats::Writer;
 
 use super::handoff;
 use super::io::{Output, Owners};
+use super::kernel::Punts;
 use crate::dpdk::{Burst, OwnedMbuf};
 
 /// All outputs of a worker.
@@ -19,6 +20,8 @@ pub(super) struct Outputs<'a> {
     pub(super) siblings: &'a mut [Option<Output>],
     /// The rings to the owners of flows, if the device that delivered the packets does not divide flows.
     pub(super) owners: Option<&'a mut Owners>,
+    /// The queues to the kernel.
+    pub(super) punts: &'a mut Punts,
 }
 
 impl Outputs<'_> {
@@ -48,15 +51,14 @@ impl Actions<OwnedMbuf> for Outputs<'_> {
         self.ports[usize::from(port.0)].send_now(mbuf, stats)
     }
 
-    /// No port has an interface yet, so nobody calls this.
     fn punt(
         &mut self,
-        _port: PortIndex,
-        _class: Class,
-        _mbuf: OwnedMbuf,
+        port: PortIndex,
+        class: Class,
+        mbuf: OwnedMbuf,
         _stats: &mut Writer,
     ) -> Result<(), DropReason> {
-        Err(DropReason::PuntQueueFull)
+        self.punts.punt(port, class, mbuf)
     }
 
     fn hand_off(&mut self, worker: u16, mut mbuf: OwnedMbuf, handoff: Handoff, stats: &mut Writer) {
@@ -106,7 +108,9 @@ mod tests {
         let (to, mut from) = ring::channel(eal(), &unique("handoff"), 64, None).unwrap();
         let ring = Output::new(OutputKind::Ring(RingQueue::new(to, false)));
         let mut siblings = [None, Some(ring)];
-        let mut outputs = Outputs { ports: &mut [], siblings: &mut siblings, owners: None };
+        let mut punts = Punts::default();
+        let mut outputs =
+            Outputs { ports: &mut [], siblings: &mut siblings, owners: None, punts: &mut punts };
         let handoff = Handoff::Deliver(Arrival::by(PortIndex(3)));
         for (worker, mbuf) in [0, 1, 2].into_iter().zip(packets(&pool, 3).drain()) {
             outputs.hand_off(worker, mbuf, handoff, &mut stats);

@@ -15,6 +15,7 @@ use super::command::Command;
 use super::handoff;
 use super::idle::Idle;
 use super::io::{Input, InputKind, Output, Relay};
+use super::kernel::KernelEnds;
 use super::outputs::Outputs;
 use super::{Batch, Exceptions, Pipeline, Round};
 use crate::dpdk::Burst;
@@ -51,6 +52,8 @@ pub struct Worker {
     pub outputs: Vec<Output>,
     /// The ring to each sibling, by its index; `None` at the worker's own index.
     pub siblings: Vec<Option<Output>>,
+    /// What connects the worker with the kernel.
+    pub kernel: KernelEnds,
     /// What the worker keeps for exceptions.
     pub exceptions: Exceptions,
     /// Flow listings that the daemon asks for.
@@ -101,6 +104,7 @@ struct Rounds {
     relays: Vec<Relay>,
     outputs: Vec<Output>,
     siblings: Vec<Option<Output>>,
+    kernel: KernelEnds,
     lossless: bool,
     sleeper: Idle,
     listings: Receiver<FlowListing>,
@@ -129,6 +133,7 @@ impl Rounds {
             relays: worker.relays,
             outputs: worker.outputs,
             siblings: worker.siblings,
+            kernel: worker.kernel,
             lossless: worker.lossless,
             sleeper: worker.idle,
             listings: worker.listings,
@@ -171,10 +176,11 @@ impl Rounds {
     /// input that was not polled because a ring lacks room.
     #[inline]
     fn poll_inputs(&mut self, tables: &Tables) -> bool {
-        let Rounds { pipeline, batch, clock, inputs, outputs, siblings, .. } = self;
+        let Rounds { pipeline, batch, clock, inputs, outputs, siblings, kernel, .. } = self;
+        let punts = &mut kernel.punts;
         let mut found = false;
         for input in inputs {
-            if self.lossless && !input.may_be_polled(outputs, siblings) {
+            if self.lossless && !input.may_be_polled(outputs, siblings, punts.has_room()) {
                 found = true;
                 continue;
             }
@@ -195,7 +201,7 @@ impl Rounds {
                 continue;
             }
             found = true;
-            let actions = Outputs { ports: outputs, siblings, owners };
+            let actions = Outputs { ports: outputs, siblings, owners, punts };
             let mut round = Round { tables, now: clock.now(), actions };
             match is_handoff {
                 true => receive_handoffs(pipeline, &mut round, &mut batch.burst, clock),
@@ -205,8 +211,8 @@ impl Rounds {
         found
     }
 
-    /// Sends what waits for room in a ring, and what siblings send by this worker's queues. Returns whether there
-    /// was any.
+    /// Sends what waits for room in a ring, and what siblings and the kernel send by this worker's queues. Returns
+    /// whether there was any.
     #[inline]
     fn pass_on(&mut self) -> bool {
         let mut found = false;
@@ -216,8 +222,12 @@ impl Rounds {
             for output in owners.chain(siblings).chain(&mut self.outputs) {
                 found |= output.retry();
             }
+            found |= self.kernel.punts.retry();
         }
         for relay in &mut self.relays {
+            found |= relay.pass(&mut self.outputs, &mut self.pipeline.stats);
+        }
+        for relay in &mut self.kernel.relays {
             found |= relay.pass(&mut self.outputs, &mut self.pipeline.stats);
         }
         found

@@ -21,9 +21,9 @@ pub(super) fn compile(state: &State) -> Punts {
     }
 }
 
-/// Whether a port has an interface of the kernel. None has one yet.
-fn has_interface(_port: &Port) -> bool {
-    false
+/// Whether a port has an interface of the kernel.
+fn has_interface(port: &Port) -> bool {
+    port.interface().is_some()
 }
 
 /// The limit of each class, in the order of their indices.

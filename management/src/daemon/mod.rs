@@ -21,7 +21,7 @@ use guideway_api::{ErrorKind, Request, Response};
 use parking_lot::Mutex;
 
 use overview::Overview;
-pub use overview::{Port, PortState, Worker};
+pub use overview::{Interface, InterfaceCounters, InterfaceState, Port, PortState, Worker};
 use parser::{Done, Parser, Purpose, Refusal, Ticket};
 
 use super::manager::{self, Handle, Limits, Manager};

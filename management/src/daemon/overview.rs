@@ -46,6 +46,46 @@ pub struct Port {
     pub extended: Box<dyn Fn() -> BTreeMap<String, u64> + Send + Sync>,
     /// The functions that the driver chose for receiving and sending; none if the driver does not report them.
     pub functions: [Option<String>; 2],
+    /// The kernel's device of the port, if it has one.
+    pub interface: Option<Interface>,
+}
+
+/// The kernel's device of a port.
+pub struct Interface {
+    /// The name that it was made with.
+    pub name: String,
+    /// The kernel's index.
+    pub index: u32,
+    /// Asks for its state.
+    pub probe: Box<dyn Fn() -> InterfaceState + Send + Sync>,
+}
+
+/// The state of a port's interface, asked for by each listing.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct InterfaceState {
+    /// Whether somebody removed it.
+    pub is_removed: bool,
+    /// What passed.
+    pub counters: InterfaceCounters,
+}
+
+/// What passed between a port and its interface, since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct InterfaceCounters {
+    /// Frames that the interface took.
+    pub to_kernel_packets: u64,
+    /// Their bytes.
+    pub to_kernel_bytes: u64,
+    /// Frames that it did not take, because it was set down or removed, or because they lie in several buffers.
+    pub to_kernel_refused: u64,
+    /// Frames that were dropped because a worker's queue to the kernel was full.
+    pub to_kernel_queue_full: u64,
+    /// Frames that the kernel sent and a worker was given.
+    pub from_kernel_packets: u64,
+    /// Their bytes.
+    pub from_kernel_bytes: u64,
+    /// Frames that the kernel sent and the port did not: no buffer, no room, longer than the port's MTU.
+    pub from_kernel_dropped: u64,
 }
 
 /// The state of a port, asked for by each listing. The default is that of a closed port.

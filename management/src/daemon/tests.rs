@@ -91,6 +91,7 @@ impl Lab {
             }),
             extended: Box::new(|| [("rx_good_packets".to_owned(), 3)].into()),
             functions: [Some("Vector AVX2".to_owned()), None],
+            interface: None,
         }];
         let daemon = Daemon::with_limits(path, manager, workers, ports, limits);
         while daemon.overview.progress().generation == 0 {

@@ -5,6 +5,10 @@
 //! has one. Other devices interrupt when their link changes. Devices that do not interrupt are
 //! asked every [`PERIOD`]. The watch logs each change, and counts ports that go down.
 //!
+//! The port's own interface has the port's link as its carrier. A [`Keeper`] sees to that, to its
+//! addresses and its MAC address when a configuration is published, and hears if somebody renames or
+//! removes it.
+//!
 //! A driver stays bound to the interface that it was started with. If that interface is removed,
 //! the port receives nothing until the process is restarted, even if an interface of the same name
 //! appears again.
@@ -17,6 +21,7 @@ use std::sync::{Arc, Weak};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwap;
 use guideway_api as api;
 use guideway_api::InterfaceState;
 use parking_lot::Mutex;
@@ -24,7 +29,11 @@ use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use tracing::{error, info, warn};
 
 use crate::dpdk::port::{Link, Port, Started};
+use crate::kernel::Keeper;
 use guideway_core::stats::{self, Event, Reader, Writer};
+
+use guideway_management::kernel::netlink::Requests;
+use guideway_management::manager::Published;
 
 use netlink::{Message, Received, Socket};
 
@@ -78,6 +87,8 @@ pub(super) struct Watched {
     /// The index of the kernel interface behind it.
     pub(super) index: Option<u32>,
     pub(super) interface: Interface,
+    /// Keeps the port's own interface, if it has one.
+    pub(super) keeper: Option<Keeper>,
 }
 
 /// The running watch.
@@ -87,15 +98,26 @@ pub(super) struct Watch {
 }
 
 impl Watch {
-    /// Watches these ports. Also returns the counters of the watch.
-    pub(super) fn start(ports: Vec<Watched>) -> io::Result<(Watch, Reader)> {
+    /// Watches these ports, and keeps their interfaces as they and the `published` configuration are. Also
+    /// returns the counters of the watch.
+    pub(super) fn start(
+        ports: Vec<Watched>,
+        published: Arc<ArcSwap<Published>>,
+    ) -> io::Result<(Watch, Reader)> {
         let (writer, reader) = stats::channel(0, 0);
         let stop = Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?);
         let socket = Socket::open()
             .inspect_err(|error| warn!("cannot watch the kernel's interfaces: {error}"))
             .ok();
         let up = vec![true; ports.len()];
-        let mut watcher = Watcher { ports, up, socket, counters: writer };
+        let requests = ports.iter().any(|port| port.keeper.is_some()).then(Requests::open);
+        let requests = requests.transpose().unwrap_or_else(|error| {
+            warn!("the ports' interfaces do not follow the ports: {error}");
+            None
+        });
+        let generation = published.load().generation;
+        let mut watcher =
+            Watcher { ports, up, socket, requests, published, generation, counters: writer };
         let stopped = stop.clone();
         let thread =
             thread::Builder::new().name("links".into()).spawn(move || watcher.run(&stopped))?;
@@ -117,6 +139,11 @@ struct Watcher {
     /// Whether each port was up at the last report.
     up: Vec<bool>,
     socket: Option<Socket>,
+    /// For changes of the ports' interfaces; `None` if there is none.
+    requests: Option<Requests>,
+    published: Arc<ArcSwap<Published>>,
+    /// The generation that the interfaces are in line with.
+    generation: u64,
     counters: Writer,
 }
 
@@ -126,6 +153,7 @@ impl Watcher {
         loop {
             self.receive();
             (0..self.ports.len()).for_each(|port| self.report(port));
+            self.configure();
             let changes = self.ports.iter().filter_map(|port| port.changes.as_ref());
             let mut events = vec![PollFd::from_borrowed_fd(stop.as_fd(), PollFlags::IN)];
             events.extend(self.socket.iter().map(|socket| PollFd::new(socket, PollFlags::IN)));
@@ -147,14 +175,31 @@ impl Watcher {
         }
     }
 
-    /// Asks the kernel about the interface of each port. The port's number is the sequence number
-    /// of the query.
+    /// Asks the kernel about the interface behind each port, and about the port's own. The sequence
+    /// number of a query is twice the port's number, and one more for the port's own interface.
     fn query_all(&mut self) {
         let Some(socket) = &self.socket else { return };
-        for (sequence, port) in (0..).zip(&self.ports) {
-            let result = port.index.map(|index| socket.query(index, sequence));
-            if let Some(Err(error)) = result {
-                warn!("port \"{}\": cannot ask for its interface: {error}", port.name);
+        for (sequence, port) in (0..).step_by(2).zip(&self.ports) {
+            let own = port.keeper.as_ref().map(Keeper::index);
+            for (sequence, index) in [(sequence, port.index), (sequence + 1, own)] {
+                if let Some(Err(error)) = index.map(|index| socket.query(index, sequence)) {
+                    warn!("port \"{}\": cannot ask for its interface: {error}", port.name);
+                }
+            }
+        }
+    }
+
+    /// Brings the ports' interfaces in line with a configuration that was published since.
+    fn configure(&mut self) {
+        let Some(requests) = &mut self.requests else { return };
+        let published = self.published.load();
+        if published.generation == self.generation {
+            return;
+        }
+        self.generation = published.generation;
+        for (watched, port) in self.ports.iter_mut().zip(&published.configuration.ports) {
+            if let Some(keeper) = &mut watched.keeper {
+                keeper.configure(requests, port);
             }
         }
     }
@@ -183,6 +228,17 @@ impl Watcher {
     }
 
     fn handle(&mut self, message: Message) {
+        for (port, watched) in self.ports.iter_mut().enumerate() {
+            let Some(keeper) = &mut watched.keeper else { continue };
+            match &message {
+                Message::Link { index, name, .. } if *index == keeper.index() => keeper.found(name),
+                Message::Removed { index } if *index == keeper.index() => keeper.removed(),
+                Message::Absent { sequence } if of_interface(*sequence) == Some(port) => {
+                    keeper.removed();
+                }
+                _ => {}
+            }
+        }
         for port in 0..self.ports.len() {
             let watched = &self.ports[port];
             let mut known = watched.interface.0.lock();
@@ -206,7 +262,7 @@ impl Watcher {
                 Message::Removed { index } if watched.index == Some(*index) => {
                     api::Interface { name: last_name, state: InterfaceState::Removed }
                 }
-                Message::Absent { sequence } if usize::try_from(*sequence) == Ok(port) => {
+                Message::Absent { sequence } if behind_port(*sequence) == Some(port) => {
                     api::Interface { name: last_name, state: InterfaceState::Removed }
                 }
                 _ => continue,
@@ -229,10 +285,13 @@ impl Watcher {
 
     /// Logs and counts a change of a port's link since the last report.
     fn report(&mut self, port: usize) {
-        let watched = &self.ports[port];
+        let watched = &mut self.ports[port];
         let Some(device) = watched.port.upgrade() else { return };
         let reported = device.link();
         let link = watched.interface.link(reported);
+        if let (Some(keeper), Some(requests)) = (&mut watched.keeper, &mut self.requests) {
+            keeper.set_carrier(requests, link.up);
+        }
         if link.up == self.up[port] {
             return;
         }
@@ -245,6 +304,16 @@ impl Watcher {
             self.counters.event(Event::LinkDown, 1);
         }
     }
+}
+
+/// The port about whose device the query with this sequence number was.
+fn behind_port(sequence: u32) -> Option<usize> {
+    sequence.is_multiple_of(2).then_some(sequence as usize / 2)
+}
+
+/// The port about whose own interface the query with this sequence number was.
+fn of_interface(sequence: u32) -> Option<usize> {
+    (!sequence.is_multiple_of(2)).then_some(sequence as usize / 2)
 }
 
 /// The end of a line in the log: how the interface keeps frames from passing.

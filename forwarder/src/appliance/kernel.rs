@@ -1,0 +1,107 @@
+//! The interfaces of the ports, and the thread that serves the kernel: makes them and connects them
+//! with the workers.
+
+use std::net::UdpSocket;
+use std::sync::Arc;
+
+use rustix::net::netdevice::index_to_name;
+use tracing::warn;
+
+use super::buffers::Pools;
+use super::error::Error;
+use super::mode::Run;
+use super::ports::RunningPort;
+use super::wiring::Connections;
+use crate::dpdk::{Eal, TimestampField};
+use crate::kernel::capture::Writer;
+use crate::kernel::{
+    Counters, Courier, Doorbell, Handle, Interface, Lane, Sink, Wanted, Way, double_receipt,
+};
+use guideway_config::Configuration;
+use guideway_core::balancer::id::PortIndex;
+use guideway_management::kernel::netlink::Requests;
+
+/// Makes the interface of each port, in a live run.
+///
+/// # Errors
+/// What the operator has to change. What was made is removed again.
+pub(super) fn interfaces(
+    configuration: &Configuration,
+    run: &Run,
+    ports: &[RunningPort],
+) -> Result<Vec<Option<Interface>>, Error> {
+    let mut interfaces: Vec<Option<Interface>> = ports.iter().map(|_| None).collect();
+    if !run.live || run.interfaces(configuration) == 0 {
+        return Ok(interfaces);
+    }
+    let mut requests = Requests::open()?;
+    for ((port, running), made) in configuration.ports.iter().zip(ports).zip(&mut interfaces) {
+        let Some(name) = port.interface() else { continue };
+        let addresses: &[_] = if port.manage_addresses { &port.addresses } else { &[] };
+        let (mac, mtu) = (running.device.mac(), running.device.mtu());
+        let wanted = Wanted { name, mac, mtu, addresses };
+        let interface = Interface::make(&mut requests, &wanted);
+        let at_port = |error| Error::Interface { port: port.name.clone(), error };
+        *made = Some(interface.map_err(at_port)?);
+        warn_of_double_receipt(&port.name, running);
+    }
+    Ok(interfaces)
+}
+
+/// Warns if the kernel takes the port's packets by the device behind it too.
+fn warn_of_double_receipt(port: &str, running: &RunningPort) {
+    let reads_packet_socket = ["net_af_packet", "net_pcap"].contains(&running.can.driver.as_str());
+    let Some(index) = running.can.interface.filter(|_| reads_packet_socket) else { return };
+    // Any socket will do.
+    let name =
+        UdpSocket::bind("127.0.0.1:0").ok().and_then(|socket| index_to_name(socket, index).ok());
+    if let Some(warning) = name.and_then(|behind| double_receipt(port, &behind)) {
+        warn!("{warning}");
+    }
+}
+
+/// Connects the workers with the interfaces, or in a replay with captures, and returns what carries
+/// frames between them. `None` if there is neither.
+///
+/// # Errors
+/// There is no memory for a ring, or a capture cannot be written.
+pub(super) fn connect(
+    run: &Run,
+    interfaces: &[Option<Interface>],
+    pools: &Pools,
+    timestamps: Option<TimestampField>,
+    connections: &mut Connections<'_>,
+) -> Result<Option<Courier>, Error> {
+    let has_capture = run.punted.iter().any(Option::is_some);
+    if !has_capture && interfaces.iter().all(Option::is_none) {
+        return Ok(None);
+    }
+    let mut lanes = Vec::with_capacity(interfaces.len());
+    for (index, interface) in interfaces.iter().enumerate() {
+        let counters = interface
+            .as_ref()
+            .map_or_else(Arc::<Counters>::default, |interface| Arc::clone(&interface.counters));
+        let mut lane = Lane { sink: Sink::Nothing, counters, way: None };
+        if let Some(interface) = interface {
+            let port = PortIndex(u16::try_from(index).unwrap_or(u16::MAX));
+            let (worker, ring, doorbell) = connections.connect_interface(port, &lane.counters)?;
+            lane.way = Some(Way { ring, pool: pools.of_worker(worker).clone(), doorbell });
+            lane.sink = Sink::Interface(Arc::clone(&interface.device));
+        } else if let Some(Some(path)) = run.punted.get(index) {
+            lane.sink = Sink::Capture(Writer::create(path)?);
+        }
+        lanes.push(lane);
+    }
+    let doorbell = Arc::new(Doorbell::new()?);
+    let counters: Vec<_> = lanes.iter().map(|lane| Arc::clone(&lane.counters)).collect();
+    let punts = connections.connect_kernel(&doorbell, &counters)?;
+    Ok(Some(Courier { lanes, punts, doorbell, timestamps }))
+}
+
+/// Starts the thread, if there is anything to carry.
+///
+/// # Errors
+/// DPDK or the operating system refuses it.
+pub(super) fn start(eal: &Eal, courier: Option<Courier>) -> Result<Option<Handle>, Error> {
+    Ok(courier.map(|courier| courier.start(eal)).transpose()?)
+}
