@@ -25,7 +25,7 @@ def call(directory, *arguments):
 @pytest.fixture
 def workdir(tmp_path):
     """A directory with a valid configuration and capture."""
-    one_port().write(tmp_path / "guideway.toml")
+    one_port(interface="edge0").write(tmp_path / "guideway.toml")
     (tmp_path / "in.pcap").write_bytes(replay.pcap([FRAME]))
     return tmp_path
 
@@ -41,6 +41,15 @@ def refused(done, *messages, codes=(1, 2)):
 def test_an_unknown_port(workdir):
     refused(call(workdir, "--config", "guideway.toml", "--rx", "edge7=in.pcap", "--tx", "edge0=out.pcap"), "edge7")
     refused(call(workdir, "--config", "guideway.toml", "--rx", "edge0=in.pcap", "--tx", "core9=out.pcap"), "core9")
+
+
+def test_a_port_without_interface_has_no_punted_frames(workdir):
+    captures = ("--rx", "edge0=in.pcap", "--punt")
+    refused(call(workdir, "--config", "guideway.toml", *captures, "edge7=out.pcap"), "no port \"edge7\"")
+    refused(call(workdir, "--config", "guideway.toml", *captures, "edge0"), "takes PORT=FILE")
+    refused(call(workdir, "--config", "guideway.toml", *captures, "edge0=nowhere/out.pcap"), "nowhere/out.pcap")
+    one_port(interface="none").write(workdir / "guideway.toml")
+    refused(call(workdir, "--config", "guideway.toml", *captures, "edge0=out.pcap"), "interface = \"none\"")
 
 
 def test_no_capture_at_all(workdir):
@@ -59,13 +68,15 @@ def test_a_port_named_twice(workdir):
 
 def test_an_output_that_is_another_file_of_the_call(workdir):
     """Neither an input nor another output is overwritten, even under another name."""
-    two_ports().write(workdir / "guideway.toml")
+    two_ports().changed(lambda config: config["port"][0].update(interface="edge0")).write(workdir / "guideway.toml")
     (workdir / "link.pcap").symlink_to("in.pcap")
     before = (workdir / "in.pcap").read_bytes()
     for captures in (
         ("--rx", "edge0=in.pcap", "--tx", "edge0=in.pcap"),
         ("--rx", "edge0=in.pcap", "--tx", "core0=link.pcap"),
         ("--rx", "edge0=in.pcap", "--tx", "edge0=out.pcap", "--tx", "core0=./out.pcap"),
+        ("--rx", "edge0=in.pcap", "--punt", "edge0=link.pcap"),
+        ("--rx", "edge0=in.pcap", "--tx", "edge0=out.pcap", "--punt", "edge0=./out.pcap"),
     ):
         done = call(workdir, "--config", "guideway.toml", *captures)
         assert (workdir / "in.pcap").read_bytes() == before
@@ -198,7 +209,7 @@ def test_the_real_clock(run_replay):
 
 def test_a_port_without_captures(workdir):
     """A port of the configuration that no argument names receives nothing."""
-    two_ports().write(workdir / "guideway.toml")
+    two_ports().changed(lambda config: config["port"][0].update(interface="edge0")).write(workdir / "guideway.toml")
     for captures in (
         ("--rx", "edge0=in.pcap"),
         ("--rx", "edge0=in.pcap", "--tx", "edge0=out.pcap"),

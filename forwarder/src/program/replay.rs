@@ -7,7 +7,7 @@ use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use clap::{Args, ValueEnum};
 use guideway::appliance::{Appliance, Device, Mode, Stopped, capture};
 use guideway_api::{Request, Response, Stats};
@@ -37,6 +37,9 @@ pub(super) struct Arguments {
     /// Where the frames go that leave by a port; without it they are not kept
     #[arg(long, value_name = "PORT=FILE")]
     tx: Vec<String>,
+    /// Where the frames of a port go that a live run would give to the kernel; without it they are only counted
+    #[arg(long, value_name = "PORT=FILE")]
+    punt: Vec<String>,
     /// Workers; with more than one, order is kept within a flow
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=16))]
     workers: u16,
@@ -56,21 +59,27 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
     configuration.dpdk.hugepages = false;
     let rx = by_port(configuration, "--rx", &arguments.rx)?;
     let tx = by_port(configuration, "--tx", &arguments.tx)?;
+    let punt = by_port(configuration, "--punt", &arguments.punt)?;
+    with_interface(configuration, &punt)?;
     rx.values().try_for_each(|path| check(path))?;
     let ports = configuration.ports.len();
     let captures = Captures::make(ports, &rx, &tx)?;
-    make_outputs(&rx, (0..ports).filter_map(|index| tx.get(&index)))?;
+    let outputs = [("--tx", &tx), ("--punt", &punt)].into_iter().flat_map(|(option, files)| {
+        (0..ports).filter_map(move |index| Some((option, files.get(&index)?)))
+    });
+    make_outputs(&rx, outputs)?;
 
     let capture_clock = arguments.clock == Clock::Capture;
     let devices = captures.devices.clone();
-    let mode =
-        Mode::Replay { workers: arguments.workers, devices, capture_clock, punted: Vec::new() };
+    let punted = (0..ports).map(|index| punt.get(&index).cloned()).collect();
+    let mode = Mode::Replay { workers: arguments.workers, devices, capture_clock, punted };
     let appliance = Appliance::start(arguments.config.clone(), text, parsed, mode)?;
     appliance.wait_until_finished();
     warn_of_damage(&appliance, &rx);
     let stopped = appliance.stop();
     ensure!(stopped.leaked == 0, "{} packet buffers did not come back", stopped.leaked);
 
+    stopped.punted.as_ref().map_err(|error| anyhow!("--punt: cannot write the frames: {error}"))?;
     captures.keep(&tx, &stopped, capture_clock)?;
     print(&stopped.stats, arguments.json)?;
     Ok(ExitCode::SUCCESS)
@@ -156,7 +165,7 @@ impl Captures {
 /// of the command line, under any name, because writing it would destroy that file.
 fn make_outputs<'a>(
     rx: &HashMap<usize, PathBuf>,
-    tx: impl Iterator<Item = &'a PathBuf>,
+    outputs: impl Iterator<Item = (&'a str, &'a PathBuf)>,
 ) -> Result<()> {
     let identity = |file: &Metadata| (file.dev(), file.ino());
     let mut known = Vec::new();
@@ -164,7 +173,7 @@ fn make_outputs<'a>(
         let file = fs::metadata(path).with_context(|| path.display().to_string())?;
         known.push(identity(&file));
     }
-    for path in tx {
+    for (option, path) in outputs {
         let file = File::options().write(true).create(true).truncate(false).open(path);
         let file = file.and_then(|file| file.metadata());
         let file = file.with_context(|| format!("cannot write {}", path.display()))?;
@@ -172,11 +181,23 @@ fn make_outputs<'a>(
         if file.is_file() {
             ensure!(
                 !known.contains(&identity(&file)),
-                "--tx {}: the file is an --rx or another --tx of this call; name another",
+                "{option} {}: the file is an --rx or another output of this call; name another",
                 path.display()
             );
             known.push(identity(&file));
         }
+    }
+    Ok(())
+}
+
+/// Refuses a port whose frames the kernel never gets.
+fn with_interface(configuration: &Configuration, punt: &HashMap<usize, PathBuf>) -> Result<()> {
+    for (index, port) in configuration.ports.iter().enumerate() {
+        ensure!(
+            !punt.contains_key(&index) || port.interface().is_some(),
+            "--punt {name}=...: port \"{name}\" has interface = \"none\", so that the kernel gets nothing of it",
+            name = port.name
+        );
     }
     Ok(())
 }
