@@ -54,6 +54,24 @@ def test_forwarder_on_a_packet_socket(namespace, directory):
     work(Confined(namespace, live(one_port(), "gw0", directory), directory, Unit("guideway.service")), peer)
 
 
+def test_forwarder_with_an_interface(namespace, directory):
+    """The unit allows the TAP device, its addresses, and the settings below /proc/sys/net."""
+    namespace.cable("gw3")
+    config = live(one_port(), "gw3", directory)
+    config["port"][0]["interface"] = "edge3"
+    unit = Unit("guideway.service")
+    with Confined(namespace, config, directory, unit) as daemon:
+        line = namespace.command("ip", "-br", "address", "show", "edge3")
+        shown = subprocess.run(line, capture_output=True, text=True, check=True).stdout
+        assert "192.0.2.1/24" in shown and "2001:db8::1/64" in shown, shown
+        assert daemon.stop()[0] == 0, daemon.log()
+    assert "cannot set" not in daemon.log()
+    # The test cannot make a part of /proc read-only. The unit must name what it leaves writable.
+    assert unit.values("ProtectKernelTunables") == ["yes"] and "/proc/sys/net" in unit.values("ReadWritePaths")
+    daemon.trace.wait(daemon.process.pid)
+    daemon.trace.check(unit, TRIED)
+
+
 def test_forwarder_on_a_tap_device(namespace, directory):
     config = live(one_port(), "gw0", directory)
     config["port"][0]["device"] = "net_tap0,iface=gwtap0"

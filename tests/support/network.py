@@ -69,24 +69,34 @@ class Namespace:
 
     def packet_socket(self, interface, protocol=ETH_P_ALL):
         """A raw socket bound to an interface of the namespace. Any thread may use it."""
-        made = []
 
         def make():
-            with Path(f"/run/netns/{self.name}").open() as handle:
-                if _libc.setns(handle.fileno(), CLONE_NEWNET) != 0:
-                    made.append(OSError(ctypes.get_errno(), "setns"))
-                    return
             raw = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
             raw.bind((interface, protocol))
-            made.append(raw)
+            return raw
+
+        return self.inside(make)
+
+    def inside(self, act):
+        """Calls a function in the namespace, and returns what it returns. A socket that it makes stays there."""
+        results = []
+
+        def body():
+            try:
+                with Path(f"/run/netns/{self.name}").open() as handle:
+                    if _libc.setns(handle.fileno(), CLONE_NEWNET) != 0:
+                        raise OSError(ctypes.get_errno(), "setns")
+                results.append(act())
+            except OSError as error:
+                results.append(error)
 
         # setns moves one thread. A separate thread leaves the test in its namespace.
-        thread = threading.Thread(target=make)
+        thread = threading.Thread(target=body)
         thread.start()
         thread.join()
-        if isinstance(made[0], OSError):
-            raise made[0]
-        return made[0]
+        if isinstance(results[0], OSError):
+            raise results[0]
+        return results[0]
 
 
 class Capture:
