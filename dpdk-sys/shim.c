@@ -4,6 +4,7 @@
  * belongs here; forwarder/src/dpdk/mbuf.rs has that. */
 
 #include <errno.h>
+#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
@@ -98,6 +99,58 @@ void guideway_wake_remove(int fd, struct rte_epoll_event *event)
 {
 	(void)rte_epoll_ctl(RTE_EPOLL_PER_THREAD, EPOLL_CTL_DEL, fd, event);
 	free(event);
+}
+
+/* Makes a device put the packets of a control rule into a receive queue, or, unless `create`, asks whether it
+ * would. The rule lasts until the port is stopped or closed. Returns 0 or a negative errno. */
+int guideway_control_queue(uint16_t port, uint16_t queue, uint32_t rule, int create)
+{
+	/* Ports of RFC 4271, RFC 5881 and RFC 5883. */
+	static const struct {
+		uint8_t protocol;
+		uint16_t from, to;
+	} of[] = {
+		{ 0, 0, 0 }, { IPPROTO_TCP, 0, 179 }, { IPPROTO_TCP, 179, 0 },
+		{ IPPROTO_UDP, 0, 3784 }, { IPPROTO_UDP, 0, 4784 },
+	};
+	uint32_t kind = rule >= GUIDEWAY_CONTROL_BGP_TO_V6 ? rule - GUIDEWAY_CONTROL_BFD_MULTIHOP_V4 : rule;
+	int v6 = rule >= GUIDEWAY_CONTROL_BGP_TO_V6;
+	struct rte_flow_item_eth arp = { .hdr.ether_type = RTE_BE16(RTE_ETHER_TYPE_ARP) };
+	struct rte_flow_item_eth ethertype = { .hdr.ether_type = RTE_BE16(0xffff) };
+	struct rte_flow_item_ipv4 ip4 = { 0 }, ip4_mask = { .hdr.next_proto_id = 0xff };
+	struct rte_flow_item_ipv6 ip6 = { 0 }, ip6_mask = { .hdr.proto = 0xff };
+	struct rte_flow_item_tcp tcp = { 0 }, tcp_mask = { 0 };
+	struct rte_flow_item_udp udp = { 0 }, udp_mask = { 0 };
+	struct rte_flow_item pattern[4] = { { .type = RTE_FLOW_ITEM_TYPE_ETH } };
+	struct rte_flow_action_queue to = { .index = queue };
+	struct rte_flow_action actions[2] = {
+		{ .type = RTE_FLOW_ACTION_TYPE_QUEUE, .conf = &to },
+		{ .type = RTE_FLOW_ACTION_TYPE_END },
+	};
+	struct rte_flow_attr attributes = { .ingress = 1 };
+	struct rte_flow_error error;
+
+	if (rule >= GUIDEWAY_CONTROL_RULES)
+		return -EINVAL;
+	pattern[1].type = pattern[2].type = pattern[3].type = RTE_FLOW_ITEM_TYPE_END;
+	if (rule == GUIDEWAY_CONTROL_ARP) {
+		pattern[0].spec = &arp;
+		pattern[0].mask = &ethertype;
+	} else {
+		ip4.hdr.next_proto_id = ip6.hdr.proto = of[kind].protocol;
+		tcp.hdr.src_port = udp.hdr.src_port = rte_cpu_to_be_16(of[kind].from);
+		tcp.hdr.dst_port = udp.hdr.dst_port = rte_cpu_to_be_16(of[kind].to);
+		tcp_mask.hdr.src_port = udp_mask.hdr.src_port = of[kind].from ? 0xffff : 0;
+		tcp_mask.hdr.dst_port = udp_mask.hdr.dst_port = of[kind].to ? 0xffff : 0;
+		pattern[1] = v6 ? (struct rte_flow_item){ RTE_FLOW_ITEM_TYPE_IPV6, &ip6, NULL, &ip6_mask } :
+				  (struct rte_flow_item){ RTE_FLOW_ITEM_TYPE_IPV4, &ip4, NULL, &ip4_mask };
+		pattern[2] = of[kind].protocol == IPPROTO_TCP ?
+			(struct rte_flow_item){ RTE_FLOW_ITEM_TYPE_TCP, &tcp, NULL, &tcp_mask } :
+			(struct rte_flow_item){ RTE_FLOW_ITEM_TYPE_UDP, &udp, NULL, &udp_mask };
+	}
+	if (!create)
+		return rte_flow_validate(port, &attributes, pattern, actions, &error);
+	return rte_flow_create(port, &attributes, pattern, actions, &error) == NULL ? -rte_errno : 0;
 }
 
 int guideway_link_get(uint16_t port, struct guideway_link *link)

@@ -15,6 +15,7 @@
 #include <rte_eal.h>
 #include <rte_errno.h>
 #include <rte_ethdev.h>
+#include <rte_flow.h>
 #include <rte_interrupts.h>
 #include <rte_lcore.h>
 #include <rte_log.h>
@@ -97,6 +98,20 @@ struct guideway_link {
 	uint8_t full_duplex;
 };
 
+/* Rules by which a device tells packets of the network's own protocols from all others. */
+enum guideway_control_rule {
+	GUIDEWAY_CONTROL_ARP,
+	GUIDEWAY_CONTROL_BGP_TO_V4,
+	GUIDEWAY_CONTROL_BGP_FROM_V4,
+	GUIDEWAY_CONTROL_BFD_V4,
+	GUIDEWAY_CONTROL_BFD_MULTIHOP_V4,
+	GUIDEWAY_CONTROL_BGP_TO_V6,
+	GUIDEWAY_CONTROL_BGP_FROM_V6,
+	GUIDEWAY_CONTROL_BFD_V6,
+	GUIDEWAY_CONTROL_BFD_MULTIHOP_V6,
+	GUIDEWAY_CONTROL_RULES,
+};
+
 /* shim.c */
 int guideway_errno(void);
 uint64_t guideway_tsc(void);
@@ -111,6 +126,7 @@ int guideway_rx_interrupt(uint16_t port, uint16_t queue, int add);
 int guideway_wait(int milliseconds);
 struct rte_epoll_event *guideway_wake_add(int fd);
 void guideway_wake_remove(int fd, struct rte_epoll_event *event);
+int guideway_control_queue(uint16_t port, uint16_t queue, uint32_t rule, int create);
 int guideway_link_get(uint16_t port, struct guideway_link *link);
 int guideway_link_interrupt(uint16_t port);
 int guideway_link_watch(uint16_t port, int fd, int watch);

@@ -59,6 +59,7 @@ pub(super) fn start(
             mtu: port.mtu,
             mac: port.mac,
             rss: probed.queues.receive > 1,
+            control_queue: false,
             interrupts,
             // With one pool for all ports, every packet sent is of that pool.
             fast_free: pools.is_one(),

@@ -70,6 +70,7 @@ pub(super) fn device(driver: &str, options: &str) -> Port<Probed> {
 pub(super) fn settings() -> Settings {
     Settings {
         rx_queues: 1,
+        control_queue: false,
         tx_queues: 1,
         rx_descriptors: 256,
         tx_descriptors: 256,

@@ -7,6 +7,7 @@
 //! Devices differ, virtual ones most. A port must have queues. Anything else that it lacks becomes
 //! a note for the operator, not an error (see `setup`).
 
+mod control;
 mod driver;
 mod find;
 mod report;
@@ -59,7 +60,8 @@ pub struct Started {
     mac: [u8; 6],
     mtu: u16,
     notes: Vec<String>,
-    /// The packet count of each receive queue.
+    has_control_queue: bool,
+    /// The packet count of each receive queue for data.
     received: Vec<Received>,
 }
 
@@ -105,12 +107,13 @@ impl Port<Stopped> {
         let device = Arc::new(device);
         let rx: Vec<RxQueue> =
             (0..ready.rx_queues).map(|queue| RxQueue::new(&device, queue)).collect();
-        let received = rx.iter().map(RxQueue::received).collect();
+        let data = rx.iter().take(ready.data_queues().into());
+        let received = data.map(RxQueue::received).collect();
         let tx = (0..ready.tx_queues)
             .map(|queue| TxQueue::new(&device, queue, ready.fast_free_pool))
             .collect();
-        let Ready { driver, mac, mtu, .. } = ready;
-        let state = Started { device, driver, mac, mtu, notes, received };
+        let Ready { driver, mac, mtu, has_control_queue, .. } = ready;
+        let state = Started { device, driver, mac, mtu, notes, received, has_control_queue };
         Ok((Port { state }, rx, tx))
     }
 }
@@ -146,7 +149,12 @@ impl Port<Started> {
         self.state.device.link()
     }
 
-    /// The number of packets that each receive queue has delivered.
+    /// Whether the last receive queue is for ARP and routing sessions alone.
+    pub fn has_control_queue(&self) -> bool {
+        self.state.has_control_queue
+    }
+
+    /// The number of packets that each receive queue for data has delivered.
     pub fn received(&self) -> Vec<u64> {
         self.state.received.iter().map(Received::read).collect()
     }
@@ -222,6 +230,16 @@ mod tests {
             "{notes}"
         );
         assert_eq!(tx.iter().map(TxQueue::index).collect::<Vec<_>>(), [0, 1]);
+    }
+
+    #[test]
+    fn a_device_without_rules_gets_no_queue_for_control() {
+        let pool = pool(511);
+        let wanted = Settings { control_queue: true, ..settings() };
+        let (port, notes) = device("net_null", "").configure(&wanted, &pool).unwrap();
+        let (port, rx, _tx) = port.start().unwrap();
+        assert_eq!((rx.len(), port.received().len(), port.has_control_queue()), (1, 1, false));
+        assert!(!notes.concat().contains("alone"), "{notes:?}");
     }
 
     #[test]

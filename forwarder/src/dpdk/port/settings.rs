@@ -20,6 +20,8 @@ pub struct Settings {
     pub mac: Option<[u8; 6]>,
     /// Spread flows over the receive queues.
     pub rss: bool,
+    /// Ask for one more receive queue, for ARP and routing sessions alone.
+    pub control_queue: bool,
     /// Make [`crate::dpdk::interrupt::RxInterrupts`] possible on receive queues, if the device can.
     pub interrupts: bool,
     /// Every packet sent through the port is of the pool given to [`super::Port::configure`], so

@@ -7,7 +7,8 @@ use std::ffi::CStr;
 
 use dpdk_sys as sys;
 
-use super::driver::Facts;
+use super::control;
+use super::driver::{Facts, SpreadOver};
 use super::rss;
 use super::settings::{Capabilities, Settings};
 use super::umem::Umem;
@@ -25,6 +26,8 @@ pub(super) struct Ready {
     pub(super) driver: String,
     pub(super) rx_queues: u16,
     pub(super) tx_queues: u16,
+    /// The last receive queue is for ARP and routing sessions alone.
+    pub(super) has_control_queue: bool,
     /// The RSS hash functions, or 0 without RSS.
     hash: u64,
     pub(super) mac: [u8; 6],
@@ -36,6 +39,13 @@ pub(super) struct Ready {
 
 // SAFETY: `fast_free_pool` is compared, never followed.
 unsafe impl Send for Ready {}
+
+impl Ready {
+    /// The receive queues that data comes to.
+    pub(super) fn data_queues(&self) -> u16 {
+        self.rx_queues - u16::from(self.has_control_queue)
+    }
+}
 
 /// What `device` offers.
 pub(super) fn capabilities(device: &Device) -> Result<Capabilities> {
@@ -88,11 +98,14 @@ pub(super) fn configure(
     let hash = rss::types(&info, settings, rx_queues, &driver, &mut notes);
     let conf = eth_conf(device, &info, facts, settings, mtu, hash);
     let previous_mtu = device_mtu(device);
-    // SAFETY: `device` owns the port and not started; the configuration is copied.
-    let result =
-        unsafe { sys::rte_eth_dev_configure(device.id(), rx_queues, tx_queues, &raw const conf) };
-    device
-        .check(format!("configure {rx_queues} receive and {tx_queues} transmit queues"), result)?;
+    let has_control_queue = settings.control_queue
+        && may_have_control_queue(&info, facts, rx_queues, hash)
+        && reserve(device, (rx_queues + 1, tx_queues), &conf).is_ok()
+        && control::is_possible(device, rx_queues);
+    let rx_queues = rx_queues + u16::from(has_control_queue);
+    if !has_control_queue {
+        reserve(device, (rx_queues, tx_queues), &conf)?;
+    }
     // From here on the device may hold mbufs of the pool.
     device.pool = Some(pool.clone());
     device.shares = Umem::of(&driver).is_some();
@@ -106,7 +119,32 @@ pub(super) fn configure(
     let mac = settings.mac.map_or_else(|| mac(device), Ok)?;
     let fast_free = conf.txmode.offloads != 0;
     let fast_free_pool = if fast_free { pool.raw().cast_const() } else { std::ptr::null() };
-    Ok((Ready { driver, rx_queues, tx_queues, hash, mac, mtu, fast_free_pool }, notes))
+    let ready =
+        Ready { driver, rx_queues, tx_queues, has_control_queue, hash, mac, mtu, fast_free_pool };
+    Ok((ready, notes))
+}
+
+/// Configures a stopped device with these numbers of receive and transmit queues. This may be repeated.
+fn reserve(device: &Device, (rx, tx): (u16, u16), conf: &sys::rte_eth_conf) -> Result<()> {
+    // SAFETY: `device` owns the port and has not started it; the configuration is copied.
+    let result = unsafe { sys::rte_eth_dev_configure(device.id(), rx, tx, conf) };
+    device.check(format!("configure {rx} receive and {tx} transmit queues"), result)?;
+    Ok(())
+}
+
+/// Whether data can be kept off one more receive queue than `rx_queues`: by the table of RSS, or because without
+/// RSS all data comes to the first.
+fn may_have_control_queue(
+    info: &sys::rte_eth_dev_info,
+    facts: Facts,
+    rx_queues: u16,
+    hash: u64,
+) -> bool {
+    let keeps_off = if hash == 0 { rx_queues == 1 } else { info.reta_size > 0 };
+    keeps_off
+        && rx_queues < info.max_rx_queues
+        && facts.spread_over == SpreadOver::Receive
+        && !(facts.equal || facts.power_of_two || facts.has_members)
 }
 
 /// Does what is possible only after the start: spreads flows evenly, and checks that no received
@@ -115,8 +153,11 @@ pub(super) fn finish(device: &Device, ready: &Ready) -> Result<Vec<String>> {
     let mut notes = Vec::new();
     if ready.hash != 0 {
         // Some drivers know the size of the table only after the start.
-        rss::spread(device, info(device)?.reta_size, ready.rx_queues, &mut notes)?;
+        rss::spread(device, info(device)?.reta_size, ready.data_queues(), &mut notes)?;
         notes.push(format!("flows are spread by RSS over {}", rss::names(ready.hash)));
+    }
+    if ready.has_control_queue {
+        notes.push(control::install(device, ready.data_queues()));
     }
     check_started(device, ready)?;
     Ok(notes)
