@@ -98,7 +98,7 @@ fn needed(
     let mut room = 0;
     for (port, ProbedPort { can, queues, .. }) in configuration.ports.iter().zip(probed) {
         room = room.max(can.facts.room(port.mtu));
-        buffers += u32::from(queues.receive) * u32::from(port.rx_descriptors)
+        buffers += queues.most_receive() * u32::from(port.rx_descriptors)
             + u32::from(queues.transmit) * u32::from(port.tx_descriptors)
             + queues.in_rings(workers);
     }

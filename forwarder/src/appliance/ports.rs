@@ -59,7 +59,7 @@ pub(super) fn start(
             mtu: port.mtu,
             mac: port.mac,
             rss: probed.queues.receive > 1,
-            control_queue: false,
+            control_queue: probed.queues.control,
             interrupts,
             // With one pool for all ports, every packet sent is of that pool.
             fast_free: pools.is_one(),
@@ -94,7 +94,8 @@ fn open(
     report(&notes);
     let (started, rx, tx) = stopped.start()?;
     report(started.notes());
-    let opened = Opened { rx, tx, divides: queues.divides };
+    let has_control_queue = started.has_control_queue();
+    let opened = Opened { rx, tx, has_control_queue, divides: queues.divides };
     let port = RunningPort {
         name: name.to_owned(),
         device: Arc::new(started),

@@ -26,7 +26,10 @@ pub(super) fn probe(
     for (port, device) in configuration.ports.iter().zip(&run.devices) {
         let device = eal.port_by_name(device.name()).map_err(Error::at(&port.name))?;
         let can = device.capabilities().map_err(Error::at(&port.name))?;
-        let queues = Queues::of(port.steering, &can, run.workers);
+        let mut queues = Queues::of(port.steering, &can, run.workers);
+        if run.live && port.interface().is_some() {
+            queues = queues.with_control(&can);
+        }
         info!("port \"{}\": driver {}, {}", port.name, can.driver, queues.words());
         probed.push(ProbedPort { device, can, queues });
     }

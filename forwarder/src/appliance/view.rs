@@ -20,7 +20,7 @@ pub(super) fn of((port, interface): (&RunningPort, &Option<kernel::Interface>)) 
     daemon::Port {
         driver: port.can.driver.clone(),
         device_mac: port.can.mac,
-        rx_queues: queues.receive,
+        rx_queues: queues.receive + u16::from(port.device.has_control_queue()),
         tx_queues: queues.transmit,
         steering: Box::new(move || Steering {
             crowded_queue: crowded_queue.get(),

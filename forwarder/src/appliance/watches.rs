@@ -72,10 +72,12 @@ fn link((port, keeper): (&RunningPort, Option<Keeper>)) -> Watched {
 }
 
 fn queues(port: &RunningPort) -> WatchedPort {
+    let data_queues = usize::from(port.queues.receive);
+    let pollers = port.pollers.iter().copied().take(data_queues).collect();
     WatchedPort {
         name: port.name.clone(),
         port: Arc::downgrade(&port.device),
-        polling: Polling { pollers: port.pollers.clone(), divides: port.queues.divides },
+        polling: Polling { pollers, divides: port.queues.divides },
         crowded_queue: port.crowded_queue.clone(),
     }
 }

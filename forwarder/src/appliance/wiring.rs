@@ -55,6 +55,8 @@ pub(super) fn in_kernel_rings(workers: u16, interfaces: usize) -> u32 {
 pub(super) struct Queues {
     pub(super) receive: u16,
     pub(super) transmit: u16,
+    /// The device may get one more receive queue, for ARP and routing sessions alone.
+    pub(super) control: bool,
     /// The workers that poll a receive queue hand packets to the owners of their flows.
     pub(super) divides: bool,
     /// The reason for these numbers.
@@ -86,7 +88,18 @@ impl Queues {
             crowded_queue: None,
         };
         let divides = matches!(method, SteeringMethod::Ring(_));
-        Queues { receive, transmit, divides, steering }
+        Queues { receive, transmit, control: false, divides, steering }
+    }
+
+    /// These queues, and one for ARP and routing sessions if the device may have it.
+    pub(super) fn with_control(self, can: &Capabilities) -> Queues {
+        let has_room = can.max_rx_queues > self.receive;
+        Queues { control: has_room && can.facts.keeps_queues_apart(), ..self }
+    }
+
+    /// The most receive queues that are set up.
+    pub(super) fn most_receive(&self) -> u32 {
+        u32::from(self.receive) + u32::from(self.control)
     }
 
     /// The steering and the numbers of queues, for the log.
@@ -105,7 +118,7 @@ impl Queues {
 
     /// Packets that the rings of this port hold among this many workers.
     pub(super) fn in_rings(&self, workers: u16) -> u32 {
-        let handing = if self.divides { u32::from(self.receive) } else { 0 };
+        let handing = if self.divides { self.most_receive() } else { 0 };
         let relays = u32::from(workers.saturating_sub(self.transmit));
         handing * u32::from(workers - 1) * RING + relays * (RING + SMALL_RING)
     }
@@ -134,6 +147,8 @@ pub(super) struct Wiring {
 pub(super) struct Opened {
     pub(super) rx: Vec<RxQueue>,
     pub(super) tx: Vec<TxQueue>,
+    /// The last receive queue is for ARP and routing sessions. It is polled before all others.
+    pub(super) has_control_queue: bool,
     /// See [`Queues::divides`].
     pub(super) divides: bool,
 }
@@ -174,7 +189,8 @@ impl<'a> Connections<'a> {
         name: &str,
         opened: Opened,
     ) -> Result<Vec<usize>, Error> {
-        let Opened { rx, tx, divides } = opened;
+        let Opened { rx, tx, has_control_queue, divides } = opened;
+        let control = if has_control_queue { rx.len().checked_sub(1) } else { None };
         let count = self.workers.len();
         let first = usize::from(index.0) % count;
         let mut pollers = Vec::with_capacity(rx.len());
@@ -184,7 +200,9 @@ impl<'a> Connections<'a> {
             self.workers[poller].queues.push(api::RxQueue { port: name.to_owned(), queue: q });
             let owners = if divides { Some(self.owners(index, q, poller)?) } else { None };
             let kind = InputKind::Queue { queue, owners };
-            self.workers[poller].inputs.push(Input { port: index, kind });
+            let inputs = &mut self.workers[poller].inputs;
+            let place = if control == Some(q.into()) { 0 } else { inputs.len() };
+            inputs.insert(place, Input { port: index, kind });
         }
 
         let queues = tx.len();
@@ -360,6 +378,21 @@ mod tests {
         assert_eq!(of(Steering::Ring, &igb, 3), (1, 3, true));
         assert_eq!(of(Steering::Auto, &igb, 3), (3, 3, false));
         assert_eq!(of(Steering::Auto, &can("net_vmxnet3", 8, true), 3), (2, 3, true));
+    }
+
+    #[test]
+    fn a_queue_for_control_is_one_more_where_data_stays_off_it() {
+        let of = |can: &Capabilities, workers| {
+            let queues = Queues::of(Steering::Auto, can, workers).with_control(can);
+            (queues.receive, queues.control, queues.most_receive())
+        };
+        assert_eq!(of(&can("net_e1000_igb", 8, true), 3), (3, true, 4));
+        assert_eq!(of(&can("net_e1000_igb", 3, true), 3), (3, false, 3));
+        assert_eq!(of(&can("net_ice", 64, true), 1), (1, true, 2));
+        // The kernel, or the device, spreads over all queues that are set up.
+        for driver in ["net_virtio", "net_tap", "net_af_packet", "net_af_xdp", "net_bonding"] {
+            assert!(!of(&can(driver, 8, true), 2).1, "{driver}");
+        }
     }
 
     #[test]

@@ -187,6 +187,13 @@ impl Facts {
         }
     }
 
+    /// Whether data can be kept off one more receive queue than data needs: a device that spreads by its own rules
+    /// would fill it too.
+    pub fn keeps_queues_apart(self) -> bool {
+        self.spread_over == SpreadOver::Receive
+            && !(self.equal || self.power_of_two || self.has_members)
+    }
+
     /// Bytes of a buffer that holds any frame of a port with this MTU.
     pub fn room(self, mtu: u16) -> u16 {
         let needed = mtu.saturating_add(self.overhead).max(LEAST_ROOM);

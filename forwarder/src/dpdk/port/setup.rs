@@ -8,7 +8,7 @@ use std::ffi::CStr;
 use dpdk_sys as sys;
 
 use super::control;
-use super::driver::{Facts, SpreadOver};
+use super::driver::Facts;
 use super::rss;
 use super::settings::{Capabilities, Settings};
 use super::umem::Umem;
@@ -141,10 +141,7 @@ fn may_have_control_queue(
     hash: u64,
 ) -> bool {
     let keeps_off = if hash == 0 { rx_queues == 1 } else { info.reta_size > 0 };
-    keeps_off
-        && rx_queues < info.max_rx_queues
-        && facts.spread_over == SpreadOver::Receive
-        && !(facts.equal || facts.power_of_two || facts.has_members)
+    keeps_off && rx_queues < info.max_rx_queues && facts.keeps_queues_apart()
 }
 
 /// Does what is possible only after the start: spreads flows evenly, and checks that no received
