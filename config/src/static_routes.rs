@@ -64,23 +64,44 @@ impl StaticRoutes {
 
     /// The next hop of an address; `None` if there is no route.
     pub fn next_hop(&self, address: IpAddr) -> Option<NextHop> {
+        self.route(address).map(|(_, hop)| hop)
+    }
+
+    /// The next hop of an address, and the length of the prefix that decides: that of the network on a link, 0 for a
+    /// gateway, and all bits for an address with a `[[neighbor]]` of its own.
+    pub fn route(&self, address: IpAddr) -> Option<(u8, NextHop)> {
         let gateway = self.gateways[family(address)];
         let is_neighbor = self.neighbors.contains_key(&address);
-        let (port, address) = match (self.on_link(address), gateway) {
-            (Some(port), _) => (port, address),
-            (None, Some((port, _))) if is_neighbor => (port, address),
-            (None, Some(gateway)) => gateway,
-            (None, None) if is_neighbor && self.ports > 0 => (0, address),
+        let (length, port, address) = match (self.network(address), gateway) {
+            (Some((length, port)), _) => (length, port, address),
+            (None, Some((port, _))) if is_neighbor => (0, port, address),
+            (None, Some((port, gateway))) => (0, port, gateway),
+            (None, None) if is_neighbor && self.ports > 0 => (0, 0, address),
             (None, None) => return None,
         };
-        Some(NextHop { port, address, mac: self.neighbors.get(&address).copied() })
+        let length = match (is_neighbor, address.is_ipv4()) {
+            (false, _) => length,
+            (true, true) => 32,
+            (true, false) => 128,
+        };
+        Some((length, NextHop { port, address, mac: self.neighbor(address) }))
+    }
+
+    /// The MAC address that a `[[neighbor]]` section gives to an address.
+    pub fn neighbor(&self, address: IpAddr) -> Option<[u8; 6]> {
+        self.neighbors.get(&address).copied()
     }
 
     /// The port on whose link an address is.
     pub(crate) fn on_link(&self, address: IpAddr) -> Option<usize> {
+        self.network(address).map(|(_, port)| port)
+    }
+
+    /// The longest network on a link that an address is in: its length and its port.
+    fn network(&self, address: IpAddr) -> Option<(u8, usize)> {
         self.lengths[family(address)].iter().find_map(|&length| {
             let network = IpNet::new(address, length).ok()?.trunc();
-            self.on_link.get(&network).copied()
+            self.on_link.get(&network).map(|&port| (length, port))
         })
     }
 }
@@ -122,6 +143,13 @@ mod tests {
         assert_eq!(hop("192.0.2.9").port, 0);
         let known = NextHop { port: 1, address: ip("2001:db8::5"), mac: Some([4; 6]) };
         assert_eq!(hop("2001:db8::5"), known);
+    }
+
+    #[test]
+    fn a_route_has_the_length_that_decides() {
+        let length = |text| routes().route(ip(text)).unwrap().0;
+        assert_eq!(["10.2.0.9", "192.0.2.9", "203.0.113.5"].map(length), [8, 24, 0]);
+        assert_eq!(["10.1.0.254", "203.0.113.7", "2001:db8::5"].map(length), [32, 32, 128]);
     }
 
     #[test]
