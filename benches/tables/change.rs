@@ -3,6 +3,7 @@
 
 use guideway_config as config;
 use guideway_management::manager::Manager;
+use guideway_management::routing;
 use guideway_management::state::{Setting, State};
 use serde_json::json;
 
@@ -30,7 +31,8 @@ pub(crate) fn measure(part: &mut Part, effort: Effort) {
         let mut behind = manager(&text(shape, 1, Link::Unresolved));
         let mut state = direct.state().clone();
         for backend in 0..pools * each {
-            state.observation.routing.learn(address(backend).into(), Some([2; 6]));
+            let link = routing::Link::of_port(0);
+            state.observation.routing.learn(link, address(backend).into(), Some([2; 6]));
         }
         direct.change(&state);
         let mut round = 0;
@@ -39,7 +41,9 @@ pub(crate) fn measure(part: &mut Part, effort: Effort) {
             let of_round = u8::from(round % 2 == 0);
             let backend = address(pools * each / 2).into();
             let mac = Some([2, 0, 0, 0, 1, of_round]);
-            let learn = |state: &mut State, address| state.observation.routing.learn(address, mac);
+            let link = routing::Link::of_port(0);
+            let learn =
+                |state: &mut State, address| state.observation.routing.learn(link, address, mac);
             let set = |state: &mut State, setting| {
                 state.intent.set(&format!("pool{}", pools / 2), backend, setting)
             };

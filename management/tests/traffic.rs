@@ -21,6 +21,7 @@ use guideway_core::balancer::{Balancer, Frame, Tables, Time};
 use guideway_core::stats::{self, Gauge, Writer};
 use guideway_management::ids::{BACKEND_IDS, SERVICE_IDS};
 use guideway_management::manager::{Change, Limits, Manager};
+use guideway_management::routing::{Batch, Hop, Kind, Link, Route};
 use guideway_management::state::{PortFacts, Setting};
 
 const WORKERS: usize = 2;
@@ -74,8 +75,21 @@ fn configuration(number: u8) -> Change {
 
 /// A change of the gateway's MAC address, which keeps the number.
 fn neighbor(number: u8, any: u8) -> Change {
-    let mac = Some([2, 0, 0, 0, any, number]);
-    Change::Neighbor { address: [10, 0, 1, number].into(), mac }
+    let gateway = (Link::of_port(0), [10, 0, 1, number].into(), Some([2, 0, 0, 0, any, number]));
+    Change::Kernel(Batch { neighbors: vec![gateway], ..Batch::default() })
+}
+
+/// The kernel's route to a backend, by the gateway, which keeps the number.
+fn route(number: u8, backend: u8) -> Change {
+    let hop = Hop {
+        interface: "edge0".into(),
+        link: Some(Link::of_port(0)),
+        gateway: Some([10, 0, 1, number].into()),
+        is_alive: true,
+    };
+    let route = Route { prefix: 16, table: 254, protocol: 4, kind: Kind::Via(vec![hop]) };
+    let route = ([172, 16, number, backend].into(), Some(Arc::new(route)));
+    Change::Kernel(Batch { routes: vec![route], ..Batch::default() })
 }
 
 /// Numbers without a pattern, the same in each run: SplitMix64 (Steele, Lea and Flood, OOPSLA 2014).
@@ -166,7 +180,8 @@ fn no_packet_meets_half_a_state() {
     let mut state = manager.state().clone();
     for number in 1..=NUMBERS {
         let address = [10, 0, 1, number].into();
-        state.observation.routing.learn(address, Some([2, 0, 0, 0, 0, number]));
+        let mac = Some([2, 0, 0, 0, 0, number]);
+        state.observation.routing.learn(Link::of_port(0), address, mac);
     }
     let begun = manager.change(&state);
     let tables = Arc::clone(manager.tables());
@@ -188,12 +203,13 @@ fn no_packet_meets_half_a_state() {
         let mut random = Random(5);
         let mut number = first;
         for _ in 0..CHANGES {
-            let change = match random.below(4) {
+            let change = match random.below(5) {
                 0 => {
                     number = 1 + random.below(NUMBERS);
                     configuration(number)
                 }
                 1 => neighbor(number, random.below(250)),
+                2 => route(number, 1 + random.below(BACKENDS)),
                 _ => Change::Backend {
                     pool: "web".to_owned(),
                     // The first backend always serves.

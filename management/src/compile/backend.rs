@@ -9,7 +9,7 @@ use guideway_core::wire::Family;
 
 use super::source;
 use crate::ids::Ids;
-use crate::routing::NextHop;
+use crate::routing::{NextHop, Unreachable};
 use crate::state::{Setting, State};
 
 /// A backend as listings show it.
@@ -21,8 +21,8 @@ pub struct CompiledBackend {
     pub weight: u32,
     /// Whether it takes anything.
     pub enabled: bool,
-    /// The next hop of its packets.
-    pub next_hop: Option<NextHop>,
+    /// The next hop of its packets, or why there is none.
+    pub next_hop: Result<NextHop, Unreachable>,
     /// The encapsulation of its packets; `None` without a next hop, or if no listed one can be used.
     pub encapsulation: Option<Choice>,
     /// Its slots in the Maglev table.
@@ -49,13 +49,14 @@ pub(super) fn compile(
 ) -> (Backend, CompiledBackend) {
     let configuration = &*state.intent.configuration;
     let (weight, enabled) = Setting::of(setting, backend);
-    let next_hop = state.observation.routing.next_hop(backend.address);
-    let encapsulation = next_hop.as_ref().and_then(|hop| choose(configuration, hop, backend));
-    let route = match (&next_hop, encapsulation) {
+    let next_hop = state.observation.routing.way(backend.address);
+    let hop = next_hop.as_ref().ok();
+    let encapsulation = hop.and_then(|hop| choose(configuration, hop, backend));
+    let route = match (hop, encapsulation) {
         (Some(hop), Some(choice)) => route(state, hop, backend, choice.encapsulation),
         _ => None,
     };
-    let mss = mss_limit(configuration, pool, next_hop.as_ref(), route.as_ref());
+    let mss = mss_limit(configuration, pool, hop, route.as_ref());
     let compiled = CompiledBackend { id, weight, enabled, next_hop, encapsulation, slots: 0 };
     let serving = compiled.serving();
     (Backend { pool: index, serving, route, mss, since: ids.since(id) }, compiled)
@@ -78,6 +79,7 @@ fn route(
     let mtu = configuration.ports[hop.port].mtu;
     Some(Route {
         port: PortIndex(u16::try_from(hop.port).ok()?),
+        // Where the template gets the tag of `hop.vlan`.
         template: Template::with(encapsulation, &backend.parameters, &tunnel, mtu)?
             .with_source_prefix(source::prefix_length(configuration)),
     })

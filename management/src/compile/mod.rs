@@ -1,7 +1,7 @@
 //! From state to [`Tables`]: a pure function.
 //!
 //! [`compile`] compares the state with the one that was compiled before. If the configuration, the ports and the
-//! routes are the same, only backends whose next hop or setting differs are compiled again, and only pools whose
+//! node's own addresses are the same, only backends whose next hop or setting differs are compiled again, and only pools whose
 //! candidates differ get another Maglev table. Otherwise everything is compiled; Maglev tables of unchanged
 //! candidates are carried over even then. The result does not depend on what was compiled before.
 //!
@@ -102,18 +102,18 @@ fn whole(generation: u64, state: &State, ids: &Arc<Ids>, previous: Option<&Compi
 }
 
 impl Compiled {
-    /// Whether a state differs from the compiled one in learnt neighbours and settings only.
+    /// Whether a state differs from the compiled one in next hops and settings only.
     fn is_like(&self, state: &State, ids: &Arc<Ids>) -> bool {
         Arc::ptr_eq(&self.state.intent.configuration, &state.intent.configuration)
             && Arc::ptr_eq(&self.ids, ids)
             && Arc::ptr_eq(&self.state.observation.ports, &state.observation.ports)
-            && self.state.observation.routing.has_routes_of(&state.observation.routing)
+            && self.state.observation.routing.has_base_of(&state.observation.routing)
     }
 
     /// Compiles the differences.
     fn changed(&self, generation: u64, state: &State) -> Compiled {
         let routing = &state.observation.routing;
-        let neighbors = routing.learnt_differences(&self.state.observation.routing);
+        let differences = routing.differences(&self.state.observation.routing);
         let same_settings = state.intent.has_settings_of(&self.state.intent);
         let mut backends: Vec<(BackendId, Backend)> = Vec::new();
         let mut changed_pools: Vec<(PoolIndex, Pool)> = Vec::new();
@@ -123,11 +123,11 @@ impl Compiled {
         {
             let set = |state: &State| state.intent.settings_of(&configured.name).cloned();
             let settings_differ = !same_settings && set(state) != set(&self.state);
-            if neighbors.is_empty() && !settings_differ {
+            if differences.is_empty() && !settings_differ {
                 continue;
             }
             let record = |id, backend| backends.push((id, backend));
-            let Some(changed) = pool.changed(state, &self.ids, index, &neighbors, record) else {
+            let Some(changed) = pool.changed(state, &self.ids, index, &differences, record) else {
                 continue;
             };
             if !changed.has_table_of(pool) {

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use guideway_config::{self as config, Configuration, network_and_broadcast};
+use guideway_config::{self as config, network_and_broadcast};
 use guideway_core::balancer::backend::Route;
 use guideway_core::balancer::cluster::{self, Cluster};
 use guideway_core::balancer::decapsulation::Decapsulator;
@@ -36,7 +36,7 @@ pub(super) fn compile(state: &State) -> Node {
         reply_rate: configuration.icmp.rate,
         reply_burst: configuration.icmp.burst,
         mtus: configuration.ports.iter().map(|port| port.mtu).collect(),
-        shared: shared(configuration),
+        shared: shared(state),
         punts: Arc::new(punts::compile(state)),
     }
 }
@@ -52,12 +52,14 @@ fn own(state: &State) -> OwnAddresses {
     let configuration = &*state.intent.configuration;
     let ports = 0..state.observation.ports.len().min(configuration.ports.len());
     let macs = ports.map(|port| source::mac(state, port));
-    let prefixes = configuration.ports.iter().flat_map(|port| &port.addresses);
+    let of_prefix =
+        |prefix: IpNet| std::iter::once(prefix.addr()).chain(network_and_broadcast(prefix));
+    // Addresses of devices that are no port's are own ones too, but their networks are elsewhere.
+    let elsewhere = state.observation.routing.local().iter().filter(|local| local.link.is_none());
+    let elsewhere = elsewhere.map(|local| local.network.addr()).filter(|own| !own.is_loopback());
     OwnAddresses {
         macs: macs.filter(|&mac| mac != [0; 6]).collect(),
-        addresses: prefixes
-            .flat_map(|prefix| std::iter::once(prefix.addr()).chain(network_and_broadcast(*prefix)))
-            .collect(),
+        addresses: prefixes(state).flat_map(of_prefix).chain(elsewhere).collect(),
         networks: source::networks(configuration),
     }
 }
@@ -65,7 +67,7 @@ fn own(state: &State) -> OwnAddresses {
 /// The route to another member of the cluster.
 fn route(state: &State, address: IpAddr) -> Option<Route> {
     let configuration = &*state.intent.configuration;
-    let hop = state.observation.routing.next_hop(address)?;
+    let hop = state.observation.routing.way(address).ok()?;
     let tunnel = Tunnel {
         source_mac: source::mac(state, hop.port),
         destination_mac: hop.mac?,
@@ -89,14 +91,26 @@ fn cluster_members(members: &[config::Member]) -> Vec<cluster::Member> {
         .collect()
 }
 
+/// The own addresses on the ports' links, with their networks: those of the configuration and those of the kernel.
+fn prefixes(state: &State) -> impl Iterator<Item = IpNet> {
+    let configured = state.intent.configuration.ports.iter().flat_map(|port| &port.addresses);
+    let local = state.observation.routing.local().iter().filter(|local| local.link.is_some());
+    let mut prefixes: Vec<IpNet> =
+        configured.copied().chain(local.map(|local| local.network)).collect();
+    prefixes.sort_unstable();
+    prefixes.dedup();
+    prefixes.into_iter()
+}
+
 /// The addresses of the ports' networks that are no single host's. IPv4: network and broadcast (RFC 1122
 /// section 3.2.1.3), unless the prefix has 31 or 32 bits (RFC 3021). IPv6: subnet-router anycast (RFC 4291
 /// section 2.6.1), unless the prefix has 127 or 128 bits (RFC 6164).
-fn shared(configuration: &Configuration) -> Vec<IpAddr> {
-    let prefixes = configuration.ports.iter().flat_map(|port| &port.addresses);
-    let anycast = |prefix: &IpNet| match prefix {
+fn shared(state: &State) -> Vec<IpAddr> {
+    let anycast = |prefix: IpNet| match prefix {
         IpNet::V6(v6) if v6.prefix_len() < 127 => Some(v6.network().into()),
         _ => None,
     };
-    prefixes.flat_map(|prefix| network_and_broadcast(*prefix).chain(anycast(prefix))).collect()
+    prefixes(state)
+        .flat_map(|prefix| network_and_broadcast(prefix).chain(anycast(prefix)))
+        .collect()
 }

@@ -1,6 +1,5 @@
 //! A pool: its Maglev table, and its backends as listings show them.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use guideway_config::{self as config, Hash};
@@ -8,10 +7,11 @@ use guideway_core::balancer::backend::{Backend, Pool, Serving};
 use guideway_core::balancer::hash::FleetKey;
 use guideway_core::balancer::id::{BackendId, PoolIndex};
 use guideway_core::balancer::maglev::{self, Candidate};
-use rustc_hash::{FxHashMap, FxHashSet};
+use rustc_hash::FxHashMap;
 
 use super::backend::{self, CompiledBackend};
 use crate::ids::Ids;
+use crate::routing::Differences;
 use crate::state::State;
 
 /// A compiled pool.
@@ -85,14 +85,14 @@ impl CompiledPool {
         Arc::ptr_eq(&self.built.table, &other.built.table)
     }
 
-    /// The pool after a change of these neighbours and of settings; `None` if it is the same. `record` gets each
+    /// The pool after a change of routing in which these are the differences, and of settings; `None` if it is the same. `record` gets each
     /// backend that differs.
     pub(super) fn changed(
         &self,
         state: &State,
         ids: &Ids,
         index: usize,
-        neighbors: &FxHashSet<IpAddr>,
+        differences: &Differences,
         mut record: impl FnMut(BackendId, Backend),
     ) -> Option<CompiledPool> {
         let configuration = &*state.intent.configuration;
@@ -102,7 +102,8 @@ impl CompiledPool {
         let mut shares_differ = false;
         for (n, (configured, before)) in pool.backends.iter().zip(&self.backends).enumerate() {
             let setting = settings.and_then(|settings| settings.get(&configured.address));
-            let is_moved = before.next_hop.is_some_and(|hop| neighbors.contains(&hop.address));
+            let is_moved = differences.concern(configured.address, &before.next_hop)
+                && state.observation.routing.way(configured.address) != before.next_hop;
             let now = crate::state::Setting::of(setting, configured);
             if !is_moved && now == (before.weight, before.enabled) {
                 continue;

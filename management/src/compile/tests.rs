@@ -3,6 +3,7 @@ use std::net::IpAddr;
 use super::*;
 use crate::ids::Allocators;
 use crate::progress::Progress;
+use crate::routing::{Batch, Hop, Kind, Link, LocalAddress, Refusal, Route};
 use crate::sample::{MIXED, Random, ports};
 use crate::state::Setting;
 use guideway_config::{Configuration, parse};
@@ -45,7 +46,8 @@ impl Rig {
     }
 
     fn learn(&mut self, address: &str, mac: u8) {
-        self.state.observation.routing.learn(address.parse().unwrap(), Some([mac; 6]));
+        let link = Link::of_port(0);
+        self.state.observation.routing.learn(link, address.parse().unwrap(), Some([mac; 6]));
     }
 
     /// A copy of each pool, to be compared with later ones.
@@ -91,6 +93,46 @@ fn vary(configuration: &mut Configuration, random: &mut Random) {
     }
 }
 
+/// Changes of the kernel's tables, about these destinations and neighbours.
+fn batch(addresses: &[IpAddr], random: &mut Random) -> Batch {
+    let link = |random: &mut Random| Link {
+        port: random.below(2),
+        vlan: random.of(&[None, None, None, Some(200)]),
+    };
+    let hop = |random: &mut Random| Hop {
+        interface: "any".into(),
+        link: (random.below(8) > 0).then(|| link(random)),
+        gateway: (random.below(3) > 0).then(|| random.of(addresses)),
+        is_alive: random.below(4) > 0,
+    };
+    let mut batch = Batch::default();
+    for _ in 0..random.below(3) {
+        let kind = match random.below(10) {
+            0 => Kind::None,
+            1 => Kind::Own,
+            2 => Kind::Refused(random.of(&[Refusal::Blackhole, Refusal::Prohibit])),
+            _ => Kind::Via((0..=random.below(2)).map(|_| hop(random)).collect()),
+        };
+        let prefix = random.of(&[0, 8, 24, 32]);
+        let route = Route { prefix, table: 254, protocol: 4, kind };
+        let route = (random.below(4) > 0).then(|| Arc::new(route));
+        batch.routes.push((random.of(addresses), route));
+    }
+    for _ in 0..random.below(3) {
+        let mac = random.of(&[None, Some([2; 6]), Some([4; 6])]);
+        batch.neighbors.push((link(random), random.of(addresses), mac));
+    }
+    if random.below(8) == 0 {
+        let local = |n| LocalAddress {
+            network: format!("198.18.{n}.1/24").parse().unwrap(),
+            interface: "any".into(),
+            link: (n > 1).then_some(Link::of_port(0)),
+        };
+        batch.local = Some((0..random.below(4)).map(local).collect());
+    }
+    batch
+}
+
 #[test]
 fn a_thousand_changes_make_what_the_whole_makes() {
     let mut random = Random(11);
@@ -113,15 +155,20 @@ fn a_thousand_changes_make_what_the_whole_makes() {
             for _ in 0..random.of(&[1, 1, 1, 5]) {
                 let address = random.of(&addresses);
                 let state = &mut rig.state;
-                changed += u32::from(if random.below(2) == 0 {
-                    let mac = random.of(&[None, Some([2; 6]), Some([4; 6])]);
-                    state.observation.routing.learn(address, mac)
-                } else {
-                    let setting = Setting {
-                        weight: random.of(&[None, Some(0), Some(1), Some(5)]),
-                        enabled: random.of(&[None, Some(true), Some(false)]),
-                    };
-                    state.intent.set(random.of(&names), address, setting)
+                let kind = random.below(20);
+                changed += u32::from(match kind {
+                    0..10 => {
+                        let setting = Setting {
+                            weight: random.of(&[None, Some(0), Some(1), Some(5)]),
+                            enabled: random.of(&[None, Some(true), Some(false)]),
+                        };
+                        state.intent.set(random.of(&names), address, setting)
+                    }
+                    10 => state.observation.routing.set_link(random.below(2), random.below(3) > 0),
+                    _ => {
+                        let batch = batch(&addresses, &mut random);
+                        state.observation.routing.apply(&batch)
+                    }
                 });
             }
             rig.compile();
@@ -140,10 +187,61 @@ fn a_neighbor_changes_its_backends_and_no_maglev_table() {
     rig.learn("192.0.2.10", 6);
     rig.compile();
     assert_eq!(rig.rebuilt(&before), [false; 3]);
-    let mac = |pool: usize, n: usize| rig.compiled.pools[pool].backends[n].next_hop.unwrap().mac;
+    let mac =
+        |pool: usize, n: usize| rig.compiled.pools[pool].backends[n].next_hop.as_ref().unwrap().mac;
     assert_eq!((mac(0, 0), mac(1, 0)), (Some([6; 6]), Some([6; 6])), "it is in two pools");
     assert!(Arc::ptr_eq(&rig.compiled.pools[2], &before[2]), "this pool does not have it");
     rig.assert_is_what_the_state_makes();
+}
+
+#[test]
+fn a_route_and_a_link_change_the_backends_that_they_move() {
+    let mut rig = Rig::new();
+    let before = rig.pools();
+    let to = "10.0.0.3".parse().unwrap();
+    let gateway = "198.51.100.9".parse().unwrap();
+    let hop = Hop {
+        interface: "edge1".into(),
+        link: Some(Link::of_port(1)),
+        gateway: Some(gateway),
+        is_alive: true,
+    };
+    let route = Route { prefix: 8, table: 254, protocol: 4, kind: Kind::Via(vec![hop]) };
+    let batch = Batch { routes: vec![(to, Some(Arc::new(route)))], ..Batch::default() };
+    assert!(rig.state.observation.routing.apply(&batch));
+    rig.compile();
+    assert_eq!(rig.rebuilt(&before), [false; 3]);
+    let hop =
+        |rig: &Rig| rig.compiled.pools[1].backends[2].next_hop.as_ref().map(|hop| hop.address).ok();
+    assert_eq!(hop(&rig), Some(gateway));
+    assert!(Arc::ptr_eq(&rig.compiled.pools[0], &before[0]), "no backend of this pool has moved");
+    rig.assert_is_what_the_state_makes();
+    rig.state.observation.routing.set_link(1, false);
+    rig.compile();
+    assert_eq!(hop(&rig), Some("192.0.2.254".parse().unwrap()), "the static gateway is left");
+    rig.assert_is_what_the_state_makes();
+}
+
+#[test]
+fn the_kernels_addresses_are_own_ones() {
+    let mut rig = Rig::new();
+    let local = |network: &str, link| LocalAddress {
+        network: network.parse().unwrap(),
+        interface: "any".into(),
+        link,
+    };
+    let local = [
+        local("127.0.0.1/8", None),
+        local("198.18.0.1/24", None),
+        local("198.18.7.1/24", Some(Link::of_port(0))),
+    ];
+    rig.state.observation.routing.apply(&Batch { local: Some(local.into()), ..Batch::default() });
+    rig.compile();
+    rig.assert_is_what_the_state_makes();
+    let node = rig.compiled.tables.node();
+    let is_own = |text: &str| node.own.addresses.contains(&text.parse::<IpAddr>().unwrap());
+    assert!(is_own("198.18.0.1") && is_own("198.18.7.1") && is_own("198.18.7.255"));
+    assert!(!is_own("198.18.0.255") && !is_own("127.0.0.1"));
 }
 
 #[test]
@@ -208,7 +306,7 @@ fn one_change_among_twenty_thousand_backends_costs_little() {
     rig.configure(large);
     for n in 0..20_000 {
         let address = std::net::Ipv4Addr::from_bits(0xc000_0200 + n).into();
-        rig.state.observation.routing.learn(address, Some([2; 6]));
+        rig.state.observation.routing.learn(Link::of_port(0), address, Some([2; 6]));
     }
     rig.compile();
     let least = |times: Vec<std::time::Duration>| times.into_iter().min().unwrap();

@@ -5,7 +5,7 @@
 
 use guideway_api as api;
 
-use crate::routing::NextHop;
+use crate::routing::{NextHop, Unreachable};
 use guideway_config::Configuration;
 use guideway_core::balancer::Protocol;
 use guideway_core::balancer::conntrack::State;
@@ -49,8 +49,11 @@ pub(super) fn from_flow_state(state: api::FlowState) -> State {
     }
 }
 
-pub(super) fn to_next_hop(hop: Option<NextHop>, configuration: &Configuration) -> api::NextHop {
-    let Some(NextHop { port, address, mac }) = hop else { return api::NextHop::NoRoute };
+pub(super) fn to_next_hop(
+    hop: &Result<NextHop, Unreachable>,
+    configuration: &Configuration,
+) -> api::NextHop {
+    let &Ok(NextHop { port, address, mac, .. }) = hop else { return api::NextHop::NoRoute };
     let port = configuration.ports[port].name.clone();
     match mac {
         Some(mac) => api::NextHop::Resolved { port, address, mac: format_mac(mac) },

@@ -80,7 +80,7 @@ impl Overview {
                         .encapsulation
                         .map(|choice| to_choice(&choice, &backend.encapsulations)),
                     share: compiled.slots as f64 / f64::from(configuration.hash.table_size),
-                    next_hop: to_next_hop(compiled.next_hop, configuration),
+                    next_hop: to_next_hop(&compiled.next_hop, configuration),
                     traffic: traffic(
                         self.sum(|stats| stats.backend(id.index())),
                         published.backend_base.get(&id.get()),
@@ -165,7 +165,7 @@ fn traffic(now: Traffic, base: Option<&Traffic>) -> api::Traffic {
 }
 
 fn backend_state(backend: &CompiledBackend) -> api::BackendState {
-    let resolved = backend.next_hop.is_some_and(|hop| hop.mac.is_some());
+    let resolved = backend.next_hop.as_ref().is_ok_and(|hop| hop.mac.is_some());
     match (backend.enabled, resolved, backend.weight) {
         (false, _, _) => api::BackendState::Disabled,
         (true, false, _) => api::BackendState::Unresolved,

@@ -6,9 +6,10 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, Sender, bounded};
 use thiserror::Error;
 
-use guideway_config::{Configuration, Mac};
+use guideway_config::Configuration;
 
 use crate::ids;
+use crate::routing::Batch;
 use crate::state::Setting;
 
 /// A change of the state.
@@ -21,12 +22,14 @@ pub enum Change {
         /// Its text.
         text: String,
     },
-    /// A neighbour's MAC address became known, or is no longer known.
-    Neighbor {
-        /// The neighbour.
-        address: IpAddr,
-        /// Its MAC address.
-        mac: Option<Mac>,
+    /// The kernel's tables are others.
+    Kernel(Batch),
+    /// A port got or lost its link.
+    Link {
+        /// The port, an index into the ports of the configuration.
+        port: usize,
+        /// Whether it has link.
+        is_up: bool,
     },
     /// A backend was set at run time.
     Backend {

@@ -173,6 +173,7 @@ fn published(compiled: &Compiled, service_base: Bases, backend_base: Bases) -> P
         text: Arc::clone(&compiled.state.intent.text),
         ids: Arc::clone(&compiled.ids),
         pools: compiled.pools.clone(),
+        routing: compiled.state.observation.routing.clone(),
         service_base,
         backend_base,
     }

@@ -8,6 +8,7 @@ use guideway_core::stats::Traffic;
 
 use crate::compile::CompiledPool;
 use crate::ids::Ids;
+use crate::routing::Routing;
 
 /// What was published last. Readers hold it as long as they need it; it never changes.
 #[derive(Clone, Debug)]
@@ -22,6 +23,8 @@ pub struct Published {
     pub ids: Arc<Ids>,
     /// The pools, in the configuration's order.
     pub pools: Vec<Arc<CompiledPool>>,
+    /// The routes and neighbours.
+    pub routing: Routing,
     /// The counters of each service's id at the time when the service got the id.
     pub service_base: Arc<HashMap<u32, Traffic>>,
     /// The counters of each backend's id at the time when the backend got the id.

@@ -2,6 +2,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::*;
+use crate::routing::{Batch, Link};
 use crate::sample::{Brake, MIXED, ports};
 use crate::state::Setting;
 use guideway_core::stats::{Gauge, Writer, channel};
@@ -14,7 +15,8 @@ fn manager() -> Manager {
 }
 
 fn learnt(n: u8) -> Change {
-    Change::Neighbor { address: "192.0.2.10".parse().unwrap(), mac: Some([n; 6]) }
+    let neighbor = (Link::of_port(0), "192.0.2.10".parse().unwrap(), Some([n; 6]));
+    Change::Kernel(Batch { neighbors: vec![neighbor], ..Batch::default() })
 }
 
 fn configuration(change: impl FnOnce(&mut Configuration)) -> Change {
@@ -66,7 +68,7 @@ fn a_change_is_answered_when_every_worker_runs_it() {
         assert_eq!(handle.published().load().generation, 3);
         brake.release();
         assert_eq!(sent.outcome(), Ok(3));
-        let mac = handle.published().load().pools[0].backends[0].next_hop.unwrap().mac;
+        let mac = handle.published().load().pools[0].backends[0].next_hop.as_ref().unwrap().mac;
         assert_eq!(mac, Some([4; 6]));
     });
 }
@@ -134,7 +136,7 @@ fn a_panic_fails_its_change_and_the_manager_goes_on() {
         assert_eq!((restarts, handle.published().load().generation), (1, 3));
         assert_eq!(handle.changes().send(learnt(5)).outcome(), Ok(4));
         let state = handle.published().load_full();
-        assert_eq!(state.pools[0].backends[0].next_hop.unwrap().mac, Some([5; 6]));
+        assert_eq!(state.pools[0].backends[0].next_hop.as_ref().unwrap().mac, Some([5; 6]));
     });
 }
 

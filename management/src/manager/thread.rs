@@ -259,7 +259,8 @@ struct Gathered {
 fn apply(state: &mut State, change: &Change) -> bool {
     match change {
         Change::Configuration { .. } => false,
-        Change::Neighbor { address, mac } => state.observation.routing.learn(*address, *mac),
+        Change::Kernel(batch) => state.observation.routing.apply(batch),
+        Change::Link { port, is_up } => state.observation.routing.set_link(*port, *is_up),
         Change::Backend { pool, address, setting } => state.intent.set(pool, *address, *setting),
         #[cfg(test)]
         Change::Panic => panic!("a test asked for it"),
