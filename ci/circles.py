@@ -29,7 +29,8 @@ LAYERS = {
         "state": {"routing"},
         "compile": {"routing", "ids", "state"},
         "manager": {"routing", "ids", "state", "compile"},
-        "daemon": {"routing", "ids", "compile", "manager"},
+        "kernel": {"routing", "manager"},
+        "daemon": {"routing", "ids", "compile", "manager", "kernel"},
     },
     "forwarder/src": {
         "dpdk": set(),

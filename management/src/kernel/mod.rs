@@ -1,3 +1,25 @@
-//! The kernel's links, addresses, routes and neighbours.
+//! The kernel's links, addresses, routes and neighbours, as inputs of the state.
+//!
+//! | file | what |
+//! |---|---|
+//! | `netlink/` | sockets, requests, what the kernel tells |
+//! | `message.rs` | from messages to own types |
+//! | `mirror.rs` | links, addresses and neighbours, kept up to date |
+//! | `destinations.rs` | about whom the kernel is asked, and when again |
+//! | `resolver.rs` | the questions: which way a destination has |
+//! | `managed.rs` | neighbours that the kernel keeps resolved |
+//! | `thread.rs` | the thread `routes`, which does all of it |
+//! | `view.rs` | what listings show |
 
+mod destinations;
+mod managed;
+mod message;
+mod mirror;
 pub mod netlink;
+mod resolver;
+mod thread;
+mod view;
+
+pub use mirror::PortInterface;
+pub use thread::{Handle, Options, start};
+pub use view::{Health, Interface, Neighbor, NeighborState, RouteView, View};

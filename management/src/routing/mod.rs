@@ -69,7 +69,7 @@ impl Routing {
 
     /// Notes the MAC address of a neighbour, or that it is no longer known. Returns whether that is new.
     pub fn learn(&mut self, link: Link, address: IpAddr, mac: Option<Mac>) -> bool {
-        if self.neighbors.get(&(link, address)).copied() == mac {
+        if self.learnt(link, address) == mac {
             return false;
         }
         let neighbors = Arc::make_mut(&mut self.neighbors);
@@ -112,6 +112,11 @@ impl Routing {
     /// The neighbours with a MAC address from the kernel.
     pub fn neighbors(&self) -> impl Iterator<Item = (Link, IpAddr, Mac)> {
         self.neighbors.iter().map(|(&(link, address), &mac)| (link, address, mac))
+    }
+
+    /// The MAC address of a neighbour from the kernel.
+    pub fn learnt(&self, link: Link, address: IpAddr) -> Option<Mac> {
+        self.neighbors.get(&(link, address)).copied()
     }
 
     /// Whether the MAC address of a next hop is the configuration's.
@@ -193,7 +198,6 @@ impl Routing {
     }
 
     fn mac(&self, link: Link, address: IpAddr) -> Option<Mac> {
-        let learnt = || self.neighbors.get(&(link, address)).copied();
-        self.fixed.neighbor(address).or_else(learnt)
+        self.fixed.neighbor(address).or_else(|| self.learnt(link, address))
     }
 }

@@ -4,4 +4,9 @@
 #![expect(clippy::unwrap_used, clippy::print_stderr, reason = "tests")]
 
 mod devices;
+mod neighbors;
+mod rig;
+mod routes;
 mod space;
+mod speed;
+mod storm;

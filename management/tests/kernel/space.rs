@@ -1,6 +1,6 @@
 //! Network namespaces for tests.
 
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -33,10 +33,19 @@ pub(crate) fn ip(arguments: &str) -> String {
 
 /// Runs lines for `ip -batch` in the namespace of the calling thread.
 pub(crate) fn ip_batch(lines: &str) {
+    let output = batch(lines);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// Runs lines for `ip -batch`, of which the kernel may refuse some.
+pub(crate) fn ip_attempts(lines: &str) {
+    batch(lines);
+}
+
+fn batch(lines: &str) -> Output {
     let mut file = tempfile::NamedTempFile::new().unwrap();
     std::io::Write::write_all(&mut file, lines.as_bytes()).unwrap();
-    let output = Command::new("ip").arg("-force").arg("-batch").arg(file.path()).output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    Command::new("ip").arg("-force").arg("-batch").arg(file.path()).output().unwrap()
 }
 
 /// Another namespace, held by a process.

@@ -121,7 +121,7 @@ impl Requests {
 }
 
 /// The family of an address in headers.
-fn family(address: IpAddr) -> AddressFamily {
+pub(in crate::kernel) fn family(address: IpAddr) -> AddressFamily {
     if address.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 }
 }
 

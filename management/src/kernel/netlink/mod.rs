@@ -18,6 +18,7 @@ use std::io;
 
 use thiserror::Error;
 
+pub(in crate::kernel) use device::family;
 pub use requests::Requests;
 pub use watch::{Told, Watch};
 

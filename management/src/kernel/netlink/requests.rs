@@ -89,7 +89,7 @@ impl Requests {
                         let answer = match content {
                             Content::Message(message) => Ok(Some(message)),
                             Content::End(outcome) => outcome.map(|()| None),
-                            Content::NextHopObject | Content::Done => return,
+                            Content::NextHopObject | Content::Prefix(_) | Content::Done => return,
                         };
                         // An answer to an older request, whose wait was given up, has no place here.
                         if let Some(place @ None) = batch.get_mut(index) {
@@ -146,7 +146,7 @@ impl Requests {
                     Content::Message(message) => table.push(message),
                     Content::End(outcome) => end = Some(outcome),
                     Content::Done => end = Some(Ok(())),
-                    Content::NextHopObject => (),
+                    Content::NextHopObject | Content::Prefix(_) => (),
                 }
             })?;
             if !is_answered {

@@ -5,9 +5,11 @@
 //! skipped and counted, because a newer kernel may say more than it knows.
 
 use std::io::{self, ErrorKind};
+use std::net::IpAddr;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
+use ipnet::IpNet;
 use netlink_packet_core::{
     NLM_F_ACK_TLVS, NLM_F_CAPPED, NLM_F_DUMP_INTR, NetlinkBuffer, NetlinkDeserializable,
     NetlinkHeader, NetlinkMessage, NetlinkPayload, Parseable,
@@ -35,6 +37,13 @@ const NLMSG_HEADER: usize = 16;
 const NLMSGERR_ATTR_MSG: u16 = 1;
 /// `RTM_NEWNEXTHOP` and `RTM_DELNEXTHOP`, which the library does not know.
 const NEXT_HOP_OBJECTS: [u16; 2] = [104, 105];
+/// `RTM_NEWROUTE` and `RTM_DELROUTE`.
+const ROUTES: [u16; 2] = [24, 25];
+/// The length of their header (`struct rtmsg`), which begins with family and length of the prefix.
+const ROUTE_HEADER: usize = 12;
+const RTA_DST: u16 = 1;
+const AF_INET: u8 = 2;
+const AF_INET6: u8 = 10;
 
 /// What a message is.
 #[derive(Debug)]
@@ -43,6 +52,8 @@ pub(super) enum Content {
     Message(RouteNetlinkMessage),
     /// A nexthop object has changed.
     NextHopObject,
+    /// The prefix of a route that is new, another, or gone. In place of `Message` on a socket that watches.
+    Prefix(IpNet),
     /// The end of the answer to a request: success, or why the kernel refuses it.
     End(Result<(), Refused>),
     /// The end of a dump.
@@ -64,6 +75,8 @@ pub(super) struct Received {
 pub(super) struct Socket {
     raw: Raw,
     buffer: Vec<u8>,
+    /// Whether it has joined groups.
+    watches: bool,
     /// Messages that could not be parsed.
     skipped: u64,
 }
@@ -83,11 +96,12 @@ impl Socket {
         }
         set_socket_timeout(&raw, Timeout::Recv, Some(PATIENCE))
             .map_err(|errno| Error::on("limit the wait for an answer")(errno.into()))?;
-        Ok(Socket { raw, buffer: vec![0; DATAGRAM], skipped: 0 })
+        Ok(Socket { raw, buffer: vec![0; DATAGRAM], watches: false, skipped: 0 })
     }
 
     /// Joins the groups, whose messages the kernel then sends unasked, and never waits when it receives.
-    pub(super) fn join(&self, groups: &[u32]) -> Result<(), Error> {
+    pub(super) fn join(&mut self, groups: &[u32]) -> Result<(), Error> {
+        self.watches = true;
         for &group in groups {
             self.raw.add_membership(group).map_err(Error::on("join a group"))?;
         }
@@ -106,17 +120,7 @@ impl Socket {
     /// # Errors
     /// [`Error::Overrun`] if the kernel dropped messages because the receive buffer was full.
     pub(super) fn receive(&mut self, mut each: impl FnMut(Received)) -> Result<bool, Error> {
-        let length = loop {
-            // Tells the length of a longer datagram.
-            let truncated = rustix::net::RecvFlags::TRUNC.bits().cast_signed();
-            match self.raw.recv(&mut &mut self.buffer[..], truncated) {
-                Ok(length) => break length,
-                Err(error) if error.kind() == ErrorKind::Interrupted => (),
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(false),
-                Err(error) if is_overrun(&error) => return Err(Error::Overrun),
-                Err(error) => return Err(Error::on("receive")(error)),
-            }
-        };
+        let Some(length) = self.fill()? else { return Ok(false) };
         if length > self.buffer.len() {
             self.skipped += 1;
             return Ok(true);
@@ -127,13 +131,33 @@ impl Socket {
                 self.skipped += 1;
                 break;
             };
-            match parse(message) {
+            match parse(message, self.watches) {
                 Some(received) => each(received),
                 None => self.skipped += 1,
             }
             rest = after;
         }
         Ok(true)
+    }
+
+    /// Receives one datagram and drops it. Returns whether there was one.
+    pub(super) fn discard(&mut self) -> Result<bool, Error> {
+        Ok(self.fill()?.is_some())
+    }
+
+    /// Receives one datagram into the buffer, and returns its length, which may be more than the buffer holds.
+    fn fill(&mut self) -> Result<Option<usize>, Error> {
+        loop {
+            // Tells the length of a longer datagram.
+            let truncated = rustix::net::RecvFlags::TRUNC.bits().cast_signed();
+            match self.raw.recv(&mut &mut self.buffer[..], truncated) {
+                Ok(length) => return Ok(Some(length)),
+                Err(error) if error.kind() == ErrorKind::Interrupted => (),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(None),
+                Err(error) if is_overrun(&error) => return Err(Error::Overrun),
+                Err(error) => return Err(Error::on("receive")(error)),
+            }
+        }
     }
 
     /// The number of messages that could not be parsed.
@@ -182,7 +206,7 @@ fn split(datagram: &[u8]) -> Option<(&[u8], &[u8])> {
 }
 
 /// What a message is; `None` for what nobody waits for or understands.
-fn parse(message: &[u8]) -> Option<Received> {
+fn parse(message: &[u8], watches: bool) -> Option<Received> {
     let header = NetlinkHeader::parse(&NetlinkBuffer::new(&message)).ok()?;
     let payload = &message[NLMSG_HEADER..];
     let content = match header.message_type {
@@ -190,6 +214,8 @@ fn parse(message: &[u8]) -> Option<Received> {
         NLMSG_ERROR => Content::End(end(payload, header.flags)?),
         NLMSG_DONE => Content::Done,
         kind if NEXT_HOP_OBJECTS.contains(&kind) => Content::NextHopObject,
+        // Routes come by the thousand when a neighbour of a routing daemon changes, and only their prefix matters.
+        kind if watches && ROUTES.contains(&kind) => Content::Prefix(prefix(payload)?),
         _ => Content::Message(RouteNetlinkMessage::deserialize(&header, payload).ok()?),
     };
     let is_interrupted = header.flags & NLM_F_DUMP_INTR != 0;
@@ -209,14 +235,32 @@ fn end(payload: &[u8], flags: u16) -> Option<Result<(), Refused>> {
 }
 
 /// The text among the attributes of an error.
-fn words(mut attributes: &[u8]) -> Option<String> {
+fn words(attributes: &[u8]) -> Option<String> {
+    let text = attribute(attributes, NLMSGERR_ATTR_MSG)?;
+    let text = text.split(|&byte| byte == 0).next().unwrap_or_default();
+    Some(String::from_utf8_lossy(text).into_owned())
+}
+
+/// The prefix of a route. One without an attribute for it is the default route.
+fn prefix(payload: &[u8]) -> Option<IpNet> {
+    let &[family, length, ..] = payload.first_chunk::<ROUTE_HEADER>()?;
+    let address = attribute(&payload[ROUTE_HEADER..], RTA_DST);
+    let address = match family {
+        AF_INET => IpAddr::from(address.map_or(Some([0; 4]), |bytes| bytes.try_into().ok())?),
+        AF_INET6 => IpAddr::from(address.map_or(Some([0; 16]), |bytes| bytes.try_into().ok())?),
+        _ => return None,
+    };
+    IpNet::new(address, length).ok()
+}
+
+/// The value of the first attribute of a kind.
+fn attribute(mut attributes: &[u8], wanted: u16) -> Option<&[u8]> {
     loop {
         let length = usize::from(u16::from_ne_bytes(*attributes.first_chunk()?));
         let kind = u16::from_ne_bytes(*attributes.get(2..)?.first_chunk()?);
         let value = attributes.get(4..length)?;
-        if kind == NLMSGERR_ATTR_MSG {
-            let text = value.split(|&byte| byte == 0).next().unwrap_or_default();
-            return Some(String::from_utf8_lossy(text).into_owned());
+        if kind == wanted {
+            return Some(value);
         }
         attributes = attributes.get(aligned(length)..)?;
     }
@@ -247,7 +291,8 @@ mod tests {
         payload.extend(NLMSGERR_ATTR_MSG.to_ne_bytes());
         payload.extend(text);
         let bytes = datagram(NLMSG_ERROR, NLM_F_ACK_TLVS | NLM_F_CAPPED, &payload);
-        let Some(Received { sequence: 7, content: Content::End(Err(refused)), .. }) = parse(&bytes)
+        let Some(Received { sequence: 7, content: Content::End(Err(refused)), .. }) =
+            parse(&bytes, false)
         else {
             panic!("no error");
         };
@@ -255,6 +300,34 @@ mod tests {
             (refused.errno, refused.words.as_deref()),
             (22, Some("Nexthop has invalid gateway"))
         );
+    }
+
+    #[test]
+    fn a_watched_route_has_its_prefix_and_nothing_else() {
+        let route = |family, length, address: &[u8]| {
+            let mut payload = vec![family, length];
+            payload.resize(ROUTE_HEADER, 0);
+            // Some other attribute, of an odd length.
+            payload.extend([5, 0, 15, 0, 7, 0, 0, 0]);
+            if !address.is_empty() {
+                payload.extend([u8::try_from(4 + address.len()).unwrap(), 0, 1, 0]);
+                payload.extend(address);
+            }
+            match parse(&datagram(24, 0, &payload), true).map(|received| received.content) {
+                Some(Content::Prefix(prefix)) => Some(prefix.to_string()),
+                _ => None,
+            }
+        };
+        assert_eq!(route(AF_INET, 16, &[10, 1, 0, 0]).as_deref(), Some("10.1.0.0/16"));
+        assert_eq!(route(AF_INET, 0, &[]).as_deref(), Some("0.0.0.0/0"));
+        assert_eq!(route(AF_INET6, 0, &[]).as_deref(), Some("::/0"));
+        assert_eq!(
+            route(AF_INET6, 64, &[32; 16]).as_deref(),
+            Some("2020:2020:2020:2020:2020:2020:2020:2020/64")
+        );
+        assert_eq!(route(AF_INET, 33, &[10, 1, 0, 0]), None);
+        assert_eq!(route(AF_INET, 16, &[10, 1, 0]), None);
+        assert_eq!(route(28, 16, &[10, 1, 0, 0]), None, "MPLS");
     }
 
     #[test]
@@ -278,7 +351,7 @@ mod tests {
                 let payload: Vec<u8> = (0..random.below(96))
                     .map(|_| u8::try_from(random.below(256)).unwrap())
                     .collect();
-                parse(&datagram(kind, 0x300, &payload));
+                parse(&datagram(kind, 0x300, &payload), random.below(2) > 0);
             }
         }
     }

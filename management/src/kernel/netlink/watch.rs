@@ -2,6 +2,7 @@
 
 use std::os::fd::{AsFd, BorrowedFd};
 
+use ipnet::IpNet;
 use netlink_packet_route::RouteNetlinkMessage;
 
 use super::Error;
@@ -13,10 +14,12 @@ const GROUPS: [u32; 9] = [1, 3, 5, 7, 8, 9, 11, 19, 32];
 /// What the kernel tells.
 #[derive(Debug)]
 pub enum Told {
-    /// Something is new, is another, or is gone.
+    /// Something other than a route is new, is another, or is gone.
     Message(RouteNetlinkMessage),
     /// A nexthop object is new, is another, or is gone.
     NextHopObject,
+    /// A route with this prefix is new, is another, or is gone.
+    Route(IpNet),
 }
 
 /// A socket on which the kernel tells of every change.
@@ -39,7 +42,7 @@ impl Watch {
     /// # Errors
     /// If the kernel refuses one.
     pub fn with_buffer(bytes: usize) -> Result<Watch, Error> {
-        let socket = Socket::open(bytes)?;
+        let mut socket = Socket::open(bytes)?;
         socket.join(&GROUPS)?;
         Ok(Watch { socket })
     }
@@ -54,6 +57,7 @@ impl Watch {
             let is_received = self.socket.receive(|received| match received.content {
                 Content::Message(message) => each(Told::Message(message)),
                 Content::NextHopObject => each(Told::NextHopObject),
+                Content::Prefix(prefix) => each(Told::Route(prefix)),
                 Content::End(_) | Content::Done => (),
             })?;
             if !is_received {
@@ -61,6 +65,21 @@ impl Watch {
             }
         }
         Ok(true)
+    }
+
+    /// Drops what the kernel has told, up to so many datagrams, since everything will be read again.
+    ///
+    /// # Errors
+    /// If the socket fails.
+    pub fn discard(&mut self, datagrams: usize) -> Result<(), Error> {
+        for _ in 0..datagrams {
+            match self.socket.discard() {
+                Ok(true) | Err(Error::Overrun) => (),
+                Ok(false) => break,
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
     }
 
     /// The number of messages that could not be parsed.
