@@ -26,7 +26,7 @@ pub use response::*;
 /// request, an optional field of a request, or a field of a response is added: a daemon that does not know a
 /// request or its field refuses the request, and a client has a default for a response's field that an
 /// earlier daemon of the same version does not send.
-pub const PROTOCOL_VERSION: u32 = 2;
+pub const PROTOCOL_VERSION: u32 = 3;
 
 /// The socket at which the daemon listens by default.
 pub const DEFAULT_SOCKET: &str = "/run/guideway/guideway.sock";

@@ -106,8 +106,10 @@ pub enum BackendState {
     Draining,
     /// No flows.
     Disabled,
-    /// No flows, because its next hop is unknown.
+    /// No flows, because the MAC address of its next hop is unknown.
     Unresolved,
+    /// No flows, because there is no usable route.
+    Unreachable,
 }
 
 impl BackendState {
@@ -118,6 +120,7 @@ impl BackendState {
             BackendState::Draining => "draining",
             BackendState::Disabled => "disabled",
             BackendState::Unresolved => "unresolved",
+            BackendState::Unreachable => "unreachable",
         }
     }
 }
@@ -179,6 +182,9 @@ pub enum NextHop {
     Resolved {
         /// The port that sends them.
         port: String,
+        /// The VLAN of the next hop's device; none without a VLAN device.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        vlan: Option<u16>,
         /// The backend, or a gateway.
         address: IpAddr,
         /// The MAC address of `address`.
@@ -188,11 +194,14 @@ pub enum NextHop {
     NoMac {
         /// The port that would send them.
         port: String,
+        /// The VLAN of the next hop's device; none without a VLAN device.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        vlan: Option<u16>,
         /// The backend, or a gateway.
         address: IpAddr,
     },
-    /// The backend is on the link of no port, and its family has no gateway.
-    NoRoute,
+    /// There is no usable route.
+    Unreachable(Unreachable),
 }
 
 impl NextHop {
@@ -200,9 +209,55 @@ impl NextHop {
     pub fn port(&self) -> Option<&str> {
         match self {
             NextHop::Resolved { port, .. } | NextHop::NoMac { port, .. } => Some(port),
-            NextHop::NoRoute => None,
+            NextHop::Unreachable(Unreachable::LinkDown { port }) => Some(port),
+            NextHop::Unreachable(_) => None,
         }
     }
+
+    /// The VLAN of the next hop's device.
+    pub fn vlan(&self) -> Option<u16> {
+        match self {
+            NextHop::Resolved { vlan, .. } | NextHop::NoMac { vlan, .. } => *vlan,
+            NextHop::Unreachable(_) => None,
+        }
+    }
+}
+
+/// Why there is no usable route.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "reason", rename_all = "snake_case")]
+pub enum Unreachable {
+    /// Neither the configuration nor the kernel has a route.
+    NoRoute,
+    /// The kernel's route leaves by a device that is no port's.
+    NotAPort {
+        /// The device's name.
+        interface: String,
+    },
+    /// The route's port has no link.
+    LinkDown {
+        /// The port.
+        port: String,
+    },
+    /// A route of the kernel forbids it.
+    Refused {
+        /// The kind of the route.
+        kind: Refusal,
+    },
+    /// The address is one of the node's own.
+    Own,
+}
+
+/// The kinds of routes by which the kernel refuses packets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Refusal {
+    /// `blackhole`: packets vanish.
+    Blackhole,
+    /// `unreachable`: the sender gets "host unreachable".
+    Unreachable,
+    /// `prohibit`: the sender gets "administratively prohibited".
+    Prohibit,
 }
 
 /// Traffic of one service or backend since the daemon started.

@@ -1,4 +1,4 @@
-//! Every message of protocol 2 as literal JSON, so that no message changes unnoticed. If a test here must
+//! Every message of protocol 3 as literal JSON, so that no message changes unnoticed. If a test here must
 //! change, `PROTOCOL_VERSION` says whether the version must rise.
 #![expect(clippy::unwrap_used, reason = "a test may")]
 
@@ -21,12 +21,12 @@ fn traffic() -> Traffic {
 
 #[test]
 fn greeting() {
-    assert_eq!(PROTOCOL_VERSION, 2);
+    assert_eq!(PROTOCOL_VERSION, 3);
     assert_eq!(MAX_CONFIGURATION, 16_777_216);
     assert_eq!(MAX_REQUEST, 33_558_528);
     same(
         Greeting { server: SERVER.into(), version: "0.1.0".into(), protocol: PROTOCOL_VERSION },
-        r#"{"server":"guideway","version":"0.1.0","protocol":2}"#,
+        r#"{"server":"guideway","version":"0.1.0","protocol":3}"#,
     );
 }
 
@@ -104,7 +104,7 @@ fn names_of_states_are_those_in_messages() {
         same(protocol, &format!("\"{}\"", protocol.name()));
     }
     use BackendState::*;
-    for state in [Active, Draining, Disabled, Unresolved] {
+    for state in [Active, Draining, Disabled, Unresolved, Unreachable] {
         same(state, &format!("\"{}\"", state.name()));
     }
 }
@@ -206,6 +206,7 @@ fn response_backends() {
         share: 0.25,
         next_hop: NextHop::Resolved {
             port: "edge0".into(),
+            vlan: None,
             address: "192.0.2.254".parse().unwrap(),
             mac: "02:00:00:00:00:fe".into(),
         },
@@ -241,10 +242,41 @@ fn reasons_of_a_choice() {
 #[test]
 fn next_hops_by_their_state() {
     let (port, address) = ("edge0".to_owned(), "2001:db8::fe".parse().unwrap());
-    let no_mac = NextHop::NoMac { port, address };
-    assert_eq!((no_mac.port(), NextHop::NoRoute.port()), (Some("edge0"), None));
+    let no_mac = NextHop::NoMac { port: port.clone(), vlan: None, address };
+    assert_eq!((no_mac.port(), no_mac.vlan()), (Some("edge0"), None));
     same(no_mac, r#"{"state":"no_mac","port":"edge0","address":"2001:db8::fe"}"#);
-    same(NextHop::NoRoute, r#"{"state":"no_route"}"#);
+    let mac = "02:00:00:00:00:fe".to_owned();
+    let tagged = NextHop::Resolved { port: port.clone(), vlan: Some(200), address, mac };
+    assert_eq!((tagged.port(), tagged.vlan()), (Some("edge0"), Some(200)));
+    same(
+        tagged,
+        concat!(
+            r#"{"state":"resolved","port":"edge0","vlan":200,"address":"2001:db8::fe","#,
+            r#""mac":"02:00:00:00:00:fe"}"#
+        ),
+    );
+    for (reason, wire) in [
+        (Unreachable::NoRoute, r#""reason":"no_route""#),
+        (
+            Unreachable::NotAPort { interface: "eth1".into() },
+            r#""reason":"not_a_port","interface":"eth1""#,
+        ),
+        (Unreachable::LinkDown { port }, r#""reason":"link_down","port":"edge0""#),
+        (
+            Unreachable::Refused { kind: Refusal::Blackhole },
+            r#""reason":"refused","kind":"blackhole""#,
+        ),
+        (Unreachable::Own, r#""reason":"own""#),
+    ] {
+        same(NextHop::Unreachable(reason), &format!(r#"{{"state":"unreachable",{wire}}}"#));
+    }
+    let no_link = NextHop::Unreachable(Unreachable::LinkDown { port: "edge0".into() });
+    assert_eq!((no_link.port(), no_link.vlan()), (Some("edge0"), None));
+    assert_eq!(NextHop::Unreachable(Unreachable::NoRoute).port(), None);
+    same(
+        [Refusal::Blackhole, Refusal::Unreachable, Refusal::Prohibit],
+        r#"["blackhole","unreachable","prohibit"]"#,
+    );
 }
 
 #[test]

@@ -2,14 +2,38 @@
 
 use guideway_api::{
     CrowdedQueue, Duplex, EncapsulationChoice, FlowField, Interface, InterfaceState, Link, NextHop,
-    RingReason, RxQueue, Steering, SteeringMethod, Unsendable,
+    Refusal, RingReason, RxQueue, Steering, SteeringMethod, Unreachable, Unsendable,
 };
 
 pub(super) fn next_hop(next_hop: &NextHop) -> String {
-    match next_hop {
+    let mut sentence = match next_hop {
         NextHop::Resolved { address, mac, .. } => format!("{address} at {mac}"),
         NextHop::NoMac { address, .. } => format!("{address} (no neighbor)"),
-        NextHop::NoRoute => "no route".to_owned(),
+        NextHop::Unreachable(reason) => unreachable(reason),
+    };
+    if let Some(vlan) = next_hop.vlan() {
+        sentence += &format!(" in VLAN {vlan}");
+    }
+    sentence
+}
+
+/// Why there is no usable route.
+fn unreachable(reason: &Unreachable) -> String {
+    match reason {
+        Unreachable::NoRoute => "no route".to_owned(),
+        Unreachable::NotAPort { interface } => {
+            format!("the kernel's route leaves by {interface}, which is no port's interface")
+        }
+        Unreachable::LinkDown { port } => format!("port {port} has no link"),
+        Unreachable::Refused { kind } => {
+            let kind = match kind {
+                Refusal::Blackhole => "a blackhole",
+                Refusal::Unreachable => "an unreachable",
+                Refusal::Prohibit => "a prohibit",
+            };
+            format!("{kind} route of the kernel refuses packets")
+        }
+        Unreachable::Own => "the address is this node's own".to_owned(),
     }
 }
 
@@ -224,9 +248,35 @@ mod tests {
     fn next_hops() {
         let (port, address) = ("edge0".to_owned(), "192.0.2.254".parse().unwrap());
         let mac = "02:00:00:00:00:fe".to_owned();
-        let resolved = NextHop::Resolved { port: port.clone(), address, mac };
-        assert_eq!(next_hop(&resolved), "192.0.2.254 at 02:00:00:00:00:fe");
-        assert_eq!(next_hop(&NextHop::NoMac { port, address }), "192.0.2.254 (no neighbor)");
-        assert_eq!(next_hop(&NextHop::NoRoute), "no route");
+        let resolved =
+            |vlan| NextHop::Resolved { port: port.clone(), vlan, address, mac: mac.clone() };
+        assert_eq!(next_hop(&resolved(None)), "192.0.2.254 at 02:00:00:00:00:fe");
+        let tagged = "192.0.2.254 at 02:00:00:00:00:fe in VLAN 200";
+        assert_eq!(next_hop(&resolved(Some(200))), tagged);
+        let no_mac = NextHop::NoMac { port: port.clone(), vlan: None, address };
+        assert_eq!(next_hop(&no_mac), "192.0.2.254 (no neighbor)");
+        for (reason, expected) in [
+            (Unreachable::NoRoute, "no route"),
+            (
+                Unreachable::NotAPort { interface: "eth1".to_owned() },
+                "the kernel's route leaves by eth1, which is no port's interface",
+            ),
+            (Unreachable::LinkDown { port }, "port edge0 has no link"),
+            (
+                Unreachable::Refused { kind: Refusal::Blackhole },
+                "a blackhole route of the kernel refuses packets",
+            ),
+            (
+                Unreachable::Refused { kind: Refusal::Unreachable },
+                "an unreachable route of the kernel refuses packets",
+            ),
+            (
+                Unreachable::Refused { kind: Refusal::Prohibit },
+                "a prohibit route of the kernel refuses packets",
+            ),
+            (Unreachable::Own, "the address is this node's own"),
+        ] {
+            assert_eq!(next_hop(&NextHop::Unreachable(reason)), expected);
+        }
     }
 }

@@ -2,7 +2,7 @@
 
 use guideway_api::{
     BackendState, Duplex, EncapsulationChoice, Flow, FlowField, FlowState, Link, NextHop,
-    PortCounters, Protocol, RxQueue, Steering, SteeringMethod, Traffic,
+    PortCounters, Protocol, RxQueue, Steering, SteeringMethod, Traffic, Unreachable,
 };
 
 use super::*;
@@ -108,6 +108,7 @@ fn backends() {
         share: 1.0 / 3.0,
         next_hop: NextHop::Resolved {
             port: "edge0".into(),
+            vlan: None,
             address: "192.0.2.254".parse().unwrap(),
             mac: "02:00:00:00:00:fe".into(),
         },
@@ -117,20 +118,20 @@ fn backends() {
         name: "b2".into(),
         address: "2001:db8:b::2".parse().unwrap(),
         weight: 100,
-        state: BackendState::Unresolved,
+        state: BackendState::Unreachable,
         encapsulation: None,
         encapsulation_choice: None,
         share: 0.0,
-        next_hop: NextHop::NoRoute,
+        next_hop: NextHop::Unreachable(Unreachable::NoRoute),
         traffic: Traffic::default(),
         ..b1.clone()
     };
     prints(
         &Response::Backends(vec![b1, b2]),
         "\
-POOL  NAME  ADDRESS        WEIGHT  STATE       ENCAPSULATION   SHARE  FLOWS  PACKETS    BYTES  PORT   NEXT_HOP                          WHY
-web   b1    10.0.0.5            1  active      gre            33.33%    347    40000  3200000  edge0  192.0.2.254 at 02:00:00:00:00:fe  the only one listed: flows do not differ in the outer header
-web   b2    2001:db8:b::2     100  unresolved  none            0.00%      0        0        0  -      no route                          nothing that is listed can be sent
+POOL  NAME  ADDRESS        WEIGHT  STATE        ENCAPSULATION   SHARE  FLOWS  PACKETS    BYTES  PORT   NEXT_HOP                          WHY
+web   b1    10.0.0.5            1  active       gre            33.33%    347    40000  3200000  edge0  192.0.2.254 at 02:00:00:00:00:fe  the only one listed: flows do not differ in the outer header
+web   b2    2001:db8:b::2     100  unreachable  none            0.00%      0        0        0  -      no route                          nothing that is listed can be sent
 ",
     );
 }

@@ -5,7 +5,7 @@
 
 use guideway_api as api;
 
-use crate::routing::{NextHop, Unreachable};
+use crate::routing::{NextHop, Refusal, Unreachable};
 use guideway_config::Configuration;
 use guideway_core::balancer::Protocol;
 use guideway_core::balancer::conntrack::State;
@@ -53,11 +53,29 @@ pub(super) fn to_next_hop(
     hop: &Result<NextHop, Unreachable>,
     configuration: &Configuration,
 ) -> api::NextHop {
-    let &Ok(NextHop { port, address, mac, .. }) = hop else { return api::NextHop::NoRoute };
-    let port = configuration.ports[port].name.clone();
-    match mac {
-        Some(mac) => api::NextHop::Resolved { port, address, mac: format_mac(mac) },
-        None => api::NextHop::NoMac { port, address },
+    let name = |port: usize| configuration.ports[port].name.clone();
+    match hop {
+        &Ok(NextHop { port, vlan, address, mac: Some(mac) }) => {
+            api::NextHop::Resolved { port: name(port), vlan, address, mac: format_mac(mac) }
+        }
+        &Ok(NextHop { port, vlan, address, mac: None }) => {
+            api::NextHop::NoMac { port: name(port), vlan, address }
+        }
+        Err(reason) => api::NextHop::Unreachable(match reason {
+            Unreachable::NoRoute => api::Unreachable::NoRoute,
+            Unreachable::NotAPort { interface } => {
+                api::Unreachable::NotAPort { interface: interface.as_ref().to_owned() }
+            }
+            &Unreachable::LinkDown { port } => api::Unreachable::LinkDown { port: name(port) },
+            Unreachable::Refused(refusal) => api::Unreachable::Refused {
+                kind: match refusal {
+                    Refusal::Blackhole => api::Refusal::Blackhole,
+                    Refusal::Unreachable => api::Refusal::Unreachable,
+                    Refusal::Prohibit => api::Refusal::Prohibit,
+                },
+            },
+            Unreachable::Own => api::Unreachable::Own,
+        }),
     }
 }
 

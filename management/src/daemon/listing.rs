@@ -7,6 +7,7 @@ use guideway_api as api;
 use super::convert::{format_mac, to_choice, to_next_hop, to_protocol};
 use super::overview::{Overview, PortState};
 use crate::compile::CompiledBackend;
+use crate::routing::NextHop;
 use guideway_core::stats::{Counter, Gauge, Traffic};
 
 impl Overview {
@@ -165,11 +166,13 @@ fn traffic(now: Traffic, base: Option<&Traffic>) -> api::Traffic {
 }
 
 fn backend_state(backend: &CompiledBackend) -> api::BackendState {
-    let resolved = backend.next_hop.as_ref().is_ok_and(|hop| hop.mac.is_some());
-    match (backend.enabled, resolved, backend.weight) {
-        (false, _, _) => api::BackendState::Disabled,
-        (true, false, _) => api::BackendState::Unresolved,
-        (true, true, 0) => api::BackendState::Draining,
-        (true, true, _) => api::BackendState::Active,
+    if !backend.enabled {
+        return api::BackendState::Disabled;
+    }
+    match backend.next_hop {
+        Err(_) => api::BackendState::Unreachable,
+        Ok(NextHop { mac: None, .. }) => api::BackendState::Unresolved,
+        Ok(_) if backend.weight == 0 => api::BackendState::Draining,
+        Ok(_) => api::BackendState::Active,
     }
 }

@@ -272,10 +272,15 @@ fn the_state_of_a_backend_shows_in_tables_and_listing() {
     assert_eq!(states, [Active, Draining, Disabled, Unresolved]);
     let neighbor = |n: u8| api::NextHop::Resolved {
         port: "edge0".to_owned(),
+        vlan: None,
         address: IpAddr::from([192, 0, 2, n]),
         mac: format!("02:00:00:00:00:{n}"),
     };
-    let unknown = api::NextHop::NoMac { port: "edge0".to_owned(), address: [192, 0, 2, 30].into() };
+    let unknown = api::NextHop::NoMac {
+        port: "edge0".to_owned(),
+        vlan: None,
+        address: [192, 0, 2, 30].into(),
+    };
     let hops: Vec<_> = lab.backends().into_iter().map(|b| b.next_hop).collect();
     assert_eq!(hops, [neighbor(10), neighbor(11), neighbor(12), unknown]);
     let shares: Vec<_> = lab.backends().iter().map(|b| (b.share * 1021.0).round()).collect();
