@@ -9,12 +9,14 @@
 //! `tests/wire.rs` has every message as literal JSON, so that no change goes unnoticed.
 #![forbid(unsafe_code)]
 
+mod kernel;
 mod listing;
 mod request;
 mod response;
 
 use serde::{Deserialize, Serialize};
 
+pub use kernel::*;
 pub use listing::*;
 pub use request::*;
 pub use response::*;

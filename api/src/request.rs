@@ -42,11 +42,25 @@ pub enum Request {
     ConfigReload {},
     /// Entries of the workers' flow tables.
     FlowList(FlowFilter),
+    /// The ports' interfaces: the kernel's devices.
+    InterfaceList {},
+    /// The neighbours that packets are sent to.
+    NeighborList {},
+    /// The route to one backend or cluster member.
+    RouteShow {
+        /// The backend's name, or the address of a backend or member.
+        backend: String,
+        /// The backend's pool, if several pools have a backend of that name.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pool: Option<String>,
+    },
+    /// The classes of packets that are given to the kernel.
+    PuntList {},
 }
 
 impl Request {
     /// The `request` of every message, in the order of the enum.
-    pub const NAMES: [&str; 12] = [
+    pub const NAMES: [&str; 16] = [
         "status",
         "service_list",
         "backend_list",
@@ -59,6 +73,10 @@ impl Request {
         "config_apply",
         "config_reload",
         "flow_list",
+        "interface_list",
+        "neighbor_list",
+        "route_show",
+        "punt_list",
     ];
 }
 

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::kernel::{Neighbor, PortInterface, Punt, Route};
 use crate::listing::{Backend, Flows, Port, PortStats, Service, Stats, Status, Worker};
 #[cfg(doc)]
 use crate::request::Request;
@@ -46,6 +47,14 @@ pub enum Response {
     },
     /// The response to [`Request::FlowList`].
     Flows(Flows),
+    /// The response to [`Request::InterfaceList`].
+    Interfaces(Vec<PortInterface>),
+    /// The response to [`Request::NeighborList`].
+    Neighbors(Vec<Neighbor>),
+    /// The response to [`Request::RouteShow`].
+    Route(Route),
+    /// The response to [`Request::PuntList`].
+    Punts(Vec<Punt>),
     /// The request was not carried out. Nothing changed, unless [`ErrorKind::Failed`] says that tables are published and
     /// not yet in force.
     Error(Error),

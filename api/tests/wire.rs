@@ -43,6 +43,9 @@ fn requests_without_arguments() {
     same(Request::Stats {}, r#"{"request":"stats"}"#);
     same(Request::ConfigShow {}, r#"{"request":"config_show"}"#);
     same(Request::ConfigReload {}, r#"{"request":"config_reload"}"#);
+    same(Request::InterfaceList {}, r#"{"request":"interface_list"}"#);
+    same(Request::NeighborList {}, r#"{"request":"neighbor_list"}"#);
+    same(Request::PuntList {}, r#"{"request":"punt_list"}"#);
 }
 
 #[test]
@@ -96,6 +99,16 @@ fn request_flow_list() {
 }
 
 #[test]
+fn request_route_show() {
+    let show = |pool: Option<&str>| Request::RouteShow {
+        backend: "b1".into(),
+        pool: pool.map(String::from),
+    };
+    same(show(None), r#"{"request":"route_show","backend":"b1"}"#);
+    same(show(Some("web")), r#"{"request":"route_show","backend":"b1","pool":"web"}"#);
+}
+
+#[test]
 fn names_of_states_are_those_in_messages() {
     for state in FlowState::ALL {
         same(state, &format!("\"{}\"", state.name()));
@@ -105,6 +118,12 @@ fn names_of_states_are_those_in_messages() {
     }
     use BackendState::*;
     for state in [Active, Draining, Disabled, Unresolved, Unreachable] {
+        same(state, &format!("\"{}\"", state.name()));
+    }
+    for state in PortInterfaceState::ALL {
+        same(state, &format!("\"{}\"", state.name()));
+    }
+    for state in NeighborState::ALL {
         same(state, &format!("\"{}\"", state.name()));
     }
 }
@@ -462,6 +481,138 @@ fn response_flows() {
         concat!(
             r#"{"response":"flows","body":{"flows":[{"worker":1,"tag":"00c0ffee00c0ffee","#,
             r#""pool":"web","backend":"b1","state":"closing","idle_ms":1234}],"truncated":true}}"#
+        ),
+    );
+}
+
+#[test]
+fn response_interfaces() {
+    same(
+        Response::Interfaces(vec![
+            PortInterface {
+                port: "edge0".into(),
+                interface: Some("wan0".into()),
+                renamed_from: Some("edge0".into()),
+                index: Some(7),
+                state: PortInterfaceState::Up,
+                mac: Some("02:00:00:00:00:01".into()),
+                mtu: Some(1500),
+                addresses: vec!["192.0.2.1/24".into(), "2001:db8::1/64".into()],
+                vlans: vec![VlanDevice {
+                    vlan: 200,
+                    interface: "edge0.200".into(),
+                    up: true,
+                    addresses: vec!["198.51.100.1/24".into()],
+                }],
+                to_kernel: ToKernel { packets: 1, bytes: 2, refused: 3, queue_full: 7 },
+                from_kernel: FromKernel { packets: 4, bytes: 5, dropped: 6 },
+            },
+            PortInterface { port: "edge1".into(), ..PortInterface::default() },
+        ]),
+        concat!(
+            r#"{"response":"interfaces","body":[{"port":"edge0","interface":"wan0","#,
+            r#""renamed_from":"edge0","index":7,"state":"up","mac":"02:00:00:00:00:01","#,
+            r#""mtu":1500,"addresses":["192.0.2.1/24","2001:db8::1/64"],"#,
+            r#""vlans":[{"vlan":200,"interface":"edge0.200","up":true,"#,
+            r#""addresses":["198.51.100.1/24"]}],"#,
+            r#""to_kernel":{"packets":1,"bytes":2,"refused":3,"queue_full":7},"#,
+            r#""from_kernel":{"packets":4,"bytes":5,"dropped":6}},"#,
+            r#"{"port":"edge1","interface":null,"renamed_from":null,"index":null,"#,
+            r#""state":"none","mac":null,"mtu":null,"addresses":[],"vlans":[],"#,
+            r#""to_kernel":{"packets":0,"bytes":0,"refused":0,"queue_full":0},"#,
+            r#""from_kernel":{"packets":0,"bytes":0,"dropped":0}}]}"#
+        ),
+    );
+}
+
+#[test]
+fn response_neighbors() {
+    same(
+        Response::Neighbors(vec![Neighbor {
+            port: "edge0".into(),
+            vlan: Some(200),
+            interface: Some("edge0.200".into()),
+            address: "198.51.100.7".parse().unwrap(),
+            mac: Some("02:00:00:00:00:07".into()),
+            state: NeighborState::Reachable,
+            managed: true,
+            seconds: Some(61),
+            backends: 2,
+            members: 1,
+        }]),
+        concat!(
+            r#"{"response":"neighbors","body":[{"port":"edge0","vlan":200,"#,
+            r#""interface":"edge0.200","address":"198.51.100.7","mac":"02:00:00:00:00:07","#,
+            r#""state":"reachable","managed":true,"seconds":61,"backends":2,"members":1}]}"#
+        ),
+    );
+}
+
+#[test]
+fn response_route() {
+    let route = Route {
+        pool: Some("web".into()),
+        backend: Some("b1".into()),
+        destination: "10.0.0.5".parse().unwrap(),
+        learnt: Some(Learnt::Kernel { table: 254, prefix: "10.0.0.0/8".into(), protocol: 12 }),
+        gateway: Some("192.0.2.254".parse().unwrap()),
+        next_hop: NextHop::NoMac {
+            port: "edge0".into(),
+            vlan: None,
+            address: "192.0.2.254".parse().unwrap(),
+        },
+        interface: Some("edge0".into()),
+        neighbor: Some(NeighborState::Incomplete),
+        seconds: Some(5),
+    };
+    same(
+        Response::Route(route.clone()),
+        concat!(
+            r#"{"response":"route","body":{"pool":"web","backend":"b1","#,
+            r#""destination":"10.0.0.5","#,
+            r#""learnt":{"from":"kernel","table":254,"prefix":"10.0.0.0/8","protocol":12},"#,
+            r#""gateway":"192.0.2.254","#,
+            r#""next_hop":{"state":"no_mac","port":"edge0","address":"192.0.2.254"},"#,
+            r#""interface":"edge0","neighbor":"incomplete","seconds":5}}"#
+        ),
+    );
+    same(
+        [Learnt::StaticOnLink, Learnt::StaticGateway, Learnt::StaticNeighbor],
+        r#"[{"from":"static_on_link"},{"from":"static_gateway"},{"from":"static_neighbor"}]"#,
+    );
+    same(
+        Route {
+            pool: None,
+            backend: None,
+            learnt: None,
+            gateway: None,
+            next_hop: NextHop::Unreachable(Unreachable::NoRoute),
+            interface: None,
+            neighbor: None,
+            seconds: None,
+            ..route
+        },
+        concat!(
+            r#"{"pool":null,"backend":null,"destination":"10.0.0.5","learnt":null,"#,
+            r#""gateway":null,"next_hop":{"state":"unreachable","reason":"no_route"},"#,
+            r#""interface":null,"neighbor":null,"seconds":null}"#
+        ),
+    );
+}
+
+#[test]
+fn response_punts() {
+    same(
+        Response::Punts(vec![Punt {
+            class: "routing".into(),
+            rate: 1000,
+            burst: 100,
+            punted: 1,
+            limited: 2,
+        }]),
+        concat!(
+            r#"{"response":"punts","body":[{"class":"routing","rate":1000,"burst":100,"#,
+            r#""punted":1,"limited":2}]}"#
         ),
     );
 }

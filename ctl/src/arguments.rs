@@ -70,6 +70,18 @@ pub(crate) enum Command {
     /// The network ports
     #[command(subcommand)]
     Port(PortCommand),
+    /// The kernel's devices of the ports
+    #[command(subcommand)]
+    Interface(InterfaceCommand),
+    /// The hosts and routers that packets are sent to
+    #[command(subcommand)]
+    Neighbor(NeighborCommand),
+    /// The routes to backends
+    #[command(subcommand)]
+    Route(RouteCommand),
+    /// The packets that are given to the kernel
+    #[command(subcommand)]
+    Punt(PuntCommand),
     /// Count packets by verdict, summed over the workers
     Stats {
         /// Omit verdicts and events at 0
@@ -130,6 +142,35 @@ pub(crate) enum PortCommand {
 }
 
 #[derive(Debug, Subcommand)]
+pub(crate) enum InterfaceCommand {
+    /// List the ports' interfaces, their addresses, VLAN devices and counters
+    List,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum NeighborCommand {
+    /// List the neighbors, their MAC addresses and states
+    List,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum RouteCommand {
+    /// Show the route to a backend, or why there is none
+    Show {
+        /// POOL/BACKEND, the name of a backend if it is unique, or the address of a backend or cluster
+        /// member
+        #[arg(value_name = "BACKEND", value_parser = backend)]
+        backend: BackendName,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum PuntCommand {
+    /// List the classes, their limits and counters
+    List,
+}
+
+#[derive(Debug, Subcommand)]
 pub(crate) enum ConfigCommand {
     /// Print the text of the configuration in force
     Show,
@@ -177,6 +218,14 @@ pub(crate) enum FlowCommand {
     },
 }
 
+/// A backend on the command line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct BackendName {
+    pub(crate) pool: Option<String>,
+    /// A name or an address.
+    pub(crate) backend: String,
+}
+
 /// Any text, of which the shell completes the known keys.
 #[derive(Clone, Debug)]
 struct KeyParser;
@@ -213,6 +262,18 @@ fn limit(text: &str) -> Result<usize, String> {
         Ok(limit) if (1..=MAX_FLOWS).contains(&limit) => Ok(limit),
         _ => Err(format!("a number from 1 to {MAX_FLOWS} is needed")),
     }
+}
+
+/// Parses a backend as `web/b1`, `b1` or `10.0.0.5`. A pool's name ends at the first slash.
+fn backend(text: &str) -> Result<BackendName, String> {
+    let (pool, backend) = match text.split_once('/') {
+        Some((pool, backend)) => (Some(pool), backend),
+        None => (None, text),
+    };
+    if pool == Some("") || backend.is_empty() {
+        return Err("POOL/BACKEND, a name or an address is needed, for example web/b1".into());
+    }
+    Ok(BackendName { pool: pool.map(String::from), backend: backend.into() })
 }
 
 /// Parses a flow as `tcp,198.51.100.1:40000,203.0.113.10:80`.
@@ -268,6 +329,19 @@ mod tests {
         ] {
             let error = flow(text).unwrap_err();
             assert!(error.contains(message), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn backends_are_parsed() {
+        let of = |pool: Option<&str>, backend: &str| {
+            Ok(BackendName { pool: pool.map(String::from), backend: backend.into() })
+        };
+        assert_eq!(backend("web/b1"), of(Some("web"), "b1"));
+        assert_eq!(backend("web/b/1"), of(Some("web"), "b/1"));
+        assert_eq!(backend("2001:db8::5"), of(None, "2001:db8::5"));
+        for text in ["", "/", "web/", "/b1"] {
+            assert!(backend(text).is_err(), "{text}");
         }
     }
 

@@ -146,5 +146,9 @@ fn fits(response: &Response, request: &Request) -> bool {
             | (Request::ConfigCheck { .. }, Response::Checked { .. })
             | (Request::ConfigApply { .. } | Request::ConfigReload {}, Response::Applied { .. })
             | (Request::FlowList(_), Response::Flows(_))
+            | (Request::InterfaceList {}, Response::Interfaces(_))
+            | (Request::NeighborList {}, Response::Neighbors(_))
+            | (Request::RouteShow { .. }, Response::Route(_))
+            | (Request::PuntList {}, Response::Punts(_))
     )
 }

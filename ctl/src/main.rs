@@ -25,8 +25,8 @@ use guideway_baseline as _;
 use guideway_output::{print, report};
 
 use arguments::{
-    Arguments, BackendCommand, Command, ConfigCommand, FlowCommand, Output, PortCommand,
-    ServiceCommand, WorkerCommand,
+    Arguments, BackendCommand, Command, ConfigCommand, FlowCommand, InterfaceCommand,
+    NeighborCommand, Output, PortCommand, PuntCommand, RouteCommand, ServiceCommand, WorkerCommand,
 };
 use client::Client;
 use error::Error;
@@ -83,6 +83,12 @@ fn request(command: &Command) -> Result<Request, Error> {
         Command::Port(PortCommand::Stats { extended, .. }) => {
             Request::PortStats { extended: *extended }
         }
+        Command::Interface(InterfaceCommand::List) => Request::InterfaceList {},
+        Command::Neighbor(NeighborCommand::List) => Request::NeighborList {},
+        Command::Route(RouteCommand::Show { backend }) => {
+            Request::RouteShow { backend: backend.backend.clone(), pool: backend.pool.clone() }
+        }
+        Command::Punt(PuntCommand::List) => Request::PuntList {},
         Command::Stats { .. } => Request::Stats {},
         Command::Config(ConfigCommand::Show) => Request::ConfigShow {},
         Command::Config(ConfigCommand::Check { file }) => {

@@ -3,6 +3,7 @@
 //! In a table, counters are plain integers, and shares and loads are percentages. Text that may contain
 //! spaces is in the last columns.
 
+mod kernel;
 mod sentence;
 #[cfg(test)]
 mod tests;
@@ -46,6 +47,10 @@ fn table(response: &Response) -> Rendered {
             (format!("generation {generation} is in force on every worker\n"), noted(warnings))
         }
         Response::Flows(flows) => (flow_table(flows), cut_short(flows)),
+        Response::Interfaces(interfaces) => (kernel::interface_table(interfaces), vec![]),
+        Response::Neighbors(neighbors) => (kernel::neighbor_table(neighbors), vec![]),
+        Response::Route(route) => (kernel::route_table(route), vec![]),
+        Response::Punts(punts) => (kernel::punt_table(punts), vec![]),
         Response::Error(error) => (error.message.clone(), error.details.clone()),
     };
     Rendered { text, notes }
@@ -316,6 +321,10 @@ fn body(response: &Response) -> String {
             pretty(&Applied { generation: *generation, warnings })
         }
         Response::Flows(flows) => pretty(flows),
+        Response::Interfaces(interfaces) => pretty(interfaces),
+        Response::Neighbors(neighbors) => pretty(neighbors),
+        Response::Route(route) => pretty(route),
+        Response::Punts(punts) => pretty(punts),
         Response::Error(error) => pretty(error),
     };
     text + "\n"

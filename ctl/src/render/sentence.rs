@@ -1,8 +1,8 @@
 //! The protocol's facts as words for people, for cells of tables.
 
 use guideway_api::{
-    CrowdedQueue, Duplex, EncapsulationChoice, FlowField, Interface, InterfaceState, Link, NextHop,
-    Refusal, RingReason, RxQueue, Steering, SteeringMethod, Unreachable, Unsendable,
+    CrowdedQueue, Duplex, EncapsulationChoice, FlowField, Interface, InterfaceState, Learnt, Link,
+    NextHop, Refusal, RingReason, RxQueue, Steering, SteeringMethod, Unreachable, Unsendable,
 };
 
 pub(super) fn next_hop(next_hop: &NextHop) -> String {
@@ -34,6 +34,36 @@ fn unreachable(reason: &Unreachable) -> String {
             format!("{kind} route of the kernel refuses packets")
         }
         Unreachable::Own => "the address is this node's own".to_owned(),
+    }
+}
+
+/// How a route was learnt.
+pub(super) fn learnt(learnt: &Learnt) -> String {
+    match learnt {
+        Learnt::StaticOnLink => "port.addresses: on the port's link".to_owned(),
+        Learnt::StaticGateway => "port.gateways".to_owned(),
+        Learnt::StaticNeighbor => "[[neighbor]]: on the port's link".to_owned(),
+        Learnt::Kernel { table, prefix, protocol } => {
+            let name = match table {
+                253 => " (default)",
+                254 => " (main)",
+                255 => " (local)",
+                _ => "",
+            };
+            // The names that iproute2 has.
+            let protocol = match protocol {
+                2 => "kernel".to_owned(),
+                3 => "boot".to_owned(),
+                4 => "static".to_owned(),
+                9 => "ra".to_owned(),
+                12 => "bird".to_owned(),
+                16 => "dhcp".to_owned(),
+                186 => "bgp".to_owned(),
+                188 => "ospf".to_owned(),
+                other => other.to_string(),
+            };
+            format!("kernel: {prefix}, table {table}{name}, protocol {protocol}")
+        }
     }
 }
 
@@ -277,6 +307,23 @@ mod tests {
             (Unreachable::Own, "the address is this node's own"),
         ] {
             assert_eq!(next_hop(&NextHop::Unreachable(reason)), expected);
+        }
+    }
+
+    #[test]
+    fn origins_of_routes() {
+        let kernel =
+            |table, protocol| Learnt::Kernel { table, prefix: "10.0.0.0/8".to_owned(), protocol };
+        for (origin, expected) in [
+            (Learnt::StaticOnLink, "port.addresses: on the port's link"),
+            (Learnt::StaticGateway, "port.gateways"),
+            (Learnt::StaticNeighbor, "[[neighbor]]: on the port's link"),
+            (kernel(100, 12), "kernel: 10.0.0.0/8, table 100, protocol bird"),
+            (kernel(253, 99), "kernel: 10.0.0.0/8, table 253 (default), protocol 99"),
+            (kernel(254, 2), "kernel: 10.0.0.0/8, table 254 (main), protocol kernel"),
+            (kernel(255, 4), "kernel: 10.0.0.0/8, table 255 (local), protocol static"),
+        ] {
+            assert_eq!(learnt(&origin), expected);
         }
     }
 }

@@ -1,8 +1,10 @@
 //! Every table, compared with its exact text.
 
 use guideway_api::{
-    BackendState, Duplex, EncapsulationChoice, Flow, FlowField, FlowState, Link, NextHop,
-    PortCounters, Protocol, RxQueue, Steering, SteeringMethod, Traffic, Unreachable,
+    BackendState, Duplex, EncapsulationChoice, Flow, FlowField, FlowState, FromKernel, Learnt,
+    Link, Neighbor, NeighborState, NextHop, PortCounters, PortInterface, PortInterfaceState,
+    Protocol, Punt, Route, RxQueue, Steering, SteeringMethod, ToKernel, Traffic, Unreachable,
+    VlanDevice,
 };
 
 use super::*;
@@ -278,6 +280,149 @@ WORKER  TAG               POOL  BACKEND  STATE        IDLE_MS
         ["note: there are more than these 1; narrow the listing or raise --limit"]
     );
     prints(&Response::Flows(Flows::default()), "WORKER  TAG  POOL  BACKEND  STATE  IDLE_MS\n");
+}
+
+#[test]
+fn interfaces() {
+    let edge0 = PortInterface {
+        port: "edge0".into(),
+        interface: Some("wan0".into()),
+        renamed_from: Some("edge0".into()),
+        index: Some(7),
+        state: PortInterfaceState::Up,
+        mac: Some("02:00:00:00:00:01".into()),
+        mtu: Some(1500),
+        addresses: vec!["192.0.2.1/24".into(), "2001:db8::1/64".into()],
+        vlans: vec![VlanDevice {
+            vlan: 200,
+            interface: "edge0.200".into(),
+            up: false,
+            addresses: vec!["198.51.100.1/24".into()],
+        }],
+        to_kernel: ToKernel { packets: 120, bytes: 9_000, refused: 1, queue_full: 3 },
+        from_kernel: FromKernel { packets: 100, bytes: 8_000, dropped: 2 },
+    };
+    let edge1 = PortInterface { port: "edge1".into(), ..PortInterface::default() };
+    prints(
+        &Response::Interfaces(vec![edge0, edge1]),
+        "\
+PORT   INTERFACE  VLAN  STATE  MAC                 MTU  TO_KERNEL  TO_KERNEL_BYTES  REFUSED  QUEUE_FULL  FROM_KERNEL  FROM_KERNEL_BYTES  DROPPED  ADDRESSES                    NOTE
+edge0  wan0          -  up     02:00:00:00:00:01  1500        120             9000        1           3          100               8000        2  192.0.2.1/24,2001:db8::1/64  renamed from edge0
+edge0  edge0.200   200  down   -                     -          -                -        -           -            -                  -        -  198.51.100.1/24              -
+edge1  none          -  none   -                     -          0                0        0           0            0                  0        0  -                            -
+",
+    );
+}
+
+#[test]
+fn neighbors() {
+    let learnt = Neighbor {
+        port: "edge0".into(),
+        vlan: Some(200),
+        interface: Some("edge0.200".into()),
+        address: "198.51.100.7".parse().unwrap(),
+        mac: Some("02:00:00:00:00:07".into()),
+        state: NeighborState::Reachable,
+        managed: true,
+        seconds: Some(61),
+        backends: 12,
+        members: 1,
+    };
+    let unknown = Neighbor {
+        vlan: None,
+        interface: None,
+        address: "2001:db8::fe".parse().unwrap(),
+        mac: None,
+        state: NeighborState::None,
+        managed: false,
+        seconds: None,
+        ..learnt.clone()
+    };
+    prints(
+        &Response::Neighbors(vec![learnt, unknown]),
+        "\
+PORT   INTERFACE  VLAN  ADDRESS       MAC                STATE      MANAGED  BACKENDS  MEMBERS  SECONDS
+edge0  edge0.200   200  198.51.100.7  02:00:00:00:00:07  reachable  yes            12        1       61
+edge0  -             -  2001:db8::fe  -                  none       no             12        1        -
+",
+    );
+}
+
+#[test]
+fn routes() {
+    let route = Route {
+        pool: Some("web".into()),
+        backend: Some("b1".into()),
+        destination: "10.0.0.5".parse().unwrap(),
+        learnt: Some(Learnt::Kernel { table: 254, prefix: "10.0.0.0/8".into(), protocol: 12 }),
+        gateway: Some("192.0.2.254".parse().unwrap()),
+        next_hop: NextHop::Resolved {
+            port: "edge0".into(),
+            vlan: Some(200),
+            address: "192.0.2.254".parse().unwrap(),
+            mac: "02:00:00:00:00:fe".into(),
+        },
+        interface: Some("edge0.200".into()),
+        neighbor: Some(NeighborState::Reachable),
+        seconds: Some(61),
+    };
+    prints(
+        &Response::Route(route.clone()),
+        "\
+backend      web/b1
+destination  10.0.0.5
+learnt       kernel: 10.0.0.0/8, table 254 (main), protocol bird
+gateway      192.0.2.254
+port         edge0
+interface    edge0.200
+vlan         200
+next_hop     192.0.2.254 at 02:00:00:00:00:fe in VLAN 200
+neighbor     reachable
+seconds      61
+",
+    );
+    let reason = Unreachable::NotAPort { interface: "eth1".into() };
+    let lost = Route {
+        pool: None,
+        backend: None,
+        learnt: None,
+        gateway: None,
+        next_hop: NextHop::Unreachable(reason),
+        interface: None,
+        neighbor: None,
+        seconds: None,
+        ..route
+    };
+    prints(
+        &Response::Route(lost),
+        "\
+backend      -
+destination  10.0.0.5
+learnt       -
+gateway      -
+port         -
+interface    -
+vlan         -
+next_hop     the kernel's route leaves by eth1, which is no port's interface
+neighbor     -
+seconds      -
+",
+    );
+}
+
+#[test]
+fn punts() {
+    let routing =
+        Punt { class: "routing".into(), rate: 10_000, burst: 1_000, punted: 120, limited: 3 };
+    let own = Punt { class: "own".into(), rate: 1_000, burst: 100, ..routing.clone() };
+    prints(
+        &Response::Punts(vec![routing, own]),
+        "\
+CLASS     RATE  BURST  PUNTED  LIMITED
+routing  10000   1000     120        3
+own       1000    100     120        3
+",
+    );
 }
 
 #[test]

@@ -6,6 +6,7 @@
 mod convert;
 mod flows;
 mod listing;
+mod network;
 mod overview;
 mod parser;
 #[cfg(test)]
@@ -127,6 +128,15 @@ impl Daemon {
                 Ok(flows) => Response::Flows(flows),
                 Err(error) => Response::Error(error),
             },
+            Request::InterfaceList {} => Response::Interfaces(self.overview.interfaces()),
+            Request::NeighborList {} => Response::Neighbors(self.overview.neighbors()),
+            Request::RouteShow { backend, pool } => {
+                match self.overview.route(&backend, pool.as_deref()) {
+                    Ok(route) => Response::Route(route),
+                    Err(error) => Response::Error(error),
+                }
+            }
+            Request::PuntList {} => Response::Punts(Vec::new()),
         }
     }
 
