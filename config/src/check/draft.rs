@@ -115,6 +115,12 @@ impl Draft<'_> {
         })
     }
 
+    /// Whether the kernel may have routes and neighbours that the configuration does not name: a port has an
+    /// interface.
+    pub(super) fn kernel_may_route(&self) -> bool {
+        self.ports().iter().any(PortDraft::has_interface)
+    }
+
     pub(super) fn routes(&self) -> StaticRoutes {
         let networks = self.ports().iter().map(|port| {
             let addresses = port.addresses.iter().flatten().copied();

@@ -82,7 +82,8 @@ impl Draft<'_> {
         }
     }
 
-    /// Refuses a backend that needs the link and is not on it.
+    /// Refuses a backend that needs the link and is not on it. If the kernel may have a route to the link, that is
+    /// a warning.
     pub(super) fn links(&self) {
         let Some(routes) = self.certain_routes() else { return };
         for (entry, value) in self.addressed_backends() {
@@ -107,7 +108,11 @@ impl Draft<'_> {
                      is a gateway: choose another encapsulation, or bring it into a port's network"
                 );
                 let (at, path) = (entry.path("address"), entry.path("encapsulation"));
-                self.root.mistake_at(&at, &path, message);
+                if self.kernel_may_route() {
+                    self.root.warn_at(&at, &path, message);
+                } else {
+                    self.root.mistake_at(&at, &path, message);
+                }
             }
         }
     }

@@ -1,10 +1,11 @@
-//! Every backend and every other member of the cluster must have a next hop.
+//! Every backend and every other member of the cluster must have a next hop, unless the kernel may have the route.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use super::draft::Draft;
 use crate::findings::count;
+use crate::static_routes::NextHop;
 use crate::text::family;
 
 impl Draft<'_> {
@@ -15,6 +16,9 @@ impl Draft<'_> {
     }
 
     /// Reports targets without a next hop. A next hop without a MAC address is a warning.
+    ///
+    /// The kernel of a node with interfaces may know more. Its routes show while the node runs, so that
+    /// `guidewayctl backend list` says then what is missing.
     pub(super) fn reach(
         &self,
         targets: impl Iterator<Item = (String, IpAddr)>,
@@ -25,6 +29,7 @@ impl Draft<'_> {
         let mut unresolved: BTreeMap<IpAddr, (String, usize)> = BTreeMap::new();
         for (path, value) in targets {
             match routes.next_hop(value) {
+                None if self.kernel_may_route() => {}
                 None => {
                     let message = format!(
                         "{value} cannot be reached: it is in no port's network, and no port has an \
@@ -33,7 +38,7 @@ impl Draft<'_> {
                     );
                     self.root.mistake(&path, message);
                 }
-                Some(hop) if hop.mac.is_none() => {
+                Some(hop) if hop.mac.is_none() && !self.may_be_learnt(hop, value) => {
                     unresolved.entry(hop.address).or_insert((path, 0)).1 += 1;
                 }
                 Some(_) => {}
@@ -46,6 +51,15 @@ impl Draft<'_> {
                 count(targets, noun)
             );
             self.root.warn(&path, message);
+        }
+    }
+
+    /// Whether the kernel may find the MAC address of a target's next hop. Behind a gateway, it may have another
+    /// route by a port with an interface.
+    fn may_be_learnt(&self, hop: NextHop, target: IpAddr) -> bool {
+        match hop.address == target {
+            true => self.ports()[hop.port].has_interface(),
+            false => self.kernel_may_route(),
         }
     }
 }

@@ -6,7 +6,8 @@ use crate::sections::node::Sources;
 impl Draft<'_> {
     /// Reports one mistake for each missing family, however many backends need it.
     pub(super) fn tunnel_sources(&self) {
-        let routes = self.certain_routes();
+        // The kernel may have a route to a link, and so a backend that needs no tunnel.
+        let routes = self.certain_routes().filter(|_| !self.kernel_may_route());
         // [`Draft::links`] checks a backend that is or must be on a link and can do without a tunnel.
         let needs_source = |entry: &BackendEntry<'_>, address| {
             let on_link = match &routes {

@@ -114,6 +114,13 @@ section! {
     }
 }
 
+impl PortDraft {
+    /// Whether the port has an interface. A name with a mistake counts as one.
+    pub(crate) fn has_interface(&self) -> bool {
+        self.interface.as_ref().map_or(true, |name| name.as_deref() != Some(NO_INTERFACE))
+    }
+}
+
 impl Port {
     /// The name of the kernel's device of this port; `None` if it has none.
     pub fn interface(&self) -> Option<&str> {

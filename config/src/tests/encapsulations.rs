@@ -136,7 +136,7 @@ fn mistakes_of_the_settings() {
 #[test]
 fn mistakes_of_the_link() {
     each_alone(&[(
-        &[(FIRST, "encapsulation = \"l2\"")],
+        &[(FIRST, "encapsulation = \"l2\""), STATIC],
         29,
         "pool[0].backends[0].encapsulation",
         "is \"l2\", which needs the backend on a port's link; the next hop of 10.0.0.5 is a gateway",
@@ -148,8 +148,21 @@ fn mistakes_of_the_link() {
         [&near[..], &[("tunnel_source = [\"192.0.2.1\", ", "tunnel_source = [")]].concat();
     parse(&changed(&sourceless)).unwrap();
     // A backend elsewhere needs one, and the lack of it is the only mistake.
-    let far = [sourceless[2], sourceless[1]];
+    let far = [sourceless[2], sourceless[1], STATIC];
     let found = mistakes(&changed(&far));
+    assert_eq!((found.len(), found[0].key.as_str()), (1, "node.tunnel_source"), "{found:?}");
+}
+
+#[test]
+fn the_kernel_may_have_a_route_to_the_link() {
+    let warnings = parse(&changed(&[(FIRST, "encapsulation = \"l2\"")])).unwrap().warnings;
+    let fits =
+        |w: &&Mistake| w.message.contains("is \"l2\", which needs the backend on a port's link");
+    assert_eq!(warnings.iter().filter(fits).count(), 1, "{warnings:?}");
+    let sourceless = ("tunnel_source = [\"192.0.2.1\", ", "tunnel_source = [");
+    parse(&changed(&[sourceless, (FIRST, "encapsulation = [\"gre\", \"l2\"]")])).unwrap();
+    // A tunnel needs a source by any route.
+    let found = mistakes(&changed(&[sourceless]));
     assert_eq!((found.len(), found[0].key.as_str()), (1, "node.tunnel_source"), "{found:?}");
 }
 

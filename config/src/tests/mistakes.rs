@@ -1,6 +1,6 @@
 //! Each possible mistake alone: its line, its key and its message.
 
-use super::{EXAMPLE, changed};
+use super::{EXAMPLE, STATIC, changed};
 use crate::{Mistake, parse};
 
 pub(super) fn mistakes(text: &str) -> Vec<Mistake> {
@@ -442,14 +442,14 @@ fn mistakes_of_the_pools() {
             "is the string \"Auto\"; expected \"auto\", or an integer from 536 to 9176",
         ),
         (
-            &[("\"192.0.2.254\", ", "")],
+            &[("\"192.0.2.254\", ", ""), STATIC],
             29,
             "pool[0].backends[0].address",
             "10.0.0.5 cannot be reached: it is in no port's network, and no port has an IPv4 \
              gateway",
         ),
         (
-            &[(", \"2001:db8::fe\"", "")],
+            &[(", \"2001:db8::fe\"", ""), STATIC],
             29,
             "pool[0].backends[1].address",
             "no port has an IPv6 gateway",

@@ -54,6 +54,10 @@ port = 80
 pool = "web"
 "#;
 
+/// A replacement in the example that leaves the port without interface, so that the kernel has no part in routes
+/// and neighbours.
+pub(super) const STATIC: (&str, &str) = ("mtu = 1500", "interface = 'none'");
+
 /// The contract's example with replacements; each must be found.
 #[track_caller]
 pub(super) fn changed(changes: &[(&str, &str)]) -> String {
@@ -167,10 +171,23 @@ fn the_contract_example_is_read_completely() {
     assert_eq!((port.mtu, port.mac), (1500, Some([2, 0, 0, 0, 0, 1])));
     assert_eq!(port.steering, Steering::Auto);
     assert_eq!((port.rx_descriptors, port.tx_descriptors), (1024, 1024));
+    assert_eq!(warnings, []);
+}
+
+#[test]
+fn without_an_interface_nothing_is_learnt() {
+    let warnings = parse(&changed(&[STATIC])).unwrap().warnings;
     // The IPv6 gateway has no neighbour.
     assert_eq!(warnings.len(), 1);
     assert_eq!((warnings[0].line, warnings[0].key.as_str()), (29, "pool[0].backends[1].address"));
     assert!(warnings[0].message.contains("2001:db8::fe of 1 backend has no [[neighbor]]"));
+    // A second port with an interface may have another route to what is behind a gateway, and none to a link.
+    let second = "[[port]]\nname = 'x'\ndevice = 'net_null0'\n[[neighbor]]";
+    let both = |address| {
+        let text = changed(&[STATIC, ("[[neighbor]]", second), ("10.0.0.5", address)]);
+        parse(&text).unwrap().warnings.len()
+    };
+    assert_eq!((both("10.0.0.5"), both("192.0.2.77")), (0, 1));
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Limits on the number of sections, several mistakes at once, warnings.
 
 use super::mistakes::{Case, mistakes};
-use super::{EXAMPLE, changed, large};
+use super::{EXAMPLE, STATIC, changed, large};
 use crate::{Mistake, parse};
 
 #[test]
@@ -130,7 +130,7 @@ fn each_warning() {
             "is in no port's network; it is taken to be on the link of port[0]",
         ),
         (
-            &[("address = \"192.0.2.254\"", "address = \"192.0.2.253\"")],
+            &[("address = \"192.0.2.254\"", "address = \"192.0.2.253\""), STATIC],
             29,
             "pool[0].backends[0].address",
             "the next hop 192.0.2.254 of 1 backend has no [[neighbor]]: packets are dropped \
