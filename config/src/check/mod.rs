@@ -9,6 +9,7 @@ mod cluster;
 mod draft;
 mod encapsulation;
 mod next_hops;
+mod on_link;
 mod pools;
 mod table_size;
 mod tunnel_sources;
@@ -28,6 +29,7 @@ pub(super) fn check(draft: &Draft<'_>) {
     draft.cluster(&own);
     draft.next_hops();
     draft.links();
+    draft.answers(&own);
     draft.encapsulations();
     draft.unused_pools();
     draft.warnings();

@@ -45,6 +45,11 @@ section! {
         ///
         /// Without it such packets are dropped as `no_service`, as TCP always is.
         unreachable: bool = Boolean, default "false", reload;
+        /// Whether the kernel replies to ARP and neighbour discovery for the address, where it lies in a
+        /// network of a port with an interface. See
+        /// [Virtual addresses on a link](operations.md#virtual-addresses-on-a-link). Of several services
+        /// with one address, one with `true` decides.
+        answer_on_link: bool = Boolean, default "false", reload;
     }
 }
 
@@ -66,6 +71,9 @@ pub struct Service {
     /// `service.unreachable`: true on one service makes its address reply to UDP packets that are for
     /// no service
     pub unreachable: bool,
+    /// `service.answer_on_link`: true on one service has the kernel reply to ARP and neighbour discovery
+    /// for its address
+    pub answer_on_link: bool,
     /// `service.fragments`
     pub fragments: FragmentPolicy,
 }
@@ -101,6 +109,7 @@ impl ServiceEntry {
             pool: self.pool?,
             echo: keys.echo?,
             unreachable: keys.unreachable?,
+            answer_on_link: keys.answer_on_link?,
             fragments: keys.fragments?,
         })
     }

@@ -482,6 +482,12 @@ fn mistakes_of_the_services() {
         (&[("pool = \"web\"\n", "")], 31, "service[0].pool", "is missing"),
         (&[("port = 80", "port = 80\necho = 1")], 36, "service[0].echo", "true or false"),
         (
+            &[("port = 80", "port = 80\nanswer_on_link = 1")],
+            36,
+            "service[0].answer_on_link",
+            "true or false",
+        ),
+        (
             &[("port = 80", "unreachable = 0\nport = 80")],
             35,
             "service[0].unreachable",

@@ -149,6 +149,7 @@ fn the_contract_example_is_read_completely() {
                 pool: 0,
                 echo: true,
                 unreachable: false,
+                answer_on_link: false,
                 fragments: FragmentPolicy::Follow,
             }],
             cluster: Cluster::default(),
@@ -240,7 +241,7 @@ fn every_value_reaches_its_field() {
         ),
         ("weight = 1", "weight = 0, enabled = false, encapsulation = 'gre'"),
         ("encapsulation = \"gre\"", "mss_clamp = \"auto\""),
-        ("\"tcp\"", "\"udp\"\necho = false\nunreachable = true"),
+        ("\"tcp\"", "\"udp\"\necho = false\nunreachable = true\nanswer_on_link = true"),
     ]);
     let configuration = parse(&text).unwrap().configuration;
     assert_eq!((configuration.dpdk.hugepages, configuration.dpdk.memory_mib), (false, 256));
@@ -271,7 +272,7 @@ fn every_value_reaches_its_field() {
     assert_eq!(clamped.configuration.pools[0].mss_clamp, Some(MssClamp::To(1400)));
     let service = &configuration.services[0];
     assert_eq!(service.protocol, Protocol::Udp);
-    assert!(!service.echo && service.unreachable);
+    assert!(!service.echo && service.unreachable && service.answer_on_link);
 }
 
 #[test]

@@ -371,6 +371,7 @@ fn configuration() -> impl Strategy<Value = String> {
             ("pool", &["\"a\"", "\"b\"", "\"c\""]),
             ("echo", &["true", "false"]),
             ("unreachable", &["false"]),
+            ("answer_on_link", &["true", "false"]),
         ],
     );
     (once, vec(port, 1..3), vec(neighbor, 0..3), vec(pool, 0..3), vec(service, 0..3)).prop_map(

@@ -49,6 +49,49 @@ fn warnings(changes: &[(&str, &str)]) -> Vec<Mistake> {
 }
 
 #[test]
+fn somebody_must_reply_for_an_address_on_the_link() {
+    let found = |changes: &[(&str, &str)]| {
+        let found = warnings(changes).into_iter().filter(|w| w.key.starts_with("service"));
+        found.map(|w| (w.line, w.key, w.message)).collect::<Vec<_>>()
+    };
+    const SET: (&str, &str) = ("port = 80\n", "port = 80\nanswer_on_link = true\n");
+    let on_link = ("2001:db8:f::10", "2001:db8::10");
+    let [(line, key, message)] = &found(&[on_link])[..] else { panic!() };
+    assert_eq!((*line, key.as_str()), (28, "service[0].address"));
+    assert_eq!(
+        message,
+        "2001:db8::10 lies in a network of the port on line 9, and nobody replies to neighbor \
+         discovery for it: hosts there cannot reach it; set answer_on_link = true, or take an \
+         address that routers send here"
+    );
+    let [(.., message)] = &found(&[("2001:db8:f::10", "192.0.2.77")])[..] else { panic!() };
+    assert!(message.contains("nobody replies to ARP"), "{message}");
+    assert_eq!(found(&[on_link, SET]), []);
+
+    let has_no_effect = |changes: &[(&str, &str)], words: &str| {
+        let [(line, key, message)] = &found(changes)[..] else { panic!("{changes:?}") };
+        assert_eq!((*line, key.as_str()), (31, "service[0].answer_on_link"));
+        assert!(message.contains(words), "{message}");
+    };
+    has_no_effect(&[SET], "has no effect: 2001:db8:f::10 lies in no port's network");
+    let none = ("mtu = 1500", "interface = \"none\"");
+    has_no_effect(&[on_link, SET, none], "has no effect: the port on line 9 has no interface");
+    // Others set the addresses, and no warning knows them.
+    let left = [
+        ("addresses = [\"192.0.2.1/24\", \"2001:db8::1/64\"]", "manage_addresses = false"),
+        ("gateways = [\"192.0.2.254\"]", "gateways = []"),
+    ];
+    assert_eq!(found(&[&left[..], &[SET]].concat()), []);
+
+    // Of several services with one address, one with the key decides.
+    let second = "[[service]]\nname = \"t\"\naddress = \"2001:db8:f::10\"\nprotocol = \"udp\"\n\
+                  port = 81\npool = \"web\"\n";
+    let first = format!("{second}[[service]]");
+    assert_eq!(found(&[("[[service]]", &first), on_link]).len(), 1);
+    assert_eq!(found(&[("[[service]]", &first), on_link, SET]), []);
+}
+
+#[test]
 fn sensible_values_cause_no_warning() {
     assert_eq!(warnings(&[]), []);
     // An MTU of 1280 bytes and GRE over IPv4; a segment that fills the MTU.
