@@ -9,6 +9,7 @@
 
 #[cfg(test)]
 mod agreement;
+pub mod arp;
 pub mod checksum;
 mod error;
 pub mod ethernet;
@@ -20,6 +21,7 @@ pub mod icmpv6;
 pub mod ipv4;
 pub mod ipv6;
 mod kind;
+pub mod neighbor;
 mod packet;
 pub mod plain;
 #[cfg(test)]
