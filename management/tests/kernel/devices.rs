@@ -26,9 +26,6 @@ fn a_device_is_set_up_with_its_addresses() {
         requests.remove_address(index, "192.0.2.1/24".parse().unwrap()).unwrap();
         requests.remove_address(index, "192.0.2.1/24".parse().unwrap()).unwrap();
         assert!(!ip("address show edge0").contains("192.0.2.1"));
-        requests.set_proxy(index, "192.0.2.9".parse().unwrap(), true).unwrap();
-        assert!(ip("neighbor show proxy").contains("192.0.2.9 dev edge0"));
-        requests.set_proxy(index, "192.0.2.9".parse().unwrap(), false).unwrap();
         requests.set_up(index, false).unwrap();
         assert!(!ip("link show edge0").contains("UP"));
     });

@@ -5,6 +5,7 @@
 
 mod devices;
 mod neighbors;
+mod on_link;
 mod rig;
 mod routes;
 mod space;

@@ -1,20 +1,21 @@
-//! What is set on a device: link, addresses, proxied neighbours. Devices are named by their index.
+//! What is set on a device: link, addresses, virtual addresses. Devices are named by their index.
 
 use std::net::IpAddr;
 
 use ipnet::IpNet;
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_REPLACE};
 use netlink_packet_route::address::{
-    AddressAttribute, AddressFlags, AddressHeader, AddressMessage, AddressScope,
+    AddressAttribute, AddressFlags, AddressHeader, AddressMessage, AddressScope, CacheInfo,
 };
 use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkMessage};
-use netlink_packet_route::neighbour::{NeighbourAttribute, NeighbourFlags, NeighbourMessage};
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 
 use super::{Error, Refused, Requests};
 
 const ENODEV: i32 = 19;
 const EADDRNOTAVAIL: i32 = 99;
+/// A lifetime without end, in seconds.
+const FOREVER: u32 = u32::MAX;
 
 impl Requests {
     /// The index of the device of this name, if there is one.
@@ -102,21 +103,24 @@ impl Requests {
         }
     }
 
-    /// Has the kernel answer ARP or neighbour discovery for an address on a device, or no longer.
+    /// Puts a virtual address on a device, or keeps it there, so that the kernel replies to ARP or neighbour discovery
+    /// for it. The address has full length, brings no route, and is not the source of what the node sends: IPv4 by
+    /// its scope `host`, IPv6 because it is deprecated, as long as there is another address of the same scope.
     ///
     /// # Errors
     /// If the kernel refuses, or the socket fails.
-    pub fn set_proxy(&mut self, index: u32, address: IpAddr, answers: bool) -> Result<(), Error> {
-        let mut message = NeighbourMessage::default();
-        message.header.family = family(address);
-        message.header.ifindex = index;
-        message.header.flags = NeighbourFlags::Proxy;
-        message.attributes.push(NeighbourAttribute::Destination(address.into()));
-        if answers {
-            self.change(RouteNetlinkMessage::NewNeighbour(message), NLM_F_CREATE | NLM_F_REPLACE)
-        } else {
-            self.change(RouteNetlinkMessage::DelNeighbour(message), 0)
+    pub fn add_virtual_address(&mut self, index: u32, address: IpAddr) -> Result<(), Error> {
+        let mut message = address_message(index, address.into());
+        let mut flags = AddressFlags::Noprefixroute;
+        match address {
+            IpAddr::V4(_) => message.header.scope = AddressScope::Host,
+            IpAddr::V6(_) => flags |= AddressFlags::Nodad,
         }
+        let mut lifetime = CacheInfo::default();
+        (lifetime.ifa_valid, lifetime.ifa_preferred) = (FOREVER, 0);
+        message.attributes.push(AddressAttribute::Flags(flags));
+        message.attributes.push(AddressAttribute::CacheInfo(lifetime));
+        self.change(RouteNetlinkMessage::NewAddress(message), NLM_F_CREATE | NLM_F_REPLACE)
     }
 }
 
