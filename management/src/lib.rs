@@ -12,6 +12,7 @@ pub mod daemon;
 pub mod ids;
 pub mod kernel;
 pub mod manager;
+pub mod on_link;
 pub mod progress;
 mod publish;
 pub mod routing;
