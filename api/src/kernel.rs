@@ -24,9 +24,9 @@ pub struct PortInterface {
     pub index: Option<u32>,
     /// Whether the kernel uses the interface.
     pub state: PortInterfaceState,
-    /// The interface's MAC address.
+    /// The MAC address that Guideway gave it.
     pub mac: Option<String>,
-    /// The interface's MTU.
+    /// The MTU that Guideway gave it.
     pub mtu: Option<u32>,
     /// The addresses of the interface, each with its prefix length.
     pub addresses: Vec<String>,

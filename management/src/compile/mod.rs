@@ -36,6 +36,7 @@ use crate::state::State;
 
 pub use backend::CompiledBackend;
 pub use pool::CompiledPool;
+pub(crate) use punts::limits as punt_limits;
 
 use pool::MaglevTables;
 

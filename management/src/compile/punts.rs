@@ -27,7 +27,7 @@ fn has_interface(port: &Port) -> bool {
 }
 
 /// The limit of each class, in the order of their indices.
-fn limits(configuration: &Configuration) -> [Limit; Class::ALL.len()] {
+pub(crate) fn limits(configuration: &Configuration) -> [Limit; Class::ALL.len()] {
     let Punt { routing, neighbor, own, link_local, multicast, .. } = configuration.punt;
     let mut limits = [Limit::default(); Class::ALL.len()];
     for &class in Class::ALL {

@@ -5,6 +5,7 @@
 
 use guideway_api as api;
 
+use crate::kernel::NeighborState;
 use crate::routing::{NextHop, Refusal, Unreachable};
 use guideway_config::Configuration;
 use guideway_core::balancer::Protocol;
@@ -76,6 +77,20 @@ pub(super) fn to_next_hop(
             },
             Unreachable::Own => api::Unreachable::Own,
         }),
+    }
+}
+
+pub(super) fn to_neighbor_state(state: NeighborState) -> api::NeighborState {
+    match state {
+        NeighborState::Missing => api::NeighborState::None,
+        NeighborState::Incomplete => api::NeighborState::Incomplete,
+        NeighborState::Reachable => api::NeighborState::Reachable,
+        NeighborState::Stale => api::NeighborState::Stale,
+        NeighborState::Delay => api::NeighborState::Delay,
+        NeighborState::Probe => api::NeighborState::Probe,
+        NeighborState::Failed => api::NeighborState::Failed,
+        NeighborState::NoArp => api::NeighborState::NoArp,
+        NeighborState::Permanent => api::NeighborState::Permanent,
     }
 }
 

@@ -12,6 +12,7 @@ mod parser;
 #[cfg(test)]
 mod tests;
 
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -25,6 +26,7 @@ use overview::Overview;
 pub use overview::{Interface, InterfaceCounters, InterfaceState, Port, PortState, Worker};
 use parser::{Done, Parser, Purpose, Refusal, Ticket};
 
+use super::kernel;
 use super::manager::{self, Handle, Limits, Manager};
 use guideway_config as config;
 use guideway_config::Source;
@@ -41,6 +43,8 @@ pub struct Daemon {
     source: Mutex<Source>,
     is_stopping: Arc<AtomicBool>,
     /// Before the manager: its thread sends changes until it ends.
+    kernel: Option<kernel::Handle>,
+    /// Before the manager, for the same reason.
     parser: Parser,
     manager: Handle,
 }
@@ -74,7 +78,9 @@ impl Daemon {
                 ports,
                 published,
                 restarts: Arc::clone(manager.restarts()),
+                view: Arc::default(),
             },
+            kernel: None,
             others: Vec::new(),
             parser: Parser::start(manager.changes().clone(), Arc::clone(&is_stopping)),
             is_stopping,
@@ -97,6 +103,19 @@ impl Daemon {
     pub fn with_counters(mut self, counters: Reader) -> Daemon {
         self.others.push(counters);
         self
+    }
+
+    /// Follows the kernel's routes, neighbours and addresses from now on, for these interfaces. Listings show them.
+    ///
+    /// # Errors
+    /// If the operating system refuses a thread or an eventfd.
+    pub fn follow_kernel(mut self, interfaces: Vec<kernel::PortInterface>) -> io::Result<Daemon> {
+        let changes = self.manager.changes().clone();
+        let published = Arc::clone(&self.overview.published);
+        let handle = kernel::start(interfaces, changes, published, kernel::Options::default())?;
+        self.overview.view = Arc::clone(handle.view());
+        self.kernel = Some(handle);
+        Ok(self)
     }
 
     /// Carries out a request.
@@ -136,7 +155,7 @@ impl Daemon {
                     Err(error) => Response::Error(error),
                 }
             }
-            Request::PuntList {} => Response::Punts(Vec::new()),
+            Request::PuntList {} => Response::Punts(self.overview.punts()),
         }
     }
 

@@ -9,6 +9,7 @@ use std::time::Instant;
 use arc_swap::ArcSwap;
 use guideway_api as api;
 
+use crate::kernel::View;
 use crate::manager::Published;
 use crate::progress::Progress;
 use guideway_core::balancer::scan::FlowScan;
@@ -107,6 +108,8 @@ pub(super) struct Overview {
     pub(super) ports: Vec<Port>,
     /// What was published last. A listing loads it once, and shows what belongs together.
     pub(super) published: Arc<ArcSwap<Published>>,
+    /// What the kernel says; empty if nothing follows it.
+    pub(super) view: Arc<ArcSwap<View>>,
     /// How often the manager began again.
     pub(super) restarts: Arc<AtomicU64>,
 }

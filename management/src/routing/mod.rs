@@ -150,6 +150,20 @@ impl Routing {
         }
     }
 
+    /// Whether the way to a destination is that of a static route, not of the kernel's.
+    pub fn is_static_way(&self, destination: IpAddr) -> bool {
+        let Some((length, hop)) = self.fixed.route(destination) else { return false };
+        let (fixed, way) = (self.by_static(hop), self.way(destination));
+        let asked = self.routes.get(&destination);
+        match asked.and_then(|route| self.by_kernel(destination, route)) {
+            // Both may say the same.
+            Some((kernel_length, kernel)) if kernel == way => {
+                fixed == way && length >= kernel_length
+            }
+            _ => fixed == way,
+        }
+    }
+
     fn by_static(&self, hop: static_routes::NextHop) -> Result<NextHop, Unreachable> {
         if !self.is_up(hop.port) {
             return Err(Unreachable::LinkDown { port: hop.port });
