@@ -10,7 +10,7 @@ use guideway_core::wire::{arp, neighbor};
 const MACS: usize = 12;
 
 /// The frame that says that an address is at a MAC address, in a VLAN if one is given.
-pub fn announcement(mac: Mac, address: IpAddr, vlan: Option<u16>) -> Vec<u8> {
+pub(super) fn announcement(mac: Mac, address: IpAddr, vlan: Option<u16>) -> Vec<u8> {
     let frame = match address {
         IpAddr::V4(v4) => arp::announcement(mac, v4.octets()).to_vec(),
         IpAddr::V6(v6) => neighbor::announcement(mac, v6.octets()).to_vec(),

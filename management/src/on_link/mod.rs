@@ -14,9 +14,10 @@
 //! |---|---|
 //! | `steps.rs` | which addresses belong where, and what is to do for it; a pure part |
 //! | `frame.rs` | the frames that announce an address |
+//! | `thread.rs` | the thread that does it |
 
 mod frame;
 mod steps;
+mod thread;
 
-pub use frame::announcement;
-pub use steps::{Addresses, Device, Place, Step, wanted};
+pub use thread::{Handle, Send, start};

@@ -16,32 +16,34 @@ use crate::routing::Link;
 const SECOND: Duration = Duration::from_secs(2);
 /// The time between later ones.
 const PERIOD: Duration = Duration::from_secs(60);
+/// How long a device may take to show an address that was put on it.
+const SHOWN: Duration = Duration::from_secs(1);
 
 /// A device of the kernel on which addresses can be: the interface of a port, or a VLAN device there.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Device {
+pub(super) struct Device {
     /// Where it is.
-    pub place: Place,
+    pub(super) place: Place,
     /// Frames that it sends reach the link.
-    pub is_up: bool,
+    pub(super) is_up: bool,
     /// The addresses that it has, with their prefixes.
-    pub addresses: Vec<IpNet>,
+    pub(super) addresses: Vec<IpNet>,
 }
 
 /// A device, and how frames leave by it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Place {
+pub(super) struct Place {
     /// The port and the VLAN.
-    pub link: Link,
+    pub(super) link: Link,
     /// The kernel's index of the device.
-    pub index: u32,
+    pub(super) index: u32,
     /// The MAC address of the port.
-    pub mac: Mac,
+    pub(super) mac: Mac,
 }
 
 /// Something to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Step {
+pub(super) enum Step {
     /// Put the address on the device.
     Add(Place, IpAddr),
     /// Remove the address from the device.
@@ -54,7 +56,7 @@ pub enum Step {
 /// address, the one with the longest prefix, or else the first.
 ///
 /// An address that a device has as one of its own, with its network, needs nothing: the kernel replies for it.
-pub fn wanted(services: &[Service], devices: &[Device]) -> BTreeMap<IpAddr, Place> {
+pub(super) fn wanted(services: &[Service], devices: &[Device]) -> BTreeMap<IpAddr, Place> {
     let networks = || {
         let of = |device: &Device| {
             let place = device.place;
@@ -91,7 +93,7 @@ fn is_host(network: &IpNet) -> bool {
 
 /// The addresses that were put on devices.
 #[derive(Debug, Default)]
-pub struct Addresses {
+pub(super) struct Addresses {
     placed: BTreeMap<IpAddr, Placed>,
 }
 
@@ -103,18 +105,22 @@ struct Placed {
     next: Instant,
     /// Whether it was announced before, and the link was up since.
     is_known: bool,
+    /// When it was to be put on the device, until the device shows it.
+    tried: Option<Instant>,
 }
 
 impl Addresses {
     /// Whether no address is on any device.
-    pub fn is_empty(&self) -> bool {
+    #[cfg(test)]
+    fn is_empty(&self) -> bool {
         self.placed.is_empty()
     }
 
     /// What is to do so that the addresses on the devices are those that are `wanted`, and are announced.
     ///
-    /// The caller carries out every step; one that fails is among the next steps again, if the device shows it.
-    pub fn steps(
+    /// The caller carries out every step. An address that the device does not show is among the steps again after a
+    /// second.
+    pub(super) fn steps(
         &mut self,
         wanted: &BTreeMap<IpAddr, Place>,
         devices: &[Device],
@@ -138,16 +144,19 @@ impl Addresses {
                 // Somebody else has put it there, and may remove it again.
                 None if is_there => continue,
                 None => {
-                    let new = Placed { place, next: now, is_known: false };
+                    let new = Placed { place, next: now, is_known: false, tried: None };
                     self.placed.entry(address).or_insert(new)
                 }
             };
-            if !is_there {
+            if is_there {
+                placed.tried = None;
+            } else if placed.tried.is_none_or(|tried| now >= tried + SHOWN) {
+                placed.tried = Some(now);
                 steps.push(Step::Add(place, address));
             }
             if !device.is_up || placed.place != place {
                 // Once the link is up, or with another MAC address, the address begins again.
-                *placed = Placed { place, next: now, is_known: false };
+                *placed = Placed { place, next: now, is_known: false, ..*placed };
             }
             if device.is_up && placed.next <= now {
                 steps.push(Step::Announce(place, address));
@@ -289,6 +298,9 @@ mod tests {
         // Somebody removes the address alone.
         assert_eq!(addresses.steps(&set, &with, now), []);
         assert_eq!(addresses.steps(&set, &without, now), [Step::Add(edge, vip)]);
+        // The device is given a second to show the address.
+        assert_eq!(addresses.steps(&set, &without, now + SHOWN / 2), []);
+        assert_eq!(addresses.steps(&set, &without, now + SHOWN), [Step::Add(edge, vip)]);
     }
 
     #[test]

@@ -1,9 +1,13 @@
 //! Virtual addresses on a device: what the kernel replies for, and what it sends from.
 
 use std::fs;
+use std::sync::{Arc, Mutex};
 
 use guideway_management::kernel::netlink::Requests;
+use guideway_management::manager::Change;
+use guideway_management::on_link;
 
+use crate::rig::{Rig, configuration};
 use crate::space::{Space, in_namespace, ip, until};
 
 #[test]
@@ -56,5 +60,56 @@ fn the_kernel_replies_for_a_virtual_address_without_forwarding() {
         }
         let left = ip("address show dev edge0");
         assert!(vips.iter().all(|vip| !left.contains(vip)), "{left}");
+    });
+}
+
+impl Rig {
+    /// Puts a configuration in force whose service has this address.
+    fn serve(&self, address: &str, answer_on_link: bool) {
+        let (mut configuration, text) = configuration(&["192.0.2.9".to_owned()]);
+        configuration.services[0].address = address.parse().unwrap();
+        configuration.services[0].answer_on_link = answer_on_link;
+        let configuration = Box::new(configuration);
+        self.manager.changes().send(Change::Configuration { configuration, text }).turn().wait();
+    }
+}
+
+#[test]
+fn virtual_addresses_follow_configuration_and_networks() {
+    in_namespace(|| {
+        let rig = Rig::new(&["192.0.2.9"]);
+        let sent = Arc::new(Mutex::new(Vec::new()));
+        let sink = Arc::clone(&sent);
+        let thread = on_link::start(
+            vec![[2, 0, 0, 0, 0, 1], [2, 0, 0, 0, 0, 2]],
+            Arc::clone(rig.manager.published()),
+            Arc::clone(rig.kernel.as_ref().unwrap().view()),
+            Box::new(move |port, frame| sink.lock().unwrap().push((port, frame))),
+        )
+        .unwrap();
+        let is_on = |device: &str, address: &str| {
+            ip(&format!("address show dev {device}")).contains(&format!("{address}/"))
+        };
+        rig.serve("192.0.2.100", true);
+        until("the address", || is_on("edge0", "192.0.2.100"));
+        until("an announcement", || !sent.lock().unwrap().is_empty());
+        let (port, frame) = sent.lock().unwrap()[0].clone();
+        assert_eq!(
+            (port, &frame[6..12], &frame[38..42]),
+            (0, &[2, 0, 0, 0, 0, 1][..], &[192, 0, 2, 100][..])
+        );
+
+        // A flush, after which another tool sets the addresses again.
+        ip("address flush dev edge0");
+        ip("address add 192.0.2.1/24 dev edge0");
+        until("the address again", || is_on("edge0", "192.0.2.100"));
+
+        // Another address, on another port; the first one goes.
+        rig.serve("198.51.100.100", true);
+        until("the other address", || is_on("edge1", "198.51.100.100"));
+        until("the end of the first", || !is_on("edge0", "192.0.2.100"));
+        rig.serve("198.51.100.100", false);
+        until("the end of both", || !is_on("edge1", "198.51.100.100"));
+        drop(thread);
     });
 }
