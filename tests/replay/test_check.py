@@ -101,7 +101,7 @@ def test_all_mistakes_are_reported_at_once(tmp_path):
         (lambda c: c["hash"].update(table_size=251), "table_size"),
         (lambda c: c.pool()["backends"][0].update(address="203.0.113.10"), "203.0.113.10"),
         (lambda c: c.pool()["backends"][1].update(name="near4"), "near4"),
-        (lambda c: c["port"][0].update(gateways=["2001:db8::fe"]), "10.9.0.7"),
+        (lambda c: c["port"][0].update(gateways=["2001:db8::fe"], interface="none"), "10.9.0.7"),
         (lambda c: c["service"][1].update(port=80, protocol="tcp"), "service[1].address"),
         (lambda c: c.pop("port"), "port"),
         (lambda c: c.pop("hash"), "hash"),

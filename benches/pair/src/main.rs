@@ -104,6 +104,7 @@ fn connect(eal: &Eal, pool: &Mempool, device: &str, inner: usize) -> Result<(Por
         tx_descriptors: 1024,
         mtu: 1500,
         mac: None,
+        control_queue: false,
         rss: false,
         fast_free: true,
         interrupts: false,

@@ -15,11 +15,14 @@ use super::wiring::Connections;
 use crate::dpdk::{Eal, TimestampField};
 use crate::kernel::capture::Writer;
 use crate::kernel::{
-    Counters, Courier, Doorbell, Handle, Interface, Lane, Sink, Wanted, Way, double_receipt,
+    Counters, Courier, Doorbell, Frames, Handle, Interface, Lane, Sink, Wanted, Way, double_receipt,
 };
 use guideway_config::Configuration;
 use guideway_core::balancer::id::PortIndex;
+use guideway_management::daemon::Daemon;
+use guideway_management::kernel::PortInterface;
 use guideway_management::kernel::netlink::Requests;
+use guideway_management::on_link;
 
 /// Makes the interface of each port, in a live run.
 ///
@@ -61,7 +64,7 @@ fn warn_of_double_receipt(port: &str, running: &RunningPort) {
 }
 
 /// Connects the workers with the interfaces, or in a replay with captures, and returns what carries
-/// frames between them. `None` if there is neither.
+/// frames between them, and a way for frames of the daemon. `None` if there is neither.
 ///
 /// # Errors
 /// There is no memory for a ring, or a capture cannot be written.
@@ -71,7 +74,7 @@ pub(super) fn connect(
     pools: &Pools,
     timestamps: Option<TimestampField>,
     connections: &mut Connections<'_>,
-) -> Result<Option<Courier>, Error> {
+) -> Result<Option<(Courier, Frames)>, Error> {
     let has_capture = run.punted.iter().any(Option::is_some);
     if !has_capture && interfaces.iter().all(Option::is_none) {
         return Ok(None);
@@ -95,7 +98,8 @@ pub(super) fn connect(
     let doorbell = Arc::new(Doorbell::new()?);
     let counters: Vec<_> = lanes.iter().map(|lane| Arc::clone(&lane.counters)).collect();
     let punts = connections.connect_kernel(&doorbell, &counters)?;
-    Ok(Some(Courier { lanes, punts, doorbell, timestamps }))
+    let (sender, frames) = Frames::new(&doorbell);
+    Ok(Some((Courier { lanes, punts, frames, doorbell, timestamps }, sender)))
 }
 
 /// Starts the thread, if there is anything to carry.
@@ -104,4 +108,31 @@ pub(super) fn connect(
 /// DPDK or the operating system refuses it.
 pub(super) fn start(eal: &Eal, courier: Option<Courier>) -> Result<Option<Handle>, Error> {
     Ok(courier.map(|courier| courier.start(eal)).transpose()?)
+}
+
+/// Has the daemon follow the kernel, and keep virtual addresses on the links of the interfaces. Without
+/// that the appliance runs by its configuration alone.
+pub(super) fn follow(
+    daemon: &mut Daemon,
+    ports: &[RunningPort],
+    interfaces: &[Option<Interface>],
+    frames: Frames,
+) -> Option<on_link::Handle> {
+    let made = interfaces.iter().enumerate();
+    let made = made.filter_map(|(port, interface)| {
+        Some(PortInterface { port, interface: interface.as_ref()?.name.clone() })
+    });
+    let made: Vec<_> = made.collect();
+    if made.is_empty() {
+        return None;
+    }
+    let macs = ports.iter().map(|port| port.can.mac).collect();
+    daemon
+        .follow_kernel(made)
+        .and_then(|()| {
+            let send = Box::new(move |port, frame| frames.send(port, frame));
+            on_link::start(macs, daemon.published(), daemon.view(), send)
+        })
+        .inspect_err(|error| warn!("the kernel's routes and neighbours are not followed: {error}"))
+        .ok()
 }

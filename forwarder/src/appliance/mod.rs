@@ -51,6 +51,7 @@ use guideway_config::Parsed;
 use guideway_core::stats::Reader;
 use guideway_management::daemon::Daemon;
 use guideway_management::manager::Manager;
+use guideway_management::on_link;
 
 pub use device::Device;
 pub use error::Error;
@@ -72,6 +73,8 @@ pub struct Appliance {
     watches: Watches,
     /// The thread that serves the kernel, if there is anything to serve.
     kernel: Option<Handle>,
+    /// The thread that keeps virtual addresses on their links.
+    on_link: Option<on_link::Handle>,
     ports: Vec<RunningPort>,
     pools: Pools,
 }
@@ -123,6 +126,7 @@ impl Appliance {
         connections.connect_siblings()?;
         let interfaces = kernel::interfaces(&configuration, &run, &ports)?;
         let courier = kernel::connect(&run, &interfaces, &pools, timestamps, &mut connections)?;
+        let (courier, frames) = courier.unzip();
 
         let facts = ports.iter().map(|port| port.facts(&run)).collect();
         let manager = Manager::new(configuration, text, facts)?;
@@ -139,13 +143,17 @@ impl Appliance {
         let views = ports.iter().zip(&interfaces).map(view::of).collect();
         let published = Arc::clone(manager.published());
         let mut daemon = Daemon::new(path, manager, workers, views);
-        let (watches, counters) = Watches::start(&run, &ports, interfaces, &published, &stats);
+        let on_link =
+            frames.and_then(|frames| kernel::follow(&mut daemon, &ports, &interfaces, frames));
+        let changes = daemon.changes();
+        let (watches, counters) =
+            Watches::start(&run, &ports, interfaces, &published, changes, &stats);
         if let Some(counters) = counters {
             daemon = daemon.with_counters(counters);
         }
         let threads = threads.into_iter().map(WorkerThread::begin).collect();
         let daemon = Arc::new(daemon);
-        Ok(Appliance { daemon, command, stats, threads, watches, kernel, ports, pools })
+        Ok(Appliance { daemon, command, stats, threads, watches, kernel, on_link, ports, pools })
     }
 
     /// The daemon that serves requests about the appliance.
@@ -161,7 +169,9 @@ impl Appliance {
 
     /// Stops the workers, then the ports, and counts the packet buffers.
     pub fn stop(self) -> Stopped {
-        let Appliance { daemon, command, stats, threads, watches, kernel, ports, pools } = self;
+        let Appliance { daemon, command, stats, threads, watches, kernel, on_link, ports, pools } =
+            self;
+        drop(on_link);
         command.finish();
         drain::until_drained(&stats, threads.len(), &command);
         command.stop();

@@ -11,7 +11,7 @@ use super::ports::RunningPort;
 use super::rss_watch::{Polling, RssWatch, WatchedPort};
 use crate::kernel::{self, Keeper};
 use guideway_core::stats::Reader;
-use guideway_management::manager::Published;
+use guideway_management::manager::{Changes, Published};
 
 /// The watches that run. None in a replay.
 #[derive(Default)]
@@ -22,7 +22,7 @@ pub(super) struct Watches {
 
 impl Watches {
     /// Starts both, in a live run. The watch of links keeps the ports' interfaces in line with what is
-    /// `published`. `workers` are the counters of the workers, which have not begun.
+    /// `published`, and tells the manager of `changes` of links. `workers` are the counters of the workers, which have not begun.
     /// Also returns the counters of the watch of links. The appliance runs without a watch that does
     /// not start.
     pub(super) fn start(
@@ -30,6 +30,7 @@ impl Watches {
         ports: &[RunningPort],
         interfaces: Vec<Option<kernel::Interface>>,
         published: &Arc<ArcSwap<Published>>,
+        changes: &Changes,
         workers: &[Reader],
     ) -> (Watches, Option<Reader>) {
         if !run.live {
@@ -40,7 +41,7 @@ impl Watches {
             |((port, running), interface)| Some(Keeper::new(port, running.can.mac, interface?)),
         );
         let watched = ports.iter().zip(keepers).map(link).collect();
-        let (links, counters) = Watch::start(watched, Arc::clone(published))
+        let (links, counters) = Watch::start(watched, Arc::clone(published), changes.clone())
             .inspect_err(|error| warn!("the links of the ports are not watched: {error}"))
             .map_or((None, None), |(watch, counters)| (Some(watch), Some(counters)));
         let queues = RssWatch::start(ports.iter().map(queues).collect(), workers.to_vec())

@@ -5,6 +5,8 @@
 //! way, and neither direction waits for the other. Without work the thread sleeps until an interface
 //! has a frame or a worker rings.
 //!
+//! Frames that the daemon itself sends, such as announcements of addresses, leave as those of the kernel do.
+//!
 //! The thread reads an interface only as far as the ring to the port's worker has room. The rest waits
 //! in the kernel, whose senders notice.
 
@@ -15,6 +17,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, SystemTime};
 
+use crossbeam_channel::{Receiver, Sender, bounded};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use tracing::error;
@@ -32,6 +35,8 @@ use guideway_core::balancer::id::PortIndex;
 /// The shortest Ethernet frame without its checksum. The kernel leaves it to a driver to lengthen
 /// shorter ones, and not every driver of DPDK does.
 const SHORTEST: usize = 60;
+/// Frames of the daemon that may wait.
+const FRAMES: usize = 1024;
 /// How long the thread sleeps while a ring to a worker has no room.
 const PATIENCE: Duration = Duration::from_millis(1);
 
@@ -74,12 +79,36 @@ pub(crate) struct Lane {
     pub(crate) way: Option<Way>,
 }
 
+/// Sends frames of the daemon by ports.
+#[derive(Clone)]
+pub(crate) struct Frames {
+    sender: Sender<(usize, Vec<u8>)>,
+    doorbell: Arc<Doorbell>,
+}
+
+impl Frames {
+    /// A way for frames to the thread that `doorbell` wakes, and its end there.
+    pub(crate) fn new(doorbell: &Arc<Doorbell>) -> (Frames, Receiver<(usize, Vec<u8>)>) {
+        let (sender, receiver) = bounded(FRAMES);
+        (Frames { sender, doorbell: Arc::clone(doorbell) }, receiver)
+    }
+
+    /// Sends a frame by a port, which is the lane of this index. The frame is lost if too many wait.
+    pub(crate) fn send(&self, port: usize, frame: Vec<u8>) {
+        if self.sender.try_send((port, frame)).is_ok() {
+            self.doorbell.ring();
+        }
+    }
+}
+
 /// What the thread carries.
 pub(crate) struct Courier {
     /// The ports, by their index.
     pub(crate) lanes: Vec<Lane>,
     /// For each class, in the order in which they are served, the rings of the workers.
     pub(crate) punts: Vec<Vec<ring::Receiver>>,
+    /// The frames of the daemon, each with its lane.
+    pub(crate) frames: Receiver<(usize, Vec<u8>)>,
     /// Wakes the thread.
     pub(crate) doorbell: Arc<Doorbell>,
     /// Where frames have the time of their receipt, for captures.
@@ -128,6 +157,7 @@ struct Turns {
     /// For each lane, a buffer for the next frame that the kernel sends.
     spare: Vec<Option<OwnedMbuf>>,
     punts: Vec<Vec<ring::Receiver>>,
+    frames: Receiver<(usize, Vec<u8>)>,
     doorbell: Arc<Doorbell>,
     timestamps: Option<TimestampField>,
     burst: Burst,
@@ -139,11 +169,12 @@ struct Turns {
 
 impl Turns {
     fn new(courier: Courier) -> Turns {
-        let Courier { lanes, punts, doorbell, timestamps } = courier;
+        let Courier { lanes, punts, frames, doorbell, timestamps } = courier;
         Turns {
             spare: lanes.iter().map(|_| None).collect(),
             lanes,
             punts,
+            frames,
             doorbell,
             timestamps,
             burst: Burst::new(),
@@ -157,6 +188,7 @@ impl Turns {
         while !stop.load(Ordering::Acquire) {
             let readable = self.wait(is_busy);
             is_busy = self.serve();
+            is_busy |= self.originate();
             for lane in readable {
                 is_busy |= self.collect(lane);
             }
@@ -182,7 +214,7 @@ impl Turns {
         let mut timeout = Some(Duration::ZERO);
         if !is_busy {
             self.doorbell.fall_asleep();
-            if self.punts.iter().flatten().all(ring::Receiver::is_empty) {
+            if self.frames.is_empty() && self.punts.iter().flatten().all(ring::Receiver::is_empty) {
                 let is_full = |lane: &Lane| lane.device().is_some() && lane.room() == 0;
                 timeout = self.lanes.iter().any(is_full).then_some(PATIENCE);
             }
@@ -266,6 +298,29 @@ impl Turns {
                 }
             }
         }
+    }
+
+    /// Sends one frame of the daemon. Returns whether there was one.
+    fn originate(&mut self) -> bool {
+        let Ok((port, frame)) = self.frames.try_recv() else { return false };
+        let way = self.lanes.get_mut(port).and_then(|lane| lane.way.as_mut());
+        if let Some(way) = way
+            && let Some(mut mbuf) = Allocator::allocate(&way.pool)
+        {
+            let buffer = mbuf.refill(way.pool.data_room().into()).unwrap_or_default();
+            let length = frame.len().max(SHORTEST);
+            if length <= buffer.len() {
+                buffer[..frame.len()].copy_from_slice(&frame);
+                buffer[frame.len()..length].fill(0);
+                mbuf.truncate(length);
+                // There is room: the burst is empty.
+                let _ = self.burst.push(mbuf);
+                way.ring.send(&mut self.burst);
+                self.burst.clear();
+                way.doorbell.ring();
+            }
+        }
+        true
     }
 
     /// Reads a burst of what the kernel sends by a port. Returns whether there was anything.
@@ -375,7 +430,9 @@ mod tests {
         let counters = Arc::<Counters>::default();
         let lane = Lane { sink, counters: Arc::clone(&counters), way: None };
         let doorbell = Arc::new(Doorbell::new().unwrap());
-        (Turns::new(Courier { lanes: vec![lane], punts, doorbell, timestamps: None }), counters)
+        let (_, frames) = Frames::new(&doorbell);
+        let courier = Courier { lanes: vec![lane], punts, frames, doorbell, timestamps: None };
+        (Turns::new(courier), counters)
     }
 
     /// The marks of the frames in a capture.
@@ -447,6 +504,7 @@ mod tests {
         let courier = Courier {
             lanes,
             punts: vec![vec![receiver]],
+            frames: Frames::new(&doorbell).1,
             doorbell: Arc::clone(&doorbell),
             timestamps: None,
         };
@@ -466,6 +524,36 @@ mod tests {
         handle.stop().unwrap();
         assert_eq!(marks(file.path()).len(), FRAMES);
         drop(sender);
+        assert_eq!(pool.in_use(), 0);
+    }
+
+    #[test]
+    fn a_frame_of_the_daemon_leaves_by_its_port_with_the_least_length() {
+        let pool = pool(63);
+        let (ring, mut receiver) = ring::channel(eal(), &unique("own"), 64, None).unwrap();
+        let doorbell = Arc::new(Doorbell::new().unwrap());
+        let way = Way { ring, pool: pool.clone(), doorbell: Arc::new(Doorbell::new().unwrap()) };
+        let lane = Lane { sink: Sink::Nothing, counters: Arc::default(), way: Some(way) };
+        let (sender, frames) = Frames::new(&doorbell);
+        let courier =
+            Courier { lanes: vec![lane], punts: Vec::new(), frames, doorbell, timestamps: None };
+        let handle = courier.start(eal()).unwrap();
+        let mut received = Burst::new();
+        for (lane, frame) in
+            [(0, vec![7; 20]), (9, vec![8; 60]), (0, vec![9; 5000]), (0, vec![10; 86])]
+        {
+            // Asleep.
+            thread::sleep(Duration::from_millis(2));
+            sender.send(lane, frame);
+        }
+        let mut lengths = Vec::new();
+        while lengths.len() < 2 {
+            receiver.receive(&mut received);
+            lengths.extend(received.drain().map(|mbuf| (mbuf.bytes()[0], mbuf.bytes().len())));
+        }
+        assert_eq!(lengths, [(7, 60), (10, 86)], "no other lane, and no frame without room");
+        handle.stop().unwrap();
+        drop(receiver);
         assert_eq!(pool.in_use(), 0);
     }
 

@@ -35,7 +35,7 @@ mod keeper;
 mod sysctl;
 
 pub use counters::Counters;
-pub(crate) use courier::{Courier, Handle, Lane, Sink, Way, mark};
+pub(crate) use courier::{Courier, Frames, Handle, Lane, Sink, Way, mark};
 pub(crate) use device::Wanted;
 pub use device::{Error, Interface};
 pub use doorbell::Doorbell;

@@ -79,9 +79,9 @@ fn route(
     let mtu = configuration.ports[hop.port].mtu;
     Some(Route {
         port: PortIndex(u16::try_from(hop.port).ok()?),
-        // Where the template gets the tag of `hop.vlan`.
         template: Template::with(encapsulation, &backend.parameters, &tunnel, mtu)?
-            .with_source_prefix(source::prefix_length(configuration)),
+            .with_source_prefix(source::prefix_length(configuration))
+            .with_vlan(hop.vlan),
     })
 }
 

@@ -59,7 +59,7 @@ fn own(state: &State) -> OwnAddresses {
     let elsewhere = elsewhere.map(|local| local.network.addr()).filter(|own| !own.is_loopback());
     OwnAddresses {
         macs: macs.filter(|&mac| mac != [0; 6]).collect(),
-        addresses: prefixes(state).flat_map(of_prefix).chain(elsewhere).collect(),
+        addresses: state.prefixes().flat_map(of_prefix).chain(elsewhere).collect(),
         networks: source::networks(configuration),
     }
 }
@@ -76,7 +76,8 @@ fn route(state: &State, address: IpAddr) -> Option<Route> {
     };
     Some(Route {
         port: PortIndex(u16::try_from(hop.port).ok()?),
-        template: Template::redirecting(&tunnel, configuration.ports[hop.port].mtu)?,
+        template: Template::redirecting(&tunnel, configuration.ports[hop.port].mtu)?
+            .with_vlan(hop.vlan),
     })
 }
 
@@ -91,17 +92,6 @@ fn cluster_members(members: &[config::Member]) -> Vec<cluster::Member> {
         .collect()
 }
 
-/// The own addresses on the ports' links, with their networks: those of the configuration and those of the kernel.
-fn prefixes(state: &State) -> impl Iterator<Item = IpNet> {
-    let configured = state.intent.configuration.ports.iter().flat_map(|port| &port.addresses);
-    let local = state.observation.routing.local().iter().filter(|local| local.link.is_some());
-    let mut prefixes: Vec<IpNet> =
-        configured.copied().chain(local.map(|local| local.network)).collect();
-    prefixes.sort_unstable();
-    prefixes.dedup();
-    prefixes.into_iter()
-}
-
 /// The addresses of the ports' networks that are no single host's. IPv4: network and broadcast (RFC 1122
 /// section 3.2.1.3), unless the prefix has 31 or 32 bits (RFC 3021). IPv6: subnet-router anycast (RFC 4291
 /// section 2.6.1), unless the prefix has 127 or 128 bits (RFC 6164).
@@ -110,7 +100,8 @@ fn shared(state: &State) -> Vec<IpAddr> {
         IpNet::V6(v6) if v6.prefix_len() < 127 => Some(v6.network().into()),
         _ => None,
     };
-    prefixes(state)
+    state
+        .prefixes()
         .flat_map(|prefix| network_and_broadcast(prefix).chain(anycast(prefix)))
         .collect()
 }

@@ -2,7 +2,6 @@
 
 use guideway_config::{Configuration, Port, Punt};
 use guideway_core::balancer::punt::{Class, Limit, Punts};
-use ipnet::IpNet;
 
 use super::source;
 use crate::state::State;
@@ -10,12 +9,15 @@ use crate::state::State;
 /// What the kernel gets.
 pub(super) fn compile(state: &State) -> Punts {
     let configuration = &*state.intent.configuration;
-    let prefixes = || configuration.ports.iter().flat_map(|port| &port.addresses);
+    // Wherever the kernel has an address, it is the node's. No packet from a link may be for a loopback address
+    // (RFC 1122 section 3.2.1.3).
+    let local = state.observation.routing.local().iter().map(|local| local.network.addr());
+    let local = local.filter(|address| !address.is_loopback());
     Punts {
         interfaces: configuration.ports.iter().map(has_interface).collect(),
-        addresses: prefixes().map(IpNet::addr).collect(),
+        addresses: state.prefixes().map(|prefix| prefix.addr()).chain(local).collect(),
         prefixes: source::networks(configuration),
-        on_link: prefixes().map(IpNet::trunc).collect(),
+        on_link: state.prefixes().map(|prefix| prefix.trunc()).collect(),
         routing_peers: configuration.punt.routing_peers.clone(),
         limits: limits(configuration),
     }
@@ -48,6 +50,7 @@ mod tests {
     use std::net::IpAddr;
 
     use guideway_config::parse;
+    use ipnet::IpNet;
 
     use super::*;
     use crate::sample::{MIXED, ports};

@@ -18,6 +18,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
+use arc_swap::ArcSwap;
 use guideway_api as api;
 use guideway_api::{ErrorKind, Request, Response};
 use parking_lot::Mutex;
@@ -26,8 +27,8 @@ use overview::Overview;
 pub use overview::{Interface, InterfaceCounters, InterfaceState, Port, PortState, Worker};
 use parser::{Done, Parser, Purpose, Refusal, Ticket};
 
-use super::kernel;
-use super::manager::{self, Handle, Limits, Manager};
+use super::kernel::{self, View};
+use super::manager::{self, Changes, Handle, Limits, Manager, Published};
 use guideway_config as config;
 use guideway_config::Source;
 use guideway_core::balancer::Verdict;
@@ -43,7 +44,7 @@ pub struct Daemon {
     source: Mutex<Source>,
     is_stopping: Arc<AtomicBool>,
     /// Before the manager: its thread sends changes until it ends.
-    kernel: Option<kernel::Handle>,
+    kernel: Mutex<Option<kernel::Handle>>,
     /// Before the manager, for the same reason.
     parser: Parser,
     manager: Handle,
@@ -80,7 +81,7 @@ impl Daemon {
                 restarts: Arc::clone(manager.restarts()),
                 view: Arc::default(),
             },
-            kernel: None,
+            kernel: Mutex::default(),
             others: Vec::new(),
             parser: Parser::start(manager.changes().clone(), Arc::clone(&is_stopping)),
             is_stopping,
@@ -88,9 +89,11 @@ impl Daemon {
         }
     }
 
-    /// Abandons every waiting check, apply and reload, and refuses later ones.
+    /// Abandons every waiting check, apply and reload, refuses later ones, and follows the kernel no longer.
     pub fn stop(&self) {
         self.is_stopping.store(true, Ordering::Release);
+        let kernel = self.kernel.lock().take();
+        drop(kernel);
         self.manager.stop();
     }
 
@@ -109,13 +112,28 @@ impl Daemon {
     ///
     /// # Errors
     /// If the operating system refuses a thread or an eventfd.
-    pub fn follow_kernel(mut self, interfaces: Vec<kernel::PortInterface>) -> io::Result<Daemon> {
+    pub fn follow_kernel(&mut self, interfaces: Vec<kernel::PortInterface>) -> io::Result<()> {
         let changes = self.manager.changes().clone();
-        let published = Arc::clone(&self.overview.published);
-        let handle = kernel::start(interfaces, changes, published, kernel::Options::default())?;
+        let handle =
+            kernel::start(interfaces, changes, self.published(), kernel::Options::default())?;
         self.overview.view = Arc::clone(handle.view());
-        self.kernel = Some(handle);
-        Ok(self)
+        *self.kernel.lock() = Some(handle);
+        Ok(())
+    }
+
+    /// The way for changes to the manager.
+    pub fn changes(&self) -> &Changes {
+        self.manager.changes()
+    }
+
+    /// What was published last.
+    pub fn published(&self) -> Arc<ArcSwap<Published>> {
+        Arc::clone(&self.overview.published)
+    }
+
+    /// What the kernel says; empty if nothing follows it.
+    pub fn view(&self) -> Arc<ArcSwap<View>> {
+        Arc::clone(&self.overview.view)
     }
 
     /// Carries out a request.

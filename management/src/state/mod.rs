@@ -10,6 +10,7 @@ pub use intent::{Intent, Setting};
 pub use observation::{Observation, PortFacts};
 
 use guideway_config::Configuration;
+use ipnet::IpNet;
 
 /// Everything that tables follow from.
 #[derive(Clone, Debug)]
@@ -31,5 +32,16 @@ impl State {
     pub fn configure(&mut self, configuration: Configuration, text: String) {
         self.observation.routing.set_routes(configuration.static_routes());
         self.intent.configure(configuration, text);
+    }
+
+    /// The own addresses on the ports' links, with their networks: those of the configuration and those of the kernel.
+    pub(crate) fn prefixes(&self) -> impl Iterator<Item = IpNet> {
+        let configured = self.intent.configuration.ports.iter().flat_map(|port| &port.addresses);
+        let local = self.observation.routing.local().iter().filter(|local| local.link.is_some());
+        let mut prefixes: Vec<IpNet> =
+            configured.copied().chain(local.map(|local| local.network)).collect();
+        prefixes.sort_unstable();
+        prefixes.dedup();
+        prefixes.into_iter()
     }
 }

@@ -33,7 +33,7 @@ use crate::kernel::Keeper;
 use guideway_core::stats::{self, Event, Reader, Writer};
 
 use guideway_management::kernel::netlink::Requests;
-use guideway_management::manager::Published;
+use guideway_management::manager::{Change, Changes, Published};
 
 use netlink::{Message, Received, Socket};
 
@@ -103,6 +103,7 @@ impl Watch {
     pub(super) fn start(
         ports: Vec<Watched>,
         published: Arc<ArcSwap<Published>>,
+        changes: Changes,
     ) -> io::Result<(Watch, Reader)> {
         let (writer, reader) = stats::channel(0, 0);
         let stop = Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?);
@@ -116,8 +117,16 @@ impl Watch {
             None
         });
         let generation = published.load().generation;
-        let mut watcher =
-            Watcher { ports, up, socket, requests, published, generation, counters: writer };
+        let mut watcher = Watcher {
+            ports,
+            up,
+            socket,
+            requests,
+            published,
+            changes,
+            generation,
+            counters: writer,
+        };
         let stopped = stop.clone();
         let thread =
             thread::Builder::new().name("links".into()).spawn(move || watcher.run(&stopped))?;
@@ -142,6 +151,8 @@ struct Watcher {
     /// For changes of the ports' interfaces; `None` if there is none.
     requests: Option<Requests>,
     published: Arc<ArcSwap<Published>>,
+    /// Where changes of links go.
+    changes: Changes,
     /// The generation that the interfaces are in line with.
     generation: u64,
     counters: Writer,
@@ -296,6 +307,8 @@ impl Watcher {
             return;
         }
         self.up[port] = link.up;
+        // Nobody waits for the outcome.
+        self.changes.send(Change::Link { port, is_up: link.up });
         watched.interface.0.lock().changed = Instant::now();
         if link.up {
             info!("port \"{}\": link {reported}", watched.name);
