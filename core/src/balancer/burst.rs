@@ -11,7 +11,6 @@ use super::action::BurstActions;
 use super::classify::{Classified, Unserved};
 use super::fast_path::{PacketMeta, PlainParse};
 use super::frame::{Allocator, BURST, Burst, Frame};
-use super::handoff::Arrival;
 use super::id::PortIndex;
 use super::pipeline::{Pipeline, Round};
 use super::tables::Tables;
@@ -241,7 +240,7 @@ impl<F: DerefMut<Target: Frame>, A: Allocator<F>> Pipeline<F, A> {
         match classified {
             Ok(classified) => self.forward_one(round, frame, port, &classified),
             Err(Unserved::Drop(drop)) => {
-                let Err((frame, drop)) = self.punt(round, frame, Arrival::by(port), drop) else {
+                let Err((frame, drop)) = self.punt(round, frame, port, drop) else {
                     return;
                 };
                 self.stats.verdict(Verdict::Dropped(drop), 1);

@@ -99,7 +99,14 @@ impl<F: DerefMut<Target: Frame>, A: Allocator<F>> Pipeline<F, A> {
         }
         let inner = match tunnel.decapsulate(packet, frame.bytes()) {
             Ok(Some(inner)) => inner,
-            Ok(None) => return self.punt_or_drop(round, frame, arrival, DropReason::NoVip),
+            Ok(None) => {
+                if let Err((frame, reason)) =
+                    self.punt(round, frame, arrival.port, DropReason::NoVip)
+                {
+                    self.drop(frame, reason);
+                }
+                return;
+            }
             Err(reason) => return self.drop(frame, reason.into()),
         };
         if let Err(reason) = tables.check_source_to_node(packet, frame.bytes(), false) {
@@ -133,7 +140,7 @@ impl<F: DerefMut<Target: Frame>, A: Allocator<F>> Pipeline<F, A> {
             Err(Unserved::Exception(packet, exception)) => {
                 self.handle_exception(round, frame, arrival, packet, exception);
             }
-            Err(Unserved::Drop(reason)) => self.punt_or_drop(round, frame, arrival, reason),
+            Err(Unserved::Drop(reason)) => self.drop(frame, reason),
         }
     }
 

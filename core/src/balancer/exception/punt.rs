@@ -5,7 +5,6 @@ use std::ops::DerefMut;
 use crate::balancer::action::Actions;
 use crate::balancer::classify::destination;
 use crate::balancer::frame::{Allocator, Frame};
-use crate::balancer::handoff::Arrival;
 use crate::balancer::id::PortIndex;
 use crate::balancer::pipeline::{Pipeline, Round};
 use crate::balancer::punt::{Class, class_of_other};
@@ -15,7 +14,7 @@ use crate::wire::{Error as Malformed, Packet};
 
 impl<F: DerefMut<Target: Frame>, A: Allocator<F>> Pipeline<F, A> {
     /// Gives a packet to the kernel that would be dropped for `reason`, if it is one for the kernel. Counts its verdict
-    /// then.
+    /// then. Not for packets out of a tunnel.
     ///
     /// # Errors
     /// The packet, and the reason to drop it, which the caller counts.
@@ -24,15 +23,15 @@ impl<F: DerefMut<Target: Frame>, A: Allocator<F>> Pipeline<F, A> {
         &mut self,
         round: &mut Round<'_, impl Actions<F>>,
         frame: F,
-        arrival: Arrival,
+        port: PortIndex,
         reason: DropReason,
     ) -> Result<(), (F, DropReason)> {
         // A port without an interface pays for no call.
         let punts = &round.tables.node().punts;
-        if arrival.inner || !may_be_punted(reason) || !punts.has_interface(arrival.port) {
+        if !may_be_punted(reason) || !punts.has_interface(port) {
             return Err((frame, reason));
         }
-        self.punt_any(round, frame, arrival.port, reason)
+        self.punt_any(round, frame, port, reason)
     }
 
     /// Gives a packet that came by a port with an interface to the kernel, see [`Pipeline::punt`].
@@ -62,20 +61,6 @@ impl<F: DerefMut<Target: Frame>, A: Allocator<F>> Pipeline<F, A> {
         };
         self.stats.verdict(verdict, 1);
         Ok(())
-    }
-
-    /// Gives a packet to the kernel, or drops it for `reason` if it is none for the kernel.
-    #[inline]
-    pub(super) fn punt_or_drop(
-        &mut self,
-        round: &mut Round<'_, impl Actions<F>>,
-        frame: F,
-        arrival: Arrival,
-        reason: DropReason,
-    ) {
-        if let Err((frame, reason)) = self.punt(round, frame, arrival, reason) {
-            self.drop(frame, reason);
-        }
     }
 }
 
