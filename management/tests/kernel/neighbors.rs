@@ -54,7 +54,7 @@ fn next_hops_in_use_are_managed_and_others_are_not() {
 #[test]
 fn more_neighbors_than_the_kernels_table_holds_are_managed() {
     in_namespace(|| {
-        // A table holds 1,024 entries, but those that are externally learnt do not count.
+        // A table holds 1,024 entries (gc_thresh3), but those that are externally learnt do not count.
         let backends: Vec<String> =
             (0..1500).map(|n| format!("192.168.{}.{}", n / 250, 1 + n % 250)).collect();
         let rig = Rig::with(&backends, Options::default());

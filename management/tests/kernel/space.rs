@@ -73,6 +73,13 @@ impl Space {
         self.0.id()
     }
 
+    pub(crate) fn ip_batch(&self, lines: &str) {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        std::io::Write::write_all(&mut file, lines.as_bytes()).unwrap();
+        let path = file.path().to_str().unwrap();
+        self.ip(&format!("-batch {path}"));
+    }
+
     pub(crate) fn ip(&self, arguments: &str) -> String {
         let id = self.0.id().to_string();
         let output = Command::new("nsenter")
