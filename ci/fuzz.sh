@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs the fuzz targets, FUZZ_SECONDS (20) each, beginning with the seeds and all earlier findings.
+# Runs the fuzz targets, FUZZ_SECONDS (20) each and one on each CPU, beginning with the seeds and all earlier findings.
 #
 #   ci/fuzz.sh [TARGET...]
 #
@@ -44,14 +44,12 @@ env -u RUSTFLAGS cargo --config "$instrumentation" build --quiet --release --loc
     die "no build; if a dependency of the forwarder changed: (cd fuzz && cargo update --workspace)"
 programs=${CARGO_TARGET_DIR:-target}/$host/release
 
-failed=()
-for target in "${targets[@]}"; do
-    step "fuzz: $target, $seconds s"
-    corpus=corpus/$target findings=findings/$target log=findings/$target.log
+# fuzz TARGET: runs one target and prints what it found. Fails if there is something to look at.
+fuzz() {
+    local target=$1 corpus=corpus/$1 findings=findings/$1 log=findings/$1.log inputs options=() input executed coverage
     mkdir -p "$corpus" "$findings"
     inputs=("$corpus" "seeds/$target")
     if [ -d "regressions/$target" ]; then inputs+=("regressions/$target"); fi
-    options=()
     if [ -f "dictionaries/$target" ]; then options+=("-dict=dictionaries/$target"); fi
     if ! "$programs/$target" -max_total_time="$seconds" -max_len=4096 -timeout=5 -print_final_stats=1 \
         -artifact_prefix="$findings/" "${options[@]}" "${inputs[@]}" >"$log" 2>&1; then
@@ -64,18 +62,36 @@ for target in "${targets[@]}"; do
             echo "When it is mended, move the input to fuzz/regressions/$target/ under a name that says"
             echo "what was wrong, and add its sentence to fuzz/regressions/README.md."
         fi
-        failed+=("$target")
-        continue
+        return 1
     fi
     # Without instrumentation libFuzzer runs too, but without coverage.
     if ! grep -q 'inline 8-bit counters' "$log"; then
         echo "$target has no coverage instrumentation, so it cannot find much; see fuzz/$log"
-        failed+=("$target")
-        continue
+        return 1
     fi
     executed=$(sed -n 's/^stat::number_of_executed_units: *//p' "$log")
     coverage=$(sed -n 's/.* cov: \([0-9]*\) .*/\1/p' "$log" | tail -n 1)
-    echo "$executed inputs, $coverage edges, nothing found"
-done
+    echo "$target: $executed inputs, $coverage edges, nothing found"
+}
 
-[ ${#failed[@]} = 0 ] || die "failed: ${failed[*]}"
+# A target uses one CPU.
+shards=$(nproc)
+((shards <= ${#targets[@]})) || shards=${#targets[@]}
+step "fuzz: ${#targets[@]} targets, $seconds s each, $shards at once"
+trap 'kill 0' INT # processes in the background do not hear Ctrl-C
+pids=()
+for ((shard = 0; shard < shards; shard++)); do
+    (
+        trap - EXIT # the outer shell concludes
+        status=0
+        for ((at = shard; at < ${#targets[@]}; at += shards)); do
+            said=$(fuzz "${targets[at]}") || status=1
+            printf '%s\n' "$said" # at once, so that two targets do not mix their lines
+        done
+        exit "$status"
+    ) &
+    pids+=($!)
+done
+failed=no
+for pid in "${pids[@]}"; do wait "$pid" || failed=yes; done
+[ "$failed" = no ] || die "a target failed"
