@@ -14,9 +14,13 @@ ci/build.sh
 step "tests beside the code, but those that ci/pure.sh has run"
 tests cargo test --quiet --locked --workspace "${pure_crates[@]/#/--exclude=}"
 
-step "tests of the programs"
 export GUIDEWAY_BIN_DIR=$PWD/target/release
-"$python" -m pytest -q tests
+step "tests of the programs: captures and tools"
+# One process more than CPUs: a replay sleeps a tenth of a second while DPDK measures its clock.
+"$python" -m pytest -q --numprocesses $(($(nproc) + 1)) tests/replay tests/tools
+# These measure time, so each has the machine alone.
+step "tests of the programs: live"
+"$python" -m pytest -q tests/live
 
 ci/instructions.sh
 ci/run.sh
