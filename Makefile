@@ -10,7 +10,7 @@ help:
 	@echo 'make build        the programs, in target/release'
 	@echo 'make check        format, lints, documentation, dependencies, scripts, commits'
 	@echo 'make audit        known vulnerabilities of the dependencies; needs github.com'
-	@echo 'make pure         all but the forwarder without libdpdk, and for any CPU: build and test'
+	@echo 'make pure         all but the forwarder without libdpdk, for any CPU: build and test'
 	@echo 'make miri         the core in an interpreter that finds undefined behaviour; needs nightly Rust'
 	@echo 'make fuzz         each fuzz target for a short time'
 	@echo 'make bench        the benchmarks: tables, and each claim as met or not'

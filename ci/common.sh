@@ -31,10 +31,6 @@ die() {
     exit 1
 }
 
-# The crates that need no DPDK.
-# shellcheck disable=SC2034 # used by ci/pure.sh and ci/test.sh
-pure_crates=(guideway-core guideway-config guideway-management guideway-api)
-
 tests() {
     local log
     log=$(mktemp)
