@@ -5,12 +5,14 @@
 #   ci/lab.sh up   [--dir D] [--bin B] [--workers "0 1"] [--no-forwarder] [--encapsulation E] [--fabric-mtu M]
 #                [--clients-mtu C] [--driver N | --device D --uplink I] [--steering S] [--idle W] [--hugepages] [--tunnels T]
 #   ci/lab.sh exec [--dir D] NAMESPACE COMMAND...     NAMESPACE: clients, lb, s1, s2, s3 or fabric
+#   ci/lab.sh ready [--dir D] [--bin B]
 #   ci/lab.sh down [--dir D]
 #
 # --dir D             directory of configuration, logs and D/lab.env, which has names and paths as KEY=VALUE; each
 #                     lab needs its own (default /run/guideway-lab)
 # --bin B             directory of the programs (default target/release)
-# --no-forwarder      does not start the forwarder; run `guideway run --config D/guideway.toml` in the namespace lb
+# --no-forwarder      does not start the forwarder; run `guideway run --config D/guideway.toml` in the namespace lb, then
+#                     `ci/lab.sh ready`, which waits until the forwarder knows the servers
 # --encapsulation E   how packets travel to the servers, by its name in the configuration (default gre): one name,
 #                     or one for each of s1, s2 and s3 separated by commas, or mix, which is gue,vxlan,l2
 # --fabric-mtu M      MTU for encapsulated packets (default 1600); with 1500 clients must learn the path MTU
@@ -25,11 +27,13 @@
 # --tunnels T         what decapsulates at the servers: agent, or kernel (its own devices, for gre, ipip and vxlan)
 #
 #   clients  c0   198.51.100.1-8/24  2001:db8:c::1-8/64  ──┐ mtu C
-#   lb       lb0  (192.0.2.1 and 2001:db8:1::1: DPDK's)  ──┤ mtu M, as the servers'
+#   lb       lb0  (DPDK's; the forwarder's port edge0)   ──┤ mtu M, as the servers'
 #   s1..s3   s0   192.0.2.11-13/24  2001:db8:1::11-13/64 ──┴─ bridge in fabric
 #
-# The servers hold the virtual addresses 203.0.113.10 and 2001:db8:f::10 on lo, decapsulate, and reply to the
-# clients directly. Needs root; uses sudo if run as another user.
+# The forwarder's interface edge0, in the namespace lb, has 192.0.2.1 and 2001:db8:1::1. No neighbour is configured:
+# clients and servers ask for those addresses, and the kernel of lb asks for the servers'. The servers hold the virtual
+# addresses 203.0.113.10 and 2001:db8:f::10 on lo, decapsulate, and reply to the clients directly. Needs root; uses sudo
+# if run as another user.
 set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -58,6 +62,10 @@ server_v4() { printf '192.0.2.1%s' "${1#s}"; }
 server_v6() { printf '2001:db8:1::1%s' "${1#s}"; }
 # The address that packets to a server are tunnelled to: IPv6 for s2, so that all mixes of families occur.
 server_address() { if [ "$1" = s2 ]; then server_v6 s2; else server_v4 "$1"; fi; }
+read_prefix() {
+    [ -e "$dir/prefix" ] || die "no lab is up in $dir"
+    prefix=$(cat "$dir/prefix")
+}
 namespace() { printf '%s-%s' "$prefix" "$1"; }
 in_namespace() {
     local name=$1
@@ -94,21 +102,30 @@ no_offloads() {
         die "cannot turn off the offloads of $2: $(cat "$dir/ethtool.log")"
 }
 
+# plug_forwarder: DPDK's cable. The kernel sees its frames too and must not reply: it answers on edge0 what the
+# forwarder gives it there. So lb0 has no address, no ARP and no IPv6, and drops packets whose answer would take another
+# interface, which is all of them.
+plug_forwarder() {
+    local net=/proc/sys/net
+    in_namespace lb sh -c "echo 1 >$net/ipv6/conf/default/disable_ipv6; echo 1 >$net/ipv4/conf/default/rp_filter"
+    plug lb lb0 "$lb_mac" "$fabric_mtu"
+    ip -n "$(namespace lb)" link set lb0 arp off
+    in_namespace lb sh -c "echo 0 >$net/ipv6/conf/default/disable_ipv6; echo 0 >$net/ipv4/conf/default/rp_filter"
+}
+
 build_fabric() {
     local number
     make_namespace fabric
     ip -n "$(namespace fabric)" link add bridge mtu "$fabric_mtu" type bridge stp_state 0 mcast_snooping 0
     ip -n "$(namespace fabric)" link set bridge up
 
-    # The forwarder's interface has no address, because the kernel there must not reply to anything.
-    ip netns add "$(namespace lb)"
-    in_namespace lb sh -c 'echo 1 >/proc/sys/net/ipv6/conf/default/disable_ipv6'
+    make_namespace lb
     if [ -n "$uplink" ]; then
         ip link set "$uplink" netns "$(namespace fabric)"
         ip -n "$(namespace fabric)" link set "$uplink" mtu "$fabric_mtu" master bridge up
         no_offloads fabric "$uplink"
     else
-        plug lb lb0 "$lb_mac" "$fabric_mtu"
+        plug_forwarder
     fi
 
     make_namespace clients
@@ -119,9 +136,8 @@ build_fabric() {
         ip -n "$clients" address add "198.51.100.$number/24" dev c0
         ip -n "$clients" address add "2001:db8:c::$number/64" dev c0 nodad
     done
-    ip -n "$clients" neighbour add "$lb4" lladdr "$lb_mac" nud permanent dev c0
-    ip -n "$clients" neighbour add "$lb6" lladdr "$lb_mac" nud permanent dev c0
     ip -n "$clients" route add "$vip4/32" via "$lb4" dev c0 onlink
+    ip -n "$clients" route add "$lb4/32" dev c0
     ip -n "$clients" route add "$lb6/128" dev c0
     ip -n "$clients" route add "$vip6/128" via "$lb6" dev c0
 }
@@ -137,8 +153,6 @@ build_server() {
         echo 2 >/proc/sys/net/ipv4/conf/all/arp_announce'
     ip -n "$server" address add "$(server_v4 "$name")/24" dev s0
     ip -n "$server" address add "$(server_v6 "$name")/64" dev s0 nodad
-    ip -n "$server" neighbour add "$lb4" lladdr "$lb_mac" nud permanent dev s0
-    ip -n "$server" neighbour add "$lb6" lladdr "$lb_mac" nud permanent dev s0
     # Direct return to the clients, with their MTU.
     ip -n "$server" route add 198.51.100.0/24 dev s0 mtu "$clients_mtu"
     ip -n "$server" route add 2001:db8:c::/64 dev s0 mtu "$clients_mtu"
@@ -178,7 +192,7 @@ await() {
         if [ -e "$dir/$name.exit" ]; then break; fi
         sleep 0.1
     done
-    tail -n 20 "$dir/$name.log" >&2
+    [ ! -e "$dir/$name.log" ] || tail -n 20 "$dir/$name.log" >&2
     die "$name did not start (attempt $attempt: $*)"
 }
 
@@ -286,10 +300,9 @@ idle = "$idle"
 socket = "$dir/guideway.sock"
 
 [[port]]
-name = "lb0"
+name = "edge0"
 device = "$(device)"
 # The name lb0 is that of the device behind the port.
-interface = "none"
 steering = "$steering"
 addresses = ["$lb4/24", "$lb6/64"]
 mtu = $fabric_mtu
@@ -304,13 +317,7 @@ backends = [
     { name = "s3", address = "$(server_address s3)", weight = 2$(override 2) },
 ]
 END
-    local name address service
-    for name in $servers; do
-        for address in "$(server_v4 "$name")" "$(server_v6 "$name")"; do
-            printf '\n[[neighbor]]\naddress = "%s"\nmac = "%s"\n' \
-                "$address" "$(server_mac "$name")" >>"$dir/guideway.toml"
-        done
-    done
+    local service
     for service in "web4 $vip4 tcp 80" "web6 $vip6 tcp 80" \
         "echo4 $vip4 udp $echo_port" "echo6 $vip6 udp $echo_port"; do
         # shellcheck disable=SC2086 # four words
@@ -319,13 +326,29 @@ END
     done
 }
 
+# ready: what remains once the forwarder runs, and with it the interface edge0.
+ready() {
+    await guideway "$bin/guidewayctl" --socket "$dir/guideway.sock" status
+    # The node replies to clients itself, for example to a ping of its own address.
+    ip -n "$(namespace lb)" route replace 198.51.100.0/24 dev edge0
+    ip -n "$(namespace lb)" route replace 2001:db8:c::/64 dev edge0
+    await guideway knows_the_servers
+}
+
+# knows_the_servers: succeeds once the kernel has told the forwarder the servers' MAC addresses.
+knows_the_servers() {
+    local list
+    list=$("$bin/guidewayctl" --socket "$dir/guideway.sock" --output json backend list) &&
+        ! grep -qE '"(unresolved|unreachable)"' <<<"$list"
+}
+
 write_environment() {
     local name
     {
         printf 'LAB_%s=%q\n' DIR "$dir" PREFIX "$prefix" CONFIG "$dir/guideway.toml" \
             SOCKET "$dir/guideway.sock" GUIDEWAY "$bin/guideway" GUIDEWAYCTL "$bin/guidewayctl" \
             AGENT "$bin/guideway-agent" VIP4 "$vip4" VIP6 "$vip6" ECHO_PORT "$echo_port" \
-            LB4 "$lb4" LB6 "$lb6" LB_MAC "$lb_mac" LB_INTERFACE lb0 FABRIC_MTU "$fabric_mtu" \
+            LB4 "$lb4" LB6 "$lb6" LB_MAC "$lb_mac" LB_INTERFACE edge0 FABRIC_MTU "$fabric_mtu" \
             ENCAPSULATION "${encapsulations[*]}"
         for name in fabric lb clients $servers; do
             printf 'LAB_NS_%s=%q\n' "${name^^}" "$(namespace "$name")"
@@ -373,7 +396,7 @@ up() {
     write_environment
     if [ "$forwarder" = yes ]; then
         spawn guideway lb "$bin/guideway" run --config "$dir/guideway.toml"
-        await guideway "$bin/guidewayctl" --socket "$dir/guideway.sock" status
+        ready
     fi
     trap - EXIT
 }
@@ -413,8 +436,7 @@ stop() {
 
 down() {
     local name status=0
-    [ -e "$dir/prefix" ] || die "no lab is up in $dir"
-    prefix=$(cat "$dir/prefix")
+    read_prefix
     stop guideway || status=1
     stop '*.echo' || status=1
     stop '*.web' || status=1
@@ -428,10 +450,10 @@ down() {
 
 arguments=("$@")
 action=${1:-}
-case $action in up | exec | down) shift ;; *) usage ;; esac
+case $action in up | exec | ready | down) shift ;; *) usage ;; esac
 read_options "$@"
 case $action in
-    up | down) [ ${#rest[@]} = 0 ] || usage ;;
+    up | ready | down) [ ${#rest[@]} = 0 ] || usage ;;
     exec)
         [ ${#rest[@]} -ge 2 ] || usage
         # shellcheck disable=SC2086 # three words
@@ -445,9 +467,12 @@ fi
 case $action in
     up) up ;;
     down) down ;;
+    ready)
+        read_prefix
+        ready
+        ;;
     exec)
-        [ -e "$dir/prefix" ] || die "no lab is up in $dir"
-        prefix=$(cat "$dir/prefix")
+        read_prefix
         exec ip netns exec "$(namespace "${rest[0]}")" "${rest[@]:1}"
         ;;
 esac

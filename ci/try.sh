@@ -21,8 +21,11 @@ The lab is up; its files and logs are in $LAB_DIR. As root, try:
   many connections                  ci/lab.sh exec clients ci/lab/drive.py --weight s1=1 --weight s2=1 --weight s3=2
   the way there                     ci/lab.sh exec clients ping $LAB_VIP4
                                     ci/lab.sh exec clients traceroute -n $LAB_VIP4
+  the node itself                   ci/lab.sh exec clients ping $LAB_LB4
+                                    ci/lab.sh exec lb ip neighbour; ci/lab.sh exec lb tcpdump -ni edge0
   what the forwarder says           target/release/guidewayctl --socket $LAB_SOCKET status
-                                    (also: service list, backend list, worker list, port list, flow list, stats)
+                                    (also: service list, backend list, worker list, port list, flow list, stats,
+                                    interface list, neighbor list, route show web/s1, punt list)
   what a server receives            ci/lab.sh exec s1 tcpdump -ni s0 proto gre
                                     ci/lab.sh exec s1 tcpdump -ni gw-tun0
   another weight, at run time       edit $LAB_CONFIG, then

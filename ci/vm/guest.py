@@ -123,6 +123,7 @@ class Lab:
         end = time.monotonic() + 60
         while self.forwarder.poll() is None and time.monotonic() < end:
             if run(*self._ctl("status"), check=False).returncode == 0:
+                self._script("ready")
                 return
             time.sleep(0.3)
         self.stop()

@@ -97,6 +97,7 @@ def forwarder(up, huge):
         while "ready" not in log.read_text():
             assert process.poll() is None and time.monotonic() < end, log.read_text()
             time.sleep(0.05)
+        up.ready()
         yield process, log
     finally:
         if process.poll() is None:

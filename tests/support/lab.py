@@ -39,6 +39,10 @@ class Lab:
         done = subprocess.run(line, capture_output=True, text=True, timeout=120)
         assert done.returncode == 0, done.stdout + done.stderr
 
+    def ready(self):
+        """Waits until a forwarder that the test has started knows the servers."""
+        self._script("ready", "--bin", binaries.directory())
+
     def run(self, namespace, *line, timeout=120):
         """Runs a command in a namespace and returns its result."""
         line = [str(SCRIPT), "exec", "--dir", str(self.directory), namespace, *map(str, line)]
