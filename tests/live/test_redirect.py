@@ -19,6 +19,7 @@ def neighbours(directory, own, other, edge, core, mac):
             {
                 "name": "core0",
                 "device": f"net_af_packet1,iface={core}",
+                "interface": "none",
                 "addresses": [f"10.0.0.{own}/24"],
                 "mtu": 1600,
                 "mac": mac[own],
