@@ -100,10 +100,11 @@ class Namespace:
 
 
 class Capture:
-    """Records the frames that arrive at an interface, and restores the tags that the kernel removes."""
+    """Records the frames that arrive at an interface, and when, and restores the tags that the kernel removes."""
 
     def __init__(self, namespace, interface):
         self.frames = []
+        self.times = []  # by time.monotonic()
         self._socket = namespace.packet_socket(interface)
         self._socket.setsockopt(SOL_PACKET, PACKET_AUXDATA, 1)
         self._socket.setsockopt(SOL_PACKET, PACKET_IGNORE_OUTGOING, 1)
@@ -116,6 +117,7 @@ class Capture:
         while not self._ending:
             if select.select([self._socket], [], [], 0.05)[0]:
                 frame, ancillary, _, _ = self._socket.recvmsg(1 << 16, 256)
+                self.times.append(time.monotonic())
                 self.frames.append(_with_tag(frame, ancillary))
 
     def wait(self, count, seconds=10):
