@@ -5,7 +5,7 @@
 #   ci/install.sh [build] [run] [test] [bench] [vm] [distro]   default: build run test
 #
 # Looks for what it needs, not for package names, and touches nothing when all is there. Uses sudo
-# where it is not root. A system-wide nginx that comes this way is not started, now or at boot.
+# where it is not root. A system-wide nginx or BIRD that comes this way is not started, now or at boot.
 # To build it needs Rust too. Where there is none and Debian has a package `rustup`, it installs that and has
 # it fetch the stable toolchain, for the user who calls it.
 set -euo pipefail
@@ -22,6 +22,7 @@ is_there() {
         procps) command -v /usr/sbin/sysctl && type -P kill ;;
         libdpdk-dev) pkg-config --exists libdpdk 2>/dev/null ;;
         dpdk-dev) command -v dpdk-testpmd ;;
+        bird2) command -v bird || command -v /usr/sbin/bird ;;
         ca-certificates) file /etc/ssl/certs/ca-certificates.crt ;;
         iproute2) command -v ip ;;
         e2fsprogs) command -v mke2fs || command -v /usr/sbin/mke2fs ;;
@@ -44,7 +45,7 @@ packages_for() {
         # libdpdk-dev depends on every driver of DPDK, so nothing more is needed to run.
         build) echo gcc libc6-dev pkg-config libclang-dev libdpdk-dev ca-certificates ;;
         run) echo nginx iproute2 iputils-ping traceroute ethtool curl tcpdump python3 ;;
-        test) echo git g++ procps python3-jsonschema python3-pip python3-pytest python3-pytest-xdist python3-scapy tshark shellcheck strace systemd qemu-user lua5.4 dpdk-dev ;;
+        test) echo git g++ procps python3-jsonschema python3-pip python3-pytest python3-pytest-xdist python3-scapy tshark shellcheck strace systemd qemu-user lua5.4 dpdk-dev bird2 ;;
         bench) echo valgrind dpdk-dev python3 python3-scapy ;;
         vm) echo mmdebstrap debian-archive-keyring e2fsprogs iproute2 python3 ;;
         distro) echo mmdebstrap debian-archive-keyring git ;;
@@ -80,8 +81,9 @@ install_packages() {
         tail -n 20 "$log" >&2
         die "apt-get failed; the whole log is $log"
     fi
-    if [[ " $* " == *" nginx "* ]] && [ -d /run/systemd/system ]; then
-        as_root systemctl --quiet disable nginx.service
+    if [ -d /run/systemd/system ]; then
+        [[ " $* " != *" nginx "* ]] || as_root systemctl --quiet disable nginx.service
+        [[ " $* " != *" bird2 "* ]] || as_root systemctl --quiet disable bird.service
     fi
     rm -f "$log"
 }
