@@ -69,6 +69,9 @@ def cases():
     yield Case("vmxnet3, ring", ("vmxnet3",), options=("--steering", "ring"))
     for nic in ("virtio-rss", "igb", "e1000e", "vmxnet3"):
         yield Case(f"{nic}, link", (nic,), short=nic == "virtio-rss", connections=200, trial=trials.link)
+    for nic in ("virtio-rss", "igb"):
+        yield Case(f"{nic}, node", (nic,), short=True, connections=200, trial=trials.node)
+        yield Case(f"{nic}, VLAN", (nic,), short=nic == "igb", connections=200, trial=trials.vlan, tunnels="agent")
     for mtu in (1500, 4000, 9000):
         for nic in ("virtio-rss", "igb", "e1000e"):
             options = ("--fabric-mtu", str(mtu), "--clients-mtu", str(mtu))

@@ -10,7 +10,7 @@
 emulator_packages=(qemu-system-x86 qemu-system-common qemu-system-data seabios)
 guest_packages=(
     linux-image-amd64 initramfs-tools udev kmod librte-meta-all
-    iproute2 ethtool iputils-ping nginx-light python3 procps pciutils tcpdump
+    iproute2 ethtool iputils-ping nginx-light python3 procps pciutils tcpdump bird2
 )
 
 make_emulator() {

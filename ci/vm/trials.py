@@ -17,9 +17,14 @@ import select
 import socket
 import subprocess
 import sys
+import tempfile
 import time
+from pathlib import Path
 
-from guest import run
+from guest import PROJECT, run
+
+sys.path.append(str(PROJECT / "tests"))
+from support.bird import Bird, Session
 
 SELF = __file__
 PYTHON = "/usr/bin/python3"
@@ -76,6 +81,95 @@ def link(guest, lab, case, record):
         record["notes"].append(f"cable out and in: traffic resumed after {(after[0] - plugged) * 1000:.0f} ms")
     if len(said) < 2 or "down" not in said[-2] or "up" not in said[-1]:
         record["wrong"].append(f"the log says of the link: {said}")
+
+
+def node(guest, lab, case, record):
+    """The node among its neighbours: pings, and BGP with BFD, under connections and over a lost link."""
+    for address in (lab.environment["LAB_LB4"], lab.environment["LAB_LB6"]):
+        ping(lab, address, 56, record)
+    with contextlib.ExitStack() as stack:
+        birds = [stack.enter_context(bird) for bird in make_birds(lab)]
+        record["notes"].append(f"BGP sessions with BFD are up after {max(bird.wait(60) for bird in birds):.1f} s")
+        before = [len(bird.log()) for bird in birds]
+        driven = lab.drive(case.connections)
+        lost = [line for bird, since in zip(birds, before, strict=True) for line in bird.losses(since)]
+        if lost or driven["failed"]:
+            record["wrong"].append(f"under connections: {lost}, {driven['failed']} failed")
+        link(guest, lab, case, record)
+        record["notes"].append(f"after the lost link the sessions are up in {max(bird.wait(60) for bird in birds):.1f} s")
+        routes = run(*lab.within("lb", "ip", "route", "show", "10.78.0.0/16")).stdout
+        if "dev edge0 proto bird" not in routes:
+            record["wrong"].append(f"the kernel has no route that BGP announced: {routes!r}")
+    [interface] = lab.ctl("interface", "list")
+    if interface["state"] != "up" or interface["interface"] != "edge0":
+        record["wrong"].append(f"the interface is {interface}")
+
+
+def make_birds(lab):
+    """BIRD at the node and at the server s1, which announces a prefix. The emulated machine is slow: BFD waits 2 s."""
+    lb4, lb6, s1 = (lab.environment[f"LAB_{name}"] for name in ("LB4", "LB6", "S1_V4"))
+    directory = Path(tempfile.mkdtemp())
+    ends = (("four", lb4, s1, ["10.78.0.0/16"]), ("six", lb6, lab.environment["LAB_S1_V6"], []))
+    for namespace, router, numbers in (("lb", lb4, (65001, 65000)), ("s1", s1, (65000, 65001))):
+        is_node = namespace == "lb"
+        sessions = [
+            Session(name, *((own, other) if is_node else (other, own)), *numbers, announced=[] if is_node else prefixes)
+            for name, own, other, prefixes in ends
+        ]
+        yield Bird(Place(lab, namespace), directory, router, *sessions, multiplier=20)
+
+
+class Place:
+    """A namespace of the lab, as tests/support/bird.py wants it."""
+
+    def __init__(self, lab, namespace):
+        self.lab = lab
+        self.namespace = namespace
+
+    def start(self, *words, **options):
+        return subprocess.Popen(self.lab.within(self.namespace, *words), **options)
+
+
+def vlan(_guest, lab, case, record):
+    """A backend that the kernel routes over a VLAN device on the port's interface."""
+    place, router, backend = "10.200.0.1/24", "10.200.0.2", "10.77.0.1"
+    for namespace, device, address in (("lb", "edge0", place), ("s1", "s0", f"{router}/24")):
+        name = f"{device}.200"
+        for words in (
+            ("link", "add", "link", device, "name", name, "type", "vlan", "id", 200),
+            ("address", "add", address, "dev", name),
+            ("link", "set", name, "up"),
+        ):
+            run(*lab.within(namespace, "ip", *words))
+    run(*lab.within("s1", "ip", "address", "add", f"{backend}/32", "dev", "lo"))
+    run(*lab.within("lb", "ip", "route", "add", f"{backend}/32", "via", router))
+    text = lab.config.read_text()
+    changed = text.replace(f'"{lab.environment["LAB_S1_V4"]}"', f'"{backend}"')
+    assert changed != text, "the server s1 is not in the configuration"
+    applied = lab.keep.with_suffix(".vlan.toml")
+    applied.write_text(changed)
+    lab.ctl("config", "apply", applied)
+    end = time.monotonic() + 20
+    while (route := lab.ctl("route", "show", "web/s1"))["next_hop"]["state"] != "resolved":
+        if time.monotonic() > end:
+            record["wrong"].append(f"the route over the VLAN device: {route}")
+            return
+        time.sleep(0.2)
+    if route["next_hop"].get("vlan") != 200:
+        record["wrong"].append(f"the next hop has no VLAN: {route}")
+    before = arrived(lab, "s1", "s0.200")
+    driven = lab.drive(case.connections)
+    packets = arrived(lab, "s1", "s0.200") - before
+    failed = f"{driven['failed']} of {driven['connections']} failed"
+    record["notes"].append(f"a backend over edge0.200: {failed}, {packets} tagged packets")
+    if driven["failed"] or packets < case.connections:
+        record["wrong"].append(f"over the VLAN device: {driven['errors']}, {packets} packets")
+
+
+def arrived(lab, namespace, device):
+    """Packets that a device has received."""
+    shown = json.loads(run(*lab.within(namespace, "ip", "-j", "-s", "link", "show", "dev", device)).stdout)
+    return shown[0]["stats64"]["rx"]["packets"]
 
 
 def fail_over(guest, lab, case, record):

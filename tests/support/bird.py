@@ -4,7 +4,7 @@ import re
 import subprocess
 import time
 
-BFD = "min rx interval 100 ms; min tx interval 100 ms; multiplier 3;"
+BFD = "min rx interval 100 ms; min tx interval 100 ms; multiplier {};"
 
 COMMON = """
 log stderr all;
@@ -65,12 +65,13 @@ class Session:
 class Bird:
     """A daemon, from entry to exit."""
 
-    def __init__(self, host, directory, router, *sessions):
+    def __init__(self, host, directory, router, *sessions, multiplier=3):
         self.host = host
         self.sessions = sessions
         self._base = directory / f"bird-{router}"
         self._base.mkdir()
-        (self._base / "bird.conf").write_text(COMMON.format(router=router, bfd=BFD) + "".join(s.text for s in sessions))
+        common = COMMON.format(router=router, bfd=BFD.format(multiplier))
+        (self._base / "bird.conf").write_text(common + "".join(session.text for session in sessions))
 
     def __enter__(self):
         files = ("-c", self._base / "bird.conf", "-s", self._base / "ctl", "-P", self._base / "pid")
