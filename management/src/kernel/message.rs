@@ -102,7 +102,9 @@ pub(super) fn neighbor(message: &NeighbourMessage) -> Option<(u32, IpAddr, Entry
             NeighbourAttribute::Destination(NeighbourAddress::Inet6(v6)) => {
                 address = Some((*v6).into());
             }
-            NeighbourAttribute::LinkLayerAddress(bytes) => mac = Mac::try_from(&bytes[..]).ok(),
+            NeighbourAttribute::LinkLayerAddress(bytes) => {
+                mac = Mac::try_from(&bytes[..]).ok().filter(is_of_host);
+            }
             NeighbourAttribute::ExtFlags(flags) => {
                 is_managed = is_learnt && flags.contains(NeighbourExtFlags::Managed);
             }
@@ -121,6 +123,11 @@ pub(super) fn neighbor(message: &NeighbourMessage) -> Option<(u32, IpAddr, Entry
         _ => NeighborState::Missing,
     };
     Some((message.header.ifindex, address?, Entry { mac, state, is_managed }))
+}
+
+/// Whether a single host can have a MAC address. Anybody on the link can announce another.
+fn is_of_host(mac: &Mac) -> bool {
+    mac[0] & 1 == 0 && *mac != [0; 6]
 }
 
 /// One hop of an answer.
@@ -240,5 +247,32 @@ pub(super) fn refusal(refused: &Refused) -> RawKind {
         Errno::HOSTUNREACH => RawKind::Refused(Refusal::Unreachable),
         Errno::ACCESS => RawKind::Refused(Refusal::Prohibit),
         _ => RawKind::None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_neighbor_has_the_address_of_one_host_or_none() {
+        let read = |mac: &[u8], flags: NeighbourFlags| {
+            let mut message = NeighbourMessage::default();
+            message.header.state = NeighbourState::Reachable;
+            message.header.flags = flags;
+            let address = IpAddr::from([192, 0, 2, 9]);
+            message.attributes.push(NeighbourAttribute::Destination(address.into()));
+            message.attributes.push(NeighbourAttribute::LinkLayerAddress(mac.to_vec()));
+            message.attributes.push(NeighbourAttribute::ExtFlags(NeighbourExtFlags::Managed));
+            neighbor(&message).map(|(_, _, entry)| (entry.mac, entry.is_managed))
+        };
+        let own = NeighbourFlags::ExtLearned;
+        assert_eq!(read(&[2, 0, 0, 0, 0, 9], own), Some((Some([2, 0, 0, 0, 0, 9]), true)));
+        for bad in [&[0; 6][..], &[0xff; 6], &[1, 0, 0x5e, 0, 0, 1], &[2; 5], &[2; 8], &[]] {
+            assert_eq!(read(bad, own), Some((None, true)), "{bad:?}");
+        }
+        let others = NeighbourFlags::empty();
+        assert_eq!(read(&[2; 6], others), Some((Some([2; 6]), false)), "not ours alone");
+        assert_eq!(read(&[2; 6], NeighbourFlags::Proxy), None);
     }
 }

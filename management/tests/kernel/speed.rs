@@ -1,4 +1,5 @@
-//! How soon a change of the kernel's is published. In a release build the bounds are those that are promised:
+//! How soon a change of the kernel's is published. In a release build the bounds are those that are promised. They hold
+//! for the time on the CPU, since another's load would make the rest longer:
 //!
 //!     cargo test --release -p guideway-management --test kernel speed -- --nocapture --test-threads 1
 
@@ -8,6 +9,20 @@ use guideway_management::kernel::Options;
 
 use crate::rig::Rig;
 use crate::space::{in_namespace, ip, until};
+
+/// The time on the CPU of the threads that follow the kernel and publish. Tests beside this one count too.
+fn used() -> Duration {
+    let tasks = std::fs::read_dir("/proc/self/task").unwrap().map(|task| task.unwrap().path());
+    let read =
+        |task: &std::path::Path, file| std::fs::read_to_string(task.join(file)).unwrap_or_default();
+    let is_ours =
+        |task: &std::path::PathBuf| ["routes", "manager"].contains(&read(task, "comm").trim());
+    let nanoseconds = tasks.filter(is_ours).map(|task| {
+        let stat = read(&task, "schedstat");
+        stat.split(' ').next().and_then(|used| used.parse::<u64>().ok()).unwrap_or(0)
+    });
+    Duration::from_nanos(nanoseconds.sum())
+}
 
 fn measure(destinations: u32, most: Duration) {
     in_namespace(|| {
@@ -21,26 +36,39 @@ fn measure(destinations: u32, most: Duration) {
             backends.iter().all(|backend| backend.next_hop.as_ref().is_ok_and(fits))
         };
         let mut times = [const { Vec::new() }; 2];
+        let mut add = |n: usize, change: &dyn Fn() -> Duration| {
+            let before = used();
+            let took = change();
+            times[n].push((used() - before, took));
+        };
         for n in 0..6 {
             let gateway = ["192.0.2.9", "198.51.100.9"][n % 2];
-            ip(&format!("route replace 10.0.0.0/8 via {gateway}"));
             let expected: std::net::IpAddr = gateway.parse().unwrap();
-            times[0].push(until("the gateway of all", || all(&|hop| hop.address == expected)));
+            add(0, &|| {
+                ip(&format!("route replace 10.0.0.0/8 via {gateway}"));
+                until("the gateway of all", || all(&|hop| hop.address == expected))
+            });
             until("its MAC address", || all(&|hop| hop.mac.is_some()));
             std::thread::sleep(Duration::from_millis(300));
             let last = u8::try_from(n).unwrap();
             let device = ["edge0", "edge1"][n % 2];
-            ip(&format!(
-                "neighbor replace {gateway} dev {device} lladdr 02:00:00:00:07:0{last} nud reachable"
-            ));
             let mac = Some([2, 0, 0, 0, 7, last]);
-            times[1].push(until("another MAC address of all", || all(&|hop| hop.mac == mac)));
+            add(1, &|| {
+                ip(&format!(
+                    "neighbor replace {gateway} dev {device} lladdr 02:00:00:00:07:0{last} nud reachable"
+                ));
+                until("another MAC address of all", || all(&|hop| hop.mac == mac))
+            });
             std::thread::sleep(Duration::from_millis(300));
         }
         for (what, mut times) in ["another gateway", "another MAC address"].into_iter().zip(times) {
             times.sort_unstable();
-            let (median, worst) = (times[times.len() / 2], times[times.len() - 1]);
-            eprintln!("{destinations} destinations, {what}: median {median:?}, at most {worst:?}");
+            let [(median, _), (worst, _)] = [times[times.len() / 2], times[times.len() - 1]];
+            times.sort_unstable_by_key(|&(_, took)| took);
+            let (_, took) = times[times.len() / 2];
+            eprintln!(
+                "{destinations} destinations, {what}: published after {took:?} (median); on the CPU {median:?}, at most {worst:?}"
+            );
             assert!(cfg!(debug_assertions) || worst < most, "more than {most:?}");
         }
     });
@@ -56,28 +84,6 @@ fn twenty_thousand_destinations() {
     if !cfg!(debug_assertions) {
         measure(20_000, Duration::from_millis(250));
     }
-}
-
-/// The time that the thread `routes` has used, in ticks of 10 ms.
-fn used() -> u64 {
-    let tasks = std::fs::read_dir("/proc/self/task").unwrap();
-    let stats =
-        tasks.map(|task| std::fs::read_to_string(task.unwrap().path().join("stat")).unwrap());
-    let of_thread = stats.filter(|stat| stat.contains("(routes)"));
-    of_thread
-        .map(|stat| {
-            let fields: Vec<u64> = stat
-                .rsplit(") ")
-                .next()
-                .unwrap()
-                .split(' ')
-                .skip(11)
-                .take(2)
-                .map(|n| n.parse().unwrap())
-                .collect();
-            fields.iter().sum::<u64>()
-        })
-        .sum()
 }
 
 #[test]
@@ -119,10 +125,10 @@ fn five_thousand_neighbors() {
             std::thread::sleep(Duration::from_millis(100));
             least = least.min(resolved());
         }
-        let cpu = (used() - before) as f64 / 10.0;
+        let cpu = (used() - before).as_secs_f64() * 10.0;
         let generations = rig.manager.published().load().generation - generation;
         eprintln!(
-            "5000 neighbors are resolved after {took:?}; then the thread takes {cpu:.1} % of a CPU, {generations} \
+            "5000 neighbors are resolved after {took:?}; then they take {cpu:.1} % of a CPU, {generations} \
              publications in 10 s, never fewer than {least} resolved"
         );
         assert_eq!(least, backends.len());
