@@ -75,6 +75,12 @@ impl<F: DerefMut<Target: Frame>, A: Allocator<F>> Pipeline<F, A> {
                 }
                 Ok(Message::EchoRequest) => self.drop(frame, DropReason::EchoDisabled),
                 Ok(Message::Error) => self.forward_icmp_error(round, frame, arrival.port, None),
+                // Hosts verify by unicast that they still know the MAC address of an address on their link.
+                Err(reason) if !arrival.inner => {
+                    if let Err((frame, reason)) = self.punt(round, frame, arrival.port, reason) {
+                        self.drop(frame, reason);
+                    }
+                }
                 Err(reason) => self.drop(frame, reason),
             },
             Exception::Fragment(vip) => self.fragment(round, frame, arrival, &packet, vip),

@@ -64,12 +64,15 @@ impl<F: DerefMut<Target: Frame>, A: Allocator<F>> Pipeline<F, A> {
     }
 }
 
-/// Whether packets that are dropped for this reason may be for the kernel: they are no IP packets, to a group, or to an
-/// address without a service.
+/// Whether packets that are dropped for this reason may be for the kernel: they are no IP packets, to a group, to an
+/// address without a service, or ICMP that is not for the packet path.
 fn may_be_punted(reason: DropReason) -> bool {
     matches!(
         reason,
-        DropReason::MulticastMac | DropReason::NoVip | DropReason::Malformed(Malformed::NotIp)
+        DropReason::MulticastMac
+            | DropReason::NoVip
+            | DropReason::IcmpUnsupported
+            | DropReason::Malformed(Malformed::NotIp)
     )
 }
 
@@ -79,8 +82,12 @@ fn may_be_punted(reason: DropReason) -> bool {
 /// The reason to drop it: it is not for the kernel, looped, or from a source that no host has.
 fn class(tables: &Tables, frame: &[u8], reason: DropReason) -> Result<Class, DropReason> {
     let (packet, class) = match Packet::parse(frame) {
-        // Packets to a virtual address are the packet path's, whatever MAC address they have.
-        Ok(packet) if tables.vip(destination(&packet, frame)).is_some() => return Err(reason),
+        // Packets to a virtual address are the packet path's, whatever MAC address they have. Only neighbour
+        // discovery is the kernel's, where the kernel has the address.
+        Ok(packet) if tables.vip(destination(&packet, frame)).is_some() => {
+            let class = tables.node().punts.class_of_packet(&packet, frame);
+            (Some(packet), class.filter(|&class| class == Class::Neighbor))
+        }
         Ok(packet) => (Some(packet), tables.node().punts.class_of_packet(&packet, frame)),
         Err(Malformed::NotIp) => (None, class_of_other(frame)),
         Err(_) => return Err(reason),

@@ -13,7 +13,8 @@ use crate::balancer::id::PortIndex;
 pub struct Punts {
     /// Whether each port has an interface, by [`PortIndex`]. A port without one punts nothing.
     pub interfaces: Vec<bool>,
-    /// The node's own addresses. A virtual address is never punted, even if it stands here.
+    /// The node's own addresses. Of a virtual address among them, only neighbour discovery is
+    /// punted.
     pub addresses: FxHashSet<IpAddr>,
     /// Prefixes whose addresses are all the node's own: prefixes of tunnel sources.
     pub prefixes: Vec<IpNet>,

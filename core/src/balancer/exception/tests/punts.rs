@@ -424,13 +424,29 @@ fn own_cases() -> Vec<Case> {
     cases
 }
 
-/// Virtual addresses are among the addresses of the kernel here, and yet nothing to them is punted.
+/// Virtual addresses are among the addresses of the kernel here, and yet nothing to them is punted but neighbour
+/// discovery.
 fn virtual_address_cases() -> Vec<Case> {
     let to_all = |from, vip| ip(&Sample { mac: BROADCAST, ..udp_of(from, vip, 9) }, 60);
     vec![
         ("BGP", ip(&tcp_of(NEAR, 9, VIP, 179), 255), Err(DropReason::NoService)),
         ("TCP over IPv6", ip(&tcp_of(NEAR_V6, 9, VIP_V6, 179), 255), Err(DropReason::NoService)),
         ("OSPF", ip(&protocol_of(89, NEAR, VIP), 255), Err(DropReason::UnsupportedProtocol)),
+        (
+            "is the MAC address still right?: RFC 4861 section 7.3",
+            ip(&discovery(135, NEAR_V6, VIP_V6), 255),
+            Ok(Class::Neighbor),
+        ),
+        (
+            "is the MAC address still right?, from a link-local address",
+            ip(&discovery(135, LINK_LOCAL, VIP_V6), 255),
+            Ok(Class::Neighbor),
+        ),
+        (
+            "neighbour discovery from afar",
+            ip(&discovery(135, FAR_V6, VIP_V6), 254),
+            Err(DropReason::IcmpUnsupported),
+        ),
         (
             "a timestamp request",
             ip(&Sample { payload: vec![13; 20], ..protocol_of(1, NEAR, VIP) }, 64),
@@ -674,7 +690,8 @@ fn any_frame() -> impl Strategy<Value = Vec<u8>> {
 
 /// What a packet counted as before there were punts, if it may be punted now.
 fn could_be_for_the_kernel(verdict: Verdict) -> bool {
-    [DropReason::MulticastMac, DropReason::NoVip, DropReason::Malformed(Malformed::NotIp)]
+    let not_ip = DropReason::Malformed(Malformed::NotIp);
+    [DropReason::MulticastMac, DropReason::NoVip, DropReason::IcmpUnsupported, not_ip]
         .map(Verdict::Dropped)
         .contains(&verdict)
 }
@@ -716,7 +733,7 @@ proptest! {
         prop_assert_eq!(&outcomes[0], &outcomes[1]);
     }
 
-    /// Punting takes packets only from three reasons to drop them. All others have the verdict that they had, and
+    /// Punting takes packets only from four reasons to drop them. All others have the verdict that they had, and
     /// what leaves is the same.
     #[test]
     fn punting_changes_nothing_else(
