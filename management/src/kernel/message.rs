@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use guideway_config::Mac;
 use ipnet::IpNet;
-use netlink_packet_route::address::{AddressAttribute, AddressMessage};
+use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressMessage};
 use netlink_packet_route::link::{
     InfoData, InfoVlan, LinkAttribute, LinkFlags, LinkInfo, LinkMessage, VlanProtocol,
 };
@@ -76,6 +76,12 @@ pub(super) fn address(message: &AddressMessage) -> Option<(u32, IpNet)> {
     // Of a point-to-point link, the other is the peer's.
     let network = IpNet::new(local.or(address)?, message.header.prefix_len).ok()?;
     Some((message.header.index, network))
+}
+
+/// Whether another host on the link was found to have an address (RFC 4862 section 5.4).
+pub(super) fn is_duplicate(message: &AddressMessage) -> bool {
+    let is_failed = |attribute: &AddressAttribute| matches!(attribute, AddressAttribute::Flags(flags) if flags.contains(AddressFlags::Dadfailed));
+    message.attributes.iter().any(is_failed)
 }
 
 /// An entry of the neighbour tables.

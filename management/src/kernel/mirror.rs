@@ -211,7 +211,8 @@ impl Mirror {
                 }
                 Effect::Device(index)
             }
-            M::NewAddress(address) => match message::address(&address) {
+            M::NewAddress(message) => match message::address(&message) {
+                Some(address) if message::is_duplicate(&message) => self.give_up(address),
                 Some(address) if self.addresses.insert(address) => Effect::Addresses,
                 _ => Effect::None,
             },
@@ -223,6 +224,22 @@ impl Mirror {
             M::NewNeighbour(message) => self.neighbor(&message, false),
             M::DelNeighbour(message) => self.neighbor(&message, true),
             _ => Effect::None,
+        }
+    }
+
+    /// Takes note that the kernel does not use an address, because another host has it.
+    fn give_up(&mut self, (index, network): (u32, IpNet)) -> Effect {
+        if let (Some(device), Some(_)) = (self.devices.get(&index), self.link_of(index)) {
+            tracing::error!(
+                "interface {}: another host on the link has the address {}, and the kernel does not use it: give one \
+                 of both another address",
+                device.name,
+                network.addr()
+            );
+        }
+        match self.addresses.remove(&(index, network)) {
+            true => Effect::Addresses,
+            false => Effect::None,
         }
     }
 

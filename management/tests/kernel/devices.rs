@@ -22,7 +22,7 @@ fn a_device_is_set_up_with_its_addresses() {
         {
             assert!(shown.contains(text), "{text}: {shown}");
         }
-        assert!(shown.contains("2001:db8::1/64 scope global nodad"), "{shown}");
+        assert!(shown.contains("2001:db8::1/64 scope global"), "{shown}");
         requests.remove_address(index, "192.0.2.1/24".parse().unwrap()).unwrap();
         requests.remove_address(index, "192.0.2.1/24".parse().unwrap()).unwrap();
         assert!(!ip("address show edge0").contains("192.0.2.1"));

@@ -258,6 +258,24 @@ fn the_nodes_addresses_are_known_with_their_devices() {
     });
 }
 
+/// The peer has the address already (RFC 4862 section 5.4.3). The kernel keeps the address, marked, and does not use it.
+#[test]
+fn an_address_that_another_host_has_is_not_the_nodes() {
+    in_namespace(|| {
+        let rig = Rig::new(&["192.0.2.10"]);
+        let is_local = |address: &str| {
+            let published = rig.manager.published().load();
+            published.routing.local().iter().any(|local| local.network.to_string() == address)
+        };
+        ip("address add 2001:db8::8/64 dev edge0");
+        ip("address add 2001:db8::9/64 dev edge0");
+        until("the address of nobody else", || is_local("2001:db8::8/64"));
+        until("the detection", || ip("address show dev edge0").contains("dadfailed"));
+        until("the address is given up", || !is_local("2001:db8::9/64"));
+        assert!(is_local("2001:db8::8/64"));
+    });
+}
+
 #[test]
 fn another_configuration_has_other_destinations() {
     in_namespace(|| {

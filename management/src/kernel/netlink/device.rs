@@ -74,8 +74,8 @@ impl Requests {
         self.change(RouteNetlinkMessage::SetLink(message), 0)
     }
 
-    /// Puts an address with its prefix on a device, or keeps it there. An IPv6 address can be used at once, without
-    /// detection of duplicates.
+    /// Puts an address with its prefix on a device, or keeps it there. The kernel looks for a duplicate of an IPv6
+    /// address. Meanwhile the address is used, if the kernel's settings for the device allow that (RFC 4429).
     ///
     /// # Errors
     /// If the kernel refuses, or the socket fails.
@@ -86,7 +86,9 @@ impl Requests {
                 message.attributes.push(AddressAttribute::Broadcast(v4.broadcast()));
             }
             IpNet::V4(_) => (),
-            IpNet::V6(_) => message.attributes.push(AddressAttribute::Flags(AddressFlags::Nodad)),
+            IpNet::V6(_) => {
+                message.attributes.push(AddressAttribute::Flags(AddressFlags::Optimistic));
+            }
         }
         self.change(RouteNetlinkMessage::NewAddress(message), NLM_F_CREATE | NLM_F_REPLACE)
     }
