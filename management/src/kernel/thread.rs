@@ -283,14 +283,13 @@ impl Work {
         if let Some(last) = outcome.last {
             self.refused(last, outcome.refusals);
         }
-        let before = published.generation;
-        self.generation = before;
+        // Not what the batch below becomes: another change may be published with it, such as a link that is back.
+        self.generation = published.generation;
         if let Some(turn) = sent {
             turn.wait();
             self.news.is_view_old = true;
-            self.generation = self.published.load().generation;
         }
-        if has_news && self.generation == before {
+        if has_news && self.published.load().generation == published.generation {
             // The manager failed, or it stops. The next round sends all of it again.
             self.destinations.forget_answers();
             self.news.touched.extend(&self.in_use);
