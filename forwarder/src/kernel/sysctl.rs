@@ -22,6 +22,8 @@ const SETTINGS: &[(&str, &str)] = &[
     // Each interface answers for its own addresses, and asks with its own.
     ("ipv4/conf/@/arp_ignore", "1"),
     ("ipv4/conf/@/arp_announce", "2"),
+    // Else the kernel ignores most ARP replies within a second of the last, announcements among them.
+    ("ipv4/neigh/@/locktime", "0"),
     // A neighbour that nothing confirms is reachable for 0.75 to 2.25 s. Then two questions to its
     // MAC address, and one to everybody: see `NEIGHBOR_PROBES`.
     ("ipv4/neigh/@/base_reachable_time_ms", "1500"),
