@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from support import binaries, replay
+from support import binaries, network, replay
 from support.network import Namespace
 
 
@@ -34,6 +34,8 @@ def run_replay(tmp_path):
 @pytest.fixture(scope="session")
 def root():
     assert os.geteuid() == 0, "the live tests need root; without it run tests/replay and tests/tools"
+    with network.probes_each_second():
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -115,7 +115,7 @@ def test_unreachable_says_why(fabric, directory):
     """`backend list` has the reason, and forwarding to the others goes on."""
     server = fabric.host("edge", "192.0.2.5/24")
     client = client_of(fabric, 4)
-    addresses = ["192.0.2.5", "192.0.2.1", "10.1.0.1", "10.2.0.1", "10.3.0.1", "10.4.0.1", "10.5.0.1", "192.0.2.77"]
+    addresses = ["192.0.2.5", "172.31.0.1", "10.1.0.1", "10.2.0.1", "10.3.0.1", "10.4.0.1", "10.5.0.1", "192.0.2.77"]
     # A device that is no port.
     fabric.plug(fabric.lb, "other", fabric.bridge("other"), "02:00:00:00:00:77")
     fabric.lb.ip("address", "add", "172.31.0.1/24", "dev", "other")

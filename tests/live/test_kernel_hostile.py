@@ -18,7 +18,7 @@ SERVER = {4: "192.0.2.5/24", 6: "2001:db8::5/64"}
 ADDRESSES = ["192.0.2.5", "2001:db8::5"]
 ATTACKER = "02:00:00:00:06:66"
 PER_SECOND = 10_000
-SECONDS = 6
+SECONDS = 4
 
 
 @pytest.fixture
@@ -60,32 +60,36 @@ def traffic(fabric):
 @contextlib.contextmanager
 def goes_on(fabric, server, daemon, least=0.99):
     """What clients send meanwhile arrives. A busy machine may lose a few packets."""
-    with traffic(fabric) as sender, server.capture() as capture:
-        before = sender.sent
-        yield
-        sent = sender.sent - before
-        time.sleep(0.2)
+    with server.capture() as capture:
+        with traffic(fabric) as sender:
+            yield
+        # A capture lags behind.
+        seen = -1
+        while len(capture.frames) > seen:
+            seen = len(capture.frames)
+            time.sleep(0.3)
         arrived = len(arrivals(capture, server.mac))
-    assert arrived >= least * sent, (arrived, sent, daemon.ask("stats"))
+    assert arrived >= least * sender.sent, (arrived, sender.sent, daemon.ask("stats"))
     assert {backend["state"] for backend in daemon.ask("backend", "list")} == {"active"}, daemon.log()
 
 
 def requests():
-    """ARP requests for the node's address, from ever other hosts. Also the offsets of what differs."""
-    frame = Ether(dst="ff:ff:ff:ff:ff:ff", src=ATTACKER) / ARP(op=1, hwsrc=ATTACKER, psrc="192.0.0.0", pdst="192.0.2.1")
+    """ARP requests for the node's address, from ever other hosts of its network 10.128.0.0/15. Also the offsets of what
+    differs."""
+    frame = Ether(dst="ff:ff:ff:ff:ff:ff", src=ATTACKER) / ARP(op=1, hwsrc=ATTACKER, psrc="10.129.0.0", pdst="192.0.2.1")
     return bytes(frame), (26, 30)
 
 
 def replies():
     """ARP replies that nobody has asked for, to the node."""
     frame = Ether(dst=hosts.APPLIANCE_MAC["gw0"], src=ATTACKER)
-    frame /= ARP(op=2, hwsrc=ATTACKER, psrc="192.0.0.0", hwdst=hosts.APPLIANCE_MAC["gw0"], pdst="192.0.2.1")
+    frame /= ARP(op=2, hwsrc=ATTACKER, psrc="10.129.0.0", hwdst=hosts.APPLIANCE_MAC["gw0"], pdst="192.0.2.1")
     return bytes(frame), (26, 30)
 
 
 def solicitations():
     """The same by neighbour discovery."""
-    frame = Ether(dst="33:33:ff:00:00:01", src=ATTACKER) / IPv6(src="2001:db8::", dst="ff02::1:ff00:1", hlim=255)
+    frame = Ether(dst="33:33:ff:00:00:01", src=ATTACKER) / IPv6(src="2001:db8::1:0", dst="ff02::1:ff00:1", hlim=255)
     frame /= ICMPv6ND_NS(tgt="2001:db8::1") / ICMPv6NDOptSrcLLAddr(lladdr=ATTACKER)
     # The last word of the source, and one of the option, which keeps the checksum right.
     return bytes(frame), ((14 + 22, 14 + 40 + 24 + 6),)
@@ -103,6 +107,7 @@ def test_floods_do_not_cost_a_neighbor(fabric, server, attacker, directory, floo
     """Longer than the kernel takes to doubt a neighbour that no longer answers."""
     config = configuration(directory, lambda config: config["port"][0]["addresses"].append("10.128.0.1/15"))
     frame, words = flooded()
+    server.knows_the_node()
     with running(fabric, config, directory) as daemon:
         wait_for_states(daemon, "active")
         before = {punt["class"]: punt for punt in daemon.ask("punt", "list")}
@@ -111,9 +116,9 @@ def test_floods_do_not_cost_a_neighbor(fabric, server, attacker, directory, floo
             sent = flood.stop()
         kind = "own" if flooded is unknown_hosts else "neighbor"
         after = {punt["class"]: punt for punt in daemon.ask("punt", "list")}
-        done = {key: after[kind][key] - before[kind][key] for key in ("punted", "limited", "queue_full")}
+        done = {key: after[kind][key] - before[kind][key] for key in ("punted", "limited")}
         print(f"{flooded.__name__}: {sent} sent, {done}")
-        assert done["limited"] > 0, done
+        assert sum(done.values()) > sent / 2, done
         # The node itself still has its neighbours.
         assert " 0% packet loss" in server.run("ping", "-c", 5, "-i", "0.2", "192.0.2.1").stdout
 

@@ -17,6 +17,7 @@ from support.packets import client_packet, flow
 BACKEND = {4: "192.0.2.5", 6: "2001:db8::5"}
 PREFIX = {4: "192.0.2.5/24", 6: "2001:db8::5/64"}
 BROADCAST = "ff:ff:ff:ff:ff:ff"
+FORGED = {4: "request", 6: "advertisement"}
 PER_SECOND = 2000
 FAMILIES = (4, 6)
 
@@ -52,13 +53,15 @@ def traffic(fabric, version):
         yield sender
 
 
-def announcement(version, mac):
-    """What a host sends that takes over the backend's address."""
-    address = BACKEND[version]
-    if version == 4:
-        return Ether(dst=BROADCAST, src=mac) / ARP(op=2, hwsrc=mac, psrc=address, hwdst=BROADCAST, pdst=address)
-    said = ICMPv6ND_NA(R=0, S=0, O=1, tgt=address) / ICMPv6NDOptDstLLAddr(lladdr=mac)
-    return Ether(dst="33:33:00:00:00:01", src=mac) / IPv6(src=address, dst="ff02::1", hlim=255) / said
+def announcement(kind, mac):
+    """What a host sends that takes over the backend's address: a gratuitous request as of RFC 5227, or a reply as other
+    systems send; over IPv6 an unsolicited advertisement."""
+    if kind == "advertisement":
+        said = ICMPv6ND_NA(R=0, S=0, O=1, tgt=BACKEND[6]) / ICMPv6NDOptDstLLAddr(lladdr=mac)
+        return Ether(dst="33:33:00:00:00:01", src=mac) / IPv6(src=BACKEND[6], dst="ff02::1", hlim=255) / said
+    operation, target = {"request": (1, "00:00:00:00:00:00"), "reply": (2, mac), "broadcast reply": (2, BROADCAST)}[kind]
+    said = ARP(op=operation, hwsrc=mac, psrc=BACKEND[4], hwdst=target, pdst=BACKEND[4])
+    return Ether(dst=BROADCAST, src=mac) / said
 
 
 def move(version, one, other):
@@ -68,35 +71,35 @@ def move(version, one, other):
     other.ip("address", "add", PREFIX[version], "dev", INTERFACE, *nodad)
 
 
-def check_move(fabric, directory, version, limit, announce):
+def check_move(fabric, directory, version, limit, announce=None):
     one, other = fabric.host("edge", PREFIX[version]), fabric.host("edge")
     with appliance(fabric, directory, version) as daemon, traffic(fabric, version) as sender:
         with one.capture() as at_one, other.capture() as at_other:
             wait_until(lambda: arrivals(at_one, one.mac))
             assert not arrivals(at_other, other.mac)
             move(version, one, other)
-            begin = time.monotonic()
+            begin = time.time()
             if announce:
                 raw = other.packet_socket(INTERFACE)
-                raw.send(bytes(announcement(version, other.mac)))
+                raw.send(bytes(announcement(announce, other.mac)))
                 raw.close()
             first = wait_until(lambda: arrivals(at_other, other.mac), 10, daemon.log)[0][0]
             sender.wait(PER_SECOND // 4)
             last = max(arrivals(at_one, one.mac))
-        print(f"IPv{version}: first by the new way after {(first - begin) * 1000:.0f} ms")
+        print(f"IPv{version}, {announce}: first by the new way after {(first - begin) * 1000:.0f} ms")
         assert first - begin < limit
         assert last - begin < limit
         assert hosts.backends(daemon)["b0"]["next_hop"]["mac"] == other.mac
 
 
-@pytest.mark.parametrize("version", FAMILIES)
-def test_an_announced_mac_address_is_in_force_within_100_ms(fabric, directory, version):
-    check_move(fabric, directory, version, 0.1, announce=True)
+@pytest.mark.parametrize("kind", ("request", "reply", "broadcast reply", "advertisement"))
+def test_an_announced_mac_address_is_in_force_within_100_ms(fabric, directory, kind):
+    check_move(fabric, directory, 6 if kind == "advertisement" else 4, 0.1, kind)
 
 
 @pytest.mark.parametrize("version", FAMILIES)
 def test_a_silent_change_is_found_within_5_s(fabric, directory, version):
-    check_move(fabric, directory, version, 5, announce=False)
+    check_move(fabric, directory, version, 5)
 
 
 @pytest.mark.parametrize("version", FAMILIES)
@@ -107,7 +110,7 @@ def test_a_forged_announcement_does_not_change_a_configured_neighbor(fabric, dir
             raw = forger.packet_socket(INTERFACE)
             before = sender.sent
             for _ in range(10):
-                raw.send(bytes(announcement(version, forger.mac)))
+                raw.send(bytes(announcement(FORGED[version], forger.mac)))
                 sender.wait(PER_SECOND // 20)
             raw.close()
             assert not arrivals(at_forger, forger.mac)
@@ -121,10 +124,10 @@ def test_a_forged_announcement_of_a_learnt_neighbor_is_undone_within_5_s(fabric,
     server, forger = fabric.host("edge", PREFIX[version]), fabric.host("edge")
     with appliance(fabric, directory, version) as daemon, traffic(fabric, version):
         raw = forger.packet_socket(INTERFACE)
-        raw.send(bytes(announcement(version, forger.mac)))
+        raw.send(bytes(announcement(FORGED[version], forger.mac)))
         raw.close()
         with server.capture() as at_server:
-            begin = time.monotonic()
+            begin = time.time()
 
             def back():
                 at = arrivals(at_server, server.mac)
@@ -141,6 +144,10 @@ def managed(fabric):
 def resolved(fabric, addresses):
     entries = managed(fabric)
     return all(entries.get(address) for address in addresses)
+
+
+def missing(fabric):
+    return [line for line in fabric.lb.ip("neigh", "show", "dev", "edge0").splitlines() if "lladdr" not in line] or "none"
 
 
 def many(fabric):
@@ -172,11 +179,11 @@ def test_managed_entries_are_back_after_carrier_loss(fabric, directory):
         assert resolved(fabric, addresses)
         for _ in range(3):
             fabric.switch.ip("link", "set", fabric.end, "down")
-            wait_until(lambda: not daemon.ask("port", "list")[0]["link"]["up"], what=daemon.log)
-            assert {backend["state"] for backend in daemon.ask("backend", "list")} == {"unreachable"}
+            wait_for_states(daemon, "unreachable", 2)
+            assert not daemon.ask("port", "list")[0]["link"]["up"]
             assert hosts.backends(daemon)["b0"]["next_hop"]["reason"] == "link_down"
             fabric.switch.ip("link", "set", fabric.end, "up")
-            _, seconds = wait_until(lambda: resolved(fabric, addresses), 5, daemon.log)
+            _, seconds = wait_until(lambda: resolved(fabric, addresses), 5, lambda: missing(fabric))
             print(f"all {len(addresses)} entries are back after {seconds * 1000:.0f} ms")
             wait_for_states(daemon, "active", 5)
         assert set(managed(fabric)) == set(addresses)
@@ -223,8 +230,8 @@ def test_five_thousand_backends_on_the_link(fabric, directory):
             heard = list(tunnels(capture.wait(2000)))
         assert len(heard) == 2000
         assert {mac for mac, _, _ in heard} == {server.mac}
-        # The kernel asks all of them again and again.
-        end = time.monotonic() + 10
+        # The kernel asks each of them again every two seconds or so.
+        end = time.monotonic() + 5
         while time.monotonic() < end:
             assert {backend["state"] for backend in daemon.ask("backend", "list")} == {"active"}, daemon.log()
         assert len(managed(fabric)) == 5000

@@ -51,9 +51,11 @@ class Host(Namespace):
 
     def __exit__(self, *_):
         for process in self._started:
-            if process.poll() is None:
-                process.kill()
-            process.communicate()
+            process.kill()
+            process.wait()
+            for pipe in (process.stdin, process.stdout, process.stderr):
+                if pipe:
+                    pipe.close()
         super().__exit__()
 
     def ip(self, *words, check=True):
@@ -82,6 +84,12 @@ class Host(Namespace):
         process = subprocess.Popen(self.command(*words), text=True, **options)
         self._started.append(process)
         return process
+
+    def knows_the_node(self):
+        """The kernel has one table of neighbours for all namespaces. A flood that fills it must not cost other hosts
+        theirs, which elsewhere have a table of their own."""
+        for address in LB.values():
+            self.ip("neigh", "replace", address, "lladdr", APPLIANCE_MAC["gw0"], "nud", "permanent", "dev", INTERFACE)
 
     def socket(self, family, kind):
         """A socket of the namespace."""
@@ -157,6 +165,8 @@ def configuration(directory, ports=1, workers=1, change=None):
     config["control"] = {"socket": str(directory / "guideway.sock")}
     for number, port in enumerate(config["port"]):
         port["device"] = f"net_af_packet{number},iface=gw{number}"
+        # Its name is the port's.
+        del port["interface"]
         port.pop("gateways", None)
     if change:
         change(config)
@@ -237,13 +247,14 @@ def arrivals(capture, mac):
 
 
 class Flood:
-    """Frames with random words from a host, by a process of its own, until stopped."""
+    """Frames with random words from a host, by a process of its own, until stopped. It leaves the CPU to others, as it
+    is no part of the node."""
 
     def __init__(self, host, frame, per_second, *words):
         """`words`: the offsets of random 16-bit words, each alone or as a pair with the offset of a word that keeps a
         checksum over both right."""
         words = [":".join(map(str, word)) if isinstance(word, tuple) else word for word in words]
-        line = [PYTHON, PROGRAM, INTERFACE, bytes(frame).hex(), per_second, *words]
+        line = ["nice", "-n", "10", PYTHON, PROGRAM, INTERFACE, bytes(frame).hex(), per_second, *words]
         self._process = host.start(*line, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 
     def __enter__(self):

@@ -22,6 +22,7 @@ SOL_PACKET = 263
 PACKET_AUXDATA = 8
 PACKET_IGNORE_OUTGOING = 23
 SO_RCVBUFFORCE = 33
+SO_TIMESTAMPNS = 35
 TP_STATUS_VLAN_VALID = 1 << 4
 TP_STATUS_VLAN_TPID_VALID = 1 << 6
 OFFLOADS = ("rx", "tx", "sg", "tso", "gso", "gro", "rxvlan", "txvlan")
@@ -104,10 +105,11 @@ class Capture:
 
     def __init__(self, namespace, interface):
         self.frames = []
-        self.times = []  # by time.monotonic()
+        self.times = []  # as time.time(), by the kernel
         self._socket = namespace.packet_socket(interface)
         self._socket.setsockopt(SOL_PACKET, PACKET_AUXDATA, 1)
         self._socket.setsockopt(SOL_PACKET, PACKET_IGNORE_OUTGOING, 1)
+        self._socket.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
         self._socket.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 64 << 20)
         self._ending = False
         self._thread = threading.Thread(target=self._listen, daemon=True)
@@ -117,7 +119,7 @@ class Capture:
         while not self._ending:
             if select.select([self._socket], [], [], 0.05)[0]:
                 frame, ancillary, _, _ = self._socket.recvmsg(1 << 16, 256)
-                self.times.append(time.monotonic())
+                self.times.append(_time(ancillary))
                 self.frames.append(_with_tag(frame, ancillary))
 
     def wait(self, count, seconds=10):
@@ -132,6 +134,14 @@ class Capture:
         self._ending = True
         self._thread.join()
         self._socket.close()
+
+
+def _time(ancillary):
+    for level, kind, data in ancillary:
+        if (level, kind) == (socket.SOL_SOCKET, SO_TIMESTAMPNS):
+            seconds, nanoseconds = struct.unpack("=qq", data)
+            return seconds + nanoseconds / 1e9
+    return time.time()
 
 
 def _with_tag(frame, ancillary):
@@ -203,6 +213,21 @@ class Traffic:
         while self.sent < goal:
             assert time.monotonic() < end and self._thread.is_alive(), "the sender has stopped"
             time.sleep(0.005)
+
+
+@contextlib.contextmanager
+def probes_each_second():
+    """How often the kernel looks at neighbours that it has to keep resolved is a setting of the host, which an appliance
+    in a namespace cannot make. The kernel heeds a new value after the old time."""
+    paths = [Path(f"/proc/sys/net/ipv{version}/neigh/default/interval_probe_time_ms") for version in (4, 6)]
+    before = [path.read_text() for path in paths]
+    for path in paths:
+        path.write_text("1000")
+    try:
+        yield
+    finally:
+        for path, value in zip(paths, before, strict=True):
+            path.write_text(value)
 
 
 def send(namespace, interface, frames, pause=0.0002):
