@@ -6,10 +6,28 @@ set -euo pipefail
 # shellcheck source=ci/common.sh
 . "$(dirname "$0")/common.sh"
 
+# A script whose build leaves a CPU idle runs beside others. `beside SCRIPT` starts it, `finish` shows its output and
+# fails if it has failed. If this script ends before, so does the other.
+log=$(mktemp)
+other=
+beside() {
+    setsid "$1" >"$log" 2>&1 &
+    other=$!
+}
+finish() {
+    local status=0
+    wait "$other" || status=$?
+    other=
+    cat "$log"
+    return "$status"
+}
+trap 'status=$?; [ -z "$other" ] || kill -- "-$other"; rm -f "$log"; conclude "$status"' EXIT
+
 ci/install.sh
+beside ci/build.sh
 ci/check.sh
 ci/pure.sh
-ci/build.sh
+finish
 
 step "tests beside the code"
 tests cargo test --quiet --locked --workspace
@@ -22,6 +40,8 @@ step "tests of the programs: captures and tools"
 step "tests of the programs: live"
 "$python" -m pytest -q tests/live
 
-ci/instructions.sh
 ci/run.sh
+# It counts instructions, however busy the machine is.
+beside ci/instructions.sh
 ci/fuzz.sh
+finish
