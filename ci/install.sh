@@ -33,6 +33,7 @@ is_there() {
         python3) [ -x "$python" ] ;;
         python3-pytest) "$python" -c 'import pytest' 2>/dev/null ;;
         python3-pytest-xdist) "$python" -c 'import xdist' 2>/dev/null ;;
+        python3-pytest-rerunfailures) "$python" -c 'import pytest_rerunfailures' 2>/dev/null ;;
         python3-pip) "$python" -c 'import pip' 2>/dev/null ;;
         python3-scapy) "$python" -c 'import scapy' 2>/dev/null ;;
         python3-jsonschema) "$python" -c 'import jsonschema' 2>/dev/null ;;
@@ -45,7 +46,7 @@ packages_for() {
         # libdpdk-dev depends on every driver of DPDK, so nothing more is needed to run.
         build) echo gcc libc6-dev pkg-config libclang-dev libdpdk-dev ca-certificates ;;
         run) echo nginx iproute2 iputils-ping traceroute ethtool curl tcpdump python3 ;;
-        test) echo git g++ procps python3-jsonschema python3-pip python3-pytest python3-pytest-xdist python3-scapy tshark shellcheck strace systemd qemu-user lua5.4 dpdk-dev bird2 ;;
+        test) echo git g++ procps python3-jsonschema python3-pip python3-pytest python3-pytest-rerunfailures python3-pytest-xdist python3-scapy tshark shellcheck strace systemd qemu-user lua5.4 dpdk-dev bird2 ;;
         bench) echo valgrind dpdk-dev python3 python3-scapy ;;
         vm) echo mmdebstrap debian-archive-keyring e2fsprogs iproute2 python3 ;;
         distro) echo mmdebstrap debian-archive-keyring git ;;

@@ -10,7 +10,7 @@ import pytest
 from scapy.layers.inet6 import ICMPv6ND_NA, ICMPv6NDOptDstLLAddr, IPv6
 from scapy.layers.l2 import ARP, Ether
 from support import hosts
-from support.hosts import INTERFACE, Fabric, arrivals, pool, running, tunnels, wait_for_states, wait_until
+from support.hosts import IN_TIME, INTERFACE, Fabric, arrivals, pool, running, tunnels, wait_for_states, wait_until
 from support.network import Traffic
 from support.packets import client_packet, flow
 
@@ -92,11 +92,13 @@ def check_move(fabric, directory, version, limit, announce=None):
         assert hosts.backends(daemon)["b0"]["next_hop"]["mac"] == other.mac
 
 
+@IN_TIME
 @pytest.mark.parametrize("kind", ("request", "reply", "broadcast reply", "advertisement"))
 def test_an_announced_mac_address_is_in_force_within_100_ms(fabric, directory, kind):
     check_move(fabric, directory, 6 if kind == "advertisement" else 4, 0.1, kind)
 
 
+@IN_TIME
 @pytest.mark.parametrize("version", FAMILIES)
 def test_a_silent_change_is_found_within_5_s(fabric, directory, version):
     check_move(fabric, directory, version, 5)
@@ -189,6 +191,7 @@ def test_managed_entries_are_back_after_carrier_loss(fabric, directory):
         assert set(managed(fabric)) == set(addresses)
 
 
+@IN_TIME
 def test_removed_entries_are_entered_again_within_100_ms(fabric, directory):
     addresses = addresses_of_many(200)
     many(fabric)

@@ -5,7 +5,7 @@ import time
 
 import pytest
 from support import hosts
-from support.hosts import INTERFACE, Fabric, arrivals, pool, running, wait_for_states, wait_until
+from support.hosts import IN_TIME, INTERFACE, Fabric, arrivals, pool, running, wait_for_states, wait_until
 from support.network import Traffic
 from support.packets import client_packet, flow
 
@@ -64,6 +64,7 @@ def check_change(fabric, gateways, version, limit, change, count=2):
     assert last - begin < limit
 
 
+@IN_TIME
 @pytest.mark.parametrize("version", FAMILIES)
 @pytest.mark.parametrize("count, table_size, limit", ((1_000, 100_003, 0.1), (20_000, 2_000_003, 0.25)))
 def test_a_route_to_another_gateway(fabric, gateways, directory, version, count, table_size, limit):
@@ -80,6 +81,7 @@ def test_a_route_to_another_gateway(fabric, gateways, directory, version, count,
         check_change(fabric, gateways, version, limit, lambda: route(fabric, "replace", version, 1), count)
 
 
+@IN_TIME
 @pytest.mark.parametrize("version", FAMILIES)
 @pytest.mark.parametrize("what", ("rule", "more specific", "metric"))
 def test_another_route_wins(fabric, gateways, directory, version, what):
@@ -178,6 +180,7 @@ def test_a_port_without_link_is_no_next_hop(fabric, gateways, directory):
             wait_until(lambda: arrivals(at_core, core.mac))
 
 
+@IN_TIME
 def test_ten_thousand_messages_a_second(fabric, gateways, directory):
     """Routes that concern no backend come and go. A change that concerns one is soon in force, and nothing is lost."""
     config = hosts.configuration(directory, change=lambda config: pool(config, FAR[4]))
