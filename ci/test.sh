@@ -43,5 +43,5 @@ step "tests of the programs: live"
 ci/run.sh
 # It counts instructions, however busy the machine is.
 beside ci/instructions.sh
-ci/fuzz.sh
+FUZZ_SECONDS=${FUZZ_SECONDS:-10} ci/fuzz.sh
 finish
