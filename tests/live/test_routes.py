@@ -4,6 +4,7 @@ import contextlib
 import time
 
 import pytest
+from scapy.layers.l2 import ARP, Ether
 from support import hosts
 from support.hosts import IN_TIME, INTERFACE, Fabric, arrivals, pool, running, wait_for_states, wait_until
 from support.network import Traffic
@@ -79,6 +80,24 @@ def test_a_route_to_another_gateway(fabric, gateways, directory, version, count,
         # The second gateway's MAC address is known, as it is to a node that uses the gateway for something else.
         gateways[1].run("ping", "-c", 1, hosts.LB[version])
         check_change(fabric, gateways, version, limit, lambda: route(fabric, "replace", version, 1), count)
+
+
+@IN_TIME
+@pytest.mark.parametrize("count, table_size, limit", ((1_000, 100_003, 0.1), (20_000, 2_000_003, 0.25)))
+def test_a_gateway_that_announces_another_mac_address(fabric, gateways, directory, count, table_size, limit):
+    """The other gateway takes over the address of the first."""
+
+    def change(config):
+        config["hash"]["table_size"] = table_size
+        pool(config, (f"10.9.{n >> 8}.{n & 255}" for n in range(1, count + 1)))
+
+    mac, address = gateways[1].mac, GATEWAYS[4][0]
+    frame = Ether(dst="ff:ff:ff:ff:ff:ff", src=mac) / ARP(op=1, hwsrc=mac, psrc=address, pdst=address)
+    with running(fabric, hosts.configuration(directory, change=change), directory) as daemon:
+        route(fabric, "add", 4, 0)
+        wait_for_states(daemon, "active", 30)
+        with contextlib.closing(gateways[1].packet_socket(INTERFACE, 0)) as sender:
+            check_change(fabric, gateways, 4, limit, lambda: sender.send(bytes(frame)), count)
 
 
 @IN_TIME
