@@ -19,13 +19,6 @@ pub struct Batch {
     pub local: Option<Arc<[LocalAddress]>>,
 }
 
-impl Batch {
-    /// Whether there is nothing in it.
-    pub fn is_empty(&self) -> bool {
-        self.routes.is_empty() && self.neighbors.is_empty() && self.local.is_none()
-    }
-}
-
 impl Routing {
     /// Takes over what is new. Returns whether anything is another now.
     pub fn apply(&mut self, batch: &Batch) -> bool {
