@@ -22,7 +22,8 @@ pub(super) struct Watches {
 
 impl Watches {
     /// Starts both, in a live run. The watch of links keeps the ports' interfaces in line with what is
-    /// `published`, and tells the manager of `changes` of links. `workers` are the counters of the workers, which have not begun.
+    /// `published`, and tells the manager of `changes` of links. `workers` are the counters of the
+    /// workers, which have not begun.
     /// Also returns the counters of the watch of links. The appliance runs without a watch that does
     /// not start.
     pub(super) fn start(

@@ -3,8 +3,8 @@
 //! In every mode a worker keeps polling for [`SPIN_ROUNDS`] empty rounds before it may sleep, so a
 //! packet that comes soon after another is always found by polling. The first packet after that
 //! waits until the worker wakes up. A worker that sends for the kernel is woken for that too. No sleep
-//! is longer than [`LONGEST_SLEEP`], because nothing wakes a worker for its other work: new configurations, flow listings, fragments that expire, the
-//! sweep of the flow table, the end.
+//! is longer than [`LONGEST_SLEEP`], because nothing wakes a worker for its other work: new
+//! configurations, flow listings, fragments that expire, the sweep of the flow table, the end.
 
 use std::num::NonZeroU64;
 use std::os::fd::AsFd;

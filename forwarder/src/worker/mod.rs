@@ -10,8 +10,9 @@
 //! hands each packet to the [owner](Owners) of its flow, over a ring with one producer and one
 //! consumer. A port may also have fewer transmit queues. Then packets travel over a ring to the
 //! worker that has a transmit queue. Packets for the kernel travel over rings to the thread
-//! [`kernel`](crate::kernel), and those from it over a ring to a worker that has a transmit queue. If a ring is full, the packet is dropped and counted. In a
-//! replay (`lossless`) the worker receives no more of the capture until the ring has room.
+//! [`kernel`](crate::kernel), and those from it over a ring to a worker that has a transmit queue. If
+//! a ring is full, the packet is dropped and counted. In a replay (`lossless`) the worker receives no
+//! more of the capture until the ring has room.
 
 mod bench;
 mod clock;

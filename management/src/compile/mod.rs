@@ -1,9 +1,9 @@
 //! From state to [`Tables`]: a pure function.
 //!
 //! [`compile`] compares the state with the one that was compiled before. If the configuration, the ports and the
-//! node's own addresses are the same, only backends whose next hop or setting differs are compiled again, and only pools whose
-//! candidates differ get another Maglev table. Otherwise everything is compiled; Maglev tables of unchanged
-//! candidates are carried over even then. The result does not depend on what was compiled before.
+//! node's own addresses are the same, only backends whose next hop or setting differs are compiled again, and only
+//! pools whose candidates differ get another Maglev table. Otherwise everything is compiled; Maglev tables of
+//! unchanged candidates are carried over even then. The result does not depend on what was compiled before.
 //!
 //! | file | what |
 //! |---|---|

@@ -85,8 +85,8 @@ impl CompiledPool {
         Arc::ptr_eq(&self.built.table, &other.built.table)
     }
 
-    /// The pool after a change of routing in which these are the differences, and of settings; `None` if it is the same. `record` gets each
-    /// backend that differs.
+    /// The pool after a change of routing, in which these are the differences, and of settings; `None` if it is the
+    /// same. `record` gets each backend that differs.
     pub(super) fn changed(
         &self,
         state: &State,

@@ -1,6 +1,6 @@
 //! Exceptions: packets without a service, fragments, ICMP, packets that exceed the MTU, packets
-//! that arrive encapsulated, and packets for the kernel. Packets of a service pass here only if they exceed the MTU or their
-//! hop limit.
+//! that arrive encapsulated, and packets for the kernel. Packets of a service pass here only if they
+//! exceed the MTU or their hop limit.
 //!
 //! A handler takes a packet, and its frame with it. By [`Actions`](super::action::Actions) it sends the frame, or a
 //! reply in its place, or hands it to another worker; it puts the frame into the fragment table; or it drops it.
