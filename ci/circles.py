@@ -25,12 +25,18 @@ LAYERS = {
     "management/src": {
         "routing": set(),
         "ids": set(),
-        "server": set(),
+        "event": set(),
+        "http": set(),
+        "server": {"event"},
         "state": {"routing"},
         "compile": {"routing", "ids", "state"},
-        "manager": {"routing", "ids", "state", "compile"},
-        "kernel": {"routing", "manager"},
-        "daemon": {"routing", "ids", "compile", "manager", "kernel"},
+        "manager": {"routing", "ids", "state", "compile", "event"},
+        "kernel": {"routing", "manager", "event"},
+        "daemon": {"routing", "ids", "compile", "manager", "kernel", "event"},
+        "health": {"event", "manager", "daemon", "http"},
+        "metrics": {
+            "routing", "ids", "compile", "manager", "kernel", "event", "daemon", "health", "http",
+        },
     },
     "forwarder/src": {
         "dpdk": set(),

@@ -9,6 +9,7 @@
 //! `tests/wire.rs` has every message as literal JSON, so that no change goes unnoticed.
 #![forbid(unsafe_code)]
 
+mod event;
 mod kernel;
 mod listing;
 mod request;
@@ -16,6 +17,7 @@ mod response;
 
 use serde::{Deserialize, Serialize};
 
+pub use event::*;
 pub use kernel::*;
 pub use listing::*;
 pub use request::*;
@@ -28,7 +30,7 @@ pub use response::*;
 /// request, an optional field of a request, or a field of a response is added: a daemon that does not know a
 /// request or its field refuses the request, and a client has a default for a response's field that an
 /// earlier daemon of the same version does not send.
-pub const PROTOCOL_VERSION: u32 = 3;
+pub const PROTOCOL_VERSION: u32 = 4;
 
 /// The socket at which the daemon listens by default.
 pub const DEFAULT_SOCKET: &str = "/run/guideway/guideway.sock";

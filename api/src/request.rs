@@ -37,9 +37,16 @@ pub enum Request {
     ConfigApply {
         /// The TOML text.
         text: String,
+        /// Why, for the audit trail.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
     },
     /// Puts the daemon's configuration file in force on every worker, or changes nothing.
-    ConfigReload {},
+    ConfigReload {
+        /// Why, for the audit trail.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
+    },
     /// Entries of the workers' flow tables.
     FlowList(FlowFilter),
     /// The ports' interfaces: the kernel's devices.
@@ -56,11 +63,39 @@ pub enum Request {
     },
     /// The classes of packets that are given to the kernel.
     PuntList {},
+    /// The events that the daemon keeps, and those that follow.
+    Monitor {
+        /// The number of the first event wanted; all that are kept without it, 0 for those from now on.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        since: Option<u64>,
+        /// Only events of these kinds; all without any. See [`Happening::KINDS`](crate::Happening::KINDS).
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        kinds: Vec<String>,
+        /// Go on with events as they happen, until the client closes the connection.
+        #[serde(default)]
+        follow: bool,
+    },
+    /// The level of the log.
+    LogLevel {
+        /// The level to set; none to ask for it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        level: Option<LogLevel>,
+        /// Why, for the audit trail.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
+    },
+    /// Says what the client is. The daemon records its coming and going.
+    Hello {
+        /// What the client calls itself, 1 to 63 bytes.
+        client: String,
+        /// Its release, up to 63 bytes.
+        version: String,
+    },
 }
 
 impl Request {
     /// The `request` of every message, in the order of the enum.
-    pub const NAMES: [&str; 16] = [
+    pub const NAMES: [&str; 19] = [
         "status",
         "service_list",
         "backend_list",
@@ -77,7 +112,35 @@ impl Request {
         "neighbor_list",
         "route_show",
         "punt_list",
+        "monitor",
+        "log_level",
+        "hello",
     ];
+
+    /// Whether the request changes anything but what the daemon knows of its client. Members of
+    /// `control.read_group` may send only those that do not.
+    pub fn is_change(&self) -> bool {
+        match self {
+            Request::ConfigApply { .. } | Request::ConfigReload { .. } => true,
+            Request::LogLevel { level, .. } => level.is_some(),
+            Request::Status {}
+            | Request::ServiceList {}
+            | Request::BackendList {}
+            | Request::WorkerList {}
+            | Request::PortList {}
+            | Request::PortStats { .. }
+            | Request::Stats {}
+            | Request::ConfigShow {}
+            | Request::ConfigCheck { .. }
+            | Request::FlowList(_)
+            | Request::InterfaceList {}
+            | Request::NeighborList {}
+            | Request::RouteShow { .. }
+            | Request::PuntList {}
+            | Request::Monitor { .. }
+            | Request::Hello { .. } => false,
+        }
+    }
 }
 
 /// Which flows to list. A flow must match every field that is given.
@@ -179,6 +242,39 @@ impl FlowState {
             FlowState::Closing => "closing",
             FlowState::Reset => "reset",
             FlowState::Udp => "udp",
+        }
+    }
+}
+
+/// The least severe lines that the log has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogLevel {
+    /// No lines.
+    Off,
+    /// Failures.
+    Error,
+    /// What is not as it should be, too.
+    Warn,
+    /// What is good to know, too.
+    Info,
+    /// What helps to find a defect, too.
+    Debug,
+}
+
+impl LogLevel {
+    /// Every level, the fewest lines first.
+    pub const ALL: [LogLevel; 5] =
+        [LogLevel::Off, LogLevel::Error, LogLevel::Warn, LogLevel::Info, LogLevel::Debug];
+
+    /// The level's name.
+    pub fn name(self) -> &'static str {
+        match self {
+            LogLevel::Off => "off",
+            LogLevel::Error => "error",
+            LogLevel::Warn => "warn",
+            LogLevel::Info => "info",
+            LogLevel::Debug => "debug",
         }
     }
 }

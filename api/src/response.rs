@@ -2,8 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::event::Events;
 use crate::kernel::{Neighbor, PortInterface, Punt, Route};
 use crate::listing::{Backend, Flows, Port, PortStats, Service, Stats, Status, Worker};
+use crate::request::LogLevel;
 #[cfg(doc)]
 use crate::request::Request;
 
@@ -55,6 +57,15 @@ pub enum Response {
     Route(Route),
     /// The response to [`Request::PuntList`].
     Punts(Vec<Punt>),
+    /// The response to [`Request::Monitor`].
+    Events(Events),
+    /// The response to [`Request::LogLevel`].
+    LogLevel {
+        /// The level in force.
+        level: LogLevel,
+    },
+    /// The response to [`Request::Hello`].
+    Hello {},
     /// The request was not carried out. Nothing changed, unless [`ErrorKind::Failed`] says that tables are published and
     /// not yet in force.
     Error(Error),
@@ -89,6 +100,8 @@ pub enum ErrorKind {
     NotFound,
     /// The configuration is invalid, or needs a restart.
     Rejected,
+    /// The client may only read.
+    Forbidden,
     /// The daemon cannot do it now, or has begun it and cannot say when every worker has it.
     Failed,
 }

@@ -1,4 +1,4 @@
-//! Every message of protocol 3 as literal JSON, so that no message changes unnoticed. If a test here must
+//! Every message of protocol 4 as literal JSON, so that no message changes unnoticed. If a test here must
 //! change, `PROTOCOL_VERSION` says whether the version must rise.
 #![expect(clippy::unwrap_used, reason = "a test may")]
 
@@ -21,12 +21,12 @@ fn traffic() -> Traffic {
 
 #[test]
 fn greeting() {
-    assert_eq!(PROTOCOL_VERSION, 3);
+    assert_eq!(PROTOCOL_VERSION, 4);
     assert_eq!(MAX_CONFIGURATION, 16_777_216);
     assert_eq!(MAX_REQUEST, 33_558_528);
     same(
         Greeting { server: SERVER.into(), version: "0.1.0".into(), protocol: PROTOCOL_VERSION },
-        r#"{"server":"guideway","version":"0.1.0","protocol":3}"#,
+        r#"{"server":"guideway","version":"0.1.0","protocol":4}"#,
     );
 }
 
@@ -42,7 +42,7 @@ fn requests_without_arguments() {
     assert_eq!(plain, Request::PortStats { extended: false });
     same(Request::Stats {}, r#"{"request":"stats"}"#);
     same(Request::ConfigShow {}, r#"{"request":"config_show"}"#);
-    same(Request::ConfigReload {}, r#"{"request":"config_reload"}"#);
+    same(Request::ConfigReload { reason: None }, r#"{"request":"config_reload"}"#);
     same(Request::InterfaceList {}, r#"{"request":"interface_list"}"#);
     same(Request::NeighborList {}, r#"{"request":"neighbor_list"}"#);
     same(Request::PuntList {}, r#"{"request":"punt_list"}"#);
@@ -56,9 +56,47 @@ fn requests_with_a_configuration() {
         r#"{"request":"config_check","text":"[node]\nname = \"lb1\"\n"}"#,
     );
     same(
-        Request::ConfigApply { text },
-        r#"{"request":"config_apply","text":"[node]\nname = \"lb1\"\n"}"#,
+        Request::ConfigApply { text, reason: Some("more servers".into()) },
+        r#"{"request":"config_apply","text":"[node]\nname = \"lb1\"\n","reason":"more servers"}"#,
     );
+}
+
+#[test]
+fn requests_of_events_and_the_log() {
+    let all = Request::Monitor { since: None, kinds: vec![], follow: false };
+    same(all, r#"{"request":"monitor","follow":false}"#);
+    same(
+        Request::Monitor { since: Some(7), kinds: vec!["link_down".into()], follow: true },
+        r#"{"request":"monitor","since":7,"kinds":["link_down"],"follow":true}"#,
+    );
+    same(Request::LogLevel { level: None, reason: None }, r#"{"request":"log_level"}"#);
+    same(
+        Request::LogLevel { level: Some(LogLevel::Debug), reason: Some("a trial".into()) },
+        r#"{"request":"log_level","level":"debug","reason":"a trial"}"#,
+    );
+    same(
+        Request::Hello { client: "guideway-controller".into(), version: "0.1.0".into() },
+        r#"{"request":"hello","client":"guideway-controller","version":"0.1.0"}"#,
+    );
+}
+
+#[test]
+fn responses_of_events_and_the_log() {
+    let event = Event {
+        sequence: 8,
+        time: "2026-01-02T03:04:05.678Z".into(),
+        happening: Happening::PoolEmpty { pool: "web".into() },
+    };
+    same(
+        Response::Events(Events { lost: 2, events: vec![event], more: true }),
+        concat!(
+            r#"{"response":"events","body":{"lost":2,"events":[{"sequence":8,"#,
+            r#""time":"2026-01-02T03:04:05.678Z","event":"pool_empty","pool":"web"}],"more":true}}"#
+        ),
+    );
+    let level = Response::LogLevel { level: LogLevel::Info };
+    same(level, r#"{"response":"log_level","body":{"level":"info"}}"#);
+    same(Response::Hello {}, r#"{"response":"hello","body":{}}"#);
 }
 
 #[test]

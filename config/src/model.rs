@@ -27,6 +27,10 @@ pub struct Configuration {
     pub punt: Punt,
     /// `[control]`
     pub control: Control,
+    /// `[metrics]`
+    pub metrics: Metrics,
+    /// `[log]`
+    pub log: Log,
     /// `[[port]]`, at least one
     pub ports: Vec<Port>,
     /// `[[neighbor]]`

@@ -16,6 +16,8 @@ use super::sections::flow::{FlowDraft, TimeoutsDraft};
 use super::sections::fragments::{self, FragmentsDraft};
 use super::sections::hash::HashDraft;
 use super::sections::icmp::IcmpDraft;
+use super::sections::log::LogDraft;
+use super::sections::metrics::{self, MetricsDraft};
 use super::sections::neighbor::{self, NeighborDraft};
 use super::sections::node::{self, NodeDraft};
 use super::sections::pool::{self, PoolDraft, backend_declaration};
@@ -44,6 +46,8 @@ pub fn declarations() -> Vec<Declaration> {
         PuntLinkLocalDraft::declaration(),
         PuntMulticastDraft::declaration(),
         ControlDraft::declaration(),
+        MetricsDraft::declaration(),
+        LogDraft::declaration(),
         ClusterDraft::declaration(),
         TunnelDraft::declaration(),
         FragmentsDraft::declaration(),
@@ -87,6 +91,8 @@ fn read(tree: &DeTable<'_>, findings: &Findings) -> Checked<Configuration> {
     let icmp = IcmpDraft::read(&root.table("icmp", false));
     let punt = punt::read(&root);
     let control = control::read(&root);
+    let metrics = metrics::read(&root);
+    let log = LogDraft::read(&root.table("log", false));
     let ports = port::read(&root);
     let neighbors = neighbor::read(&root);
     let pools = pool::read(&root);
@@ -112,6 +118,8 @@ fn read(tree: &DeTable<'_>, findings: &Findings) -> Checked<Configuration> {
         icmp: icmp.finish()?,
         punt: punt.finish()?,
         control: control.finish()?,
+        metrics: metrics.finish()?,
+        log: log.finish()?,
         tunnel: tunnel.finish()?,
         fragments: fragments.finish()?,
         ports: ports?.into_iter().map(PortDraft::finish).collect::<Checked<_>>()?,

@@ -15,6 +15,8 @@ impl Configuration {
         found.extend(self.punt.differences(&new.punt, of("punt")));
         found.extend(self.fragments.differences(&new.fragments, of("fragments")));
         found.extend(self.control.differences(&new.control, of("control")));
+        found.extend(self.metrics.differences(&new.metrics, of("metrics")));
+        found.extend(self.log.differences(&new.log, of("log")));
         found.extend(self.tunnel.differences(&new.tunnel, of("tunnel")));
         ports(&mut found, &self.ports, &new.ports);
         found

@@ -144,11 +144,17 @@ fn fits(response: &Response, request: &Request) -> bool {
             | (Request::Stats {}, Response::Stats(_))
             | (Request::ConfigShow {}, Response::Config { .. })
             | (Request::ConfigCheck { .. }, Response::Checked { .. })
-            | (Request::ConfigApply { .. } | Request::ConfigReload {}, Response::Applied { .. })
+            | (
+                Request::ConfigApply { .. } | Request::ConfigReload { .. },
+                Response::Applied { .. }
+            )
             | (Request::FlowList(_), Response::Flows(_))
             | (Request::InterfaceList {}, Response::Interfaces(_))
             | (Request::NeighborList {}, Response::Neighbors(_))
             | (Request::RouteShow { .. }, Response::Route(_))
             | (Request::PuntList {}, Response::Punts(_))
+            | (Request::Monitor { .. }, Response::Events(_))
+            | (Request::LogLevel { .. }, Response::LogLevel { .. })
+            | (Request::Hello { .. }, Response::Hello {})
     )
 }

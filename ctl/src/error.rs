@@ -69,7 +69,7 @@ impl Error {
             Error::NoPool { .. } | Error::NoPort { .. } | Error::NoKey { .. } => 4,
             Error::Refused(error) => match error.kind {
                 ErrorKind::NotFound => 4,
-                ErrorKind::Rejected => 5,
+                ErrorKind::Rejected | ErrorKind::Forbidden => 5,
                 ErrorKind::BadRequest | ErrorKind::Failed => 1,
             },
             Error::NotGuideway { .. }
@@ -104,6 +104,7 @@ mod tests {
             (ErrorKind::Failed, 1),
             (ErrorKind::NotFound, 4),
             (ErrorKind::Rejected, 5),
+            (ErrorKind::Forbidden, 5),
         ] {
             let error = Error::Refused(guideway_api::Error::new(kind, "no"));
             assert_eq!(error.exit_code(), code, "{kind:?}");

@@ -95,9 +95,9 @@ fn request(command: &Command) -> Result<Request, Error> {
             Request::ConfigCheck { text: read(file)? }
         }
         Command::Config(ConfigCommand::Apply { file }) => {
-            Request::ConfigApply { text: read(file)? }
+            Request::ConfigApply { text: read(file)?, reason: None }
         }
-        Command::Config(ConfigCommand::Reload) => Request::ConfigReload {},
+        Command::Config(ConfigCommand::Reload) => Request::ConfigReload { reason: None },
         Command::Flow(FlowCommand::List { worker, backend, pool, state, flow, limit }) => {
             Request::FlowList(FlowFilter {
                 worker: *worker,

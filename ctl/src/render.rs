@@ -51,6 +51,9 @@ fn table(response: &Response) -> Rendered {
         Response::Neighbors(neighbors) => (kernel::neighbor_table(neighbors), vec![]),
         Response::Route(route) => (kernel::route_table(route), vec![]),
         Response::Punts(punts) => (kernel::punt_table(punts), vec![]),
+        Response::Events(events) => (events.events.iter().map(line).collect(), vec![]),
+        Response::LogLevel { level } => (format!("{}\n", level.name()), vec![]),
+        Response::Hello {} => (String::new(), vec![]),
         Response::Error(error) => (error.message.clone(), error.details.clone()),
     };
     Rendered { text, notes }
@@ -325,9 +328,17 @@ fn body(response: &Response) -> String {
         Response::Neighbors(neighbors) => pretty(neighbors),
         Response::Route(route) => pretty(route),
         Response::Punts(punts) => pretty(punts),
+        Response::Events(events) => pretty(events),
+        Response::LogLevel { level } => pretty(level),
+        Response::Hello {} => "{}".to_owned(),
         Response::Error(error) => pretty(error),
     };
     text + "\n"
+}
+
+/// A value as one line of JSON.
+fn line<T: Serialize>(value: &T) -> String {
+    serde_json::to_string(value).expect("the protocol's types are JSON") + "\n"
 }
 
 fn pretty<T: Serialize + ?Sized>(value: &T) -> String {

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 use std::thread::{self, JoinHandle};
 
-const GREETING: &str = r#"{"server":"guideway","version":"0.1.0","protocol":3}"#;
+const GREETING: &str = r#"{"server":"guideway","version":"0.1.0","protocol":4}"#;
 
 /// A directory with the socket of a daemon, and a file.
 struct Site {
@@ -288,7 +288,7 @@ fn control_characters_of_a_daemon_are_replaced() {
     site.run(&["config", "reload"]).is(5, "", "error: a?[2Jb\n  c?2Kd?\n");
     daemon.join().unwrap();
     let site = Site::new();
-    let greeting = GREETING.replace("0.1.0", "\\u001b]0;title\\u0007").replace(":3}", ":9}");
+    let greeting = GREETING.replace("0.1.0", "\\u001b]0;title\\u0007").replace(":4}", ":9}");
     let daemon = site.daemon(&greeting, drop);
     let ran = site.run(&["status"]);
     assert!(!ran.stderr.contains('\x1b') && ran.stderr.contains("release ?]0;title?"), "{ran:?}");
@@ -398,7 +398,7 @@ fn a_refusal_before_the_request_is_shown() {
 
 #[test]
 fn another_protocol_is_refused() {
-    for protocol in [2, 4] {
+    for protocol in [3, 5] {
         let site = Site::new();
         let greeting =
             format!(r#"{{"server":"guideway","version":"9.0.0","protocol":{protocol}}}"#);
@@ -409,7 +409,7 @@ fn another_protocol_is_refused() {
             "",
             &format!(
                 "error: the daemon (release 9.0.0) speaks protocol {protocol}, this guidewayctl \
-                 (release {}) 3; use the guidewayctl of the daemon's release, or restart the daemon \
+                 (release {}) 4; use the guidewayctl of the daemon's release, or restart the daemon \
                  if it has been upgraded since its start\n",
                 env!("CARGO_PKG_VERSION")
             ),
@@ -417,7 +417,7 @@ fn another_protocol_is_refused() {
         assert_eq!(daemon.join().unwrap(), 0, "no request is sent");
     }
 
-    for greeting in ["220 mail.example ESMTP", r#"{"server":"other","version":"1","protocol":3}"#] {
+    for greeting in ["220 mail.example ESMTP", r#"{"server":"other","version":"1","protocol":4}"#] {
         let site = Site::new();
         let daemon = site.daemon(greeting, drop);
         let ran = site.run(&["status"]);

@@ -9,6 +9,7 @@
 
 pub mod compile;
 pub mod daemon;
+pub mod event;
 pub mod ids;
 pub mod kernel;
 pub mod manager;

@@ -33,23 +33,38 @@ section! {
         /// The name of a group of this machine. Its members may use the socket, and so [do
         /// everything](operations.md#the-socket). If there is no such group, Guideway does not start.
         group: String = GROUP, optional "\"guideway\"" else "the group of the process", restart;
+        /// A second socket, at which clients can only read: requests that change something are refused. There is none
+        /// without this key.
+        read_socket: PathBuf = SOCKET, optional "\"/run/guideway/read.sock\"" else "none", restart;
+        /// The name of a group of this machine whose members may use `read_socket`. If there is no such group,
+        /// Guideway does not start.
+        read_group: String = GROUP, optional "\"adm\"" else "the group of the process", restart;
     }
 }
 
 pub(crate) fn read(root: &Section<'_>) -> ControlDraft {
     let section = root.table("control", false);
     let draft = ControlDraft::read(&section);
-    if let Ok(socket) = &draft.socket
-        && socket.is_relative()
+    let sockets = [
+        ("socket", draft.socket.as_ref().ok()),
+        ("read_socket", draft.read_socket.as_ref().ok().and_then(Option::as_ref)),
+    ];
+    for (key, path) in sockets {
+        if path.is_some_and(|path| path.is_relative()) {
+            let message = "is relative to the directory in which guideway is started; an absolute \
+                           path is found by guidewayctl from anywhere";
+            section.warn(key, message);
+        }
+    }
+    if let [(_, Some(one)), (_, Some(other))] = sockets
+        && one == other
     {
-        let message = "is relative to the directory in which guideway is started; an absolute \
-                       path is found by guidewayctl from anywhere";
-        section.warn("socket", message);
+        section.mistake("read_socket", "is control.socket too; each needs a path of its own");
     }
     draft
 }
 
-fn socket(text: &str) -> Result<PathBuf, String> {
+pub(super) fn socket(text: &str) -> Result<PathBuf, String> {
     if text.is_empty() || text.chars().any(char::is_control) {
         return Err("expected a path like /run/guideway/guideway.sock".to_owned());
     }

@@ -61,7 +61,18 @@ fn defaults_and_examples_are_values() {
 /// Only these sections are compared by [`crate::Configuration::restart_only_differences`].
 #[test]
 fn what_needs_a_restart_is_in_a_section_that_is_compared() {
-    let compared = ["dpdk", "hash", "flow", "icmp", "fragments", "control", "tunnel", "port"];
+    let compared = [
+        "dpdk",
+        "hash",
+        "flow",
+        "icmp",
+        "fragments",
+        "control",
+        "metrics",
+        "log",
+        "tunnel",
+        "port",
+    ];
     let restarts = |section: &Declaration| section.keys.iter().any(|key| !key.reload);
     for section in declarations().iter().filter(|section| restarts(section)) {
         assert!(compared.contains(&section.path()), "{}: mend reload.rs", section.header);

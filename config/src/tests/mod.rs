@@ -113,7 +113,14 @@ fn the_contract_example_is_read_completely() {
                 link_local: PuntLinkLocal { rate: 100, burst: 50 },
                 multicast: PuntMulticast { rate: 500, burst: 100 },
             },
-            control: Control { socket: "/run/guideway/guideway.sock".into(), group: None },
+            control: Control {
+                socket: "/run/guideway/guideway.sock".into(),
+                group: None,
+                read_socket: None,
+                read_group: None,
+            },
+            metrics: Metrics { listen: vec![], hosts: vec![], max_series: 500_000 },
+            log: Log { level: LogLevel::Info, format: LogFormat::Text },
             ports: configuration.ports.clone(),
             neighbors: vec![Neighbor {
                 address: "192.0.2.254".parse().unwrap(),

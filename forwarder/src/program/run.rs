@@ -98,7 +98,7 @@ impl Reloads {
 }
 
 fn reload(daemon: &Daemon, path: &Path) {
-    match daemon.handle(Request::ConfigReload {}) {
+    match daemon.handle(Request::ConfigReload { reason: None }) {
         Response::Applied { generation, warnings } => {
             warnings.iter().for_each(|warning| warn!("{}: {warning}", path.display()));
             info!("generation {generation} is in force on every worker");

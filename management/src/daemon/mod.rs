@@ -27,6 +27,7 @@ use overview::Overview;
 pub use overview::{Interface, InterfaceCounters, InterfaceState, Port, PortState, Worker};
 use parser::{Done, Parser, Purpose, Refusal, Ticket};
 
+use super::event::Recorder;
 use super::kernel::{self, View};
 use super::manager::{self, Changes, Handle, Limits, Manager, Published};
 use guideway_config as config;
@@ -43,6 +44,7 @@ pub struct Daemon {
     /// that a reload never replaces a newer text with an older one.
     source: Mutex<Source>,
     is_stopping: Arc<AtomicBool>,
+    events: Recorder,
     /// Before the manager: its thread sends changes until it ends.
     kernel: Mutex<Option<kernel::Handle>>,
     /// Before the manager, for the same reason.
@@ -82,6 +84,7 @@ impl Daemon {
                 view: Arc::default(),
             },
             kernel: Mutex::default(),
+            events: Recorder::default(),
             others: Vec::new(),
             parser: Parser::start(manager.changes().clone(), Arc::clone(&is_stopping)),
             is_stopping,
@@ -136,6 +139,11 @@ impl Daemon {
         Arc::clone(&self.overview.view)
     }
 
+    /// Records what happens.
+    pub fn events(&self) -> &Recorder {
+        &self.events
+    }
+
     /// Carries out a request.
     pub fn handle(&self, request: Request) -> Response {
         match request {
@@ -156,8 +164,10 @@ impl Daemon {
                 }
             }
             Request::ConfigCheck { text } => self.outcome(self.parser.submit(text, Purpose::Check)),
-            Request::ConfigApply { text } => self.outcome(self.parser.submit(text, Purpose::Apply)),
-            Request::ConfigReload {} => match self.reload() {
+            Request::ConfigApply { text, .. } => {
+                self.outcome(self.parser.submit(text, Purpose::Apply))
+            }
+            Request::ConfigReload { .. } => match self.reload() {
                 Ok(ticket) => self.outcome(ticket),
                 Err(error) => Response::Error(error),
             },
@@ -174,6 +184,14 @@ impl Daemon {
                 }
             }
             Request::PuntList {} => Response::Punts(self.overview.punts()),
+            Request::Monitor { since, .. } => {
+                let batch = self.events.ring().read(since.unwrap_or(1), api::KEPT_EVENTS);
+                let events = batch.events.iter().map(|event| api::Event::clone(event)).collect();
+                Response::Events(api::Events { lost: batch.lost, events, more: false })
+            }
+            Request::LogLevel { .. } | Request::Hello { .. } => {
+                Response::Error(api::Error::new(ErrorKind::Failed, "this daemon does not serve it"))
+            }
         }
     }
 

@@ -103,7 +103,7 @@ impl Lab {
     }
 
     fn apply(&self, text: &str) -> Response {
-        self.daemon.handle(Request::ConfigApply { text: text.to_owned() })
+        self.daemon.handle(Request::ConfigApply { text: text.to_owned(), reason: None })
     }
 
     fn applied(&self, text: &str) -> u64 {
@@ -178,7 +178,7 @@ fn what_needs_a_restart_is_refused() {
 #[test]
 fn a_reload_without_its_file_changes_nothing() {
     let lab = Lab::new();
-    let error = refusal(lab.daemon.handle(Request::ConfigReload {}));
+    let error = refusal(lab.daemon.handle(Request::ConfigReload { reason: None }));
     assert!(error.message.contains("/nonexistent/guideway.toml"), "{error:?}");
     assert_eq!(lab.generation(), 1);
 }
@@ -196,7 +196,7 @@ fn no_reload_puts_an_older_text_over_a_newer_one() {
         for _ in 0..3 {
             scope.spawn(|| {
                 while !is_over.load(Ordering::Relaxed) {
-                    lab.daemon.handle(Request::ConfigReload {});
+                    lab.daemon.handle(Request::ConfigReload { reason: None });
                 }
             });
         }
@@ -205,7 +205,7 @@ fn no_reload_puts_an_older_text_over_a_newer_one() {
             let written = directory.path().join("next.toml");
             std::fs::write(&written, &newer).unwrap();
             std::fs::rename(&written, &path).unwrap();
-            let response = lab.daemon.handle(Request::ConfigReload {});
+            let response = lab.daemon.handle(Request::ConfigReload { reason: None });
             let Response::Config { text, .. } = lab.daemon.handle(Request::ConfigShow {}) else {
                 return false;
             };
@@ -415,7 +415,9 @@ fn a_daemon_that_stops_reads_no_configuration() {
     let lab = Lab::new();
     let Response::Config { text, .. } = lab.daemon.handle(Request::ConfigShow {}) else { panic!() };
     lab.daemon.stop();
-    for request in [Request::ConfigCheck { text: text.clone() }, Request::ConfigApply { text }] {
+    for request in
+        [Request::ConfigCheck { text: text.clone() }, Request::ConfigApply { text, reason: None }]
+    {
         let Response::Error(error) = lab.daemon.handle(request) else { panic!() };
         assert_eq!(error.message, "the daemon is stopping");
     }

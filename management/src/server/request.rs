@@ -22,7 +22,7 @@ pub fn parse_request(line: &[u8]) -> Result<Request, Error> {
         }
     })?;
     match &request {
-        Request::ConfigCheck { text } | Request::ConfigApply { text }
+        Request::ConfigCheck { text } | Request::ConfigApply { text, .. }
             if text.len() > MAX_CONFIGURATION =>
         {
             let message = format!("a configuration has at most {MAX_CONFIGURATION} bytes");

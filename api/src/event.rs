@@ -1,0 +1,351 @@
+//! Events: what happened, as the daemon records it, in the response to [`Request::Monitor`].
+//!
+//! The daemon keeps the last [`KEPT_EVENTS`] events in memory and numbers them from 1 on; a restart begins anew. A
+//! client that reads too slowly loses the oldest and is told how many. The names of events and of their fields
+//! are stable: see [`PROTOCOL_VERSION`](crate::PROTOCOL_VERSION).
+
+use std::net::IpAddr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::listing::BackendState;
+#[cfg(doc)]
+use crate::request::Request;
+
+/// Events that the daemon keeps.
+pub const KEPT_EVENTS: usize = 10_000;
+
+/// The response to [`Request::Monitor`]: some events, oldest first. A request that follows the events gets any
+/// number of these responses; another gets one or several, and `more` says whether another comes.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Events {
+    /// Events before these that the daemon no longer has.
+    pub lost: u64,
+    /// The events.
+    pub events: Vec<Event>,
+    /// Another response follows.
+    pub more: bool,
+}
+
+/// Something that happened.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Event {
+    /// Its number. The first event after a start has 1, and each later one is the next.
+    pub sequence: u64,
+    /// When it was recorded: RFC 3339 in UTC, with milliseconds.
+    pub time: String,
+    /// What happened.
+    #[serde(flatten)]
+    pub happening: Happening,
+}
+
+/// How much an event asks of the operator.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Severity {
+    /// Something failed or stands still.
+    Error,
+    /// Something is not as it should be.
+    Warning,
+    /// Good to know.
+    Info,
+}
+
+/// Declares [`Happening`]: each kind once, with its name, its severity and its meaning.
+macro_rules! happenings {
+    ($(
+        $(#[doc = $help:literal])+
+        $severity:ident $variant:ident = $name:literal {
+            $($(#[$attribute:meta])* $field:ident: $type:ty,)*
+        }
+    )+) => {
+        /// What happened. The field `event` has the kind.
+        #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+        #[serde(tag = "event")]
+        pub enum Happening {
+            $(
+                $(#[doc = $help])+
+                #[serde(rename = $name)]
+                $variant { $($(#[$attribute])* $field: $type,)* },
+            )+
+        }
+
+        impl Happening {
+            /// Every kind: its name, its severity, its meaning.
+            pub const KINDS: &[(&str, Severity, &str)] =
+                &[$(($name, Severity::$severity, concat!($($help),+).trim_ascii())),+];
+
+            /// The position of the kind in [`Happening::KINDS`].
+            pub fn index(&self) -> usize {
+                /// The kinds, without their fields.
+                enum Kind { $($variant,)+ }
+                let kind = match self {
+                    $(Happening::$variant { .. } => Kind::$variant,)+
+                };
+                kind as usize
+            }
+
+            /// The kind's name.
+            pub fn name(&self) -> &'static str {
+                Happening::KINDS[self.index()].0
+            }
+
+            /// How much the event asks of the operator.
+            pub fn severity(&self) -> Severity {
+                Happening::KINDS[self.index()].1
+            }
+        }
+    };
+}
+
+happenings! {
+    /// The daemon has started, and its workers load their first tables.
+    Info DaemonStarted = "daemon_started" {
+        /// The release.
+        version: String,
+        /// The number of the process.
+        pid: u32,
+    }
+    /// Every worker forwards by the first tables.
+    Info DaemonReady = "daemon_ready" {
+        /// The generation.
+        generation: u64,
+    }
+    /// The daemon stops.
+    Info DaemonStopping = "daemon_stopping" {
+        /// Why, for example `SIGTERM`.
+        reason: String,
+    }
+    /// A client said what it is by a hello, as the controller does.
+    Info ClientConnected = "client_connected" {
+        /// What it calls itself.
+        client: String,
+        /// Its release.
+        version: String,
+        /// The user that it runs as.
+        uid: u32,
+        /// The number of its process.
+        pid: u32,
+    }
+    /// A client that had said what it is has gone.
+    Warning ClientDisconnected = "client_disconnected" {
+        /// What it called itself.
+        client: String,
+        /// The number of its process.
+        pid: u32,
+    }
+    /// A configuration is in force on every worker.
+    Info ConfigApplied = "config_applied" {
+        /// The generation.
+        generation: u64,
+        /// What is valid but probably a mistake.
+        warnings: usize,
+    }
+    /// A configuration was refused, and nothing has changed.
+    Warning ConfigRefused = "config_refused" {
+        /// Why.
+        message: String,
+    }
+    /// Tables were published, and some worker did not load them in time.
+    Error GenerationLate = "generation_late" {
+        /// The generation.
+        generation: u64,
+    }
+    /// The manager panicked and began again, which is a defect.
+    Error ManagerRestarted = "manager_restarted" {
+        /// The generation that it goes on with.
+        generation: u64,
+    }
+    /// A client changed something, or tried to: the audit trail.
+    Info Changed = "changed" {
+        /// The user behind the socket.
+        uid: u32,
+        /// The number of the client's process.
+        pid: u32,
+        /// The name of the client's process.
+        process: String,
+        /// What was asked for: the name of the request.
+        request: String,
+        /// What was in force before, in a few words.
+        before: String,
+        /// What is in force after, in a few words.
+        after: String,
+        /// Why, in the client's words.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
+        /// The error, if nothing was changed.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        error: Option<String>,
+    }
+    /// A port got its link.
+    Info LinkUp = "link_up" {
+        /// The port.
+        port: String,
+    }
+    /// A port lost its link.
+    Warning LinkDown = "link_down" {
+        /// The port.
+        port: String,
+    }
+    /// Somebody renamed a port's interface.
+    Warning InterfaceRenamed = "interface_renamed" {
+        /// The port.
+        port: String,
+        /// The name before.
+        from: String,
+        /// The name now.
+        to: String,
+    }
+    /// Somebody removed a port's interface.
+    Error InterfaceRemoved = "interface_removed" {
+        /// The port.
+        port: String,
+        /// Its name.
+        interface: String,
+    }
+    /// The MAC address of a neighbour that packets go to became known.
+    Info NeighborResolved = "neighbor_resolved" {
+        /// The neighbour's port.
+        port: String,
+        /// The VLAN; none without a VLAN device.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        vlan: Option<u16>,
+        /// The neighbour's address.
+        address: IpAddr,
+        /// Its MAC address.
+        mac: String,
+    }
+    /// A neighbour that packets go to has another MAC address.
+    Info NeighborMoved = "neighbor_moved" {
+        /// The neighbour's port.
+        port: String,
+        /// The VLAN; none without a VLAN device.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        vlan: Option<u16>,
+        /// The neighbour's address.
+        address: IpAddr,
+        /// The MAC address before.
+        from: String,
+        /// The MAC address now.
+        to: String,
+    }
+    /// The MAC address of a neighbour that packets go to is no longer known.
+    Warning NeighborLost = "neighbor_lost" {
+        /// The neighbour's port.
+        port: String,
+        /// The VLAN; none without a VLAN device.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        vlan: Option<u16>,
+        /// The neighbour's address.
+        address: IpAddr,
+    }
+    /// A backend accepts other flows than before.
+    Info BackendState = "backend_state" {
+        /// Its pool.
+        pool: String,
+        /// Its name.
+        backend: String,
+        /// Its address.
+        address: IpAddr,
+        /// The state before.
+        from: BackendState,
+        /// The state now.
+        to: BackendState,
+    }
+    /// More backends than are recorded one by one accept other flows than before, all at once.
+    Info BackendStates = "backend_states" {
+        /// How many there are besides those that are recorded.
+        backends: usize,
+    }
+    /// No backend of a pool accepts new flows any more.
+    Error PoolEmpty = "pool_empty" {
+        /// The pool.
+        pool: String,
+    }
+    /// A backend of a pool accepts new flows again.
+    Info PoolServing = "pool_serving" {
+        /// The pool.
+        pool: String,
+        /// Its backends that do.
+        active: usize,
+    }
+    /// A worker has not finished a round for long.
+    Error WorkerStalled = "worker_stalled" {
+        /// The worker.
+        worker: usize,
+        /// Milliseconds since its last round.
+        age_ms: u64,
+    }
+    /// A worker that had stalled works again.
+    Info WorkerResumed = "worker_resumed" {
+        /// The worker.
+        worker: usize,
+        /// Milliseconds for which it had stalled.
+        age_ms: u64,
+    }
+    /// Few packet buffers are free.
+    Warning BuffersLow = "buffers_low" {
+        /// The pool of packet buffers.
+        mempool: String,
+        /// Free buffers.
+        free: u32,
+        /// Buffers in total.
+        total: u32,
+    }
+    /// Enough packet buffers are free again.
+    Info BuffersRecovered = "buffers_recovered" {
+        /// The pool of packet buffers.
+        mempool: String,
+        /// Free buffers.
+        free: u32,
+        /// Buffers in total.
+        total: u32,
+    }
+    /// Many packets meet a limit or a full queue.
+    Warning FloodBegan = "flood_began" {
+        /// The verdict or event that counts them.
+        counter: String,
+        /// Packets in the last second.
+        packets: u64,
+    }
+    /// The packets of a flood have ended.
+    Info FloodEnded = "flood_ended" {
+        /// The verdict or event that counted them.
+        counter: String,
+        /// Packets of the flood.
+        packets: u64,
+        /// Seconds that it lasted.
+        seconds: u64,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn each_kind_has_a_name_of_its_own_and_a_sentence() {
+        let names: BTreeSet<_> = Happening::KINDS.iter().map(|&(name, ..)| name).collect();
+        assert_eq!(names.len(), Happening::KINDS.len());
+        for (name, _, help) in Happening::KINDS {
+            assert!(name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'), "{name}");
+            assert!(help.ends_with('.') && help.len() > 10, "{name}: {help}");
+        }
+    }
+
+    #[test]
+    fn an_event_is_one_flat_object() {
+        let happening = Happening::LinkDown { port: "edge0".into() };
+        assert_eq!((happening.name(), happening.severity()), ("link_down", Severity::Warning));
+        let time = "2026-01-02T03:04:05.678Z".into();
+        let event = Event { sequence: 7, time, happening };
+        let line = serde_json::to_string(&event).expect("JSON");
+        assert_eq!(
+            line,
+            r#"{"sequence":7,"time":"2026-01-02T03:04:05.678Z","event":"link_down","port":"edge0"}"#
+        );
+        assert_eq!(serde_json::from_str::<Event>(&line).ok(), Some(event));
+    }
+}
