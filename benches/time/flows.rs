@@ -9,9 +9,10 @@ use std::hint::black_box;
 use criterion::{BenchmarkId, Criterion};
 use guideway_core::balancer::Time;
 use guideway_core::balancer::conntrack::{Entry, Insertion, State, Table, Timeouts};
-use guideway_core::balancer::id::BackendId;
+use guideway_core::balancer::id::{BackendId, ServiceId};
 
 const BACKEND: BackendId = BackendId::new(7);
+const SERVICE: ServiceId = ServiceId(3);
 /// A SYN expires after a millisecond, an established flow not during the benchmark.
 const TIMEOUTS: Timeouts = {
     let mut idle = [1; State::ALL.len()];
@@ -45,7 +46,7 @@ pub(crate) fn bench(criterion: &mut Criterion) {
             b.iter(|| {
                 now += 2;
                 let tag = unknown.next().expect("endless");
-                table.insert(tag, BACKEND, State::Syn, Time::from_millis(now), &TIMEOUTS)
+                table.insert(tag, SERVICE, BACKEND, State::Syn, Time::from_millis(now), &TIMEOUTS)
             });
         });
         group.finish();
@@ -61,7 +62,9 @@ fn filled(flows: usize) -> (Table, Vec<u64>) {
             break;
         }
         // Some buckets are full.
-        if table.insert(tag, BACKEND, State::Established, START, &TIMEOUTS) == Insertion::Stored {
+        if table.insert(tag, SERVICE, BACKEND, State::Established, START, &TIMEOUTS)
+            == Insertion::Stored
+        {
             tags.push(tag);
         }
     }

@@ -211,7 +211,7 @@ impl Traffic {
             }
         }
         if !self.kind.known {
-            self.worker.balancer = Balancer::new(FLOW_ENTRIES, LocalSeed::new(SEED));
+            self.worker.restart(Balancer::new(FLOW_ENTRIES, LocalSeed::new(SEED)));
         } else if self.worker.balancer.flows().is_empty() {
             // The second packet, later, confirms the flow.
             assert_eq!(self.decide_at(BEFORE), PACKETS, "every flow has a backend");

@@ -141,6 +141,7 @@ def test_idle_timeouts_by_the_clock_of_the_capture(run_replay, records, new):
     """The last case: time stamps that run backwards end no flow."""
     events = run_replay(one_port(), timed(*records)).report["events"]
     assert (events["flow_new"], events["flow_hit"]) == (new, len(records) - new)
+    assert events["flow_expired"] == new - 1
 
 
 def test_idle_timeouts_are_configurable(run_replay):
@@ -152,6 +153,7 @@ def test_idle_timeouts_are_configurable(run_replay):
     hits = [(5.03, "A"), (20.01, "A"), (20.02, "F"), (21.02, "A"), (27, "A"), (33.02, "A"), (33.03, "F")]
     events = run_replay(config, timed(*sorted(new + hits))).report["events"]
     assert (events["flow_new"], events["flow_hit"]) == (len(new), len(hits))
+    assert events["flow_expired"] == len(new) - 1
 
 
 def test_a_full_flow_table_forwards_by_the_maglev_table(run_replay):

@@ -12,7 +12,7 @@ fn timeout() -> Time {
 section! {
     /// The flow tables.
     "[flow]" 0..=1 => Flow, FlowDraft {
-        /// Entries of each worker's flow table. An entry takes 16 bytes.
+        /// Entries of each worker's flow table. An entry takes 20 bytes.
         entries: usize = power_of_two(4..=1 << 28), default "1048576", restart, unit "flows";
         table timeouts ("timeout"): Timeouts, TimeoutsDraft;
     }

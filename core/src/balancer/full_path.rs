@@ -108,8 +108,8 @@ impl Balancer {
             tables.check_source(packet, frame)?;
         }
         let backend = choose(tables, *service, &key)?;
-        let state = State::first(packet);
-        let flow = match self.flows_mut().insert(*tag, backend, state, now, tables.timeouts()) {
+        let (state, timeouts) = (State::first(packet), tables.timeouts());
+        let flow = match self.flows_mut().insert(*tag, service.id, backend, state, now, timeouts) {
             Insertion::Stored => FlowEvent::New,
             Insertion::Displaced => FlowEvent::NewDisplacing,
             Insertion::Full => FlowEvent::Unrecorded,
@@ -155,7 +155,7 @@ impl Balancer {
             true => Entry::new(backend, State::Syn, now),
             false => after.moved_to(backend),
         };
-        self.flows_mut().update(slot, moved);
+        self.flows_mut().move_to(slot, service.id, moved);
         Ok(Decision { backend, flow: FlowEvent::Moved })
     }
 
@@ -217,8 +217,8 @@ impl Balancer {
     /// Sweeps the next bucket of the flow table, see [`super::conntrack::Table::sweep`].
     #[inline]
     pub fn sweep(&mut self, tables: &Tables, now: Time) -> bool {
-        self.flows_mut().sweep(now, tables.timeouts(), |backend| {
-            tables.backend(backend).serving != Serving::Nothing
+        self.flows_mut().sweep(now, tables.timeouts(), |service, backend| {
+            tables.has_service(service) && tables.backend(backend).serving != Serving::Nothing
         })
     }
 }

@@ -32,8 +32,16 @@ impl BackendId {
 }
 
 /// A service's id: the index of its counters. A service keeps it for as long as it is configured.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ServiceId(pub u32);
+
+impl ServiceId {
+    /// The number as an index.
+    #[inline]
+    pub const fn index(self) -> usize {
+        self.0 as usize
+    }
+}
 
 /// Index of a pool in its `Tables`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -38,8 +38,19 @@ pub struct Round<'a, S> {
 
 impl<F, A> Pipeline<F, A> {
     /// A pipeline that has processed nothing.
-    pub fn new(balancer: Balancer, stats: Writer, exceptions: Exceptions<F, A>) -> Pipeline<F, A> {
+    pub fn new(
+        mut balancer: Balancer,
+        stats: Writer,
+        exceptions: Exceptions<F, A>,
+    ) -> Pipeline<F, A> {
+        balancer.count_by(stats.flow_writer());
         Pipeline { balancer, stats, exceptions }
+    }
+
+    /// Replaces the balancer by an empty one, for benchmarks. The live flows of the one before stay counted.
+    pub fn restart(&mut self, mut balancer: Balancer) {
+        balancer.count_by(self.stats.flow_writer());
+        self.balancer = balancer;
     }
 }
 

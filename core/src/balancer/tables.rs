@@ -5,6 +5,7 @@
 //! refer to backends by id.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 
@@ -14,7 +15,7 @@ use super::backend::{Backend, Pool, Route};
 use super::conntrack::Timeouts;
 use super::flow::FlowKey;
 use super::hash::FleetKey;
-use super::id::{BackendId, PoolIndex, PortIndex};
+use super::id::{BackendId, PoolIndex, PortIndex, ServiceId};
 use super::node::Node;
 use super::port::{FrameFilter, Port};
 use super::services::{Service, ServiceAddress, Services, Vip};
@@ -32,6 +33,8 @@ pub struct Tables {
     ports: Vec<Port>,
     frame_filters: Vec<FrameFilter>,
     services: Services,
+    /// A bit for each service's id.
+    service_ids: Arc<[u64]>,
     vips: FxHashMap<Address, Vip>,
     source_check: SourceCheck,
     pools: Vec<Pool>,
@@ -93,6 +96,7 @@ impl Tables {
             ports: parts.ports,
             source_check: SourceCheck::new(&parts.node.own, vips.keys().copied()),
             vips,
+            service_ids: bits(parts.services.iter().map(|(_, service)| service.id.index())),
             services: Services::new(&parts.services),
             pools: parts.pools,
             adjacencies: parts.backends.iter().map(Adjacency::new).collect(),
@@ -112,6 +116,7 @@ impl Tables {
             ports: self.ports.clone(),
             frame_filters: self.frame_filters.clone(),
             services: self.services.clone(),
+            service_ids: Arc::clone(&self.service_ids),
             vips: self.vips.clone(),
             source_check: self.source_check.clone(),
             pools: self.pools.clone(),
@@ -229,6 +234,12 @@ impl Tables {
         self.services.get(address)
     }
 
+    /// Whether a service has this id.
+    #[inline]
+    pub(super) fn has_service(&self, id: ServiceId) -> bool {
+        self.service_ids.get(id.index() / 64).is_some_and(|bits| bits >> (id.index() % 64) & 1 == 1)
+    }
+
     /// What concerns the node besides services.
     pub fn node(&self) -> &Node {
         &self.node
@@ -251,4 +262,16 @@ impl Tables {
     pub(super) fn adjacency(&self, id: BackendId) -> Option<&Adjacency> {
         self.adjacencies.get(id.index())
     }
+}
+
+/// The set of these numbers, 64 in a word.
+fn bits(numbers: impl Iterator<Item = usize>) -> Arc<[u64]> {
+    let mut words = Vec::new();
+    for number in numbers {
+        if words.len() <= number / 64 {
+            words.resize(number / 64 + 1, 0);
+        }
+        words[number / 64] |= 1 << (number % 64);
+    }
+    words.into()
 }

@@ -5,6 +5,7 @@
 use super::conntrack;
 use super::flow::FlowKey;
 use super::hash::LocalSeed;
+use crate::stats::FlowWriter;
 
 /// A worker's balancer. Each worker has its own and shares it with nobody.
 pub struct Balancer {
@@ -28,6 +29,11 @@ impl Balancer {
     #[inline(always)]
     pub(super) fn flows_mut(&mut self) -> &mut conntrack::Table {
         &mut self.flows
+    }
+
+    /// Has the flow table count its entries where the worker counts.
+    pub(super) fn count_by(&mut self, counts: FlowWriter) {
+        self.flows.count_by(counts);
     }
 
     /// The seed of this worker's hashes.

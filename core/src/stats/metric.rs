@@ -31,8 +31,8 @@ named! {
         Flows = "flows",
         /// The generation of the tables that the worker forwards by.
         Generation = "generation",
-        /// The generation of the tables when the last whole sweep began: no flow table entry refers to a backend
-    /// that was removed before.
+        /// The generation of the tables when the last whole sweep began: no flow table entry refers to a service
+        /// or a backend that was removed before.
         SweptGeneration = "swept_generation",
     }
 }
@@ -50,6 +50,8 @@ named! {
         FlowTableFull = "flow_table_full",
         /// The packet's flow was in the flow table and got another backend.
         FlowMoved = "flow_moved",
+        /// A flow table entry was emptied or replaced because its idle timeout had passed.
+        FlowExpired = "flow_expired",
         /// The packet did not fit the MTU and was sent in fragments.
         Fragmented = "fragmented",
         /// A fragment had to wait for the first fragment of its datagram.
@@ -149,7 +151,9 @@ mod tests {
         ];
         let names: BTreeMap<usize, &str> =
             named.map(|(event, name)| (Event::from(event).index(), name)).into();
-        let flows = Event::ALL.iter().filter(|event| event.name().starts_with("flow_"));
+        // This one befalls an entry and no packet.
+        let met = |event: &&Event| **event != Event::FlowExpired;
+        let flows = Event::ALL.iter().filter(met).filter(|event| event.name().starts_with("flow_"));
         assert_eq!(
             flows.map(|event| event.name()).collect::<Vec<_>>(),
             Vec::from_iter(names.into_values())

@@ -7,80 +7,20 @@
 #![forbid(unsafe_code)]
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use crossbeam_utils::CachePadded;
 
+mod cell;
 mod metric;
+mod traffic;
 pub mod verdict;
 
 pub use metric::{Counter, Event, Gauge, Kind, Metric, metrics};
+pub use traffic::{Counting, Traffic};
 pub use verdict::{DropReason, Reply, Verdict};
 
-/// A number with one writer.
-#[derive(Debug, Default)]
-struct Cell(AtomicU64);
-
-impl Cell {
-    #[inline]
-    fn add(&self, n: u64) {
-        // One writer: a load and a store are an addition, and need no locked instruction.
-        self.set(self.read().wrapping_add(n));
-    }
-
-    #[inline]
-    fn set(&self, value: u64) {
-        self.0.store(value, Ordering::Relaxed);
-    }
-
-    #[inline]
-    fn read(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
-    }
-}
-
-/// What was forwarded for a service or to a backend.
-#[derive(Debug, Default)]
-struct TrafficCells {
-    packets: Cell,
-    bytes: Cell,
-    flows: Cell,
-}
-
-/// What was forwarded for a service or to a backend.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Traffic {
-    /// Packets.
-    pub packets: u64,
-    /// Their bytes as received.
-    pub bytes: u64,
-    /// Flows begun.
-    pub flows: u64,
-}
-
-impl std::ops::Add for Traffic {
-    type Output = Traffic;
-
-    fn add(self, other: Traffic) -> Traffic {
-        Traffic {
-            packets: self.packets.wrapping_add(other.packets),
-            bytes: self.bytes.wrapping_add(other.bytes),
-            flows: self.flows.wrapping_add(other.flows),
-        }
-    }
-}
-
-impl std::ops::Sub for Traffic {
-    type Output = Traffic;
-
-    fn sub(self, other: Traffic) -> Traffic {
-        Traffic {
-            packets: self.packets.wrapping_sub(other.packets),
-            bytes: self.bytes.wrapping_sub(other.bytes),
-            flows: self.flows.wrapping_sub(other.flows),
-        }
-    }
-}
+use cell::Cell;
+use traffic::TrafficCells;
 
 #[derive(Debug)]
 struct Block {
@@ -124,7 +64,7 @@ impl Writer {
     /// Sets a gauge. Whoever reads this value also reads what was counted before.
     #[inline]
     pub fn set(&mut self, gauge: Gauge, value: u64) {
-        self.0.gauges[gauge.index()].0.store(value, Ordering::Release);
+        self.0.gauges[gauge.index()].publish(value);
     }
 
     /// Counts packets that ended in a verdict.
@@ -147,29 +87,59 @@ impl Writer {
 
     /// Counts a flow that begins, of a service and for a backend.
     pub fn begins(&mut self, service: usize, backend: usize) {
-        for traffic in [self.0.services.get(service), self.0.backends.get(backend)] {
-            traffic.into_iter().for_each(|traffic| traffic.flows.add(1));
+        if let Some(traffic) = self.0.services.get(service) {
+            traffic.flows.add(1);
+        }
+        if let Some(traffic) = self.0.backends.get(backend) {
+            traffic.flows.add(1);
+        }
+    }
+
+    /// The end by which the worker's only flow table counts. It stays on this worker's thread, and writes cells that
+    /// the writer itself does not.
+    pub(crate) fn flow_writer(&self) -> FlowWriter {
+        FlowWriter(Arc::clone(&self.0))
+    }
+}
+
+/// The end by which a worker's flow table counts its entries. The default counts where nobody reads.
+#[derive(Debug)]
+pub struct FlowWriter(Arc<Block>);
+
+impl FlowWriter {
+    /// Counts an entry that is recorded, of a service and for a backend.
+    #[inline]
+    pub(crate) fn recorded(&mut self, service: usize, backend: usize) {
+        self.each(service, backend, |live| live.add(1));
+    }
+
+    /// Counts an entry that is there no more.
+    #[inline]
+    pub(crate) fn removed(&mut self, service: usize, backend: usize) {
+        self.each(service, backend, |live| live.add(u64::MAX));
+    }
+
+    /// Counts entries that were removed because their time was over.
+    #[inline]
+    pub(crate) fn expired(&mut self, entries: u64) {
+        self.0.events[Event::FlowExpired.index()].add(entries);
+    }
+
+    #[inline]
+    fn each(&mut self, service: usize, backend: usize, count: impl Fn(&Cell)) {
+        if let Some(traffic) = self.0.services.get(service) {
+            count(&traffic.live);
+        }
+        if let Some(traffic) = self.0.backends.get(backend) {
+            count(&traffic.live);
         }
     }
 }
 
-/// The counters of what is forwarded.
-#[derive(Debug)]
-pub struct Counting<'w> {
-    services: &'w [TrafficCells],
-    backends: &'w [TrafficCells],
-}
-
-impl Counting<'_> {
-    /// Counts a packet of a service, by its index, for a backend, by its number.
-    #[inline(always)]
-    pub fn count(&mut self, service: usize, backend: usize, bytes: u64) {
-        let count = |traffic: &TrafficCells| {
-            traffic.packets.add(1);
-            traffic.bytes.add(bytes);
-        };
-        self.services.get(service).map(count);
-        self.backends.get(backend).map(count);
+impl Default for FlowWriter {
+    fn default() -> FlowWriter {
+        let (writer, _) = channel(0, 0);
+        writer.flow_writer()
     }
 }
 
@@ -181,7 +151,7 @@ impl Reader {
 
     /// The value of a gauge.
     pub fn gauge(&self, gauge: Gauge) -> u64 {
-        self.0.gauges[gauge.index()].0.load(Ordering::Acquire)
+        self.0.gauges[gauge.index()].read_published()
     }
 
     /// Packets that ended in a verdict.
@@ -221,6 +191,7 @@ fn read(counters: &[TrafficCells], index: usize) -> Traffic {
         packets: traffic.packets.read(),
         bytes: traffic.bytes.read(),
         flows: traffic.flows.read(),
+        live: traffic.live.read(),
     })
 }
 
@@ -249,11 +220,27 @@ mod tests {
         assert_eq!(reader.dropped(), 1);
         assert_eq!(
             Event::ALL.iter().map(|&event| reader.event(event)).collect::<Vec<_>>(),
-            [0, 0, 0, 0, 1, 0, 1, 0, 0, 0, 0, 0, 0, 0]
+            [0, 0, 0, 0, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0]
         );
-        assert_eq!(reader.backend(1), Traffic { packets: 2, bytes: 100, flows: 1 });
-        assert_eq!(reader.backend(0), Traffic::default());
-        assert_eq!(reader.service(0), Traffic { packets: 1, bytes: 100, flows: 0 });
+        let none = Traffic::default();
+        assert_eq!(reader.backend(1), Traffic { packets: 2, bytes: 100, flows: 1, ..none });
+        assert_eq!(reader.backend(0), none);
+        assert_eq!(reader.service(0), Traffic { packets: 1, bytes: 100, ..none });
+    }
+
+    #[test]
+    fn live_flows_rise_and_fall_and_are_never_a_difference() {
+        let (writer, reader) = channel(1, 2);
+        let mut flows = writer.flow_writer();
+        flows.recorded(0, 0);
+        flows.recorded(0, 1);
+        let earlier = reader.service(0);
+        flows.removed(0, 1);
+        flows.expired(1);
+        assert_eq!([earlier.live, reader.service(0).live, reader.backend(1).live], [2, 1, 0]);
+        assert_eq!((reader.service(0) - earlier).live, 1);
+        assert_eq!((reader.service(0) + reader.backend(0)).live, 2);
+        assert_eq!(reader.event(Event::FlowExpired), 1);
     }
 
     #[test]
@@ -261,6 +248,7 @@ mod tests {
         let (mut writer, reader) = channel(0, 0);
         writer.traffic().count(7, 7, 1);
         writer.begins(7, 7);
+        writer.flow_writer().recorded(7, 7);
         assert_eq!(reader.backend(7), Traffic::default());
     }
 }

@@ -55,6 +55,6 @@ impl BenchWorker {
 
     /// Replaces the balancer, as a restart would.
     pub fn restart(&mut self, balancer: Balancer) {
-        self.pipeline.balancer = balancer;
+        self.pipeline.restart(balancer);
     }
 }

@@ -161,7 +161,7 @@ impl Overview {
 }
 
 fn traffic(now: Traffic, base: Option<&Traffic>) -> api::Traffic {
-    let Traffic { packets, bytes, flows } = now - base.copied().unwrap_or_default();
+    let Traffic { packets, bytes, flows, .. } = now - base.copied().unwrap_or_default();
     api::Traffic { packets, bytes, flows }
 }
 

@@ -15,9 +15,13 @@
 //! established flows nor keeps new ones out for long. A packet whose flow finds no slot is still forwarded, by
 //! the Maglev table.
 //!
-//! [`Table::sweep`] empties one bucket after another of entries that have expired or whose backend is gone.
-//! Lookups skip such entries anyway. The sweep keeps [`Table::len`] correct, and a whole pass proves that no
-//! entry names a backend that was removed before the pass began.
+//! [`Table::sweep`] empties one bucket after another of entries that have expired or whose service or backend is
+//! gone. Lookups skip expired entries anyway. The sweep keeps [`Table::len`] correct, and a whole pass proves that
+//! no entry names a service or a backend that was removed before the pass began.
+//!
+//! The table counts the entries of each service and each backend as they come and go
+//! ([`FlowWriter`](crate::stats::FlowWriter)). For that it knows the service of each entry. Four bytes an entry
+//! lie in an array of their own, which packets of known flows do not touch.
 
 mod entry;
 mod state;

@@ -1,13 +1,13 @@
 //! The table and its buckets: finds, records, displaces and sweeps flows.
 
-use std::mem;
 use std::ops::Range;
 
 use super::super::hash::MARK;
-use super::super::id::BackendId;
+use super::super::id::{BackendId, ServiceId};
 use super::super::time::Time;
 use super::entry::Entry;
 use super::state::{State, Timeouts};
+use crate::stats::FlowWriter;
 
 /// Entries of a bucket: the ways of a set, as caches have them.
 pub const WAYS: usize = 4;
@@ -44,8 +44,12 @@ pub enum Insertion {
 pub struct Table {
     /// Their number is a power of two.
     buckets: Box<[Bucket]>,
+    /// The service of each entry, by bucket and way. They are not beside the entries, because packets of known flows
+    /// do not need them.
+    services: Box<[[ServiceId; WAYS]]>,
     used: usize,
     cursor: usize,
+    counts: FlowWriter,
 }
 
 impl Table {
@@ -53,7 +57,19 @@ impl Table {
     pub fn new(entries: usize) -> Table {
         let buckets = entries.div_ceil(WAYS).next_power_of_two();
         let empty = Bucket { tags: [0; WAYS], entries: [Entry::EMPTY; WAYS] };
-        Table { buckets: vec![empty; buckets].into_boxed_slice(), used: 0, cursor: 0 }
+        Table {
+            buckets: vec![empty; buckets].into_boxed_slice(),
+            services: vec![[ServiceId(0); WAYS]; buckets].into_boxed_slice(),
+            used: 0,
+            cursor: 0,
+            counts: FlowWriter::default(),
+        }
+    }
+
+    /// Counts entries by `counts` from here on. The table must be empty.
+    pub(in super::super) fn count_by(&mut self, counts: FlowWriter) {
+        debug_assert!(self.is_empty());
+        self.counts = counts;
     }
 
     /// How many entries there is room for.
@@ -120,10 +136,21 @@ impl Table {
         way(&self.buckets[index].tags, tag).map(|way| (index, way))
     }
 
-    /// Replaces the entry that [`Table::get`] has just found.
+    /// Replaces the entry that [`Table::get`] has just found by one of the same backend.
     #[inline]
     pub fn update(&mut self, slot: Slot, entry: Entry) {
-        self.buckets[slot.index].entries[slot.way] = entry;
+        let before = &mut self.buckets[slot.index].entries[slot.way];
+        debug_assert_eq!(before.backend(), entry.backend());
+        *before = entry;
+    }
+
+    /// Replaces the entry that [`Table::get`] has just found by one of another backend.
+    pub fn move_to(&mut self, slot: Slot, service: ServiceId, entry: Entry) {
+        let before = &mut self.buckets[slot.index].entries[slot.way];
+        let service_before = &mut self.services[slot.index][slot.way];
+        self.counts.removed(service_before.index(), before.backend().index());
+        self.counts.recorded(service.index(), entry.backend().index());
+        (*before, *service_before) = (entry, service);
     }
 
     /// Renews the time stamp of the entry that [`Table::get`] has just found.
@@ -138,46 +165,61 @@ impl Table {
     /// oldest SYN, else the oldest unconfirmed flow. A SYN never displaces another SYN, and an unconfirmed flow
     /// only if these have their whole share. Unconfirmed flows that have their whole share displace one another,
     /// even if a slot is free.
+    #[inline(always)]
     pub fn insert(
         &mut self,
         tag: u64,
+        service: ServiceId,
         backend: BackendId,
         state: State,
         now: Time,
         timeouts: &Timeouts,
     ) -> Insertion {
-        let tag = stored(tag);
+        let (tag, entry) = (stored(tag), Entry::new(backend, state, now));
         let home = self.index(tag);
         // An expired entry of the same flow, which must not be there twice.
         let own = match way(&self.buckets[home].tags, tag) {
             Some(way) => Some(Slot { index: home, way }),
             None => self.search_alternate(home, tag).map(|(index, way)| Slot { index, way }),
         };
-        // Nearly every SYN finds an empty slot here and needs no `find_room`.
-        let empty = || way(&self.buckets[home].tags, 0).map(|way| Slot { index: home, way });
-        if let Some(slot) = own.or_else(|| empty().filter(|_| state == State::Syn)) {
-            self.put(slot, tag, Entry::new(backend, state, now));
-            if state == State::Unconfirmed {
-                return self.reinsert(slot, now, timeouts);
-            }
+        if let Some(slot) = own {
+            return self.insert_again(slot, tag, service, entry, now, timeouts);
+        }
+        if state == State::Syn
+            && let Some(way) = way(&self.buckets[home].tags, 0)
+        {
+            // Nearly every SYN finds an empty slot here and needs no `find_room`.
+            self.put(Slot { index: home, way }, tag, service, entry);
             return Insertion::Stored;
         }
-        self.insert_in_pair(tag, Entry::new(backend, state, now), now, timeouts)
+        self.insert_in_pair(tag, service, entry, now, timeouts)
     }
 
-    /// Moves an unconfirmed flow out of the slot of its expired entry: their share may be full.
+    /// Records a flow whose expired entry is in this slot.
     #[cold]
-    fn reinsert(&mut self, slot: Slot, now: Time, timeouts: &Timeouts) -> Insertion {
-        let bucket = &mut self.buckets[slot.index];
-        let (tag, entry) = (mem::take(&mut bucket.tags[slot.way]), bucket.entries[slot.way]);
-        self.used -= 1;
-        self.insert_in_pair(tag, entry, now, timeouts)
+    fn insert_again(
+        &mut self,
+        slot: Slot,
+        tag: u64,
+        service: ServiceId,
+        entry: Entry,
+        now: Time,
+        timeouts: &Timeouts,
+    ) -> Insertion {
+        self.remove_expired(slot);
+        // The share of unconfirmed flows may be full.
+        if entry.state() == State::Unconfirmed {
+            return self.insert_in_pair(tag, service, entry, now, timeouts);
+        }
+        self.put(slot, tag, service, entry);
+        Insertion::Stored
     }
 
     #[cold]
     fn insert_in_pair(
         &mut self,
         tag: u64,
+        service: ServiceId,
         entry: Entry,
         now: Time,
         timeouts: &Timeouts,
@@ -198,15 +240,41 @@ impl Table {
             (None, Some((_, slot))) => (slot, Insertion::Displaced),
             (None, None) => return Insertion::Full,
         };
-        self.put(slot, tag, entry);
+        if insertion == Insertion::Displaced {
+            self.remove(slot);
+        } else if self.buckets[slot.index].tags[slot.way] != 0 {
+            self.remove_expired(slot);
+        }
+        self.put(slot, tag, service, entry);
         insertion
     }
 
-    fn put(&mut self, slot: Slot, tag: u64, entry: Entry) {
+    /// Fills an empty slot.
+    #[inline(always)]
+    fn put(&mut self, slot: Slot, tag: u64, service: ServiceId, entry: Entry) {
         let bucket = &mut self.buckets[slot.index];
-        self.used += usize::from(bucket.tags[slot.way] == 0);
         bucket.tags[slot.way] = tag;
         bucket.entries[slot.way] = entry;
+        self.services[slot.index][slot.way] = service;
+        self.used += 1;
+        self.counts.recorded(service.index(), entry.backend().index());
+    }
+
+    /// Empties a slot.
+    #[cold]
+    fn remove(&mut self, slot: Slot) {
+        let bucket = &mut self.buckets[slot.index];
+        bucket.tags[slot.way] = 0;
+        let service = self.services[slot.index][slot.way];
+        self.used -= 1;
+        self.counts.removed(service.index(), bucket.entries[slot.way].backend().index());
+    }
+
+    /// Empties the slot of an entry that has expired.
+    #[cold]
+    fn remove_expired(&mut self, slot: Slot) {
+        self.remove(slot);
+        self.counts.expired(1);
     }
 
     /// Searches the slots that a flow may have for a free one and for flows that may be displaced.
@@ -230,20 +298,25 @@ impl Table {
         (free, victims)
     }
 
-    /// Empties the next bucket of expired entries and of entries whose backend `keep` rejects. Returns whether
-    /// this ends a pass over the whole table.
+    /// Empties the next bucket of expired entries and of entries whose service and backend `keep` rejects. Returns
+    /// whether this ends a pass over the whole table.
     #[inline]
     pub fn sweep(
         &mut self,
         now: Time,
         timeouts: &Timeouts,
-        keep: impl Fn(BackendId) -> bool,
+        keep: impl Fn(ServiceId, BackendId) -> bool,
     ) -> bool {
-        let bucket = &mut self.buckets[self.cursor];
-        for (tag, &entry) in bucket.tags.iter_mut().zip(&bucket.entries) {
-            if *tag != 0 && (entry.has_expired(now, timeouts) || !keep(entry.backend())) {
-                *tag = 0;
-                self.used -= 1;
+        for way in 0..WAYS {
+            let bucket = &self.buckets[self.cursor];
+            if bucket.tags[way] == 0 {
+                continue;
+            }
+            let (entry, slot) = (bucket.entries[way], Slot { index: self.cursor, way });
+            if entry.has_expired(now, timeouts) {
+                self.remove_expired(slot);
+            } else if !keep(self.services[slot.index][way], entry.backend()) {
+                self.remove(slot);
             }
         }
         self.cursor += 1;
@@ -266,6 +339,16 @@ impl Table {
             .iter()
             .flat_map(|b| b.tags.into_iter().zip(b.entries))
             .filter(move |&(tag, entry)| tag != 0 && !entry.has_expired(now, timeouts))
+    }
+
+    /// The service and the backend of every entry in use, expired or not.
+    #[cfg(test)]
+    pub(in super::super) fn owners(&self) -> impl Iterator<Item = (ServiceId, BackendId)> {
+        let buckets = self.buckets.iter().zip(&self.services);
+        buckets.flat_map(|(bucket, services)| {
+            let used = (0..WAYS).filter(|&way| bucket.tags[way] != 0);
+            used.map(|way| (services[way], bucket.entries[way].backend()))
+        })
     }
 
     /// The other bucket of the pair, for flows whose own bucket is full.

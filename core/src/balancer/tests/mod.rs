@@ -42,6 +42,8 @@ struct Config {
     pools: Vec<Vec<Serving>>,
     /// The pool of the first three services. The fourth always has pool 0.
     pool: usize,
+    /// The service that is left out.
+    without: Option<u32>,
     resolved: bool,
     mac: Option<[u8; 6]>,
     mtu: u16,
@@ -50,7 +52,7 @@ struct Config {
 impl Config {
     fn new(backends: &[Serving]) -> Config {
         let pools = vec![backends.to_vec()];
-        Config { pools, pool: 0, resolved: true, mac: None, mtu: 1500 }
+        Config { pools, pool: 0, without: None, resolved: true, mac: None, mtu: 1500 }
     }
 
     /// A pool of `n` backends that accept all flows.
@@ -78,17 +80,19 @@ impl Config {
             let service = Service { id: ServiceId(id), pool, fragments: true };
             (service_address(address, protocol), service)
         };
+        let services = [
+            service(0, "203.0.113.10:80", protocol::TCP, pool),
+            service(1, "203.0.113.10:53", protocol::UDP, pool),
+            service(2, "[2001:db8::10]:80", protocol::TCP, pool),
+            service(3, "203.0.113.10:81", protocol::TCP, PoolIndex(0)),
+        ];
+        let is_there = |(_, service): &(_, Service)| Some(service.id.0) != self.without;
         Tables::new(TableSpec {
             generation: 1,
             fleet: FLEET,
             timeouts: TIMEOUTS,
             ports: vec![Port { mac: self.mac }],
-            services: vec![
-                service(0, "203.0.113.10:80", protocol::TCP, pool),
-                service(1, "203.0.113.10:53", protocol::UDP, pool),
-                service(2, "[2001:db8::10]:80", protocol::TCP, pool),
-                service(3, "203.0.113.10:81", protocol::TCP, PoolIndex(0)),
-            ],
+            services: services.into_iter().filter(is_there).collect(),
             vips: Vec::new(),
             node: Node::default(),
             pools: (0..)

@@ -4,7 +4,9 @@ use std::collections::HashMap;
 
 use proptest::prelude::*;
 
+use super::super::conntrack::Table;
 use super::*;
+use crate::stats::{Event, Reader, channel};
 
 /// A step of random traffic.
 #[derive(Clone, Debug)]
@@ -108,6 +110,43 @@ fn next((state, since): (State, u64), now: u64, flags: u8, udp: bool) -> Option<
         (State::Reset, _) => Some(State::Established),
         (State::Closing, _) => later.then_some(State::HalfClosed),
         (state, _) => Some(state),
+    }
+}
+
+/// A step of random traffic that the flow table counts.
+#[derive(Clone, Debug)]
+enum Counted {
+    Send { flow: u16, flags: u8 },
+    Wait { seconds: u64 },
+    Reload { serving: [Serving; 3], pool: usize, without: Option<u32> },
+    Sweep { buckets: usize },
+}
+
+fn counted() -> impl Strategy<Value = Counted> {
+    let flags = prop::sample::select(vec![SYN, SYN, ACK, ACK, FIN, RST]);
+    let reload = ([serving(), serving(), serving()], 0usize..2, prop::option::of(0u32..4));
+    prop_oneof![
+        20 => (0u16..60, flags).prop_map(|(flow, flags)| Counted::Send { flow, flags }),
+        2 => prop_oneof![1u64..40, 40u64..1000].prop_map(|seconds| Counted::Wait { seconds }),
+        1 => reload.prop_map(|(serving, pool, without)| Counted::Reload { serving, pool, without }),
+        2 => (1usize..9).prop_map(|buckets| Counted::Sweep { buckets }),
+    ]
+}
+
+/// Checks that the live flows that are counted are those in the table, of each service and each backend.
+fn check_live(flows: &Table, reader: &Reader) {
+    let (mut services, mut backends) = (HashMap::new(), HashMap::new());
+    for (service, backend) in flows.owners() {
+        *services.entry(service.index()).or_default() += 1;
+        *backends.entry(backend.index()).or_default() += 1;
+    }
+    for (of, expected) in [
+        (&(|id| reader.service(id).live) as &dyn Fn(usize) -> u64, &services),
+        (&|id| reader.backend(id).live, &backends),
+    ] {
+        let ids = 0..expected.keys().max().map_or(16, |last| last + 16);
+        let counted = ids.map(|id| (id, of(id))).filter(|&(_, live)| live > 0).collect();
+        assert_eq!(*expected, counted);
     }
 }
 
@@ -226,6 +265,65 @@ fn forward_fast_path(
     balancer.lookup(tables, &mut meta, now);
     let port = balancer.encapsulate_gre(tables, &mut meta, buffer)?;
     Some((meta.backend, port))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(if cfg!(miri) { 1 } else { 256 }))]
+
+    /// Whatever comes and whatever is reloaded, every entry of the flow table is counted once, for its service and its
+    /// backend; and every one that was recorded is there, or was displaced, has expired, or lost its service or backend.
+    #[test]
+    fn live_flows_are_those_of_the_flow_table(
+        steps in proptest::collection::vec(counted(), 1..4 * STEPS),
+    ) {
+        let mut config = Config { pools: vec![vec![Serving::All; 3], vec![Serving::All; 2]], ..Config::all(3) };
+        let mut tables = config.tables();
+        // Small, so that flows displace one another.
+        let mut rig = Rig::new(16);
+        let (writer, reader) = channel(4, 5);
+        rig.balancer.count_by(writer.flow_writer());
+        let (mut recorded, mut displaced, mut orphaned) = (0, 0, 0);
+        for step in steps {
+            let before = rig.balancer.flows().len() as u64 + reader.event(Event::FlowExpired);
+            match step {
+                Counted::Send { flow, flags } => {
+                    let sample = match flow % 6 {
+                        0 => Sample::udp(&format!("198.51.100.1:{}", 5000 + flow), "203.0.113.10:53"),
+                        1 => Sample::tcp(&format!("[2001:db8:c::1]:{}", 5000 + flow), "[2001:db8::10]:80", flags),
+                        2 => Sample::tcp(&format!("198.51.100.1:{}", 5000 + flow), "203.0.113.10:81", flags),
+                        _ => client(flow, flags),
+                    };
+                    match rig.send(&tables, &sample) {
+                        Ok((_, FlowEvent::New)) => recorded += 1,
+                        Ok((_, FlowEvent::NewDisplacing)) => (recorded, displaced) = (recorded + 1, displaced + 1),
+                        _ => {}
+                    }
+                }
+                Counted::Wait { seconds } => _ = rig.wait(seconds * SECOND),
+                Counted::Reload { serving, pool, without } => {
+                    config.pools[0] = serving.to_vec();
+                    config = Config { pool, without, ..config };
+                    tables = config.tables();
+                }
+                Counted::Sweep { buckets } => {
+                    let now = Time::from_millis(rig.now);
+                    (0..buckets).for_each(|_| _ = rig.balancer.sweep(&tables, now));
+                    let after = rig.balancer.flows().len() as u64 + reader.event(Event::FlowExpired);
+                    orphaned += before - after;
+                }
+            }
+            check_live(rig.balancer.flows(), &reader);
+            let gone = displaced + orphaned + reader.event(Event::FlowExpired);
+            prop_assert_eq!(recorded, rig.balancer.flows().len() as u64 + gone);
+        }
+        let now = Time::from_millis(rig.now);
+        while !rig.balancer.sweep(&tables, now) {}
+        while !rig.balancer.sweep(&tables, now) {}
+        for (service, backend) in rig.balancer.flows().owners() {
+            prop_assert!(Some(service.0) != config.without, "a removed service has no flow after a whole sweep");
+            prop_assert!(tables.backend(backend).serving != Serving::Nothing);
+        }
+    }
 }
 
 proptest! {

@@ -7,6 +7,7 @@ use proptest::prelude::*;
 use super::*;
 
 const TIMEOUTS: Timeouts = Timeouts::DEFAULT;
+const SERVICE: ServiceId = ServiceId(0);
 
 fn at(ms: u64) -> Time {
     Time::from_millis(ms)
@@ -31,7 +32,7 @@ fn entry_keeps_what_it_is_given() {
 fn each_state_expires_after_its_own_time() {
     for (state, timeout) in State::ALL.into_iter().zip(TIMEOUTS.idle) {
         let mut table = Table::new(4);
-        table.insert(9, backend(1), state, at(5), &TIMEOUTS);
+        table.insert(9, SERVICE, backend(1), state, at(5), &TIMEOUTS);
         assert!(table.get(9, at(5 + u64::from(timeout)), &TIMEOUTS).is_some());
         assert!(table.get(9, at(6 + u64::from(timeout)), &TIMEOUTS).is_none());
     }
@@ -50,7 +51,7 @@ proptest! {
     #[test]
     fn a_touch_moves_nothing_but_the_time(tag: u64, number in 0u32..BackendId::MAX, later in 0u64..60_000) {
         let mut table = Table::new(64);
-        table.insert(tag, backend(number), State::Established, at(7), &TIMEOUTS);
+        table.insert(tag, SERVICE, backend(number), State::Established, at(7), &TIMEOUTS);
         let entry = table.find(stored(tag), at(7 + 5000), 5000).unwrap();
         entry.touch(at(7 + later));
         prop_assert!(table.find(stored(tag), at(7 + later + 5001), 5000).is_none());
@@ -64,7 +65,7 @@ proptest! {
 fn tag_zero_is_a_tag_like_any_other() {
     let mut table = Table::new(4);
     assert!(table.get(0, at(0), &TIMEOUTS).is_none());
-    table.insert(0, backend(3), State::Udp, at(0), &TIMEOUTS);
+    table.insert(0, SERVICE, backend(3), State::Udp, at(0), &TIMEOUTS);
     assert_eq!(table.get(0, at(0), &TIMEOUTS).unwrap().1.backend(), backend(3));
 }
 
@@ -72,11 +73,11 @@ fn tag_zero_is_a_tag_like_any_other() {
 fn a_full_bucket_keeps_its_established_flows() {
     let mut table = Table::new(4);
     for tag in [1, 3, 5, 7] {
-        let stored = table.insert(tag, backend(1), State::Established, at(0), &TIMEOUTS);
+        let stored = table.insert(tag, SERVICE, backend(1), State::Established, at(0), &TIMEOUTS);
         assert_eq!(stored, Insertion::Stored);
     }
     for state in State::ALL {
-        assert_eq!(table.insert(9, backend(2), state, at(1), &TIMEOUTS), Insertion::Full);
+        assert_eq!(table.insert(9, SERVICE, backend(2), state, at(1), &TIMEOUTS), Insertion::Full);
     }
     assert!([1, 3, 5, 7].iter().all(|&tag| table.get(tag, at(1), &TIMEOUTS).is_some()));
     assert_eq!(table.len(), 4);
@@ -91,7 +92,8 @@ fn a_half_full_table_has_room_for_nearly_every_flow() {
         // Any numbers without a pattern.
         let tag = (n + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         let tag = (tag ^ tag >> 29).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let insertion = table.insert(tag, backend(1), State::Established, at(0), &TIMEOUTS);
+        let insertion =
+            table.insert(tag, SERVICE, backend(1), State::Established, at(0), &TIMEOUTS);
         lost[usize::try_from(n >> 14).unwrap()] += u32::from(insertion == Insertion::Full);
     }
     // Each quarter of the table's size has 16,384 flows.
@@ -101,12 +103,15 @@ fn a_half_full_table_has_room_for_nearly_every_flow() {
 #[test]
 fn an_established_flow_displaces_the_oldest_syn() {
     let mut table = Table::new(4);
-    table.insert(7, backend(1), State::Udp, at(0), &TIMEOUTS);
+    table.insert(7, SERVICE, backend(1), State::Udp, at(0), &TIMEOUTS);
     for (tag, ms) in [(3, 10), (5, 20), (1, 30)] {
-        table.insert(tag, backend(1), State::Syn, at(ms), &TIMEOUTS);
+        table.insert(tag, SERVICE, backend(1), State::Syn, at(ms), &TIMEOUTS);
     }
-    assert_eq!(table.insert(9, backend(2), State::Syn, at(40), &TIMEOUTS), Insertion::Full);
-    let displaced = table.insert(11, backend(2), State::Established, at(40), &TIMEOUTS);
+    assert_eq!(
+        table.insert(9, SERVICE, backend(2), State::Syn, at(40), &TIMEOUTS),
+        Insertion::Full
+    );
+    let displaced = table.insert(11, SERVICE, backend(2), State::Established, at(40), &TIMEOUTS);
     assert_eq!(displaced, Insertion::Displaced);
     let present = |tag| table.get(tag, at(40), &TIMEOUTS).is_some();
     assert_eq!([1, 3, 5, 7, 11].map(present), [true, false, true, true, true]);
@@ -120,11 +125,12 @@ fn a_connection_that_ended_can_be_displaced_after_a_while() {
     {
         let mut table = Table::new(4);
         for tag in [1, 3, 5] {
-            table.insert(tag, backend(1), State::Established, at(0), &TIMEOUTS);
+            table.insert(tag, SERVICE, backend(1), State::Established, at(0), &TIMEOUTS);
         }
-        table.insert(7, backend(1), state, at(0), &TIMEOUTS);
-        let insert =
-            |table: &mut Table, ms| table.insert(9, backend(2), State::Syn, at(ms), &TIMEOUTS);
+        table.insert(7, SERVICE, backend(1), state, at(0), &TIMEOUTS);
+        let insert = |table: &mut Table, ms| {
+            table.insert(9, SERVICE, backend(2), State::Syn, at(ms), &TIMEOUTS)
+        };
         assert_eq!(insert(&mut table, 30_000), Insertion::Full);
         let expected = if victim { Insertion::Displaced } else { Insertion::Full };
         assert_eq!(insert(&mut table, 30_001), expected);
@@ -135,8 +141,9 @@ fn a_connection_that_ended_can_be_displaced_after_a_while() {
 #[test]
 fn unconfirmed_flows_keep_to_their_share() {
     let mut table = Table::new(8);
-    let insert =
-        |table: &mut Table, tag, state| table.insert(tag, backend(1), state, at(tag), &TIMEOUTS);
+    let insert = |table: &mut Table, tag, state| {
+        table.insert(tag, SERVICE, backend(1), state, at(tag), &TIMEOUTS)
+    };
     for tag in [1, 3, 5, 7] {
         assert_eq!(insert(&mut table, tag, State::Unconfirmed), Insertion::Stored);
     }
@@ -156,8 +163,9 @@ fn unconfirmed_flows_keep_to_their_share() {
 #[test]
 fn a_flow_that_expired_and_comes_back_unconfirmed_keeps_to_the_share() {
     let mut table = Table::new(8);
-    let insert =
-        |table: &mut Table, tag, state, ms| table.insert(tag, backend(1), state, at(ms), &TIMEOUTS);
+    let insert = |table: &mut Table, tag, state, ms| {
+        table.insert(tag, SERVICE, backend(1), state, at(ms), &TIMEOUTS)
+    };
     assert_eq!(insert(&mut table, 9, State::Syn, 0), Insertion::Stored);
     let later = u64::from(TIMEOUTS.idle[State::Syn as usize]) + 1;
     // These go to the other bucket, so that the expired entry stays.
@@ -173,11 +181,11 @@ fn a_sweep_empties_what_is_expired_or_gone() {
     let mut table = Table::new(64);
     for n in 0..32u32 {
         let state = if n % 2 == 0 { State::Udp } else { State::Established };
-        table.insert(u64::from(n), backend(n % 4), state, at(0), &TIMEOUTS);
+        table.insert(u64::from(n), SERVICE, backend(n % 4), state, at(0), &TIMEOUTS);
     }
     let before = table.len();
     let mut steps = 1;
-    while !table.sweep(at(100_000), &TIMEOUTS, |b| b != backend(3)) {
+    while !table.sweep(at(100_000), &TIMEOUTS, |_, b| b != backend(3)) {
         steps += 1;
     }
     assert_eq!(steps, 16);
@@ -221,7 +229,7 @@ proptest! {
             match step {
                 Step::Wait { ms } => now += ms,
                 Step::Sweep => {
-                    while !table.sweep(at(now), &TIMEOUTS, |_| true) {}
+                    while !table.sweep(at(now), &TIMEOUTS, |_, _| true) {}
                     model.retain(|_, flow| live(flow, now));
                     prop_assert_eq!(table.len(), model.len());
                 }
@@ -250,7 +258,7 @@ proptest! {
                     let victims = victims(&model);
                     let unconfirmed =
                         victims.iter().filter(|t| model[t].1 == State::Unconfirmed).count();
-                    match table.insert(tag, backend(n), state, at(now), &TIMEOUTS) {
+                    match table.insert(tag, SERVICE, backend(n), state, at(now), &TIMEOUTS) {
                         Insertion::Full => prop_assert_eq!(victims.len(), 2 * WAYS),
                         Insertion::Stored => {
                             prop_assert!(victims.len() < 2 * WAYS);

@@ -462,8 +462,14 @@ impl Workers {
         self.workers.iter().map(|worker| of(&worker.reader)).sum()
     }
 
-    /// Received is the sum of the verdicts and of what waits.
+    /// Received is the sum of the verdicts and of what waits. The live flows are those of the flow tables.
     fn check(&self) {
+        for Worker { pipeline, reader, .. } in &self.workers {
+            let flows = pipeline.balancer.flows().len() as u64;
+            assert_eq!((0..4).map(|id| reader.service(id).live).sum::<u64>(), flows);
+            let backends = 0..usize::from(BACKEND_COUNT);
+            assert_eq!(backends.map(|id| reader.backend(id).live).sum::<u64>(), flows);
+        }
         let received: u64 =
             self.workers.iter().map(|worker| worker.reader.counter(Counter::Received)).sum();
         let verdicts: u64 = self.workers.iter().map(|worker| worker.reader.verdicts()).sum();
