@@ -269,6 +269,9 @@ pub struct Traffic {
     pub bytes: u64,
     /// New flows: lookups in the Maglev table.
     pub flows: u64,
+    /// Flow table entries now.
+    #[serde(default)]
+    pub live: u64,
 }
 
 /// One worker.

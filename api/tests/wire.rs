@@ -16,7 +16,7 @@ fn same<T: Serialize + DeserializeOwned + PartialEq + Debug>(value: T, wire: &st
 }
 
 fn traffic() -> Traffic {
-    Traffic { packets: 10, bytes: 6400, flows: 2 }
+    Traffic { packets: 10, bytes: 6400, flows: 2, live: 1 }
 }
 
 #[test]
@@ -241,7 +241,7 @@ fn response_services() {
         concat!(
             r#"{"response":"services","body":[{"name":"web","address":"203.0.113.10","#,
             r#""protocol":"tcp","port":80,"pool":"web","backends":3,"#,
-            r#""traffic":{"packets":10,"bytes":6400,"flows":2}}]}"#
+            r#""traffic":{"packets":10,"bytes":6400,"flows":2,"live":1}}]}"#
         ),
     );
 }
@@ -278,7 +278,7 @@ fn response_backends() {
             r#""left_out":[{"encapsulation":"l2","reason":"not_on_link"}]},"#,
             r#""share":0.25,"next_hop":{"state":"resolved","port":"edge0","#,
             r#""address":"192.0.2.254","mac":"02:00:00:00:00:fe"},"#,
-            r#""traffic":{"packets":10,"bytes":6400,"flows":2}}]}"#
+            r#""traffic":{"packets":10,"bytes":6400,"flows":2,"live":1}}]}"#
         ),
     );
     let lost = Backend { encapsulation: None, encapsulation_choice: None, ..backend };

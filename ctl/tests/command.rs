@@ -205,7 +205,7 @@ fn tables_are_the_default_and_json_is_an_option() {
 fn backends_of_one_pool() {
     let backend = |pool| {
         format!(
-            r#"{{"pool":"{pool}","name":"b1","address":"10.0.0.5","weight":1,"state":"active","encapsulation":null,"encapsulation_choice":null,"share":1.0,"next_hop":{{"state":"no_mac","port":"edge0","address":"10.0.0.9"}},"traffic":{{"packets":1,"bytes":2,"flows":3}}}}"#
+            r#"{{"pool":"{pool}","name":"b1","address":"10.0.0.5","weight":1,"state":"active","encapsulation":null,"encapsulation_choice":null,"share":1.0,"next_hop":{{"state":"no_mac","port":"edge0","address":"10.0.0.9"}},"traffic":{{"packets":1,"bytes":2,"flows":3,"live":4}}}}"#
         )
     };
     let response =
@@ -213,8 +213,8 @@ fn backends_of_one_pool() {
     let site = Site::new();
     let daemon = site.responds(&response);
     let table = "\
-POOL  NAME  ADDRESS   WEIGHT  STATE   ENCAPSULATION    SHARE  FLOWS  PACKETS  BYTES  PORT   NEXT_HOP                WHY
-dns   b1    10.0.0.5       1  active  none           100.00%      3        1      2  edge0  10.0.0.9 (no neighbor)  nothing that is listed can be sent
+POOL  NAME  ADDRESS   WEIGHT  STATE   ENCAPSULATION    SHARE  LIVE  FLOWS  PACKETS  BYTES  PORT   NEXT_HOP                WHY
+dns   b1    10.0.0.5       1  active  none           100.00%     4      3        1      2  edge0  10.0.0.9 (no neighbor)  nothing that is listed can be sent
 ";
     site.run(&["backend", "list", "--pool", "dns"]).is(0, table, "");
     daemon.join().unwrap();

@@ -83,14 +83,14 @@ def test_counts_match_the_sent_packets(daemon):
     assert (status["node"], status["received"], status["flows"]) == ("lb1", len(SENT), len(SENT))
     service = next(s for s in daemon.ask("service", "list") if s["name"] == "web-udp4")
     size = sum(len(packet.frame) for packet in SENT)
-    assert service["traffic"] == {"packets": len(SENT), "bytes": size, "flows": len(SENT)}
+    assert service["traffic"] == {"packets": len(SENT), "bytes": size, "flows": len(SENT), "live": len(SENT)}
     for backend in daemon.ask("backend", "list"):
         weight = 2 if backend["name"] == "near4" else 1
         assert abs(backend["share"] - weight / 5) <= 1 / 65537
         assert backend["state"] == "active"
         assert (backend["next_hop"]["state"], backend["next_hop"]["port"]) == ("resolved", "edge0")
         taken = sum(fleet.backend(packet.flow) == backend["address"] for packet in SENT)
-        assert backend["traffic"]["packets"] == backend["traffic"]["flows"] == taken
+        assert [backend["traffic"][name] for name in ("packets", "flows", "live")] == [taken] * 3
     (worker,) = daemon.ask("worker", "list")
     assert (worker["received"], worker["transmitted"], worker["dropped"]) == (len(SENT), len(SENT), 0)
     (port,) = daemon.ask("port", "list")

@@ -72,7 +72,7 @@ fn services() {
         port: 80,
         pool: "web".into(),
         backends: 2,
-        traffic: Traffic { packets: 120_000, bytes: 9_600_000, flows: 1042 },
+        traffic: Traffic { packets: 120_000, bytes: 9_600_000, flows: 1042, live: 17 },
     };
     let dns = Service {
         name: "dns".into(),
@@ -86,9 +86,9 @@ fn services() {
     prints(
         &Response::Services(vec![web, dns]),
         "\
-NAME  ADDRESS         PROTOCOL  PORT  POOL       BACKENDS  FLOWS  PACKETS    BYTES
-web   203.0.113.10    tcp         80  web               2   1042   120000  9600000
-dns   2001:db8:f::53  udp         53  resolvers         1      0        0        0
+NAME  ADDRESS         PROTOCOL  PORT  POOL       BACKENDS  LIVE  FLOWS  PACKETS    BYTES
+web   203.0.113.10    tcp         80  web               2    17   1042   120000  9600000
+dns   2001:db8:f::53  udp         53  resolvers         1     0      0        0        0
 ",
     );
 }
@@ -114,7 +114,7 @@ fn backends() {
             address: "192.0.2.254".parse().unwrap(),
             mac: "02:00:00:00:00:fe".into(),
         },
-        traffic: Traffic { packets: 40_000, bytes: 3_200_000, flows: 347 },
+        traffic: Traffic { packets: 40_000, bytes: 3_200_000, flows: 347, live: 5 },
     };
     let b2 = Backend {
         name: "b2".into(),
@@ -131,9 +131,9 @@ fn backends() {
     prints(
         &Response::Backends(vec![b1, b2]),
         "\
-POOL  NAME  ADDRESS        WEIGHT  STATE        ENCAPSULATION   SHARE  FLOWS  PACKETS    BYTES  PORT   NEXT_HOP                          WHY
-web   b1    10.0.0.5            1  active       gre            33.33%    347    40000  3200000  edge0  192.0.2.254 at 02:00:00:00:00:fe  the only one listed: flows do not differ in the outer header
-web   b2    2001:db8:b::2     100  unreachable  none            0.00%      0        0        0  -      no route                          nothing that is listed can be sent
+POOL  NAME  ADDRESS        WEIGHT  STATE        ENCAPSULATION   SHARE  LIVE  FLOWS  PACKETS    BYTES  PORT   NEXT_HOP                          WHY
+web   b1    10.0.0.5            1  active       gre            33.33%     5    347    40000  3200000  edge0  192.0.2.254 at 02:00:00:00:00:fe  the only one listed: flows do not differ in the outer header
+web   b2    2001:db8:b::2     100  unreachable  none            0.00%     0      0        0        0  -      no route                          nothing that is listed can be sent
 ",
     );
 }

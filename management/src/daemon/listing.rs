@@ -161,8 +161,8 @@ impl Overview {
 }
 
 fn traffic(now: Traffic, base: Option<&Traffic>) -> api::Traffic {
-    let Traffic { packets, bytes, flows, .. } = now - base.copied().unwrap_or_default();
-    api::Traffic { packets, bytes, flows }
+    let Traffic { packets, bytes, flows, live } = now - base.copied().unwrap_or_default();
+    api::Traffic { packets, bytes, flows, live }
 }
 
 fn backend_state(backend: &CompiledBackend) -> api::BackendState {
