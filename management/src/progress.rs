@@ -7,7 +7,7 @@ use guideway_core::stats::{Gauge, Reader};
 pub struct Progress {
     /// Every worker runs tables of this generation or a newer one.
     pub generation: u64,
-    /// No worker has a flow of a backend that was removed before this generation.
+    /// No worker has a flow of a backend or of a service that was removed before this generation.
     pub swept: u64,
 }
 

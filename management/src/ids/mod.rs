@@ -15,7 +15,7 @@ use crate::progress::Progress;
 
 /// Ids for backends: for configured ones, and for removed ones of which workers may still have flows.
 pub const BACKEND_IDS: u32 = 1 << 17;
-/// Ids for services.
+/// Ids for services, likewise.
 pub const SERVICE_IDS: u32 = 1 << 17;
 
 /// Why a configuration gets no ids.
@@ -27,8 +27,11 @@ pub enum Error {
          try again in a few seconds"
     )]
     Backends,
-    /// Ids of removed services cannot be reused yet: some worker still runs tables that contain them.
-    #[error("too many services were replaced in a short time; try again in a few seconds")]
+    /// The ids of removed services are still in the workers' flow tables.
+    #[error(
+        "too many services were replaced in a short time: workers still hold flows of the old ones; \
+         try again in a few seconds"
+    )]
     Services,
 }
 
@@ -100,7 +103,7 @@ impl Allocators {
             .iter()
             .flat_map(|pool| pool.backends.iter().map(|b| (pool.name.clone(), b.address)))
             .collect();
-        if !self.services.fits(&service_keys, progress.generation) {
+        if !self.services.fits(&service_keys, progress.swept) {
             return Err(Error::Services);
         }
         let (backends, new_backends) = self
@@ -109,7 +112,7 @@ impl Allocators {
             .map_err(|Exhausted| Error::Backends)?;
         let (services, new_services) = self
             .services
-            .assign(&service_keys, generation, progress.generation)
+            .assign(&service_keys, generation, progress.swept)
             .map_err(|Exhausted| Error::Services)?;
         let since = u32::try_from(generation).unwrap_or(u32::MAX);
         self.since.resize(self.backends.end() as usize, since);

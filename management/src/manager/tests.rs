@@ -178,6 +178,28 @@ fn a_reused_id_counts_from_its_assignment() {
 }
 
 #[test]
+fn an_id_is_reused_only_after_a_sweep() {
+    let mut manager = manager();
+    let whole = Configuration::clone(&manager.state().intent.configuration);
+    let mut without = whole.clone();
+    without.services.remove(0);
+    without.pools[0].backends.remove(0);
+    let ids = |manager: &Manager| {
+        let ids = Arc::clone(&manager.published().load().ids);
+        (ids.services[0], ids.backends[0][0])
+    };
+    let first = ids(&manager);
+    manager.configure(without.clone(), String::new(), AT_ONCE).unwrap();
+    let unswept = Progress { generation: u64::MAX, swept: 1 };
+    manager.configure(whole.clone(), String::new(), unswept).unwrap();
+    let (service, backend) = ids(&manager);
+    assert!(service != first.0 && backend != first.1, "flow tables may still name the old ids");
+    manager.configure(without, String::new(), unswept).unwrap();
+    manager.configure(whole, String::new(), Progress { swept: 2, ..unswept }).unwrap();
+    assert_eq!(ids(&manager), first, "removed in generation 2, which every sweep has seen");
+}
+
+#[test]
 fn retired_tables_are_kept_while_a_worker_holds_them() {
     let mut manager = manager();
     let held = manager.tables().load_full();
