@@ -36,13 +36,12 @@ impl Overview {
     }
 
     pub(super) fn services(&self) -> Vec<api::Service> {
-        let published = self.published.load_full();
+        let tally = self.tally();
+        let published = tally.published();
         let configuration = &published.configuration;
-        configuration
-            .services
-            .iter()
-            .zip(&published.ids.services)
-            .map(|(service, id)| api::Service {
+        (0..)
+            .zip(&configuration.services)
+            .map(|(index, service)| api::Service {
                 name: service.name.clone(),
                 address: service.address,
                 protocol: to_protocol(service.protocol),
@@ -53,21 +52,19 @@ impl Overview {
                     .iter()
                     .filter(|backend| backend_state(backend) == api::BackendState::Active)
                     .count(),
-                traffic: traffic(
-                    self.sum(|stats| stats.service(id.0 as usize)),
-                    published.service_base.get(&id.0),
-                ),
+                traffic: to_traffic(tally.service(index)),
             })
             .collect()
     }
 
     pub(super) fn backends(&self) -> Vec<api::Backend> {
-        let published = self.published.load_full();
+        let tally = self.tally();
+        let published = tally.published();
         let configuration = &published.configuration;
         let mut list = Vec::new();
-        for (pool, compiled) in configuration.pools.iter().zip(&published.pools) {
-            for (backend, compiled) in pool.backends.iter().zip(&compiled.backends) {
-                let id = compiled.id;
+        for ((pool_index, pool), compiled) in (0..).zip(&configuration.pools).zip(&published.pools)
+        {
+            for ((index, backend), compiled) in (0..).zip(&pool.backends).zip(&compiled.backends) {
                 list.push(api::Backend {
                     pool: pool.name.clone(),
                     name: backend.name.clone(),
@@ -82,10 +79,7 @@ impl Overview {
                         .map(|choice| to_choice(&choice, &backend.encapsulations)),
                     share: compiled.slots as f64 / f64::from(configuration.hash.table_size),
                     next_hop: to_next_hop(&compiled.next_hop, configuration),
-                    traffic: traffic(
-                        self.sum(|stats| stats.backend(id.index())),
-                        published.backend_base.get(&id.get()),
-                    ),
+                    traffic: to_traffic(tally.backend(pool_index, index)),
                 });
             }
         }
@@ -160,8 +154,7 @@ impl Overview {
     }
 }
 
-fn traffic(now: Traffic, base: Option<&Traffic>) -> api::Traffic {
-    let Traffic { packets, bytes, flows, live } = now - base.copied().unwrap_or_default();
+fn to_traffic(Traffic { packets, bytes, flows, live }: Traffic) -> api::Traffic {
     api::Traffic { packets, bytes, flows, live }
 }
 

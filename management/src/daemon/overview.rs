@@ -10,10 +10,10 @@ use arc_swap::ArcSwap;
 use guideway_api as api;
 
 use crate::kernel::View;
-use crate::manager::Published;
+use crate::manager::{Published, Tally};
 use crate::progress::Progress;
 use guideway_core::balancer::scan::FlowScan;
-use guideway_core::stats::{Reader, Traffic};
+use guideway_core::stats::Reader;
 
 /// A worker, as the control plane sees it.
 pub struct Worker {
@@ -119,7 +119,8 @@ impl Overview {
         Progress::of(self.workers.iter().map(|worker| &worker.stats))
     }
 
-    pub(super) fn sum(&self, of: impl Fn(&Reader) -> Traffic) -> Traffic {
-        self.workers.iter().map(|w| of(&w.stats)).fold(Traffic::default(), |a, b| a + b)
+    /// What was forwarded for services, backends and pools.
+    pub(super) fn tally(&self) -> Tally {
+        Tally::read(&self.published, self.workers.iter().map(|worker| &worker.stats))
     }
 }

@@ -15,6 +15,17 @@ pub(super) struct IdAllocator<K> {
     limit: u32,
 }
 
+/// The ids of some keys.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Assignment<K> {
+    /// In the order of the keys.
+    pub(super) ids: Vec<u32>,
+    /// Those that are newly assigned.
+    pub(super) new: Vec<u32>,
+    /// The keys that are no longer listed, with the ids that they had.
+    pub(super) gone: Vec<(K, u32)>,
+}
+
 /// More keys than there are ids.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Exhausted;
@@ -25,8 +36,7 @@ impl<K: Hash + Eq + Clone> IdAllocator<K> {
         IdAllocator { assigned: FxHashMap::default(), released: VecDeque::new(), next: 0, limit }
     }
 
-    /// The ids for the keys of `generation`, in the keys' order, and those ids that are newly
-    /// assigned. Keys must be distinct. A key that is no longer listed loses its id. An id is reused
+    /// The ids for the keys of `generation`. Keys must be distinct. A key that is no longer listed loses its id. An id is reused
     /// only if the generation that removed its key is at most `safe`.
     ///
     /// # Errors
@@ -36,7 +46,7 @@ impl<K: Hash + Eq + Clone> IdAllocator<K> {
         keys: &[K],
         generation: u64,
         safe: u64,
-    ) -> Result<(Vec<u32>, Vec<u32>), Exhausted> {
+    ) -> Result<Assignment<K>, Exhausted> {
         if !self.fits(keys, safe) {
             return Err(Exhausted);
         }
@@ -44,7 +54,7 @@ impl<K: Hash + Eq + Clone> IdAllocator<K> {
         let known: Option<Vec<u32>> =
             keys.iter().map(|key| self.assigned.get(key).copied()).collect();
         if let Some(ids) = known.filter(|_| keys.len() == self.assigned.len()) {
-            return Ok((ids, Vec::new()));
+            return Ok(Assignment { ids, new: Vec::new(), gone: Vec::new() });
         }
         let reusable = self.reusable(safe);
         let mut before = std::mem::take(&mut self.assigned);
@@ -68,10 +78,10 @@ impl<K: Hash + Eq + Clone> IdAllocator<K> {
         for id in reusable.into_iter().rev() {
             self.released.push_front((0, id));
         }
-        let mut gone: Vec<u32> = before.into_values().collect();
-        gone.sort_unstable();
-        self.released.extend(gone.into_iter().map(|id| (generation, id)));
-        Ok((ids, new))
+        let mut gone: Vec<(K, u32)> = before.into_iter().collect();
+        gone.sort_unstable_by_key(|&(_, id)| id);
+        self.released.extend(gone.iter().map(|&(_, id)| (generation, id)));
+        Ok(Assignment { ids, new, gone })
     }
 
     /// Whether [`IdAllocator::assign`] would succeed.
@@ -94,11 +104,20 @@ impl<K: Hash + Eq + Clone> IdAllocator<K> {
 mod tests {
     use super::*;
 
+    fn assignment(
+        ids: &[u32],
+        new: &[u32],
+        gone: &[(&'static str, u32)],
+    ) -> Assignment<&'static str> {
+        Assignment { ids: ids.to_vec(), new: new.to_vec(), gone: gone.to_vec() }
+    }
+
     #[test]
     fn a_key_keeps_its_id() {
         let mut ids = IdAllocator::new(10);
-        assert_eq!(ids.assign(&["a", "b"], 1, 0), Ok((vec![0, 1], vec![0, 1])));
-        assert_eq!(ids.assign(&["c", "b", "a"], 2, 0), Ok((vec![2, 1, 0], vec![2])));
+        assert_eq!(ids.assign(&["a", "b"], 1, 0), Ok(assignment(&[0, 1], &[0, 1], &[])));
+        assert_eq!(ids.assign(&["c", "b", "a"], 2, 0), Ok(assignment(&[2, 1, 0], &[2], &[])));
+        assert_eq!(ids.assign(&["b"], 3, 0), Ok(assignment(&[1], &[], &[("a", 0), ("c", 2)])));
     }
 
     #[test]
@@ -106,8 +125,8 @@ mod tests {
         let mut ids = IdAllocator::new(10);
         ids.assign(&["a", "b"], 1, 0).unwrap();
         ids.assign(&["b"], 2, 1).unwrap();
-        assert_eq!(ids.assign(&["b", "c"], 3, 1).unwrap().0, [1, 2]);
-        assert_eq!(ids.assign(&["b", "c", "d", "e"], 4, 2).unwrap().0, [1, 2, 0, 3]);
+        assert_eq!(ids.assign(&["b", "c"], 3, 1).unwrap().ids, [1, 2]);
+        assert_eq!(ids.assign(&["b", "c", "d", "e"], 4, 2).unwrap().ids, [1, 2, 0, 3]);
     }
 
     #[test]
@@ -115,8 +134,8 @@ mod tests {
         let mut ids = IdAllocator::new(2);
         ids.assign(&["a", "b"], 1, 0).unwrap();
         assert_eq!(ids.assign(&["a", "c"], 2, 1), Err(Exhausted));
-        assert_eq!(ids.assign(&["b", "a"], 2, 1), Ok((vec![1, 0], vec![])));
+        assert_eq!(ids.assign(&["b", "a"], 2, 1), Ok(assignment(&[1, 0], &[], &[])));
         ids.assign(&["a"], 3, 2).unwrap();
-        assert_eq!(ids.assign(&["a", "c"], 4, 3), Ok((vec![0, 1], vec![1])));
+        assert_eq!(ids.assign(&["a", "c"], 4, 3), Ok(assignment(&[0, 1], &[1], &[])));
     }
 }

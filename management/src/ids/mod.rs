@@ -46,6 +46,8 @@ pub struct Ids {
     pub end: usize,
     /// The generation in which each backend id was assigned, by id.
     since: Vec<u32>,
+    /// The generation in which each service id was assigned, by id.
+    services_since: Vec<u32>,
 }
 
 impl Ids {
@@ -53,9 +55,19 @@ impl Ids {
     pub fn since(&self, id: BackendId) -> u32 {
         self.since[id.index()]
     }
+
+    /// The generation in which a service got its id.
+    pub fn service_since(&self, id: ServiceId) -> u32 {
+        self.services_since[id.index()]
+    }
+
+    /// One more than the largest service id ever assigned.
+    pub fn services_end(&self) -> usize {
+        self.services_since.len()
+    }
 }
 
-/// The ids of a configuration, and which of them are newly assigned.
+/// The ids of a configuration, and what differs from the ids of the configuration before.
 #[derive(Debug)]
 pub struct Assigned {
     /// The ids.
@@ -64,6 +76,8 @@ pub struct Assigned {
     pub new_services: Vec<ServiceId>,
     /// Backends with a newly assigned id.
     pub new_backends: Vec<BackendId>,
+    /// Backends that are no longer there, each with the name of its pool.
+    pub gone_backends: Vec<(String, BackendId)>,
 }
 
 /// Assigns ids, and keeps those of removed services and backends until they are safe to reuse.
@@ -73,6 +87,8 @@ pub struct Allocators {
     services: IdAllocator<ServiceAddress>,
     /// The generation in which each backend id was assigned, by id.
     since: Vec<u32>,
+    /// The generation in which each service id was assigned, by id.
+    services_since: Vec<u32>,
 }
 
 impl Default for Allocators {
@@ -81,6 +97,7 @@ impl Default for Allocators {
             backends: IdAllocator::new(BACKEND_IDS),
             services: IdAllocator::new(SERVICE_IDS),
             since: Vec::new(),
+            services_since: Vec::new(),
         }
     }
 }
@@ -106,34 +123,40 @@ impl Allocators {
         if !self.services.fits(&service_keys, progress.swept) {
             return Err(Error::Services);
         }
-        let (backends, new_backends) = self
+        let backends = self
             .backends
             .assign(&backend_keys, generation, progress.swept)
             .map_err(|Exhausted| Error::Backends)?;
-        let (services, new_services) = self
+        let services = self
             .services
             .assign(&service_keys, generation, progress.swept)
             .map_err(|Exhausted| Error::Services)?;
         let since = u32::try_from(generation).unwrap_or(u32::MAX);
-        self.since.resize(self.backends.end() as usize, since);
-        for &id in &new_backends {
-            self.since[id as usize] = since;
+        for (all, end, new) in [
+            (&mut self.since, self.backends.end(), &backends.new),
+            (&mut self.services_since, self.services.end(), &services.new),
+        ] {
+            all.resize(end as usize, since);
+            new.iter().for_each(|&id| all[id as usize] = since);
         }
-        let mut backends = backends.into_iter().map(BackendId::new);
+        let mut backend_ids = backends.ids.into_iter().map(BackendId::new);
         let ids = Ids {
-            services: services.into_iter().map(ServiceId).collect(),
+            services: services.ids.into_iter().map(ServiceId).collect(),
             backends: configuration
                 .pools
                 .iter()
-                .map(|pool| backends.by_ref().take(pool.backends.len()).collect())
+                .map(|pool| backend_ids.by_ref().take(pool.backends.len()).collect())
                 .collect(),
             end: self.backends.end() as usize,
             since: self.since.clone(),
+            services_since: self.services_since.clone(),
         };
+        let gone = backends.gone.into_iter();
         Ok(Assigned {
             ids,
-            new_services: new_services.into_iter().map(ServiceId).collect(),
-            new_backends: new_backends.into_iter().map(BackendId::new).collect(),
+            new_services: services.new.into_iter().map(ServiceId).collect(),
+            new_backends: backends.new.into_iter().map(BackendId::new).collect(),
+            gone_backends: gone.map(|((pool, _), id)| (pool, BackendId::new(id))).collect(),
         })
     }
 }

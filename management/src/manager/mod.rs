@@ -7,11 +7,12 @@
 
 mod change;
 mod published;
+mod tally;
 #[cfg(test)]
 mod tests;
 mod thread;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -28,7 +29,10 @@ use crate::state::{PortFacts, State};
 
 pub use change::{Change, Changes, Error, Outcome, Sent, Turn};
 pub use published::Published;
+pub use tally::Tally;
 pub use thread::{Handle, Limits};
+
+use published::{Left, LeftId};
 
 /// The owner of the state, and of what is published.
 #[derive(Debug)]
@@ -55,8 +59,8 @@ impl Manager {
         let mut allocators = Allocators::default();
         let assigned = allocators.assign(&state.intent.configuration, 1, Progress::default())?;
         let compiled = compile(1, &state, &Arc::new(assigned.ids), None);
-        // Counters begin at 0, so the ids of a start need no base (see `Bases`).
-        let published = published(&compiled, Arc::default(), Arc::default());
+        // Counters begin at 0, so the ids of a start need no base.
+        let published = published(&compiled, Accounts::default());
         Ok(Manager {
             allocators,
             publisher: Publisher::new(Arc::clone(&compiled.tables)),
@@ -105,20 +109,18 @@ impl Manager {
         let mut allocators = self.allocators.clone();
         let generation = self.next_generation();
         let assigned = allocators.assign(&state.intent.configuration, generation, progress)?;
-        let (services, backends) = self.bases(&assigned);
+        let accounts = self.accounts(&assigned, &state.intent.configuration);
         let compiled = compile(generation, &state, &Arc::new(assigned.ids), Some(&self.compiled));
         self.allocators = allocators;
-        Ok(self.put_in_force(compiled, services, backends))
+        Ok(self.put_in_force(compiled, accounts))
     }
 
     /// Publishes a change of the state that is no other configuration, and returns its generation.
     pub fn change(&mut self, state: &State) -> u64 {
         let generation = self.next_generation();
         let compiled = compile(generation, state, &self.compiled.ids, Some(&self.compiled));
-        let published = self.published.load();
-        let bases = (published.service_base.clone(), published.backend_base.clone());
-        drop(published);
-        self.put_in_force(compiled, bases.0, bases.1)
+        let accounts = Accounts::of(&self.published.load());
+        self.put_in_force(compiled, accounts)
     }
 
     /// Frees the retired tables that no worker holds. Returns whether some are still held.
@@ -130,43 +132,86 @@ impl Manager {
         self.compiled.tables.generation() + 1
     }
 
-    fn put_in_force(&mut self, compiled: Compiled, services: Bases, backends: Bases) -> u64 {
+    fn put_in_force(&mut self, compiled: Compiled, accounts: Accounts) -> u64 {
         let generation = compiled.tables.generation();
-        let published = Arc::new(published(&compiled, services, backends));
+        // Before the tables: readers know an id's new owner before any worker counts for it (see `Tally`).
+        self.published.store(Arc::new(published(&compiled, accounts)));
         self.publisher.publish(Arc::clone(&compiled.tables));
-        self.published.store(published);
         self.compiled = compiled;
         self.release();
         generation
     }
 
-    /// The bases of all ids, with those of the new ids. No worker counts for a new id before it is published.
-    fn bases(&self, assigned: &Assigned) -> (Bases, Bases) {
+    /// The accounts with these ids. No worker counts for a new id before it is published.
+    fn accounts(&self, assigned: &Assigned, configuration: &Configuration) -> Accounts {
         let published = self.published.load();
-        let (mut services, mut backends) =
-            (published.service_base.clone(), published.backend_base.clone());
+        let mut accounts = Accounts::of(&published);
         if !assigned.new_services.is_empty() {
             let of = |id: u32| self.sum(|stats| stats.service(id as usize));
             let new = assigned.new_services.iter().map(|id| (id.0, of(id.0)));
-            Arc::make_mut(&mut services).extend(new);
+            Arc::make_mut(&mut accounts.services).extend(new);
         }
         if !assigned.new_backends.is_empty() {
             let new = assigned.new_backends.iter();
             let new = new.map(|id| (id.get(), self.sum(|stats| stats.backend(id.index()))));
-            Arc::make_mut(&mut backends).extend(new);
+            Arc::make_mut(&mut accounts.backends).extend(new);
         }
-        (services, backends)
+        if !assigned.gone_backends.is_empty() || !published.left.is_empty() {
+            self.settle(Arc::make_mut(&mut accounts.left), assigned, configuration, &published);
+        }
+        accounts
+    }
+
+    /// Brings up to date what backends forwarded that have left a pool.
+    fn settle(
+        &self,
+        left: &mut HashMap<String, Left>,
+        assigned: &Assigned,
+        configuration: &Configuration,
+        published: &Published,
+    ) {
+        let pools: HashSet<&str> = configuration.pools.iter().map(|pool| &*pool.name).collect();
+        left.retain(|pool, _| pools.contains(&**pool));
+        let reused: HashSet<_> = assigned.new_backends.iter().copied().collect();
+        for left in left.values_mut() {
+            left.settle(
+                |id| reused.contains(&id),
+                |id| self.sum(|stats| stats.backend(id.index())),
+            );
+        }
+        for (pool, id) in &assigned.gone_backends {
+            if pools.contains(&**pool) {
+                let base = published.backend_base.get(&id.get()).copied().unwrap_or_default();
+                let since = published.ids.since(*id);
+                left.entry(pool.clone()).or_default().ids.push(LeftId { id: *id, since, base });
+            }
+        }
     }
 
     fn sum(&self, of: impl Fn(&Reader) -> Traffic) -> Traffic {
-        self.workers.iter().map(of).fold(Traffic::default(), |a, b| a + b)
+        self.workers.iter().map(of).sum()
     }
 }
 
-/// The counters of ids at the time when they were assigned.
-type Bases = Arc<HashMap<u32, Traffic>>;
+/// What turns the counters of ids into those of services, backends and pools: see [`Published`].
+#[derive(Debug, Default)]
+struct Accounts {
+    services: Arc<HashMap<u32, Traffic>>,
+    backends: Arc<HashMap<u32, Traffic>>,
+    left: Arc<HashMap<String, Left>>,
+}
 
-fn published(compiled: &Compiled, service_base: Bases, backend_base: Bases) -> Published {
+impl Accounts {
+    fn of(published: &Published) -> Accounts {
+        Accounts {
+            services: Arc::clone(&published.service_base),
+            backends: Arc::clone(&published.backend_base),
+            left: Arc::clone(&published.left),
+        }
+    }
+}
+
+fn published(compiled: &Compiled, accounts: Accounts) -> Published {
     Published {
         generation: compiled.tables.generation(),
         configuration: Arc::clone(&compiled.state.intent.configuration),
@@ -174,7 +219,8 @@ fn published(compiled: &Compiled, service_base: Bases, backend_base: Bases) -> P
         ids: Arc::clone(&compiled.ids),
         pools: compiled.pools.clone(),
         routing: compiled.state.observation.routing.clone(),
-        service_base,
-        backend_base,
+        service_base: accounts.services,
+        backend_base: accounts.backends,
+        left: accounts.left,
     }
 }

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use guideway_config::Configuration;
+use guideway_core::balancer::id::BackendId;
 use guideway_core::stats::Traffic;
 
 use crate::compile::CompiledPool;
@@ -29,4 +30,38 @@ pub struct Published {
     pub service_base: Arc<HashMap<u32, Traffic>>,
     /// The counters of each backend's id at the time when the backend got the id.
     pub backend_base: Arc<HashMap<u32, Traffic>>,
+    /// What backends forwarded that have left a pool, by the name of the pool.
+    pub(super) left: Arc<HashMap<String, Left>>,
+}
+
+/// What backends forwarded that have left a pool. Their share of its totals stays.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Left {
+    /// The sum of those whose ids have another owner now.
+    pub(super) rest: Traffic,
+    /// The others. Workers count for them until they run the tables without them.
+    pub(super) ids: Vec<LeftId>,
+}
+
+/// The id of a backend that has left its pool.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct LeftId {
+    pub(super) id: BackendId,
+    /// The generation in which the backend got the id.
+    pub(super) since: u32,
+    /// The counters of the id then.
+    pub(super) base: Traffic,
+}
+
+impl Left {
+    /// Adds up the backends whose ids get another owner. `sum` reads the counters of an id, which rise no more.
+    pub(super) fn settle(
+        &mut self,
+        is_reused: impl Fn(BackendId) -> bool,
+        sum: impl Fn(BackendId) -> Traffic,
+    ) {
+        for LeftId { id, base, .. } in self.ids.extract_if(.., |left| is_reused(left.id)) {
+            self.rest = Traffic { live: 0, ..self.rest + (sum(id) - base) };
+        }
+    }
 }

@@ -1,3 +1,5 @@
+mod totals;
+
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
