@@ -1,7 +1,7 @@
-//! The one list of what is counted: every counter, gauge and event with its name and help text.
+//! The one list of what is counted: every counter, gauge, event and histogram with its name and help text.
 //!
-//! `guidewayctl` and the documentation take their names from here. A new metric is one line in one of the three
-//! enums below. Verdicts have their list in [`super::verdict`]; [`metrics`] has all four lists.
+//! `guidewayctl` and the documentation take their names from here. A new metric is one line in one of the four
+//! enums below. Verdicts have their list in [`super::verdict`]; [`metrics`] has all five lists.
 
 use super::verdict::Verdict;
 use crate::named::named;
@@ -73,6 +73,16 @@ named! {
     }
 }
 
+named! {
+    /// A distribution of a worker's values.
+    pub enum Histogram {
+        /// Packets of a burst that a device queue gave the worker.
+        BurstPackets = "burst_packets",
+        /// Ticks of the CPU's counter that it took to process a burst; one burst in 64 rounds is measured.
+        BurstCycles = "burst_cycles",
+    }
+}
+
 /// How a metric moves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -80,6 +90,8 @@ pub enum Kind {
     Counter,
     /// The metric rises and falls.
     Gauge,
+    /// The metric counts values by their size.
+    Histogram,
 }
 
 /// The description of one metric.
@@ -93,7 +105,7 @@ pub struct Metric {
     pub help: &'static str,
 }
 
-/// Every metric of a worker: counters, gauges, events, verdicts.
+/// Every metric of a worker: counters, gauges, events, verdicts, histograms.
 pub fn metrics() -> impl Iterator<Item = Metric> {
     let metric = |kind| move |(name, help)| Metric { kind, name, help };
     let counters = Counter::ALL.iter().map(|counter| (counter.name(), counter.help()));
@@ -101,7 +113,8 @@ pub fn metrics() -> impl Iterator<Item = Metric> {
     let events = Event::ALL.iter().map(|event| (event.name(), event.help()));
     let verdicts = Verdict::all().map(|verdict| (verdict.name(), verdict.help()));
     let counters = counters.chain(events).chain(verdicts).map(metric(Kind::Counter));
-    counters.chain(gauges.map(metric(Kind::Gauge)))
+    let histograms = Histogram::ALL.iter().map(|histogram| (histogram.name(), histogram.help()));
+    counters.chain(gauges.map(metric(Kind::Gauge))).chain(histograms.map(metric(Kind::Histogram)))
 }
 
 #[cfg(test)]

@@ -11,15 +11,18 @@ use std::sync::Arc;
 use crossbeam_utils::CachePadded;
 
 mod cell;
+mod histogram;
 mod metric;
 mod traffic;
 pub mod verdict;
 
-pub use metric::{Counter, Event, Gauge, Kind, Metric, metrics};
+pub use histogram::{BUCKETS, Distribution};
+pub use metric::{Counter, Event, Gauge, Histogram, Kind, Metric, metrics};
 pub use traffic::{Counting, Traffic};
 pub use verdict::{DropReason, Reply, Verdict};
 
 use cell::Cell;
+use histogram::HistogramCells;
 use traffic::TrafficCells;
 
 #[derive(Debug)]
@@ -28,6 +31,7 @@ struct Block {
     gauges: CachePadded<[Cell; Gauge::ALL.len()]>,
     verdicts: CachePadded<[Cell; Verdict::COUNT]>,
     events: CachePadded<[Cell; Event::ALL.len()]>,
+    histograms: CachePadded<[HistogramCells; Histogram::ALL.len()]>,
     services: Box<[TrafficCells]>,
     backends: Box<[TrafficCells]>,
 }
@@ -48,6 +52,7 @@ pub fn channel(services: usize, backends: usize) -> (Writer, Reader) {
         gauges: CachePadded::default(),
         verdicts: CachePadded::new(std::array::from_fn(|_| Cell::default())),
         events: CachePadded::default(),
+        histograms: CachePadded::new(std::array::from_fn(|_| HistogramCells::new())),
         services: traffic(services),
         backends: traffic(backends),
     });
@@ -77,6 +82,12 @@ impl Writer {
     #[inline]
     pub fn event(&mut self, event: Event, packets: u64) {
         self.0.events[event.index()].add(packets);
+    }
+
+    /// Counts a value of a histogram.
+    #[inline]
+    pub fn observe(&mut self, histogram: Histogram, value: u64) {
+        self.0.histograms[histogram.index()].count(histogram, value);
     }
 
     /// The counters of services and backends, to count many packets.
@@ -173,6 +184,11 @@ impl Reader {
     /// Packets that this happened to.
     pub fn event(&self, event: Event) -> u64 {
         self.0.events[event.index()].read()
+    }
+
+    /// What a histogram has counted.
+    pub fn histogram(&self, histogram: Histogram) -> Distribution {
+        self.0.histograms[histogram.index()].read(histogram)
     }
 
     /// What was forwarded for a service, by its index.

@@ -47,6 +47,15 @@ impl Clock {
         }
     }
 
+    /// The CPU's counter now, to measure how long something takes; `None` in a replay.
+    #[inline]
+    pub(super) fn ticks(&self) -> Option<u64> {
+        match self {
+            Clock::Tsc { .. } => Some(tsc()),
+            Clock::Capture { .. } => None,
+        }
+    }
+
     /// The time of this round, or of the latest packet.
     #[inline]
     pub(super) fn now(&self) -> Time {

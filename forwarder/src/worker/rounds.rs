@@ -8,7 +8,7 @@ use crossbeam_channel::{Receiver, Sender};
 use guideway_core::balancer::id::PortIndex;
 use guideway_core::balancer::scan::FlowScan;
 use guideway_core::balancer::{Balancer, Tables};
-use guideway_core::stats::{Counter, DropReason, Gauge, Verdict, Writer};
+use guideway_core::stats::{Counter, DropReason, Gauge, Histogram, Verdict, Writer};
 
 use super::clock::Clock;
 use super::command::Command;
@@ -25,6 +25,8 @@ const HOUSEKEEPING: u64 = 256;
 /// While there is traffic, the clock is read once in this many rounds: some microseconds. The same
 /// rounds expire fragments and sweep one bucket of the flow table.
 const TIMEKEEPING: u64 = 4;
+/// In one round of so many the worker measures how long a burst takes.
+const SAMPLING: u64 = 64;
 
 /// A list of flow table entries that the daemon asks a worker for.
 pub struct FlowListing {
@@ -179,6 +181,7 @@ impl Rounds {
         let Rounds { pipeline, batch, clock, inputs, outputs, siblings, kernel, .. } = self;
         let punts = &mut kernel.punts;
         let mut found = false;
+        let mut is_sampled = self.rounds.is_multiple_of(SAMPLING);
         for input in inputs {
             if self.lossless && !input.may_be_polled(outputs, siblings, punts.has_room()) {
                 found = true;
@@ -189,7 +192,11 @@ impl Rounds {
                 InputKind::Queue { .. } if self.finishing => continue,
                 InputKind::Queue { queue, owners } => {
                     let received = queue.receive(&mut batch.burst);
+                    if received == 0 {
+                        continue;
+                    }
                     pipeline.stats.add(Counter::Received, received as u64);
+                    pipeline.stats.observe(Histogram::BurstPackets, received as u64);
                     owners.as_mut()
                 }
                 InputKind::Ring(ring) | InputKind::Handoff(ring) => {
@@ -201,11 +208,15 @@ impl Rounds {
                 continue;
             }
             found = true;
+            let begun = if std::mem::take(&mut is_sampled) { clock.ticks() } else { None };
             let actions = Outputs { ports: outputs, siblings, owners, punts };
             let mut round = Round { tables, now: clock.now(), actions };
             match is_handoff {
                 true => receive_handoffs(pipeline, &mut round, &mut batch.burst, clock),
                 false => process(pipeline, &mut round, input.port, batch, clock),
+            }
+            if let (Some(begun), Some(ended)) = (begun, begun.and_then(|_| clock.ticks())) {
+                pipeline.stats.observe(Histogram::BurstCycles, ended.saturating_sub(begun));
             }
         }
         found
