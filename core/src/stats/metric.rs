@@ -17,6 +17,10 @@ named! {
         Polls = "polls",
         /// Rounds that found a packet.
         BusyPolls = "busy_polls",
+        /// Ticks of the CPU's counter that were spent in rounds that found a packet.
+        BusyTicks = "busy_ticks",
+        /// Ticks of the CPU's counter that were spent in rounds that found no packet, or asleep.
+        IdleTicks = "idle_ticks",
     }
 }
 

@@ -186,6 +186,11 @@ impl Reader {
         self.0.events[event.index()].read()
     }
 
+    /// A time in ticks of the CPU's counter, in seconds; `hz` is the ticks in a second.
+    pub fn seconds(&self, counter: Counter, hz: u64) -> f64 {
+        self.counter(counter) as f64 / hz.max(1) as f64
+    }
+
     /// What a histogram has counted.
     pub fn histogram(&self, histogram: Histogram) -> Distribution {
         self.0.histograms[histogram.index()].read(histogram)
@@ -257,6 +262,13 @@ mod tests {
         assert_eq!((reader.service(0) - earlier).live, 1);
         assert_eq!((reader.service(0) + reader.backend(0)).live, 2);
         assert_eq!(reader.event(Event::FlowExpired), 1);
+    }
+
+    #[test]
+    fn ticks_are_read_as_seconds() {
+        let (mut writer, reader) = channel(0, 0);
+        writer.add(Counter::BusyTicks, 3_000_000_000);
+        assert_eq!(reader.seconds(Counter::BusyTicks, 2_000_000_000), 1.5);
     }
 
     #[test]

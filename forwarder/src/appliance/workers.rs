@@ -26,6 +26,8 @@ pub(super) struct Spawned {
     /// See [`Wiring::queues`].
     queues: Vec<RxQueue>,
     listings: Sender<FlowListing>,
+    /// Ticks of the CPU's counter in a second.
+    tick_hz: u64,
 }
 
 /// Spawns the threads of all workers. If one does not start, none is left.
@@ -38,18 +40,19 @@ pub(super) fn spawn(
     wiring: Vec<Wiring>,
 ) -> Result<Vec<Spawned>> {
     let mut spawned: Vec<Spawned> = Vec::with_capacity(wiring.len());
+    let tick_hz = tsc_hz(eal);
     for (index, mut wiring) in (0..).zip(wiring) {
         let queues = mem::take(&mut wiring.queues);
         let (ask, listings) = bounded(4);
         let clock = match timestamps {
             Some(field) => Clock::Capture { field, latest: Default::default() },
-            None => Clock::tsc(tsc_hz(eal) / 1000),
+            None => Clock::tsc(tick_hz / 1000),
         };
         let cpu = run.cpus[usize::from(index)].map(|cpu| cpu.number);
         let pool = pools.of_worker(index).clone();
         let setup = Setup { index, cpu, wiring, clock, pool, listings };
         match WorkerThread::spawn(eal, shared.clone(), setup) {
-            Ok(thread) => spawned.push(Spawned { thread, queues, listings: ask }),
+            Ok(thread) => spawned.push(Spawned { thread, queues, listings: ask, tick_hz }),
             Err(error) => {
                 spawned.into_iter().for_each(|spawned| spawned.thread.abandon());
                 return Err(error);
@@ -67,7 +70,7 @@ pub(super) fn wait_until_built(
 ) -> (Vec<WorkerThread>, Vec<daemon::Worker>) {
     let mut threads = Vec::with_capacity(spawned.len());
     let mut views = Vec::with_capacity(spawned.len());
-    for (index, Spawned { thread, queues, listings }) in spawned.into_iter().enumerate() {
+    for (index, Spawned { thread, queues, listings, tick_hz }) in spawned.into_iter().enumerate() {
         let ready = thread.ready();
         threads.push(thread);
         let Some(Ready { stats, capacity: flow_capacity, placement, compromise }) = ready else {
@@ -81,7 +84,7 @@ pub(super) fn wait_until_built(
             warn!("worker {index}: dpdk.idle: pauses instead of waiting for interrupts: {reason}");
         }
         let scan = Box::new(move |scan| list_flows(&listings, scan));
-        views.push(daemon::Worker { stats, cpu, queues, flow_capacity, scan });
+        views.push(daemon::Worker { stats, cpu, queues, flow_capacity, tick_hz, scan });
     }
     (threads, views)
 }

@@ -16,6 +16,8 @@ pub enum Clock {
         now: Time,
         /// The ticks at which `now` is over, so that there is one division a millisecond.
         until: u64,
+        /// The ticks at the last reading.
+        last: u64,
     },
     /// The time stamps of the packets, in microseconds.
     Capture {
@@ -29,22 +31,24 @@ pub enum Clock {
 impl Clock {
     /// The CPU's counter, with this many ticks in a millisecond.
     pub fn tsc(per_ms: u64) -> Clock {
-        let mut clock = Clock::Tsc { per_ms: per_ms.max(1), now: Time::default(), until: 0 };
+        let (now, last) = (Time::default(), tsc());
+        let mut clock = Clock::Tsc { per_ms: per_ms.max(1), now, until: 0, last };
         clock.begin_round();
         clock
     }
 
-    /// Reads the time, which then stands still until the next round.
+    /// Reads the time, which then stands still until the next reading. Returns the ticks since the last one; 0 in a
+    /// replay.
     #[inline]
-    pub(super) fn begin_round(&mut self) {
-        if let Clock::Tsc { per_ms, now, until } = self {
-            let ticks = tsc();
-            if ticks >= *until {
-                let ms = ticks / *per_ms;
-                *now = Time::from_millis(ms);
-                *until = (ms + 1).saturating_mul(*per_ms);
-            }
+    pub(super) fn begin_round(&mut self) -> u64 {
+        let Clock::Tsc { per_ms, now, until, last } = self else { return 0 };
+        let ticks = tsc();
+        if ticks >= *until {
+            let ms = ticks / *per_ms;
+            *now = Time::from_millis(ms);
+            *until = (ms + 1).saturating_mul(*per_ms);
         }
+        ticks.saturating_sub(std::mem::replace(last, ticks))
     }
 
     /// The CPU's counter now, to measure how long something takes; `None` in a replay.
@@ -100,5 +104,18 @@ mod tests {
         assert!(clock.now().as_millis() >= before.as_millis() + 2);
         let least = clock.now();
         assert!(Time::from_millis(tsc() / 1000) >= least);
+    }
+
+    #[test]
+    fn readings_add_up_to_the_time_that_passes() {
+        let before = tsc();
+        let mut clock = Clock::tsc(1000);
+        let begun = tsc();
+        let read: u64 = (0..1000).map(|_| clock.begin_round()).sum();
+        let after = tsc();
+        assert!(clock.begin_round() > 0);
+        assert!(read > 0 && read <= after - before, "{read}");
+        assert!(read + 1_000_000 > after - begun, "{read} of {}", after - begun);
+        assert!(clock.ticks() >= Some(after));
     }
 }

@@ -123,6 +123,8 @@ struct Rounds {
     rounds: u64,
     /// Rounds in a row, up to the latest, that found no packet.
     idle: u64,
+    /// Whether a round since the last reading of the clock found a packet.
+    was_busy: bool,
 }
 
 impl Rounds {
@@ -146,17 +148,24 @@ impl Rounds {
             sweep_generation: 0,
             rounds: 0,
             idle: 0,
+            was_busy: false,
         }
     }
 
     /// Begins a round. Returns whether the round keeps time: reads the clock, expires fragments and sweeps.
+    ///
+    /// The time since the last reading is busy if a round found a packet in it. After an empty round the clock is
+    /// always read, so that at most the first empty round, and no sleep, counts as busy.
     #[inline]
     fn begin(&mut self) -> bool {
         self.rounds += 1;
         let keeps_time =
             self.idle > 0 || self.rounds % TIMEKEEPING == 1 || self.clock.is_per_packet();
         if keeps_time {
-            self.clock.begin_round();
+            let ticks = self.clock.begin_round();
+            let was_busy = std::mem::take(&mut self.was_busy);
+            let counter = if was_busy { Counter::BusyTicks } else { Counter::IdleTicks };
+            self.pipeline.stats.add(counter, ticks);
         }
         keeps_time
     }
@@ -263,6 +272,7 @@ impl Rounds {
     #[inline]
     fn count(&mut self, found: bool) {
         self.idle = if found { 0 } else { self.idle + 1 };
+        self.was_busy |= found;
         let stats = &mut self.pipeline.stats;
         stats.add(Counter::Polls, 1);
         stats.add(Counter::BusyPolls, u64::from(found));

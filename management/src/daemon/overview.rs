@@ -25,6 +25,8 @@ pub struct Worker {
     pub queues: Vec<api::RxQueue>,
     /// Entries of its flow table.
     pub flow_capacity: u64,
+    /// Ticks of the CPU's counter in a second.
+    pub tick_hz: u64,
     /// Has the worker carry out a flow scan; `None` if it does not reply in time.
     pub scan: Box<dyn Fn(FlowScan) -> Option<FlowScan> + Send + Sync>,
 }

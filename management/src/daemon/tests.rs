@@ -66,6 +66,7 @@ impl Lab {
             cpu: Some(0),
             queues: vec![api::RxQueue { port: "edge0".to_owned(), queue: 0 }],
             flow_capacity: 64,
+            tick_hz: 1_000_000_000,
             scan: Box::new(|mut scan| {
                 scan.rows = vec![FlowRow {
                     tag: 0xabc,
