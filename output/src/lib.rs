@@ -6,6 +6,7 @@
 //! stop the daemon.
 #![forbid(unsafe_code)]
 
+pub mod journal;
 mod queue;
 
 use std::fmt;
@@ -15,7 +16,7 @@ use std::process;
 
 use rustix::event::{PollFd, PollFlags, poll};
 
-pub use queue::{Queue, Standard};
+pub use queue::{Encode, Queue, Standard};
 
 /// Writes to stderr. Ignores a failure: no other stream could report it.
 pub fn report(text: impl fmt::Display) {

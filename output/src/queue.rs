@@ -4,15 +4,20 @@
 //! writes it without holding the lock. A line that does not fit, or that the stream does not accept, is
 //! dropped and counted. When the stream accepts bytes again, the thread writes how many lines are missing.
 //!
+//! The stream is a standard stream, or systemd's journal: then each line is an [`entry`](crate::journal::entry).
+//!
 //! tracing-appender's `NonBlocking` would not do. Dropping its guard calls `eprintln!`, which blocks on the
 //! stream whose reader has stopped, and its limit is lines rather than bytes.
 
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::AsFd;
+use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
+
+use crate::journal::Journal;
 
 /// Bytes that may wait. A log of 900 configuration mistakes has about 100 kB.
 const LIMIT: usize = 1 << 20;
@@ -30,15 +35,21 @@ pub enum Standard {
 #[derive(Clone, Debug)]
 pub struct Queue(Arc<Shared>);
 
-#[derive(Debug, Default)]
+/// What an own line of a queue is written as.
+pub type Encode = fn(&str) -> Vec<u8>;
+
+#[derive(Debug)]
 struct Shared {
     state: Mutex<State>,
     changed: Condvar,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct State {
     waiting: Vec<u8>,
+    /// The lines in `waiting`.
+    lines: u64,
+    encode: Encode,
     /// Lines dropped since the thread last took the buffer.
     dropped: u64,
     /// The thread is writing the lines it took.
@@ -57,26 +68,35 @@ impl Queue {
         // A daemon may run without the stream. Then output is discarded, as the standard library does.
         let file =
             descriptor.map(File::from).or_else(|_| File::options().write(true).open("/dev/null"));
-        Queue::to(file?)
+        Queue::to(file?, plain)
     }
 
-    fn to(mut stream: impl Write + AsFd + Send + 'static) -> io::Result<Queue> {
-        let shared = Arc::new(Shared::default());
+    /// Starts a queue of entries to the journal that listens at `path`. Its own lines are written as `encode` says.
+    ///
+    /// # Errors
+    /// If no journal listens there.
+    pub fn journal(path: &Path, encode: Encode) -> io::Result<Queue> {
+        Queue::to(Journal::open(path)?, encode)
+    }
+
+    fn to(mut stream: impl Write + AsFd + Send + 'static, encode: Encode) -> io::Result<Queue> {
+        let state = State { waiting: Vec::new(), lines: 0, encode, dropped: 0, writing: false };
+        let shared = Arc::new(Shared { state: Mutex::new(state), changed: Condvar::new() });
         let queue = Queue(Arc::clone(&shared));
         // The thread lives as long as the process, because a write may never return.
         thread::Builder::new().name("output".into()).spawn(move || {
             let mut missing = 0;
             loop {
-                let (batch, dropped) = shared.take();
-                let written = write_missing(&mut stream, &mut missing)
-                    .and_then(|()| crate::write_all(&mut stream, &batch));
+                let Batch { bytes, lines, dropped, encode } = shared.take();
+                let written = write_missing(&mut stream, &mut missing, encode)
+                    .and_then(|()| crate::write_all(&mut stream, &bytes));
                 if written.is_err() {
-                    missing += batch.iter().filter(|&&byte| byte == b'\n').count() as u64;
+                    missing += lines;
                 }
                 missing += dropped;
                 if written.is_ok() {
                     // If this fails, the next batch tries again.
-                    let _ = write_missing(&mut stream, &mut missing);
+                    let _ = write_missing(&mut stream, &mut missing, encode);
                 }
                 shared.lock().writing = false;
                 shared.changed.notify_all();
@@ -85,13 +105,28 @@ impl Queue {
         Ok(queue)
     }
 
+    /// Has own lines written as `encode` says from now on.
+    pub fn set_encode(&self, encode: Encode) {
+        self.0.lock().encode = encode;
+    }
+
     /// Appends lines, or drops and counts them if the buffer is full. Never blocks.
     pub fn offer(&self, lines: &[u8]) {
+        self.append(lines, lines.iter().filter(|&&byte| byte == b'\n').count() as u64);
+    }
+
+    /// As [`Queue::offer`], for one [`entry`](crate::journal::entry).
+    pub fn offer_entry(&self, entry: &[u8]) {
+        self.append(entry, 1);
+    }
+
+    fn append(&self, bytes: &[u8], lines: u64) {
         let mut state = self.0.lock();
-        if state.waiting.len() + lines.len() > LIMIT {
+        if state.waiting.len() + bytes.len() > LIMIT {
             state.dropped += 1;
         } else {
-            state.waiting.extend_from_slice(lines);
+            state.waiting.extend_from_slice(bytes);
+            state.lines += lines;
             self.0.changed.notify_all();
         }
     }
@@ -121,22 +156,45 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits for lines and takes them, and the number of lines dropped after them.
-    fn take(&self) -> (Vec<u8>, u64) {
+    /// Waits for lines and takes them.
+    fn take(&self) -> Batch {
         let empty = |state: &mut State| state.waiting.is_empty();
         let waited = self.changed.wait_while(self.lock(), empty);
         let mut state = waited.unwrap_or_else(PoisonError::into_inner);
         state.writing = true;
-        (std::mem::take(&mut state.waiting), std::mem::take(&mut state.dropped))
+        Batch {
+            bytes: std::mem::take(&mut state.waiting),
+            lines: std::mem::take(&mut state.lines),
+            dropped: std::mem::take(&mut state.dropped),
+            encode: state.encode,
+        }
     }
 }
 
+/// What the thread writes at once.
+struct Batch {
+    bytes: Vec<u8>,
+    lines: u64,
+    /// Lines dropped after those.
+    dropped: u64,
+    encode: Encode,
+}
+
+/// An own line as text.
+fn plain(line: &str) -> Vec<u8> {
+    format!("{line}\n").into_bytes()
+}
+
 /// Writes how many lines are missing, if any are.
-fn write_missing(stream: &mut (impl Write + AsFd), missing: &mut u64) -> io::Result<()> {
+fn write_missing(
+    stream: &mut (impl Write + AsFd),
+    missing: &mut u64,
+    encode: Encode,
+) -> io::Result<()> {
     if *missing > 0 {
         let lines = if *missing == 1 { "1 line is" } else { &format!("{missing} lines are") };
-        let line = format!("{lines} missing here: they could not be written in time\n");
-        crate::write_all(stream, line.as_bytes())?;
+        let line = format!("{lines} missing here: they could not be written in time");
+        crate::write_all(stream, &encode(&line))?;
         *missing = 0;
     }
     Ok(())
@@ -148,12 +206,13 @@ mod tests {
     use std::time::Instant;
 
     use super::*;
+    use crate::journal;
 
     const SOON: Duration = Duration::from_secs(10);
 
     fn piped() -> (PipeReader, Queue) {
         let (reader, writer) = pipe().unwrap();
-        (reader, Queue::to(writer).unwrap())
+        (reader, Queue::to(writer, plain).unwrap())
     }
 
     #[test]
@@ -212,7 +271,7 @@ mod tests {
         assert!(queue.flush(SOON));
 
         let full = File::options().write(true).open("/dev/full").unwrap();
-        let queue = Queue::to(full).unwrap();
+        let queue = Queue::to(full, plain).unwrap();
         queue.offer(b"lost\n");
         assert!(queue.flush(SOON));
     }
@@ -239,7 +298,7 @@ mod tests {
         }
         let file = tempfile::NamedTempFile::new().unwrap();
         let is_full = Arc::new(Mutex::new(true));
-        let queue = Queue::to(Disk(file.reopen().unwrap(), Arc::clone(&is_full))).unwrap();
+        let queue = Queue::to(Disk(file.reopen().unwrap(), Arc::clone(&is_full)), plain).unwrap();
         queue.offer(b"first\n");
         assert!(queue.flush(SOON));
         *is_full.lock().unwrap() = false;
@@ -251,11 +310,78 @@ mod tests {
         );
     }
 
+    /// A journal, and its socket's path.
+    fn fake_journal() -> (std::os::unix::net::UnixDatagram, tempfile::TempDir, std::path::PathBuf) {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("socket");
+        let socket = std::os::unix::net::UnixDatagram::bind(&path).unwrap();
+        socket.set_read_timeout(Some(SOON)).unwrap();
+        (socket, directory, path)
+    }
+
+    fn message(line: &str) -> Vec<u8> {
+        journal::entry([("MESSAGE", line)])
+    }
+
+    fn received(socket: &std::os::unix::net::UnixDatagram) -> String {
+        let mut entry = vec![0; 100_000];
+        let length = socket.recv(&mut entry).unwrap();
+        String::from_utf8(entry[..length].to_vec()).unwrap()
+    }
+
+    #[test]
+    fn each_entry_is_a_datagram_to_the_journal() {
+        let (socket, _directory, path) = fake_journal();
+        let queue = Queue::journal(&path, message).unwrap();
+        for n in 0..100 {
+            queue.offer_entry(&message(&format!("entry {n}")));
+            assert_eq!(received(&socket), format!("MESSAGE=entry {n}\n"));
+        }
+        drop(socket);
+        // The journal is started anew: what it missed is counted.
+        std::fs::remove_file(&path).unwrap();
+        queue.offer_entry(&message("lost"));
+        assert!(queue.flush(SOON));
+        let socket = std::os::unix::net::UnixDatagram::bind(&path).unwrap();
+        queue.offer_entry(&message("kept"));
+        let missing = "MESSAGE=1 line is missing here: they could not be written in time\n";
+        assert_eq!(
+            (received(&socket), received(&socket)),
+            (missing.into(), "MESSAGE=kept\n".into())
+        );
+        assert!(Queue::journal(&path.join("nosuch"), message).is_err());
+    }
+
+    #[test]
+    fn a_journal_that_reads_nothing_blocks_no_caller() {
+        let (socket, _directory, path) = fake_journal();
+        let queue = Queue::journal(&path, message).unwrap();
+        let entry = message(&"x".repeat(1000));
+        let begun = Instant::now();
+        (0..10_000).for_each(|_| queue.offer_entry(&entry));
+        assert!(!queue.flush(Duration::from_millis(50)));
+        assert!(begun.elapsed() < SOON && queue.0.lock().waiting.len() <= LIMIT);
+        // Read again: every entry is there, or counted as missing. Entries may go missing more than once.
+        let (mut kept, mut missing) = (0, 0);
+        while kept + missing < 10_000 {
+            let entry = received(&socket);
+            match entry.strip_suffix(" lines are missing here: they could not be written in time\n")
+            {
+                Some(count) => {
+                    missing += count.strip_prefix("MESSAGE=").unwrap().parse::<u64>().unwrap()
+                }
+                None => kept += 1,
+            }
+        }
+        assert_eq!(kept + missing, 10_000);
+        assert!(queue.flush(SOON) && missing > 0 && kept >= 500, "{kept}");
+    }
+
     #[test]
     fn a_non_blocking_stream_gets_every_byte() {
         let (reader, writer) = pipe().unwrap();
         rustix::io::ioctl_fionbio(&writer, true).unwrap();
-        let queue = Queue::to(writer).unwrap();
+        let queue = Queue::to(writer, plain).unwrap();
         let text = [b'x'; 300_000];
         queue.offer(&text);
         let mut read = Vec::new();
