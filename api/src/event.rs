@@ -144,7 +144,7 @@ happenings! {
     /// A configuration was refused, and nothing has changed.
     Warning ConfigRefused = "config_refused" {
         /// Why.
-        message: String,
+        error: String,
     }
     /// Tables were published, and some worker did not load them in time.
     Error GenerationLate = "generation_late" {

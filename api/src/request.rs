@@ -117,6 +117,31 @@ impl Request {
         "hello",
     ];
 
+    /// The `request` of its message.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Request::Status {} => "status",
+            Request::ServiceList {} => "service_list",
+            Request::BackendList {} => "backend_list",
+            Request::WorkerList {} => "worker_list",
+            Request::PortList {} => "port_list",
+            Request::PortStats { .. } => "port_stats",
+            Request::Stats {} => "stats",
+            Request::ConfigShow {} => "config_show",
+            Request::ConfigCheck { .. } => "config_check",
+            Request::ConfigApply { .. } => "config_apply",
+            Request::ConfigReload { .. } => "config_reload",
+            Request::FlowList(_) => "flow_list",
+            Request::InterfaceList {} => "interface_list",
+            Request::NeighborList {} => "neighbor_list",
+            Request::RouteShow { .. } => "route_show",
+            Request::PuntList {} => "punt_list",
+            Request::Monitor { .. } => "monitor",
+            Request::LogLevel { .. } => "log_level",
+            Request::Hello { .. } => "hello",
+        }
+    }
+
     /// Whether the request changes anything but what the daemon knows of its client. Members of
     /// `control.read_group` may send only those that do not.
     pub fn is_change(&self) -> bool {

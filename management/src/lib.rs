@@ -14,6 +14,7 @@ pub mod ids;
 pub mod kernel;
 pub mod manager;
 pub mod on_link;
+pub mod peer;
 pub mod progress;
 mod publish;
 pub mod routing;

@@ -50,6 +50,7 @@ use crate::worker::Command;
 use guideway_config::Parsed;
 use guideway_core::stats::Reader;
 use guideway_management::daemon::Daemon;
+use guideway_management::event::{Level, Recorder};
 use guideway_management::manager::Manager;
 use guideway_management::on_link;
 
@@ -100,7 +101,8 @@ pub struct Stopped {
 }
 
 impl Appliance {
-    /// Starts an appliance. `parsed` is the configuration in `text`, the contents of `path`.
+    /// Starts an appliance. `parsed` is the configuration in `text`, the contents of `path`. It records what happens by
+    /// `events`, and its daemon sets the `level` of the log.
     ///
     /// # Errors
     /// What the operator has to change.
@@ -109,6 +111,7 @@ impl Appliance {
         text: String,
         parsed: Parsed,
         mode: Mode,
+        (events, level): (Recorder, Level),
     ) -> Result<Appliance, Error> {
         let Parsed { configuration, warnings } = parsed;
         for warning in &warnings {
@@ -142,12 +145,13 @@ impl Appliance {
         let kernel = kernel::start(&eal, courier)?;
         let views = ports.iter().zip(&interfaces).map(view::of).collect();
         let published = Arc::clone(manager.published());
-        let mut daemon = Daemon::new(path, manager, workers, views);
+        let log = (events.clone(), level);
+        let mut daemon = Daemon::new(path, manager, workers, views, log);
         let on_link =
             frames.and_then(|frames| kernel::follow(&mut daemon, &ports, &interfaces, frames));
         let changes = daemon.changes();
         let (watches, counters) =
-            Watches::start(&run, &ports, interfaces, &published, changes, &stats);
+            Watches::start(&run, &ports, interfaces, (&published, changes, &events), &stats);
         if let Some(counters) = counters {
             daemon = daemon.with_counters(counters);
         }

@@ -11,6 +11,7 @@ use super::ports::RunningPort;
 use super::rss_watch::{Polling, RssWatch, WatchedPort};
 use crate::kernel::{self, Keeper};
 use guideway_core::stats::Reader;
+use guideway_management::event::Recorder;
 use guideway_management::manager::{Changes, Published};
 
 /// The watches that run. None in a replay.
@@ -22,16 +23,15 @@ pub(super) struct Watches {
 
 impl Watches {
     /// Starts both, in a live run. The watch of links keeps the ports' interfaces in line with what is
-    /// `published`, and tells the manager of `changes` of links. `workers` are the counters of the
-    /// workers, which have not begun.
+    /// `published`, tells the manager of `changes` of links, and records `events`. `workers` are the counters of
+    /// the workers, which have not begun.
     /// Also returns the counters of the watch of links. The appliance runs without a watch that does
     /// not start.
     pub(super) fn start(
         run: &Run,
         ports: &[RunningPort],
         interfaces: Vec<Option<kernel::Interface>>,
-        published: &Arc<ArcSwap<Published>>,
-        changes: &Changes,
+        (published, changes, events): (&Arc<ArcSwap<Published>>, &Changes, &Recorder),
         workers: &[Reader],
     ) -> (Watches, Option<Reader>) {
         if !run.live {
@@ -39,10 +39,13 @@ impl Watches {
         }
         let configuration = Arc::clone(&published.load().configuration);
         let keepers = configuration.ports.iter().zip(ports).zip(interfaces).map(
-            |((port, running), interface)| Some(Keeper::new(port, running.can.mac, interface?)),
+            |((port, running), interface)| {
+                Some(Keeper::new(port, running.can.mac, interface?, events.clone()))
+            },
         );
         let watched = ports.iter().zip(keepers).map(link).collect();
-        let (links, counters) = Watch::start(watched, Arc::clone(published), changes.clone())
+        let (published, changes) = (Arc::clone(published), changes.clone());
+        let (links, counters) = Watch::start(watched, published, changes, events.clone())
             .inspect_err(|error| warn!("the links of the ports are not watched: {error}"))
             .map_or((None, None), |(watch, counters)| (Some(watch), Some(counters)));
         let queues = RssWatch::start(ports.iter().map(queues).collect(), workers.to_vec())

@@ -2,10 +2,12 @@
 //! watches the links, which hears of the kernel's devices too.
 
 use ipnet::IpNet;
-use tracing::{error, info, warn};
+use tracing::warn;
 
 use super::device::{Interface, warn_if_taken};
+use guideway_api::Happening;
 use guideway_config as config;
+use guideway_management::event::Recorder;
 use guideway_management::kernel::netlink::{Error, Requests};
 
 /// Keeps one interface.
@@ -21,11 +23,17 @@ pub(crate) struct Keeper {
     has_carrier: bool,
     /// The addresses that it was given.
     addresses: Vec<IpNet>,
+    events: Recorder,
 }
 
 impl Keeper {
     /// A keeper of an interface that was just made for `port`.
-    pub(crate) fn new(port: &config::Port, device_mac: [u8; 6], interface: Interface) -> Keeper {
+    pub(crate) fn new(
+        port: &config::Port,
+        device_mac: [u8; 6],
+        interface: Interface,
+        events: Recorder,
+    ) -> Keeper {
         Keeper {
             port: port.name.clone(),
             name: interface.name.clone(),
@@ -34,6 +42,7 @@ impl Keeper {
             has_carrier: true,
             addresses: managed(port),
             interface,
+            events,
         }
     }
 
@@ -81,16 +90,17 @@ impl Keeper {
         if name == self.name {
             return;
         }
-        let made = &self.interface.name;
-        if name == made {
-            info!("port \"{}\": its interface is named {made} again", self.port);
+        let (port, from, made) = (self.port.clone(), &self.name, &self.interface.name);
+        let words = if name == made {
+            format!("port \"{port}\": its interface is named {made} again")
         } else {
-            warn!(
-                "port \"{}\": its interface {} was renamed to {name} and works on; what is configured for \
-                 {made} does not apply to it: rename it back, or change port.interface and restart guideway",
-                self.port, self.name
-            );
-        }
+            format!(
+                "port \"{port}\": its interface {from} was renamed to {name} and works on; what is configured \
+                 for {made} does not apply to it: rename it back, or change port.interface and restart guideway"
+            )
+        };
+        let (from, to) = (from.clone(), name.to_owned());
+        self.events.explain(Happening::InterfaceRenamed { port, from, to }, &words);
         name.clone_into(&mut self.name);
     }
 
@@ -100,11 +110,12 @@ impl Keeper {
             return;
         }
         self.interface.counters.set_removed();
-        error!(
-            "port \"{}\": its interface {} was removed or moved to another network namespace; forwarding \
-             goes on, but the kernel does not take part any more, in ARP for example: restart guideway",
-            self.port, self.name
+        let (port, interface) = (self.port.clone(), self.name.clone());
+        let words = format!(
+            "port \"{port}\": its interface {interface} was removed or moved to another network namespace; \
+             forwarding goes on, but the kernel does not take part any more, in ARP for example: restart guideway"
         );
+        self.events.explain(Happening::InterfaceRemoved { port, interface }, &words);
     }
 
     fn report(&self, what: &str, result: Result<(), Error>) {

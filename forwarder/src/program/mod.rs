@@ -15,7 +15,7 @@ use guideway_output::report;
 
 const AFTER_HELP: &str = "\
 Environment:
-  GUIDEWAY_LOG  The least severe level that `run` and `replay` log: off, error, warn or info [default: info]
+  GUIDEWAY_LOG  The least severe level that `run` and `replay` log: off, error, warn, info or debug [default: info]
 
 Exit codes:
   0  done: `run` was stopped by a signal, `check` found no mistake
@@ -62,15 +62,15 @@ pub(crate) fn main() -> ExitCode {
         }
     };
     let result = match arguments.command {
-        Command::Run { config } => run::run(&config),
+        Command::Run { config } => run::run(&config, &log),
         Command::Check { config } => check::run(&config),
         Command::Config(command) => config::run(&command),
         Command::Replay(arguments) => replay::run(&arguments),
     };
     let code = result.unwrap_or_else(|error| {
-        log.offer(format!("guideway: {error:#}\n").as_bytes());
+        log.say(&format!("guideway: {error:#}"));
         ExitCode::FAILURE
     });
-    log.flush(log::FLUSH_TIMEOUT);
+    log.flush();
     code
 }

@@ -73,7 +73,8 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let devices = captures.devices.clone();
     let punted = (0..ports).map(|index| punt.get(&index).cloned()).collect();
     let mode = Mode::Replay { workers: arguments.workers, devices, capture_clock, punted };
-    let appliance = Appliance::start(arguments.config.clone(), text, parsed, mode)?;
+    let appliance =
+        Appliance::start(arguments.config.clone(), text, parsed, mode, Default::default())?;
     appliance.wait_until_finished();
     warn_of_damage(&appliance, &rx);
     let stopped = appliance.stop();

@@ -1,49 +1,68 @@
 //! `guideway run`
 
 use std::path::Path;
-use std::process::ExitCode;
+use std::process::{self, ExitCode};
 use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use guideway::appliance::{Appliance, Mode};
-use guideway_api::{Request, Response};
+use guideway_api::{Happening, Request, Response};
+use guideway_config::Control;
 use guideway_management::daemon::Daemon;
-use guideway_management::server::Server;
+use guideway_management::event::Recorder;
+use guideway_management::peer::{Access, Peer};
+use guideway_management::server::{self, Handler, Server};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use tracing::{error, info, warn};
 
 use super::load::load;
+use super::log::Log;
 
-pub(super) fn run(path: &Path) -> Result<ExitCode> {
+pub(super) fn run(path: &Path, log: &Log) -> Result<ExitCode> {
     let Some((text, parsed)) = load(path)? else { return Ok(ExitCode::FAILURE) };
+    log.configure(&parsed.configuration.log);
+    let events = Recorder::default();
     // Before the devices start, so that a signal during the start still ends in an orderly stop.
     let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP]).context("cannot handle signals")?;
     let control = parsed.configuration.control.clone();
     // First, so that a second appliance on the same socket fails before it touches a device.
-    let server = Server::bind(&control.socket, control.group.as_deref())?;
-    let appliance = Appliance::start(path.to_owned(), text, parsed, Mode::Live)?;
+    let server = Server::bind(&control.socket, control.group.as_deref(), Access::Full)?;
+    let read_server = control
+        .read_socket
+        .as_ref()
+        .map(|path| Server::bind(path, control.read_group.as_deref(), Access::Read))
+        .transpose()?;
+    let recording = (events.clone(), log.level());
+    let appliance = Appliance::start(path.to_owned(), text, parsed, Mode::Live, recording)?;
+    let (version, pid) = (env!("CARGO_PKG_VERSION").to_owned(), process::id());
+    events.record(Happening::DaemonStarted { version, pid });
     let daemon = appliance.daemon().clone();
     let answering = daemon.clone();
-    let server = server.start(Arc::new(move |request| answering.handle(request)));
-    info!("ready; control socket {}", control.socket.display());
+    let handler: Handler = Arc::new(move |peer, request| answering.serve(peer, request));
+    let mut servers = vec![server.start(Arc::clone(&handler), events.clone())];
+    servers.extend(read_server.map(|server| server.start(handler, events.clone())));
+    let ready = Ready::start(&daemon, &events, &control)?;
 
     // This thread never waits for a file, a client or a reader of the log. So a signal that ends
     // the program always ends it.
     let reloads = Reloads::start(&daemon, path)?;
     for signal in signals.forever() {
         if signal != SIGHUP {
-            info!("stopping on {}", if signal == SIGINT { "SIGINT" } else { "SIGTERM" });
+            let reason = if signal == SIGINT { "SIGINT" } else { "SIGTERM" }.to_owned();
+            events.record(Happening::DaemonStopping { reason });
             break;
         }
         reloads.ask();
     }
 
     daemon.stop();
-    server.stop();
+    servers.into_iter().for_each(server::Handle::stop);
     reloads.stop();
+    ready.stop();
     drop(daemon);
     let stopped = appliance.stop();
     let stats = &stopped.stats;
@@ -98,15 +117,45 @@ impl Reloads {
 }
 
 fn reload(daemon: &Daemon, path: &Path) {
-    match daemon.handle(Request::ConfigReload { reason: None }) {
-        Response::Applied { generation, warnings } => {
+    let request = Request::ConfigReload { reason: None };
+    // What became of it is an event.
+    match daemon.serve(&Peer::own("SIGHUP"), request) {
+        Response::Applied { warnings, .. } => {
             warnings.iter().for_each(|warning| warn!("{}: {warning}", path.display()));
-            info!("generation {generation} is in force on every worker");
         }
         Response::Error(refusal) => {
-            error!("reload: {}", refusal.message);
             refusal.details.iter().for_each(|detail| error!("{}: {detail}", path.display()));
         }
         _ => error!("reload: unexpected reply"),
+    }
+}
+
+/// The thread that records when every worker forwards by the first tables.
+struct Ready(JoinHandle<()>);
+
+impl Ready {
+    /// How often the thread looks at the workers.
+    const PERIOD: Duration = Duration::from_millis(2);
+
+    fn start(daemon: &Arc<Daemon>, events: &Recorder, control: &Control) -> Result<Ready> {
+        let (daemon, events, socket) = (Arc::clone(daemon), events.clone(), control.socket.clone());
+        let wait = move || {
+            while !daemon.is_stopping() {
+                if let Some(generation) = daemon.in_force() {
+                    let words = format!("ready; control socket {}", socket.display());
+                    events.explain(Happening::DaemonReady { generation }, &words);
+                    return;
+                }
+                thread::sleep(Ready::PERIOD);
+            }
+        };
+        let thread = thread::Builder::new().name("ready".into()).spawn(wait);
+        Ok(Ready(thread.context("cannot start a thread")?))
+    }
+
+    fn stop(self) {
+        if self.0.join().is_err() {
+            error!("the thread that waits for the workers panicked");
+        }
     }
 }

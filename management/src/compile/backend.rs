@@ -1,5 +1,6 @@
 //! A backend: how packets reach it, and which flows it accepts.
 
+use guideway_api::BackendState;
 use guideway_config::{self as config, Configuration, Encapsulation, MssClamp, Pool};
 use guideway_core::balancer::backend::{Backend, MssLimit, Route, Serving};
 use guideway_core::balancer::encapsulation::{Choice, Constraints, Template, Tunnel};
@@ -30,6 +31,19 @@ pub struct CompiledBackend {
 }
 
 impl CompiledBackend {
+    /// Which flows it takes, and why.
+    pub fn state(&self) -> BackendState {
+        if !self.enabled {
+            return BackendState::Disabled;
+        }
+        match self.next_hop {
+            Err(_) => BackendState::Unreachable,
+            Ok(NextHop { mac: None, .. }) => BackendState::Unresolved,
+            Ok(_) if self.weight == 0 => BackendState::Draining,
+            Ok(_) => BackendState::Active,
+        }
+    }
+
     pub(super) fn serving(&self) -> Serving {
         match (self.enabled, self.weight) {
             (false, _) => Serving::Nothing,

@@ -5,9 +5,9 @@
 
 use guideway_api as api;
 
-use crate::kernel::NeighborState;
+use crate::kernel::{NeighborState, format_mac};
 use crate::routing::{NextHop, Refusal, Unreachable};
-use guideway_config::Configuration;
+use guideway_config::{self as config, Configuration};
 use guideway_core::balancer::Protocol;
 use guideway_core::balancer::conntrack::State;
 use guideway_core::balancer::encapsulation::{Choice, Encapsulation, Entropy, Unsendable};
@@ -119,8 +119,14 @@ pub(super) fn to_choice(choice: &Choice, listed: &[Encapsulation]) -> api::Encap
     }
 }
 
-pub(super) fn format_mac([a, b, c, d, e, f]: [u8; 6]) -> String {
-    format!("{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{f:02x}")
+pub(super) fn to_level(level: config::LogLevel) -> api::LogLevel {
+    match level {
+        config::LogLevel::Off => api::LogLevel::Off,
+        config::LogLevel::Error => api::LogLevel::Error,
+        config::LogLevel::Warn => api::LogLevel::Warn,
+        config::LogLevel::Info => api::LogLevel::Info,
+        config::LogLevel::Debug => api::LogLevel::Debug,
+    }
 }
 
 #[cfg(test)]

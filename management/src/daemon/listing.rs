@@ -4,10 +4,9 @@ use std::sync::atomic::Ordering;
 
 use guideway_api as api;
 
-use super::convert::{format_mac, to_choice, to_next_hop, to_protocol};
+use super::convert::{to_choice, to_next_hop, to_protocol};
 use super::overview::{Overview, PortState};
-use crate::compile::CompiledBackend;
-use crate::routing::NextHop;
+use crate::kernel::format_mac;
 use guideway_core::stats::{Counter, Gauge, Traffic};
 
 impl Overview {
@@ -50,7 +49,7 @@ impl Overview {
                 backends: published.pools[service.pool]
                     .backends
                     .iter()
-                    .filter(|backend| backend_state(backend) == api::BackendState::Active)
+                    .filter(|backend| backend.state() == api::BackendState::Active)
                     .count(),
                 traffic: to_traffic(tally.service(index)),
             })
@@ -70,7 +69,7 @@ impl Overview {
                     name: backend.name.clone(),
                     address: backend.address,
                     weight: compiled.weight,
-                    state: backend_state(compiled),
+                    state: compiled.state(),
                     encapsulation: compiled
                         .encapsulation
                         .map(|choice| choice.encapsulation.name().to_owned()),
@@ -156,16 +155,4 @@ impl Overview {
 
 fn to_traffic(Traffic { packets, bytes, flows, live }: Traffic) -> api::Traffic {
     api::Traffic { packets, bytes, flows, live }
-}
-
-fn backend_state(backend: &CompiledBackend) -> api::BackendState {
-    if !backend.enabled {
-        return api::BackendState::Disabled;
-    }
-    match backend.next_hop {
-        Err(_) => api::BackendState::Unreachable,
-        Ok(NextHop { mac: None, .. }) => api::BackendState::Unresolved,
-        Ok(_) if backend.weight == 0 => api::BackendState::Draining,
-        Ok(_) => api::BackendState::Active,
-    }
 }

@@ -3,6 +3,7 @@
 //! The daemon reaches workers and ports only through [`Worker`] and [`Port`], so that it needs no DPDK
 //! and tests need no device.
 
+mod audit;
 mod convert;
 mod flows;
 mod listing;
@@ -20,14 +21,14 @@ use std::time::Instant;
 
 use arc_swap::ArcSwap;
 use guideway_api as api;
-use guideway_api::{ErrorKind, Request, Response};
+use guideway_api::{ErrorKind, Happening, Request, Response};
 use parking_lot::Mutex;
 
 use overview::Overview;
 pub use overview::{Interface, InterfaceCounters, InterfaceState, Port, PortState, Worker};
 use parser::{Done, Parser, Purpose, Refusal, Ticket};
 
-use super::event::Recorder;
+use super::event::{Level, Recorder};
 use super::kernel::{self, View};
 use super::manager::{self, Changes, Handle, Limits, Manager, Published};
 use guideway_config as config;
@@ -45,6 +46,9 @@ pub struct Daemon {
     source: Mutex<Source>,
     is_stopping: Arc<AtomicBool>,
     events: Recorder,
+    level: Level,
+    /// `log.level` of the configuration that was looked at last.
+    configured_level: Mutex<config::LogLevel>,
     /// Before the manager: its thread sends changes until it ends.
     kernel: Mutex<Option<kernel::Handle>>,
     /// Before the manager, for the same reason.
@@ -53,22 +57,31 @@ pub struct Daemon {
 }
 
 impl Daemon {
-    /// A daemon for what `manager` has published, read from the file at `path`.
+    /// A daemon for what `manager` has published, read from the file at `path`. It records by `events`, and sets the
+    /// `level` of the log.
     ///
     /// # Panics
     /// If the operating system refuses a thread.
-    pub fn new(path: PathBuf, manager: Manager, workers: Vec<Worker>, ports: Vec<Port>) -> Daemon {
-        Daemon::with_limits(path, manager, workers, ports, Limits::default())
+    pub fn new(
+        path: PathBuf,
+        manager: Manager,
+        workers: Vec<Worker>,
+        ports: Vec<Port>,
+        (events, level): (Recorder, Level),
+    ) -> Daemon {
+        Daemon::with_limits(path, manager, (workers, ports), (events, level), Limits::default())
     }
 
     fn with_limits(
         path: PathBuf,
         manager: Manager,
-        workers: Vec<Worker>,
-        ports: Vec<Port>,
+        (workers, ports): (Vec<Worker>, Vec<Port>),
+        (events, level): (Recorder, Level),
         limits: Limits,
     ) -> Daemon {
         let published = Arc::clone(manager.published());
+        let configured_level = Mutex::new(published.load().configuration.log.level);
+        let manager = manager.with_events(events.clone());
         let manager =
             manager.start(workers.iter().map(|worker| worker.stats.clone()).collect(), limits);
         let is_stopping = Arc::new(AtomicBool::new(false));
@@ -84,7 +97,9 @@ impl Daemon {
                 view: Arc::default(),
             },
             kernel: Mutex::default(),
-            events: Recorder::default(),
+            events,
+            level,
+            configured_level,
             others: Vec::new(),
             parser: Parser::start(manager.changes().clone(), Arc::clone(&is_stopping)),
             is_stopping,
@@ -100,8 +115,14 @@ impl Daemon {
         self.manager.stop();
     }
 
-    fn is_stopping(&self) -> bool {
+    /// Whether the daemon stops.
+    pub fn is_stopping(&self) -> bool {
         self.is_stopping.load(Ordering::Acquire)
+    }
+
+    /// The oldest generation that a worker runs, once every worker runs one.
+    pub fn in_force(&self) -> Option<u64> {
+        Some(self.overview.progress().generation).filter(|&generation| generation > 0)
     }
 
     /// Adds the counters of another thread than a worker to the sums of [`Daemon::stats`].
@@ -117,8 +138,8 @@ impl Daemon {
     /// If the operating system refuses a thread or an eventfd.
     pub fn follow_kernel(&mut self, interfaces: Vec<kernel::PortInterface>) -> io::Result<()> {
         let changes = self.manager.changes().clone();
-        let handle =
-            kernel::start(interfaces, changes, self.published(), kernel::Options::default())?;
+        let (published, options) = (self.published(), kernel::Options::default());
+        let handle = kernel::start(interfaces, changes, published, options, self.events.clone())?;
         self.overview.view = Arc::clone(handle.view());
         *self.kernel.lock() = Some(handle);
         Ok(())
@@ -163,14 +184,13 @@ impl Daemon {
                     generation: published.generation,
                 }
             }
-            Request::ConfigCheck { text } => self.outcome(self.parser.submit(text, Purpose::Check)),
+            Request::ConfigCheck { text } => self
+                .outcome(self.parser.submit(text, Purpose::Check))
+                .unwrap_or_else(Response::Error),
             Request::ConfigApply { text, .. } => {
-                self.outcome(self.parser.submit(text, Purpose::Apply))
+                self.apply(Ok(self.parser.submit(text, Purpose::Apply)))
             }
-            Request::ConfigReload { .. } => match self.reload() {
-                Ok(ticket) => self.outcome(ticket),
-                Err(error) => Response::Error(error),
-            },
+            Request::ConfigReload { .. } => self.apply(self.reload()),
             Request::FlowList(filter) => match self.overview.flows(&filter) {
                 Ok(flows) => Response::Flows(flows),
                 Err(error) => Response::Error(error),
@@ -184,13 +204,16 @@ impl Daemon {
                 }
             }
             Request::PuntList {} => Response::Punts(self.overview.punts()),
-            Request::Monitor { since, .. } => {
-                let batch = self.events.ring().read(since.unwrap_or(1), api::KEPT_EVENTS);
-                let events = batch.events.iter().map(|event| api::Event::clone(event)).collect();
-                Response::Events(api::Events { lost: batch.lost, events, more: false })
+            Request::LogLevel { level, .. } => {
+                let level = match level {
+                    Some(level) => self.level.set(level),
+                    None => self.level.now(),
+                };
+                Response::LogLevel { level }
             }
-            Request::LogLevel { .. } | Request::Hello { .. } => {
-                Response::Error(api::Error::new(ErrorKind::Failed, "this daemon does not serve it"))
+            Request::Monitor { .. } | Request::Hello { .. } => {
+                let message = "only the server of a connection can carry it out";
+                Response::Error(api::Error::new(ErrorKind::Failed, message))
             }
         }
     }
@@ -210,15 +233,47 @@ impl Daemon {
         Ok(self.parser.submit(text, Purpose::Apply))
     }
 
+    /// Waits until a text is in force, and records what became of it.
+    fn apply(&self, ticket: Result<Ticket, api::Error>) -> Response {
+        let response = ticket.and_then(|ticket| self.outcome(ticket));
+        match &response {
+            Ok(Response::Applied { generation, warnings }) => {
+                let (generation, warnings) = (*generation, warnings.len());
+                self.events.record(Happening::ConfigApplied { generation, warnings });
+            }
+            Err(error) if error.kind == ErrorKind::Rejected => {
+                self.events.record(Happening::ConfigRefused { error: first(error) });
+            }
+            // What is published and not in force is the manager's to record.
+            _ => {}
+        }
+        self.set_configured_level();
+        response.unwrap_or_else(Response::Error)
+    }
+
+    /// Sets the level of the log if that of the configuration has changed.
+    fn set_configured_level(&self) {
+        let mut last = self.configured_level.lock();
+        let level = self.overview.published.load().configuration.log.level;
+        if *last != level {
+            *last = level;
+            self.level.set(convert::to_level(level));
+        }
+    }
+
     /// Waits for what becomes of a text.
-    fn outcome(&self, ticket: Ticket) -> Response {
-        let outcome = match ticket.wait() {
+    fn outcome(&self, ticket: Ticket) -> Result<Response, api::Error> {
+        match ticket.wait() {
             Ok(Done::Checked(parsed)) => self
                 .check(&parsed)
                 .map(|()| Response::Checked { warnings: lines(&parsed.warnings) }),
             Ok(Done::Sent(warnings, sent)) => match sent.outcome() {
                 Ok(generation) => Ok(Response::Applied { generation, warnings: lines(&warnings) }),
                 Err(manager::Error::Failed) if self.is_stopping() => Err(stopping()),
+                Err(error @ manager::Error::Ids(_)) => {
+                    self.events.record(Happening::ConfigRefused { error: error.to_string() });
+                    Err(refusal(error))
+                }
                 Err(error) => Err(refusal(error)),
             },
             Err(Refusal::Stopping) => Err(stopping()),
@@ -227,8 +282,7 @@ impl Daemon {
                 message: "the configuration has mistakes; nothing has changed".to_owned(),
                 details: details(&mistakes),
             }),
-        };
-        outcome.unwrap_or_else(Response::Error)
+        }
     }
 
     /// Compares a configuration that is only checked with what was published last.
@@ -239,6 +293,15 @@ impl Daemon {
             true => Ok(()),
             false => Err(refusal(manager::Error::NeedsRestart(fixed))),
         }
+    }
+}
+
+/// An error on one line, with the first of its details.
+fn first(api::Error { message, details, .. }: &api::Error) -> String {
+    match details.as_slice() {
+        [] => message.clone(),
+        [only] => format!("{message}: {only}"),
+        [first, ..] => format!("{message}: {first}; and {} more", details.len() - 1),
     }
 }
 

@@ -11,10 +11,10 @@ use guideway_api as api;
 use guideway_api::ErrorKind;
 use ipnet::IpNet;
 
-use super::convert::{format_mac, to_neighbor_state, to_next_hop};
+use super::convert::{to_neighbor_state, to_next_hop};
 use super::overview::{InterfaceCounters, Overview, Port};
 use crate::compile::punt_limits;
-use crate::kernel::{Interface, View};
+use crate::kernel::{Interface, View, format_mac};
 use crate::manager::Published;
 use crate::routing::{Kind, Link, Unreachable};
 use guideway_config as config;

@@ -1,3 +1,4 @@
+mod audit;
 mod network;
 
 use std::net::IpAddr;
@@ -27,6 +28,16 @@ struct Lab {
     brake: Arc<Brake>,
     done: Arc<AtomicBool>,
     worker: Option<JoinHandle<()>>,
+}
+
+/// A level of a log that there is not.
+fn level() -> Level {
+    let now = Mutex::new(api::LogLevel::Info);
+    Level::new(move |level| {
+        let mut now = now.lock();
+        *now = level.unwrap_or(*now);
+        *now
+    })
 }
 
 impl Lab {
@@ -96,7 +107,13 @@ impl Lab {
             functions: [Some("Vector AVX2".to_owned()), None],
             interface: None,
         }];
-        let daemon = Daemon::with_limits(path, manager, workers, ports, limits);
+        let daemon = Daemon::with_limits(
+            path,
+            manager,
+            (workers, ports),
+            (Recorder::default(), level()),
+            limits,
+        );
         while daemon.overview.progress().generation == 0 {
             std::thread::yield_now();
         }

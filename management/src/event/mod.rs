@@ -2,45 +2,108 @@
 //!
 //! A [`Recorder`] numbers what happened, keeps it in the [`Ring`] and logs it. Any thread of the daemon may record
 //! and none waits: the lock is held for a few moves of memory. No worker records; workers count.
+//!
+//! The ring gets every event, the log a limited number of each kind. An event's line in the log is a sentence for
+//! people, with these fields for logs that have fields:
+//!
+//! | field | what |
+//! |---|---|
+//! | `event` | the kind |
+//! | `sequence` | the number of the event |
+//! | `fields` | a JSON object of the event's own fields; the program's log shows each by its name |
+//! | `left_out` | how many lines of this kind were left out before; none if it is 0 |
 
+mod level;
+mod limit;
 mod ring;
+mod sentence;
 
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use guideway_api::{Happening, KEPT_EVENTS, Severity};
+use serde_json::Value;
 
-pub use ring::{Batch, Ring};
+use limit::Limits;
+
+pub use level::Level;
+pub use ring::{Batch, Bell, Ring};
+pub use sentence::sentence;
 
 /// Records what happens. Clones record into the same ring.
 #[derive(Clone, Debug)]
-pub struct Recorder(Arc<Ring>);
+pub struct Recorder(Arc<Records>);
+
+#[derive(Debug)]
+struct Records {
+    ring: Arc<Ring>,
+    limits: Limits,
+}
 
 impl Default for Recorder {
     fn default() -> Recorder {
-        Recorder(Arc::new(Ring::new(KEPT_EVENTS)))
+        let ring = Arc::new(Ring::new(KEPT_EVENTS));
+        Recorder(Arc::new(Records { ring, limits: Limits::default() }))
     }
 }
 
 impl Recorder {
     /// Records what has happened just now, and logs it.
     pub fn record(&self, happening: Happening) {
-        log(&happening);
+        let words = sentence(&happening);
+        self.explain(happening, &words);
+    }
+
+    /// Records what has happened just now, and logs it in other words: those say more than the event.
+    pub fn explain(&self, happening: Happening, words: &str) {
+        let left_out = self.0.limits.take(&happening, Instant::now());
+        let line = left_out.map(|left_out| Line::new(&happening, words, left_out));
         let time = humantime::format_rfc3339_millis(SystemTime::now()).to_string();
-        self.0.push(time, happening);
+        let sequence = self.0.ring.push(time, happening);
+        if let Some(line) = line {
+            line.log(sequence);
+        }
     }
 
     /// What was recorded.
     pub fn ring(&self) -> &Arc<Ring> {
-        &self.0
+        &self.0.ring
     }
 }
 
-fn log(happening: &Happening) {
-    let (event, fields) = (happening.name(), serde_json::to_string(happening).unwrap_or_default());
-    match happening.severity() {
-        Severity::Error => tracing::error!(event, "{fields}"),
-        Severity::Warning => tracing::warn!(event, "{fields}"),
-        Severity::Info => tracing::info!(event, "{fields}"),
+/// The line of an event in the log.
+struct Line {
+    event: &'static str,
+    severity: Severity,
+    words: String,
+    fields: String,
+    left_out: Option<u64>,
+}
+
+impl Line {
+    fn new(happening: &Happening, words: &str, left_out: u64) -> Line {
+        let mut fields = serde_json::to_value(happening).unwrap_or_default();
+        fields.as_object_mut().map(|fields| fields.remove("event"));
+        let mut words = words.to_owned();
+        if left_out > 0 {
+            let more = if left_out == 1 { "event" } else { "events" };
+            words += &format!(" ({left_out} more {more} {} not logged)", happening.name());
+        }
+        Line {
+            event: happening.name(),
+            severity: happening.severity(),
+            words,
+            fields: Value::to_string(&fields),
+            left_out: (left_out > 0).then_some(left_out),
+        }
+    }
+
+    fn log(self, sequence: u64) {
+        let Line { event, severity, words, fields, left_out } = self;
+        match severity {
+            Severity::Error => tracing::error!(event, sequence, fields, left_out, "{words}"),
+            Severity::Warning => tracing::warn!(event, sequence, fields, left_out, "{words}"),
+            Severity::Info => tracing::info!(event, sequence, fields, left_out, "{words}"),
+        }
     }
 }

@@ -1,11 +1,17 @@
 //! The last events, for any number of readers. Each reader keeps its own place.
+//!
+//! A reader waits on a condition, or has itself woken by a descriptor (a [`Bell`]) if it waits for other
+//! descriptors too.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::{Arc, Weak};
 use std::time::Instant;
 
 use guideway_api::{Event, Happening};
 use parking_lot::{Condvar, Mutex};
+use rustix::event::{EventfdFlags, eventfd};
 
 /// A ring of events.
 #[derive(Debug)]
@@ -24,9 +30,62 @@ struct Kept {
     /// How many of each kind were ever recorded, by [`Happening::index`].
     counts: Vec<u64>,
     is_closed: bool,
+    bells: Vec<Weak<Hung>>,
+    /// Some bell is armed.
+    has_armed: bool,
+}
+
+/// A bell as the ring and its reader have it.
+#[derive(Debug)]
+struct Hung {
+    descriptor: OwnedFd,
+    is_armed: Mutex<bool>,
+}
+
+/// A descriptor that becomes readable with the next event, once it is armed.
+#[derive(Debug)]
+pub struct Bell {
+    ring: Arc<Ring>,
+    hung: Arc<Hung>,
+}
+
+impl Bell {
+    /// Takes back what has rung, and rings once more: with the first event of number `from` or later, at once if
+    /// there is one, or if the ring is closed.
+    pub fn arm(&self, from: u64) {
+        // Fails only if the bell has not rung.
+        let _ = rustix::io::read(&self.hung.descriptor, &mut [0; 8]);
+        let mut kept = self.ring.kept.lock();
+        *self.hung.is_armed.lock() = true;
+        kept.has_armed = true;
+        if kept.next > from || kept.is_closed {
+            kept.ring_bells();
+        }
+    }
+}
+
+impl AsFd for Bell {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.hung.descriptor.as_fd()
+    }
 }
 
 impl Kept {
+    /// Rings every armed bell, which disarms it: a burst of events costs each reader one call.
+    fn ring_bells(&mut self) {
+        if !std::mem::take(&mut self.has_armed) {
+            return;
+        }
+        self.bells.retain(|bell| {
+            let Some(bell) = bell.upgrade() else { return false };
+            if std::mem::take(&mut *bell.is_armed.lock()) {
+                // A write of 1 to a counter at 0 cannot fail, nor block.
+                let _ = rustix::io::write(&bell.descriptor, &1_u64.to_ne_bytes());
+            }
+            true
+        });
+    }
+
     /// The number of the first event that is kept, or of the next one.
     fn first(&self) -> u64 {
         self.next - self.events.len() as u64
@@ -50,11 +109,19 @@ impl Ring {
     /// A ring that keeps so many events.
     pub fn new(capacity: usize) -> Ring {
         let counts = vec![0; Happening::KINDS.len()];
-        let kept = Kept { next: 1, events: VecDeque::new(), counts, is_closed: false };
+        let kept = Kept {
+            next: 1,
+            events: VecDeque::new(),
+            counts,
+            is_closed: false,
+            bells: Vec::new(),
+            has_armed: false,
+        };
         Ring { capacity, kept: Mutex::new(kept), changed: Condvar::new() }
     }
 
-    pub(super) fn push(&self, time: String, happening: Happening) {
+    /// Adds an event, and returns its number.
+    pub(super) fn push(&self, time: String, happening: Happening) -> u64 {
         let mut kept = self.kept.lock();
         kept.counts[happening.index()] += 1;
         let event = Arc::new(Event { sequence: kept.next, time, happening });
@@ -62,8 +129,25 @@ impl Ring {
         // Freed after the lock.
         let _oldest = (kept.events.len() == self.capacity).then(|| kept.events.pop_front());
         kept.events.push_back(event);
+        kept.ring_bells();
+        let number = kept.next - 1;
         drop(kept);
         self.changed.notify_all();
+        number
+    }
+
+    /// A bell for one reader. It rings no more once it is dropped.
+    ///
+    /// # Errors
+    /// If the operating system refuses a descriptor.
+    pub fn bell(self: &Arc<Ring>) -> io::Result<Bell> {
+        let descriptor = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+        let hung = Arc::new(Hung { descriptor, is_armed: Mutex::new(false) });
+        let mut kept = self.kept.lock();
+        kept.bells.retain(|bell| bell.strong_count() > 0);
+        kept.bells.push(Arc::downgrade(&hung));
+        drop(kept);
+        Ok(Bell { ring: Arc::clone(self), hung })
     }
 
     /// At most `limit` events from number `from` on.
@@ -97,14 +181,28 @@ impl Ring {
         self.kept.lock().next
     }
 
+    /// The number of the first event that is kept, or of the next one.
+    pub fn first(&self) -> u64 {
+        self.kept.lock().first()
+    }
+
     /// How many events of each kind were ever recorded, by [`Happening::index`].
     pub fn counts(&self) -> Vec<u64> {
         self.kept.lock().counts.clone()
     }
 
+    /// How many bells there are.
+    #[cfg(test)]
+    pub(crate) fn bells(&self) -> usize {
+        self.kept.lock().bells.iter().filter(|bell| bell.strong_count() > 0).count()
+    }
+
     /// Ends every wait, now and later.
     pub fn close(&self) {
-        self.kept.lock().is_closed = true;
+        let mut kept = self.kept.lock();
+        kept.is_closed = true;
+        kept.ring_bells();
+        drop(kept);
         self.changed.notify_all();
     }
 }
@@ -113,6 +211,9 @@ impl Ring {
 mod tests {
     use std::thread;
     use std::time::Duration;
+
+    use proptest::prelude::*;
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
     use super::*;
 
@@ -136,6 +237,86 @@ mod tests {
         assert_eq!(ring.read(6, 2).events, []);
         assert_eq!(ring.read(u64::MAX, 2).next, 6, "a place of a daemon before this one");
         assert_eq!(ring.counts().iter().sum::<u64>(), 5);
+    }
+
+    #[test]
+    fn a_bell_rings_once_for_each_time_that_it_is_armed() {
+        let ring = Arc::new(Ring::new(3));
+        let bell = ring.bell().unwrap();
+        let has_rung = || {
+            let mut polled = [PollFd::new(&bell, PollFlags::IN)];
+            poll(&mut polled, Some(&Timespec::default())).unwrap() == 1
+        };
+        push(&ring, "edge0");
+        assert!(!has_rung(), "it was not armed");
+        bell.arm(1);
+        assert!(has_rung(), "there is an event already");
+        bell.arm(2);
+        assert!(!has_rung());
+        push(&ring, "edge0");
+        push(&ring, "edge0");
+        assert!(has_rung());
+        bell.arm(4);
+        assert!(!has_rung(), "two events rang once");
+        ring.close();
+        assert!(has_rung());
+        bell.arm(4);
+        assert!(has_rung(), "a closed ring has nothing to wait for");
+        drop(bell);
+        drop(ring.bell().unwrap());
+        assert_eq!(ring.kept.lock().bells.len(), 1, "those that were dropped are forgotten");
+    }
+
+    /// What one reader does, and what the writer does meanwhile.
+    #[derive(Clone, Debug)]
+    enum Step {
+        Write(u8),
+        Read(usize, usize),
+    }
+
+    fn step(readers: usize) -> impl Strategy<Value = Step> {
+        let write = (1..9_u8).prop_map(Step::Write);
+        prop_oneof![write, (0..readers, 1..7_usize).prop_map(|(who, limit)| Step::Read(who, limit))]
+    }
+
+    proptest! {
+        /// Readers of any pace get each event once and in order, or are told that it is lost; never both.
+        #[test]
+        fn what_is_read_and_what_is_lost_add_up(
+            capacity in 1..12_usize,
+            steps in proptest::collection::vec(step(3), 0..200),
+        ) {
+            let ring = Ring::new(capacity);
+            let mut model: Vec<String> = Vec::new();
+            let mut places = [1_u64; 3];
+            for step in steps {
+                match step {
+                    Step::Write(count) => for _ in 0..count {
+                        let name = format!("p{}", model.len());
+                        push(&ring, &name);
+                        model.push(name);
+                    },
+                    Step::Read(who, limit) => {
+                        let batch = ring.read(places[who], limit);
+                        let begin = places[who] + batch.lost;
+                        let oldest = (model.len() as u64).saturating_sub(capacity as u64) + 1;
+                        prop_assert_eq!(batch.lost, oldest.saturating_sub(places[who]));
+                        prop_assert!(batch.events.len() <= limit);
+                        for (number, event) in (begin..).zip(&batch.events) {
+                            let port = model[usize::try_from(number).unwrap() - 1].clone();
+                            prop_assert_eq!(event.sequence, number);
+                            prop_assert_eq!(&event.happening, &Happening::LinkUp { port });
+                        }
+                        prop_assert_eq!(batch.next, begin + batch.events.len() as u64);
+                        let is_at_end = batch.events.len() < limit;
+                        prop_assert!(!is_at_end || batch.next == model.len() as u64 + 1);
+                        places[who] = batch.next;
+                    }
+                }
+                prop_assert_eq!(ring.next(), model.len() as u64 + 1);
+                prop_assert_eq!(ring.counts().iter().sum::<u64>(), model.len() as u64);
+            }
+        }
     }
 
     #[test]

@@ -307,17 +307,13 @@ impl Mirror {
         for port in &mut self.ports {
             let Port { port, name, index } = port;
             if let Some(device) = index.and_then(|index| self.devices.get(&index)) {
-                if device.name != *name {
-                    tracing::warn!(port, "the interface {name} is now called {}", device.name);
-                    name.clone_from(&device.name);
-                }
+                // The watch of the links records it.
+                name.clone_from(&device.name);
                 continue;
             }
             let found = self.devices.values().find(|device| device.name == *name);
-            match (*index, found) {
-                (Some(_), None) => tracing::warn!(port, "the interface {name} is gone"),
-                (Some(_), Some(_)) => tracing::warn!(port, "another device is called {name} now"),
-                (None, _) => (),
+            if index.is_some() && found.is_some() {
+                tracing::warn!(port, "another device is called {name} now");
             }
             *index = found.map(|device| device.index);
         }

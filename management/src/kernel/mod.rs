@@ -22,4 +22,5 @@ mod view;
 
 pub use mirror::PortInterface;
 pub use thread::{Handle, Options, start};
+pub(crate) use view::format_mac;
 pub use view::{Health, Interface, Neighbor, NeighborState, RouteView, View};

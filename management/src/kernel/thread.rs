@@ -13,7 +13,8 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
-use guideway_config::Configuration;
+use guideway_api::Happening;
+use guideway_config::{Configuration, Mac};
 use rustc_hash::FxHashSet;
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 
@@ -22,7 +23,8 @@ use super::managed::{Key, Managed};
 use super::mirror::{Effect, Mirror, PortInterface};
 use super::netlink::{Error, Requests, Watch};
 use super::resolver::resolve;
-use super::view::{Health, Neighbor, NeighborState, RouteView, View};
+use super::view::{Health, Neighbor, NeighborState, RouteView, View, format_mac};
+use crate::event::Recorder;
 use crate::manager::{Change, Changes, Published};
 use crate::routing::{Batch, Link, Routing};
 
@@ -73,6 +75,7 @@ pub fn start(
     changes: Changes,
     published: Arc<ArcSwap<Published>>,
     options: Options,
+    events: Recorder,
 ) -> io::Result<Handle> {
     let view = Arc::new(ArcSwap::from_pointee(View::default()));
     let stop = Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?);
@@ -93,6 +96,7 @@ pub fn start(
         logged: None,
         stop: Arc::clone(&stop),
         options,
+        events,
     };
     let thread = thread::Builder::new().name("routes".into()).spawn(move || work.run())?;
     Ok(Handle { view, stop, thread: Some(thread) })
@@ -143,6 +147,7 @@ struct Work {
     logged: Option<Instant>,
     stop: Arc<OwnedFd>,
     options: Options,
+    events: Recorder,
 }
 
 impl Work {
@@ -277,6 +282,7 @@ impl Work {
         }
         self.add_neighbors(&routing, &mut batch);
         let has_news = is_another || !batch.neighbors.is_empty();
+        let happenings = self.compare_neighbors(&published, &batch);
         let sent = has_news.then(|| self.changes.send(Change::Kernel(batch)).turn());
         // While the manager compiles.
         let outcome = self.managed.work(&mut sockets.requests, &self.mirror, Instant::now())?;
@@ -296,9 +302,35 @@ impl Work {
             self.news.has_new_addresses = true;
             return Ok(false);
         }
+        happenings.into_iter().for_each(|happening| self.events.record(happening));
         self.news.has_new_addresses = false;
         self.gone.clear();
         Ok(true)
+    }
+
+    /// What a batch changes for neighbours in use, compared with what is published.
+    fn compare_neighbors(&self, published: &Published, batch: &Batch) -> Vec<Happening> {
+        let compare = |&(link, address, mac): &(Link, IpAddr, Option<Mac>)| {
+            // One that is no longer in use is not lost.
+            if !self.in_use.contains(&(link, address)) {
+                return None;
+            }
+            let port = published.configuration.ports.get(link.port)?.name.clone();
+            let vlan = link.vlan;
+            match (published.routing.learnt(link, address), mac) {
+                (None, Some(mac)) => {
+                    let mac = format_mac(mac);
+                    Some(Happening::NeighborResolved { port, vlan, address, mac })
+                }
+                (Some(from), Some(to)) => {
+                    let (from, to) = (format_mac(from), format_mac(to));
+                    Some(Happening::NeighborMoved { port, vlan, address, from, to })
+                }
+                (Some(_), None) => Some(Happening::NeighborLost { port, vlan, address }),
+                (None, None) => None,
+            }
+        };
+        batch.neighbors.iter().filter_map(compare).collect()
     }
 
     /// Takes the destinations of another configuration.

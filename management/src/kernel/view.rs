@@ -135,3 +135,8 @@ pub struct RouteView {
     /// Since when it has said so.
     pub since: SystemTime,
 }
+
+/// A MAC address as listings and events have it.
+pub(crate) fn format_mac([a, b, c, d, e, f]: Mac) -> String {
+    format!("{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{f:02x}")
+}

@@ -11,6 +11,7 @@ mod tally;
 #[cfg(test)]
 mod tests;
 mod thread;
+mod transitions;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -22,6 +23,7 @@ use guideway_core::balancer::Tables;
 use guideway_core::stats::{Reader, Traffic};
 
 use crate::compile::{Compiled, compile};
+use crate::event::Recorder;
 use crate::ids::{self, Allocators, Assigned};
 use crate::progress::Progress;
 use crate::publish::Publisher;
@@ -42,6 +44,7 @@ pub struct Manager {
     publisher: Publisher<Tables>,
     published: Arc<ArcSwap<Published>>,
     workers: Vec<Reader>,
+    events: Recorder,
 }
 
 impl Manager {
@@ -67,7 +70,14 @@ impl Manager {
             published: Arc::new(ArcSwap::from_pointee(published)),
             compiled,
             workers: Vec::new(),
+            events: Recorder::default(),
         })
+    }
+
+    /// Records what happens by `events`.
+    #[must_use]
+    pub fn with_events(self, events: Recorder) -> Manager {
+        Manager { events, ..self }
     }
 
     /// The tables in force, from which workers load them.
@@ -135,10 +145,12 @@ impl Manager {
     fn put_in_force(&mut self, compiled: Compiled, accounts: Accounts) -> u64 {
         let generation = compiled.tables.generation();
         // Before the tables: readers know an id's new owner before any worker counts for it (see `Tally`).
-        self.published.store(Arc::new(published(&compiled, accounts)));
+        let published = Arc::new(published(&compiled, accounts));
+        let before = self.published.swap(Arc::clone(&published));
         self.publisher.publish(Arc::clone(&compiled.tables));
         self.compiled = compiled;
         self.release();
+        transitions::record(&before, &published, |happening| self.events.record(happening));
         generation
     }
 

@@ -1,12 +1,15 @@
 mod totals;
 
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::*;
+use crate::event::Recorder;
 use crate::routing::{Batch, Link};
 use crate::sample::{Brake, MIXED, ports};
 use crate::state::Setting;
+use guideway_api::Happening;
 use guideway_core::stats::{Gauge, Writer, channel};
 
 const AT_ONCE: Progress = Progress { generation: u64::MAX, swept: u64::MAX };
@@ -29,7 +32,13 @@ fn configuration(change: impl FnOnce(&mut Configuration)) -> Change {
 
 /// A manager's thread, and a worker that runs every generation while it is told to.
 fn with_worker(limits: Limits, test: impl FnOnce(&Handle, &Brake)) {
-    let manager = manager();
+    with_recorder(limits, |handle, brake, _| test(handle, brake));
+}
+
+/// As [`with_worker`], with what was recorded.
+fn with_recorder(limits: Limits, test: impl FnOnce(&Handle, &Brake, &Recorder)) {
+    let events = Recorder::default();
+    let manager = manager().with_events(events.clone());
     let tables = Arc::clone(manager.tables());
     let (writer, reader) = channel(8, 64);
     let (brake, is_over) = (Brake::default(), AtomicBool::new(false));
@@ -38,7 +47,7 @@ fn with_worker(limits: Limits, test: impl FnOnce(&Handle, &Brake)) {
         scope.spawn(|| work(writer, &tables, &brake, &is_over));
         // A test that fails must end the worker too.
         let _over = Over(&is_over);
-        test(&handle, &brake);
+        test(&handle, &brake, &events);
     });
 }
 
@@ -212,4 +221,120 @@ fn retired_tables_are_kept_while_a_worker_holds_them() {
     assert!(weak.upgrade().is_some(), "the worker's was the last reference");
     assert!(!manager.release());
     assert!(weak.upgrade().is_none(), "nothing holds them any more");
+}
+
+fn configured() -> Configuration {
+    guideway_config::parse(MIXED).unwrap().configuration
+}
+
+/// All that was recorded.
+fn recorded(events: &Recorder) -> Vec<Happening> {
+    let batch = events.ring().read(1, usize::MAX);
+    batch.events.iter().map(|event| event.happening.clone()).collect()
+}
+
+#[test]
+fn what_a_publication_changes_for_backends_and_pools_is_recorded() {
+    use guideway_api::BackendState::{Active, Disabled, Draining, Unresolved};
+    let address: IpAddr = "192.0.2.10".parse().unwrap();
+    let set = |weight, enabled| {
+        let setting = Setting { weight, enabled };
+        let pool = configured().pools[0].name.clone();
+        Change::Backend { pool, address, setting }
+    };
+    with_recorder(Limits::default(), |handle, _, events| {
+        // The address is a backend of another pool too.
+        let of_pool = |event: &Happening| match event {
+            Happening::BackendState { pool, .. }
+            | Happening::PoolEmpty { pool }
+            | Happening::PoolServing { pool, .. } => *pool == configured().pools[0].name,
+            _ => false,
+        };
+        let pool = configured().pools[0].clone();
+        let state = |from, to| {
+            let backend = pool.backends[0].name.clone();
+            Happening::BackendState { pool: pool.name.clone(), backend, address, from, to }
+        };
+        let (empty, serving) = (
+            Happening::PoolEmpty { pool: pool.name.clone() },
+            Happening::PoolServing { pool: pool.name.clone(), active: 1 },
+        );
+        let mut known = Vec::new();
+        for (change, expected) in [
+            (learnt(3), vec![state(Unresolved, Active), serving.clone()]),
+            (learnt(4), vec![]),
+            (set(Some(0), None), vec![state(Active, Draining), empty.clone()]),
+            (set(Some(0), Some(false)), vec![state(Draining, Disabled)]),
+            (configuration(|_| ()), vec![]),
+            (configuration(|c| c.pools.reverse()), vec![]),
+            (set(None, None), vec![state(Disabled, Active), serving.clone()]),
+            (configuration(|c| drop(c.pools[0].backends.remove(0))), vec![empty]),
+            (configuration(|_| ()), vec![serving]),
+        ] {
+            let what = format!("{change:?}").chars().take(80).collect::<String>();
+            handle.changes().send(change).outcome().unwrap();
+            known.extend(expected);
+            let all: Vec<_> = recorded(events).into_iter().filter(of_pool).collect();
+            assert_eq!(all, known, "{what}");
+        }
+    });
+}
+
+#[test]
+fn many_backends_that_change_at_once_are_counted() {
+    let mut large = configured();
+    let backend = large.pools[0].backends[0].clone();
+    large.pools[0].backends.extend((0..1500_u16).map(|n| guideway_config::Backend {
+        name: format!("b{n}"),
+        address: IpAddr::from([10, 1, n.to_be_bytes()[0], n.to_be_bytes()[1]]),
+        ..backend.clone()
+    }));
+    large.pools[0].backends.remove(0);
+    let mut disabled = large.clone();
+    disabled.pools[0].backends.iter_mut().for_each(|backend| backend.enabled = false);
+    let events = Recorder::default();
+    let mut manager = manager().with_events(events.clone());
+    for configuration in [large, disabled] {
+        manager.configure(configuration, String::new(), AT_ONCE).unwrap();
+    }
+    let all = recorded(&events);
+    let single = all.iter().filter(|event| event.name() == "backend_state").count();
+    let rest = all.iter().find_map(|event| match event {
+        Happening::BackendStates { backends } => Some(*backends),
+        _ => None,
+    });
+    // Four of those that were there already change too.
+    assert_eq!((single, rest), (1000, Some(504)));
+}
+
+#[test]
+fn a_worker_that_hangs_is_recorded_once() {
+    let limits = Limits { in_force: Duration::from_millis(30), ..Limits::default() };
+    with_recorder(limits, |handle, brake, events| {
+        let late = || {
+            let is_late = |event: &Happening| match event {
+                Happening::GenerationLate { generation } => Some(*generation),
+                _ => None,
+            };
+            recorded(events).iter().filter_map(is_late).collect::<Vec<_>>()
+        };
+        assert_eq!(handle.changes().send(learnt(3)).outcome(), Ok(2));
+        brake.pull();
+        for n in 4..7 {
+            let outcome = handle.changes().send(learnt(n)).outcome();
+            assert!(matches!(outcome, Err(Error::NotInForce { .. })), "{outcome:?}");
+        }
+        assert_eq!(late(), [3]);
+        brake.release();
+        assert_eq!(handle.changes().send(learnt(7)).outcome(), Ok(6));
+        brake.pull();
+        handle.changes().send(learnt(8)).outcome().unwrap_err();
+        assert_eq!(late(), [3, 7]);
+        brake.release();
+        handle.changes().send(Change::Panic).outcome().unwrap_err();
+        handle.changes().send(learnt(9)).outcome().unwrap();
+        let restarted =
+            recorded(events).into_iter().find(|event| event.name() == "manager_restarted");
+        assert_eq!(restarted, Some(Happening::ManagerRestarted { generation: 7 }));
+    });
 }

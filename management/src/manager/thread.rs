@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, unbounded};
 
+use guideway_api::Happening;
 use guideway_core::stats::Reader;
 
 use super::Manager;
@@ -64,13 +65,12 @@ impl Manager {
         let thread = thread::Builder::new()
             .name("manager".into())
             .spawn(move || {
-                let mut work = Work { manager: self, messages, limits, waiting: Vec::new() };
+                let (waiting, late) = (Vec::new(), None);
+                let mut work = Work { manager: self, messages, limits, waiting, late };
                 while catch_unwind(AssertUnwindSafe(|| work.run())).is_err() {
                     count.fetch_add(1, Ordering::Relaxed);
                     let generation = work.manager.compiled.tables.generation();
-                    tracing::error!(
-                        "the manager panicked, which is a defect; it goes on with generation {generation}"
-                    );
+                    work.manager.events.record(Happening::ManagerRestarted { generation });
                 }
                 work.manager
             })
@@ -117,6 +117,8 @@ struct Work {
     messages: Receiver<Message>,
     limits: Limits,
     waiting: Vec<Waiting>,
+    /// A generation that was not in force in time, until it is.
+    late: Option<u64>,
 }
 
 /// Somebody who waits until a generation is in force.
@@ -232,6 +234,8 @@ impl Work {
         }
         let (progress, now) = (self.manager.progress(), Instant::now());
         let limit = self.limits.in_force;
+        // A worker that hangs is recorded once, however many generations it misses.
+        self.late = self.late.filter(|&late| late > progress.generation);
         let is_over = |waiting: &mut Waiting| {
             is_stopped || waiting.generation <= progress.generation || waiting.until <= now
         };
@@ -242,6 +246,10 @@ impl Work {
             } else if is_stopped {
                 Err(Error::Abandoned { generation })
             } else {
+                if self.late.is_none() {
+                    self.late = Some(generation);
+                    self.manager.events.record(Happening::GenerationLate { generation });
+                }
                 Err(Error::NotInForce { generation, limit })
             });
         }

@@ -5,6 +5,9 @@ use std::time::Duration;
 /// Connections at once.
 pub const CONNECTIONS: usize = 64;
 
+/// Connections that may follow the events at once.
+pub const FOLLOWERS: usize = 32;
+
 /// Bytes of a request line that any connection may hold.
 pub const LONG_REQUEST_BYTES: usize = 1 << 20;
 

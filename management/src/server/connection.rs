@@ -5,27 +5,37 @@ use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::time::Instant;
 
-use guideway_api::{Error, ErrorKind, Greeting, PROTOCOL_VERSION, Request, Response, SERVER};
+use guideway_api::{
+    Error, ErrorKind, Greeting, Happening, PROTOCOL_VERSION, Request, Response, SERVER,
+};
 use rustix::event::PollFlags;
 use serde::Serialize;
 
 use super::admission::{Admission, Permit};
 use super::bounds::{Bounds, MAX_LONG_REQUESTS};
 use super::long_requests::{LongRequest, LongRequests};
+use super::monitor::{Ended, Wanted};
 use super::request::parse_request;
 use super::stop::{Stop, Wake, wait};
+use crate::event::Recorder;
+use crate::peer::{Access, Peer};
 
 /// Bytes of one read.
 const CHUNK: usize = 16 << 10;
 
-/// Carries out one request on the connection's thread. Several threads call it at once.
-pub type Handler = Arc<dyn Fn(Request) -> Response + Send + Sync>;
+/// Carries out one request of a client on the connection's thread. Several threads call it at once.
+pub type Handler = Arc<dyn Fn(&Peer, Request) -> Response + Send + Sync>;
 
 /// Everything that a connection's thread needs.
 pub(super) struct Shared {
     pub(super) handler: Handler,
+    pub(super) access: Access,
+    pub(super) events: Recorder,
+    /// Connections that follow the events.
+    pub(super) followers: AtomicUsize,
     pub(super) stop: Arc<Stop>,
     pub(super) bounds: Bounds,
     pub(super) admission: Admission,
@@ -44,9 +54,20 @@ pub(super) fn refuse(mut stream: &UnixStream, message: String) {
 
 /// Serves one connection to its end.
 pub(super) fn serve(stream: Arc<UnixStream>, permit: Permit<'_>, shared: &Shared) {
-    let mut connection =
-        Connection { stream, permit, shared, buffer: Vec::new(), start: 0, long_request: None };
-    match connection.run() {
+    let ended = Peer::of(&*stream, shared.access).map_err(End::Failed).and_then(|peer| {
+        let mut connection = Connection {
+            stream,
+            permit,
+            shared,
+            peer,
+            introduced: None,
+            buffer: Vec::new(),
+            start: 0,
+            long_request: None,
+        };
+        connection.run()
+    });
+    match ended {
         Ok(()) | Err(End::Stopped | End::Evicted) => {}
         Err(End::Slow(doing)) => tracing::debug!("control client dropped: too slow {doing}"),
         Err(End::Failed(error)) => tracing::debug!("control client lost: {error}"),
@@ -54,7 +75,7 @@ pub(super) fn serve(stream: Arc<UnixStream>, permit: Permit<'_>, shared: &Shared
 }
 
 /// Why a connection ends before its client closes it.
-enum End {
+pub(super) enum End {
     Stopped,
     /// Another connection took its permit while it was idle.
     Evicted,
@@ -79,10 +100,13 @@ enum Line {
     Closed,
 }
 
-struct Connection<'a> {
-    stream: Arc<UnixStream>,
+pub(super) struct Connection<'a> {
+    pub(super) stream: Arc<UnixStream>,
     permit: Permit<'a>,
-    shared: &'a Shared,
+    pub(super) shared: &'a Shared,
+    peer: Peer,
+    /// The client has said what it is.
+    introduced: Option<Introduced<'a>>,
     /// What was read; never more than one request and one chunk.
     buffer: Vec<u8>,
     /// The start of the next line in `buffer`.
@@ -97,8 +121,20 @@ impl Connection<'_> {
         loop {
             match self.read_line()? {
                 Line::Until(end) => {
-                    let reply = reply(&self.buffer[self.start..end], self.shared);
+                    let request = parse_request(&self.buffer[self.start..end]);
                     self.start = end + 1;
+                    let reply = match request {
+                        Ok(Request::Monitor { since, kinds, follow }) => {
+                            self.end_long_request();
+                            match self.monitor(&Wanted { since, kinds, follow })? {
+                                Ended::Answered => continue,
+                                Ended::Closed => return Ok(()),
+                            }
+                        }
+                        Ok(Request::Hello { client, version }) => self.hello(client, version),
+                        Ok(request) => self.carry_out(request),
+                        Err(error) => Response::Error(error),
+                    };
                     self.end_long_request();
                     self.write(&encoded(&reply))?;
                 }
@@ -122,6 +158,24 @@ impl Connection<'_> {
                 Line::Closed => return Ok(()),
             }
         }
+    }
+
+    fn carry_out(&self, request: Request) -> Response {
+        // A panic would end this thread and leave the client without a reply.
+        catch_unwind(AssertUnwindSafe(|| (self.shared.handler)(&self.peer, request)))
+            .unwrap_or_else(|_| failure("the daemon failed on this request; see its log"))
+    }
+
+    fn hello(&mut self, client: String, version: String) -> Response {
+        if self.introduced.is_some() {
+            let message = "this connection has said hello already";
+            return Response::Error(Error::new(ErrorKind::BadRequest, message));
+        }
+        let Peer { uid, pid, .. } = self.peer;
+        let name = client.clone();
+        self.shared.events.record(Happening::ClientConnected { client, version, uid, pid });
+        self.introduced = Some(Introduced { shared: self.shared, client: name, pid });
+        Response::Hello {}
     }
 
     /// Finds the next line, reading as much as it takes.
@@ -222,7 +276,7 @@ impl Connection<'_> {
 
     /// Writes all bytes. It writes before it waits, so that the reply to a request that was carried out
     /// during the stop is still sent.
-    fn write(&mut self, mut bytes: &[u8]) -> Result<(), End> {
+    pub(super) fn write(&mut self, mut bytes: &[u8]) -> Result<(), End> {
         let deadline = Instant::now() + self.shared.bounds.client_timeout;
         while !bytes.is_empty() {
             match (&*self.stream).write(bytes) {
@@ -260,15 +314,20 @@ impl Connection<'_> {
     }
 }
 
-/// Parses a line and carries out its request.
-fn reply(line: &[u8], shared: &Shared) -> Response {
-    let request = match parse_request(line) {
-        Ok(request) => request,
-        Err(error) => return Response::Error(error),
-    };
-    // A panic would end this thread and leave the client without a reply.
-    catch_unwind(AssertUnwindSafe(|| (shared.handler)(request)))
-        .unwrap_or_else(|_| failure("the daemon failed on this request; see its log"))
+/// A client that has said what it is. Dropping it records that the client has gone, unless the daemon stops.
+struct Introduced<'a> {
+    shared: &'a Shared,
+    client: String,
+    pid: u32,
+}
+
+impl Drop for Introduced<'_> {
+    fn drop(&mut self) {
+        if !self.shared.stop.is_raised() {
+            let (client, pid) = (std::mem::take(&mut self.client), self.pid);
+            self.shared.events.record(Happening::ClientDisconnected { client, pid });
+        }
+    }
 }
 
 pub(super) fn greeting() -> Greeting {
@@ -284,7 +343,7 @@ fn failure(message: &str) -> Response {
 }
 
 /// The value as one line. JSON escapes newlines within strings, so the only newline is the last byte.
-fn encoded(value: &impl Serialize) -> Vec<u8> {
+pub(super) fn encoded(value: &impl Serialize) -> Vec<u8> {
     let mut line = serde_json::to_vec(value).unwrap_or_else(|error| {
         // Only a map with keys that are not strings fails, and the protocol has none.
         tracing::error!(%error, "a reply is not JSON");
@@ -295,6 +354,6 @@ fn encoded(value: &impl Serialize) -> Vec<u8> {
     line
 }
 
-fn is_temporary(error: &io::Error) -> bool {
+pub(super) fn is_temporary(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
 }

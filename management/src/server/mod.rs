@@ -1,13 +1,19 @@
 //! The control socket: a unix stream socket for requests of `guidewayctl` and other clients.
 //!
 //! [`guideway_api`] defines the protocol. One thread accepts connections, and each connection has a
-//! thread of its own, so that a client delays only itself.
+//! thread of its own, so that a client delays only itself. A daemon may serve two sockets, one of them for
+//! clients that only read: the handler gets the client as a [`Peer`], with what it may do.
+//!
+//! The server itself carries out two requests, because they concern the connection: `monitor`, which may have any
+//! number of responses, and `hello`.
 //!
 //! Bounds:
 //! - [`CONNECTIONS`] at once. One more evicts the connection that has been idle for longest. If none
 //!   is idle, the new one gets an error and is closed.
 //! - [`CLIENT_TIMEOUT`] for the rest of a line that has begun, and for the client to take a reply. Between
 //!   requests a connection may idle until it is evicted.
+//! - [`FOLLOWERS`] of them that follow the events; one more gets an error. They are never idle, and may take as long
+//!   as they like to read.
 //! - A request line of [`guideway_api::MAX_REQUEST`] bytes. Only [`MAX_LONG_REQUESTS`] connections at once
 //!   hold a line of more than [`LONG_REQUEST_BYTES`] bytes, until its reply. Others wait for a permit, for
 //!   [`CLIENT_TIMEOUT`] at most, then get an error and are closed. All requests together therefore take at
@@ -17,6 +23,7 @@ mod admission;
 mod bounds;
 mod connection;
 mod long_requests;
+mod monitor;
 mod request;
 mod socket;
 mod stop;
@@ -28,6 +35,7 @@ use std::os::fd::AsFd;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -36,7 +44,7 @@ use rustix::event::PollFlags;
 
 use admission::Admission;
 use bounds::Bounds;
-pub use bounds::{CLIENT_TIMEOUT, CONNECTIONS, LONG_REQUEST_BYTES, MAX_LONG_REQUESTS};
+pub use bounds::{CLIENT_TIMEOUT, CONNECTIONS, FOLLOWERS, LONG_REQUEST_BYTES, MAX_LONG_REQUESTS};
 pub use connection::Handler;
 use connection::Shared;
 use long_requests::LongRequests;
@@ -44,6 +52,11 @@ pub use request::parse_request;
 pub use socket::Error;
 use socket::{Socket, system};
 use stop::{Stop, Wake, wait};
+
+use crate::event::Recorder;
+use crate::peer::Access;
+#[cfg(doc)]
+use crate::peer::Peer;
 
 /// The pause after a connection could not be accepted, for example for lack of descriptors: the listener
 /// stays readable, and the thread would spin.
@@ -56,12 +69,13 @@ pub struct Server {
     stop: Stop,
     long_requests: LongRequests,
     bounds: Bounds,
+    access: Access,
 }
 
 impl Server {
     /// Binds `path`, creates its directory if it is missing, and replaces a socket that no daemon
-    /// serves. Members of `group`, or else of the group of the process, may connect.
-    pub fn bind(path: &Path, group: Option<&str>) -> Result<Server, Error> {
+    /// serves. Members of `group`, or else of the group of the process, may connect, and have this access.
+    pub fn bind(path: &Path, group: Option<&str>, access: Access) -> Result<Server, Error> {
         let bounds = Bounds {
             connections: CONNECTIONS,
             client_timeout: CLIENT_TIMEOUT,
@@ -71,17 +85,25 @@ impl Server {
         let stop = Stop::new().map_err(system("make an event descriptor for", path))?;
         let long_requests = LongRequests::new(MAX_LONG_REQUESTS)
             .map_err(system("make an event descriptor for", path))?;
-        Ok(Server { socket: Socket::bind(path, group)?, stop, long_requests, bounds })
+        let key = match access {
+            Access::Full => "control.group",
+            Access::Read => "control.read_group",
+        };
+        let socket = Socket::bind(path, group.map(|group| (key, group)))?;
+        Ok(Server { socket, stop, long_requests, bounds, access })
     }
 
-    /// Serves until the handle is stopped or dropped.
+    /// Serves until the handle is stopped or dropped. Clients read the events that `events` records.
     ///
     /// # Panics
     /// If the operating system refuses a thread.
-    pub fn start(self, handler: Handler) -> Handle {
+    pub fn start(self, handler: Handler, events: Recorder) -> Handle {
         let stop = Arc::new(self.stop);
         let shared = Shared {
             handler,
+            access: self.access,
+            events,
+            followers: AtomicUsize::new(0),
             stop: Arc::clone(&stop),
             bounds: self.bounds,
             admission: Admission::new(self.bounds.connections),

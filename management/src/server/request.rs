@@ -1,6 +1,8 @@
 //! Parses a line of a client to a [`Request`], or to an error that explains what is wrong.
 
-use guideway_api::{Error, ErrorKind, MAX_CONFIGURATION, PROTOCOL_VERSION, Request};
+use std::ops::RangeInclusive;
+
+use guideway_api::{Error, ErrorKind, Happening, MAX_CONFIGURATION, PROTOCOL_VERSION, Request};
 
 /// Characters of serde's message that are sent: the message may quote megabytes that the client sent.
 const QUOTED: usize = 300;
@@ -21,6 +23,7 @@ pub fn parse_request(line: &[u8]) -> Result<Request, Error> {
             bad(shortened(format!("the request is not JSON: {error}")))
         }
     })?;
+    check(&request)?;
     match &request {
         Request::ConfigCheck { text } | Request::ConfigApply { text, .. }
             if text.len() > MAX_CONFIGURATION =>
@@ -30,6 +33,44 @@ pub fn parse_request(line: &[u8]) -> Result<Request, Error> {
         }
         _ => Ok(request),
     }
+}
+
+/// Refuses what a request may not say.
+fn check(request: &Request) -> Result<(), Error> {
+    match request {
+        Request::ConfigApply { reason: Some(reason), .. }
+        | Request::ConfigReload { reason: Some(reason) }
+        | Request::LogLevel { reason: Some(reason), .. } => within("reason", reason, 1..=1000),
+        Request::Hello { client, version } => {
+            within("client", client, 1..=63).and_then(|()| within("version", version, 0..=63))
+        }
+        Request::Monitor { kinds, .. } => kinds.iter().try_for_each(|kind| check_kind(kind)),
+        _ => Ok(()),
+    }
+}
+
+fn within(field: &str, text: &str, length: RangeInclusive<usize>) -> Result<(), Error> {
+    if length.contains(&text.len()) && !text.chars().any(char::is_control) {
+        return Ok(());
+    }
+    let (least, most) = length.into_inner();
+    let message = format!("`{field}` has {least} to {most} bytes without control characters");
+    Err(Error::new(ErrorKind::BadRequest, message))
+}
+
+fn check_kind(kind: &str) -> Result<(), Error> {
+    let names = || Happening::KINDS.iter().map(|&(name, ..)| name);
+    if names().any(|name| name == kind) {
+        return Ok(());
+    }
+    let quoted: String = kind.chars().take(QUOTED / 4).collect();
+    let nearest = names().min_by_key(|name| strsim::damerau_levenshtein(&quoted, name));
+    let message = format!(
+        "there is no kind of event {quoted:?}; the nearest is {:?}",
+        nearest.unwrap_or_default()
+    );
+    let details = vec![format!("the kinds are: {}", names().collect::<Vec<_>>().join(", "))];
+    Err(Error { kind: ErrorKind::BadRequest, message, details })
 }
 
 fn bad(message: String) -> Error {
@@ -98,6 +139,41 @@ mod tests {
             let message = refusal(line).message;
             assert!(message.contains(words), "{}: {message}", line.escape_ascii());
         }
+    }
+
+    #[test]
+    fn words_of_a_client_are_short_and_printable() {
+        let long = "x".repeat(1001);
+        for (line, words) in [
+            (r#"{"request":"config_reload","reason":""}"#.to_owned(), "`reason` has 1 to 1000"),
+            (format!(r#"{{"request":"config_reload","reason":"{long}"}}"#), "`reason` has 1 to"),
+            (r#"{"request":"log_level","reason":"a\nb"}"#.to_owned(), "control characters"),
+            (r#"{"request":"config_apply","text":"","reason":"\u001b[1m"}"#.to_owned(), "control"),
+            (r#"{"request":"hello","client":"","version":"1"}"#.to_owned(), "`client` has 1 to 63"),
+            (
+                format!(r#"{{"request":"hello","client":"c","version":"{long}"}}"#),
+                "`version` has 0",
+            ),
+        ] {
+            let error = parse_request(line.as_bytes()).unwrap_err();
+            assert_eq!(error.kind, ErrorKind::BadRequest);
+            assert!(error.message.contains(words), "{line}: {}", error.message);
+        }
+        let fits = format!(r#"{{"request":"config_reload","reason":"{}"}}"#, &long[1..]);
+        parse_request(fits.as_bytes()).unwrap();
+    }
+
+    #[test]
+    fn an_unknown_kind_of_event_gets_the_nearest_and_all() {
+        parse_request(br#"{"request":"monitor","kinds":["link_down","changed"]}"#).unwrap();
+        let wrong = br#"{"request":"monitor","kinds":["link_up","link_dwon"]}"#;
+        let error = parse_request(wrong).unwrap_err();
+        assert_eq!(error.kind, ErrorKind::BadRequest);
+        let message = "there is no kind of event \"link_dwon\"; the nearest is \"link_down\"";
+        assert_eq!(error.message, message);
+        assert!(Happening::KINDS.iter().all(|(name, ..)| error.details[0].contains(name)));
+        let long = format!(r#"{{"request":"monitor","kinds":["{}"]}}"#, "é".repeat(100_000));
+        assert!(parse_request(long.as_bytes()).unwrap_err().message.len() < 300);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The socket's file: its owner, its mode and its lock.
 //!
-//! The mode is 0660. A client that may connect may do everything, so the group is the access list. The
+//! The mode is 0660. A client that may connect may do all that the socket is for, so the group is the access list. The
 //! file `<socket>.lock` beside the socket is locked while a daemon serves the socket. The lock file is
 //! never removed: otherwise two daemons could each lock a file of their own.
 
@@ -41,10 +41,12 @@ pub enum Error {
     },
     /// The system does not have the group of the configuration.
     #[error(
-        "there is no group {group:?} on this machine, as control.group names it; make it \
+        "there is no group {group:?} on this machine, as {key} names it; make it \
          (`groupadd --system NAME`) or name another"
     )]
     NoGroup {
+        /// The key of the configuration.
+        key: &'static str,
         /// Its name.
         group: String,
     },
@@ -85,14 +87,15 @@ pub(super) struct Socket {
 }
 
 impl Socket {
-    pub(super) fn bind(path: &Path, group: Option<&str>) -> Result<Socket, Error> {
+    /// Binds `path` for the members of a group, which comes with the key that names it.
+    pub(super) fn bind(path: &Path, group: Option<(&'static str, &str)>) -> Result<Socket, Error> {
         // Absolute, so that the file is found if the working directory changes.
         let path = &std::path::absolute(path).map_err(system("resolve", path))?;
         let address = SocketAddrUnix::new(path).map_err(|errno| match errno {
             Errno::NAMETOOLONG => Error::TooLong { path: path.clone() },
             other => system("use", path)(other.into()),
         })?;
-        let owner = group.map(|group| Ok((group, group_id(group)?))).transpose()?;
+        let owner = group.map(|(key, group)| Ok((group, group_id(key, group)?))).transpose()?;
         if let Some(directory) = path.parent().filter(|directory| !directory.exists()) {
             // Set the mode again, because the umask restricts the first one.
             DirBuilder::new()
@@ -144,10 +147,10 @@ impl Drop for Socket {
 }
 
 /// The number of a group of users.
-fn group_id(name: &str) -> Result<u32, Error> {
+fn group_id(key: &'static str, name: &str) -> Result<u32, Error> {
     match nix::unistd::Group::from_name(name) {
         Ok(Some(group)) => Ok(group.gid.as_raw()),
-        Ok(None) => Err(Error::NoGroup { group: name.to_owned() }),
+        Ok(None) => Err(Error::NoGroup { key, group: name.to_owned() }),
         Err(errno) => Err(system("look up the group", Path::new(name))(errno.into())),
     }
 }

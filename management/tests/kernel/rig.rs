@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use guideway_config::Configuration;
+use guideway_management::event::Recorder;
 use guideway_management::kernel::{self, Options, PortInterface, View};
 use guideway_management::manager::{self, Change, Limits, Manager};
 use guideway_management::routing::{NextHop, Routing, Unreachable};
@@ -18,6 +19,7 @@ pub(crate) struct Rig {
     pub(crate) kernel: Option<kernel::Handle>,
     pub(crate) manager: manager::Handle,
     pub(crate) peer: Space,
+    pub(crate) events: Recorder,
 }
 
 /// A configuration with these backends, without any static route.
@@ -75,14 +77,19 @@ pool = "web"
 }
 
 /// Starts a manager and the thread that follows the kernel, and waits until it has read everything.
-fn follow(backends: &[String], options: Options) -> (kernel::Handle, manager::Handle) {
+fn follow(
+    backends: &[String],
+    options: Options,
+    events: Recorder,
+) -> (kernel::Handle, manager::Handle) {
     let (configuration, text) = configuration(backends);
     let facts = |n| PortFacts { device_mac: [2, 0, 0, 0, 0, n], filter: true };
     let manager = Manager::new(configuration, text, vec![facts(1), facts(2)]).unwrap();
     let manager = manager.start(Vec::new(), Limits::default());
     let port = |port| PortInterface { port, interface: format!("edge{port}") };
     let (changes, published) = (manager.changes().clone(), Arc::clone(manager.published()));
-    let kernel = kernel::start(vec![port(0), port(1)], changes, published, options).unwrap();
+    let ports = vec![port(0), port(1)];
+    let kernel = kernel::start(ports, changes, published, options, events).unwrap();
     until("all was read and published", || {
         let asked = manager.published().load().routing.routes().count();
         kernel.view().load().health.is_running && asked == backends.len()
@@ -110,13 +117,15 @@ impl Rig {
         }
         ip("address add 2001:db8::1/64 dev edge0 nodad");
         peer.ip("address add 2001:db8::9/64 dev peer0 nodad");
-        let (kernel, manager) = follow(backends, options);
-        Rig { kernel: Some(kernel), manager, peer }
+        let events = Recorder::default();
+        let (kernel, manager) = follow(backends, options, events.clone());
+        Rig { kernel: Some(kernel), manager, peer, events }
     }
 
     /// What somebody makes of the kernel's tables who reads them now for the first time.
     pub(crate) fn read_anew(&self, backends: &[String]) -> Routing {
-        let (_kernel, manager) = follow(backends, Options { probes: true, ..Options::default() });
+        let options = Options { probes: true, ..Options::default() };
+        let (_kernel, manager) = follow(backends, options, Recorder::default());
         manager.published().load().routing.clone()
     }
 

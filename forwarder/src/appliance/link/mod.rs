@@ -3,7 +3,7 @@
 //! DPDK's drivers for kernel interfaces (af_packet, af_xdp, pcap) report a link that is always up.
 //! The watch therefore asks the kernel, by [`netlink`], about the interface behind each port that
 //! has one. Other devices interrupt when their link changes. Devices that do not interrupt are
-//! asked every [`PERIOD`]. The watch logs each change, and counts ports that go down.
+//! asked every [`PERIOD`]. The watch records each change, and counts ports that go down.
 //!
 //! The port's own interface has the port's link as its carrier. A [`Keeper`] sees to that, to its
 //! addresses and its MAC address when a configuration is published, and hears if somebody renames or
@@ -23,15 +23,16 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use guideway_api as api;
-use guideway_api::InterfaceState;
+use guideway_api::{Happening, InterfaceState};
 use parking_lot::Mutex;
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
-use tracing::{error, info, warn};
+use tracing::{error, warn};
 
 use crate::dpdk::port::{Link, Port, Started};
 use crate::kernel::Keeper;
 use guideway_core::stats::{self, Event, Reader, Writer};
 
+use guideway_management::event::Recorder;
 use guideway_management::kernel::netlink::Requests;
 use guideway_management::manager::{Change, Changes, Published};
 
@@ -104,6 +105,7 @@ impl Watch {
         ports: Vec<Watched>,
         published: Arc<ArcSwap<Published>>,
         changes: Changes,
+        events: Recorder,
     ) -> io::Result<(Watch, Reader)> {
         let (writer, reader) = stats::channel(0, 0);
         let stop = Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?);
@@ -126,6 +128,7 @@ impl Watch {
             changes,
             generation,
             counters: writer,
+            events,
         };
         let stopped = stop.clone();
         let thread =
@@ -156,6 +159,7 @@ struct Watcher {
     /// The generation that the interfaces are in line with.
     generation: u64,
     counters: Writer,
+    events: Recorder,
 }
 
 impl Watcher {
@@ -279,22 +283,24 @@ impl Watcher {
                 _ => continue,
             };
             let removed = next.state == InterfaceState::Removed && !was_removed;
+            let interface = next.name.clone().unwrap_or_default();
             known.interface = Some(next);
             drop(known);
             if removed {
-                // A removal is worse than a port that is down: log it even if the port was down
+                // A removal is worse than a port that is down: record it even if the port was down
                 // before.
-                error!(
-                    "port \"{}\": its interface was removed; no packet passes until guideway is \
-                     restarted",
-                    watched.name
+                let port = watched.name.clone();
+                let words = format!(
+                    "port \"{port}\": its interface was removed; no packet passes until guideway is \
+                     restarted"
                 );
+                self.events.explain(Happening::InterfaceRemoved { port, interface }, &words);
             }
             self.report(port);
         }
     }
 
-    /// Logs and counts a change of a port's link since the last report.
+    /// Records and counts a change of a port's link since the last report.
     fn report(&mut self, port: usize) {
         let watched = &mut self.ports[port];
         let Some(device) = watched.port.upgrade() else { return };
@@ -310,11 +316,15 @@ impl Watcher {
         // Nobody waits for the outcome.
         self.changes.send(Change::Link { port, is_up: link.up });
         watched.interface.0.lock().changed = Instant::now();
+        let port = watched.name.clone();
         if link.up {
-            info!("port \"{}\": link {reported}", watched.name);
+            let words = format!("port \"{port}\": link {reported}");
+            self.events.explain(Happening::LinkUp { port }, &words);
         } else {
-            warn!("port \"{}\": link down{}", watched.name, obstacle(link.interface.as_ref()));
             self.counters.event(Event::LinkDown, 1);
+            let obstacle = obstacle(link.interface.as_ref());
+            let words = format!("port \"{port}\": link down{obstacle}");
+            self.events.explain(Happening::LinkDown { port }, &words);
         }
     }
 }

@@ -1,0 +1,157 @@
+//! The audit trail, the access of the read-only socket, and the level of the log.
+
+use guideway_api::Happening;
+
+use super::*;
+use crate::peer::{Access, Peer};
+
+fn peer(access: Access) -> Peer {
+    Peer { uid: 1000, pid: 77, process: "guidewayctl".to_owned(), access }
+}
+
+/// Each request once; those that change something with a reason.
+fn requests() -> Vec<Request> {
+    let reason = || Some("why".to_owned());
+    let requests = vec![
+        Request::Status {},
+        Request::ServiceList {},
+        Request::BackendList {},
+        Request::WorkerList {},
+        Request::PortList {},
+        Request::PortStats { extended: true },
+        Request::Stats {},
+        Request::ConfigShow {},
+        Request::ConfigCheck { text: text(THREE) },
+        Request::ConfigApply { text: text(&THREE[..2]), reason: reason() },
+        Request::ConfigReload { reason: reason() },
+        Request::FlowList(api::FlowFilter::default()),
+        Request::InterfaceList {},
+        Request::NeighborList {},
+        Request::RouteShow { backend: "a".to_owned(), pool: None },
+        Request::PuntList {},
+        Request::Monitor { since: None, kinds: Vec::new(), follow: false },
+        Request::LogLevel { level: Some(api::LogLevel::Debug), reason: reason() },
+        Request::LogLevel { level: None, reason: None },
+        Request::Hello { client: "c".to_owned(), version: String::new() },
+    ];
+    let mut names: Vec<_> = requests.iter().map(Request::name).collect();
+    names.dedup();
+    assert_eq!(names, Request::NAMES);
+    requests
+}
+
+impl Lab {
+    /// What was recorded of these kinds.
+    fn recorded(&self, kinds: &[&str]) -> Vec<Happening> {
+        let batch = self.daemon.events().ring().read(1, usize::MAX);
+        let all = batch.events.iter().map(|event| event.happening.clone());
+        all.filter(|happening| kinds.contains(&happening.name())).collect()
+    }
+
+    fn changed(&self) -> Vec<Happening> {
+        self.recorded(&["changed"])
+    }
+}
+
+#[test]
+fn a_reader_may_send_every_request_that_changes_nothing() {
+    let lab = Lab::new();
+    let mut forbidden = Vec::new();
+    for request in requests() {
+        let (name, is_change) = (request.name(), request.is_change());
+        match lab.daemon.serve(&peer(Access::Read), request) {
+            Response::Error(error) if error.kind == ErrorKind::Forbidden => {
+                assert!(
+                    error.message.starts_with(name) && error.message.contains("control.socket")
+                );
+                forbidden.push(name);
+            }
+            _ => assert!(!is_change, "{name}"),
+        }
+    }
+    assert_eq!(forbidden, ["config_apply", "config_reload", "log_level"]);
+    assert_eq!((lab.generation(), lab.daemon.level.now()), (1, api::LogLevel::Info));
+    // Each attempt is in the audit trail, and nothing else was recorded.
+    let tried = lab.changed();
+    assert_eq!(tried.len(), forbidden.len());
+    assert_eq!(lab.daemon.events().ring().next(), 1 + tried.len() as u64);
+    for (happening, name) in tried.into_iter().zip(forbidden) {
+        let Happening::Changed { request, before, after, reason, error, .. } = happening else {
+            panic!("{happening:?}");
+        };
+        assert_eq!((request, reason.as_deref()), (name.to_owned(), Some("why")));
+        assert!(before == after && error.unwrap().contains("may only read"));
+    }
+}
+
+#[test]
+fn each_change_ends_in_one_line_of_the_audit_trail() {
+    let lab = Lab::new();
+    for request in requests() {
+        lab.daemon.serve(&peer(Access::Full), request);
+    }
+    let changed =
+        |request: &str, before: &str, after: &str, error: Option<&str>| Happening::Changed {
+            uid: 1000,
+            pid: 77,
+            process: "guidewayctl".to_owned(),
+            request: request.to_owned(),
+            before: before.to_owned(),
+            after: after.to_owned(),
+            reason: Some("why".to_owned()),
+            error: error.map(str::to_owned),
+        };
+    let (before, after) =
+        ("generation 1, 1 service, 3 backends", "generation 2, 1 service, 2 backends");
+    let all = lab.changed();
+    assert_eq!(all[0], changed("config_apply", before, after, None));
+    let Happening::Changed { error: Some(missing), .. } = &all[1] else { panic!("{all:?}") };
+    assert!(missing.contains("/nonexistent/guideway.toml"));
+    assert_eq!(all[1], changed("config_reload", after, after, Some(missing)));
+    assert_eq!(all[2], changed("log_level", "level info", "level debug", None));
+    assert_eq!(all.len(), 3);
+    assert_eq!(lab.daemon.level.now(), api::LogLevel::Debug);
+    let applied = Happening::ConfigApplied { generation: 2, warnings: 0 };
+    let refused = Happening::ConfigRefused { error: missing.clone() };
+    assert_eq!(lab.recorded(&["config_applied", "config_refused"]), [applied, refused]);
+}
+
+#[test]
+fn what_is_refused_is_recorded_with_the_first_mistake() {
+    let lab = Lab::new();
+    let bad = text(THREE).replace("weight", "wieght").replace("port = 80", "prot = 80");
+    for text in [bad, text(THREE).replace("workers = [0]", "workers = [1]")] {
+        lab.daemon.serve(&peer(Access::Full), Request::ConfigApply { text, reason: None });
+    }
+    let all = lab.recorded(&["config_refused"]);
+    let [Happening::ConfigRefused { error: mistakes }, Happening::ConfigRefused { error: fixed }] =
+        all.as_slice()
+    else {
+        panic!("{all:?}")
+    };
+    assert!(mistakes.starts_with("the configuration has mistakes") && mistakes.contains("more"));
+    assert!(fixed.contains("dpdk.workers"), "{fixed}");
+    let refused = lab.changed();
+    assert!(refused.iter().all(|event| matches!(event, Happening::Changed { error: Some(_), .. })));
+    assert_eq!(refused.len(), 2);
+}
+
+#[test]
+fn the_level_of_the_file_counts_when_it_changes() {
+    let lab = Lab::new();
+    let set = |level| lab.daemon.handle(Request::LogLevel { level: Some(level), reason: None });
+    let level = |text: &str| {
+        lab.applied(text);
+        lab.daemon.level.now()
+    };
+    let with = |level: &str| format!("{}\n[log]\nlevel = \"{level}\"\n", text(THREE));
+    use api::LogLevel::{Debug, Error, Info, Warn};
+    assert_eq!(set(Debug), Response::LogLevel { level: Debug });
+    assert_eq!(level(&text(&THREE[..2])), Debug, "the file says what it said before");
+    assert_eq!(level(&with("warn")), Warn);
+    set(Error);
+    assert_eq!(level(&with("warn")), Error);
+    assert_eq!(level(&text(THREE)), Info);
+    let asked = lab.daemon.handle(Request::LogLevel { level: None, reason: None });
+    assert_eq!(asked, Response::LogLevel { level: Info });
+}

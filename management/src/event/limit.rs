@@ -1,0 +1,94 @@
+//! How many events of a kind the log gets: [`BURST`] at once, then [`PER_SECOND`].
+//!
+//! Packets can cause some kinds at any rate: a link that flaps, a neighbour that moves. The ring gets every event.
+
+use std::time::{Duration, Instant};
+
+use guideway_api::Happening;
+use parking_lot::Mutex;
+
+/// Lines of a kind at once.
+pub(super) const BURST: u32 = 20;
+/// Lines of a kind a second after that.
+pub(super) const PER_SECOND: u32 = 10;
+
+/// The time after which a line more may be written.
+const EACH: Duration = Duration::from_millis(1000 / PER_SECOND as u64);
+
+/// The limits of all kinds.
+#[derive(Debug)]
+pub(super) struct Limits(Vec<Mutex<Limit>>);
+
+#[derive(Debug, Default)]
+struct Limit {
+    /// When the whole burst is free again; `None` before the first line.
+    free: Option<Instant>,
+    /// Lines that were left out since the last one.
+    left_out: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits(Happening::KINDS.iter().map(|_| Mutex::default()).collect())
+    }
+}
+
+impl Limits {
+    /// Whether the log gets this event at this time: then the number of those left out before it.
+    pub(super) fn take(&self, happening: &Happening, now: Instant) -> Option<u64> {
+        // The audit trail is whole. Anybody can try in vain.
+        if matches!(happening, Happening::Changed { error: None, .. }) {
+            return Some(0);
+        }
+        let mut limit = self.0.get(happening.index())?.lock();
+        let free = limit.free.map_or(now, |free| free.max(now));
+        if free - now > EACH * (BURST - 1) {
+            limit.left_out += 1;
+            return None;
+        }
+        limit.free = Some(free + EACH);
+        Some(std::mem::take(&mut limit.left_out))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn link(port: &str) -> Happening {
+        Happening::LinkUp { port: port.to_owned() }
+    }
+
+    #[test]
+    fn a_burst_passes_then_some_a_second_and_the_next_line_has_the_rest() {
+        let (limits, begin) = (Limits::default(), Instant::now());
+        let passed = |count: u32, at: Duration| -> Vec<u64> {
+            (0..count).filter_map(|_| limits.take(&link("edge0"), begin + at)).collect()
+        };
+        assert_eq!(passed(50, Duration::ZERO), [0; 20]);
+        let other = Happening::LinkDown { port: "edge0".into() };
+        assert_eq!(limits.take(&other, begin), Some(0), "each kind has a limit of its own");
+        assert_eq!(passed(50, Duration::from_secs(1)), [&[30][..], &[0; 9]].concat());
+        assert_eq!(passed(50, Duration::from_secs(60)), [&[40][..], &[0; 19]].concat());
+    }
+
+    #[test]
+    fn what_was_changed_is_always_logged() {
+        let changed = |error: Option<&str>| Happening::Changed {
+            uid: 0,
+            pid: 1,
+            process: "guidewayctl".into(),
+            request: "config_apply".into(),
+            before: String::new(),
+            after: String::new(),
+            reason: None,
+            error: error.map(str::to_owned),
+        };
+        let (limits, now) = (Limits::default(), Instant::now());
+        let taken = |happening: Happening| {
+            (0..100).filter(|_| limits.take(&happening, now).is_some()).count()
+        };
+        assert_eq!(taken(changed(None)), 100);
+        assert_eq!(taken(changed(Some("refused"))), 20, "anybody can try");
+    }
+}

@@ -1,0 +1,188 @@
+//! The responses to `monitor`: kept events in batches, and, if the client follows, events as they happen.
+//!
+//! The thread of a client that follows holds one batch at the most. It waits as long as the client takes to read
+//! that, and goes on with what the ring still has then. So a slow client loses events, is told how many, and delays
+//! nobody.
+
+use std::io::Write;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use guideway_api::{Error, ErrorKind, Event, Events, Response};
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
+
+use super::bounds::FOLLOWERS;
+use super::connection::{Connection, End, encoded, is_temporary};
+use crate::event::{Batch, Bell, Ring};
+
+/// Events of one response at the most.
+const BATCH: usize = 500;
+
+/// What a client wants to know.
+pub(super) struct Wanted {
+    pub(super) since: Option<u64>,
+    pub(super) kinds: Vec<String>,
+    pub(super) follow: bool,
+}
+
+/// How a response to `monitor` ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ended {
+    /// The connection goes on with other requests.
+    Answered,
+    /// The client has closed the connection, or closed its side of it.
+    Closed,
+}
+
+/// The right to follow the events; dropping it gives it back.
+struct Following<'a>(&'a AtomicUsize);
+
+impl Following<'_> {
+    fn take(count: &AtomicUsize) -> Option<Following<'_>> {
+        let more = |count: usize| (count < FOLLOWERS).then_some(count + 1);
+        count.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).ok()?;
+        Some(Following(count))
+    }
+}
+
+impl Drop for Following<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// The number of the first event that a client wants.
+fn place(ring: &Ring, since: Option<u64>) -> u64 {
+    match since {
+        Some(0) => ring.next(),
+        // A client that knows a later event than there is knows it from a daemon before this one.
+        Some(since) if since <= ring.next() => since,
+        _ => ring.first(),
+    }
+}
+
+impl Connection<'_> {
+    /// Responds to a request for events.
+    pub(super) fn monitor(&mut self, wanted: &Wanted) -> Result<Ended, End> {
+        let ring = Arc::clone(self.shared.events.ring());
+        let place = place(&ring, wanted.since);
+        if !wanted.follow {
+            return self.kept(&ring, place, wanted).map(|()| Ended::Answered);
+        }
+        let Some(_following) = Following::take(&self.shared.followers) else {
+            let message = format!("{FOLLOWERS} clients follow the events already; try again later");
+            let error = Response::Error(Error::new(ErrorKind::Failed, message));
+            self.write(&encoded(&error))?;
+            return Ok(Ended::Answered);
+        };
+        let bell = ring.bell()?;
+        self.follow(&ring, &bell, place, wanted)
+    }
+
+    /// Sends what is kept now, in at least one response.
+    fn kept(&mut self, ring: &Ring, mut place: u64, wanted: &Wanted) -> Result<(), End> {
+        let end = ring.next();
+        loop {
+            let left = usize::try_from(end.saturating_sub(place)).unwrap_or(usize::MAX);
+            let batch = ring.read(place, left.min(BATCH));
+            let more = batch.next < end;
+            place = batch.next;
+            let events = wanted.of(batch);
+            if !more || events.lost > 0 || !events.events.is_empty() {
+                self.write(&encoded(&Response::Events(Events { more, ..events })))?;
+            }
+            if !more {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Sends what is kept, and what happens from now on. The first response is sent at once, so that the client knows
+    /// that it misses nothing from there on.
+    fn follow(
+        &mut self,
+        ring: &Ring,
+        bell: &Bell,
+        mut place: u64,
+        wanted: &Wanted,
+    ) -> Result<Ended, End> {
+        let mut is_first = true;
+        loop {
+            // Before the events are read, so that those before the stop are sent.
+            let is_stopping = self.shared.stop.is_raised();
+            let batch = ring.read(place, BATCH);
+            let (is_last, is_closed) = (batch.events.len() < BATCH, batch.is_closed);
+            place = batch.next;
+            let events = wanted.of(batch);
+            if is_first || events.lost > 0 || !events.events.is_empty() {
+                is_first = false;
+                let line = encoded(&Response::Events(Events { more: true, ..events }));
+                if self.write_patiently(&line)? == Ended::Closed {
+                    return Ok(Ended::Closed);
+                }
+            }
+            if !is_last {
+                continue;
+            }
+            if is_stopping || is_closed {
+                return Err(End::Stopped);
+            }
+            bell.arm(place);
+            if self.wait_for(PollFlags::empty(), Some(bell))? == Ended::Closed {
+                return Ok(Ended::Closed);
+            }
+        }
+    }
+
+    /// Writes all bytes, however long the client takes to read them.
+    fn write_patiently(&mut self, mut bytes: &[u8]) -> Result<Ended, End> {
+        while !bytes.is_empty() {
+            match (&*self.stream).write(bytes) {
+                Ok(written) => bytes = &bytes[written..],
+                Err(error) if is_temporary(&error) => {
+                    if self.shared.stop.is_raised() {
+                        return Err(End::Stopped);
+                    }
+                    if self.wait_for(PollFlags::OUT, None)? == Ended::Closed {
+                        return Ok(Ended::Closed);
+                    }
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(Ended::Answered)
+    }
+
+    /// Waits for `flags` on the stream, for the bell, for the stop, or until the client closes.
+    fn wait_for(&self, flags: PollFlags, bell: Option<&Bell>) -> Result<Ended, End> {
+        let mut polled = vec![
+            PollFd::new(&*self.stream, flags | PollFlags::RDHUP),
+            PollFd::new(&self.shared.stop.event, PollFlags::IN),
+        ];
+        polled.extend(bell.map(|bell| PollFd::new(bell, PollFlags::IN)));
+        loop {
+            match poll(&mut polled, None) {
+                Ok(_) => break,
+                Err(Errno::INTR) => {}
+                Err(errno) => return Err(End::Failed(errno.into())),
+            }
+        }
+        let gone = PollFlags::RDHUP | PollFlags::HUP | PollFlags::ERR;
+        match polled[0].revents().intersects(gone) {
+            true => Ok(Ended::Closed),
+            false => Ok(Ended::Answered),
+        }
+    }
+}
+
+impl Wanted {
+    /// The events of a batch that the client wants.
+    fn of(&self, batch: Batch) -> Events {
+        let is_wanted = |event: &&Arc<Event>| {
+            self.kinds.is_empty() || self.kinds.iter().any(|kind| kind == event.happening.name())
+        };
+        let events = batch.events.iter().filter(is_wanted).map(|event| Event::clone(event));
+        Events { lost: batch.lost, events: events.collect(), more: false }
+    }
+}
