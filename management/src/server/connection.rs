@@ -1,6 +1,6 @@
 //! One connection: the greeting, then requests and replies in turn, until either side ends it.
 
-use std::io::{self, Read, Write};
+use std::io::{Read, Write};
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -12,12 +12,12 @@ use guideway_api::{
     Error, ErrorKind, Greeting, Happening, PROTOCOL_VERSION, Request, Response, SERVER,
 };
 use rustix::event::PollFlags;
-use serde::Serialize;
 
 use super::admission::{Admission, Permit};
 use super::bounds::{Bounds, MAX_LONG_REQUESTS};
+use super::line::{self, End, encoded, is_temporary};
 use super::long_requests::{LongRequest, LongRequests};
-use super::monitor::{Ended, Wanted};
+use super::monitor::{Ended, Monitor, Wanted};
 use super::request::parse_request;
 use super::stop::{Stop, Wake, wait};
 use crate::event::Recorder;
@@ -74,21 +74,6 @@ pub(super) fn serve(stream: Arc<UnixStream>, permit: Permit<'_>, shared: &Shared
     }
 }
 
-/// Why a connection ends before its client closes it.
-pub(super) enum End {
-    Stopped,
-    /// Another connection took its permit while it was idle.
-    Evicted,
-    Slow(&'static str),
-    Failed(io::Error),
-}
-
-impl From<io::Error> for End {
-    fn from(error: io::Error) -> End {
-        End::Failed(error)
-    }
-}
-
 /// What the client sent next.
 enum Line {
     /// A whole line: the bytes up to this position of the buffer, newline excluded.
@@ -100,10 +85,10 @@ enum Line {
     Closed,
 }
 
-pub(super) struct Connection<'a> {
-    pub(super) stream: Arc<UnixStream>,
+struct Connection<'a> {
+    stream: Arc<UnixStream>,
     permit: Permit<'a>,
-    pub(super) shared: &'a Shared,
+    shared: &'a Shared,
     peer: Peer,
     /// The client has said what it is.
     introduced: Option<Introduced<'a>>,
@@ -126,7 +111,8 @@ impl Connection<'_> {
                     let reply = match request {
                         Ok(Request::Monitor { since, kinds, follow }) => {
                             self.end_long_request();
-                            match self.monitor(&Wanted { since, kinds, follow })? {
+                            let wanted = Wanted { since, kinds, follow };
+                            match self.monitor().respond(&wanted)? {
                                 Ended::Answered => continue,
                                 Ended::Closed => return Ok(()),
                             }
@@ -157,6 +143,16 @@ impl Connection<'_> {
                 }
                 Line::Closed => return Ok(()),
             }
+        }
+    }
+
+    fn monitor(&self) -> Monitor<'_> {
+        Monitor {
+            stream: &self.stream,
+            stop: &self.shared.stop,
+            ring: self.shared.events.ring(),
+            followers: &self.shared.followers,
+            client_timeout: self.shared.bounds.client_timeout,
         }
     }
 
@@ -274,25 +270,9 @@ impl Connection<'_> {
         }
     }
 
-    /// Writes all bytes. It writes before it waits, so that the reply to a request that was carried out
-    /// during the stop is still sent.
-    pub(super) fn write(&mut self, mut bytes: &[u8]) -> Result<(), End> {
-        let deadline = Instant::now() + self.shared.bounds.client_timeout;
-        while !bytes.is_empty() {
-            match (&*self.stream).write(bytes) {
-                Ok(written) => bytes = &bytes[written..],
-                Err(error) if is_temporary(&error) => {
-                    let stop = &self.shared.stop;
-                    match wait(&self.stream, PollFlags::OUT, stop, Some(deadline))? {
-                        Wake::Ready => {}
-                        Wake::Stopped => return Err(End::Stopped),
-                        Wake::Late => return Err(End::Slow("to take its reply")),
-                    }
-                }
-                Err(error) => return Err(error.into()),
-            }
-        }
-        Ok(())
+    fn write(&self, bytes: &[u8]) -> Result<(), End> {
+        let Shared { stop, bounds, .. } = self.shared;
+        line::write(&self.stream, bytes, stop, bounds.client_timeout)
     }
 
     /// Sends the last reply. For a while the rest of the client's bytes is read and discarded: if the
@@ -340,20 +320,4 @@ pub(super) fn greeting() -> Greeting {
 
 fn failure(message: &str) -> Response {
     Response::Error(Error::new(ErrorKind::Failed, message))
-}
-
-/// The value as one line. JSON escapes newlines within strings, so the only newline is the last byte.
-pub(super) fn encoded(value: &impl Serialize) -> Vec<u8> {
-    let mut line = serde_json::to_vec(value).unwrap_or_else(|error| {
-        // Only a map with keys that are not strings fails, and the protocol has none.
-        tracing::error!(%error, "a reply is not JSON");
-        br#"{"response":"error","body":{"kind":"failed","message":"the reply is not JSON"}}"#
-            .to_vec()
-    });
-    line.push(b'\n');
-    line
-}
-
-pub(super) fn is_temporary(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
 }

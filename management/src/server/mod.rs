@@ -22,6 +22,7 @@
 mod admission;
 mod bounds;
 mod connection;
+mod line;
 mod long_requests;
 mod monitor;
 mod request;

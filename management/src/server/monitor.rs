@@ -5,15 +5,18 @@
 //! nobody.
 
 use std::io::Write;
+use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use guideway_api::{Error, ErrorKind, Event, Events, Response};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 
 use super::bounds::FOLLOWERS;
-use super::connection::{Connection, End, encoded, is_temporary};
+use super::line::{self, End, encoded, is_temporary};
+use super::stop::Stop;
 use crate::event::{Batch, Bell, Ring};
 
 /// Events of one response at the most.
@@ -62,30 +65,39 @@ fn place(ring: &Ring, since: Option<u64>) -> u64 {
     }
 }
 
-impl Connection<'_> {
-    /// Responds to a request for events.
-    pub(super) fn monitor(&mut self, wanted: &Wanted) -> Result<Ended, End> {
-        let ring = Arc::clone(self.shared.events.ring());
-        let place = place(&ring, wanted.since);
+/// Responds to requests for events.
+pub(super) struct Monitor<'a> {
+    pub(super) stream: &'a UnixStream,
+    pub(super) stop: &'a Stop,
+    pub(super) ring: &'a Arc<Ring>,
+    /// Connections that follow.
+    pub(super) followers: &'a AtomicUsize,
+    /// For a client that does not follow.
+    pub(super) client_timeout: Duration,
+}
+
+impl Monitor<'_> {
+    /// Responds to one request.
+    pub(super) fn respond(&self, wanted: &Wanted) -> Result<Ended, End> {
+        let place = place(self.ring, wanted.since);
         if !wanted.follow {
-            return self.kept(&ring, place, wanted).map(|()| Ended::Answered);
+            return self.kept(place, wanted).map(|()| Ended::Answered);
         }
-        let Some(_following) = Following::take(&self.shared.followers) else {
+        let Some(_following) = Following::take(self.followers) else {
             let message = format!("{FOLLOWERS} clients follow the events already; try again later");
             let error = Response::Error(Error::new(ErrorKind::Failed, message));
             self.write(&encoded(&error))?;
             return Ok(Ended::Answered);
         };
-        let bell = ring.bell()?;
-        self.follow(&ring, &bell, place, wanted)
+        self.follow(&self.ring.bell()?, place, wanted)
     }
 
     /// Sends what is kept now, in at least one response.
-    fn kept(&mut self, ring: &Ring, mut place: u64, wanted: &Wanted) -> Result<(), End> {
-        let end = ring.next();
+    fn kept(&self, mut place: u64, wanted: &Wanted) -> Result<(), End> {
+        let end = self.ring.next();
         loop {
             let left = usize::try_from(end.saturating_sub(place)).unwrap_or(usize::MAX);
-            let batch = ring.read(place, left.min(BATCH));
+            let batch = self.ring.read(place, left.min(BATCH));
             let more = batch.next < end;
             place = batch.next;
             let events = wanted.of(batch);
@@ -100,18 +112,12 @@ impl Connection<'_> {
 
     /// Sends what is kept, and what happens from now on. The first response is sent at once, so that the client knows
     /// that it misses nothing from there on.
-    fn follow(
-        &mut self,
-        ring: &Ring,
-        bell: &Bell,
-        mut place: u64,
-        wanted: &Wanted,
-    ) -> Result<Ended, End> {
+    fn follow(&self, bell: &Bell, mut place: u64, wanted: &Wanted) -> Result<Ended, End> {
         let mut is_first = true;
         loop {
             // Before the events are read, so that those before the stop are sent.
-            let is_stopping = self.shared.stop.is_raised();
-            let batch = ring.read(place, BATCH);
+            let is_stopping = self.stop.is_raised();
+            let batch = self.ring.read(place, BATCH);
             let (is_last, is_closed) = (batch.events.len() < BATCH, batch.is_closed);
             place = batch.next;
             let events = wanted.of(batch);
@@ -135,13 +141,18 @@ impl Connection<'_> {
         }
     }
 
+    fn write(&self, bytes: &[u8]) -> Result<(), End> {
+        line::write(self.stream, bytes, self.stop, self.client_timeout)
+    }
+
     /// Writes all bytes, however long the client takes to read them.
-    fn write_patiently(&mut self, mut bytes: &[u8]) -> Result<Ended, End> {
+    fn write_patiently(&self, mut bytes: &[u8]) -> Result<Ended, End> {
+        let mut stream = self.stream;
         while !bytes.is_empty() {
-            match (&*self.stream).write(bytes) {
+            match stream.write(bytes) {
                 Ok(written) => bytes = &bytes[written..],
                 Err(error) if is_temporary(&error) => {
-                    if self.shared.stop.is_raised() {
+                    if self.stop.is_raised() {
                         return Err(End::Stopped);
                     }
                     if self.wait_for(PollFlags::OUT, None)? == Ended::Closed {
@@ -157,8 +168,8 @@ impl Connection<'_> {
     /// Waits for `flags` on the stream, for the bell, for the stop, or until the client closes.
     fn wait_for(&self, flags: PollFlags, bell: Option<&Bell>) -> Result<Ended, End> {
         let mut polled = vec![
-            PollFd::new(&*self.stream, flags | PollFlags::RDHUP),
-            PollFd::new(&self.shared.stop.event, PollFlags::IN),
+            PollFd::new(self.stream, flags | PollFlags::RDHUP),
+            PollFd::new(&self.stop.event, PollFlags::IN),
         ];
         polled.extend(bell.map(|bell| PollFd::new(bell, PollFlags::IN)));
         loop {
