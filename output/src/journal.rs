@@ -1,7 +1,7 @@
 //! Entries of systemd's journal: its native protocol, a datagram for each entry.
 //!
 //! A [`Queue`](crate::Queue) holds the entries in one buffer, so each has its length in front there. An entry has at
-//! most [`LIMIT`] bytes, which fits a datagram: longer values are cut.
+//! most 64 KiB, which fits a datagram: longer values are cut.
 
 use std::io::{self, ErrorKind, Write};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -112,7 +112,7 @@ mod tests {
         let expected = b"MESSAGE=port \"edge0\": link down\n\
                          GUIDEWAY_TEXT\n\x03\0\0\0\0\0\0\0a\nb\nPRIORITY=4\n";
         assert_eq!(entry[LENGTH..].escape_ascii().to_string(), expected.escape_ascii().to_string());
-        assert_eq!(entry[..LENGTH], (expected.len() as u32).to_ne_bytes());
+        assert_eq!(entry[..LENGTH], u32::try_from(expected.len()).unwrap().to_ne_bytes());
     }
 
     #[test]
