@@ -79,7 +79,11 @@ impl Queue {
         Queue::to(Journal::open(path)?, encode)
     }
 
-    fn to(mut stream: impl Write + AsFd + Send + 'static, encode: Encode) -> io::Result<Queue> {
+    /// Starts a queue to any stream. Its own lines are written as `encode` says.
+    ///
+    /// # Errors
+    /// If the operating system refuses a thread.
+    pub fn to(mut stream: impl Write + AsFd + Send + 'static, encode: Encode) -> io::Result<Queue> {
         let state = State { waiting: Vec::new(), lines: 0, encode, dropped: 0, writing: false };
         let shared = Arc::new(Shared { state: Mutex::new(state), changed: Condvar::new() });
         let queue = Queue(Arc::clone(&shared));

@@ -11,6 +11,8 @@ use crate::peer::{Access, Peer};
 impl Daemon {
     /// Carries out a request of `peer`, if it may, and records the change or the attempt.
     pub fn serve(&self, peer: &Peer, request: Request) -> Response {
+        let Peer { uid, pid, process, .. } = peer;
+        tracing::debug!(uid, pid, process, "request {}", request.name());
         if !request.is_change() {
             return self.handle(request);
         }

@@ -107,3 +107,29 @@ impl Line {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_has_the_fields_of_its_event_and_how_many_were_left_out() {
+        let happening = Happening::LinkDown { port: "edge0".into() };
+        let line = Line::new(&happening, "port edge0: link down", 0);
+        assert_eq!(
+            (line.event, &*line.fields, line.left_out),
+            ("link_down", r#"{"port":"edge0"}"#, None)
+        );
+        assert_eq!(line.words, "port edge0: link down");
+        let line = Line::new(&happening, "port edge0: link down", 3);
+        assert_eq!(line.words, "port edge0: link down (3 more events link_down not logged)");
+        assert_eq!(line.left_out, Some(3));
+    }
+
+    #[test]
+    fn the_ring_gets_what_the_log_does_not() {
+        let events = Recorder::default();
+        (0..500).for_each(|_| events.record(Happening::LinkDown { port: "edge0".into() }));
+        assert_eq!(events.ring().next(), 501);
+    }
+}

@@ -110,3 +110,98 @@ fn changed(happening: &Happening) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use guideway_api::BackendState;
+    use serde_json::Value;
+
+    use super::*;
+
+    /// One event of each kind, in the order of the kinds.
+    fn samples() -> Vec<Happening> {
+        let text = |text: &str| text.to_owned();
+        let address: IpAddr = [192, 0, 2, 1].into();
+        let mac = || text("02:00:00:00:00:01");
+        let samples = vec![
+            Happening::DaemonStarted { version: text("0.1.0"), pid: 7 },
+            Happening::DaemonReady { generation: 1 },
+            Happening::DaemonStopping { reason: text("SIGTERM") },
+            Happening::ClientConnected { client: text("c"), version: text("1"), uid: 0, pid: 8 },
+            Happening::ClientDisconnected { client: text("c"), pid: 8 },
+            Happening::ConfigApplied { generation: 2, warnings: 1 },
+            Happening::ConfigRefused { error: text("no") },
+            Happening::GenerationLate { generation: 3 },
+            Happening::ManagerRestarted { generation: 3 },
+            Happening::Changed {
+                uid: 0,
+                pid: 9,
+                process: text("guidewayctl"),
+                request: text("config_apply"),
+                before: text("generation 1"),
+                after: text("generation 2"),
+                reason: Some(text("more servers")),
+                error: None,
+            },
+            Happening::LinkUp { port: text("edge0") },
+            Happening::LinkDown { port: text("edge0") },
+            Happening::InterfaceRenamed { port: text("edge0"), from: text("a"), to: text("b") },
+            Happening::InterfaceRemoved { port: text("edge0"), interface: text("a") },
+            Happening::NeighborResolved { port: text("edge0"), vlan: Some(7), address, mac: mac() },
+            Happening::NeighborMoved {
+                port: text("edge0"),
+                vlan: None,
+                address,
+                from: mac(),
+                to: mac(),
+            },
+            Happening::NeighborLost { port: text("edge0"), vlan: None, address },
+            Happening::BackendState {
+                pool: text("web"),
+                backend: text("b1"),
+                address,
+                from: BackendState::Active,
+                to: BackendState::Unresolved,
+            },
+            Happening::BackendStates { backends: 12 },
+            Happening::PoolEmpty { pool: text("web") },
+            Happening::PoolServing { pool: text("web"), active: 1 },
+            Happening::WorkerStalled { worker: 1, age_ms: 2000 },
+            Happening::WorkerResumed { worker: 1, age_ms: 2500 },
+            Happening::BuffersLow { mempool: text("node0"), free: 5, total: 100 },
+            Happening::BuffersRecovered { mempool: text("node0"), free: 50, total: 100 },
+            Happening::FloodBegan { counter: text("no_vip"), packets: 5000 },
+            Happening::FloodEnded { counter: text("no_vip"), packets: 9000, seconds: 3 },
+        ];
+        let kinds: Vec<usize> = samples.iter().map(Happening::index).collect();
+        assert_eq!(kinds, (0..Happening::KINDS.len()).collect::<Vec<_>>());
+        samples
+    }
+
+    #[test]
+    fn each_kind_has_a_sentence_of_one_line() {
+        for happening in samples() {
+            let sentence = sentence(&happening);
+            assert!(sentence.len() > 10 && !sentence.contains('\n'), "{sentence}");
+            assert!(!sentence.ends_with('.') && !sentence.contains("{"), "{sentence}");
+        }
+        let expected = [
+            "change: config_apply by guidewayctl (user 0, process 9): generation 1 became generation 2; \
+             reason: more servers",
+            "port \"edge0\": link up",
+            "port \"edge0\": link down",
+        ];
+        assert_eq!(samples()[9..12].iter().map(sentence).collect::<Vec<_>>(), expected);
+    }
+
+    /// A log of fields has those of a line beside those of the event.
+    #[test]
+    fn no_field_of_an_event_has_the_name_of_one_of_a_line() {
+        for happening in samples() {
+            let Ok(Value::Object(fields)) = serde_json::to_value(&happening) else { panic!() };
+            for name in ["time", "level", "message", "sequence", "left_out", "fields"] {
+                assert!(!fields.contains_key(name), "{happening:?}: {name}");
+            }
+        }
+    }
+}

@@ -1,5 +1,6 @@
 use std::time::Duration;
 
+use guideway_api::Happening;
 use guideway_management::kernel::{NeighborState, Options};
 
 use crate::rig::Rig;
@@ -128,6 +129,43 @@ fn after_the_carrier_is_lost_and_back_nothing_is_missing() {
             assert!(took < SOON);
             rig.until_mac("192.0.2.9", |mac| mac.is_some());
         }
+    });
+}
+
+#[test]
+fn what_becomes_of_a_neighbor_in_use_is_recorded() {
+    in_namespace(|| {
+        let rig = Rig::new(&["192.0.2.9", "192.0.2.66"]);
+        let recorded = || {
+            let batch = rig.events.ring().read(1, usize::MAX);
+            let all = batch.events.iter().map(|event| event.happening.clone());
+            all.filter(|happening| happening.name() != "daemon_ready").collect::<Vec<_>>()
+        };
+        let (port, address) = ("edge0".to_owned(), "192.0.2.9".parse().unwrap());
+        rig.until_mac("192.0.2.9", |mac| mac.is_some());
+        until("it is resolved", || recorded().len() == 1);
+        let Happening::NeighborResolved { mac: first, .. } = recorded().remove(0) else {
+            panic!("{:?}", recorded())
+        };
+        rig.peer.ip("link set peer0 address 02:00:00:00:09:09");
+        // The new owner says so by itself, or is asked.
+        rig.peer.ip("link set peer0 arp off");
+        rig.peer.ip("link set peer0 arp on");
+        ip("neighbor replace 192.0.2.9 lladdr 02:00:00:00:09:09 dev edge0 nud reachable");
+        let moved = Happening::NeighborMoved {
+            port: port.clone(),
+            vlan: None,
+            address,
+            from: first,
+            to: "02:00:00:00:09:09".to_owned(),
+        };
+        until("it has moved", || recorded().get(1) == Some(&moved));
+        rig.peer.ip("address delete 192.0.2.9/24 dev peer0");
+        ip("neighbor delete 192.0.2.9 dev edge0");
+        let lost = Happening::NeighborLost { port, vlan: None, address };
+        until("it is lost", || recorded().get(2) == Some(&lost));
+        rig.configure(&["192.0.2.66"]);
+        assert_eq!(recorded().len(), 3, "one that is no longer in use is not lost");
     });
 }
 

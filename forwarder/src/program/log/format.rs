@@ -137,3 +137,148 @@ fn entry(level: Level, Fields { message, others }: &Fields) -> Vec<u8> {
     let own = [("MESSAGE", &**message), ("PRIORITY", priority), ("SYSLOG_IDENTIFIER", IDENTIFIER)];
     journal::entry(own.into_iter().chain(named.iter().map(|(name, text)| (&**name, &**text))))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::{PipeReader, Read, pipe};
+    use std::os::unix::net::UnixDatagram;
+    use std::time::Duration;
+
+    use guideway_api::Happening;
+    use guideway_management::event::Recorder;
+    use tracing::level_filters::LevelFilter;
+    use tracing_subscriber::layer::SubscriberExt;
+    use tracing_subscriber::reload;
+
+    use super::*;
+
+    const SOON: Duration = Duration::from_secs(10);
+
+    fn sink(format: LogFormat) -> (PipeReader, Sink) {
+        let (reader, writer) = pipe().unwrap();
+        (reader, Sink { format, queue: Queue::to(writer, encoder(format)).unwrap() })
+    }
+
+    /// Has `act` log to a sink.
+    fn logging(sink: Sink, act: impl FnOnce()) {
+        let queue = sink.queue.clone();
+        let lines = Lines::new(Arc::new(ArcSwap::from_pointee(sink)), false);
+        let subscriber = tracing_subscriber::registry().with(lines);
+        tracing::subscriber::with_default(subscriber, act);
+        assert!(queue.flush(SOON));
+    }
+
+    /// What `count` lines say.
+    fn lines(mut reader: PipeReader, count: usize) -> Vec<String> {
+        let (mut text, mut byte) = (Vec::new(), [0]);
+        while text.iter().filter(|&&byte| byte == b'\n').count() < count {
+            reader.read_exact(&mut byte).unwrap();
+            text.push(byte[0]);
+        }
+        String::from_utf8(text).unwrap().lines().map(str::to_owned).collect()
+    }
+
+    fn log() {
+        let events = Recorder::default();
+        tracing::info!(path = %"/a b", number = 7, "a line with \u{1b}[31m");
+        events.record(Happening::LinkDown { port: "edge0".into() });
+        events.record(Happening::ConfigRefused { error: "line 1: \"x\"".into() });
+        tracing::debug!(flag = true, "no event");
+    }
+
+    #[test]
+    fn text_has_a_sentence_and_no_fields_of_events() {
+        let (reader, sink) = sink(LogFormat::Text);
+        logging(sink, log);
+        let lines = lines(reader, 4);
+        let after_time: Vec<&str> =
+            lines.iter().map(|line| line.split_once(' ').unwrap().1).collect();
+        let expected = [
+            r" INFO a line with \u{1b}[31m path=/a b number=7",
+            " WARN port \"edge0\": link down",
+            " WARN configuration refused: line 1: \"x\"",
+            "DEBUG no event flag=true",
+        ];
+        assert_eq!(after_time, expected);
+    }
+
+    #[test]
+    fn json_has_an_object_on_each_line() {
+        let (reader, sink) = sink(LogFormat::Json);
+        let queue = sink.queue.clone();
+        logging(sink, log);
+        queue.offer(&encoder(LogFormat::Json)("the end\nof it"));
+        let lines: Vec<Value> =
+            lines(reader, 5).iter().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let of = |line: usize, name: &str| lines[line][name].clone();
+        assert!(lines.iter().all(|line| line["time"].as_str().unwrap().ends_with('Z')));
+        assert_eq!([of(0, "level"), of(0, "message")], ["info", "a line with \u{1b}[31m"]);
+        assert_eq!((of(0, "path"), of(0, "number")), ("/a b".into(), 7.into()));
+        assert_eq!([of(1, "event"), of(1, "port"), of(1, "level")], ["link_down", "edge0", "warn"]);
+        assert_eq!(
+            (of(1, "message"), of(1, "sequence")),
+            ("port \"edge0\": link down".into(), 1.into())
+        );
+        assert_eq!([of(2, "event"), of(2, "error")], ["config_refused", "line 1: \"x\""]);
+        assert_eq!(of(3, "flag"), true);
+        assert_eq!([of(4, "level"), of(4, "message")], ["error", "the end\nof it"]);
+        assert!(lines.iter().all(|line| line.get("fields").is_none()));
+    }
+
+    #[test]
+    fn an_entry_of_the_journal_has_the_fields() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("socket");
+        let journal = UnixDatagram::bind(&path).unwrap();
+        journal.set_read_timeout(Some(SOON)).unwrap();
+        let queue = Queue::journal(&path, encoder(LogFormat::Journald)).unwrap();
+        logging(Sink { format: LogFormat::Journald, queue }, log);
+        let entries: Vec<String> = (0..4)
+            .map(|_| {
+                let mut entry = vec![0; 1 << 16];
+                let length = journal.recv(&mut entry).unwrap();
+                String::from_utf8(entry[..length].to_vec()).unwrap()
+            })
+            .collect();
+        assert_eq!(
+            entries[1],
+            "MESSAGE=port \"edge0\": link down\nPRIORITY=4\nSYSLOG_IDENTIFIER=guideway\n\
+             GUIDEWAY_EVENT=link_down\nGUIDEWAY_SEQUENCE=1\nGUIDEWAY_PORT=edge0\n"
+        );
+        assert!(entries[0].contains("GUIDEWAY_PATH=/a b\nGUIDEWAY_NUMBER=7\n"), "{}", entries[0]);
+        assert!(entries[3].contains("PRIORITY=7\n"), "{}", entries[3]);
+    }
+
+    #[test]
+    fn the_level_changes_while_lines_are_logged() {
+        let (reader, sink) = sink(LogFormat::Text);
+        let queue = sink.queue.clone();
+        let (filter, handle) = reload::Layer::new(LevelFilter::WARN);
+        let lines_of = Lines::new(Arc::new(ArcSwap::from_pointee(sink)), false);
+        let subscriber = tracing_subscriber::registry().with(lines_of).with(filter);
+        tracing::subscriber::with_default(subscriber, || {
+            for level in
+                [LevelFilter::WARN, LevelFilter::DEBUG, LevelFilter::OFF, LevelFilter::INFO]
+            {
+                handle.reload(level).unwrap();
+                tracing::error!("error at {level}");
+                tracing::info!("info at {level}");
+                tracing::debug!("debug at {level}");
+            }
+        });
+        assert!(queue.flush(SOON));
+        let said: Vec<String> = lines(reader, 6)
+            .iter()
+            .map(|line| line.split_whitespace().skip(2).collect::<Vec<_>>().join(" "))
+            .collect();
+        let expected = [
+            "error at warn",
+            "error at debug",
+            "info at debug",
+            "debug at debug",
+            "error at info",
+            "info at info",
+        ];
+        assert_eq!(said, expected);
+    }
+}
