@@ -1,7 +1,8 @@
 //! The control protocol between `guideway` and its clients, over a unix socket.
 //!
 //! Each line is one JSON value, both ways. The daemon sends a [`Greeting`] first. Then the client sends
-//! [`Request`]s of at most [`MAX_REQUEST`] bytes, and the daemon sends one [`Response`] to each, in order.
+//! [`Request`]s of at most [`MAX_REQUEST`] bytes, and the daemon sends one [`Response`] to each, in order. Only
+//! [`Request::Monitor`] may have several.
 //! The crate has only serde types, so that a client links neither the forwarder nor DPDK.
 //!
 //! The daemon refuses a request with an unknown field, because the client relies on that field. A client

@@ -1,4 +1,4 @@
-"""`control.group`: the group whose members may use the control socket."""
+"""`control.group` and `control.read_group`: the groups whose members may use the control sockets."""
 
 import os
 import stat
@@ -43,6 +43,24 @@ def test_a_member_may_ask_and_another_may_not(namespace, cable, open_directory):
         assert member.returncode == 0 and "lb1" in member.stdout, member
         other = ask_as_nobody(daemon.socket)
         assert other.returncode == 3 and "be root or of the socket's group" in other.stderr, other
+
+
+def test_each_socket_has_a_group_of_its_own(namespace, cable, open_directory):
+    config = live_one_port("gw0", open_directory)
+    read_socket = open_directory / "read.sock"
+    config["control"].update(read_socket=str(read_socket), read_group=GROUP.gr_name)
+    with Daemon(namespace, config, open_directory) as daemon:
+        found = read_socket.stat()
+        assert (found.st_gid, stat.S_IMODE(found.st_mode)) == (GROUP.gr_gid, 0o660)
+        assert daemon.socket.stat().st_gid == os.getegid()
+        member = ask_as_nobody(read_socket, GROUP.gr_gid)
+        assert member.returncode == 0 and "lb1" in member.stdout, member
+        assert ask_as_nobody(read_socket).returncode == 3
+        assert ask_as_nobody(daemon.socket, GROUP.gr_gid).returncode == 3
+    config["control"]["read_group"] = "no-such-group"
+    code, errors = start(Daemon(namespace, config, open_directory))
+    assert code == 1 and "as control.read_group names it" in errors, errors
+    assert not daemon.socket.exists() and not read_socket.exists()
 
 
 def test_without_the_key_the_group_is_that_of_the_process(namespace, cable, open_directory):

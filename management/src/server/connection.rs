@@ -111,7 +111,7 @@ impl Connection<'_> {
                     let reply = match request {
                         Ok(Request::Monitor { since, kinds, follow }) => {
                             self.end_long_request();
-                            let wanted = Wanted { since, kinds, follow };
+                            let wanted = Wanted::new(since, &kinds, follow);
                             match self.monitor().respond(&wanted)? {
                                 Ended::Answered => continue,
                                 Ended::Closed => return Ok(()),

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use guideway_api::{Error, ErrorKind, Event, Events, Response};
+use guideway_api::{Error, ErrorKind, Event, Events, Happening, Response};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 
@@ -24,9 +24,10 @@ const BATCH: usize = 500;
 
 /// What a client wants to know.
 pub(super) struct Wanted {
-    pub(super) since: Option<u64>,
-    pub(super) kinds: Vec<String>,
-    pub(super) follow: bool,
+    since: Option<u64>,
+    /// Whether events of each kind are wanted, by [`Happening::index`].
+    kinds: Vec<bool>,
+    follow: bool,
 }
 
 /// How a response to `monitor` ends.
@@ -188,11 +189,19 @@ impl Monitor<'_> {
 }
 
 impl Wanted {
+    /// What a request wants: all kinds if it names none.
+    pub(super) fn new(since: Option<u64>, kinds: &[String], follow: bool) -> Wanted {
+        let mut wanted = vec![kinds.is_empty(); Happening::KINDS.len()];
+        for kind in kinds {
+            let at = Happening::KINDS.iter().position(|(name, ..)| name == kind);
+            at.into_iter().for_each(|at| wanted[at] = true);
+        }
+        Wanted { since, kinds: wanted, follow }
+    }
+
     /// The events of a batch that the client wants.
     fn of(&self, batch: Batch) -> Events {
-        let is_wanted = |event: &&Arc<Event>| {
-            self.kinds.is_empty() || self.kinds.iter().any(|kind| kind == event.happening.name())
-        };
+        let is_wanted = |event: &&Arc<Event>| self.kinds[event.happening.index()];
         let events = batch.events.iter().filter(is_wanted).map(|event| Event::clone(event));
         Events { lost: batch.lost, events: events.collect(), more: false }
     }

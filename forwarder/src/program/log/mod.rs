@@ -42,6 +42,7 @@ const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 /// The log of the program.
 pub(super) struct Log {
     sink: Arc<ArcSwap<Sink>>,
+    stderr: Queue,
     level: Level,
     /// `GUIDEWAY_LOG` has set the level.
     is_level_fixed: bool,
@@ -50,6 +51,7 @@ pub(super) struct Log {
 /// Starts the log.
 pub(super) fn start() -> io::Result<Log> {
     let queue = Queue::start(Standard::Error)?;
+    let stderr = queue.clone();
     let sink = Arc::new(ArcSwap::from_pointee(Sink { format: LogFormat::Text, queue }));
     let value = std::env::var_os(level::VARIABLE);
     let (filter, warning) = level::of(value.as_deref(), STATIC_MAX_LEVEL);
@@ -78,7 +80,7 @@ pub(super) fn start() -> io::Result<Log> {
         // The panic may end the program.
         sink.queue.flush(FLUSH_TIMEOUT);
     }));
-    Ok(Log { sink, level, is_level_fixed: filter.is_some() })
+    Ok(Log { sink, stderr, level, is_level_fixed: filter.is_some() })
 }
 
 impl Log {
@@ -108,13 +110,19 @@ impl Log {
         self.level.clone()
     }
 
-    /// Logs why the program ends, whatever the level.
+    /// Says why the program ends, whatever the level: in the log, and on stderr, where whoever started the program by
+    /// hand looks.
     pub(super) fn say(&self, text: &str) {
-        self.sink.load().say(text);
+        let sink = self.sink.load();
+        sink.say(text);
+        if sink.format == LogFormat::Journald {
+            self.stderr.offer(format!("{text}\n").as_bytes());
+        }
     }
 
     /// Waits for the last lines to be written, but not for long.
     pub(super) fn flush(&self) {
         self.sink.load().queue.flush(FLUSH_TIMEOUT);
+        self.stderr.flush(FLUSH_TIMEOUT);
     }
 }
