@@ -10,6 +10,8 @@
 pub mod compile;
 pub mod daemon;
 pub mod event;
+pub mod health;
+pub mod http;
 pub mod ids;
 pub mod kernel;
 pub mod manager;

@@ -10,6 +10,7 @@ use super::wiring;
 use crate::dpdk::{Eal, Mempool, Result};
 use guideway_config::Configuration;
 use guideway_core::balancer::id::PortIndex;
+use guideway_management::daemon;
 
 /// Buffers in a thread's cache.
 const POOL_CACHE: u32 = 256;
@@ -64,6 +65,16 @@ impl Pools {
     /// The NUMA node of each worker's pool.
     pub(super) fn nodes_of_workers(&self) -> Vec<Option<u32>> {
         self.placement.of_worker.iter().map(|&pool| self.placement.nodes[pool]).collect()
+    }
+
+    /// What the daemon may ask about the pools. This keeps them.
+    pub(super) fn views(&self) -> Vec<daemon::Buffers> {
+        let view = |pool: &Mempool| {
+            let (name, total, pool) = (pool.name().to_owned(), pool.capacity(), pool.clone());
+            let probe = Box::new(move || total.saturating_sub(pool.in_use()));
+            daemon::Buffers { name, total, probe }
+        };
+        self.pools.iter().map(view).collect()
     }
 
     /// The buffers that are missing when all devices are closed, see [`UmemBuffers::account`].

@@ -146,7 +146,9 @@ impl Appliance {
         let views = ports.iter().zip(&interfaces).map(view::of).collect();
         let published = Arc::clone(manager.published());
         let log = (events.clone(), level);
-        let mut daemon = Daemon::new(path, manager, workers, views, log);
+        let buffers = pools.views();
+        let mut daemon =
+            Daemon::new(path, manager, workers, views, log).with_buffers(buffers);
         let on_link =
             frames.and_then(|frames| kernel::follow(&mut daemon, &ports, &interfaces, frames));
         let changes = daemon.changes();

@@ -16,6 +16,7 @@ pub(super) fn of((port, interface): (&RunningPort, &Option<kernel::Interface>)) 
     let (queues, crowded_queue) = (port.queues, port.crowded_queue.clone());
     let kernel = interface.as_ref().map(interface_of);
     let (probed, interface) = (Arc::downgrade(&port.device), port.interface.clone());
+    let (linked, behind) = (probed.clone(), interface.clone());
     let counting = probed.clone();
     daemon::Port {
         driver: port.can.driver.clone(),
@@ -30,6 +31,7 @@ pub(super) fn of((port, interface): (&RunningPort, &Option<kernel::Interface>)) 
             Some(port) => state(&port, &interface),
             None => daemon::PortState::default(),
         }),
+        is_up: Box::new(move || linked.upgrade().is_some_and(|port| behind.link(port.link()).up)),
         extended: Box::new(move || {
             counting.upgrade().map(|port| port.extended_counters()).unwrap_or_default()
         }),

@@ -157,7 +157,7 @@ impl Mempool {
     }
 
     /// The name that the pool was made with.
-    pub(super) fn name(&self) -> &str {
+    pub fn name(&self) -> &str {
         &self.0.name
     }
 

@@ -25,7 +25,9 @@ use guideway_api::{ErrorKind, Happening, Request, Response};
 use parking_lot::Mutex;
 
 use overview::Overview;
-pub use overview::{Interface, InterfaceCounters, InterfaceState, Port, PortState, Worker};
+pub use overview::{
+    Buffers, Interface, InterfaceCounters, InterfaceState, Port, PortState, Worker,
+};
 use parser::{Done, Parser, Purpose, Refusal, Ticket};
 
 use super::event::{Level, Recorder};
@@ -92,6 +94,7 @@ impl Daemon {
                 path,
                 workers,
                 ports,
+                buffers: Vec::new(),
                 published,
                 restarts: Arc::clone(manager.restarts()),
                 view: Arc::default(),
@@ -132,6 +135,13 @@ impl Daemon {
         self
     }
 
+    /// Adds the pools of packet buffers.
+    #[must_use]
+    pub fn with_buffers(mut self, buffers: Vec<Buffers>) -> Daemon {
+        self.overview.buffers = buffers;
+        self
+    }
+
     /// Follows the kernel's routes, neighbours and addresses from now on, for these interfaces. Listings show them.
     ///
     /// # Errors
@@ -153,6 +163,11 @@ impl Daemon {
     /// What was published last.
     pub fn published(&self) -> Arc<ArcSwap<Published>> {
         Arc::clone(&self.overview.published)
+    }
+
+    /// The pools of packet buffers.
+    pub fn buffers(&self) -> &[Buffers] {
+        &self.overview.buffers
     }
 
     /// What the kernel says; empty if nothing follows it.

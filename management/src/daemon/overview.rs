@@ -45,6 +45,8 @@ pub struct Port {
     pub steering: Box<dyn Fn() -> api::Steering + Send + Sync>,
     /// Asks the device for its state.
     pub probe: Box<dyn Fn() -> PortState + Send + Sync>,
+    /// Asks whether the port can send and receive, which disturbs no device.
+    pub is_up: Box<dyn Fn() -> bool + Send + Sync>,
     /// Asks the device for all its counters.
     pub extended: Box<dyn Fn() -> BTreeMap<String, u64> + Send + Sync>,
     /// The functions that the driver chose for receiving and sending; none if the driver does not report them.
@@ -91,6 +93,16 @@ pub struct InterfaceCounters {
     pub from_kernel_dropped: u64,
 }
 
+/// A pool of packet buffers, as the control plane sees it.
+pub struct Buffers {
+    /// The pool's name.
+    pub name: String,
+    /// The buffers of the pool, free or not.
+    pub total: u32,
+    /// Asks how many are free.
+    pub probe: Box<dyn Fn() -> u32 + Send + Sync>,
+}
+
 /// The state of a port, asked for by each listing. The default is that of a closed port.
 #[derive(Default)]
 pub struct PortState {
@@ -108,6 +120,7 @@ pub(super) struct Overview {
     pub(super) path: PathBuf,
     pub(super) workers: Vec<Worker>,
     pub(super) ports: Vec<Port>,
+    pub(super) buffers: Vec<Buffers>,
     /// What was published last. A listing loads it once, and shows what belongs together.
     pub(super) published: Arc<ArcSwap<Published>>,
     /// What the kernel says; empty if nothing follows it.

@@ -103,6 +103,7 @@ impl Lab {
                 counters: api::PortCounters { rx_packets: 3, ..Default::default() },
                 ..PortState::default()
             }),
+            is_up: Box::new(|| true),
             extended: Box::new(|| [("rx_good_packets".to_owned(), 3)].into()),
             functions: [Some("Vector AVX2".to_owned()), None],
             interface: None,
