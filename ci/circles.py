@@ -26,7 +26,7 @@ LAYERS = {
         "routing": set(),
         "ids": set(),
         "event": set(),
-        "http": set(),
+        "http": {"server"},
         "server": {"event"},
         "state": {"routing"},
         "compile": {"routing", "ids", "state"},

@@ -147,8 +147,7 @@ impl Appliance {
         let published = Arc::clone(manager.published());
         let log = (events.clone(), level);
         let buffers = pools.views();
-        let mut daemon =
-            Daemon::new(path, manager, workers, views, log).with_buffers(buffers);
+        let mut daemon = Daemon::new(path, manager, workers, views, log).with_buffers(buffers);
         let on_link =
             frames.and_then(|frames| kernel::follow(&mut daemon, &ports, &interfaces, frames));
         let changes = daemon.changes();

@@ -28,8 +28,10 @@ pub type Metrics = Arc<dyn Fn(&Query) -> Result<Bytes, String> + Send + Sync>;
 /// What makes the pages.
 #[derive(Clone)]
 pub struct Pages {
-    /// `/metrics`. It may take its time: it runs on a thread of its own, two at once.
-    pub metrics: Metrics,
+    /// `node.name`.
+    pub node: Arc<dyn Fn() -> String + Send + Sync>,
+    /// `/metrics`. It may take its time: it runs on a thread of its own, two at once. `None` while the daemon starts.
+    pub metrics: Option<Metrics>,
     /// `/healthz`. It must not wait: it runs on the server's thread.
     pub healthz: Arc<dyn Fn() -> Answer + Send + Sync>,
     /// `/readyz`, like `/healthz`.

@@ -51,7 +51,8 @@ use connection::Shared;
 use long_requests::LongRequests;
 pub use request::parse_request;
 pub use socket::Error;
-use socket::{Socket, system};
+pub(crate) use socket::Socket;
+use socket::system;
 use stop::{Stop, Wake, wait};
 
 use crate::event::Recorder;

@@ -22,7 +22,7 @@ const BACKLOG: i32 = 64;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// Another daemon serves this path.
-    #[error("{path}: another daemon serves this control socket; stop it or choose another path")]
+    #[error("{path}: another daemon serves this socket; stop it or choose another path")]
     InUse {
         /// The socket's path.
         path: PathBuf,
@@ -77,8 +77,8 @@ pub enum Error {
 
 /// The listening socket. Dropping it removes its file.
 #[derive(Debug)]
-pub(super) struct Socket {
-    pub(super) listener: UnixListener,
+pub(crate) struct Socket {
+    pub(crate) listener: UnixListener,
     path: PathBuf,
     /// Device and inode of the file, to recognise it.
     identity: (u64, u64),
@@ -87,8 +87,9 @@ pub(super) struct Socket {
 }
 
 impl Socket {
-    /// Binds `path` for the members of a group, which comes with the key that names it.
-    pub(super) fn bind(path: &Path, group: Option<(&'static str, &str)>) -> Result<Socket, Error> {
+    /// Binds `path`, creates its directory if it is missing, and replaces a socket that no daemon serves. Members of a
+    /// group, which comes with the key that names it, may connect; without one, those of the group of the process.
+    pub(crate) fn bind(path: &Path, group: Option<(&'static str, &str)>) -> Result<Socket, Error> {
         // Absolute, so that the file is found if the working directory changes.
         let path = &std::path::absolute(path).map_err(system("resolve", path))?;
         let address = SocketAddrUnix::new(path).map_err(|errno| match errno {
@@ -141,7 +142,7 @@ impl Drop for Socket {
         let ours = fs::symlink_metadata(&self.path)
             .is_ok_and(|metadata| (metadata.dev(), metadata.ino()) == self.identity);
         if ours && let Err(error) = fs::remove_file(&self.path) {
-            tracing::warn!(path = %self.path.display(), %error, "cannot remove the control socket");
+            tracing::warn!(path = %self.path.display(), %error, "cannot remove a socket");
         }
     }
 }
@@ -195,7 +196,7 @@ fn remove_stale(path: &Path, address: &SocketAddrUnix) -> Result<(), Error> {
         Ok(()) | Err(Errno::AGAIN) => return Err(Error::InUse { path: path.into() }),
         Err(errno) => return Err(system("connect to", path)(errno.into())),
     }
-    tracing::info!(path = %path.display(), "replacing a control socket that no daemon serves");
+    tracing::info!(path = %path.display(), "replacing a socket that no daemon serves");
     fs::remove_file(path).map_err(system("remove", path))
 }
 
