@@ -13,6 +13,7 @@
 //! | make the ports' interfaces, connect them with the workers | `kernel` |
 //! | spawn the workers, wait until they are built | `workers`, `threads` |
 //! | show the ports to the daemon | `view` |
+//! | look at the health | `guideway_management::health` |
 //! | watch links and queues | `watches`, `link`, `rss_watch` |
 //!
 //! A step that fails drops what the steps before it made. [`Appliance::stop`] goes the other way
@@ -51,6 +52,7 @@ use guideway_config::Parsed;
 use guideway_core::stats::Reader;
 use guideway_management::daemon::Daemon;
 use guideway_management::event::{Level, Recorder};
+use guideway_management::health::{self, Health};
 use guideway_management::manager::Manager;
 use guideway_management::on_link;
 
@@ -68,6 +70,9 @@ use wiring::Connections;
 /// A running appliance.
 pub struct Appliance {
     daemon: Arc<Daemon>,
+    health: Arc<Health>,
+    /// The thread that looks at the health. None in a replay.
+    looking: Option<health::Handle>,
     command: Arc<Command>,
     stats: Vec<Reader>,
     threads: Vec<JoinHandle<Vec<Vec<u64>>>>,
@@ -156,14 +161,34 @@ impl Appliance {
         if let Some(counters) = counters {
             daemon = daemon.with_counters(counters);
         }
-        let threads = threads.into_iter().map(WorkerThread::begin).collect();
         let daemon = Arc::new(daemon);
-        Ok(Appliance { daemon, command, stats, threads, watches, kernel, on_link, ports, pools })
+        let health = Arc::new(Health::default());
+        let looking = run.live.then(|| health::start(Arc::clone(&daemon), Arc::clone(&health)));
+        let looking = looking.transpose()?;
+        let threads = threads.into_iter().map(WorkerThread::begin).collect();
+        Ok(Appliance {
+            daemon,
+            health,
+            looking,
+            command,
+            stats,
+            threads,
+            watches,
+            kernel,
+            on_link,
+            ports,
+            pools,
+        })
     }
 
     /// The daemon that serves requests about the appliance.
     pub fn daemon(&self) -> &Arc<Daemon> {
         &self.daemon
+    }
+
+    /// What is found of the appliance's health; nothing in a replay.
+    pub fn health(&self) -> &Arc<Health> {
+        &self.health
     }
 
     /// Waits until no device has another packet and every packet has its verdict. Only captures
@@ -174,9 +199,22 @@ impl Appliance {
 
     /// Stops the workers, then the ports, and counts the packet buffers.
     pub fn stop(self) -> Stopped {
-        let Appliance { daemon, command, stats, threads, watches, kernel, on_link, ports, pools } =
-            self;
+        let Appliance {
+            daemon,
+            health: _,
+            looking,
+            command,
+            stats,
+            threads,
+            watches,
+            kernel,
+            on_link,
+            ports,
+            pools,
+        } = self;
         drop(on_link);
+        // Before the workers, which would seem to have stalled.
+        drop(looking);
         command.finish();
         drain::until_drained(&stats, threads.len(), &command);
         command.stop();

@@ -13,6 +13,8 @@ use guideway_api::{Happening, Request, Response};
 use guideway_config::Control;
 use guideway_management::daemon::Daemon;
 use guideway_management::event::Recorder;
+use guideway_management::health::Stage;
+use guideway_management::http;
 use guideway_management::peer::{Access, Peer};
 use guideway_management::server::{self, Handler, Server};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
@@ -36,6 +38,11 @@ pub(super) fn run(path: &Path, log: &Log) -> Result<ExitCode> {
         .as_ref()
         .map(|path| Server::bind(path, control.read_group.as_deref(), Access::Read))
         .transpose()?;
+    let node = parsed.configuration.node.name.clone();
+    let readers = control.read_group.as_deref().map(|group| ("control.read_group", group));
+    let group = readers.or(control.group.as_deref().map(|group| ("control.group", group)));
+    let http = http::Server::bind(&parsed.configuration.metrics, group)?;
+    let http = http.start(Stage::Starting.pages(&node)).context("cannot start the HTTP server")?;
     let recording = (events.clone(), log.level());
     let appliance = Appliance::start(path.to_owned(), text, parsed, Mode::Live, recording)?;
     let (version, pid) = (env!("CARGO_PKG_VERSION").to_owned(), process::id());
@@ -45,6 +52,8 @@ pub(super) fn run(path: &Path, log: &Log) -> Result<ExitCode> {
     let handler: Handler = Arc::new(move |peer, request| answering.serve(peer, request));
     let mut servers = vec![server.start(Arc::clone(&handler), events.clone())];
     servers.extend(read_server.map(|server| server.start(handler, events.clone())));
+    // Nothing is collected yet.
+    http.serve(appliance.health().pages(&daemon, Arc::new(|_| Ok(Default::default()))));
     let ready = Ready::start(&daemon, &events, &control)?;
 
     // This thread never waits for a file, a client or a reader of the log. So a signal that ends
@@ -59,12 +68,15 @@ pub(super) fn run(path: &Path, log: &Log) -> Result<ExitCode> {
         reloads.ask();
     }
 
+    // The pages let go of the daemon, which is to end before the devices do.
+    http.serve(Stage::Stopping.pages(&node));
     daemon.stop();
     servers.into_iter().for_each(server::Handle::stop);
     reloads.stop();
     ready.stop();
     drop(daemon);
     let stopped = appliance.stop();
+    http.stop();
     let stats = &stopped.stats;
     info!("stopped: received {}, transmitted {}", stats.received, stats.transmitted);
     if stopped.leaked > 0 {

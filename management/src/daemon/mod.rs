@@ -24,7 +24,7 @@ use guideway_api as api;
 use guideway_api::{ErrorKind, Happening, Request, Response};
 use parking_lot::Mutex;
 
-use overview::Overview;
+pub(crate) use overview::Overview;
 pub use overview::{
     Buffers, Interface, InterfaceCounters, InterfaceState, Port, PortState, Worker,
 };
@@ -126,6 +126,11 @@ impl Daemon {
     /// The oldest generation that a worker runs, once every worker runs one.
     pub fn in_force(&self) -> Option<u64> {
         Some(self.overview.progress().generation).filter(|&generation| generation > 0)
+    }
+
+    /// Whether the manager can carry out changes.
+    pub fn is_managed(&self) -> bool {
+        self.manager.is_running()
     }
 
     /// Adds the counters of another thread than a worker to the sums of [`Daemon::stats`].
@@ -236,6 +241,11 @@ impl Daemon {
     /// All counters, summed over the workers.
     pub fn stats(&self) -> api::Stats {
         summary(self.overview.workers.iter().map(|w| &w.stats).chain(&self.others))
+    }
+
+    /// What listings show.
+    pub(crate) fn overview(&self) -> &Overview {
+        &self.overview
     }
 
     /// Reads the configuration file and gives its text a place in the order.

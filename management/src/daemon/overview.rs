@@ -115,27 +115,27 @@ pub struct PortState {
 }
 
 /// Everything that listings show.
-pub(super) struct Overview {
-    pub(super) started: Instant,
-    pub(super) path: PathBuf,
-    pub(super) workers: Vec<Worker>,
-    pub(super) ports: Vec<Port>,
-    pub(super) buffers: Vec<Buffers>,
+pub(crate) struct Overview {
+    pub(crate) started: Instant,
+    pub(crate) path: PathBuf,
+    pub(crate) workers: Vec<Worker>,
+    pub(crate) ports: Vec<Port>,
+    pub(crate) buffers: Vec<Buffers>,
     /// What was published last. A listing loads it once, and shows what belongs together.
-    pub(super) published: Arc<ArcSwap<Published>>,
+    pub(crate) published: Arc<ArcSwap<Published>>,
     /// What the kernel says; empty if nothing follows it.
-    pub(super) view: Arc<ArcSwap<View>>,
+    pub(crate) view: Arc<ArcSwap<View>>,
     /// How often the manager began again.
-    pub(super) restarts: Arc<AtomicU64>,
+    pub(crate) restarts: Arc<AtomicU64>,
 }
 
 impl Overview {
-    pub(super) fn progress(&self) -> Progress {
+    pub(crate) fn progress(&self) -> Progress {
         Progress::of(self.workers.iter().map(|worker| &worker.stats))
     }
 
     /// What was forwarded for services, backends and pools.
-    pub(super) fn tally(&self) -> Tally {
+    pub(crate) fn tally(&self) -> Tally {
         Tally::read(&self.published, self.workers.iter().map(|worker| &worker.stats))
     }
 }

@@ -30,7 +30,7 @@ pub type Metrics = Arc<dyn Fn(&Query) -> Result<Bytes, String> + Send + Sync>;
 pub struct Pages {
     /// `node.name`.
     pub node: Arc<dyn Fn() -> String + Send + Sync>,
-    /// `/metrics`. It may take its time: it runs on a thread of its own, two at once. `None` while the daemon starts.
+    /// `/metrics`. It may take its time: it runs on a thread of its own, two at once. `None` while the daemon starts or stops.
     pub metrics: Option<Metrics>,
     /// `/healthz`. It must not wait: it runs on the server's thread.
     pub healthz: Arc<dyn Fn() -> Answer + Send + Sync>,

@@ -180,7 +180,7 @@ async fn page(
         "/metrics" => match Query::parse(query) {
             Err(complaint) => Said::new(StatusCode::BAD_REQUEST, complaint),
             Ok(query) => match &pages.metrics {
-                None => later("the daemon is starting"),
+                None => later("the daemon starts or stops"),
                 Some(_) if !shared.connections.admit_scrape(connection) => {
                     later("too many clients read metrics")
                 }

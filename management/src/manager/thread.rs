@@ -95,6 +95,11 @@ impl Handle {
         &self.restarts
     }
 
+    /// Whether the thread runs.
+    pub fn is_running(&self) -> bool {
+        self.thread.as_ref().is_some_and(|thread| !thread.is_finished())
+    }
+
     /// Abandons every wait, and refuses later changes.
     pub fn stop(&self) {
         // If the thread has ended, nobody waits.

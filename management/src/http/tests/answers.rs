@@ -240,7 +240,7 @@ fn a_page_that_panics_is_an_error_and_the_server_goes_on() {
 }
 
 #[test]
-fn there_are_no_metrics_while_the_daemon_starts() {
+fn there_are_no_metrics_while_the_daemon_starts_or_stops() {
     let rig = Rig::with(Limits::default(), Pages { metrics: None, ..pages() });
     let reply = rig.get("/metrics");
     assert_eq!((reply.status, reply.header("retry-after")), (503, Some("1")));
