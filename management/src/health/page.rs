@@ -107,17 +107,12 @@ struct Page {
 
 impl Page {
     /// The answer of a daemon that runs.
-    fn of(
-        [well, ill]: [&'static str; 2],
-        reasons: Vec<Reason>,
-        facts: &Facts,
-        found: Option<&Findings>,
-    ) -> Answer {
+    fn of([well, ill]: [&'static str; 2], reasons: Vec<Reason>, facts: &Facts) -> Answer {
         let is_well = reasons.is_empty();
         let page = Page {
             status: if is_well { well } else { ill },
             reasons,
-            generation: Some(found.map_or(0, |found| found.in_force)),
+            generation: Some(facts.in_force),
             uptime_seconds: Some(facts.uptime.as_secs()),
             workers: Some(facts.workers),
         };
@@ -149,6 +144,8 @@ impl Reason {
 #[derive(Clone, Debug)]
 struct Facts {
     is_managed: bool,
+    /// The generation that every worker runs; 0 if one runs none yet.
+    in_force: u64,
     uptime: Duration,
     workers: usize,
     ports: Vec<String>,
@@ -161,6 +158,7 @@ fn facts(daemon: &Daemon) -> Facts {
     let ports = &overview.published.load().configuration.ports;
     Facts {
         is_managed: daemon.is_managed(),
+        in_force: overview.progress().generation,
         uptime: overview.started.elapsed(),
         workers: overview.workers.len(),
         ports: ports.iter().map(|port| port.name.clone()).collect(),
@@ -169,7 +167,7 @@ fn facts(daemon: &Daemon) -> Facts {
 }
 
 fn healthz(facts: &Facts, found: Option<&Findings>, now: Instant) -> Answer {
-    let reasons = basics(found, now).unwrap_or_else(|found| {
+    let reasons = basics(facts, found, now).unwrap_or_else(|found| {
         let mut reasons = stalled(found);
         for (name, is_up) in facts.ports.iter().zip(&found.ports) {
             if !is_up {
@@ -196,23 +194,27 @@ fn healthz(facts: &Facts, found: Option<&Findings>, now: Instant) -> Answer {
         }
         reasons
     });
-    Page::of(["ok", FAILING], reasons, facts, found)
+    Page::of(["ok", FAILING], reasons, facts)
 }
 
 fn readyz(facts: &Facts, found: Option<&Findings>, now: Instant) -> Answer {
-    let reasons = basics(found, now).unwrap_or_else(|found| {
+    let reasons = basics(facts, found, now).unwrap_or_else(|found| {
         let mut reasons = stalled(found);
         if !found.ports.contains(&true) {
             reasons.push(Reason::new("port", "all", "no port is up"));
         }
         reasons
     });
-    Page::of(["ready", NOT_READY], reasons, facts, found)
+    Page::of(["ready", NOT_READY], reasons, facts)
 }
 
 /// Why there is nothing more to be said, or else what was found.
-fn basics(found: Option<&Findings>, now: Instant) -> Result<Vec<Reason>, &Findings> {
-    match found.filter(|found| found.in_force > 0) {
+fn basics<'f>(
+    facts: &Facts,
+    found: Option<&'f Findings>,
+    now: Instant,
+) -> Result<Vec<Reason>, &'f Findings> {
+    match found.filter(|_| facts.in_force > 0) {
         None => Ok(vec![Stage::Starting.reason()]),
         Some(found) => match now.saturating_duration_since(found.at) {
             age if age > STALE => {
@@ -241,6 +243,7 @@ mod tests {
     fn facts() -> Facts {
         Facts {
             is_managed: true,
+            in_force: 3,
             uptime: Duration::from_millis(12_900),
             workers: 2,
             ports: vec!["edge0".into(), "edge1".into()],
@@ -254,7 +257,6 @@ mod tests {
             heartbeats: vec![Duration::ZERO, Duration::from_millis(900)],
             ports: vec![true, true],
             low: vec![None],
-            in_force: 3,
             waiting: Some((4, Duration::from_millis(4900))),
         }
     }
@@ -339,8 +341,8 @@ mod tests {
         let ill = |reason: &str| (false, vec![reason.to_owned()]);
         let starts = ill("daemon/guideway/starting");
         assert_eq!(pages(&facts(), None, now), [starts.clone(), starts.clone()]);
-        let early = Findings { in_force: 0, ..found(now) };
-        assert_eq!(pages(&facts(), Some(&early), now), [starts.clone(), starts]);
+        let early = Facts { in_force: 0, ..facts() };
+        assert_eq!(pages(&early, Some(&found(now)), now), [starts.clone(), starts]);
         for (stage, word) in [(Stage::Starting, "starting"), (Stage::Stopping, "stopping")] {
             let pages = stage.pages("lb1");
             assert_eq!((pages.node)(), "lb1");

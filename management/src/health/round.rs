@@ -24,8 +24,6 @@ pub struct Findings {
     pub ports: Vec<bool>,
     /// For each pool of packet buffers how many are free, if there are few.
     pub low: Vec<Option<u32>>,
-    /// The generation that every worker runs.
-    pub in_force: u64,
     /// The oldest generation that some worker does not run, and for how long.
     pub waiting: Option<(u64, Duration)>,
 }
@@ -133,7 +131,6 @@ impl Rounds {
             heartbeats: self.heartbeats.iter().map(Heartbeat::age).collect(),
             ports: self.ports.clone(),
             low: self.levels.iter().map(Level::low).collect(),
-            in_force: seen.in_force,
             waiting: self.force.waiting(),
         };
         (findings, happened)
@@ -186,7 +183,7 @@ mod tests {
         let last = last.unwrap();
         assert_eq!(last.heartbeats, [Duration::ZERO, PERIOD * 17]);
         assert_eq!((last.ports, last.low), (vec![true, false], vec![None]));
-        assert_eq!((last.in_force, last.waiting), (1, Some((2, PERIOD * 20))));
+        assert_eq!(last.waiting, Some((2, PERIOD * 20)));
     }
 
     #[test]
