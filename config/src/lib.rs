@@ -62,7 +62,7 @@ pub use reference::{dictionary, reference};
 pub use schema::schema;
 pub use sections::*;
 pub use shape::{Form, Shape};
-pub use source::{MAX_CONFIGURATION, ReadError, Source};
+pub use source::{MAX_CONFIGURATION, ReadError, Source, Stamp};
 pub use text::Mac;
 
 pub use guideway_core::balancer::Protocol;

@@ -10,6 +10,7 @@
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{self, Read};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{RecvTimeoutError, sync_channel};
 use std::thread::{self, JoinHandle};
@@ -96,12 +97,19 @@ impl Source {
         self.within(DEADLINE, is_abandoned, move || joined(&path))
     }
 
-    fn within(
+    /// What the kernel says about the file, `conf.d` and the files there. While it is the same, so is the text. If
+    /// `is_abandoned` returns true meanwhile, the question is abandoned.
+    pub fn stamps(&mut self, is_abandoned: impl Fn() -> bool) -> Result<Vec<Stamp>, ReadError> {
+        let path = self.path.clone();
+        self.within(DEADLINE, is_abandoned, move || stamps(&path))
+    }
+
+    fn within<T: Send + 'static>(
         &mut self,
         deadline: Duration,
         is_abandoned: impl Fn() -> bool,
-        read: impl FnOnce() -> Result<String, ReadError> + Send + 'static,
-    ) -> Result<String, ReadError> {
+        read: impl FnOnce() -> Result<T, ReadError> + Send + 'static,
+    ) -> Result<T, ReadError> {
         if self.stuck.as_ref().is_some_and(|thread| !thread.is_finished()) {
             return Err(ReadError::Stuck);
         }
@@ -130,6 +138,31 @@ impl Source {
             return Err(reason);
         }
     }
+}
+
+/// What the kernel says about a file: another one, or one that was written to, has another stamp.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stamp {
+    name: String,
+    file: [u64; 3],
+    times: [i64; 4],
+}
+
+impl Stamp {
+    fn of(path: &Path, name: String) -> io::Result<Stamp> {
+        let it = fs::metadata(path)?;
+        let times = [it.mtime(), it.mtime_nsec(), it.ctime(), it.ctime_nsec()];
+        Ok(Stamp { name, file: [it.dev(), it.ino(), it.len()], times })
+    }
+}
+
+fn stamps(path: &Path) -> Result<Vec<Stamp>, ReadError> {
+    let mut stamps = vec![Stamp::of(path, String::new()).map_err(ReadError::System)?];
+    let directory = path.with_file_name(DIRECTORY);
+    for name in further(&directory)? {
+        stamps.push(Stamp::of(&directory.join(&name), name).map_err(ReadError::System)?);
+    }
+    Ok(stamps)
 }
 
 /// The text of the main file, or of all files if there are several.
