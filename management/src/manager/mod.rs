@@ -11,10 +11,12 @@ mod tally;
 #[cfg(test)]
 mod tests;
 mod thread;
+mod timings;
 mod transitions;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use std::time::Instant;
 
 use arc_swap::ArcSwap;
 
@@ -24,7 +26,7 @@ use guideway_core::stats::{Reader, Traffic};
 
 use crate::compile::{Compiled, compile};
 use crate::event::Recorder;
-use crate::ids::{self, Allocators, Assigned};
+use crate::ids::{self, Allocators, Assigned, Ids};
 use crate::progress::Progress;
 use crate::publish::Publisher;
 use crate::state::{PortFacts, State};
@@ -33,6 +35,7 @@ pub use change::{Change, Changes, Error, Outcome, Sent, Turn};
 pub use published::Published;
 pub use tally::Tally;
 pub use thread::{Handle, Limits};
+pub use timings::Timings;
 
 use published::{Left, LeftId};
 
@@ -45,6 +48,7 @@ pub struct Manager {
     published: Arc<ArcSwap<Published>>,
     workers: Vec<Reader>,
     events: Recorder,
+    timings: Timings,
 }
 
 impl Manager {
@@ -61,7 +65,10 @@ impl Manager {
         let state = State::new(configuration, text, ports);
         let mut allocators = Allocators::default();
         let assigned = allocators.assign(&state.intent.configuration, 1, Progress::default())?;
+        let timings = Timings::default();
+        let begun = Instant::now();
         let compiled = compile(1, &state, &Arc::new(assigned.ids), None);
+        timings.compiled(begun.elapsed());
         // Counters begin at 0, so the ids of a start need no base.
         let published = published(&compiled, Accounts::default());
         Ok(Manager {
@@ -71,6 +78,7 @@ impl Manager {
             compiled,
             workers: Vec::new(),
             events: Recorder::default(),
+            timings,
         })
     }
 
@@ -93,6 +101,11 @@ impl Manager {
     /// The state that is published.
     pub fn state(&self) -> &State {
         &self.compiled.state
+    }
+
+    /// How long its work takes.
+    pub fn timings(&self) -> &Timings {
+        &self.timings
     }
 
     /// How far the workers are.
@@ -120,7 +133,7 @@ impl Manager {
         let generation = self.next_generation();
         let assigned = allocators.assign(&state.intent.configuration, generation, progress)?;
         let accounts = self.accounts(&assigned, &state.intent.configuration);
-        let compiled = compile(generation, &state, &Arc::new(assigned.ids), Some(&self.compiled));
+        let compiled = self.compile(generation, &state, &Arc::new(assigned.ids));
         self.allocators = allocators;
         Ok(self.put_in_force(compiled, accounts))
     }
@@ -128,7 +141,7 @@ impl Manager {
     /// Publishes a change of the state that is no other configuration, and returns its generation.
     pub fn change(&mut self, state: &State) -> u64 {
         let generation = self.next_generation();
-        let compiled = compile(generation, state, &self.compiled.ids, Some(&self.compiled));
+        let compiled = self.compile(generation, state, &self.compiled.ids);
         let accounts = Accounts::of(&self.published.load());
         self.put_in_force(compiled, accounts)
     }
@@ -136,6 +149,13 @@ impl Manager {
     /// Frees the retired tables that no worker holds. Returns whether some are still held.
     pub fn release(&mut self) -> bool {
         self.publisher.release()
+    }
+
+    fn compile(&self, generation: u64, state: &State, ids: &Arc<Ids>) -> Compiled {
+        let begun = Instant::now();
+        let compiled = compile(generation, state, ids, Some(&self.compiled));
+        self.timings.compiled(begun.elapsed());
+        compiled
     }
 
     fn next_generation(&self) -> u64 {

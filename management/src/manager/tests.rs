@@ -51,6 +51,42 @@ fn with_recorder(limits: Limits, test: impl FnOnce(&Handle, &Brake, &Recorder)) 
     });
 }
 
+#[test]
+fn the_wait_for_a_generation_is_observed_once() {
+    let manager = manager();
+    let timings = manager.timings().clone();
+    let (tables, brake, is_over) =
+        (Arc::clone(manager.tables()), Brake::default(), AtomicBool::new(false));
+    let (writer, reader) = channel(8, 64);
+    let limits =
+        Limits { gathering: Duration::from_millis(100), in_force: Duration::from_millis(300) };
+    let handle = manager.start(vec![reader], limits);
+    let read = || {
+        let (compile, publish) = (timings.compile(), timings.publish());
+        (compile.get_sample_count(), publish.get_sample_count(), publish.get_sample_sum())
+    };
+    std::thread::scope(|scope| {
+        scope.spawn(|| work(writer, &tables, &brake, &is_over));
+        let _over = Over(&is_over);
+        assert_eq!(read(), (1, 0, 0.0));
+        let sent = [3, 4].map(|n| handle.changes().send(learnt(n)));
+        assert_eq!(sent.map(Sent::outcome), [Ok(2), Ok(2)]);
+        let (compiled, published, in_time) = read();
+        assert_eq!((compiled, published), (2, 1), "both were published together");
+        let nothing = Setting { weight: None, enabled: None };
+        let pool = "nosuch".to_owned();
+        let nowhere = Change::Backend { pool, address: IpAddr::from([0; 4]), setting: nothing };
+        assert_eq!(handle.changes().send(nowhere).outcome(), Ok(2));
+        assert_eq!(read(), (2, 1, in_time), "nothing was published");
+        brake.pull();
+        handle.changes().send(learnt(5)).outcome().unwrap_err();
+        let (compiled, published, all) = read();
+        assert_eq!((compiled, published), (3, 2));
+        assert!(all - in_time >= 0.3, "the whole wait counts: {all} after {in_time}");
+        brake.release();
+    });
+}
+
 /// Ends the worker when it is dropped.
 struct Over<'a>(&'a AtomicBool);
 

@@ -129,6 +129,8 @@ struct Work {
 /// Somebody who waits until a generation is in force.
 struct Waiting {
     generation: u64,
+    /// When it was published, for the first of those who wait for it.
+    published: Option<Instant>,
     until: Instant,
     reply: Sender<Outcome>,
 }
@@ -211,7 +213,7 @@ impl Work {
         let outcome = self.manager.configure(*configuration, text, progress);
         drop(turn);
         match outcome {
-            Ok(generation) => self.wait_for(generation, reply),
+            Ok(generation) => self.wait_for(generation, Some(Instant::now()), reply),
             Err(error) => _ = reply.send(Err(error)),
         }
     }
@@ -221,15 +223,16 @@ impl Work {
             true => self.manager.change(state),
             false => self.manager.compiled.tables.generation(),
         };
+        let mut published = gathered.has_changed.then(Instant::now);
         for (reply, turn) in gathered.replies {
             drop(turn);
-            self.wait_for(generation, reply);
+            self.wait_for(generation, published.take(), reply);
         }
     }
 
-    fn wait_for(&mut self, generation: u64, reply: Sender<Outcome>) {
+    fn wait_for(&mut self, generation: u64, published: Option<Instant>, reply: Sender<Outcome>) {
         let until = Instant::now() + self.limits.in_force;
-        self.waiting.push(Waiting { generation, until, reply });
+        self.waiting.push(Waiting { generation, published, until, reply });
     }
 
     /// Answers those whose generation is in force, and those who have waited long enough, or all at the stop.
@@ -246,6 +249,11 @@ impl Work {
         };
         for over in self.waiting.extract_if(.., is_over) {
             let generation = over.generation;
+            if let Some(published) = over.published
+                && !is_stopped
+            {
+                self.manager.timings.in_force(now.saturating_duration_since(published));
+            }
             over.answer(if generation <= progress.generation {
                 Ok(generation)
             } else if is_stopped {
