@@ -15,6 +15,7 @@ pub mod http;
 pub mod ids;
 pub mod kernel;
 pub mod manager;
+pub mod metrics;
 pub mod on_link;
 pub mod peer;
 pub mod progress;

@@ -15,6 +15,7 @@ use guideway_management::daemon::Daemon;
 use guideway_management::event::Recorder;
 use guideway_management::health::Stage;
 use guideway_management::http;
+use guideway_management::metrics::Exporter;
 use guideway_management::peer::{Access, Peer};
 use guideway_management::server::{self, Handler, Server};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
@@ -52,8 +53,9 @@ pub(super) fn run(path: &Path, log: &Log) -> Result<ExitCode> {
     let handler: Handler = Arc::new(move |peer, request| answering.serve(peer, request));
     let mut servers = vec![server.start(Arc::clone(&handler), events.clone())];
     servers.extend(read_server.map(|server| server.start(handler, events.clone())));
-    // Nothing is collected yet.
-    http.serve(appliance.health().pages(&daemon, Arc::new(|_| Ok(Default::default()))));
+    let exporter = Exporter::new(Arc::clone(&daemon), Arc::clone(appliance.health()));
+    let metrics = Arc::new(move |query: &http::Query| exporter.page(query));
+    http.serve(appliance.health().pages(&daemon, metrics));
     let ready = Ready::start(&daemon, &events, &control)?;
 
     // This thread never waits for a file, a client or a reader of the log. So a signal that ends

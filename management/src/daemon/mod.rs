@@ -3,6 +3,7 @@
 //! The daemon reaches workers and ports only through [`Worker`] and [`Port`], so that it needs no DPDK
 //! and tests need no device.
 
+mod applies;
 mod audit;
 mod convert;
 mod flows;
@@ -24,6 +25,8 @@ use guideway_api as api;
 use guideway_api::{ErrorKind, Happening, Request, Response};
 use parking_lot::Mutex;
 
+pub(crate) use applies::{Applies, ApplyResult};
+pub(crate) use network::NeighborKey;
 pub(crate) use overview::Overview;
 pub use overview::{
     Buffers, Interface, InterfaceCounters, InterfaceState, Port, PortState, Worker,
@@ -47,6 +50,7 @@ pub struct Daemon {
     /// that a reload never replaces a newer text with an older one.
     source: Mutex<Source>,
     is_stopping: Arc<AtomicBool>,
+    applies: Applies,
     events: Recorder,
     level: Level,
     /// `log.level` of the configuration that was looked at last.
@@ -84,6 +88,7 @@ impl Daemon {
         let published = Arc::clone(manager.published());
         let configured_level = Mutex::new(published.load().configuration.log.level);
         let manager = manager.with_events(events.clone());
+        let timings = manager.timings().clone();
         let manager =
             manager.start(workers.iter().map(|worker| worker.stats.clone()).collect(), limits);
         let is_stopping = Arc::new(AtomicBool::new(false));
@@ -97,9 +102,11 @@ impl Daemon {
                 buffers: Vec::new(),
                 published,
                 restarts: Arc::clone(manager.restarts()),
+                timings,
                 view: Arc::default(),
             },
             kernel: Mutex::default(),
+            applies: Applies::default(),
             events,
             level,
             configured_level,
@@ -240,7 +247,17 @@ impl Daemon {
 
     /// All counters, summed over the workers.
     pub fn stats(&self) -> api::Stats {
-        summary(self.overview.workers.iter().map(|w| &w.stats).chain(&self.others))
+        summary(self.readers())
+    }
+
+    /// The counters that [`Daemon::stats`] sums.
+    pub(crate) fn readers(&self) -> impl Iterator<Item = &Reader> + Clone {
+        self.overview.workers.iter().map(|worker| &worker.stats).chain(&self.others)
+    }
+
+    /// What became of applies and reloads.
+    pub(crate) fn applies(&self) -> &Applies {
+        &self.applies
     }
 
     /// What listings show.
@@ -261,6 +278,7 @@ impl Daemon {
     /// Waits until a text is in force, and records what became of it.
     fn apply(&self, ticket: Result<Ticket, api::Error>) -> Response {
         let response = ticket.and_then(|ticket| self.outcome(ticket));
+        self.applies.count(&response);
         match &response {
             Ok(Response::Applied { generation, warnings }) => {
                 let (generation, warnings) = (*generation, warnings.len());

@@ -10,17 +10,21 @@ use std::time::SystemTime;
 use guideway_api as api;
 use guideway_api::ErrorKind;
 use ipnet::IpNet;
+use rustc_hash::FxHashSet;
 
 use super::convert::{to_neighbor_state, to_next_hop};
 use super::overview::{InterfaceCounters, Overview, Port};
 use crate::compile::punt_limits;
 use crate::kernel::{Interface, View, format_mac};
 use crate::manager::Published;
-use crate::routing::{Kind, Link, Unreachable};
+use crate::routing::{Kind, Link, NextHop, Unreachable};
 use guideway_config as config;
 use guideway_core::balancer::Verdict;
 use guideway_core::balancer::punt::Class;
 use guideway_core::stats::Event;
+
+/// What a neighbour is known by.
+pub(crate) type NeighborKey = (Link, IpAddr);
 
 impl Overview {
     pub(super) fn interfaces(&self) -> Vec<api::PortInterface> {
@@ -69,6 +73,32 @@ impl Overview {
             }
         };
         found.into_iter().map(neighbor).collect()
+    }
+
+    /// How many neighbours there are in each of [`api::NeighborState::ALL`]: those that [`Overview::neighbors`] lists.
+    /// `seen` is a set to use, with anything in it.
+    pub(crate) fn neighbor_states(
+        &self,
+        published: &Published,
+        seen: &mut FxHashSet<NeighborKey>,
+    ) -> [u64; api::NeighborState::ALL.len()] {
+        let (view, configuration) = (self.view.load(), &published.configuration);
+        let routing = &published.routing;
+        let key = |hop: &NextHop| (hop.link(), hop.address);
+        seen.clear();
+        let static_ways = configuration.neighbors.iter().map(|neighbor| neighbor.address);
+        let is_own =
+            |address: &IpAddr| routing.way(*address).is_ok_and(|hop| hop.address == *address);
+        let members = configuration.cluster.members.iter().filter(|member| !member.is_own);
+        let addresses = static_ways.filter(is_own).chain(members.map(|member| member.address));
+        seen.extend(addresses.filter_map(|address| routing.way(address).ok().as_ref().map(key)));
+        let backends = published.pools.iter().flat_map(|pool| &pool.backends);
+        seen.extend(backends.filter_map(|backend| backend.next_hop.as_ref().ok().map(key)));
+        let mut counts = [0; api::NeighborState::ALL.len()];
+        for &(link, address) in seen.iter() {
+            counts[Known::of(published, &view, link, address).state as usize] += 1;
+        }
+        counts
     }
 
     /// The route to a backend, by its name or address, or to a member by its address.

@@ -10,7 +10,7 @@ use arc_swap::ArcSwap;
 use guideway_api as api;
 
 use crate::kernel::View;
-use crate::manager::{Published, Tally};
+use crate::manager::{Published, Tally, Timings};
 use crate::progress::Progress;
 use guideway_core::balancer::scan::FlowScan;
 use guideway_core::stats::Reader;
@@ -127,6 +127,8 @@ pub(crate) struct Overview {
     pub(crate) view: Arc<ArcSwap<View>>,
     /// How often the manager began again.
     pub(crate) restarts: Arc<AtomicU64>,
+    /// How long the manager's work takes.
+    pub(crate) timings: Timings,
 }
 
 impl Overview {
