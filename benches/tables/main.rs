@@ -1,5 +1,5 @@
 //! Part `tables` of the benchmark: the time to build a Maglev table, and to apply a configuration with 20,000
-//! backends, and to publish one change of it.
+//! backends, to publish one change of it, and to make a page of metrics.
 //!
 //! This is work of the control plane, on a CPU where no worker polls. Packets do not wait for it.
 
@@ -8,6 +8,7 @@ mod build;
 mod change;
 #[path = "../part/mod.rs"]
 mod part;
+mod scrape;
 
 use std::time::Duration;
 
@@ -21,5 +22,6 @@ fn main() {
     build::measure(&mut part, EFFORT);
     apply::measure(&mut part, EFFORT);
     change::measure(&mut part, EFFORT);
+    scrape::measure(&mut part, EFFORT);
     part.print();
 }
