@@ -8,6 +8,8 @@ use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 use std::thread::{self, JoinHandle};
 
+use guideway_api::PROTOCOL_VERSION;
+
 const GREETING: &str = r#"{"server":"guideway","version":"0.1.0","protocol":4}"#;
 
 /// A directory with the socket of a daemon, and a file.
@@ -398,7 +400,7 @@ fn a_refusal_before_the_request_is_shown() {
 
 #[test]
 fn another_protocol_is_refused() {
-    for protocol in [3, 5] {
+    for protocol in [PROTOCOL_VERSION - 1, PROTOCOL_VERSION + 1] {
         let site = Site::new();
         let greeting =
             format!(r#"{{"server":"guideway","version":"9.0.0","protocol":{protocol}}}"#);
@@ -409,7 +411,7 @@ fn another_protocol_is_refused() {
             "",
             &format!(
                 "error: the daemon (release 9.0.0) speaks protocol {protocol}, this guidewayctl \
-                 (release {}) 4; use the guidewayctl of the daemon's release, or restart the daemon \
+                 (release {}) {PROTOCOL_VERSION}; use the guidewayctl of the daemon's release, or restart the daemon \
                  if it has been upgraded since its start\n",
                 env!("CARGO_PKG_VERSION")
             ),
