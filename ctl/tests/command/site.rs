@@ -1,0 +1,96 @@
+//! A daemon whose responses the test sets, and the binary that asks it.
+
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::PathBuf;
+use std::process::{Command, Output, Stdio};
+use std::thread::{self, JoinHandle};
+
+pub(crate) const GREETING: &str = r#"{"server":"guideway","version":"0.1.0","protocol":4}"#;
+
+/// A directory with the socket of a daemon, and a file.
+pub(crate) struct Site {
+    directory: tempfile::TempDir,
+}
+
+impl Site {
+    pub(crate) fn new() -> Site {
+        Site { directory: tempfile::tempdir().unwrap() }
+    }
+
+    pub(crate) fn socket(&self) -> PathBuf {
+        self.directory.path().join("socket")
+    }
+
+    pub(crate) fn file(&self, content: impl AsRef<[u8]>) -> String {
+        let path = self.directory.path().join("file.toml");
+        std::fs::write(&path, content).unwrap();
+        path.to_str().unwrap().into()
+    }
+
+    /// Starts a daemon for one connection: sends the greeting, then runs `script` and returns its result.
+    pub(crate) fn daemon<T: Send + 'static>(
+        &self,
+        greeting: &str,
+        script: impl FnOnce(BufReader<UnixStream>) -> T + Send + 'static,
+    ) -> JoinHandle<T> {
+        let listener = UnixListener::bind(self.socket()).unwrap();
+        let greeting = format!("{greeting}\n");
+        thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            stream.write_all(greeting.as_bytes()).unwrap();
+            script(BufReader::new(stream))
+        })
+    }
+
+    /// Starts a daemon that reads one request, sends `response`, and returns the request's line.
+    pub(crate) fn responds(&self, response: &str) -> JoinHandle<String> {
+        let response = format!("{response}\n");
+        self.daemon(GREETING, move |mut stream| {
+            let mut request = String::new();
+            stream.read_line(&mut request).unwrap();
+            stream.get_mut().write_all(response.as_bytes()).unwrap();
+            request
+        })
+    }
+
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_guidewayctl"));
+        command.args(arguments).env("GUIDEWAY_SOCKET", self.socket()).stdin(Stdio::null());
+        command
+    }
+
+    pub(crate) fn run(&self, arguments: &[&str]) -> Ran {
+        Ran::from(self.command(arguments).output().unwrap())
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct Ran {
+    pub(crate) code: i32,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+impl From<Output> for Ran {
+    fn from(output: Output) -> Ran {
+        Ran {
+            code: output.status.code().expect("no signal ends it"),
+            stdout: String::from_utf8(output.stdout).unwrap(),
+            stderr: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
+}
+
+impl Ran {
+    #[track_caller]
+    pub(crate) fn is(&self, code: i32, stdout: &str, stderr: &str) {
+        assert_eq!(
+            (self.code, self.stdout.as_str(), self.stderr.as_str()),
+            (code, stdout, stderr),
+            "\n{}{}",
+            self.stdout,
+            self.stderr
+        );
+    }
+}
