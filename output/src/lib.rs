@@ -9,6 +9,8 @@
 pub mod journal;
 mod queue;
 
+use std::env;
+use std::ffi::OsString;
 use std::fmt;
 use std::io::{self, ErrorKind, Write};
 use std::os::fd::AsFd;
@@ -25,14 +27,27 @@ pub fn report(text: impl fmt::Display) {
 
 /// Writes a result to stdout. A reader that stops early, such as `head`, is not a failure.
 pub fn print(text: impl AsRef<[u8]>) -> io::Result<()> {
+    print_part(text).map(|_has_reader| ())
+}
+
+/// Writes a part of a result to stdout, and says whether the reader may want the next part.
+pub fn print_part(text: impl AsRef<[u8]>) -> io::Result<bool> {
     let mut stdout = io::stdout();
-    accepted(write_all(&mut stdout, text.as_ref()).and_then(|()| stdout.flush()))
+    match write_all(&mut stdout, text.as_ref()).and_then(|()| stdout.flush()) {
+        Ok(()) => Ok(true),
+        Err(error) => accepted(Err(error)).map(|()| false),
+    }
 }
 
 /// Parses the command line. Ends the program itself after help or version (status 0), after a mistake
 /// (status 2), and if it cannot write the help or version (status 1).
 pub fn arguments<T: clap::Parser>() -> T {
-    let error = match T::try_parse() {
+    arguments_from(env::args_os())
+}
+
+/// Parses a command line as [`arguments`] does. The first of it is the program's name.
+pub fn arguments_from<T: clap::Parser>(line: impl IntoIterator<Item = OsString>) -> T {
+    let error = match T::try_parse_from(line) {
         Ok(arguments) => return arguments,
         Err(error) => error,
     };
