@@ -4,6 +4,9 @@ use std::io;
 use std::path::PathBuf;
 
 use guideway_api::{ErrorKind, MAX_CONFIGURATION, MAX_REQUEST, PROTOCOL_VERSION};
+use guideway_output::report;
+
+use crate::terminal;
 
 /// Why a command failed.
 #[derive(Debug, thiserror::Error)]
@@ -84,8 +87,17 @@ impl Error {
         }
     }
 
+    /// Says on stderr what failed.
+    pub(crate) fn report(&self) {
+        let mut text = format!("error: {}\n", terminal::line(&self.to_string()));
+        for detail in self.details() {
+            text += &format!("  {}\n", terminal::line(detail));
+        }
+        report(text);
+    }
+
     /// Each mistake that the daemon found in a configuration.
-    pub(crate) fn details(&self) -> &[String] {
+    fn details(&self) -> &[String] {
         match self {
             Error::Refused(error) => &error.details,
             _ => &[],

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use crate::arguments::Output;
 use crate::error::Error;
-use crate::table::{Align, Table};
+use crate::table::{Table, left};
 
 /// The text about a key, a section, or all keys.
 pub(crate) fn explain(path: Option<&str>, output: Output) -> Result<String, Error> {
@@ -28,8 +28,7 @@ pub(crate) fn explain(path: Option<&str>, output: Output) -> Result<String, Erro
     Ok(match output {
         Output::Json => pretty(&keys().map(|(section, key)| json_of(section, key)).collect()),
         Output::Table => {
-            let mut table =
-                Table::new(["KEY", "DEFAULT", "CHANGE", "TYPE"].map(|n| (n, Align::Left)));
+            let mut table = Table::new(["KEY", "DEFAULT", "CHANGE", "TYPE"].map(left));
             for (section, key) in keys() {
                 let kind = key.shape.noun();
                 table.row([&path_of(section, key), &key.default(), &change(key), &kind]);
@@ -49,7 +48,7 @@ fn change(key: &Key) -> &'static str {
 }
 
 fn of_key(section: &Declaration, key: &Key) -> String {
-    let mut table = Table::headless([Align::Left, Align::Left]);
+    let mut table = Table::headless(["NAME", "VALUE"].map(left));
     let limits = plain(&key.shape.limits());
     let kind = key.shape.noun();
     let example = format!("{} = {}", key.name, key.example);

@@ -3,26 +3,26 @@
 use guideway_api::{Neighbor, PortInterface, Punt, Route};
 
 use super::sentence;
-use crate::table::{Align::Left, Align::Right, Table};
+use crate::table::{Table, left, right};
 
 /// A row for each port, and one for each VLAN device below its port's.
-pub(super) fn interface_table(interfaces: &[PortInterface]) -> String {
+pub(super) fn interface_table(interfaces: &[PortInterface]) -> Table<15> {
     let mut table = Table::new([
-        ("PORT", Left),
-        ("INTERFACE", Left),
-        ("VLAN", Right),
-        ("STATE", Left),
-        ("MAC", Left),
-        ("MTU", Right),
-        ("TO_KERNEL", Right),
-        ("TO_KERNEL_BYTES", Right),
-        ("REFUSED", Right),
-        ("QUEUE_FULL", Right),
-        ("FROM_KERNEL", Right),
-        ("FROM_KERNEL_BYTES", Right),
-        ("DROPPED", Right),
-        ("ADDRESSES", Left),
-        ("NOTE", Left),
+        left("PORT"),
+        left("INTERFACE"),
+        right("VLAN"),
+        left("STATE"),
+        left("MAC"),
+        right("MTU"),
+        right("TO_KERNEL"),
+        right("TO_KERNEL_BYTES"),
+        right("REFUSED"),
+        right("QUEUE_FULL"),
+        right("FROM_KERNEL"),
+        right("FROM_KERNEL_BYTES"),
+        right("DROPPED"),
+        left("ADDRESSES"),
+        left("NOTE"),
     ]);
     for interface in interfaces {
         let note = interface.renamed_from.as_ref().map(|name| format!("renamed from {name}"));
@@ -63,21 +63,21 @@ pub(super) fn interface_table(interfaces: &[PortInterface]) -> String {
             ]);
         }
     }
-    table.to_string()
+    table
 }
 
-pub(super) fn neighbor_table(neighbors: &[Neighbor]) -> String {
+pub(super) fn neighbor_table(neighbors: &[Neighbor]) -> Table<10> {
     let mut table = Table::new([
-        ("PORT", Left),
-        ("INTERFACE", Left),
-        ("VLAN", Right),
-        ("ADDRESS", Left),
-        ("MAC", Left),
-        ("STATE", Left),
-        ("MANAGED", Left),
-        ("BACKENDS", Right),
-        ("MEMBERS", Right),
-        ("SECONDS", Right),
+        left("PORT"),
+        left("INTERFACE"),
+        right("VLAN"),
+        left("ADDRESS"),
+        left("MAC"),
+        left("STATE"),
+        left("MANAGED"),
+        right("BACKENDS"),
+        right("MEMBERS"),
+        right("SECONDS"),
     ]);
     for neighbor in neighbors {
         table.row([
@@ -93,11 +93,11 @@ pub(super) fn neighbor_table(neighbors: &[Neighbor]) -> String {
             &optional(neighbor.seconds),
         ]);
     }
-    table.to_string()
+    table
 }
 
-pub(super) fn route_table(route: &Route) -> String {
-    let mut table = Table::headless([Left, Left]);
+pub(super) fn route_table(route: &Route) -> Table<2> {
+    let mut table = Table::headless([left("NAME"), left("VALUE")]);
     let name = match (&route.pool, &route.backend) {
         (Some(pool), Some(backend)) => format!("{pool}/{backend}"),
         _ => String::new(),
@@ -112,21 +112,21 @@ pub(super) fn route_table(route: &Route) -> String {
     table.row([&"next_hop", &sentence::next_hop(&route.next_hop)]);
     table.row([&"neighbor", &route.neighbor.map(|state| state.name()).unwrap_or_default()]);
     table.row([&"seconds", &optional(route.seconds)]);
-    table.to_string()
+    table
 }
 
-pub(super) fn punt_table(punts: &[Punt]) -> String {
+pub(super) fn punt_table(punts: &[Punt]) -> Table<5> {
     let mut table = Table::new([
-        ("CLASS", Left),
-        ("RATE", Right),
-        ("BURST", Right),
-        ("PUNTED", Right),
-        ("LIMITED", Right),
+        left("CLASS"),
+        right("RATE"),
+        right("BURST"),
+        right("PUNTED"),
+        right("LIMITED"),
     ]);
     for punt in punts {
         table.row([&punt.class, &punt.rate, &punt.burst, &punt.punted, &punt.limited]);
     }
-    table.to_string()
+    table
 }
 
 /// A value as a cell, which is empty without the value.

@@ -1,13 +1,18 @@
 //! Every table, compared with its exact text.
 
 use guideway_api::{
-    BackendState, Duplex, EncapsulationChoice, Flow, FlowField, FlowState, FromKernel, Learnt,
-    Link, Neighbor, NeighborState, NextHop, PortCounters, PortInterface, PortInterfaceState,
-    Protocol, Punt, Route, RxQueue, Steering, SteeringMethod, ToKernel, Traffic, Unreachable,
-    VlanDevice,
+    Backend, BackendState, Duplex, EncapsulationChoice, Flow, FlowField, FlowState, FromKernel,
+    Learnt, Link, Neighbor, NeighborState, NextHop, Port, PortCounters, PortInterface,
+    PortInterfaceState, PortStats, Protocol, Punt, Route, RxQueue, Service, Stats, Status,
+    Steering, SteeringMethod, ToKernel, Traffic, Unreachable, VlanDevice, Worker,
 };
 
 use super::*;
+
+/// Renders for a file.
+fn render(response: &Response, output: Output) -> Rendered {
+    View { output, is_terminal: false }.render(response)
+}
 
 #[track_caller]
 fn prints(response: &Response, expected: &str) {

@@ -1,0 +1,155 @@
+//! Tables of what is forwarded: totals, services, backends, workers and flows.
+
+use guideway_api::{Backend, Flows, Service, Status, Worker};
+
+use super::sentence;
+use crate::table::{Table, left, right};
+
+pub(super) fn status_table(status: &Status) -> Table<2> {
+    let mut table = Table::headless([left("NAME"), left("VALUE")]);
+    table.row([&"node", &status.node]);
+    table.row([&"version", &status.version]);
+    table.row([&"uptime_seconds", &status.uptime_seconds]);
+    table.row([&"generation", &status.generation]);
+    table.row([&"generation_in_force", &status.generation_in_force]);
+    table.row([&"manager_restarts", &status.manager_restarts]);
+    table.row([&"config_path", &status.config_path]);
+    table.row([&"workers", &status.workers]);
+    table.row([&"ports", &status.ports]);
+    table.row([&"services", &status.services]);
+    table.row([&"backends", &status.backends]);
+    table.row([&"flows", &status.flows]);
+    table.row([&"flow_capacity", &status.flow_capacity]);
+    table.row([&"fragments_waiting", &status.fragments_waiting]);
+    table.row([&"received", &status.received]);
+    table.row([&"transmitted", &status.transmitted]);
+    table
+}
+
+pub(super) fn service_table(services: &[Service]) -> Table<10> {
+    let mut table = Table::new([
+        left("NAME"),
+        left("ADDRESS"),
+        left("PROTOCOL"),
+        right("PORT"),
+        left("POOL"),
+        right("BACKENDS"),
+        right("LIVE"),
+        right("FLOWS"),
+        right("PACKETS"),
+        right("BYTES"),
+    ]);
+    for service in services {
+        table.row([
+            &service.name,
+            &service.address,
+            &service.protocol.name(),
+            &service.port,
+            &service.pool,
+            &service.backends,
+            &service.traffic.live,
+            &service.traffic.flows,
+            &service.traffic.packets,
+            &service.traffic.bytes,
+        ]);
+    }
+    table
+}
+
+pub(super) fn backend_table(backends: &[Backend]) -> Table<14> {
+    let mut table = Table::new([
+        left("POOL"),
+        left("NAME"),
+        left("ADDRESS"),
+        right("WEIGHT"),
+        left("STATE"),
+        left("ENCAPSULATION"),
+        right("SHARE"),
+        right("LIVE"),
+        right("FLOWS"),
+        right("PACKETS"),
+        right("BYTES"),
+        left("PORT"),
+        left("NEXT_HOP"),
+        left("WHY"),
+    ]);
+    for backend in backends {
+        table.row([
+            &backend.pool,
+            &backend.name,
+            &backend.address,
+            &backend.weight,
+            &backend.state.name(),
+            &backend.encapsulation.as_deref().unwrap_or("none"),
+            &format!("{:.2}%", backend.share * 100.0),
+            &backend.traffic.live,
+            &backend.traffic.flows,
+            &backend.traffic.packets,
+            &backend.traffic.bytes,
+            &backend.next_hop.port().unwrap_or_default(),
+            &sentence::next_hop(&backend.next_hop),
+            &sentence::choice(backend.encapsulation_choice.as_ref()),
+        ]);
+    }
+    table
+}
+
+pub(super) fn worker_table(workers: &[Worker]) -> Table<10> {
+    let mut table = Table::new([
+        right("WORKER"),
+        right("CPU"),
+        right("GENERATION"),
+        right("RECEIVED"),
+        right("TRANSMITTED"),
+        right("DROPPED"),
+        right("FLOWS"),
+        right("FLOW_CAPACITY"),
+        right("BUSY"),
+        left("QUEUES"),
+    ]);
+    for worker in workers {
+        table.row([
+            &worker.worker,
+            &worker.cpu.map(|cpu| cpu.to_string()).unwrap_or_default(),
+            &worker.generation,
+            &worker.received,
+            &worker.transmitted,
+            &worker.dropped,
+            &worker.flows,
+            &worker.flow_capacity,
+            &busy(worker),
+            &sentence::queues(&worker.queues),
+        ]);
+    }
+    table
+}
+
+/// The share of polls that received packets; empty before the first poll.
+fn busy(worker: &Worker) -> String {
+    if worker.polls == 0 {
+        return String::new();
+    }
+    format!("{:.1}%", worker.busy_polls as f64 / worker.polls as f64 * 100.0)
+}
+
+pub(super) fn flow_table(flows: &Flows) -> Table<6> {
+    let mut table = Table::new([
+        right("WORKER"),
+        left("TAG"),
+        left("POOL"),
+        left("BACKEND"),
+        left("STATE"),
+        right("IDLE_MS"),
+    ]);
+    for flow in &flows.flows {
+        table.row([
+            &flow.worker,
+            &flow.tag,
+            &flow.pool,
+            &flow.backend,
+            &flow.state.name(),
+            &flow.idle_ms,
+        ]);
+    }
+    table
+}

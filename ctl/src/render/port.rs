@@ -1,0 +1,82 @@
+//! Tables of the ports and of what is counted.
+
+use guideway_api::{Port, PortStats, Stats};
+
+use super::sentence;
+use crate::table::{Table, left, right};
+
+pub(super) fn port_table(ports: &[Port]) -> Table<20> {
+    let mut table = Table::new([
+        left("NAME"),
+        left("DEVICE"),
+        left("DRIVER"),
+        left("MAC"),
+        right("MTU"),
+        right("RX_QUEUES"),
+        right("TX_QUEUES"),
+        right("RX_PACKETS"),
+        right("RX_BYTES"),
+        right("RX_MISSED"),
+        right("RX_ERRORS"),
+        right("RX_NO_BUFFER"),
+        right("TX_PACKETS"),
+        right("TX_BYTES"),
+        right("TX_ERRORS"),
+        left("LINK"),
+        right("LINK_SECONDS"),
+        left("STEERING"),
+        left("RX_FUNCTION"),
+        left("TX_FUNCTION"),
+    ]);
+    for port in ports {
+        table.row([
+            &port.name,
+            &port.device,
+            &port.driver,
+            &port.mac,
+            &port.mtu,
+            &port.rx_queues,
+            &port.tx_queues,
+            &port.counters.rx_packets,
+            &port.counters.rx_bytes,
+            &port.counters.rx_missed,
+            &port.counters.rx_errors,
+            &port.counters.rx_no_buffer,
+            &port.counters.tx_packets,
+            &port.counters.tx_bytes,
+            &port.counters.tx_errors,
+            &sentence::link(&port.link),
+            &port.link_seconds,
+            &sentence::steering(&port.steering, &port.driver),
+            &port.rx_function.as_deref().unwrap_or_default(),
+            &port.tx_function.as_deref().unwrap_or_default(),
+        ]);
+    }
+    table
+}
+
+pub(super) fn port_stats_table(ports: &[PortStats]) -> Table<4> {
+    let mut table = Table::new([left("PORT"), left("KIND"), left("NAME"), right("COUNT")]);
+    for port in ports {
+        for (name, count) in &port.counters {
+            table.row([&port.name, &"device", name, count]);
+        }
+        for (name, count) in &port.extended {
+            table.row([&port.name, &"extended", name, count]);
+        }
+    }
+    table
+}
+
+pub(super) fn stats_table(stats: &Stats) -> Table<3> {
+    let mut table = Table::new([left("KIND"), left("NAME"), right("COUNT")]);
+    table.row([&"total", &"received", &stats.received]);
+    table.row([&"total", &"transmitted", &stats.transmitted]);
+    for (name, count) in &stats.verdicts {
+        table.row([&"verdict", name, count]);
+    }
+    for (name, count) in &stats.events {
+        table.row([&"event", name, count]);
+    }
+    table
+}

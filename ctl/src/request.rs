@@ -1,0 +1,110 @@
+//! The request of each command, and what the command leaves out of the response.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
+
+use guideway_api::{FlowFilter, MAX_CONFIGURATION, Request, Response};
+
+use crate::arguments::{
+    BackendCommand, Command, ConfigCommand, FlowCommand, InterfaceCommand, NeighborCommand,
+    PortCommand, PuntCommand, RouteCommand, ServiceCommand, WorkerCommand,
+};
+use crate::error::Error;
+
+/// The request of a command.
+pub(crate) fn request(command: &Command) -> Result<Request, Error> {
+    Ok(match command {
+        Command::Status => Request::Status {},
+        Command::Service(ServiceCommand::List) => Request::ServiceList {},
+        Command::Backend(BackendCommand::List { .. }) => Request::BackendList {},
+        Command::Worker(WorkerCommand::List) => Request::WorkerList {},
+        Command::Port(PortCommand::List) => Request::PortList {},
+        Command::Port(PortCommand::Stats { extended, .. }) => {
+            Request::PortStats { extended: *extended }
+        }
+        Command::Interface(InterfaceCommand::List) => Request::InterfaceList {},
+        Command::Neighbor(NeighborCommand::List) => Request::NeighborList {},
+        Command::Route(RouteCommand::Show { backend }) => {
+            Request::RouteShow { backend: backend.backend.clone(), pool: backend.pool.clone() }
+        }
+        Command::Punt(PuntCommand::List) => Request::PuntList {},
+        Command::Stats { .. } => Request::Stats {},
+        Command::Config(ConfigCommand::Show) => Request::ConfigShow {},
+        Command::Config(ConfigCommand::Check { file }) => {
+            Request::ConfigCheck { text: read(file)? }
+        }
+        Command::Config(ConfigCommand::Apply { file }) => {
+            Request::ConfigApply { text: read(file)?, reason: None }
+        }
+        Command::Config(ConfigCommand::Reload) => Request::ConfigReload { reason: None },
+        Command::Flow(FlowCommand::List { worker, backend, pool, state, flow, limit }) => {
+            Request::FlowList(FlowFilter {
+                worker: *worker,
+                backend: backend.clone(),
+                pool: pool.clone(),
+                state: *state,
+                flow: flow.clone(),
+                limit: *limit,
+            })
+        }
+        Command::Completions { .. } | Command::Config(ConfigCommand::Explain { .. }) => {
+            unreachable!("needs no daemon")
+        }
+    })
+}
+
+/// Reads a configuration, from stdin if `path` is `-`. Stops after the longest configuration, because the
+/// file may be an endless device.
+fn read(path: &Path) -> Result<String, Error> {
+    let failed = |source| Error::File { path: path.into(), source };
+    let source: Box<dyn Read> = if path == Path::new("-") {
+        Box::new(io::stdin())
+    } else {
+        Box::new(File::open(path).map_err(failed)?)
+    };
+    let mut bytes = Vec::new();
+    source.take(MAX_CONFIGURATION as u64 + 1).read_to_end(&mut bytes).map_err(failed)?;
+    if bytes.len() > MAX_CONFIGURATION {
+        return Err(Error::TooLong { path: path.into() });
+    }
+    String::from_utf8(bytes).map_err(|error| Error::NotText {
+        path: path.into(),
+        line: error.as_bytes()[..error.utf8_error().valid_up_to()]
+            .iter()
+            .filter(|&&byte| byte == b'\n')
+            .count()
+            + 1,
+    })
+}
+
+/// Applies the filters that the command has and the protocol does not.
+pub(crate) fn narrow(response: &mut Response, command: &Command) -> Result<(), Error> {
+    match (response, command) {
+        (
+            Response::Backends(backends),
+            Command::Backend(BackendCommand::List { pool: Some(pool) }),
+        ) => {
+            backends.retain(|backend| backend.pool == *pool);
+            if backends.is_empty() {
+                return Err(Error::NoPool { pool: pool.clone() });
+            }
+        }
+        (Response::PortStats(ports), Command::Port(PortCommand::Stats { nonzero, port, .. })) => {
+            if let Some(port) = port {
+                ports.retain(|stats| stats.name == *port);
+                if ports.is_empty() {
+                    return Err(Error::NoPort { port: port.clone() });
+                }
+            }
+            let counts = ports.iter_mut().flat_map(|port| [&mut port.counters, &mut port.extended]);
+            counts.filter(|_| *nonzero).for_each(|counts| counts.retain(|_, count| *count != 0));
+        }
+        (Response::Stats(stats), Command::Stats { nonzero: true }) => {
+            stats.verdicts.retain(|_, count| *count != 0);
+            stats.events.retain(|_, count| *count != 0);
+        }
+        _ => {}
+    }
+    Ok(())
+}
