@@ -17,7 +17,7 @@ pub(crate) use parse::BackendName;
     name = "guidewayctl",
     version,
     after_help = "Exit codes: 0 done, 1 failed, 2 usage, 3 daemon unreachable, 4 not found, \
-                  5 configuration rejected"
+                  5 rejected or forbidden"
 )]
 pub(crate) struct Arguments {
     /// The daemon's control socket

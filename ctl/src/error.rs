@@ -64,8 +64,8 @@ pub(crate) enum Error {
 }
 
 impl Error {
-    /// The exit code: 1 failed, 3 unreachable, 4 not found, 5 rejected. Clap itself exits with 2, for
-    /// usage.
+    /// The exit code: 1 failed, 3 unreachable, 4 not found, 5 rejected or forbidden. Clap itself exits with 2,
+    /// for usage.
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
             Error::Unreachable { .. } => 3,

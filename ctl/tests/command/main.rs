@@ -182,7 +182,14 @@ fn configuration_is_read_from_stdin_and_shown_unchanged() {
 
 #[test]
 fn refusals_have_their_exit_codes_and_details() {
-    for (kind, code) in [("bad_request", 1), ("failed", 1), ("not_found", 4), ("rejected", 5)] {
+    for (kind, code) in [
+        ("bad_request", 1),
+        ("failed", 1),
+        ("not_found", 4),
+        ("rejected", 5),
+        // By the socket for those who may only read.
+        ("forbidden", 5),
+    ] {
         let site = Site::new();
         let file = site.file("");
         let daemon = site.responds(&format!(
