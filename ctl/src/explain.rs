@@ -6,9 +6,10 @@ use serde_json::{Value, json};
 use crate::arguments::Output;
 use crate::error::Error;
 use crate::table::{Table, left};
+use crate::terminal::Screen;
 
 /// The text about a key, a section, or all keys.
-pub(crate) fn explain(path: Option<&str>, output: Output) -> Result<String, Error> {
+pub(crate) fn explain(path: Option<&str>, output: Output, screen: Screen) -> Result<String, Error> {
     let declarations = declarations();
     let found = path.map(|path| {
         find(&declarations, path).map_err(|nearest| Error::NoKey { key: path.to_owned(), nearest })
@@ -34,7 +35,7 @@ pub(crate) fn explain(path: Option<&str>, output: Output) -> Result<String, Erro
                 table.row([&path_of(section, key), &key.default(), &change(key), &kind]);
             }
             let about = path.map(|_| plain(&sections[0].about().join("\n\n")) + "\n\n");
-            about.unwrap_or_default() + &table.to_string()
+            about.unwrap_or_default() + &table.text(screen.has_colour)
         }
     })
 }
@@ -65,6 +66,7 @@ fn of_key(section: &Declaration, key: &Key) -> String {
             table.row([&title, &text]);
         }
     }
+    let table = table.text(false);
     format!("{table}\n{}\n", plain(&key.meaning().join("\n\n")))
 }
 
@@ -89,6 +91,10 @@ fn pretty(value: &Value) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn explain(path: Option<&str>, output: Output) -> Result<String, Error> {
+        super::explain(path, output, Screen::default())
+    }
 
     #[test]
     fn a_key_is_explained() {

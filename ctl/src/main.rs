@@ -14,7 +14,6 @@ mod request;
 mod table;
 mod terminal;
 
-use std::io::{self, IsTerminal};
 use std::process::ExitCode;
 
 use clap::CommandFactory;
@@ -26,6 +25,7 @@ use arguments::{Arguments, Command, ConfigCommand};
 use client::Client;
 use error::Error;
 use render::View;
+use terminal::Screen;
 
 fn main() -> ExitCode {
     match run() {
@@ -39,17 +39,18 @@ fn main() -> ExitCode {
 
 fn run() -> Result<(), Error> {
     let arguments: Arguments = guideway_output::arguments();
+    let screen = Screen::of_stdout();
     if let Command::Completions { shell } = arguments.command {
         let mut script = Vec::new();
         clap_complete::generate(shell, &mut Arguments::command(), "guidewayctl", &mut script);
         return print(script).map_err(Error::Output);
     }
     if let Command::Config(ConfigCommand::Explain { key }) = &arguments.command {
-        let text = explain::explain(key.as_deref(), arguments.output)?;
+        let text = explain::explain(key.as_deref(), arguments.output, screen)?;
         return print(text).map_err(Error::Output);
     }
     let request = request::request(&arguments.command)?;
-    let view = View { output: arguments.output, is_terminal: io::stdout().is_terminal() };
+    let view = View { output: arguments.output, screen };
     let mut response = Client::connect(&arguments.socket, arguments.timeout())?.send(&request)?;
     request::narrow(&mut response, &arguments.command)?;
     let rendered = view.render(&response);

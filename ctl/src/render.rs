@@ -10,19 +10,19 @@ mod port;
 mod sentence;
 #[cfg(test)]
 mod tests;
+mod tint;
 
 use guideway_api::{Flows, Response};
 
 use crate::arguments::Output;
 use crate::table::Table;
-use crate::terminal;
+use crate::terminal::{self, Screen};
 
 /// How responses are shown.
 #[derive(Debug)]
 pub(crate) struct View {
     pub(crate) output: Output,
-    /// Control characters act on stdout.
-    pub(crate) is_terminal: bool,
+    pub(crate) screen: Screen,
 }
 
 /// A response as text.
@@ -49,7 +49,7 @@ impl View {
         }
         let mut text = json::body(response);
         // Only a terminal needs control characters removed.
-        if self.is_terminal {
+        if self.screen.is_terminal {
             text = terminal::json(&text);
         }
         Rendered { text, notes: vec![] }
@@ -66,7 +66,7 @@ impl View {
             Response::PortStats(ports) => self.show(port::port_stats_table(ports)),
             Response::Stats(stats) => self.show(port::stats_table(stats)),
             // Unchanged, so that the output can be applied again.
-            Response::Config { text, .. } if self.is_terminal => terminal::lines(text),
+            Response::Config { text, .. } if self.screen.is_terminal => terminal::lines(text),
             Response::Config { text, .. } => text.clone(),
             Response::Checked { warnings } => {
                 notes = noted(warnings);
@@ -96,7 +96,7 @@ impl View {
     }
 
     fn show<const COLUMNS: usize>(&self, table: Table<COLUMNS>) -> String {
-        table.to_string()
+        table.text(self.screen.has_colour)
     }
 }
 

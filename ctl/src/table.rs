@@ -1,8 +1,8 @@
 //! Text in aligned columns, two spaces between them, for people and for awk.
 
-use std::fmt::{self, Display, Formatter, Write};
+use std::fmt::{Display, Write};
 
-use crate::terminal;
+use crate::terminal::{self, Tint};
 
 /// The side to which a column is aligned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,7 +33,20 @@ pub(crate) const fn right(name: &'static str) -> Column {
 pub(crate) struct Table<const COLUMNS: usize> {
     columns: [Column; COLUMNS],
     has_header: bool,
-    rows: Vec<[String; COLUMNS]>,
+    rows: Vec<[Cell; COLUMNS]>,
+}
+
+#[derive(Debug)]
+struct Cell {
+    text: String,
+    tint: Tint,
+}
+
+impl Cell {
+    fn new(text: &str, tint: Tint) -> Cell {
+        let text = if text.is_empty() { "-".into() } else { terminal::line(text) };
+        Cell { text, tint }
+    }
 }
 
 impl<const COLUMNS: usize> Table<COLUMNS> {
@@ -49,37 +62,47 @@ impl<const COLUMNS: usize> Table<COLUMNS> {
 
     /// Appends a row.
     pub(crate) fn row(&mut self, cells: [&dyn Display; COLUMNS]) {
-        self.rows.push(cells.map(|cell| {
-            let text = cell.to_string();
-            if text.is_empty() { "-".into() } else { terminal::line(&text) }
-        }));
+        self.rows.push(cells.map(|cell| Cell::new(&cell.to_string(), Tint::Plain)));
     }
-}
 
-impl<const COLUMNS: usize> Display for Table<COLUMNS> {
-    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let names = self.columns.map(|column| column.name.to_owned());
+    /// Tints the cell of the last row in the column of this name.
+    pub(crate) fn tint(&mut self, column: &str, tint: Tint) {
+        let column = self.columns.iter().position(|known| known.name == column);
+        if let (Some(column), Some(row)) = (column, self.rows.last_mut()) {
+            row[column].tint = tint;
+        }
+    }
+
+    /// The table as text.
+    pub(crate) fn text(&self, has_colour: bool) -> String {
+        let names = self.columns.map(|column| Cell::new(column.name, Tint::Header));
         let header = self.has_header.then_some(&names);
-        let lines: Vec<&[String; COLUMNS]> = header.into_iter().chain(&self.rows).collect();
+        let lines: Vec<&[Cell; COLUMNS]> = header.into_iter().chain(&self.rows).collect();
         let mut widths = [0; COLUMNS];
         for line in &lines {
             for (width, cell) in widths.iter_mut().zip(*line) {
-                *width = (*width).max(cell.chars().count());
+                *width = (*width).max(cell.text.chars().count());
             }
         }
+        let mut text = String::new();
         for cells in lines {
             let mut line = String::new();
             for (column, cell) in cells.iter().enumerate() {
-                let gap = if column == 0 { "" } else { "  " };
-                let width = widths[column];
-                match self.columns[column].align {
-                    Align::Left => write!(line, "{gap}{cell:<width$}")?,
-                    Align::Right => write!(line, "{gap}{cell:>width$}")?,
+                if column > 0 {
+                    line += "  ";
                 }
+                // Not by the formatter's padding, which would count the characters of a colour.
+                let padding = " ".repeat(widths[column] - cell.text.chars().count());
+                let painted = cell.tint.paint(&cell.text, has_colour);
+                let cell = match self.columns[column].align {
+                    Align::Left => painted + &padding,
+                    Align::Right => padding + &painted,
+                };
+                line += &cell;
             }
-            writeln!(f, "{}", line.trim_end())?;
+            let _ = writeln!(text, "{}", line.trim_end());
         }
-        Ok(())
+        text
     }
 }
 
@@ -97,13 +120,37 @@ NAME      COUNT  NOTE
 é             7  -
 longer  1234567  two words
 ";
-        assert_eq!(table.to_string(), expected);
+        assert_eq!(table.text(false), expected);
     }
 
     #[test]
     fn control_characters_are_replaced() {
-        let mut table = Table::headless([left("")]);
-        table.row([&"a\x1b[2Jb\nc"]);
-        assert_eq!(table.to_string(), "a?[2Jb?c\n");
+        for has_colour in [false, true] {
+            let mut table = Table::headless([left("")]);
+            table.row([&"a\x1b[2Jb\nc\u{9b}31m"]);
+            assert_eq!(table.text(has_colour), "a?[2Jb?c?31m\n");
+        }
+    }
+
+    #[test]
+    fn colours_leave_the_alignment() {
+        let mut table = Table::new([left("NAME"), left("STATE"), right("COUNT"), left("LINK")]);
+        table.row([&"b1", &"active", &1, &"up"]);
+        table.tint("STATE", Tint::Good);
+        table.row([&"b2", &"unreachable", &20, &"down"]);
+        table.tint("STATE", Tint::Bad);
+        table.tint("LINK", Tint::Bad);
+        let painted = table.text(true);
+        let expected = "\
+\x1b[1mNAME\x1b[0m  \x1b[1mSTATE\x1b[0m        \x1b[1mCOUNT\x1b[0m  \x1b[1mLINK\x1b[0m
+b1    \x1b[32mactive\x1b[0m           1  up
+b2    \x1b[31munreachable\x1b[0m     20  \x1b[31mdown\x1b[0m
+";
+        assert_eq!(painted, expected, "\n{painted}");
+        let mut plain = painted;
+        for escape in ["\x1b[0m", "\x1b[1m", "\x1b[31m", "\x1b[32m"] {
+            plain = plain.replace(escape, "");
+        }
+        assert_eq!(plain, table.text(false));
     }
 }

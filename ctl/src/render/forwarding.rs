@@ -2,7 +2,7 @@
 
 use guideway_api::{Backend, Flows, Service, Status, Worker};
 
-use super::sentence;
+use super::{sentence, tint};
 use crate::table::{Table, left, right};
 
 pub(super) fn status_table(status: &Status) -> Table<2> {
@@ -90,6 +90,7 @@ pub(super) fn backend_table(backends: &[Backend]) -> Table<14> {
             &sentence::next_hop(&backend.next_hop),
             &sentence::choice(backend.encapsulation_choice.as_ref()),
         ]);
+        table.tint("STATE", tint::backend(backend.state));
     }
     table
 }

@@ -2,7 +2,7 @@
 
 use guideway_api::{Neighbor, PortInterface, Punt, Route};
 
-use super::sentence;
+use super::{sentence, tint};
 use crate::table::{Table, left, right};
 
 /// A row for each port, and one for each VLAN device below its port's.
@@ -43,6 +43,7 @@ pub(super) fn interface_table(interfaces: &[PortInterface]) -> Table<15> {
             &interface.addresses.join(","),
             &note.unwrap_or_default(),
         ]);
+        table.tint("STATE", tint::interface(interface.state));
         for device in &interface.vlans {
             table.row([
                 &interface.port,
@@ -61,6 +62,7 @@ pub(super) fn interface_table(interfaces: &[PortInterface]) -> Table<15> {
                 &device.addresses.join(","),
                 &"",
             ]);
+            table.tint("STATE", tint::device(device.up));
         }
     }
     table
@@ -92,6 +94,7 @@ pub(super) fn neighbor_table(neighbors: &[Neighbor]) -> Table<10> {
             &neighbor.members,
             &optional(neighbor.seconds),
         ]);
+        table.tint("STATE", tint::neighbor(neighbor.state));
     }
     table
 }
@@ -111,6 +114,7 @@ pub(super) fn route_table(route: &Route) -> Table<2> {
     table.row([&"vlan", &optional(route.next_hop.vlan())]);
     table.row([&"next_hop", &sentence::next_hop(&route.next_hop)]);
     table.row([&"neighbor", &route.neighbor.map(|state| state.name()).unwrap_or_default()]);
+    table.tint("VALUE", route.neighbor.map(tint::neighbor).unwrap_or_default());
     table.row([&"seconds", &optional(route.seconds)]);
     table
 }

@@ -2,7 +2,7 @@
 
 use guideway_api::{Port, PortStats, Stats};
 
-use super::sentence;
+use super::{sentence, tint};
 use crate::table::{Table, left, right};
 
 pub(super) fn port_table(ports: &[Port]) -> Table<20> {
@@ -51,6 +51,7 @@ pub(super) fn port_table(ports: &[Port]) -> Table<20> {
             &port.rx_function.as_deref().unwrap_or_default(),
             &port.tx_function.as_deref().unwrap_or_default(),
         ]);
+        table.tint("LINK", tint::link(&port.link));
     }
     table
 }

@@ -11,7 +11,7 @@ use super::*;
 
 /// Renders for a file.
 fn render(response: &Response, output: Output) -> Rendered {
-    View { output, is_terminal: false }.render(response)
+    View { output, screen: Screen::default() }.render(response)
 }
 
 #[track_caller]

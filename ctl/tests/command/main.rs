@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test may")]
 
 mod site;
+mod terminal;
 
 use std::io::{BufRead, Write};
 use std::os::unix::net::UnixListener;

@@ -1,10 +1,14 @@
 //! A daemon whose responses the test sets, and the binary that asks it.
 
-use std::io::{BufRead, BufReader, Write};
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 use std::thread::{self, JoinHandle};
+
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+use rustix::termios::{Winsize, tcsetwinsize};
 
 pub(crate) const GREETING: &str = r#"{"server":"guideway","version":"0.1.0","protocol":4}"#;
 
@@ -92,5 +96,45 @@ impl Ran {
             self.stdout,
             self.stderr
         );
+    }
+}
+
+/// A terminal of 24 rows and 200 columns.
+pub(crate) struct Terminal {
+    master: File,
+    slave: File,
+}
+
+impl Terminal {
+    pub(crate) fn new() -> Terminal {
+        let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+        grantpt(&master).unwrap();
+        unlockpt(&master).unwrap();
+        let name = ptsname(&master, Vec::new()).unwrap();
+        let slave = File::options().read(true).write(true).open(name.to_str().unwrap()).unwrap();
+        let size = Winsize { ws_row: 24, ws_col: 200, ws_xpixel: 0, ws_ypixel: 0 };
+        tcsetwinsize(&slave, size).unwrap();
+        Terminal { master: File::from(master), slave }
+    }
+
+    /// What a command writes to the terminal, whose line ends are a carriage return and a newline, until the
+    /// command ends or has written `end`. The command has no other descriptor of the terminal.
+    pub(crate) fn shows(mut self, mut command: Command, end: Option<&str>) -> String {
+        let mut child = command.stdout(self.slave).stderr(Stdio::null()).spawn().unwrap();
+        drop(command);
+        let mut shown = Vec::new();
+        let mut part = [0; 4096];
+        loop {
+            // With no process at its other side, the master has an error instead of an end.
+            let read = self.master.read(&mut part).unwrap_or(0);
+            shown.extend_from_slice(&part[..read]);
+            let text = String::from_utf8_lossy(&shown);
+            if read == 0 || end.is_some_and(|end| text.contains(end)) {
+                break;
+            }
+        }
+        let _ = child.kill();
+        child.wait().unwrap();
+        String::from_utf8(shown).unwrap().replace("\r\n", "\n")
     }
 }

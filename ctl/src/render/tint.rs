@@ -1,0 +1,71 @@
+//! The tint of each state. What keeps packets from their way is bad; what may, or is about to, is doubtful.
+
+use guideway_api::{BackendState, InterfaceState, Link, NeighborState, PortInterfaceState};
+
+use crate::terminal::Tint;
+
+pub(super) fn backend(state: BackendState) -> Tint {
+    match state {
+        BackendState::Active => Tint::Good,
+        // As the operator configured it.
+        BackendState::Draining | BackendState::Disabled => Tint::Doubtful,
+        BackendState::Unresolved | BackendState::Unreachable => Tint::Bad,
+    }
+}
+
+pub(super) fn link(link: &Link) -> Tint {
+    let is_behind = link.interface.as_ref().is_none_or(|it| it.state == InterfaceState::Up);
+    if link.up && is_behind { Tint::Good } else { Tint::Bad }
+}
+
+pub(super) fn interface(state: PortInterfaceState) -> Tint {
+    match state {
+        PortInterfaceState::None => Tint::Plain,
+        PortInterfaceState::Up => Tint::Good,
+        PortInterfaceState::SetDown => Tint::Doubtful,
+        PortInterfaceState::NoCarrier | PortInterfaceState::Missing => Tint::Bad,
+    }
+}
+
+/// The tint of a VLAN device.
+pub(super) fn device(is_up: bool) -> Tint {
+    if is_up { Tint::Good } else { Tint::Doubtful }
+}
+
+pub(super) fn neighbor(state: NeighborState) -> Tint {
+    match state {
+        NeighborState::Static
+        | NeighborState::Reachable
+        | NeighborState::Permanent
+        | NeighborState::NoArp => Tint::Good,
+        NeighborState::Stale
+        | NeighborState::Delay
+        | NeighborState::Probe
+        | NeighborState::Incomplete => Tint::Doubtful,
+        NeighborState::Failed | NeighborState::None => Tint::Bad,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use guideway_api::Interface;
+
+    use super::*;
+
+    #[test]
+    fn a_link_is_good_if_its_interface_is() {
+        let up = Link { up: true, ..Link::default() };
+        assert_eq!(link(&up), Tint::Good);
+        assert_eq!(link(&Link::default()), Tint::Bad);
+        for (state, expected) in [
+            (InterfaceState::Up, Tint::Good),
+            (InterfaceState::SetDown, Tint::Bad),
+            (InterfaceState::NoCarrier, Tint::Bad),
+            (InterfaceState::NotOperational, Tint::Bad),
+            (InterfaceState::Removed, Tint::Bad),
+        ] {
+            let interface = Some(Interface { name: None, state });
+            assert_eq!(link(&Link { interface, ..up.clone() }), expected);
+        }
+    }
+}
