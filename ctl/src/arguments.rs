@@ -33,7 +33,11 @@ pub(crate) struct Arguments {
     /// How to print the result
     #[arg(short, long, global = true, value_name = "FORMAT", value_enum,
           default_value_t = Output::Table)]
-    pub(crate) output: Output,
+    output: Output,
+
+    /// The same as --output json
+    #[arg(short, global = true, conflicts_with = "output")]
+    json: bool,
 
     #[command(subcommand)]
     pub(crate) command: Command,
@@ -42,6 +46,10 @@ pub(crate) struct Arguments {
 impl Arguments {
     pub(crate) fn timeout(&self) -> Duration {
         Duration::from_secs(self.timeout)
+    }
+
+    pub(crate) fn output(&self) -> Output {
+        if self.json { Output::Json } else { self.output }
     }
 }
 
@@ -52,6 +60,9 @@ pub(crate) enum Output {
     Table,
     /// The body of the daemon's response
     Json,
+    /// An object a line: each element of a list, or the body
+    #[value(name = "jsonl")]
+    JsonLines,
 }
 
 /// The commands.

@@ -21,6 +21,7 @@ pub(crate) fn explain(path: Option<&str>, output: Output, screen: Screen) -> Res
             return Ok(match output {
                 Output::Table => of_key(section, key),
                 Output::Json => pretty(&json_of(section, key)),
+                Output::JsonLines => line(&json_of(section, key)),
             });
         }
     };
@@ -28,6 +29,7 @@ pub(crate) fn explain(path: Option<&str>, output: Output, screen: Screen) -> Res
         || sections.iter().flat_map(|section| section.keys.iter().map(|key| (*section, key)));
     Ok(match output {
         Output::Json => pretty(&keys().map(|(section, key)| json_of(section, key)).collect()),
+        Output::JsonLines => keys().map(|(section, key)| line(&json_of(section, key))).collect(),
         Output::Table => {
             let mut table = Table::new(["KEY", "DEFAULT", "CHANGE", "TYPE"].map(left));
             for (section, key) in keys() {
@@ -88,6 +90,10 @@ fn pretty(value: &Value) -> String {
     format!("{value:#}\n")
 }
 
+fn line(value: &Value) -> String {
+    format!("{value}\n")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -127,6 +133,10 @@ All of DPDK's memory,";
         assert!(all.starts_with("KEY ") && all.contains("\nservice.port "), "{all}");
         let json: Value = serde_json::from_str(&explain(None, Output::Json).unwrap()).unwrap();
         assert_eq!(json.as_array().unwrap().len() + 1, all.lines().count());
+        let lines = explain(None, Output::JsonLines).unwrap();
+        assert_eq!(lines.lines().count() + 1, all.lines().count());
+        let first: Value = serde_json::from_str(lines.lines().next().unwrap()).unwrap();
+        assert_eq!(first, json[0]);
     }
 
     #[test]

@@ -46,11 +46,11 @@ fn run() -> Result<(), Error> {
         return print(script).map_err(Error::Output);
     }
     if let Command::Config(ConfigCommand::Explain { key }) = &arguments.command {
-        let text = explain::explain(key.as_deref(), arguments.output, screen)?;
+        let text = explain::explain(key.as_deref(), arguments.output(), screen)?;
         return print(text).map_err(Error::Output);
     }
     let request = request::request(&arguments.command)?;
-    let view = View { output: arguments.output, screen };
+    let view = View { output: arguments.output(), screen };
     let mut response = Client::connect(&arguments.socket, arguments.timeout())?.send(&request)?;
     request::narrow(&mut response, &arguments.command)?;
     let rendered = view.render(&response);

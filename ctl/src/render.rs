@@ -44,15 +44,22 @@ impl Rendered {
 impl View {
     /// Renders a response. JSON has only the response's body.
     pub(crate) fn render(&self, response: &Response) -> Rendered {
-        if self.output == Output::Table {
-            return self.table(response);
-        }
-        let mut text = json::body(response);
+        let has_lines = match self.output {
+            Output::Table => return self.table(response),
+            Output::Json => false,
+            Output::JsonLines => true,
+        };
+        let mut text = json::Layout { has_lines }.body(response);
         // Only a terminal needs control characters removed.
         if self.screen.is_terminal {
             text = terminal::json(&text);
         }
-        Rendered { text, notes: vec![] }
+        // The lines are those of the flows only.
+        let notes = match response {
+            Response::Flows(flows) if has_lines => cut_short(flows),
+            _ => vec![],
+        };
+        Rendered { text, notes }
     }
 
     fn table(&self, response: &Response) -> Rendered {

@@ -118,6 +118,39 @@ fn tables_are_the_default_and_json_is_an_option() {
 }
 
 #[test]
+fn lines_of_json_have_an_object_each() {
+    let flow = |worker| {
+        format!(
+            r#"{{"worker":{worker},"tag":"5f","pool":"web","backend":"b1","state":"syn","idle_ms":3}}"#
+        )
+    };
+    let flows = format!("[{},{}]", flow(0), flow(1));
+    let response = format!(r#"{{"response":"flows","body":{{"flows":{flows},"truncated":true}}}}"#);
+    let site = Site::new();
+    let daemon = site.responds(&response);
+    site.run(&["flow", "list", "-o", "jsonl"]).is(
+        0,
+        &format!("{}\n{}\n", flow(0), flow(1)),
+        "note: there are more than these 2; narrow the listing or raise --limit\n",
+    );
+    daemon.join().unwrap();
+
+    for (arguments, response, expected) in [
+        (&["worker", "list", "-o", "jsonl"][..], r#"{"response":"workers","body":[]}"#, ""),
+        (
+            &["config", "reload", "-o", "jsonl"],
+            r#"{"response":"applied","body":{"generation":5,"warnings":["w"]}}"#,
+            "{\"generation\":5,\"warnings\":[\"w\"]}\n",
+        ),
+    ] {
+        let site = Site::new();
+        let daemon = site.responds(response);
+        site.run(arguments).is(0, expected, "");
+        daemon.join().unwrap();
+    }
+}
+
+#[test]
 fn backends_of_one_pool() {
     let backend = |pool| {
         format!(
@@ -226,7 +259,7 @@ fn usage_is_code_2() {
         (&["config"], "Usage: guidewayctl config"),
         (&["config", "check"], "<FILE>"),
         (&["reboot"], "unrecognized subcommand 'reboot'"),
-        (&["status", "-o", "xml"], "[possible values: table, json]"),
+        (&["status", "-o", "xml"], "[possible values: table, json, jsonl]"),
         (&["status", "--timeout", "0"], "0 is not in 1..=3600"),
         (
             &["flow", "list", "--state", "open"],
@@ -234,6 +267,7 @@ fn usage_is_code_2() {
         ),
         (&["flow", "list", "--flow", "tcp,here,there"], "here is not ADDRESS:PORT"),
         (&["flow", "list", "--limit", "10001"], "from 1 to 10000"),
+        (&["status", "-j", "-o", "table"], "cannot be used with"),
     ] {
         let ran = site.run(arguments);
         assert_eq!((ran.code, ran.stdout.as_str()), (2, ""), "{arguments:?}: {ran:?}");
@@ -432,5 +466,8 @@ fn completions_need_no_daemon() {
     for shell in ["bash", "zsh", "fish"] {
         let ran = site.run(&["completions", shell]);
         assert!(ran.code == 0 && ran.stdout.contains("guidewayctl"), "{ran:?}");
+        for word in ["config", "jsonl"] {
+            assert!(ran.stdout.contains(word), "{shell}: {word}");
+        }
     }
 }

@@ -48,9 +48,11 @@ fn colours_are_for_terminals_only() {
 
 #[test]
 fn json_has_no_colours_and_no_control_characters() {
-    let text = shown(&["backend", "list", "-o", "json"], &[]);
-    assert!(!text.contains(|letter: char| letter.is_control() && letter != '\n'), "{text:?}");
-    assert!(text.contains("e\\u009b2Jth") && text.contains("b\\u001b[31m1"), "{text}");
+    for output in ["json", "jsonl"] {
+        let text = shown(&["backend", "list", "-o", output], &[]);
+        assert!(!text.contains(|letter: char| letter.is_control() && letter != '\n'), "{text:?}");
+        assert!(text.contains("e\\u009b2Jth") && text.contains("b\\u001b[31m1"), "{text}");
+    }
 }
 
 #[test]
