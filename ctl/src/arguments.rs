@@ -5,9 +5,9 @@ mod parse;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
-use guideway_api::{DEFAULT_SOCKET, FlowState, FlowTuple};
+use guideway_api::{DEFAULT_SOCKET, FlowState, FlowTuple, LogLevel};
 
 pub(crate) use parse::BackendName;
 
@@ -106,6 +106,9 @@ pub(crate) enum Command {
     /// The flow tables
     #[command(subcommand)]
     Flow(FlowCommand),
+    /// The daemon's log
+    #[command(subcommand)]
+    Log(LogCommand),
     /// Print a completion script for a shell
     Completions {
         /// The shell
@@ -195,9 +198,14 @@ pub(crate) enum ConfigCommand {
     Apply {
         /// The configuration; `-` is stdin
         file: PathBuf,
+        #[command(flatten)]
+        reason: Reason,
     },
     /// Put the daemon's configuration file in force on every worker, or change nothing
-    Reload,
+    Reload {
+        #[command(flatten)]
+        reason: Reason,
+    },
     /// Say what a key means; needs no daemon
     Explain {
         /// A key or a section, for example port.mtu; all keys without it
@@ -228,6 +236,27 @@ pub(crate) enum FlowCommand {
         #[arg(long, value_parser = parse::limit, help = parse::limit_help())]
         limit: Option<usize>,
     },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum LogCommand {
+    /// Show the least severe lines that the log has, or set which they are
+    Level {
+        /// The level to set
+        #[arg(value_parser = parse::levels())]
+        level: Option<LogLevel>,
+        /// Why, for the audit trail
+        #[arg(long, value_name = "TEXT", requires = "level")]
+        reason: Option<String>,
+    },
+}
+
+/// Why something is changed.
+#[derive(Debug, Args)]
+pub(crate) struct Reason {
+    /// Why, for the audit trail
+    #[arg(long = "reason", value_name = "TEXT")]
+    pub(crate) text: Option<String>,
 }
 
 #[cfg(test)]

@@ -7,8 +7,8 @@ use std::path::Path;
 use guideway_api::{FlowFilter, MAX_CONFIGURATION, Request, Response};
 
 use crate::arguments::{
-    BackendCommand, Command, ConfigCommand, FlowCommand, InterfaceCommand, NeighborCommand,
-    PortCommand, PuntCommand, RouteCommand, ServiceCommand, WorkerCommand,
+    BackendCommand, Command, ConfigCommand, FlowCommand, InterfaceCommand, LogCommand,
+    NeighborCommand, PortCommand, PuntCommand, RouteCommand, ServiceCommand, WorkerCommand,
 };
 use crate::error::Error;
 
@@ -34,10 +34,15 @@ pub(crate) fn request(command: &Command) -> Result<Request, Error> {
         Command::Config(ConfigCommand::Check { file }) => {
             Request::ConfigCheck { text: read(file)? }
         }
-        Command::Config(ConfigCommand::Apply { file }) => {
-            Request::ConfigApply { text: read(file)?, reason: None }
+        Command::Config(ConfigCommand::Apply { file, reason }) => {
+            Request::ConfigApply { text: read(file)?, reason: reason.text.clone() }
         }
-        Command::Config(ConfigCommand::Reload) => Request::ConfigReload { reason: None },
+        Command::Config(ConfigCommand::Reload { reason }) => {
+            Request::ConfigReload { reason: reason.text.clone() }
+        }
+        Command::Log(LogCommand::Level { level, reason }) => {
+            Request::LogLevel { level: *level, reason: reason.clone() }
+        }
         Command::Flow(FlowCommand::List { worker, backend, pool, state, flow, limit }) => {
             Request::FlowList(FlowFilter {
                 worker: *worker,

@@ -3,7 +3,7 @@
 use std::ffi::OsStr;
 
 use clap::builder::{PossibleValue, PossibleValuesParser, StringValueParser, TypedValueParser};
-use guideway_api::{DEFAULT_FLOWS, FlowState, FlowTuple, MAX_FLOWS, Protocol};
+use guideway_api::{DEFAULT_FLOWS, FlowState, FlowTuple, LogLevel, MAX_FLOWS, Protocol};
 use guideway_config::{declarations, paths};
 
 /// A backend on the command line.
@@ -38,6 +38,12 @@ impl TypedValueParser for KeyParser {
 pub(super) fn states() -> impl TypedValueParser<Value = FlowState> {
     PossibleValuesParser::new(FlowState::ALL.map(FlowState::name)).try_map(|name| {
         FlowState::ALL.into_iter().find(|state| state.name() == name).ok_or("no such state")
+    })
+}
+
+pub(super) fn levels() -> impl TypedValueParser<Value = LogLevel> {
+    PossibleValuesParser::new(LogLevel::ALL.map(LogLevel::name)).try_map(|name| {
+        LogLevel::ALL.into_iter().find(|level| level.name() == name).ok_or("no such level")
     })
 }
 

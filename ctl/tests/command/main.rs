@@ -61,6 +61,22 @@ fn each_command_is_its_request() {
             Some(r#"{"response":"applied","body":{"generation":2,"warnings":[]}}"#),
         ),
         (
+            "config apply FILE --reason new",
+            r#"{"request":"config_apply","text":"é\n","reason":"new"}"#,
+            None,
+        ),
+        ("config reload --reason=é", r#"{"request":"config_reload","reason":"é"}"#, None),
+        (
+            "log level",
+            r#"{"request":"log_level"}"#,
+            Some(r#"{"response":"log_level","body":{"level":"info"}}"#),
+        ),
+        (
+            "log level debug --reason why",
+            r#"{"request":"log_level","level":"debug","reason":"why"}"#,
+            Some(r#"{"response":"log_level","body":{"level":"debug"}}"#),
+        ),
+        (
             "flow list",
             r#"{"request":"flow_list"}"#,
             Some(r#"{"response":"flows","body":{"flows":[],"truncated":false}}"#),
@@ -142,6 +158,12 @@ fn lines_of_json_have_an_object_each() {
             r#"{"response":"applied","body":{"generation":5,"warnings":["w"]}}"#,
             "{\"generation\":5,\"warnings\":[\"w\"]}\n",
         ),
+        (
+            &["-j", "log", "level"],
+            r#"{"response":"log_level","body":{"level":"info"}}"#,
+            "{\n  \"level\": \"info\"\n}\n",
+        ),
+        (&["log", "level"], r#"{"response":"log_level","body":{"level":"info"}}"#, "info\n"),
     ] {
         let site = Site::new();
         let daemon = site.responds(response);
@@ -267,6 +289,8 @@ fn usage_is_code_2() {
         ),
         (&["flow", "list", "--flow", "tcp,here,there"], "here is not ADDRESS:PORT"),
         (&["flow", "list", "--limit", "10001"], "from 1 to 10000"),
+        (&["log", "level", "loud"], "[possible values: off, error, warn, info, debug]"),
+        (&["log", "level", "--reason", "x"], "<LEVEL>"),
         (&["status", "-j", "-o", "table"], "cannot be used with"),
     ] {
         let ran = site.run(arguments);
