@@ -17,7 +17,8 @@ pub(crate) use parse::BackendName;
     name = "guidewayctl",
     version,
     after_help = "Exit codes: 0 done, 1 failed, 2 usage, 3 daemon unreachable, 4 not found, \
-                  5 rejected or forbidden"
+                  5 rejected or forbidden\n\
+                  The names of commands that only read may be shortened: guidewayctl b l"
 )]
 pub(crate) struct Arguments {
     /// The daemon's control socket
@@ -257,6 +258,31 @@ pub(crate) struct Reason {
     /// Why, for the audit trail
     #[arg(long = "reason", value_name = "TEXT")]
     pub(crate) text: Option<String>,
+}
+
+impl Command {
+    /// Whether the command changes what the daemon does.
+    pub(crate) fn is_change(&self) -> bool {
+        match self {
+            Command::Config(ConfigCommand::Apply { .. } | ConfigCommand::Reload { .. }) => true,
+            Command::Log(LogCommand::Level { level, .. }) => level.is_some(),
+            Command::Config(
+                ConfigCommand::Show | ConfigCommand::Check { .. } | ConfigCommand::Explain { .. },
+            )
+            | Command::Status
+            | Command::Service(_)
+            | Command::Backend(_)
+            | Command::Worker(_)
+            | Command::Port(_)
+            | Command::Interface(_)
+            | Command::Neighbor(_)
+            | Command::Route(_)
+            | Command::Punt(_)
+            | Command::Stats { .. }
+            | Command::Flow(_)
+            | Command::Completions { .. } => false,
+        }
+    }
 }
 
 #[cfg(test)]

@@ -28,6 +28,12 @@ pub(crate) enum Error {
     /// The request was sent, and no response came.
     #[error("no response from the daemon: {reason}; the request may have been carried out")]
     NoResponse { reason: String },
+    /// A shortened name fits several commands.
+    #[error("{typed} is short for several commands: {}", .candidates.join(", "))]
+    Ambiguous { typed: String, candidates: Vec<String> },
+    /// A command that changes something has a shortened name.
+    #[error("this changes something, so write it out: guidewayctl {command}")]
+    Shortened { command: String },
     /// The response is not of this protocol, or not to this request.
     #[error("the daemon's response is invalid: {reason}")]
     Response { reason: String },
@@ -64,10 +70,11 @@ pub(crate) enum Error {
 }
 
 impl Error {
-    /// The exit code: 1 failed, 3 unreachable, 4 not found, 5 rejected or forbidden. Clap itself exits with 2,
-    /// for usage.
+    /// The exit code: 1 failed, 2 usage, 3 unreachable, 4 not found, 5 rejected or forbidden. Clap itself exits
+    /// with 2, too.
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
+            Error::Ambiguous { .. } | Error::Shortened { .. } => 2,
             Error::Unreachable { .. } => 3,
             Error::NoPool { .. } | Error::NoPort { .. } | Error::NoKey { .. } => 4,
             Error::Refused(error) => match error.kind {
@@ -123,6 +130,9 @@ mod tests {
         }
         let unreachable = Error::Unreachable { socket: "/s".into(), reason: "gone".into() };
         assert_eq!(unreachable.exit_code(), 3);
+        let ambiguous = Error::Ambiguous { typed: "st".into(), candidates: vec![] };
+        assert_eq!(ambiguous.exit_code(), 2);
+        assert_eq!(Error::Shortened { command: "config apply".into() }.exit_code(), 2);
         assert_eq!(Error::NoPool { pool: "web".into() }.exit_code(), 4);
         assert_eq!(Error::NoPort { port: "edge0".into() }.exit_code(), 4);
         assert_eq!(Error::TooLong { path: "/f".into() }.exit_code(), 1);

@@ -9,11 +9,13 @@ mod arguments;
 mod client;
 mod error;
 mod explain;
+mod prefix;
 mod render;
 mod request;
 mod table;
 mod terminal;
 
+use std::env;
 use std::process::ExitCode;
 
 use clap::CommandFactory;
@@ -24,6 +26,7 @@ use guideway_output::{print, report};
 use arguments::{Arguments, Command, ConfigCommand};
 use client::Client;
 use error::Error;
+use prefix::Expanded;
 use render::View;
 use terminal::Screen;
 
@@ -38,7 +41,9 @@ fn main() -> ExitCode {
 }
 
 fn run() -> Result<(), Error> {
-    let arguments: Arguments = guideway_output::arguments();
+    let Expanded { line, shortened } =
+        prefix::expand(env::args_os().collect(), &Arguments::command())?;
+    let arguments: Arguments = guideway_output::arguments_from(line);
     let screen = Screen::of_stdout();
     if let Command::Completions { shell } = arguments.command {
         let mut script = Vec::new();
@@ -48,6 +53,9 @@ fn run() -> Result<(), Error> {
     if let Command::Config(ConfigCommand::Explain { key }) = &arguments.command {
         let text = explain::explain(key.as_deref(), arguments.output(), screen)?;
         return print(text).map_err(Error::Output);
+    }
+    if let (true, Some(command)) = (arguments.command.is_change(), shortened) {
+        return Err(Error::Shortened { command });
     }
     let request = request::request(&arguments.command)?;
     let view = View { output: arguments.output(), screen };

@@ -113,3 +113,40 @@ pub(crate) fn narrow(response: &mut Response, command: &Command) -> Result<(), E
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::arguments::Arguments;
+
+    #[test]
+    fn a_command_changes_what_its_request_changes() {
+        for (line, is_change) in [
+            ("status", false),
+            ("service list", false),
+            ("backend list", false),
+            ("worker list", false),
+            ("port list", false),
+            ("port stats", false),
+            ("interface list", false),
+            ("neighbor list", false),
+            ("route show b1", false),
+            ("punt list", false),
+            ("stats", false),
+            ("config show", false),
+            ("config check /dev/null", false),
+            ("config apply /dev/null", true),
+            ("config reload", true),
+            ("flow list", false),
+            ("log level", false),
+            ("log level off", true),
+        ] {
+            let words = ["guidewayctl"].into_iter().chain(line.split(' '));
+            let command = Arguments::parse_from(words).command;
+            assert_eq!(command.is_change(), is_change, "{line}");
+            assert_eq!(request(&command).unwrap().is_change(), is_change, "{line}");
+        }
+    }
+}

@@ -173,6 +173,40 @@ fn lines_of_json_have_an_object_each() {
 }
 
 #[test]
+fn only_commands_that_read_may_be_shortened() {
+    let site = Site::new();
+    let daemon = site.responds(r#"{"response":"workers","body":[]}"#);
+    let ran = site.run(&["w", "-o", "jsonl", "l"]);
+    ran.is(0, "", "");
+    assert_eq!(daemon.join().unwrap(), "{\"request\":\"worker_list\"}\n");
+    let site = Site::new();
+    let daemon = site.responds(r#"{"response":"log_level","body":{"level":"info"}}"#);
+    site.run(&["lo", "l"]).is(0, "info\n", "");
+    assert_eq!(daemon.join().unwrap(), "{\"request\":\"log_level\"}\n");
+
+    // No daemon hears of these.
+    let site = Site::new();
+    let file = site.file("");
+    site.run(&["st"]).is(2, "", "error: st is short for several commands: status, stats\n");
+    for (arguments, command) in [
+        (&["config", "a", &file][..], "config apply"),
+        (&["conf", "apply", &file], "config apply"),
+        (&["config", "rel"], "config reload"),
+        (&["log", "l", "debug"], "log level"),
+    ] {
+        site.run(arguments).is(
+            2,
+            "",
+            &format!("error: this changes something, so write it out: guidewayctl {command}\n"),
+        );
+    }
+    let ran = site.run(&["conf", "e", "port.mtu"]);
+    assert!(ran.code == 0 && ran.stdout.starts_with("key "), "{ran:?}");
+    let ran = site.run(&["help", "b", "l"]);
+    assert!(ran.code == 0 && ran.stdout.starts_with("List the backends"), "{ran:?}");
+}
+
+#[test]
 fn backends_of_one_pool() {
     let backend = |pool| {
         format!(
