@@ -31,10 +31,9 @@ pub(crate) struct Arguments {
           value_parser = clap::value_parser!(u64).range(1..=3600))]
     timeout: u64,
 
-    /// How to print the result
-    #[arg(short, long, global = true, value_name = "FORMAT", value_enum,
-          default_value_t = Output::Table)]
-    output: Output,
+    /// How to print the result [default: table, or jsonl for monitor]
+    #[arg(short, long, global = true, value_name = "FORMAT", value_enum)]
+    output: Option<Output>,
 
     /// The same as --output json
     #[arg(short, global = true, conflicts_with = "output")]
@@ -50,7 +49,12 @@ impl Arguments {
     }
 
     pub(crate) fn output(&self) -> Output {
-        if self.json { Output::Json } else { self.output }
+        match (self.json, self.output, &self.command) {
+            (true, ..) => Output::Json,
+            (false, Some(output), _) => output,
+            (false, None, Command::Monitor { .. }) => Output::JsonLines,
+            (false, None, _) => Output::Table,
+        }
     }
 }
 
@@ -100,6 +104,19 @@ pub(crate) enum Command {
         /// Omit verdicts and events at 0
         #[arg(long)]
         nonzero: bool,
+    },
+    /// Print what happens, as it happens
+    Monitor {
+        /// Begin with the event of this number, 1 for all that are kept; without it, with the next
+        #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u64).range(1..))]
+        since: Option<u64>,
+        #[arg(long = "kind", value_name = "KIND", value_parser = parse::kinds(),
+              hide_possible_values = true, help = "Only events of this kind; may be repeated",
+              long_help = parse::kinds_help())]
+        kinds: Vec<String>,
+        /// End after the events that are kept
+        #[arg(long)]
+        no_follow: bool,
     },
     /// The configuration
     #[command(subcommand)]
@@ -279,6 +296,7 @@ impl Command {
             | Command::Route(_)
             | Command::Punt(_)
             | Command::Stats { .. }
+            | Command::Monitor { .. }
             | Command::Flow(_)
             | Command::Completions { .. } => false,
         }

@@ -1,6 +1,7 @@
 //! A client of the protocol: connects, checks the greeting, sends a request and reads the response.
 
 use std::io::{self, BufRead, BufReader, ErrorKind, Write};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
@@ -51,6 +52,12 @@ impl Client {
 
     /// Sends a request and waits for its response. A refusal is an error.
     pub(crate) fn send(&mut self, request: &Request) -> Result<Response, Error> {
+        self.post(request)?;
+        self.receive(request)
+    }
+
+    /// Sends a request.
+    pub(crate) fn post(&mut self, request: &Request) -> Result<(), Error> {
         let mut line = serde_json::to_vec(request).map_err(|error| Error::Response {
             reason: format!("cannot write the request as JSON: {error}"),
         })?;
@@ -62,21 +69,31 @@ impl Client {
         let sent = stream
             .set_write_timeout(Some(self.timeout))
             .and_then(|()| stream.write_all(&line).map_err(|error| timely(error, self.timeout)));
+        let Err(error) = sent else { return Ok(()) };
         // The daemon may have sent an error before it read the whole request.
-        let response = match (self.line(), sent) {
-            (Ok(response), _) => response,
-            (Err(_), Err(error)) => {
-                let reason = format!("sending the request failed: {error}");
-                return Err(Error::Unreachable { socket: self.socket.clone(), reason });
-            }
-            (Err(error), Ok(())) => return Err(Error::NoResponse { reason: error.to_string() }),
-        };
-        match serde_json::from_slice(&response) {
+        match self.receive(request) {
+            Err(refusal @ Error::Refused(_)) => Err(refusal),
+            _ => Err(Error::Unreachable {
+                socket: self.socket.clone(),
+                reason: format!("sending the request failed: {error}"),
+            }),
+        }
+    }
+
+    /// Waits for the next response to a request that was sent. A refusal is an error.
+    pub(crate) fn receive(&mut self, request: &Request) -> Result<Response, Error> {
+        let line = self.line().map_err(|error| Error::NoResponse { reason: error.to_string() })?;
+        match serde_json::from_slice(&line) {
             Ok(Response::Error(error)) => Err(Error::Refused(error)),
             Ok(response) if fits(&response, request) => Ok(response),
             Ok(_) => Err(Error::Response { reason: "it is to another request".into() }),
             Err(error) => Err(Error::Response { reason: error.to_string() }),
         }
+    }
+
+    /// Whether some of a response is here already, so that the socket may have nothing more.
+    pub(crate) fn has_bytes(&self) -> bool {
+        !self.stream.buffer().is_empty()
     }
 
     /// Reads one line.
@@ -107,6 +124,12 @@ impl Client {
                 return Err(timely(ErrorKind::TimedOut.into(), self.timeout));
             }
         }
+    }
+}
+
+impl AsFd for Client {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.stream.get_ref().as_fd()
     }
 }
 

@@ -28,6 +28,9 @@ pub(crate) enum Error {
     /// The request was sent, and no response came.
     #[error("no response from the daemon: {reason}; the request may have been carried out")]
     NoResponse { reason: String },
+    /// The connection ended on which events came.
+    #[error("the daemon at {socket} has gone, and no more events come: {reason}")]
+    Gone { socket: PathBuf, reason: String },
     /// A shortened name fits several commands.
     #[error("{typed} is short for several commands: {}", .candidates.join(", "))]
     Ambiguous { typed: String, candidates: Vec<String> },
@@ -75,7 +78,7 @@ impl Error {
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
             Error::Ambiguous { .. } | Error::Shortened { .. } => 2,
-            Error::Unreachable { .. } => 3,
+            Error::Unreachable { .. } | Error::Gone { .. } => 3,
             Error::NoPool { .. } | Error::NoPort { .. } | Error::NoKey { .. } => 4,
             Error::Refused(error) => match error.kind {
                 ErrorKind::NotFound => 4,
@@ -130,6 +133,8 @@ mod tests {
         }
         let unreachable = Error::Unreachable { socket: "/s".into(), reason: "gone".into() };
         assert_eq!(unreachable.exit_code(), 3);
+        let gone = Error::Gone { socket: "/s".into(), reason: "gone".into() };
+        assert_eq!(gone.exit_code(), 3);
         let ambiguous = Error::Ambiguous { typed: "st".into(), candidates: vec![] };
         assert_eq!(ambiguous.exit_code(), 2);
         assert_eq!(Error::Shortened { command: "config apply".into() }.exit_code(), 2);

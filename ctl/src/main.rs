@@ -9,6 +9,7 @@ mod arguments;
 mod client;
 mod error;
 mod explain;
+mod monitor;
 mod prefix;
 mod render;
 mod request;
@@ -19,6 +20,7 @@ use std::env;
 use std::process::ExitCode;
 
 use clap::CommandFactory;
+use guideway_api::Request;
 // Checks before `main` that the CPU has what this build needs.
 use guideway_baseline as _;
 use guideway_output::{print, report};
@@ -59,6 +61,9 @@ fn run() -> Result<(), Error> {
     }
     let request = request::request(&arguments.command)?;
     let view = View { output: arguments.output(), screen };
+    if let Request::Monitor { .. } = request {
+        return monitor::monitor(&arguments, &request, view);
+    }
     let mut response = Client::connect(&arguments.socket, arguments.timeout())?.send(&request)?;
     request::narrow(&mut response, &arguments.command)?;
     let rendered = view.render(&response);

@@ -3,6 +3,7 @@
 //! In a table, counters are plain integers, and shares and loads are percentages. Text that may contain
 //! spaces is in the last columns.
 
+mod event;
 mod forwarding;
 mod json;
 mod kernel;
@@ -91,7 +92,10 @@ impl View {
             Response::Neighbors(neighbors) => self.show(kernel::neighbor_table(neighbors)),
             Response::Route(route) => self.show(kernel::route_table(route)),
             Response::Punts(punts) => self.show(kernel::punt_table(punts)),
-            Response::Events(_) => unreachable!("no command asks for events"),
+            Response::Events(events) => {
+                let lines = events.events.iter();
+                lines.map(|event| event::line(event, self.screen.has_colour)).collect()
+            }
             Response::LogLevel { level } => format!("{}\n", level.name()),
             Response::Hello {} => String::new(),
             Response::Error(error) => {

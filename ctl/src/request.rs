@@ -40,6 +40,11 @@ pub(crate) fn request(command: &Command) -> Result<Request, Error> {
         Command::Config(ConfigCommand::Reload { reason }) => {
             Request::ConfigReload { reason: reason.text.clone() }
         }
+        Command::Monitor { since, kinds, no_follow } => {
+            // Without a first number, what is kept is only asked for if nothing follows.
+            let since = since.or((!no_follow).then_some(0));
+            Request::Monitor { since, kinds: kinds.clone(), follow: !no_follow }
+        }
         Command::Log(LogCommand::Level { level, reason }) => {
             Request::LogLevel { level: *level, reason: reason.clone() }
         }
@@ -135,6 +140,7 @@ mod tests {
             ("route show b1", false),
             ("punt list", false),
             ("stats", false),
+            ("monitor", false),
             ("config show", false),
             ("config check /dev/null", false),
             ("config apply /dev/null", true),

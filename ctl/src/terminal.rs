@@ -5,8 +5,11 @@
 
 use std::env;
 use std::io::{self, IsTerminal};
+use std::os::fd::BorrowedFd;
 
 use anstyle::{AnsiColor, Style};
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
 
 /// What stdout can show.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -55,6 +58,22 @@ impl Tint {
             Tint::Bad => AnsiColor::Red.on_default(),
         };
         format!("{style}{}{style:#}", line(text))
+    }
+}
+
+/// Waits for bytes of the stream, or its end. False if nobody reads stdout any more: a command that prints for
+/// ever would otherwise notice only when it prints again.
+pub(crate) fn wait(stream: BorrowedFd) -> io::Result<bool> {
+    let stdout = io::stdout();
+    loop {
+        // Of a pipe without readers, poll reports an error unasked.
+        let stdout = PollFd::new(&stdout, PollFlags::empty());
+        let mut waited = [stdout, PollFd::new(&stream, PollFlags::IN)];
+        match poll(&mut waited, None) {
+            Ok(_) => return Ok(waited[0].revents().is_empty()),
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
     }
 }
 

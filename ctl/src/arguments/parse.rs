@@ -3,7 +3,7 @@
 use std::ffi::OsStr;
 
 use clap::builder::{PossibleValue, PossibleValuesParser, StringValueParser, TypedValueParser};
-use guideway_api::{DEFAULT_FLOWS, FlowState, FlowTuple, LogLevel, MAX_FLOWS, Protocol};
+use guideway_api::{DEFAULT_FLOWS, FlowState, FlowTuple, Happening, LogLevel, MAX_FLOWS, Protocol};
 use guideway_config::{declarations, paths};
 
 /// A backend on the command line.
@@ -39,6 +39,22 @@ pub(super) fn states() -> impl TypedValueParser<Value = FlowState> {
     PossibleValuesParser::new(FlowState::ALL.map(FlowState::name)).try_map(|name| {
         FlowState::ALL.into_iter().find(|state| state.name() == name).ok_or("no such state")
     })
+}
+
+/// The kinds of events, each with its meaning.
+pub(super) fn kinds() -> PossibleValuesParser {
+    let kinds = Happening::KINDS.iter();
+    PossibleValuesParser::new(
+        kinds.map(|&(name, _, help)| PossibleValue::new(name).help(help.trim_end_matches('.'))),
+    )
+}
+
+pub(super) fn kinds_help() -> String {
+    let mut help = "Only events of this kind; may be repeated\n\nKinds:".to_owned();
+    for (name, _, meaning) in Happening::KINDS {
+        help += &format!("\n- {name}: {}", meaning.trim_end_matches('.'));
+    }
+    help
 }
 
 pub(super) fn levels() -> impl TypedValueParser<Value = LogLevel> {

@@ -53,7 +53,8 @@ impl Layout {
             Response::Neighbors(neighbors) => self.list(neighbors),
             Response::Route(route) => self.object(route),
             Response::Punts(punts) => self.list(punts),
-            Response::Events(events) => self.list(&events.events),
+            // Each is a document of its own, because no end of the list may come.
+            Response::Events(events) => events.events.iter().map(|it| self.object(it)).collect(),
             Response::LogLevel { level } => self.object(&Level { level: *level }),
             Response::Hello {} => self.object(&Hello {}),
             Response::Error(error) => self.object(error),

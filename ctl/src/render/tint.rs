@@ -1,6 +1,8 @@
 //! The tint of each state. What keeps packets from their way is bad; what may, or is about to, is doubtful.
 
-use guideway_api::{BackendState, InterfaceState, Link, NeighborState, PortInterfaceState};
+use guideway_api::{
+    BackendState, InterfaceState, Link, NeighborState, PortInterfaceState, Severity,
+};
 
 use crate::terminal::Tint;
 
@@ -43,6 +45,14 @@ pub(super) fn neighbor(state: NeighborState) -> Tint {
         | NeighborState::Probe
         | NeighborState::Incomplete => Tint::Doubtful,
         NeighborState::Failed | NeighborState::None => Tint::Bad,
+    }
+}
+
+pub(super) fn severity(severity: Severity) -> Tint {
+    match severity {
+        Severity::Error => Tint::Bad,
+        Severity::Warning => Tint::Doubtful,
+        Severity::Info => Tint::Good,
     }
 }
 

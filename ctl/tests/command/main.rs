@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may")]
 
+mod monitor;
 mod site;
 mod terminal;
 
@@ -524,7 +525,7 @@ fn completions_need_no_daemon() {
     for shell in ["bash", "zsh", "fish"] {
         let ran = site.run(&["completions", shell]);
         assert!(ran.code == 0 && ran.stdout.contains("guidewayctl"), "{ran:?}");
-        for word in ["config", "jsonl"] {
+        for word in ["neighbor_lost", "jsonl", "no-follow"] {
             assert!(ran.stdout.contains(word), "{shell}: {word}");
         }
     }

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::thread::{self, JoinHandle};
 
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
@@ -62,6 +62,12 @@ impl Site {
         let mut command = Command::new(env!("CARGO_BIN_EXE_guidewayctl"));
         command.args(arguments).env("GUIDEWAY_SOCKET", self.socket()).stdin(Stdio::null());
         command
+    }
+
+    /// Starts a command whose stdout and stderr are pipes.
+    pub(crate) fn spawn(&self, arguments: &[&str]) -> Child {
+        let mut command = self.command(arguments);
+        command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
     }
 
     pub(crate) fn run(&self, arguments: &[&str]) -> Ran {

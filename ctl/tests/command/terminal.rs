@@ -56,6 +56,23 @@ fn json_has_no_colours_and_no_control_characters() {
 }
 
 #[test]
+fn an_event_has_the_colour_of_its_severity() {
+    let events = r#"{"response":"events","body":{"lost":0,"events":[{"sequence":1,"time":"t","event":"link_up","port":"a"},{"sequence":2,"time":"t","event":"link_down","port":"\u001b[32ma"},{"sequence":3,"time":"t","event":"generation_late","generation":4}],"more":false}}"#;
+    let site = Site::new();
+    let daemon = site.responds(events);
+    let mut command = site.command(&["monitor", "--no-follow", "-o", "table"]);
+    command.env("TERM", "xterm").env_remove("NO_COLOR");
+    let shown = Terminal::new().shows(command, None);
+    daemon.join().unwrap();
+    let expected = "\
+t  \x1b[32mlink_up\x1b[0m              port=a
+t  \x1b[33mlink_down\x1b[0m            port=\"\\u001b[32ma\"
+t  \x1b[31mgeneration_late\x1b[0m      generation=4
+";
+    assert_eq!(shown, expected, "\n{shown}");
+}
+
+#[test]
 fn a_configuration_loses_control_characters_on_a_terminal_only() {
     let response = r##"{"response":"config","body":{"text":"# \u001b[2J\n","generation":5}}"##;
     let site = Site::new();
