@@ -74,7 +74,10 @@ pub(crate) enum Output {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Show the daemon's name, version and totals
-    Status,
+    Status {
+        #[command(flatten)]
+        watch: Watch,
+    },
     /// The virtual addresses and ports
     #[command(subcommand)]
     Service(ServiceCommand),
@@ -104,6 +107,8 @@ pub(crate) enum Command {
         /// Omit verdicts and events at 0
         #[arg(long)]
         nonzero: bool,
+        #[command(flatten)]
+        watch: Watch,
     },
     /// Print what happens, as it happens
     Monitor {
@@ -137,7 +142,10 @@ pub(crate) enum Command {
 #[derive(Debug, Subcommand)]
 pub(crate) enum ServiceCommand {
     /// List the services in force
-    List,
+    List {
+        #[command(flatten)]
+        watch: Watch,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -147,19 +155,27 @@ pub(crate) enum BackendCommand {
         /// Only the backends of this pool
         #[arg(long)]
         pool: Option<String>,
+        #[command(flatten)]
+        watch: Watch,
     },
 }
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum WorkerCommand {
     /// List the workers and their counters
-    List,
+    List {
+        #[command(flatten)]
+        watch: Watch,
+    },
 }
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum PortCommand {
     /// List the ports, their links and their devices' counters
-    List,
+    List {
+        #[command(flatten)]
+        watch: Watch,
+    },
     /// Show the counters of each port's device, by name
     Stats {
         /// Include all counters of the device, by its driver's names
@@ -171,19 +187,27 @@ pub(crate) enum PortCommand {
         /// Only this port
         #[arg(long)]
         port: Option<String>,
+        #[command(flatten)]
+        watch: Watch,
     },
 }
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum InterfaceCommand {
     /// List the ports' interfaces, their addresses, VLAN devices and counters
-    List,
+    List {
+        #[command(flatten)]
+        watch: Watch,
+    },
 }
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum NeighborCommand {
     /// List the neighbors, their MAC addresses and states
-    List,
+    List {
+        #[command(flatten)]
+        watch: Watch,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -194,13 +218,18 @@ pub(crate) enum RouteCommand {
         /// member
         #[arg(value_name = "BACKEND", value_parser = parse::backend)]
         backend: BackendName,
+        #[command(flatten)]
+        watch: Watch,
     },
 }
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum PuntCommand {
     /// List the classes, their limits and counters
-    List,
+    List {
+        #[command(flatten)]
+        watch: Watch,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -253,6 +282,8 @@ pub(crate) enum FlowCommand {
         flow: Option<FlowTuple>,
         #[arg(long, value_parser = parse::limit, help = parse::limit_help())]
         limit: Option<usize>,
+        #[command(flatten)]
+        watch: Watch,
     },
 }
 
@@ -267,6 +298,15 @@ pub(crate) enum LogCommand {
         #[arg(long, value_name = "TEXT", requires = "level")]
         reason: Option<String>,
     },
+}
+
+/// Whether to look again and again.
+#[derive(Debug, Args)]
+pub(crate) struct Watch {
+    /// Look again after so many seconds, until interrupted [default: 2]
+    #[arg(long = "watch", value_name = "SECONDS", num_args = 0..=1, require_equals = true,
+          default_missing_value = "2", value_parser = parse::interval)]
+    every: Option<Duration>,
 }
 
 /// Why something is changed.
@@ -286,7 +326,7 @@ impl Command {
             Command::Config(
                 ConfigCommand::Show | ConfigCommand::Check { .. } | ConfigCommand::Explain { .. },
             )
-            | Command::Status
+            | Command::Status { .. }
             | Command::Service(_)
             | Command::Backend(_)
             | Command::Worker(_)
@@ -300,6 +340,28 @@ impl Command {
             | Command::Flow(_)
             | Command::Completions { .. } => false,
         }
+    }
+
+    /// The time from one look to the next, if the command is to look again and again.
+    pub(crate) fn watch(&self) -> Option<Duration> {
+        let watch = match self {
+            Command::Status { watch }
+            | Command::Service(ServiceCommand::List { watch })
+            | Command::Backend(BackendCommand::List { watch, .. })
+            | Command::Worker(WorkerCommand::List { watch })
+            | Command::Port(PortCommand::List { watch } | PortCommand::Stats { watch, .. })
+            | Command::Interface(InterfaceCommand::List { watch })
+            | Command::Neighbor(NeighborCommand::List { watch })
+            | Command::Route(RouteCommand::Show { watch, .. })
+            | Command::Punt(PuntCommand::List { watch })
+            | Command::Stats { watch, .. }
+            | Command::Flow(FlowCommand::List { watch, .. }) => watch,
+            Command::Monitor { .. }
+            | Command::Config(_)
+            | Command::Log(_)
+            | Command::Completions { .. } => return None,
+        };
+        watch.every
     }
 }
 

@@ -9,6 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use guideway_api::{Greeting, MAX_REQUEST, PROTOCOL_VERSION, Request, Response, SERVER};
+use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 
 use crate::error::Error;
 
@@ -94,6 +95,11 @@ impl Client {
     /// Whether some of a response is here already, so that the socket may have nothing more.
     pub(crate) fn has_bytes(&self) -> bool {
         !self.stream.buffer().is_empty()
+    }
+
+    /// The number of the daemon's process, which a restart changes; 0 in another namespace of processes.
+    pub(crate) fn daemon(&self) -> Option<i32> {
+        Some(getsockopt(self.stream.get_ref(), PeerCredentials).ok()?.pid())
     }
 
     /// Reads one line.

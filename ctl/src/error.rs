@@ -97,6 +97,17 @@ impl Error {
         }
     }
 
+    /// Whether another connection may do better.
+    pub(crate) fn is_lost(&self) -> bool {
+        matches!(self, Error::Unreachable { .. } | Error::NoResponse { .. })
+    }
+
+    /// Whether the same request may be answered later.
+    pub(crate) fn may_pass(&self) -> bool {
+        let is_absent = matches!(self, Error::NoPool { .. } | Error::NoPort { .. });
+        self.is_lost() || is_absent || matches!(self, Error::Refused(_))
+    }
+
     /// Says on stderr what failed.
     pub(crate) fn report(&self) {
         let mut text = format!("error: {}\n", terminal::line(&self.to_string()));

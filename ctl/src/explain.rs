@@ -37,7 +37,7 @@ pub(crate) fn explain(path: Option<&str>, output: Output, screen: Screen) -> Res
                 table.row([&path_of(section, key), &key.default(), &change(key), &kind]);
             }
             let about = path.map(|_| plain(&sections[0].about().join("\n\n")) + "\n\n");
-            about.unwrap_or_default() + &table.text(screen.has_colour)
+            about.unwrap_or_default() + &table.text(screen.has_colour, None)
         }
     })
 }
@@ -68,7 +68,7 @@ fn of_key(section: &Declaration, key: &Key) -> String {
             table.row([&title, &text]);
         }
     }
-    let table = table.text(false);
+    let table = table.text(false, None);
     format!("{table}\n{}\n", plain(&key.meaning().join("\n\n")))
 }
 

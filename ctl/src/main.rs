@@ -15,6 +15,7 @@ mod render;
 mod request;
 mod table;
 mod terminal;
+mod watch;
 
 use std::env;
 use std::process::ExitCode;
@@ -45,6 +46,8 @@ fn main() -> ExitCode {
 fn run() -> Result<(), Error> {
     let Expanded { line, shortened } =
         prefix::expand(env::args_os().collect(), &Arguments::command())?;
+    let words: Vec<_> = line.iter().skip(1).map(|word| word.to_string_lossy()).collect();
+    let words = format!("guidewayctl {}", words.join(" "));
     let arguments: Arguments = guideway_output::arguments_from(line);
     let screen = Screen::of_stdout();
     if let Command::Completions { shell } = arguments.command {
@@ -60,9 +63,12 @@ fn run() -> Result<(), Error> {
         return Err(Error::Shortened { command });
     }
     let request = request::request(&arguments.command)?;
-    let view = View { output: arguments.output(), screen };
+    let mut view = View { output: arguments.output(), screen, look: None };
     if let Request::Monitor { .. } = request {
         return monitor::monitor(&arguments, &request, view);
+    }
+    if let Some(every) = arguments.command.watch() {
+        return watch::watch(&arguments, &request, every, &words, view);
     }
     let mut response = Client::connect(&arguments.socket, arguments.timeout())?.send(&request)?;
     request::narrow(&mut response, &arguments.command)?;

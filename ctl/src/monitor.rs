@@ -9,10 +9,14 @@ use crate::arguments::Arguments;
 use crate::client::Client;
 use crate::error::Error;
 use crate::render::View;
-use crate::terminal;
+use crate::terminal::{self, Wake};
 
 /// Prints events until the daemon has no more, or nobody reads them.
-pub(crate) fn monitor(arguments: &Arguments, request: &Request, view: View) -> Result<(), Error> {
+pub(crate) fn monitor(
+    arguments: &Arguments,
+    request: &Request,
+    mut view: View,
+) -> Result<(), Error> {
     let follows = matches!(request, Request::Monitor { follow: true, .. });
     let gone = |error| match error {
         Error::NoResponse { reason } => Error::Gone { socket: arguments.socket.clone(), reason },
@@ -23,8 +27,9 @@ pub(crate) fn monitor(arguments: &Arguments, request: &Request, view: View) -> R
     loop {
         if follows && !client.has_bytes() {
             // Nothing may happen for days, so no time limits this.
-            if !terminal::wait(client.as_fd()).map_err(Error::Output)? {
-                return Ok(());
+            match terminal::wait(Some(client.as_fd()), None).map_err(Error::Output)? {
+                Wake::NoReader => return Ok(()),
+                Wake::Readable | Wake::Time => {}
             }
         }
         let response = client.receive(request).map_err(gone)?;

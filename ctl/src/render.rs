@@ -16,7 +16,7 @@ mod tint;
 use guideway_api::{Flows, Response};
 
 use crate::arguments::Output;
-use crate::table::Table;
+use crate::table::{Rates, Table};
 use crate::terminal::{self, Screen};
 
 /// How responses are shown.
@@ -24,6 +24,16 @@ use crate::terminal::{self, Screen};
 pub(crate) struct View {
     pub(crate) output: Output,
     pub(crate) screen: Screen,
+    /// What a command adds that looks again and again.
+    pub(crate) look: Option<Look>,
+}
+
+/// What a response is shown with if others of its kind follow.
+#[derive(Debug)]
+pub(crate) struct Look {
+    /// When it came: RFC 3339.
+    pub(crate) time: String,
+    pub(crate) rates: Rates,
 }
 
 /// A response as text.
@@ -44,13 +54,14 @@ impl Rendered {
 
 impl View {
     /// Renders a response. JSON has only the response's body.
-    pub(crate) fn render(&self, response: &Response) -> Rendered {
+    pub(crate) fn render(&mut self, response: &Response) -> Rendered {
         let has_lines = match self.output {
             Output::Table => return self.table(response),
             Output::Json => false,
             Output::JsonLines => true,
         };
-        let mut text = json::Layout { has_lines }.body(response);
+        let time = self.look.as_ref().map(|look| look.time.as_str());
+        let mut text = json::Layout { has_lines, time }.body(response);
         // Only a terminal needs control characters removed.
         if self.screen.is_terminal {
             text = terminal::json(&text);
@@ -63,7 +74,7 @@ impl View {
         Rendered { text, notes }
     }
 
-    fn table(&self, response: &Response) -> Rendered {
+    fn table(&mut self, response: &Response) -> Rendered {
         let mut notes = vec![];
         let text = match response {
             Response::Status(status) => self.show(forwarding::status_table(status)),
@@ -106,8 +117,9 @@ impl View {
         Rendered { text, notes }
     }
 
-    fn show<const COLUMNS: usize>(&self, table: Table<COLUMNS>) -> String {
-        table.text(self.screen.has_colour)
+    fn show<const COLUMNS: usize>(&mut self, table: Table<COLUMNS>) -> String {
+        let rates = self.look.as_mut().map(|look| &mut look.rates);
+        table.text(self.screen.has_colour, rates)
     }
 }
 

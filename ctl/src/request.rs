@@ -15,20 +15,20 @@ use crate::error::Error;
 /// The request of a command.
 pub(crate) fn request(command: &Command) -> Result<Request, Error> {
     Ok(match command {
-        Command::Status => Request::Status {},
-        Command::Service(ServiceCommand::List) => Request::ServiceList {},
+        Command::Status { .. } => Request::Status {},
+        Command::Service(ServiceCommand::List { .. }) => Request::ServiceList {},
         Command::Backend(BackendCommand::List { .. }) => Request::BackendList {},
-        Command::Worker(WorkerCommand::List) => Request::WorkerList {},
-        Command::Port(PortCommand::List) => Request::PortList {},
+        Command::Worker(WorkerCommand::List { .. }) => Request::WorkerList {},
+        Command::Port(PortCommand::List { .. }) => Request::PortList {},
         Command::Port(PortCommand::Stats { extended, .. }) => {
             Request::PortStats { extended: *extended }
         }
-        Command::Interface(InterfaceCommand::List) => Request::InterfaceList {},
-        Command::Neighbor(NeighborCommand::List) => Request::NeighborList {},
-        Command::Route(RouteCommand::Show { backend }) => {
+        Command::Interface(InterfaceCommand::List { .. }) => Request::InterfaceList {},
+        Command::Neighbor(NeighborCommand::List { .. }) => Request::NeighborList {},
+        Command::Route(RouteCommand::Show { backend, .. }) => {
             Request::RouteShow { backend: backend.backend.clone(), pool: backend.pool.clone() }
         }
-        Command::Punt(PuntCommand::List) => Request::PuntList {},
+        Command::Punt(PuntCommand::List { .. }) => Request::PuntList {},
         Command::Stats { .. } => Request::Stats {},
         Command::Config(ConfigCommand::Show) => Request::ConfigShow {},
         Command::Config(ConfigCommand::Check { file }) => {
@@ -48,7 +48,7 @@ pub(crate) fn request(command: &Command) -> Result<Request, Error> {
         Command::Log(LogCommand::Level { level, reason }) => {
             Request::LogLevel { level: *level, reason: reason.clone() }
         }
-        Command::Flow(FlowCommand::List { worker, backend, pool, state, flow, limit }) => {
+        Command::Flow(FlowCommand::List { worker, backend, pool, state, flow, limit, .. }) => {
             Request::FlowList(FlowFilter {
                 worker: *worker,
                 backend: backend.clone(),
@@ -93,7 +93,7 @@ pub(crate) fn narrow(response: &mut Response, command: &Command) -> Result<(), E
     match (response, command) {
         (
             Response::Backends(backends),
-            Command::Backend(BackendCommand::List { pool: Some(pool) }),
+            Command::Backend(BackendCommand::List { pool: Some(pool), .. }),
         ) => {
             backends.retain(|backend| backend.pool == *pool);
             if backends.is_empty() {
@@ -110,7 +110,7 @@ pub(crate) fn narrow(response: &mut Response, command: &Command) -> Result<(), E
             let counts = ports.iter_mut().flat_map(|port| [&mut port.counters, &mut port.extended]);
             counts.filter(|_| *nonzero).for_each(|counts| counts.retain(|_, count| *count != 0));
         }
-        (Response::Stats(stats), Command::Stats { nonzero: true }) => {
+        (Response::Stats(stats), Command::Stats { nonzero: true, .. }) => {
             stats.verdicts.retain(|_, count| *count != 0);
             stats.events.retain(|_, count| *count != 0);
         }

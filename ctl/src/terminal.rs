@@ -6,16 +6,20 @@
 use std::env;
 use std::io::{self, IsTerminal};
 use std::os::fd::BorrowedFd;
+use std::time::{Duration, Instant};
 
 use anstyle::{AnsiColor, Style};
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
+use rustix::termios::tcgetwinsize;
 
 /// What stdout can show.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Screen {
     /// Control characters act on it.
     pub(crate) is_terminal: bool,
+    /// It can be cleared.
+    pub(crate) has_cursor: bool,
     /// It has colours, and the user wants them.
     pub(crate) has_colour: bool,
 }
@@ -24,9 +28,9 @@ impl Screen {
     /// Asks stdout and the environment: `TERM`, and `NO_COLOR` (<https://no-color.org>).
     pub(crate) fn of_stdout() -> Screen {
         let is_terminal = io::stdout().is_terminal();
-        let is_able = is_terminal && env::var_os("TERM").is_none_or(|term| term != "dumb");
+        let has_cursor = is_terminal && env::var_os("TERM").is_none_or(|term| term != "dumb");
         let is_plain = env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-        Screen { is_terminal, has_colour: is_able && !is_plain }
+        Screen { is_terminal, has_cursor, has_colour: has_cursor && !is_plain }
     }
 }
 
@@ -61,20 +65,87 @@ impl Tint {
     }
 }
 
-/// Waits for bytes of the stream, or its end. False if nobody reads stdout any more: a command that prints for
-/// ever would otherwise notice only when it prints again.
-pub(crate) fn wait(stream: BorrowedFd) -> io::Result<bool> {
-    let stdout = io::stdout();
+/// Why [`wait`] ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wake {
+    /// The stream has bytes, or its end.
+    Readable,
+    /// Nobody reads stdout any more.
+    NoReader,
+    /// The time is over.
+    Time,
+}
+
+/// Waits for bytes of the stream, if there is one, or until the time is over, if it ends. Ends too when nobody
+/// reads stdout any more: a command that prints for ever would otherwise notice only when it prints again.
+pub(crate) fn wait(stream: Option<BorrowedFd>, time: Option<Duration>) -> io::Result<Wake> {
+    let end = time.map(|time| Instant::now() + time);
     loop {
+        let left = end.map(|end| end.saturating_duration_since(Instant::now()));
+        let timeout = left.and_then(|left| Timespec::try_from(left).ok());
+        let stdout = io::stdout();
         // Of a pipe without readers, poll reports an error unasked.
-        let stdout = PollFd::new(&stdout, PollFlags::empty());
-        let mut waited = [stdout, PollFd::new(&stream, PollFlags::IN)];
-        match poll(&mut waited, None) {
-            Ok(_) => return Ok(waited[0].revents().is_empty()),
+        let mut waited = vec![PollFd::new(&stdout, PollFlags::empty())];
+        waited.extend(stream.as_ref().map(|stream| PollFd::new(stream, PollFlags::IN)));
+        match poll(&mut waited, timeout.as_ref()) {
+            Ok(0) => return Ok(Wake::Time),
+            Ok(_) if !waited[0].revents().is_empty() => return Ok(Wake::NoReader),
+            Ok(_) => return Ok(Wake::Readable),
             Err(Errno::INTR) => {}
             Err(error) => return Err(error.into()),
         }
     }
+}
+
+/// A picture for a terminal whose last picture it replaces: as many of its lines as the terminal has rows for.
+pub(crate) fn picture(text: &str) -> String {
+    let size = tcgetwinsize(io::stdout()).ok().map(|size| (size.ws_row, size.ws_col));
+    let text = match size {
+        // A terminal that does not know its size has 0.
+        Some((rows @ 1.., columns @ 1..)) => cut(text, rows.into(), columns.into()),
+        _ => text.to_owned(),
+    };
+    // To the upper left, and erase what follows.
+    format!("\x1b[H\x1b[J{text}")
+}
+
+/// The first lines of a text that fit, and in place of the others a line that counts them. The cursor ends in a
+/// row of its own.
+fn cut(text: &str, rows: usize, columns: usize) -> String {
+    let height = |line: &str| width(line).div_ceil(columns).max(1);
+    let lines: Vec<&str> = text.lines().collect();
+    if lines.iter().map(|line| height(line)).sum::<usize>() < rows {
+        return text.to_owned();
+    }
+    let mut kept = String::new();
+    let mut used = 2;
+    for (index, line) in lines.iter().enumerate() {
+        used += height(line);
+        if used > rows {
+            let left = lines.len() - index;
+            kept += &format!("({left} more {})\n", if left == 1 { "line" } else { "lines" });
+            break;
+        }
+        kept += &format!("{line}\n");
+    }
+    kept
+}
+
+/// The columns that a line with colours takes.
+fn width(line: &str) -> usize {
+    let mut is_escape = false;
+    let takes_column = |letter: &char| match (is_escape, letter) {
+        (false, '\x1b') => {
+            is_escape = true;
+            false
+        }
+        (false, _) => true,
+        (true, letter) => {
+            is_escape = *letter != 'm';
+            false
+        }
+    };
+    line.chars().filter(takes_column).count()
 }
 
 /// Makes text part of one line: replaces each control character by `?`.
@@ -121,6 +192,22 @@ mod tests {
         }
         assert_eq!(Tint::Plain.paint("up", true), "up");
         assert_eq!(Tint::Bad.paint("a\x1b[32mb", true), "\x1b[31ma?[32mb\x1b[0m");
+    }
+
+    #[test]
+    fn a_picture_is_cut_to_the_terminal() {
+        let text = "\x1b[1mNAME\x1b[0m\nb1\nb2\nb3\n";
+        assert_eq!(cut(text, 5, 80), text, "the cursor has the fifth row");
+        assert_eq!(cut(text, 4, 80), "\x1b[1mNAME\x1b[0m\nb1\n(2 more lines)\n");
+        assert_eq!(cut(text, 5, 4), text, "colours take no columns");
+        assert_eq!(
+            cut(text, 5, 3),
+            "\x1b[1mNAME\x1b[0m\nb1\n(2 more lines)\n",
+            "NAME takes two rows"
+        );
+        assert_eq!(cut(text, 1, 80), "(4 more lines)\n");
+        assert_eq!(cut("a\n", 1, 80), "(1 more line)\n");
+        assert_eq!(cut("", 1, 80), "");
     }
 
     #[test]

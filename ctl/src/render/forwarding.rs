@@ -3,10 +3,10 @@
 use guideway_api::{Backend, Flows, Service, Status, Worker};
 
 use super::{sentence, tint};
-use crate::table::{Table, left, right};
+use crate::table::{Table, counter, key, left, right};
 
 pub(super) fn status_table(status: &Status) -> Table<2> {
-    let mut table = Table::headless([left("NAME"), left("VALUE")]);
+    let mut table = Table::headless([key("NAME"), left("VALUE")]);
     table.row([&"node", &status.node]);
     table.row([&"version", &status.version]);
     table.row([&"uptime_seconds", &status.uptime_seconds]);
@@ -21,23 +21,23 @@ pub(super) fn status_table(status: &Status) -> Table<2> {
     table.row([&"flows", &status.flows]);
     table.row([&"flow_capacity", &status.flow_capacity]);
     table.row([&"fragments_waiting", &status.fragments_waiting]);
-    table.row([&"received", &status.received]);
-    table.row([&"transmitted", &status.transmitted]);
+    table.counter_row([&"received", &status.received]);
+    table.counter_row([&"transmitted", &status.transmitted]);
     table
 }
 
 pub(super) fn service_table(services: &[Service]) -> Table<10> {
     let mut table = Table::new([
-        left("NAME"),
+        key("NAME"),
         left("ADDRESS"),
         left("PROTOCOL"),
         right("PORT"),
         left("POOL"),
         right("BACKENDS"),
         right("LIVE"),
-        right("FLOWS"),
-        right("PACKETS"),
-        right("BYTES"),
+        counter("FLOWS"),
+        counter("PACKETS"),
+        counter("BYTES"),
     ]);
     for service in services {
         table.row([
@@ -58,17 +58,17 @@ pub(super) fn service_table(services: &[Service]) -> Table<10> {
 
 pub(super) fn backend_table(backends: &[Backend]) -> Table<14> {
     let mut table = Table::new([
-        left("POOL"),
-        left("NAME"),
+        key("POOL"),
+        key("NAME"),
         left("ADDRESS"),
         right("WEIGHT"),
         left("STATE"),
         left("ENCAPSULATION"),
         right("SHARE"),
         right("LIVE"),
-        right("FLOWS"),
-        right("PACKETS"),
-        right("BYTES"),
+        counter("FLOWS"),
+        counter("PACKETS"),
+        counter("BYTES"),
         left("PORT"),
         left("NEXT_HOP"),
         left("WHY"),
@@ -97,12 +97,12 @@ pub(super) fn backend_table(backends: &[Backend]) -> Table<14> {
 
 pub(super) fn worker_table(workers: &[Worker]) -> Table<10> {
     let mut table = Table::new([
-        right("WORKER"),
+        key("WORKER").to_right(),
         right("CPU"),
         right("GENERATION"),
-        right("RECEIVED"),
-        right("TRANSMITTED"),
-        right("DROPPED"),
+        counter("RECEIVED"),
+        counter("TRANSMITTED"),
+        counter("DROPPED"),
         right("FLOWS"),
         right("FLOW_CAPACITY"),
         right("BUSY"),

@@ -3,24 +3,24 @@
 use guideway_api::{Neighbor, PortInterface, Punt, Route};
 
 use super::{sentence, tint};
-use crate::table::{Table, left, right};
+use crate::table::{Table, counter, key, left, right};
 
 /// A row for each port, and one for each VLAN device below its port's.
 pub(super) fn interface_table(interfaces: &[PortInterface]) -> Table<15> {
     let mut table = Table::new([
-        left("PORT"),
-        left("INTERFACE"),
-        right("VLAN"),
+        key("PORT"),
+        key("INTERFACE"),
+        key("VLAN").to_right(),
         left("STATE"),
         left("MAC"),
         right("MTU"),
-        right("TO_KERNEL"),
-        right("TO_KERNEL_BYTES"),
-        right("REFUSED"),
-        right("QUEUE_FULL"),
-        right("FROM_KERNEL"),
-        right("FROM_KERNEL_BYTES"),
-        right("DROPPED"),
+        counter("TO_KERNEL"),
+        counter("TO_KERNEL_BYTES"),
+        counter("REFUSED"),
+        counter("QUEUE_FULL"),
+        counter("FROM_KERNEL"),
+        counter("FROM_KERNEL_BYTES"),
+        counter("DROPPED"),
         left("ADDRESSES"),
         left("NOTE"),
     ]);
@@ -70,10 +70,10 @@ pub(super) fn interface_table(interfaces: &[PortInterface]) -> Table<15> {
 
 pub(super) fn neighbor_table(neighbors: &[Neighbor]) -> Table<10> {
     let mut table = Table::new([
-        left("PORT"),
-        left("INTERFACE"),
-        right("VLAN"),
-        left("ADDRESS"),
+        key("PORT"),
+        key("INTERFACE"),
+        key("VLAN").to_right(),
+        key("ADDRESS"),
         left("MAC"),
         left("STATE"),
         left("MANAGED"),
@@ -100,7 +100,7 @@ pub(super) fn neighbor_table(neighbors: &[Neighbor]) -> Table<10> {
 }
 
 pub(super) fn route_table(route: &Route) -> Table<2> {
-    let mut table = Table::headless([left("NAME"), left("VALUE")]);
+    let mut table = Table::headless([key("NAME"), left("VALUE")]);
     let name = match (&route.pool, &route.backend) {
         (Some(pool), Some(backend)) => format!("{pool}/{backend}"),
         _ => String::new(),
@@ -121,11 +121,11 @@ pub(super) fn route_table(route: &Route) -> Table<2> {
 
 pub(super) fn punt_table(punts: &[Punt]) -> Table<5> {
     let mut table = Table::new([
-        left("CLASS"),
+        key("CLASS"),
         right("RATE"),
         right("BURST"),
-        right("PUNTED"),
-        right("LIMITED"),
+        counter("PUNTED"),
+        counter("LIMITED"),
     ]);
     for punt in punts {
         table.row([&punt.class, &punt.rate, &punt.burst, &punt.punted, &punt.limited]);

@@ -3,25 +3,25 @@
 use guideway_api::{Port, PortStats, Stats};
 
 use super::{sentence, tint};
-use crate::table::{Table, left, right};
+use crate::table::{Table, counter, key, left, right};
 
 pub(super) fn port_table(ports: &[Port]) -> Table<20> {
     let mut table = Table::new([
-        left("NAME"),
+        key("NAME"),
         left("DEVICE"),
         left("DRIVER"),
         left("MAC"),
         right("MTU"),
         right("RX_QUEUES"),
         right("TX_QUEUES"),
-        right("RX_PACKETS"),
-        right("RX_BYTES"),
-        right("RX_MISSED"),
-        right("RX_ERRORS"),
-        right("RX_NO_BUFFER"),
-        right("TX_PACKETS"),
-        right("TX_BYTES"),
-        right("TX_ERRORS"),
+        counter("RX_PACKETS"),
+        counter("RX_BYTES"),
+        counter("RX_MISSED"),
+        counter("RX_ERRORS"),
+        counter("RX_NO_BUFFER"),
+        counter("TX_PACKETS"),
+        counter("TX_BYTES"),
+        counter("TX_ERRORS"),
         left("LINK"),
         right("LINK_SECONDS"),
         left("STEERING"),
@@ -57,7 +57,7 @@ pub(super) fn port_table(ports: &[Port]) -> Table<20> {
 }
 
 pub(super) fn port_stats_table(ports: &[PortStats]) -> Table<4> {
-    let mut table = Table::new([left("PORT"), left("KIND"), left("NAME"), right("COUNT")]);
+    let mut table = Table::new([key("PORT"), key("KIND"), key("NAME"), counter("COUNT")]);
     for port in ports {
         for (name, count) in &port.counters {
             table.row([&port.name, &"device", name, count]);
@@ -70,7 +70,7 @@ pub(super) fn port_stats_table(ports: &[PortStats]) -> Table<4> {
 }
 
 pub(super) fn stats_table(stats: &Stats) -> Table<3> {
-    let mut table = Table::new([left("KIND"), left("NAME"), right("COUNT")]);
+    let mut table = Table::new([key("KIND"), key("NAME"), counter("COUNT")]);
     table.row([&"total", &"received", &stats.received]);
     table.row([&"total", &"transmitted", &stats.transmitted]);
     for (name, count) in &stats.verdicts {

@@ -1,5 +1,7 @@
 //! Every table, compared with its exact text.
 
+use std::time::{Duration, Instant};
+
 use guideway_api::{
     Backend, BackendState, Duplex, EncapsulationChoice, Flow, FlowField, FlowState, FromKernel,
     Learnt, Link, Neighbor, NeighborState, NextHop, Port, PortCounters, PortInterface,
@@ -11,7 +13,7 @@ use super::*;
 
 /// Renders for a file.
 fn render(response: &Response, output: Output) -> Rendered {
-    View { output, screen: Screen::default() }.render(response)
+    View { output, screen: Screen::default(), look: None }.render(response)
 }
 
 #[track_caller]
@@ -427,6 +429,106 @@ CLASS     RATE  BURST  PUNTED  LIMITED
 routing  10000   1000     120        3
 own       1000    100     120        3
 ",
+    );
+}
+
+#[test]
+fn counters_have_rates_if_other_looks_follow() {
+    let now = Instant::now();
+    for (response, expected) in [
+        (Response::Services(vec![]), "FLOWS PACKETS BYTES"),
+        (Response::Backends(vec![]), "FLOWS PACKETS BYTES"),
+        (Response::Workers(vec![]), "RECEIVED TRANSMITTED DROPPED"),
+        (
+            Response::Ports(vec![]),
+            "RX_PACKETS RX_BYTES RX_MISSED RX_ERRORS RX_NO_BUFFER TX_PACKETS TX_BYTES TX_ERRORS",
+        ),
+        (Response::PortStats(vec![]), "COUNT"),
+        (Response::Stats(Stats::default()), "COUNT"),
+        (
+            Response::Interfaces(vec![]),
+            "TO_KERNEL TO_KERNEL_BYTES REFUSED QUEUE_FULL FROM_KERNEL FROM_KERNEL_BYTES DROPPED",
+        ),
+        (Response::Punts(vec![]), "PUNTED LIMITED"),
+        (Response::Neighbors(vec![]), ""),
+        (Response::Flows(Flows::default()), ""),
+    ] {
+        let look = Some(Look { time: "t".into(), rates: Rates::new(now) });
+        let mut view = View { output: Output::Table, screen: Screen::default(), look };
+        let text = view.render(&response).text;
+        let header: Vec<&str> = text.lines().next().unwrap().split_whitespace().collect();
+        let rated = header.windows(2).filter(|pair| pair[1] == format!("{}/S", pair[0]));
+        let rated: Vec<&str> = rated.map(|pair| pair[0]).collect();
+        assert_eq!(rated.join(" "), expected);
+        let plain = render(&response, Output::Table).text;
+        assert_eq!(
+            header.len(),
+            plain.lines().next().unwrap().split_whitespace().count() + rated.len()
+        );
+    }
+}
+
+#[test]
+fn rows_are_told_apart_by_all_their_names() {
+    let backend = |pool: &str, packets| {
+        let traffic = Traffic { packets, ..Traffic::default() };
+        let next_hop = NextHop::Unreachable(Unreachable::NoRoute);
+        Backend {
+            pool: pool.into(),
+            name: "b1".into(),
+            address: "10.0.0.5".parse().unwrap(),
+            weight: 1,
+            state: BackendState::Active,
+            encapsulation: None,
+            encapsulation_choice: None,
+            share: 1.0,
+            next_hop,
+            traffic,
+        }
+    };
+    let start = Instant::now();
+    let look = Some(Look { time: "t".into(), rates: Rates::new(start) });
+    let mut view = View { output: Output::Table, screen: Screen::default(), look };
+    view.render(&Response::Backends(vec![backend("web", 10), backend("dns", 1000)]));
+    view.look.as_mut().unwrap().rates.look(start + Duration::from_secs(10));
+    let text =
+        view.render(&Response::Backends(vec![backend("dns", 1500), backend("web", 20)])).text;
+    let rates: Vec<&str> =
+        text.lines().map(|line| line.split_whitespace().nth(11).unwrap()).collect();
+    assert_eq!(rates, ["PACKETS/S", "50.0", "1.0"], "{text}");
+}
+
+#[test]
+fn totals_have_rates_too() {
+    let status = |received| Status {
+        node: "7".into(),
+        version: "0.1.0".into(),
+        uptime_seconds: received,
+        generation: 1,
+        generation_in_force: 1,
+        manager_restarts: 0,
+        config_path: "/x".into(),
+        workers: 1,
+        ports: 1,
+        services: 1,
+        backends: 1,
+        flows: received,
+        flow_capacity: 1,
+        fragments_waiting: 0,
+        received,
+        transmitted: 0,
+    };
+    let start = Instant::now();
+    let look = Some(Look { time: "t".into(), rates: Rates::new(start) });
+    let mut view = View { output: Output::Table, screen: Screen::default(), look };
+    view.render(&Response::Status(status(1000)));
+    view.look.as_mut().unwrap().rates.look(start + Duration::from_secs(2));
+    let text = view.render(&Response::Status(status(3000))).text;
+    let rated: Vec<&str> = text.lines().filter(|line| line.contains("/s")).collect();
+    assert_eq!(
+        rated,
+        ["received             3000  1000/s", "transmitted          0  0/s"],
+        "{text}"
     );
 }
 

@@ -5,6 +5,7 @@
 mod monitor;
 mod site;
 mod terminal;
+mod watch;
 
 use std::io::{BufRead, Write};
 use std::os::unix::net::UnixListener;
@@ -525,7 +526,7 @@ fn completions_need_no_daemon() {
     for shell in ["bash", "zsh", "fish"] {
         let ran = site.run(&["completions", shell]);
         assert!(ran.code == 0 && ran.stdout.contains("guidewayctl"), "{ran:?}");
-        for word in ["neighbor_lost", "jsonl", "no-follow"] {
+        for word in ["neighbor_lost", "jsonl", "watch", "no-follow"] {
             assert!(ran.stdout.contains(word), "{shell}: {word}");
         }
     }

@@ -42,6 +42,7 @@ fn each_command_is_its_request() {
     for (arguments, message) in [
         (&["monitor", "--since", "0"][..], "0 is not in 1.."),
         (&["monitor", "--kind", "link_dwn"], "link_down"),
+        (&["monitor", "--watch"], "unexpected argument"),
     ] {
         let ran = site.run(arguments);
         assert!(ran.code == 2 && ran.stderr.contains(message), "{ran:?}");

@@ -58,6 +58,29 @@ impl Site {
         })
     }
 
+    /// Starts a daemon that serves one connection after the other: one response to each request, and at the
+    /// end of a connection's responses the daemon closes it. Returns the requests.
+    pub(crate) fn serves(&self, connections: Vec<Vec<String>>) -> JoinHandle<Vec<String>> {
+        let listener = UnixListener::bind(self.socket()).unwrap();
+        thread::spawn(move || {
+            let mut requests = Vec::new();
+            for responses in connections {
+                let (mut stream, _) = listener.accept().unwrap();
+                stream.write_all(format!("{GREETING}\n").as_bytes()).unwrap();
+                let mut stream = BufReader::new(stream);
+                for response in responses {
+                    let mut request = String::new();
+                    if stream.read_line(&mut request).unwrap() == 0 {
+                        break;
+                    }
+                    requests.push(request);
+                    stream.get_mut().write_all(format!("{response}\n").as_bytes()).unwrap();
+                }
+            }
+            requests
+        })
+    }
+
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_guidewayctl"));
         command.args(arguments).env("GUIDEWAY_SOCKET", self.socket()).stdin(Stdio::null());
