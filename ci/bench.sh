@@ -8,6 +8,7 @@
 #   scaling        two workers against one, new flows, memory
 #   tables         Maglev tables: building and applying
 #   figures        the Maglev paper's figures 11 and 12
+#   scrape         a scrape of the largest configuration, and what it takes from a worker
 #   device         beside testpmd, on DPDK's pcap device
 #   pair           between two processes, over memif: throughput without loss, and latency
 #
@@ -21,7 +22,7 @@ set -euo pipefail
 # shellcheck source=ci/common.sh
 . "$(dirname "$0")/common.sh"
 
-all=(instructions cost scaling tables figures device pair)
+all=(instructions cost scaling tables figures scrape device pair)
 write=() strict=() parts=()
 for argument in "$@"; do
     case $argument in
