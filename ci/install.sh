@@ -5,7 +5,7 @@
 #   ci/install.sh [build] [run] [test] [bench] [vm] [distro]   default: build run test
 #
 # Looks for what it needs, not for package names, and touches nothing when all is there. Uses sudo
-# where it is not root. A system-wide nginx or BIRD that comes this way is not started, now or at boot.
+# where it is not root. A system-wide nginx, BIRD or Prometheus that comes this way is not started, now or at boot.
 # To build it needs Rust too. Where there is none and Debian has a package `rustup`, it installs that and has
 # it fetch the stable toolchain, for the user who calls it.
 set -euo pipefail
@@ -37,6 +37,8 @@ is_there() {
         python3-pip) "$python" -c 'import pip' 2>/dev/null ;;
         python3-scapy) "$python" -c 'import scapy' 2>/dev/null ;;
         python3-jsonschema) "$python" -c 'import jsonschema' 2>/dev/null ;;
+        python3-yaml) "$python" -c 'import yaml' 2>/dev/null ;;
+        prometheus) command -v prometheus && command -v promtool ;;
         *) command -v "$1" || command -v "/usr/sbin/$1" ;;
     esac >/dev/null
 }
@@ -46,7 +48,7 @@ packages_for() {
         # libdpdk-dev depends on every driver of DPDK, so nothing more is needed to run.
         build) echo gcc libc6-dev pkg-config libclang-dev libdpdk-dev ca-certificates ;;
         run) echo nginx iproute2 iputils-ping traceroute ethtool curl tcpdump python3 ;;
-        test) echo git g++ procps python3-jsonschema python3-pip python3-pytest python3-pytest-rerunfailures python3-pytest-xdist python3-scapy tshark shellcheck strace systemd qemu-user lua5.4 dpdk-dev bird2 ;;
+        test) echo git g++ procps python3-jsonschema python3-pip python3-pytest python3-pytest-rerunfailures python3-pytest-xdist python3-scapy python3-yaml prometheus tshark shellcheck strace systemd qemu-user lua5.4 dpdk-dev bird2 ;;
         bench) echo valgrind dpdk-dev python3 python3-scapy ;;
         vm) echo mmdebstrap debian-archive-keyring e2fsprogs iproute2 python3 ;;
         distro) echo mmdebstrap debian-archive-keyring git ;;
@@ -85,6 +87,7 @@ install_packages() {
     if [ -d /run/systemd/system ]; then
         [[ " $* " != *" nginx "* ]] || as_root systemctl --quiet disable nginx.service
         [[ " $* " != *" bird2 "* ]] || as_root systemctl --quiet disable bird.service
+        [[ " $* " != *" prometheus "* ]] || as_root systemctl --quiet disable prometheus.service
     fi
     rm -f "$log"
 }
