@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs built programs, the systemd units and their optional drop-ins, the group of the control socket (for
-# systemd-sysusers), and the example configurations.
+# systemd-sysusers), the example configurations, and the rules for Prometheus.
 #
 #   PREFIX=/usr/local DESTDIR= ci/place.sh
 #
@@ -26,6 +26,9 @@ for group in packaging/sysusers.d/*.conf; do
 done
 for drop_in in packaging/drop-ins/*.conf; do
     install -D -v -m 644 "$drop_in" "$destination/share/doc/guideway/drop-ins/$(basename "$drop_in")"
+done
+for watched in packaging/prometheus/*.yaml; do
+    install -D -v -m 644 "$watched" "$destination/share/doc/guideway/${watched#packaging/}"
 done
 for example in examples/*.toml; do
     install -D -v -m 644 "$example" "$destination/share/doc/guideway/$example"
