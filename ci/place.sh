@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs built programs, the systemd units and their optional drop-ins, the group of the control socket (for
-# systemd-sysusers), the example configurations, and the rules for Prometheus.
+# systemd-sysusers), the example configurations, and what Prometheus and Grafana need.
 #
 #   PREFIX=/usr/local DESTDIR= ci/place.sh
 #
@@ -27,7 +27,7 @@ done
 for drop_in in packaging/drop-ins/*.conf; do
     install -D -v -m 644 "$drop_in" "$destination/share/doc/guideway/drop-ins/$(basename "$drop_in")"
 done
-for watched in packaging/prometheus/*.yaml; do
+for watched in packaging/prometheus/*.yaml packaging/grafana/*.json; do
     install -D -v -m 644 "$watched" "$destination/share/doc/guideway/${watched#packaging/}"
 done
 for example in examples/*.toml; do

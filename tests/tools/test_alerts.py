@@ -1,4 +1,5 @@
-"""The alert rules and their tests: each alert fires in its own test and in no other.
+"""The alert rules, their tests and the dashboard: each alert fires in its own test and in no other, and what they ask for
+is in the list of metrics, docs/metrics.md.
 
 A real Prometheus asks a running forwarder in tests/live/test_metrics.py.
 """
@@ -9,7 +10,7 @@ import subprocess
 
 import pytest
 import yaml
-from support import prometheus
+from support import dashboard, prometheus
 from support.binaries import ROOT
 
 PACKAGING = ROOT / "packaging" / "prometheus"
@@ -111,3 +112,37 @@ def test_every_recording_rule_has_a_use():
     asked = " ".join([*RECORDED.values(), *(rule["expr"] for rule in ALERTS.values())])
     for name in RECORDED:
         assert re.search(rf"{name}\b", asked), name
+
+
+def test_the_dashboard_is_well_formed():
+    board = dashboard.load()
+    assert board["schemaVersion"] == 38 and board["uid"] == "guideway"
+    assert [variable["name"] for variable in board["templating"]["list"]] == ["datasource", "instance"]
+    panels = board["panels"]
+    assert [panel["id"] for panel in panels] == list(range(1, len(panels) + 1))
+    taken = set()
+    for panel in panels:
+        place = panel["gridPos"]
+        cells = {(place["x"] + x, place["y"] + y) for x in range(place["w"]) for y in range(place["h"])}
+        assert not cells & taken and place["x"] + place["w"] <= 24, panel["title"]
+        taken |= cells
+        assert panel["title"]
+        if panel["type"] == "row":
+            continue
+        assert panel["datasource"] == {"type": "prometheus", "uid": "${datasource}"}, panel["title"]
+        assert panel["fieldConfig"]["defaults"]["unit"], panel["title"]
+        targets = panel["targets"]
+        assert len({target["refId"] for target in targets}) == len(targets) >= 1, panel["title"]
+        assert len({target["legendFormat"] for target in targets}) == len(targets), panel["title"]
+        for target in targets:
+            # Each query is for the chosen nodes, but for the alerts of all.
+            assert 'instance=~"$instance"' in target["expr"] or "ALERTS{" in target["expr"], target
+
+
+def test_prometheus_understands_every_query(tmp_path):
+    asked = dashboard.queries(instance=".+", __rate_interval="1m")
+    rules = [{"record": f"query:a{number}", "expr": query} for number, (*_, query) in enumerate(asked)]
+    path = tmp_path / "queries.yaml"
+    path.write_text(yaml.safe_dump({"groups": [{"name": "queries", "rules": rules}]}))
+    code, output = promtool("check", "rules", path)
+    assert code == 0 and f"{len(rules)} rules found" in output, output
