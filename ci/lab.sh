@@ -299,6 +299,9 @@ idle = "$idle"
 [control]
 socket = "$dir/guideway.sock"
 
+[metrics]
+listen = ["127.0.0.1:9420"]
+
 [[port]]
 name = "edge0"
 device = "$(device)"

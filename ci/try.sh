@@ -26,6 +26,7 @@ The lab is up; its files and logs are in $LAB_DIR. As root, try:
   what the forwarder says           target/release/guidewayctl --socket $LAB_SOCKET status
                                     (also: service list, backend list, worker list, port list, flow list, stats,
                                     interface list, neighbor list, route show web/s1, punt list)
+  what Prometheus sees              ci/lab.sh exec lb curl http://127.0.0.1:9420/metrics
   what a server receives            ci/lab.sh exec s1 tcpdump -ni s0 proto gre
                                     ci/lab.sh exec s1 tcpdump -ni gw-tun0
   another weight, at run time       edit $LAB_CONFIG, then

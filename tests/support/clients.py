@@ -1,4 +1,5 @@
-"""Clients of the control socket, each a process of its own, so that they do not wait for each other in Python.
+"""Clients of the control socket: one in this process, and several, each a process of its own, so that they do not wait for
+each other in Python.
 
 Run as a program with SOCKET and one line a request on stdin, it prints the seconds until each response and what the
 response was.
@@ -10,6 +11,43 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+
+
+class Connection:
+    """A connection of this process, for many requests without a process for each."""
+
+    def __init__(self, path):
+        self._socket = socket.socket(socket.AF_UNIX)
+        self._socket.settimeout(30)
+        self._socket.connect(str(path))
+        self._lines = self._socket.makefile("rb")
+        self._lines.readline()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self._lines.close()
+        self._socket.close()
+
+    def ask(self, request, **fields):
+        """The body of the response, which must be no error."""
+        self._socket.sendall(json.dumps({"request": request, **fields}).encode() + b"\n")
+        return self._next()
+
+    def _next(self):
+        response = json.loads(self._lines.readline())
+        assert response["response"] != "error", response
+        return response.get("body")
+
+    def events(self):
+        """Every event that the daemon keeps."""
+        response = self.ask("monitor")
+        found = response["events"]
+        while response["more"]:
+            response = self._next()
+            found += response["events"]
+        return found
 
 
 class Client:

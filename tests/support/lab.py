@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 from . import binaries
+from .network import Namespace
 
 SCRIPT = binaries.ROOT / "ci" / "lab.sh"
 SERVERS = ("s1", "s2", "s3")
@@ -42,6 +43,10 @@ class Lab:
     def ready(self):
         """Waits until a forwarder that the test has started knows the servers."""
         self._script("ready", "--bin", binaries.directory())
+
+    def namespace(self, name):
+        """One of the lab's namespaces."""
+        return Namespace(self.environment[f"LAB_NS_{name.upper()}"])
 
     def run(self, namespace, *line, timeout=120):
         """Runs a command in a namespace and returns its result."""

@@ -37,10 +37,10 @@ def _run(*line):
 
 
 class Namespace:
-    """A new network namespace."""
+    """A new network namespace; or, by its name and without entry, one that exists."""
 
-    def __init__(self):
-        self.name = f"guideway-test-{os.getpid()}-{next(_numbers)}"
+    def __init__(self, name=None):
+        self.name = name or f"guideway-test-{os.getpid()}-{next(_numbers)}"
 
     def __enter__(self):
         _run("ip", "netns", "add", self.name)
