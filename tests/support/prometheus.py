@@ -84,7 +84,6 @@ class Prometheus:
         line = ("prometheus", *files, f"--web.listen-address=127.0.0.1:{PORT}", "--log.level=warn")
         with (self._base / "log").open("w") as log:
             self._process = subprocess.Popen(self.namespace.command(*line), stdout=log, stderr=log)
-        self.begun = time.time()
         try:
             self._wait_for_start()
         except BaseException:
@@ -122,9 +121,9 @@ class Prometheus:
         """What the expression is now: a list of series, each with its labels (`metric`) and its `value` or `values`."""
         return self._ask("query", query=expression)["result"]
 
-    def over_time(self, expression, step=1.0):
-        """Series with what the expression was since the start."""
-        return self._ask("query_range", query=expression, start=self.begun, end=time.time(), step=step)["result"]
+    def over_time(self, expression, since):
+        """Series with what the expression was since a time, second by second."""
+        return self._ask("query_range", query=expression, start=since, end=time.time(), step=1)["result"]
 
     def values(self, expression):
         """The values of the expression now."""
