@@ -17,6 +17,7 @@ PACKAGING = ROOT / "packaging" / "prometheus"
 RULES = PACKAGING / "guideway.rules.yaml"
 TESTS = PACKAGING / "guideway.rules.test.yaml"
 OPERATIONS = (ROOT / "docs" / "operations.md").read_text()
+METRICS = (ROOT / "docs" / "metrics.md").read_text()
 FIRING = 'ALERTS{alertstate="firing"}'
 
 GROUPS = yaml.safe_load(RULES.read_text())["groups"]
@@ -146,3 +147,29 @@ def test_prometheus_understands_every_query(tmp_path):
     path.write_text(yaml.safe_dump({"groups": [{"name": "queries", "rules": rules}]}))
     code, output = promtool("check", "rules", path)
     assert code == 0 and f"{len(rules)} rules found" in output, output
+
+
+def watched():
+    """The last column of docs/metrics.md, by metric."""
+    rows = re.findall(r"^\| `(\w+)` \|(?:[^|]*\|){3} (.*?) ?\|$", METRICS, re.MULTILINE)
+    assert len(rows) > 50
+    return dict(rows)
+
+
+def test_the_list_of_metrics_names_the_alerts_that_need_each():
+    """And no rule asks for a metric that is not listed."""
+    needing = {}
+    for name, rule in ALERTS.items():
+        for metric in needed(rule["expr"]) - {"up"}:
+            needing.setdefault(metric, set()).add(name)
+    listed = {metric: set(re.findall(r"`(\w+)`", watchers)) for metric, watchers in watched().items()}
+    assert {metric: alerts for metric, alerts in listed.items() if alerts} == needing
+
+
+def test_the_dashboard_shows_the_metrics_that_are_listed_as_shown():
+    """And no panel asks for a metric that is not listed."""
+    shown = set().union(*(prometheus.metrics(query) for *_, query in dashboard.queries(instance="x", __rate_interval="1m")))
+    listed = watched()
+    assert shown <= set(listed), shown - set(listed)
+    missing = {metric for metric, watchers in listed.items() if watchers == "dashboard"} - shown
+    assert not missing, missing
