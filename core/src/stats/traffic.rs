@@ -78,4 +78,16 @@ impl Counting<'_> {
         self.services.get(service).map(count);
         self.backends.get(backend).map(count);
     }
+
+    /// Counts a packet as [`Counting::count`] does, and so many flows that begin with it.
+    #[inline(always)]
+    pub fn count_with_flows(&mut self, service: usize, backend: usize, bytes: u64, flows: u64) {
+        let count = |traffic: &TrafficCells| {
+            traffic.packets.add(1);
+            traffic.bytes.add(bytes);
+            traffic.flows.add(flows);
+        };
+        self.services.get(service).map(count);
+        self.backends.get(backend).map(count);
+    }
 }
