@@ -26,14 +26,23 @@ const STALE: Duration = Duration::from_secs(1);
 pub struct Health(ArcSwapOption<Findings>);
 
 impl Health {
-    pub(super) fn found(&self, findings: Findings) {
+    pub(crate) fn found(&self, findings: Findings) {
         self.0.store(Some(Arc::new(findings)));
     }
 
-    /// The time since a worker's last round, to a tenth of a second. 0 without such a worker, or if nothing was found.
-    pub fn heartbeat_age(&self, worker: usize) -> Duration {
+    /// The time since a worker's last round, to a tenth of a second. `None` without such a worker, or if nothing was
+    /// found yet. Where nothing is looked at any more the age grows on.
+    pub fn heartbeat_age(&self, worker: usize, now: Instant) -> Option<Duration> {
         let found = self.0.load();
-        found.as_ref().and_then(|found| found.heartbeats.get(worker).copied()).unwrap_or_default()
+        let found = found.as_ref()?;
+        Some(*found.heartbeats.get(worker)? + found.unseen(now))
+    }
+
+    /// How long the oldest tables wait that some worker has not loaded; 0 if none wait. `None` if nothing was found yet.
+    pub fn waiting(&self, now: Instant) -> Option<Duration> {
+        let found = self.0.load();
+        let found = found.as_ref()?;
+        Some(found.waiting.map_or(Duration::ZERO, |(_, age)| age + found.unseen(now)))
     }
 
     /// The pages of a daemon whose health this is.
@@ -49,6 +58,13 @@ impl Health {
             healthz: of(|daemon, found, now| healthz(&facts(daemon), found, now)),
             readyz: of(|daemon, found, now| readyz(&facts(daemon), found, now)),
         }
+    }
+}
+
+impl Findings {
+    /// The time for which nothing was looked at, if that is long.
+    fn unseen(&self, now: Instant) -> Duration {
+        Some(now.saturating_duration_since(self.at)).filter(|&age| age > STALE).unwrap_or_default()
     }
 }
 
@@ -273,6 +289,21 @@ mod tests {
             });
             (answer.is_well, reasons.collect())
         })
+    }
+
+    #[test]
+    fn ages_grow_on_where_nothing_is_looked_at() {
+        let (health, now) = (Health::default(), Instant::now());
+        assert_eq!((health.heartbeat_age(0, now), health.waiting(now)), (None, None));
+        health.found(found(now));
+        let after = |ms| now + Duration::from_millis(ms);
+        let ages = |ms| (health.heartbeat_age(0, after(ms)), health.waiting(after(ms)));
+        let ms = |ms| Some(Duration::from_millis(ms));
+        assert_eq!(ages(1000), (ms(0), ms(4900)), "a look may be late");
+        assert_eq!(ages(60_000), (ms(60_000), ms(64_900)));
+        assert_eq!(health.heartbeat_age(2, now), None, "there are two workers");
+        health.found(Findings { waiting: None, ..found(now) });
+        assert_eq!(ages(60_000).1, ms(0));
     }
 
     #[test]

@@ -5,6 +5,7 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
+use std::time::Instant;
 
 use prometheus::proto;
 use rustc_hash::FxHashSet;
@@ -101,6 +102,7 @@ impl Collector {
         snapshot.config.set(Config {
             generation: published.generation,
             generation_in_force: overview.progress().generation,
+            waiting: self.health.waiting(Instant::now()).map(|age| age.as_secs_f64()),
             last_apply_success,
             last_apply: last_apply.as_secs_f64(),
             differs_from_file: self.file.differs(&published.text),
@@ -113,7 +115,7 @@ impl Collector {
     }
 
     fn workers(&self, daemon: &Daemon, snapshot: &mut Snapshot) {
-        let workers = daemon.overview().workers.iter().enumerate();
+        let (workers, now) = (daemon.overview().workers.iter().enumerate(), Instant::now());
         snapshot.workers.fill(workers.map(|(index, worker)| {
             let stats = &worker.stats;
             let row = Worker {
@@ -127,7 +129,7 @@ impl Collector {
                 burst_packets: histogram(stats, Histogram::BurstPackets),
                 burst_cycles: histogram(stats, Histogram::BurstCycles),
                 generation: stats.gauge(Gauge::Generation),
-                heartbeat_age: Some(self.health.heartbeat_age(index).as_secs_f64()),
+                heartbeat_age: self.health.heartbeat_age(index, now).map(|age| age.as_secs_f64()),
                 flows: stats.gauge(Gauge::Flows),
                 flow_capacity: worker.flow_capacity,
                 flows_refused: stats.event(Event::FlowTableFull),

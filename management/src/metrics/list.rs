@@ -111,9 +111,11 @@ metrics! {
     /// The configuration.
     config {} in Node {
         /// Generation of the tables published last.
-        gauge guideway_config_generation = |c| c.generation; alert GuidewayGenerationNotInForce;
+        gauge guideway_config_generation = |c| c.generation; dashboard;
         /// Oldest generation by which a worker forwards.
-        gauge guideway_config_generation_in_force = |c| c.generation_in_force; alert GuidewayGenerationNotInForce;
+        gauge guideway_config_generation_in_force = |c| c.generation_in_force; dashboard;
+        /// How long the oldest published tables wait that some worker does not forward by; 0 if none wait.
+        gauge guideway_config_waiting_seconds = |c| c.waiting; alert GuidewayGenerationNotInForce;
         /// Whether the last apply or reload is in force; 1 after the start.
         gauge guideway_config_last_apply_success = |c| c.last_apply_success; alert GuidewayConfigApplyFailed;
         /// When the last apply or reload ended, or the daemon started; in seconds since 1970.

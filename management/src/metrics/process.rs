@@ -3,6 +3,7 @@
 //! The collector of the crate `prometheus` would bring a second version of `rustix`.
 
 use std::fs;
+use std::sync::OnceLock;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use rustix::param::{clock_ticks_per_second, page_size};
@@ -31,8 +32,11 @@ impl Process {
             fields.split(' ').nth(number.checked_sub(3)?)?.parse().ok()
         };
         let ticks = clock_ticks_per_second() as f64;
-        let start_time =
-            field(22).map(|begun| now() - (seconds(ClockId::Boottime) - begun as f64 / ticks));
+        // Once, so that a step of the clock is no restart.
+        static START_TIME: OnceLock<Option<f64>> = OnceLock::new();
+        let start_time = *START_TIME.get_or_init(|| {
+            field(22).map(|begun| now() - (seconds(ClockId::Boottime) - begun as f64 / ticks))
+        });
         Process {
             cpu_seconds: seconds(ClockId::ProcessCPUTime),
             resident_bytes: field(24).map(|pages| pages * page_size() as u64),
@@ -40,8 +44,7 @@ impl Process {
             open_fds: fs::read_dir("/proc/self/fd").ok().map(|open| open.count().saturating_sub(1)),
             max_fds: getrlimit(Resource::Nofile).current,
             threads: field(20),
-            // To a hundredth, so that each reading gives the same.
-            start_time: start_time.map(|start| (start * 100.0).round() / 100.0),
+            start_time,
         }
     }
 }

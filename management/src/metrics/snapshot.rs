@@ -198,6 +198,8 @@ pub(super) struct Buffers {
 pub(super) struct Config {
     pub(super) generation: u64,
     pub(super) generation_in_force: u64,
+    /// Seconds.
+    pub(super) waiting: Option<f64>,
     pub(super) last_apply_success: bool,
     /// Seconds since 1970.
     pub(super) last_apply: f64,

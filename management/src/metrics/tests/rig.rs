@@ -16,7 +16,7 @@ use super::super::encode;
 use super::super::request::Wanted;
 use super::{Exporter, Page};
 use crate::daemon::{Buffers, Daemon, Interface, InterfaceState, Port, PortState, Worker};
-use crate::health::Health;
+use crate::health::{Findings, Health};
 use crate::http::Query;
 use crate::manager::{Manager, Published};
 use crate::state::PortFacts;
@@ -171,7 +171,15 @@ impl Rig {
         while daemon.overview().progress().generation == 0 {
             std::thread::yield_now();
         }
-        let exporter = Exporter::new(Arc::clone(&daemon), Arc::new(Health::default()));
+        let health = Health::default();
+        health.found(Findings {
+            at: Instant::now(),
+            heartbeats: vec![Duration::ZERO; 2],
+            ports: Vec::new(),
+            low: Vec::new(),
+            waiting: None,
+        });
+        let exporter = Exporter::new(Arc::clone(&daemon), Arc::new(health));
         let clock = Mutex::new(Instant::now());
         let worker = Some(worker);
         Rig { daemon, exporter, writers, clock, directory, is_over, worker }
