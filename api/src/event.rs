@@ -116,7 +116,7 @@ happenings! {
         /// Why, for example `SIGTERM`.
         reason: String,
     }
-    /// A client said what it is by a hello, as the controller does.
+    /// A client introduced itself with `hello`.
     Info ClientConnected = "client_connected" {
         /// What it calls itself.
         client: String,
@@ -127,7 +127,7 @@ happenings! {
         /// The number of its process.
         pid: u32,
     }
-    /// A client that had said what it is has gone.
+    /// A client that had introduced itself disconnected.
     Warning ClientDisconnected = "client_disconnected" {
         /// What it called itself.
         client: String,

@@ -110,9 +110,10 @@ pub(crate) enum Command {
         #[command(flatten)]
         watch: Watch,
     },
-    /// Print what happens, as it happens
+    /// Print the daemon's events as they happen
     Monitor {
-        /// Begin with the event of this number, 1 for all that are kept; without it, with the next
+        /// Begin with the event of this number, 1 for all that are kept [default: the next event; with
+        /// --no-follow, all that are kept]
         #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u64).range(1..))]
         since: Option<u64>,
         #[arg(long = "kind", value_name = "KIND", value_parser = parse::kinds(),
@@ -289,7 +290,7 @@ pub(crate) enum FlowCommand {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum LogCommand {
-    /// Show the least severe lines that the log has, or set which they are
+    /// Show the level of the log, or set it
     Level {
         /// The level to set
         #[arg(value_parser = parse::levels())]
@@ -303,7 +304,7 @@ pub(crate) enum LogCommand {
 /// Whether to look again and again.
 #[derive(Debug, Args)]
 pub(crate) struct Watch {
-    /// Look again after so many seconds, until interrupted [default: 2]
+    /// Look again every SECONDS seconds (2 without a value), until interrupted
     #[arg(long = "watch", value_name = "SECONDS", num_args = 0..=1, require_equals = true,
           default_missing_value = "2", value_parser = parse::interval)]
     every: Option<Duration>,

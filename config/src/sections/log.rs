@@ -50,8 +50,8 @@ section! {
     ///
     /// [The log](operations.md#the-log) has the forms and the fields.
     "[log]" 0..=1 => Log, LogDraft {
-        /// The least severe lines that the log has. `guidewayctl log level` changes it until the next start or reload, and
-        /// the environment variable `GUIDEWAY_LOG` has precedence at the start.
+        /// The least severe lines that the log has. `guidewayctl log level` changes it until the next start, or until a
+        /// reload or an apply changes this key. At the start, the environment variable `GUIDEWAY_LOG` has precedence.
         level: LogLevel = LEVEL, default "\"info\"", reload;
         /// The form of the log: lines for people, JSON objects, or entries with fields in systemd's journal.
         format: LogFormat = FORMAT, default "\"text\"", restart;
