@@ -25,9 +25,9 @@ metrics! {
         gauge guideway_start_time_seconds = |p| p.started; alert GuidewayRestarts;
         /// Processor time of all threads.
         counter process_cpu_seconds_total = |p| p.process.cpu_seconds; dashboard;
-        /// Memory that lies in RAM, without huge pages.
+        /// Memory in RAM, without huge pages.
         gauge process_resident_memory_bytes = |p| p.process.resident_bytes; dashboard;
-        /// Memory that is mapped.
+        /// Memory mapped, in RAM or not.
         gauge process_virtual_memory_bytes = |p| p.process.virtual_bytes; no_alert;
         /// Open file descriptors.
         gauge process_open_fds = |p| p.process.open_fds; dashboard;
@@ -35,7 +35,7 @@ metrics! {
         gauge process_max_fds = |p| p.process.max_fds; no_alert;
         /// Threads.
         gauge process_threads = |p| p.process.threads; no_alert;
-        /// When the process started, in seconds since 1970, as the kernel says.
+        /// When the process started, in seconds since 1970, according to the kernel.
         gauge process_start_time_seconds = |p| p.process.start_time; no_alert;
     }
 
@@ -86,7 +86,7 @@ metrics! {
 
     /// Routes.
     routes {state} in Node {
-        /// Backends by what is known of the way to them: resolved, no_mac, or why there is no route.
+        /// Backends by the state of their route: resolved, no_mac, or why there is no route.
         gauge guideway_routes = |r| r.count; dashboard;
     }
 
@@ -127,7 +127,7 @@ metrics! {
         histogram guideway_compile_seconds = |c| &c.compile; dashboard;
         /// How long it took until every worker forwarded by new tables, from their publication on.
         histogram guideway_publish_seconds = |c| &c.publish; dashboard;
-        /// How often the manager, which changes what is in force, failed and began again: each time is a defect.
+        /// How often the manager, which changes what is in force, panicked and began again: each time is a defect.
         counter guideway_manager_restarts_total = |c| c.manager_restarts; alert GuidewayManagerRestarted;
     }
 
@@ -217,7 +217,7 @@ metrics! {
 
     /// Pools.
     pools {pool} in Pools {
-        /// Packets forwarded to the pool's backends, with those that have left it.
+        /// Packets forwarded to the pool's backends.
         counter guideway_pool_packets_total = |p| p.traffic.packets; dashboard;
         /// Bytes of the packets forwarded, as received.
         counter guideway_pool_bytes_total = |p| p.traffic.bytes; dashboard;
