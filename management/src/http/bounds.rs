@@ -18,6 +18,8 @@ pub const IDLE_TIME: Duration = Duration::from_secs(60);
 pub const ANSWER_TIME: Duration = Duration::from_secs(60);
 /// From one byte of an answer that the client takes to the next.
 pub const PROGRESS_TIME: Duration = Duration::from_secs(10);
+/// How long a client may take no byte of its answer before another connection may evict it.
+pub const STALL_TIME: Duration = Duration::from_secs(1);
 /// How long a page of metrics is held before another connection may evict it.
 pub const SCRAPE_TIME: Duration = Duration::from_secs(5);
 
@@ -30,6 +32,7 @@ pub(super) struct Limits {
     pub(super) idle: Duration,
     pub(super) answer: Duration,
     pub(super) progress: Duration,
+    pub(super) stall: Duration,
     pub(super) scrape: Duration,
 }
 
@@ -42,6 +45,7 @@ impl Default for Limits {
             idle: IDLE_TIME,
             answer: ANSWER_TIME,
             progress: PROGRESS_TIME,
+            stall: STALL_TIME,
             scrape: SCRAPE_TIME,
         }
     }

@@ -26,8 +26,8 @@ impl Connections {
         Connections { limits, admitted: Rc::default() }
     }
 
-    /// Has room for one more, if need be by evicting the one that has waited longest for a request. `None` if all are
-    /// being answered.
+    /// Has room for one more, if need be by evicting the one that has waited longest for its client. `None` if none
+    /// waits.
     pub(super) fn admit(&self) -> Option<Rc<Admitted>> {
         let all = self.all();
         if all.len() >= self.limits.connections {
@@ -151,11 +151,14 @@ impl Admitted {
         }
     }
 
-    /// Since when the connection has waited for the header of a request.
+    /// Since when the connection has waited for its client: for the header of a request, or in vain for the client to
+    /// take something of its answer. A page that is not made yet is not the client's fault.
     fn waits_since(&self) -> Option<Instant> {
         match self.phase.get() {
             Phase::Idle { since } | Phase::Header { since } => Some(since),
-            Phase::Answer { .. } => None,
+            Phase::Answer { taken, .. } => {
+                taken.filter(|taken| taken.elapsed() >= self.limits.stall)
+            }
         }
     }
 

@@ -2,8 +2,9 @@
 //!
 //! One thread serves every connection; `/metrics` is made on two more, so that a large page delays no other answer.
 //! A client delays only itself, and holds what it holds for a bounded time:
-//! - [`CONNECTIONS`] at once. One more evicts the connection that has waited longest for the header of a request. If
-//!   all are being answered, the new one gets 503.
+//! - [`CONNECTIONS`] at once. One more evicts the connection that has waited longest for its client: for the header of
+//!   a request, or for [`STALL_TIME`] and more for a byte of its answer to be taken. If there is none, the new one gets
+//!   503.
 //! - [`HEADER_BYTES`] and [`HEADERS`] of a request, [`HEADER_TIME`] from its first byte to its last. A request has no
 //!   body.
 //! - [`IDLE_TIME`] between two requests.
@@ -44,7 +45,7 @@ use tokio::time::sleep;
 use bounds::Limits;
 pub use bounds::{
     ANSWER_TIME, CONNECTIONS, HEADER_BYTES, HEADER_TIME, HEADERS, IDLE_TIME, PROGRESS_TIME,
-    SCRAPE_TIME, SCRAPES,
+    SCRAPE_TIME, SCRAPES, STALL_TIME,
 };
 use connection::{Admitted, Connections};
 pub use listener::Error;

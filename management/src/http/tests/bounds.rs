@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use super::*;
-use crate::http::SCRAPES;
+use crate::http::{CONNECTIONS, SCRAPES};
 
 const SHORT: Duration = Duration::from_millis(300);
 const REQUEST: &str = "GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n";
@@ -224,6 +224,38 @@ fn health_is_answered_beside_slow_readers_and_a_slow_page() {
     times.sort();
     // The median and a generous limit, because the machine may be busy.
     assert!(times[25] < Duration::from_millis(250), "{times:?}");
+}
+
+#[test]
+fn clients_that_ask_and_read_nothing_do_not_keep_others_from_health() {
+    let mut pages = pages();
+    let body = "x".repeat(64 << 10);
+    pages.readyz = Arc::new(move || Answer { is_well: true, body: body.clone().into() });
+    let rig = Rig::with(Limits::default(), pages);
+    // Answers of 32 MB for each client, far more than lies in the sockets.
+    let requests = "GET /readyz HTTP/1.1\r\nHost: localhost\r\n\r\n".repeat(500);
+    let held: Vec<_> = (0..CONNECTIONS)
+        .map(|_| {
+            let mut stream = rig.connect();
+            stream.write_all(requests.as_bytes()).unwrap();
+            stream
+        })
+        .collect();
+    for stream in &held {
+        assert_eq!(stream.peek(&mut [0]).unwrap(), 1);
+    }
+    let begin = Instant::now();
+    loop {
+        let reply = rig.get("/healthz");
+        if reply.status == 200 {
+            break;
+        }
+        assert_eq!(reply.body, "too many connections\n");
+        assert!(begin.elapsed() < Duration::from_millis(1500), "{:?}", begin.elapsed());
+        thread::sleep(Duration::from_millis(20));
+    }
+    // From now on there is room at once.
+    rig.is_fine();
 }
 
 #[test]
