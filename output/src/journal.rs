@@ -4,6 +4,7 @@
 //! most 64 KiB, which fits a datagram: longer values are cut.
 
 use std::io::{self, ErrorKind, Write};
+use std::iter;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
@@ -46,6 +47,27 @@ pub fn entry<'a>(fields: impl IntoIterator<Item = (&'a str, &'a str)>) -> Vec<u8
     entry
 }
 
+/// The entries of a queue's bytes, each with its length in front.
+pub(crate) fn split(mut bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
+    iter::from_fn(move || {
+        let length = u32::from_ne_bytes(*bytes.first_chunk()?) as usize;
+        let entry;
+        (entry, bytes) = bytes.split_at_checked(LENGTH + length)?;
+        Some(entry)
+    })
+}
+
+/// Whether nobody listens where the journal did, so that no other entry would be accepted either.
+pub(crate) fn is_gone(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::ConnectionRefused
+            | ErrorKind::NotConnected
+            | ErrorKind::ConnectionReset
+            | ErrorKind::NotFound
+    )
+}
+
 /// The journal. Each write sends the first entry of the bytes.
 pub(crate) struct Journal {
     socket: UnixDatagram,
@@ -64,25 +86,17 @@ impl Journal {
 
 impl Write for Journal {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let (length, rest) = bytes.split_first_chunk().ok_or(ErrorKind::InvalidInput)?;
-        let length = u32::from_ne_bytes(*length) as usize;
-        let entry = rest.get(..length).ok_or(ErrorKind::InvalidInput)?;
-        match self.socket.send(entry) {
+        let entry = split(bytes).next().ok_or(ErrorKind::InvalidInput)?;
+        let fields = &entry[LENGTH..];
+        match self.socket.send(fields) {
             // The journal was started anew.
-            Err(error)
-                if matches!(
-                    error.kind(),
-                    ErrorKind::ConnectionRefused
-                        | ErrorKind::NotConnected
-                        | ErrorKind::ConnectionReset
-                ) =>
-            {
+            Err(error) if is_gone(&error) => {
                 self.socket.connect(&self.path)?;
-                self.socket.send(entry)?;
+                self.socket.send(fields)?;
             }
             sent => _ = sent?,
         }
-        Ok(LENGTH + length)
+        Ok(entry.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {

@@ -4,7 +4,8 @@
 //! writes it without holding the lock. A line that does not fit, or that the stream does not accept, is
 //! dropped and counted. When the stream accepts bytes again, the thread writes how many lines are missing.
 //!
-//! The stream is a standard stream, or systemd's journal: then each line is an [`entry`](crate::journal::entry).
+//! The stream is a standard stream, or systemd's journal: then each line is an [`entry`](crate::journal::entry). The
+//! journal accepts or refuses each entry by itself, so one that it refuses costs no other.
 //!
 //! tracing-appender's `NonBlocking` would not do. Dropping its guard calls `eprintln!`, which blocks on the
 //! stream whose reader has stopped, and its limit is lines rather than bytes.
@@ -17,7 +18,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use crate::journal::Journal;
+use crate::journal::{self, Journal};
 
 /// Bytes that may wait. A log of 900 configuration mistakes has about 100 kB.
 const LIMIT: usize = 1 << 20;
@@ -34,6 +35,15 @@ pub enum Standard {
 /// The callers' side. Clones append to the same buffer.
 #[derive(Clone, Debug)]
 pub struct Queue(Arc<Shared>);
+
+/// What the bytes of a queue are to its stream.
+#[derive(Clone, Copy, Debug)]
+enum Form {
+    /// Text, of which a failed write may have taken any part.
+    Text,
+    /// Entries of a journal, one a write.
+    Entries,
+}
 
 /// What an own line of a queue is written as.
 pub type Encode = fn(&str) -> Vec<u8>;
@@ -76,14 +86,22 @@ impl Queue {
     /// # Errors
     /// If no journal listens there.
     pub fn journal(path: &Path, encode: Encode) -> io::Result<Queue> {
-        Queue::to(Journal::open(path)?, encode)
+        Queue::spawn(Journal::open(path)?, Form::Entries, encode)
     }
 
     /// Starts a queue to any stream. Its own lines are written as `encode` says.
     ///
     /// # Errors
     /// If the operating system refuses a thread.
-    pub fn to(mut stream: impl Write + AsFd + Send + 'static, encode: Encode) -> io::Result<Queue> {
+    pub fn to(stream: impl Write + AsFd + Send + 'static, encode: Encode) -> io::Result<Queue> {
+        Queue::spawn(stream, Form::Text, encode)
+    }
+
+    fn spawn(
+        mut stream: impl Write + AsFd + Send + 'static,
+        form: Form,
+        encode: Encode,
+    ) -> io::Result<Queue> {
         let state = State { waiting: Vec::new(), lines: 0, encode, dropped: 0, writing: false };
         let shared = Arc::new(Shared { state: Mutex::new(state), changed: Condvar::new() });
         let queue = Queue(Arc::clone(&shared));
@@ -91,16 +109,15 @@ impl Queue {
         thread::Builder::new().name("output".into()).spawn(move || {
             let mut missing = 0;
             loop {
-                let Batch { bytes, lines, dropped, encode } = shared.take();
-                let written = write_missing(&mut stream, &mut missing, encode)
-                    .and_then(|()| crate::write_all(&mut stream, &bytes));
-                if written.is_err() {
-                    missing += lines;
-                }
-                missing += dropped;
+                let batch = shared.take();
+                let written = match form {
+                    Form::Text => write_text(&mut stream, &batch, &mut missing),
+                    Form::Entries => write_entries(&mut stream, &batch, &mut missing),
+                };
+                missing += batch.dropped;
                 if written.is_ok() {
                     // If this fails, the next batch tries again.
-                    let _ = write_missing(&mut stream, &mut missing, encode);
+                    let _ = write_missing(&mut stream, &mut missing, batch.encode);
                 }
                 shared.lock().writing = false;
                 shared.changed.notify_all();
@@ -187,6 +204,50 @@ struct Batch {
 /// An own line as text.
 fn plain(line: &str) -> Vec<u8> {
     format!("{line}\n").into_bytes()
+}
+
+/// Writes the text of a batch. If that fails, all its lines are missing.
+fn write_text(
+    stream: &mut (impl Write + AsFd),
+    batch: &Batch,
+    missing: &mut u64,
+) -> io::Result<()> {
+    let written = write_missing(stream, missing, batch.encode)
+        .and_then(|()| crate::write_all(stream, &batch.bytes));
+    if written.is_err() {
+        *missing += batch.lines;
+    }
+    written
+}
+
+/// Writes the entries of a batch. An entry that is refused is missing, and if the journal is gone, so are the
+/// others after it.
+///
+/// # Errors
+/// If the journal is gone.
+fn write_entries(
+    stream: &mut (impl Write + AsFd),
+    batch: &Batch,
+    missing: &mut u64,
+) -> io::Result<()> {
+    let mut left = batch.lines;
+    for entry in journal::split(&batch.bytes) {
+        let written = match write_missing(stream, missing, batch.encode) {
+            Err(error) if journal::is_gone(&error) => Err(error),
+            // What refuses that line may accept the entry.
+            _ => crate::write_all(stream, entry),
+        };
+        match written {
+            Err(error) if journal::is_gone(&error) => {
+                *missing += left;
+                return Err(error);
+            }
+            Err(_) => *missing += 1,
+            Ok(()) => {}
+        }
+        left -= 1;
+    }
+    Ok(())
 }
 
 /// Writes how many lines are missing, if any are.
@@ -354,6 +415,95 @@ mod tests {
             (missing.into(), "MESSAGE=kept\n".into())
         );
         assert!(Queue::journal(&path.join("nosuch"), message).is_err());
+    }
+
+    /// A journal that refuses entries which are too long, and closes after so many entries.
+    struct Fickle {
+        descriptor: File,
+        received: Arc<Mutex<Vec<String>>>,
+        closes_after: usize,
+    }
+
+    impl Write for Fickle {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let entry = journal::split(bytes).next().unwrap();
+            let text = str::from_utf8(&entry[size_of::<u32>()..]).unwrap();
+            let mut received = self.received.lock().unwrap();
+            if received.len() >= self.closes_after {
+                return Err(io::ErrorKind::ConnectionRefused.into());
+            }
+            if text.len() > 1000 {
+                return Err(rustix::io::Errno::MSGSIZE.into());
+            }
+            received.push(text.to_owned());
+            Ok(entry.len())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    impl AsFd for Fickle {
+        fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
+            self.descriptor.as_fd()
+        }
+    }
+
+    /// What such a journal receives of these messages, which are one batch, and how many are missing then.
+    fn received_of(messages: &[&str], closes_after: usize) -> (Vec<String>, u64) {
+        let received = Arc::default();
+        let descriptor = File::open("/dev/null").unwrap();
+        let mut stream = Fickle { descriptor, received: Arc::clone(&received), closes_after };
+        let bytes = messages.iter().flat_map(|text| message(text)).collect();
+        let batch = Batch { bytes, lines: messages.len() as u64, dropped: 0, encode: message };
+        let mut missing = 0;
+        let written = write_entries(&mut stream, &batch, &mut missing);
+        assert_eq!(written.is_err(), received.lock().unwrap().len() >= closes_after);
+        let received = received.lock().unwrap().clone();
+        (received, missing)
+    }
+
+    #[test]
+    fn an_entry_that_the_journal_refuses_costs_no_other() {
+        let long = "x".repeat(2000);
+        let messages = ["a", &long, "b", &long, &long, "c", &long];
+        let (received, missing) = received_of(&messages, usize::MAX);
+        // Each line that is missing is told before the next entry is tried.
+        let lost = "1 line is missing here: they could not be written in time";
+        let expected = ["a", lost, "b", lost, lost, "c"];
+        assert_eq!(received, expected.map(|text| format!("MESSAGE={text}\n")));
+        assert_eq!(missing, 1);
+    }
+
+    #[test]
+    fn a_journal_that_closes_keeps_what_it_has() {
+        let messages: Vec<_> = (0..10).map(|n| n.to_string()).collect();
+        let messages: Vec<_> = messages.iter().map(String::as_str).collect();
+        for closes_after in 0..10 {
+            let (received, missing) = received_of(&messages, closes_after);
+            let expected = messages[..closes_after].iter().map(|text| format!("MESSAGE={text}\n"));
+            assert_eq!(received, expected.collect::<Vec<_>>());
+            assert_eq!(missing, 10 - closes_after as u64);
+        }
+    }
+
+    #[test]
+    fn a_queue_to_a_journal_writes_entry_by_entry() {
+        let received = Arc::<Mutex<Vec<String>>>::default();
+        let descriptor = File::open("/dev/null").unwrap();
+        let closes_after = usize::MAX;
+        let stream = Fickle { descriptor, received: Arc::clone(&received), closes_after };
+        let queue = Queue::spawn(stream, Form::Entries, message).unwrap();
+        {
+            // Both entries are one batch.
+            let mut state = queue.0.lock();
+            state.waiting = [message(&"x".repeat(2000)), message("kept")].concat();
+            state.lines = 2;
+            queue.0.changed.notify_all();
+        }
+        assert!(queue.flush(SOON));
+        let missing = "MESSAGE=1 line is missing here: they could not be written in time\n";
+        assert_eq!(*received.lock().unwrap(), [missing, "MESSAGE=kept\n"]);
     }
 
     #[test]
