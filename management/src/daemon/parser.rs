@@ -1,24 +1,27 @@
-//! The thread that parses the configurations of clients, one after the other.
+//! The thread that parses the configurations of clients, one at a time.
 //!
 //! A parse takes up to a hundred times the memory of its text, and the allocator keeps a part of that memory
 //! for each thread that ever parsed. One thread parses for all connections, so that it is kept once.
 //!
 //! Texts come into force in the order in which they were given to the parser. It begins the next one only when the
 //! one before is published or refused, so that no more than one parsed configuration waits.
+//!
+//! Texts that are to be applied go before those that are only checked: whoever can connect may check as much as they
+//! like, and an apply waits at most for the one check that is under way.
 
 use std::panic::{catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 
-use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
+use crossbeam_channel::{Receiver, Sender, bounded, select_biased, unbounded};
 
 use crate::manager::{Change, Changes, Sent};
 use guideway_config as config;
 use guideway_config::{Mistake, Mistakes, Parsed};
 
 /// What becomes of a text without mistakes.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(super) enum Purpose {
     /// It is only checked.
     Check,
@@ -42,11 +45,17 @@ pub(super) enum Refusal {
 
 type Outcome = Result<Done, Refusal>;
 
-/// Parses one text after the other. Dropping it waits for the thread.
+/// Parses one text at a time. Dropping it waits for the thread.
 pub(super) struct Parser {
     /// `None` once it is dropped.
-    jobs: Option<Sender<Job>>,
+    jobs: Option<Jobs>,
     thread: Option<JoinHandle<()>>,
+}
+
+/// Texts that wait, in order of arrival.
+struct Jobs {
+    applies: Sender<Job>,
+    checks: Sender<Job>,
 }
 
 struct Job {
@@ -64,21 +73,37 @@ impl Parser {
     /// # Panics
     /// If the operating system refuses a thread.
     pub(super) fn start(changes: Changes, is_stopping: Arc<AtomicBool>) -> Parser {
-        let (jobs, received) = unbounded::<Job>();
+        let (applies, to_apply) = unbounded::<Job>();
+        let (checks, to_check) = unbounded::<Job>();
         let work = move || {
-            for job in received {
-                work(job, &changes, &is_stopping);
+            loop {
+                let next = select_biased! {
+                    recv(to_apply) -> job => job.or_else(|_| to_check.recv()),
+                    recv(to_check) -> job => job.or_else(|_| to_apply.recv()),
+                };
+                match next {
+                    Ok(job) => work(job, &changes, &is_stopping),
+                    // Both are disconnected and empty.
+                    Err(_) => return,
+                }
             }
         };
         let thread = thread::Builder::new().name("parser".into()).spawn(work);
-        Parser { jobs: Some(jobs), thread: Some(thread.expect("a thread for the parser")) }
+        let jobs = Some(Jobs { applies, checks });
+        Parser { jobs, thread: Some(thread.expect("a thread for the parser")) }
     }
 
-    /// Gives a text its place in the order.
+    /// Gives a text its place in the order of those with the same purpose.
     pub(super) fn submit(&self, text: String, purpose: Purpose) -> Ticket {
         let (reply, outcome) = bounded(1);
-        // The thread receives until `jobs` is dropped.
-        let _ = self.jobs.as_ref().map(|jobs| jobs.send(Job { text, purpose, reply }));
+        if let Some(jobs) = &self.jobs {
+            let jobs = match purpose {
+                Purpose::Apply => &jobs.applies,
+                Purpose::Check => &jobs.checks,
+            };
+            // The thread receives until `jobs` is dropped.
+            let _ = jobs.send(Job { text, purpose, reply });
+        }
         Ticket(outcome)
     }
 }

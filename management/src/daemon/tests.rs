@@ -1,4 +1,5 @@
 mod audit;
+mod checks;
 mod network;
 
 use std::net::IpAddr;
