@@ -51,6 +51,18 @@ pub enum Severity {
     Info,
 }
 
+/// What became of a change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ChangeOutcome {
+    /// The change is in force.
+    Applied,
+    /// The change is published and stays, but was not in force on every worker in time.
+    Late,
+    /// Nothing was changed.
+    Refused,
+}
+
 /// Declares [`Happening`]: each kind once, with its name, its severity and its meaning.
 macro_rules! happenings {
     ($(
@@ -170,10 +182,12 @@ happenings! {
         before: String,
         /// What is in force after, in a few words.
         after: String,
+        /// What became of the change.
+        outcome: ChangeOutcome,
         /// Why, in the client's words.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         reason: Option<String>,
-        /// The error, if nothing was changed.
+        /// Why nothing was changed, or why the change is not in force on every worker.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         error: Option<String>,
     }

@@ -94,6 +94,29 @@ fn responses_of_events_and_the_log() {
             r#""time":"2026-01-02T03:04:05.678Z","event":"pool_empty","pool":"web"}],"more":true}}"#
         ),
     );
+    let change = Event {
+        sequence: 9,
+        time: "2026-01-02T03:04:05.678Z".into(),
+        happening: Happening::Changed {
+            uid: 0,
+            pid: 7,
+            process: "guidewayctl".into(),
+            request: "config_reload".into(),
+            before: "generation 1".into(),
+            after: "generation 2".into(),
+            outcome: ChangeOutcome::Late,
+            reason: None,
+            error: Some("not every worker runs it".into()),
+        },
+    };
+    same(
+        change,
+        concat!(
+            r#"{"sequence":9,"time":"2026-01-02T03:04:05.678Z","event":"changed","uid":0,"pid":7,"#,
+            r#""process":"guidewayctl","request":"config_reload","before":"generation 1","#,
+            r#""after":"generation 2","outcome":"late","error":"not every worker runs it"}"#
+        ),
+    );
     let level = Response::LogLevel { level: LogLevel::Info };
     same(level, r#"{"response":"log_level","body":{"level":"info"}}"#);
     same(Response::Hello {}, r#"{"response":"hello","body":{}}"#);

@@ -108,12 +108,12 @@ def test_changes_and_refusals_are_audited(daemon):
         me = {"pid": os.getpid(), **own, "request": "config_apply"}
         assert client.ask("config_apply", text=good, reason="a trial")["response"] == "applied"
         monitor.until("config_applied", generation=2)
-        monitor.until("changed", reason="a trial", **me, **words)
+        monitor.until("changed", reason="a trial", outcome="applied", **me, **words)
         response = client.ask("config_apply", text=good.replace("[node]", "[nude]"))
         assert response["body"]["kind"] == "rejected"
         refused = monitor.until("config_refused")
         assert "line 1: node: the section [node] is missing; and 1 more" in refused["error"]
-        changed = monitor.until("changed", before=words["after"], after=words["after"], **me)
+        changed = monitor.until("changed", before=words["after"], after=words["after"], outcome="refused", **me)
         assert "mistakes" in changed["error"] and "reason" not in changed
         done = daemon.ctl("config", "reload")
         assert done.returncode == 0, done.stderr

@@ -103,13 +103,13 @@ fn without_following_the_kept_events_are_all() {
 
 #[test]
 fn a_table_is_for_people() {
-    let changed = r#"{"sequence":9,"time":"t\u001b[2J","event":"changed","uid":0,"pid":7,"process":"guidewayctl","request":"config_apply","before":"generation 3","after":"","reason":"say \"\u001b]0;x\u0007\u009b2J\" = no"}"#;
+    let changed = r#"{"sequence":9,"time":"t\u001b[2J","event":"changed","uid":0,"pid":7,"process":"guidewayctl","request":"config_apply","before":"generation 3","after":"","outcome":"applied","reason":"say \"\u001b]0;x\u0007\u009b2J\" = no"}"#;
     let site = Site::new();
     let daemon = site.responds(&events(0, &[DOWN, changed], false));
     let text = concat!(
         "2026-01-02T03:04:05.678Z  link_down            port=edge0\n",
         "t?[2J  changed              uid=0 pid=7 process=guidewayctl request=config_apply ",
-        r#"before="generation 3" after="" reason="say \"\u001b]0;x\u0007?2J\" = no""#,
+        r#"before="generation 3" after="" outcome=applied reason="say \"\u001b]0;x\u0007?2J\" = no""#,
         "\n",
     );
     site.run(&["monitor", "--no-follow", "-o", "table"]).is(0, text, "");

@@ -3,7 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 use guideway_api as api;
-use guideway_api::{ErrorKind, Happening, Request, Response};
+use guideway_api::{ChangeOutcome, ErrorKind, Happening, Request, Response};
 
 use super::Daemon;
 use crate::peer::{Access, Peer};
@@ -23,8 +23,12 @@ impl Daemon {
         };
         let before = summary(self);
         let response = match peer.access {
-            Access::Full => catch_unwind(AssertUnwindSafe(|| self.handle(request))),
-            Access::Read => Ok(forbidden(name)),
+            Access::Full => catch_unwind(AssertUnwindSafe(|| self.change(request))),
+            Access::Read => Ok((forbidden(name), ChangeOutcome::Refused)),
+        };
+        let (response, outcome) = match response {
+            Ok((response, outcome)) => (Ok(response), outcome),
+            Err(panic) => (Err(panic), ChangeOutcome::Refused),
         };
         let error = match &response {
             Ok(Response::Error(error)) => Some(error.message.clone()),
@@ -38,10 +42,23 @@ impl Daemon {
             request: name.to_owned(),
             before,
             after: summary(self),
+            outcome,
             reason,
             error,
         });
         response.unwrap_or_else(|panic| resume_unwind(panic))
+    }
+
+    /// Carries out a request, and says what became of the change.
+    fn change(&self, request: Request) -> (Response, ChangeOutcome) {
+        match request {
+            Request::ConfigApply { text, .. } => self.apply_text(text),
+            Request::ConfigReload { .. } => self.apply_file(),
+            request => match self.handle(request) {
+                error @ Response::Error(_) => (error, ChangeOutcome::Refused),
+                response => (response, ChangeOutcome::Applied),
+            },
+        }
     }
 
     /// What is published, in a few words.

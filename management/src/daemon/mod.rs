@@ -22,7 +22,7 @@ use std::time::Instant;
 
 use arc_swap::ArcSwap;
 use guideway_api as api;
-use guideway_api::{ErrorKind, Happening, Request, Response};
+use guideway_api::{ChangeOutcome, ErrorKind, Happening, Request, Response};
 use parking_lot::Mutex;
 
 pub(crate) use applies::{Applies, ApplyResult};
@@ -213,11 +213,9 @@ impl Daemon {
             }
             Request::ConfigCheck { text } => self
                 .outcome(self.parser.submit(text, Purpose::Check))
-                .unwrap_or_else(Response::Error),
-            Request::ConfigApply { text, .. } => {
-                self.apply(Ok(self.parser.submit(text, Purpose::Apply)))
-            }
-            Request::ConfigReload { .. } => self.apply(self.reload()),
+                .unwrap_or_else(|unapplied| Response::Error(unapplied.error)),
+            Request::ConfigApply { text, .. } => self.apply_text(text).0,
+            Request::ConfigReload { .. } => self.apply_file().0,
             Request::FlowList(filter) => match self.overview.flows(&filter) {
                 Ok(flows) => Response::Flows(flows),
                 Err(error) => Response::Error(error),
@@ -265,6 +263,16 @@ impl Daemon {
         &self.overview
     }
 
+    /// Puts a text in force.
+    fn apply_text(&self, text: String) -> (Response, ChangeOutcome) {
+        self.apply(Ok(self.parser.submit(text, Purpose::Apply)))
+    }
+
+    /// Puts the configuration file in force.
+    fn apply_file(&self) -> (Response, ChangeOutcome) {
+        self.apply(self.reload())
+    }
+
     /// Reads the configuration file and gives its text a place in the order.
     fn reload(&self) -> Result<Ticket, api::Error> {
         let mut source = self.source.lock();
@@ -276,8 +284,12 @@ impl Daemon {
     }
 
     /// Waits until a text is in force, and records what became of it.
-    fn apply(&self, ticket: Result<Ticket, api::Error>) -> Response {
-        let response = ticket.and_then(|ticket| self.outcome(ticket));
+    fn apply(&self, ticket: Result<Ticket, api::Error>) -> (Response, ChangeOutcome) {
+        let (response, outcome) = match ticket.map(|ticket| self.outcome(ticket)) {
+            Ok(Ok(response)) => (Ok(response), ChangeOutcome::Applied),
+            Ok(Err(Unapplied { error, is_published: true })) => (Err(error), ChangeOutcome::Late),
+            Ok(Err(Unapplied { error, .. })) | Err(error) => (Err(error), ChangeOutcome::Refused),
+        };
         self.applies.count(&response);
         match &response {
             Ok(Response::Applied { generation, warnings }) => {
@@ -291,7 +303,7 @@ impl Daemon {
             _ => {}
         }
         self.set_configured_level();
-        response.unwrap_or_else(Response::Error)
+        (response.unwrap_or_else(Response::Error), outcome)
     }
 
     /// Sets the level of the log if that of the configuration has changed.
@@ -305,26 +317,30 @@ impl Daemon {
     }
 
     /// Waits for what becomes of a text.
-    fn outcome(&self, ticket: Ticket) -> Result<Response, api::Error> {
+    fn outcome(&self, ticket: Ticket) -> Result<Response, Unapplied> {
         match ticket.wait() {
-            Ok(Done::Checked(parsed)) => self
-                .check(&parsed)
-                .map(|()| Response::Checked { warnings: lines(&parsed.warnings) }),
+            Ok(Done::Checked(parsed)) => {
+                self.check(&parsed)?;
+                Ok(Response::Checked { warnings: lines(&parsed.warnings) })
+            }
             Ok(Done::Sent(warnings, sent)) => match sent.outcome() {
                 Ok(generation) => Ok(Response::Applied { generation, warnings: lines(&warnings) }),
-                Err(manager::Error::Failed) if self.is_stopping() => Err(stopping()),
+                Err(manager::Error::Failed) if self.is_stopping() => Err(stopping().into()),
                 Err(error @ manager::Error::Ids(_)) => {
                     self.events.record(Happening::ConfigRefused { error: error.to_string() });
-                    Err(refusal(error))
+                    Err(refusal(error).into())
                 }
-                Err(error) => Err(refusal(error)),
+                Err(error) => {
+                    let is_published = error.is_published();
+                    Err(Unapplied { error: refusal(error), is_published })
+                }
             },
-            Err(Refusal::Stopping) => Err(stopping()),
-            Err(Refusal::Mistakes(mistakes)) => Err(api::Error {
+            Err(Refusal::Stopping) => Err(stopping().into()),
+            Err(Refusal::Mistakes(mistakes)) => Err(Unapplied::from(api::Error {
                 kind: ErrorKind::Rejected,
                 message: "the configuration has mistakes; nothing has changed".to_owned(),
                 details: details(&mistakes),
-            }),
+            })),
         }
     }
 
@@ -336,6 +352,20 @@ impl Daemon {
             true => Ok(()),
             false => Err(refusal(manager::Error::NeedsRestart(fixed))),
         }
+    }
+}
+
+/// Why a text is not in force on every worker.
+struct Unapplied {
+    error: api::Error,
+    /// The text is published, and stays.
+    is_published: bool,
+}
+
+impl From<api::Error> for Unapplied {
+    /// An error of a text that is not published.
+    fn from(error: api::Error) -> Unapplied {
+        Unapplied { error, is_published: false }
     }
 }
 

@@ -4,7 +4,7 @@
 
 use std::time::{Duration, Instant};
 
-use guideway_api::Happening;
+use guideway_api::{ChangeOutcome, Happening};
 use parking_lot::Mutex;
 
 /// Lines of a kind at once.
@@ -37,7 +37,8 @@ impl Limits {
     /// Whether the log gets this event at this time: then the number of those left out before it.
     pub(super) fn take(&self, happening: &Happening, now: Instant) -> Option<u64> {
         // The audit trail is whole. Anybody can try in vain.
-        if matches!(happening, Happening::Changed { error: None, .. }) {
+        if matches!(happening, Happening::Changed { outcome, .. } if *outcome != ChangeOutcome::Refused)
+        {
             return Some(0);
         }
         let mut limit = self.0.get(happening.index())?.lock();
@@ -74,21 +75,23 @@ mod tests {
 
     #[test]
     fn what_was_changed_is_always_logged() {
-        let changed = |error: Option<&str>| Happening::Changed {
+        let changed = |outcome: ChangeOutcome| Happening::Changed {
             uid: 0,
             pid: 1,
             process: "guidewayctl".into(),
             request: "config_apply".into(),
             before: String::new(),
             after: String::new(),
+            outcome,
             reason: None,
-            error: error.map(str::to_owned),
+            error: (outcome != ChangeOutcome::Applied).then(|| "an error".to_owned()),
         };
         let (limits, now) = (Limits::default(), Instant::now());
         let taken = |happening: Happening| {
             (0..100).filter(|_| limits.take(&happening, now).is_some()).count()
         };
-        assert_eq!(taken(changed(None)), 100);
-        assert_eq!(taken(changed(Some("refused"))), 20, "anybody can try");
+        assert_eq!(taken(changed(ChangeOutcome::Applied)), 100);
+        assert_eq!(taken(changed(ChangeOutcome::Late)), 100, "it is published");
+        assert_eq!(taken(changed(ChangeOutcome::Refused)), 20, "anybody can try");
     }
 }

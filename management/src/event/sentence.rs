@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::net::IpAddr;
 
-use guideway_api::Happening;
+use guideway_api::{ChangeOutcome, Happening};
 
 /// One line that says what happened.
 pub fn sentence(happening: &Happening) -> String {
@@ -95,16 +95,23 @@ fn place(port: &str, vlan: Option<u16>, address: IpAddr) -> String {
 }
 
 fn changed(happening: &Happening) -> String {
-    let Happening::Changed { uid, pid, process, request, before, after, reason, error } = happening
+    let Happening::Changed { uid, pid, process, request, before, after, outcome, reason, error } =
+        happening
     else {
         return String::new();
     };
     let mut text = format!("change: {request} by {process} (user {uid}, process {pid}): ");
     // Writing to a string cannot fail.
-    let _ = match error {
-        Some(error) => write!(text, "refused, {before} stays: {error}"),
-        None => write!(text, "{before} became {after}"),
+    let _ = match outcome {
+        ChangeOutcome::Refused => write!(text, "refused, {before} stays"),
+        _ => write!(text, "{before} became {after}"),
     };
+    if let Some(error) = error {
+        let _ = match outcome {
+            ChangeOutcome::Late => write!(text, "; not in force in time: {error}"),
+            _ => write!(text, ": {error}"),
+        };
+    }
     if let Some(reason) = reason {
         let _ = write!(text, "; reason: {reason}");
     }
@@ -140,6 +147,7 @@ mod tests {
                 request: text("config_apply"),
                 before: text("generation 1"),
                 after: text("generation 2"),
+                outcome: ChangeOutcome::Applied,
                 reason: Some(text("more servers")),
                 error: None,
             },
@@ -192,6 +200,26 @@ mod tests {
             "port \"edge0\": link down",
         ];
         assert_eq!(samples()[9..12].iter().map(sentence).collect::<Vec<_>>(), expected);
+    }
+
+    #[test]
+    fn the_sentence_of_a_change_says_what_became_of_it() {
+        let said = |changed_to, error: Option<&str>| {
+            let mut happening = samples().swap_remove(9);
+            if let Happening::Changed { outcome, error: why, reason, .. } = &mut happening {
+                (*outcome, *why, *reason) = (changed_to, error.map(str::to_owned), None);
+            }
+            sentence(&happening).split_once("): ").unwrap().1.to_owned()
+        };
+        assert_eq!(said(ChangeOutcome::Applied, None), "generation 1 became generation 2");
+        assert_eq!(
+            said(ChangeOutcome::Late, Some("worker 1 hangs")),
+            "generation 1 became generation 2; not in force in time: worker 1 hangs"
+        );
+        assert_eq!(
+            said(ChangeOutcome::Refused, Some("a mistake")),
+            "refused, generation 1 stays: a mistake"
+        );
     }
 
     /// A log of fields has those of a line beside those of the event.

@@ -78,6 +78,16 @@ pub enum Error {
     Failed,
 }
 
+impl Error {
+    /// Whether the change is published, and stays.
+    pub fn is_published(&self) -> bool {
+        match self {
+            Error::NotInForce { .. } | Error::Abandoned { .. } => true,
+            Error::NeedsRestart(_) | Error::Ids(_) | Error::Failed => false,
+        }
+    }
+}
+
 /// The generation that is in force on every worker with the change, or why there is none.
 pub type Outcome = Result<u64, Error>;
 

@@ -1,6 +1,6 @@
 //! The audit trail, the access of the read-only socket, and the level of the log.
 
-use guideway_api::Happening;
+use guideway_api::{ChangeOutcome, Happening};
 
 use super::*;
 use crate::peer::{Access, Peer};
@@ -76,9 +76,11 @@ fn a_reader_may_send_every_request_that_changes_nothing() {
     assert_eq!(tried.len(), forbidden.len());
     assert_eq!(lab.daemon.events().ring().next(), 1 + tried.len() as u64);
     for (happening, name) in tried.into_iter().zip(forbidden) {
-        let Happening::Changed { request, before, after, reason, error, .. } = happening else {
+        let Happening::Changed { request, before, after, reason, outcome, error, .. } = happening
+        else {
             panic!("{happening:?}");
         };
+        assert_eq!(outcome, ChangeOutcome::Refused);
         assert_eq!((request, reason.as_deref()), (name.to_owned(), Some("why")));
         assert!(before == after && error.unwrap().contains("may only read"));
     }
@@ -98,6 +100,10 @@ fn each_change_ends_in_one_line_of_the_audit_trail() {
             request: request.to_owned(),
             before: before.to_owned(),
             after: after.to_owned(),
+            outcome: match error {
+                None => ChangeOutcome::Applied,
+                Some(_) => ChangeOutcome::Refused,
+            },
             reason: Some("why".to_owned()),
             error: error.map(str::to_owned),
         };
@@ -114,6 +120,23 @@ fn each_change_ends_in_one_line_of_the_audit_trail() {
     let applied = Happening::ConfigApplied { generation: 2, warnings: 0 };
     let refused = Happening::ConfigRefused { error: missing.clone() };
     assert_eq!(lab.recorded(&["config_applied", "config_refused"]), [applied, refused]);
+}
+
+#[test]
+fn what_is_published_and_not_in_force_is_no_refusal() {
+    let in_force = Duration::from_millis(50);
+    let lab = Lab::with_limits(Limits { in_force, ..Limits::default() });
+    lab.brake.pull();
+    let request = Request::ConfigApply { text: text(&THREE[..2]), reason: None };
+    refusal(lab.daemon.serve(&peer(Access::Full), request));
+    let all = lab.changed();
+    let [Happening::Changed { before, after, outcome, error, .. }] = all.as_slice() else {
+        panic!("{all:?}")
+    };
+    assert_eq!(*outcome, ChangeOutcome::Late);
+    assert_eq!(before, "generation 1, 1 service, 3 backends");
+    assert_eq!(after, "generation 2, 1 service, 2 backends");
+    assert!(error.as_ref().unwrap().contains("generation 2 is published"), "{error:?}");
 }
 
 #[test]
