@@ -287,6 +287,7 @@ def test_the_level_changes_while_it_runs(namespace, directory):
         assert "link down" in lines and "link up" not in lines
         assert client.ask("log_level", level="off")["body"] == {"level": "off"}
         assert flap() == ""
+        daemon.wait_for_log("): level warn became level off")
         assert client.ask("log_level")["body"] == {"level": "off"}
         # A file that says what it said leaves the level as it is.
         assert daemon.ctl("config", "reload").returncode == 0

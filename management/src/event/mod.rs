@@ -12,6 +12,9 @@
 //! | `sequence` | the number of the event |
 //! | `fields` | a JSON object of the event's own fields; the program's log shows each by its name |
 //! | `left_out` | how many lines of this kind were left out before; none if it is 0 |
+//!
+//! Lines of the audit trail have the target [`AUDIT`], by which the log takes them at every level. Otherwise a client
+//! could lower the level first, and nothing would say so.
 
 mod level;
 mod limit;
@@ -29,6 +32,9 @@ use limit::Limits;
 pub use level::Level;
 pub use ring::{Batch, Bell, Ring};
 pub use sentence::sentence;
+
+/// The target of the audit trail's lines.
+pub const AUDIT: &str = "audit";
 
 /// Records what happens. Clones record into the same ring.
 #[derive(Clone, Debug)]
@@ -75,6 +81,7 @@ impl Recorder {
 struct Line {
     event: &'static str,
     severity: Severity,
+    is_audit: bool,
     words: String,
     fields: String,
     left_out: Option<u64>,
@@ -92,6 +99,7 @@ impl Line {
         Line {
             event: happening.name(),
             severity: happening.severity(),
+            is_audit: matches!(happening, Happening::Changed { .. }),
             words,
             fields: Value::to_string(&fields),
             left_out: (left_out > 0).then_some(left_out),
@@ -99,10 +107,13 @@ impl Line {
     }
 
     fn log(self, sequence: u64) {
-        let Line { event, severity, words, fields, left_out } = self;
+        let Line { event, severity, is_audit, words, fields, left_out } = self;
         match severity {
             Severity::Error => tracing::error!(event, sequence, fields, left_out, "{words}"),
             Severity::Warning => tracing::warn!(event, sequence, fields, left_out, "{words}"),
+            Severity::Info if is_audit => {
+                tracing::info!(target: AUDIT, event, sequence, fields, left_out, "{words}");
+            }
             Severity::Info => tracing::info!(event, sequence, fields, left_out, "{words}"),
         }
     }
@@ -124,6 +135,13 @@ mod tests {
         let line = Line::new(&happening, "port edge0: link down", 3);
         assert_eq!(line.words, "port edge0: link down (3 more events link_down not logged)");
         assert_eq!(line.left_out, Some(3));
+    }
+
+    /// [`Line::log`] has one statement for it.
+    #[test]
+    fn the_audit_trail_has_one_severity() {
+        let of = |kind: &str| Happening::KINDS.iter().find(|(name, ..)| *name == kind).unwrap().1;
+        assert_eq!(of("changed"), Severity::Info);
     }
 
     #[test]

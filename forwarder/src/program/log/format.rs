@@ -144,12 +144,13 @@ mod tests {
     use std::os::unix::net::UnixDatagram;
     use std::time::Duration;
 
-    use guideway_api::Happening;
+    use guideway_api::{ChangeOutcome, Happening};
     use guideway_management::event::Recorder;
     use tracing::level_filters::LevelFilter;
     use tracing_subscriber::layer::SubscriberExt;
     use tracing_subscriber::reload;
 
+    use super::super::level::passing;
     use super::*;
 
     const SOON: Duration = Duration::from_secs(10);
@@ -249,36 +250,61 @@ mod tests {
         assert!(entries[3].contains("PRIORITY=7\n"), "{}", entries[3]);
     }
 
+    fn changed(before: &str) -> Happening {
+        Happening::Changed {
+            uid: 0,
+            pid: 1,
+            process: "guidewayctl".into(),
+            request: "log_level".into(),
+            before: before.to_owned(),
+            after: "in force".into(),
+            outcome: ChangeOutcome::Applied,
+            reason: None,
+            error: None,
+        }
+    }
+
     #[test]
     fn the_level_changes_while_lines_are_logged() {
         let (reader, sink) = sink(LogFormat::Text);
         let queue = sink.queue.clone();
-        let (filter, handle) = reload::Layer::new(LevelFilter::WARN);
+        let (filter, handle) = reload::Layer::new(passing(LevelFilter::WARN));
         let lines_of = Lines::new(Arc::new(ArcSwap::from_pointee(sink)), false);
         let subscriber = tracing_subscriber::registry().with(lines_of).with(filter);
+        let events = Recorder::default();
         tracing::subscriber::with_default(subscriber, || {
             for level in
                 [LevelFilter::WARN, LevelFilter::DEBUG, LevelFilter::OFF, LevelFilter::INFO]
             {
-                handle.reload(level).unwrap();
+                handle.reload(passing(level)).unwrap();
+                events.record(Happening::LinkUp { port: format!("at {level}") });
+                events.record(changed(&level.to_string()));
                 tracing::error!("error at {level}");
                 tracing::info!("info at {level}");
                 tracing::debug!("debug at {level}");
             }
         });
         assert!(queue.flush(SOON));
-        let said: Vec<String> = lines(reader, 6)
+        let said: Vec<String> = lines(reader, 12)
             .iter()
             .map(|line| line.split_whitespace().skip(2).collect::<Vec<_>>().join(" "))
             .collect();
         let expected = [
+            "warn became in force",
             "error at warn",
+            "port \"at debug\": link up",
+            "debug became in force",
             "error at debug",
             "info at debug",
             "debug at debug",
+            "off became in force",
+            "port \"at info\": link up",
+            "info became in force",
             "error at info",
             "info at info",
         ];
+        let said: Vec<&str> =
+            said.iter().map(|line| line.split("): ").last().unwrap_or_default()).collect();
         assert_eq!(said, expected);
     }
 }

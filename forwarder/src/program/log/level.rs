@@ -4,7 +4,9 @@ use std::ffi::OsStr;
 
 use guideway_api::LogLevel;
 use guideway_config as config;
+use guideway_management::event::AUDIT;
 use tracing::level_filters::LevelFilter;
+use tracing_subscriber::filter::Targets;
 
 pub(super) const VARIABLE: &str = "GUIDEWAY_LOG";
 const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
@@ -52,6 +54,11 @@ pub(super) fn to_filter(level: LogLevel) -> LevelFilter {
         LogLevel::Info => LevelFilter::INFO,
         LogLevel::Debug => LevelFilter::DEBUG,
     }
+}
+
+/// Passes the lines of a level, and those of the audit trail at every level.
+pub(super) fn passing(level: LevelFilter) -> Targets {
+    Targets::new().with_default(level).with_target(AUDIT, LevelFilter::INFO)
 }
 
 /// The level of a filter. Requests have no name for `trace`.

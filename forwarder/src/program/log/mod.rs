@@ -1,7 +1,7 @@
 //! The log: text or JSON lines on stderr, or entries of systemd's journal.
 //!
 //! It begins as text, at the level in `GUIDEWAY_LOG` or else `info`. [`Log::configure`] takes over what the
-//! configuration says. The level can change at any time.
+//! configuration says. The level can change at any time. The lines of the audit trail pass at every level.
 //!
 //! Everything passes through a [`Queue`]. A reader that stops, a full disk or a journal that stands still loses
 //! lines and never stops the appliance. The message of a panic takes the same route.
@@ -55,7 +55,8 @@ pub(super) fn start() -> io::Result<Log> {
     let sink = Arc::new(ArcSwap::from_pointee(Sink { format: LogFormat::Text, queue }));
     let value = std::env::var_os(level::VARIABLE);
     let (filter, warning) = level::of(value.as_deref(), STATIC_MAX_LEVEL);
-    let (filter_layer, handle) = reload::Layer::new(filter.unwrap_or(LevelFilter::INFO));
+    let (filter_layer, handle) =
+        reload::Layer::new(level::passing(filter.unwrap_or(LevelFilter::INFO)));
     tracing_subscriber::registry()
         .with(Lines::new(Arc::clone(&sink), io::stderr().is_terminal()))
         .with(filter_layer)
@@ -65,7 +66,7 @@ pub(super) fn start() -> io::Result<Log> {
         let mut now = now.lock();
         if let Some(level) = level {
             // It fails only if there is no subscriber any more.
-            let _ = handle.reload(level::to_filter(level));
+            let _ = handle.reload(level::passing(level::to_filter(level)));
             *now = level;
         }
         *now
