@@ -51,6 +51,11 @@ pub enum Severity {
     Info,
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
 /// What became of a change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -138,6 +143,9 @@ happenings! {
         uid: u32,
         /// The number of its process.
         pid: u32,
+        /// Clients of the same socket that came before and were not recorded, since many came.
+        #[serde(default, skip_serializing_if = "is_zero")]
+        unrecorded: u64,
     }
     /// A client that had introduced itself disconnected.
     Warning ClientDisconnected = "client_disconnected" {
@@ -190,6 +198,9 @@ happenings! {
         /// Why nothing was changed, or why the change is not in force on every worker.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         error: Option<String>,
+        /// Refused requests of the same socket that came before and were not recorded, since many came.
+        #[serde(default, skip_serializing_if = "is_zero")]
+        unrecorded: u64,
     }
     /// A port got its link.
     Info LinkUp = "link_up" {

@@ -107,6 +107,7 @@ fn responses_of_events_and_the_log() {
             outcome: ChangeOutcome::Late,
             reason: None,
             error: Some("not every worker runs it".into()),
+            unrecorded: 0,
         },
     };
     same(
@@ -115,6 +116,24 @@ fn responses_of_events_and_the_log() {
             r#"{"sequence":9,"time":"2026-01-02T03:04:05.678Z","event":"changed","uid":0,"pid":7,"#,
             r#""process":"guidewayctl","request":"config_reload","before":"generation 1","#,
             r#""after":"generation 2","outcome":"late","error":"not every worker runs it"}"#
+        ),
+    );
+    let client = Event {
+        sequence: 10,
+        time: "2026-01-02T03:04:05.678Z".into(),
+        happening: Happening::ClientConnected {
+            client: "c".into(),
+            version: "1".into(),
+            uid: 0,
+            pid: 7,
+            unrecorded: 12,
+        },
+    };
+    same(
+        client,
+        concat!(
+            r#"{"sequence":10,"time":"2026-01-02T03:04:05.678Z","event":"client_connected","#,
+            r#""client":"c","version":"1","uid":0,"pid":7,"unrecorded":12}"#
         ),
     );
     let level = Response::LogLevel { level: LogLevel::Info };

@@ -1,4 +1,5 @@
-//! The audit trail: each request that changes something ends in one event, also if nothing was changed.
+//! The audit trail: each request that changes something ends in one event, also if nothing was changed. Of refused ones
+//! a limited number is recorded, and the next event says how many were not.
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
@@ -6,6 +7,7 @@ use guideway_api as api;
 use guideway_api::{ChangeOutcome, ErrorKind, Happening, Request, Response};
 
 use super::Daemon;
+use crate::event::Attempt;
 use crate::peer::{Access, Peer};
 
 impl Daemon {
@@ -35,7 +37,7 @@ impl Daemon {
             Ok(_) => None,
             Err(_) => Some("the daemon failed on this request".to_owned()),
         };
-        self.events.record(Happening::Changed {
+        let changed = |unrecorded| Happening::Changed {
             uid: peer.uid,
             pid: peer.pid,
             process: peer.process.clone(),
@@ -45,7 +47,14 @@ impl Daemon {
             outcome,
             reason,
             error,
-        });
+            unrecorded,
+        };
+        match outcome {
+            ChangeOutcome::Refused => {
+                self.events.record_attempt(Attempt::Change, peer.access, changed);
+            }
+            _ => self.events.record(changed(0)),
+        }
         response.unwrap_or_else(|panic| resume_unwind(panic))
     }
 

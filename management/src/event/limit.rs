@@ -1,13 +1,17 @@
-//! How many events of a kind the log gets: [`BURST`] at once, then [`PER_SECOND`].
+//! How many events of a kind the log gets: [`BURST`] at once, then [`PER_SECOND`]. And how many attempts of clients are
+//! recorded at all: [`BURST`] at once, then one a second.
 //!
-//! Packets can cause some kinds at any rate: a link that flaps, a neighbour that moves. The ring gets every event.
+//! Packets can cause some kinds at any rate: a link that flaps, a neighbour that moves. The ring gets every event, but
+//! not every attempt: a client that may only read could otherwise drive all else out of the ring.
 
 use std::time::{Duration, Instant};
 
 use guideway_api::{ChangeOutcome, Happening};
 use parking_lot::Mutex;
 
-/// Lines of a kind at once.
+use crate::peer::Access;
+
+/// Lines of a kind, or attempts, at once.
 pub(super) const BURST: u32 = 20;
 /// Lines of a kind a second after that.
 pub(super) const PER_SECOND: u32 = 10;
@@ -15,16 +19,52 @@ pub(super) const PER_SECOND: u32 = 10;
 /// The time after which a line more may be written.
 const EACH: Duration = Duration::from_millis(1000 / PER_SECOND as u64);
 
+/// The time after which an attempt more may be recorded.
+const EACH_ATTEMPT: Duration = Duration::from_secs(1);
+
+/// What a client that may only read can cause at any rate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Attempt {
+    /// A change that is refused.
+    Change,
+    /// A hello.
+    Hello,
+}
+
+/// The limits of all attempts, by attempt and by access: readers do not use up what those have that may do everything.
+#[derive(Debug, Default)]
+pub(super) struct Attempts([[Mutex<Limit>; 2]; 2]);
+
+impl Attempts {
+    /// Whether an attempt at this time is recorded: then the number of those before it that were not.
+    pub(super) fn take(&self, attempt: Attempt, access: Access, now: Instant) -> Option<u64> {
+        self.0[attempt as usize][access as usize].lock().take(EACH_ATTEMPT, now)
+    }
+}
+
 /// The limits of all kinds.
 #[derive(Debug)]
 pub(super) struct Limits(Vec<Mutex<Limit>>);
 
 #[derive(Debug, Default)]
 struct Limit {
-    /// When the whole burst is free again; `None` before the first line.
+    /// When the whole burst is free again; `None` before the first event.
     free: Option<Instant>,
-    /// Lines that were left out since the last one.
+    /// Events that were left out since the last one.
     left_out: u64,
+}
+
+impl Limit {
+    /// Whether an event passes, if one may in each such time: then the number of those left out before it.
+    fn take(&mut self, each: Duration, now: Instant) -> Option<u64> {
+        let free = self.free.map_or(now, |free| free.max(now));
+        if free - now > each * (BURST - 1) {
+            self.left_out += 1;
+            return None;
+        }
+        self.free = Some(free + each);
+        Some(std::mem::take(&mut self.left_out))
+    }
 }
 
 impl Default for Limits {
@@ -41,14 +81,7 @@ impl Limits {
         {
             return Some(0);
         }
-        let mut limit = self.0.get(happening.index())?.lock();
-        let free = limit.free.map_or(now, |free| free.max(now));
-        if free - now > EACH * (BURST - 1) {
-            limit.left_out += 1;
-            return None;
-        }
-        limit.free = Some(free + EACH);
-        Some(std::mem::take(&mut limit.left_out))
+        self.0.get(happening.index())?.lock().take(EACH, now)
     }
 }
 
@@ -85,6 +118,7 @@ mod tests {
             outcome,
             reason: None,
             error: (outcome != ChangeOutcome::Applied).then(|| "an error".to_owned()),
+            unrecorded: 0,
         };
         let (limits, now) = (Limits::default(), Instant::now());
         let taken = |happening: Happening| {

@@ -3,8 +3,8 @@
 //! A [`Recorder`] numbers what happened, keeps it in the [`Ring`] and logs it. Any thread of the daemon may record
 //! and none waits: the lock is held for a few moves of memory. No worker records; workers count.
 //!
-//! The ring gets every event, the log a limited number of each kind. An event's line in the log is a sentence for
-//! people, with these fields for logs that have fields:
+//! The ring gets every event but attempts of clients beyond a limit, the log a limited number of each kind. An
+//! event's line in the log is a sentence for people, with these fields for logs that have fields:
 //!
 //! | field | what |
 //! |---|---|
@@ -27,9 +27,12 @@ use std::time::{Instant, SystemTime};
 use guideway_api::{Happening, KEPT_EVENTS, Severity};
 use serde_json::Value;
 
-use limit::Limits;
+use crate::peer::Access;
+
+use limit::{Attempts, Limits};
 
 pub use level::Level;
+pub(crate) use limit::Attempt;
 pub use ring::{Batch, Bell, Ring};
 pub use sentence::sentence;
 
@@ -44,12 +47,17 @@ pub struct Recorder(Arc<Records>);
 struct Records {
     ring: Arc<Ring>,
     limits: Limits,
+    attempts: Attempts,
 }
 
 impl Default for Recorder {
     fn default() -> Recorder {
         let ring = Arc::new(Ring::new(KEPT_EVENTS));
-        Recorder(Arc::new(Records { ring, limits: Limits::default() }))
+        Recorder(Arc::new(Records {
+            ring,
+            limits: Limits::default(),
+            attempts: Attempts::default(),
+        }))
     }
 }
 
@@ -58,6 +66,21 @@ impl Recorder {
     pub fn record(&self, happening: Happening) {
         let words = sentence(&happening);
         self.explain(happening, &words);
+    }
+
+    /// Records an attempt of a client with this access, unless there were many just now. `happening` gets the number of
+    /// those before it that were not recorded. Returns whether this one was.
+    pub(crate) fn record_attempt(
+        &self,
+        attempt: Attempt,
+        access: Access,
+        happening: impl FnOnce(u64) -> Happening,
+    ) -> bool {
+        let taken = self.0.attempts.take(attempt, access, Instant::now());
+        if let Some(unrecorded) = taken {
+            self.record(happening(unrecorded));
+        }
+        taken.is_some()
     }
 
     /// Records what has happened just now, and logs it in other words: those say more than the event.

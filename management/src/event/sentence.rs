@@ -15,8 +15,9 @@ pub fn sentence(happening: &Happening) -> String {
             format!("ready: generation {generation} is in force on every worker")
         }
         Happening::DaemonStopping { reason } => format!("stopping on {reason}"),
-        Happening::ClientConnected { client, version, uid, pid } => {
-            format!("client {client} {version} connected: user {uid}, process {pid}")
+        Happening::ClientConnected { client, version, uid, pid, unrecorded } => {
+            let more = others(*unrecorded, "client");
+            format!("client {client} {version} connected: user {uid}, process {pid}{more}")
         }
         Happening::ClientDisconnected { client, pid } => {
             format!("client {client} disconnected: process {pid}")
@@ -95,8 +96,18 @@ fn place(port: &str, vlan: Option<u16>, address: IpAddr) -> String {
 }
 
 fn changed(happening: &Happening) -> String {
-    let Happening::Changed { uid, pid, process, request, before, after, outcome, reason, error } =
-        happening
+    let Happening::Changed {
+        uid,
+        pid,
+        process,
+        request,
+        before,
+        after,
+        outcome,
+        reason,
+        error,
+        unrecorded,
+    } = happening
     else {
         return String::new();
     };
@@ -115,7 +126,16 @@ fn changed(happening: &Happening) -> String {
     if let Some(reason) = reason {
         let _ = write!(text, "; reason: {reason}");
     }
-    text
+    text + &others(*unrecorded, "refused request")
+}
+
+/// How many others before were not recorded, if any.
+fn others(unrecorded: u64, noun: &str) -> String {
+    match unrecorded {
+        0 => String::new(),
+        1 => format!(" (1 more {noun} before it not recorded)"),
+        many => format!(" ({many} more {noun}s before it not recorded)"),
+    }
 }
 
 #[cfg(test)]
@@ -134,7 +154,13 @@ mod tests {
             Happening::DaemonStarted { version: text("0.1.0"), pid: 7 },
             Happening::DaemonReady { generation: 1 },
             Happening::DaemonStopping { reason: text("SIGTERM") },
-            Happening::ClientConnected { client: text("c"), version: text("1"), uid: 0, pid: 8 },
+            Happening::ClientConnected {
+                client: text("c"),
+                version: text("1"),
+                uid: 0,
+                pid: 8,
+                unrecorded: 1,
+            },
             Happening::ClientDisconnected { client: text("c"), pid: 8 },
             Happening::ConfigApplied { generation: 2, warnings: 1 },
             Happening::ConfigRefused { error: text("no") },
@@ -150,6 +176,7 @@ mod tests {
                 outcome: ChangeOutcome::Applied,
                 reason: Some(text("more servers")),
                 error: None,
+                unrecorded: 0,
             },
             Happening::LinkUp { port: text("edge0") },
             Happening::LinkDown { port: text("edge0") },
@@ -220,6 +247,8 @@ mod tests {
             said(ChangeOutcome::Refused, Some("a mistake")),
             "refused, generation 1 stays: a mistake"
         );
+        assert_eq!(others(1, "client"), " (1 more client before it not recorded)");
+        assert_eq!(others(2, "client"), " (2 more clients before it not recorded)");
     }
 
     /// A log of fields has those of a line beside those of the event.

@@ -20,7 +20,7 @@ use super::long_requests::{LongRequest, LongRequests};
 use super::monitor::{Ended, Monitor, Wanted};
 use super::request::parse_request;
 use super::stop::{Stop, Wake, wait};
-use crate::event::Recorder;
+use crate::event::{Attempt, Recorder};
 use crate::peer::{Access, Peer};
 
 /// Bytes of one read.
@@ -167,10 +167,12 @@ impl Connection<'_> {
             let message = "this connection has said hello already";
             return Response::Error(Error::new(ErrorKind::BadRequest, message));
         }
-        let Peer { uid, pid, .. } = self.peer;
+        let Peer { uid, pid, access, .. } = self.peer;
         let name = client.clone();
-        self.shared.events.record(Happening::ClientConnected { client, version, uid, pid });
-        self.introduced = Some(Introduced { shared: self.shared, client: name, pid });
+        let connected =
+            |unrecorded| Happening::ClientConnected { client, version, uid, pid, unrecorded };
+        let is_recorded = self.shared.events.record_attempt(Attempt::Hello, access, connected);
+        self.introduced = Some(Introduced { shared: self.shared, client: name, pid, is_recorded });
         Response::Hello {}
     }
 
@@ -294,16 +296,18 @@ impl Connection<'_> {
     }
 }
 
-/// A client that has said what it is. Dropping it records that the client has gone, unless the daemon stops.
+/// A client that has said what it is. Dropping it records that the client has gone if its coming was recorded, unless
+/// the daemon stops.
 struct Introduced<'a> {
     shared: &'a Shared,
     client: String,
     pid: u32,
+    is_recorded: bool,
 }
 
 impl Drop for Introduced<'_> {
     fn drop(&mut self) {
-        if !self.shared.stop.is_raised() {
+        if self.is_recorded && !self.shared.stop.is_raised() {
             let (client, pid) = (std::mem::take(&mut self.client), self.pid);
             self.shared.events.record(Happening::ClientDisconnected { client, pid });
         }

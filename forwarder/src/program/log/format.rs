@@ -261,6 +261,7 @@ mod tests {
             outcome: ChangeOutcome::Applied,
             reason: None,
             error: None,
+            unrecorded: 0,
         }
     }
 

@@ -106,6 +106,7 @@ fn each_change_ends_in_one_line_of_the_audit_trail() {
             },
             reason: Some("why".to_owned()),
             error: error.map(str::to_owned),
+            unrecorded: 0,
         };
     let (before, after) =
         ("generation 1, 1 service, 3 backends", "generation 2, 1 service, 2 backends");
@@ -120,6 +121,37 @@ fn each_change_ends_in_one_line_of_the_audit_trail() {
     let applied = Happening::ConfigApplied { generation: 2, warnings: 0 };
     let refused = Happening::ConfigRefused { error: missing.clone() };
     assert_eq!(lab.recorded(&["config_applied", "config_refused"]), [applied, refused]);
+}
+
+#[test]
+fn readers_do_not_drive_other_events_out() {
+    let lab = Lab::new();
+    lab.daemon.events().record(Happening::LinkDown { port: "edge0".into() });
+    let reload = || Request::ConfigReload { reason: None };
+    for _ in 0..10_000 {
+        lab.daemon.serve(&peer(Access::Read), reload());
+    }
+    let recorded = lab.changed().len();
+    assert!((20..100).contains(&recorded), "{recorded} recorded");
+    assert_eq!(lab.recorded(&["link_down"]).len(), 1);
+    // Readers do not use up what others have, and what is carried out is always recorded.
+    lab.daemon.serve(&peer(Access::Full), reload());
+    assert_eq!(lab.changed().len(), recorded + 1, "one that may do everything tried");
+    let change = || Request::LogLevel { level: Some(api::LogLevel::Debug), reason: None };
+    for _ in 0..100 {
+        lab.daemon.serve(&peer(Access::Full), change());
+    }
+    assert_eq!(lab.changed().len(), recorded + 101);
+    // The next one says how many were not.
+    std::thread::sleep(Duration::from_millis(1100));
+    lab.daemon.serve(&peer(Access::Read), reload());
+    let told = |happening: &Happening| match happening {
+        Happening::Changed { unrecorded, .. } => *unrecorded,
+        _ => 0,
+    };
+    let all = lab.changed();
+    assert_eq!(all.len(), recorded + 102);
+    assert_eq!(all.iter().map(told).sum::<u64>(), 10_000 - recorded as u64);
 }
 
 #[test]

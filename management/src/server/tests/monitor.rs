@@ -259,6 +259,7 @@ fn a_hello_is_recorded_and_so_is_the_end_of_its_connection() {
         version: "1.2".into(),
         uid: own.uid,
         pid: own.pid,
+        unrecorded: 0,
     };
     assert_eq!(follower.events().events[0].happening, connected);
     client.send(encode(&hello));
@@ -269,6 +270,19 @@ fn a_hello_is_recorded_and_so_is_the_end_of_its_connection() {
     drop(site.client());
     site.record(1);
     assert_eq!(follower.events().events[0].happening, link(0), "one that said nothing");
+}
+
+#[test]
+fn of_many_clients_that_say_hello_some_are_recorded() {
+    let site = Site::new();
+    site.record(1);
+    let hello = Request::Hello { client: "c".into(), version: String::new() };
+    for _ in 0..500 {
+        assert_eq!(site.client().ask(&hello), Response::Hello {});
+    }
+    let ring = site.events.ring();
+    assert!(ring.next() < 200, "{} events", ring.next());
+    assert_eq!(ring.read(1, 1).events[0].happening, link(0));
 }
 
 #[test]
