@@ -1,6 +1,7 @@
 //! Events: what happened, as the daemon records it, in the response to [`Request::Monitor`].
 //!
-//! The daemon keeps the last [`KEPT_EVENTS`] events in memory and numbers them from 1 on; a restart begins anew. A
+//! The daemon keeps the last [`KEPT_EVENTS`] events in memory and numbers them from 1 on; a restart begins anew, which
+//! [`Events::instance`] shows. A
 //! client that reads too slowly loses the oldest and is told how many. The names of events and of their fields
 //! are stable: see [`PROTOCOL_VERSION`](crate::PROTOCOL_VERSION).
 
@@ -19,6 +20,10 @@ pub const KEPT_EVENTS: usize = 10_000;
 /// number of these responses; another gets one or several, and `more` says whether another comes.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Events {
+    /// The daemon's start, in milliseconds from 1970 on: the instance that numbered these events. 0 of a daemon that
+    /// does not say it.
+    #[serde(default)]
+    pub instance: u64,
     /// Events before these that the daemon no longer has.
     pub lost: u64,
     /// The events.

@@ -68,6 +68,10 @@ pub enum Request {
         /// The number of the first event wanted; all that are kept without it, 0 for those from now on.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         since: Option<u64>,
+        /// The [instance](crate::Events::instance) that `since` is a number of. If the daemon is another one, it begins
+        /// with the first event that it keeps.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        instance: Option<u64>,
         /// Only events of these kinds; all without any. See [`Happening::KINDS`](crate::Happening::KINDS).
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         kinds: Vec<String>,

@@ -63,11 +63,16 @@ fn requests_with_a_configuration() {
 
 #[test]
 fn requests_of_events_and_the_log() {
-    let all = Request::Monitor { since: None, kinds: vec![], follow: false };
+    let all = Request::Monitor { since: None, instance: None, kinds: vec![], follow: false };
     same(all, r#"{"request":"monitor","follow":false}"#);
     same(
-        Request::Monitor { since: Some(7), kinds: vec!["link_down".into()], follow: true },
-        r#"{"request":"monitor","since":7,"kinds":["link_down"],"follow":true}"#,
+        Request::Monitor {
+            since: Some(7),
+            instance: Some(1_767_323_045_678),
+            kinds: vec!["link_down".into()],
+            follow: true,
+        },
+        r#"{"request":"monitor","since":7,"instance":1767323045678,"kinds":["link_down"],"follow":true}"#,
     );
     same(Request::LogLevel { level: None, reason: None }, r#"{"request":"log_level"}"#);
     same(
@@ -88,9 +93,14 @@ fn responses_of_events_and_the_log() {
         happening: Happening::PoolEmpty { pool: "web".into() },
     };
     same(
-        Response::Events(Events { lost: 2, events: vec![event], more: true }),
+        Response::Events(Events {
+            instance: 1_767_323_045_678,
+            lost: 2,
+            events: vec![event],
+            more: true,
+        }),
         concat!(
-            r#"{"response":"events","body":{"lost":2,"events":[{"sequence":8,"#,
+            r#"{"response":"events","body":{"instance":1767323045678,"lost":2,"events":[{"sequence":8,"#,
             r#""time":"2026-01-02T03:04:05.678Z","event":"pool_empty","pool":"web"}],"more":true}}"#
         ),
     );

@@ -43,7 +43,7 @@ pub(crate) fn request(command: &Command) -> Result<Request, Error> {
         Command::Monitor { since, kinds, no_follow } => {
             // Without a first number, what is kept is only asked for if nothing follows.
             let since = since.or((!no_follow).then_some(0));
-            Request::Monitor { since, kinds: kinds.clone(), follow: !no_follow }
+            Request::Monitor { since, instance: None, kinds: kinds.clone(), follow: !no_follow }
         }
         Command::Log(LogCommand::Level { level, reason }) => {
             Request::LogLevel { level: *level, reason: reason.clone() }

@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Weak};
-use std::time::Instant;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use guideway_api::{Event, Happening};
 use parking_lot::{Condvar, Mutex};
@@ -16,6 +16,8 @@ use rustix::event::{EventfdFlags, eventfd};
 /// A ring of events.
 #[derive(Debug)]
 pub struct Ring {
+    /// When it was made, in milliseconds from 1970 on: another ring counts from 1 again.
+    instance: u64,
     capacity: usize,
     kept: Mutex<Kept>,
     /// Notified by each event, and by [`Ring::close`].
@@ -117,7 +119,10 @@ impl Ring {
             bells: Vec::new(),
             has_armed: false,
         };
-        Ring { capacity, kept: Mutex::new(kept), changed: Condvar::new() }
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        // At least 1: clients take 0 for a daemon that does not say it.
+        let instance = u64::try_from(now.as_millis()).unwrap_or(0).max(1);
+        Ring { instance, capacity, kept: Mutex::new(kept), changed: Condvar::new() }
     }
 
     /// Adds an event, and returns its number.
@@ -174,6 +179,11 @@ impl Ring {
         let events: Vec<_> = kept.events.iter().skip(skipped).take(limit).cloned().collect();
         let next = start + events.len() as u64;
         Batch { lost: start - from, events, next, is_closed: kept.is_closed }
+    }
+
+    /// What tells this ring from that of a daemon before this one.
+    pub fn instance(&self) -> u64 {
+        self.instance
     }
 
     /// The number of the next event.

@@ -109,9 +109,9 @@ impl Connection<'_> {
                     let request = parse_request(&self.buffer[self.start..end]);
                     self.start = end + 1;
                     let reply = match request {
-                        Ok(Request::Monitor { since, kinds, follow }) => {
+                        Ok(Request::Monitor { since, instance, kinds, follow }) => {
                             self.end_long_request();
-                            let wanted = Wanted::new(since, &kinds, follow);
+                            let wanted = Wanted::new((since, instance), &kinds, follow);
                             match self.monitor().respond(&wanted)? {
                                 Ended::Answered => continue,
                                 Ended::Closed => return Ok(()),

@@ -25,6 +25,8 @@ const BATCH: usize = 500;
 /// What a client wants to know.
 pub(super) struct Wanted {
     since: Option<u64>,
+    /// The daemon that `since` is a number of, if the client says it.
+    instance: Option<u64>,
     /// Whether events of each kind are wanted, by [`Happening::index`].
     kinds: Vec<bool>,
     follow: bool,
@@ -57,9 +59,10 @@ impl Drop for Following<'_> {
 }
 
 /// The number of the first event that a client wants.
-fn place(ring: &Ring, since: Option<u64>) -> u64 {
-    match since {
+fn place(ring: &Ring, Wanted { since, instance, .. }: &Wanted) -> u64 {
+    match *since {
         Some(0) => ring.next(),
+        _ if instance.is_some_and(|instance| instance != ring.instance()) => ring.first(),
         // A client that knows a later event than there is knows it from a daemon before this one.
         Some(since) if since <= ring.next() => since,
         _ => ring.first(),
@@ -80,7 +83,7 @@ pub(super) struct Monitor<'a> {
 impl Monitor<'_> {
     /// Responds to one request.
     pub(super) fn respond(&self, wanted: &Wanted) -> Result<Ended, End> {
-        let place = place(self.ring, wanted.since);
+        let place = place(self.ring, wanted);
         if !wanted.follow {
             return self.kept(place, wanted).map(|()| Ended::Answered);
         }
@@ -101,7 +104,7 @@ impl Monitor<'_> {
             let batch = self.ring.read(place, left.min(BATCH));
             let more = batch.next < end;
             place = batch.next;
-            let events = wanted.of(batch);
+            let events = wanted.of(self.ring, batch);
             if !more || events.lost > 0 || !events.events.is_empty() {
                 self.write(&encoded(&Response::Events(Events { more, ..events })))?;
             }
@@ -121,7 +124,7 @@ impl Monitor<'_> {
             let batch = self.ring.read(place, BATCH);
             let (is_last, is_closed) = (batch.events.len() < BATCH, batch.is_closed);
             place = batch.next;
-            let events = wanted.of(batch);
+            let events = wanted.of(self.ring, batch);
             if is_first || events.lost > 0 || !events.events.is_empty() {
                 is_first = false;
                 let line = encoded(&Response::Events(Events { more: true, ..events }));
@@ -190,19 +193,24 @@ impl Monitor<'_> {
 
 impl Wanted {
     /// What a request wants: all kinds if it names none.
-    pub(super) fn new(since: Option<u64>, kinds: &[String], follow: bool) -> Wanted {
+    pub(super) fn new(
+        (since, instance): (Option<u64>, Option<u64>),
+        kinds: &[String],
+        follow: bool,
+    ) -> Wanted {
         let mut wanted = vec![kinds.is_empty(); Happening::KINDS.len()];
         for kind in kinds {
             let at = Happening::KINDS.iter().position(|(name, ..)| name == kind);
             at.into_iter().for_each(|at| wanted[at] = true);
         }
-        Wanted { since, kinds: wanted, follow }
+        Wanted { since, instance, kinds: wanted, follow }
     }
 
     /// The events of a batch that the client wants.
-    fn of(&self, batch: Batch) -> Events {
+    fn of(&self, ring: &Ring, batch: Batch) -> Events {
         let is_wanted = |event: &&Arc<Event>| self.kinds[event.happening.index()];
         let events = batch.events.iter().filter(is_wanted).map(|event| Event::clone(event));
-        Events { lost: batch.lost, events: events.collect(), more: false }
+        let (instance, lost) = (ring.instance(), batch.lost);
+        Events { instance, lost, events: events.collect(), more: false }
     }
 }

@@ -29,7 +29,7 @@ fn requests() -> Vec<Request> {
         Request::NeighborList {},
         Request::RouteShow { backend: "a".to_owned(), pool: None },
         Request::PuntList {},
-        Request::Monitor { since: None, kinds: Vec::new(), follow: false },
+        Request::Monitor { since: None, instance: None, kinds: Vec::new(), follow: false },
         Request::LogLevel { level: Some(api::LogLevel::Debug), reason: reason() },
         Request::LogLevel { level: None, reason: None },
         Request::Hello { client: "c".to_owned(), version: String::new() },

@@ -34,7 +34,10 @@ impl Site {
 impl Client {
     fn events(&mut self) -> Events {
         match self.reply() {
-            Response::Events(events) => events,
+            Response::Events(events) => {
+                assert_ne!(events.instance, 0);
+                Events { instance: 0, ..events }
+            }
             other => panic!("{other:?}"),
         }
     }
@@ -52,7 +55,8 @@ impl Client {
 }
 
 fn monitor(since: Option<u64>, kinds: &[&str], follow: bool) -> Request {
-    Request::Monitor { since, kinds: kinds.iter().map(|&kind| kind.to_owned()).collect(), follow }
+    let kinds = kinds.iter().map(|&kind| kind.to_owned()).collect();
+    Request::Monitor { since, instance: None, kinds, follow }
 }
 
 fn numbers(events: &Events) -> Vec<u64> {
@@ -244,6 +248,29 @@ fn so_many_may_follow_and_others_still_ask() {
     }
     site.until_bells(0);
     assert_eq!(site.follower(Some(0), &[]).1, Events { more: true, ..Events::default() });
+}
+
+#[test]
+fn a_client_of_a_daemon_before_this_one_gets_all_that_is_kept() {
+    let site = Site::new();
+    site.record(600);
+    let own = site.events.ring().instance();
+    let mut client = site.client();
+    for (since, instance, first) in [
+        (Some(500), None, Some(500)),
+        (Some(500), Some(own), Some(500)),
+        (Some(500), Some(own - 1), Some(1)),
+        (None, Some(own - 1), Some(1)),
+        (Some(0), Some(own - 1), None),
+    ] {
+        client.send(encode(&Request::Monitor { since, instance, kinds: vec![], follow: false }));
+        let Response::Events(events) = client.reply() else { panic!("no events") };
+        assert_eq!((events.instance, events.lost), (own, 0));
+        assert_eq!(numbers(&events).first().copied(), first, "{since:?} of {instance:?}");
+        if events.more {
+            client.all_events();
+        }
+    }
 }
 
 #[test]
