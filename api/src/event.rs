@@ -269,6 +269,11 @@ happenings! {
         /// The neighbour's address.
         address: IpAddr,
     }
+    /// More neighbours than are recorded one by one were resolved, moved or lost.
+    Info NeighborStates = "neighbor_states" {
+        /// How often neighbours were, besides what is recorded.
+        neighbors: usize,
+    }
     /// A backend accepts other flows than before.
     Info BackendState = "backend_state" {
         /// Its pool.
@@ -298,6 +303,11 @@ happenings! {
         pool: String,
         /// Its backends that do.
         active: usize,
+    }
+    /// More pools than are recorded one by one became empty or serve again, all at once.
+    Warning PoolStates = "pool_states" {
+        /// How many there are besides those that are recorded.
+        pools: usize,
     }
     /// A worker has not finished a round for long.
     Error WorkerStalled = "worker_stalled" {

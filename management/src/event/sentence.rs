@@ -55,6 +55,10 @@ pub fn sentence(happening: &Happening) -> String {
         Happening::NeighborLost { port, vlan, address } => {
             format!("neighbor {} is lost", place(port, *vlan, *address))
         }
+        Happening::NeighborStates { neighbors } => {
+            let noun = if *neighbors == 1 { "event" } else { "events" };
+            format!("{neighbors} more {noun} of neighbors: resolved, moved or lost")
+        }
         Happening::BackendState { pool, backend, address, from, to } => {
             let (from, to) = (from.name(), to.name());
             format!("backend {backend} ({address}) of pool {pool} is {to}, was {from}")
@@ -66,6 +70,10 @@ pub fn sentence(happening: &Happening) -> String {
         Happening::PoolEmpty { pool } => format!("pool {pool} has no active backend any more"),
         Happening::PoolServing { pool, active } => {
             format!("pool {pool} has active backends again: {active}")
+        }
+        Happening::PoolStates { pools } => {
+            let noun = if *pools == 1 { "pool" } else { "pools" };
+            format!("{pools} more {noun} became empty or serve again")
         }
         Happening::WorkerStalled { worker, age_ms } => {
             format!("worker {worker} has not finished a round for {age_ms} ms")
@@ -191,6 +199,7 @@ mod tests {
                 to: mac(),
             },
             Happening::NeighborLost { port: text("edge0"), vlan: None, address },
+            Happening::NeighborStates { neighbors: 7 },
             Happening::BackendState {
                 pool: text("web"),
                 backend: text("b1"),
@@ -201,6 +210,7 @@ mod tests {
             Happening::BackendStates { backends: 12 },
             Happening::PoolEmpty { pool: text("web") },
             Happening::PoolServing { pool: text("web"), active: 1 },
+            Happening::PoolStates { pools: 3 },
             Happening::WorkerStalled { worker: 1, age_ms: 2000 },
             Happening::WorkerResumed { worker: 1, age_ms: 2500 },
             Happening::BuffersLow { mempool: text("node0"), free: 5, total: 100 },

@@ -8,10 +8,12 @@
 //! | `destinations.rs` | about whom the kernel is asked, and when again |
 //! | `resolver.rs` | the questions: which way a destination has |
 //! | `managed.rs` | neighbours that the kernel keeps resolved |
+//! | `limit.rs` | how many events of neighbours are recorded |
 //! | `thread.rs` | the thread `routes`, which does all of it |
 //! | `view.rs` | what listings show |
 
 mod destinations;
+mod limit;
 mod managed;
 mod message;
 mod mirror;

@@ -19,6 +19,7 @@ use rustc_hash::FxHashSet;
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 
 use super::destinations::Destinations;
+use super::limit::NewsLimit;
 use super::managed::{Key, Managed};
 use super::mirror::{Effect, Mirror, PortInterface};
 use super::netlink::{Error, Requests, Watch};
@@ -97,6 +98,7 @@ pub fn start(
         stop: Arc::clone(&stop),
         options,
         events,
+        news_limit: NewsLimit::default(),
     };
     let thread = thread::Builder::new().name("routes".into()).spawn(move || work.run())?;
     Ok(Handle { view, stop, thread: Some(thread) })
@@ -148,6 +150,7 @@ struct Work {
     stop: Arc<OwnedFd>,
     options: Options,
     events: Recorder,
+    news_limit: NewsLimit,
 }
 
 impl Work {
@@ -302,6 +305,7 @@ impl Work {
             self.news.has_new_addresses = true;
             return Ok(false);
         }
+        let happenings = self.news_limit.pass(happenings, Instant::now());
         happenings.into_iter().for_each(|happening| self.events.record(happening));
         self.news.has_new_addresses = false;
         self.gone.clear();

@@ -7,8 +7,8 @@ use std::time::Duration;
 use super::*;
 use crate::event::Recorder;
 use crate::routing::{Batch, Link};
-use crate::sample::{Brake, MIXED, ports};
-use crate::state::Setting;
+use crate::sample::{Brake, MIXED, THREE, ports, text};
+use crate::state::{PortFacts, Setting};
 use guideway_api::Happening;
 use guideway_core::stats::{Gauge, Writer, channel};
 
@@ -314,6 +314,27 @@ fn what_a_publication_changes_for_backends_and_pools_is_recorded() {
             assert_eq!(all, known, "{what}");
         }
     });
+}
+
+#[test]
+fn many_pools_that_become_empty_at_once_are_counted() {
+    let text = text(&THREE[..1]).replace("table_size = 1021", "table_size = 101");
+    let mut full = guideway_config::parse(&text).unwrap().configuration;
+    let pool = full.pools[0].clone();
+    let pools = (1..1500).map(|n| guideway_config::Pool { name: format!("p{n}"), ..pool.clone() });
+    full.pools.extend(pools);
+    let mut empty = full.clone();
+    let backends = empty.pools.iter_mut().flat_map(|pool| &mut pool.backends);
+    backends.for_each(|backend| backend.enabled = false);
+    let facts = vec![PortFacts { device_mac: [2, 0, 0, 0, 0, 1], filter: true }];
+    let events = Recorder::default();
+    let manager = Manager::new(full, text, facts).unwrap();
+    let mut manager = manager.with_events(events.clone());
+    manager.configure(empty, String::new(), AT_ONCE).unwrap();
+    let all = recorded(&events);
+    let single = all.iter().filter(|event| event.name() == "pool_empty").count();
+    assert_eq!(single, 1000);
+    assert_eq!(all.last(), Some(&Happening::PoolStates { pools: 500 }));
 }
 
 #[test]

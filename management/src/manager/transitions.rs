@@ -13,6 +13,9 @@ use crate::compile::CompiledPool;
 /// Backends that one publication records one by one; the others are counted.
 const BACKENDS: usize = 1_000;
 
+/// Pools that one publication records one by one; the others are counted.
+const POOLS: usize = 1_000;
+
 /// Records which backends and pools accept other flows than before. Pools are compared by name and backends by
 /// address. Only pools that were compiled again are looked at.
 pub(super) fn record(before: &Published, after: &Published, mut event: impl FnMut(Happening)) {
@@ -46,7 +49,11 @@ pub(super) fn record(before: &Published, after: &Published, mut event: impl FnMu
     if changed > BACKENDS {
         event(Happening::BackendStates { backends: changed - BACKENDS });
     }
-    pools.into_iter().for_each(event);
+    let more = pools.len().saturating_sub(POOLS);
+    pools.into_iter().take(POOLS).for_each(&mut event);
+    if more > 0 {
+        event(Happening::PoolStates { pools: more });
+    }
 }
 
 /// The backends of a pool that both have, and whose state is another.
