@@ -3,26 +3,29 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use guideway_api::{Error, ErrorKind, Response};
+use guideway_api::{ChangeOutcome, Error, ErrorKind, Response};
 
 /// What became of an apply or a reload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ApplyResult {
     /// The configuration is in force on every worker.
     Applied,
+    /// The configuration is published, and some worker did not load the tables in time.
+    Late,
     /// The configuration was refused.
     Refused,
-    /// The daemon stopped, the manager failed, or some worker did not load the tables in time.
+    /// The daemon stopped, or the manager failed.
     Failed,
 }
 
 impl ApplyResult {
-    pub(crate) const ALL: [ApplyResult; 3] =
-        [ApplyResult::Applied, ApplyResult::Refused, ApplyResult::Failed];
+    pub(crate) const ALL: [ApplyResult; 4] =
+        [ApplyResult::Applied, ApplyResult::Late, ApplyResult::Refused, ApplyResult::Failed];
 
     pub(crate) fn name(self) -> &'static str {
         match self {
             ApplyResult::Applied => "applied",
+            ApplyResult::Late => "late",
             ApplyResult::Refused => "refused",
             ApplyResult::Failed => "failed",
         }
@@ -33,7 +36,7 @@ impl ApplyResult {
 #[derive(Debug)]
 pub(crate) struct Applies {
     counts: [AtomicU64; ApplyResult::ALL.len()],
-    /// The milliseconds from 1970 on, twice; one more if the configuration is in force. One number, so that no reader
+    /// The milliseconds from 1970 on, twice; one more if the configuration was published. One number, so that no reader
     /// sees the time of one apply and the result of another.
     last: AtomicU64,
 }
@@ -47,14 +50,18 @@ impl Default for Applies {
 
 impl Applies {
     /// Counts the response to an apply or a reload.
-    pub(super) fn count(&self, response: &Result<Response, Error>) {
-        let result = match response {
-            Ok(Response::Applied { .. }) => ApplyResult::Applied,
-            Err(error) if error.kind == ErrorKind::Rejected => ApplyResult::Refused,
-            _ => ApplyResult::Failed,
+    pub(super) fn count(&self, response: &Result<Response, Error>, outcome: ChangeOutcome) {
+        let result = match (outcome, response) {
+            (ChangeOutcome::Applied, _) => ApplyResult::Applied,
+            (ChangeOutcome::Late, _) => ApplyResult::Late,
+            (ChangeOutcome::Refused, Err(error)) if error.kind == ErrorKind::Rejected => {
+                ApplyResult::Refused
+            }
+            (ChangeOutcome::Refused, _) => ApplyResult::Failed,
         };
         self.counts[result as usize].fetch_add(1, Ordering::Relaxed);
-        let last = now() * 2 + u64::from(result == ApplyResult::Applied);
+        let last =
+            now() * 2 + u64::from(matches!(result, ApplyResult::Applied | ApplyResult::Late));
         self.last.store(last, Ordering::Relaxed);
     }
 
@@ -63,7 +70,7 @@ impl Applies {
         self.counts[result as usize].load(Ordering::Relaxed)
     }
 
-    /// Whether the last put its configuration in force, and when it ended, from 1970 on.
+    /// Whether the last published its configuration, and when it ended, from 1970 on.
     pub(crate) fn last(&self) -> (bool, Duration) {
         let last = self.last.load(Ordering::Relaxed);
         (last % 2 == 1, Duration::from_millis(last / 2))

@@ -290,7 +290,7 @@ impl Daemon {
             Ok(Err(Unapplied { error, is_published: true })) => (Err(error), ChangeOutcome::Late),
             Ok(Err(Unapplied { error, .. })) | Err(error) => (Err(error), ChangeOutcome::Refused),
         };
-        self.applies.count(&response);
+        self.applies.count(&response, outcome);
         match &response {
             Ok(Response::Applied { generation, warnings }) => {
                 let (generation, warnings) = (*generation, warnings.len());

@@ -116,7 +116,7 @@ metrics! {
         gauge guideway_config_generation_in_force = |c| c.generation_in_force; dashboard;
         /// How long the oldest published tables wait that some worker does not forward by; 0 if none wait.
         gauge guideway_config_waiting_seconds = |c| c.waiting; alert GuidewayGenerationNotInForce;
-        /// Whether the last apply or reload is in force; 1 after the start.
+        /// Whether the configuration of the last apply or reload was published; 1 after the start.
         gauge guideway_config_last_apply_success = |c| c.last_apply_success; alert GuidewayConfigApplyFailed;
         /// When the last apply or reload ended, or the daemon started; in seconds since 1970.
         gauge guideway_config_last_apply_timestamp_seconds = |c| c.last_apply; dashboard;
@@ -133,7 +133,7 @@ metrics! {
 
     /// Applies and reloads of a configuration.
     applies {result} in Node {
-        /// Applies and reloads, by result: applied, refused, failed.
+        /// Applies and reloads, by result: applied, late (published, and not in force in time), refused, failed.
         counter guideway_config_applies_total = |a| a.count; dashboard;
     }
 

@@ -169,6 +169,9 @@ fn what_is_published_and_not_in_force_is_no_refusal() {
     assert_eq!(before, "generation 1, 1 service, 3 backends");
     assert_eq!(after, "generation 2, 1 service, 2 backends");
     assert!(error.as_ref().unwrap().contains("generation 2 is published"), "{error:?}");
+    let applies = lab.daemon.applies();
+    let counts = ApplyResult::ALL.map(|result| applies.of(result));
+    assert_eq!((counts, applies.last().0), ([0, 1, 0, 0], true), "it was published");
 }
 
 #[test]
