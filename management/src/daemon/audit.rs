@@ -6,8 +6,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use guideway_api as api;
 use guideway_api::{ChangeOutcome, ErrorKind, Happening, Request, Response};
 
-use super::Daemon;
+use super::differences::differences;
+use super::{Answered, Daemon};
 use crate::event::Attempt;
+use crate::manager::{Published, Replaced};
 use crate::peer::{Access, Peer};
 
 impl Daemon {
@@ -21,16 +23,28 @@ impl Daemon {
         let (name, reason) = (request.name(), reason(&request).map(str::to_owned));
         let summary = |daemon: &Daemon| match name {
             "log_level" => format!("level {}", daemon.level.now().name()),
-            _ => daemon.summary(),
+            _ => describe(&daemon.overview.published.load()),
         };
         let before = summary(self);
-        let response = match peer.access {
+        let answered = match peer.access {
             Access::Full => catch_unwind(AssertUnwindSafe(|| self.change(request))),
-            Access::Read => Ok((forbidden(name), ChangeOutcome::Refused)),
+            Access::Read => Ok(Answered::refused(forbidden(name))),
         };
-        let (response, outcome) = match response {
-            Ok((response, outcome)) => (Ok(response), outcome),
-            Err(panic) => (Err(panic), ChangeOutcome::Refused),
+        let (response, outcome, replaced) = match answered {
+            Ok(Answered { response, outcome, replaced }) => (Ok(response), outcome, replaced),
+            Err(panic) => (Err(panic), ChangeOutcome::Refused, None),
+        };
+        // Others may have changed something meanwhile.
+        let (before, after) = match replaced {
+            Some(Replaced { before, after }) => (
+                describe(&before),
+                match differences(&before.configuration, &after.configuration) {
+                    text if text.is_empty() => describe(&after),
+                    text => format!("{} ({text})", describe(&after)),
+                },
+            ),
+            None if outcome == ChangeOutcome::Refused => (before.clone(), before),
+            None => (before, summary(self)),
         };
         let error = match &response {
             Ok(Response::Error(error)) => Some(error.message.clone()),
@@ -43,7 +57,7 @@ impl Daemon {
             process: peer.process.clone(),
             request: name.to_owned(),
             before,
-            after: summary(self),
+            after,
             outcome,
             reason,
             error,
@@ -59,29 +73,28 @@ impl Daemon {
     }
 
     /// Carries out a request, and says what became of the change.
-    fn change(&self, request: Request) -> (Response, ChangeOutcome) {
+    fn change(&self, request: Request) -> Answered {
         match request {
             Request::ConfigApply { text, .. } => self.apply_text(text),
             Request::ConfigReload { .. } => self.apply_file(),
             request => match self.handle(request) {
-                error @ Response::Error(_) => (error, ChangeOutcome::Refused),
-                response => (response, ChangeOutcome::Applied),
+                error @ Response::Error(_) => Answered::refused(error),
+                response => Answered { response, outcome: ChangeOutcome::Applied, replaced: None },
             },
         }
     }
+}
 
-    /// What is published, in a few words.
-    fn summary(&self) -> String {
-        let published = self.overview.published.load();
-        let configuration = &published.configuration;
-        let count = |count: usize, noun: &str| match count {
-            1 => format!("1 {noun}"),
-            count => format!("{count} {noun}s"),
-        };
-        let backends = configuration.pools.iter().map(|pool| pool.backends.len()).sum();
-        let services = count(configuration.services.len(), "service");
-        format!("generation {}, {services}, {}", published.generation, count(backends, "backend"))
-    }
+/// What is published, in a few words.
+fn describe(published: &Published) -> String {
+    let configuration = &published.configuration;
+    let count = |count: usize, noun: &str| match count {
+        1 => format!("1 {noun}"),
+        count => format!("{count} {noun}s"),
+    };
+    let backends = configuration.pools.iter().map(|pool| pool.backends.len()).sum();
+    let services = count(configuration.services.len(), "service");
+    format!("generation {}, {services}, {}", published.generation, count(backends, "backend"))
 }
 
 fn forbidden(name: &str) -> Response {

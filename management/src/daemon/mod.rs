@@ -6,6 +6,7 @@
 mod applies;
 mod audit;
 mod convert;
+mod differences;
 mod flows;
 mod listing;
 mod network;
@@ -35,7 +36,7 @@ use parser::{Done, Parser, Purpose, Refusal, Ticket};
 
 use super::event::{Level, Recorder};
 use super::kernel::{self, View};
-use super::manager::{self, Changes, Handle, Limits, Manager, Published};
+use super::manager::{self, Changes, Handle, Limits, Manager, Published, Replaced};
 use guideway_config as config;
 use guideway_config::Source;
 use guideway_core::balancer::Verdict;
@@ -212,10 +213,10 @@ impl Daemon {
                 }
             }
             Request::ConfigCheck { text } => self
-                .outcome(self.parser.submit(text, Purpose::Check))
+                .outcome(self.parser.submit(text, Purpose::Check), &mut None)
                 .unwrap_or_else(|unapplied| Response::Error(unapplied.error)),
-            Request::ConfigApply { text, .. } => self.apply_text(text).0,
-            Request::ConfigReload { .. } => self.apply_file().0,
+            Request::ConfigApply { text, .. } => self.apply_text(text).response,
+            Request::ConfigReload { .. } => self.apply_file().response,
             Request::FlowList(filter) => match self.overview.flows(&filter) {
                 Ok(flows) => Response::Flows(flows),
                 Err(error) => Response::Error(error),
@@ -264,12 +265,12 @@ impl Daemon {
     }
 
     /// Puts a text in force.
-    fn apply_text(&self, text: String) -> (Response, ChangeOutcome) {
+    fn apply_text(&self, text: String) -> Answered {
         self.apply(Ok(self.parser.submit(text, Purpose::Apply)))
     }
 
     /// Puts the configuration file in force.
-    fn apply_file(&self) -> (Response, ChangeOutcome) {
+    fn apply_file(&self) -> Answered {
         self.apply(self.reload())
     }
 
@@ -284,8 +285,10 @@ impl Daemon {
     }
 
     /// Waits until a text is in force, and records what became of it.
-    fn apply(&self, ticket: Result<Ticket, api::Error>) -> (Response, ChangeOutcome) {
-        let (response, outcome) = match ticket.map(|ticket| self.outcome(ticket)) {
+    fn apply(&self, ticket: Result<Ticket, api::Error>) -> Answered {
+        let mut replaced = None;
+        let outcome = ticket.map(|ticket| self.outcome(ticket, &mut replaced));
+        let (response, outcome) = match outcome {
             Ok(Ok(response)) => (Ok(response), ChangeOutcome::Applied),
             Ok(Err(Unapplied { error, is_published: true })) => (Err(error), ChangeOutcome::Late),
             Ok(Err(Unapplied { error, .. })) | Err(error) => (Err(error), ChangeOutcome::Refused),
@@ -303,7 +306,7 @@ impl Daemon {
             _ => {}
         }
         self.set_configured_level();
-        (response.unwrap_or_else(Response::Error), outcome)
+        Answered { response: response.unwrap_or_else(Response::Error), outcome, replaced }
     }
 
     /// Sets the level of the log if that of the configuration has changed.
@@ -316,14 +319,18 @@ impl Daemon {
         }
     }
 
-    /// Waits for what becomes of a text.
-    fn outcome(&self, ticket: Ticket) -> Result<Response, Unapplied> {
+    /// Waits for what becomes of a text, and notes what it replaced.
+    fn outcome(
+        &self,
+        ticket: Ticket,
+        replaced: &mut Option<Replaced>,
+    ) -> Result<Response, Unapplied> {
         match ticket.wait() {
             Ok(Done::Checked(parsed)) => {
                 self.check(&parsed)?;
                 Ok(Response::Checked { warnings: lines(&parsed.warnings) })
             }
-            Ok(Done::Sent(warnings, sent)) => match sent.outcome() {
+            Ok(Done::Sent(warnings, sent)) => match replacing(&sent, replaced) {
                 Ok(generation) => Ok(Response::Applied { generation, warnings: lines(&warnings) }),
                 Err(manager::Error::Failed) if self.is_stopping() => Err(stopping().into()),
                 Err(error @ manager::Error::Ids(_)) => {
@@ -353,6 +360,27 @@ impl Daemon {
             false => Err(refusal(manager::Error::NeedsRestart(fixed))),
         }
     }
+}
+
+/// The answer to a request that changes something.
+struct Answered {
+    response: Response,
+    outcome: ChangeOutcome,
+    /// What a configuration replaced that was published.
+    replaced: Option<Replaced>,
+}
+
+impl Answered {
+    fn refused(response: Response) -> Answered {
+        Answered { response, outcome: ChangeOutcome::Refused, replaced: None }
+    }
+}
+
+/// Waits for the outcome of a change, and notes what it replaced.
+fn replacing(sent: &manager::Sent, replaced: &mut Option<Replaced>) -> manager::Outcome {
+    let outcome = sent.outcome();
+    *replaced = sent.replaced();
+    outcome
 }
 
 /// Why a text is not in force on every worker.

@@ -1,6 +1,7 @@
 //! What changes the state.
 
 use std::net::IpAddr;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
@@ -8,6 +9,7 @@ use thiserror::Error;
 
 use guideway_config::Configuration;
 
+use super::published::Published;
 use crate::ids;
 use crate::routing::Batch;
 use crate::state::Setting;
@@ -99,9 +101,33 @@ pub(super) enum Message {
         /// Where the outcome goes. Nobody need wait for it.
         reply: Sender<Outcome>,
         /// Dropped once the change is published or refused.
-        turn: Sender<()>,
+        turn: Turning,
     },
     Stop,
+}
+
+/// What a publication of a configuration replaced, and what by.
+#[derive(Clone, Debug)]
+pub struct Replaced {
+    /// What was published before.
+    pub before: Arc<Published>,
+    /// What is published with the change.
+    pub after: Arc<Published>,
+}
+
+/// The manager's side of a [`Turn`].
+#[derive(Debug)]
+pub(super) struct Turning {
+    _ends_it: Sender<()>,
+    replaced: Arc<OnceLock<Replaced>>,
+}
+
+impl Turning {
+    /// Tells what the change replaced.
+    pub(super) fn replaced(&self, replaced: Replaced) {
+        // A change is published once.
+        let _ = self.replaced.set(replaced);
+    }
 }
 
 /// Sends changes to the manager. They are carried out in the order in which they were sent.
@@ -112,9 +138,11 @@ impl Changes {
     /// Sends a change.
     pub fn send(&self, change: Change) -> Sent {
         let ((reply, outcome), (turn, ended)) = (bounded(1), bounded(0));
+        let replaced = Arc::default();
+        let turn = Turning { _ends_it: turn, replaced: Arc::clone(&replaced) };
         // A manager that has stopped drops the message, and with it both senders.
         let _ = self.0.send(Message::Change { change, reply, turn });
-        Sent { outcome, turn: Turn(ended) }
+        Sent { outcome, turn: Turn(ended), replaced }
     }
 }
 
@@ -123,6 +151,7 @@ impl Changes {
 pub struct Sent {
     outcome: Receiver<Outcome>,
     turn: Turn,
+    replaced: Arc<OnceLock<Replaced>>,
 }
 
 /// The time until a change is published or refused.
@@ -143,8 +172,13 @@ impl Sent {
         self.turn.clone()
     }
 
+    /// What the change replaced, if it is a configuration that was published.
+    pub fn replaced(&self) -> Option<Replaced> {
+        self.replaced.get().cloned()
+    }
+
     /// Waits until the change is in force on every worker, or has failed.
-    pub fn outcome(self) -> Outcome {
+    pub fn outcome(&self) -> Outcome {
         // A manager that fails, or has stopped, drops the reply's sender.
         self.outcome.recv().unwrap_or(Err(Error::Failed))
     }

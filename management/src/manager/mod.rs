@@ -31,7 +31,7 @@ use crate::progress::Progress;
 use crate::publish::Publisher;
 use crate::state::{PortFacts, State};
 
-pub use change::{Change, Changes, Error, Outcome, Sent, Turn};
+pub use change::{Change, Changes, Error, Outcome, Replaced, Sent, Turn};
 pub use published::Published;
 pub use tally::Tally;
 pub use thread::{Handle, Limits};

@@ -70,7 +70,7 @@ fn the_wait_for_a_generation_is_observed_once() {
         let _over = Over(&is_over);
         assert_eq!(read(), (1, 0, 0.0));
         let sent = [3, 4].map(|n| handle.changes().send(learnt(n)));
-        assert_eq!(sent.map(Sent::outcome), [Ok(2), Ok(2)]);
+        assert_eq!(sent.map(|sent| sent.outcome()), [Ok(2), Ok(2)]);
         let (compiled, published, in_time) = read();
         assert_eq!((compiled, published), (2, 1), "both were published together");
         let nothing = Setting { weight: None, enabled: None };
@@ -160,7 +160,7 @@ fn what_needs_a_restart_is_compared_with_what_is_in_force_then() {
         let other = configuration(|configuration| configuration.dpdk.workers = vec![1]);
         // Sent together: the second is compared with the state after the first.
         let sent = [handle.changes().send(learnt(3)), handle.changes().send(other)];
-        let [first, second] = sent.map(Sent::outcome);
+        let [first, second] = sent.map(|sent| sent.outcome());
         assert_eq!(first, Ok(2));
         assert!(
             matches!(second, Err(Error::NeedsRestart(keys)) if keys[0].contains("dpdk.workers"))

@@ -17,7 +17,7 @@ use guideway_api::Happening;
 use guideway_core::stats::Reader;
 
 use super::Manager;
-use super::change::{Change, Changes, Error, Message, Outcome};
+use super::change::{Change, Changes, Error, Message, Outcome, Replaced, Turning};
 use super::published::Published;
 use crate::state::State;
 
@@ -146,7 +146,7 @@ impl Waiting {
 struct Pending {
     change: Change,
     reply: Sender<Outcome>,
-    turn: Sender<()>,
+    turn: Turning,
 }
 
 impl Work {
@@ -210,7 +210,11 @@ impl Work {
     fn configure(&mut self, Pending { change, reply, turn }: Pending) {
         let Change::Configuration { configuration, text } = change else { return };
         let progress = self.manager.progress();
+        let before = self.manager.published.load_full();
         let outcome = self.manager.configure(*configuration, text, progress);
+        if outcome.is_ok() {
+            turn.replaced(Replaced { before, after: self.manager.published.load_full() });
+        }
         drop(turn);
         match outcome {
             Ok(generation) => self.wait_for(generation, Some(Instant::now()), reply),
@@ -273,7 +277,7 @@ impl Work {
 #[derive(Default)]
 struct Gathered {
     has_changed: bool,
-    replies: Vec<(Sender<Outcome>, Sender<()>)>,
+    replies: Vec<(Sender<Outcome>, Turning)>,
 }
 
 /// Carries out a change that is no configuration. Returns whether the state is another one.

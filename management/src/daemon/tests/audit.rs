@@ -111,7 +111,8 @@ fn each_change_ends_in_one_line_of_the_audit_trail() {
     let (before, after) =
         ("generation 1, 1 service, 3 backends", "generation 2, 1 service, 2 backends");
     let all = lab.changed();
-    assert_eq!(all[0], changed("config_apply", before, after, None));
+    let told = format!("{after} (1 backend removed)");
+    assert_eq!(all[0], changed("config_apply", before, &told, None));
     let Happening::Changed { error: Some(missing), .. } = &all[1] else { panic!("{all:?}") };
     assert!(missing.contains("/nonexistent/guideway.toml"));
     assert_eq!(all[1], changed("config_reload", after, after, Some(missing)));
@@ -167,11 +168,53 @@ fn what_is_published_and_not_in_force_is_no_refusal() {
     };
     assert_eq!(*outcome, ChangeOutcome::Late);
     assert_eq!(before, "generation 1, 1 service, 3 backends");
-    assert_eq!(after, "generation 2, 1 service, 2 backends");
+    assert_eq!(after, "generation 2, 1 service, 2 backends (1 backend removed)");
     assert!(error.as_ref().unwrap().contains("generation 2 is published"), "{error:?}");
     let applies = lab.daemon.applies();
     let counts = ApplyResult::ALL.map(|result| applies.of(result));
     assert_eq!((counts, applies.last().0), ([0, 1, 0, 0], true), "it was published");
+}
+
+#[test]
+fn changes_at_once_each_tell_what_they_replaced() {
+    let lab = Lab::new();
+    lab.brake.pull();
+    let apply = |text: String| {
+        let request = Request::ConfigApply { text, reason: None };
+        lab.daemon.serve(&peer(Access::Full), request)
+    };
+    let until = |generation| {
+        while lab.daemon.published().load().generation < generation {
+            std::thread::yield_now();
+        }
+    };
+    std::thread::scope(|scope| {
+        scope.spawn(|| apply(text(&THREE[..2])));
+        until(2);
+        scope.spawn(|| apply(text(&THREE[..1])));
+        until(3);
+        lab.brake.release();
+    });
+    let mut all: Vec<_> = lab
+        .changed()
+        .into_iter()
+        .map(|happening| match happening {
+            Happening::Changed { before, after, .. } => (before, after),
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    all.sort();
+    let of = |generation: u32, backends: &str, more: &str| {
+        format!("generation {generation}, 1 service, {backends}{more}")
+    };
+    let removed = " (1 backend removed)";
+    assert_eq!(
+        all,
+        [
+            (of(1, "3 backends", ""), of(2, "2 backends", removed)),
+            (of(2, "2 backends", ""), of(3, "1 backend", removed)),
+        ]
+    );
 }
 
 #[test]

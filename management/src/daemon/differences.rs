@@ -1,0 +1,111 @@
+//! What two configurations differ in, in a few words, for the audit trail.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+
+use guideway_config::{Configuration, Service};
+
+/// The differences: what was added, removed and changed. Empty if no value differs.
+pub(super) fn differences(before: &Configuration, after: &Configuration) -> String {
+    let mut found = Vec::new();
+    compare("service", services(before), services(after), &mut found);
+    compare("pool", pools(before), pools(after), &mut found);
+    compare("backend", backends(before), backends(after), &mut found);
+    let ports = |c: &'_ Configuration| -> HashMap<String, _> {
+        c.ports.iter().map(|port| (port.name.clone(), port.clone())).collect()
+    };
+    compare("port", ports(before), ports(after), &mut found);
+    let neighbors = |c: &'_ Configuration| -> HashMap<_, _> {
+        c.neighbors.iter().map(|neighbor| (neighbor.address, *neighbor)).collect()
+    };
+    compare("neighbor", neighbors(before), neighbors(after), &mut found);
+    let sections = [
+        ("node", before.node != after.node),
+        ("hash", before.hash != after.hash),
+        ("dpdk", before.dpdk != after.dpdk),
+        ("flow", before.flow != after.flow),
+        ("icmp", before.icmp != after.icmp),
+        ("punt", before.punt != after.punt),
+        ("control", before.control != after.control),
+        ("metrics", before.metrics != after.metrics),
+        ("log", before.log != after.log),
+        ("cluster", before.cluster != after.cluster),
+        ("tunnel", before.tunnel != after.tunnel),
+        ("fragments", before.fragments != after.fragments),
+    ];
+    let changed = sections.iter().filter(|(_, differs)| *differs);
+    found.extend(changed.map(|(name, _)| format!("[{name}] changed")));
+    found.join(", ")
+}
+
+/// The services by what clients know them by. The number of a pool may differ where its name does not.
+fn services(of: &Configuration) -> HashMap<impl Hash + Eq + use<>, impl PartialEq + use<'_>> {
+    let service = |service: &Service| {
+        let pool = of.pools[service.pool].name.as_str();
+        (service.service_address(), (Service { pool: 0, ..service.clone() }, pool))
+    };
+    of.services.iter().map(service).collect()
+}
+
+fn pools(of: &Configuration) -> HashMap<&str, impl PartialEq + use<>> {
+    of.pools.iter().map(|pool| (pool.name.as_str(), pool.mss_clamp)).collect()
+}
+
+fn backends(of: &Configuration) -> HashMap<impl Hash + Eq + use<'_>, impl PartialEq + use<'_>> {
+    let backends = of.pools.iter().flat_map(|pool| {
+        let pool_name = pool.name.as_str();
+        pool.backends.iter().map(move |backend| ((pool_name, backend.address), backend))
+    });
+    backends.collect()
+}
+
+/// Says how many were added, removed and changed, if any were.
+fn compare<K: Hash + Eq, V: PartialEq>(
+    noun: &str,
+    before: HashMap<K, V>,
+    after: HashMap<K, V>,
+    found: &mut Vec<String>,
+) {
+    let added = after.keys().filter(|key| !before.contains_key(key)).count();
+    let removed = before.keys().filter(|key| !after.contains_key(key)).count();
+    let differs = |(key, value): &(&K, &V)| after.get(key).is_some_and(|now| now != *value);
+    let changed = before.iter().filter(differs).count();
+    for (count, verb) in [(added, "added"), (removed, "removed"), (changed, "changed")] {
+        let plural = if count == 1 { "" } else { "s" };
+        if count > 0 {
+            found.push(format!("{count} {noun}{plural} {verb}"));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sample::{THREE, text};
+
+    fn parsed(text: &str) -> Configuration {
+        guideway_config::parse(text).unwrap().configuration
+    }
+
+    #[test]
+    fn each_kind_of_difference_is_named() {
+        let before = text(THREE);
+        let said = |after: &str| differences(&parsed(&before), &parsed(after));
+        assert_eq!(said(&before), "");
+        assert_eq!(said(&format!("# a comment\n{before}")), "");
+        assert_eq!(said(&text(&THREE[..1])), "2 backends removed");
+        assert_eq!(
+            said(&before.replace("port = 80", "port = 81")),
+            "1 service added, 1 service removed"
+        );
+        let log = format!("{before}\n[log]\nlevel = \"warn\"\n");
+        assert_eq!(said(&log), "[log] changed");
+        let more = [THREE, &[("new", 77, "")]].concat();
+        assert_eq!(said(&text(&more)), "1 backend added");
+        assert_eq!(
+            differences(&parsed(&text(&more)), &parsed(&log)),
+            "1 backend removed, [log] changed"
+        );
+        assert_eq!(said(&text(&[("other", 10, ""), THREE[1], THREE[2]])), "1 backend changed");
+    }
+}
