@@ -1,9 +1,9 @@
 //! Events: what happened, as the daemon records it, in the response to [`Request::Monitor`].
 //!
-//! The daemon keeps the last [`KEPT_EVENTS`] events in memory and numbers them from 1 on; a restart begins anew, which
-//! [`Events::instance`] shows. A
-//! client that reads too slowly loses the oldest and is told how many. The names of events and of their fields
-//! are stable: see [`PROTOCOL_VERSION`](crate::PROTOCOL_VERSION).
+//! The daemon keeps the last [`KEPT_EVENTS`] events in memory and numbers them from 1 on; a restart
+//! begins anew, which [`Events::instance`] shows. A client that reads too slowly loses the oldest
+//! and is told how many. The names of events and of their fields are stable: see
+//! [`PROTOCOL_VERSION`](crate::PROTOCOL_VERSION).
 
 use std::net::IpAddr;
 
@@ -16,12 +16,13 @@ use crate::request::Request;
 /// Events that the daemon keeps.
 pub const KEPT_EVENTS: usize = 10_000;
 
-/// The response to [`Request::Monitor`]: some events, oldest first. A request that follows the events gets any
-/// number of these responses; another gets one or several, and `more` says whether another comes.
+/// The response to [`Request::Monitor`]: some events, oldest first. A request that follows the
+/// events gets any number of these responses; another gets one or several, and `more` says whether
+/// another comes.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Events {
-    /// The daemon's start, in milliseconds from 1970 on: the instance that numbered these events. 0 of a daemon that
-    /// does not say it.
+    /// The daemon's start, in milliseconds from 1970 on: the instance that numbered these events. 0
+    /// of a daemon that does not say it.
     #[serde(default)]
     pub instance: u64,
     /// Events before these that the daemon no longer has.
@@ -203,7 +204,8 @@ happenings! {
         /// Why nothing was changed, or why the change is not in force on every worker.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         error: Option<String>,
-        /// Refused requests of the same socket that came before and were not recorded, since many came.
+        /// Refused requests of the same socket that came before and were not recorded, since many
+        /// came.
         #[serde(default, skip_serializing_if = "is_zero")]
         unrecorded: u64,
     }

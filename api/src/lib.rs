@@ -1,12 +1,13 @@
 //! The control protocol between `guideway` and its clients, over a unix socket.
 //!
-//! Each line is one JSON value, both ways. The daemon sends a [`Greeting`] first. Then the client sends
-//! [`Request`]s of at most [`MAX_REQUEST`] bytes, and the daemon sends one [`Response`] to each, in order. Only
-//! [`Request::Monitor`] may have several.
-//! The crate has only serde types, so that a client links neither the forwarder nor DPDK.
+//! Each line is one JSON value, both ways. The daemon sends a [`Greeting`] first. Then the client
+//! sends [`Request`]s of at most [`MAX_REQUEST`] bytes, and the daemon sends one [`Response`] to
+//! each, in order. Only [`Request::Monitor`] may have several. The crate has only serde types, so
+//! that a client links neither the forwarder nor DPDK.
 //!
-//! The daemon refuses a request with an unknown field, because the client relies on that field. A client
-//! skips unknown fields of a response. [`PROTOCOL_VERSION`] says which changes need another version.
+//! The daemon refuses a request with an unknown field, because the client relies on that field. A
+//! client skips unknown fields of a response. [`PROTOCOL_VERSION`] says which changes need another
+//! version.
 //! `tests/wire.rs` has every message as literal JSON, so that no change goes unnoticed.
 #![forbid(unsafe_code)]
 
@@ -26,11 +27,11 @@ pub use response::*;
 
 /// The protocol's version. A client refuses a daemon with another version.
 ///
-/// The version rises when a field, value or message is removed, renamed or given another meaning, and when a
-/// field of a response gets a value that clients refuse, such as another variant of an enum. It stays when a
-/// request, an optional field of a request, or a field of a response is added: a daemon that does not know a
-/// request or its field refuses the request, and a client has a default for a response's field that an
-/// earlier daemon of the same version does not send.
+/// The version rises when a field, value or message is removed, renamed or given another meaning,
+/// and when a field of a response gets a value that clients refuse, such as another variant of an
+/// enum. It stays when a request, an optional field of a request, or a field of a response is
+/// added: a daemon that does not know a request or its field refuses the request, and a client has
+/// a default for a response's field that an earlier daemon of the same version does not send.
 pub const PROTOCOL_VERSION: u32 = 4;
 
 /// The socket at which the daemon listens by default.
@@ -42,9 +43,9 @@ pub const SERVER: &str = "guideway";
 /// Bytes of a configuration's text at the most, in a file or a request.
 pub const MAX_CONFIGURATION: usize = 16 << 20;
 
-/// Bytes of a request's line at the most, with its newline. Any configuration fits: JSON escapes a byte of
-/// TOML to at most two bytes (`\n`, `\"`), because TOML forbids the control characters that need six. The
-/// rest of a request is short.
+/// Bytes of a request's line at the most, with its newline. Any configuration fits: JSON escapes a
+/// byte of TOML to at most two bytes (`\n`, `\"`), because TOML forbids the control characters that
+/// need six. The rest of a request is short.
 pub const MAX_REQUEST: usize = 2 * MAX_CONFIGURATION + (4 << 10);
 
 /// Rows of a flow listing at the most, even if the request asks for more.

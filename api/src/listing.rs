@@ -25,8 +25,8 @@ pub struct Status {
     pub generation: u64,
     /// Oldest generation that a worker still uses; equal to `generation` when all workers agree.
     pub generation_in_force: u64,
-    /// How often the manager, which changes what is in force, panicked and began again. Any number but 0 is a
-    /// defect.
+    /// How often the manager, which changes what is in force, panicked and began again. Any number
+    /// but 0 is a defect.
     #[serde(default)]
     pub manager_restarts: u64,
     /// The daemon's configuration file.
@@ -83,8 +83,8 @@ pub struct Backend {
     pub weight: u32,
     /// Which flows it accepts now.
     pub state: BackendState,
-    /// The encapsulation in use, for example `gre`; none without a next hop, or if none that is listed can be
-    /// sent.
+    /// The encapsulation in use, for example `gre`; none without a next hop, or if none that is
+    /// listed can be sent.
     pub encapsulation: Option<String>,
     /// Why that encapsulation is in use; none without it.
     pub encapsulation_choice: Option<EncapsulationChoice>,
@@ -125,8 +125,8 @@ impl BackendState {
     }
 }
 
-/// Why an encapsulation was chosen: of those that can be sent, flows differ in the best field. Of several with
-/// that field, it has the smallest overhead, or else it is listed first.
+/// Why an encapsulation was chosen: of those that can be sent, flows differ in the best field. Of
+/// several with that field, it has the smallest overhead, or else it is listed first.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EncapsulationChoice {
     /// The encapsulations that the configuration lists for the backend, in its order.
@@ -338,7 +338,8 @@ pub struct Port {
     pub steering: Steering,
     /// The device's own counters.
     pub counters: PortCounters,
-    /// The driver's receive function in its words, for example `Vector AVX2`; none if the driver does not report it.
+    /// The driver's receive function in its words, for example `Vector AVX2`; none if the driver
+    /// does not report it.
     pub rx_function: Option<String>,
     /// The driver's transmit function; none if the driver does not report it.
     pub tx_function: Option<String>,
@@ -506,8 +507,8 @@ impl PortCounters {
     }
 }
 
-/// The response to [`Request::Stats`]. Workers count while the daemon reads, so `received` may differ from
-/// the sum of the verdicts by a few packets. Without traffic they are equal.
+/// The response to [`Request::Stats`]. Workers count while the daemon reads, so `received` may
+/// differ from the sum of the verdicts by a few packets. Without traffic they are equal.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stats {
     /// Packets received.

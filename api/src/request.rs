@@ -65,14 +65,16 @@ pub enum Request {
     PuntList {},
     /// The events that the daemon keeps, and those that follow.
     Monitor {
-        /// The number of the first event wanted; all that are kept without it, 0 for those from now on.
+        /// The number of the first event wanted; all that are kept without it, 0 for those from now
+        /// on.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         since: Option<u64>,
-        /// The [instance](crate::Events::instance) that `since` is a number of. If the daemon is another one, it begins
-        /// with the first event that it keeps.
+        /// The [instance](crate::Events::instance) that `since` is a number of. If the daemon is
+        /// another one, it begins with the first event that it keeps.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         instance: Option<u64>,
-        /// Only events of these kinds; all without any. See [`Happening::KINDS`](crate::Happening::KINDS).
+        /// Only events of these kinds; all without any. See
+        /// [`Happening::KINDS`](crate::Happening::KINDS).
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         kinds: Vec<String>,
         /// Go on with events as they happen, until the client closes the connection.

@@ -39,8 +39,8 @@ pub enum Response {
         /// What is valid but probably a mistake.
         warnings: Vec<String>,
     },
-    /// The response to [`Request::ConfigApply`] and [`Request::ConfigReload`]: the configuration is in force on every
-    /// worker.
+    /// The response to [`Request::ConfigApply`] and [`Request::ConfigReload`]: the configuration is
+    /// in force on every worker.
     Applied {
         /// The generation now in force.
         generation: u64,
@@ -66,8 +66,8 @@ pub enum Response {
     },
     /// The response to [`Request::Hello`].
     Hello {},
-    /// The request was not carried out. Nothing changed, unless [`ErrorKind::Failed`] says that tables are published and
-    /// not yet in force.
+    /// The request was not carried out. Nothing changed, unless [`ErrorKind::Failed`] says that
+    /// tables are published and not yet in force.
     Error(Error),
 }
 
