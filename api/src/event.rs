@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::listing::BackendState;
 #[cfg(doc)]
 use crate::request::Request;
+use crate::request::Source;
 
 /// Events that the daemon keeps.
 pub const KEPT_EVENTS: usize = 10_000;
@@ -288,6 +289,97 @@ happenings! {
         from: BackendState,
         /// The state now.
         to: BackendState,
+        /// Who set it.
+        source: Source,
+        /// Why, in the words of who set it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
+    }
+    /// The weight of a backend was set or unset at run time.
+    Info BackendWeight = "backend_weight" {
+        /// Its pool.
+        pool: String,
+        /// Its name.
+        backend: String,
+        /// Its address.
+        address: IpAddr,
+        /// The weight before.
+        from: u32,
+        /// The weight now.
+        to: u32,
+        /// Who set it.
+        source: Source,
+        /// Why, in the words of who set it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
+    }
+    /// The last flow of a draining backend is gone.
+    Info BackendDrained = "backend_drained" {
+        /// Its pool.
+        pool: String,
+        /// Its name.
+        backend: String,
+        /// Its address.
+        address: IpAddr,
+        /// Seconds since the drain began.
+        seconds: u64,
+    }
+    /// The time of a drain is over for the flows of some services.
+    Warning DrainTimeout = "drain_timeout" {
+        /// The backend's pool.
+        pool: String,
+        /// The backend's name.
+        backend: String,
+        /// The backend's address.
+        address: IpAddr,
+        /// What happens to the flows: `move`, `reset` or `keep`.
+        then: String,
+        /// All flows that the backend still has.
+        flows: u64,
+    }
+    /// Too few backends of a pool serve, and its backup stands in.
+    Warning BackupStandsIn = "backup_stands_in" {
+        /// The pool.
+        pool: String,
+        /// The pool that stands in.
+        backup: String,
+        /// The backends of the pool that serve.
+        active: usize,
+        /// How many it needs.
+        needed: usize,
+    }
+    /// The backup of a pool has given way, or another backup stands in.
+    Info BackupGivesWay = "backup_gives_way" {
+        /// The pool.
+        pool: String,
+        /// The pool that stood in.
+        backup: String,
+    }
+    /// Settings of run time could not be read at the start and are ignored.
+    Error SettingsUnreadable = "settings_unreadable" {
+        /// The file.
+        path: String,
+        /// Why.
+        error: String,
+    }
+    /// Settings of run time are for backends that are not configured, and are ignored.
+    Warning SettingsIgnored = "settings_ignored" {
+        /// How many backends.
+        backends: usize,
+        /// The first of them, as POOL/ADDRESS.
+        first: String,
+    }
+    /// Settings of run time cannot be stored: a restart would lose them.
+    Error SettingsUnstored = "settings_unstored" {
+        /// The file.
+        path: String,
+        /// Why.
+        error: String,
+    }
+    /// Settings of run time can be stored again.
+    Info SettingsStored = "settings_stored" {
+        /// The file.
+        path: String,
     }
     /// More backends than are recorded one by one accept other flows than before, all at once.
     Info BackendStates = "backend_states" {

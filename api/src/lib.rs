@@ -32,7 +32,7 @@ pub use response::*;
 /// enum. It stays when a request, an optional field of a request, or a field of a response is
 /// added: a daemon that does not know a request or its field refuses the request, and a client has
 /// a default for a response's field that an earlier daemon of the same version does not send.
-pub const PROTOCOL_VERSION: u32 = 4;
+pub const PROTOCOL_VERSION: u32 = 5;
 
 /// The socket at which the daemon listens by default.
 pub const DEFAULT_SOCKET: &str = "/run/guideway/guideway.sock";
@@ -47,6 +47,9 @@ pub const MAX_CONFIGURATION: usize = 16 << 20;
 /// byte of TOML to at most two bytes (`\n`, `\"`), because TOML forbids the control characters that
 /// need six. The rest of a request is short.
 pub const MAX_REQUEST: usize = 2 * MAX_CONFIGURATION + (4 << 10);
+
+/// Bytes of a reason at the most.
+pub const MAX_REASON: usize = 255;
 
 /// Rows of a flow listing at the most, even if the request asks for more.
 pub const MAX_FLOWS: usize = 10_000;

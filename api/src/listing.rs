@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 #[cfg(doc)]
 use crate::request::Request;
-use crate::request::{FlowState, Protocol};
+use crate::request::{FlowState, Protocol, SetState, Source};
 
 /// The response to [`Request::Status`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -83,6 +83,16 @@ pub struct Backend {
     pub weight: u32,
     /// Which flows it accepts now.
     pub state: BackendState,
+    /// When that state began: RFC 3339 in UTC, with milliseconds.
+    pub since: String,
+    /// Who set the state.
+    pub source: Source,
+    /// Why, in the words of who set it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// What is set for it, of each source but the configuration, the one of the most weight last.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub settings: Vec<BackendSetting>,
     /// The encapsulation in use, for example `gre`; none without a next hop, or if none that is
     /// listed can be sent.
     pub encapsulation: Option<String>,
@@ -96,16 +106,39 @@ pub struct Backend {
     pub traffic: Traffic,
 }
 
+/// A state or a weight that is set for a backend.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BackendSetting {
+    /// Who set it.
+    pub source: Source,
+    /// The state, if this is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state: Option<SetState>,
+    /// The weight, if this is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weight: Option<u32>,
+    /// Why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// When it was set: RFC 3339 in UTC, with milliseconds.
+    pub since: String,
+    /// When it ends; without it the setting stays.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<String>,
+}
+
 /// Which flows a backend accepts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum BackendState {
-    /// New flows, and the flows it has.
+    /// The flows it has, and new ones by its weight.
     Active,
-    /// Only the flows it has (weight 0).
+    /// Only the flows it has.
     Draining,
     /// No flows.
     Disabled,
+    /// The flows that their services keep there.
+    Down,
     /// No flows, because the MAC address of its next hop is unknown.
     Unresolved,
     /// No flows, because there is no usable route.
@@ -119,6 +152,7 @@ impl BackendState {
             BackendState::Active => "active",
             BackendState::Draining => "draining",
             BackendState::Disabled => "disabled",
+            BackendState::Down => "down",
             BackendState::Unresolved => "unresolved",
             BackendState::Unreachable => "unreachable",
         }

@@ -1,6 +1,6 @@
 //! Requests of a client: one [`Request`] a line.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
@@ -14,6 +14,22 @@ pub enum Request {
     ServiceList {},
     /// The backends in force.
     BackendList {},
+    /// Sets states or weights of backends, or unsets them. Either every change is in force afterwards
+    /// or none is.
+    BackendSet {
+        /// The changes, in their order: at least one.
+        changes: Vec<BackendChange>,
+        /// Who sets them.
+        #[serde(default)]
+        source: Source,
+        /// Why, for listings, events and the audit trail: up to [`MAX_REASON`](crate::MAX_REASON)
+        /// bytes.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
+        /// Seconds after which the settings end; without it they stay.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        for_seconds: Option<u64>,
+    },
     /// The workers and their counters.
     WorkerList {},
     /// The ports, their links and their devices' counters.
@@ -101,10 +117,11 @@ pub enum Request {
 
 impl Request {
     /// The `request` of every message, in the order of the enum.
-    pub const NAMES: [&str; 19] = [
+    pub const NAMES: [&str; 20] = [
         "status",
         "service_list",
         "backend_list",
+        "backend_set",
         "worker_list",
         "port_list",
         "port_stats",
@@ -129,6 +146,7 @@ impl Request {
             Request::Status {} => "status",
             Request::ServiceList {} => "service_list",
             Request::BackendList {} => "backend_list",
+            Request::BackendSet { .. } => "backend_set",
             Request::WorkerList {} => "worker_list",
             Request::PortList {} => "port_list",
             Request::PortStats { .. } => "port_stats",
@@ -152,7 +170,9 @@ impl Request {
     /// `control.read_group` may send only those that do not.
     pub fn is_change(&self) -> bool {
         match self {
-            Request::ConfigApply { .. } | Request::ConfigReload { .. } => true,
+            Request::BackendSet { .. }
+            | Request::ConfigApply { .. }
+            | Request::ConfigReload { .. } => true,
             Request::LogLevel { level, .. } => level.is_some(),
             Request::Status {}
             | Request::ServiceList {}
@@ -170,6 +190,104 @@ impl Request {
             | Request::PuntList {}
             | Request::Monitor { .. }
             | Request::Hello { .. } => false,
+        }
+    }
+}
+
+/// A change of what is set for some backends: those that match every field that is given, at least one
+/// of them. `pool` with `backend` names one backend, `pool` alone a whole pool, and `address` alone an
+/// address in all pools.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BackendChange {
+    /// The pool that has the backends.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pool: Option<String>,
+    /// The name of a backend of that pool.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backend: Option<String>,
+    /// The address of the backends.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<IpAddr>,
+    /// What to set.
+    pub set: BackendOrder,
+}
+
+/// What to set for a backend. A source has at most one state and one weight for each backend.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BackendOrder {
+    /// A state.
+    State(SetState),
+    /// A weight, 0 to 1000000.
+    Weight(u32),
+    /// No state: that of the other sources holds.
+    UnsetState,
+    /// No weight: that of the other sources holds.
+    UnsetWeight,
+}
+
+/// The state that a source sets for a backend.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SetState {
+    /// It takes new flows, whatever other sources of less weight say.
+    Active,
+    /// As the controller says, and without a word of the controller active: what the file says does
+    /// not hold.
+    Enabled,
+    /// It keeps its flows and takes no new ones.
+    Draining,
+    /// Its flows move to other backends at once.
+    Disabled,
+    /// It does not work. Each service says what becomes of its flows.
+    Down,
+}
+
+impl SetState {
+    /// Every state.
+    pub const ALL: [SetState; 5] = [
+        SetState::Active,
+        SetState::Enabled,
+        SetState::Draining,
+        SetState::Disabled,
+        SetState::Down,
+    ];
+
+    /// The state's name in requests and listings.
+    pub fn name(self) -> &'static str {
+        match self {
+            SetState::Active => "active",
+            SetState::Enabled => "enabled",
+            SetState::Draining => "draining",
+            SetState::Disabled => "disabled",
+            SetState::Down => "down",
+        }
+    }
+}
+
+/// Who sets a backend's state or weight. A later one outweighs an earlier one.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum Source {
+    /// The configuration.
+    File,
+    /// Whoever checks backends.
+    Controller,
+    /// A person.
+    #[default]
+    Operator,
+}
+
+impl Source {
+    /// The source's name in requests and listings.
+    pub fn name(self) -> &'static str {
+        match self {
+            Source::File => "file",
+            Source::Controller => "controller",
+            Source::Operator => "operator",
         }
     }
 }

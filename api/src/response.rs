@@ -19,6 +19,13 @@ pub enum Response {
     Services(Vec<Service>),
     /// The response to [`Request::BackendList`].
     Backends(Vec<Backend>),
+    /// The response to [`Request::BackendSet`]: the changes are in force on every worker.
+    BackendsSet {
+        /// The generation now in force.
+        generation: u64,
+        /// The backends that the changes name, as they are now.
+        backends: Vec<Backend>,
+    },
     /// The response to [`Request::WorkerList`].
     Workers(Vec<Worker>),
     /// The response to [`Request::PortList`].

@@ -306,6 +306,10 @@ fn response_backends() {
         address: "2001:db8:b::2".parse().unwrap(),
         weight: 1,
         state: BackendState::Active,
+        since: "2026-01-02T03:04:05.678Z".into(),
+        source: Source::File,
+        reason: None,
+        settings: vec![],
         encapsulation: Some("gre".into()),
         encapsulation_choice: Some(EncapsulationChoice {
             listed: vec!["l2".into(), "gre".into()],

@@ -1,10 +1,11 @@
 //! The time to publish one change of the state among 20,000 backends: no text is read, and only a Maglev table whose
 //! candidates changed is built.
 
+use guideway_api::{BackendOrder, SetState};
 use guideway_config as config;
 use guideway_management::manager::Manager;
 use guideway_management::routing;
-use guideway_management::state::{Setting, State};
+use guideway_management::state::{BackendChange, State};
 use serde_json::json;
 
 use crate::apply::{GATEWAY, Link, SHAPES, address, ports, text};
@@ -44,11 +45,15 @@ pub(crate) fn measure(part: &mut Part, effort: Effort) {
             let link = routing::Link::of_port(0);
             let learn =
                 |state: &mut State, address| state.observation.routing.learn(link, address, mac);
-            let set = |state: &mut State, setting| {
-                state.intent.set(&format!("pool{}", pools / 2), backend, setting)
+            let set = |state: &mut State, order| {
+                let pool = format!("pool{}", pools / 2);
+                state.intent.set(&BackendChange::new(pool, backend, order))
             };
-            let weight = Setting { weight: Some(2 + u32::from(of_round)), enabled: None };
-            let enabled = Setting { weight: None, enabled: Some(of_round == 0) };
+            let weight = BackendOrder::Weight(2 + u32::from(of_round));
+            let enabled = match of_round {
+                0 => BackendOrder::State(SetState::Enabled),
+                _ => BackendOrder::State(SetState::Disabled),
+            };
             let mut change =
                 |n: usize, manager: &mut Manager, change: &dyn Fn(&mut State) -> bool| {
                     let (took, changed) = timed(|| {

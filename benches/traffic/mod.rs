@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use etherparse::PacketBuilder;
 use guideway_core::balancer::action::{Actions, BurstActions};
-use guideway_core::balancer::backend::{Backend, MssLimit, Pool, Route, Serving};
+use guideway_core::balancer::backend::{Backend, Leaving, MssLimit, Pool, Route, Serving};
 use guideway_core::balancer::burst::Batch;
 use guideway_core::balancer::conntrack::Timeouts;
 use guideway_core::balancer::encapsulation::{Encapsulation, Parameters, Template, Tunnel};
@@ -23,7 +23,7 @@ use guideway_core::balancer::exception::Exceptions;
 use guideway_core::balancer::frame::{BURST, Buffer, BufferBurst, Buffers};
 use guideway_core::balancer::handoff::Handoff;
 use guideway_core::balancer::hash::{FleetKey, LocalSeed};
-use guideway_core::balancer::id::{PoolIndex, PortIndex, ServiceId};
+use guideway_core::balancer::id::{PolicyIndex, PoolIndex, PortIndex, ServiceId};
 use guideway_core::balancer::node::Node;
 use guideway_core::balancer::pipeline::{Pipeline, Round};
 use guideway_core::balancer::port::Port;
@@ -379,6 +379,8 @@ pub fn tables(kind: Kind) -> Tables {
         Backend {
             pool,
             serving: Serving::All,
+            leaving: Leaving::NONE,
+            weight: 1,
             route: Some(Route { port: PORT, template }),
             mss: MssLimit::NONE,
             since: 0,
@@ -394,12 +396,17 @@ pub fn tables(kind: Kind) -> Tables {
         services: (0..kind.services)
             .map(|n| {
                 let endpoint = ServiceAddress::new(virtual_address(kind.inner, n), number, 80);
-                (endpoint, Service { id: ServiceId(n), pool, fragments: true })
+                (
+                    endpoint,
+                    Service { id: ServiceId(n), pool, policy: PolicyIndex(0), fragments: true },
+                )
             })
             .collect(),
-        pools: vec![Pool {
-            maglev: Arc::new(maglev::Table::build(&KEY, slots, &members(kind.backends))),
-        }],
+        pools: vec![Pool::new(Arc::new(maglev::Table::build(
+            &KEY,
+            slots,
+            &members(kind.backends),
+        )))],
         vips: Vec::new(),
         node: Node::default(),
         backends: (0..kind.backends).map(backend).collect(),

@@ -66,5 +66,6 @@ pub use source::{MAX_CONFIGURATION, ReadError, Source, Stamp};
 pub use text::Mac;
 
 pub use guideway_core::balancer::Protocol;
+pub use guideway_core::balancer::choice::Choice;
 pub use guideway_core::balancer::encapsulation::{Encapsulation, GreKey, Parameters, UdpChecksum};
 pub use guideway_core::balancer::fragment::Policy as FragmentPolicy;

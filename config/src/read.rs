@@ -16,6 +16,7 @@ use super::sections::flow::{FlowDraft, TimeoutsDraft};
 use super::sections::fragments::{self, FragmentsDraft};
 use super::sections::hash::HashDraft;
 use super::sections::icmp::IcmpDraft;
+use super::sections::inclusion;
 use super::sections::log::LogDraft;
 use super::sections::metrics::{self, MetricsDraft};
 use super::sections::neighbor::{self, NeighborDraft};
@@ -96,6 +97,7 @@ fn read(tree: &DeTable<'_>, findings: &Findings) -> Checked<Configuration> {
     let ports = port::read(&root);
     let neighbors = neighbor::read(&root);
     let pools = pool::read(&root);
+    let inclusions = inclusion::read(&root, &pools);
     let services = service::read(&root, &pools);
     let cluster = cluster::read(&root);
     let tunnel = tunnel::read(&root, &node.sources);
@@ -124,7 +126,11 @@ fn read(tree: &DeTable<'_>, findings: &Findings) -> Checked<Configuration> {
         fragments: fragments.finish()?,
         ports: ports?.into_iter().map(PortDraft::finish).collect::<Checked<_>>()?,
         neighbors: neighbors?.into_iter().map(NeighborDraft::finish).collect::<Checked<_>>()?,
-        pools: pools?.into_iter().map(PoolDraft::finish).collect::<Checked<_>>()?,
+        pools: pools?
+            .into_iter()
+            .zip(inclusions?)
+            .map(|(pool, found)| pool.finish(found))
+            .collect::<Checked<_>>()?,
         services: services?.into_iter().map(ServiceEntry::finish).collect::<Checked<_>>()?,
     })
 }

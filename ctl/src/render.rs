@@ -80,6 +80,9 @@ impl View {
             Response::Status(status) => self.show(forwarding::status_table(status)),
             Response::Services(services) => self.show(forwarding::service_table(services)),
             Response::Backends(backends) => self.show(forwarding::backend_table(backends)),
+            Response::BackendsSet { backends, .. } => {
+                self.show(forwarding::backend_table(backends))
+            }
             Response::Workers(workers) => self.show(forwarding::worker_table(workers)),
             Response::Ports(ports) => self.show(port::port_table(ports)),
             Response::PortStats(ports) => self.show(port::port_stats_table(ports)),

@@ -10,7 +10,7 @@
 use std::net::IpAddr;
 use std::sync::{Arc, LazyLock};
 
-use guideway_core::balancer::backend::{Backend, MssLimit, Pool, Route, Serving};
+use guideway_core::balancer::backend::{Backend, Leaving, MssLimit, Pool, Route, Serving};
 use guideway_core::balancer::classify::Unserved;
 use guideway_core::balancer::conntrack::Timeouts;
 use guideway_core::balancer::encapsulation::{
@@ -18,7 +18,7 @@ use guideway_core::balancer::encapsulation::{
 };
 use guideway_core::balancer::frame::Buffer;
 use guideway_core::balancer::hash::{FleetKey, LocalSeed};
-use guideway_core::balancer::id::{PoolIndex, PortIndex, ServiceId};
+use guideway_core::balancer::id::{PolicyIndex, PoolIndex, PortIndex, ServiceId};
 use guideway_core::balancer::node::Node;
 use guideway_core::balancer::port::Port;
 use guideway_core::balancer::services::{Service, ServiceAddress};
@@ -56,7 +56,12 @@ fn tables(generation: u64, serving: [Serving; 3]) -> Tables {
             port,
         )
     };
-    let service = |id, pool| Service { id: ServiceId(id), pool: PoolIndex(pool), fragments: true };
+    let service = |id, pool| Service {
+        id: ServiceId(id),
+        pool: PoolIndex(pool),
+        policy: PolicyIndex(0),
+        fragments: true,
+    };
     let services = vec![
         (v4([203, 0, 113, 10], protocol::TCP, 80), service(0, 0)),
         (v4([203, 0, 113, 10], protocol::UDP, 53), service(1, 1)),
@@ -78,6 +83,8 @@ fn tables(generation: u64, serving: [Serving; 3]) -> Tables {
         .map(|((pool, route), serving)| Backend {
             pool: PoolIndex(pool),
             serving,
+            leaving: Leaving::NONE,
+            weight: 1,
             route,
             mss: MssLimit::NONE,
             since: 0,
@@ -95,7 +102,7 @@ fn tables(generation: u64, serving: [Serving; 3]) -> Tables {
                 value: number.into(),
             })
             .collect();
-        Pool { maglev: Arc::new(maglev::Table::build(&fleet, 251, &members)) }
+        Pool::new(Arc::new(maglev::Table::build(&fleet, 251, &members)))
     });
     Tables::new(TableSpec {
         generation,

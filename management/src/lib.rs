@@ -26,3 +26,4 @@ mod sample;
 pub mod server;
 pub mod state;
 mod sync;
+pub mod wall;

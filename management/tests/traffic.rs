@@ -13,6 +13,7 @@ use std::thread;
 use arc_swap::{ArcSwap, Cache};
 use etherparse::{PacketBuilder, SlicedPacket, TransportSlice};
 
+use guideway_api::{BackendOrder, SetState};
 use guideway_config as config;
 use guideway_core::balancer::frame::Buffer;
 use guideway_core::balancer::hash::LocalSeed;
@@ -22,7 +23,7 @@ use guideway_core::stats::{self, Gauge, Writer};
 use guideway_management::ids::{BACKEND_IDS, SERVICE_IDS};
 use guideway_management::manager::{Change, Limits, Manager};
 use guideway_management::routing::{Batch, Hop, Kind, Link, Route};
-use guideway_management::state::{PortFacts, Setting};
+use guideway_management::state::{BackendChange, PortFacts};
 
 const WORKERS: usize = 2;
 const CHANGES: usize = 1000;
@@ -210,15 +211,16 @@ fn no_packet_meets_half_a_state() {
                 }
                 1 => neighbor(number, random.below(250)),
                 2 => route(number, 1 + random.below(BACKENDS)),
-                _ => Change::Backend {
-                    pool: "web".to_owned(),
+                _ => {
                     // The first backend always serves.
-                    address: [172, 16, number, 2 + random.below(BACKENDS - 1)].into(),
-                    setting: Setting {
-                        weight: Some(random.below(3).into()),
-                        enabled: Some(random.below(3) > 0),
-                    },
-                },
+                    let address = [172, 16, number, 2 + random.below(BACKENDS - 1)].into();
+                    let state =
+                        if random.below(3) > 0 { SetState::Enabled } else { SetState::Disabled };
+                    let weight = BackendOrder::Weight(random.below(3).into());
+                    let orders = [weight, BackendOrder::State(state)];
+                    let change = |order| BackendChange::new("web", address, order);
+                    Change::Backends(orders.map(change).into())
+                }
             };
             let is_configuration = matches!(change, Change::Configuration { .. });
             let sent = manager.changes().send(change);

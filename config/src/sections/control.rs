@@ -16,6 +16,9 @@ const SOCKET: Text<PathBuf> = Text {
     parse: socket,
 };
 
+const DIRECTORY: Text<PathBuf> =
+    Text { form: &Form { noun: "path", limits: "absolute", pattern: "^/.*$" }, parse: directory };
+
 const GROUP: Text<String> = Text {
     form: &Form {
         noun: "string",
@@ -39,6 +42,8 @@ section! {
         /// The name of a group of this machine whose members may use `read_socket`. If there is no such group,
         /// Guideway does not start.
         read_group: String = GROUP, optional "\"adm\"" else "the group of the process", restart;
+        /// Where Guideway keeps what is set at run time, for the next start.
+        state_directory: PathBuf = DIRECTORY, default "\"/var/lib/guideway\"", restart;
     }
 }
 
@@ -73,6 +78,13 @@ pub(super) fn socket(text: &str) -> Result<PathBuf, String> {
         return Err(format!(
             "it has {length} bytes, and the path of a unix socket {MAX_SOCKET_PATH} at most"
         ));
+    }
+    Ok(PathBuf::from(text))
+}
+
+fn directory(text: &str) -> Result<PathBuf, String> {
+    if !text.starts_with('/') || text.chars().any(char::is_control) {
+        return Err("expected an absolute path like /var/lib/guideway".to_owned());
     }
     Ok(PathBuf::from(text))
 }

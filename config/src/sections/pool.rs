@@ -2,13 +2,16 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
+use std::time::Duration;
 
 use super::encapsulation::EncapsulationDraft;
 use crate::declare::{Declaration, Presence, section};
 use crate::findings::{Checked, Place};
-use crate::kind::{Boolean, IntegerOr, integer};
+use crate::kind::{Boolean, IntegerOr, Text, Words, integer, seconds};
 use crate::section::Section;
+use crate::shape::Form;
 use crate::text::{NAME, ROUTABLE};
+use guideway_core::balancer::choice::Choice;
 use guideway_core::balancer::encapsulation::{Encapsulation, Parameters};
 
 /// The limit on pools, on services and on the backends of all pools: indices of the packet path have
@@ -34,6 +37,41 @@ fn mss_clamp() -> IntegerOr<u16, MssClamp> {
     IntegerOr { integer: integer(MSS), meaning: MssClamp::To, word: &[("auto", MssClamp::Auto)] }
 }
 
+/// The name of another pool, which [`inclusion`](super::inclusion) looks up.
+pub(super) const POOL: Text<String> = Text {
+    form: &Form { noun: "string", limits: "", pattern: "" },
+    parse: |text| Ok(text.to_owned()),
+};
+
+/// What happens to new flows of a pool without a backend for them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnEmpty {
+    /// Their packets are dropped.
+    Drop,
+    /// Their packets are answered by a RST or an ICMP error.
+    Reset,
+    /// They go to backends that are down.
+    All,
+}
+
+impl OnEmpty {
+    const NAMES: &[(&str, OnEmpty)] =
+        &[("drop", OnEmpty::Drop), ("reset", OnEmpty::Reset), ("all", OnEmpty::All)];
+}
+
+/// How the share of a backend grows during its slow start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Curve {
+    /// As the time.
+    Linear,
+    /// As the square of the time.
+    Quadratic,
+}
+
+impl Curve {
+    const NAMES: &[(&str, Curve)] = &[("linear", Curve::Linear), ("quadratic", Curve::Quadratic)];
+}
+
 section! {
     /// Backends that are interchangeable.
     "[[pool]]" 0..=MAX_COUNT => PoolDraft {
@@ -47,6 +85,22 @@ section! {
         /// without the option is not changed. [The MTU](operations.md#the-mtu) says what this does and
         /// what it does not.
         mss_clamp: MssClamp = mss_clamp(), optional "\"auto\"" else "no change", reload;
+        /// How the backend of a new flow is chosen.
+        choice: Choice = Words(Choice::NAMES), default "\"maglev\"", reload;
+        /// Other pools whose backends are backends of this one too.
+        pools: String = POOL, list "[\"rack1\", \"rack2\"]", reload;
+        /// The pool that stands in while fewer than `min_active` backends serve.
+        backup: String = POOL, optional "\"sorry\"" else "none", reload;
+        /// With fewer backends that serve, the pool counts as failed, and its backup stands in.
+        min_active: usize = integer(1..=65_535), default "1", reload;
+        /// How long enough backends must have served until the backup gives way.
+        backup_hold: Duration = seconds(0..=3600), default "10", reload, unit "seconds";
+        /// What happens to new flows when there is no backend for them.
+        on_empty: OnEmpty = Words(OnEmpty::NAMES), default "\"drop\"", reload;
+        /// How long a backend that returns from `down` or `disabled` takes to get its whole share of new flows.
+        slow_start: Duration = seconds(1..=3600), optional "30" else "its whole share at once", reload, unit "seconds";
+        /// How its share grows meanwhile.
+        slow_start_curve: Curve = Words(Curve::NAMES), default "\"linear\"", reload;
         keys encapsulation: EncapsulationDraft;
         tables backends: BackendDraft, "[{ name = \"b1\", address = \"10.0.0.5\" }]",
             "Its backends: may be empty; at most 65535 in all pools. Inline, or as sections
@@ -95,8 +149,37 @@ pub struct Pool {
     pub name: String,
     /// `pool.mss_clamp`
     pub mss_clamp: Option<MssClamp>,
+    /// `pool.choice`
+    pub choice: Choice,
+    /// `pool.min_active`
+    pub min_active: usize,
+    /// `pool.backup_hold`
+    pub backup_hold: Duration,
+    /// `pool.on_empty`
+    pub on_empty: OnEmpty,
+    /// `pool.slow_start`
+    pub slow_start: Option<Duration>,
+    /// `pool.slow_start_curve`
+    pub slow_start_curve: Curve,
+    /// The pools that stand in for one another: this one, its backup, the backup's backup, and so on. Indices into
+    /// [`Configuration::pools`](crate::Configuration::pools).
+    pub levels: Vec<usize>,
+    /// What the pool can choose from: its own backends in the file's order, then those of `pool.pools` and of the
+    /// other levels. No backend is there twice.
+    pub included: Vec<Inclusion>,
     /// `pool.backends`, in the file's order
     pub backends: Vec<Backend>,
+}
+
+/// A backend that a pool can choose.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Inclusion {
+    /// The pool that has it. An index into [`Configuration::pools`](crate::Configuration::pools).
+    pub pool: usize,
+    /// Its index in that pool.
+    pub backend: usize,
+    /// The level of the choosing pool that it belongs to, an index into [`Pool::levels`].
+    pub level: usize,
 }
 
 /// One server.
@@ -117,11 +200,23 @@ pub struct Backend {
 }
 
 impl PoolDraft {
-    pub(crate) fn finish(self) -> Checked<Pool> {
+    pub(crate) fn finish(self, found: Inclusions) -> Checked<Pool> {
         let backends =
             self.backends?.into_iter().map(|backend| backend.finish(&self.encapsulation));
         let backends = backends.collect::<Checked<_>>()?;
-        Ok(Pool { name: self.name?, mss_clamp: self.mss_clamp?, backends })
+        Ok(Pool {
+            name: self.name?,
+            mss_clamp: self.mss_clamp?,
+            choice: self.choice?,
+            min_active: self.min_active?,
+            backup_hold: self.backup_hold?,
+            on_empty: self.on_empty?,
+            slow_start: self.slow_start?,
+            slow_start_curve: self.slow_start_curve?,
+            levels: found.levels,
+            included: found.included,
+            backends,
+        })
     }
 }
 
@@ -136,6 +231,13 @@ impl BackendDraft {
             parameters: self.encapsulation.parameters(of_pool)?,
         })
     }
+}
+
+/// [`Pool::levels`] and [`Pool::included`].
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Inclusions {
+    pub(crate) levels: Vec<usize>,
+    pub(crate) included: Vec<Inclusion>,
 }
 
 pub(crate) fn read(root: &Section<'_>) -> Checked<Vec<PoolDraft>> {

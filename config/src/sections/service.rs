@@ -2,24 +2,61 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
+use std::time::Duration;
 
 use guideway_core::balancer::Protocol;
 use guideway_core::balancer::services::ServiceAddress;
 
-use super::pool::{MAX_COUNT, PoolDraft, limited};
+use super::pool::{MAX_COUNT, POOL, PoolDraft, limited};
 use crate::declare::section;
 use crate::findings::{Checked, Place, excerpt};
-use crate::kind::{Boolean, Text, Words, integer};
+use crate::kind::{Boolean, Words, integer, seconds};
 use crate::section::Section;
-use crate::shape::Form;
 use crate::text::{NAME, ROUTABLE};
 use guideway_core::balancer::fragment::Policy as FragmentPolicy;
 
-/// The name of a pool, which [`read`] looks up.
-const POOL: Text<String> = Text {
-    form: &Form { noun: "string", limits: "", pattern: "" },
-    parse: |text| Ok(text.to_owned()),
-};
+/// Senders of UDP renew their flows for ever, so that a drain needs an end.
+const UDP_DRAIN_TIMEOUT: Duration = Duration::from_secs(300);
+
+/// What happens to flows of a backend that is down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnDown {
+    /// They move to other backends.
+    Move,
+    /// They stay.
+    Keep,
+}
+
+impl OnDown {
+    const NAMES: &[(&str, OnDown)] = &[("move", OnDown::Move), ("keep", OnDown::Keep)];
+}
+
+/// What happens to flows of a backend when its `drain_timeout` is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum DrainThen {
+    /// They move to other backends.
+    Move,
+    /// Their packets are answered by a RST or an ICMP error.
+    Reset,
+    /// They stay.
+    Keep,
+}
+
+impl DrainThen {
+    const NAMES: &[(&str, DrainThen)] =
+        &[("move", DrainThen::Move), ("reset", DrainThen::Reset), ("keep", DrainThen::Keep)];
+}
+
+/// What a service says about the flows of backends that drain or are down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Policy {
+    /// How long a backend that is down keeps its flows; `None` without end.
+    pub keep_down: Option<Duration>,
+    /// How long a draining backend keeps its flows; `None` without end.
+    pub drain: Option<Duration>,
+    /// What happens to them then.
+    pub drain_then: DrainThen,
+}
 
 section! {
     /// A virtual address, protocol and port.
@@ -50,6 +87,14 @@ section! {
         /// [Virtual addresses on a link](operations.md#virtual-addresses-on-a-link). Of several services
         /// with one address, one with `true` decides.
         answer_on_link: bool = Boolean, default "false", reload;
+        /// What happens to flows of a backend that is down.
+        on_down: OnDown = Words(OnDown::NAMES), optional "\"keep\"" else "`\"keep\"` for TCP, `\"move\"` for UDP", reload;
+        /// How long flows stay at a backend that is down.
+        keep_for: Duration = seconds(1..=86_400), optional "300" else "no limit", reload, unit "seconds";
+        /// How long flows stay at a backend that drains.
+        drain_timeout: Duration = seconds(1..=86_400), optional "300" else "no limit for TCP, 300 for UDP", reload, unit "seconds";
+        /// What happens to flows of a backend when `drain_timeout` is over.
+        drain_then: DrainThen = Words(DrainThen::NAMES), optional "\"reset\"" else "`\"move\"`", reload;
     }
 }
 
@@ -76,6 +121,8 @@ pub struct Service {
     pub answer_on_link: bool,
     /// `service.fragments`
     pub fragments: FragmentPolicy,
+    /// `service.on_down`, `keep_for`, `drain_timeout` and `drain_then`
+    pub policy: Policy,
 }
 
 impl Service {
@@ -100,6 +147,7 @@ pub(crate) struct ServiceEntry {
 
 impl ServiceEntry {
     pub(crate) fn finish(self) -> Checked<Service> {
+        let policy = self.keys.policy()?;
         let keys = self.keys;
         Ok(Service {
             name: keys.name?,
@@ -111,7 +159,23 @@ impl ServiceEntry {
             unreachable: keys.unreachable?,
             answer_on_link: keys.answer_on_link?,
             fragments: keys.fragments?,
+            policy,
         })
+    }
+}
+
+impl ServiceDraft {
+    /// The policy, with the defaults of the protocol.
+    fn policy(&self) -> Checked<Policy> {
+        let is_tcp = self.protocol? == Protocol::Tcp;
+        let on_down = self.on_down?.unwrap_or(if is_tcp { OnDown::Keep } else { OnDown::Move });
+        let keep_down = match on_down {
+            OnDown::Move => Some(Duration::ZERO),
+            OnDown::Keep => self.keep_for?,
+        };
+        let drain = self.drain_timeout?.or((!is_tcp).then_some(UDP_DRAIN_TIMEOUT));
+        let drain_then = self.drain_then?.unwrap_or(DrainThen::Move);
+        Ok(Policy { keep_down, drain, drain_then })
     }
 }
 

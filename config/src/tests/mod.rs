@@ -118,6 +118,7 @@ fn the_contract_example_is_read_completely() {
                 group: None,
                 read_socket: None,
                 read_group: None,
+                state_directory: "/var/lib/guideway".into(),
             },
             metrics: Metrics { listen: vec![], hosts: vec![], max_series: 500_000 },
             log: Log { level: LogLevel::Info, format: LogFormat::Text },
@@ -129,6 +130,14 @@ fn the_contract_example_is_read_completely() {
             pools: vec![Pool {
                 name: "web".to_owned(),
                 mss_clamp: None,
+                choice: Choice::Maglev,
+                min_active: 1,
+                backup_hold: Duration::from_secs(10),
+                on_empty: OnEmpty::Drop,
+                slow_start: None,
+                slow_start_curve: Curve::Linear,
+                levels: vec![0],
+                included: [0, 1].map(|backend| Inclusion { pool: 0, backend, level: 0 }).into(),
                 backends: vec![
                     Backend {
                         name: "b1".to_owned(),
@@ -158,6 +167,7 @@ fn the_contract_example_is_read_completely() {
                 unreachable: false,
                 answer_on_link: false,
                 fragments: FragmentPolicy::Follow,
+                policy: Policy { keep_down: None, drain: None, drain_then: DrainThen::Move },
             }],
             cluster: Cluster::default(),
             tunnel: Tunnel::default(),

@@ -2,16 +2,29 @@
 
 use std::sync::Arc;
 
+use super::choice::Choice;
 use super::encapsulation::Template;
-use super::id::{PoolIndex, PortIndex};
+use super::id::{PolicyIndex, PoolIndex, PortIndex};
 use super::maglev;
 use crate::wire::Family;
 
 /// Backends that serve the same thing.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Pool {
-    /// Chooses the backend of a new flow. Its values are backend ids.
+    /// What the backend of a new flow is chosen from. Its values are backend ids. It is a Maglev table, but for
+    /// [`Choice::RoundRobin`], for which its slots are the turns.
     pub maglev: Arc<maglev::Table>,
+    /// How the backend is chosen.
+    pub choice: Choice,
+    /// Whether packets of new flows are answered by a RST or an ICMP error when there is no backend for them.
+    pub resets: bool,
+}
+
+impl Pool {
+    /// A pool that chooses by this Maglev table, and does not answer packets without a backend.
+    pub fn new(maglev: Arc<maglev::Table>) -> Pool {
+        Pool { maglev, choice: Choice::Maglev, resets: false }
+    }
 }
 
 /// Which flows a backend accepts.
@@ -19,7 +32,7 @@ pub struct Pool {
 pub enum Serving {
     /// New flows and its existing ones.
     All,
-    /// Only its existing flows: it is draining.
+    /// Only its existing flows, but for those that [`Backend::leaving`] names: it drains, or is down.
     Existing,
     /// No flow: it is disabled, or no backend has this id.
     Nothing,
@@ -32,6 +45,10 @@ pub struct Backend {
     pub pool: PoolIndex,
     /// Which flows it accepts.
     pub serving: Serving,
+    /// The flows that it does not keep although it serves existing ones.
+    pub leaving: Leaving,
+    /// Its share of new flows, relative to the other weights of its pool.
+    pub weight: u32,
     /// How packets reach it; `None` while the MAC address of its next hop is not known.
     pub route: Option<Route>,
     /// The limit that the segment size of its connections is lowered to.
@@ -67,10 +84,47 @@ impl Backend {
     pub const VACANT: Backend = Backend {
         pool: PoolIndex::NONE,
         serving: Serving::Nothing,
+        leaving: Leaving::NONE,
+        weight: 0,
         route: None,
         mss: MssLimit::NONE,
         since: 0,
     };
+}
+
+/// The policies whose services' flows leave a backend that serves existing flows only.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Leaving {
+    /// Their flows move to other backends.
+    pub moved: PolicySet,
+    /// Packets of their flows are answered by a RST or an ICMP error.
+    pub reset: PolicySet,
+}
+
+impl Leaving {
+    /// All flows stay.
+    pub const NONE: Leaving = Leaving { moved: PolicySet(0), reset: PolicySet(0) };
+}
+
+/// A set of policies.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PolicySet(u64);
+
+impl PolicySet {
+    /// How many policies there can be.
+    pub const CAPACITY: usize = 64;
+
+    /// Whether the set has a policy.
+    #[inline]
+    pub const fn has(self, policy: PolicyIndex) -> bool {
+        self.0 >> (policy.0 % 64) & 1 == 1
+    }
+
+    /// The set with one more policy.
+    #[must_use]
+    pub const fn with(self, policy: PolicyIndex) -> PolicySet {
+        PolicySet(self.0 | 1 << (policy.0 % 64))
+    }
 }
 
 /// How packets reach a backend or a member of the cluster.

@@ -52,6 +52,11 @@ impl PoolIndex {
     pub(super) const NONE: PoolIndex = PoolIndex(u16::MAX);
 }
 
+/// Index of a policy: what services say about the flows of backends that drain or are down. Below
+/// [`PolicySet::CAPACITY`](super::backend::PolicySet::CAPACITY).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PolicyIndex(pub u8);
+
 /// Index of a port of the appliance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PortIndex(pub u16);

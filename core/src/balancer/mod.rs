@@ -14,6 +14,7 @@ mod address;
 mod adjacency;
 pub mod backend;
 pub mod burst;
+pub mod choice;
 pub mod classify;
 pub mod cluster;
 pub mod conntrack;

@@ -8,7 +8,7 @@
 use std::net::IpAddr;
 
 use super::flow::FlowWords;
-use super::id::{PoolIndex, ServiceId};
+use super::id::{PolicyIndex, PoolIndex, ServiceId};
 
 /// What happens to packets for a service address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,14 +17,20 @@ pub struct Service {
     pub id: ServiceId,
     /// The pool that serves them.
     pub pool: PoolIndex,
+    /// What happens to its flows when their backends drain or go down.
+    pub policy: PolicyIndex,
     /// Whether the service accepts fragments.
     pub fragments: bool,
 }
 
 impl Service {
     /// No service.
-    pub(super) const NONE: Service =
-        Service { id: ServiceId(u32::MAX), pool: PoolIndex::NONE, fragments: false };
+    pub(super) const NONE: Service = Service {
+        id: ServiceId(u32::MAX),
+        pool: PoolIndex::NONE,
+        policy: PolicyIndex(0),
+        fragments: false,
+    };
 }
 
 /// Which replies the forwarder itself sends for a virtual address.
@@ -295,6 +301,7 @@ mod tests {
         Service {
             id: ServiceId(id),
             pool: PoolIndex(u16::try_from(id / 3).unwrap()),
+            policy: PolicyIndex(u8::try_from(id % 64).unwrap()),
             fragments: id.is_multiple_of(2),
         }
     }

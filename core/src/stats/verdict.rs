@@ -26,12 +26,14 @@ named! {
         Echo = "echo_replied",
         /// Packets that do not fit the MTU, whose senders were sent "fragmentation needed" or "packet too big".
         TooBig = "too_big_replied",
-        /// UDP packets for no service, whose senders were sent "port unreachable".
+        /// Packets without a service or a backend, whose senders were sent "port unreachable".
         Unreachable = "unreachable_replied",
         /// Packets with an unknown IPv6 option, whose senders were sent "parameter problem".
         ParameterProblem = "parameter_problem_replied",
         /// Packets without hops left, whose senders were sent "time exceeded".
         TimeExceeded = "time_exceeded_replied",
+        /// TCP packets without a backend, whose senders were sent a RST.
+        Reset = "reset_replied",
     }
 }
 
@@ -104,6 +106,10 @@ reasons! {
     UnsupportedProtocol = "unsupported_protocol",
     /// The service's pool has no backend that takes this packet.
     NoBackend = "no_backend",
+    /// A SYN on a flow that its draining backend keeps: it is forged, or comes too early to be a new connection.
+    BackendDraining = "backend_draining",
+    /// The time of the backend's drain is over for the flow, and the packet got no reply.
+    DrainOver = "drain_over",
     /// The next hop has no known MAC address.
     NextHopUnresolved = "next_hop_unresolved",
     /// The packet does not fit once encapsulated, and can neither be fragmented nor get a reply.

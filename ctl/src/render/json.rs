@@ -38,6 +38,7 @@ impl Layout<'_> {
             Response::Status(status) => self.object(status),
             Response::Services(services) => self.list("services", services),
             Response::Backends(backends) => self.list("backends", backends),
+            Response::BackendsSet { backends, .. } => self.list("backends", backends),
             Response::Workers(workers) => self.list("workers", workers),
             Response::Ports(ports) => self.list("ports", ports),
             Response::PortStats(ports) => self.list("port_stats", ports),

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use guideway_api::{
     Backend, BackendState, Duplex, EncapsulationChoice, Flow, FlowField, FlowState, FromKernel,
     Learnt, Link, Neighbor, NeighborState, NextHop, Port, PortCounters, PortInterface,
-    PortInterfaceState, PortStats, Protocol, Punt, Route, RxQueue, Service, Stats, Status,
+    PortInterfaceState, PortStats, Protocol, Punt, Route, RxQueue, Service, Source, Stats, Status,
     Steering, SteeringMethod, ToKernel, Traffic, Unreachable, VlanDevice, Worker,
 };
 
@@ -108,6 +108,10 @@ fn backends() {
         address: "10.0.0.5".parse().unwrap(),
         weight: 1,
         state: BackendState::Active,
+        since: String::new(),
+        source: Source::File,
+        reason: None,
+        settings: vec![],
         encapsulation: Some("gre".into()),
         encapsulation_choice: Some(EncapsulationChoice {
             listed: vec!["gre".into()],
@@ -128,6 +132,10 @@ fn backends() {
         address: "2001:db8:b::2".parse().unwrap(),
         weight: 100,
         state: BackendState::Unreachable,
+        since: String::new(),
+        source: Source::File,
+        reason: None,
+        settings: vec![],
         encapsulation: None,
         encapsulation_choice: None,
         share: 0.0,
@@ -479,6 +487,10 @@ fn rows_are_told_apart_by_all_their_names() {
             address: "10.0.0.5".parse().unwrap(),
             weight: 1,
             state: BackendState::Active,
+            since: String::new(),
+            source: Source::File,
+            reason: None,
+            settings: vec![],
             encapsulation: None,
             encapsulation_choice: None,
             share: 1.0,

@@ -11,7 +11,7 @@ pub(super) fn backend(state: BackendState) -> Tint {
         BackendState::Active => Tint::Good,
         // As the operator configured it.
         BackendState::Draining | BackendState::Disabled => Tint::Doubtful,
-        BackendState::Unresolved | BackendState::Unreachable => Tint::Bad,
+        BackendState::Down | BackendState::Unresolved | BackendState::Unreachable => Tint::Bad,
     }
 }
 

@@ -11,17 +11,16 @@ use guideway_core::wire::Family;
 use super::source;
 use crate::ids::Ids;
 use crate::routing::{NextHop, Unreachable};
-use crate::state::{Setting, State};
+use crate::state::standing::BackendStanding;
+use crate::state::{State, Wanted};
 
 /// A backend as listings show it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CompiledBackend {
     /// Its id.
     pub id: BackendId,
-    /// The weight in force.
-    pub weight: u32,
-    /// Whether it takes anything.
-    pub enabled: bool,
+    /// Its state, share and weight.
+    pub standing: BackendStanding,
     /// The next hop of its packets, or why there is none.
     pub next_hop: Result<NextHop, Unreachable>,
     /// The encapsulation of its packets; `None` without a next hop, or if no listed one can be used.
@@ -33,22 +32,21 @@ pub struct CompiledBackend {
 impl CompiledBackend {
     /// Which flows it takes, and why.
     pub fn state(&self) -> BackendState {
-        if !self.enabled {
-            return BackendState::Disabled;
-        }
-        match self.next_hop {
-            Err(_) => BackendState::Unreachable,
-            Ok(NextHop { mac: None, .. }) => BackendState::Unresolved,
-            Ok(_) if self.weight == 0 => BackendState::Draining,
-            Ok(_) => BackendState::Active,
+        match (self.standing.state, &self.next_hop) {
+            (Wanted::Disabled, _) => BackendState::Disabled,
+            (Wanted::Down, _) => BackendState::Down,
+            (_, Err(_)) => BackendState::Unreachable,
+            (_, Ok(NextHop { mac: None, .. })) => BackendState::Unresolved,
+            (Wanted::Draining, Ok(_)) => BackendState::Draining,
+            (Wanted::Active, Ok(_)) => BackendState::Active,
         }
     }
 
     pub(super) fn serving(&self) -> Serving {
-        match (self.enabled, self.weight) {
-            (false, _) => Serving::Nothing,
-            (true, 0) => Serving::Existing,
-            (true, _) => Serving::All,
+        match (self.standing.state, self.standing.weight) {
+            (Wanted::Disabled, _) => Serving::Nothing,
+            (Wanted::Active, 1..) => Serving::All,
+            _ => Serving::Existing,
         }
     }
 }
@@ -59,10 +57,9 @@ pub(super) fn compile(
     ids: &Ids,
     (pool, index): (&Pool, PoolIndex),
     (backend, id): (&config::Backend, BackendId),
-    setting: Option<&Setting>,
+    standing: &BackendStanding,
 ) -> (Backend, CompiledBackend) {
     let configuration = &*state.intent.configuration;
-    let (weight, enabled) = Setting::of(setting, backend);
     let next_hop = state.observation.routing.way(backend.address);
     let hop = next_hop.as_ref().ok();
     let encapsulation = hop.and_then(|hop| choose(configuration, hop, backend));
@@ -71,9 +68,21 @@ pub(super) fn compile(
         _ => None,
     };
     let mss = mss_limit(configuration, pool, hop, route.as_ref());
-    let compiled = CompiledBackend { id, weight, enabled, next_hop, encapsulation, slots: 0 };
+    let compiled =
+        CompiledBackend { id, standing: standing.clone(), next_hop, encapsulation, slots: 0 };
     let serving = compiled.serving();
-    (Backend { pool: index, serving, route, mss, since: ids.since(id) }, compiled)
+    (
+        Backend {
+            pool: index,
+            serving,
+            leaving: standing.leaving,
+            weight: standing.weight,
+            route,
+            mss,
+            since: ids.since(id),
+        },
+        compiled,
+    )
 }
 
 fn route(

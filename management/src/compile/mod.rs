@@ -115,16 +115,12 @@ impl Compiled {
     fn changed(&self, generation: u64, state: &State) -> Compiled {
         let routing = &state.observation.routing;
         let differences = routing.differences(&self.state.observation.routing);
-        let same_settings = state.intent.has_settings_of(&self.state.intent);
         let mut backends: Vec<(BackendId, Backend)> = Vec::new();
         let mut changed_pools: Vec<(PoolIndex, Pool)> = Vec::new();
         let mut pools = self.pools.clone();
-        for ((index, pool), configured) in
-            (0..).zip(&mut pools).zip(&state.intent.configuration.pools)
-        {
-            let set = |state: &State| state.intent.settings_of(&configured.name).cloned();
-            let settings_differ = !same_settings && set(state) != set(&self.state);
-            if differences.is_empty() && !settings_differ {
+        for (index, pool) in (0..).zip(&mut pools) {
+            let standing = |state: &State| Arc::clone(&state.standing.pools[index]);
+            if differences.is_empty() && standing(state) == standing(&self.state) {
                 continue;
             }
             let record = |id, backend| backends.push((id, backend));

@@ -13,6 +13,7 @@ use super::backend::{self, CompiledBackend};
 use crate::ids::Ids;
 use crate::routing::Differences;
 use crate::state::State;
+use crate::state::standing::BackendStanding;
 
 /// A compiled pool.
 #[derive(Clone, Debug)]
@@ -57,12 +58,13 @@ pub(super) fn compile(
 ) -> CompiledPool {
     let configuration = &*state.intent.configuration;
     let pool = &configuration.pools[index];
-    let settings = state.intent.settings_of(&pool.name);
+    let standing = &state.standing.pools[index];
     let mut backends = Vec::with_capacity(pool.backends.len());
-    for (configured, &id) in pool.backends.iter().zip(&ids.backends[index]) {
-        let setting = settings.and_then(|settings| settings.get(&configured.address));
+    for ((configured, &id), standing) in
+        pool.backends.iter().zip(&ids.backends[index]).zip(&standing.backends)
+    {
         let (compiled, shown) =
-            backend::compile(state, ids, (pool, at(index)), (configured, id), setting);
+            backend::compile(state, ids, (pool, at(index)), (configured, id), standing);
         record(id, compiled);
         backends.push(shown);
     }
@@ -77,7 +79,7 @@ pub(super) fn compile(
 impl CompiledPool {
     /// The pool as packets see it.
     pub(super) fn tables(&self) -> Pool {
-        Pool { maglev: Arc::clone(&self.built.table) }
+        Pool::new(Arc::clone(&self.built.table))
     }
 
     /// Whether the Maglev table is the same as that of `other`.
@@ -97,21 +99,21 @@ impl CompiledPool {
     ) -> Option<CompiledPool> {
         let configuration = &*state.intent.configuration;
         let pool = &configuration.pools[index];
-        let settings = state.intent.settings_of(&pool.name);
+        let standing = &state.standing.pools[index];
         let mut changed: Option<CompiledPool> = None;
         let mut shares_differ = false;
         for (n, (configured, before)) in pool.backends.iter().zip(&self.backends).enumerate() {
-            let setting = settings.and_then(|settings| settings.get(&configured.address));
             let is_moved = differences.concern(configured.address, &before.next_hop)
                 && state.observation.routing.way(configured.address) != before.next_hop;
-            let now = crate::state::Setting::of(setting, configured);
-            if !is_moved && now == (before.weight, before.enabled) {
+            let now = &standing.backends[n];
+            if !is_moved && *now == before.standing {
                 continue;
             }
             let (compiled, mut shown) =
-                backend::compile(state, ids, (pool, at(index)), (configured, before.id), setting);
+                backend::compile(state, ids, (pool, at(index)), (configured, before.id), now);
             record(before.id, compiled);
-            shares_differ |= now != (before.weight, before.enabled);
+            let share = |of: &BackendStanding| (of.state, of.weight, of.share);
+            shares_differ |= share(now) != share(&before.standing);
             shown.slots = before.slots;
             changed.get_or_insert_with(|| self.clone()).backends[n] = shown;
         }
@@ -157,7 +159,7 @@ fn candidates(pool: &config::Pool, backends: &[CompiledBackend]) -> Vec<Candidat
     let taking = pool.backends.iter().zip(backends).filter(|(_, b)| b.serving() == Serving::All);
     let candidate = |(configured, backend): (&config::Backend, &CompiledBackend)| Candidate {
         identity: maglev::identity(configured.address),
-        weight: backend.weight,
+        weight: backend.standing.weight,
         value: backend.id.get(),
     };
     let mut candidates: Vec<Candidate> = taking.map(candidate).collect();

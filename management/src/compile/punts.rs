@@ -54,10 +54,11 @@ mod tests {
 
     use super::*;
     use crate::sample::{MIXED, ports};
+    use crate::wall::Wall;
 
     fn punts(text: &str) -> Punts {
         let configuration = parse(text).unwrap().configuration;
-        compile(&State::new(configuration, text.to_owned(), ports()))
+        compile(&State::new(configuration, text.to_owned(), ports(), Wall(1)))
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use guideway_config::{Configuration, FragmentPolicy, Timeouts};
 use guideway_core::balancer::conntrack::{self, State};
-use guideway_core::balancer::id::PoolIndex;
+use guideway_core::balancer::id::{PolicyIndex, PoolIndex};
 use guideway_core::balancer::services::{Service, ServiceAddress, Vip};
 
 use crate::ids::Ids;
@@ -18,7 +18,8 @@ pub(super) fn compile(configuration: &Configuration, ids: &Ids) -> Vec<(ServiceA
         #[expect(clippy::cast_possible_truncation, reason = "at most 65535 pools")]
         let pool = PoolIndex(service.pool as u16);
         let fragments = service.fragments == FragmentPolicy::Follow;
-        (service.service_address(), Service { id, pool, fragments })
+        let policy = PolicyIndex(0);
+        (service.service_address(), Service { id, pool, policy, fragments })
     });
     services.collect()
 }

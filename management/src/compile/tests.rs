@@ -5,7 +5,9 @@ use crate::ids::Allocators;
 use crate::progress::Progress;
 use crate::routing::{Batch, Hop, Kind, Link, LocalAddress, Refusal, Route};
 use crate::sample::{MIXED, Random, ports};
-use crate::state::Setting;
+use crate::state::BackendChange;
+use crate::wall::Wall;
+use guideway_api::{BackendOrder, SetState};
 use guideway_config::{Configuration, parse};
 
 /// Every worker runs and has swept everything.
@@ -24,7 +26,7 @@ struct Rig {
 
 impl Rig {
     fn new() -> Rig {
-        let state = State::new(configuration(), MIXED.to_owned(), ports());
+        let state = State::new(configuration(), MIXED.to_owned(), ports(), Wall(1));
         let mut allocators = Allocators::default();
         let assigned = allocators.assign(&state.intent.configuration, 1, AT_ONCE).unwrap();
         let compiled = compile(1, &state, &Arc::new(assigned.ids), None);
@@ -32,6 +34,7 @@ impl Rig {
     }
 
     fn compile(&mut self) {
+        self.state.settle(Wall(1));
         let generation = self.compiled.tables.generation() + 1;
         let ids = Arc::clone(&self.compiled.ids);
         self.compiled = compile(generation, &self.state, &ids, Some(&self.compiled));
@@ -41,6 +44,7 @@ impl Rig {
         let generation = self.compiled.tables.generation() + 1;
         let assigned = self.allocators.assign(&configuration, generation, AT_ONCE).unwrap();
         self.state.configure(configuration, String::new());
+        self.state.settle(Wall(1));
         let ids = Arc::new(assigned.ids);
         self.compiled = compile(generation, &self.state, &ids, Some(&self.compiled));
     }
@@ -158,11 +162,17 @@ fn a_thousand_changes_make_what_the_whole_makes() {
                 let kind = random.below(20);
                 changed += u32::from(match kind {
                     0..10 => {
-                        let setting = Setting {
-                            weight: random.of(&[None, Some(0), Some(1), Some(5)]),
-                            enabled: random.of(&[None, Some(true), Some(false)]),
-                        };
-                        state.intent.set(random.of(&names), address, setting)
+                        let order = random.of(&[
+                            BackendOrder::UnsetState,
+                            BackendOrder::UnsetWeight,
+                            BackendOrder::State(SetState::Enabled),
+                            BackendOrder::State(SetState::Disabled),
+                            BackendOrder::State(SetState::Draining),
+                            BackendOrder::State(SetState::Down),
+                            BackendOrder::Weight(0),
+                            BackendOrder::Weight(5),
+                        ]);
+                        state.intent.set(&BackendChange::new(random.of(&names), address, order))
                     }
                     10 => state.observation.routing.set_link(random.below(2), random.below(3) > 0),
                     _ => {
@@ -246,14 +256,13 @@ fn the_kernels_addresses_are_own_ones() {
 
 #[test]
 fn a_weight_or_state_builds_the_table_of_its_pool_alone() {
-    for setting in [
-        Setting { weight: Some(7), enabled: None },
-        Setting { weight: Some(0), enabled: None },
-        Setting { weight: None, enabled: Some(false) },
-    ] {
+    for order in
+        [BackendOrder::Weight(7), BackendOrder::Weight(0), BackendOrder::State(SetState::Disabled)]
+    {
         let mut rig = Rig::new();
         let before = rig.pools();
-        assert!(rig.state.intent.set("web", "192.0.2.10".parse().unwrap(), setting));
+        let address = "192.0.2.10".parse().unwrap();
+        assert!(rig.state.intent.set(&BackendChange::new("web", address, order)));
         rig.compile();
         assert_eq!(rig.rebuilt(&before), [true, false, false]);
         rig.assert_is_what_the_state_makes();
@@ -265,7 +274,8 @@ fn a_change_without_effect_on_shares_builds_no_table() {
     let mut rig = Rig::new();
     let before = rig.pools();
     let drains = "198.51.100.10".parse().unwrap();
-    rig.state.intent.set("dns", drains, Setting { weight: None, enabled: Some(false) });
+    let disabled = BackendOrder::State(SetState::Disabled);
+    rig.state.intent.set(&BackendChange::new("dns", drains, disabled));
     rig.compile();
     assert_eq!(rig.rebuilt(&before), [false; 3], "it had weight 0");
     rig.assert_is_what_the_state_makes();

@@ -68,8 +68,12 @@ impl Overview {
                     pool: pool.name.clone(),
                     name: backend.name.clone(),
                     address: backend.address,
-                    weight: compiled.weight,
+                    weight: compiled.standing.weight,
                     state: compiled.state(),
+                    since: String::new(),
+                    source: compiled.standing.source,
+                    reason: compiled.standing.reason.as_deref().map(str::to_owned),
+                    settings: Vec::new(),
                     encapsulation: compiled
                         .encapsulation
                         .map(|choice| choice.encapsulation.name().to_owned()),

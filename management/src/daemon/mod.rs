@@ -199,6 +199,9 @@ impl Daemon {
             Request::Status {} => Response::Status(self.overview.status()),
             Request::ServiceList {} => Response::Services(self.overview.services()),
             Request::BackendList {} => Response::Backends(self.overview.backends()),
+            Request::BackendSet { .. } => {
+                Response::Error(api::Error::new(ErrorKind::Failed, "not built yet"))
+            }
             Request::WorkerList {} => Response::Workers(self.overview.worker_list()),
             Request::PortList {} => Response::Ports(self.overview.port_list()),
             Request::PortStats { extended } => {

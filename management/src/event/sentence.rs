@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::net::IpAddr;
 
-use guideway_api::{ChangeOutcome, Happening};
+use guideway_api::{ChangeOutcome, Happening, Source};
 
 /// One line that says what happened.
 pub fn sentence(happening: &Happening) -> String {
@@ -59,9 +59,40 @@ pub fn sentence(happening: &Happening) -> String {
             let noun = if *neighbors == 1 { "event" } else { "events" };
             format!("{neighbors} more {noun} of neighbors: resolved, moved or lost")
         }
-        Happening::BackendState { pool, backend, address, from, to } => {
+        Happening::BackendState { pool, backend, address, from, to, source, reason } => {
             let (from, to) = (from.name(), to.name());
-            format!("backend {backend} ({address}) of pool {pool} is {to}, was {from}")
+            let why = why(*source, reason.as_deref());
+            format!("backend {backend} ({address}) of pool {pool} is {to}, was {from}{why}")
+        }
+        Happening::BackendWeight { pool, backend, address, from, to, source, reason } => {
+            let why = why(*source, reason.as_deref());
+            format!("backend {backend} ({address}) of pool {pool} has weight {to}, had {from}{why}")
+        }
+        Happening::BackendDrained { pool, backend, address, seconds } => format!(
+            "backend {backend} ({address}) of pool {pool} has no flow left after {seconds} s of draining"
+        ),
+        Happening::DrainTimeout { pool, backend, address, then, flows } => format!(
+            "backend {backend} ({address}) of pool {pool}: the time of its drain is over, {flows} flows left: {then}"
+        ),
+        Happening::BackupStandsIn { pool, backup, active, needed } => format!(
+            "pool {backup} stands in for pool {pool}: {active} of the {needed} backends serve that it needs"
+        ),
+        Happening::BackupGivesWay { pool, backup } => {
+            format!("pool {backup} stands in for pool {pool} no more")
+        }
+        Happening::SettingsUnreadable { path, error } => {
+            format!("the settings of run time in {path} are ignored: {error}")
+        }
+        Happening::SettingsIgnored { backends, first } => {
+            format!(
+                "the settings of {backends} backends are ignored, which are not configured: {first}"
+            )
+        }
+        Happening::SettingsUnstored { path, error } => {
+            format!("the settings of run time cannot be stored in {path}: {error}")
+        }
+        Happening::SettingsStored { path } => {
+            format!("the settings of run time are stored in {path} again")
         }
         Happening::BackendStates { backends } => {
             let noun = if *backends == 1 { "backend has" } else { "backends have" };
@@ -93,6 +124,15 @@ pub fn sentence(happening: &Happening) -> String {
         Happening::FloodEnded { counter, packets, seconds } => {
             format!("flood ended: {packets} packets counted as {counter} in {seconds} s")
         }
+    }
+}
+
+/// Who set something, and why.
+fn why(source: Source, reason: Option<&str>) -> String {
+    match (source, reason) {
+        (Source::File, _) => String::new(),
+        (source, None) => format!(" ({})", source.name()),
+        (source, Some(reason)) => format!(" ({}: {reason})", source.name()),
     }
 }
 
@@ -206,6 +246,8 @@ mod tests {
                 address,
                 from: BackendState::Active,
                 to: BackendState::Unresolved,
+                source: Source::File,
+                reason: None,
             },
             Happening::BackendStates { backends: 12 },
             Happening::PoolEmpty { pool: text("web") },

@@ -1,6 +1,5 @@
 //! What changes the state.
 
-use std::net::IpAddr;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -12,7 +11,7 @@ use guideway_config::Configuration;
 use super::published::Published;
 use crate::ids;
 use crate::routing::Batch;
-use crate::state::Setting;
+use crate::state::BackendChange;
 
 /// A change of the state.
 #[derive(Debug)]
@@ -33,15 +32,8 @@ pub enum Change {
         /// Whether it has link.
         is_up: bool,
     },
-    /// A backend was set at run time.
-    Backend {
-        /// The name of its pool.
-        pool: String,
-        /// Its address.
-        address: IpAddr,
-        /// What is set.
-        setting: Setting,
-    },
+    /// Backends were set at run time.
+    Backends(Vec<BackendChange>),
     /// A defect.
     #[cfg(test)]
     Panic,

@@ -30,6 +30,7 @@ use crate::ids::{self, Allocators, Assigned, Ids};
 use crate::progress::Progress;
 use crate::publish::Publisher;
 use crate::state::{PortFacts, State};
+use crate::wall::Wall;
 
 pub use change::{Change, Changes, Error, Outcome, Replaced, Sent, Turn};
 pub use published::Published;
@@ -62,7 +63,7 @@ impl Manager {
         text: String,
         ports: Vec<PortFacts>,
     ) -> Result<Manager, ids::Error> {
-        let state = State::new(configuration, text, ports);
+        let state = State::new(configuration, text, ports, Wall::now());
         let mut allocators = Allocators::default();
         let assigned = allocators.assign(&state.intent.configuration, 1, Progress::default())?;
         let timings = Timings::default();
@@ -129,6 +130,7 @@ impl Manager {
             return Err(Error::NeedsRestart(fixed));
         }
         state.configure(configuration, text);
+        state.settle(Wall::now());
         let mut allocators = self.allocators.clone();
         let generation = self.next_generation();
         let assigned = allocators.assign(&state.intent.configuration, generation, progress)?;
@@ -141,7 +143,9 @@ impl Manager {
     /// Publishes a change of the state that is no other configuration, and returns its generation.
     pub fn change(&mut self, state: &State) -> u64 {
         let generation = self.next_generation();
-        let compiled = self.compile(generation, state, &self.compiled.ids);
+        let mut state = state.clone();
+        state.settle(Wall::now());
+        let compiled = self.compile(generation, &state, &self.compiled.ids);
         let accounts = Accounts::of(&self.published.load());
         self.put_in_force(compiled, accounts)
     }

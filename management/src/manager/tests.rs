@@ -8,8 +8,9 @@ use super::*;
 use crate::event::Recorder;
 use crate::routing::{Batch, Link};
 use crate::sample::{Brake, MIXED, THREE, ports, text};
-use crate::state::{PortFacts, Setting};
+use crate::state::{BackendChange, PortFacts};
 use guideway_api::Happening;
+use guideway_api::{BackendOrder, SetState, Source};
 use guideway_core::stats::{Gauge, Writer, channel};
 
 const AT_ONCE: Progress = Progress { generation: u64::MAX, swept: u64::MAX };
@@ -73,9 +74,9 @@ fn the_wait_for_a_generation_is_observed_once() {
         assert_eq!(sent.map(|sent| sent.outcome()), [Ok(2), Ok(2)]);
         let (compiled, published, in_time) = read();
         assert_eq!((compiled, published), (2, 1), "both were published together");
-        let nothing = Setting { weight: None, enabled: None };
-        let pool = "nosuch".to_owned();
-        let nowhere = Change::Backend { pool, address: IpAddr::from([0; 4]), setting: nothing };
+        let order = BackendOrder::UnsetState;
+        let nowhere =
+            Change::Backends(vec![BackendChange::new("nosuch", IpAddr::from([0; 4]), order)]);
         assert_eq!(handle.changes().send(nowhere).outcome(), Ok(2));
         assert_eq!(read(), (2, 1, in_time), "nothing was published");
         brake.pull();
@@ -145,11 +146,9 @@ fn each_configuration_has_a_generation_of_its_own_and_does_not_wait() {
 #[test]
 fn a_change_that_changes_nothing_publishes_nothing() {
     with_worker(Limits::default(), |handle, _| {
-        let unknown = Change::Backend {
-            pool: "nosuch".to_owned(),
-            address: "192.0.2.10".parse().unwrap(),
-            setting: Setting { weight: Some(0), enabled: None },
-        };
+        let address = "192.0.2.10".parse().unwrap();
+        let order = BackendOrder::Weight(0);
+        let unknown = Change::Backends(vec![BackendChange::new("nosuch", address, order)]);
         assert_eq!(handle.changes().send(unknown).outcome(), Ok(1));
     });
 }
@@ -273,10 +272,9 @@ fn recorded(events: &Recorder) -> Vec<Happening> {
 fn what_a_publication_changes_for_backends_and_pools_is_recorded() {
     use guideway_api::BackendState::{Active, Disabled, Draining, Unresolved};
     let address: IpAddr = "192.0.2.10".parse().unwrap();
-    let set = |weight, enabled| {
-        let setting = Setting { weight, enabled };
+    let set = |order| {
         let pool = configured().pools[0].name.clone();
-        Change::Backend { pool, address, setting }
+        Change::Backends(vec![BackendChange::new(pool, address, order)])
     };
     with_recorder(Limits::default(), |handle, _, events| {
         // The address is a backend of another pool too.
@@ -287,9 +285,9 @@ fn what_a_publication_changes_for_backends_and_pools_is_recorded() {
             _ => false,
         };
         let pool = configured().pools[0].clone();
-        let state = |from, to| {
-            let backend = pool.backends[0].name.clone();
-            Happening::BackendState { pool: pool.name.clone(), backend, address, from, to }
+        let state = |from, to, source| {
+            let (backend, pool) = (pool.backends[0].name.clone(), pool.name.clone());
+            Happening::BackendState { pool, backend, address, from, to, source, reason: None }
         };
         let (empty, serving) = (
             Happening::PoolEmpty { pool: pool.name.clone() },
@@ -297,13 +295,22 @@ fn what_a_publication_changes_for_backends_and_pools_is_recorded() {
         );
         let mut known = Vec::new();
         for (change, expected) in [
-            (learnt(3), vec![state(Unresolved, Active), serving.clone()]),
+            (learnt(3), vec![state(Unresolved, Active, Source::File), serving.clone()]),
             (learnt(4), vec![]),
-            (set(Some(0), None), vec![state(Active, Draining), empty.clone()]),
-            (set(Some(0), Some(false)), vec![state(Draining, Disabled)]),
+            (
+                set(BackendOrder::State(SetState::Draining)),
+                vec![state(Active, Draining, Source::Operator), empty.clone()],
+            ),
+            (
+                set(BackendOrder::State(SetState::Disabled)),
+                vec![state(Draining, Disabled, Source::Operator)],
+            ),
             (configuration(|_| ()), vec![]),
             (configuration(|c| c.pools.reverse()), vec![]),
-            (set(None, None), vec![state(Disabled, Active), serving.clone()]),
+            (
+                set(BackendOrder::UnsetState),
+                vec![state(Disabled, Active, Source::File), serving.clone()],
+            ),
             (configuration(|c| drop(c.pools[0].backends.remove(0))), vec![empty]),
             (configuration(|_| ()), vec![serving]),
         ] {

@@ -286,7 +286,9 @@ fn apply(state: &mut State, change: &Change) -> bool {
         Change::Configuration { .. } => false,
         Change::Kernel(batch) => state.observation.routing.apply(batch),
         Change::Link { port, is_up } => state.observation.routing.set_link(*port, *is_up),
-        Change::Backend { pool, address, setting } => state.intent.set(pool, *address, *setting),
+        Change::Backends(changes) => {
+            changes.iter().fold(false, |has_changed, change| state.intent.set(change) | has_changed)
+        }
         #[cfg(test)]
         Change::Panic => panic!("a test asked for it"),
     }

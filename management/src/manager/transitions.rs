@@ -80,6 +80,8 @@ fn compare(
                 address: backend.address,
                 from,
                 to,
+                source: compiled.standing.source,
+                reason: compiled.standing.reason.as_deref().map(str::to_owned),
             });
         }
     }

@@ -202,7 +202,7 @@ fn pools(tally: &Tally, snapshot: &mut Snapshot) {
                 ("address", &backend.address),
             ]);
             let with_state = snapshot.labels_and(labels.clone(), ("state", state.name()));
-            snapshot.backends.push(labels, Backend { traffic, weight: compiled.weight });
+            snapshot.backends.push(labels, Backend { traffic, weight: compiled.standing.weight });
             snapshot.backend_states.push(with_state, ());
         }
         let labels = snapshot.labels(&[("pool", &pool.name)]);
@@ -241,10 +241,11 @@ fn protocol(protocol: Protocol) -> &'static str {
 }
 
 /// Every state of a backend, by its index.
-const STATES: [BackendState; 5] = [
+const STATES: [BackendState; 6] = [
     BackendState::Active,
     BackendState::Draining,
     BackendState::Disabled,
+    BackendState::Down,
     BackendState::Unresolved,
     BackendState::Unreachable,
 ];

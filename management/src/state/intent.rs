@@ -1,31 +1,13 @@
 //! What is wanted: the configuration, and what is set at run time.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 
-use guideway_config::{Backend, Configuration};
+use guideway_api::{BackendOrder, Source};
+use guideway_config::Configuration;
 
-/// What is set at run time for a backend, in place of what the configuration says.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Setting {
-    /// `backend.weight`
-    pub weight: Option<u32>,
-    /// `backend.enabled`
-    pub enabled: Option<bool>,
-}
-
-impl Setting {
-    /// The weight of a backend, and whether it is enabled.
-    pub(crate) fn of(setting: Option<&Setting>, backend: &Backend) -> (u32, bool) {
-        let setting = setting.copied().unwrap_or_default();
-        (setting.weight.unwrap_or(backend.weight), setting.enabled.unwrap_or(backend.enabled))
-    }
-}
-
-/// The settings of the backends of one pool, by address.
-pub(crate) type PoolSettings = FxHashMap<IpAddr, Setting>;
+use super::settings::{BackendChange, PoolSettings, Set, Setting};
 
 /// What is wanted. A clone is cheap.
 #[derive(Clone, Debug)]
@@ -60,42 +42,58 @@ impl Intent {
         self.text = text.into();
     }
 
-    /// Sets a backend's weight or whether it is enabled; the default setting returns to the configuration.
-    /// Returns whether anything changed: nothing does if no such backend is configured.
-    pub fn set(&mut self, pool: &str, address: IpAddr, setting: Setting) -> bool {
-        let before = self.settings_of(pool).and_then(|of_pool| of_pool.get(&address)).copied();
-        let configured = self.configuration.pools.iter().find(|configured| configured.name == pool);
+    /// Sets or unsets a state or a weight of a backend. Returns whether anything changed: nothing does if no such
+    /// backend is configured.
+    pub fn set(&mut self, change: &BackendChange) -> bool {
+        let pool = self.configuration.pools.iter().find(|pool| pool.name == change.pool);
         let exists =
-            configured.is_some_and(|pool| pool.backends.iter().any(|b| b.address == address));
-        if !exists || before.unwrap_or_default() == setting {
+            pool.is_some_and(|pool| pool.backends.iter().any(|b| b.address == change.address));
+        if !exists {
+            return false;
+        }
+        let before =
+            self.settings_of(&change.pool).and_then(|of_pool| of_pool.get(&change.address));
+        let mut setting = before.cloned().unwrap_or_default();
+        let layer = match change.source {
+            Source::Controller => &mut setting.controller,
+            Source::File | Source::Operator => &mut setting.operator,
+        };
+        let (reason, at, until) = (&change.reason, change.at, change.until);
+        match change.order {
+            BackendOrder::State(value) => {
+                layer.state = Some(Set { value, reason: reason.clone(), at, until });
+            }
+            BackendOrder::Weight(value) => {
+                layer.weight = Some(Set { value, reason: reason.clone(), at, until });
+            }
+            BackendOrder::UnsetState => layer.state = None,
+            BackendOrder::UnsetWeight => layer.weight = None,
+        }
+        if before.cloned().unwrap_or_default() == setting {
             return false;
         }
         let settings = Arc::make_mut(&mut self.settings);
-        let of_pool = settings.entry(pool.to_owned()).or_default();
+        let of_pool = settings.entry(change.pool.clone()).or_default();
         if setting == Setting::default() {
-            of_pool.remove(&address);
+            of_pool.remove(&change.address);
         } else {
-            of_pool.insert(address, setting);
+            of_pool.insert(change.address, setting);
         }
         if of_pool.is_empty() {
-            settings.remove(pool);
+            settings.remove(&change.pool);
         }
         true
     }
 
     /// What is set for a pool's backends; `None` if nothing is.
-    pub(crate) fn settings_of(&self, pool: &str) -> Option<&PoolSettings> {
+    pub fn settings_of(&self, pool: &str) -> Option<&PoolSettings> {
         self.settings.get(pool)
-    }
-
-    /// Whether all settings are those of `other`, found without looking at each.
-    pub(crate) fn has_settings_of(&self, other: &Intent) -> bool {
-        Arc::ptr_eq(&self.settings, &other.settings)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::settings::Wanted;
     use super::*;
     use crate::sample::{THREE, text};
 
@@ -104,25 +102,30 @@ mod tests {
         Intent::new(guideway_config::parse(&text).unwrap().configuration, text)
     }
 
-    const DRAINED: Setting = Setting { weight: Some(0), enabled: None };
+    fn weight(pool: &str, address: &str, order: BackendOrder) -> BackendChange {
+        BackendChange::new(pool, address.parse().unwrap(), order)
+    }
 
     #[test]
     fn a_setting_is_for_a_backend_that_is_configured() {
-        let (mut intent, address) = (intent(), "192.0.2.11".parse().unwrap());
-        assert!(!intent.set("nosuch", address, DRAINED));
-        assert!(!intent.set("web", "192.0.2.99".parse().unwrap(), DRAINED));
-        assert!(intent.set("web", address, DRAINED) && !intent.set("web", address, DRAINED));
+        let (mut intent, address) = (intent(), "192.0.2.11");
+        let none = BackendOrder::Weight(0);
+        assert!(!intent.set(&weight("nosuch", address, none)));
+        assert!(!intent.set(&weight("web", "192.0.2.99", none)));
+        assert!(intent.set(&weight("web", address, none)));
+        assert!(!intent.set(&weight("web", address, none)));
         let backend = &intent.configuration.pools[0].backends[1];
-        let set = intent.settings_of("web").unwrap().get(&address);
-        assert_eq!(Setting::of(set, backend), (0, true));
-        assert!(intent.set("web", address, Setting::default()));
+        let set = intent.settings_of("web").unwrap().get(&backend.address);
+        let resolved = Setting::resolve(set, backend);
+        assert_eq!((resolved.weight, resolved.state), (0, Wanted::Active));
+        assert!(intent.set(&weight("web", address, BackendOrder::UnsetWeight)));
         assert_eq!(intent.settings_of("web"), None);
     }
 
     #[test]
     fn a_setting_stays_while_its_backend_is_configured() {
-        let (mut intent, address) = (intent(), "192.0.2.11".parse().unwrap());
-        intent.set("web", address, DRAINED);
+        let mut intent = intent();
+        intent.set(&weight("web", "192.0.2.11", BackendOrder::Weight(0)));
         let configure = |intent: &mut Intent, backends| {
             let text = text(backends);
             intent.configure(guideway_config::parse(&text).unwrap().configuration, text);

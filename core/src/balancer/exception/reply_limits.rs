@@ -27,9 +27,11 @@ impl ReplyLimits {
         }
         match kind {
             Reply::Echo => &mut self.echo,
-            Reply::TooBig | Reply::Unreachable | Reply::ParameterProblem | Reply::TimeExceeded => {
-                &mut self.errors
-            }
+            Reply::TooBig
+            | Reply::Unreachable
+            | Reply::ParameterProblem
+            | Reply::TimeExceeded
+            | Reply::Reset => &mut self.errors,
         }
         .allow(now)
     }

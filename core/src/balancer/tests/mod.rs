@@ -10,13 +10,13 @@ mod states;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use super::backend::{Backend, MssLimit, Pool, Route, Serving};
+use super::backend::{Backend, Leaving, MssLimit, Pool, Route, Serving};
 use super::classify::{Exception, Unserved};
 use super::conntrack::{State, Timeouts};
 use super::encapsulation::{Encapsulation, Template, Tunnel};
 use super::frame::Buffer;
 use super::hash::{FleetKey, LocalSeed};
-use super::id::{BackendId, PoolIndex, PortIndex, ServiceId};
+use super::id::{BackendId, PolicyIndex, PoolIndex, PortIndex, ServiceId};
 use super::maglev;
 use super::node::Node;
 use super::port::Port;
@@ -77,7 +77,8 @@ impl Config {
         };
         let pool = PoolIndex(u16::try_from(self.pool).unwrap());
         let service = |id, address, protocol, pool| {
-            let service = Service { id: ServiceId(id), pool, fragments: true };
+            let service =
+                Service { id: ServiceId(id), pool, policy: PolicyIndex(0), fragments: true };
             (service_address(address, protocol), service)
         };
         let services = [
@@ -104,7 +105,7 @@ impl Config {
                         .filter(|&(&serving, _)| serving == Serving::All)
                         .map(|(_, n)| candidate(n))
                         .collect();
-                    Pool { maglev: Arc::new(maglev::Table::build(&FLEET, 251, &candidates)) }
+                    Pool::new(Arc::new(maglev::Table::build(&FLEET, 251, &candidates)))
                 })
                 .collect(),
             backends: (0..)
@@ -114,6 +115,8 @@ impl Config {
                 .map(|(n, (pool, serving))| Backend {
                     pool,
                     serving,
+                    leaving: Leaving::NONE,
+                    weight: 1,
                     route: self.resolved.then(|| route(n, self.mtu)),
                     mss: MssLimit::NONE,
                     since: 0,

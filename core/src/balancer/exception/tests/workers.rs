@@ -10,7 +10,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use guideway_core::balancer::action::{Actions, BurstActions};
-use guideway_core::balancer::backend::{Backend, MssLimit, Pool, Route, Serving};
+use guideway_core::balancer::backend::{Backend, Leaving, MssLimit, Pool, Route, Serving};
 use guideway_core::balancer::burst::Batch;
 use guideway_core::balancer::cluster::{Cluster, Member};
 use guideway_core::balancer::conntrack::Timeouts;
@@ -21,7 +21,7 @@ use guideway_core::balancer::fragment::Capacity;
 use guideway_core::balancer::frame::{Allocator, BURST, Buffer, BufferBurst};
 use guideway_core::balancer::handoff::{Handoff, owner};
 use guideway_core::balancer::hash::{FleetKey, LocalSeed};
-use guideway_core::balancer::id::{PoolIndex, PortIndex, ServiceId};
+use guideway_core::balancer::id::{PolicyIndex, PoolIndex, PortIndex, ServiceId};
 use guideway_core::balancer::node::Node;
 use guideway_core::balancer::pipeline::{Pipeline, Round};
 use guideway_core::balancer::port::Port;
@@ -100,8 +100,12 @@ impl Setup {
     pub(crate) fn tables(&self) -> Tables {
         let v4 = |last| IpAddr::from([203, 0, 113, last]);
         let v6 = IpAddr::from(0x2001_0db8_0000_0000_0000_0000_0000_0010u128.to_be_bytes());
-        let service =
-            |id| Service { id: ServiceId(id), pool: PoolIndex(0), fragments: self.fragments };
+        let service = |id| Service {
+            id: ServiceId(id),
+            pool: PoolIndex(0),
+            policy: PolicyIndex(0),
+            fragments: self.fragments,
+        };
         let address = ServiceAddress::new;
         let peers = ["192.0.2.0/24", "2001:db8:a::/64"];
         let own = ["192.0.2.1/32", "2001:db8:a::1/128"];
@@ -118,6 +122,8 @@ impl Setup {
             .map(|n| Backend {
                 pool: PoolIndex(0),
                 serving: if n == 0 { self.serving } else { Serving::All },
+                leaving: Leaving::NONE,
+                weight: 1,
                 route: Some(self.route(n)),
                 mss: MssLimit::NONE,
                 since: 0,
@@ -139,7 +145,7 @@ impl Setup {
                 (address(v6, protocol::UDP, 53), service(3)),
             ],
             vips: vec![(v4(10), self.vip), (v6, self.vip)],
-            pools: vec![Pool { maglev: Arc::new(maglev::Table::build(&FLEET, 251, &candidates)) }],
+            pools: vec![Pool::new(Arc::new(maglev::Table::build(&FLEET, 251, &candidates)))],
             backends,
             node: Node {
                 own: OwnAddresses {
