@@ -16,6 +16,7 @@ pub(crate) mod metrics;
 pub(crate) mod neighbor;
 pub(crate) mod node;
 pub(crate) mod pool;
+mod pool_names;
 pub(crate) mod port;
 pub(crate) mod punt;
 pub(crate) mod service;

@@ -8,8 +8,9 @@ use guideway_core::balancer::Protocol;
 use guideway_core::balancer::services::ServiceAddress;
 
 use super::pool::{MAX_COUNT, POOL, PoolDraft, limited};
+use super::pool_names::PoolNames;
 use crate::declare::section;
-use crate::findings::{Checked, Place, excerpt};
+use crate::findings::{Checked, Place};
 use crate::kind::{Boolean, Words, integer, seconds};
 use crate::section::Section;
 use crate::text::{NAME, ROUTABLE};
@@ -184,55 +185,16 @@ pub(crate) fn read(
     pools: &Checked<Vec<PoolDraft>>,
 ) -> Checked<Vec<ServiceEntry>> {
     let sections = limited(root, "service", "services")?;
-    let pools = Pools::new(pools);
+    let pools = PoolNames::new(pools);
     let mut names = HashMap::new();
     let mut service_addresses = HashMap::new();
     let service = |section| service(&section, &pools, &mut names, &mut service_addresses);
     Ok(sections.into_iter().map(service).collect())
 }
 
-/// The pools by name.
-struct Pools<'a> {
-    names: Vec<&'a str>,
-    indices: HashMap<&'a str, usize>,
-    /// `Err` if the name of a pool is unknown because of a mistake. A service may refer to that pool, so
-    /// a name that is not found is no mistake of its own then.
-    complete: Checked<()>,
-}
-
-impl<'a> Pools<'a> {
-    fn new(entries: &'a Checked<Vec<PoolDraft>>) -> Self {
-        let complete = entries.as_ref().map(|_| ()).map_err(|reported| *reported);
-        let mut pools = Pools { names: Vec::new(), indices: HashMap::new(), complete };
-        for (index, pool) in entries.iter().flatten().enumerate() {
-            match &pool.name {
-                Ok(name) => {
-                    pools.names.push(name);
-                    pools.indices.entry(name).or_insert(index);
-                }
-                Err(reported) => pools.complete = Err(*reported),
-            }
-        }
-        pools
-    }
-
-    fn find(&self, section: &Section<'_>, name: &str) -> Checked<usize> {
-        if let Some(&index) = self.indices.get(name) {
-            return Ok(index);
-        }
-        self.complete?;
-        let nearest = match section.findings.nearest(name, &self.names) {
-            Some(nearest) => format!("; the nearest is {}", excerpt(nearest)),
-            None => String::new(),
-        };
-        let message = format!("there is no pool {}{nearest}", excerpt(name));
-        Err(section.mistake("pool", message))
-    }
-}
-
 fn service<'a>(
     section: &Section<'a>,
-    pools: &Pools<'_>,
+    pools: &PoolNames<'_>,
     names: &mut HashMap<String, Place<'a>>,
     service_addresses: &mut HashMap<ServiceAddress, Place<'a>>,
 ) -> ServiceEntry {
@@ -249,7 +211,7 @@ fn service<'a>(
         }
     }
     let pool = match &keys.pool {
-        Ok(name) => pools.find(section, name),
+        Ok(name) => pools.find(section, "pool", name),
         Err(reported) => Err(*reported),
     };
     ServiceEntry { keys, pool }
