@@ -28,8 +28,8 @@
 //!
 //! optionally a unit, and whether a `reload` puts a change in force or only a `restart` does. Behind
 //! the keys may come `keys FIELD: DRAFT` for keys that several sections share, `table FIELD (KEY): MODEL,
-//! DRAFT` for each section in this one, and `tables FIELD: DRAFT, EXAMPLE, DOC` for several; `keys` and `tables` only
-//! without a model.
+//! DRAFT` for each section in this one, and `tables FIELD: DRAFT, EXAMPLE else WORDS, DOC` for several, none if the key
+//! is left out; `keys` and `tables` only without a model.
 //!
 //! The macro makes the draft, its reading, and the [`Declaration`] for the reference, the schema and `explain`. If a
 //! model is named, it also makes the model, the draft's turn into it, and the differences that need a restart.
@@ -139,7 +139,8 @@ macro_rules! section {
             )*
             $(keys $shared:ident: $shared_draft:ty;)?
             $(table $table:ident ($table_key:literal): $table_model:ty, $table_draft:ty;)*
-            $(tables $tables:ident: $tables_draft:ty, $tables_example:literal, $tables_doc:literal;)?
+            $(tables $tables:ident: $tables_draft:ty, $tables_example:literal else $tables_without:literal,
+                $tables_doc:literal;)?
         }
     ) => {
         $(#[doc = $about])+
@@ -173,9 +174,9 @@ macro_rules! section {
                     ),)*
                     $($shared: <$shared_draft>::read_keys(section),)?
                     $($table: <$table_draft>::read(&section.table($table_key, false)),)*
-                    $($tables: section
-                        .required(stringify!($tables), $tables_example, section.tables(stringify!($tables)))
-                        .map(|found| found.iter().map(<$tables_draft>::read).collect()),)?
+                    $($tables: section.tables(stringify!($tables)).map(|found| {
+                        found.iter().flatten().map(<$tables_draft>::read).collect()
+                    }),)?
                 }
             }
 
@@ -207,7 +208,7 @@ macro_rules! section {
                 $(keys.push(Key {
                     name: stringify!($tables),
                     shape: $crate::shape::Shape::Tables(<$tables_draft>::declaration().path()),
-                    presence: $crate::declare::Presence::Required,
+                    presence: $crate::declare::Presence::Optional($tables_without),
                     unit: "",
                     example: $tables_example,
                     reload: true,

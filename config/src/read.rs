@@ -106,11 +106,23 @@ fn read(tree: &DeTable<'_>, findings: &Findings) -> Checked<Configuration> {
         LazyLock::new(|| declarations().iter().map(Declaration::path).collect());
     root.finish(&[&NAMES]);
 
-    let draft =
-        Draft { root: &root, node, hash, ports, neighbors, pools, services, cluster, tunnel };
+    let draft = Draft {
+        root: &root,
+        node,
+        hash,
+        ports,
+        neighbors,
+        pools,
+        inclusions,
+        services,
+        cluster,
+        tunnel,
+    };
     check::check(&draft);
 
-    let Draft { node, hash, ports, neighbors, pools, services, cluster, tunnel, .. } = draft;
+    let Draft {
+        node, hash, ports, neighbors, pools, inclusions, services, cluster, tunnel, ..
+    } = draft;
     Ok(Configuration {
         cluster: cluster.finish(&node.sources)?,
         node: node.finish()?,
@@ -128,8 +140,8 @@ fn read(tree: &DeTable<'_>, findings: &Findings) -> Checked<Configuration> {
         neighbors: neighbors?.into_iter().map(NeighborDraft::finish).collect::<Checked<_>>()?,
         pools: pools?
             .into_iter()
-            .zip(inclusions?)
-            .map(|(pool, found)| pool.finish(found))
+            .zip(inclusions)
+            .map(|(pool, found)| pool.finish(found?))
             .collect::<Checked<_>>()?,
         services: services?.into_iter().map(ServiceEntry::finish).collect::<Checked<_>>()?,
     })

@@ -40,19 +40,27 @@ impl<'a> Section<'a> {
     /// The position of a value of this section, `down[1]`; of what is left out, that of the nearest
     /// section or array around it.
     pub(crate) fn position(&self, path: &str) -> usize {
-        let mut steps = path.split(['.', '[', ']']).filter(|step| !step.is_empty());
-        let Ok(Some(table)) = self.table else { return self.at };
-        let mut value = steps.next().and_then(|key| table.get(key));
-        let mut at = self.at;
-        while let Some(found) = value {
-            at = found.span().start;
-            value = steps.next().and_then(|step| match found.get_ref() {
-                DeValue::Table(table) => table.get(step),
-                DeValue::Array(array) => array.get(step.parse::<usize>().ok()?),
-                _ => None,
-            });
-        }
-        at
+        self.walk(path).last().map_or(self.at, |value| value.span().start)
+    }
+
+    /// Whether the file has a value of this section, `down[1]`.
+    pub(crate) fn has(&self, path: &str) -> bool {
+        self.walk(path).count() == steps(path).count()
+    }
+
+    /// The values on the way to a value of this section, as far as the file has them.
+    fn walk<'p>(
+        &self,
+        path: &'p str,
+    ) -> impl Iterator<Item = &'a Spanned<DeValue<'a>>> + use<'a, 'p> {
+        let mut steps = steps(path);
+        let table = self.table.ok().flatten();
+        let first = table.and_then(|table| table.get(steps.next()?));
+        std::iter::successors(first, move |found| match found.get_ref() {
+            DeValue::Table(table) => table.get(steps.next()?),
+            DeValue::Array(array) => array.get(steps.next()?.parse::<usize>().ok()?),
+            _ => None,
+        })
     }
 
     /// The line of a value of this section.
@@ -223,6 +231,11 @@ impl<'a> Section<'a> {
             self.findings.mistake(key.span().start, self.path(&quoted(key.get_ref())), message);
         }
     }
+}
+
+/// The keys and indices of a dotted path.
+fn steps(path: &str) -> impl Iterator<Item = &str> {
+    path.split(['.', '[', ']']).filter(|step| !step.is_empty())
 }
 
 /// A key as a path has it: quoted if TOML asks for quotes, and shortened.

@@ -12,7 +12,7 @@ use crate::sections::cluster::ClusterDraft;
 use crate::sections::hash::HashDraft;
 use crate::sections::neighbor::NeighborDraft;
 use crate::sections::node::NodeEntry;
-use crate::sections::pool::{BackendDraft, PoolDraft};
+use crate::sections::pool::{BackendDraft, Inclusion, Inclusions, PoolDraft};
 use crate::sections::port::PortDraft;
 use crate::sections::service::ServiceEntry;
 use crate::sections::tunnel::TunnelDraft;
@@ -28,6 +28,8 @@ pub(crate) struct Draft<'a> {
     pub(crate) ports: Checked<Vec<PortDraft>>,
     pub(crate) neighbors: Checked<Vec<NeighborDraft>>,
     pub(crate) pools: Checked<Vec<PoolDraft>>,
+    /// What each pool can choose from.
+    pub(crate) inclusions: Vec<Checked<Inclusions>>,
     pub(crate) services: Checked<Vec<ServiceEntry>>,
     pub(crate) cluster: ClusterDraft,
     pub(crate) tunnel: TunnelDraft,
@@ -38,7 +40,7 @@ pub(crate) struct Draft<'a> {
 pub(super) struct BackendEntry<'a> {
     pub(super) pool: &'a PoolDraft,
     pub(super) pool_index: usize,
-    index: usize,
+    pub(super) index: usize,
     pub(super) backend: &'a BackendDraft,
 }
 
@@ -74,6 +76,16 @@ impl Draft<'_> {
 
     pub(super) fn pools(&self) -> &[PoolDraft] {
         self.pools.as_ref().map_or(&[], Vec::as_slice)
+    }
+
+    /// What a pool can choose from, if that is known.
+    pub(super) fn inclusions_of(&self, pool: usize) -> Option<&Inclusions> {
+        self.inclusions.get(pool)?.as_ref().ok()
+    }
+
+    /// A backend that a pool can choose.
+    pub(super) fn backend(&self, included: &Inclusion) -> Option<&BackendDraft> {
+        self.pools().get(included.pool)?.backends.as_ref().ok()?.get(included.backend)
     }
 
     pub(super) fn services(&self) -> &[ServiceEntry] {

@@ -10,6 +10,7 @@ mod draft;
 mod encapsulation;
 mod next_hops;
 mod on_link;
+mod policies;
 mod pools;
 mod table_size;
 mod tunnel_sources;
@@ -32,5 +33,8 @@ pub(super) fn check(draft: &Draft<'_>) {
     draft.answers(&own);
     draft.encapsulations();
     draft.unused_pools();
+    draft.backups();
+    draft.choices();
+    draft.policies();
     draft.warnings();
 }

@@ -1,17 +1,43 @@
-//! Pools that no service uses, and pools that serve nothing.
+//! Pools that no service uses, pools that serve nothing, backups that cannot stand in, and choices that differ.
+
+use std::collections::HashSet;
+
+use guideway_core::balancer::choice::Choice;
 
 use super::draft::Draft;
-use crate::sections::pool::BackendDraft;
+use crate::findings::count;
+use crate::sections::pool::{BackendDraft, OnEmpty};
 
 impl Draft<'_> {
+    /// The pools that services name.
+    fn served_pools(&self) -> HashSet<usize> {
+        self.services().iter().flat_map(|service| service.pool).collect()
+    }
+
     pub(super) fn unused_pools(&self) {
-        let Ok(services) = &self.services else { return };
-        let mut used = vec![false; self.pools().len()];
-        for &pool in services.iter().flat_map(|service| &service.pool) {
-            used[pool] = true;
-        }
-        for (index, _) in used.iter().enumerate().filter(|&(_, &used)| !used) {
-            self.root.warn(&format!("pool[{index}]"), "no service uses this pool");
+        let served = self.served_pools();
+        let others = self.inclusions.iter().flatten();
+        let named: HashSet<usize> = others
+            .flat_map(|found| found.pools.iter().chain(found.levels.get(1)))
+            .copied()
+            .collect();
+        for index in 0..self.pools().len() {
+            let path = |key: &str| format!("pool[{index}].{key}");
+            match (served.contains(&index), named.contains(&index)) {
+                (true, _) => {}
+                (false, false) => {
+                    self.root.warn(&format!("pool[{index}]"), "no service uses this pool");
+                }
+                (false, true) => {
+                    for key in ["choice", "on_empty"] {
+                        if self.root.has(&path(key)) {
+                            let message = "has no effect: no service names this pool, and pools that \
+                                           name it have their own";
+                            self.root.warn(&path(key), message);
+                        }
+                    }
+                }
+            }
         }
     }
 
@@ -21,16 +47,82 @@ impl Draft<'_> {
         };
         for (index, service) in self.services().iter().enumerate() {
             let Ok(pool) = service.pool else { continue };
-            let Some(Ok(backends)) = self.pools().get(pool).map(|pool| &pool.backends) else {
-                continue;
-            };
-            if !backends.iter().any(takes) {
-                let message = match backends.len() {
-                    0 => "the pool has no backend: all packets are dropped",
-                    _ => "no backend of the pool is enabled with a weight: new flows are dropped",
+            let Some(found) = self.inclusions_of(pool) else { continue };
+            let mut backends = found.included.iter().flat_map(|included| self.backend(included));
+            if !backends.any(takes) {
+                let consequence = match self.pools()[pool].on_empty {
+                    Ok(OnEmpty::Reset) => "refused",
+                    _ => "dropped",
+                };
+                let message = match found.included.is_empty() {
+                    true => format!("the pool has no backend: all packets are {consequence}"),
+                    false => format!(
+                        "no backend of the pool is enabled with a weight: new flows are \
+                         {consequence}"
+                    ),
                 };
                 self.root.warn(&format!("service[{index}].pool"), message);
             }
+        }
+    }
+
+    /// Reports backups that add nothing, and pools that can never have enough backends.
+    pub(super) fn backups(&self) {
+        for (index, pool) in self.pools().iter().enumerate() {
+            let Some(found) = self.inclusions_of(index) else { continue };
+            let has = |level| found.included.iter().filter(|i| i.level == level).count();
+            let path = |key: &str| format!("pool[{index}].{key}");
+            if let Some(backup) = found.levels.get(1) {
+                if found.pools.contains(backup) {
+                    let message = "is one of the pools of this pool: it cannot stand in for itself; \
+                                   remove it here or there";
+                    self.root.mistake(&path("backup"), message);
+                } else if has(1) == 0 {
+                    let message =
+                        "adds no backend that the pool does not have, so it cannot stand in";
+                    self.root.warn(&path("backup"), message);
+                }
+            }
+            if let Ok(needed) = pool.min_active
+                && needed > has(0).max(1)
+            {
+                let message = format!(
+                    "is {needed}, and the pool has {}: {}",
+                    count(has(0), "backend"),
+                    match found.levels.len() {
+                        1 => "it never has enough",
+                        _ => "its backup always stands in",
+                    }
+                );
+                self.root.warn(&path("min_active"), message);
+            }
+        }
+    }
+
+    /// Reports choices of a backend in which forwarders do not agree.
+    pub(super) fn choices(&self) {
+        let members = self.cluster.members.as_ref().map_or(0, Vec::len);
+        let served = self.served_pools();
+        for (index, pool) in self.pools().iter().enumerate() {
+            let Ok(choice) = pool.choice else { continue };
+            if choice.agrees() || !served.contains(&index) {
+                continue;
+            }
+            let name =
+                Choice::NAMES.iter().find(|(_, c)| *c == choice).map_or("", |(name, _)| name);
+            let message = match members {
+                0 | 1 => format!(
+                    "is {name:?}: forwarders do not agree on the backend of a flow; one that gets the \
+                     flow of another may choose another backend. \"maglev\" and \"source-hash\" agree"
+                ),
+                _ => format!(
+                    "is {name:?}: the {members} members of the cluster do not agree on the backend of \
+                     a flow; when the network gives a flow to another member, its connection breaks, \
+                     and fragments may go to another backend than whole packets. \"maglev\" and \
+                     \"source-hash\" agree"
+                ),
+            };
+            self.root.warn(&format!("pool[{index}].choice"), message);
         }
     }
 }

@@ -115,11 +115,17 @@ impl Draft<'_> {
     /// IPv6 hosts may send 1280 bytes and need not honour a smaller MTU (RFC 8200, section 5).
     fn narrow_ports(&self) {
         let Some(routes) = self.certain_routes() else { return };
-        let serves_v6: HashSet<usize> = self
+        let serve_v6: HashSet<usize> = self
             .services()
             .iter()
             .filter(|service| service.keys.address.is_ok_and(|address| address.is_ipv6()))
             .flat_map(|service| service.pool)
+            .collect();
+        let serve_v6: HashSet<(usize, usize)> = serve_v6
+            .into_iter()
+            .flat_map(|pool| self.inclusions_of(pool))
+            .flat_map(|found| &found.included)
+            .map(|included| (included.pool, included.backend))
             .collect();
         let mut needed: HashMap<usize, u16> = HashMap::new();
         for (entry, address) in self.addressed_backends() {
@@ -128,7 +134,7 @@ impl Draft<'_> {
             else {
                 continue;
             };
-            if !serves_v6.contains(&entry.pool_index) {
+            if !serve_v6.contains(&(entry.pool_index, entry.index)) {
                 continue;
             }
             // The smallest of several: the choice depends on more than this check knows.

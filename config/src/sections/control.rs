@@ -42,7 +42,11 @@ section! {
         /// The name of a group of this machine whose members may use `read_socket`. If there is no such group,
         /// Guideway does not start.
         read_group: String = GROUP, optional "\"adm\"" else "the group of the process", restart;
-        /// Where Guideway keeps what is set at run time, for the next start.
+        /// The directory in which Guideway keeps the states and weights that are set at run time, for its
+        /// next start, in the file `backends.json`.
+        ///
+        /// Guideway makes the directory if it can. Without the file, or with one that cannot be read, it
+        /// starts with what the configuration says. Two processes need two directories.
         state_directory: PathBuf = DIRECTORY, default "\"/var/lib/guideway\"", restart;
     }
 }

@@ -85,26 +85,54 @@ section! {
         /// without the option is not changed. [The MTU](operations.md#the-mtu) says what this does and
         /// what it does not.
         mss_clamp: MssClamp = mss_clamp(), optional "\"auto\"" else "no change", reload;
-        /// How the backend of a new flow is chosen.
+        /// How the backend of a new flow is chosen, see [Choices](operations.md#choices-of-a-backend).
+        ///
+        /// Every choice follows the weights, and a flow keeps its backend whatever the choice. Only
+        /// `"maglev"` and `"source-hash"` choose alike on every forwarder. The others are a warning: a flow
+        /// that another forwarder gets may move to another backend there.
         choice: Choice = Words(Choice::NAMES), default "\"maglev\"", reload;
-        /// Other pools whose backends are backends of this one too.
+        /// Other pools, each once, whose backends are backends of this pool too.
+        ///
+        /// Those pools may name pools in turn. A backend that several ways lead to counts once. A pool must
+        /// not lead back to itself, and no two backends may have one address. Encapsulation, state, weight
+        /// and slow start of a backend are those of the pool that has it. The backups of the other pools do
+        /// not come along.
         pools: String = POOL, list "[\"rack1\", \"rack2\"]", reload;
         /// The pool that stands in while fewer than `min_active` backends serve.
+        ///
+        /// A backup may have a backup, up to 7 in a row. Backends that the pool has already do not count
+        /// for its backup. [Backups](operations.md#backups) has the rules.
         backup: String = POOL, optional "\"sorry\"" else "none", reload;
-        /// With fewer backends that serve, the pool counts as failed, and its backup stands in.
+        /// How many backends must be active, with a weight above 0. With fewer the pool has failed, and its
+        /// backup stands in.
+        ///
+        /// The pool serves on with fewer if no backup has enough.
         min_active: usize = integer(1..=65_535), default "1", reload;
-        /// How long enough backends must have served until the backup gives way.
+        /// How long enough backends of the pool must have been active without a break until its backup
+        /// gives way.
         backup_hold: Duration = seconds(0..=3600), default "10", reload, unit "seconds";
-        /// What happens to new flows when there is no backend for them.
+        /// What happens to new flows while no backend takes any. `"drop"`: they are dropped as
+        /// `no_backend`. `"reset"`: they are answered by a TCP RST, or by an ICMP error for UDP. `"all"`:
+        /// they go to the backends that are down.
+        ///
+        /// Flows that there are already stay where they are. The source of a packet may be forged, so that
+        /// the replies of `"reset"` have the limits of `[icmp]`. With `"all"`, draining, disabled and
+        /// weightless backends get nothing; it is for checks that may be wrong about every backend at
+        /// once.
         on_empty: OnEmpty = Words(OnEmpty::NAMES), default "\"drop\"", reload;
-        /// How long a backend that returns from `down` or `disabled` takes to get its whole share of new flows.
-        slow_start: Duration = seconds(1..=3600), optional "30" else "its whole share at once", reload, unit "seconds";
-        /// How its share grows meanwhile.
+        /// How long the share of a backend grows that returns from `down` or `disabled`, until it is whole.
+        ///
+        /// The share has steps of a second. [Slow start](operations.md#slow-start) says when there is none.
+        slow_start: Duration = seconds(1..=3600), optional "30" else "its whole share at once", reload,
+            unit "seconds";
+        /// How the share grows during the slow start: as the time, or as its square, which is gentler at
+        /// first.
         slow_start_curve: Curve = Words(Curve::NAMES), default "\"linear\"", reload;
         keys encapsulation: EncapsulationDraft;
-        tables backends: BackendDraft, "[{ name = \"b1\", address = \"10.0.0.5\" }]",
-            "Its backends: may be empty; at most 65535 in all pools. Inline, or as sections
-            `[[pool.backends]]`.";
+        tables backends: BackendDraft, "[{ name = \"b1\", address = \"10.0.0.5\" }]"
+            else "required without `pools`",
+            "Its backends: may be empty; at most 65535 in all pools, each counted for every pool that
+            can choose it. Inline, or as sections `[[pool.backends]]`.";
     }
 }
 
@@ -161,6 +189,8 @@ pub struct Pool {
     pub slow_start: Option<Duration>,
     /// `pool.slow_start_curve`
     pub slow_start_curve: Curve,
+    /// `pool.pools`. Indices into [`Configuration::pools`](crate::Configuration::pools).
+    pub pools: Vec<usize>,
     /// The pools that stand in for one another: this one, its backup, the backup's backup, and so on. Indices into
     /// [`Configuration::pools`](crate::Configuration::pools).
     pub levels: Vec<usize>,
@@ -213,6 +243,7 @@ impl PoolDraft {
             on_empty: self.on_empty?,
             slow_start: self.slow_start?,
             slow_start_curve: self.slow_start_curve?,
+            pools: found.pools,
             levels: found.levels,
             included: found.included,
             backends,
@@ -233,9 +264,10 @@ impl BackendDraft {
     }
 }
 
-/// [`Pool::levels`] and [`Pool::included`].
+/// [`Pool::pools`], [`Pool::levels`] and [`Pool::included`].
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Inclusions {
+    pub(crate) pools: Vec<usize>,
     pub(crate) levels: Vec<usize>,
     pub(crate) included: Vec<Inclusion>,
 }
@@ -273,8 +305,23 @@ pub(super) fn limited<'a>(
 }
 
 fn pool<'a>(section: &Section<'a>, names: &mut HashMap<String, Place<'a>>) -> PoolDraft {
-    let draft = PoolDraft::read(section);
+    let mut draft = PoolDraft::read(section);
     section.unique("name", &draft.name, names);
+    section.distinct("pools", &draft.pools);
+    if draft.backends.is_ok() && !section.has("backends") && !section.has("pools") {
+        let example = "[{ name = \"b1\", address = \"10.0.0.5\" }]";
+        draft.backends = section.required("backends", example, Ok(None));
+    }
+    let without_effect = |key, other| {
+        let message = format!("has no effect without {other}; set it, or remove this key");
+        section.mistake(key, message);
+    };
+    if section.has("backup_hold") && matches!(draft.backup, Ok(None)) {
+        without_effect("backup_hold", "backup");
+    }
+    if section.has("slow_start_curve") && matches!(draft.slow_start, Ok(None)) {
+        without_effect("slow_start_curve", "slow_start");
+    }
     let (mut names, mut addresses) = (HashMap::new(), HashMap::new());
     for (index, backend) in draft.backends.iter().flatten().enumerate() {
         let path = |key| format!("backends[{index}].{key}");

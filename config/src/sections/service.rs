@@ -21,7 +21,7 @@ const UDP_DRAIN_TIMEOUT: Duration = Duration::from_secs(300);
 
 /// What happens to flows of a backend that is down.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OnDown {
+pub(crate) enum OnDown {
     /// They move to other backends.
     Move,
     /// They stay.
@@ -88,14 +88,29 @@ section! {
         /// [Virtual addresses on a link](operations.md#virtual-addresses-on-a-link). Of several services
         /// with one address, one with `true` decides.
         answer_on_link: bool = Boolean, default "false", reload;
-        /// What happens to flows of a backend that is down.
-        on_down: OnDown = Words(OnDown::NAMES), optional "\"keep\"" else "`\"keep\"` for TCP, `\"move\"` for UDP", reload;
-        /// How long flows stay at a backend that is down.
-        keep_for: Duration = seconds(1..=86_400), optional "300" else "no limit", reload, unit "seconds";
-        /// How long flows stay at a backend that drains.
-        drain_timeout: Duration = seconds(1..=86_400), optional "300" else "no limit for TCP, 300 for UDP", reload, unit "seconds";
-        /// What happens to flows of a backend when `drain_timeout` is over.
-        drain_then: DrainThen = Words(DrainThen::NAMES), optional "\"reset\"" else "`\"move\"`", reload;
+        /// What happens to the service's flows on a backend that is down. `"move"`: they go to other
+        /// backends. `"keep"`: they stay, and go on when the backend is back.
+        ///
+        /// Flows that are kept get no answer while the backend is down. Connections of TCP do not survive
+        /// on another server, so that `"move"` ends them. UDP often does: that is why the defaults differ.
+        on_down: OnDown = Words(OnDown::NAMES),
+            optional "\"keep\"" else "\"keep\" for TCP, \"move\" for UDP", reload;
+        /// With `on_down` `"keep"`: how long flows stay at a backend that is down. Then they move.
+        keep_for: Duration = seconds(1..=86_400), optional "300" else "no limit", reload,
+            unit "seconds";
+        /// How long flows stay at a backend that drains, from the beginning of the drain.
+        ///
+        /// Most TCP connections end by themselves. Senders of UDP can renew their flows for ever, so that
+        /// a drain without a limit might never end.
+        drain_timeout: Duration = seconds(1..=86_400),
+            optional "300" else "no limit for TCP, 300 for UDP", reload, unit "seconds";
+        /// What happens to flows that are left when `drain_timeout` is over. `"move"`: they go to other
+        /// backends. `"reset"`: their packets are answered by a TCP RST, or "port unreachable" for UDP.
+        /// `"keep"`: they stay, and there is only an event.
+        ///
+        /// The replies of `"reset"` are limited like those of a pool's `on_empty`. Both kinds go to
+        /// the client only; the backend gets nothing.
+        drain_then: DrainThen = Words(DrainThen::NAMES), optional "\"reset\"" else "\"move\"", reload;
     }
 }
 
@@ -167,16 +182,45 @@ impl ServiceEntry {
 
 impl ServiceDraft {
     /// The policy, with the defaults of the protocol.
-    fn policy(&self) -> Checked<Policy> {
-        let is_tcp = self.protocol? == Protocol::Tcp;
-        let on_down = self.on_down?.unwrap_or(if is_tcp { OnDown::Keep } else { OnDown::Move });
-        let keep_down = match on_down {
+    pub(crate) fn policy(&self) -> Checked<Policy> {
+        let keep_down = match self.on_down()? {
             OnDown::Move => Some(Duration::ZERO),
             OnDown::Keep => self.keep_for?,
         };
-        let drain = self.drain_timeout?.or((!is_tcp).then_some(UDP_DRAIN_TIMEOUT));
         let drain_then = self.drain_then?.unwrap_or(DrainThen::Move);
-        Ok(Policy { keep_down, drain, drain_then })
+        Ok(Policy { keep_down, drain: self.drain()?, drain_then })
+    }
+
+    fn on_down(&self) -> Checked<OnDown> {
+        Ok(match (self.on_down?, self.protocol?) {
+            (Some(on_down), _) => on_down,
+            (None, Protocol::Tcp) => OnDown::Keep,
+            (None, _) => OnDown::Move,
+        })
+    }
+
+    fn drain(&self) -> Checked<Option<Duration>> {
+        Ok(match (self.drain_timeout?, self.protocol?) {
+            (None, Protocol::Tcp) => None,
+            (drain, _) => drain.or(Some(UDP_DRAIN_TIMEOUT)),
+        })
+    }
+
+    /// Reports keys of the policy that others leave without effect.
+    fn check_policy(&self, section: &Section<'_>) {
+        if let (Ok(Some(_)), Ok(OnDown::Move)) = (self.keep_for, self.on_down()) {
+            let why = match self.on_down {
+                Ok(Some(_)) => "on_down is \"move\"",
+                _ => "on_down is \"move\" by default for UDP",
+            };
+            let message = format!("has no effect: {why}; set \"keep\", or remove this key");
+            section.mistake("keep_for", message);
+        }
+        if let (Ok(Some(_)), Ok(None)) = (self.drain_then, self.drain()) {
+            let message = "has no effect: a drain has no end without drain_timeout, which TCP does \
+                           not have by default; set it, or remove this key";
+            section.mistake("drain_then", message);
+        }
     }
 }
 
@@ -200,6 +244,7 @@ fn service<'a>(
 ) -> ServiceEntry {
     let keys = ServiceDraft::read(section);
     section.unique("name", &keys.name, names);
+    keys.check_policy(section);
     if let (Ok(address), Ok(protocol), Ok(port)) = (keys.address, keys.protocol, keys.port) {
         let taken = service_address(address, protocol, port);
         if let Some(first) = service_addresses.insert(taken, section.line("")) {

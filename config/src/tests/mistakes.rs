@@ -462,6 +462,213 @@ fn mistakes_of_the_pools() {
     assert_eq!(missing, ["pool[0].backends", "pool[0].x"]);
 }
 
+/// Three pools without backends before the service: a, b and c, each with further keys.
+const POOLS: &str = "[[pool]]\nname = 'a'\nbackends = []\n#a\n[[pool]]\nname = 'b'\nbackends = []\n#b\n\
+                     [[pool]]\nname = 'c'\nbackends = []\n#c\n[[service]]";
+
+#[test]
+fn mistakes_of_pools_that_name_pools() {
+    let all = ("[[service]]", POOLS);
+    each_alone(&[
+        (
+            &[all, ("#a", "pools = ['wbe']")],
+            34,
+            "pool[1].pools[0]",
+            "there is no pool \"wbe\"; the nearest is \"web\"",
+        ),
+        (&[all, ("#a", "backup = 'wbe'")], 34, "pool[1].backup", "there is no pool \"wbe\""),
+        (&[all, ("#a", "pools = ['b', 'b']")], 34, "pool[1].pools[1]", "b is listed twice"),
+        (&[all, ("#a", "pools = 'b'")], 34, "pool[1].pools", "expected an array"),
+        (
+            &[all, ("#a", "pools = ['a']")],
+            34,
+            "pool[1].pools[0]",
+            "pool \"a\" includes itself: a -> a",
+        ),
+        (
+            &[all, ("#a", "backup = 'a'")],
+            34,
+            "pool[1].backup",
+            "pool \"a\" stands in for itself: a -> a",
+        ),
+        (
+            &[all, ("#a", "pools = ['b']"), ("#b", "pools = ['c']"), ("#c", "pools = ['a']")],
+            42,
+            "pool[3].pools[0]",
+            "pool \"a\" includes itself: a -> b -> c -> a",
+        ),
+        // A way into the cycle is no part of it.
+        (
+            &[all, ("#a", "pools = ['b']"), ("#b", "pools = ['c']"), ("#c", "pools = ['b']")],
+            42,
+            "pool[3].pools[0]",
+            "pool \"b\" includes itself: b -> c -> b",
+        ),
+        (
+            &[all, ("#a", "pools = ['b']"), ("#b", "backup = 'a'")],
+            38,
+            "pool[2].backup",
+            "pool \"a\" stands in for itself: a -> b -> a",
+        ),
+        (
+            &[all, ("#a", "pools = ['b']\nbackup = 'b'")],
+            35,
+            "pool[1].backup",
+            "is one of the pools of this pool",
+        ),
+        (
+            &[
+                all,
+                ("backends = []\n#b", "backends = [{ name = 'x', address = '10.0.0.5' }]"),
+                ("#a", "pools = ['web', 'b']"),
+            ],
+            34,
+            "pool[1].pools[1]",
+            "10.0.0.5 is a backend of pool \"web\" on line 29 and of pool \"b\" on line 37: a pool \
+             can have an address once",
+        ),
+        // The pool around it only has the consequence.
+        (
+            &[
+                all,
+                (
+                    "backends = []\n#b",
+                    "backends = [{ name = 'x', address = '10.0.0.5' }]\npools = ['web']",
+                ),
+                ("#a", "pools = ['b']"),
+            ],
+            38,
+            "pool[2].pools[0]",
+            "10.0.0.5 is a backend of pool \"b\" on line 37 and of pool \"web\" on line 29",
+        ),
+        (
+            &[all, ("backends = []\n#a", "pools = []\n#a"), ("backends = []\n#b", "#b")],
+            35,
+            "pool[2].backends",
+            "is missing",
+        ),
+        (
+            &[
+                all,
+                ("65537", "307"),
+                ("#a", "pools = ['web', 'b']"),
+                (
+                    "backends = []\n#b",
+                    "backends = [{ name = 'x', address = '10.0.0.6' }, { name = 'y', address = '10.0.0.7' }]",
+                ),
+            ],
+            7,
+            "hash.table_size",
+            "less than 100 for each of the 4 backends of pool \"a\" on line 31; 401 is the least",
+        ),
+        (
+            &[
+                all,
+                ("weight = 1", "weight = 65536"),
+                ("#a", "pools = ['web', 'b']"),
+                ("backends = []\n#b", "backends = [{ name = 'x', address = '10.0.0.6' }]"),
+            ],
+            29,
+            "pool[0].backends[1].weight",
+            "is 1 of 65538 in pool \"a\", less than one of its 65537 slots; 2 would do",
+        ),
+    ]);
+    // Any pool may be named several times, and one backend be reached in several ways.
+    let diamond = [
+        all,
+        ("#a", "pools = ['b', 'c']"),
+        ("#b", "pools = ['web']"),
+        ("#c", "pools = ['web', 'b']"),
+    ];
+    let pools = parse(&changed(&diamond)).unwrap().configuration.pools;
+    let included: Vec<_> = pools[1].included.iter().map(|i| (i.pool, i.backend, i.level)).collect();
+    assert_eq!(included, [(0, 0, 0), (0, 1, 0)]);
+    assert_eq!((&pools[1].pools[..], &pools[1].levels[..]), (&[2, 3][..], &[1][..]));
+    // A backend is on the first of its levels. Another pool may have its address on another level.
+    let backends = "backends = [{ name = 'x', address = '10.0.0.5' }]";
+    let levels = [
+        all,
+        ("backends = []\n#a", &format!("{backends}\npools = ['c']\nbackup = 'b'")),
+        ("backends = []\n#b", "pools = ['c']\nbackup = 'web'"),
+        ("backends = []\n#c", "backends = [{ name = 'y', address = '10.0.0.6' }]"),
+    ];
+    let pools = parse(&changed(&levels)).unwrap().configuration.pools;
+    let included: Vec<_> = pools[1].included.iter().map(|i| (i.pool, i.backend, i.level)).collect();
+    assert_eq!(included, [(1, 0, 0), (3, 0, 0), (0, 0, 2), (0, 1, 2)]);
+    assert_eq!((&pools[1].pools[..], &pools[1].levels[..]), (&[3][..], &[1, 2, 0][..]));
+    assert_eq!(pools[2].levels, [2, 0]);
+}
+
+#[test]
+fn mistakes_of_states() {
+    const SECOND: &str = "[[service]]\nname = 'two'\naddress = '203.0.113.10'\n\
+                          protocol = 'udp'\nport = 80\npool = 'web'\n";
+    let udp = |keys: &str| format!("{SECOND}{keys}\n[[service]]");
+    let udp_keep_for = udp("keep_for = 5");
+    each_alone(&[
+        (
+            &[("\"gre\"", "\"gre\"\nchoice = 'random'")],
+            29,
+            "pool[0].choice",
+            "expected \"maglev\" or",
+        ),
+        (&[("\"gre\"", "\"gre\"\nmin_active = 0")], 29, "pool[0].min_active", "from 1 to 65535"),
+        (
+            &[("\"gre\"", "\"gre\"\nbackup_hold = 5")],
+            29,
+            "pool[0].backup_hold",
+            "has no effect without backup",
+        ),
+        (&[("\"gre\"", "\"gre\"\nslow_start = 0")], 29, "pool[0].slow_start", "from 1 to 3600"),
+        (
+            &[("\"gre\"", "\"gre\"\nslow_start_curve = 'quadratic'")],
+            29,
+            "pool[0].slow_start_curve",
+            "has no effect without slow_start",
+        ),
+        (
+            &[("\"gre\"", "\"gre\"\non_empty = 'rst'")],
+            29,
+            "pool[0].on_empty",
+            "expected \"drop\" or \"reset\" or \"all\"",
+        ),
+        (
+            &[("port = 80", "port = 80\non_down = 'drop'")],
+            36,
+            "service[0].on_down",
+            "expected \"move\" or \"keep\"",
+        ),
+        (
+            &[("port = 80", "port = 80\non_down = 'move'\nkeep_for = 5")],
+            37,
+            "service[0].keep_for",
+            "has no effect: on_down is \"move\"; set \"keep\"",
+        ),
+        (&[("[[service]]", &udp_keep_for)], 37, "service[0].keep_for", "by default for UDP"),
+        (
+            &[("port = 80", "port = 80\nkeep_for = 86401")],
+            36,
+            "service[0].keep_for",
+            "from 1 to 86400",
+        ),
+        (
+            &[("port = 80", "port = 80\ndrain_then = 'reset'")],
+            36,
+            "service[0].drain_then",
+            "without drain_timeout, which TCP does not have by default",
+        ),
+        (
+            &[("eal_args = []", "[control]\nstate_directory = 'state'")],
+            13,
+            "control.state_directory",
+            "expected an absolute path",
+        ),
+    ]);
+    for keys in ["drain_then = 'reset'", "drain_timeout = 5", "on_down = 'keep'\nkeep_for = 5"] {
+        assert!(parse(&changed(&[("[[service]]", &udp(keys))])).is_ok(), "{keys}");
+    }
+}
+
 #[test]
 fn mistakes_of_the_services() {
     const SECOND: &str = "[[service]]\nname = 'two'\naddress = '203.0.113.10'\n\

@@ -136,6 +136,7 @@ fn the_contract_example_is_read_completely() {
                 on_empty: OnEmpty::Drop,
                 slow_start: None,
                 slow_start_curve: Curve::Linear,
+                pools: vec![],
                 levels: vec![0],
                 included: [0, 1].map(|backend| Inclusion { pool: 0, backend, level: 0 }).into(),
                 backends: vec![

@@ -103,6 +103,36 @@ fn assert_sound(configuration: &Configuration) {
             assert!(!names.contains(&"vxlan") || backend.parameters.vni.is_some());
         }
     }
+    let inclusions: usize = pools.iter().map(|pool| pool.included.len()).sum();
+    assert!(inclusions <= 65_535);
+    for (index, pool) in pools.iter().enumerate() {
+        assert!(pool.levels[0] == index && pool.levels.len() <= 8);
+        assert!(distinct(pool.levels.iter()) && distinct(pool.pools.iter()));
+        assert!(pool.pools.iter().all(|&other| other < pools.len() && other != index));
+        assert!(distinct(pool.included.iter().map(|i| (i.pool, i.backend))));
+        assert!(pool.included.is_sorted_by_key(|i| i.level));
+        let own =
+            (0..pool.backends.len()).map(|backend| Inclusion { pool: index, backend, level: 0 });
+        assert!(pool.included.iter().copied().take(pool.backends.len()).eq(own));
+        let of = |i: &Inclusion| &pools[i.pool].backends[i.backend];
+        assert!(distinct(pool.included.iter().map(|i| (i.level, of(i).address))));
+        // Every level has what its pool has on level 0, unless a level before it does.
+        for (level, &other) in pool.levels.iter().enumerate() {
+            for included in pools[other].included.iter().filter(|i| i.level == 0) {
+                let found =
+                    |i: &&Inclusion| (i.pool, i.backend) == (included.pool, included.backend);
+                assert!(pool.included.iter().find(found).is_some_and(|i| i.level <= level));
+            }
+        }
+        let level = || pool.included.iter().filter(|i| i.level == 0);
+        let sum: u64 = level().map(|i| u64::from(of(i).weight)).sum();
+        assert!(level().count() as u64 * 100 <= size);
+        assert!(level().all(|i| of(i).weight == 0 || size * u64::from(of(i).weight) >= sum));
+    }
+    for Policy { keep_down, drain, .. } in services.iter().map(|service| service.policy) {
+        assert!(keep_down.is_none_or(|time| time.as_secs() <= 86_400));
+        assert!(drain.is_none_or(|time| (1..=86_400).contains(&time.as_secs())));
+    }
     assert!(distinct(services.iter().map(|service| &service.name)));
     assert!(distinct(services.iter().map(|s| (s.address, s.protocol, s.port))));
     assert!(services.iter().all(|service| service.port > 0 && service.pool < pools.len()));
@@ -211,7 +241,10 @@ fn value() -> impl Strategy<Value = String> {
             "net_null1",
             "3b:00.1",
             "/s",
-            "web"
+            "web",
+            "keep",
+            "reset",
+            "least-flows"
         ])
         .prop_map(move |word| quoted(word.to_owned())),
         address().prop_map(quoted),
@@ -359,8 +392,22 @@ fn configuration() -> impl Strategy<Value = String> {
         ],
     );
     const CLAMPS: &[&str] = &["\"auto\"", "536", "9176", "1400"];
-    let pool = (section("[[pool]]", &[("name", NAMES), ("mss_clamp", CLAMPS)]), vec(backend, 1..4))
-        .prop_map(|(pool, backends)| pool + &backends.concat());
+    let pool = section(
+        "[[pool]]",
+        &[
+            ("name", NAMES),
+            ("mss_clamp", CLAMPS),
+            ("choice", &["\"maglev\"", "\"source-hash\"", "\"round-robin\"", "\"least-flows\""]),
+            ("pools", &["[]", "[]", "[]", "[\"a\"]", "[\"b\", \"c\"]"]),
+            ("min_active", &["1", "2", "65535"]),
+            ("on_empty", &["\"drop\"", "\"reset\"", "\"all\""]),
+            ("slow_start", &["1", "3600"]),
+            ("slow_start_curve", &["\"linear\"", "\"quadratic\""]),
+        ],
+    );
+    const BACKUPS: &[&str] = &["", "", "", "backup = \"a\"\n", "backup = \"b\"\nbackup_hold = 0\n"];
+    let pool = (pool, select(BACKUPS), vec(backend, 1..4))
+        .prop_map(|(pool, backup, backends)| pool + backup + &backends.concat());
     let service = section(
         "[[service]]",
         &[
@@ -372,8 +419,12 @@ fn configuration() -> impl Strategy<Value = String> {
             ("echo", &["true", "false"]),
             ("unreachable", &["false"]),
             ("answer_on_link", &["true", "false"]),
+            ("drain_timeout", &["1", "300", "86400"]),
+            ("drain_then", &["\"move\"", "\"reset\"", "\"keep\""]),
         ],
     );
+    const DOWN: &[&str] = &["", "on_down = \"move\"\n", "on_down = \"keep\"\nkeep_for = 1\n"];
+    let service = (service, select(DOWN)).prop_map(|(service, down)| service + down);
     (once, vec(port, 1..3), vec(neighbor, 0..3), vec(pool, 0..3), vec(service, 0..3)).prop_map(
         |((node, hash, dpdk, flow, icmp, control), ports, neighbors, pools, services)| {
             let several = [ports, neighbors, pools, services].concat().concat();

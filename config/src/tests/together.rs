@@ -38,6 +38,70 @@ fn sections_and_slots_are_limited() {
 }
 
 #[test]
+fn inclusions_levels_and_policies_are_limited() {
+    let with = |pools: &dyn Fn(usize) -> String, number: usize| {
+        let mut text = EXAMPLE.to_owned();
+        (0..number)
+            .for_each(|index| text += &format!("[[pool]]\nname = 'p{index}'\n{}", pools(index)));
+        text
+    };
+    // Each pool includes the two backends of the first.
+    let all = |_| "pools = ['web']\n".to_owned();
+    let many =
+        large(999).replace("[[service]]", "[[pool]]\nname = 'all'\npools = ['web']\n[[service]]");
+    assert!(parse(&many).is_ok());
+    let mut again = large(999);
+    (0..65).for_each(|index| again += &format!("[[pool]]\nname = 'p{index}'\npools = ['web']\n"));
+    let found = mistakes(&again);
+    assert_eq!((found.len(), found[0].key.as_str()), (1, "pool"));
+    assert!(found[0].message.contains("the pools have 66000 backends in all"), "{found:?}");
+    assert!(parse(&with(&all, 1000)).is_ok());
+    // Far too many are not counted to the end.
+    let twice = |index: usize| match index {
+        0 => "pools = ['web']\n".to_owned(),
+        _ => format!(
+            "pools = ['p{}']\nbackends = [{{ name = 'x', address = '10.8.{}.{}' }}]\n",
+            index - 1,
+            index / 256,
+            index % 256
+        ),
+    };
+    let found = mistakes(&with(&twice, 5000));
+    assert_eq!((found.len(), found[0].key.as_str()), (1, "pool"));
+    assert!(found[0].message.contains("over 1048560 backends"), "{found:?}");
+
+    let chain = |index: usize| match index {
+        0 => "backends = []\n".to_owned(),
+        _ => format!("backends = []\nbackup = 'p{}'\n", index - 1),
+    };
+    assert!(parse(&with(&chain, 8)).is_ok());
+    let found = mistakes(&with(&chain, 16_000));
+    assert_eq!((found.len(), found[0].key.as_str()), (1, "pool[9].backup"));
+    assert!(found[0].message.contains("is followed by 7 more backups"), "{found:?}");
+    // A long cycle is not told in full.
+    let cycle = |index: usize| format!("pools = ['p{}']\n", (index + 1) % 16_000);
+    let found = mistakes(&with(&cycle, 16_000));
+    assert_eq!((found.len(), found[0].key.as_str()), (1, "pool[16000].pools[0]"));
+    assert!(found[0].message.contains("p7 -> ... -> p15992 -> "), "{found:?}");
+
+    let services = |number: usize| {
+        let mut text = EXAMPLE.to_owned();
+        for index in 1..=number {
+            text += &format!(
+                "[[service]]\nname = 's{index}'\naddress = '203.0.113.10'\nprotocol = 'udp'\n\
+                 port = {index}\npool = 'web'\ndrain_timeout = {}\n",
+                1 + index / 2
+            );
+        }
+        text
+    };
+    assert!(parse(&services(125)).is_ok());
+    let found = mistakes(&services(126));
+    assert_eq!((found.len(), found[0].key.as_str()), (1, "service[126]"));
+    assert!(found[0].message.contains("in the 65th combination; there can be 64"), "{found:?}");
+}
+
+#[test]
 fn many_mistakes_are_reported_together() {
     let text = changed(&[
         ("name = \"lb1\"", "name = \"\"\nnmae = 1"),
@@ -167,10 +231,72 @@ fn each_warning() {
             "pool[1]",
             "no service uses this pool",
         ),
+        (
+            &[
+                ("[[service]]", "[[pool]]\nname = 'x'\nbackends = []\n[[service]]"),
+                ("\"gre\"", "\"gre\"\nbackup = 'x'"),
+            ],
+            29,
+            "pool[0].backup",
+            "adds no backend that the pool does not have, so it cannot stand in",
+        ),
+        (
+            &[
+                (
+                    "[[service]]",
+                    "[[pool]]\nname = 'x'\nbackends = []\non_empty = 'reset'\n[[service]]",
+                ),
+                ("\"gre\"", "\"gre\"\nbackup = 'x'"),
+            ],
+            35,
+            "pool[1].on_empty",
+            "has no effect: no service names this pool",
+        ),
+        (
+            &[("\"gre\"", "\"gre\"\nmin_active = 3")],
+            29,
+            "pool[0].min_active",
+            "is 3, and the pool has 2 backends: it never has enough",
+        ),
+        (
+            &[("\"gre\"", "\"gre\"\nchoice = 'least-flows'")],
+            29,
+            "pool[0].choice",
+            "is \"least-flows\": forwarders do not agree on the backend of a flow",
+        ),
+        (
+            &[
+                ("\"gre\"", "\"gre\"\nchoice = 'round-robin'"),
+                ("eal_args = []", "[cluster]\nmembers = ['192.0.2.1', '192.0.2.254']"),
+            ],
+            30,
+            "pool[0].choice",
+            "the 2 members of the cluster do not agree",
+        ),
     ];
     for &(changes, line, key, words) in cases {
         let warnings = parse(&changed(changes)).unwrap().warnings;
         let fits = |w: &&Mistake| w.line == line && w.key == key && w.message.contains(words);
         assert_eq!(warnings.iter().filter(fits).count(), 1, "{changes:?}: {warnings:#?}");
     }
+}
+
+#[test]
+fn a_pool_that_another_names_is_used_and_serves() {
+    let warnings = |changes: &[(&str, &str)]| {
+        let pools = "[[pool]]\nname = 'x'\nbackends = [{ name = 'b', address = '10.0.0.9' }]\n\
+                     [[pool]]\nname = 'y'\nKEY\nchoice = 'source-hash'\n[[service]]";
+        let changes =
+            [&[("[[service]]", pools), ("pool = \"web\"", "pool = 'y'")], changes].concat();
+        parse(&changed(&changes)).unwrap().warnings
+    };
+    let keys: [&str; 3] =
+        ["pools = ['web', 'x']", "pools = ['x']\nbackup = 'web'", "pools = ['web']\nbackup = 'x'"];
+    for key in keys {
+        assert_eq!(warnings(&[("KEY", key)]), [], "{key}");
+    }
+    // The pool has no backend of its own, and its backup serves.
+    assert_eq!(warnings(&[("KEY", "backends = []\npools = ['web']\nbackup = 'x'")]), []);
+    let unused = warnings(&[("KEY", "backends = []\nbackup = 'x'")]);
+    assert_eq!((unused.len(), unused[0].key.as_str()), (1, "pool[0]"), "{unused:?}");
 }
