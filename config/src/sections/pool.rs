@@ -147,13 +147,17 @@ section! {
         /// The outer destination: unique in its pool; neither the node's own address nor that of a
         /// service.
         address: IpAddr = ROUTABLE, required "\"10.0.0.5\"", reload;
-        /// The share of new flows, relative to the other weights. 0 drains: the backend keeps its flows
+        /// The share of new flows, relative to the other weights. With 0 the backend keeps its flows
         /// and gets no new ones.
+        ///
+        /// A backend of weight 0 is not draining: no `drain_timeout` ends its flows.
         ///
         /// A weight above 0 must be worth one slot: `table_size` × weight is at least the sum of the
         /// pool's weights, those of disabled backends included.
         weight: u32 = integer(0..=MAX_WEIGHT), default "1", reload;
-        /// `false`: the backend gets no packets, and its flows go to other backends.
+        /// `false`: the backend is disabled. It gets no packets, and its flows go to other backends.
+        ///
+        /// What is [set at run time](operations.md#states-of-backends) has precedence over both keys.
         enabled: bool = Boolean, default "true", reload;
         keys encapsulation: EncapsulationDraft;
     }
