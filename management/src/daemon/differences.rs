@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::hash::Hash;
 
-use guideway_config::{Configuration, Service};
+use guideway_config::{Configuration, Pool, Service};
 
 /// The differences: what was added, removed and changed. Empty if no value differs.
 pub(super) fn differences(before: &Configuration, after: &Configuration) -> String {
@@ -47,8 +47,17 @@ fn services(of: &Configuration) -> HashMap<impl Hash + Eq + use<>, impl PartialE
     of.services.iter().map(service).collect()
 }
 
-fn pools(of: &Configuration) -> HashMap<&str, impl PartialEq + use<>> {
-    of.pools.iter().map(|pool| (pool.name.as_str(), pool.mss_clamp)).collect()
+/// The pools without their backends, and with the names of the pools that they name.
+fn pools(of: &Configuration) -> HashMap<&str, impl PartialEq + use<'_>> {
+    let pool = |pool: &Pool| {
+        let name = |&index: &usize| of.pools[index].name.as_str();
+        let named: Vec<&str> = pool.pools.iter().map(name).collect();
+        let backup = pool.levels.get(1).map(name);
+        let choosing = (pool.mss_clamp, pool.choice, pool.on_empty);
+        let serving = (pool.min_active, pool.backup_hold, pool.slow_start, pool.slow_start_curve);
+        (named, backup, choosing, serving)
+    };
+    of.pools.iter().map(|of| (of.name.as_str(), pool(of))).collect()
 }
 
 fn backends(of: &Configuration) -> HashMap<impl Hash + Eq + use<'_>, impl PartialEq + use<'_>> {
@@ -107,5 +116,23 @@ mod tests {
             "1 backend removed, [log] changed"
         );
         assert_eq!(said(&text(&[("other", 10, ""), THREE[1], THREE[2]])), "1 backend changed");
+        // Every key of a pool counts, once, and other pools by their names only.
+        let other = "[[pool]]\nname = \"other\"\nbackends = []\n[[pool]]";
+        let two = |keys: &str| {
+            let pool = format!("{other}\n{keys}\nname");
+            parsed(&before.replacen("[[pool]]\nname", &pool, 1))
+        };
+        for keys in [
+            "mss_clamp = 1400",
+            "choice = \"source-hash\"",
+            "pools = [\"other\"]",
+            "backup = \"other\"",
+            "min_active = 2",
+            "on_empty = \"all\"",
+            "slow_start = 5",
+        ] {
+            assert_eq!(differences(&two(""), &two(keys)), "1 pool changed", "{keys}");
+        }
+        assert_eq!(differences(&two("pools = []"), &parsed(&before)), "1 pool removed");
     }
 }
