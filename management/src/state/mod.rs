@@ -10,7 +10,9 @@ pub mod standing;
 
 pub use intent::Intent;
 pub use observation::{Observation, PortFacts};
-pub use settings::{BackendChange, Layer, PoolSettings, Resolved, Set, Setting, Wanted};
+pub use settings::{BackendChange, Layer, PoolSettings, Resolved, Set, Setting, Settings, Wanted};
+
+use std::net::IpAddr;
 
 use guideway_config::Configuration;
 use ipnet::IpNet;
@@ -49,9 +51,26 @@ impl State {
         self.intent.configure(configuration, text);
     }
 
-    /// Brings the standing up to date with what is wanted and the time.
-    pub fn settle(&mut self, now: Wall) {
+    /// Replaces what was set at run time, as at the start. Returns the pools and addresses of backends that are not
+    /// configured: what was set for them is gone.
+    pub fn restore(&mut self, settings: Settings, now: Wall) -> Vec<(String, IpAddr)> {
+        let unknown = self.intent.restore(settings);
+        self.standing = Standing::default();
+        self.settle(now);
+        unknown
+    }
+
+    /// Removes settings that have ended, and brings the standing up to date with what is wanted and the time. Returns
+    /// whether any setting has ended.
+    pub fn settle(&mut self, now: Wall) -> bool {
+        let has_expired = self.intent.expire(now);
         self.standing = Standing::settle(&self.standing, &self.intent, now);
+        has_expired
+    }
+
+    /// When to settle again although nothing is set; `None` if only a change can alter the standing.
+    pub fn next(&self) -> Option<Wall> {
+        [self.standing.next, self.intent.next_expiry()].into_iter().flatten().min()
     }
 
     /// The own addresses on the ports' links, with their networks: those of the configuration and those of the kernel.
