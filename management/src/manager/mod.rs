@@ -252,6 +252,7 @@ fn published(compiled: &Compiled, accounts: Accounts) -> Published {
         generation: compiled.tables.generation(),
         configuration: Arc::clone(&compiled.state.intent.configuration),
         text: Arc::clone(&compiled.state.intent.text),
+        settings: compiled.state.intent.settings().clone(),
         ids: Arc::clone(&compiled.ids),
         pools: compiled.pools.clone(),
         routing: compiled.state.observation.routing.clone(),

@@ -10,6 +10,7 @@ use guideway_core::stats::Traffic;
 use crate::compile::CompiledPool;
 use crate::ids::Ids;
 use crate::routing::Routing;
+use crate::state::Settings;
 
 /// What was published last. Readers hold it as long as they need it; it never changes.
 #[derive(Clone, Debug)]
@@ -20,6 +21,8 @@ pub struct Published {
     pub configuration: Arc<Configuration>,
     /// The text that the configuration was read from.
     pub text: Arc<str>,
+    /// What is set at run time.
+    pub settings: Settings,
     /// The ids of services and backends.
     pub ids: Arc<Ids>,
     /// The pools, in the configuration's order.
