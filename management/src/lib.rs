@@ -25,5 +25,6 @@ pub mod routing;
 mod sample;
 pub mod server;
 pub mod state;
+pub mod store;
 mod sync;
 pub mod wall;

@@ -1,0 +1,378 @@
+use std::collections::BTreeMap;
+use std::fs;
+use std::net::IpAddr;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::time::Instant;
+
+use guideway_api::SetState;
+use rustix::fs::{CWD, FileType, Mode, mknodat};
+use tempfile::TempDir;
+
+use super::directory::LOCK;
+use super::*;
+use crate::sample::Random;
+use crate::state::{Layer, Set, Setting};
+use crate::wall::Wall;
+
+/// In memory if that is possible: a disk takes milliseconds for each file.
+fn directory() -> TempDir {
+    let memory = Path::new("/dev/shm");
+    let parent = if memory.is_dir() { memory.to_owned() } else { std::env::temp_dir() };
+    tempfile::tempdir_in(parent).unwrap()
+}
+
+fn path(directory: &TempDir) -> PathBuf {
+    directory.path().join("state")
+}
+
+/// What a daemon finds that starts now.
+fn found(path: &Path) -> Settings {
+    let file = Directory::new(path).read().unwrap();
+    file.map_or(Settings::default(), |file| format::decode(&file).unwrap())
+}
+
+/// The kinds of what was recorded.
+fn kinds(events: &Recorder) -> Vec<&'static str> {
+    let batch = events.ring().read(1, usize::MAX);
+    batch.events.iter().map(|event| event.happening.name()).collect()
+}
+
+fn wait(what: &str, is_over: impl Fn() -> bool) {
+    let begun = Instant::now();
+    while !is_over() {
+        assert!(begun.elapsed() < Duration::from_secs(20), "{what}");
+        thread::sleep(Duration::from_millis(1));
+    }
+}
+
+fn stored(store: &mut Store, settings: &Settings) {
+    let version = store.put(settings);
+    wait("it is not stored", || store.settled() >= version);
+}
+
+/// A setting with every part that a random number names.
+fn setting(random: &mut Random) -> Setting {
+    fn set<T>(random: &mut Random, value: T) -> Option<Set<T>> {
+        let reasons = ["", "rack 7 fails", "\"quoted\" \\ and 日本", "a\u{7f}b"];
+        let reason = (random.below(3) > 0).then(|| random.of(&reasons).into());
+        let at = Wall(random.below(1 << 40) as u64);
+        let until = (random.below(2) > 0).then(|| Wall(random.below(1 << 40) as u64));
+        (random.below(4) > 0).then_some(Set { value, reason, at, until })
+    }
+    let layer = |random: &mut Random| {
+        let state = random.of(&SetState::ALL);
+        let weight = random.of(&[0, 1, 1_000_000]);
+        Layer { state: set(random, state), weight: set(random, weight) }
+    };
+    Setting { controller: layer(random), operator: layer(random) }
+}
+
+/// Random settings of a few backends, one after the other, beside a model of them.
+struct Model {
+    random: Random,
+    settings: Settings,
+    model: BTreeMap<(String, IpAddr), Setting>,
+}
+
+impl Model {
+    fn new() -> Model {
+        Model { random: Random(7), settings: Settings::default(), model: BTreeMap::new() }
+    }
+
+    fn change(&mut self) {
+        let pool = self.random.of(&["web", "dns", "a \"pool\""]).to_owned();
+        let last = u8::try_from(self.random.below(20)).unwrap();
+        let address = match self.random.below(2) {
+            0 => IpAddr::from([192, 0, 2, last]),
+            _ => IpAddr::from([0x2001, 0xdb8, 0, 0, 0, 0, 0, last.into()]),
+        };
+        let setting = match self.random.below(4) {
+            0 => Setting::default(),
+            _ => setting(&mut self.random),
+        };
+        self.settings.put(&pool, address, setting.clone());
+        match setting == Setting::default() {
+            true => self.model.remove(&(pool, address)),
+            false => self.model.insert((pool, address), setting),
+        };
+    }
+
+    fn assert_is(&self, found: &Settings) {
+        let found: BTreeMap<_, _> =
+            found.iter().map(|(p, a, setting)| ((p.to_owned(), a), setting.clone())).collect();
+        assert_eq!(found, self.model);
+    }
+}
+
+#[test]
+fn a_daemon_that_starts_anew_finds_what_was_stored_last() {
+    let directory = directory();
+    let path = path(&directory);
+    let mut model = Model::new();
+    let mut store = Store::open(&path, Recorder::default());
+    for n in 0..1000 {
+        model.change();
+        stored(&mut store, &model.settings);
+        model.assert_is(&found(&path));
+        if n % 100 == 0 {
+            drop(store);
+            store = Store::open(&path, Recorder::default());
+            model.assert_is(store.restored());
+        }
+    }
+}
+
+/// The end comes between two steps of the replacement, or while the new file is written.
+#[test]
+fn an_end_at_any_step_leaves_the_settings_before_or_after_the_change() {
+    let directory = directory();
+    let path = path(&directory);
+    let mut model = Model::new();
+    for _ in 0..300 {
+        let before = format::encode(&model.settings);
+        model.change();
+        let after = format::encode(&model.settings);
+        let mut daemon = Directory::new(&path);
+        daemon.lock().unwrap();
+        match model.random.below(4) {
+            0 => {
+                let cut = model.random.below(after.len());
+                daemon.write(&after[..cut]).unwrap();
+            }
+            1 => daemon.write(&after).unwrap(),
+            step => {
+                daemon.write(&after).unwrap();
+                daemon.rename().unwrap();
+                assert_eq!(Directory::new(&path).read().unwrap().unwrap(), after, "step {step}");
+                continue;
+            }
+        }
+        drop(daemon);
+        let found = Directory::new(&path).read().unwrap();
+        assert_eq!(found.unwrap_or_else(|| format::encode(&Settings::default())), before);
+        // The next daemon goes on where this one ended.
+        let mut next = Directory::new(&path);
+        next.replace(&after).unwrap();
+    }
+    let mut files: Vec<_> = fs::read_dir(&path).unwrap().map(|f| f.unwrap().file_name()).collect();
+    files.sort();
+    assert_eq!(files, [FILE, LOCK]);
+}
+
+#[test]
+fn the_same_settings_make_the_same_file_for_nobody_else() {
+    let directory = directory();
+    let path = path(&directory);
+    let mut model = Model::new();
+    (0..50).for_each(|_| model.change());
+    let mut other = Settings::default();
+    for ((pool, address), setting) in model.model.iter().rev() {
+        other.put(pool, *address, setting.clone());
+    }
+    assert_eq!(format::encode(&model.settings), format::encode(&other));
+    let mut store = Store::open(&path, Recorder::default());
+    stored(&mut store, &other);
+    let mode = |file: PathBuf| fs::metadata(file).unwrap().permissions().mode() & 0o777;
+    assert_eq!((mode(path.clone()), mode(path.join(FILE))), (0o700, 0o600));
+    let empty = format::encode(&Settings::default());
+    assert_eq!(empty, b"{\"version\":1,\"backends\":[\n]}\n");
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_moved_aside() {
+    let mut model = Model::new();
+    (0..20).for_each(|_| model.change());
+    let whole = format::encode(&model.settings);
+    let one = r#"{"pool":"web","address":"192.0.2.1","operator":{"weight":{"value":1,"at":1}}}"#;
+    let file = |backends: &str| format!(r#"{{"version":1,"backends":[{backends}]}}"#).into_bytes();
+    assert!(format::decode(&file(one)).is_ok());
+    let not_utf8 = [&whole[..40], &[0xff], &whole[40..]].concat();
+    let cases: Vec<(&str, Vec<u8>)> = vec![
+        ("empty", Vec::new()),
+        ("zeros", vec![0; 4096]),
+        ("no JSON", b"web/b1 draining\n".to_vec()),
+        ("cut", whole[..whole.len() / 2].to_vec()),
+        ("a bracket short", whole[..whole.len() - 2].to_vec()),
+        ("more behind it", [&whole[..], b"{}"].concat()),
+        ("no UTF-8", not_utf8),
+        ("another version", b"{\"version\":2,\"settings\":{}}".to_vec()),
+        ("no version", b"{\"backends\":[]}".to_vec()),
+        ("a list", b"[]".to_vec()),
+        ("deep", vec![b'['; 100_000]),
+        ("twice the same", file(&format!("{one},{one}"))),
+        ("an unknown key", file(&one.replace("\"at\"", "\"since\""))),
+        ("an unknown state", file(&one.replace("weight", "state").replace(":1,", ":\"up\","))),
+        ("a weight beyond the limit", file(&one.replace("\"value\":1", "\"value\":1000001"))),
+        ("a weight below 0", file(&one.replace("\"value\":1", "\"value\":-1"))),
+        ("no address", file(&one.replace("192.0.2.1", "localhost"))),
+    ];
+    for (what, bytes) in cases {
+        let directory = directory();
+        let path = path(&directory);
+        fs::create_dir(&path).unwrap();
+        fs::write(path.join(FILE), &bytes).unwrap();
+        let events = Recorder::default();
+        let mut store = Store::open(&path, events.clone());
+        assert!(store.restored().is_empty(), "{what}");
+        assert_eq!(kinds(&events), ["settings_unreadable"], "{what}");
+        stored(&mut store, &model.settings);
+        model.assert_is(&found(&path));
+        assert_eq!(fs::read(path.join("backends.json.corrupt")).unwrap(), bytes, "{what}");
+        assert_eq!(kinds(&events).len(), 1, "{what}");
+    }
+}
+
+#[test]
+fn what_is_in_the_place_of_the_file_is_moved_aside_too() {
+    let directory = directory();
+    let path = path(&directory);
+    fs::create_dir(&path).unwrap();
+    let huge = |place: &Path| {
+        let file = fs::File::create(place).unwrap();
+        file.set_len(directory::LARGEST + 1).unwrap();
+    };
+    let pipe = |place: &Path| {
+        mknodat(CWD, place, FileType::Fifo, Mode::RUSR, 0).unwrap();
+    };
+    let nothing = |place: &Path| std::os::unix::fs::symlink(place.with_extension("loop"), place);
+    let circle = |place: &Path| std::os::unix::fs::symlink(place, place).unwrap();
+    let things: [(&str, &dyn Fn(&Path)); 4] = [
+        ("a directory", &|place| fs::create_dir_all(place.join("within")).unwrap()),
+        ("a huge file", &huge),
+        ("a pipe", &pipe),
+        ("a circle of links", &circle),
+    ];
+    let mut model = Model::new();
+    for (n, (what, make)) in things.into_iter().enumerate() {
+        make(&path.join(FILE));
+        let events = Recorder::default();
+        let mut store = Store::open(&path, events.clone());
+        assert_eq!(kinds(&events), ["settings_unreadable"], "{what}");
+        let aside = fs::read_dir(&path).unwrap();
+        let aside = aside.filter(|f| {
+            f.as_ref().unwrap().file_name().to_string_lossy().starts_with("backends.json.corrupt")
+        });
+        assert_eq!(aside.count(), n + 1, "{what}: nothing is lost");
+        model.change();
+        stored(&mut store, &model.settings);
+        model.assert_is(&found(&path));
+        drop(store);
+        fs::remove_file(path.join(FILE)).unwrap();
+    }
+    nothing(&path.join(FILE)).unwrap();
+    let events = Recorder::default();
+    let mut store = Store::open(&path, events.clone());
+    stored(&mut store, &model.settings);
+    model.assert_is(&found(&path));
+    assert!(kinds(&events).is_empty(), "a link to nothing is no file");
+}
+
+#[test]
+fn a_second_daemon_does_not_store() {
+    let directory = directory();
+    let path = path(&directory);
+    let (mut model, events) = (Model::new(), Recorder::default());
+    (0..9).for_each(|_| model.change());
+    let mut first = Store::open(&path, Recorder::default());
+    stored(&mut first, &model.settings);
+    let mut second = Store::open(&path, events.clone());
+    assert_eq!(kinds(&events), ["settings_unstored"]);
+    let mut other = model.settings.clone();
+    other.put("web", [192, 0, 2, 77].into(), setting(&mut Random(1)));
+    // Whoever waits for it does not wait for ever.
+    stored(&mut second, &other);
+    model.assert_is(&found(&path));
+    assert!(!second.is_stored().load(Ordering::Relaxed));
+    drop(first);
+    wait("it never stores", || second.is_stored().load(Ordering::Relaxed));
+    assert_eq!(found(&path), other);
+    assert_eq!(kinds(&events), ["settings_unstored", "settings_stored"]);
+}
+
+#[test]
+fn what_another_daemon_may_still_read_is_not_moved_aside() {
+    let directory = directory();
+    let path = path(&directory);
+    let first = Store::open(&path, Recorder::default());
+    fs::write(path.join(FILE), "corrupt").unwrap();
+    let events = Recorder::default();
+    let second = Store::open(&path, events.clone());
+    assert_eq!(kinds(&events), ["settings_unreadable", "settings_unstored"]);
+    assert_eq!(fs::read(path.join(FILE)).unwrap(), b"corrupt");
+    drop(first);
+    wait("it never stores", || second.is_stored().load(Ordering::Relaxed));
+    assert_eq!(fs::read(path.join("backends.json.corrupt")).unwrap(), b"corrupt");
+}
+
+#[test]
+fn a_directory_that_cannot_be_made_is_recorded_once_until_it_can() {
+    let directory = directory();
+    let path = path(&directory);
+    fs::write(&path, "a file").unwrap();
+    let (mut model, events) = (Model::new(), Recorder::default());
+    let mut store = Store::open(&path.join("deep"), events.clone());
+    for _ in 0..5 {
+        model.change();
+        stored(&mut store, &model.settings);
+    }
+    assert_eq!(kinds(&events), ["settings_unstored"]);
+    fs::remove_file(&path).unwrap();
+    wait("it never stores", || store.is_stored().load(Ordering::Relaxed));
+    model.assert_is(&found(&path.join("deep")));
+    fs::remove_dir_all(&path).unwrap();
+    model.change();
+    stored(&mut store, &model.settings);
+    wait("it never stores again", || store.is_stored().load(Ordering::Relaxed));
+    model.assert_is(&found(&path.join("deep")));
+}
+
+/// A full disk, or none that takes the file's name.
+#[test]
+fn a_file_that_cannot_be_written_keeps_the_one_before() {
+    let directory = directory();
+    let path = path(&directory);
+    let (mut model, events) = (Model::new(), Recorder::default());
+    let mut store = Store::open(&path, events.clone());
+    model.change();
+    stored(&mut store, &model.settings);
+    // No file can be made with this name.
+    fs::create_dir_all(path.join("backends.json.new/within")).unwrap();
+    let before = model.settings.clone();
+    model.change();
+    stored(&mut store, &model.settings);
+    assert_eq!(found(&path), before);
+    assert_eq!(kinds(&events), ["settings_unstored"]);
+    fs::remove_dir_all(path.join("backends.json.new")).unwrap();
+    wait("it never stores", || store.is_stored().load(Ordering::Relaxed));
+    model.assert_is(&found(&path));
+    assert_eq!(kinds(&events), ["settings_unstored", "settings_stored"]);
+}
+
+#[test]
+fn an_ending_daemon_stores_what_was_put_last() {
+    let directory = directory();
+    let path = path(&directory);
+    let mut model = Model::new();
+    let mut store = Store::open(&path, Recorder::default());
+    for _ in 0..100 {
+        model.change();
+        store.put(&model.settings);
+    }
+    drop(store);
+    model.assert_is(&found(&path));
+}
+
+#[test]
+fn settings_that_are_the_same_are_not_written_again() {
+    let directory = directory();
+    let path = path(&directory);
+    let mut model = Model::new();
+    let mut store = Store::open(&path, Recorder::default());
+    model.change();
+    stored(&mut store, &model.settings);
+    let inode = || fs::metadata(path.join(FILE)).unwrap().ino();
+    let before = inode();
+    assert_eq!(store.put(&model.settings.clone()), 1);
+    thread::sleep(Duration::from_millis(20));
+    assert_eq!((inode(), store.settled()), (before, 1));
+}
