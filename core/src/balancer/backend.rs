@@ -90,6 +90,32 @@ impl Backend {
         mss: MssLimit::NONE,
         since: 0,
     };
+
+    /// What becomes of a recorded flow of this backend, of a service with this pool and this policy.
+    #[inline]
+    pub fn fate(&self, pool: PoolIndex, policy: PolicyIndex) -> Fate {
+        if self.pool != pool {
+            return Fate::Move;
+        }
+        match self.serving {
+            Serving::All => Fate::Keep,
+            Serving::Existing if self.leaving.moved.has(policy) => Fate::Move,
+            Serving::Existing if self.leaving.reset.has(policy) => Fate::Reset,
+            Serving::Existing => Fate::Keep,
+            Serving::Nothing => Fate::Move,
+        }
+    }
+}
+
+/// What becomes of a recorded flow when its backend, or its service, changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// It stays with its backend.
+    Keep,
+    /// It moves to another backend with its next packet.
+    Move,
+    /// Its packets are answered by a RST or an ICMP error, until its entry expires.
+    Reset,
 }
 
 /// The policies whose services' flows leave a backend that serves existing flows only.

@@ -4,7 +4,7 @@
 //! the backend's headers before the packet. [`Balancer::classify`] comes first. What the rare cases need is out
 //! of line, so that a packet of an established flow does not pay for it.
 
-use super::backend::{MssLimit, Serving};
+use super::backend::{Fate, MssLimit, Serving};
 use super::classify::Classified;
 use super::conntrack::{Entry, Insertion, STATE_FLAGS, State, begins};
 use super::flow::FlowKey;
@@ -83,7 +83,8 @@ impl Balancer {
             return self.decide_new(tables, frame, classified, now);
         };
         let record = tables.backend(entry.backend());
-        let keeps = record.pool == service.pool && record.serving != Serving::Nothing;
+        // Flows of a backend that drains or is down take one lookup more.
+        let keeps = record.pool == service.pool && record.serving == Serving::All;
         if keeps && entry.is_steady() && packet.tcp_flags & STATE_FLAGS == 0 {
             self.flows_mut().touch(slot, now);
             return Ok(Decision { backend: entry.backend(), flow: FlowEvent::Hit });
@@ -132,15 +133,29 @@ impl Balancer {
             return self.decide_new(tables, frame, classified, now);
         };
         let record = tables.backend(entry.backend());
-        let is_draining = record.serving == Serving::Existing;
-        let keeps = record.pool == service.pool
-            && match record.serving {
-                Serving::All => true,
-                Serving::Existing => !entry.may_restart(packet, now, tables.timeouts()),
-                Serving::Nothing => false,
-            };
-        // A SYN for a flow that a draining backend keeps is forged or too early. It changes nothing.
-        let after = match is_draining && begins(packet) {
+        let (is_existing, begins) = (record.serving == Serving::Existing, begins(packet));
+        let keeps = match record.fate(service.pool, service.policy) {
+            Fate::Keep if is_existing && begins => {
+                // A SYN for a flow that goes on is forged or too early. It changes nothing, and opens no
+                // connection: a real client repeats it.
+                if !entry.has_ended(now, tables.timeouts()) {
+                    return Err(DropReason::BackendDraining);
+                }
+                false
+            }
+            Fate::Keep => true,
+            Fate::Move => false,
+            Fate::Reset if begins => false,
+            Fate::Reset => {
+                if entry.is_steady() {
+                    // The fast path renews steady flows before it knows their fate, and this one has to expire.
+                    self.flows_mut().update(slot, entry.refused(now));
+                }
+                return Err(DropReason::DrainOver);
+            }
+        };
+        // A SYN renews the entry of a backend that accepts no new flows only if it moves the flow.
+        let after = match is_existing && begins {
             true => entry,
             false => entry.after(packet, frame, now),
         };
@@ -151,7 +166,7 @@ impl Balancer {
         }
         let key = FlowKey::of(packet, frame).ok_or(DropReason::NoBackend)?;
         let backend = choose(tables, *service, &key)?;
-        let moved = match begins(packet) {
+        let moved = match begins {
             true => Entry::new(backend, State::Syn, now),
             false => after.moved_to(backend),
         };
@@ -183,8 +198,8 @@ impl Balancer {
         Ok(route.port)
     }
 
-    /// The backend of a flow that is in this worker's table and that its backend still accepts. Does not change
-    /// the entry.
+    /// The backend of a flow that is in this worker's table and does not move with its next packet. Does not
+    /// change the entry.
     #[cold]
     pub fn recorded_backend(
         &self,
@@ -194,9 +209,8 @@ impl Balancer {
         now: Time,
     ) -> Option<BackendId> {
         let (_, entry) = self.flows().get(tag, now, tables.timeouts())?;
-        let backend = tables.backend(entry.backend());
-        let keeps = backend.pool == service.pool && backend.serving != Serving::Nothing;
-        keeps.then(|| entry.backend())
+        let fate = tables.backend(entry.backend()).fate(service.pool, service.policy);
+        (fate != Fate::Move).then(|| entry.backend())
     }
 
     /// The backend that a new flow would get.
@@ -218,7 +232,8 @@ impl Balancer {
     #[inline]
     pub fn sweep(&mut self, tables: &Tables, now: Time) -> bool {
         self.flows_mut().sweep(now, tables.timeouts(), |service, backend| {
-            tables.has_service(service) && tables.backend(backend).serving != Serving::Nothing
+            let (pool, policy) = tables.pool_and_policy(service);
+            tables.backend(backend).fate(pool, policy) != Fate::Move
         })
     }
 }

@@ -15,7 +15,7 @@ use super::backend::{Backend, Pool, Route};
 use super::conntrack::Timeouts;
 use super::flow::FlowKey;
 use super::hash::FleetKey;
-use super::id::{BackendId, PoolIndex, PortIndex, ServiceId};
+use super::id::{BackendId, PolicyIndex, PoolIndex, PortIndex, ServiceId};
 use super::node::Node;
 use super::port::{FrameFilter, Port};
 use super::services::{Service, ServiceAddress, Services, Vip};
@@ -33,8 +33,8 @@ pub struct Tables {
     ports: Vec<Port>,
     frame_filters: Vec<FrameFilter>,
     services: Services,
-    /// A bit for each service's id.
-    service_ids: Arc<[u64]>,
+    /// By service's id; the pool is [`PoolIndex::NONE`] if no service has the id.
+    by_service: Arc<[(PoolIndex, PolicyIndex)]>,
     vips: FxHashMap<Address, Vip>,
     source_check: SourceCheck,
     pools: Vec<Pool>,
@@ -96,7 +96,7 @@ impl Tables {
             ports: parts.ports,
             source_check: SourceCheck::new(&parts.node.own, vips.keys().copied()),
             vips,
-            service_ids: bits(parts.services.iter().map(|(_, service)| service.id.index())),
+            by_service: by_id(parts.services.iter().map(|&(_, service)| service)),
             services: Services::new(&parts.services),
             pools: parts.pools,
             adjacencies: parts.backends.iter().map(Adjacency::new).collect(),
@@ -116,7 +116,7 @@ impl Tables {
             ports: self.ports.clone(),
             frame_filters: self.frame_filters.clone(),
             services: self.services.clone(),
-            service_ids: Arc::clone(&self.service_ids),
+            by_service: Arc::clone(&self.by_service),
             vips: self.vips.clone(),
             source_check: self.source_check.clone(),
             pools: self.pools.clone(),
@@ -234,10 +234,10 @@ impl Tables {
         self.services.get(address)
     }
 
-    /// Whether a service has this id.
+    /// The pool and the policy of a service. No backend has the pool if no service has this id.
     #[inline]
-    pub(super) fn has_service(&self, id: ServiceId) -> bool {
-        self.service_ids.get(id.index() / 64).is_some_and(|bits| bits >> (id.index() % 64) & 1 == 1)
+    pub(super) fn pool_and_policy(&self, id: ServiceId) -> (PoolIndex, PolicyIndex) {
+        self.by_service.get(id.index()).copied().unwrap_or(NO_SERVICE)
     }
 
     /// What concerns the node besides services.
@@ -264,14 +264,17 @@ impl Tables {
     }
 }
 
-/// The set of these numbers, 64 in a word.
-fn bits(numbers: impl Iterator<Item = usize>) -> Arc<[u64]> {
-    let mut words = Vec::new();
-    for number in numbers {
-        if words.len() <= number / 64 {
-            words.resize(number / 64 + 1, 0);
+/// The pool and the policy of an id that no service has.
+const NO_SERVICE: (PoolIndex, PolicyIndex) = (PoolIndex::NONE, PolicyIndex(0));
+
+/// The pools and policies of services, by their ids.
+fn by_id(services: impl Iterator<Item = Service>) -> Arc<[(PoolIndex, PolicyIndex)]> {
+    let mut by_id = Vec::new();
+    for service in services {
+        if by_id.len() <= service.id.index() {
+            by_id.resize(service.id.index() + 1, NO_SERVICE);
         }
-        words[number / 64] |= 1 << (number % 64);
+        by_id[service.id.index()] = (service.pool, service.policy);
     }
-    words.into()
+    by_id.into()
 }

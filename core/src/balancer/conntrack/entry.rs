@@ -53,6 +53,16 @@ impl Entry {
         Entry { value: backend.get() << 8 | self.value & 0xff, ..self }
     }
 
+    /// The entry of a steady flow after the first of its packets that the backend does not get any more. No
+    /// packet renews it unless the flow goes on.
+    pub fn refused(self, now: Time) -> Entry {
+        let state = match self.state() {
+            State::Udp | State::Unconfirmed => State::Unconfirmed,
+            _ => State::Reset,
+        };
+        Entry::new(self.backend(), state, now)
+    }
+
     /// Renews the time stamp of the flow's last packet.
     #[inline]
     pub fn touch(&mut self, now: Time) {
@@ -112,15 +122,10 @@ impl Entry {
         Entry::new(self.backend(), next, now)
     }
 
-    /// Whether a packet may begin a new connection in this flow, so that a draining backend need not accept it.
-    /// A forged SYN must not move a connection that goes on.
-    #[inline]
-    pub fn may_restart(self, packet: &Packet, now: Time, timeouts: &Timeouts) -> bool {
-        begins(packet) && self.has_ended(now, timeouts)
-    }
-
+    /// Whether a SYN may begin a new connection in this flow, so that a backend without new flows need not accept
+    /// it. A forged SYN must not move a connection that goes on.
     #[cold]
-    fn has_ended(self, now: Time, timeouts: &Timeouts) -> bool {
+    pub fn has_ended(self, now: Time, timeouts: &Timeouts) -> bool {
         let idle = self.idle_ms(now);
         match self.state() {
             State::Syn => true,

@@ -107,8 +107,11 @@ fn a_reused_port_does_not_enter_a_draining_backend() {
         let before_syn = rig.state();
         let after_syn = rig.wait(rest).send(&after, &sample.with_flags(SYN));
         if !moves {
-            assert_eq!(after_syn, Ok((BackendId::new(2), FlowEvent::Hit)), "{case}");
+            assert_eq!(after_syn, Err(DropReason::BackendDraining.into()), "{case}");
             assert_eq!(rig.state(), before_syn, "{case}");
+            // A real client repeats its SYN.
+            let again = rig.wait(SECOND).send(&after, &sample.with_flags(SYN));
+            assert_eq!(again, Ok((expected, FlowEvent::Moved)), "{case}");
             continue;
         }
         assert_eq!(after_syn, Ok((expected, FlowEvent::Moved)), "{case}");
@@ -144,7 +147,11 @@ fn forged_syns_move_no_connection_of_a_draining_backend() {
     {
         for (n, &backend) in (0..).zip(&backends) {
             let sent = rig.send(&after, &client(n, flags));
-            assert_eq!(sent, Ok((backend, FlowEvent::Hit)), "{flags:#x}");
+            let begins = flags & (SYN | ACK) == SYN;
+            match backend.get() {
+                2 if begins => assert_eq!(sent, Err(DropReason::BackendDraining.into())),
+                _ => assert_eq!(sent, Ok((backend, FlowEvent::Hit)), "{flags:#x}"),
+            }
         }
     }
 }
@@ -183,6 +190,7 @@ fn a_flow_without_a_backend_is_not_forgotten() {
     assert_eq!(rig.send(&down, &client(1, ACK)), Err(DropReason::NoBackend.into()));
     rig.wait(241 * SECOND);
     assert_eq!(rig.send(&draining, &client(1, SYN)), Err(DropReason::NoBackend.into()));
+    assert_eq!(rig.send(&draining, &client(1, ACK)), Ok((backend, FlowEvent::Hit)));
     assert_eq!(rig.state(), State::Established);
     assert_eq!(rig.send(&up, &client(1, ACK)), Ok((backend, FlowEvent::Hit)));
 }

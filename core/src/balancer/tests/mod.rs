@@ -3,6 +3,7 @@
 //! [`Config`] is a small configuration, [`Rig`] a balancer with a clock.
 
 mod backends;
+mod fates;
 mod packets;
 mod properties;
 mod states;
@@ -40,6 +41,8 @@ const FLEET: FleetKey = FleetKey::new([3; 16]);
 #[derive(Clone, Debug)]
 struct Config {
     pools: Vec<Vec<Serving>>,
+    /// The flows that leave backends with [`Serving::Existing`].
+    leaving: Leaving,
     /// The pool of the first three services. The fourth always has pool 0.
     pool: usize,
     /// The service that is left out.
@@ -52,7 +55,15 @@ struct Config {
 impl Config {
     fn new(backends: &[Serving]) -> Config {
         let pools = vec![backends.to_vec()];
-        Config { pools, pool: 0, without: None, resolved: true, mac: None, mtu: 1500 }
+        Config {
+            pools,
+            leaving: Leaving::NONE,
+            pool: 0,
+            without: None,
+            resolved: true,
+            mac: None,
+            mtu: 1500,
+        }
     }
 
     /// A pool of `n` backends that accept all flows.
@@ -76,9 +87,10 @@ impl Config {
             ServiceAddress::new(address.ip(), protocol, address.port())
         };
         let pool = PoolIndex(u16::try_from(self.pool).unwrap());
+        // Each service has a policy of its own.
         let service = |id, address, protocol, pool| {
-            let service =
-                Service { id: ServiceId(id), pool, policy: PolicyIndex(0), fragments: true };
+            let policy = PolicyIndex(u8::try_from(id).unwrap());
+            let service = Service { id: ServiceId(id), pool, policy, fragments: true };
             (service_address(address, protocol), service)
         };
         let services = [
@@ -115,7 +127,7 @@ impl Config {
                 .map(|(n, (pool, serving))| Backend {
                     pool,
                     serving,
-                    leaving: Leaving::NONE,
+                    leaving: self.leaving,
                     weight: 1,
                     route: self.resolved.then(|| route(n, self.mtu)),
                     mss: MssLimit::NONE,
@@ -212,17 +224,30 @@ impl Rig {
             .map_err(Refusal::Drop)
     }
 
+    /// Looks a plain packet's flow up as the fast path does.
+    fn lookup(&mut self, tables: &Tables, sample: &Sample) {
+        let buffer = Buffer::new(&sample.frame(), 0);
+        let mut meta = PacketMeta::NONE;
+        let (filter, head) = (tables.frame_filter(PORT), buffer.bytes().first_chunk().unwrap());
+        let parsed = self.balancer.parse_plain(tables, &filter, head, &buffer, &mut meta);
+        assert_eq!(parsed, PlainParse::Served);
+        self.balancer.lookup(tables, &mut meta, Time::from_millis(self.now));
+    }
+
     /// The state of the only flow in the table.
     fn state(&self) -> State {
+        self.entry().1
+    }
+
+    /// The backend, the state and the idle time of the only flow in the table.
+    fn entry(&self) -> (BackendId, State, u32) {
         let now = Time::from_millis(self.now);
-        let states: Vec<State> = self
-            .balancer
-            .flows()
-            .entries(0..usize::MAX, now, &TIMEOUTS)
-            .map(|(_, entry)| entry.state())
+        let entries = self.balancer.flows().entries(0..usize::MAX, now, &TIMEOUTS);
+        let entries: Vec<_> = entries
+            .map(|(_, entry)| (entry.backend(), entry.state(), entry.idle_ms(now)))
             .collect();
-        assert_eq!(states.len(), 1);
-        states[0]
+        assert_eq!(entries.len(), 1);
+        entries[0]
     }
 }
 

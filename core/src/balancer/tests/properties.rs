@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use proptest::prelude::*;
 
+use super::super::backend::{Fate, PolicySet};
 use super::super::conntrack::Table;
 use super::*;
 use crate::stats::{Event, Reader, channel};
@@ -13,11 +14,21 @@ use crate::stats::{Event, Reader, channel};
 enum Step {
     Send { flow: u16, flags: u8 },
     Wait { seconds: u64 },
-    Reload { serving: [Serving; 3] },
+    Reload { serving: [Serving; 3], leaving: Leaving },
 }
 
 fn serving() -> impl Strategy<Value = Serving> {
     prop_oneof![3 => Just(Serving::All), 1 => Just(Serving::Existing), 1 => Just(Serving::Nothing)]
+}
+
+/// Which flows leave: of services 0 and 1, whose policies have the same numbers.
+fn leaving() -> impl Strategy<Value = Leaving> {
+    let set = || prop_oneof![2 => Just(0), 1 => 0u8..4];
+    let of = |bits: u8| {
+        let policies = (0..2).filter(|bit| bits >> bit & 1 == 1);
+        policies.fold(PolicySet::default(), |set, policy| set.with(PolicyIndex(policy)))
+    };
+    (set(), set()).prop_map(move |(moved, reset)| Leaving { moved: of(moved), reset: of(reset) })
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -25,7 +36,8 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         12 => (0u16..8, flags).prop_map(|(flow, flags)| Step::Send { flow, flags }),
         2 => prop_oneof![1u64..40, 40u64..1000].prop_map(|seconds| Step::Wait { seconds }),
-        1 => [serving(), serving(), serving()].prop_map(|serving| Step::Reload { serving }),
+        1 => ([serving(), serving(), serving()], leaving())
+            .prop_map(|(serving, leaving)| Step::Reload { serving, leaving }),
     ]
 }
 
@@ -39,7 +51,7 @@ impl Model {
     fn send(
         &mut self,
         (flow, flags, now): (u16, u8, u64),
-        serving: &[Serving; 3],
+        (serving, leaving): (&[Serving; 3], Leaving),
         chosen: Option<BackendId>,
     ) -> Result<(BackendId, FlowEvent), DropReason> {
         let udp = flow == 0;
@@ -58,10 +70,27 @@ impl Model {
             .filter(|&(_, state, last)| now - last <= timeout(state) * SECOND);
         let (backend, state, event) = match live {
             Some((backend, state, since)) => {
+                let policy = PolicyIndex(u8::from(udp));
+                let (moved, reset) = (leaving.moved.has(policy), leaving.reset.has(policy));
                 let keeps = match serving[backend.index()] {
                     Serving::All => true,
-                    Serving::Existing => !(begins && may_restart((state, since), now)),
                     Serving::Nothing => false,
+                    Serving::Existing if moved => false,
+                    Serving::Existing if reset && begins => false,
+                    Serving::Existing if reset => {
+                        let refused = match state {
+                            State::Established | State::HalfClosed => Some(State::Reset),
+                            State::Udp => Some(State::Unconfirmed),
+                            _ => None,
+                        };
+                        if let Some(refused) = refused {
+                            self.flows.insert(flow, (backend, refused, now));
+                        }
+                        return Err(DropReason::DrainOver);
+                    }
+                    Serving::Existing if begins && may_restart((state, since), now) => false,
+                    Serving::Existing if begins => return Err(DropReason::BackendDraining),
+                    Serving::Existing => true,
                 };
                 let counts = !(begins && serving[backend.index()] == Serving::Existing);
                 let after = if counts { next((state, since), now, flags, udp) } else { None };
@@ -118,17 +147,20 @@ fn next((state, since): (State, u64), now: u64, flags: u8, udp: bool) -> Option<
 enum Counted {
     Send { flow: u16, flags: u8 },
     Wait { seconds: u64 },
-    Reload { serving: [Serving; 3], pool: usize, without: Option<u32> },
+    Reload { serving: [Serving; 3], leaving: Leaving, pool: usize, without: Option<u32> },
     Sweep { buckets: usize },
 }
 
 fn counted() -> impl Strategy<Value = Counted> {
     let flags = prop::sample::select(vec![SYN, SYN, ACK, ACK, FIN, RST]);
-    let reload = ([serving(), serving(), serving()], 0usize..2, prop::option::of(0u32..4));
+    let serving = [serving(), serving(), serving()];
+    let reload = (serving, leaving(), 0usize..2, prop::option::of(0u32..4));
     prop_oneof![
         20 => (0u16..60, flags).prop_map(|(flow, flags)| Counted::Send { flow, flags }),
         2 => prop_oneof![1u64..40, 40u64..1000].prop_map(|seconds| Counted::Wait { seconds }),
-        1 => reload.prop_map(|(serving, pool, without)| Counted::Reload { serving, pool, without }),
+        1 => reload.prop_map(|(serving, leaving, pool, without)| {
+            Counted::Reload { serving, leaving, pool, without }
+        }),
         2 => (1usize..9).prop_map(|buckets| Counted::Sweep { buckets }),
     ]
 }
@@ -196,7 +228,7 @@ proptest! {
     fn random_traffic_is_balanced_as_the_model_says(
         steps in proptest::collection::vec(step(), 1..STEPS),
     ) {
-        let mut serving = [Serving::All; 3];
+        let (mut serving, mut left) = ([Serving::All; 3], Leaving::NONE);
         let mut tables = Config::new(&serving).tables();
         let (mut rig, mut model) = (Rig::new(4096), Model::default());
         for step in steps {
@@ -208,15 +240,15 @@ proptest! {
                     };
                     let chosen = Rig::new(4).send(&tables, &sample).ok().map(|(b, _)| b);
                     prop_assert!(chosen.is_none_or(|b| serving[b.index()] == Serving::All));
-                    let expected = model.send((flow, flags, rig.now), &serving, chosen);
+                    let expected = model.send((flow, flags, rig.now), (&serving, left), chosen);
                     prop_assert_eq!(rig.send(&tables, &sample), expected.map_err(Refusal::Drop));
                 }
                 Step::Wait { seconds } => {
                     rig.wait(seconds * SECOND);
                 }
-                Step::Reload { serving: next } => {
-                    serving = next;
-                    tables = Config::new(&serving).tables();
+                Step::Reload { serving: next, leaving } => {
+                    (serving, left) = (next, leaving);
+                    tables = Config { leaving, ..Config::new(&serving) }.tables();
                 }
             }
         }
@@ -300,9 +332,9 @@ proptest! {
                     }
                 }
                 Counted::Wait { seconds } => _ = rig.wait(seconds * SECOND),
-                Counted::Reload { serving, pool, without } => {
+                Counted::Reload { serving, leaving, pool, without } => {
                     config.pools[0] = serving.to_vec();
-                    config = Config { pool, without, ..config };
+                    config = Config { leaving, pool, without, ..config };
                     tables = config.tables();
                 }
                 Counted::Sweep { buckets } => {
@@ -321,7 +353,8 @@ proptest! {
         while !rig.balancer.sweep(&tables, now) {}
         for (service, backend) in rig.balancer.flows().owners() {
             prop_assert!(Some(service.0) != config.without, "a removed service has no flow after a whole sweep");
-            prop_assert!(tables.backend(backend).serving != Serving::Nothing);
+            let (pool, policy) = tables.pool_and_policy(service);
+            prop_assert!(tables.backend(backend).fate(pool, policy) != Fate::Move);
         }
     }
 }
@@ -349,8 +382,9 @@ proptest! {
                     now += seconds * SECOND;
                     continue;
                 }
-                Step::Reload { serving } => {
-                    tables = Config { pools: vec![serving.to_vec()], ..config.clone() }.tables();
+                Step::Reload { serving, leaving } => {
+                    let pools = vec![serving.to_vec()];
+                    tables = Config { pools, leaving, ..config.clone() }.tables();
                     continue;
                 }
             };
