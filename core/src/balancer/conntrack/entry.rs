@@ -53,6 +53,11 @@ impl Entry {
         Entry { value: backend.get() << 8 | self.value & 0xff, ..self }
     }
 
+    /// The entry in another state, with its time stamp.
+    fn in_state(self, state: State) -> Entry {
+        Entry { value: self.value & !0xff | u32::from(state as u8), ..self }
+    }
+
     /// The entry of a steady flow after the first of its packets that the backend does not get any more. No
     /// packet renews it unless the flow goes on.
     pub fn refused(self, now: Time) -> Entry {
@@ -102,12 +107,17 @@ impl Entry {
         let rst = packet.tcp_flags & tcp::RST != 0;
         let next = match state {
             State::Udp => State::Udp,
+            State::Syn if syn => State::Syn,
             // A FIN or RST does not give a longer life to a flow that is not confirmed.
-            State::Syn if syn || fin || rst => State::Syn,
+            State::Syn if fin || rst => return self,
             State::Syn => State::Established,
             State::Unconfirmed if syn && !ends(packet) => State::Syn,
             State::Unconfirmed if !goes_on || rst => return self,
             State::Unconfirmed if packet.protocol != protocol::TCP => State::Udp,
+            // A connection that has ended ends once: a flood of RSTs does not keep its entry. A FIN that is sent
+            // again does, since the packets that follow are judged by the last one.
+            State::Closing | State::Reset if rst => return self.in_state(State::Reset),
+            State::Reset if fin => return self.in_state(State::Closing),
             _ if rst => State::Reset,
             _ if fin => State::Closing,
             State::Closing | State::Reset if syn => State::Syn,

@@ -94,7 +94,7 @@ impl Model {
                 };
                 let counts = !(begins && serving[backend.index()] == Serving::Existing);
                 let after = if counts { next((state, since), now, flags, udp) } else { None };
-                let (state, since) = after.map_or((state, since), |state| (state, now));
+                let (state, since) = after.unwrap_or((state, since));
                 self.flows.insert(flow, (backend, state, since));
                 if keeps {
                     return Ok((backend, FlowEvent::Hit));
@@ -120,26 +120,33 @@ fn may_restart((state, since): (State, u64), now: u64) -> bool {
     }
 }
 
-/// The documented state after a packet without data; `None` if the packet changes nothing.
-fn next((state, since): (State, u64), now: u64, flags: u8, udp: bool) -> Option<State> {
+/// The documented state after a packet without data, and the time from which its timeout counts; `None` if the packet
+/// changes nothing.
+fn next((state, since): (State, u64), now: u64, flags: u8, udp: bool) -> Option<(State, u64)> {
     let later = now - since >= SECOND;
     let (fin, rst) = (flags & tcp::FIN != 0, flags & RST != 0);
     let syn = flags & (SYN | ACK) == SYN;
-    match (state, udp) {
-        (State::Udp, _) => Some(State::Udp),
-        (State::Unconfirmed, true) => later.then_some(State::Udp),
-        (State::Syn, _) if syn || fin || rst => Some(State::Syn),
-        (State::Syn, _) => Some(State::Established),
-        (State::Unconfirmed, _) if syn && !fin && !rst => Some(State::Syn),
-        (State::Unconfirmed, _) if rst || !later => None,
-        _ if rst => Some(State::Reset),
-        _ if fin => Some(State::Closing),
-        (State::Unconfirmed, _) => Some(State::Established),
-        (State::Closing | State::Reset, _) if syn => Some(State::Syn),
-        (State::Reset, _) => Some(State::Established),
-        (State::Closing, _) => later.then_some(State::HalfClosed),
-        (state, _) => Some(state),
-    }
+    let next = match (state, udp) {
+        (State::Udp, _) => State::Udp,
+        (State::Unconfirmed, true) if later => State::Udp,
+        (State::Unconfirmed, true) => return None,
+        (State::Syn, _) if syn => State::Syn,
+        (State::Syn, _) if fin || rst => return None,
+        (State::Syn, _) => State::Established,
+        (State::Unconfirmed, _) if syn && !fin && !rst => State::Syn,
+        (State::Unconfirmed, _) if rst || !later => return None,
+        (State::Closing | State::Reset, _) if rst => return Some((State::Reset, since)),
+        (State::Reset, _) if fin => return Some((State::Closing, since)),
+        _ if rst => State::Reset,
+        _ if fin => State::Closing,
+        (State::Unconfirmed, _) => State::Established,
+        (State::Closing | State::Reset, _) if syn => State::Syn,
+        (State::Reset, _) => State::Established,
+        (State::Closing, _) if later => State::HalfClosed,
+        (State::Closing, _) => return None,
+        (state, _) => state,
+    };
+    Some((next, now))
 }
 
 /// A step of random traffic that the flow table counts.

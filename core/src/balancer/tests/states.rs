@@ -125,15 +125,11 @@ fn each_state_lives_as_long_as_its_timeout() {
         (tcp(&[RST]), State::Unconfirmed, 60),
         (tcp(&[SYN | ACK]), State::Unconfirmed, 60),
         (tcp(&[SYN | FIN]), State::Unconfirmed, 60),
-        (tcp(&[SYN, FIN]), State::Syn, 60),
-        (tcp(&[SYN, RST]), State::Syn, 60),
         (tcp(&[ACK, SYN]), State::Syn, 60),
         (tcp(&[SYN, ACK, SYN]), State::Established, 900),
         (tcp(&[SYN, ACK, FIN]), State::Closing, 240),
         (tcp(&[SYN, ACK, RST | ACK]), State::Reset, 240),
         (tcp(&[SYN, ACK, RST, ACK]), State::Established, 900),
-        (tcp(&[SYN, ACK, FIN, RST]), State::Reset, 240),
-        (tcp(&[SYN, ACK, RST, FIN]), State::Closing, 240),
         (tcp(&[SYN, ACK, FIN, SYN]), State::Syn, 60),
         (tcp(&[SYN, ACK, FIN, SYN, ACK]), State::Established, 900),
         (vec![udp], State::Unconfirmed, 60),
@@ -150,6 +146,29 @@ fn each_state_lives_as_long_as_its_timeout() {
             let last = samples.last().unwrap();
             assert_eq!(rig.wait(wait).send(&tables, last).unwrap().1, event, "{samples:?}");
         }
+    }
+}
+
+/// A RST gives no longer life to a flow that has ended, or has only begun. So no flood of RSTs keeps its entry.
+#[test]
+fn a_second_end_does_not_renew_a_flow() {
+    let tables = Config::all(3).tables();
+    let cases = [
+        (&[SYN][..], FIN, State::Syn, 60),
+        (&[SYN], RST, State::Syn, 60),
+        (&[SYN, ACK, FIN], RST, State::Reset, 240),
+        (&[SYN, ACK, RST], RST, State::Reset, 240),
+        (&[SYN, ACK, RST, FIN], RST, State::Reset, 240),
+    ];
+    for (first, last, state, seconds) in cases {
+        let mut rig = Rig::new(64);
+        first.iter().for_each(|&flags| _ = rig.send(&tables, &client(1, flags)).unwrap());
+        for _ in 0..seconds {
+            let event = rig.wait(SECOND).send(&tables, &client(1, last)).unwrap().1;
+            assert_eq!((event, rig.state()), (FlowEvent::Hit, state), "{first:?} {last:#x}");
+        }
+        let event = rig.wait(1).send(&tables, &client(1, last)).unwrap().1;
+        assert_eq!(event, FlowEvent::New, "{first:?} {last:#x}");
     }
 }
 
