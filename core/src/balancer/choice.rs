@@ -1,6 +1,9 @@
 //! How the backend of a new flow is chosen.
 
 /// How the backend of a new flow is chosen. Every choice follows the weights, and every flow keeps its backend.
+///
+/// If forwarders do not agree on a choice, the TCP packet that begins a connection makes it. Later packets of a flow
+/// that is in no flow table follow its hash.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Choice {
     /// By the flow's hash, from the Maglev table: every forwarder chooses alike.

@@ -83,6 +83,15 @@ impl FlowKey {
         }
     }
 
+    /// The source address.
+    #[inline]
+    pub fn source(&self) -> &[u8] {
+        match self {
+            FlowKey::V4(bytes) => &bytes[..4],
+            FlowKey::V6(bytes) => &bytes[..16],
+        }
+    }
+
     /// The key as the fleet hashes it.
     #[inline]
     pub fn as_bytes(&self) -> &[u8] {

@@ -1,15 +1,17 @@
 //! The full path, for any packet of a service: decide on its backend, then encapsulate it.
 //!
-//! [`Balancer::decide`] looks up the flow table and, on a miss, the Maglev table. [`Balancer::encapsulate`] puts
+//! [`Balancer::decide`] looks up the flow table and, on a miss, chooses a backend of the pool. [`Balancer::encapsulate`] puts
 //! the backend's headers before the packet. [`Balancer::classify`] comes first. What the rare cases need is out
 //! of line, so that a packet of an established flow does not pay for it.
 
-use super::backend::{Fate, MssLimit, Serving};
+use super::backend::{Fate, MssLimit, Pool, Serving};
+use super::choice::Choice;
 use super::classify::Classified;
 use super::conntrack::{Entry, Insertion, STATE_FLAGS, State, begins};
 use super::flow::FlowKey;
 use super::frame::Frame;
 use super::id::{BackendId, PortIndex};
+use super::maglev::Value;
 use super::mtu::clamp_mss;
 use super::services::Service;
 use super::tables::Tables;
@@ -17,7 +19,7 @@ use super::time::Time;
 use super::verdict::DropReason;
 use super::worker_state::Balancer;
 use crate::stats::Event;
-use crate::wire::{Packet, tcp};
+use crate::wire::{Packet, protocol, tcp};
 
 /// The backend of a packet, and how it was found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,7 +47,7 @@ pub enum FlowEvent {
 }
 
 impl FlowEvent {
-    /// Whether the Maglev table chose the backend just now.
+    /// Whether the backend was chosen just now.
     #[inline]
     pub const fn is_choice(self) -> bool {
         !matches!(self, FlowEvent::Hit)
@@ -108,12 +110,18 @@ impl Balancer {
         if tables.is_suspect(&key, frame) {
             tables.check_source(packet, frame)?;
         }
-        let backend = choose(tables, *service, &key)?;
+        let mut backend = self.choose(tables, classified, &key)?;
         let (state, timeouts) = (State::first(packet), tables.timeouts());
         let flow = match self.flows_mut().insert(*tag, service.id, backend, state, now, timeouts) {
             Insertion::Stored => FlowEvent::New,
             Insertion::Displaced => FlowEvent::NewDisplacing,
-            Insertion::Full => FlowEvent::Unrecorded,
+            Insertion::Full => {
+                if !tables.pool(service.pool).choice.agrees() {
+                    // The next packet must find the same backend without an entry.
+                    backend = accepting(tables, choose_by_hash(tables, *service, &key))?;
+                }
+                FlowEvent::Unrecorded
+            }
         };
         Ok(Decision { backend, flow })
     }
@@ -165,7 +173,7 @@ impl Balancer {
             return Ok(Decision { backend: entry.backend(), flow: FlowEvent::Hit });
         }
         let key = FlowKey::of(packet, frame).ok_or(DropReason::NoBackend)?;
-        let backend = choose(tables, *service, &key)?;
+        let backend = self.choose(tables, classified, &key)?;
         let moved = match begins {
             true => Entry::new(backend, State::Syn, now),
             false => after.moved_to(backend),
@@ -213,10 +221,64 @@ impl Balancer {
         (fate != Fate::Move).then(|| entry.backend())
     }
 
-    /// The backend that a new flow would get.
+    /// Chooses the backend of a flow.
+    #[inline]
+    fn choose(
+        &mut self,
+        tables: &Tables,
+        classified: &Classified,
+        key: &FlowKey,
+    ) -> Result<BackendId, DropReason> {
+        let pool = tables.pool(classified.service.pool);
+        let chosen = match pool.choice {
+            Choice::Maglev => pool.maglev.choose(tables.fleet().hash(key)).map(BackendId::new),
+            _ => self.choose_otherwise(tables, classified, key),
+        };
+        accepting(tables, chosen)
+    }
+
+    /// Chooses the backend of a flow of a pool that does not choose by the flow's hash.
+    ///
+    /// Choices on which forwarders do not agree are made by the packet that begins the flow, for TCP. Later packets
+    /// of an unknown flow follow its hash: then all workers and all forwarders that do not know it agree.
+    #[cold]
+    fn choose_otherwise(
+        &mut self,
+        tables: &Tables,
+        classified: &Classified,
+        key: &FlowKey,
+    ) -> Option<BackendId> {
+        let Classified { packet, service, tag } = classified;
+        let Pool { maglev: table, choice, .. } = tables.pool(service.pool);
+        if packet.protocol == protocol::TCP && !begins(packet) && !choice.agrees() {
+            return choose_by_hash(tables, *service, key);
+        }
+        let chosen = match choice {
+            Choice::Maglev | Choice::SourceHash => return choose_by_hash(tables, *service, key),
+            Choice::RoundRobin => self.chooser().turn(service.pool, table, *tag),
+            Choice::WeightedRandom => table.choose(self.chooser().random(*tag)),
+            Choice::LeastFlows => {
+                let first = table.choose(self.chooser().random(*tag));
+                let second = table.choose(self.chooser().random(*tag));
+                first.zip(second).map(|(first, second)| self.less_loaded(tables, first, second))
+            }
+        };
+        chosen.map(BackendId::new)
+    }
+
+    /// Of two backends, the one with fewer flows of this worker for its weight.
+    fn less_loaded(&self, tables: &Tables, first: Value, second: Value) -> Value {
+        let (a, b) = (BackendId::new(first), BackendId::new(second));
+        let weight = |backend| u64::from(tables.backend(backend).weight);
+        // Both flows and weights are below 2^32.
+        let (of_a, of_b) = (self.flows().live(a) * weight(b), self.flows().live(b) * weight(a));
+        if of_a <= of_b { first } else { second }
+    }
+
+    /// The backend that every forwarder would choose for a flow of which it has no entry.
     ///
     /// # Errors
-    /// The reason to drop its packet.
+    /// The reason to drop a packet about the flow: there is no backend, or forwarders do not agree on one.
     #[cold]
     pub fn maglev_backend(
         &self,
@@ -224,8 +286,10 @@ impl Balancer {
         service: Service,
         flow: &FlowKey,
     ) -> Result<BackendId, DropReason> {
-        let backend = tables.pool(service.pool).maglev.choose(tables.fleet().hash(flow));
-        backend.map(BackendId::new).ok_or(DropReason::NoBackend)
+        if !tables.pool(service.pool).choice.agrees() {
+            return Err(DropReason::IcmpUnknownFlow);
+        }
+        choose_by_hash(tables, service, flow).ok_or(DropReason::NoBackend)
     }
 
     /// Sweeps the next bucket of the flow table, see [`super::conntrack::Table::sweep`].
@@ -238,14 +302,22 @@ impl Balancer {
     }
 }
 
-/// The Maglev choice for a new flow, if that backend accepts new flows.
+/// A backend that was chosen, if it accepts new flows.
 #[inline]
-fn choose(tables: &Tables, service: Service, key: &FlowKey) -> Result<BackendId, DropReason> {
-    let pool = tables.pool(service.pool);
-    let backend = pool.maglev.choose(tables.fleet().hash(key)).map(BackendId::new);
-    backend
+fn accepting(tables: &Tables, chosen: Option<BackendId>) -> Result<BackendId, DropReason> {
+    chosen
         .filter(|&backend| tables.backend(backend).serving == Serving::All)
         .ok_or(DropReason::NoBackend)
+}
+
+/// The choice by a hash of the flow or, if the pool says so, of its client.
+fn choose_by_hash(tables: &Tables, service: Service, key: &FlowKey) -> Option<BackendId> {
+    let pool = tables.pool(service.pool);
+    let hash = match pool.choice {
+        Choice::SourceHash => tables.fleet().hash_source(key),
+        _ => tables.fleet().hash(key),
+    };
+    pool.maglev.choose(hash).map(BackendId::new)
 }
 
 /// Lowers the segment size that a SYN announces to the limit.

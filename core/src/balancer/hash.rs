@@ -31,6 +31,11 @@ impl FleetKey {
         self.hash_bytes(flow.as_bytes())
     }
 
+    /// The hash that chooses the slot of all flows of a client.
+    pub fn hash_source(&self, flow: &FlowKey) -> u64 {
+        self.hash_bytes(flow.source())
+    }
+
     /// The two hashes from which a candidate's permutation of a Maglev table follows.
     pub(super) fn hash_pair(&self, identity: &[u8]) -> (u64, u64) {
         let mut hasher = SipHasher13x128::new_with_key(&self.0);

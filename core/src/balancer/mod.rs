@@ -15,6 +15,7 @@ mod adjacency;
 pub mod backend;
 pub mod burst;
 pub mod choice;
+mod chooser;
 pub mod classify;
 pub mod cluster;
 pub mod conntrack;

@@ -1,7 +1,8 @@
-//! What one worker keeps from packet to packet: its flow table, and the seed of its hashes.
+//! What one worker keeps from packet to packet: its flow table, the seed of its hashes, and its turns.
 //!
 //! The steps of [`Balancer`] are in `classify.rs`, `full_path.rs` and `fast_path.rs`.
 
+use super::chooser::Chooser;
 use super::conntrack;
 use super::flow::FlowKey;
 use super::hash::LocalSeed;
@@ -11,13 +12,14 @@ use crate::stats::FlowWriter;
 pub struct Balancer {
     flows: conntrack::Table,
     seed: LocalSeed,
+    chooser: Chooser,
 }
 
 impl Balancer {
     /// A balancer with room for `flow_entries` flows. Workers that hand packets to one another must have the
     /// same seed.
     pub fn new(flow_entries: usize, seed: LocalSeed) -> Balancer {
-        Balancer { flows: conntrack::Table::new(flow_entries), seed }
+        Balancer { flows: conntrack::Table::new(flow_entries), seed, chooser: Chooser::new(seed) }
     }
 
     /// The flow table.
@@ -29,6 +31,11 @@ impl Balancer {
     #[inline(always)]
     pub(super) fn flows_mut(&mut self) -> &mut conntrack::Table {
         &mut self.flows
+    }
+
+    /// The state of choices at random and in turn.
+    pub(super) fn chooser(&mut self) -> &mut Chooser {
+        &mut self.chooser
     }
 
     /// Has the flow table count its entries where the worker counts.

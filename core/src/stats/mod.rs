@@ -136,6 +136,12 @@ impl FlowWriter {
         self.0.events[Event::FlowExpired.index()].add(entries);
     }
 
+    /// The entries of a backend.
+    #[inline]
+    pub(crate) fn live(&self, backend: usize) -> u64 {
+        self.0.backends.get(backend).map_or(0, |traffic| traffic.live.read())
+    }
+
     #[inline]
     fn each(&mut self, service: usize, backend: usize, count: impl Fn(&Cell)) {
         if let Some(traffic) = self.0.services.get(service) {

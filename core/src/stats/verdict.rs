@@ -131,7 +131,8 @@ reasons! {
     IcmpMalformed = "icmp_malformed",
     /// ICMP of a type that is neither replied to nor forwarded to a backend.
     IcmpUnsupported = "icmp_unsupported",
-    /// An ICMP error about a packet whose source is no service.
+    /// An ICMP error about a packet whose source is no service, or about an unknown flow of a pool on whose choices
+    /// forwarders do not agree.
     IcmpUnknownFlow = "icmp_unknown_flow",
     /// An ICMP error about a packet that is no IP packet, or is cut short before its ports.
     IcmpEmbeddedMalformed = "icmp_embedded_malformed",

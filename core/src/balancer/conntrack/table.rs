@@ -87,6 +87,12 @@ impl Table {
         self.used == 0
     }
 
+    /// Entries of a backend, including expired ones; 0 unless they are counted.
+    #[inline]
+    pub(in super::super) fn live(&self, backend: BackendId) -> u64 {
+        self.counts.live(backend.index())
+    }
+
     /// The bucket of a tag, for a prefetch.
     #[inline]
     pub fn bucket(&self, tag: u64) -> &Bucket {

@@ -48,18 +48,47 @@ impl Table {
         Table { slots: slots.into_boxed_slice() }
     }
 
+    /// A table whose slots are turns, to be taken one after the other: as many as show the weights exactly, but at
+    /// most `size`, which then show them within one turn. Candidates of equal weight have a turn each. The turns of
+    /// each candidate are as far apart as they can be.
+    pub fn turns(size: u32, candidates: &[Candidate]) -> Table {
+        let mut candidates: Vec<Candidate> =
+            candidates.iter().filter(|m| m.weight > 0).copied().collect();
+        candidates.sort_by_key(|m| m.identity);
+        let divisor = candidates.iter().fold(0, |divisor, m| common_divisor(divisor, m.weight));
+        let weights: Vec<u32> = candidates.iter().map(|m| m.weight / divisor.max(1)).collect();
+        let sum: u64 = weights.iter().copied().map(u64::from).sum();
+        let size = u32::try_from(sum).map_or(size, |sum| sum.min(size));
+        let value = |turn: u32| candidates[turn as usize].value;
+        let slots = match turns::turns(size, &weights) {
+            Turns::Cyclic(candidates) => (0..candidates).map(value).collect(),
+            Turns::Listed(turns) => turns.into_iter().map(value).collect(),
+        };
+        Table { slots }
+    }
+
     /// The candidate for a flow of this [`FleetKey::hash`].
     #[inline]
-    #[expect(clippy::cast_possible_truncation, reason = "the product is below the slots' number")]
     pub fn choose(&self, hash: u64) -> Option<Value> {
-        let slot = (u128::from(hash) * self.slots.len() as u128) >> 64;
-        self.slots.get(slot as usize).copied()
+        self.slots.get(self.slot(hash)).copied()
+    }
+
+    /// The slot for a hash; 0 if there is none.
+    #[inline]
+    #[expect(clippy::cast_possible_truncation, reason = "the product is below the slots' number")]
+    pub(super) fn slot(&self, hash: u64) -> usize {
+        ((u128::from(hash) * self.slots.len() as u128) >> 64) as usize
     }
 
     /// The slots, for counting shares.
     pub fn slots(&self) -> &[Value] {
         &self.slots
     }
+}
+
+/// The greatest common divisor, by Euclid. That of 0 and a number is the number.
+fn common_divisor(a: u32, b: u32) -> u32 {
+    if b == 0 { a } else { common_divisor(b, a % b) }
 }
 
 #[cfg(test)]
@@ -190,6 +219,22 @@ mod tests {
     }
 
     #[test]
+    fn turns_alternate_by_weight() {
+        let turns = |weights: &[u32]| Table::turns(251, &candidates(weights)).slots().to_vec();
+        assert_eq!(turns(&[1, 1, 1]), [0, 1, 2]);
+        assert_eq!(turns(&[7, 7]), [0, 1]);
+        assert_eq!(turns(&[10, 0, 20]), [2, 0, 2]);
+        assert_eq!(turns(&[1, 2, 4]), [2, 1, 2, 2, 0, 1, 2]);
+        assert_eq!(turns(&[5]), [0]);
+        assert!(turns(&[0, 0]).is_empty() && turns(&[]).is_empty());
+        // More backends than slots have a turn each all the same.
+        assert_eq!(turns(&[3; 300]).len(), 300);
+        // 1,000,001 turns do not fit: the small weight has a turn if it has half of one.
+        let many = Table::turns(1021, &candidates(&[1_000_000, 1]));
+        assert_eq!((many.slots().len(), count(&many, 1)), (1021, 0));
+    }
+
+    #[test]
     fn nothing_to_choose_from() {
         assert_eq!(Table::build(&KEY, 251, &[]).choose(1), None);
         assert_eq!(Table::build(&KEY, 251, &candidates(&[0, 0])).choose(u64::MAX), None);
@@ -270,6 +315,27 @@ mod tests {
                     let ideal = f64::from(size) * f64::from(weight) / f64::from(sum);
                     prop_assert!((share - ideal).abs() < 1.0, "{} against {}", share, ideal);
                 }
+            }
+        }
+
+        /// In any run of turns, each candidate has its share, but for two turns.
+        #[test]
+        fn turns_are_spread_evenly(
+            weights in proptest::collection::vec(0u32..50, 1..8),
+            start in any::<prop::sample::Index>(),
+            length in any::<prop::sample::Index>(),
+        ) {
+            let table = Table::turns(1021, &candidates(&weights));
+            let sum: u32 = weights.iter().sum();
+            prop_assume!(sum > 0);
+            let turns = table.slots();
+            let (start, length) = (start.index(turns.len()), length.index(turns.len()) + 1);
+            let run: Vec<Value> = turns.iter().cycle().skip(start).take(length).copied().collect();
+            for (value, &weight) in (0u32..).zip(&weights) {
+                let had = run.iter().filter(|&&turn| turn == value).count() as f64;
+                let ideal = length as f64 * f64::from(weight) / f64::from(sum);
+                let slack = 2.0 + weights.len() as f64 * f64::from(weight) / f64::from(sum);
+                prop_assert!((had - ideal).abs() <= slack, "{had} of {ideal}: {turns:?}");
             }
         }
 

@@ -3,6 +3,7 @@
 //! [`Config`] is a small configuration, [`Rig`] a balancer with a clock.
 
 mod backends;
+mod choices;
 mod fates;
 mod packets;
 mod properties;
@@ -15,6 +16,7 @@ use super::backend::{Backend, Leaving, MssLimit, Pool, Route, Serving};
 use super::classify::{Exception, Unserved};
 use super::conntrack::{State, Timeouts};
 use super::encapsulation::{Encapsulation, Template, Tunnel};
+use super::flow::FlowKey;
 use super::frame::Buffer;
 use super::hash::{FleetKey, LocalSeed};
 use super::id::{BackendId, PolicyIndex, PoolIndex, PortIndex, ServiceId};
