@@ -205,6 +205,20 @@ pub struct Pool {
     pub backends: Vec<Backend>,
 }
 
+impl Pool {
+    /// What the pool of this index can choose from: its own backends, then those of other pools.
+    pub fn choosable(&self, index: usize) -> impl Iterator<Item = Inclusion> + Clone {
+        let own =
+            (0..self.backends.len()).map(move |n| Inclusion { pool: index, backend: n, level: 0 });
+        own.chain(self.others(index).copied())
+    }
+
+    /// The backends of other pools in [`Pool::included`], for the pool of this index.
+    pub fn others(&self, index: usize) -> impl Iterator<Item = &Inclusion> + Clone {
+        self.included.iter().filter(move |inclusion| inclusion.pool != index)
+    }
+}
+
 /// A backend that a pool can choose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Inclusion {

@@ -151,6 +151,12 @@ impl PolicySet {
     pub const fn with(self, policy: PolicyIndex) -> PolicySet {
         PolicySet(self.0 | 1 << (policy.0 % 64))
     }
+
+    /// The policies of both sets.
+    #[must_use]
+    pub const fn and(self, other: PolicySet) -> PolicySet {
+        PolicySet(self.0 | other.0)
+    }
 }
 
 /// How packets reach a backend or a member of the cluster.
