@@ -142,6 +142,11 @@ impl Intent {
         &self.settings
     }
 
+    /// Whether the configuration is that of `other`, found without looking at it.
+    pub(super) fn has_configuration_of(&self, other: &Intent) -> bool {
+        Arc::ptr_eq(&self.configuration, &other.configuration)
+    }
+
     /// What is set for a pool's backends; `None` if nothing is.
     pub fn settings_of(&self, pool: &str) -> Option<&PoolSettings> {
         self.settings.of(pool).map(|of_pool| &**of_pool)
