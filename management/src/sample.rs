@@ -2,6 +2,8 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use guideway_config::Configuration;
+
 use crate::state::PortFacts;
 
 /// A configuration with these backends, `(name, last byte of the address, more keys)`.
@@ -121,6 +123,15 @@ members = ["192.0.2.64", "192.0.2.2", "192.0.2.3"]
 pub(crate) fn ports() -> Vec<PortFacts> {
     let port = |n| PortFacts { device_mac: [2, 0, 0, 0, 0, n], filter: true };
     vec![port(1), port(2)]
+}
+
+/// Lets each pool of a configuration that was made by hand choose from its own backends alone.
+pub(crate) fn choose_own(configuration: &mut Configuration) {
+    for (index, pool) in configuration.pools.iter_mut().enumerate() {
+        pool.levels = vec![index];
+        pool.included.clear();
+        pool.included = pool.choosable(index).collect();
+    }
 }
 
 /// Numbers without a pattern, the same in each run: SplitMix64 (Steele, Lea and Flood, OOPSLA 2014).

@@ -66,15 +66,14 @@ fn flow_match(published: &Published, filter: &FlowFilter) -> Result<FlowMatch, a
     };
     let named = filter.pool.is_some() || filter.backend.is_some();
     let backends = named.then(|| {
-        let mut ids: Vec<_> = published
-            .configuration
-            .pools
-            .iter()
-            .zip(&published.pools)
-            .filter(|(pool, _)| filter.pool.as_ref().is_none_or(|name| *name == pool.name))
-            .flat_map(|(pool, compiled)| pool.backends.iter().zip(&compiled.backends))
-            .filter(|(b, _)| filter.backend.as_ref().is_none_or(|name| *name == b.name))
-            .map(|(_, compiled)| compiled.id)
+        let mut ids: Vec<_> = (0..)
+            .zip(&published.configuration.pools)
+            .filter(|(_, pool)| filter.pool.as_ref().is_none_or(|name| *name == pool.name))
+            .flat_map(|(n, pool)| {
+                (0..).zip(&pool.backends).map(move |(m, backend)| (n, m, backend))
+            })
+            .filter(|(.., b)| filter.backend.as_ref().is_none_or(|name| *name == b.name))
+            .flat_map(|(pool, backend, _)| published.ids.of_backend(pool, backend))
             .collect();
         ids.sort_unstable();
         ids
@@ -89,19 +88,17 @@ fn flow_match(published: &Published, filter: &FlowFilter) -> Result<FlowMatch, a
     Ok(FlowMatch { flow, backends, state: filter.state.map(from_flow_state) })
 }
 
-/// The pool's and the backend's name of each backend id.
+/// The name of the pool that has the backend, and the backend's name, of each backend id.
 fn names(published: &Published) -> HashMap<u32, (String, String)> {
-    published
-        .configuration
-        .pools
-        .iter()
-        .zip(&published.pools)
-        .flat_map(|(pool, compiled)| {
-            pool.backends.iter().zip(&compiled.backends).map(|(backend, compiled)| {
-                (compiled.id.get(), (pool.name.clone(), backend.name.clone()))
-            })
-        })
-        .collect()
+    let mut names = HashMap::new();
+    for (n, pool) in published.configuration.pools.iter().enumerate() {
+        for (m, backend) in pool.backends.iter().enumerate() {
+            for id in published.ids.of_backend(n, m) {
+                names.insert(id.get(), (pool.name.clone(), backend.name.clone()));
+            }
+        }
+    }
+    names
 }
 
 fn flow_key(tuple: &api::FlowTuple) -> Option<FlowKey> {

@@ -1,4 +1,7 @@
 //! Lasting ids of services and backends: flow tables and counters refer to them.
+//!
+//! A backend has an id for each pool that can choose it. So a flow's backend says which pool chose it, and a pool
+//! that can choose a backend no more loses its flows alone.
 
 mod allocator;
 
@@ -7,9 +10,10 @@ use std::net::IpAddr;
 use thiserror::Error;
 
 use allocator::{Exhausted, IdAllocator};
-use guideway_config::{Configuration, Service};
+use guideway_config::{Configuration, Pool, Service};
 use guideway_core::balancer::id::{BackendId, ServiceId};
 use guideway_core::balancer::services::ServiceAddress;
+use rustc_hash::FxHashMap;
 
 use crate::progress::Progress;
 
@@ -40,8 +44,11 @@ pub enum Error {
 pub struct Ids {
     /// Of the services, in the configuration's order.
     pub services: Vec<ServiceId>,
-    /// Of the backends, in the configuration's order, by pool.
+    /// Of the backends that each pool can choose: its own in the configuration's order, then those of other pools in
+    /// the order of [`Pool::included`].
     pub backends: Vec<Vec<BackendId>>,
+    /// The ids of each backend but that of its own pool, by the latter.
+    others: FxHashMap<BackendId, Vec<BackendId>>,
     /// One more than the largest backend id ever assigned.
     pub end: usize,
     /// The generation in which each backend id was assigned, by id.
@@ -51,6 +58,13 @@ pub struct Ids {
 }
 
 impl Ids {
+    /// Every id of a backend: that of its own pool first.
+    pub fn of_backend(&self, pool: usize, backend: usize) -> impl Iterator<Item = BackendId> {
+        let own = self.backends[pool][backend];
+        let others = self.others.get(&own).into_iter().flatten().copied();
+        std::iter::once(own).chain(others)
+    }
+
     /// The generation in which a backend got its id.
     pub fn since(&self, id: BackendId) -> u32 {
         self.since[id.index()]
@@ -76,14 +90,32 @@ pub struct Assigned {
     pub new_services: Vec<ServiceId>,
     /// Backends with a newly assigned id.
     pub new_backends: Vec<BackendId>,
-    /// Backends that are no longer there, each with the name of its pool.
-    pub gone_backends: Vec<(String, BackendId)>,
+    /// Ids of backends that are no longer there, or that a pool can choose no more.
+    pub gone_backends: Vec<(Key, BackendId)>,
+}
+
+/// What a backend's id stands for.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Key {
+    /// The name of the pool that chooses the backend.
+    pub pool: String,
+    /// The name of the pool that has it, if that is another one.
+    pub owner: Option<String>,
+    /// The backend's address.
+    pub address: IpAddr,
+}
+
+impl Key {
+    /// The name of the pool that has the backend.
+    pub fn owner(&self) -> &str {
+        self.owner.as_deref().unwrap_or(&self.pool)
+    }
 }
 
 /// Assigns ids, and keeps those of removed services and backends until they are safe to reuse.
 #[derive(Clone, Debug)]
 pub struct Allocators {
-    backends: IdAllocator<(String, IpAddr)>,
+    backends: IdAllocator<Key>,
     services: IdAllocator<ServiceAddress>,
     /// The generation in which each backend id was assigned, by id.
     since: Vec<u32>,
@@ -115,10 +147,16 @@ impl Allocators {
     ) -> Result<Assigned, Error> {
         let service_keys: Vec<_> =
             configuration.services.iter().map(Service::service_address).collect();
-        let backend_keys: Vec<_> = configuration
-            .pools
-            .iter()
-            .flat_map(|pool| pool.backends.iter().map(|b| (pool.name.clone(), b.address)))
+        let pools = &configuration.pools;
+        let backend_keys: Vec<Key> = (0..)
+            .zip(pools)
+            .flat_map(|(index, pool)| {
+                let own = pool.backends.iter().map(|b| (None, b.address));
+                let others = others(pools, index)
+                    .map(|(owner, n)| (Some(owner.name.clone()), owner.backends[n].address));
+                let key = |(owner, address)| Key { pool: pool.name.clone(), owner, address };
+                own.chain(others).map(key)
+            })
             .collect();
         if !self.services.fits(&service_keys, progress.swept) {
             return Err(Error::Services);
@@ -140,13 +178,17 @@ impl Allocators {
             new.iter().for_each(|&id| all[id as usize] = since);
         }
         let mut backend_ids = backends.ids.into_iter().map(BackendId::new);
+        let of_pools: Vec<Vec<BackendId>> = (0..)
+            .zip(pools)
+            .map(|(index, pool)| {
+                let count = pool.backends.len() + others(pools, index).count();
+                backend_ids.by_ref().take(count).collect()
+            })
+            .collect();
         let ids = Ids {
             services: services.ids.into_iter().map(ServiceId).collect(),
-            backends: configuration
-                .pools
-                .iter()
-                .map(|pool| backend_ids.by_ref().take(pool.backends.len()).collect())
-                .collect(),
+            others: ids_in_other_pools(pools, &of_pools),
+            backends: of_pools,
             end: self.backends.end() as usize,
             since: self.since.clone(),
             services_since: self.services_since.clone(),
@@ -156,7 +198,27 @@ impl Allocators {
             ids,
             new_services: services.new.into_iter().map(ServiceId).collect(),
             new_backends: backends.new.into_iter().map(BackendId::new).collect(),
-            gone_backends: gone.map(|((pool, _), id)| (pool, BackendId::new(id))).collect(),
+            gone_backends: gone.map(|(key, id)| (key, BackendId::new(id))).collect(),
         })
     }
+}
+
+/// The backends of other pools that a pool can choose, each as its pool and its index there.
+fn others(pools: &[Pool], index: usize) -> impl Iterator<Item = (&Pool, usize)> {
+    let others = pools[index].others(index);
+    others.map(|inclusion| (&pools[inclusion.pool], inclusion.backend))
+}
+
+/// The ids of each backend but that of its own pool, by the latter.
+fn ids_in_other_pools(
+    pools: &[Pool],
+    ids: &[Vec<BackendId>],
+) -> FxHashMap<BackendId, Vec<BackendId>> {
+    let mut found: FxHashMap<BackendId, Vec<BackendId>> = FxHashMap::default();
+    for (index, (pool, ids_of_pool)) in pools.iter().zip(ids).enumerate() {
+        for (inclusion, &id) in pool.others(index).zip(&ids_of_pool[pool.backends.len()..]) {
+            found.entry(ids[inclusion.pool][inclusion.backend]).or_default().push(id);
+        }
+    }
+    found
 }

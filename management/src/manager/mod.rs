@@ -15,12 +15,13 @@ mod timings;
 mod transitions;
 
 use std::collections::{HashMap, HashSet};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
 use arc_swap::ArcSwap;
 
-use guideway_config::Configuration;
+use guideway_config::{Configuration, Pool};
 use guideway_core::balancer::Tables;
 use guideway_core::stats::{Reader, Traffic};
 
@@ -38,7 +39,7 @@ pub use tally::Tally;
 pub use thread::{Handle, Limits};
 pub use timings::Timings;
 
-use published::{Left, LeftId};
+use published::{BackendName, Left, LeftId};
 
 /// The owner of the state, and of what is published.
 #[derive(Debug)]
@@ -192,34 +193,57 @@ impl Manager {
             let new = new.map(|id| (id.get(), self.sum(|stats| stats.backend(id.index()))));
             Arc::make_mut(&mut accounts.backends).extend(new);
         }
-        if !assigned.gone_backends.is_empty() || !published.left.is_empty() {
-            self.settle(Arc::make_mut(&mut accounts.left), assigned, configuration, &published);
+        let is_left = !published.left.is_empty() || !published.left_backends.is_empty();
+        if is_left || !assigned.gone_backends.is_empty() {
+            self.settle(&mut accounts, assigned, configuration, &published);
         }
         accounts
     }
 
-    /// Brings up to date what backends forwarded that have left a pool.
+    /// Brings up to date what was forwarded by ids that have left pools and backends.
     fn settle(
         &self,
-        left: &mut HashMap<String, Left>,
+        accounts: &mut Accounts,
         assigned: &Assigned,
         configuration: &Configuration,
         published: &Published,
     ) {
-        let pools: HashSet<&str> = configuration.pools.iter().map(|pool| &*pool.name).collect();
-        left.retain(|pool, _| pools.contains(&**pool));
+        let pools: HashMap<&str, &Pool> =
+            configuration.pools.iter().map(|pool| (&*pool.name, pool)).collect();
+        let (left, of_backends) =
+            (Arc::make_mut(&mut accounts.left), Arc::make_mut(&mut accounts.backends_left));
+        left.retain(|pool, _| pools.contains_key(&**pool));
+        // The backends that are still there, of those that the account of a backend is for.
+        let mut addresses: HashMap<&str, HashSet<IpAddr>> = HashMap::new();
+        let owners = of_backends.keys().map(|(pool, _)| &**pool);
+        let owners = owners.chain(assigned.gone_backends.iter().map(|(key, _)| key.owner()));
+        for owner in owners {
+            if let Some((&name, pool)) = pools.get_key_value(owner) {
+                let list = || pool.backends.iter().map(|backend| backend.address).collect();
+                addresses.entry(name).or_insert_with(list);
+            }
+        }
+        let has = |pool: &str, address: &IpAddr| {
+            addresses.get(pool).is_some_and(|addresses| addresses.contains(address))
+        };
+        of_backends.retain(|(pool, address), _| has(pool, address));
         let reused: HashSet<_> = assigned.new_backends.iter().copied().collect();
-        for left in left.values_mut() {
+        for left in left.values_mut().chain(of_backends.values_mut()) {
             left.settle(
                 |id| reused.contains(&id),
                 |id| self.sum(|stats| stats.backend(id.index())),
             );
         }
-        for (pool, id) in &assigned.gone_backends {
-            if pools.contains(&**pool) {
-                let base = published.backend_base.get(&id.get()).copied().unwrap_or_default();
-                let since = published.ids.since(*id);
-                left.entry(pool.clone()).or_default().ids.push(LeftId { id: *id, since, base });
+        for (key, id) in &assigned.gone_backends {
+            let base = published.backend_base.get(&id.get()).copied().unwrap_or_default();
+            let gone = LeftId { id: *id, since: published.ids.since(*id), base };
+            if pools.contains_key(&*key.pool) {
+                left.entry(key.pool.clone()).or_default().ids.push(gone);
+            }
+            // A backend whose own id is gone was removed, and one that is there now is another one.
+            if key.owner.is_some() && has(key.owner(), &key.address) {
+                let name = (key.owner().to_owned(), key.address);
+                of_backends.entry(name).or_default().ids.push(gone);
             }
         }
     }
@@ -235,6 +259,7 @@ struct Accounts {
     services: Arc<HashMap<u32, Traffic>>,
     backends: Arc<HashMap<u32, Traffic>>,
     left: Arc<HashMap<String, Left>>,
+    backends_left: Arc<HashMap<BackendName, Left>>,
 }
 
 impl Accounts {
@@ -243,6 +268,7 @@ impl Accounts {
             services: Arc::clone(&published.service_base),
             backends: Arc::clone(&published.backend_base),
             left: Arc::clone(&published.left),
+            backends_left: Arc::clone(&published.left_backends),
         }
     }
 }
@@ -259,5 +285,6 @@ fn published(compiled: &Compiled, accounts: Accounts) -> Published {
         service_base: accounts.services,
         backend_base: accounts.backends,
         left: accounts.left,
+        left_backends: accounts.backends_left,
     }
 }

@@ -1,6 +1,7 @@
 //! What was published last, for readers.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use guideway_config::Configuration;
@@ -33,11 +34,16 @@ pub struct Published {
     pub service_base: Arc<HashMap<u32, Traffic>>,
     /// The counters of each backend's id at the time when the backend got the id.
     pub backend_base: Arc<HashMap<u32, Traffic>>,
-    /// What backends forwarded that have left a pool, by the name of the pool.
+    /// What was forwarded by ids that have left a pool, by the name of the pool.
     pub(super) left: Arc<HashMap<String, Left>>,
+    /// What was forwarded to backends that are still there by ids that other pools had for them.
+    pub(super) left_backends: Arc<HashMap<BackendName, Left>>,
 }
 
-/// What backends forwarded that have left a pool. Their share of its totals stays.
+/// The name of the pool that has a backend, and the backend's address.
+pub(super) type BackendName = (String, IpAddr);
+
+/// What was forwarded by ids that a pool or a backend has no longer. Their share of its totals stays.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Left {
     /// The sum of those whose ids have another owner now.
@@ -46,7 +52,7 @@ pub(super) struct Left {
     pub(super) ids: Vec<LeftId>,
 }
 
-/// The id of a backend that has left its pool.
+/// An id that has left.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct LeftId {
     pub(super) id: BackendId,

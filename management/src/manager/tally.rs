@@ -10,7 +10,8 @@ use std::sync::atomic::{Ordering, fence};
 
 use arc_swap::ArcSwap;
 
-use super::published::Published;
+use super::published::{Left, Published};
+use guideway_core::balancer::id::BackendId;
 use guideway_core::stats::{Reader, Traffic};
 
 /// What was forwarded, summed over the workers, and what was published then.
@@ -55,20 +56,39 @@ impl Tally {
         self.counted(&self.services, id.index(), ids.service_since(id), base)
     }
 
-    /// What was forwarded to a backend of a pool.
+    /// What was forwarded to a backend of a pool, by all pools that choose it.
     pub fn backend(&self, pool: usize, index: usize) -> Traffic {
-        let Published { ids, backend_base, .. } = &*self.published;
-        let id = ids.backends[pool][index];
-        let base = backend_base.get(&id.get()).copied().unwrap_or_default();
-        self.counted(&self.backends, id.index(), ids.since(id), base)
+        let Published { ids, configuration, left_backends, .. } = &*self.published;
+        let present = self.present(ids.of_backend(pool, index));
+        if left_backends.is_empty() {
+            return present;
+        }
+        let pool = &configuration.pools[pool];
+        let name = (pool.name.clone(), pool.backends[index].address);
+        self.with(present, left_backends.get(&name))
     }
 
-    /// What was forwarded to the backends of a pool since the pool was configured, including those that it has no
-    /// longer. The live flows are those of the backends that it has.
+    /// What a pool forwarded since it was configured, to its own backends and those of other pools, including those
+    /// that it has no longer. The live flows are those of the backends that it has.
     pub fn pool(&self, index: usize) -> Traffic {
-        let pool = &self.published.configuration.pools[index];
-        let present: Traffic = (0..pool.backends.len()).map(|n| self.backend(index, n)).sum();
-        let Some(left) = self.published.left.get(&pool.name) else { return present };
+        let Published { ids, configuration, left, .. } = &*self.published;
+        let present = self.present(ids.backends[index].iter().copied());
+        self.with(present, left.get(&configuration.pools[index].name))
+    }
+
+    /// What was forwarded by ids that are in use.
+    fn present(&self, ids: impl Iterator<Item = BackendId>) -> Traffic {
+        let Published { ids: all, backend_base, .. } = &*self.published;
+        let counted = |id: BackendId| {
+            let base = backend_base.get(&id.get()).copied().unwrap_or_default();
+            self.counted(&self.backends, id.index(), all.since(id), base)
+        };
+        ids.map(counted).sum()
+    }
+
+    /// What was forwarded by ids that are in use and by those that have left.
+    fn with(&self, present: Traffic, left: Option<&Left>) -> Traffic {
+        let Some(left) = left else { return present };
         let gone = left
             .ids
             .iter()

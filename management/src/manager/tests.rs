@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::*;
 use crate::event::Recorder;
 use crate::routing::{Batch, Link};
-use crate::sample::{Brake, MIXED, THREE, ports, text};
+use crate::sample::{Brake, MIXED, THREE, choose_own, ports, text};
 use crate::state::{BackendChange, PortFacts};
 use guideway_api::Happening;
 use guideway_api::{BackendOrder, SetState, Source};
@@ -306,7 +306,13 @@ fn what_a_publication_changes_for_backends_and_pools_is_recorded() {
                 vec![state(Draining, Disabled, Source::Operator)],
             ),
             (configuration(|_| ()), vec![]),
-            (configuration(|c| c.pools.reverse()), vec![]),
+            (
+                configuration(|c| {
+                    c.pools.reverse();
+                    choose_own(c);
+                }),
+                vec![],
+            ),
             (
                 set(BackendOrder::UnsetState),
                 vec![state(Disabled, Active, Source::File), serving.clone()],

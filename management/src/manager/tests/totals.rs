@@ -3,8 +3,8 @@
 use std::net::IpAddr;
 
 use super::*;
-use crate::sample::Random;
-use guideway_config::{Backend, Pool, Service};
+use crate::sample::{Random, choose_own};
+use guideway_config::{Backend, Inclusion, Pool, Service};
 
 const STEPS: usize = 3000;
 const WORKERS: usize = 2;
@@ -73,14 +73,16 @@ impl Model {
     fn forwarded(&self, published: &Published) -> Forwarded {
         let Published { configuration, ids, generation, .. } = published;
         let services = configuration.services.iter().zip(&ids.services);
-        let pools = configuration.pools.iter().zip(&ids.backends);
+        let pools = || configuration.pools.iter();
         Forwarded {
             generation: *generation,
             services: services.map(|(s, id)| (id.index(), self.services[&s.port])).collect(),
-            backends: pools
-                .flat_map(|(pool, ids)| pool.backends.iter().zip(ids).map(move |b| (pool, b)))
-                .map(|(pool, (backend, id))| {
-                    let key = (pool.name.clone(), backend.address);
+            backends: pools()
+                .zip(&ids.backends)
+                .flat_map(|(pool, ids)| pool.included.iter().zip(ids).map(move |b| (pool, b)))
+                .map(|(pool, (inclusion, id))| {
+                    let owner = &configuration.pools[inclusion.pool];
+                    let key = (owner.name.clone(), owner.backends[inclusion.backend].address);
                     (id.index(), self.backends[&key], self.pools[&pool.name])
                 })
                 .collect(),
@@ -122,6 +124,7 @@ fn another(random: &mut Random, like: &Configuration) -> Configuration {
             Pool { name: pool.to_owned(), backends: backends.collect(), ..like.pools[0].clone() }
         })
         .collect();
+    include(&mut configuration, random);
     let (names, ports) = (some(random), some(random));
     let services = names.into_iter().zip(ports).map(|(name, port)| Service {
         name: name.to_owned(),
@@ -131,6 +134,23 @@ fn another(random: &mut Random, like: &Configuration) -> Configuration {
     });
     configuration.services = services.collect();
     configuration
+}
+
+/// Lets pools choose from other pools, any.
+fn include(configuration: &mut Configuration, random: &mut Random) {
+    choose_own(configuration);
+    for index in 0..configuration.pools.len() {
+        for other in (0..configuration.pools.len()).filter(|&other| other != index) {
+            if random.below(4) == 0 {
+                let backends = 0..configuration.pools[other].backends.len();
+                let level = random.below(2);
+                let included = backends.map(|backend| Inclusion { pool: other, backend, level });
+                let pool = &mut configuration.pools[index];
+                pool.included.extend(included);
+                pool.levels = vec![index, other];
+            }
+        }
+    }
 }
 
 /// What a scrape shows: every series of services, backends and pools.
@@ -203,12 +223,20 @@ fn totals_are_what_was_forwarded_and_never_go_back() {
         .collect();
     model.configure(&first);
     let mut forwarded = model.forwarded(&manager.published().load());
-    let (mut most_left, mut most_settled) = (0, 0);
+    let (mut most_left, mut most_settled, mut most_of_backends) = (0, 0, 0);
     for _ in 0..STEPS {
         let worker = &mut workers[random.below(WORKERS)];
         match random.below(8) {
             0 => {
-                let configuration = another(&mut random, &first);
+                // Mostly other pools choose from the same backends.
+                let configuration = match random.below(4) {
+                    0 => another(&mut random, &first),
+                    _ => {
+                        let mut configuration = (*manager.state().intent.configuration).clone();
+                        include(&mut configuration, &mut random);
+                        configuration
+                    }
+                };
                 earlier.forget(&configuration);
                 model.configure(&configuration);
                 let progress = manager.progress();
@@ -250,7 +278,11 @@ fn totals_are_what_was_forwarded_and_never_go_back() {
             most_left = most_left.max(left.ids.len());
             most_settled = most_settled.max(left.rest.packets);
         }
+        for left in tally.published().left_backends.values() {
+            most_of_backends = most_of_backends.max(left.rest.packets);
+        }
     }
+    assert!(most_of_backends > 0, "pools chose backends no more that others still chose");
     assert!(most_left > 1, "ids were read after their backends had left");
     assert!(most_settled > 10, "ids were assigned again after their backends had left");
     let end = manager.published().load().ids.end;
