@@ -2,22 +2,21 @@
 
 use guideway_api::BackendState;
 use guideway_config::{self as config, Configuration, Encapsulation, MssClamp, Pool};
-use guideway_core::balancer::backend::{Backend, MssLimit, Route, Serving};
+use guideway_core::balancer::backend::{Backend, Leaving, MssLimit, Route, Serving};
 use guideway_core::balancer::encapsulation::{Choice, Constraints, Template, Tunnel};
 use guideway_core::balancer::id::{BackendId, PoolIndex, PortIndex};
 use guideway_core::balancer::mtu::mss_for;
 use guideway_core::wire::Family;
 
 use super::source;
-use crate::ids::Ids;
 use crate::routing::{NextHop, Unreachable};
-use crate::state::standing::BackendStanding;
+use crate::state::standing::{BackendStanding, PoolServing};
 use crate::state::{State, Wanted};
 
 /// A backend as listings show it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CompiledBackend {
-    /// Its id.
+    /// Its id in the pool that has it.
     pub id: BackendId,
     /// Its state, share and weight.
     pub standing: BackendStanding,
@@ -25,12 +24,12 @@ pub struct CompiledBackend {
     pub next_hop: Result<NextHop, Unreachable>,
     /// The encapsulation of its packets; `None` without a next hop, or if no listed one can be used.
     pub encapsulation: Option<Choice>,
-    /// Its slots in the Maglev table.
+    /// Its slots in the table of the pool that has it.
     pub slots: usize,
 }
 
 impl CompiledBackend {
-    /// Which flows it takes, and why.
+    /// Which flows it accepts, and why.
     pub fn state(&self) -> BackendState {
         match (self.standing.state, &self.next_hop) {
             (Wanted::Disabled, _) => BackendState::Disabled,
@@ -41,24 +40,58 @@ impl CompiledBackend {
             (Wanted::Active, Ok(_)) => BackendState::Active,
         }
     }
+}
 
-    pub(super) fn serving(&self) -> Serving {
-        match (self.standing.state, self.standing.weight) {
-            (Wanted::Disabled, _) => Serving::Nothing,
-            (Wanted::Active, 1..) => Serving::All,
-            _ => Serving::Existing,
-        }
+/// How packets reach a backend.
+#[derive(Clone, Debug)]
+pub(super) struct Reach {
+    pub(super) route: Option<Route>,
+    mss: MssLimit,
+}
+
+impl Reach {
+    pub(super) fn of(backend: &Backend) -> Reach {
+        Reach { route: backend.route.clone(), mss: backend.mss }
+    }
+
+    /// The backend as packets of a pool see it.
+    pub(super) fn record(
+        self,
+        pool: PoolIndex,
+        serving: Serving,
+        standing: &BackendStanding,
+        since: u32,
+    ) -> Backend {
+        let leaving = match serving {
+            Serving::Existing => standing.leaving,
+            Serving::All | Serving::Nothing => Leaving::NONE,
+        };
+        let weight = standing.weight.saturating_mul(standing.share);
+        Backend { pool, serving, leaving, weight, route: self.route, mss: self.mss, since }
     }
 }
 
-/// A backend as packets and as listings see it, the latter without its slots.
+/// Which flows of a pool a backend accepts that the pool has at this level.
+pub(super) fn serving(pool: PoolServing, level: usize, backend: &BackendStanding) -> Serving {
+    let takes_new = match backend.state {
+        Wanted::Disabled => return Serving::Nothing,
+        Wanted::Active => pool == PoolServing::Level(level),
+        Wanted::Down => pool == PoolServing::Down && level == 0,
+        Wanted::Draining => false,
+    };
+    match takes_new && backend.weight > 0 {
+        true => Serving::All,
+        false => Serving::Existing,
+    }
+}
+
+/// How packets reach a backend, and the backend as listings see it, without its slots.
 pub(super) fn compile(
     state: &State,
-    ids: &Ids,
-    (pool, index): (&Pool, PoolIndex),
+    pool: &Pool,
     (backend, id): (&config::Backend, BackendId),
     standing: &BackendStanding,
-) -> (Backend, CompiledBackend) {
+) -> (Reach, CompiledBackend) {
     let configuration = &*state.intent.configuration;
     let next_hop = state.observation.routing.way(backend.address);
     let hop = next_hop.as_ref().ok();
@@ -70,19 +103,7 @@ pub(super) fn compile(
     let mss = mss_limit(configuration, pool, hop, route.as_ref());
     let compiled =
         CompiledBackend { id, standing: standing.clone(), next_hop, encapsulation, slots: 0 };
-    let serving = compiled.serving();
-    (
-        Backend {
-            pool: index,
-            serving,
-            leaving: standing.leaving,
-            weight: standing.weight,
-            route,
-            mss,
-            since: ids.since(id),
-        },
-        compiled,
-    )
+    (Reach { route, mss }, compiled)
 }
 
 fn route(

@@ -1,13 +1,13 @@
 //! From state to [`Tables`]: a pure function.
 //!
 //! [`compile`] compares the state with the one that was compiled before. If the configuration, the ports and the
-//! node's own addresses are the same, only backends whose next hop or setting differs are compiled again, and only
+//! node's own addresses are the same, only backends whose next hop or standing differs are compiled again, and only
 //! pools whose candidates differ get another Maglev table. Otherwise everything is compiled; Maglev tables of
 //! unchanged candidates are carried over even then. The result does not depend on what was compiled before.
 //!
 //! | file | what |
 //! |---|---|
-//! | `pool.rs` | pools: Maglev tables, and what listings show |
+//! | `pool.rs` | pools: what they choose from, Maglev tables, and what listings show |
 //! | `backend.rs` | backends: encapsulation, headers, segment size |
 //! | `node.rs` | the node: own addresses, tunnels, cluster |
 //! | `punts.rs` | what the kernel gets |
@@ -30,6 +30,7 @@ use guideway_core::balancer::hash::FleetKey;
 use guideway_core::balancer::id::{BackendId, PoolIndex};
 use guideway_core::balancer::port::Port;
 use guideway_core::balancer::tables::{TableChange, TableSpec, Tables};
+use rustc_hash::FxHashMap;
 
 use crate::ids::Ids;
 use crate::state::State;
@@ -38,7 +39,8 @@ pub use backend::CompiledBackend;
 pub use pool::CompiledPool;
 pub(crate) use punts::limits as punt_limits;
 
-use pool::MaglevTables;
+use backend::Reach;
+use pool::{BuiltTables, Source};
 
 /// Tables, and the state that they were compiled from.
 #[derive(Clone, Debug)]
@@ -71,15 +73,15 @@ fn whole(generation: u64, state: &State, ids: &Arc<Ids>, previous: Option<&Compi
     let configuration = &*state.intent.configuration;
     let hash = &configuration.hash;
     let previous = previous.filter(|previous| previous.state.intent.configuration.hash == *hash);
-    let known = MaglevTables::of(previous.map_or(&[], |previous| &previous.pools));
+    let known = BuiltTables::of(previous.map_or(&[], |previous| &previous.pools));
     let mut records = vec![Backend::VACANT; ids.end];
-    let mut pools = Vec::with_capacity(configuration.pools.len());
-    for index in 0..configuration.pools.len() {
-        let pool = pool::compile(state, ids, index, &known, |id, backend| {
-            records[id.index()] = backend;
-        });
-        pools.push(Arc::new(pool));
-    }
+    let sources = (0..configuration.pools.len()).map(|index| Source { state, ids, index });
+    let own: Vec<_> = sources.clone().map(pool::own).collect();
+    let compile = |source| {
+        let record = |id: BackendId, backend| records[id.index()] = backend;
+        Arc::new(pool::compile(source, &own, &known, record))
+    };
+    let pools: Vec<Arc<CompiledPool>> = sources.map(compile).collect();
     let tables = Tables::new(TableSpec {
         generation,
         fleet: FleetKey::new(hash.key),
@@ -93,9 +95,9 @@ fn whole(generation: u64, state: &State, ids: &Arc<Ids>, previous: Option<&Compi
                 mac: port.mac.or(facts.filter.then_some(facts.device_mac)),
             })
             .collect(),
-        services: services::compile(configuration, ids),
+        services: services::compile(configuration, ids, state.standing.plan()),
         vips: services::vips(configuration),
-        pools: pools.iter().map(|pool| pool.tables()).collect(),
+        pools: pools.iter().zip(&configuration.pools).map(|(p, of)| p.tables(of)).collect(),
         backends: records,
         node: node::compile(state),
     });
@@ -103,7 +105,7 @@ fn whole(generation: u64, state: &State, ids: &Arc<Ids>, previous: Option<&Compi
 }
 
 impl Compiled {
-    /// Whether a state differs from the compiled one in next hops and settings only.
+    /// Whether a state differs from the compiled one in next hops and the standing only.
     fn is_like(&self, state: &State, ids: &Arc<Ids>) -> bool {
         Arc::ptr_eq(&self.state.intent.configuration, &state.intent.configuration)
             && Arc::ptr_eq(&self.ids, ids)
@@ -115,21 +117,42 @@ impl Compiled {
     fn changed(&self, generation: u64, state: &State) -> Compiled {
         let routing = &state.observation.routing;
         let differences = routing.differences(&self.state.observation.routing);
+        let change =
+            pool::Change { before: &self.state, tables: &self.tables, differences: &differences };
+        let source = |index| Source { state, ids: &self.ids, index };
+        let mut own: Vec<pool::Changed> = self
+            .pools
+            .iter()
+            .enumerate()
+            .map(|(index, pool)| pool.changed_own(source(index), &change))
+            .collect();
+        // How packets reach backends that several pools can choose.
+        let plan = state.standing.plan();
+        let mut shared: FxHashMap<BackendId, Reach> = FxHashMap::default();
+        for (_, own) in own.iter().enumerate().filter(|&(index, _)| plan.is_shared(index)) {
+            shared.extend(own.iter().map(|(_, reach, shown)| (shown.id, reach.clone())));
+        }
+        let is_changed: Vec<bool> = own.iter().map(|own| !own.is_empty()).collect();
         let mut backends: Vec<(BackendId, Backend)> = Vec::new();
         let mut changed_pools: Vec<(PoolIndex, Pool)> = Vec::new();
         let mut pools = self.pools.clone();
-        for (index, pool) in (0..).zip(&mut pools) {
-            let standing = |state: &State| Arc::clone(&state.standing.pools[index]);
-            if differences.is_empty() && standing(state) == standing(&self.state) {
+        for (index, pool) in pools.iter_mut().enumerate() {
+            let others = plan.others(index);
+            if !is_changed[index]
+                && !others.iter().any(|&other| is_changed[other])
+                && state.standing.pools[index].serving == pool.serving
+            {
                 continue;
             }
             let record = |id, backend| backends.push((id, backend));
-            let Some(changed) = pool.changed(state, &self.ids, index, &differences, record) else {
+            let own = std::mem::take(&mut own[index]);
+            let Some(changed) = pool.changed(source(index), &change, own, &shared, record) else {
                 continue;
             };
             if !changed.has_table_of(pool) {
+                let configured = &state.intent.configuration.pools[index];
                 #[expect(clippy::cast_possible_truncation, reason = "at most 65535 pools")]
-                changed_pools.push((PoolIndex(index as u16), changed.tables()));
+                changed_pools.push((PoolIndex(index as u16), changed.tables(configured)));
             }
             *pool = Arc::new(changed);
         }

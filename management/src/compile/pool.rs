@@ -1,31 +1,46 @@
-//! A pool: its Maglev table, and its backends as listings show them.
+//! A pool: what chooses its backends, and its own backends as listings show them.
 
 use std::sync::Arc;
 
-use guideway_config::{self as config, Hash};
+use guideway_config::{self as config, Choice, Hash, Inclusion, OnEmpty};
 use guideway_core::balancer::backend::{Backend, Pool, Serving};
 use guideway_core::balancer::hash::FleetKey;
 use guideway_core::balancer::id::{BackendId, PoolIndex};
 use guideway_core::balancer::maglev::{self, Candidate};
+use guideway_core::balancer::tables::Tables;
 use rustc_hash::FxHashMap;
 
-use super::backend::{self, CompiledBackend};
+use super::backend::{self, CompiledBackend, Reach};
 use crate::ids::Ids;
 use crate::routing::Differences;
 use crate::state::State;
-use crate::state::standing::BackendStanding;
+use crate::state::standing::{BackendStanding, PoolServing, WHOLE};
 
 /// A compiled pool.
 #[derive(Clone, Debug)]
 pub struct CompiledPool {
-    /// Its backends, in the configuration's order.
+    /// Its own backends, in the configuration's order.
     pub backends: Vec<CompiledBackend>,
+    /// Whose backends get new flows.
+    pub serving: PoolServing,
+    /// How many backends accept new flows, of all that it can choose, and have a route.
+    pub active: usize,
+    /// What it can choose, in the order of its ids.
+    choosable: Vec<Choosable>,
     built: Built,
 }
 
-/// A Maglev table, what it chooses from, and how many slots each candidate has.
+/// A backend that a pool can choose.
+#[derive(Clone, Copy, Debug)]
+struct Choosable {
+    serving: Serving,
+    has_route: bool,
+}
+
+/// What the packet path chooses from, the candidates for that, and how many slots each has.
 #[derive(Clone, Debug)]
 struct Built {
+    choice: Choice,
     candidates: Arc<[Candidate]>,
     table: Arc<maglev::Table>,
     /// The least backend id among the candidates.
@@ -34,97 +49,207 @@ struct Built {
     slots: Arc<[usize]>,
 }
 
-/// The Maglev tables of some pools, by their candidates.
-pub(super) struct MaglevTables<'a>(FxHashMap<&'a [Candidate], &'a Built>);
+/// The tables of some pools, by their choice and candidates.
+pub(super) struct BuiltTables<'a>(FxHashMap<(bool, &'a [Candidate]), &'a Built>);
 
-impl MaglevTables<'_> {
-    pub(super) fn of(pools: &[Arc<CompiledPool>]) -> MaglevTables<'_> {
-        let tables = pools.iter().map(|pool| (&*pool.built.candidates, &pool.built));
-        MaglevTables(tables.collect())
+impl BuiltTables<'_> {
+    pub(super) fn of(pools: &[Arc<CompiledPool>]) -> BuiltTables<'_> {
+        let built = pools.iter().map(|pool| &pool.built);
+        BuiltTables(built.map(|b| ((has_turns(b.choice), &*b.candidates), b)).collect())
     }
 
-    fn find(&self, candidates: &[Candidate]) -> Option<Built> {
-        self.0.get(candidates).map(|&built| built.clone())
+    fn find(&self, choice: Choice, candidates: &[Candidate]) -> Option<Built> {
+        let built = self.0.get(&(has_turns(choice), candidates));
+        built.map(|&built| Built { choice, ..built.clone() })
     }
 }
 
-/// Compiles a pool. `record` gets each backend as packets see it. A Maglev table that is `known` is not built again.
+/// What a pool is compiled from.
+#[derive(Clone, Copy)]
+pub(super) struct Source<'a> {
+    pub(super) state: &'a State,
+    pub(super) ids: &'a Ids,
+    pub(super) index: usize,
+}
+
+impl<'a> Source<'a> {
+    fn pool(&self) -> &'a config::Pool {
+        &self.state.intent.configuration.pools[self.index]
+    }
+
+    fn serving(&self) -> PoolServing {
+        self.state.standing.pools[self.index].serving
+    }
+
+    /// What the pool can choose, each with its id: its own backends first.
+    fn included(&self) -> impl Iterator<Item = (Inclusion, BackendId)> + Clone + use<'a> {
+        let ids = self.ids.backends[self.index].iter().copied();
+        self.pool().choosable(self.index).zip(ids)
+    }
+
+    fn standing(&self, inclusion: &Inclusion) -> &'a BackendStanding {
+        standing(self.state, inclusion)
+    }
+
+    fn record(
+        &self,
+        reach: Reach,
+        serving: Serving,
+        inclusion: &Inclusion,
+        id: BackendId,
+    ) -> Backend {
+        reach.record(at(self.index), serving, self.standing(inclusion), self.ids.since(id))
+    }
+}
+
+fn standing<'a>(state: &'a State, inclusion: &Inclusion) -> &'a BackendStanding {
+    &state.standing.pools[inclusion.pool].backends[inclusion.backend]
+}
+
+/// The own backends of a pool: how packets reach them, and what listings show.
+pub(super) fn own(source: Source<'_>) -> Vec<(Reach, CompiledBackend)> {
+    let (state, pool) = (source.state, source.pool());
+    let standings = &state.standing.pools[source.index].backends;
+    let own = pool.backends.iter().zip(&source.ids.backends[source.index]).zip(standings);
+    own.map(|((configured, &id), standing)| {
+        backend::compile(state, pool, (configured, id), standing)
+    })
+    .collect()
+}
+
+/// Compiles a pool. `own` are the own backends of every pool. `record` gets each backend as packets of the pool see it.
+/// What is `known` is not built again.
 pub(super) fn compile(
-    state: &State,
-    ids: &Ids,
-    index: usize,
-    known: &MaglevTables<'_>,
+    source: Source<'_>,
+    own: &[Vec<(Reach, CompiledBackend)>],
+    known: &BuiltTables<'_>,
     mut record: impl FnMut(BackendId, Backend),
 ) -> CompiledPool {
-    let configuration = &*state.intent.configuration;
-    let pool = &configuration.pools[index];
-    let standing = &state.standing.pools[index];
-    let mut backends = Vec::with_capacity(pool.backends.len());
-    for ((configured, &id), standing) in
-        pool.backends.iter().zip(&ids.backends[index]).zip(&standing.backends)
-    {
-        let (compiled, shown) =
-            backend::compile(state, ids, (pool, at(index)), (configured, id), standing);
-        record(id, compiled);
-        backends.push(shown);
-    }
-    let candidates = candidates(pool, &backends);
+    let choosable = source.included().map(|(inclusion, id)| {
+        let (reach, _) = &own[inclusion.pool][inclusion.backend];
+        let serving =
+            backend::serving(source.serving(), inclusion.level, source.standing(&inclusion));
+        record(id, source.record(reach.clone(), serving, &inclusion, id));
+        Choosable { serving, has_route: reach.route.is_some() }
+    });
+    let choosable: Vec<Choosable> = choosable.collect();
+    let (choice, candidates) = (source.pool().choice, candidates(source, &choosable));
+    let hash = &source.state.intent.configuration.hash;
     let built =
-        known.find(&candidates).unwrap_or_else(|| Built::new(&configuration.hash, candidates));
-    let mut pool = CompiledPool { backends, built };
+        known.find(choice, &candidates).unwrap_or_else(|| Built::new(hash, choice, candidates));
+    let backends = own[source.index].iter().map(|(_, shown)| shown.clone()).collect();
+    let mut pool =
+        CompiledPool { backends, serving: source.serving(), active: 0, choosable, built };
+    pool.count_active();
     pool.count_slots();
     pool
 }
 
+/// A change of routing, of which these are the differences, and of the standing.
+pub(super) struct Change<'a> {
+    pub(super) before: &'a State,
+    /// The tables before.
+    pub(super) tables: &'a Tables,
+    pub(super) differences: &'a Differences,
+}
+
+/// The own backends of a pool that a change concerns: their index, how packets reach them, and what listings show.
+pub(super) type Changed = Vec<(usize, Reach, CompiledBackend)>;
+
 impl CompiledPool {
     /// The pool as packets see it.
-    pub(super) fn tables(&self) -> Pool {
-        Pool::new(Arc::clone(&self.built.table))
+    pub(super) fn tables(&self, pool: &config::Pool) -> Pool {
+        let resets = pool.on_empty == OnEmpty::Reset;
+        Pool { maglev: Arc::clone(&self.built.table), choice: self.built.choice, resets }
     }
 
-    /// Whether the Maglev table is the same as that of `other`.
+    /// Whether the table is the same as that of `other`.
     pub(super) fn has_table_of(&self, other: &CompiledPool) -> bool {
         Arc::ptr_eq(&self.built.table, &other.built.table)
     }
 
-    /// The pool after a change of routing, in which these are the differences, and of settings; `None` if it is the
-    /// same. `record` gets each backend that differs.
-    pub(super) fn changed(
-        &self,
-        state: &State,
-        ids: &Ids,
-        index: usize,
-        differences: &Differences,
-        mut record: impl FnMut(BackendId, Backend),
-    ) -> Option<CompiledPool> {
-        let configuration = &*state.intent.configuration;
-        let pool = &configuration.pools[index];
-        let standing = &state.standing.pools[index];
-        let mut changed: Option<CompiledPool> = None;
-        let mut shares_differ = false;
-        for (n, (configured, before)) in pool.backends.iter().zip(&self.backends).enumerate() {
-            let is_moved = differences.concern(configured.address, &before.next_hop)
-                && state.observation.routing.way(configured.address) != before.next_hop;
-            let now = &standing.backends[n];
-            if !is_moved && *now == before.standing {
-                continue;
-            }
-            let (compiled, mut shown) =
-                backend::compile(state, ids, (pool, at(index)), (configured, before.id), now);
-            record(before.id, compiled);
-            let share = |of: &BackendStanding| (of.state, of.weight, of.share);
-            shares_differ |= share(now) != share(&before.standing);
-            shown.slots = before.slots;
-            changed.get_or_insert_with(|| self.clone()).backends[n] = shown;
+    /// The share of a backend in the new flows of the pool that has it, from 0 to 1.
+    pub fn share(&self, backend: &CompiledBackend) -> f64 {
+        let slots = self.built.table.slots().len().max(1);
+        backend.slots as f64 / slots as f64
+    }
+
+    /// The own backends that a change concerns.
+    pub(super) fn changed_own(&self, source: Source<'_>, change: &Change<'_>) -> Changed {
+        let Source { state, index, .. } = source;
+        let (pool, standings) = (source.pool(), &state.standing.pools[index]);
+        let is_same = Arc::ptr_eq(standings, &change.before.standing.pools[index]);
+        if is_same && change.differences.is_empty() {
+            return Vec::new();
         }
-        if let Some(changed) = changed.as_mut().filter(|_| shares_differ) {
-            let candidates = candidates(pool, &changed.backends);
-            if *candidates != *self.built.candidates {
-                changed.built = Built::new(&configuration.hash, candidates);
-                changed.count_slots();
+        let mut changed = Vec::new();
+        for (n, (configured, before)) in pool.backends.iter().zip(&self.backends).enumerate() {
+            let is_moved = change.differences.concern(configured.address, &before.next_hop)
+                && state.observation.routing.way(configured.address) != before.next_hop;
+            let now = &standings.backends[n];
+            if is_moved || (!is_same && *now != before.standing) {
+                let (reach, mut shown) =
+                    backend::compile(state, pool, (configured, before.id), now);
+                shown.slots = before.slots;
+                changed.push((n, reach, shown));
             }
         }
         changed
+    }
+
+    /// The pool after a change, given its own backends that the change concerns, and how packets reach those of other
+    /// pools, by the id in their own pool; `None` if it is the same. `record` gets each backend that differs.
+    pub(super) fn changed(
+        &self,
+        source: Source<'_>,
+        change: &Change<'_>,
+        own: Changed,
+        others: &FxHashMap<BackendId, Reach>,
+        mut record: impl FnMut(BackendId, Backend),
+    ) -> Option<CompiledPool> {
+        let serving = source.serving();
+        let mut is_changed = !own.is_empty() || serving != self.serving;
+        let (mut own, mut shares_differ) = (own.into_iter().peekable(), false);
+        let mut pool = CompiledPool { serving, ..self.clone() };
+        for (n, (inclusion, id)) in source.included().enumerate() {
+            let own = own.next_if(|&(index, ..)| index == n);
+            let reach = match own {
+                Some((_, reach, shown)) => {
+                    pool.backends[n] = shown;
+                    Some(reach)
+                }
+                None if inclusion.pool == source.index => None,
+                None => {
+                    others.get(&source.ids.backends[inclusion.pool][inclusion.backend]).cloned()
+                }
+            };
+            let standing = source.standing(&inclusion);
+            let serving = backend::serving(serving, inclusion.level, standing);
+            let before = &mut pool.choosable[n];
+            if reach.is_none() && serving == before.serving {
+                continue;
+            }
+            is_changed = true;
+            let share = |of: &BackendStanding| (of.weight, of.share);
+            shares_differ |= serving != before.serving
+                || share(standing) != share(self::standing(change.before, &inclusion));
+            let reach = reach.unwrap_or_else(|| Reach::of(change.tables.backend(id)));
+            *before = Choosable { serving, has_route: reach.route.is_some() };
+            record(id, source.record(reach, serving, &inclusion, id));
+        }
+        if !is_changed {
+            return None;
+        }
+        if shares_differ {
+            let candidates = candidates(source, &pool.choosable);
+            if *candidates != *self.built.candidates {
+                let hash = &source.state.intent.configuration.hash;
+                pool.built = Built::new(hash, self.built.choice, candidates);
+                pool.count_slots();
+            }
+        }
+        pool.count_active();
+        Some(pool)
     }
 
     /// Writes to each backend how many slots it has.
@@ -133,19 +258,28 @@ impl CompiledPool {
             backend.slots = self.built.slots_of(backend.id);
         }
     }
+
+    fn count_active(&mut self) {
+        let takes =
+            |choosable: &&Choosable| choosable.serving == Serving::All && choosable.has_route;
+        self.active = self.choosable.iter().filter(takes).count();
+    }
 }
 
 impl Built {
-    fn new(hash: &Hash, candidates: Vec<Candidate>) -> Built {
-        let key = FleetKey::new(hash.key);
-        let table = maglev::Table::build(&key, hash.table_size, &candidates);
+    fn new(hash: &Hash, choice: Choice, candidates: Vec<Candidate>) -> Built {
+        let table = match has_turns(choice) {
+            true => maglev::Table::turns(hash.table_size, &candidates),
+            false => maglev::Table::build(&FleetKey::new(hash.key), hash.table_size, &candidates),
+        };
         let ids = || candidates.iter().map(|candidate| candidate.value);
         let first = ids().min().unwrap_or(0);
         let mut slots = vec![0; ids().max().map_or(0, |last| (last - first) as usize + 1)];
         for &value in table.slots() {
             slots[(value - first) as usize] += 1;
         }
-        Built { candidates: candidates.into(), table: Arc::new(table), first, slots: slots.into() }
+        let (candidates, table, slots) = (candidates.into(), Arc::new(table), slots.into());
+        Built { choice, candidates, table, first, slots }
     }
 
     fn slots_of(&self, id: BackendId) -> usize {
@@ -154,16 +288,28 @@ impl Built {
     }
 }
 
-/// What the pool's Maglev table chooses from, ordered by identity.
-fn candidates(pool: &config::Pool, backends: &[CompiledBackend]) -> Vec<Candidate> {
-    let taking = pool.backends.iter().zip(backends).filter(|(_, b)| b.serving() == Serving::All);
-    let candidate = |(configured, backend): (&config::Backend, &CompiledBackend)| Candidate {
-        identity: maglev::identity(configured.address),
-        weight: backend.standing.weight,
-        value: backend.id.get(),
+/// Whether the packet path takes turns rather than slots of a Maglev table.
+fn has_turns(choice: Choice) -> bool {
+    choice == Choice::RoundRobin
+}
+
+/// What a pool chooses from, ordered by identity. Backends of one address keep the configuration's order.
+fn candidates(source: Source<'_>, choosable: &[Choosable]) -> Vec<Candidate> {
+    let included = source.included().zip(choosable);
+    let serving = || included.clone().filter(|(_, c)| c.serving == Serving::All).map(|(i, _)| i);
+    let starts_slowly = serving().any(|(inclusion, _)| source.standing(&inclusion).share < WHOLE);
+    let candidate = |(inclusion, id): (Inclusion, BackendId)| {
+        let standing = source.standing(&inclusion);
+        let share = if starts_slowly { standing.share } else { 1 };
+        let pool = &source.state.intent.configuration.pools[inclusion.pool];
+        Candidate {
+            identity: maglev::identity(pool.backends[inclusion.backend].address),
+            weight: standing.weight.saturating_mul(share),
+            value: id.get(),
+        }
     };
-    let mut candidates: Vec<Candidate> = taking.map(candidate).collect();
-    candidates.sort_unstable_by_key(|candidate| candidate.identity);
+    let mut candidates: Vec<Candidate> = serving().map(candidate).collect();
+    candidates.sort_by_key(|candidate| candidate.identity);
     candidates
 }
 

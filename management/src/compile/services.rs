@@ -6,19 +6,24 @@ use std::time::Duration;
 
 use guideway_config::{Configuration, FragmentPolicy, Timeouts};
 use guideway_core::balancer::conntrack::{self, State};
-use guideway_core::balancer::id::{PolicyIndex, PoolIndex};
+use guideway_core::balancer::id::PoolIndex;
 use guideway_core::balancer::services::{Service, ServiceAddress, Vip};
 
 use crate::ids::Ids;
+use crate::state::standing::Plan;
 
 /// The services.
-pub(super) fn compile(configuration: &Configuration, ids: &Ids) -> Vec<(ServiceAddress, Service)> {
+pub(super) fn compile(
+    configuration: &Configuration,
+    ids: &Ids,
+    plan: &Plan,
+) -> Vec<(ServiceAddress, Service)> {
     let services = configuration.services.iter().zip(&ids.services);
-    let services = services.map(|(service, &id)| {
+    let services = services.enumerate().map(|(n, (service, &id))| {
         #[expect(clippy::cast_possible_truncation, reason = "at most 65535 pools")]
         let pool = PoolIndex(service.pool as u16);
         let fragments = service.fragments == FragmentPolicy::Follow;
-        let policy = PolicyIndex(0);
+        let policy = plan.policy_of(n);
         (service.service_address(), Service { id, pool, policy, fragments })
     });
     services.collect()

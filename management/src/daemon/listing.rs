@@ -46,11 +46,7 @@ impl Overview {
                 protocol: to_protocol(service.protocol),
                 port: service.port,
                 pool: configuration.pools[service.pool].name.clone(),
-                backends: published.pools[service.pool]
-                    .backends
-                    .iter()
-                    .filter(|backend| backend.state() == api::BackendState::Active)
-                    .count(),
+                backends: published.pools[service.pool].active,
                 traffic: to_traffic(tally.service(index)),
             })
             .collect()
@@ -63,6 +59,7 @@ impl Overview {
         let mut list = Vec::new();
         for ((pool_index, pool), compiled) in (0..).zip(&configuration.pools).zip(&published.pools)
         {
+            let of_pool = compiled;
             for ((index, backend), compiled) in (0..).zip(&pool.backends).zip(&compiled.backends) {
                 list.push(api::Backend {
                     pool: pool.name.clone(),
@@ -80,7 +77,7 @@ impl Overview {
                     encapsulation_choice: compiled
                         .encapsulation
                         .map(|choice| to_choice(&choice, &backend.encapsulations)),
-                    share: compiled.slots as f64 / f64::from(configuration.hash.table_size),
+                    share: of_pool.share(compiled),
                     next_hop: to_next_hop(&compiled.next_hop, configuration),
                     traffic: to_traffic(tally.backend(pool_index, index)),
                 });

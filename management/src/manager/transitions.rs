@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use guideway_api::{BackendState, Happening};
+use guideway_api::Happening;
 use guideway_config::Pool;
 
 use super::published::Published;
@@ -39,7 +39,7 @@ pub(super) fn record(before: &Published, after: &Published, mut event: impl FnMu
                 event(happening);
             }
         });
-        match (active(old), active(new)) {
+        match (old.active, new.active) {
             (0, 0) => {}
             (0, active) => pools.push(Happening::PoolServing { pool: pool.name.clone(), active }),
             (_, 0) => pools.push(Happening::PoolEmpty { pool: pool.name.clone() }),
@@ -85,8 +85,4 @@ fn compare(
             });
         }
     }
-}
-
-fn active(pool: &CompiledPool) -> usize {
-    pool.backends.iter().filter(|backend| backend.state() == BackendState::Active).count()
 }
