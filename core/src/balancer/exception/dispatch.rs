@@ -10,8 +10,8 @@ use crate::balancer::handoff::{Arrival, Handoff};
 use crate::balancer::icmp::{self, Message};
 use crate::balancer::id::PortIndex;
 use crate::balancer::pipeline::{Pipeline, Round};
-use crate::balancer::reply::IcmpError;
-use crate::stats::verdict::{DropReason, Reply};
+use crate::balancer::reply::{Answer, IcmpError};
+use crate::stats::verdict::DropReason;
 use crate::wire::{Packet, protocol};
 
 impl<F: DerefMut<Target: Frame>, A: Allocator<F>> Pipeline<F, A> {
@@ -65,13 +65,13 @@ impl<F: DerefMut<Target: Frame>, A: Allocator<F>> Pipeline<F, A> {
         match exception {
             Exception::Elsewhere => self.decapsulate(round, frame, arrival, &packet),
             Exception::Closed(vip) if vip.unreachable && packet.protocol == protocol::UDP => {
-                let error = IcmpError::PortUnreachable;
-                self.reply(round, frame, arrival.port, &packet, Reply::Unreachable, Some(error));
+                let answer = Answer::Error(IcmpError::PortUnreachable);
+                self.reply(round, frame, arrival.port, &packet, answer);
             }
             Exception::Closed(_) => self.drop(frame, DropReason::NoService),
             Exception::Icmp(vip) => match icmp::message(&packet, frame.bytes()) {
                 Ok(Message::EchoRequest) if vip.echo => {
-                    self.reply(round, frame, arrival.port, &packet, Reply::Echo, None);
+                    self.reply(round, frame, arrival.port, &packet, Answer::Echo);
                 }
                 Ok(Message::EchoRequest) => self.drop(frame, DropReason::EchoDisabled),
                 Ok(Message::Error) => self.forward_icmp_error(round, frame, arrival.port, None),

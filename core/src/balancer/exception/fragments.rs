@@ -13,7 +13,7 @@ use crate::balancer::handoff::{Arrival, Handoff, OwnerQuery};
 use crate::balancer::icmp::{self, Message};
 use crate::balancer::id::{BackendId, PortIndex};
 use crate::balancer::pipeline::{Pipeline, Round};
-use crate::balancer::reply::IcmpError;
+use crate::balancer::reply::{Answer, IcmpError};
 use crate::balancer::services::Vip;
 use crate::balancer::time::Time;
 use crate::stats::verdict::{DropReason, Reply, Verdict};
@@ -335,10 +335,10 @@ impl<F: DerefMut<Target: Frame>, A: Allocator<F>> Pipeline<F, A> {
                 let begins = begins && is_first;
                 self.forward_to(round, frame, port, &classified, backend, begins);
             }
-            DatagramAction::Echo => self.reply(round, frame, port, &packet, Reply::Echo, None),
+            DatagramAction::Echo => self.reply(round, frame, port, &packet, Answer::Echo),
             DatagramAction::Unreachable if is_first => {
-                let error = IcmpError::PortUnreachable;
-                self.reply(round, frame, port, &packet, Reply::Unreachable, Some(error));
+                let answer = Answer::Error(IcmpError::PortUnreachable);
+                self.reply(round, frame, port, &packet, answer);
             }
             DatagramAction::Drop(reason) if is_first => self.drop(frame, reason),
             DatagramAction::Drop(_) | DatagramAction::Unreachable => {

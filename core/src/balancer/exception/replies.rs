@@ -9,7 +9,7 @@ use crate::balancer::frame::{Allocator, Frame};
 use crate::balancer::id::{BackendId, PortIndex};
 use crate::balancer::mtu::{Fragments, clamp_mss, inner_mtu};
 use crate::balancer::pipeline::{Pipeline, Round};
-use crate::balancer::reply::{self, IcmpError, OptionAction};
+use crate::balancer::reply::{self, Answer, IcmpError, OptionAction};
 use crate::balancer::tables::Tables;
 use crate::stats::Event;
 use crate::stats::verdict::{DropReason, Reply, Verdict};
@@ -67,8 +67,8 @@ impl<F: DerefMut<Target: Frame>, A: Allocator<F>> Pipeline<F, A> {
         let fragments = match Fragments::new(packet, frame.bytes(), mtu) {
             Ok(fragments) => fragments,
             Err(DropReason::ExceedsMtu) => {
-                let error = IcmpError::TooBig { mtu };
-                self.reply(round, frame, port, packet, Reply::TooBig, Some(error));
+                let answer = Answer::Error(IcmpError::TooBig { mtu });
+                self.reply(round, frame, port, packet, answer);
                 return false;
             }
             Err(reason) => {
@@ -130,43 +130,38 @@ impl<F: DerefMut<Target: Frame>, A: Allocator<F>> Pipeline<F, A> {
         if !reply::may_report(packet, frame.bytes()) {
             return self.drop(frame, DropReason::HopLimitExceeded);
         }
-        self.reply(round, frame, port, packet, Reply::TimeExceeded, Some(IcmpError::TimeExceeded));
+        self.reply(round, frame, port, packet, Answer::Error(IcmpError::TimeExceeded));
     }
 
-    /// Turns a packet into `error`, or else into an echo reply, and sends it to the source.
+    /// Turns a packet into an answer and sends it to the source.
     pub(super) fn reply(
         &mut self,
         round: &mut Round<'_, impl Actions<F>>,
         mut frame: F,
         port: PortIndex,
         packet: &Packet,
-        kind: Reply,
-        error: Option<IcmpError>,
+        answer: Answer,
     ) {
         if is_shared_address(round.tables, packet, frame.bytes()) {
             return self.drop(frame, DropReason::ReplyForbidden);
         }
-        let (kind, error) = match reply::refused_option(packet, frame.bytes()) {
+        let answer = match reply::refused_option(packet, frame.bytes()) {
             // A packet that is only forwarded may have any options.
-            _ if kind == Reply::TooBig => (kind, error),
-            None => (kind, error),
+            _ if answer.kind() == Reply::TooBig => answer,
+            None => answer,
             Some(OptionAction::Discard) => return self.drop(frame, DropReason::Ipv6OptionUnknown),
             Some(OptionAction::Report { pointer }) => {
-                (Reply::ParameterProblem, Some(IcmpError::UnknownOption { pointer }))
+                Answer::Error(IcmpError::UnknownOption { pointer })
             }
         };
         // The reply to a fragmented request was counted when its action was chosen.
-        let counted = kind == Reply::Echo && packet.fragment == Fragment::First;
+        let counted = answer == Answer::Echo && packet.fragment == Fragment::First;
         let node = round.tables.node();
-        if !counted && !self.exceptions.reply_limits.allow(kind, node, round.now) {
+        if !counted && !self.exceptions.reply_limits.allow(answer.kind(), node, round.now) {
             return self.drop(frame, DropReason::ReplyLimited);
         }
         let mtu = node.mtu(port);
-        let made = match error {
-            Some(error) => reply::error(packet, error, mtu, &mut *frame),
-            None => reply::echo_reply(packet, &mut *frame),
-        };
-        let sent = made.and_then(|kind| {
+        let sent = answer.write(packet, mtu, &mut *frame).and_then(|kind| {
             self.send_reply(round, frame, port, mtu)?;
             Ok(kind)
         });

@@ -57,7 +57,7 @@ pub enum IcmpError {
 }
 
 impl IcmpError {
-    const fn reply(self) -> Reply {
+    pub(super) const fn reply(self) -> Reply {
         match self {
             IcmpError::TooBig { .. } => Reply::TooBig,
             IcmpError::PortUnreachable => Reply::Unreachable,
