@@ -1,4 +1,4 @@
-//! Packets made from one packet: echo replies, ICMP errors, fragments, clamped segment sizes. Also reads the
+//! Packets made from one packet: echo replies, ICMP errors, RSTs, fragments, clamped segment sizes. Also reads the
 //! packet that an ICMP error quotes.
 //!
 //! An input is a limit of two bytes, and a frame. The limit is the MTU in an ICMP error, the longest fragment,
@@ -7,7 +7,7 @@
 use guideway_core::balancer::frame::Buffer;
 use guideway_core::balancer::icmp::{Message, embedded, message};
 use guideway_core::balancer::mtu::{Fragments, clamp_mss};
-use guideway_core::balancer::reply::{IcmpError, echo_reply, error};
+use guideway_core::balancer::reply::{IcmpError, echo_reply, error, reset};
 use guideway_core::balancer::{DropReason, Frame};
 use guideway_core::wire::{Checksum, Family, Fragment, Packet, protocol, tcp};
 
@@ -28,6 +28,7 @@ pub fn run(input: &[u8]) {
     {
         errors(&packet, frame, about);
     }
+    resets(&packet, frame);
     match (message(&packet, frame), embedded(&packet, frame)) {
         (Ok(Message::Error), _) | (_, Err(_)) => {}
         (kind, Ok(_)) => panic!("a packet quoted by {kind:?}"),
@@ -48,7 +49,7 @@ fn echo(packet: &Packet, frame: &[u8]) {
     let rest = |message: Option<&[u8]>| message.and_then(|m| m.get(4..)).map(<[u8]>::to_vec);
     assert_eq!(rest(after), rest(before), "identifier, sequence number and data stay");
     if reply.fragment == Fragment::Whole {
-        assert_eq!(sum(&reply, buffer.bytes()), 0);
+        assert_eq!(sum(&reply, buffer.bytes(), protocol::ICMPV6), 0);
     }
     // A reply gets no reply.
     assert!(reply.fragment == Fragment::Later || echo_reply(&reply, &mut buffer).is_err());
@@ -64,7 +65,7 @@ fn errors(packet: &Packet, frame: &[u8], about: IcmpError) {
     let sent = Packet::parse(buffer.bytes()).expect("an error is well-formed");
     assert_eq!(sent.end as usize, buffer.bytes().len());
     assert!(sent.ip_length() <= if sent.family == Family::V4 { 576 } else { MTU.into() });
-    assert_eq!(sum(&sent, buffer.bytes()), 0);
+    assert_eq!(sum(&sent, buffer.bytes(), protocol::ICMPV6), 0);
     let quotation = sent.payload(buffer.bytes()).and_then(|message| message.get(8..));
     let ip = packet.ip(frame).expect("parsed from this frame");
     assert!(quotation.is_some_and(|quotation| ip.starts_with(quotation)));
@@ -72,15 +73,36 @@ fn errors(packet: &Packet, frame: &[u8], about: IcmpError) {
     assert_eq!(error(&sent, about, MTU, &mut buffer), Err(DropReason::ReplyForbidden));
 }
 
-/// The checksum over an ICMP message with its checksum: 0 if that is correct.
-fn sum(packet: &Packet, frame: &[u8]) -> u16 {
-    let message = packet.payload(frame).expect("parsed from this frame");
-    let pseudo = match packet.addresses_v6(frame) {
-        None => Checksum::new(),
-        Some((source, destination)) => {
-            let length = u32::try_from(message.len()).expect("of at most 64 KiB");
-            Checksum::pseudo_v6(source, destination, protocol::ICMPV6, length)
+fn resets(packet: &Packet, frame: &[u8]) {
+    let mut buffer = Buffer::new(frame, 0);
+    match reset(packet, &mut buffer) {
+        Err(DropReason::TcpChecksum | DropReason::ReplyForbidden) => {
+            return assert_eq!(buffer.bytes(), frame, "an error changes nothing");
         }
+        Err(drop) => panic!("{drop:?}"),
+        Ok(_) => assert_eq!((packet.protocol, packet.fragment), (protocol::TCP, Fragment::Whole)),
+    }
+    let sent = Packet::parse(buffer.bytes()).expect("a reset is well-formed");
+    assert_eq!(sent.end as usize, buffer.bytes().len());
+    assert_eq!((sent.source, sent.destination), (packet.destination, packet.source));
+    let answered = packet.tcp_flags & tcp::ACK != 0;
+    assert_eq!(sent.tcp_flags, if answered { tcp::RST } else { tcp::RST | tcp::ACK });
+    assert_eq!(sum(&sent, buffer.bytes(), protocol::TCP), 0);
+    assert_eq!(reset(&sent, &mut buffer), Err(DropReason::ReplyForbidden));
+}
+
+/// The checksum over a transport with its checksum: 0 if that is correct. ICMP has no pseudo-header over IPv4.
+fn sum(packet: &Packet, frame: &[u8], number: u8) -> u16 {
+    let message = packet.payload(frame).expect("parsed from this frame");
+    let length = u16::try_from(message.len()).expect("of at most 64 KiB");
+    let pseudo = match (packet.addresses_v4(frame), packet.addresses_v6(frame)) {
+        (Some((source, destination)), _) if number == protocol::TCP => {
+            Checksum::pseudo_v4(source, destination, number, length)
+        }
+        (_, Some((source, destination))) => {
+            Checksum::pseudo_v6(source, destination, number, length.into())
+        }
+        _ => Checksum::new(),
     };
     pseudo.add_bytes(message).finish()
 }

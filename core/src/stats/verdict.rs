@@ -147,6 +147,8 @@ reasons! {
     Ipv6OptionUnknown = "ipv6_option_unknown",
     /// A "port unreachable" was due, but the packet's UDP checksum is wrong, or zero over IPv6.
     UdpChecksum = "udp_checksum",
+    /// A RST was due, but the packet's TCP checksum is wrong.
+    TcpChecksum = "tcp_checksum",
     /// A fragment whose offset or length is impossible.
     FragmentMalformed = "fragment_malformed",
     /// A fragment overlaps the first of its datagram.

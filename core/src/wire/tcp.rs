@@ -1,4 +1,5 @@
-//! TCP, RFC 9293: 20 bytes and up to 40 of options. The forwarder reads ports, flags and, in a SYN, the segment size.
+//! TCP, RFC 9293: 20 bytes and up to 40 of options. The forwarder reads ports, flags and, in a SYN, the segment size;
+//! for a RST it reads the sequence numbers.
 
 use zerocopy::network_endian::{U16, U32};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
@@ -56,6 +57,13 @@ impl Header {
     pub const fn header_length(&self) -> usize {
         (self.offset_reserved as usize >> 4) * 4
     }
+
+    /// How many sequence numbers a segment of `length` bytes with its header takes: one for each byte of data, for SYN
+    /// and for FIN (RFC 9293 section 3.4).
+    pub const fn sequence_length(&self, length: u16) -> u32 {
+        let data = (length as u32).saturating_sub(self.header_length() as u32);
+        data + (self.flags & SYN != 0) as u32 + (self.flags & FIN != 0) as u32
+    }
 }
 
 #[cfg(test)]
@@ -74,6 +82,18 @@ mod tests {
         assert_eq!((header.sequence.get(), header.acknowledgement.get()), (1, 0));
         assert_eq!((header.header_length(), header.flags), (20, SYN));
         assert_eq!((header.window.get(), header.checksum.get()), (64_240, 0xb220));
+    }
+
+    #[test]
+    fn data_syn_and_fin_take_sequence_numbers() {
+        let taken = |words: u8, flags, length| {
+            let header = Header::read_from_bytes(&SEGMENT).unwrap();
+            Header { offset_reserved: words << 4, flags, ..header }.sequence_length(length)
+        };
+        assert_eq!((taken(5, ACK, 20), taken(5, ACK, 21), taken(15, ACK, 65_515)), (0, 1, 65_455));
+        assert_eq!((taken(6, SYN, 24), taken(6, SYN, 31), taken(5, FIN | ACK, 20)), (1, 8, 1));
+        assert_eq!(taken(5, SYN | FIN, 22), 4);
+        assert_eq!(taken(15, ACK, 20), 0, "a header that is longer than the segment");
     }
 
     proptest! {

@@ -12,7 +12,7 @@
 use zerocopy::network_endian::{U16, U32};
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
-use super::{TTL, may_reply, return_to_sender};
+use super::{TTL, may_reply, pseudo, return_to_sender};
 use crate::balancer::frame::Frame;
 use crate::balancer::verdict::{DropReason, Reply};
 use crate::wire::{Checksum, Family, Fragment, Packet, icmp, icmpv6, ipv4, ipv6, protocol, udp};
@@ -171,12 +171,7 @@ fn has_sound_checksum(packet: &Packet, frame: &[u8]) -> bool {
     }
     let length = header.length.get();
     let Some(datagram) = datagram.get(..length.into()) else { return false };
-    let pseudo = match (packet.addresses_v4(frame), packet.addresses_v6(frame)) {
-        (Some((from, to)), _) => Checksum::pseudo_v4(from, to, protocol::UDP, length),
-        (_, Some((from, to))) => Checksum::pseudo_v6(from, to, protocol::UDP, length.into()),
-        _ => return false,
-    };
-    pseudo.add_bytes(datagram).finish() == 0
+    pseudo(packet, frame, length).is_some_and(|sum| sum.add_bytes(datagram).finish() == 0)
 }
 
 /// Whether a packet of this kind must not cause an error: a later fragment of IPv4, an ICMP error, or a later fragment

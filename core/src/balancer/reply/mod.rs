@@ -1,4 +1,4 @@
-//! Replies that the forwarder itself sends: echo replies and ICMP errors.
+//! Replies that the forwarder itself sends: echo replies, ICMP errors and RSTs.
 //!
 //! A reply is made in the buffer of the packet that causes it. It leaves by the port that the packet came by, to the
 //! MAC address that sent the frame, with its VLAN tags, from the virtual address to the packet's source. So no route
@@ -9,6 +9,7 @@ mod error;
 mod identification;
 mod limit;
 mod option;
+mod reset;
 
 use std::net::Ipv6Addr;
 
@@ -19,10 +20,11 @@ pub use error::{IcmpError, error, may_report};
 pub use identification::Identifications;
 pub use limit::Limiter;
 pub use option::{OptionAction, refused_option};
+pub use reset::{may_reset, reset};
 
 use super::frame::Frame;
 use super::verdict::{DropReason, Reply};
-use crate::wire::{Packet, ethernet};
+use crate::wire::{Checksum, Packet, ethernet};
 
 /// Time to live or hop limit of replies.
 const TTL: u8 = 64;
@@ -34,6 +36,8 @@ pub enum Answer {
     Echo,
     /// An ICMP error about the packet.
     Error(IcmpError),
+    /// A RST.
+    Reset,
 }
 
 impl Answer {
@@ -42,6 +46,7 @@ impl Answer {
         match self {
             Answer::Echo => Reply::Echo,
             Answer::Error(error) => error.reply(),
+            Answer::Reset => Reply::Reset,
         }
     }
 
@@ -59,6 +64,7 @@ impl Answer {
         match self {
             Answer::Echo => echo_reply(packet, frame),
             Answer::Error(about) => error(packet, about, limit, frame),
+            Answer::Reset => reset(packet, frame),
         }
     }
 }
@@ -80,6 +86,15 @@ fn may_reply(packet: &Packet, frame: &[u8]) -> bool {
         let is_one = !address.is_unspecified() && !address.is_loopback() && !address.is_multicast();
         is_one && source != destination
     })
+}
+
+/// The sum of the pseudo-header of a packet's transport, which has `length` bytes; `None` if `frame` is another frame.
+fn pseudo(packet: &Packet, frame: &[u8], length: u16) -> Option<Checksum> {
+    if let Some((source, destination)) = packet.addresses_v4(frame) {
+        return Some(Checksum::pseudo_v4(source, destination, packet.protocol, length));
+    }
+    let (source, destination) = packet.addresses_v6(frame)?;
+    Some(Checksum::pseudo_v6(source, destination, packet.protocol, length.into()))
 }
 
 /// Addresses the frame to the host that sent it.
