@@ -256,9 +256,9 @@ def test_replies_of_each_kind_are_limited(check):
     config = reachable().changed(lambda c: c.update(icmp={"rate": 10, "burst": 5}))
     ping, limited = echo(4), dropped(echo(4), "reply_limited")
     cases = [((1, frame), verdict, out) for frame, verdict, out in [ping] * 5 + [limited] * 5]
-    # All errors share a bucket of their own.
+    # Refusals share a bucket, and all other errors another.
     closed, long = unreachable(4, "udp"), too_big(config, 6, 1, 1)
-    errors = [closed, long, closed, long, closed, dropped(long, "reply_limited"), dropped(closed, "reply_limited")]
+    errors = [closed, long] * 5 + [dropped(long, "reply_limited"), dropped(closed, "reply_limited")]
     cases += [((1.01, frame), verdict, out) for frame, verdict, out in errors]
     late = [(1.1, [ping, limited]), (1.35, [ping, ping, limited]), (1.4, [ping, limited]), (9, [ping] * 5 + [limited])]
     cases += [((second, frame), verdict, out) for second, some in late for frame, verdict, out in some]

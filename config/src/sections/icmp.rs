@@ -1,4 +1,4 @@
-//! `[icmp]`: limits on ICMP replies.
+//! `[icmp]`: limits on ICMP replies and RSTs.
 
 use crate::declare::section;
 use crate::kind::integer;
@@ -7,14 +7,14 @@ use crate::kind::integer;
 const MAX_REPLIES: i64 = 1_000_000;
 
 section! {
-    /// How many ICMP replies each worker sends. Echo replies and errors have a limit each, so that
-    /// pings do not displace reports of path MTUs.
+    /// How many replies each worker sends. Echo replies, refusals and other errors have a limit each, so that
+    /// neither pings nor floods displace reports of path MTUs. A refusal is a RST or an ICMP "port unreachable".
     #[derive(Copy)]
     "[icmp]" 0..=1 => Icmp, IcmpDraft {
-        /// How many echo replies, and as many errors again, each worker sends in a second; 0 sends
-        /// none. The rest counts as `reply_limited`.
+        /// How many replies of each of the three kinds each worker sends in a second; 0 sends none. The rest
+        /// counts as `reply_limited`.
         rate: u32 = integer(0..=MAX_REPLIES), default "1000", reload, unit "per second";
-        /// How many of either may be sent at once after a quiet time.
+        /// How many of each kind may be sent at once after a quiet time.
         burst: u32 = integer(1..=MAX_REPLIES), default "100", reload;
     }
 }
