@@ -26,7 +26,7 @@ impl<F: DerefMut<Target: Frame>, A: Allocator<F>> Pipeline<F, A> {
                 let begins = decision.flow.is_choice();
                 self.forward_to(round, frame, port, classified, decision.backend, begins);
             }
-            Err(reason) => self.drop(frame, reason),
+            Err(reason) => self.refuse(round, frame, port, classified, reason),
         }
     }
 

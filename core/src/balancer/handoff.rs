@@ -1,6 +1,7 @@
 //! What one worker asks of another when it hands a packet over, and which worker owns a flow.
 
 use super::id::{BackendId, PortIndex};
+use super::verdict::DropReason;
 
 /// Why a packet comes from another worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,6 +16,9 @@ pub enum Handoff {
     /// A first fragment that returns to the owner of its datagram, with the port by which it
     /// arrived and the backend of its flow. The backend is `None` if no worker has the flow.
     FragmentBackend(PortIndex, Option<BackendId>),
+    /// A first fragment that returns to the owner of its datagram, with the port by which it
+    /// arrived: the worker that has its flow refuses it for this reason.
+    FragmentRefused(PortIndex, DropReason),
 }
 
 /// How a packet came to this appliance.

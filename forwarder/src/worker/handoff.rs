@@ -3,6 +3,7 @@
 use crate::dpdk::Metadata;
 use guideway_core::balancer::handoff::{Arrival, Handoff, OwnerQuery};
 use guideway_core::balancer::id::{BackendId, PortIndex};
+use guideway_core::balancer::verdict::Verdict;
 
 /// The metadata that says `handoff`.
 pub(super) fn encode(handoff: Handoff) -> Metadata {
@@ -20,12 +21,15 @@ pub(super) fn encode(handoff: Handoff) -> Metadata {
         Handoff::FragmentBackend(port, backend) => {
             [word(3, port, 0, 0), backend.map_or(u64::MAX, |id| id.get().into())]
         }
+        Handoff::FragmentRefused(port, reason) => {
+            [word(4, port, 0, 0), Verdict::Dropped(reason).index() as u64]
+        }
     }
 }
 
 /// The handoff that [`encode`] wrote.
 #[expect(clippy::cast_possible_truncation, reason = "the fields of metadata have 16 bits each")]
-pub(super) fn decode([word, backend]: Metadata) -> Option<Handoff> {
+pub(super) fn decode([word, content]: Metadata) -> Option<Handoff> {
     let port = PortIndex((word >> 32) as u16);
     let (a, b) = ((word >> 16) as u16, word as u16);
     let query = OwnerQuery { port, origin: a, left: b };
@@ -34,9 +38,13 @@ pub(super) fn decode([word, backend]: Metadata) -> Option<Handoff> {
         1 => Handoff::IcmpError(query),
         2 => Handoff::FirstFragment(query),
         3 => {
-            let backend = u32::try_from(backend).ok().filter(|&id| id <= BackendId::MAX);
+            let backend = u32::try_from(content).ok().filter(|&id| id <= BackendId::MAX);
             Handoff::FragmentBackend(port, backend.map(BackendId::new))
         }
+        4 => match Verdict::all().nth(usize::try_from(content).ok()?)? {
+            Verdict::Dropped(reason) => Handoff::FragmentRefused(port, reason),
+            _ => return None,
+        },
         _ => return None,
     })
 }
@@ -44,6 +52,8 @@ pub(super) fn decode([word, backend]: Metadata) -> Option<Handoff> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use guideway_core::balancer::verdict::DropReason;
+    use guideway_core::wire::Error;
 
     #[test]
     fn metadata_keeps_the_handoff() {
@@ -56,9 +66,14 @@ mod tests {
             Handoff::FirstFragment(query),
             Handoff::FragmentBackend(port, None),
             Handoff::FragmentBackend(port, Some(BackendId::new(BackendId::MAX))),
+            Handoff::FragmentRefused(port, DropReason::DrainOver),
+            Handoff::FragmentRefused(port, DropReason::Malformed(Error::NotIp)),
         ] {
             assert_eq!(decode(encode(handoff)), Some(handoff));
         }
         assert_eq!(decode([u64::MAX, 0]), None);
+        let forwarded = Verdict::Forwarded.index() as u64;
+        assert_eq!(decode([4 << 48, forwarded]), None, "no reason to drop");
+        assert_eq!(decode([4 << 48, u64::MAX]), None);
     }
 }

@@ -43,7 +43,10 @@ impl<F: DerefMut<Target: Frame>, A: Allocator<F>> Pipeline<F, A> {
             }
             Handoff::FirstFragment(query) => self.look_up_for_sibling(round, frame, query),
             Handoff::FragmentBackend(port, backend) => {
-                self.query_returned(round, frame, port, backend)
+                self.query_returned(round, frame, port, Ok(backend))
+            }
+            Handoff::FragmentRefused(port, reason) => {
+                self.query_returned(round, frame, port, Err(reason))
             }
         }
     }

@@ -15,6 +15,7 @@ use crate::balancer::id::{BackendId, PortIndex};
 use crate::balancer::pipeline::{Pipeline, Round};
 use crate::balancer::reply::{Answer, IcmpError};
 use crate::balancer::services::Vip;
+use crate::balancer::tables::Tables;
 use crate::balancer::time::Time;
 use crate::stats::verdict::{DropReason, Reply, Verdict};
 use crate::stats::{Event, Gauge};
@@ -22,6 +23,7 @@ use crate::wire::fragment::FragmentFields;
 use crate::wire::{Family, Fragment, Packet, protocol};
 
 use super::owner::flow_of;
+use super::replies::refusal;
 use super::state::{DatagramAction, Waiting};
 
 impl<F: DerefMut<Target: Frame>, A: Allocator<F>> Pipeline<F, A> {
@@ -82,17 +84,17 @@ impl<F: DerefMut<Target: Frame>, A: Allocator<F>> Pipeline<F, A> {
             return self.release(round, (frame, arrival.port), &key, action);
         }
         let query = OwnerQuery { port: arrival.port, origin: self.exceptions.index, left: 0 };
-        match self.query_owner(round, packet, frame.bytes(), None) {
-            QueryOutcome::Known(action) => self.release(round, (frame, arrival.port), &key, action),
+        let chosen = match self.query_owner(round, packet, frame.bytes(), None) {
+            QueryOutcome::Known(chosen) => chosen,
             QueryOutcome::Next(worker, next) => {
                 let query = OwnerQuery { left: next.left, ..query };
-                self.send_to(round, worker, frame, Handoff::FirstFragment(query));
+                return self.send_to(round, worker, frame, Handoff::FirstFragment(query));
             }
-            QueryOutcome::Nobody => {
-                let action = self.choose_here(round, packet, frame.bytes());
-                self.release(round, (frame, arrival.port), &key, action);
-            }
-        }
+            QueryOutcome::Nobody => self.choose_here(round, packet, frame.bytes()),
+        };
+        let action =
+            chosen.unwrap_or_else(|reason| refused(round.tables, packet, frame.bytes(), reason));
+        self.release(round, (frame, arrival.port), &key, action);
     }
 
     fn redirect(
@@ -182,7 +184,7 @@ impl<F: DerefMut<Target: Frame>, A: Allocator<F>> Pipeline<F, A> {
     ) -> QueryOutcome {
         let (service, flow) = match flow_of(round.tables, packet, frame) {
             Ok(flow_of) => flow_of,
-            Err(reason) => return QueryOutcome::Known(DatagramAction::Drop(reason)),
+            Err(reason) => return QueryOutcome::Known(Err(reason)),
         };
         let tag = self.balancer.tag(&flow);
         let is_owner = self.exceptions.owners_known && self.owner(tag) == self.exceptions.index;
@@ -198,33 +200,34 @@ impl<F: DerefMut<Target: Frame>, A: Allocator<F>> Pipeline<F, A> {
 
     /// The action for a first fragment by this worker's flow table, or else by the Maglev table:
     /// the one for a whole packet of the flow on this worker.
+    ///
+    /// # Errors
+    /// The reason why no backend takes it.
     fn choose_here(
         &mut self,
         round: &mut Round<'_, impl Actions<F>>,
         packet: &Packet,
         frame: &[u8],
-    ) -> DatagramAction {
-        let chosen = flow_of(round.tables, packet, frame).and_then(|(service, flow)| {
-            let entropy = self.balancer.tag(&flow);
-            let is_error = !matches!(packet.protocol, protocol::TCP | protocol::UDP);
-            let mut begins = false;
-            let backend = if is_error {
-                match self.balancer.recorded_backend(round.tables, service, entropy, round.now) {
-                    Some(backend) => backend,
-                    None => self.balancer.maglev_backend(round.tables, service, &flow)?,
-                }
-            } else {
-                let classified = Classified { packet: *packet, service, tag: entropy };
-                let decision = self.balancer.decide(round.tables, frame, &classified, round.now)?;
-                self.stats.event(decision.flow.into(), 1);
-                begins = decision.flow.is_choice();
-                decision.backend
-            };
-            let generation = round.tables.generation();
-            let protocol = packet.protocol;
-            Ok(DatagramAction::Forward { backend, service, entropy, protocol, generation, begins })
-        });
-        chosen.unwrap_or_else(DatagramAction::Drop)
+    ) -> Result<DatagramAction, DropReason> {
+        let (service, flow) = flow_of(round.tables, packet, frame)?;
+        let entropy = self.balancer.tag(&flow);
+        let is_error = !matches!(packet.protocol, protocol::TCP | protocol::UDP);
+        let mut begins = false;
+        let backend = if is_error {
+            match self.balancer.recorded_backend(round.tables, service, entropy, round.now) {
+                Some(backend) => backend,
+                None => self.balancer.maglev_backend(round.tables, service, &flow)?,
+            }
+        } else {
+            let classified = Classified { packet: *packet, service, tag: entropy };
+            let decision = self.balancer.decide(round.tables, frame, &classified, round.now)?;
+            self.stats.event(decision.flow.into(), 1);
+            begins = decision.flow.is_choice();
+            decision.backend
+        };
+        let generation = round.tables.generation();
+        let protocol = packet.protocol;
+        Ok(DatagramAction::Forward { backend, service, entropy, protocol, generation, begins })
     }
 
     /// Looks up the flow of a sibling's first fragment, and returns the fragment with the backend
@@ -238,50 +241,57 @@ impl<F: DerefMut<Target: Frame>, A: Allocator<F>> Pipeline<F, A> {
         let Ok(packet) = Packet::parse(frame.bytes()) else {
             return self.drop(frame, DropReason::FragmentMalformed);
         };
-        let found = match self.query_owner(round, &packet, frame.bytes(), Some(query)) {
-            QueryOutcome::Known(DatagramAction::Forward { backend, .. }) => Some(backend),
-            QueryOutcome::Known(_) | QueryOutcome::Nobody => None,
+        let handoff = match self.query_owner(round, &packet, frame.bytes(), Some(query)) {
+            QueryOutcome::Known(Ok(DatagramAction::Forward { backend, .. })) => {
+                Handoff::FragmentBackend(query.port, Some(backend))
+            }
+            QueryOutcome::Known(Err(reason)) => Handoff::FragmentRefused(query.port, reason),
+            QueryOutcome::Known(Ok(_)) | QueryOutcome::Nobody => {
+                Handoff::FragmentBackend(query.port, None)
+            }
             QueryOutcome::Next(worker, next) => {
                 let query = OwnerQuery { left: next.left, ..query };
                 return self.send_to(round, worker, frame, Handoff::FirstFragment(query));
             }
         };
-        self.send_to(round, query.origin, frame, Handoff::FragmentBackend(query.port, found));
+        self.send_to(round, query.origin, frame, handoff);
     }
 
-    /// Releases a first fragment that has returned with the backend of its flow.
+    /// Releases a first fragment that has returned with the backend of its flow, or with the reason why that
+    /// backend does not take it.
     pub(super) fn query_returned(
         &mut self,
         round: &mut Round<'_, impl Actions<F>>,
         frame: F,
         port: PortIndex,
-        backend: Option<BackendId>,
+        found: Result<Option<BackendId>, DropReason>,
     ) {
         let bytes = frame.bytes();
-        let found = Packet::parse(bytes).ok().and_then(|packet| {
+        let parsed = Packet::parse(bytes).ok().and_then(|packet| {
             let fields = FragmentFields::of(&packet, bytes)?;
             Some((packet, DatagramKey::of(&packet, &fields, bytes)?))
         });
-        let Some((packet, key)) = found else {
+        let Some((packet, key)) = parsed else {
             return self.drop(frame, DropReason::FragmentMalformed);
         };
-        let action = match (backend, flow_of(round.tables, &packet, bytes)) {
-            (_, Err(reason)) => DatagramAction::Drop(reason),
-            (Some(backend), Ok((service, flow))) => {
+        let chosen = match (found, flow_of(round.tables, &packet, bytes)) {
+            (_, Err(reason)) | (Err(reason), Ok(_)) => Err(reason),
+            (Ok(Some(backend)), Ok((service, flow))) => {
                 let entropy = self.balancer.tag(&flow);
                 let generation = round.tables.generation();
                 let protocol = packet.protocol;
-                DatagramAction::Forward {
+                Ok(DatagramAction::Forward {
                     backend,
                     service,
                     entropy,
                     protocol,
                     generation,
                     begins: false,
-                }
+                })
             }
-            (None, Ok(_)) => self.choose_here(round, &packet, bytes),
+            (Ok(None), Ok(_)) => self.choose_here(round, &packet, bytes),
         };
+        let action = chosen.unwrap_or_else(|reason| refused(round.tables, &packet, bytes, reason));
         self.release(round, (frame, port), &key, action);
     }
 
@@ -361,10 +371,19 @@ impl<F: DerefMut<Target: Frame>, A: Allocator<F>> Pipeline<F, A> {
     }
 }
 
+/// The action for a datagram whose first fragment no backend takes. The parts of a segment get no RST.
+fn refused(tables: &Tables, packet: &Packet, frame: &[u8], reason: DropReason) -> DatagramAction {
+    let service = tables.service_of_first(packet, frame);
+    match service.and_then(|service| refusal(tables, service, packet, reason)) {
+        Some(Answer::Error(_)) => DatagramAction::Unreachable,
+        _ => DatagramAction::Drop(reason),
+    }
+}
+
 /// The result of a search for a flow.
 enum QueryOutcome {
-    /// The flow is found, or the action does not depend on it.
-    Known(DatagramAction),
+    /// The flow is found, or the action does not depend on it; or there is a reason to drop the fragment.
+    Known(Result<DatagramAction, DropReason>),
     /// The flow is not in this table: send the packet to this worker.
     Next(u16, OwnerQuery),
     /// The flow is not in this table, and all workers were asked.

@@ -10,10 +10,11 @@ use crate::balancer::id::{BackendId, PortIndex};
 use crate::balancer::mtu::{Fragments, clamp_mss, inner_mtu};
 use crate::balancer::pipeline::{Pipeline, Round};
 use crate::balancer::reply::{self, Answer, IcmpError, OptionAction};
+use crate::balancer::services::Service;
 use crate::balancer::tables::Tables;
 use crate::stats::Event;
 use crate::stats::verdict::{DropReason, Reply, Verdict};
-use crate::wire::{Fragment, Packet};
+use crate::wire::{Fragment, Packet, protocol};
 
 use super::state::Exceptions;
 
@@ -133,6 +134,34 @@ impl<F: DerefMut<Target: Frame>, A: Allocator<F>> Pipeline<F, A> {
         self.reply(round, frame, port, packet, Answer::Error(IcmpError::TimeExceeded));
     }
 
+    /// Handles a packet of a service that no backend takes, for `reason`: answers it if its flow or its
+    /// pool wants that, and if it may be answered.
+    #[cold]
+    pub(in crate::balancer) fn refuse(
+        &mut self,
+        round: &mut Round<'_, impl Actions<F>>,
+        frame: F,
+        port: PortIndex,
+        classified: &Classified,
+        reason: DropReason,
+    ) {
+        let packet = &classified.packet;
+        let Some(answer) = refusal(round.tables, classified.service, packet, reason) else {
+            return self.drop(frame, reason);
+        };
+        if let Err(reason) = round.tables.check_source(packet, frame.bytes()) {
+            return self.drop(frame, reason);
+        }
+        let may_answer = match answer {
+            Answer::Reset => reply::may_reset(packet, frame.bytes()),
+            Answer::Echo | Answer::Error(_) => reply::may_report(packet, frame.bytes()),
+        };
+        if !may_answer {
+            return self.drop(frame, reason);
+        }
+        self.reply(round, frame, port, packet, answer);
+    }
+
     /// Turns a packet into an answer and sends it to the source.
     pub(super) fn reply(
         &mut self,
@@ -185,6 +214,24 @@ impl<F: DerefMut<Target: Frame>, A: Allocator<F>> Pipeline<F, A> {
         let fragments = Fragments::of_own(&packet, bytes, mtu, identification)?;
         self.send_fragments(round, frame.bytes(), &packet, port, fragments, |_, _| Ok(()))
     }
+}
+
+/// The answer to a packet of a service that no backend takes; `None` if it is dropped for `reason`.
+pub(super) fn refusal(
+    tables: &Tables,
+    service: Service,
+    packet: &Packet,
+    reason: DropReason,
+) -> Option<Answer> {
+    let answers = match reason {
+        DropReason::DrainOver => true,
+        DropReason::NoBackend => tables.pool(service.pool).resets,
+        _ => false,
+    };
+    answers.then_some(match packet.protocol {
+        protocol::TCP => Answer::Reset,
+        _ => Answer::Error(IcmpError::PortUnreachable),
+    })
 }
 
 /// Whether the source of a packet is an address of several hosts on a network of this node.

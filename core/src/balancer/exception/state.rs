@@ -52,7 +52,7 @@ pub(super) enum DatagramAction {
     },
     /// Turn each into a fragment of an echo reply.
     Echo,
-    /// Reply to the first with an error, and drop the others: nothing listens on the port.
+    /// Reply to the first with an error, and drop the others: nothing listens on the port, or no backend takes them.
     Unreachable,
     /// Drop them.
     Drop(DropReason),

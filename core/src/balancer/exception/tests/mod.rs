@@ -2,6 +2,7 @@
 
 mod properties;
 mod punts;
+mod refusals;
 mod vlan;
 pub(crate) mod workers;
 

@@ -9,7 +9,7 @@ use crate::balancer::Balancer;
 use crate::balancer::classify::Unserved;
 use crate::balancer::fragment::Capacity;
 use crate::balancer::hash::LocalSeed;
-use crate::balancer::id::PortIndex;
+use crate::balancer::id::{PoolIndex, PortIndex};
 use crate::balancer::tables::Tables;
 use crate::balancer::time::Time;
 
@@ -17,6 +17,8 @@ pub(super) fn setup() -> impl Strategy<Value = Setup> {
     let names = Encapsulation::NAMES.iter().map(|&(_, encapsulation)| encapsulation);
     let encapsulation =
         prop_oneof![2 => Just(Encapsulation::Gre), 1 => select(names.collect::<Vec<_>>())];
+    let serving = select(vec![Serving::All, Serving::Existing, Serving::Nothing]);
+    let others = prop_oneof![3 => Just(Serving::All), 1 => serving.clone()];
     let waiting = prop_oneof![
         2 => Just(Setup::PLAIN.waiting),
         1 => Just(Capacity { datagrams: 2, packets: 3, packets_per_datagram: 2, ..Setup::PLAIN.waiting }),
@@ -29,13 +31,13 @@ pub(super) fn setup() -> impl Strategy<Value = Setup> {
             any::<bool>(),
             prop_oneof![3 => Just(u32::MAX), 1 => 0u32..4],
         ),
-        (any::<bool>(), select(vec![Serving::All, Serving::Existing, Serving::Nothing]), waiting),
+        (any::<bool>(), serving, others, any::<bool>(), waiting),
     )
         .prop_map(
             |(
                 (workers, steers, encapsulation, mtu),
                 (echo, unreachable, fragments, reply_rate),
-                (clustered, serving, waiting),
+                (clustered, serving, others, resets, waiting),
             )| {
                 let vip = Vip { echo, unreachable };
                 Setup {
@@ -48,6 +50,8 @@ pub(super) fn setup() -> impl Strategy<Value = Setup> {
                     reply_rate,
                     clustered,
                     serving,
+                    others,
+                    resets,
                     waiting,
                     ..Setup::PLAIN
                 }
@@ -125,6 +129,7 @@ fn direct(tables: &Tables, port: PortIndex, frame: &[u8]) -> Option<Verdict> {
     match sent {
         Ok(_) => Some(Verdict::Forwarded),
         Err(DropReason::ExceedsMtu | DropReason::HopLimitExceeded) => None,
+        Err(DropReason::NoBackend) if tables.pool(PoolIndex(0)).resets => None,
         Err(reason) => Some(Verdict::Dropped(reason)),
     }
 }
@@ -152,7 +157,10 @@ proptest! {
             workers.receive(worker % count, if n % 2 == 0 { CLIENTS } else { BACKENDS }, frames);
             workers.wait(wait);
             if n % 3 == 2 {
-                workers.reload(|setup| setup.serving = other.serving);
+                workers.reload(|setup| {
+                    (setup.serving, setup.others) = (other.serving, other.others);
+                    setup.resets = other.resets;
+                });
             }
         }
         workers.finish();

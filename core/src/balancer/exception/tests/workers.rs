@@ -62,6 +62,12 @@ pub(crate) struct Setup {
     pub(crate) clustered: bool,
     /// What backend 0 accepts.
     pub(crate) serving: Serving,
+    /// What the other backends accept.
+    pub(crate) others: Serving,
+    /// The flows that leave backends which accept existing ones.
+    pub(crate) leaving: Leaving,
+    /// Packets without a backend are answered.
+    pub(crate) resets: bool,
     pub(crate) generation: u64,
     pub(crate) waiting: Capacity,
     /// Whether [`CLIENTS`] and [`BACKENDS`] have an interface.
@@ -84,6 +90,9 @@ impl Setup {
         reply_rate: u32::MAX,
         clustered: false,
         serving: Serving::All,
+        others: Serving::All,
+        leaving: Leaving::NONE,
+        resets: false,
         generation: 1,
         waiting: Capacity {
             datagrams: 64,
@@ -121,8 +130,8 @@ impl Setup {
         let backends: Vec<Backend> = (0..BACKEND_COUNT)
             .map(|n| Backend {
                 pool: PoolIndex(0),
-                serving: if n == 0 { self.serving } else { Serving::All },
-                leaving: Leaving::NONE,
+                serving: self.serving_of(n),
+                leaving: self.leaving,
                 weight: 1,
                 route: Some(self.route(n)),
                 mss: MssLimit::NONE,
@@ -130,7 +139,7 @@ impl Setup {
             })
             .collect();
         let candidates: Vec<_> = (0..BACKEND_COUNT)
-            .filter(|&n| n > 0 || self.serving == Serving::All)
+            .filter(|&n| self.serving_of(n) == Serving::All)
             .map(|n| maglev::Candidate { identity: [n; 16], weight: 1, value: n.into() })
             .collect();
         Tables::new(TableSpec {
@@ -145,7 +154,10 @@ impl Setup {
                 (address(v6, protocol::UDP, 53), service(3)),
             ],
             vips: vec![(v4(10), self.vip), (v6, self.vip)],
-            pools: vec![Pool::new(Arc::new(maglev::Table::build(&FLEET, 251, &candidates)))],
+            pools: vec![Pool {
+                resets: self.resets,
+                ..Pool::new(Arc::new(maglev::Table::build(&FLEET, 251, &candidates)))
+            }],
             backends,
             node: Node {
                 own: OwnAddresses {
@@ -163,6 +175,10 @@ impl Setup {
                 punts: Arc::new(self.punts()),
             },
         })
+    }
+
+    fn serving_of(&self, backend: u8) -> Serving {
+        if backend == 0 { self.serving } else { self.others }
     }
 
     /// Own addresses of the tunnel, of a port and of a loopback; the virtual addresses are among them.
