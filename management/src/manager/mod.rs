@@ -16,6 +16,7 @@ mod transitions;
 
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
+use std::mem;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -171,11 +172,12 @@ impl Manager {
         let generation = compiled.tables.generation();
         // Before the tables: readers know an id's new owner before any worker counts for it (see `Tally`).
         let published = Arc::new(published(&compiled, accounts));
-        let before = self.published.swap(Arc::clone(&published));
+        self.published.store(published);
         self.publisher.publish(Arc::clone(&compiled.tables));
-        self.compiled = compiled;
+        let before = mem::replace(&mut self.compiled, compiled);
         self.release();
-        transitions::record(&before, &published, |happening| self.events.record(happening));
+        let after = &self.compiled;
+        transitions::record(&before, after, |happening| self.events.record(happening));
         generation
     }
 
