@@ -18,11 +18,13 @@ use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 use std::mem;
 use std::sync::Arc;
-use std::time::Instant;
+use std::sync::atomic::AtomicBool;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 
 use guideway_config::{Configuration, Pool};
+use guideway_api::Happening;
 use guideway_core::balancer::Tables;
 use guideway_core::stats::{Reader, Traffic};
 
@@ -32,6 +34,7 @@ use crate::ids::{self, Allocators, Assigned, Ids};
 use crate::progress::Progress;
 use crate::publish::Publisher;
 use crate::state::{PortFacts, State};
+use crate::store::Store;
 use crate::wall::Wall;
 
 pub use change::{Change, Changes, Error, Outcome, Replaced, Sent, Turn};
@@ -52,6 +55,8 @@ pub struct Manager {
     workers: Vec<Reader>,
     events: Recorder,
     timings: Timings,
+    /// Where settings are stored; `None` if they need not outlast the process.
+    store: Option<Store>,
 }
 
 impl Manager {
@@ -65,7 +70,31 @@ impl Manager {
         text: String,
         ports: Vec<PortFacts>,
     ) -> Result<Manager, ids::Error> {
-        let state = State::new(configuration, text, ports, Wall::now());
+        Manager::first(State::new(configuration, text, ports, Wall::now()), None)
+    }
+
+    /// As [`Manager::new`], with the settings of an earlier run, which a store has. It stores later ones.
+    ///
+    /// # Errors
+    /// As [`Manager::new`].
+    pub fn restored(
+        configuration: Configuration,
+        text: String,
+        ports: Vec<PortFacts>,
+        mut store: Store,
+    ) -> Result<Manager, ids::Error> {
+        let now = Wall::now();
+        let mut state = State::new(configuration, text, ports, now);
+        let unknown = state.restore(store.restored().clone(), now);
+        if let Some((pool, address)) = unknown.first() {
+            let (backends, first) = (unknown.len(), format!("{pool}/{address}"));
+            store.events().record(Happening::SettingsIgnored { backends, first });
+        }
+        store.begin(state.intent.settings());
+        Manager::first(state, Some(store))
+    }
+
+    fn first(state: State, store: Option<Store>) -> Result<Manager, ids::Error> {
         let mut allocators = Allocators::default();
         let assigned = allocators.assign(&state.intent.configuration, 1, Progress::default())?;
         let timings = Timings::default();
@@ -82,6 +111,7 @@ impl Manager {
             workers: Vec::new(),
             events: Recorder::default(),
             timings,
+            store,
         })
     }
 
@@ -109,6 +139,12 @@ impl Manager {
     /// How long its work takes.
     pub fn timings(&self) -> &Timings {
         &self.timings
+    }
+
+    /// Whether what is set at run time is stored; true without a store.
+    pub fn is_stored(&self) -> Arc<AtomicBool> {
+        let stored = self.store.as_ref().map(|store| Arc::clone(store.is_stored()));
+        stored.unwrap_or_else(|| Arc::new(AtomicBool::new(true)))
     }
 
     /// How far the workers are.
@@ -152,6 +188,32 @@ impl Manager {
         self.put_in_force(compiled, accounts)
     }
 
+    /// Does what the time has brought: ends settings, settles what follows from them, and publishes that if it differs.
+    fn keep_time(&mut self, now: Wall) {
+        if self.state().next().is_none_or(|next| next > now) {
+            return;
+        }
+        let mut state = self.compiled.state.clone();
+        let has_expired = state.settle(now);
+        if has_expired || state.standing.pools != self.compiled.state.standing.pools {
+            let compiled = self.compile(self.next_generation(), &state, &self.compiled.ids);
+            let accounts = Accounts::of(&self.published.load());
+            self.put_in_force(compiled, accounts);
+        } else {
+            self.compiled.state = state;
+        }
+    }
+
+    /// The version of the newest settings, and the newest version that is stored or could not be.
+    fn versions(&self) -> (u64, u64) {
+        self.store.as_ref().map_or((0, 0), |store| (store.version(), store.settled()))
+    }
+
+    /// Whether settings are on their way to the disk. Records it if that takes longer than `limit`.
+    fn is_storing(&self, limit: Duration) -> bool {
+        self.store.as_ref().is_some_and(|store| store.is_busy(limit))
+    }
+
     /// Frees the retired tables that no worker holds. Returns whether some are still held.
     pub fn release(&mut self) -> bool {
         self.publisher.release()
@@ -175,6 +237,9 @@ impl Manager {
         self.published.store(published);
         self.publisher.publish(Arc::clone(&compiled.tables));
         let before = mem::replace(&mut self.compiled, compiled);
+        if let Some(store) = &mut self.store {
+            store.put(self.compiled.state.intent.settings());
+        }
         self.release();
         let after = &self.compiled;
         transitions::record(&before, after, |happening| self.events.record(happening));

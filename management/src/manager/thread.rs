@@ -1,7 +1,8 @@
 //! The manager's thread: changes in, answers out.
 //!
 //! Changes are carried out in the order in which they were sent. Those of a few milliseconds are published together,
-//! except that each configuration has a generation of its own. A panic is caught and logged; all changes that
+//! except that each configuration has a generation of its own. After each of them, and when it is time, the thread
+//! looks at the clock: settings end, and what follows from them changes with the time. A panic is caught and logged; all changes that
 //! were gathered have failed, and the thread goes on with the last good state.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -20,6 +21,7 @@ use super::Manager;
 use super::change::{Change, Changes, Error, Message, Outcome, Replaced, Turning};
 use super::published::Published;
 use crate::state::State;
+use crate::wall::Wall;
 
 /// How long the manager's thread waits, and for what.
 #[derive(Clone, Copy, Debug)]
@@ -38,8 +40,12 @@ impl Default for Limits {
 
 /// How often the thread looks whether workers run the tables that somebody waits for.
 const WAITING: Duration = Duration::from_millis(1);
-/// How often the thread looks whether workers have let go of retired tables.
+/// How often the thread looks whether workers have let go of retired tables, and whether settings are stored.
 const RETIRED: Duration = Duration::from_millis(100);
+/// How long the thread waits at the most for a time to come: somebody may set the clock.
+const CLOCK: Duration = Duration::from_secs(1);
+/// How long the thread waits at least for a time to come.
+const TICK: Duration = Duration::from_millis(10);
 
 /// A running manager. Dropping the handle stops it.
 #[derive(Debug)]
@@ -126,9 +132,11 @@ struct Work {
     late: Option<u64>,
 }
 
-/// Somebody who waits until a generation is in force.
+/// Somebody who waits until a generation is in force, and settings are stored.
 struct Waiting {
     generation: u64,
+    /// The version of the settings that has to be stored as well.
+    version: u64,
     /// When it was published, for the first of those who wait for it.
     published: Option<Instant>,
     until: Instant,
@@ -153,12 +161,7 @@ impl Work {
     /// Carries out changes until the stop.
     fn run(&mut self) {
         loop {
-            let is_held = self.manager.release();
-            let pause = match (self.waiting.is_empty(), is_held) {
-                (false, _) => Some(WAITING),
-                (true, true) => Some(RETIRED),
-                (true, false) => None,
-            };
+            let pause = self.pause();
             let next = match pause {
                 Some(pause) => self.messages.recv_timeout(pause),
                 None => self.messages.recv().map_err(|_| RecvTimeoutError::Disconnected),
@@ -170,11 +173,27 @@ impl Work {
                 Err(RecvTimeoutError::Timeout) => false,
                 Ok(Message::Stop) | Err(RecvTimeoutError::Disconnected) => true,
             };
+            if !is_stopped {
+                self.manager.keep_time(Wall::now());
+            }
             self.answer_waiting(is_stopped);
             if is_stopped {
                 return;
             }
         }
+    }
+
+    /// How long to wait for a change; `None` if there is nothing else to do.
+    fn pause(&mut self) -> Option<Duration> {
+        let is_held = self.manager.release();
+        let is_storing = self.manager.is_storing(self.limits.in_force);
+        let next = self.manager.state().next();
+        let pauses = [
+            (!self.waiting.is_empty()).then_some(WAITING),
+            (is_held || is_storing).then_some(RETIRED),
+            next.map(|next| next.since(Wall::now()).clamp(TICK, CLOCK)),
+        ];
+        pauses.into_iter().flatten().min()
     }
 
     /// Gathers what comes soon after a change, and publishes all of it. Returns whether the stop came.
@@ -190,7 +209,8 @@ impl Work {
                 return false;
             }
             gathered.has_changed |= apply(&mut state, &next.change);
-            gathered.replies.push((next.reply, next.turn));
+            let sets = matches!(next.change, Change::Backends(_));
+            gathered.replies.push((next.reply, next.turn, sets));
             match self.messages.recv_deadline(until) {
                 Ok(Message::Change { change, reply, turn }) => {
                     next = Pending { change, reply, turn }
@@ -217,7 +237,7 @@ impl Work {
         }
         drop(turn);
         match outcome {
-            Ok(generation) => self.wait_for(generation, Some(Instant::now()), reply),
+            Ok(generation) => self.wait_for(generation, Some(Instant::now()), (reply, true)),
             Err(error) => _ = reply.send(Err(error)),
         }
     }
@@ -228,46 +248,59 @@ impl Work {
             false => self.manager.compiled.tables.generation(),
         };
         let mut published = gathered.has_changed.then(Instant::now);
-        for (reply, turn) in gathered.replies {
+        for (reply, turn, sets) in gathered.replies {
             drop(turn);
-            self.wait_for(generation, published.take(), reply);
+            self.wait_for(generation, published.take(), (reply, sets));
         }
     }
 
-    fn wait_for(&mut self, generation: u64, published: Option<Instant>, reply: Sender<Outcome>) {
+    /// Has somebody wait for a generation, and for the settings if their change is one of those.
+    fn wait_for(
+        &mut self,
+        generation: u64,
+        published: Option<Instant>,
+        (reply, sets): (Sender<Outcome>, bool),
+    ) {
         let until = Instant::now() + self.limits.in_force;
-        self.waiting.push(Waiting { generation, published, until, reply });
+        let version = if sets { self.manager.versions().0 } else { 0 };
+        self.waiting.push(Waiting { generation, version, published, until, reply });
     }
 
-    /// Answers those whose generation is in force, and those who have waited long enough, or all at the stop.
+    /// Answers those whose generation is in force and whose settings are stored or cannot be, and those who have waited
+    /// long enough, or all at the stop.
     fn answer_waiting(&mut self, is_stopped: bool) {
         if self.waiting.is_empty() {
             return;
         }
         let (progress, now) = (self.manager.progress(), Instant::now());
+        let (_, settled) = self.manager.versions();
         let limit = self.limits.in_force;
         // A worker that hangs is recorded once, however many generations it misses.
         self.late = self.late.filter(|&late| late > progress.generation);
         let is_over = |waiting: &mut Waiting| {
-            is_stopped || waiting.generation <= progress.generation || waiting.until <= now
-        };
-        for over in self.waiting.extract_if(.., is_over) {
-            let generation = over.generation;
-            if let Some(published) = over.published
+            let is_in_force = waiting.generation <= progress.generation;
+            if (is_in_force || waiting.until <= now)
                 && !is_stopped
+                && let Some(published) = waiting.published.take()
             {
                 self.manager.timings.in_force(now.saturating_duration_since(published));
             }
-            over.answer(if generation <= progress.generation {
-                Ok(generation)
-            } else if is_stopped {
-                Err(Error::Abandoned { generation })
-            } else {
+            let is_done = is_in_force && waiting.version <= settled;
+            is_stopped || is_done || waiting.until <= now
+        };
+        for over in self.waiting.extract_if(.., is_over) {
+            let (generation, is_stored) = (over.generation, over.version <= settled);
+            over.answer(if generation > progress.generation && !is_stopped {
                 if self.late.is_none() {
                     self.late = Some(generation);
                     self.manager.events.record(Happening::GenerationLate { generation });
                 }
                 Err(Error::NotInForce { generation, limit })
+            } else if generation > progress.generation || (is_stopped && !is_stored) {
+                Err(Error::Abandoned { generation })
+            } else {
+                // If the settings are not stored by now, that is an event.
+                Ok(generation)
             });
         }
     }
@@ -277,7 +310,8 @@ impl Work {
 #[derive(Default)]
 struct Gathered {
     has_changed: bool,
-    replies: Vec<(Sender<Outcome>, Turning)>,
+    /// Who waits, and whether for settings.
+    replies: Vec<(Sender<Outcome>, Turning, bool)>,
 }
 
 /// Carries out a change that is no configuration. Returns whether the state is another one.

@@ -24,7 +24,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, bounded};
 use parking_lot::{Condvar, Mutex};
@@ -38,6 +38,8 @@ use directory::{Directory, FILE};
 /// How long the thread waits after a failure.
 const RETRY: Duration = if cfg!(test) { Duration::from_millis(50) } else { Duration::from_secs(3) };
 
+const NO_ANSWER: &str = "the disk does not answer";
+
 /// How long a daemon that ends waits for the last settings to be stored.
 const END: Duration = Duration::from_secs(2);
 
@@ -49,6 +51,8 @@ pub struct Store {
     /// The settings that were put last.
     last: Settings,
     version: u64,
+    /// From when on something is on its way to the disk, if anything is.
+    waiting_since: Instant,
     /// Disconnected when the thread has ended.
     end: Receiver<()>,
 }
@@ -119,7 +123,14 @@ impl Store {
             writer.run();
         };
         thread::Builder::new().name("store".into()).spawn(run).expect("a thread for the store");
-        Store { shared, last: restored.clone(), restored, version: 0, end }
+        Store {
+            shared,
+            last: restored.clone(),
+            restored,
+            version: 0,
+            waiting_since: Instant::now(),
+            end,
+        }
     }
 
     /// The settings of an earlier run.
@@ -132,9 +143,18 @@ impl Store {
         &self.shared.events
     }
 
-    /// Has these settings stored, unless they are those that were put last. Returns at once: their version.
+    /// Takes these settings for those that are stored. The next ones that are put replace what is in the file.
+    pub(crate) fn begin(&mut self, settings: &Settings) {
+        self.last = settings.clone();
+        self.shared.slot.lock().settings = settings.clone();
+    }
+
+    /// Has these settings stored, unless they are those that were put last. Returns their version, and does not wait.
     pub(crate) fn put(&mut self, settings: &Settings) -> u64 {
         if !settings.is_same(&self.last) {
+            if self.settled() == self.version {
+                self.waiting_since = Instant::now();
+            }
             self.version += 1;
             self.last = settings.clone();
             let mut slot = self.shared.slot.lock();
@@ -142,6 +162,20 @@ impl Store {
             self.shared.bell.notify_one();
         }
         self.version
+    }
+
+    /// The version of the settings that were put last.
+    pub(crate) fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// Whether settings are on their way to the disk. Records it if that takes longer than `limit`.
+    pub(crate) fn is_busy(&self, limit: Duration) -> bool {
+        let is_busy = self.settled() < self.version;
+        if is_busy && self.waiting_since.elapsed() > limit {
+            self.shared.fail(&NO_ANSWER);
+        }
+        is_busy
     }
 
     /// The last version that is stored, or could not be.
@@ -153,11 +187,6 @@ impl Store {
     pub(crate) fn is_stored(&self) -> &Arc<AtomicBool> {
         &self.shared.is_stored
     }
-
-    /// Records that the disk does not answer.
-    pub(crate) fn is_late(&self) {
-        self.shared.fail(&"the disk does not answer");
-    }
 }
 
 impl Drop for Store {
@@ -166,7 +195,7 @@ impl Drop for Store {
         self.shared.bell.notify_one();
         // Nothing is ever sent.
         if self.end.recv_timeout(END) == Err(RecvTimeoutError::Timeout) {
-            self.is_late();
+            self.shared.fail(&NO_ANSWER);
         }
     }
 }
