@@ -6,6 +6,7 @@
 //! A step changes nothing until everything that can fail is done. So a panic leaves the last good state.
 
 mod change;
+mod drains;
 mod published;
 mod tally;
 #[cfg(test)]
@@ -26,6 +27,7 @@ use arc_swap::ArcSwap;
 use guideway_config::{Configuration, Pool};
 use guideway_api::Happening;
 use guideway_core::balancer::Tables;
+use guideway_core::balancer::id::BackendId;
 use guideway_core::stats::{Reader, Traffic};
 
 use crate::compile::{Compiled, compile};
@@ -44,6 +46,7 @@ pub use thread::{Handle, Limits};
 pub use timings::Timings;
 
 use published::{BackendName, Left, LeftId};
+use drains::Drains;
 
 /// The owner of the state, and of what is published.
 #[derive(Debug)]
@@ -55,6 +58,7 @@ pub struct Manager {
     workers: Vec<Reader>,
     events: Recorder,
     timings: Timings,
+    drains: Drains,
     /// Where settings are stored; `None` if they need not outlast the process.
     store: Option<Store>,
 }
@@ -103,6 +107,8 @@ impl Manager {
         timings.compiled(begun.elapsed());
         // Counters begin at 0, so the ids of a start need no base.
         let published = published(&compiled, Accounts::default());
+        let mut drains = Drains::default();
+        drains.follow(None, &compiled, Wall::now());
         Ok(Manager {
             allocators,
             publisher: Publisher::new(Arc::clone(&compiled.tables)),
@@ -111,6 +117,7 @@ impl Manager {
             workers: Vec::new(),
             events: Recorder::default(),
             timings,
+            drains,
             store,
         })
     }
@@ -190,6 +197,8 @@ impl Manager {
 
     /// Does what the time has brought: ends settings, settles what follows from them, and publishes that if it differs.
     fn keep_time(&mut self, now: Wall) {
+        // Before the flows move whose time is over: the event says how many there are.
+        self.watch_drains(now);
         if self.state().next().is_none_or(|next| next > now) {
             return;
         }
@@ -202,6 +211,18 @@ impl Manager {
         } else {
             self.compiled.state = state;
         }
+    }
+
+    /// Records what has become of draining backends.
+    fn watch_drains(&mut self, now: Wall) {
+        if !self.drains.is_watching() {
+            return;
+        }
+        let (progress, workers) = (self.progress(), &self.workers);
+        let live = |id: BackendId| {
+            workers.iter().map(|stats| stats.backend(id.index()).live).fold(0, u64::wrapping_add)
+        };
+        self.drains.look(progress, now, live, |happening| self.events.record(happening));
     }
 
     /// The version of the newest settings, and the newest version that is stored or could not be.
@@ -243,6 +264,7 @@ impl Manager {
         self.release();
         let after = &self.compiled;
         transitions::record(&before, after, |happening| self.events.record(happening));
+        self.drains.follow(Some(&before), after, Wall::now());
         generation
     }
 

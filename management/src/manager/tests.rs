@@ -1,3 +1,4 @@
+mod drains;
 mod totals;
 
 use std::net::IpAddr;
