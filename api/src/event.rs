@@ -355,28 +355,28 @@ happenings! {
         /// The pool that stood in.
         backup: String,
     }
-    /// Settings of run time could not be read at the start and are ignored.
+    /// What was set at run time could not be read at the start, and is ignored.
     Error SettingsUnreadable = "settings_unreadable" {
         /// The file.
         path: String,
         /// Why.
         error: String,
     }
-    /// Settings of run time are for backends that are not configured, and are ignored.
+    /// What was set at run time for backends that are not configured is ignored.
     Warning SettingsIgnored = "settings_ignored" {
         /// How many backends.
         backends: usize,
         /// The first of them, as POOL/ADDRESS.
         first: String,
     }
-    /// Settings of run time cannot be stored: a restart would lose them.
+    /// What is set at run time cannot be stored, so that a restart would lose it.
     Error SettingsUnstored = "settings_unstored" {
         /// The file.
         path: String,
         /// Why.
         error: String,
     }
-    /// Settings of run time can be stored again.
+    /// What is set at run time can be stored again.
     Info SettingsStored = "settings_stored" {
         /// The file.
         path: String,

@@ -48,8 +48,17 @@ pub const MAX_CONFIGURATION: usize = 16 << 20;
 /// need six. The rest of a request is short.
 pub const MAX_REQUEST: usize = 2 * MAX_CONFIGURATION + (4 << 10);
 
-/// Bytes of a reason at the most.
+/// Bytes of the reason of [`Request::BackendSet`] at the most.
 pub const MAX_REASON: usize = 255;
+
+/// Changes in one [`Request::BackendSet`] at the most.
+pub const MAX_CHANGES: usize = 65_535;
+
+/// Seconds after which a setting of a backend ends at the most: a year.
+pub const MAX_FOR_SECONDS: u64 = 31_536_000;
+
+/// The greatest weight of a backend.
+pub const MAX_WEIGHT: u32 = 1_000_000;
 
 /// Rows of a flow listing at the most, even if the request asks for more.
 pub const MAX_FLOWS: usize = 10_000;

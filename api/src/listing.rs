@@ -81,16 +81,19 @@ pub struct Backend {
     pub address: IpAddr,
     /// Its weight.
     pub weight: u32,
+    /// The part of its weight that counts during a slow start, 0 to 1; none otherwise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slow_start: Option<f64>,
     /// Which flows it accepts now.
     pub state: BackendState,
-    /// When that state began: RFC 3339 in UTC, with milliseconds.
+    /// When the state began that is set for it: RFC 3339 in UTC, with milliseconds.
     pub since: String,
-    /// Who set the state.
+    /// Who set that state.
     pub source: Source,
     /// Why, in the words of who set it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    /// What is set for it, of each source but the configuration, the one of the most weight last.
+    /// What is set for it at run time. A later setting outweighs an earlier one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub settings: Vec<BackendSetting>,
     /// The encapsulation in use, for example `gre`; none without a next hop, or if none that is

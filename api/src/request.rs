@@ -17,16 +17,18 @@ pub enum Request {
     /// Sets states or weights of backends, or unsets them. Either every change is in force afterwards
     /// or none is.
     BackendSet {
-        /// The changes, in their order: at least one.
+        /// The changes, in their order: 1 to [`MAX_CHANGES`](crate::MAX_CHANGES). They are put in force
+        /// together.
         changes: Vec<BackendChange>,
-        /// Who sets them.
+        /// Who sets them: not the file.
         #[serde(default)]
         source: Source,
-        /// Why, for listings, events and the audit trail: up to [`MAX_REASON`](crate::MAX_REASON)
-        /// bytes.
+        /// Why, for listings, events and the audit trail: 1 to [`MAX_REASON`](crate::MAX_REASON) bytes
+        /// without control characters.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         reason: Option<String>,
-        /// Seconds after which the settings end; without it they stay.
+        /// Seconds of the wall clock after which the settings end: 1 to
+        /// [`MAX_FOR_SECONDS`](crate::MAX_FOR_SECONDS). Without it they stay.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         for_seconds: Option<u64>,
     },
@@ -219,7 +221,7 @@ pub struct BackendChange {
 pub enum BackendOrder {
     /// A state.
     State(SetState),
-    /// A weight, 0 to 1000000.
+    /// A weight, up to [`MAX_WEIGHT`](crate::MAX_WEIGHT).
     Weight(u32),
     /// No state: that of the other sources holds.
     UnsetState,
@@ -234,7 +236,7 @@ pub enum SetState {
     /// It takes new flows, whatever other sources of less weight say.
     Active,
     /// As the controller says, and without a word of the controller active: what the file says does
-    /// not hold.
+    /// not hold. Only an operator sets it.
     Enabled,
     /// It keeps its flows and takes no new ones.
     Draining,

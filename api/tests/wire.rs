@@ -1,4 +1,4 @@
-//! Every message of protocol 4 as literal JSON, so that no message changes unnoticed. If a test here must
+//! Every message of protocol 5 as literal JSON, so that no message changes unnoticed. If a test here must
 //! change, `PROTOCOL_VERSION` says whether the version must rise.
 #![expect(clippy::unwrap_used, reason = "a test may")]
 
@@ -21,12 +21,14 @@ fn traffic() -> Traffic {
 
 #[test]
 fn greeting() {
-    assert_eq!(PROTOCOL_VERSION, 4);
+    assert_eq!(PROTOCOL_VERSION, 5);
     assert_eq!(MAX_CONFIGURATION, 16_777_216);
     assert_eq!(MAX_REQUEST, 33_558_528);
+    assert_eq!((MAX_CHANGES, MAX_REASON), (65_535, 255));
+    assert_eq!((MAX_FOR_SECONDS, MAX_WEIGHT), (31_536_000, 1_000_000));
     same(
         Greeting { server: SERVER.into(), version: "0.1.0".into(), protocol: PROTOCOL_VERSION },
-        r#"{"server":"guideway","version":"0.1.0","protocol":4}"#,
+        r#"{"server":"guideway","version":"0.1.0","protocol":5}"#,
     );
 }
 
@@ -59,6 +61,71 @@ fn requests_with_a_configuration() {
         Request::ConfigApply { text, reason: Some("more servers".into()) },
         r#"{"request":"config_apply","text":"[node]\nname = \"lb1\"\n","reason":"more servers"}"#,
     );
+}
+
+#[test]
+fn request_backend_set() {
+    let one = BackendChange {
+        pool: Some("web".into()),
+        backend: Some("b1".into()),
+        address: None,
+        set: BackendOrder::State(SetState::Draining),
+    };
+    let wire = r#"{"pool":"web","backend":"b1","set":{"state":"draining"}}"#;
+    same(one.clone(), wire);
+    let plain = format!(r#"{{"request":"backend_set","changes":[{wire}]}}"#);
+    let set = Request::BackendSet {
+        changes: vec![one],
+        source: Source::Operator,
+        reason: None,
+        for_seconds: None,
+    };
+    assert_eq!(serde_json::from_str::<Request>(&plain).unwrap(), set, "a person, by default");
+    let everywhere = |set| BackendChange {
+        pool: None,
+        backend: None,
+        address: Some("2001:db8:b::2".parse().unwrap()),
+        set,
+    };
+    same(
+        Request::BackendSet {
+            changes: vec![
+                everywhere(BackendOrder::State(SetState::Down)),
+                everywhere(BackendOrder::Weight(3)),
+                everywhere(BackendOrder::UnsetState),
+                everywhere(BackendOrder::UnsetWeight),
+            ],
+            source: Source::Controller,
+            reason: Some("HTTP 503".into()),
+            for_seconds: Some(60),
+        },
+        concat!(
+            r#"{"request":"backend_set","changes":["#,
+            r#"{"address":"2001:db8:b::2","set":{"state":"down"}},"#,
+            r#"{"address":"2001:db8:b::2","set":{"weight":3}},"#,
+            r#"{"address":"2001:db8:b::2","set":"unset_state"},"#,
+            r#"{"address":"2001:db8:b::2","set":"unset_weight"}],"#,
+            r#""source":"controller","reason":"HTTP 503","for_seconds":60}"#
+        ),
+    );
+}
+
+#[test]
+fn the_most_changes_fit_a_request() {
+    let change = BackendChange {
+        pool: Some("p".repeat(63)),
+        backend: Some("b".repeat(63)),
+        address: Some("2001:db8:1111:2222:3333:4444:5555:6666".parse().unwrap()),
+        set: BackendOrder::Weight(MAX_WEIGHT),
+    };
+    let request = Request::BackendSet {
+        changes: vec![change; MAX_CHANGES],
+        source: Source::Controller,
+        reason: Some("r".repeat(MAX_REASON)),
+        for_seconds: Some(MAX_FOR_SECONDS),
+    };
+    let newline = 1;
+    assert!(serde_json::to_string(&request).unwrap().len() + newline <= MAX_REQUEST);
 }
 
 #[test]
@@ -152,6 +219,95 @@ fn responses_of_events_and_the_log() {
 }
 
 #[test]
+fn events_of_states() {
+    let (pool, backend) = (String::from("web"), String::from("b1"));
+    let address = "10.0.0.5".parse().unwrap();
+    let path = String::from("/var/lib/guideway/backends.json");
+    same(
+        Happening::BackendState {
+            pool: pool.clone(),
+            backend: backend.clone(),
+            address,
+            from: BackendState::Active,
+            to: BackendState::Down,
+            source: Source::Controller,
+            reason: Some("HTTP 503".into()),
+        },
+        concat!(
+            r#"{"event":"backend_state","pool":"web","backend":"b1","address":"10.0.0.5","#,
+            r#""from":"active","to":"down","source":"controller","reason":"HTTP 503"}"#
+        ),
+    );
+    same(
+        Happening::BackendWeight {
+            pool: pool.clone(),
+            backend: backend.clone(),
+            address,
+            from: 1,
+            to: 0,
+            source: Source::Operator,
+            reason: None,
+        },
+        concat!(
+            r#"{"event":"backend_weight","pool":"web","backend":"b1","address":"10.0.0.5","#,
+            r#""from":1,"to":0,"source":"operator"}"#
+        ),
+    );
+    same(
+        Happening::BackendDrained {
+            pool: pool.clone(),
+            backend: backend.clone(),
+            address,
+            seconds: 61,
+        },
+        concat!(
+            r#"{"event":"backend_drained","pool":"web","backend":"b1","address":"10.0.0.5","#,
+            r#""seconds":61}"#
+        ),
+    );
+    same(
+        Happening::DrainTimeout {
+            pool: pool.clone(),
+            backend,
+            address,
+            then: "move".into(),
+            flows: 3,
+        },
+        concat!(
+            r#"{"event":"drain_timeout","pool":"web","backend":"b1","address":"10.0.0.5","#,
+            r#""then":"move","flows":3}"#
+        ),
+    );
+    same(
+        Happening::BackupStandsIn {
+            pool: pool.clone(),
+            backup: "spare".into(),
+            active: 1,
+            needed: 2,
+        },
+        r#"{"event":"backup_stands_in","pool":"web","backup":"spare","active":1,"needed":2}"#,
+    );
+    same(
+        Happening::BackupGivesWay { pool, backup: "spare".into() },
+        r#"{"event":"backup_gives_way","pool":"web","backup":"spare"}"#,
+    );
+    let file = r#""path":"/var/lib/guideway/backends.json""#;
+    same(
+        Happening::SettingsUnreadable { path: path.clone(), error: "no JSON".into() },
+        &format!(r#"{{"event":"settings_unreadable",{file},"error":"no JSON"}}"#),
+    );
+    same(
+        Happening::SettingsIgnored { backends: 2, first: "web/10.0.0.5".into() },
+        r#"{"event":"settings_ignored","backends":2,"first":"web/10.0.0.5"}"#,
+    );
+    same(
+        Happening::SettingsUnstored { path: path.clone(), error: "disk full".into() },
+        &format!(r#"{{"event":"settings_unstored",{file},"error":"disk full"}}"#),
+    );
+    same(Happening::SettingsStored { path }, &format!(r#"{{"event":"settings_stored",{file}}}"#));
+}
+
+#[test]
 fn the_longest_configuration_fits_a_request() {
     // JSON writes no character of TOML in more than two bytes for each of its own.
     let is_toml = |c: char| c >= ' ' && c != '\u{7f}' || "\t\n\r".contains(c);
@@ -207,8 +363,14 @@ fn names_of_states_are_those_in_messages() {
         same(protocol, &format!("\"{}\"", protocol.name()));
     }
     use BackendState::*;
-    for state in [Active, Draining, Disabled, Unresolved, Unreachable] {
+    for state in [Active, Draining, Disabled, Down, Unresolved, Unreachable] {
         same(state, &format!("\"{}\"", state.name()));
+    }
+    for state in SetState::ALL {
+        same(state, &format!("\"{}\"", state.name()));
+    }
+    for source in [Source::File, Source::Controller, Source::Operator] {
+        same(source, &format!("\"{}\"", source.name()));
     }
     for state in PortInterfaceState::ALL {
         same(state, &format!("\"{}\"", state.name()));
@@ -232,6 +394,8 @@ fn requests_with_unknown_fields_are_refused() {
         r#"{"request":"status","verbose":true}"#,
         r#"{"request":"stats","worker":0}"#,
         r#"{"request":"config_apply","text":"","force":true}"#,
+        r#"{"request":"backend_set","changes":[],"force":true}"#,
+        r#"{"request":"backend_set","changes":[{"pool":"p","set":"unset_state","all":true}]}"#,
         r#"{"request":"flow_list","colour":"red"}"#,
         r#"{"request":"flow_list","flow":{"source":"192.0.2.1:1","destination":"192.0.2.2:2","protocol":"tcp","vlan":3}}"#,
     ] {
@@ -298,13 +462,13 @@ fn response_services() {
     );
 }
 
-#[test]
-fn response_backends() {
-    let backend = Backend {
+fn backend() -> Backend {
+    Backend {
         pool: "web".into(),
         name: "b1".into(),
         address: "2001:db8:b::2".parse().unwrap(),
         weight: 1,
+        slow_start: None,
         state: BackendState::Active,
         since: "2026-01-02T03:04:05.678Z".into(),
         source: Source::File,
@@ -324,12 +488,18 @@ fn response_backends() {
             mac: "02:00:00:00:00:fe".into(),
         },
         traffic: traffic(),
-    };
+    }
+}
+
+#[test]
+fn response_backends() {
+    let backend = backend();
     same(
         Response::Backends(vec![backend.clone()]),
         concat!(
             r#"{"response":"backends","body":[{"pool":"web","name":"b1","#,
-            r#""address":"2001:db8:b::2","weight":1,"state":"active","encapsulation":"gre","#,
+            r#""address":"2001:db8:b::2","weight":1,"state":"active","#,
+            r#""since":"2026-01-02T03:04:05.678Z","source":"file","encapsulation":"gre","#,
             r#""encapsulation_choice":{"listed":["l2","gre"],"flows_differ_in":"flow_label","#,
             r#""left_out":[{"encapsulation":"l2","reason":"not_on_link"}]},"#,
             r#""share":0.25,"next_hop":{"state":"resolved","port":"edge0","#,
@@ -340,6 +510,54 @@ fn response_backends() {
     let lost = Backend { encapsulation: None, encapsulation_choice: None, ..backend };
     let wire = serde_json::to_string(&lost).unwrap();
     assert!(wire.contains(r#""encapsulation":null,"encapsulation_choice":null,"#), "{wire}");
+}
+
+#[test]
+fn what_is_set_for_a_backend() {
+    let at = "2026-01-02T03:04:05.678Z";
+    let down = BackendSetting {
+        source: Source::Controller,
+        state: Some(SetState::Down),
+        weight: None,
+        reason: None,
+        since: at.into(),
+        until: None,
+    };
+    let weight = BackendSetting {
+        source: Source::Operator,
+        state: None,
+        weight: Some(5),
+        reason: Some("a new disk".into()),
+        since: at.into(),
+        until: Some("2026-01-02T04:04:05.678Z".into()),
+    };
+    let backend = Backend {
+        weight: 5,
+        slow_start: Some(0.25),
+        state: BackendState::Down,
+        source: Source::Controller,
+        reason: Some("HTTP 503".into()),
+        settings: vec![down, weight],
+        encapsulation: None,
+        encapsulation_choice: None,
+        share: 0.0,
+        next_hop: NextHop::Unreachable(Unreachable::NoRoute),
+        ..backend()
+    };
+    same(
+        Response::BackendsSet { generation: 7, backends: vec![backend] },
+        concat!(
+            r#"{"response":"backends_set","body":{"generation":7,"backends":[{"pool":"web","#,
+            r#""name":"b1","address":"2001:db8:b::2","weight":5,"slow_start":0.25,"#,
+            r#""state":"down","since":"2026-01-02T03:04:05.678Z","source":"controller","#,
+            r#""reason":"HTTP 503","settings":[{"source":"controller","state":"down","#,
+            r#""since":"2026-01-02T03:04:05.678Z"},{"source":"operator","weight":5,"#,
+            r#""reason":"a new disk","since":"2026-01-02T03:04:05.678Z","#,
+            r#""until":"2026-01-02T04:04:05.678Z"}],"encapsulation":null,"#,
+            r#""encapsulation_choice":null,"share":0.0,"next_hop":{"state":"unreachable","#,
+            r#""reason":"no_route"},"traffic":{"packets":10,"bytes":6400,"flows":2,"live":1}}]}}"#
+        ),
+    );
 }
 
 #[test]

@@ -7,6 +7,7 @@ use guideway_api as api;
 use super::convert::{to_choice, to_next_hop, to_protocol};
 use super::overview::{Overview, PortState};
 use crate::kernel::format_mac;
+use crate::state::standing::WHOLE;
 use guideway_core::stats::{Counter, Gauge, Traffic};
 
 impl Overview {
@@ -66,6 +67,8 @@ impl Overview {
                     name: backend.name.clone(),
                     address: backend.address,
                     weight: compiled.standing.weight,
+                    slow_start: (compiled.standing.share < WHOLE)
+                        .then(|| f64::from(compiled.standing.share) / f64::from(WHOLE)),
                     state: compiled.state(),
                     since: String::new(),
                     source: compiled.standing.source,
