@@ -2,7 +2,10 @@
 
 use std::ops::RangeInclusive;
 
-use guideway_api::{Error, ErrorKind, Happening, MAX_CONFIGURATION, PROTOCOL_VERSION, Request};
+use guideway_api::{
+    BackendChange, BackendOrder, Error, ErrorKind, Happening, MAX_CHANGES, MAX_CONFIGURATION,
+    MAX_FOR_SECONDS, MAX_REASON, MAX_WEIGHT, PROTOCOL_VERSION, Request, SetState, Source,
+};
 
 /// Characters of serde's message that are sent: the message may quote megabytes that the client sent.
 const QUOTED: usize = 300;
@@ -41,12 +44,61 @@ fn check(request: &Request) -> Result<(), Error> {
         Request::ConfigApply { reason: Some(reason), .. }
         | Request::ConfigReload { reason: Some(reason) }
         | Request::LogLevel { reason: Some(reason), .. } => within("reason", reason, 1..=1000),
+        Request::BackendSet { changes, source, reason, for_seconds } => {
+            if let Some(reason) = reason {
+                within("reason", reason, 1..=MAX_REASON)?;
+            }
+            check_backend_set(changes, *source, *for_seconds)
+        }
         Request::Hello { client, version } => {
             within("client", client, 1..=63).and_then(|()| within("version", version, 0..=63))
         }
         Request::Monitor { kinds, .. } => kinds.iter().try_for_each(|kind| check_kind(kind)),
         _ => Ok(()),
     }
+}
+
+/// Refuses what no configuration can make sense of.
+fn check_backend_set(
+    changes: &[BackendChange],
+    source: Source,
+    for_seconds: Option<u64>,
+) -> Result<(), Error> {
+    let refused = |message| Err(Error::new(ErrorKind::BadRequest, message));
+    if !(1..=MAX_CHANGES).contains(&changes.len()) {
+        return refused(format!("`changes` has 1 to {MAX_CHANGES} elements"));
+    }
+    if source == Source::File {
+        return refused("the `source` file is the configuration; reload that".to_owned());
+    }
+    if for_seconds.is_some_and(|seconds| !(1..=MAX_FOR_SECONDS).contains(&seconds)) {
+        return refused(format!("`for_seconds` is 1 to {MAX_FOR_SECONDS}"));
+    }
+    for (n, BackendChange { pool, backend, address, set }) in changes.iter().enumerate() {
+        match (pool, backend, address) {
+            (None, None, None) => {
+                return refused(format!("`changes[{n}]` has neither `pool` nor `address`"));
+            }
+            (None, Some(_), _) => {
+                return refused(format!("`changes[{n}]` has a `backend` without its `pool`"));
+            }
+            _ => {}
+        }
+        let message = match set {
+            BackendOrder::Weight(weight) if *weight > MAX_WEIGHT => {
+                format!("is {weight}; a weight is at most {MAX_WEIGHT}")
+            }
+            BackendOrder::State(SetState::Enabled) if source == Source::Controller => {
+                "is enabled, which only an operator sets; a controller unsets its state".to_owned()
+            }
+            BackendOrder::UnsetState | BackendOrder::UnsetWeight if for_seconds.is_some() => {
+                "unsets something, which has no end: leave out `for_seconds`".to_owned()
+            }
+            _ => continue,
+        };
+        return refused(format!("`changes[{n}].set` {message}"));
+    }
+    Ok(())
 }
 
 fn within(field: &str, text: &str, length: RangeInclusive<usize>) -> Result<(), Error> {
@@ -164,6 +216,56 @@ mod tests {
     }
 
     #[test]
+    fn what_sets_backends_makes_sense() {
+        let set = |changes: &str, more: &str| {
+            let line = format!(r#"{{"request":"backend_set","changes":[{changes}]{more}}}"#);
+            parse_request(line.as_bytes()).map_err(|error| {
+                assert_eq!(error.kind, ErrorKind::BadRequest);
+                error.message
+            })
+        };
+        let (one, weight) = (
+            r#"{"pool":"web","backend":"b1","set":{"state":"down"}}"#,
+            r#"{"pool":"web","set":{"weight":1000000}}"#,
+        );
+        let reason = |length| format!(r#","reason":"{}""#, "x".repeat(length));
+        set(one, "").unwrap();
+        set(weight, r#","source":"controller","for_seconds":31536000"#).unwrap();
+        set(one, &reason(255)).unwrap();
+        set(&vec![one; MAX_CHANGES].join(","), "").unwrap();
+        let enabled = r#"{"pool":"web","set":{"state":"enabled"}}"#;
+        set(enabled, r#","for_seconds":1"#).unwrap();
+        for (changes, more, words) in [
+            ("", "", "`changes` has 1 to 65535"),
+            (&*vec![one; MAX_CHANGES + 1].join(","), "", "`changes` has 1 to 65535"),
+            (one, r#","source":"file""#, "reload that"),
+            (one, r#","source":"nobody""#, "unknown variant `nobody`"),
+            (one, r#","for_seconds":0"#, "`for_seconds` is 1 to 31536000"),
+            (one, r#","for_seconds":31536001"#, "`for_seconds` is 1 to"),
+            (one, r#","reason":"""#, "`reason` has 1 to 255"),
+            (one, &reason(256), "`reason` has 1 to 255"),
+            (one, r#","reason":"a\nb""#, "control characters"),
+            (r#"{"set":"unset_state"}"#, "", "`changes[0]` has neither"),
+            (r#"{"backend":"b1","set":"unset_state"}"#, "", "without its `pool`"),
+            (r#"{"pool":"web"}"#, "", "missing field `set`"),
+            (r#"{"pool":"web","set":"unset"}"#, "", "unknown variant `unset`"),
+            (r#"{"pool":"web","set":{"state":"up"}}"#, "", "unknown variant `up`"),
+            (r#"{"pool":"web","set":{"weight":-1}}"#, "", "expected u32"),
+            (
+                &format!("{one},{{{}", &weight[1..].replace("000}", "001}")),
+                "",
+                "`changes[1].set` is",
+            ),
+            (enabled, r#","source":"controller""#, "only an operator sets"),
+            (r#"{"pool":"web","set":"unset_weight"}"#, r#","for_seconds":1"#, "has no end"),
+            (r#"{"address":"here","set":"unset_state"}"#, "", "invalid IP address"),
+        ] {
+            let message = set(changes, more).unwrap_err();
+            assert!(message.contains(words), "{words}: {message}");
+        }
+    }
+
+    #[test]
     fn an_unknown_kind_of_event_gets_the_nearest_and_all() {
         parse_request(br#"{"request":"monitor","kinds":["link_down","changed"]}"#).unwrap();
         let wrong = br#"{"request":"monitor","kinds":["link_up","link_dwon"]}"#;
@@ -215,7 +317,7 @@ mod tests {
         #[test]
         fn near_requests_are_parsed_or_refused(
             name in proptest::sample::select(&Request::NAMES[..]),
-            key in "worker|backend|pool|state|flow|limit|text|extended|[a-z]{1,3}",
+            key in "worker|backend|pool|state|flow|limit|text|extended|changes|source|[a-z]{1,3}",
             value in r#"null|true|-?[0-9]{1,22}|[0-9]e[0-9]{1,3}|"[a-z0-9.:\\u]{0,12}"|\[\]|\{\}"#,
         ) {
             let line = format!(r#"{{"request":"{name}","{key}":{value}}}"#);
