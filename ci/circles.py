@@ -33,7 +33,7 @@ LAYERS = {
         "compile": {"routing", "ids", "state"},
         "manager": {"routing", "ids", "state", "store", "compile", "event"},
         "kernel": {"routing", "manager", "event"},
-        "daemon": {"routing", "ids", "compile", "manager", "kernel", "event"},
+        "daemon": {"routing", "ids", "state", "compile", "manager", "kernel", "event"},
         "health": {"event", "manager", "daemon", "http"},
         "metrics": {
             "routing", "ids", "compile", "manager", "kernel", "event", "daemon", "health", "http",

@@ -30,21 +30,24 @@ impl Daemon {
             Access::Full => catch_unwind(AssertUnwindSafe(|| self.change(request))),
             Access::Read => Ok(Answered::refused(forbidden(name))),
         };
-        let (response, outcome, replaced) = match answered {
-            Ok(Answered { response, outcome, replaced }) => (Ok(response), outcome, replaced),
-            Err(panic) => (Err(panic), ChangeOutcome::Refused, None),
+        let (response, outcome, replaced, words) = match answered {
+            Ok(Answered { response, outcome, replaced, words }) => {
+                (Ok(response), outcome, replaced, words)
+            }
+            Err(panic) => (Err(panic), ChangeOutcome::Refused, None, None),
         };
         // Others may have changed something meanwhile.
-        let (before, after) = match replaced {
-            Some(Replaced { before, after }) => (
+        let (before, after) = match (words, replaced) {
+            (Some(words), _) => words,
+            (None, Some(Replaced { before, after })) => (
                 describe(&before),
                 match differences(&before.configuration, &after.configuration) {
                     text if text.is_empty() => describe(&after),
                     text => format!("{} ({text})", describe(&after)),
                 },
             ),
-            None if outcome == ChangeOutcome::Refused => (before.clone(), before),
-            None => (before, summary(self)),
+            _ if outcome == ChangeOutcome::Refused => (before.clone(), before),
+            _ => (before, summary(self)),
         };
         let error = match &response {
             Ok(Response::Error(error)) => Some(error.message.clone()),
@@ -77,9 +80,15 @@ impl Daemon {
         match request {
             Request::ConfigApply { text, .. } => self.apply_text(text),
             Request::ConfigReload { .. } => self.apply_file(),
+            Request::BackendSet { changes, source, reason, for_seconds } => {
+                self.set_backends(&changes, source, reason, for_seconds)
+            }
             request => match self.handle(request) {
                 error @ Response::Error(_) => Answered::refused(error),
-                response => Answered { response, outcome: ChangeOutcome::Applied, replaced: None },
+                response => {
+                    let outcome = ChangeOutcome::Applied;
+                    Answered { response, outcome, replaced: None, words: None }
+                }
             },
         }
     }
@@ -108,7 +117,8 @@ fn forbidden(name: &str) -> Response {
 /// Why a client asks for a change.
 fn reason(request: &Request) -> Option<&str> {
     match request {
-        Request::ConfigApply { reason, .. }
+        Request::BackendSet { reason, .. }
+        | Request::ConfigApply { reason, .. }
         | Request::ConfigReload { reason }
         | Request::LogLevel { reason, .. } => reason.as_deref(),
         _ => None,

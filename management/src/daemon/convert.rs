@@ -3,10 +3,14 @@
 //! The protocol's crate uses nothing of ours, so each enum that both have is matched here once for each
 //! direction. A variant that one side lacks does not compile.
 
+use std::time::{Duration, UNIX_EPOCH};
+
 use guideway_api as api;
 
 use crate::kernel::{NeighborState, format_mac};
 use crate::routing::{NextHop, Refusal, Unreachable};
+use crate::state::{Layer, Set, Setting, Wanted};
+use crate::wall::Wall;
 use guideway_config::{self as config, Configuration};
 use guideway_core::balancer::Protocol;
 use guideway_core::balancer::conntrack::State;
@@ -49,6 +53,56 @@ pub(super) fn from_flow_state(state: api::FlowState) -> State {
         api::FlowState::Reset => State::Reset,
     }
 }
+
+pub(super) fn to_state(state: Wanted) -> api::BackendState {
+    match state {
+        Wanted::Active => api::BackendState::Active,
+        Wanted::Draining => api::BackendState::Draining,
+        Wanted::Disabled => api::BackendState::Disabled,
+        Wanted::Down => api::BackendState::Down,
+    }
+}
+
+/// What is set for a backend, the one of the most weight last.
+pub(super) fn to_settings(setting: &Setting) -> Vec<api::BackendSetting> {
+    let layers = [
+        (api::Source::Controller, &setting.controller),
+        (api::Source::Operator, &setting.operator),
+    ];
+    let of_layer = |(source, layer): (api::Source, &Layer)| {
+        let state = layer
+            .state
+            .as_ref()
+            .map(|set| api::BackendSetting { state: Some(set.value), ..to_setting(source, set) });
+        let weight = layer
+            .weight
+            .as_ref()
+            .map(|set| api::BackendSetting { weight: Some(set.value), ..to_setting(source, set) });
+        [state, weight].into_iter().flatten()
+    };
+    layers.into_iter().flat_map(of_layer).collect()
+}
+
+/// A setting without its value.
+fn to_setting<T>(source: api::Source, set: &Set<T>) -> api::BackendSetting {
+    api::BackendSetting {
+        source,
+        state: None,
+        weight: None,
+        reason: set.reason.as_deref().map(str::to_owned),
+        since: to_time(set.at),
+        until: set.until.map(to_time),
+    }
+}
+
+/// A time as RFC 3339 has it, in UTC with milliseconds.
+pub(super) fn to_time(Wall(milliseconds): Wall) -> String {
+    let time = UNIX_EPOCH + Duration::from_millis(milliseconds.min(LAST));
+    humantime::format_rfc3339_millis(time).to_string()
+}
+
+/// The last millisecond of the year 9999. RFC 3339 has no later ones.
+const LAST: u64 = 253_402_300_799_999;
 
 pub(super) fn to_next_hop(
     hop: &Result<NextHop, Unreachable>,
@@ -132,6 +186,13 @@ pub(super) fn to_level(level: config::LogLevel) -> api::LogLevel {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_time_can_be_written() {
+        assert_eq!(to_time(Wall(1_767_323_045_678)), "2026-01-02T03:04:05.678Z");
+        assert_eq!(to_time(Wall::default()), "1970-01-01T00:00:00.000Z");
+        assert_eq!(to_time(Wall(u64::MAX)), "9999-12-31T23:59:59.999Z");
+    }
 
     #[test]
     fn both_directions_agree() {

@@ -1,13 +1,15 @@
 //! Listings: what is in force, with its counters.
 
+use std::net::IpAddr;
 use std::sync::atomic::Ordering;
 
 use guideway_api as api;
 
-use super::convert::{to_choice, to_next_hop, to_protocol};
+use super::convert::{to_choice, to_next_hop, to_protocol, to_settings, to_time};
 use super::overview::{Overview, PortState};
 use crate::kernel::format_mac;
-use crate::state::standing::WHOLE;
+use crate::manager::Tally;
+use crate::state::standing::{BackendStanding, WHOLE};
 use guideway_core::stats::{Counter, Gauge, Traffic};
 
 impl Overview {
@@ -54,36 +56,22 @@ impl Overview {
     }
 
     pub(super) fn backends(&self) -> Vec<api::Backend> {
+        self.backends_where(|_, _| true)
+    }
+
+    /// The backends of which `is_wanted` holds: it gets the pool's name and the address.
+    pub(super) fn backends_where(
+        &self,
+        is_wanted: impl Fn(&str, IpAddr) -> bool,
+    ) -> Vec<api::Backend> {
         let tally = self.tally();
-        let published = tally.published();
-        let configuration = &published.configuration;
+        let configuration = &tally.published().configuration;
         let mut list = Vec::new();
-        for ((pool_index, pool), compiled) in (0..).zip(&configuration.pools).zip(&published.pools)
-        {
-            let of_pool = compiled;
-            for ((index, backend), compiled) in (0..).zip(&pool.backends).zip(&compiled.backends) {
-                list.push(api::Backend {
-                    pool: pool.name.clone(),
-                    name: backend.name.clone(),
-                    address: backend.address,
-                    weight: compiled.standing.weight,
-                    slow_start: (compiled.standing.share < WHOLE)
-                        .then(|| f64::from(compiled.standing.share) / f64::from(WHOLE)),
-                    state: compiled.state(),
-                    since: String::new(),
-                    source: compiled.standing.source,
-                    reason: compiled.standing.reason.as_deref().map(str::to_owned),
-                    settings: Vec::new(),
-                    encapsulation: compiled
-                        .encapsulation
-                        .map(|choice| choice.encapsulation.name().to_owned()),
-                    encapsulation_choice: compiled
-                        .encapsulation
-                        .map(|choice| to_choice(&choice, &backend.encapsulations)),
-                    share: of_pool.share(compiled),
-                    next_hop: to_next_hop(&compiled.next_hop, configuration),
-                    traffic: to_traffic(tally.backend(pool_index, index)),
-                });
+        for (pool_index, pool) in configuration.pools.iter().enumerate() {
+            for (index, backend) in pool.backends.iter().enumerate() {
+                if is_wanted(&pool.name, backend.address) {
+                    list.push(to_backend(&tally, pool_index, index));
+                }
             }
         }
         list
@@ -154,6 +142,35 @@ impl Overview {
                 extended: if extended { (port.extended)() } else { Default::default() },
             })
             .collect()
+    }
+}
+
+/// A backend, by its index in a pool.
+fn to_backend(tally: &Tally, pool_index: usize, index: usize) -> api::Backend {
+    let published = tally.published();
+    let configuration = &published.configuration;
+    let pool = &configuration.pools[pool_index];
+    let (backend, compiled) = (&pool.backends[index], &published.pools[pool_index].backends[index]);
+    let BackendStanding { weight, share, since, source, ref reason, .. } = compiled.standing;
+    let setting = published.settings.get(&pool.name, backend.address);
+    api::Backend {
+        pool: pool.name.clone(),
+        name: backend.name.clone(),
+        address: backend.address,
+        weight,
+        slow_start: (share < WHOLE).then(|| f64::from(share) / f64::from(WHOLE)),
+        state: compiled.state(),
+        since: to_time(since),
+        source,
+        reason: reason.as_deref().map(str::to_owned),
+        settings: setting.map(to_settings).unwrap_or_default(),
+        encapsulation: compiled.encapsulation.map(|choice| choice.encapsulation.name().to_owned()),
+        encapsulation_choice: compiled
+            .encapsulation
+            .map(|choice| to_choice(&choice, &backend.encapsulations)),
+        share: published.pools[pool_index].share(compiled),
+        next_hop: to_next_hop(&compiled.next_hop, configuration),
+        traffic: to_traffic(tally.backend(pool_index, index)),
     }
 }
 

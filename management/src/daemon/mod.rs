@@ -5,6 +5,7 @@
 
 mod applies;
 mod audit;
+mod backends;
 mod convert;
 mod differences;
 mod flows;
@@ -199,8 +200,8 @@ impl Daemon {
             Request::Status {} => Response::Status(self.overview.status()),
             Request::ServiceList {} => Response::Services(self.overview.services()),
             Request::BackendList {} => Response::Backends(self.overview.backends()),
-            Request::BackendSet { .. } => {
-                Response::Error(api::Error::new(ErrorKind::Failed, "not built yet"))
+            Request::BackendSet { changes, source, reason, for_seconds } => {
+                self.set_backends(&changes, source, reason, for_seconds).response
             }
             Request::WorkerList {} => Response::Workers(self.overview.worker_list()),
             Request::PortList {} => Response::Ports(self.overview.port_list()),
@@ -309,7 +310,8 @@ impl Daemon {
             _ => {}
         }
         self.set_configured_level();
-        Answered { response: response.unwrap_or_else(Response::Error), outcome, replaced }
+        let response = response.unwrap_or_else(Response::Error);
+        Answered { response, outcome, replaced, words: None }
     }
 
     /// Sets the level of the log if that of the configuration has changed.
@@ -371,11 +373,13 @@ struct Answered {
     outcome: ChangeOutcome,
     /// What a configuration replaced that was published.
     replaced: Option<Replaced>,
+    /// What the change was about, before and after it, if that is no whole configuration.
+    words: Option<(String, String)>,
 }
 
 impl Answered {
     fn refused(response: Response) -> Answered {
-        Answered { response, outcome: ChangeOutcome::Refused, replaced: None }
+        Answered { response, outcome: ChangeOutcome::Refused, replaced: None, words: None }
     }
 }
 

@@ -1,4 +1,5 @@
 mod audit;
+mod backends;
 mod checks;
 mod network;
 
@@ -51,11 +52,19 @@ impl Lab {
     }
 
     fn of_file(path: PathBuf, limits: Limits) -> Lab {
-        let text = text(THREE);
+        Lab::of(text(THREE), path, limits)
+    }
+
+    fn of_text(text: &str) -> Lab {
+        Lab::of(text.to_owned(), PathBuf::from("/nonexistent/guideway.toml"), Limits::default())
+    }
+
+    fn of(text: String, path: PathBuf, limits: Limits) -> Lab {
         let configuration = config::parse(&text).unwrap().configuration;
-        let facts = vec![PortFacts { device_mac: [2, 0, 0, 0, 0, 1], filter: true }];
+        let port = PortFacts { device_mac: [2, 0, 0, 0, 0, 1], filter: true };
+        let facts = vec![port; configuration.ports.len()];
         let manager = Manager::new(configuration, text, facts).unwrap();
-        let (mut writer, reader) = stats::channel(8, 8);
+        let (mut writer, reader) = stats::channel(8, 16);
         let done = Arc::new(AtomicBool::new(false));
         let brake = Arc::new(Brake::default());
         let tables = manager.tables().clone();
@@ -290,8 +299,8 @@ fn the_state_of_a_backend_shows_in_tables_and_listing() {
         ("d", 30, ""),
     ]));
     let states: Vec<_> = lab.backends().iter().map(|b| b.state).collect();
-    use api::BackendState::{Active, Disabled, Draining, Unresolved};
-    assert_eq!(states, [Active, Draining, Disabled, Unresolved]);
+    use api::BackendState::{Active, Disabled, Unresolved};
+    assert_eq!(states, [Active, Active, Disabled, Unresolved]);
     let neighbor = |n: u8| api::NextHop::Resolved {
         port: "edge0".to_owned(),
         vlan: None,

@@ -16,6 +16,17 @@ fn requests() -> Vec<Request> {
         Request::Status {},
         Request::ServiceList {},
         Request::BackendList {},
+        Request::BackendSet {
+            changes: vec![api::BackendChange {
+                pool: Some("web".to_owned()),
+                backend: Some("a".to_owned()),
+                address: None,
+                set: api::BackendOrder::State(api::SetState::Draining),
+            }],
+            source: api::Source::Operator,
+            reason: reason(),
+            for_seconds: None,
+        },
         Request::WorkerList {},
         Request::PortList {},
         Request::PortStats { extended: true },
@@ -69,7 +80,7 @@ fn a_reader_may_send_every_request_that_changes_nothing() {
             _ => assert!(!is_change, "{name}"),
         }
     }
-    assert_eq!(forbidden, ["config_apply", "config_reload", "log_level"]);
+    assert_eq!(forbidden, ["backend_set", "config_apply", "config_reload", "log_level"]);
     assert_eq!((lab.generation(), lab.daemon.level.now()), (1, api::LogLevel::Info));
     // Each attempt is in the audit trail, and nothing else was recorded.
     let tried = lab.changed();
@@ -109,17 +120,19 @@ fn each_change_ends_in_one_line_of_the_audit_trail() {
             unrecorded: 0,
         };
     let (before, after) =
-        ("generation 1, 1 service, 3 backends", "generation 2, 1 service, 2 backends");
+        ("generation 2, 1 service, 3 backends", "generation 3, 1 service, 2 backends");
     let all = lab.changed();
+    let (active, draining) = ("web/a active (file)", "web/a draining (operator)");
+    assert_eq!(all[0], changed("backend_set", active, draining, None));
     let told = format!("{after} (1 backend removed)");
-    assert_eq!(all[0], changed("config_apply", before, &told, None));
-    let Happening::Changed { error: Some(missing), .. } = &all[1] else { panic!("{all:?}") };
+    assert_eq!(all[1], changed("config_apply", before, &told, None));
+    let Happening::Changed { error: Some(missing), .. } = &all[2] else { panic!("{all:?}") };
     assert!(missing.contains("/nonexistent/guideway.toml"));
-    assert_eq!(all[1], changed("config_reload", after, after, Some(missing)));
-    assert_eq!(all[2], changed("log_level", "level info", "level debug", None));
-    assert_eq!(all.len(), 3);
+    assert_eq!(all[2], changed("config_reload", after, after, Some(missing)));
+    assert_eq!(all[3], changed("log_level", "level info", "level debug", None));
+    assert_eq!(all.len(), 4);
     assert_eq!(lab.daemon.level.now(), api::LogLevel::Debug);
-    let applied = Happening::ConfigApplied { generation: 2, warnings: 0 };
+    let applied = Happening::ConfigApplied { generation: 3, warnings: 0 };
     let refused = Happening::ConfigRefused { error: missing.clone() };
     assert_eq!(lab.recorded(&["config_applied", "config_refused"]), [applied, refused]);
 }
