@@ -1,5 +1,6 @@
 //! The command line: `guidewayctl NOUN VERB`, with options anywhere after the program's name.
 
+mod backend;
 mod parse;
 
 use std::path::PathBuf;
@@ -9,6 +10,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use guideway_api::{DEFAULT_SOCKET, FlowState, FlowTuple, LogLevel};
 
+pub(crate) use backend::{BackendCommand, Place, Setting};
 pub(crate) use parse::BackendName;
 
 /// Shows and changes the state of a running guideway.
@@ -144,18 +146,6 @@ pub(crate) enum Command {
 pub(crate) enum ServiceCommand {
     /// List the services in force
     List {
-        #[command(flatten)]
-        watch: Watch,
-    },
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum BackendCommand {
-    /// List the backends in force
-    List {
-        /// Only the backends of this pool
-        #[arg(long)]
-        pool: Option<String>,
         #[command(flatten)]
         watch: Watch,
     },
@@ -307,7 +297,7 @@ pub(crate) struct Watch {
     /// Look again every SECONDS seconds (2 without a value), until interrupted
     #[arg(long = "watch", value_name = "SECONDS", num_args = 0..=1, require_equals = true,
           default_missing_value = "2", value_parser = parse::interval)]
-    every: Option<Duration>,
+    pub(crate) every: Option<Duration>,
 }
 
 /// Why something is changed.
@@ -324,12 +314,12 @@ impl Command {
         match self {
             Command::Config(ConfigCommand::Apply { .. } | ConfigCommand::Reload { .. }) => true,
             Command::Log(LogCommand::Level { level, .. }) => level.is_some(),
+            Command::Backend(command) => command.is_change(),
             Command::Config(
                 ConfigCommand::Show | ConfigCommand::Check { .. } | ConfigCommand::Explain { .. },
             )
             | Command::Status { .. }
             | Command::Service(_)
-            | Command::Backend(_)
             | Command::Worker(_)
             | Command::Port(_)
             | Command::Interface(_)
@@ -348,7 +338,9 @@ impl Command {
         let watch = match self {
             Command::Status { watch }
             | Command::Service(ServiceCommand::List { watch })
-            | Command::Backend(BackendCommand::List { watch, .. })
+            | Command::Backend(
+                BackendCommand::List { watch, .. } | BackendCommand::State { watch, .. },
+            )
             | Command::Worker(WorkerCommand::List { watch })
             | Command::Port(PortCommand::List { watch } | PortCommand::Stats { watch, .. })
             | Command::Interface(InterfaceCommand::List { watch })
@@ -357,7 +349,13 @@ impl Command {
             | Command::Punt(PuntCommand::List { watch })
             | Command::Stats { watch, .. }
             | Command::Flow(FlowCommand::List { watch, .. }) => watch,
-            Command::Monitor { .. }
+            Command::Backend(
+                BackendCommand::Drain { .. }
+                | BackendCommand::Enable { .. }
+                | BackendCommand::Disable { .. }
+                | BackendCommand::Weight { .. },
+            )
+            | Command::Monitor { .. }
             | Command::Config(_)
             | Command::Log(_)
             | Command::Completions { .. } => return None,

@@ -167,6 +167,7 @@ fn fits(response: &Response, request: &Request) -> bool {
         (Request::Status {}, Response::Status(_))
             | (Request::ServiceList {}, Response::Services(_))
             | (Request::BackendList {}, Response::Backends(_))
+            | (Request::BackendSet { .. }, Response::BackendsSet { .. })
             | (Request::WorkerList {}, Response::Workers(_))
             | (Request::PortList {}, Response::Ports(_))
             | (Request::PortStats { .. }, Response::PortStats(_))

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use guideway_api::{ErrorKind, MAX_CONFIGURATION, MAX_REQUEST, PROTOCOL_VERSION};
 use guideway_output::report;
 
+use crate::arguments::Place;
 use crate::terminal;
 
 /// Why a command failed.
@@ -37,6 +38,9 @@ pub(crate) enum Error {
     /// A command that changes something has a shortened name.
     #[error("this changes something, so write it out: guidewayctl {command}")]
     Shortened { command: String },
+    /// The words of the command line do not fit together.
+    #[error("{message}; see --help")]
+    Usage { message: String },
     /// The response is not of this protocol, or not to this request.
     #[error("the daemon's response is invalid: {reason}")]
     Response { reason: String },
@@ -46,6 +50,9 @@ pub(crate) enum Error {
     /// No backend is in the pool of the command line.
     #[error("no backend is in a pool named {pool}")]
     NoPool { pool: String },
+    /// No backend is what the command line names.
+    #[error("no backend {place}")]
+    NoBackend { place: Place },
     /// No port has the name of the command line.
     #[error("no port is named {port}")]
     NoPort { port: String },
@@ -77,9 +84,12 @@ impl Error {
     /// with 2, too.
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
-            Error::Ambiguous { .. } | Error::Shortened { .. } => 2,
+            Error::Ambiguous { .. } | Error::Shortened { .. } | Error::Usage { .. } => 2,
             Error::Unreachable { .. } | Error::Gone { .. } => 3,
-            Error::NoPool { .. } | Error::NoPort { .. } | Error::NoKey { .. } => 4,
+            Error::NoPool { .. }
+            | Error::NoBackend { .. }
+            | Error::NoPort { .. }
+            | Error::NoKey { .. } => 4,
             Error::Refused(error) => match error.kind {
                 ErrorKind::NotFound => 4,
                 ErrorKind::Rejected | ErrorKind::Forbidden => 5,
@@ -104,7 +114,8 @@ impl Error {
 
     /// Whether the same request may be answered later.
     pub(crate) fn may_pass(&self) -> bool {
-        let is_absent = matches!(self, Error::NoPool { .. } | Error::NoPort { .. });
+        let is_absent =
+            matches!(self, Error::NoPool { .. } | Error::NoBackend { .. } | Error::NoPort { .. });
         self.is_lost() || is_absent || matches!(self, Error::Refused(_))
     }
 
@@ -150,6 +161,9 @@ mod tests {
         assert_eq!(ambiguous.exit_code(), 2);
         assert_eq!(Error::Shortened { command: "config apply".into() }.exit_code(), 2);
         assert_eq!(Error::NoPool { pool: "web".into() }.exit_code(), 4);
+        let place = Place::Pool("web".into());
+        assert_eq!(Error::NoBackend { place }.exit_code(), 4);
+        assert_eq!(Error::Usage { message: "what?".into() }.exit_code(), 2);
         assert_eq!(Error::NoPort { port: "edge0".into() }.exit_code(), 4);
         assert_eq!(Error::TooLong { path: "/f".into() }.exit_code(), 1);
     }

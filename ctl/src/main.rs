@@ -21,16 +21,16 @@ use std::env;
 use std::process::ExitCode;
 
 use clap::CommandFactory;
-use guideway_api::Request;
+use guideway_api::{Request, Response};
 // Checks before `main` that the CPU has what this build needs.
 use guideway_baseline as _;
 use guideway_output::{print, report};
 
-use arguments::{Arguments, Command, ConfigCommand};
+use arguments::{Arguments, BackendCommand, Command, ConfigCommand};
 use client::Client;
 use error::Error;
 use prefix::Expanded;
-use render::View;
+use render::{BackendView, View, outcome};
 use terminal::Screen;
 
 fn main() -> ExitCode {
@@ -63,7 +63,12 @@ fn run() -> Result<(), Error> {
         return Err(Error::Shortened { command });
     }
     let request = request::request(&arguments.command)?;
-    let mut view = View { output: arguments.output(), screen, look: None };
+    let backends = match &arguments.command {
+        Command::Backend(BackendCommand::List { routes: true, .. }) => BackendView::Routes,
+        Command::Backend(BackendCommand::State { .. }) => BackendView::Details,
+        _ => BackendView::Traffic,
+    };
+    let mut view = View { output: arguments.output(), screen, backends, look: None };
     if let Request::Monitor { .. } = request {
         return monitor::monitor(&arguments, &request, view);
     }
@@ -72,7 +77,13 @@ fn run() -> Result<(), Error> {
     }
     let mut response = Client::connect(&arguments.socket, arguments.timeout())?.send(&request)?;
     request::narrow(&mut response, &arguments.command)?;
-    let rendered = view.render(&response);
+    let mut rendered = view.render(&response);
+    if let (Response::BackendsSet { backends, .. }, Command::Backend(command)) =
+        (&response, &arguments.command)
+        && let Some(setting) = command.setting()?
+    {
+        rendered.notes.extend(outcome::notes(&setting, backends));
+    }
     report(rendered.notes());
     print(rendered.text).map_err(Error::Output)
 }

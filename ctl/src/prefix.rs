@@ -108,6 +108,7 @@ mod tests {
     #[test]
     fn prefixes_are_written_out() {
         is("b l", "backend list", Some("backend list"));
+        is("b st web/b1", "backend state web/b1", Some("backend state"));
         is("backend list", "backend list", None);
         is("stats", "stats", None);
         is("n l", "neighbor list", Some("neighbor list"));
@@ -142,6 +143,7 @@ mod tests {
     fn ambiguous_prefixes_name_their_candidates() {
         for (line, message) in [
             ("st", "st is short for several commands: status, stats"),
+            ("b d web", "d is short for several commands: drain, disable"),
             ("p l", "p is short for several commands: port, punt"),
             ("config c", "config c"),
             ("co", "co is short for several commands: config, completions"),
@@ -159,10 +161,13 @@ mod tests {
     fn commands(command: &Command, path: &str) -> Vec<String> {
         if !command.has_subcommands() {
             let needed = command.get_arguments().filter(|arg| arg.is_required_set());
-            return vec![needed.fold(path.to_owned(), |line, arg| {
+            let line = needed.fold(path.to_owned(), |line, arg| {
                 let value = arg.get_possible_values().first().map(|it| it.get_name().to_owned());
                 format!("{line} {}", value.unwrap_or_else(|| "word".into()))
-            })];
+            });
+            // Of a group that is required, the first is a word.
+            let groups = command.get_groups().filter(|group| group.is_required_set()).count();
+            return vec![line + &" word".repeat(groups)];
         }
         let below = command.get_subcommands().filter(|command| command.get_name() != "help");
         below.flat_map(|it| commands(it, format!("{path} {}", it.get_name()).trim())).collect()

@@ -3,10 +3,12 @@
 //! In a table, counters are plain integers, and shares and loads are percentages. Text that may contain
 //! spaces is in the last columns.
 
+mod backend;
 mod event;
 mod forwarding;
 mod json;
 mod kernel;
+pub(crate) mod outcome;
 mod port;
 mod sentence;
 #[cfg(test)]
@@ -24,8 +26,21 @@ use crate::terminal::{self, Screen};
 pub(crate) struct View {
     pub(crate) output: Output,
     pub(crate) screen: Screen,
+    pub(crate) backends: BackendView,
     /// What a command adds that looks again and again.
     pub(crate) look: Option<Look>,
+}
+
+/// What a table has of backends.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum BackendView {
+    /// Their states and traffic.
+    #[default]
+    Traffic,
+    /// How packets reach them.
+    Routes,
+    /// Everything that is set for it, if it is one.
+    Details,
 }
 
 /// What a response is shown with if others of its kind follow.
@@ -79,9 +94,18 @@ impl View {
         let text = match response {
             Response::Status(status) => self.show(forwarding::status_table(status)),
             Response::Services(services) => self.show(forwarding::service_table(services)),
-            Response::Backends(backends) => self.show(forwarding::backend_table(backends)),
-            Response::BackendsSet { backends, .. } => {
-                self.show(forwarding::backend_table(backends))
+            Response::Backends(backends) => match (self.backends, &backends[..]) {
+                (BackendView::Routes, _) => self.show(backend::route_table(backends)),
+                (BackendView::Details, [backend]) => self.show(backend::detail_table(backend)),
+                _ => self.show(backend::table(backends)),
+            },
+            Response::BackendsSet { generation, backends } => {
+                let noun = if backends.len() == 1 { "backend" } else { "backends" };
+                let count = backends.len();
+                let table = self.show(backend::table(backends));
+                format!(
+                    "{table}{count} {noun} set; generation {generation} is in force on every worker\n"
+                )
             }
             Response::Workers(workers) => self.show(forwarding::worker_table(workers)),
             Response::Ports(ports) => self.show(port::port_table(ports)),

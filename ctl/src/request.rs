@@ -17,7 +17,10 @@ pub(crate) fn request(command: &Command) -> Result<Request, Error> {
     Ok(match command {
         Command::Status { .. } => Request::Status {},
         Command::Service(ServiceCommand::List { .. }) => Request::ServiceList {},
-        Command::Backend(BackendCommand::List { .. }) => Request::BackendList {},
+        Command::Backend(command) => match command.setting()? {
+            Some(setting) => setting.request(),
+            None => Request::BackendList {},
+        },
         Command::Worker(WorkerCommand::List { .. }) => Request::WorkerList {},
         Command::Port(PortCommand::List { .. }) => Request::PortList {},
         Command::Port(PortCommand::Stats { extended, .. }) => {
@@ -100,6 +103,14 @@ pub(crate) fn narrow(response: &mut Response, command: &Command) -> Result<(), E
                 return Err(Error::NoPool { pool: pool.clone() });
             }
         }
+        (Response::Backends(backends), Command::Backend(command)) => {
+            if let Some(place) = command.shown()? {
+                backends.retain(|backend| place.has(backend));
+                if backends.is_empty() {
+                    return Err(Error::NoBackend { place });
+                }
+            }
+        }
         (Response::PortStats(ports), Command::Port(PortCommand::Stats { nonzero, port, .. })) => {
             if let Some(port) = port {
                 ports.retain(|stats| stats.name == *port);
@@ -132,6 +143,16 @@ mod tests {
             ("status", false),
             ("service list", false),
             ("backend list", false),
+            ("backend drain web/b1", true),
+            ("backend enable web", true),
+            ("backend disable --address 10.0.0.5", true),
+            ("backend weight web/b1 0", true),
+            ("backend weight --address 10.0.0.5 unset", true),
+            ("backend state web/b1", false),
+            ("backend state --address 10.0.0.5", false),
+            ("backend state web/b1 down", true),
+            ("backend state --address 10.0.0.5 down", true),
+            ("backend state web unset", true),
             ("worker list", false),
             ("port list", false),
             ("port stats", false),

@@ -34,7 +34,7 @@ def test_the_choice_and_its_reason_are_shown(namespace, directory):
     with Daemon(namespace, config, directory) as daemon:
         shown = {b["name"]: (b["encapsulation"], b["encapsulation_choice"]) for b in daemon.ask("backend", "list")}
         assert shown == expected
-        table = daemon.ctl("backend", "list", output="table").stdout
+        table = daemon.ctl("backend", "list", "--routes", output="table").stdout
         assert all(sentence in table for sentence in words)
         # A reload applies a change.
         config["pool"][0]["backends"][1]["encapsulation"] = ["gre", "vxlan"]

@@ -1,8 +1,8 @@
-//! Tables of what is forwarded: totals, services, backends, workers and flows.
+//! Tables of what is forwarded: totals, services, workers and flows.
 
-use guideway_api::{Backend, Flows, Service, Status, Worker};
+use guideway_api::{Flows, Service, Status, Worker};
 
-use super::{sentence, tint};
+use super::sentence;
 use crate::table::{Table, counter, key, left, right};
 
 pub(super) fn status_table(status: &Status) -> Table<2> {
@@ -52,45 +52,6 @@ pub(super) fn service_table(services: &[Service]) -> Table<10> {
             &service.traffic.packets,
             &service.traffic.bytes,
         ]);
-    }
-    table
-}
-
-pub(super) fn backend_table(backends: &[Backend]) -> Table<14> {
-    let mut table = Table::new([
-        key("POOL"),
-        key("NAME"),
-        left("ADDRESS"),
-        right("WEIGHT"),
-        left("STATE"),
-        left("ENCAPSULATION"),
-        right("SHARE"),
-        right("LIVE"),
-        counter("FLOWS"),
-        counter("PACKETS"),
-        counter("BYTES"),
-        left("PORT"),
-        left("NEXT_HOP"),
-        left("WHY"),
-    ]);
-    for backend in backends {
-        table.row([
-            &backend.pool,
-            &backend.name,
-            &backend.address,
-            &backend.weight,
-            &backend.state.name(),
-            &backend.encapsulation.as_deref().unwrap_or("none"),
-            &format!("{:.2}%", backend.share * 100.0),
-            &backend.traffic.live,
-            &backend.traffic.flows,
-            &backend.traffic.packets,
-            &backend.traffic.bytes,
-            &backend.next_hop.port().unwrap_or_default(),
-            &sentence::next_hop(&backend.next_hop),
-            &sentence::choice(backend.encapsulation_choice.as_ref()),
-        ]);
-        table.tint("STATE", tint::backend(backend.state));
     }
     table
 }

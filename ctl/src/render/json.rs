@@ -1,6 +1,6 @@
 //! Responses as JSON, their fields in the protocol's order: a document, or an object a line.
 
-use guideway_api::Response;
+use guideway_api::{Backend, Response};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
 /// How JSON is laid out.
@@ -14,6 +14,11 @@ pub(super) struct Layout<'a> {
 
 impl Layout<'_> {
     pub(super) fn body(self, response: &Response) -> String {
+        #[derive(serde::Serialize)]
+        struct BackendsSet<'a> {
+            generation: u64,
+            backends: &'a [Backend],
+        }
         #[derive(serde::Serialize)]
         struct Config<'a> {
             text: &'a str,
@@ -38,7 +43,9 @@ impl Layout<'_> {
             Response::Status(status) => self.object(status),
             Response::Services(services) => self.list("services", services),
             Response::Backends(backends) => self.list("backends", backends),
-            Response::BackendsSet { backends, .. } => self.list("backends", backends),
+            Response::BackendsSet { generation, backends } => {
+                self.object(&BackendsSet { generation: *generation, backends })
+            }
             Response::Workers(workers) => self.list("workers", workers),
             Response::Ports(ports) => self.list("ports", ports),
             Response::PortStats(ports) => self.list("port_stats", ports),

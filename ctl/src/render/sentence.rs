@@ -1,8 +1,9 @@
 //! The protocol's facts as words for people, for cells of tables.
 
 use guideway_api::{
-    CrowdedQueue, Duplex, EncapsulationChoice, FlowField, Interface, InterfaceState, Learnt, Link,
-    NextHop, Refusal, RingReason, RxQueue, Steering, SteeringMethod, Unreachable, Unsendable,
+    BackendSetting, CrowdedQueue, Duplex, EncapsulationChoice, FlowField, Interface,
+    InterfaceState, Learnt, Link, NextHop, Refusal, RingReason, RxQueue, Steering, SteeringMethod,
+    Unreachable, Unsendable,
 };
 
 pub(super) fn next_hop(next_hop: &NextHop) -> String {
@@ -15,6 +16,31 @@ pub(super) fn next_hop(next_hop: &NextHop) -> String {
         sentence += &format!(" in VLAN {vlan}");
     }
     sentence
+}
+
+/// What is set for a backend, since when, until when and why.
+pub(super) fn setting(setting: &BackendSetting) -> String {
+    let value = match (setting.state, setting.weight) {
+        (Some(state), _) => format!("state {}", state.name()),
+        (None, Some(weight)) => format!("weight {weight}"),
+        (None, None) => "nothing".to_owned(),
+    };
+    let mut sentence = format!("{value} since {}", setting.since);
+    if let Some(until) = &setting.until {
+        sentence += &format!(" until {until}");
+    }
+    match &setting.reason {
+        Some(reason) => sentence + ": " + reason,
+        None => sentence,
+    }
+}
+
+/// A reason with the end of what it is for.
+pub(super) fn limited(reason: &str, until: Option<&str>) -> String {
+    match until {
+        None => reason.to_owned(),
+        Some(until) => format!("{reason} (until {until})").trim_start().to_owned(),
+    }
 }
 
 /// Why there is no usable route.

@@ -1,19 +1,25 @@
 //! Every table, compared with its exact text.
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
+use clap::Parser;
 use guideway_api::{
-    Backend, BackendState, Duplex, EncapsulationChoice, Flow, FlowField, FlowState, FromKernel,
-    Learnt, Link, Neighbor, NeighborState, NextHop, Port, PortCounters, PortInterface,
-    PortInterfaceState, PortStats, Protocol, Punt, Route, RxQueue, Service, Source, Stats, Status,
-    Steering, SteeringMethod, ToKernel, Traffic, Unreachable, VlanDevice, Worker,
+    Backend, BackendSetting, BackendState, Duplex, EncapsulationChoice, Flow, FlowField, FlowState,
+    FromKernel, Learnt, Link, Neighbor, NeighborState, NextHop, Port, PortCounters, PortInterface,
+    PortInterfaceState, PortStats, Protocol, Punt, Route, RxQueue, Service, SetState, Source,
+    Stats, Status, Steering, SteeringMethod, ToKernel, Traffic, Unreachable, VlanDevice, Worker,
 };
 
 use super::*;
+use crate::arguments::{Arguments, Command};
 
 /// Renders for a file.
 fn render(response: &Response, output: Output) -> Rendered {
-    View { output, screen: Screen::default(), look: None }.render(response)
+    render_backends(response, output, BackendView::default())
+}
+
+fn render_backends(response: &Response, output: Output, backends: BackendView) -> Rendered {
+    View { output, screen: Screen::default(), backends, look: None }.render(response)
 }
 
 #[track_caller]
@@ -100,8 +106,14 @@ dns   2001:db8:f::53  udp         53  resolvers         1     0      0        0 
     );
 }
 
-#[test]
-fn backends() {
+/// The time some seconds ago, as the daemon writes it.
+fn ago(seconds: u64) -> String {
+    let time = SystemTime::now() - Duration::from_secs(seconds);
+    humantime::format_rfc3339_millis(time).to_string()
+}
+
+/// One that takes flows, one that nothing reaches, and one that drains for a while.
+fn three_backends() -> [Backend; 3] {
     let b1 = Backend {
         pool: "web".into(),
         name: "b1".into(),
@@ -109,7 +121,7 @@ fn backends() {
         weight: 1,
         slow_start: None,
         state: BackendState::Active,
-        since: String::new(),
+        since: ago(90),
         source: Source::File,
         reason: None,
         settings: vec![],
@@ -132,12 +144,7 @@ fn backends() {
         name: "b2".into(),
         address: "2001:db8:b::2".parse().unwrap(),
         weight: 100,
-        slow_start: None,
         state: BackendState::Unreachable,
-        since: String::new(),
-        source: Source::File,
-        reason: None,
-        settings: vec![],
         encapsulation: None,
         encapsulation_choice: None,
         share: 0.0,
@@ -145,14 +152,149 @@ fn backends() {
         traffic: Traffic::default(),
         ..b1.clone()
     };
-    prints(
-        &Response::Backends(vec![b1, b2]),
-        "\
-POOL  NAME  ADDRESS        WEIGHT  STATE        ENCAPSULATION   SHARE  LIVE  FLOWS  PACKETS    BYTES  PORT   NEXT_HOP                          WHY
-web   b1    10.0.0.5            1  active       gre            33.33%     5    347    40000  3200000  edge0  192.0.2.254 at 02:00:00:00:00:fe  the only one listed: flows do not differ in the outer header
-web   b2    2001:db8:b::2     100  unreachable  none            0.00%     0      0        0        0  -      no route                          nothing that is listed can be sent
-",
+    let b3 = Backend {
+        name: "b3".into(),
+        address: "10.0.0.7".parse().unwrap(),
+        weight: 3,
+        slow_start: Some(0.25),
+        state: BackendState::Draining,
+        since: ago(40 * 86_400 + 60),
+        source: Source::Operator,
+        reason: Some("a new kernel".into()),
+        settings: vec![
+            BackendSetting {
+                source: Source::Controller,
+                state: None,
+                weight: Some(3),
+                reason: None,
+                since: "2026-01-02T03:00:00.000Z".into(),
+                until: None,
+            },
+            BackendSetting {
+                source: Source::Operator,
+                state: Some(SetState::Draining),
+                weight: None,
+                reason: Some("a new kernel".into()),
+                since: "2026-01-02T03:04:05.678Z".into(),
+                until: Some("2026-01-02T05:04:05.678Z".into()),
+            },
+        ],
+        share: 0.0,
+        ..b1.clone()
+    };
+    [b1, b2, b3]
+}
+
+#[test]
+fn backends() {
+    let mut backends = three_backends().to_vec();
+    let table = "\
+POOL  NAME  ADDRESS        STATE        SINCE  BY        WEIGHT   SHARE  LIVE  FLOWS  PACKETS    BYTES  REASON
+web   b1    10.0.0.5       active          1m  file           1  33.33%     5    347    40000  3200000  -
+web   b2    2001:db8:b::2  unreachable     1m  file         100   0.00%     0      0        0        0  no route
+web   b3    10.0.0.7       draining       40d  operator       3   0.00%     5    347    40000  3200000  a new kernel (until 2026-01-02T05:04:05.678Z)
+";
+    prints(&Response::Backends(backends.clone()), table);
+    let set = Response::BackendsSet { generation: 7, backends: backends.clone() };
+    prints(&set, &format!("{table}3 backends set; generation 7 is in force on every worker\n"));
+    let one = Response::BackendsSet { generation: 7, backends: vec![backends[0].clone()] };
+    let text = render(&one, Output::Table).text;
+    assert!(
+        text.ends_with("\n1 backend set; generation 7 is in force on every worker\n"),
+        "{text}"
     );
+    let lines = render(&one, Output::JsonLines).text;
+    assert!(lines.starts_with(r#"{"generation":7,"backends":[{"#) && lines.lines().count() == 1);
+    // Several have no details.
+    let listed = Response::Backends(backends.clone());
+    let details = render_backends(&listed, Output::Table, BackendView::Details);
+    assert_eq!(details.text, table);
+
+    backends.pop();
+    let routes = render_backends(&Response::Backends(backends), Output::Table, BackendView::Routes);
+    let table = "\
+POOL  NAME  ADDRESS        STATE        ENCAPSULATION  PORT   NEXT_HOP                          WHY
+web   b1    10.0.0.5       active       gre            edge0  192.0.2.254 at 02:00:00:00:00:fe  the only one listed: flows do not differ in the outer header
+web   b2    2001:db8:b::2  unreachable  none           -      no route                          nothing that is listed can be sent
+";
+    assert_eq!(routes.text, table, "\n{}", routes.text);
+}
+
+#[test]
+fn one_backend_in_detail() {
+    let [.., mut draining] = three_backends();
+    draining.since = "2026-01-02T03:04:05.678Z".into();
+    let details = |backend| {
+        let response = Response::Backends(vec![backend]);
+        render_backends(&response, Output::Table, BackendView::Details).text
+    };
+    let text = details(draining);
+    let expected = "\
+backend     web/b3
+address     10.0.0.7
+state       draining
+since       2026-01-02T03:04:05.678Z
+by          operator
+reason      a new kernel
+weight      3
+slow_start  25.00%
+share       0.00%
+live        5
+flows       347
+packets     40000
+bytes       3200000
+next_hop    192.0.2.254 at 02:00:00:00:00:fe
+controller  weight 3 since 2026-01-02T03:00:00.000Z
+operator    state draining since 2026-01-02T03:04:05.678Z until 2026-01-02T05:04:05.678Z: a new kernel
+";
+    assert_eq!(text, expected, "\n{text}");
+    let [plain, ..] = three_backends();
+    let text = details(plain);
+    assert!(text.contains("\nreason      -\n") && text.contains("\nslow_start  -\n"), "{text}");
+    assert!(text.ends_with("\nnext_hop    192.0.2.254 at 02:00:00:00:00:fe\n"), "{text}");
+}
+
+#[test]
+fn a_setting_that_does_not_hold_has_a_note() {
+    let [mut active, unreachable, draining] = three_backends();
+    let told = |line: &str, backend: &Backend| {
+        let line = format!("guidewayctl backend {line}");
+        let arguments = Arguments::parse_from(line.split(' '));
+        let Command::Backend(command) = arguments.command else { panic!("{line}") };
+        let setting = command.setting().unwrap().unwrap();
+        outcome::notes(&setting, std::slice::from_ref(backend)).join("\n")
+    };
+    assert_eq!(told("enable web/b1", &active), "");
+    assert_eq!(told("drain web/b3", &draining), "");
+    assert_eq!(told("weight web/b3 3", &draining), "");
+    assert_eq!(told("state web/b3 unset", &draining), "");
+    assert_eq!(told("enable web/b2", &unreachable), "note: web/b2 is unreachable: no route");
+    assert_eq!(told("drain web/b2", &unreachable), "");
+    assert_eq!(
+        told("state web/b3 down --source controller", &draining),
+        "note: web/b3 stays draining: operator: a new kernel"
+    );
+    assert_eq!(
+        told("weight web/b3 9 --source controller", &draining),
+        "note: web/b3 keeps weight 3: the operator's counts"
+    );
+    active.state = BackendState::Down;
+    active.source = Source::Controller;
+    assert_eq!(
+        told("enable web/b1", &active),
+        "note: web/b1 stays down: controller; `guidewayctl backend state web/b1 active` outweighs it"
+    );
+    active.reason = Some("HTTP 503".into());
+    assert_eq!(
+        told("enable web/b1", &active),
+        "note: web/b1 stays down: controller: HTTP 503; `guidewayctl backend state web/b1 active` \
+         outweighs it"
+    );
+    let many = vec![active; 12];
+    let arguments = Arguments::parse_from(["guidewayctl", "backend", "enable", "web"]);
+    let Command::Backend(command) = arguments.command else { panic!() };
+    let notes = outcome::notes(&command.setting().unwrap().unwrap(), &many);
+    assert_eq!((notes.len(), &*notes[5]), (6, "note: 7 more backends are not as they were set"));
 }
 
 #[test]
@@ -464,7 +606,8 @@ fn counters_have_rates_if_other_looks_follow() {
         (Response::Flows(Flows::default()), ""),
     ] {
         let look = Some(Look { time: "t".into(), rates: Rates::new(now) });
-        let mut view = View { output: Output::Table, screen: Screen::default(), look };
+        let (screen, backends) = (Screen::default(), BackendView::default());
+        let mut view = View { output: Output::Table, screen, backends, look };
         let text = view.render(&response).text;
         let header: Vec<&str> = text.lines().next().unwrap().split_whitespace().collect();
         let rated = header.windows(2).filter(|pair| pair[1] == format!("{}/S", pair[0]));
@@ -503,13 +646,14 @@ fn rows_are_told_apart_by_all_their_names() {
     };
     let start = Instant::now();
     let look = Some(Look { time: "t".into(), rates: Rates::new(start) });
-    let mut view = View { output: Output::Table, screen: Screen::default(), look };
+    let (screen, backends) = (Screen::default(), BackendView::default());
+    let mut view = View { output: Output::Table, screen, backends, look };
     view.render(&Response::Backends(vec![backend("web", 10), backend("dns", 1000)]));
     view.look.as_mut().unwrap().rates.look(start + Duration::from_secs(10));
     let text =
         view.render(&Response::Backends(vec![backend("dns", 1500), backend("web", 20)])).text;
     let rates: Vec<&str> =
-        text.lines().map(|line| line.split_whitespace().nth(11).unwrap()).collect();
+        text.lines().map(|line| line.split_whitespace().nth(12).unwrap()).collect();
     assert_eq!(rates, ["PACKETS/S", "50.0", "1.0"], "{text}");
 }
 
@@ -535,7 +679,8 @@ fn totals_have_rates_too() {
     };
     let start = Instant::now();
     let look = Some(Look { time: "t".into(), rates: Rates::new(start) });
-    let mut view = View { output: Output::Table, screen: Screen::default(), look };
+    let (screen, backends) = (Screen::default(), BackendView::default());
+    let mut view = View { output: Output::Table, screen, backends, look };
     view.render(&Response::Status(status(1000)));
     view.look.as_mut().unwrap().rates.look(start + Duration::from_secs(2));
     let text = view.render(&Response::Status(status(3000))).text;

@@ -1,16 +1,16 @@
 //! The tint of each state. What keeps packets from their way is bad; what may, or is about to, is doubtful.
 
 use guideway_api::{
-    BackendState, InterfaceState, Link, NeighborState, PortInterfaceState, Severity,
+    Backend, BackendState, InterfaceState, Link, NeighborState, PortInterfaceState, Severity,
 };
 
 use crate::terminal::Tint;
 
-pub(super) fn backend(state: BackendState) -> Tint {
-    match state {
-        BackendState::Active => Tint::Good,
-        // As the operator configured it.
-        BackendState::Draining | BackendState::Disabled => Tint::Doubtful,
+pub(super) fn backend(backend: &Backend) -> Tint {
+    match backend.state {
+        BackendState::Active if backend.weight > 0 => Tint::Good,
+        // As somebody wants it.
+        BackendState::Active | BackendState::Draining | BackendState::Disabled => Tint::Doubtful,
         BackendState::Down | BackendState::Unresolved | BackendState::Unreachable => Tint::Bad,
     }
 }

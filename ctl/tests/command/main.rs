@@ -30,6 +30,42 @@ fn each_command_is_its_request() {
             r#"{"request":"backend_list"}"#,
             Some(r#"{"response":"backends","body":[]}"#),
         ),
+        ("backend state --address 10.0.0.5", r#"{"request":"backend_list"}"#, None),
+        (
+            "backend drain web/b1",
+            r#"{"request":"backend_set","changes":[{"pool":"web","backend":"b1","set":{"state":"draining"}}],"source":"operator"}"#,
+            Some(r#"{"response":"backends_set","body":{"generation":2,"backends":[]}}"#),
+        ),
+        (
+            "backend enable web",
+            r#"{"request":"backend_set","changes":[{"pool":"web","set":{"state":"enabled"}}],"source":"operator"}"#,
+            None,
+        ),
+        (
+            "backend disable --address 2001:db8::5 --reason=fire --for 1h30m",
+            r#"{"request":"backend_set","changes":[{"address":"2001:db8::5","set":{"state":"disabled"}}],"source":"operator","reason":"fire","for_seconds":5400}"#,
+            None,
+        ),
+        (
+            "backend weight web/b1 7 --source controller",
+            r#"{"request":"backend_set","changes":[{"pool":"web","backend":"b1","set":{"weight":7}}],"source":"controller"}"#,
+            None,
+        ),
+        (
+            "backend weight --address 10.0.0.5 unset",
+            r#"{"request":"backend_set","changes":[{"address":"10.0.0.5","set":"unset_weight"}],"source":"operator"}"#,
+            None,
+        ),
+        (
+            "backend state web/b1 down --source controller --reason timeout --for 10s",
+            r#"{"request":"backend_set","changes":[{"pool":"web","backend":"b1","set":{"state":"down"}}],"source":"controller","reason":"timeout","for_seconds":10}"#,
+            None,
+        ),
+        (
+            "backend state --address 10.0.0.5 unset",
+            r#"{"request":"backend_set","changes":[{"address":"10.0.0.5","set":"unset_state"}],"source":"operator"}"#,
+            None,
+        ),
         (
             "worker list",
             r#"{"request":"worker_list"}"#,
@@ -195,6 +231,8 @@ fn only_commands_that_read_may_be_shortened() {
         (&["conf", "apply", &file], "config apply"),
         (&["config", "rel"], "config reload"),
         (&["log", "l", "debug"], "log level"),
+        (&["b", "drain", "web"], "backend drain"),
+        (&["backend", "st", "web/b1", "down"], "backend state"),
     ] {
         site.run(arguments).is(
             2,
@@ -208,30 +246,110 @@ fn only_commands_that_read_may_be_shortened() {
     assert!(ran.code == 0 && ran.stdout.starts_with("List the backends"), "{ran:?}");
 }
 
+/// A row of a backend named b1.
+fn backend(pool: &str, state: &str, source: &str) -> String {
+    format!(
+        r#"{{"pool":"{pool}","name":"b1","address":"10.0.0.5","weight":1,"state":"{state}","since":"2026-01-02T03:04:05.678Z","source":"{source}","encapsulation":null,"encapsulation_choice":null,"share":1.0,"next_hop":{{"state":"no_mac","port":"edge0","address":"10.0.0.9"}},"traffic":{{"packets":1,"bytes":2,"flows":3,"live":4}}}}"#
+    )
+}
+
+fn two_pools() -> String {
+    let (web, dns) = (backend("web", "active", "file"), backend("dns", "down", "controller"));
+    format!(r#"{{"response":"backends","body":[{web},{dns}]}}"#)
+}
+
 #[test]
 fn backends_of_one_pool() {
-    let backend = |pool| {
-        format!(
-            r#"{{"pool":"{pool}","name":"b1","address":"10.0.0.5","weight":1,"state":"active","encapsulation":null,"encapsulation_choice":null,"share":1.0,"next_hop":{{"state":"no_mac","port":"edge0","address":"10.0.0.9"}},"traffic":{{"packets":1,"bytes":2,"flows":3,"live":4}}}}"#
-        )
-    };
-    let response =
-        format!(r#"{{"response":"backends","body":[{},{}]}}"#, backend("web"), backend("dns"));
     let site = Site::new();
-    let daemon = site.responds(&response);
+    let daemon = site.responds(&two_pools());
     let table = "\
-POOL  NAME  ADDRESS   WEIGHT  STATE   ENCAPSULATION    SHARE  LIVE  FLOWS  PACKETS  BYTES  PORT   NEXT_HOP                WHY
-dns   b1    10.0.0.5       1  active  none           100.00%     4      3        1      2  edge0  10.0.0.9 (no neighbor)  nothing that is listed can be sent
+POOL  NAME  ADDRESS   STATE  ENCAPSULATION  PORT   NEXT_HOP                WHY
+dns   b1    10.0.0.5  down   none           edge0  10.0.0.9 (no neighbor)  nothing that is listed can be sent
 ";
-    site.run(&["backend", "list", "--pool", "dns"]).is(0, table, "");
+    site.run(&["backend", "list", "--routes", "--pool", "dns"]).is(0, table, "");
     daemon.join().unwrap();
 
     let site = Site::new();
-    let daemon = site.responds(&response);
+    let daemon = site.responds(&two_pools());
+    let ran = site.run(&["backend", "list"]);
+    let rows: Vec<Vec<&str>> =
+        ran.stdout.lines().map(|line| line.split_whitespace().collect()).collect();
+    assert_eq!(
+        rows[0].join(" "),
+        "POOL NAME ADDRESS STATE SINCE BY WEIGHT SHARE LIVE FLOWS PACKETS BYTES REASON"
+    );
+    assert_eq!((rows[1][3], rows[1][5], rows[1].len()), ("active", "file", 13));
+    assert_eq!((rows[2][3], rows[2][5], rows[2].len()), ("down", "controller", 13));
+    daemon.join().unwrap();
+
+    let site = Site::new();
+    let daemon = site.responds(&two_pools());
     site.run(&["backend", "list", "--pool", "mail"]).is(
         4,
         "",
         "error: no backend is in a pool named mail\n",
+    );
+    daemon.join().unwrap();
+}
+
+#[test]
+fn the_state_of_a_backend_is_shown() {
+    let details = "\
+backend     dns/b1
+address     10.0.0.5
+state       down
+since       2026-01-02T03:04:05.678Z
+by          controller
+reason      -
+weight      1
+slow_start  -
+share       100.00%
+live        4
+flows       3
+packets     1
+bytes       2
+next_hop    10.0.0.9 (no neighbor)
+";
+    for arguments in [&["backend", "state", "dns/b1"][..], &["b", "st", "dns"]] {
+        let site = Site::new();
+        let daemon = site.responds(&two_pools());
+        site.run(arguments).is(0, details, "");
+        assert_eq!(daemon.join().unwrap(), "{\"request\":\"backend_list\"}\n");
+    }
+    let site = Site::new();
+    let daemon = site.responds(&two_pools());
+    let ran = site.run(&["backend", "state", "--address", "10.0.0.5", "-o", "jsonl"]);
+    assert_eq!((ran.code, ran.stdout.lines().count()), (0, 2), "{ran:?}");
+    daemon.join().unwrap();
+    for (arguments, message) in [
+        (&["web/b2"][..], "no backend is named web/b2"),
+        (&["mail"], "no backend is in a pool named mail"),
+        (&["--address", "10.0.0.6"], "no backend has the address 10.0.0.6"),
+    ] {
+        let site = Site::new();
+        let daemon = site.responds(&two_pools());
+        let arguments = [&["backend", "state"], arguments].concat();
+        site.run(&arguments).is(4, "", &format!("error: {message}\n"));
+        daemon.join().unwrap();
+    }
+}
+
+#[test]
+fn what_outweighs_a_setting_is_on_stderr() {
+    let site = Site::new();
+    let down = backend("web", "down", "controller");
+    let daemon = site.responds(&format!(
+        r#"{{"response":"backends_set","body":{{"generation":9,"backends":[{down}]}}}}"#
+    ));
+    let ran = site.run(&["backend", "enable", "web/b1"]);
+    assert_eq!(ran.code, 0);
+    assert!(
+        ran.stdout.ends_with("\n1 backend set; generation 9 is in force on every worker\n"),
+        "{ran:?}"
+    );
+    assert_eq!(
+        ran.stderr,
+        "note: web/b1 stays down: controller; `guidewayctl backend state web/b1 active` outweighs it\n"
     );
     daemon.join().unwrap();
 }
@@ -302,7 +420,7 @@ fn control_characters_of_a_daemon_are_replaced() {
     site.run(&["config", "reload"]).is(5, "", "error: a?[2Jb\n  c?2Kd?\n");
     daemon.join().unwrap();
     let site = Site::new();
-    let greeting = GREETING.replace("0.1.0", "\\u001b]0;title\\u0007").replace(":4}", ":9}");
+    let greeting = GREETING.replace("0.1.0", "\\u001b]0;title\\u0007").replace(":5}", ":9}");
     let daemon = site.daemon(&greeting, drop);
     let ran = site.run(&["status"]);
     assert!(!ran.stderr.contains('\x1b') && ran.stderr.contains("release ?]0;title?"), "{ran:?}");
@@ -328,6 +446,35 @@ fn usage_is_code_2() {
         (&["log", "level", "loud"], "[possible values: off, error, warn, info, debug]"),
         (&["log", "level", "--reason", "x"], "<LEVEL>"),
         (&["status", "-j", "-o", "table"], "cannot be used with"),
+        (&["backend", "drain"], "<TARGET|--address <ADDRESS>>"),
+        (&["backend", "drain", "web", "--address", "10.0.0.5"], "cannot be used with"),
+        (&["backend", "drain", "/b1"], "POOL/NAME or POOL is needed"),
+        (&["backend", "drain", "web", "--for", "10"], "for example 30s, 10m, 2h or 1d"),
+        (
+            &["backend", "drain", "web", "--source", "file"],
+            "[possible values: operator, controller]",
+        ),
+        (&["backend", "enable", "web", "--source", "controller"], "unexpected argument"),
+        (&["backend", "weight", "web/b1"], "a weight is missing"),
+        (&["backend", "weight", "web/b1", "1000001"], "a weight from 0 to 1000000 or unset"),
+        (
+            &["backend", "weight", "--address", "10.0.0.5", "x"],
+            "a weight from 0 to 1000000 or unset",
+        ),
+        (&["backend", "weight", "--address", "10.0.0.5", "1", "2"], "one word is too much"),
+        (&["backend", "state"], "TARGET"),
+        (&["backend", "state", "web/"], "POOL/NAME or POOL is needed"),
+        (
+            &["backend", "state", "web", "up"],
+            "[possible values: active, draining, disabled, down, unset]",
+        ),
+        (
+            &["backend", "state", "--address", "10.0.0.5", "up"],
+            "up is not a state; use active, draining",
+        ),
+        (&["backend", "state", "web", "--reason", "x"], "need a state to set"),
+        (&["backend", "state", "web", "unset", "--for", "1d"], "--for is for what is set"),
+        (&["backend", "state", "web", "down", "--watch"], "--watch is for a state that is shown"),
     ] {
         let ran = site.run(arguments);
         assert_eq!((ran.code, ran.stdout.as_str()), (2, ""), "{arguments:?}: {ran:?}");
@@ -434,7 +581,7 @@ fn another_protocol_is_refused() {
         assert_eq!(daemon.join().unwrap(), 0, "no request is sent");
     }
 
-    for greeting in ["220 mail.example ESMTP", r#"{"server":"other","version":"1","protocol":4}"#] {
+    for greeting in ["220 mail.example ESMTP", r#"{"server":"other","version":"1","protocol":5}"#] {
         let site = Site::new();
         let daemon = site.daemon(greeting, drop);
         let ran = site.run(&["status"]);
@@ -526,7 +673,7 @@ fn completions_need_no_daemon() {
     for shell in ["bash", "zsh", "fish"] {
         let ran = site.run(&["completions", shell]);
         assert!(ran.code == 0 && ran.stdout.contains("guidewayctl"), "{ran:?}");
-        for word in ["neighbor_lost", "jsonl", "watch", "no-follow"] {
+        for word in ["neighbor_lost", "jsonl", "watch", "no-follow", "draining", "controller"] {
             assert!(ran.stdout.contains(word), "{shell}: {word}");
         }
     }

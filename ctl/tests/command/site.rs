@@ -10,7 +10,7 @@ use std::thread::{self, JoinHandle};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{Winsize, tcsetwinsize};
 
-pub(crate) const GREETING: &str = r#"{"server":"guideway","version":"0.1.0","protocol":4}"#;
+pub(crate) const GREETING: &str = r#"{"server":"guideway","version":"0.1.0","protocol":5}"#;
 
 /// A directory with the socket of a daemon, and a file.
 pub(crate) struct Site {

@@ -2,7 +2,7 @@
 
 use crate::site::{Site, Terminal};
 
-const BACKENDS: &str = r#"{"response":"backends","body":[{"pool":"web","name":"b\u001b[31m1","address":"10.0.0.5","weight":1,"state":"active","encapsulation":null,"encapsulation_choice":null,"share":1.0,"next_hop":{"state":"no_mac","port":"edge0","address":"10.0.0.9"},"traffic":{"packets":1,"bytes":2,"flows":3}},{"pool":"web","name":"b2","address":"10.0.0.6","weight":0,"state":"draining","encapsulation":null,"encapsulation_choice":null,"share":0.0,"next_hop":{"state":"no_mac","port":"edge0","address":"10.0.0.9"},"traffic":{"packets":1,"bytes":2,"flows":3}},{"pool":"web","name":"b3","address":"10.0.0.7","weight":1,"state":"unresolved","encapsulation":null,"encapsulation_choice":null,"share":0.0,"next_hop":{"state":"unreachable","reason":"not_a_port","interface":"e\u009b2Jth"},"traffic":{"packets":1,"bytes":2,"flows":3}}]}"#;
+const BACKENDS: &str = r#"{"response":"backends","body":[{"pool":"web","name":"b\u001b[31m1","address":"10.0.0.5","weight":1,"state":"active","since":"2026-01-02T03:04:05.678Z","source":"file","encapsulation":null,"encapsulation_choice":null,"share":1.0,"next_hop":{"state":"no_mac","port":"edge0","address":"10.0.0.9"},"traffic":{"packets":1,"bytes":2,"flows":3}},{"pool":"web","name":"b2","address":"10.0.0.6","weight":0,"state":"draining","since":"2026-01-02T03:04:05.678Z","source":"operator","reason":"a\u009b2Jdisk","encapsulation":null,"encapsulation_choice":null,"share":0.0,"next_hop":{"state":"no_mac","port":"edge0","address":"10.0.0.9"},"traffic":{"packets":1,"bytes":2,"flows":3}},{"pool":"web","name":"b3","address":"10.0.0.7","weight":1,"state":"unresolved","since":"2026-01-02T03:04:05.678Z","source":"file","encapsulation":null,"encapsulation_choice":null,"share":0.0,"next_hop":{"state":"unreachable","reason":"not_a_port","interface":"e\u009b2Jth"},"traffic":{"packets":1,"bytes":2,"flows":3}}]}"#;
 
 fn shown(arguments: &[&str], environment: &[(&str, &str)]) -> String {
     let site = Site::new();
@@ -38,7 +38,12 @@ fn colours_are_for_terminals_only() {
         assert!(coloured.contains(painted), "{painted:?} in {coloured:?}");
     }
     assert_eq!(colourless(&coloured), piped.stdout, "the same columns, and a name has no colour");
-    assert!(coloured.contains("b?[31m1") && coloured.contains("e?2Jth"), "{coloured:?}");
+    assert!(
+        coloured.contains("b?[31m1")
+            && coloured.contains("e?2Jth")
+            && coloured.contains("a?2Jdisk"),
+        "{coloured:?}"
+    );
     assert_eq!(shown(&["backend", "list"], &[("NO_COLOR", "")]), coloured, "an empty one is none");
 
     for plain in [[("NO_COLOR", "1")], [("NO_COLOR", "0")], [("TERM", "dumb")]] {

@@ -190,7 +190,7 @@ fn a_refusal_ends_the_first_look_only() {
 
     let backends = |pool: &str| {
         format!(
-            r#"{{"response":"backends","body":[{{"pool":"{pool}","name":"b1","address":"10.0.0.5","weight":1,"state":"active","encapsulation":null,"encapsulation_choice":null,"share":1.0,"next_hop":{{"state":"no_mac","port":"edge0","address":"10.0.0.9"}},"traffic":{{"packets":1,"bytes":2,"flows":3}}}}]}}"#
+            r#"{{"response":"backends","body":[{{"pool":"{pool}","name":"b1","address":"10.0.0.5","weight":1,"state":"active","since":"2026-01-02T03:04:05.678Z","source":"file","encapsulation":null,"encapsulation_choice":null,"share":1.0,"next_hop":{{"state":"no_mac","port":"edge0","address":"10.0.0.9"}},"traffic":{{"packets":1,"bytes":2,"flows":3}}}}]}}"#
         )
     };
     let site = Site::new();
@@ -219,6 +219,7 @@ fn only_what_reads_is_watched_and_no_daemon_is_an_error() {
     for (arguments, message) in [
         (&["config", "show", "--watch"][..], "unexpected argument '--watch'"),
         (&["config", "reload", "--watch"], "unexpected argument '--watch'"),
+        (&["backend", "drain", "web", "--watch"], "unexpected argument '--watch'"),
         (&["status", "--watch=0.09"], "from 0.1 to 3600"),
         (&["status", "--watch=3601"], "from 0.1 to 3600"),
         (&["status", "--watch", "5"], "unexpected argument '5'"),
@@ -233,6 +234,7 @@ fn only_what_reads_is_watched_and_no_daemon_is_an_error() {
         "route show b1",
         "service list",
         "backend list",
+        "backend state web/b1",
         "worker list",
         "port list",
         "interface list",
