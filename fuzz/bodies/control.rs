@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use guideway_api::ErrorKind;
+use guideway_api::{ErrorKind, MAX_CHANGES, MAX_FOR_SECONDS, MAX_REASON, Request, Source};
 use guideway_config as config;
 use guideway_config::Mistake;
 use guideway_management::server::parse_request;
@@ -58,6 +58,14 @@ pub fn request(input: &[u8]) {
     match parse_request(input) {
         Ok(request) => {
             let again = serde_json::to_vec(&request).expect("a request can be written");
+            if let Request::BackendSet { changes, source, reason, for_seconds } = &request {
+                assert!((1..=MAX_CHANGES).contains(&changes.len()) && *source != Source::File);
+                assert!(reason.as_ref().is_none_or(|reason| reason.len() <= MAX_REASON));
+                assert!(for_seconds.is_none_or(|seconds| seconds <= MAX_FOR_SECONDS));
+                for change in changes {
+                    assert!(change.pool.is_some() || change.address.is_some());
+                }
+            }
             assert_eq!(parse_request(&again), Ok(request));
         }
         Err(refusal) => {
