@@ -16,16 +16,16 @@ mod timings;
 mod transitions;
 
 use std::collections::{HashMap, HashSet};
-use std::net::IpAddr;
 use std::mem;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 
-use guideway_config::{Configuration, Pool};
 use guideway_api::Happening;
+use guideway_config::{Configuration, Pool};
 use guideway_core::balancer::Tables;
 use guideway_core::balancer::id::BackendId;
 use guideway_core::stats::{Reader, Traffic};
@@ -45,8 +45,8 @@ pub use tally::Tally;
 pub use thread::{Handle, Limits};
 pub use timings::Timings;
 
-use published::{BackendName, Left, LeftId};
 use drains::Drains;
+use published::{BackendName, Left, LeftId};
 
 /// The owner of the state, and of what is published.
 #[derive(Debug)]
