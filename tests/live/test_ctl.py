@@ -141,11 +141,24 @@ def test_the_socket_for_reading(daemon):
         line = [str(binaries.guidewayctl()), "--socket", str(daemon.directory / "read.sock"), *arguments]
         return subprocess.run(line, capture_output=True, text=True, timeout=SECONDS)
 
-    for reads in (("b", "l"), ("config", "check", str(daemon.path)), ("log", "level"), ("monitor", "--no-follow")):
+    reading = (
+        ("b", "l"),
+        ("backend", "state", "web"),
+        ("config", "check", str(daemon.path)),
+        ("log", "level"),
+        ("monitor", "--no-follow"),
+    )
+    for reads in reading:
         done = ctl(*reads)
         assert done.returncode == 0, done.stderr
     level = ctl("log", "level").stdout
-    for change in (("config", "reload"), ("config", "apply", str(daemon.path)), ("log", "level", "debug")):
+    changing = (
+        ("config", "reload"),
+        ("config", "apply", str(daemon.path)),
+        ("log", "level", "debug"),
+        ("backend", "drain", "web"),
+    )
+    for change in changing:
         done = ctl(*change)
         assert (done.returncode, done.stdout) == (5, ""), done
         assert done.stderr.startswith("error: "), done

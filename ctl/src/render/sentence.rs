@@ -5,6 +5,7 @@ use guideway_api::{
     InterfaceState, Learnt, Link, NextHop, Refusal, RingReason, RxQueue, Steering, SteeringMethod,
     Unreachable, Unsendable,
 };
+use humantime::{format_rfc3339_seconds, parse_rfc3339};
 
 pub(super) fn next_hop(next_hop: &NextHop) -> String {
     let mut sentence = match next_hop {
@@ -35,11 +36,17 @@ pub(super) fn setting(setting: &BackendSetting) -> String {
     }
 }
 
-/// A reason with the end of what it is for.
+/// A reason with the end of what it is for, to the second.
 pub(super) fn limited(reason: &str, until: Option<&str>) -> String {
     match until {
         None => reason.to_owned(),
-        Some(until) => format!("{reason} (until {until})").trim_start().to_owned(),
+        Some(until) => {
+            let until = match parse_rfc3339(until) {
+                Ok(time) => format_rfc3339_seconds(time).to_string(),
+                Err(_) => until.to_owned(),
+            };
+            format!("{reason} (until {until})").trim_start().to_owned()
+        }
     }
 }
 

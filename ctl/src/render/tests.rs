@@ -192,7 +192,7 @@ fn backends() {
 POOL  NAME  ADDRESS        STATE        SINCE  BY        WEIGHT   SHARE  LIVE  FLOWS  PACKETS    BYTES  REASON
 web   b1    10.0.0.5       active          1m  file           1  33.33%     5    347    40000  3200000  -
 web   b2    2001:db8:b::2  unreachable     1m  file         100   0.00%     0      0        0        0  no route
-web   b3    10.0.0.7       draining       40d  operator       3   0.00%     5    347    40000  3200000  a new kernel (until 2026-01-02T05:04:05.678Z)
+web   b3    10.0.0.7       draining       40d  operator       3   0.00%     5    347    40000  3200000  a new kernel (until 2026-01-02T05:04:05Z)
 ";
     prints(&Response::Backends(backends.clone()), table);
     let set = Response::BackendsSet { generation: 7, backends: backends.clone() };
