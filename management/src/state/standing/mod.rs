@@ -15,6 +15,8 @@ mod backend;
 mod plan;
 mod pool;
 mod slow_start;
+#[cfg(test)]
+mod tests;
 
 use std::net::IpAddr;
 use std::sync::Arc;
