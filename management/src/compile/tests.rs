@@ -1,14 +1,18 @@
 use std::net::IpAddr;
+use std::time::Duration;
 
 use super::*;
 use crate::ids::Allocators;
 use crate::progress::Progress;
 use crate::routing::{Batch, Hop, Kind, Link, LocalAddress, Refusal, Route};
-use crate::sample::{MIXED, Random, ports};
+use crate::sample::{MIXED, Random, choose_own, ports};
 use crate::state::BackendChange;
+use crate::state::standing::{PoolServing, WHOLE};
 use crate::wall::Wall;
 use guideway_api::{BackendOrder, SetState};
-use guideway_config::{Configuration, parse};
+use guideway_config::{Choice, Configuration, DrainThen, Inclusion, OnEmpty, Policy, parse};
+use guideway_core::balancer::backend::{Leaving, Serving};
+use guideway_core::balancer::id::PolicyIndex;
 
 /// Every worker runs and has swept everything.
 const AT_ONCE: Progress = Progress { generation: u64::MAX, swept: u64::MAX };
@@ -22,6 +26,7 @@ struct Rig {
     state: State,
     allocators: Allocators,
     compiled: Compiled,
+    now: Wall,
 }
 
 impl Rig {
@@ -30,11 +35,11 @@ impl Rig {
         let mut allocators = Allocators::default();
         let assigned = allocators.assign(&state.intent.configuration, 1, AT_ONCE).unwrap();
         let compiled = compile(1, &state, &Arc::new(assigned.ids), None);
-        Rig { state, allocators, compiled }
+        Rig { state, allocators, compiled, now: Wall(1) }
     }
 
     fn compile(&mut self) {
-        self.state.settle(Wall(1));
+        self.state.settle(self.now);
         let generation = self.compiled.tables.generation() + 1;
         let ids = Arc::clone(&self.compiled.ids);
         self.compiled = compile(generation, &self.state, &ids, Some(&self.compiled));
@@ -44,7 +49,7 @@ impl Rig {
         let generation = self.compiled.tables.generation() + 1;
         let assigned = self.allocators.assign(&configuration, generation, AT_ONCE).unwrap();
         self.state.configure(configuration, String::new());
-        self.state.settle(Wall(1));
+        self.state.settle(self.now);
         let ids = Arc::new(assigned.ids);
         self.compiled = compile(generation, &self.state, &ids, Some(&self.compiled));
     }
@@ -69,10 +74,10 @@ impl Rig {
         let Compiled { state, ids, tables, pools } = &self.compiled;
         let whole = compile(tables.generation(), state, ids, None);
         assert!(*tables == whole.tables);
-        let backends = |pools: &[Arc<CompiledPool>]| {
-            pools.iter().map(|pool| pool.backends.clone()).collect::<Vec<_>>()
-        };
-        assert_eq!(backends(pools), backends(&whole.pools));
+        for (pool, whole) in pools.iter().zip(&whole.pools) {
+            assert_eq!(pool.backends, whole.backends);
+            assert_eq!((pool.serving, pool.active), (whole.serving, whole.active));
+        }
     }
 }
 
@@ -90,10 +95,31 @@ fn vary(configuration: &mut Configuration, random: &mut Random) {
         if random.below(8) == 0 {
             pool.name += "2";
         }
+        pool.slow_start = random.of(&[None, Some(Duration::from_secs(20))]);
+        pool.choice = random.of(&[Choice::Maglev, Choice::RoundRobin, Choice::LeastFlows]);
+        pool.on_empty = random.of(&[OnEmpty::Drop, OnEmpty::Reset, OnEmpty::All]);
+        pool.min_active = 1 + random.below(3);
+    }
+    choose_own(configuration);
+    for index in 0..configuration.pools.len() {
+        let other = random.below(configuration.pools.len());
+        if other != index && random.below(2) == 0 {
+            let (level, count) = (random.below(2), configuration.pools[other].backends.len());
+            let included = (0..count).map(|backend| Inclusion { pool: other, backend, level });
+            let pool = &mut configuration.pools[index];
+            pool.included.extend(included);
+            pool.levels.extend((level == 1).then_some(other));
+        }
     }
     configuration.services.retain(|_| random.below(4) > 0);
     for service in &mut configuration.services {
         service.pool = random.below(3);
+        let seconds = |n| Some(Duration::from_secs(n));
+        service.policy = Policy {
+            keep_down: random.of(&[None, seconds(0), seconds(3)]),
+            drain: random.of(&[None, seconds(2), seconds(5)]),
+            drain_then: random.of(&[DrainThen::Move, DrainThen::Reset, DrainThen::Keep]),
+        };
     }
 }
 
@@ -148,7 +174,7 @@ fn a_thousand_changes_make_what_the_whole_makes() {
             .map(|text| text.parse::<IpAddr>().unwrap()),
     );
     let names = ["web", "dns", "spare", "web2"];
-    let mut changed = 0;
+    let (mut changed, mut slow, mut leaving, mut seen) = (0, 0, 0, [0; 4]);
     for _ in 0..1000 {
         if random.below(10) == 0 {
             let mut configuration = configuration();
@@ -169,6 +195,7 @@ fn a_thousand_changes_make_what_the_whole_makes() {
                             BackendOrder::State(SetState::Disabled),
                             BackendOrder::State(SetState::Draining),
                             BackendOrder::State(SetState::Down),
+                            BackendOrder::State(SetState::Down),
                             BackendOrder::Weight(0),
                             BackendOrder::Weight(5),
                         ]);
@@ -181,11 +208,26 @@ fn a_thousand_changes_make_what_the_whole_makes() {
                     }
                 });
             }
+            // Now and then only time passes.
+            rig.now = rig.now.after(Duration::from_millis(random.of(&[0, 700, 3000])));
             rig.compile();
         }
         rig.assert_is_what_the_state_makes();
+        let Compiled { state, tables, ids, .. } = &rig.compiled;
+        for pool in &state.standing.pools {
+            slow += u32::from(pool.backends.iter().any(|backend| backend.share < WHOLE));
+            seen[match pool.serving {
+                PoolServing::Level(level) => level,
+                PoolServing::Down => 2,
+                PoolServing::Nobody => 3,
+            }] += 1;
+        }
+        let records = || ids.backends.iter().flatten().map(|&id| tables.backend(id));
+        leaving += u32::from(records().any(|record| record.leaving != Leaving::NONE));
     }
     assert!(changed > 500, "only {changed} changes");
+    assert!(slow > 20 && leaving > 50, "{slow} {leaving}");
+    assert!(seen.iter().all(|&count| count > 5), "{seen:?}");
 }
 
 #[test]
@@ -279,6 +321,127 @@ fn a_change_without_effect_on_shares_builds_no_table() {
     rig.compile();
     assert_eq!(rig.rebuilt(&before), [false; 3], "it had weight 0");
     rig.assert_is_what_the_state_makes();
+}
+
+/// A state with a pool `all` that has the backends of `a` and `b`, and `c` for a backup; all have next hops.
+fn pools_of_pools(more: &str) -> Rig {
+    let text = crate::sample::text(&[("x", 10, "")]);
+    let pools = format!(
+        r#"
+[[pool]]
+name = "all"
+pools = ["a", "b"]
+backup = "c"
+{more}
+backends = [{{ name = "own", address = "192.0.2.11" }}]
+[[pool]]
+name = "a"
+backends = [{{ name = "a", address = "192.0.2.12" }}, {{ name = "z", address = "192.0.2.15", weight = 0 }}]
+[[pool]]
+name = "b"
+slow_start = 10
+backends = [{{ name = "b", address = "192.0.2.13", weight = 2 }}]
+[[pool]]
+name = "c"
+backends = [{{ name = "c", address = "192.0.2.14" }}]
+[[service]]
+name = "all"
+address = "203.0.113.11"
+protocol = "tcp"
+port = 80
+pool = "all"
+drain_timeout = 5
+"#
+    );
+    let mut rig = Rig::new();
+    rig.configure(parse(&(text + &pools)).unwrap().configuration);
+    rig
+}
+
+impl Rig {
+    fn set(&mut self, pool: &str, last: u8, state: SetState) {
+        let order = BackendOrder::State(state);
+        let change = BackendChange::new(pool, IpAddr::from([192, 0, 2, last]), order);
+        assert!(self.state.intent.set(&change));
+        self.compile();
+        self.assert_is_what_the_state_makes();
+    }
+
+    /// The records of what a pool can choose: which flows each accepts, its weight and its slots.
+    fn records(&self, pool: usize) -> Vec<(Serving, u32, usize)> {
+        let Compiled { ids, tables, .. } = &self.compiled;
+        let index = PoolIndex(u16::try_from(pool).unwrap());
+        let slots = |id: BackendId| {
+            let slots = tables.pool(index).maglev.slots();
+            slots.iter().filter(|&&value| value == id.get()).count()
+        };
+        let record = |&id| {
+            let record = tables.backend(id);
+            assert_eq!(record.pool, index);
+            (record.serving, record.weight, slots(id))
+        };
+        ids.backends[pool].iter().map(record).collect()
+    }
+}
+
+#[test]
+fn a_pool_chooses_from_the_pools_that_it_names() {
+    use Serving::{All, Existing, Nothing};
+    let mut rig = pools_of_pools("choice = \"round-robin\"");
+    let all =
+        [(All, 1000, 1), (All, 1000, 1), (Existing, 0, 0), (All, 2000, 2), (Existing, 1000, 0)];
+    assert_eq!(rig.records(1), all);
+    assert_eq!((rig.compiled.pools[1].active, rig.compiled.pools[3].active), (4 - 1, 1));
+    rig.set("b", 13, SetState::Disabled);
+    assert_eq!(rig.records(1)[3], (Nothing, 2000, 0));
+    assert_eq!(rig.records(3), [(Nothing, 2000, 0)]);
+    rig.now = Wall(1_000_000);
+    rig.compile();
+    rig.set("b", 13, SetState::Active);
+    let shares = rig.records(1).iter().map(|record| record.2).collect::<Vec<_>>();
+    assert_eq!(shares, [10, 10, 0, 1, 0], "the middle of the first second of ten, and weight 2");
+    assert_eq!(rig.records(1)[3], (All, 100, 1));
+    rig.now = Wall(1_010_000);
+    rig.compile();
+    assert_eq!(rig.records(1), all);
+}
+
+#[test]
+fn a_backup_gets_new_flows_while_it_stands_in() {
+    use Serving::{All, Existing};
+    let mut rig = pools_of_pools("min_active = 3\nbackup_hold = 10");
+    rig.set("a", 12, SetState::Draining);
+    let pool = &rig.compiled.pools[1];
+    assert_eq!((pool.serving, pool.active), (PoolServing::Level(1), 1));
+    let serving =
+        |rig: &Rig, pool| rig.records(pool).iter().map(|record| record.0).collect::<Vec<_>>();
+    assert_eq!(serving(&rig, 1), [Existing, Existing, Existing, Existing, All]);
+    assert_eq!((serving(&rig, 3), serving(&rig, 4)), (vec![All], vec![All]), "for themselves");
+    rig.now = Wall(5001);
+    rig.compile();
+    let id = rig.compiled.ids.backends[1][1];
+    assert!(rig.compiled.tables.backend(id).leaving.moved.has(PolicyIndex(1)));
+    rig.set("a", 12, SetState::Enabled);
+    assert_eq!(rig.compiled.pools[1].serving, PoolServing::Level(1), "for a while");
+    rig.now = Wall(15_001);
+    rig.compile();
+    rig.assert_is_what_the_state_makes();
+    assert_eq!(serving(&rig, 1), [All, All, Existing, All, Existing]);
+}
+
+#[test]
+fn backends_that_are_down_get_new_flows_if_none_is_left() {
+    let mut rig = pools_of_pools("on_empty = \"all\"");
+    for (pool, last) in [("all", 11), ("a", 12), ("c", 14)] {
+        rig.set(pool, last, SetState::Down);
+    }
+    rig.set("b", 13, SetState::Draining);
+    let pool = &rig.compiled.pools[1];
+    assert_eq!((pool.serving, pool.active), (PoolServing::Down, 2));
+    use Serving::{All, Existing};
+    let serving = rig.records(1).iter().map(|record| record.0).collect::<Vec<_>>();
+    assert_eq!(serving, [All, All, Existing, Existing, Existing], "a backup is no own backend");
+    assert_eq!(rig.compiled.pools[2].active, 0);
 }
 
 #[test]
