@@ -6,6 +6,7 @@
 
 use std::ops::{Deref, DerefMut};
 
+use super::prefetch::prefetch;
 use crate::wire::ethernet;
 
 /// The largest number of frames in a burst: what DPDK's vector receive functions are made for.
@@ -270,10 +271,7 @@ impl Burst for BufferBurst {
 
     #[inline(always)]
     fn prefetch<T>(value: &T) {
-        #[cfg(target_arch = "x86_64")]
-        safe_arch::prefetch_t0(value);
-        #[cfg(not(target_arch = "x86_64"))]
-        let _ = value;
+        prefetch(value);
     }
 }
 

@@ -37,6 +37,7 @@ pub mod mtu;
 pub mod node;
 pub mod pipeline;
 pub mod port;
+mod prefetch;
 mod protocol;
 pub mod punt;
 pub mod reply;

@@ -37,9 +37,6 @@ const LONGEST_SLEEP: Duration = Duration::from_millis(10);
 /// The longest sleep in the mode `Interrupt` of a worker with siblings, which may hand exceptions
 /// over by a ring: a ring does not interrupt.
 const LONGEST_SLEEP_WITH_SIBLINGS: Duration = Duration::from_millis(1);
-/// Microseconds of sleep for which one bucket of the flow table is swept: a million entries in a
-/// second.
-const SLEEP_OF_A_BUCKET: u128 = 4;
 
 /// How a worker spends its idle time. Made on the worker's own thread.
 #[derive(Debug)]
@@ -144,30 +141,30 @@ impl Idle {
         }
     }
 
-    /// Spends the time after the given number of empty rounds. Returns how many buckets of the flow
-    /// table to sweep for the time that passed.
+    /// Spends the time after the given number of empty rounds. Returns for how long it slept, unless something
+    /// woke it up.
     #[inline]
-    pub(super) fn idle(&mut self, rounds: u64) -> u128 {
+    pub(super) fn idle(&mut self, rounds: u64) -> Duration {
         if rounds < self.spin_rounds && !matches!(self.mode, Mode::Share) {
             std::hint::spin_loop();
-            return 0;
+            return Duration::ZERO;
         }
         self.sleep(rounds)
     }
 
     #[cold]
-    fn sleep(&mut self, rounds: u64) -> u128 {
+    fn sleep(&mut self, rounds: u64) -> Duration {
         self.asleep = true;
-        let slept = match &mut self.mode {
+        match &mut self.mode {
             Mode::Poll => {
                 std::hint::spin_loop();
-                return 0;
+                Duration::ZERO
             }
             Mode::Share => {
                 if rounds > SHARED_SPIN_ROUNDS {
                     std::thread::yield_now();
                 }
-                return 0;
+                Duration::ZERO
             }
             Mode::Pause { next } => {
                 let pause = *next;
@@ -183,20 +180,18 @@ impl Idle {
                     *armed = true;
                     // A packet may have come before the interrupt was armed, or before the doorbell
                     // was looked at: one more round shows it.
-                    return 0;
+                    return Duration::ZERO;
                 }
                 if interrupts.wait(*longest) {
-                    // A packet waits, so the flow table is not swept now.
                     interrupts.disarm();
                     doorbell.iter().for_each(|doorbell| doorbell.wake());
                     *armed = false;
                     self.spin_rounds = rounds + INTERRUPT_SPIN_ROUNDS;
-                    return 0;
+                    return Duration::ZERO;
                 }
                 *longest
             }
-        };
-        slept.as_micros() / SLEEP_OF_A_BUCKET
+        }
     }
 }
 
@@ -210,7 +205,7 @@ mod tests {
     fn no_mode_sleeps_before_its_spin_rounds_are_over() {
         for mut idle in [Idle::poll(), Idle::pause(), Idle::interrupt(&[], &[], None).unwrap()] {
             for rounds in 1..SPIN_ROUNDS {
-                assert_eq!(idle.idle(rounds), 0);
+                assert_eq!(idle.idle(rounds), Duration::ZERO);
                 assert!(!idle.asleep);
             }
         }
@@ -219,23 +214,23 @@ mod tests {
     #[test]
     fn pauses_grow_to_their_limit_and_restart_after_a_packet() {
         let mut idle = Idle::pause();
-        let swept: Vec<u128> = (0..7).map(|n| idle.idle(SPIN_ROUNDS + n)).collect();
-        assert_eq!(swept, [0, 1, 2, 4, 8, 12, 12]);
+        let slept: Vec<u128> = (0..7).map(|n| idle.idle(SPIN_ROUNDS + n).as_micros()).collect();
+        assert_eq!(slept, [2, 4, 8, 16, 32, 50, 50]);
         idle.packet_found();
-        assert_eq!(idle.idle(SPIN_ROUNDS), 0);
+        assert_eq!(idle.idle(SPIN_ROUNDS), FIRST_PAUSE);
     }
 
     #[test]
     fn a_wait_for_interrupts_begins_with_one_more_round_and_ends_by_itself() {
         let mut idle = Idle::interrupt(&[], &[], None).unwrap();
         let start = Instant::now();
-        assert_eq!(idle.idle(SPIN_ROUNDS), 0);
-        assert_eq!(idle.idle(SPIN_ROUNDS + 1), 2500);
+        assert_eq!(idle.idle(SPIN_ROUNDS), Duration::ZERO);
+        assert_eq!(idle.idle(SPIN_ROUNDS + 1), LONGEST_SLEEP);
         assert!(start.elapsed() >= Duration::from_millis(9));
         // Nothing interrupted, so the interrupt is still armed.
-        assert_eq!(idle.idle(SPIN_ROUNDS + 2), 2500);
+        assert_eq!(idle.idle(SPIN_ROUNDS + 2), LONGEST_SLEEP);
         idle.packet_found();
-        assert_eq!(idle.idle(SPIN_ROUNDS), 0);
+        assert_eq!(idle.idle(SPIN_ROUNDS), Duration::ZERO);
     }
 
     #[test]
@@ -244,10 +239,10 @@ mod tests {
         let mut idle = Idle::interrupt(&[], &[], Some(Arc::clone(&doorbell))).unwrap();
         for _ in 0..3 {
             doorbell.ring();
-            assert_eq!(idle.idle(SPIN_ROUNDS), 0, "it arms");
-            assert_eq!(idle.idle(SPIN_ROUNDS), 2500, "a ring before that wakes nobody");
+            assert_eq!(idle.idle(SPIN_ROUNDS), Duration::ZERO, "it arms");
+            assert_eq!(idle.idle(SPIN_ROUNDS), LONGEST_SLEEP, "a ring before that wakes nobody");
             doorbell.ring();
-            assert_eq!(idle.idle(SPIN_ROUNDS), 0);
+            assert_eq!(idle.idle(SPIN_ROUNDS), Duration::ZERO);
             idle.packet_found();
         }
     }

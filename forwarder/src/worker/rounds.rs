@@ -5,6 +5,7 @@ use std::sync::Arc;
 use arc_swap::{ArcSwap, Cache};
 use crossbeam_channel::{Receiver, Sender};
 
+use guideway_core::balancer::conntrack::SweepPace;
 use guideway_core::balancer::id::PortIndex;
 use guideway_core::balancer::scan::FlowScan;
 use guideway_core::balancer::{Balancer, Tables};
@@ -23,7 +24,7 @@ use crate::dpdk::Burst;
 /// Rounds between two checks for flow listings and for the order to stop, while there is traffic.
 const HOUSEKEEPING: u64 = 256;
 /// While there is traffic, the clock is read once in this many rounds: some microseconds. The same
-/// rounds expire fragments and sweep one bucket of the flow table.
+/// rounds expire fragments and sweep buckets of the flow table.
 const TIMEKEEPING: u64 = 4;
 /// In one round of so many the worker measures how long a burst takes.
 const SAMPLING: u64 = 64;
@@ -92,7 +93,7 @@ impl Worker {
             if rounds.is_stopped() {
                 return rounds.into_sent();
             }
-            rounds.rest(tables);
+            rounds.rest();
         }
     }
 }
@@ -117,6 +118,8 @@ struct Rounds {
     finishing: bool,
     /// The generation of the tables in force.
     generation: u64,
+    /// How fast the flow table is swept.
+    pace: SweepPace,
     /// The generation at the start of the sweep that is under way.
     sweep_generation: u64,
     /// Rounds so far.
@@ -130,6 +133,7 @@ struct Rounds {
 impl Rounds {
     fn new(worker: Worker) -> Rounds {
         Rounds {
+            pace: SweepPace::new(worker.balancer.flows().capacity()),
             pipeline: Pipeline::new(worker.balancer, worker.stats, worker.exceptions),
             batch: Batch::new(),
             clock: worker.clock,
@@ -159,8 +163,10 @@ impl Rounds {
     #[inline]
     fn begin(&mut self) -> bool {
         self.rounds += 1;
-        let keeps_time =
-            self.idle > 0 || self.rounds % TIMEKEEPING == 1 || self.clock.is_per_packet();
+        let keeps_time = self.idle > 0
+            || self.rounds % TIMEKEEPING == 1
+            || self.pace.is_behind()
+            || self.clock.is_per_packet();
         if keeps_time {
             let ticks = self.clock.begin_round();
             let was_busy = std::mem::take(&mut self.was_busy);
@@ -253,18 +259,25 @@ impl Rounds {
         found
     }
 
-    /// Does what follows from the passage of time: drops fragments that waited too long, and sweeps a bucket.
+    /// Does what follows from the passage of time: drops fragments that waited too long, and sweeps the flow table.
     #[inline]
     fn keep_time(&mut self, tables: &Tables) {
         self.pipeline.expire_fragments(self.clock.now(), self.finishing);
         self.sweep(tables);
+        // In a replay all that is owed is paid, so that the counters depend on the capture's time alone.
+        while self.clock.is_per_packet() && self.pace.is_behind() {
+            self.sweep(tables);
+        }
     }
 
-    /// Sweeps one bucket of the flow table.
+    /// Sweeps the buckets of the flow table that are due in this round.
     fn sweep(&mut self, tables: &Tables) {
-        if self.pipeline.balancer.sweep(tables, self.clock.now()) {
-            self.pipeline.stats.set(Gauge::SweptGeneration, self.sweep_generation);
-            self.sweep_generation = self.generation;
+        let now = self.clock.now();
+        for _ in 0..self.pace.due(now) {
+            if self.pipeline.balancer.sweep(tables, now) {
+                self.pipeline.stats.set(Gauge::SweptGeneration, self.sweep_generation);
+                self.sweep_generation = self.generation;
+            }
         }
     }
 
@@ -310,14 +323,10 @@ impl Rounds {
         self.command.is(Command::STOP)
     }
 
-    /// Spends a round without packets as configured, and sweeps as many buckets as rounds would have
-    /// swept in the time asleep.
-    fn rest(&mut self, tables: &Tables) {
-        if self.idle == 0 || self.finishing || self.listing.is_some() {
-            return;
-        }
-        for _ in 0..self.sleeper.idle(self.idle) {
-            self.sweep(tables);
+    /// Spends a round without packets as configured. A worker that is behind with the sweep has no time for that.
+    fn rest(&mut self) {
+        if self.idle > 0 && !self.finishing && self.listing.is_none() && !self.pace.is_behind() {
+            self.sleeper.idle(self.idle);
         }
     }
 

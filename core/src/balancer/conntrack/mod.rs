@@ -17,17 +17,20 @@
 //!
 //! [`Table::sweep`] empties one bucket after another of entries that have expired or whose service or backend is
 //! gone. Lookups skip expired entries anyway. The sweep keeps [`Table::len`] correct, and a whole pass proves that
-//! no entry names a service or a backend that was removed before the pass began.
+//! no entry names a service or a backend that was removed before the pass began. [`SweepPace`] says when: every 10 s
+//! at most, whatever else the worker does.
 //!
 //! The table counts the entries of each service and each backend as they come and go
 //! ([`FlowWriter`](crate::stats::FlowWriter)). For that it knows the service of each entry. Four bytes an entry
 //! lie in an array of their own, which packets of known flows do not touch.
 
 mod entry;
+mod pace;
 mod state;
 mod table;
 
 pub use entry::Entry;
+pub use pace::SweepPace;
 pub(super) use state::STATE_FLAGS;
 pub use state::{State, Timeouts, begins};
 pub use table::{Bucket, Insertion, Slot, Table, WAYS};

@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use super::super::hash::MARK;
 use super::super::id::{BackendId, ServiceId};
+use super::super::prefetch::prefetch;
 use super::super::time::Time;
 use super::entry::Entry;
 use super::state::{State, Timeouts};
@@ -17,6 +18,9 @@ const UNCONFIRMED: usize = WAYS;
 
 /// The idle time in milliseconds after which a new flow may displace a connection that has ended.
 const ENDED_LINGER_MS: u32 = 30_000;
+
+/// How many buckets ahead the sweep loads.
+const SWEPT_AHEAD: usize = 8;
 
 /// One cache line of entries. The tags lie together, so that all are compared at once.
 #[derive(Clone)]
@@ -313,22 +317,21 @@ impl Table {
         timeouts: &Timeouts,
         keep: impl Fn(ServiceId, BackendId) -> bool,
     ) -> bool {
-        for way in 0..WAYS {
-            let bucket = &self.buckets[self.cursor];
-            if bucket.tags[way] == 0 {
-                continue;
-            }
-            let (entry, slot) = (bucket.entries[way], Slot { index: self.cursor, way });
-            if entry.has_expired(now, timeouts) {
-                self.remove_expired(slot);
-            } else if !keep(self.services[slot.index][way], entry.backend()) {
-                self.remove(slot);
+        let (index, mask) = (self.cursor, self.buckets.len() - 1);
+        prefetch(&self.buckets[(index + SWEPT_AHEAD) & mask]);
+        let Bucket { tags, entries } = &self.buckets[index];
+        if *tags != [0; WAYS] {
+            let (tags, entries) = (*tags, *entries);
+            for way in (0..WAYS).filter(|&way| tags[way] != 0) {
+                let (entry, slot) = (entries[way], Slot { index, way });
+                if entry.has_expired(now, timeouts) {
+                    self.remove_expired(slot);
+                } else if !keep(self.services[index][way], entry.backend()) {
+                    self.remove(slot);
+                }
             }
         }
-        self.cursor += 1;
-        if self.cursor == self.buckets.len() {
-            self.cursor = 0;
-        }
+        self.cursor = (self.cursor + 1) & mask;
         self.cursor == 0
     }
 
