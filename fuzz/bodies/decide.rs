@@ -2,7 +2,8 @@
 //!
 //! An input is a sequence of steps: a control byte, a byte of elapsed time, a length, and so many bytes of
 //! frame. Bits of the control byte: bit 0 selects the tables (all backends, or some draining and disabled), bit 1
-//! the port (any MAC, or one MAC), bit 2 makes the elapsed time minutes rather than milliseconds.
+//! the port (any MAC, or one MAC), bit 2 makes the elapsed time minutes rather than milliseconds. Bits 3 and 4 select
+//! tables as those of bit 0 from whose draining backends flows move, or get a reset.
 //!
 //! Both paths must send the same bytes. The full path's frame is checked in general, and for encapsulations
 //! whose header this file knows, field by field. A new encapsulation needs no change here.
@@ -10,7 +11,9 @@
 use std::net::IpAddr;
 use std::sync::{Arc, LazyLock};
 
-use guideway_core::balancer::backend::{Backend, Leaving, MssLimit, Pool, Route, Serving};
+use guideway_core::balancer::backend::{
+    Backend, Fate, Leaving, MssLimit, PolicySet, Pool, Route, Serving,
+};
 use guideway_core::balancer::classify::Unserved;
 use guideway_core::balancer::conntrack::Timeouts;
 use guideway_core::balancer::encapsulation::{
@@ -26,7 +29,7 @@ use guideway_core::balancer::tables::TableSpec;
 use guideway_core::balancer::{
     Balancer, DropReason, FlowEvent, Frame, PacketMeta, PlainParse, Tables, Time, maglev,
 };
-use guideway_core::wire::{Family, Packet, ethernet, gre, hops, protocol, udp};
+use guideway_core::wire::{Family, Packet, ethernet, gre, hops, protocol, tcp, udp};
 
 /// Steps of one input; more would find nothing new.
 const STEPS: usize = 32;
@@ -38,15 +41,24 @@ const MTU: u16 = 200;
 const HEADROOM: usize = 128;
 const MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
 
-/// Tables in which every backend is active, and tables in which some are draining and some disabled.
-static TABLES: LazyLock<[Tables; 2]> = LazyLock::new(|| {
-    [
-        tables(1, [Serving::All, Serving::All, Serving::All]),
-        tables(2, [Serving::Existing, Serving::Nothing, Serving::All]),
-    ]
+/// Tables in which every backend is active, and tables in which some are draining and some disabled. For each there
+/// is one from whose draining backends no flow goes, one from which those of TCP move and those of UDP are reset, one
+/// from which it is the other way about, and one from which all move.
+static TABLES: LazyLock<[[Tables; 2]; 4]> = LazyLock::new(|| {
+    let policies = |policies: &[u8]| {
+        let set = PolicySet::default();
+        policies.iter().fold(set, |set, &policy| set.with(PolicyIndex(policy)))
+    };
+    [(&[][..], &[][..]), (&[0], &[1]), (&[1], &[0]), (&[0, 1], &[])].map(|(moved, reset)| {
+        let leaving = Leaving { moved: policies(moved), reset: policies(reset) };
+        [
+            tables(1, [Serving::All, Serving::All, Serving::All], leaving),
+            tables(2, [Serving::Existing, Serving::Nothing, Serving::All], leaving),
+        ]
+    })
 });
 
-fn tables(generation: u64, serving: [Serving; 3]) -> Tables {
+fn tables(generation: u64, serving: [Serving; 3], leaving: Leaving) -> Tables {
     let fleet = FleetKey::new([7; 16]);
     let v4 = |address: [u8; 4], number, port| ServiceAddress::new(address.into(), number, port);
     let v6 = |number, port| {
@@ -56,10 +68,11 @@ fn tables(generation: u64, serving: [Serving; 3]) -> Tables {
             port,
         )
     };
+    // The policy is 0 for TCP and 1 for UDP.
     let service = |id, pool| Service {
         id: ServiceId(id),
         pool: PoolIndex(pool),
-        policy: PolicyIndex(0),
+        policy: PolicyIndex(u8::from(pool == 1)),
         fragments: true,
     };
     let services = vec![
@@ -83,7 +96,7 @@ fn tables(generation: u64, serving: [Serving; 3]) -> Tables {
         .map(|((pool, route), serving)| Backend {
             pool: PoolIndex(pool),
             serving,
-            leaving: Leaving::NONE,
+            leaving,
             weight: 1,
             route,
             mss: MssLimit::NONE,
@@ -152,7 +165,7 @@ pub fn run(input: &[u8]) {
         let (frame, next) = bytes.split_at(usize::from(*length).min(bytes.len()));
         rest = next;
         now += u64::from(*elapsed) * if control & 4 == 0 { 1 } else { 60_000 };
-        let tables = &TABLES[usize::from(control & 1)];
+        let tables = &TABLES[usize::from(control >> 3 & 3)][usize::from(control & 1)];
         let port = PortIndex(u16::from(control >> 1 & 1));
         let now = Time::from_millis(now);
         let repaired = super::repaired(frame);
@@ -221,9 +234,12 @@ fn full_path(
     };
     let decided = balancer.decide(tables, frame, &classified, now);
     let Ok(decision) = decided else {
-        match tables.check_source(&classified.packet, frame) {
-            Ok(()) => assert_eq!(decided, Err(DropReason::NoBackend)),
-            Err(drop) => assert!(decided == Err(drop) || decided == Err(DropReason::NoBackend)),
+        let source = tables.check_source(&classified.packet, frame);
+        match decided {
+            Err(DropReason::NoBackend) => {}
+            // The flow is known, so its source was checked.
+            Err(DropReason::BackendDraining | DropReason::DrainOver) => assert_eq!(source, Ok(())),
+            _ => assert_eq!(decided.map(|_| ()), source),
         }
         return None;
     };
@@ -232,10 +248,11 @@ fn full_path(
     }
     let backend = tables.backend(decision.backend);
     assert_eq!(backend.pool, classified.service.pool);
-    match backend.serving {
-        Serving::All => {}
-        Serving::Existing => assert_eq!(decision.flow, FlowEvent::Hit),
-        Serving::Nothing => panic!("{decision:?} for a disabled backend"),
+    assert_eq!(backend.fate(classified.service.pool, classified.service.policy), Fate::Keep);
+    if backend.serving != Serving::All {
+        assert_eq!(decision.flow, FlowEvent::Hit);
+        let is_syn = classified.packet.tcp_flags & (tcp::SYN | tcp::ACK) == tcp::SYN;
+        assert!(!is_syn || classified.packet.protocol == protocol::UDP, "a SYN to {backend:?}");
     }
     let mut buffer = Buffer::new(frame, HEADROOM);
     match balancer.encapsulate(tables, &classified, decision.backend, &mut buffer) {
