@@ -282,6 +282,7 @@ memory = {mib}
 buffers = {buffers}
 [control]
 socket = "{directory}/guideway.sock"
+state_directory = "{directory}/state"
 {"".join(ports)}gateways = ["{gateway}"]
 [[neighbor]]
 address = "{gateway}"

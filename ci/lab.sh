@@ -298,6 +298,7 @@ idle = "$idle"
 
 [control]
 socket = "$dir/guideway.sock"
+state_directory = "$dir/state"
 
 [metrics]
 listen = ["127.0.0.1:9420"]

@@ -69,6 +69,7 @@ def configuration(options, directory, cpu, hugepages):
         "ENTRIES": str(SYN_ENTRIES if options.profile == "syn" else ENTRIES),
         "ENCAPSULATION": options.encapsulation,
         "SOCKET": f"{directory}/guideway.sock",
+        "STATE": f"{directory}/state",
     }
     text = re.sub("@([A-Z]+)@", lambda found: values[found[1]], (HERE / "appliance.toml").read_text())
     if options.profile == "flowgen":

@@ -21,13 +21,18 @@ def cpus(count):
     return [usable[n % len(usable)] for n in range(count)]
 
 
+def control(directory):
+    """The section `[control]` of a daemon that has the directory for itself."""
+    return {"socket": str(directory / "guideway.sock"), "state_directory": str(directory / "state")}
+
+
 def live(config, interface, directory, workers=1):
     """A configuration adapted to a veth end."""
 
     def change(config):
         # The tests themselves run on the workers' CPUs.
         config["dpdk"] = {"workers": cpus(workers), "hugepages": False, "memory": 256, "idle": "pause"}
-        config["control"] = {"socket": str(directory / "guideway.sock")}
+        config["control"] = control(directory)
         config["port"][0]["device"] = f"net_af_packet0,iface={interface}"
 
     return config.changed(change)

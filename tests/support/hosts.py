@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from .config import one_port, two_ports
-from .daemon import Daemon, cpus
+from .daemon import Daemon, control, cpus
 from .network import OFFLOADS, Capture, Namespace
 from .packets import VIP
 
@@ -166,7 +166,7 @@ def configuration(directory, ports=1, workers=1, change=None):
     config = (one_port if ports == 1 else two_ports)()
     del config["neighbor"]
     config["dpdk"] = {"workers": cpus(workers), "hugepages": False, "memory": 256, "idle": "pause"}
-    config["control"] = {"socket": str(directory / "guideway.sock")}
+    config["control"] = control(directory)
     for number, port in enumerate(config["port"]):
         port["device"] = f"net_af_packet{number},iface=gw{number}"
         # Its name is the port's.
