@@ -11,6 +11,7 @@
 //! | make the packet pools | `buffers`, `umem`, `placement` |
 //! | start the ports, connect queues, rings and workers | `ports`, `wiring` |
 //! | make the ports' interfaces, connect them with the workers | `kernel` |
+//! | put the first tables in force, with what an earlier run was told | `guideway_management::manager` |
 //! | spawn the workers, wait until they are built | `workers`, `threads` |
 //! | show the ports to the daemon | `view` |
 //! | look at the health | `guideway_management::health` |
@@ -55,6 +56,7 @@ use guideway_management::event::{Level, Recorder};
 use guideway_management::health::{self, Health};
 use guideway_management::manager::Manager;
 use guideway_management::on_link;
+use guideway_management::store::Store;
 
 pub use device::Device;
 pub use error::Error;
@@ -137,7 +139,12 @@ impl Appliance {
         let (courier, frames) = courier.unzip();
 
         let facts = ports.iter().map(|port| port.facts(&run)).collect();
-        let manager = Manager::new(configuration, text, facts)?;
+        let manager = if run.live {
+            let store = Store::open(&configuration.control.state_directory, events.clone());
+            Manager::restored(configuration, text, facts, store)?
+        } else {
+            Manager::new(configuration, text, facts)?
+        };
         let configuration = Arc::clone(&manager.state().intent.configuration);
         placement::allow_reserved_pages(&configuration, run.live);
         let command = Arc::new(Command::default());
