@@ -29,6 +29,11 @@ def test_the_group_of_the_forwarder_is_made(tmp_path):
     assert f"\n{group}:" in "\n" + (tmp_path / "etc/group").read_text()
 
 
+def test_the_forwarder_has_its_default_state_directory():
+    [name] = Unit("guideway.service").values("StateDirectory")
+    assert f"/var/lib/{name}" in (PACKAGING.parent / "docs/configuration.md").read_text()
+
+
 def installed(directory, unit, *drop_ins):
     """Copies the unit to where systemd expects it, with a program that exists."""
     text = (PACKAGING / unit).read_text()
