@@ -69,30 +69,41 @@ pub fn sentence(happening: &Happening) -> String {
             format!("backend {backend} ({address}) of pool {pool} has weight {to}, had {from}{why}")
         }
         Happening::BackendDrained { pool, backend, address, seconds } => format!(
-            "backend {backend} ({address}) of pool {pool} has no flow left after {seconds} s of draining"
+            "backend {backend} ({address}) of pool {pool} is drained: its last flow is gone after {seconds} s"
         ),
-        Happening::DrainTimeout { pool, backend, address, then, flows } => format!(
-            "backend {backend} ({address}) of pool {pool}: the time of its drain is over, {flows} flows left: {then}"
-        ),
+        Happening::DrainTimeout { pool, backend, address, then, flows } => {
+            let noun = if *flows == 1 { "flow" } else { "flows" };
+            let then = match &**then {
+                "move" => "move to other backends",
+                "reset" => "are reset",
+                _ => "stay",
+            };
+            format!(
+                "backend {backend} ({address}) of pool {pool}: drain_timeout is over for some services, \
+                 whose flows {then}; it has {flows} {noun} in all"
+            )
+        }
         Happening::BackupStandsIn { pool, backup, active, needed } => format!(
-            "pool {backup} stands in for pool {pool}: {active} of the {needed} backends serve that it needs"
+            "pool {backup} stands in for pool {pool}, which needs {needed} active backends and has {active}"
         ),
         Happening::BackupGivesWay { pool, backup } => {
             format!("pool {backup} stands in for pool {pool} no more")
         }
         Happening::SettingsUnreadable { path, error } => {
-            format!("the settings of run time in {path} are ignored: {error}")
+            format!("what was set at run time is ignored: cannot read {path}: {error}")
         }
-        Happening::SettingsIgnored { backends, first } => {
-            format!(
-                "the settings of {backends} backends are ignored, which are not configured: {first}"
-            )
+        Happening::SettingsIgnored { backends: 1, first } => {
+            format!("what was set for {first} at run time is ignored: it is not configured")
         }
-        Happening::SettingsUnstored { path, error } => {
-            format!("the settings of run time cannot be stored in {path}: {error}")
-        }
+        Happening::SettingsIgnored { backends, first } => format!(
+            "what was set at run time for {backends} backends is ignored: they are not configured, \
+             the first is {first}"
+        ),
+        Happening::SettingsUnstored { path, error } => format!(
+            "what is set at run time is in force, but a restart would lose it: cannot write {path}: {error}"
+        ),
         Happening::SettingsStored { path } => {
-            format!("the settings of run time are stored in {path} again")
+            format!("what is set at run time is stored in {path} again")
         }
         Happening::BackendStates { backends } => {
             let noun = if *backends == 1 { "backend has" } else { "backends have" };
@@ -249,6 +260,39 @@ mod tests {
                 source: Source::File,
                 reason: None,
             },
+            Happening::BackendWeight {
+                pool: text("web"),
+                backend: text("b1"),
+                address,
+                from: 1,
+                to: 0,
+                source: Source::Operator,
+                reason: Some(text("repair")),
+            },
+            Happening::BackendDrained {
+                pool: text("web"),
+                backend: text("b1"),
+                address,
+                seconds: 7,
+            },
+            Happening::DrainTimeout {
+                pool: text("web"),
+                backend: text("b1"),
+                address,
+                then: text("reset"),
+                flows: 1,
+            },
+            Happening::BackupStandsIn {
+                pool: text("web"),
+                backup: text("spare"),
+                active: 1,
+                needed: 2,
+            },
+            Happening::BackupGivesWay { pool: text("web"), backup: text("spare") },
+            Happening::SettingsUnreadable { path: text("/s"), error: text("it is no file") },
+            Happening::SettingsIgnored { backends: 2, first: text("web/192.0.2.1") },
+            Happening::SettingsUnstored { path: text("/s"), error: text("no space") },
+            Happening::SettingsStored { path: text("/s") },
             Happening::BackendStates { backends: 12 },
             Happening::PoolEmpty { pool: text("web") },
             Happening::PoolServing { pool: text("web"), active: 1 },
@@ -279,6 +323,21 @@ mod tests {
             "port \"edge0\": link down",
         ];
         assert_eq!(samples()[9..12].iter().map(sentence).collect::<Vec<_>>(), expected);
+    }
+
+    #[test]
+    fn the_sentences_of_states_say_who_and_why() {
+        let expected = [
+            "backend b1 (192.0.2.1) of pool web is unresolved, was active",
+            "backend b1 (192.0.2.1) of pool web has weight 0, had 1 (operator: repair)",
+            "backend b1 (192.0.2.1) of pool web is drained: its last flow is gone after 7 s",
+            "backend b1 (192.0.2.1) of pool web: drain_timeout is over for some services, whose flows \
+             are reset; it has 1 flow in all",
+            "pool spare stands in for pool web, which needs 2 active backends and has 1",
+        ];
+        let states = samples().into_iter().skip_while(|event| event.name() != "backend_state");
+        let said: Vec<_> = states.map(|event| sentence(&event)).take(expected.len()).collect();
+        assert_eq!(said, expected);
     }
 
     #[test]
