@@ -6,23 +6,31 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use guideway_api::Happening;
-use guideway_config::{Configuration, DrainThen};
+use guideway_config::DrainThen;
 use guideway_core::balancer::id::BackendId;
 
 use crate::compile::Compiled;
 use crate::progress::Progress;
 use crate::state::Wanted;
+use crate::state::standing::Standing;
 use crate::wall::Wall;
 
 /// Backends whose events one look records; the others wait for the next.
 const AT_ONCE: usize = 1_000;
 
+/// How often to look.
+pub(super) const PERIOD: Duration = Duration::from_millis(200);
+
 /// The backends that drain.
 #[derive(Debug, Default)]
-pub(super) struct Drains(Vec<Drain>);
+pub(super) struct Drains {
+    backends: Vec<Drain>,
+    /// When somebody looked last; `None` if a drain has begun since then.
+    looked: Option<Instant>,
+}
 
 /// A backend that drains.
 #[derive(Debug)]
@@ -48,7 +56,12 @@ type End = (Duration, DrainThen);
 impl Drains {
     /// Whether some backend still drains.
     pub(super) fn is_watching(&self) -> bool {
-        self.0.iter().any(|drain| !drain.is_over)
+        self.backends.iter().any(|drain| !drain.is_over)
+    }
+
+    /// Whether it is time to look.
+    pub(super) fn is_due(&self) -> bool {
+        self.looked.is_none_or(|looked| looked.elapsed() >= PERIOD) && self.is_watching()
     }
 
     /// Follows a publication.
@@ -56,14 +69,13 @@ impl Drains {
         let state = &after.state;
         let configuration = &state.intent.configuration;
         let is_same = before.is_some_and(|before| {
-            let standings = before.state.standing.pools.iter().zip(&state.standing.pools);
             Arc::ptr_eq(&before.state.intent.configuration, configuration)
-                && standings.into_iter().all(|(a, b)| Arc::ptr_eq(a, b))
+                && before.state.standing.has_pools_of(&state.standing)
         });
         if is_same {
             return;
         }
-        let known = std::mem::take(&mut self.0).into_iter();
+        let known = std::mem::take(&mut self.backends).into_iter();
         let mut known: HashMap<_, _> =
             known.map(|drain| ((drain.pool.clone(), drain.address), drain)).collect();
         for (index, (pool, standing)) in
@@ -77,23 +89,24 @@ impl Drains {
                 let since = standing.since;
                 let before = known.remove(&(pool.name.clone(), backend.address));
                 let before = before.filter(|drain| drain.since == since);
-                let ends = ends(configuration, index);
+                let ends = ends(&state.standing, index);
                 let (generation, come, is_over) = match before {
                     Some(drain) => (drain.generation, drain.come, drain.is_over),
                     // Those of a drain that an earlier run began are its events.
                     None => {
+                        self.looked = None;
                         let come =
                             ends.iter().copied().filter(|&(after, _)| since.after(after) <= now);
                         (after.tables.generation(), come.collect(), false)
                     }
                 };
-                self.0.push(Drain {
+                self.backends.push(Drain {
                     pool: pool.name.clone(),
                     backend: backend.name.clone(),
                     address: backend.address,
                     since,
                     generation,
-                    ids: ids(after, index, n),
+                    ids: after.ids.of_backend(index, n).collect(),
                     ends,
                     come,
                     is_over,
@@ -110,7 +123,8 @@ impl Drains {
         live: impl Fn(BackendId) -> u64,
         mut event: impl FnMut(Happening),
     ) {
-        let watched = self.0.iter_mut().filter(|drain| !drain.is_over);
+        self.looked = Some(Instant::now());
+        let watched = self.backends.iter_mut().filter(|drain| !drain.is_over);
         let mut recorded = 0;
         for drain in watched {
             if recorded >= AT_ONCE {
@@ -147,16 +161,10 @@ impl Drains {
     }
 }
 
-/// The ids of a backend.
-fn ids(compiled: &Compiled, pool: usize, backend: usize) -> Vec<BackendId> {
-    vec![compiled.ids.backends[pool][backend]]
-}
-
-/// When drains of a pool's backends end.
-fn ends(configuration: &Configuration, pool: usize) -> Vec<End> {
-    let services = configuration.services.iter().filter(|service| service.pool == pool);
+/// When drains of a pool's backends end for the flows of some services.
+fn ends(standing: &Standing, pool: usize) -> Vec<End> {
     let mut ends: Vec<End> = Vec::new();
-    for policy in services.map(|service| &service.policy) {
+    for (_, policy) in standing.plan().policies_of(pool) {
         if let Some(after) = policy.drain
             && !ends.contains(&(after, policy.drain_then))
         {

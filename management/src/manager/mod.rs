@@ -197,14 +197,17 @@ impl Manager {
 
     /// Does what the time has brought: ends settings, settles what follows from them, and publishes that if it differs.
     fn keep_time(&mut self, now: Wall) {
-        // Before the flows move whose time is over: the event says how many there are.
-        self.watch_drains(now);
-        if self.state().next().is_none_or(|next| next > now) {
+        let is_due = self.state().next().is_some_and(|next| next <= now);
+        if is_due || self.drains.is_due() {
+            // Before the flows move whose time is over: the event says how many there are.
+            self.watch_drains(now);
+        }
+        if !is_due {
             return;
         }
         let mut state = self.compiled.state.clone();
         let has_expired = state.settle(now);
-        if has_expired || state.standing.pools != self.compiled.state.standing.pools {
+        if has_expired || !state.standing.has_pools_of(&self.compiled.state.standing) {
             let compiled = self.compile(self.next_generation(), &state, &self.compiled.ids);
             let accounts = Accounts::of(&self.published.load());
             self.put_in_force(compiled, accounts);
@@ -215,9 +218,6 @@ impl Manager {
 
     /// Records what has become of draining backends.
     fn watch_drains(&mut self, now: Wall) {
-        if !self.drains.is_watching() {
-            return;
-        }
         let (progress, workers) = (self.progress(), &self.workers);
         let live = |id: BackendId| {
             workers.iter().map(|stats| stats.backend(id.index()).live).fold(0, u64::wrapping_add)

@@ -17,9 +17,9 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, unbounded};
 use guideway_api::Happening;
 use guideway_core::stats::Reader;
 
-use super::Manager;
 use super::change::{Change, Changes, Error, Message, Outcome, Replaced, Turning};
 use super::published::Published;
+use super::{Manager, drains};
 use crate::state::State;
 use crate::wall::Wall;
 
@@ -42,8 +42,6 @@ impl Default for Limits {
 const WAITING: Duration = Duration::from_millis(1);
 /// How often the thread looks whether workers have let go of retired tables, and whether settings are stored.
 const RETIRED: Duration = Duration::from_millis(100);
-/// How often the thread looks at the flows of draining backends.
-const DRAINING: Duration = Duration::from_millis(200);
 /// How long the thread waits at the most for a time to come: somebody may set the clock.
 const CLOCK: Duration = Duration::from_secs(1);
 /// How long the thread waits at least for a time to come.
@@ -193,7 +191,7 @@ impl Work {
         let pauses = [
             (!self.waiting.is_empty()).then_some(WAITING),
             (is_held || is_storing).then_some(RETIRED),
-            self.manager.drains.is_watching().then_some(DRAINING),
+            self.manager.drains.is_watching().then_some(drains::PERIOD),
             next.map(|next| next.since(Wall::now()).clamp(TICK, CLOCK)),
         ];
         pauses.into_iter().flatten().min()

@@ -5,11 +5,11 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use guideway_api::{Happening, Source};
-use guideway_config::{Configuration, Inclusion, Pool};
+use guideway_config::{Configuration, Pool};
 
 use crate::compile::{Compiled, CompiledPool};
+use crate::state::State;
 use crate::state::standing::PoolServing;
-use crate::state::{State, Wanted};
 
 /// Backends that one publication records one by one; the others are counted.
 const BACKENDS: usize = 1_000;
@@ -79,16 +79,10 @@ fn stand_ins(
         event(Happening::BackupGivesWay { pool, backup });
     }
     if let Some(backup) = new {
-        let own = pool.included.iter().filter(|inclusion| inclusion.level == 0);
-        let serves = |inclusion: &&Inclusion| {
-            let pool = &after.standing.pools[inclusion.pool];
-            let backend = &pool.backends[inclusion.backend];
-            backend.state == Wanted::Active && backend.weight > 0
-        };
         event(Happening::BackupStandsIn {
             pool: pool.name.clone(),
             backup: backup.to_owned(),
-            active: own.filter(serves).count(),
+            active: after.standing.pools[index].active,
             needed: pool.min_active,
         });
     }
