@@ -29,7 +29,10 @@ The lab is up; its files and logs are in $LAB_DIR. As root, try:
   what Prometheus sees              ci/lab.sh exec lb curl http://127.0.0.1:9420/metrics
   what a server receives            ci/lab.sh exec s1 tcpdump -ni s0 proto gre
                                     ci/lab.sh exec s1 tcpdump -ni gw-tun0
-  another weight, at run time       edit $LAB_CONFIG, then
+  a server out, and in again        target/release/guidewayctl --socket $LAB_SOCKET backend drain web/s1
+                                    target/release/guidewayctl --socket $LAB_SOCKET backend enable web/s1
+  another weight, at run time       target/release/guidewayctl --socket $LAB_SOCKET backend weight web/s1 5
+  another configuration             edit $LAB_CONFIG, then
                                     target/release/guidewayctl --socket $LAB_SOCKET config reload
   another encapsulation             ci/lab.sh down, then ci/lab.sh up --encapsulation vxlan (or another: ci/lab.sh)
   the forwarder's log               tail -f $LAB_DIR/guideway.log
