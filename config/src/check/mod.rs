@@ -35,6 +35,7 @@ pub(super) fn check(draft: &Draft<'_>) {
     draft.unused_pools();
     draft.backups();
     draft.choices();
+    draft.fragments_without_agreement();
     draft.policies();
     draft.warnings();
 }

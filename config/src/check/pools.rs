@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use guideway_core::balancer::choice::Choice;
+use guideway_core::balancer::fragment::Policy as FragmentPolicy;
 
 use super::draft::Draft;
 use crate::findings::count;
@@ -113,16 +114,42 @@ impl Draft<'_> {
             let message = match members {
                 0 | 1 => format!(
                     "is {name:?}: forwarders do not agree on the backend of a flow; one that gets the \
-                     flow of another may choose another backend. \"maglev\" and \"source-hash\" agree"
+                     flow of another may choose another backend, and drops ICMP errors for it. \
+                     \"maglev\" and \"source-hash\" agree"
                 ),
                 _ => format!(
                     "is {name:?}: the {members} members of the cluster do not agree on the backend of \
                      a flow; when the network gives a flow to another member, its connection breaks, \
-                     and fragments may go to another backend than whole packets. \"maglev\" and \
-                     \"source-hash\" agree"
+                     ICMP errors for it are dropped, and fragments may go to another backend than whole \
+                     packets. \"maglev\" and \"source-hash\" agree"
                 ),
             };
             self.root.warn(&format!("pool[{index}].choice"), message);
+        }
+    }
+
+    /// Reports services that ask for what their pool's choice and the cluster cannot do.
+    pub(super) fn fragments_without_agreement(&self) {
+        if self.cluster.members.as_ref().map_or(0, Vec::len) < 2 {
+            return;
+        }
+        for (index, service) in self.services().iter().enumerate() {
+            let path = format!("service[{index}].fragments");
+            let (Ok(pool), Ok(FragmentPolicy::Follow)) = (service.pool, &service.keys.fragments)
+            else {
+                continue;
+            };
+            let Ok(choice) = self.pools()[pool].choice else { continue };
+            // The default may stand: not every service has fragments.
+            if !choice.agrees() && self.root.has(&path) {
+                let message = format!(
+                    "is \"follow\", and the pool's choice on line {} is one in which members of the \
+                     cluster do not agree: fragments would go to other backends than whole packets; \
+                     set \"drop\", leave it out, or choose by \"maglev\" or \"source-hash\"",
+                    self.root.line(&format!("pool[{pool}].choice"))
+                );
+                self.root.mistake(&path, message);
+            }
         }
     }
 }

@@ -664,6 +664,17 @@ fn mistakes_of_states() {
             "expected an absolute path",
         ),
     ]);
+    let cluster = ("eal_args = []", "[cluster]\nmembers = ['192.0.2.1', '192.0.2.254']");
+    let choice = ("\"gre\"", "\"gre\"\nchoice = 'round-robin'");
+    let follow = ("port = 80", "port = 80\nfragments = 'follow'");
+    each_alone(&[(
+        &[cluster, choice, follow],
+        38,
+        "service[0].fragments",
+        "the pool's choice on line 30 is one in which members of the cluster do not agree",
+    )]);
+    assert!(parse(&changed(&[choice, follow])).is_ok());
+    assert!(parse(&changed(&[cluster, choice])).is_ok());
     for keys in ["drain_then = 'reset'", "drain_timeout = 5", "on_down = 'keep'\nkeep_for = 5"] {
         assert!(parse(&changed(&[("[[service]]", &udp(keys))])).is_ok(), "{keys}");
     }
