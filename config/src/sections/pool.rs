@@ -94,9 +94,9 @@ section! {
         /// Other pools, each once, whose backends are backends of this pool too.
         ///
         /// Those pools may name pools in turn. A backend that several ways lead to counts once. A pool must
-        /// not lead back to itself, and no two backends may have one address. Encapsulation, state, weight
-        /// and slow start of a backend are those of the pool that has it. The backups of the other pools do
-        /// not come along.
+        /// not lead back to itself, and no two backends may have one address. Encapsulation, `mss_clamp`,
+        /// state, weight and slow start of a backend are those of the pool that has it. The backups of the
+        /// other pools do not come along.
         pools: String = POOL, list "[\"rack1\", \"rack2\"]", reload;
         /// The pool that stands in while fewer than `min_active` backends serve.
         ///
@@ -115,10 +115,9 @@ section! {
         /// `no_backend`. `"reset"`: they are answered by a TCP RST, or by an ICMP error for UDP. `"all"`:
         /// they go to the backends that are down.
         ///
-        /// Flows that there are already stay where they are. The source of a packet may be forged, so that
-        /// the replies of `"reset"` have the limits of `[icmp]`. With `"all"`, draining, disabled and
-        /// weightless backends get nothing; it is for checks that may be wrong about every backend at
-        /// once.
+        /// Flows that there are already stay where they are. [Refusals](operations.md#refusals) says which
+        /// packets `"reset"` answers. With `"all"`, draining, disabled and weightless backends get nothing;
+        /// it is for checks that may be wrong about every backend at once.
         on_empty: OnEmpty = Words(OnEmpty::NAMES), default "\"drop\"", reload;
         /// How long the share of a backend grows that returns from `down` or `disabled`, until it is whole.
         ///

@@ -108,8 +108,7 @@ section! {
         /// backends. `"reset"`: their packets are answered by a TCP RST, or "port unreachable" for UDP.
         /// `"keep"`: they stay, and there is only an event.
         ///
-        /// The replies of `"reset"` are limited like those of a pool's `on_empty`. Both kinds go to
-        /// the client only; the backend gets nothing.
+        /// [Refusals](operations.md#refusals) says which packets `"reset"` answers. The backend gets nothing.
         drain_then: DrainThen = Words(DrainThen::NAMES), optional "\"reset\"" else "\"move\"", reload;
     }
 }
