@@ -36,7 +36,7 @@ LAYERS = {
         "daemon": {"routing", "ids", "state", "compile", "manager", "kernel", "event"},
         "health": {"event", "manager", "daemon", "http"},
         "metrics": {
-            "routing", "ids", "compile", "manager", "kernel", "event", "daemon", "health", "http",
+            "routing", "ids", "state", "compile", "manager", "kernel", "event", "daemon", "health", "http",
         },
     },
     "forwarder/src": {

@@ -90,7 +90,7 @@ impl Daemon {
         let published = Arc::clone(manager.published());
         let configured_level = Mutex::new(published.load().configuration.log.level);
         let manager = manager.with_events(events.clone());
-        let timings = manager.timings().clone();
+        let (timings, is_stored) = (manager.timings().clone(), manager.is_stored());
         let manager =
             manager.start(workers.iter().map(|worker| worker.stats.clone()).collect(), limits);
         let is_stopping = Arc::new(AtomicBool::new(false));
@@ -104,6 +104,7 @@ impl Daemon {
                 buffers: Vec::new(),
                 published,
                 restarts: Arc::clone(manager.restarts()),
+                is_stored,
                 timings,
                 view: Arc::default(),
             },

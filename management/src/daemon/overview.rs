@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::time::Instant;
 
 use arc_swap::ArcSwap;
@@ -127,6 +127,8 @@ pub(crate) struct Overview {
     pub(crate) view: Arc<ArcSwap<View>>,
     /// How often the manager began again.
     pub(crate) restarts: Arc<AtomicU64>,
+    /// Whether what is set at run time is stored.
+    pub(crate) is_stored: Arc<AtomicBool>,
     /// How long the manager's work takes.
     pub(crate) timings: Timings,
 }

@@ -5,12 +5,13 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use prometheus::proto;
 use rustc_hash::FxHashSet;
 
-use guideway_api::{BackendState, Happening, NeighborState};
+use guideway_api::{BackendState, Happening, NeighborState, Source};
 use guideway_core::balancer::punt::Class;
 use guideway_core::balancer::{Protocol, Verdict};
 use guideway_core::stats::{BUCKETS, Counter, DropReason, Event, Gauge, Histogram, Reader};
@@ -25,6 +26,8 @@ use crate::daemon::{ApplyResult, Daemon, NeighborKey};
 use crate::health::Health;
 use crate::manager::{Published, Tally};
 use crate::routing::{NextHop, Unreachable};
+use crate::state::standing::{BackendStanding, PoolServing, WHOLE};
+use crate::state::{Layer, Settings};
 
 /// What is kept from one snapshot to the next.
 pub(super) struct Collector {
@@ -106,12 +109,16 @@ impl Collector {
             last_apply_success,
             last_apply: last_apply.as_secs_f64(),
             differs_from_file: self.file.differs(&published.text),
+            is_stored: overview.is_stored.load(Ordering::Relaxed),
             compile: overview.timings.compile(),
             publish: overview.timings.publish(),
-            manager_restarts: overview.restarts.load(std::sync::atomic::Ordering::Relaxed),
+            manager_restarts: overview.restarts.load(Ordering::Relaxed),
         });
         let of = |result: ApplyResult| (result.name().into(), count(daemon.applies().of(result)));
         snapshot.applies.fill(ApplyResult::ALL.map(of));
+        snapshot
+            .settings
+            .fill(settings(&published.settings).map(|(name, n)| (name.into(), count(n))));
     }
 
     fn workers(&self, daemon: &Daemon, snapshot: &mut Snapshot) {
@@ -202,7 +209,9 @@ fn pools(tally: &Tally, snapshot: &mut Snapshot) {
                 ("address", &backend.address),
             ]);
             let with_state = snapshot.labels_and(labels.clone(), ("state", state.name()));
-            snapshot.backends.push(labels, Backend { traffic, weight: compiled.standing.weight });
+            let BackendStanding { weight, share, .. } = compiled.standing;
+            let share = f64::from(share) / f64::from(WHOLE);
+            snapshot.backends.push(labels, Backend { traffic, weight, share });
             snapshot.backend_states.push(with_state, ());
         }
         let labels = snapshot.labels(&[("pool", &pool.name)]);
@@ -214,10 +223,21 @@ fn pools(tally: &Tally, snapshot: &mut Snapshot) {
                 rows += 1;
             }
         }
-        let active = states[BackendState::Active as usize];
-        let backends = states.iter().sum();
-        let traffic = tally.pool(index);
-        snapshot.pools.push(labels, Pool { traffic, backends, active, states: rows });
+        let (level, serves_down) = match compiled.serving {
+            PoolServing::Level(level) => (level as f64, false),
+            PoolServing::Down => (0.0, true),
+            PoolServing::Nobody => (-1.0, false),
+        };
+        let row = Pool {
+            traffic: tally.pool(index),
+            backends: pool.included.iter().filter(|included| included.level == 0).count(),
+            active: compiled.active,
+            needed: pool.min_active,
+            level,
+            serves_down,
+            states: rows,
+        };
+        snapshot.pools.push(labels, row);
     }
 }
 
@@ -249,6 +269,17 @@ const STATES: [BackendState; 6] = [
     BackendState::Unresolved,
     BackendState::Unreachable,
 ];
+
+/// How many backends have a state or a weight set, by who set it.
+fn settings(of: &Settings) -> [(&'static str, u64); 2] {
+    let is_set = |layer: &Layer| layer.state.is_some() || layer.weight.is_some();
+    let (mut controller, mut operator) = (0, 0);
+    for (.., setting) in of.iter() {
+        controller += u64::from(is_set(&setting.controller));
+        operator += u64::from(is_set(&setting.operator));
+    }
+    [(Source::Controller.name(), controller), (Source::Operator.name(), operator)]
+}
 
 /// How many backends have a resolved next hop, one without MAC address, or none for each reason.
 fn routes(published: &Published) -> impl Iterator<Item = (&'static str, u64)> {

@@ -4,6 +4,8 @@
 //! of the crate's data model, which owns a string for every label of every sample (docs/performance.md). All others
 //! go through the crate. A test holds both to the same text.
 
+use std::fmt::Write;
+
 use bytes::{BufMut, BytesMut};
 use prometheus::{Encoder, TextEncoder, proto};
 
@@ -81,12 +83,21 @@ fn line_by_line(metric: &Metric, snapshot: &Snapshot, page: &mut BytesMut) -> us
         page.put_slice(text.as_bytes());
     }
     let mut series = 0;
-    let mut digits = Digits::default();
+    let (mut digits, mut text) = (Digits::default(), String::new());
     (metric.samples)(snapshot, &mut |labels, value| {
-        let (Labels::Text(labels), Value::Integer(value)) = (labels, value) else {
-            unreachable!("the long tables have rendered labels and whole numbers")
+        let Labels::Text(labels) = labels else {
+            unreachable!("the long tables have rendered labels")
         };
-        let value = digits.of(value);
+        let value = match value {
+            Value::Integer(value) => digits.of(value),
+            Value::Float(value) => {
+                text.clear();
+                // A String takes all of it.
+                let _ = write!(text, "{value}");
+                text.as_bytes()
+            }
+            Value::Histogram(_) | Value::Absent => unreachable!("the long tables have numbers"),
+        };
         // At once, for one check of the room.
         page.reserve(metric.name.len() + labels.len() + value.len() + 4);
         page.put_slice(metric.name.as_bytes());

@@ -123,6 +123,8 @@ metrics! {
         /// Whether the configuration in force differs from the file and those of conf.d. Absent if the file system
         /// does not answer.
         gauge guideway_config_differs_from_file = |c| c.differs_from_file; alert GuidewayConfigDiffersFromFile;
+        /// Whether all that is set at run time is stored for the next start.
+        gauge guideway_settings_stored = |c| c.is_stored; alert GuidewaySettingsUnstored;
         /// How long it took to compile tables.
         histogram guideway_compile_seconds = |c| &c.compile; dashboard;
         /// How long it took until every worker forwarded by new tables, from their publication on.
@@ -135,6 +137,12 @@ metrics! {
     applies {result} in Node {
         /// Applies and reloads, by result: applied, late (published, and not in force in time), refused, failed.
         counter guideway_config_applies_total = |a| a.count; dashboard;
+    }
+
+    /// What is set at run time.
+    settings {set_by} in Node {
+        /// Backends that have a state or a weight set at run time, by who set it: controller, operator.
+        gauge guideway_settings = |s| s.count; dashboard;
     }
 
     /// Workers.
@@ -221,21 +229,27 @@ metrics! {
         counter guideway_pool_packets_total = |p| p.traffic.packets; dashboard;
         /// Bytes of the packets forwarded, as received.
         counter guideway_pool_bytes_total = |p| p.traffic.bytes; dashboard;
-        /// New flows: lookups in the pool's Maglev table.
+        /// New flows: each got its backend by the pool's choice.
         counter guideway_pool_new_flows_total = |p| p.traffic.flows; dashboard;
         /// Flow table entries of the pool's backends.
         gauge guideway_pool_flows = |p| p.traffic.live; dashboard;
-        /// Backends of the pool.
+        /// Backends that the pool can choose, apart from those of its backups.
         gauge guideway_pool_backends = |p| p.backends; alert GuidewayPoolDegraded;
-        /// Backends that take new flows.
+        /// Backends that take new flows of the pool: of a backup, if one stands in.
         gauge guideway_pool_active_backends = |p| p.active; alert GuidewayPoolEmpty GuidewayPoolDegraded;
+        /// Backends that must be active, or the pool has failed: min_active.
+        gauge guideway_pool_needed_backends = |p| p.needed; dashboard;
+        /// Who gets new flows: 0 the pool itself, 1 its backup, 2 the backup's backup, and so on; -1 nobody.
+        gauge guideway_pool_serving_level = |p| p.level; alert GuidewayPoolOnBackup;
+        /// Whether new flows go to backends that are down, since no other is left and on_empty is all.
+        gauge guideway_pool_serves_down = |p| p.serves_down; alert GuidewayPoolServesDown;
     }
 
-    /// Backends of a pool that take no new flows.
+    /// Backends of a pool that are not active.
     pool_states {pool, state} in Pools {
-        /// Backends of the pool in each state but active; absent for a state that no backend has.
+        /// Own backends of the pool in each state but active; absent for a state that no backend has.
         gauge guideway_pool_backends_by_state = |s| s.count;
-            alert GuidewayBackendUnresolved GuidewayBackendDraining;
+            alert GuidewayBackendUnresolved GuidewayBackendDraining GuidewayBackendDown;
     }
 
     /// Services.
@@ -244,7 +258,7 @@ metrics! {
         counter guideway_service_packets_total = |s| s.traffic.packets; dashboard;
         /// Bytes of the packets forwarded, as received.
         counter guideway_service_bytes_total = |s| s.traffic.bytes; dashboard;
-        /// New flows: lookups in the Maglev table.
+        /// New flows: each got its backend by the choice of the service's pool.
         counter guideway_service_new_flows_total = |s| s.traffic.flows; dashboard;
         /// Flow table entries.
         gauge guideway_service_flows = |s| s.traffic.live; dashboard;
@@ -256,17 +270,19 @@ metrics! {
         counter guideway_backend_packets_total = |b| b.traffic.packets; dashboard;
         /// Bytes of the packets forwarded, as received.
         counter guideway_backend_bytes_total = |b| b.traffic.bytes; dashboard;
-        /// New flows: lookups in the pool's Maglev table.
+        /// New flows: each got its backend by the pool's choice.
         counter guideway_backend_new_flows_total = |b| b.traffic.flows; dashboard;
         /// Flow table entries.
         gauge guideway_backend_flows = |b| b.traffic.live; dashboard;
-        /// Weight in force.
+        /// Weight, as configured or set at run time.
         gauge guideway_backend_weight = |b| b.weight; dashboard;
+        /// Part of the weight that is in force, 0 to 1: under 1 during a slow start.
+        gauge guideway_backend_share = |b| b.share; dashboard;
     }
 
     /// States of backends.
     backend_states {pool, backend, address, state} in Backends {
-        /// 1 for the state that the backend has: active, draining, disabled, unresolved or unreachable.
+        /// 1 for the state that the backend has: active, draining, disabled, down, unresolved or unreachable.
         gauge guideway_backend_state = |_| 1u64; dashboard;
     }
 

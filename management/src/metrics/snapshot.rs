@@ -142,6 +142,7 @@ pub(super) struct Snapshot {
     pub(super) buffers: Short<Buffers>,
     pub(super) config: Short<Config>,
     pub(super) applies: Short<Count>,
+    pub(super) settings: Short<Count>,
     pub(super) workers: Short<Worker>,
     pub(super) ports: Short<Port>,
     pub(super) interfaces: Short<InterfaceCounters>,
@@ -204,6 +205,7 @@ pub(super) struct Config {
     /// Seconds since 1970.
     pub(super) last_apply: f64,
     pub(super) differs_from_file: Option<bool>,
+    pub(super) is_stored: bool,
     pub(super) compile: proto::Histogram,
     pub(super) publish: proto::Histogram,
     pub(super) manager_restarts: u64,
@@ -241,8 +243,12 @@ pub(super) struct Port {
 #[derive(Debug)]
 pub(super) struct Pool {
     pub(super) traffic: Traffic,
-    pub(super) backends: u32,
-    pub(super) active: u32,
+    pub(super) backends: usize,
+    pub(super) active: usize,
+    pub(super) needed: usize,
+    /// The level that serves, or -1.
+    pub(super) level: f64,
+    pub(super) serves_down: bool,
     /// Its rows in `pool_states`, which follow those of the pool before.
     pub(super) states: u32,
 }
@@ -256,6 +262,8 @@ pub(super) struct Service {
 pub(super) struct Backend {
     pub(super) traffic: Traffic,
     pub(super) weight: u32,
+    /// From 0 to 1.
+    pub(super) share: f64,
 }
 
 #[derive(Debug)]

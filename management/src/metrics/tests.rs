@@ -199,6 +199,66 @@ fn the_page_agrees_with_the_listings() {
     assert_eq!(in_force, status.generation_in_force as f64);
 }
 
+/// Who serves, what is set, and how much of its weight a backend has.
+#[test]
+fn states_are_shown() {
+    use guideway_api::{BackendChange, BackendOrder, Request, Response, SetState, Source};
+    let text = rig::SAMPLE
+        .replace(
+            "name = \"web\"\nbackends",
+            "name = \"web\"\nbackup = \"dns\"\nmin_active = 2\nbackends",
+        )
+        .replace("name = \"dns\"\nbackends", "name = \"dns\"\nslow_start = 3600\nbackends");
+    let rig = Rig::new(&text);
+    let set = |source, backend: &str, state| {
+        let (pool, backend) = backend.split_once('/').unwrap();
+        let request = Request::BackendSet {
+            changes: vec![BackendChange {
+                pool: Some(pool.to_owned()),
+                backend: Some(backend.to_owned()),
+                address: None,
+                set: BackendOrder::State(state),
+            }],
+            source,
+            reason: None,
+            for_seconds: None,
+        };
+        let response = rig.daemon.handle(request);
+        assert!(matches!(response, Response::BackendsSet { .. }), "{response:?}");
+        rig.parsed()
+    };
+    let of_web = |page: &Page| {
+        ["backends", "active_backends", "needed_backends", "serving_level", "serves_down"]
+            .map(|what| page.value(&format!("guideway_pool_{what}"), &[("pool", "web")]))
+    };
+    let settings = |page: &Page| {
+        ["controller", "operator"].map(|by| page.value("guideway_settings", &[("set_by", by)]))
+    };
+    let page = rig.parsed();
+    assert_eq!((of_web(&page), settings(&page)), ([3.0, 1.0, 2.0, 0.0, 0.0], [0.0, 0.0]));
+    assert_eq!(page.value("guideway_settings_stored", &[]), 1.0);
+    // Fewer are active than needed. One backend of the backup has a route.
+    let page = set(Source::Controller, "web/a", SetState::Down);
+    assert_eq!((of_web(&page), settings(&page)), ([3.0, 1.0, 2.0, 1.0, 0.0], [1.0, 0.0]));
+    let down = [("pool", "web"), ("state", "down")];
+    assert_eq!(page.value("guideway_pool_backends_by_state", &down), 1.0);
+    for backend in ["web/b", "web/c", "dns/a"] {
+        set(Source::Operator, backend, SetState::Disabled);
+    }
+    let page = set(Source::Operator, "dns/b", SetState::Disabled);
+    assert_eq!((of_web(&page), settings(&page)), ([3.0, 0.0, 2.0, -1.0, 0.0], [1.0, 4.0]));
+    rig.apply(&text.replace("min_active = 2", "on_empty = \"all\""));
+    let page = rig.parsed();
+    assert_eq!((of_web(&page), settings(&page)), ([3.0, 1.0, 1.0, 0.0, 1.0], [1.0, 4.0]));
+    let page = set(Source::Operator, "dns/a", SetState::Enabled);
+    let share = |address| {
+        let labels = [("pool", "dns"), ("backend", "a"), ("address", address)];
+        page.value("guideway_backend_share", &labels)
+    };
+    assert!((0.001..0.1).contains(&share("192.0.2.10")), "{}", share("192.0.2.10"));
+    assert_eq!(settings(&page), [1.0, 3.0]);
+}
+
 #[test]
 fn a_page_is_shared_for_a_second() {
     let rig = Rig::new(rig::SAMPLE);
