@@ -8,7 +8,6 @@ import contextlib
 import ctypes
 import itertools
 import os
-import select
 import socket
 import struct
 import subprocess
@@ -111,13 +110,15 @@ class Capture:
         self._socket.setsockopt(SOL_PACKET, PACKET_IGNORE_OUTGOING, 1)
         self._socket.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
         self._socket.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 64 << 20)
+        self._socket.settimeout(0.05)
         self._ending = False
         self._thread = threading.Thread(target=self._listen, daemon=True)
         self._thread.start()
 
     def _listen(self):
         while not self._ending:
-            if select.select([self._socket], [], [], 0.05)[0]:
+            # select() refuses descriptors above 1023.
+            with contextlib.suppress(TimeoutError):
                 frame, ancillary, _, _ = self._socket.recvmsg(1 << 16, 256)
                 self.times.append(_time(ancillary))
                 self.frames.append(_with_tag(frame, ancillary))
