@@ -32,8 +32,19 @@ class Connection:
 
     def ask(self, request, **fields):
         """The body of the response, which must be no error."""
-        self._socket.sendall(json.dumps({"request": request, **fields}).encode() + b"\n")
+        self.send(request, **fields)
         return self._next()
+
+    def send(self, request, **fields):
+        """Sends a request without waiting for the response."""
+        self._socket.sendall(json.dumps({"request": request, **fields}).encode() + b"\n")
+
+    def answer(self):
+        """The body of the response to what was sent; None if the daemon has ended before."""
+        try:
+            return self._next()
+        except (OSError, ValueError):
+            return None
 
     def _next(self):
         response = json.loads(self._lines.readline())
