@@ -230,7 +230,7 @@ impl Manager {
         self.store.as_ref().map_or((0, 0), |store| (store.version(), store.settled()))
     }
 
-    /// Whether settings are on their way to the disk. Records it if that takes longer than `limit`.
+    /// Whether settings are on their way to the disk. Records it if that takes `limit`.
     fn is_storing(&self, limit: Duration) -> bool {
         self.store.as_ref().is_some_and(|store| store.is_busy(limit))
     }

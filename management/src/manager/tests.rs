@@ -1,4 +1,5 @@
 mod drains;
+mod settings;
 mod totals;
 
 use std::net::IpAddr;
@@ -9,7 +10,7 @@ use super::*;
 use crate::event::Recorder;
 use crate::routing::{Batch, Link};
 use crate::sample::{Brake, MIXED, THREE, choose_own, ports, text};
-use crate::state::{BackendChange, PortFacts};
+use crate::state::{BackendChange, PortFacts, Settings};
 use guideway_api::Happening;
 use guideway_api::{BackendOrder, SetState, Source};
 use guideway_core::stats::{Gauge, Writer, channel};

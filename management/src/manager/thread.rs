@@ -291,6 +291,10 @@ impl Work {
         };
         for over in self.waiting.extract_if(.., is_over) {
             let (generation, is_stored) = (over.generation, over.version <= settled);
+            if !is_stored {
+                // Whoever gets the answer finds the event.
+                self.manager.is_storing(limit);
+            }
             over.answer(if generation > progress.generation && !is_stopped {
                 if self.late.is_none() {
                     self.late = Some(generation);
@@ -300,7 +304,6 @@ impl Work {
             } else if generation > progress.generation || (is_stopped && !is_stored) {
                 Err(Error::Abandoned { generation })
             } else {
-                // If the settings are not stored by now, that is an event.
                 Ok(generation)
             });
         }

@@ -69,6 +69,9 @@ struct Shared {
     /// Whether the last attempt to store was successful.
     is_stored: Arc<AtomicBool>,
     events: Recorder,
+    /// The disk hangs while a test holds it.
+    #[cfg(test)]
+    hang: Arc<Mutex<()>>,
 }
 
 /// The newest settings.
@@ -94,6 +97,8 @@ impl Store {
             settled: AtomicU64::new(0),
             is_stored: Arc::new(AtomicBool::new(true)),
             events,
+            #[cfg(test)]
+            hang: Arc::default(),
         };
         let shared = Arc::new(shared);
         let locked = directory.lock();
@@ -169,10 +174,10 @@ impl Store {
         self.version
     }
 
-    /// Whether settings are on their way to the disk. Records it if that takes longer than `limit`.
+    /// Whether settings are on their way to the disk. Records it if that takes `limit`.
     pub(crate) fn is_busy(&self, limit: Duration) -> bool {
         let is_busy = self.settled() < self.version;
-        if is_busy && self.waiting_since.elapsed() > limit {
+        if is_busy && self.waiting_since.elapsed() >= limit {
             self.shared.fail(&NO_ANSWER);
         }
         is_busy
@@ -187,6 +192,21 @@ impl Store {
     pub(crate) fn is_stored(&self) -> &Arc<AtomicBool> {
         &self.shared.is_stored
     }
+}
+
+#[cfg(test)]
+impl Store {
+    /// The disk hangs while this is locked.
+    pub(crate) fn hang(&self) -> Arc<Mutex<()>> {
+        Arc::clone(&self.shared.hang)
+    }
+}
+
+/// What a daemon finds that starts now.
+#[cfg(test)]
+pub(crate) fn stored(path: &Path) -> Settings {
+    let file = Directory::new(path).read().expect("a file that can be read");
+    file.map_or(Settings::default(), |file| format::decode(&file).expect("settings"))
 }
 
 impl Drop for Store {
@@ -235,6 +255,8 @@ impl Writer {
             let (version, settings, is_over) = self.next();
             let has_failed = !self.shared.is_stored.load(Ordering::Acquire);
             if version > self.written || has_failed {
+                #[cfg(test)]
+                drop(self.shared.hang.lock());
                 match self.directory.replace(&format::encode(&settings)) {
                     Ok(()) => self.shared.succeed(),
                     Err(error) => self.shared.fail(&error),

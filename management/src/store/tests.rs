@@ -25,12 +25,6 @@ fn path(directory: &TempDir) -> PathBuf {
     directory.path().join("state")
 }
 
-/// What a daemon finds that starts now.
-fn found(path: &Path) -> Settings {
-    let file = Directory::new(path).read().unwrap();
-    file.map_or(Settings::default(), |file| format::decode(&file).unwrap())
-}
-
 /// The kinds of what was recorded.
 fn kinds(events: &Recorder) -> Vec<&'static str> {
     let batch = events.ring().read(1, usize::MAX);
@@ -45,7 +39,7 @@ fn wait(what: &str, is_over: impl Fn() -> bool) {
     }
 }
 
-fn stored(store: &mut Store, settings: &Settings) {
+fn store_now(store: &mut Store, settings: &Settings) {
     let version = store.put(settings);
     wait("it is not stored", || store.settled() >= version);
 }
@@ -112,8 +106,8 @@ fn a_daemon_that_starts_anew_finds_what_was_stored_last() {
     let mut store = Store::open(&path, Recorder::default());
     for n in 0..1000 {
         model.change();
-        stored(&mut store, &model.settings);
-        model.assert_is(&found(&path));
+        store_now(&mut store, &model.settings);
+        model.assert_is(&stored(&path));
         if n % 100 == 0 {
             drop(store);
             store = Store::open(&path, Recorder::default());
@@ -171,7 +165,7 @@ fn the_same_settings_make_the_same_file_for_nobody_else() {
     }
     assert_eq!(format::encode(&model.settings), format::encode(&other));
     let mut store = Store::open(&path, Recorder::default());
-    stored(&mut store, &other);
+    store_now(&mut store, &other);
     let mode = |file: PathBuf| fs::metadata(file).unwrap().permissions().mode() & 0o777;
     assert_eq!((mode(path.clone()), mode(path.join(FILE))), (0o700, 0o600));
     let empty = format::encode(&Settings::default());
@@ -215,8 +209,8 @@ fn a_file_that_cannot_be_read_is_moved_aside() {
         let mut store = Store::open(&path, events.clone());
         assert!(store.restored().is_empty(), "{what}");
         assert_eq!(kinds(&events), ["settings_unreadable"], "{what}");
-        stored(&mut store, &model.settings);
-        model.assert_is(&found(&path));
+        store_now(&mut store, &model.settings);
+        model.assert_is(&stored(&path));
         assert_eq!(fs::read(path.join("backends.json.corrupt")).unwrap(), bytes, "{what}");
         assert_eq!(kinds(&events).len(), 1, "{what}");
     }
@@ -254,16 +248,16 @@ fn what_is_in_the_place_of_the_file_is_moved_aside_too() {
         });
         assert_eq!(aside.count(), n + 1, "{what}: nothing is lost");
         model.change();
-        stored(&mut store, &model.settings);
-        model.assert_is(&found(&path));
+        store_now(&mut store, &model.settings);
+        model.assert_is(&stored(&path));
         drop(store);
         fs::remove_file(path.join(FILE)).unwrap();
     }
     nothing(&path.join(FILE)).unwrap();
     let events = Recorder::default();
     let mut store = Store::open(&path, events.clone());
-    stored(&mut store, &model.settings);
-    model.assert_is(&found(&path));
+    store_now(&mut store, &model.settings);
+    model.assert_is(&stored(&path));
     assert!(kinds(&events).is_empty(), "a link to nothing is no file");
 }
 
@@ -274,18 +268,18 @@ fn a_second_daemon_does_not_store() {
     let (mut model, events) = (Model::new(), Recorder::default());
     (0..9).for_each(|_| model.change());
     let mut first = Store::open(&path, Recorder::default());
-    stored(&mut first, &model.settings);
+    store_now(&mut first, &model.settings);
     let mut second = Store::open(&path, events.clone());
     assert_eq!(kinds(&events), ["settings_unstored"]);
     let mut other = model.settings.clone();
     other.put("web", [192, 0, 2, 77].into(), setting(&mut Random(1)));
     // Whoever waits for it does not wait for ever.
-    stored(&mut second, &other);
-    model.assert_is(&found(&path));
+    store_now(&mut second, &other);
+    model.assert_is(&stored(&path));
     assert!(!second.is_stored().load(Ordering::Relaxed));
     drop(first);
     wait("it never stores", || kinds(&events).len() == 2);
-    assert_eq!(found(&path), other);
+    assert_eq!(stored(&path), other);
     assert_eq!(kinds(&events), ["settings_unstored", "settings_stored"]);
 }
 
@@ -313,17 +307,17 @@ fn a_directory_that_cannot_be_made_is_recorded_once_until_it_can() {
     let mut store = Store::open(&path.join("deep"), events.clone());
     for _ in 0..5 {
         model.change();
-        stored(&mut store, &model.settings);
+        store_now(&mut store, &model.settings);
     }
     assert_eq!(kinds(&events), ["settings_unstored"]);
     fs::remove_file(&path).unwrap();
     wait("it never stores", || store.is_stored().load(Ordering::Relaxed));
-    model.assert_is(&found(&path.join("deep")));
+    model.assert_is(&stored(&path.join("deep")));
     fs::remove_dir_all(&path).unwrap();
     model.change();
-    stored(&mut store, &model.settings);
+    store_now(&mut store, &model.settings);
     wait("it never stores again", || store.is_stored().load(Ordering::Relaxed));
-    model.assert_is(&found(&path.join("deep")));
+    model.assert_is(&stored(&path.join("deep")));
 }
 
 /// A full disk, or none that takes the file's name.
@@ -334,17 +328,17 @@ fn a_file_that_cannot_be_written_keeps_the_one_before() {
     let (mut model, events) = (Model::new(), Recorder::default());
     let mut store = Store::open(&path, events.clone());
     model.change();
-    stored(&mut store, &model.settings);
+    store_now(&mut store, &model.settings);
     // No file can be made with this name.
     fs::create_dir_all(path.join("backends.json.new/within")).unwrap();
     let before = model.settings.clone();
     model.change();
-    stored(&mut store, &model.settings);
-    assert_eq!(found(&path), before);
+    store_now(&mut store, &model.settings);
+    assert_eq!(stored(&path), before);
     assert_eq!(kinds(&events), ["settings_unstored"]);
     fs::remove_dir_all(path.join("backends.json.new")).unwrap();
     wait("it never stores", || kinds(&events).len() == 2);
-    model.assert_is(&found(&path));
+    model.assert_is(&stored(&path));
     assert_eq!(kinds(&events), ["settings_unstored", "settings_stored"]);
 }
 
@@ -359,7 +353,7 @@ fn an_ending_daemon_stores_what_was_put_last() {
         store.put(&model.settings);
     }
     drop(store);
-    model.assert_is(&found(&path));
+    model.assert_is(&stored(&path));
 }
 
 #[test]
@@ -369,7 +363,7 @@ fn settings_that_are_the_same_are_not_written_again() {
     let mut model = Model::new();
     let mut store = Store::open(&path, Recorder::default());
     model.change();
-    stored(&mut store, &model.settings);
+    store_now(&mut store, &model.settings);
     let inode = || fs::metadata(path.join(FILE)).unwrap().ino();
     let before = inode();
     assert_eq!(store.put(&model.settings.clone()), 1);
