@@ -26,7 +26,7 @@ use crate::daemon::{ApplyResult, Daemon, NeighborKey};
 use crate::health::Health;
 use crate::manager::{Published, Tally};
 use crate::routing::{NextHop, Unreachable};
-use crate::state::standing::{BackendStanding, PoolServing, WHOLE};
+use crate::state::standing::{BackendStanding, PoolServing};
 use crate::state::{Layer, Settings};
 
 /// What is kept from one snapshot to the next.
@@ -210,7 +210,6 @@ fn pools(tally: &Tally, snapshot: &mut Snapshot) {
             ]);
             let with_state = snapshot.labels_and(labels.clone(), ("state", state.name()));
             let BackendStanding { weight, share, .. } = compiled.standing;
-            let share = f64::from(share) / f64::from(WHOLE);
             snapshot.backends.push(labels, Backend { traffic, weight, share });
             snapshot.backend_states.push(with_state, ());
         }

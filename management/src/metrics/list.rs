@@ -8,9 +8,11 @@
 //! Names follow Prometheus's rules: base units, `_total` for counters; no rates and no percentages, which a query
 //! makes. No metric has a label for a client, nor one for a service and one for a backend.
 
-use super::families::{Kind, Metric, Scope, Watch, metrics};
+use super::families::{Kind, Metric, Scope, Value, Watch, metrics};
+use super::snapshot::Backend;
 #[cfg(doc)]
 use super::snapshot::Snapshot;
+use crate::state::standing::WHOLE;
 
 metrics! {
     /// What runs.
@@ -274,10 +276,8 @@ metrics! {
         counter guideway_backend_new_flows_total = |b| b.traffic.flows; dashboard;
         /// Flow table entries.
         gauge guideway_backend_flows = |b| b.traffic.live; dashboard;
-        /// Weight, as configured or set at run time.
-        gauge guideway_backend_weight = |b| b.weight; dashboard;
-        /// Part of the weight that is in force, 0 to 1: under 1 during a slow start.
-        gauge guideway_backend_share = |b| b.share; dashboard;
+        /// Weight in force: in a slow start, part of the weight that is set.
+        gauge guideway_backend_weight = |b| weight_in_force(b); dashboard;
     }
 
     /// States of backends.
@@ -296,5 +296,13 @@ metrics! {
     scrape {} in Node {
         /// Series of this page.
         gauge guideway_scrape_series = |s| s.series; dashboard;
+    }
+}
+
+/// The weight that is in force of a backend's weight: a whole number but in a slow start.
+fn weight_in_force(backend: &Backend) -> Value<'static> {
+    match (backend.weight, backend.share) {
+        (weight, WHOLE) => weight.into(),
+        (weight, share) => Value::Float(f64::from(weight) * f64::from(share) / f64::from(WHOLE)),
     }
 }

@@ -262,8 +262,8 @@ pub(super) struct Service {
 pub(super) struct Backend {
     pub(super) traffic: Traffic,
     pub(super) weight: u32,
-    /// From 0 to 1.
-    pub(super) share: f64,
+    /// The part of the weight that is in force, in thousandths.
+    pub(super) share: u32,
 }
 
 #[derive(Debug)]

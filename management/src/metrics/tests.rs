@@ -251,11 +251,9 @@ fn states_are_shown() {
     let page = rig.parsed();
     assert_eq!((of_web(&page), settings(&page)), ([3.0, 1.0, 1.0, 0.0, 1.0], [1.0, 4.0]));
     let page = set(Source::Operator, "dns/a", SetState::Enabled);
-    let share = |address| {
-        let labels = [("pool", "dns"), ("backend", "a"), ("address", address)];
-        page.value("guideway_backend_share", &labels)
-    };
-    assert!((0.001..0.1).contains(&share("192.0.2.10")), "{}", share("192.0.2.10"));
+    let labels = [("pool", "dns"), ("backend", "a"), ("address", "192.0.2.10")];
+    let weight = page.value("guideway_backend_weight", &labels);
+    assert!((0.001..0.1).contains(&weight), "{weight}");
     assert_eq!(settings(&page), [1.0, 3.0]);
 }
 
