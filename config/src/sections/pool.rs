@@ -129,7 +129,7 @@ section! {
         slow_start_curve: Curve = Words(Curve::NAMES), default "\"linear\"", reload;
         keys encapsulation: EncapsulationDraft;
         tables backends: BackendDraft, "[{ name = \"b1\", address = \"10.0.0.5\" }]"
-            else "required without `pools`",
+            else "required without pools",
             "Its backends: may be empty; at most 65535 in all pools, each counted for every pool that
             can choose it. Inline, or as sections `[[pool.backends]]`.";
     }
