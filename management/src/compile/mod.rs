@@ -79,9 +79,10 @@ fn whole(generation: u64, state: &State, ids: &Arc<Ids>, previous: Option<&Compi
     let own: Vec<_> = sources.clone().map(pool::own).collect();
     let compile = |source| {
         let record = |id: BackendId, backend| records[id.index()] = backend;
-        Arc::new(pool::compile(source, &own, &known, record))
+        pool::compile(source, &own, &known, record)
     };
-    let pools: Vec<Arc<CompiledPool>> = sources.map(compile).collect();
+    let pools = pool::finish(hash, sources.map(compile).collect()).into_iter();
+    let pools: Vec<Arc<CompiledPool>> = pools.map(|(_, pool)| Arc::new(pool)).collect();
     let tables = Tables::new(TableSpec {
         generation,
         fleet: FleetKey::new(hash.key),
@@ -134,27 +135,28 @@ impl Compiled {
         }
         let is_changed: Vec<bool> = own.iter().map(|own| !own.is_empty()).collect();
         let mut backends: Vec<(BackendId, Backend)> = Vec::new();
+        let mut drafts = Vec::new();
+        for (index, pool) in self.pools.iter().enumerate() {
+            let others = plan.others(index);
+            if is_changed[index]
+                || others.iter().any(|&other| is_changed[other])
+                || state.standing.pools[index].serving != pool.serving
+            {
+                let record = |id, backend| backends.push((id, backend));
+                let own = std::mem::take(&mut own[index]);
+                drafts.extend(pool.changed(source(index), &change, own, &shared, record));
+            }
+        }
+        let configuration = &*state.intent.configuration;
         let mut changed_pools: Vec<(PoolIndex, Pool)> = Vec::new();
         let mut pools = self.pools.clone();
-        for (index, pool) in pools.iter_mut().enumerate() {
-            let others = plan.others(index);
-            if !is_changed[index]
-                && !others.iter().any(|&other| is_changed[other])
-                && state.standing.pools[index].serving == pool.serving
-            {
-                continue;
-            }
-            let record = |id, backend| backends.push((id, backend));
-            let own = std::mem::take(&mut own[index]);
-            let Some(changed) = pool.changed(source(index), &change, own, &shared, record) else {
-                continue;
-            };
-            if !changed.has_table_of(pool) {
-                let configured = &state.intent.configuration.pools[index];
+        for (index, pool) in pool::finish(&configuration.hash, drafts) {
+            if !pool.has_table_of(&pools[index]) {
                 #[expect(clippy::cast_possible_truncation, reason = "at most 65535 pools")]
-                changed_pools.push((PoolIndex(index as u16), changed.tables(configured)));
+                changed_pools
+                    .push((PoolIndex(index as u16), pool.tables(&configuration.pools[index])));
             }
-            *pool = Arc::new(changed);
+            pools[index] = Arc::new(pool);
         }
         let change = TableChange {
             generation,

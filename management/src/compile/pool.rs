@@ -1,6 +1,7 @@
 //! A pool: what chooses its backends, and its own backends as listings show them.
 
 use std::sync::Arc;
+use std::thread;
 
 use guideway_config::{self as config, Choice, Hash, Inclusion, OnEmpty};
 use guideway_core::balancer::backend::{Backend, Pool, Serving};
@@ -117,6 +118,48 @@ pub(super) fn own(source: Source<'_>) -> Vec<(Reach, CompiledBackend)> {
     .collect()
 }
 
+/// A pool whose table may still have to be built.
+pub(super) struct Draft {
+    /// Its index in the configuration.
+    pub(super) index: usize,
+    pool: CompiledPool,
+    /// What a table is to be built from; `None` if the pool has its table.
+    candidates: Option<Vec<Candidate>>,
+}
+
+/// With so many slots in all, tables are built by several threads.
+const MANY_SLOTS: usize = 1 << 18;
+/// So many threads at the most.
+const THREADS: usize = 16;
+
+/// Builds the tables that drafts lack, on all CPUs that this thread may use. Workers poll on others.
+pub(super) fn finish(hash: &Hash, mut drafts: Vec<Draft>) -> Vec<(usize, CompiledPool)> {
+    let lacks_table = |draft: &&mut Draft| draft.candidates.is_some();
+    let mut builds: Vec<&mut Draft> = drafts.iter_mut().filter(lacks_table).collect();
+    let threads = match builds.len() * hash.table_size as usize >= MANY_SLOTS {
+        true => thread::available_parallelism().map_or(1, |cpus| cpus.get().min(THREADS)),
+        false => 1,
+    };
+    let each = builds.len().div_ceil(threads);
+    let build = |drafts: &mut [&mut Draft]| drafts.iter_mut().for_each(|draft| draft.build(hash));
+    let (here, others) = builds.split_at_mut(each);
+    thread::scope(|scope| {
+        for drafts in others.chunks_mut(each.max(1)) {
+            scope.spawn(|| build(drafts));
+        }
+        build(here);
+    });
+    drafts.into_iter().map(|draft| (draft.index, draft.pool)).collect()
+}
+
+impl Draft {
+    fn build(&mut self, hash: &Hash) {
+        let Some(candidates) = self.candidates.take() else { return };
+        self.pool.built = Built::new(hash, self.pool.built.choice, candidates);
+        self.pool.count_slots();
+    }
+}
+
 /// Compiles a pool. `own` are the own backends of every pool. `record` gets each backend as packets of the pool see it.
 /// What is `known` is not built again.
 pub(super) fn compile(
@@ -124,7 +167,7 @@ pub(super) fn compile(
     own: &[Vec<(Reach, CompiledBackend)>],
     known: &BuiltTables<'_>,
     mut record: impl FnMut(BackendId, Backend),
-) -> CompiledPool {
+) -> Draft {
     let choosable = source.included().map(|(inclusion, id)| {
         let (reach, _) = &own[inclusion.pool][inclusion.backend];
         let serving =
@@ -135,14 +178,16 @@ pub(super) fn compile(
     let choosable: Vec<Choosable> = choosable.collect();
     let (choice, candidates) = (source.pool().choice, candidates(source, &choosable));
     let hash = &source.state.intent.configuration.hash;
-    let built =
-        known.find(choice, &candidates).unwrap_or_else(|| Built::new(hash, choice, candidates));
+    let (built, candidates) = match known.find(choice, &candidates) {
+        Some(built) => (built, None),
+        None => (Built::new(hash, choice, Vec::new()), Some(candidates)),
+    };
     let backends = own[source.index].iter().map(|(_, shown)| shown.clone()).collect();
     let mut pool =
         CompiledPool { backends, serving: source.serving(), active: 0, choosable, built };
     pool.count_active();
     pool.count_slots();
-    pool
+    Draft { index: source.index, pool, candidates }
 }
 
 /// A change of routing, of which these are the differences, and of the standing.
@@ -206,7 +251,7 @@ impl CompiledPool {
         own: Changed,
         others: &FxHashMap<BackendId, Reach>,
         mut record: impl FnMut(BackendId, Backend),
-    ) -> Option<CompiledPool> {
+    ) -> Option<Draft> {
         let serving = source.serving();
         let mut is_changed = !own.is_empty() || serving != self.serving;
         let (mut own, mut shares_differ) = (own.into_iter().peekable(), false);
@@ -240,16 +285,10 @@ impl CompiledPool {
         if !is_changed {
             return None;
         }
-        if shares_differ {
-            let candidates = candidates(source, &pool.choosable);
-            if *candidates != *self.built.candidates {
-                let hash = &source.state.intent.configuration.hash;
-                pool.built = Built::new(hash, self.built.choice, candidates);
-                pool.count_slots();
-            }
-        }
+        let candidates = shares_differ.then(|| candidates(source, &pool.choosable));
+        let candidates = candidates.filter(|candidates| **candidates != *self.built.candidates);
         pool.count_active();
-        Some(pool)
+        Some(Draft { index: source.index, pool, candidates })
     }
 
     /// Writes to each backend how many slots it has.

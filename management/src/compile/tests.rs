@@ -460,6 +460,18 @@ fn another_configuration_keeps_the_tables_of_the_same_candidates() {
     rig.assert_is_what_the_state_makes();
 }
 
+#[test]
+fn tables_that_several_threads_build_are_those_of_one() {
+    let mut large = configuration();
+    large.hash.table_size = 100_003;
+    let mut rig = Rig::new();
+    rig.configure(large);
+    let before = rig.pools();
+    rig.set("web", 10, SetState::Down);
+    assert_eq!(rig.rebuilt(&before), [true, false, false], "one thread builds one table");
+    rig.assert_is_what_the_state_makes();
+}
+
 /// `benches/tables` measures this in milliseconds. Here the compile of everything is the measure, so that the bound
 /// holds on any machine.
 #[test]
