@@ -27,14 +27,33 @@ use guideway_management::state::{BackendChange, PortFacts};
 
 const WORKERS: usize = 2;
 const CHANGES: usize = 1000;
+/// Backends of the service's pool, of the pool that it names, and of its backup: the last byte of each address.
+const POOLS: [(&str, std::ops::RangeInclusive<u8>); 3] =
+    [("web", 1..=BACKENDS), ("more", 11..=12), ("spare", 21..=22)];
 const BACKENDS: u8 = 8;
 /// Configurations with a number of their own.
 const NUMBERS: u8 = 200;
 
 /// The configuration of a number.
 fn text(number: u8) -> String {
-    let backends: Vec<String> = (1..=BACKENDS)
-        .map(|n| format!("{{ name = \"b{n}\", address = \"172.16.{number}.{n}\" }}"))
+    let pools: String = POOLS
+        .iter()
+        .map(|(name, backends)| {
+            let backend = |n| format!("{{ name = \"b{n}\", address = \"172.16.{number}.{n}\" }}");
+            let backends: Vec<String> = backends.clone().map(backend).collect();
+            let more = match *name {
+                "web" => {
+                    "pools = [\"more\"]\nbackup = \"spare\"\nmin_active = 5\nbackup_hold = 0\nslow_start = 1\n"
+                }
+                _ => "",
+            };
+            let port = 7000 + u16::from(number);
+            format!(
+                "[[pool]]\nname = \"{name}\"\nencapsulation = \"gue\"\nudp_port = {port}\n{more}\
+                 backends = [ {} ]\n",
+                backends.join(", ")
+            )
+        })
         .collect();
     format!(
         r#"
@@ -51,20 +70,15 @@ name = "edge0"
 device = "net_null0"
 addresses = ["10.0.0.250/8"]
 gateways = ["10.0.1.{number}"]
-[[pool]]
-name = "web"
-encapsulation = "gue"
-udp_port = {}
-backends = [ {} ]
+{pools}
 [[service]]
 name = "web"
 address = "203.0.113.10"
 protocol = "tcp"
 port = 80
 pool = "web"
-"#,
-        7000 + u16::from(number),
-        backends.join(", ")
+drain_timeout = 1
+"#
     )
 }
 
@@ -212,13 +226,20 @@ fn no_packet_meets_half_a_state() {
                 1 => neighbor(number, random.below(250)),
                 2 => route(number, 1 + random.below(BACKENDS)),
                 _ => {
-                    // The first backend always serves.
-                    let address = [172, 16, number, 2 + random.below(BACKENDS - 1)].into();
-                    let state =
-                        if random.below(3) > 0 { SetState::Enabled } else { SetState::Disabled };
+                    let (pool, backends) = &POOLS[usize::from(random.below(3))];
+                    // The first backend of each pool always serves.
+                    let of_pool = u8::try_from(backends.len()).unwrap() - 1;
+                    let backend = backends.start() + 1 + random.below(of_pool);
+                    let address = [172, 16, number, backend].into();
+                    let state = match random.below(6) {
+                        0 => SetState::Disabled,
+                        1 => SetState::Draining,
+                        2 => SetState::Down,
+                        _ => SetState::Enabled,
+                    };
                     let weight = BackendOrder::Weight(random.below(3).into());
                     let orders = [weight, BackendOrder::State(state)];
-                    let change = |order| BackendChange::new("web", address, order);
+                    let change = |order| BackendChange::new(*pool, address, order);
                     Change::Backends(orders.map(change).into())
                 }
             };
