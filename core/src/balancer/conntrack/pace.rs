@@ -10,9 +10,9 @@ use super::super::time::Time;
 /// for 10 s after its time is over.
 const PASS_MS: u64 = 5000;
 
-/// Buckets that one round sweeps at most. A bucket costs 5 to 15 ns, so a round lasts a microsecond longer: less
-/// than one more burst. A table of 16 Mi entries is swept in time if a worker that is behind makes a round in each
-/// 75 µs, one of 1 Mi entries if it makes one in each millisecond.
+/// Buckets that one round sweeps at most. A bucket costs 10 to 50 ns (docs/performance.md), so a round lasts 1 to 3 µs
+/// longer. A table of 16 Mi entries is swept in time if a worker that is behind makes a round in each 75 µs, one of
+/// 1 Mi entries if it makes one in each millisecond.
 const MOST: u64 = 64;
 
 /// What a worker's sweep owes.

@@ -1,6 +1,8 @@
 //! The states of flows: forged packets, timeouts, floods and full buckets.
 
+use super::super::conntrack::SweepPace;
 use super::*;
+use crate::stats::{Event, channel};
 
 /// A RST or FIN of any sequence number does not end a flow that goes on.
 #[test]
@@ -263,4 +265,34 @@ fn the_sweep_forgets_what_expired_and_whose_backend_is_gone() {
     let now = Time::from_millis(rig.now);
     while !rig.balancer.sweep(&after, now) {}
     assert_eq!(rig.balancer.flows().len(), flows.iter().filter(|&&b| b != 2).count());
+}
+
+/// Clients die in silence. Their flows are counted no more 10 seconds after their timeout, however long the rounds of
+/// the worker, and although no packet comes.
+#[test]
+#[cfg_attr(miri, ignore = "hundreds of flows: minutes under Miri")]
+fn flows_of_silent_clients_leave_within_ten_seconds_of_their_timeout() {
+    let tables = Config::all(3).tables();
+    for round_ms in [1, 10] {
+        let mut rig = Rig::new(1 << 16);
+        let (writer, reader) = channel(4, 3);
+        rig.balancer.count_by(writer.flow_writer());
+        (0..500).for_each(|n| _ = rig.connect(&tables, &client(n, ACK)));
+        let live = || reader.service(0).live;
+        let mut pace = SweepPace::new(rig.balancer.flows().capacity());
+        let mut rest = |rig: &mut Rig, ms: u64| {
+            let end = rig.now + ms;
+            while rig.now < end {
+                // A worker that is behind does not rest.
+                rig.now += if pace.is_behind() { 0 } else { round_ms };
+                let now = Time::from_millis(rig.now);
+                (0..pace.due(now)).for_each(|_| _ = rig.balancer.sweep(&tables, now));
+            }
+        };
+        rest(&mut rig, 899 * SECOND);
+        assert_eq!(live(), 500);
+        rest(&mut rig, 11 * SECOND);
+        assert_eq!(live(), 0);
+        assert_eq!(reader.event(Event::FlowExpired), 500);
+    }
 }
