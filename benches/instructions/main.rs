@@ -76,6 +76,7 @@ const CASES: &[(&str, Kind, Run, usize)] = &[
     ("burst/v4-hit-of-1", Kind { burst: 1, ..Kind::HIT }, Traffic::process, PACKETS),
     ("burst/v4-hit-of-4", Kind { burst: 4, ..Kind::HIT }, Traffic::process, PACKETS),
     ("burst/v4-hit-and-syn", Kind { mixed: true, ..Kind::HIT }, Traffic::process, PACKETS),
+    ("sweep/4-buckets-1-flow", Kind::HIT, Traffic::sweep, PACKETS),
 ];
 
 /// The function whose instructions callgrind counts. The name is part of callgrind's options.
