@@ -1,6 +1,5 @@
 """What is set at run time outlasts the daemon, and a state file that is of no use stops nothing."""
 
-import os
 import signal
 import time
 
@@ -76,7 +75,7 @@ def test_a_file_that_is_of_no_use_is_moved_aside(namespace, peer, directory):
         assert states(daemon) == {}
         assert daemon.ctl("backend", "drain", "web/near4").returncode == 0
         daemon.stop()
-    assert sorted(os.listdir(state)) == [FILE, f"{FILE}.corrupt", "lock"]
+    assert sorted(path.name for path in state.iterdir()) == [FILE, f"{FILE}.corrupt", "lock"]
     # A configuration that knows the backend no more.
     other = config.changed(lambda config: config.backends()["near4"].update(address="192.0.2.6"))
     with Daemon(namespace, other, directory) as daemon:

@@ -201,12 +201,12 @@ fn the_first_tables_have_what_was_set_before() {
 fn a_setting_ends_by_itself() {
     let (directory, events) = (directory(), Recorder::default());
     with_store(directory.path(), &events, |handle| {
-        let until = Some(Wall::now().after(Duration::from_millis(300)));
-        let changes = vec![BackendChange { until, ..state(SetState::Disabled) }];
+        let end = Wall::now().after(Duration::from_millis(300));
+        let changes = vec![BackendChange { until: Some(end), ..state(SetState::Disabled) }];
         assert_eq!(handle.changes().send(Change::Backends(changes)).outcome(), Ok(2));
         assert_eq!(stored(directory.path()).iter().count(), 1);
         wait("it never ends", || handle.published().load().generation == 3);
-        assert!(Wall::now() >= until.unwrap());
+        assert!(Wall::now() >= end);
         assert!(handle.published().load().settings.is_empty());
         wait("the file has it still", || stored(directory.path()).is_empty());
         let kinds = || kinds(&events).into_iter().filter(|kind| *kind == "backend_state").count();
@@ -373,7 +373,7 @@ fn a_backup_stands_in_and_gives_way_by_itself() {
             active: 1,
             needed: 2,
         };
-        assert_eq!(of_pools(), [in_place.clone()]);
+        assert_eq!(of_pools(), std::slice::from_ref(&in_place));
         let begun = Instant::now();
         set("192.0.2.10", SetState::Enabled);
         let gives_way = Happening::BackupGivesWay { pool, backup };
