@@ -5,6 +5,7 @@ import json
 import queue
 import subprocess
 import threading
+import time
 
 import pytest
 from support import binaries, network
@@ -166,3 +167,49 @@ def test_the_socket_for_reading(daemon):
     assert daemon.generation() == 1
     assert daemon.ctl("log", "level", "debug").returncode == 0
     assert ctl("log", "level").stdout == "debug\n"
+
+
+def test_backends_are_set_and_given_back(daemon):
+    """The way of a backend out and back, as an operator goes it, and a controller that says otherwise."""
+
+    def state():
+        (backend,) = daemon.ask("backend", "state", "web/near4")
+        return {key: backend.get(key) for key in ("state", "source", "reason", "weight", "share")}
+
+    begin = state()
+    assert (begin["state"], begin["source"], begin["weight"]) == ("active", "file", 2)
+    with Following(daemon, "monitor", "--since", "1", "--kind", "backend_drained") as monitor:
+        done = daemon.ask("backend", "drain", "web/near4", "--reason", "a disk", "--for", "3s")
+        assert [backend["name"] for backend in done["backends"]] == ["near4"]
+        assert done["generation"] == daemon.generation()
+        assert state() == begin | {"state": "draining", "source": "operator", "reason": "a disk", "share": 0}
+        # It has no flow.
+        drained = json.loads(monitor.line())
+        assert (drained["pool"], drained["backend"]) == ("web", "near4")
+    deadline = time.monotonic() + SECONDS
+    while state() != begin and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert state() == begin, "the setting has ended by itself"
+
+    down = ("backend", "state", "--address", "192.0.2.5", "down", "--source", "controller", "--reason", "HTTP 503")
+    assert daemon.ctl(*down).returncode == 0
+    done = daemon.ctl("backend", "enable", "web/near4", output="table")
+    assert done.returncode == 0 and "1 backend set; generation " in done.stdout
+    assert done.stderr.startswith("note: web/near4 stays down: controller: HTTP 503;"), done.stderr
+    assert daemon.ctl("backend", "state", "web/near4", "active").returncode == 0
+    assert state() == begin | {"source": "operator"}
+    assert daemon.ctl("backend", "weight", "web", "7").returncode == 0
+    assert {backend["weight"] for backend in daemon.ask("backend", "list")} == {7}
+    for unset in (("state", "web/near4", "unset"), ("weight", "web", "unset"), (*down[1:4], "unset", *down[5:7])):
+        assert daemon.ctl("backend", *unset).returncode == 0, unset
+    assert state() == begin
+
+    generation = daemon.generation()
+    for wrong, message in (
+        ("web/near5", "pool web has no backend near5; the nearest is near4"),
+        ("near4", "no pool is named near4, but pool web has such a backend: web/near4"),
+        ("wbe", "no pool is named wbe; the nearest is web"),
+    ):
+        done = daemon.ctl("backend", "disable", wrong)
+        assert (done.returncode, done.stderr) == (4, f"error: {message}\n"), done
+    assert daemon.generation() == generation

@@ -230,6 +230,7 @@ def test_the_second_socket_is_for_reading(namespace, directory):
         config["control"]["read_socket"] = str(read_socket)
 
     changes = {
+        "backend_set": {"changes": [{"pool": "web", "set": {"state": "draining"}}], "reason": "why not"},
         "config_apply": {"text": ""},
         "config_reload": {"reason": "why not"},
         "log_level": {"level": "off"},
