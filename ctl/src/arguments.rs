@@ -2,6 +2,7 @@
 
 mod backend;
 mod parse;
+mod watch;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -12,6 +13,7 @@ use guideway_api::{DEFAULT_SOCKET, FlowState, FlowTuple, LogLevel};
 
 pub(crate) use backend::{BackendCommand, Place, Setting};
 pub(crate) use parse::BackendName;
+use watch::Watch;
 
 /// Shows and changes the state of a running guideway.
 #[derive(Debug, Parser)]
@@ -289,15 +291,6 @@ pub(crate) enum LogCommand {
         #[arg(long, value_name = "TEXT", requires = "level")]
         reason: Option<String>,
     },
-}
-
-/// Whether to look again and again.
-#[derive(Debug, Args)]
-pub(crate) struct Watch {
-    /// Look again every SECONDS seconds (2 without a value), until interrupted
-    #[arg(long = "watch", value_name = "SECONDS", num_args = 0..=1, require_equals = true,
-          default_missing_value = "2", value_parser = parse::interval)]
-    pub(crate) every: Option<Duration>,
 }
 
 /// Why something is changed.

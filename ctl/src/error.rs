@@ -6,7 +6,6 @@ use std::path::PathBuf;
 use guideway_api::{ErrorKind, MAX_CONFIGURATION, MAX_REQUEST, PROTOCOL_VERSION};
 use guideway_output::report;
 
-use crate::arguments::Place;
 use crate::terminal;
 
 /// Why a command failed.
@@ -51,8 +50,8 @@ pub(crate) enum Error {
     #[error("no backend is in a pool named {pool}")]
     NoPool { pool: String },
     /// No backend is what the command line names.
-    #[error("no backend {place}")]
-    NoBackend { place: Place },
+    #[error("no backend {what}")]
+    NoBackend { what: String },
     /// No port has the name of the command line.
     #[error("no port is named {port}")]
     NoPort { port: String },
@@ -161,8 +160,7 @@ mod tests {
         assert_eq!(ambiguous.exit_code(), 2);
         assert_eq!(Error::Shortened { command: "config apply".into() }.exit_code(), 2);
         assert_eq!(Error::NoPool { pool: "web".into() }.exit_code(), 4);
-        let place = Place::Pool("web".into());
-        assert_eq!(Error::NoBackend { place }.exit_code(), 4);
+        assert_eq!(Error::NoBackend { what: "is named web/b1".into() }.exit_code(), 4);
         assert_eq!(Error::Usage { message: "what?".into() }.exit_code(), 2);
         assert_eq!(Error::NoPort { port: "edge0".into() }.exit_code(), 4);
         assert_eq!(Error::TooLong { path: "/f".into() }.exit_code(), 1);

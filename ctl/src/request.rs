@@ -107,7 +107,7 @@ pub(crate) fn narrow(response: &mut Response, command: &Command) -> Result<(), E
             if let Some(place) = command.shown()? {
                 backends.retain(|backend| place.has(backend));
                 if backends.is_empty() {
-                    return Err(Error::NoBackend { place });
+                    return Err(Error::NoBackend { what: place.to_string() });
                 }
             }
         }

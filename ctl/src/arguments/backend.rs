@@ -9,7 +9,7 @@ use guideway_api::{
     Backend, BackendChange, BackendOrder, MAX_FOR_SECONDS, MAX_WEIGHT, Request, SetState, Source,
 };
 
-use super::Watch;
+use super::watch::Watch;
 use crate::error::Error;
 
 #[derive(Debug, Subcommand)]

@@ -1,7 +1,6 @@
 //! Values of the command line.
 
 use std::ffi::OsStr;
-use std::time::Duration;
 
 use clap::builder::{PossibleValue, PossibleValuesParser, StringValueParser, TypedValueParser};
 use guideway_api::{DEFAULT_FLOWS, FlowState, FlowTuple, Happening, LogLevel, MAX_FLOWS, Protocol};
@@ -62,14 +61,6 @@ pub(super) fn levels() -> impl TypedValueParser<Value = LogLevel> {
     PossibleValuesParser::new(LogLevel::ALL.map(LogLevel::name)).try_map(|name| {
         LogLevel::ALL.into_iter().find(|level| level.name() == name).ok_or("no such level")
     })
-}
-
-/// Seconds between two looks.
-pub(super) fn interval(text: &str) -> Result<Duration, String> {
-    match text.parse() {
-        Ok(seconds) if (0.1..=3600.0).contains(&seconds) => Ok(Duration::from_secs_f64(seconds)),
-        _ => Err("a number from 0.1 to 3600 is needed".into()),
-    }
 }
 
 pub(super) fn limit_help() -> String {
@@ -163,15 +154,6 @@ mod tests {
         assert_eq!(limit("10000"), Ok(MAX_FLOWS));
         for text in ["0", "10001", "-1", "all"] {
             assert!(limit(text).is_err(), "{text}");
-        }
-    }
-
-    #[test]
-    fn intervals_have_limits() {
-        assert_eq!(interval("0.1"), Ok(Duration::from_millis(100)));
-        assert_eq!(interval("3600"), Ok(Duration::from_secs(3600)));
-        for text in ["", "0", "0.09", "-1", "3600.1", "inf", "NaN", "2s"] {
-            assert!(interval(text).is_err(), "{text}");
         }
     }
 }
