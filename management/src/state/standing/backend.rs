@@ -1,14 +1,39 @@
 //! The standing of one backend.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use guideway_api::Source;
 use guideway_config::{DrainThen, Policy, Pool};
 use guideway_core::balancer::backend::Leaving;
 use guideway_core::balancer::id::PolicyIndex;
 
-use super::{BackendStanding, WHOLE, slow_start};
+use super::slow_start::{self, WHOLE};
 use crate::state::settings::{Resolved, Wanted};
 use crate::wall::Wall;
+
+/// The standing of a backend in the pool that has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BackendStanding {
+    /// Its state.
+    pub state: Wanted,
+    /// When that state began.
+    pub since: Wall,
+    /// Who set the state.
+    pub source: Source,
+    /// Why.
+    pub reason: Option<Arc<str>>,
+    /// Its weight.
+    pub weight: u32,
+    /// Who set the weight.
+    pub weight_source: Source,
+    /// Why.
+    pub weight_reason: Option<Arc<str>>,
+    /// The part of its weight that is in force, of [`WHOLE`]: less during a slow start.
+    pub share: u32,
+    /// The flows that leave it, while it drains or is down.
+    pub leaving: Leaving,
+}
 
 /// The time of settling, and that of settling before.
 #[derive(Clone, Copy, Debug)]

@@ -2,10 +2,34 @@
 
 use guideway_config::{OnEmpty, Pool};
 
-use super::backend::Next;
-use super::{BackendStanding, PoolServing};
+use super::backend::{BackendStanding, Next};
 use crate::state::settings::Wanted;
 use crate::wall::Wall;
+
+/// The standing of a pool.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PoolStanding {
+    /// Its own backends, in the configuration's order.
+    pub backends: Vec<BackendStanding>,
+    /// Whose backends get new flows.
+    pub serving: PoolServing,
+    /// For each level that is better than the one that serves: from when on its backends have been enough to serve
+    /// again.
+    pub recovering: Vec<Option<Wall>>,
+    /// The active backends of level 0 with a weight, which the pool needs [`min_active`](guideway_config::Pool::min_active) of.
+    pub active: usize,
+}
+
+/// Which backends of a pool get new flows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PoolServing {
+    /// The active ones of a level, an index into [`guideway_config::Pool::levels`].
+    Level(usize),
+    /// Those of level 0 that are down, since no other is left (`on_empty = "all"`).
+    Down,
+    /// None.
+    Nobody,
+}
 
 /// Which backends of a pool get new flows, and what that follows from.
 #[derive(Clone, Debug, PartialEq, Eq)]

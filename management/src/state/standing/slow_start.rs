@@ -7,8 +7,10 @@ use std::time::Duration;
 
 use guideway_config::Curve;
 
-use super::WHOLE;
 use crate::wall::Wall;
+
+/// The whole share of a backend.
+pub const WHOLE: u32 = 1000;
 
 const SECOND: u64 = 1000;
 

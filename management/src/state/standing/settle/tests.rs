@@ -6,7 +6,11 @@ use std::time::Duration;
 use super::*;
 use crate::sample::Random;
 use crate::state::BackendChange;
+use crate::state::settings::Wanted;
+use crate::state::standing::WHOLE;
+use guideway_api::Source;
 use guideway_api::{BackendOrder, SetState};
+use guideway_core::balancer::backend::Leaving;
 use guideway_core::balancer::backend::PolicySet;
 use guideway_core::balancer::id::PolicyIndex;
 
