@@ -104,3 +104,31 @@ fn names(published: &Published) -> HashMap<u32, (String, String)> {
 fn flow_key(tuple: &api::FlowTuple) -> Option<FlowKey> {
     FlowKey::new(tuple.source, tuple.destination, from_protocol(tuple.protocol).number())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::manager::Manager;
+    use crate::sample::{THREE, ports, text};
+
+    #[test]
+    fn flows_that_any_pool_gave_to_a_backend_are_its_own() {
+        let text = text(THREE) + "[[pool]]\nname = \"all\"\npools = [\"web\"]\nbackends = []\n";
+        let configuration = guideway_config::parse(&text).unwrap().configuration;
+        let manager = Manager::new(configuration, text, ports()[..1].to_vec()).unwrap();
+        let published = manager.published().load_full();
+        let ids = |pool: Option<&str>, backend: Option<&str>| {
+            let [pool, backend] = [pool, backend].map(|name| name.map(str::to_owned));
+            let filter = FlowFilter { pool, backend, ..FlowFilter::default() };
+            flow_match(&published, &filter).map(|found| found.backends.unwrap().len())
+        };
+        assert_eq!(ids(Some("web"), Some("b")), Ok(2));
+        assert_eq!(ids(Some("web"), None), Ok(6));
+        assert_eq!(ids(None, Some("c")), Ok(2));
+        assert!(ids(Some("all"), None).is_err(), "it has no backend of its own");
+        let names = names(&published);
+        let of = |name: &str| names.values().filter(|known| known.1 == name).count();
+        assert_eq!((names.len(), of("a"), of("b"), of("c")), (6, 2, 2, 2));
+        assert!(names.values().all(|(pool, _)| pool == "web"));
+    }
+}
