@@ -6,10 +6,11 @@ use proptest::sample::{Index, select};
 
 use super::*;
 use crate::balancer::Balancer;
+use crate::balancer::backend::{Leaving, PolicySet};
 use crate::balancer::classify::Unserved;
 use crate::balancer::fragment::Capacity;
 use crate::balancer::hash::LocalSeed;
-use crate::balancer::id::{PoolIndex, PortIndex};
+use crate::balancer::id::{PolicyIndex, PoolIndex, PortIndex};
 use crate::balancer::tables::Tables;
 use crate::balancer::time::Time;
 
@@ -19,6 +20,12 @@ pub(super) fn setup() -> impl Strategy<Value = Setup> {
         prop_oneof![2 => Just(Encapsulation::Gre), 1 => select(names.collect::<Vec<_>>())];
     let serving = select(vec![Serving::All, Serving::Existing, Serving::Nothing]);
     let others = prop_oneof![3 => Just(Serving::All), 1 => serving.clone()];
+    let policy = PolicySet::default().with(PolicyIndex(0));
+    let leaving = vec![
+        Leaving::NONE,
+        Leaving { moved: policy, ..Leaving::NONE },
+        Leaving { reset: policy, ..Leaving::NONE },
+    ];
     let waiting = prop_oneof![
         2 => Just(Setup::PLAIN.waiting),
         1 => Just(Capacity { datagrams: 2, packets: 3, packets_per_datagram: 2, ..Setup::PLAIN.waiting }),
@@ -31,13 +38,13 @@ pub(super) fn setup() -> impl Strategy<Value = Setup> {
             any::<bool>(),
             prop_oneof![3 => Just(u32::MAX), 1 => 0u32..4],
         ),
-        (any::<bool>(), serving, others, any::<bool>(), waiting),
+        (any::<bool>(), serving, others, select(leaving), any::<bool>(), waiting),
     )
         .prop_map(
             |(
                 (workers, steers, encapsulation, mtu),
                 (echo, unreachable, fragments, reply_rate),
-                (clustered, serving, others, resets, waiting),
+                (clustered, serving, others, leaving, resets, waiting),
             )| {
                 let vip = Vip { echo, unreachable };
                 Setup {
@@ -51,6 +58,7 @@ pub(super) fn setup() -> impl Strategy<Value = Setup> {
                     clustered,
                     serving,
                     others,
+                    leaving,
                     resets,
                     waiting,
                     ..Setup::PLAIN
@@ -159,7 +167,7 @@ proptest! {
             if n % 3 == 2 {
                 workers.reload(|setup| {
                     (setup.serving, setup.others) = (other.serving, other.others);
-                    setup.resets = other.resets;
+                    (setup.leaving, setup.resets) = (other.leaving, other.resets);
                 });
             }
         }

@@ -1,6 +1,8 @@
 //! Packets of a service that no backend takes: RSTs, "port unreachable", and their limit.
 
 use super::*;
+use crate::balancer::backend::{Leaving, PolicySet};
+use crate::balancer::id::PolicyIndex;
 
 /// No backend takes new flows, and clients learn of it.
 const EMPTY: Setup =
@@ -134,4 +136,77 @@ fn a_flood_does_not_use_up_the_errors() {
         (Verdict::Dropped(DropReason::ReplyLimited), 400),
     ];
     assert_eq!(workers.verdicts(), verdicts);
+}
+
+/// The drain of every backend is over, and flows end with it.
+fn drain_is_over(setup: &mut Setup) {
+    (setup.serving, setup.others) = (Serving::Existing, Serving::Existing);
+    setup.leaving = Leaving { reset: PolicySet::default().with(PolicyIndex(0)), ..Leaving::NONE };
+}
+
+#[test]
+fn flows_whose_drain_is_over_are_refused() {
+    let segment_of = |flags| segment(&tcp_to_service(Family::V4, flags));
+    let datagram = udp_to_service().frame();
+    let mut workers = Workers::new(Setup::PLAIN);
+    for frame in [&segment_of(tcp::SYN), &segment_of(tcp::ACK), &datagram] {
+        assert_eq!(carried(&workers.receive(0, CLIENTS, [buffer(frame)])[0]).1, frame[14..]);
+    }
+    workers.reload(drain_is_over);
+    let sent = |workers: &mut Workers, frame: &[u8]| {
+        let frames = workers.receive(0, CLIENTS, [buffer(frame)]);
+        frames.first().map(|(port, frame)| (*port, Packet::parse(frame).unwrap().protocol))
+    };
+    for _ in 0..3 {
+        assert_eq!(sent(&mut workers, &segment_of(tcp::ACK)), Some((CLIENTS, protocol::TCP)));
+        assert_eq!(sent(&mut workers, &datagram), Some((CLIENTS, protocol::ICMP)));
+    }
+    // A RST gets no answer, and a SYN is no packet of the flow: for new ones there is no backend.
+    assert_eq!(sent(&mut workers, &segment_of(tcp::RST)), None);
+    assert_eq!(sent(&mut workers, &segment_of(tcp::SYN)), None);
+    let verdicts = [
+        (Verdict::Forwarded, 3),
+        (Verdict::Replied(Reply::Unreachable), 3),
+        (Verdict::Replied(Reply::Reset), 3),
+        (Verdict::Dropped(DropReason::NoBackend), 1),
+        (Verdict::Dropped(DropReason::DrainOver), 1),
+    ];
+    assert_eq!(workers.verdicts(), verdicts);
+}
+
+/// The worker that has the flow refuses the fragment, and no other worker takes it for a new flow.
+#[test]
+fn fragments_of_a_flow_whose_drain_is_over_are_refused_on_any_worker() {
+    for steers in [true, false] {
+        let mut workers = Workers::new(Setup { workers: 3, steers, ..Setup::PLAIN });
+        let flows: Vec<Sample> = (0..20)
+            .map(|n| Sample {
+                source: format!("198.51.100.1:{}", 1024 + n).parse().unwrap(),
+                payload: vec![7; 400],
+                ..udp_to_service()
+            })
+            .collect();
+        let mut of_backend_0 = 0;
+        for (n, flow) in flows.iter().enumerate() {
+            let sent = workers.receive(n % 3, CLIENTS, [buffer(&flow.frame())]);
+            of_backend_0 += u64::from(carried(&sent[0]).0 == 0);
+        }
+        // New flows still have backends: those that are not backend 0.
+        workers.reload(|setup| {
+            drain_is_over(setup);
+            setup.others = Serving::All;
+        });
+        for (n, flow) in flows.iter().enumerate() {
+            for part in fragments(flow, 200) {
+                workers.receive((n + 1) % 3, CLIENTS, [buffer(&part)]);
+            }
+        }
+        let verdict = |verdict| workers.verdicts().iter().find(|v| v.0 == verdict).unwrap().1;
+        let refused = verdict(Verdict::Replied(Reply::Unreachable));
+        let later = verdict(Verdict::Dropped(DropReason::FragmentFirstDropped));
+        assert!(of_backend_0 > 2);
+        assert_eq!((refused, later), (of_backend_0, 2 * of_backend_0));
+        // A whole datagram, and three fragments of each whose flow is not on backend 0.
+        assert_eq!(verdict(Verdict::Forwarded), 20 + 3 * (20 - refused));
+    }
 }
