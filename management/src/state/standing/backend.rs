@@ -114,7 +114,7 @@ fn since(before: Option<&BackendStanding>, resolved: &Resolved, times: Times) ->
     let since = match before {
         None => resolved.at.unwrap_or(times.now),
         Some(before) if before.state == resolved.state => before.since,
-        Some(_) => resolved.at.filter(|&at| at >= times.before).unwrap_or(times.now),
+        Some(_) => resolved.at.filter(|&at| at > times.before).unwrap_or(times.now),
     };
     since.min(times.now)
 }

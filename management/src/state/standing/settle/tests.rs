@@ -201,6 +201,19 @@ fn a_state_begins_when_it_is_set_or_when_nothing_outweighs_it_any_more() {
     assert_eq!(rig.next(), Some(50), "it has been draining all the time");
 }
 
+/// Nothing was settled in between: the time of the setting is that of the settling before.
+#[test]
+fn a_drain_begins_when_it_holds_however_old_the_setting_is() {
+    let mut rig = Rig::web("", "drain_timeout = 60");
+    rig.set("web", 10, SetState::Active);
+    rig.order(Source::Controller, "web", 10, BackendOrder::State(SetState::Draining));
+    assert_eq!(rig.first().state, Wanted::Active);
+    rig.now = rig.now.after(Duration::from_secs(3600));
+    rig.order(Source::Operator, "web", 10, BackendOrder::UnsetState);
+    assert_eq!((rig.first().state, rig.first().since), (Wanted::Draining, rig.now));
+    assert_eq!((rig.first().leaving, rig.next()), (Leaving::NONE, Some(60)));
+}
+
 #[test]
 fn a_state_goes_on_after_a_restart() {
     let mut rig = Rig::web("slow_start = 10", "drain_timeout = 60");
