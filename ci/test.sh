@@ -31,6 +31,8 @@ finish
 
 step "tests beside the code"
 tests cargo test --quiet --locked --workspace
+step "states of backends against their model: a million packets"
+tests cargo test --quiet --locked -p guideway-management --test states_model -- --ignored
 
 export GUIDEWAY_BIN_DIR=$PWD/target/release
 step "tests of the programs: captures and tools"
