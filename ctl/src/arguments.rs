@@ -11,7 +11,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use guideway_api::{DEFAULT_SOCKET, FlowState, FlowTuple, LogLevel};
 
-pub(crate) use backend::{BackendCommand, Place, Setting};
+pub(crate) use backend::{BackendCommand, Setting};
 pub(crate) use parse::BackendName;
 use watch::Watch;
 

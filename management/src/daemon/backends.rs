@@ -182,9 +182,14 @@ impl<'a> Index<'a> {
             (0..).zip(&pools[pool].backends).map(|(n, backend)| (&*backend.name, n)).collect()
         });
         names.get(name).copied().ok_or_else(|| {
-            let backends = pools[pool].backends.iter();
-            let nearest = nearest(name, backends.map(|backend| &*backend.name));
-            format!("pool {} has no backend {}{nearest}", pools[pool].name, quoted(name))
+            let (shown, pool) = (quoted(name), &pools[pool]);
+            let mut others = pool.pools.iter().map(|&other| &pools[other]);
+            // A backend is set in the pool that has it.
+            let hint = match others.find(|pool| pool.backends.iter().any(|b| b.name == name)) {
+                Some(owner) => format!(" of its own; say {}/{shown}", owner.name),
+                None => nearest(name, pool.backends.iter().map(|backend| &*backend.name)),
+            };
+            format!("pool {} has no backend {shown}{hint}", pool.name)
         })
     }
 
@@ -196,7 +201,16 @@ impl<'a> Index<'a> {
         let places: Vec<_> = wanted.map(|(at, _)| (pool, at)).collect();
         match (places.is_empty(), address) {
             (false, _) => Ok(places),
-            (true, None) => Err(format!("pool {} has no backends of its own", named.name)),
+            (true, None) => {
+                let pools = named.pools.iter();
+                let pools: Vec<_> =
+                    pools.map(|&pool| &*self.configuration.pools[pool].name).collect();
+                let others = match &pools[..] {
+                    [] => String::new(),
+                    _ => format!("; it has those of {}", pools.join(", ")),
+                };
+                Err(format!("pool {} has no backends of its own{others}", named.name))
+            }
             (true, Some(address)) => Err(format!("pool {} has no backend {address}", named.name)),
         }
     }

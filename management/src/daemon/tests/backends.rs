@@ -147,6 +147,20 @@ fn nothing_changes_if_a_name_does_not_exist() {
 }
 
 #[test]
+fn a_backend_is_set_in_the_pool_that_has_it() {
+    let lab =
+        Lab::of_text(&format!("{MIXED}\n[[pool]]\nname = \"all\"\npools = [\"dns\", \"spare\"]\n"));
+    let error = refusal(lab.set(vec![state("all", SetState::Down)]));
+    assert_eq!(error.kind, ErrorKind::NotFound);
+    let message = "pool all has no backends of its own; it has those of dns, spare";
+    assert_eq!(error.message, message);
+    let error = refusal(lab.set(vec![state("all/a", SetState::Down)]));
+    assert_eq!(error.message, "pool all has no backend a of its own; say dns/a");
+    let error = refusal(lab.set(vec![state("all/x", SetState::Down)]));
+    assert_eq!(error.message, "pool all has no backend x");
+}
+
+#[test]
 fn the_operator_outweighs_the_controller() {
     let lab = Lab::new();
     let set = |source, order, reason| {
