@@ -4,6 +4,7 @@
 //! MAC address that sent the frame, with its VLAN tags, from the virtual address to the packet's source. So no route
 //! to clients is needed. A [`Limiter`] bounds the rate.
 
+mod answer;
 mod echo;
 mod error;
 mod identification;
@@ -15,6 +16,7 @@ use std::net::Ipv6Addr;
 
 use zerocopy::FromBytes;
 
+pub use answer::Answer;
 pub use echo::reply as echo_reply;
 pub use error::{IcmpError, error, may_report};
 pub use identification::Identifications;
@@ -22,52 +24,10 @@ pub use limit::Limiter;
 pub use option::{OptionAction, refused_option};
 pub use reset::{may_reset, reset};
 
-use super::frame::Frame;
-use super::verdict::{DropReason, Reply};
 use crate::wire::{Checksum, Packet, ethernet};
 
 /// Time to live or hop limit of replies.
 const TTL: u8 = 64;
-
-/// What a packet is turned into.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Answer {
-    /// An echo reply.
-    Echo,
-    /// An ICMP error about the packet.
-    Error(IcmpError),
-    /// A RST.
-    Reset,
-}
-
-impl Answer {
-    /// The kind of reply.
-    pub const fn kind(self) -> Reply {
-        match self {
-            Answer::Echo => Reply::Echo,
-            Answer::Error(error) => error.reply(),
-            Answer::Reset => Reply::Reset,
-        }
-    }
-
-    /// Turns a packet into this answer, from its destination to its source. An error's IP packet has at most `limit`
-    /// bytes.
-    ///
-    /// # Errors
-    /// The reason to drop the packet.
-    pub fn write(
-        self,
-        packet: &Packet,
-        limit: u16,
-        frame: &mut impl Frame,
-    ) -> Result<Reply, DropReason> {
-        match self {
-            Answer::Echo => echo_reply(packet, frame),
-            Answer::Error(about) => error(packet, about, limit, frame),
-            Answer::Reset => reset(packet, frame),
-        }
-    }
-}
 
 /// Whether frame and packet have a single source, which is not ourselves, and a single destination host. Any other
 /// packet must not cause an error (RFC 1122, section 3.2.2; RFC 4443, section 2.4 (e)), and an echo reply to it would
