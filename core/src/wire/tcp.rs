@@ -61,7 +61,8 @@ impl Header {
     /// How many sequence numbers a segment of `length` bytes with its header takes: one for each byte of data, for SYN
     /// and for FIN (RFC 9293 section 3.4).
     pub const fn sequence_length(&self, length: u16) -> u32 {
-        let data = (length as u32).saturating_sub(self.header_length() as u32);
+        let header = (self.offset_reserved as u32 >> 4) * 4;
+        let data = (length as u32).saturating_sub(header);
         data + (self.flags & SYN != 0) as u32 + (self.flags & FIN != 0) as u32
     }
 }
