@@ -89,20 +89,22 @@ fn the_resets_of_scapy() {
 #[test]
 fn the_numbers_of_rfc_9293() {
     const ACKED: u8 = tcp::RST | tcp::ACK;
-    let cases: [(u8, usize, (u32, u32), (u32, u32, u8)); 10] = [
-        (tcp::SYN, 0, (100, 0), (0, 101, ACKED)),
-        (tcp::SYN, 7, (100, 0), (0, 108, ACKED)),
-        (tcp::SYN | tcp::FIN, 0, (100, 0), (0, 102, ACKED)),
-        (tcp::FIN, 3, (100, 0), (0, 104, ACKED)),
-        (0, 0, (100, 77), (0, 100, ACKED)),
-        (tcp::SYN, 0, (u32::MAX, 0), (0, 0, ACKED)),
-        (tcp::ACK, 0, (100, 300), (300, 0, tcp::RST)),
-        (tcp::ACK | tcp::PSH, 50, (100, 300), (300, 0, tcp::RST)),
-        (tcp::FIN | tcp::ACK, 0, (100, u32::MAX), (u32::MAX, 0, tcp::RST)),
-        (tcp::SYN | tcp::ACK, 0, (100, 0), (0, 0, tcp::RST)),
+    type Sent = (u8, usize, (u32, u32));
+    type Expected = (u32, u32, u8);
+    let cases: [(Sent, Expected); 10] = [
+        ((tcp::SYN, 0, (100, 0)), (0, 101, ACKED)),
+        ((tcp::SYN, 7, (100, 0)), (0, 108, ACKED)),
+        ((tcp::SYN | tcp::FIN, 0, (100, 0)), (0, 102, ACKED)),
+        ((tcp::FIN, 3, (100, 0)), (0, 104, ACKED)),
+        ((0, 0, (100, 77)), (0, 100, ACKED)),
+        ((tcp::SYN, 0, (u32::MAX, 0)), (0, 0, ACKED)),
+        ((tcp::ACK, 0, (100, 300)), (300, 0, tcp::RST)),
+        ((tcp::ACK | tcp::PSH, 50, (100, 300)), (300, 0, tcp::RST)),
+        ((tcp::FIN | tcp::ACK, 0, (100, u32::MAX)), (u32::MAX, 0, tcp::RST)),
+        ((tcp::SYN | tcp::ACK, 0, (100, 0)), (0, 0, tcp::RST)),
     ];
     for family in [Family::V4, Family::V6] {
-        for (flags, length, (sequence, acknowledgement), expected) in cases {
+        for ((flags, length, (sequence, acknowledgement)), expected) in cases {
             let sample = Sample { payload: vec![7; length], ..sample(family, flags) };
             let reply = reply_to(&segment(&sample, sequence, acknowledgement)).unwrap();
             let packet = Packet::parse(&reply).unwrap();

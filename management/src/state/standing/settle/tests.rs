@@ -502,7 +502,8 @@ fn whenever_it_is_settled_the_standing_is_the_same() {
             let mut steps = standing.clone();
             while let Some(next) = steps.next.filter(|&next| next <= later) {
                 assert!(next > now, "a time that has passed");
-                let between = Wall(now.0 + random.below((next.0 - now.0) as usize) as u64);
+                let between =
+                    Wall(now.0 + random.below(usize::try_from(next.0 - now.0).unwrap()) as u64);
                 let same = Standing::settle(&steps, &intent, between);
                 assert!(
                     same.has_pools_of(&steps) && same.next == steps.next,
