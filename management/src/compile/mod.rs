@@ -121,30 +121,22 @@ impl Compiled {
         let change =
             pool::Change { before: &self.state, tables: &self.tables, differences: &differences };
         let source = |index| Source { state, ids: &self.ids, index };
-        let mut own: Vec<pool::Changed> = self
-            .pools
-            .iter()
-            .enumerate()
-            .map(|(index, pool)| pool.changed_own(source(index), &change))
-            .collect();
+        let concerned: Vec<bool> =
+            (0..self.pools.len()).map(|index| change.concerns(source(index))).collect();
         // How packets reach backends that several pools can choose.
         let plan = state.standing.plan();
         let mut shared: FxHashMap<BackendId, Reach> = FxHashMap::default();
-        for (_, own) in own.iter().enumerate().filter(|&(index, _)| plan.is_shared(index)) {
-            shared.extend(own.iter().map(|(_, reach, shown)| (shown.id, reach.clone())));
+        for (index, pool) in self.pools.iter().enumerate() {
+            if concerned[index] && plan.is_shared(index) {
+                shared.extend(pool.changed_reaches(source(index), &change));
+            }
         }
-        let is_changed: Vec<bool> = own.iter().map(|own| !own.is_empty()).collect();
         let mut backends: Vec<(BackendId, Backend)> = Vec::new();
         let mut drafts = Vec::new();
         for (index, pool) in self.pools.iter().enumerate() {
-            let others = plan.others(index);
-            if is_changed[index]
-                || others.iter().any(|&other| is_changed[other])
-                || state.standing.pools[index].serving != pool.serving
-            {
+            if concerned[index] || plan.others(index).iter().any(|&other| concerned[other]) {
                 let record = |id, backend| backends.push((id, backend));
-                let own = std::mem::take(&mut own[index]);
-                drafts.extend(pool.changed(source(index), &change, own, &shared, record));
+                drafts.extend(pool.changed(source(index), &change, &shared, record));
             }
         }
         let configuration = &*state.intent.configuration;

@@ -191,6 +191,7 @@ pub(super) fn compile(
 }
 
 /// A change of routing, of which these are the differences, and of the standing.
+#[derive(Clone, Copy)]
 pub(super) struct Change<'a> {
     pub(super) before: &'a State,
     /// The tables before.
@@ -198,8 +199,13 @@ pub(super) struct Change<'a> {
     pub(super) differences: &'a Differences,
 }
 
-/// The own backends of a pool that a change concerns: their index, how packets reach them, and what listings show.
-pub(super) type Changed = Vec<(usize, Reach, CompiledBackend)>;
+impl Change<'_> {
+    /// Whether it may concern own backends of a pool, or which of its backends get new flows.
+    pub(super) fn concerns(&self, source: Source<'_>) -> bool {
+        let standing = |state: &State| Arc::as_ptr(&state.standing.pools[source.index]);
+        !self.differences.is_empty() || standing(source.state) != standing(self.before)
+    }
+}
 
 impl CompiledPool {
     /// The pool as packets see it.
@@ -219,72 +225,75 @@ impl CompiledPool {
         backend.slots as f64 / slots as f64
     }
 
-    /// The own backends that a change concerns.
-    pub(super) fn changed_own(&self, source: Source<'_>, change: &Change<'_>) -> Changed {
-        let Source { state, index, .. } = source;
-        let (pool, standings) = (source.pool(), &state.standing.pools[index]);
-        let is_same = Arc::ptr_eq(standings, &change.before.standing.pools[index]);
-        if is_same && change.differences.is_empty() {
-            return Vec::new();
+    /// How packets reach an own backend, and what listings show; `None` if a change does not concern it.
+    fn changed_own(
+        &self,
+        source: Source<'_>,
+        change: &Change<'_>,
+        n: usize,
+    ) -> Option<(Reach, CompiledBackend)> {
+        let (state, pool, before) = (source.state, source.pool(), &self.backends[n]);
+        let address = pool.backends[n].address;
+        let is_moved = change.differences.concern(address, &before.next_hop)
+            && state.observation.routing.way(address) != before.next_hop;
+        let standing = &state.standing.pools[source.index].backends[n];
+        if !is_moved && *standing == before.standing {
+            return None;
         }
-        let mut changed = Vec::new();
-        for (n, (configured, before)) in pool.backends.iter().zip(&self.backends).enumerate() {
-            let is_moved = change.differences.concern(configured.address, &before.next_hop)
-                && state.observation.routing.way(configured.address) != before.next_hop;
-            let now = &standings.backends[n];
-            if is_moved || (!is_same && *now != before.standing) {
-                let (reach, mut shown) =
-                    backend::compile(state, pool, (configured, before.id), now);
-                shown.slots = before.slots;
-                changed.push((n, reach, shown));
-            }
-        }
-        changed
+        let configured = (&pool.backends[n], before.id);
+        let (reach, mut shown) = backend::compile(state, pool, configured, standing);
+        shown.slots = before.slots;
+        Some((reach, shown))
     }
 
-    /// The pool after a change, given its own backends that the change concerns, and how packets reach those of other
-    /// pools, by the id in their own pool; `None` if it is the same. `record` gets each backend that differs.
+    /// How packets reach own backends that a change concerns.
+    pub(super) fn changed_reaches(
+        &self,
+        source: Source<'_>,
+        change: &Change<'_>,
+    ) -> impl Iterator<Item = (BackendId, Reach)> {
+        let changed =
+            (0..self.backends.len()).filter_map(move |n| self.changed_own(source, change, n));
+        changed.map(|(reach, shown)| (shown.id, reach))
+    }
+
+    /// The pool after a change, given how packets reach backends of `others` that the change concerns, by the id in
+    /// their own pool; `None` if it is the same. `record` gets each backend that differs.
     pub(super) fn changed(
         &self,
         source: Source<'_>,
         change: &Change<'_>,
-        own: Changed,
         others: &FxHashMap<BackendId, Reach>,
         mut record: impl FnMut(BackendId, Backend),
     ) -> Option<Draft> {
         let serving = source.serving();
-        let mut is_changed = !own.is_empty() || serving != self.serving;
-        let (mut own, mut shares_differ) = (own.into_iter().peekable(), false);
-        let mut pool = CompiledPool { serving, ..self.clone() };
+        let copy = || CompiledPool { serving, ..self.clone() };
+        let mut changed = (serving != self.serving).then(copy);
+        let mut shares_differ = false;
         for (n, (inclusion, id)) in source.included().enumerate() {
-            let own = own.next_if(|&(index, ..)| index == n);
-            let reach = match own {
-                Some((_, reach, shown)) => {
-                    pool.backends[n] = shown;
-                    Some(reach)
-                }
-                None if inclusion.pool == source.index => None,
-                None => {
-                    others.get(&source.ids.backends[inclusion.pool][inclusion.backend]).cloned()
-                }
+            let reach = if n < self.backends.len() {
+                self.changed_own(source, change, n).map(|(reach, shown)| {
+                    changed.get_or_insert_with(copy).backends[n] = shown;
+                    reach
+                })
+            } else {
+                others.get(&source.ids.backends[inclusion.pool][inclusion.backend]).cloned()
             };
             let standing = source.standing(&inclusion);
             let serving = backend::serving(serving, inclusion.level, standing);
-            let before = &mut pool.choosable[n];
-            if reach.is_none() && serving == before.serving {
+            let before = self.choosable[n].serving;
+            if reach.is_none() && serving == before {
                 continue;
             }
-            is_changed = true;
             let share = |of: &BackendStanding| (of.weight, of.share);
-            shares_differ |= serving != before.serving
+            shares_differ |= serving != before
                 || share(standing) != share(self::standing(change.before, &inclusion));
             let reach = reach.unwrap_or_else(|| Reach::of(change.tables.backend(id)));
-            *before = Choosable { serving, has_route: reach.route.is_some() };
+            let has_route = reach.route.is_some();
+            changed.get_or_insert_with(copy).choosable[n] = Choosable { serving, has_route };
             record(id, source.record(reach, serving, &inclusion, id));
         }
-        if !is_changed {
-            return None;
-        }
+        let mut pool = changed?;
         let candidates = shares_differ.then(|| candidates(source, &pool.choosable));
         let candidates = candidates.filter(|candidates| **candidates != *self.built.candidates);
         pool.count_active();
