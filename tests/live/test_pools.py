@@ -4,7 +4,7 @@ import time
 
 import pytest
 from support import states
-from support.states import at, service, state, unbroken
+from support.states import at, disturbed, service, state
 
 HOLD = 2  # seconds
 ONE = {"s1": "192.0.2.11"}
@@ -63,7 +63,7 @@ def test_a_backup_stands_in_and_gives_way(rig, pool, failing):
         # By default connections stay at a backend that is down, and datagrams move to one that serves.
         rig.conversations.until(lambda: at(moving, "s3") == moving, 2, "datagrams to move")
         assert not rig.conversations.lost(datagrams)
-        assert unbroken(connections + [one for one in datagrams if one not in moving])
+        assert not disturbed(connections + [one for one in datagrams if one not in moving])
 
         # It gives way once there have been enough for a while, without a break.
         late = rig.open(20, port(pool))
@@ -79,7 +79,7 @@ def test_a_backup_stands_in_and_gives_way(rig, pool, failing):
         took = time.monotonic() - begin
         assert HOLD - 0.1 < took < HOLD + 1, took
     assert served(rig, pool) == set(TWO) - set(failing[1:])
-    assert unbroken(connections + late)
+    assert not disturbed(connections + late)
 
 
 def test_a_pool_names_pools(rig):
@@ -87,11 +87,11 @@ def test_a_pool_names_pools(rig):
     connections = rig.open(60, port("both"))
     # The state is that of the backend in the pool that has it.
     rig.set("s1", state("draining"), "two")
-    assert served(rig, "both") == {"s2", "s3"} and unbroken(connections)
+    assert served(rig, "both") == {"s2", "s3"} and not disturbed(connections)
     rig.set("s3", state("disabled"), "sorry")
     assert served(rig, "both") == {"s2"}
     rig.conversations.until(lambda: all(one.broken for one in at(connections, "s3")), 3, "connections to end")
-    assert unbroken(at(connections, "s1", "s2"))
+    assert not disturbed(at(connections, "s1", "s2"))
 
 
 def test_an_empty_pool(rig):
@@ -108,11 +108,11 @@ def test_an_empty_pool(rig):
     silent = rig.conversations.open(rig.client, 4, port("drop"))
     time.sleep(0.5)
     assert not any(one.answered or one.broken for one in silent)
-    assert all(unbroken(some) for some in kept.values())
+    assert all(not disturbed(some) for some in kept.values())
     checked(rig, "drop", "s1", "active")
     # By the repeated SYN.
     rig.conversations.until(lambda: at(silent, "s1") == silent, 4, "answers")
     for pool in kept:
         checked(rig, pool, "s1", "active")
         assert served(rig, pool) == {"s1"}
-    assert all(unbroken(some) for some in kept.values())
+    assert all(not disturbed(some) for some in kept.values())

@@ -12,7 +12,7 @@ from scapy.layers.l2 import Ether
 from support import states
 from support.hosts import APPLIANCE_MAC, INTERFACE
 from support.packets import VIP
-from support.states import SERVERS, at, service, unbroken
+from support.states import SERVERS, at, disturbed, service
 
 DYING = 500
 LIVING = 120
@@ -88,7 +88,7 @@ def test_a_drain_ends_when_clients_die_under_a_flood(root, directory):
             assert len(rig.control.ask("backend_set", changes=[order])["backends"]) == 2
             with Forger(attacker, frames):
                 time.sleep(3)
-                assert unbroken(dying + living)
+                assert not disturbed(dying + living)
                 rig.client.ip("link", "set", INTERFACE, "down")
                 died = time.monotonic()
                 monitor.until("backend_drained", LATEST + 1, pool="web", backend="s1")
@@ -97,7 +97,7 @@ def test_a_drain_ends_when_clients_die_under_a_flood(root, directory):
                 assert took > TIMEOUTS["closing"]
                 drained = [event["pool"] for event in monitor.events if event["event"] == "backend_drained"]
                 assert drained == ["web"]
-                assert unbroken(living) and max(one.longest for one in living) < 2
+                assert not disturbed(living) and max(one.longest for one in living) < 2
                 new = [one for version in (4, 6) for one in rig.conversations.opened(neighbor, 20, 81, version=version)]
                 assert not at(new, "s1")
         assert rig.live("s1") == 0

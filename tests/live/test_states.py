@@ -8,7 +8,7 @@ import time
 import pytest
 from support import states
 from support.hosts import wait_for_states
-from support.states import SERVERS, at, service, state, unbroken
+from support.states import SERVERS, at, disturbed, service, state
 
 CONNECTIONS = 500
 SOME = 40
@@ -88,7 +88,7 @@ def test_a_drain_breaks_nothing(rig):
         rig.conversations.close(most[::2])
         rig.conversations.close(most[1::2], abort=True)
         rig.conversations.until(lambda: rig.live("s1") == 1, TIMEOUTS["closing"] + SWEEP, "one flow left")
-        assert unbroken([last, *others])
+        assert not disturbed([last, *others])
         rig.set("s3", {"weight": 2})
         monitor.until("backend_weight", backend="s3")
         assert "backend_drained" not in [event["event"] for event in monitor.events]
@@ -98,7 +98,7 @@ def test_a_drain_breaks_nothing(rig):
         event = monitor.until("backend_drained", TIMEOUTS["closing"] + SWEEP + 1, backend="s1")
         assert time.monotonic() - begin > TIMEOUTS["closing"] - 0.1
     assert event["pool"] == "web" and rig.live("s1") == 0
-    assert unbroken(others)
+    assert not disturbed(others)
 
 
 def test_a_drain_can_be_cancelled(rig):
@@ -124,7 +124,7 @@ def test_a_drain_can_be_cancelled(rig):
         assert order("weight", "web/s2", "2") == ["active"]
         monitor.until("backend_weight", backend="s2")
         assert not [event for event in monitor.events if event["event"] == "backend_drained"]
-    assert unbroken(at(connections + new, "s2", "s3"))
+    assert not disturbed(at(connections + new, "s2", "s3"))
 
 
 def test_a_drain_that_times_out(rig):
@@ -140,7 +140,7 @@ def test_a_drain_that_times_out(rig):
         rig.set("s1", state("draining"))
         time.sleep(DRAIN - 0.5)
         everything = [one for some in flows.values() for one in some] + bystanders
-        assert unbroken(everything), "before its time"
+        assert not disturbed(everything), "before its time"
         ended = [there["tcp", "move"], there["tcp", "reset"], there["udp", "reset"]]
         rig.conversations.until(lambda: all(one.broken for some in ended for one in some), 5, "connections to end")
         rig.conversations.until(lambda: all(one.moves for one in there["udp", "move"]), 5, "datagrams to move")
@@ -159,7 +159,7 @@ def test_a_drain_that_times_out(rig):
     assert all(len(one.moves) == 1 and one.broken is None for one in moved)
     # Whatever stays: the flows of other servers, and those that are kept.
     stay = [one for (protocol, then), some in flows.items() for one in some if then == "keep" or one not in there[protocol, then]]
-    assert len(stay) > len(PORTS) * SOME / 2 and unbroken(stay + bystanders)
+    assert len(stay) > len(PORTS) * SOME / 2 and not disturbed(stay + bystanders)
     assert all(at(there[protocol, "keep"], "s1") == there[protocol, "keep"] for protocol in ("tcp", "udp"))
     for protocol, then in (("tcp", "reset"), ("udp", "reset"), ("tcp", "keep")):
         elsewhere(rig, "s1", protocol, PORTS[protocol, then])
@@ -176,7 +176,7 @@ def test_disable_moves_at_once(rig, way):
     if way == "drained before":
         rig.set("s2", state("draining"))
         time.sleep(0.5)
-        assert unbroken(connections + datagrams)
+        assert not disturbed(connections + datagrams)
     ended, moved = at(connections, "s2"), at(datagrams, "s2")
     others = at(connections, "s1", "s3") + at(datagrams, "s1", "s3")
     begin = time.monotonic()
@@ -186,13 +186,13 @@ def test_disable_moves_at_once(rig, way):
     rig.conversations.until(lambda: all(one.broken for one in ended), 3, "connections to end")
     assert all(at - begin < took + 0.5 for at in [one.moves[0][0] for one in moved]), "they moved late"
     assert not rig.conversations.lost(datagrams)
-    assert all(len(one.moves) == 1 for one in moved) and unbroken(others)
+    assert all(len(one.moves) == 1 for one in moved) and not disturbed(others)
     elsewhere(rig, "s2")
     # The entries of flows that nobody uses any more go too.
     rig.conversations.until(lambda: rig.live("s2") == 0, SWEEP, "no flow left")
     rig.set("s2", state("enabled"))
     assert at(rig.open(SOME, 80), "s2")
-    assert unbroken(others)
+    assert not disturbed(others)
 
 
 def test_a_backend_is_down(rig):
@@ -211,10 +211,10 @@ def test_a_backend_is_down(rig):
         begin = time.monotonic()
         elsewhere(rig, "s1")
         time.sleep(KEEP * 0.7 - (time.monotonic() - begin))
-        assert unbroken(connections + both)
+        assert not disturbed(connections + both)
         order("active")
         time.sleep(KEEP * 0.7)
-    assert unbroken(connections + both)
+    assert not disturbed(connections + both)
     assert all(len(one.moves) == 1 for one in moved) and not rig.conversations.lost(datagrams)
     begin = time.monotonic()
     order("down")
@@ -223,7 +223,7 @@ def test_a_backend_is_down(rig):
     times = [one.broken[0] for one in there["tcp"]] + [one.moves[0][0] for one in there["udp"]]
     assert all(KEEP - 0.05 < at - begin < KEEP + 1.5 for at in times), (min(times) - begin, max(times) - begin)
     assert not rig.conversations.lost(kept["udp"])
-    assert unbroken(connections + [one for one in both if one not in there["tcp"] + there["udp"]])
+    assert not disturbed(connections + [one for one in both if one not in there["tcp"] + there["udp"]])
 
 
 def test_weights_change_at_once(rig):
@@ -238,7 +238,7 @@ def test_weights_change_at_once(rig):
     rig.control.ask("config_apply", text=text)
     elsewhere(rig, "s2", count=100)
     rig.control.ask("config_apply", text=rig.daemon.config.text())
-    assert unbroken(connections + new)
+    assert not disturbed(connections + new)
 
 
 def test_a_backend_that_is_removed_and_added_again_inherits_nothing(rig):
@@ -261,7 +261,7 @@ def test_a_backend_that_is_removed_and_added_again_inherits_nothing(rig):
     time.sleep(0.5)
     assert rig.listed("s1")["traffic"] == {"packets": 0, "bytes": 0, "flows": 0, "live": 0}
     assert all(len(one.moves) == 1 for one in moved) and not rig.conversations.lost(datagrams)
-    assert unbroken(at(connections, "s2", "s3"))
+    assert not disturbed(at(connections, "s2", "s3"))
     assert at(rig.open(SOME, 80), "s1")
 
 
@@ -270,8 +270,8 @@ def test_established_flows_stay_when_no_other_backend_is_left(rig):
     rig.set(None, state("draining"))
     late = [rig.conversations.open(rig.client, 1, 80)[0], rig.conversations.open(rig.client, 1, 53, "udp")[0]]
     time.sleep(0.5)
-    assert unbroken(connections) and not any(one.answered for one in late)
+    assert not disturbed(connections) and not any(one.answered for one in late)
     rig.set("s3", state("enabled"))
     # A repeated SYN, and the next datagram.
     rig.conversations.until(lambda: all(one.server == "s3" for one in late), 5, "the late ones")
-    assert unbroken(connections)
+    assert not disturbed(connections)

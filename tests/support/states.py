@@ -129,6 +129,6 @@ def at(conversations, *servers):
     return [one for one in conversations if one.server in servers]
 
 
-def unbroken(conversations):
-    """Whether none has broken or moved."""
-    return not [(one.number, one.broken, one.moves) for one in conversations if one.broken or one.moves]
+def disturbed(conversations):
+    """Those that have broken or moved, and how."""
+    return [(one.number, one.broken, one.moves) for one in conversations if one.broken or one.moves]
