@@ -1,11 +1,12 @@
-"""A backend that is down and up again every second for a minute."""
+"""A backend that is down and up again every second. `GUIDEWAY_FLAPS`: for how many seconds."""
 
+import os
 import time
 
 from support import states
 from support.states import at, change, disturbed, service, state
 
-SECONDS = 60
+SECONDS = int(os.environ.get("GUIDEWAY_FLAPS", "15"))
 KEPT = 100
 MOVING = 100
 MOVED = {"s1": "192.0.2.11", "s2": "192.0.2.12"}
