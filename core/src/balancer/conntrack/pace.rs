@@ -10,16 +10,22 @@ use super::super::time::Time;
 /// for 10 s after its time is over.
 const PASS_MS: u64 = 5000;
 
-/// Buckets that one round sweeps at most. A bucket costs 10 to 50 ns (docs/performance.md), so a round lasts 1 to 3 µs
-/// longer. A table of 16 Mi entries is swept in time if a worker that is behind makes a round in each 75 µs, one of
-/// 1 Mi entries if it makes one in each millisecond.
+/// Buckets that one round sweeps at most, in a table of up to 16 Mi entries. A bucket costs 10 to 50 ns
+/// (docs/performance.md), so a round lasts 1 to 3 µs longer. A larger table has more in proportion. A table of 16 Mi
+/// entries or more is swept in time if a worker that is behind makes a round in each 75 µs, one of 1 Mi entries if it
+/// makes one in each millisecond.
 const MOST: u64 = 64;
+
+/// Buckets of a table of 16 Mi entries.
+const LARGE: u64 = 1 << 22;
 
 /// What a worker's sweep owes.
 #[derive(Debug)]
 pub struct SweepPace {
     /// Buckets of the table.
     buckets: u64,
+    /// Buckets that one round sweeps at most.
+    most: u64,
     /// The time of the last round.
     last: Time,
     /// What is owed: buckets times [`PASS_MS`].
@@ -29,7 +35,9 @@ pub struct SweepPace {
 impl SweepPace {
     /// The pace for a table of so many entries, of which nothing is owed.
     pub fn new(capacity: usize) -> SweepPace {
-        SweepPace { buckets: (capacity / super::WAYS) as u64, last: Time::default(), owed: 0 }
+        let buckets = (capacity / super::WAYS) as u64;
+        let most = MOST * buckets.div_ceil(LARGE).max(1);
+        SweepPace { buckets, most, last: Time::default(), owed: 0 }
     }
 
     /// How many buckets this round sweeps: at least one, even if none is owed.
@@ -38,7 +46,7 @@ impl SweepPace {
         let elapsed = now.as_millis().saturating_sub(self.last.as_millis()).min(PASS_MS);
         self.last = now;
         self.owed = (self.owed + elapsed * self.buckets).min(PASS_MS * self.buckets);
-        let due = (self.owed / PASS_MS).clamp(1, MOST);
+        let due = (self.owed / PASS_MS).clamp(1, self.most);
         self.owed = self.owed.saturating_sub(due * PASS_MS);
         due
     }
@@ -56,7 +64,7 @@ mod tests {
 
     use super::*;
 
-    const ENTRIES: [usize; 5] = [4, 4096, 1 << 20, 1 << 22, 1 << 24];
+    const ENTRIES: [usize; 6] = [4, 4096, 1 << 20, 1 << 22, 1 << 24, 1 << 28];
 
     /// Runs rounds until so many milliseconds have passed, each as long as the next number says, in microseconds; but
     /// rounds of a worker that is behind are no longer than `busy`, since it does not sleep. Returns the buckets swept.
@@ -67,7 +75,7 @@ mod tests {
             let round = *rounds.next().unwrap();
             micros += if pace.is_behind() { round.min(busy) } else { round };
             let due = pace.due(Time::from_millis(micros / 1000));
-            assert!((1..=MOST).contains(&due));
+            assert!((1..=pace.most).contains(&due));
             swept += due;
         }
         swept
