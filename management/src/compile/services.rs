@@ -48,7 +48,8 @@ pub(super) fn timeouts(timeouts: &Timeouts) -> conntrack::Timeouts {
         ms(match state {
             State::Syn => timeouts.syn,
             State::Established => timeouts.established,
-            State::Closing | State::Reset => timeouts.closing,
+            // A forged FIN or RST does not give a longer life to a flow.
+            State::Closing | State::Reset => timeouts.closing.min(timeouts.established),
             State::Udp => timeouts.udp,
             State::Unconfirmed => timeouts.unconfirmed,
             State::HalfClosed => timeouts.half_closed,

@@ -674,7 +674,8 @@ impl Interpreter {
         let idle = self.now - flow.last;
         match flow.connection {
             Connection::Syn => true,
-            Connection::Closing | Connection::Reset => idle >= SECOND,
+            Connection::Closing => idle >= SECOND,
+            Connection::Reset => idle >= 30 * SECOND,
             _ => idle > timeout::REUSE * SECOND,
         }
     }

@@ -9,6 +9,10 @@ use crate::wire::{Packet, protocol, tcp};
 /// twice, and the acknowledgement of the server's FIN within a round trip do not show that.
 const QUIET_MS: u32 = 1000;
 
+/// The idle time in milliseconds after which a connection that has ended leaves: a new flow may displace it, and after a
+/// RST a SYN begins another connection.
+pub(super) const ENDED_LINGER_MS: u32 = 30_000;
+
 /// The value half of an entry. Both fields are read and written one by one: reading both at once right after
 /// writing one would wait until the write has reached the cache.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -139,8 +143,10 @@ impl Entry {
         let idle = self.idle_ms(now);
         match self.state() {
             State::Syn => true,
-            // A forged FIN or RST with a forged SYN right behind it moves nothing.
-            State::Closing | State::Reset => idle >= QUIET_MS,
+            // A forged FIN with a forged SYN right behind it moves nothing.
+            State::Closing => idle >= QUIET_MS,
+            // Of a client that is idle, nothing tells a forged RST from its own.
+            State::Reset => idle >= ENDED_LINGER_MS,
             _ => idle > timeouts.reuse,
         }
     }

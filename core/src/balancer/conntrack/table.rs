@@ -6,7 +6,7 @@ use super::super::hash::MARK;
 use super::super::id::{BackendId, ServiceId};
 use super::super::prefetch::prefetch;
 use super::super::time::Time;
-use super::entry::Entry;
+use super::entry::{ENDED_LINGER_MS, Entry};
 use super::state::{State, Timeouts};
 use crate::stats::FlowWriter;
 
@@ -15,9 +15,6 @@ pub const WAYS: usize = 4;
 
 /// Slots of a pair of buckets that unconfirmed flows may have: half of them.
 const UNCONFIRMED: usize = WAYS;
-
-/// The idle time in milliseconds after which a new flow may displace a connection that has ended.
-const ENDED_LINGER_MS: u32 = 30_000;
 
 /// How many buckets ahead the sweep loads.
 const SWEPT_AHEAD: usize = 8;

@@ -94,8 +94,8 @@ fn a_reused_port_does_not_enter_a_draining_backend() {
         (None, 240 * SECOND + 1, true),
         (Some(FIN), 999, false),
         (Some(FIN), 1000, true),
-        (Some(RST), 999, false),
-        (Some(RST), 1000, true),
+        (Some(RST), 29_999, false),
+        (Some(RST), 30_000, true),
     ];
     for (last, rest, moves) in cases {
         let mut rig = Rig::new(64);

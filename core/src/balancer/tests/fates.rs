@@ -40,7 +40,7 @@ const FLOWS: &[(State, &[u8], u64)] = &[
     (State::Established, &[SYN, ACK], 0),
     (State::Established, &[SYN, ACK], 240_000),
     (State::Closing, &[SYN, ACK, FIN], 999),
-    (State::Reset, &[SYN, ACK, RST], 999),
+    (State::Reset, &[SYN, ACK, RST], 29_999),
     (State::Unconfirmed, &[ACK], 999),
     (State::Unconfirmed, &[ACK], 60_000),
 ];
@@ -50,7 +50,7 @@ const ENDED: &[(State, &[u8], u64)] = &[
     (State::Syn, &[SYN], 60_000),
     (State::Established, &[SYN, ACK], 240_001),
     (State::Closing, &[SYN, ACK, FIN], 1000),
-    (State::Reset, &[SYN, ACK, RST], 1000),
+    (State::Reset, &[SYN, ACK, RST], 30_000),
 ];
 
 const PACKETS: [u8; 6] = [ACK, tcp::PSH | ACK, FIN, RST, SYN | ACK, 0];

@@ -115,7 +115,8 @@ impl Model {
 fn may_restart((state, since): (State, u64), now: u64) -> bool {
     match state {
         State::Syn => true,
-        State::Closing | State::Reset => now - since >= SECOND,
+        State::Closing => now - since >= SECOND,
+        State::Reset => now - since >= 30 * SECOND,
         _ => now - since > 240 * SECOND,
     }
 }
