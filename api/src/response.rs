@@ -25,6 +25,8 @@ pub enum Response {
         generation: u64,
         /// The backends that the changes name, as they are now.
         backends: Vec<Backend>,
+        /// Whether the settings are stored: if not, a restart would lose them.
+        stored: bool,
     },
     /// The response to [`Request::WorkerList`].
     Workers(Vec<Worker>),

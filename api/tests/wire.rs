@@ -545,7 +545,7 @@ fn what_is_set_for_a_backend() {
         ..backend()
     };
     same(
-        Response::BackendsSet { generation: 7, backends: vec![backend] },
+        Response::BackendsSet { generation: 7, backends: vec![backend], stored: true },
         concat!(
             r#"{"response":"backends_set","body":{"generation":7,"backends":[{"pool":"web","#,
             r#""name":"b1","address":"2001:db8:b::2","weight":5,"slow_start":0.25,"#,
@@ -555,7 +555,8 @@ fn what_is_set_for_a_backend() {
             r#""reason":"a new disk","since":"2026-01-02T03:04:05.678Z","#,
             r#""until":"2026-01-02T04:04:05.678Z"}],"encapsulation":null,"#,
             r#""encapsulation_choice":null,"share":0.0,"next_hop":{"state":"unreachable","#,
-            r#""reason":"no_route"},"traffic":{"packets":10,"bytes":6400,"flows":2,"live":1}}]}}"#
+            r#""reason":"no_route"},"traffic":{"packets":10,"bytes":6400,"flows":2,"live":1}}],"#,
+            r#""stored":true}}"#
         ),
     );
 }

@@ -84,6 +84,9 @@ fn run() -> Result<(), Error> {
     {
         rendered.notes.extend(outcome::notes(&setting, backends));
     }
+    if let Response::BackendsSet { stored: false, .. } = response {
+        rendered.notes.push(outcome::UNSTORED.to_owned());
+    }
     report(rendered.notes());
     print(rendered.text).map_err(Error::Output)
 }

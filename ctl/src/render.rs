@@ -99,7 +99,7 @@ impl View {
                 (BackendView::Details, [backend]) => self.show(backend::detail_table(backend)),
                 _ => self.show(backend::table(backends)),
             },
-            Response::BackendsSet { generation, backends } => {
+            Response::BackendsSet { generation, backends, .. } => {
                 let noun = if backends.len() == 1 { "backend" } else { "backends" };
                 let count = backends.len();
                 let table = self.show(backend::table(backends));

@@ -17,6 +17,7 @@ impl Layout<'_> {
         #[derive(serde::Serialize)]
         struct BackendsSet<'a> {
             generation: u64,
+            stored: bool,
             backends: &'a [Backend],
         }
         #[derive(serde::Serialize)]
@@ -43,8 +44,8 @@ impl Layout<'_> {
             Response::Status(status) => self.object(status),
             Response::Services(services) => self.list("services", services),
             Response::Backends(backends) => self.list("backends", backends),
-            Response::BackendsSet { generation, backends } => {
-                self.object(&BackendsSet { generation: *generation, backends })
+            Response::BackendsSet { generation, backends, stored } => {
+                self.object(&BackendsSet { generation: *generation, stored: *stored, backends })
             }
             Response::Workers(workers) => self.list("workers", workers),
             Response::Ports(ports) => self.list("ports", ports),

@@ -8,6 +8,10 @@ use crate::arguments::Setting;
 /// Backends with a note of their own; the others are counted.
 const NOTED: usize = 5;
 
+/// The note on settings that a restart would lose.
+pub(crate) const UNSTORED: &str = "note: the settings are in force but not stored, a restart would lose them; the \
+                                   daemon's log says why";
+
 /// A note for each backend that is not as the command wants it.
 pub(crate) fn notes(setting: &Setting, backends: &[Backend]) -> Vec<String> {
     let mut notes: Vec<String> = backends.iter().filter_map(|it| note(setting, it)).collect();

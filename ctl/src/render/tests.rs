@@ -195,16 +195,20 @@ web   b2    2001:db8:b::2  unreachable     1m  file         100   0.00%     0   
 web   b3    10.0.0.7       draining       40d  operator       3   0.00%     5    347    40000  3200000  a new kernel (until 2026-01-02T05:04:05Z)
 ";
     prints(&Response::Backends(backends.clone()), table);
-    let set = Response::BackendsSet { generation: 7, backends: backends.clone() };
+    let set = Response::BackendsSet { generation: 7, backends: backends.clone(), stored: true };
     prints(&set, &format!("{table}3 backends set; generation 7 is in force on every worker\n"));
-    let one = Response::BackendsSet { generation: 7, backends: vec![backends[0].clone()] };
+    let one =
+        Response::BackendsSet { generation: 7, backends: vec![backends[0].clone()], stored: true };
     let text = render(&one, Output::Table).text;
     assert!(
         text.ends_with("\n1 backend set; generation 7 is in force on every worker\n"),
         "{text}"
     );
     let lines = render(&one, Output::JsonLines).text;
-    assert!(lines.starts_with(r#"{"generation":7,"backends":[{"#) && lines.lines().count() == 1);
+    assert!(
+        lines.starts_with(r#"{"generation":7,"stored":true,"backends":[{"#)
+            && lines.lines().count() == 1
+    );
     // Several have no details.
     let listed = Response::Backends(backends.clone());
     let details = render_backends(&listed, Output::Table, BackendView::Details);

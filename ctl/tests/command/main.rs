@@ -34,7 +34,9 @@ fn each_command_is_its_request() {
         (
             "backend drain web/b1",
             r#"{"request":"backend_set","changes":[{"pool":"web","backend":"b1","set":{"state":"draining"}}],"source":"operator"}"#,
-            Some(r#"{"response":"backends_set","body":{"generation":2,"backends":[]}}"#),
+            Some(
+                r#"{"response":"backends_set","body":{"generation":2,"stored":true,"backends":[]}}"#,
+            ),
         ),
         (
             "backend enable web",
@@ -339,7 +341,7 @@ fn what_outweighs_a_setting_is_on_stderr() {
     let site = Site::new();
     let down = backend("web", "down", "controller");
     let daemon = site.responds(&format!(
-        r#"{{"response":"backends_set","body":{{"generation":9,"backends":[{down}]}}}}"#
+        r#"{{"response":"backends_set","body":{{"generation":9,"stored":false,"backends":[{down}]}}}}"#
     ));
     let ran = site.run(&["backend", "enable", "web/b1"]);
     assert_eq!(ran.code, 0);
@@ -349,7 +351,8 @@ fn what_outweighs_a_setting_is_on_stderr() {
     );
     assert_eq!(
         ran.stderr,
-        "note: web/b1 stays down: controller; `guidewayctl backend state web/b1 active` outweighs it\n"
+        "note: web/b1 stays down: controller; `guidewayctl backend state web/b1 active` outweighs it\n\
+         note: the settings are in force but not stored, a restart would lose them; the daemon's log says why\n"
     );
     daemon.join().unwrap();
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use guideway_api as api;
@@ -18,6 +19,8 @@ use crate::manager::{Change, Published};
 use crate::state::BackendChange;
 use crate::wall::Wall;
 
+/// States and weights that one request sets at most, for as many backends as there can be.
+const MOST: usize = 2 * api::MAX_CHANGES;
 /// Backends that the audit trail has by name; of more it has counts.
 const NAMED: usize = 3;
 /// Different states or weights of which the audit trail has the counts.
@@ -66,7 +69,8 @@ impl Daemon {
             Ok(generation) => {
                 let has = |pool: &str, address| chosen.has(pool, address);
                 let backends = self.overview.backends_where(has);
-                (Response::BackendsSet { generation, backends }, ChangeOutcome::Applied)
+                let stored = self.overview.is_stored.load(Ordering::Relaxed);
+                (Response::BackendsSet { generation, backends, stored }, ChangeOutcome::Applied)
             }
             Err(error) => {
                 let outcome = match error.is_published() {
@@ -89,13 +93,27 @@ fn find(
     changes: &[api::BackendChange],
 ) -> Result<Vec<Order>, api::Error> {
     let mut index = Index::of(configuration);
-    let (mut found, mut missing) = (Vec::new(), Vec::new());
+    let (mut found, mut missing, mut count) = (Vec::new(), Vec::new(), 0);
     for change in changes {
         match index.find(change) {
             Ok(places) => {
                 found.extend(places.into_iter().map(|(pool, at)| (pool, at, change.set)));
             }
-            Err(message) => missing.push(message),
+            Err(message) => {
+                count += 1;
+                if missing.len() < MISSING {
+                    missing.push(message);
+                }
+                // To look for near names costs much, and nobody reads more of them.
+                index.has_hints = missing.len() < MISSING;
+            }
+        }
+        if found.len() > MOST {
+            let message = format!(
+                "the changes set more than {MOST} states and weights in all; send them in several \
+                 requests"
+            );
+            return Err(api::Error::new(ErrorKind::BadRequest, message));
         }
     }
     if missing.is_empty() {
@@ -104,9 +122,7 @@ fn find(
     if let [message] = &missing[..] {
         return Err(api::Error::new(ErrorKind::NotFound, message.clone()));
     }
-    let count = missing.len();
     let message = format!("{count} of the {} changes name no backend", changes.len());
-    missing.truncate(MISSING);
     if count > MISSING {
         missing.push(format!("and {} more", count - MISSING));
     }
@@ -119,13 +135,16 @@ struct Index<'a> {
     pools: FxHashMap<&'a str, usize>,
     names: FxHashMap<usize, FxHashMap<&'a str, usize>>,
     addresses: Option<FxHashMap<IpAddr, Vec<(usize, usize)>>>,
+    /// Whether messages tell what else may have been meant.
+    has_hints: bool,
 }
 
 impl<'a> Index<'a> {
     fn of(configuration: &'a Configuration) -> Index<'a> {
         let pools = (0..).zip(&configuration.pools).map(|(n, pool)| (&*pool.name, n));
         let pools = pools.collect();
-        Index { configuration, pools, names: FxHashMap::default(), addresses: None }
+        let names = FxHashMap::default();
+        Index { configuration, pools, names, addresses: None, has_hints: true }
     }
 
     /// The backends of a change as indices of pools and of their backends; at least one.
@@ -164,6 +183,9 @@ impl<'a> Index<'a> {
         }
         let pools = &self.configuration.pools;
         let shown = quoted(name);
+        if !self.has_hints {
+            return Err(format!("no pool is named {shown}"));
+        }
         // A backend without its pool.
         let has = |pool: &&guideway_config::Pool| pool.backends.iter().any(|b| b.name == name);
         if let Some(pool) = pools.iter().find(has) {
@@ -183,6 +205,9 @@ impl<'a> Index<'a> {
         });
         names.get(name).copied().ok_or_else(|| {
             let (shown, pool) = (quoted(name), &pools[pool]);
+            if !self.has_hints {
+                return format!("pool {} has no backend {shown}", pool.name);
+            }
             let mut others = pool.pools.iter().map(|&other| &pools[other]);
             // A backend is set in the pool that has it.
             let hint = match others.find(|pool| pool.backends.iter().any(|b| b.name == name)) {

@@ -52,7 +52,7 @@ fn one_backend_is_set_and_the_answer_has_its_row() {
     let lab = Lab::new();
     let drain = vec![state("web/b", SetState::Draining)];
     let answer = lab.daemon.handle(request(drain, Source::Operator, "a new kernel"));
-    let Response::BackendsSet { generation, backends } = answer else { panic!("{answer:?}") };
+    let Response::BackendsSet { generation, backends, .. } = answer else { panic!("{answer:?}") };
     assert_eq!((generation, backends.len()), (2, 1));
     assert_eq!(lab.daemon.overview.progress().generation, 2, "it is in force");
     let row = &backends[0];
@@ -244,4 +244,29 @@ fn a_change_that_is_late_says_so() {
     assert_eq!(error.kind, ErrorKind::Failed);
     assert!(error.message.starts_with("generation 2 is published, but"), "{error:?}");
     assert_eq!(lab.states()[0], BackendState::Down);
+}
+
+#[test]
+fn a_request_sets_no_more_than_there_can_be() {
+    let lab = Lab::new();
+    let changes = vec![state("web", SetState::Draining); 2 * api::MAX_CHANGES / 3 + 1];
+    let Response::Error(error) = lab.set(changes) else { panic!("it was carried out") };
+    assert_eq!(error.kind, ErrorKind::BadRequest);
+    assert!(error.message.contains("in several requests"), "{error:?}");
+    assert!(lab.states().iter().all(|&state| state == BackendState::Active));
+}
+
+/// Of many names that do not exist, the first alone are compared with those that do.
+#[test]
+fn many_names_that_do_not_exist_are_counted() {
+    let lab = Lab::new();
+    let changes = (0..20_000).map(|n| state(&format!("web/x{n}"), SetState::Down)).collect();
+    let begun = Instant::now();
+    let Response::Error(error) = lab.set(changes) else { panic!("it was carried out") };
+    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+    assert_eq!(error.kind, ErrorKind::NotFound);
+    assert_eq!(error.message, "20000 of the 20000 changes name no backend");
+    assert_eq!(error.details.len(), 21);
+    assert_eq!(error.details[0], "pool web has no backend x0; the nearest is a");
+    assert_eq!(error.details[20], "and 19980 more");
 }
