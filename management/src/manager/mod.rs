@@ -190,14 +190,31 @@ impl Manager {
         let generation = self.next_generation();
         let mut state = state.clone();
         state.settle(Wall::now());
+        if state.makes_tables_of(&self.compiled.state) {
+            self.keep_settings(state);
+            return self.compiled.tables.generation();
+        }
         let compiled = self.compile(generation, &state, &self.compiled.ids);
         let accounts = Accounts::of(&self.published.load());
         self.put_in_force(compiled, accounts)
     }
 
+    /// Takes a state over that makes the same tables: at most its settings have other ends.
+    fn keep_settings(&mut self, state: State) {
+        self.compiled.state = state;
+        let settings = self.compiled.state.intent.settings();
+        let published = Published::clone(&self.published.load());
+        self.published.store(Arc::new(Published { settings: settings.clone(), ..published }));
+        if let Some(store) = &mut self.store {
+            store.put(settings);
+        }
+    }
+
     /// Does what the time has brought: ends settings, settles what follows from them, and publishes that if it differs.
     fn keep_time(&mut self, now: Wall) {
-        let is_due = self.state().next().is_some_and(|next| next <= now);
+        // A clock that was set back has dated the standing in the future: times that began then begin now.
+        let is_due =
+            self.state().next().is_some_and(|next| next <= now || self.state().is_after(now));
         if is_due || self.drains.is_due() {
             // Before the flows move whose time is over: the event says how many there are.
             self.watch_drains(now);

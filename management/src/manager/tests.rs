@@ -252,7 +252,9 @@ fn retired_tables_are_kept_while_a_worker_holds_them() {
     let mut manager = manager();
     let held = manager.tables().load_full();
     let weak = Arc::downgrade(&held);
-    let state = manager.state().clone();
+    let mut state = manager.state().clone();
+    let (pool, address) = (&configured().pools[0].name, "192.0.2.10".parse().unwrap());
+    state.intent.set(&BackendChange::new(pool, address, BackendOrder::Weight(5)));
     manager.change(&state);
     drop(held);
     assert!(weak.upgrade().is_some(), "the worker's was the last reference");

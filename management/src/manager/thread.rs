@@ -47,6 +47,9 @@ const CLOCK: Duration = Duration::from_secs(1);
 /// How long the thread waits at least for a time to come.
 const TICK: Duration = Duration::from_millis(10);
 
+/// After a second panic within this time the thread rests as long.
+const PANICS: Duration = Duration::from_millis(500);
+
 /// A running manager. Dropping the handle stops it.
 #[derive(Debug)]
 pub struct Handle {
@@ -73,7 +76,12 @@ impl Manager {
             .spawn(move || {
                 let (waiting, late) = (Vec::new(), None);
                 let mut work = Work { manager: self, messages, limits, waiting, late };
+                let mut last: Option<Instant> = None;
                 while catch_unwind(AssertUnwindSafe(|| work.run())).is_err() {
+                    // What fails again at once may fail by the time alone, and would fail without a pause.
+                    if last.replace(Instant::now()).is_some_and(|last| last.elapsed() < PANICS) {
+                        thread::sleep(PANICS);
+                    }
                     count.fetch_add(1, Ordering::Relaxed);
                     let generation = work.manager.compiled.tables.generation();
                     work.manager.events.record(Happening::ManagerRestarted { generation });

@@ -14,6 +14,8 @@ pub use settings::{BackendChange, Layer, PoolSettings, Resolved, Set, Setting, S
 
 use std::net::IpAddr;
 
+use std::sync::Arc;
+
 use guideway_config::Configuration;
 use ipnet::IpNet;
 
@@ -71,6 +73,21 @@ impl State {
     /// When to settle again although nothing is set; `None` if only a change can alter the standing.
     pub fn next(&self) -> Option<Wall> {
         [self.standing.next, self.intent.next_expiry()].into_iter().flatten().min()
+    }
+
+    /// Whether the tables of this state are those of `other`, found without compiling.
+    pub(crate) fn makes_tables_of(&self, other: &State) -> bool {
+        let (ours, theirs) = (&self.observation, &other.observation);
+        Arc::ptr_eq(&self.intent.configuration, &other.intent.configuration)
+            && self.standing.has_pools_of(&other.standing)
+            && Arc::ptr_eq(&ours.ports, &theirs.ports)
+            && ours.routing.has_base_of(&theirs.routing)
+            && ours.routing.differences(&theirs.routing).is_empty()
+    }
+
+    /// Whether the state was settled at a later time than `now`: the clock was set back since.
+    pub fn is_after(&self, now: Wall) -> bool {
+        self.standing.settled_at().is_some_and(|at| at > now)
     }
 
     /// The own addresses on the ports' links, with their networks: those of the configuration and those of the kernel.

@@ -9,6 +9,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::sample::Random;
+use crate::state::standing::PoolServing;
 use crate::state::{Set, Setting};
 use crate::store::{Store, stored};
 
@@ -415,4 +416,51 @@ fn a_slow_start_publishes_once_a_second() {
         let steps = seen.last().unwrap().0 - generation;
         assert!((2..=4).contains(&steps), "{seen:?}");
     });
+}
+
+/// A setting whose end alone is another one is stored and listed, and makes no new tables.
+#[test]
+fn another_end_of_a_setting_makes_no_tables() {
+    let directory = directory();
+    with_store(directory.path(), &Recorder::default(), |handle| {
+        let (pool, address) = first(0);
+        let renewed = |until| {
+            let order = BackendOrder::State(SetState::Down);
+            let change = BackendChange::new(pool.clone(), address, order);
+            let change = BackendChange { at: Wall::now(), until: Some(until), ..change };
+            handle.changes().send(Change::Backends(vec![change])).outcome().unwrap()
+        };
+        let end = |hours: u64| Wall::now().after(Duration::from_secs(3600 * hours));
+        let generation = renewed(end(1));
+        let until = end(2);
+        assert_eq!(renewed(until), generation);
+        let published = handle.published().load();
+        let setting = published.settings.get(&pool, address).unwrap();
+        assert_eq!(setting.operator.state.as_ref().unwrap().until, Some(until));
+        let text = std::fs::read_to_string(directory.path().join("backends.json")).unwrap();
+        assert!(text.contains(&until.0.to_string()), "{text}");
+    });
+}
+
+/// A clock that is set back does not make a backup stay: its hold begins anew.
+#[test]
+fn a_clock_that_is_set_back_is_noticed() {
+    let configuration = guideway_config::parse(STANDING_IN).unwrap().configuration;
+    let mut manager = Manager::new(configuration, STANDING_IN.to_owned(), ports()).unwrap();
+    let now = Wall::now();
+    let hour = Duration::from_secs(3600);
+    let mut state = manager.state().clone();
+    for value in [SetState::Down, SetState::Enabled] {
+        let order = BackendOrder::State(value);
+        state.intent.set(&BackendChange::new("web", "192.0.2.10".parse().unwrap(), order));
+        manager.change(&state);
+        state = manager.state().clone();
+    }
+    let serving = |manager: &Manager| manager.state().standing.pools[0].serving;
+    assert_eq!(serving(&manager), PoolServing::Level(1));
+    let before = Wall(now.0 - u64::try_from(hour.as_millis()).unwrap());
+    manager.keep_time(before);
+    assert_eq!(serving(&manager), PoolServing::Level(1));
+    manager.keep_time(before.after(Duration::from_secs(2)));
+    assert_eq!(serving(&manager), PoolServing::Level(0));
 }

@@ -76,6 +76,11 @@ impl Standing {
         &self.plan
     }
 
+    /// When it was settled; `None` if it never was.
+    pub fn settled_at(&self) -> Option<Wall> {
+        self.basis.as_ref().map(|&(_, at)| at)
+    }
+
     /// Whether tables that follow from this standing are those of the other one, found without looking at each
     /// backend.
     pub fn has_pools_of(&self, other: &Standing) -> bool {
