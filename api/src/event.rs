@@ -337,7 +337,7 @@ happenings! {
         /// All flows that the backend still has.
         flows: u64,
     }
-    /// Too few backends of a pool serve, and its backup stands in.
+    /// Too few backends of a pool are active, and its backup serves.
     Warning BackupStandsIn = "backup_stands_in" {
         /// The pool.
         pool: String,
@@ -348,7 +348,7 @@ happenings! {
         /// How many it needs.
         needed: usize,
     }
-    /// The backup of a pool has given way, or another backup stands in.
+    /// The backup of a pool has given way, or another backup serves.
     Info BackupGivesWay = "backup_gives_way" {
         /// The pool.
         pool: String,
