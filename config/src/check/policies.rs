@@ -14,9 +14,8 @@ impl Draft<'_> {
             let Ok(policy) = service.keys.policy() else { continue };
             if seen.insert(policy) && seen.len() > PolicySet::CAPACITY {
                 let message = format!(
-                    "has on_down, keep_for, drain_timeout and drain_then in the {}th combination; \
-                     there can be {}: give several services the same values",
-                    seen.len(),
+                    "is the first service beyond {} different combinations of on_down, keep_for, \
+                     drain_timeout and drain_then; give several services the same values",
                     PolicySet::CAPACITY
                 );
                 self.root.mistake(&format!("service[{index}]"), message);

@@ -17,27 +17,35 @@ impl Draft<'_> {
 
     pub(super) fn unused_pools(&self) {
         let served = self.served_pools();
-        let others = self.inclusions.iter().flatten();
-        let named: HashSet<usize> = others
-            .flat_map(|found| found.pools.iter().chain(found.levels.get(1)))
-            .copied()
-            .collect();
+        let others = || self.inclusions.iter().flatten();
+        let included: HashSet<usize> = others().flat_map(|found| &found.pools).copied().collect();
+        let backups: HashSet<usize> =
+            others().flat_map(|found| found.levels.get(1)).copied().collect();
         for index in 0..self.pools().len() {
+            let is_backup = backups.contains(&index);
+            if served.contains(&index) {
+                continue;
+            }
+            if !is_backup && !included.contains(&index) {
+                self.root.warn(&format!("pool[{index}]"), "no service uses this pool");
+                continue;
+            }
             let path = |key: &str| format!("pool[{index}].{key}");
-            match (served.contains(&index), named.contains(&index)) {
-                (true, _) => {}
-                (false, false) => {
-                    self.root.warn(&format!("pool[{index}]"), "no service uses this pool");
+            let warn = |key: &str, effect: &str| {
+                if self.root.has(&path(key)) {
+                    let message = format!(
+                        "{effect}: no service names this pool, and pools that name it have their own"
+                    );
+                    self.root.warn(&path(key), message);
                 }
-                (false, true) => {
-                    for key in ["choice", "on_empty"] {
-                        if self.root.has(&path(key)) {
-                            let message = "has no effect: no service names this pool, and pools that \
-                                           name it have their own";
-                            self.root.warn(&path(key), message);
-                        }
-                    }
-                }
+            };
+            warn("choice", "has no effect");
+            warn("on_empty", "has no effect");
+            // A backup has those of its own.
+            if !is_backup {
+                warn("backup", "has no effect");
+                warn("backup_hold", "has no effect");
+                warn("min_active", "changes only a metric");
             }
         }
     }
@@ -79,8 +87,8 @@ impl Draft<'_> {
                                    remove it here or there";
                     self.root.mistake(&path("backup"), message);
                 } else if has(1) == 0 {
-                    let message =
-                        "adds no backend that the pool does not have, so it cannot stand in";
+                    let message = "adds no backend that the pool does not have, so it cannot stand \
+                                   in; give it backends, or remove this key";
                     self.root.warn(&path("backup"), message);
                 }
             }
@@ -91,8 +99,8 @@ impl Draft<'_> {
                     "is {needed}, and the pool has {}: {}",
                     count(has(0), "backend"),
                     match found.levels.len() {
-                        1 => "it never has enough",
-                        _ => "its backup always stands in",
+                        1 => "it never has enough; lower it, or add backends",
+                        _ => "its backup always serves; lower it, or add backends",
                     }
                 );
                 self.root.warn(&path("min_active"), message);
@@ -115,7 +123,7 @@ impl Draft<'_> {
                 0 | 1 => format!(
                     "is {name:?}: forwarders do not agree on the backend of a flow; one that gets the \
                      flow of another may choose another backend, and drops ICMP errors for it. \
-                     \"maglev\" and \"source-hash\" agree"
+                     \"maglev\" and \"source-hash\" agree. On a single forwarder ignore this"
                 ),
                 _ => format!(
                     "is {name:?}: the {members} members of the cluster do not agree on the backend of \

@@ -38,8 +38,8 @@ section! {
         unconfirmed: Duration = timeout(), default "60", reload, unit "seconds";
         /// A UDP flow.
         udp: Duration = timeout(), default "60", reload, unit "seconds";
-        /// How long a flow of a draining backend must have been idle for a SYN to move it: the client
-        /// then uses its port again.
+        /// How long a flow must have been idle for a SYN to move it, if its backend takes no new flows:
+        /// the client then uses its port again.
         reuse: Duration = timeout(), default "240", reload, unit "seconds";
     }
 }

@@ -163,8 +163,10 @@ impl<'a> Graph<'a> {
             false => ("backup".to_owned(), "stands in for"),
         };
         let (name, names) = (excerpt(self.name(target)), names.join(" -> "));
-        self.root
-            .mistake(&format!("pool[{last}].{key}"), format!("pool {name} {verb} itself: {names}"))
+        self.root.mistake(
+            &format!("pool[{last}].{key}"),
+            format!("pool {name} {verb} itself: {names}; remove one of these references"),
+        )
     }
 
     /// The members of every pool.
@@ -219,7 +221,8 @@ impl<'a> Graph<'a> {
             format!("pool {} on line {}", excerpt(self.name(owner)), self.root.line(&path))
         };
         let message = format!(
-            "{address} is a backend of {} and of {}: a pool can have an address once",
+            "{address} is a backend of {} and of {}: a pool can have an address once; \
+             remove one of them",
             title(first),
             title(second)
         );
@@ -258,8 +261,8 @@ impl<'a> Graph<'a> {
         let further = levels[backup].as_ref().map_err(|reported| *reported)?;
         if further.len() == MAX_LEVELS {
             let message = format!(
-                "is followed by {} more backups in a row; there can be {} in all",
-                further.len() - 1,
+                "is the first of {} backups in a row; there can be {}: remove one",
+                further.len(),
                 MAX_LEVELS - 1
             );
             return Err(self.root.mistake(&format!("pool[{pool}].backup"), message));

@@ -87,9 +87,8 @@ section! {
         mss_clamp: MssClamp = mss_clamp(), optional "\"auto\"" else "no change", reload;
         /// How the backend of a new flow is chosen, see [Choices](operations.md#choices-of-a-backend).
         ///
-        /// Every choice follows the weights, and a flow keeps its backend whatever the choice. Only
-        /// `"maglev"` and `"source-hash"` choose alike on every forwarder. The others are a warning: a flow
-        /// that another forwarder gets may move to another backend there.
+        /// Only `"maglev"` and `"source-hash"` choose alike on every forwarder. The others are a warning: a
+        /// flow that another forwarder gets may move to another backend there.
         choice: Choice = Words(Choice::NAMES), default "\"maglev\"", reload;
         /// Other pools, each once, whose backends are backends of this pool too.
         ///
@@ -98,38 +97,41 @@ section! {
         /// state, weight and slow start of a backend are those of the pool that has it. The backups of the
         /// other pools do not come along.
         pools: String = POOL, list "[\"rack1\", \"rack2\"]", reload;
-        /// The pool that stands in while fewer than `min_active` backends serve.
+        /// The pool that serves while fewer than `min_active` backends are active.
         ///
         /// A backup may have a backup, up to 7 in a row. Backends that the pool has already do not count
         /// for its backup. [Backups](operations.md#backups) has the rules.
         backup: String = POOL, optional "\"sorry\"" else "none", reload;
-        /// How many backends must be active, with a weight above 0. With fewer the pool has failed, and its
-        /// backup stands in.
+        /// How many backends must be active, with a weight above 0. With fewer the pool's backup serves.
         ///
-        /// The pool serves on with fewer if no backup has enough.
+        /// The pool serves on with fewer if no backup has enough. In a pool that has no backup and is none,
+        /// the key changes only a metric.
         min_active: usize = integer(1..=65_535), default "1", reload;
         /// How long enough backends of the pool must have been active without a break until its backup
         /// gives way.
+        ///
+        /// A backup that has too few active backends itself gives way at once.
         backup_hold: Duration = seconds(0..=3600), default "10", reload, unit "seconds";
         /// What happens to new flows while no backend takes any. `"drop"`: they are dropped as
         /// `no_backend`. `"reset"`: they are answered by a TCP RST, or by an ICMP error for UDP. `"all"`:
         /// they go to the backends that are down.
         ///
-        /// Flows that there are already stay where they are. [Refusals](operations.md#refusals) says which
-        /// packets `"reset"` answers. With `"all"`, draining, disabled and weightless backends get nothing;
-        /// it is for checks that may be wrong about every backend at once.
+        /// Flows that move while no backend takes any get the same; others stay where they are.
+        /// [Refusals](operations.md#refusals) says which packets `"reset"` answers. With `"all"`, backends
+        /// that drain, are disabled or have weight 0 get nothing; it is for checks that may be wrong about
+        /// every backend at once.
         on_empty: OnEmpty = Words(OnEmpty::NAMES), default "\"drop\"", reload;
         /// How long the share of a backend grows that returns from `down` or `disabled`, until it is whole.
         ///
         /// The share has steps of a second. [Slow start](operations.md#slow-start) says when there is none.
-        slow_start: Duration = seconds(1..=3600), optional "30" else "its whole share at once", reload,
+        slow_start: Duration = seconds(1..=3600), optional "30" else "none: the whole share at once", reload,
             unit "seconds";
         /// How the share grows during the slow start: as the time, or as its square, which is gentler at
         /// first.
         slow_start_curve: Curve = Words(Curve::NAMES), default "\"linear\"", reload;
         keys encapsulation: EncapsulationDraft;
         tables backends: BackendDraft, "[{ name = \"b1\", address = \"10.0.0.5\" }]"
-            else "required without pools",
+            else "required, unless `pools` is set",
             "Its backends: may be empty; at most 65535 in all pools, each counted for every pool that
             can choose it. Inline, or as sections `[[pool.backends]]`.";
     }
@@ -156,7 +158,7 @@ section! {
         weight: u32 = integer(0..=MAX_WEIGHT), default "1", reload;
         /// `false`: the backend is disabled. It gets no packets, and its flows go to other backends.
         ///
-        /// What is [set at run time](operations.md#states-of-backends) has precedence over both keys.
+        /// What is [set at run time](operations.md#states-of-backends) has precedence over `weight` and `enabled`.
         enabled: bool = Boolean, default "true", reload;
         keys encapsulation: EncapsulationDraft;
     }

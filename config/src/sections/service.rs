@@ -91,8 +91,9 @@ section! {
         /// What happens to the service's flows on a backend that is down. `"move"`: they go to other
         /// backends. `"keep"`: they stay, and go on when the backend is back.
         ///
-        /// Flows that are kept get no answer while the backend is down. Connections of TCP do not survive
-        /// on another server, so that `"move"` ends them. UDP often does: that is why the defaults differ.
+        /// Flows that are kept get no answer while the backend is down. A TCP connection breaks when it
+        /// moves, UDP often goes on: that is why the defaults differ. All services together can have at
+        /// most 64 different combinations of `on_down`, `keep_for`, `drain_timeout` and `drain_then`.
         on_down: OnDown = Words(OnDown::NAMES),
             optional "\"keep\"" else "\"keep\" for TCP, \"move\" for UDP", reload;
         /// With `on_down` `"keep"`: how long flows stay at a backend that is down. Then they move.

@@ -483,7 +483,7 @@ fn mistakes_of_pools_that_name_pools() {
             &[all, ("#a", "pools = ['a']")],
             34,
             "pool[1].pools[0]",
-            "pool \"a\" includes itself: a -> a",
+            "pool \"a\" includes itself: a -> a; remove one of these references",
         ),
         (
             &[all, ("#a", "backup = 'a'")],
@@ -525,7 +525,7 @@ fn mistakes_of_pools_that_name_pools() {
             34,
             "pool[1].pools[1]",
             "10.0.0.5 is a backend of pool \"web\" on line 29 and of pool \"b\" on line 37: a pool \
-             can have an address once",
+             can have an address once; remove one of them",
         ),
         // The pool around it only has the consequence.
         (

@@ -77,7 +77,10 @@ fn inclusions_levels_and_policies_are_limited() {
     assert!(parse(&with(&chain, 8)).is_ok());
     let found = mistakes(&with(&chain, 16_000));
     assert_eq!((found.len(), found[0].key.as_str()), (1, "pool[9].backup"));
-    assert!(found[0].message.contains("is followed by 7 more backups"), "{found:?}");
+    assert!(
+        found[0].message.contains("is the first of 8 backups in a row; there can be 7: remove one"),
+        "{found:?}"
+    );
     // A long cycle is not told in full.
     let cycle = |index: usize| format!("pools = ['p{}']\n", (index + 1) % 16_000);
     let found = mistakes(&with(&cycle, 16_000));
@@ -98,7 +101,7 @@ fn inclusions_levels_and_policies_are_limited() {
     assert!(parse(&services(125)).is_ok());
     let found = mistakes(&services(126));
     assert_eq!((found.len(), found[0].key.as_str()), (1, "service[126]"));
-    assert!(found[0].message.contains("in the 65th combination; there can be 64"), "{found:?}");
+    assert!(found[0].message.contains("beyond 64 different combinations"), "{found:?}");
 }
 
 #[test]
@@ -238,7 +241,7 @@ fn each_warning() {
             ],
             29,
             "pool[0].backup",
-            "adds no backend that the pool does not have, so it cannot stand in",
+            "adds no backend that the pool does not have, so it cannot stand in; give it backends",
         ),
         (
             &[
@@ -253,10 +256,22 @@ fn each_warning() {
             "has no effect: no service names this pool",
         ),
         (
+            &[
+                (
+                    "[[service]]",
+                    "[[pool]]\nname = 'x'\nbackends = []\nmin_active = 1\n[[service]]",
+                ),
+                ("\"gre\"", "\"gre\"\npools = ['x']"),
+            ],
+            35,
+            "pool[1].min_active",
+            "changes only a metric: no service names this pool",
+        ),
+        (
             &[("\"gre\"", "\"gre\"\nmin_active = 3")],
             29,
             "pool[0].min_active",
-            "is 3, and the pool has 2 backends: it never has enough",
+            "is 3, and the pool has 2 backends: it never has enough; lower it, or add backends",
         ),
         (
             &[("\"gre\"", "\"gre\"\nchoice = 'least-flows'")],
