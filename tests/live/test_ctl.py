@@ -195,7 +195,7 @@ def test_backends_are_set_and_given_back(daemon):
     assert daemon.ctl(*down).returncode == 0
     done = daemon.ctl("backend", "enable", "web/near4", output="table")
     assert done.returncode == 0 and "1 backend set; generation " in done.stdout
-    assert done.stderr.startswith("note: web/near4 stays down: controller: HTTP 503;"), done.stderr
+    assert done.stderr.startswith("note: web/near4 stays down, set by the controller (HTTP 503);"), done.stderr
     assert daemon.ctl("backend", "state", "web/near4", "active").returncode == 0
     assert state() == begin | {"source": "operator"}
     assert daemon.ctl("backend", "weight", "web", "7").returncode == 0

@@ -25,7 +25,7 @@ pub(crate) enum BackendCommand {
         #[command(flatten)]
         watch: Watch,
     },
-    /// Let backends keep their flows and take no new ones
+    /// Let backends keep their flows, until drain_timeout of their services, and take no new ones
     Drain {
         #[command(flatten)]
         target: Target,
@@ -34,14 +34,17 @@ pub(crate) enum BackendCommand {
         #[command(flatten)]
         speaker: Speaker,
     },
-    /// Let backends take new flows again, unless the controller says that they are down
+    /// Let backends take new flows again, unless the controller has set another state
     Enable {
         #[command(flatten)]
         target: Target,
         #[command(flatten)]
         terms: Terms,
+        /// Accepted only to say what a controller does instead
+        #[arg(long, value_parser = sources(), hide = true)]
+        source: Option<Source>,
     },
-    /// Move the flows of backends to other backends at once
+    /// Move the flows of backends to other backends at once, which breaks TCP connections; drain first
     Disable {
         #[command(flatten)]
         target: Target,
@@ -86,7 +89,7 @@ pub(crate) enum BackendCommand {
 #[derive(Debug, Args)]
 #[group(required = true, multiple = false)]
 pub(crate) struct Target {
-    /// POOL/NAME, or POOL for all backends of the pool
+    /// POOL/NAME, or POOL for all of the pool's own backends
     #[arg(value_name = "TARGET", value_parser = place)]
     place: Option<Place>,
     /// The backends at this address, in all pools
@@ -98,7 +101,7 @@ pub(crate) struct Target {
 #[derive(Debug, Args)]
 #[group(required = true, multiple = true)]
 pub(crate) struct Words {
-    /// POOL/NAME, or POOL for all backends of the pool
+    /// POOL/NAME, or POOL for all of the pool's own backends
     #[arg(value_name = "TARGET")]
     first: Option<String>,
     /// The backends at this address, in all pools, in the place of TARGET
@@ -109,7 +112,7 @@ pub(crate) struct Words {
 /// Why and for how long something is set.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Terms {
-    /// Why, for listings, events and the audit trail
+    /// Why, for listings, events and the audit trail: 1 to 255 bytes
     #[arg(long, value_name = "TEXT")]
     reason: Option<String>,
     /// After this the setting ends, for example 30s, 10m, 2h or 1d [default: it stays]
@@ -174,7 +177,11 @@ impl BackendCommand {
             BackendCommand::Drain { target, terms, speaker } => {
                 of(target, SetState::Draining, terms, speaker.source())
             }
-            BackendCommand::Enable { target, terms } => {
+            BackendCommand::Enable { source: Some(Source::Controller), .. } => Err(usage(
+                "only an operator enables; a controller unsets its state: \
+                 guidewayctl backend state TARGET unset --source controller",
+            )),
+            BackendCommand::Enable { target, terms, .. } => {
                 of(target, SetState::Enabled, terms, Source::Operator)
             }
             BackendCommand::Disable { target, terms, speaker } => {

@@ -1,6 +1,6 @@
 //! What a command that set backends did not achieve: what outweighs it, and what else keeps flows away.
 
-use guideway_api::{Backend, BackendOrder, BackendState, SetState, Source};
+use guideway_api::{Backend, BackendOrder, BackendSetting, BackendState, SetState, Source};
 
 use super::sentence;
 use crate::arguments::Setting;
@@ -29,7 +29,10 @@ fn note(setting: &Setting, backend: &Backend) -> Option<String> {
         BackendOrder::State(state) => state,
         BackendOrder::Weight(weight) if weight != backend.weight => {
             let weight = backend.weight;
-            return Some(format!("note: {name} keeps weight {weight}: the operator's counts"));
+            return Some(format!(
+                "note: {name} keeps weight {weight}: the operator has set it; `guidewayctl backend weight {name} \
+                 unset` removes that"
+            ));
         }
         _ => return None,
     };
@@ -40,6 +43,18 @@ fn note(setting: &Setting, backend: &Backend) -> Option<String> {
         SetState::Down => BackendState::Down,
     };
     match backend.state {
+        // Nothing outweighs the state, but the weight has the same effect.
+        BackendState::Active if wanted == SetState::Enabled && backend.weight == 0 => {
+            let is_set = |set: &BackendSetting| set.weight.is_some();
+            let hint = match backend.settings.iter().any(is_set) {
+                true => "unset",
+                false => "1",
+            };
+            Some(format!(
+                "note: {name} is active with weight 0 and gets no new flows; \
+                 `guidewayctl backend weight {name} {hint}`"
+            ))
+        }
         state if state == expected => None,
         state @ (BackendState::Unresolved | BackendState::Unreachable) => {
             let why = sentence::next_hop(&backend.next_hop);
@@ -48,7 +63,7 @@ fn note(setting: &Setting, backend: &Backend) -> Option<String> {
         }
         state => {
             let (state, source) = (state.name(), backend.source.name());
-            let why = backend.reason.as_ref().map(|reason| format!(": {reason}"));
+            let why = backend.reason.as_ref().map(|reason| format!(" ({reason})"));
             let why = why.unwrap_or_default();
             let hint = match (setting.source, backend.source) {
                 (Source::Operator, Source::Controller) => {
@@ -56,7 +71,7 @@ fn note(setting: &Setting, backend: &Backend) -> Option<String> {
                 }
                 _ => String::new(),
             };
-            Some(format!("note: {name} stays {state}: {source}{why}{hint}"))
+            Some(format!("note: {name} stays {state}, set by the {source}{why}{hint}"))
         }
     }
 }

@@ -276,24 +276,31 @@ fn a_setting_that_does_not_hold_has_a_note() {
     assert_eq!(told("drain web/b2", &unreachable), "");
     assert_eq!(
         told("state web/b3 down --source controller", &draining),
-        "note: web/b3 stays draining: operator: a new kernel"
+        "note: web/b3 stays draining, set by the operator (a new kernel)"
     );
     assert_eq!(
         told("weight web/b3 9 --source controller", &draining),
-        "note: web/b3 keeps weight 3: the operator's counts"
+        "note: web/b3 keeps weight 3: the operator has set it; `guidewayctl backend weight web/b3 unset` removes that"
     );
     active.state = BackendState::Down;
     active.source = Source::Controller;
     assert_eq!(
         told("enable web/b1", &active),
-        "note: web/b1 stays down: controller; `guidewayctl backend state web/b1 active` outweighs it"
+        "note: web/b1 stays down, set by the controller; `guidewayctl backend state web/b1 active` outweighs it"
     );
     active.reason = Some("HTTP 503".into());
     assert_eq!(
         told("enable web/b1", &active),
-        "note: web/b1 stays down: controller: HTTP 503; `guidewayctl backend state web/b1 active` \
+        "note: web/b1 stays down, set by the controller (HTTP 503); `guidewayctl backend state web/b1 active` \
          outweighs it"
     );
+    let [plain, ..] = three_backends();
+    let weightless = Backend { weight: 0, ..plain };
+    assert_eq!(
+        told("enable web/b1", &weightless),
+        "note: web/b1 is active with weight 0 and gets no new flows; `guidewayctl backend weight web/b1 1`"
+    );
+    assert_eq!(told("state web/b1 unset", &weightless), "");
     let many = vec![active; 12];
     let arguments = Arguments::parse_from(["guidewayctl", "backend", "enable", "web"]);
     let Command::Backend(command) = arguments.command else { panic!() };

@@ -351,7 +351,7 @@ fn what_outweighs_a_setting_is_on_stderr() {
     );
     assert_eq!(
         ran.stderr,
-        "note: web/b1 stays down: controller; `guidewayctl backend state web/b1 active` outweighs it\n\
+        "note: web/b1 stays down, set by the controller; `guidewayctl backend state web/b1 active` outweighs it\n\
          note: the settings are in force but not stored, a restart would lose them; the daemon's log says why\n"
     );
     daemon.join().unwrap();
@@ -457,7 +457,10 @@ fn usage_is_code_2() {
             &["backend", "drain", "web", "--source", "file"],
             "[possible values: operator, controller]",
         ),
-        (&["backend", "enable", "web", "--source", "controller"], "unexpected argument"),
+        (
+            &["backend", "enable", "web", "--source", "controller"],
+            "a controller unsets its state: guidewayctl backend state TARGET unset --source controller",
+        ),
         (&["backend", "weight", "web/b1"], "a weight is missing"),
         (&["backend", "weight", "web/b1", "1000001"], "a weight from 0 to 1000000 or unset"),
         (
