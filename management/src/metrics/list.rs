@@ -233,16 +233,16 @@ metrics! {
         counter guideway_pool_bytes_total = |p| p.traffic.bytes; dashboard;
         /// New flows: each got its backend by the pool's choice.
         counter guideway_pool_new_flows_total = |p| p.traffic.flows; dashboard;
-        /// Flow table entries of the pool's backends.
+        /// Flow table entries of flows for which this pool chose the backend.
         gauge guideway_pool_flows = |p| p.traffic.live; dashboard;
         /// Backends that the pool can choose, apart from those of its backups.
         gauge guideway_pool_backends = |p| p.backends; alert GuidewayPoolDegraded;
-        /// Backends that take new flows of the pool: of a backup, if one stands in.
+        /// Backends that take new flows of the pool: of a backup, if one serves.
         gauge guideway_pool_active_backends = |p| p.active; alert GuidewayPoolEmpty GuidewayPoolDegraded;
-        /// Backends that must be active, or the pool has failed: min_active.
+        /// Backends that must be active, or the backup serves, if it has enough: min_active.
         gauge guideway_pool_needed_backends = |p| p.needed; dashboard;
         /// Who gets new flows: 0 the pool itself, 1 its backup, 2 the backup's backup, and so on; -1 nobody.
-        gauge guideway_pool_serving_level = |p| p.level; alert GuidewayPoolOnBackup;
+        gauge guideway_pool_serving_level = |p| p.level; alert GuidewayPoolOnBackup GuidewayPoolDegraded;
         /// Whether new flows go to backends that are down, since no other is left and on_empty is all.
         gauge guideway_pool_serves_down = |p| p.serves_down; alert GuidewayPoolServesDown;
     }
