@@ -21,7 +21,7 @@ use crate::wall::Wall;
 
 /// States and weights that one request sets at most, for as many backends as there can be.
 const MOST: usize = 2 * api::MAX_CHANGES;
-/// Backends that the audit trail has by name; of more it has counts.
+/// Backends that the audit trail has by name; of more it has counts. Pools that a hint names.
 const NAMED: usize = 3;
 /// Different states or weights of which the audit trail has the counts.
 const COUNTED: usize = 4;
@@ -167,9 +167,10 @@ impl<'a> Index<'a> {
                 }
             }
             (Some(pool), None) => self.of_pool(pool, address),
-            (None, Some(name)) => {
-                Err(format!("which pool has the backend {}? Name it", quoted(name)))
-            }
+            (None, Some(name)) => Err(format!(
+                "the change names the backend {} without its pool; add `pool`",
+                quoted(name)
+            )),
             (None, None) => match address {
                 Some(address) => self.at(address),
                 None => Err("a change without a pool and without an address".to_owned()),
@@ -191,7 +192,7 @@ impl<'a> Index<'a> {
         if let Some(pool) = pools.iter().find(has) {
             let pool = &pool.name;
             return Err(format!(
-                "no pool is named {shown}, but pool {pool} has such a backend: {pool}/{shown}"
+                "no pool is named {shown}, but pool {pool} has such a backend; say {pool}/{shown}"
             ));
         }
         let nearest = nearest(name, pools.iter().map(|pool| &*pool.name));
@@ -219,7 +220,11 @@ impl<'a> Index<'a> {
     }
 
     /// The backends of a pool: all, or that at an address.
-    fn of_pool(&self, pool: usize, address: Option<IpAddr>) -> Result<Vec<(usize, usize)>, String> {
+    fn of_pool(
+        &mut self,
+        pool: usize,
+        address: Option<IpAddr>,
+    ) -> Result<Vec<(usize, usize)>, String> {
         let named = &self.configuration.pools[pool];
         let backends = (0..).zip(&named.backends);
         let wanted = backends.filter(|(_, b)| address.is_none_or(|address| b.address == address));
@@ -236,23 +241,35 @@ impl<'a> Index<'a> {
                 };
                 Err(format!("pool {} has no backends of its own{others}", named.name))
             }
-            (true, Some(address)) => Err(format!("pool {} has no backend {address}", named.name)),
+            (true, Some(address)) => {
+                let places = self.addresses().get(&address).map_or(&[][..], Vec::as_slice);
+                let others: Vec<_> = places.iter().take(NAMED).map(|&(pool, _)| pool).collect();
+                let others = others.iter().map(|&pool| &*self.configuration.pools[pool].name);
+                let hint = match &others.collect::<Vec<_>>()[..] {
+                    [] => String::new(),
+                    [pool] => format!("; pool {pool} has it"),
+                    pools => format!("; pools that have it: {}", pools.join(", ")),
+                };
+                Err(format!("pool {} has no backend {address}{hint}", named.name))
+            }
         }
     }
 
     fn at(&mut self, address: IpAddr) -> Result<Vec<(usize, usize)>, String> {
-        let pools = &self.configuration.pools;
-        let addresses = self.addresses.get_or_insert_with(|| {
+        let places = self.addresses().get(&address).cloned();
+        places.ok_or_else(|| format!("no backend has the address {address}"))
+    }
+
+    fn addresses(&mut self) -> &FxHashMap<IpAddr, Vec<(usize, usize)>> {
+        self.addresses.get_or_insert_with(|| {
             let mut addresses: FxHashMap<IpAddr, Vec<_>> = FxHashMap::default();
-            for (pool, of_pool) in pools.iter().enumerate() {
+            for (pool, of_pool) in self.configuration.pools.iter().enumerate() {
                 for (at, backend) in of_pool.backends.iter().enumerate() {
                     addresses.entry(backend.address).or_default().push((pool, at));
                 }
             }
             addresses
-        });
-        let places = addresses.get(&address).cloned();
-        places.ok_or_else(|| format!("no backend has the address {address}"))
+        })
     }
 }
 

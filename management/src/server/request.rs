@@ -66,13 +66,15 @@ fn check_backend_set(
 ) -> Result<(), Error> {
     let refused = |message| Err(Error::new(ErrorKind::BadRequest, message));
     if !(1..=MAX_CHANGES).contains(&changes.len()) {
-        return refused(format!("`changes` has 1 to {MAX_CHANGES} elements"));
+        return refused(format!(
+            "`changes` must have 1 to {MAX_CHANGES} elements; send more in several requests"
+        ));
     }
     if source == Source::File {
         return refused("the `source` file is the configuration; reload that".to_owned());
     }
     if for_seconds.is_some_and(|seconds| !(1..=MAX_FOR_SECONDS).contains(&seconds)) {
-        return refused(format!("`for_seconds` is 1 to {MAX_FOR_SECONDS}"));
+        return refused(format!("`for_seconds` must be 1 to {MAX_FOR_SECONDS}"));
     }
     for (n, BackendChange { pool, backend, address, set }) in changes.iter().enumerate() {
         match (pool, backend, address) {
@@ -236,12 +238,12 @@ mod tests {
         let enabled = r#"{"pool":"web","set":{"state":"enabled"}}"#;
         set(enabled, r#","for_seconds":1"#).unwrap();
         for (changes, more, words) in [
-            ("", "", "`changes` has 1 to 65535"),
-            (&*vec![one; MAX_CHANGES + 1].join(","), "", "`changes` has 1 to 65535"),
+            ("", "", "`changes` must have 1 to 65535"),
+            (&*vec![one; MAX_CHANGES + 1].join(","), "", "`changes` must have 1 to 65535"),
             (one, r#","source":"file""#, "reload that"),
             (one, r#","source":"nobody""#, "unknown variant `nobody`"),
-            (one, r#","for_seconds":0"#, "`for_seconds` is 1 to 31536000"),
-            (one, r#","for_seconds":31536001"#, "`for_seconds` is 1 to"),
+            (one, r#","for_seconds":0"#, "`for_seconds` must be 1 to 31536000"),
+            (one, r#","for_seconds":31536001"#, "`for_seconds` must be 1 to"),
             (one, r#","reason":"""#, "`reason` has 1 to 255"),
             (one, &reason(256), "`reason` has 1 to 255"),
             (one, r#","reason":"a\nb""#, "control characters"),

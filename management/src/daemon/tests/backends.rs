@@ -125,9 +125,15 @@ fn nothing_changes_if_a_name_does_not_exist() {
     for (wrong, message) in [
         (state("wbe", SetState::Down), "no pool is named wbe; the nearest is web"),
         (state("web/bb", SetState::Down), "pool web has no backend bb; the nearest is b"),
-        (state("f", SetState::Down), "no pool is named f, but pool web has such a backend: web/f"),
+        (
+            state("f", SetState::Down),
+            "no pool is named f, but pool web has such a backend; say web/f",
+        ),
         (state("10.0.0.9", SetState::Down), "no backend has the address 10.0.0.9"),
-        (at("dns", None, "10.0.0.1"), "pool dns has no backend 10.0.0.1"),
+        (
+            at("dns", None, "10.0.0.1"),
+            "pool dns has no backend 10.0.0.1; pools that have it: web, spare",
+        ),
         (
             at("web", Some("c"), "10.0.0.2"),
             "backend c of pool web has the address 10.0.0.1, not 10.0.0.2",
