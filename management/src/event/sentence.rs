@@ -76,7 +76,7 @@ pub fn sentence(happening: &Happening) -> String {
             let then = match &**then {
                 "move" => "move to other backends",
                 "reset" => "are reset",
-                _ => "stay",
+                _ => "stay (`guidewayctl backend disable` ends them)",
             };
             format!(
                 "backend {backend} ({address}) of pool {pool}: drain_timeout is over for some services, \
@@ -87,17 +87,22 @@ pub fn sentence(happening: &Happening) -> String {
             "pool {backup} stands in for pool {pool}, which needs {needed} active backends and has {active}"
         ),
         Happening::BackupGivesWay { pool, backup } => {
-            format!("pool {backup} stands in for pool {pool} no more")
+            format!("pool {backup} no longer stands in for pool {pool}")
         }
         Happening::SettingsUnreadable { path, error } => {
-            format!("what was set at run time is ignored: cannot read {path}: {error}")
+            format!(
+                "what was set at run time is ignored: cannot read {path}: {error}; set what is missing again"
+            )
         }
         Happening::SettingsIgnored { backends: 1, first } => {
-            format!("what was set for {first} at run time is ignored: it is not configured")
+            format!(
+                "what was set for {first} at run time is ignored: it is not configured; set it again if its \
+                 pool has another name now"
+            )
         }
         Happening::SettingsIgnored { backends, first } => format!(
             "what was set at run time for {backends} backends is ignored: they are not configured, \
-             the first is {first}"
+             the first is {first}; set it again if pools have other names now"
         ),
         Happening::SettingsUnstored { path, error } => format!(
             "what is set at run time is in force, but a restart would lose it: cannot write {path}: {error}"

@@ -56,7 +56,9 @@ impl Directory {
         match file.try_lock() {
             Ok(()) => self.lock = Some(file),
             Err(TryLockError::WouldBlock) => {
-                return Err(io::Error::other("another daemon uses this directory"));
+                return Err(io::Error::other(
+                    "another daemon uses this directory; set control.state_directory",
+                ));
             }
             Err(TryLockError::Error(error)) => return Err(error),
         }
