@@ -28,7 +28,7 @@ FOREIGN = {
     *("balancer/encapsulation/geneve.rs", "agent/src/decapsulation/geneve.rs"),  # examples of a new file
     "agent/proptest-regressions/ecn.txt",  # an example of a finding
     "by_ipip",  # composed of `by_` and a name
-    "c6336401cb00710a11",  # bytes
+    *("c6336401", "c6336401cb00710a11"),  # bytes
 }
 
 PATH = re.compile(r"(?!\d|target/)[\w.-]+/(?:[\w.-]+/?)*|[\w-]+\.(?:rs|py|sh|md|toml|json|c|h|lua|cmd|txt)")

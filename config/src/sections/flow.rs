@@ -31,7 +31,7 @@ section! {
         /// A TCP flow whose client sent a FIN and still sends acknowledgements a second or more after
         /// it.
         half_closed: Duration = timeout(), default "900", reload, unit "seconds";
-        /// A TCP flow after a FIN or RST, without a sign that it goes on.
+        /// A TCP flow after a FIN or RST, without a sign that it goes on: at most `established`.
         closing: Duration = timeout(), default "240", reload, unit "seconds";
         /// A flow that began without a SYN, UDP included, and had no packet a second or more after its
         /// first.

@@ -257,10 +257,7 @@ fn each_warning() {
         ),
         (
             &[
-                (
-                    "[[service]]",
-                    "[[pool]]\nname = 'x'\nbackends = []\nmin_active = 1\n[[service]]",
-                ),
+                ("[[service]]", "[[pool]]\nname = 'x'\nbackends = []\nmin_active = 1\n[[service]]"),
                 ("\"gre\"", "\"gre\"\npools = ['x']"),
             ],
             35,
