@@ -69,6 +69,9 @@ fn note(setting: &Setting, backend: &Backend) -> Option<String> {
                 (Source::Operator, Source::Controller) => {
                     format!("; `guidewayctl backend state {name} active` outweighs it")
                 }
+                (Source::Controller, Source::Operator) => {
+                    "; that outweighs the controller's until the operator unsets it".to_owned()
+                }
                 _ => String::new(),
             };
             Some(format!("note: {name} stays {state}, set by the {source}{why}{hint}"))

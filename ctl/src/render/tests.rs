@@ -276,7 +276,8 @@ fn a_setting_that_does_not_hold_has_a_note() {
     assert_eq!(told("drain web/b2", &unreachable), "");
     assert_eq!(
         told("state web/b3 down --source controller", &draining),
-        "note: web/b3 stays draining, set by the operator (a new kernel)"
+        "note: web/b3 stays draining, set by the operator (a new kernel); that outweighs the controller's until \
+         the operator unsets it"
     );
     assert_eq!(
         told("weight web/b3 9 --source controller", &draining),
