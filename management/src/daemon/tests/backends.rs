@@ -60,7 +60,8 @@ fn one_backend_is_set_and_the_answer_has_its_row() {
     assert_eq!((row.source, row.reason.as_deref()), (Source::Operator, Some("a new kernel")));
     let [setting] = &row.settings[..] else { panic!("{row:?}") };
     assert_eq!((setting.source, setting.state), (Source::Operator, Some(SetState::Draining)));
-    assert_eq!((&setting.since, setting.until.as_ref()), (&row.since, None));
+    // The manager may settle between the request and its change.
+    assert!(setting.since <= row.since && setting.until.is_none(), "{row:?}");
     assert_eq!(setting.reason.as_deref(), Some("a new kernel"));
     use BackendState::{Active, Draining};
     assert_eq!(lab.states(), [Active, Draining, Active]);
