@@ -207,7 +207,7 @@ def test_backends_are_set_and_given_back(daemon):
     generation = daemon.generation()
     for wrong, message in (
         ("web/near5", "pool web has no backend near5; the nearest is near4"),
-        ("near4", "no pool is named near4, but pool web has such a backend: web/near4"),
+        ("near4", "no pool is named near4, but pool web has such a backend; say web/near4"),
         ("wbe", "no pool is named wbe; the nearest is web"),
     ):
         done = daemon.ctl("backend", "disable", wrong)

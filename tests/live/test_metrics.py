@@ -72,8 +72,8 @@ def watched(root, tmp_path_factory):
         with Drive(up) as drive:
             watcher.wait_for_scrapes(8)
             healthy = watcher.over_time('ALERTS{alertstate="firing"}', begin)
-            # The lab's forwarder starts with weights 1, 1 and 2.
-            up.apply(up.configuration().replace("weight = 2", "weight = 0"))
+            up.apply(up.configuration().replace("weight = 2", "weight = 3"))
+            up.ctl("backend", "drain", "web/s3")
             with Connection(up.environment["LAB_SOCKET"]) as control, pytest.raises(AssertionError, match="rejected"):
                 control.ask("config_apply", text="mistaken = 1\n")
             watcher.wait_for('ALERTS{alertname="GuidewayConfigApplyFailed",alertstate="firing"}')
