@@ -238,7 +238,11 @@ impl<F: DerefMut<Target: Frame>, A: Allocator<F>> Pipeline<F, A> {
             None => *other,
         };
         match classified {
-            Ok(classified) => self.forward_one(round, frame, port, &classified),
+            Ok(classified) => {
+                if let Err((frame, reason)) = self.forward_one(round, frame, port, &classified) {
+                    self.refuse(round, frame, port, &classified, reason);
+                }
+            }
             Err(Unserved::Drop(drop)) => {
                 let Err((frame, drop)) = self.punt(round, frame, port, drop) else {
                     return;

@@ -144,7 +144,10 @@ impl<F: DerefMut<Target: Frame>, A: Allocator<F>> Pipeline<F, A> {
                 if owner != self.exceptions.index && !is_ours {
                     return self.send_to(round, owner, frame, Handoff::Deliver(arrival));
                 }
-                self.forward_one(round, frame, arrival.port, &classified);
+                let port = arrival.port;
+                if let Err((frame, reason)) = self.forward_one(round, frame, port, &classified) {
+                    self.refuse(round, frame, port, &classified, reason);
+                }
             }
             Err(Unserved::Exception(packet, exception)) => {
                 self.handle_exception(round, frame, arrival, packet, exception);

@@ -137,6 +137,7 @@ impl<F: DerefMut<Target: Frame>, A: Allocator<F>> Pipeline<F, A> {
     /// Handles a packet of a service that no backend takes, for `reason`: answers it if its flow or its
     /// pool wants that, and if it may be answered.
     #[cold]
+    #[inline(never)]
     pub(in crate::balancer) fn refuse(
         &mut self,
         round: &mut Round<'_, impl Actions<F>>,
