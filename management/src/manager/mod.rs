@@ -190,7 +190,7 @@ impl Manager {
         let generation = self.next_generation();
         let mut state = state.clone();
         state.settle(Wall::now());
-        if state.makes_tables_of(&self.compiled.state) {
+        if state.differs_in_settings_alone(&self.compiled.state) {
             self.keep_settings(state);
             return self.compiled.tables.generation();
         }
@@ -199,7 +199,7 @@ impl Manager {
         self.put_in_force(compiled, accounts)
     }
 
-    /// Takes a state over that makes the same tables: at most its settings have other ends.
+    /// Takes a state over that makes the same tables: its settings have other ends.
     fn keep_settings(&mut self, state: State) {
         self.compiled.state = state;
         let settings = self.compiled.state.intent.settings();

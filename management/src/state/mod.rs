@@ -75,10 +75,11 @@ impl State {
         [self.standing.next, self.intent.next_expiry()].into_iter().flatten().min()
     }
 
-    /// Whether the tables of this state are those of `other`, found without compiling.
-    pub(crate) fn makes_tables_of(&self, other: &State) -> bool {
+    /// Whether settings differ from those of `other`, and neither they nor anything else makes other tables.
+    pub(crate) fn differs_in_settings_alone(&self, other: &State) -> bool {
         let (ours, theirs) = (&self.observation, &other.observation);
-        Arc::ptr_eq(&self.intent.configuration, &other.intent.configuration)
+        !self.intent.settings().is_same(other.intent.settings())
+            && Arc::ptr_eq(&self.intent.configuration, &other.intent.configuration)
             && self.standing.has_pools_of(&other.standing)
             && Arc::ptr_eq(&ours.ports, &theirs.ports)
             && ours.routing.has_base_of(&theirs.routing)
