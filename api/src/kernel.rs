@@ -1,7 +1,9 @@
-//! Bodies of responses: the kernel's side of the ports, its interfaces, neighbours, routes and punts.
+//! Bodies of responses: the kernel's side of the ports, its interfaces, neighbours, routes and
+//! punts.
 //!
-//! An interface is the kernel's device of a port. A punt gives a packet to the kernel. Counters start at 0
-//! with the daemon and never fall. For adding a field see [`PROTOCOL_VERSION`](crate::PROTOCOL_VERSION).
+//! An interface is the kernel's device of a port. A punt gives a packet to the kernel. Counters
+//! start at 0 with the daemon and never fall. For adding a field see
+//! [`PROTOCOL_VERSION`](crate::PROTOCOL_VERSION).
 
 use std::net::IpAddr;
 
@@ -244,7 +246,8 @@ pub enum Learnt {
 /// One class of punts, in the response to [`Request::PuntList`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Punt {
-    /// The class's name, for example `neighbor`. Classes are listed in the order in which they are served.
+    /// The class's name, for example `neighbor`. Classes are listed in the order in which they are
+    /// served.
     pub class: String,
     /// Packets a second that each worker punts at the most.
     pub rate: u32,

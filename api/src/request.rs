@@ -14,17 +14,17 @@ pub enum Request {
     ServiceList {},
     /// The backends in force.
     BackendList {},
-    /// Sets states or weights of backends, or unsets them. Either every change is in force afterwards
-    /// or none is.
+    /// Sets states or weights of backends, or unsets them. Either every change is in force
+    /// afterwards or none is.
     BackendSet {
-        /// The changes, in their order: 1 to [`MAX_CHANGES`](crate::MAX_CHANGES). They are put in force
-        /// together.
+        /// The changes, in their order: 1 to [`MAX_CHANGES`](crate::MAX_CHANGES). They are put in
+        /// force together.
         changes: Vec<BackendChange>,
         /// Who sets them: not the file.
         #[serde(default)]
         source: Source,
-        /// Why, for listings, events and the audit trail: 1 to [`MAX_REASON`](crate::MAX_REASON) bytes
-        /// without control characters.
+        /// Why, for listings, events and the audit trail: 1 to [`MAX_REASON`](crate::MAX_REASON)
+        /// bytes without control characters.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         reason: Option<String>,
         /// Seconds of the wall clock after which the settings end: 1 to
@@ -196,9 +196,9 @@ impl Request {
     }
 }
 
-/// A change of what is set for some backends: those that match every field that is given, at least one
-/// of them. `pool` with `backend` names one backend, `pool` alone a whole pool, and `address` alone an
-/// address in all pools.
+/// A change of what is set for some backends: those that match every field that is given, at least
+/// one of them. `pool` with `backend` names one backend, `pool` alone a whole pool, and `address`
+/// alone an address in all pools.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct BackendChange {
