@@ -6,7 +6,7 @@ use thiserror::Error;
 
 use crate::{dpdk, kernel};
 use guideway_management::ids;
-use guideway_management::kernel::netlink;
+use guideway_netlink as netlink;
 
 /// Why an appliance does not start.
 #[derive(Debug, Error)]

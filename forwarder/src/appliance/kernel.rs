@@ -21,8 +21,8 @@ use guideway_config::Configuration;
 use guideway_core::balancer::id::PortIndex;
 use guideway_management::daemon::Daemon;
 use guideway_management::kernel::PortInterface;
-use guideway_management::kernel::netlink::Requests;
 use guideway_management::on_link;
+use guideway_netlink::Requests;
 
 /// Makes the interface of each port, in a live run.
 ///

@@ -12,7 +12,7 @@ use tun_rs::{DeviceBuilder, Layer, SyncDevice};
 
 use super::counters::Counters;
 use super::sysctl;
-use guideway_management::kernel::netlink::{self, Requests};
+use guideway_netlink::{self as netlink, Requests};
 
 /// Where the kernel gives out TAP devices.
 const TUN: &str = "/dev/net/tun";

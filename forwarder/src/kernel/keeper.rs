@@ -8,7 +8,7 @@ use super::device::{Interface, warn_if_taken};
 use guideway_api::Happening;
 use guideway_config as config;
 use guideway_management::event::Recorder;
-use guideway_management::kernel::netlink::{Error, Requests};
+use guideway_netlink::{Error, Requests};
 
 /// Keeps one interface.
 pub(crate) struct Keeper {

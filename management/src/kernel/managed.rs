@@ -17,9 +17,9 @@ use netlink_packet_route::neighbour::{
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::mirror::Mirror;
-use super::netlink::{Error, Refused, Requests, family};
 use super::view::NeighborState;
 use crate::routing::Link;
+use guideway_netlink::{Error, Refused, Requests, family};
 
 /// A neighbour in use.
 pub(super) type Key = (Link, IpAddr);

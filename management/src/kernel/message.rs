@@ -16,9 +16,9 @@ use netlink_packet_route::route::{
     RouteAddress, RouteAttribute, RouteFlags, RouteMessage, RouteNextHopFlags, RouteType, RouteVia,
 };
 
-use super::netlink::{Refused, family};
 use super::view::NeighborState;
 use crate::routing::Refusal;
+use guideway_netlink::{Refused, family};
 
 /// A network device.
 #[derive(Clone, Debug, PartialEq, Eq)]

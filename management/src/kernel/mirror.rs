@@ -14,9 +14,9 @@ use netlink_packet_route::neighbour::NeighbourMessage;
 use rustc_hash::FxHashMap;
 
 use super::message::{self, Device, Entry};
-use super::netlink::{Error, Requests, Told};
 use super::view::{Interface, NeighborState};
 use crate::routing::{Link, LocalAddress};
+use guideway_netlink::{Error, Requests, Told};
 
 /// A port with an interface.
 #[derive(Clone, Debug, PartialEq, Eq)]

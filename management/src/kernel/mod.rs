@@ -2,7 +2,6 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | `netlink/` | sockets, requests, what the kernel tells |
 //! | `message.rs` | from messages to own types |
 //! | `mirror.rs` | links, addresses and neighbours, kept up to date |
 //! | `destinations.rs` | about whom the kernel is asked, and when again |
@@ -17,7 +16,6 @@ mod limit;
 mod managed;
 mod message;
 mod mirror;
-pub mod netlink;
 mod resolver;
 mod thread;
 mod view;

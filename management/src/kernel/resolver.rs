@@ -8,8 +8,8 @@ use rustc_hash::FxHashMap;
 
 use super::message::{self, Answer, RawHop, RawKind};
 use super::mirror::Mirror;
-use super::netlink::{Error, Refused, Requests};
 use crate::routing::{Hop, Kind, Route};
+use guideway_netlink::{Error, Refused, Requests};
 
 /// `EINVAL`: a blackhole, or a source that is no address of this node any more.
 const EINVAL: i32 = 22;

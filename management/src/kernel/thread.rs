@@ -22,12 +22,12 @@ use super::destinations::Destinations;
 use super::limit::NewsLimit;
 use super::managed::{Key, Managed};
 use super::mirror::{Effect, Mirror, PortInterface};
-use super::netlink::{Error, Requests, Watch};
 use super::resolver::resolve;
 use super::view::{Health, Neighbor, NeighborState, RouteView, View, format_mac};
 use crate::event::Recorder;
 use crate::manager::{Change, Changes, Published};
 use crate::routing::{Batch, Link, Routing};
+use guideway_netlink::{Error, Requests, Watch};
 
 /// How long the thread waits for more after the first message.
 const GATHERING: Duration = Duration::from_millis(2);

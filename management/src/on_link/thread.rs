@@ -16,8 +16,8 @@ use guideway_config::{Configuration, Mac};
 use super::frame::announcement;
 use super::steps::{Addresses, Device, Place, Step, wanted};
 use crate::kernel::View;
-use crate::kernel::netlink::{Error, Requests};
 use crate::manager::Published;
+use guideway_netlink::{Error, Requests};
 
 /// The time between two looks.
 const LOOK: Duration = Duration::from_millis(250);

@@ -1,4 +1,4 @@
-use guideway_management::kernel::netlink::{Error, Refused, Requests, Told, Watch};
+use guideway_netlink::{Error, Refused, Requests, Told, Watch};
 use netlink_packet_route::RouteNetlinkMessage;
 
 use crate::space::{Tap, in_namespace, ip, ip_batch};

@@ -3,9 +3,9 @@
 use std::fs;
 use std::sync::{Arc, Mutex};
 
-use guideway_management::kernel::netlink::Requests;
 use guideway_management::manager::Change;
 use guideway_management::on_link;
+use guideway_netlink::Requests;
 
 use crate::rig::{Rig, configuration};
 use crate::space::{Space, in_namespace, ip, until};

@@ -33,8 +33,8 @@ use crate::kernel::Keeper;
 use guideway_core::stats::{self, Event, Reader, Writer};
 
 use guideway_management::event::Recorder;
-use guideway_management::kernel::netlink::Requests;
 use guideway_management::manager::{Change, Changes, Published};
+use guideway_netlink::Requests;
 
 use netlink::{Message, Received, Socket};
 

@@ -127,7 +127,7 @@ impl Requests {
 }
 
 /// The family of an address in headers.
-pub(in crate::kernel) fn family(address: IpAddr) -> AddressFamily {
+pub fn family(address: IpAddr) -> AddressFamily {
     if address.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 }
 }
 

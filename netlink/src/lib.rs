@@ -8,6 +8,7 @@
 //! | `device.rs` | what is set on a device |
 //!
 //! A socket belongs to the network namespace of the thread that opened it.
+#![forbid(unsafe_code)]
 
 mod device;
 mod requests;
@@ -18,7 +19,7 @@ use std::io;
 
 use thiserror::Error;
 
-pub(in crate::kernel) use device::family;
+pub use device::family;
 pub use requests::Requests;
 pub use watch::{Told, Watch};
 

@@ -268,6 +268,8 @@ fn attribute(mut attributes: &[u8], wanted: u16) -> Option<&[u8]> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn datagram(kind: u16, flags: u16, payload: &[u8]) -> Vec<u8> {
@@ -343,16 +345,14 @@ mod tests {
         }
     }
 
-    #[test]
-    fn no_bytes_panic() {
-        let mut random = crate::sample::Random(3);
-        for kind in [2, 3, 16, 20, 24, 28, 32, 104] {
-            for _ in 0..2000 {
-                let payload: Vec<u8> = (0..random.below(96))
-                    .map(|_| u8::try_from(random.below(256)).unwrap())
-                    .collect();
-                parse(&datagram(kind, 0x300, &payload), random.below(2) > 0);
-            }
+    proptest! {
+        #[test]
+        fn no_bytes_panic(
+            kind in proptest::sample::select(&[2_u16, 3, 16, 20, 24, 28, 32, 104][..]),
+            payload in proptest::collection::vec(any::<u8>(), 0..96),
+            is_watching: bool,
+        ) {
+            parse(&datagram(kind, 0x300, &payload), is_watching);
         }
     }
 }
