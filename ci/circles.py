@@ -22,22 +22,18 @@ from pathlib import Path
 # layers of crates.
 LAYERS = {
     "core/src": {"wire": set(), "stats": {"wire"}, "balancer": {"wire", "stats"}},
+    "chassis/src": {"event": set(), "log": {"event"}, "server": {"event"}, "http": {"server"}},
     "management/src": {
         "routing": set(),
         "ids": set(),
-        "event": set(),
-        "http": {"server"},
-        "server": {"event"},
         "state": {"routing"},
-        "store": {"state", "event"},
+        "store": {"state"},
         "compile": {"routing", "ids", "state"},
-        "manager": {"routing", "ids", "state", "store", "compile", "event"},
-        "kernel": {"routing", "manager", "event"},
-        "daemon": {"routing", "ids", "state", "compile", "manager", "kernel", "event"},
-        "health": {"event", "manager", "daemon", "http"},
-        "metrics": {
-            "routing", "ids", "state", "compile", "manager", "kernel", "event", "daemon", "health", "http",
-        },
+        "manager": {"routing", "ids", "state", "store", "compile"},
+        "kernel": {"routing", "manager"},
+        "daemon": {"routing", "ids", "state", "compile", "manager", "kernel"},
+        "health": {"manager", "daemon"},
+        "metrics": {"routing", "ids", "state", "compile", "manager", "kernel", "daemon", "health"},
     },
     "forwarder/src": {
         "dpdk": set(),

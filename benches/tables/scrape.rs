@@ -5,11 +5,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use guideway_chassis::http::Query;
 use guideway_config as config;
 use guideway_core::stats;
 use guideway_management::daemon::{Daemon, Worker};
 use guideway_management::health::Health;
-use guideway_management::http::Query;
 use guideway_management::ids::{BACKEND_IDS, SERVICE_IDS};
 use guideway_management::manager::Manager;
 use guideway_management::metrics::{Exporter, METRICS};

@@ -3,9 +3,9 @@
 use std::path::Path;
 
 use guideway_api::{ErrorKind, MAX_CHANGES, MAX_FOR_SECONDS, MAX_REASON, Request, Source};
+use guideway_chassis::server::parse_request;
 use guideway_config as config;
 use guideway_config::Mistake;
-use guideway_management::server::parse_request;
 
 /// Bytes of a refusal's message at the most. It may quote the client, but not at length.
 const MESSAGE: usize = 2048;

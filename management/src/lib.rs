@@ -9,22 +9,17 @@
 
 pub mod compile;
 pub mod daemon;
-pub mod event;
 pub mod health;
-pub mod http;
 pub mod ids;
 pub mod kernel;
 pub mod manager;
 pub mod metrics;
 pub mod on_link;
-pub mod peer;
 pub mod progress;
 mod publish;
 pub mod routing;
 #[cfg(test)]
 mod sample;
-pub mod server;
 pub mod state;
 pub mod store;
 mod sync;
-pub mod wall;

@@ -49,10 +49,10 @@ use tracing::warn;
 
 use crate::kernel::Handle;
 use crate::worker::Command;
+use guideway_chassis::event::{Level, Recorder};
 use guideway_config::Parsed;
 use guideway_core::stats::Reader;
 use guideway_management::daemon::Daemon;
-use guideway_management::event::{Level, Recorder};
 use guideway_management::health::{self, Health};
 use guideway_management::manager::Manager;
 use guideway_management::on_link;

@@ -10,8 +10,8 @@ use super::mode::Run;
 use super::ports::RunningPort;
 use super::rss_watch::{Polling, RssWatch, WatchedPort};
 use crate::kernel::{self, Keeper};
+use guideway_chassis::event::Recorder;
 use guideway_core::stats::Reader;
-use guideway_management::event::Recorder;
 use guideway_management::manager::{Changes, Published};
 
 /// The watches that run. None in a replay.

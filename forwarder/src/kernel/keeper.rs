@@ -6,8 +6,8 @@ use tracing::warn;
 
 use super::device::{Interface, warn_if_taken};
 use guideway_api::Happening;
+use guideway_chassis::event::Recorder;
 use guideway_config as config;
-use guideway_management::event::Recorder;
 use guideway_netlink::{Error, Requests};
 
 /// Keeps one interface.

@@ -3,7 +3,6 @@
 mod check;
 mod config;
 mod load;
-mod log;
 mod replay;
 mod run;
 
@@ -54,7 +53,7 @@ enum Command {
 /// Runs the command of the command line.
 pub(crate) fn main() -> ExitCode {
     let arguments: Arguments = guideway_output::arguments();
-    let log = match log::start() {
+    let log = match guideway_chassis::log::start() {
         Ok(log) => log,
         Err(error) => {
             report(format_args!("guideway: cannot start the log: {error}\n"));

@@ -10,20 +10,20 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use guideway::appliance::{Appliance, Mode};
 use guideway_api::{Happening, Request, Response};
+use guideway_chassis::event::Recorder;
+use guideway_chassis::http;
+use guideway_chassis::peer::{Access, Peer};
+use guideway_chassis::server::{self, Handler, Server};
 use guideway_config::Control;
 use guideway_management::daemon::Daemon;
-use guideway_management::event::Recorder;
 use guideway_management::health::Stage;
-use guideway_management::http;
 use guideway_management::metrics::Exporter;
-use guideway_management::peer::{Access, Peer};
-use guideway_management::server::{self, Handler, Server};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use tracing::{error, info, warn};
 
 use super::load::load;
-use super::log::Log;
+use guideway_chassis::log::Log;
 
 pub(super) fn run(path: &Path, log: &Log) -> Result<ExitCode> {
     let Some((text, parsed)) = load(path)? else { return Ok(ExitCode::FAILURE) };

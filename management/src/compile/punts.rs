@@ -54,7 +54,7 @@ mod tests {
 
     use super::*;
     use crate::sample::{MIXED, ports};
-    use crate::wall::Wall;
+    use guideway_chassis::wall::Wall;
 
     fn punts(text: &str) -> Punts {
         let configuration = parse(text).unwrap().configuration;

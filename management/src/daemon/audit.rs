@@ -8,9 +8,9 @@ use guideway_api::{ChangeOutcome, ErrorKind, Happening, Request, Response};
 
 use super::differences::differences;
 use super::{Answered, Daemon};
-use crate::event::Attempt;
 use crate::manager::{Published, Replaced};
-use crate::peer::{Access, Peer};
+use guideway_chassis::event::Attempt;
+use guideway_chassis::peer::{Access, Peer};
 
 impl Daemon {
     /// Carries out a request of `peer`, if it may, and records the change or the attempt.

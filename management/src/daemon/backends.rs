@@ -17,7 +17,7 @@ use super::{Answered, Daemon, refusal};
 use crate::compile::CompiledBackend;
 use crate::manager::{Change, Published};
 use crate::state::BackendChange;
-use crate::wall::Wall;
+use guideway_chassis::wall::Wall;
 
 /// States and weights that one request sets at most, for as many backends as there can be.
 const MOST: usize = 2 * api::MAX_CHANGES;

@@ -10,7 +10,7 @@ use guideway_api as api;
 use crate::kernel::{NeighborState, format_mac};
 use crate::routing::{NextHop, Refusal, Unreachable};
 use crate::state::{Layer, Set, Setting, Wanted};
-use crate::wall::Wall;
+use guideway_chassis::wall::Wall;
 use guideway_config::{self as config, Configuration};
 use guideway_core::balancer::Protocol;
 use guideway_core::balancer::conntrack::State;

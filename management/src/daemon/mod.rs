@@ -35,9 +35,9 @@ pub use overview::{
 };
 use parser::{Done, Parser, Purpose, Refusal, Ticket};
 
-use super::event::{Level, Recorder};
 use super::kernel::{self, View};
 use super::manager::{self, Changes, Handle, Limits, Manager, Published, Replaced};
+use guideway_chassis::event::{Level, Recorder};
 use guideway_config as config;
 use guideway_config::Source;
 use guideway_core::balancer::Verdict;

@@ -16,7 +16,7 @@ use serde::Serialize;
 use super::round::Findings;
 use super::{LATE, STALLED};
 use crate::daemon::Daemon;
-use crate::http::{Answer, Metrics, Pages};
+use guideway_chassis::http::{Answer, Metrics, Pages};
 
 /// Findings that are older say nothing.
 const STALE: Duration = Duration::from_secs(1);

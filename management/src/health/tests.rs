@@ -11,10 +11,10 @@ use guideway_core::stats::{self, Counter, DropReason, Gauge, Verdict};
 
 use super::*;
 use crate::daemon::{Buffers, Daemon, Port, PortState, Worker};
-use crate::http::Answer;
 use crate::manager::Manager;
 use crate::sample::{THREE, text};
 use crate::state::PortFacts;
+use guideway_chassis::http::Answer;
 
 /// Within this time everything happens, on a machine that is busy.
 const SOON: Duration = Duration::from_secs(20);

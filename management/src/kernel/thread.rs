@@ -24,9 +24,9 @@ use super::managed::{Key, Managed};
 use super::mirror::{Effect, Mirror, PortInterface};
 use super::resolver::resolve;
 use super::view::{Health, Neighbor, NeighborState, RouteView, View, format_mac};
-use crate::event::Recorder;
 use crate::manager::{Change, Changes, Published};
 use crate::routing::{Batch, Link, Routing};
+use guideway_chassis::event::Recorder;
 use guideway_netlink::{Error, Requests, Watch};
 
 /// How long the thread waits for more after the first message.

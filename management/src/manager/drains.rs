@@ -16,7 +16,7 @@ use crate::compile::Compiled;
 use crate::progress::Progress;
 use crate::state::Wanted;
 use crate::state::standing::Standing;
-use crate::wall::Wall;
+use guideway_chassis::wall::Wall;
 
 /// Backends whose events one look records; the others wait for the next.
 const AT_ONCE: usize = 1_000;

@@ -31,13 +31,13 @@ use guideway_core::balancer::id::BackendId;
 use guideway_core::stats::{Reader, Traffic};
 
 use crate::compile::{Compiled, compile};
-use crate::event::Recorder;
 use crate::ids::{self, Allocators, Assigned, Ids};
 use crate::progress::Progress;
 use crate::publish::Publisher;
 use crate::state::{PortFacts, State};
 use crate::store::Store;
-use crate::wall::Wall;
+use guideway_chassis::event::Recorder;
+use guideway_chassis::wall::Wall;
 
 pub use change::{Change, Changes, Error, Outcome, Replaced, Sent, Turn};
 pub use published::Published;

@@ -7,12 +7,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::*;
-use crate::event::Recorder;
 use crate::routing::{Batch, Link};
 use crate::sample::{Brake, MIXED, THREE, choose_own, ports, text};
 use crate::state::{BackendChange, PortFacts, Settings};
 use guideway_api::Happening;
 use guideway_api::{BackendOrder, SetState, Source};
+use guideway_chassis::event::Recorder;
 use guideway_core::stats::{Gauge, Writer, channel};
 
 const AT_ONCE: Progress = Progress { generation: u64::MAX, swept: u64::MAX };

@@ -21,7 +21,7 @@ use super::change::{Change, Changes, Error, Message, Outcome, Replaced, Turning}
 use super::published::Published;
 use super::{Manager, drains};
 use crate::state::State;
-use crate::wall::Wall;
+use guideway_chassis::wall::Wall;
 
 /// How long the manager's thread waits, and for what.
 #[derive(Clone, Copy, Debug)]

@@ -39,8 +39,8 @@ pub use list::METRICS;
 
 use crate::daemon::Daemon;
 use crate::health::Health;
-use crate::http::Query;
 use collect::Collector;
+use guideway_chassis::http::Query;
 use request::Wanted;
 use snapshot::Snapshot;
 

@@ -1,7 +1,7 @@
 //! What a scrape asks for.
 
 use super::families::Scope;
-use crate::http::Query;
+use guideway_chassis::http::Query;
 
 /// Names in a query at the most.
 const MAX_NAMES: usize = 64;

@@ -9,7 +9,7 @@ use guideway_api::{BackendOrder, SetState, Source};
 use guideway_config::{Backend, Configuration};
 
 use super::settings::{BackendChange, PoolSettings, Settings};
-use crate::wall::Wall;
+use guideway_chassis::wall::Wall;
 
 /// What is wanted. A clone is cheap.
 #[derive(Clone, Debug)]

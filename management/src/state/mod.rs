@@ -19,7 +19,7 @@ use std::sync::Arc;
 use guideway_config::Configuration;
 use ipnet::IpNet;
 
-use crate::wall::Wall;
+use guideway_chassis::wall::Wall;
 use standing::Standing;
 
 /// Everything that tables follow from.

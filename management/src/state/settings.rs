@@ -7,7 +7,7 @@ use guideway_api::{BackendOrder, SetState, Source};
 use guideway_config::Backend;
 use rustc_hash::FxHashMap;
 
-use crate::wall::Wall;
+use guideway_chassis::wall::Wall;
 
 /// What is set for the backends of all pools. A clone is cheap.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

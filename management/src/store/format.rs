@@ -9,7 +9,7 @@ use guideway_api::SetState;
 use serde::{Deserialize, Serialize};
 
 use crate::state::{Layer, Set, Setting, Settings};
-use crate::wall::Wall;
+use guideway_chassis::wall::Wall;
 
 /// The version of the format.
 const VERSION: u32 = 1;

@@ -15,7 +15,6 @@
 //! | `directory.rs` | the files: lock, read, replace |
 //! | `format.rs` | what is in the file |
 
-mod directory;
 mod format;
 #[cfg(test)]
 mod tests;
@@ -31,9 +30,15 @@ use parking_lot::{Condvar, Mutex};
 
 use guideway_api::Happening;
 
-use crate::event::Recorder;
 use crate::state::Settings;
-use directory::{Directory, FILE};
+use guideway_chassis::directory::Directory;
+use guideway_chassis::event::Recorder;
+
+/// The name of the file with the settings.
+const FILE: &str = "backends.json";
+
+/// Where the operator sets the directory.
+const SETTING: &str = "control.state_directory";
 
 /// How long the thread waits after a failure.
 const RETRY: Duration = if cfg!(test) { Duration::from_millis(50) } else { Duration::from_secs(3) };
@@ -89,7 +94,7 @@ impl Store {
     /// # Panics
     /// If the operating system refuses a thread.
     pub fn open(path: &Path, events: Recorder) -> Store {
-        let mut directory = Directory::new(path);
+        let mut directory = Directory::new(path, FILE, SETTING);
         let shared = Shared {
             path: path.join(FILE),
             slot: Mutex::new(Slot { settings: Settings::default(), version: 0, is_over: false }),
@@ -205,7 +210,7 @@ impl Store {
 /// What a daemon finds that starts now.
 #[cfg(test)]
 pub(crate) fn stored(path: &Path) -> Settings {
-    let file = Directory::new(path).read().expect("a file that can be read");
+    let file = Directory::new(path, FILE, SETTING).read().expect("a file that can be read");
     file.map_or(Settings::default(), |file| format::decode(&file).expect("settings"))
 }
 

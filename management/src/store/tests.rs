@@ -8,11 +8,11 @@ use guideway_api::SetState;
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 use tempfile::TempDir;
 
-use super::directory::LOCK;
 use super::*;
 use crate::sample::Random;
 use crate::state::{Layer, Set, Setting};
-use crate::wall::Wall;
+use guideway_chassis::directory::{self, LOCK};
+use guideway_chassis::wall::Wall;
 
 /// In memory if that is possible: a disk takes milliseconds for each file.
 fn directory() -> TempDir {
@@ -126,7 +126,7 @@ fn an_end_at_any_step_leaves_the_settings_before_or_after_the_change() {
         let before = format::encode(&model.settings);
         model.change();
         let after = format::encode(&model.settings);
-        let mut daemon = Directory::new(&path);
+        let mut daemon = Directory::new(&path, FILE, SETTING);
         daemon.lock().unwrap();
         match model.random.below(4) {
             0 => {
@@ -137,15 +137,19 @@ fn an_end_at_any_step_leaves_the_settings_before_or_after_the_change() {
             step => {
                 daemon.write(&after).unwrap();
                 daemon.rename().unwrap();
-                assert_eq!(Directory::new(&path).read().unwrap().unwrap(), after, "step {step}");
+                assert_eq!(
+                    Directory::new(&path, FILE, SETTING).read().unwrap().unwrap(),
+                    after,
+                    "step {step}"
+                );
                 continue;
             }
         }
         drop(daemon);
-        let found = Directory::new(&path).read().unwrap();
+        let found = Directory::new(&path, FILE, SETTING).read().unwrap();
         assert_eq!(found.unwrap_or_else(|| format::encode(&Settings::default())), before);
         // The next daemon goes on where this one ended.
-        let mut next = Directory::new(&path);
+        let mut next = Directory::new(&path, FILE, SETTING);
         next.replace(&after).unwrap();
     }
     let mut files: Vec<_> = fs::read_dir(&path).unwrap().map(|f| f.unwrap().file_name()).collect();

@@ -4,8 +4,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use guideway_chassis::event::Recorder;
 use guideway_config::Configuration;
-use guideway_management::event::Recorder;
 use guideway_management::kernel::{self, Options, PortInterface, View};
 use guideway_management::manager::{self, Change, Limits, Manager};
 use guideway_management::routing::{NextHop, Routing, Unreachable};

@@ -19,13 +19,13 @@ use guideway_core::balancer::id::{BackendId, PortIndex};
 use guideway_core::balancer::pipeline::{Pipeline, Round};
 use guideway_core::balancer::punt::Class;
 
+use guideway_chassis::wall::Wall;
 use guideway_core::stats::{self, DropReason, Reader, Reply, Verdict, Writer};
 use guideway_management::compile::{Compiled, compile};
 use guideway_management::ids::Allocators;
 use guideway_management::progress::Progress;
 use guideway_management::state::standing::{BackendStanding, PoolServing};
 use guideway_management::state::{BackendChange, PortFacts, State};
-use guideway_management::wall::Wall;
 
 use crate::interpreter::{Change, Kind, Outcome, Tuple};
 use crate::world::{self, World};

@@ -32,7 +32,7 @@ use crate::dpdk::port::{Link, Port, Started};
 use crate::kernel::Keeper;
 use guideway_core::stats::{self, Event, Reader, Writer};
 
-use guideway_management::event::Recorder;
+use guideway_chassis::event::Recorder;
 use guideway_management::manager::{Change, Changes, Published};
 use guideway_netlink::Requests;
 

@@ -3,7 +3,7 @@
 use guideway_api::{ChangeOutcome, Happening};
 
 use super::*;
-use crate::peer::{Access, Peer};
+use guideway_chassis::peer::{Access, Peer};
 
 fn peer(access: Access) -> Peer {
     Peer { uid: 1000, pid: 77, process: "guidewayctl".to_owned(), access }

@@ -3,8 +3,8 @@
 use guideway_api::{BackendChange, BackendOrder, BackendState, SetState, Source};
 
 use super::*;
-use crate::peer::{Access, Peer};
 use crate::sample::MIXED;
+use guideway_chassis::peer::{Access, Peer};
 
 /// A change of the backends that `target` names: `web/b`, `web` or an address.
 fn change(target: &str, set: BackendOrder) -> BackendChange {

@@ -5,7 +5,7 @@ use std::sync::atomic::AtomicUsize;
 use super::*;
 
 /// Connections that the socket for reading has at once.
-const CHECKERS: usize = crate::server::CONNECTIONS;
+const CHECKERS: usize = guideway_chassis::server::CONNECTIONS;
 
 #[test]
 fn an_apply_waits_for_the_check_under_way_and_no_other() {

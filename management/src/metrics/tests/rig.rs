@@ -17,9 +17,9 @@ use super::super::request::Wanted;
 use super::{Exporter, Page};
 use crate::daemon::{Buffers, Daemon, Interface, InterfaceState, Port, PortState, Worker};
 use crate::health::{Findings, Health};
-use crate::http::Query;
 use crate::manager::{Manager, Published};
 use crate::state::PortFacts;
+use guideway_chassis::http::Query;
 
 /// Two pools, of which backends have all states but one.
 pub(super) const SAMPLE: &str = r#"

@@ -10,7 +10,7 @@ use guideway_core::balancer::id::PolicyIndex;
 
 use super::slow_start::{self, WHOLE};
 use crate::state::settings::{Resolved, Wanted};
-use crate::wall::Wall;
+use guideway_chassis::wall::Wall;
 
 /// The standing of a backend in the pool that has it.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -4,7 +4,7 @@ use guideway_config::{OnEmpty, Pool};
 
 use super::backend::{BackendStanding, Next};
 use crate::state::settings::Wanted;
-use crate::wall::Wall;
+use guideway_chassis::wall::Wall;
 
 /// The standing of a pool.
 #[derive(Clone, Debug, PartialEq, Eq)]

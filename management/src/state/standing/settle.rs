@@ -14,7 +14,7 @@ use super::plan::Plan;
 use super::pool::{self, Level, PoolServing, PoolStanding};
 use crate::state::intent::Intent;
 use crate::state::settings::Setting;
-use crate::wall::Wall;
+use guideway_chassis::wall::Wall;
 
 /// The standing of every pool. A clone is cheap.
 #[derive(Clone, Debug, Default)]

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use guideway_config::Curve;
 
-use crate::wall::Wall;
+use guideway_chassis::wall::Wall;
 
 /// The whole share of a backend.
 pub const WHOLE: u32 = 1000;

@@ -7,27 +7,29 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::OFlags;
 
-/// The name of the file with the settings.
-pub(super) const FILE: &str = "backends.json";
 /// The name of the file that the daemon locks.
-pub(super) const LOCK: &str = "lock";
+pub const LOCK: &str = "lock";
 
 /// Bytes of the largest file that is read: several times what 65,535 backends with the longest reasons need.
-pub(super) const LARGEST: u64 = 512 << 20;
+pub const LARGEST: u64 = 512 << 20;
 
-/// The name of the file that is written and then renamed.
-const NEW: &str = "backends.json.new";
+/// What the name of the file that is written and then renamed ends with.
+const NEW: &str = "new";
 
-/// What a file is called that cannot be read.
-const ASIDE: &str = "backends.json.corrupt";
+/// What the name of a file ends with that cannot be read.
+const ASIDE: &str = "corrupt";
 
 /// Files of that name that are kept; a later one replaces the last.
 const KEPT: u32 = 10;
 
-/// The state directory.
+/// A state directory, with one file.
 #[derive(Debug)]
-pub(super) struct Directory {
+pub struct Directory {
     path: PathBuf,
+    /// The name of the file.
+    file: &'static str,
+    /// Where the operator sets the directory.
+    setting: &'static str,
     /// Locked as long as it is open.
     lock: Option<File>,
     /// The file cannot be read and is still in its place.
@@ -35,12 +37,26 @@ pub(super) struct Directory {
 }
 
 impl Directory {
-    pub(super) fn new(path: &Path) -> Directory {
-        Directory { path: path.to_owned(), lock: None, is_unreadable: false }
+    /// The directory at `path`, which the operator names by `setting`, for a file of this name.
+    pub fn new(path: &Path, file: &'static str, setting: &'static str) -> Directory {
+        Directory { path: path.to_owned(), file, setting, lock: None, is_unreadable: false }
+    }
+
+    /// The path of the file.
+    pub fn file(&self) -> PathBuf {
+        self.path.join(self.file)
+    }
+
+    /// The path of a file beside it, whose name ends with this too.
+    fn beside(&self, end: &str) -> PathBuf {
+        self.path.join(format!("{}.{end}", self.file))
     }
 
     /// Makes the directory if it is missing, and locks it against other processes.
-    pub(super) fn lock(&mut self) -> io::Result<()> {
+    ///
+    /// # Errors
+    /// What keeps it from that. So have all functions here.
+    pub fn lock(&mut self) -> io::Result<()> {
         if self.lock.is_some() {
             return Ok(());
         }
@@ -56,9 +72,8 @@ impl Directory {
         match file.try_lock() {
             Ok(()) => self.lock = Some(file),
             Err(TryLockError::WouldBlock) => {
-                return Err(io::Error::other(
-                    "another daemon uses this directory; set control.state_directory",
-                ));
+                let message = format!("another daemon uses this directory; set {}", self.setting);
+                return Err(io::Error::other(message));
             }
             Err(TryLockError::Error(error)) => return Err(error),
         }
@@ -66,10 +81,10 @@ impl Directory {
     }
 
     /// What is in the file; `None` if there is no file.
-    pub(super) fn read(&self) -> Result<Option<Vec<u8>>, String> {
+    pub fn read(&self) -> Result<Option<Vec<u8>>, String> {
         // A pipe without a writer would make the start wait.
         let flags = flags(OFlags::NONBLOCK);
-        let file = OpenOptions::new().read(true).custom_flags(flags).open(self.path.join(FILE));
+        let file = OpenOptions::new().read(true).custom_flags(flags).open(self.file());
         let read = |file: File| {
             let metadata = file.metadata()?;
             if !metadata.is_file() {
@@ -92,24 +107,24 @@ impl Directory {
 
     /// Renames a file that cannot be read, so that the next one does not replace it. Returns its new path; `None` if
     /// that has to wait, since another process has the directory.
-    pub(super) fn move_aside(&mut self) -> io::Result<Option<PathBuf>> {
+    pub fn move_aside(&mut self) -> io::Result<Option<PathBuf>> {
         self.is_unreadable = true;
         if self.lock.is_none() {
             return Ok(None);
         }
         let path = |n| match n {
-            1 => self.path.join(ASIDE),
-            n => self.path.join(format!("{ASIDE}.{n}")),
+            1 => self.beside(ASIDE),
+            n => self.beside(&format!("{ASIDE}.{n}")),
         };
         let is_free = |path: &PathBuf| fs::symlink_metadata(path).is_err();
         let aside = (1..KEPT).map(path).find(is_free).unwrap_or_else(|| path(KEPT));
-        fs::rename(self.path.join(FILE), &aside)?;
+        fs::rename(self.file(), &aside)?;
         self.is_unreadable = false;
         Ok(Some(aside))
     }
 
     /// Replaces the file. When this returns, the new file is on the disk; if it fails, the old one stays.
-    pub(super) fn replace(&mut self, bytes: &[u8]) -> io::Result<()> {
+    pub fn replace(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.lock()?;
         if self.is_unreadable {
             self.move_aside()?;
@@ -125,8 +140,8 @@ impl Directory {
     }
 
     /// Brings a new file to the disk, beside the one that is read.
-    pub(super) fn write(&self, bytes: &[u8]) -> io::Result<()> {
-        let path = self.path.join(NEW);
+    pub fn write(&self, bytes: &[u8]) -> io::Result<()> {
+        let path = self.beside(NEW);
         match fs::remove_file(&path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
@@ -137,8 +152,8 @@ impl Directory {
     }
 
     /// Puts the new file in the place of the old one.
-    pub(super) fn rename(&self) -> io::Result<()> {
-        fs::rename(self.path.join(NEW), self.path.join(FILE))?;
+    pub fn rename(&self) -> io::Result<()> {
+        fs::rename(self.beside(NEW), self.file())?;
         // The new name of the file is on the disk when the directory is.
         File::open(&self.path)?.sync_all()
     }

@@ -32,7 +32,7 @@ use crate::peer::Access;
 use limit::{Attempts, Limits};
 
 pub use level::Level;
-pub(crate) use limit::Attempt;
+pub use limit::Attempt;
 pub use ring::{Batch, Bell, Ring};
 pub use sentence::sentence;
 
@@ -70,7 +70,7 @@ impl Recorder {
 
     /// Records an attempt of a client with this access, unless there were many just now. `happening` gets the number of
     /// those before it that were not recorded. Returns whether this one was.
-    pub(crate) fn record_attempt(
+    pub fn record_attempt(
         &self,
         attempt: Attempt,
         access: Access,

@@ -144,8 +144,8 @@ mod tests {
     use std::os::unix::net::UnixDatagram;
     use std::time::Duration;
 
+    use crate::event::Recorder;
     use guideway_api::{ChangeOutcome, Happening};
-    use guideway_management::event::Recorder;
     use tracing::level_filters::LevelFilter;
     use tracing_subscriber::layer::SubscriberExt;
     use tracing_subscriber::reload;

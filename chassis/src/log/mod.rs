@@ -23,9 +23,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::event::Level;
 use arc_swap::ArcSwap;
 use guideway_config::{self as config, LogFormat};
-use guideway_management::event::Level;
 use guideway_output::{Queue, Standard, journal};
 use parking_lot::Mutex;
 use tracing::level_filters::{LevelFilter, STATIC_MAX_LEVEL};
@@ -40,7 +40,7 @@ use format::{Lines, Sink, encoder};
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The log of the program.
-pub(super) struct Log {
+pub struct Log {
     sink: Arc<ArcSwap<Sink>>,
     stderr: Queue,
     level: Level,
@@ -49,7 +49,7 @@ pub(super) struct Log {
 }
 
 /// Starts the log.
-pub(super) fn start() -> io::Result<Log> {
+pub fn start() -> io::Result<Log> {
     let queue = Queue::start(Standard::Error)?;
     let stderr = queue.clone();
     let sink = Arc::new(ArcSwap::from_pointee(Sink { format: LogFormat::Text, queue }));
@@ -86,7 +86,7 @@ pub(super) fn start() -> io::Result<Log> {
 
 impl Log {
     /// Takes over the level and the form that the configuration says.
-    pub(super) fn configure(&self, log: &config::Log) {
+    pub fn configure(&self, log: &config::Log) {
         if !self.is_level_fixed {
             self.level.set(level::of_configuration(log.level));
         }
@@ -107,13 +107,13 @@ impl Log {
     }
 
     /// The level, for the daemon.
-    pub(super) fn level(&self) -> Level {
+    pub fn level(&self) -> Level {
         self.level.clone()
     }
 
     /// Says why the program ends, whatever the level: in the log, and on stderr, where whoever started the program by
     /// hand looks.
-    pub(super) fn say(&self, text: &str) {
+    pub fn say(&self, text: &str) {
         let sink = self.sink.load();
         sink.say(text);
         if sink.format == LogFormat::Journald {
@@ -122,7 +122,7 @@ impl Log {
     }
 
     /// Waits for the last lines to be written, but not for long.
-    pub(super) fn flush(&self) {
+    pub fn flush(&self) {
         self.sink.load().queue.flush(FLUSH_TIMEOUT);
         self.stderr.flush(FLUSH_TIMEOUT);
     }

@@ -2,9 +2,9 @@
 
 use std::ffi::OsStr;
 
+use crate::event::AUDIT;
 use guideway_api::LogLevel;
 use guideway_config as config;
-use guideway_management::event::AUDIT;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::Targets;
 
