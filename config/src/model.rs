@@ -45,9 +45,24 @@ pub struct Configuration {
     pub tunnel: Tunnel,
     /// `[fragments]`
     pub fragments: Fragments,
+    /// `[announce]`; none without it
+    pub announce: Option<Announce>,
+    /// `[[vip]]`
+    pub vips: Vec<Vip>,
+    /// `[bgp]`
+    pub bgp: Bgp,
 }
 
 impl Configuration {
+    /// `announce_when` and `on_quorum_loss` of a virtual address; none if no address is announced.
+    pub fn quorum_of(&self, address: IpAddr) -> Option<(&AnnounceWhen, OnQuorumLoss)> {
+        let announce = self.announce.as_ref()?;
+        let vip = self.vips.iter().find(|vip| vip.address == address);
+        let when = vip.and_then(|vip| vip.announce_when.as_ref());
+        let on_loss = vip.and_then(|vip| vip.on_quorum_loss);
+        Some((when.unwrap_or(&announce.announce_when), on_loss.unwrap_or(announce.on_quorum_loss)))
+    }
+
     /// The routes that ports and neighbours make.
     pub fn static_routes(&self) -> StaticRoutes {
         let networks = self

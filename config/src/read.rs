@@ -9,6 +9,8 @@ use super::declare::Declaration;
 use super::findings::{Checked, Findings, Mistake, Mistakes};
 use super::model::Configuration;
 use super::section::Section;
+use super::sections::announce::{self, AnnounceDraft};
+use super::sections::bgp::{self, BgpDraft, PeerDraft};
 use super::sections::cluster::{self, ClusterDraft};
 use super::sections::control::{self, ControlDraft};
 use super::sections::dpdk::{self, DpdkDraft};
@@ -29,6 +31,7 @@ use super::sections::punt::{
 };
 use super::sections::service::{self, ServiceDraft, ServiceEntry};
 use super::sections::tunnel::{self, TunnelDraft};
+use super::sections::vip::{self, VipDraft};
 use super::{check, files};
 
 /// The declaration of every section, in the order of the reference.
@@ -57,6 +60,10 @@ pub fn declarations() -> Vec<Declaration> {
         PoolDraft::declaration(),
         backend_declaration(),
         ServiceDraft::declaration(),
+        AnnounceDraft::declaration(),
+        VipDraft::declaration(),
+        BgpDraft::declaration(),
+        PeerDraft::declaration(),
     ]
 }
 
@@ -102,6 +109,9 @@ fn read(tree: &DeTable<'_>, findings: &Findings) -> Checked<Configuration> {
     let cluster = cluster::read(&root);
     let tunnel = tunnel::read(&root, &node.sources);
     let fragments = fragments::read(&root);
+    let (announces, announce) = announce::read(&root);
+    let vips = vip::read(&root);
+    let bgp = bgp::read(&root);
     static NAMES: LazyLock<Vec<&str>> =
         LazyLock::new(|| declarations().iter().map(Declaration::path).collect());
     root.finish(&[&NAMES]);
@@ -144,5 +154,8 @@ fn read(tree: &DeTable<'_>, findings: &Findings) -> Checked<Configuration> {
             .map(|(pool, found)| pool.finish(found?))
             .collect::<Checked<_>>()?,
         services: services?.into_iter().map(ServiceEntry::finish).collect::<Checked<_>>()?,
+        announce: if announces { Some(announce.finish()?) } else { None },
+        vips: vips?.into_iter().map(VipDraft::finish).collect::<Checked<_>>()?,
+        bgp: bgp.finish()?,
     })
 }

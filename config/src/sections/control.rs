@@ -16,8 +16,9 @@ const SOCKET: Text<PathBuf> = Text {
     parse: socket,
 };
 
-const DIRECTORY: Text<PathBuf> =
-    Text { form: &Form { noun: "path", limits: "absolute", pattern: "^/.*$" }, parse: directory };
+/// An absolute path.
+pub(super) const PATH: Text<PathBuf> =
+    Text { form: &Form { noun: "path", limits: "absolute", pattern: "^/.*$" }, parse: path };
 
 const GROUP: Text<String> = Text {
     form: &Form {
@@ -47,7 +48,7 @@ section! {
         ///
         /// Guideway makes the directory if it can. Without the file, or with one that cannot be read, it
         /// starts with what the configuration says. Two processes need two directories.
-        state_directory: PathBuf = DIRECTORY, default "\"/var/lib/guideway\"", restart;
+        state_directory: PathBuf = PATH, default "\"/var/lib/guideway\"", restart;
     }
 }
 
@@ -86,7 +87,7 @@ pub(super) fn socket(text: &str) -> Result<PathBuf, String> {
     Ok(PathBuf::from(text))
 }
 
-fn directory(text: &str) -> Result<PathBuf, String> {
+fn path(text: &str) -> Result<PathBuf, String> {
     if !text.starts_with('/') || text.chars().any(char::is_control) {
         return Err("expected an absolute path like /var/lib/guideway".to_owned());
     }

@@ -1,5 +1,7 @@
 //! One file for each section: what it declares, and the rules among its keys.
 
+pub(crate) mod announce;
+pub(crate) mod bgp;
 pub(crate) mod cluster;
 pub(crate) mod control;
 mod device;
@@ -21,7 +23,10 @@ pub(crate) mod port;
 pub(crate) mod punt;
 pub(crate) mod service;
 pub(crate) mod tunnel;
+pub(crate) mod vip;
 
+pub use announce::{Announce, AnnounceWhen, BgpMode, OnQuorumLoss};
+pub use bgp::{Bgp, BgpPeer, Community, Family};
 pub use cluster::{Cluster, Member};
 pub use control::Control;
 pub use dpdk::{Dpdk, Idle};
@@ -38,3 +43,4 @@ pub use port::{Port, Steering};
 pub use punt::{Punt, PuntLinkLocal, PuntMulticast, PuntNeighbor, PuntOwn, PuntRouting};
 pub use service::{DrainThen, Policy, Service};
 pub use tunnel::Tunnel;
+pub use vip::Vip;

@@ -75,6 +75,15 @@ fn the_contract_example_is_read_completely() {
     assert_eq!(
         configuration,
         Configuration {
+            announce: None,
+            vips: vec![],
+            bgp: Bgp {
+                drain_med: 1000,
+                drain_prepend: 3,
+                directory: "/run/guideway-bird".into(),
+                program: "/usr/sbin/bird".into(),
+                ..Bgp::default()
+            },
             node: Node {
                 name: "lb1".to_owned(),
                 tunnel_source_v4: Some("192.0.2.1/32".parse().unwrap()),
