@@ -1,4 +1,4 @@
-//! The control protocol between `guideway` and its clients, over a unix socket.
+//! The control protocol between the daemons of Guideway and their clients, over unix sockets.
 //!
 //! Each line is one JSON value, both ways. The daemon sends a [`Greeting`] first. Then the client
 //! sends [`Request`]s of at most [`MAX_REQUEST`] bytes, and the daemon sends one [`Response`] to
@@ -11,6 +11,7 @@
 //! `tests/wire.rs` has every message as literal JSON, so that no change goes unnoticed.
 #![forbid(unsafe_code)]
 
+mod announce;
 mod event;
 mod kernel;
 mod listing;
@@ -19,6 +20,7 @@ mod response;
 
 use serde::{Deserialize, Serialize};
 
+pub use announce::*;
 pub use event::*;
 pub use kernel::*;
 pub use listing::*;
@@ -33,12 +35,6 @@ pub use response::*;
 /// added: a daemon that does not know a request or its field refuses the request, and a client has
 /// a default for a response's field that an earlier daemon of the same version does not send.
 pub const PROTOCOL_VERSION: u32 = 5;
-
-/// The socket at which the daemon listens by default.
-pub const DEFAULT_SOCKET: &str = "/run/guideway/guideway.sock";
-
-/// The value of [`Greeting::server`].
-pub const SERVER: &str = "guideway";
 
 /// Bytes of a configuration's text at the most, in a file or a request.
 pub const MAX_CONFIGURATION: usize = 16 << 20;
@@ -69,7 +65,7 @@ pub const DEFAULT_FLOWS: usize = 100;
 /// The daemon's first line on every connection.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Greeting {
-    /// Always [`SERVER`].
+    /// [`Daemon::name`] of the daemon.
     pub server: String,
     /// The daemon's release.
     pub version: String,

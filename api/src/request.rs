@@ -4,6 +4,8 @@ use std::net::{IpAddr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
+use crate::announce::Daemon;
+
 /// A request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "request", rename_all = "snake_case", deny_unknown_fields)]
@@ -165,6 +167,14 @@ impl Request {
             Request::Monitor { .. } => "monitor",
             Request::LogLevel { .. } => "log_level",
             Request::Hello { .. } => "hello",
+        }
+    }
+
+    /// The daemon that carries it out; none if each does.
+    pub fn daemon(&self) -> Option<Daemon> {
+        match self {
+            Request::Monitor { .. } | Request::LogLevel { .. } | Request::Hello { .. } => None,
+            _ => Some(Daemon::Forwarder),
         }
     }
 

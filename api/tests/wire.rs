@@ -27,7 +27,11 @@ fn greeting() {
     assert_eq!((MAX_CHANGES, MAX_REASON), (65_535, 255));
     assert_eq!((MAX_FOR_SECONDS, MAX_WEIGHT), (31_536_000, 1_000_000));
     same(
-        Greeting { server: SERVER.into(), version: "0.1.0".into(), protocol: PROTOCOL_VERSION },
+        Greeting {
+            server: Daemon::Forwarder.name().into(),
+            version: "0.1.0".into(),
+            protocol: PROTOCOL_VERSION,
+        },
         r#"{"server":"guideway","version":"0.1.0","protocol":5}"#,
     );
 }

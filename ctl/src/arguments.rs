@@ -4,12 +4,14 @@ mod backend;
 mod parse;
 mod watch;
 
+use std::env;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
-use guideway_api::{DEFAULT_SOCKET, FlowState, FlowTuple, LogLevel};
+use guideway_api::{Daemon, FlowState, FlowTuple, LogLevel, Request};
+use guideway_client::{Client, Error as Unanswered};
 
 pub(crate) use backend::{BackendCommand, Setting};
 pub(crate) use parse::BackendName;
@@ -25,10 +27,11 @@ use watch::Watch;
                   The names of commands that only read may be shortened: guidewayctl b l"
 )]
 pub(crate) struct Arguments {
-    /// The daemon's control socket
-    #[arg(long, global = true, value_name = "PATH", env = "GUIDEWAY_SOCKET",
-          default_value = DEFAULT_SOCKET)]
-    pub(crate) socket: PathBuf,
+    /// The control socket of the daemon that the command asks [default: that of GUIDEWAY_SOCKET or
+    /// /run/guideway/guideway.sock; of the controller GUIDEWAY_CONTROLLER_SOCKET or
+    /// /run/guideway/controller.sock]
+    #[arg(long, global = true, value_name = "PATH")]
+    socket: Option<PathBuf>,
 
     /// How long to wait for each response of the daemon
     #[arg(long, global = true, value_name = "SECONDS", default_value_t = 30,
@@ -48,8 +51,23 @@ pub(crate) struct Arguments {
 }
 
 impl Arguments {
-    pub(crate) fn timeout(&self) -> Duration {
-        Duration::from_secs(self.timeout)
+    /// Connects to the daemon that carries out this request.
+    pub(crate) fn connect(&self, request: &Request) -> Result<Client, Unanswered> {
+        let (daemon, socket) = self.target(request);
+        Client::connect(&socket, daemon, Duration::from_secs(self.timeout))
+    }
+
+    /// The daemon that carries out this request, and its socket.
+    pub(crate) fn target(&self, request: &Request) -> (Daemon, PathBuf) {
+        let daemon = request.daemon().unwrap_or(Daemon::Forwarder);
+        let variable = match daemon {
+            Daemon::Forwarder => "GUIDEWAY_SOCKET",
+            Daemon::Controller => "GUIDEWAY_CONTROLLER_SOCKET",
+        };
+        let of_variable =
+            || env::var_os(variable).filter(|path| !path.is_empty()).map(PathBuf::from);
+        let socket = self.socket.clone().or_else(of_variable);
+        (daemon, socket.unwrap_or_else(|| daemon.socket().into()))
     }
 
     pub(crate) fn output(&self) -> Output {

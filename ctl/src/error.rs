@@ -3,7 +3,8 @@
 use std::io;
 use std::path::PathBuf;
 
-use guideway_api::{ErrorKind, MAX_CONFIGURATION, MAX_REQUEST, PROTOCOL_VERSION};
+use guideway_api::{ErrorKind, MAX_CONFIGURATION};
+use guideway_client::Error as Unanswered;
 use guideway_output::report;
 
 use crate::terminal;
@@ -11,23 +12,9 @@ use crate::terminal;
 /// Why a command failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
-    /// The request did not reach the daemon, so it was not carried out.
-    #[error("cannot reach the daemon at {socket}: {reason}")]
-    Unreachable { socket: PathBuf, reason: String },
-    /// The server at the socket is not guideway.
-    #[error("the server at {socket} is not a guideway daemon; is --socket right?")]
-    NotGuideway { socket: PathBuf },
-    /// The daemon has another protocol version.
-    #[error(
-        "the daemon (release {release}) speaks protocol {protocol}, this guidewayctl (release {}) \
-         {PROTOCOL_VERSION}; use the guidewayctl of the daemon's release, or restart the daemon if it \
-         has been upgraded since its start",
-        env!("CARGO_PKG_VERSION")
-    )]
-    Protocol { release: String, protocol: u32 },
-    /// The request was sent, and no response came.
-    #[error("no response from the daemon: {reason}; the request may have been carried out")]
-    NoResponse { reason: String },
+    /// The request has no response, or a refusal.
+    #[error(transparent)]
+    Client(#[from] guideway_client::Error),
     /// The connection ended on which events came.
     #[error("the daemon at {socket} has gone, and no more events come: {reason}")]
     Gone { socket: PathBuf, reason: String },
@@ -40,12 +27,6 @@ pub(crate) enum Error {
     /// The words of the command line do not fit together.
     #[error("{message}; see --help")]
     Usage { message: String },
-    /// The response is not of this protocol, or not to this request.
-    #[error("the daemon's response is invalid: {reason}")]
-    Response { reason: String },
-    /// The daemon refused the request.
-    #[error("{}", .0.message)]
-    Refused(guideway_api::Error),
     /// No backend is in the pool of the command line.
     #[error("no backend is in a pool named {pool}")]
     NoPool { pool: String },
@@ -61,12 +42,6 @@ pub(crate) enum Error {
     /// The daemon would refuse so long a configuration.
     #[error("{path} is too long: a configuration has at most {MAX_CONFIGURATION} bytes")]
     TooLong { path: PathBuf },
-    /// The request is too long. Only control characters, each six bytes in JSON, can cause this.
-    #[error(
-        "the request has more than {MAX_REQUEST} bytes; are there control characters in the file? \
-         TOML forbids them"
-    )]
-    RequestTooLong,
     /// A file of the command line cannot be read.
     #[error("cannot read {path}: {source}")]
     File { path: PathBuf, source: io::Error },
@@ -84,22 +59,18 @@ impl Error {
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
             Error::Ambiguous { .. } | Error::Shortened { .. } | Error::Usage { .. } => 2,
-            Error::Unreachable { .. } | Error::Gone { .. } => 3,
+            Error::Client(Unanswered::Unreachable { .. }) | Error::Gone { .. } => 3,
             Error::NoPool { .. }
             | Error::NoBackend { .. }
             | Error::NoPort { .. }
             | Error::NoKey { .. } => 4,
-            Error::Refused(error) => match error.kind {
+            Error::Client(Unanswered::Refused(error)) => match error.kind {
                 ErrorKind::NotFound => 4,
                 ErrorKind::Rejected | ErrorKind::Forbidden => 5,
                 ErrorKind::BadRequest | ErrorKind::Failed => 1,
             },
-            Error::NotGuideway { .. }
-            | Error::Protocol { .. }
-            | Error::NoResponse { .. }
-            | Error::Response { .. }
+            Error::Client(_)
             | Error::TooLong { .. }
-            | Error::RequestTooLong
             | Error::File { .. }
             | Error::NotText { .. }
             | Error::Output(_) => 1,
@@ -108,14 +79,17 @@ impl Error {
 
     /// Whether another connection may do better.
     pub(crate) fn is_lost(&self) -> bool {
-        matches!(self, Error::Unreachable { .. } | Error::NoResponse { .. })
+        matches!(
+            self,
+            Error::Client(Unanswered::Unreachable { .. } | Unanswered::NoResponse { .. })
+        )
     }
 
     /// Whether the same request may be answered later.
     pub(crate) fn may_pass(&self) -> bool {
         let is_absent =
             matches!(self, Error::NoPool { .. } | Error::NoBackend { .. } | Error::NoPort { .. });
-        self.is_lost() || is_absent || matches!(self, Error::Refused(_))
+        self.is_lost() || is_absent || matches!(self, Error::Client(Unanswered::Refused(_)))
     }
 
     /// Says on stderr what failed.
@@ -130,7 +104,7 @@ impl Error {
     /// Each mistake that the daemon found in a configuration.
     fn details(&self) -> &[String] {
         match self {
-            Error::Refused(error) => &error.details,
+            Error::Client(Unanswered::Refused(error)) => &error.details,
             _ => &[],
         }
     }
@@ -149,10 +123,11 @@ mod tests {
             (ErrorKind::Rejected, 5),
             (ErrorKind::Forbidden, 5),
         ] {
-            let error = Error::Refused(guideway_api::Error::new(kind, "no"));
+            let error = Error::Client(Unanswered::Refused(guideway_api::Error::new(kind, "no")));
             assert_eq!(error.exit_code(), code, "{kind:?}");
         }
-        let unreachable = Error::Unreachable { socket: "/s".into(), reason: "gone".into() };
+        let reason = "gone".into();
+        let unreachable = Error::Client(Unanswered::Unreachable { socket: "/s".into(), reason });
         assert_eq!(unreachable.exit_code(), 3);
         let gone = Error::Gone { socket: "/s".into(), reason: "gone".into() };
         assert_eq!(gone.exit_code(), 3);

@@ -6,7 +6,6 @@
 #![warn(clippy::print_stderr)]
 
 mod arguments;
-mod client;
 mod error;
 mod explain;
 mod monitor;
@@ -27,7 +26,6 @@ use guideway_baseline as _;
 use guideway_output::{print, report};
 
 use arguments::{Arguments, BackendCommand, Command, ConfigCommand};
-use client::Client;
 use error::Error;
 use prefix::Expanded;
 use render::{BackendView, View, outcome};
@@ -75,7 +73,7 @@ fn run() -> Result<(), Error> {
     if let Some(every) = arguments.command.watch() {
         return watch::watch(&arguments, &request, every, &words, view);
     }
-    let mut response = Client::connect(&arguments.socket, arguments.timeout())?.send(&request)?;
+    let mut response = arguments.connect(&request)?.send(&request)?;
     request::narrow(&mut response, &arguments.command)?;
     let mut rendered = view.render(&response);
     if let (Response::BackendsSet { backends, .. }, Command::Backend(command)) =

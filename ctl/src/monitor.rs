@@ -3,10 +3,10 @@
 use std::os::fd::AsFd;
 
 use guideway_api::{Request, Response};
+use guideway_client::Error as Unanswered;
 use guideway_output::{print_part, report};
 
 use crate::arguments::Arguments;
-use crate::client::Client;
 use crate::error::Error;
 use crate::render::View;
 use crate::terminal::{self, Wake};
@@ -19,10 +19,12 @@ pub(crate) fn monitor(
 ) -> Result<(), Error> {
     let follows = matches!(request, Request::Monitor { follow: true, .. });
     let gone = |error| match error {
-        Error::NoResponse { reason } => Error::Gone { socket: arguments.socket.clone(), reason },
-        error => error,
+        Unanswered::NoResponse { reason } => {
+            Error::Gone { socket: arguments.target(request).1, reason }
+        }
+        error => Error::Client(error),
     };
-    let mut client = Client::connect(&arguments.socket, arguments.timeout())?;
+    let mut client = arguments.connect(request)?;
     client.post(request)?;
     loop {
         if follows && !client.has_bytes() {

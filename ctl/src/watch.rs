@@ -10,12 +10,12 @@ use guideway_output::{print_part, report};
 use humantime::{format_rfc3339_millis, format_rfc3339_seconds};
 
 use crate::arguments::{Arguments, Output};
-use crate::client::Client;
 use crate::error::Error;
 use crate::render::{Look, View};
 use crate::request;
 use crate::table::Rates;
 use crate::terminal::{self, Wake};
+use guideway_client::{Client, Error as Unanswered};
 
 /// The longest time between two attempts to connect.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -28,19 +28,19 @@ pub(crate) fn watch(
     words: &str,
     mut view: View,
 ) -> Result<(), Error> {
-    let mut client = Client::connect(&arguments.socket, arguments.timeout())?;
+    let mut client = arguments.connect(request)?;
     let mut is_first = true;
     // On a terminal the next picture hides a note, so that the header has it.
     let mut restarted = String::new();
     loop {
         let asked = Instant::now();
-        let mut answer = client.send(request);
+        let mut answer = client.send(request).map_err(Error::from);
         if let Err(error) = &answer
             && error.is_lost()
             && !is_first
         {
             let daemon = client.daemon();
-            let Some(again) = reconnect(arguments, error, every)? else { return Ok(()) };
+            let Some(again) = reconnect(arguments, request, error, every)? else { return Ok(()) };
             client = again;
             // Otherwise the daemon closed a connection that was idle, so that another got its place.
             if client.daemon() != daemon {
@@ -49,7 +49,7 @@ pub(crate) fn watch(
                     format!(", daemon restarted at {}", format_rfc3339_seconds(SystemTime::now()));
                 view.look = None;
             }
-            answer = client.send(request);
+            answer = client.send(request).map_err(Error::from);
         }
         let answer = answer.and_then(|mut response| {
             request::narrow(&mut response, &arguments.command)?;
@@ -117,23 +117,26 @@ fn print(
 /// Connects again, at once if possible, and says so if not. None if nobody reads the result any more.
 fn reconnect(
     arguments: &Arguments,
+    request: &Request,
     error: &Error,
     every: Duration,
 ) -> Result<Option<Client>, Error> {
     let mut is_told = false;
     loop {
-        match Client::connect(&arguments.socket, arguments.timeout()) {
+        match arguments.connect(request) {
             Ok(client) if is_told => {
                 report("note: the daemon is back\n");
                 return Ok(Some(client));
             }
             Ok(client) => return Ok(Some(client)),
-            Err(Error::Unreachable { .. }) => {}
-            Err(error) => return Err(error),
+            Err(Unanswered::Unreachable { .. }) => {}
+            Err(error) => return Err(error.into()),
         }
         if !is_told {
             let reason = match error {
-                Error::Unreachable { reason, .. } | Error::NoResponse { reason } => reason,
+                Error::Client(
+                    Unanswered::Unreachable { reason, .. } | Unanswered::NoResponse { reason },
+                ) => reason,
                 _ => "",
             };
             let reason = terminal::line(reason);

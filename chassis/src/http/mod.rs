@@ -71,19 +71,20 @@ pub struct Server {
 }
 
 impl Server {
-    /// Binds `metrics.listen`. Members of a group, which comes with the key that names it, may connect to a unix socket;
+    /// Binds these listeners; `hosts` are names by which clients may address the server. Members of a group, which comes with the key that names it, may connect to a unix socket;
     /// without one, those of the group of the process.
     ///
     /// # Errors
     /// What the operator has to change.
     pub fn bind(
-        metrics: &config::Metrics,
+        listen: &[config::Listen],
+        hosts: &[String],
         group: Option<(&'static str, &str)>,
     ) -> Result<Server, Error> {
-        let listeners = metrics.listen.iter().map(|listen| Listener::bind(listen, group));
+        let listeners = listen.iter().map(|listen| Listener::bind(listen, group));
         Ok(Server {
             listeners: listeners.collect::<Result<_, _>>()?,
-            hosts: metrics.hosts.iter().map(|host| host.to_ascii_lowercase()).collect(),
+            hosts: hosts.iter().map(|host| host.to_ascii_lowercase()).collect(),
             limits: Limits::default(),
         })
     }

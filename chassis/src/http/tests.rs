@@ -32,7 +32,7 @@ impl Rig {
     fn with(limits: Limits, pages: Pages) -> Rig {
         let listen = vec![Listen::Tcp(([127, 0, 0, 1], 0).into())];
         let metrics = Metrics { listen, hosts: vec!["LB1.example".into()], max_series: 1000 };
-        let mut server = Server::bind(&metrics, None).unwrap();
+        let mut server = Server::bind(&metrics.listen, &metrics.hosts, None).unwrap();
         server.limits = limits;
         let [Listener::Tcp(listener)] = &server.listeners[..] else { panic!("one listener") };
         let address = listener.local_addr().unwrap();

@@ -9,7 +9,7 @@ use std::sync::atomic::AtomicUsize;
 use std::time::Instant;
 
 use guideway_api::{
-    Error, ErrorKind, Greeting, Happening, PROTOCOL_VERSION, Request, Response, SERVER,
+    Daemon, Error, ErrorKind, Greeting, Happening, PROTOCOL_VERSION, Request, Response,
 };
 use rustix::event::PollFlags;
 
@@ -31,6 +31,7 @@ pub type Handler = Arc<dyn Fn(&Peer, Request) -> Response + Send + Sync>;
 
 /// Everything that a connection's thread needs.
 pub(super) struct Shared {
+    pub(super) daemon: Daemon,
     pub(super) handler: Handler,
     pub(super) access: Access,
     pub(super) events: Recorder,
@@ -44,10 +45,10 @@ pub(super) struct Shared {
 
 /// Greets and refuses a client that gets no permit. It never waits: both lines fit the empty
 /// buffer of a new socket.
-pub(super) fn refuse(mut stream: &UnixStream, message: String) {
+pub(super) fn refuse(mut stream: &UnixStream, daemon: Daemon, message: String) {
     tracing::debug!("control connection refused: {message}");
     let error = Error::new(ErrorKind::Failed, message + "; try again later");
-    let mut lines = encoded(&greeting());
+    let mut lines = encoded(&greeting(daemon));
     lines.extend(encoded(&Response::Error(error)));
     let _ = stream.write(&lines);
 }
@@ -102,7 +103,7 @@ struct Connection<'a> {
 
 impl Connection<'_> {
     fn run(&mut self) -> Result<(), End> {
-        self.write(&encoded(&greeting()))?;
+        self.write(&encoded(&greeting(self.shared.daemon)))?;
         loop {
             match self.read_line()? {
                 Line::Until(end) => {
@@ -157,6 +158,15 @@ impl Connection<'_> {
     }
 
     fn carry_out(&self, request: Request) -> Response {
+        let daemon = self.shared.daemon;
+        if let Some(other) = request.daemon().filter(|&other| other != daemon) {
+            let message = format!(
+                "`{}` is for {other}, by default at {}; this is {daemon}",
+                request.name(),
+                other.socket()
+            );
+            return Response::Error(Error::new(ErrorKind::BadRequest, message));
+        }
         // A panic would end this thread and leave the client without a reply.
         catch_unwind(AssertUnwindSafe(|| (self.shared.handler)(&self.peer, request)))
             .unwrap_or_else(|_| failure("the daemon failed on this request; see its log"))
@@ -314,9 +324,9 @@ impl Drop for Introduced<'_> {
     }
 }
 
-pub(super) fn greeting() -> Greeting {
+pub(super) fn greeting(daemon: Daemon) -> Greeting {
     Greeting {
-        server: SERVER.into(),
+        server: daemon.name().into(),
         version: env!("CARGO_PKG_VERSION").into(),
         protocol: PROTOCOL_VERSION,
     }

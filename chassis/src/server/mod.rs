@@ -40,7 +40,7 @@ use std::sync::atomic::AtomicUsize;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use guideway_api::MAX_REQUEST;
+use guideway_api::{Daemon, MAX_REQUEST};
 use rustix::event::PollFlags;
 
 use admission::Admission;
@@ -67,6 +67,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 /// A control socket that is bound and does not accept connections yet.
 #[derive(Debug)]
 pub struct Server {
+    daemon: Daemon,
     socket: Socket,
     stop: Stop,
     long_requests: LongRequests,
@@ -76,8 +77,14 @@ pub struct Server {
 
 impl Server {
     /// Binds `path`, creates its directory if it is missing, and replaces a socket that no daemon
-    /// serves. Members of `group`, or else of the group of the process, may connect, and have this access.
-    pub fn bind(path: &Path, group: Option<&str>, access: Access) -> Result<Server, Error> {
+    /// serves, for this daemon. Members of a group, which comes with the setting that names it, or else of the
+    /// group of the process, may connect, and have this access.
+    pub fn bind(
+        daemon: Daemon,
+        path: &Path,
+        group: Option<(&'static str, &str)>,
+        access: Access,
+    ) -> Result<Server, Error> {
         let bounds = Bounds {
             connections: CONNECTIONS,
             client_timeout: CLIENT_TIMEOUT,
@@ -87,12 +94,8 @@ impl Server {
         let stop = Stop::new().map_err(system("make an event descriptor for", path))?;
         let long_requests = LongRequests::new(MAX_LONG_REQUESTS)
             .map_err(system("make an event descriptor for", path))?;
-        let key = match access {
-            Access::Full => "control.group",
-            Access::Read => "control.read_group",
-        };
-        let socket = Socket::bind(path, group.map(|group| (key, group)))?;
-        Ok(Server { socket, stop, long_requests, bounds, access })
+        let socket = Socket::bind(path, group)?;
+        Ok(Server { daemon, socket, stop, long_requests, bounds, access })
     }
 
     /// Serves until the handle is stopped or dropped. Clients read the events that `events` records.
@@ -102,6 +105,7 @@ impl Server {
     pub fn start(self, handler: Handler, events: Recorder) -> Handle {
         let stop = Arc::new(self.stop);
         let shared = Shared {
+            daemon: self.daemon,
             handler,
             access: self.access,
             events,
@@ -168,7 +172,11 @@ fn accept(socket: Socket, shared: &Shared) {
             };
             let Some(permit) = shared.admission.take(&stream) else {
                 let limit = shared.bounds.connections;
-                connection::refuse(&stream, format!("there are {limit} connections already"));
+                connection::refuse(
+                    &stream,
+                    shared.daemon,
+                    format!("there are {limit} connections already"),
+                );
                 continue;
             };
             let spawned = thread::Builder::new().name("control".into()).spawn_scoped(scope, || {

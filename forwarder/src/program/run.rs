@@ -33,16 +33,18 @@ pub(super) fn run(path: &Path, log: &Log) -> Result<ExitCode> {
     let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP]).context("cannot handle signals")?;
     let control = parsed.configuration.control.clone();
     // First, so that a second appliance on the same socket fails before it touches a device.
-    let server = Server::bind(&control.socket, control.group.as_deref(), Access::Full)?;
+    let group = control.group.as_deref().map(|group| ("control.group", group));
+    let read_group = control.read_group.as_deref().map(|group| ("control.read_group", group));
+    let server =
+        Server::bind(guideway_api::Daemon::Forwarder, &control.socket, group, Access::Full)?;
     let read_server = control
         .read_socket
         .as_ref()
-        .map(|path| Server::bind(path, control.read_group.as_deref(), Access::Read))
+        .map(|path| Server::bind(guideway_api::Daemon::Forwarder, path, read_group, Access::Read))
         .transpose()?;
     let node = parsed.configuration.node.name.clone();
-    let readers = control.read_group.as_deref().map(|group| ("control.read_group", group));
-    let group = readers.or(control.group.as_deref().map(|group| ("control.group", group)));
-    let http = http::Server::bind(&parsed.configuration.metrics, group)?;
+    let metrics = &parsed.configuration.metrics;
+    let http = http::Server::bind(&metrics.listen, &metrics.hosts, read_group.or(group))?;
     let http = http.start(Stage::Starting.pages(&node)).context("cannot start the HTTP server")?;
     let recording = (events.clone(), log.level());
     let appliance = Appliance::start(path.to_owned(), text, parsed, Mode::Live, recording)?;

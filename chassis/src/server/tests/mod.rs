@@ -35,7 +35,7 @@ impl Client {
     fn new(path: &Path) -> Client {
         let mut client = Client::ungreeted(path);
         let greeting: Greeting = serde_json::from_str(&client.line()).unwrap();
-        assert_eq!(greeting, connection::greeting());
+        assert_eq!(greeting, connection::greeting(Daemon::Forwarder));
         client
     }
 
@@ -124,7 +124,7 @@ impl Site {
     ) -> Site {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("socket");
-        let mut server = Server::bind(&path, None, Access::Full).unwrap();
+        let mut server = Server::bind(Daemon::Forwarder, &path, None, Access::Full).unwrap();
         server.bounds = Bounds {
             connections,
             client_timeout,
@@ -185,7 +185,7 @@ fn mode(path: &Path) -> u32 {
 fn makes_the_directory_and_sets_the_modes() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("run/guideway/guideway.sock");
-    let server = Server::bind(&path, None, Access::Full).unwrap();
+    let server = Server::bind(Daemon::Forwarder, &path, None, Access::Full).unwrap();
     assert_eq!(mode(&path), 0o660);
     assert_eq!(mode(path.parent().unwrap()), 0o755);
     drop(server);
@@ -196,11 +196,23 @@ fn makes_the_directory_and_sets_the_modes() {
 fn refuses_a_group_that_is_not_there() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("new/socket");
-    let error = Server::bind(&path, Some("no-such-group"), Access::Full).unwrap_err();
+    let error = Server::bind(
+        Daemon::Forwarder,
+        &path,
+        Some(("control.group", "no-such-group")),
+        Access::Full,
+    )
+    .unwrap_err();
     let text = "there is no group \"no-such-group\" on this machine, as control.group names it; \
                 make it (`groupadd --system NAME`) or name another";
     assert_eq!(error.to_string(), text);
-    let error = Server::bind(&path, Some("no-such-group"), Access::Read).unwrap_err();
+    let error = Server::bind(
+        Daemon::Forwarder,
+        &path,
+        Some(("control.read_group", "no-such-group")),
+        Access::Read,
+    )
+    .unwrap_err();
     assert!(error.to_string().contains("as control.read_group names it"), "{error}");
     assert!(!path.parent().unwrap().exists(), "it left something behind");
 }
@@ -211,7 +223,7 @@ fn a_stale_socket_is_replaced() {
     let path = directory.path().join("socket");
     drop(UnixListener::bind(&path).unwrap());
     assert!(path.exists());
-    let _handle = Server::bind(&path, None, Access::Full)
+    let _handle = Server::bind(Daemon::Forwarder, &path, None, Access::Full)
         .unwrap()
         .start(Arc::new(|_: &Peer, request| echo(request)), Recorder::default());
     assert_eq!(Client::new(&path).ask(&Request::Stats {}), stats());
@@ -220,7 +232,7 @@ fn a_stale_socket_is_replaced() {
 #[test]
 fn a_socket_in_use_is_refused() {
     let site = Site::new();
-    let error = Server::bind(&site.path, None, Access::Full).unwrap_err();
+    let error = Server::bind(Daemon::Forwarder, &site.path, None, Access::Full).unwrap_err();
     assert!(matches!(error, Error::InUse { .. }), "{error}");
     assert!(error.to_string().contains("another daemon serves"), "{error}");
     assert_eq!(site.client().ask(&Request::Stats {}), stats());
@@ -228,7 +240,10 @@ fn a_socket_in_use_is_refused() {
     // A daemon without a lock file that does not accept.
     let other = site.directory.path().join("other");
     let _listener = UnixListener::bind(&other).unwrap();
-    assert!(matches!(Server::bind(&other, None, Access::Full), Err(Error::InUse { .. })));
+    assert!(matches!(
+        Server::bind(Daemon::Forwarder, &other, None, Access::Full),
+        Err(Error::InUse { .. })
+    ));
     assert!(other.exists());
 }
 
@@ -237,7 +252,10 @@ fn a_file_that_is_no_socket_is_kept() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("socket");
     fs::write(&path, "precious").unwrap();
-    assert!(matches!(Server::bind(&path, None, Access::Full), Err(Error::NotASocket { .. })));
+    assert!(matches!(
+        Server::bind(Daemon::Forwarder, &path, None, Access::Full),
+        Err(Error::NotASocket { .. })
+    ));
     assert_eq!(fs::read_to_string(&path).unwrap(), "precious");
 }
 
@@ -245,13 +263,20 @@ fn a_file_that_is_no_socket_is_kept() {
 fn impossible_paths_are_refused() {
     let directory = tempfile::tempdir().unwrap();
     let long = directory.path().join("x".repeat(108));
-    assert!(matches!(Server::bind(&long, None, Access::Full), Err(Error::TooLong { .. })));
+    assert!(matches!(
+        Server::bind(Daemon::Forwarder, &long, None, Access::Full),
+        Err(Error::TooLong { .. })
+    ));
     let file = directory.path().join("file");
     fs::write(&file, "").unwrap();
-    let error = Server::bind(&file.join("socket"), None, Access::Full).unwrap_err();
+    let error =
+        Server::bind(Daemon::Forwarder, &file.join("socket"), None, Access::Full).unwrap_err();
     let Error::System { source, .. } = &error else { panic!("{error}") };
     assert_eq!(source.kind(), Io::NotADirectory);
-    assert!(matches!(Server::bind(Path::new(""), None, Access::Full), Err(Error::System { .. })));
+    assert!(matches!(
+        Server::bind(Daemon::Forwarder, Path::new(""), None, Access::Full),
+        Err(Error::System { .. })
+    ));
 }
 
 #[test]
@@ -470,7 +495,7 @@ fn stop_ends_every_thread_and_removes_the_socket() {
     assert_eq!(idle.line(), "");
     assert_eq!(half.line(), "");
 
-    drop(Server::bind(&site.path, None, Access::Full).unwrap());
+    drop(Server::bind(Daemon::Forwarder, &site.path, None, Access::Full).unwrap());
 }
 
 #[test]

@@ -323,7 +323,7 @@ fn a_handler_gets_the_client_and_its_access() {
             sender.lock().unwrap().send(peer.clone()).unwrap();
             stats()
         };
-        let server = Server::bind(&path, None, access).unwrap();
+        let server = Server::bind(Daemon::Forwarder, &path, None, access).unwrap();
         let _handle = server.start(Arc::new(handler), Recorder::default());
         assert_eq!(mode(&path), 0o660);
         assert_eq!(Client::new(&path).ask(&Request::Stats {}), stats());

@@ -1,4 +1,5 @@
 //! A client of the protocol: connects, checks the greeting, sends a request and reads the response.
+#![forbid(unsafe_code)]
 
 use std::io::{self, BufRead, BufReader, ErrorKind, Write};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -8,26 +9,82 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use guideway_api::{Greeting, MAX_REQUEST, PROTOCOL_VERSION, Request, Response, SERVER};
+use guideway_api::{Daemon, Greeting, MAX_REQUEST, PROTOCOL_VERSION, Request, Response};
 use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
-
-use crate::error::Error;
 
 /// Bytes of a response at the most. The longest, a full flow listing, has a few megabytes.
 const MAX_RESPONSE: usize = 64 << 20;
 
+/// Why a request has no response.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The request did not reach the daemon, so it was not carried out.
+    #[error("cannot reach the daemon at {socket}: {reason}")]
+    Unreachable {
+        /// The socket.
+        socket: PathBuf,
+        /// Why.
+        reason: String,
+    },
+    /// The server at the socket is another one.
+    #[error("the server at {socket} is not {wanted}; is the path of the socket right?")]
+    NotIt {
+        /// The socket.
+        socket: PathBuf,
+        /// The daemon that was wanted.
+        wanted: Daemon,
+    },
+    /// The daemon has another protocol version.
+    #[error(
+        "the daemon (release {release}) speaks protocol {protocol}, this program (release {}) \
+         {PROTOCOL_VERSION}; use programs of one release, or restart the daemon if it has been upgraded \
+         since its start",
+        env!("CARGO_PKG_VERSION")
+    )]
+    Protocol {
+        /// The daemon's release.
+        release: String,
+        /// Its protocol.
+        protocol: u32,
+    },
+    /// The request was sent, and no response came.
+    #[error("no response from the daemon: {reason}; the request may have been carried out")]
+    NoResponse {
+        /// Why.
+        reason: String,
+    },
+    /// The response is not of this protocol, or not to this request.
+    #[error("the daemon's response is invalid: {reason}")]
+    Response {
+        /// Why.
+        reason: String,
+    },
+    /// The daemon refused the request.
+    #[error("{}", .0.message)]
+    Refused(guideway_api::Error),
+    /// The request is too long. Only control characters, each six bytes in JSON, can cause this.
+    #[error(
+        "the request has more than {MAX_REQUEST} bytes; are there control characters in the file? \
+         TOML forbids them"
+    )]
+    TooLong,
+}
+
 /// A connection to a daemon of this protocol version.
 #[derive(Debug)]
-pub(crate) struct Client {
+pub struct Client {
     stream: BufReader<UnixStream>,
     socket: PathBuf,
     timeout: Duration,
 }
 
 impl Client {
-    /// Connects and checks the greeting. `timeout` is for each step: connecting, the greeting, sending a
+    /// Connects and checks that this daemon greets. `timeout` is for each step: connecting, the greeting, sending a
     /// request, and its response.
-    pub(crate) fn connect(socket: &Path, timeout: Duration) -> Result<Client, Error> {
+    ///
+    /// # Errors
+    /// If the daemon cannot be reached, or is another. [`Error`] says which requests may have been carried out.
+    pub fn connect(socket: &Path, wanted: Daemon, timeout: Duration) -> Result<Client, Error> {
         let unreachable = |reason| Error::Unreachable { socket: socket.into(), reason };
         let stream = connect(socket, timeout).map_err(|error| {
             let advice = match error.kind() {
@@ -41,8 +98,8 @@ impl Client {
         let line = client.line().map_err(|error| unreachable(error.to_string()))?;
 
         let greeting = serde_json::from_slice::<Greeting>(&line).ok();
-        let Some(greeting) = greeting.filter(|greeting| greeting.server == SERVER) else {
-            return Err(Error::NotGuideway { socket: socket.into() });
+        let Some(greeting) = greeting.filter(|greeting| greeting.server == wanted.name()) else {
+            return Err(Error::NotIt { socket: socket.into(), wanted });
         };
         if greeting.protocol != PROTOCOL_VERSION {
             let Greeting { version: release, protocol, .. } = greeting;
@@ -52,19 +109,25 @@ impl Client {
     }
 
     /// Sends a request and waits for its response. A refusal is an error.
-    pub(crate) fn send(&mut self, request: &Request) -> Result<Response, Error> {
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub fn send(&mut self, request: &Request) -> Result<Response, Error> {
         self.post(request)?;
         self.receive(request)
     }
 
     /// Sends a request.
-    pub(crate) fn post(&mut self, request: &Request) -> Result<(), Error> {
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub fn post(&mut self, request: &Request) -> Result<(), Error> {
         let mut line = serde_json::to_vec(request).map_err(|error| Error::Response {
             reason: format!("cannot write the request as JSON: {error}"),
         })?;
         line.push(b'\n');
         if line.len() > MAX_REQUEST {
-            return Err(Error::RequestTooLong);
+            return Err(Error::TooLong);
         }
         let stream = self.stream.get_mut();
         let sent = stream
@@ -82,7 +145,10 @@ impl Client {
     }
 
     /// Waits for the next response to a request that was sent. A refusal is an error.
-    pub(crate) fn receive(&mut self, request: &Request) -> Result<Response, Error> {
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub fn receive(&mut self, request: &Request) -> Result<Response, Error> {
         let line = self.line().map_err(|error| Error::NoResponse { reason: error.to_string() })?;
         match serde_json::from_slice(&line) {
             Ok(Response::Error(error)) => Err(Error::Refused(error)),
@@ -93,12 +159,12 @@ impl Client {
     }
 
     /// Whether some of a response is here already, so that the socket may have nothing more.
-    pub(crate) fn has_bytes(&self) -> bool {
+    pub fn has_bytes(&self) -> bool {
         !self.stream.buffer().is_empty()
     }
 
     /// The number of the daemon's process, which a restart changes; 0 in another namespace of processes.
-    pub(crate) fn daemon(&self) -> Option<i32> {
+    pub fn daemon(&self) -> Option<i32> {
         Some(getsockopt(self.stream.get_ref(), PeerCredentials).ok()?.pid())
     }
 
