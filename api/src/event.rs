@@ -9,6 +9,7 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::announce::{AnnouncingState, ForwarderState, VipCause, VipState};
 use crate::listing::BackendState;
 #[cfg(doc)]
 use crate::request::Request;
@@ -402,6 +403,115 @@ happenings! {
     Warning PoolStates = "pool_states" {
         /// How many there are besides those that are recorded.
         pools: usize,
+    }
+    /// The interface of the virtual addresses is up: they can be announced.
+    Info AnnouncingBegan = "announcing_began" {
+        /// The interface.
+        interface: String,
+    }
+    /// The interface of the virtual addresses is down, which withdraws all of them.
+    Error AnnouncingEnded = "announcing_ended" {
+        /// The interface.
+        interface: String,
+        /// Why.
+        #[serde(flatten)]
+        state: AnnouncingState,
+    }
+    /// The controller sees the forwarder in another state.
+    Warning ForwarderState = "forwarder_state" {
+        /// The state before.
+        from: ForwarderState,
+        /// The state now.
+        to: ForwarderState,
+    }
+    /// The controller goes by a configuration that is in force on every worker.
+    Info ConfigAdopted = "config_adopted" {
+        /// The generation.
+        generation: u64,
+    }
+    /// Routers learn of a virtual address in another way than before.
+    Info VipState = "vip_state" {
+        /// The address.
+        address: IpAddr,
+        /// The state before.
+        from: VipState,
+        /// The state now.
+        to: VipState,
+        /// Why.
+        #[serde(flatten)]
+        cause: VipCause,
+        /// Why, in the words of who ordered it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
+    }
+    /// More virtual addresses than are recorded one by one are announced in another way, all at once.
+    Info VipStates = "vip_states" {
+        /// How many there are besides those that are recorded.
+        vips: usize,
+    }
+    /// Too few services of a virtual address serve.
+    Error QuorumLost = "quorum_lost" {
+        /// The address.
+        address: IpAddr,
+        /// The services that do not serve.
+        services: Vec<String>,
+        /// Whether the address stays announced.
+        kept: bool,
+    }
+    /// Enough services of a virtual address serve again.
+    Info QuorumRegained = "quorum_regained" {
+        /// The address.
+        address: IpAddr,
+    }
+    /// Somebody else removed routes of the controller, and it put them back.
+    Warning RoutesRestored = "routes_restored" {
+        /// How many.
+        routes: usize,
+    }
+    /// Somebody removed the kernel's rule that looks up its main table, and the controller put it back.
+    Warning RuleRestored = "rule_restored" {
+        /// Whether it is the rule of IPv6.
+        ipv6: bool,
+    }
+    /// The kernel refuses routes of virtual addresses.
+    Error RoutesRefused = "routes_refused" {
+        /// How many.
+        routes: usize,
+        /// Why it refuses the first.
+        error: String,
+    }
+    /// A BGP session is established.
+    Info BgpEstablished = "bgp_established" {
+        /// The peer.
+        peer: String,
+    }
+    /// A BGP session is not established any more.
+    Error BgpLost = "bgp_lost" {
+        /// The peer.
+        peer: String,
+        /// Why, as far as BIRD says it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        error: Option<String>,
+    }
+    /// BIRD runs by a new configuration.
+    Info BgpConfigured = "bgp_configured" {
+        /// Peers in it.
+        peers: usize,
+    }
+    /// BIRD refuses the controller's configuration, and goes on by the last one.
+    Error BgpRefused = "bgp_refused" {
+        /// Why.
+        error: String,
+    }
+    /// BIRD does not answer the controller.
+    Error BirdLost = "bird_lost" {
+        /// Why.
+        error: String,
+    }
+    /// BIRD answers the controller again.
+    Info BirdFound = "bird_found" {
+        /// Its release.
+        version: String,
     }
     /// A worker has not finished a round for long.
     Error WorkerStalled = "worker_stalled" {

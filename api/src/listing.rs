@@ -8,6 +8,7 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::announce::Announcing;
 #[cfg(doc)]
 use crate::request::Request;
 use crate::request::{FlowState, Protocol, SetState, Source};
@@ -49,6 +50,9 @@ pub struct Status {
     pub received: u64,
     /// Packets transmitted, all workers.
     pub transmitted: u64,
+    /// The interface of the virtual addresses; none if the configuration has no `[announce]`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub announcing: Option<Announcing>,
 }
 
 /// One service in force.
@@ -66,6 +70,10 @@ pub struct Service {
     pub pool: String,
     /// Number of backends that accept new flows.
     pub backends: usize,
+    /// Whether the service serves new flows: its pool has `pool.min_active` backends that accept new
+    /// flows, or its backup does, or `pool.on_empty` has all backends serve.
+    #[serde(default)]
+    pub serves: bool,
     /// Traffic forwarded for it.
     pub traffic: Traffic,
 }

@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
-use crate::announce::Daemon;
+use crate::announce::{Daemon, NodeOrder, VipOrder};
 
 /// A request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -110,6 +110,45 @@ pub enum Request {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         reason: Option<String>,
     },
+    /// The virtual addresses. As the other requests about announcements, it is for the controller.
+    VipList {},
+    /// Orders how virtual addresses are announced. The order outlives restarts.
+    VipSet {
+        /// The addresses: 1 to [`MAX_CHANGES`](crate::MAX_CHANGES).
+        addresses: Vec<IpAddr>,
+        /// What to do with them.
+        order: VipOrder,
+        /// The peers that it is for, by `bgp.peer.name`; all of them without any.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        peers: Vec<String>,
+        /// The next hops that those peers are told, at most one of each family; only with
+        /// [`VipOrder::Announce`].
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        next_hops: Vec<IpAddr>,
+        /// Why: 1 to [`MAX_REASON`](crate::MAX_REASON) bytes without control characters.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
+    },
+    /// The controller, and what it knows of the node.
+    NodeShow {},
+    /// Orders how all virtual addresses of the node are announced. The order outlives restarts.
+    NodeSet {
+        /// What to do.
+        order: NodeOrder,
+        /// The peers that it is for, by `bgp.peer.name`; all of them without any.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        peers: Vec<String>,
+        /// Why: 1 to [`MAX_REASON`](crate::MAX_REASON) bytes without control characters.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
+    },
+    /// The BGP sessions of the managed BIRD.
+    BgpList {},
+    /// One BGP session, with the routes sent.
+    BgpShow {
+        /// The peer's name, `bgp.peer.name`.
+        peer: String,
+    },
     /// Says what the client is. The daemon records its coming and going.
     Hello {
         /// What the client calls itself, 1 to 63 bytes.
@@ -121,7 +160,7 @@ pub enum Request {
 
 impl Request {
     /// The `request` of every message, in the order of the enum.
-    pub const NAMES: [&str; 20] = [
+    pub const NAMES: [&str; 26] = [
         "status",
         "service_list",
         "backend_list",
@@ -141,6 +180,12 @@ impl Request {
         "punt_list",
         "monitor",
         "log_level",
+        "vip_list",
+        "vip_set",
+        "node_show",
+        "node_set",
+        "bgp_list",
+        "bgp_show",
         "hello",
     ];
 
@@ -166,6 +211,12 @@ impl Request {
             Request::PuntList {} => "punt_list",
             Request::Monitor { .. } => "monitor",
             Request::LogLevel { .. } => "log_level",
+            Request::VipList {} => "vip_list",
+            Request::VipSet { .. } => "vip_set",
+            Request::NodeShow {} => "node_show",
+            Request::NodeSet { .. } => "node_set",
+            Request::BgpList {} => "bgp_list",
+            Request::BgpShow { .. } => "bgp_show",
             Request::Hello { .. } => "hello",
         }
     }
@@ -173,8 +224,30 @@ impl Request {
     /// The daemon that carries it out; none if each does.
     pub fn daemon(&self) -> Option<Daemon> {
         match self {
+            Request::VipList {}
+            | Request::VipSet { .. }
+            | Request::NodeShow {}
+            | Request::NodeSet { .. }
+            | Request::BgpList {}
+            | Request::BgpShow { .. } => Some(Daemon::Controller),
             Request::Monitor { .. } | Request::LogLevel { .. } | Request::Hello { .. } => None,
-            _ => Some(Daemon::Forwarder),
+            Request::Status {}
+            | Request::ServiceList {}
+            | Request::BackendList {}
+            | Request::BackendSet { .. }
+            | Request::WorkerList {}
+            | Request::PortList {}
+            | Request::PortStats { .. }
+            | Request::Stats {}
+            | Request::ConfigShow {}
+            | Request::ConfigCheck { .. }
+            | Request::ConfigApply { .. }
+            | Request::ConfigReload { .. }
+            | Request::FlowList(_)
+            | Request::InterfaceList {}
+            | Request::NeighborList {}
+            | Request::RouteShow { .. }
+            | Request::PuntList {} => Some(Daemon::Forwarder),
         }
     }
 
@@ -184,7 +257,9 @@ impl Request {
         match self {
             Request::BackendSet { .. }
             | Request::ConfigApply { .. }
-            | Request::ConfigReload { .. } => true,
+            | Request::ConfigReload { .. }
+            | Request::VipSet { .. }
+            | Request::NodeSet { .. } => true,
             Request::LogLevel { level, .. } => level.is_some(),
             Request::Status {}
             | Request::ServiceList {}
@@ -201,6 +276,10 @@ impl Request {
             | Request::RouteShow { .. }
             | Request::PuntList {}
             | Request::Monitor { .. }
+            | Request::VipList {}
+            | Request::NodeShow {}
+            | Request::BgpList {}
+            | Request::BgpShow { .. }
             | Request::Hello { .. } => false,
         }
     }

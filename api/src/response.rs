@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::announce::{BgpDetails, BgpPeer, Node, Vip};
 use crate::event::Events;
 use crate::kernel::{Neighbor, PortInterface, Punt, Route};
 use crate::listing::{Backend, Flows, Port, PortStats, Service, Stats, Status, Worker};
@@ -73,6 +74,32 @@ pub enum Response {
         /// The level in force.
         level: LogLevel,
     },
+    /// The response to [`Request::VipList`].
+    Vips(Vec<Vip>),
+    /// The response to [`Request::VipSet`].
+    VipsSet {
+        /// The addresses of the request, as they are now.
+        vips: Vec<Vip>,
+        /// How many of them the order has changed.
+        changed: usize,
+        /// Whether the order is stored: if not, a restart would lose it.
+        stored: bool,
+    },
+    /// The response to [`Request::NodeShow`].
+    Node(Node),
+    /// The response to [`Request::NodeSet`].
+    NodeSet {
+        /// The node, as it is now.
+        node: Node,
+        /// Whether the order has changed anything.
+        changed: bool,
+        /// Whether the order is stored: if not, a restart would lose it.
+        stored: bool,
+    },
+    /// The response to [`Request::BgpList`].
+    BgpPeers(Vec<BgpPeer>),
+    /// The response to [`Request::BgpShow`].
+    BgpPeer(BgpDetails),
     /// The response to [`Request::Hello`].
     Hello {},
     /// The request was not carried out. Nothing changed, unless [`ErrorKind::Failed`] says that

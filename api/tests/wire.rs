@@ -1,4 +1,4 @@
-//! Every message of protocol 5 as literal JSON, so that no message changes unnoticed. If a test here must
+//! Every message of protocol 6 as literal JSON, so that no message changes unnoticed. If a test here must
 //! change, `PROTOCOL_VERSION` says whether the version must rise.
 #![expect(clippy::unwrap_used, reason = "a test may")]
 
@@ -21,7 +21,7 @@ fn traffic() -> Traffic {
 
 #[test]
 fn greeting() {
-    assert_eq!(PROTOCOL_VERSION, 5);
+    assert_eq!(PROTOCOL_VERSION, 6);
     assert_eq!(MAX_CONFIGURATION, 16_777_216);
     assert_eq!(MAX_REQUEST, 33_558_528);
     assert_eq!((MAX_CHANGES, MAX_REASON), (65_535, 255));
@@ -32,7 +32,7 @@ fn greeting() {
             version: "0.1.0".into(),
             protocol: PROTOCOL_VERSION,
         },
-        r#"{"server":"guideway","version":"0.1.0","protocol":5}"#,
+        r#"{"server":"guideway","version":"0.1.0","protocol":6}"#,
     );
 }
 
@@ -434,6 +434,7 @@ fn response_status() {
             fragments_waiting: 9,
             received: u64::MAX,
             transmitted: 8,
+            announcing: None,
         }),
         concat!(
             r#"{"response":"status","body":{"node":"lb1","version":"0.1.0","uptime_seconds":61,"#,
@@ -456,6 +457,7 @@ fn response_services() {
             port: 80,
             pool: "web".into(),
             backends: 3,
+            serves: true,
             traffic: traffic(),
         }]),
         concat!(

@@ -252,5 +252,11 @@ fn fits(response: &Response, request: &Request) -> bool {
             | (Request::Monitor { .. }, Response::Events(_))
             | (Request::LogLevel { .. }, Response::LogLevel { .. })
             | (Request::Hello { .. }, Response::Hello {})
+            | (Request::VipList {}, Response::Vips(_))
+            | (Request::VipSet { .. }, Response::VipsSet { .. })
+            | (Request::NodeShow {}, Response::Node(_))
+            | (Request::NodeSet { .. }, Response::NodeSet { .. })
+            | (Request::BgpList {}, Response::BgpPeers(_))
+            | (Request::BgpShow { .. }, Response::BgpPeer(_))
     )
 }

@@ -135,7 +135,13 @@ impl View {
                 lines.map(|event| event::line(event, self.screen.has_colour)).collect()
             }
             Response::LogLevel { level } => format!("{}\n", level.name()),
-            Response::Hello {} => String::new(),
+            Response::Vips(_)
+            | Response::VipsSet { .. }
+            | Response::Node(_)
+            | Response::NodeSet { .. }
+            | Response::BgpPeers(_)
+            | Response::BgpPeer(_)
+            | Response::Hello {} => String::new(),
             Response::Error(error) => {
                 notes = error.details.clone();
                 terminal::line(&error.message)

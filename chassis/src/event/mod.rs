@@ -16,6 +16,7 @@
 //! Lines of the audit trail have the target [`AUDIT`], by which the log takes them at every level. Otherwise a client
 //! could lower the level first, and nothing would say so.
 
+mod announcing;
 mod level;
 mod limit;
 mod ring;

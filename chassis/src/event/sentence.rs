@@ -5,11 +5,13 @@ use std::net::IpAddr;
 
 use guideway_api::{ChangeOutcome, Happening, Source};
 
+use super::announcing;
+
 /// One line that says what happened.
 pub fn sentence(happening: &Happening) -> String {
     match happening {
         Happening::DaemonStarted { version, pid } => {
-            format!("guideway {version} has started, process {pid}")
+            format!("release {version} has started, process {pid}")
         }
         Happening::DaemonReady { generation } => {
             format!("ready: generation {generation} is in force on every worker")
@@ -122,6 +124,23 @@ pub fn sentence(happening: &Happening) -> String {
             let noun = if *pools == 1 { "pool" } else { "pools" };
             format!("{pools} more {noun} became empty or serve again")
         }
+        Happening::AnnouncingBegan { .. }
+        | Happening::AnnouncingEnded { .. }
+        | Happening::ForwarderState { .. }
+        | Happening::ConfigAdopted { .. }
+        | Happening::VipState { .. }
+        | Happening::VipStates { .. }
+        | Happening::QuorumLost { .. }
+        | Happening::QuorumRegained { .. }
+        | Happening::RoutesRestored { .. }
+        | Happening::RuleRestored { .. }
+        | Happening::RoutesRefused { .. }
+        | Happening::BgpEstablished { .. }
+        | Happening::BgpLost { .. }
+        | Happening::BgpConfigured { .. }
+        | Happening::BgpRefused { .. }
+        | Happening::BirdLost { .. }
+        | Happening::BirdFound { .. } => announcing::sentence(happening).unwrap_or_default(),
         Happening::WorkerStalled { worker, age_ms } => {
             format!("worker {worker} has not finished a round for {age_ms} ms")
         }
@@ -206,6 +225,8 @@ fn others(unrecorded: u64, noun: &str) -> String {
 mod tests {
     use guideway_api::BackendState;
     use serde_json::Value;
+
+    use guideway_api::{AnnouncingState, ForwarderState, VipCause, VipState};
 
     use super::*;
 
@@ -302,6 +323,32 @@ mod tests {
             Happening::PoolEmpty { pool: text("web") },
             Happening::PoolServing { pool: text("web"), active: 1 },
             Happening::PoolStates { pools: 3 },
+            Happening::AnnouncingBegan { interface: text("gwvip") },
+            Happening::AnnouncingEnded {
+                interface: text("gwvip"),
+                state: AnnouncingState::WorkerStalled { worker: 1 },
+            },
+            Happening::ForwarderState { from: ForwarderState::Well, to: ForwarderState::Silent },
+            Happening::ConfigAdopted { generation: 2 },
+            Happening::VipState {
+                address,
+                from: VipState::Announced,
+                to: VipState::Withdrawn,
+                cause: VipCause::NoQuorum { services: vec![text("web")] },
+                reason: None,
+            },
+            Happening::VipStates { vips: 1 },
+            Happening::QuorumLost { address, services: vec![text("web")], kept: true },
+            Happening::QuorumRegained { address },
+            Happening::RoutesRestored { routes: 2 },
+            Happening::RuleRestored { ipv6: false },
+            Happening::RoutesRefused { routes: 1, error: text("no buffer space") },
+            Happening::BgpEstablished { peer: text("tor1") },
+            Happening::BgpLost { peer: text("tor1"), error: Some(text("hold timer expired")) },
+            Happening::BgpConfigured { peers: 1 },
+            Happening::BgpRefused { error: text("a syntax error") },
+            Happening::BirdLost { error: text("no socket") },
+            Happening::BirdFound { version: text("2.0.12") },
             Happening::WorkerStalled { worker: 1, age_ms: 2000 },
             Happening::WorkerResumed { worker: 1, age_ms: 2500 },
             Happening::BuffersLow { mempool: text("node0"), free: 5, total: 100 },

@@ -35,6 +35,18 @@ impl Layout<'_> {
             warnings: &'a [String],
         }
         #[derive(serde::Serialize)]
+        struct VipsSet<'a> {
+            changed: usize,
+            stored: bool,
+            vips: &'a [guideway_api::Vip],
+        }
+        #[derive(serde::Serialize)]
+        struct NodeSet<'a> {
+            changed: bool,
+            stored: bool,
+            node: &'a guideway_api::Node,
+        }
+        #[derive(serde::Serialize)]
         struct Level {
             level: guideway_api::LogLevel,
         }
@@ -67,6 +79,16 @@ impl Layout<'_> {
             // Each is a document of its own, because no end of the list may come.
             Response::Events(events) => events.events.iter().map(|it| self.object(it)).collect(),
             Response::LogLevel { level } => self.object(&Level { level: *level }),
+            Response::Vips(vips) => self.list("vips", vips),
+            Response::VipsSet { vips, changed, stored } => {
+                self.object(&VipsSet { changed: *changed, stored: *stored, vips })
+            }
+            Response::Node(node) => self.object(node),
+            Response::NodeSet { node, changed, stored } => {
+                self.object(&NodeSet { changed: *changed, stored: *stored, node })
+            }
+            Response::BgpPeers(peers) => self.list("peers", peers),
+            Response::BgpPeer(peer) => self.object(peer),
             Response::Hello {} => self.object(&Hello {}),
             Response::Error(error) => self.object(error),
         }

@@ -52,6 +52,7 @@ fn status() {
         fragments_waiting: 3,
         received: 120_345,
         transmitted: 120_301,
+        announcing: None,
     };
     prints(
         &Response::Status(status),
@@ -85,6 +86,7 @@ fn services() {
         port: 80,
         pool: "web".into(),
         backends: 2,
+        serves: true,
         traffic: Traffic { packets: 120_000, bytes: 9_600_000, flows: 1042, live: 17 },
     };
     let dns = Service {
@@ -94,6 +96,7 @@ fn services() {
         port: 53,
         pool: "resolvers".into(),
         backends: 1,
+        serves: true,
         traffic: Traffic::default(),
     };
     prints(
@@ -688,6 +691,7 @@ fn totals_have_rates_too() {
         fragments_waiting: 0,
         received,
         transmitted: 0,
+        announcing: None,
     };
     let start = Instant::now();
     let look = Some(Look { time: "t".into(), rates: Rates::new(start) });

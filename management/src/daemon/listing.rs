@@ -34,6 +34,7 @@ impl Overview {
             fragments_waiting: gauge(Gauge::FragmentsWaiting),
             received: counter(Counter::Received),
             transmitted: counter(Counter::Transmitted),
+            announcing: None,
         }
     }
 
@@ -50,6 +51,7 @@ impl Overview {
                 port: service.port,
                 pool: configuration.pools[service.pool].name.clone(),
                 backends: published.pools[service.pool].active,
+                serves: published.pools[service.pool].active > 0,
                 traffic: to_traffic(tally.service(index)),
             })
             .collect()

@@ -242,8 +242,15 @@ impl Daemon {
                 };
                 Response::LogLevel { level }
             }
-            Request::Monitor { .. } | Request::Hello { .. } => {
-                let message = "only the server of a connection can carry it out";
+            Request::VipList {}
+            | Request::VipSet { .. }
+            | Request::NodeShow {}
+            | Request::NodeSet { .. }
+            | Request::BgpList {}
+            | Request::BgpShow { .. }
+            | Request::Monitor { .. }
+            | Request::Hello { .. } => {
+                let message = "this daemon does not carry it out";
                 Response::Error(api::Error::new(ErrorKind::Failed, message))
             }
         }
