@@ -1,0 +1,48 @@
+//! The routes of virtual addresses in the kernel: kept as they are wanted, whoever changes them.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+/// The number of the routes' protocol: `proto 200`.
+pub const PROTOCOL: u8 = 200;
+
+/// The routes that are wanted: one for each address that is not withdrawn.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Wanted {
+    /// The name of the forwarder's interface.
+    pub interface: String,
+    /// The kernel's table.
+    pub table: u32,
+    /// The metric of each address.
+    pub metrics: Arc<BTreeMap<IpAddr, u32>>,
+}
+
+/// What the thread of the routes reports.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Report {
+    /// The kernel has these routes of the controller now, with the metric of each.
+    Installed(Arc<BTreeMap<IpAddr, u32>>),
+    /// The interface is up; or it is down, or gone.
+    Interface {
+        /// Whether it is up.
+        is_up: bool,
+    },
+    /// Somebody else removed routes, and they are put back.
+    Restored {
+        /// How many.
+        routes: usize,
+    },
+    /// The rule that looks up the table main was put back.
+    RuleRestored {
+        /// Whether it is that of IPv6.
+        ipv6: bool,
+    },
+    /// The kernel refuses routes. Reported once until all are taken.
+    Refused {
+        /// How many.
+        routes: usize,
+        /// Why it refuses the first.
+        error: String,
+    },
+}
