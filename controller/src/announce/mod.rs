@@ -1,9 +1,28 @@
 //! Which virtual addresses are announced, and how. Everything here is pure: time is an argument.
+//!
+//! | file | what |
+//! |---|---|
+//! | `order.rs` | what operators have ordered |
+//! | `site.rs` | what the configuration says |
+//! | `decide.rs` | the decision for each address |
+//! | `class.rs` | numbers for the ways in which peers learn of an address |
+
+mod class;
+mod decide;
+mod order;
+mod site;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use guideway_api::{VipCause, VipState};
+
+pub use class::Classes;
+pub use decide::{Decisions, Memory, Now, View, decide};
+pub use order::{Change, Mark, Marks, Orders, VipOrders};
+pub use site::{Site, VipSite};
 
 /// What is to become of one virtual address.
 #[derive(Clone, Debug, PartialEq, Eq)]
