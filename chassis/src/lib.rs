@@ -8,15 +8,15 @@
 //! | `event` | what happens: recorded, logged, followed by clients |
 //! | `log` | text, JSON or journal entries, which never block a daemon |
 //! | `http` | metrics and health for those who only read |
-//! | `directory` | a file that is replaced as a whole, by one process |
+//! | `store` | what has to outlive a restart, in a file that is replaced as a whole |
 //! | `wall` | the time of the wall clock |
 #![forbid(unsafe_code)]
 #![warn(clippy::print_stderr)]
 
-pub mod directory;
 pub mod event;
 pub mod http;
 pub mod log;
 pub mod peer;
 pub mod server;
+pub mod store;
 pub mod wall;

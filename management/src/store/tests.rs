@@ -2,16 +2,20 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::net::IpAddr;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
-use std::time::Instant;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use guideway_api::SetState;
+use guideway_chassis::event::Recorder;
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 use tempfile::TempDir;
 
 use super::*;
 use crate::sample::Random;
 use crate::state::{Layer, Set, Setting};
-use guideway_chassis::directory::{self, LOCK};
+use guideway_chassis::store::{Directory, LARGEST, LOCK, Stored};
 use guideway_chassis::wall::Wall;
 
 /// In memory if that is possible: a disk takes milliseconds for each file.
@@ -126,7 +130,7 @@ fn an_end_at_any_step_leaves_the_settings_before_or_after_the_change() {
         let before = format::encode(&model.settings);
         model.change();
         let after = format::encode(&model.settings);
-        let mut daemon = Directory::new(&path, FILE, SETTING);
+        let mut daemon = Directory::new(&path, Settings::FILE, Settings::SETTING);
         daemon.lock().unwrap();
         match model.random.below(4) {
             0 => {
@@ -138,7 +142,10 @@ fn an_end_at_any_step_leaves_the_settings_before_or_after_the_change() {
                 daemon.write(&after).unwrap();
                 daemon.rename().unwrap();
                 assert_eq!(
-                    Directory::new(&path, FILE, SETTING).read().unwrap().unwrap(),
+                    Directory::new(&path, Settings::FILE, Settings::SETTING)
+                        .read()
+                        .unwrap()
+                        .unwrap(),
                     after,
                     "step {step}"
                 );
@@ -146,15 +153,15 @@ fn an_end_at_any_step_leaves_the_settings_before_or_after_the_change() {
             }
         }
         drop(daemon);
-        let found = Directory::new(&path, FILE, SETTING).read().unwrap();
+        let found = Directory::new(&path, Settings::FILE, Settings::SETTING).read().unwrap();
         assert_eq!(found.unwrap_or_else(|| format::encode(&Settings::default())), before);
         // The next daemon goes on where this one ended.
-        let mut next = Directory::new(&path, FILE, SETTING);
+        let mut next = Directory::new(&path, Settings::FILE, Settings::SETTING);
         next.replace(&after).unwrap();
     }
     let mut files: Vec<_> = fs::read_dir(&path).unwrap().map(|f| f.unwrap().file_name()).collect();
     files.sort();
-    assert_eq!(files, [FILE, LOCK]);
+    assert_eq!(files, [Settings::FILE, LOCK]);
 }
 
 #[test]
@@ -171,7 +178,7 @@ fn the_same_settings_make_the_same_file_for_nobody_else() {
     let mut store = Store::open(&path, Recorder::default());
     store_now(&mut store, &other);
     let mode = |file: PathBuf| fs::metadata(file).unwrap().permissions().mode() & 0o777;
-    assert_eq!((mode(path.clone()), mode(path.join(FILE))), (0o700, 0o600));
+    assert_eq!((mode(path.clone()), mode(path.join(Settings::FILE))), (0o700, 0o600));
     let empty = format::encode(&Settings::default());
     assert_eq!(empty, b"{\"version\":1,\"backends\":[\n]}\n");
 }
@@ -208,7 +215,7 @@ fn a_file_that_cannot_be_read_is_moved_aside() {
         let directory = directory();
         let path = path(&directory);
         fs::create_dir(&path).unwrap();
-        fs::write(path.join(FILE), &bytes).unwrap();
+        fs::write(path.join(Settings::FILE), &bytes).unwrap();
         let events = Recorder::default();
         let mut store = Store::open(&path, events.clone());
         assert!(store.restored().is_empty(), "{what}");
@@ -255,14 +262,14 @@ fn what_is_in_the_place_of_the_file_is_moved_aside_too() {
     let things: [(&str, Make); 4] = [
         ("a directory", |place| fs::create_dir_all(place.join("within")).unwrap()),
         ("a huge file", |place| {
-            fs::File::create(place).unwrap().set_len(directory::LARGEST + 1).unwrap();
+            fs::File::create(place).unwrap().set_len(LARGEST + 1).unwrap();
         }),
         ("a pipe", |place| mknodat(CWD, place, FileType::Fifo, Mode::RUSR, 0).unwrap()),
         ("a circle of links", |place| symlink(place, place).unwrap()),
     ];
     let mut model = Model::new();
     for (n, (what, make)) in things.into_iter().enumerate() {
-        make(&path.join(FILE));
+        make(&path.join(Settings::FILE));
         let events = Recorder::default();
         let mut store = Store::open(&path, events.clone());
         assert_eq!(kinds(&events), ["settings_unreadable"], "{what}");
@@ -275,9 +282,9 @@ fn what_is_in_the_place_of_the_file_is_moved_aside_too() {
         store_now(&mut store, &model.settings);
         model.assert_is(&stored(&path));
         drop(store);
-        fs::remove_file(path.join(FILE)).unwrap();
+        fs::remove_file(path.join(Settings::FILE)).unwrap();
     }
-    symlink(path.join("nothing"), path.join(FILE)).unwrap();
+    symlink(path.join("nothing"), path.join(Settings::FILE)).unwrap();
     let events = Recorder::default();
     let mut store = Store::open(&path, events.clone());
     store_now(&mut store, &model.settings);
@@ -312,11 +319,11 @@ fn what_another_daemon_may_still_read_is_not_moved_aside() {
     let directory = directory();
     let path = path(&directory);
     let first = Store::open(&path, Recorder::default());
-    fs::write(path.join(FILE), "corrupt").unwrap();
+    fs::write(path.join(Settings::FILE), "corrupt").unwrap();
     let events = Recorder::default();
     let second = Store::open(&path, events.clone());
     assert_eq!(kinds(&events), ["settings_unreadable", "settings_unstored"]);
-    assert_eq!(fs::read(path.join(FILE)).unwrap(), b"corrupt");
+    assert_eq!(fs::read(path.join(Settings::FILE)).unwrap(), b"corrupt");
     drop(first);
     wait("it never stores", || second.is_stored().load(Ordering::Relaxed));
     assert_eq!(fs::read(path.join("backends.json.corrupt")).unwrap(), b"corrupt");
@@ -388,7 +395,7 @@ fn settings_that_are_the_same_are_not_written_again() {
     let mut store = Store::open(&path, Recorder::default());
     model.change();
     store_now(&mut store, &model.settings);
-    let inode = || fs::metadata(path.join(FILE)).unwrap().ino();
+    let inode = || fs::metadata(path.join(Settings::FILE)).unwrap().ino();
     let before = inode();
     assert_eq!(store.put(&model.settings.clone()), 1);
     thread::sleep(Duration::from_millis(20));

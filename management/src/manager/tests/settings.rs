@@ -242,7 +242,7 @@ fn a_disk_that_fails_or_hangs_delays_answers_alone() {
     let directory = parent.path().join("file/state");
     std::fs::write(parent.path().join("file"), "no directory").unwrap();
     let store = Store::open(&directory, events.clone());
-    let hang = store.hang();
+    let hang = store.gate();
     let manager = Manager::restored(configured(), MIXED.to_owned(), ports(), store).unwrap();
     let is_stored = manager.is_stored();
     let limits = Limits { in_force: Duration::from_millis(200), ..Limits::default() };
