@@ -47,7 +47,11 @@ fn requests() -> Vec<Request> {
     ];
     let mut names: Vec<_> = requests.iter().map(Request::name).collect();
     names.dedup();
-    assert_eq!(names, Request::NAMES);
+    // The others are for the controller, and the server refuses them.
+    let of_controller = ["vip_list", "vip_set", "node_show", "node_set", "bgp_list", "bgp_show"];
+    let mut all = Request::NAMES.to_vec();
+    all.retain(|name| !of_controller.contains(name));
+    assert_eq!(names, all);
     requests
 }
 
