@@ -21,7 +21,7 @@ use thiserror::Error;
 
 pub use device::family;
 pub use requests::Requests;
-pub use watch::{Told, Watch};
+pub use watch::{RouteTold, Told, Watch};
 
 /// What went wrong.
 #[derive(Debug, Error)]

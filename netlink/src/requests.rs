@@ -27,6 +27,22 @@ impl Requests {
         Ok(Requests { socket: Socket::open(RECEIVE_BUFFER)?, sequence: 0 })
     }
 
+    /// Like [`Requests::open`], and the kernel filters tables by what the request for them has set, such as table and
+    /// protocol of routes. Other fields of the request must be 0, or the kernel refuses it.
+    ///
+    /// # Errors
+    /// If the kernel refuses a socket, or cannot filter (before Linux 4.20).
+    pub fn open_filtering() -> Result<Requests, Error> {
+        let requests = Requests::open()?;
+        requests.socket.check_strictly()?;
+        Ok(requests)
+    }
+
+    /// The number of the socket, by which the kernel says whose request changed a route.
+    pub fn port(&self) -> u32 {
+        self.socket.port()
+    }
+
     /// Has the kernel change something. `flags` are those of the message besides request and acknowledgement.
     ///
     /// # Errors
@@ -89,7 +105,7 @@ impl Requests {
                         let answer = match content {
                             Content::Message(message) => Ok(Some(message)),
                             Content::End(outcome) => outcome.map(|()| None),
-                            Content::NextHopObject | Content::Prefix(_) | Content::Done => return,
+                            Content::NextHopObject | Content::Route(_) => return,
                         };
                         // An answer to an older request, whose wait was given up, has no place here.
                         if let Some(place @ None) = batch.get_mut(index) {
@@ -145,8 +161,7 @@ impl Requests {
                 match received.content {
                     Content::Message(message) => table.push(message),
                     Content::End(outcome) => end = Some(outcome),
-                    Content::Done => end = Some(Ok(())),
-                    Content::NextHopObject | Content::Prefix(_) => (),
+                    Content::NextHopObject | Content::Route(_) => (),
                 }
             })?;
             if !is_answered {

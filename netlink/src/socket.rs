@@ -20,7 +20,7 @@ use netlink_sys::{Socket as Raw, SocketAddr};
 use nix::sys::socket::{setsockopt, sockopt};
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
 
-use super::{Error, Refused};
+use super::{Error, Refused, RouteTold};
 
 /// The receive buffer of a socket, in bytes. The kernel drops what exceeds it (`ENOBUFS`).
 pub(super) const RECEIVE_BUFFER: usize = 16 << 20;
@@ -42,6 +42,9 @@ const ROUTES: [u16; 2] = [24, 25];
 /// The length of their header (`struct rtmsg`), which begins with family and length of the prefix.
 const ROUTE_HEADER: usize = 12;
 const RTA_DST: u16 = 1;
+const RTA_TABLE: u16 = 15;
+/// `RTM_DELROUTE`.
+const ROUTE_GONE: u16 = 25;
 const AF_INET: u8 = 2;
 const AF_INET6: u8 = 10;
 
@@ -52,12 +55,10 @@ pub(super) enum Content {
     Message(RouteNetlinkMessage),
     /// A nexthop object has changed.
     NextHopObject,
-    /// The prefix of a route that is new, another, or gone. In place of `Message` on a socket that watches.
-    Prefix(IpNet),
-    /// The end of the answer to a request: success, or why the kernel refuses it.
+    /// A route that is new, another, or gone. In place of `Message` on a socket that watches.
+    Route(RouteTold),
+    /// The end of the answer to a request: success, or why the kernel refuses it. So ends a dump, too.
     End(Result<(), Refused>),
-    /// The end of a dump.
-    Done,
 }
 
 /// A message.
@@ -74,6 +75,8 @@ pub(super) struct Received {
 #[derive(Debug)]
 pub(super) struct Socket {
     raw: Raw,
+    /// Its number, by which the kernel says whose request changed something.
+    port: u32,
     buffer: Vec<u8>,
     /// Whether it has joined groups.
     watches: bool,
@@ -85,7 +88,7 @@ impl Socket {
     /// Opens a socket with a receive buffer of so many bytes.
     pub(super) fn open(receive_buffer: usize) -> Result<Socket, Error> {
         let mut raw = Raw::new(NETLINK_ROUTE).map_err(Error::on("open a socket"))?;
-        raw.bind_auto().map_err(Error::on("bind a socket"))?;
+        let port = raw.bind_auto().map_err(Error::on("bind a socket"))?.port_number();
         // Without these two, errors have no words, and answers to long requests repeat them.
         raw.set_ext_ack(true).map_err(Error::on("ask for the words of errors"))?;
         raw.set_cap_ack(true).map_err(Error::on("ask for short errors"))?;
@@ -96,7 +99,17 @@ impl Socket {
         }
         set_socket_timeout(&raw, Timeout::Recv, Some(PATIENCE))
             .map_err(|errno| Error::on("limit the wait for an answer")(errno.into()))?;
-        Ok(Socket { raw, buffer: vec![0; DATAGRAM], watches: false, skipped: 0 })
+        Ok(Socket { raw, port, buffer: vec![0; DATAGRAM], watches: false, skipped: 0 })
+    }
+
+    /// Its number.
+    pub(super) fn port(&self) -> u32 {
+        self.port
+    }
+
+    /// Has the kernel check requests for dumps strictly, without which it ignores what they ask for.
+    pub(super) fn check_strictly(&self) -> Result<(), Error> {
+        self.raw.set_netlink_get_strict_chk(true).map_err(Error::on("ask for filtered tables"))
     }
 
     /// Joins the groups, whose messages the kernel then sends unasked, and never waits when it receives.
@@ -212,10 +225,12 @@ fn parse(message: &[u8], watches: bool) -> Option<Received> {
     let content = match header.message_type {
         NLMSG_NOOP => return None,
         NLMSG_ERROR => Content::End(end(payload, header.flags)?),
-        NLMSG_DONE => Content::Done,
+        NLMSG_DONE => Content::End(done(payload, header.flags)),
         kind if NEXT_HOP_OBJECTS.contains(&kind) => Content::NextHopObject,
-        // Routes come by the thousand when a neighbour of a routing daemon changes, and only their prefix matters.
-        kind if watches && ROUTES.contains(&kind) => Content::Prefix(prefix(payload)?),
+        // Routes come by the thousand when a neighbour of a routing daemon changes, and only a little of each matters.
+        kind if watches && ROUTES.contains(&kind) => {
+            Content::Route(route(payload, kind == ROUTE_GONE, header.port_number)?)
+        }
         _ => Content::Message(RouteNetlinkMessage::deserialize(&header, payload).ok()?),
     };
     let is_interrupted = header.flags & NLM_F_DUMP_INTR != 0;
@@ -234,6 +249,18 @@ fn end(payload: &[u8], flags: u16) -> Option<Result<(), Refused>> {
     Some(Err(Refused { errno, words }))
 }
 
+/// The outcome of a dump: a negative error number or 0, which old kernels leave out, and attributes.
+fn done(payload: &[u8], flags: u16) -> Result<(), Refused> {
+    let Some((code, after)) = payload.split_first_chunk() else { return Ok(()) };
+    match i32::from_ne_bytes(*code).checked_neg() {
+        Some(errno) if errno > 0 => {
+            let words = (flags & NLM_F_ACK_TLVS != 0).then(|| words(after)).flatten();
+            Err(Refused { errno, words })
+        }
+        _ => Ok(()),
+    }
+}
+
 /// The text among the attributes of an error.
 fn words(attributes: &[u8]) -> Option<String> {
     let text = attribute(attributes, NLMSGERR_ATTR_MSG)?;
@@ -241,16 +268,22 @@ fn words(attributes: &[u8]) -> Option<String> {
     Some(String::from_utf8_lossy(text).into_owned())
 }
 
-/// The prefix of a route. One without an attribute for it is the default route.
-fn prefix(payload: &[u8]) -> Option<IpNet> {
-    let &[family, length, ..] = payload.first_chunk::<ROUTE_HEADER>()?;
-    let address = attribute(&payload[ROUTE_HEADER..], RTA_DST);
+/// What matters of a route. One without an attribute for its prefix is the default route.
+fn route(payload: &[u8], is_gone: bool, by: u32) -> Option<RouteTold> {
+    let &[family, length, _, _, table, ..] = payload.first_chunk::<ROUTE_HEADER>()?;
+    let attributes = &payload[ROUTE_HEADER..];
+    let address = attribute(attributes, RTA_DST);
     let address = match family {
         AF_INET => IpAddr::from(address.map_or(Some([0; 4]), |bytes| bytes.try_into().ok())?),
         AF_INET6 => IpAddr::from(address.map_or(Some([0; 16]), |bytes| bytes.try_into().ok())?),
         _ => return None,
     };
-    IpNet::new(address, length).ok()
+    // The header has no room for tables over 255.
+    let table = match attribute(attributes, RTA_TABLE) {
+        Some(bytes) => u32::from_ne_bytes(bytes.try_into().ok()?),
+        None => table.into(),
+    };
+    Some(RouteTold { prefix: IpNet::new(address, length).ok()?, table, is_gone, by })
 }
 
 /// The value of the first attribute of a kind.
@@ -305,18 +338,18 @@ mod tests {
     }
 
     #[test]
-    fn a_watched_route_has_its_prefix_and_nothing_else() {
+    fn a_watched_route_has_its_prefix() {
         let route = |family, length, address: &[u8]| {
             let mut payload = vec![family, length];
             payload.resize(ROUTE_HEADER, 0);
             // Some other attribute, of an odd length.
-            payload.extend([5, 0, 15, 0, 7, 0, 0, 0]);
+            payload.extend([5, 0, 9, 0, 7, 0, 0, 0]);
             if !address.is_empty() {
                 payload.extend([u8::try_from(4 + address.len()).unwrap(), 0, 1, 0]);
                 payload.extend(address);
             }
             match parse(&datagram(24, 0, &payload), true).map(|received| received.content) {
-                Some(Content::Prefix(prefix)) => Some(prefix.to_string()),
+                Some(Content::Route(route)) => Some(route.prefix.to_string()),
                 _ => None,
             }
         };
@@ -330,6 +363,35 @@ mod tests {
         assert_eq!(route(AF_INET, 33, &[10, 1, 0, 0]), None);
         assert_eq!(route(AF_INET, 16, &[10, 1, 0]), None);
         assert_eq!(route(28, 16, &[10, 1, 0, 0]), None, "MPLS");
+    }
+
+    #[test]
+    fn a_watched_route_has_its_table() {
+        let route = |header: u8, attribute: Option<u32>| {
+            let mut payload = vec![AF_INET, 0, 0, 0, header];
+            payload.resize(ROUTE_HEADER, 0);
+            if let Some(table) = attribute {
+                payload.extend([8, 0, 15, 0]);
+                payload.extend(table.to_ne_bytes());
+            }
+            super::route(&payload, true, 7).map(|route| (route.table, route.is_gone, route.by))
+        };
+        assert_eq!(route(254, None), Some((254, true, 7)));
+        assert_eq!(route(252, Some(1000)), Some((1000, true, 7)));
+    }
+
+    #[test]
+    fn a_dump_ends_with_its_outcome() {
+        let text = b"FIB table does not exist\0";
+        let mut payload = (-2_i32).to_ne_bytes().to_vec();
+        assert_eq!(done(&payload, 0), Err(Refused { errno: 2, words: None }));
+        payload.extend(u16::try_from(4 + text.len()).unwrap().to_ne_bytes());
+        payload.extend(NLMSGERR_ATTR_MSG.to_ne_bytes());
+        payload.extend(text);
+        let words = Some("FIB table does not exist".to_owned());
+        assert_eq!(done(&payload, NLM_F_ACK_TLVS), Err(Refused { errno: 2, words }));
+        assert_eq!((done(&[0; 4], 0), done(&[], 0)), (Ok(()), Ok(())));
+        assert_eq!(done(&i32::MIN.to_ne_bytes(), 0), Ok(()), "no error number");
     }
 
     #[test]

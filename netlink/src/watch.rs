@@ -10,6 +10,8 @@ use super::socket::{Content, RECEIVE_BUFFER, Socket};
 
 /// Links, neighbours, addresses, routes and rules of both families, and nexthop objects (`RTNLGRP_*`).
 const GROUPS: [u32; 9] = [1, 3, 5, 7, 8, 9, 11, 19, 32];
+/// Links, routes and rules of both families.
+const ROUTING: [u32; 5] = [1, 7, 8, 11, 19];
 
 /// What the kernel tells.
 #[derive(Debug)]
@@ -18,8 +20,21 @@ pub enum Told {
     Message(RouteNetlinkMessage),
     /// A nexthop object is new, is another, or is gone.
     NextHopObject,
-    /// A route with this prefix is new, is another, or is gone.
-    Route(IpNet),
+    /// A route is new, is another, or is gone.
+    Route(RouteTold),
+}
+
+/// What the kernel tells of a route.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RouteTold {
+    /// Its prefix.
+    pub prefix: IpNet,
+    /// Its table.
+    pub table: u32,
+    /// Whether it is gone.
+    pub is_gone: bool,
+    /// The number of the socket whose request it was ([`Requests::port`](crate::Requests::port)); 0 if there was none.
+    pub by: u32,
 }
 
 /// A socket on which the kernel tells of every change.
@@ -42,8 +57,28 @@ impl Watch {
     /// # Errors
     /// If the kernel refuses one.
     pub fn with_buffer(bytes: usize) -> Result<Watch, Error> {
+        Watch::join(bytes, &GROUPS)
+    }
+
+    /// Like [`Watch::open`], for links, routes and rules alone.
+    ///
+    /// # Errors
+    /// If the kernel refuses one.
+    pub fn routing() -> Result<Watch, Error> {
+        Watch::routing_with_buffer(RECEIVE_BUFFER)
+    }
+
+    /// Like [`Watch::routing`], with a receive buffer of so many bytes.
+    ///
+    /// # Errors
+    /// If the kernel refuses one.
+    pub fn routing_with_buffer(bytes: usize) -> Result<Watch, Error> {
+        Watch::join(bytes, &ROUTING)
+    }
+
+    fn join(bytes: usize, groups: &[u32]) -> Result<Watch, Error> {
         let mut socket = Socket::open(bytes)?;
-        socket.join(&GROUPS)?;
+        socket.join(groups)?;
         Ok(Watch { socket })
     }
 
@@ -57,8 +92,8 @@ impl Watch {
             let is_received = self.socket.receive(|received| match received.content {
                 Content::Message(message) => each(Told::Message(message)),
                 Content::NextHopObject => each(Told::NextHopObject),
-                Content::Prefix(prefix) => each(Told::Route(prefix)),
-                Content::End(_) | Content::Done => (),
+                Content::Route(route) => each(Told::Route(route)),
+                Content::End(_) => (),
             })?;
             if !is_received {
                 return Ok(false);

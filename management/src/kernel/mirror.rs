@@ -178,7 +178,7 @@ impl Mirror {
         let told = match told {
             Told::Message(told) => told,
             Told::NextHopObject => return Effect::Routes,
-            Told::Route(prefix) => return Effect::Prefix(prefix),
+            Told::Route(route) => return Effect::Prefix(route.prefix),
         };
         match told {
             M::NewLink(link) => {
