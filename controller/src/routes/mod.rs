@@ -1,8 +1,29 @@
 //! The routes of virtual addresses in the kernel: kept as they are wanted, whoever changes them.
+//!
+//! A route is the announcement: BIRD or FRR export what is in the table. It leads to the forwarder's interface, so it goes
+//! when that goes, without the controller. Others remove routes that are not theirs, systemd-networkd among them, and then
+//! a router would believe that the node does not serve; so what is missing is put back at once. What is as it should be
+//! is never touched, because each change of a route becomes a BGP UPDATE.
+//!
+//! | file | what |
+//! |---|---|
+//! | `plan.rs` | pure: what has to change |
+//! | `kernel.rs` | the requests to the kernel |
+//! | `rules.rs` | the rules without which the node has no routing |
+//! | `pace.rs` | how often the tables are read if others never rest |
+//! | `thread.rs` | the thread that keeps all of it |
+
+mod kernel;
+mod pace;
+mod plan;
+mod rules;
+mod thread;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
+
+pub use thread::{Handle, Options, start, start_with};
 
 /// The number of the routes' protocol: `proto 200`.
 pub const PROTOCOL: u8 = 200;
