@@ -1,31 +1,142 @@
 //! The forwarder, followed by its control socket.
+//!
+//! Three threads, each with a connection of its own, so that a long answer delays no other:
+//!
+//! | thread | what |
+//! |---|---|
+//! | `pulse` | asks for the status several times in `announce.stall`: does the forwarder answer, and is it well? |
+//! | `follow` | follows the events, and wakes the reader |
+//! | `read` | reads the configuration in force and whether services serve, after events and every 2 seconds |
+//!
+//! Each reports to the manager. Everything comes from a process that may have been replaced meanwhile, so each report
+//! has the number of that process.
 
-use std::net::IpAddr;
+mod follow;
+mod pulse;
+mod read;
+mod wake;
+
+use std::collections::BTreeSet;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
-use guideway_api::{Announcing, ForwarderState};
+use guideway_api::{Announcing, Daemon, ForwarderState, Request, Response};
+use guideway_client::{Client, Error};
 use guideway_config::Configuration;
 
-/// What is known of the forwarder.
+use wake::Wake;
+
+/// What the threads report.
 #[derive(Clone, Debug)]
-pub struct Seen {
-    /// The forwarder's state.
-    pub state: ForwarderState,
-    /// The configuration that is in force on every worker, and its generation; none before the first.
-    pub configuration: Option<(u64, Arc<Configuration>)>,
-    /// The services of that configuration, and whether each serves.
-    pub services: Arc<Vec<ServiceSeen>>,
-    /// The forwarder's interface of virtual addresses.
-    pub announcing: Option<Announcing>,
+pub enum Report {
+    /// What the forwarder says of itself; reported whenever it differs.
+    Pulse {
+        /// The number of its process; none if it does not answer.
+        process: Option<i32>,
+        /// How it is.
+        state: ForwarderState,
+        /// Its interface of virtual addresses.
+        announcing: Option<Announcing>,
+    },
+    /// A configuration is in force on every worker.
+    InForce {
+        /// The number of the process.
+        process: i32,
+        /// The generation.
+        generation: u64,
+        /// The configuration.
+        configuration: Arc<Configuration>,
+    },
+    /// The names of the services that serve; reported whenever they differ.
+    Serving {
+        /// The number of the process.
+        process: i32,
+        /// The names.
+        services: Arc<BTreeSet<String>>,
+    },
 }
 
-/// A service, as the forwarder lists it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ServiceSeen {
-    /// Its name.
-    pub name: String,
-    /// Its virtual address.
-    pub address: IpAddr,
-    /// Whether it serves new flows.
-    pub serves: bool,
+/// The running threads. Dropping the handle ends them.
+#[derive(Debug)]
+pub struct Handle {
+    pulse: Arc<Wake>,
+    read: Arc<Wake>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+/// What each thread has.
+struct Source<R> {
+    socket: PathBuf,
+    report: Arc<R>,
+}
+
+/// Follows the forwarder at this socket.
+///
+/// # Errors
+/// If the operating system refuses a thread.
+pub fn start(
+    socket: &Path,
+    stall: Duration,
+    report: impl Fn(Report) + Send + Sync + 'static,
+) -> io::Result<Handle> {
+    let report = Arc::new(report);
+    let source = || Source { socket: socket.to_owned(), report: Arc::clone(&report) };
+    let (pulse, read) = (Arc::new(Wake::new(stall)), Arc::new(Wake::new(stall)));
+    let mut handle = Handle { pulse: Arc::clone(&pulse), read: Arc::clone(&read), threads: vec![] };
+    let (one, reader) = (source(), Arc::clone(&read));
+    handle.spawn("pulse", move || pulse::run(&one, &pulse, &reader))?;
+    let two = source();
+    let reader = Arc::clone(&read);
+    handle.spawn("read", move || read::run(&two, &reader))?;
+    let three = source();
+    // It may wait for an event for days, so nobody waits for its end: that of the process is soon enough.
+    let follower = move || follow::run(&three, &read);
+    thread::Builder::new().name("follow".into()).spawn(follower)?;
+    Ok(handle)
+}
+
+impl Handle {
+    /// Sets how long the forwarder may be silent, `announce.stall`.
+    pub fn set_stall(&self, stall: Duration) {
+        self.pulse.set_stall(stall);
+    }
+
+    fn spawn(&mut self, name: &str, run: impl FnOnce() + Send + 'static) -> io::Result<()> {
+        self.threads.push(thread::Builder::new().name(name.into()).spawn(run)?);
+        Ok(())
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.pulse.end();
+        self.read.end();
+        for thread in self.threads.drain(..) {
+            if thread.join().is_err() {
+                tracing::error!("a thread that follows the forwarder panicked");
+            }
+        }
+    }
+}
+
+impl<R> Source<R> {
+    /// Connects, says hello, and returns the number of the forwarder's process too.
+    fn connect(&self, timeout: Duration) -> Result<(Client, i32), Error> {
+        let mut client = Client::connect(&self.socket, Daemon::Forwarder, timeout)?;
+        let process = client.daemon().unwrap_or_default();
+        let hello = Request::Hello {
+            client: "guideway-controller".to_owned(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+        };
+        let Response::Hello {} = client.send(&hello)? else { return Err(unexpected()) };
+        Ok((client, process))
+    }
+}
+
+/// The error of a response that is not of its request.
+fn unexpected() -> Error {
+    Error::Response { reason: "it is to another request".to_owned() }
 }

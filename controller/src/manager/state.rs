@@ -1,0 +1,209 @@
+//! What is known, and what each event changes of it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use guideway_api::{Announcing, BgpPeer, Error, ForwarderState, Happening, VipOrder};
+use guideway_chassis::wall::Wall;
+use guideway_config::Configuration;
+
+use super::Order;
+use super::sessions;
+use crate::announce::{Change, Class, Classes, Decision, Memory, Orders, Site};
+use crate::{bird, forwarder, routes};
+
+/// A configuration that is in force on every worker.
+#[derive(Clone, Debug)]
+pub(super) struct Adopted {
+    /// The number of the forwarder's process.
+    pub(super) process: i32,
+    pub(super) generation: u64,
+    pub(super) configuration: Arc<Configuration>,
+    /// What it says of announcements; none without `[announce]`.
+    pub(super) site: Option<Arc<Site>>,
+}
+
+/// What readers are shown of an address.
+#[derive(Clone, Debug)]
+pub(super) struct Listed {
+    pub(super) decision: Decision,
+    pub(super) since: Wall,
+    /// The metric that its route is to have.
+    pub(super) metric: Option<u32>,
+}
+
+/// What BIRD has said.
+#[derive(Clone, Debug, Default)]
+pub(super) struct BirdSaid {
+    /// The classes that it knows; none before it has a configuration.
+    pub(super) classes: Option<BTreeSet<Class>>,
+    pub(super) sessions: Arc<Vec<BgpPeer>>,
+    /// Whether it answers; none if that is not known.
+    pub(super) is_up: Option<bool>,
+}
+
+/// What is known.
+#[derive(Debug)]
+pub(super) struct State {
+    pub(super) started: Instant,
+    pub(super) orders: Orders,
+    pub(super) memory: Memory,
+    pub(super) classes: Classes,
+    /// The number of the forwarder's process; none if it does not answer.
+    pub(super) process: Option<i32>,
+    /// None before it was first asked.
+    pub(super) forwarder: Option<ForwarderState>,
+    pub(super) announcing: Option<Announcing>,
+    /// What was last told of the forwarder's state.
+    pub(super) told: ForwarderState,
+    pub(super) told_since: Wall,
+    pub(super) adopted: Option<Adopted>,
+    /// The number of the process that said which services serve, and their names.
+    pub(super) serving: Option<(i32, Arc<BTreeSet<String>>)>,
+    /// Whether the kernel has the interface up; none if that is not known.
+    pub(super) is_interface_up: Option<bool>,
+    /// The routes that the kernel has.
+    pub(super) installed: Arc<BTreeMap<IpAddr, u32>>,
+    /// The routes that are wanted.
+    pub(super) metrics: Arc<BTreeMap<IpAddr, u32>>,
+    pub(super) listed: BTreeMap<IpAddr, Listed>,
+    /// Addresses of services that had their quorum since the forwarder's start, and whether they have it.
+    pub(super) quorums: BTreeMap<IpAddr, bool>,
+    pub(super) bird: BirdSaid,
+    pub(super) restored: u64,
+}
+
+impl State {
+    pub(super) fn new(orders: Orders, started: Instant, now: Wall) -> State {
+        State {
+            started,
+            orders,
+            memory: Memory::default(),
+            classes: Classes::default(),
+            process: None,
+            forwarder: None,
+            announcing: None,
+            told: ForwarderState::Absent,
+            told_since: now,
+            adopted: None,
+            serving: None,
+            is_interface_up: None,
+            installed: Arc::default(),
+            metrics: Arc::default(),
+            listed: BTreeMap::new(),
+            quorums: BTreeMap::new(),
+            bird: BirdSaid::default(),
+            restored: 0,
+        }
+    }
+
+    /// Takes note of what the forwarder says.
+    pub(super) fn note_forwarder(&mut self, report: forwarder::Report) -> Vec<Happening> {
+        match report {
+            forwarder::Report::Pulse { process, state, announcing } => {
+                if process.is_some() && process != self.process {
+                    // Another process: nothing that the last one said holds.
+                    self.process = process;
+                    self.quorums.clear();
+                    self.memory = Memory::default();
+                }
+                self.forwarder = Some(state);
+                if process.is_some() {
+                    self.announcing = announcing;
+                }
+                Vec::new()
+            }
+            forwarder::Report::InForce { process, generation, configuration } => {
+                let site = Site::of(&configuration).map(Arc::new);
+                self.adopted = Some(Adopted { process, generation, configuration, site });
+                vec![Happening::ConfigAdopted { generation }]
+            }
+            forwarder::Report::Serving { process, services } => {
+                self.serving = Some((process, services));
+                Vec::new()
+            }
+        }
+    }
+
+    /// Takes note of what the kernel has.
+    pub(super) fn note_routes(&mut self, report: routes::Report) -> Vec<Happening> {
+        match report {
+            routes::Report::Installed(metrics) => {
+                self.installed = metrics;
+                Vec::new()
+            }
+            routes::Report::Interface { is_up } => {
+                self.is_interface_up = Some(is_up);
+                Vec::new()
+            }
+            routes::Report::Restored { routes } => {
+                self.restored += u64::try_from(routes).unwrap_or(u64::MAX);
+                vec![Happening::RoutesRestored { routes }]
+            }
+            routes::Report::RuleRestored { ipv6 } => vec![Happening::RuleRestored { ipv6 }],
+            routes::Report::Refused { routes, error } => {
+                vec![Happening::RoutesRefused { routes, error }]
+            }
+        }
+    }
+
+    /// Takes note of what BIRD says.
+    pub(super) fn note_bird(&mut self, report: bird::Report) -> Vec<Happening> {
+        match report {
+            bird::Report::Configured { classes } => {
+                let peers = self.adopted.as_ref().map_or(0, |it| it.configuration.bgp.peers.len());
+                self.bird.classes = Some(classes);
+                vec![Happening::BgpConfigured { peers }]
+            }
+            bird::Report::Refused { error } => vec![Happening::BgpRefused { error }],
+            bird::Report::Lost { error } => {
+                self.bird.is_up = Some(false);
+                vec![Happening::BirdLost { error }]
+            }
+            bird::Report::Found { version } => {
+                self.bird.is_up = Some(true);
+                vec![Happening::BirdFound { version }]
+            }
+            bird::Report::Sessions(sessions) => {
+                let happened = sessions::differences(&self.bird.sessions, &sessions);
+                self.bird.sessions = sessions;
+                happened
+            }
+        }
+    }
+
+    /// Orders something. Returns for how many addresses that changes anything.
+    ///
+    /// # Errors
+    /// If a peer or an address cannot be meant.
+    pub(super) fn order(&mut self, order: &Order, now: Wall) -> Result<usize, Error> {
+        let site = self.adopted.as_ref().and_then(|adopted| adopted.site.clone());
+        match order {
+            Order::Vips { addresses, order, peers, next_hops, reason } => {
+                if let Some(site) = &site {
+                    site.check_peers(peers)?;
+                    if *order == VipOrder::Announce {
+                        addresses.iter().try_for_each(|&address| site.check_allowed(address))?;
+                    }
+                }
+                let reason = reason.as_deref();
+                let change = Change { order: *order, peers, next_hops, reason };
+                let mut changed = 0;
+                for &address in addresses {
+                    let has_services = site.as_ref().is_some_and(|site| site.has(address));
+                    changed += usize::from(self.orders.set(address, has_services, &change, now));
+                }
+                Ok(changed)
+            }
+            Order::Node { order, peers, reason } => {
+                if let Some(site) = &site {
+                    site.check_peers(peers)?;
+                }
+                let changed = self.orders.set_node(*order, peers, reason.as_deref(), now);
+                Ok(usize::from(changed))
+            }
+        }
+    }
+}
