@@ -3,7 +3,7 @@
 //! Nothing here can be wrong by itself: names are unique and resolved, families fit, sizes are legal.
 //! Only [`super::parse`] makes one. The parts are declared in `sections/`.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use ipnet::IpNet;
 
@@ -61,6 +61,17 @@ impl Configuration {
         let when = vip.and_then(|vip| vip.announce_when.as_ref());
         let on_loss = vip.and_then(|vip| vip.on_quorum_loss);
         Some((when.unwrap_or(&announce.announce_when), on_loss.unwrap_or(announce.on_quorum_loss)))
+    }
+
+    /// The node's BGP identifier: `bgp.router_id`, or the first IPv4 address of `node.tunnel_source` or of a port.
+    pub fn router_id(&self) -> Option<Ipv4Addr> {
+        let ports = self.ports.iter().flat_map(|port| &port.addresses);
+        let first = ports.filter_map(|prefix| match prefix {
+            IpNet::V4(prefix) => Some(prefix.addr()),
+            IpNet::V6(_) => None,
+        });
+        let tunnel = self.node.tunnel_source_v4.map(|prefix| prefix.addr());
+        self.bgp.router_id.or(tunnel).or_else(|| { first }.next())
     }
 
     /// The routes that ports and neighbours make.
