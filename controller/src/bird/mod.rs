@@ -1,5 +1,7 @@
 //! BIRD, which the controller configures and asks. It is a process of its own, which systemd starts.
 
+mod thread;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::sync::Arc;
@@ -8,6 +10,8 @@ use guideway_api::BgpPeer;
 use guideway_config::Bgp;
 
 use crate::announce::{Class, Handlings};
+
+pub use thread::{Handle, start};
 
 /// What BIRD is to run by.
 #[derive(Clone, Debug, PartialEq, Eq)]
