@@ -1,0 +1,122 @@
+"""BIRD and FRR in a namespace, with the configurations of examples/ as they are."""
+
+import os
+import shutil
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+from . import binaries
+
+EXAMPLES = binaries.ROOT / "examples"
+FRR = Path("/usr/lib/frr")
+
+
+def _run(*words, check=True):
+    done = subprocess.run(list(map(str, words)), capture_output=True, text=True, timeout=30)
+    assert not check or done.returncode == 0, f"{' '.join(map(str, words))}: {done.stdout}{done.stderr}"
+    return done.stdout + done.stderr
+
+
+class Daemon:
+    """Programs in a namespace with a directory of theirs, from entry to exit."""
+
+    def __init__(self, namespace, configuration):
+        self.namespace = namespace
+        self.configuration = configuration
+        self._started = []
+
+    def __enter__(self):
+        # FRR's programs enter it as their own user.
+        self.directory = Path(tempfile.mkdtemp(prefix="guideway-routing-"))
+        self.directory.chmod(0o755)
+        try:
+            self.start()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_):
+        for process in reversed(self._started):
+            process.kill()
+            process.wait(10)
+        shutil.rmtree(self.directory)
+
+    def run(self, *words, wait_for):
+        with (self.directory / "log").open("a") as log:
+            process = subprocess.Popen(self.namespace.command(*words), stdout=log, stderr=log, stdin=subprocess.DEVNULL)
+        self._started.append(process)
+        end = time.monotonic() + 10
+        while not wait_for.exists():
+            assert process.poll() is None and time.monotonic() < end, self.log()
+            time.sleep(0.05)
+
+    def log(self):
+        return (self.directory / "log").read_text()
+
+
+class Bird(Daemon):
+    name = "bird"
+
+    def start(self):
+        self._control = self.directory / "bird.ctl"
+        self.run("/usr/sbin/bird", "-f", "-c", self.configuration, "-s", self._control, wait_for=self._control)
+
+    def ask(self, *words):
+        return _run("/usr/sbin/birdc", "-s", self._control, *words, check=False)
+
+    def established(self):
+        return self.ask("show", "protocols").count(" Established ")
+
+    def bfd_up(self):
+        return self.ask("show", "bfd", "sessions").count(" Up ")
+
+    def describe(self, prefix):
+        """What it knows of a prefix, and how it came by it."""
+        return self.ask("show", "route", "for", prefix, "all")
+
+    def drains(self, prefix):
+        return "BGP.community: (65535,0)" in self.describe(prefix)
+
+
+class Frr(Daemon):
+    name = "frr"
+
+    def start(self):
+        shutil.chown(self.directory, "frr", "frr")
+        own = ("--vty_socket", self.directory, "-u", "frr", "-g", "frr", "-z", self.directory / "zserv.api")
+        for program, more in ("zebra", ()), ("bgpd", ("-p", "0" if self._initiates() else "179")), ("bfdd", ()):
+            more = (*more, "--bfdctl", self.directory / "bfdd.sock") if program == "bfdd" else more
+            files = ("-f", "/dev/null", "-i", self.directory / f"{program}.pid")
+            self.run(FRR / program, *files, *own, *more, wait_for=self.directory / f"{program}.vty")
+        # vtysh returns an error for a line that a daemon refuses.
+        _run(*self._vtysh(), "-f", self.configuration)
+
+    def _initiates(self):
+        return False
+
+    def _vtysh(self):
+        return ("vtysh", "--vty_socket", self.directory)
+
+    def ask(self, *words):
+        return _run(*self._vtysh(), "-c", " ".join(words), check=False)
+
+    def established(self):
+        return self.ask("show", "bgp", "neighbors").count("BGP state = Established")
+
+    def bfd_up(self):
+        return self.ask("show", "bfd", "peers").count("Status: up")
+
+    def describe(self, prefix):
+        family = "ipv6" if ":" in prefix else "ipv4"
+        return self.ask("show", "bgp", family, "unicast", prefix)
+
+    def drains(self, prefix):
+        return "graceful-shutdown" in self.describe(prefix).lower() or "65535:0" in self.describe(prefix)
+
+
+def environment():
+    """For programs that want a terminal."""
+    return {**os.environ, "VTYSH_PAGER": "cat"}
