@@ -1,6 +1,5 @@
 """BIRD and FRR in a namespace, with the configurations of examples/ as they are."""
 
-import os
 import shutil
 import subprocess
 import tempfile
@@ -87,15 +86,11 @@ class Frr(Daemon):
     def start(self):
         shutil.chown(self.directory, "frr", "frr")
         own = ("--vty_socket", self.directory, "-u", "frr", "-g", "frr", "-z", self.directory / "zserv.api")
-        for program, more in ("zebra", ()), ("bgpd", ("-p", "0" if self._initiates() else "179")), ("bfdd", ()):
-            more = (*more, "--bfdctl", self.directory / "bfdd.sock") if program == "bfdd" else more
+        for program, more in ("zebra", ()), ("bgpd", ()), ("bfdd", ("--bfdctl", self.directory / "bfdd.sock")):
             files = ("-f", "/dev/null", "-i", self.directory / f"{program}.pid")
             self.run(FRR / program, *files, *own, *more, wait_for=self.directory / f"{program}.vty")
         # vtysh returns an error for a line that a daemon refuses.
         _run(*self._vtysh(), "-f", self.configuration)
-
-    def _initiates(self):
-        return False
 
     def _vtysh(self):
         return ("vtysh", "--vty_socket", self.directory)
@@ -116,7 +111,3 @@ class Frr(Daemon):
     def drains(self, prefix):
         return "graceful-shutdown" in self.describe(prefix).lower() or "65535:0" in self.describe(prefix)
 
-
-def environment():
-    """For programs that want a terminal."""
-    return {**os.environ, "VTYSH_PAGER": "cat"}
