@@ -2,7 +2,9 @@
 
 use std::path::Path;
 
-use guideway_api::{ErrorKind, MAX_CHANGES, MAX_FOR_SECONDS, MAX_REASON, Request, Source};
+use guideway_api::{
+    ErrorKind, MAX_CHANGES, MAX_FOR_SECONDS, MAX_REASON, Request, Source, VipOrder,
+};
 use guideway_chassis::server::parse_request;
 use guideway_config as config;
 use guideway_config::Mistake;
@@ -66,6 +68,7 @@ pub fn request(input: &[u8]) {
                     assert!(change.pool.is_some() || change.address.is_some());
                 }
             }
+            check_announcements(&request);
             assert_eq!(parse_request(&again), Ok(request));
         }
         Err(refusal) => {
@@ -73,4 +76,24 @@ pub fn request(input: &[u8]) {
             assert!(!refusal.message.is_empty() && refusal.message.len() <= MESSAGE);
         }
     }
+}
+
+/// A request about announcements names what can be announced, and to peers that can exist.
+fn check_announcements(request: &Request) {
+    let (peers, reason) = match request {
+        Request::VipSet { addresses, order, peers, next_hops, reason } => {
+            assert!((1..=MAX_CHANGES).contains(&addresses.len()));
+            assert!(next_hops.is_empty() || *order == VipOrder::Announce);
+            assert!(next_hops.len() <= 2);
+            for address in addresses.iter().chain(next_hops) {
+                let is_special = address.is_unspecified() || address.is_loopback();
+                assert!(!is_special && !address.is_multicast(), "{address}");
+            }
+            (peers, reason)
+        }
+        Request::NodeSet { peers, reason, .. } => (peers, reason),
+        _ => return,
+    };
+    assert!(reason.as_ref().is_none_or(|reason| reason.len() <= MAX_REASON));
+    assert!(peers.len() <= 64 && peers.iter().all(|peer| (1..=63).contains(&peer.len())));
 }

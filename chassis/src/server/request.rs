@@ -1,5 +1,7 @@
 //! Parses a line of a client to a [`Request`], or to an error that explains what is wrong.
 
+mod announce;
+
 use std::ops::RangeInclusive;
 
 use guideway_api::{
@@ -50,6 +52,21 @@ fn check(request: &Request) -> Result<(), Error> {
             }
             check_backend_set(changes, *source, *for_seconds)
         }
+        Request::VipSet { addresses, order, peers, next_hops, reason } => {
+            if let Some(reason) = reason {
+                within("reason", reason, 1..=MAX_REASON)?;
+            }
+            announce::check_vips(addresses, *order, next_hops)
+                .and_then(|()| announce::check_peers(peers))
+                .map_err(refused)
+        }
+        Request::NodeSet { peers, reason, .. } => {
+            if let Some(reason) = reason {
+                within("reason", reason, 1..=MAX_REASON)?;
+            }
+            announce::check_peers(peers).map_err(refused)
+        }
+        Request::BgpShow { peer } => announce::check_peer(peer).map_err(refused),
         Request::Hello { client, version } => {
             within("client", client, 1..=63).and_then(|()| within("version", version, 0..=63))
         }
@@ -101,6 +118,10 @@ fn check_backend_set(
         return refused(format!("`changes[{n}].set` {message}"));
     }
     Ok(())
+}
+
+fn refused(message: String) -> Error {
+    Error::new(ErrorKind::BadRequest, message)
 }
 
 fn within(field: &str, text: &str, length: RangeInclusive<usize>) -> Result<(), Error> {
@@ -319,7 +340,8 @@ mod tests {
         #[test]
         fn near_requests_are_parsed_or_refused(
             name in proptest::sample::select(&Request::NAMES[..]),
-            key in "worker|backend|pool|state|flow|limit|text|extended|changes|source|[a-z]{1,3}",
+            key in "worker|backend|pool|state|flow|limit|text|extended|changes|source|addresses|order\
+                    |peers?|next_hops|[a-z]{1,3}",
             value in r#"null|true|-?[0-9]{1,22}|[0-9]e[0-9]{1,3}|"[a-z0-9.:\\u]{0,12}"|\[\]|\{\}"#,
         ) {
             let line = format!(r#"{{"request":"{name}","{key}":{value}}}"#);

@@ -526,3 +526,42 @@ fn the_request_in_progress_gets_its_reply_before_the_stop() {
     assert_eq!(client.reply(), stats());
     assert_eq!(client.line(), "");
 }
+
+#[test]
+fn each_daemon_refuses_the_requests_of_the_other() {
+    for (daemon, own, other, place) in [
+        (
+            Daemon::Forwarder,
+            r#"{"request":"stats"}"#,
+            r#"{"request":"vip_list"}"#,
+            "`vip_list` is for guideway-controller, by default at /run/guideway/controller.sock; \
+             this is guideway",
+        ),
+        (
+            Daemon::Controller,
+            r#"{"request":"node_show"}"#,
+            r#"{"request":"stats"}"#,
+            "`stats` is for guideway, by default at /run/guideway/guideway.sock; this is \
+             guideway-controller",
+        ),
+    ] {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("socket");
+        let server = Server::bind(daemon, &path, None, Access::Full).unwrap();
+        let handled = Arc::new(Mutex::new(Vec::new()));
+        let seen = Arc::clone(&handled);
+        let handler = Arc::new(move |_: &Peer, request: Request| {
+            seen.lock().unwrap().push(request.name());
+            stats()
+        });
+        let _handle = server.start(handler, Recorder::default());
+        let mut client = Client::ungreeted(&path);
+        let greeting: Greeting = serde_json::from_str(&client.line()).unwrap();
+        assert_eq!(greeting.server, daemon.name());
+        client.send(format!("{other}\n{own}\n"));
+        let refusal = client.refusal();
+        assert_eq!((refusal.kind, refusal.message.as_str()), (ErrorKind::BadRequest, place));
+        assert_eq!(client.reply(), stats(), "the connection stays");
+        assert_eq!(handled.lock().unwrap().len(), 1);
+    }
+}
