@@ -462,7 +462,7 @@ fn response_services() {
         }]),
         concat!(
             r#"{"response":"services","body":[{"name":"web","address":"203.0.113.10","#,
-            r#""protocol":"tcp","port":80,"pool":"web","backends":3,"#,
+            r#""protocol":"tcp","port":80,"pool":"web","backends":3,"serves":true,"#,
             r#""traffic":{"packets":10,"bytes":6400,"flows":2,"live":1}}]}"#
         ),
     );
