@@ -17,6 +17,7 @@ mod kernel;
 mod listing;
 mod request;
 mod response;
+mod words;
 
 use serde::{Deserialize, Serialize};
 

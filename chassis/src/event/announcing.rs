@@ -1,6 +1,6 @@
 //! Sentences of events about virtual addresses and their announcement.
 
-use guideway_api::{AnnouncingState, Happening, VipCause};
+use guideway_api::Happening;
 
 /// The sentence of an event about announcements; none of another.
 pub(super) fn sentence(happening: &Happening) -> Option<String> {
@@ -9,7 +9,7 @@ pub(super) fn sentence(happening: &Happening) -> Option<String> {
             format!("interface {interface} is up: virtual addresses can be announced")
         }
         Happening::AnnouncingEnded { interface, state } => {
-            format!("interface {interface} withdraws all virtual addresses: {}", why_down(state))
+            format!("interface {interface} withdraws all virtual addresses: {state}")
         }
         Happening::ForwarderState { from, to } => {
             format!("the forwarder is {}, was {}", to.name(), from.name())
@@ -20,7 +20,7 @@ pub(super) fn sentence(happening: &Happening) -> Option<String> {
         Happening::VipState { address, from, to, cause, reason } => {
             let words = reason.as_ref().map(|reason| format!(" ({reason})")).unwrap_or_default();
             let (from, to) = (from.name(), to.name());
-            format!("virtual address {address} is {to}, was {from}: {}{words}", why(cause))
+            format!("virtual address {address} is {to}, was {from}: {cause}{words}")
         }
         Happening::VipStates { vips } => {
             let noun = if *vips == 1 { "address is" } else { "addresses are" };
@@ -64,43 +64,4 @@ pub(super) fn sentence(happening: &Happening) -> Option<String> {
         Happening::BirdFound { version } => format!("BIRD {version} answers"),
         _ => return None,
     })
-}
-
-fn why_down(state: &AnnouncingState) -> String {
-    match state {
-        AnnouncingState::Starting => "the workers have not begun".to_owned(),
-        AnnouncingState::Up => "it is up".to_owned(),
-        AnnouncingState::WorkerStalled { worker } => format!("worker {worker} stalls"),
-        AnnouncingState::NoLink => "no port has a link".to_owned(),
-        AnnouncingState::Stopping => "the forwarder stops".to_owned(),
-        AnnouncingState::Removed => {
-            "somebody else removed it or set it down; restart guideway".to_owned()
-        }
-    }
-}
-
-fn why(cause: &VipCause) -> String {
-    let words = match cause {
-        VipCause::NoForwarder => "there is no connection to the forwarder",
-        VipCause::ForwarderSilent => "the forwarder does not answer",
-        VipCause::NotInForce => "not every worker forwards by the configuration yet",
-        VipCause::NotConfigured => "the configuration has no [announce]",
-        VipCause::InterfaceDown => "the forwarder has taken its interface down",
-        VipCause::NotAllowed => "bgp.allowed does not have it",
-        VipCause::Ordered => "by order",
-        VipCause::Drained => "it is drained",
-        VipCause::NodeDrained => "the node is drained",
-        VipCause::Held => "all is well, and announce.hold is not over",
-        VipCause::NodeDrains => "the node drains",
-        VipCause::Drains => "it drains",
-        VipCause::Serving => "its services serve",
-        VipCause::Registered => "it is registered",
-        VipCause::NoQuorum { services } => {
-            return format!("too few of its services serve, without {}", services.join(", "));
-        }
-        VipCause::KeptWithoutQuorum { services } => {
-            return format!("kept, though these services do not serve: {}", services.join(", "));
-        }
-    };
-    words.to_owned()
 }
