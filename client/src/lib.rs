@@ -19,8 +19,10 @@ const MAX_RESPONSE: usize = 64 << 20;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The request did not reach the daemon, so it was not carried out.
-    #[error("cannot reach the daemon at {socket}: {reason}")]
+    #[error("cannot reach {wanted} at {socket}: {reason}")]
     Unreachable {
+        /// The daemon.
+        wanted: Daemon,
         /// The socket.
         socket: PathBuf,
         /// Why.
@@ -74,6 +76,7 @@ pub enum Error {
 #[derive(Debug)]
 pub struct Client {
     stream: BufReader<UnixStream>,
+    wanted: Daemon,
     socket: PathBuf,
     timeout: Duration,
 }
@@ -85,7 +88,7 @@ impl Client {
     /// # Errors
     /// If the daemon cannot be reached, or is another. [`Error`] says which requests may have been carried out.
     pub fn connect(socket: &Path, wanted: Daemon, timeout: Duration) -> Result<Client, Error> {
-        let unreachable = |reason| Error::Unreachable { socket: socket.into(), reason };
+        let unreachable = |reason| Error::Unreachable { wanted, socket: socket.into(), reason };
         let stream = connect(socket, timeout).map_err(|error| {
             let advice = match error.kind() {
                 ErrorKind::NotFound | ErrorKind::ConnectionRefused => "; is it running?",
@@ -94,7 +97,8 @@ impl Client {
             };
             unreachable(format!("{error}{advice}"))
         })?;
-        let mut client = Client { stream: BufReader::new(stream), socket: socket.into(), timeout };
+        let stream = BufReader::new(stream);
+        let mut client = Client { stream, wanted, socket: socket.into(), timeout };
         let line = client.line().map_err(|error| unreachable(error.to_string()))?;
 
         let greeting = serde_json::from_slice::<Greeting>(&line).ok();
@@ -138,6 +142,7 @@ impl Client {
         match self.receive(request) {
             Err(refusal @ Error::Refused(_)) => Err(refusal),
             _ => Err(Error::Unreachable {
+                wanted: self.wanted,
                 socket: self.socket.clone(),
                 reason: format!("sending the request failed: {error}"),
             }),

@@ -1,5 +1,6 @@
 //! The command line: `guidewayctl NOUN VERB`, with options anywhere after the program's name.
 
+mod announce;
 mod backend;
 mod parse;
 mod watch;
@@ -13,6 +14,7 @@ use clap_complete::Shell;
 use guideway_api::{Daemon, FlowState, FlowTuple, LogLevel, Request};
 use guideway_client::{Client, Error as Unanswered};
 
+pub(crate) use announce::{BgpCommand, NodeCommand, VipCommand};
 pub(crate) use backend::{BackendCommand, Setting};
 pub(crate) use parse::BackendName;
 use watch::Watch;
@@ -24,7 +26,7 @@ use watch::Watch;
     version,
     after_help = "Exit codes: 0 done, 1 failed, 2 usage, 3 daemon unreachable, 4 not found, \
                   5 rejected or forbidden\n\
-                  The names of commands that only read may be shortened: guidewayctl b l"
+                  The names of commands that only read may be shortened: guidewayctl ba l"
 )]
 pub(crate) struct Arguments {
     /// The control socket of the daemon that the command asks [default: that of GUIDEWAY_SOCKET or
@@ -59,7 +61,13 @@ impl Arguments {
 
     /// The daemon that carries out this request, and its socket.
     pub(crate) fn target(&self, request: &Request) -> (Daemon, PathBuf) {
-        let daemon = request.daemon().unwrap_or(Daemon::Forwarder);
+        let asked = match &self.command {
+            Command::Monitor { whose, .. } | Command::Log(LogCommand::Level { whose, .. }) => {
+                whose.daemon()
+            }
+            _ => Daemon::Forwarder,
+        };
+        let daemon = request.daemon().unwrap_or(asked);
         let variable = match daemon {
             Daemon::Forwarder => "GUIDEWAY_SOCKET",
             Daemon::Controller => "GUIDEWAY_CONTROLLER_SOCKET",
@@ -124,6 +132,15 @@ pub(crate) enum Command {
     /// The packets that are given to the kernel
     #[command(subcommand)]
     Punt(PuntCommand),
+    /// The virtual addresses that the controller announces
+    #[command(subcommand)]
+    Vip(VipCommand),
+    /// All virtual addresses of the node, and its controller
+    #[command(subcommand)]
+    Node(NodeCommand),
+    /// The BGP sessions of the managed BIRD
+    #[command(subcommand)]
+    Bgp(BgpCommand),
     /// Count packets by verdict, summed over the workers
     Stats {
         /// Omit verdicts and events at 0
@@ -145,6 +162,8 @@ pub(crate) enum Command {
         /// End after the events that are kept
         #[arg(long)]
         no_follow: bool,
+        #[command(flatten)]
+        whose: Whose,
     },
     /// The configuration
     #[command(subcommand)]
@@ -308,7 +327,23 @@ pub(crate) enum LogCommand {
         /// Why, for the audit trail
         #[arg(long, value_name = "TEXT", requires = "level")]
         reason: Option<String>,
+        #[command(flatten)]
+        whose: Whose,
     },
+}
+
+/// Which daemon a command is for that each has.
+#[derive(Debug, Args)]
+pub(crate) struct Whose {
+    /// Ask guideway-controller instead of guideway
+    #[arg(long)]
+    controller: bool,
+}
+
+impl Whose {
+    fn daemon(&self) -> Daemon {
+        if self.controller { Daemon::Controller } else { Daemon::Forwarder }
+    }
 }
 
 /// Why something is changed.
@@ -326,6 +361,8 @@ impl Command {
             Command::Config(ConfigCommand::Apply { .. } | ConfigCommand::Reload { .. }) => true,
             Command::Log(LogCommand::Level { level, .. }) => level.is_some(),
             Command::Backend(command) => command.is_change(),
+            Command::Vip(command) => command.is_change(),
+            Command::Node(command) => command.is_change(),
             Command::Config(
                 ConfigCommand::Show | ConfigCommand::Check { .. } | ConfigCommand::Explain { .. },
             )
@@ -337,6 +374,7 @@ impl Command {
             | Command::Neighbor(_)
             | Command::Route(_)
             | Command::Punt(_)
+            | Command::Bgp(_)
             | Command::Stats { .. }
             | Command::Monitor { .. }
             | Command::Flow(_)
@@ -360,6 +398,9 @@ impl Command {
             | Command::Punt(PuntCommand::List { watch })
             | Command::Stats { watch, .. }
             | Command::Flow(FlowCommand::List { watch, .. }) => watch,
+            Command::Vip(command) => return command.watch()?.every,
+            Command::Node(command) => return command.watch()?.every,
+            Command::Bgp(command) => command.watch(),
             Command::Backend(
                 BackendCommand::Drain { .. }
                 | BackendCommand::Enable { .. }

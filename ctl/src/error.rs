@@ -127,7 +127,8 @@ mod tests {
             assert_eq!(error.exit_code(), code, "{kind:?}");
         }
         let reason = "gone".into();
-        let unreachable = Error::Client(Unanswered::Unreachable { socket: "/s".into(), reason });
+        let (wanted, socket) = (guideway_api::Daemon::Forwarder, "/s".into());
+        let unreachable = Error::Client(Unanswered::Unreachable { wanted, socket, reason });
         assert_eq!(unreachable.exit_code(), 3);
         let gone = Error::Gone { socket: "/s".into(), reason: "gone".into() };
         assert_eq!(gone.exit_code(), 3);

@@ -28,7 +28,7 @@ use guideway_output::{print, report};
 use arguments::{Arguments, BackendCommand, Command, ConfigCommand};
 use error::Error;
 use prefix::Expanded;
-use render::{BackendView, View, outcome};
+use render::{BackendView, View, announce, outcome};
 use terminal::Screen;
 
 fn main() -> ExitCode {
@@ -84,6 +84,11 @@ fn run() -> Result<(), Error> {
     }
     if let Response::BackendsSet { stored: false, .. } = response {
         rendered.notes.push(outcome::UNSTORED.to_owned());
+    }
+    if let Response::VipsSet { stored: false, .. } | Response::NodeSet { stored: false, .. } =
+        response
+    {
+        rendered.notes.push(announce::UNSTORED.to_owned());
     }
     report(rendered.notes());
     print(rendered.text).map_err(Error::Output)

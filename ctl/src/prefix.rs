@@ -1,4 +1,4 @@
-//! Shortened names of commands: `guidewayctl b l` is `guidewayctl backend list`.
+//! Shortened names of commands: `guidewayctl ba l` is `guidewayctl backend list`.
 //!
 //! A word may be any prefix that only one command has. Only commands that read may be shortened: what a prefix
 //! is short for changes as commands are added, and a command that changes something must not change its

@@ -3,6 +3,8 @@
 //! In a table, counters are plain integers, and shares and loads are percentages. Text that may contain
 //! spaces is in the last columns.
 
+mod age;
+pub(crate) mod announce;
 mod backend;
 mod event;
 mod forwarding;
@@ -135,13 +137,18 @@ impl View {
                 lines.map(|event| event::line(event, self.screen.has_colour)).collect()
             }
             Response::LogLevel { level } => format!("{}\n", level.name()),
-            Response::Vips(_)
-            | Response::VipsSet { .. }
-            | Response::Node(_)
-            | Response::NodeSet { .. }
-            | Response::BgpPeers(_)
-            | Response::BgpPeer(_)
-            | Response::Hello {} => String::new(),
+            Response::Vips(vips) => self.show(announce::vip_table(vips)),
+            Response::VipsSet { vips, changed, .. } => {
+                self.show(announce::vip_table(vips)) + &announce::changed(*changed, vips.len())
+            }
+            Response::Node(node) => self.show(announce::node_table(node)),
+            Response::NodeSet { node, changed, .. } => {
+                let changed = if *changed { "changed\n" } else { "no change\n" };
+                self.show(announce::node_table(node)) + changed
+            }
+            Response::BgpPeers(peers) => self.show(announce::bgp_table(peers)),
+            Response::BgpPeer(details) => self.show(announce::bgp_detail_table(details)),
+            Response::Hello {} => String::new(),
             Response::Error(error) => {
                 notes = error.details.clone();
                 terminal::line(&error.message)

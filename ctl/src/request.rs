@@ -43,12 +43,15 @@ pub(crate) fn request(command: &Command) -> Result<Request, Error> {
         Command::Config(ConfigCommand::Reload { reason }) => {
             Request::ConfigReload { reason: reason.text.clone() }
         }
-        Command::Monitor { since, kinds, no_follow } => {
+        Command::Vip(command) => command.request()?,
+        Command::Node(command) => command.request(),
+        Command::Bgp(command) => command.request(),
+        Command::Monitor { since, kinds, no_follow, .. } => {
             // Without a first number, what is kept is only asked for if nothing follows.
             let since = since.or((!no_follow).then_some(0));
             Request::Monitor { since, instance: None, kinds: kinds.clone(), follow: !no_follow }
         }
-        Command::Log(LogCommand::Level { level, reason }) => {
+        Command::Log(LogCommand::Level { level, reason, .. }) => {
             Request::LogLevel { level: *level, reason: reason.clone() }
         }
         Command::Flow(FlowCommand::List { worker, backend, pool, state, flow, limit, .. }) => {
@@ -153,6 +156,19 @@ mod tests {
             ("backend state web/b1 down", true),
             ("backend state --address 10.0.0.5 down", true),
             ("backend state web unset", true),
+            ("vip list", false),
+            ("vip announce 203.0.113.10 --next-hop 192.0.2.1", true),
+            ("vip withdraw 203.0.113.10", true),
+            ("vip drain 203.0.113.10", true),
+            ("vip undrain 203.0.113.10", true),
+            ("node show", false),
+            ("node drain", true),
+            ("node undrain", true),
+            ("bgp list", false),
+            ("bgp show tor1", false),
+            ("monitor --controller", false),
+            ("log level --controller", false),
+            ("log level off --controller", true),
             ("worker list", false),
             ("port list", false),
             ("port stats", false),

@@ -3,8 +3,8 @@
 use std::time::SystemTime;
 
 use guideway_api::{Backend, BackendSetting, BackendState};
-use humantime::parse_rfc3339;
 
+use super::age::age;
 use super::{sentence, tint};
 use crate::table::{Table, counter, key, left, right};
 
@@ -102,18 +102,6 @@ fn share(of: f64) -> String {
     format!("{:.2}%", of * 100.0)
 }
 
-/// How long ago a time was, in its largest unit: `12s`, `5m`, `3h` or `40d`. Empty if it is no time.
-fn age(time: &str, now: SystemTime) -> String {
-    let Ok(time) = parse_rfc3339(time) else { return String::new() };
-    let seconds = now.duration_since(time).unwrap_or_default().as_secs();
-    match seconds {
-        0..60 => format!("{seconds}s"),
-        60..3600 => format!("{}m", seconds / 60),
-        3600..172_800 => format!("{}h", seconds / 3600),
-        _ => format!("{}d", seconds / 86_400),
-    }
-}
-
 /// Why the backend has its state, and when that ends.
 fn reason(backend: &Backend) -> String {
     if let BackendState::Unresolved | BackendState::Unreachable = backend.state {
@@ -122,31 +110,4 @@ fn reason(backend: &Backend) -> String {
     let holds = |it: &&BackendSetting| it.source == backend.source && it.state.is_some();
     let until = backend.settings.iter().find(holds).and_then(|setting| setting.until.as_deref());
     sentence::limited(backend.reason.as_deref().unwrap_or_default(), until)
-}
-
-#[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use super::*;
-
-    #[test]
-    fn ages_have_one_unit() {
-        let time = "2026-01-02T03:04:05.678Z";
-        let start = parse_rfc3339(time).unwrap();
-        for (seconds, expected) in [
-            (0, "0s"),
-            (59, "59s"),
-            (60, "1m"),
-            (3599, "59m"),
-            (3600, "1h"),
-            (172_799, "47h"),
-            (172_800, "2d"),
-            (86_400 * 400, "400d"),
-        ] {
-            assert_eq!(age(time, start + Duration::from_secs(seconds)), expected);
-        }
-        assert_eq!(age(time, start - Duration::from_secs(5)), "0s", "a clock was set back");
-        assert_eq!(age("", start), "");
-    }
 }

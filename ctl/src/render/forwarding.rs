@@ -1,8 +1,8 @@
 //! Tables of what is forwarded: totals, services, workers and flows.
 
-use guideway_api::{Flows, Service, Status, Worker};
+use guideway_api::{Announcing, AnnouncingState, Flows, Service, Status, Worker};
 
-use super::sentence;
+use super::{sentence, tint};
 use crate::table::{Table, counter, key, left, right};
 
 pub(super) fn status_table(status: &Status) -> Table<2> {
@@ -21,12 +21,22 @@ pub(super) fn status_table(status: &Status) -> Table<2> {
     table.row([&"flows", &status.flows]);
     table.row([&"flow_capacity", &status.flow_capacity]);
     table.row([&"fragments_waiting", &status.fragments_waiting]);
+    table.row([&"announcing", &status.announcing.as_ref().map(announcing).unwrap_or_default()]);
     table.counter_row([&"received", &status.received]);
     table.counter_row([&"transmitted", &status.transmitted]);
     table
 }
 
-pub(super) fn service_table(services: &[Service]) -> Table<10> {
+/// The interface of the virtual addresses, and why it is not up.
+fn announcing(announcing: &Announcing) -> String {
+    let (interface, state) = (&announcing.interface, &announcing.state);
+    match state {
+        AnnouncingState::Up => format!("{interface} {}", state.name()),
+        why => format!("{interface} {}: {why}", state.name()),
+    }
+}
+
+pub(super) fn service_table(services: &[Service]) -> Table<11> {
     let mut table = Table::new([
         key("NAME"),
         left("ADDRESS"),
@@ -38,6 +48,7 @@ pub(super) fn service_table(services: &[Service]) -> Table<10> {
         counter("FLOWS"),
         counter("PACKETS"),
         counter("BYTES"),
+        left("SERVES"),
     ]);
     for service in services {
         table.row([
@@ -51,7 +62,9 @@ pub(super) fn service_table(services: &[Service]) -> Table<10> {
             &service.traffic.flows,
             &service.traffic.packets,
             &service.traffic.bytes,
+            &if service.serves { "yes" } else { "no" },
         ]);
+        table.tint("SERVES", tint::serves(service.serves));
     }
     table
 }

@@ -1,7 +1,8 @@
 //! The tint of each state. What keeps packets from their way is bad; what may, or is about to, is doubtful.
 
 use guideway_api::{
-    Backend, BackendState, InterfaceState, Link, NeighborState, PortInterfaceState, Severity,
+    Backend, BackendState, BgpPeer, BgpState, ForwarderState, InterfaceState, Link, NeighborState,
+    PortInterfaceState, Severity, VipState,
 };
 
 use crate::terminal::Tint;
@@ -45,6 +46,57 @@ pub(super) fn neighbor(state: NeighborState) -> Tint {
         | NeighborState::Probe
         | NeighborState::Incomplete => Tint::Doubtful,
         NeighborState::Failed | NeighborState::None => Tint::Bad,
+    }
+}
+
+pub(super) fn vip(state: VipState) -> Tint {
+    match state {
+        VipState::Announced => Tint::Good,
+        VipState::Draining => Tint::Doubtful,
+        VipState::Withdrawn => Tint::Bad,
+    }
+}
+
+/// The tint of an address's route in the kernel.
+pub(super) fn route(is_as_wanted: bool) -> Tint {
+    if is_as_wanted { Tint::Plain } else { Tint::Doubtful }
+}
+
+pub(super) fn serves(serves: bool) -> Tint {
+    if serves { Tint::Good } else { Tint::Bad }
+}
+
+pub(super) fn forwarder(state: ForwarderState) -> Tint {
+    match state {
+        ForwarderState::Well => Tint::Good,
+        ForwarderState::Starting => Tint::Doubtful,
+        ForwarderState::Absent | ForwarderState::Silent | ForwarderState::Down => Tint::Bad,
+    }
+}
+
+/// The tint of a drain of the node, which somebody wants.
+pub(super) fn drain() -> Tint {
+    Tint::Doubtful
+}
+
+pub(super) fn is_established(peer: &BgpPeer) -> bool {
+    peer.state == BgpState::Established
+}
+
+/// The tint of a session's state. One that is established and kept from sending addresses is doubtful.
+pub(super) fn session(peer: &BgpPeer) -> Tint {
+    match (is_established(peer), peer.notes.is_empty()) {
+        (true, true) => Tint::Good,
+        (true, false) => Tint::Doubtful,
+        (false, _) => Tint::Bad,
+    }
+}
+
+pub(super) fn bfd(peer: &BgpPeer) -> Tint {
+    match peer.bfd_up {
+        None => Tint::Plain,
+        Some(true) => Tint::Good,
+        Some(false) => Tint::Bad,
     }
 }
 
