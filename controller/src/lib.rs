@@ -19,4 +19,5 @@
 pub mod announce;
 pub mod bird;
 pub mod forwarder;
+pub mod manager;
 pub mod routes;

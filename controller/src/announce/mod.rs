@@ -5,12 +5,14 @@
 //! | `order.rs` | what operators have ordered |
 //! | `site.rs` | what the configuration says |
 //! | `decide.rs` | the decision for each address |
+//! | `stored.rs` | the file of the orders |
 //! | `class.rs` | numbers for the ways in which peers learn of an address |
 
 mod class;
 mod decide;
 mod order;
 mod site;
+mod stored;
 #[cfg(test)]
 mod tests;
 

@@ -201,7 +201,9 @@ impl State {
         for decision in decisions {
             let address = decision.address;
             let last = before.remove(&address);
-            let from = last.as_ref().map_or_else(|| self.installed_state(address), |last| last.decision.state);
+            let from = last
+                .as_ref()
+                .map_or_else(|| self.installed_state(address), |last| last.decision.state);
             let to = decision.state;
             let since = match &last {
                 Some(last) if from == to => last.since,

@@ -186,7 +186,11 @@ impl Manager {
     }
 
     /// Takes note of an event. False at the end.
-    fn note(&mut self, event: Event, answers: &mut Vec<(Sender<Result<Ordered, Error>>, usize)>) -> bool {
+    fn note(
+        &mut self,
+        event: Event,
+        answers: &mut Vec<(Sender<Result<Ordered, Error>>, usize)>,
+    ) -> bool {
         let happened = match event {
             Event::Forwarder(report) => {
                 let happened = self.state.note_forwarder(report);
