@@ -5,9 +5,6 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-#[cfg(doc)]
-use crate::request::Request;
-
 /// The daemons that speak this protocol, each at a socket of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Daemon {
@@ -222,7 +219,7 @@ impl VipCause {
     }
 }
 
-/// The response to [`Request::NodeShow`]: the controller, and what it knows of the node.
+/// The response to [`Request::NodeShow`](crate::Request::NodeShow): the controller, and what it knows of the node.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Node {
     /// The node's name; empty before the controller knows the configuration.
@@ -418,7 +415,7 @@ impl BgpState {
     }
 }
 
-/// The response to [`Request::BgpShow`].
+/// The response to [`Request::BgpShow`](crate::Request::BgpShow).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BgpDetails {
     /// The session.
