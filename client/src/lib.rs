@@ -1,5 +1,14 @@
-//! A client of the protocol: connects, checks the greeting, sends a request and reads the response.
+//! A client of the control protocol, for `guidewayctl` and for the controller: it connects, checks the greeting,
+//! sends requests and reads the responses to them in their order.
+//!
+//! The daemon may be hung, of another release, or no daemon at all. So every step has the timeout of
+//! [`Client::connect`], also if the other side sends a byte at a time; a response has at most 64 MiB; and a
+//! response must be to the request that was sent. An error says whether the request may have been carried out: after
+//! [`Error::NoResponse`] and [`Error::Response`] it may have been, after the others it was not.
 #![forbid(unsafe_code)]
+
+#[cfg(test)]
+mod tests;
 
 use std::io::{self, BufRead, BufReader, ErrorKind, Write};
 use std::os::fd::{AsFd, BorrowedFd};
