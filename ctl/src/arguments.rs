@@ -2,6 +2,7 @@
 
 mod announce;
 mod backend;
+mod config;
 mod parse;
 mod watch;
 
@@ -16,6 +17,7 @@ use guideway_client::{Client, Error as Unanswered};
 
 pub(crate) use announce::{BgpCommand, NodeCommand, VipCommand};
 pub(crate) use backend::{BackendCommand, Setting};
+pub(crate) use config::ConfigCommand;
 pub(crate) use parse::BackendName;
 use watch::Watch;
 
@@ -31,7 +33,7 @@ use watch::Watch;
 pub(crate) struct Arguments {
     /// The control socket of the daemon that the command asks [default: that of GUIDEWAY_SOCKET or
     /// /run/guideway/guideway.sock; of the controller GUIDEWAY_CONTROLLER_SOCKET or
-    /// /run/guideway-controller/controller.sock]
+    /// /run/guideway/controller.sock]
     #[arg(long, global = true, value_name = "PATH")]
     socket: Option<PathBuf>,
 
@@ -263,35 +265,6 @@ pub(crate) enum PuntCommand {
 }
 
 #[derive(Debug, Subcommand)]
-pub(crate) enum ConfigCommand {
-    /// Print the text of the configuration in force
-    Show,
-    /// Validate a configuration against the running daemon and change nothing
-    Check {
-        /// The configuration; `-` is stdin
-        file: PathBuf,
-    },
-    /// Put a configuration in force on every worker, or change nothing
-    Apply {
-        /// The configuration; `-` is stdin
-        file: PathBuf,
-        #[command(flatten)]
-        reason: Reason,
-    },
-    /// Put the daemon's configuration file in force on every worker, or change nothing
-    Reload {
-        #[command(flatten)]
-        reason: Reason,
-    },
-    /// Say what a key means; needs no daemon
-    Explain {
-        /// A key or a section, for example port.mtu; all keys without it
-        #[arg(value_parser = parse::KeyParser, hide_possible_values = true)]
-        key: Option<String>,
-    },
-}
-
-#[derive(Debug, Subcommand)]
 pub(crate) enum FlowCommand {
     /// List flows that match every option given
     List {
@@ -344,14 +317,6 @@ impl Whose {
     fn daemon(&self) -> Daemon {
         if self.controller { Daemon::Controller } else { Daemon::Forwarder }
     }
-}
-
-/// Why something is changed.
-#[derive(Debug, Args)]
-pub(crate) struct Reason {
-    /// Why, for the audit trail
-    #[arg(long = "reason", value_name = "TEXT")]
-    pub(crate) text: Option<String>,
 }
 
 impl Command {

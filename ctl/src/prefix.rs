@@ -107,34 +107,36 @@ mod tests {
 
     #[test]
     fn prefixes_are_written_out() {
-        is("b l", "backend list", Some("backend list"));
-        is("b st web/b1", "backend state web/b1", Some("backend state"));
+        is("ba l", "backend list", Some("backend list"));
+        is("ba st web/b1", "backend state web/b1", Some("backend state"));
         is("backend list", "backend list", None);
         is("stats", "stats", None);
-        is("n l", "neighbor list", Some("neighbor list"));
+        is("ne l", "neighbor list", Some("neighbor list"));
         is("po s --port p", "port stats --port p", Some("port stats"));
+        is("v l", "vip list", Some("vip list"));
+        is("bg s tor1", "bgp show tor1", Some("bgp show"));
         is("con e po", "config explain po", Some("config explain"));
         is("config apply stats", "config apply stats", None);
-        is("he b l", "help backend list", Some("help backend list"));
+        is("he ba l", "help backend list", Some("help backend list"));
         is("", "", None);
         is("nonsense l", "nonsense l", None);
-        is("b nonsense", "backend nonsense", Some("backend"));
+        is("ba nonsense", "backend nonsense", Some("backend"));
     }
 
     #[test]
     fn values_of_options_are_no_commands() {
-        is("-o json b l", "-o json backend list", Some("backend list"));
-        is("-ojson b l", "-ojson backend list", Some("backend list"));
-        is("-j b l", "-j backend list", Some("backend list"));
-        is("-jo json b l", "-jo json backend list", Some("backend list"));
+        is("-o json ba l", "-o json backend list", Some("backend list"));
+        is("-ojson ba l", "-ojson backend list", Some("backend list"));
+        is("-j ba l", "-j backend list", Some("backend list"));
+        is("-jo json ba l", "-jo json backend list", Some("backend list"));
         is("--socket b l", "--socket b log", Some("log"));
         is("--socket=b l", "--socket=b log", Some("log"));
         is(
-            "--timeout 3 b --socket s l",
+            "--timeout 3 ba --socket s l",
             "--timeout 3 backend --socket s list",
             Some("backend list"),
         );
-        is("b --unknown l", "backend --unknown list", Some("backend list"));
+        is("ba --unknown l", "backend --unknown list", Some("backend list"));
         is("-- b l", "-- b l", None);
         is("- b", "- b", None);
     }
@@ -143,7 +145,9 @@ mod tests {
     fn ambiguous_prefixes_name_their_candidates() {
         for (line, message) in [
             ("st", "st is short for several commands: status, stats"),
-            ("b d web", "d is short for several commands: drain, disable"),
+            ("ba d web", "d is short for several commands: drain, disable"),
+            ("b l", "b is short for several commands: backend, bgp"),
+            ("n s", "n is short for several commands: neighbor, node"),
             ("p l", "p is short for several commands: port, punt"),
             ("config c", "config c"),
             ("co", "co is short for several commands: config, completions"),
@@ -157,13 +161,18 @@ mod tests {
         }
     }
 
+    /// The word of a command that needs an address.
+    const ANY: &str = "203.0.113.10";
+
     /// Every command that is complete, as its path and the words that it needs.
     fn commands(command: &Command, path: &str) -> Vec<String> {
         if !command.has_subcommands() {
             let needed = command.get_arguments().filter(|arg| arg.is_required_set());
             let line = needed.fold(path.to_owned(), |line, arg| {
                 let value = arg.get_possible_values().first().map(|it| it.get_name().to_owned());
-                format!("{line} {}", value.unwrap_or_else(|| "word".into()))
+                let name = arg.get_value_names().and_then(|names| names.first());
+                let word = if name.is_some_and(|name| name == "ADDRESS") { ANY } else { "word" };
+                format!("{line} {}", value.unwrap_or_else(|| word.into()))
             });
             // Of a group that is required, the first is a word.
             let groups = command.get_groups().filter(|group| group.is_required_set()).count();
@@ -183,7 +192,7 @@ mod tests {
             let command = Arguments::parse_from(words(&line)).command;
             let names: Vec<&str> = line.split(' ').collect();
             let depth =
-                names.iter().take_while(|name| **name != "word" && **name != "bash").count();
+                names.iter().take_while(|name| !["word", "bash", ANY].contains(name)).count();
             for position in 0..depth {
                 let parent = names[..position].iter().fold(&program, |parent, name| {
                     parent.find_subcommand(name).expect("it was walked")

@@ -1,13 +1,16 @@
 //! Every table, compared with its exact text.
 
+mod announce;
+
 use std::time::{Duration, Instant, SystemTime};
 
 use clap::Parser;
 use guideway_api::{
-    Backend, BackendSetting, BackendState, Duplex, EncapsulationChoice, Flow, FlowField, FlowState,
-    FromKernel, Learnt, Link, Neighbor, NeighborState, NextHop, Port, PortCounters, PortInterface,
-    PortInterfaceState, PortStats, Protocol, Punt, Route, RxQueue, Service, SetState, Source,
-    Stats, Status, Steering, SteeringMethod, ToKernel, Traffic, Unreachable, VlanDevice, Worker,
+    Announcing, AnnouncingState, Backend, BackendSetting, BackendState, Duplex,
+    EncapsulationChoice, Flow, FlowField, FlowState, FromKernel, Learnt, Link, Neighbor,
+    NeighborState, NextHop, Port, PortCounters, PortInterface, PortInterfaceState, PortStats,
+    Protocol, Punt, Route, RxQueue, Service, SetState, Source, Stats, Status, Steering,
+    SteeringMethod, ToKernel, Traffic, Unreachable, VlanDevice, Worker,
 };
 
 use super::*;
@@ -52,7 +55,11 @@ fn status() {
         fragments_waiting: 3,
         received: 120_345,
         transmitted: 120_301,
-        announcing: None,
+        announcing: Some(Announcing {
+            interface: "gwvip".into(),
+            state: AnnouncingState::WorkerStalled { worker: 1 },
+            dropped: 0,
+        }),
     };
     prints(
         &Response::Status(status),
@@ -71,6 +78,7 @@ backends             3
 flows                1042
 flow_capacity        2097152
 fragments_waiting    3
+announcing           gwvip worker_stalled: worker 1 stalls
 received             120345
 transmitted          120301
 ",
@@ -96,15 +104,15 @@ fn services() {
         port: 53,
         pool: "resolvers".into(),
         backends: 1,
-        serves: true,
+        serves: false,
         traffic: Traffic::default(),
     };
     prints(
         &Response::Services(vec![web, dns]),
         "\
-NAME  ADDRESS         PROTOCOL  PORT  POOL       BACKENDS  LIVE  FLOWS  PACKETS    BYTES
-web   203.0.113.10    tcp         80  web               2    17   1042   120000  9600000
-dns   2001:db8:f::53  udp         53  resolvers         1     0      0        0        0
+NAME  ADDRESS         PROTOCOL  PORT  POOL       BACKENDS  LIVE  FLOWS  PACKETS    BYTES  SERVES
+web   203.0.113.10    tcp         80  web               2    17   1042   120000  9600000  yes
+dns   2001:db8:f::53  udp         53  resolvers         1     0      0        0        0  no
 ",
     );
 }

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may")]
 
+mod announce;
 mod monitor;
 mod site;
 mod terminal;
@@ -233,7 +234,10 @@ fn only_commands_that_read_may_be_shortened() {
         (&["conf", "apply", &file], "config apply"),
         (&["config", "rel"], "config reload"),
         (&["log", "l", "debug"], "log level"),
-        (&["b", "drain", "web"], "backend drain"),
+        (&["ba", "drain", "web"], "backend drain"),
+        (&["v", "drain", "203.0.113.10"], "vip drain"),
+        (&["vip", "w", "203.0.113.10"], "vip withdraw"),
+        (&["no", "undrain"], "node undrain"),
         (&["backend", "st", "web/b1", "down"], "backend state"),
     ] {
         site.run(arguments).is(
@@ -244,7 +248,7 @@ fn only_commands_that_read_may_be_shortened() {
     }
     let ran = site.run(&["conf", "e", "port.mtu"]);
     assert!(ran.code == 0 && ran.stdout.starts_with("key "), "{ran:?}");
-    let ran = site.run(&["help", "b", "l"]);
+    let ran = site.run(&["help", "ba", "l"]);
     assert!(ran.code == 0 && ran.stdout.starts_with("List the backends"), "{ran:?}");
 }
 
@@ -312,7 +316,7 @@ packets     1
 bytes       2
 next_hop    10.0.0.9 (no neighbor)
 ";
-    for arguments in [&["backend", "state", "dns/b1"][..], &["b", "st", "dns"]] {
+    for arguments in [&["backend", "state", "dns/b1"][..], &["ba", "st", "dns"]] {
         let site = Site::new();
         let daemon = site.responds(&two_pools());
         site.run(arguments).is(0, details, "");
@@ -423,7 +427,7 @@ fn control_characters_of_a_daemon_are_replaced() {
     site.run(&["config", "reload"]).is(5, "", "error: a?[2Jb\n  c?2Kd?\n");
     daemon.join().unwrap();
     let site = Site::new();
-    let greeting = GREETING.replace("0.1.0", "\\u001b]0;title\\u0007").replace(":5}", ":9}");
+    let greeting = GREETING.replace("0.1.0", "\\u001b]0;title\\u0007").replace(":6}", ":9}");
     let daemon = site.daemon(&greeting, drop);
     let ran = site.run(&["status"]);
     assert!(!ran.stderr.contains('\x1b') && ran.stderr.contains("release ?]0;title?"), "{ran:?}");
@@ -497,7 +501,7 @@ fn a_daemon_that_is_not_there_is_code_3() {
         3,
         "",
         &format!(
-            "error: cannot reach the daemon at {at}: No such file or directory (os error 2); \
+            "error: cannot reach guideway at {at}: No such file or directory (os error 2); \
              is it running?\n"
         ),
     );
@@ -506,7 +510,7 @@ fn a_daemon_that_is_not_there_is_code_3() {
         3,
         "",
         &format!(
-            "error: cannot reach the daemon at {at}: Connection refused (os error 111); \
+            "error: cannot reach guideway at {at}: Connection refused (os error 111); \
              is it running?\n"
         ),
     );
@@ -578,20 +582,20 @@ fn another_protocol_is_refused() {
             1,
             "",
             &format!(
-                "error: the daemon (release 9.0.0) speaks protocol {protocol}, this guidewayctl \
-                 (release {}) {PROTOCOL_VERSION}; use the guidewayctl of the daemon's release, or restart the daemon \
-                 if it has been upgraded since its start\n",
+                "error: the daemon (release 9.0.0) speaks protocol {protocol}, this program (release {}) \
+                 {PROTOCOL_VERSION}; use programs of one release, or restart the daemon if it has been upgraded \
+                 since its start\n",
                 env!("CARGO_PKG_VERSION")
             ),
         );
         assert_eq!(daemon.join().unwrap(), 0, "no request is sent");
     }
 
-    for greeting in ["220 mail.example ESMTP", r#"{"server":"other","version":"1","protocol":5}"#] {
+    for greeting in ["220 mail.example ESMTP", r#"{"server":"other","version":"1","protocol":6}"#] {
         let site = Site::new();
         let daemon = site.daemon(greeting, drop);
         let ran = site.run(&["status"]);
-        assert!(ran.code == 1 && ran.stderr.contains("is not a guideway daemon"), "{ran:?}");
+        assert!(ran.code == 1 && ran.stderr.contains("is not guideway; is the path"), "{ran:?}");
         daemon.join().unwrap();
     }
 }

@@ -10,7 +10,10 @@ use std::thread::{self, JoinHandle};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{Winsize, tcsetwinsize};
 
-pub(crate) const GREETING: &str = r#"{"server":"guideway","version":"0.1.0","protocol":5}"#;
+pub(crate) const GREETING: &str = r#"{"server":"guideway","version":"0.1.0","protocol":6}"#;
+/// The greeting of the controller.
+pub(crate) const CONTROLLER: &str =
+    r#"{"server":"guideway-controller","version":"0.1.0","protocol":6}"#;
 
 /// A directory with the socket of a daemon, and a file.
 pub(crate) struct Site {
@@ -49,8 +52,13 @@ impl Site {
 
     /// Starts a daemon that reads one request, sends `response`, and returns the request's line.
     pub(crate) fn responds(&self, response: &str) -> JoinHandle<String> {
+        self.responds_as(GREETING, response)
+    }
+
+    /// The same with another greeting.
+    pub(crate) fn responds_as(&self, greeting: &str, response: &str) -> JoinHandle<String> {
         let response = format!("{response}\n");
-        self.daemon(GREETING, move |mut stream| {
+        self.daemon(greeting, move |mut stream| {
             let mut request = String::new();
             stream.read_line(&mut request).unwrap();
             stream.get_mut().write_all(response.as_bytes()).unwrap();

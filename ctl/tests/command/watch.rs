@@ -10,7 +10,7 @@ use crate::site::{Site, Terminal};
 
 fn service(name: &str, packets: u64) -> String {
     format!(
-        r#"{{"name":"{name}","address":"203.0.113.10","protocol":"tcp","port":80,"pool":"web","backends":2,"traffic":{{"packets":{packets},"bytes":0,"flows":1}}}}"#
+        r#"{{"name":"{name}","address":"203.0.113.10","protocol":"tcp","port":80,"pool":"web","backends":2,"serves":true,"traffic":{{"packets":{packets},"bytes":0,"flows":1}}}}"#
     )
 }
 
@@ -58,7 +58,7 @@ fn tables_follow_each_other_with_rates_by_name() {
     ]]);
     let mut child = site.spawn(&["service", "list", "--watch=0.2"]);
     let mut reader = BufReader::new(child.stdout.take().unwrap());
-    let header = "NAME ADDRESS PROTOCOL PORT POOL BACKENDS LIVE FLOWS FLOWS/S PACKETS PACKETS/S BYTES BYTES/S";
+    let header = "NAME ADDRESS PROTOCOL PORT POOL BACKENDS LIVE FLOWS FLOWS/S PACKETS PACKETS/S BYTES BYTES/S SERVES";
     let of = |rows: &[Vec<String>], row: usize| {
         (rows[row][0].clone(), rows[row][9].clone(), rows[row][10].clone())
     };
@@ -106,7 +106,7 @@ fn json_has_the_time_and_raw_counters() {
     let first = serde_json::Deserializer::from_str(&text).into_iter::<Value>().next();
     let first = first.unwrap().unwrap();
     assert_eq!(first["services"][1]["traffic"]["packets"], 50);
-    assert_eq!(first["services"][1].as_object().unwrap().len(), 7, "no rates");
+    assert_eq!(first["services"][1].as_object().unwrap().len(), 8, "no rates");
 
     let text = look(&["service", "list", "--watch=0.1", "-o", "jsonl"], &list);
     let names: Vec<String> = text
@@ -254,7 +254,7 @@ fn a_terminal_is_cleared_and_has_a_header() {
     let daemon = site.serves(vec![vec![services(&[("web", 1000)]), services(&[("web", 1000)])]]);
     let mut command = site.command(&["se", "l", "--watch=0.1"]);
     command.env("TERM", "xterm").env("NO_COLOR", "1");
-    let shown = Terminal::new().shows(command, Some("  0        0\r\n"));
+    let shown = Terminal::new().shows(command, Some("  0        0  yes\r\n"));
     daemon.join().unwrap();
     let pictures: Vec<&str> = shown.split("\x1b[H\x1b[J").collect();
     assert_eq!((pictures.len(), pictures[0]), (3, ""), "{shown:?}");
@@ -274,7 +274,7 @@ fn a_terminal_is_cleared_and_has_a_header() {
     let daemon = site.serves(vec![vec![services(&[("web", 1000)]), services(&[("web", 1000)])]]);
     let mut command = site.command(&["service", "list", "--watch=0.1"]);
     command.env("TERM", "dumb").env_remove("NO_COLOR");
-    let shown = Terminal::new().shows(command, Some("  0        0\r\n"));
+    let shown = Terminal::new().shows(command, Some("  0        0  yes\r\n"));
     daemon.join().unwrap();
     assert!(shown.starts_with("NAME  ADDRESS") && !shown.contains('\x1b'), "{shown:?}");
     assert_eq!(shown.matches("\n\nNAME").count(), 1, "{shown:?}");
