@@ -79,6 +79,10 @@ class Bird(Daemon):
     def drains(self, prefix):
         return "BGP.community: (65535,0)" in self.describe(prefix)
 
+    def sent(self, peer):
+        """What it tells a peer, by name of the session."""
+        return self.ask("show", "route", "export", peer)
+
 
 class Frr(Daemon):
     name = "frr"
@@ -109,5 +113,9 @@ class Frr(Daemon):
         return self.ask("show", "bgp", family, "unicast", prefix)
 
     def drains(self, prefix):
-        return "graceful-shutdown" in self.describe(prefix).lower() or "65535:0" in self.describe(prefix)
+        return "graceful-shutdown" in self.describe(prefix)
 
+    def sent(self, peer):
+        """What it tells a peer, by address."""
+        family = "ipv6" if ":" in peer else "ipv4"
+        return self.ask("show", "bgp", family, "unicast", "neighbors", peer, "advertised-routes")
