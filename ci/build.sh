@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Builds the programs for use: target/release/{guideway,guidewayctl,guideway-agent}.
+# Builds the programs for use: target/release/{guideway,guidewayctl,guideway-controller,guideway-agent}.
 #
 #   ci/build.sh               for an x86-64-v3 CPU with AES, as .cargo/config.toml says
 #   ci/build.sh --portable    for any CPU of the architecture, in target/portable/release
@@ -19,5 +19,6 @@ esac
 
 ci/install.sh build
 step "release build"
-cargo build --quiet --locked --release --target-dir $target -p guideway -p guidewayctl -p guideway-agent
-ls -sh $target/release/guideway $target/release/guidewayctl $target/release/guideway-agent
+programs=(guideway guidewayctl guideway-controller guideway-agent)
+cargo build --quiet --locked --release --target-dir $target "${programs[@]/#/--package=}"
+ls -sh "${programs[@]/#/$target/release/}"

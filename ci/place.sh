@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Installs built programs, the systemd units and their optional drop-ins, the group of the control socket (for
-# systemd-sysusers), the example configurations, and what Prometheus and Grafana need.
+# Installs built programs, the systemd units and their optional drop-ins, users, groups and a directory (for
+# systemd-sysusers and systemd-tmpfiles), the example configurations, and what Prometheus and Grafana need.
 #
 #   PREFIX=/usr/local DESTDIR= ci/place.sh
 #
@@ -12,17 +12,17 @@ set -euo pipefail
 prefix=${PREFIX:-/usr/local}
 destination=${DESTDIR:-}$prefix
 step "installing to $destination"
-for program in guideway guidewayctl guideway-agent; do
+for program in guideway guidewayctl guideway-controller guideway-agent; do
     [ -x "target/release/$program" ] || die "target/release/$program is missing; build it with: make build"
     install -D -v -m 755 "target/release/$program" "$destination/bin/$program"
 done
-for unit in packaging/*.service; do
+for unit in packaging/*.service packaging/*.path; do
     installed=$destination/lib/systemd/system/$(basename "$unit")
     install -D -v -m 644 "$unit" "$installed"
     sed -i "s|/usr/local/bin/|$prefix/bin/|" "$installed"
 done
-for group in packaging/sysusers.d/*.conf; do
-    install -D -v -m 644 "$group" "$destination/lib/sysusers.d/$(basename "$group")"
+for group in packaging/sysusers.d/*.conf packaging/tmpfiles.d/*.conf; do
+    install -D -v -m 644 "$group" "$destination/lib/${group#packaging/}"
 done
 for drop_in in packaging/drop-ins/*.conf; do
     install -D -v -m 644 "$drop_in" "$destination/share/doc/guideway/drop-ins/$(basename "$drop_in")"
@@ -30,6 +30,6 @@ done
 for watched in packaging/prometheus/*.yaml packaging/grafana/*.json; do
     install -D -v -m 644 "$watched" "$destination/share/doc/guideway/${watched#packaging/}"
 done
-for example in examples/*.toml; do
+for example in examples/*; do
     install -D -v -m 644 "$example" "$destination/share/doc/guideway/$example"
 done

@@ -17,7 +17,8 @@ export PKG_CONFIG_LIBDIR=$nowhere PKG_CONFIG_PATH=$nowhere
 unset PKG_CONFIG_SYSROOT_DIR
 
 # The crates that need no DPDK.
-crates=(guideway-core guideway-config guideway-netlink guideway-chassis guideway-management guideway-api)
+crates=(guideway-core guideway-config guideway-netlink guideway-chassis guideway-client guideway-management)
+crates+=(guideway-controller guideway-api)
 
 step "libdpdk is out of sight"
 ! pkg-config --exists libdpdk 2>/dev/null || die "pkg-config still finds libdpdk; this would prove nothing"

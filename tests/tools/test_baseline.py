@@ -10,7 +10,7 @@ import subprocess
 import pytest
 from support import binaries
 
-PROGRAMS = ("guideway", "guidewayctl", "guideway-agent")
+PROGRAMS = ("guideway", "guidewayctl", "guideway-controller", "guideway-agent")
 DPDK_NEEDS = "this libdpdk is built for a newer CPU (missing: "
 DPDK_ADVICE = "); no DPDK runs without sse4.2; for anything else, build DPDK for this machine\n"
 
