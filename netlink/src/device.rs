@@ -17,7 +17,31 @@ const EADDRNOTAVAIL: i32 = 99;
 /// A lifetime without end, in seconds.
 const FOREVER: u32 = u32::MAX;
 
+/// A device, as the kernel sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Device {
+    /// Its name.
+    pub name: String,
+    /// Whether its administrator has set it up.
+    pub is_up: bool,
+    /// Packets that the kernel had for it and dropped, since it was made.
+    pub send_drops: u64,
+}
+
 impl Requests {
+    /// The device with this index, if there is one in the socket's network namespace.
+    ///
+    /// # Errors
+    /// If the socket fails, or the kernel refuses for another reason.
+    pub fn device(&mut self, index: u32) -> Result<Option<Device>, Error> {
+        match self.ask_all(vec![RouteNetlinkMessage::GetLink(link(index))])?.pop() {
+            Some(Ok(RouteNetlinkMessage::NewLink(link))) => Ok(Some(device(link))),
+            Some(Err(Refused { errno: ENODEV, .. })) => Ok(None),
+            Some(Err(refused)) => Err(Error::Refused(refused)),
+            _ => Err(Error::Silent),
+        }
+    }
+
     /// The index of the device of this name, if there is one.
     ///
     /// # Errors
@@ -129,6 +153,22 @@ impl Requests {
 /// The family of an address in headers.
 pub fn family(address: IpAddr) -> AddressFamily {
     if address.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 }
+}
+
+fn device(link: LinkMessage) -> Device {
+    let mut device = Device {
+        name: String::new(),
+        is_up: link.header.flags.contains(LinkFlags::Up),
+        send_drops: 0,
+    };
+    for attribute in link.attributes {
+        match attribute {
+            LinkAttribute::IfName(name) => device.name = name,
+            LinkAttribute::Stats64(counted) => device.send_drops = counted.tx_dropped,
+            _ => (),
+        }
+    }
+    device
 }
 
 fn link(index: u32) -> LinkMessage {

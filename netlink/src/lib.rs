@@ -19,7 +19,7 @@ use std::io;
 
 use thiserror::Error;
 
-pub use device::family;
+pub use device::{Device, family};
 pub use requests::Requests;
 pub use watch::{RouteTold, Told, Watch};
 
