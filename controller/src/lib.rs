@@ -13,10 +13,12 @@
 //! | `routes` | keeps the kernel's routes as they are wanted |
 //! | `bird` | configures BIRD, and asks it about its sessions |
 //! | `manager` | the one thread that decides |
+//! | `answer` | answers to requests at the control socket |
 #![forbid(unsafe_code)]
 #![warn(clippy::print_stderr)]
 
 pub mod announce;
+pub mod answer;
 pub mod bird;
 pub mod forwarder;
 pub mod manager;

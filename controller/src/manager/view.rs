@@ -68,6 +68,11 @@ impl View {
         }
     }
 
+    /// The time now, as listings have it.
+    pub fn now(&self) -> String {
+        rfc3339(Wall::now())
+    }
+
     /// Addresses in this state.
     pub fn count(&self, state: VipState) -> usize {
         self.vips.iter().filter(|vip| vip.state == state).count()
