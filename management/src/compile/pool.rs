@@ -219,6 +219,16 @@ impl CompiledPool {
         Arc::ptr_eq(&self.built.table, &other.built.table)
     }
 
+    /// Whether the pool serves new flows as it should, given its `min_active`: so many of its backends accept them, or
+    /// those of a backup do, or, by `on_empty = "all"`, those that are down. Only backends with a route count.
+    pub fn is_enough(&self, min_active: usize) -> bool {
+        match self.serving {
+            PoolServing::Level(0) => self.active >= min_active.max(1),
+            PoolServing::Level(_) | PoolServing::Down => self.active > 0,
+            PoolServing::Nobody => false,
+        }
+    }
+
     /// The share of a backend in the new flows of the pool that has it, from 0 to 1.
     pub fn share(&self, backend: &CompiledBackend) -> f64 {
         let slots = self.built.table.slots().len().max(1);

@@ -34,7 +34,7 @@ impl Overview {
             fragments_waiting: gauge(Gauge::FragmentsWaiting),
             received: counter(Counter::Received),
             transmitted: counter(Counter::Transmitted),
-            announcing: None,
+            announcing: self.announcing.as_ref().map(|announcing| announcing.show()),
         }
     }
 
@@ -51,7 +51,8 @@ impl Overview {
                 port: service.port,
                 pool: configuration.pools[service.pool].name.clone(),
                 backends: published.pools[service.pool].active,
-                serves: published.pools[service.pool].active > 0,
+                serves: published.pools[service.pool]
+                    .is_enough(configuration.pools[service.pool].min_active),
                 traffic: to_traffic(tally.service(index)),
             })
             .collect()

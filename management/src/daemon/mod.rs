@@ -3,6 +3,7 @@
 //! The daemon reaches workers and ports only through [`Worker`] and [`Port`], so that it needs no DPDK
 //! and tests need no device.
 
+mod announcing;
 mod applies;
 mod audit;
 mod backends;
@@ -27,6 +28,7 @@ use guideway_api as api;
 use guideway_api::{ChangeOutcome, ErrorKind, Happening, Request, Response};
 use parking_lot::Mutex;
 
+pub use announcing::Announcing;
 pub(crate) use applies::{Applies, ApplyResult};
 pub(crate) use network::NeighborKey;
 pub(crate) use overview::Overview;
@@ -107,6 +109,7 @@ impl Daemon {
                 is_stored,
                 timings,
                 view: Arc::default(),
+                announcing: None,
             },
             kernel: Mutex::default(),
             applies: Applies::default(),
@@ -157,6 +160,13 @@ impl Daemon {
         self
     }
 
+    /// Adds the interface of the virtual addresses, which its keeper tells about.
+    #[must_use]
+    pub fn with_announcing(mut self, announcing: Arc<Announcing>) -> Daemon {
+        self.overview.announcing = Some(announcing);
+        self
+    }
+
     /// Follows the kernel's routes, neighbours and addresses from now on, for these interfaces. Listings show them.
     ///
     /// # Errors
@@ -183,6 +193,16 @@ impl Daemon {
     /// The pools of packet buffers.
     pub fn buffers(&self) -> &[Buffers] {
         &self.overview.buffers
+    }
+
+    /// The interface of the virtual addresses; none without `[announce]`.
+    pub fn announcing(&self) -> Option<&Arc<Announcing>> {
+        self.overview.announcing.as_ref()
+    }
+
+    /// Whether each port can send and receive.
+    pub fn ports_up(&self) -> impl Iterator<Item = bool> {
+        self.overview.ports.iter().map(|port| (port.is_up)())
     }
 
     /// What the kernel says; empty if nothing follows it.

@@ -9,6 +9,7 @@ use std::time::Instant;
 use arc_swap::ArcSwap;
 use guideway_api as api;
 
+use super::announcing::Announcing;
 use crate::kernel::View;
 use crate::manager::{Published, Tally, Timings};
 use crate::progress::Progress;
@@ -131,6 +132,8 @@ pub(crate) struct Overview {
     pub(crate) is_stored: Arc<AtomicBool>,
     /// How long the manager's work takes.
     pub(crate) timings: Timings,
+    /// The interface of the virtual addresses; none without `[announce]`.
+    pub(crate) announcing: Option<Arc<Announcing>>,
 }
 
 impl Overview {

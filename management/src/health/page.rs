@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
+use guideway_api::AnnouncingState;
 use serde::Serialize;
 
 use super::round::Findings;
@@ -160,6 +161,8 @@ impl Reason {
 #[derive(Clone, Debug)]
 struct Facts {
     is_managed: bool,
+    /// All addresses are withdrawn, and the daemon forwards for some time before it stops.
+    lingers: bool,
     /// The generation that every worker runs; 0 if one runs none yet.
     in_force: u64,
     uptime: Duration,
@@ -174,6 +177,7 @@ fn facts(daemon: &Daemon) -> Facts {
     let ports = &overview.published.load().configuration.ports;
     Facts {
         is_managed: daemon.is_managed(),
+        lingers: daemon.announcing().is_some_and(|of| of.state() == AnnouncingState::Stopping),
         in_force: overview.progress().generation,
         uptime: overview.started.elapsed(),
         workers: overview.workers.len(),
@@ -216,6 +220,9 @@ fn healthz(facts: &Facts, found: Option<&Findings>, now: Instant) -> Answer {
 fn readyz(facts: &Facts, found: Option<&Findings>, now: Instant) -> Answer {
     let reasons = basics(facts, found, now).unwrap_or_else(|found| {
         let mut reasons = stalled(found);
+        if facts.lingers {
+            reasons.insert(0, Stage::Stopping.reason());
+        }
         if !found.ports.contains(&true) {
             reasons.push(Reason::new("port", "all", "no port is up"));
         }
@@ -259,6 +266,7 @@ mod tests {
     fn facts() -> Facts {
         Facts {
             is_managed: true,
+            lingers: false,
             in_force: 3,
             uptime: Duration::from_millis(12_900),
             workers: 2,
@@ -362,8 +370,11 @@ mod tests {
         let unmanaged = Facts { is_managed: false, ..facts() };
         assert_eq!(
             pages(&unmanaged, Some(&found(now)), now),
-            [ill("manager/manager/no change can be carried out"), well]
+            [ill("manager/manager/no change can be carried out"), well.clone()]
         );
+        let lingering = Facts { lingers: true, ..facts() };
+        let stopping = ill("daemon/guideway/stopping");
+        assert_eq!(pages(&lingering, Some(&found(now)), now), [well, stopping]);
     }
 
     #[test]

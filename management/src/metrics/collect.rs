@@ -11,7 +11,7 @@ use std::time::Instant;
 use prometheus::proto;
 use rustc_hash::FxHashSet;
 
-use guideway_api::{BackendState, Happening, NeighborState, Source};
+use guideway_api::{AnnouncingState, BackendState, Happening, NeighborState, Source};
 use guideway_core::balancer::punt::Class;
 use guideway_core::balancer::{Protocol, Verdict};
 use guideway_core::stats::{BUCKETS, Counter, DropReason, Event, Gauge, Histogram, Reader};
@@ -19,8 +19,8 @@ use guideway_core::stats::{BUCKETS, Counter, DropReason, Event, Gauge, Histogram
 use super::file::Comparison;
 use super::process::{self, Process};
 use super::snapshot::{
-    Backend, Buffers, Config, Count, Kernel, Packets, Pool, Port, Punts, Service, Snapshot,
-    TheProcess, Worker,
+    Announcing, Backend, Buffers, Config, Count, Kernel, Packets, Pool, Port, Punts, Service,
+    Snapshot, TheProcess, Worker,
 };
 use crate::daemon::{ApplyResult, Daemon, NeighborKey};
 use crate::health::Health;
@@ -97,6 +97,13 @@ impl Collector {
             overruns: view.health.overruns,
             errors: view.health.errors,
         });
+        match daemon.announcing() {
+            Some(of) => snapshot.announcing.set(Announcing {
+                is_up: of.state() == AnnouncingState::Up,
+                dropped: of.dropped(),
+            }),
+            None => snapshot.announcing.clear(),
+        }
         snapshot.buffers.fill(daemon.buffers().iter().map(|pool| {
             let buffers = Buffers { total: pool.total, free: (pool.probe)() };
             (pool.name.clone().into(), buffers)

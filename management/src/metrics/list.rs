@@ -102,6 +102,14 @@ metrics! {
         counter guideway_kernel_errors_total = |k| k.errors; dashboard;
     }
 
+    /// The interface of the virtual addresses, if the configuration has [announce].
+    announcing {} in Node {
+        /// Whether the interface of the virtual addresses is up, so that they can be announced. Absent without [announce].
+        gauge guideway_announcing = |a| a.is_up; alert GuidewayAnnouncesNothing;
+        /// Packets that the node itself sent to virtual addresses, and that were dropped. Absent without [announce].
+        counter guideway_announce_dropped_packets_total = |a| a.dropped; no_alert;
+    }
+
     /// Packet buffers.
     buffers {pool} in Node {
         /// Packet buffers of a pool of buffers.

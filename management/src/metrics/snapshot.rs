@@ -45,6 +45,11 @@ impl<T> Short<T> {
         self.0.push((None, row));
     }
 
+    /// Removes all rows.
+    pub(super) fn clear(&mut self) {
+        self.0.clear();
+    }
+
     /// Replaces all rows.
     pub(super) fn fill(&mut self, rows: impl IntoIterator<Item = (Cow<'static, str>, T)>) {
         self.0.clear();
@@ -139,6 +144,7 @@ pub(super) struct Snapshot {
     pub(super) neighbors: Short<Count>,
     pub(super) routes: Short<Count>,
     pub(super) kernel: Short<Kernel>,
+    pub(super) announcing: Short<Announcing>,
     pub(super) buffers: Short<Buffers>,
     pub(super) config: Short<Config>,
     pub(super) applies: Short<Count>,
@@ -187,6 +193,12 @@ pub(super) struct Kernel {
     pub(super) is_followed: bool,
     pub(super) overruns: u64,
     pub(super) errors: u64,
+}
+
+#[derive(Debug)]
+pub(super) struct Announcing {
+    pub(super) is_up: bool,
+    pub(super) dropped: u64,
 }
 
 #[derive(Debug)]

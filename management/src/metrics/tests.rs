@@ -257,6 +257,39 @@ fn states_are_shown() {
     assert_eq!(settings(&page), [1.0, 3.0]);
 }
 
+/// Without `[announce]` there is nothing to alert about.
+#[test]
+fn the_interface_of_virtual_addresses_is_shown_if_there_is_one() {
+    use guideway_api::{AnnouncingState, Request, Response};
+    const METRICS: [&str; 2] = ["guideway_announcing", "guideway_announce_dropped_packets_total"];
+    let rig = Rig::new(rig::SAMPLE);
+    let announcing = rig.daemon.announcing().unwrap();
+    let shown = || METRICS.map(|name| rig.parsed().value(name, &[]));
+    assert_eq!(shown(), [1.0, 0.0]);
+    announcing.set_dropped(7);
+    for state in [
+        AnnouncingState::Starting,
+        AnnouncingState::WorkerStalled { worker: 1 },
+        AnnouncingState::NoLink,
+        AnnouncingState::Removed,
+        AnnouncingState::Stopping,
+    ] {
+        announcing.set_state(state.clone());
+        assert_eq!(shown(), [0.0, 7.0]);
+        let Response::Status(status) = rig.daemon.handle(Request::Status {}) else { panic!() };
+        let listed = status.announcing.unwrap();
+        assert_eq!((listed.interface.as_str(), listed.state, listed.dropped), ("gwvip", state, 7));
+    }
+    announcing.set_dropped(3);
+    assert_eq!(shown(), [0.0, 7.0], "a counter never goes back");
+
+    let rig = Rig::new(&rig::SAMPLE.replace("[announce]", ""));
+    let page = rig.parsed();
+    assert!(METRICS.iter().all(|name| !page.families.contains_key(*name)));
+    let Response::Status(status) = rig.daemon.handle(Request::Status {}) else { panic!() };
+    assert_eq!(status.announcing, None);
+}
+
 #[test]
 fn a_page_is_shared_for_a_second() {
     let rig = Rig::new(rig::SAMPLE);

@@ -277,3 +277,64 @@ fn many_names_that_do_not_exist_are_counted() {
     assert_eq!(error.details[0], "pool web has no backend x0; the nearest is a");
     assert_eq!(error.details[20], "and 19980 more");
 }
+
+/// A service serves as its pool, or the pool's backup, has backends for new flows.
+#[test]
+fn a_service_serves_while_its_pool_has_enough() {
+    let sample = text(THREE);
+    let serves = |lab: &Lab| match lab.daemon.handle(Request::ServiceList {}) {
+        Response::Services(services) => services[0].serves,
+        other => panic!("{other:?}"),
+    };
+    let with = |settings: &str| {
+        Lab::of_text(&sample.replacen(
+            "name = \"web\"\n",
+            &format!("name = \"web\"\n{settings}\n"),
+            1,
+        ))
+    };
+    let down = |lab: &Lab, backend: &str| {
+        let answer = lab.set(vec![state(&format!("web/{backend}"), SetState::Down)]);
+        assert!(matches!(answer, Response::BackendsSet { .. }), "{answer:?}");
+        serves(lab)
+    };
+    let lab = with("min_active = 2");
+    assert!(serves(&lab));
+    assert!(down(&lab, "a"), "two are left");
+    assert!(!down(&lab, "b"), "fewer than min_active");
+    // Nothing but the last backend is left. It gets all new flows, and the service does not serve all the same.
+    assert!(!down(&lab, "c"));
+
+    let lab = with("min_active = 1");
+    assert!(down(&lab, "a") && down(&lab, "b"));
+    assert!(!down(&lab, "c"), "nobody serves");
+
+    let lab = with("min_active = 1\non_empty = \"all\"");
+    assert!(["a", "b", "c"].into_iter().all(|backend| down(&lab, backend)), "all serve");
+
+    // Weight 0 takes no new flows, and counts for nothing.
+    let lab = with("min_active = 3");
+    assert!(serves(&lab));
+    lab.set(vec![change("web/a", BackendOrder::Weight(0))]);
+    assert!(!serves(&lab));
+
+    let backup = "[[pool]]\nname = \"spare\"\nbackends = [{ name = \"s\", address = \"192.0.2.20\" }]\n\
+                  [[neighbor]]\naddress = \"192.0.2.20\"\nmac = \"02:00:00:00:00:20\"\n[[service]]";
+    let text = sample.replacen("[[service]]", backup, 1);
+    let text = text.replacen(
+        "name = \"web\"\n",
+        "name = \"web\"\nmin_active = 3\nbackup = \"spare\"\n",
+        1,
+    );
+    let lab = Lab::of_text(&text);
+    assert!(down(&lab, "a"), "the backup serves");
+    lab.set(vec![state("spare/s", SetState::Down)]);
+    assert!(!serves(&lab), "two serve, and three have to");
+    // A backend without a route accepts nothing.
+    let lab = Lab::of_text(
+        &text
+            .replace("mac = \"02:00:00:00:00:20\"", "mac = \"02:00:00:00:00:21\"")
+            .replace("192.0.2.20\"\nmac", "192.0.2.21\"\nmac"),
+    );
+    assert!(!down(&lab, "a"), "the backup cannot be reached");
+}

@@ -7,7 +7,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
-use guideway_api::{self as api, Request, Response};
+use guideway_api::{self as api, AnnouncingState, Request, Response};
 use guideway_core::stats::{self, Counter, Event, Gauge, Verdict, Writer};
 use parking_lot::Mutex;
 use tempfile::TempDir;
@@ -15,7 +15,9 @@ use tempfile::TempDir;
 use super::super::encode;
 use super::super::request::Wanted;
 use super::{Exporter, Page};
-use crate::daemon::{Buffers, Daemon, Interface, InterfaceState, Port, PortState, Worker};
+use crate::daemon::{
+    Announcing, Buffers, Daemon, Interface, InterfaceState, Port, PortState, Worker,
+};
 use crate::health::{Findings, Health};
 use crate::manager::{Manager, Published};
 use crate::state::PortFacts;
@@ -66,6 +68,7 @@ address = "2001:db8::10"
 protocol = "udp"
 port = 53
 pool = "dns"
+[announce]
 "#;
 
 /// A configuration of so many services, each with a pool of two backends.
@@ -152,8 +155,14 @@ impl Rig {
         };
         let workers = readers.into_iter().map(worker).collect();
         let buffers = Buffers { name: "packets".to_owned(), total: 9, probe: Box::new(|| 7) };
-        let daemon = Daemon::new(path, manager, workers, vec![port], Default::default())
+        let announces = manager.published().load().configuration.announce.is_some();
+        let mut daemon = Daemon::new(path, manager, workers, vec![port], Default::default())
             .with_buffers(vec![buffers]);
+        if announces {
+            let announcing = Announcing::new("gwvip".to_owned());
+            announcing.set_state(AnnouncingState::Up);
+            daemon = daemon.with_announcing(Arc::new(announcing));
+        }
         let daemon = Arc::new(daemon);
         let is_over = Arc::new(AtomicBool::new(false));
         let (over, counting) = (Arc::clone(&is_over), Arc::clone(&writers));
