@@ -2,12 +2,10 @@
 
 import json
 import re
-import subprocess
 import time
 
 import pytest
-from support.network import Namespace
-from support.routing import EXAMPLES, Bird, Frr
+from support.routing import EXAMPLES, Bird, Frr, Site, ip, until
 
 # The table that a speaker exports, and its names of the router's sessions.
 SPEAKERS = {
@@ -23,40 +21,10 @@ FOREIGN = ("203.0.113.99/32", "2001:db8:f::99/128")
 ACTIVE, LAST_RESORT = 1000, 2000
 
 
-def ip(namespace, *words):
-    line = ["ip", "-n", namespace.name, *map(str, words)]
-    done = subprocess.run(line, capture_output=True, text=True, timeout=30)
-    assert done.returncode == 0, f"{line}: {done.stderr}"
-    return done.stdout
-
-
-def until(holds, seconds=20, what=""):
-    end = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < end, what() if callable(what) else what
-        time.sleep(0.05)
-
-
 @pytest.fixture
 def site(root):
-    """The node and the router of the examples, on a cable."""
-    with Namespace() as node, Namespace() as router:
-        ip(node, "link", "add", "eth0", "type", "veth", "peer", "name", "eth0", "netns", router.name)
-        for namespace, host in (node, "1"), (router, "254"):
-            for interface in "all", "default", "eth0":
-                line = namespace.command("sysctl", "-qw", f"net.ipv6.conf.{interface}.accept_dad=0")
-                subprocess.run(line, check=True, timeout=30)
-            ip(namespace, "link", "set", "lo", "up")
-            ip(namespace, "address", "add", f"192.0.2.{host}/24", "dev", "eth0")
-            ip(namespace, "address", "add", f"2001:db8::{host}/64", "dev", "eth0")
-            ip(namespace, "link", "set", "eth0", "up")
-        ip(node, "tuntap", "add", "gwvip", "mode", "tun")
-        ip(node, "link", "set", "gwvip", "up")
-        yield node, router
-
-
-def route(node, verb, prefix, table, metric, protocol=200):
-    ip(node, "route", verb, prefix, "dev", "gwvip", "table", table, "proto", protocol, "metric", metric)
+    with Site() as made:
+        yield made
 
 
 def kernel_routes(router):
@@ -74,7 +42,7 @@ def destinations(*prefixes):
 @pytest.mark.parametrize("speaker_is", SPEAKERS)
 def test_a_speaker_and_a_router(site, speaker_is, router_is):
     """Sessions with MD5, GTSM and BFD over both families; announced, drained, withdrawn; the allow-list."""
-    node, router = site
+    node, router = site.node, site.router
     make_speaker, speaker_file, table, peers = SPEAKERS[speaker_is]
     make_router, router_file = ROUTERS[router_is]
     with make_router(router, EXAMPLES / router_file) as tor, make_speaker(node, EXAMPLES / speaker_file) as speaker:
@@ -83,12 +51,12 @@ def test_a_speaker_and_a_router(site, speaker_is, router_is):
             return "\n".join([tor.log(), speaker.log(), ip(router, "route"), ip(router, "-6", "route")])
 
         for prefix in ANNOUNCED + OUTSIDE:
-            route(node, "add", prefix, table, ACTIVE)
+            site.route("add", prefix, table, ACTIVE)
         for prefix in DRAINING:
-            route(node, "add", prefix, table, LAST_RESORT)
+            site.route("add", prefix, table, LAST_RESORT)
         for prefix in FOREIGN:
             # The route of another program, with a metric that means nothing.
-            route(node, "add", prefix, table, 77, protocol=201)
+            site.route("add", prefix, table, 77, protocol=201)
         until(lambda: speaker.established() == 2, what=shown)
         until(lambda: speaker.bfd_up() == 2 and tor.bfd_up() == 2, what=shown)
         until(lambda: kernel_routes(router) == destinations(ANNOUNCED, DRAINING), what=shown)
@@ -104,8 +72,8 @@ def test_a_speaker_and_a_router(site, speaker_is, router_is):
 
         # A drain begins: the new route is there before the old one goes.
         for prefix in ANNOUNCED:
-            route(node, "add", prefix, table, LAST_RESORT)
-            route(node, "del", prefix, table, ACTIVE)
+            site.route("add", prefix, table, LAST_RESORT)
+            site.route("del", prefix, table, ACTIVE)
         until(lambda: all(tor.drains(prefix) for prefix in ANNOUNCED), what=shown)
         assert kernel_routes(router) == destinations(ANNOUNCED, DRAINING)
 
@@ -118,7 +86,7 @@ def test_a_speaker_and_a_router(site, speaker_is, router_is):
 @pytest.mark.parametrize("router_is", ROUTERS)
 def test_a_router_takes_no_other_prefix(site, tmp_path, router_is):
     """Of a node that tells it everything."""
-    node, router = site
+    node, router = site.node, site.router
     make_router, router_file = ROUTERS[router_is]
     text, changes = re.subn(r"if net ~ \[.*?\] && ", "if ", (EXAMPLES / "bird.conf").read_text())
     assert changes == 2
@@ -126,7 +94,7 @@ def test_a_router_takes_no_other_prefix(site, tmp_path, router_is):
     careless.write_text(text)
     with make_router(router, EXAMPLES / router_file) as tor, Bird(node, careless) as speaker:
         for prefix in ANNOUNCED + OUTSIDE:
-            route(node, "add", prefix, 1000, ACTIVE)
+            site.route("add", prefix, 1000, ACTIVE)
         until(lambda: kernel_routes(router) == destinations(ANNOUNCED), what=lambda: tor.log() + speaker.log())
         assert OUTSIDE[0] in speaker.sent("tor1v4") and OUTSIDE[1] in speaker.sent("tor1v6")
         time.sleep(1)

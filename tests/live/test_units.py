@@ -1,15 +1,16 @@
 """The programs work with the permissions of their systemd units."""
 
 import os
+import re
 import subprocess
 
-from support import agent, network
+from support import agent, network, routing
 from support.agent import FORWARDER, TUN, VIP, Agent, frame, inner_packet, tunnel
 from support.config import one_port
 from support.daemon import Daemon, live
 from support.packets import client_packet, flow
 from support.unit import Trace, Unit
-from support.users import GROUP, ask_as_nobody
+from support.users import GROUP, USER, ask_as_nobody
 
 # Constructors of DPDK's virtio drivers try this call. Only such a device needs it.
 TRIED = {"iopl"}
@@ -107,3 +108,30 @@ def test_agent(namespace, directory):
         assert made.counters()["delivered"] == len(arrived) == len(tunnels)
     trace.wait(made.process.pid)
     trace.check(unit)
+
+
+def test_bird(root):
+    """A session with MD5, GTSM and BFD, from port 179, with a configuration that another user replaces."""
+    unit = Unit("guideway-bird.service")
+    with routing.Site() as site:
+
+        class Confined(routing.Bird):
+            def run(self, *line, wait_for):
+                # Its configuration is here too, as with the unit.
+                os.chown(self.directory, USER.pw_uid, GROUP.gr_gid)
+                self.trace = Trace(self.directory / "trace")
+                super().run(*unit.command(self.directory, line, wrapper=self.trace.wrapper), wait_for=wait_for)
+
+        tor = routing.Bird(site.router, routing.EXAMPLES / "router-bird.conf")
+        with tor, Confined(site.node, routing.EXAMPLES / "bird.conf") as bird:
+            site.route("add", "203.0.113.10/32", 1000, 1000)
+            routing.until(lambda: bird.established() == 2 and tor.bfd_up() == 2, what=bird.log)
+            routing.until(lambda: "203.0.113.10" in bird.sent("tor1v4"), what=bird.log)
+            assert "Reconfigured" in bird.ask("configure", "soft")
+            socket = (bird.directory / "bird.ctl").stat()
+            assert (socket.st_gid, socket.st_mode & 0o777) == (GROUP.gr_gid, 0o660)
+            assert "Shutdown requested" in bird.ask("down")
+            bird.trace.wait(bird.stopped())
+            # What it may not do it says in its log.
+            assert not re.search("not permitted|denied", bird.log()), bird.log()
+    bird.trace.check(unit)

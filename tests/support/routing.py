@@ -1,5 +1,6 @@
 """BIRD and FRR in a namespace, with the configurations of examples/ as they are."""
 
+import contextlib
 import shutil
 import subprocess
 import tempfile
@@ -7,6 +8,7 @@ import time
 from pathlib import Path
 
 from . import binaries
+from .network import Namespace
 
 EXAMPLES = binaries.ROOT / "examples"
 FRR = Path("/usr/lib/frr")
@@ -18,18 +20,58 @@ def _run(*words, check=True):
     return done.stdout + done.stderr
 
 
+def ip(namespace, *words):
+    return _run("ip", "-n", namespace.name, *words)
+
+
+def until(holds, seconds=20, what=str):
+    end = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < end, what()
+        time.sleep(0.05)
+
+
+class Site:
+    """The node and the router of the examples, on a cable, and an interface for virtual addresses."""
+
+    def __enter__(self):
+        with contextlib.ExitStack() as stack:
+            self.node, self.router = (stack.enter_context(Namespace()) for _ in range(2))
+            ip(self.node, "link", "add", "eth0", "type", "veth", "peer", "name", "eth0", "netns", self.router.name)
+            for namespace, host in (self.node, "1"), (self.router, "254"):
+                for interface in "all", "default", "eth0":
+                    _run(*namespace.command("sysctl", "-qw", f"net.ipv6.conf.{interface}.accept_dad=0"))
+                ip(namespace, "link", "set", "lo", "up")
+                ip(namespace, "address", "add", f"192.0.2.{host}/24", "dev", "eth0")
+                ip(namespace, "address", "add", f"2001:db8::{host}/64", "dev", "eth0")
+                ip(namespace, "link", "set", "eth0", "up")
+            ip(self.node, "tuntap", "add", "gwvip", "mode", "tun")
+            ip(self.node, "link", "set", "gwvip", "up")
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *_):
+        self._stack.close()
+
+    def route(self, verb, prefix, table, metric, protocol=200):
+        """Adds or deletes the route of a virtual address, as the controller would."""
+        words = ("dev", "gwvip", "table", table, "proto", protocol, "metric", metric)
+        ip(self.node, "route", verb, prefix, *words)
+
+
 class Daemon:
     """Programs in a namespace with a directory of theirs, from entry to exit."""
 
     def __init__(self, namespace, configuration):
         self.namespace = namespace
-        self.configuration = configuration
+        self._original = configuration
         self._started = []
 
     def __enter__(self):
         # FRR's programs enter it as their own user.
         self.directory = Path(tempfile.mkdtemp(prefix="guideway-routing-"))
         self.directory.chmod(0o755)
+        self.configuration = shutil.copy(self._original, self.directory)
         try:
             self.start()
         except BaseException:
@@ -51,6 +93,12 @@ class Daemon:
         while not wait_for.exists():
             assert process.poll() is None and time.monotonic() < end, self.log()
             time.sleep(0.05)
+
+    def stopped(self):
+        """Waits for the end of the program that started last. Returns its process id."""
+        process = self._started[-1]
+        assert process.wait(10) == 0, self.log()
+        return process.pid
 
     def log(self):
         return (self.directory / "log").read_text()

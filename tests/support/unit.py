@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 from . import binaries
-from .users import GROUP
+from .users import GROUP, USER
 
 PACKAGING = binaries.ROOT / "packaging"
 
@@ -36,16 +36,24 @@ class Unit:
         files = [PACKAGING / name, *(PACKAGING / "drop-ins" / drop_in for drop_in in drop_ins)]
         self._lines = [line for file in files for line in file.read_text().splitlines()]
 
+    def lines(self, key):
+        """The values of a setting that may be given several times."""
+        return [line.partition("=")[2] for line in self._lines if line.startswith(key + "=")]
+
     def values(self, key):
-        """The words of a setting that may be given several times."""
-        lines = (line.partition("=") for line in self._lines if line.startswith(key + "="))
-        return [word for _, _, value in lines for word in value.split()]
+        """The words of these values."""
+        return [word for line in self.lines(key) for word in line.split()]
 
     def capabilities(self):
         return [name.removeprefix("CAP_").lower() for name in self.values("CapabilityBoundingSet")]
 
     def system_calls(self):
-        return {call for name in self.values("SystemCallFilter") for call in _expanded(name)}
+        """Those of the lines in their order. A line that begins with `~` takes its calls away."""
+        calls = set()
+        for line in self.lines("SystemCallFilter"):
+            named = {call for name in line.lstrip("~").split() for call in _expanded(name)}
+            calls = calls - named if line.startswith("~") else calls | named
+        return calls
 
     def prepare(self):
         """Runs the unit's preparations, which have no sandbox (`+`)."""
@@ -57,12 +65,16 @@ class Unit:
         """The command line, in the sandbox. `directory` is used as the unit's RuntimeDirectory."""
         bounding = ["-all", *("+" + name for name in [*self.capabilities(), *more_capabilities])]
         writable = [directory, *(path.lstrip("-") for path in self.values("ReadWritePaths"))]
-        # Another group than the unit's, which the machine need not have.
+        # Another user and another group than the unit's, which the machine need not have.
         groups = ["--regid", GROUP.gr_name, "--clear-groups"] if self.values("Group") else []
+        user = ["--reuid", USER.pw_name] if self.values("User") else []
+        ambient = [f"+{name.removeprefix('CAP_').lower()}" for name in self.values("AmbientCapabilities")]
+        inherited = ",".join(["-all", *ambient])
         return [
             *("env", f"RUNTIME_DIRECTORY={directory}"),
             *("unshare", "--mount", "sh", "-euc", "writable=; " + READ_ONLY, "sh", *writable, "--"),
-            *("setpriv", "--no-new-privs", "--inh-caps", "-all", "--bounding-set", ",".join(bounding), *groups),
+            *("setpriv", "--no-new-privs", "--inh-caps", inherited, "--ambient-caps", inherited),
+            *("--bounding-set", ",".join(bounding), *user, *groups),
             *wrapper,
             *line,
         ]

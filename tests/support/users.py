@@ -1,6 +1,7 @@
 """Users other than root."""
 
 import grp
+import pwd
 import shutil
 import subprocess
 import tempfile
@@ -10,6 +11,7 @@ from . import binaries
 
 # Every Debian has this group, and root is no member of it.
 GROUP = grp.getgrnam("games")
+USER = pwd.getpwnam("games")
 NOBODY = 65534
 
 

@@ -92,7 +92,7 @@ const INTERFACE: Text<String> = Text {
 section! {
     /// How virtual addresses are announced. Without this section none is.
     ///
-    /// [Announcing](operations.md#announcing) says how the forwarder, the controller and BIRD or FRR share the work.
+    /// [Announcing](announcing.md) says how the forwarder, the controller and BIRD or FRR share the work.
     "[announce]" 0..=1 => Announce, AnnounceDraft {
         /// The name of the TUN device that the forwarder opens. The routes of virtual addresses lead there, and are gone
         /// when the forwarder is.

@@ -83,7 +83,7 @@ fn as_number() -> Integer<u32> {
 section! {
     /// BGP by a BIRD that the controller configures: `announce.bgp` is `"managed"`.
     ///
-    /// [BGP](operations.md#bgp) has examples.
+    /// [BGP](announcing.md#bgp) has examples.
     "[bgp]" 0..=1 => BgpDraft {
         /// The AS number of the node.
         local_as: u32 = as_number(), optional "65001" else "required with a peer", reload;
