@@ -8,6 +8,7 @@
 //! | `event` | what happens: recorded, logged, followed by clients |
 //! | `log` | text, JSON or journal entries, which never block a daemon |
 //! | `http` | metrics and health for those who only read |
+//! | `notify` | what the service manager is told |
 //! | `store` | what has to outlive a restart, in a file that is replaced as a whole |
 //! | `wall` | the time of the wall clock |
 #![forbid(unsafe_code)]
@@ -16,6 +17,7 @@
 pub mod event;
 pub mod http;
 pub mod log;
+pub mod notify;
 pub mod peer;
 pub mod server;
 pub mod store;
