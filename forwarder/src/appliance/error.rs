@@ -4,7 +4,7 @@ use std::io;
 
 use thiserror::Error;
 
-use crate::{dpdk, kernel};
+use crate::{announce, dpdk, kernel};
 use guideway_management::ids;
 use guideway_netlink as netlink;
 
@@ -30,6 +30,9 @@ pub enum Error {
         /// What the operator has to change.
         error: kernel::Error,
     },
+    /// There is no interface of the virtual addresses.
+    #[error("announce.interface: {0}")]
+    Announce(#[from] announce::Error),
     /// The kernel's tables cannot be changed.
     #[error("cannot set up the ports' interfaces: {0}")]
     Netlink(#[from] netlink::Error),

@@ -16,6 +16,7 @@
 //! | show the ports to the daemon | `view` |
 //! | look at the health | `guideway_management::health` |
 //! | watch links and queues | `watches`, `link`, `rss_watch` |
+//! | open the interface of the virtual addresses, in a live run | [`announce`] |
 //!
 //! A step that fails drops what the steps before it made. [`Appliance::stop`] goes the other way
 //! round, after the workers have finished their packets (`drain`).
@@ -44,15 +45,17 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use tracing::warn;
 
+use crate::announce;
 use crate::kernel::Handle;
 use crate::worker::Command;
 use guideway_chassis::event::{Level, Recorder};
 use guideway_config::Parsed;
 use guideway_core::stats::Reader;
-use guideway_management::daemon::Daemon;
+use guideway_management::daemon::{Announcing, Daemon};
 use guideway_management::health::{self, Health};
 use guideway_management::manager::Manager;
 use guideway_management::on_link;
@@ -83,6 +86,8 @@ pub struct Appliance {
     kernel: Option<Handle>,
     /// The thread that keeps virtual addresses on their links.
     on_link: Option<on_link::Handle>,
+    /// The thread that keeps the interface of the virtual addresses, if they are to be announced.
+    announcing: Option<announce::Handle>,
     ports: Vec<RunningPort>,
     pools: Pools,
 }
@@ -125,6 +130,10 @@ impl Appliance {
             warn!("{}: {warning}", path.display());
         }
         let run = Run::of(mode, &configuration);
+        let announcing = configuration.announce.as_ref().filter(|_| run.live);
+        let announcing = announcing.map(|of| Arc::new(Announcing::new(of.interface.clone())));
+        // Before the devices: the interface itself comes last.
+        announcing.iter().try_for_each(|of| announce::check(of.interface()))?;
         let eal = environment::start(&configuration, &run)?;
         let probed = probe::probe(&eal, &configuration, &run)?;
         let pools = Pools::new(&eal, &configuration, &run, &probed)?;
@@ -168,10 +177,16 @@ impl Appliance {
         if let Some(counters) = counters {
             daemon = daemon.with_counters(counters);
         }
+        if let Some(announcing) = &announcing {
+            daemon = daemon.with_announcing(Arc::clone(announcing));
+        }
         let daemon = Arc::new(daemon);
         let health = Arc::new(Health::default());
         let looking = run.live.then(|| health::start(Arc::clone(&daemon), Arc::clone(&health)));
         let looking = looking.transpose()?;
+        let announcing = announcing
+            .map(|announcing| announce::start(Arc::clone(&daemon), announcing, stats.clone()))
+            .transpose()?;
         let threads = threads.into_iter().map(WorkerThread::begin).collect();
         Ok(Appliance {
             daemon,
@@ -183,6 +198,7 @@ impl Appliance {
             watches,
             kernel,
             on_link,
+            announcing,
             ports,
             pools,
         })
@@ -196,6 +212,19 @@ impl Appliance {
     /// What is found of the appliance's health; nothing in a replay.
     pub fn health(&self) -> &Arc<Health> {
         &self.health
+    }
+
+    /// Withdraws all virtual addresses. Returns how long to forward on before the stop, so that routers have time to send
+    /// packets elsewhere; none if no address is announced.
+    pub fn withdraw(&mut self) -> Option<Duration> {
+        self.announcing.as_mut()?.withdraw();
+        let published = self.daemon.published().load_full();
+        published.configuration.announce.as_ref().map(|announce| announce.linger)
+    }
+
+    /// Whether the interface of the virtual addresses could not be opened.
+    pub fn cannot_announce(&self) -> bool {
+        self.announcing.as_ref().is_some_and(announce::Handle::has_failed)
     }
 
     /// Waits until no device has another packet and every packet has its verdict. Only captures
@@ -216,9 +245,12 @@ impl Appliance {
             watches,
             kernel,
             on_link,
+            announcing,
             ports,
             pools,
         } = self;
+        // Before the workers, whose packets are those of the addresses.
+        drop(announcing);
         drop(on_link);
         // Before the workers, which would seem to have stalled.
         drop(looking);

@@ -14,8 +14,8 @@ use super::counters::Counters;
 use super::sysctl;
 use guideway_netlink::{self as netlink, Requests};
 
-/// Where the kernel gives out TAP devices.
-const TUN: &str = "/dev/net/tun";
+/// Where the kernel gives out TAP and TUN devices.
+pub(crate) const TUN: &str = "/dev/net/tun";
 
 /// Why there is no interface.
 #[derive(Debug, Error)]

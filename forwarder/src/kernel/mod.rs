@@ -36,8 +36,8 @@ mod sysctl;
 
 pub use counters::Counters;
 pub(crate) use courier::{Courier, Frames, Handle, Lane, Sink, Way, mark};
-pub(crate) use device::Wanted;
 pub use device::{Error, Interface};
+pub(crate) use device::{TUN, Wanted};
 pub use doorbell::Doorbell;
 pub(crate) use keeper::Keeper;
-pub(crate) use sysctl::double_receipt;
+pub(crate) use sysctl::{double_receipt, write_settings};

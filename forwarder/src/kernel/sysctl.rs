@@ -46,20 +46,24 @@ const NEIGHBOR_PROBES: &[(&str, &str)] = &[
     ("ipv6/neigh/default/interval_probe_time_ms", "1000"),
 ];
 
-/// Writes all settings of the interface `name`. `has_v6` if the port has IPv6 addresses.
-pub(super) fn write_all(name: &str, has_v6: bool) {
-    let root = Path::new(ROOT);
-    let of_kernel = |path: &str| root.join(path.replace('@', name));
-    for &(path, value) in SETTINGS {
-        let file = of_kernel(path);
+/// Writes settings of the interface `name`, which is in place of `@`.
+pub(crate) fn write_settings(name: &str, settings: &[(&str, &str)]) {
+    for &(path, value) in settings {
+        let file = Path::new(ROOT).join(path.replace('@', name));
         // A kernel without IPv6, or an MTU that is too small for it.
         if path.starts_with("ipv6") && !file.parent().is_some_and(Path::exists) {
             continue;
         }
         report(name, &file, value, write(&file, value));
     }
+}
+
+/// Writes all settings of the interface `name` of a port. `has_v6` if the port has IPv6 addresses.
+pub(super) fn write_all(name: &str, has_v6: bool) {
+    let root = Path::new(ROOT);
+    write_settings(name, SETTINGS);
     if has_v6 {
-        let file = of_kernel("ipv6/conf/@/disable_ipv6");
+        let file = root.join(format!("ipv6/conf/{name}/disable_ipv6"));
         report(name, &file, "0", write(&file, "0"));
     }
     detect_duplicates_without_delay(name, root);

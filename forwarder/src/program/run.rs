@@ -5,7 +5,7 @@ use std::process::{self, ExitCode};
 use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use guideway::appliance::{Appliance, Mode};
@@ -47,7 +47,7 @@ pub(super) fn run(path: &Path, log: &Log) -> Result<ExitCode> {
     let http = http::Server::bind(&metrics.listen, &metrics.hosts, read_group.or(group))?;
     let http = http.start(Stage::Starting.pages(&node)).context("cannot start the HTTP server")?;
     let recording = (events.clone(), log.level());
-    let appliance = Appliance::start(path.to_owned(), text, parsed, Mode::Live, recording)?;
+    let mut appliance = Appliance::start(path.to_owned(), text, parsed, Mode::Live, recording)?;
     let (version, pid) = (env!("CARGO_PKG_VERSION").to_owned(), process::id());
     events.record(Happening::DaemonStarted { version, pid });
     let daemon = appliance.daemon().clone();
@@ -63,13 +63,23 @@ pub(super) fn run(path: &Path, log: &Log) -> Result<ExitCode> {
     // This thread never waits for a file, a client or a reader of the log. So a signal that ends
     // the program always ends it.
     let reloads = Reloads::start(&daemon, path)?;
+    let mut reason = "SIGTERM";
     for signal in signals.forever() {
         if signal != SIGHUP {
-            let reason = if signal == SIGINT { "SIGINT" } else { "SIGTERM" }.to_owned();
-            events.record(Happening::DaemonStopping { reason });
+            reason = if signal == SIGINT { "SIGINT" } else { reason };
             break;
         }
         reloads.ask();
+    }
+    let cannot_announce = appliance.cannot_announce();
+    if cannot_announce {
+        reason = "announce.interface cannot be opened";
+    }
+    // First: until routers know, packets come for the addresses.
+    let linger = appliance.withdraw();
+    events.record(Happening::DaemonStopping { reason: reason.to_owned() });
+    if let Some(linger) = linger.filter(|_| !cannot_announce) {
+        wait(&mut signals, linger);
     }
 
     // The pages let go of the daemon, which is to end before the devices do.
@@ -97,7 +107,22 @@ pub(super) fn run(path: &Path, log: &Log) -> Result<ExitCode> {
     } else {
         info!("every packet buffer is back in its pool");
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(if cannot_announce { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// Waits for some time, or until another signal that ends the program. Packets are forwarded and requests answered
+/// meanwhile.
+fn wait(signals: &mut Signals, time: Duration) {
+    /// How often it looks for signals.
+    const PERIOD: Duration = Duration::from_millis(10);
+    info!("all virtual addresses are withdrawn; forwarding on for {} ms", time.as_millis());
+    let end = Instant::now() + time;
+    while let Some(left) = end.checked_duration_since(Instant::now()) {
+        if signals.pending().any(|signal| signal != SIGHUP) {
+            return;
+        }
+        thread::sleep(left.min(PERIOD));
+    }
 }
 
 /// The thread that reloads the configuration.
