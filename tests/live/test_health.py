@@ -1,10 +1,8 @@
 """The HTTP server of a running daemon: `/healthz` and `/readyz` over its life, and what the daemon records of its health."""
 
 import contextlib
-import ctypes
 import http.client
 import json
-import os
 import signal
 import socket
 import subprocess
@@ -16,14 +14,10 @@ from support.config import one_port, two_ports
 from support.daemon import Daemon, live
 from support.network import Namespace, Traffic
 from support.replies import echo
+from support.threads import stopped
 
 PORT = 9420
 SECONDS = 10
-
-PTRACE_DETACH = 17
-PTRACE_SEIZE = 0x4206
-PTRACE_INTERRUPT = 0x4207
-WALL = 0x40000000
 
 
 class Connection(http.client.HTTPConnection):
@@ -224,24 +218,6 @@ def test_an_address_that_is_taken_fails_before_the_devices_start(place, director
     assert f"metrics.listen: 127.0.0.1:{PORT}: another program listens there already" in daemon.log()
     assert "DPDK" not in daemon.log()
     assert not daemon.socket.exists()
-
-
-@contextlib.contextmanager
-def stopped(task):
-    """Stops one thread, as a debugger does. The others go on."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    libc.ptrace.argtypes = [ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p]
-
-    def trace(request):
-        assert libc.ptrace(request, task, None, None) == 0, os.strerror(ctypes.get_errno())
-
-    trace(PTRACE_SEIZE)
-    trace(PTRACE_INTERRUPT)
-    os.waitpid(task, WALL)
-    try:
-        yield
-    finally:
-        trace(PTRACE_DETACH)
 
 
 def test_a_worker_that_stands_still(place, directory):
