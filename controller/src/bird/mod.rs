@@ -1,6 +1,28 @@
 //! BIRD, which the controller configures and asks. It is a process of its own, which systemd starts.
+//!
+//! | module | what |
+//! |---|---|
+//! | `configuration` | the text of `bird.conf` |
+//! | `export` | what a peer is told: the filters in that text |
+//! | `passwords` | the files of passwords |
+//! | `control` | BIRD's control socket |
+//! | `status` | what BIRD says there of sessions and routes |
+//! | `counters` | what the kernel counts of segments that no session got |
+//! | `words` | why a session is not established, and what to do |
+//! | `sessions` | the sessions, as peers of the API |
+//! | `apply` | has BIRD run by a text, or by the last one |
+//! | `thread` | the thread that does all of it |
 
+mod apply;
+mod configuration;
+mod control;
+mod counters;
+mod export;
+mod passwords;
+mod sessions;
+mod status;
 mod thread;
+mod words;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;

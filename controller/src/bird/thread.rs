@@ -1,29 +1,52 @@
 //! The thread `bird`: what is wanted becomes BIRD's configuration, and BIRD's sessions become reports.
+//!
+//! Each second it asks BIRD about its sessions and looks at the files of passwords. An order is done at once; of several
+//! that wait, the last counts. BIRD itself is started and ended by systemd: one that does not run gets the file, and is
+//! told to read it as soon as it answers, since it may have read an older one.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+use std::sync::Arc;
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, unbounded};
-use guideway_api::BgpDetails;
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, unbounded};
+use guideway_api::{BgpDetails, BgpPeer, BgpState};
+use parking_lot::Mutex;
 
-use super::{Plan, Report};
+use super::apply::{How, Place, Progress, configure, is_ready};
+use super::configuration::{changes_routes, session, text};
+use super::control::{Control, Error};
+use super::counters::Counters;
+use super::passwords::{self, Marks};
+use super::sessions::{Seen, Sessions};
+use super::{Plan, Report, status};
 
-/// How long [`Handle::show`] waits for the thread.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// The time from one look at the sessions to the next.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// The same while sessions change, so that what has become of an order is seen soon.
+const SOON: Duration = Duration::from_millis(200);
+
+/// How long after an order the sessions are looked at that often.
+const CHANGING: Duration = Duration::from_secs(3);
+
+/// The time from one try to the next with what was refused.
+const AGAIN: Duration = Duration::from_secs(5);
 
 /// The running thread. Dropping the handle ends it, and leaves BIRD running.
 #[derive(Debug)]
 pub struct Handle {
-    orders: Option<Sender<Order>>,
+    orders: Option<Sender<Option<Box<Plan>>>>,
+    known: Arc<Mutex<Option<Known>>>,
     thread: Option<JoinHandle<()>>,
 }
 
-/// What others want of the thread.
-#[derive(Debug)]
-enum Order {
-    Want(Option<Box<Plan>>),
-    Show { peer: String, answer: Sender<Result<BgpDetails, String>> },
+/// What [`Handle::show`] needs to know, so that it can ask BIRD itself.
+#[derive(Clone, Debug)]
+struct Known {
+    plan: Arc<Plan>,
+    peers: Arc<Vec<BgpPeer>>,
 }
 
 /// Starts to configure and to watch BIRD. Nothing is written or asked before the first [`Handle::want`].
@@ -32,34 +55,74 @@ enum Order {
 /// If the operating system refuses a thread.
 pub fn start(report: impl Fn(Report) + Send + 'static) -> io::Result<Handle> {
     let (orders, received) = unbounded();
-    let thread =
-        thread::Builder::new().name("bird".into()).spawn(move || run(&received, &report))?;
-    Ok(Handle { orders: Some(orders), thread: Some(thread) })
+    let known = Arc::new(Mutex::new(None));
+    let mut work = Work {
+        report,
+        known: Arc::clone(&known),
+        plan: None,
+        place: Place::new("".as_ref(), "".as_ref()),
+        bird: None,
+        is_found: None,
+        is_silent: false,
+        runs: Runs::default(),
+        again: BTreeSet::new(),
+        marks: Marks::default(),
+        due: Due::Never,
+        refused: None,
+        sessions: Sessions::default(),
+        told: None,
+        calm: Instant::now(),
+    };
+    let thread = thread::Builder::new().name("bird".into()).spawn(move || work.run(&received))?;
+    Ok(Handle { orders: Some(orders), known, thread: Some(thread) })
 }
 
 impl Handle {
     /// Has BIRD run by this plan; without one, BIRD is left alone. Never waits; the newest wish counts.
     pub fn want(&self, plan: Option<Plan>) {
-        self.order(Order::Want(plan.map(Box::new)));
+        // The thread is gone only if it panicked, which is logged when the handle is dropped.
+        let _ = self.orders.as_ref().map(|orders| orders.send(plan.map(Box::new)));
     }
 
-    /// Asks BIRD about a peer. Waits up to 2 s.
+    /// Asks BIRD about a peer. Waits up to some seconds if BIRD stands still.
     ///
     /// # Errors
     /// Why there is no answer, in words.
     pub fn show(&self, peer: &str) -> Result<BgpDetails, String> {
-        let (answer, answered) = bounded(1);
-        self.order(Order::Show { peer: peer.to_owned(), answer });
-        match answered.recv_timeout(PATIENCE) {
-            Ok(answer) => answer,
-            Err(RecvTimeoutError::Timeout) => Err("BIRD does not answer in time".to_owned()),
-            Err(RecvTimeoutError::Disconnected) => Err("the controller stops".to_owned()),
+        let known = self.known.lock().clone();
+        let Some(Known { plan, peers }) = known else {
+            return Err("announce.bgp is not \"managed\"".to_owned());
+        };
+        let configured = plan.bgp.peers.iter().find(|configured| configured.name == peer);
+        let (Some(configured), Some(listed)) =
+            (configured, peers.iter().find(|listed| listed.name == peer))
+        else {
+            return Err(format!("there is no peer {peer}"));
+        };
+        let mut details = BgpDetails {
+            peer: listed.clone(),
+            hold_time: u16::try_from(configured.hold_time.as_secs()).unwrap_or(u16::MAX),
+            keepalive: u16::try_from(configured.keepalive().as_secs()).unwrap_or(u16::MAX),
+            local_address: configured.source,
+            sent: Vec::new(),
+        };
+        let place = Place::new(&plan.bgp.directory, &plan.bgp.program);
+        let Ok(mut bird) = Control::open(&place.socket()) else {
+            // The session says that BIRD does not answer.
+            return Ok(details);
+        };
+        let name = session(peer);
+        let lines = bird.ask(&format!("show protocols all '{name}'")).map_err(|e| e.to_string())?;
+        let Some(shown) = status::sessions(&lines).remove(&name) else { return Ok(details) };
+        details.hold_time = shown.hold_time.unwrap_or(details.hold_time);
+        details.keepalive = shown.keepalive.unwrap_or(details.keepalive);
+        details.local_address = shown.source.or(details.local_address);
+        if shown.state == Some(BgpState::Established) {
+            let command = format!("show route export '{name}' all");
+            let lines = bird.ask(&command).map_err(|error| error.to_string())?;
+            details.sent = status::routes(&lines, &shown.next_hops);
         }
-    }
-
-    fn order(&self, order: Order) {
-        // The thread is gone only if it panicked, which is logged when the handle is dropped.
-        let _ = self.orders.as_ref().map(|orders| orders.send(order));
+        Ok(details)
     }
 }
 
@@ -72,12 +135,282 @@ impl Drop for Handle {
     }
 }
 
-fn run(orders: &Receiver<Order>, _report: &impl Fn(Report)) {
-    while let Ok(order) = orders.recv() {
-        match order {
-            Order::Want(plan) => drop(plan),
-            Order::Show { peer, answer } => {
-                let _ = answer.send(Err(format!("{peer}: BIRD is not configured yet")));
+/// When the plan is to be applied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Due {
+    Never,
+    At(Instant),
+}
+
+/// What BIRD is known to run by.
+#[derive(Clone, Debug, Default)]
+struct Runs {
+    /// The plan that it was told to read; none if it has not been told since it was found.
+    plan: Option<Arc<Plan>>,
+    /// The text of that plan.
+    text: Option<String>,
+    /// It is not ready with the plan before.
+    is_queued: bool,
+}
+
+/// What the thread has.
+struct Work<F> {
+    report: F,
+    known: Arc<Mutex<Option<Known>>>,
+    plan: Option<Arc<Plan>>,
+    place: Place,
+    bird: Option<Control>,
+    /// Whether BIRD was last reported as found; none if neither was.
+    is_found: Option<bool>,
+    /// Whether somebody listens at the socket, and does not answer.
+    is_silent: bool,
+    runs: Runs,
+    /// Peers whose routes BIRD has to send again.
+    again: BTreeSet<String>,
+    marks: Marks,
+    due: Due,
+    /// What was reported as refused.
+    refused: Option<String>,
+    sessions: Sessions,
+    told: Option<Arc<Vec<BgpPeer>>>,
+    /// Until when the sessions are looked at often.
+    calm: Instant,
+}
+
+impl<F: Fn(Report)> Work<F> {
+    /// Works until the handle is dropped.
+    fn run(&mut self, orders: &Receiver<Option<Box<Plan>>>) {
+        let mut look = Instant::now();
+        loop {
+            let order = match self.plan {
+                None => orders.recv().map_err(|_| RecvTimeoutError::Disconnected),
+                Some(_) => orders.recv_deadline(look),
+            };
+            match order {
+                Ok(plan) => {
+                    // Of orders that wait, the last counts.
+                    let plan = orders.try_iter().last().unwrap_or(plan);
+                    self.take(plan.map(|plan| Arc::new(*plan)));
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
+            let Some(plan) = self.plan.clone() else { continue };
+            self.connect();
+            let marks = passwords::marks(&plan.bgp);
+            if marks != self.marks {
+                self.due = Due::At(Instant::now());
+                self.marks = marks;
+            }
+            if matches!(self.due, Due::At(time) if time <= Instant::now()) {
+                self.apply(&plan);
+            }
+            self.finish(&plan);
+            self.look(&plan);
+            let now = Instant::now();
+            look = now + if now < self.calm { SOON } else { LOOK };
+        }
+    }
+
+    /// Takes an order.
+    fn take(&mut self, plan: Option<Arc<Plan>>) {
+        let place = plan.as_ref().map(|plan| Place::new(&plan.bgp.directory, &plan.bgp.program));
+        if place.as_ref() != Some(&self.place) {
+            // It is another BIRD, or none.
+            self.bird = None;
+            self.is_found = None;
+            self.runs = Runs::default();
+            self.again.clear();
+        }
+        match (&plan, place) {
+            (Some(plan), Some(place)) => {
+                self.place = place;
+                self.marks = passwords::marks(&plan.bgp);
+                self.due = Due::At(Instant::now());
+                self.calm = Instant::now() + CHANGING;
+            }
+            _ => {
+                self.sessions = Sessions::default();
+                self.told = None;
+                self.due = Due::Never;
+                *self.known.lock() = None;
+            }
+        }
+        self.refused = None;
+        self.plan = plan;
+    }
+
+    /// Connects to BIRD if there is no connection.
+    fn connect(&mut self) {
+        if self.bird.is_some() {
+            return;
+        }
+        match Control::open(&self.place.socket()) {
+            Ok(bird) => {
+                if self.is_found != Some(true) {
+                    (self.report)(Report::Found { version: bird.version.clone() });
+                }
+                self.is_found = Some(true);
+                self.is_silent = false;
+                self.bird = Some(bird);
+                // It may have read an older file.
+                self.runs = Runs::default();
+                self.due = Due::At(Instant::now());
+                self.calm = Instant::now() + CHANGING;
+            }
+            Err(error) => {
+                self.is_silent = !matches!(error, Error::Io(_));
+                self.lose(&error);
+            }
+        }
+    }
+
+    /// Takes note that BIRD does not answer.
+    fn lose(&mut self, error: &Error) {
+        self.bird = None;
+        if self.is_found != Some(false) {
+            let socket = self.place.socket();
+            let error = format!("{}: {error}", socket.display());
+            (self.report)(Report::Lost { error });
+        }
+        self.is_found = Some(false);
+    }
+
+    /// Has BIRD run by the plan.
+    fn apply(&mut self, plan: &Arc<Plan>) {
+        self.due = Due::Never;
+        match self.try_apply(plan) {
+            Ok(()) => self.refused = None,
+            Err(error) => {
+                // A file of a password may be there later, or BIRD's directory.
+                self.due = Due::At(Instant::now() + AGAIN);
+                if self.refused.as_ref() != Some(&error) {
+                    (self.report)(Report::Refused { error: error.clone() });
+                    self.refused = Some(error);
+                }
+            }
+        }
+    }
+
+    fn try_apply(&mut self, plan: &Arc<Plan>) -> Result<(), String> {
+        let text = text(plan, &passwords::read(&plan.bgp)?)?;
+        let before = self.place.text();
+        if before.as_ref() != Some(&text) {
+            self.place.put(&text)?;
+        }
+        if self.runs.text.as_ref() == Some(&text) && before.as_ref() == Some(&text) {
+            self.runs.plan = Some(Arc::clone(plan));
+        } else if let Some(bird) = &mut self.bird {
+            let old = self.runs.plan.clone().filter(|_| self.runs.text == before);
+            match configure(bird, if old.is_some() { How::Soft } else { How::Whole }) {
+                Ok(progress) => {
+                    let new = Some(Arc::clone(plan));
+                    let is_queued = progress == Progress::Queued;
+                    self.runs = Runs { plan: new, text: Some(text), is_queued };
+                    if let Some(old) = old {
+                        let names = plan.bgp.peers.iter().map(|peer| &peer.name);
+                        let changed = names.filter(|name| changes_routes(&old, plan, name));
+                        self.again.extend(changed.cloned());
+                    }
+                }
+                Err(Error::Refused { text: why, .. }) => {
+                    if let Err(error) = self.place.restore(before.as_deref()) {
+                        tracing::error!(%error, "cannot restore BIRD's configuration");
+                    }
+                    return Err(format!("BIRD refuses the configuration: {why}"));
+                }
+                Err(error) => {
+                    self.lose(&error);
+                    self.is_silent = true;
+                }
+            }
+        }
+        // A BIRD that is silent goes on by what it knows. One that does not run reads the file when it starts.
+        if !self.runs.is_queued && !self.is_silent {
+            self.configured(plan);
+        }
+        Ok(())
+    }
+
+    /// Has BIRD send the routes of sessions again whose filters have changed.
+    fn send_again(&mut self) {
+        for peer in std::mem::take(&mut self.again) {
+            let Some(bird) = &mut self.bird else { return };
+            match bird.ask(&format!("reload out '{}'", session(&peer))) {
+                Ok(_) => {}
+                // A session that is not established gets the routes by the new filter anyway.
+                Err(Error::Refused { text, .. }) => {
+                    tracing::debug!(peer, text, "BIRD does not send routes again");
+                }
+                Err(error) => self.lose(&error),
+            }
+        }
+    }
+
+    /// Reports a configuration that was queued, once BIRD runs by it.
+    fn finish(&mut self, plan: &Plan) {
+        if !self.runs.is_queued {
+            self.send_again();
+            return;
+        }
+        let Some(bird) = &mut self.bird else { return };
+        match is_ready(bird) {
+            Ok(true) => {
+                self.runs.is_queued = false;
+                self.send_again();
+                self.configured(plan);
+            }
+            Ok(false) => {}
+            Err(error) => self.lose(&error),
+        }
+    }
+
+    fn configured(&self, plan: &Plan) {
+        let classes: BTreeSet<_> = plan.classes.keys().copied().collect();
+        (self.report)(Report::Configured { classes });
+    }
+
+    /// Asks BIRD about its sessions, and reports them if they have changed.
+    fn look(&mut self, plan: &Arc<Plan>) {
+        let counters = Counters::read();
+        let shown = self.ask_sessions();
+        let none = BTreeMap::new();
+        let error;
+        let seen = match &shown {
+            Some((sessions, bfd)) => Seen::Shown { sessions, bfd: bfd.as_ref().unwrap_or(&none) },
+            None => {
+                error = format!("BIRD does not answer at {}", self.place.socket().display());
+                Seen::Nothing { error: &error }
+            }
+        };
+        let peers = Arc::new(self.sessions.peers(plan, seen, counters, Instant::now()));
+        *self.known.lock() = Some(Known { plan: Arc::clone(plan), peers: Arc::clone(&peers) });
+        if self.told.as_ref() != Some(&peers) {
+            (self.report)(Report::Sessions(Arc::clone(&peers)));
+            self.told = Some(peers);
+        }
+    }
+
+    #[expect(clippy::type_complexity, reason = "used once")]
+    fn ask_sessions(
+        &mut self,
+    ) -> Option<(BTreeMap<String, status::Shown>, Option<BTreeMap<std::net::IpAddr, bool>>)> {
+        let bird = self.bird.as_mut()?;
+        let shown = bird.ask("show protocols all").map(|lines| status::sessions(&lines));
+        let bfd = match shown {
+            // Refused if the configuration has no BFD.
+            Ok(_) => match bird.ask("show bfd sessions") {
+                Ok(lines) => Ok(Some(status::bfd(&lines))),
+                Err(Error::Refused { .. }) => Ok(None),
+                Err(error) => Err(error),
+            },
+            Err(_) => Ok(None),
+        };
+        match (shown, bfd) {
+            (Ok(shown), Ok(bfd)) => Some((shown, bfd)),
+            (Err(error), _) | (_, Err(error)) => {
+                self.lose(&error);
+                None
             }
         }
     }

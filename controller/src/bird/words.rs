@@ -1,0 +1,150 @@
+//! Why a session is not established, in words that say what to do.
+//!
+//! BIRD has a word for what came to its ears. What the kernel drops before, a segment with a wrong signature or from too
+//! far away, BIRD never sees; the kernel's counters tell.
+
+use guideway_config::BgpPeer;
+
+use super::counters::Counters;
+
+/// What is known of a session that is not established.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Case<'a> {
+    /// The peer.
+    pub(super) peer: &'a BgpPeer,
+    /// The AS number of the node in this session.
+    pub(super) local_as: u32,
+    /// BIRD's last error.
+    pub(super) error: Option<&'a str>,
+    /// What somebody said about the end of the session.
+    pub(super) message: Option<&'a str>,
+    /// What the kernel dropped since the session was last established, of all sessions.
+    pub(super) dropped: Counters,
+    /// Whether other sessions could have caused that, too.
+    pub(super) others: bool,
+    /// Whether there has been time enough for an answer.
+    pub(super) is_late: bool,
+}
+
+/// Why the session is not established; none if it is too early to tell.
+pub(super) fn why(case: &Case<'_>) -> Option<String> {
+    let known = case.error.map(|error| expanded(case, error));
+    match (dropped(case), known) {
+        (Some(dropped), Some(known)) => Some(format!("{dropped}; BIRD last saw: {known}")),
+        (Some(words), None) | (None, Some(words)) => Some(words),
+        (None, None) if case.is_late => Some(format!(
+            "no answer from {}: is it there, and does it have this node as neighbour?",
+            case.peer.address
+        )),
+        (None, None) => None,
+    }
+}
+
+/// What the kernel dropped, if it can be of this session.
+fn dropped(case: &Case<'_>) -> Option<String> {
+    let Counters { unsigned, signed, wrongly_signed, far } = case.dropped;
+    let has_password = case.peer.password_file.is_some();
+    let of = if case.others { " of all sessions that are not established" } else { "" };
+    let segments = |number: u64| match number {
+        1 => format!("the kernel dropped 1 segment{of}"),
+        _ => format!("the kernel dropped {number} segments{of}"),
+    };
+    let hops = match case.peer.ttl_hops {
+        0 | 1 => "1 hop".to_owned(),
+        hops => format!("{hops} hops"),
+    };
+    match () {
+        () if has_password && wrongly_signed > 0 => Some(format!(
+            "{} with a wrong MD5 signature: does the peer have the same password?",
+            segments(wrongly_signed)
+        )),
+        () if has_password && unsigned > 0 => Some(format!(
+            "{} without an MD5 signature: does the peer have the password?",
+            segments(unsigned)
+        )),
+        () if !has_password && signed > 0 => Some(format!(
+            "{} with an MD5 signature: the peer has a password, and there is no \
+             bgp.peer.password_file here",
+            segments(signed)
+        )),
+        () if case.peer.ttl_security && far > 0 => Some(format!(
+            "{} from farther away than {hops}: does the peer send with TTL 255, by ttl_security \
+             or GTSM, and is ttl_hops right?",
+            segments(far)
+        )),
+        () => None,
+    }
+}
+
+/// BIRD's error, and what it takes to mend it.
+fn expanded(case: &Case<'_>, error: &str) -> String {
+    let Case { peer, local_as, .. } = *case;
+    let (address, remote_as) = (peer.address, peer.remote_as);
+    let hint = match error {
+        "Socket: Connection refused" => {
+            format!("{address} has no BGP on port 179, or does not have this node as neighbour")
+        }
+        "Socket: No route to host" | "Socket: Network is unreachable" => {
+            format!("the kernel has no way to {address}")
+        }
+        "Socket: Connection timed out" => format!("no answer from {address}"),
+        "Socket: Connection closed" => {
+            "the peer closed the connection without a word; its log says why".to_owned()
+        }
+        "Socket: Connection reset by peer" => {
+            "the peer reset the connection; its log says why".to_owned()
+        }
+        "Socket: Cannot assign requested address" | "Error: No listening socket" => {
+            match peer.source {
+                Some(source) => format!("is {source}, bgp.peer.source, an address of this node?"),
+                None => "does another program listen on port 179?".to_owned(),
+            }
+        }
+        "BGP Error: Bad peer AS" => {
+            format!("the peer has another AS number than bgp.peer.as, {remote_as}")
+        }
+        "Received: Bad peer AS" => {
+            format!("the peer expects another AS number of this node than {local_as}")
+        }
+        "BGP Error: Bad BGP identifier" | "Received: Bad BGP identifier" => {
+            "both ends have the same BGP identifier, or one is 0; see bgp.router_id".to_owned()
+        }
+        "BGP Error: Unacceptable hold time" | "Received: Unacceptable hold time" => {
+            "the hold times of both ends do not fit".to_owned()
+        }
+        "BGP Error: Required capability missing"
+        | "Received: Required capability missing"
+        | "BGP Error: No supported AFI/SAFI"
+        | "Received: No supported AFI/SAFI" => {
+            "both ends have to have a family in common; see bgp.peer.families".to_owned()
+        }
+        "BGP Error: Hold timer expired" => {
+            format!("nothing came from {address} for the hold time")
+        }
+        "Received: Hold timer expired" => {
+            "nothing came from this node for the peer's hold time".to_owned()
+        }
+        "Error: BFD session down" => format!(
+            "{address} does not answer BFD: is it on there, with this node as neighbour? Without \
+             it, set bfd = false"
+        ),
+        "Error: Link down" => "the interface to the peer has no link".to_owned(),
+        "Error: Neighbor lost" => {
+            format!("this node has no address in the network of {address} any more")
+        }
+        "Error: Kernel MD5 auth failed" => "the kernel does not take the password".to_owned(),
+        "Received: Connection rejected" => {
+            "the peer does not have this node as neighbour, or has it disabled".to_owned()
+        }
+        "Received: Administrative shutdown" | "Received: Administrative reset" => {
+            "an operator of the peer ended the session".to_owned()
+        }
+        "Received: Peer de-configured" => "the peer has this node as neighbour no more".to_owned(),
+        "Received: Maximum number of prefixes reached" => {
+            "the peer takes fewer prefixes than this node announces".to_owned()
+        }
+        _ => String::new(),
+    };
+    let said = case.message.map_or(String::new(), |message| format!(" ({message:?})"));
+    if hint.is_empty() { format!("{error}{said}") } else { format!("{error}{said}: {hint}") }
+}
