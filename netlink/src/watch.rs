@@ -10,8 +10,8 @@ use super::socket::{Content, RECEIVE_BUFFER, Socket};
 
 /// Links, neighbours, addresses, routes and rules of both families, and nexthop objects (`RTNLGRP_*`).
 const GROUPS: [u32; 9] = [1, 3, 5, 7, 8, 9, 11, 19, 32];
-/// Links, routes and rules of both families.
-const ROUTING: [u32; 5] = [1, 7, 8, 11, 19];
+/// Links, addresses, routes and rules of both families.
+const ROUTING: [u32; 7] = [1, 5, 7, 8, 9, 11, 19];
 
 /// What the kernel tells.
 #[derive(Debug)]
@@ -60,7 +60,7 @@ impl Watch {
         Watch::join(bytes, &GROUPS)
     }
 
-    /// Like [`Watch::open`], for links, routes and rules alone.
+    /// Like [`Watch::open`], for links, addresses, routes and rules alone.
     ///
     /// # Errors
     /// If the kernel refuses one.

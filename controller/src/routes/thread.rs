@@ -3,7 +3,7 @@
 //! It sleeps until another set of routes is wanted or the kernel tells something that concerns it. For what is wanted, it
 //! need not read the table: it knows it. What others change is gathered for a moment, then the table is read and
 //! compared. So is it every [`SAFETY`], for no message is sure to come: the kernel removes IPv4 routes without a word when
-//! their interface goes. If all is as wanted, nothing is sent to the kernel that changes anything.
+//! their interface goes, or its last address. If all is as wanted, nothing is sent to the kernel that changes anything.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -315,6 +315,10 @@ impl<F: Fn(Report)> Work<F> {
             }
             Told::Message(M::DelLink(link)) if is_about(&link) => {
                 news.was_down = true;
+                news.table = true;
+            }
+            // With the last address of an interface, the kernel removes its IPv4 routes, and does not tell so.
+            Told::Message(M::DelAddress(address)) if Some(address.header.index) == index => {
                 news.table = true;
             }
             Told::Message(M::DelRule(_)) => news.rules = true,

@@ -66,6 +66,26 @@ fn routes_come_back_with_the_link() {
 }
 
 #[test]
+fn an_interface_that_loses_its_addresses_keeps_its_routes() {
+    in_namespace(|| {
+        make_interface(INTERFACE);
+        ip("address add 198.51.100.1/32 dev gwvip");
+        ip("address add 2001:db8:f::1/128 dev gwvip");
+        let rig = Rig::new();
+        rig.install(&some());
+        // The kernel's own address, which it makes when the interface comes up.
+        thread::sleep(Duration::from_millis(100));
+        let monitor = Monitor::start();
+        ip("address flush dev gwvip");
+        until("the report", || rig.restored() > 0);
+        let took = until("the routes", || routes(1000) == some());
+        assert!(took < Duration::from_secs(1), "{took:?}");
+        let is_gone = |line: &String| line.contains("Deleted 192.0.2.1");
+        assert!(!monitor.lines().iter().any(is_gone), "the kernel tells nothing of it");
+    });
+}
+
+#[test]
 fn a_device_that_is_made_again_gets_its_routes() {
     in_namespace(|| {
         make_interface(INTERFACE);
