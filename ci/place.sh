@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Installs built programs, the systemd units and their optional drop-ins, users, groups and a directory (for
-# systemd-sysusers and systemd-tmpfiles), the example configurations, and what Prometheus and Grafana need.
+# systemd-sysusers and systemd-tmpfiles), what keeps systemd-networkd from routes that are not its own, the name of the
+# routes' protocol for iproute2, the example configurations, and what Prometheus and Grafana need.
 #
 #   PREFIX=/usr/local DESTDIR= ci/place.sh
 #
@@ -27,6 +28,12 @@ done
 for drop_in in packaging/drop-ins/*.conf; do
     install -D -v -m 644 "$drop_in" "$destination/share/doc/guideway/drop-ins/$(basename "$drop_in")"
 done
+# systemd reads both below /usr/local, too.
+for file in networkd.conf.d/guideway.conf network/00-guideway.network; do
+    install -D -v -m 644 "packaging/systemd-networkd/$file" "$destination/lib/systemd/$file"
+done
+# iproute2 reads names of protocols below /etc alone.
+install -D -v -m 644 packaging/iproute2/guideway.conf "${DESTDIR:-}/etc/iproute2/rt_protos.d/guideway.conf"
 for watched in packaging/prometheus/*.yaml packaging/grafana/*.json; do
     install -D -v -m 644 "$watched" "$destination/share/doc/guideway/${watched#packaging/}"
 done
