@@ -4,6 +4,7 @@
 
 mod kept;
 mod monitor;
+mod networkd;
 mod places;
 mod space;
 mod speed;
