@@ -41,8 +41,8 @@ def run(*words, timeout=60, check=True):
 class Host(Namespace):
     """A namespace with programs in it, which end with it."""
 
-    def __init__(self):
-        super().__init__()
+    def __init__(self, name=None):
+        super().__init__(name)
         self._started = []
 
     def __enter__(self):
@@ -108,17 +108,25 @@ class Host(Namespace):
 
 
 class Fabric:
-    """Bridges, hosts and one appliance's namespace. Everything goes when the `with` block ends."""
+    """Bridges, hosts and one appliance's namespace. Everything goes when the `with` block ends.
 
-    def __init__(self):
+    With `prefix`, the namespaces have names that a person can type: the prefix and the host's own.
+    """
+
+    def __init__(self, prefix=None):
+        self._prefix = prefix
         self._stack = contextlib.ExitStack()
         self._plugs = 0
 
     def __enter__(self):
         self._stack.__enter__()
-        self.switch = self._stack.enter_context(Host())
-        self.lb = self._stack.enter_context(Host())
+        self.switch = self.place("switch")
+        self.lb = self.place("lb1")
         return self
+
+    def place(self, name):
+        """A namespace without interfaces."""
+        return self._stack.enter_context(Host(self._prefix and f"{self._prefix}-{name}"))
 
     def __exit__(self, *error):
         return self._stack.__exit__(*error)
@@ -143,16 +151,17 @@ class Fabric:
         self.switch.ip("link", "set", end, "master", bridge, "up")
         return end
 
-    def cable(self, interface, bridge):
-        """The appliance's cable: see the module's header. Returns the bridge's end."""
-        end = self.plug(self.lb, interface, bridge, APPLIANCE_MAC[interface])
-        self.lb.sysctl(**{f"ipv6.conf.{interface}.disable_ipv6": 1, f"ipv4.conf.{interface}.rp_filter": 1})
-        self.lb.ip("link", "set", interface, "arp", "off", "up")
+    def cable(self, interface, bridge, host=None, mac=None):
+        """The cable of an appliance, by default of the only one: see the module's header. Returns the bridge's end."""
+        host = host or self.lb
+        end = self.plug(host, interface, bridge, mac or APPLIANCE_MAC[interface])
+        host.sysctl(**{f"ipv6.conf.{interface}.disable_ipv6": 1, f"ipv4.conf.{interface}.rp_filter": 1})
+        host.ip("link", "set", interface, "arp", "off", "up")
         return end
 
-    def host(self, bridge, *addresses, mac=None):
-        """A host with one interface."""
-        made = self._stack.enter_context(Host())
+    def host(self, bridge, *addresses, mac=None, name=None):
+        """A host with one interface. `name` counts if the fabric has a prefix."""
+        made = self.place(name)
         made.mac = mac or f"02:00:00:00:01:{self._plugs:02x}"
         made.end = self.plug(made, INTERFACE, bridge, made.mac)
         made.ip("link", "set", INTERFACE, "up")
