@@ -61,7 +61,7 @@ class Fleet:
         self.client.sysctl(**{"ipv4.tcp_tw_reuse": 1})
         self._by_router(self.client, "198.51.100.254", "2001:db8:c::254")
         self.servers = {f"s{n}": self._server(stack, n) for n in (1, 2, 3)}
-        self.router = stack.enter_context(self._router(host, self.directory))
+        self.router = stack.enter_context(self._router(host))
         self.nodes = []
         for number in range(1, self._count + 1):
             own = self.fabric.lb if number == 1 else None
@@ -100,10 +100,15 @@ class Fleet:
 
     def next_hops(self, address):
         """The next hops of the router's route to a virtual address."""
-        host, version = self.router.host, 6 if ":" in address else 4
+        host, version = self.router.namespace, 6 if ":" in address else 4
         prefix = f"{address}/{LENGTH[version]}"
         shown = host.ip(f"-{version}", "route", "show", "exact", prefix)
-        return set(re.findall(r"\bvia (\S+)", shown))
+        return {self.plain(one) for one in re.findall(r"\bvia (\S+)", shown)}
+
+    @staticmethod
+    def plain(address):
+        """A node's address, in place of its link-local one, which FRR prefers as a next hop."""
+        return address.replace("fe80::ff:fe00:", "2001:db8::")
 
     def of(self, nodes, version):
         return {node.address[version] for node in nodes}
@@ -121,7 +126,7 @@ class Fleet:
 
     def routes(self):
         """Records the changes of the router's routes."""
-        return RouteLog(self.router.host, self.directory)
+        return RouteLog(self.router.namespace, self.directory)
 
     def carriers(self, conversations):
         """Which node carries each conversation, by what the router's kernel says of its ports and addresses."""
@@ -133,9 +138,9 @@ class Fleet:
             lines.append(f"-{one.version} route get {ends} ipproto {one.protocol} sport {port} dport {service}")
         shown = []
         for line in lines:
-            shown.append(self.router.host.ip(*line.split()))
+            shown.append(self.router.namespace.ip(*line.split()))
         by_address = {address: node for node in self.nodes for address in node.address.values()}
-        return [by_address[re.search(r"\bvia (\S+)", text).group(1)] for text in shown]
+        return [by_address[self.plain(re.search(r"\bvia (\S+)", text).group(1))] for text in shown]
 
     # Traffic.
 

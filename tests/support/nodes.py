@@ -33,7 +33,7 @@ def configuration(number, directory, change=None):
     config["dpdk"] = {"workers": [cpus(2)[number % 2]], "hugepages": False, "memory": 192, "idle": "pause"}
     config["control"] = control(directory)
     port = config["port"][0]
-    port.update(device="net_af_packet0,iface=gw0,blocksz=4096,framesz=2048,framecnt=4096", mtu=1600)
+    port.update(device="net_af_packet0,iface=gw0,blocksz=4096,framesz=2048,framecnt=4096", mtu=1500)
     port.update(addresses=[f"{own[4]}/24", f"{own[6]}/64"], mac=mac(number))
     del port["interface"], port["gateways"]
     config["pool"] = [{"name": "web", "backends": [{"name": name, "address": at} for name, at in SERVERS.items()]}]
