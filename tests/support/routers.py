@@ -75,6 +75,11 @@ class FrrRouter(Frr):
 ROUTERS = {"bird": BirdRouter, "frr": FrrRouter}
 
 
+def plain(address):
+    """A node's address, in place of its link-local one, which FRR prefers as a next hop."""
+    return address.replace("fe80::ff:fe00:", "2001:db8::")
+
+
 class Change:
     """A route that the kernel has changed: when (as time.time()), whether it went, its prefix, its next hops."""
 
@@ -83,7 +88,7 @@ class Change:
         self.at = datetime.datetime.fromisoformat(at.removeprefix("[")).timestamp()
         self.is_gone = rest.startswith("Deleted ")
         self.prefix = rest.removeprefix("Deleted ").split()[0]
-        self.next_hops = set(re.findall(r"\bvia (\S+)", rest))
+        self.next_hops = {plain(one) for one in re.findall(r"\bvia (\S+)", rest)}
 
     def __repr__(self):
         return f"{self.at:.6f} {'-' if self.is_gone else '+'} {self.prefix} {sorted(self.next_hops)}"

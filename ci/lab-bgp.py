@@ -1,0 +1,196 @@
+#!/usr/bin/python3
+"""The lab of announcements: two nodes that announce the same virtual addresses to a router, in network namespaces.
+
+    ci/lab-bgp.py up [--router bird|frr] [--dir D] [--bin B]     brings it up, leaves it up, prints what to try
+    ci/lab-bgp.py down [--dir D]                                  takes it down
+
+tests/support/fleet.py draws it. A process in the background holds it, starts BIRD again when that ends, as systemd would,
+and takes everything down when it ends. D (default /run/guideway-lab-bgp) has the configurations, sockets and logs, and
+only one lab can be up. Needs root.
+"""
+
+import argparse
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import traceback
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "tests"))
+
+# The namespaces' prefix.
+PREFIX = "gw-bgp"
+READY = b"ready\n"
+
+WHAT_TO_TRY = """
+The lab is up; its files and logs are in {dir}. As root, try:
+
+  a page, over IPv4 and IPv6        {client} curl http://{vip4}/
+                                    {client} curl 'http://[{vip6}]/'
+  the ways of the router            {router} ip route show {vip4}
+                                    {router} ip -6 route show {vip6}
+                                    {router} ip -ts monitor route
+  what the router knows             {router_shell}
+  what lb1 announces, and why       {ctl1} vip list
+  its sessions                      {ctl1} bgp list
+                                    {ctl1} bgp show tor4
+  an address leaves lb1             {ctl1} vip drain {vip4}
+                                    {ctl1} vip withdraw {vip4} --reason 'for a test'
+                                    {ctl1} vip announce {vip4}
+  lb1 leaves the fleet              {ctl1} node drain; {ctl1} node undrain
+  an address without a service      {ctl1} vip announce 203.0.113.77
+  the forwarder of lb1 dies         kill -9 {forwarder1}
+                                    (watch the router's routes; nothing starts it again in this lab)
+  the controller of lb2 dies        kill -9 {controller2}
+                                    (nothing else changes)
+  BIRD of lb2 dies                  kill -9 {bird2}
+                                    (it starts again in a second, and the addresses are announced again)
+  the cable of lb2 is pulled        ip -n {prefix}-switch link set {end2} down
+                                    ip -n {prefix}-switch link set {end2} up
+  the forwarder of lb2              {forwarder_ctl2} status
+  logs                              tail -f {dir}/lb1/controller.log
+
+Take it down with: make lab-bgp-down
+"""
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("action", choices=("up", "down"))
+    parser.add_argument("--dir", type=Path, default=Path("/run/guideway-lab-bgp"))
+    parser.add_argument("--bin", type=Path, default=ROOT / "target" / "release")
+    parser.add_argument("--router", choices=("bird", "frr"), default="bird")
+    options = parser.parse_args()
+    if os.geteuid() != 0:
+        sys.exit("lab-bgp: needs root")
+    os.umask(0o022)
+    if options.action == "up":
+        up(options)
+    else:
+        down(options.dir)
+
+
+def holder(directory):
+    """The process that holds the lab, or None. A number may have become another process's."""
+    try:
+        number, start = (directory / "pid").read_text().split()
+    except FileNotFoundError:
+        return None
+    return int(number) if started(number) == start else None
+
+
+def started(number):
+    """When a process was started, as the kernel counts; None if there is none."""
+    try:
+        return Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()[19]
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+
+
+def up(options):
+    if holder(options.dir):
+        sys.exit(f"lab-bgp: a lab is up in {options.dir}; take it down with: {sys.argv[0]} down --dir {options.dir}")
+    shutil.rmtree(options.dir, ignore_errors=True)
+    options.dir.mkdir(parents=True)
+    os.environ["GUIDEWAY_BIN_DIR"] = str(options.bin)
+    reader, writer = os.pipe()
+    if os.fork() == 0:
+        os.close(reader)
+        os.setsid()
+        sys.exit(hold(options, writer))
+    os.close(writer)
+    with os.fdopen(reader, "rb") as pipe:
+        said = pipe.read()
+    if not said.startswith(READY):
+        sys.exit(f"lab-bgp: the lab did not come up: {said.decode()}")
+    print(said.removeprefix(READY).decode())
+
+
+def hold(options, writer):
+    """Holds the lab until SIGTERM."""
+    log = os.open(options.dir / "lab.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    for descriptor, source in ((0, os.open("/dev/null", os.O_RDONLY)), (1, log), (2, log)):
+        os.dup2(source, descriptor)
+    # Here, and not when a program runs: the lab's programs must not inherit the mask.
+    ends = [signal.SIGTERM, signal.SIGINT, signal.SIGHUP]
+    asked = []
+    for number in ends:
+        signal.signal(number, lambda number, _: asked.append(number))
+    (options.dir / "pid").write_text(f"{os.getpid()} {started(os.getpid())}\n")
+    try:
+        with contextlib.ExitStack() as stack:
+            text = make(options, stack)
+            os.write(writer, READY + text.encode())
+            os.close(writer)
+            while not asked:
+                time.sleep(0.2)
+        (options.dir / "pid").unlink()
+        return 0
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.write(writer, traceback.format_exc().encode())
+        traceback.print_exc()
+        (options.dir / "pid").unlink()
+        return 1
+
+
+def make(options, stack):
+    """The lab, and what is printed about it."""
+    from support.fleet import Fleet
+    from support.packets import VIP
+
+    fleet = stack.enter_context(Fleet(options.dir, options.router, prefix=PREFIX))
+    for name, host in fleet.servers.items():
+        pages = options.dir / name
+        pages.mkdir()
+        (pages / "index.html").write_text(name + "\n")
+        line = ("/usr/bin/python3", "-m", "http.server", "80", "--directory", pages)
+        host.start(*line, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    fleet.wait_for(fleet.nodes)
+    first, second = fleet.nodes
+    shown = [fleet.router.namespace.ip(f"-{version}", "route", "show", vip) for version, vip in VIP.items()]
+    for node in fleet.nodes:
+        for listing in (("vip", "list"), ("bgp", "list")):
+            done = node.controller.ctl(*listing, output="table")
+            shown += [f"{node.name}: guidewayctl {' '.join(listing)}", done.stdout + done.stderr]
+    ctl = options.bin / "guidewayctl"
+    ask = {"bird": f"birdc -s {fleet.router.directory}/bird.ctl show route all"}
+    ask["frr"] = f"vtysh --vty_socket {fleet.router.directory} -c 'show bgp ipv4 unicast'"
+    tries = WHAT_TO_TRY.format(
+        dir=options.dir,
+        prefix=PREFIX,
+        client=f"ip netns exec {PREFIX}-client",
+        router=f"ip netns exec {PREFIX}-router",
+        router_shell=ask[options.router],
+        vip4=VIP[4],
+        vip6=VIP[6],
+        ctl1=f"{ctl} --socket {first.controller.socket}",
+        forwarder_ctl2=f"{ctl} --socket {second.daemon.socket}",
+        forwarder1=first.daemon.process.pid,
+        controller2=second.controller.process.pid,
+        bird2=second.bird.process.pid,
+        end2=second.end,
+    )
+    return "\n".join(shown) + tries
+
+
+def down(directory):
+    number = holder(directory)
+    if number is None:
+        sys.exit(f"lab-bgp: no lab is up in {directory}")
+    os.kill(number, signal.SIGTERM)
+    start, end = started(number), time.monotonic() + 60
+    while started(number) == start and (directory / "pid").exists():
+        if time.monotonic() > end:
+            sys.exit(f"lab-bgp: process {number} does not end; see {directory}/lab.log")
+        time.sleep(0.1)
+    print((directory / "lab.log").read_text(), end="")
+
+
+if __name__ == "__main__":
+    main()
