@@ -115,6 +115,25 @@ class Fleet:
     def is_by(self, nodes):
         return all(self.next_hops(VIP[version]) == self.of(nodes, version) for version in (4, 6))
 
+    def repair(self):
+        """What a test has broken works again, and the router knows it."""
+        for node in self.nodes:
+            node.repair()
+        self.wait_for(self.nodes)
+
+    def losses(self, log, node, since, seconds=5):
+        """By version, after how many seconds the router had no route by this node any more. Waits for it."""
+
+        def found():
+            times = {version: log.lost(VIP[version], node.address[version], since) for version in (4, 6)}
+            return times if all(times.values()) else None
+
+        times, _ = wait_until(found, seconds, self.report)
+        took = {version: at - since for version, at in times.items()}
+        for version in (4, 6):
+            assert node.address[version] not in self.next_hops(VIP[version])
+        return took
+
     def report(self):
         routes = {vip: self.next_hops(vip) for vip in VIP.values()}
         return "\n".join([str(routes), self.router.log()[-3000:], *(node.log() for node in self.nodes)])

@@ -18,6 +18,7 @@ from .routers import BIRD, FIRST, PASSWORD, ended
 PORT = "edge0"
 ROUTER = {4: "192.0.2.254", 6: "2001:db8::254"}
 SERVERS = {"s1": "192.0.2.11", "s2": "2001:db8::12", "s3": "192.0.2.13"}
+TABLE = "1000"
 PEER = {4: "tor4", 6: "tor6"}
 # The prefixes of the virtual addresses.
 ALLOWED = ["203.0.113.0/24", "2001:db8:f::/48"]
@@ -148,7 +149,11 @@ class Controller:
 
     def sessions(self):
         """The BGP sessions, by peer."""
-        return {session["peer"]: session for session in self.ask("bgp", "list")}
+        return {session["name"]: session for session in self.ask("bgp", "list")}
+
+    def order(self, verb, addresses):
+        """Gives an order about many virtual addresses at once."""
+        return self.ask("vip", verb, "-", stdin="".join(f"{address}\n" for address in addresses))
 
 
 class Node:
@@ -197,6 +202,29 @@ class Node:
         for process in (self.controller.process, self.daemon.process):
             if process:
                 ended(process)
+
+    def repair(self):
+        """Starts what a test has ended or stopped, and undoes its orders."""
+        self.plug("up")
+        for program in (self.daemon, self.controller):
+            if program.process.poll() is None:
+                program.process.send_signal(signal.SIGCONT)
+        if self.daemon.process.poll() is not None:
+            self.daemon.__enter__()
+        if self.controller.process.poll() is not None:
+            self.controller.start()
+        self.controller.wait()
+        self.controller.ask("node", "undrain")
+
+    def kernel(self):
+        """The routes of virtual addresses in the node's kernel: (address, metric)."""
+        shown = [self.host.show(f"-{version}", "route", "show", "table", TABLE) for version in (4, 6)]
+        return sorted((route["dst"], route["metric"]) for one in shown for route in one)
+
+    def is_up(self):
+        """Whether the interface that the routes need is there and up."""
+        links = self.host.show("link", "show")
+        return any(link["ifname"] == "gwvip" and "UP" in link["flags"] for link in links)
 
     def kill(self):
         """Kills the forwarder. Returns when, as time.time()."""
