@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from support.fleet import Attempts, Fleet
 from support.hosts import wait_until
-from support.packets import PORT, VIP
+from support.packets import VIP
 
 FLAPS = float(os.environ.get("GUIDEWAY_FLAP_SECONDS", "10"))
 CHANGES_PER_SECOND = 10_000 / 60
@@ -48,7 +48,7 @@ def fleet(whole):
 def test_a_node_drains_under_500_connections(fleet):
     node, other = fleet.nodes
     with fleet.conversations() as conversations:
-        made = [one for version in (4, 6) for one in conversations.opened(fleet.client, 250, PORT["tcp"], version=version)]
+        made = fleet.connected(conversations, 250)
         carriers = fleet.carriers(made)
         assert carriers.count(node) >= 150
         with Attempts(fleet, 4, threads=2) as four, Attempts(fleet, 6, threads=2) as six:

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 from support.fleet import Fleet
 from support.hosts import IN_TIME
-from support.packets import PORT
 from support.routing import EXAMPLES, Frr
 
 
@@ -51,7 +50,7 @@ class FrrSpeaker(Frr):
 
 def test_both_carry_traffic(fleet):
     with fleet.conversations() as conversations:
-        made = [one for version in (4, 6) for one in conversations.opened(fleet.client, 40, PORT["tcp"], version=version)]
+        made = fleet.connected(conversations, 40)
         carriers = fleet.carriers(made)
         assert min(carriers.count(node) for node in fleet.nodes) >= 15
         time.sleep(0.5)
@@ -61,7 +60,7 @@ def test_both_carry_traffic(fleet):
 def test_a_drain(fleet):
     node, other = fleet.nodes
     with fleet.conversations() as conversations:
-        made = [one for version in (4, 6) for one in conversations.opened(fleet.client, 40, PORT["tcp"], version=version)]
+        made = fleet.connected(conversations, 40)
         node.controller.ask("node", "drain")
         fleet.wait_for([other])
         time.sleep(0.5)

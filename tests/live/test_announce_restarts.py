@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from support.fleet import Attempts, Fleet
 from support.hosts import IN_TIME, wait_until
-from support.packets import PORT, VIP
+from support.packets import VIP
 
 QUIET = float(os.environ.get("GUIDEWAY_QUIET_SECONDS", "5"))
 # Within which the controller puts a route back.
@@ -64,7 +64,7 @@ def test_a_controller_ends_and_comes_back(fleet, number):
     routes = node.kernel()
     assert routes == [(VIP[6], 1000), (VIP[4], 1000)] or routes == [(VIP[4], 1000), (VIP[6], 1000)]
     with fleet.conversations() as conversations, Silence(fleet):
-        made = conversations.opened(fleet.client, 50, PORT["tcp"])
+        made = fleet.connected(conversations, 50)
         node.controller.stop(number)
         time.sleep(1)
         assert node.kernel() == routes and node.is_up()
@@ -83,7 +83,7 @@ def test_bird_is_killed(fleet):
     node = fleet.nodes[0]
     routes, starts = node.kernel(), node.bird.starts
     with fleet.conversations() as conversations, fleet.routes() as log:
-        made = conversations.opened(fleet.client, 50, PORT["tcp"]) + conversations.opened(fleet.client, 50, PORT["tcp"], version=6)
+        made = fleet.connected(conversations, 50)
         at = time.time()
         node.bird.process.kill()
         took = fleet.losses(log, node, at)
@@ -102,7 +102,7 @@ def test_a_forwarder_restarts(fleet):
     """By SIGTERM, as its unit does. Nobody notices, whichever node carries him."""
     node = fleet.nodes[0]
     with fleet.conversations() as conversations, fleet.routes() as log:
-        made = conversations.opened(fleet.client, 50, PORT["tcp"]) + conversations.opened(fleet.client, 50, PORT["tcp"], version=6)
+        made = fleet.connected(conversations, 50)
         with Attempts(fleet, 4) as four, Attempts(fleet, 6) as six:
             at = time.time()
             code, seconds = node.daemon.stop()

@@ -167,6 +167,11 @@ class Fleet:
             yield made
 
 
+    def connected(self, conversations, count):
+        """Connections over each family."""
+        return [one for version in (4, 6) for one in conversations.opened(self.client, count, 80, version=version)]
+
+
 class Attempt:
     def __init__(self, begun, took, error):
         self.begun = begun  # as time.time()
