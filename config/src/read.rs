@@ -127,12 +127,15 @@ fn read(tree: &DeTable<'_>, findings: &Findings) -> Checked<Configuration> {
         services,
         cluster,
         tunnel,
+        announces,
+        announce,
+        vips,
+        bgp,
     };
     check::check(&draft);
 
-    let Draft {
-        node, hash, ports, neighbors, pools, inclusions, services, cluster, tunnel, ..
-    } = draft;
+    let Draft { node, hash, ports, neighbors, pools, inclusions, services, .. } = draft;
+    let Draft { cluster, tunnel, announces, announce, vips, bgp, .. } = draft;
     Ok(Configuration {
         cluster: cluster.finish(&node.sources)?,
         node: node.finish()?,

@@ -8,6 +8,8 @@ use guideway_core::balancer::encapsulation::{Encapsulation, Parameters};
 
 use crate::findings::{Checked, excerpt};
 use crate::section::Section;
+use crate::sections::announce::AnnounceDraft;
+use crate::sections::bgp::BgpDraft;
 use crate::sections::cluster::ClusterDraft;
 use crate::sections::hash::HashDraft;
 use crate::sections::neighbor::NeighborDraft;
@@ -16,6 +18,7 @@ use crate::sections::pool::{BackendDraft, Inclusion, Inclusions, PoolDraft};
 use crate::sections::port::PortDraft;
 use crate::sections::service::ServiceEntry;
 use crate::sections::tunnel::TunnelDraft;
+use crate::sections::vip::VipDraft;
 use crate::static_routes::StaticRoutes;
 use crate::text::Mac;
 
@@ -33,6 +36,11 @@ pub(crate) struct Draft<'a> {
     pub(crate) services: Checked<Vec<ServiceEntry>>,
     pub(crate) cluster: ClusterDraft,
     pub(crate) tunnel: TunnelDraft,
+    /// Whether there is a section `[announce]`.
+    pub(crate) announces: bool,
+    pub(crate) announce: AnnounceDraft,
+    pub(crate) vips: Checked<Vec<VipDraft>>,
+    pub(crate) bgp: BgpDraft,
 }
 
 /// A backend with its pool and its index there.

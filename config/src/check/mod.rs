@@ -5,6 +5,7 @@
 //! Checks use sections; no section uses a check.
 
 mod addresses;
+mod announce;
 mod cluster;
 mod draft;
 mod encapsulation;
@@ -37,5 +38,6 @@ pub(super) fn check(draft: &Draft<'_>) {
     draft.choices();
     draft.fragments_without_agreement();
     draft.policies();
+    draft.announcements();
     draft.warnings();
 }

@@ -71,6 +71,7 @@ fn what_needs_a_restart_is_in_a_section_that_is_compared() {
         "metrics",
         "log",
         "tunnel",
+        "announce",
         "port",
     ];
     let restarts = |section: &Declaration| section.keys.iter().any(|key| !key.reload);

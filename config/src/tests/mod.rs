@@ -1,5 +1,6 @@
 //! Whole texts: valid ones, each possible mistake, and many mistakes at once.
 
+mod announcements;
 mod cluster;
 mod documentation;
 mod drawing;

@@ -136,6 +136,24 @@ fn assert_sound(configuration: &Configuration) {
     assert!(distinct(services.iter().map(|service| &service.name)));
     assert!(distinct(services.iter().map(|s| (s.address, s.protocol, s.port))));
     assert!(services.iter().all(|service| service.port > 0 && service.pool < pools.len()));
+    assert_announces_soundly(configuration);
+}
+
+fn assert_announces_soundly(configuration: &Configuration) {
+    let Configuration { announce, vips, bgp, services, ports, .. } = configuration;
+    let Some(announce) = announce else { return };
+    assert!(ports.iter().all(|port| port.interface() != Some(&announce.interface)));
+    let is_managed = announce.bgp == BgpMode::Managed;
+    assert!(!is_managed || !(bgp.peers.is_empty() || bgp.allowed.is_empty()));
+    assert!(vips.iter().all(|vip| services.iter().any(|service| service.address == vip.address)));
+    // Every address has a quorum that can be met, and that can be lost.
+    for service in services {
+        let (when, _) = configuration.quorum_of(service.address).unwrap();
+        let AnnounceWhen::Services(names) = when else { continue };
+        let is_named = |of: &Service| of.address == service.address && names.contains(&of.name);
+        assert!(services.iter().any(is_named), "{service:?}");
+        assert!(names.iter().all(|name| services.iter().any(|of| of.name == *name)));
+    }
 }
 
 /// Reads a text and returns whether it is valid.
@@ -425,12 +443,51 @@ fn configuration() -> impl Strategy<Value = String> {
     );
     const DOWN: &[&str] = &["", "on_down = \"move\"\n", "on_down = \"keep\"\nkeep_for = 1\n"];
     let service = (service, select(DOWN)).prop_map(|(service, down)| service + down);
-    (once, vec(port, 1..3), vec(neighbor, 0..3), vec(pool, 0..3), vec(service, 0..3)).prop_map(
-        |((node, hash, dpdk, flow, icmp, control), ports, neighbors, pools, services)| {
+    let several = (vec(port, 1..3), vec(neighbor, 0..3), vec(pool, 0..3), vec(service, 0..3));
+    (once, several, announcements()).prop_map(
+        |((node, hash, dpdk, flow, icmp, control), several, announcements)| {
+            let (ports, neighbors, pools, services) = several;
             let several = [ports, neighbors, pools, services].concat().concat();
-            [node, hash, dpdk, flow, icmp, control, several].concat()
+            [node, hash, dpdk, flow, icmp, control, several, announcements].concat()
         },
     )
+}
+
+/// Nothing about announcements, or some of it.
+fn announcements() -> impl Strategy<Value = String> {
+    const WHEN: &[&str] = &["\"any\"", "\"all\"", "[\"a\"]", "[\"a\", \"b\"]"];
+    const ON_LOSS: &[&str] = &["\"keep\"", "\"withdraw\""];
+    let announce = section(
+        "[announce]",
+        &[
+            ("interface", &["\"gwvip\"", "\"gwvip\"", "\"x0\""]),
+            ("bgp", &["\"none\"", "\"managed\"", "\"external\""]),
+            ("announce_when", WHEN),
+            ("on_quorum_loss", ON_LOSS),
+            ("linger", &["0", "2000", "300000"]),
+        ],
+    );
+    let vip = section(
+        "[[vip]]",
+        &[
+            ("address", &["\"203.0.113.1\"", "\"203.0.113.2\"", "\"fd00:9::1\""]),
+            ("announce_when", WHEN),
+            ("on_quorum_loss", ON_LOSS),
+        ],
+    );
+    let bgp = section(
+        "[bgp]",
+        &[
+            ("local_as", &["65001"]),
+            ("allowed", &["[\"203.0.113.0/24\"]", "[\"203.0.113.2/32\", \"fd00:9::/64\"]"]),
+        ],
+    );
+    const PEERS: &[&str] =
+        &["", "[[bgp.peer]]\nname = \"tor1\"\naddress = \"10.0.1.254\"\nas = 65000\n"];
+    let bgp = (bgp, select(PEERS)).prop_map(|(bgp, peers)| bgp + peers);
+    let some = (vec(announce, 0..2), vec(vip, 0..2), vec(bgp, 0..2));
+    let some = some.prop_map(|(announce, vips, bgp)| [announce, vips, bgp].concat().concat());
+    prop_oneof![1 => Just(String::new()), 1 => some]
 }
 
 #[test]
