@@ -334,7 +334,8 @@ pub enum AnnouncingState {
     NoLink,
     /// It is gone, because the forwarder stops.
     Stopping,
-    /// Somebody else removed it or set it down: only a restart helps.
+    /// Somebody else removed it, and only a restart helps. An event has this state too if somebody set it down: then it is
+    /// up again at once.
     Removed,
 }
 

@@ -43,7 +43,9 @@ impl fmt::Display for AnnouncingState {
             }
             AnnouncingState::NoLink => "no port has a link",
             AnnouncingState::Stopping => "the forwarder stops",
-            AnnouncingState::Removed => "somebody else removed it or set it down; restart guideway",
+            AnnouncingState::Removed => {
+                "somebody else removed it, which takes a restart of guideway, or set it down for a moment"
+            }
         })
     }
 }
