@@ -14,7 +14,7 @@ use crate::findings::Checked;
 use crate::kind::{Boolean, Integer, Text, Words, integer, milliseconds, seconds};
 use crate::section::Section;
 use crate::shape::Form;
-use crate::text::{HOST, IDENTIFIER, PREFIX, ROUTABLE};
+use crate::text::{PREFIX, ROUTABLE, within};
 
 /// An address family whose routes a session has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -67,6 +67,19 @@ const COMMUNITY: Text<Community> = Text {
     parse: community,
 };
 
+/// Bytes of the longest name of a peer. BIRD's longest names have 64, and those of its sessions and filters are made of
+/// this one.
+pub const LONGEST_PEER: usize = 59;
+
+const PEER: Text<String> = Text {
+    form: &Form {
+        noun: "string",
+        limits: "1 to 59 letters, digits, `.`, `_`, `-`",
+        pattern: "^[A-Za-z0-9._-]{1,59}$",
+    },
+    parse: peer,
+};
+
 const ROUTER_ID: Text<Ipv4Addr> = Text {
     form: &Form {
         noun: "number",
@@ -110,9 +123,9 @@ section! {
     /// A BGP peer.
     "[[bgp.peer]]" 0..=64 => BgpPeer, PeerDraft {
         /// Its name, unique.
-        name: String = IDENTIFIER, required "\"tor1\"", reload;
+        name: String = PEER, required "\"tor1\"", reload;
         /// Its address.
-        address: IpAddr = HOST, required "\"192.0.2.254\"", reload;
+        address: IpAddr = ROUTABLE, required "\"192.0.2.254\"", reload;
         /// Its AS number. That of the node makes the session an internal one.
         remote_as ("as"): u32 = as_number(), required "65000", reload;
         /// The AS number of the node in this session.
@@ -237,6 +250,12 @@ fn community(text: &str) -> Result<Community, String> {
         Some(&[one, two, three]) => Ok(Community::Large(one, two, three)),
         _ => Err("expected a community like 65001:100 or 65001:1:100".to_owned()),
     }
+}
+
+fn peer(text: &str) -> Result<String, String> {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+    let expected = "1 to 59 letters, digits, points, underscores and hyphens";
+    within(text, 1..=LONGEST_PEER, allowed, expected)
 }
 
 fn router_id(text: &str) -> Result<Ipv4Addr, String> {

@@ -26,7 +26,7 @@ pub(crate) mod tunnel;
 pub(crate) mod vip;
 
 pub use announce::{Announce, AnnounceWhen, BgpMode, OnQuorumLoss};
-pub use bgp::{Bgp, BgpPeer, Community, Family};
+pub use bgp::{Bgp, BgpPeer, Community, Family, LONGEST_PEER};
 pub use cluster::{Cluster, Member};
 pub use control::Control;
 pub use dpdk::{Dpdk, Idle};
