@@ -246,6 +246,21 @@ fn somebody_who_never_rests_gets_no_storm() {
 }
 
 #[test]
+fn own_changes_make_nobody_wait() {
+    in_namespace(|| {
+        make_interface(INTERFACE);
+        let rig = Rig::new();
+        for metric in 1000..1040 {
+            rig.install(&metrics(&[("192.0.2.1", metric)]));
+        }
+        let wanted = routes(1000);
+        ip("route del 192.0.2.1 table 1000");
+        let took = until("it is back", || routes(1000) == wanted);
+        assert!(took < Duration::from_millis(250), "{took:?}");
+    });
+}
+
+#[test]
 fn what_the_kernel_refuses_is_told_once_and_tried_again() {
     in_namespace(|| {
         make_interface(INTERFACE);

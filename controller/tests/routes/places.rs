@@ -7,7 +7,7 @@ use guideway_controller::routes::Report;
 
 use crate::monitor::Monitor;
 use crate::space::{
-    INTERFACE, Metrics, Rig, in_namespace, ip, make_interface, metrics, routes, until,
+    INTERFACE, Metrics, Rig, in_namespace, ip, ip_batch, make_interface, metrics, routes, until,
 };
 
 fn some() -> Metrics {
@@ -54,11 +54,8 @@ fn routes_come_back_with_the_link() {
         assert!(took < Duration::from_secs(1), "{took:?}");
         until("the report", || rig.installed() == Some(some()));
         assert_eq!(interfaces(&rig), [true, false, true]);
-        // So fast that the thread may see no difference of the link.
-        for _ in 0..5 {
-            ip("link set gwvip down");
-            ip("link set gwvip up");
-        }
+        // So fast that the thread sees no difference of the link.
+        ip_batch(&"link set gwvip down\nlink set gwvip up\n".repeat(3));
         let took = until("the routes", || routes(1000) == some());
         assert!(took < Duration::from_secs(1), "{took:?}");
         assert_eq!(rig.restored(), 0, "the link took them along, and nobody removed them");
