@@ -21,7 +21,8 @@ use thiserror::Error;
 
 pub use device::{Device, family};
 pub use requests::Requests;
-pub use watch::{RouteTold, Told, Watch};
+pub use socket::RouteTold;
+pub use watch::{Told, Watch};
 
 /// What went wrong.
 #[derive(Debug, Error)]

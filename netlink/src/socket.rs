@@ -20,7 +20,7 @@ use netlink_sys::{Socket as Raw, SocketAddr};
 use nix::sys::socket::{setsockopt, sockopt};
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
 
-use super::{Error, Refused, RouteTold};
+use super::{Error, Refused};
 
 /// The receive buffer of a socket, in bytes. The kernel drops what exceeds it (`ENOBUFS`).
 pub(super) const RECEIVE_BUFFER: usize = 16 << 20;
@@ -59,6 +59,19 @@ pub(super) enum Content {
     Route(RouteTold),
     /// The end of the answer to a request: success, or why the kernel refuses it. So ends a dump, too.
     End(Result<(), Refused>),
+}
+
+/// What the kernel tells of a route.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RouteTold {
+    /// Its prefix.
+    pub prefix: IpNet,
+    /// Its table.
+    pub table: u32,
+    /// Whether it is gone.
+    pub is_gone: bool,
+    /// The number of the socket whose request it was ([`Requests::port`](crate::Requests::port)); 0 if there was none.
+    pub by: u32,
 }
 
 /// A message.

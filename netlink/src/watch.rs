@@ -2,11 +2,10 @@
 
 use std::os::fd::{AsFd, BorrowedFd};
 
-use ipnet::IpNet;
 use netlink_packet_route::RouteNetlinkMessage;
 
 use super::Error;
-use super::socket::{Content, RECEIVE_BUFFER, Socket};
+use super::socket::{Content, RECEIVE_BUFFER, RouteTold, Socket};
 
 /// Links, neighbours, addresses, routes and rules of both families, and nexthop objects (`RTNLGRP_*`).
 const GROUPS: [u32; 9] = [1, 3, 5, 7, 8, 9, 11, 19, 32];
@@ -22,19 +21,6 @@ pub enum Told {
     NextHopObject,
     /// A route is new, is another, or is gone.
     Route(RouteTold),
-}
-
-/// What the kernel tells of a route.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RouteTold {
-    /// Its prefix.
-    pub prefix: IpNet,
-    /// Its table.
-    pub table: u32,
-    /// Whether it is gone.
-    pub is_gone: bool,
-    /// The number of the socket whose request it was ([`Requests::port`](crate::Requests::port)); 0 if there was none.
-    pub by: u32,
 }
 
 /// A socket on which the kernel tells of every change.
