@@ -11,8 +11,10 @@
 //! | `kernel.rs` | the requests to the kernel |
 //! | `rules.rs` | the rules without which the node has no routing |
 //! | `pace.rs` | how often the tables are read if others never rest |
+//! | `handle.rs` | what others want of the thread |
 //! | `thread.rs` | the thread that keeps all of it |
 
+mod handle;
 mod kernel;
 mod pace;
 mod plan;
@@ -23,7 +25,8 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-pub use thread::{Handle, Options, start, start_with};
+pub use handle::Handle;
+pub use thread::{Options, start, start_with};
 
 /// The number of the routes' protocol: `proto 200`.
 pub const PROTOCOL: u8 = 200;

@@ -8,18 +8,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::IpAddr;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::{self, JoinHandle};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use guideway_netlink::{Error, Refused, Requests, RouteTold, Told, Watch};
 use netlink_packet_route::link::{LinkFlags, LinkMessage};
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
-use parking_lot::Mutex;
-use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
+use super::handle::{Handle, Order};
 use super::kernel::{self, ENETDOWN, ENODEV, ESRCH, Link};
 use super::pace::Pace;
 use super::plan::{Place, Plan, Route, in_force, plan};
@@ -44,32 +43,6 @@ pub struct Options {
     pub receive_buffer: Option<usize>,
 }
 
-/// The running thread. Dropping the handle ends it, and leaves the routes.
-#[derive(Debug)]
-pub struct Handle {
-    order: Arc<Order>,
-    thread: Option<JoinHandle<()>>,
-}
-
-/// What others want of the thread.
-#[derive(Debug)]
-struct Order {
-    wanted: Mutex<Option<Wanted>>,
-    is_over: AtomicBool,
-    wake: OwnedFd,
-}
-
-impl Order {
-    fn wake(&self) {
-        // Fails only if the counter would overflow; then the thread is awake anyway.
-        let _ = rustix::io::write(&self.wake, &1_u64.to_ne_bytes());
-    }
-
-    fn is_over(&self) -> bool {
-        self.is_over.load(Ordering::Acquire)
-    }
-}
-
 /// Starts to keep the kernel's routes, in the network namespace of the caller. Nothing is changed before the first
 /// [`Handle::want`], but for rules that somebody removes. Failures are logged, and tried again.
 ///
@@ -87,9 +60,7 @@ pub fn start_with(
     options: Options,
     report: impl Fn(Report) + Send + 'static,
 ) -> io::Result<Handle> {
-    let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
-    let order = Order { wanted: Mutex::new(None), is_over: AtomicBool::new(false), wake };
-    let order = Arc::new(order);
+    let order = Arc::new(Order::new()?);
     let mut work = Work {
         order: Arc::clone(&order),
         options,
@@ -106,24 +77,6 @@ pub fn start_with(
     };
     let thread = thread::Builder::new().name("routes".into()).spawn(move || work.run())?;
     Ok(Handle { order, thread: Some(thread) })
-}
-
-impl Handle {
-    /// Has the kernel's routes be these. Never waits; the newest wish counts.
-    pub fn want(&self, wanted: Wanted) {
-        *self.order.wanted.lock() = Some(wanted);
-        self.order.wake();
-    }
-}
-
-impl Drop for Handle {
-    fn drop(&mut self) {
-        self.order.is_over.store(true, Ordering::Release);
-        self.order.wake();
-        if self.thread.take().is_some_and(|thread| thread.join().is_err()) {
-            tracing::error!("the thread that keeps the routes panicked");
-        }
-    }
 }
 
 /// Both sockets.
@@ -257,7 +210,7 @@ impl<F: Fn(Report)> Work<F> {
 
     /// Takes the newest wish, if there is one.
     fn take_wish(&mut self) -> bool {
-        let Some(wish) = self.order.wanted.lock().take() else { return false };
+        let Some(wish) = self.order.take() else { return false };
         let place = |wanted: &Wanted| (wanted.table, wanted.interface.clone());
         if self.wanted.as_ref().map(place) != Some(place(&wish)) {
             self.news.table = true;

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::space::{
     INTERFACE, Metrics, Rig, address, in_namespace, ip, ip_batch, make_interface, many, metrics,
-    routes, until,
+    until,
 };
 
 #[test]
