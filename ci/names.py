@@ -27,6 +27,7 @@ FOREIGN = {
     *("advmss", "elvish", "ip6_tunnel", "ip_gre", "lscpu", "mlx5", "powershell"),  # of other programs and the kernel
     *("balancer/encapsulation/geneve.rs", "agent/src/decapsulation/geneve.rs"),  # examples of a new file
     "agent/proptest-regressions/ecn.txt",  # an example of a finding
+    *("auth_type", "keepalive_interval", "md5", "nexthop_ip", "peer_id", "peer_ip"),  # of Octavia's distributor
     "by_ipip",  # composed of `by_` and a name
     *("c6336401", "c6336401cb00710a11"),  # bytes
 }
