@@ -58,7 +58,10 @@ impl Shape {
             Shape::Array(of) => match of.noun() {
                 noun if noun.starts_with('"') => format!("array of {noun}"),
                 noun if noun.ends_with('s') || noun.ends_with('x') => format!("array of {noun}es"),
-                noun => format!("array of {noun}s"),
+                noun => match noun.strip_suffix('y') {
+                    Some(stem) => format!("array of {stem}ies"),
+                    None => format!("array of {noun}s"),
+                },
             },
             Shape::Table(_) => "section".to_owned(),
             Shape::Tables(_) => "array of tables".to_owned(),
