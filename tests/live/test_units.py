@@ -1,10 +1,13 @@
 """The programs work with the permissions of their systemd units."""
 
+import json
 import os
 import re
+import shutil
+import socket
 import subprocess
 
-from support import agent, network, routing
+from support import agent, binaries, network, routing
 from support.agent import FORWARDER, TUN, VIP, Agent, frame, inner_packet, tunnel
 from support.config import one_port
 from support.daemon import Daemon, live
@@ -135,3 +138,87 @@ def test_bird(root):
             # What it may not do it says in its log.
             assert not re.search("not permitted|denied", bird.log()), bird.log()
     bird.trace.check(unit)
+
+
+class ServiceManager:
+    """The socket at which systemd hears how a service is."""
+
+    def __init__(self, directory):
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._socket.bind(str(directory / "notify"))
+        os.chown(directory / "notify", USER.pw_uid, -1)
+        self._socket.settimeout(10)
+        self.environment = ["env", f"NOTIFY_SOCKET={directory / 'notify'}", "WATCHDOG_USEC=1000000"]
+
+    def wait(self, wanted):
+        while wanted not in self._socket.recv(4096).decode().splitlines():
+            pass
+
+
+def test_controller(namespace, directory):
+    """Routes, BIRD's configuration, orders and their file, the control socket and systemd's."""
+    namespace.cable("gw4")
+    unit, trace = Unit("guideway-controller.service"), Trace(directory / "own/trace")
+    # As sysusers.d and tmpfiles.d make them: what is the controller's, and what it shares with BIRD.
+    directory.chmod(0o755)
+    for name, mode in ("own", 0o750), ("state", 0o700), ("bird", 0o2770):
+        (directory / name).mkdir()
+        os.chown(directory / name, USER.pw_uid, GROUP.gr_gid)
+        (directory / name).chmod(mode)
+    # Only root may be able to enter the checkout.
+    program = shutil.copy(binaries.directory() / "guideway-controller", directory)
+    config = live(one_port(), "gw4", directory)
+    config["control"] = {"socket": str(directory / "guideway.sock"), "group": GROUP.gr_name}
+    config["control"]["state_directory"] = str(directory / "forwarder")
+    config["announce"] = {"bgp": "managed"}
+    allowed = ["203.0.113.0/24", "2001:db8:f::/48"]
+    config["bgp"] = {"local_as": 65001, "allowed": allowed, "directory": str(directory / "bird")}
+    config["bgp.peer"] = [{"name": "tor1", "address": "192.0.2.254", "as": 65000}]
+    systemd = ServiceManager(directory)
+    control = directory / "own/controller.sock"
+    line = [*systemd.environment, program, "--forwarder", directory / "guideway.sock", "--socket", control]
+    line += ["--state-directory", directory / "state"]
+
+    def ctl(*words):
+        words = ["--socket", control, "-o", "json", *words]
+        done = subprocess.run([binaries.guidewayctl(), *words], capture_output=True, text=True, timeout=30)
+        assert done.returncode == 0, done.stderr + log()
+        return json.loads(done.stdout)
+
+    def log():
+        return (directory / "controller.log").read_text()
+
+    def routes():
+        return routing.ip(namespace, "route", "show", "table", 1000) + routing.ip(namespace, "-6", "route", "show", "table", 1000)
+
+    with Daemon(namespace, config, directory), (directory / "controller.log").open("w") as output:
+        confined = namespace.command(*unit.command(directory, line, wrapper=trace.wrapper))
+        process = subprocess.Popen(list(map(str, confined)), stdout=output, stderr=output)
+        try:
+            systemd.wait("READY=1")
+            systemd.wait("WATCHDOG=1")
+            routing.until(lambda: "203.0.113.10" in routes() and "2001:db8:f::10" in routes(), what=log)
+            bird = directory / "bird/bird.conf"
+            routing.until(bird.exists, what=log)
+            assert (bird.stat().st_gid, bird.stat().st_mode & 0o777) == (GROUP.gr_gid, 0o640)
+            assert "neighbor 192.0.2.254 as 65000" in bird.read_text()
+            # What is missing is put back, rules too.
+            routing.ip(namespace, "route", "flush", "table", 1000)
+            routing.ip(namespace, "rule", "flush")
+            routing.until(lambda: "203.0.113.10" in routes(), what=log)
+            routing.until(lambda: "lookup main" in routing.ip(namespace, "rule", "show"), what=log)
+            ctl("vip", "withdraw", "203.0.113.10", "--reason", "a test")
+            assert "203.0.113.10" not in routes() and "2001:db8:f::10" in routes()
+            assert "203.0.113.10" in (directory / "state/orders.json").read_text()
+            for groups, expected in ([GROUP.gr_gid], 0), ([], 3):
+                assert ask_as_nobody(control, *groups, request=["node", "show"]).returncode == expected
+            process.terminate()
+            assert process.wait(10) == 0, log()
+            systemd.wait("STOPPING=1")
+        finally:
+            process.kill()
+            process.wait()
+        assert "2001:db8:f::10" in routes()
+    assert not re.search("not permitted|denied|Read-only", log()), log()
+    trace.wait(process.pid)
+    trace.check(unit)

@@ -109,7 +109,7 @@ section! {
         /// Which services of an address have to serve for it to be announced: `"all"`, `"any"`, or those of these names.
         ///
         /// A service serves if its pool has `pool.min_active` backends that accept new flows, if the pool's backup
-        /// serves, or if `pool.on_empty` has all backends serve. [`[[vip]]`](#vip) says otherwise for one address.
+        /// serves, or if `pool.on_empty` has all backends serve. [`[[vip]]`](#vip-at-most-65535) says otherwise for one address.
         announce_when: AnnounceWhen = When, default "\"any\"", reload;
         /// What happens to an address when too few of its services serve. With `"keep"`, one bad check does not take
         /// the address away from the whole fleet.
