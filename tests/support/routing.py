@@ -71,7 +71,7 @@ class Daemon:
         # FRR's programs enter it as their own user.
         self.directory = Path(tempfile.mkdtemp(prefix="guideway-routing-"))
         self.directory.chmod(0o755)
-        self.configuration = shutil.copy(self._original, self.directory)
+        self.configuration = Path(shutil.copy(self._original, self.directory))
         try:
             self.start()
         except BaseException:
