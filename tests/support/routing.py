@@ -20,8 +20,8 @@ def _run(*words, check=True):
     return done.stdout + done.stderr
 
 
-def ip(namespace, *words):
-    return _run("ip", "-n", namespace.name, *words)
+def ip(namespace, *words, check=True):
+    return _run("ip", "-n", namespace.name, *words, check=check)
 
 
 def until(holds, seconds=20, what=str):
