@@ -59,15 +59,18 @@ def test_forwarder_on_a_packet_socket(namespace, directory):
 
 
 def test_forwarder_with_an_interface(namespace, directory):
-    """The unit allows the TAP device, its addresses, and the settings below /proc/sys/net."""
+    """The unit allows the TAP and TUN devices, their addresses, and the settings below /proc/sys/net."""
     namespace.cable("gw3")
     config = live(one_port(), "gw3", directory)
     config["port"][0]["interface"] = "edge3"
+    config["announce"] = {}
     unit = Unit("guideway.service")
     with Confined(namespace, config, directory, unit) as daemon:
         line = namespace.command("ip", "-br", "address", "show", "edge3")
         shown = subprocess.run(line, capture_output=True, text=True, check=True).stdout
         assert "192.0.2.1/24" in shown and "2001:db8::1/64" in shown, shown
+        # That of the virtual addresses comes when every worker forwards.
+        routing.until(lambda: "UP" in routing.ip(namespace, "-br", "link", "show", "gwvip", check=False), what=daemon.log)
         assert daemon.stop()[0] == 0, daemon.log()
     assert "cannot set" not in daemon.log()
     # The test cannot make a part of /proc read-only. The unit must name what it leaves writable.
