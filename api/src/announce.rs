@@ -27,7 +27,7 @@ impl Daemon {
     pub fn socket(self) -> &'static str {
         match self {
             Daemon::Forwarder => "/run/guideway/guideway.sock",
-            Daemon::Controller => "/run/guideway/controller.sock",
+            Daemon::Controller => "/run/guideway-controller/controller.sock",
         }
     }
 }

@@ -34,7 +34,7 @@ fn daemons() {
     };
     same(greeting, r#"{"server":"guideway-controller","version":"0.1.0","protocol":6}"#);
     assert_eq!(Daemon::Forwarder.socket(), "/run/guideway/guideway.sock");
-    assert_eq!(Daemon::Controller.socket(), "/run/guideway/controller.sock");
+    assert_eq!(Daemon::Controller.socket(), "/run/guideway-controller/controller.sock");
 }
 
 #[test]

@@ -33,7 +33,7 @@ use watch::Watch;
 pub(crate) struct Arguments {
     /// The control socket of the daemon that the command asks [default: that of GUIDEWAY_SOCKET or
     /// /run/guideway/guideway.sock; of the controller GUIDEWAY_CONTROLLER_SOCKET or
-    /// /run/guideway/controller.sock]
+    /// /run/guideway-controller/controller.sock]
     #[arg(long, global = true, value_name = "PATH")]
     socket: Option<PathBuf>,
 

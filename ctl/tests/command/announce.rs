@@ -225,7 +225,7 @@ fn a_controller_that_is_not_there_is_named() {
     // An empty variable is none.
     let mut command = site.command(&["vip", "list", "--timeout", "1"]);
     let ran = Ran::from(command.env("GUIDEWAY_CONTROLLER_SOCKET", "").output().unwrap());
-    assert!(ran.stderr.contains(" /run/guideway/controller.sock"), "{ran:?}");
+    assert!(ran.stderr.contains(" /run/guideway-controller/controller.sock"), "{ran:?}");
 }
 
 #[test]
@@ -299,7 +299,9 @@ fn sessions_are_watched() {
 fn help_and_completions_know_the_controller() {
     let site = Site::new();
     let ran = site.run(&["vip", "announce", "--help"]);
-    for words in ["GUIDEWAY_CONTROLLER_SOCKET", "/run/guideway/controller.sock", "--next-hop"] {
+    for words in
+        ["GUIDEWAY_CONTROLLER_SOCKET", "/run/guideway-controller/controller.sock", "--next-hop"]
+    {
         assert!(ran.code == 0 && ran.stdout.contains(words), "{words}: {ran:?}");
     }
     for shell in ["bash", "zsh", "fish"] {

@@ -534,8 +534,8 @@ fn each_daemon_refuses_the_requests_of_the_other() {
             Daemon::Forwarder,
             r#"{"request":"stats"}"#,
             r#"{"request":"vip_list"}"#,
-            "`vip_list` is for guideway-controller, by default at /run/guideway/controller.sock; \
-             this is guideway",
+            "`vip_list` is for guideway-controller, by default at \
+             /run/guideway-controller/controller.sock; this is guideway",
         ),
         (
             Daemon::Controller,
