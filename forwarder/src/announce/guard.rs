@@ -34,12 +34,12 @@ struct Worker {
 }
 
 impl Guard {
-    /// Judges by the rounds of each worker and whether each port is up, `passed` after the look before: up, or why
+    /// Judges by the rounds of each worker and whether a port has a link, `passed` after the look before: up, or why
     /// the interface has to be down.
     pub(super) fn judge(
         &mut self,
         rounds: impl IntoIterator<Item = u64>,
-        ports: impl IntoIterator<Item = bool>,
+        has_link: bool,
         passed: Duration,
         stall: Duration,
     ) -> AnnouncingState {
@@ -62,7 +62,7 @@ impl Guard {
         if let Some(worker) = stalled {
             return AnnouncingState::WorkerStalled { worker };
         }
-        match ports.into_iter().any(|is_up| is_up) {
+        match has_link {
             true => AnnouncingState::Up,
             false => AnnouncingState::NoLink,
         }
@@ -97,18 +97,18 @@ mod tests {
     #[test]
     fn a_worker_stalls_at_the_limit_and_is_well_with_its_next_round() {
         let mut guard = Guard::default();
-        assert_eq!(guard.judge([7, 7], [true], ms(50), STALL), UP);
+        assert_eq!(guard.judge([7, 7], true, ms(50), STALL), UP);
         for look in 1..10 {
-            assert_eq!(guard.judge([7 + look, 7], [true], ms(50), STALL), UP, "{look}");
+            assert_eq!(guard.judge([7 + look, 7], true, ms(50), STALL), UP, "{look}");
         }
         for look in 10..15 {
-            assert_eq!(guard.judge([7 + look, 7], [true], ms(50), STALL), stalled(1), "{look}");
+            assert_eq!(guard.judge([7 + look, 7], true, ms(50), STALL), stalled(1), "{look}");
         }
-        assert_eq!(guard.judge([99, 8], [true], ms(50), STALL), UP);
+        assert_eq!(guard.judge([99, 8], true, ms(50), STALL), UP);
         // The first of several is named.
         let mut last = UP;
         for _ in 0..10 {
-            last = guard.judge([99, 8], [true], ms(50), STALL);
+            last = guard.judge([99, 8], true, ms(50), STALL);
         }
         assert_eq!(last, stalled(0));
     }
@@ -117,34 +117,30 @@ mod tests {
     fn a_limit_that_a_reload_lowers_or_raises_holds_at_once() {
         let mut guard = Guard::default();
         for _ in 0..5 {
-            assert_eq!(guard.judge([1], [true], ms(50), STALL), UP);
+            assert_eq!(guard.judge([1], true, ms(50), STALL), UP);
         }
-        assert_eq!(guard.judge([1], [true], ms(20), ms(200)), stalled(0));
-        assert_eq!(guard.judge([1], [true], ms(50), STALL), UP);
+        assert_eq!(guard.judge([1], true, ms(20), ms(200)), stalled(0));
+        assert_eq!(guard.judge([1], true, ms(50), STALL), UP);
     }
 
     #[test]
     fn a_process_that_was_stopped_has_no_stalled_worker() {
         for stall in [100, 500, 60_000].map(ms) {
             let mut guard = Guard::default();
-            guard.judge([1], [true], period(stall), stall);
+            guard.judge([1], true, period(stall), stall);
             // It was stopped twice, and the guard happened to run first each time.
             for _ in 0..2 {
-                assert_eq!(guard.judge([1], [true], ms(3_600_000), stall), UP, "{stall:?}");
+                assert_eq!(guard.judge([1], true, ms(3_600_000), stall), UP, "{stall:?}");
             }
-            assert_eq!(guard.judge([2], [true], period(stall), stall), UP);
+            assert_eq!(guard.judge([2], true, period(stall), stall), UP);
         }
     }
 
     #[test]
-    fn one_port_with_a_link_is_enough() {
+    fn a_node_without_a_link_announces_nothing() {
         let mut guard = Guard::default();
-        let mut with = |ports: &[bool]| guard.judge([], ports.iter().copied(), ms(50), STALL);
-        assert_eq!(with(&[true, true]), UP);
-        assert_eq!(with(&[false, true]), UP);
-        assert_eq!(with(&[false, false]), AnnouncingState::NoLink);
-        assert_eq!(with(&[true, false]), UP);
-        assert_eq!(with(&[]), AnnouncingState::NoLink, "no port is none with a link");
+        let with = |has_link| guard.judge([], has_link, ms(50), STALL);
+        assert_eq!([true, false, true].map(with), [UP, AnnouncingState::NoLink, UP]);
     }
 
     #[test]
@@ -152,10 +148,10 @@ mod tests {
         let mut guard = Guard::default();
         let mut last = UP;
         for _ in 0..11 {
-            last = guard.judge([1], [false], ms(50), STALL);
+            last = guard.judge([1], false, ms(50), STALL);
         }
         assert_eq!(last, stalled(0));
-        assert_eq!(guard.judge([2], [false], ms(50), STALL), AnnouncingState::NoLink);
+        assert_eq!(guard.judge([2], false, ms(50), STALL), AnnouncingState::NoLink);
     }
 
     proptest! {
@@ -167,7 +163,7 @@ mod tests {
         ) {
             let (stall, mut guard) = (ms(stall), Guard::default());
             let (mut rounds, mut ages) = ([0; 3], [Duration::ZERO; 3]);
-            guard.judge(rounds, [true], Duration::ZERO, stall);
+            guard.judge(rounds, true, Duration::ZERO, stall);
             for (works, is_up, passed) in looks {
                 let passed = ms(passed);
                 for (worker, works) in works.into_iter().enumerate() {
@@ -182,7 +178,7 @@ mod tests {
                     None if is_up => UP,
                     None => AnnouncingState::NoLink,
                 };
-                prop_assert_eq!(guard.judge(rounds, [is_up], passed, stall), expected);
+                prop_assert_eq!(guard.judge(rounds, is_up, passed, stall), expected);
             }
         }
     }

@@ -6,14 +6,18 @@ use std::time::{Duration, Instant};
 use guideway_api::{AnnouncingState, Happening};
 use guideway_core::stats::{Counter, Reader};
 use guideway_management::daemon::{Announcing, Daemon};
-use guideway_netlink::Requests;
+use guideway_netlink::{self as netlink, Requests};
 use tracing::warn;
 
 use super::device::{Error, Interface};
 use super::guard::{Guard, period};
+use super::links::HasLink;
 
 /// `announce.stall` where the configuration has no `[announce]` any more, which takes a restart and so does not happen.
 const STALL: Duration = Duration::from_millis(500);
+
+/// The kernel's error for a device that is not there.
+const NODEV: i32 = rustix::io::Errno::NODEV.raw_os_error();
 
 /// Keeps the interface as the node is.
 pub(super) struct Keeper {
@@ -24,6 +28,7 @@ pub(super) struct Keeper {
     /// None before it is opened, after it had to be closed, and after somebody removed it.
     interface: Option<Interface>,
     guard: Guard,
+    has_link: HasLink,
     last: Instant,
     /// Packets that interfaces before this one dropped.
     dropped_before: u64,
@@ -40,6 +45,7 @@ impl Keeper {
         daemon: Arc<Daemon>,
         shown: Arc<Announcing>,
         workers: Vec<Reader>,
+        has_link: HasLink,
     ) -> Result<Keeper, Error> {
         let requests = Requests::open().map_err(|error| Error::Set {
             name: shown.interface().to_owned(),
@@ -53,6 +59,7 @@ impl Keeper {
             requests,
             interface: None,
             guard: Guard::default(),
+            has_link,
             last: Instant::now(),
             dropped_before: 0,
             has_failed: false,
@@ -68,7 +75,14 @@ impl Keeper {
         let judged = self.judge_again();
         // Whoever removed it wants the addresses withdrawn.
         if self.shown.state() != AnnouncingState::Removed {
-            let outcome = self.find().and_then(|()| self.follow(judged));
+            let outcome = match judged {
+                AnnouncingState::Up => self.find().and_then(|()| self.follow(judged)),
+                // What has to be withdrawn is withdrawn, whatever else fails, and first.
+                judged => {
+                    let followed = self.follow(judged);
+                    self.find().and(followed)
+                }
+            };
             if let Err(error) = &outcome
                 && !self.has_failed
             {
@@ -99,7 +113,8 @@ impl Keeper {
         self.last = now;
         let stall = self.stall();
         let rounds = self.workers.iter().map(|stats| stats.counter(Counter::Polls));
-        self.guard.judge(rounds, self.daemon.ports_up(), passed, stall)
+        let has_link = self.has_link.now().unwrap_or(false);
+        self.guard.judge(rounds, has_link, passed, stall)
     }
 
     /// Finds out what others did to the interface, and takes the packets that it has.
@@ -153,6 +168,10 @@ impl Keeper {
     fn down(&mut self) {
         let Some(interface) = &self.interface else { return };
         if let Err(error) = interface.set_down(&mut self.requests) {
+            if matches!(&error, netlink::Error::Refused(refused) if refused.errno == NODEV) {
+                // Somebody else removed it, as the next look at it shows.
+                return;
+            }
             warn!(
                 "interface {}: removed, since it cannot be set down: {error}",
                 self.shown.interface()

@@ -22,12 +22,14 @@
 //! |---|---|
 //! | `device` | makes the TUN device, and takes what the node sends there |
 //! | `guard` | whether the node may announce, as a plain value |
+//! | `links` | whether a port has a link, asked by a thread of its own |
 //! | `keeper` | the thread's state: one look at the node, and what follows from it |
 //! | `thread` | the thread |
 
 mod device;
 mod guard;
 mod keeper;
+mod links;
 mod thread;
 
 pub use device::{Error, check};

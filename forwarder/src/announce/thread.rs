@@ -15,6 +15,7 @@ use signal_hook::low_level::raise;
 use tracing::error;
 
 use super::keeper::Keeper;
+use super::links::{HasLink, Links};
 
 /// How often the thread looks whether every worker forwards.
 const PERIOD: Duration = Duration::from_millis(2);
@@ -25,6 +26,8 @@ pub struct Handle {
     stop: Option<Sender<()>>,
     thread: Option<JoinHandle<()>>,
     has_failed: Arc<AtomicBool>,
+    /// Dropped last: a driver that does not return must not keep addresses from being withdrawn.
+    _links: Links,
 }
 
 /// Opens the interface that `shown` names once every worker forwards, and keeps it until the handle is dropped. If it cannot
@@ -38,11 +41,13 @@ pub fn start(
     workers: Vec<Reader>,
 ) -> io::Result<Handle> {
     let (stop, stopped) = bounded(0);
+    let links = Links::start(Arc::clone(&daemon))?;
+    let has_link = links.has_link();
     let has_failed = Arc::new(AtomicBool::new(false));
     let failed = Arc::clone(&has_failed);
     let work = move || {
         let _end = Ended(Arc::clone(&shown));
-        if !keep(daemon, shown, workers, &stopped) {
+        if !keep(daemon, shown, (workers, has_link), &stopped) {
             failed.store(true, Ordering::Release);
             // The log has why. If the signal cannot be raised, the state of the interface says it too.
             let _ = raise(SIGTERM);
@@ -50,7 +55,7 @@ pub fn start(
         }
     };
     let thread = thread::Builder::new().name("announce".into()).spawn(work)?;
-    Ok(Handle { stop: Some(stop), thread: Some(thread), has_failed })
+    Ok(Handle { stop: Some(stop), thread: Some(thread), has_failed, _links: links })
 }
 
 impl Handle {
@@ -78,16 +83,16 @@ impl Drop for Handle {
 fn keep(
     daemon: Arc<Daemon>,
     shown: Arc<Announcing>,
-    workers: Vec<Reader>,
+    (workers, has_link): (Vec<Reader>, HasLink),
     stopped: &Receiver<()>,
 ) -> bool {
     let is_over = |next| stopped.recv_deadline(next) != Err(RecvTimeoutError::Timeout);
-    while daemon.in_force().is_none() {
+    while daemon.in_force().is_none() || has_link.now().is_none() {
         if is_over(Instant::now() + PERIOD) {
             return true;
         }
     }
-    let mut keeper = match Keeper::open(daemon, shown, workers) {
+    let mut keeper = match Keeper::open(daemon, shown, workers, has_link) {
         Ok(keeper) => keeper,
         Err(error) => {
             error!("announce.interface: {error}");
