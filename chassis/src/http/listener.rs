@@ -16,19 +16,16 @@ const BACKLOG: i32 = 256;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A unix socket cannot be served.
-    #[error("metrics.listen: {0}")]
+    #[error(transparent)]
     Socket(#[from] server::Error),
     /// Something else has the address.
-    #[error(
-        "metrics.listen: {0}: another program listens there already; stop it or choose another \
-         port"
-    )]
+    #[error("{0}: another program listens there already; stop it or choose another port")]
     InUse(SocketAddr),
     /// No interface has the address.
-    #[error("metrics.listen: {0}: this machine does not have the address")]
+    #[error("{0}: this machine does not have the address")]
     NoAddress(SocketAddr),
     /// The operating system refused.
-    #[error("metrics.listen: cannot listen on {0}: {1}")]
+    #[error("cannot listen on {0}: {1}")]
     System(SocketAddr, io::Error),
 }
 

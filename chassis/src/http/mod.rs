@@ -13,7 +13,7 @@
 //! - [`SCRAPES`] connections hold a page of metrics. One more evicts the oldest if that has held its page for
 //!   [`SCRAPE_TIME`]; otherwise it gets 503. A page that several get is in memory once.
 //!
-//! A request names an address, `localhost`, the node or one of `metrics.hosts` as its `Host`. Otherwise a page in a
+//! A request names an address, `localhost`, the node or one of the names that the daemon was given as its `Host`. Otherwise a page in a
 //! browser could name this server by a name of its own and read from it (DNS rebinding). At a unix socket any name may
 //! stand there: no browser resolves a name to a path.
 
@@ -66,25 +66,26 @@ const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 /// A server that is bound and does not accept connections yet.
 pub struct Server {
     listeners: Vec<Listener>,
-    hosts: Vec<String>,
+    hosts: (&'static str, Vec<String>),
     limits: Limits,
 }
 
 impl Server {
-    /// Binds these listeners; `hosts` are names by which clients may address the server. Members of a group, which comes with the key that names it, may connect to a unix socket;
-    /// without one, those of the group of the process.
+    /// Binds these listeners. `hosts` are names by which clients may address the server, with the setting that has them.
+    /// Members of a group, which comes with the setting that names it, may connect to a unix socket; without one, those
+    /// of the group of the process.
     ///
     /// # Errors
     /// What the operator has to change.
     pub fn bind(
         listen: &[config::Listen],
-        hosts: &[String],
+        hosts: (&'static str, &[String]),
         group: Option<(&'static str, &str)>,
     ) -> Result<Server, Error> {
         let listeners = listen.iter().map(|listen| Listener::bind(listen, group));
         Ok(Server {
             listeners: listeners.collect::<Result<_, _>>()?,
-            hosts: hosts.iter().map(|host| host.to_ascii_lowercase()).collect(),
+            hosts: (hosts.0, hosts.1.iter().map(|host| host.to_ascii_lowercase()).collect()),
             limits: Limits::default(),
         })
     }

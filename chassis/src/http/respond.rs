@@ -42,8 +42,8 @@ const JSON: HeaderValue = HeaderValue::from_static("application/json");
 /// What every connection needs.
 pub(super) struct Shared {
     pub(super) pages: Arc<ArcSwap<Pages>>,
-    /// `metrics.hosts`, in small letters.
-    pub(super) hosts: Vec<String>,
+    /// Names of the server, in small letters, and the setting that has them.
+    pub(super) hosts: (&'static str, Vec<String>),
     pub(super) connections: Connections,
 }
 
@@ -57,8 +57,8 @@ pub(super) async fn respond(
     connection.is_asked();
     let pages = shared.pages.load_full();
     let may_be_named =
-        |name: &Authority| is_local || may_be_named(name, &shared.hosts, &*pages.node);
-    let answer = match refusal(&request, &may_be_named) {
+        |name: &Authority| is_local || may_be_named(name, &shared.hosts.1, &*pages.node);
+    let answer = match refusal(shared.hosts.0, &request, &may_be_named) {
         Some(refused) => refused,
         None => page(shared, connection, &request, &pages).await,
     };
@@ -98,9 +98,13 @@ impl Said {
     }
 }
 
-/// Why a request gets no page.
-fn refusal(request: &Request<Incoming>, may_be_named: &dyn Fn(&Authority) -> bool) -> Option<Said> {
-    if let Some(refused) = wrong_host(request, may_be_named) {
+/// Why a request gets no page. `hosts` is the setting that has names of the server.
+fn refusal(
+    hosts: &str,
+    request: &Request<Incoming>,
+    may_be_named: &dyn Fn(&Authority) -> bool,
+) -> Option<Said> {
+    if let Some(refused) = wrong_host(hosts, request, may_be_named) {
         return Some(refused);
     }
     if !request.body().is_end_stream() {
@@ -117,6 +121,7 @@ fn refusal(request: &Request<Incoming>, may_be_named: &dyn Fn(&Authority) -> boo
 
 /// Refuses a request that names another server, in its target or as its `Host`.
 fn wrong_host(
+    hosts: &str,
     request: &Request<Incoming>,
     may_be_named: &dyn Fn(&Authority) -> bool,
 ) -> Option<Said> {
@@ -138,7 +143,7 @@ fn wrong_host(
                 StatusCode::FORBIDDEN,
                 format!(
                     "the server is addressed as {name:?}; addresses, localhost and node.name may \
-                     be used, and names that metrics.hosts lists"
+                     be used, and names that {hosts} has"
                 ),
             ));
         }

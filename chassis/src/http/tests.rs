@@ -15,6 +15,9 @@ use guideway_config::{Listen, Metrics};
 use super::listener::Listener;
 use super::{Answer, Handle, Limits, Pages, Query, Server};
 
+/// The setting that has the server's names.
+const HOSTS: &str = "metrics.hosts";
+
 /// Within this time everything happens that should happen at once, on a machine that is busy.
 const SOON: Duration = Duration::from_secs(10);
 
@@ -32,7 +35,7 @@ impl Rig {
     fn with(limits: Limits, pages: Pages) -> Rig {
         let listen = vec![Listen::Tcp(([127, 0, 0, 1], 0).into())];
         let metrics = Metrics { listen, hosts: vec!["LB1.example".into()], max_series: 1000 };
-        let mut server = Server::bind(&metrics.listen, &metrics.hosts, None).unwrap();
+        let mut server = Server::bind(&metrics.listen, (HOSTS, &metrics.hosts), None).unwrap();
         server.limits = limits;
         let [Listener::Tcp(listener)] = &server.listeners[..] else { panic!("one listener") };
         let address = listener.local_addr().unwrap();

@@ -44,7 +44,12 @@ pub(super) fn run(path: &Path, log: &Log) -> Result<ExitCode> {
         .transpose()?;
     let node = parsed.configuration.node.name.clone();
     let metrics = &parsed.configuration.metrics;
-    let http = http::Server::bind(&metrics.listen, &metrics.hosts, read_group.or(group))?;
+    let http = http::Server::bind(
+        &metrics.listen,
+        ("metrics.hosts", &metrics.hosts),
+        read_group.or(group),
+    )
+    .context("metrics.listen")?;
     let http = http.start(Stage::Starting.pages(&node)).context("cannot start the HTTP server")?;
     let recording = (events.clone(), log.level());
     let mut appliance = Appliance::start(path.to_owned(), text, parsed, Mode::Live, recording)?;

@@ -34,8 +34,10 @@ fn a_unix_socket_is_served_and_removed() {
     let (path, metrics) = unix(directory.path());
     // A daemon that was killed leaves its socket.
     drop(UnixListener::bind(&path).unwrap());
-    let handle =
-        Server::bind(&metrics.listen, &metrics.hosts, None).unwrap().start(pages()).unwrap();
+    let handle = Server::bind(&metrics.listen, (HOSTS, &metrics.hosts), None)
+        .unwrap()
+        .start(pages())
+        .unwrap();
     assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o660);
     assert_eq!(ask(&path, "Host: localhost\r\n"), 200);
     // No name is resolved to a path, so any may stand there.
@@ -52,25 +54,28 @@ fn a_unix_socket_is_served_and_removed() {
 #[test]
 fn a_listener_that_cannot_be_bound_says_why() {
     let why = |metrics: &Metrics| {
-        Server::bind(&metrics.listen, &metrics.hosts, None).err().map(|e| e.to_string()).unwrap()
+        Server::bind(&metrics.listen, (HOSTS, &metrics.hosts), None)
+            .err()
+            .map(|e| e.to_string())
+            .unwrap()
     };
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap();
     assert_eq!(
         why(&on(vec![Listen::Tcp(address)])),
-        format!(
-            "metrics.listen: {address}: another program listens there already; stop it or choose \
-             another port"
-        )
+        format!("{address}: another program listens there already; stop it or choose another port")
     );
     assert_eq!(
         why(&on(vec![Listen::Tcp("192.0.2.1:9420".parse().unwrap())])),
-        "metrics.listen: 192.0.2.1:9420: this machine does not have the address"
+        "192.0.2.1:9420: this machine does not have the address"
     );
     let directory = tempfile::tempdir().unwrap();
     let (path, metrics) = unix(directory.path());
-    let served = Server::bind(&metrics.listen, &metrics.hosts, None).unwrap();
-    assert!(matches!(Server::bind(&metrics.listen, &metrics.hosts, None), Err(Error::Socket(_))));
+    let served = Server::bind(&metrics.listen, (HOSTS, &metrics.hosts), None).unwrap();
+    assert!(matches!(
+        Server::bind(&metrics.listen, (HOSTS, &metrics.hosts), None),
+        Err(Error::Socket(_))
+    ));
     drop(served);
     fs::write(&path, "precious").unwrap();
     assert!(why(&metrics).contains("is no socket"), "{}", why(&metrics));
@@ -78,7 +83,7 @@ fn a_listener_that_cannot_be_bound_says_why() {
 
 #[test]
 fn without_a_listener_there_is_no_thread() {
-    let handle = Server::bind(&[], &[], None).unwrap().start(pages()).unwrap();
+    let handle = Server::bind(&[], (HOSTS, &[]), None).unwrap().start(pages()).unwrap();
     assert!(handle.thread.is_none());
     handle.stop();
 }
@@ -88,7 +93,7 @@ fn both_families_may_have_the_same_port() {
     let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let listen = [format!("0.0.0.0:{free}"), format!("[::]:{free}")];
     let listen = listen.map(|address| Listen::Tcp(address.parse().unwrap())).into();
-    match Server::bind(&on(listen).listen, &[], None) {
+    match Server::bind(&on(listen).listen, (HOSTS, &[]), None) {
         Ok(_) => {}
         // A machine without IPv6.
         Err(Error::System(address, _)) => assert!(address.is_ipv6()),
