@@ -8,6 +8,7 @@
 //! | `event` | what happens: recorded, logged, followed by clients |
 //! | `log` | text, JSON or journal entries, which never block a daemon |
 //! | `http` | metrics and health for those who only read |
+//! | `metrics` | what the metrics of every daemon have in common |
 //! | `notify` | what the service manager is told |
 //! | `store` | what has to outlive a restart, in a file that is replaced as a whole |
 //! | `wall` | the time of the wall clock |
@@ -17,6 +18,7 @@
 pub mod event;
 pub mod http;
 pub mod log;
+pub mod metrics;
 pub mod notify;
 pub mod peer;
 pub mod server;

@@ -12,12 +12,12 @@ use prometheus::proto;
 use rustc_hash::FxHashSet;
 
 use guideway_api::{AnnouncingState, BackendState, Happening, NeighborState, Source};
+use guideway_chassis::metrics::{Process, now};
 use guideway_core::balancer::punt::Class;
 use guideway_core::balancer::{Protocol, Verdict};
 use guideway_core::stats::{BUCKETS, Counter, DropReason, Event, Gauge, Histogram, Reader};
 
 use super::file::Comparison;
-use super::process::{self, Process};
 use super::snapshot::{
     Announcing, Backend, Buffers, Config, Count, Kernel, Packets, Pool, Port, Punts, Service,
     Snapshot, TheProcess, Worker,
@@ -45,7 +45,7 @@ impl Collector {
         Collector {
             health,
             file: Comparison::new(overview.path.clone()),
-            started: process::now() - overview.started.elapsed().as_secs_f64(),
+            started: now() - overview.started.elapsed().as_secs_f64(),
             neighbors: FxHashSet::default(),
         }
     }

@@ -1,9 +1,11 @@
 //! `docs/metrics.md`, from the list.
 
-use super::families::{Scope, Watch};
+use guideway_chassis::metrics::{HEAD, row};
+
+use super::families::Scope;
 use super::list::METRICS;
 
-const HEAD: &str = "\
+const TITLE: &str = "\
 # Metrics
 
 <!-- Written by ci/reference.sh from the list in management/src/metrics/list.rs: edit that. -->
@@ -16,27 +18,13 @@ The last column has the alert rules of `packaging/prometheus/` that need the met
 
 /// The page with every metric.
 pub fn reference() -> String {
-    let mut page = HEAD.to_owned();
+    let mut page = TITLE.to_owned();
     for scope in Scope::ALL {
         let name = scope.name();
         page += &format!("\n## `{name}`\n\n{}\n", about(scope));
-        page += "\n| metric | type | labels | meaning | watched by |\n|---|---|---|---|---|\n";
+        page += &format!("\n{HEAD}");
         for metric in METRICS.iter().filter(|metric| metric.scope == scope) {
-            let labels: Vec<_> = metric.labels.iter().map(|label| format!("`{label}`")).collect();
-            let watch = match metric.watch {
-                Watch::Alerts(alerts) => {
-                    alerts.iter().map(|alert| format!("`{alert}`")).collect::<Vec<_>>().join(" ")
-                }
-                Watch::Dashboard => "dashboard".to_owned(),
-                Watch::Nobody => String::new(),
-            };
-            page += &format!(
-                "| `{}` | {} | {} | {} | {watch} |\n",
-                metric.name,
-                metric.kind.name(),
-                labels.join(" "),
-                metric.help,
-            );
+            page += &row(metric.kind, metric.name, metric.labels, metric.help, metric.watch);
         }
     }
     page

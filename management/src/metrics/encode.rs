@@ -7,9 +7,10 @@
 use std::fmt::Write;
 
 use bytes::{BufMut, BytesMut};
-use prometheus::{Encoder, TextEncoder, proto};
+use guideway_chassis::metrics as chassis;
+use prometheus::proto;
 
-use super::families::{Kind, Metric, Scope, Value};
+use super::families::{Metric, Scope, Value};
 use super::list::METRICS;
 use super::request::Wanted;
 use super::snapshot::{Count, Labels, Scrape, Shown, Snapshot, Widths};
@@ -146,51 +147,24 @@ fn by_crate(metric: &Metric, snapshot: &Snapshot, page: &mut BytesMut) -> usize 
         };
         samples.push(sample);
     });
-    if samples.is_empty() {
-        return 0;
-    }
-    let mut family = proto::MetricFamily::default();
-    family.set_name(metric.name.to_owned());
-    family.set_help(metric.help.to_owned());
-    family.set_field_type(match metric.kind {
-        Kind::Counter => proto::MetricType::COUNTER,
-        Kind::Gauge => proto::MetricType::GAUGE,
-        Kind::Histogram => proto::MetricType::HISTOGRAM,
-    });
-    family.set_metric(samples);
-    TextEncoder::new().encode(&[family], &mut page.writer()).expect("a name, a sample, and room");
+    chassis::write(metric.kind, metric.name, metric.help, samples, page);
     series
 }
 
 fn sample(metric: &Metric, labels: Labels<'_>, value: Value<'_>) -> Option<proto::Metric> {
-    let mut sample = proto::Metric::default();
+    let labels = match labels {
+        Labels::One(value) => &[(metric.labels[0], value)][..],
+        _ => &[],
+    };
     let number = match value {
         Value::Integer(value) => value as f64,
         Value::Float(value) => value,
-        Value::Histogram(histogram) => {
-            sample.set_histogram(histogram.clone());
-            0.0
-        }
+        Value::Histogram(_) => 0.0,
         Value::Absent => return None,
     };
-    match metric.kind {
-        Kind::Counter => {
-            let mut counter = proto::Counter::default();
-            counter.set_value(number);
-            sample.set_counter(counter);
-        }
-        Kind::Gauge => {
-            let mut gauge = proto::Gauge::default();
-            gauge.set_value(number);
-            sample.set_gauge(gauge);
-        }
-        Kind::Histogram => {}
-    }
-    if let Labels::One(value) = labels {
-        let mut label = proto::LabelPair::default();
-        label.set_name(metric.labels[0].to_owned());
-        label.set_value(value.to_owned());
-        sample.set_label(vec![label]);
+    let mut sample = chassis::sample(metric.kind, labels, number);
+    if let Value::Histogram(histogram) = value {
+        sample.set_histogram(histogram.clone());
     }
     Some(sample)
 }

@@ -3,31 +3,10 @@
 //! A group is a set of metrics with the same labels: a row of the group's table, in the [`Snapshot`], has a value for
 //! each of them.
 
+use guideway_chassis::metrics::{Kind, Watch};
 use prometheus::proto;
 
 use super::snapshot::{Labels, Snapshot};
-
-/// How a metric moves.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// It only grows.
-    Counter,
-    /// It rises and falls.
-    Gauge,
-    /// It counts values by their size.
-    Histogram,
-}
-
-impl Kind {
-    /// The word for it in the text format.
-    pub fn name(self) -> &'static str {
-        match self {
-            Kind::Counter => "counter",
-            Kind::Gauge => "gauge",
-            Kind::Histogram => "histogram",
-        }
-    }
-}
 
 /// What a scrape may ask for, by `?scope=`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,17 +46,6 @@ impl Scope {
     pub fn is_large(self) -> bool {
         matches!(self, Scope::Pools | Scope::Services | Scope::Backends)
     }
-}
-
-/// Who watches a metric.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Watch {
-    /// These alert rules.
-    Alerts(&'static [&'static str]),
-    /// No alert rule. The dashboard shows it.
-    Dashboard,
-    /// It is for whoever asks for it.
-    Nobody,
 }
 
 /// The value of a sample. `Absent` is no sample.

@@ -8,7 +8,9 @@
 //! Names follow Prometheus's rules: base units, `_total` for counters; no rates and no percentages, which a query
 //! makes. No metric has a label for a client, nor one for a service and one for a backend.
 
-use super::families::{Kind, Metric, Scope, Value, Watch, metrics};
+use guideway_chassis::metrics::{Kind, Watch};
+
+use super::families::{Metric, Scope, Value, metrics};
 use super::snapshot::Backend;
 #[cfg(doc)]
 use super::snapshot::Snapshot;

@@ -6,7 +6,7 @@
 //! | `families.rs` | what a metric is, and the macro of the list |
 //! | `snapshot.rs` | what was collected at one time |
 //! | `collect.rs` | collecting, from what is published and counted |
-//! | `process.rs`, `file.rs` | what the kernel says about the process and the configuration's file |
+//! | `file.rs` | whether the configuration is that of its file |
 //! | `request.rs` | what a scrape asks for |
 //! | `encode.rs` | the page |
 //! | `documentation.rs` | `docs/metrics.md` |
@@ -21,7 +21,6 @@ mod encode;
 mod families;
 mod file;
 mod list;
-mod process;
 mod request;
 mod snapshot;
 #[cfg(test)]
@@ -34,7 +33,8 @@ use bytes::{Bytes, BytesMut};
 use parking_lot::Mutex;
 
 pub use documentation::reference;
-pub use families::{Kind, Metric, Scope, Watch};
+pub use families::{Metric, Scope};
+pub use guideway_chassis::metrics::{Kind, Watch};
 pub use list::METRICS;
 
 use crate::daemon::Daemon;

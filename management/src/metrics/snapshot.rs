@@ -11,10 +11,10 @@ use std::fmt::{self, Write};
 use std::ops::Range;
 
 use guideway_api::PortCounters;
+use guideway_chassis::metrics::Process;
 use guideway_core::stats::Traffic;
 use prometheus::proto;
 
-use super::process::Process;
 use crate::daemon::InterfaceCounters;
 
 /// The labels of a sample.

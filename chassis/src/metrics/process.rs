@@ -10,21 +10,28 @@ use rustix::param::{clock_ticks_per_second, page_size};
 use rustix::process::{Resource, getrlimit};
 use rustix::time::{ClockId, clock_gettime};
 
-/// What `/proc` does not say is `None`.
+/// What is known of the process. What `/proc` does not say is `None`.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub(super) struct Process {
-    pub(super) cpu_seconds: f64,
-    pub(super) resident_bytes: Option<u64>,
-    pub(super) virtual_bytes: Option<u64>,
-    pub(super) open_fds: Option<usize>,
-    pub(super) max_fds: Option<u64>,
-    pub(super) threads: Option<u64>,
-    /// Seconds since 1970.
-    pub(super) start_time: Option<f64>,
+pub struct Process {
+    /// Processor time of all threads.
+    pub cpu_seconds: f64,
+    /// Memory in RAM.
+    pub resident_bytes: Option<u64>,
+    /// Memory mapped.
+    pub virtual_bytes: Option<u64>,
+    /// Open file descriptors.
+    pub open_fds: Option<usize>,
+    /// The most file descriptors that the process may have.
+    pub max_fds: Option<u64>,
+    /// Threads.
+    pub threads: Option<u64>,
+    /// When it started, in seconds since 1970.
+    pub start_time: Option<f64>,
 }
 
 impl Process {
-    pub(super) fn read() -> Process {
+    /// This process, now.
+    pub fn read() -> Process {
         let stat = fs::read_to_string("/proc/self/stat").unwrap_or_default();
         // The second field, the name, is in parentheses and may hold anything. The third is the first after it.
         let fields = stat.rsplit_once(") ").map_or("", |(_, rest)| rest);
@@ -50,7 +57,7 @@ impl Process {
 }
 
 /// The time, in seconds since 1970.
-pub(super) fn now() -> f64 {
+pub fn now() -> f64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64()
 }
 
