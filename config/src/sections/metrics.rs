@@ -3,6 +3,7 @@
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use super::control::socket;
 use crate::declare::section;
@@ -29,6 +30,14 @@ impl fmt::Display for Listen {
             Listen::Tcp(address) => address.fmt(f),
             Listen::Unix(path) => path.display().fmt(f),
         }
+    }
+}
+
+impl FromStr for Listen {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Listen, String> {
+        listen(text)
     }
 }
 
