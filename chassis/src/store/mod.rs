@@ -79,7 +79,7 @@ struct Shared<T> {
     /// Rung when the slot has something new.
     bell: Condvar,
     /// The last version that is stored, or could not be.
-    settled: AtomicU64,
+    settled: Arc<AtomicU64>,
     /// Whether the last attempt to store was successful.
     is_stored: Arc<AtomicBool>,
     events: Recorder,
@@ -107,7 +107,7 @@ impl<T: Stored> Store<T> {
             path: path.join(T::FILE),
             slot: Mutex::new(Slot { settings: T::default(), version: 0, is_over: false }),
             bell: Condvar::new(),
-            settled: AtomicU64::new(0),
+            settled: Arc::default(),
             is_stored: Arc::new(AtomicBool::new(true)),
             events,
             gate: Arc::default(),
@@ -197,6 +197,11 @@ impl<T: Stored> Store<T> {
     /// The last version that is stored, or could not be.
     pub fn settled(&self) -> u64 {
         self.shared.settled.load(Ordering::Acquire)
+    }
+
+    /// What [`Store::settled`] returns, for threads that do not own the store.
+    pub fn progress(&self) -> &Arc<AtomicU64> {
+        &self.shared.settled
     }
 
     /// Whether the last attempt to store was successful.
