@@ -14,6 +14,8 @@
 //! | `bird` | configures BIRD, and asks it about its sessions |
 //! | `manager` | the one thread that decides |
 //! | `answer` | answers to requests at the control socket |
+//! | `metrics` | the page for Prometheus |
+//! | `health` | the pages for health checks |
 #![forbid(unsafe_code)]
 #![warn(clippy::print_stderr)]
 
@@ -21,5 +23,7 @@ pub mod announce;
 pub mod answer;
 pub mod bird;
 pub mod forwarder;
+pub mod health;
 pub mod manager;
+pub mod metrics;
 pub mod routes;

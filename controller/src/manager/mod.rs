@@ -16,6 +16,8 @@ mod sessions;
 mod settle;
 mod state;
 #[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
 mod tests;
 mod thread;
 mod view;
@@ -23,6 +25,7 @@ mod view;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crossbeam_channel::{Sender, bounded};
 use guideway_api::{Error, ErrorKind, NodeOrder, VipOrder};
@@ -31,6 +34,7 @@ use crate::{bird, forwarder, routes};
 
 pub use thread::{Handle, start};
 pub use view::View;
+pub(crate) use view::rfc3339;
 
 /// What the manager is told.
 #[derive(Debug)]
@@ -94,6 +98,8 @@ pub struct Settings {
     pub forwarder: PathBuf,
     /// The directory in which orders are stored.
     pub state_directory: PathBuf,
+    /// How long the thread rests at the most when nothing happens.
+    pub round: Duration,
 }
 
 /// Sends an order to the manager, and waits for its answer.

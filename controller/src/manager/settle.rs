@@ -44,11 +44,7 @@ impl State {
             // The table is unknown. Routes that an earlier run has left lead nowhere, wherever they are.
             if state != ForwarderState::Well {
                 self.list(self.unknown(state), &BTreeMap::new(), now, &mut settled);
-                settled.routes = Some(routes::Wanted {
-                    interface: "gwvip".to_owned(),
-                    table: 1000,
-                    metrics: Arc::default(),
-                });
+                settled.routes = Some(self.no_routes());
             }
             return settled;
         };
@@ -74,7 +70,8 @@ impl State {
                 CLASSES - 1
             );
         }
-        let metrics = self.metrics(&decisions, &adopted);
+        let (metrics, waiting) = self.metrics(&decisions, &adopted);
+        self.waiting = Arc::new(waiting);
         self.list(decisions, &metrics, now, &mut settled);
         self.metrics = Arc::new(metrics);
         if let Some(announce) = &adopted.configuration.announce {
@@ -83,9 +80,20 @@ impl State {
                 table: announce.table,
                 metrics: Arc::clone(&self.metrics),
             });
+            self.plan_classes();
             settled.bird = self.plan(&adopted);
+            self.place = Some((announce.interface.clone(), announce.table));
+        } else {
+            // Routes of a configuration that had the section go.
+            settled.routes = Some(self.no_routes());
         }
         settled
+    }
+
+    /// No route, where the last configuration had them, or where they are by default.
+    fn no_routes(&self) -> routes::Wanted {
+        let (interface, table) = self.place.clone().unwrap_or_else(|| ("gwvip".to_owned(), 1000));
+        routes::Wanted { interface, table, metrics: Arc::default() }
     }
 
     /// The forwarder's state, as the kernel's word about its interface corrects it. None before it was asked.
@@ -121,24 +129,48 @@ impl State {
     }
 
     /// The metric of each route. BIRD has to know the class first: until then the route stays as it was.
-    fn metrics(&self, decisions: &[Decision], adopted: &Adopted) -> BTreeMap<IpAddr, u32> {
+    /// Returns the addresses for which that is so too.
+    fn metrics(
+        &self,
+        decisions: &[Decision],
+        adopted: &Adopted,
+    ) -> (BTreeMap<IpAddr, u32>, BTreeSet<IpAddr>) {
         let announce = adopted.configuration.announce.as_ref();
         let is_managed = announce.is_some_and(|announce| announce.bgp == BgpMode::Managed);
         let known = |class: Class| {
             let classes = self.bird.classes.as_ref();
             class == Class(0) || !is_managed || classes.is_some_and(|known| known.contains(&class))
         };
-        let mut metrics = BTreeMap::new();
+        let (mut metrics, mut waiting) = (BTreeMap::new(), BTreeSet::new());
         for decision in decisions {
             let class = self.classes.of(&decision.peers).filter(|&class| known(class));
             let wanted = match class {
                 Some(class) => metric(decision.state, class),
                 None if decision.state == VipState::Withdrawn => None,
-                None => self.metrics.get(&decision.address).copied(),
+                None => {
+                    waiting.insert(decision.address);
+                    self.metrics.get(&decision.address).copied()
+                }
             };
             metrics.extend(wanted.map(|metric| (decision.address, metric)));
         }
-        metrics
+        (metrics, waiting)
+    }
+
+    /// The classes that BIRD is to know: those in use, and those of routes that the kernel still has. BIRD would withdraw a
+    /// route whose class it has forgotten.
+    fn plan_classes(&mut self) {
+        let used: BTreeSet<u32> = self.installed.values().copied().collect();
+        let is_used = |class: Class| {
+            let metrics = [ANNOUNCED, DRAINING].map(|base| base + u32::from(class.0));
+            metrics.iter().any(|metric| used.contains(metric))
+        };
+        let before = std::mem::replace(&mut self.planned, self.classes.all());
+        for (class, handlings) in before {
+            if is_used(class) {
+                self.planned.entry(class).or_insert(handlings);
+            }
+        }
     }
 
     /// What BIRD is to run by, if the controller configures it.
@@ -153,7 +185,7 @@ impl State {
             router_id: configuration.router_id().unwrap_or(Ipv4Addr::UNSPECIFIED),
             interface: announce.interface.clone(),
             table: announce.table,
-            classes: self.classes.all(),
+            classes: self.planned.clone(),
         })
     }
 
@@ -230,7 +262,7 @@ impl State {
                     address,
                     from,
                     to: VipState::Withdrawn,
-                    cause: VipCause::Ordered,
+                    cause: gone(&last.decision.cause),
                     reason: None,
                 });
             }
@@ -247,5 +279,14 @@ impl State {
             Some(&metric) if metric >= ANNOUNCED => VipState::Announced,
             _ => VipState::Withdrawn,
         }
+    }
+}
+
+/// Why an address is not listed any more that had this cause: a registered one is forgotten by order; one of services left
+/// the configuration with them.
+fn gone(last: &VipCause) -> VipCause {
+    match last {
+        VipCause::Registered | VipCause::Ordered => VipCause::Ordered,
+        _ => VipCause::NotConfigured,
     }
 }

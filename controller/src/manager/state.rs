@@ -5,14 +5,20 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
-use guideway_api::{Announcing, BgpPeer, Error, ForwarderState, Happening, VipOrder};
+use guideway_api::{
+    Announcing, BgpPeer, Error, ErrorKind, ForwarderState, Happening, MAX_CHANGES, VipOrder,
+};
 use guideway_chassis::wall::Wall;
 use guideway_config::Configuration;
 
 use super::Order;
 use super::sessions;
-use crate::announce::{Change, Class, Classes, Decision, Memory, Orders, Site};
+use crate::announce::{Change, Class, Classes, Decision, Handlings, Memory, Orders, Site};
 use crate::{bird, forwarder, routes};
+
+/// Why an order is refused that depends on the configuration.
+const UNKNOWN: &str = "the controller does not know the forwarder's configuration yet, so that it cannot tell which \
+                       addresses have services; is the forwarder running?";
 
 /// A configuration that is in force on every worker.
 #[derive(Clone, Debug)]
@@ -51,6 +57,8 @@ pub(super) struct State {
     pub(super) orders: Orders,
     pub(super) memory: Memory,
     pub(super) classes: Classes,
+    /// The classes that BIRD is to know.
+    pub(super) planned: BTreeMap<Class, Handlings>,
     /// The number of the forwarder's process; none if it does not answer.
     pub(super) process: Option<i32>,
     /// None before it was first asked.
@@ -68,11 +76,15 @@ pub(super) struct State {
     pub(super) installed: Arc<BTreeMap<IpAddr, u32>>,
     /// The routes that are wanted.
     pub(super) metrics: Arc<BTreeMap<IpAddr, u32>>,
+    /// The addresses whose class BIRD does not know yet, or which got none.
+    pub(super) waiting: Arc<BTreeSet<IpAddr>>,
     pub(super) listed: BTreeMap<IpAddr, Listed>,
     /// Addresses of services that had their quorum since the forwarder's start, and whether they have it.
     pub(super) quorums: BTreeMap<IpAddr, bool>,
     pub(super) bird: BirdSaid,
     pub(super) restored: u64,
+    /// The interface and the table of the last configuration that had them.
+    pub(super) place: Option<(String, u32)>,
 }
 
 impl State {
@@ -82,6 +94,7 @@ impl State {
             orders,
             memory: Memory::default(),
             classes: Classes::default(),
+            planned: BTreeMap::new(),
             process: None,
             forwarder: None,
             announcing: None,
@@ -92,10 +105,12 @@ impl State {
             is_interface_up: None,
             installed: Arc::default(),
             metrics: Arc::default(),
+            waiting: Arc::default(),
             listed: BTreeMap::new(),
             quorums: BTreeMap::new(),
             bird: BirdSaid::default(),
             restored: 0,
+            place: None,
         }
     }
 
@@ -182,11 +197,22 @@ impl State {
         let site = self.adopted.as_ref().and_then(|adopted| adopted.site.clone());
         match order {
             Order::Vips { addresses, order, peers, next_hops, reason } => {
+                // An order for an address of services is another than one for an address without.
+                if self.adopted.is_none() {
+                    return Err(Error::new(ErrorKind::Failed, UNKNOWN));
+                }
                 if let Some(site) = &site {
                     site.check_peers(peers)?;
                     if *order == VipOrder::Announce {
                         addresses.iter().try_for_each(|&address| site.check_allowed(address))?;
                     }
+                }
+                let known = &self.orders.vips;
+                let new = addresses.iter().filter(|address| !known.contains_key(address)).count();
+                if known.len() + new > MAX_CHANGES {
+                    let message =
+                        format!("there would be orders for more than {MAX_CHANGES} addresses");
+                    return Err(Error::new(ErrorKind::Rejected, message));
                 }
                 let reason = reason.as_deref();
                 let change = Change { order: *order, peers, next_hops, reason };

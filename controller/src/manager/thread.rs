@@ -2,12 +2,12 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, unbounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, unbounded};
 use guideway_api::Error;
 use guideway_chassis::event::Recorder;
 use guideway_chassis::store::Store;
@@ -21,9 +21,6 @@ use crate::{bird, forwarder, routes};
 /// How long the thread waits for more events after the first.
 const GATHERING: Duration = Duration::from_millis(3);
 
-/// How often the thread goes round without an event, which shows that it lives.
-const ROUND: Duration = Duration::from_secs(1);
-
 /// `announce.stall` before a configuration is known.
 const STALL: Duration = Duration::from_millis(500);
 
@@ -35,18 +32,25 @@ const STORE_TIME: Duration = Duration::from_secs(2);
 pub struct Handle {
     events: Sender<Event>,
     view: Arc<ArcSwap<View>>,
+    /// The version of the orders that are on the disk, or could not be brought there.
     settled: Arc<AtomicU64>,
-    is_stored: Arc<std::sync::atomic::AtomicBool>,
-    rounds: Arc<AtomicU64>,
+    is_stored: Arc<AtomicBool>,
     bird: Arc<bird::Handle>,
+    /// Disconnected when the thread has ended.
+    ended: Receiver<()>,
     thread: Option<JoinHandle<()>>,
 }
 
-/// Starts the manager, and the threads that tell it things.
+/// Starts the manager, and the threads that tell it things. Its thread calls `alive` after each event and
+/// at least once a round, for the watchdog: a thread that hangs is silent.
 ///
 /// # Errors
 /// If the operating system refuses a thread or a descriptor.
-pub fn start(settings: &Settings, recorder: &Recorder) -> io::Result<Handle> {
+pub fn start(
+    settings: &Settings,
+    recorder: &Recorder,
+    alive: impl FnMut() + Send + 'static,
+) -> io::Result<Handle> {
     let store = Store::<Orders>::open(&settings.state_directory, recorder.clone());
     let (events, received) = unbounded();
     let tell = |event: fn(_) -> Event| {
@@ -62,7 +66,7 @@ pub fn start(settings: &Settings, recorder: &Recorder) -> io::Result<Handle> {
     let forwarder = forwarder::start(&settings.forwarder, STALL, report)?;
     let state = State::new(store.restored().clone(), Instant::now(), Wall::now());
     let view = Arc::new(ArcSwap::from_pointee(View::of(&state)));
-    let (settled, rounds) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
+    let settled = Arc::clone(store.progress());
     let is_stored = Arc::clone(store.is_stored());
     let mut manager = Manager {
         state,
@@ -72,15 +76,20 @@ pub fn start(settings: &Settings, recorder: &Recorder) -> io::Result<Handle> {
         bird: Arc::clone(&bird),
         forwarder,
         view: Arc::clone(&view),
-        settled: Arc::clone(&settled),
-        rounds: Arc::clone(&rounds),
+        alive: Box::new(alive),
+        round: settings.round,
         wanted: None,
         plan: None,
         table: None,
     };
-    let run = move || manager.run(&received);
+    let (ends, ended) = bounded::<()>(0);
+    let run = move || {
+        // Dropped when the thread ends, however it does.
+        let _ends = ends;
+        manager.run(&received);
+    };
     let thread = thread::Builder::new().name("manager".into()).spawn(run)?;
-    Ok(Handle { events, view, settled, is_stored, rounds, bird, thread: Some(thread) })
+    Ok(Handle { events, view, settled, is_stored, bird, ended, thread: Some(thread) })
 }
 
 impl Handle {
@@ -104,7 +113,7 @@ impl Handle {
             thread::sleep(Duration::from_millis(1));
         }
         let is_settled = self.settled.load(Ordering::Acquire) >= version;
-        is_settled && self.is_stored.load(Ordering::Acquire)
+        is_settled && self.is_stored()
     }
 
     /// Has files with passwords read again.
@@ -112,14 +121,19 @@ impl Handle {
         _ = self.events.send(Event::Reload);
     }
 
-    /// A number that grows at least once a second while the manager's thread lives.
-    pub fn rounds(&self) -> u64 {
-        self.rounds.load(Ordering::Relaxed)
+    /// Whether the orders are stored, for threads that do not have the handle.
+    pub fn stored_flag(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.is_stored)
     }
 
-    /// Whether the thread has ended, by a panic if nobody has stopped it.
-    pub fn has_ended(&self) -> bool {
-        self.thread.as_ref().is_none_or(JoinHandle::is_finished)
+    /// Whether the orders are stored: if not, a restart would lose some.
+    pub fn is_stored(&self) -> bool {
+        self.is_stored.load(Ordering::Acquire)
+    }
+
+    /// Disconnected when the thread has ended: by a panic, if nobody has dropped the handle.
+    pub fn ended(&self) -> &Receiver<()> {
+        &self.ended
     }
 
     /// BIRD, for questions about a session.
@@ -145,8 +159,8 @@ struct Manager {
     bird: Arc<bird::Handle>,
     forwarder: forwarder::Handle,
     view: Arc<ArcSwap<View>>,
-    settled: Arc<AtomicU64>,
-    rounds: Arc<AtomicU64>,
+    alive: Box<dyn FnMut() + Send>,
+    round: Duration,
     /// What the others were told last.
     wanted: Option<routes::Wanted>,
     plan: Option<Option<bird::Plan>>,
@@ -158,9 +172,8 @@ impl Manager {
     fn run(&mut self, events: &Receiver<Event>) {
         let mut next = None;
         loop {
-            self.rounds.fetch_add(1, Ordering::Relaxed);
-            self.settled.store(self.store.settled(), Ordering::Release);
-            let round = Instant::now() + ROUND;
+            (self.alive)();
+            let round = Instant::now() + self.round;
             let mut answers = Vec::new();
             match events.recv_deadline(next.map_or(round, |next: Instant| next.min(round))) {
                 Ok(event) => {

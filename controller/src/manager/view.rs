@@ -1,6 +1,6 @@
 //! What readers see.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Instant, UNIX_EPOCH};
@@ -39,6 +39,10 @@ pub struct View {
     pub is_bird_up: Option<bool>,
     /// Routes that somebody else removed and that were put back.
     pub restored: u64,
+    /// The routes that the kernel has, with their metrics.
+    pub installed: Arc<BTreeMap<IpAddr, u32>>,
+    /// The addresses that stay as they are until BIRD knows their class.
+    pub waiting: Arc<BTreeSet<IpAddr>>,
 }
 
 impl View {
@@ -65,6 +69,8 @@ impl View {
             sessions: Arc::clone(&state.bird.sessions),
             is_bird_up: state.bird.is_up,
             restored: state.restored,
+            installed: Arc::clone(&state.installed),
+            waiting: Arc::clone(&state.waiting),
         }
     }
 
@@ -96,10 +102,18 @@ impl View {
         }
     }
 
-    /// Whether the kernel has the routes of these addresses as they are wanted.
-    pub fn is_installed(&self, addresses: &[IpAddr]) -> bool {
-        let vips: BTreeMap<IpAddr, &Vip> = self.vips.iter().map(|vip| (vip.address, vip)).collect();
-        addresses.iter().all(|address| vips.get(address).is_none_or(|vip| vip.installed))
+    /// An address.
+    pub fn vip(&self, address: IpAddr) -> Option<&Vip> {
+        let found = self.vips.binary_search_by_key(&address, |vip| vip.address).ok()?;
+        self.vips.get(found)
+    }
+
+    /// Whether the kernel has the route of this address as it is wanted.
+    pub fn is_installed(&self, address: IpAddr) -> bool {
+        match self.vip(address) {
+            Some(vip) => vip.installed,
+            None => !self.installed.contains_key(&address),
+        }
     }
 }
 
@@ -146,7 +160,7 @@ fn mode(mode: config::BgpMode) -> BgpMode {
 }
 
 /// A time as RFC 3339 in UTC.
-pub(super) fn rfc3339(time: Wall) -> String {
+pub(crate) fn rfc3339(time: Wall) -> String {
     // The end of what the format can say, in the year 9999.
     let milliseconds = time.0.min(253_402_300_799_999);
     let time = UNIX_EPOCH + std::time::Duration::from_millis(milliseconds);
