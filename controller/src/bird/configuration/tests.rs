@@ -134,9 +134,8 @@ fn nothing_is_allowed_of_a_family_without_a_prefix() {
 fn passwords_that_bird_or_tcp_cannot_take_are_refused() {
     let file = Some("/etc/guideway/p".into());
     let plan = plan(vec![BgpPeer { password_file: file, ..peer("a") }]);
-    let with = |password: &str| {
-        text(&plan, &Passwords::from([("a".to_owned(), password.to_owned())]))
-    };
+    let with =
+        |password: &str| text(&plan, &Passwords::from([("a".to_owned(), password.to_owned())]));
     checked_by_bird(&with(&"x".repeat(80)).unwrap()).unwrap();
     checked_by_bird(&with("pässwort ' \\n %s $ ;").unwrap()).unwrap();
     for (password, words) in [
@@ -289,7 +288,13 @@ fn any_plan() -> impl Strategy<Value = Plan> {
         0..40,
     );
     (bgp, any::<[u8; 4]>(), "[A-Za-z0-9._-]{1,15}", 1..=u32::MAX, classes).prop_map(
-        |((local_as, allowed, drain_med, drain_prepend, mut peers), id, interface, table, classes)| {
+        |(
+            (local_as, allowed, drain_med, drain_prepend, mut peers),
+            id,
+            interface,
+            table,
+            classes,
+        )| {
             peers.sort_by(|one, two| one.name.cmp(&two.name));
             peers.dedup_by(|one, two| one.name == two.name);
             let named = |handlings: Vec<(usize, Handling)>| {
