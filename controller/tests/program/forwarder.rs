@@ -1,5 +1,6 @@
 //! A forwarder that is played: it serves its control socket by the real server, and says what a test wants.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -69,6 +70,8 @@ pub(crate) struct Said {
     pub(crate) serving: Vec<&'static str>,
     /// It answers nothing.
     pub(crate) is_silent: bool,
+    /// The names of the requests that it got.
+    pub(crate) asked: BTreeSet<&'static str>,
 }
 
 /// A running forwarder. It ends when it is dropped.
@@ -88,6 +91,7 @@ impl Forwarder {
             announcing: AnnouncingState::Up,
             serving: vec!["web", "web-tls", "dns"],
             is_silent: false,
+            asked: BTreeSet::new(),
         };
         let said = Arc::new((Mutex::new(said), Condvar::new()));
         let events = Recorder::default();
@@ -107,6 +111,11 @@ impl Forwarder {
     pub(crate) fn serve(&self, serving: &[&'static str]) {
         self.say(|said| said.serving = serving.to_vec());
         self.events.record(Happening::PoolEmpty { pool: "web".to_owned() });
+    }
+
+    /// The names of the requests that it got, but for those that the server itself answers.
+    pub(crate) fn asked(&self) -> BTreeSet<&'static str> {
+        self.said.0.lock().asked.clone()
     }
 
     /// Has another configuration in force.
@@ -131,6 +140,7 @@ fn answer(said: &(Mutex<Said>, Condvar), request: &Request) -> Response {
     while now.is_silent {
         said.1.wait(&mut now);
     }
+    now.asked.insert(request.name());
     match request {
         Request::Status {} => Response::Status(Status {
             node: "lb1".to_owned(),
@@ -176,7 +186,7 @@ fn answer(said: &(Mutex<Said>, Condvar), request: &Request) -> Response {
             };
             Response::Services(services.map(service).to_vec())
         }
-        // A controller asks nothing else: see `a_controller_asks_only_to_read`.
+        // A controller asks nothing else: see `a_controller_only_reads_and_only_at_the_control_socket`.
         _ => Response::Error(Error::new(ErrorKind::Forbidden, "a controller must not ask this")),
     }
 }

@@ -1,5 +1,6 @@
 //! Starts, ends, and what the forwarder's life does to addresses.
 
+use std::collections::BTreeSet;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -8,7 +9,9 @@ use nix::sys::signal::Signal;
 
 use crate::forwarder::{ANNOUNCE, Forwarder};
 use crate::rig::{Node0, get};
-use crate::space::{INTERFACE, Metrics, in_namespace, ip, make_interface, metrics, routes, until};
+use crate::space::{
+    INTERFACE, Metrics, in_namespace, ip, make_interface, metrics, routes, run, until,
+};
 
 const WEB: &str = "203.0.113.10";
 const DNS: &str = "2001:db8:f::53";
@@ -141,6 +144,39 @@ impl Monitor {
         let is_ours = |line: &&str| line.contains(WEB) || line.contains(DNS);
         self.read().lines().filter(is_ours).map(str::to_owned).collect()
     }
+}
+
+/// The sockets of a process to which it has connected, by `ss`: the path of each.
+fn connected(pid: nix::unistd::Pid) -> BTreeSet<String> {
+    let inode = |fd: std::io::Result<std::fs::DirEntry>| {
+        let target = std::fs::read_link(fd.ok()?.path()).ok()?;
+        let target = target.to_string_lossy().into_owned();
+        Some(target.strip_prefix("socket:[")?.strip_suffix(']')?.to_owned())
+    };
+    let own: BTreeSet<String> =
+        std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap().filter_map(inode).collect();
+    let table = run("ss -x -a -H -n");
+    let sockets = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+    // Netid, state, two queues, the path and the inode, the peer's path and inode.
+    let of_peer = sockets.filter(|fields| own.contains(fields[7]) && !own.contains(fields[5]));
+    of_peer.map(|fields| fields[4].to_owned()).collect()
+}
+
+#[test]
+fn a_controller_only_reads_and_only_at_the_control_socket() {
+    in_namespace(|| {
+        let node = Node0::new();
+        make_interface(INTERFACE);
+        let forwarder = Forwarder::start(&node.path("forwarder.sock"), ANNOUNCE);
+        let controller = node.start();
+        controller.until_routes(&both(1000));
+        forwarder.serve(&["web"]);
+        forwarder.reload(ANNOUNCE);
+        until("it has read again", || controller.show().generation == 2);
+        assert_eq!(forwarder.asked(), BTreeSet::from(["config_show", "service_list", "status"]));
+        let path = node.path("forwarder.sock").display().to_string();
+        assert_eq!(connected(controller.pid()), BTreeSet::from([path]));
+    });
 }
 
 #[test]

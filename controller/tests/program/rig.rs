@@ -67,7 +67,11 @@ impl Node0 {
     pub(crate) fn notification(&self, wanted: &str) -> String {
         let mut bytes = [0; 1024];
         loop {
-            let length = self.notified.recv(&mut bytes).expect(wanted);
+            let length = match self.notified.recv(&mut bytes) {
+                // A child of another test has ended.
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
+                received => received.expect(wanted),
+            };
             let message = String::from_utf8(bytes[..length].to_vec()).unwrap();
             if message.contains(wanted) {
                 return message;
@@ -136,7 +140,7 @@ impl Controller<'_> {
     /// The events that it has recorded.
     pub(crate) fn events(&self) -> Vec<Event> {
         let request =
-            Request::Monitor { since: Some(0), instance: None, kinds: vec![], follow: false };
+            Request::Monitor { since: None, instance: None, kinds: vec![], follow: false };
         let socket = self.node.path("controller.sock");
         let mut client = Client::connect(&socket, Daemon::Controller, PATIENCE).unwrap();
         client.post(&request).unwrap();
