@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::net::IpAddr;
 
 use guideway_api::VipState;
 use guideway_config::{Bgp, BgpPeer, Community, Family};
@@ -47,18 +48,18 @@ pub(super) fn export(
     if let Some(hop) = default {
         line(&format!("  bgp_next_hop = {hop};"));
     }
-    line("  case vip_class {");
-    for (handling, classes) in by_handling(&peer.name, classes) {
-        let numbers = ranges(&classes);
-        match handling {
-            None => line(&format!("    {numbers}: {{ }}")),
-            Some(handling) => {
-                line(&format!("    {numbers}: {{ {} }}", handled(handling, family)));
-            }
+    let orders = Orders::new(&peer.name, family, classes);
+    line(&format!("  if vip_class !~ [ {} ] then reject;", ranges(&orders.told)));
+    for (classes, drains) in [(&orders.announced, false), (&orders.draining, true)] {
+        if !classes.is_empty() {
+            let classes = ranges(classes);
+            line(&format!("  if vip_class ~ [ {classes} ] then vip_drains = {drains};"));
         }
     }
-    line("    else: reject;");
-    line("  }");
+    for (hop, classes) in &orders.next_hops {
+        let classes = ranges(classes);
+        line(&format!("  if vip_class ~ [ {classes} ] then bgp_next_hop = {hop};"));
+    }
     for community in &peer.communities {
         line(&format!("  {}", add(*community)));
     }
@@ -101,30 +102,48 @@ fn allowed(allowed: &[IpNet], family: Family) -> String {
     }
 }
 
-/// The classes, with class 0, by what the peer learns of them; none for what the metric says.
-fn by_handling(
-    peer: &str,
-    classes: &BTreeMap<Class, Handlings>,
-) -> BTreeMap<Option<Handling>, Vec<u16>> {
-    let mut grouped: BTreeMap<Option<Handling>, Vec<u16>> = BTreeMap::from([(None, vec![0])]);
-    for (class, handlings) in classes.iter().filter(|(class, _)| class.0 > 0) {
-        grouped.entry(handlings.get(peer).copied()).or_default().push(class.0);
-    }
-    grouped
+/// The orders for one peer, by what they are. They become conditions rather than a `case`, since BIRD 2.0.12
+/// crashes at a case whose block is empty.
+#[derive(Debug)]
+struct Orders {
+    /// Classes that the peer is told, with class 0.
+    told: Vec<u16>,
+    /// Those of them that are announced, whatever the metric says.
+    announced: Vec<u16>,
+    /// Those that drain, whatever the metric says.
+    draining: Vec<u16>,
+    /// Those with a next hop.
+    next_hops: BTreeMap<IpAddr, Vec<u16>>,
 }
 
-/// What is done for a class.
-fn handled(handling: Handling, family: Family) -> String {
-    let drains = match handling.state {
-        VipState::Withdrawn => return "reject;".to_owned(),
-        VipState::Draining => "vip_drains = true;",
-        VipState::Announced => "vip_drains = false;",
-    };
-    match handling.next_hop {
-        None => drains.to_owned(),
-        Some(hop) if Family::of(hop) == family => format!("{drains} bgp_next_hop = {hop};"),
-        // Nobody could send packets there.
-        Some(_) => "reject;".to_owned(),
+impl Orders {
+    fn new(peer: &str, family: Family, classes: &BTreeMap<Class, Handlings>) -> Orders {
+        let mut orders = Orders {
+            told: vec![0],
+            announced: Vec::new(),
+            draining: Vec::new(),
+            next_hops: BTreeMap::new(),
+        };
+        for (class, handlings) in classes.iter().filter(|(class, _)| class.0 > 0) {
+            let Some(Handling { state, next_hop }) = handlings.get(peer) else {
+                orders.told.push(class.0);
+                continue;
+            };
+            // Nobody could send packets to a next hop of the other family.
+            if next_hop.is_some_and(|hop| Family::of(hop) != family) {
+                continue;
+            }
+            match state {
+                VipState::Withdrawn => continue,
+                VipState::Draining => orders.draining.push(class.0),
+                VipState::Announced => orders.announced.push(class.0),
+            }
+            orders.told.push(class.0);
+            if let Some(hop) = next_hop {
+                orders.next_hops.entry(*hop).or_default().push(class.0);
+            }
+        }
+        orders
     }
 }
 

@@ -1,0 +1,8 @@
+//! The thread of BIRD against real BIRDs, in network namespaces: a node with the BIRD that it configures, and a router
+//! with one that the test configures. What the router has learnt is read there, and never by the code under test.
+
+mod mistakes;
+mod network;
+mod running;
+mod sessions;
+mod told;
