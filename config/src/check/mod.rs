@@ -6,6 +6,7 @@
 
 mod addresses;
 mod announce;
+mod bgp;
 mod cluster;
 mod draft;
 mod encapsulation;
@@ -39,5 +40,6 @@ pub(super) fn check(draft: &Draft<'_>) {
     draft.fragments_without_agreement();
     draft.policies();
     draft.announcements();
+    draft.bgp();
     draft.warnings();
 }

@@ -130,7 +130,7 @@ section! {
         remote_as ("as"): u32 = as_number(), required "65000", reload;
         /// The AS number of the node in this session.
         local_as: u32 = as_number(), optional "65001" else "`bgp.local_as`", reload;
-        /// The node's address in this session.
+        /// The node's address in this session. BFD with a `ttl_hops` of more than 1 needs it.
         source: IpAddr = ROUTABLE, optional "\"192.0.2.1\"" else "what the kernel chooses", reload;
         /// A file with the password of the session (RFC 2385, MD5), which its first line is.
         password_file: PathBuf = PATH,
@@ -143,7 +143,7 @@ section! {
         /// How long nothing may come from the peer until the session ends; 0 for no end, otherwise at least 3.
         hold_time: Duration = seconds(0..=65_535), default "9", reload, unit "seconds";
         /// The time from one keepalive to the next: a third of `hold_time` at the most.
-        keepalive: Duration = seconds(0..=21_845), optional "3" else "a third of `hold_time`", reload, unit "seconds";
+        keepalive: Duration = seconds(1..=21_845), optional "3" else "a third of `hold_time`", reload, unit "seconds";
         /// Whether BFD watches the peer (RFC 5880), and ends the session when it is gone.
         bfd: bool = Boolean, default "true", reload;
         /// The time from one BFD packet to the next, both ways.
@@ -171,7 +171,7 @@ pub struct Bgp {
     pub local_as: u32,
     /// `bgp.router_id`
     pub router_id: Option<Ipv4Addr>,
-    /// `bgp.allowed`
+    /// `bgp.allowed`, without bits behind the prefixes' lengths
     pub allowed: Vec<IpNet>,
     /// `bgp.drain_med`
     pub drain_med: u32,
@@ -212,7 +212,7 @@ impl BgpDraft {
         Ok(Bgp {
             local_as: self.local_as?.unwrap_or_default(),
             router_id: self.router_id?,
-            allowed: self.allowed?,
+            allowed: self.allowed?.iter().map(IpNet::trunc).collect(),
             drain_med: self.drain_med?,
             drain_prepend: self.drain_prepend?,
             directory: self.directory?,

@@ -1,6 +1,7 @@
 //! Whole texts: valid ones, each possible mistake, and many mistakes at once.
 
 mod announcements;
+mod bgp;
 mod cluster;
 mod documentation;
 mod drawing;
