@@ -3,12 +3,17 @@
 //! The rules, in the order in which the first decides:
 //! 1. The forwarder is not well: withdrawn. So are addresses that may not be announced.
 //! 2. An operator has withdrawn it, or its drain or the node's has lasted for `announce.drain_time`: withdrawn.
-//! 3. Too few of its services serve: withdrawn, unless `on_quorum_loss` keeps it. Only an address that was announced can
-//!    be kept: one that never had its quorum waits for it.
+//! 3. Too few of its services serve: withdrawn, unless `on_quorum_loss` keeps it. Only an address that was announced since
+//!    the forwarder's start can be kept: one that never had its quorum waits for it. After a start of the controller, the
+//!    kernel's route says that it was announced.
 //! 4. It was withdrawn because the forwarder was silent, its interface down or the quorum lost, and all has been well for
-//!    less than `announce.hold`: withdrawn. A forwarder that has started anew is not held.
+//!    less than `announce.hold`: withdrawn. A forwarder that is gone and comes back is not held: it starts anew, or nothing
+//!    was wrong with it. An order is not held either.
 //! 5. An operator drains it or the node: draining.
 //! 6. Otherwise announced.
+//!
+//! Rules 2 and 5 are for each peer. The address' own state is that of the peers for which nothing special is ordered, or,
+//! if there is no such peer, the greatest of all.
 //!
 //! The wall clock may be set: a drain is over when either clock says so.
 
@@ -20,7 +25,8 @@ use guideway_api::{ForwarderState, VipCause, VipState};
 use guideway_chassis::wall::Wall;
 use guideway_config::OnQuorumLoss;
 
-use super::order::{Mark, Marks, Orders, VipOrders};
+use super::order::{Mark, Orders, VipOrders};
+use super::quorum::Quorum;
 use super::site::Site;
 use super::{Decision, Handling, Handlings};
 
@@ -29,9 +35,9 @@ use super::{Decision, Handling, Handlings};
 pub struct View<'a> {
     /// The forwarder.
     pub forwarder: ForwarderState,
-    /// The names of the services that serve.
-    pub serving: &'a BTreeSet<String>,
-    /// The addresses for which the kernel has a route.
+    /// Whether each service serves, by its name; without those of which that is unknown.
+    pub services: &'a BTreeMap<String, bool>,
+    /// The addresses for which the kernel has a route, and its metric.
     pub installed: &'a BTreeMap<IpAddr, u32>,
 }
 
@@ -44,7 +50,7 @@ pub struct Now {
     pub wall: Wall,
 }
 
-/// What decisions before have left.
+/// What decisions before have left. A new process of the forwarder asks for a new one.
 #[derive(Clone, Debug, Default)]
 pub struct Memory {
     vips: BTreeMap<IpAddr, VipMemory>,
@@ -90,14 +96,19 @@ pub fn decide(
     memory: &mut Memory,
     now: Now,
 ) -> Decisions {
+    let registered = orders.vips.iter().filter(|(_, vip)| vip.registered.is_some());
+    let registered = registered.map(|(address, _)| address);
     let Some(site) = site else {
-        let registered = orders.vips.keys();
-        let withdrawn = |&address| withdrawn(address, VipCause::NotConfigured);
+        let cause = match view.forwarder {
+            ForwarderState::Absent => VipCause::NoForwarder,
+            ForwarderState::Silent => VipCause::ForwarderSilent,
+            ForwarderState::Starting => VipCause::NotInForce,
+            ForwarderState::Down | ForwarderState::Well => VipCause::NotConfigured,
+        };
+        let withdrawn = |&address| withdrawn(address, cause.clone());
         return Decisions { decisions: registered.map(withdrawn).collect(), next: None };
     };
-    let registered = orders.vips.iter().filter(|(_, vip)| vip.registered.is_some());
-    let addresses: BTreeSet<IpAddr> =
-        site.vips.keys().chain(registered.map(|(address, _)| address)).copied().collect();
+    let addresses: BTreeSet<IpAddr> = site.vips.keys().chain(registered).copied().collect();
     memory.vips.retain(|address, _| addresses.contains(address));
     let mut round = Round { site, orders, view, memory, now, next: None, drains: BTreeMap::new() };
     let decisions = addresses.into_iter().map(|address| round.decide(address)).collect();
@@ -137,35 +148,28 @@ impl Round<'_> {
     fn decide(&mut self, address: IpAddr) -> Decision {
         let none = VipOrders::default();
         let orders = self.orders.vips.get(&address).unwrap_or(&none);
-        let ordered = self.ordered(address, orders, None);
-        let peers = self.handlings(address, orders, &ordered);
-        let faults = self.fault(address);
+        let (ordered, peers) = self.learnt(address, orders);
+        let fault = self.fault(address);
         let unmet = self.unmet(address);
-        self.remember(address, faults.as_ref(), unmet.as_ref());
-        if let Some(cause) = faults {
+        let is_held = self.remember(address, fault.as_ref(), unmet.as_ref());
+        if let Some(cause) = fault {
             return withdrawn(address, cause);
         }
-        // Of no peer at all, though the order was for each by its name.
-        let is_nobodys = !self.site.peers.is_empty()
-            && self.site.peers.iter().all(|peer| {
-                peers.get(peer).map_or(ordered.state, |handling| handling.state)
-                    == VipState::Withdrawn
-            });
-        let state = if is_nobodys { VipState::Withdrawn } else { ordered.state };
-        if state == VipState::Withdrawn {
+        if ordered.state == VipState::Withdrawn {
             let cause = ordered.cause.unwrap_or(VipCause::Ordered);
             return Decision { reason: ordered.reason, ..withdrawn(address, cause) };
         }
-        let held = self.memory.vips.get(&address).is_some_and(|memory| memory.is_held);
         let cause = match (unmet, ordered.cause) {
-            (Some(Unmet { services, is_kept: false }), _) => {
+            (Some(Unmet { services, effect: Effect::Withdraw }), _) => {
                 return withdrawn(address, VipCause::NoQuorum { services });
             }
-            _ if held => return withdrawn(address, VipCause::Held),
+            _ if is_held => return withdrawn(address, VipCause::Held),
             (_, Some(cause)) => cause,
-            (Some(Unmet { services, .. }), None) => VipCause::KeptWithoutQuorum { services },
-            (None, None) if self.site.has(address) => VipCause::Serving,
-            (None, None) => VipCause::Registered,
+            (Some(Unmet { services, effect: Effect::Keep }), None) => {
+                VipCause::KeptWithoutQuorum { services }
+            }
+            (None | Some(_), None) if self.site.has(address) => VipCause::Serving,
+            (None | Some(_), None) => VipCause::Registered,
         };
         let of_registration = || orders.registered.as_ref().and_then(|mark| mark.reason.clone());
         let reason = match cause {
@@ -173,7 +177,7 @@ impl Round<'_> {
             _ => ordered.reason,
         };
         self.memory.vips.entry(address).or_default().was_announced = true;
-        Decision { address, state, cause, reason, peers }
+        Decision { address, state: ordered.state, cause, reason, peers }
     }
 
     /// Why nothing of this address can be announced.
@@ -188,28 +192,49 @@ impl Round<'_> {
         }
     }
 
-    /// The services that keep an address from its quorum.
+    /// The services that keep an address from its quorum, and what follows.
     fn unmet(&self, address: IpAddr) -> Option<Unmet> {
         let vip = self.site.vips.get(&address)?;
-        let services = vip.missing(|name| self.view.serving.contains(name));
         let was_announced = self.view.installed.contains_key(&address)
             || self.memory.vips.get(&address).is_some_and(|memory| memory.was_announced);
-        let is_kept = vip.on_loss == OnQuorumLoss::Keep && was_announced;
-        (!services.is_empty()).then_some(Unmet { services, is_kept })
+        let (services, effect) = match vip.quorum(self.view.services) {
+            Quorum::Met => return None,
+            Quorum::Lost { services } => (
+                services,
+                match vip.on_loss {
+                    OnQuorumLoss::Keep => Effect::Keep,
+                    OnQuorumLoss::Withdraw => Effect::Withdraw,
+                },
+            ),
+            Quorum::Unknown { services } => (services, Effect::Wait),
+        };
+        let effect = if was_announced { effect } else { Effect::Withdraw };
+        Some(Unmet { services, effect })
     }
 
-    /// Notes what makes the address wait for `announce.hold`, and for how long it has waited.
-    fn remember(&mut self, address: IpAddr, fault: Option<&VipCause>, unmet: Option<&Unmet>) {
+    /// Notes what makes the address wait for `announce.hold`, and for how long it has waited. Returns whether it waits.
+    fn remember(
+        &mut self,
+        address: IpAddr,
+        fault: Option<&VipCause>,
+        unmet: Option<&Unmet>,
+    ) -> bool {
         let memory = self.memory.vips.entry(address).or_default();
-        let was_lost = unmet.is_some_and(|unmet| !unmet.is_kept) && memory.was_announced;
-        match fault {
-            // A forwarder that starts anew has to show its quorum anew, and waits for nothing else.
-            Some(VipCause::NoForwarder | VipCause::NotInForce) => *memory = VipMemory::default(),
-            Some(VipCause::ForwarderSilent | VipCause::InterfaceDown) if memory.was_announced => {
-                (memory.is_held, memory.well_since) = (true, None);
+        memory.was_announced |= self.view.installed.contains_key(&address);
+        let effect = unmet.map(|unmet| unmet.effect);
+        match (fault, effect) {
+            // It starts anew, and has to show its quorum anew.
+            (Some(VipCause::NotInForce), _) => *memory = VipMemory::default(),
+            // It may be the connection alone that is gone.
+            (Some(VipCause::NoForwarder), _) => {
+                (memory.is_held, memory.well_since) = (false, None);
             }
-            None if was_lost => (memory.is_held, memory.well_since) = (true, None),
-            None if memory.is_held && unmet.is_none_or(|unmet| unmet.is_kept) => {
+            (Some(VipCause::ForwarderSilent | VipCause::InterfaceDown), _)
+            | (None, Some(Effect::Withdraw)) => {
+                memory.is_held |= memory.was_announced;
+                memory.well_since = None;
+            }
+            (None, None | Some(Effect::Keep)) if memory.is_held => {
                 let since = *memory.well_since.get_or_insert(self.now.steady);
                 let until = since + self.site.hold;
                 match until <= self.now.steady {
@@ -219,41 +244,58 @@ impl Round<'_> {
             }
             _ => {}
         }
+        self.memory.vips.get(&address).is_some_and(|memory| memory.is_held)
     }
 
     fn wait_until(&mut self, time: Instant) {
         self.next = Some(self.next.map_or(time, |next| next.min(time)));
     }
 
-    /// How each peer learns of an address, if not as all do.
-    fn handlings(&mut self, address: IpAddr, orders: &VipOrders, all: &Ordered) -> Handlings {
+    /// What orders say of an address, and how each peer learns of it if not like that.
+    fn learnt(&mut self, address: IpAddr, orders: &VipOrders) -> (Ordered, Handlings) {
+        let all = self.ordered(address, orders, None);
+        if *orders == VipOrders::default() && self.orders.node.peers.is_empty() {
+            return (all, Handlings::new());
+        }
+        let nobodys =
+            || Ordered { state: VipState::Withdrawn, cause: Some(VipCause::Ordered), reason: None };
         let site = self.site;
-        let is_usual = *orders == VipOrders::default() && self.orders.node.peers.is_empty();
-        let mut found = Handlings::new();
-        for peer in site.peers.iter().filter(|_| !is_usual) {
-            let state = match &orders.only {
-                Some(only) if !only.contains(peer) => VipState::Withdrawn,
-                _ => self.ordered(address, orders, Some(peer)).state,
+        let mut each: Vec<(&String, Ordered)> = Vec::new();
+        for peer in &site.peers {
+            let ordered = match &orders.only {
+                Some(only) if !only.contains(peer) => nobodys(),
+                _ => self.ordered(address, orders, Some(peer)),
             };
+            each.push((peer, ordered));
+        }
+        let greatest = each.iter().map(|(_, ordered)| ordered).max_by_key(|ordered| ordered.state);
+        let ordered = match greatest {
+            // The peers that it was for are no peers any more.
+            None if orders.only.is_some() => nobodys(),
+            Some(greatest) if each.iter().all(|(_, one)| one.state != all.state) => {
+                greatest.clone()
+            }
+            None | Some(_) => all,
+        };
+        let mut handlings = Handlings::new();
+        for (peer, Ordered { state, .. }) in each {
             let next_hop = orders.next_hop(address, peer).filter(|_| state != VipState::Withdrawn);
-            if state != all.state || next_hop.is_some() {
-                found.insert(peer.clone(), Handling { state, next_hop });
+            if state != ordered.state || next_hop.is_some() {
+                handlings.insert(peer.clone(), Handling { state, next_hop });
             }
         }
-        found
+        (ordered, handlings)
     }
 
     /// What orders say for one peer, or for all.
     fn ordered(&mut self, address: IpAddr, orders: &VipOrders, peer: Option<&str>) -> Ordered {
-        fn of<'m>(marks: &'m Marks, peer: Option<&'m str>) -> Option<&'m Mark> {
-            marks.of(peer.unwrap_or_default()).next()
-        }
         let ordered = |state, cause, mark: &Mark| Ordered {
             state,
             cause: Some(cause),
             reason: mark.reason.clone(),
         };
-        if let Some(mark) = of(&orders.withdrawn, peer) {
+        let of_peer = peer.and_then(|peer| orders.withdrawn.peers.get(peer));
+        if let Some(mark) = orders.withdrawn.all.as_ref().or(of_peer) {
             return ordered(VipState::Withdrawn, VipCause::Ordered, mark);
         }
         let node = &self.orders.node;
@@ -297,10 +339,19 @@ impl Round<'_> {
     }
 }
 
-/// A quorum that is not met.
+/// A quorum that is not met, or of which that is unknown.
 struct Unmet {
-    /// The services that do not serve.
     services: Vec<String>,
-    /// Whether the address stays announced.
-    is_kept: bool,
+    effect: Effect,
+}
+
+/// What follows from a quorum that is not met.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Effect {
+    /// The address is withdrawn.
+    Withdraw,
+    /// It stays, and nothing is wrong with it.
+    Keep,
+    /// It stays as it is.
+    Wait,
 }

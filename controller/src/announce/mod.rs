@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `order.rs` | what operators have ordered |
 //! | `site.rs` | what the configuration says |
+//! | `quorum.rs` | whether enough services of an address serve |
 //! | `decide.rs` | the decision for each address |
 //! | `stored.rs` | the file of the orders |
 //! | `class.rs` | numbers for the ways in which peers learn of an address |
@@ -11,6 +12,7 @@
 mod class;
 mod decide;
 mod order;
+mod quorum;
 mod site;
 mod stored;
 #[cfg(test)]
@@ -24,6 +26,7 @@ use guideway_api::{VipCause, VipState};
 pub use class::Classes;
 pub use decide::{Decisions, Memory, Now, View, decide};
 pub use order::{Change, Mark, Marks, Orders, VipOrders};
+pub use quorum::Quorum;
 pub use site::{Site, VipSite};
 
 /// What is to become of one virtual address.

@@ -57,11 +57,6 @@ impl Marks {
             Some(peer) => self.peers.remove(peer).is_some(),
         }
     }
-
-    /// The marks that concern a peer.
-    pub(super) fn of<'a>(&'a self, peer: &'a str) -> impl Iterator<Item = &'a Mark> {
-        self.all.iter().chain(self.peers.get(peer))
-    }
 }
 
 /// The orders for one address.

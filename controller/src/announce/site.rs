@@ -1,6 +1,6 @@
 //! What a configuration says of announcements.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -41,19 +41,37 @@ impl Site {
         // The same loop of services for each address would take long with 65,535 of both.
         let special: BTreeMap<IpAddr, _> =
             configuration.vips.iter().map(|vip| (vip.address, vip)).collect();
+        // `announce.announce_when` may name services of other addresses too.
+        let usual: Option<BTreeSet<&String>> = match &announce.announce_when {
+            AnnounceWhen::Services(names) => Some(names.iter().collect()),
+            AnnounceWhen::All | AnnounceWhen::Any => None,
+        };
         let mut vips: BTreeMap<IpAddr, VipSite> = BTreeMap::new();
         for service in &configuration.services {
             let vip = vips.entry(service.address).or_insert_with(|| {
                 let special = special.get(&service.address);
                 let when = special.and_then(|vip| vip.announce_when.clone());
                 let on_loss = special.and_then(|vip| vip.on_quorum_loss);
+                let usual = || match &announce.announce_when {
+                    AnnounceWhen::Services(_) => AnnounceWhen::Services(Vec::new()),
+                    when => when.clone(),
+                };
                 VipSite {
                     services: Vec::new(),
-                    when: when.unwrap_or_else(|| announce.announce_when.clone()),
+                    when: when.unwrap_or_else(usual),
                     on_loss: on_loss.unwrap_or(announce.on_quorum_loss),
                 }
             });
             vip.services.push(service.name.clone());
+            let is_special = special
+                .get(&service.address)
+                .is_some_and(|special| special.announce_when.is_some());
+            if let (AnnounceWhen::Services(names), Some(usual), false) =
+                (&mut vip.when, &usual, is_special)
+                && usual.contains(&service.name)
+            {
+                names.push(service.name.clone());
+            }
         }
         Some(Site {
             vips,
@@ -77,14 +95,15 @@ impl Site {
     /// Refuses names that no peer has.
     ///
     /// # Errors
-    /// Names the peers that there are.
+    /// Names the nearest.
     pub fn check_peers(&self, peers: &[String]) -> Result<(), Error> {
         let Some(unknown) = peers.iter().find(|peer| !self.peers.contains(peer)) else {
             return Ok(());
         };
-        let known = match self.peers.as_slice() {
-            [] => "the configuration has no [[bgp.peer]]".to_owned(),
-            peers => format!("the peers are {}", peers.join(", ")),
+        let distance = |peer: &&String| strsim::damerau_levenshtein(unknown, peer);
+        let known = match self.peers.iter().min_by_key(distance) {
+            None => "the configuration has no [[bgp.peer]]".to_owned(),
+            Some(nearest) => format!("the nearest is {nearest:?}"),
         };
         Err(Error::new(ErrorKind::NotFound, format!("there is no peer {unknown:?}; {known}")))
     }
@@ -103,21 +122,5 @@ impl Site {
             allowed.join(", ")
         );
         Err(Error::new(ErrorKind::Rejected, message))
-    }
-}
-
-impl VipSite {
-    /// The services that keep the address from its quorum, of those that `serves` says do not serve; empty if there are
-    /// enough that do.
-    pub fn missing(&self, serves: impl Fn(&str) -> bool) -> Vec<String> {
-        let wanted = match &self.when {
-            AnnounceWhen::Services(names) => names,
-            AnnounceWhen::All | AnnounceWhen::Any => &self.services,
-        };
-        let missing: Vec<String> = wanted.iter().filter(|name| !serves(name)).cloned().collect();
-        match self.when {
-            AnnounceWhen::Any if missing.len() < wanted.len() => Vec::new(),
-            _ => missing,
-        }
     }
 }

@@ -16,7 +16,7 @@ mod pulse;
 mod read;
 mod wake;
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -50,12 +50,12 @@ pub enum Report {
         /// The configuration.
         configuration: Arc<Configuration>,
     },
-    /// The names of the services that serve; reported whenever they differ.
+    /// Whether services serve; reported whenever that differs.
     Serving {
         /// The number of the process.
         process: i32,
-        /// The names.
-        services: Arc<BTreeSet<String>>,
+        /// Whether each serves, by its name.
+        services: Arc<BTreeMap<String, bool>>,
     },
 }
 

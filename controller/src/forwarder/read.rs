@@ -3,7 +3,7 @@
 //! A configuration is reported when every worker forwards by it. One that this release cannot read is said once, and
 //! what was known stays.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
@@ -33,7 +33,7 @@ struct Reading {
     process: i32,
     /// The generation that was read.
     generation: Option<u64>,
-    serving: Option<Arc<BTreeSet<String>>>,
+    serving: Option<Arc<BTreeMap<String, bool>>>,
 }
 
 /// Reads until the end.
@@ -95,8 +95,8 @@ fn look<R: Fn(Report)>(source: &Source<R>, reading: &mut Option<Reading>) -> Res
     let Response::Services(services) = client.send(&Request::ServiceList {})? else {
         return Err(unexpected());
     };
-    let names = services.into_iter().filter(|service| service.serves).map(|service| service.name);
-    let found = Arc::new(names.collect::<BTreeSet<String>>());
+    let serves = services.into_iter().map(|service| (service.name, service.serves));
+    let found = Arc::new(serves.collect::<BTreeMap<String, bool>>());
     if serving.as_ref() != Some(&found) {
         *serving = Some(Arc::clone(&found));
         (source.report)(Report::Serving { process: *process, services: found });

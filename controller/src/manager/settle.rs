@@ -1,6 +1,6 @@
 //! From what is known to what is wanted, and what has happened.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Instant;
@@ -10,8 +10,8 @@ use guideway_config::BgpMode;
 
 use super::state::{Adopted, Listed, State};
 use crate::announce::{
-    ANNOUNCED, CLASSES, Class, DRAINING, Decision, Decisions, Handlings, Now, Site, View, decide,
-    metric,
+    ANNOUNCED, CLASSES, Class, DRAINING, Decision, Decisions, Handlings, Now, Quorum, Site, View,
+    decide, metric,
 };
 use crate::{bird, routes};
 
@@ -54,7 +54,7 @@ impl State {
         }
         let none = Arc::default();
         let serving = self.serving.as_ref().map_or(&none, |(_, serving)| serving);
-        let view = View { forwarder: state, serving, installed: &self.installed };
+        let view = View { forwarder: state, services: serving, installed: &self.installed };
         let site = adopted.site.as_deref();
         let Decisions { decisions, next } =
             decide(site, &self.orders, &view, &mut self.memory, now);
@@ -193,7 +193,7 @@ impl State {
     fn note_quorums(
         &mut self,
         site: &Site,
-        serving: &BTreeSet<String>,
+        serving: &BTreeMap<String, bool>,
         decisions: &[Decision],
         happened: &mut Vec<Happening>,
     ) {
@@ -201,8 +201,11 @@ impl State {
         let states: BTreeMap<IpAddr, VipState> =
             decisions.iter().map(|decision| (decision.address, decision.state)).collect();
         for (&address, vip) in &site.vips {
-            let services = vip.missing(|name| serving.contains(name));
-            let met = services.is_empty();
+            let (met, services) = match vip.quorum(serving) {
+                Quorum::Met => (true, Vec::new()),
+                Quorum::Lost { services } => (false, services),
+                Quorum::Unknown { .. } => continue,
+            };
             match self.quorums.get(&address) {
                 // Before the first time nothing is lost.
                 None if met => _ = self.quorums.insert(address, true),

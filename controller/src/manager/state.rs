@@ -68,8 +68,8 @@ pub(super) struct State {
     pub(super) told: ForwarderState,
     pub(super) told_since: Wall,
     pub(super) adopted: Option<Adopted>,
-    /// The number of the process that said which services serve, and their names.
-    pub(super) serving: Option<(i32, Arc<BTreeSet<String>>)>,
+    /// The number of the process that said which services serve, and what it said.
+    pub(super) serving: Option<(i32, Arc<BTreeMap<String, bool>>)>,
     /// Whether the kernel has the interface up; none if that is not known.
     pub(super) is_interface_up: Option<bool>,
     /// The routes that the kernel has.
