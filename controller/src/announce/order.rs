@@ -2,13 +2,29 @@
 //!
 //! An order is for all peers or for one. For an address and a peer, withdrawn outweighs drained, and drained outweighs
 //! announced, whoever of the four it is ordered for: the address or the node, all peers or this one.
+//!
+//! Orders may be given while the configuration is unknown, for example when only the controller was restarted. Then an
+//! address with or without services is meant: what is withdrawn or drained stays so, and what is announced is registered,
+//! unless that ends an order.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::marker::PhantomData;
 use std::net::IpAddr;
 
-use guideway_api::{NodeOrder, VipOrder};
+use guideway_api::{Error, ErrorKind, MAX_CHANGES, NodeOrder, VipOrder};
 use guideway_chassis::wall::Wall;
-use serde::{Deserialize, Serialize};
+use serde::de::{self, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
+
+use super::site::Site;
+
+/// Addresses with orders at the most.
+pub(super) const MOST: usize = MAX_CHANGES;
+
+/// Orders that name a peer at the most. With the longest reasons they fit the file that a store reads.
+pub(super) const MOST_FOR_PEERS: usize = 1 << 19;
 
 /// When something was ordered, and why.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -91,6 +107,7 @@ pub struct Orders {
     #[serde(skip_serializing_if = "Marks::is_empty")]
     pub node: Marks,
     /// By address.
+    #[serde(deserialize_with = "distinct")]
     pub vips: BTreeMap<IpAddr, VipOrders>,
 }
 
@@ -108,8 +125,79 @@ pub struct Change<'a> {
 }
 
 impl Orders {
+    /// Orders something for addresses, all or none of them. Returns for how many that changes anything.
+    ///
+    /// # Errors
+    /// If [`Site`] knows no such peer or may not announce an address, if a next hop is of no use, or if there would be
+    /// too many orders.
+    pub fn order(
+        &mut self,
+        site: Option<&Site>,
+        addresses: &[IpAddr],
+        change: &Change<'_>,
+        now: Wall,
+    ) -> Result<usize, Error> {
+        check_peers(site, change.peers)?;
+        if change.order == VipOrder::Announce {
+            addresses.iter().try_for_each(|&address| check_announced(site, address, change))?;
+        }
+        let mut before = Vec::new();
+        let mut is_more = false;
+        for &address in addresses {
+            let old = self.vips.get(&address).cloned();
+            let has_services = site.map_or_else(
+                || change.order != VipOrder::Announce || old.is_some(),
+                |site| site.has(address),
+            );
+            if self.set(address, has_services, change, now) {
+                is_more |= old.is_none() || !change.peers.is_empty();
+                before.push((address, old));
+            }
+        }
+        if is_more && let Err(error) = self.check_number() {
+            // The other way round, since an address may be listed twice.
+            for (address, old) in before.into_iter().rev() {
+                match old {
+                    None => _ = self.vips.remove(&address),
+                    Some(old) => _ = self.vips.insert(address, old),
+                }
+            }
+            return Err(error);
+        }
+        Ok(before.len())
+    }
+
+    /// Orders something for the node. False if that changes nothing.
+    ///
+    /// # Errors
+    /// If [`Site`] knows no such peer.
+    pub fn order_node(
+        &mut self,
+        site: Option<&Site>,
+        order: NodeOrder,
+        peers: &[String],
+        reason: Option<&str>,
+        now: Wall,
+    ) -> Result<bool, Error> {
+        check_peers(site, peers)?;
+        Ok(self.set_node(order, peers, reason, now))
+    }
+
+    /// Refuses more orders than can be stored.
+    pub(super) fn check_number(&self) -> Result<(), Error> {
+        let rejected = |message| Err(Error::new(ErrorKind::Rejected, message));
+        if self.vips.len() > MOST {
+            return rejected(format!("there would be orders for more than {MOST} addresses"));
+        }
+        let of_peers: usize = self.vips.values().map(VipOrders::number_for_peers).sum();
+        match of_peers + self.node.peers.len() {
+            0..=MOST_FOR_PEERS => Ok(()),
+            _ => rejected(format!("there would be more than {MOST_FOR_PEERS} orders for peers")),
+        }
+    }
+
     /// Orders something for an address, which has services or not. False if that changes nothing.
-    pub fn set(
+    pub(super) fn set(
         &mut self,
         address: IpAddr,
         has_services: bool,
@@ -144,8 +232,7 @@ impl Orders {
         true
     }
 
-    /// Orders something for the node. False if that changes nothing.
-    pub fn set_node(
+    pub(super) fn set_node(
         &mut self,
         order: NodeOrder,
         peers: &[String],
@@ -216,12 +303,85 @@ impl VipOrders {
         }
     }
 
+    /// Orders that name a peer.
+    fn number_for_peers(&self) -> usize {
+        let only = self.only.as_ref().map_or(0, BTreeSet::len);
+        let marks = self.withdrawn.peers.len() + self.drained.peers.len();
+        only + marks + self.next_hops_of.len()
+    }
+
     /// The next hop that a peer is told, if orders name one of the address' family.
     pub(super) fn next_hop(&self, address: IpAddr, peer: &str) -> Option<IpAddr> {
         let of_peer = self.next_hops_of.get(peer).into_iter().flatten();
         let mut next_hops = of_peer.chain(&self.next_hops);
         next_hops.find(|next_hop| next_hop.is_ipv4() == address.is_ipv4()).copied()
     }
+}
+
+/// Reads a map that has no key twice.
+fn distinct<'de, D, K, V>(deserializer: D) -> Result<BTreeMap<K, V>, D::Error>
+where
+    D: Deserializer<'de>,
+    K: Deserialize<'de> + Ord + fmt::Display,
+    V: Deserialize<'de>,
+{
+    struct Distinct<K, V>(PhantomData<(K, V)>);
+
+    impl<'de, K, V> Visitor<'de> for Distinct<K, V>
+    where
+        K: Deserialize<'de> + Ord + fmt::Display,
+        V: Deserialize<'de>,
+    {
+        type Value = BTreeMap<K, V>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a map")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Self::Value, A::Error> {
+            let mut map = BTreeMap::new();
+            while let Some((key, value)) = entries.next_entry()? {
+                match map.entry(key) {
+                    Entry::Vacant(entry) => _ = entry.insert(value),
+                    Entry::Occupied(entry) => {
+                        let message = format_args!("{} is there twice", entry.key());
+                        return Err(de::Error::custom(message));
+                    }
+                }
+            }
+            Ok(map)
+        }
+    }
+
+    deserializer.deserialize_map(Distinct(PhantomData))
+}
+
+/// Refuses peers that the configuration does not have.
+fn check_peers(site: Option<&Site>, peers: &[String]) -> Result<(), Error> {
+    match site {
+        Some(site) => site.check_peers(peers),
+        None if peers.is_empty() => Ok(()),
+        None => {
+            let message = "no peer is known: the forwarder has not told a configuration with \
+                           [announce] yet";
+            Err(Error::new(ErrorKind::Failed, message))
+        }
+    }
+}
+
+/// Refuses to announce what no router could be told.
+fn check_announced(site: Option<&Site>, address: IpAddr, change: &Change<'_>) -> Result<(), Error> {
+    site.map_or(Ok(()), |site| site.check_allowed(address))?;
+    let fits = |next_hop: &&IpAddr| next_hop.is_ipv4() == address.is_ipv4();
+    let mut fitting = change.next_hops.iter().filter(fits);
+    let wrong = match (change.next_hops, fitting.next(), fitting.next()) {
+        ([], ..) => return Ok(()),
+        (_, Some(next_hop), _) if *next_hop == address => "is its own next hop",
+        (_, Some(_), None) => return Ok(()),
+        (_, Some(_), Some(_)) => "can have one next hop only",
+        (_, None, _) => "needs a next hop of its own family",
+    };
+    Err(Error::new(ErrorKind::Rejected, format!("{address} {wrong}")))
 }
 
 #[cfg(test)]

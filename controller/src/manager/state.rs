@@ -5,9 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
-use guideway_api::{
-    Announcing, BgpPeer, Error, ErrorKind, ForwarderState, Happening, MAX_CHANGES, VipOrder,
-};
+use guideway_api::{Announcing, BgpPeer, Error, ErrorKind, ForwarderState, Happening};
 use guideway_chassis::wall::Wall;
 use guideway_config::Configuration;
 
@@ -201,34 +199,13 @@ impl State {
                 if self.adopted.is_none() {
                     return Err(Error::new(ErrorKind::Failed, UNKNOWN));
                 }
-                if let Some(site) = &site {
-                    site.check_peers(peers)?;
-                    if *order == VipOrder::Announce {
-                        addresses.iter().try_for_each(|&address| site.check_allowed(address))?;
-                    }
-                }
-                let known = &self.orders.vips;
-                let new = addresses.iter().filter(|address| !known.contains_key(address)).count();
-                if known.len() + new > MAX_CHANGES {
-                    let message =
-                        format!("there would be orders for more than {MAX_CHANGES} addresses");
-                    return Err(Error::new(ErrorKind::Rejected, message));
-                }
                 let reason = reason.as_deref();
                 let change = Change { order: *order, peers, next_hops, reason };
-                let mut changed = 0;
-                for &address in addresses {
-                    let has_services = site.as_ref().is_some_and(|site| site.has(address));
-                    changed += usize::from(self.orders.set(address, has_services, &change, now));
-                }
-                Ok(changed)
+                self.orders.order(site.as_deref(), addresses, &change, now)
             }
             Order::Node { order, peers, reason } => {
-                if let Some(site) = &site {
-                    site.check_peers(peers)?;
-                }
-                let changed = self.orders.set_node(*order, peers, reason.as_deref(), now);
-                Ok(usize::from(changed))
+                let (site, reason) = (site.as_deref(), reason.as_deref());
+                self.orders.order_node(site, *order, peers, reason, now).map(usize::from)
             }
         }
     }
