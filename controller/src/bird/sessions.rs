@@ -160,3 +160,78 @@ impl Sessions {
         memory
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bird::configuration::tests::{peer, plan};
+    use guideway_config::BgpPeer as Peer;
+
+    fn at(seconds: u64) -> Option<SystemTime> {
+        Some(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds))
+    }
+
+    fn shown(state: BgpState, since: u64) -> Shown {
+        Shown { state: Some(state), since: at(since), routes: 4, ..Shown::default() }
+    }
+
+    /// One look at one session.
+    fn look(sessions: &mut Sessions, shown: Shown, far: u64, now: Instant) -> BgpPeer {
+        let all = BTreeMap::from([("to_a".to_owned(), shown)]);
+        let bfd = BTreeMap::from([("192.0.2.254".parse().unwrap(), true)]);
+        let seen = Seen::Shown { sessions: &all, bfd: &bfd };
+        let counters = Counters { far, ..Counters::default() };
+        sessions.peers(&plan(vec![peer("a")]), seen, counters, now).remove(0)
+    }
+
+    #[test]
+    fn the_time_is_that_of_the_last_change() {
+        let (mut sessions, now) = (Sessions::default(), Instant::now());
+        let mut since = |state, time| look(&mut sessions, shown(state, time), 0, now).since;
+        assert_eq!(since(BgpState::Active, 100), "1970-01-01T00:01:40.000Z");
+        // Each try is a new beginning for BIRD.
+        assert_eq!(since(BgpState::OpenSent, 110), "1970-01-01T00:01:40.000Z");
+        assert_eq!(since(BgpState::Established, 120), "1970-01-01T00:02:00.000Z");
+        // BIRD's arithmetic.
+        assert_eq!(since(BgpState::Established, 121), "1970-01-01T00:02:00.000Z");
+        // Lost and established again between two looks.
+        assert_eq!(since(BgpState::Established, 130), "1970-01-01T00:02:10.000Z");
+        assert_eq!(since(BgpState::Idle, 140), "1970-01-01T00:02:20.000Z");
+    }
+
+    #[test]
+    fn errors_are_those_of_the_time_since_it_was_established() {
+        let (mut sessions, now) = (Sessions::default(), Instant::now());
+        let later = |seconds| now + Duration::from_secs(seconds);
+        // What was counted before is somebody else's.
+        assert_eq!(look(&mut sessions, shown(BgpState::Connect, 1), 7, now).error, None);
+        let early = look(&mut sessions, shown(BgpState::Connect, 1), 7, later(5));
+        assert_eq!(early.error, None);
+        let late = look(&mut sessions, shown(BgpState::Connect, 1), 7, later(6));
+        assert!(late.error.unwrap().starts_with("no answer"));
+        let up = look(&mut sessions, shown(BgpState::Established, 9), 8, later(9));
+        // Why it last was not.
+        assert!(up.error.unwrap().starts_with("no answer"));
+        assert_eq!((up.routes, up.bfd_up), (4, Some(true)));
+        let down = look(&mut sessions, shown(BgpState::Active, 30), 8, later(30));
+        assert_eq!((down.error, down.routes), (None, 0));
+        let down = look(&mut sessions, shown(BgpState::Active, 31), 9, later(31));
+        assert!(down.error.unwrap().contains("dropped 1 segment from farther"));
+    }
+
+    #[test]
+    fn a_bird_that_is_not_there_says_nothing() {
+        let plan = plan(vec![peer("a"), Peer { bfd: false, ..peer("b") }]);
+        let mut sessions = Sessions::default();
+        let seen = Seen::Nothing { error: "gone" };
+        let peers = sessions.peers(&plan, seen, Counters::default(), Instant::now());
+        let state = |peer: &BgpPeer| (peer.state, peer.error.clone(), peer.bfd_up);
+        assert_eq!(state(&peers[0]), (BgpState::Unknown, Some("gone".to_owned()), Some(false)));
+        assert_eq!(state(&peers[1]), (BgpState::Unknown, Some("gone".to_owned()), None));
+        // BIRD is there, and has not read the configuration with the peers yet.
+        let none = BTreeMap::new();
+        let seen = Seen::Shown { sessions: &none, bfd: &BTreeMap::new() };
+        let peers = sessions.peers(&plan, seen, Counters::default(), Instant::now());
+        assert!(peers[0].error.as_ref().unwrap().contains("does not have this session"));
+    }
+}

@@ -177,3 +177,6 @@ pub(super) fn routes(lines: &[Line], next_hops: &BTreeMap<Family, IpAddr>) -> Ve
     routes.dedup_by_key(|route| route.address);
     routes
 }
+
+#[cfg(test)]
+mod tests;

@@ -148,3 +148,86 @@ fn expanded(case: &Case<'_>, error: &str) -> String {
     let said = case.message.map_or(String::new(), |message| format!(" ({message:?})"));
     if hint.is_empty() { format!("{error}{said}") } else { format!("{error}{said}: {hint}") }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bird::configuration::tests::peer;
+
+    fn said(peer: &BgpPeer, error: Option<&str>, dropped: Counters, others: bool) -> String {
+        let case =
+            Case { peer, local_as: 65001, error, message: None, dropped, others, is_late: false };
+        why(&case).unwrap_or_default()
+    }
+
+    fn dropped(unsigned: u64, signed: u64, wrongly_signed: u64, far: u64) -> Counters {
+        Counters { unsigned, signed, wrongly_signed, far }
+    }
+
+    #[test]
+    fn the_kernel_is_asked_only_about_what_the_session_has() {
+        let open = BgpPeer { ttl_security: false, ..peer("a") };
+        let signed = BgpPeer { password_file: Some("/p".into()), ..open.clone() };
+        let near = BgpPeer { ttl_hops: 2, ..peer("a") };
+        let all = dropped(2, 3, 4, 5);
+        assert!(said(&signed, None, all, false).starts_with(
+            "the kernel dropped 4 segments with a wrong MD5 signature: does the peer"
+        ));
+        let unsigned = said(&signed, None, dropped(1, 3, 0, 5), false);
+        assert!(unsigned.starts_with("the kernel dropped 1 segment without an MD5"), "{unsigned}");
+        assert!(said(&open, None, all, false).contains("3 segments with an MD5 signature"));
+        let far = said(&near, None, dropped(2, 0, 4, 5), false);
+        assert!(far.starts_with("the kernel dropped 5 segments from farther away than 2 hops"));
+        assert_eq!(said(&open, None, dropped(2, 0, 4, 5), false), "");
+        assert_eq!(said(&signed, None, dropped(0, 3, 0, 5), false), "");
+        assert_eq!(said(&near, None, dropped(2, 0, 4, 0), false), "");
+    }
+
+    #[test]
+    fn nobody_is_blamed_for_another() {
+        let signed = BgpPeer { password_file: Some("/p".into()), ..peer("a") };
+        let words = said(&signed, None, dropped(0, 0, 1, 0), true);
+        assert!(words.contains("1 segment of all sessions that are not established"), "{words}");
+    }
+
+    #[test]
+    fn errors_say_what_to_do() {
+        let of = |error: &str| said(&peer("a"), Some(error), Counters::default(), false);
+        assert_eq!(
+            of("Received: Bad peer AS"),
+            "Received: Bad peer AS: the peer expects another AS number of this node than 65001"
+        );
+        assert!(of("BGP Error: Bad peer AS").contains("bgp.peer.as, 65000"));
+        assert!(of("Error: BFD session down").contains("192.0.2.254 does not answer BFD"));
+        assert!(of("BGP Error: Hold timer expired").contains("nothing came from 192.0.2.254"));
+        // What is not known stays as BIRD says it.
+        assert_eq!(of("Received: Unknown error 9.9"), "Received: Unknown error 9.9");
+        let both = said(&peer("a"), Some("Error: Link down"), dropped(0, 0, 0, 2), false);
+        assert!(both.starts_with("the kernel dropped 2 segments"), "{both}");
+        assert!(both.contains("BIRD last saw: Error: Link down: the interface"), "{both}");
+    }
+
+    #[test]
+    fn silence_is_said_when_it_is_late() {
+        let peer = peer("a");
+        let case = |is_late| Case {
+            peer: &peer,
+            local_as: 65001,
+            error: None,
+            message: None,
+            dropped: Counters::default(),
+            others: true,
+            is_late,
+        };
+        assert_eq!(why(&case(false)), None);
+        let words = why(&case(true)).unwrap();
+        assert!(words.starts_with("no answer from 192.0.2.254: is it there"), "{words}");
+        let said = Case {
+            error: Some("Received: Administrative shutdown"),
+            message: Some("x\ny"),
+            ..case(true)
+        };
+        let words = why(&said).unwrap();
+        assert!(words.contains("shutdown (\"x\\ny\"): an operator"), "{words}");
+    }
+}
