@@ -7,6 +7,7 @@ import datetime
 import re
 import subprocess
 import time
+from pathlib import Path
 
 from .routing import EXAMPLES, Bird, Frr
 
@@ -34,8 +35,8 @@ class BirdRouter(Bird):
         super().__init__(host, EXAMPLES / "router-bird.conf")
 
     def start(self):
+        self.configuration = Path(self.configuration)
         text = self.configuration.read_text()
-        self.configuration = self.directory / "bird.conf"
         self.configuration.write_text(text.replace("log syslog all", "log stderr all"))
         super().start()
 
