@@ -107,7 +107,7 @@ metrics! {
     /// The interface of the virtual addresses, if the configuration has [announce].
     announcing {} in Node {
         /// Whether the interface of the virtual addresses is up, so that they can be announced. Absent without [announce].
-        gauge guideway_announcing = |a| a.is_up; alert GuidewayAnnouncesNothing;
+        gauge guideway_announcing = |a| a.is_up; alert GuidewayAnnouncesNothing GuidewayControllerAbsent;
         /// Packets that the node itself sent to virtual addresses, and that were dropped. Absent without [announce].
         counter guideway_announce_dropped_packets_total = |a| a.dropped; no_alert;
     }
