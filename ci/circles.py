@@ -39,7 +39,8 @@ LAYERS = {
         "dpdk": set(),
         "kernel": {"dpdk"},
         "worker": {"dpdk", "kernel"},
-        "appliance": {"dpdk", "kernel", "worker"},
+        "announce": {"kernel"},
+        "appliance": {"announce", "dpdk", "kernel", "worker"},
     },
 }
 

@@ -4,6 +4,7 @@
 //! filter by protocol and table: a node may have the Internet's routes in its table `main`, which would be a million
 //! messages. Routes of this protocol that are not of full length are nobody's here, and left alone.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use guideway_netlink::{Error, Refused, Requests, family};
@@ -58,6 +59,20 @@ pub(super) fn is_about(message: &LinkMessage, name: &str, index: Option<u32>) ->
     let is_named =
         |attribute: &LinkAttribute| matches!(attribute, LinkAttribute::IfName(of) if of == name);
     Some(message.header.index) == index || message.attributes.iter().any(is_named)
+}
+
+/// The routes of the controller that a table of the kernel has, with the least metric of each address.
+///
+/// # Errors
+/// If the kernel does not say it.
+pub fn installed(table: u32) -> Result<BTreeMap<IpAddr, u32>, Error> {
+    let mut requests = Requests::open()?;
+    let mut found = BTreeMap::new();
+    for route in read(&mut requests, Some(table))? {
+        let metric = found.entry(route.address).or_insert(route.metric);
+        *metric = route.metric.min(*metric);
+    }
+    Ok(found)
 }
 
 /// The routes of this protocol in a table, or in all of them.

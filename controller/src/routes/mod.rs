@@ -26,24 +26,11 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 pub use handle::Handle;
+pub use kernel::installed;
 pub use thread::{Options, start, start_with};
 
 /// The number of the routes' protocol: `proto 200`.
 pub const PROTOCOL: u8 = 200;
-
-/// The routes of the controller that a table of the kernel has, with the least metric of each address.
-///
-/// # Errors
-/// If the kernel does not say it.
-pub fn installed(table: u32) -> Result<BTreeMap<IpAddr, u32>, guideway_netlink::Error> {
-    let mut requests = guideway_netlink::Requests::open()?;
-    let mut found = BTreeMap::new();
-    for route in kernel::read(&mut requests, Some(table))? {
-        let metric = found.entry(route.address).or_insert(route.metric);
-        *metric = route.metric.min(*metric);
-    }
-    Ok(found)
-}
 
 /// The routes that are wanted: one for each address that is not withdrawn.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
