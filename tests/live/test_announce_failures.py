@@ -14,11 +14,14 @@ from support.threads import stopped
 
 # Seconds from a failure until the router has no route by the node.
 KILLED, OTHERS = 0.1, 1.0
+# Milliseconds between packets of BFD, of which three may be missing. When the sessions' own way leads through the forwarder
+# it is BFD that finds the forwarder dead, for no message can leave the node any more.
+BFD = 25
 
 
 @pytest.fixture(scope="module")
 def whole(root):
-    with tempfile.TemporaryDirectory(prefix="guideway-") as name, Fleet(Path(name)) as made:
+    with tempfile.TemporaryDirectory(prefix="guideway-") as name, Fleet(Path(name), bfd=BFD) as made:
         made.wait_for(made.nodes)
         yield made
 

@@ -143,6 +143,9 @@ class Conversations:
                 for version, family in FAMILY.items():
                     one = socket.socket(family, KIND[protocol])
                     one.setblocking(False)
+                    if protocol == "tcp":
+                        # Connections of a server before may linger.
+                        one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                     one.bind((VIP[version], port))
                     if protocol == "tcp":
                         one.listen(4096)

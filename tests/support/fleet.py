@@ -32,12 +32,14 @@ PREFIX = {4: VIP[4], 6: VIP[6]}  # as `ip` writes a route to a single address
 
 
 class Fleet:
-    def __init__(self, directory, router="bird", prefix=None, nodes=2, **options):
-        """`options`: see Node. `prefix`: of the namespaces' names."""
+    def __init__(self, directory, router="bird", prefix=None, nodes=2, bfd=None, **options):
+        """`options`: see Node. `prefix`: of the namespaces' names. `bfd`: milliseconds from one packet to the next, in place
+        of the examples' 100; BIRD is the router then."""
         self.directory = directory
         self._router = ROUTERS[router]
         self._prefix = prefix
         self._count = nodes
+        self._bfd = bfd
         self._options = options
 
     def __enter__(self):
@@ -62,10 +64,13 @@ class Fleet:
         self._by_router(self.client, "198.51.100.254", "2001:db8:c::254")
         self.servers = {f"s{n}": self._server(stack, n) for n in (1, 2, 3)}
         self.router = stack.enter_context(self._router(host))
+        if self._bfd:
+            packets = "min rx interval {0} ms; min tx interval {0} ms;"
+            self.router.change(packets.format(100), packets.format(self._bfd))
         self.nodes = []
         for number in range(1, self._count + 1):
             own = self.fabric.lb if number == 1 else None
-            node = Node(self.fabric, number, self.directory, own, **self._options)
+            node = Node(self.fabric, number, self.directory, own, bfd=self._bfd, **self._options)
             self.nodes.append(stack.enter_context(node))
 
     def _make_router(self, router):

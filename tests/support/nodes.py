@@ -24,7 +24,7 @@ PEER = {4: "tor4", 6: "tor6"}
 ALLOWED = ["203.0.113.0/24", "2001:db8:f::/48"]
 
 
-def configuration(number, directory, change=None):
+def configuration(number, directory, bfd=None, change=None):
     """The node's. But for its own addresses, all nodes have the same."""
     own = {4: f"192.0.2.{number}", 6: f"2001:db8::{number}"}
     config = one_port()
@@ -42,6 +42,8 @@ def configuration(number, directory, change=None):
     config["announce"] = {"bgp": "managed", "hold": 1, "linger": 500}
     config["bgp"] = {"local_as": 65001, "router_id": own[4], "allowed": ALLOWED, "directory": str(directory / "bird")}
     config["bgp.peer"] = [peer(version, own[version], directory) for version in (4, 6)]
+    for one in config["bgp.peer"]:
+        one["bfd_interval"] = bfd or 100
     if change:
         change(config)
     return config
@@ -159,7 +161,7 @@ class Controller:
 class Node:
     """From entry to exit. `with_controller`: otherwise a test says what is announced, and how."""
 
-    def __init__(self, fabric, number, directory, host=None, change=None, with_controller=True):
+    def __init__(self, fabric, number, directory, host=None, bfd=None, change=None, with_controller=True):
         self.number = number
         self.name = f"lb{number}"
         self.address = {4: f"192.0.2.{number}", 6: f"2001:db8::{number}"}
@@ -171,7 +173,7 @@ class Node:
         self.directory.mkdir()
         self.bird_directory = self.directory / "bird"
         self.bird_directory.mkdir()
-        self.daemon = Daemon(self.host, configuration(number, self.directory, change), self.directory)
+        self.daemon = Daemon(self.host, configuration(number, self.directory, bfd, change), self.directory)
         self.controller = Controller(self)
         self._with_controller = with_controller
         at = self.bird_directory
