@@ -22,7 +22,7 @@ from pathlib import Path
 # layers of crates.
 LAYERS = {
     "core/src": {"wire": set(), "stats": {"wire"}, "balancer": {"wire", "stats"}},
-    "chassis/src": {"event": set(), "log": {"event"}, "server": {"event"}, "http": {"server"}},
+    "chassis/src": {"event": set(), "metrics": set(), "log": {"event"}, "server": {"event"}, "http": {"server"}},
     "management/src": {
         "routing": set(),
         "ids": set(),
@@ -34,6 +34,15 @@ LAYERS = {
         "daemon": {"routing", "ids", "state", "compile", "manager", "kernel"},
         "health": {"manager", "daemon"},
         "metrics": {"routing", "ids", "state", "compile", "manager", "kernel", "daemon", "health"},
+    },
+    "controller/src": {
+        "announce": set(),
+        "forwarder": set(),
+        "routes": set(),
+        "bird": {"announce", "routes"},
+        "manager": {"announce", "forwarder", "routes", "bird"},
+        "answer": {"manager"},
+        "metrics": {"manager"},
     },
     "forwarder/src": {
         "dpdk": set(),

@@ -7,8 +7,8 @@ use guideway_api::Request;
 use guideway_client::Error;
 use rustix::event::{PollFd, PollFlags, poll};
 
+use super::source::{Report, Source};
 use super::wake::Wake;
-use super::{Report, Source};
 
 /// The time from one attempt to connect to the next.
 const RETRY: Duration = Duration::from_millis(200);

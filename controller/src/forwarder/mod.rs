@@ -14,50 +14,18 @@
 mod follow;
 mod pulse;
 mod read;
+mod source;
 mod wake;
 
-use std::collections::BTreeMap;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use guideway_api::{Announcing, Daemon, ForwarderState, Request, Response};
-use guideway_client::{Client, Error};
-use guideway_config::Configuration;
-
+pub use source::Report;
+use source::Source;
 use wake::Wake;
-
-/// What the threads report.
-#[derive(Clone, Debug)]
-pub enum Report {
-    /// What the forwarder says of itself; reported whenever it differs.
-    Pulse {
-        /// The number of its process; none if it does not answer.
-        process: Option<i32>,
-        /// How it is.
-        state: ForwarderState,
-        /// Its interface of virtual addresses.
-        announcing: Option<Announcing>,
-    },
-    /// A configuration is in force on every worker.
-    InForce {
-        /// The number of the process.
-        process: i32,
-        /// The generation.
-        generation: u64,
-        /// The configuration.
-        configuration: Arc<Configuration>,
-    },
-    /// Whether services serve; reported whenever that differs.
-    Serving {
-        /// The number of the process.
-        process: i32,
-        /// Whether each serves, by its name.
-        services: Arc<BTreeMap<String, bool>>,
-    },
-}
 
 /// The running threads. Dropping the handle ends them.
 #[derive(Debug)]
@@ -65,12 +33,6 @@ pub struct Handle {
     pulse: Arc<Wake>,
     read: Arc<Wake>,
     threads: Vec<JoinHandle<()>>,
-}
-
-/// What each thread has.
-struct Source<R> {
-    socket: PathBuf,
-    report: Arc<R>,
 }
 
 /// Follows the forwarder at this socket.
@@ -120,23 +82,4 @@ impl Drop for Handle {
             }
         }
     }
-}
-
-impl<R> Source<R> {
-    /// Connects, says hello, and returns the number of the forwarder's process too.
-    fn connect(&self, timeout: Duration) -> Result<(Client, i32), Error> {
-        let mut client = Client::connect(&self.socket, Daemon::Forwarder, timeout)?;
-        let process = client.daemon().unwrap_or_default();
-        let hello = Request::Hello {
-            client: "guideway-controller".to_owned(),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-        };
-        let Response::Hello {} = client.send(&hello)? else { return Err(unexpected()) };
-        Ok((client, process))
-    }
-}
-
-/// The error of a response that is not of its request.
-fn unexpected() -> Error {
-    Error::Response { reason: "it is to another request".to_owned() }
 }

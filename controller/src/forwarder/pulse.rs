@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 use guideway_api::{Announcing, AnnouncingState, ForwarderState, Request, Response, Status};
 use guideway_client::{Client, Error};
 
+use super::source::{Report, Source, unexpected};
 use super::wake::Wake;
-use super::{Report, Source, unexpected};
 
 /// The shortest time from one attempt to connect to the next.
 const RETRY: Duration = Duration::from_millis(100);

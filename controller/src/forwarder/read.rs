@@ -12,8 +12,8 @@ use guideway_api::{Request, Response};
 use guideway_client::{Client, Error};
 use guideway_config as config;
 
+use super::source::{Report, Source, unexpected};
 use super::wake::Wake;
-use super::{Report, Source, unexpected};
 
 /// How often everything is read without an event.
 const PERIOD: Duration = Duration::from_secs(2);

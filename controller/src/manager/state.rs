@@ -9,7 +9,7 @@ use guideway_api::{Announcing, BgpPeer, Error, ErrorKind, ForwarderState, Happen
 use guideway_chassis::wall::Wall;
 use guideway_config::Configuration;
 
-use super::Order;
+use super::order::Order;
 use super::sessions;
 use crate::announce::{Change, Class, Classes, Decision, Handlings, Memory, Orders, Site};
 use crate::{bird, forwarder, routes};

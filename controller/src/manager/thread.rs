@@ -13,8 +13,10 @@ use guideway_chassis::event::Recorder;
 use guideway_chassis::store::Store;
 use guideway_chassis::wall::Wall;
 
+use super::event::{Event, Ordered, Settings, ask};
+use super::order::Order;
 use super::state::State;
-use super::{Event, Order, Ordered, Settings, View, ask};
+use super::view::View;
 use crate::announce::{Now, Orders};
 use crate::{bird, forwarder, routes};
 

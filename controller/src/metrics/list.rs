@@ -9,7 +9,7 @@
 use guideway_api::{BgpPeer, BgpState, ForwarderState, Vip, VipCause, VipState};
 use guideway_chassis::metrics::{Kind, Watch};
 
-use super::{Metric, Samples, Seen};
+use super::metric::{Metric, Samples, Seen, truth};
 
 /// Every metric, in the order of a page.
 pub const METRICS: &[Metric] = &[
@@ -163,14 +163,4 @@ const fn peer(
     value: fn(Option<&BgpPeer>) -> Option<f64>,
 ) -> Metric {
     Metric { kind: Kind::Gauge, name, help, watch, samples: Samples::Peers(value) }
-}
-
-impl Seen<'_> {
-    pub(super) fn is_managed(&self) -> bool {
-        self.view.bgp == Some(guideway_api::BgpMode::Managed)
-    }
-}
-
-pub(super) fn truth(is_so: bool) -> f64 {
-    f64::from(u8::from(is_so))
 }

@@ -3,117 +3,22 @@
 //! | file | what |
 //! |---|---|
 //! | `list.rs` | every metric, in one list |
+//! | `metric.rs` | what a metric is |
 //!
 //! A page is made of one view of the manager, and takes no lock.
 
 mod list;
+mod metric;
 
 use bytes::{Bytes, BytesMut};
-use guideway_api::{BgpPeer, Vip};
 use guideway_chassis::http::Query;
-use guideway_chassis::metrics::{CONTROLLER, HEAD, Kind, Process, Watch, row, sample, write};
-use prometheus::proto;
+use guideway_chassis::metrics::{CONTROLLER, HEAD, Process, row, write};
 
 use crate::manager::View;
 
 pub use list::METRICS;
-
-/// What a scrape may ask for, by `?scope=`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Scope {
-    /// The controller and the node.
-    Node,
-    /// Each virtual address.
-    Vips,
-    /// Each BGP peer.
-    Peers,
-}
-
-impl Scope {
-    const ALL: [Scope; 3] = [Scope::Node, Scope::Vips, Scope::Peers];
-
-    fn name(self) -> &'static str {
-        match self {
-            Scope::Node => "node",
-            Scope::Vips => "vips",
-            Scope::Peers => "peers",
-        }
-    }
-}
-
-/// One metric of the list.
-pub struct Metric {
-    /// How it moves.
-    pub kind: Kind,
-    /// Its name.
-    pub name: &'static str,
-    /// What it means, in one or two sentences.
-    pub help: &'static str,
-    /// Who watches it.
-    pub watch: Watch,
-    samples: Samples,
-}
-
-/// The samples of a metric. A value that is none is no sample.
-enum Samples {
-    /// One, with the release as its label.
-    Release,
-    /// One.
-    Node(fn(&Seen<'_>) -> Option<f64>),
-    /// One of each address.
-    Vips(fn(&Vip) -> bool),
-    /// One of each peer. BIRD may not know it.
-    Peers(fn(Option<&BgpPeer>) -> Option<f64>),
-}
-
-impl Metric {
-    /// The scope that it belongs to.
-    pub fn scope(&self) -> Scope {
-        match self.samples {
-            Samples::Release | Samples::Node(_) => Scope::Node,
-            Samples::Vips(_) => Scope::Vips,
-            Samples::Peers(_) => Scope::Peers,
-        }
-    }
-
-    /// The names of its labels.
-    pub fn labels(&self) -> &'static [&'static str] {
-        match self.samples {
-            Samples::Release => &["version"],
-            Samples::Node(_) => &[],
-            Samples::Vips(_) => &["address"],
-            Samples::Peers(_) => &["peer"],
-        }
-    }
-
-    fn samples(&self, seen: &Seen<'_>) -> Vec<proto::Metric> {
-        let of = |label: &str, value| sample(self.kind, &[(self.labels()[0], label)], value);
-        match self.samples {
-            Samples::Release => vec![of(env!("CARGO_PKG_VERSION"), 1.0)],
-            Samples::Node(value) => {
-                value(seen).map(|value| sample(self.kind, &[], value)).into_iter().collect()
-            }
-            Samples::Vips(is_so) => {
-                let vips = seen.view.vips.iter();
-                vips.map(|vip| of(&vip.address.to_string(), list::truth(is_so(vip)))).collect()
-            }
-            Samples::Peers(value) => {
-                let configuration = seen.view.configuration.iter().filter(|_| seen.is_managed());
-                let peers = configuration.flat_map(|it| &it.bgp.peers);
-                let session = |name: &str| seen.view.sessions.iter().find(|it| it.name == name);
-                let samples = peers.filter_map(|it| Some(of(&it.name, value(session(&it.name))?)));
-                samples.collect()
-            }
-        }
-    }
-}
-
-/// What a page is made of.
-struct Seen<'a> {
-    view: &'a View,
-    is_stored: bool,
-    process: Process,
-}
+use metric::Seen;
+pub use metric::{Metric, Scope};
 
 /// The page for a query.
 ///

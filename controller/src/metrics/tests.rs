@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use guideway_chassis::metrics::Kind;
+
 use super::*;
 use crate::manager::testing::view;
 
