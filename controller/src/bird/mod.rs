@@ -12,12 +12,14 @@
 //! | `sessions` | the sessions, as peers of the API |
 //! | `apply` | has BIRD run by a text, or by the last one |
 //! | `thread` | the thread that does all of it |
+//! | `handle` | how others reach the thread and BIRD |
 
 mod apply;
 mod configuration;
 mod control;
 mod counters;
 mod export;
+mod handle;
 mod passwords;
 mod sessions;
 mod status;
@@ -33,7 +35,7 @@ use guideway_config::Bgp;
 
 use crate::announce::{Class, Handlings};
 
-pub use thread::{Handle, start};
+pub use handle::{Handle, start};
 
 /// What BIRD is to run by.
 #[derive(Clone, Debug, PartialEq, Eq)]

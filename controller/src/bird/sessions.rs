@@ -1,7 +1,6 @@
 //! The sessions as peers of the API: what BIRD shows, with what is remembered of before.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 use std::time::{Duration, Instant, SystemTime};
 
 use guideway_api::{BgpPeer, BgpState};
@@ -9,7 +8,7 @@ use guideway_api::{BgpPeer, BgpState};
 use super::Plan;
 use super::configuration::{local_as, session};
 use super::counters::Counters;
-use super::status::Shown;
+use super::status::{self, Shown};
 use super::words::{Case, why};
 
 /// How long a session may take until silence is the peer's fault.
@@ -54,9 +53,9 @@ pub(super) enum Seen<'a> {
     /// What it shows.
     Shown {
         /// The sessions, by BIRD's name.
-        sessions: &'a BTreeMap<String, Shown>,
+        sessions: &'a status::Sessions,
         /// Whether BFD says that an address is alive.
-        bfd: &'a BTreeMap<IpAddr, bool>,
+        bfd: &'a status::Alive,
     },
 }
 

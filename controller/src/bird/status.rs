@@ -38,9 +38,15 @@ pub(super) struct Shown {
     pub(super) next_hops: BTreeMap<Family, IpAddr>,
 }
 
-/// The BGP sessions of `show protocols all`, by BIRD's name.
-pub(super) fn sessions(lines: &[Line]) -> BTreeMap<String, Shown> {
-    let mut sessions = BTreeMap::new();
+/// Sessions by BIRD's name.
+pub(super) type Sessions = BTreeMap<String, Shown>;
+
+/// Whether BFD says that a peer is alive, by its address.
+pub(super) type Alive = BTreeMap<IpAddr, bool>;
+
+/// The BGP sessions of `show protocols all`.
+pub(super) fn sessions(lines: &[Line]) -> Sessions {
+    let mut sessions = Sessions::new();
     let mut current: Option<&mut Shown> = None;
     let mut family = None;
     for line in lines {
@@ -136,8 +142,8 @@ fn time(text: &str) -> Option<SystemTime> {
     }
 }
 
-/// Whether each peer of `show bfd sessions` is up, by its address.
-pub(super) fn bfd(lines: &[Line]) -> BTreeMap<IpAddr, bool> {
+/// Whether each peer of `show bfd sessions` is up.
+pub(super) fn bfd(lines: &[Line]) -> Alive {
     let session = |line: &Line| {
         // `10.9.1.0    eth0    Up    2026-11-30T06:00:00.123+0000    0.100    0.300`
         let mut words = line.text.split_whitespace();

@@ -4,14 +4,12 @@
 //! that wait, the last counts. BIRD itself is started and ended by systemd: one that does not run gets the file, and is
 //! told to read it as soon as it answers, since it may have read an older one.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::io;
+use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, unbounded};
-use guideway_api::{BgpDetails, BgpPeer, BgpState};
+use crossbeam_channel::{Receiver, RecvTimeoutError};
+use guideway_api::BgpPeer;
 use parking_lot::Mutex;
 
 use super::apply::{How, Place, Progress, configure, is_ready};
@@ -34,105 +32,11 @@ const CHANGING: Duration = Duration::from_secs(3);
 /// The time from one try to the next with what was refused.
 const AGAIN: Duration = Duration::from_secs(5);
 
-/// The running thread. Dropping the handle ends it, and leaves BIRD running.
-#[derive(Debug)]
-pub struct Handle {
-    orders: Option<Sender<Option<Box<Plan>>>>,
-    known: Arc<Mutex<Option<Known>>>,
-    thread: Option<JoinHandle<()>>,
-}
-
-/// What [`Handle::show`] needs to know, so that it can ask BIRD itself.
+/// What [`Handle::show`](super::Handle::show) needs to know, so that it can ask BIRD itself.
 #[derive(Clone, Debug)]
-struct Known {
-    plan: Arc<Plan>,
-    peers: Arc<Vec<BgpPeer>>,
-}
-
-/// Starts to configure and to watch BIRD. Nothing is written or asked before the first [`Handle::want`].
-///
-/// # Errors
-/// If the operating system refuses a thread.
-pub fn start(report: impl Fn(Report) + Send + 'static) -> io::Result<Handle> {
-    let (orders, received) = unbounded();
-    let known = Arc::new(Mutex::new(None));
-    let mut work = Work {
-        report,
-        known: Arc::clone(&known),
-        plan: None,
-        place: Place::new("".as_ref(), "".as_ref()),
-        bird: None,
-        is_found: None,
-        is_silent: false,
-        runs: Runs::default(),
-        again: BTreeSet::new(),
-        marks: Marks::default(),
-        due: Due::Never,
-        refused: None,
-        sessions: Sessions::default(),
-        told: None,
-        calm: Instant::now(),
-    };
-    let thread = thread::Builder::new().name("bird".into()).spawn(move || work.run(&received))?;
-    Ok(Handle { orders: Some(orders), known, thread: Some(thread) })
-}
-
-impl Handle {
-    /// Has BIRD run by this plan; without one, BIRD is left alone. Never waits; the newest wish counts.
-    pub fn want(&self, plan: Option<Plan>) {
-        // The thread is gone only if it panicked, which is logged when the handle is dropped.
-        let _ = self.orders.as_ref().map(|orders| orders.send(plan.map(Box::new)));
-    }
-
-    /// Asks BIRD about a peer. Waits up to some seconds if BIRD stands still.
-    ///
-    /// # Errors
-    /// Why there is no answer, in words.
-    pub fn show(&self, peer: &str) -> Result<BgpDetails, String> {
-        let known = self.known.lock().clone();
-        let Some(Known { plan, peers }) = known else {
-            return Err("announce.bgp is not \"managed\"".to_owned());
-        };
-        let configured = plan.bgp.peers.iter().find(|configured| configured.name == peer);
-        let (Some(configured), Some(listed)) =
-            (configured, peers.iter().find(|listed| listed.name == peer))
-        else {
-            return Err(format!("there is no peer {peer}"));
-        };
-        let mut details = BgpDetails {
-            peer: listed.clone(),
-            hold_time: u16::try_from(configured.hold_time.as_secs()).unwrap_or(u16::MAX),
-            keepalive: u16::try_from(configured.keepalive().as_secs()).unwrap_or(u16::MAX),
-            local_address: configured.source,
-            sent: Vec::new(),
-        };
-        let place = Place::new(&plan.bgp.directory, &plan.bgp.program);
-        let Ok(mut bird) = Control::open(&place.socket()) else {
-            // The session says that BIRD does not answer.
-            return Ok(details);
-        };
-        let name = session(peer);
-        let lines = bird.ask(&format!("show protocols all '{name}'")).map_err(|e| e.to_string())?;
-        let Some(shown) = status::sessions(&lines).remove(&name) else { return Ok(details) };
-        details.hold_time = shown.hold_time.unwrap_or(details.hold_time);
-        details.keepalive = shown.keepalive.unwrap_or(details.keepalive);
-        details.local_address = shown.source.or(details.local_address);
-        if shown.state == Some(BgpState::Established) {
-            let command = format!("show route export '{name}' all");
-            let lines = bird.ask(&command).map_err(|error| error.to_string())?;
-            details.sent = status::routes(&lines, &shown.next_hops);
-        }
-        Ok(details)
-    }
-}
-
-impl Drop for Handle {
-    fn drop(&mut self) {
-        self.orders = None;
-        if self.thread.take().is_some_and(|thread| thread.join().is_err()) {
-            tracing::error!("the thread of BIRD panicked");
-        }
-    }
+pub(super) struct Known {
+    pub(super) plan: Arc<Plan>,
+    pub(super) peers: Arc<Vec<BgpPeer>>,
 }
 
 /// When the plan is to be applied.
@@ -154,7 +58,7 @@ struct Runs {
 }
 
 /// What the thread has.
-struct Work<F> {
+pub(super) struct Work<F> {
     report: F,
     known: Arc<Mutex<Option<Known>>>,
     plan: Option<Arc<Plan>>,
@@ -178,8 +82,28 @@ struct Work<F> {
 }
 
 impl<F: Fn(Report)> Work<F> {
+    pub(super) fn new(report: F, known: Arc<Mutex<Option<Known>>>) -> Work<F> {
+        Work {
+            report,
+            known,
+            plan: None,
+            place: Place::new("".as_ref(), "".as_ref()),
+            bird: None,
+            is_found: None,
+            is_silent: false,
+            runs: Runs::default(),
+            again: BTreeSet::new(),
+            marks: Marks::default(),
+            due: Due::Never,
+            refused: None,
+            sessions: Sessions::default(),
+            told: None,
+            calm: Instant::now(),
+        }
+    }
+
     /// Works until the handle is dropped.
-    fn run(&mut self, orders: &Receiver<Option<Box<Plan>>>) {
+    pub(super) fn run(&mut self, orders: &Receiver<Option<Box<Plan>>>) {
         let mut look = Instant::now();
         loop {
             let order = match self.plan {
@@ -374,10 +298,9 @@ impl<F: Fn(Report)> Work<F> {
     fn look(&mut self, plan: &Arc<Plan>) {
         let counters = Counters::read();
         let shown = self.ask_sessions();
-        let none = BTreeMap::new();
         let error;
         let seen = match &shown {
-            Some((sessions, bfd)) => Seen::Shown { sessions, bfd: bfd.as_ref().unwrap_or(&none) },
+            Some((sessions, bfd)) => Seen::Shown { sessions, bfd },
             None => {
                 error = format!("BIRD does not answer at {}", self.place.socket().display());
                 Seen::Nothing { error: &error }
@@ -391,27 +314,24 @@ impl<F: Fn(Report)> Work<F> {
         }
     }
 
-    #[expect(clippy::type_complexity, reason = "used once")]
-    fn ask_sessions(
-        &mut self,
-    ) -> Option<(BTreeMap<String, status::Shown>, Option<BTreeMap<std::net::IpAddr, bool>>)> {
+    /// The sessions, and what BFD says of them; none if BIRD does not answer.
+    fn ask_sessions(&mut self) -> Option<(status::Sessions, status::Alive)> {
         let bird = self.bird.as_mut()?;
-        let shown = bird.ask("show protocols all").map(|lines| status::sessions(&lines));
-        let bfd = match shown {
-            // Refused if the configuration has no BFD.
-            Ok(_) => match bird.ask("show bfd sessions") {
-                Ok(lines) => Ok(Some(status::bfd(&lines))),
-                Err(Error::Refused { .. }) => Ok(None),
-                Err(error) => Err(error),
-            },
-            Err(_) => Ok(None),
-        };
-        match (shown, bfd) {
-            (Ok(shown), Ok(bfd)) => Some((shown, bfd)),
-            (Err(error), _) | (_, Err(error)) => {
+        let sessions = bird.ask("show protocols all");
+        let alive = sessions.is_ok().then(|| bird.ask("show bfd sessions"));
+        match (sessions, alive) {
+            (Ok(sessions), Some(Ok(alive))) => {
+                Some((status::sessions(&sessions), status::bfd(&alive)))
+            }
+            // The configuration has no BFD.
+            (Ok(sessions), Some(Err(Error::Refused { .. }))) => {
+                Some((status::sessions(&sessions), status::Alive::new()))
+            }
+            (Err(error), _) | (_, Some(Err(error))) => {
                 self.lose(&error);
                 None
             }
+            (Ok(_), None) => None,
         }
     }
 }

@@ -3,7 +3,9 @@
 use guideway_api::BgpState;
 use guideway_config::BgpPeer;
 
-use crate::network::{NODE4, ROUTER4, announce, peer, router_session, router_v4, with_network};
+use crate::command::announce;
+use crate::network::with_network;
+use crate::settings::{NODE4, ROUTER4, peer, router_session, router_v4};
 
 #[test]
 fn another_as_number_is_named_by_either_end() {

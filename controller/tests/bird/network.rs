@@ -2,27 +2,22 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::net::IpAddr;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::thread;
-use std::time::{Duration, Instant};
 
 use guideway_api::{BgpPeer as Session, BgpState};
 use guideway_config::{Bgp, BgpPeer};
-use guideway_controller::announce::{Class, Handlings};
 use guideway_controller::bird::{Handle, Plan, Report, start};
 use nix::sched::{CloneFlags, unshare};
 use parking_lot::Mutex;
 use tempfile::TempDir;
 
-/// The node's addresses.
-pub(crate) const NODE4: &str = "10.9.1.1";
-pub(crate) const NODE6: &str = "fd09:1::1";
-/// The router's.
-pub(crate) const ROUTER4: &str = "10.9.1.254";
-pub(crate) const ROUTER6: &str = "fd09:1::fe";
+use crate::command::{Running, birdc, output, run, until, until_or};
+use crate::settings::{
+    NODE4, NODE6, ROUTER_HEAD, ROUTER4, ROUTER6, peer, router_session, router_v4,
+};
 
 /// Where Debian has BIRD.
 const BIRD: &str = "/usr/sbin/bird";
@@ -41,27 +36,6 @@ pub(crate) fn with_network(test: impl FnOnce(&mut Network) + Send) {
     });
 }
 
-/// A process that ends with its value.
-pub(crate) struct Running(Child);
-
-impl Running {
-    fn start(command: &mut Command) -> Running {
-        Running(command.stdin(Stdio::null()).spawn().unwrap())
-    }
-
-    pub(crate) fn signal(&self, signal: nix::sys::signal::Signal) {
-        let pid = nix::unistd::Pid::from_raw(self.0.id().cast_signed());
-        nix::sys::signal::kill(pid, signal).unwrap();
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
 /// The network, the thread of BIRD on the node, and what it has reported.
 pub(crate) struct Network {
     pub(crate) directory: TempDir,
@@ -78,7 +52,7 @@ impl Network {
         let space = Running::start(
             Command::new("unshare").args(["-n", "sleep", "infinity"]).stdout(Stdio::null()),
         );
-        let pid = space.0.id();
+        let pid = space.pid();
         let own = fs::read_link("/proc/thread-self/ns/net").unwrap();
         until("the router's namespace", || {
             fs::read_link(format!("/proc/{pid}/ns/net")).is_ok_and(|other| other != own)
@@ -115,7 +89,7 @@ impl Network {
 
     fn router_command(&self, program: &str) -> Command {
         let mut command = Command::new("nsenter");
-        command.arg(format!("--net=/proc/{}/ns/net", self.space.0.id())).arg(program);
+        command.arg(format!("--net=/proc/{}/ns/net", self.space.pid())).arg(program);
         command
     }
 
@@ -346,125 +320,4 @@ impl Network {
         });
         counts.sum()
     }
-}
-
-const ROUTER_HEAD: &str = "
-log stderr { warning, error, auth, fatal, bug };
-router id 10.9.1.254;
-protocol device { scan time 10; }
-ipv4 table learnt4;
-ipv6 table learnt6;
-protocol bfd { interface \"*\" { interval 100 ms; multiplier 3; }; multihop { interval 100 ms; multiplier 3; }; }
-template bgp node {
-  hold time 9;
-  connect delay time 1; connect retry time 1; error wait time 1, 2; error forget time 2;
-  graceful restart off;
-}
-";
-
-/// A session of the router with the node: its name, its own items, and its IPv4 and IPv6 channels.
-pub(crate) fn router_session(name: &str, items: &str) -> String {
-    format!(
-        "protocol bgp {name} from node {{ {items} \
-         ipv4 {{ table learnt4; import all; export none; }}; \
-         ipv6 {{ table learnt6; import all; export none; }}; }}\n"
-    )
-}
-
-/// The router's side of a session over IPv4 with everything by default.
-pub(crate) fn router_v4(name: &str) -> String {
-    router_session(
-        name,
-        &format!("local {ROUTER4} as 65000; neighbor {NODE4} as 65001; ttl security on; bfd on;"),
-    )
-}
-
-/// A peer over IPv4, the router, with the defaults of the configuration.
-pub(crate) fn peer(name: &str) -> BgpPeer {
-    BgpPeer {
-        name: name.to_owned(),
-        address: ROUTER4.parse().unwrap(),
-        remote_as: 65000,
-        local_as: None,
-        source: None,
-        password_file: None,
-        ttl_hops: 1,
-        ttl_security: true,
-        hold_time: Duration::from_secs(9),
-        keepalive: None,
-        bfd: true,
-        bfd_interval: Duration::from_millis(100),
-        bfd_multiplier: 3,
-        families: vec![],
-        next_hops: vec![],
-        communities: vec![],
-        med: 0,
-        prepend: 0,
-    }
-}
-
-/// Classes of handlings.
-pub(crate) fn classes(of: Vec<(u16, Handlings)>) -> BTreeMap<Class, Handlings> {
-    of.into_iter().map(|(number, handlings)| (Class(number), handlings)).collect()
-}
-
-/// Installs the route of an address on the node.
-pub(crate) fn announce(address: &str, metric: u32) {
-    route("add", address, metric);
-}
-
-/// Changes the metric of an address's route, as the thread of the routes does: the new one first.
-pub(crate) fn change(address: &str, from: u32, to: u32) {
-    route("append", address, to);
-    route("del", address, from);
-}
-
-/// Removes the route of an address.
-pub(crate) fn withdraw(address: &str, metric: u32) {
-    route("del", address, metric);
-}
-
-fn route(verb: &str, address: &str, metric: u32) {
-    let family = if address.parse::<IpAddr>().unwrap().is_ipv4() { "-4" } else { "-6" };
-    run(&format!(
-        "ip {family} route {verb} {address} dev gwvip table 1000 proto 200 metric {metric}"
-    ));
-}
-
-/// Runs a command in the namespace of the calling thread, which must succeed, and returns what it prints.
-pub(crate) fn run(command: &str) -> String {
-    let mut words = command.split_whitespace();
-    output(Command::new(words.next().unwrap()).args(words))
-}
-
-fn output(command: &mut Command) -> String {
-    let output = command.output().unwrap();
-    let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{command:?}: {errors}");
-    String::from_utf8(output.stdout).unwrap()
-}
-
-fn birdc(socket: &Path, command: &str) -> String {
-    let mut birdc = Command::new("/usr/sbin/birdc");
-    let output = birdc.arg("-s").arg(socket).args(command.split_whitespace()).output().unwrap();
-    String::from_utf8_lossy(&output.stdout).into_owned()
-}
-
-/// Waits until a condition holds, and returns how long that took.
-pub(crate) fn until(what: &str, holds: impl FnMut() -> bool) -> Duration {
-    until_or(what, holds, String::new)
-}
-
-/// Waits until a condition holds; fails after 20 s, with more words.
-pub(crate) fn until_or(
-    what: &str,
-    mut holds: impl FnMut() -> bool,
-    more: impl Fn() -> String,
-) -> Duration {
-    let begin = Instant::now();
-    while !holds() {
-        assert!(begin.elapsed() < Duration::from_secs(20), "in vain: {what}: {}", more());
-        thread::sleep(Duration::from_millis(10));
-    }
-    begin.elapsed()
 }

@@ -11,7 +11,9 @@ use guideway_config::{Bgp, BgpPeer};
 use guideway_controller::bird::{Plan, Report};
 use nix::sys::signal::Signal;
 
-use crate::network::{Network, announce, peer, router_v4, until, with_network};
+use crate::command::{announce, until};
+use crate::network::{Network, with_network};
+use crate::settings::{peer, router_v4};
 
 #[test]
 fn the_file_comes_before_bird_and_outlives_it() {
@@ -64,7 +66,7 @@ fn a_bird_that_stands_still_is_lost_and_knows_nothing_new() {
         );
         network.forget();
         let mut other = plan;
-        other.classes = crate::network::classes(vec![(1, Default::default())]);
+        other.classes = crate::settings::classes(vec![(1, Default::default())]);
         network.want(other);
         thread::sleep(Duration::from_secs(2));
         let is_configured = |r: &Report| matches!(r, Report::Configured { .. });

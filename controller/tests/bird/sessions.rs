@@ -6,9 +6,9 @@ use std::time::Duration;
 use guideway_api::BgpState;
 use guideway_config::BgpPeer;
 
-use crate::network::{
-    NODE4, ROUTER4, announce, peer, router_session, router_v4, run, until, with_network,
-};
+use crate::command::{announce, run, until};
+use crate::network::with_network;
+use crate::settings::{NODE4, ROUTER4, peer, router_session, router_v4};
 
 #[test]
 fn the_same_password_and_gtsm() {

@@ -7,10 +7,9 @@ use guideway_api::{BgpState, VipState};
 use guideway_config::{Bgp, BgpPeer, Community, Family};
 use guideway_controller::announce::{Handling, Handlings};
 
-use crate::network::{
-    NODE4, NODE6, ROUTER4, ROUTER6, announce, change, classes, peer, router_session, router_v4,
-    run, until, with_network, withdraw,
-};
+use crate::command::{announce, change, run, until, withdraw};
+use crate::network::with_network;
+use crate::settings::{NODE4, NODE6, ROUTER4, ROUTER6, classes, peer, router_session, router_v4};
 
 fn handlings(of: &[(&str, VipState, Option<&str>)]) -> Handlings {
     let handling = |state, hop: Option<&str>| Handling {
