@@ -54,6 +54,15 @@ fn route(verb: &str, address: &str, metric: u32) {
     ));
 }
 
+/// Runs lines for `ip -batch`, and returns how long that took.
+pub(crate) fn run_batch(lines: &str) -> Duration {
+    let begin = Instant::now();
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), lines).unwrap();
+    run(&format!("ip -batch {}", file.path().display()));
+    begin.elapsed()
+}
+
 /// Runs a command in the namespace of the calling thread, which must succeed, and returns what it prints.
 pub(crate) fn run(command: &str) -> String {
     let mut words = command.split_whitespace();

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use guideway_api::{BgpState, VipState};
 use guideway_config::{Bgp, BgpPeer, Community, Family};
 use guideway_controller::announce::{Handling, Handlings};
 
-use crate::command::{announce, change, run, until, withdraw};
+use crate::command::{announce, change, run, run_batch, until, withdraw};
 use crate::network::with_network;
 use crate::settings::{NODE4, NODE6, ROUTER4, ROUTER6, classes, peer, router_session, router_v4};
 
@@ -242,5 +243,41 @@ fn changed_attributes_are_sent_without_a_new_session() {
         network.await_routes(&["203.0.113.2/32"]);
         let session = network.await_session("one route", "a", |session| session.routes == 1);
         assert_eq!((session.state, session.since), (BgpState::Established, since));
+    });
+}
+
+#[test]
+fn two_thousand_addresses_come_drain_and_go() {
+    with_network(|network| {
+        network.start_router(&router_v4("n1"));
+        network.establish(network.plan(vec![peer("a")]), &["a"]);
+        let addresses = || (0..2000).map(|n| format!("203.0.{}.{}", 112 + n / 250, n % 250 + 1));
+        let narrow = network.plan(vec![peer("a")]);
+        let wide =
+            Bgp { allowed: vec!["203.0.112.0/20".parse().unwrap()], ..(*narrow.bgp).clone() };
+        network.configure(guideway_controller::bird::Plan { bgp: Arc::new(wide), ..narrow });
+        let batch = |verb: &str, metric: u32| {
+            addresses()
+                .map(|address| {
+                    format!(
+                        "route {verb} {address} dev gwvip table 1000 proto 200 metric {metric}\n"
+                    )
+                })
+                .collect::<String>()
+        };
+        let handle = network.handle.as_ref().unwrap();
+        let draining = || {
+            let sent = handle.show("a").unwrap().sent;
+            (sent.len(), sent.iter().filter(|route| route.draining).count())
+        };
+        let times = [
+            run_batch(&batch("add", 1000)) + until("all are announced", || draining() == (2000, 0)),
+            run_batch(&(batch("append", 2000) + &batch("del", 1000)))
+                + until("all drain", || draining() == (2000, 2000)),
+            run_batch(&batch("del", 2000)) + until("all are gone", || draining() == (0, 0)),
+        ];
+        println!("announced, draining and gone after {times:?}");
+        network.await_routes(&[]);
+        assert!(times.iter().all(|time| *time < Duration::from_secs(5)), "{times:?}");
     });
 }
