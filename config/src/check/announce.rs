@@ -2,14 +2,10 @@
 
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
-use std::time::Duration;
 
 use super::draft::Draft;
 use crate::findings::excerpt;
 use crate::sections::announce::{AnnounceWhen, BgpMode};
-
-/// `TimeoutStopSec` of `guideway.service`, less what the rest of a stop may take.
-const STOP: Duration = Duration::from_secs(10);
 
 /// The virtual addresses, and the services on each, all without a mistake.
 struct Served<'a> {
@@ -108,13 +104,6 @@ impl Draft<'_> {
         if linger.is_zero() {
             let message = "is 0: a forwarder that stops drops what routers send until they know \
                            that it is gone";
-            self.root.warn(KEY, message);
-        } else if linger > STOP {
-            let message = format!(
-                "is {} milliseconds; guideway.service has TimeoutStopSec=15, and systemd kills \
-                 what takes longer to stop: raise that too",
-                linger.as_millis()
-            );
             self.root.warn(KEY, message);
         }
     }
