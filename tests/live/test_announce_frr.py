@@ -72,11 +72,10 @@ def test_a_drain(fleet):
 @IN_TIME
 def test_a_forwarder_is_killed(fleet):
     node = fleet.nodes[0]
-    fleet.wait_for(fleet.nodes)
+    fleet.repair()
     with fleet.routes() as log:
         took = fleet.losses(log, node, node.kill())
     print("after SIGKILL the router has no route by it after " + ", ".join(f"{1000 * one:.0f} ms" for one in took.values()))
-    # FRR takes longer than BIRD: 70 ms on a quiet machine.
-    assert max(took.values()) < 0.3
-    node.repair()
-    fleet.wait_for(fleet.nodes, 30)
+    # BFD: three packets, 100 ms apart. FRR takes 70 ms more than BIRD.
+    assert max(took.values()) < 0.6
+    fleet.repair()

@@ -149,17 +149,20 @@ class Fleet:
 
     def carriers(self, conversations):
         """Which node carries each conversation, by what the router's kernel says of its ports and addresses."""
-        lines = []
-        for one in conversations:
-            address, port = one.local
-            service = one.socket.getpeername()[1]
-            ends = f"{VIP[one.version]} from {address} iif eth1"
-            lines.append(f"-{one.version} route get {ends} ipproto {one.protocol} sport {port} dport {service}")
-        shown = []
-        for line in lines:
-            shown.append(self.router.namespace.ip(*line.split()))
+        found = []
+        for version in (4, 6):
+            # One program of each family asks for all.
+            questions = [self._question(one) for one in conversations if one.version == version]
+            done = self.router.namespace.run("ip", f"-{version}", "-o", "-batch", "-", input="".join(questions))
+            found.append(iter(re.findall(r"\bvia (\S+)", done.stdout)))
         by_address = {address: node for node in self.nodes for address in node.address.values()}
-        return [by_address[plain(re.search(r"\bvia (\S+)", text).group(1))] for text in shown]
+        return [by_address[plain(next(found[one.version == 6]))] for one in conversations]
+
+    @staticmethod
+    def _question(one):
+        address, port = one.local
+        ends = f"{VIP[one.version]} from {address} iif eth1 ipproto {one.protocol}"
+        return f"route get {ends} sport {port} dport {one.socket.getpeername()[1]}\n"
 
     # Traffic.
 

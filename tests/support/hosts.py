@@ -32,8 +32,8 @@ GRE = 47
 PROGRAM = Path(__file__).with_name("flood.py")
 
 
-def run(*words, timeout=60, check=True):
-    done = subprocess.run(list(map(str, words)), capture_output=True, text=True, timeout=timeout)
+def run(*words, timeout=60, check=True, **options):
+    done = subprocess.run(list(map(str, words)), capture_output=True, text=True, timeout=timeout, **options)
     assert not check or done.returncode == 0, f"{' '.join(map(str, words))}: {done.stdout}{done.stderr}"
     return done
 
@@ -80,8 +80,8 @@ class Host(Namespace):
         for name, value in settings.items():
             run(*self.command("sysctl", "-qw", f"net.{name}={value}"))
 
-    def run(self, *words, timeout=60, check=True):
-        return run(*self.command(*words), timeout=timeout, check=check)
+    def run(self, *words, **options):
+        return run(*self.command(*words), **options)
 
     def start(self, *words, **options):
         """Starts a program. It is killed with the host, at the latest."""
