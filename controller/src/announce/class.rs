@@ -32,6 +32,14 @@ impl Classes {
         true
     }
 
+    /// Gives this class to some handlings, as an earlier run has done, unless one of them is in use.
+    pub fn adopt(&mut self, handlings: &Handlings, class: Class) {
+        let is_used = self.classes.values().any(|&used| used == class);
+        if !handlings.is_empty() && (1..CLASSES).contains(&class.0) && !is_used {
+            self.classes.entry(handlings.clone()).or_insert(class);
+        }
+    }
+
     /// The class of some handlings; none if there were too many.
     pub fn of(&self, handlings: &Handlings) -> Option<Class> {
         match handlings.is_empty() {
@@ -69,6 +77,21 @@ mod tests {
         assert_eq!((classes.of(&one), classes.of(&two)), (None, Some(Class(2))));
         assert_eq!(classes.of(&three), Some(Class(3)), "not the one that was just freed");
         assert_eq!(classes.all().len(), 2);
+    }
+
+    #[test]
+    fn a_class_of_an_earlier_run_is_taken_over_once() {
+        let mut classes = Classes::default();
+        let (one, two) = (handlings(1), handlings(2));
+        classes.adopt(&one, Class(7));
+        classes.adopt(&one, Class(8));
+        classes.adopt(&two, Class(7));
+        classes.adopt(&two, Class(0));
+        classes.adopt(&two, Class(CLASSES));
+        classes.adopt(&Handlings::new(), Class(9));
+        assert_eq!(classes.all(), BTreeMap::from([(Class(7), one.clone())]));
+        assert!(classes.assign([&one, &two].into_iter()));
+        assert_eq!((classes.of(&one), classes.of(&two)), (Some(Class(7)), Some(Class(1))));
     }
 
     #[test]

@@ -63,6 +63,7 @@ impl State {
         if let (Some(site), ForwarderState::Well) = (site, state) {
             self.note_quorums(site, &serving, &decisions, &mut settled.happened);
         }
+        self.adopt_classes(&decisions);
         let announced = decisions.iter().filter(|decision| decision.state != VipState::Withdrawn);
         if !self.classes.assign(announced.map(|decision| &decision.peers)) {
             tracing::error!(
@@ -128,6 +129,19 @@ impl State {
         registered.map(decision).collect()
     }
 
+    /// At the start, takes over the classes of the routes that an earlier run has left: BIRD runs by them.
+    fn adopt_classes(&mut self, decisions: &[Decision]) {
+        if std::mem::replace(&mut self.has_classes, true) {
+            return;
+        }
+        for decision in decisions.iter().filter(|decision| decision.state != VipState::Withdrawn) {
+            let class = self.installed.get(&decision.address).and_then(|&metric| class_of(metric));
+            if let Some(class) = class {
+                self.classes.adopt(&decision.peers, class);
+            }
+        }
+    }
+
     /// The metric of each route. BIRD has to know the class first: until then the route stays as it was.
     /// Returns the addresses for which that is so too.
     fn metrics(
@@ -149,7 +163,8 @@ impl State {
                 None if decision.state == VipState::Withdrawn => None,
                 None => {
                     waiting.insert(decision.address);
-                    self.metrics.get(&decision.address).copied()
+                    let before = self.metrics.get(&decision.address);
+                    before.or_else(|| self.installed.get(&decision.address)).copied()
                 }
             };
             metrics.extend(wanted.map(|metric| (decision.address, metric)));
@@ -292,4 +307,11 @@ fn gone(last: &VipCause) -> VipCause {
         VipCause::Registered | VipCause::Ordered => VipCause::Ordered,
         _ => VipCause::NotConfigured,
     }
+}
+
+/// The class that a metric names.
+fn class_of(metric: u32) -> Option<Class> {
+    let in_class = [ANNOUNCED, DRAINING].map(|base| metric.checked_sub(base));
+    let class = in_class.into_iter().flatten().find(|&class| class < u32::from(CLASSES))?;
+    u16::try_from(class).ok().map(Class)
 }

@@ -55,6 +55,8 @@ pub(super) struct State {
     pub(super) orders: Orders,
     pub(super) memory: Memory,
     pub(super) classes: Classes,
+    /// The classes of an earlier run were taken over.
+    pub(super) has_classes: bool,
     /// The classes that BIRD is to know.
     pub(super) planned: BTreeMap<Class, Handlings>,
     /// The number of the forwarder's process; none if it does not answer.
@@ -92,6 +94,7 @@ impl State {
             orders,
             memory: Memory::default(),
             classes: Classes::default(),
+            has_classes: false,
             planned: BTreeMap::new(),
             process: None,
             forwarder: None,

@@ -162,6 +162,34 @@ mod tests {
 
     use super::*;
 
+    /// The thread that is to panic, in a process of its own.
+    const PANICS: &str = "GUIDEWAY_TEST_PANICS";
+
+    #[test]
+    fn a_panic_ends_the_program_unless_its_thread_answers_clients() {
+        if let Ok(name) = std::env::var(PANICS) {
+            end_if_a_thread_panics();
+            let thread = thread::Builder::new().name(name).spawn(|| panic!("as a test wants it"));
+            assert!(thread.unwrap().join().is_err());
+            process::exit(42);
+        }
+        for (name, code) in [
+            ("manager", 1),
+            ("routes", 1),
+            ("bird", 1),
+            ("pulse", 1),
+            ("control", 42),
+            ("http", 42),
+        ] {
+            let done = process::Command::new(std::env::current_exe().unwrap())
+                .args(["--exact", "program::run::tests::a_panic_ends_the_program_unless_its_thread_answers_clients"])
+                .env(PANICS, name)
+                .output()
+                .unwrap();
+            assert_eq!(done.status.code(), Some(code), "{name}: {done:?}");
+        }
+    }
+
     #[test]
     fn a_manager_without_a_watchdog_is_silent() {
         let directory = tempfile::tempdir().unwrap();
