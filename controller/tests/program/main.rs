@@ -8,6 +8,7 @@
 #[path = "../routes/space.rs"]
 mod space;
 
+mod bird;
 mod forwarder;
 mod hostile;
 mod life;

@@ -1,6 +1,6 @@
 //! What operators order.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use guideway_api::{
     ErrorKind, Happening, NodeOrder, Request, Response, VipCause, VipOrder, VipState,
@@ -164,5 +164,30 @@ fn an_order_for_addresses_waits_for_a_configuration() {
         let _forwarder =
             Forwarder::start(&node.path("forwarder.sock"), "[announce]\ndrain_time = 3600\n");
         controller.until_routes(&metrics(&[(WEB, 2000), (DNS, 2000)]));
+    });
+}
+
+#[test]
+fn two_thousand_addresses_are_ordered_at_once() {
+    announced("[announce]\nhold = 0\ndrain_time = 3600\n", |_, _, controller| {
+        let addresses: Vec<String> =
+            (0..2000).map(|n| format!("198.18.{}.{}", n / 250, n % 250)).collect();
+        let addresses: Vec<&str> = addresses.iter().map(String::as_str).collect();
+        for (order, metric) in [
+            (VipOrder::Announce, Some(1000)),
+            (VipOrder::Drain, Some(2000)),
+            (VipOrder::Withdraw, None),
+        ] {
+            let begin = Instant::now();
+            let (vips, changed) = controller.order(order, &addresses);
+            let took = begin.elapsed();
+            eprintln!("{}: {} addresses in {took:?}", order.name(), addresses.len());
+            assert_eq!((vips.len(), changed), (2000, 2000));
+            assert!(vips.iter().all(|vip| vip.installed && vip.metric == metric));
+            let others = routes(1000).into_values().filter(|&it| Some(it) == metric).count();
+            assert!(metric.is_none() || others >= 2000, "{others}");
+            assert!(took < Duration::from_secs(4), "{took:?}");
+        }
+        assert_eq!(routes(1000), metrics(&[(WEB, 1000), (DNS, 1000)]));
     });
 }
