@@ -288,6 +288,8 @@ impl VipOrders {
         let is_last = |only: &BTreeSet<String>, peer: &str| only.len() == 1 && only.contains(peer);
         match (peer, &mut self.only) {
             (Some(peer), Some(only)) if !is_last(only, peer) => _ = only.remove(peer),
+            // From all peers already: what is announced to some of them later is announced to those alone.
+            (Some(_), None) if self.withdrawn.all.is_some() => {}
             (Some(peer), None) => {
                 if has_services || self.registered.is_some() {
                     self.withdrawn.set(Some(peer), mark);
