@@ -542,10 +542,10 @@ impl Both {
             self.model.samples[address].last_mut().unwrap().quorum = quorum;
         }
         let mut installed = BTreeSet::new();
-        for address in 0..ADDRESSES.len() {
-            let found = decided.decisions.iter().find(|it| it.address == ADDRESSES[address]);
+        for (address, &vip) in ADDRESSES.iter().enumerate() {
+            let found = decided.decisions.iter().find(|it| it.address == vip);
             let is_listed = Model::has_services(address) || self.model.vips[address].is_registered;
-            prop_assert_eq!(found.is_some(), is_listed, "{}", ADDRESSES[address]);
+            prop_assert_eq!(found.is_some(), is_listed, "{}", vip);
             let Some(found) = found else {
                 // An address that was forgotten is unknown when it is registered again.
                 self.model.samples[address].clear();
@@ -616,8 +616,8 @@ proptest! {
             both.step(event)?;
         }
         // Nothing stays unknown for longer than a reload takes.
-        for service in 0..SERVICES.len() {
-            if !both.model.serves.contains_key(SERVICES[service].1) {
+        for (service, known) in SERVICES.iter().enumerate() {
+            if !both.model.serves.contains_key(known.1) {
                 both.step(&Event::Serves(service, Some(service % 2 == 0)))?;
             }
         }
