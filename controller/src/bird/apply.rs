@@ -22,7 +22,7 @@ const NEW: &str = "bird.conf.new";
 /// The file has passwords: its owner writes it, BIRD reads it by its group.
 const MODE: u32 = 0o640;
 
-/// How long the check may take. That of 64 peers with 999 classes takes 0.1 s.
+/// How long the check may take. That of 64 peers with 999 orders each, 3.7 MB, takes 0.4 s.
 const CHECK: Duration = Duration::from_secs(10);
 
 /// Bytes that are read of what the check says.

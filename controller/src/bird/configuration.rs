@@ -203,8 +203,9 @@ fn protocol(
         item(&format!("table vips{digit}"));
         item("import none");
         item(&format!("export filter '{name}_{digit}'"));
-        // BIRD finds no next hop by itself for the other family, and would not start. Whatever next hop is told is set by
-        // the filter: with one of the channel's BIRD also sends its own link-local address, which peers would prefer.
+        // BIRD finds no next hop by itself for the other family, and would not start. Whatever next hop is told is set
+        // by the filter: with one of the channel's BIRD also sends its own link-local address, which peers would
+        // prefer.
         let other = peer.next_hops.iter().find(|&&hop| Family::of(hop) == family);
         if let (Some(hop), true) = (other, family != own) {
             item(&format!("next hop address {hop}"));

@@ -1,8 +1,8 @@
 //! BIRD's control socket: one command a line, and its reply.
 //!
 //! A reply is lines of four digits and `-` or a space, then text. The line with the space is the last one. A line that
-//! begins with a space goes on with the code of the line before; one with `+` is none of the reply. Codes from 8000 on are
-//! errors.
+//! begins with a space goes on with the code of the line before; one with `+` is none of the reply. Codes from 8000 on
+//! are errors.
 //!
 //! A reply may be large: a route takes half a dozen lines. It is bounded by [`LARGEST`], and everything by a deadline.
 //! Whatever the other end sends, there is a reply or an error.

@@ -1,6 +1,7 @@
 //! What the kernel counts of TCP segments that it dropped before any session saw them: `/proc/net/netstat`.
 //!
-//! The counters are of the whole network namespace, so they tell that there is a peer with another password, and not which.
+//! The counters are of the whole network namespace, so they tell that there is a peer with another password, and not
+//! which.
 
 use std::fs;
 

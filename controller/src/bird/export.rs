@@ -16,8 +16,8 @@ use crate::announce::{ANNOUNCED, CLASSES, Class, DRAINING, Handling, Handlings};
 /// The community of a route that is about to go (RFC 8326).
 pub(super) const GRACEFUL_SHUTDOWN: (u16, u16) = (65_535, 0);
 
-/// The body of the filter for one family. `number` is the AS number that a path is made longer with: none in an internal
-/// session, whose peer would take it for a loop.
+/// The body of the filter for one family. `number` is the AS number that a path is made longer with: none in an
+/// internal session, whose peer would take it for a loop.
 pub(super) fn export(
     bgp: &Bgp,
     peer: &BgpPeer,

@@ -1,7 +1,7 @@
 //! The handle of the thread `bird`.
 //!
-//! [`Handle::show`] asks BIRD on the caller's thread and by a connection of its own, so that neither a large reply nor a
-//! slow caller holds the thread up.
+//! [`Handle::show`] asks BIRD on the caller's thread and by a connection of its own, so that neither a large reply nor
+//! a slow caller holds the thread up.
 
 use std::io;
 use std::sync::Arc;

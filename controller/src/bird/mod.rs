@@ -60,7 +60,8 @@ pub enum Report {
         /// The classes.
         classes: BTreeSet<Class>,
     },
-    /// BIRD or its check refused a configuration, and goes on by the last one. Reported once until another one is wanted.
+    /// BIRD or its check refused a configuration, and goes on by the last one. Reported once until another one is
+    /// wanted.
     Refused {
         /// Why.
         error: String,

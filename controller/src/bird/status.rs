@@ -1,8 +1,8 @@
 //! What BIRD says of its sessions and routes, read from the replies to `show protocols all`, `show bfd sessions` and
 //! `show route export`.
 //!
-//! The replies are for people: words, columns and blanks. What is not understood is left out, so that another release of
-//! BIRD costs details and no more.
+//! The replies are for people: words, columns and blanks. What is not understood is left out, so that another release
+//! of BIRD costs details and no more.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;

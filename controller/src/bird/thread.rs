@@ -1,8 +1,8 @@
 //! The thread `bird`: what is wanted becomes BIRD's configuration, and BIRD's sessions become reports.
 //!
-//! Each second it asks BIRD about its sessions and looks at the files of passwords. An order is done at once; of several
-//! that wait, the last counts. BIRD itself is started and ended by systemd: one that does not run gets the file, and is
-//! told to read it as soon as it answers, since it may have read an older one.
+//! Each second it asks BIRD about its sessions and looks at the files of passwords. An order is done at once; of
+//! several that wait, the last counts. BIRD itself is started and ended by systemd: one that does not run gets the
+//! file, and is told to read it as soon as it answers, since it may have read an older one.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

@@ -1,7 +1,7 @@
 //! Why a session is not established, in words that say what to do.
 //!
-//! BIRD has a word for what came to its ears. What the kernel drops before, a segment with a wrong signature or from too
-//! far away, BIRD never sees; the kernel's counters tell.
+//! BIRD has a word for what came to its ears. What the kernel drops before, a segment with a wrong signature or from
+//! too far away, BIRD never sees; the kernel's counters tell.
 
 use guideway_config::BgpPeer;
 

@@ -196,6 +196,31 @@ fn names_that_are_words_of_bird_are_names() {
     checked_by_bird(&text(&plan(vec![peer(&longer)]), &Passwords::new()).unwrap()).unwrap_err();
 }
 
+/// The limits of the configuration: 64 peers of both families, and an order for each class that no other has.
+#[test]
+fn the_largest_plan_is_checked_in_time() {
+    let peers = (0..64_u8).map(|n| BgpPeer {
+        address: [192, 0, 2, n + 1].into(),
+        families: vec![Family::V4, Family::V6],
+        next_hops: vec!["2001:db8::1".parse().unwrap()],
+        ..peer(&format!("peer{n}"))
+    });
+    let mut plan = plan(peers.collect());
+    let names: Vec<String> = plan.bgp.peers.iter().map(|peer| peer.name.clone()).collect();
+    plan.classes = (1..1000_u16)
+        .map(|class| {
+            let [high, low] = class.to_be_bytes();
+            let next_hop = Some([10, 0, high, low].into());
+            let handling = Handling { state: VipState::Announced, next_hop };
+            (Class(class), names.iter().map(|name| (name.clone(), handling)).collect())
+        })
+        .collect();
+    let begin = std::time::Instant::now();
+    let text = text(&plan, &Passwords::new()).unwrap();
+    checked_by_bird(&text).unwrap();
+    assert!(begin.elapsed() < Duration::from_secs(5), "{:?}", begin.elapsed());
+}
+
 fn any_address(is_v4: bool) -> BoxedStrategy<std::net::IpAddr> {
     match is_v4 {
         true => (1_u8..220, any::<[u8; 3]>())
