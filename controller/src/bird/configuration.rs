@@ -181,6 +181,9 @@ fn protocol(
     item(&format!("hold time {}", peer.hold_time.as_secs()));
     // Without a hold time there are no keepalives, and BIRD takes no time for them.
     if !peer.hold_time.is_zero() {
+        // A connection on which the peer's OPEN does not come, as it was dropped on the way, keeps BIRD from the next one
+        // for 240 seconds otherwise.
+        item(&format!("startup hold time {}", peer.hold_time.as_secs()));
         item(&format!("keepalive time {}", peer.keepalive().as_secs().max(1)));
     }
     if peer.bfd {
