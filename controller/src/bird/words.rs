@@ -30,6 +30,10 @@ pub(super) struct Case<'a> {
 pub(super) fn why(case: &Case<'_>) -> Option<String> {
     let known = case.error.map(|error| expanded(case, error));
     match (dropped(case), known) {
+        // Both ends hear each other. The kernel closes each attempt by segments with a TTL of its own, which GTSM drops.
+        (Some(dropped), Some(known)) if case.error.is_some_and(is_about_open) => {
+            Some(format!("{known}; {dropped}"))
+        }
         (Some(dropped), Some(known)) => Some(format!("{dropped}; BIRD last saw: {known}")),
         (Some(words), None) | (None, Some(words)) => Some(words),
         (None, None) if case.is_late => Some(format!(
@@ -38,6 +42,14 @@ pub(super) fn why(case: &Case<'_>) -> Option<String> {
         )),
         (None, None) => None,
     }
+}
+
+/// Whether an error says that one end did not like the other's OPEN message (RFC 4271, section 6.2).
+fn is_about_open(error: &str) -> bool {
+    let error = error.strip_prefix("BGP Error: ").or_else(|| error.strip_prefix("Received: "));
+    error.is_some_and(|error| {
+        ["Bad peer AS", "Bad BGP identifier", "Unacceptable hold time"].contains(&error)
+    })
 }
 
 /// What the kernel dropped, if it can be of this session.
@@ -205,6 +217,10 @@ mod tests {
         let both = said(&peer("a"), Some("Error: Link down"), dropped(0, 0, 0, 2), false);
         assert!(both.starts_with("the kernel dropped 2 segments"), "{both}");
         assert!(both.contains("BIRD last saw: Error: Link down: the interface"), "{both}");
+        // GTSM drops what ends an attempt, too, and that is not the reason then.
+        let both = said(&peer("a"), Some("Received: Bad peer AS"), dropped(0, 0, 0, 2), false);
+        assert!(both.starts_with("Received: Bad peer AS: the peer expects"), "{both}");
+        assert!(both.contains("than 65001; the kernel dropped 2 segments"), "{both}");
     }
 
     #[test]
