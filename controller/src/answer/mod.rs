@@ -1,7 +1,7 @@
 //! Answers the requests of clients at the control sockets.
 //!
-//! What clients read is the manager's last view. An order is answered when it is decided, stored, and the kernel has its
-//! routes; if one of the latter two takes too long, the answer says so, and the order is in force all the same.
+//! What clients read is the manager's last view. An order is answered when it is decided, stored, and the kernel has
+//! its routes; if one of the latter two takes too long, the answer says so, and the order is in force all the same.
 //!
 //! | file | what |
 //! |---|---|

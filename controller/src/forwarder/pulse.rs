@@ -1,8 +1,8 @@
 //! The thread `pulse`: does the forwarder answer, and is it well?
 //!
-//! A process that is stopped (SIGSTOP) still accepts connections, by its kernel, and answers nothing: it is *silent*. One
-//! that has ended refuses connections: it is *absent*. Either is believed after `announce.stall` without an answer, so
-//! that a connection that was closed for another client's sake costs nothing.
+//! A process that is stopped (SIGSTOP) still accepts connections, by its kernel, and answers nothing: it is *silent*.
+//! One that has ended refuses connections: it is *absent*. Either is believed after `announce.stall` without an answer,
+//! so that a connection that was closed for another client's sake costs nothing.
 
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};

@@ -33,7 +33,7 @@ pub enum Event {
 pub struct Ordered {
     /// The addresses for which the order changed something; 1 for the node.
     pub changed: usize,
-    /// The version of the orders, which [`Handle::wait_until_stored`] takes.
+    /// The version of the orders, which [`Handle::wait_until_stored`](super::Handle::wait_until_stored) takes.
     pub version: u64,
     /// What is decided now.
     pub view: Arc<View>,

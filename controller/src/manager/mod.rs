@@ -1,8 +1,8 @@
 //! The manager: the one thread that decides which addresses are announced.
 //!
 //! Everything that may change a decision is an [`Event`] in one channel: what the forwarder says, what the kernel has,
-//! what BIRD says, what operators order. The thread takes all events that wait, decides once, and tells the threads of the
-//! routes and of BIRD what is wanted. Readers take a [`View`] and no lock.
+//! what BIRD says, what operators order. The thread takes all events that wait, decides once, and tells the threads of
+//! the routes and of BIRD what is wanted. Readers take a [`View`] and no lock.
 //!
 //! | file | what |
 //! |---|---|

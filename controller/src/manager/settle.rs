@@ -172,8 +172,8 @@ impl State {
         (metrics, waiting)
     }
 
-    /// The classes that BIRD is to know: those in use, and those of routes that the kernel still has. BIRD would withdraw a
-    /// route whose class it has forgotten.
+    /// The classes that BIRD is to know: those in use, and those of routes that the kernel still has. BIRD would
+    /// withdraw a route whose class it has forgotten.
     fn plan_classes(&mut self) {
         let used: BTreeSet<u32> = self.installed.values().copied().collect();
         let is_used = |class: Class| {
@@ -300,8 +300,8 @@ impl State {
     }
 }
 
-/// Why an address is not listed any more that had this cause: a registered one is forgotten by order; one of services left
-/// the configuration with them.
+/// Why an address is not listed any more that had this cause: a registered one is forgotten by order; one of services
+/// left the configuration with them.
 fn gone(last: &VipCause) -> VipCause {
     match last {
         VipCause::Registered | VipCause::Ordered => VipCause::Ordered,

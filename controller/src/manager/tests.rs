@@ -199,8 +199,8 @@ fn bird_forgets_a_class_when_no_route_has_it_any_more() {
     assert!(rig.settle().bird.unwrap().classes.is_empty());
 }
 
-/// The controller restarts: neither the routes nor the meaning of their classes change, whatever the order in which orders
-/// are read.
+/// The controller restarts: neither the routes nor the meaning of their classes change, whatever the order in which
+/// orders are read.
 #[test]
 fn a_restart_takes_over_the_classes_of_routes() {
     let mut rig = Rig::well(3, Orders::default());

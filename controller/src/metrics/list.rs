@@ -3,8 +3,8 @@
 //! From it follow the page `/metrics` and the controller's part of `docs/metrics.md`. Tests hold the page of
 //! documentation and the alert rules of `packaging/prometheus/` to the list.
 //!
-//! Whether an address is announced is a number for each address, not a series for each state: a state that ends would leave
-//! a series that ends.
+//! Whether an address is announced is a number for each address, not a series for each state: a state that ends would
+//! leave a series that ends.
 
 use guideway_api::{BgpPeer, BgpState, ForwarderState, Vip, VipCause, VipState};
 use guideway_chassis::metrics::{Kind, Watch};

@@ -18,8 +18,8 @@ Exit codes:
 
 /// Announces the virtual addresses of a forwarder: by routes of the kernel, which BIRD or FRR export
 ///
-/// The configuration is that of the forwarder. SIGHUP reads the password files of BGP sessions again. When the controller
-/// ends, what is announced stays announced for as long as the forwarder lives.
+/// The configuration is that of the forwarder. SIGHUP reads the password files of BGP sessions again. When the
+/// controller ends, what is announced stays announced for as long as the forwarder lives.
 #[derive(Debug, Parser)]
 #[command(name = "guideway-controller", version, after_help = AFTER_HELP)]
 pub(super) struct Arguments {

@@ -3,8 +3,8 @@
 //! It is ready when it serves its control socket. It does not wait for a forwarder: that one may be started later, or
 //! again.
 //!
-//! A thread that panics ends the program, so that systemd starts it again; routes and BIRD stay as they are meanwhile. Only
-//! those threads go on that answer clients: what they fail at is one answer.
+//! A thread that panics ends the program, so that systemd starts it again; routes and BIRD stay as they are meanwhile.
+//! Only those threads go on that answer clients: what they fail at is one answer.
 
 use std::panic;
 use std::process;
