@@ -11,15 +11,19 @@
 mod tests;
 
 use std::io::{self, BufRead, BufReader, ErrorKind, Write};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use guideway_api::{Daemon, Greeting, MAX_REQUEST, PROTOCOL_VERSION, Request, Response};
-use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
+use nix::sys::socket::{
+    self, AddressFamily, SockFlag, SockType, UnixAddr, getsockopt, socket, sockopt::PeerCredentials,
+};
+
+/// The time from one attempt to connect to the next, while the backlog is full.
+const RETRY: Duration = Duration::from_millis(5);
 
 /// Bytes of a response at the most. The longest, a full flow listing, has a few megabytes.
 const MAX_RESPONSE: usize = 64 << 20;
@@ -219,15 +223,36 @@ impl AsFd for Client {
     }
 }
 
-/// Connects within `timeout`. The kernel has no timeout for this: it waits while the backlog of a hanging
-/// daemon is full. The thread that still waits ends with the process.
+/// Connects within `timeout`. The kernel has no timeout for this: it waits while the backlog of a hanging daemon is
+/// full, or says so at once if it may not wait.
 fn connect(socket: &Path, timeout: Duration) -> io::Result<UnixStream> {
-    let (sender, connected) = mpsc::channel();
-    let path = socket.to_owned();
-    thread::spawn(move || sender.send(UnixStream::connect(path)));
-    connected
-        .recv_timeout(timeout)
-        .unwrap_or_else(|_| Err(timely(ErrorKind::TimedOut.into(), timeout)))
+    let deadline = Instant::now() + timeout;
+    loop {
+        match connect_at_once(socket) {
+            Err(error) if error.kind() == ErrorKind::WouldBlock && Instant::now() < deadline => {
+                thread::sleep(RETRY);
+            }
+            connected => return connected.map_err(|error| timely(error, timeout)),
+        }
+    }
+}
+
+/// Connects without a wait. The error of a full backlog is [`ErrorKind::WouldBlock`].
+fn connect_at_once(path: &Path) -> io::Result<UnixStream> {
+    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+    let descriptor = socket(AddressFamily::Unix, SockType::Stream, flags, None)?;
+    socket::connect(descriptor.as_raw_fd(), &UnixAddr::new(path)?)?;
+    let stream = UnixStream::from(descriptor);
+    stream.set_nonblocking(false)?;
+    Ok(stream)
+}
+
+/// Whether a process listens at a socket, even if it accepts nobody.
+pub fn is_listening(socket: &Path) -> bool {
+    match connect_at_once(socket) {
+        Ok(_) => true,
+        Err(error) => error.kind() == ErrorKind::WouldBlock,
+    }
 }
 
 /// Names a timeout in plain words; the kernel calls it "temporarily unavailable".

@@ -211,3 +211,32 @@ fn each_response_fits_its_request() {
         }
     }
 }
+
+/// A daemon that hangs accepts nobody, so that its backlog fills.
+#[test]
+fn a_full_backlog_is_waited_for_and_given_up() {
+    let directory = tempfile::tempdir().unwrap();
+    let socket = directory.path().join("socket");
+    assert!(!is_listening(&socket));
+    let listener = UnixListener::bind(&socket).unwrap();
+    nix::sys::socket::listen(&listener, nix::sys::socket::Backlog::new(1).unwrap()).unwrap();
+    let mut held = Vec::new();
+    while let Ok(stream) = connect_at_once(&socket) {
+        held.push(stream);
+    }
+    assert!(is_listening(&socket));
+    let begun = Instant::now();
+    let error = Client::connect(&socket, Daemon::Forwarder, TIMEOUT).unwrap_err();
+    assert!(begun.elapsed() >= TIMEOUT && begun.elapsed() < LATE, "{:?}", begun.elapsed());
+    assert!(error.to_string().contains("nothing received within 1 s"), "{error}");
+    // Once there is room, a client that waits is connected.
+    let accepting = thread::spawn(move || {
+        thread::sleep(Duration::from_millis(50));
+        listener.incoming().take(held.len() + 1).for_each(|stream| drop(stream.unwrap()));
+    });
+    let waited = connect(&socket, LATE);
+    accepting.join().unwrap();
+    assert!(waited.is_ok(), "{waited:?}");
+    drop(waited);
+    assert!(!is_listening(&socket), "nobody listens any more");
+}

@@ -4,11 +4,10 @@
 //! One that has ended refuses connections: it is *absent*. Either is believed after `announce.stall` without an answer,
 //! so that a connection that was closed for another client's sake costs nothing.
 
-use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
 use guideway_api::{Announcing, AnnouncingState, ForwarderState, Request, Response, Status};
-use guideway_client::{Client, Error};
+use guideway_client::{Client, Error, is_listening};
 
 use super::source::{Report, Source, unexpected};
 use super::wake::Wake;
@@ -48,9 +47,9 @@ pub(super) fn run<R: Fn(Report)>(source: &Source<R>, wake: &Wake, reader: &Wake)
                     }
                     complained = words;
                 }
-                // Nobody is there, or somebody who does not answer.
-                let is_there = UnixStream::connect(&source.socket).is_ok();
-                let state = match is_there {
+                // Nobody is there, or somebody else, or a forwarder that does not answer.
+                let is_another = matches!(error, Error::Protocol { .. } | Error::NotIt { .. });
+                let state = match !is_another && is_listening(&source.socket) {
                     true => ForwarderState::Silent,
                     false => ForwarderState::Absent,
                 };
