@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use super::EXAMPLE;
-use super::mistakes::mistakes;
+use super::mistakes::{Case, mistakes};
 use crate::{AnnounceWhen, BgpMode, Mistake, OnQuorumLoss, parse};
 
 /// The line on which the text after the contract's begins.
@@ -88,7 +88,7 @@ fn each_mistake_is_reported_alone() {
     let usual = |names| [("\"all\"", names), ("announce_when = [\"web\"]\n", "")];
     let when = "vip[0].announce_when[0]";
     let tls = ("announce_when = [\"web\"]", "announce_when = [\"web-tsl\"]");
-    let cases: &[(&[(&str, &str)], usize, &str, &str)] = &[
+    let cases: &[Case<'_>] = &[
         (
             &[vip],
             5,
@@ -178,7 +178,7 @@ fn each_warning_is_reported_alone() {
     let without_vip = "[[vip]]\naddress = \"203.0.113.10\"\nannounce_when = [\"web\"]\n";
     let without_bgp =
         "[bgp]\nlocal_as = 65001\nallowed = [\"203.0.113.0/24\", \"2001:db8:f::/48\"]\n";
-    let cases: &[(&[(&str, &str)], usize, &str, &str)] = &[
+    let cases: &[Case<'_>] = &[
         (&[NO_ANNOUNCE, (without_bgp, ""), (PEER, "")], 0, "vip", no_effect),
         (&[NO_ANNOUNCE, (without_vip, "")], 0, "bgp", no_effect),
         (
