@@ -27,6 +27,9 @@ sys.path.insert(0, str(ROOT / "tests"))
 PREFIX = "gw-bgp"
 READY = b"ready\n"
 
+# Seconds from the end of a forwarder or controller until it is started again: time to see what its end does.
+PAUSE = 5
+
 WHAT_TO_TRY = """
 The lab is up; its files and logs are in {dir}. As root, try:
 
@@ -36,26 +39,32 @@ The lab is up; its files and logs are in {dir}. As root, try:
                                     {router} ip -6 route show {vip6}
                                     {router} ip -ts monitor route
   what the router knows             {router_shell}
-  what lb1 announces, and why       {ctl1} vip list
-  its sessions                      {ctl1} bgp list
-                                    {ctl1} bgp show tor4
-  an address leaves lb1             {ctl1} vip drain {vip4}
-                                    {ctl1} vip withdraw {vip4} --reason 'for a test'
-                                    {ctl1} vip announce {vip4}
-  lb1 leaves the fleet              {ctl1} node drain; {ctl1} node undrain
-  an address without a service      {ctl1} vip announce 203.0.113.77
-  the forwarder of lb1 dies         kill -9 {forwarder1}
-                                    (watch the router's routes; nothing starts it again in this lab)
-  the controller of lb2 dies        kill -9 {controller2}
-                                    (nothing else changes)
-  BIRD of lb2 dies                  kill -9 {bird2}
-                                    (it starts again in a second, and the addresses are announced again)
-  the cable of lb2 is pulled        ip -n {prefix}-switch link set {end2} down
+  what lb1 announces, and why       {dir}/lb1/guidewayctl vip list
+                                    {dir}/lb1/guidewayctl node show
+  its sessions                      {dir}/lb1/guidewayctl bgp list
+                                    {dir}/lb1/guidewayctl bgp show tor4
+  its forwarder                     {dir}/lb1/guidewayctl status
+  an address leaves lb1             {dir}/lb1/guidewayctl vip drain {vip4}
+                                    {dir}/lb1/guidewayctl vip withdraw {vip4} --reason 'for a test'
+                                    {dir}/lb1/guidewayctl vip announce {vip4}
+  lb1 leaves the fleet              {dir}/lb1/guidewayctl node drain
+                                    {dir}/lb1/guidewayctl node undrain
+  an address without a service      {dir}/lb1/guidewayctl vip announce 203.0.113.77
+  a forwarder dies                  kill -9 $(pgrep -f 'guideway run --config {dir}/lb1/')
+  a controller dies                 kill -9 $(pgrep -f 'guideway-controller --forwarder {dir}/lb2/')
+                                    (nothing else changes; either is started again after {pause} s)
+  BIRD dies                         kill -9 $(pgrep -f 'bird -f -c {dir}/lb2/')
+  a cable is pulled                 ip -n {prefix}-switch link set {end2} down
                                     ip -n {prefix}-switch link set {end2} up
-  the forwarder of lb2              {forwarder_ctl2} status
-  logs                              tail -f {dir}/lb1/controller.log
+  logs                              tail -f {dir}/lb1/controller.log {dir}/lb1/guideway.log
 
 Take it down with: make lab-bgp-down
+"""
+
+# Asks whichever daemon of a node the command is for.
+ASK = """#!/bin/sh
+export GUIDEWAY_SOCKET={forwarder} GUIDEWAY_CONTROLLER_SOCKET={controller}
+exec {program} "$@"
 """
 
 
@@ -85,9 +94,10 @@ def holder(directory):
 
 
 def started(number):
-    """When a process was started, as the kernel counts; None if there is none."""
+    """When a process was started, as the kernel counts; None if there is none, or only its exit status is left."""
     try:
-        return Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()[19]
+        state, *rest = Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()
+        return None if state == "Z" else rest[18]
     except (FileNotFoundError, ProcessLookupError):
         return None
 
@@ -112,53 +122,75 @@ def up(options):
 
 
 def hold(options, writer):
-    """Holds the lab until SIGTERM."""
+    """Holds the lab until SIGTERM. Returns the process's exit status."""
     log = os.open(options.dir / "lab.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     for descriptor, source in ((0, os.open("/dev/null", os.O_RDONLY)), (1, log), (2, log)):
         os.dup2(source, descriptor)
-    # Here, and not when a program runs: the lab's programs must not inherit the mask.
-    ends = [signal.SIGTERM, signal.SIGINT, signal.SIGHUP]
     asked = []
-    for number in ends:
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, lambda number, _: asked.append(number))
     (options.dir / "pid").write_text(f"{os.getpid()} {started(os.getpid())}\n")
     try:
         with contextlib.ExitStack() as stack:
-            text = make(options, stack)
-            os.write(writer, READY + text.encode())
+            fleet = make(options, stack)
+            os.write(writer, READY + describe(options, fleet).encode())
             os.close(writer)
-            while not asked:
-                time.sleep(0.2)
-        (options.dir / "pid").unlink()
+            watch(fleet, asked)
         return 0
     except BaseException:
         with contextlib.suppress(OSError):
             os.write(writer, traceback.format_exc().encode())
         traceback.print_exc()
-        (options.dir / "pid").unlink()
         return 1
+    finally:
+        (options.dir / "pid").unlink()
+
+
+def watch(fleet, asked):
+    """Starts again what has ended, until the lab is asked to end."""
+    due = {}
+    while not asked:
+        for node in fleet.nodes:
+            for program, start in ((node.daemon, node.daemon.launch), (node.controller, node.controller.start)):
+                if program.process.poll() is None:
+                    due.pop(program, None)
+                elif time.monotonic() > due.setdefault(program, time.monotonic() + PAUSE):
+                    start()
+        time.sleep(0.2)
 
 
 def make(options, stack):
-    """The lab, and what is printed about it."""
+    """The lab, with a page at each server, once the router knows both nodes."""
     from support.fleet import Fleet
-    from support.packets import VIP
+    from support.hosts import wait_until
 
     fleet = stack.enter_context(Fleet(options.dir, options.router, prefix=PREFIX))
     for name, host in fleet.servers.items():
         pages = options.dir / name
         pages.mkdir()
         (pages / "index.html").write_text(name + "\n")
-        line = ("/usr/bin/python3", "-m", "http.server", "80", "--directory", pages)
+        line = ("/usr/bin/python3", "-m", "http.server", "80", "--bind", "::", "--directory", pages)
         host.start(*line, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    fleet.wait_for(fleet.nodes)
-    first, second = fleet.nodes
+    for node in fleet.nodes:
+        sockets = {"forwarder": node.daemon.socket, "controller": node.controller.socket}
+        ask = node.directory / "guidewayctl"
+        ask.write_text(ASK.format(program=options.bin.resolve() / "guidewayctl", **sockets))
+        ask.chmod(0o755)
+    fleet.wait_for(fleet.nodes, 30)
+    for node in fleet.nodes:
+        wait_until(lambda of=node: all(peer["bfd_up"] for peer in of.controller.sessions().values()), 10, node.log)
+    return fleet
+
+
+def describe(options, fleet):
+    """What is printed about the lab."""
+    from support.packets import VIP
+
     shown = [fleet.router.namespace.ip(f"-{version}", "route", "show", vip) for version, vip in VIP.items()]
     for node in fleet.nodes:
         for listing in (("vip", "list"), ("bgp", "list")):
             done = node.controller.ctl(*listing, output="table")
             shown += [f"{node.name}: guidewayctl {' '.join(listing)}", done.stdout + done.stderr]
-    ctl = options.bin / "guidewayctl"
     ask = {"bird": f"birdc -s {fleet.router.directory}/bird.ctl show route all"}
     ask["frr"] = f"vtysh --vty_socket {fleet.router.directory} -c 'show bgp ipv4 unicast'"
     tries = WHAT_TO_TRY.format(
@@ -169,12 +201,8 @@ def make(options, stack):
         router_shell=ask[options.router],
         vip4=VIP[4],
         vip6=VIP[6],
-        ctl1=f"{ctl} --socket {first.controller.socket}",
-        forwarder_ctl2=f"{ctl} --socket {second.daemon.socket}",
-        forwarder1=first.daemon.process.pid,
-        controller2=second.controller.process.pid,
-        bird2=second.bird.process.pid,
-        end2=second.end,
+        pause=PAUSE,
+        end2=fleet.nodes[1].end,
     )
     return "\n".join(shown) + tries
 
@@ -185,7 +213,7 @@ def down(directory):
         sys.exit(f"lab-bgp: no lab is up in {directory}")
     os.kill(number, signal.SIGTERM)
     start, end = started(number), time.monotonic() + 60
-    while started(number) == start and (directory / "pid").exists():
+    while start and started(number) == start:
         if time.monotonic() > end:
             sys.exit(f"lab-bgp: process {number} does not end; see {directory}/lab.log")
         time.sleep(0.1)
