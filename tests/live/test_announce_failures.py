@@ -1,16 +1,15 @@
 """What fails takes its routes along: each failure of a forwarder, and what the router, new and old connections see of it."""
 
-import contextlib
 import signal
 import tempfile
 import time
 from pathlib import Path
 
 import pytest
-from support.fleet import Attempts, Fleet
+from support.failures import FAILURES
+from support.fleet import Attempts, Fleet, describe
 from support.hosts import IN_TIME, wait_until
 from support.packets import PORT, VIP
-from support.threads import stopped
 
 # Seconds from a failure until the router has no route by the node.
 KILLED, OTHERS = 0.1, 1.0
@@ -100,38 +99,6 @@ def settled(made):
     before = {one.number: one.answered for one in made}
     time.sleep(0.3)
     return all(one.answered > before[one.number] for one in made)
-
-
-def describe(took):
-    return ", ".join(f"IPv{version} after {seconds * 1000:.1f} ms" for version, seconds in took.items())
-
-
-@contextlib.contextmanager
-def stop(node):
-    node.daemon.process.send_signal(signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        node.daemon.process.send_signal(signal.SIGCONT)
-
-
-@contextlib.contextmanager
-def stall(node):
-    [task] = node.daemon.threads("worker0")
-    with stopped(task):
-        yield
-
-
-@contextlib.contextmanager
-def unplug(node):
-    node.plug("down")
-    try:
-        yield
-    finally:
-        node.plug("up")
-
-
-FAILURES = {"stopped": stop, "a worker stalls": stall, "no link": unplug}
 
 
 @IN_TIME

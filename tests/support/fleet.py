@@ -180,6 +180,11 @@ class Fleet:
         return [one for version in (4, 6) for one in conversations.opened(self.client, count, 80, version=version)]
 
 
+def describe(took):
+    """What `Fleet.losses` has found."""
+    return ", ".join(f"IPv{version} after {seconds * 1000:.1f} ms" for version, seconds in took.items())
+
+
 class Attempt:
     def __init__(self, begun, took, error):
         self.begun = begun  # as time.time()
