@@ -423,9 +423,9 @@ fn orders_are_refused_as_a_whole() {
         assert_eq!(orders, Orders::default());
         (error.kind, error.message)
     };
-    let (kind, message) = refused(Some(&site), &[BARE], &["tor1", "tro2"], &[]);
+    let (kind, message) = refused(Some(&site), &[BARE], &["tor1", "tor22"], &[]);
     assert_eq!(kind, ErrorKind::NotFound);
-    assert_eq!(message, "there is no peer \"tro2\"; the nearest is \"tor2\"");
+    assert_eq!(message, "there is no peer \"tor22\"; the nearest is \"tor2\"");
     let (kind, message) = refused(None, &[BARE], &["tor1"], &[]);
     assert_eq!(kind, ErrorKind::Failed);
     assert!(message.starts_with("no peer is known"), "{message}");
