@@ -43,7 +43,7 @@ impl Directory {
     }
 
     /// The path of the file.
-    pub fn file(&self) -> PathBuf {
+    pub(super) fn file(&self) -> PathBuf {
         self.path.join(self.file)
     }
 
@@ -56,7 +56,7 @@ impl Directory {
     ///
     /// # Errors
     /// What keeps it from that. So have all functions here.
-    pub fn lock(&mut self) -> io::Result<()> {
+    pub(super) fn lock(&mut self) -> io::Result<()> {
         if self.lock.is_some() {
             return Ok(());
         }
@@ -107,7 +107,7 @@ impl Directory {
 
     /// Renames a file that cannot be read, so that the next one does not replace it. Returns its new path; `None` if
     /// that has to wait, since another process has the directory.
-    pub fn move_aside(&mut self) -> io::Result<Option<PathBuf>> {
+    pub(super) fn move_aside(&mut self) -> io::Result<Option<PathBuf>> {
         self.is_unreadable = true;
         if self.lock.is_none() {
             return Ok(None);
@@ -124,7 +124,7 @@ impl Directory {
     }
 
     /// Replaces the file. When this returns, the new file is on the disk; if it fails, the old one stays.
-    pub fn replace(&mut self, bytes: &[u8]) -> io::Result<()> {
+    pub(super) fn replace(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.lock()?;
         if self.is_unreadable {
             self.move_aside()?;
@@ -140,7 +140,7 @@ impl Directory {
     }
 
     /// Brings a new file to the disk, beside the one that is read.
-    pub fn write(&self, bytes: &[u8]) -> io::Result<()> {
+    pub(super) fn write(&self, bytes: &[u8]) -> io::Result<()> {
         let path = self.beside(NEW);
         match fs::remove_file(&path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -152,7 +152,7 @@ impl Directory {
     }
 
     /// Puts the new file in the place of the old one.
-    pub fn rename(&self) -> io::Result<()> {
+    pub(super) fn rename(&self) -> io::Result<()> {
         fs::rename(self.beside(NEW), self.file())?;
         // The new name of the file is on the disk when the directory is.
         File::open(&self.path)?.sync_all()

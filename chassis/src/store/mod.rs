@@ -15,6 +15,8 @@
 //! | `directory.rs` | the files: lock, read, replace |
 
 mod directory;
+#[cfg(test)]
+mod tests;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -1,21 +1,19 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::net::IpAddr;
-use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use guideway_api::SetState;
 use guideway_chassis::event::Recorder;
-use rustix::fs::{CWD, FileType, Mode, mknodat};
 use tempfile::TempDir;
 
 use super::*;
 use crate::sample::Random;
 use crate::state::{Layer, Set, Setting};
-use guideway_chassis::store::{Directory, LARGEST, LOCK, Stored};
+use guideway_chassis::store::Stored;
 use guideway_chassis::wall::Wall;
 
 /// In memory if that is possible: a disk takes milliseconds for each file.
@@ -120,50 +118,6 @@ fn a_daemon_that_starts_anew_finds_what_was_stored_last() {
     }
 }
 
-/// The end comes between two steps of the replacement, or while the new file is written.
-#[test]
-fn an_end_at_any_step_leaves_the_settings_before_or_after_the_change() {
-    let directory = directory();
-    let path = path(&directory);
-    let mut model = Model::new();
-    for _ in 0..300 {
-        let before = format::encode(&model.settings);
-        model.change();
-        let after = format::encode(&model.settings);
-        let mut daemon = Directory::new(&path, Settings::FILE, Settings::SETTING);
-        daemon.lock().unwrap();
-        match model.random.below(4) {
-            0 => {
-                let cut = model.random.below(after.len());
-                daemon.write(&after[..cut]).unwrap();
-            }
-            1 => daemon.write(&after).unwrap(),
-            step => {
-                daemon.write(&after).unwrap();
-                daemon.rename().unwrap();
-                assert_eq!(
-                    Directory::new(&path, Settings::FILE, Settings::SETTING)
-                        .read()
-                        .unwrap()
-                        .unwrap(),
-                    after,
-                    "step {step}"
-                );
-                continue;
-            }
-        }
-        drop(daemon);
-        let found = Directory::new(&path, Settings::FILE, Settings::SETTING).read().unwrap();
-        assert_eq!(found.unwrap_or_else(|| format::encode(&Settings::default())), before);
-        // The next daemon goes on where this one ended.
-        let mut next = Directory::new(&path, Settings::FILE, Settings::SETTING);
-        next.replace(&after).unwrap();
-    }
-    let mut files: Vec<_> = fs::read_dir(&path).unwrap().map(|f| f.unwrap().file_name()).collect();
-    files.sort();
-    assert_eq!(files, [Settings::FILE, LOCK]);
-}
-
 #[test]
 fn the_same_settings_make_the_same_file_for_nobody_else() {
     let directory = directory();
@@ -251,153 +205,4 @@ fn no_file_is_read_in_two_ways() {
         }
     }
     assert!(readable > 20, "{readable}");
-}
-
-#[test]
-fn what_is_in_the_place_of_the_file_is_moved_aside_too() {
-    let directory = directory();
-    let path = path(&directory);
-    fs::create_dir(&path).unwrap();
-    type Make = fn(&Path);
-    let things: [(&str, Make); 4] = [
-        ("a directory", |place| fs::create_dir_all(place.join("within")).unwrap()),
-        ("a huge file", |place| {
-            fs::File::create(place).unwrap().set_len(LARGEST + 1).unwrap();
-        }),
-        ("a pipe", |place| mknodat(CWD, place, FileType::Fifo, Mode::RUSR, 0).unwrap()),
-        ("a circle of links", |place| symlink(place, place).unwrap()),
-    ];
-    let mut model = Model::new();
-    for (n, (what, make)) in things.into_iter().enumerate() {
-        make(&path.join(Settings::FILE));
-        let events = Recorder::default();
-        let mut store = Store::open(&path, events.clone());
-        assert_eq!(kinds(&events), ["settings_unreadable"], "{what}");
-        let aside = fs::read_dir(&path).unwrap();
-        let aside = aside.filter(|f| {
-            f.as_ref().unwrap().file_name().to_string_lossy().starts_with("backends.json.corrupt")
-        });
-        assert_eq!(aside.count(), n + 1, "{what}: nothing is lost");
-        model.change();
-        store_now(&mut store, &model.settings);
-        model.assert_is(&stored(&path));
-        drop(store);
-        fs::remove_file(path.join(Settings::FILE)).unwrap();
-    }
-    symlink(path.join("nothing"), path.join(Settings::FILE)).unwrap();
-    let events = Recorder::default();
-    let mut store = Store::open(&path, events.clone());
-    store_now(&mut store, &model.settings);
-    model.assert_is(&stored(&path));
-    assert!(kinds(&events).is_empty(), "a link to nothing is no file");
-}
-
-#[test]
-fn a_second_daemon_does_not_store() {
-    let directory = directory();
-    let path = path(&directory);
-    let (mut model, events) = (Model::new(), Recorder::default());
-    (0..9).for_each(|_| model.change());
-    let mut first = Store::open(&path, Recorder::default());
-    store_now(&mut first, &model.settings);
-    let mut second = Store::open(&path, events.clone());
-    assert_eq!(kinds(&events), ["settings_unstored"]);
-    let mut other = model.settings.clone();
-    other.put("web", [192, 0, 2, 77].into(), setting(&mut Random(1)));
-    // Whoever waits for it does not wait for ever.
-    store_now(&mut second, &other);
-    model.assert_is(&stored(&path));
-    assert!(!second.is_stored().load(Ordering::Relaxed));
-    drop(first);
-    wait("it never stores", || kinds(&events).len() == 2);
-    assert_eq!(stored(&path), other);
-    assert_eq!(kinds(&events), ["settings_unstored", "settings_stored"]);
-}
-
-#[test]
-fn what_another_daemon_may_still_read_is_not_moved_aside() {
-    let directory = directory();
-    let path = path(&directory);
-    let first = Store::open(&path, Recorder::default());
-    fs::write(path.join(Settings::FILE), "corrupt").unwrap();
-    let events = Recorder::default();
-    let second = Store::open(&path, events.clone());
-    assert_eq!(kinds(&events), ["settings_unreadable", "settings_unstored"]);
-    assert_eq!(fs::read(path.join(Settings::FILE)).unwrap(), b"corrupt");
-    drop(first);
-    wait("it never stores", || second.is_stored().load(Ordering::Relaxed));
-    assert_eq!(fs::read(path.join("backends.json.corrupt")).unwrap(), b"corrupt");
-}
-
-#[test]
-fn a_directory_that_cannot_be_made_is_recorded_once_until_it_can() {
-    let directory = directory();
-    let path = path(&directory);
-    fs::write(&path, "a file").unwrap();
-    let (mut model, events) = (Model::new(), Recorder::default());
-    let mut store = Store::open(&path.join("deep"), events.clone());
-    for _ in 0..5 {
-        model.change();
-        store_now(&mut store, &model.settings);
-    }
-    assert_eq!(kinds(&events), ["settings_unstored"]);
-    fs::remove_file(&path).unwrap();
-    wait("it never stores", || store.is_stored().load(Ordering::Relaxed));
-    model.assert_is(&stored(&path.join("deep")));
-    fs::remove_dir_all(&path).unwrap();
-    model.change();
-    store_now(&mut store, &model.settings);
-    wait("it never stores again", || store.is_stored().load(Ordering::Relaxed));
-    model.assert_is(&stored(&path.join("deep")));
-}
-
-/// A full disk, or none that takes the file's name.
-#[test]
-fn a_file_that_cannot_be_written_keeps_the_one_before() {
-    let directory = directory();
-    let path = path(&directory);
-    let (mut model, events) = (Model::new(), Recorder::default());
-    let mut store = Store::open(&path, events.clone());
-    model.change();
-    store_now(&mut store, &model.settings);
-    // No file can be made with this name.
-    fs::create_dir_all(path.join("backends.json.new/within")).unwrap();
-    let before = model.settings.clone();
-    model.change();
-    store_now(&mut store, &model.settings);
-    assert_eq!(stored(&path), before);
-    assert_eq!(kinds(&events), ["settings_unstored"]);
-    fs::remove_dir_all(path.join("backends.json.new")).unwrap();
-    wait("it never stores", || kinds(&events).len() == 2);
-    model.assert_is(&stored(&path));
-    assert_eq!(kinds(&events), ["settings_unstored", "settings_stored"]);
-}
-
-#[test]
-fn an_ending_daemon_stores_what_was_put_last() {
-    let directory = directory();
-    let path = path(&directory);
-    let mut model = Model::new();
-    let mut store = Store::open(&path, Recorder::default());
-    for _ in 0..100 {
-        model.change();
-        store.put(&model.settings);
-    }
-    drop(store);
-    model.assert_is(&stored(&path));
-}
-
-#[test]
-fn settings_that_are_the_same_are_not_written_again() {
-    let directory = directory();
-    let path = path(&directory);
-    let mut model = Model::new();
-    let mut store = Store::open(&path, Recorder::default());
-    model.change();
-    store_now(&mut store, &model.settings);
-    let inode = || fs::metadata(path.join(Settings::FILE)).unwrap().ino();
-    let before = inode();
-    assert_eq!(store.put(&model.settings.clone()), 1);
-    thread::sleep(Duration::from_millis(20));
-    assert_eq!((inode(), store.settled()), (before, 1));
 }
