@@ -22,7 +22,14 @@ from pathlib import Path
 # layers of crates.
 LAYERS = {
     "core/src": {"wire": set(), "stats": {"wire"}, "balancer": {"wire", "stats"}},
-    "chassis/src": {"event": set(), "metrics": set(), "log": {"event"}, "server": {"event"}, "http": {"server"}},
+    "chassis/src": {
+        "event": set(),
+        "metrics": set(),
+        "log": {"event"},
+        "store": {"event"},
+        "server": {"event"},
+        "http": {"server"},
+    },
     "management/src": {
         "routing": set(),
         "ids": set(),
