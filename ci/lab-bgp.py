@@ -161,10 +161,10 @@ def watch(fleet, asked):
 
 def make(options, stack):
     """The lab, with a page at each server, once the router knows both nodes."""
-    from support.fleet import Fleet
+    from support.fleet import FAST, Fleet
     from support.hosts import wait_until
 
-    fleet = stack.enter_context(Fleet(options.dir, options.router, prefix=PREFIX))
+    fleet = stack.enter_context(Fleet(options.dir, options.router, prefix=PREFIX, bfd=FAST if options.router == "bird" else None))
     for name, host in fleet.servers.items():
         pages = options.dir / name
         pages.mkdir()

@@ -5,7 +5,7 @@ import time
 from pathlib import Path
 
 import pytest
-from support.fleet import Fleet
+from support.fleet import SLOW, Fleet
 from support.hosts import wait_until
 from support.packets import VIP
 
@@ -21,7 +21,7 @@ MISFITS = {
 
 @pytest.fixture(scope="module")
 def fleet(root):
-    with tempfile.TemporaryDirectory(prefix="guideway-") as name, Fleet(Path(name), nodes=1) as made:
+    with tempfile.TemporaryDirectory(prefix="guideway-") as name, Fleet(Path(name), nodes=1, bfd=SLOW) as made:
         made.wait_for(made.nodes)
         yield made
 

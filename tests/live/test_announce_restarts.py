@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
-from support.fleet import Attempts, Fleet
+from support.fleet import SLOW, Attempts, Fleet
 from support.hosts import IN_TIME, wait_until
 from support.packets import VIP
 
@@ -22,7 +22,7 @@ RESTORED = 1
 
 @pytest.fixture(scope="module")
 def whole(root):
-    with tempfile.TemporaryDirectory(prefix="guideway-") as name, Fleet(Path(name)) as made:
+    with tempfile.TemporaryDirectory(prefix="guideway-") as name, Fleet(Path(name), bfd=SLOW) as made:
         made.wait_for(made.nodes)
         yield made
 

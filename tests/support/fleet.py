@@ -23,9 +23,13 @@ from . import binaries
 from .conversations import FAMILY, KIND, Conversations
 from .hosts import INTERFACE, Fabric, wait_until
 from .nodes import Node
-from .packets import VIP
+from .packets import PORT, VIP
 from .routers import ROUTERS, RouteLog, plain
 
+# Milliseconds between packets of BFD, of which three may be missing. When a session's own way leads through the forwarder it
+# is BFD that finds the forwarder dead, for no message can leave the node any more. FAST is for who measures that, SLOW for who
+# does not and shares a machine with other work.
+FAST, SLOW = 25, 300
 CLIENT = {4: "198.51.100.1", 6: "2001:db8:c::1"}
 LENGTH = {4: 32, 6: 128}
 PREFIX = {4: VIP[4], 6: VIP[6]}  # as `ip` writes a route to a single address
@@ -174,6 +178,16 @@ class Fleet:
                 made.serve(host, name, (("tcp", 80), ("udp", 53)))
             yield made
 
+
+    def carried(self, conversations, count):
+        """Conversations of every kind, and the node that carries each."""
+        made = [
+            one
+            for version in (4, 6)
+            for protocol in ("tcp", "udp")
+            for one in conversations.opened(self.client, count, PORT[protocol], protocol, version)
+        ]
+        return made, self.carriers(made)
 
     def connected(self, conversations, count):
         """Connections over each family."""

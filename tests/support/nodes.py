@@ -103,6 +103,13 @@ class Supervised:
                 self.starts += 1
 
 
+class Forwarder(Daemon):
+    """`guideway run`, as if the machine had no other work."""
+
+    def line(self):
+        return [*FIRST, *super().line()]
+
+
 class Controller:
     """`guideway-controller` beside a forwarder."""
 
@@ -115,7 +122,7 @@ class Controller:
     def start(self):
         """Starts it without waiting for it."""
         program = binaries.directory() / "guideway-controller"
-        line = [program, "--forwarder", self._node.daemon.socket, "--socket", self.socket]
+        line = [*FIRST, program, "--forwarder", self._node.daemon.socket, "--socket", self.socket]
         line += ["--state-directory", self._node.directory / "controller"]
         with self.log_path.open("a") as log:
             self.process = self._node.host.start(*line, stdout=log, stderr=log)
@@ -173,7 +180,7 @@ class Node:
         self.directory.mkdir()
         self.bird_directory = self.directory / "bird"
         self.bird_directory.mkdir()
-        self.daemon = Daemon(self.host, configuration(number, self.directory, bfd, change), self.directory)
+        self.daemon = Forwarder(self.host, configuration(number, self.directory, bfd, change), self.directory)
         self.controller = Controller(self)
         self._with_controller = with_controller
         at = self.bird_directory
