@@ -4,11 +4,11 @@
 //! 1. The forwarder is not well: withdrawn. So are addresses that may not be announced.
 //! 2. An operator has withdrawn it, or its drain or the node's has lasted for `announce.drain_time`: withdrawn.
 //! 3. Too few of its services serve: withdrawn, unless `on_quorum_loss` keeps it. Only an address that was announced since
-//!    the forwarder's start can be kept: one that never had its quorum waits for it. After a start of the controller, the
-//!    kernel's route says that it was announced.
-//! 4. It was withdrawn because the forwarder was silent, its interface down or the quorum lost, and all has been well for
-//!    less than `announce.hold`: withdrawn. A forwarder that is gone and comes back is not held: it starts anew, or nothing
-//!    was wrong with it. An order is not held either.
+//!    the forwarder's start can be kept: one that never had its quorum, or was withdrawn for the lack of it, waits for it.
+//!    After a start of the controller, the kernel's route says that it was announced.
+//! 4. It was announced until the forwarder was silent, its interface down or the quorum lost, and all has been well for less
+//!    than `announce.hold`: withdrawn. A forwarder that is gone and comes back is not held: it starts anew, or nothing was
+//!    wrong with it. What an operator had withdrawn before is not held either.
 //! 5. An operator drains it or the node: draining.
 //! 6. Otherwise announced.
 //!
@@ -59,8 +59,12 @@ pub struct Memory {
 
 #[derive(Clone, Debug, Default)]
 struct VipMemory {
+    /// The last decision did not withdraw it.
+    is_announced: bool,
     /// It was announced since the forwarder's start, so that it had its quorum.
     was_announced: bool,
+    /// It was withdrawn for its quorum, which it has not had since.
+    lacks_quorum: bool,
     /// It was withdrawn for a failure that asks for a hold.
     is_held: bool,
     /// Since when all is well, while it is held.
@@ -146,6 +150,17 @@ struct Ordered {
 
 impl Round<'_> {
     fn decide(&mut self, address: IpAddr) -> Decision {
+        let is_announced = self.view.installed.contains_key(&address);
+        let new = || VipMemory { is_announced, ..VipMemory::default() };
+        self.memory.vips.entry(address).or_insert_with(new);
+        let decision = self.judge(address);
+        let memory = self.memory.vips.entry(address).or_default();
+        memory.is_announced = decision.state != VipState::Withdrawn;
+        memory.was_announced |= memory.is_announced;
+        decision
+    }
+
+    fn judge(&mut self, address: IpAddr) -> Decision {
         let none = VipOrders::default();
         let orders = self.orders.vips.get(&address).unwrap_or(&none);
         let (ordered, peers) = self.learnt(address, orders);
@@ -176,7 +191,6 @@ impl Round<'_> {
             VipCause::Registered => of_registration(),
             _ => ordered.reason,
         };
-        self.memory.vips.entry(address).or_default().was_announced = true;
         Decision { address, state: ordered.state, cause, reason, peers }
     }
 
@@ -195,15 +209,15 @@ impl Round<'_> {
     /// The services that keep an address from its quorum, and what follows.
     fn unmet(&self, address: IpAddr) -> Option<Unmet> {
         let vip = self.site.vips.get(&address)?;
-        let was_announced = self.view.installed.contains_key(&address)
-            || self.memory.vips.get(&address).is_some_and(|memory| memory.was_announced);
+        let memory = self.memory.vips.get(&address).cloned().unwrap_or_default();
+        let was_announced = self.view.installed.contains_key(&address) || memory.was_announced;
         let (services, effect) = match vip.quorum(self.view.services) {
             Quorum::Met => return None,
             Quorum::Lost { services } => (
                 services,
                 match vip.on_loss {
-                    OnQuorumLoss::Keep => Effect::Keep,
-                    OnQuorumLoss::Withdraw => Effect::Withdraw,
+                    OnQuorumLoss::Keep if !memory.lacks_quorum => Effect::Keep,
+                    OnQuorumLoss::Keep | OnQuorumLoss::Withdraw => Effect::Withdraw,
                 },
             ),
             Quorum::Unknown { services } => (services, Effect::Wait),
@@ -231,10 +245,12 @@ impl Round<'_> {
             }
             (Some(VipCause::ForwarderSilent | VipCause::InterfaceDown), _)
             | (None, Some(Effect::Withdraw)) => {
-                memory.is_held |= memory.was_announced;
+                memory.is_held |= memory.is_announced;
                 memory.well_since = None;
+                memory.lacks_quorum |= fault.is_none();
             }
             (None, None | Some(Effect::Keep)) if memory.is_held => {
+                memory.lacks_quorum = false;
                 let since = *memory.well_since.get_or_insert(self.now.steady);
                 let until = since + self.site.hold;
                 match until <= self.now.steady {
@@ -242,6 +258,7 @@ impl Round<'_> {
                     false => self.wait_until(until),
                 }
             }
+            (None, None | Some(Effect::Keep)) => memory.lacks_quorum = false,
             _ => {}
         }
         self.memory.vips.get(&address).is_some_and(|memory| memory.is_held)
@@ -294,10 +311,7 @@ impl Round<'_> {
             cause: Some(cause),
             reason: mark.reason.clone(),
         };
-        let of_peer = peer.and_then(|peer| orders.withdrawn.peers.get(peer));
-        if let Some(mark) = orders.withdrawn.all.as_ref().or(of_peer) {
-            return ordered(VipState::Withdrawn, VipCause::Ordered, mark);
-        }
+        // Drains are timed even while a withdrawal outweighs them.
         let node = &self.orders.node;
         let mut drains = Vec::new();
         for (marks, address) in [(&orders.drained, Some(address)), (node, None)] {
@@ -307,6 +321,10 @@ impl Round<'_> {
                 let is_over = self.is_over((address, peer.map(str::to_owned)), mark.since);
                 drains.push((address.is_none(), is_over, mark));
             }
+        }
+        let of_peer = peer.and_then(|peer| orders.withdrawn.peers.get(peer));
+        if let Some(mark) = orders.withdrawn.all.as_ref().or(of_peer) {
+            return ordered(VipState::Withdrawn, VipCause::Ordered, mark);
         }
         let cause = |&(is_node, is_over, mark): &(bool, bool, &Mark)| match (is_over, is_node) {
             (true, false) => (0, ordered(VipState::Withdrawn, VipCause::Drained, mark)),

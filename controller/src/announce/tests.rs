@@ -1,5 +1,6 @@
-//! Decisions, rule by rule. `model.rs` holds them to a plain reading of the rules.
+//! Decisions, rule by rule. `model.rs` holds them to a plain reading of the rules; `history.rs` has what lasts.
 
+mod history;
 mod model;
 
 use std::collections::BTreeMap;

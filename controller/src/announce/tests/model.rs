@@ -303,18 +303,35 @@ impl Model {
         }
     }
 
+    /// Walks through what was seen: a failure of something announced holds it, until all is well for long enough.
     fn is_held(&self, address: usize) -> bool {
         let samples = &self.samples[address];
-        let goes =
-            |it: &Sample| matches!(it.forwarder, ForwarderState::Absent | ForwarderState::Starting);
-        let begin = samples.iter().rposition(goes).map_or(0, |at| at + 1);
-        let is_bad = |&at: &usize| {
-            self.shows(address, at) == Shows::Bad && self.had_been_announced(address, at)
-        };
-        let Some(bad) = (begin..samples.len()).rev().find(is_bad) else { return false };
-        let well = (bad..samples.len()).filter(|&at| self.shows(address, at) == Shows::Well);
-        let times: Vec<u64> = well.map(|at| samples[at].time).collect();
-        times.first().is_none_or(|first| times.iter().all(|time| *time < first + HOLD))
+        let (mut is_held, mut well_since) = (false, None);
+        for (at, sample) in samples.iter().enumerate() {
+            if matches!(sample.forwarder, ForwarderState::Absent | ForwarderState::Starting) {
+                (is_held, well_since) = (false, None);
+                continue;
+            }
+            let was_announced = match at.checked_sub(1) {
+                Some(before) => samples[before].is_announced,
+                None => sample.is_installed,
+            };
+            match self.shows(address, at) {
+                Shows::Bad => {
+                    is_held |= was_announced;
+                    well_since = None;
+                }
+                Shows::Well if is_held => {
+                    let since = *well_since.get_or_insert(sample.time);
+                    is_held = sample.time < since + HOLD;
+                }
+                Shows::Well | Shows::Neither => {}
+            }
+            if !is_held {
+                well_since = None;
+            }
+        }
+        is_held
     }
 
     /// What keeps the address from all peers, whatever is ordered: the cause's name.
