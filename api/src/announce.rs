@@ -38,12 +38,13 @@ impl fmt::Display for Daemon {
     }
 }
 
-/// What an operator orders for virtual addresses. Each order may be given again: then it changes nothing.
+/// What an operator orders for virtual addresses. Each order may be given again: then it changes
+/// nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum VipOrder {
-    /// Announce it. An address of services is announced as those serve; another is registered, and announced
-    /// as long as the forwarder is well.
+    /// Announce it. An address of services is announced as those serve; another is registered, and
+    /// announced as long as the forwarder is well.
     Announce,
     /// Withdraw it, until it is announced by order again. A registered address is forgotten.
     Withdraw,
@@ -219,7 +220,8 @@ impl VipCause {
     }
 }
 
-/// The response to [`Request::NodeShow`](crate::Request::NodeShow): the controller, and what it knows of the node.
+/// The response to [`Request::NodeShow`](crate::Request::NodeShow): the controller, and what it
+/// knows of the node.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Node {
     /// The node's name; empty before the controller knows the configuration.
@@ -334,8 +336,8 @@ pub enum AnnouncingState {
     NoLink,
     /// It is gone, because the forwarder stops.
     Stopping,
-    /// Somebody else removed it, and only a restart helps. An event has this state too if somebody set it down: then it is
-    /// up again at once.
+    /// Somebody else removed it, and only a restart helps. An event has this state too if somebody
+    /// set it down: then it is up again at once.
     Removed,
 }
 
@@ -422,11 +424,13 @@ pub struct BgpDetails {
     /// The session.
     #[serde(flatten)]
     pub peer: BgpPeer,
-    /// Seconds without a message after which the session ends; 0 if it never does. That in force if it is established.
+    /// Seconds without a message after which the session ends; 0 if it never does. That in force if
+    /// it is established.
     pub hold_time: u16,
     /// Seconds from one keepalive to the next.
     pub keepalive: u16,
-    /// The node's address in the session; none if it is not established and the configuration has none.
+    /// The node's address in the session; none if it is not established and the configuration has
+    /// none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub local_address: Option<IpAddr>,
     /// The routes sent, by prefix.

@@ -251,6 +251,19 @@ impl Request {
         }
     }
 
+    /// Why the client asks for it, if the request has a place for that.
+    pub fn reason(&self) -> Option<&str> {
+        match self {
+            Request::BackendSet { reason, .. }
+            | Request::ConfigApply { reason, .. }
+            | Request::ConfigReload { reason }
+            | Request::LogLevel { reason, .. }
+            | Request::VipSet { reason, .. }
+            | Request::NodeSet { reason, .. } => reason.as_deref(),
+            _ => None,
+        }
+    }
+
     /// Whether the request changes anything but what the daemon knows of its client. Members of
     /// `control.read_group` may send only those that do not.
     pub fn is_change(&self) -> bool {

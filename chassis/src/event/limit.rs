@@ -24,7 +24,7 @@ const EACH_ATTEMPT: Duration = Duration::from_secs(1);
 
 /// What a client that may only read can cause at any rate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Attempt {
+pub(crate) enum Attempt {
     /// A change that is refused.
     Change,
     /// A hello.

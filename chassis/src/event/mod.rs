@@ -25,15 +25,15 @@ mod sentence;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
-use guideway_api::{Happening, KEPT_EVENTS, Severity};
+use guideway_api::{ChangeOutcome, Happening, KEPT_EVENTS, Severity};
 use serde_json::Value;
 
-use crate::peer::Access;
+use crate::peer::{Access, Peer};
 
 use limit::{Attempts, Limits};
 
 pub use level::Level;
-pub use limit::Attempt;
+pub(crate) use limit::Attempt;
 pub use ring::{Batch, Bell, Ring};
 pub use sentence::sentence;
 
@@ -43,6 +43,23 @@ pub const AUDIT: &str = "audit";
 /// Records what happens. Clones record into the same ring.
 #[derive(Clone, Debug)]
 pub struct Recorder(Arc<Records>);
+
+/// A request that has changed something, or was to.
+#[derive(Debug)]
+pub struct Attempted<'a> {
+    /// The name of the request.
+    pub request: &'a str,
+    /// Why, in the client's words.
+    pub reason: Option<String>,
+    /// What was in force before, in a few words.
+    pub before: String,
+    /// What is in force after.
+    pub after: String,
+    /// What became of it.
+    pub outcome: ChangeOutcome,
+    /// Why nothing was changed, or why the change is late.
+    pub error: Option<String>,
+}
 
 #[derive(Debug)]
 struct Records {
@@ -71,7 +88,7 @@ impl Recorder {
 
     /// Records an attempt of a client with this access, unless there were many just now. `happening` gets the number of
     /// those before it that were not recorded. Returns whether this one was.
-    pub fn record_attempt(
+    pub(crate) fn record_attempt(
         &self,
         attempt: Attempt,
         access: Access,
@@ -82,6 +99,30 @@ impl Recorder {
             self.record(happening(unrecorded));
         }
         taken.is_some()
+    }
+
+    /// Records a request of `peer` that has changed something, or was to. Of refused ones a limited number is recorded,
+    /// and the next says how many were not.
+    pub fn record_change(&self, peer: &Peer, attempted: Attempted<'_>) {
+        let Attempted { request, reason, before, after, outcome, error } = attempted;
+        let changed = |unrecorded| Happening::Changed {
+            uid: peer.uid,
+            pid: peer.pid,
+            process: peer.process.clone(),
+            request: request.to_owned(),
+            before,
+            after,
+            outcome,
+            reason,
+            error,
+            unrecorded,
+        };
+        match outcome {
+            ChangeOutcome::Refused => {
+                self.record_attempt(Attempt::Change, peer.access, changed);
+            }
+            ChangeOutcome::Applied | ChangeOutcome::Late => self.record(changed(0)),
+        }
     }
 
     /// Records what has happened just now, and logs it in other words: those say more than the event.

@@ -3,8 +3,8 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
-use guideway_api::{ChangeOutcome, Error, ErrorKind, Happening, Request, Response};
-use guideway_chassis::event::Attempt;
+use guideway_api::{ChangeOutcome, Error, ErrorKind, Request, Response};
+use guideway_chassis::event::Attempted;
 use guideway_chassis::peer::{Access, Peer};
 
 use super::requests::{Answered, Answers};
@@ -18,7 +18,7 @@ impl Answers {
         if !request.is_change() {
             return self.read(request);
         }
-        let (name, reason) = (request.name(), reason(&request).map(str::to_owned));
+        let (name, reason) = (request.name(), request.reason().map(str::to_owned));
         let answered = match peer.access {
             Access::Full => catch_unwind(AssertUnwindSafe(|| self.change(request))),
             Access::Read => Ok(Answered::refused(forbidden(name))),
@@ -36,24 +36,8 @@ impl Answers {
             let now = describe_node(&self.view());
             (now.clone(), now)
         });
-        let changed = |unrecorded| Happening::Changed {
-            uid: peer.uid,
-            pid: peer.pid,
-            process: peer.process.clone(),
-            request: name.to_owned(),
-            before,
-            after,
-            outcome,
-            reason,
-            error,
-            unrecorded,
-        };
-        match outcome {
-            ChangeOutcome::Refused => {
-                self.events.record_attempt(Attempt::Change, peer.access, changed);
-            }
-            _ => self.events.record(changed(0)),
-        }
+        let attempted = Attempted { request: name, reason, before, after, outcome, error };
+        self.events.record_change(peer, attempted);
         response.unwrap_or_else(|panic| resume_unwind(panic))
     }
 }
@@ -64,14 +48,4 @@ fn forbidden(name: &str) -> Response {
          of the socket at which they may"
     );
     Response::Error(Error::new(ErrorKind::Forbidden, message))
-}
-
-/// Why a client asks for a change.
-fn reason(request: &Request) -> Option<&str> {
-    match request {
-        Request::VipSet { reason, .. }
-        | Request::NodeSet { reason, .. }
-        | Request::LogLevel { reason, .. } => reason.as_deref(),
-        _ => None,
-    }
 }

@@ -4,12 +4,12 @@
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 use guideway_api as api;
-use guideway_api::{ChangeOutcome, ErrorKind, Happening, Request, Response};
+use guideway_api::{ChangeOutcome, ErrorKind, Request, Response};
 
 use super::differences::differences;
 use super::{Answered, Daemon};
 use crate::manager::{Published, Replaced};
-use guideway_chassis::event::Attempt;
+use guideway_chassis::event::Attempted;
 use guideway_chassis::peer::{Access, Peer};
 
 impl Daemon {
@@ -20,7 +20,7 @@ impl Daemon {
         if !request.is_change() {
             return self.handle(request);
         }
-        let (name, reason) = (request.name(), reason(&request).map(str::to_owned));
+        let (name, reason) = (request.name(), request.reason().map(str::to_owned));
         let summary = |daemon: &Daemon| match name {
             "log_level" => format!("level {}", daemon.level.now().name()),
             _ => describe(&daemon.overview.published.load()),
@@ -54,24 +54,8 @@ impl Daemon {
             Ok(_) => None,
             Err(_) => Some("the daemon failed on this request".to_owned()),
         };
-        let changed = |unrecorded| Happening::Changed {
-            uid: peer.uid,
-            pid: peer.pid,
-            process: peer.process.clone(),
-            request: name.to_owned(),
-            before,
-            after,
-            outcome,
-            reason,
-            error,
-            unrecorded,
-        };
-        match outcome {
-            ChangeOutcome::Refused => {
-                self.events.record_attempt(Attempt::Change, peer.access, changed);
-            }
-            _ => self.events.record(changed(0)),
-        }
+        let attempted = Attempted { request: name, reason, before, after, outcome, error };
+        self.events.record_change(peer, attempted);
         response.unwrap_or_else(|panic| resume_unwind(panic))
     }
 
@@ -112,15 +96,4 @@ fn forbidden(name: &str) -> Response {
          configuration is the path of the socket at which they may"
     );
     Response::Error(api::Error::new(ErrorKind::Forbidden, message))
-}
-
-/// Why a client asks for a change.
-fn reason(request: &Request) -> Option<&str> {
-    match request {
-        Request::BackendSet { reason, .. }
-        | Request::ConfigApply { reason, .. }
-        | Request::ConfigReload { reason }
-        | Request::LogLevel { reason, .. } => reason.as_deref(),
-        _ => None,
-    }
 }
