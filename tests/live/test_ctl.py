@@ -143,7 +143,7 @@ def test_the_socket_for_reading(daemon):
         return subprocess.run(line, capture_output=True, text=True, timeout=SECONDS)
 
     reading = (
-        ("b", "l"),
+        ("ba", "l"),
         ("backend", "state", "web"),
         ("config", "check", str(daemon.path)),
         ("log", "level"),
