@@ -53,6 +53,8 @@ fn unknown(view: &View, configuration: &config::Configuration, peer: &config::Bg
 
 fn notes(view: &View, peer: &config::BgpPeer) -> Vec<String> {
     let is_wanted = |address: IpAddr| peer.has(Family::of(address));
+    let peers = || view.configuration.iter().flat_map(|configuration| &configuration.bgp.peers);
+    let is_anybodys = |address: IpAddr| peers().any(|peer| peer.has(Family::of(address)));
     let of = |is_kept: &dyn Fn(&guideway_api::Vip) -> bool| -> Vec<IpAddr> {
         view.vips.iter().filter(|vip| is_kept(vip)).map(|vip| vip.address).collect()
     };
@@ -66,8 +68,9 @@ fn notes(view: &View, peer: &config::BgpPeer) -> Vec<String> {
             "outside of bgp.allowed, so that nobody is told",
         ),
         (
-            of(&|vip| is_out(vip) && !is_wanted(vip.address)),
-            "of a family that is not in bgp.peer.families",
+            // Another session may have the family: that is how most sites have both.
+            of(&|vip| is_out(vip) && !is_anybodys(vip.address)),
+            "of a family that no bgp.peer.families has",
         ),
         (
             of(&|vip| is_wanted(vip.address) && view.waiting.contains(&vip.address)),

@@ -103,7 +103,8 @@ impl Sessions {
                         && now.saturating_duration_since(memory.trying) >= ANSWER,
                 }),
             };
-            if state != BgpState::Established {
+            // That BIRD was silent is nothing that the session has to tell later.
+            if is_known && state != BgpState::Established {
                 memory.error.clone_from(&words);
             }
             let error = words.or_else(|| memory.error.clone());

@@ -135,7 +135,7 @@ fn a_managed_bird_tells_a_router_what_is_announced() {
         });
         let [tor1, tor2] = &peers(&controller)[..] else { panic!("two peers") };
         assert_eq!((tor1.state, tor1.notes.len()), (BgpState::Established, 1), "{tor1:?}");
-        assert_eq!(tor1.notes[0], format!("{DNS}: of a family that is not in bgp.peer.families"));
+        assert_eq!(tor1.notes[0], format!("{DNS}: of a family that no bgp.peer.families has"));
         assert!(tor2.state != BgpState::Established, "{tor2:?}");
         let shown = controller.ask(&Request::BgpShow { peer: "tor1".to_owned() }).unwrap();
         let Response::BgpPeer(details) = shown else { panic!("{shown:?}") };
