@@ -281,12 +281,18 @@ fn what_the_kernel_refuses_is_told_once_and_tried_again() {
             panic!("{:?}", refusals());
         };
         assert!(error.contains("IPv6 is disabled on nexthop device"), "{error}");
-        rig.want(&only_v4);
-        rig.want(&some());
+        let mut more = some();
+        more.extend(metrics(&[("192.0.2.9", 1000), ("2001:db8::9", 1000)]));
+        rig.want(&more);
+        until("one more of IPv4", || routes(1000).contains_key(&"192.0.2.9".parse().unwrap()));
         thread::sleep(Duration::from_millis(300));
         assert_eq!(refusals().len(), 1, "{:?}", rig.reports());
         set("0").unwrap();
         rig.want(&some());
         until("those of IPv6", || routes(1000) == some());
+        // Once they are taken, another refusal is news.
+        set("1").unwrap();
+        rig.want(&more);
+        until("another report", || refusals().len() == 2);
     });
 }
