@@ -12,6 +12,7 @@
 #![forbid(unsafe_code)]
 
 mod announce;
+mod check;
 mod event;
 mod kernel;
 mod listing;
@@ -22,6 +23,7 @@ mod words;
 use serde::{Deserialize, Serialize};
 
 pub use announce::*;
+pub use check::*;
 pub use event::*;
 pub use kernel::*;
 pub use listing::*;

@@ -12,6 +12,7 @@
 //! | `forwarder` | follows the forwarder by its control socket |
 //! | `routes` | keeps the kernel's routes as they are wanted |
 //! | `bird` | configures BIRD, and asks it about its sessions |
+//! | `check` | checks backends, and what that says of their states |
 //! | `manager` | the one thread that decides |
 //! | `answer` | answers to requests at the control socket |
 //! | `metrics` | the page for Prometheus |
@@ -22,6 +23,7 @@
 pub mod announce;
 pub mod answer;
 pub mod bird;
+pub mod check;
 pub mod forwarder;
 pub mod health;
 pub mod manager;

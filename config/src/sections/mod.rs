@@ -2,6 +2,7 @@
 
 pub(crate) mod announce;
 pub(crate) mod bgp;
+mod check;
 pub(crate) mod cluster;
 pub(crate) mod control;
 mod device;
@@ -27,6 +28,9 @@ pub(crate) mod vip;
 
 pub use announce::{Announce, AnnounceWhen, BgpMode, OnQuorumLoss};
 pub use bgp::{Bgp, BgpPeer, Community, Family, LONGEST_PEER};
+pub use check::{
+    Check, CheckHttp, CheckKind, CheckTls, DrainSign, Exchange, InitialState, Probe, Via,
+};
 pub use cluster::{Cluster, Member};
 pub use control::Control;
 pub use dpdk::{Dpdk, Idle};

@@ -1,0 +1,9 @@
+//! Checks of backends: probes, and what their results say of the backends' states.
+//!
+//! | module | what |
+//! |---|---|
+//! | `target.rs` | what is probed: one target for all pools that share its probes |
+
+mod target;
+
+pub use target::{Member, Path, Plan, PoolPlan, Target, TargetKey, To};
