@@ -237,6 +237,30 @@ impl<T: Copy + Debug + PartialEq> Kind for OneOrMore<T> {
     }
 }
 
+/// An array of at least one value.
+pub(crate) struct Array<K>(pub(crate) K);
+
+impl<K: Kind> Kind for Array<K> {
+    type Value = Vec<K::Value>;
+
+    fn parse(&self, value: &DeValue<'_>) -> Result<Vec<K::Value>, String> {
+        let DeValue::Array(array) = value else {
+            return Err(format!("{}; expected an array", describe(value)));
+        };
+        if array.is_empty() {
+            return Err("is empty; list at least one, or leave the key out".to_owned());
+        }
+        let element = |(index, element): (usize, &toml::Spanned<DeValue<'_>>)| {
+            self.0.parse(element.get_ref()).map_err(|why| format!("[{index}] {why}"))
+        };
+        array.iter().enumerate().map(element).collect()
+    }
+
+    fn shape(&self) -> Shape {
+        Shape::Array(Box::new(self.0.shape()))
+    }
+}
+
 /// An integer, or a word in its place.
 pub(crate) struct IntegerOr<N, T: 'static> {
     pub(crate) integer: Integer<N>,

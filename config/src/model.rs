@@ -39,6 +39,10 @@ pub struct Configuration {
     pub pools: Vec<Pool>,
     /// `[[service]]`
     pub services: Vec<Service>,
+    /// `[[check]]`
+    pub checks: Vec<Check>,
+    /// `[probe]`
+    pub probe: Probe,
     /// `[cluster]`
     pub cluster: Cluster,
     /// `[tunnel]`

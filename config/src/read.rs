@@ -11,6 +11,7 @@ use super::model::Configuration;
 use super::section::Section;
 use super::sections::announce::{self, AnnounceDraft};
 use super::sections::bgp::{self, BgpDraft, PeerDraft};
+use super::sections::check::CheckDraft;
 use super::sections::cluster::{self, ClusterDraft};
 use super::sections::control::{self, ControlDraft};
 use super::sections::dpdk::{self, DpdkDraft};
@@ -21,10 +22,12 @@ use super::sections::icmp::IcmpDraft;
 use super::sections::inclusion;
 use super::sections::log::LogDraft;
 use super::sections::metrics::{self, MetricsDraft};
+use super::sections::names::Names;
 use super::sections::neighbor::{self, NeighborDraft};
 use super::sections::node::{self, NodeDraft};
 use super::sections::pool::{self, PoolDraft, backend_declaration};
 use super::sections::port::{self, PortDraft};
+use super::sections::probe::ProbeDraft;
 use super::sections::punt::{
     self, PuntDraft, PuntLinkLocalDraft, PuntMulticastDraft, PuntNeighborDraft, PuntOwnDraft,
     PuntRoutingDraft,
@@ -32,7 +35,7 @@ use super::sections::punt::{
 use super::sections::service::{self, ServiceDraft, ServiceEntry};
 use super::sections::tunnel::{self, TunnelDraft};
 use super::sections::vip::{self, VipDraft};
-use super::{check, files};
+use super::{check, files, sections};
 
 /// The declaration of every section, in the order of the reference.
 pub fn declarations() -> Vec<Declaration> {
@@ -60,6 +63,8 @@ pub fn declarations() -> Vec<Declaration> {
         PoolDraft::declaration(),
         backend_declaration(),
         ServiceDraft::declaration(),
+        CheckDraft::declaration(),
+        ProbeDraft::declaration(),
         AnnounceDraft::declaration(),
         VipDraft::declaration(),
         BgpDraft::declaration(),
@@ -105,7 +110,14 @@ fn read(tree: &DeTable<'_>, findings: &Findings) -> Checked<Configuration> {
     let neighbors = neighbor::read(&root);
     let pools = pool::read(&root);
     let inclusions = inclusion::read(&root, &pools);
-    let services = service::read(&root, &pools);
+    let checks = sections::check::read(&root);
+    let check_names = Names::new("check", &checks, |check| &check.name);
+    let services = service::read(&root, &pools, &check_names);
+    let of_pool = |(index, pool): (usize, &PoolDraft)| {
+        check_names.find_all(&root, &format!("pool[{index}].checks"), &pool.checks)
+    };
+    let pool_checks = pools.iter().flatten().enumerate().map(of_pool).collect();
+    let probe = ProbeDraft::read(&root.table("probe", false));
     let cluster = cluster::read(&root);
     let tunnel = tunnel::read(&root, &node.sources);
     let fragments = fragments::read(&root);
@@ -124,6 +136,9 @@ fn read(tree: &DeTable<'_>, findings: &Findings) -> Checked<Configuration> {
         neighbors,
         pools,
         inclusions,
+        checks,
+        pool_checks,
+        probe,
         services,
         cluster,
         tunnel,
@@ -135,6 +150,7 @@ fn read(tree: &DeTable<'_>, findings: &Findings) -> Checked<Configuration> {
     check::check(&draft);
 
     let Draft { node, hash, ports, neighbors, pools, inclusions, services, .. } = draft;
+    let Draft { checks, pool_checks, probe, .. } = draft;
     let Draft { cluster, tunnel, announces, announce, vips, bgp, .. } = draft;
     Ok(Configuration {
         cluster: cluster.finish(&node.sources)?,
@@ -154,11 +170,14 @@ fn read(tree: &DeTable<'_>, findings: &Findings) -> Checked<Configuration> {
         pools: pools?
             .into_iter()
             .zip(inclusions)
-            .map(|(pool, found)| pool.finish(found?))
+            .zip(pool_checks)
+            .map(|((pool, found), checks)| pool.finish(found?, checks?))
             .collect::<Checked<_>>()?,
         services: services?.into_iter().map(ServiceEntry::finish).collect::<Checked<_>>()?,
         announce: if announces { Some(announce.finish()?) } else { None },
         vips: vips?.into_iter().map(VipDraft::finish).collect::<Checked<_>>()?,
         bgp: bgp.finish()?,
+        checks: checks?.into_iter().map(CheckDraft::finish).collect::<Checked<_>>()?,
+        probe: probe.finish()?,
     })
 }

@@ -18,6 +18,7 @@ impl Configuration {
         found.extend(self.metrics.differences(&new.metrics, of("metrics")));
         found.extend(self.log.differences(&new.log, of("log")));
         found.extend(self.tunnel.differences(&new.tunnel, of("tunnel")));
+        found.extend(self.probe.differences(&new.probe, of("probe")));
         match (&self.announce, &new.announce) {
             (Some(old), Some(new)) => found.extend(old.differences(new, of("announce"))),
             (None, Some(_)) => found.push("[announce] is new".to_owned()),

@@ -10,12 +10,14 @@ use crate::findings::{Checked, excerpt};
 use crate::section::Section;
 use crate::sections::announce::AnnounceDraft;
 use crate::sections::bgp::BgpDraft;
+use crate::sections::check::CheckDraft;
 use crate::sections::cluster::ClusterDraft;
 use crate::sections::hash::HashDraft;
 use crate::sections::neighbor::NeighborDraft;
 use crate::sections::node::NodeEntry;
 use crate::sections::pool::{BackendDraft, Inclusion, Inclusions, PoolDraft};
 use crate::sections::port::PortDraft;
+use crate::sections::probe::ProbeDraft;
 use crate::sections::service::ServiceEntry;
 use crate::sections::tunnel::TunnelDraft;
 use crate::sections::vip::VipDraft;
@@ -31,6 +33,10 @@ pub(crate) struct Draft<'a> {
     pub(crate) ports: Checked<Vec<PortDraft>>,
     pub(crate) neighbors: Checked<Vec<NeighborDraft>>,
     pub(crate) pools: Checked<Vec<PoolDraft>>,
+    pub(crate) checks: Checked<Vec<CheckDraft>>,
+    /// The indices of each pool's checks.
+    pub(crate) pool_checks: Vec<Checked<Vec<usize>>>,
+    pub(crate) probe: ProbeDraft,
     /// What each pool can choose from.
     pub(crate) inclusions: Vec<Checked<Inclusions>>,
     pub(crate) services: Checked<Vec<ServiceEntry>>,

@@ -80,7 +80,7 @@ impl Kind for When {
 /// The longest name of a Linux interface.
 const MAX_INTERFACE: usize = 15;
 
-const INTERFACE: Text<String> = Text {
+pub(super) const INTERFACE: Text<String> = Text {
     form: &Form {
         noun: "name",
         limits: "1 to 15 letters, digits, `.`, `_`, `-`",

@@ -7,8 +7,8 @@
 use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 
+use super::names::Names;
 use super::pool::{Inclusion, Inclusions, MAX_COUNT, PoolDraft};
-use super::pool_names::PoolNames;
 use crate::findings::{Checked, Reported, excerpt};
 use crate::section::Section;
 
@@ -29,7 +29,7 @@ pub(crate) fn read(
     root: &Section<'_>,
     pools: &Checked<Vec<PoolDraft>>,
 ) -> Vec<Checked<Inclusions>> {
-    let names = PoolNames::new(pools);
+    let names = Names::new("pool", pools, |pool| &pool.name);
     let pools = pools.as_ref().map_or(&[][..], Vec::as_slice);
     let mut graph = Graph::read(root, pools, &names);
     let order = graph.order();
@@ -84,18 +84,15 @@ enum Visit {
 }
 
 impl<'a> Graph<'a> {
-    fn read(root: &'a Section<'a>, pools: &'a [PoolDraft], names: &PoolNames<'_>) -> Self {
+    fn read(root: &'a Section<'a>, pools: &'a [PoolDraft], names: &Names<'_>) -> Self {
         let links = pools.iter().enumerate().map(|(index, draft)| {
-            let find = |key: &str, name| names.find(root, &format!("pool[{index}].{key}"), name);
-            let named = draft.pools.as_ref().map_err(|reported| *reported).and_then(|named| {
-                let found = named.iter().enumerate();
-                let found = found.map(|(at, name)| find(&format!("pools[{at}]"), name));
-                // Every unknown name is reported.
-                found.collect::<Vec<_>>().into_iter().collect()
-            });
+            let path = |key| format!("pool[{index}].{key}");
+            let named = names.find_all(root, &path("pools"), &draft.pools);
             let backup = draft.backup.as_ref().map_err(|reported| *reported);
-            let backup =
-                backup.and_then(|name| name.as_ref().map(|name| find("backup", name)).transpose());
+            let backup = backup.and_then(|name| {
+                let find = |name: &String| names.find(root, &path("backup"), name);
+                name.as_ref().map(find).transpose()
+            });
             Links { pools: named, backup }
         });
         Graph { root, pools, links: links.collect() }

@@ -2,7 +2,9 @@
 
 pub(crate) mod announce;
 pub(crate) mod bgp;
-mod check;
+pub(crate) mod check;
+mod check_kind;
+mod check_text;
 pub(crate) mod cluster;
 pub(crate) mod control;
 mod device;
@@ -16,11 +18,12 @@ pub(crate) mod icmp;
 pub(crate) mod inclusion;
 pub(crate) mod log;
 pub(crate) mod metrics;
+pub(crate) mod names;
 pub(crate) mod neighbor;
 pub(crate) mod node;
 pub(crate) mod pool;
-mod pool_names;
 pub(crate) mod port;
+pub(crate) mod probe;
 pub(crate) mod punt;
 pub(crate) mod service;
 pub(crate) mod tunnel;
@@ -28,9 +31,8 @@ pub(crate) mod vip;
 
 pub use announce::{Announce, AnnounceWhen, BgpMode, OnQuorumLoss};
 pub use bgp::{Bgp, BgpPeer, Community, Family, LONGEST_PEER};
-pub use check::{
-    Check, CheckHttp, CheckKind, CheckTls, DrainSign, Exchange, InitialState, Probe, Via,
-};
+pub use check::{Check, InitialState, Via};
+pub use check_kind::{CheckHttp, CheckKind, CheckTls, DrainSign, Exchange};
 pub use cluster::{Cluster, Member};
 pub use control::Control;
 pub use dpdk::{Dpdk, Idle};
@@ -44,6 +46,7 @@ pub use neighbor::Neighbor;
 pub use node::Node;
 pub use pool::{Backend, Curve, Inclusion, MssClamp, OnEmpty, Pool};
 pub use port::{Port, Steering};
+pub use probe::Probe;
 pub use punt::{Punt, PuntLinkLocal, PuntMulticast, PuntNeighbor, PuntOwn, PuntRouting};
 pub use service::{DrainThen, Policy, Service};
 pub use tunnel::Tunnel;

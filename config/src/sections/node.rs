@@ -9,10 +9,15 @@ use crate::findings::Checked;
 use crate::kind::Text;
 use crate::section::Section;
 use crate::shape::Form;
-use crate::text::{IDENTIFIER, PREFIX, routable};
+use crate::text::{IDENTIFIER, PREFIX, ROUTABLE, routable};
 
 /// The shortest prefix of tunnel sources: more than 65536 addresses do not distinguish more flows.
 const SHORTEST_SOURCE: u8 = 16;
+
+/// More sources than the probes of any node need ports of.
+const MAX_CHECK_SOURCES: usize = 16;
+
+const CHECK_SOURCE: &str = "check_source";
 
 /// An address, or an IPv4 prefix from which flows choose one.
 const SOURCE: Text<IpNet> = Text {
@@ -35,6 +40,13 @@ section! {
         /// Each family in which a backend has its address needs one, unless the packets to the backend
         /// need no tunnel. [Tunnel sources](operations.md#tunnel-sources) has the rules of a prefix.
         tunnel_source: IpNet = SOURCE, list "[\"192.0.2.1\", \"2001:db8::1\"]", reload;
+        /// The source addresses of probes through tunnels, at most 16. Each family in which a virtual address is checked
+        /// so needs one.
+        ///
+        /// Servers answer to these addresses, so that routers must send them to this node, which alone has them. One in
+        /// a port's network must be among the port's `addresses`, and no other address of the node's may be one. The
+        /// others the forwarder gives to `probe.interface`.
+        check_source: IpAddr = ROUTABLE, list "[\"192.0.2.10\", \"2001:db8::10\"]", reload;
     }
 }
 
@@ -47,6 +59,8 @@ pub struct Node {
     pub tunnel_source_v4: Option<Ipv4Net>,
     /// `node.tunnel_source`, the IPv6 address
     pub tunnel_source_v6: Option<Ipv6Addr>,
+    /// `node.check_source`
+    pub check_sources: Vec<IpAddr>,
 }
 
 /// The outer source addresses.
@@ -80,12 +94,18 @@ impl Sources {
 pub(crate) struct NodeEntry {
     name: Checked<String>,
     pub(crate) sources: Checked<Sources>,
+    pub(crate) check_sources: Checked<Vec<IpAddr>>,
 }
 
 impl NodeEntry {
     pub(crate) fn finish(self) -> Checked<Node> {
         let Sources { v4, v6 } = self.sources?;
-        Ok(Node { name: self.name?, tunnel_source_v4: v4, tunnel_source_v6: v6 })
+        Ok(Node {
+            name: self.name?,
+            tunnel_source_v4: v4,
+            tunnel_source_v6: v6,
+            check_sources: self.check_sources?,
+        })
     }
 }
 
@@ -107,7 +127,16 @@ pub(crate) fn read(root: &Section<'_>) -> NodeEntry {
         }
         result.map(|()| sources)
     });
-    NodeEntry { name: draft.name, sources }
+    let mut check_sources = draft.check_source;
+    section.distinct(CHECK_SOURCE, &check_sources);
+    if let Ok(listed) = &check_sources
+        && listed.len() > MAX_CHECK_SOURCES
+    {
+        let message = format!("has {} addresses; there can be {MAX_CHECK_SOURCES}", listed.len());
+        let at = format!("{CHECK_SOURCE}[{MAX_CHECK_SOURCES}]");
+        check_sources = Err(section.mistake_at(&at, CHECK_SOURCE, message));
+    }
+    NodeEntry { name: draft.name, sources, check_sources }
 }
 
 fn source(text: &str) -> Result<IpNet, String> {

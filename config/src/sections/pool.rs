@@ -5,11 +5,11 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::encapsulation::EncapsulationDraft;
+use super::names::REFERENCE;
 use crate::declare::{Declaration, Presence, section};
 use crate::findings::{Checked, Place};
-use crate::kind::{Boolean, IntegerOr, Text, Words, integer, seconds};
+use crate::kind::{Boolean, IntegerOr, Words, integer, seconds};
 use crate::section::Section;
-use crate::shape::Form;
 use crate::text::{NAME, ROUTABLE};
 use guideway_core::balancer::choice::Choice;
 use guideway_core::balancer::encapsulation::{Encapsulation, Parameters};
@@ -36,12 +36,6 @@ pub enum MssClamp {
 fn mss_clamp() -> IntegerOr<u16, MssClamp> {
     IntegerOr { integer: integer(MSS), meaning: MssClamp::To, word: &[("auto", MssClamp::Auto)] }
 }
-
-/// The name of another pool, which [`inclusion`](super::inclusion) looks up.
-pub(super) const POOL: Text<String> = Text {
-    form: &Form { noun: "string", limits: "", pattern: "" },
-    parse: |text| Ok(text.to_owned()),
-};
 
 /// What happens to new flows of a pool without a backend for them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,12 +90,12 @@ section! {
         /// not lead back to itself, and no two backends may have one address. Encapsulation, `mss_clamp`,
         /// state, weight and slow start of a backend are those of the pool that has it. The backups of the
         /// other pools do not come along.
-        pools: String = POOL, list "[\"rack1\", \"rack2\"]", reload;
+        pools: String = REFERENCE, list "[\"rack1\", \"rack2\"]", reload;
         /// The pool that serves while fewer than `min_active` backends are active.
         ///
         /// A backup may have a backup, up to 7 in a row. Backends that the pool has already do not count
         /// for its backup. [Backups](operations.md#backups) has the rules.
-        backup: String = POOL, optional "\"sorry\"" else "none", reload;
+        backup: String = REFERENCE, optional "\"sorry\"" else "none", reload;
         /// How many backends must be active, with a weight above 0. With fewer the pool's backup serves.
         ///
         /// The pool serves on with fewer if no backup has enough. In a pool that has no backup and is none,
@@ -129,6 +123,12 @@ section! {
         /// How the share grows during the slow start: as the time, or as its square, which is gentler at
         /// first.
         slow_start_curve: Curve = Words(Curve::NAMES), default "\"linear\"", reload;
+        /// The checks of the pool's own backends, each once. A backend is down while any of its checks says so, those of
+        /// services included.
+        checks: String = REFERENCE, list "[\"web\"]", reload;
+        /// If more than so many percent of the checked backends fail at once, the pool keeps them: then it is the
+        /// network in between. 100 for never.
+        panic_threshold: u8 = integer(0..=100), optional "50" else "50; 100 with a `backup`", reload, unit "percent";
         keys encapsulation: EncapsulationDraft;
         tables backends: BackendDraft, "[{ name = \"b1\", address = \"10.0.0.5\" }]"
             else "required, unless `pools` is set",
@@ -194,6 +194,10 @@ pub struct Pool {
     pub slow_start: Option<Duration>,
     /// `pool.slow_start_curve`
     pub slow_start_curve: Curve,
+    /// `pool.checks`. Indices into [`Configuration::checks`](crate::Configuration::checks).
+    pub checks: Vec<usize>,
+    /// `pool.panic_threshold`, in percent
+    pub panic_threshold: u8,
     /// `pool.pools`. Indices into [`Configuration::pools`](crate::Configuration::pools).
     pub pools: Vec<usize>,
     /// The pools that stand in for one another: this one, its backup, the backup's backup, and so on. Indices into
@@ -249,7 +253,11 @@ pub struct Backend {
 }
 
 impl PoolDraft {
-    pub(crate) fn finish(self, found: Inclusions) -> Checked<Pool> {
+    pub(crate) fn finish(self, found: Inclusions, checks: Vec<usize>) -> Checked<Pool> {
+        let usual_threshold = match self.backup? {
+            None => 50,
+            Some(_) => 100,
+        };
         let backends =
             self.backends?.into_iter().map(|backend| backend.finish(&self.encapsulation));
         let backends = backends.collect::<Checked<_>>()?;
@@ -262,6 +270,8 @@ impl PoolDraft {
             on_empty: self.on_empty?,
             slow_start: self.slow_start?,
             slow_start_curve: self.slow_start_curve?,
+            checks,
+            panic_threshold: self.panic_threshold?.unwrap_or(usual_threshold),
             pools: found.pools,
             levels: found.levels,
             included: found.included,
@@ -327,6 +337,7 @@ fn pool<'a>(section: &Section<'a>, names: &mut HashMap<String, Place<'a>>) -> Po
     let mut draft = PoolDraft::read(section);
     section.unique("name", &draft.name, names);
     section.distinct("pools", &draft.pools);
+    section.distinct("checks", &draft.checks);
     if draft.backends.is_ok() && !section.has("backends") && !section.has("pools") {
         let example = "[{ name = \"b1\", address = \"10.0.0.5\" }]";
         draft.backends = section.required("backends", example, Ok(None));

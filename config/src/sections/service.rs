@@ -7,8 +7,8 @@ use std::time::Duration;
 use guideway_core::balancer::Protocol;
 use guideway_core::balancer::services::ServiceAddress;
 
-use super::pool::{MAX_COUNT, POOL, PoolDraft, limited};
-use super::pool_names::PoolNames;
+use super::names::{Names, REFERENCE};
+use super::pool::{MAX_COUNT, PoolDraft, limited};
 use crate::declare::section;
 use crate::findings::{Checked, Place};
 use crate::kind::{Boolean, Words, integer, seconds};
@@ -71,7 +71,7 @@ section! {
         /// The port. Address, protocol and port together are unique.
         port: u16 = integer(1..=65_535), required "80", reload;
         /// The name of a pool; several services may share one.
-        pool: String = POOL, required "\"web\"", reload;
+        pool: String = REFERENCE, required "\"web\"", reload;
         /// `"follow"`: fragments follow the first of their datagram. `"drop"`: first fragments are dropped
         /// as `fragment_refused`, and later ones with them.
         fragments: FragmentPolicy = Words(FragmentPolicy::NAMES), default "\"follow\"", reload;
@@ -111,6 +111,8 @@ section! {
         ///
         /// [Refusals](operations.md#refusals) says which packets `"reset"` answers. The backend gets nothing.
         drain_then: DrainThen = Words(DrainThen::NAMES), optional "\"reset\"" else "\"move\"", reload;
+        /// Further checks of every backend that the pool can choose, each once. Their probes go to this service.
+        checks: String = REFERENCE, list "[\"web\"]", reload;
     }
 }
 
@@ -139,6 +141,8 @@ pub struct Service {
     pub fragments: FragmentPolicy,
     /// `service.on_down`, `keep_for`, `drain_timeout` and `drain_then`
     pub policy: Policy,
+    /// `service.checks`. Indices into [`Configuration::checks`](crate::Configuration::checks).
+    pub checks: Vec<usize>,
 }
 
 impl Service {
@@ -159,6 +163,8 @@ pub(crate) struct ServiceEntry {
     pub(crate) keys: ServiceDraft,
     /// The index of the pool.
     pub(crate) pool: Checked<usize>,
+    /// The indices of the checks.
+    pub(crate) checks: Checked<Vec<usize>>,
 }
 
 impl ServiceEntry {
@@ -176,6 +182,7 @@ impl ServiceEntry {
             answer_on_link: keys.answer_on_link?,
             fragments: keys.fragments?,
             policy,
+            checks: self.checks?,
         })
     }
 }
@@ -227,18 +234,20 @@ impl ServiceDraft {
 pub(crate) fn read(
     root: &Section<'_>,
     pools: &Checked<Vec<PoolDraft>>,
+    checks: &Names<'_>,
 ) -> Checked<Vec<ServiceEntry>> {
     let sections = limited(root, "service", "services")?;
-    let pools = PoolNames::new(pools);
+    let pools = Names::new("pool", pools, |pool| &pool.name);
     let mut names = HashMap::new();
     let mut service_addresses = HashMap::new();
-    let service = |section| service(&section, &pools, &mut names, &mut service_addresses);
+    let service = |section| service(&section, &pools, checks, &mut names, &mut service_addresses);
     Ok(sections.into_iter().map(service).collect())
 }
 
 fn service<'a>(
     section: &Section<'a>,
-    pools: &PoolNames<'_>,
+    pools: &Names<'_>,
+    checks: &Names<'_>,
     names: &mut HashMap<String, Place<'a>>,
     service_addresses: &mut HashMap<ServiceAddress, Place<'a>>,
 ) -> ServiceEntry {
@@ -259,5 +268,7 @@ fn service<'a>(
         Ok(name) => pools.find(section, "pool", name),
         Err(reported) => Err(*reported),
     };
-    ServiceEntry { keys, pool }
+    section.distinct("checks", &keys.checks);
+    let checks = checks.find_all(section, "checks", &keys.checks);
+    ServiceEntry { keys, pool, checks }
 }

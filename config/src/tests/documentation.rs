@@ -71,6 +71,7 @@ fn what_needs_a_restart_is_in_a_section_that_is_compared() {
         "metrics",
         "log",
         "tunnel",
+        "probe",
         "announce",
         "port",
     ];

@@ -79,6 +79,13 @@ fn the_contract_example_is_read_completely() {
         Configuration {
             announce: None,
             vips: vec![],
+            checks: vec![],
+            probe: Probe {
+                interface: "gwcheck".to_owned(),
+                table: 1001,
+                source_ports: 10_000..=59_999,
+                ports_each: 2,
+            },
             bgp: Bgp {
                 drain_med: 1000,
                 drain_prepend: 3,
@@ -90,6 +97,7 @@ fn the_contract_example_is_read_completely() {
                 name: "lb1".to_owned(),
                 tunnel_source_v4: Some("192.0.2.1/32".parse().unwrap()),
                 tunnel_source_v6: Some("2001:db8::1".parse().unwrap()),
+                check_sources: vec![],
             },
             hash: Hash {
                 key: [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15],
@@ -147,6 +155,8 @@ fn the_contract_example_is_read_completely() {
                 on_empty: OnEmpty::Drop,
                 slow_start: None,
                 slow_start_curve: Curve::Linear,
+                checks: vec![],
+                panic_threshold: 50,
                 pools: vec![],
                 levels: vec![0],
                 included: [0, 1].map(|backend| Inclusion { pool: 0, backend, level: 0 }).into(),
@@ -180,6 +190,7 @@ fn the_contract_example_is_read_completely() {
                 answer_on_link: false,
                 fragments: FragmentPolicy::Follow,
                 policy: Policy { keep_down: None, drain: None, drain_then: DrainThen::Move },
+                checks: vec![],
             }],
             cluster: Cluster::default(),
             tunnel: Tunnel::default(),
