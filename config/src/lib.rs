@@ -19,6 +19,7 @@
 //! | `files.rs` | several files as one text and one tree |
 //! | `read.rs` | the order: TOML, sections, checks |
 //! | `model.rs` | what the program sees |
+//! | `probing.rs` | where probes of checks go, and how long they may be |
 //! | `findings.rs` | mistakes and warnings, and how they are collected |
 //! | `drawing.rs` | a mistake as a terminal shows it |
 //! | `section.rs` | tables, required and optional keys, unknown keys |
@@ -38,6 +39,7 @@ mod files;
 mod findings;
 mod kind;
 mod model;
+mod probing;
 mod read;
 mod reference;
 mod reload;
@@ -57,6 +59,7 @@ pub use drawing::draw;
 pub use explain::{Found, find, paths, plain};
 pub use findings::{MAX_LISTED, Mistake, Mistakes};
 pub use model::*;
+pub use probing::FirstServices;
 pub use read::{Parsed, declarations, parse};
 pub use reference::{dictionary, reference};
 pub use schema::schema;

@@ -139,6 +139,7 @@ fn read(tree: &DeTable<'_>, findings: &Findings) -> Checked<Configuration> {
         checks,
         pool_checks,
         probe,
+        metrics,
         services,
         cluster,
         tunnel,
@@ -150,7 +151,7 @@ fn read(tree: &DeTable<'_>, findings: &Findings) -> Checked<Configuration> {
     check::check(&draft);
 
     let Draft { node, hash, ports, neighbors, pools, inclusions, services, .. } = draft;
-    let Draft { checks, pool_checks, probe, .. } = draft;
+    let Draft { checks, pool_checks, probe, metrics, .. } = draft;
     let Draft { cluster, tunnel, announces, announce, vips, bgp, .. } = draft;
     Ok(Configuration {
         cluster: cluster.finish(&node.sources)?,

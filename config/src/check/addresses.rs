@@ -36,7 +36,9 @@ impl Draft<'_> {
             let line = self.root.line(&path);
             (prefix.addr(), format!("the address of the port on line {line}"))
         });
-        OwnAddresses { addresses: sources.chain(ports).collect(), prefix }
+        let checks = self.node.check_sources.iter().flatten();
+        let checks = checks.map(|&it| (it, "an address of node.check_source".to_owned()));
+        OwnAddresses { addresses: sources.chain(checks).chain(ports).collect(), prefix }
     }
 
     /// Gateways and neighbours must be other hosts.
@@ -84,7 +86,9 @@ impl Draft<'_> {
 
     pub(super) fn served_addresses(&self, own: &OwnAddresses) {
         for (path, address) in self.service_addresses() {
-            if let Some(own) = own.get(address) {
+            let checks = self.node.check_sources.as_ref().is_ok_and(|it| it.contains(&address));
+            // A source of probes is a mistake, which is reported there.
+            if let Some(own) = own.get(address).filter(|_| !checks) {
                 let message = format!(
                     "{address} is {own} too: what the service does not take is the appliance's own"
                 );

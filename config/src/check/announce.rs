@@ -79,19 +79,14 @@ impl Draft<'_> {
         if !self.announces {
             return;
         }
-        for (index, port) in self.ports().iter().enumerate() {
-            if port.has_interface()
-                && port.interface.as_ref().is_ok_and(|it| it.as_ref() == Some(name))
-            {
-                let line = self.root.line(&format!("port[{index}]"));
-                let message = format!(
-                    "is {}, the interface of the port on line {line}; the forwarder makes a device \
-                     of its own",
-                    excerpt(name)
-                );
-                self.root.mistake("announce.interface", message);
-            }
-        }
+        let Some(port) = self.port_with_interface(name) else { return };
+        let line = self.root.line(&format!("port[{port}]"));
+        let message = format!(
+            "is {}, the interface of the port on line {line}; the forwarder makes a device of its \
+             own",
+            excerpt(name)
+        );
+        self.root.mistake("announce.interface", message);
     }
 
     /// A stop withdraws first, and goes on for as long as routers may still send.

@@ -13,6 +13,7 @@ use crate::sections::bgp::BgpDraft;
 use crate::sections::check::CheckDraft;
 use crate::sections::cluster::ClusterDraft;
 use crate::sections::hash::HashDraft;
+use crate::sections::metrics::MetricsDraft;
 use crate::sections::neighbor::NeighborDraft;
 use crate::sections::node::NodeEntry;
 use crate::sections::pool::{BackendDraft, Inclusion, Inclusions, PoolDraft};
@@ -37,6 +38,7 @@ pub(crate) struct Draft<'a> {
     /// The indices of each pool's checks.
     pub(crate) pool_checks: Vec<Checked<Vec<usize>>>,
     pub(crate) probe: ProbeDraft,
+    pub(crate) metrics: MetricsDraft,
     /// What each pool can choose from.
     pub(crate) inclusions: Vec<Checked<Inclusions>>,
     pub(crate) services: Checked<Vec<ServiceEntry>>,
@@ -86,6 +88,14 @@ impl BackendEntry<'_> {
 impl Draft<'_> {
     pub(super) fn ports(&self) -> &[PortDraft] {
         self.ports.as_ref().map_or(&[], Vec::as_slice)
+    }
+
+    /// The port whose interface has this name.
+    pub(super) fn port_with_interface(&self, name: &str) -> Option<usize> {
+        self.ports().iter().position(|port| {
+            port.has_interface()
+                && port.interface.as_ref().is_ok_and(|it| it.as_deref() == Some(name))
+        })
     }
 
     pub(super) fn pools(&self) -> &[PoolDraft] {

@@ -7,6 +7,8 @@
 mod addresses;
 mod announce;
 mod bgp;
+mod check_sources;
+mod checks;
 mod cluster;
 mod draft;
 mod encapsulation;
@@ -14,8 +16,11 @@ mod next_hops;
 mod on_link;
 mod policies;
 mod pools;
+mod probe_sizes;
 mod table_size;
+mod targets;
 mod tunnel_sources;
+mod uses;
 mod warnings;
 
 pub(super) use draft::Draft;
@@ -41,5 +46,7 @@ pub(super) fn check(draft: &Draft<'_>) {
     draft.policies();
     draft.announcements();
     draft.bgp();
+    draft.check_sources();
+    draft.checks();
     draft.warnings();
 }

@@ -133,6 +133,10 @@ fn interface(text: &str) -> Result<String, String> {
     let expected = "1 to 15 letters, digits, points, underscores and hyphens";
     match text {
         "." | ".." => Err(format!("expected {expected}, and no path")),
+        // The directories of sysctls have entries of these names, for all devices.
+        "all" | "default" => {
+            Err("expected another name: the kernel has no device of this one".to_owned())
+        }
         text => within(text, 1..=MAX_INTERFACE, allowed, expected),
     }
 }

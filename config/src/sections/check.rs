@@ -9,7 +9,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::check_kind::{CheckHttp, CheckKind, CheckTls, DrainSign, Exchange};
-use super::check_text::{AUTHORITY, BYTES, HEADER, HOST_NAME, METHOD, SIGN, STATUS, URL_PATH};
+use super::check_text::{
+    AUTHORITY, BYTES, HEADER, HOST_NAME, METHOD, SIGN, STATUS, URL_PATH, name_of,
+};
 use super::control::PATH;
 use super::pool::{Backend, MAX_COUNT, limited};
 use crate::declare::section;
@@ -17,6 +19,7 @@ use crate::findings::Checked;
 use crate::kind::{Array, Boolean, Time, Words, integer, milliseconds};
 use crate::section::Section;
 use crate::text::{NAME, ROUTABLE};
+use guideway_core::balancer::Protocol;
 
 /// What a probe speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +44,15 @@ impl Kind {
 
     pub(crate) fn name(self) -> &'static str {
         Kind::NAMES[self as usize].0
+    }
+
+    /// The transport protocol; none for a ping.
+    pub(crate) fn protocol(self) -> Option<Protocol> {
+        match self {
+            Kind::Tcp | Kind::Tls | Kind::Http | Kind::Https => Some(Protocol::Tcp),
+            Kind::Udp => Some(Protocol::Udp),
+            Kind::Ping => None,
+        }
     }
 }
 
@@ -85,7 +97,7 @@ fn interval() -> Time {
 section! {
     /// How backends are checked. Pools and services name their checks in `checks`.
     ///
-    /// guideway-controller sends the probes. [Checks](checks.md) has examples, and the rules of states.
+    /// guideway-controller sends the probes. [Checking](checking.md) has examples, and the rules of states.
     "[[check]]" 0..=MAX_COUNT => CheckDraft {
         /// Its name, unique.
         name: String = NAME, required "\"web\"", reload;
@@ -108,7 +120,9 @@ section! {
         port: u16 = integer(1..=65_535), optional "8080" else "the service's", reload;
         /// The length of a probe's longest IP packet before encapsulation, which a fabric with a smaller MTU loses. Of
         /// `"ping"`, `"http"` and `"https"`.
-        size: u16 = integer(28..=9216), optional "1400" else "as short as it is", reload, unit "bytes";
+        ///
+        /// Through a tunnel, the smallest MTU of a port less the largest overhead of an encapsulation is the most.
+        size: u16 = integer(44..=9216), optional "1400" else "as short as it is", reload, unit "bytes";
         /// From the start of one probe to that of the next.
         interval: Duration = interval(), default "2000", reload, unit "milliseconds";
         /// The same while results contradict the state, so that it may soon change.
@@ -134,8 +148,9 @@ section! {
         send: Vec<u8> = BYTES, optional "\"PING\\r\\n\"" else "nothing; an empty datagram", reload;
         /// What the answer has to contain: of `"tcp"`, `"udp"`, or in the body of `"http"` and `"https"`.
         expect: Vec<u8> = BYTES, optional "\"+PONG\"" else "anything", reload;
-        /// The name that a TLS client asks for (SNI), and that `verify` compares. Of `"tls"` and `"https"`.
-        sni: String = HOST_NAME, optional "\"www.example.com\"" else "none; `verify` compares the address", reload;
+        /// The name that a TLS client asks for (SNI), and that `verify` compares: without any, the address. Of `"tls"`
+        /// and `"https"`.
+        sni: String = HOST_NAME, optional "\"www.example.com\"" else "the name in `host`", reload;
         /// Whether the certificate must be valid, for `sni`. Of `"tls"` and `"https"`.
         ///
         /// One date must not take every backend down: a metric has the time until a certificate ends, of checks that
@@ -155,8 +170,10 @@ section! {
         statuses: Vec<RangeInclusive<u16>> = Array(STATUS), default "[\"200-399\"]", reload;
         /// How much of a body is read: what `expect` looks for must come in these bytes.
         body_limit: usize = integer(0..=16_777_216), default "65536", reload, unit "bytes";
-        /// Signs by which a server asks to be drained, in place of a success: statuses, and headers of the response,
-        /// whose letters may be capital or not. A backend that is down can drain, too.
+        /// By what a server asks to be drained: statuses, and headers of the response. A backend that is down can
+        /// drain, too.
+        ///
+        /// The case of letters does not matter.
         drain_signs ("expect_drain"): DrainSign = SIGN, list "[\"404\", \"X-Drain: yes\"]", reload;
     }
 }
@@ -239,13 +256,24 @@ impl CheckDraft {
         Ok(others.fold(interval, |least, other| if other.1 < least.1 { other } else { least }))
     }
 
+    /// The name that a TLS client asks for: a server of several names goes by it, and by `host` later.
+    fn server_name(&self) -> Checked<Option<String>> {
+        let named = self.sni.clone()?;
+        let of_host = match (self.kind?, &self.host) {
+            (Kind::Https, Err(reported)) => return Err(*reported),
+            (Kind::Https, Ok(Some(host))) => name_of(host).map(str::to_owned),
+            _ => None,
+        };
+        Ok(named.or(of_host))
+    }
+
     pub(crate) fn finish(self) -> Checked<Check> {
         let interval = self.interval?;
         let exchange = || -> Checked<_> {
             Ok(Exchange { send: self.send.clone()?, expect: self.expect.clone()? })
         };
         let tls = || -> Checked<_> {
-            let (sni, ca_file) = (self.sni.clone()?, self.ca_file.clone()?);
+            let (sni, ca_file) = (self.server_name()?, self.ca_file.clone()?);
             Ok(CheckTls { sni, verify: self.verify?, ca_file })
         };
         let http = |tls| -> Checked<_> {
@@ -334,7 +362,7 @@ impl CheckDraft {
             let message = "has no effect without verify; set it, or remove this key";
             section.mistake("ca_file", message);
         }
-        if is_verified && matches!(self.sni, Ok(None)) {
+        if is_verified && matches!(self.server_name(), Ok(None)) {
             let message = "is true, and there is no sni: the certificate must be valid for the \
                            address that probes go to, and few are";
             section.warn("verify", message);

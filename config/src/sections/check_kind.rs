@@ -3,6 +3,8 @@
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
+use guideway_core::balancer::Protocol;
+
 /// What a probe does.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CheckKind {
@@ -18,6 +20,17 @@ pub enum CheckKind {
     Ping,
 }
 
+impl CheckKind {
+    /// The transport protocol; none for a ping.
+    pub fn protocol(&self) -> Option<Protocol> {
+        match self {
+            CheckKind::Tcp(_) | CheckKind::Tls(_) | CheckKind::Http(_) => Some(Protocol::Tcp),
+            CheckKind::Udp(_) => Some(Protocol::Udp),
+            CheckKind::Ping => None,
+        }
+    }
+}
+
 /// What is sent, and what has to come.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Exchange {
@@ -30,7 +43,7 @@ pub struct Exchange {
 /// How TLS is spoken.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CheckTls {
-    /// `check.sni`: the name that the client asks for; none for the address
+    /// `check.sni`, or the name in `check.host`: what the client asks for; none for the address
     pub sni: Option<String>,
     /// `check.verify`: whether the certificate must be valid for that name
     pub verify: bool,

@@ -154,12 +154,22 @@ fn url_path(text: &str) -> Result<String, String> {
     within(text, 1..=MAX_PATH, |c| c.is_ascii_graphic(), expected)
 }
 
-fn authority(text: &str) -> Result<String, String> {
-    let (host, port) = match text.rsplit_once(':') {
+/// The name in an authority that has no address.
+pub(super) fn name_of(authority: &str) -> Option<&str> {
+    let (host, _) = host_and_port(authority);
+    is_host_name(host).then_some(host)
+}
+
+fn host_and_port(authority: &str) -> (&str, Option<&str>) {
+    match authority.rsplit_once(':') {
         // The colons of an address are in brackets if a port follows.
         Some((host, port)) if !host.contains(':') || host.ends_with(']') => (host, Some(port)),
-        _ => (text, None),
-    };
+        _ => (authority, None),
+    }
+}
+
+fn authority(text: &str) -> Result<String, String> {
+    let (host, port) = host_and_port(text);
     if port.is_some_and(|port| port.parse::<u16>().is_err() || port.starts_with('+')) {
         return Err("expected a port from 0 to 65535 after the colon".to_owned());
     }

@@ -80,6 +80,14 @@ impl Sources {
         }
     }
 
+    /// Whether `address` is a source, or one of the prefix from which flows choose one.
+    pub(crate) fn holds(&self, address: IpAddr) -> bool {
+        match address {
+            IpAddr::V4(v4) => self.v4.is_some_and(|own| own.contains(&v4)),
+            IpAddr::V6(v6) => self.v6 == Some(v6),
+        }
+    }
+
     /// Whether there is a source of the family of `address`.
     pub(crate) fn has_family(&self, address: IpAddr) -> bool {
         match address {

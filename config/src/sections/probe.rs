@@ -26,8 +26,8 @@ section! {
     "[probe]" 0..=1 => Probe, ProbeDraft {
         /// The name of the TUN device that the forwarder opens for probes through tunnels.
         interface: String = INTERFACE, default "\"gwcheck\"", restart;
-        /// The kernel's table whose only route leads there. A rule for each address of `node.check_source` has the kernel
-        /// look it up.
+        /// The kernel's table whose only route leads there. A rule for each address of `node.check_source` has the
+        /// kernel look it up.
         table: u32 = integer(1..=4_294_967_295), default "1001", reload;
         /// The ports that probes through tunnels come from. Nothing else on the node may use them with an address of
         /// `node.check_source`.

@@ -2,12 +2,14 @@
 
 mod announcements;
 mod bgp;
+mod checks;
 mod cluster;
 mod documentation;
 mod drawing;
 mod encapsulations;
 mod files;
 mod mistakes;
+mod probes;
 mod random;
 mod together;
 mod warnings;
