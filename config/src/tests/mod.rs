@@ -11,6 +11,9 @@ mod files;
 mod mistakes;
 mod probes;
 mod random;
+mod random_checks;
+mod random_sections;
+mod sound_checks;
 mod together;
 mod warnings;
 
