@@ -1,4 +1,5 @@
-//! Checks of backends: their states and results, single probes, and the pins by which probes find their backend.
+//! Checks of backends: their states and results, single probes, and the pins by which probes find
+//! their backend.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -138,7 +139,8 @@ pub struct CheckResult {
     pub time: String,
 }
 
-/// A backend, and what one check makes of it. The response to `check_list` has a row for each pool that has the backend, even if all share their probes.
+/// A backend, and what one check makes of it. There is a row for each pool that has the backend,
+/// even if all share their probes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CheckRow {
     /// The check.
@@ -231,11 +233,12 @@ pub struct CheckRun {
     pub result: CheckResult,
 }
 
-/// Packets that the node sends from this address and port go to this backend, whatever their destination.
+/// Packets that the node sends from this address and port go to this backend, whatever their
+/// destination.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Pin {
-    /// An address of `node.check_source`, and the source port; for an echo request, its identifier.
+    /// An address of `node.check_source`, and the source port; of an echo request, its identifier.
     pub source: SocketAddr,
     /// The backend's pool.
     pub pool: String,

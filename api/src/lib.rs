@@ -37,7 +37,7 @@ pub use response::*;
 /// enum. It stays when a request, an optional field of a request, or a field of a response is
 /// added: a daemon that does not know a request or its field refuses the request, and a client has
 /// a default for a response's field that an earlier daemon of the same version does not send.
-pub const PROTOCOL_VERSION: u32 = 6;
+pub const PROTOCOL_VERSION: u32 = 7;
 
 /// Bytes of a configuration's text at the most, in a file or a request.
 pub const MAX_CONFIGURATION: usize = 16 << 20;

@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use serde::{Deserialize, Serialize};
 
 use crate::announce::{Daemon, NodeOrder, VipOrder};
+use crate::check::Pin;
 
 /// A request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -83,6 +84,20 @@ pub enum Request {
     },
     /// The classes of packets that are given to the kernel.
     PuntList {},
+    /// Sets pins: those that have a source already replace its pin. Either all of it is in force on
+    /// every worker afterwards or nothing has changed. A restart of the daemon loses all pins.
+    PinSet {
+        /// The pins, each of another source: at most [`MAX_CHANGES`](crate::MAX_CHANGES).
+        pins: Vec<Pin>,
+        /// The sources of pins to remove, even if they have none: as many at the most.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        removed: Vec<SocketAddr>,
+        /// Remove all other pins too.
+        #[serde(default)]
+        only: bool,
+    },
+    /// The pins.
+    PinList {},
     /// The events that the daemon keeps, and those that follow.
     Monitor {
         /// The number of the first event wanted; all that are kept without it, 0 for those from now
@@ -160,7 +175,7 @@ pub enum Request {
 
 impl Request {
     /// The `request` of every message, in the order of the enum.
-    pub const NAMES: [&str; 26] = [
+    pub const NAMES: [&str; 28] = [
         "status",
         "service_list",
         "backend_list",
@@ -178,6 +193,8 @@ impl Request {
         "neighbor_list",
         "route_show",
         "punt_list",
+        "pin_set",
+        "pin_list",
         "monitor",
         "log_level",
         "vip_list",
@@ -209,6 +226,8 @@ impl Request {
             Request::NeighborList {} => "neighbor_list",
             Request::RouteShow { .. } => "route_show",
             Request::PuntList {} => "punt_list",
+            Request::PinSet { .. } => "pin_set",
+            Request::PinList {} => "pin_list",
             Request::Monitor { .. } => "monitor",
             Request::LogLevel { .. } => "log_level",
             Request::VipList {} => "vip_list",
@@ -247,7 +266,9 @@ impl Request {
             | Request::InterfaceList {}
             | Request::NeighborList {}
             | Request::RouteShow { .. }
-            | Request::PuntList {} => Some(Daemon::Forwarder),
+            | Request::PuntList {}
+            | Request::PinSet { .. }
+            | Request::PinList {} => Some(Daemon::Forwarder),
         }
     }
 
@@ -272,7 +293,8 @@ impl Request {
             | Request::ConfigApply { .. }
             | Request::ConfigReload { .. }
             | Request::VipSet { .. }
-            | Request::NodeSet { .. } => true,
+            | Request::NodeSet { .. }
+            | Request::PinSet { .. } => true,
             Request::LogLevel { level, .. } => level.is_some(),
             Request::Status {}
             | Request::ServiceList {}
@@ -288,6 +310,7 @@ impl Request {
             | Request::NeighborList {}
             | Request::RouteShow { .. }
             | Request::PuntList {}
+            | Request::PinList {}
             | Request::Monitor { .. }
             | Request::VipList {}
             | Request::NodeShow {}

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::announce::{BgpDetails, BgpPeer, Node, Vip};
+use crate::check::Pin;
 use crate::event::Events;
 use crate::kernel::{Neighbor, PortInterface, Punt, Route};
 use crate::listing::{Backend, Flows, Port, PortStats, Service, Stats, Status, Worker};
@@ -67,6 +68,15 @@ pub enum Response {
     Route(Route),
     /// The response to [`Request::PuntList`].
     Punts(Vec<Punt>),
+    /// The response to [`Request::PinSet`]: the pins are in force on every worker.
+    PinsSet {
+        /// The generation now in force. A request that changes nothing makes no new one.
+        generation: u64,
+        /// Pins in force now.
+        pins: usize,
+    },
+    /// The response to [`Request::PinList`].
+    Pins(Vec<Pin>),
     /// The response to [`Request::Monitor`].
     Events(Events),
     /// The response to [`Request::LogLevel`].

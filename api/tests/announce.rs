@@ -32,7 +32,7 @@ fn daemons() {
         version: "0.1.0".into(),
         protocol: PROTOCOL_VERSION,
     };
-    same(greeting, r#"{"server":"guideway-controller","version":"0.1.0","protocol":6}"#);
+    same(greeting, r#"{"server":"guideway-controller","version":"0.1.0","protocol":7}"#);
     assert_eq!(Daemon::Forwarder.socket(), "/run/guideway/guideway.sock");
     assert_eq!(Daemon::Controller.socket(), "/run/guideway-controller/controller.sock");
 }

@@ -1,4 +1,4 @@
-//! Every message of protocol 6 as literal JSON, so that no message changes unnoticed. If a test here must
+//! Every message of protocol 7 as literal JSON, so that no message changes unnoticed. If a test here must
 //! change, `PROTOCOL_VERSION` says whether the version must rise.
 #![expect(clippy::unwrap_used, reason = "a test may")]
 
@@ -21,7 +21,7 @@ fn traffic() -> Traffic {
 
 #[test]
 fn greeting() {
-    assert_eq!(PROTOCOL_VERSION, 6);
+    assert_eq!(PROTOCOL_VERSION, 7);
     assert_eq!(MAX_CONFIGURATION, 16_777_216);
     assert_eq!(MAX_REQUEST, 33_558_528);
     assert_eq!((MAX_CHANGES, MAX_REASON), (65_535, 255));
@@ -32,7 +32,7 @@ fn greeting() {
             version: "0.1.0".into(),
             protocol: PROTOCOL_VERSION,
         },
-        r#"{"server":"guideway","version":"0.1.0","protocol":6}"#,
+        r#"{"server":"guideway","version":"0.1.0","protocol":7}"#,
     );
 }
 

@@ -288,6 +288,8 @@ fn fits(response: &Response, request: &Request) -> bool {
             | (Request::NeighborList {}, Response::Neighbors(_))
             | (Request::RouteShow { .. }, Response::Route(_))
             | (Request::PuntList {}, Response::Punts(_))
+            | (Request::PinSet { .. }, Response::PinsSet { .. })
+            | (Request::PinList {}, Response::Pins(_))
             | (Request::Monitor { .. }, Response::Events(_))
             | (Request::LogLevel { .. }, Response::LogLevel { .. })
             | (Request::Hello { .. }, Response::Hello {})

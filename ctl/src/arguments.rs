@@ -134,6 +134,9 @@ pub(crate) enum Command {
     /// The packets that are given to the kernel
     #[command(subcommand)]
     Punt(PuntCommand),
+    /// The source ports by which probes find their backend
+    #[command(subcommand)]
+    Pin(PinCommand),
     /// The virtual addresses that the controller announces
     #[command(subcommand)]
     Vip(VipCommand),
@@ -265,6 +268,15 @@ pub(crate) enum PuntCommand {
 }
 
 #[derive(Debug, Subcommand)]
+pub(crate) enum PinCommand {
+    /// List the pins that the controller has set
+    List {
+        #[command(flatten)]
+        watch: Watch,
+    },
+}
+
+#[derive(Debug, Subcommand)]
 pub(crate) enum FlowCommand {
     /// List flows that match every option given
     List {
@@ -339,6 +351,7 @@ impl Command {
             | Command::Neighbor(_)
             | Command::Route(_)
             | Command::Punt(_)
+            | Command::Pin(_)
             | Command::Bgp(_)
             | Command::Stats { .. }
             | Command::Monitor { .. }
@@ -361,6 +374,7 @@ impl Command {
             | Command::Neighbor(NeighborCommand::List { watch })
             | Command::Route(RouteCommand::Show { watch, .. })
             | Command::Punt(PuntCommand::List { watch })
+            | Command::Pin(PinCommand::List { watch })
             | Command::Stats { watch, .. }
             | Command::Flow(FlowCommand::List { watch, .. }) => watch,
             Command::Vip(command) => return command.watch()?.every,

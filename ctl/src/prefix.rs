@@ -148,7 +148,7 @@ mod tests {
             ("ba d web", "d is short for several commands: drain, disable"),
             ("b l", "b is short for several commands: backend, bgp"),
             ("n s", "n is short for several commands: neighbor, node"),
-            ("p l", "p is short for several commands: port, punt"),
+            ("p l", "p is short for several commands: port, punt, pin"),
             ("config c", "config c"),
             ("co", "co is short for several commands: config, completions"),
         ] {

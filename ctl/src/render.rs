@@ -6,6 +6,7 @@
 mod age;
 pub(crate) mod announce;
 mod backend;
+mod check;
 mod event;
 mod forwarding;
 mod json;
@@ -132,6 +133,10 @@ impl View {
             Response::Neighbors(neighbors) => self.show(kernel::neighbor_table(neighbors)),
             Response::Route(route) => self.show(kernel::route_table(route)),
             Response::Punts(punts) => self.show(kernel::punt_table(punts)),
+            Response::PinsSet { generation, pins } => {
+                format!("generation {generation} is in force on every worker, with {pins} pins\n")
+            }
+            Response::Pins(pins) => self.show(check::pin_table(pins)),
             Response::Events(events) => {
                 let lines = events.events.iter();
                 lines.map(|event| event::line(event, self.screen.has_colour)).collect()

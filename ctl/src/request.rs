@@ -8,7 +8,8 @@ use guideway_api::{FlowFilter, MAX_CONFIGURATION, Request, Response};
 
 use crate::arguments::{
     BackendCommand, Command, ConfigCommand, FlowCommand, InterfaceCommand, LogCommand,
-    NeighborCommand, PortCommand, PuntCommand, RouteCommand, ServiceCommand, WorkerCommand,
+    NeighborCommand, PinCommand, PortCommand, PuntCommand, RouteCommand, ServiceCommand,
+    WorkerCommand,
 };
 use crate::error::Error;
 
@@ -32,6 +33,7 @@ pub(crate) fn request(command: &Command) -> Result<Request, Error> {
             Request::RouteShow { backend: backend.backend.clone(), pool: backend.pool.clone() }
         }
         Command::Punt(PuntCommand::List { .. }) => Request::PuntList {},
+        Command::Pin(PinCommand::List { .. }) => Request::PinList {},
         Command::Stats { .. } => Request::Stats {},
         Command::Config(ConfigCommand::Show) => Request::ConfigShow {},
         Command::Config(ConfigCommand::Check { file }) => {
@@ -176,6 +178,7 @@ mod tests {
             ("neighbor list", false),
             ("route show b1", false),
             ("punt list", false),
+            ("pin list", false),
             ("stats", false),
             ("monitor", false),
             ("config show", false),

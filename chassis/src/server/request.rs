@@ -67,6 +67,9 @@ fn check(request: &Request) -> Result<(), Error> {
             announce::check_peers(peers).map_err(refused)
         }
         Request::BgpShow { peer } => announce::check_peer(peer).map_err(refused),
+        Request::PinSet { pins, removed, .. } => {
+            check_length("pins", pins.len()).and_then(|()| check_length("removed", removed.len()))
+        }
         Request::Hello { client, version } => {
             within("client", client, 1..=63).and_then(|()| within("version", version, 0..=63))
         }
@@ -118,6 +121,16 @@ fn check_backend_set(
         return refused(format!("`changes[{n}].set` {message}"));
     }
     Ok(())
+}
+
+/// Refuses a list that is too long for one request.
+fn check_length(field: &str, length: usize) -> Result<(), Error> {
+    match length {
+        0..=MAX_CHANGES => Ok(()),
+        _ => Err(refused(format!(
+            "`{field}` has at most {MAX_CHANGES} elements; send more in several requests"
+        ))),
+    }
 }
 
 fn refused(message: String) -> Error {

@@ -47,6 +47,11 @@ impl Layout<'_> {
             node: &'a guideway_api::Node,
         }
         #[derive(serde::Serialize)]
+        struct PinsSet {
+            generation: u64,
+            pins: usize,
+        }
+        #[derive(serde::Serialize)]
         struct Level {
             level: guideway_api::LogLevel,
         }
@@ -76,6 +81,10 @@ impl Layout<'_> {
             Response::Neighbors(neighbors) => self.list("neighbors", neighbors),
             Response::Route(route) => self.object(route),
             Response::Punts(punts) => self.list("punts", punts),
+            Response::PinsSet { generation, pins } => {
+                self.object(&PinsSet { generation: *generation, pins: *pins })
+            }
+            Response::Pins(pins) => self.list("pins", pins),
             // Each is a document of its own, because no end of the list may come.
             Response::Events(events) => events.events.iter().map(|it| self.object(it)).collect(),
             Response::LogLevel { level } => self.object(&Level { level: *level }),

@@ -88,6 +88,7 @@ fn each_command_is_its_request() {
         ("route show b1", r#"{"request":"route_show","backend":"b1"}"#, None),
         ("route show web/b1", r#"{"request":"route_show","backend":"b1","pool":"web"}"#, None),
         ("punt list", r#"{"request":"punt_list"}"#, Some(r#"{"response":"punts","body":[]}"#)),
+        ("pin list", r#"{"request":"pin_list"}"#, Some(r#"{"response":"pins","body":[]}"#)),
         ("stats", r#"{"request":"stats"}"#, None),
         ("config show", r#"{"request":"config_show"}"#, None),
         ("config check FILE", file, Some(r#"{"response":"checked","body":{"warnings":[]}}"#)),

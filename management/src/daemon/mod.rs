@@ -268,6 +268,8 @@ impl Daemon {
             | Request::NodeSet { .. }
             | Request::BgpList {}
             | Request::BgpShow { .. }
+            | Request::PinSet { .. }
+            | Request::PinList {}
             | Request::Monitor { .. }
             | Request::Hello { .. } => {
                 let message = "this daemon does not carry it out";

@@ -49,8 +49,9 @@ fn requests() -> Vec<Request> {
     names.dedup();
     // The others are for the controller, and the server refuses them.
     let of_controller = ["vip_list", "vip_set", "node_show", "node_set", "bgp_list", "bgp_show"];
+    let not_yet = ["pin_set", "pin_list"];
     let mut all = Request::NAMES.to_vec();
-    all.retain(|name| !of_controller.contains(name));
+    all.retain(|name| !of_controller.contains(name) && !not_yet.contains(name));
     assert_eq!(names, all);
     requests
 }
