@@ -1,63 +1,13 @@
-//! Events: what happened, as the daemon records it, in the response to [`Request::Monitor`].
-//!
-//! The daemon keeps the last [`KEPT_EVENTS`] events in memory and numbers them from 1 on; a restart
-//! begins anew, which [`Events::instance`] shows. A client that reads too slowly loses the oldest
-//! and is told how many. The names of events and of their fields are stable: see
-//! [`PROTOCOL_VERSION`](crate::PROTOCOL_VERSION).
+//! The kinds of events, each with its severity, its meaning and its fields.
 
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
+use super::declare::Severity;
 use crate::announce::{AnnouncingState, ForwarderState, VipCause, VipState};
 use crate::listing::BackendState;
-#[cfg(doc)]
-use crate::request::Request;
 use crate::request::Source;
-
-/// Events that the daemon keeps.
-pub const KEPT_EVENTS: usize = 10_000;
-
-/// The response to [`Request::Monitor`]: some events, oldest first. A request that follows the
-/// events gets any number of these responses; another gets one or several, and `more` says whether
-/// another comes.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Events {
-    /// The daemon's start, in milliseconds from 1970 on: the instance that numbered these events. 0
-    /// of a daemon that does not say it.
-    #[serde(default)]
-    pub instance: u64,
-    /// Events before these that the daemon no longer has.
-    pub lost: u64,
-    /// The events.
-    pub events: Vec<Event>,
-    /// Another response follows.
-    pub more: bool,
-}
-
-/// Something that happened.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Event {
-    /// Its number. The first event after a start has 1, and each later one is the next.
-    pub sequence: u64,
-    /// When it was recorded: RFC 3339 in UTC, with milliseconds.
-    pub time: String,
-    /// What happened.
-    #[serde(flatten)]
-    pub happening: Happening,
-}
-
-/// How much an event asks of the operator.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Severity {
-    /// Something failed or stands still.
-    Error,
-    /// Something is not as it should be.
-    Warning,
-    /// Good to know.
-    Info,
-}
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
 fn is_zero(number: &u64) -> bool {
@@ -74,53 +24,6 @@ pub enum ChangeOutcome {
     Late,
     /// Nothing was changed.
     Refused,
-}
-
-/// Declares [`Happening`]: each kind once, with its name, its severity and its meaning.
-macro_rules! happenings {
-    ($(
-        $(#[doc = $help:literal])+
-        $severity:ident $variant:ident = $name:literal {
-            $($(#[$attribute:meta])* $field:ident: $type:ty,)*
-        }
-    )+) => {
-        /// What happened. The field `event` has the kind.
-        #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-        #[serde(tag = "event")]
-        pub enum Happening {
-            $(
-                $(#[doc = $help])+
-                #[serde(rename = $name)]
-                $variant { $($(#[$attribute])* $field: $type,)* },
-            )+
-        }
-
-        impl Happening {
-            /// Every kind: its name, its severity, its meaning.
-            pub const KINDS: &[(&str, Severity, &str)] =
-                &[$(($name, Severity::$severity, concat!($($help),+).trim_ascii())),+];
-
-            /// The position of the kind in [`Happening::KINDS`].
-            pub fn index(&self) -> usize {
-                /// The kinds, without their fields.
-                enum Kind { $($variant,)+ }
-                let kind = match self {
-                    $(Happening::$variant { .. } => Kind::$variant,)+
-                };
-                kind as usize
-            }
-
-            /// The kind's name.
-            pub fn name(&self) -> &'static str {
-                Happening::KINDS[self.index()].0
-            }
-
-            /// How much the event asks of the operator.
-            pub fn severity(&self) -> Severity {
-                Happening::KINDS[self.index()].1
-            }
-        }
-    };
 }
 
 happenings! {
@@ -577,19 +480,5 @@ mod tests {
             assert!(name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'), "{name}");
             assert!(help.ends_with('.') && help.len() > 10, "{name}: {help}");
         }
-    }
-
-    #[test]
-    fn an_event_is_one_flat_object() {
-        let happening = Happening::LinkDown { port: "edge0".into() };
-        assert_eq!((happening.name(), happening.severity()), ("link_down", Severity::Warning));
-        let time = "2026-01-02T03:04:05.678Z".into();
-        let event = Event { sequence: 7, time, happening };
-        let line = serde_json::to_string(&event).expect("JSON");
-        assert_eq!(
-            line,
-            r#"{"sequence":7,"time":"2026-01-02T03:04:05.678Z","event":"link_down","port":"edge0"}"#
-        );
-        assert_eq!(serde_json::from_str::<Event>(&line).ok(), Some(event));
     }
 }
