@@ -5,6 +5,8 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::check::CheckTotals;
+
 /// The daemons that speak this protocol, each at a socket of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Daemon {
@@ -250,6 +252,9 @@ pub struct Node {
     pub withdrawn: usize,
     /// Routes of the controller that somebody else removed, and that it put back, since its start.
     pub restored_routes: u64,
+    /// What its checks say of the backends; none if the configuration has no check.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub checks: Option<CheckTotals>,
 }
 
 /// A drain of the node.

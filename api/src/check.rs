@@ -20,6 +20,10 @@ pub enum CheckState {
 }
 
 impl CheckState {
+    /// Every state.
+    pub const ALL: [CheckState; 4] =
+        [CheckState::Unknown, CheckState::Up, CheckState::Draining, CheckState::Down];
+
     /// The state's name in listings.
     pub fn name(self) -> &'static str {
         match self {
@@ -139,6 +143,25 @@ pub struct CheckResult {
     pub time: String,
 }
 
+/// Backends with their checks, counted by state, as part of [`Node`](crate::Node).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CheckTotals {
+    /// Those of which no probe has ended yet.
+    pub unknown: usize,
+    /// Those that work.
+    pub up: usize,
+    /// Those that work and ask to be drained.
+    pub draining: usize,
+    /// Those that do not work.
+    pub down: usize,
+    /// Of those that are down, the ones that their pools keep.
+    #[serde(default)]
+    pub kept: usize,
+    /// Why states are frozen; none if they follow the results.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub frozen: Option<String>,
+}
+
 /// A backend, and what one check makes of it. There is a row for each pool that has the backend,
 /// even if all share their probes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -172,7 +195,7 @@ pub struct CheckRow {
     pub icmp: Option<String>,
 }
 
-/// All checks.
+/// The response to [`Request::CheckList`](crate::Request::CheckList): all checks.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Checks {
     /// Why states are frozen; none if they follow the results.
@@ -185,7 +208,7 @@ pub struct Checks {
     pub rows: Vec<CheckRow>,
 }
 
-/// One check of one backend.
+/// The response to [`Request::CheckShow`](crate::Request::CheckShow): one check of one backend.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CheckDetails {
     /// The state.
@@ -195,6 +218,10 @@ pub struct CheckDetails {
     pub sources: Vec<SocketAddr>,
     /// The pools that share the probes.
     pub pools: Vec<String>,
+    /// When the server's certificate ends: RFC 3339 in UTC. None without TLS, and before the first
+    /// one is seen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate_ends: Option<String>,
     /// Milliseconds until the next probe; none while one is under way.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_ms: Option<u64>,
@@ -214,7 +241,7 @@ pub struct CheckStep {
     pub detail: String,
 }
 
-/// What a single probe found.
+/// The response to [`Request::CheckRun`](crate::Request::CheckRun): what a single probe found.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CheckRun {
     /// The check.

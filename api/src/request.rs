@@ -164,6 +164,28 @@ pub enum Request {
         /// The peer's name, `bgp.peer.name`.
         peer: String,
     },
+    /// The checks of backends: each backend with each of its checks.
+    CheckList {},
+    /// One check of one backend, with its last results.
+    CheckShow {
+        /// The name of the check, `check.name`.
+        check: String,
+        /// The backend's name or address.
+        backend: String,
+        /// The backend's pool, if the check has backends of that name in several pools.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pool: Option<String>,
+    },
+    /// Probes a backend once, now, and waits for the result, which does not count for any state.
+    CheckRun {
+        /// The name of the check, `check.name`.
+        check: String,
+        /// The backend's name or address.
+        backend: String,
+        /// The backend's pool, if the check has backends of that name in several pools.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pool: Option<String>,
+    },
     /// Says what the client is. The daemon records its coming and going.
     Hello {
         /// What the client calls itself, 1 to 63 bytes.
@@ -175,7 +197,7 @@ pub enum Request {
 
 impl Request {
     /// The `request` of every message, in the order of the enum.
-    pub const NAMES: [&str; 28] = [
+    pub const NAMES: [&str; 31] = [
         "status",
         "service_list",
         "backend_list",
@@ -203,6 +225,9 @@ impl Request {
         "node_set",
         "bgp_list",
         "bgp_show",
+        "check_list",
+        "check_show",
+        "check_run",
         "hello",
     ];
 
@@ -236,6 +261,9 @@ impl Request {
             Request::NodeSet { .. } => "node_set",
             Request::BgpList {} => "bgp_list",
             Request::BgpShow { .. } => "bgp_show",
+            Request::CheckList {} => "check_list",
+            Request::CheckShow { .. } => "check_show",
+            Request::CheckRun { .. } => "check_run",
             Request::Hello { .. } => "hello",
         }
     }
@@ -248,7 +276,10 @@ impl Request {
             | Request::NodeShow {}
             | Request::NodeSet { .. }
             | Request::BgpList {}
-            | Request::BgpShow { .. } => Some(Daemon::Controller),
+            | Request::BgpShow { .. }
+            | Request::CheckList {}
+            | Request::CheckShow { .. }
+            | Request::CheckRun { .. } => Some(Daemon::Controller),
             Request::Monitor { .. } | Request::LogLevel { .. } | Request::Hello { .. } => None,
             Request::Status {}
             | Request::ServiceList {}
@@ -285,8 +316,8 @@ impl Request {
         }
     }
 
-    /// Whether the request changes anything but what the daemon knows of its client. Members of
-    /// `control.read_group` may send only those that do not.
+    /// Whether the request changes anything but what the daemon knows of its client, or sends
+    /// packets to a backend. Members of `control.read_group` may send only those that do not.
     pub fn is_change(&self) -> bool {
         match self {
             Request::BackendSet { .. }
@@ -294,7 +325,8 @@ impl Request {
             | Request::ConfigReload { .. }
             | Request::VipSet { .. }
             | Request::NodeSet { .. }
-            | Request::PinSet { .. } => true,
+            | Request::PinSet { .. }
+            | Request::CheckRun { .. } => true,
             Request::LogLevel { level, .. } => level.is_some(),
             Request::Status {}
             | Request::ServiceList {}
@@ -316,6 +348,8 @@ impl Request {
             | Request::NodeShow {}
             | Request::BgpList {}
             | Request::BgpShow { .. }
+            | Request::CheckList {}
+            | Request::CheckShow { .. }
             | Request::Hello { .. } => false,
         }
     }

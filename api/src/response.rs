@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::announce::{BgpDetails, BgpPeer, Node, Vip};
-use crate::check::Pin;
+use crate::check::{CheckDetails, CheckRun, Checks, Pin};
 use crate::event::Events;
 use crate::kernel::{Neighbor, PortInterface, Punt, Route};
 use crate::listing::{Backend, Flows, Port, PortStats, Service, Stats, Status, Worker};
@@ -110,6 +110,12 @@ pub enum Response {
     BgpPeers(Vec<BgpPeer>),
     /// The response to [`Request::BgpShow`].
     BgpPeer(BgpDetails),
+    /// The response to [`Request::CheckList`].
+    Checks(Checks),
+    /// The response to [`Request::CheckShow`].
+    Check(CheckDetails),
+    /// The response to [`Request::CheckRun`].
+    CheckRan(CheckRun),
     /// The response to [`Request::Hello`].
     Hello {},
     /// The request was not carried out. Nothing changed, unless [`ErrorKind::Failed`] says that

@@ -223,6 +223,7 @@ fn nodes() {
         draining: 5,
         withdrawn: 6,
         restored_routes: 7,
+        checks: None,
     };
     let wire = concat!(
         r#"{"node":"lb1","version":"0.1.0","uptime_seconds":61,"forwarder":"well","#,

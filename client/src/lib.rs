@@ -299,5 +299,8 @@ fn fits(response: &Response, request: &Request) -> bool {
             | (Request::NodeSet { .. }, Response::NodeSet { .. })
             | (Request::BgpList {}, Response::BgpPeers(_))
             | (Request::BgpShow { .. }, Response::BgpPeer(_))
+            | (Request::CheckList {}, Response::Checks(_))
+            | (Request::CheckShow { .. }, Response::Check(_))
+            | (Request::CheckRun { .. }, Response::CheckRan(_))
     )
 }

@@ -8,7 +8,7 @@ use guideway_api::{ErrorKind as Kind, Node};
 
 use super::*;
 
-const GREETING: &str = r#"{"server":"guideway","version":"0.1.0","protocol":6}"#;
+const GREETING: &str = r#"{"server":"guideway","version":"0.1.0","protocol":7}"#;
 /// Long enough for a busy machine, and short enough to wait for.
 const TIMEOUT: Duration = Duration::from_secs(1);
 /// The longest that a step with this timeout may take.
@@ -146,9 +146,9 @@ fn what_is_no_greeting_of_the_daemon_is_refused() {
         "",
         "220 mail.example ESMTP",
         "[]",
-        r#"{"server":"other","version":"1","protocol":6}"#,
+        r#"{"server":"other","version":"1","protocol":7}"#,
         // It is the other daemon.
-        r#"{"server":"guideway-controller","version":"1","protocol":6}"#,
+        r#"{"server":"guideway-controller","version":"1","protocol":7}"#,
     ] {
         let peer = Peer::new(move |mut stream| {
             writeln!(stream, "{greeting}").unwrap();

@@ -2,6 +2,7 @@
 
 mod announce;
 mod backend;
+mod check;
 mod config;
 mod parse;
 mod watch;
@@ -17,6 +18,7 @@ use guideway_client::{Client, Error as Unanswered};
 
 pub(crate) use announce::{BgpCommand, NodeCommand, VipCommand};
 pub(crate) use backend::{BackendCommand, Setting};
+pub(crate) use check::CheckCommand;
 pub(crate) use config::ConfigCommand;
 pub(crate) use parse::BackendName;
 use watch::Watch;
@@ -134,6 +136,9 @@ pub(crate) enum Command {
     /// The packets that are given to the kernel
     #[command(subcommand)]
     Punt(PuntCommand),
+    /// The checks of backends
+    #[command(subcommand)]
+    Check(CheckCommand),
     /// The source ports by which probes find their backend
     #[command(subcommand)]
     Pin(PinCommand),
@@ -340,6 +345,7 @@ impl Command {
             Command::Backend(command) => command.is_change(),
             Command::Vip(command) => command.is_change(),
             Command::Node(command) => command.is_change(),
+            Command::Check(command) => command.is_change(),
             Command::Config(
                 ConfigCommand::Show | ConfigCommand::Check { .. } | ConfigCommand::Explain { .. },
             )
@@ -379,6 +385,7 @@ impl Command {
             | Command::Flow(FlowCommand::List { watch, .. }) => watch,
             Command::Vip(command) => return command.watch()?.every,
             Command::Node(command) => return command.watch()?.every,
+            Command::Check(command) => return command.watch()?.every,
             Command::Bgp(command) => command.watch(),
             Command::Backend(
                 BackendCommand::Drain { .. }

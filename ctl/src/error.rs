@@ -30,6 +30,12 @@ pub(crate) enum Error {
     /// No backend is in the pool of the command line.
     #[error("no backend is in a pool named {pool}")]
     NoPool { pool: String },
+    /// No check has a backend in the pool of the command line.
+    #[error("no check has a backend in a pool named {pool}")]
+    NoCheckedPool { pool: String },
+    /// A probe that the command line asks for has failed.
+    #[error("the probe failed: {result}")]
+    ProbeFailed { result: String },
     /// No backend is what the command line names.
     #[error("no backend {what}")]
     NoBackend { what: String },
@@ -61,6 +67,7 @@ impl Error {
             Error::Ambiguous { .. } | Error::Shortened { .. } | Error::Usage { .. } => 2,
             Error::Client(Unanswered::Unreachable { .. }) | Error::Gone { .. } => 3,
             Error::NoPool { .. }
+            | Error::NoCheckedPool { .. }
             | Error::NoBackend { .. }
             | Error::NoPort { .. }
             | Error::NoKey { .. } => 4,
@@ -73,6 +80,7 @@ impl Error {
             | Error::TooLong { .. }
             | Error::File { .. }
             | Error::NotText { .. }
+            | Error::ProbeFailed { .. }
             | Error::Output(_) => 1,
         }
     }
@@ -87,8 +95,13 @@ impl Error {
 
     /// Whether the same request may be answered later.
     pub(crate) fn may_pass(&self) -> bool {
-        let is_absent =
-            matches!(self, Error::NoPool { .. } | Error::NoBackend { .. } | Error::NoPort { .. });
+        let is_absent = matches!(
+            self,
+            Error::NoPool { .. }
+                | Error::NoCheckedPool { .. }
+                | Error::NoBackend { .. }
+                | Error::NoPort { .. }
+        );
         self.is_lost() || is_absent || matches!(self, Error::Client(Unanswered::Refused(_)))
     }
 
@@ -136,6 +149,8 @@ mod tests {
         assert_eq!(ambiguous.exit_code(), 2);
         assert_eq!(Error::Shortened { command: "config apply".into() }.exit_code(), 2);
         assert_eq!(Error::NoPool { pool: "web".into() }.exit_code(), 4);
+        assert_eq!(Error::NoCheckedPool { pool: "web".into() }.exit_code(), 4);
+        assert_eq!(Error::ProbeFailed { result: "L4CON".into() }.exit_code(), 1);
         assert_eq!(Error::NoBackend { what: "is named web/b1".into() }.exit_code(), 4);
         assert_eq!(Error::Usage { message: "what?".into() }.exit_code(), 2);
         assert_eq!(Error::NoPort { port: "edge0".into() }.exit_code(), 4);

@@ -91,5 +91,11 @@ fn run() -> Result<(), Error> {
         rendered.notes.push(announce::UNSTORED.to_owned());
     }
     report(rendered.notes());
-    print(rendered.text).map_err(Error::Output)
+    print(rendered.text).map_err(Error::Output)?;
+    match response {
+        Response::CheckRan(run) if !run.result.code.is_success() => {
+            Err(Error::ProbeFailed { result: run.result.to_string() })
+        }
+        _ => Ok(()),
+    }
 }

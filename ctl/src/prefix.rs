@@ -114,6 +114,7 @@ mod tests {
         is("ne l", "neighbor list", Some("neighbor list"));
         is("po s --port p", "port stats --port p", Some("port stats"));
         is("v l", "vip list", Some("vip list"));
+        is("ch s http/b1", "check show http/b1", Some("check show"));
         is("bg s tor1", "bgp show tor1", Some("bgp show"));
         is("con e po", "config explain po", Some("config explain"));
         is("config apply stats", "config apply stats", None);
@@ -150,6 +151,7 @@ mod tests {
             ("n s", "n is short for several commands: neighbor, node"),
             ("p l", "p is short for several commands: port, punt, pin"),
             ("config c", "config c"),
+            ("c l", "c is short for several commands: check, config, completions"),
             ("co", "co is short for several commands: config, completions"),
         ] {
             match expanded(line) {
@@ -163,6 +165,8 @@ mod tests {
 
     /// The word of a command that needs an address.
     const ANY: &str = "203.0.113.10";
+    /// That of one that needs a check and a backend.
+    const PLACE: &str = "http/b1";
 
     /// Every command that is complete, as its path and the words that it needs.
     fn commands(command: &Command, path: &str) -> Vec<String> {
@@ -171,7 +175,11 @@ mod tests {
             let line = needed.fold(path.to_owned(), |line, arg| {
                 let value = arg.get_possible_values().first().map(|it| it.get_name().to_owned());
                 let name = arg.get_value_names().and_then(|names| names.first());
-                let word = if name.is_some_and(|name| name == "ADDRESS") { ANY } else { "word" };
+                let word = match name.map(|name| name.as_str()) {
+                    Some("ADDRESS") => ANY,
+                    Some("CHECK/BACKEND") => PLACE,
+                    _ => "word",
+                };
                 format!("{line} {}", value.unwrap_or_else(|| word.into()))
             });
             // Of a group that is required, the first is a word.
@@ -191,8 +199,10 @@ mod tests {
         for line in lines {
             let command = Arguments::parse_from(words(&line)).command;
             let names: Vec<&str> = line.split(' ').collect();
-            let depth =
-                names.iter().take_while(|name| !["word", "bash", ANY].contains(name)).count();
+            let depth = names
+                .iter()
+                .take_while(|name| !["word", "bash", ANY, PLACE].contains(name))
+                .count();
             for position in 0..depth {
                 let parent = names[..position].iter().fold(&program, |parent, name| {
                     parent.find_subcommand(name).expect("it was walked")

@@ -87,6 +87,7 @@ impl View {
         // The lines are those of the flows only.
         let notes = match response {
             Response::Flows(flows) if has_lines => cut_short(flows),
+            Response::Checks(checks) if has_lines => check::notes(checks),
             _ => vec![],
         };
         Rendered { text, notes }
@@ -153,6 +154,12 @@ impl View {
             }
             Response::BgpPeers(peers) => self.show(announce::bgp_table(peers)),
             Response::BgpPeer(details) => self.show(announce::bgp_detail_table(details)),
+            Response::Checks(checks) => {
+                notes = check::notes(checks);
+                self.show(check::table(checks))
+            }
+            Response::Check(details) => self.show(check::detail_table(details)),
+            Response::CheckRan(run) => self.show(check::run_table(run)),
             Response::Hello {} => String::new(),
             Response::Error(error) => {
                 notes = error.details.clone();

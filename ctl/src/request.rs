@@ -7,9 +7,9 @@ use std::path::Path;
 use guideway_api::{FlowFilter, MAX_CONFIGURATION, Request, Response};
 
 use crate::arguments::{
-    BackendCommand, Command, ConfigCommand, FlowCommand, InterfaceCommand, LogCommand,
-    NeighborCommand, PinCommand, PortCommand, PuntCommand, RouteCommand, ServiceCommand,
-    WorkerCommand,
+    BackendCommand, CheckCommand, Command, ConfigCommand, FlowCommand, InterfaceCommand,
+    LogCommand, NeighborCommand, PinCommand, PortCommand, PuntCommand, RouteCommand,
+    ServiceCommand, WorkerCommand,
 };
 use crate::error::Error;
 
@@ -48,6 +48,7 @@ pub(crate) fn request(command: &Command) -> Result<Request, Error> {
         Command::Vip(command) => command.request()?,
         Command::Node(command) => command.request(),
         Command::Bgp(command) => command.request(),
+        Command::Check(command) => command.request(),
         Command::Monitor { since, kinds, no_follow, .. } => {
             // Without a first number, what is kept is only asked for if nothing follows.
             let since = since.or((!no_follow).then_some(0));
@@ -116,6 +117,15 @@ pub(crate) fn narrow(response: &mut Response, command: &Command) -> Result<(), E
                 }
             }
         }
+        (Response::Checks(checks), Command::Check(CheckCommand::List { pool, state, .. })) => {
+            if let Some(pool) = pool {
+                checks.rows.retain(|row| row.pool == *pool);
+                if checks.rows.is_empty() {
+                    return Err(Error::NoCheckedPool { pool: pool.clone() });
+                }
+            }
+            checks.rows.retain(|row| state.is_none_or(|state| row.state == state));
+        }
         (Response::PortStats(ports), Command::Port(PortCommand::Stats { nonzero, port, .. })) => {
             if let Some(port) = port {
                 ports.retain(|stats| stats.name == *port);
@@ -168,6 +178,9 @@ mod tests {
             ("node undrain", true),
             ("bgp list", false),
             ("bgp show tor1", false),
+            ("check list", false),
+            ("check show http/b1", false),
+            ("check run http/b1", true),
             ("monitor --controller", false),
             ("log level --controller", false),
             ("log level off --controller", true),

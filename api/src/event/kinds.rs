@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::declare::Severity;
 use crate::announce::{AnnouncingState, ForwarderState, VipCause, VipState};
+use crate::check::{CheckCode, CheckState, CheckVia};
 use crate::listing::BackendState;
 use crate::request::Source;
 
@@ -415,6 +416,103 @@ happenings! {
     Info BirdFound = "bird_found" {
         /// Its release.
         version: String,
+    }
+    /// A check makes something else of a backend than before.
+    Info CheckState = "check_state" {
+        /// The check.
+        check: String,
+        /// The backend's pool.
+        pool: String,
+        /// The backend's name.
+        backend: String,
+        /// The backend's address.
+        address: IpAddr,
+        /// The state before.
+        from: CheckState,
+        /// The state now.
+        to: CheckState,
+        /// How the probe ended that decided; none if no probe did.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        code: Option<CheckCode>,
+        /// The HTTP status, if one came.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        status: Option<u16>,
+        /// The step of the probe that failed and why, in words; empty after a success.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        detail: String,
+        /// Microseconds from the probe's begin to its end.
+        #[serde(default, skip_serializing_if = "is_zero")]
+        latency_us: u64,
+    }
+    /// Checks make something else of more backends than are recorded one by one, all at once.
+    Info CheckStates = "check_states" {
+        /// How many there are besides those that are recorded.
+        backends: usize,
+    }
+    /// A probe failed, of a check with `log_failures`.
+    Info CheckFailed = "check_failed" {
+        /// The check.
+        check: String,
+        /// The backend's pool.
+        pool: String,
+        /// The backend's name.
+        backend: String,
+        /// The backend's address.
+        address: IpAddr,
+        /// How it ended.
+        code: CheckCode,
+        /// The HTTP status, if one came.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        status: Option<u16>,
+        /// The step that failed and why, in words.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        detail: String,
+        /// Microseconds from the probe's begin to its end.
+        latency_us: u64,
+    }
+    /// Results of checks do not count, and states stay as they are.
+    Error ChecksFrozen = "checks_frozen" {
+        /// Only those of checks by this way; none for all.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        via: Option<CheckVia>,
+        /// Why, in words.
+        cause: String,
+    }
+    /// Results of checks count again.
+    Info ChecksResumed = "checks_resumed" {
+        /// Only those of checks by this way; none for all.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        via: Option<CheckVia>,
+        /// Seconds for which they did not.
+        seconds: u64,
+    }
+    /// Too many backends of a pool failed at once, and the pool keeps them.
+    Error PoolPanic = "pool_panic" {
+        /// The pool.
+        pool: String,
+        /// Its backends that failed.
+        failing: usize,
+        /// Its backends that have checks.
+        backends: usize,
+    }
+    /// A pool that kept backends which failed at once keeps none any more.
+    Info PoolCalm = "pool_calm" {
+        /// The pool.
+        pool: String,
+        /// The backends that still fail, and are down now.
+        failing: usize,
+    }
+    /// Something on the way of probes keeps them or their answers from passing.
+    Warning CheckPath = "check_path" {
+        /// The interface.
+        interface: String,
+        /// What it is, in words that say what to do.
+        problem: String,
+    }
+    /// Every check of every backend has had its first result.
+    Info ChecksFirstOver = "checks_first_over" {
+        /// Checks of backends, of which pools may share some.
+        targets: usize,
     }
     /// A worker has not finished a round for long.
     Error WorkerStalled = "worker_stalled" {

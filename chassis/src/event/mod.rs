@@ -17,6 +17,7 @@
 //! could lower the level first, and nothing would say so.
 
 mod announcing;
+mod checking;
 mod level;
 mod limit;
 mod ring;

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use guideway_api::{ChangeOutcome, Happening, Source};
 
-use super::announcing;
+use super::{announcing, checking};
 
 /// One line that says what happened.
 pub fn sentence(happening: &Happening) -> String {
@@ -141,6 +141,15 @@ pub fn sentence(happening: &Happening) -> String {
         | Happening::BgpRefused { .. }
         | Happening::BirdLost { .. }
         | Happening::BirdFound { .. } => announcing::sentence(happening).unwrap_or_default(),
+        Happening::CheckState { .. }
+        | Happening::CheckStates { .. }
+        | Happening::CheckFailed { .. }
+        | Happening::ChecksFrozen { .. }
+        | Happening::ChecksResumed { .. }
+        | Happening::PoolPanic { .. }
+        | Happening::PoolCalm { .. }
+        | Happening::CheckPath { .. }
+        | Happening::ChecksFirstOver { .. } => checking::sentence(happening).unwrap_or_default(),
         Happening::WorkerStalled { worker, age_ms } => {
             format!("worker {worker} has not finished a round for {age_ms} ms")
         }
@@ -226,7 +235,9 @@ mod tests {
     use guideway_api::BackendState;
     use serde_json::Value;
 
-    use guideway_api::{AnnouncingState, ForwarderState, VipCause, VipState};
+    use guideway_api::{
+        AnnouncingState, CheckCode, CheckState, CheckVia, ForwarderState, VipCause, VipState,
+    };
 
     use super::*;
 
@@ -349,6 +360,35 @@ mod tests {
             Happening::BgpRefused { error: text("a syntax error") },
             Happening::BirdLost { error: text("no socket") },
             Happening::BirdFound { version: text("2.0.12") },
+            Happening::CheckState {
+                check: text("http"),
+                pool: text("web"),
+                backend: text("b1"),
+                address,
+                from: CheckState::Up,
+                to: CheckState::Down,
+                code: Some(CheckCode::L7Sts),
+                status: Some(503),
+                detail: text("the status is not expected"),
+                latency_us: 12_300,
+            },
+            Happening::CheckStates { backends: 12 },
+            Happening::CheckFailed {
+                check: text("http"),
+                pool: text("web"),
+                backend: text("b1"),
+                address,
+                code: CheckCode::L4Con,
+                status: None,
+                detail: text("connect: connection refused"),
+                latency_us: 300,
+            },
+            Happening::ChecksFrozen { via: Some(CheckVia::Tunnel), cause: text("no gwcheck") },
+            Happening::ChecksResumed { via: None, seconds: 7 },
+            Happening::PoolPanic { pool: text("web"), failing: 2, backends: 3 },
+            Happening::PoolCalm { pool: text("web"), failing: 1 },
+            Happening::CheckPath { interface: text("edge0"), problem: text("rp_filter is 1") },
+            Happening::ChecksFirstOver { targets: 2 },
             Happening::WorkerStalled { worker: 1, age_ms: 2000 },
             Happening::WorkerResumed { worker: 1, age_ms: 2500 },
             Happening::BuffersLow { mempool: text("node0"), free: 5, total: 100 },
@@ -388,6 +428,25 @@ mod tests {
             "pool spare stands in for pool web, which needs 2 active backends and has 1",
         ];
         let states = samples().into_iter().skip_while(|event| event.name() != "backend_state");
+        let said: Vec<_> = states.map(|event| sentence(&event)).take(expected.len()).collect();
+        assert_eq!(said, expected);
+    }
+
+    #[test]
+    fn the_sentences_of_checks_say_how_probes_ended() {
+        let expected = [
+            "check http: backend b1 (192.0.2.1) of pool web is down, was up: L7STS 503 in 12 ms: the status is \
+             not expected",
+            "checks make something else of 12 more backends",
+            "check http: backend b1 (192.0.2.1) of pool web failed: L4CON in 0.3 ms: connect: connection refused",
+            "checks through tunnels change no state any more, states stay as they are: no gwcheck",
+            "checks change states again, after 7 s",
+            "pool web keeps its backends: 2 of 3 failed at once, which is rather the network's fault than theirs",
+            "pool web keeps no failing backend any more: 1 is down",
+            "interface edge0 is in the way of probes: rp_filter is 1",
+            "2 checks have had the first result",
+        ];
+        let states = samples().into_iter().skip_while(|event| event.name() != "check_state");
         let said: Vec<_> = states.map(|event| sentence(&event)).take(expected.len()).collect();
         assert_eq!(said, expected);
     }

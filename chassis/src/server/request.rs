@@ -67,6 +67,12 @@ fn check(request: &Request) -> Result<(), Error> {
             announce::check_peers(peers).map_err(refused)
         }
         Request::BgpShow { peer } => announce::check_peer(peer).map_err(refused),
+        Request::CheckShow { check, backend, pool }
+        | Request::CheckRun { check, backend, pool } => {
+            within("check", check, 1..=63)?;
+            within("backend", backend, 1..=255)?;
+            pool.as_deref().map_or(Ok(()), |pool| within("pool", pool, 1..=255))
+        }
         Request::PinSet { pins, removed, .. } => {
             check_length("pins", pins.len()).and_then(|()| check_length("removed", removed.len()))
         }

@@ -44,6 +44,10 @@ impl Answers {
             Request::BgpList {} => self.peers().map(Response::BgpPeers),
             Request::BgpShow { peer } => self.peer(&peer),
             Request::LogLevel { .. } => Ok(Response::LogLevel { level: self.level.now() }),
+            Request::CheckList {} | Request::CheckShow { .. } | Request::CheckRun { .. } => {
+                let message = "this controller checks no backends";
+                Err(Error::new(ErrorKind::Failed, message))
+            }
             // The server keeps requests of the other daemon and those about the connection.
             _ => Err(Error::new(ErrorKind::Failed, "this daemon does not carry it out")),
         };

@@ -99,6 +99,7 @@ impl View {
             draining: self.count(VipState::Draining),
             withdrawn: self.count(VipState::Withdrawn),
             restored_routes: self.restored,
+            checks: None,
         }
     }
 

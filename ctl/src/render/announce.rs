@@ -5,7 +5,7 @@ use std::time::SystemTime;
 use guideway_api::{BgpDetails, BgpMode, BgpPeer, Node, NodeDrain, SentRoute, Vip, VipPeer};
 
 use super::age::age;
-use super::tint;
+use super::{check, tint};
 use crate::table::{Table, key, left, right};
 
 /// The note on an order that a restart would lose.
@@ -86,6 +86,13 @@ pub(super) fn node_table(node: &Node) -> Table<2> {
     table.row([&"draining", &node.draining]);
     table.row([&"withdrawn", &node.withdrawn]);
     table.row([&"restored_routes", &node.restored_routes]);
+    for (name, count) in node.checks.iter().flat_map(check::totals) {
+        table.row([&name, &count]);
+    }
+    if let Some(cause) = node.checks.as_ref().and_then(|checks| checks.frozen.as_ref()) {
+        table.row([&"checks_frozen", cause]);
+        table.tint("VALUE", tint::frozen());
+    }
     for of in &node.drains {
         table.row([&"drain", &drain(of)]);
         table.tint("VALUE", tint::drain());

@@ -98,6 +98,11 @@ impl Layout<'_> {
             }
             Response::BgpPeers(peers) => self.list("peers", peers),
             Response::BgpPeer(peer) => self.object(peer),
+            // The rows without what is said about all of them.
+            Response::Checks(checks) if self.has_lines => self.list("rows", &checks.rows),
+            Response::Checks(checks) => self.object(checks),
+            Response::Check(details) => self.object(details),
+            Response::CheckRan(run) => self.object(run),
             Response::Hello {} => self.object(&Hello {}),
             Response::Error(error) => self.object(error),
         }

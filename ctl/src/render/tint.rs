@@ -1,8 +1,8 @@
 //! The tint of each state. What keeps packets from their way is bad; what may, or is about to, is doubtful.
 
 use guideway_api::{
-    Backend, BackendState, BgpPeer, BgpState, ForwarderState, InterfaceState, Link, NeighborState,
-    PortInterfaceState, Severity, VipState,
+    Backend, BackendState, BgpPeer, BgpState, CheckRow, CheckState, ForwarderState, InterfaceState,
+    Link, NeighborState, PortInterfaceState, Severity, VipState,
 };
 
 use crate::terminal::Tint;
@@ -79,6 +79,11 @@ pub(super) fn drain() -> Tint {
     Tint::Doubtful
 }
 
+/// The tint of states that do not follow the results of checks.
+pub(super) fn frozen() -> Tint {
+    Tint::Bad
+}
+
 pub(super) fn is_established(peer: &BgpPeer) -> bool {
     peer.state == BgpState::Established
 }
@@ -98,6 +103,21 @@ pub(super) fn bfd(peer: &BgpPeer) -> Tint {
         Some(true) => Tint::Good,
         Some(false) => Tint::Bad,
     }
+}
+
+/// The tint of what a check makes of a backend. One that its pool keeps gets flows.
+pub(super) fn check(row: &CheckRow) -> Tint {
+    match row.state {
+        CheckState::Up => Tint::Good,
+        CheckState::Unknown | CheckState::Draining => Tint::Doubtful,
+        CheckState::Down if row.kept => Tint::Doubtful,
+        CheckState::Down => Tint::Bad,
+    }
+}
+
+/// The tint of a probe's result.
+pub(super) fn result(is_success: bool) -> Tint {
+    if is_success { Tint::Good } else { Tint::Bad }
 }
 
 pub(super) fn severity(severity: Severity) -> Tint {

@@ -592,7 +592,7 @@ fn another_protocol_is_refused() {
         assert_eq!(daemon.join().unwrap(), 0, "no request is sent");
     }
 
-    for greeting in ["220 mail.example ESMTP", r#"{"server":"other","version":"1","protocol":6}"#] {
+    for greeting in ["220 mail.example ESMTP", r#"{"server":"other","version":"1","protocol":7}"#] {
         let site = Site::new();
         let daemon = site.daemon(greeting, drop);
         let ran = site.run(&["status"]);

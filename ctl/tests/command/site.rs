@@ -10,10 +10,10 @@ use std::thread::{self, JoinHandle};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{Winsize, tcsetwinsize};
 
-pub(crate) const GREETING: &str = r#"{"server":"guideway","version":"0.1.0","protocol":6}"#;
+pub(crate) const GREETING: &str = r#"{"server":"guideway","version":"0.1.0","protocol":7}"#;
 /// The greeting of the controller.
 pub(crate) const CONTROLLER: &str =
-    r#"{"server":"guideway-controller","version":"0.1.0","protocol":6}"#;
+    r#"{"server":"guideway-controller","version":"0.1.0","protocol":7}"#;
 
 /// A directory with the socket of a daemon, and a file.
 pub(crate) struct Site {

@@ -268,6 +268,9 @@ impl Daemon {
             | Request::NodeSet { .. }
             | Request::BgpList {}
             | Request::BgpShow { .. }
+            | Request::CheckList {}
+            | Request::CheckShow { .. }
+            | Request::CheckRun { .. }
             | Request::PinSet { .. }
             | Request::PinList {}
             | Request::Monitor { .. }

@@ -110,6 +110,7 @@ fn node() -> Node {
         draining: 5,
         withdrawn: 6,
         restored_routes: 7,
+        checks: None,
     }
 }
 

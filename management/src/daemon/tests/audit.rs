@@ -48,7 +48,17 @@ fn requests() -> Vec<Request> {
     let mut names: Vec<_> = requests.iter().map(Request::name).collect();
     names.dedup();
     // The others are for the controller, and the server refuses them.
-    let of_controller = ["vip_list", "vip_set", "node_show", "node_set", "bgp_list", "bgp_show"];
+    let of_controller = [
+        "vip_list",
+        "vip_set",
+        "node_show",
+        "node_set",
+        "bgp_list",
+        "bgp_show",
+        "check_list",
+        "check_show",
+        "check_run",
+    ];
     let not_yet = ["pin_set", "pin_list"];
     let mut all = Request::NAMES.to_vec();
     all.retain(|name| !of_controller.contains(name) && !not_yet.contains(name));
