@@ -159,10 +159,10 @@ fn what_is_no_greeting_of_the_daemon_is_refused() {
         peer.thread.join().unwrap();
     }
     let peer = Peer::new(|mut stream| {
-        writeln!(stream, "{}", GREETING.replace(":6", ":7")).unwrap();
+        writeln!(stream, "{}", GREETING.replace(":7", ":8")).unwrap();
     });
     let error = peer.connect().unwrap_err();
-    assert!(matches!(error, Error::Protocol { protocol: 7, .. }), "{error:?}");
+    assert!(matches!(error, Error::Protocol { protocol: 8, .. }), "{error:?}");
 }
 
 #[test]
@@ -203,6 +203,7 @@ fn each_response_fits_its_request() {
         draining: 0,
         withdrawn: 0,
         restored_routes: 0,
+        checks: None,
     };
     let order = guideway_api::NodeOrder::Drain;
     let pairs = [

@@ -308,6 +308,54 @@ mod tests {
     }
 
     #[test]
+    fn what_names_a_check_is_short_and_printable() {
+        for name in ["check_show", "check_run"] {
+            let line = |check: &str, backend: &str, more: &str| {
+                format!(r#"{{"request":"{name}","check":"{check}","backend":"{backend}"{more}}}"#)
+            };
+            let (longest, backend) = ("c".repeat(63), "b".repeat(255));
+            let pool = format!(r#","pool":"{backend}""#);
+            parse_request(line(&longest, &backend, &pool).as_bytes()).unwrap();
+            parse_request(line("http", "2001:db8::5", "").as_bytes()).unwrap();
+            for (line, words) in [
+                (line("", "b1", ""), "`check` has 1 to 63"),
+                (line(&format!("{longest}c"), "b1", ""), "`check` has 1 to 63"),
+                (line("a\\nb", "b1", ""), "`check` has 1 to 63"),
+                (line("http", "", ""), "`backend` has 1 to 255"),
+                (line("http", &format!("{backend}b"), ""), "`backend` has 1 to 255"),
+                (line("http", "b1", r#","pool":"""#), "`pool` has 1 to 255"),
+                (line("http", "b1", r#","port":80"#), "unknown field `port`"),
+            ] {
+                let error = parse_request(line.as_bytes()).unwrap_err();
+                assert_eq!(error.kind, ErrorKind::BadRequest);
+                assert!(error.message.contains(words), "{words}: {}", error.message);
+            }
+        }
+    }
+
+    #[test]
+    fn a_request_has_so_many_pins() {
+        let pin = r#"{"source":"192.0.2.9:1","pool":"web","backend":"b1"}"#;
+        let set = |pins: usize, removed: usize| {
+            let (pins, removed) =
+                (vec![pin; pins].join(","), vec![r#""192.0.2.9:2""#; removed].join(","));
+            let line = format!(r#"{{"request":"pin_set","pins":[{pins}],"removed":[{removed}]}}"#);
+            parse_request(line.as_bytes())
+        };
+        for (pins, removed) in [(0, 0), (MAX_CHANGES, MAX_CHANGES)] {
+            set(pins, removed).unwrap();
+        }
+        for (pins, removed, words) in [
+            (MAX_CHANGES + 1, 0, "`pins` has at most 65535"),
+            (1, MAX_CHANGES + 1, "`removed` has at most 65535"),
+        ] {
+            let error = set(pins, removed).unwrap_err();
+            assert_eq!(error.kind, ErrorKind::BadRequest);
+            assert!(error.message.contains(words), "{}", error.message);
+        }
+    }
+
+    #[test]
     fn an_unknown_kind_of_event_gets_the_nearest_and_all() {
         parse_request(br#"{"request":"monitor","kinds":["link_down","changed"]}"#).unwrap();
         let wrong = br#"{"request":"monitor","kinds":["link_up","link_dwon"]}"#;
@@ -360,7 +408,7 @@ mod tests {
         fn near_requests_are_parsed_or_refused(
             name in proptest::sample::select(&Request::NAMES[..]),
             key in "worker|backend|pool|state|flow|limit|text|extended|changes|source|addresses|order\
-                    |peers?|next_hops|[a-z]{1,3}",
+                    |peers?|next_hops|check|pins|removed|only|[a-z]{1,3}",
             value in r#"null|true|-?[0-9]{1,22}|[0-9]e[0-9]{1,3}|"[a-z0-9.:\\u]{0,12}"|\[\]|\{\}"#,
         ) {
             let line = format!(r#"{{"request":"{name}","{key}":{value}}}"#);

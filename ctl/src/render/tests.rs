@@ -1,6 +1,7 @@
 //! Every table, compared with its exact text.
 
 mod announce;
+mod check;
 
 use std::time::{Duration, Instant, SystemTime};
 

@@ -23,7 +23,7 @@ const NODE: &str = r#"{"node":"lb1","version":"0.1.0","uptime_seconds":61,"forwa
 const EMPTY: &str = r#"{"response":"vips","body":[]}"#;
 
 /// Runs a command against a controller whose socket is in the environment.
-fn run(site: &Site, arguments: &[&str]) -> Ran {
+pub(crate) fn run(site: &Site, arguments: &[&str]) -> Ran {
     Ran::from(of_controller(site, arguments).output().unwrap())
 }
 

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test may")]
 
 mod announce;
+mod check;
 mod monitor;
 mod site;
 mod terminal;
