@@ -429,7 +429,7 @@ fn control_characters_of_a_daemon_are_replaced() {
     site.run(&["config", "reload"]).is(5, "", "error: a?[2Jb\n  c?2Kd?\n");
     daemon.join().unwrap();
     let site = Site::new();
-    let greeting = GREETING.replace("0.1.0", "\\u001b]0;title\\u0007").replace(":6}", ":9}");
+    let greeting = GREETING.replace("0.1.0", "\\u001b]0;title\\u0007").replace(":7}", ":9}");
     let daemon = site.daemon(&greeting, drop);
     let ran = site.run(&["status"]);
     assert!(!ran.stderr.contains('\x1b') && ran.stderr.contains("release ?]0;title?"), "{ran:?}");
