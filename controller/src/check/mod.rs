@@ -2,8 +2,10 @@
 //!
 //! | module | what |
 //! |---|---|
+//! | `probe` | one probe of one backend |
 //! | `target.rs` | what is probed: one target for all pools that share its probes |
 
+pub mod probe;
 mod target;
 
 pub use target::{Member, Path, Plan, PoolPlan, Target, TargetKey, To};
