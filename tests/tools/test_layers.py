@@ -57,6 +57,13 @@ def test_no_crate_that_both_have_knows_either(graph):
         assert not all_of(graph, crate) & (FORWARDER | CONTROLLER), crate
 
 
+def test_the_forwarder_speaks_no_tls(graph):
+    """Backends are checked by the controller, and by it alone."""
+    speakers = {"rustls", "ring", "tokio-rustls", "rustls-native-certs", "x509-cert"}
+    assert all_of(graph, "guideway-controller") >= speakers
+    assert not all_of(graph, "guideway") & speakers
+
+
 def test_the_controller_reaches_the_forwarder_in_one_place():
     """By the protocol's client at the path that --forwarder gives. What runs is watched by
     a_controller_only_reads_and_only_at_the_control_socket in controller/tests/program/life.rs."""
