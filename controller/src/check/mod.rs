@@ -6,6 +6,11 @@
 //! | `target.rs` | what is probed: one target for all pools that share its probes |
 
 pub mod probe;
+//! | `state/` | pure: from results to the states of backends |
+//! | `target.rs` | what is probed: one target for all pools that share its probes |
+
+mod state;
 mod target;
 
+pub use state::{Change, Earlier, FreezeCause, Pace, ProbeResult, States, Wanted};
 pub use target::{Member, Path, Plan, PoolPlan, Target, TargetKey, To};
