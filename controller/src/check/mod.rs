@@ -6,9 +6,11 @@
 //! | `target.rs` | what is probed: one target for all pools that share its probes |
 
 pub mod probe;
+//! | `plan.rs` | what a configuration has to be probed |
 //! | `state/` | pure: from results to the states of backends |
 //! | `target.rs` | what is probed: one target for all pools that share its probes |
 
+mod plan;
 mod state;
 mod target;
 
