@@ -76,10 +76,9 @@ impl PoolState {
         }
     }
 
-    /// Takes over an earlier configuration's panic, after its members.
-    pub(super) fn resume(&mut self, was_panic: bool, now: Instant) {
+    /// Goes on with an earlier configuration's panic, after its members.
+    pub(super) fn resume(&mut self, now: Instant) {
         self.forget(now);
-        self.is_panic |= was_panic;
         if self.is_panic {
             self.keep_recent();
         }

@@ -48,10 +48,7 @@ pub(super) fn follow(
         reload.follow_member(index, earlier, now);
     }
     let mut entries = reload.entries;
-    for pool in &mut entries.pools {
-        let before = old.pool_of.get(&pool.name).map(|&before| &old.pools[before]);
-        pool.resume(before.is_some_and(|before| before.is_panic), now);
-    }
+    entries.pools.iter_mut().for_each(|pool| pool.resume(now));
     entries
 }
 
