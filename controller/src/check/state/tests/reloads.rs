@@ -279,3 +279,18 @@ fn what_was_set_holds_until_each_check_of_the_backend_has_a_result() {
         assert_eq!(rig.wanted(), expected);
     }
 }
+
+#[test]
+fn what_has_ended_is_not_held_again() {
+    let mut site = Site::of(1, 100);
+    site.checks.insert("dns".to_owned(), site::check("dns"));
+    let uses = [("dns".to_owned(), 53)].into();
+    let other = SitePool { uses, ..site.pools["p"].clone() };
+    site.pools.insert("q".to_owned(), other);
+    let mut rig = Rig::beside(site, &[("b1", SetState::Down)]);
+    rig.results(1, "s");
+    assert_eq!(rig.wanted(), ".");
+    // A target that is unknown, but not new, becomes this backend's too.
+    rig.edit(|site| _ = pool(site).uses.insert(("dns".to_owned(), 53)));
+    assert_eq!(rig.wanted(), ".");
+}
