@@ -1,8 +1,8 @@
 //! From the configuration to what is probed.
 //!
-//! A pool's check is of the pool's own backends. It goes to the first service of the file that can choose from the pool,
-//! of the check's protocol if there is one. A service's check is of all backends that the service can choose, those of
-//! included pools and of backups too, and goes to that service. The check may say another address or port.
+//! A pool's check is of the pool's own backends. It goes to the first service of the file that can choose from the
+//! pool, of the check's protocol if there is one. A service's check is of all backends that the service can choose,
+//! those of included pools and of backups too, and goes to that service. The check may say another address or port.
 //!
 //! A backend that is disabled is probed as well: its state is known when it is enabled again.
 

@@ -88,7 +88,8 @@ impl Entries {
         pool.is_some_and(|pool| pool.is_kept(index))
     }
 
-    /// What a member is to be set to: the worst that a target or what is held says, but for "down" if the pool keeps it.
+    /// What a member is to be set to: the worst that a target or what is held says, but for "down" if the pool keeps
+    /// it.
     pub(super) fn wanted(&self, index: usize) -> Option<Wanted> {
         let member = &self.members[index];
         let by = |state, set| {

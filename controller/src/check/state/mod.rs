@@ -1,13 +1,13 @@
-//! From the results of probes to the states of backends. Everything here is pure: results and time are arguments, and what
-//! is wanted and what happened come out.
+//! From the results of probes to the states of backends. Everything here is pure: results and time are arguments, and
+//! what is wanted and what happened come out.
 //!
 //! - A backend is down if any of its targets says so: its pool's checks, and those of each service that can choose it.
 //!   Otherwise it drains if any says so. Otherwise nothing is set, so that what the file and operators say holds.
 //! - A pool that loses too many backends at once keeps them.
 //! - While states are frozen, results are listed and nothing more.
 //!
-//! Nothing changes by time alone: a panic ends by results, and the window of its begin is looked at when a backend fails.
-//! A result costs a search among the targets and, if it changes a state, the backends that share the target.
+//! Nothing changes by time alone: a panic ends by results, and the window of its begin is looked at when a backend
+//! fails. A result costs a search among the targets and, if it changes a state, the backends that share the target.
 //!
 //! | file | what |
 //! |---|---|

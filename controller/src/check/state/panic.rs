@@ -2,8 +2,8 @@
 //! the node's own than that of all the servers.
 //!
 //! It begins when more than the threshold of the pool's checked backends have failed within the window and still fail.
-//! From then on the pool keeps these, and every one that fails later. Those that had failed before stay down. It ends when
-//! no more than the threshold of the backends are kept: the others work again, or are gone.
+//! From then on the pool keeps these, and every one that fails later. Those that had failed before stay down. It ends
+//! when no more than the threshold of the backends are kept: the others work again, or are gone.
 //!
 //! The window is as long as a fault that strikes all backends at one moment may take to show with each of them.
 
@@ -41,8 +41,8 @@ pub(super) enum Turn {
     Calm(Vec<usize>),
 }
 
-/// The longest time from a fault until a check finds a backend down: `fall` intervals, each as long as jitter makes it, and
-/// the timeout of the last probe.
+/// The longest time from a fault until a check finds a backend down: `fall` intervals, each as long as jitter makes it,
+/// and the timeout of the last probe.
 fn time_to_fall(check: &Check) -> Duration {
     let interval = check.interval.max(check.fast_interval);
     let longest = interval.saturating_add(interval / 100 * u32::from(check.jitter));

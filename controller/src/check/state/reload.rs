@@ -1,12 +1,12 @@
 //! What another configuration leaves of what is known.
 //!
-//! - A target that was there keeps its state and its counts. If its check was edited, the counts begin anew, and the state
-//!   stays until the edited check's own rise or fall.
-//! - If a backend's probes go another way now (another port, virtual address or tunnel), that is an edited check too: the
-//!   new target takes over the state of the old one. If it takes the place of several, the worst counts.
-//! - Any other target is new and takes `initial_state`. While it is unknown, its backends stay as they were. A controller
-//!   that starts beside backends which an earlier one has checked begins with "unknown", whatever `initial_state` says:
-//!   its backends serve already, or are down for a reason.
+//! - A target that was there keeps its state and its counts. If its check was edited, the counts begin anew, and the
+//!   state stays until the edited check's own rise or fall.
+//! - If a backend's probes go another way now (another port, virtual address or tunnel), that is an edited check too:
+//!   the new target takes over the state of the old one. If it takes the place of several, the worst counts.
+//! - Any other target is new and takes `initial_state`. While it is unknown, its backends stay as they were. A
+//!   controller that starts beside backends which an earlier one has checked begins with "unknown", whatever
+//!   `initial_state` says: its backends serve already, or are down for a reason.
 //! - What only targets have said that are gone is forgotten.
 //! - Backends keep their part in a panic. One that is new shares that of a backend with the same target: of the same
 //!   server by another name, so that a new name amid a panic does not end it.
@@ -85,8 +85,8 @@ impl Reload<'_> {
         self.entries.targets.push(TargetEntry { key, check, members, standing });
     }
 
-    /// What is known of the targets whose place a new one takes: those of the same check and server that its backends have
-    /// had, and have no longer.
+    /// What is known of the targets whose place a new one takes: those of the same check and server that its backends
+    /// have had, and have no longer.
     fn replaced(&self, key: &TargetKey, target: &Target) -> Option<Standing> {
         let old = target.members.iter().filter_map(|member| {
             let entry = self.old.member(member)?;
@@ -160,8 +160,8 @@ impl Reload<'_> {
         }
     }
 
-    /// The part in a panic of those that had a member's targets before: when the last of them began to fail, and whether
-    /// one of them is kept.
+    /// The part in a panic of those that had a member's targets before: when the last of them began to fail, and
+    /// whether one of them is kept.
     fn shared(&self, index: usize) -> (Option<Instant>, bool) {
         let targets = self.entries.members[index].targets.iter();
         let old = targets.filter_map(|&target| self.old.target(&self.entries.targets[target].key));

@@ -36,8 +36,8 @@ impl States {
         })
     }
 
-    /// The targets of a check, each with the backend that was asked for: by its name or address, and by its pool if one is
-    /// given.
+    /// The targets of a check, each with the backend that was asked for: by its name or address, and by its pool if one
+    /// is given.
     pub fn find<'a>(
         &'a self,
         check: &'a str,

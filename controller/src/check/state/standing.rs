@@ -7,8 +7,8 @@
 //! | draining | up at once | draining | down after `fall` in a row |
 //! | down | up after `rise` in a row | draining, if it is the last of `rise` in a row | down |
 //!
-//! A sign to drain needs no repetition: the server works, and says itself what it wants. A server that is down must first
-//! show that it works. `SOCKERR` changes nothing, not even the counts: the probe did not reach the server.
+//! A sign to drain needs no repetition: the server works, and says itself what it wants. A server that is down must
+//! first show that it works. `SOCKERR` changes nothing, not even the counts: the probe did not reach the server.
 
 use std::collections::VecDeque;
 use std::sync::Arc;

@@ -183,7 +183,8 @@ impl States {
         self.freezes.insert(cause).then_some(Change::Frozen(cause))
     }
 
-    /// This cause to freeze is over. Where no other one is left, states follow results again, and the counts begin anew.
+    /// This cause to freeze is over. Where no other one is left, states follow results again, and the counts begin
+    /// anew.
     pub fn thaw(&mut self, cause: FreezeCause) -> Option<Change> {
         if !self.freezes.remove(&cause) {
             return None;
@@ -214,8 +215,8 @@ impl States {
         &self.wanted
     }
 
-    /// Those backends of which another setting is wanted than when this was last called, and what: none to unset. A backend
-    /// that is gone is among them if something was wanted of it.
+    /// Those backends of which another setting is wanted than when this was last called, and what: none to unset. A
+    /// backend that is gone is among them if something was wanted of it.
     pub fn differences(&mut self) -> Vec<(Member, Option<Wanted>)> {
         let before = std::mem::take(&mut self.before);
         let now = before.into_iter().map(|(member, before)| {

@@ -1,7 +1,7 @@
 //! The rules, read plainly: a second opinion about everything that is wanted and said.
 //!
-//! The model remembers all results of each target and asks them again at each step. It knows names, no numbers, looks at
-//! every backend at each step, and counts no more than the rules count.
+//! The model remembers all results of each target and asks them again at each step. It knows names, no numbers, looks
+//! at every backend at each step, and counts no more than the rules count.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;

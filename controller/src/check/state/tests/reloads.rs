@@ -207,7 +207,8 @@ fn a_removed_check_never_pins_a_backend_down() {
     assert_eq!((rig.state(1), rig.states.wanted().len()), (CheckState::Unknown, 0));
 }
 
-/// While a new check is unknown, the backend stays as it was: another name for a check does not send traffic to dead servers.
+/// While a new check is unknown, the backend stays as it was: another name for a check does not send traffic to dead
+/// servers.
 #[test]
 fn a_check_that_takes_the_place_of_another_decides_by_its_first_result() {
     let rename = |site: &mut Site| {
