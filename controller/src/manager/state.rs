@@ -159,6 +159,24 @@ impl State {
                 vec![Happening::RoutesRestored { routes }]
             }
             routes::Report::RuleRestored { ipv6 } => vec![Happening::RuleRestored { ipv6 }],
+            routes::Report::ProbesReady { is_ready } => {
+                if is_ready {
+                    tracing::info!("probes through tunnels reach the forwarder");
+                } else {
+                    tracing::warn!("probes through tunnels do not reach the forwarder");
+                }
+                Vec::new()
+            }
+            routes::Report::ProbesRestored { rules, routes } => {
+                tracing::warn!(
+                    "somebody else removed rules ({rules}) and routes ({routes}) of probes; put back"
+                );
+                Vec::new()
+            }
+            routes::Report::ProbesRefused { error } => {
+                tracing::error!("the kernel refuses a rule or a route of probes: {error}");
+                Vec::new()
+            }
             routes::Report::Refused { routes, error } => {
                 vec![Happening::RoutesRefused { routes, error }]
             }

@@ -9,7 +9,7 @@ use std::{io, mem};
 use parking_lot::Mutex;
 use rustix::event::{EventfdFlags, eventfd};
 
-use super::Wanted;
+use super::{Probes, Wanted};
 
 /// The running thread. Dropping the handle ends it, and leaves the routes.
 #[derive(Debug)]
@@ -22,6 +22,8 @@ pub struct Handle {
 #[derive(Debug)]
 pub(super) struct Order {
     wanted: Mutex<Option<Wanted>>,
+    /// The newest wish about probes: none of them is a wish, too.
+    probes: Mutex<Option<Option<Probes>>>,
     is_over: AtomicBool,
     /// An eventfd that can be read when there is something new.
     pub(super) wake: OwnedFd,
@@ -30,12 +32,18 @@ pub(super) struct Order {
 impl Order {
     pub(super) fn new() -> io::Result<Order> {
         let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
-        Ok(Order { wanted: Mutex::new(None), is_over: AtomicBool::new(false), wake })
+        let (wanted, probes) = (Mutex::new(None), Mutex::new(None));
+        Ok(Order { wanted, probes, is_over: AtomicBool::new(false), wake })
     }
 
     /// The newest wish, once.
     pub(super) fn take(&self) -> Option<Wanted> {
         mem::take(&mut *self.wanted.lock())
+    }
+
+    /// The newest wish about probes, once.
+    pub(super) fn take_probes(&self) -> Option<Option<Probes>> {
+        mem::take(&mut *self.probes.lock())
     }
 
     fn wake(&self) {
@@ -53,6 +61,13 @@ impl Handle {
     /// Has the kernel's routes be these. Never waits; the newest wish counts.
     pub fn want(&self, wanted: Wanted) {
         *self.order.wanted.lock() = Some(wanted);
+        self.order.wake();
+    }
+
+    /// Has the kernel's rules and routes of probes be these; none if nothing is probed through a tunnel. Before the first
+    /// call, those of an earlier run stay. Never waits; the newest wish counts.
+    pub fn want_probes(&self, probes: Option<Probes>) {
+        *self.order.probes.lock() = Some(probes);
         self.order.wake();
     }
 }

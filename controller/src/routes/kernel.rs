@@ -2,7 +2,8 @@
 //!
 //! A route is a `unicast` one of full length, by the interface and without a next hop. Tables are read with the kernel's
 //! filter by protocol and table: a node may have the Internet's routes in its table `main`, which would be a million
-//! messages. Routes of this protocol that are not of full length are nobody's here, and left alone.
+//! messages. Of this protocol's routes, those of full length are virtual addresses', and default routes may be those of
+//! probes (`probes/`). All others are nobody's, and left alone.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -18,8 +19,9 @@ use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use super::PROTOCOL;
 use super::plan::Route;
 
-const ENOENT: i32 = 2;
+pub(super) const ENOENT: i32 = 2;
 pub(super) const ESRCH: i32 = 3;
+pub(super) const EEXIST: i32 = 17;
 pub(super) const ENODEV: i32 = 19;
 pub(super) const ENETDOWN: i32 = 100;
 /// The longest name of an interface, in bytes.
@@ -61,6 +63,11 @@ pub(super) fn is_about(message: &LinkMessage, name: &str, index: Option<u32>) ->
     Some(message.header.index) == index || message.attributes.iter().any(is_named)
 }
 
+/// Whether a message says that the interface is down.
+pub(super) fn is_down(message: &LinkMessage) -> bool {
+    !message.header.flags.contains(LinkFlags::Up)
+}
+
 /// The routes of the controller that a table of the kernel has, with the least metric of each address.
 ///
 /// # Errors
@@ -75,8 +82,16 @@ pub fn installed(table: u32) -> Result<BTreeMap<IpAddr, u32>, Error> {
     Ok(found)
 }
 
-/// The routes of this protocol in a table, or in all of them.
+/// The routes of this protocol to single addresses, in a table or in all of them.
 pub(super) fn read(requests: &mut Requests, table: Option<u32>) -> Result<Vec<Route>, Error> {
+    Ok(dump(requests, table)?.iter().filter_map(route).collect())
+}
+
+/// All routes of this protocol, in a table or in all of them.
+pub(super) fn dump(
+    requests: &mut Requests,
+    table: Option<u32>,
+) -> Result<Vec<RouteNetlinkMessage>, Error> {
     let mut routes = Vec::new();
     for family in FAMILIES {
         let mut message = RouteMessage::default();
@@ -86,7 +101,7 @@ pub(super) fn read(requests: &mut Requests, table: Option<u32>) -> Result<Vec<Ro
             message.attributes.push(RouteAttribute::Table(table));
         }
         match requests.dump(&RouteNetlinkMessage::GetRoute(message)) {
-            Ok(found) => routes.extend(found.iter().filter_map(route)),
+            Ok(found) => routes.extend(found),
             // There is no such table yet.
             Err(Error::Refused(Refused { errno: ENOENT, .. })) => (),
             Err(error) => return Err(error),

@@ -62,12 +62,18 @@ impl Rules {
     }
 }
 
+/// Whether a rule is about one of these tables.
+pub(super) fn is_about(rule: &RuleMessage) -> bool {
+    TABLES.iter().any(|&(table, _)| is_of(rule, table))
+}
+
+fn is_of(rule: &RuleMessage, table: u8) -> bool {
+    rule.header.table == table || rule.attributes.contains(&RuleAttribute::Table(table.into()))
+}
+
 fn looks_up(rule: &RouteNetlinkMessage, family: AddressFamily, table: u8) -> bool {
     let RouteNetlinkMessage::NewRule(rule) = rule else { return false };
-    rule.header.family == family
-        && rule.header.action == RuleAction::ToTable
-        && (rule.header.table == table
-            || rule.attributes.contains(&RuleAttribute::Table(table.into())))
+    rule.header.family == family && rule.header.action == RuleAction::ToTable && is_of(rule, table)
 }
 
 fn rule(family: AddressFamily, table: u8, priority: u32) -> RuleMessage {

@@ -14,7 +14,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use guideway_netlink::{Error, Refused, Requests, RouteTold, Told, Watch};
-use netlink_packet_route::link::{LinkFlags, LinkMessage};
+use netlink_packet_route::link::LinkMessage;
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
@@ -22,7 +22,8 @@ use super::handle::{Handle, Order};
 use super::kernel::{self, ENETDOWN, ENODEV, ESRCH, Link};
 use super::pace::Pace;
 use super::plan::{Place, Plan, Route, in_force, plan};
-use super::rules::Rules;
+use super::probes::Keeper;
+use super::rules::{self, Rules};
 use super::{Report, Wanted};
 
 /// How long the thread waits for more after the kernel's first message.
@@ -72,6 +73,7 @@ pub fn start_with(
         told: None,
         has_refused: false,
         rules: Rules::default(),
+        probes: Keeper::default(),
         pace: Pace::new(),
         news: News::default(),
     };
@@ -94,6 +96,8 @@ struct News {
     everywhere: bool,
     /// The rules.
     rules: bool,
+    /// The rules and routes of probes.
+    probes: bool,
     /// Somebody else is the cause.
     by_others: bool,
     /// The interface was down or gone meanwhile, so that its routes are gone by nobody's order.
@@ -101,11 +105,17 @@ struct News {
 }
 
 impl News {
-    const ALL: News =
-        News { table: true, everywhere: true, rules: true, by_others: false, was_down: false };
+    const ALL: News = News {
+        table: true,
+        everywhere: true,
+        rules: true,
+        probes: true,
+        by_others: false,
+        was_down: false,
+    };
 
     fn any(&self) -> bool {
-        self.table || self.everywhere || self.rules
+        self.table || self.everywhere || self.rules || self.probes
     }
 }
 
@@ -125,6 +135,7 @@ struct Work<F> {
     /// Whether refusals were reported.
     has_refused: bool,
     rules: Rules,
+    probes: Keeper,
     pace: Pace,
     news: News,
 }
@@ -160,21 +171,26 @@ impl<F: Fn(Report)> Work<F> {
         let mut safety = Instant::now() + SAFETY;
         while !self.order.is_over() {
             self.listen(sockets)?;
-            let is_wish_new = self.take_wish();
+            let mut is_wish_new = self.take_wish();
+            let is_about_probes = self.take_wish_of_probes();
             let begin = Instant::now();
             if begin >= safety {
                 self.news.table = true;
                 self.news.rules = true;
+                self.news.probes = true;
             }
             let pause = self.pace.next().filter(|&next| self.news.by_others && next > begin);
-            if self.news.any() && (is_wish_new || pause.is_none()) {
+            if self.news.any() && (is_wish_new || is_about_probes || pause.is_none()) {
                 let news = std::mem::take(&mut self.news);
                 if news.by_others {
                     self.pace.note(begin);
                 }
                 safety = begin + SAFETY;
                 self.read(&mut sockets.requests, news)?;
-            } else if is_wish_new {
+                // Else that was done, too.
+                is_wish_new &= !news.table && !news.everywhere;
+            }
+            if is_wish_new {
                 self.change(&mut sockets.requests, None)?;
             }
             let took = begin.elapsed();
@@ -220,6 +236,13 @@ impl<F: Fn(Report)> Work<F> {
         true
     }
 
+    /// Takes the newest wish about probes, if there is one.
+    fn take_wish_of_probes(&mut self) -> bool {
+        let is_new = self.order.take_probes().is_some_and(|probes| self.probes.want(probes));
+        self.news.probes |= is_new;
+        is_new
+    }
+
     /// Takes note of what the kernel has told.
     fn listen(&mut self, sockets: &mut Sockets) -> Result<(), Error> {
         let own = sockets.requests.port();
@@ -231,6 +254,7 @@ impl<F: Fn(Report)> Work<F> {
             Err(Error::Overrun) => {
                 self.news.table = true;
                 self.news.rules = true;
+                self.news.probes = true;
                 self.news.by_others = true;
                 sockets.watch.discard(DATAGRAMS)
             }
@@ -238,10 +262,14 @@ impl<F: Fn(Report)> Work<F> {
         }
     }
 
-    fn take(&self, told: Told, own: u32, news: &mut News) {
+    fn take(&mut self, told: Told, own: u32, news: &mut News) {
         use RouteNetlinkMessage as M;
+        if self.probes.hear(&told, own) {
+            news.probes = true;
+            news.by_others = true;
+        }
         let Some(wanted) = &self.wanted else {
-            news.rules |= matches!(told, Told::Message(M::DelRule(_)));
+            news.rules |= matches!(told, Told::Message(M::DelRule(rule)) if rules::is_about(&rule));
             return;
         };
         let index = self.link.map(|link| link.index);
@@ -263,7 +291,7 @@ impl<F: Fn(Report)> Work<F> {
                 news.table = true;
             }
             Told::Message(M::NewLink(link)) if is_about(&link) => {
-                news.was_down |= !link.header.flags.contains(LinkFlags::Up);
+                news.was_down |= kernel::is_down(&link);
                 news.table = true;
             }
             Told::Message(M::DelLink(link)) if is_about(&link) => {
@@ -274,7 +302,7 @@ impl<F: Fn(Report)> Work<F> {
             Told::Message(M::DelAddress(address)) if Some(address.header.index) == index => {
                 news.table = true;
             }
-            Told::Message(M::DelRule(_)) => news.rules = true,
+            Told::Message(M::DelRule(rule)) if rules::is_about(&rule) => news.rules = true,
             _ => return,
         }
         news.by_others = true;
@@ -293,6 +321,9 @@ impl<F: Fn(Report)> Work<F> {
             for ipv6 in self.rules.keep(requests)? {
                 (self.report)(Report::RuleRestored { ipv6 });
             }
+        }
+        if news.probes {
+            self.probes.keep(requests)?.into_iter().for_each(&self.report);
         }
         let Some(wanted) = self.wanted.clone() else {
             // The first wish has everything read.

@@ -8,5 +8,6 @@ mod kept;
 mod monitor;
 mod networkd;
 mod places;
+mod probes;
 mod space;
 mod speed;
