@@ -15,4 +15,11 @@ mod state;
 mod target;
 
 pub use state::{Change, Earlier, FreezeCause, Pace, ProbeResult, States, Wanted};
+//! | `path.rs` | what on the node keeps answers from probes |
+//! | `target.rs` | what is probed: one target for all pools that share its probes |
+
+mod path;
+mod target;
+
+pub use path::strict_filters;
 pub use target::{Member, Path, Plan, PoolPlan, Target, TargetKey, To};
