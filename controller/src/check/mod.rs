@@ -15,9 +15,11 @@ mod state;
 mod target;
 
 pub use state::{Change, Earlier, FreezeCause, Pace, ProbeResult, States, Wanted};
+//! | `icmp/` | ICMP errors about packets through tunnels |
 //! | `path.rs` | what on the node keeps answers from probes |
 //! | `target.rs` | what is probed: one target for all pools that share its probes |
 
+pub mod icmp;
 mod path;
 mod target;
 

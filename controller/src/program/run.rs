@@ -177,6 +177,7 @@ mod tests {
             ("manager", 1),
             ("routes", 1),
             ("bird", 1),
+            ("icmp", 1),
             ("pulse", 1),
             ("control", 42),
             ("http", 42),
