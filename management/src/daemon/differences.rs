@@ -19,6 +19,10 @@ pub(super) fn differences(before: &Configuration, after: &Configuration) -> Stri
         c.neighbors.iter().map(|neighbor| (neighbor.address, *neighbor)).collect()
     };
     compare("neighbor", neighbors(before), neighbors(after), &mut found);
+    let checks = |c: &'_ Configuration| -> HashMap<String, _> {
+        c.checks.iter().map(|check| (check.name.clone(), check.clone())).collect()
+    };
+    compare("check", checks(before), checks(after), &mut found);
     let sections = [
         ("node", before.node != after.node),
         ("hash", before.hash != after.hash),
@@ -32,22 +36,28 @@ pub(super) fn differences(before: &Configuration, after: &Configuration) -> Stri
         ("cluster", before.cluster != after.cluster),
         ("tunnel", before.tunnel != after.tunnel),
         ("fragments", before.fragments != after.fragments),
+        ("probe", before.probe != after.probe),
     ];
     let changed = sections.iter().filter(|(_, differs)| *differs);
     found.extend(changed.map(|(name, _)| format!("[{name}] changed")));
     found.join(", ")
 }
 
-/// The services by what clients know them by. The number of a pool may differ where its name does not.
+/// The services by what clients know them by. The numbers of pools and checks may differ where their names do not.
 fn services(of: &Configuration) -> HashMap<impl Hash + Eq + use<>, impl PartialEq + use<'_>> {
     let service = |service: &Service| {
         let pool = of.pools[service.pool].name.as_str();
-        (service.service_address(), (Service { pool: 0, ..service.clone() }, pool))
+        let unnumbered = Service { pool: 0, checks: Vec::new(), ..service.clone() };
+        (service.service_address(), (unnumbered, pool, names_of_checks(of, &service.checks)))
     };
     of.services.iter().map(service).collect()
 }
 
-/// The pools without their backends, and with the names of the pools that they name.
+fn names_of_checks<'a>(of: &'a Configuration, checks: &[usize]) -> Vec<&'a str> {
+    checks.iter().map(|&check| of.checks[check].name.as_str()).collect()
+}
+
+/// The pools without their backends, and with the names of the pools and checks that they name.
 fn pools(of: &Configuration) -> HashMap<&str, impl PartialEq + use<'_>> {
     let pool = |pool: &Pool| {
         let name = |&index: &usize| of.pools[index].name.as_str();
@@ -55,7 +65,8 @@ fn pools(of: &Configuration) -> HashMap<&str, impl PartialEq + use<'_>> {
         let backup = pool.levels.get(1).map(name);
         let choosing = (pool.mss_clamp, pool.choice, pool.on_empty);
         let serving = (pool.min_active, pool.backup_hold, pool.slow_start, pool.slow_start_curve);
-        (named, backup, choosing, serving)
+        let checking = (names_of_checks(of, &pool.checks), pool.panic_threshold);
+        (named, backup, choosing, serving, checking)
     };
     of.pools.iter().map(|of| (of.name.as_str(), pool(of))).collect()
 }
@@ -130,9 +141,37 @@ mod tests {
             "min_active = 2",
             "on_empty = \"all\"",
             "slow_start = 5",
+            "panic_threshold = 51",
         ] {
             assert_eq!(differences(&two(""), &two(keys)), "1 pool changed", "{keys}");
         }
         assert_eq!(differences(&two("pools = []"), &parsed(&before)), "1 pool removed");
+    }
+
+    /// By their names, whatever their places in the file are.
+    #[test]
+    fn checks_are_compared_by_name() {
+        let check = |name: &str, more: &str| {
+            format!("[[check]]\nname = \"{name}\"\nkind = \"tcp\"\nvia = \"direct\"\n{more}")
+        };
+        let checks = |pool: &str, service: &str, sections: &[String]| {
+            let pool = format!("[[pool]]\nchecks = {pool}\nname");
+            let service = format!("[[service]]\nchecks = {service}\nname");
+            let text = text(THREE).replacen("[[pool]]\nname", &pool, 1);
+            parsed(&(text.replacen("[[service]]\nname", &service, 1) + &sections.concat()))
+        };
+        let (a, b) = (check("a", ""), check("b", ""));
+        let before = checks("[\"a\"]", "[\"b\"]", &[a.clone(), b.clone()]);
+        let said = |after: &Configuration| differences(&before, after);
+        assert_eq!(said(&checks("[\"a\"]", "[\"b\"]", &[b.clone(), a.clone()])), "");
+        let one = std::slice::from_ref(&a);
+        assert_eq!(said(&checks("[\"a\"]", "[]", one)), "1 service changed, 1 check removed");
+        let both = [a, b.clone()];
+        assert_eq!(said(&checks("[\"b\"]", "[\"b\"]", &both)), "1 pool changed");
+        let changed = [check("a", "rise = 9\n"), b];
+        assert_eq!(said(&checks("[\"a\"]", "[\"b\"]", &changed)), "1 check changed");
+        let probe = [&changed[..], &["[probe]\ntable = 7\n".to_owned()]].concat();
+        let after = checks("[\"a\"]", "[\"b\"]", &probe);
+        assert_eq!(said(&after), "1 check changed, [probe] changed");
     }
 }
