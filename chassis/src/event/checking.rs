@@ -52,11 +52,10 @@ pub(super) fn sentence(happening: &Happening) -> Option<String> {
             "pool {pool} keeps its backends: {failing} of {backends} failed at once, which is rather the network's \
              fault than theirs"
         ),
-        Happening::PoolCalm { pool, failing } => match failing {
-            0 => format!("pool {pool}: no backend fails any more that it kept"),
-            1 => format!("pool {pool} keeps no failing backend any more: 1 is down"),
-            many => format!("pool {pool} keeps no failing backend any more: {many} are down"),
-        },
+        Happening::PoolCalm { pool, failing } => {
+            let are = if *failing == 1 { "is" } else { "are" };
+            format!("pool {pool} keeps no failing backend any more: {failing} {are} down")
+        }
         Happening::CheckPath { interface, problem } => {
             format!("interface {interface} is in the way of probes: {problem}")
         }

@@ -69,7 +69,7 @@ fn check(request: &Request) -> Result<(), Error> {
         Request::BgpShow { peer } => announce::check_peer(peer).map_err(refused),
         Request::CheckShow { check, backend, pool }
         | Request::CheckRun { check, backend, pool } => {
-            within("check", check, 1..=63)?;
+            within("check", check, 1..=255)?;
             within("backend", backend, 1..=255)?;
             pool.as_deref().map_or(Ok(()), |pool| within("pool", pool, 1..=255))
         }
@@ -313,14 +313,14 @@ mod tests {
             let line = |check: &str, backend: &str, more: &str| {
                 format!(r#"{{"request":"{name}","check":"{check}","backend":"{backend}"{more}}}"#)
             };
-            let (longest, backend) = ("c".repeat(63), "b".repeat(255));
+            let (longest, backend) = ("c".repeat(255), "b".repeat(255));
             let pool = format!(r#","pool":"{backend}""#);
             parse_request(line(&longest, &backend, &pool).as_bytes()).unwrap();
             parse_request(line("http", "2001:db8::5", "").as_bytes()).unwrap();
             for (line, words) in [
-                (line("", "b1", ""), "`check` has 1 to 63"),
-                (line(&format!("{longest}c"), "b1", ""), "`check` has 1 to 63"),
-                (line("a\\nb", "b1", ""), "`check` has 1 to 63"),
+                (line("", "b1", ""), "`check` has 1 to 255"),
+                (line(&format!("{longest}c"), "b1", ""), "`check` has 1 to 255"),
+                (line("a\\nb", "b1", ""), "`check` has 1 to 255"),
                 (line("http", "", ""), "`backend` has 1 to 255"),
                 (line("http", &format!("{backend}b"), ""), "`backend` has 1 to 255"),
                 (line("http", "b1", r#","pool":"""#), "`pool` has 1 to 255"),
