@@ -44,12 +44,13 @@ LAYERS = {
     },
     "controller/src": {
         "announce": set(),
+        "check": set(),
         "forwarder": set(),
         "routes": set(),
         "bird": {"announce", "routes"},
         "manager": {"announce", "forwarder", "routes", "bird"},
         "answer": {"manager"},
-        "metrics": {"manager"},
+        "metrics": {"check", "manager"},
     },
     "forwarder/src": {
         "dpdk": set(),

@@ -63,7 +63,8 @@ pub fn pages(manager: &Arc<Handle>) -> Pages {
     let node = move || view.load().node.clone();
     let (view, is_stored) = (Arc::clone(manager.view()), manager.stored_flag());
     let page = move |query: &Query| -> Result<Bytes, String> {
-        metrics::page(&view.load(), is_stored.load(std::sync::atomic::Ordering::Acquire), query)
+        let is_stored = is_stored.load(std::sync::atomic::Ordering::Acquire);
+        metrics::page(&view.load(), None, is_stored, query)
     };
     Pages {
         node: Arc::new(node),

@@ -89,6 +89,30 @@ pub fn sample(kind: Kind, labels: &[(&str, &str)], value: f64) -> proto::Metric 
     sample
 }
 
+/// A sample of a histogram: of each bucket the upper bound, and how many values lie between the bound before it and that;
+/// then the number of all values, and their sum.
+pub fn histogram(
+    labels: &[(&str, &str)],
+    buckets: impl IntoIterator<Item = (f64, u64)>,
+    (count, sum): (u64, f64),
+) -> proto::Metric {
+    let mut below = 0;
+    let buckets = buckets.into_iter().map(|(bound, values)| {
+        below += values;
+        let mut bucket = proto::Bucket::default();
+        bucket.set_upper_bound(bound);
+        bucket.set_cumulative_count(below);
+        bucket
+    });
+    let mut histogram = proto::Histogram::default();
+    histogram.set_bucket(buckets.collect());
+    histogram.set_sample_count(count);
+    histogram.set_sample_sum(sum);
+    let mut sample = sample(Kind::Histogram, labels, 0.0);
+    sample.set_histogram(histogram);
+    sample
+}
+
 /// Writes a metric with its samples. One without samples is not written.
 ///
 /// # Panics
@@ -112,6 +136,21 @@ pub fn write(kind: Kind, name: &str, help: &str, samples: Vec<proto::Metric>, pa
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_histogram_adds_up() {
+        let mut page = BytesMut::new();
+        let sample = histogram(&[("check", "web")], [(0.5, 2), (1.0, 3)], (6, 7.5));
+        write(Kind::Histogram, "guideway_x_seconds", "Words.", vec![sample], &mut page);
+        assert_eq!(
+            String::from_utf8(page.to_vec()).unwrap(),
+            "# HELP guideway_x_seconds Words.\n# TYPE guideway_x_seconds histogram\n\
+             guideway_x_seconds_bucket{check=\"web\",le=\"0.5\"} 2\n\
+             guideway_x_seconds_bucket{check=\"web\",le=\"1\"} 5\n\
+             guideway_x_seconds_bucket{check=\"web\",le=\"+Inf\"} 6\n\
+             guideway_x_seconds_sum{check=\"web\"} 7.5\nguideway_x_seconds_count{check=\"web\"} 6\n"
+        );
+    }
 
     #[test]
     fn a_metric_is_written_with_its_labels_and_its_row() {

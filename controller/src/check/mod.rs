@@ -24,4 +24,11 @@ mod path;
 mod target;
 
 pub use path::strict_filters;
+//! | `snapshot.rs` | what listings and metrics show |
+//! | `target.rs` | what is probed: one target for all pools that share its probes |
+
+mod snapshot;
+mod target;
+
+pub use snapshot::{BUCKETS, Histogram, Snapshot};
 pub use target::{Member, Path, Plan, PoolPlan, Target, TargetKey, To};

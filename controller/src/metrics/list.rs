@@ -6,7 +6,7 @@
 //! Whether an address is announced is a number for each address, not a series for each state: a state that ends would
 //! leave a series that ends.
 
-use guideway_api::{BgpPeer, BgpState, ForwarderState, Vip, VipCause, VipState};
+use guideway_api::{BgpPeer, BgpState, CheckState, ForwarderState, Vip, VipCause, VipState};
 use guideway_chassis::metrics::{Kind, Watch};
 
 use super::metric::{Metric, Samples, Seen, truth};
@@ -17,7 +17,7 @@ pub const METRICS: &[Metric] = &[
         kind: Kind::Gauge,
         name: "guideway_controller_build_info",
         help: "1, with the release as a label.",
-        watch: Watch::Nobody,
+        watch: Watch::Dashboard,
         samples: Samples::Release,
     },
     process("process_cpu_seconds_total", Kind::Counter, "Processor time of all threads.", |seen| {
@@ -59,14 +59,14 @@ pub const METRICS: &[Metric] = &[
         "guideway_controller_generation",
         Kind::Gauge,
         "The generation of the configuration that decisions go by; 0 before the first.",
-        Watch::Nobody,
+        Watch::Dashboard,
         |seen| Some(seen.view.generation as f64),
     ),
     node(
         "guideway_controller_node_drained",
         Kind::Gauge,
         "Whether an operator drains the node, for all peers or for some.",
-        Watch::Nobody,
+        Watch::Dashboard,
         |seen| Some(truth(!seen.view.drains.is_empty())),
     ),
     node(
@@ -93,10 +93,10 @@ pub const METRICS: &[Metric] = &[
     vip(
         "guideway_vip_announced",
         "Whether the address is announced; 0 while it drains or is withdrawn.",
-        Watch::Nobody,
+        Watch::Dashboard,
         |vip| vip.state == VipState::Announced,
     ),
-    vip("guideway_vip_draining", "Whether the address drains.", Watch::Nobody, |vip| {
+    vip("guideway_vip_draining", "Whether the address drains.", Watch::Dashboard, |vip| {
         vip.state == VipState::Draining
     }),
     vip(
@@ -120,13 +120,86 @@ pub const METRICS: &[Metric] = &[
     peer(
         "guideway_bgp_bfd_up",
         "Whether BFD says that the peer is alive; absent without BFD.",
-        Watch::Nobody,
+        Watch::Dashboard,
         |peer| peer?.bfd_up.map(truth),
     ),
-    peer("guideway_bgp_routes_sent", "Routes sent to the peer.", Watch::Nobody, |peer| {
+    peer("guideway_bgp_routes_sent", "Routes sent to the peer.", Watch::Dashboard, |peer| {
         Some(peer.map_or(0.0, |peer| peer.routes as f64))
     }),
+    checks(
+        "guideway_check_up",
+        Kind::Gauge,
+        "Whether the check finds that the backend works, though it may ask to be drained; 0 before its first result too.",
+        Watch::Dashboard,
+        Samples::Checked(|row| truth(matches!(row.state, CheckState::Up | CheckState::Draining))),
+    ),
+    checks(
+        "guideway_check_results_total",
+        Kind::Counter,
+        "Probes that ended with this code. SOCKERR is the node's own fault.",
+        Watch::Alerts(&["GuidewayCheckNodeFaults"]),
+        Samples::Results,
+    ),
+    checks(
+        "guideway_check_seconds",
+        Kind::Histogram,
+        "Time from the begin of a probe to its end.",
+        Watch::Dashboard,
+        Samples::Times,
+    ),
+    checks(
+        "guideway_check_certificate_ends_seconds",
+        Kind::Gauge,
+        "When the certificate that the backend showed last ends, in seconds since 1970.",
+        Watch::Alerts(&["GuidewayCertificateEnds"]),
+        Samples::Certificates,
+    ),
+    checks(
+        "guideway_check_targets",
+        Kind::Gauge,
+        "Streams of probes: backends with their checks, but one for all pools that share it.",
+        Watch::Dashboard,
+        Samples::Checks(|checks| checks.targets as f64),
+    ),
+    checks(
+        "guideway_check_late_seconds",
+        Kind::Gauge,
+        "The greatest time by which the controller began a probe too late within the last 10 seconds.",
+        Watch::Dashboard,
+        Samples::Checks(|checks| checks.late.as_secs_f64()),
+    ),
+    checks(
+        "guideway_check_path_problems",
+        Kind::Gauge,
+        "Things on the node that keep probes or their answers from passing, as check list says them.",
+        Watch::Alerts(&["GuidewayCheckPath"]),
+        Samples::Checks(|checks| checks.checks.warnings.len() as f64),
+    ),
+    checks(
+        "guideway_checks_frozen",
+        Kind::Gauge,
+        "Whether states of backends do not follow the results of some or all checks.",
+        Watch::Alerts(&["GuidewayChecksFrozen"]),
+        Samples::Checks(|checks| truth(checks.checks.frozen.is_some())),
+    ),
+    checks(
+        "guideway_pool_panic",
+        Kind::Gauge,
+        "Whether the pool keeps failing backends, since too many failed at once.",
+        Watch::Alerts(&["GuidewayPoolPanic"]),
+        Samples::Panics,
+    ),
 ];
+
+const fn checks(
+    name: &'static str,
+    kind: Kind,
+    help: &'static str,
+    watch: Watch,
+    samples: Samples,
+) -> Metric {
+    Metric { kind, name, help, watch, samples }
+}
 
 const fn process(
     name: &'static str,

@@ -1,9 +1,10 @@
 //! What a metric is, and what its samples are made of.
 
-use guideway_api::{BgpPeer, Vip};
-use guideway_chassis::metrics::{Kind, Process, Watch, sample};
+use guideway_api::{BgpPeer, CheckRow, Vip};
+use guideway_chassis::metrics::{Kind, Process, Watch, histogram, sample};
 use prometheus::proto;
 
+use crate::check::{BUCKETS, Snapshot};
 use crate::manager::View;
 
 /// What a scrape may ask for, by `?scope=`.
@@ -15,16 +16,19 @@ pub enum Scope {
     Vips,
     /// Each BGP peer.
     Peers,
+    /// The checks of backends.
+    Checks,
 }
 
 impl Scope {
-    pub(super) const ALL: [Scope; 3] = [Scope::Node, Scope::Vips, Scope::Peers];
+    pub(super) const ALL: [Scope; 4] = [Scope::Node, Scope::Vips, Scope::Peers, Scope::Checks];
 
     pub(super) fn name(self) -> &'static str {
         match self {
             Scope::Node => "node",
             Scope::Vips => "vips",
             Scope::Peers => "peers",
+            Scope::Checks => "checks",
         }
     }
 }
@@ -52,6 +56,18 @@ pub(super) enum Samples {
     Vips(fn(&Vip) -> bool),
     /// One of each peer. BIRD may not know it.
     Peers(fn(Option<&BgpPeer>) -> Option<f64>),
+    /// One, of the checks.
+    Checks(fn(&Snapshot) -> f64),
+    /// One of each backend with each of its checks.
+    Checked(fn(&CheckRow) -> f64),
+    /// The results of each check, by code.
+    Results,
+    /// How long the probes of each check took.
+    Times,
+    /// When the certificate of each backend ends, as each check sees it.
+    Certificates,
+    /// One of each pool with checks: whether it keeps failing backends.
+    Panics,
 }
 
 impl Metric {
@@ -61,6 +77,12 @@ impl Metric {
             Samples::Release | Samples::Node(_) => Scope::Node,
             Samples::Vips(_) => Scope::Vips,
             Samples::Peers(_) => Scope::Peers,
+            Samples::Checks(_)
+            | Samples::Checked(_)
+            | Samples::Results
+            | Samples::Times
+            | Samples::Certificates
+            | Samples::Panics => Scope::Checks,
         }
     }
 
@@ -68,9 +90,13 @@ impl Metric {
     pub fn labels(&self) -> &'static [&'static str] {
         match self.samples {
             Samples::Release => &["version"],
-            Samples::Node(_) => &[],
+            Samples::Node(_) | Samples::Checks(_) => &[],
             Samples::Vips(_) => &["address"],
             Samples::Peers(_) => &["peer"],
+            Samples::Checked(_) | Samples::Certificates => &["check", "pool", "backend"],
+            Samples::Results => &["check", "code"],
+            Samples::Times => &["check"],
+            Samples::Panics => &["pool"],
         }
     }
 
@@ -92,6 +118,46 @@ impl Metric {
                 let samples = peers.filter_map(|it| Some(of(&it.name, value(session(&it.name))?)));
                 samples.collect()
             }
+            _ => seen.checks.map(|checks| self.of_checks(checks)).unwrap_or_default(),
+        }
+    }
+
+    /// The samples of a metric of checks.
+    fn of_checks(&self, checks: &Snapshot) -> Vec<proto::Metric> {
+        let of = |labels: &[&str], value| {
+            let labels: Vec<_> =
+                self.labels().iter().copied().zip(labels.iter().copied()).collect();
+            sample(self.kind, &labels, value)
+        };
+        match self.samples {
+            Samples::Checks(value) => vec![of(&[], value(checks))],
+            Samples::Checked(value) => {
+                let rows = checks.checks.rows.iter();
+                rows.map(|row| of(&[&row.check, &row.pool, &row.backend], value(row))).collect()
+            }
+            Samples::Results => {
+                let results = checks.results.iter();
+                results.map(|((check, code), &n)| of(&[check, code.name()], n as f64)).collect()
+            }
+            Samples::Times => {
+                let times = checks.times.iter();
+                let samples = times.map(|(check, times)| {
+                    let buckets = BUCKETS.into_iter().zip(times.buckets);
+                    histogram(&[("check", check)], buckets, (times.count, times.sum))
+                });
+                samples.collect()
+            }
+            Samples::Certificates => {
+                let certificates = checks.certificates.iter();
+                certificates
+                    .map(|([check, pool, backend], ends)| of(&[check, pool, backend], *ends))
+                    .collect()
+            }
+            Samples::Panics => {
+                let pools = checks.pools.iter();
+                pools.map(|pool| of(&[pool], truth(checks.panics.contains(pool)))).collect()
+            }
+            _ => Vec::new(),
         }
     }
 }
@@ -99,6 +165,8 @@ impl Metric {
 /// What a page is made of.
 pub(super) struct Seen<'a> {
     pub(super) view: &'a View,
+    /// None without checks.
+    pub(super) checks: Option<&'a Snapshot>,
     pub(super) is_stored: bool,
     pub(super) process: Process,
 }
