@@ -1,20 +1,22 @@
-"""The Grafana dashboard."""
+"""The Grafana dashboards: of the forwarder, and of the controller."""
 
 import json
 
 from .binaries import ROOT
 
-PATH = ROOT / "packaging" / "grafana" / "guideway.json"
+_DIRECTORY = ROOT / "packaging" / "grafana"
+FORWARDER = _DIRECTORY / "guideway.json"
+CONTROLLER = _DIRECTORY / "guideway-controller.json"
 
 
-def load():
-    return json.loads(PATH.read_text())
+def load(path=FORWARDER):
+    return json.loads(path.read_text())
 
 
-def queries(**variables):
+def queries(path=FORWARDER, **variables):
     """(row, panel, query) for each target, with values for the dashboard's variables."""
     row = None
-    for panel in load()["panels"]:
+    for panel in load(path)["panels"]:
         if panel["type"] == "row":
             row = panel["title"]
         for target in panel.get("targets", ()):

@@ -1,4 +1,4 @@
-"""The alert rules, their tests and the dashboard: each alert fires in its own test and in no other, and what they ask for
+"""The alert rules, their tests and the dashboards: each alert fires in its own test and in no other, and what they ask for
 is in the list of metrics, docs/metrics.md.
 
 A real Prometheus asks a running forwarder in tests/live/test_metrics.py.
@@ -25,6 +25,7 @@ ALERTS = {rule["alert"]: rule for group in GROUPS for rule in group["rules"] if 
 RECORDED = {rule["record"]: rule["expr"] for group in GROUPS for rule in group["rules"] if "record" in rule}
 SUITE = yaml.safe_load(TESTS.read_text())
 HEALTHY, *CASES = SUITE["tests"]
+BOARDS = (dashboard.FORWARDER, dashboard.CONTROLLER)
 
 
 def promtool(*words):
@@ -115,9 +116,10 @@ def test_every_recording_rule_has_a_use():
         assert re.search(rf"{name}\b", asked), name
 
 
-def test_the_dashboard_is_well_formed():
-    board = dashboard.load()
-    assert board["schemaVersion"] == 38 and board["uid"] == "guideway"
+@pytest.mark.parametrize("path", BOARDS, ids=lambda path: path.stem)
+def test_a_dashboard_is_well_formed(path):
+    board = dashboard.load(path)
+    assert board["schemaVersion"] == 38 and board["uid"] == path.stem
     assert [variable["name"] for variable in board["templating"]["list"]] == ["datasource", "instance"]
     panels = board["panels"]
     assert [panel["id"] for panel in panels] == list(range(1, len(panels) + 1))
@@ -141,12 +143,17 @@ def test_the_dashboard_is_well_formed():
 
 
 def test_prometheus_understands_every_query(tmp_path):
-    asked = dashboard.queries(instance=".+", __rate_interval="1m")
+    asked = asked_by_dashboards(".+")
     rules = [{"record": f"query:a{number}", "expr": query} for number, (*_, query) in enumerate(asked)]
     path = tmp_path / "queries.yaml"
     path.write_text(yaml.safe_dump({"groups": [{"name": "queries", "rules": rules}]}))
     code, output = promtool("check", "rules", path)
     assert code == 0 and f"{len(rules)} rules found" in output, output
+
+
+def asked_by_dashboards(instance):
+    """(row, panel, query) for each target of each dashboard."""
+    return [one for path in BOARDS for one in dashboard.queries(path, instance=instance, __rate_interval="1m")]
 
 
 def watched():
@@ -166,9 +173,9 @@ def test_the_list_of_metrics_names_the_alerts_that_need_each():
     assert {metric: alerts for metric, alerts in listed.items() if alerts} == needing
 
 
-def test_the_dashboard_shows_the_metrics_that_are_listed_as_shown():
+def test_the_dashboards_show_the_metrics_that_are_listed_as_shown():
     """And no panel asks for a metric that is not listed."""
-    shown = set().union(*(prometheus.metrics(query) for *_, query in dashboard.queries(instance="x", __rate_interval="1m")))
+    shown = set().union(*(prometheus.metrics(query) for *_, query in asked_by_dashboards("x")))
     listed = watched()
     assert shown <= set(listed), shown - set(listed)
     missing = {metric for metric, watchers in listed.items() if watchers == "dashboard"} - shown
