@@ -25,6 +25,7 @@ use guideway_core::balancer::handoff::Handoff;
 use guideway_core::balancer::hash::{FleetKey, LocalSeed};
 use guideway_core::balancer::id::{PolicyIndex, PoolIndex, PortIndex, ServiceId};
 use guideway_core::balancer::node::Node;
+use guideway_core::balancer::pin::Pins;
 use guideway_core::balancer::pipeline::{Pipeline, Round};
 use guideway_core::balancer::port::Port;
 use guideway_core::balancer::punt::Class;
@@ -417,6 +418,7 @@ pub fn tables(kind: Kind) -> Tables {
         )))],
         vips: Vec::new(),
         node: Node::default(),
+        pins: Pins::default(),
         backends: (0..kind.backends).map(backend).collect(),
     })
 }

@@ -23,6 +23,7 @@ use guideway_core::balancer::frame::Buffer;
 use guideway_core::balancer::hash::{FleetKey, LocalSeed};
 use guideway_core::balancer::id::{PolicyIndex, PoolIndex, PortIndex, ServiceId};
 use guideway_core::balancer::node::Node;
+use guideway_core::balancer::pin::Pins;
 use guideway_core::balancer::port::Port;
 use guideway_core::balancer::services::{Service, ServiceAddress};
 use guideway_core::balancer::tables::TableSpec;
@@ -127,6 +128,7 @@ fn tables(generation: u64, serving: [Serving; 3], leaving: Leaving) -> Tables {
         pools: pools.collect(),
         backends,
         node: Node::default(),
+        pins: Pins::default(),
     })
 }
 

@@ -35,6 +35,8 @@ pub mod id;
 pub mod maglev;
 pub mod mtu;
 pub mod node;
+pub mod pin;
+mod pinned;
 pub mod pipeline;
 pub mod port;
 mod prefetch;

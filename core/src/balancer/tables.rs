@@ -17,6 +17,7 @@ use super::flow::FlowKey;
 use super::hash::FleetKey;
 use super::id::{BackendId, PolicyIndex, PoolIndex, PortIndex, ServiceId};
 use super::node::Node;
+use super::pin::Pins;
 use super::port::{FrameFilter, Port};
 use super::services::{Service, ServiceAddress, Services, Vip};
 use super::source::{SourceCheck, SourceKind};
@@ -41,6 +42,7 @@ pub struct Tables {
     backends: Vec<Backend>,
     adjacencies: Vec<Adjacency>,
     node: Node,
+    pins: Pins,
 }
 
 /// The parts of a [`Tables`].
@@ -64,6 +66,8 @@ pub struct TableSpec {
     pub backends: Vec<Backend>,
     /// What concerns the node besides services.
     pub node: Node,
+    /// The backends of packets that the node itself sends.
+    pub pins: Pins,
 }
 
 /// The parts in which tables differ from the ones before them.
@@ -77,6 +81,8 @@ pub struct TableChange {
     pub pools: Vec<(PoolIndex, Pool)>,
     /// [`Node::members`].
     pub members: Vec<Option<Route>>,
+    /// [`TableSpec::pins`]; those before if they are not others.
+    pub pins: Option<Pins>,
 }
 
 impl Tables {
@@ -102,6 +108,7 @@ impl Tables {
             adjacencies: parts.backends.iter().map(Adjacency::new).collect(),
             backends: parts.backends,
             node: parts.node,
+            pins: parts.pins,
         }
     }
 
@@ -123,6 +130,7 @@ impl Tables {
             backends: self.backends.clone(),
             adjacencies: self.adjacencies.clone(),
             node: Node { members: change.members, ..self.node.clone() },
+            pins: change.pins.unwrap_or_else(|| self.pins.clone()),
         };
         for (id, backend) in change.backends {
             tables.adjacencies[id.index()] = Adjacency::new(&backend);
@@ -216,6 +224,17 @@ impl Tables {
         }
     }
 
+    /// Whether a packet has the addresses of a server's answer to a probe through a tunnel: it comes from a virtual address,
+    /// which is no source of any other packet to the node.
+    #[cold]
+    pub(super) fn is_answer_to_probe(&self, packet: &Packet, frame: &[u8]) -> bool {
+        let v4 = packet.addresses_v4(frame).map(|(from, to)| (from.into(), to.into()));
+        let v6 = || packet.addresses_v6(frame).map(|(from, to)| (from.into(), to.into()));
+        v4.or_else(v6).is_some_and(|(from, to)| {
+            self.node.punts.check_sources.contains(&to) && self.vip(from).is_some()
+        })
+    }
+
     /// Refuses a frame that one of the node's own ports has sent.
     ///
     /// # Errors
@@ -243,6 +262,11 @@ impl Tables {
     /// What concerns the node besides services.
     pub fn node(&self) -> &Node {
         &self.node
+    }
+
+    /// The backends of packets that the node itself sends.
+    pub fn pins(&self) -> &Pins {
+        &self.pins
     }
 
     /// A pool of these tables.

@@ -28,6 +28,7 @@ use std::sync::Arc;
 use guideway_core::balancer::backend::{Backend, Pool};
 use guideway_core::balancer::hash::FleetKey;
 use guideway_core::balancer::id::{BackendId, PoolIndex};
+use guideway_core::balancer::pin::Pins;
 use guideway_core::balancer::port::Port;
 use guideway_core::balancer::tables::{TableChange, TableSpec, Tables};
 use rustc_hash::FxHashMap;
@@ -101,6 +102,7 @@ fn whole(generation: u64, state: &State, ids: &Arc<Ids>, previous: Option<&Compi
         pools: pools.iter().zip(&configuration.pools).map(|(p, of)| p.tables(of)).collect(),
         backends: records,
         node: node::compile(state),
+        pins: Pins::default(),
     });
     Compiled { state: state.clone(), ids: Arc::clone(ids), tables: Arc::new(tables), pools }
 }
@@ -155,6 +157,7 @@ impl Compiled {
             backends,
             pools: changed_pools,
             members: node::members(state),
+            pins: None,
         };
         Compiled {
             state: state.clone(),

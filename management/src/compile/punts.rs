@@ -19,6 +19,7 @@ pub(super) fn compile(state: &State) -> Punts {
         prefixes: source::networks(configuration),
         on_link: state.prefixes().map(|prefix| prefix.trunc()).collect(),
         routing_peers: configuration.punt.routing_peers.clone(),
+        check_sources: Vec::new(),
         limits: limits(configuration),
     }
 }

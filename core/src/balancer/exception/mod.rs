@@ -20,6 +20,6 @@ mod replies;
 mod reply_limits;
 mod state;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 
 pub use state::Exceptions;

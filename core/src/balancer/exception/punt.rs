@@ -94,6 +94,9 @@ fn class(tables: &Tables, frame: &[u8], reason: DropReason) -> Result<Class, Dro
     };
     let class = class.ok_or(reason)?;
     match (class, packet) {
+        (Class::Own, Some(packet)) if tables.is_answer_to_probe(&packet, frame) => {
+            tables.check_loop(frame)?;
+        }
         (Class::Own | Class::Routing, Some(packet)) => {
             tables.check_source_to_node(&packet, frame, false)?;
         }

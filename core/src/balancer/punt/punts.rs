@@ -22,6 +22,8 @@ pub struct Punts {
     pub on_link: Vec<IpNet>,
     /// `punt.routing_peers`.
     pub routing_peers: Vec<IpNet>,
+    /// The addresses that the node's probes of backends come from. Servers answer them from virtual addresses.
+    pub check_sources: Vec<IpAddr>,
     /// The limit of each class, by [`Class::index`].
     pub limits: [Limit; Class::ALL.len()],
 }

@@ -223,6 +223,7 @@ fn a_change_makes_the_tables_that_the_whole_makes() {
         backends: vec![(backend, after.backend(backend).clone())],
         pools: vec![(PoolIndex(0), after.pool(PoolIndex(0)).clone())],
         members: Vec::new(),
+        pins: None,
     };
     assert_eq!(before.changed(change), after);
 }

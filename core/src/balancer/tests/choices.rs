@@ -24,6 +24,7 @@ fn tables(choice: Choice, weights: &[u32]) -> Tables {
         backends: backends.collect(),
         pools: vec![(PoolIndex(0), Pool { maglev: Arc::new(table), choice, resets: false })],
         members: Vec::new(),
+        pins: None,
     })
 }
 
@@ -232,6 +233,7 @@ fn no_choice_enters_an_empty_pool_or_a_backend_without_new_flows() {
                 backends: vec![(BackendId::new(0), backend)],
                 pools: Vec::new(),
                 members: Vec::new(),
+                pins: None,
             })
         };
         for tables in [none, draining] {

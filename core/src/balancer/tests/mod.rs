@@ -22,6 +22,7 @@ use super::hash::{FleetKey, LocalSeed};
 use super::id::{BackendId, PolicyIndex, PoolIndex, PortIndex, ServiceId};
 use super::maglev;
 use super::node::Node;
+use super::pin::Pins;
 use super::port::Port;
 use super::sample::{MAC, Sample, fix_checksum};
 use super::services::{Service, ServiceAddress, Vip};
@@ -110,6 +111,7 @@ impl Config {
             services: services.into_iter().filter(is_there).collect(),
             vips: Vec::new(),
             node: Node::default(),
+            pins: Pins::default(),
             pools: (0..)
                 .zip(&self.pools)
                 .map(|(i, pool)| {

@@ -23,6 +23,7 @@ use guideway_core::balancer::handoff::{Handoff, owner};
 use guideway_core::balancer::hash::{FleetKey, LocalSeed};
 use guideway_core::balancer::id::{PolicyIndex, PoolIndex, PortIndex, ServiceId};
 use guideway_core::balancer::node::Node;
+use guideway_core::balancer::pin::{Outcome, Pins};
 use guideway_core::balancer::pipeline::{Pipeline, Round};
 use guideway_core::balancer::port::Port;
 use guideway_core::balancer::punt::{Class, Limit, Punts};
@@ -40,6 +41,9 @@ pub(crate) const CLIENTS: PortIndex = PortIndex(0);
 pub(crate) const BACKENDS: PortIndex = PortIndex(1);
 /// Backends, each with an address of its own in its outer header.
 pub(crate) const BACKEND_COUNT: u8 = 4;
+
+/// Addresses that probes come from.
+pub(crate) const CHECK_SOURCES: [&str; 2] = ["10.255.0.9", "2001:db8:e::9"];
 
 const HEADROOM: usize = 128;
 /// Bytes of a frame that is made here.
@@ -159,6 +163,7 @@ impl Setup {
                 ..Pool::new(Arc::new(maglev::Table::build(&FLEET, 251, &candidates)))
             }],
             backends,
+            pins: Pins::default(),
             node: Node {
                 own: OwnAddresses {
                     macs: vec![MAC],
@@ -190,6 +195,8 @@ impl Setup {
             "fe80::200",
             "203.0.113.10",
             "2001:db8::10",
+            CHECK_SOURCES[0],
+            CHECK_SOURCES[1],
         ];
         let networks = |texts: &[&str]| {
             texts.iter().map(|text| text.parse().expect("a network")).collect::<Vec<_>>()
@@ -203,6 +210,7 @@ impl Setup {
             prefixes: networks(&["192.0.2.1/32", "2001:db8:a::1/128"]),
             on_link: networks(&["198.51.100.0/24", "2001:db8:c::/64"]),
             routing_peers: networks(&["10.9.0.0/16", "2001:db8:9::/48"]),
+            check_sources: CHECK_SOURCES.map(|text| text.parse().expect("an address")).to_vec(),
             limits: [self.punt_limit; Class::ALL.len()],
         }
     }
@@ -424,6 +432,24 @@ impl Workers {
         }
         self.check();
         sent
+    }
+
+    /// Has the first worker send a packet of the node itself. Returns what leaves.
+    pub(crate) fn send_pinned(&mut self, frame: Buffer) -> (Outcome, Vec<Sent>) {
+        let mut sent = Vec::new();
+        let actions = Outputs {
+            divides: None,
+            port: PortIndex::NONE,
+            device_is_full: self.device_is_full,
+            sent: &mut sent,
+            punted: &mut self.punted,
+            under_way: &mut VecDeque::new(),
+        };
+        let now = Time::from_millis(self.now);
+        let mut round = Round { tables: &self.tables, now, actions };
+        let outcome = self.workers[0].pipeline.send_pinned(&mut round, Box::new(frame));
+        self.check();
+        (outcome, sent)
     }
 
     fn process(
