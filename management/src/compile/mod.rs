@@ -10,12 +10,14 @@
 //! | `pool.rs` | pools: what they choose from, Maglev tables, and what listings show |
 //! | `backend.rs` | backends: encapsulation, headers, segment size |
 //! | `node.rs` | the node: own addresses, tunnels, cluster |
+//! | `pins.rs` | which backends packets of the node itself go to |
 //! | `punts.rs` | what the kernel gets |
 //! | `services.rs` | services, virtual addresses, timeouts |
 //! | `source.rs` | the outer source addresses |
 
 mod backend;
 mod node;
+mod pins;
 mod pool;
 mod punts;
 mod services;
@@ -28,7 +30,6 @@ use std::sync::Arc;
 use guideway_core::balancer::backend::{Backend, Pool};
 use guideway_core::balancer::hash::FleetKey;
 use guideway_core::balancer::id::{BackendId, PoolIndex};
-use guideway_core::balancer::pin::Pins;
 use guideway_core::balancer::port::Port;
 use guideway_core::balancer::tables::{TableChange, TableSpec, Tables};
 use rustc_hash::FxHashMap;
@@ -102,13 +103,13 @@ fn whole(generation: u64, state: &State, ids: &Arc<Ids>, previous: Option<&Compi
         pools: pools.iter().zip(&configuration.pools).map(|(p, of)| p.tables(of)).collect(),
         backends: records,
         node: node::compile(state),
-        pins: Pins::default(),
+        pins: pins::compile(state, ids),
     });
     Compiled { state: state.clone(), ids: Arc::clone(ids), tables: Arc::new(tables), pools }
 }
 
 impl Compiled {
-    /// Whether a state differs from the compiled one in next hops and the standing only.
+    /// Whether a state differs from the compiled one in next hops, the standing and pins only.
     fn is_like(&self, state: &State, ids: &Arc<Ids>) -> bool {
         Arc::ptr_eq(&self.state.intent.configuration, &state.intent.configuration)
             && Arc::ptr_eq(&self.ids, ids)
@@ -157,7 +158,7 @@ impl Compiled {
             backends,
             pools: changed_pools,
             members: node::members(state),
-            pins: None,
+            pins: (!self.state.pins.is_same(&state.pins)).then(|| pins::compile(state, &self.ids)),
         };
         Compiled {
             state: state.clone(),

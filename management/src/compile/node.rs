@@ -57,9 +57,10 @@ fn own(state: &State) -> OwnAddresses {
     // Addresses of devices that are no port's are own ones too, but their networks are elsewhere.
     let elsewhere = state.observation.routing.local().iter().filter(|local| local.link.is_none());
     let elsewhere = elsewhere.map(|local| local.network.addr()).filter(|own| !own.is_loopback());
+    let probing = configuration.node.check_sources.iter().copied();
     OwnAddresses {
         macs: macs.filter(|&mac| mac != [0; 6]).collect(),
-        addresses: state.prefixes().flat_map(of_prefix).chain(elsewhere).collect(),
+        addresses: state.prefixes().flat_map(of_prefix).chain(elsewhere).chain(probing).collect(),
         networks: source::networks(configuration),
     }
 }

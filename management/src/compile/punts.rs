@@ -13,13 +13,19 @@ pub(super) fn compile(state: &State) -> Punts {
     // (RFC 1122 section 3.2.1.3).
     let local = state.observation.routing.local().iter().map(|local| local.network.addr());
     let local = local.filter(|address| !address.is_loopback());
+    let probing = configuration.node.check_sources.iter().copied();
     Punts {
         interfaces: configuration.ports.iter().map(has_interface).collect(),
-        addresses: state.prefixes().map(|prefix| prefix.addr()).chain(local).collect(),
+        addresses: state
+            .prefixes()
+            .map(|prefix| prefix.addr())
+            .chain(local)
+            .chain(probing)
+            .collect(),
         prefixes: source::networks(configuration),
         on_link: state.prefixes().map(|prefix| prefix.trunc()).collect(),
         routing_peers: configuration.punt.routing_peers.clone(),
-        check_sources: Vec::new(),
+        check_sources: configuration.node.check_sources.clone(),
         limits: limits(configuration),
     }
 }

@@ -1,4 +1,4 @@
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use super::*;
@@ -6,8 +6,8 @@ use crate::ids::Allocators;
 use crate::progress::Progress;
 use crate::routing::{Batch, Hop, Kind, Link, LocalAddress, Refusal, Route};
 use crate::sample::{MIXED, Random, choose_own, ports};
-use crate::state::BackendChange;
 use crate::state::standing::{PoolServing, WHOLE};
+use crate::state::{BackendChange, PinChange, Pinned};
 use guideway_api::{BackendOrder, SetState};
 use guideway_chassis::wall::Wall;
 use guideway_config::{Choice, Configuration, DrainThen, Inclusion, OnEmpty, Policy, parse};
@@ -163,6 +163,21 @@ fn batch(addresses: &[IpAddr], random: &mut Random) -> Batch {
     batch
 }
 
+/// Pins of a few ports to backends that are there or are not.
+fn pins(pools: &[&str], random: &mut Random) -> PinChange {
+    let source = |port| SocketAddr::from(([192, 0, 2, 1], port));
+    let pinned = |random: &mut Random| Pinned {
+        pool: random.of(pools).into(),
+        backend: random.of(&["a", "b", "c", "web1", "nosuch"]).into(),
+    };
+    let ports = [1, 2, 3, 4, 5];
+    PinChange {
+        pins: (0..random.below(4)).map(|_| (source(random.of(&ports)), pinned(random))).collect(),
+        removed: (0..random.below(2)).map(|_| source(random.of(&ports))).collect(),
+        only: random.below(4) == 0,
+    }
+}
+
 #[test]
 fn a_thousand_changes_make_what_the_whole_makes() {
     let mut random = Random(11);
@@ -174,7 +189,7 @@ fn a_thousand_changes_make_what_the_whole_makes() {
             .map(|text| text.parse::<IpAddr>().unwrap()),
     );
     let names = ["web", "dns", "spare", "web2"];
-    let (mut changed, mut slow, mut leaving, mut seen) = (0, 0, 0, [0; 4]);
+    let (mut changed, mut slow, mut leaving, mut pinned, mut seen) = (0, 0, 0, 0, [0; 4]);
     for _ in 0..1000 {
         if random.below(10) == 0 {
             let mut configuration = configuration();
@@ -201,6 +216,7 @@ fn a_thousand_changes_make_what_the_whole_makes() {
                         ]);
                         state.intent.set(&BackendChange::new(random.of(&names), address, order))
                     }
+                    11 | 12 => state.pins.set(&pins(&names, &mut random)),
                     10 => state.observation.routing.set_link(random.below(2), random.below(3) > 0),
                     _ => {
                         let batch = batch(&addresses, &mut random);
@@ -222,11 +238,12 @@ fn a_thousand_changes_make_what_the_whole_makes() {
                 PoolServing::Nobody => 3,
             }] += 1;
         }
+        pinned += u32::from(!tables.pins().is_empty());
         let records = || ids.backends.iter().flatten().map(|&id| tables.backend(id));
         leaving += u32::from(records().any(|record| record.leaving != Leaving::NONE));
     }
     assert!(changed > 500, "only {changed} changes");
-    assert!(slow > 20 && leaving > 50, "{slow} {leaving}");
+    assert!(slow > 20 && leaving > 50 && pinned > 200, "{slow} {leaving} {pinned}");
     assert!(seen.iter().all(|&count| count > 5), "{seen:?}");
 }
 
@@ -294,6 +311,18 @@ fn the_kernels_addresses_are_own_ones() {
     let is_own = |text: &str| node.own.addresses.contains(&text.parse::<IpAddr>().unwrap());
     assert!(is_own("198.18.0.1") && is_own("198.18.7.1") && is_own("198.18.7.255"));
     assert!(!is_own("198.18.0.255") && !is_own("127.0.0.1"));
+}
+
+#[test]
+fn the_addresses_of_probes_are_own_ones() {
+    let mut configuration = configuration();
+    let source: IpAddr = "198.18.9.9".parse().unwrap();
+    configuration.node.check_sources = vec![source];
+    let mut rig = Rig::new();
+    rig.configure(configuration);
+    let node = rig.compiled.tables.node();
+    assert!(node.own.addresses.contains(&source) && node.punts.addresses.contains(&source));
+    assert_eq!(node.punts.check_sources, [source]);
 }
 
 #[test]

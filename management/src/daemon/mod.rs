@@ -14,6 +14,7 @@ mod listing;
 mod network;
 mod overview;
 mod parser;
+mod pins;
 #[cfg(test)]
 mod tests;
 
@@ -255,6 +256,8 @@ impl Daemon {
                 }
             }
             Request::PuntList {} => Response::Punts(self.overview.punts()),
+            Request::PinSet { pins, removed, only } => self.set_pins(pins, removed, only),
+            Request::PinList {} => Response::Pins(self.pins()),
             Request::LogLevel { level, .. } => {
                 let level = match level {
                     Some(level) => self.level.set(level),
@@ -271,8 +274,6 @@ impl Daemon {
             | Request::CheckList {}
             | Request::CheckShow { .. }
             | Request::CheckRun { .. }
-            | Request::PinSet { .. }
-            | Request::PinList {}
             | Request::Monitor { .. }
             | Request::Hello { .. } => {
                 let message = "this daemon does not carry it out";

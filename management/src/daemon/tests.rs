@@ -2,8 +2,9 @@ mod audit;
 mod backends;
 mod checks;
 mod network;
+mod pins;
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;

@@ -11,7 +11,7 @@ use guideway_config::Configuration;
 use super::published::Published;
 use crate::ids;
 use crate::routing::Batch;
-use crate::state::BackendChange;
+use crate::state::{BackendChange, PinChange};
 
 /// A change of the state.
 #[derive(Debug)]
@@ -34,6 +34,8 @@ pub enum Change {
     },
     /// Backends were set at run time.
     Backends(Vec<BackendChange>),
+    /// Pins were set or removed.
+    Pins(PinChange),
     /// A defect.
     #[cfg(test)]
     Panic,

@@ -385,6 +385,7 @@ fn published(compiled: &Compiled, accounts: Accounts) -> Published {
         configuration: Arc::clone(&compiled.state.intent.configuration),
         text: Arc::clone(&compiled.state.intent.text),
         settings: compiled.state.intent.settings().clone(),
+        pins: compiled.state.pins.clone(),
         ids: Arc::clone(&compiled.ids),
         pools: compiled.pools.clone(),
         routing: compiled.state.observation.routing.clone(),

@@ -11,7 +11,7 @@ use guideway_core::stats::Traffic;
 use crate::compile::CompiledPool;
 use crate::ids::Ids;
 use crate::routing::Routing;
-use crate::state::Settings;
+use crate::state::{Pins, Settings};
 
 /// What was published last. Readers hold it as long as they need it; it never changes.
 #[derive(Clone, Debug)]
@@ -24,6 +24,8 @@ pub struct Published {
     pub text: Arc<str>,
     /// What is set at run time.
     pub settings: Settings,
+    /// Which backend packets of the node itself go to.
+    pub pins: Pins,
     /// The ids of services and backends.
     pub ids: Arc<Ids>,
     /// The pools, in the configuration's order.

@@ -335,6 +335,7 @@ fn apply(state: &mut State, change: &Change) -> bool {
         Change::Backends(changes) => {
             changes.iter().fold(false, |has_changed, change| state.intent.set(change) | has_changed)
         }
+        Change::Pins(change) => state.pins.set(change),
         #[cfg(test)]
         Change::Panic => panic!("a test asked for it"),
     }

@@ -5,11 +5,14 @@
 
 mod intent;
 mod observation;
+mod pins;
 mod settings;
 pub mod standing;
 
 pub use intent::Intent;
 pub use observation::{Observation, PortFacts};
+pub(crate) use pins::MAX_PINS;
+pub use pins::{PinChange, Pinned, Pins};
 pub use settings::{BackendChange, Layer, PoolSettings, Resolved, Set, Setting, Settings, Wanted};
 
 use std::net::IpAddr;
@@ -31,6 +34,8 @@ pub struct State {
     pub observation: Observation,
     /// What follows from what is wanted and from the time.
     pub standing: Standing,
+    /// Which backend packets of the node itself go to.
+    pub pins: Pins,
 }
 
 impl State {
@@ -44,10 +49,10 @@ impl State {
         let observation = Observation::new(ports, configuration.static_routes());
         let intent = Intent::new(configuration, text);
         let standing = Standing::settle(&Standing::default(), &intent, now);
-        State { intent, observation, standing }
+        State { intent, observation, standing, pins: Pins::default() }
     }
 
-    /// Replaces the configuration. What was set at run time stays for backends that both configurations have.
+    /// Replaces the configuration. What was set at run time stays for backends that both configurations have. Pins stay.
     pub fn configure(&mut self, configuration: Configuration, text: String) {
         self.observation.routing.set_routes(configuration.static_routes());
         self.intent.configure(configuration, text);
@@ -81,6 +86,7 @@ impl State {
         !self.intent.settings().is_same(other.intent.settings())
             && Arc::ptr_eq(&self.intent.configuration, &other.intent.configuration)
             && self.standing.has_pools_of(&other.standing)
+            && self.pins.is_same(&other.pins)
             && Arc::ptr_eq(&ours.ports, &theirs.ports)
             && ours.routing.has_base_of(&theirs.routing)
             && ours.routing.differences(&theirs.routing).is_empty()

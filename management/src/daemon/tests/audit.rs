@@ -40,6 +40,8 @@ fn requests() -> Vec<Request> {
         Request::NeighborList {},
         Request::RouteShow { backend: "a".to_owned(), pool: None },
         Request::PuntList {},
+        Request::PinSet { pins: Vec::new(), removed: Vec::new(), only: true },
+        Request::PinList {},
         Request::Monitor { since: None, instance: None, kinds: Vec::new(), follow: false },
         Request::LogLevel { level: Some(api::LogLevel::Debug), reason: reason() },
         Request::LogLevel { level: None, reason: None },
@@ -59,9 +61,8 @@ fn requests() -> Vec<Request> {
         "check_show",
         "check_run",
     ];
-    let not_yet = ["pin_set", "pin_list"];
     let mut all = Request::NAMES.to_vec();
-    all.retain(|name| !of_controller.contains(name) && !not_yet.contains(name));
+    all.retain(|name| !of_controller.contains(name));
     assert_eq!(names, all);
     requests
 }
@@ -95,7 +96,7 @@ fn a_reader_may_send_every_request_that_changes_nothing() {
             _ => assert!(!is_change, "{name}"),
         }
     }
-    assert_eq!(forbidden, ["backend_set", "config_apply", "config_reload", "log_level"]);
+    assert_eq!(forbidden, ["backend_set", "config_apply", "config_reload", "pin_set", "log_level"]);
     assert_eq!((lab.generation(), lab.daemon.level.now()), (1, api::LogLevel::Info));
     // Each attempt is in the audit trail, and nothing else was recorded.
     let tried = lab.changed();
@@ -107,7 +108,8 @@ fn a_reader_may_send_every_request_that_changes_nothing() {
             panic!("{happening:?}");
         };
         assert_eq!(outcome, ChangeOutcome::Refused);
-        assert_eq!((request, reason.as_deref()), (name.to_owned(), Some("why")));
+        let why = (name != "pin_set").then_some("why");
+        assert_eq!((request, reason.as_deref()), (name.to_owned(), why));
         assert!(before == after && error.unwrap().contains("may only read"));
     }
 }
