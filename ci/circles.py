@@ -57,7 +57,8 @@ LAYERS = {
         "kernel": {"dpdk"},
         "worker": {"dpdk", "kernel"},
         "announce": {"kernel"},
-        "appliance": {"announce", "dpdk", "kernel", "worker"},
+        "probing": {"kernel"},
+        "appliance": {"announce", "dpdk", "kernel", "probing", "worker"},
     },
 }
 

@@ -6,9 +6,10 @@ use std::path::Path;
 
 use guideway_netlink::{self as netlink, Device, Requests};
 use thiserror::Error;
-use tun_rs::{DeviceBuilder, Layer, SyncDevice};
+use tun_rs::SyncDevice;
 
-use crate::kernel::{TUN, write_settings};
+use crate::kernel::tun::{Refusal, TUN, is_there, tun};
+use crate::kernel::write_settings;
 
 /// The addresses of the interface, so that routing daemons take it for one that serves: FRR removes routes on an interface
 /// without any. Each node has the same, and no packet ever has them: the dummy address of RFC 7600, and a
@@ -81,6 +82,18 @@ pub enum Error {
     },
 }
 
+impl Error {
+    fn of(refusal: Refusal, name: &str) -> Error {
+        let name = name.to_owned();
+        match refusal {
+            Refusal::Exists => Error::Exists(name),
+            Refusal::NoTun => Error::NoTun(name),
+            Refusal::Forbidden(error) => Error::Forbidden { name, error },
+            Refusal::Other(error) => Error::Make { name, error },
+        }
+    }
+}
+
 /// Finds out whether an interface of this name could be made now, so that a program that cannot make it does not
 /// start.
 ///
@@ -94,8 +107,7 @@ pub fn check(name: &str) -> Result<(), Error> {
     if requests.index(name).map_err(set(what))?.is_some() {
         return Err(Error::Exists(name.to_owned()));
     }
-    // The library would make the node, for a driver that need not be there.
-    if Path::new(TUN).exists() { Ok(()) } else { Err(Error::NoTun(name.to_owned())) }
+    if is_there() { Ok(()) } else { Err(Error::NoTun(name.to_owned())) }
 }
 
 /// The interface. The kernel removes it when this is dropped.
@@ -116,7 +128,7 @@ impl Interface {
     /// What the operator has to change.
     pub(super) fn make(requests: &mut Requests, name: &str) -> Result<Interface, Error> {
         check(name)?;
-        let device = tun(name)?;
+        let device = tun(name).map_err(|refusal| Error::of(refusal, name))?;
         let set = |what| move |error| Error::Set { name: name.to_owned(), what, error };
         let index = requests.index(name).map_err(set("find it"))?.unwrap_or(0);
         write_settings(name, SETTINGS);
@@ -171,22 +183,4 @@ impl Interface {
         }
         self.read + queue_drops
     }
-}
-
-/// A new TUN device, not set up.
-fn tun(name: &str) -> Result<SyncDevice, Error> {
-    let builder = DeviceBuilder::new().name(name).layer(Layer::L3).packet_information(false);
-    let made = builder.inherit_enable_state().build_sync();
-    let device = made.and_then(|device| device.set_nonblocking(true).map(|()| device));
-    device.map_err(|error| {
-        let name = name.to_owned();
-        match error.kind() {
-            ErrorKind::PermissionDenied => Error::Forbidden { name, error },
-            ErrorKind::ResourceBusy => Error::Exists(name),
-            _ if error.raw_os_error() == Some(rustix::io::Errno::NODEV.raw_os_error()) => {
-                Error::NoTun(name)
-            }
-            _ => Error::Make { name, error },
-        }
-    })
 }

@@ -4,7 +4,7 @@ use std::io;
 
 use thiserror::Error;
 
-use crate::{announce, dpdk, kernel};
+use crate::{announce, dpdk, kernel, probing};
 use guideway_management::ids;
 use guideway_netlink as netlink;
 
@@ -33,6 +33,9 @@ pub enum Error {
     /// There is no interface of the virtual addresses.
     #[error("announce.interface: {0}")]
     Announce(#[from] announce::Error),
+    /// There is no interface of probes.
+    #[error("node.check_source: {0}")]
+    Probing(#[from] probing::Error),
     /// The kernel's tables cannot be changed.
     #[error("cannot set up the ports' interfaces: {0}")]
     Netlink(#[from] netlink::Error),

@@ -15,14 +15,17 @@ use super::wiring::Connections;
 use crate::dpdk::{Eal, TimestampField};
 use crate::kernel::capture::Writer;
 use crate::kernel::{
-    Counters, Courier, Doorbell, Frames, Handle, Interface, Lane, Sink, Wanted, Way, double_receipt,
+    Counters, Courier, Doorbell, Frames, Handle, Interface, Lane, ProbeDevices, Sink, Wanted, Way,
+    double_receipt,
 };
 use guideway_config::Configuration;
 use guideway_core::balancer::id::PortIndex;
-use guideway_management::daemon::Daemon;
+use guideway_management::daemon::{Daemon, Probing};
 use guideway_management::kernel::PortInterface;
 use guideway_management::on_link;
 use guideway_netlink::Requests;
+
+use crate::probing::Keeper;
 
 /// Makes the interface of each port, in a live run.
 ///
@@ -42,7 +45,8 @@ pub(super) fn interfaces(
         let Some(name) = port.interface() else { continue };
         let addresses: &[_] = if port.manage_addresses { &port.addresses } else { &[] };
         let (mac, mtu) = (running.device.mac(), running.device.mtu());
-        let wanted = Wanted { name, mac, mtu, addresses };
+        let is_asymmetric = !configuration.node.check_sources.is_empty();
+        let wanted = Wanted { name, mac, mtu, addresses, is_asymmetric };
         let interface = Interface::make(&mut requests, &wanted);
         let at_port = |error| Error::Interface { port: port.name.clone(), error };
         *made = Some(interface.map_err(at_port)?);
@@ -63,8 +67,16 @@ fn warn_of_double_receipt(port: &str, running: &RunningPort) {
     }
 }
 
+/// The ways to the thread that serves the kernel.
+pub(super) struct Ways {
+    /// For frames of the daemon.
+    pub(super) frames: Frames,
+    /// For the device of probes.
+    pub(super) devices: ProbeDevices,
+}
+
 /// Connects the workers with the interfaces, or in a replay with captures, and returns what carries
-/// frames between them, and a way for frames of the daemon. `None` if there is neither.
+/// frames between them, with the ways to it. `None` if there is neither interface nor capture.
 ///
 /// # Errors
 /// There is no memory for a ring, or a capture cannot be written.
@@ -73,8 +85,9 @@ pub(super) fn connect(
     interfaces: &[Option<Interface>],
     pools: &Pools,
     timestamps: Option<TimestampField>,
+    probing: &Arc<Probing>,
     connections: &mut Connections<'_>,
-) -> Result<Option<(Courier, Frames)>, Error> {
+) -> Result<Option<(Courier, Ways)>, Error> {
     let has_capture = run.punted.iter().any(Option::is_some);
     if !has_capture && interfaces.iter().all(Option::is_none) {
         return Ok(None);
@@ -95,11 +108,33 @@ pub(super) fn connect(
         }
         lanes.push(lane);
     }
+    if run.live {
+        let (worker, ring, doorbell) = connections.connect_probes(probing)?;
+        let way = Some(Way { ring, pool: pools.of_worker(worker).clone(), doorbell });
+        let sink = Sink::Probes(None, Arc::clone(probing));
+        lanes.push(Lane { sink, counters: Arc::default(), way });
+    }
     let doorbell = Arc::new(Doorbell::new()?);
     let counters: Vec<_> = lanes.iter().map(|lane| Arc::clone(&lane.counters)).collect();
     let punts = connections.connect_kernel(&doorbell, &counters)?;
-    let (sender, frames) = Frames::new(&doorbell);
-    Ok(Some((Courier { lanes, punts, frames, doorbell, timestamps }, sender)))
+    let (to_frames, frames) = Frames::new(&doorbell);
+    let (to_devices, devices) = ProbeDevices::new(&doorbell);
+    let courier = Courier { lanes, devices, punts, frames, doorbell, timestamps };
+    Ok(Some((courier, Ways { frames: to_frames, devices: to_devices })))
+}
+
+/// Makes the interface of probes if the configuration has addresses of them, in a live run. Returns what keeps it.
+///
+/// # Errors
+/// What the operator has to change.
+pub(super) fn probes(
+    configuration: &Configuration,
+    run: &Run,
+    devices: Option<ProbeDevices>,
+) -> Result<Option<Keeper>, Error> {
+    let Some(devices) = devices.filter(|_| run.live) else { return Ok(None) };
+    let mut requests = Requests::open()?;
+    Ok(Some(Keeper::open(&mut requests, configuration, devices)?))
 }
 
 /// Starts the thread, if there is anything to carry.

@@ -10,7 +10,7 @@
 //! | find the devices, choose the number of queues | `probe`, `wiring` |
 //! | make the packet pools | `buffers`, `umem`, `placement` |
 //! | start the ports, connect queues, rings and workers | `ports`, `wiring` |
-//! | make the ports' interfaces, connect them with the workers | `kernel` |
+//! | make the ports' interfaces and that of probes, connect them with the workers | `kernel`, [`probing`](crate::probing) |
 //! | put the first tables in force, with what an earlier run was told | `guideway_management::manager` |
 //! | spawn the workers, wait until they are built | `workers`, `threads` |
 //! | show the ports to the daemon | `view` |
@@ -55,7 +55,7 @@ use crate::worker::Command;
 use guideway_chassis::event::{Level, Recorder};
 use guideway_config::Parsed;
 use guideway_core::stats::Reader;
-use guideway_management::daemon::{Announcing, Daemon};
+use guideway_management::daemon::{Announcing, Daemon, Probing};
 use guideway_management::health::{self, Health};
 use guideway_management::manager::Manager;
 use guideway_management::on_link;
@@ -144,8 +144,12 @@ impl Appliance {
         let ports = ports::start(&configuration, &run, probed, &pools, &mut connections)?;
         connections.connect_siblings()?;
         let interfaces = kernel::interfaces(&configuration, &run, &ports)?;
-        let courier = kernel::connect(&run, &interfaces, &pools, timestamps, &mut connections)?;
-        let (courier, frames) = courier.unzip();
+        let probing = Arc::<Probing>::default();
+        let courier =
+            kernel::connect(&run, &interfaces, &pools, timestamps, &probing, &mut connections)?;
+        let (courier, ways) = courier.unzip();
+        let (frames, devices) = ways.map(|ways| (ways.frames, ways.devices)).unzip();
+        let probes = kernel::probes(&configuration, &run, devices)?;
 
         let facts = ports.iter().map(|port| port.facts(&run)).collect();
         let manager = if run.live {
@@ -168,12 +172,18 @@ impl Appliance {
         let published = Arc::clone(manager.published());
         let log = (events.clone(), level);
         let buffers = pools.views();
-        let mut daemon = Daemon::new(path, manager, workers, views, log).with_buffers(buffers);
+        let daemon = Daemon::new(path, manager, workers, views, log);
+        let mut daemon = daemon.with_buffers(buffers).with_probing(probing);
         let on_link =
             frames.and_then(|frames| kernel::follow(&mut daemon, &ports, &interfaces, frames));
         let changes = daemon.changes();
-        let (watches, counters) =
-            Watches::start(&run, &ports, interfaces, (&published, changes, &events), &stats);
+        let (watches, counters) = Watches::start(
+            &run,
+            &ports,
+            (interfaces, probes),
+            (&published, changes, &events),
+            &stats,
+        );
         if let Some(counters) = counters {
             daemon = daemon.with_counters(counters);
         }

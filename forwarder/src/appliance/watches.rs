@@ -10,6 +10,7 @@ use super::mode::Run;
 use super::ports::RunningPort;
 use super::rss_watch::{Polling, RssWatch, WatchedPort};
 use crate::kernel::{self, Keeper};
+use crate::probing;
 use guideway_chassis::event::Recorder;
 use guideway_core::stats::Reader;
 use guideway_management::manager::{Changes, Published};
@@ -22,7 +23,7 @@ pub(super) struct Watches {
 }
 
 impl Watches {
-    /// Starts both, in a live run. The watch of links keeps the ports' interfaces in line with what is
+    /// Starts both, in a live run. The watch of links keeps the interfaces of ports and probes in line with what is
     /// `published`, tells the manager of `changes` of links, and records `events`. `workers` are the counters of
     /// the workers, which have not begun.
     /// Also returns the counters of the watch of links. The appliance runs without a watch that does
@@ -30,7 +31,7 @@ impl Watches {
     pub(super) fn start(
         run: &Run,
         ports: &[RunningPort],
-        interfaces: Vec<Option<kernel::Interface>>,
+        (interfaces, probes): (Vec<Option<kernel::Interface>>, Option<probing::Keeper>),
         (published, changes, events): (&Arc<ArcSwap<Published>>, &Changes, &Recorder),
         workers: &[Reader],
     ) -> (Watches, Option<Reader>) {
@@ -45,7 +46,7 @@ impl Watches {
         );
         let watched = ports.iter().zip(keepers).map(link).collect();
         let (published, changes) = (Arc::clone(published), changes.clone());
-        let (links, counters) = Watch::start(watched, published, changes, events.clone())
+        let (links, counters) = Watch::start((watched, probes), published, changes, events.clone())
             .inspect_err(|error| warn!("the links of the ports are not watched: {error}"))
             .map_or((None, None), |(watch, counters)| (Some(watch), Some(counters)));
         let queues = RssWatch::start(ports.iter().map(queues).collect(), workers.to_vec())

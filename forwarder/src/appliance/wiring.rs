@@ -18,12 +18,14 @@ use crate::dpdk::ring::{self, Receiver, Sender};
 use crate::dpdk::{Eal, Error, TimestampField};
 use crate::kernel::{Counters, Doorbell};
 use crate::worker::{
-    Input, InputKind, KernelEnds, KernelRelay, Output, OutputKind, Owners, Punts, Relay, RingQueue,
+    Input, InputKind, KernelEnds, KernelRelay, Output, OutputKind, Owners, ProbeRelay, Punts,
+    Relay, RingQueue,
 };
 use guideway_api::{self as api, RingReason, SteeringMethod};
 use guideway_config::Steering;
 use guideway_core::balancer::id::PortIndex;
 use guideway_core::balancer::punt::Class;
+use guideway_management::daemon::Probing;
 
 /// Size of a ring between two workers, for packets of one port. A ring holds one packet less.
 pub(super) const RING: u32 = 1024;
@@ -44,7 +46,8 @@ pub(super) fn in_kernel_rings(workers: u16, interfaces: usize) -> u32 {
     if interfaces == 0 {
         return 0;
     }
-    let interfaces = u32::try_from(interfaces).unwrap_or(u32::MAX);
+    // Probes have an interface of their own.
+    let interfaces = u32::try_from(interfaces + 1).unwrap_or(u32::MAX);
     // Of an interface also the burst that is being read, with a spare buffer.
     let from = interfaces * (KERNEL_RING + BURST + 1);
     u32::from(workers) * CLASSES * KERNEL_RING + from + BURST
@@ -318,16 +321,40 @@ impl<'a> Connections<'a> {
         counters: &Arc<Counters>,
     ) -> Result<(u16, Sender, Arc<Doorbell>), super::Error> {
         let owner = index.0 % u16::try_from(self.workers.len()).unwrap_or(u16::MAX);
-        let node = self.nodes[usize::from(owner)];
-        let name = format!("kernel{}", index.0);
-        let (sender, ring) = ring::channel(self.eal, &name, KERNEL_RING, node)?;
+        let (sender, ring) = self.ring_of_kernel(&format!("kernel{}", index.0), owner)?;
         let ends = &mut self.workers[usize::from(owner)].kernel;
-        let doorbell = match &ends.doorbell {
+        ends.relays.push(KernelRelay { port: index, ring, counters: Arc::clone(counters) });
+        Ok((owner, sender, self.doorbell(owner)?))
+    }
+
+    /// Connects the thread that serves the kernel with the worker that sends the packets of probes. Returns what
+    /// [`Connections::connect_interface`] does. Any worker sends by every port.
+    ///
+    /// # Errors
+    /// There is no memory for a ring, or no descriptor.
+    pub(super) fn connect_probes(
+        &mut self,
+        counters: &Arc<Probing>,
+    ) -> Result<(u16, Sender, Arc<Doorbell>), super::Error> {
+        const OWNER: u16 = 0;
+        let (sender, ring) = self.ring_of_kernel("probes", OWNER)?;
+        let probes = ProbeRelay { ring, counters: Arc::clone(counters) };
+        self.workers[usize::from(OWNER)].kernel.probes = Some(probes);
+        Ok((OWNER, sender, self.doorbell(OWNER)?))
+    }
+
+    /// A ring from the thread that serves the kernel to a worker.
+    fn ring_of_kernel(&self, name: &str, owner: u16) -> Result<(Sender, Receiver), Error> {
+        ring::channel(self.eal, name, KERNEL_RING, self.nodes[usize::from(owner)])
+    }
+
+    /// What wakes a worker that the kernel sends by.
+    fn doorbell(&mut self, owner: u16) -> Result<Arc<Doorbell>, super::Error> {
+        let ends = &mut self.workers[usize::from(owner)].kernel;
+        Ok(match &ends.doorbell {
             Some(doorbell) => Arc::clone(doorbell),
             None => Arc::clone(ends.doorbell.insert(Arc::new(Doorbell::new()?))),
-        };
-        ends.relays.push(KernelRelay { port: index, ring, counters: Arc::clone(counters) });
-        Ok((owner, sender, doorbell))
+        })
     }
 
     /// A ring on the node of the worker that reads it.

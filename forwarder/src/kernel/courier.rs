@@ -7,6 +7,9 @@
 //!
 //! Frames that the daemon itself sends, such as announcements of addresses, leave as those of the kernel do.
 //!
+//! Packets of the node's probes come from a device of their own, which may come and go at run time. They are IP packets, and go
+//! to a worker that finds their backend by their pin. An Ethernet header is put before them, as every frame has one there.
+//!
 //! The thread reads an interface only as far as the ring to the port's worker has room. The rest waits
 //! in the kernel, whose senders notice.
 
@@ -17,7 +20,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, SystemTime};
 
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use tracing::error;
@@ -31,6 +34,9 @@ use crate::dpdk::{
 };
 use guideway_core::balancer::frame::Allocator;
 use guideway_core::balancer::id::PortIndex;
+use guideway_core::balancer::pin::Outcome;
+use guideway_core::wire::ethernet;
+use guideway_management::daemon::Probing;
 
 /// The shortest Ethernet frame without its checksum. The kernel leaves it to a driver to lengthen
 /// shorter ones, and not every driver of DPDK does.
@@ -59,6 +65,24 @@ pub(crate) enum Sink {
     Interface(Arc<SyncDevice>),
     /// To a file.
     Capture(capture::Writer),
+    /// Nowhere: the lane of probes. It has the device that they come from, if there is one now, and their counters.
+    Probes(Option<Arc<SyncDevice>>, Arc<Probing>),
+}
+
+impl Sink {
+    /// The device that the kernel sends by.
+    fn device(&self) -> Option<&SyncDevice> {
+        match self {
+            Sink::Interface(device) => Some(device),
+            Sink::Probes(device, _) => device.as_deref(),
+            Sink::Nothing | Sink::Capture(_) => None,
+        }
+    }
+
+    /// The length of the header that has to be put before what the device gives.
+    fn missing_header(&self) -> usize {
+        if matches!(self, Sink::Probes(..)) { ethernet::LENGTH } else { 0 }
+    }
 }
 
 /// How what the kernel sends by a port gets there.
@@ -77,6 +101,29 @@ pub(crate) struct Lane {
     pub(crate) counters: Arc<Counters>,
     /// `None` if the kernel sends nothing by the port.
     pub(crate) way: Option<Way>,
+}
+
+/// Gives the thread the device of the probes.
+pub(crate) struct ProbeDevices {
+    sender: Sender<Option<Arc<SyncDevice>>>,
+    doorbell: Arc<Doorbell>,
+}
+
+impl ProbeDevices {
+    /// A way for devices to the thread that `doorbell` wakes, and its end there.
+    pub(crate) fn new(
+        doorbell: &Arc<Doorbell>,
+    ) -> (ProbeDevices, Receiver<Option<Arc<SyncDevice>>>) {
+        let (sender, receiver) = unbounded();
+        (ProbeDevices { sender, doorbell: Arc::clone(doorbell) }, receiver)
+    }
+
+    /// Has the thread read this device from now on, or none. It closes the one before.
+    pub(crate) fn put(&self, device: Option<Arc<SyncDevice>>) {
+        // A thread that has ended reads none.
+        let _ = self.sender.send(device);
+        self.doorbell.ring();
+    }
 }
 
 /// Sends frames of the daemon by ports.
@@ -103,8 +150,10 @@ impl Frames {
 
 /// What the thread carries.
 pub(crate) struct Courier {
-    /// The ports, by their index.
+    /// The ports, by their index, and behind them the probes.
     pub(crate) lanes: Vec<Lane>,
+    /// The devices of probes.
+    pub(crate) devices: Receiver<Option<Arc<SyncDevice>>>,
     /// For each class, in the order in which they are served, the rings of the workers.
     pub(crate) punts: Vec<Vec<ring::Receiver>>,
     /// The frames of the daemon, each with its lane.
@@ -154,6 +203,7 @@ impl Courier {
 /// The thread at work.
 struct Turns {
     lanes: Vec<Lane>,
+    devices: Receiver<Option<Arc<SyncDevice>>>,
     /// For each lane, a buffer for the next frame that the kernel sends.
     spare: Vec<Option<OwnedMbuf>>,
     punts: Vec<Vec<ring::Receiver>>,
@@ -169,10 +219,11 @@ struct Turns {
 
 impl Turns {
     fn new(courier: Courier) -> Turns {
-        let Courier { lanes, punts, frames, doorbell, timestamps } = courier;
+        let Courier { lanes, devices, punts, frames, doorbell, timestamps } = courier;
         Turns {
             spare: lanes.iter().map(|_| None).collect(),
             lanes,
+            devices,
             punts,
             frames,
             doorbell,
@@ -189,6 +240,7 @@ impl Turns {
             let readable = self.wait(is_busy);
             is_busy = self.serve();
             is_busy |= self.originate();
+            self.take_devices();
             for lane in readable {
                 is_busy |= self.collect(lane);
             }
@@ -214,16 +266,17 @@ impl Turns {
         let mut timeout = Some(Duration::ZERO);
         if !is_busy {
             self.doorbell.fall_asleep();
-            if self.frames.is_empty() && self.punts.iter().flatten().all(ring::Receiver::is_empty) {
-                let is_full = |lane: &Lane| lane.device().is_some() && lane.room() == 0;
+            let is_told = !self.frames.is_empty() || !self.devices.is_empty();
+            if !is_told && self.punts.iter().flatten().all(ring::Receiver::is_empty) {
+                let is_full = |lane: &Lane| lane.sink.device().is_some() && lane.room() == 0;
                 timeout = self.lanes.iter().any(is_full).then_some(PATIENCE);
             }
         }
-        let ready = |(_, lane): &(usize, &Lane)| lane.device().is_some() && lane.room() > 0;
+        let ready = |(_, lane): &(usize, &Lane)| lane.sink.device().is_some() && lane.room() > 0;
         let open: Vec<usize> =
             self.lanes.iter().enumerate().filter(ready).map(|(index, _)| index).collect();
         let mut events = vec![PollFd::new(&*self.doorbell, PollFlags::IN)];
-        let devices = open.iter().filter_map(|&lane| self.lanes[lane].device());
+        let devices = open.iter().filter_map(|&lane| self.lanes[lane].sink.device());
         events.extend(devices.map(|device| PollFd::new(device, PollFlags::IN)));
         let timeout = timeout.and_then(|timeout| Timespec::try_from(timeout).ok());
         let waited = poll(&mut events, timeout.as_ref());
@@ -275,7 +328,7 @@ impl Turns {
                 continue;
             }
             let result = match &mut lane.sink {
-                Sink::Nothing => Ok(0),
+                Sink::Nothing | Sink::Probes(..) => Ok(0),
                 Sink::Interface(device) => device.send(mbuf.bytes()),
                 Sink::Capture(capture) => {
                     let time = self.timestamps.and_then(|field| mbuf.timestamp(&field));
@@ -323,25 +376,36 @@ impl Turns {
         true
     }
 
-    /// Reads a burst of what the kernel sends by a port. Returns whether there was anything.
+    /// Takes the device that probes come from now.
+    fn take_devices(&mut self) {
+        while let Ok(given) = self.devices.try_recv() {
+            for lane in &mut self.lanes {
+                if let Sink::Probes(device, _) = &mut lane.sink {
+                    device.clone_from(&given);
+                }
+            }
+        }
+    }
+
+    /// Reads a burst of what the kernel sends by a port, or of probes. Returns whether there was anything.
     fn collect(&mut self, index: usize) -> bool {
         let (lane, spare) = (&mut self.lanes[index], &mut self.spare[index]);
-        let (Sink::Interface(device), Some(way)) = (&lane.sink, &mut lane.way) else {
-            return false;
-        };
+        let Lane { sink, counters, way } = lane;
+        let (Some(device), Some(way)) = (sink.device(), way) else { return false };
+        let missing = sink.missing_header();
         let room = way.ring.room().min(BURST);
         let (mut packets, mut bytes) = (0, 0);
         while packets < room {
             let Some(mut mbuf) = spare.take().or_else(|| Allocator::allocate(&way.pool)) else {
                 // The frame is lost: left where it is, it would keep the thread awake.
                 let lost = device.recv(&mut [0; 1]).is_ok();
-                add(&lane.counters.from_dropped, lost.into());
+                lose(sink, counters, lost.into());
                 break;
             };
             let buffer = mbuf.refill(way.pool.data_room().into()).unwrap_or_default();
-            let longest = buffer.len();
-            let length = match device.recv(buffer) {
-                Ok(length) => length,
+            let (longest, missing) = (buffer.len(), missing.min(buffer.len()));
+            let length = match device.recv(&mut buffer[missing..]) {
+                Ok(length) => missing + length,
                 // No more frames for now. If the interface was removed, the next wait says so.
                 Err(_) => {
                     *spare = Some(mbuf);
@@ -350,9 +414,12 @@ impl Turns {
             };
             if length == longest {
                 // Cut off: somebody has raised the interface's MTU above the port's.
-                add(&lane.counters.from_dropped, 1);
+                lose(sink, counters, 1);
                 *spare = Some(mbuf);
                 continue;
+            }
+            if missing > 0 {
+                put_header(buffer);
             }
             if length < SHORTEST {
                 buffer[length..SHORTEST].fill(0);
@@ -369,29 +436,46 @@ impl Turns {
         let sent = way.ring.send(&mut self.burst);
         self.burst.clear();
         way.doorbell.ring();
-        add(&lane.counters.from_packets, sent as u64);
-        add(&lane.counters.from_bytes, bytes);
-        add(&lane.counters.from_dropped, (packets - sent) as u64);
+        add(&counters.from_packets, sent as u64);
+        add(&counters.from_bytes, bytes);
+        lose(sink, counters, (packets - sent) as u64);
         true
     }
 }
 
-impl Lane {
-    fn device(&self) -> Option<&SyncDevice> {
-        match &self.sink {
-            Sink::Interface(device) => Some(device),
-            _ => None,
-        }
+/// Counts frames of the kernel that are lost here.
+fn lose(sink: &Sink, counters: &Counters, frames: u64) {
+    match sink {
+        Sink::Probes(_, probing) => probing.count(Outcome::NoRoom, frames),
+        _ => add(&counters.from_dropped, frames),
     }
+}
 
+/// Writes an Ethernet header before an IP packet. Its addresses mean nothing: the packet gets others when it is encapsulated.
+fn put_header(frame: &mut [u8]) {
+    let ethertype = match frame.get(ethernet::LENGTH).map(|first| first >> 4) {
+        Some(4) => ethernet::IPV4,
+        Some(6) => ethernet::IPV6,
+        _ => 0,
+    };
+    if let Some(header) = frame.first_chunk_mut::<{ ethernet::LENGTH }>() {
+        *header = [0; ethernet::LENGTH];
+        header[ethernet::LENGTH - 2..].copy_from_slice(&ethertype.to_be_bytes());
+    }
+}
+
+impl Lane {
     /// Frames for which the ring to the worker has room.
     fn room(&self) -> usize {
         self.way.as_ref().map_or(0, |way| way.ring.room())
     }
 
-    /// Notes that somebody removed the interface. The watch of the links reports it.
+    /// Notes that somebody removed the interface. The watch of the links reports it, and makes that of probes again.
     fn remove(&mut self) {
-        self.sink = Sink::Nothing;
+        match &mut self.sink {
+            Sink::Probes(device, _) => *device = None,
+            sink => *sink = Sink::Nothing,
+        }
     }
 }
 
@@ -407,162 +491,4 @@ fn now() -> u64 {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::fs;
-
-    use super::*;
-    use crate::dpdk::testing::{eal, packets, pool, unique};
-
-    /// A ring that holds `marks`, as frames of port 0.
-    fn ring_of(pool: &Mempool, marks: std::ops::Range<u8>) -> ring::Receiver {
-        let (mut sender, receiver) = ring::channel(eal(), &unique("punt"), 64, None).unwrap();
-        let mut burst = packets(pool, marks.end);
-        let mut wanted = Burst::new();
-        for mut mbuf in burst.drain().skip(marks.start.into()) {
-            mark(&mut mbuf, PortIndex(0));
-            assert!(wanted.push(mbuf).is_ok());
-        }
-        sender.send(&mut wanted);
-        receiver
-    }
-
-    fn turns(punts: Vec<Vec<ring::Receiver>>, sink: Sink) -> (Turns, Arc<Counters>) {
-        let counters = Arc::<Counters>::default();
-        let lane = Lane { sink, counters: Arc::clone(&counters), way: None };
-        let doorbell = Arc::new(Doorbell::new().unwrap());
-        let (_, frames) = Frames::new(&doorbell);
-        let courier = Courier { lanes: vec![lane], punts, frames, doorbell, timestamps: None };
-        (Turns::new(courier), counters)
-    }
-
-    /// The marks of the frames in a capture.
-    fn marks(path: &std::path::Path) -> Vec<u8> {
-        let bytes = fs::read(path).unwrap();
-        let (mut marks, mut at) = (Vec::new(), 24);
-        while at < bytes.len() {
-            let length = u32::from_ne_bytes(bytes[at + 8..at + 12].try_into().unwrap());
-            marks.push(bytes[at + 16]);
-            at += 16 + usize::try_from(length).unwrap();
-        }
-        marks
-    }
-
-    #[test]
-    fn classes_are_served_in_order_and_workers_in_turn() {
-        let pool = pool(255);
-        let file = tempfile::NamedTempFile::new().unwrap();
-        let sink = Sink::Capture(capture::Writer::create(file.path()).unwrap());
-        let punts = vec![
-            vec![ring_of(&pool, 0..1), ring_of(&pool, 1..3)],
-            vec![ring_of(&pool, 3..5), ring_of(&pool, 5..6)],
-        ];
-        let (mut turns, counters) = turns(punts, sink);
-        let mut served = 0;
-        while turns.serve() {
-            served += 1;
-        }
-        assert_eq!(served, 4);
-        turns.finish().unwrap();
-        assert_eq!(marks(file.path()), [0, 1, 2, 3, 4, 5]);
-        let counted = counters.read();
-        assert_eq!((counted.to_kernel_packets, counted.to_kernel_bytes), (6, 21));
-        assert_eq!(pool.in_use(), 0);
-    }
-
-    #[test]
-    fn frames_in_several_buffers_are_refused() {
-        let pool = pool(63);
-        let (mut sender, receiver) = ring::channel(eal(), &unique("punt"), 64, None).unwrap();
-        let mut burst = packets(&pool, 2);
-        let mbuf = burst.get_mut(0).unwrap();
-        mark(mbuf, PortIndex(0));
-        mbuf.pretend(2, 1);
-        // No port.
-        mark(burst.get_mut(1).unwrap(), PortIndex(9));
-        sender.send(&mut burst);
-        let (mut turns, counters) = turns(vec![vec![receiver]], Sink::Nothing);
-        // The mbuf has one buffer in truth, so it must not be freed as one of two.
-        turns.punts[0][0].receive(&mut turns.burst);
-        let is_contiguous = |turns: &Turns, i| turns.burst.get(i).unwrap().is_contiguous();
-        assert_eq!((is_contiguous(&turns, 0), is_contiguous(&turns, 1)), (false, true));
-        turns.write();
-        assert_eq!(counters.read().to_kernel_refused, 1);
-        assert_eq!(counters.read().to_kernel_packets, 0);
-    }
-
-    /// The thread wakes for a frame, and what is left when it is told to stop is written.
-    #[test]
-    fn the_thread_sleeps_and_wakes_and_loses_nothing() {
-        const FRAMES: usize = 300;
-        let pool = pool(1023);
-        let file = tempfile::NamedTempFile::new().unwrap();
-        let sink = Sink::Capture(capture::Writer::create(file.path()).unwrap());
-        let (mut sender, receiver) = ring::channel(eal(), &unique("punt"), 512, None).unwrap();
-        let counters = Arc::<Counters>::default();
-        let doorbell = Arc::new(Doorbell::new().unwrap());
-        let lanes = vec![Lane { sink, counters: Arc::clone(&counters), way: None }];
-        let courier = Courier {
-            lanes,
-            punts: vec![vec![receiver]],
-            frames: Frames::new(&doorbell).1,
-            doorbell: Arc::clone(&doorbell),
-            timestamps: None,
-        };
-        let handle = courier.start(eal()).unwrap();
-        let mut sent = 0;
-        while sent < FRAMES {
-            let mut burst = packets(&pool, 1);
-            mark(burst.get_mut(0).unwrap(), PortIndex(0));
-            sent += sender.send(&mut burst);
-            doorbell.ring();
-            if sent % 100 == 0 {
-                // Asleep again.
-                thread::sleep(Duration::from_millis(5));
-                assert_eq!(counters.read().to_kernel_packets, sent as u64);
-            }
-        }
-        handle.stop().unwrap();
-        assert_eq!(marks(file.path()).len(), FRAMES);
-        drop(sender);
-        assert_eq!(pool.in_use(), 0);
-    }
-
-    #[test]
-    fn a_frame_of_the_daemon_leaves_by_its_port_with_the_least_length() {
-        let pool = pool(63);
-        let (ring, mut receiver) = ring::channel(eal(), &unique("own"), 64, None).unwrap();
-        let doorbell = Arc::new(Doorbell::new().unwrap());
-        let way = Way { ring, pool: pool.clone(), doorbell: Arc::new(Doorbell::new().unwrap()) };
-        let lane = Lane { sink: Sink::Nothing, counters: Arc::default(), way: Some(way) };
-        let (sender, frames) = Frames::new(&doorbell);
-        let courier =
-            Courier { lanes: vec![lane], punts: Vec::new(), frames, doorbell, timestamps: None };
-        let handle = courier.start(eal()).unwrap();
-        let mut received = Burst::new();
-        for (lane, frame) in
-            [(0, vec![7; 20]), (9, vec![8; 60]), (0, vec![9; 5000]), (0, vec![10; 86])]
-        {
-            // Asleep.
-            thread::sleep(Duration::from_millis(2));
-            sender.send(lane, frame);
-        }
-        let mut lengths = Vec::new();
-        while lengths.len() < 2 {
-            receiver.receive(&mut received);
-            lengths.extend(received.drain().map(|mbuf| (mbuf.bytes()[0], mbuf.bytes().len())));
-        }
-        assert_eq!(lengths, [(7, 60), (10, 86)], "no other lane, and no frame without room");
-        handle.stop().unwrap();
-        drop(receiver);
-        assert_eq!(pool.in_use(), 0);
-    }
-
-    #[test]
-    fn a_capture_that_cannot_be_written_is_an_error_in_the_end() {
-        let pool = pool(255);
-        let sink = Sink::Capture(capture::Writer::create("/dev/full".as_ref()).unwrap());
-        let (mut turns, _) = turns(vec![vec![ring_of(&pool, 0..3)]], sink);
-        while turns.serve() {}
-        assert!(turns.finish().is_err());
-    }
-}
+mod tests;

@@ -2,20 +2,17 @@
 
 use std::io;
 use std::net::UdpSocket;
-use std::path::Path;
 use std::sync::Arc;
 
 use ipnet::IpNet;
 use thiserror::Error;
 use tracing::{info, warn};
-use tun_rs::{DeviceBuilder, Layer, SyncDevice};
+use tun_rs::SyncDevice;
 
 use super::counters::Counters;
 use super::sysctl;
+use super::tun::{self, Refusal, TUN};
 use guideway_netlink::{self as netlink, Requests};
-
-/// Where the kernel gives out TAP and TUN devices.
-pub(crate) const TUN: &str = "/dev/net/tun";
 
 /// Why there is no interface.
 #[derive(Debug, Error)]
@@ -66,6 +63,18 @@ pub enum Error {
     },
 }
 
+impl Error {
+    fn of(refusal: Refusal, name: &str) -> Error {
+        let name = name.to_owned();
+        match refusal {
+            Refusal::Exists => Error::Exists { name },
+            Refusal::NoTun => Error::NoTun { name },
+            Refusal::Forbidden(error) => Error::Forbidden { name, error },
+            Refusal::Other(error) => Error::Make { name, error },
+        }
+    }
+}
+
 /// What an interface is to be.
 #[derive(Clone, Debug)]
 pub(crate) struct Wanted<'a> {
@@ -74,6 +83,8 @@ pub(crate) struct Wanted<'a> {
     pub(crate) mtu: u16,
     /// The addresses to put on it.
     pub(crate) addresses: &'a [IpNet],
+    /// Whether packets may come from it whose answer would leave by another interface.
+    pub(crate) is_asymmetric: bool,
 }
 
 /// The interface of a port. It is removed when the last clone of `device` is dropped.
@@ -104,12 +115,15 @@ impl Interface {
         if requests.index(&name).map_err(set("look for a device of this name"))?.is_some() {
             return Err(Error::Exists { name });
         }
-        let device = tap(&name)?;
+        let device = tun::tap(&name).map_err(|refusal| Error::of(refusal, &name))?;
         let index = requests.index(&name).map_err(set("find it"))?.unwrap_or(0);
 
         let has_v6 = wanted.addresses.iter().any(|address| address.addr().is_ipv6());
         requests.set_mac(index, wanted.mac).map_err(set("set its MAC address"))?;
         requests.set_mtu(index, wanted.mtu.into()).map_err(set("set its MTU"))?;
+        if wanted.is_asymmetric {
+            sysctl::accept_asymmetric(&name);
+        }
         sysctl::write_all(&name, has_v6);
         for &address in wanted.addresses {
             warn_if_taken(&name, address);
@@ -120,28 +134,6 @@ impl Interface {
         info!("interface {name}: up, MTU {}", wanted.mtu);
         Ok(Interface { name, index, device: Arc::new(device), counters: Arc::default() })
     }
-}
-
-/// A new TAP device, not set up. The kernel computes checksums and segments for it, because it is
-/// told of no offload.
-fn tap(name: &str) -> Result<SyncDevice, Error> {
-    // The library would make the node, for a driver that need not be there.
-    if !Path::new(TUN).exists() {
-        return Err(Error::NoTun { name: name.to_owned() });
-    }
-    let made = DeviceBuilder::new().name(name).layer(Layer::L2).inherit_enable_state().build_sync();
-    let device = made.and_then(|device| device.set_nonblocking(true).map(|()| device));
-    device.map_err(|error| {
-        let name = name.to_owned();
-        match error.kind() {
-            io::ErrorKind::PermissionDenied => Error::Forbidden { name, error },
-            io::ErrorKind::ResourceBusy => Error::Exists { name },
-            _ if error.raw_os_error() == Some(rustix::io::Errno::NODEV.raw_os_error()) => {
-                Error::NoTun { name }
-            }
-            _ => Error::Make { name, error },
-        }
-    })
 }
 
 /// Warns about an address that the host has before the interface gets it.

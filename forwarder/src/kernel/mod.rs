@@ -15,6 +15,7 @@
 //!
 //! | file | content |
 //! |---|---|
+//! | `tun` | asks the kernel for a TAP or TUN device |
 //! | `device` | makes a TAP device and sets it up |
 //! | `sysctl` | the kernel's settings of a device |
 //! | `keeper` | keeps a device as the port is: carrier, addresses, MAC address |
@@ -33,11 +34,12 @@ mod device;
 mod doorbell;
 mod keeper;
 mod sysctl;
+pub(crate) mod tun;
 
 pub use counters::Counters;
-pub(crate) use courier::{Courier, Frames, Handle, Lane, Sink, Way, mark};
+pub(crate) use courier::{Courier, Frames, Handle, Lane, ProbeDevices, Sink, Way, mark};
+pub(crate) use device::Wanted;
 pub use device::{Error, Interface};
-pub(crate) use device::{TUN, Wanted};
 pub use doorbell::Doorbell;
 pub(crate) use keeper::Keeper;
-pub(crate) use sysctl::{double_receipt, write_settings};
+pub(crate) use sysctl::{accept_asymmetric, double_receipt, write_settings};

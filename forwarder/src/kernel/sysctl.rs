@@ -58,6 +58,12 @@ pub(crate) fn write_settings(name: &str, settings: &[(&str, &str)]) {
     }
 }
 
+/// Lets packets in by the interface `name` of a port whose answer would leave by another interface, even if `all` is strict:
+/// the kernel takes the greater value. Probes through tunnels leave by an interface of their own.
+pub(crate) fn accept_asymmetric(name: &str) {
+    write_settings(name, &[("ipv4/conf/@/rp_filter", "2")]);
+}
+
 /// Writes all settings of the interface `name` of a port. `has_v6` if the port has IPv6 addresses.
 pub(super) fn write_all(name: &str, has_v6: bool) {
     let root = Path::new(ROOT);

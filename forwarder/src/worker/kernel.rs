@@ -8,6 +8,7 @@ use guideway_core::balancer::DropReason;
 use guideway_core::balancer::id::PortIndex;
 use guideway_core::balancer::punt::Class;
 use guideway_core::stats::Writer;
+use guideway_management::daemon::Probing;
 
 use super::io::{Output, RingQueue};
 
@@ -18,7 +19,9 @@ pub struct KernelEnds {
     pub punts: Punts,
     /// What the kernel sends by this worker's transmit queues.
     pub relays: Vec<KernelRelay>,
-    /// Wakes the worker, if there are relays.
+    /// The packets of the node's probes, for the worker that sends them.
+    pub probes: Option<ProbeRelay>,
+    /// Wakes the worker, if the kernel sends by it.
     pub doorbell: Option<Arc<Doorbell>>,
 }
 
@@ -103,6 +106,14 @@ impl KernelRelay {
         }
         true
     }
+}
+
+/// A ring from the thread to the worker that sends the packets of the node's probes.
+pub struct ProbeRelay {
+    /// The ring.
+    pub ring: ring::Receiver,
+    /// Counts what becomes of them.
+    pub counters: Arc<Probing>,
 }
 
 #[cfg(test)]

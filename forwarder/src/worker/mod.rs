@@ -10,7 +10,8 @@
 //! hands each packet to the [owner](Owners) of its flow, over a ring with one producer and one
 //! consumer. A port may also have fewer transmit queues. Then packets travel over a ring to the
 //! worker that has a transmit queue. Packets for the kernel travel over rings to the thread
-//! [`kernel`](crate::kernel), and those from it over a ring to a worker that has a transmit queue. If
+//! [`kernel`](crate::kernel), and those from it over a ring to a worker that has a transmit queue. Packets
+//! of the node's probes come over a ring to one worker, which encapsulates them. If
 //! a ring is full, the packet is dropped and counted. In a replay (`lossless`) the worker receives no
 //! more of the capture until the ring has room.
 
@@ -29,7 +30,7 @@ pub use clock::Clock;
 pub use command::Command;
 pub use idle::Idle;
 pub use io::{Input, InputKind, Output, OutputKind, Owners, Relay, RingQueue};
-pub use kernel::{KernelEnds, KernelRelay, Punts};
+pub use kernel::{KernelEnds, KernelRelay, ProbeRelay, Punts};
 pub use rounds::{FlowListing, Worker};
 
 use guideway_core::balancer::{burst, exception, pipeline};

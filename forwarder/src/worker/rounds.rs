@@ -16,7 +16,7 @@ use super::command::Command;
 use super::handoff;
 use super::idle::Idle;
 use super::io::{Input, InputKind, Output, Relay};
-use super::kernel::KernelEnds;
+use super::kernel::{KernelEnds, ProbeRelay};
 use super::outputs::Outputs;
 use super::{Batch, Exceptions, Pipeline, Round};
 use crate::dpdk::Burst;
@@ -82,6 +82,7 @@ impl Worker {
             rounds.take_note(tables);
             let mut found = rounds.poll_inputs(tables);
             found |= rounds.pass_on();
+            found |= rounds.send_probes(tables);
             if keeps_time {
                 rounds.keep_time(tables);
             }
@@ -259,6 +260,20 @@ impl Rounds {
         found
     }
 
+    /// Sends what the node's probes have, each packet to the backend of its pin. Returns whether there was any.
+    #[inline]
+    fn send_probes(&mut self, tables: &Tables) -> bool {
+        let Rounds { pipeline, clock, outputs, siblings, kernel, .. } = self;
+        let KernelEnds { punts, probes: Some(probes), .. } = kernel else { return false };
+        if probes.ring.is_empty() {
+            return false;
+        }
+        let actions = Outputs { ports: outputs, siblings, owners: None, punts };
+        let mut round = Round { tables, now: clock.now(), actions };
+        send_pinned(pipeline, &mut round, probes);
+        true
+    }
+
     /// Does what follows from the passage of time: drops fragments that waited too long, and sweeps the flow table.
     #[inline]
     fn keep_time(&mut self, tables: &Tables) {
@@ -351,6 +366,17 @@ pub(super) fn process(
         pipeline.process(round, port, batch);
     }
     round.actions.flush(&mut pipeline.stats);
+}
+
+/// Sends a burst of packets of probes, each to the backend of its pin.
+#[cold]
+fn send_pinned(pipeline: &mut Pipeline, round: &mut Round<'_>, probes: &mut ProbeRelay) {
+    let mut burst = Burst::new();
+    probes.ring.receive(&mut burst);
+    for mbuf in burst.drain() {
+        let outcome = pipeline.send_pinned(round, mbuf);
+        probes.counters.count(outcome, 1);
+    }
 }
 
 /// Processes packets that other workers have handed over, at the time of the latest of them.

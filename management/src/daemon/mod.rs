@@ -15,6 +15,7 @@ mod network;
 mod overview;
 mod parser;
 mod pins;
+mod probing;
 #[cfg(test)]
 mod tests;
 
@@ -37,6 +38,7 @@ pub use overview::{
     Buffers, Interface, InterfaceCounters, InterfaceState, Port, PortState, Worker,
 };
 use parser::{Done, Parser, Purpose, Refusal, Ticket};
+pub use probing::Probing;
 
 use super::kernel::{self, View};
 use super::manager::{self, Changes, Handle, Limits, Manager, Published, Replaced};
@@ -111,6 +113,7 @@ impl Daemon {
                 timings,
                 view: Arc::default(),
                 announcing: None,
+                probing: Arc::default(),
             },
             kernel: Mutex::default(),
             applies: Applies::default(),
@@ -161,6 +164,13 @@ impl Daemon {
         self
     }
 
+    /// Shows what becomes of the packets of the node's probes.
+    #[must_use]
+    pub fn with_probing(mut self, probing: Arc<Probing>) -> Daemon {
+        self.overview.probing = probing;
+        self
+    }
+
     /// Adds the interface of the virtual addresses, which its keeper tells about.
     #[must_use]
     pub fn with_announcing(mut self, announcing: Arc<Announcing>) -> Daemon {
@@ -199,6 +209,11 @@ impl Daemon {
     /// The interface of the virtual addresses; none without `[announce]`.
     pub fn announcing(&self) -> Option<&Arc<Announcing>> {
         self.overview.announcing.as_ref()
+    }
+
+    /// What becomes of the packets of the node's probes.
+    pub fn probing(&self) -> &Probing {
+        &self.overview.probing
     }
 
     /// Whether each port can send and receive.

@@ -10,6 +10,7 @@ use arc_swap::ArcSwap;
 use guideway_api as api;
 
 use super::announcing::Announcing;
+use super::probing::Probing;
 use crate::kernel::View;
 use crate::manager::{Published, Tally, Timings};
 use crate::progress::Progress;
@@ -134,6 +135,8 @@ pub(crate) struct Overview {
     pub(crate) timings: Timings,
     /// The interface of the virtual addresses; none without `[announce]`.
     pub(crate) announcing: Option<Arc<Announcing>>,
+    /// What becomes of the packets of the node's probes.
+    pub(crate) probing: Arc<Probing>,
 }
 
 impl Overview {

@@ -7,7 +7,7 @@
 //!
 //! The port's own interface has the port's link as its carrier. A [`Keeper`] sees to that, to its
 //! addresses and its MAC address when a configuration is published, and hears if somebody renames or
-//! removes it.
+//! removes it. The interface of probes is kept here too.
 //!
 //! A driver stays bound to the interface that it was started with. If that interface is removed,
 //! the port receives nothing until the process is restarted, even if an interface of the same name
@@ -30,6 +30,7 @@ use tracing::{error, warn};
 
 use crate::dpdk::port::{Link, Port, Started};
 use crate::kernel::Keeper;
+use crate::probing;
 use guideway_core::stats::{self, Event, Reader, Writer};
 
 use guideway_chassis::event::Recorder;
@@ -102,7 +103,7 @@ impl Watch {
     /// Watches these ports, and keeps their interfaces as they and the `published` configuration are. Also
     /// returns the counters of the watch.
     pub(super) fn start(
-        ports: Vec<Watched>,
+        (ports, probes): (Vec<Watched>, Option<probing::Keeper>),
         published: Arc<ArcSwap<Published>>,
         changes: Changes,
         events: Recorder,
@@ -121,6 +122,7 @@ impl Watch {
         let generation = published.load().generation;
         let mut watcher = Watcher {
             ports,
+            probes,
             up,
             socket,
             requests,
@@ -148,6 +150,8 @@ impl Watch {
 
 struct Watcher {
     ports: Vec<Watched>,
+    /// Keeps the interface of probes.
+    probes: Option<probing::Keeper>,
     /// Whether each port was up at the last report.
     up: Vec<bool>,
     socket: Option<Socket>,
@@ -209,6 +213,9 @@ impl Watcher {
         let Some(requests) = &mut self.requests else { return };
         let published = self.published.load();
         if published.generation == self.generation {
+            if let Some(probes) = &mut self.probes {
+                probes.look(requests);
+            }
             return;
         }
         self.generation = published.generation;
@@ -216,6 +223,9 @@ impl Watcher {
             if let Some(keeper) = &mut watched.keeper {
                 keeper.configure(requests, port);
             }
+        }
+        if let Some(probes) = &mut self.probes {
+            probes.configure(requests, &published.configuration);
         }
     }
 
