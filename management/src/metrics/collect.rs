@@ -13,6 +13,7 @@ use rustc_hash::FxHashSet;
 
 use guideway_api::{AnnouncingState, BackendState, Happening, NeighborState, Source};
 use guideway_chassis::metrics::{Process, now};
+use guideway_core::balancer::pin::Outcome;
 use guideway_core::balancer::punt::Class;
 use guideway_core::balancer::{Protocol, Verdict};
 use guideway_core::stats::{BUCKETS, Counter, DropReason, Event, Gauge, Histogram, Reader};
@@ -104,6 +105,12 @@ impl Collector {
             }),
             None => snapshot.announcing.clear(),
         }
+        let has_probes = !published.configuration.node.check_sources.is_empty();
+        let outcomes = Outcome::ALL.iter().filter(|_| has_probes);
+        snapshot.probes.fill(
+            outcomes
+                .map(|&outcome| (outcome.name().into(), count(daemon.probing().packets(outcome)))),
+        );
         snapshot.buffers.fill(daemon.buffers().iter().map(|pool| {
             let buffers = Buffers { total: pool.total, free: (pool.probe)() };
             (pool.name.clone().into(), buffers)

@@ -112,6 +112,13 @@ metrics! {
         counter guideway_announce_dropped_packets_total = |a| a.dropped; no_alert;
     }
 
+    /// Packets of probes through tunnels, if the configuration has node.check_source.
+    probes {outcome} in Node {
+        /// Packets that the node sent to be encapsulated for a backend, by what became of them: sent, or why they were dropped.
+        /// Absent without node.check_source.
+        counter guideway_check_packets_total = |p| p.count; no_alert;
+    }
+
     /// Packet buffers.
     buffers {pool} in Node {
         /// Packet buffers of a pool of buffers.

@@ -145,6 +145,7 @@ pub(super) struct Snapshot {
     pub(super) routes: Short<Count>,
     pub(super) kernel: Short<Kernel>,
     pub(super) announcing: Short<Announcing>,
+    pub(super) probes: Short<Count>,
     pub(super) buffers: Short<Buffers>,
     pub(super) config: Short<Config>,
     pub(super) applies: Short<Count>,

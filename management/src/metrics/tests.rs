@@ -295,6 +295,25 @@ fn the_interface_of_virtual_addresses_is_shown_if_there_is_one() {
     assert_eq!(status.announcing, None);
 }
 
+/// Without `node.check_source` there are no probes through tunnels.
+#[test]
+fn packets_of_probes_are_shown_by_what_became_of_them() {
+    use guideway_core::balancer::pin::Outcome;
+    const METRIC: &str = "guideway_check_packets_total";
+    let rig = Rig::new(rig::SAMPLE);
+    let shown = || {
+        let page = rig.parsed();
+        let outcomes = Outcome::ALL.iter();
+        outcomes.map(|of| page.value(METRIC, &[("outcome", of.name())])).collect::<Vec<_>>()
+    };
+    assert_eq!(shown(), [0.0; 6]);
+    rig.daemon.probing().count(Outcome::Sent, 3);
+    rig.daemon.probing().count(Outcome::NoRoom, 1);
+    assert_eq!(shown(), [3.0, 0.0, 0.0, 0.0, 0.0, 1.0]);
+    let rig = Rig::new(&rig::SAMPLE.replace("check_source", "# check_source"));
+    assert!(!rig.parsed().families.contains_key(METRIC));
+}
+
 #[test]
 fn a_page_is_shared_for_a_second() {
     let rig = Rig::new(rig::SAMPLE);

@@ -28,6 +28,7 @@ pub(super) const SAMPLE: &str = r#"
 [node]
 name = "lb1"
 tunnel_source = ["192.0.2.1"]
+check_source = ["198.18.0.1"]
 [hash]
 key = "000102030405060708090a0b0c0d0e0f"
 table_size = 1021
