@@ -372,6 +372,10 @@ pub struct BackendChange {
     pub address: Option<IpAddr>,
     /// What to set.
     pub set: BackendOrder,
+    /// Why, if not for the reason of the request: 1 to [`MAX_REASON`](crate::MAX_REASON) bytes
+    /// without control characters.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
 }
 
 /// What to set for a backend. A source has at most one state and one weight for each backend.

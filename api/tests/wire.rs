@@ -74,9 +74,14 @@ fn request_backend_set() {
         backend: Some("b1".into()),
         address: None,
         set: BackendOrder::State(SetState::Draining),
+        reason: None,
     };
     let wire = r#"{"pool":"web","backend":"b1","set":{"state":"draining"}}"#;
     same(one.clone(), wire);
+    same(
+        BackendChange { reason: Some("check web: L4TOUT".into()), ..one.clone() },
+        r#"{"pool":"web","backend":"b1","set":{"state":"draining"},"reason":"check web: L4TOUT"}"#,
+    );
     let plain = format!(r#"{{"request":"backend_set","changes":[{wire}]}}"#);
     let set = Request::BackendSet {
         changes: vec![one],
@@ -90,6 +95,7 @@ fn request_backend_set() {
         backend: None,
         address: Some("2001:db8:b::2".parse().unwrap()),
         set,
+        reason: None,
     };
     same(
         Request::BackendSet {
@@ -121,6 +127,7 @@ fn the_most_changes_fit_a_request() {
         backend: Some("b".repeat(63)),
         address: Some("2001:db8:1111:2222:3333:4444:5555:6666".parse().unwrap()),
         set: BackendOrder::Weight(MAX_WEIGHT),
+        reason: Some("r".repeat(MAX_REASON)),
     };
     let request = Request::BackendSet {
         changes: vec![change; MAX_CHANGES],

@@ -66,6 +66,8 @@ pub fn request(input: &[u8]) {
                 assert!(for_seconds.is_none_or(|seconds| seconds <= MAX_FOR_SECONDS));
                 for change in changes {
                     assert!(change.pool.is_some() || change.address.is_some());
+                    let reason = change.reason.as_ref();
+                    assert!(reason.is_none_or(|reason| reason.len() <= MAX_REASON));
                 }
             }
             check_announcements(&request);

@@ -102,7 +102,10 @@ fn check_backend_set(
     if for_seconds.is_some_and(|seconds| !(1..=MAX_FOR_SECONDS).contains(&seconds)) {
         return refused(format!("`for_seconds` must be 1 to {MAX_FOR_SECONDS}"));
     }
-    for (n, BackendChange { pool, backend, address, set }) in changes.iter().enumerate() {
+    for (n, BackendChange { pool, backend, address, set, reason }) in changes.iter().enumerate() {
+        if let Some(reason) = reason {
+            within("changes.reason", reason, 1..=MAX_REASON)?;
+        }
         match (pool, backend, address) {
             (None, None, None) => {
                 return refused(format!("`changes[{n}]` has neither `pool` nor `address`"));
@@ -287,6 +290,7 @@ mod tests {
             (one, r#","reason":"""#, "`reason` has 1 to 255"),
             (one, &reason(256), "`reason` has 1 to 255"),
             (one, r#","reason":"a\nb""#, "control characters"),
+            (r#"{"pool":"web","set":"unset_state","reason":""}"#, "", "`changes.reason` has 1 to"),
             (r#"{"set":"unset_state"}"#, "", "`changes[0]` has neither"),
             (r#"{"backend":"b1","set":"unset_state"}"#, "", "without its `pool`"),
             (r#"{"pool":"web"}"#, "", "missing field `set`"),

@@ -242,7 +242,8 @@ impl Setting {
 
     pub(crate) fn request(self) -> Request {
         let Setting { place, order, source, terms: Terms { reason, for_seconds } } = self;
-        let change = BackendChange { pool: None, backend: None, address: None, set: order };
+        let change =
+            BackendChange { pool: None, backend: None, address: None, set: order, reason: None };
         let change = match place {
             Place::Backend { pool, name } => {
                 BackendChange { pool: Some(pool), backend: Some(name), ..change }

@@ -45,21 +45,21 @@ impl Daemon {
             Ok(found) => found,
             Err(error) => return Answered::refused(Response::Error(error)),
         };
-        let (at, reason) = (Wall::now(), reason.map(Arc::from));
+        let (at, reason) = (Wall::now(), reason.map(Arc::<str>::from));
         let until = for_seconds.map(|seconds| at.after(Duration::from_secs(seconds)));
         let name = |pool: usize| &before.configuration.pools[pool];
-        let orders = found.iter().map(|&(pool, backend, order)| BackendChange {
+        let orders = found.iter().map(|&Found { pool, backend, change }| BackendChange {
             pool: name(pool).name.clone(),
             address: name(pool).backends[backend].address,
             source,
-            order,
-            reason: reason.clone(),
+            order: change.set,
+            reason: change.reason.as_deref().map(Arc::from).or_else(|| reason.clone()),
             at,
             until,
         });
         let outcome = self.changes().send(Change::Backends(orders.collect())).outcome();
         let mut chosen = Chosen::default();
-        for &(pool, backend, _) in &found {
+        for &Found { pool, backend, .. } in &found {
             chosen.insert(&name(pool).name, name(pool).backends[backend].address);
         }
         let orders = Orders::of(changes);
@@ -84,20 +84,25 @@ impl Daemon {
     }
 }
 
-/// A pool, one of its backends, and what to set for that.
-type Order = (usize, usize, BackendOrder);
+/// A backend that a change names.
+struct Found<'a> {
+    pool: usize,
+    backend: usize,
+    change: &'a api::BackendChange,
+}
 
 /// The backends of each change, in the order of the changes.
-fn find(
+fn find<'a>(
     configuration: &Configuration,
-    changes: &[api::BackendChange],
-) -> Result<Vec<Order>, api::Error> {
+    changes: &'a [api::BackendChange],
+) -> Result<Vec<Found<'a>>, api::Error> {
     let mut index = Index::of(configuration);
     let (mut found, mut missing, mut count) = (Vec::new(), Vec::new(), 0);
     for change in changes {
         match index.find(change) {
             Ok(places) => {
-                found.extend(places.into_iter().map(|(pool, at)| (pool, at, change.set)));
+                let of_change = |(pool, backend)| Found { pool, backend, change };
+                found.extend(places.into_iter().map(of_change));
             }
             Err(message) => {
                 count += 1;

@@ -223,6 +223,7 @@ fn states_are_shown() {
                 backend: Some(backend.to_owned()),
                 address: None,
                 set: BackendOrder::State(state),
+                reason: None,
             }],
             source,
             reason: None,

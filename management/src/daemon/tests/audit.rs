@@ -22,6 +22,7 @@ fn requests() -> Vec<Request> {
                 backend: Some("a".to_owned()),
                 address: None,
                 set: api::BackendOrder::State(api::SetState::Draining),
+                reason: None,
             }],
             source: api::Source::Operator,
             reason: reason(),

@@ -14,7 +14,7 @@ fn change(target: &str, set: BackendOrder) -> BackendChange {
         (None, None) => (Some(target.to_owned()), None),
         (None, Some((pool, backend))) => (Some(pool.to_owned()), Some(backend.to_owned())),
     };
-    BackendChange { pool, backend, address, set }
+    BackendChange { pool, backend, address, set, reason: None }
 }
 
 fn state(target: &str, state: SetState) -> BackendChange {
@@ -69,6 +69,20 @@ fn one_backend_is_set_and_the_answer_has_its_row() {
     let serving: Vec<_> =
         lab.ids().into_iter().map(|n| tables.backend(BackendId::new(n)).serving).collect();
     assert_eq!(serving, [Serving::All, Serving::Existing, Serving::All]);
+}
+
+#[test]
+fn a_change_may_have_a_reason_of_its_own() {
+    let lab = Lab::new();
+    let own = BackendChange {
+        reason: Some("check web: L4CON".to_owned()),
+        ..state("web/a", SetState::Down)
+    };
+    let changes = vec![own, state("web/b", SetState::Down)];
+    let answer = lab.daemon.handle(request(changes, Source::Controller, "the reason of all"));
+    let Response::BackendsSet { backends, .. } = answer else { panic!("{answer:?}") };
+    let reasons: Vec<_> = backends.iter().map(|backend| backend.reason.as_deref()).collect();
+    assert_eq!(reasons, [Some("check web: L4CON"), Some("the reason of all")]);
 }
 
 #[test]

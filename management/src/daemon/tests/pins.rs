@@ -77,6 +77,7 @@ fn the_state_of_a_backend_does_not_matter() {
             backend: Some("a".to_owned()),
             address: None,
             set: api::BackendOrder::State(state),
+            reason: None,
         };
         lab.daemon.handle(Request::BackendSet {
             changes: vec![change],
