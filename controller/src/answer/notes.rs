@@ -43,7 +43,7 @@ fn unknown(view: &View, configuration: &config::Configuration, peer: &config::Bg
         remote_as: peer.remote_as,
         local_as: peer.local_as.unwrap_or(configuration.bgp.local_as),
         state: BgpState::Unknown,
-        since: crate::manager::rfc3339(view.forwarder_since),
+        since: view.forwarder_since.rfc3339(),
         error: Some(error.to_owned()),
         routes: 0,
         bfd_up: None,

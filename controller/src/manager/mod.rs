@@ -29,4 +29,3 @@ pub use event::{Event, Ordered, Settings};
 pub use order::Order;
 pub use thread::{Handle, start};
 pub use view::View;
-pub(crate) use view::rfc3339;

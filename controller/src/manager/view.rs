@@ -3,12 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::{Instant, UNIX_EPOCH};
+use std::time::Instant;
 
 use guideway_api::{BgpMode, BgpPeer, ForwarderState, Node, NodeDrain, Vip, VipPeer, VipState};
 use guideway_chassis::wall::Wall;
 use guideway_config as config;
-use humantime::format_rfc3339_millis;
 
 use super::state::{Listed, State};
 
@@ -76,7 +75,7 @@ impl View {
 
     /// The time now, as listings have it.
     pub fn now(&self) -> String {
-        rfc3339(Wall::now())
+        Wall::now().rfc3339()
     }
 
     /// Addresses in this state.
@@ -91,7 +90,7 @@ impl View {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             uptime_seconds: self.started.elapsed().as_secs(),
             forwarder: self.forwarder,
-            forwarder_since: rfc3339(self.forwarder_since),
+            forwarder_since: self.forwarder_since.rfc3339(),
             generation: self.generation,
             bgp: self.bgp,
             drains: self.drains.clone(),
@@ -131,7 +130,7 @@ fn vip(listed: &Listed, services: &[String], state: &State) -> Vip {
         services: services.to_vec(),
         registered: orders.is_some_and(|orders| orders.registered.is_some()),
         state: decision.state,
-        since: rfc3339(*since),
+        since: since.rfc3339(),
         cause: decision.cause.clone(),
         reason: decision.reason.clone(),
         installed: state.installed.get(&decision.address) == metric.as_ref(),
@@ -146,7 +145,7 @@ fn drains(state: &State) -> Vec<NodeDrain> {
     let peers = marks.peers.iter().map(|(peer, mark)| (Some(peer.clone()), mark));
     let drain = |(peer, mark): (Option<String>, &crate::announce::Mark)| NodeDrain {
         peer,
-        since: rfc3339(Wall(mark.since)),
+        since: Wall(mark.since).rfc3339(),
         reason: mark.reason.clone(),
     };
     all.chain(peers).map(drain).collect()
@@ -158,12 +157,4 @@ fn mode(mode: config::BgpMode) -> BgpMode {
         config::BgpMode::Managed => BgpMode::Managed,
         config::BgpMode::External => BgpMode::External,
     }
-}
-
-/// A time as RFC 3339 in UTC.
-pub(crate) fn rfc3339(time: Wall) -> String {
-    // The end of what the format can say, in the year 9999.
-    let milliseconds = time.0.min(253_402_300_799_999);
-    let time = UNIX_EPOCH + std::time::Duration::from_millis(milliseconds);
-    format_rfc3339_millis(time).to_string()
 }

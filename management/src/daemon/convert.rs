@@ -3,8 +3,6 @@
 //! The protocol's crate uses nothing of ours, so each enum that both have is matched here once for each
 //! direction. A variant that one side lacks does not compile.
 
-use std::time::{Duration, UNIX_EPOCH};
-
 use guideway_api as api;
 
 use crate::kernel::{NeighborState, format_mac};
@@ -90,19 +88,10 @@ fn to_setting<T>(source: api::Source, set: &Set<T>) -> api::BackendSetting {
         state: None,
         weight: None,
         reason: set.reason.as_deref().map(str::to_owned),
-        since: to_time(set.at),
-        until: set.until.map(to_time),
+        since: set.at.rfc3339(),
+        until: set.until.map(Wall::rfc3339),
     }
 }
-
-/// A time as RFC 3339 has it, in UTC with milliseconds.
-pub(super) fn to_time(Wall(milliseconds): Wall) -> String {
-    let time = UNIX_EPOCH + Duration::from_millis(milliseconds.min(LAST));
-    humantime::format_rfc3339_millis(time).to_string()
-}
-
-/// The last millisecond of the year 9999. RFC 3339 has no later ones.
-const LAST: u64 = 253_402_300_799_999;
 
 pub(super) fn to_next_hop(
     hop: &Result<NextHop, Unreachable>,
@@ -186,13 +175,6 @@ pub(super) fn to_level(level: config::LogLevel) -> api::LogLevel {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn every_time_can_be_written() {
-        assert_eq!(to_time(Wall(1_767_323_045_678)), "2026-01-02T03:04:05.678Z");
-        assert_eq!(to_time(Wall::default()), "1970-01-01T00:00:00.000Z");
-        assert_eq!(to_time(Wall(u64::MAX)), "9999-12-31T23:59:59.999Z");
-    }
 
     #[test]
     fn both_directions_agree() {

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 
 use guideway_api as api;
 
-use super::convert::{to_choice, to_next_hop, to_protocol, to_settings, to_time};
+use super::convert::{to_choice, to_next_hop, to_protocol, to_settings};
 use super::overview::{Overview, PortState};
 use crate::kernel::format_mac;
 use crate::manager::Tally;
@@ -163,7 +163,7 @@ fn to_backend(tally: &Tally, pool_index: usize, index: usize) -> api::Backend {
         weight,
         slow_start: (share < WHOLE).then(|| f64::from(share) / f64::from(WHOLE)),
         state: compiled.state(),
-        since: to_time(since),
+        since: since.rfc3339(),
         source,
         reason: reason.as_deref().map(str::to_owned),
         settings: setting.map(to_settings).unwrap_or_default(),

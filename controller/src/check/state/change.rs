@@ -34,28 +34,27 @@ impl ProbeResult {
     }
 
     /// The result as requests and events give it.
-    pub(super) fn listed(&self, time: Wall) -> CheckResult {
+    pub(in crate::check) fn listed(&self, time: Wall) -> CheckResult {
         CheckResult {
             code: self.code,
             status: self.status,
             detail: self.detail.to_string(),
-            latency_us: u64::try_from(self.latency.as_micros()).unwrap_or(u64::MAX),
-            time: rfc3339(time),
+            latency_us: self.latency_us(),
+            time: time.rfc3339(),
         }
+    }
+
+    fn latency_us(&self) -> u64 {
+        u64::try_from(self.latency.as_micros()).unwrap_or(u64::MAX)
     }
 
     /// Why a backend is set to a state, such as `check web: L7STS 503 in 12 ms: the status is not expected`.
     pub(super) fn reason(&self, check: &str) -> Arc<str> {
-        let status = self.status.map(|status| format!(" {status}")).unwrap_or_default();
-        let milliseconds = self.latency.as_secs_f64() * 1e3;
-        let decimals = usize::from(milliseconds < 10.0);
         let detail = match (self.code, &*self.detail) {
-            (CheckCode::L7OkC, "") => ": the server asks to be drained".to_owned(),
-            (_, "") => String::new(),
-            (_, detail) => format!(": {detail}"),
+            (CheckCode::L7OkC, "") => "the server asks to be drained",
+            (_, detail) => detail,
         };
-        let code = self.code.name();
-        reason(check, &format!("{code}{status} in {milliseconds:.decimals$} ms{detail}"))
+        reason(check, &self.code.in_words(self.status, self.latency_us(), detail))
     }
 }
 
@@ -67,14 +66,6 @@ pub(super) fn reason(check: &str, what: &str) -> Arc<str> {
     let mut text = format!("{OWN}{check}: {what}").replace(char::is_control, " ");
     text.truncate(text.floor_char_boundary(MAX_REASON));
     text.into()
-}
-
-/// A time as requests and events give it.
-pub(super) fn rfc3339(time: Wall) -> String {
-    /// The last millisecond of the year 9999, behind which there is no such text.
-    const LAST: u64 = 253_402_300_799_999;
-    let time = std::time::UNIX_EPOCH + Duration::from_millis(time.0.min(LAST));
-    humantime::format_rfc3339_millis(time).to_string()
 }
 
 /// What a backend is to be set to.

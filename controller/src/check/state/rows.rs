@@ -6,8 +6,6 @@ use super::entries::TargetEntry;
 use super::states::States;
 use crate::check::{Member, Path, TargetKey};
 
-use super::change::rfc3339;
-
 impl States {
     /// Each backend with each of its checks, in the order of checks, addresses and ways.
     pub fn rows(&self) -> impl Iterator<Item = CheckRow> {
@@ -31,6 +29,7 @@ impl States {
             row,
             sources: Vec::new(),
             pools: pools.map(ToString::to_string).collect(),
+            certificate_ends: None,
             next_ms: None,
             results: target.standing.results().collect(),
         })
@@ -71,7 +70,7 @@ impl States {
             },
             target: target.key.to.to_string(),
             state: standing.state,
-            since: rfc3339(standing.since),
+            since: standing.since.rfc3339(),
             result: standing.results().next(),
             against: standing.against,
             kept: standing.state == CheckState::Down && self.entries.is_kept(index),
