@@ -44,12 +44,12 @@ LAYERS = {
     },
     "controller/src": {
         "announce": set(),
-        "check": set(),
         "forwarder": set(),
+        "check": {"forwarder"},
         "routes": set(),
         "bird": {"announce", "routes"},
-        "manager": {"announce", "forwarder", "routes", "bird"},
-        "answer": {"manager"},
+        "manager": {"announce", "bird", "check", "forwarder", "routes"},
+        "answer": {"check", "manager"},
         "metrics": {"check", "manager"},
     },
     "forwarder/src": {

@@ -176,6 +176,9 @@ pub enum VipCause {
     Drained,
     /// The time of the node's drain is over.
     NodeDrained,
+    /// The first checks of its backends are not over, or what checks have found is not set in the
+    /// forwarder yet.
+    NotChecked,
     /// Too few of its services serve.
     NoQuorum {
         /// Those that do not.
@@ -211,6 +214,7 @@ impl VipCause {
             VipCause::Ordered => "ordered",
             VipCause::Drained => "drained",
             VipCause::NodeDrained => "node_drained",
+            VipCause::NotChecked => "not_checked",
             VipCause::NoQuorum { .. } => "no_quorum",
             VipCause::Held => "held",
             VipCause::NodeDrains => "node_drains",

@@ -17,6 +17,7 @@ impl fmt::Display for VipCause {
             VipCause::Ordered => "by order",
             VipCause::Drained => "it is drained",
             VipCause::NodeDrained => "the node is drained",
+            VipCause::NotChecked => "the first checks of its backends are not over",
             VipCause::Held => "all is well, and announce.hold is not over",
             VipCause::NodeDrains => "the node drains",
             VipCause::Drains => "it drains",

@@ -174,6 +174,7 @@ fn causes() {
         (Ordered, ""),
         (Drained, ""),
         (NodeDrained, ""),
+        (NotChecked, ""),
         (NoQuorum { services: services.clone() }, r#","services":["web"]"#),
         (Held, ""),
         (NodeDrains, ""),

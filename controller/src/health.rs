@@ -62,9 +62,10 @@ pub fn pages(manager: &Arc<Handle>) -> Pages {
     let view = Arc::clone(manager.view());
     let node = move || view.load().node.clone();
     let (view, is_stored) = (Arc::clone(manager.view()), manager.stored_flag());
+    let checks = manager.checks().clone();
     let page = move |query: &Query| -> Result<Bytes, String> {
         let is_stored = is_stored.load(std::sync::atomic::Ordering::Acquire);
-        metrics::page(&view.load(), None, is_stored, query)
+        metrics::page(&view.load(), checks.list().ok().as_ref(), is_stored, query)
     };
     Pages {
         node: Arc::new(node),

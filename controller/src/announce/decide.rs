@@ -3,16 +3,18 @@
 //! The rules, in the order in which the first decides:
 //! 1. The forwarder is not well: withdrawn. So are addresses that may not be announced.
 //! 2. An operator has withdrawn it, or its drain or the node's has lasted for `announce.drain_time`: withdrawn.
-//! 3. Too few of its services serve: withdrawn, unless `on_quorum_loss` keeps it. Only an address that was announced since
+//! 3. Its backends have checks, and what these have found is not known to the forwarder yet: withdrawn, unless it is announced
+//!    already. So a forwarder that starts gets no traffic for backends that are down.
+//! 4. Too few of its services serve: withdrawn, unless `on_quorum_loss` keeps it. Only an address that was announced since
 //!    the forwarder's start can be kept: one that never had its quorum, or was withdrawn for the lack of it, waits for it.
 //!    After a start of the controller, the kernel's route says that it was announced.
-//! 4. It was announced until the forwarder was silent, its interface down or the quorum lost, and all has been well for less
+//! 5. It was announced until the forwarder was silent, its interface down or the quorum lost, and all has been well for less
 //!    than `announce.hold`: withdrawn. A forwarder that is gone and comes back is not held: it starts anew, or nothing was
 //!    wrong with it. What an operator had withdrawn before is not held either.
-//! 5. An operator drains it or the node: draining.
-//! 6. Otherwise announced.
+//! 6. An operator drains it or the node: draining.
+//! 7. Otherwise announced.
 //!
-//! Rules 2 and 5 are for each peer. The address' own state is that of the peers for which nothing special is ordered, or,
+//! Rules 2 and 6 are for each peer. The address' own state is that of the peers for which nothing special is ordered, or,
 //! if there is no such peer, the greatest of all.
 //!
 //! The wall clock may be set: a drain is over when either clock says so.
@@ -39,6 +41,8 @@ pub struct View<'a> {
     pub services: &'a BTreeMap<String, bool>,
     /// The addresses for which the kernel has a route, and its metric.
     pub installed: &'a BTreeMap<IpAddr, u32>,
+    /// Whether the forwarder has what checks have found, or nothing is checked.
+    pub is_checked: bool,
 }
 
 /// Both clocks.
@@ -165,6 +169,7 @@ impl Round<'_> {
         let orders = self.orders.vips.get(&address).unwrap_or(&none);
         let (ordered, peers) = self.learnt(address, orders);
         let fault = self.fault(address);
+        let is_checked = self.is_checked(address);
         let unmet = self.unmet(address);
         let is_held = self.remember(address, fault.as_ref(), unmet.as_ref());
         if let Some(cause) = fault {
@@ -173,6 +178,9 @@ impl Round<'_> {
         if ordered.state == VipState::Withdrawn {
             let cause = ordered.cause.unwrap_or(VipCause::Ordered);
             return Decision { reason: ordered.reason, ..withdrawn(address, cause) };
+        }
+        if !is_checked {
+            return withdrawn(address, VipCause::NotChecked);
         }
         let cause = match (unmet, ordered.cause) {
             (Some(Unmet { services, effect: Effect::Withdraw }), _) => {
@@ -204,6 +212,15 @@ impl Round<'_> {
             ForwarderState::Well if !self.site.allows(address) => Some(VipCause::NotAllowed),
             ForwarderState::Well => None,
         }
+    }
+
+    /// Whether checks say nothing against announcing an address. One that is announced stays so while they begin.
+    fn is_checked(&self, address: IpAddr) -> bool {
+        let is_announced = || {
+            let memory = self.memory.vips.get(&address);
+            self.view.installed.contains_key(&address) || memory.is_some_and(|it| it.is_announced)
+        };
+        self.view.is_checked || !self.site.has(address) || is_announced()
     }
 
     /// The services that keep an address from its quorum, and what follows.

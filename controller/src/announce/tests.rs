@@ -43,6 +43,7 @@ struct Rig {
     forwarder: ForwarderState,
     services: BTreeMap<String, bool>,
     installed: BTreeMap<IpAddr, u32>,
+    is_checked: bool,
     now: Now,
     next: Option<Instant>,
 }
@@ -57,6 +58,7 @@ impl Rig {
             forwarder: ForwarderState::Well,
             services: [("one".to_owned(), true), ("two".to_owned(), false)].into(),
             installed: BTreeMap::new(),
+            is_checked: true,
             now: Now { steady: Instant::now(), wall: Wall(1_700_000_000_000) },
             next: None,
         }
@@ -67,6 +69,7 @@ impl Rig {
             forwarder: self.forwarder,
             services: &self.services,
             installed: &self.installed,
+            is_checked: self.is_checked,
         };
         let site = self.site.as_ref();
         let Decisions { decisions, next } =
@@ -149,6 +152,9 @@ fn the_first_cause_that_holds_is_given() {
     rig.order(WEB, VipOrder::Undrain, &[]);
     rig.assert(WITHDRAWN, "node_drained");
     rig.order_node(NodeOrder::Undrain, &[]);
+    rig.is_checked = false;
+    rig.assert(WITHDRAWN, "not_checked");
+    rig.is_checked = true;
     rig.assert(WITHDRAWN, "no_quorum");
     rig.serve(true);
     rig.assert(UP, "serving");

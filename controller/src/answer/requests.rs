@@ -6,11 +6,13 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use guideway_api::{
-    BgpMode, BgpPeer, ChangeOutcome, Error, ErrorKind, Request, Response, Vip, VipCause, VipState,
+    BgpMode, BgpPeer, ChangeOutcome, Error, ErrorKind, Node, Request, Response, Vip, VipCause,
+    VipState,
 };
 use guideway_chassis::event::{Level, Recorder};
 
 use super::{notes, words};
+use crate::check::Which;
 use crate::manager::{self, Order, Ordered, View};
 
 /// How long an answer waits for the kernel's routes.
@@ -40,13 +42,17 @@ impl Answers {
     pub(super) fn read(&self, request: Request) -> Response {
         let answer = match request {
             Request::VipList {} => Ok(Response::Vips(self.view().vips.clone())),
-            Request::NodeShow {} => Ok(Response::Node(self.view().to_node())),
+            Request::NodeShow {} => Ok(Response::Node(self.node(&self.view()))),
             Request::BgpList {} => self.peers().map(Response::BgpPeers),
             Request::BgpShow { peer } => self.peer(&peer),
             Request::LogLevel { .. } => Ok(Response::LogLevel { level: self.level.now() }),
-            Request::CheckList {} | Request::CheckShow { .. } | Request::CheckRun { .. } => {
-                let message = "this controller checks no backends";
-                Err(Error::new(ErrorKind::Failed, message))
+            Request::CheckList {} => {
+                let listed = self.manager.checks().list();
+                listed.map(|snapshot| Response::Checks(snapshot.checks))
+            }
+            Request::CheckShow { check, backend, pool } => {
+                let which = Which { check, backend, pool };
+                self.manager.checks().show(which).map(Response::Check)
             }
             // The server keeps requests of the other daemon and those about the connection.
             _ => Err(Error::new(ErrorKind::Failed, "this daemon does not carry it out")),
@@ -72,7 +78,28 @@ impl Answers {
                 let words = (before, format!("level {}", level.name()));
                 Answered::applied(Response::LogLevel { level }, ChangeOutcome::Applied, words)
             }
+            Request::CheckRun { check, backend, pool } => {
+                self.probe(Which { check, backend, pool })
+            }
             request => Answered::refused(self.read(request)),
+        }
+    }
+
+    /// The node, with its checks as far as they answer.
+    fn node(&self, view: &View) -> Node {
+        let checks = self.manager.checks().list().ok().and_then(|snapshot| snapshot.totals());
+        Node { checks, ..view.to_node() }
+    }
+
+    /// Has a backend probed once. No state follows, but a server is sent something.
+    fn probe(&self, which: Which) -> Answered {
+        match self.manager.checks().run(which) {
+            Ok(ran) => {
+                let probed = format!("check {} of {}/{}", ran.check, ran.pool, ran.backend);
+                let words = (probed, ran.result.to_string());
+                Answered::applied(Response::CheckRan(ran), ChangeOutcome::Applied, words)
+            }
+            Err(error) => Answered::refused(Response::Error(error)),
         }
     }
 
@@ -92,7 +119,7 @@ impl Answers {
         let stored = self.manager.wait_until_stored(version);
         let (view, is_installed) = self.wait_until_installed(addresses);
         let response = match is_node {
-            true => Response::NodeSet { node: view.to_node(), changed: changed > 0, stored },
+            true => Response::NodeSet { node: self.node(&view), changed: changed > 0, stored },
             false => {
                 let vips = addresses.iter().map(|&address| listed(&view, address)).collect();
                 Response::VipsSet { vips, changed, stored }

@@ -5,6 +5,7 @@
 //! probes and not the port, so the strict filter drops the answer without a word. Of an interface's own value and that of
 //! `all`, the larger one holds: 0 none, 1 strict, 2 loose. IPv6 has no such filter.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
@@ -13,13 +14,14 @@ const SETTINGS: &str = "/proc/sys/net/ipv4/conf";
 /// The value of the strict filter.
 const STRICT: u32 = 1;
 
-/// The interfaces, of these, that drop answers to probes of IPv4 by a strict filter: a sentence about each, which says
+/// The interfaces, of these, that drop answers to probes of IPv4 by a strict filter, each with a sentence that says
 /// what to do. An interface that there is not drops nothing.
-pub fn strict_filters(interfaces: &[String]) -> Vec<String> {
+pub fn strict_filters(interfaces: &[String]) -> BTreeMap<String, String> {
     let all = value("all").unwrap_or(0);
     let is_strict =
         |interface: &&String| value(interface).is_some_and(|own| own.max(all) == STRICT);
-    interfaces.iter().filter(is_strict).map(|interface| sentence(interface)).collect()
+    let strict = interfaces.iter().filter(is_strict);
+    strict.map(|interface| (interface.clone(), sentence(interface))).collect()
 }
 
 fn sentence(interface: &str) -> String {
@@ -47,7 +49,7 @@ mod tests {
     #[test]
     fn names_that_are_no_interfaces_are_none() {
         let names = ["", "/", "..", "../conf/lo", ".", "no-such-one", "lo/../lo"];
-        assert_eq!(strict_filters(&names.map(str::to_owned)), Vec::<String>::new());
+        assert_eq!(strict_filters(&names.map(str::to_owned)), BTreeMap::new());
     }
 
     #[test]

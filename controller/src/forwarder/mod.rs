@@ -25,6 +25,7 @@ use std::time::Duration;
 
 pub use source::Report;
 use source::Source;
+pub(crate) use source::{connect, unexpected};
 use wake::Wake;
 
 /// The running threads. Dropping the handle ends them.

@@ -1,7 +1,7 @@
 //! What the threads have in common: the forwarder's socket, and what they report.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -46,20 +46,25 @@ pub(super) struct Source<R> {
 }
 
 impl<R> Source<R> {
-    /// Connects, says hello, and returns the number of the forwarder's process too.
+    /// As [`connect`].
     pub(super) fn connect(&self, timeout: Duration) -> Result<(Client, i32), Error> {
-        let mut client = Client::connect(&self.socket, Daemon::Forwarder, timeout)?;
-        let process = client.daemon().unwrap_or_default();
-        let hello = Request::Hello {
-            client: "guideway-controller".to_owned(),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-        };
-        let Response::Hello {} = client.send(&hello)? else { return Err(unexpected()) };
-        Ok((client, process))
+        connect(&self.socket, timeout)
     }
 }
 
+/// Connects, says hello, and returns the number of the forwarder's process too.
+pub(crate) fn connect(socket: &Path, timeout: Duration) -> Result<(Client, i32), Error> {
+    let mut client = Client::connect(socket, Daemon::Forwarder, timeout)?;
+    let process = client.daemon().unwrap_or_default();
+    let hello = Request::Hello {
+        client: "guideway-controller".to_owned(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+    };
+    let Response::Hello {} = client.send(&hello)? else { return Err(unexpected()) };
+    Ok((client, process))
+}
+
 /// The error of a response that is not of its request.
-pub(super) fn unexpected() -> Error {
+pub(crate) fn unexpected() -> Error {
     Error::Response { reason: "it is to another request".to_owned() }
 }

@@ -9,7 +9,7 @@ use guideway_api::{Error, ErrorKind};
 
 use super::order::Order;
 use super::view::View;
-use crate::{bird, forwarder, routes};
+use crate::{bird, check, forwarder, routes};
 
 /// What the manager is told.
 #[derive(Debug)]
@@ -20,6 +20,8 @@ pub enum Event {
     Routes(routes::Report),
     /// Of BIRD.
     Bird(bird::Report),
+    /// Of checks.
+    Checks(check::Report),
     /// By an operator.
     Order(Order, Sender<Result<Ordered, Error>>),
     /// Read the files with passwords again.

@@ -54,7 +54,10 @@ impl State {
         }
         let none = Arc::default();
         let serving = self.serving.as_ref().map_or(&none, |(_, serving)| serving);
-        let view = View { forwarder: state, services: serving, installed: &self.installed };
+        let is_checked =
+            adopted.configuration.checks.is_empty() || self.checked == Some(adopted.process);
+        let installed = &self.installed;
+        let view = View { forwarder: state, services: serving, installed, is_checked };
         let site = adopted.site.as_deref();
         let Decisions { decisions, next } =
             decide(site, &self.orders, &view, &mut self.memory, now);

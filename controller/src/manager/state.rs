@@ -5,14 +5,16 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
-use guideway_api::{Announcing, BgpPeer, Error, ErrorKind, ForwarderState, Happening};
+use guideway_api::{
+    Announcing, AnnouncingState, BgpPeer, Error, ErrorKind, ForwarderState, Happening,
+};
 use guideway_chassis::wall::Wall;
 use guideway_config::Configuration;
 
 use super::order::Order;
 use super::sessions;
 use crate::announce::{Change, Class, Classes, Decision, Handlings, Memory, Orders, Site};
-use crate::{bird, forwarder, routes};
+use crate::{bird, check, forwarder, routes};
 
 /// Why an order is refused that depends on the configuration.
 const UNKNOWN: &str = "the controller does not know the forwarder's configuration yet, so that it cannot tell which \
@@ -82,6 +84,8 @@ pub(super) struct State {
     /// Addresses of services that had their quorum since the forwarder's start, and whether they have it.
     pub(super) quorums: BTreeMap<IpAddr, bool>,
     pub(super) bird: BirdSaid,
+    /// The process of the forwarder that has what checks have found.
+    pub(super) checked: Option<i32>,
     pub(super) restored: u64,
     /// The interface and the table of the last configuration that had them.
     pub(super) place: Option<(String, u32)>,
@@ -110,6 +114,7 @@ impl State {
             listed: BTreeMap::new(),
             quorums: BTreeMap::new(),
             bird: BirdSaid::default(),
+            checked: None,
             restored: 0,
             place: None,
         }
@@ -143,6 +148,21 @@ impl State {
         }
     }
 
+    /// Whether the forwarder forwards, as far as it says: otherwise checks fail through no fault of the backends.
+    pub(super) fn is_forwarding(&self) -> bool {
+        let state = self.announcing.as_ref().map(|announcing| &announcing.state);
+        match self.forwarder {
+            Some(ForwarderState::Well) => true,
+            Some(ForwarderState::Down) => matches!(
+                state,
+                // Without `[announce]`, or by an operator's hand.
+                None | Some(AnnouncingState::Removed)
+            ),
+            Some(ForwarderState::Absent | ForwarderState::Silent | ForwarderState::Starting)
+            | None => false,
+        }
+    }
+
     /// Takes note of what the kernel has.
     pub(super) fn note_routes(&mut self, report: routes::Report) -> Vec<Happening> {
         match report {
@@ -159,27 +179,34 @@ impl State {
                 vec![Happening::RoutesRestored { routes }]
             }
             routes::Report::RuleRestored { ipv6 } => vec![Happening::RuleRestored { ipv6 }],
-            routes::Report::ProbesReady { is_ready } => {
-                if is_ready {
-                    tracing::info!("probes through tunnels reach the forwarder");
-                } else {
-                    tracing::warn!("probes through tunnels do not reach the forwarder");
-                }
-                Vec::new()
-            }
-            routes::Report::ProbesRestored { rules, routes } => {
-                tracing::warn!(
-                    "somebody else removed rules ({rules}) and routes ({routes}) of probes; put back"
-                );
-                Vec::new()
-            }
-            routes::Report::ProbesRefused { error } => {
-                tracing::error!("the kernel refuses a rule or a route of probes: {error}");
-                Vec::new()
-            }
+            // The checks hear of it, and say so.
+            routes::Report::ProbesReady { .. } => Vec::new(),
+            routes::Report::ProbesRestored { rules, routes } => self.path_of_probes(format!(
+                "somebody else removed rules ({rules}) and routes ({routes}) of probes; they are put back"
+            )),
+            routes::Report::ProbesRefused { error } => self
+                .path_of_probes(format!("the kernel refuses a rule or a route of probes: {error}")),
             routes::Report::Refused { routes, error } => {
                 vec![Happening::RoutesRefused { routes, error }]
             }
+        }
+    }
+
+    /// What has happened to the way of probes through tunnels.
+    fn path_of_probes(&self, problem: String) -> Vec<Happening> {
+        let probe = self.adopted.as_ref().map(|adopted| &adopted.configuration.probe);
+        let interface = probe.map(|probe| probe.interface.clone()).unwrap_or_default();
+        vec![Happening::CheckPath { interface, problem }]
+    }
+
+    /// Takes note of what checks say.
+    pub(super) fn note_checks(&mut self, report: check::Report) -> Vec<Happening> {
+        match report {
+            check::Report::Ready { process } => {
+                self.checked = Some(process);
+                Vec::new()
+            }
+            check::Report::Happened(happened) => happened,
         }
     }
 

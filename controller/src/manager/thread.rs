@@ -12,13 +12,14 @@ use guideway_api::Error;
 use guideway_chassis::event::Recorder;
 use guideway_chassis::store::Store;
 use guideway_chassis::wall::Wall;
+use guideway_config::Configuration;
 
 use super::event::{Event, Ordered, Settings, ask};
 use super::order::Order;
 use super::state::State;
 use super::view::View;
 use crate::announce::{Now, Orders};
-use crate::{bird, forwarder, routes};
+use crate::{bird, check, forwarder, routes};
 
 /// How long the thread waits for more events after the first.
 const GATHERING: Duration = Duration::from_millis(3);
@@ -38,6 +39,7 @@ pub struct Handle {
     settled: Arc<AtomicU64>,
     is_stored: Arc<AtomicBool>,
     bird: Arc<bird::Handle>,
+    checks: check::Asker,
     /// Disconnected when the thread has ended.
     ended: Receiver<()>,
     thread: Option<JoinHandle<()>>,
@@ -63,6 +65,10 @@ pub fn start(
     let routes = routes::start(tell(Event::Routes))?;
     let to_bird = events.clone();
     let bird = Arc::new(bird::start(move |report| _ = to_bird.send(Event::Bird(report)))?);
+    let to_checks = events.clone();
+    let report = move |report| _ = to_checks.send(Event::Checks(report));
+    let checks = check::start(settings.forwarder.clone(), report)?;
+    let asker = checks.asker().clone();
     let to_forwarder = events.clone();
     let report = move |report| _ = to_forwarder.send(Event::Forwarder(report));
     let forwarder = forwarder::start(&settings.forwarder, STALL, report)?;
@@ -76,6 +82,7 @@ pub fn start(
         recorder: recorder.clone(),
         routes,
         bird: Arc::clone(&bird),
+        checks,
         forwarder,
         view: Arc::clone(&view),
         alive: Box::new(alive),
@@ -83,6 +90,8 @@ pub fn start(
         wanted: None,
         plan: None,
         table: None,
+        checked: None,
+        well: None,
     };
     let (ends, ended) = bounded::<()>(0);
     let run = move || {
@@ -91,7 +100,8 @@ pub fn start(
         manager.run(&received);
     };
     let thread = thread::Builder::new().name("manager".into()).spawn(run)?;
-    Ok(Handle { events, view, settled, is_stored, bird, ended, thread: Some(thread) })
+    let checks = asker;
+    Ok(Handle { events, view, settled, is_stored, bird, checks, ended, thread: Some(thread) })
 }
 
 impl Handle {
@@ -138,6 +148,11 @@ impl Handle {
         &self.ended
     }
 
+    /// The checks, for questions about them.
+    pub fn checks(&self) -> &check::Asker {
+        &self.checks
+    }
+
     /// BIRD, for questions about a session.
     pub fn bird(&self) -> &bird::Handle {
         &self.bird
@@ -159,6 +174,7 @@ struct Manager {
     recorder: Recorder,
     routes: routes::Handle,
     bird: Arc<bird::Handle>,
+    checks: check::Handle,
     forwarder: forwarder::Handle,
     view: Arc<ArcSwap<View>>,
     alive: Box<dyn FnMut() + Send>,
@@ -168,6 +184,10 @@ struct Manager {
     plan: Option<Option<bird::Plan>>,
     /// The table of which the routes were read at its first mention.
     table: Option<u32>,
+    /// The configuration that checks follow.
+    checked: Option<Arc<Configuration>>,
+    /// The forwarder's process, and whether it is well enough for checks.
+    well: Option<(Option<i32>, bool)>,
 }
 
 impl Manager {
@@ -210,9 +230,16 @@ impl Manager {
             Event::Forwarder(report) => {
                 let happened = self.state.note_forwarder(report);
                 self.adopt();
+                self.check();
                 happened
             }
-            Event::Routes(report) => self.state.note_routes(report),
+            Event::Routes(report) => {
+                if let routes::Report::ProbesReady { is_ready } = report {
+                    self.checks.probes_ready(is_ready);
+                }
+                self.state.note_routes(report)
+            }
+            Event::Checks(report) => self.state.note_checks(report),
             Event::Bird(report) => self.state.note_bird(report),
             Event::Order(order, answer) => {
                 match self.state.order(&order, Wall::now()) {
@@ -249,6 +276,23 @@ impl Manager {
         }
     }
 
+    /// Has checks follow the forwarder and its configuration.
+    fn check(&mut self) {
+        let well = (self.state.process, self.state.is_forwarding());
+        if self.well != Some(well) {
+            self.well = Some(well);
+            self.checks.forwarder(well.0, well.1);
+        }
+        let Some(adopted) = &self.state.adopted else { return };
+        let configuration = &adopted.configuration;
+        if self.checked.as_ref().is_some_and(|known| Arc::ptr_eq(known, configuration)) {
+            return;
+        }
+        self.checked = Some(Arc::clone(configuration));
+        self.routes.want_probes(probes(configuration));
+        self.checks.configure(Arc::clone(configuration), !self.state.installed.is_empty());
+    }
+
     /// Decides, and tells everybody what is wanted now. Returns when to do so again.
     fn settle(&mut self) -> Option<Instant> {
         let now = Now { steady: Instant::now(), wall: Wall::now() };
@@ -268,4 +312,14 @@ impl Manager {
         self.view.store(Arc::new(View::of(&self.state)));
         settled.next
     }
+}
+
+/// By what way probes through tunnels leave the node, if there are any.
+fn probes(configuration: &Configuration) -> Option<routes::Probes> {
+    let sources = configuration.node.check_sources.clone();
+    (!sources.is_empty()).then(|| routes::Probes {
+        interface: configuration.probe.interface.clone(),
+        table: configuration.probe.table,
+        sources,
+    })
 }

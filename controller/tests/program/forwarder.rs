@@ -1,12 +1,13 @@
 //! A forwarder that is played: it serves its control socket by the real server, and says what a test wants.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
 use guideway_api::{
-    Announcing, AnnouncingState, Daemon, Error, ErrorKind, Happening, Protocol, Request, Response,
-    Service, Status, Traffic,
+    Announcing, AnnouncingState, Backend, BackendOrder, BackendSetting, BackendState, Daemon,
+    Error, ErrorKind, Happening, NextHop, Protocol, Request, Response, Service, SetState, Source,
+    Status, Traffic,
 };
 use guideway_chassis::event::Recorder;
 use guideway_chassis::peer::Access;
@@ -72,6 +73,10 @@ pub(crate) struct Said {
     pub(crate) is_silent: bool,
     /// The names of the requests that it got.
     pub(crate) asked: BTreeSet<&'static str>,
+    /// The settings of source controller, by pool and backend.
+    pub(crate) set: BTreeMap<(String, String), (SetState, String)>,
+    /// Each change of them, in order: the backend, and its state or none.
+    pub(crate) changes: Vec<(String, Option<SetState>)>,
 }
 
 /// A running forwarder. It ends when it is dropped.
@@ -92,6 +97,8 @@ impl Forwarder {
             serving: vec!["web", "web-tls", "dns"],
             is_silent: false,
             asked: BTreeSet::new(),
+            set: BTreeMap::new(),
+            changes: Vec::new(),
         };
         let said = Arc::new((Mutex::new(said), Condvar::new()));
         let events = Recorder::default();
@@ -120,11 +127,26 @@ impl Forwarder {
 
     /// Has another configuration in force.
     pub(crate) fn reload(&self, announce: &str) {
+        self.reload_text(configuration(announce));
+    }
+
+    /// Has this configuration in force.
+    pub(crate) fn reload_text(&self, text: String) {
         self.say(|said| {
             said.generation += 1;
             said.in_force += 1;
-            said.text = configuration(announce);
+            said.text = text;
         });
+    }
+
+    /// What it was told of a backend of the pool `web`: a state, and why.
+    pub(crate) fn set(&self, backend: &str) -> Option<(SetState, String)> {
+        self.said.0.lock().set.get(&("web".to_owned(), backend.to_owned())).cloned()
+    }
+
+    /// Each change of settings so far.
+    pub(crate) fn changes(&self) -> Vec<(String, Option<SetState>)> {
+        self.said.0.lock().changes.clone()
     }
 }
 
@@ -186,7 +208,68 @@ fn answer(said: &(Mutex<Said>, Condvar), request: &Request) -> Response {
             };
             Response::Services(services.map(service).to_vec())
         }
+        Request::BackendList {} => Response::Backends(backends(&now)),
+        Request::BackendSet { changes, source: Source::Controller, .. } => {
+            for change in changes {
+                let (Some(pool), Some(backend)) = (&change.pool, &change.backend) else {
+                    return Response::Error(Error::new(ErrorKind::BadRequest, "of which pool?"));
+                };
+                let place = (pool.clone(), backend.clone());
+                let state = match change.set {
+                    BackendOrder::State(state) => {
+                        let reason = change.reason.clone().unwrap_or_default();
+                        now.set.insert(place, (state, reason));
+                        Some(state)
+                    }
+                    _ => {
+                        now.set.remove(&place);
+                        None
+                    }
+                };
+                now.changes.push((backend.clone(), state));
+            }
+            let (generation, backends) = (now.generation, Vec::new());
+            Response::BackendsSet { generation, backends, stored: true }
+        }
         // A controller asks nothing else: see `a_controller_only_reads_and_only_at_the_control_socket`.
         _ => Response::Error(Error::new(ErrorKind::Forbidden, "a controller must not ask this")),
     }
+}
+
+/// The backends of the configuration that it has.
+fn backends(said: &Said) -> Vec<Backend> {
+    let parsed = guideway_config::parse(&said.text).unwrap();
+    let pools = parsed.configuration.pools.into_iter();
+    let backend = |pool: &str, backend: guideway_config::Backend| Backend {
+        settings: said
+            .set
+            .get(&(pool.to_owned(), backend.name.clone()))
+            .map(|(state, reason)| BackendSetting {
+                source: Source::Controller,
+                state: Some(*state),
+                weight: None,
+                reason: Some(reason.clone()),
+                since: String::new(),
+                until: None,
+            })
+            .into_iter()
+            .collect(),
+        pool: pool.to_owned(),
+        name: backend.name,
+        address: backend.address,
+        weight: 1,
+        slow_start: None,
+        state: BackendState::Active,
+        since: String::new(),
+        source: Source::File,
+        reason: None,
+        encapsulation: None,
+        encapsulation_choice: None,
+        share: 0.0,
+        next_hop: NextHop::NoMac { port: "edge0".to_owned(), vlan: None, address: backend.address },
+        traffic: Traffic::default(),
+    };
+    pools
+        .flat_map(|pool| pool.backends.into_iter().map(move |it| backend(&pool.name, it)))
+        .collect()
 }

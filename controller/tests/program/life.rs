@@ -173,7 +173,8 @@ fn a_controller_only_reads_and_only_at_the_control_socket() {
         forwarder.serve(&["web"]);
         forwarder.reload(ANNOUNCE);
         until("it has read again", || controller.show().generation == 2);
-        assert_eq!(forwarder.asked(), BTreeSet::from(["config_show", "service_list", "status"]));
+        let reads = ["backend_list", "config_show", "service_list", "status"];
+        assert_eq!(forwarder.asked(), BTreeSet::from(reads));
         let path = node.path("forwarder.sock").display().to_string();
         assert_eq!(connected(controller.pid()), BTreeSet::from([path]));
     });

@@ -9,6 +9,7 @@
 mod space;
 
 mod bird;
+mod checks;
 mod forwarder;
 mod hostile;
 mod life;

@@ -536,6 +536,7 @@ impl Both {
             forwarder: self.model.forwarder,
             services: &self.model.serves,
             installed: &self.installed,
+            is_checked: true,
         };
         decide(Some(&self.site), &self.orders, &view, memory, self.now())
     }
