@@ -3,6 +3,9 @@
 //! All probes run on this one thread, by tokio. What they find goes to [`States`]; what follows for backends goes to the
 //! thread `settings`, and what has happened to the manager.
 //!
+//! A forwarder that stands still is found after `announce.stall`. Until then it looks as if backends failed that are probed through
+//! it. So such a failure counts only when it is older than that, and the forwarder well all the time.
+//!
 //! A thread that does not run in time finds that probes have timed out which were answered. So it notices that it slept for
 //! longer than it should have: results of probes that were under way then count for nothing, and states are frozen until it
 //! has kept up for a while.
@@ -13,7 +16,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use guideway_api::{CheckRun, CheckStep, CheckVia, Error, ErrorKind, SetState};
+use guideway_api::{CheckCode, CheckRun, CheckStep, CheckVia, Error, ErrorKind, SetState};
 use guideway_chassis::wall::Wall;
 use guideway_config::Configuration;
 use ipnet::IpNet;
@@ -22,6 +25,7 @@ use tokio::time::sleep_until;
 
 use super::command::{Command, Question, Report, Which};
 use super::happened::Happened;
+use super::held::Held;
 use super::icmp;
 use super::path::strict_filters;
 use super::ports::{Ports, Range};
@@ -40,6 +44,14 @@ const LATE: Duration = Duration::from_millis(500);
 
 /// How long the thread has to keep up until states follow results again.
 const CALM: Duration = Duration::from_secs(1);
+
+/// `announce.stall` without `[announce]`.
+const STALL: Duration = Duration::from_millis(500);
+
+/// How long a failure waits that may be the forwarder's: until a stall is found, and told.
+fn doubt(stall: Duration) -> Duration {
+    stall + stall / 2
+}
 
 /// How often the thread looks whether the node lets answers pass.
 const LOOK: Duration = Duration::from_secs(5);
@@ -78,6 +90,9 @@ pub(super) struct Checker<R> {
     is_running: bool,
     earlier: Option<BTreeMap<Member, Wanted>>,
     is_configured: bool,
+    /// Failures that may be the forwarder's, and how long they wait.
+    held: Held,
+    doubt: Duration,
     /// Targets of which no probe has ended since they are known.
     unprobed: BTreeSet<TargetKey>,
     /// The last wish of the thread `settings`, and what is in force.
@@ -117,6 +132,8 @@ impl<R: Fn(Report)> Checker<R> {
             is_running: false,
             earlier: None,
             is_configured: false,
+            held: Held::default(),
+            doubt: doubt(STALL),
             unprobed: BTreeSet::new(),
             wish: 0,
             in_force: None,
@@ -145,10 +162,12 @@ impl<R: Fn(Report)> Checker<R> {
                     return;
                 }
             }
+            self.release(now);
             self.begin(now);
             self.look(now);
             self.pass_on();
-            let next = self.schedule.next().map_or(now + TICK, |next| next.min(now + TICK));
+            let next = self.schedule.next().into_iter().chain(self.held.due());
+            let next = next.fold(now + TICK, Instant::min);
             tokio::select! {
                 biased;
                 count = commands.recv_many(&mut told, TAKEN) => {
@@ -170,6 +189,7 @@ impl<R: Fn(Report)> Checker<R> {
         self.tally.late(late);
         if late >= LATE {
             (self.stalled, self.late) = (now, Some(now));
+            self.held.clear();
             let frozen = self.states.freeze(FreezeCause::Late);
             self.note(frozen);
         } else if self.late.is_some_and(|last| now.duration_since(last) >= CALM) {
@@ -237,22 +257,45 @@ impl<R: Fn(Report)> Checker<R> {
     fn take(&mut self, ended: Ended, now: Instant) {
         let Ended { key, began, outcome } = ended;
         let Some(target) = self.plan.targets.get(&key).cloned() else { return };
+        let is_failure = !outcome.code.is_success();
         if began > self.stalled {
-            self.unprobed.remove(&key);
             self.tally.count(&key, &outcome);
-            if target.check.log_failures && !outcome.code.is_success() {
+            if target.check.log_failures && is_failure {
                 self.happened.failed(&key, &target, &outcome);
             }
-            let changes = self.states.result(&key, result_of(outcome), now, Wall::now());
-            self.note(changes);
+            let result = result_of(outcome);
+            if key.path != Path::Direct && is_failure && result.code != CheckCode::SockErr {
+                self.held.push(now + self.doubt, key.clone(), result);
+            } else {
+                // A success says that the forwarder was well, so that failures before it were the backend's.
+                for earlier in self.held.of(&key) {
+                    self.follow(&key, earlier, now);
+                }
+                self.follow(&key, result, now);
+            }
         }
         let check = &target.check;
         let interval = match self.states.pace(&key) {
             Some(Pace::Fast) => check.fast_interval,
             Some(Pace::Down) => check.down_interval,
+            _ if is_failure => check.fast_interval,
             Some(Pace::Normal) | None => check.interval,
         };
         self.schedule.ended(&key, check, interval, now);
+    }
+
+    /// Has a result decide.
+    fn follow(&mut self, key: &TargetKey, result: ProbeResult, now: Instant) {
+        self.unprobed.remove(key);
+        let changes = self.states.result(key, result, now, Wall::now());
+        self.note(changes);
+    }
+
+    /// Has the failures decide that are old enough.
+    fn release(&mut self, now: Instant) {
+        while let Some((key, result)) = self.held.next(now) {
+            self.follow(&key, result, now);
+        }
     }
 
     fn note(&mut self, changes: impl IntoIterator<Item = Change>) {
@@ -284,7 +327,10 @@ impl<R: Fn(Report)> Checker<R> {
                 self.process = process;
                 let change = match is_well {
                     true => self.states.thaw(FreezeCause::Forwarder),
-                    false => self.states.freeze(FreezeCause::Forwarder),
+                    false => {
+                        self.held.clear();
+                        self.states.freeze(FreezeCause::Forwarder)
+                    }
                 };
                 self.note(change);
             }
@@ -316,6 +362,8 @@ impl<R: Fn(Report)> Checker<R> {
         }
         let Some(configuration) = self.waiting.take() else { return };
         let plan = Arc::new(Plan::of(&configuration));
+        let stall = configuration.announce.as_ref().map_or(STALL, |announce| announce.stall);
+        self.doubt = doubt(stall);
         self.prepare(&configuration);
         // Backends that an earlier run has checked begin as they are, and not by `initial_state`.
         let earlier = self.earlier.take().filter(|found| self.is_running || !found.is_empty());
@@ -414,7 +462,9 @@ impl<R: Fn(Report)> Checker<R> {
                     let left = next.map(|next| next.saturating_duration_since(Instant::now()));
                     details.next_ms =
                         left.map(|left| u64::try_from(left.as_millis()).unwrap_or(u64::MAX));
-                    details.row.icmp = self.tally.icmp_of(key.address);
+                    if details.row.via == CheckVia::Tunnel {
+                        details.row.icmp = self.tally.icmp_of(key.address);
+                    }
                     details.certificate_ends = self.tally.certificate_end_of(&key);
                     Ok(details)
                 }));

@@ -10,6 +10,7 @@
 //! | `ports.rs` | pure: from which source ports, and the pins that follow |
 //! | `probe/` | one probe |
 //! | `state/` | pure: from results to states |
+//! | `held.rs` | pure: failures that may be the forwarder's, and wait |
 //! | `settings.rs` | the thread that sets states and pins in the forwarder |
 //! | `checker.rs` | the thread that has all of this done |
 //! | `icmp/` | what routers say of packets through tunnels |
@@ -21,6 +22,7 @@ mod checker;
 mod command;
 mod handle;
 mod happened;
+mod held;
 pub mod icmp;
 mod path;
 mod plan;

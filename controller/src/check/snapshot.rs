@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
-use guideway_api::{CheckCode, CheckState, CheckTotals, Checks};
+use guideway_api::{CheckCode, CheckState, CheckTotals, CheckVia, Checks};
 
 use guideway_chassis::wall::Wall;
 
@@ -69,7 +69,7 @@ pub struct Snapshot {
 impl Snapshot {
     pub(super) fn of(states: &States, tally: &Tally, plan: &Plan) -> Snapshot {
         let mut rows: Vec<_> = states.rows().collect();
-        for row in &mut rows {
+        for row in rows.iter_mut().filter(|row| row.via == CheckVia::Tunnel) {
             row.icmp = tally.icmp_of(row.address);
         }
         let certificates = tally.certificates.iter().flat_map(|(key, &ends)| {
