@@ -244,7 +244,10 @@ fn addresses<'a>(section: &Section<'a>, list: &[IpNet], seen: &mut Seen<'a>) {
             );
             section.warn_at(&path, KEY, message);
         }
-        if let Some(first) = seen.networks.insert(value.trunc(), line) {
+        // Several addresses of one port in a network are usual: one for each purpose.
+        let is_own = list[..index].iter().any(|other| other.trunc() == value.trunc());
+        let first = seen.networks.insert(value.trunc(), line);
+        if let Some(first) = first.filter(|_| !is_own) {
             let message = format!(
                 "line {first} has an address in the same network; packets to it leave by the first \
                  port"

@@ -179,9 +179,12 @@ fn each_warning() {
             "address of the network itself",
         ),
         (
-            &[("\"192.0.2.1/24\", ", "\"192.0.2.1/24\", \"192.0.2.2/24\", ")],
-            17,
-            "port[0].addresses",
+            &[(
+                "[[neighbor]]",
+                "[[port]]\nname = \"b\"\ndevice = \"net_null1\"\naddresses = [\"192.0.2.2/24\"]\n\n[[neighbor]]",
+            )],
+            25,
+            "port[1].addresses",
             "same network",
         ),
         (
