@@ -3,8 +3,8 @@
 //! All probes run on this one thread, by tokio. What they find goes to [`States`]; what follows for backends goes to the
 //! thread `settings`, and what has happened to the manager.
 //!
-//! A forwarder that stands still is found after `announce.stall`. Until then it looks as if backends failed that are probed through
-//! it. So such a failure counts only when it is older than that, and the forwarder well all the time.
+//! A forwarder that stands still is found after `announce.stall`. Until then it looks as if backends failed: probes leave through
+//! it, or by the interfaces of its ports. So a failure counts only when it is older than that, and the forwarder well all the time.
 //!
 //! A thread that does not run in time finds that probes have timed out which were answered. So it notices that it slept for
 //! longer than it should have: results of probes that were under way then count for nothing, and states are frozen until it
@@ -16,7 +16,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use guideway_api::{CheckCode, CheckRun, CheckStep, CheckVia, Error, ErrorKind, SetState};
+use guideway_api::{
+    CheckCode, CheckRun, CheckState, CheckStep, CheckVia, Error, ErrorKind, SetState,
+};
 use guideway_chassis::wall::Wall;
 use guideway_config::Configuration;
 use ipnet::IpNet;
@@ -264,24 +266,40 @@ impl<R: Fn(Report)> Checker<R> {
                 self.happened.failed(&key, &target, &outcome);
             }
             let result = result_of(outcome);
-            if key.path != Path::Direct && is_failure && result.code != CheckCode::SockErr {
+            if result.code == CheckCode::SockErr {
+                self.follow(&key, result, now);
+            } else if is_failure {
                 self.held.push(now + self.doubt, key.clone(), result);
             } else {
-                // A success says that the forwarder was well, so that failures before it were the backend's.
-                for earlier in self.held.of(&key) {
-                    self.follow(&key, earlier, now);
-                }
-                self.follow(&key, result, now);
+                self.succeed(&key, result, now);
             }
         }
         let check = &target.check;
         let interval = match self.states.pace(&key) {
             Some(Pace::Fast) => check.fast_interval,
             Some(Pace::Down) => check.down_interval,
+            // Before its first result decides, there is time for another.
+            _ if is_failure && self.is_unknown(&key) => check.fast_interval.min(self.doubt / 3),
             _ if is_failure => check.fast_interval,
             Some(Pace::Normal) | None => check.interval,
         };
         self.schedule.ended(&key, check, interval, now);
+    }
+
+    /// Takes a success, before which failures may wait.
+    fn succeed(&mut self, key: &TargetKey, result: ProbeResult, now: Instant) {
+        let is_first = self.is_unknown(key);
+        for earlier in self.held.of(key) {
+            // Packets to a backend whose next hop the forwarder has yet to find are lost, which must not be what decides.
+            if !is_first {
+                self.follow(key, earlier, now);
+            }
+        }
+        self.follow(key, result, now);
+    }
+
+    fn is_unknown(&self, key: &TargetKey) -> bool {
+        self.states.state(key) == Some(CheckState::Unknown)
     }
 
     /// Has a result decide.

@@ -1,4 +1,4 @@
-//! Results that wait: failures of probes through tunnels, which may turn out to be the forwarder's.
+//! Results that wait: failures, which may turn out to be the forwarder's.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Instant;

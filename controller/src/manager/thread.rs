@@ -279,7 +279,8 @@ impl Manager {
     /// Has checks follow the forwarder and its configuration.
     fn check(&mut self) {
         let well = (self.state.process, self.state.is_forwarding());
-        if self.well != Some(well) {
+        // A forwarder that has yet to be found is not lost.
+        if self.well != Some(well) && (well.1 || self.well.is_some()) {
             self.well = Some(well);
             self.checks.forwarder(well.0, well.1);
         }

@@ -231,6 +231,11 @@ impl States {
         Some(self.entries.target(key)?.standing.pace())
     }
 
+    /// A target's state; none for one that is gone.
+    pub fn state(&self, key: &TargetKey) -> Option<CheckState> {
+        Some(self.entries.target(key)?.standing.state)
+    }
+
     /// Whether each target has had its first result that says something. Once it is so it stays so, whatever another
     /// configuration adds.
     pub fn is_first_over(&self) -> bool {
