@@ -30,7 +30,7 @@ use super::sections::port::{self, PortDraft};
 use super::sections::probe::ProbeDraft;
 use super::sections::punt::{
     self, PuntDraft, PuntLinkLocalDraft, PuntMulticastDraft, PuntNeighborDraft, PuntOwnDraft,
-    PuntRoutingDraft,
+    PuntProbeDraft, PuntRoutingDraft,
 };
 use super::sections::service::{self, ServiceDraft, ServiceEntry};
 use super::sections::tunnel::{self, TunnelDraft};
@@ -49,6 +49,7 @@ pub fn declarations() -> Vec<Declaration> {
         PuntDraft::declaration(),
         PuntRoutingDraft::declaration(),
         PuntNeighborDraft::declaration(),
+        PuntProbeDraft::declaration(),
         PuntOwnDraft::declaration(),
         PuntLinkLocalDraft::declaration(),
         PuntMulticastDraft::declaration(),

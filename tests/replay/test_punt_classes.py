@@ -15,14 +15,15 @@ NODE = Node(
     virtual=tuple(VIP.values()),
     on_link=("192.0.2.0/24", "2001:db8::/64"),
     peers=("10.7.0.0/16", "2001:db8:7::/48"),
+    probing=("10.255.0.9", "2001:db8:e::9"),
 )
 SOURCES = {
     4: ("192.0.2.9", "10.7.1.1", "10.8.1.1", "169.254.1.1", "0.0.0.0", "127.0.0.1", "192.0.2.1", VIP[4]),
     6: ("2001:db8::9", "fe80::9", "2001:db8:7::9", "2001:db8:8::9", "::", "::1", "2001:db8::1", VIP[6]),
 }
 DESTINATIONS = {
-    4: ("192.0.2.1", "192.0.2.1", "192.0.2.1", VIP[4], "203.0.113.99", "192.0.2.2", "127.0.0.1"),
-    6: ("2001:db8::1", "2001:db8::1", "2001:db8::1", VIP[6], "2001:db8:f::99", "fe80::1"),
+    4: ("192.0.2.1", "192.0.2.1", "192.0.2.1", VIP[4], "203.0.113.99", "192.0.2.2", "127.0.0.1", *[NODE.probing[0]] * 2),
+    6: ("2001:db8::1", "2001:db8::1", "2001:db8::1", VIP[6], "2001:db8:f::99", "fe80::1", *[NODE.probing[1]] * 2),
 }
 GROUPS = {
     4: ("224.0.0.5", "224.0.0.6", "224.0.0.18", "224.0.0.251"),
@@ -35,6 +36,7 @@ NOTHING = {"rate": 0, "burst": 1}
 def config(**limits):
     def change(config):
         config["port"][0]["interface"] = "edge0"
+        config["node"]["check_source"] = list(NODE.probing)
         config["punt"] = {"routing_peers": list(NODE.peers)}
         for name in CLASSES:
             config[f"punt.{name}"] = limits.get(name, NOTHING)
@@ -57,6 +59,9 @@ def cases(seed, count):
         usual = "group" if to_group else "own"
         mac = choose.choice((usual, usual, usual, usual, "own", "broadcast", "link group", "other"))
         source, hops = choose.choice(SOURCES[version]), choose.choice((255, 64, 1))
+        # Most of what probes get are answers.
+        if destination in NODE.probing and choose.random() < 0.6:
+            source = VIP[version]
         yield Case(mac, tags, content, source, destination, hops)
 
 

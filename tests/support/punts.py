@@ -11,7 +11,7 @@ from scapy.layers.inet6 import ICMPv6EchoRequest, ICMPv6ND_NA, ICMPv6ND_NS, IPv6
 from scapy.layers.l2 import ARP, Dot1Q, Ether
 from scapy.packet import Raw
 
-CLASSES = ("routing", "neighbor", "own", "link_local", "multicast")
+CLASSES = ("routing", "neighbor", "probe", "own", "link_local", "multicast")
 
 # What a frame carries that is no IP packet, with its Ethertype.
 OTHERS = {"arp": 0x0806, "lldp": 0x88CC, "slow": 0x8809, "unknown": 0x1234}
@@ -43,6 +43,7 @@ class Node:
     virtual: tuple
     on_link: tuple
     peers: tuple
+    probing: tuple = ()
 
 
 @dataclass(frozen=True)
@@ -103,7 +104,10 @@ def punt_class(case, node):
         return "neighbor"
     is_group = case.mac != "own"
     if case.content not in OTHERS:
-        found = _class_of_packet(case, node, case.destination in node.own and not is_group)
+        is_own = case.destination in node.own + node.probing and not is_group
+        found = _class_of_packet(case, node, is_own)
+        if found in ("routing", "own") and case.destination in node.probing and case.source in node.virtual:
+            return "probe"
         if found in ("routing", "own"):
             return found if _is_possible(case.source, node) else None
         if found:
@@ -132,6 +136,6 @@ def _is_in(address, networks):
 def _is_possible(source, node):
     """docs/operations.md, "Sources", for packets to the node."""
     address = ipaddress.ip_address(source)
-    if source in node.own or source in node.virtual or address.is_multicast or address.is_loopback:
+    if source in node.own + node.probing + node.virtual or address.is_multicast or address.is_loopback:
         return False
     return not _is_in(source, ("0.0.0.0/8", "240.0.0.0/4")) and not address.is_unspecified

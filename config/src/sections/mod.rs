@@ -47,7 +47,7 @@ pub use node::Node;
 pub use pool::{Backend, Curve, Inclusion, MssClamp, OnEmpty, Pool};
 pub use port::{Port, Steering};
 pub use probe::Probe;
-pub use punt::{Punt, PuntLinkLocal, PuntMulticast, PuntNeighbor, PuntOwn, PuntRouting};
+pub use punt::{Punt, PuntLinkLocal, PuntMulticast, PuntNeighbor, PuntOwn, PuntProbe, PuntRouting};
 pub use service::{DrainThen, Policy, Service};
 pub use tunnel::Tunnel;
 pub use vip::Vip;

@@ -26,6 +26,7 @@ section! {
         routing_peers: IpNet = PREFIX, list "[\"198.51.100.0/24\"]", reload;
         table routing ("routing"): PuntRouting, PuntRoutingDraft;
         table neighbor ("neighbor"): PuntNeighbor, PuntNeighborDraft;
+        table probe ("probe"): PuntProbe, PuntProbeDraft;
         table own ("own"): PuntOwn, PuntOwnDraft;
         table link_local ("link_local"): PuntLinkLocal, PuntLinkLocalDraft;
         table multicast ("multicast"): PuntMulticast, PuntMulticastDraft;
@@ -60,6 +61,12 @@ class! {
 class! {
     /// The limit of ARP and neighbour discovery.
     "[punt.neighbor]" => PuntNeighbor, PuntNeighborDraft, "20000", "2000"
+}
+
+class! {
+    /// The limit of servers' answers to probes through tunnels: packets from a virtual address to one of
+    /// `node.check_source`.
+    "[punt.probe]" => PuntProbe, PuntProbeDraft, "50000", "5000"
 }
 
 class! {

@@ -133,6 +133,7 @@ fn the_contract_example_is_read_completely() {
                 routing_peers: vec![],
                 routing: PuntRouting { rate: 10_000, burst: 2000 },
                 neighbor: PuntNeighbor { rate: 20_000, burst: 2000 },
+                probe: PuntProbe { rate: 50_000, burst: 5000 },
                 own: PuntOwn { rate: 5000, burst: 1000 },
                 link_local: PuntLinkLocal { rate: 100, burst: 50 },
                 multicast: PuntMulticast { rate: 500, burst: 100 },
@@ -275,7 +276,7 @@ fn every_value_reaches_its_field() {
             "eal_args = []",
             "eal_args = ['--iova-mode=va']\n[flow]\nentries = 64\n[flow.timeout]\nsyn = 1\n\
              established = 2\nclosing = 3\nudp = 4\n[icmp]\nrate = 0\nburst = 1000000\n\
-             [punt]\nrouting_peers = ['10.0.0.0/8', '2001:db8::/32']\nown.rate = 0\n\
+             [punt]\nrouting_peers = ['10.0.0.0/8', '2001:db8::/32']\nown.rate = 0\nprobe.burst = 9\n\
              [punt.routing]\nrate = 7\nburst = 8\n[punt.multicast]\nburst = 10000000\n[control]\nsocket = '/tmp/s'\n\
              group = 'domain users'",
         ),
@@ -310,6 +311,7 @@ fn every_value_reaches_its_field() {
     let peers = ["10.0.0.0/8", "2001:db8::/32"].map(|text| text.parse().unwrap());
     assert_eq!(punt.routing_peers, peers);
     assert_eq!(punt.routing, PuntRouting { rate: 7, burst: 8 });
+    assert_eq!(punt.probe, PuntProbe { rate: 50_000, burst: 9 });
     assert_eq!(punt.own, PuntOwn { rate: 0, burst: 1000 });
     assert_eq!(punt.multicast, PuntMulticast { rate: 500, burst: 10_000_000 });
     assert_eq!(configuration.pools[0].mss_clamp, Some(MssClamp::Auto));

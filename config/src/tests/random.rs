@@ -32,8 +32,11 @@ fn assert_sound(configuration: &Configuration) {
     let Configuration { cluster, tunnel, fragments, punt, .. } = configuration;
     assert!(distinct(punt.routing_peers.iter()));
     assert!(punt.routing_peers.iter().all(|peer| peer.network() == peer.addr()));
-    for (rate, burst) in [(punt.routing.rate, punt.routing.burst), (punt.own.rate, punt.own.burst)]
-    {
+    for (rate, burst) in [
+        (punt.routing.rate, punt.routing.burst),
+        (punt.probe.rate, punt.probe.burst),
+        (punt.own.rate, punt.own.burst),
+    ] {
         assert!(rate <= 10_000_000 && (1..=10_000_000).contains(&burst));
     }
     assert!(distinct(cluster.members.iter().map(|member| member.address)));
@@ -270,6 +273,7 @@ fn configuration() -> impl Strategy<Value = String> {
                         &["[]", "[\"10.0.0.0/8\"]", "[\"10.0.0.1/8\", \"fd00::/8\"]"],
                     ),
                     ("routing.rate", &["0", "10000000"]),
+                    ("probe.rate", &["0", "10000000"]),
                     ("own.burst", &["1", "10000000"]),
                 ],
             ),

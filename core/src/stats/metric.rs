@@ -66,6 +66,8 @@ named! {
         PuntedRouting = "punted_routing",
         /// The packet was given to the kernel, as ARP or neighbour discovery.
         PuntedNeighbor = "punted_neighbor",
+        /// The packet was given to the kernel, as an answer to one of the node's probes.
+        PuntedProbe = "punted_probe",
         /// The packet was given to the kernel, as one to an address of the node.
         PuntedOwn = "punted_own",
         /// The packet was given to the kernel, as one of a protocol of the link.

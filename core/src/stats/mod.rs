@@ -247,7 +247,7 @@ mod tests {
         assert_eq!(reader.dropped(), 1);
         assert_eq!(
             Event::ALL.iter().map(|&event| reader.event(event)).collect::<Vec<_>>(),
-            [0, 0, 0, 0, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0]
+            [0, 0, 0, 0, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0]
         );
         let none = Traffic::default();
         assert_eq!(reader.backend(1), Traffic { packets: 2, bytes: 100, flows: 1, ..none });

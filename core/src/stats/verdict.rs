@@ -175,6 +175,8 @@ reasons! {
     PuntLimitedRouting = "punt_limited_routing",
     /// For the kernel, ARP or neighbour discovery, but `punt.neighbor` was used up.
     PuntLimitedNeighbor = "punt_limited_neighbor",
+    /// For the kernel, an answer to one of the node's probes, but `punt.probe` was used up.
+    PuntLimitedProbe = "punt_limited_probe",
     /// For the kernel, to an address of the node, but `punt.own` was used up.
     PuntLimitedOwn = "punt_limited_own",
     /// For the kernel, of a protocol of the link, but `punt.link_local` was used up.

@@ -37,12 +37,13 @@ fn has_interface(port: &Port) -> bool {
 
 /// The limit of each class, in the order of their indices.
 pub(crate) fn limits(configuration: &Configuration) -> [Limit; Class::ALL.len()] {
-    let Punt { routing, neighbor, own, link_local, multicast, .. } = configuration.punt;
+    let Punt { routing, neighbor, probe, own, link_local, multicast, .. } = configuration.punt;
     let mut limits = [Limit::default(); Class::ALL.len()];
     for &class in Class::ALL {
         let (rate, burst) = match class {
             Class::Routing => (routing.rate, routing.burst),
             Class::Neighbor => (neighbor.rate, neighbor.burst),
+            Class::Probe => (probe.rate, probe.burst),
             Class::Own => (own.rate, own.burst),
             Class::LinkLocal => (link_local.rate, link_local.burst),
             Class::Multicast => (multicast.rate, multicast.burst),
@@ -88,7 +89,8 @@ mod tests {
     fn each_class_has_its_own_limit() {
         let text = "[punt]\nrouting_peers = ['10.0.0.0/8']\nrouting = { rate = 1, burst = 2 }\n\
                     neighbor = { rate = 3, burst = 4 }\nown = { rate = 5, burst = 6 }\n\
-                    link_local = { rate = 7, burst = 8 }\nmulticast = { rate = 9, burst = 10 }\n";
+                    link_local = { rate = 7, burst = 8 }\nmulticast = { rate = 9, burst = 10 }\n\
+                    probe = { rate = 11, burst = 12 }\n";
         let punts = punts(&format!("{MIXED}\n{text}"));
         let peers: [IpNet; 1] = ["10.0.0.0/8".parse().unwrap()];
         assert_eq!(punts.routing_peers, peers);
@@ -98,6 +100,7 @@ mod tests {
             (Class::Own, 5, 6),
             (Class::LinkLocal, 7, 8),
             (Class::Multicast, 9, 10),
+            (Class::Probe, 11, 12),
         ] {
             assert_eq!(punts.limits[class.index()], Limit { rate, burst }, "{class:?}");
         }

@@ -183,6 +183,7 @@ mod tests {
                 "fragment_buffer_full",
                 "punt_limited_routing",
                 "punt_limited_neighbor",
+                "punt_limited_probe",
                 "punt_limited_own",
                 "punt_limited_link_local",
                 "punt_limited_multicast",
@@ -197,6 +198,6 @@ mod tests {
         other.event(Event::FlowTableFull, 5);
         let workers = [of_one, of_other];
         let read: Vec<_> = Counter::all().map(|counter| counter.read(workers.iter())).collect();
-        assert_eq!((read[0], read[11], read.iter().sum::<u64>()), (7, 5, 12));
+        assert_eq!((read[0], read[12], read.iter().sum::<u64>()), (7, 5, 12));
     }
 }

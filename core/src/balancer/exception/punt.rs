@@ -88,15 +88,21 @@ fn class(tables: &Tables, frame: &[u8], reason: DropReason) -> Result<Class, Dro
             let class = tables.node().punts.class_of_packet(&packet, frame);
             (Some(packet), class.filter(|&class| class == Class::Neighbor))
         }
-        Ok(packet) => (Some(packet), tables.node().punts.class_of_packet(&packet, frame)),
+        Ok(packet) => {
+            let class = match tables.node().punts.class_of_packet(&packet, frame) {
+                // A virtual address is no peer of a routing protocol, whatever port its service has.
+                Some(Class::Own | Class::Routing) if tables.is_answer_to_probe(&packet, frame) => {
+                    Some(Class::Probe)
+                }
+                class => class,
+            };
+            (Some(packet), class)
+        }
         Err(Malformed::NotIp) => (None, class_of_other(frame)),
         Err(_) => return Err(reason),
     };
     let class = class.ok_or(reason)?;
     match (class, packet) {
-        (Class::Own, Some(packet)) if tables.is_answer_to_probe(&packet, frame) => {
-            tables.check_loop(frame)?;
-        }
         (Class::Own | Class::Routing, Some(packet)) => {
             tables.check_source_to_node(&packet, frame, false)?;
         }

@@ -301,7 +301,7 @@ fn an_answer_to_a_probe_reaches_the_kernel() {
             let mut workers = pinned(|_| ());
             assert_eq!(received(&mut workers, &answer.frame()), []);
             assert_eq!(workers.verdicts(), [(Verdict::Punted, 1)], "{answer:?}");
-            assert_eq!(workers.punted[0].1, Class::Own);
+            assert_eq!(workers.punted[0].1, Class::Probe);
         }
         let mut spoofed = answer.clone();
         spoofed.destination.set_ip(own.parse().unwrap());

@@ -11,6 +11,8 @@ named! {
         Routing = "routing",
         /// ARP and neighbour discovery.
         Neighbor = "neighbor",
+        /// Answers of servers to the node's probes through tunnels.
+        Probe = "probe",
         /// Any other packet to an address of the node.
         Own = "own",
         /// Protocols between two ends of a link: LLDP, LACP, spanning tree.
@@ -26,6 +28,7 @@ impl Class {
         match self {
             Class::Routing => DropReason::PuntLimitedRouting,
             Class::Neighbor => DropReason::PuntLimitedNeighbor,
+            Class::Probe => DropReason::PuntLimitedProbe,
             Class::Own => DropReason::PuntLimitedOwn,
             Class::LinkLocal => DropReason::PuntLimitedLinkLocal,
             Class::Multicast => DropReason::PuntLimitedMulticast,
@@ -38,6 +41,7 @@ impl From<Class> for Event {
         match class {
             Class::Routing => Event::PuntedRouting,
             Class::Neighbor => Event::PuntedNeighbor,
+            Class::Probe => Event::PuntedProbe,
             Class::Own => Event::PuntedOwn,
             Class::LinkLocal => Event::PuntedLinkLocal,
             Class::Multicast => Event::PuntedMulticast,

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | link-local | to the groups that no bridge forwards (IEEE 802.1Q-2018, table 8-1), LLDP, slow protocols (LACP), CDP |
 //! | neighbour | ARP; neighbour discovery with hop limit 255 (RFC 4861 section 7.1) to an own address or a group |
+//! | probe | any IP packet from a virtual address to an address that probes through tunnels come from, fragments included |
 //! | routing | BGP, BFD, OSPF and VRRP to an own address or their group, from a trusted source |
 //! | own | any other IP packet to an own address, fragments included |
 //! | multicast | any other frame to a group MAC address |
@@ -11,6 +12,10 @@
 //! A source is trusted to run a routing protocol if it is a configured peer or on a link of the node, or if the packet
 //! has passed no router (time to live or hop limit 255, RFC 5082). What else comes to those ports is of the class
 //! `own`, so that a flood from afar starves no session.
+//!
+//! The class `probe` needs the virtual addresses, which the tables have: `exception/punt.rs` tells it from `own` and from
+//! `routing`. All protocols belong to it, because a server whose UDP port is closed answers by an ICMP error, and none
+//! of its own packets otherwise has these addresses.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 

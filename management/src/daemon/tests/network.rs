@@ -305,6 +305,6 @@ fn punts_are_listed_in_the_order_of_service() {
     lab.applied(&(text(THREE) + limits));
     let Response::Punts(list) = lab.daemon.handle(Request::PuntList {}) else { panic!() };
     let classes: Vec<_> = list.iter().map(|punt| punt.class.as_str()).collect();
-    assert_eq!(classes, ["routing", "neighbor", "own", "link_local", "multicast"]);
+    assert_eq!(classes, ["routing", "neighbor", "probe", "own", "link_local", "multicast"]);
     assert_eq!((list[1].rate, list[1].burst, list[1].punted, list[1].limited), (3, 4, 0, 0));
 }

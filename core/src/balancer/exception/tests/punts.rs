@@ -11,7 +11,7 @@ use super::*;
 use crate::balancer::id::PortIndex;
 use crate::balancer::punt::{Class, Limit};
 use crate::wire::{Error as Malformed, ipv4};
-use workers::Punted;
+use workers::{CHECK_SOURCES, Punted};
 
 const WITH_INTERFACES: Setup = Setup { interfaces: [true; 2], ..Setup::PLAIN };
 const BROADCAST: [u8; 6] = ethernet::BROADCAST;
@@ -334,6 +334,71 @@ fn routing_cases() -> Vec<Case> {
     cases
 }
 
+/// Servers answer probes from the virtual address, whatever they answer.
+fn probe_cases() -> Vec<Case> {
+    let probe = Ok(Class::Probe);
+    let mut cases: Vec<Case> = Vec::new();
+    for (vip, source, near, loopback, number) in [
+        (VIP, CHECK_SOURCES[0], NEAR, "127.0.0.1", protocol::ICMP),
+        (VIP_V6, CHECK_SOURCES[1], NEAR_V6, "::1", protocol::ICMPV6),
+    ] {
+        let icmp = |kind: u8, from, to| {
+            let payload = [vec![kind, 0], vec![0; 22]].concat();
+            ip(&Sample { payload, ..protocol_of(number, from, to) }, 60)
+        };
+        let invalid = Err(DropReason::SourceInvalid);
+        let (reply, unreachable) = if number == protocol::ICMP { (0, 3) } else { (129, 1) };
+        cases.extend([
+            ("a segment", ip(&tcp_of(vip, 80, source, 20000), 60), probe),
+            ("a datagram", ip(&udp_of(vip, source, 20000), 60), probe),
+            ("an echo reply", icmp(reply, vip, source), probe),
+            ("the port is closed: RFC 1122 4.1.3.1", icmp(unreachable, vip, source), probe),
+            ("a server on the link", ip(&tcp_of(vip, 80, source, 20000), 255), probe),
+            ("of a service at BGP's port", ip(&tcp_of(vip, 179, source, 20000), 255), probe),
+            ("of a service at BFD's port", ip(&udp_of(vip, source, 3784), 255), probe),
+            ("from another host", ip(&tcp_of(near, 80, source, 20000), 60), Ok(Class::Own)),
+            ("another host's ping", icmp(reply, near, source), Ok(Class::Own)),
+            ("a router's error", icmp(unreachable, near, source), Ok(Class::Own)),
+            ("a session", ip(&tcp_of(near, 9, source, 179), 255), Ok(Class::Routing)),
+            ("from loopback", ip(&tcp_of(loopback, 80, source, 20000), 60), invalid),
+        ]);
+    }
+    let fragment = |field| {
+        let whole = udp_of(VIP, CHECK_SOURCES[0], 20000);
+        ip(&Sample { fragment: field, ..whole }, 60)
+    };
+    let fragment_v6 = |field| ip(&in_fragment(udp_of(VIP_V6, CHECK_SOURCES[1], 20000), field), 60);
+    let to_all = Sample { mac: BROADCAST, ..udp_of(VIP, CHECK_SOURCES[0], 20000) };
+    cases.extend([
+        ("a first fragment", fragment(MORE), probe),
+        ("a later fragment", fragment(MORE | 4), probe),
+        ("a first fragment of IPv6", fragment_v6(1), probe),
+        ("a later fragment of IPv6", fragment_v6(4 << 3), probe),
+        (
+            "to another own address",
+            ip(&tcp_of(VIP, 80, OWN, 20000), 60),
+            Err(DropReason::SourceInvalid),
+        ),
+        (
+            "BGP to another own address",
+            ip(&tcp_of(VIP_V6, 179, OWN_V6, 20000), 255),
+            Err(DropReason::SourceInvalid),
+        ),
+        ("in a frame to all: RFC 1122 3.3.6", ip(&to_all, 60), Ok(Class::Multicast)),
+        (
+            "neighbour discovery",
+            ip(&discovery(136, VIP_V6, CHECK_SOURCES[1]), 255),
+            Ok(Class::Neighbor),
+        ),
+        (
+            "to another virtual address",
+            ip(&protocol_of(200, CHECK_SOURCES[0], VIP), 60),
+            Err(DropReason::UnsupportedProtocol),
+        ),
+    ]);
+    cases
+}
+
 fn own_cases() -> Vec<Case> {
     let own = Ok(Class::Own);
     let mut cases: Vec<Case> = Vec::new();
@@ -505,6 +570,7 @@ fn cases() -> Vec<Case> {
         link_local_cases(),
         neighbor_cases(),
         routing_cases(),
+        probe_cases(),
         own_cases(),
         virtual_address_cases(),
         multicast_cases(),
@@ -603,10 +669,11 @@ fn a_full_queue_to_the_kernel_is_a_reason_of_its_own() {
 }
 
 /// One frame of each class.
-fn one_of_each() -> [(Class, Vec<u8>); 5] {
+fn one_of_each() -> [(Class, Vec<u8>); Class::ALL.len()] {
     [
         (Class::Routing, ip(&tcp_of(NEAR, 50000, OWN, 179), 1)),
         (Class::Neighbor, arp(BROADCAST, &[], 1)),
+        (Class::Probe, ip(&tcp_of(VIP, 80, CHECK_SOURCES[0], 20000), 60)),
         (Class::Own, ip(&tcp_of(FAR, 50000, OWN, 179), 60)),
         (Class::LinkLocal, other([1, 0x80, 0xc2, 0, 0, 2], &[], SLOW, &[1, 1])),
         (Class::Multicast, ip(&udp_of(NEAR, "224.0.0.251", 5353), 255)),
