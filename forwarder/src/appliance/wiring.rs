@@ -33,12 +33,23 @@ pub(super) const RING: u32 = 1024;
 /// counted.
 pub(super) const SMALL_RING: u32 = 256;
 #[expect(clippy::cast_possible_truncation, reason = "a few, and 32")]
-const CLASSES: u32 = Class::ALL.len() as u32;
-#[expect(clippy::cast_possible_truncation, reason = "a few, and 32")]
 const BURST: u32 = dpdk::BURST as u32;
 
 /// Packets that a ring to or from the thread `kernel` holds: a burst of ARP, or a window of TCP.
 const KERNEL_RING: u32 = 256;
+/// Packets that the ring of the answers to probes holds: those to 5,000 probes a second over TCP, while the thread does
+/// not run for 0.1 s. An answer that is lost looks like a server that is down.
+const PROBE_RING: u32 = 1024;
+
+/// Packets that a worker's ring of this class holds.
+const fn punt_ring(class: Class) -> u32 {
+    match class {
+        Class::Probe => PROBE_RING,
+        Class::Routing | Class::Neighbor | Class::Own | Class::LinkLocal | Class::Multicast => {
+            KERNEL_RING
+        }
+    }
+}
 
 /// Packets that the rings to and from the kernel hold, where `workers` workers punt to `interfaces`
 /// interfaces.
@@ -50,7 +61,8 @@ pub(super) fn in_kernel_rings(workers: u16, interfaces: usize) -> u32 {
     let interfaces = u32::try_from(interfaces + 1).unwrap_or(u32::MAX);
     // Of an interface also the burst that is being read, with a spare buffer.
     let from = interfaces * (KERNEL_RING + BURST + 1);
-    u32::from(workers) * CLASSES * KERNEL_RING + from + BURST
+    let to: u32 = Class::ALL.iter().map(|&class| punt_ring(class)).sum();
+    u32::from(workers) * to + from + BURST
 }
 
 /// How many queues a port has, and why.
@@ -294,13 +306,16 @@ impl<'a> Connections<'a> {
         doorbell: &Arc<Doorbell>,
         counters: &[Arc<Counters>],
     ) -> Result<Vec<Vec<Receiver>>, Error> {
-        let classes = if self.lossless { 1 } else { Class::ALL.len() };
-        let mut ends: Vec<Vec<Receiver>> = (0..classes).map(|_| Vec::new()).collect();
+        let sizes = match self.lossless {
+            true => vec![KERNEL_RING],
+            false => Class::ALL.iter().map(|&class| punt_ring(class)).collect(),
+        };
+        let mut ends: Vec<Vec<Receiver>> = sizes.iter().map(|_| Vec::new()).collect();
         for worker in 0..self.workers.len() {
-            let mut rings = Vec::with_capacity(classes);
-            for (class, ends) in ends.iter_mut().enumerate() {
+            let mut rings = Vec::with_capacity(sizes.len());
+            for (class, (ends, &size)) in ends.iter_mut().zip(&sizes).enumerate() {
                 let name = format!("punt{class}_{worker}");
-                let (ring, end) = ring::channel(self.eal, &name, KERNEL_RING, self.nodes[worker])?;
+                let (ring, end) = ring::channel(self.eal, &name, size, self.nodes[worker])?;
                 rings.push(RingQueue::new(ring, self.lossless));
                 ends.push(end);
             }

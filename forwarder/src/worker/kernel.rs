@@ -131,7 +131,8 @@ mod tests {
                 punts.rings.push(RingQueue::new(to, false));
                 ends.push(from);
             }
-            for (class, mbuf) in Class::ALL.iter().zip(packets(&pool, 5).drain()) {
+            assert_eq!(Class::ALL.len(), 6, "a packet for each class is made below");
+            for (class, mbuf) in Class::ALL.iter().zip(packets(&pool, 6).drain()) {
                 punts.punt(PortIndex(7), *class, mbuf).unwrap();
             }
             let mut burst = Burst::new();
