@@ -13,10 +13,12 @@ import socket
 import time
 
 import pytest
+from scapy.layers.inet import IP, UDP
+from scapy.layers.l2 import Ether
 from support import binaries, prometheus
 from support.daemon import Daemon
 from support.events import Connection
-from support.hosts import INTERFACE, LB, PYTHON, Fabric, configuration, running, wait_for_states, wait_until
+from support.hosts import APPLIANCE_MAC, INTERFACE, LB, PYTHON, Fabric, Flood, configuration, running, wait_for_states, wait_until
 from support.packets import VIP
 
 DEVICE = "gwcheck"
@@ -339,3 +341,26 @@ def test_many_connections_at_once(fabric, directory):
             for client in clients:
                 client.close()
         assert json.dumps(control.ask("pin_list")).count('"b4"') == len(ports)
+
+
+def test_a_flood_to_the_node_costs_no_answer(fabric, directory):
+    """Answers have an allowance and a queue of their own. The flood is to the very address that they are to."""
+
+    def change(config):
+        config["punt.own"] = {"rate": 10, "burst": 1}
+
+    attacker = fabric.host("edge")
+    with node(fabric, configured(directory, change=change), directory) as (daemon, control):
+        source = (SOURCE[4], PORT)
+        pin(control, {source: "b4"})
+        frame = Ether(dst=APPLIANCE_MAC["gw0"], src=attacker.mac) / IP(src="10.8.1.1", dst=SOURCE[4])
+        frame /= UDP(sport=9, dport=PORT, chksum=0) / bytes(18)
+        with Flood(attacker, frame, 5000, 34):
+            wait_until(lambda: daemon.ask("stats")["verdicts"].get("punt_limited_own", 0) > 1000)
+            # An answer that was lost would come again a second later, and a probe would be over.
+            for _ in range(50):
+                assert connect(fabric, source, timeout=0.9)
+        stats = daemon.stats_at_rest()
+        # At least a SYN-ACK and the greeting of each.
+        assert stats["events"]["punted_probe"] >= 100
+        assert stats["verdicts"].get("punt_limited_probe", 0) == 0
