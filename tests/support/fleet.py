@@ -13,13 +13,11 @@ All are network namespaces of this machine, and go when the `with` block ends.
 
 import contextlib
 import re
-import select
 import socket
-import subprocess
 import threading
 import time
 
-from . import binaries
+from . import servers
 from .conversations import FAMILY, KIND, Conversations
 from .hosts import INTERFACE, Fabric, wait_until
 from .nodes import Node
@@ -66,7 +64,7 @@ class Fleet:
         # A second after its FIN a port can be used again.
         self.client.sysctl(**{"ipv4.tcp_tw_reuse": 1})
         self._by_router(self.client, "198.51.100.254", "2001:db8:c::254")
-        self.servers = {f"s{n}": self._server(stack, n) for n in (1, 2, 3)}
+        self.servers = {f"s{n}": self._server(n) for n in (1, 2, 3)}
         self.router = stack.enter_context(self._router(host))
         if self._bfd:
             packets = "min rx interval {0} ms; min tx interval {0} ms;"
@@ -90,20 +88,12 @@ class Fleet:
         for gateway in gateways:
             host.ip("route", "add", "default", "via", gateway, "dev", INTERFACE)
 
-    def _server(self, stack, number):
-        addresses = (f"192.0.2.1{number}/24", f"2001:db8::1{number}/64")
-        host = self.fabric.host("edge", *addresses, name=f"s{number}")
-        # ARP must not announce the virtual address.
-        host.sysctl(**{"ipv4.conf.all.arp_ignore": 1, "ipv4.conf.all.arp_announce": 2})
-        host.ip("link", "set", INTERFACE, "mtu", "1600")
+    def _server(self, number):
+        made = servers.host(self.fabric, number)
         for version, gateway in ((4, "192.0.2.254"), (6, "2001:db8::254")):
-            host.ip(f"-{version}", "route", "add", "default", "via", gateway, "dev", INTERFACE, "mtu", "1500")
-        vips = [word for vip in VIP.values() for word in ("--vip", vip)]
-        peers = ("--peer", "192.0.2.0/24", "--peer", "2001:db8::/64")
-        agent = host.start(binaries.directory() / "guideway-agent", *vips, *peers, stdout=subprocess.PIPE)
-        assert select.select([agent.stdout], [], [], 10)[0], "the agent prints nothing"
-        assert agent.stdout.readline().startswith("ready: ")
-        return host
+            made.ip(f"-{version}", "route", "add", "default", "via", gateway, "dev", INTERFACE, "mtu", "1500")
+        made.agent = servers.start_agent(made)
+        return made
 
     # What the router knows.
 
@@ -177,7 +167,6 @@ class Fleet:
             for name, host in self.servers.items():
                 made.serve(host, name, (("tcp", 80), ("udp", 53)))
             yield made
-
 
     def carried(self, conversations, count):
         """Conversations of every kind, and the node that carries each."""

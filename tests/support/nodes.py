@@ -19,6 +19,8 @@ PORT = "edge0"
 ROUTER = {4: "192.0.2.254", 6: "2001:db8::254"}
 SERVERS = {"s1": "192.0.2.11", "s2": "2001:db8::12", "s3": "192.0.2.13"}
 TABLE = "1000"
+# Where a controller serves its metrics, by the namespace's own loopback.
+CONTROLLER = "127.0.0.1:9421"
 PEER = {4: "tor4", 6: "tor6"}
 # The prefixes of the virtual addresses.
 ALLOWED = ["203.0.113.0/24", "2001:db8:f::/48"]
@@ -123,7 +125,7 @@ class Controller:
         """Starts it without waiting for it."""
         program = binaries.directory() / "guideway-controller"
         line = [*FIRST, program, "--forwarder", self._node.daemon.socket, "--socket", self.socket]
-        line += ["--state-directory", self._node.directory / "controller"]
+        line += ["--state-directory", self._node.directory / "controller", "--listen", CONTROLLER]
         with self.log_path.open("a") as log:
             self.process = self._node.host.start(*line, stdout=log, stderr=log)
 
