@@ -1,0 +1,169 @@
+"""SIGKILL of the controller, of the forwarder and of both, at one of two nodes, with a server that is down.
+
+That server's agent is dead, so that whatever is sent there is lost: a node that forgot the state would break connections.
+"""
+
+import contextlib
+import ipaddress
+import signal
+import tempfile
+import time
+from pathlib import Path
+
+import pytest
+from support import servers
+from support.checks import QUICK, Checker, check, moment, probed, sources
+from support.events import kept
+from support.fleet import SLOW, Attempts, Fleet
+from support.hosts import IN_TIME, tunnels, wait_until
+from support.packets import VIP
+from support.servers import Nginx
+
+# Of the servers' health, beside the ports of services.
+HEALTH = 8080
+CHECKS = (check("health", "http", port=HEALTH),)
+# Seconds until a result is a state at the forwarder, on a machine with other work.
+INTERVAL, SOON = (QUICK["interval"] + QUICK["timeout"]) / 1000, 0.5
+
+
+def with_checks(config):
+    probed(config, CHECKS, int(config["node"]["name"][-1]))
+    config["pool"][0]["checks"] = ["health"]
+
+
+@pytest.fixture(scope="module")
+def whole(root):
+    with tempfile.TemporaryDirectory(prefix="guideway-") as name, Fleet(Path(name), bfd=SLOW, change=with_checks) as made:
+        made.web = {server: Nginx(host, Path(name), server, port=HEALTH) for server, host in made.servers.items()}
+        made.checkers = [Checker(node) for node in made.nodes]
+        made.wait_for(made.nodes)
+        yield made
+
+
+@pytest.fixture
+def fleet(whole):
+    """Nothing is broken, but s3 is down at both nodes."""
+    whole.repair()
+    for server in ("s1", "s2"):
+        whole.web[server].be("well")
+    victim = whole.servers["s3"]
+    servers.kill(victim.agent)
+    try:
+        settle(whole)
+        yield whole
+    finally:
+        victim.agent = servers.start_agent(victim)
+
+
+DOWN = {"s1": "active", "s2": "active", "s3": "down"}
+
+
+def settle(fleet):
+    for checker in fleet.checkers:
+        wait_until(lambda one=checker: one.backends() == DOWN, 15, checker.report)
+
+
+@contextlib.contextmanager
+def undisturbed(fleet):
+    """Connections and datagrams through both nodes, and new ones, while a `with` block runs. None of them breaks or moves."""
+    with fleet.conversations() as conversations:
+        made = fleet.connected(conversations, 40)
+        assert {one.server for one in made} == {"s1", "s2"}
+        with Attempts(fleet, 4, threads=3) as four, Attempts(fleet, 6, threads=3) as six:
+            yield made, (four, six)
+        conversations.until(lambda: all(one.answered for one in made), 5, "answers")
+        before = {one.number: one.answered for one in made}
+        conversations.until(lambda: all(one.answered > before[one.number] for one in made), 5, "answers")
+        assert not [one.broken for one in made if one.broken] and not [one.moves for one in made if one.moves]
+
+
+def lost(attempts, begin=0.0, end=float("inf")):
+    """New connections that failed or had to repeat their SYN, of those begun in between."""
+    return [(one.begun - begin, one.took, one.error) for some in attempts for one in some.late() if begin <= one.begun <= end]
+
+
+def test_the_controller_is_killed(fleet):
+    """What it has set stays. The next one is right again within a check's interval, whatever changed meanwhile."""
+    node, checker = fleet.nodes[0], fleet.checkers[0]
+    with undisturbed(fleet) as (_, attempts):
+        for server, state, wanted in (("s2", "bad", "down"), ("s2", "well", "active")):
+            before = checker.backends()
+            node.controller.stop(signal.SIGKILL)
+            fleet.web[server].be(state)
+            time.sleep(1)
+            assert checker.backends() == before, "somebody else sets states"
+            node.controller.start()
+            node.controller.wait()
+            begin = time.monotonic()
+            wait_until(lambda s=server, w=wanted: checker.backends()[s] == w, 5, checker.report)
+            print(f"{server} is {wanted} {1000 * (time.monotonic() - begin):.0f} ms after the controller answers")
+            assert time.monotonic() - begin < INTERVAL + SOON
+            assert checker.backends()["s3"] == "down" and checker.backends()["s1"] == "active"
+            # Both nodes agree before the next step.
+            wait_until(lambda s=server, w=wanted: fleet.checkers[1].backends()[s] == w, 5, checker.report)
+        assert not lost(attempts)
+    assert node.controller.vips().keys() == set(VIP.values())
+
+
+@IN_TIME
+@pytest.mark.parametrize("both", (False, True), ids=("the forwarder", "both"))
+def test_a_forwarder_is_killed(fleet, both):
+    """Its connections go on by the other node. When it is back it sends nothing to the server that is down, from the first
+    packet on: its states are set before its addresses are announced."""
+    node, checker = fleet.nodes[0], fleet.checkers[0]
+    with undisturbed(fleet) as (made, attempts), fleet.routes() as log:
+        assert node in fleet.carriers(made)
+        at = node.kill()
+        if both:
+            node.controller.stop(signal.SIGKILL)
+        took = max(fleet.losses(log, node, at).values())
+        time.sleep(2)
+        with fleet.servers["s3"].capture() as capture:
+            back = time.time()
+            if both:
+                node.controller.start()
+            node.daemon.__enter__()
+            node.controller.wait()
+            answers = time.monotonic()
+            wait_until(lambda: checker.backends() == DOWN, 5, checker.report)
+            print(f"states are right {1000 * (time.monotonic() - answers):.0f} ms after both answer")
+            assert time.monotonic() - answers < INTERVAL + SOON
+            fleet.wait_for(fleet.nodes)
+            time.sleep(2)
+            found = list(data(capture.frames, node))
+        announced = min(change.at for vip in VIP.values() for change in log.changes(vip) if change.at > back)
+        assert not found, f"{len(found)} packets of clients to the server that is down: {found[0].hex()}"
+        set_down = [
+            moment(event["time"])
+            for event in kept(node.daemon.socket)[0]
+            if event["event"] == "backend_state" and event["backend"] == "s3" and event["to"] == "down"
+        ]
+        assert set_down and min(set_down) < announced, "announced before the states were set"
+        print(f"s3 is set down {1000 * (announced - min(set_down)):.0f} ms before the router has the node's routes again")
+        # Beyond the moment of the kill itself, no new connection notices.
+        assert not lost(attempts, at + took + 0.01), node.log()[-3000:]
+    settle(fleet)
+
+
+def data(frames, node):
+    """Packets of clients that this node has sent through tunnels over IPv4, which is how the server is reached."""
+    own = ipaddress.ip_address(node.address[4]).packed
+    probing = {ipaddress.ip_address(source).packed for source in sources(node.number).values()}
+    for _, _, frame in tunnels(frames):
+        inner = frame[14 + 20 + 4 :]
+        if frame[26:30] == own and (inner[12:16] if inner[0] >> 4 == 4 else inner[8:24]) not in probing:
+            yield frame
+
+
+def test_no_route_flaps_with_a_server(fleet):
+    """A server that fails and comes back each second changes no route."""
+    before = fleet.router.messages()
+    with undisturbed(fleet) as (_, attempts), fleet.routes() as log:
+        for _ in range(4):
+            for state in ("bad", "well"):
+                fleet.web["s2"].be(state)
+                time.sleep(1)
+        assert {event["to"] for event in fleet.checkers[0].events("check_state") if event["backend"] == "s2"} >= {"down", "up"}
+        assert fleet.router.messages() == before, fleet.report()
+        assert not [change for vip in VIP.values() for change in log.changes(vip)]
+        assert not lost(attempts)
