@@ -24,7 +24,7 @@
 # --steering S        the port's steering: auto, queues or ring; with queues and af_packet the kernel spreads flows
 #                     over a queue for each worker, by its own hash
 # --idle W            what workers do without packets: poll, pause or interrupt
-# --tunnels T         what decapsulates at the servers: agent, or kernel (its own devices, for gre, ipip and vxlan)
+# --tunnels T         what decapsulates at the servers: agent, or kernel (its own devices, for all encapsulations but l2)
 #
 #   clients  c0   198.51.100.1-8/24  2001:db8:c::1-8/64  ──┐ mtu C
 #   lb       lb0  (DPDK's; the forwarder's port edge0)   ──┤ mtu M, as the servers'

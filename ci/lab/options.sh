@@ -22,6 +22,8 @@ hugepages=false
 tunnels=agent
 # Every encapsulation of the forwarder; tests/tools/test_encapsulations.py compares it with the program's own list.
 known_encapsulations=(gre ipip gue gue0 gre-udp vxlan geneve mpls-udp mpls-gre l2)
+# Those that the kernel's own devices take off, too.
+kernel_encapsulations=(gre ipip gue gue0 gre-udp vxlan geneve mpls-udp mpls-gre)
 encapsulations=(gre gre gre)
 
 die() {
@@ -125,7 +127,7 @@ read_options() {
         die "--clients-mtu: $clients_mtu is more than --fabric-mtu, which is $fabric_mtu"
     local name
     for name in "${encapsulations[@]}"; do
-        [ "$tunnels" = agent ] || one_of "--tunnels kernel, --encapsulation" "$name" gre ipip vxlan
+        [ "$tunnels" = agent ] || one_of "--tunnels kernel, --encapsulation" "$name" "${kernel_encapsulations[@]}"
     done
     # A frame must fit in a page, beside the headroom of the kernel and DPDK.
     [ "$driver" = af_packet ] || [ "$fabric_mtu" -le 3430 ] ||

@@ -56,8 +56,9 @@ def cases():
     yield Case("virtio-rss, ring", ("virtio-rss",), short=True, options=("--steering", "ring"))
     yield Case("virtio-rss, killed", ("virtio-rss",), trial=trials.kill)
     yield Case("virtio-rss, fragments", ("virtio-rss",), short=True, trial=trials.fragments)
-    for encapsulation in ("ipip", "vxlan"):
-        yield Case(f"virtio-rss, {encapsulation}", ("virtio-rss",), encapsulation=encapsulation)
+    yield Case("virtio-rss, checks", ("virtio-rss",), short=True, connections=200, trial=trials.checks)
+    for encapsulation in ("ipip", "gue", "gue0", "gre-udp", "vxlan", "geneve", "mpls-udp", "mpls-gre"):
+        yield Case(f"virtio-rss, {encapsulation}", ("virtio-rss",), encapsulation=encapsulation, trial=trials.checks)
     yield Case("virtio-rss, agent", ("virtio-rss",), tunnels="agent")
     yield Case("igb, uio", ("igb",), binding="uio_pci_generic", spreads=True)
     yield Case("virtio-mq", ("virtio-mq",))

@@ -172,6 +172,115 @@ def arrived(lab, namespace, device):
     return shown[0]["stats64"]["rx"]["packets"]
 
 
+def checks(_guest, lab, case, record):
+    """Probes through the tunnels that the servers' kernels take off, to the virtual addresses of both families."""
+    tunnels, direct = ("four", "six"), ("direct",)
+    lab.stop()
+    lab.config.write_text(with_checks(lab))
+    lab.start()
+    if lab.refusal:
+        record["wrong"].append(f"with checks: {lab.refusal}")
+        return
+    with Checker(lab) as checker:
+        took = checker.wait({(check, server): "up" for check in (*tunnels, *direct) for server in SERVERS}, record)
+        record["notes"].append(f"checks through {case.encapsulation}: all up after {took:.1f} s")
+        driven = lab.drive(case.connections)
+        if driven["failed"]:
+            record["wrong"].append(f"beside checks: {driven['errors']}")
+        # Without its tunnels a server still answers at its own address.
+        devices = tunnel_devices(lab, "s1")
+        for state, wanted in (("down", "down"), ("up", "up")):
+            for device in devices:
+                run(*lab.within("s1", "ip", "link", "set", device, state))
+            became = {(check, "s1"): wanted for check in tunnels} | {("direct", "s1"): "up"}
+            became |= {(check, server): "up" for check in (*tunnels, *direct) for server in ("s2", "s3")}
+            took = checker.wait(became, record)
+            record["notes"].append(f"{', '.join(devices)} {state}: {wanted} after {took:.1f} s")
+
+
+SERVERS = ("s1", "s2", "s3")
+# Where probes come from.
+PROBES = ("192.0.2.101/24", "2001:db8:1::101/64")
+CHECKS = """
+[[check]]
+name = "four"
+kind = "http"
+
+[[check]]
+name = "six"
+kind = "http"
+address = "{vip6}"
+
+[[check]]
+name = "direct"
+kind = "http"
+via = "direct"
+"""
+
+
+def with_checks(lab):
+    """The lab's configuration, with checks of its pool. A guest that is emulated needs time."""
+    text = CHECKS.format(vip6=lab.environment["LAB_VIP6"]).replace("kind =", "interval = 2000\ntimeout = 1800\nkind =")
+    sources = ", ".join(f'"{address.partition("/")[0]}"' for address in PROBES)
+    own = ", ".join(f'"{address}"' for address in PROBES)
+    changes = (
+        (r"^tunnel_source = .*$", rf"\g<0>\ncheck_source = [{sources}]"),
+        (r"^addresses = \[(.*)\]$", rf"addresses = [\1, {own}]"),
+        (r"^\[\[pool\]\]$", "\\g<0>\nchecks = [\"four\", \"six\", \"direct\"]\npanic_threshold = 100"),
+    )
+    config = lab.config.read_text()
+    for pattern, replacement in changes:
+        config, count = re.subn(pattern, replacement, config, flags=re.MULTILINE)
+        assert count == 1, f"{pattern}: {count} times"
+    return config + text
+
+
+def tunnel_devices(lab, server):
+    shown = json.loads(run(*lab.within(server, "ip", "-j", "link", "show")).stdout)
+    return [link["ifname"] for link in shown if link["ifname"].startswith("tun-")]
+
+
+class Checker:
+    """The controller beside the lab's forwarder, from entry to exit."""
+
+    def __init__(self, lab):
+        self._lab = lab
+        self._base = lab.config.parent / "controller"
+
+    def __enter__(self):
+        program = PROJECT / "target/release/guideway-controller"
+        line = [program, "--forwarder", self._lab.environment["LAB_SOCKET"], "--socket", self._socket()]
+        line += ["--state-directory", f"{self._base}.state"]
+        with self._lab.keep.with_suffix(".controller.log").open("w") as log:
+            self._process = subprocess.Popen(self._lab.within("lb", *line), stdout=log, stderr=log)
+        return self
+
+    def __exit__(self, *_):
+        self._process.terminate()
+        self._process.wait(20)
+
+    def _socket(self):
+        return f"{self._base}.sock"
+
+    def states(self):
+        """By check and server; none before the controller answers."""
+        program = PROJECT / "target/release/guidewayctl"
+        line = self._lab.within("lb", program, "--socket", self._socket(), "-o", "json", "check", "list")
+        done = run(*line, check=False)
+        rows = json.loads(done.stdout)["rows"] if done.returncode == 0 else []
+        return {(row["check"], row["backend"]): row["state"] for row in rows}
+
+    def wait(self, wanted, record, seconds=90):
+        """Waits for exactly these states. Returns the seconds that it took."""
+        begin = time.monotonic()
+        while (states := self.states()) != wanted:
+            if time.monotonic() > begin + seconds:
+                record["wrong"].append(f"checks: {states} in place of {wanted}")
+                break
+            time.sleep(0.5)
+        return time.monotonic() - begin
+
+
 def fail_over(guest, lab, case, record):
     """The active member of a bond loses its link under traffic."""
     probe = start_probe(lab)

@@ -53,7 +53,7 @@ WRONG = {
     ("--idle", "sleep"): "--idle: 'sleep' is none of: poll pause interrupt",
     ("--tunnels", "none"): "--tunnels: 'none' is none of: agent kernel",
     ("--tunnels", "kernel", "--encapsulation", "gre,l2,gre"): (
-        "--tunnels kernel, --encapsulation: 'l2' is none of: gre ipip vxlan"
+        "--tunnels kernel, --encapsulation: 'l2' is none of: gre ipip gue gue0 gre-udp vxlan geneve mpls-udp mpls-gre"
     ),
     ("--fabric-mtu", "3431", "--driver", "af_xdp"): "--fabric-mtu: 3431 is more than af_xdp takes, which is 3430",
     ("--encapsulation", "grey"): f"--encapsulation: 'grey' is none of: {ENCAPSULATIONS}",
