@@ -44,6 +44,10 @@ The lab is up; its files and logs are in {dir}. As root, try:
   its sessions                      {dir}/lb1/guidewayctl bgp list
                                     {dir}/lb1/guidewayctl bgp show tor4
   its forwarder                     {dir}/lb1/guidewayctl status
+  what its checks say               {dir}/lb1/guidewayctl check list
+                                    {dir}/lb1/guidewayctl check run page/s1
+  a server loses its address        ip -n {prefix}-s1 address del {vip4}/32 dev lo
+                                    ip -n {prefix}-s1 address add {vip4}/32 dev lo
   an address leaves lb1             {dir}/lb1/guidewayctl vip drain {vip4}
                                     {dir}/lb1/guidewayctl vip withdraw {vip4} --reason 'for a test'
                                     {dir}/lb1/guidewayctl vip announce {vip4}
@@ -161,10 +165,16 @@ def watch(fleet, asked):
 
 def make(options, stack):
     """The lab, with a page at each server, once the router knows both nodes."""
+    from support.checks import Checker, check, probed
     from support.fleet import FAST, Fleet
     from support.hosts import wait_until
 
-    fleet = stack.enter_context(Fleet(options.dir, options.router, prefix=PREFIX, bfd=FAST if options.router == "bird" else None))
+    def with_checks(config):
+        probed(config, [check("page", "http", interval=1000, timeout=500)], int(config["node"]["name"].removeprefix("lb")))
+        config.pool()["checks"] = ["page"]
+
+    bfd = FAST if options.router == "bird" else None
+    fleet = stack.enter_context(Fleet(options.dir, options.router, prefix=PREFIX, bfd=bfd, change=with_checks))
     for name, host in fleet.servers.items():
         pages = options.dir / name
         pages.mkdir()
@@ -179,6 +189,8 @@ def make(options, stack):
     fleet.wait_for(fleet.nodes, 30)
     for node in fleet.nodes:
         wait_until(lambda of=node: all(peer["bfd_up"] for peer in of.controller.sessions().values()), 10, node.log)
+        checker = Checker(node)
+        checker.wait_for(dict.fromkeys(fleet.servers, "up"), "page")
     return fleet
 
 
@@ -188,7 +200,7 @@ def describe(options, fleet):
 
     shown = [fleet.router.namespace.ip(f"-{version}", "route", "show", vip) for version, vip in VIP.items()]
     for node in fleet.nodes:
-        for listing in (("vip", "list"), ("bgp", "list")):
+        for listing in (("vip", "list"), ("bgp", "list"), ("check", "list")):
             done = node.controller.ctl(*listing, output="table")
             shown += [f"{node.name}: guidewayctl {' '.join(listing)}", done.stdout + done.stderr]
     ask = {"bird": f"birdc -s {fleet.router.directory}/bird.ctl show route all"}

@@ -226,7 +226,7 @@ def with_checks(lab):
     changes = (
         (r"^tunnel_source = .*$", rf"\g<0>\ncheck_source = [{sources}]"),
         (r"^addresses = \[(.*)\]$", rf"addresses = [\1, {own}]"),
-        (r"^\[\[pool\]\]$", "\\g<0>\nchecks = [\"four\", \"six\", \"direct\"]\npanic_threshold = 100"),
+        (r"^\[\[pool\]\]$", r'\g<0>\nchecks = ["four", "six", "direct"]\npanic_threshold = 100'),
     )
     config = lab.config.read_text()
     for pattern, replacement in changes:

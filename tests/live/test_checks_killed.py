@@ -27,8 +27,8 @@ INTERVAL, SOON = (QUICK["interval"] + QUICK["timeout"]) / 1000, 0.5
 
 
 def with_checks(config):
-    probed(config, CHECKS, int(config["node"]["name"][-1]))
-    config["pool"][0]["checks"] = ["health"]
+    probed(config, CHECKS, int(config["node"]["name"].removeprefix("lb")))
+    config.pool()["checks"] = ["health"]
 
 
 @pytest.fixture(scope="module")

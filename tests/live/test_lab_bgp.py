@@ -50,8 +50,8 @@ def test_the_lab(root, router):
             # Another is refused while this one is up.
             assert script("up", directory)[0] != 0
             ask = directory / "lb1" / "guidewayctl"
-            for words in (("status",), ("vip", "list"), ("bgp", "list"), ("node", "show")):
-                subprocess.run([ask, *words], check=True, capture_output=True, timeout=30)
+            for words in ("status", "vip list", "bgp list", "node show", "check list", "check run page/s1"):
+                subprocess.run([ask, *words.split()], check=True, capture_output=True, timeout=30)
             forwarder = pid(f"{binaries.guideway()}\0run\0--config\0{directory}/lb1/")
             subprocess.run(["kill", "-9", str(forwarder)], check=True)
             if router == "bird":
