@@ -174,7 +174,8 @@ def test_a_pool_that_loses_all_keeps_them(rig):
     # Three targets, one of each server: no more than each once in half of an interval.
     most = max(sum(at <= other < at + 0.05 for other in arrived) for at in arrived)
     assert most <= 3, f"{most} probes in 50 ms"
-    assert not [row for row in rig.checker.rows() if row.get("kept")]
+    # Slower checks of other pools follow.
+    wait_until(lambda: not [row for row in rig.checker.rows() if row.get("kept")], 5, rig.checker.report)
 
 
 def test_one_that_was_down_before_stays_so(rig):
