@@ -58,7 +58,8 @@ def cases():
     yield Case("virtio-rss, fragments", ("virtio-rss",), short=True, trial=trials.fragments)
     yield Case("virtio-rss, checks", ("virtio-rss",), short=True, connections=200, trial=trials.checks)
     for encapsulation in ("ipip", "gue", "gue0", "gre-udp", "vxlan", "geneve", "mpls-udp", "mpls-gre"):
-        yield Case(f"virtio-rss, {encapsulation}", ("virtio-rss",), encapsulation=encapsulation, trial=trials.checks)
+        keys = {"encapsulation": encapsulation, "connections": 200, "trial": trials.checks}
+        yield Case(f"virtio-rss, {encapsulation}", ("virtio-rss",), **keys)
     yield Case("virtio-rss, agent", ("virtio-rss",), tunnels="agent")
     yield Case("igb, uio", ("igb",), binding="uio_pci_generic", spreads=True)
     yield Case("virtio-mq", ("virtio-mq",))
