@@ -25,6 +25,7 @@ no_tunnel() {
 make_receiver() {
     local name=$1 port=$2 family
     shift 2
+    modprobe -qa fou fou6 || true # built in, perhaps
     for family in -4 -6; do
         ip -n "$(namespace "$name")" "$family" fou add port "$port" "$@" 2>"$dir/tunnel.log" || no_tunnel fou
     done

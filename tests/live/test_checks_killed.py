@@ -28,7 +28,8 @@ INTERVAL, SOON = (QUICK["interval"] + QUICK["timeout"]) / 1000, 0.5
 
 def with_checks(config):
     probed(config, CHECKS, int(config["node"]["name"].removeprefix("lb")))
-    config.pool()["checks"] = ["health"]
+    # A second server fails while the first is down.
+    config.pool().update(checks=["health"], panic_threshold=100)
 
 
 @pytest.fixture(scope="module")

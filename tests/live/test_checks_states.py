@@ -158,7 +158,7 @@ def test_a_pool_that_loses_all_keeps_them(rig):
             rows = rig.checker.rows(check="web")
             assert len(rows) == 3 and all(row["kept"] and row["state"] == "down" for row in rows), rig.checker.report()
             assert set(rig.checker.backends().values()) == {"active"}
-            assert "kept" in rig.node.controller.ctl("check", "list", output="table").stdout
+            assert "keeps it" in rig.node.controller.ctl("check", "list", output="table").stdout
             # New ones reach all servers.
             more = conversations.opened(rig.client, 60, 81)
             assert {one.server for one in more} == set(every)
