@@ -11,6 +11,7 @@ default_ca = tests
 database = {at}/index
 new_certs_dir = {at}
 rand_serial = yes
+unique_subject = no
 default_md = sha256
 policy = policy
 copy_extensions = copy
