@@ -42,6 +42,9 @@ def received(server):
     return {key: value for key, value in found.items() if key.startswith("by_")}
 
 
+WELL = {(way, server): "up" for way in ("four", "six") for server in BACKENDS}
+
+
 @pytest.mark.parametrize("name", TUNNELS)
 def test_probes_go_through(rig, name):
     def use(config):
@@ -50,10 +53,11 @@ def test_probes_go_through(rig, name):
     rig.reload(use)
     # A probe that has begun before is not of this encapsulation.
     rig.checker.wait_for_fresh_results()
+    rig.checker.wait_for(WELL)
     before = {key: received(server) for key, server in rig.servers.items()}
     rig.checker.wait_for_fresh_results()
     rows = rig.checker.rows()
-    assert {(row["check"], row["backend"]) for row in rows} == {(way, server) for way in ("four", "six") for server in BACKENDS}
+    assert {(row["check"], row["backend"]) for row in rows} == WELL.keys()
     for row in rows:
         assert (row["state"], row["result"]["code"], row["via"]) == ("up", "L7OK", "tunnel"), row
     for key, server in rig.servers.items():
@@ -74,7 +78,7 @@ def test_a_backend_of_its_own_encapsulation(rig):
     rig.checker.wait_for_fresh_results()
     before = {key: received(server) for key, server in rig.servers.items()}
     rig.checker.wait_for_fresh_results()
-    rig.checker.wait_for({(way, server): "up" for way in ("four", "six") for server in BACKENDS}, seconds=1)
+    rig.checker.wait_for(WELL, seconds=1)
     for key, server in rig.servers.items():
         assert {by for by, count in received(server).items() if count > before[key][by]} == {agent.counter(mixed[key])}
 
