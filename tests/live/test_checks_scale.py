@@ -16,7 +16,7 @@ from scapy.layers.l2 import Ether
 from scapy.packet import Raw
 from support.certificates import Authority
 from support.checks import Rig, check, pool, service
-from support.hosts import Flood, wait_until
+from support.hosts import IN_TIME, Flood, wait_until
 from support.nodes import CONTROLLER, mac
 from support.packets import PORT, VIP
 from support.prometheus import get, samples
@@ -33,25 +33,41 @@ TICKS = os.sysconf("SC_CLK_TCK")
 LATE = 0.5
 
 
-def many(count):
-    return {f"b{n}": f"10.64.{n // 250}.{n % 250 + 1}" for n in range(count)}
+# Of a pool; a larger one needs a larger table.
+MOST = 500
+
+
+def many(count, name):
+    """Pools of so many backends in all, with this check."""
+    addresses = [f"10.64.{n // 250}.{n % 250 + 1}" for n in range(count)]
+    for number, some in enumerate(addresses[first : first + MOST] for first in range(0, count, MOST)):
+        yield pool(f"many{number}", {f"b{n}": address for n, address in enumerate(some)}, [name])
+
+
+def count_of(config):
+    return sum(len(pool["backends"]) for pool in config["pool"])
+
+
+def use(config, pools):
+    config["pool"] = list(pools)
+    config["service"] = [service(made["name"], 80 + number, made["name"]) for number, made in enumerate(config["pool"])]
 
 
 def direct(config):
     """Probes go to the node's own kernel, so that they alone are measured."""
     config["check"] = [check("tcp", "tcp", via="direct", port=WEB, **EACH_SECOND)]
-    config["pool"] = [pool(backends=many(BACKENDS), checks=["tcp"])]
+    use(config, many(BACKENDS, "tcp"))
 
 
 def secure(config):
     config["check"] = [check("https", "https", via="direct", port=SECURE, **EACH_SECOND)]
-    config["pool"] = [pool(backends=many(max(1, BACKENDS // 10)), checks=["https"])]
+    use(config, many(max(1, BACKENDS // 10), "https"))
 
 
 def through(config):
     """Two ports each, of 50,000 of each source."""
     config["check"] = [check("tcp", "tcp", port=WEB, **EACH_SECOND)]
-    config["pool"] = [pool(backends=many(max(1, BACKENDS // 5)), checks=["tcp"])]
+    use(config, many(max(1, BACKENDS // 5), "tcp"))
 
 
 @pytest.fixture(scope="module")
@@ -90,6 +106,8 @@ def measured(rig, what, count, seconds=SECONDS):
     """Lets checks run, and prints what they take. Returns the share of probes that ended, and how late the checker was."""
     wait_until(lambda: sum(metrics(rig, "guideway_check_targets")) == count, 20, rig.checker.report)
     rig.checker.wait_for_results(30)
+    wait_until(lambda: {row["state"] for row in rig.checker.rows()} == {"up"}, 30, rig.checker.report)
+    since = max((event["sequence"] for event in rig.checker.events()), default=0)
     process = rig.node.controller.process.pid
     before, begin, late = usage(process)[0], time.monotonic(), []
     ended = sum(metrics(rig, "guideway_check_results_total"))
@@ -107,6 +125,9 @@ def measured(rig, what, count, seconds=SECONDS):
     states = [row["state"] for row in rig.checker.rows()]
     assert len(states) == count and set(states) == {"up"}, {state: states.count(state) for state in set(states)}
     assert not rig.checker.list().get("frozen")
+    kinds = ("check_state", "checks_frozen", "pool_panic")
+    found = [event for event in rig.checker.events(*kinds) if event["sequence"] > since]
+    assert not found, found
     return ended / (count * took), max(late)
 
 
@@ -120,14 +141,12 @@ def test_many_targets(rig, change, what):
         rig.node.host.ip("route", "add", NETWORK, "via", "192.0.2.11", "dev", "edge0")
     try:
         rig.reload(change)
-        count = len(rig.node.daemon.config.backends())
+        count = count_of(rig.node.daemon.config)
         if change is through:
-            wait_until(lambda: set(rig.checker.backends().values()) == {"active"}, 20, rig.checker.report)
+            wait_until(lambda: {one["state"] for one in rig.node.daemon.ask("backend", "list")} == {"active"}, 20, rig.node.log)
         share, late = measured(rig, what, count)
         assert share > 0.9
         assert late < LATE
-        assert not [event for event in rig.checker.events("check_state") if event["to"] == "down"]
-        assert not rig.checker.events("checks_frozen", "pool_panic")
     finally:
         host.ip("route", "del", "local", NETWORK, "dev", "lo")
         if change is through:
@@ -140,16 +159,17 @@ def frame():
     return bytes(Ether(dst=mac(1), src="02:00:00:00:00:77") / packet)
 
 
+@IN_TIME
 def test_checks_beside_data(rig):
     """Data at 80 percent of the rate that passes without a drop: no backend goes down."""
 
-    def use(config):
+    def beside(config):
         config["check"] = [check("web", "http"), check("echo", "ping", address=VIP[6])]
         # The data goes to one that nobody checks, and that drops it.
         config["pool"] = [pool(checks=["web", "echo"], backends={"s1": "192.0.2.11"}), pool("sink", {"s2": "192.0.2.12"})]
         config["service"] = [service("web", 80), service("data", PORT["udp"], "sink", "udp")]
 
-    rig.reload(use)
+    rig.reload(beside)
     rig.checker.wait_for({("web", "s1"): "up", ("echo", "s1"): "up"})
     wait_until(lambda: rig.checker.backends("sink") == {"s2": "active"}, 10, rig.checker.report)
 
@@ -178,9 +198,10 @@ def test_checks_beside_data(rig):
     assert best, "no rate passes without a drop"
     # What the search has lost may have changed a state.
     rig.checker.wait_for({("web", "s1"): "up", ("echo", "s1"): "up"})
-    with rig.checker.monitor():
-        since = len(rig.checker.events("check_state", "pool_panic", "checks_frozen"))
-        real, missing = passes(0.8 * best, SECONDS)
-        found = rig.checker.events("check_state", "pool_panic", "checks_frozen")[since:]
+    kinds = ("check_state", "pool_panic", "checks_frozen")
+    since = len(rig.checker.events(*kinds))
+    real, missing = passes(int(0.8 * best), SECONDS)
+    found = rig.checker.events(*kinds)[since:]
     print(f"{real:.0f} datagrams a second for {SECONDS:.0f} s: {missing:.2%} are not forwarded, {len(found)} states change")
+    assert missing < 0.01, "other work has the CPU, so that this is not 80 percent of what passes"
     assert not found, found
