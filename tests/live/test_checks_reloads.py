@@ -144,7 +144,7 @@ def test_a_storm_of_reloads(rig):
     # Without checks nothing is left of them.
     rig.reload(lambda config: [one.update(checks=[]) for one in config["pool"]])
     wait_until(lambda: {one["state"] for one in rig.node.daemon.ask("backend", "list")} == {"active"}, 5, rig.checker.report)
-    assert not rig.checker.rows()
+    wait_until(lambda: not rig.checker.rows(), 5, rig.checker.report)
     with Connection(rig.node.daemon.socket) as control:
         wait_until(lambda: not control.ask("pin_list")["body"], 5, rig.checker.report)
     assert all(one.get("settings", []) == [] for one in rig.node.daemon.ask("backend", "list"))
