@@ -403,7 +403,7 @@ impl<R: Fn(Report)> Checker<R> {
         self.is_configured = true;
         self.tally.configure(&self.plan);
         self.note(changes);
-        self.wish = self.settings.want_pins(pins);
+        self.wish = self.settings.want(pins, self.states.differences());
     }
 
     /// Has the ways of probes through tunnels watched.

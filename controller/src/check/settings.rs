@@ -102,10 +102,16 @@ impl Handle {
         self.wish(|wishes| wishes.states.extend(states))
     }
 
-    /// Wants these pins and no others.
-    pub(super) fn want_pins(&self, pins: Arc<BTreeMap<SocketAddr, Member>>) -> u64 {
+    /// Wants these pins and no others, and these states as [`Handle::want_states`] does: at once, since what is not wanted by the
+    /// time that there are pins is unset.
+    pub(super) fn want(
+        &self,
+        pins: Arc<BTreeMap<SocketAddr, Member>>,
+        states: Vec<(Member, Option<Wanted>)>,
+    ) -> u64 {
         self.wish(|wishes| {
             wishes.pins = Some(pins);
+            wishes.states.extend(states);
             wishes.is_reread = true;
         })
     }
