@@ -5,6 +5,7 @@ That server's agent is dead, so that whatever is sent there is lost: a node that
 
 import contextlib
 import ipaddress
+import itertools
 import shutil
 import signal
 import tempfile
@@ -65,17 +66,18 @@ def settle(fleet):
         wait_until(lambda one=checker: one.backends() == DOWN, 15, checker.report)
 
 
+# If a port is used again within 30 seconds after a RST, its flow may still be at a server that is down, and its SYN is dropped.
+# The kernel chooses no ports below 32768.
+ATTEMPTS = {"threads": 3, "pause": 0.02, "local_ports": itertools.cycle(range(1024, 32768))}
+
+
 @contextlib.contextmanager
 def undisturbed(fleet):
     """Connections through both nodes, and new ones, while a `with` block runs. None of them breaks or moves."""
-    # A port that is used again within 30 seconds after a RST may have a flow at a server that is down, and its SYN is dropped.
-    # The kernel leaves out some ports, at random: all of them are enough for a minute at this pace.
-    fleet.client.sysctl(**{"ipv4.ip_local_port_range": "1024 65535"})
-    pace = {"threads": 3, "pause": 0.02}
     with fleet.conversations() as conversations:
         made = fleet.connected(conversations, 40)
         assert {one.server for one in made} == {"s1", "s2"}
-        with Attempts(fleet, 4, **pace) as four, Attempts(fleet, 6, **pace) as six:
+        with Attempts(fleet, 4, **ATTEMPTS) as four, Attempts(fleet, 6, **ATTEMPTS) as six:
             yield made, (four, six)
         before = {one.number: one.answered for one in made}
 

@@ -201,12 +201,14 @@ class Attempts:
 
     PATIENCE = 5
 
-    def __init__(self, fleet, version, threads=8, pause=0.01, port=80):
+    def __init__(self, fleet, version, threads=8, pause=0.01, port=80, local_ports=None):
+        """`local_ports`: an iterator of those to connect from; by default the kernel chooses, and may use one again soon."""
         self.made = []
         self._fleet = fleet
         self._version = version
         self._pause = pause
         self._port = port
+        self._local_ports = local_ports
         self._ending = False
         self._threads = [threading.Thread(target=self._run, daemon=True) for _ in range(threads)]
 
@@ -226,6 +228,8 @@ class Attempts:
             one.settimeout(self.PATIENCE)
             begun, error = time.time(), None
             try:
+                if self._local_ports:
+                    one.bind(("", next(self._local_ports)))
                 one.connect((VIP[self._version], self._port))
             except OSError as failure:
                 error = failure
