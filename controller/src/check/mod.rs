@@ -1,6 +1,8 @@
 //! Checks of backends: probes, and what their results say of the backends' states.
 //!
-//!     configuration ─► plan ─► schedule ─► probe ─► state ─► settings ─► forwarder
+//! ```text
+//! configuration ─► plan ─► schedule ─► probe ─► state ─► settings ─► forwarder
+//! ```
 //!
 //! | module | what |
 //! |---|---|
