@@ -213,7 +213,8 @@ def test_a_backend_out_of_service_is_reached_and_one_without_a_way_is_not(fabric
             assert control.ask("backend_set", changes=[change], source="controller")["response"] == "backends_set"
             assert connect(fabric, (SOURCE[4], PORT)), state
         before = outcomes(directory)
-        far = configured(directory, change=lambda config: config.pool()["backends"].append({"name": "far", "address": "10.66.0.1"}))
+        beyond = {"name": "far", "address": "10.66.0.1"}
+        far = configured(directory, change=lambda config: config.pool()["backends"].append(beyond))
         far.write(daemon.path)
         assert daemon.ctl("config", "reload").returncode == 0
         assert is_lost(fabric, (SOURCE[6], PORT))
