@@ -116,7 +116,7 @@ fn wanted_says_why_and_never_active() {
     let other = ProbeResult { latency: Duration::from_micros(456), ..result(CheckCode::L4Tout) };
     rig.states.result(&key, other.clone(), rig.steady(), rig.wall());
     assert_eq!(rig.states.differences(), []);
-    assert_eq!(&*other.reason("dns"), "check dns: L4TOUT in 0.5 ms: it failed");
+    assert_eq!(&*other.reason("dns"), "check dns: L4TOUT in 0.4 ms: it failed");
 }
 
 #[test]
