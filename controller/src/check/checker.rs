@@ -103,7 +103,7 @@ pub(super) struct Checker<R> {
     /// The forwarder's process.
     process: Option<i32>,
     ready: Option<i32>,
-    /// Until when the thread was last kept from running.
+    /// Probes that began before count for nothing: the thread was kept from running, or the forwarder was not well.
     stalled: Instant,
     /// When it was last late.
     late: Option<Instant>,
@@ -343,12 +343,12 @@ impl<R: Fn(Report)> Checker<R> {
             }
             Command::Forwarder { process, is_well } => {
                 self.process = process;
+                // What began while it was not well says nothing, even if it ends later.
+                self.held.clear();
+                self.stalled = now;
                 let change = match is_well {
                     true => self.states.thaw(FreezeCause::Forwarder),
-                    false => {
-                        self.held.clear();
-                        self.states.freeze(FreezeCause::Forwarder)
-                    }
+                    false => self.states.freeze(FreezeCause::Forwarder),
                 };
                 self.note(change);
             }
