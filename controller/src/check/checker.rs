@@ -4,7 +4,8 @@
 //! thread `settings`, and what has happened to the manager.
 //!
 //! A forwarder that stands still is found after `announce.stall`. Until then it looks as if backends failed: probes leave through
-//! it, or by the interfaces of its ports. So a failure counts only when it is older than that, and the forwarder well all the time.
+//! it, or by the interfaces of its ports. So a failure without an
+//! answer counts only when it is older than that, and the forwarder well all the time.
 //!
 //! A thread that does not run in time finds that probes have timed out which were answered. So it notices that it slept for
 //! longer than it should have: results of probes that were under way then count for nothing, and states are frozen until it
@@ -266,12 +267,13 @@ impl<R: Fn(Report)> Checker<R> {
                 self.happened.failed(&key, &target, &outcome);
             }
             let result = result_of(outcome);
-            if result.code == CheckCode::SockErr {
-                self.follow(&key, result, now);
-            } else if is_failure {
-                self.held.push(now + self.doubt, key.clone(), result);
-            } else {
-                self.succeed(&key, result, now);
+            match result.code {
+                CheckCode::SockErr => self.follow(&key, result, now),
+                CheckCode::L4Tout | CheckCode::L4Con | CheckCode::L6Tout | CheckCode::L7Tout => {
+                    self.held.push(now + self.doubt, key.clone(), result);
+                }
+                // The backend has answered, so that the forwarder was well.
+                _ => self.answered(&key, result, now),
             }
         }
         let check = &target.check;
@@ -286,8 +288,8 @@ impl<R: Fn(Report)> Checker<R> {
         self.schedule.ended(&key, check, interval, now);
     }
 
-    /// Takes a success, before which failures may wait.
-    fn succeed(&mut self, key: &TargetKey, result: ProbeResult, now: Instant) {
+    /// Takes a result by an answer of the backend. Failures before it may wait.
+    fn answered(&mut self, key: &TargetKey, result: ProbeResult, now: Instant) {
         let is_first = self.is_unknown(key);
         for earlier in self.held.of(key) {
             // Packets to a backend whose next hop the forwarder has yet to find are lost, which must not be what decides.

@@ -84,7 +84,7 @@ fn states_follow_and_come_before_announcements() {
         let _two = listen(2);
         until("up again", || forwarder.set("b2").is_none());
         assert!(began.elapsed() < SOON, "{:?}", began.elapsed());
-        assert_eq!(controller.count("check_state"), 4);
+        until("it is told", || controller.count("check_state") == 4);
         assert_eq!(controller.count("checks_first_over"), 1);
     });
 }
