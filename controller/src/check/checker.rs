@@ -4,8 +4,8 @@
 //! thread `settings`, and what has happened to the manager.
 //!
 //! A forwarder that stands still is found after `announce.stall`. Until then it looks as if backends failed: probes leave through
-//! it, or by the interfaces of its ports. So a failure without an
-//! answer counts only when it is older than that, and the forwarder well all the time.
+//! it, or by the interfaces of its ports. So a failure without an answer counts only when it is older than that, and the
+//! forwarder well all the time.
 //!
 //! A thread that does not run in time finds that probes have timed out which were answered. So it notices that it slept for
 //! longer than it should have: results of probes that were under way then count for nothing, and states are frozen until it
