@@ -159,7 +159,7 @@ def test_only_owner_and_group_reach_the_socket(daemon):
 def test_the_daemon_sends_a_greeting_first(daemon):
     client, _, greeting = connect(daemon)
     client.close()
-    assert greeting["server"] == "guideway" and greeting["protocol"] == 6
+    assert greeting["server"] == "guideway" and greeting["protocol"] == 7
 
 
 def test_a_wrong_request_is_refused_and_the_connection_goes_on(daemon):
