@@ -96,7 +96,8 @@ pub(super) struct Checker<R> {
     /// Failures that may be the forwarder's, and how long they wait.
     held: Held,
     doubt: Duration,
-    /// Targets of which no probe has ended since they are known.
+    /// Targets of which no result has decided since they are known. One that says nothing, because the node itself could not send
+    /// the probe, does not keep addresses from being announced.
     unprobed: BTreeSet<TargetKey>,
     /// The last wish of the thread `settings`, and what is in force.
     wish: u64,
@@ -177,12 +178,12 @@ impl<R: Fn(Report)> Checker<R> {
                     if count == 0 {
                         return;
                     }
-                    // Whenever it wakes, it is early enough.
-                    expected = Instant::now();
                 }
-                _ = endings.0.recv_many(&mut results, TAKEN) => expected = now + TICK,
-                () = sleep_until(next.into()) => expected = next,
+                _ = endings.0.recv_many(&mut results, TAKEN) => {}
+                () = sleep_until(next.into()) => {}
             }
+            // Whatever has woken it, it should have been awake by then.
+            expected = now + TICK;
         }
     }
 
@@ -260,10 +261,10 @@ impl<R: Fn(Report)> Checker<R> {
     fn take(&mut self, ended: Ended, now: Instant) {
         let Ended { key, began, outcome } = ended;
         let Some(target) = self.plan.targets.get(&key).cloned() else { return };
-        let is_failure = !outcome.code.is_success();
+        let mut waits = false;
         if began > self.stalled {
             self.tally.count(&key, &outcome);
-            if target.check.log_failures && is_failure {
+            if target.check.log_failures && !outcome.code.is_success() {
                 self.happened.failed(&key, &target, &outcome);
             }
             let result = result_of(outcome);
@@ -271,6 +272,7 @@ impl<R: Fn(Report)> Checker<R> {
                 CheckCode::SockErr => self.follow(&key, result, now),
                 CheckCode::L4Tout | CheckCode::L4Con | CheckCode::L6Tout | CheckCode::L7Tout => {
                     self.held.push(now + self.doubt, key.clone(), result);
+                    waits = true;
                 }
                 // The backend has answered, so that the forwarder was well.
                 _ => self.answered(&key, result, now),
@@ -280,9 +282,9 @@ impl<R: Fn(Report)> Checker<R> {
         let interval = match self.states.pace(&key) {
             Some(Pace::Fast) => check.fast_interval,
             Some(Pace::Down) => check.down_interval,
-            // Before its first result decides, there is time for another.
-            _ if is_failure && self.is_unknown(&key) => check.fast_interval.min(self.doubt / 3),
-            _ if is_failure => check.fast_interval,
+            // Before a first failure decides, there is time for another probe.
+            _ if waits && self.is_unknown(&key) => check.fast_interval.min(self.doubt / 3),
+            _ if waits => check.fast_interval,
             Some(Pace::Normal) | None => check.interval,
         };
         self.schedule.ended(&key, check, interval, now);
@@ -453,16 +455,10 @@ impl<R: Fn(Report)> Checker<R> {
         }
         let Some(process) = self.process.filter(|_| self.is_configured) else { return };
         let is_set = self.in_force == Some((process, self.wish));
-        if self.ready != Some(process) && is_set && self.is_first_over() {
+        if self.ready != Some(process) && is_set && self.unprobed.is_empty() {
             self.ready = Some(process);
             (self.report)(Report::Ready { process });
         }
-    }
-
-    /// Whether each target was probed. A first probe that says nothing, because the node itself could not send it, does not
-    /// keep addresses from being announced.
-    fn is_first_over(&self) -> bool {
-        self.states.is_first_over() || self.unprobed.is_empty()
     }
 
     /// Answers a question.

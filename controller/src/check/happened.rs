@@ -58,6 +58,8 @@ impl Happened {
                 let since = self.frozen.take().unwrap_or_else(Instant::now);
                 Happening::ChecksResumed { via: None, seconds: since.elapsed().as_secs() }
             }
+            // Nothing is checked.
+            Change::FirstOver if targets == 0 => return,
             Change::FirstOver => Happening::ChecksFirstOver { targets },
         };
         self.happened.push(happening);

@@ -290,7 +290,12 @@ impl Manager {
             return;
         }
         self.checked = Some(Arc::clone(configuration));
-        self.routes.want_probes(probes(configuration));
+        let probes = probes(configuration);
+        if probes.is_none() {
+            // Nobody says more about an interface that nothing needs.
+            self.checks.probes_ready(true);
+        }
+        self.routes.want_probes(probes);
         self.checks.configure(Arc::clone(configuration), !self.state.installed.is_empty());
     }
 
