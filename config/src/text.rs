@@ -46,7 +46,7 @@ pub(crate) const MAC: Text<Mac> = Text {
     parse: mac,
 };
 
-/// The name of a node or a port: it appears on command lines and in file names.
+/// The name of a node, a port or a check: it appears on command lines and in file names.
 pub(crate) const IDENTIFIER: Text<String> = Text {
     form: &Form {
         noun: "string",

@@ -18,7 +18,7 @@ use crate::declare::section;
 use crate::findings::Checked;
 use crate::kind::{Array, Boolean, Time, Words, integer, milliseconds};
 use crate::section::Section;
-use crate::text::{NAME, ROUTABLE};
+use crate::text::{IDENTIFIER, ROUTABLE};
 use guideway_core::balancer::Protocol;
 
 /// What a probe speaks.
@@ -100,7 +100,7 @@ section! {
     /// guideway-controller sends the probes. [Checking](checking.md) has examples, and the rules of states.
     "[[check]]" 0..=MAX_COUNT => CheckDraft {
         /// Its name, unique.
-        name: String = NAME, required "\"web\"", reload;
+        name: String = IDENTIFIER, required "\"web\"", reload;
         /// What a probe does. `"tcp"` opens a connection, `"tls"` a TLS session. `"http"` and `"https"` send a request.
         /// `"udp"` sends a datagram. `"ping"` sends an echo request.
         ///

@@ -401,3 +401,15 @@ fn mistakes_of_one_check() {
     let found = mistakes_of(&[("name = \"web\"\nkind", "name = \"w b\"\nkind")]);
     assert_eq!(found.len(), 1, "{found:#?}");
 }
+
+/// `guidewayctl` names a check of a backend as CHECK/BACKEND.
+#[test]
+fn a_name_has_no_slash() {
+    let slash = CHECKED.replacen("[[check]]\nname = \"web\"", "[[check]]\nname = \"a/b\"", 1);
+    assert_ne!(slash, CHECKED);
+    let found = mistakes(&slash);
+    assert!(
+        found.iter().any(|it| it.key == "check[0].name" && it.message.contains("letters, digits")),
+        "{found:#?}"
+    );
+}
