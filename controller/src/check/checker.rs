@@ -76,7 +76,10 @@ struct Ended {
 pub(super) struct Checker<R> {
     report: R,
     settings: settings::Handle,
-    icmp: icmp::Listener,
+    /// Sends the thread itself commands.
+    commands: UnboundedSender<Command>,
+    /// Hears what routers say of packets through tunnels; none without such probes.
+    icmp: Option<icmp::Listener>,
     /// The ports' interfaces by which answers to probes of IPv4 come; none without such probes.
     interfaces: Vec<String>,
     /// When the ways of answers were last looked at.
@@ -117,13 +120,14 @@ impl<R: Fn(Report)> Checker<R> {
     pub(super) fn new(
         report: R,
         settings: settings::Handle,
-        icmp: icmp::Listener,
+        commands: UnboundedSender<Command>,
     ) -> (Checker<R>, Endings) {
         let (ended, endings) = unbounded_channel();
         let checker = Checker {
             report,
             settings,
-            icmp,
+            commands,
+            icmp: None,
             interfaces: Vec::new(),
             looked: None,
             states: States::new(),
@@ -370,7 +374,7 @@ impl<R: Fn(Report)> Checker<R> {
                 };
                 self.note(change);
             }
-            Command::Icmp { about, words } => self.tally.icmp(about, words, &self.plan),
+            Command::Icmp { about, words } => self.tally.icmp(about, words),
             Command::Ask(question) => self.answer(question),
             Command::Stop => return false,
         }
@@ -417,11 +421,29 @@ impl<R: Fn(Report)> Checker<R> {
         let ports = configuration.ports.iter().filter(|_| has_ipv4);
         self.interfaces = ports.filter_map(|port| port.interface.clone()).collect();
         self.looked = None;
-        let node = configuration.node.clone();
-        let sources = node.tunnel_source_v4.map(IpNet::from).into_iter();
-        let sources = sources.chain(node.tunnel_source_v6.map(|ip| IpNet::from(IpAddr::V6(ip))));
         let is_used = through_tunnels().next().is_some();
-        self.icmp.set_sources(&sources.filter(|_| is_used).collect::<Vec<_>>());
+        if !is_used {
+            self.icmp = None;
+            return;
+        }
+        if self.icmp.is_none() {
+            let commands = self.commands.clone();
+            let listener = icmp::listen(move |error| {
+                let (about, words) = (error.destination, error.to_string());
+                // A thread that has ended wants to know nothing.
+                let _ = commands.send(Command::Icmp { about, words });
+            });
+            match listener {
+                Ok(listener) => self.icmp = Some(listener),
+                Err(error) => tracing::warn!("cannot hear what routers say of tunnels: {error}"),
+            }
+        }
+        let node = &configuration.node;
+        let v4 = node.tunnel_source_v4.map(IpNet::from);
+        let v6 = node.tunnel_source_v6.map(|ip| IpNet::from(IpAddr::V6(ip)));
+        if let Some(icmp) = &self.icmp {
+            icmp.set_sources(&v4.into_iter().chain(v6).collect::<Vec<_>>());
+        }
     }
 
     /// Reads what checks need. What cannot be read is said, and that check has no probes.

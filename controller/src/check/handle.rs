@@ -16,7 +16,6 @@ use tokio::task::LocalSet;
 
 use super::checker::Checker;
 use super::command::{Command, Question, Report, Which};
-use super::icmp;
 use super::settings;
 use super::snapshot::Snapshot;
 
@@ -47,15 +46,10 @@ pub fn start(socket: PathBuf, report: impl Fn(Report) + Send + 'static) -> io::R
     let tell = move |report| _ = to_self.send(Command::Settings(report));
     let settings = settings::start(socket, tell)?;
     let to_self = commands.clone();
-    let icmp = icmp::listen(move |error| {
-        let (about, words) = (error.destination, error.to_string());
-        // A thread that has ended wants to know nothing.
-        let _ = to_self.send(Command::Icmp { about, words });
-    })?;
     let runtime = Builder::new_current_thread().enable_all().build()?;
     raise_limit();
     let run = move || {
-        let (checker, endings) = Checker::new(report, settings, icmp);
+        let (checker, endings) = Checker::new(report, settings, to_self);
         LocalSet::new().block_on(&runtime, checker.run(endings, received));
     };
     let thread = thread::Builder::new().name("checks".into()).spawn(run)?;

@@ -118,7 +118,9 @@ pub(super) struct Tally {
     times: BTreeMap<Arc<str>, Histogram>,
     certificates: BTreeMap<TargetKey, Wall>,
     panics: BTreeSet<Arc<str>>,
-    /// The last ICMP error about packets to each backend.
+    /// The addresses that have targets.
+    addresses: BTreeSet<IpAddr>,
+    /// The last ICMP error about packets to each of them.
     icmp: BTreeMap<IpAddr, (String, Instant)>,
     /// What keeps answers from passing, by interface.
     pub(super) warnings: BTreeMap<String, String>,
@@ -131,8 +133,8 @@ impl Tally {
     /// Follows another plan.
     pub(super) fn configure(&mut self, plan: &Plan) {
         self.certificates.retain(|key, _| plan.targets.contains_key(key));
-        let addresses: BTreeSet<IpAddr> = plan.targets.keys().map(|key| key.address).collect();
-        self.icmp.retain(|address, _| addresses.contains(address));
+        self.addresses = plan.targets.keys().map(|key| key.address).collect();
+        self.icmp.retain(|address, _| self.addresses.contains(address));
         // A scrape finds each check, from the beginning.
         for key in plan.targets.keys() {
             self.times.entry(Arc::clone(&key.check)).or_default();
@@ -165,9 +167,9 @@ impl Tally {
         }
     }
 
-    /// Takes note of an ICMP error about packets to an address that has backends.
-    pub(super) fn icmp(&mut self, about: IpAddr, words: String, plan: &Plan) {
-        if plan.targets.keys().any(|key| key.address == about) {
+    /// Takes note of an ICMP error about packets to an address that has targets.
+    pub(super) fn icmp(&mut self, about: IpAddr, words: String) {
+        if self.addresses.contains(&about) {
             self.icmp.insert(about, (words, Instant::now()));
         }
     }
