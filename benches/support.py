@@ -1,5 +1,6 @@
 """Shared by the parts that start programs: processes, hugepages, statistics, and the result's format."""
 
+import fcntl
 import json
 import os
 import re
@@ -82,13 +83,15 @@ def print_part(name, before, tables, claims, **environment):
 class Hugepages:
     """Reserves so many MiB of hugepages if they are not free, and releases them on exit.
 
-    `granted` is false if they cannot be reserved: then all programs run without hugepages.
+    `granted` is false if they cannot be reserved: then all programs run without hugepages. A second run waits
+    until the first one ends, for a page that is free may be one that the first run is about to use.
     """
 
     def __init__(self, mib):
         self.pages = mib // MIB_A_PAGE
         self.added = 0
         self.granted = False
+        self.lock = None
 
     def _read(self, name):
         return int((HUGEPAGES / name).read_text())
@@ -97,8 +100,17 @@ class Hugepages:
         """Adds to the current number, because other programs may have changed it."""
         (HUGEPAGES / "nr_hugepages").write_text(str(self._read("nr_hugepages") + pages))
 
+    def _wait_for_other_runs(self):
+        self.lock = (HUGEPAGES / "nr_hugepages").open()
+        try:
+            fcntl.flock(self.lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            progress("waiting for another run that uses hugepages")
+            fcntl.flock(self.lock, fcntl.LOCK_EX)
+
     def __enter__(self):
         try:
+            self._wait_for_other_runs()
             before = self._read("nr_hugepages")
             missing = self.pages - self._read("free_hugepages")
             if missing > 0:
@@ -114,6 +126,8 @@ class Hugepages:
     def __exit__(self, *_):
         if self.added > 0:
             self._add(-self.added)
+        if self.lock:
+            self.lock.close()
 
     def __str__(self):
         return "hugepages of 2 MiB" if self.granted else "no hugepages"

@@ -156,7 +156,7 @@ def test_through_the_appliance(profile):
     """Every packet is forwarded unless the return path is full, and the number of flows is right."""
     line = [sys.executable, str(FOLDER / "memif.py"), profile, "--seconds", "0.1"]
     environment = {**os.environ, "GUIDEWAY_BIN_DIR": str(binaries.directory())}
-    done = subprocess.run(line, env=environment, capture_output=True, text=True, timeout=90)
+    done = subprocess.run(line, env=environment, capture_output=True, text=True, timeout=180)
     assert done.returncode == 0, done.stderr
     counts = {name: int(count.replace(",", "")) for name, count in
               re.findall(r"^(?:verdict|event) +(\w+) +([\d,]+)$", done.stdout, re.MULTILINE)}
