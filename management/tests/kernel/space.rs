@@ -122,11 +122,17 @@ impl Drop for Tap {
     }
 }
 
-/// Waits until a condition holds, and returns how long that took. Fails after 10 s.
+/// Waits until a condition holds, and returns how long that took. Fails after 30 s: on a busy machine the kernel may need
+/// seconds until a link is up, and asks for a neighbour again every 5 s.
 pub(crate) fn until(what: &str, mut holds: impl FnMut() -> bool) -> Duration {
     let begin = Instant::now();
     while !holds() {
-        assert!(begin.elapsed() < Duration::from_secs(10), "in vain: {what}");
+        assert!(
+            begin.elapsed() < Duration::from_secs(30),
+            "in vain: {what}\n{}{}",
+            ip("link show"),
+            ip("neighbor show")
+        );
         thread::sleep(Duration::from_millis(1));
     }
     begin.elapsed()
