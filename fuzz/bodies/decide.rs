@@ -202,7 +202,7 @@ fn fast_path(
         if outcome == PlainParse::Served {
             assert_eq!(meta.classified(frame), classified.ok());
             balancer.lookup(tables, &mut meta, now);
-            if balancer.encapsulate_gre(tables, &mut meta, &mut buffer).is_some() {
+            if balancer.rewrite::<false>(tables, &mut meta, &mut buffer).is_some() {
                 return Some(buffer.bytes().to_vec());
             }
         } else {

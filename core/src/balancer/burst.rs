@@ -15,6 +15,7 @@ use super::id::PortIndex;
 use super::pipeline::{Pipeline, Round};
 use super::tables::Tables;
 use super::time::Time;
+use super::unsteady::Places;
 use crate::stats::Event;
 use crate::stats::verdict::{DropReason, Verdict};
 
@@ -41,6 +42,13 @@ impl<B: Burst> Batch<B> {
             others: [Err(Unserved::Drop(DropReason::FrameTooLong)); BURST],
             dropped: B::default(),
         }
+    }
+
+    /// The packets, and what was found out about each.
+    #[inline(always)]
+    pub(super) fn parts_mut(&mut self) -> (&mut B, &mut [PacketMeta]) {
+        let length = self.burst.frames().len();
+        (&mut self.burst, &mut self.meta[..length])
     }
 }
 
@@ -166,20 +174,44 @@ impl<F: DerefMut<Target: Frame>, A: Allocator<F>> Pipeline<F, A> {
         now: Time,
         batch: &mut Batch<B>,
     ) -> Option<PortIndex> {
-        let Batch { burst, meta, .. } = batch;
-        let length = burst.frames().len();
-        let meta = &mut meta[..length];
+        let (_, meta) = batch.parts_mut();
         for meta in &*meta {
             B::prefetch(self.balancer.flows().bucket(meta.tag));
         }
-        for meta in &mut *meta {
+        let mut unsteady: Places = 0;
+        for (place, meta) in meta.iter_mut().enumerate() {
             self.balancer.lookup(tables, meta, now);
             if !meta.is_steady_flow() {
                 cold_path();
-                // A new flow is searched in its alternate bucket as well.
+                // The flow may be in its alternate bucket, or be recorded there.
                 B::prefetch(self.balancer.flows().alternate_bucket(meta.tag));
+                unsteady |= 1 << place;
             }
         }
+        let begun = match unsteady {
+            0 => 0,
+            _ => self.settle(tables, now, batch, unsteady),
+        };
+        let (rewritten, out) = match tables.is_gre_v4() {
+            true => self.rewrite::<B, true>(tables, batch),
+            false => self.rewrite::<B, false>(tables, batch),
+        };
+        let hits = rewritten.saturating_sub(begun);
+        if hits > 0 {
+            self.stats.event(Event::FlowHit, hits as u64);
+        }
+        out
+    }
+
+    /// Puts headers before all packets that have a backend. Returns how many these are, and their port if they are all
+    /// packets of the burst and all leave by it.
+    #[inline(never)]
+    fn rewrite<B: Burst<Owned = F>, const GRE_V4: bool>(
+        &mut self,
+        tables: &Tables,
+        batch: &mut Batch<B>,
+    ) -> (usize, Option<PortIndex>) {
+        let (burst, meta) = batch.parts_mut();
         let mut traffic = self.stats.traffic();
         let mut refused = 0;
         // The bits that are set in any port's number, and those set in all.
@@ -187,19 +219,17 @@ impl<F: DerefMut<Target: Frame>, A: Allocator<F>> Pipeline<F, A> {
         for (frame, meta) in burst.frames_mut().zip(meta) {
             // If the fast path takes it, it has one segment.
             let length = frame.first_length() as u64;
-            let Some(PortIndex(out)) = self.balancer.encapsulate_gre(tables, meta, frame) else {
+            let out = self.balancer.rewrite::<GRE_V4>(tables, meta, frame);
+            let Some(PortIndex(out)) = out else {
                 cold_path();
                 refused += 1;
                 continue;
             };
             (any, all) = (any | out, all & out);
-            traffic.count(meta.service.id.0 as usize, meta.backend.index(), length);
+            traffic.count(meta.service.id.index(), meta.backend.index(), length);
         }
-        let hits = burst.frames().len() - refused;
-        if hits > 0 {
-            self.stats.event(Event::FlowHit, hits as u64);
-        }
-        (refused == 0 && any == all).then_some(PortIndex(any))
+        let rewritten = burst.frames().len() - refused;
+        (rewritten, (refused == 0 && any == all).then_some(PortIndex(any)))
     }
 
     /// Splits a burst whose packets do not all leave by one port. Packets that the fast path has

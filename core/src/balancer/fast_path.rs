@@ -1,7 +1,6 @@
-//! The fast path, for nearly every packet: plain, of a steady flow, for an active backend that
-//! is sent plain GRE.
+//! The fast path, for nearly every packet: plain, of a steady flow, for an active backend.
 //!
-//! It has three steps: [`Balancer::parse_plain`], [`Balancer::lookup`], [`Balancer::encapsulate_gre`]. A worker
+//! It has three steps: [`Balancer::parse_plain`], [`Balancer::lookup`], [`Balancer::rewrite`]. A worker
 //! takes each step for a whole burst before the next, in a short loop. The CPU then works on many packets at
 //! once and waits for none of their cache lines. [`PacketMeta`] carries only what the next step needs.
 //!
@@ -20,7 +19,8 @@ use super::services::Service;
 use super::tables::Tables;
 use super::time::Time;
 use super::worker_state::Balancer;
-use crate::wire::plain::{self, Ipv4FirstWord, PlainHeaders};
+use crate::wire::plain::{self, HeaderMatch, Ipv4FirstWord, PlainHeaders};
+use crate::wire::{Family, Packet};
 
 /// What one step of the fast path tells the next about a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,7 +42,12 @@ impl PacketMeta {
         service: Service::NONE,
         tag: 0,
         backend: BackendId::NONE,
-        headers: PlainHeaders { first: Ipv4FirstWord::BASE, tcp_flags: u8::MAX },
+        headers: PlainHeaders {
+            first: Ipv4FirstWord::BASE,
+            tcp_flags: u8::MAX,
+            tags: 0,
+            family: Family::V4,
+        },
     };
 
     /// Only the tag of a packet that the fast path does not take; 0 if it has no service.
@@ -51,7 +56,7 @@ impl PacketMeta {
     }
 
     /// Whether the packet's flow is in the table, is steady, and stays steady after this packet. Whether the flow
-    /// may keep its backend is checked later, in [`Balancer::encapsulate_gre`].
+    /// may keep its backend is checked later, in [`Balancer::rewrite`].
     #[inline(always)]
     pub fn is_steady_flow(&self) -> bool {
         self.backend != BackendId::NONE
@@ -62,13 +67,27 @@ impl PacketMeta {
         self.service != Service::NONE
     }
 
-    /// The packet as [`Balancer::classify`] would return it, from the same frame that was parsed; `None` if
-    /// nothing was parsed.
-    pub fn classified(&self, frame: &[u8]) -> Option<Classified> {
+    /// The packet that was parsed from this same frame; `None` if nothing was parsed.
+    #[inline(always)]
+    pub(super) fn packet(&self, frame: &[u8]) -> Option<Packet> {
         if !self.is_parsed() {
             return None;
         }
-        let packet = self.headers.packet(frame)?;
+        self.headers.packet(frame)
+    }
+
+    /// Whether a backend is open to the fast path for this packet, which is not too long for its headers.
+    #[inline(always)]
+    pub(super) fn fits(&self, tables: &Tables, backend: BackendId) -> bool {
+        tables.adjacency(backend).is_some_and(|adjacency| {
+            adjacency.pool == self.service.pool && adjacency.rewrite.fits(self.headers.first)
+        })
+    }
+
+    /// The packet as [`Balancer::classify`] would return it, from the same frame that was parsed; `None` if
+    /// nothing was parsed.
+    pub fn classified(&self, frame: &[u8]) -> Option<Classified> {
+        let packet = self.packet(frame)?;
         Some(Classified { packet, service: self.service, tag: self.tag })
     }
 }
@@ -96,29 +115,77 @@ impl Balancer {
         frame: &impl Frame,
         to: &mut PacketMeta,
     ) -> PlainParse {
-        let length = frame.bytes().len();
-        let (headers, is_served);
         if filter.v4.matches(head) {
-            let Some(read) = plain::read_v4(head, length) else { return PlainParse::NotPlain };
-            let words = FlowWords::of_v4(head);
-            is_served = tables.services().of_v4(words, &mut to.service);
-            to.tag = self.seed().hash_v4(words);
-            headers = read;
+            self.parse_v4(tables, head, frame.bytes().len(), to)
         } else if filter.v6.matches(head) {
             cold_path();
-            let Some(tail) = plain::tail_v6(frame.bytes()) else { return PlainParse::NotPlain };
-            let Some(read) = plain::read_v6(head, tail, length) else {
-                return PlainParse::NotPlain;
-            };
-            let words = FlowWords::of_v6(head, tail);
-            is_served = tables.services().of_v6(words, &mut to.service);
-            to.tag = self.seed().hash_v6(words);
-            headers = read;
+            self.parse_v6(tables, head, frame.bytes(), to)
+        } else if filter.any.matches(head) {
+            cold_path();
+            self.parse_tagged(tables, head, frame.bytes(), to)
         } else {
-            return PlainParse::NotPlain;
+            PlainParse::NotPlain
         }
+    }
+
+    /// As [`Balancer::parse_plain`], for a frame of `length` bytes with an IPv4 header.
+    #[inline(always)]
+    fn parse_v4(
+        &self,
+        tables: &Tables,
+        head: &[u8; plain::HEAD_V4],
+        length: usize,
+        to: &mut PacketMeta,
+    ) -> PlainParse {
+        let Some(headers) = plain::read_v4(head, length) else { return PlainParse::NotPlain };
+        let words = FlowWords::of_v4(head);
+        let is_served = tables.services().of_v4(words, &mut to.service);
+        to.tag = self.seed().hash_v4(words);
         to.headers = headers;
         if is_served { PlainParse::Served } else { PlainParse::Unserved }
+    }
+
+    /// As [`Balancer::parse_plain`], for a frame with an IPv6 header.
+    #[inline(always)]
+    fn parse_v6(
+        &self,
+        tables: &Tables,
+        head: &[u8; plain::HEAD_V4],
+        frame: &[u8],
+        to: &mut PacketMeta,
+    ) -> PlainParse {
+        let Some(tail) = plain::tail_v6(frame) else { return PlainParse::NotPlain };
+        let Some(headers) = plain::read_v6(head, tail, frame.len()) else {
+            return PlainParse::NotPlain;
+        };
+        let words = FlowWords::of_v6(head, tail);
+        let is_served = tables.services().of_v6(words, &mut to.service);
+        to.tag = self.seed().hash_v6(words);
+        to.headers = headers;
+        if is_served { PlainParse::Served } else { PlainParse::Unserved }
+    }
+
+    /// As [`Balancer::parse_plain`], for a frame with tags: reads it as if it began so much later.
+    #[inline(never)]
+    fn parse_tagged(
+        &self,
+        tables: &Tables,
+        head: &[u8; plain::HEAD_V4],
+        frame: &[u8],
+        to: &mut PacketMeta,
+    ) -> PlainParse {
+        let Some(tags) = plain::tags(head) else { return PlainParse::NotPlain };
+        let frame = &frame[tags.min(frame.len())..];
+        let Some(head) = frame.first_chunk() else { return PlainParse::NotPlain };
+        let parsed = if HeaderMatch::V4.matches(head) {
+            self.parse_v4(tables, head, frame.len(), to)
+        } else if HeaderMatch::V6.matches(head) {
+            self.parse_v6(tables, head, frame, to)
+        } else {
+            return PlainParse::NotPlain;
+        };
+        to.headers = to.headers.behind(tags);
+        parsed
     }
 
     /// Classifies a frame that [`Balancer::parse_plain`] did not find a service for, with what it wrote to `meta`.
@@ -159,10 +226,11 @@ impl Balancer {
         }
     }
 
-    /// Encapsulates a packet for the backend that [`Balancer::lookup`] found. Returns the port to send it by.
-    /// `None` means that the packet takes the full path: the frame is unchanged, and `meta` names no backend.
+    /// Puts the headers of a packet's backend before it. Returns the port to send it by. `None` means that the packet
+    /// takes the full path: the frame is unchanged, and `meta` names no backend. `GRE_V4` is
+    /// [`Tables::is_gre_v4`].
     #[inline(always)]
-    pub fn encapsulate_gre(
+    pub fn rewrite<const GRE_V4: bool>(
         &self,
         tables: &Tables,
         meta: &mut PacketMeta,
@@ -170,9 +238,15 @@ impl Balancer {
     ) -> Option<PortIndex> {
         if let Some(adjacency) = tables.adjacency(meta.backend)
             && adjacency.pool == meta.service.pool
-            && adjacency.gre_rewrite.apply(meta.headers.first, meta.tag, frame).is_some()
         {
-            return Some(adjacency.port);
+            let rewrite = &adjacency.rewrite;
+            let rewritten = match GRE_V4 {
+                true => rewrite.apply_gre_v4(meta.headers, meta.tag, frame),
+                false => rewrite.apply(meta.headers, meta.tag, frame),
+            };
+            if rewritten.is_some() {
+                return Some(adjacency.port);
+            }
         }
         cold_path();
         meta.backend = BackendId::NONE;

@@ -12,6 +12,15 @@ use crate::wire::ethernet;
 /// The largest number of frames in a burst: what DPDK's vector receive functions are made for.
 pub const BURST: usize = 32;
 
+/// Bytes before the border of [`Frame::reframe`]. An mbuf has 142 before the IP header of a packet.
+pub const BEFORE: usize = 112;
+
+/// Bytes behind the border of [`Frame::reframe`]: the shortest IP packet that has ports.
+pub const BEHIND: usize = 28;
+
+/// The bytes on both sides of a place in a frame.
+pub type Border = [u8; BEFORE + BEHIND];
+
 /// A frame that can be rewritten in place: an mbuf on the packet path, a plain buffer in tests.
 ///
 /// A frame may have several segments. The first one has all headers, and is all that is read and rewritten here;
@@ -57,13 +66,16 @@ pub trait Frame: Sized {
     fn push_front(&mut self, n: usize) -> Option<&mut [u8]>;
 
     /// Replaces the Ethernet header by `N` bytes of any value, keeps `length` bytes behind it, and returns the
-    /// new bytes. Returns `None` if there is not enough headroom or the frame is too short; the frame may then
-    /// have been shortened.
-    #[inline]
-    fn wrap<const N: usize>(&mut self, length: u16) -> Option<&mut [u8; N]> {
-        self.truncate(ethernet::LENGTH + usize::from(length));
-        self.push_front(N - ethernet::LENGTH)?.first_chunk_mut()
-    }
+    /// new bytes. Returns `None`, and changes nothing, if there is not enough headroom, or the frame is shorter, has
+    /// several segments or is shared.
+    fn wrap<const N: usize>(&mut self, length: u16) -> Option<&mut [u8; N]>;
+
+    /// Replaces the first `from` bytes by `to` bytes of any value and keeps `length` bytes behind them. Returns the
+    /// border between both with its surroundings. Of those, bytes that are not in the frame may be written too.
+    ///
+    /// Returns `None`, and changes nothing, if the frame is shorter, has several segments, is shared, or has not so many
+    /// bytes before the border, or if `length` is less than [`BEHIND`].
+    fn reframe(&mut self, from: usize, to: usize, length: u16) -> Option<&mut Border>;
 
     /// Removes `n` bytes from the front of the frame and returns the rest of the first segment. Returns `None`,
     /// and changes nothing, if that is shorter.
@@ -108,7 +120,7 @@ pub trait Allocator<F> {
 }
 
 /// A frame in ordinary memory, for tests, fuzzers and benchmarks.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Buffer {
     memory: Box<[u8]>,
     start: usize,
@@ -158,6 +170,14 @@ impl Buffer {
     }
 }
 
+/// Frames are equal if their bytes are, whatever the memory around these holds.
+impl PartialEq for Buffer {
+    fn eq(&self, other: &Buffer) -> bool {
+        let of = |frame: &Buffer| (frame.behind, frame.is_shared);
+        self.bytes() == other.bytes() && of(self) == of(other)
+    }
+}
+
 impl Frame for Buffer {
     #[inline]
     fn bytes(&self) -> &[u8] {
@@ -199,6 +219,18 @@ impl Frame for Buffer {
         }
         (self.start, self.end) = (start, end);
         self.memory[start..end].first_chunk_mut()
+    }
+
+    #[inline]
+    fn reframe(&mut self, from: usize, to: usize, length: u16) -> Option<&mut Border> {
+        let (border, length) = (self.start + from, usize::from(length));
+        let begin = border.checked_sub(BEFORE)?;
+        let start = border.checked_sub(to)?;
+        if border + length > self.end || length < BEHIND || self.behind > 0 || self.is_shared {
+            return None;
+        }
+        (self.start, self.end) = (start, border + length);
+        self.memory[begin..border + BEHIND].first_chunk_mut()
     }
 
     #[inline]
@@ -309,6 +341,7 @@ mod tests {
         assert_eq!((buffer.bytes().len(), buffer.length()), (60, 1060));
         assert!(!buffer.is_contiguous() && buffer.head::<14>().is_none());
         assert_eq!(buffer.wrap::<38>(46), None);
+        assert_eq!(buffer.reframe(14, 38, 46), None);
         assert_eq!(buffer.append(0), None);
         buffer.push_front(24).unwrap();
         buffer.truncate(70);

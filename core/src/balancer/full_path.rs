@@ -321,8 +321,8 @@ fn choose_by_hash(tables: &Tables, service: Service, key: &FlowKey) -> Option<Ba
 }
 
 /// Lowers the segment size that a SYN announces to the limit.
-#[cold]
-fn clamp(mss: MssLimit, packet: &Packet, frame: &mut impl Frame) {
+#[inline]
+pub(super) fn clamp(mss: MssLimit, packet: &Packet, frame: &mut impl Frame) {
     let limit = mss.of(packet.family);
     if limit < u16::MAX
         && let Some(bytes) = frame.push_front(0)

@@ -52,6 +52,7 @@ pub mod tables;
 #[cfg(test)]
 mod tests;
 mod time;
+mod unsteady;
 mod worker_state;
 
 pub use classify::Classified;

@@ -41,6 +41,7 @@ pub struct Tables {
     pools: Vec<Pool>,
     backends: Vec<Backend>,
     adjacencies: Vec<Adjacency>,
+    is_gre_v4: bool,
     node: Node,
     pins: Pins,
 }
@@ -93,6 +94,7 @@ impl Tables {
         for (ip, vip) in parts.vips {
             vips.entry(address(ip)).and_modify(|said| *said = vip);
         }
+        let adjacencies: Vec<_> = parts.backends.iter().map(Adjacency::new).collect();
         Tables {
             generation: parts.generation,
             fleet: parts.fleet,
@@ -105,7 +107,8 @@ impl Tables {
             by_service: by_id(parts.services.iter().map(|&(_, service)| service)),
             services: Services::new(&parts.services),
             pools: parts.pools,
-            adjacencies: parts.backends.iter().map(Adjacency::new).collect(),
+            is_gre_v4: adjacencies.iter().all(Adjacency::is_gre_v4),
+            adjacencies,
             backends: parts.backends,
             node: parts.node,
             pins: parts.pins,
@@ -129,6 +132,7 @@ impl Tables {
             pools: self.pools.clone(),
             backends: self.backends.clone(),
             adjacencies: self.adjacencies.clone(),
+            is_gre_v4: false,
             node: Node { members: change.members, ..self.node.clone() },
             pins: change.pins.unwrap_or_else(|| self.pins.clone()),
         };
@@ -136,6 +140,7 @@ impl Tables {
             tables.adjacencies[id.index()] = Adjacency::new(&backend);
             tables.backends[id.index()] = backend;
         }
+        tables.is_gre_v4 = tables.adjacencies.iter().all(Adjacency::is_gre_v4);
         for (index, pool) in change.pools {
             tables.pools[usize::from(index.0)] = pool;
         }
@@ -279,6 +284,12 @@ impl Tables {
     #[inline]
     pub fn backend(&self, id: BackendId) -> &Backend {
         self.backends.get(id.index()).unwrap_or(&Backend::VACANT)
+    }
+
+    /// Whether every packet of the fast path leaves in plain GRE over IPv4.
+    #[inline]
+    pub fn is_gre_v4(&self) -> bool {
+        self.is_gre_v4
     }
 
     /// A backend as the fast path sees it; `None` if no backend can have this id.

@@ -1,13 +1,15 @@
-//! The reader of plain packets, as nearly all are: Ethernet without a tag, IPv4 without options or IPv6 without
+//! The reader of plain packets, as nearly all are: Ethernet with up to two tags, IPv4 without options or IPv6 without
 //! extension headers, TCP or UDP, whole.
 //!
-//! Their headers are at fixed offsets, so one bounds check serves for all. The result is the same as that of
+//! Their headers are at fixed offsets from the end of the tags, so one bounds check serves for all. A frame with tags is
+//! read as the frame without them: from [`tags`] bytes on, its Ethertype and all behind lie where those of an untagged
+//! frame do. The result is the same as that of
 //! [`Packet::parse`]. `None` means *not plain*, not *invalid*: fall back to [`Packet::parse`], which reads every kind
 //! of packet and names all errors. Plain packets shorter than any that a device delivers give `None` too.
 
 use std::hint::cold_path;
 
-use super::{Family, Fragment, Packet, ethernet, ipv4, ipv6, protocol, tcp, udp};
+use super::{Family, Fragment, Packet, ethernet, ipv4, ipv6, protocol, tcp, udp, vlan};
 
 /// Bytes of a frame that a plain IPv4 packet is read from: up to the end of a TCP header.
 pub const HEAD_V4: usize = ethernet::LENGTH + ipv4::LENGTH + tcp::LENGTH;
@@ -36,6 +38,10 @@ pub struct PlainHeaders {
     pub first: Ipv4FirstWord,
     /// Flags of [`tcp`]; 0 for UDP.
     pub tcp_flags: u8,
+    /// Bytes of tags: 0, 4 or 8.
+    pub tags: u8,
+    /// IPv4 or IPv6.
+    pub family: Family,
 }
 
 /// The first word of an IPv4 header without options (RFC 791 section 3.1): version and header length, DSCP and ECN,
@@ -102,6 +108,8 @@ impl HeaderMatch {
     pub const V4: HeaderMatch = HeaderMatch::new(ethernet::IPV4, 0x45, 0xff);
     /// An IPv6 header.
     pub const V6: HeaderMatch = HeaderMatch::new(ethernet::IPV6, 0x60, 0xf0);
+    /// Any frame.
+    pub const ANY: HeaderMatch = HeaderMatch { bytes: [0; MATCH_LENGTH], mask: [0; MATCH_LENGTH] };
 
     const fn new(ethertype: u16, first: u8, mask: u8) -> HeaderMatch {
         let mut header_match = HeaderMatch { bytes: [0; MATCH_LENGTH], mask: [0; MATCH_LENGTH] };
@@ -149,7 +157,7 @@ pub fn read_v4(head: &[u8; HEAD_V4], length: usize) -> Option<PlainHeaders> {
         return None;
     }
     let tcp_flags = transport(head, L4_V4, head[IP + 9], end)?;
-    Some(PlainHeaders { first, tcp_flags })
+    Some(PlainHeaders { first, tcp_flags, tags: 0, family: Family::V4 })
 }
 
 /// The tail of a frame for [`read_v6`]; `None` if the frame is too short.
@@ -172,36 +180,68 @@ pub fn read_v6(head: &[u8; HEAD_V4], tail: &[u8; TAIL_V6], length: usize) -> Opt
     // The traffic class begins behind the four bits of the version.
     let [traffic_class, _] = (u16::from_be_bytes(word(head, IP)) << 4).to_be_bytes();
     let first = Ipv4FirstWord::new(traffic_class, payload_length + LENGTH_V6);
-    Some(PlainHeaders { first, tcp_flags })
+    Some(PlainHeaders { first, tcp_flags, tags: 0, family: Family::V6 })
 }
 
-/// Reads a frame of either kind; `None` if it holds no plain packet.
+/// Bytes of the tags of a frame: 4 or 8; `None` if it has no tag, or more than two.
+#[inline(always)]
+pub fn tags(head: &[u8; HEAD_V4]) -> Option<usize> {
+    let is_tag = |at| vlan::is_tag(u16::from_be_bytes(word(head, at)));
+    const FIRST: usize = IP - 2;
+    if !is_tag(FIRST) {
+        return None;
+    }
+    if !is_tag(FIRST + vlan::LENGTH) {
+        return Some(vlan::LENGTH);
+    }
+    cold_path();
+    (!is_tag(FIRST + 2 * vlan::LENGTH)).then_some(2 * vlan::LENGTH)
+}
+
+/// Reads a frame of any kind; `None` if it holds no plain packet.
 pub fn read(frame: &[u8]) -> Option<PlainHeaders> {
+    let tags = tags(frame.first_chunk()?).unwrap_or_default();
+    let frame = &frame[tags..];
     let head = frame.first_chunk()?;
-    if HeaderMatch::V4.matches(head) {
+    let headers = if HeaderMatch::V4.matches(head) {
         read_v4(head, frame.len())
     } else if HeaderMatch::V6.matches(head) {
         read_v6(head, tail_v6(frame)?, frame.len())
     } else {
         None
-    }
+    };
+    Some(headers?.behind(tags))
 }
 
 impl PlainHeaders {
+    /// Offset of the IP header.
+    #[inline(always)]
+    pub fn l3(self) -> usize {
+        IP + usize::from(self.tags)
+    }
+
+    /// The same headers behind so many bytes of tags.
+    #[expect(clippy::cast_possible_truncation, reason = "at most 8")]
+    #[inline(always)]
+    #[must_use]
+    pub fn behind(self, tags: usize) -> PlainHeaders {
+        PlainHeaders { tags: tags as u8, ..self }
+    }
+
     /// The full record of the packet that was read from this same frame.
     pub fn packet(self, frame: &[u8]) -> Option<Packet> {
-        let head: &[u8; HEAD_V4] = frame.first_chunk()?;
-        let (family, l4, protocol) = if head[IP] >> 4 == 4 {
-            (Family::V4, L4_V4, head[IP + 9])
-        } else {
-            (Family::V6, L4_V6, head[IP + 6])
+        let l3 = self.l3();
+        let head: &[u8; ipv4::LENGTH] = frame.get(l3..)?.first_chunk()?;
+        let (l4, protocol) = match self.family {
+            Family::V4 => (l3 + ipv4::LENGTH, head[9]),
+            Family::V6 => (l3 + ipv6::LENGTH, head[6]),
         };
         let [a, b, c, d] = word(frame.get(l4..l4 + 4)?, 0);
         Some(Packet {
-            family,
-            l3: offset(IP),
+            family: self.family,
+            l3: offset(l3),
             l4: offset(l4),
-            end: u32::from(offset(IP)) + u32::from(self.first.length()),
+            end: u32::from(offset(l3)) + u32::from(self.first.length()),
             protocol,
             traffic_class: self.first.traffic_class(),
             fragment: Fragment::Whole,
@@ -239,7 +279,7 @@ fn is_checksum_valid(head: &[u8; HEAD_V4]) -> bool {
     (sum + u64::from(again)).is_multiple_of(0xffff)
 }
 
-#[expect(clippy::cast_possible_truncation, reason = "at most 54")]
+#[expect(clippy::cast_possible_truncation, reason = "at most 62")]
 const fn offset(value: usize) -> u16 {
     value as u16
 }

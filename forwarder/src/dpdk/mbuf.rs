@@ -16,6 +16,7 @@ use dpdk_sys as sys;
 use super::prefetch::prefetch_at;
 use super::timestamp::TimestampField;
 use guideway_core::balancer::Frame;
+use guideway_core::balancer::frame::{BEFORE, BEHIND, Border};
 use guideway_core::wire::ethernet;
 
 /// What one worker writes on a packet for the next that handles it.
@@ -120,6 +121,36 @@ impl Mbuf {
         // mbuf alone owns. They are initialised, as everything in DPDK's mapped memory is. Nothing
         // else reads them while `self` is borrowed mutably.
         Some(unsafe { &mut *data.cast::<[u8; N]>() })
+    }
+
+    /// Replaces the first `from` bytes by `to` bytes and keeps `length` bytes behind them. Returns
+    /// the border between both with its surroundings, which hold anything where they are not in the
+    /// frame. Returns `None`, and changes nothing, if the frame is shorter, is in several buffers or
+    /// has more than one owner, if the buffer has not so many bytes before the border, or if
+    /// `length` is less than the border has behind it.
+    #[inline(always)]
+    pub fn reframe(&mut self, from: usize, to: usize, length: u16) -> Option<&mut Border> {
+        let (behind, length) = (self.data_len().checked_sub(from)?, usize::from(length));
+        let border = usize::from(self.data_off()) + from;
+        let is_whole = (BEHIND..=behind).contains(&length);
+        if border < BEFORE || to > BEFORE || !is_whole || !self.is_single() {
+            return None;
+        }
+        debug_assert!(!self.is_attached(), "it may be written to by its owner alone");
+        // Neither exceeds the buffer, of at most 65535 bytes: `to` bytes fit before the border.
+        #[expect(clippy::cast_possible_truncation, reason = "at most 65535")]
+        self.set_data_off((border - to) as u16);
+        #[expect(clippy::cast_possible_truncation, reason = "at most 65535")]
+        self.set_length((to + length) as u16, (to + length) as u32);
+        // SAFETY: within the buffer: the border lies in the data, and has `BEFORE` bytes before it.
+        let begin = unsafe { self.buffer().add(border - BEFORE) };
+        // SAFETY: an mbuf has a buffer.
+        unsafe { std::hint::assert_unchecked(!begin.is_null()) };
+        // SAFETY: `BEFORE` bytes of the buffer lie before the border, and `length` bytes of the
+        // data behind it, at least `BEHIND`. The mbuf alone owns the buffer. It is initialised, as
+        // everything in DPDK's mapped memory is. Nothing else reads it while `self` is borrowed
+        // mutably.
+        Some(unsafe { &mut *begin.cast::<Border>() })
     }
 
     /// Makes the frame `n` bytes shorter at its front and returns the rest of the first buffer.
@@ -357,6 +388,11 @@ impl Frame for Mbuf {
     #[inline(always)]
     fn wrap<const N: usize>(&mut self, length: u16) -> Option<&mut [u8; N]> {
         Mbuf::wrap(self, length)
+    }
+
+    #[inline(always)]
+    fn reframe(&mut self, from: usize, to: usize, length: u16) -> Option<&mut Border> {
+        Mbuf::reframe(self, from, to, length)
     }
 
     #[inline]

@@ -106,6 +106,12 @@ impl Table {
         &self.buckets[self.alternate(self.index(tag))]
     }
 
+    /// Names what an insertion of a flow writes besides its buckets, for a prefetch.
+    #[inline]
+    pub fn prefetch_insert(&self, tag: u64, prefetch: impl Fn(&[ServiceId; WAYS])) {
+        prefetch(&self.services[self.index(tag)]);
+    }
+
     /// The entry of a flow that was idle for at most `limit` milliseconds. The tag must come from
     /// [`super::super::hash::LocalSeed`].
     #[inline(always)]

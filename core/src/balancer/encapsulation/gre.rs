@@ -12,6 +12,9 @@ pub(super) const DESCRIPTOR: Descriptor = Descriptor {
     header,
 };
 
+/// Offset of the key, if there is one.
+pub(super) const KEY_AT: usize = 4;
+
 /// K: a key follows.
 const KEY: u8 = 0x20;
 
@@ -41,7 +44,7 @@ pub(super) fn fix_type(header: &mut [u8], ethertype: u16) {
 pub(super) fn fix(header: &mut [u8], inner: &Inner) {
     fix_type(header, inner.ethertype());
     if inner.keyed_by_flow
-        && let Some(key) = header.get_mut(4..8)
+        && let Some(key) = header.get_mut(KEY_AT..KEY_AT + 4)
     {
         key.copy_from_slice(&inner.flow_key().to_be_bytes());
     }

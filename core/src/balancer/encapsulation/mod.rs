@@ -14,15 +14,15 @@
 //! | `parameters.rs` | the settings of the operator |
 //! | `choice.rs` | which of several encapsulations a backend gets |
 //! | `template.rs` | the headers of one backend, and how they are put before a packet |
-//! | `gre_rewrite.rs` | plain GRE, for the fast path |
+//! | `rewrite.rs` | the same headers as data, for the fast path |
 //! | `outer.rs`, `udp.rs` | the outer IP and UDP headers |
 //! | the rest | one encapsulation each |
 
 mod choice;
 mod descriptor;
-mod gre_rewrite;
 mod outer;
 mod parameters;
+mod rewrite;
 mod template;
 #[cfg(test)]
 mod tests;
@@ -30,8 +30,8 @@ mod udp;
 
 pub use choice::{Choice, Constraints, Entropy, Unsendable};
 pub use descriptor::Setting;
-pub(super) use gre_rewrite::GreRewrite;
 pub use parameters::{GreKey, INNER_DESTINATION_MAC, Parameters, UdpChecksum};
+pub(super) use rewrite::Rewrite;
 pub use template::{Template, Tunnel};
 
 use descriptor::{Descriptor, Inner};

@@ -36,6 +36,14 @@ impl Family {
         }
     }
 
+    /// Offset of the protocol number.
+    pub(super) const fn protocol_at(self) -> usize {
+        match self {
+            Family::V4 => 9,
+            Family::V6 => 6,
+        }
+    }
+
     /// Completes `ip`, a copy of the header whose words sum to `sum`, for an outer packet of `length` bytes with this
     /// header.
     #[inline(always)]
@@ -57,20 +65,32 @@ impl Family {
         per_packet: PerPacket,
     ) {
         let PerPacket { protocol, host_bits } = per_packet;
-        match self {
-            Family::V4 => {
-                ip[9] |= protocol;
-                let host = (entropy >> 32) as u32 & !(u32::MAX << host_bits);
-                for (byte, bits) in ip[12..16].iter_mut().zip(host.to_be_bytes()) {
-                    *byte |= bits;
-                }
-                // The header had 0 in these bits, so the sum grows by their value.
-                sum += u32::from(protocol) + (host >> 16) + (host & 0xffff);
-            }
-            Family::V6 => ip[6] |= protocol,
+        ip[self.protocol_at()] |= protocol;
+        if self == Family::V4 {
+            let host = (entropy >> 32) as u32 & host_mask(host_bits);
+            sum += u32::from(protocol) + choose_host(ip, host);
         }
         self.fix(ip, sum, length, traffic_class, entropy);
     }
+}
+
+/// The lowest bits of an address, as a mask.
+pub(super) fn host_mask(bits: u8) -> u32 {
+    !u32::MAX.checked_shl(bits.into()).unwrap_or_default()
+}
+
+/// Sets bits of the source address of an IPv4 header that has 0 there. Returns by how much the sum of its words grows.
+#[inline(always)]
+pub(super) fn choose_host(ip: &mut [u8], host: u32) -> u32 {
+    for (byte, bits) in ip[12..16].iter_mut().zip(host.to_be_bytes()) {
+        *byte |= bits;
+    }
+    (host >> 16) + (host & 0xffff)
+}
+
+/// The sum of the words of an IPv4 header without its checksum (RFC 1071).
+pub(super) fn sum_v4(ip: &[u8]) -> u32 {
+    ip.chunks_exact(2).map(|word| u32::from(word[0]) << 8 | u32::from(word[1])).sum()
 }
 
 /// Completes an IPv4 header, see [`Family::fix`].
@@ -82,14 +102,23 @@ pub(super) fn fix_v4(ip: &mut [u8], sum: u32, length: u16, traffic_class: u8) {
     ip[10..12].copy_from_slice(&checksum.to_be_bytes());
 }
 
+/// Offset of the checksum in an IPv4 header.
+pub(super) const CHECKSUM_V4: usize = 10;
+
 /// Completes `ip`, a copy of an IPv4 header, by its first 32 bits. All other words sum to `sum`.
 #[inline(always)]
 pub(super) fn begin_v4(ip: &mut [u8], sum: u32, first: Ipv4FirstWord) {
     ip[..4].copy_from_slice(&first.0.to_be_bytes());
+    let checksum = checksum_v4(first, sum).to_be_bytes();
+    ip[CHECKSUM_V4..CHECKSUM_V4 + 2].copy_from_slice(&checksum);
+}
+
+/// The checksum of an IPv4 header that begins with these 32 bits, and whose other words sum to `sum`.
+#[inline(always)]
+pub(super) fn checksum_v4(first: Ipv4FirstWord, sum: u32) -> u16 {
     // In one's complement a word of 32 bits counts as much as its halves. It begins with 0x45, so the eight other
     // words cannot make it overflow.
-    let checksum = fold(first.0.wrapping_add(sum));
-    ip[10..12].copy_from_slice(&checksum.to_be_bytes());
+    fold(first.0.wrapping_add(sum))
 }
 
 /// Completes an IPv6 header, see [`Family::fix`].
@@ -131,7 +160,7 @@ pub(super) fn header(
         }
         _ => return None,
     };
-    let sum = ip.chunks(2).map(|w| u32::from(w[0]) << 8 | u32::from(w[1])).sum();
+    let sum = sum_v4(&ip);
     Some((family, sum, ip))
 }
 

@@ -3,13 +3,14 @@
 use std::net::IpAddr;
 
 use super::descriptor::{Carrier, Header, Inner, MAX_HEADER};
-use super::gre_rewrite::GreRewrite;
 use super::outer::PerPacket;
-use super::{Encapsulation, GreKey, INNER_DESTINATION_MAC, Parameters, UdpChecksum, outer, udp};
+use super::rewrite::Rewrite;
+use super::{
+    Encapsulation, GreKey, INNER_DESTINATION_MAC, Parameters, Setting, UdpChecksum, outer, udp,
+};
 use crate::balancer::frame::Frame;
 use crate::balancer::verdict::DropReason;
-use crate::wire::plain::Ipv4FirstWord;
-use crate::wire::{Packet, ethernet, gre, hops, ipv4, ipv6, vlan};
+use crate::wire::{Family, Packet, ethernet, gre, hops, ipv4, ipv6, vlan};
 
 /// The two ends of a tunnel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,30 +31,28 @@ const MACS: usize = 12;
 /// Length of two tags.
 const MAX_TAGS: usize = vlan::MAX_TAGS * vlan::LENGTH;
 /// Length of Ethernet, IPv6, UDP and the longest header of an encapsulation.
-const TEMPLATE: usize = ETHERNET + ipv6::LENGTH + udp::LENGTH + MAX_HEADER;
+pub(super) const TEMPLATE: usize = ETHERNET + ipv6::LENGTH + udp::LENGTH + MAX_HEADER;
 
 /// All headers of one backend, and the VLAN tag that they get instead of the packet's, if there is one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Template {
-    /// The same headers for the fast path, if this is plain GRE.
-    gre_rewrite: Option<GreRewrite>,
     encapsulation: Encapsulation,
-    outer: outer::Family,
+    pub(super) outer: outer::Family,
     /// Sum of the words of the outer IP header.
     sum: u32,
     /// Bytes of `headers` in use.
-    length: u8,
+    pub(super) length: u8,
     /// How many bits of an IPv4 source address the flow chooses.
-    host_bits: u8,
+    pub(super) host_bits: u8,
     /// The longest outer IP packet.
-    mtu: u16,
-    carrier: Carrier,
+    pub(super) mtu: u16,
+    pub(super) carrier: Carrier,
     /// Whether the flow chooses the GRE key.
-    keyed_by_flow: bool,
-    computes_checksum: bool,
+    pub(super) keyed_by_flow: bool,
+    pub(super) computes_checksum: bool,
     /// The VLAN of the next hop, without priority. Packets keep their own tags without it.
-    vlan: Option<u16>,
-    headers: [u8; TEMPLATE],
+    pub(super) vlan: Option<u16>,
+    pub(super) headers: [u8; TEMPLATE],
 }
 
 /// The parts of a frame that begins with the headers of a template.
@@ -109,11 +108,9 @@ impl Template {
             push(&udp::header(parameters.udp_port.unwrap_or(port)));
         }
         push(header.as_bytes());
-        let is_plain = encapsulation == Encapsulation::Gre && parameters.gre_key.is_none();
-        let gre_rewrite = is_plain.then(|| GreRewrite::new(outer, sum, &headers[..length], mtu));
-        let compute = parameters.udp_checksum == Some(UdpChecksum::Compute);
+        let compute = encapsulation.uses(Setting::UdpChecksum)
+            && parameters.udp_checksum == Some(UdpChecksum::Compute);
         Some(Template {
-            gre_rewrite: gre_rewrite.flatten(),
             encapsulation,
             outer,
             sum,
@@ -121,7 +118,8 @@ impl Template {
             host_bits: 0,
             mtu,
             carrier: descriptor.carrier,
-            keyed_by_flow: parameters.gre_key == Some(GreKey::Flow),
+            keyed_by_flow: encapsulation.uses(Setting::GreKey)
+                && parameters.gre_key == Some(GreKey::Flow),
             computes_checksum: compute && tunnel.destination.is_ipv6(),
             vlan: None,
             headers,
@@ -138,15 +136,14 @@ impl Template {
             }
             _ => 0,
         };
-        Template { gre_rewrite: self.gre_rewrite.filter(|_| host_bits == 0), host_bits, ..self }
+        Template { host_bits, ..self }
     }
 
     /// This template for a next hop in a VLAN: frames leave with its tag instead of the tags that they came with. A tag
-    /// does not count towards the MTU. Not for the fast path.
+    /// does not count towards the MTU.
     #[must_use]
     pub fn with_vlan(self, vlan: Option<u16>) -> Template {
-        let gre_rewrite = self.gre_rewrite.filter(|_| vlan.is_none());
-        Template { gre_rewrite, vlan, ..self }
+        Template { vlan, ..self }
     }
 
     /// GRE headers for fragments that are redirected to another forwarder. Recursion control 1 (RFC 1701, bits 5 to 7)
@@ -155,7 +152,6 @@ impl Template {
         let mut template = Template::new(Encapsulation::Gre, tunnel, mtu)?;
         let flags = usize::from(template.length) - gre::LENGTH;
         template.headers[flags] |= 1;
-        template.gre_rewrite = None;
         Some(template)
     }
 
@@ -206,39 +202,34 @@ impl Template {
         entropy: u64,
         frame: &mut impl Frame,
     ) -> Result<(), DropReason> {
-        match &self.gre_rewrite {
-            Some(gre_rewrite) if packet.is_untagged() => {
-                self.outer_length(packet, self.overhead())?;
-                let applied = gre_rewrite.apply(Ipv4FirstWord::of(packet), entropy, frame);
-                applied.ok_or(DropReason::NoHeadroom)
-            }
-            Some(_) => self.apply_tagged(packet, entropy, frame),
-            None if let Some(identifier) = self.vlan => {
-                self.apply_in_vlan(packet, entropy, identifier, frame)
-            }
+        match self.vlan {
+            Some(identifier) => self.apply_in_vlan(packet, entropy, identifier, frame),
             None if self.carrier == Carrier::Link => self.readdress(packet, frame),
-            None => self.apply_other(packet, entropy, frame),
+            None => self.encapsulate(packet, entropy, frame),
         }
     }
 
-    /// The headers for the fast path, if this is plain GRE.
-    pub(in crate::balancer) fn gre_rewrite(&self) -> Option<&GreRewrite> {
-        self.gre_rewrite.as_ref()
+    /// The same headers as data for the fast path; `None` if that does not write them.
+    pub(in crate::balancer) fn rewrite(&self) -> Option<Rewrite> {
+        Rewrite::compile(self)
     }
 
-    /// Encapsulates a frame with tags in plain GRE.
-    #[inline(never)]
-    fn apply_tagged(
-        &self,
-        packet: &Packet,
-        entropy: u64,
-        frame: &mut impl Frame,
-    ) -> Result<(), DropReason> {
-        let Encapsulated { headers, length, .. } = self.place(packet, frame)?;
-        let (ip, tunnel) = headers[ETHERNET - MACS..].split_at_mut(self.outer.length());
-        self.outer.fix(ip, self.sum, length, packet.traffic_class, entropy);
-        super::gre::fix_type(tunnel, super::descriptor::ethertype(packet.family));
-        Ok(())
+    /// The headers of packets of a family, without what differs by packet otherwise.
+    pub(super) fn headers_of(&self, family: Family) -> [u8; TEMPLATE] {
+        let mut headers = self.headers;
+        let inner = Inner { family, entropy: 0, keyed_by_flow: false };
+        let (ethernet, rest) = headers.split_at_mut(ETHERNET);
+        match self.carrier {
+            Carrier::Link => ethernet[MACS..].copy_from_slice(&inner.ethertype().to_be_bytes()),
+            Carrier::InnerProtocol => rest[self.outer.protocol_at()] = inner.protocol(),
+            Carrier::Ip(_) | Carrier::Udp(_) => {}
+        }
+        if self.carrier != Carrier::Link {
+            let tunnel = self.outer.length() + self.carrier.length();
+            let length = usize::from(self.length) - ETHERNET;
+            self.encapsulation.fix(&mut rest[tunnel..length], &inner);
+        }
+        headers
     }
 
     /// Encapsulates or readdresses a frame that gets the template's own tag.
@@ -257,7 +248,7 @@ impl Template {
         // First, because a report about a packet that does not fit quotes the packet as it came.
         self.outer_length(packet, self.overhead())?;
         let packet = retag(packet, identifier, frame).ok_or(DropReason::NoHeadroom)?;
-        self.apply_other(&packet, entropy, frame)
+        self.encapsulate(&packet, entropy, frame)
     }
 
     /// Whether a packet fits once it is encapsulated.
@@ -276,9 +267,9 @@ impl Template {
         Ok(length as u16)
     }
 
-    /// Encapsulates a frame in a tunnel that is not plain GRE.
+    /// Puts the headers of a tunnel before a packet, behind the tags that it has.
     #[inline(never)]
-    fn apply_other(
+    fn encapsulate(
         &self,
         packet: &Packet,
         entropy: u64,

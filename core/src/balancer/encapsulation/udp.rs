@@ -13,6 +13,9 @@ pub(super) use crate::wire::udp::LENGTH;
 /// Offset of the checksum in the header.
 pub(super) const CHECKSUM: usize = 6;
 
+/// Offset of the length in the header.
+pub(super) const LENGTH_AT: usize = 4;
+
 /// The first port of the dynamic range (RFC 6335), which has 2^14 ports and ends with 65535.
 const FIRST_PORT: u16 = 49_152;
 
@@ -20,6 +23,12 @@ const FIRST_PORT: u16 = 49_152;
 pub(super) fn header(port: u16) -> [u8; LENGTH] {
     let [high, low] = port.to_be_bytes();
     [0, 0, high, low, 0, 0, 0, 0]
+}
+
+/// How 32 bits of the flow's hash become the word of both ports, as [`fix`] has it: shift to the right, mask, and base.
+pub(super) fn ports_of_flow(port: [u8; 2]) -> (u8, u32, u32) {
+    let base = u32::from(FIRST_PORT) << 16 | u32::from(u16::from_be_bytes(port));
+    (2, u32::from(!FIRST_PORT) << 16, base)
 }
 
 /// Sets the source port, and the length of header and data.

@@ -73,6 +73,12 @@ impl Table {
         self.slots.get(self.slot(hash)).copied()
     }
 
+    /// The slot that [`Table::choose`] reads, for a prefetch.
+    #[inline]
+    pub fn place(&self, hash: u64) -> Option<&Value> {
+        self.slots.get(self.slot(hash))
+    }
+
     /// The slot for a hash; 0 if there is none.
     #[inline]
     #[expect(clippy::cast_possible_truncation, reason = "the product is below the slots' number")]

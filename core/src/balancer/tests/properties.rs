@@ -272,7 +272,7 @@ fn forward(
     fast: bool,
 ) -> Option<(FlowEvent, BackendId, Result<PortIndex, DropReason>, Buffer)> {
     let now = Time::from_millis(now);
-    let mut buffer = Buffer::new(frame, 60);
+    let mut buffer = Buffer::new(frame, 128);
     if fast && let Some((backend, port)) = forward_fast_path(balancer, tables, now, &mut buffer) {
         return Some((FlowEvent::Hit, backend, Ok(port), buffer));
     }
@@ -303,7 +303,7 @@ fn forward_fast_path(
     }
     assert_eq!(meta.classified(buffer.bytes()), full_path.ok());
     balancer.lookup(tables, &mut meta, now);
-    let port = balancer.encapsulate_gre(tables, &mut meta, buffer)?;
+    let port = balancer.rewrite::<false>(tables, &mut meta, buffer)?;
     Some((meta.backend, port))
 }
 

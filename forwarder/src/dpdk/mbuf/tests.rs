@@ -83,6 +83,34 @@ fn references_to_packets_move_no_fields() {
     assert_eq!(two.get(1).unwrap().bytes(), [1, 1]);
 }
 
+#[test]
+fn the_front_of_a_frame_is_replaced() {
+    let pool = pool(31);
+    let mut burst = packets(&pool, 32 - 1);
+    let mbuf = burst.get_mut(30).unwrap();
+    mbuf.append(29).unwrap().fill(7);
+    let before = mbuf.bytes().to_vec();
+    let to_border = HEADROOM + 14;
+    for (from, to, length) in [
+        (14, 38, 47),
+        (61, 38, 28),
+        (usize::MAX, 38, 28),
+        (14, 38, 27),
+        (14, BEFORE + 1, 46),
+        (14, usize::MAX, 46),
+        (14, 38, u16::MAX),
+    ] {
+        assert!(mbuf.reframe(from, to, length).is_none(), "{from} {to} {length}");
+        assert_eq!(mbuf.bytes(), before, "a refusal changes nothing");
+    }
+    let border = mbuf.reframe(14, BEFORE, 30).unwrap();
+    assert_eq!(border[BEFORE..], before[14..14 + BEHIND]);
+    border[..BEFORE].fill(9);
+    assert_eq!((mbuf.data_len(), mbuf.frame_len()), (BEFORE + 30, BEFORE + 30));
+    assert_eq!(mbuf.bytes(), [vec![9; BEFORE], before[14..44].to_vec()].concat());
+    assert!(mbuf.reframe(BEFORE - 1 - (to_border - BEFORE), 14, 30).is_none(), "no room before it");
+}
+
 /// Sets the same fields as `rte_pktmbuf_clone` and `rte_pktmbuf_chain`.
 #[test]
 fn only_one_buffer_with_one_owner_is_wrapped() {
@@ -109,6 +137,7 @@ fn only_one_buffer_with_one_owner_is_wrapped() {
     for owners in [0, 2, 257, u16::MAX] {
         mbuf.pretend(1, owners);
         assert!(mbuf.head::<31>().is_none() && mbuf.wrap::<40>(10).is_none());
+        assert!(mbuf.reframe(2, 40, 28).is_none());
         assert!(mbuf.is_shared() && mbuf.is_contiguous());
     }
     mbuf.pretend(1, 1);

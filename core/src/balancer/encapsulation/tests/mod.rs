@@ -3,6 +3,7 @@
 mod choice;
 mod known;
 mod properties;
+mod rewrite;
 mod vlan;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};

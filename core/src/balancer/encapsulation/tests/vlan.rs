@@ -116,14 +116,6 @@ fn without_headroom_for_the_tag_the_packet_is_refused() {
     }
 }
 
-#[test]
-fn a_template_with_a_tag_is_not_for_the_fast_path() {
-    let plain = template("10.0.0.5", MTU);
-    assert!(plain.gre_rewrite().is_some());
-    assert!(plain.clone().with_vlan(Some(VLAN)).gre_rewrite().is_none());
-    assert_eq!(plain.clone().with_vlan(None), plain);
-}
-
 /// The mark that forbids a second redirection (RFC 1701, bits 5 to 7) stays.
 #[test]
 fn a_redirected_fragment_gets_the_tag_too() {

@@ -1,0 +1,172 @@
+//! Packets of flows that are not steady: those that begin a flow, and those that change the state of one.
+//!
+//! They stay in their burst, and get a backend here as the full path would give it. Then they are rewritten beside the
+//! packets of steady flows. What the flow table, the Maglev table and the buckets need of memory is loaded for all of
+//! them before the first one waits for it.
+//!
+//! The full path keeps the packets whose backend is closed to the fast path, whose pool does not choose by the hash of
+//! the flow, whose source is suspect, or that are too long: these get other answers.
+
+use std::ops::DerefMut;
+
+use super::burst::Batch;
+use super::choice::Choice;
+use super::conntrack::{Insertion, State};
+use super::fast_path::PacketMeta;
+use super::flow::FlowKey;
+use super::frame::{Allocator, BURST, Burst, Frame};
+use super::full_path::{FlowEvent, clamp};
+use super::id::BackendId;
+use super::pipeline::Pipeline;
+use super::tables::Tables;
+use super::time::Time;
+use super::worker_state::Balancer;
+use crate::wire::{Packet, tcp};
+
+/// A set of packets of a burst: one bit for each.
+pub(super) type Places = u32;
+
+const _: () = assert!(Places::BITS as usize == BURST);
+
+/// What became of a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Settled {
+    /// It has a backend.
+    Known,
+    /// The flow table does not have its flow.
+    Unknown,
+    /// It is left to the full path.
+    Left,
+}
+
+impl<F: DerefMut<Target: Frame>, A: Allocator<F>> Pipeline<F, A> {
+    /// Finds the backends of packets at these places, and records the flows that begin. Returns how many packets have
+    /// got a backend that was chosen just now.
+    #[inline(never)]
+    pub(super) fn settle<B: Burst<Owned = F>>(
+        &mut self,
+        tables: &Tables,
+        now: Time,
+        batch: &mut Batch<B>,
+        unsteady: Places,
+    ) -> usize {
+        let (burst, meta) = batch.parts_mut();
+        let mut hashes = [0; BURST];
+        let mut unknown: Places = 0;
+        for (place, (frame, meta)) in burst.frames_mut().zip(&mut *meta).enumerate() {
+            if unsteady >> place & 1 == 0 {
+                continue;
+            }
+            let Some(packet) = meta.packet(frame.bytes()) else { continue };
+            if self.balancer.settle_known(tables, &packet, meta, frame, now) == Settled::Unknown
+                && let Some(hash) = self.balancer.choice_hash(tables, &packet, meta, frame.bytes())
+            {
+                let slots = tables.pool(meta.service.pool).maglev.place(hash);
+                slots.map(|slot| B::prefetch(slot));
+                self.balancer.flows().prefetch_insert(meta.tag, |line| B::prefetch(line));
+                hashes[place % BURST] = hash;
+                unknown |= 1 << place;
+            }
+        }
+        if unknown == 0 {
+            return 0;
+        }
+        let mut begun = 0;
+        for (place, (frame, meta)) in burst.frames_mut().zip(meta).enumerate() {
+            if unknown >> place & 1 == 0 {
+                continue;
+            }
+            let Some(packet) = meta.packet(frame.bytes()) else { continue };
+            // A packet before this one may have begun the flow.
+            if self.balancer.settle_known(tables, &packet, meta, frame, now) != Settled::Unknown {
+                continue;
+            }
+            let hash = hashes[place % BURST];
+            if let Some(event) = self.balancer.begin(tables, &packet, meta, (hash, now), frame) {
+                self.stats.event(event.into(), 1);
+                self.stats.begins(meta.service.id.index(), meta.backend.index());
+                begun += 1;
+            }
+        }
+        begun
+    }
+}
+
+impl Balancer {
+    /// Applies a packet to its flow, if the table has that and its backend is open to the fast path.
+    #[inline(always)]
+    fn settle_known(
+        &mut self,
+        tables: &Tables,
+        packet: &Packet,
+        meta: &mut PacketMeta,
+        frame: &mut impl Frame,
+        now: Time,
+    ) -> Settled {
+        let Some((slot, entry)) = self.flows().get(meta.tag, now, tables.timeouts()) else {
+            return Settled::Unknown;
+        };
+        if !meta.fits(tables, entry.backend()) {
+            return Settled::Left;
+        }
+        self.flows_mut().update(slot, entry.after(packet, frame.bytes(), now));
+        meta.backend = entry.backend();
+        lower_segment_size(tables, packet, meta.backend, frame);
+        Settled::Known
+    }
+
+    /// The hash by which the backend of a new flow is chosen; `None` if the full path has to choose.
+    #[inline(always)]
+    fn choice_hash(
+        &self,
+        tables: &Tables,
+        packet: &Packet,
+        meta: &PacketMeta,
+        frame: &[u8],
+    ) -> Option<u64> {
+        if tables.pool(meta.service.pool).choice != Choice::Maglev {
+            return None;
+        }
+        let key = FlowKey::of(packet, frame)?;
+        (!tables.is_suspect(&key, frame)).then(|| tables.fleet().hash(&key))
+    }
+
+    /// Chooses the backend of a new flow and records the flow; `None` if the full path has to.
+    #[inline(always)]
+    fn begin(
+        &mut self,
+        tables: &Tables,
+        packet: &Packet,
+        meta: &mut PacketMeta,
+        (hash, now): (u64, Time),
+        frame: &mut impl Frame,
+    ) -> Option<FlowEvent> {
+        let backend = BackendId::new(tables.pool(meta.service.pool).maglev.choose(hash)?);
+        if !meta.fits(tables, backend) {
+            return None;
+        }
+        let (state, timeouts) = (State::first(packet), tables.timeouts());
+        let service = meta.service.id;
+        meta.backend = backend;
+        lower_segment_size(tables, packet, backend, frame);
+        let flows = self.flows_mut();
+        Some(match flows.insert(meta.tag, service, backend, state, now, timeouts) {
+            Insertion::Stored => FlowEvent::New,
+            Insertion::Displaced => FlowEvent::NewDisplacing,
+            Insertion::Full => FlowEvent::Unrecorded,
+        })
+    }
+}
+
+/// Lowers the segment size that a SYN announces to what fits on the way to its backend.
+#[inline(always)]
+fn lower_segment_size(
+    tables: &Tables,
+    packet: &Packet,
+    backend: BackendId,
+    frame: &mut impl Frame,
+) {
+    if packet.tcp_flags & tcp::SYN != 0 {
+        clamp(tables.backend(backend).mss, packet, frame);
+    }
+}
