@@ -199,7 +199,7 @@ fn fast_path(
     if let Some(head) = frame.first_chunk() {
         let filter = tables.frame_filter(port);
         let outcome = balancer.parse_plain(tables, &filter, head, &buffer, &mut meta);
-        if outcome == PlainParse::Served {
+        if outcome.is_served() {
             assert_eq!(meta.classified(frame), classified.ok());
             balancer.lookup(tables, &mut meta, now);
             if balancer.rewrite::<false>(tables, &mut meta, &mut buffer).is_some() {

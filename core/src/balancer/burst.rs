@@ -31,6 +31,8 @@ pub struct Batch<B> {
     others: [Result<Classified, Unserved>; BURST],
     /// Packets to be freed together.
     dropped: B,
+    /// Whether a packet for a service has tags.
+    is_tagged: bool,
 }
 
 impl<B: Burst> Batch<B> {
@@ -41,6 +43,7 @@ impl<B: Burst> Batch<B> {
             meta: [PacketMeta::NONE; BURST],
             others: [Err(Unserved::Drop(DropReason::FrameTooLong)); BURST],
             dropped: B::default(),
+            is_tagged: false,
         }
     }
 
@@ -108,8 +111,9 @@ impl<F: DerefMut<Target: Frame>, A: Allocator<F>> Pipeline<F, A> {
         port: PortIndex,
         batch: &mut Batch<B>,
     ) {
-        let Batch { burst, meta, others, .. } = batch;
+        let Batch { burst, meta, others, is_tagged, .. } = batch;
         let frames = burst.frames();
+        *is_tagged = false;
         let filter = tables.frame_filter(port);
         // The next packet's data pointer is read while this packet is parsed: half of a parse would
         // be waiting for that pointer.
@@ -126,7 +130,10 @@ impl<F: DerefMut<Target: Frame>, A: Allocator<F>> Pipeline<F, A> {
                 Some(head) => self.balancer.parse_plain(tables, &filter, head, &**frame, meta),
                 None => PlainParse::NotPlain,
             };
-            if outcome != PlainParse::Served {
+            if outcome == PlainParse::ServedTagged {
+                cold_path();
+                *is_tagged = true;
+            } else if outcome != PlainParse::Served {
                 cold_path();
                 others[i] = self.classify_any(tables, port, &**frame, outcome, meta);
                 *meta = PacketMeta::not_plain(others[i].map_or(0, |classified| classified.tag));
@@ -174,25 +181,31 @@ impl<F: DerefMut<Target: Frame>, A: Allocator<F>> Pipeline<F, A> {
         now: Time,
         batch: &mut Batch<B>,
     ) -> Option<PortIndex> {
-        let (_, meta) = batch.parts_mut();
+        let (burst, meta) = batch.parts_mut();
         for meta in &*meta {
             B::prefetch(self.balancer.flows().bucket(meta.tag));
         }
-        let mut unsteady: Places = 0;
+        let mut elsewhere: Places = 0;
         for (place, meta) in meta.iter_mut().enumerate() {
             self.balancer.lookup(tables, meta, now);
-            if !meta.is_steady_flow() {
+            if !meta.is_steady_flow() && meta.is_parsed() {
                 cold_path();
-                // The flow may be in its alternate bucket, or be recorded there.
-                B::prefetch(self.balancer.flows().alternate_bucket(meta.tag));
-                unsteady |= 1 << place;
+                if self.balancer.flows().is_at_home(meta.tag) {
+                    if let Some(frame) = burst.frame_mut(place) {
+                        self.balancer.settle(tables, meta, frame, now);
+                    }
+                } else {
+                    // The flow may be in its alternate bucket, or be recorded there.
+                    B::prefetch(self.balancer.flows().alternate_bucket(meta.tag));
+                    elsewhere |= 1 << place;
+                }
             }
         }
-        let begun = match unsteady {
+        let begun = match elsewhere {
             0 => 0,
-            _ => self.settle(tables, now, batch, unsteady),
+            _ => self.begin(tables, now, batch, elsewhere),
         };
-        let (rewritten, out) = match tables.is_gre_v4() {
+        let (rewritten, out) = match tables.is_gre_v4() && !batch.is_tagged {
             true => self.rewrite::<B, true>(tables, batch),
             false => self.rewrite::<B, false>(tables, batch),
         };
@@ -241,7 +254,7 @@ impl<F: DerefMut<Target: Frame>, A: Allocator<F>> Pipeline<F, A> {
         port: PortIndex,
         batch: &mut Batch<B>,
     ) {
-        let Batch { burst, meta, others, dropped } = batch;
+        let Batch { burst, meta, others, dropped, .. } = batch;
         for ((frame, meta), other) in burst.drain().zip(meta).zip(others) {
             match self.balancer.egress(round.tables, meta) {
                 Some(out) => round.actions.transmit(out, frame, &mut self.stats),

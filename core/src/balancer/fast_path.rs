@@ -97,10 +97,28 @@ impl PacketMeta {
 pub enum PlainParse {
     /// A plain packet for a service.
     Served,
+    /// The same, in a frame with tags.
+    ServedTagged,
     /// A plain packet for no service.
     Unserved,
     /// Anything else: take the full path.
     NotPlain,
+}
+
+impl PlainParse {
+    /// Whether it is a plain packet for a service.
+    pub fn is_served(self) -> bool {
+        matches!(self, PlainParse::Served | PlainParse::ServedTagged)
+    }
+
+    #[inline(always)]
+    fn of(is_served: bool, tags: usize) -> PlainParse {
+        match (is_served, tags) {
+            (false, _) => PlainParse::Unserved,
+            (true, 0) => PlainParse::Served,
+            (true, _) => PlainParse::ServedTagged,
+        }
+    }
 }
 
 impl Balancer {
@@ -115,45 +133,43 @@ impl Balancer {
         frame: &impl Frame,
         to: &mut PacketMeta,
     ) -> PlainParse {
-        if filter.v4.matches(head) {
-            self.parse_v4(tables, head, frame.bytes().len(), to)
-        } else if filter.v6.matches(head) {
+        let (mut head, mut tags) = (head, 0);
+        if !filter.v4.matches(head) {
             cold_path();
-            self.parse_v6(tables, head, frame.bytes(), to)
-        } else if filter.any.matches(head) {
-            cold_path();
-            self.parse_tagged(tables, head, frame.bytes(), to)
-        } else {
-            PlainParse::NotPlain
+            let mut is_v6 = filter.v6.matches(head);
+            if !is_v6 {
+                let Some(tagged) = behind_tags(filter, head, frame.bytes()) else {
+                    return PlainParse::NotPlain;
+                };
+                (head, tags) = tagged;
+                is_v6 = HeaderMatch::V6.matches(head);
+                if !is_v6 && !HeaderMatch::V4.matches(head) {
+                    return PlainParse::NotPlain;
+                }
+            }
+            if is_v6 {
+                return self.parse_v6(tables, head, (frame.bytes(), tags), to);
+            }
         }
-    }
-
-    /// As [`Balancer::parse_plain`], for a frame of `length` bytes with an IPv4 header.
-    #[inline(always)]
-    fn parse_v4(
-        &self,
-        tables: &Tables,
-        head: &[u8; plain::HEAD_V4],
-        length: usize,
-        to: &mut PacketMeta,
-    ) -> PlainParse {
+        let length = frame.bytes().len() - tags;
         let Some(headers) = plain::read_v4(head, length) else { return PlainParse::NotPlain };
         let words = FlowWords::of_v4(head);
         let is_served = tables.services().of_v4(words, &mut to.service);
         to.tag = self.seed().hash_v4(words);
-        to.headers = headers;
-        if is_served { PlainParse::Served } else { PlainParse::Unserved }
+        to.headers = headers.behind(tags);
+        PlainParse::of(is_served, tags)
     }
 
-    /// As [`Balancer::parse_plain`], for a frame with an IPv6 header.
+    /// As [`Balancer::parse_plain`], for a frame with an IPv6 header behind so many bytes of tags.
     #[inline(always)]
     fn parse_v6(
         &self,
         tables: &Tables,
         head: &[u8; plain::HEAD_V4],
-        frame: &[u8],
+        (frame, tags): (&[u8], usize),
         to: &mut PacketMeta,
     ) -> PlainParse {
+        let frame = &frame[tags.min(frame.len())..];
         let Some(tail) = plain::tail_v6(frame) else { return PlainParse::NotPlain };
         let Some(headers) = plain::read_v6(head, tail, frame.len()) else {
             return PlainParse::NotPlain;
@@ -161,31 +177,8 @@ impl Balancer {
         let words = FlowWords::of_v6(head, tail);
         let is_served = tables.services().of_v6(words, &mut to.service);
         to.tag = self.seed().hash_v6(words);
-        to.headers = headers;
-        if is_served { PlainParse::Served } else { PlainParse::Unserved }
-    }
-
-    /// As [`Balancer::parse_plain`], for a frame with tags: reads it as if it began so much later.
-    #[inline(never)]
-    fn parse_tagged(
-        &self,
-        tables: &Tables,
-        head: &[u8; plain::HEAD_V4],
-        frame: &[u8],
-        to: &mut PacketMeta,
-    ) -> PlainParse {
-        let Some(tags) = plain::tags(head) else { return PlainParse::NotPlain };
-        let frame = &frame[tags.min(frame.len())..];
-        let Some(head) = frame.first_chunk() else { return PlainParse::NotPlain };
-        let parsed = if HeaderMatch::V4.matches(head) {
-            self.parse_v4(tables, head, frame.len(), to)
-        } else if HeaderMatch::V6.matches(head) {
-            self.parse_v6(tables, head, frame, to)
-        } else {
-            return PlainParse::NotPlain;
-        };
-        to.headers = to.headers.behind(tags);
-        parsed
+        to.headers = headers.behind(tags);
+        PlainParse::of(is_served, tags)
     }
 
     /// Classifies a frame that [`Balancer::parse_plain`] did not find a service for, with what it wrote to `meta`.
@@ -227,8 +220,8 @@ impl Balancer {
     }
 
     /// Puts the headers of a packet's backend before it. Returns the port to send it by. `None` means that the packet
-    /// takes the full path: the frame is unchanged, and `meta` names no backend. `GRE_V4` is
-    /// [`Tables::is_gre_v4`].
+    /// takes the full path: the frame is unchanged, and `meta` names no backend. `GRE_V4` says that the packet has no tags,
+    /// and that [`Tables::is_gre_v4`].
     #[inline(always)]
     pub fn rewrite<const GRE_V4: bool>(
         &self,
@@ -241,7 +234,7 @@ impl Balancer {
         {
             let rewrite = &adjacency.rewrite;
             let rewritten = match GRE_V4 {
-                true => rewrite.apply_gre_v4(meta.headers, meta.tag, frame),
+                true => rewrite.apply_gre_v4(meta.headers.first, frame),
                 false => rewrite.apply(meta.headers, meta.tag, frame),
             };
             if rewritten.is_some() {
@@ -257,4 +250,18 @@ impl Balancer {
     pub fn egress(&self, tables: &Tables, meta: &PacketMeta) -> Option<PortIndex> {
         tables.adjacency(meta.backend).map(|adjacency| adjacency.port)
     }
+}
+
+/// A frame with tags from behind these on, as far as a plain packet is read, and how many bytes they have.
+#[inline(always)]
+fn behind_tags<'f>(
+    filter: &FrameFilter,
+    head: &[u8; plain::HEAD_V4],
+    frame: &'f [u8],
+) -> Option<(&'f [u8; plain::HEAD_V4], usize)> {
+    if !filter.any.matches(head) {
+        return None;
+    }
+    let tags = plain::tags(head)?;
+    Some((frame.get(tags..)?.first_chunk()?, tags))
 }

@@ -97,6 +97,9 @@ pub trait Burst: Default {
     /// The frames, to write.
     fn frames_mut(&mut self) -> impl ExactSizeIterator<Item = &mut <Self::Owned as Deref>::Target>;
 
+    /// A frame, to write.
+    fn frame_mut(&mut self, place: usize) -> Option<&mut <Self::Owned as Deref>::Target>;
+
     /// Takes the frames out, one after the other.
     fn drain(&mut self) -> impl Iterator<Item = Self::Owned>;
 
@@ -280,6 +283,11 @@ impl Burst for BufferBurst {
     fn frames_mut(&mut self) -> impl ExactSizeIterator<Item = &mut Buffer> {
         let length = self.len().min(BURST);
         self[..length].iter_mut().map(|buffer| &mut **buffer)
+    }
+
+    #[inline(always)]
+    fn frame_mut(&mut self, place: usize) -> Option<&mut Buffer> {
+        self.get_mut(place).map(|buffer| &mut **buffer)
     }
 
     #[inline(always)]

@@ -40,29 +40,30 @@ enum Settled {
 }
 
 impl<F: DerefMut<Target: Frame>, A: Allocator<F>> Pipeline<F, A> {
-    /// Finds the backends of packets at these places, and records the flows that begin. Returns how many packets have
-    /// got a backend that was chosen just now.
+    /// Finds the backends of packets at these places, whose flows are not in their own buckets, and records the flows that
+    /// begin. Returns how many packets have got a backend that was chosen just now.
     #[inline(never)]
-    pub(super) fn settle<B: Burst<Owned = F>>(
+    pub(super) fn begin<B: Burst<Owned = F>>(
         &mut self,
         tables: &Tables,
         now: Time,
         batch: &mut Batch<B>,
-        unsteady: Places,
+        elsewhere: Places,
     ) -> usize {
         let (burst, meta) = batch.parts_mut();
         let mut hashes = [0; BURST];
         let mut unknown: Places = 0;
         for (place, (frame, meta)) in burst.frames_mut().zip(&mut *meta).enumerate() {
-            if unsteady >> place & 1 == 0 {
+            if elsewhere >> place & 1 == 0 {
                 continue;
             }
             let Some(packet) = meta.packet(frame.bytes()) else { continue };
             if self.balancer.settle_known(tables, &packet, meta, frame, now) == Settled::Unknown
                 && let Some(hash) = self.balancer.choice_hash(tables, &packet, meta, frame.bytes())
             {
-                let slots = tables.pool(meta.service.pool).maglev.place(hash);
-                slots.map(|slot| B::prefetch(slot));
+                if let Some(slot) = tables.pool(meta.service.pool).maglev.place(hash) {
+                    B::prefetch(slot);
+                }
                 self.balancer.flows().prefetch_insert(meta.tag, |line| B::prefetch(line));
                 hashes[place % BURST] = hash;
                 unknown |= 1 << place;
@@ -93,6 +94,20 @@ impl<F: DerefMut<Target: Frame>, A: Allocator<F>> Pipeline<F, A> {
 }
 
 impl Balancer {
+    /// Finds the backend of a packet whose flow is in its own bucket, and applies the packet to the flow.
+    #[inline(never)]
+    pub(super) fn settle(
+        &mut self,
+        tables: &Tables,
+        meta: &mut PacketMeta,
+        frame: &mut impl Frame,
+        now: Time,
+    ) {
+        if let Some(packet) = meta.packet(frame.bytes()) {
+            self.settle_known(tables, &packet, meta, frame, now);
+        }
+    }
+
     /// Applies a packet to its flow, if the table has that and its backend is open to the fast path.
     #[inline(always)]
     fn settle_known(

@@ -268,6 +268,11 @@ impl guideway_core::balancer::frame::Burst for Burst {
     }
 
     #[inline(always)]
+    fn frame_mut(&mut self, place: usize) -> Option<&mut Mbuf> {
+        self.get_mut(place)
+    }
+
+    #[inline(always)]
     fn drain(&mut self) -> impl Iterator<Item = OwnedMbuf> {
         Burst::drain(self)
     }

@@ -100,6 +100,12 @@ impl Table {
         &self.buckets[self.index(tag)]
     }
 
+    /// Whether a flow has an entry in its own bucket, live or not.
+    #[inline]
+    pub fn is_at_home(&self, tag: u64) -> bool {
+        way(&self.bucket(tag).tags, stored(tag)).is_some()
+    }
+
     /// The other bucket of the pair, for a prefetch. It is searched if the first does not have the flow.
     #[inline]
     pub fn alternate_bucket(&self, tag: u64) -> &Bucket {

@@ -35,8 +35,8 @@ const GRE_V4: usize = ethernet::LENGTH + ipv4::LENGTH + GRE;
 const GRE: usize = crate::wire::gre::LENGTH;
 const TYPE: usize = 2;
 /// Lengths of the outer headers.
-const LENGTH_V4: u16 = ipv4::LENGTH as u16;
-const LENGTH_V6: u16 = ipv6::LENGTH as u16;
+const LENGTH_V4: u16 = short(ipv4::LENGTH);
+const LENGTH_V6: u16 = short(ipv6::LENGTH);
 /// The place of fields that the headers do not have: before any frame.
 const NOWHERE: u8 = 0;
 const _: () = assert!(BEFORE - LONGEST - vlan::MAX_TAGS * vlan::LENGTH >= 4);
@@ -172,7 +172,8 @@ impl Rewrite {
             .copy_from_slice(&template.headers[..end]);
         if let Some(identifier) = template.vlan {
             const TAG: usize = vlan::LENGTH;
-            (rewrite.kept_tags, rewrite.length) = (0, template.length + TAG as u8);
+            rewrite.kept_tags = 0;
+            rewrite.length = u8::try_from(end + TAG).ok()?;
             let begin = LONGEST.checked_sub(end + TAG)?;
             rewrite.headers.copy_within(begin + TAG..begin + TAG + MACS, begin);
             rewrite.headers[begin + MACS..begin + MACS + TAG]
@@ -198,12 +199,11 @@ impl Rewrite {
         if !self.fits(packet.first) {
             return None;
         }
-        if packet.tags & self.kept_tags | self.is_rare != 0 {
+        if self.is_rare != 0 {
             cold_path();
             return self.apply_rare(packet, entropy, frame);
         }
-        let border = frame.reframe(packet.l3(), self.length.into(), packet.first.length())?;
-        self.copy(border);
+        let border = self.begin(packet, packet.first.length(), frame)?;
         let sum = self.fix(packet.family, entropy, border);
         self.fix_v4(packet.first, sum, border);
         Some(())
@@ -215,22 +215,16 @@ impl Rewrite {
         first.length() <= self.longest
     }
 
-    /// As [`Rewrite::apply`], for backends that get plain GRE over IPv4. The lengths are known to the compiler, and the
+    /// As [`Rewrite::apply`], for packets without tags for backends that get plain GRE over IPv4. The lengths are known to the compiler, and the
     /// Ethertype with which GRE ends lies where the frame's was.
     #[inline(always)]
     pub(in crate::balancer) fn apply_gre_v4(
         &self,
-        packet: PlainHeaders,
-        entropy: u64,
+        first: Ipv4FirstWord,
         frame: &mut impl Frame,
     ) -> Option<()> {
-        let first = packet.first;
         if !self.fits(first) {
             return None;
-        }
-        if packet.tags != 0 {
-            cold_path();
-            return self.apply_rare(packet, entropy, frame);
         }
         let headers = frame.wrap::<GRE_V4>(first.length())?;
         // Two wide copies, which overlap.
@@ -238,27 +232,20 @@ impl Rewrite {
         const END: usize = GRE_V4 - TYPE;
         headers[..32].copy_from_slice(&self.headers[BEGIN..BEGIN + 32]);
         headers[END - 8..END].copy_from_slice(&self.headers[BEGIN + END - 8..BEGIN + END]);
-        let growth = const { (GRE_V4 - ethernet::LENGTH) as u16 };
+        let growth = const { short(GRE_V4 - ethernet::LENGTH) };
         outer::begin_v4(&mut headers[ethernet::LENGTH..], self.sum, first.longer(growth));
         Some(())
     }
 
-    /// As [`Rewrite::apply`], for packets that keep their tags, and backends behind IPv6, on the link, or reached from an
-    /// address that the flow chooses.
+    /// As [`Rewrite::apply`], for backends behind IPv6, on the link, or reached from an address that the flow chooses.
     #[inline(never)]
     fn apply_rare(&self, packet: PlainHeaders, entropy: u64, frame: &mut impl Frame) -> Option<()> {
-        let PlainHeaders { first, tags, family, .. } = packet;
+        let PlainHeaders { first, family, .. } = packet;
         let length = match self.outer {
             Outer::Link => kept_by_link(packet, frame)?,
             Outer::V4 | Outer::V6 => first.length(),
         };
-        let kept = usize::from(tags & self.kept_tags);
-        let border = frame.reframe(packet.l3(), usize::from(self.length) + kept, length)?;
-        let tags: [u8; TAGS] = plain::word(border, BEFORE - 2 - TAGS);
-        self.copy(border);
-        if kept > 0 {
-            self.keep_tags(border, tags, kept);
-        }
+        let border = self.begin(packet, length, frame)?;
         let mut sum = self.fix(family, entropy, border);
         match self.outer {
             Outer::V4 => {
@@ -285,16 +272,30 @@ impl Rewrite {
     /// Bytes that a packet grows by.
     #[inline(always)]
     fn growth(&self) -> u16 {
-        BEFORE as u16 - u16::from(self.ip)
+        const { short(BEFORE) }.wrapping_sub(self.ip.into())
     }
 
-    /// Copies the headers: three wide copies, of which the last two overlap.
+    /// Replaces all before the packet by the headers, and keeps so many bytes of it and behind it.
     #[inline(always)]
-    fn copy(&self, border: &mut Border) {
+    fn begin<'f>(
+        &self,
+        packet: PlainHeaders,
+        length: u16,
+        frame: &'f mut impl Frame,
+    ) -> Option<&'f mut Border> {
+        let kept = usize::from(packet.tags & self.kept_tags);
+        let border = frame.reframe(packet.l3(), usize::from(self.length) + kept, length)?;
+        let tags: [u8; TAGS] = plain::word(border, BEFORE - 2 - TAGS);
+        // Three wide copies, of which the last two overlap.
         for at in [0, 32, LONGEST - 32] {
             let to = BEFORE - LONGEST + at;
             border[to..to + 32].copy_from_slice(&self.headers[at..at + 32]);
         }
+        if kept > 0 {
+            cold_path();
+            self.keep_tags(border, tags, kept);
+        }
+        Some(border)
     }
 
     /// Writes what follows the packet's family and flow. Returns the sum of the words of an outer IPv4 header.
@@ -320,13 +321,18 @@ impl Rewrite {
     /// Puts the MAC addresses before the tags that a packet keeps.
     #[inline(always)]
     fn keep_tags(&self, border: &mut Border, tags: [u8; TAGS], kept: usize) {
-        let length = usize::from(self.length) % (LONGEST + 1);
-        let macs: [u8; MACS] = plain::word(&self.headers, (LONGEST - length).min(LONGEST - MACS));
-        let begin = BEFORE - length - kept;
-        border[begin..begin + MACS].copy_from_slice(&macs);
-        let to = begin + MACS;
-        border[to..to + kept].copy_from_slice(&tags[TAGS - kept..]);
+        let length = usize::from(self.length).clamp(MACS, LONGEST);
+        let macs: [u8; MACS] = plain::word(&self.headers, LONGEST - length);
+        let end = BEFORE - length + MACS;
+        // The tags come last in their eight bytes, so the MAC addresses follow them, from the end on.
+        border[end - TAGS..end].copy_from_slice(&tags);
+        border[end - kept - MACS..end - kept].copy_from_slice(&macs);
     }
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "lengths of headers")]
+const fn short(length: usize) -> u16 {
+    length as u16
 }
 
 /// Writes bytes to a place in a border, or so many bytes behind it.

@@ -3,6 +3,7 @@
 //! [`Config`] is a small configuration, [`Rig`] a balancer with a clock.
 
 mod backends;
+mod bursts;
 mod choices;
 mod fates;
 mod packets;
@@ -53,6 +54,9 @@ struct Config {
     resolved: bool,
     mac: Option<[u8; 6]>,
     mtu: u16,
+    /// The encapsulations of backends, in turns.
+    encapsulations: Vec<Encapsulation>,
+    mss: MssLimit,
 }
 
 impl Config {
@@ -66,6 +70,8 @@ impl Config {
             resolved: true,
             mac: None,
             mtu: 1500,
+            encapsulations: vec![Encapsulation::Gre],
+            mss: MssLimit::NONE,
         }
     }
 
@@ -133,8 +139,11 @@ impl Config {
                     serving,
                     leaving: self.leaving,
                     weight: 1,
-                    route: self.resolved.then(|| route(n, self.mtu)),
-                    mss: MssLimit::NONE,
+                    route: self.resolved.then(|| {
+                        let encapsulation = self.encapsulations[n % self.encapsulations.len()];
+                        route(n, self.mtu, encapsulation)
+                    }),
+                    mss: self.mss,
                     since: 0,
                 })
                 .collect(),
@@ -149,7 +158,7 @@ fn candidate(n: u32) -> maglev::Candidate {
 }
 
 /// The route to a backend: even ones are reached over IPv6, odd ones over IPv4.
-fn route(backend: usize, mtu: u16) -> Route {
+fn route(backend: usize, mtu: u16, encapsulation: Encapsulation) -> Route {
     let (source, destination) = match backend % 2 {
         0 => ("2001:db8::1", "2001:db8:b::1"),
         _ => ("192.0.2.1", "10.0.0.5"),
@@ -160,7 +169,7 @@ fn route(backend: usize, mtu: u16) -> Route {
         source: source.parse().unwrap(),
         destination: destination.parse().unwrap(),
     };
-    Route { port: OUT, template: Template::new(Encapsulation::Gre, &tunnel, mtu).unwrap() }
+    Route { port: OUT, template: Template::new(encapsulation, &tunnel, mtu).unwrap() }
 }
 
 /// Why a packet gets no backend.

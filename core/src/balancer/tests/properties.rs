@@ -295,7 +295,7 @@ fn forward_fast_path(
     let filter = tables.frame_filter(PORT);
     let head = buffer.bytes().first_chunk()?;
     let outcome = balancer.parse_plain(tables, &filter, head, buffer, &mut meta);
-    if outcome != PlainParse::Served {
+    if !outcome.is_served() {
         let not_served = balancer.classify_not_served(tables, PORT, buffer.bytes(), outcome, &meta);
         assert_eq!(not_served, full_path);
         assert!(outcome != PlainParse::Unserved || full_path.is_err());
