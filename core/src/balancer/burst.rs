@@ -73,7 +73,11 @@ impl<F: DerefMut<Target: Frame>, A: Allocator<F>> Pipeline<F, A> {
         port: PortIndex,
         batch: &mut Batch<B>,
     ) {
-        self.classify(round.tables, port, batch);
+        let useless = self.classify(round.tables, port, batch);
+        if useless != 0 {
+            cold_path();
+            discard(batch, useless);
+        }
         if round.actions.divides() {
             divide(batch, &mut round.actions);
         }
@@ -102,18 +106,19 @@ impl<F: DerefMut<Target: Frame>, A: Allocator<F>> Pipeline<F, A> {
         self.process(round, port, batch);
     }
 
-    /// Parses each packet, finds its service and hashes its flow. A function of its own, as the next step is, so that
-    /// each has all registers to itself.
+    /// Parses each packet, finds its service and hashes its flow. Returns the packets that are to be dropped, whose
+    /// verdicts are counted. A function of its own, as the next step is, so that each has all registers to itself.
     #[inline(never)]
     pub fn classify<B: Burst<Owned = F>>(
         &mut self,
         tables: &Tables,
         port: PortIndex,
         batch: &mut Batch<B>,
-    ) {
+    ) -> Places {
         let Batch { burst, meta, others, is_tagged, .. } = batch;
         let frames = burst.frames();
         *is_tagged = false;
+        let mut useless: Places = 0;
         let filter = tables.frame_filter(port);
         // The next packet's data pointer is read while this packet is parsed: half of a parse would
         // be waiting for that pointer.
@@ -135,10 +140,20 @@ impl<F: DerefMut<Target: Frame>, A: Allocator<F>> Pipeline<F, A> {
                 *is_tagged = true;
             } else if outcome != PlainParse::Served {
                 cold_path();
+                let reason = match outcome {
+                    PlainParse::Unserved => why_useless(tables, &**frame, meta),
+                    _ => None,
+                };
+                if let Some(reason) = reason {
+                    self.stats.verdict(Verdict::Dropped(reason), 1);
+                    useless |= 1 << i;
+                    continue;
+                }
                 others[i] = self.classify_any(tables, port, &**frame, outcome, meta);
                 *meta = PacketMeta::not_plain(others[i].map_or(0, |classified| classified.tag));
             }
         }
+        useless
     }
 
     /// Classifies a packet that is not a plain packet of a service.
@@ -299,6 +314,35 @@ impl<F: DerefMut<Target: Frame>, A: Allocator<F>> Pipeline<F, A> {
             }
         }
     }
+}
+
+/// Why a plain packet without a service is dropped at once, or `None`.
+#[inline(never)]
+fn why_useless(tables: &Tables, frame: &impl Frame, meta: &PacketMeta) -> Option<DropReason> {
+    let frame = frame.bytes();
+    tables.drop_unserved(&meta.headers.packet(frame)?, frame)
+}
+
+/// Drops packets of a burst. The others move up.
+#[inline(never)]
+fn discard<B: Burst>(batch: &mut Batch<B>, useless: Places) {
+    if useless.count_ones() as usize == batch.burst.frames().len() {
+        return batch.burst.clear();
+    }
+    for (place, frame) in std::mem::take(&mut batch.burst).drain().enumerate() {
+        let kept = match useless >> (place % BURST) & 1 {
+            0 => &mut batch.burst,
+            _ => &mut batch.dropped,
+        };
+        let to = kept.frames().len() % BURST;
+        // There is room for all of a burst.
+        let _ = kept.push(frame);
+        if useless >> (place % BURST) & 1 == 0 {
+            (batch.meta[to], batch.others[to]) =
+                (batch.meta[place % BURST], batch.others[place % BURST]);
+        }
+    }
+    batch.dropped.clear();
 }
 
 /// Why a frame cannot be rewritten in place, or `None`.

@@ -6,6 +6,7 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
+use super::decapsulation::is_encapsulated;
 use super::flow::FlowKey;
 use super::id::PortIndex;
 use super::services::{Service, ServiceAddress, Vip};
@@ -108,6 +109,29 @@ impl Tables {
             _ => return Unserved::Drop(DropReason::UnsupportedProtocol),
         };
         Unserved::Exception(*packet, exception)
+    }
+
+    /// The reason to drop a plain packet that no service serves, if nothing else becomes of such a packet: no tunnel ends
+    /// with it, the kernel does not get it, and it is not answered. `None` leaves it to [`Tables::why_unserved`] and what
+    /// follows from that. Most packets that a flood sends to no service end here.
+    pub(super) fn drop_unserved(&self, packet: &Packet, frame: &[u8]) -> Option<DropReason> {
+        if is_encapsulated(packet) {
+            return None;
+        }
+        let destination = destination(packet, frame);
+        match self.vip(destination) {
+            Some(vip) if vip.unreachable && packet.protocol == protocol::UDP => None,
+            Some(_) => {
+                let key = FlowKey::of(packet, frame)?;
+                (!self.is_suspect(&key, frame)).then_some(DropReason::NoService)
+            }
+            None => {
+                let &mac = frame.first_chunk()?;
+                let may_be_punted =
+                    ethernet::is_multicast(mac) || self.node().punts.is_own(destination);
+                (!may_be_punted).then_some(DropReason::NoVip)
+            }
+        }
     }
 
     /// The service that a whole packet or a first fragment is for.

@@ -44,7 +44,7 @@ impl Punts {
     }
 
     /// Whether an address is the node's own.
-    pub(super) fn is_own(&self, address: IpAddr) -> bool {
+    pub(in crate::balancer) fn is_own(&self, address: IpAddr) -> bool {
         self.addresses.contains(&address) || contain(&self.prefixes, address)
     }
 

@@ -81,6 +81,7 @@ struct Twins {
     reader: Reader,
     full_path: Balancer,
     decisions: Vec<FlowEvent>,
+    drops: Vec<DropReason>,
     /// Packets, bytes and flows, by service and by backend.
     traffic: [BTreeMap<usize, (u64, u64, u64)>; 2],
 }
@@ -98,6 +99,7 @@ impl Twins {
             reader,
             full_path: Balancer::new(entries, seed),
             decisions: Vec::new(),
+            drops: Vec::new(),
             traffic: Default::default(),
         }
     }
@@ -114,19 +116,32 @@ impl Twins {
 
     /// What the full path makes of a frame.
     fn one(&mut self, tables: &Tables, frame: &[u8], now: Time) -> Option<Vec<u8>> {
-        let classified = self.full_path.classify(tables, PORT, frame).ok()?;
-        let decision = self.full_path.decide(tables, frame, &classified, now).ok()?;
+        self.forward(tables, frame, now).map_err(|reason| self.drops.push(reason)).ok()
+    }
+
+    fn forward(&mut self, tables: &Tables, frame: &[u8], now: Time) -> Result<Vec<u8>, DropReason> {
+        let classified =
+            self.full_path.classify(tables, PORT, frame).map_err(|unserved| match unserved {
+                Unserved::Drop(reason) => reason,
+                Unserved::Exception(packet, Exception::Closed(_)) => tables
+                    .check_source_to_node(&packet, frame, false)
+                    .err()
+                    .unwrap_or(DropReason::NoService),
+                Unserved::Exception(_, Exception::Elsewhere) => DropReason::NoVip,
+                Unserved::Exception(_, other) => panic!("{other:?}"),
+            })?;
+        let decision = self.full_path.decide(tables, frame, &classified, now)?;
         self.decisions.push(decision.flow);
         let mut buffer = Buffer::new(frame, HEADROOM);
         let backend = decision.backend;
-        self.full_path.encapsulate(tables, &classified, backend, &mut buffer).ok()?;
+        self.full_path.encapsulate(tables, &classified, backend, &mut buffer)?;
         let ids = [classified.service.id.index(), backend.index()];
         for (traffic, id) in self.traffic.iter_mut().zip(ids) {
             let counted = traffic.entry(id).or_default();
             let begun = u64::from(decision.flow.is_choice());
             *counted = (counted.0 + 1, counted.1 + frame.len() as u64, counted.2 + begun);
         }
-        Some(buffer.bytes().to_vec())
+        Ok(buffer.bytes().to_vec())
     }
 
     fn check(&self, now: Time) {
@@ -146,6 +161,11 @@ impl Twins {
         ] {
             let expected = self.decisions.iter().filter(|&&of| of == flow).count();
             assert_eq!(self.reader.event(flow.into()), expected as u64, "{flow:?}");
+        }
+        for verdict in Verdict::all() {
+            let Verdict::Dropped(reason) = verdict else { continue };
+            let expected = self.drops.iter().filter(|&&of| of == reason).count();
+            assert_eq!(self.reader.verdict(verdict), expected as u64, "{reason:?}");
         }
         for id in 0..SERVICES.max(BACKENDS) {
             let of = |map: &BTreeMap<_, _>| map.get(&id).copied().unwrap_or_default();
@@ -177,6 +197,10 @@ fn packet() -> impl Strategy<Value = Vec<u8>> {
                 2 => Sample::tcp(&format!("198.51.100.9:{flow}"), "203.0.113.10:81", flags),
                 // For no service, from a source that no host has, or with options.
                 3 if flow == 3 => Sample::tcp("198.51.100.1:9", "203.0.113.10:99", flags),
+                3 if flow == 18 => Sample::udp("198.51.100.1:9", "203.0.113.77:6080"),
+                4 if flow == 4 => Sample::tcp("[2001:db8:c::1]:9", "[2001:db8::77]:80", flags),
+                4 if flow == 9 => Sample::tcp("0.0.0.9:9", "203.0.113.10:99", flags),
+                4 if flow == 14 => Sample::udp("198.51.100.1:9", "203.0.113.10:99"),
                 3 if flow == 8 => Sample::tcp("127.0.0.1:9", "203.0.113.10:80", flags),
                 3 if flow == 13 => Sample { options: vec![1; 8], ..client(flow, flags) },
                 _ => client(flow, flags),
