@@ -11,19 +11,21 @@
 
 #![expect(clippy::print_stdout, reason = "the report is the program's purpose")]
 
+mod cases;
 #[path = "../traffic/mod.rs"]
 mod traffic;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
-use std::{env, fs};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::{env, fs, thread};
 
-use anyhow::{Context, Result, bail, ensure};
-use guideway_core::balancer::encapsulation::Encapsulation;
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use serde_json::{Value, json};
 
-use traffic::{Ip, Kind, PACKETS, Traffic, Transport};
+use cases::{CASES, Case, Run};
+use traffic::{PACKETS, Traffic};
 
 /// A rise by more than this is an error.
 const TOLERANCE_PERCENT: f64 = 3.0;
@@ -33,51 +35,6 @@ const TOLERANCE_PERCENT_OTHER_COMPILER: f64 = 20.0;
 /// Makes glibc use the memcpy of plain x86-64.
 const ONE_MEMCPY: &str =
     "glibc.cpu.hwcaps=-AVX512F,-AVX512VL,-AVX2,-AVX_Fast_Unaligned_Load,-SSSE3,-ERMS,-FSRM";
-
-/// Processes the packets up to some step. Returns how many passed it.
-type Run = fn(&mut Traffic) -> usize;
-
-const V6: Kind = Kind { inner: Ip::V6, outer: Ip::V6, ..Kind::HIT };
-const SYN: Kind = Kind { transport: Transport::Syn, known: false, ..Kind::HIT };
-
-const fn by(encapsulation: Encapsulation) -> Kind {
-    Kind { encapsulation, ..Kind::HIT }
-}
-
-/// Name, traffic, the step up to which packets are processed, and how many pass it.
-const CASES: &[(&str, Kind, Run, usize)] = &[
-    ("stage/0-loop", Kind::HIT, Traffic::nothing, PACKETS),
-    ("stage/1-classify", Kind::HIT, Traffic::classify, PACKETS),
-    ("stage/2-process", Kind::HIT, Traffic::process, PACKETS),
-    ("general/parse", Kind::HIT, Traffic::parse, PACKETS),
-    ("general/decide", Kind::HIT, Traffic::decide, PACKETS),
-    ("hit/v4-in-v4", Kind::HIT, Traffic::process, PACKETS),
-    ("hit/v4-in-v6", Kind { outer: Ip::V6, ..Kind::HIT }, Traffic::process, PACKETS),
-    ("hit/v6-in-v4", Kind { inner: Ip::V6, ..Kind::HIT }, Traffic::process, PACKETS),
-    ("hit/v6-in-v6", V6, Traffic::process, PACKETS),
-    ("hit/v4-udp", Kind { transport: Transport::Udp, ..Kind::HIT }, Traffic::process, PACKETS),
-    ("hit/v4-vlan", Kind { tagged: true, ..Kind::HIT }, Traffic::process, PACKETS),
-    ("hit/v4-ipip", by(Encapsulation::Ipip), Traffic::process, PACKETS),
-    ("hit/v4-gue", by(Encapsulation::Gue), Traffic::process, PACKETS),
-    ("hit/v4-vxlan", by(Encapsulation::Vxlan), Traffic::process, PACKETS),
-    ("hit/v4-l2", by(Encapsulation::L2), Traffic::process, PACKETS),
-    ("hit/v4-10-backends", Kind { backends: 10, ..Kind::HIT }, Traffic::process, PACKETS),
-    ("hit/v4-10000-backends", Kind { backends: 10_000, ..Kind::HIT }, Traffic::process, PACKETS),
-    ("hit/v4-100-services", Kind { services: 100, ..Kind::HIT }, Traffic::process, PACKETS),
-    ("hit/v4-10000-services", Kind { services: 10_000, ..Kind::HIT }, Traffic::process, PACKETS),
-    ("miss/v4-syn", SYN, Traffic::process, PACKETS),
-    (
-        "miss/v6-syn",
-        Kind { transport: Transport::Syn, known: false, ..V6 },
-        Traffic::process,
-        PACKETS,
-    ),
-    ("drop/v4-no-vip", Kind { known: false, wanted: false, ..Kind::HIT }, Traffic::process, 0),
-    ("burst/v4-hit-of-1", Kind { burst: 1, ..Kind::HIT }, Traffic::process, PACKETS),
-    ("burst/v4-hit-of-4", Kind { burst: 4, ..Kind::HIT }, Traffic::process, PACKETS),
-    ("burst/v4-hit-and-syn", Kind { mixed: true, ..Kind::HIT }, Traffic::process, PACKETS),
-    ("sweep/4-buckets-1-flow", Kind::HIT, Traffic::sweep, PACKETS),
-];
 
 /// The function whose instructions callgrind counts. The name is part of callgrind's options.
 #[inline(never)]
@@ -105,10 +62,7 @@ fn main() -> Result<ExitCode> {
     ensure!(!cfg!(debug_assertions), "built without optimisation: the counts would mean nothing");
 
     let compiler = compiler()?;
-    let mut counts = BTreeMap::new();
-    for &(name, ..) in CASES {
-        counts.insert(name.to_owned(), count(name)?);
-    }
+    let counts = count_all()?;
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/instructions.json");
     if accept {
         let accepted = json!({ "compiler": compiler, "packets": PACKETS, "instructions": counts });
@@ -122,12 +76,33 @@ fn main() -> Result<ExitCode> {
 
 /// Processes the packets of one case; [`count`] runs this under callgrind.
 fn run_case(name: &str) -> Result<()> {
-    let case = CASES.iter().find(|case| case.0 == name);
-    let &(_, kind, run, expected) = case.with_context(|| format!("no case `{name}`"))?;
+    let case = CASES.iter().find(|case| case.name == name);
+    let &Case { kind, run, passing, .. } = case.with_context(|| format!("no case `{name}`"))?;
     let mut traffic = Traffic::new(kind);
-    let through = measured(&mut traffic, run);
-    ensure!(through == expected, "{name}: {through} packets passed instead of {expected}");
+    let passed = measured(&mut traffic, run);
+    ensure!(passed == passing, "{name}: {passed} packets passed instead of {passing}");
     Ok(())
+}
+
+/// The instructions of every case. As many run at once as there are CPUs.
+fn count_all() -> Result<BTreeMap<String, u64>> {
+    let next = AtomicUsize::new(0);
+    let work = || -> Result<Vec<(String, u64)>> {
+        let mut counts = Vec::new();
+        while let Some(case) = CASES.get(next.fetch_add(1, Ordering::Relaxed)) {
+            counts.push((case.name.to_owned(), count(case.name)?));
+        }
+        Ok(counts)
+    };
+    let threads = thread::available_parallelism().map_or(1, usize::from);
+    thread::scope(|scope| {
+        let threads: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+        let mut counts = BTreeMap::new();
+        for thread in threads {
+            counts.extend(thread.join().map_err(|_| anyhow!("a thread panicked"))??);
+        }
+        Ok(counts)
+    })
 }
 
 /// The instructions of one case.

@@ -12,7 +12,7 @@ pub(crate) fn bench(criterion: &mut Criterion) {
     let cases = [
         ("v4-tcp", Kind::HIT),
         ("v4-udp", Kind { transport: Transport::Udp, ..Kind::HIT }),
-        ("v4-tcp-vlan", Kind { tagged: true, ..Kind::HIT }),
+        ("v4-tcp-vlan", Kind { tags: 1, ..Kind::HIT }),
         ("v6-tcp", Kind { inner: Ip::V6, ..Kind::HIT }),
         ("v6-udp", Kind { inner: Ip::V6, transport: Transport::Udp, ..Kind::HIT }),
     ];

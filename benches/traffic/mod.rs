@@ -3,106 +3,53 @@
 //! A [`Traffic`] has [`PACKETS`] packets, each of its own flow, spread over all its services. The code that processes
 //! them is the workers' own ([`Pipeline`]), over frames in ordinary memory. [`Traffic::reset`] restores every packet,
 //! and the flow table with or without the flows. Allocations and comparisons happen there or after the measurement.
+//!
+//! | file | what |
+//! |---|---|
+//! | `kind.rs` | what packets are like |
+//! | `packet.rs` | the packets of a kind |
+//! | `tables.rs` | a worker's tables for them |
 #![allow(
     unreachable_pub,
+    unused_imports,
     dead_code,
     reason = "a module of several benchmarks, each with its needs"
 )]
 
-use std::hint::black_box;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::sync::Arc;
+mod kind;
+mod packet;
+mod tables;
 
-use etherparse::PacketBuilder;
+use std::hint::black_box;
+
 use guideway_core::balancer::action::{Actions, BurstActions};
-use guideway_core::balancer::backend::{Backend, Leaving, MssLimit, Pool, Route, Serving};
 use guideway_core::balancer::burst::Batch;
-use guideway_core::balancer::conntrack::Timeouts;
-use guideway_core::balancer::encapsulation::{Encapsulation, Parameters, Template, Tunnel};
 use guideway_core::balancer::exception::Exceptions;
 use guideway_core::balancer::frame::{BURST, Buffer, BufferBurst, Buffers};
 use guideway_core::balancer::handoff::Handoff;
-use guideway_core::balancer::hash::{FleetKey, LocalSeed};
-use guideway_core::balancer::id::{PolicyIndex, PoolIndex, PortIndex, ServiceId};
-use guideway_core::balancer::node::Node;
-use guideway_core::balancer::pin::Pins;
+use guideway_core::balancer::hash::LocalSeed;
+use guideway_core::balancer::id::PortIndex;
 use guideway_core::balancer::pipeline::{Pipeline, Round};
-use guideway_core::balancer::port::Port;
 use guideway_core::balancer::punt::Class;
-use guideway_core::balancer::services::{Service, ServiceAddress};
-use guideway_core::balancer::tables::TableSpec;
-use guideway_core::balancer::{Balancer, Frame, Tables, Time, fragment, maglev};
+use guideway_core::balancer::{Balancer, Frame, Tables, Time, fragment};
 use guideway_core::stats::{self, DropReason, Writer};
-use guideway_core::wire::{Packet, protocol};
+use guideway_core::wire::Packet;
 
-/// BufferBurst of a [`Traffic`], a multiple of [`BURST`].
+pub use kind::{Addressee, Delivery, Ip, Kind, Mix, Transport};
+pub use packet::{destination, frame, virtual_address};
+pub use tables::{KEY, PORT, TIMEOUTS, members, tables};
+
+/// Packets of a [`Traffic`], a multiple of [`BURST`].
 pub const PACKETS: usize = 1024;
-/// Entries of the flow table: enough that no bucket is full.
+/// Entries of the flow table: enough that no bucket is full, if the packets' flows are all that it has.
 const FLOW_ENTRIES: usize = 16 * PACKETS;
 
-pub const KEY: FleetKey = FleetKey::new([0x5a; 16]);
-pub const TIMEOUTS: Timeouts = Timeouts::DEFAULT;
 pub const SEED: u64 = 0x6775_6964_6577_6179;
-pub const PORT: PortIndex = PortIndex(0);
-const MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
-const PEER: [u8; 6] = [2, 0, 0, 0, 0, 0xfe];
-
-/// A version of IP.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ip {
-    V4,
-    V6,
-}
-
-/// The transport of a packet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Transport {
-    Ack,
-    Syn,
-    Udp,
-}
-
-/// A kind of traffic.
-#[derive(Clone, Copy, Debug)]
-pub struct Kind {
-    pub inner: Ip,
-    pub outer: Ip,
-    pub transport: Transport,
-    /// The flow table has the packets' flows.
-    pub known: bool,
-    /// The packets have a VLAN tag.
-    pub tagged: bool,
-    pub services: u32,
-    /// Number of backends; all services share them.
-    pub backends: u32,
-    pub encapsulation: Encapsulation,
-    /// The packets are for the services.
-    pub wanted: bool,
-    /// BufferBurst that a worker receives at once, a divisor of [`PACKETS`].
-    pub burst: usize,
-    /// Every fourth packet is a SYN, so that the fast path serves a part of each burst only.
-    pub mixed: bool,
-}
-
-impl Kind {
-    /// TCP segments of known flows over IPv4, tunnelled over IPv4, for one service.
-    pub const HIT: Kind = Kind {
-        inner: Ip::V4,
-        outer: Ip::V4,
-        transport: Transport::Ack,
-        known: true,
-        tagged: false,
-        services: 1,
-        backends: 100,
-        encapsulation: Encapsulation::Gre,
-        wanted: true,
-        burst: BURST,
-        mixed: false,
-    };
-}
 
 /// Bytes before a frame, as in an mbuf.
 const HEADROOM: usize = 128;
+/// Bytes for a frame. All have the same number, because a worker may change the order of a burst.
+const ROOM: usize = 128;
 
 type Worker = Pipeline<Box<Buffer>, Buffers>;
 
@@ -157,7 +104,7 @@ impl BurstActions<BufferBurst> for &mut Sent {
     }
 }
 
-/// BufferBurst, and a worker's pipeline for them.
+/// Bursts of packets, and a worker's pipeline for them.
 pub struct Traffic {
     kind: Kind,
     tables: Tables,
@@ -202,23 +149,62 @@ impl Traffic {
     /// Restores packets and flow table.
     pub fn reset(&mut self) {
         for (burst, frames) in self.bursts.iter_mut().zip(self.frames.chunks(self.kind.burst)) {
-            // BufferBurst that were dropped are gone.
+            // Packets that were dropped are gone.
             if burst.len() < frames.len() {
                 *burst = Vec::with_capacity(BURST);
-                burst.extend(frames.iter().map(|frame| Box::new(Buffer::new(frame, HEADROOM))));
+                burst.extend(frames.iter().map(|_| Box::new(Buffer::empty(HEADROOM, ROOM))));
             }
             for (buffer, frame) in burst.iter_mut().zip(frames) {
-                buffer.refill(frame, HEADROOM).expect("as much room as before");
+                buffer.refill(frame, HEADROOM).expect("room for any frame");
             }
         }
-        if !self.kind.known {
+        if self.kind.changes_flows() || self.worker.balancer.flows().is_empty() {
             self.worker.restart(Balancer::new(FLOW_ENTRIES, LocalSeed::new(SEED)));
-        } else if self.worker.balancer.flows().is_empty() {
-            // The second packet, later, confirms the flow.
-            assert_eq!(self.decide_at(BEFORE), PACKETS, "every flow has a backend");
-            assert_eq!(self.decide_at(NOW), PACKETS, "every flow has a backend");
-            assert_eq!(self.worker.balancer.flows().len(), PACKETS, "every flow is recorded");
+            self.begin_flows();
         }
+    }
+
+    /// Puts the packets' flows into the table, if they are known, evenly spread among others as far as
+    /// [`Kind::filled`] asks for these.
+    fn begin_flows(&mut self) {
+        let numbers = self.flows_to_begin();
+        let [first, second] = self.kind.beginnings();
+        if self.kind.transport == Transport::Udp {
+            // A later datagram confirms the flow.
+            numbers.iter().for_each(|&number| self.begin_flow(first, number, BEFORE));
+            numbers.iter().for_each(|&number| self.begin_flow(second, number, NOW));
+        } else {
+            for &number in &numbers {
+                self.begin_flow(first, number, NOW);
+                self.begin_flow(second, number, NOW);
+            }
+        }
+        if self.kind.filled == 0 {
+            let recorded = self.worker.balancer.flows().len();
+            assert_eq!(recorded, numbers.len(), "every flow is recorded");
+        }
+    }
+
+    fn begin_flow(&mut self, kind: Kind, number: usize, now: Time) {
+        let has_backend = decide(&mut self.worker, &self.tables, &frame(kind, number), now);
+        assert!(has_backend, "every flow has a backend");
+    }
+
+    /// The numbers of the flows that the table is offered.
+    fn flows_to_begin(&self) -> Vec<usize> {
+        let own = if self.kind.known { PACKETS } else { 0 };
+        let offered = (FLOW_ENTRIES * usize::from(self.kind.filled) / 100).max(own);
+        let mut numbers = Vec::with_capacity(offered);
+        let (mut next_own, mut next_other) = (0, PACKETS);
+        for n in 1..=offered {
+            let is_own = next_own < n * own / offered;
+            let next = if is_own { &mut next_own } else { &mut next_other };
+            if !is_own || self.kind.of_packet(*next).known {
+                numbers.push(*next);
+            }
+            *next += 1;
+        }
+        numbers
     }
 
     fn buffers(&self) -> impl Iterator<Item = &Buffer> {
@@ -234,17 +220,9 @@ impl Traffic {
     /// Classifies and decides by the full path, one packet after another. Returns how many packets have a backend.
     #[inline]
     pub fn decide(&mut self) -> usize {
-        self.decide_at(NOW)
-    }
-
-    #[inline]
-    fn decide_at(&mut self, now: Time) -> usize {
         let Traffic { worker, tables, bursts, .. } = self;
-        let mut decide = |frame: &Buffer| {
-            let classified = worker.balancer.classify(tables, PORT, frame.bytes()).ok()?;
-            worker.balancer.decide(tables, frame.bytes(), &classified, now).ok()
-        };
-        bursts.iter().flatten().filter(|frame| black_box(decide(frame)).is_some()).count()
+        let frames = bursts.iter().flatten();
+        frames.filter(|frame| decide(worker, tables, frame.bytes(), NOW)).count()
     }
 
     /// Sweeps the flow table, which has four buckets for each packet. Returns how many flows are left.
@@ -298,127 +276,14 @@ impl Traffic {
     }
 }
 
+/// Classifies a packet and decides by the full path. Returns whether it has a backend.
+#[inline]
+fn decide(worker: &mut Worker, tables: &Tables, frame: &[u8], now: Time) -> bool {
+    let Ok(classified) = worker.balancer.classify(tables, PORT, frame) else { return false };
+    black_box(worker.balancer.decide(tables, frame, &classified, now)).is_ok()
+}
+
 /// The time at which all packets arrive.
 const NOW: Time = Time::from_millis(1_000_000);
 /// When the flows in the table began.
 const BEFORE: Time = Time::from_millis(990_000);
-
-/// The address of a service. All differ, and they are irregular: a hash may suit regular addresses too
-/// well.
-pub fn virtual_address(ip: Ip, service: u32) -> IpAddr {
-    let mixed = service.wrapping_mul(0x9e_3779) & 0xff_ffff;
-    let host = (mixed ^ mixed >> 12).wrapping_mul(0x85_ebcb) & 0xff_ffff;
-    match ip {
-        Ip::V4 => Ipv4Addr::from_bits(0xcb00_0000 | host).into(),
-        Ip::V6 => Ipv6Addr::from_bits(0x2001_0db8_000f << 80 | u128::from(host)).into(),
-    }
-}
-
-/// The packet of the flow with this number.
-pub fn frame(kind: Kind, number: usize) -> Vec<u8> {
-    let number = u32::try_from(number).expect("far fewer packets");
-    let service = number % kind.services + if kind.wanted { 0 } else { kind.services };
-    let source_port = u16::try_from(1024 + number % 60_000).expect("below 65536");
-    let link = PacketBuilder::ethernet2(PEER, MAC);
-    let ip = match virtual_address(kind.inner, service) {
-        IpAddr::V4(to) => {
-            let from = Ipv4Addr::from_bits(0xc633_6400 + number % 251);
-            let header =
-                etherparse::Ipv4Header::new(0, 64, Default::default(), from.octets(), to.octets());
-            etherparse::IpHeaders::Ipv4(header.expect("a short packet"), Default::default())
-        }
-        IpAddr::V6(to) => {
-            let from = Ipv6Addr::from_bits(0x2001_0db8_000c << 80 | u128::from(number % 251));
-            let header = etherparse::Ipv6Header {
-                hop_limit: 64,
-                source: from.octets(),
-                destination: to.octets(),
-                ..Default::default()
-            };
-            etherparse::IpHeaders::Ipv6(header, Default::default())
-        }
-    };
-    let network = if kind.tagged {
-        link.single_vlan(etherparse::VlanId::try_new(100).expect("12 bits")).ip(ip)
-    } else {
-        link.ip(ip)
-    };
-    let mut frame = Vec::new();
-    let transport = if kind.mixed && number % 4 == 3 { Transport::Syn } else { kind.transport };
-    let written = match transport {
-        Transport::Udp => network.udp(source_port, 80).write(&mut frame, &[0; 18]),
-        Transport::Ack => network.tcp(source_port, 80, 1, 65_535).ack(1).write(&mut frame, &[]),
-        Transport::Syn => network.tcp(source_port, 80, 1, 65_535).syn().write(&mut frame, &[]),
-    };
-    written.expect("a packet that can be written");
-    // The shortest Ethernet frame without its checksum, as a device delivers it.
-    frame.resize(frame.len().max(60), 0);
-    frame
-}
-
-/// Backends 0, 1, ... of equal weight.
-pub fn members(count: u32) -> Vec<maglev::Candidate> {
-    (0..count)
-        .map(|value| {
-            let identity = Ipv4Addr::from_bits(0x0a00_0000 + value).to_ipv6_mapped().octets();
-            maglev::Candidate { identity, weight: 1, value }
-        })
-        .collect()
-}
-
-/// A worker's tables for traffic of this kind.
-pub fn tables(kind: Kind) -> Tables {
-    let pool = PoolIndex(0);
-    let number = match kind.transport {
-        Transport::Udp => protocol::UDP,
-        Transport::Ack | Transport::Syn => protocol::TCP,
-    };
-    let backend = |n: u32| {
-        let (source, destination) = match kind.outer {
-            Ip::V4 => ([192, 0, 2, 1].into(), Ipv4Addr::from_bits(0x0a00_0000 + n).into()),
-            Ip::V6 => (
-                IpAddr::from(Ipv6Addr::from_bits(0x2001_0db8 << 96 | 1)),
-                Ipv6Addr::from_bits(0x2001_0db8_000b << 80 | u128::from(n)).into(),
-            ),
-        };
-        let tunnel = Tunnel { source_mac: MAC, destination_mac: PEER, source, destination };
-        let parameters = Parameters { vni: Some(1), ..Parameters::default() };
-        let template = Template::with(kind.encapsulation, &parameters, &tunnel, 1600);
-        let template = template.expect("one family");
-        Backend {
-            pool,
-            serving: Serving::All,
-            leaving: Leaving::NONE,
-            weight: 1,
-            route: Some(Route { port: PORT, template }),
-            mss: MssLimit::NONE,
-            since: 0,
-        }
-    };
-    // At least a hundred slots for each backend.
-    let slots = if kind.backends > 655 { 1_000_003 } else { 65_537 };
-    Tables::new(TableSpec {
-        generation: 1,
-        fleet: KEY,
-        timeouts: TIMEOUTS,
-        ports: vec![Port { mac: Some(MAC) }],
-        services: (0..kind.services)
-            .map(|n| {
-                let endpoint = ServiceAddress::new(virtual_address(kind.inner, n), number, 80);
-                (
-                    endpoint,
-                    Service { id: ServiceId(n), pool, policy: PolicyIndex(0), fragments: true },
-                )
-            })
-            .collect(),
-        pools: vec![Pool::new(Arc::new(maglev::Table::build(
-            &KEY,
-            slots,
-            &members(kind.backends),
-        )))],
-        vips: Vec::new(),
-        node: Node::default(),
-        pins: Pins::default(),
-        backends: (0..kind.backends).map(backend).collect(),
-    })
-}

@@ -1,7 +1,6 @@
 //! The cases: kinds of packets and numbers of flows.
 
-use cost::traffic::{Ip, Kind, Transport};
-use guideway_core::balancer::encapsulation::Encapsulation;
+use cost::traffic::{Delivery, Ip, Kind, Transport};
 
 /// A kind of packet and a number of flows.
 pub(crate) struct Case {
@@ -36,10 +35,10 @@ impl Case {
 
     const fn by(
         name: &'static str,
-        encapsulation: Encapsulation,
+        delivery: &'static Delivery,
         instructions: &'static str,
     ) -> Case {
-        Case::common(name, Kind { encapsulation, ..Kind::HIT }, instructions)
+        Case::common(name, Kind::HIT.delivered(delivery), instructions)
     }
 
     /// Its title in progress lines.
@@ -64,7 +63,7 @@ pub(crate) const CASES: &[Case] = &[
     Case::hit(10 << 20),
     Case {
         name: Case::SYN,
-        kind: Kind { transport: Transport::Syn, known: false, ..Kind::HIT },
+        kind: Kind::SYN,
         // More flows than a measurement has packets, so that each packet begins a flow.
         flows: COMMON,
         instructions: "miss/v4-syn",
@@ -73,11 +72,11 @@ pub(crate) const CASES: &[Case] = &[
     Case::common(Case::HIT_V6, V6, "hit/v6-in-v4"),
     Case::common("TCP hit, IPv6 in IPv6", Kind { outer: Ip::V6, ..V6 }, "hit/v6-in-v6"),
     Case::common("TCP hit, IPv4 in IPv6", Kind { outer: Ip::V6, ..Kind::HIT }, "hit/v4-in-v6"),
-    Case::common("TCP hit, VLAN tag", Kind { tagged: true, ..Kind::HIT }, "hit/v4-vlan"),
-    Case::by("TCP hit, IPIP", Encapsulation::Ipip, "hit/v4-ipip"),
-    Case::by("TCP hit, GUE", Encapsulation::Gue, "hit/v4-gue"),
-    Case::by("TCP hit, VXLAN", Encapsulation::Vxlan, "hit/v4-vxlan"),
-    Case::by("TCP hit, L2", Encapsulation::L2, "hit/v4-l2"),
+    Case::common("TCP hit, VLAN tag", Kind { tags: 1, ..Kind::HIT }, "hit/v4-vlan"),
+    Case::by("TCP hit, IPIP", &Delivery::IPIP, "hit/v4-ipip"),
+    Case::by("TCP hit, GUE", &Delivery::GUE, "hit/v4-gue"),
+    Case::by("TCP hit, VXLAN", &Delivery::VXLAN, "hit/v4-vxlan"),
+    Case::by("TCP hit, L2", &Delivery::L2, "hit/v4-l2"),
     Case::common(
         "TCP hit, 100 services",
         Kind { services: 100, ..Kind::HIT },

@@ -6,6 +6,8 @@ use rustix::thread::{CpuSet, sched_getaffinity};
 
 /// Mbufs of the pool: enough for each worker, and for the rings between.
 const PACKETS: u32 = 1023;
+/// Mbufs that stay with a thread: as many as the appliance has.
+const CACHE: u32 = 256;
 
 /// The CPUs of this process, the last first, because the first CPU serves the most interrupts.
 ///
@@ -37,6 +39,6 @@ pub fn open(name: &str) -> Result<(Eal, Mempool)> {
     .map(str::to_owned)
     .to_vec();
     let eal = Eal::init(name, &arguments)?;
-    let pool = Mempool::new(&eal, name, PACKETS, 2048, 0, None)?;
+    let pool = Mempool::new(&eal, name, PACKETS, 2048, CACHE, None)?;
     Ok((eal, pool))
 }

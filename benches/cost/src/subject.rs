@@ -2,6 +2,14 @@
 //!
 //! The mbufs that the worker sends come back over a ring, and are filled with new headers. Ring and filling
 //! are also measured without the worker, and subtracted.
+//!
+//! What the worker drops does not come back. The source takes new mbufs from the pool instead, which keeps the last
+//! few hundred at hand as in operation. Returning a burst to the pool and taking one is measured with the filling, and
+//! subtracted too. So the cost of a dropped packet is without the return of its buffer, as that of a packet sent is
+//! without its device, whose driver returns it.
+//!
+//! Packets that change flows, such as a FIN, would find them changed the next time. So each measurement of such packets
+//! begins with a new table, in which all flows are established, and meets no flow twice.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -13,10 +21,10 @@ use guideway::worker::{BenchWorker, Clock, Exceptions, Output, OutputKind, RingQ
 use guideway_core::balancer::fragment;
 use guideway_core::balancer::hash::LocalSeed;
 use guideway_core::balancer::{Balancer, Tables};
-use guideway_core::stats::{self, Event, Reader};
+use guideway_core::stats::{self, DropReason, Event, Reader, Verdict};
 
 use crate::source::Source;
-use crate::traffic::{self, Kind, Transport};
+use crate::traffic::{self, Addressee, Kind, Transport};
 
 /// After this time a packet confirms a flow that began without a SYN.
 const CONFIRMED: Duration = Duration::from_millis(1100);
@@ -26,6 +34,7 @@ pub struct Subject {
     kind: Kind,
     tables: Tables,
     worker: BenchWorker,
+    pool: Mempool,
     reader: Reader,
     source: Source,
     flows: u64,
@@ -45,7 +54,8 @@ pub struct Outcome {
 }
 
 impl Subject {
-    /// A worker with a flow table of `entries`. If `kind.known`, the table has all flows.
+    /// A worker with a flow table of `entries`. If `kind.known`, the table has all flows. If `kind.filled`, it has
+    /// other established flows as well.
     ///
     /// # Errors
     /// DPDK's error, or packets that did not come back.
@@ -79,6 +89,7 @@ impl Subject {
             kind,
             tables,
             worker,
+            pool: pool.clone(),
             reader,
             source,
             flows,
@@ -87,26 +98,54 @@ impl Subject {
             forth,
             forth_back,
         };
-        if kind.known {
-            subject.begin_flows(usize::try_from(flows.div_ceil(BURST as u64))?)?;
-        }
+        subject.begin_flows()?;
         Ok(subject)
     }
 
-    /// Puts every flow in the table: for TCP with a SYN and a segment, for UDP with two datagrams that are
-    /// apart in time.
-    fn begin_flows(&mut self, bursts: usize) -> Result<()> {
-        if self.kind.transport == Transport::Udp {
-            self.take(bursts)?;
-            thread::sleep(CONFIRMED);
-        } else {
-            let mut syns = Source::new(Kind { transport: Transport::Syn, ..self.kind }, self.flows);
-            std::mem::swap(&mut self.source, &mut syns);
-            let taken = self.take(bursts);
-            std::mem::swap(&mut self.source, &mut syns);
-            taken?;
+    /// An empty flow table.
+    fn restart(&mut self) {
+        self.worker.restart(Balancer::new(self.entries, LocalSeed::new(traffic::SEED)));
+    }
+
+    /// Puts every flow in the table that belongs there: for TCP with a SYN and a segment, for UDP with two datagrams
+    /// that are apart in time. The packets' own flows come evenly spread among the others.
+    fn begin_flows(&mut self) -> Result<()> {
+        let kind = self.kind;
+        let own = if kind.known { self.flows } else { 0 };
+        let offered = self.entries as u64 * u64::from(kind.filled) / 100;
+        let others = offered.saturating_sub(own);
+        let bursts = |flows: u64| flows.div_ceil(BURST as u64);
+        let (own_bursts, other_bursts) = (bursts(own), bursts(others));
+        if own_bursts + other_bursts == 0 {
+            return Ok(());
         }
-        self.take(bursts)?;
+        if kind.transport == Transport::Udp {
+            // All of a kind wait together.
+            ensure!(others == 0, "only flows of TCP fill a table");
+            let mut sources = kind.beginnings().map(|kind| Source::new(kind, self.flows));
+            self.take_from(&mut sources[0], usize::try_from(own_bursts)?)?;
+            thread::sleep(CONFIRMED);
+            return self.take_from(&mut sources[1], usize::try_from(own_bursts)?);
+        }
+        let mut own = kind.beginnings().map(|kind| Source::new(kind, self.flows));
+        let mut other = kind.beginnings().map(|kind| Source::others(kind, others.max(1)));
+        let (mut own_done, all) = (0, own_bursts + other_bursts);
+        for n in 1..=all {
+            let is_own = own_done < n * own_bursts / all;
+            own_done += u64::from(is_own);
+            for source in if is_own { &mut own } else { &mut other } {
+                self.take_from(source, 1)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Processes `bursts` bursts of another source.
+    fn take_from(&mut self, source: &mut Source, bursts: usize) -> Result<()> {
+        std::mem::swap(&mut self.source, source);
+        let taken = self.take(bursts);
+        std::mem::swap(&mut self.source, source);
+        taken?;
         Ok(())
     }
 
@@ -121,7 +160,11 @@ impl Subject {
         for _ in 0..bursts {
             self.source.fill(self.worker.burst());
             self.worker.process(&self.tables, traffic::PORT);
-            came += self.back.receive(self.worker.burst());
+            came += if self.kind.is_served() {
+                self.back.receive(self.worker.burst())
+            } else {
+                self.pool.allocate(self.worker.burst(), BURST)
+            };
         }
         let spent = start.elapsed();
         ensure!(came == bursts * BURST, "{came} of {} packets came back", bursts * BURST);
@@ -138,8 +181,13 @@ impl Subject {
         let mut came = 0;
         for _ in 0..bursts {
             self.source.fill(self.worker.burst());
-            self.forth.send(self.worker.burst());
-            came += self.forth_back.receive(self.worker.burst());
+            came += if self.kind.is_served() {
+                self.forth.send(self.worker.burst());
+                self.forth_back.receive(self.worker.burst())
+            } else {
+                self.worker.burst().clear();
+                self.pool.allocate(self.worker.burst(), BURST)
+            };
         }
         let spent = start.elapsed();
         ensure!(came == bursts * BURST, "{came} of {} packets came back", bursts * BURST);
@@ -154,10 +202,7 @@ impl Subject {
         let start = Instant::now();
         for _ in 0..bursts {
             self.take(1)?;
-            std::mem::swap(&mut self.source, other);
-            let taken = self.take(1);
-            std::mem::swap(&mut self.source, other);
-            taken?;
+            self.take_from(other, 1)?;
         }
         Ok(start.elapsed())
     }
@@ -167,45 +212,93 @@ impl Subject {
     /// # Errors
     /// A packet did not come back.
     pub fn measure(&mut self, bursts: usize) -> Result<f64> {
-        if !self.kind.known {
-            self.worker.restart(Balancer::new(self.entries, LocalSeed::new(traffic::SEED)));
-        }
+        self.restore(bursts)?;
         let nothing = self.take_nothing(bursts)?;
         let all = self.take(bursts)?;
         Ok((all.as_nanos() as f64 - nothing.as_nanos() as f64) / (bursts * BURST) as f64)
     }
 
+    /// Brings packets and tables into the caches, after another subject. Packets that change flows need that not: what
+    /// restores their flows does it.
+    ///
+    /// # Errors
+    /// A packet did not come back.
+    pub fn warm_up(&mut self, bursts: usize) -> Result<()> {
+        if !self.kind.changes_flows() {
+            self.take(bursts)?;
+        }
+        Ok(())
+    }
+
+    /// The flow table as it was at first, if packets have changed it since.
+    fn restore(&mut self, bursts: usize) -> Result<()> {
+        if self.kind.changes_flows() {
+            let packets = (bursts * BURST) as u64;
+            ensure!(packets <= self.flows, "{packets} packets would meet a flow twice");
+            self.restart();
+            self.begin_flows()?;
+        }
+        Ok(())
+    }
+
     /// How the packets of `bursts` bursts are processed.
     ///
     /// # Errors
-    /// A packet did not come back, or was not counted.
+    /// A packet did not come back, or was not counted, or not as its kind should be.
     pub fn outcome(&mut self, bursts: usize) -> Result<Outcome> {
-        let count = |reader: &Reader| -> (u64, u64) {
-            let all = [
-                Event::FlowHit,
-                Event::FlowNew,
-                Event::FlowDisplaced,
-                Event::FlowTableFull,
-                Event::FlowMoved,
-            ]
-            .map(|event| reader.event(event));
-            (reader.event(Event::FlowHit), all.iter().sum())
-        };
-        if !self.kind.known {
-            self.worker.restart(Balancer::new(self.entries, LocalSeed::new(traffic::SEED)));
-        }
-        let before = count(&self.reader);
+        self.restore(bursts)?;
+        let before = self.counts();
         self.take(bursts)?;
-        let after = count(&self.reader);
-        let (hits, all) = (after.0 - before.0, after.1 - before.1);
-        ensure!(all == (bursts * BURST) as u64, "{all} events of {} packets", bursts * BURST);
+        let after = self.counts();
+        let packets = (bursts * BURST) as u64;
+        let decided = after.decided - before.decided;
+        if !self.kind.is_served() {
+            let dropped = after.dropped - before.dropped;
+            ensure!(
+                dropped == packets,
+                "{dropped} of {packets} packets were dropped as they should"
+            );
+            ensure!(decided == 0, "{decided} of {packets} packets had a backend");
+            return Ok(Outcome { hits: 0.0 });
+        }
+        ensure!(decided == packets, "{decided} of {packets} packets had a backend");
         let served: u64 =
             (0..self.kind.services as usize).map(|n| self.reader.service(n).packets).sum();
         let sent: u64 =
             (0..self.kind.backends as usize).map(|n| self.reader.backend(n).packets).sum();
-        ensure!(served == after.1 && sent == after.1, "{served} and {sent} counted of {}", after.1);
-        let is_known = self.kind.known && self.kind.transport != Transport::Syn;
-        ensure!(!is_known || hits > 0, "no packet was of a known flow");
-        Ok(Outcome { hits: 100.0 * hits as f64 / all as f64 })
+        let all = after.decided;
+        ensure!(served == all && sent == all, "{served} and {sent} counted of {all}");
+        let hits = after.hits - before.hits;
+        ensure!((hits > 0) == self.kind.known, "{hits} of {packets} packets were of known flows");
+        Ok(Outcome { hits: 100.0 * hits as f64 / packets as f64 })
     }
+
+    /// What was counted so far.
+    fn counts(&self) -> Counts {
+        let all = [
+            Event::FlowHit,
+            Event::FlowNew,
+            Event::FlowDisplaced,
+            Event::FlowTableFull,
+            Event::FlowMoved,
+        ];
+        let reason = match self.kind.addressee {
+            Addressee::ClosedPort => DropReason::NoService,
+            Addressee::Service | Addressee::Nobody => DropReason::NoVip,
+        };
+        Counts {
+            hits: self.reader.event(Event::FlowHit),
+            decided: all.iter().map(|&event| self.reader.event(event)).sum(),
+            dropped: self.reader.verdict(Verdict::Dropped(reason)),
+        }
+    }
+}
+
+struct Counts {
+    /// Packets of known flows.
+    hits: u64,
+    /// Packets with a backend.
+    decided: u64,
+    /// Packets that were dropped for the reason that their kind implies.
+    dropped: u64,
 }
