@@ -13,15 +13,13 @@ use std::{env, fs};
 
 use anyhow::{Context, Result, bail};
 use cost::part::{Part, progress};
-use cost::sample::{Measured, repeat};
+use cost::sample::{Measured, repeat_in_turns, try_repeat};
 use cost::stage;
 use cost::subject::Subject;
+use guideway::dpdk::{Eal, Mempool};
 use serde_json::{Value, json};
 
-use cases::{CASES, Case};
-
-/// Bursts of one measurement: some milliseconds.
-const BURSTS: usize = 2000;
+use cases::{CASES, Case, Limit};
 
 fn main() -> Result<()> {
     let arguments: Vec<String> = env::args().skip(1).collect();
@@ -33,38 +31,29 @@ fn main() -> Result<()> {
     let mut part = Part::new("cost");
     let (eal, pool) = stage::open("cost")?;
     let accepted = instructions()?;
-    let mut measured = BTreeMap::new();
-    let mut rows = Vec::new();
+    let mut plain = subject(&eal, &pool, "plain", &Case::PLAIN)?;
+    let mut results = Vec::new();
     for (n, case) in CASES.iter().filter(|case| case.title().contains(only)).enumerate() {
         progress(&case.title());
-        let name = format!("case{n}");
-        let mut subject = Subject::new(&eal, &pool, &name, case.kind, case.flows, case.entries())?;
-        let mut failure = None;
-        let cost = repeat(|| {
-            subject.measure(BURSTS).unwrap_or_else(|error| {
-                failure = Some(error);
-                0.0
-            })
-        });
-        if let Some(error) = failure {
-            return Err(error.context(case.name));
-        }
-        let outcome = subject.outcome(BURSTS).context(case.name)?;
-        let count = accepted.get(case.instructions).with_context(|| case.instructions)?;
-        rows.push(vec![
-            json!(case.name),
-            json!(case.flows),
-            json!(cost.ns()),
-            json!(cost.percent()),
-            json!(format!("{count:.0}")),
-            json!(format!("{:.1} %", outcome.hits)),
-        ]);
-        measured.insert((case.name, case.flows), cost);
+        let mut subject = subject(&eal, &pool, &format!("case{n}"), case)?;
+        let cost = measure(case, &mut subject, &mut plain).context(case.name)?;
+        let outcome = subject.outcome(case.bursts).context(case.name)?;
+        results.push((case, cost, outcome.hits));
     }
+    let rows = results.iter().map(|&(case, cost, hits)| row(case, cost, hits, &accepted));
     part.table(
         ("packet", "A packet in a worker's hands"),
-        &["case", "flows", "median", "spread", "instructions", "hits"],
-        rows,
+        &[
+            "case",
+            "flows",
+            "median",
+            "spread",
+            "of plain GRE",
+            "its spread",
+            "instructions",
+            "hits",
+        ],
+        rows.collect::<Result<_>>()?,
         "",
     );
     if only.is_empty() {
@@ -78,9 +67,73 @@ fn main() -> Result<()> {
             stages::rows(),
             "",
         );
-        claim(&mut part, &measured)?;
+        for (case, cost, _) in &results {
+            claim(&mut part, case, cost).context(case.name)?;
+        }
     }
     part.print();
+    Ok(())
+}
+
+fn subject(eal: &Eal, pool: &Mempool, name: &str, case: &Case) -> Result<Subject> {
+    Subject::new(eal, pool, name, case.kind, case.flows, case.entries()).context(case.name)
+}
+
+/// What a packet costs.
+#[derive(Clone, Copy)]
+struct Cost {
+    nanoseconds: Measured,
+    /// Over the cost of plain GRE, if that is measured with it.
+    ratio: Option<Measured>,
+}
+
+/// Measures a case, in turns with plain GRE if it is to be compared with that.
+fn measure(case: &Case, subject: &mut Subject, plain: &mut Subject) -> Result<Cost> {
+    if !case.is_compared() {
+        let nanoseconds = try_repeat(|| subject.measure(case.bursts))?;
+        return Ok(Cost { nanoseconds, ratio: None });
+    }
+    let (nanoseconds, ratio) = repeat_in_turns(|| {
+        plain.warm_up(Case::PLAIN.bursts)?;
+        let base = plain.measure(Case::PLAIN.bursts)?;
+        subject.warm_up(case.bursts)?;
+        Ok((base, subject.measure(case.bursts)?))
+    })?;
+    Ok(Cost { nanoseconds, ratio: Some(ratio) })
+}
+
+/// The row of a case.
+fn row(case: &Case, cost: Cost, hits: f64, accepted: &BTreeMap<String, f64>) -> Result<Vec<Value>> {
+    let instructions = match case.instructions {
+        Some(name) => format!("{:.0}", accepted.get(name).with_context(|| name.to_owned())?),
+        None => String::new(),
+    };
+    let ratio = |text: fn(&Measured) -> String| cost.ratio.as_ref().map_or(String::new(), text);
+    Ok(vec![
+        json!(case.name),
+        json!(case.flows),
+        json!(cost.nanoseconds.ns()),
+        json!(cost.nanoseconds.percent()),
+        json!(ratio(|ratio| format!("{:.2}", ratio.median))),
+        json!(ratio(Measured::percent)),
+        json!(instructions),
+        json!(format!("{hits:.1} %")),
+    ])
+}
+
+/// Checks a case against its limit, if it has one.
+fn claim(part: &mut Part, case: &Case, cost: &Cost) -> Result<()> {
+    match case.limit {
+        Some(Limit::Nanoseconds(limit, claim)) => {
+            let Measured { median, spread } = cost.nanoseconds;
+            part.at_most(claim, limit, "ns", median, spread);
+        }
+        Some(Limit::OfPlain(limit)) => {
+            let Measured { median, spread } = cost.ratio.context("it was measured alone")?;
+            part.at_most(&format!("{}, over plain GRE", case.name), limit, "", median, spread);
+        }
+        None => {}
+    }
     Ok(())
 }
 
@@ -92,22 +145,4 @@ fn instructions() -> Result<BTreeMap<String, f64>> {
     let counts = accepted["instructions"].as_object().context("instructions.json: no counts")?;
     let each = |(name, count): (&String, &Value)| Some((name.clone(), count.as_f64()? / packets));
     Ok(counts.iter().filter_map(each).collect())
-}
-
-/// Checks the measurements against their targets.
-fn claim(part: &mut Part, measured: &BTreeMap<(&str, u64), Measured>) -> Result<()> {
-    let of = |name, flows| {
-        measured.get(&(name, flows)).copied().with_context(|| format!("{name} was not measured"))
-    };
-    for (flows, target) in cases::TARGETS {
-        let what = format!("TCP hit, GRE over IPv4, 100 backends, {flows} flows");
-        let hit = of(Case::HIT, flows)?;
-        part.at_most(&what, target, "ns", hit.median, hit.spread);
-    }
-    let syn = of(Case::SYN, cases::COMMON)?;
-    part.at_most("SYN miss with insert", 60.0, "ns", syn.median, syn.spread);
-    let (v4, v6) = (of(Case::HIT, cases::COMMON)?, of(Case::HIT_V6, cases::COMMON)?);
-    let (ratio, spread) = (v6.median / v4.median, v4.spread + v6.spread);
-    part.at_most("IPv6 over IPv4 packets", 1.5, "", ratio, spread);
-    Ok(())
 }
