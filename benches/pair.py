@@ -10,6 +10,9 @@ Trials are shorter than the 60 s of RFC 2544, and a rate that loses packets is t
 machine now and then loses its CPUs for longer than the rings can bridge. The two programs take turns in each
 round, and the other one is stopped (SIGSTOP, or testpmd's `stop`).
 
+A virtual machine may have two speeds (modes.py). Rounds are repeated until one of them has enough rounds with a small
+spread, and the two programs are compared within a mode only. If no mode ever does, there is no ratio.
+
 Last, testpmd's own generators send as fast as they can, and the packets that the appliance receives are counted.
 """
 
@@ -22,10 +25,13 @@ import tempfile
 import time
 from pathlib import Path
 
+import modes
 import support
 from support import Guideway, Hugepages, Process, Testpmd, progress
 
 FLOWS = 4000
+# The largest spread of the ratios of a mode that tells something.
+MAX_SPREAD = 0.05
 SHARES = (10, 50, 90)
 # Size of a memif ring: a power of two, in packets.
 RING = 12
@@ -76,7 +82,6 @@ class Subject:
     def __init__(self, name, number, generator, start, stop):
         self.name, self.number, self.generator = name, number, generator
         self.start, self.stop = start, stop
-        self.throughput = []
         self.latency = {share: [] for share in SHARES}
 
     def trial(self, rate, seconds):
@@ -134,13 +139,8 @@ def with_generator(options, hugepages, directory):
             Subject("guideway", 0, generator, lambda: signalled(signal.SIGCONT), lambda: signalled(signal.SIGSTOP)),
             Subject("testpmd io", 1, generator, lambda: testpmd.ask("start"), lambda: testpmd.ask("stop")),
         ]
-        for number in range(options.rounds):
-            for subject in subjects:
-                with subject.running():
-                    subject.throughput.append(subject.search(options.seconds, options.steps))
-                    million = subject.throughput[-1] / 1e6
-                    progress(f"round {number + 1}: {subject.name}: {million:.2f} million packets per second without loss")
-        full = support.median(subjects[0].throughput)
+        rounds = throughput(options, *subjects)
+        full = full_rate(rounds)
         if full == 0:
             support.die("the appliance lost packets at every rate; is the machine busy?")
         for number in range(options.rounds):
@@ -153,7 +153,32 @@ def with_generator(options, hugepages, directory):
                         f"round {number + 1}: {subject.name} at {share} %: median {outcome['median_us']:.1f} µs, "
                         f"99.9 % {outcome['p999_us']:.1f} µs, {outcome['lost']} lost"
                     )
-    return subjects
+    return rounds, subjects
+
+
+def throughput(options, guideway, testpmd):
+    """The rates without loss, in rounds, until a mode of the machine tells something."""
+
+    def search(subject, number):
+        with subject.running():
+            rate = subject.search(options.seconds, options.steps)
+        progress(f"round {number}: {subject.name}: {rate / 1e6:.2f} million packets per second without loss")
+        return rate
+
+    rounds, before = [], search(testpmd, 0)
+    for number in range(1, options.max_rounds + 1):
+        rate, after = search(guideway, number), search(testpmd, number)
+        rounds.append(modes.Round(before, rate, after))
+        before = after
+        if modes.telling(rounds, options.rounds, MAX_SPREAD):
+            break
+    return rounds
+
+
+def full_rate(rounds):
+    """Guideway's throughput in the slowest mode of the machine: less than it can take in any other."""
+    slowest = [mode.rate for mode in modes.grouped(rounds)[-1:]]
+    return support.median(slowest or [one.rate for one in rounds])
 
 
 def with_testpmd(options, hugepages, directory):
@@ -205,21 +230,43 @@ def with_testpmd(options, hugepages, directory):
     return found
 
 
-def throughput_table(subjects):
-    mine, base = (subject.throughput for subject in subjects)
-    ratios = [one / other if other else 0.0 for one, other in zip(mine, base, strict=True)]
-    rows = [
-        [s.name, f"{support.median(s.throughput) / 1e6:.2f}", f"{100 * support.spread(s.throughput):.1f} %"]
-        for s in subjects
-    ]
-    rows[0] += ["", ""]
-    rows[1] += [f"{support.median(ratios):.2f}", f"{100 * support.spread(ratios):.1f} %"]
+def throughput_table(rounds, least):
+    """Both programs in each mode of the machine, and the ratio where the mode tells something."""
+    groups = modes.grouped(rounds)
+    rows = []
+    for number, mode in enumerate(groups, 1):
+        name = f"{number} of {len(groups)}"
+        ratio = ["", ""]
+        if mode.tells(least, MAX_SPREAD):
+            ratio = [f"{support.median(mode.ratios):.2f}", percent(mode.ratios)]
+        rates, baselines = [one.rate for one in mode.rounds], [one.baseline for one in mode.rounds]
+        count = len(mode.rounds)
+        rows.append([name, count, "guideway", f"{mode.rate / 1e6:.2f}", percent(rates), "", ""])
+        rows.append([name, count, "testpmd io", f"{mode.baseline / 1e6:.2f}", percent(baselines), *ratio])
+    columns = ["mode of the machine", "rounds", "program", "million packets per second", "spread"]
     return {
         "name": "throughput",
         "title": "Throughput without loss, 60-byte TCP, over memif",
-        "columns": ["program", "million packets per second", "spread", "guideway's ratio to it", "its spread"],
+        "columns": [*columns, "guideway's ratio to it", "its spread"],
         "rows": rows,
     }
+
+
+def throughput_note(rounds, least):
+    """What the rounds say about the machine."""
+    groups = modes.grouped(rounds)
+    left_out = len(rounds) - sum(len(mode.rounds) for mode in groups)
+    text = f"Of {len(rounds)} rounds, {left_out} are left out, for testpmd's rate jumped within them. "
+    if not modes.telling(rounds, least, MAX_SPREAD):
+        text += (
+            f"This machine cannot tell: in no mode {least} rounds had ratios with a spread of at most {MAX_SPREAD:.0%}, "
+            "so there is no ratio. "
+        )
+    return text
+
+
+def percent(values):
+    return f"{100 * support.spread(values):.1f} %"
 
 
 QUANTILES = (("median", "median_us"), ("99 %", "p99_us"), ("99.9 %", "p999_us"))
@@ -263,18 +310,20 @@ def generators_table(found):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=5, help="at least, in one mode of the machine")
+    parser.add_argument("--max-rounds", type=int, default=20, help="of throughput, if the machine changes its mode")
     parser.add_argument("--seconds", type=float, default=0.5, help="of a trial of the search")
     parser.add_argument("--steps", type=int, default=8, help="of a search")
     parser.add_argument("--latency-seconds", type=float, default=1.0, help="of a trial for latency")
     options = parser.parse_args()
     before = support.load_average()
     with Hugepages(3 * MIB) as hugepages, tempfile.TemporaryDirectory(prefix="guideway-") as name:
-        subjects = with_generator(options, hugepages, Path(name))
+        rounds, subjects = with_generator(options, hugepages, Path(name))
         found = with_testpmd(options, hugepages, Path(name))
-    tables = [throughput_table(subjects), latency_table(subjects), generators_table(found)]
+    tables = [throughput_table(rounds, options.rounds), latency_table(subjects), generators_table(found)]
     tables[0]["note"] = (
-        f"Binary search in {options.steps} steps, trials of {options.seconds:g} s, {options.rounds} rounds in turns; "
+        f"{throughput_note(rounds, options.rounds)}"
+        f"Binary search in {options.steps} steps, trials of {options.seconds:g} s, in turns; "
         f"{FLOWS:,} flows; {hugepages}; rings of {2**RING:,} packets, bursts of {BURST}."
     )
     support.print_part("pair", before, tables, [], memory=str(hugepages))

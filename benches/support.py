@@ -5,11 +5,12 @@ import json
 import os
 import re
 import signal
-import statistics
 import subprocess
 import sys
 import time
 from pathlib import Path
+
+from sample import median, spread
 
 ROOT = Path(__file__).resolve().parent.parent
 BIN = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "release"
@@ -51,18 +52,6 @@ def two_cpus():
     if len(usable) < 2:
         die("needs two CPUs, but may use only one")
     return usable[0], usable[-1]
-
-
-def median(values):
-    return statistics.median(values)
-
-
-def spread(values):
-    """Half the interquartile range over the median."""
-    if len(values) < 2:
-        return 0.0
-    low, _, high = statistics.quantiles(values, n=4, method="inclusive")
-    return (high - low) / 2 / median(values)
 
 
 def claim(text, bound, target, unit, values):
