@@ -256,7 +256,9 @@ mac = "{mac}"
 """
 
 
-def configuration(directory, cpu, hugepages, mib, ports, services=(SERVICE,), buffers=0, backends=100):
+def configuration(
+    directory, cpu, hugepages, mib, ports, services=(SERVICE,), buffers=0, backends=100, encapsulation="gre"
+):
     """One worker; the backends are behind a gateway at the last port."""
     members = ",\n".join(
         f'    {{ name = "b{n}", address = "10.0.{n // 250}.{1 + n % 250}" }}' for n in range(backends)
@@ -292,6 +294,7 @@ address = "{gateway}"
 mac = "02:00:00:00:00:fe"
 [[pool]]
 name = "web"
+encapsulation = "{encapsulation}"
 backends = [
 {members}
 ]
