@@ -180,8 +180,14 @@ impl Traffic {
             }
         }
         if self.kind.filled == 0 {
-            let recorded = self.worker.balancer.flows().len();
-            assert_eq!(recorded, numbers.len(), "every flow is recorded");
+            let flows = self.worker.balancer.flows();
+            let entries = flows.entries(0..flows.capacity(), NOW, &TIMEOUTS);
+            let steady = entries.filter(|(_, entry)| entry.is_steady()).count();
+            assert_eq!(
+                steady,
+                numbers.len(),
+                "every flow is recorded, and established or confirmed"
+            );
         }
     }
 
