@@ -1,25 +1,12 @@
 """benches/device.py: its packets, and its claims, which must hold in every run."""
 
-import json
-import subprocess
-import sys
-
 import pytest
 from scapy.layers.inet import IP, TCP
 from scapy.layers.l2 import Dot1Q, Ether
-from support import binaries
+from support.benches import evaluated
 
 PLAIN = "guideway"
 OTHERS = ("guideway, tagged", "guideway, IPIP")
-
-
-def evaluated(expression, given=None):
-    """The value of an expression over the module `device`, which has a `support` of its own."""
-    code = f"import device, json, sys; given = json.load(sys.stdin); print(json.dumps({expression}))"
-    command = [sys.executable, "-c", code]
-    folder = binaries.ROOT / "benches"
-    done = subprocess.run(command, input=json.dumps(given), capture_output=True, text=True, cwd=folder, check=True)
-    return json.loads(done.stdout)
 
 
 def run(io=100.0, swap=70.0, plain=60.0, tagged=57.0, ipip=58.0):
@@ -29,7 +16,7 @@ def run(io=100.0, swap=70.0, plain=60.0, tagged=57.0, ipip=58.0):
 
 
 def claims(*runs):
-    return evaluated("list(device.claims(given))", runs)
+    return evaluated("device", "list(device.claims(given))", runs)
 
 
 def test_claims_that_hold_in_each_run_are_met():
@@ -38,6 +25,7 @@ def test_claims_that_hold_in_each_run_are_met():
     assert [claim["target"] for claim in found] == [0.85, 0.55, 0.9, 0.9]
     assert all(claim["met"] and claim["bound"] == "at least" for claim in found)
     assert all("the least of 3 runs" in claim["claim"] for claim in found)
+    assert "over testpmd's in 5tswap" in found[0]["claim"] and "IPIP over plain GRE" in found[3]["claim"]
 
 
 @pytest.mark.parametrize(
@@ -66,7 +54,7 @@ def test_a_run_counts_by_its_median():
 
 @pytest.mark.parametrize(("tagged", "length"), [(False, 60), (True, 64)])
 def test_frames_are_of_flows_of_their_own(tagged, length):
-    given = [evaluated(f"device.frame(given, {tagged}).hex()", number) for number in (0, 3999)]
+    given = [evaluated("device", f"device.frame(given, {tagged}).hex()", number) for number in (0, 3999)]
     frames = [Ether(bytes.fromhex(text)) for text in given]
     assert all(len(frame) == length for frame in frames)
     assert all(frame.haslayer(Dot1Q) == tagged for frame in frames)
