@@ -46,7 +46,9 @@ pub(crate) fn bench(criterion: &mut Criterion) {
             b.iter(|| {
                 now += 2;
                 let tag = unknown.next().expect("endless");
-                table.insert(tag, SERVICE, BACKEND, State::Syn, Time::from_millis(now), &TIMEOUTS)
+                let now = Time::from_millis(now);
+                let entry = Entry::new(BACKEND, State::Syn, now);
+                table.insert(tag, SERVICE, entry, now, &TIMEOUTS, |_, _| true)
             });
         });
         group.finish();
@@ -61,10 +63,9 @@ fn filled(flows: usize) -> (Table, Vec<u64>) {
         if tags.len() == flows {
             break;
         }
-        // Some buckets are full.
-        if table.insert(tag, SERVICE, BACKEND, State::Established, START, &TIMEOUTS)
-            == Insertion::Stored
-        {
+        let entry = Entry::new(BACKEND, State::Established, START);
+        // Some buckets may be full.
+        if table.insert(tag, SERVICE, entry, START, &TIMEOUTS, |_, _| true) == Insertion::Stored {
             tags.push(tag);
         }
     }

@@ -208,7 +208,7 @@ impl Balancer {
     #[inline(always)]
     pub fn lookup(&mut self, tables: &Tables, meta: &mut PacketMeta, now: Time) {
         if meta.headers.tcp_flags & STATE_FLAGS == 0
-            && let Some(entry) = self.flows_mut().find(meta.tag, now, tables.steady())
+            && let Some(entry) = self.flows_mut().find_home(meta.tag, now, tables.steady())
             && entry.is_steady()
         {
             entry.touch(now);

@@ -10,7 +10,7 @@ use super::classify::Classified;
 use super::conntrack::{Entry, Insertion, STATE_FLAGS, State, begins};
 use super::flow::FlowKey;
 use super::frame::Frame;
-use super::id::{BackendId, PortIndex};
+use super::id::{BackendId, PortIndex, ServiceId};
 use super::maglev::Value;
 use super::mtu::clamp_mss;
 use super::services::Service;
@@ -40,7 +40,7 @@ pub enum FlowEvent {
     New,
     /// The flow was recorded and displaced another: one with only a SYN, unconfirmed, or ended.
     NewDisplacing,
-    /// The flow was not recorded: its two buckets are full of live flows.
+    /// The flow was not recorded: its two buckets are full of live flows, and none can move.
     Unrecorded,
     /// The flow was found, but its backend does not accept it any more. It has a new backend.
     Moved,
@@ -111,8 +111,10 @@ impl Balancer {
             tables.check_source(packet, frame)?;
         }
         let mut backend = self.choose(tables, classified, &key)?;
-        let (state, timeouts) = (State::first(packet), tables.timeouts());
-        let flow = match self.flows_mut().insert(*tag, service.id, backend, state, now, timeouts) {
+        let entry = Entry::new(backend, State::first(packet), now);
+        let keep = |service, backend| keeps(tables, service, backend);
+        let timeouts = tables.timeouts();
+        let flow = match self.flows_mut().insert(*tag, service.id, entry, now, timeouts, keep) {
             Insertion::Stored => FlowEvent::New,
             Insertion::Displaced => FlowEvent::NewDisplacing,
             Insertion::Full => {
@@ -295,11 +297,16 @@ impl Balancer {
     /// Sweeps the next bucket of the flow table, see [`super::conntrack::Table::sweep`].
     #[inline]
     pub fn sweep(&mut self, tables: &Tables, now: Time) -> bool {
-        self.flows_mut().sweep(now, tables.timeouts(), |service, backend| {
-            let (pool, policy) = tables.pool_and_policy(service);
-            tables.backend(backend).fate(pool, policy) != Fate::Move
-        })
+        let keep = |service, backend| keeps(tables, service, backend);
+        self.flows_mut().sweep(now, tables.timeouts(), keep)
     }
+}
+
+/// Whether a flow of a service keeps its backend, as far as these tables say.
+#[inline]
+pub(super) fn keeps(tables: &Tables, service: ServiceId, backend: BackendId) -> bool {
+    let (pool, policy) = tables.pool_and_policy(service);
+    tables.backend(backend).fate(pool, policy) != Fate::Move
 }
 
 /// A backend that was chosen, if it accepts new flows.

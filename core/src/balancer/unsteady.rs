@@ -11,11 +11,11 @@ use std::ops::DerefMut;
 
 use super::burst::Batch;
 use super::choice::Choice;
-use super::conntrack::{Insertion, State};
+use super::conntrack::{Entry, Flow, Insertion, State};
 use super::fast_path::PacketMeta;
 use super::flow::FlowKey;
 use super::frame::{Allocator, BURST, Burst, Frame};
-use super::full_path::{FlowEvent, clamp};
+use super::full_path::{FlowEvent, clamp, keeps};
 use super::id::BackendId;
 use super::pipeline::Pipeline;
 use super::tables::Tables;
@@ -27,17 +27,6 @@ use crate::wire::{Packet, tcp};
 pub(super) type Places = u32;
 
 const _: () = assert!(Places::BITS as usize == BURST);
-
-/// What became of a packet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Settled {
-    /// It has a backend.
-    Known,
-    /// The flow table does not have its flow.
-    Unknown,
-    /// It is left to the full path.
-    Left,
-}
 
 impl<F: DerefMut<Target: Frame>, A: Allocator<F>> Pipeline<F, A> {
     /// Finds the backends of packets at these places, whose flows are not in their own buckets, and records the flows that
@@ -57,14 +46,15 @@ impl<F: DerefMut<Target: Frame>, A: Allocator<F>> Pipeline<F, A> {
             if elsewhere >> place & 1 == 0 {
                 continue;
             }
-            let Some(packet) = meta.packet(frame.bytes()) else { continue };
-            if self.balancer.settle_known(tables, &packet, meta, frame, now) == Settled::Unknown
+            if self.balancer.flows().is_in_alternate(meta.tag) {
+                self.balancer.settle(tables, meta, frame, now);
+            } else if let Some(packet) = meta.packet(frame.bytes())
                 && let Some(hash) = self.balancer.choice_hash(tables, &packet, meta, frame.bytes())
             {
                 if let Some(slot) = tables.pool(meta.service.pool).maglev.place(hash) {
                     B::prefetch(slot);
                 }
-                self.balancer.flows().prefetch_insert(meta.tag, |line| B::prefetch(line));
+                self.balancer.flows().prefetch_insert(meta.tag);
                 hashes[place % BURST] = hash;
                 unknown |= 1 << place;
             }
@@ -77,11 +67,12 @@ impl<F: DerefMut<Target: Frame>, A: Allocator<F>> Pipeline<F, A> {
             if unknown >> place & 1 == 0 {
                 continue;
             }
-            let Some(packet) = meta.packet(frame.bytes()) else { continue };
             // A packet before this one may have begun the flow.
-            if self.balancer.settle_known(tables, &packet, meta, frame, now) != Settled::Unknown {
+            if self.balancer.flows().search(meta.tag).is_some() {
+                self.balancer.settle(tables, meta, frame, now);
                 continue;
             }
+            let Some(packet) = meta.packet(frame.bytes()) else { continue };
             let hash = hashes[place % BURST];
             if let Some(event) = self.balancer.begin(tables, &packet, meta, (hash, now), frame) {
                 self.stats.event(event.into(), 1);
@@ -94,7 +85,8 @@ impl<F: DerefMut<Target: Frame>, A: Allocator<F>> Pipeline<F, A> {
 }
 
 impl Balancer {
-    /// Finds the backend of a packet whose flow is in its own bucket, and applies the packet to the flow.
+    /// Finds the backend of a packet whose flow has an entry, and applies the packet to the flow. Leaves a packet to the full
+    /// path whose entry has expired, or whose backend is closed to the fast path.
     #[inline(never)]
     pub(super) fn settle(
         &mut self,
@@ -103,31 +95,14 @@ impl Balancer {
         frame: &mut impl Frame,
         now: Time,
     ) {
-        if let Some(packet) = meta.packet(frame.bytes()) {
-            self.settle_known(tables, &packet, meta, frame, now);
+        let Some(packet) = meta.packet(frame.bytes()) else { return };
+        if let Some((slot, entry)) = self.flows().get(meta.tag, now, tables.timeouts())
+            && meta.fits(tables, entry.backend())
+        {
+            self.flows_mut().update(slot, entry.after(&packet, frame.bytes(), now));
+            meta.backend = entry.backend();
+            lower_segment_size(tables, &packet, meta.backend, frame);
         }
-    }
-
-    /// Applies a packet to its flow, if the table has that and its backend is open to the fast path.
-    #[inline(always)]
-    fn settle_known(
-        &mut self,
-        tables: &Tables,
-        packet: &Packet,
-        meta: &mut PacketMeta,
-        frame: &mut impl Frame,
-        now: Time,
-    ) -> Settled {
-        let Some((slot, entry)) = self.flows().get(meta.tag, now, tables.timeouts()) else {
-            return Settled::Unknown;
-        };
-        if !meta.fits(tables, entry.backend()) {
-            return Settled::Left;
-        }
-        self.flows_mut().update(slot, entry.after(packet, frame.bytes(), now));
-        meta.backend = entry.backend();
-        lower_segment_size(tables, packet, meta.backend, frame);
-        Settled::Known
     }
 
     /// The hash by which the backend of a new flow is chosen; `None` if the full path has to choose.
@@ -160,12 +135,13 @@ impl Balancer {
         if !meta.fits(tables, backend) {
             return None;
         }
-        let (state, timeouts) = (State::first(packet), tables.timeouts());
-        let service = meta.service.id;
         meta.backend = backend;
         lower_segment_size(tables, packet, backend, frame);
-        let flows = self.flows_mut();
-        Some(match flows.insert(meta.tag, service, backend, state, now, timeouts) {
+        let entry = Entry::new(backend, State::first(packet), now);
+        let flow = Flow::new(meta.tag, meta.service.id, entry);
+        let keep = |service, backend| keeps(tables, service, backend);
+        let inserted = self.flows_mut().insert_absent(flow, now, tables.timeouts(), keep);
+        Some(match inserted {
             Insertion::Stored => FlowEvent::New,
             Insertion::Displaced => FlowEvent::NewDisplacing,
             Insertion::Full => FlowEvent::Unrecorded,

@@ -50,7 +50,7 @@ named! {
         FlowNew = "flow_new",
         /// The packet's flow was recorded in the slot of another flow: one with only a SYN, unconfirmed, or ended.
         FlowDisplaced = "flow_displaced",
-        /// The packet's flow was not recorded: both of its buckets hold live flows.
+        /// The packet's flow was not recorded: both of its buckets are full of live flows, and none can move.
         FlowTableFull = "flow_table_full",
         /// The packet's flow was in the flow table and got another backend.
         FlowMoved = "flow_moved",

@@ -333,10 +333,17 @@ proptest! {
                         2 => Sample::tcp(&format!("198.51.100.1:{}", 5000 + flow), "203.0.113.10:81", flags),
                         _ => client(flow, flags),
                     };
-                    match rig.send(&tables, &sample) {
-                        Ok((_, FlowEvent::New)) => recorded += 1,
-                        Ok((_, FlowEvent::NewDisplacing)) => (recorded, displaced) = (recorded + 1, displaced + 1),
-                        _ => {}
+                    let event = rig.send(&tables, &sample).map(|(_, event)| event);
+                    let after = rig.balancer.flows().len() as u64 + reader.event(Event::FlowExpired);
+                    match event {
+                        Ok(FlowEvent::New) => {
+                            recorded += 1;
+                            // Up to three flows had to move, and left if their service or backend was gone.
+                            prop_assert!((1..=4).contains(&(before + 2 - after)));
+                            orphaned += before + 1 - after;
+                        }
+                        Ok(FlowEvent::NewDisplacing) => (recorded, displaced) = (recorded + 1, displaced + 1),
+                        _ => prop_assert_eq!(after, before),
                     }
                 }
                 Counted::Wait { seconds } => _ = rig.wait(seconds * SECOND),
