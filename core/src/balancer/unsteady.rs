@@ -140,7 +140,7 @@ impl Balancer {
         let entry = Entry::new(backend, State::first(packet), now);
         let flow = Flow::new(meta.tag, meta.service.id, entry);
         let keep = |service, backend| keeps(tables, service, backend);
-        let inserted = self.flows_mut().insert_absent(flow, now, tables.timeouts(), keep);
+        let inserted = self.flows_mut().insert_new(flow, now, tables.timeouts(), keep);
         Some(match inserted {
             Insertion::Stored => FlowEvent::New,
             Insertion::Displaced => FlowEvent::NewDisplacing,

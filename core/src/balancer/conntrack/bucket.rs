@@ -2,6 +2,7 @@
 
 use super::super::hash::MARK;
 use super::entry::Entry;
+use super::state::State;
 
 /// Entries of a bucket: the ways of a set, as caches have them.
 pub const WAYS: usize = 4;
@@ -23,13 +24,27 @@ impl Bucket {
     /// The way of a tag.
     #[inline(always)]
     pub(super) fn way(&self, tag: u64) -> Option<usize> {
-        way(&self.tags, tag)
+        first(ways(&self.tags, tag))
     }
 
     /// A way without a tag.
     #[inline(always)]
     pub(super) fn empty_way(&self) -> Option<usize> {
-        way(&self.tags, 0)
+        first(ways(&self.tags, 0))
+    }
+
+    /// How many flows are unconfirmed, expired ones included.
+    #[inline(always)]
+    pub(super) fn unconfirmed(&self) -> usize {
+        let slots = self.tags.iter().zip(&self.entries);
+        // Both are always tested: a branch could not be predicted.
+        slots.map(|(&tag, e)| usize::from((tag != 0) & (e.state() == State::Unconfirmed))).sum()
+    }
+
+    /// Whether no way but this one is without a tag.
+    #[inline(always)]
+    pub(super) fn is_last_empty(&self, way: usize) -> bool {
+        ways(&self.tags, 0) & !(1 << way) == 0
     }
 }
 
@@ -46,22 +61,26 @@ pub(super) const fn stored(tag: u64) -> u64 {
     tag | MARK
 }
 
-/// The way of a bucket that has a tag. Compares all four at once.
-#[cfg(all(target_arch = "x86_64", target_feature = "avx2"))]
+/// The first of some ways.
 #[inline(always)]
-fn way(tags: &[u64; WAYS], tag: u64) -> Option<usize> {
-    use safe_arch::{cast_to_m256d_from_m256i, cmp_eq_mask_i64_m256i, m256i, move_mask_m256d};
-    let equal = cmp_eq_mask_i64_m256i(m256i::from(*tags), m256i::from([tag; WAYS]));
-    // One bit for each way.
-    let mask = move_mask_m256d(cast_to_m256d_from_m256i(equal)).cast_unsigned();
-    (mask != 0).then(|| mask.trailing_zeros() as usize % WAYS)
+pub(super) fn first(ways: u32) -> Option<usize> {
+    (ways != 0).then(|| ways.trailing_zeros() as usize % WAYS)
 }
 
-/// The way of a bucket that has a tag.
+/// The ways of a bucket that have a tag, a bit for each. Compares all four at once.
+#[cfg(all(target_arch = "x86_64", target_feature = "avx2"))]
+#[inline(always)]
+fn ways(tags: &[u64; WAYS], tag: u64) -> u32 {
+    use safe_arch::{cast_to_m256d_from_m256i, cmp_eq_mask_i64_m256i, m256i, move_mask_m256d};
+    let equal = cmp_eq_mask_i64_m256i(m256i::from(*tags), m256i::from([tag; WAYS]));
+    move_mask_m256d(cast_to_m256d_from_m256i(equal)).cast_unsigned()
+}
+
+/// The ways of a bucket that have a tag, a bit for each.
 #[cfg(not(all(target_arch = "x86_64", target_feature = "avx2")))]
 #[inline(always)]
-fn way(tags: &[u64; WAYS], tag: u64) -> Option<usize> {
-    tags.iter().position(|&other| other == tag)
+fn ways(tags: &[u64; WAYS], tag: u64) -> u32 {
+    (0..WAYS).map(|way| u32::from(tags[way] == tag) << way).sum()
 }
 
 #[cfg(test)]
@@ -73,11 +92,18 @@ mod tests {
     proptest! {
         /// With and without vector instructions.
         #[test]
-        fn the_first_way_of_a_tag_is_found(tags: [u64; WAYS], bits in 0u32..64, tag: u64) {
+        fn the_ways_of_a_tag_are_found(tags: [u64; WAYS], bits in 0u32..64, tag: u64) {
             let mask = u64::MAX >> bits;
             let (tags, tag) = (tags.map(|other| other & mask), tag & mask);
-            prop_assert_eq!(way(&tags, tag), tags.iter().position(|&other| other == tag));
-            prop_assert_eq!(way(&tags, tags[3]), tags.iter().position(|&other| other == tags[3]));
+            let bucket = Bucket { tags, ..Bucket::EMPTY };
+            for tag in [tag, tags[3]] {
+                prop_assert_eq!(bucket.way(tag), tags.iter().position(|&other| other == tag));
+            }
+            let empty: Vec<usize> = (0..WAYS).filter(|&way| tags[way] == 0).collect();
+            prop_assert_eq!(bucket.empty_way(), empty.first().copied());
+            for way in 0..WAYS {
+                prop_assert_eq!(bucket.is_last_empty(way), empty.iter().all(|&other| other == way));
+            }
         }
     }
 }

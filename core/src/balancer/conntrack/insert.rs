@@ -23,28 +23,24 @@ pub enum Insertion {
 }
 
 impl Table {
-    /// Loads what recording a flow will write and, if both of its buckets are full, the buckets that it will search
-    /// first. Both of its buckets should be in the cache: right after [`Table::find`] has not found the flow.
+    /// Loads what recording a flow will write. Both of its buckets should be in the cache: right after
+    /// [`Table::search`] has not found the flow.
     #[inline]
     pub fn prefetch_insert(&self, tag: u64) {
-        let tag = stored(tag);
         let home = self.index(tag);
-        if let Some(Slot { index, .. }) = self.empty_slot(tag) {
-            prefetch(&self.services[index]);
-        } else {
-            prefetch(&self.services[home]);
-            if self.is_worth_a_search() {
-                self.prefetch_others(home);
-            }
+        let pair = [home, self.other(home, stored(tag))];
+        match self.empty_slot(pair) {
+            Some(Slot { index, .. }) => prefetch(&self.services[index]),
+            None => self.prefetch_move(pair),
         }
     }
 
     /// Records a flow that [`Table::get`] has just not found.
     ///
-    /// If no slot is free, the flow displaces the oldest connection that has ended (`ENDED_LINGER_MS`). Else other
-    /// flows move to their other buckets. If that makes no room, the flow displaces the oldest SYN, else the oldest
-    /// unconfirmed flow. A SYN never displaces another SYN, and an unconfirmed flow only if these have their whole
-    /// share. Unconfirmed flows that have their whole share displace one another, even if a slot is free.
+    /// If no slot is empty, other flows move to their other buckets. If that makes no room, an entry that has expired is
+    /// replaced, else the flow displaces the oldest connection that has ended (`ENDED_LINGER_MS`), else the oldest SYN,
+    /// else the oldest unconfirmed flow. A SYN never displaces another SYN, and an unconfirmed flow only if these have
+    /// their whole share. Unconfirmed flows that have their whole share displace one another, even if a slot is free.
     ///
     /// `keep` is that of [`Table::sweep`]: it judges flows that move past the sweep.
     #[inline(always)]
@@ -62,42 +58,12 @@ impl Table {
         if let Some(slot) = self.search(flow.tag) {
             return self.insert_again(slot, flow, now, timeouts, keep);
         }
-        self.insert_absent(flow, now, timeouts, keep)
-    }
-
-    /// Records a flow that has no entry, not even an expired one.
-    #[inline(always)]
-    pub(in super::super) fn insert_absent(
-        &mut self,
-        flow: Flow,
-        now: Time,
-        timeouts: &Timeouts,
-        keep: impl Fn(ServiceId, BackendId) -> bool,
-    ) -> Insertion {
-        let Flow { service, entry, .. } = flow;
-        if entry.state() == State::Syn
-            && let Some(slot) = self.empty_slot(flow.tag)
-        {
-            // Nearly every SYN finds an empty slot and needs no `find_room`.
-            self.put(slot, flow.tag, service, entry);
-            return Insertion::Stored;
-        }
-        self.insert_in_pair(flow, now, timeouts, keep)
-    }
-
-    /// An empty slot of the flow's own bucket, else of its other one.
-    #[inline(always)]
-    fn empty_slot(&self, tag: u64) -> Option<Slot> {
-        let home = self.index(tag);
-        if let Some(way) = self.buckets[home].empty_way() {
-            return Some(Slot { index: home, way });
-        }
-        let other = self.other(home, tag);
-        self.buckets[other].empty_way().map(|way| Slot { index: other, way })
+        self.insert_new(flow, now, timeouts, keep)
     }
 
     /// Records a flow whose expired entry is in this slot.
     #[cold]
+    #[inline(never)]
     fn insert_again(
         &mut self,
         slot: Slot,
@@ -109,22 +75,58 @@ impl Table {
         self.remove_expired(slot);
         // The share of unconfirmed flows may be full.
         if flow.entry.state() == State::Unconfirmed {
-            return self.insert_in_pair(flow, now, timeouts, keep);
+            return self.insert_new(flow, now, timeouts, keep);
         }
         self.put(slot, flow.tag, flow.service, flow.entry);
         Insertion::Stored
     }
 
-    #[cold]
-    fn insert_in_pair(
+    /// Records a flow that has no entry, not even an expired one.
+    #[inline(always)]
+    pub(in super::super) fn insert_new(
         &mut self,
-        Flow { tag, service, entry }: Flow,
+        flow: Flow,
         now: Time,
         timeouts: &Timeouts,
         keep: impl Fn(ServiceId, BackendId) -> bool,
     ) -> Insertion {
-        let home = self.index(tag);
-        let pair = [home, self.other(home, tag)];
+        let home = self.index(flow.tag);
+        let pair = [home, self.other(home, flow.tag)];
+        if flow.entry.state() != State::Unconfirmed || self.has_share(pair) {
+            // Nearly every flow finds room so, without a look at the kind and the age of each entry.
+            let slot = self.empty_slot(pair);
+            if let Some(slot) = slot.or_else(|| self.make_room(pair, now, timeouts, &keep)) {
+                self.put(slot, flow.tag, flow.service, flow.entry);
+                return Insertion::Stored;
+            }
+        }
+        self.displace(flow, pair, now, timeouts)
+    }
+
+    /// An empty slot of the flow's own bucket, else of its other one.
+    #[inline(always)]
+    fn empty_slot(&self, pair: [usize; 2]) -> Option<Slot> {
+        let slot = |index: usize| Some(Slot { index, way: self.buckets[index].empty_way()? });
+        slot(pair[0]).or_else(|| slot(pair[1]))
+    }
+
+    /// Whether two buckets have certainly no more unconfirmed flows than they may. Those that have expired count.
+    #[inline(always)]
+    fn has_share(&self, pair: [usize; 2]) -> bool {
+        // In a table of one bucket both are the same, and the share is half as large.
+        pair.map(|index| self.buckets[index].unconfirmed()).iter().sum::<usize>() < UNCONFIRMED
+    }
+
+    /// Records a flow for which there is no room yet.
+    #[cold]
+    #[inline(never)]
+    fn displace(
+        &mut self,
+        Flow { tag, service, entry }: Flow,
+        pair: [usize; 2],
+        now: Time,
+        timeouts: &Timeouts,
+    ) -> Insertion {
         let (free, victims) = self.find_room(pair, now, timeouts);
         let is_share_full = victims.unconfirmed >= UNCONFIRMED.min(self.capacity() / 2);
         let (free, victim) = match entry.state() {
@@ -133,10 +135,6 @@ impl Table {
         };
         let room = free.map(|slot| (slot, Insertion::Stored));
         let room = room.or_else(|| victim.map(|(_, slot)| (slot, Insertion::Displaced)));
-        let room = room.or_else(|| {
-            let slot = self.make_room(pair, now, timeouts, keep)?;
-            Some((slot, Insertion::Stored))
-        });
         let Some((slot, insertion)) = room.or_else(|| {
             let (_, slot) = match entry.state() {
                 State::Syn if is_share_full => victims.oldest_unconfirmed,

@@ -2,28 +2,36 @@
 //!
 //! Each flow has two buckets (`Table::other`), so a full bucket can pass a flow on to any of four others. The search
 //! goes breadth first: to the other buckets of the eight flows, then to those of the flows in there, and to some of the
-//! next. It ends at the first free slot, so that at most three flows move, and after 104 buckets at the latest. The
-//! last flow of the path moves first, each into a slot that is free by then. Only the worker reads its table, and not
-//! meanwhile: between two packets every flow is in exactly one of its two buckets, and no lookup misses it.
+//! next. It ends at the first free slot, so that at most three flows move. The last flow of the path moves first, each
+//! into a slot that is free by then. Only the worker reads its table, and not meanwhile: between two packets every flow
+//! is in exactly one of its two buckets, and no lookup misses it.
 //!
-//! With 90 % of the entries in use, half of the flows need a search, which reads eight buckets on average
-//! (docs/notes/performance.md). A table that is nearly full is not searched at all, so that a flood of new flows
-//! costs no more there than anywhere else.
+//! Most of the cost of an insert is waiting for cache lines. So the search reads no buckets at first, but asks a bit for
+//! each whether it has an empty slot (`Table::is_vacant`). Only if none of eight has one, these eight are read, for
+//! slots whose flows have expired, and for their flows' other buckets. It reads 24 buckets at most, and asks for 104.
+//!
+//! A table that is nearly full is not searched at all, so that a flood of new flows costs no more there than anywhere
+//! else.
 //!
 //! **No flow escapes the sweep.** A flow that moves from a bucket that this pass of the sweep has yet to visit into
 //! one that it has visited is judged as the sweep would. So at the end of a pass each flow that was there when it
 //! began has been judged. To forbid such moves instead would be simpler, but flows would pile up before the sweep: with
 //! half of the table visited and 90 % of the entries in use, one new flow of twelve found no slot.
 
+use std::ops::Range;
+
 use super::super::id::{BackendId, ServiceId};
 use super::super::prefetch::prefetch;
 use super::super::time::Time;
-use super::bucket::{Slot, WAYS};
+use super::bucket::{Bucket, Slot, WAYS, first};
 use super::state::Timeouts;
 use super::table::Table;
 
 /// Buckets whose flows may move: the new flow's two, the other buckets of the eight flows there, and half of the next.
 const PARENTS: usize = 2 + 2 * WAYS + 4 * WAYS;
+
+/// The levels of a search, after the first.
+const LEVELS: [Range<usize>; 2] = [2..2 + 2 * WAYS, 2 + 2 * WAYS..PARENTS];
 
 /// The buckets of a search: the new flow's two, then the other bucket of each flow in them. Those of bucket n begin
 /// at 2 + [`WAYS`] * n.
@@ -45,91 +53,153 @@ impl Table {
         self.used * 32 < self.capacity() * 31
     }
 
-    /// Loads the buckets that the flows of a bucket may move to.
-    #[cold]
-    pub(super) fn prefetch_others(&self, index: usize) {
-        let _others = self.others(index);
+    /// Loads what [`Table::make_room`] will write, if one flow has to move.
+    #[inline(never)]
+    pub(super) fn prefetch_move(&self, pair: [usize; 2]) {
+        if let Some((from, to)) = self.find_move(pair) {
+            prefetch(&self.services[from.index]);
+            prefetch(&self.buckets[to]);
+            prefetch(&self.services[to]);
+        }
     }
 
-    /// Empties a slot of a flow's two buckets, both full of live flows, by moving flows.
+    /// Frees a slot of a flow's two buckets, which have no empty one, by moving others. The slot is to be filled at once.
     #[inline(never)]
     pub(super) fn make_room(
         &mut self,
         pair: [usize; 2],
         now: Time,
         timeouts: &Timeouts,
-        keep: impl Fn(ServiceId, BackendId) -> bool,
+        keep: &impl Fn(ServiceId, BackendId) -> bool,
     ) -> Option<Slot> {
+        if let Some((from, to)) = self.find_move(pair)
+            && let Some(way) = self.buckets[to].empty_way()
+        {
+            self.pass(from, Slot { index: to, way }, now, timeouts, keep);
+            return Some(from);
+        }
+        self.is_worth_a_search().then(|| self.move_some(pair, now, timeouts, keep))?
+    }
+
+    /// A flow of these two buckets, and its other bucket, if that has an empty slot.
+    #[inline(always)]
+    fn find_move(&self, pair: [usize; 2]) -> Option<(Slot, usize)> {
         if !self.is_worth_a_search() {
             return None;
         }
-        let path = self.find_path(pair, |table, index| table.free_way(index, now, timeouts))?;
-        Some(self.follow(&path, keep))
+        for index in pair {
+            let (others, vacant) = self.others(index);
+            if let Some(way) = first(vacant) {
+                return Some((Slot { index, way }, others[way]));
+            }
+        }
+        None
     }
 
-    /// Searches the shortest path to a bucket of which `free_way` knows a way that is free.
+    /// The other buckets of the flows of a bucket, and a bit for each way whose other bucket has an empty slot.
+    /// Without a branch for each, which the CPU could not predict.
+    #[inline(always)]
+    fn others(&self, index: usize) -> ([usize; WAYS], u32) {
+        let others = self.buckets[index].tags.map(|tag| self.other(index, tag));
+        let mut vacant = 0;
+        for (way, &other) in others.iter().enumerate() {
+            vacant |= u32::from(self.is_vacant(other)) << way;
+        }
+        (others, vacant)
+    }
+
+    /// As [`Table::make_room`], if none of the buckets that a flow of the two could move to has an empty slot.
+    #[inline(never)]
+    fn move_some(
+        &mut self,
+        pair: [usize; 2],
+        now: Time,
+        timeouts: &Timeouts,
+        keep: &impl Fn(ServiceId, BackendId) -> bool,
+    ) -> Option<Slot> {
+        let Path { tree, parent: mut node, mut way, mut free } = self
+            .find_path(pair, |bucket| {
+                bucket.entries.iter().position(|entry| entry.has_expired(now, timeouts))
+            })?;
+        if self.buckets[free.index].tags[free.way] != 0 {
+            self.remove_expired(free);
+        }
+        loop {
+            let slot = Slot { index: tree[node], way };
+            self.pass(slot, free, now, timeouts, keep);
+            match parent(node) {
+                Some(parent) => ((node, way), free) = (parent, slot),
+                None => return Some(slot),
+            }
+        }
+    }
+
+    /// Searches a short path to a bucket with an empty slot, or to a full one of which `expired_way` knows a way.
     #[inline(always)]
     fn find_path(
         &self,
         pair: [usize; 2],
-        mut free_way: impl FnMut(&Table, usize) -> Option<usize>,
+        mut expired_way: impl FnMut(&Bucket) -> Option<usize>,
     ) -> Option<Path> {
         let mut tree = [0; PARENTS];
         [tree[0], tree[1]] = pair;
-        for parent in 0..PARENTS {
-            for (way, other) in self.others(tree[parent]).into_iter().enumerate() {
-                if let Some(free) = free_way(self, other) {
-                    let free = Slot { index: other, way: free };
-                    return Some(Path { tree, parent, way, free });
+        for node in 0..2 {
+            let (others, _) = self.others(tree[node]);
+            tree[2 + WAYS * node..][..WAYS].copy_from_slice(&others);
+        }
+        for level in LEVELS {
+            for &index in &tree[level.clone()] {
+                prefetch(&self.buckets[index]);
+            }
+            for node in level {
+                let index = tree[node];
+                let (others, vacant) = self.others(index);
+                if let Some(way) = first(vacant)
+                    && let Some(empty) = self.buckets[others[way]].empty_way()
+                {
+                    let free = Slot { index: others[way], way: empty };
+                    return Some(Path { tree, parent: node, way, free });
                 }
-                if let Some(child) = tree.get_mut(2 + WAYS * parent + way) {
-                    *child = other;
+                if let Some((parent, way)) = parent(node)
+                    && let Some(expired) = expired_way(&self.buckets[index])
+                {
+                    return Some(Path { tree, parent, way, free: Slot { index, way: expired } });
+                }
+                let children = 2 + WAYS * node;
+                if let Some(children) = tree.get_mut(children..children + WAYS) {
+                    children.copy_from_slice(&others);
                 }
             }
         }
         None
     }
 
-    /// The other buckets of the flows of a bucket, by way. Loads them all at once.
+    /// Moves a flow into an empty slot of its other bucket. It leaves there if it has expired, or if it would escape
+    /// the sweep. Its own slot is to be filled at once.
     #[inline(always)]
-    fn others(&self, index: usize) -> [usize; WAYS] {
-        self.buckets[index].tags.map(|tag| {
-            let other = self.other(index, tag);
-            prefetch(&self.buckets[other]);
-            other
-        })
-    }
-
-    /// A way of a bucket that is empty, or whose entry has expired.
-    #[inline(always)]
-    fn free_way(&self, index: usize, now: Time, timeouts: &Timeouts) -> Option<usize> {
-        let bucket = &self.buckets[index];
-        bucket
-            .empty_way()
-            .or_else(|| bucket.entries.iter().position(|entry| entry.has_expired(now, timeouts)))
-    }
-
-    /// Moves the flows of a path. Returns the slot of the new flow's buckets that is then empty.
-    fn follow(&mut self, path: &Path, keep: impl Fn(ServiceId, BackendId) -> bool) -> Slot {
-        let (mut parent, mut way, mut free) = (path.parent, path.way, path.free);
-        if self.buckets[free.index].tags[free.way] != 0 {
-            self.remove_expired(free);
-        }
-        loop {
-            let slot = Slot { index: path.tree[parent], way };
-            let escapes = free.index < self.cursor && self.cursor <= slot.index;
-            if escapes && !self.is_kept(slot, &keep) {
-                self.remove(slot);
-            } else {
-                self.relocate(slot, free);
-            }
-            free = slot;
-            if parent < 2 {
-                return free;
-            }
-            (parent, way) = ((parent - 2) / WAYS, (parent - 2) % WAYS);
+    fn pass(
+        &mut self,
+        from: Slot,
+        to: Slot,
+        now: Time,
+        timeouts: &Timeouts,
+        keep: &impl Fn(ServiceId, BackendId) -> bool,
+    ) {
+        self.relocate(from, to);
+        let escapes = to.index < self.cursor && self.cursor <= from.index;
+        if self.buckets[to.index].entries[to.way].has_expired(now, timeouts) {
+            self.remove_expired(to);
+        } else if escapes && !self.is_kept(to, keep) {
+            self.remove(to);
         }
     }
+}
+
+/// The flow whose other bucket a node of the tree is: its bucket in the tree, and its way there. The new flow's buckets
+/// have none.
+#[inline(always)]
+fn parent(node: usize) -> Option<(usize, usize)> {
+    node.checked_sub(2).map(|child| (child / WAYS, child % WAYS))
 }
 
 #[cfg(test)]
@@ -219,8 +289,9 @@ mod tests {
         }
     }
 
+    /// Buckets 0 to 3 are full, and no flow of theirs has another bucket.
     #[test]
-    fn an_expired_flow_is_room() {
+    fn an_expired_flow_farther_away_is_room() {
         let (mut table, flows) = table([(0, 3), (1, 2), (2, 1), (3, 0)]);
         let new = tags(&table, 0, 1).next().unwrap();
         assert_eq!(insert(&mut table, new, 99, true), Insertion::Full);
@@ -233,24 +304,37 @@ mod tests {
         assert_eq!(table.len(), 4 * WAYS);
     }
 
+    /// Or else it would come to where the sweep has been, and stay for longer than it may.
+    #[test]
+    fn an_expired_flow_does_not_move() {
+        let (mut table, flows) = table([(0, 3), (1, 2)]);
+        table.buckets[0].entries[0] =
+            Entry::new(BackendId::new(0), State::Established, Time::from_millis(0));
+        let new = tags(&table, 0, 1).next().unwrap();
+        assert_eq!(insert(&mut table, new, 99, true), Insertion::Stored);
+        assert_eq!(place(&table, new), (0, 99, 99));
+        assert!(table.search(flows[0][0]).is_none());
+        assert_eq!(table.len(), 2 * WAYS);
+    }
+
     #[test]
     #[cfg_attr(miri, ignore = "32,768 flows: minutes under Miri")]
-    fn a_search_reads_at_most_104_buckets() {
+    fn a_search_reads_at_most_24_buckets() {
         for buckets in [1, 2, 4, 16, 4096] {
             let mut table = Table::new(buckets * WAYS);
-            // More flows than entries.
             for n in 0..2 * buckets * WAYS {
                 insert(&mut table, (n as u64).wrapping_mul(0x94d0_49bb_1331_11eb), 1, true);
             }
+            // As if every bucket were full.
+            table.vacant.fill(0);
             for home in 0..buckets {
-                let pair = [home, (home ^ 1) & (buckets - 1)];
                 let mut read = 0;
-                let path = table.find_path(pair, |_, _| {
+                let path = table.find_path([home, (home ^ 1) & (buckets - 1)], |_| {
                     read += 1;
                     None
                 });
                 assert!(path.is_none());
-                assert_eq!(read, 104);
+                assert_eq!(read, 24);
             }
         }
     }

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use super::super::hash::MARK;
 use super::super::id::{BackendId, ServiceId};
 use super::super::prefetch::prefetch;
 use super::super::time::Time;
@@ -13,8 +14,9 @@ use crate::stats::FlowWriter;
 /// How many buckets ahead the sweep loads.
 const SWEPT_AHEAD: usize = 8;
 
-/// An odd number with as many ones as zeros, in no order: the first bits of the golden ratio.
-const MIX: u64 = 0x9e37_79b9_7f4a_7c15;
+/// Where the bits of a tag begin that lead from one bucket of a flow to the other: right above [`MARK`]. A table of the
+/// greatest size has 2^26 buckets, which leaves 7 bits above them for the choice among workers.
+const OTHER_BITS: u32 = MARK.trailing_zeros() + 1;
 
 /// A worker's flow table.
 pub struct Table {
@@ -23,6 +25,9 @@ pub struct Table {
     /// The service of each entry, by bucket and way. They are not beside the entries, because packets of known flows
     /// do not need them.
     pub(super) services: Box<[[ServiceId; WAYS]]>,
+    /// A bit for each bucket: whether it has an empty slot. 32 KiB for a million entries, so that a search for room
+    /// reads hardly a bucket that has none.
+    pub(super) vacant: Box<[u64]>,
     pub(super) used: usize,
     /// The bucket that the sweep visits next. Those before it were visited in this pass.
     pub(super) cursor: usize,
@@ -36,6 +41,7 @@ impl Table {
         Table {
             buckets: vec![Bucket::EMPTY; buckets].into_boxed_slice(),
             services: vec![[ServiceId(0); WAYS]; buckets].into_boxed_slice(),
+            vacant: vec![u64::MAX; buckets.div_ceil(64)].into_boxed_slice(),
             used: 0,
             cursor: 0,
             counts: FlowWriter::default(),
@@ -154,10 +160,7 @@ impl Table {
     /// Fills an empty slot.
     #[inline(always)]
     pub(super) fn put(&mut self, slot: Slot, tag: u64, service: ServiceId, entry: Entry) {
-        let bucket = &mut self.buckets[slot.index];
-        bucket.tags[slot.way] = tag;
-        bucket.entries[slot.way] = entry;
-        self.services[slot.index][slot.way] = service;
+        self.fill(slot, tag, service, entry);
         self.used += 1;
         self.counts.recorded(service.index(), entry.backend().index());
     }
@@ -167,6 +170,7 @@ impl Table {
     pub(super) fn remove(&mut self, slot: Slot) {
         let bucket = &mut self.buckets[slot.index];
         bucket.tags[slot.way] = 0;
+        self.vacant[slot.index / 64] |= 1 << (slot.index % 64);
         let service = self.services[slot.index][slot.way];
         self.used -= 1;
         self.counts.removed(service.index(), bucket.entries[slot.way].backend().index());
@@ -179,14 +183,30 @@ impl Table {
         self.counts.expired(1);
     }
 
-    /// Moves an entry into an empty slot of its flow's other bucket.
+    /// Copies an entry into an empty slot of its flow's other bucket. Its own slot must be filled at once.
+    #[inline(always)]
     pub(super) fn relocate(&mut self, from: Slot, to: Slot) {
-        let bucket = &mut self.buckets[from.index];
+        let bucket = &self.buckets[from.index];
         let (tag, entry) = (bucket.tags[from.way], bucket.entries[from.way]);
-        bucket.tags[from.way] = 0;
-        let bucket = &mut self.buckets[to.index];
-        (bucket.tags[to.way], bucket.entries[to.way]) = (tag, entry);
-        self.services[to.index][to.way] = self.services[from.index][from.way];
+        self.fill(to, tag, self.services[from.index][from.way], entry);
+    }
+
+    /// Writes a slot that is empty or whose entry has moved.
+    #[inline(always)]
+    fn fill(&mut self, slot: Slot, tag: u64, service: ServiceId, entry: Entry) {
+        let bucket = &mut self.buckets[slot.index];
+        if bucket.is_last_empty(slot.way) {
+            self.vacant[slot.index / 64] &= !(1 << (slot.index % 64));
+        }
+        bucket.tags[slot.way] = tag;
+        bucket.entries[slot.way] = entry;
+        self.services[slot.index][slot.way] = service;
+    }
+
+    /// Whether a bucket has an empty slot. Does not read the bucket.
+    #[inline(always)]
+    pub(super) fn is_vacant(&self, index: usize) -> bool {
+        self.vacant[index / 64] >> (index % 64) & 1 == 1
     }
 
     /// Empties the next bucket of expired entries and of entries whose service and backend `keep` rejects. Returns
@@ -259,9 +279,8 @@ impl Table {
     /// From one bucket of a flow to the other one, and back. They are the same only if the table has one bucket.
     #[inline(always)]
     pub(super) fn other(&self, index: usize, tag: u64) -> usize {
-        // The high half of a product depends on the bits between those that chose the bucket and those that may have
-        // chosen the worker. So the flows of a bucket have their other buckets anywhere.
-        let step = (tag.wrapping_mul(MIX) >> 32) as usize | 1;
-        (index ^ step) & (self.buckets.len() - 1)
+        // The bits above those that may choose the bucket, and below those that may have chosen the worker. So the flows
+        // of a bucket have their other buckets anywhere. The lowest bit is set, so that no bucket leads to itself.
+        (index ^ ((tag >> OTHER_BITS) as usize | 1)) & (self.buckets.len() - 1)
     }
 }

@@ -38,10 +38,11 @@ fn tag(n: u64) -> u64 {
     stored(x ^ x >> 31)
 }
 
-/// Every tag in the table, in order. Each must be in one of its two buckets.
+/// Every tag in the table, in order. Each must be in one of its two buckets, and each bucket with an empty slot known.
 fn tags(table: &Table) -> Vec<u64> {
     let mut tags = Vec::new();
     for (index, bucket) in table.buckets.iter().enumerate() {
+        assert_eq!(table.is_vacant(index), bucket.tags.contains(&0));
         for tag in bucket.tags.into_iter().filter(|&tag| tag != 0) {
             let home = table.index(tag);
             assert!(index == home || index == table.other(home, tag));

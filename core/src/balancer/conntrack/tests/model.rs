@@ -86,13 +86,22 @@ impl Rig {
         tags.filter(|&tag| tag != 0 && self.is_live(tag)).collect()
     }
 
-    /// Whether so many flows, or fewer, can move so that one of these full buckets has a slot.
-    fn has_path(&self, from: &[usize], moves: u32) -> bool {
+    fn has_empty(&self, index: usize) -> bool {
+        self.table.buckets[index].tags.contains(&0)
+    }
+
+    fn has_free(&self, index: usize) -> bool {
+        self.live_in(index).len() < WAYS
+    }
+
+    /// Whether so many flows, or fewer, can move so that one of these buckets has a slot, and the last of them moves
+    /// into a bucket with room.
+    fn has_path(&self, from: &[usize], moves: u32, has_room: fn(&Rig, usize) -> bool) -> bool {
         from.iter().any(|&index| {
-            let here = self.live_in(index);
-            let others: Vec<usize> = here.iter().map(|&tag| self.table.other(index, tag)).collect();
-            others.iter().any(|&other| self.live_in(other).len() < WAYS)
-                || moves > 1 && self.has_path(&others, moves - 1)
+            let tags = self.table.buckets[index].tags;
+            let others = tags.map(|tag| self.table.other(index, tag));
+            others.iter().any(|&other| has_room(self, other))
+                || moves > 1 && self.has_path(&others, moves - 1, has_room)
         })
     }
 
@@ -113,10 +122,12 @@ impl Rig {
         let unconfirmed =
             here.iter().filter(|tag| self.model[tag].state == State::Unconfirmed).count();
         let share_full = unconfirmed >= 2 * pair.len();
-        let searched = is_full && self.table.len() * 32 < self.table.capacity() * 31;
-        // Of paths of three flows, not all are tried.
-        let may_move = searched && self.has_path(&pair, 3);
-        let must_move = searched && self.has_path(&pair, 2);
+        let has_none = !pair.iter().any(|&index| self.has_empty(index));
+        let searched = has_none && self.table.len() * 32 < self.table.capacity() * 31;
+        // Of the paths of three flows, or of two to an expired one, not all are tried.
+        let may_move = searched && self.has_path(&pair, 3, Rig::has_free);
+        let must_move = searched
+            && (self.has_path(&pair, 2, Rig::has_empty) || self.has_path(&pair, 1, Rig::has_free));
         let before = self.places();
         let (service, backend) = (ServiceId(number % 8), backend(number / 8 % 8));
         let (entry, now) = (Entry::new(backend, state, at(self.now)), at(self.now));
@@ -145,8 +156,8 @@ impl Rig {
             Insertion::Stored => {
                 assert!(lost.is_empty());
                 assert!(state != State::Unconfirmed || !share_full);
-                assert_eq!(is_full, !moved.is_empty());
-                assert!(!is_full || may_move && moved.len() <= 3 && ended.is_none());
+                assert!(moved.is_empty() || may_move && moved.len() <= 3);
+                assert!(!is_full || !moved.is_empty());
             }
             Insertion::Displaced => {
                 assert!(moved.is_empty() && lost.len() == 1 && here.contains(&lost[0]));
@@ -162,7 +173,7 @@ impl Rig {
                 } else {
                     assert!(is_full);
                     assert_eq!(victim.has_ended(self.now), ended.is_some());
-                    assert!(ended.is_some() || !must_move);
+                    assert!(!must_move);
                     match victim.state {
                         State::Syn => assert_ne!(state, State::Syn),
                         State::Unconfirmed if state == State::Syn => assert!(share_full),
