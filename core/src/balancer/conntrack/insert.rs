@@ -37,8 +37,8 @@ impl Table {
 
     /// Records a flow that [`Table::get`] has just not found.
     ///
-    /// If no slot is empty, other flows move to their other buckets. If that makes no room, an entry that has expired is
-    /// replaced, else the flow displaces the oldest connection that has ended (`ENDED_LINGER_MS`), else the oldest SYN,
+    /// If no slot is empty, other flows move to their other buckets. If that makes no room, an entry that has expired
+    /// is replaced, else the flow displaces the oldest connection that has ended (`ENDED_LINGER_MS`), else the oldest SYN,
     /// else the oldest unconfirmed flow. A SYN never displaces another SYN, and an unconfirmed flow only if these have
     /// their whole share. Unconfirmed flows that have their whole share displace one another, even if a slot is free.
     ///

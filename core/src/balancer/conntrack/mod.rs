@@ -7,8 +7,8 @@
 //!
 //! A flow has two buckets, both named by its tag. It is stored in the first if that has room, so that a lookup reads
 //! one line. If both are full, other flows move to their other buckets until one of the two has a slot (`relocate.rs`):
-//! the packet that inserts pays for that. So every flow finds a slot until the table is almost full: with as many flows as
-//! 95 % of the entries, one of 4,000 finds none.
+//! the packet that inserts pays for that. So every flow finds a slot until the table is almost full: with as many
+//! flows as 95 % of the entries, one of 4,000 finds none.
 //!
 //! The size is fixed; nothing is allocated after the start. An entry whose idle timeout has passed counts as
 //! absent and may be overwritten. A live entry is displaced only if it has seen nothing but a SYN, is

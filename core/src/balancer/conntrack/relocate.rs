@@ -6,8 +6,8 @@
 //! into a slot that is free by then. Only the worker reads its table, and not meanwhile: between two packets every flow
 //! is in exactly one of its two buckets, and no lookup misses it.
 //!
-//! Most of the cost of an insert is waiting for cache lines. So the search reads no buckets at first, but asks a bit for
-//! each whether it has an empty slot (`Table::is_vacant`). Only if none of eight has one, these eight are read, for
+//! Most of the cost of an insert is waiting for cache lines. So the search reads no buckets at first, but asks a bit
+//! for each whether it has an empty slot (`Table::is_vacant`). Only if none of eight has one, these eight are read, for
 //! slots whose flows have expired, and for their flows' other buckets. It reads 24 buckets at most, and asks for 104.
 //!
 //! A table that is nearly full is not searched at all, so that a flood of new flows costs no more there than anywhere
@@ -63,7 +63,8 @@ impl Table {
         }
     }
 
-    /// Frees a slot of a flow's two buckets, which have no empty one, by moving others. The slot is to be filled at once.
+    /// Frees a slot of a flow's two buckets, which have no empty one, by moving others. The slot is to be filled at
+    /// once.
     #[inline(never)]
     pub(super) fn make_room(
         &mut self,

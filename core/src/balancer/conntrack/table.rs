@@ -279,8 +279,8 @@ impl Table {
     /// From one bucket of a flow to the other one, and back. They are the same only if the table has one bucket.
     #[inline(always)]
     pub(super) fn other(&self, index: usize, tag: u64) -> usize {
-        // The bits above those that may choose the bucket, and below those that may have chosen the worker. So the flows
-        // of a bucket have their other buckets anywhere. The lowest bit is set, so that no bucket leads to itself.
+        // The bits above those that may choose the bucket, and below those that may have chosen the worker. So the
+        // flows of a bucket have their other buckets anywhere. The lowest bit is set, so that none leads to itself.
         (index ^ ((tag >> OTHER_BITS) as usize | 1)) & (self.buckets.len() - 1)
     }
 }
