@@ -42,7 +42,8 @@ pub(crate) fn measure(part: &mut Part) {
         }
     }
     let columns = ["flows, of the entries", "flows without an entry"];
-    let note = "A flow without an entry is forwarded all the same, by the Maglev table.";
+    let note = "A flow without an entry is forwarded all the same, by the Maglev table. \
+                Beside its entries the table has a bit for every four of them.";
     part.table(("memory", "How full the flow table may be"), &columns, rows, note);
     part.at_most("A flow of the table", 20.0, "bytes", bytes, 0.0);
     for (percent, target, refused) in claims {
