@@ -23,7 +23,7 @@ pub enum Insertion {
 }
 
 impl Table {
-    /// Loads what recording a flow will write. Both of its buckets should be in the cache: right after
+    /// Loads what recording a flow will need. Both of its buckets should be in the cache: right after
     /// [`Table::search`] has not found the flow.
     #[inline]
     pub fn prefetch_insert(&self, tag: u64) {
@@ -31,7 +31,7 @@ impl Table {
         let pair = [home, self.other(home, stored(tag))];
         match self.empty_slot(pair) {
             Some(Slot { index, .. }) => prefetch(&self.services[index]),
-            None => self.prefetch_move(pair),
+            None => self.prefetch_room(pair),
         }
     }
 

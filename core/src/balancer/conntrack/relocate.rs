@@ -53,13 +53,18 @@ impl Table {
         self.used * 32 < self.capacity() * 31
     }
 
-    /// Loads what [`Table::make_room`] will write, if one flow has to move.
+    /// Loads what [`Table::make_room`] will write or, if one flow that moves makes no room, what it will read.
     #[inline(never)]
-    pub(super) fn prefetch_move(&self, pair: [usize; 2]) {
+    pub(super) fn prefetch_room(&self, pair: [usize; 2]) {
         if let Some((from, to)) = self.find_move(pair) {
             prefetch(&self.services[from.index]);
             prefetch(&self.buckets[to]);
             prefetch(&self.services[to]);
+        } else if self.is_worth_a_search() {
+            for index in pair {
+                let (others, _) = self.others(index);
+                others.iter().for_each(|&other| prefetch(&self.buckets[other]));
+            }
         }
     }
 

@@ -160,6 +160,9 @@ impl Table {
     /// Fills an empty slot.
     #[inline(always)]
     pub(super) fn put(&mut self, slot: Slot, tag: u64, service: ServiceId, entry: Entry) {
+        if self.buckets[slot.index].is_last_empty(slot.way) {
+            self.vacant[slot.index / 64] &= !(1 << (slot.index % 64));
+        }
         self.fill(slot, tag, service, entry);
         self.used += 1;
         self.counts.recorded(service.index(), entry.backend().index());
@@ -186,18 +189,18 @@ impl Table {
     /// Copies an entry into an empty slot of its flow's other bucket. Its own slot must be filled at once.
     #[inline(always)]
     pub(super) fn relocate(&mut self, from: Slot, to: Slot) {
+        // Without a branch, which the CPU could not predict here.
+        let is_full = u64::from(self.buckets[to.index].is_last_empty(to.way));
+        self.vacant[to.index / 64] &= !(is_full << (to.index % 64));
         let bucket = &self.buckets[from.index];
         let (tag, entry) = (bucket.tags[from.way], bucket.entries[from.way]);
         self.fill(to, tag, self.services[from.index][from.way], entry);
     }
 
-    /// Writes a slot that is empty or whose entry has moved.
+    /// Writes a slot.
     #[inline(always)]
     fn fill(&mut self, slot: Slot, tag: u64, service: ServiceId, entry: Entry) {
         let bucket = &mut self.buckets[slot.index];
-        if bucket.is_last_empty(slot.way) {
-            self.vacant[slot.index / 64] &= !(1 << (slot.index % 64));
-        }
         bucket.tags[slot.way] = tag;
         bucket.entries[slot.way] = entry;
         self.services[slot.index][slot.way] = service;
