@@ -1,9 +1,10 @@
-//! Two workers against one, new flows beside established ones, and memory per flow, all without I/O. Prints one
-//! object, as `benches/report.py` describes.
+//! Two workers against one, new flows beside established ones, memory per flow, and what a fuller flow table costs, all
+//! without I/O. Prints one object, as `benches/report.py` describes.
 //!
 //!     cargo run --release -p guideway-scaling
 
 mod flows;
+mod full;
 mod memory;
 mod workers;
 
@@ -17,6 +18,7 @@ fn main() -> Result<()> {
     workers::measure(&mut part, &eal)?;
     flows::measure(&mut part, &eal, &pool)?;
     memory::measure(&mut part);
+    full::measure(&mut part);
     part.print();
     Ok(())
 }
