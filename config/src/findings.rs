@@ -162,9 +162,9 @@ pub(crate) struct Findings {
 impl Findings {
     /// Nothing found yet in a text of these files; see [`super::files`].
     pub(crate) fn new(text: &str, files: &[(usize, &str)]) -> Self {
-        let newlines = text.bytes().enumerate().filter(|&(_, byte)| byte == b'\n');
+        let newlines = memchr::memchr_iter(b'\n', text.as_bytes());
         Findings {
-            line_starts: std::iter::once(0).chain(newlines.map(|(at, _)| at + 1)).collect(),
+            line_starts: std::iter::once(0).chain(newlines.map(|at| at + 1)).collect(),
             files: files.iter().map(|&(begin, name)| (begin, name.to_owned())).collect(),
             mistakes: RefCell::default(),
             warnings: RefCell::default(),

@@ -8,10 +8,9 @@ use std::marker::PhantomData;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use toml::de::DeValue;
-
 use super::findings::excerpt;
 use super::shape::{Form, Shape};
+use super::tree::{Located, Value};
 
 /// What one value may be.
 pub(crate) trait Kind {
@@ -19,7 +18,7 @@ pub(crate) trait Kind {
     type Value: Debug;
 
     /// The meaning of a value, or a message: what is wrong and what would be right.
-    fn parse(&self, value: &DeValue<'_>) -> Result<Self::Value, String>;
+    fn parse(&self, value: &Value<'_>) -> Result<Self::Value, String>;
 
     /// What a value may be, as data.
     fn shape(&self) -> Shape;
@@ -38,20 +37,21 @@ pub(crate) fn shape<T>(kind: &impl Kind<Value = T>) -> Shape {
 /// A value in TOML notation that the program's own text has: a default.
 #[expect(clippy::panic, reason = "a test reads every default")]
 pub(crate) fn literal<K: Kind>(kind: &K, text: &str) -> K::Value {
-    let value = DeValue::parse(text).map_err(|error| error.to_string());
-    value.and_then(|value| kind.parse(value.get_ref())).unwrap_or_else(|e| panic!("{text}: {e}"))
+    Value::parse(text)
+        .and_then(|value| kind.parse(&value))
+        .unwrap_or_else(|e| panic!("{text}: {e}"))
 }
 
 /// The value in words: `is the integer 70000`.
-pub(crate) fn describe(value: &DeValue<'_>) -> String {
+pub(crate) fn describe(value: &Value<'_>) -> String {
     match value {
-        DeValue::String(text) => format!("is the string {}", excerpt(text)),
-        DeValue::Integer(digits) => format!("is the integer {}", shorten(&digits.to_string())),
-        DeValue::Float(digits) => format!("is the number {}", shorten(digits.as_str())),
-        DeValue::Boolean(value) => format!("is {value}"),
-        DeValue::Datetime(_) => "is a date or time".to_owned(),
-        DeValue::Array(_) => "is an array".to_owned(),
-        DeValue::Table(_) => "is a table".to_owned(),
+        Value::String(text) => format!("is the string {}", excerpt(text)),
+        Value::Integer(integer) => format!("is the integer {}", shorten(&integer.to_string())),
+        Value::Float(digits) => format!("is the number {}", shorten(digits)),
+        Value::Boolean(value) => format!("is {value}"),
+        Value::Datetime => "is a date or time".to_owned(),
+        Value::Array(_) => "is an array".to_owned(),
+        Value::Table(_) => "is a table".to_owned(),
     }
 }
 
@@ -64,9 +64,9 @@ fn shorten(digits: &str) -> String {
     }
 }
 
-fn mismatch(value: &DeValue<'_>, expected: &str) -> String {
+fn mismatch(value: &Value<'_>, expected: &str) -> String {
     let unquoted = match value {
-        DeValue::String(_) => ", without quotes",
+        Value::String(_) => ", without quotes",
         _ => "",
     };
     format!("{}; expected {expected}{unquoted}", describe(value))
@@ -78,9 +78,9 @@ pub(crate) struct Boolean;
 impl Kind for Boolean {
     type Value = bool;
 
-    fn parse(&self, value: &DeValue<'_>) -> Result<bool, String> {
+    fn parse(&self, value: &Value<'_>) -> Result<bool, String> {
         match value {
-            DeValue::Boolean(value) => Ok(*value),
+            Value::Boolean(value) => Ok(*value),
             value => Err(mismatch(value, "true or false")),
         }
     }
@@ -128,9 +128,9 @@ impl<T> Integer<T> {
 impl<T: TryFrom<i64> + Debug> Kind for Integer<T> {
     type Value = T;
 
-    fn parse(&self, value: &DeValue<'_>) -> Result<T, String> {
+    fn parse(&self, value: &Value<'_>) -> Result<T, String> {
         let number = match value {
-            DeValue::Integer(digits) => i64::from_str_radix(digits.as_str(), digits.radix()).ok(),
+            Value::Integer(integer) => i64::from_str_radix(&integer.digits, integer.radix).ok(),
             _ => None,
         };
         let number = number.filter(|number| self.range.contains(number));
@@ -168,7 +168,7 @@ pub(crate) fn milliseconds(range: RangeInclusive<i64>) -> Time {
 impl Kind for Time {
     type Value = Duration;
 
-    fn parse(&self, value: &DeValue<'_>) -> Result<Duration, String> {
+    fn parse(&self, value: &Value<'_>) -> Result<Duration, String> {
         Ok(self.count.parse(value)? * self.unit)
     }
 
@@ -187,9 +187,9 @@ pub(crate) struct Words<T: 'static>(pub(crate) &'static [(&'static str, T)]);
 impl<T: Copy + Debug + PartialEq> Kind for Words<T> {
     type Value = T;
 
-    fn parse(&self, value: &DeValue<'_>) -> Result<T, String> {
+    fn parse(&self, value: &Value<'_>) -> Result<T, String> {
         let text = match value {
-            DeValue::String(text) => Some(text.as_ref()),
+            Value::String(text) => Some(text.as_ref()),
             _ => None,
         };
         let found = self.0.iter().find(|(word, _)| Some(*word) == text);
@@ -215,12 +215,11 @@ pub(crate) struct OneOrMore<T: 'static>(pub(crate) Words<T>);
 impl<T: Copy + Debug + PartialEq> Kind for OneOrMore<T> {
     type Value = Vec<T>;
 
-    fn parse(&self, value: &DeValue<'_>) -> Result<Vec<T>, String> {
-        let DeValue::Array(array) = value else { return Ok(vec![self.0.parse(value)?]) };
+    fn parse(&self, value: &Value<'_>) -> Result<Vec<T>, String> {
+        let Value::Array(array) = value else { return Ok(vec![self.0.parse(value)?]) };
         let mut listed = Vec::with_capacity(array.len().min(self.0.0.len()));
         for (index, element) in array.iter().enumerate() {
-            let found =
-                self.0.parse(element.get_ref()).map_err(|why| format!("[{index}] {why}"))?;
+            let found = self.0.parse(&element.value).map_err(|why| format!("[{index}] {why}"))?;
             if listed.contains(&found) {
                 return Err(format!("has {} twice; keep one", self.0.show(&found)));
             }
@@ -243,15 +242,15 @@ pub(crate) struct Array<K>(pub(crate) K);
 impl<K: Kind> Kind for Array<K> {
     type Value = Vec<K::Value>;
 
-    fn parse(&self, value: &DeValue<'_>) -> Result<Vec<K::Value>, String> {
-        let DeValue::Array(array) = value else {
+    fn parse(&self, value: &Value<'_>) -> Result<Vec<K::Value>, String> {
+        let Value::Array(array) = value else {
             return Err(format!("{}; expected an array", describe(value)));
         };
         if array.is_empty() {
             return Err("is empty; list at least one, or leave the key out".to_owned());
         }
-        let element = |(index, element): (usize, &toml::Spanned<DeValue<'_>>)| {
-            self.0.parse(element.get_ref()).map_err(|why| format!("[{index}] {why}"))
+        let element = |(index, element): (usize, &Located<Value<'_>>)| {
+            self.0.parse(&element.value).map_err(|why| format!("[{index}] {why}"))
         };
         array.iter().enumerate().map(element).collect()
     }
@@ -271,9 +270,9 @@ pub(crate) struct IntegerOr<N, T: 'static> {
 impl<N: TryFrom<i64> + Debug, T: Copy + Debug + PartialEq> Kind for IntegerOr<N, T> {
     type Value = T;
 
-    fn parse(&self, value: &DeValue<'_>) -> Result<T, String> {
+    fn parse(&self, value: &Value<'_>) -> Result<T, String> {
         let words = Words(self.word);
-        if let DeValue::String(_) = value {
+        if let Value::String(_) = value {
             let (low, high) = (self.integer.range.start(), self.integer.range.end());
             let or = |why| format!("{why}, or an integer from {low} to {high}");
             return words.parse(value).map_err(or);
@@ -296,9 +295,9 @@ pub(crate) struct Text<T> {
 impl<T: Debug> Kind for Text<T> {
     type Value = T;
 
-    fn parse(&self, value: &DeValue<'_>) -> Result<T, String> {
+    fn parse(&self, value: &Value<'_>) -> Result<T, String> {
         match value {
-            DeValue::String(text) => {
+            Value::String(text) => {
                 (self.parse)(text).map_err(|expected| format!("is {}; {expected}", excerpt(text)))
             }
             value => Err(format!("{}; expected a string, in quotes", describe(value))),
@@ -316,7 +315,7 @@ mod tests {
 
     /// Parses a value in TOML notation.
     fn parsed<K: Kind>(kind: &K, value: &str) -> Result<K::Value, String> {
-        kind.parse(DeValue::parse(value).unwrap().get_ref())
+        kind.parse(&Value::parse(value).unwrap())
     }
 
     #[track_caller]

@@ -17,13 +17,15 @@
 //! | `shape.rs` | what a single value may be, as data |
 //! | `source.rs` | the file and those of `conf.d`, read within bounds |
 //! | `files.rs` | several files as one text and one tree |
+//! | `tree.rs` | the tree: values with their positions |
+//! | `plain.rs` | a fast reader of most texts |
 //! | `read.rs` | the order: TOML, sections, checks |
 //! | `model.rs` | what the program sees |
 //! | `probing.rs` | where probes of checks go, and how long they may be |
 //! | `findings.rs` | mistakes and warnings, and how they are collected |
 //! | `drawing.rs` | a mistake as a terminal shows it |
 //! | `section.rs` | tables, required and optional keys, unknown keys |
-//! | `syntax.rs` | mistakes of TOML itself |
+//! | `syntax.rs` | all other texts, and mistakes of TOML itself |
 //! | `check/` | mistakes and warnings that follow from several sections |
 //! | `reload.rs` | what only a restart can change |
 //! | `reference.rs`, `schema.rs`, `explain.rs` | what the declarations say, for people and editors |
@@ -39,6 +41,7 @@ mod files;
 mod findings;
 mod kind;
 mod model;
+mod plain;
 mod probing;
 mod read;
 mod reference;
@@ -53,6 +56,7 @@ mod syntax;
 #[cfg(test)]
 mod tests;
 mod text;
+mod tree;
 
 pub use declare::{Declaration, Key, Presence};
 pub use drawing::draw;

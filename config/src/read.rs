@@ -2,8 +2,6 @@
 
 use std::sync::LazyLock;
 
-use toml::de::DeTable;
-
 use super::check::Draft;
 use super::declare::Declaration;
 use super::findings::{Checked, Findings, Mistake, Mistakes};
@@ -35,6 +33,7 @@ use super::sections::punt::{
 use super::sections::service::{self, ServiceDraft, ServiceEntry};
 use super::sections::tunnel::{self, TunnelDraft};
 use super::sections::vip::{self, VipDraft};
+use super::tree::Table;
 use super::{check, files, sections};
 
 /// The declaration of every section, in the order of the reference.
@@ -96,7 +95,7 @@ pub fn parse(text: &str) -> Result<Parsed, Mistakes> {
     }
 }
 
-fn read(tree: &DeTable<'_>, findings: &Findings) -> Checked<Configuration> {
+fn read(tree: &Table<'_>, findings: &Findings) -> Checked<Configuration> {
     let root = Section::root(findings, tree);
     let node = node::read(&root);
     let hash = HashDraft::read(&root.table("hash", true));

@@ -6,30 +6,52 @@
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
-use std::fmt::Display;
+use std::fmt::{self, Display};
 use std::hash::Hash;
-
-use toml::Spanned;
-use toml::de::{DeArray, DeTable, DeValue};
+use std::rc::Rc;
 
 use super::findings::{Checked, Findings, Place, Reported, excerpt};
 use super::kind::{Kind, describe};
+use super::tree::{Located, Table, Value};
 
 /// A table that is being read.
 #[derive(Debug)]
 pub(crate) struct Section<'a> {
     pub(crate) findings: &'a Findings,
-    /// The dotted path of the section, empty for the whole file.
-    path: String,
+    path: Path,
     /// The position at which the section begins.
     at: usize,
-    table: Checked<Option<&'a DeTable<'a>>>,
+    table: Checked<Option<&'a Table<'a>>>,
+}
+
+/// The dotted path of a section. Sections of an array share its path: there may be tens of thousands, and few are named in
+/// a mistake.
+#[derive(Clone, Debug)]
+struct Path {
+    /// That of the section, or of the array that has it. Empty for the whole file.
+    of: Rc<str>,
+    /// The section's index in the array.
+    index: Option<usize>,
+}
+
+impl Path {
+    fn is_empty(&self) -> bool {
+        self.of.is_empty()
+    }
+}
+
+impl Display for Path {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.of)?;
+        self.index.map_or(Ok(()), |index| write!(f, "[{index}]"))
+    }
 }
 
 impl<'a> Section<'a> {
     /// The whole file.
-    pub(crate) fn root(findings: &'a Findings, tree: &'a DeTable<'a>) -> Self {
-        Section { findings, path: String::new(), at: 0, table: Ok(Some(tree)) }
+    pub(crate) fn root(findings: &'a Findings, tree: &'a Table<'a>) -> Self {
+        let path = Path { of: Rc::default(), index: None };
+        Section { findings, path, at: 0, table: Ok(Some(tree)) }
     }
 
     /// Whether the file has the section.
@@ -40,7 +62,7 @@ impl<'a> Section<'a> {
     /// The position of a value of this section, `down[1]`; of what is left out, that of the nearest
     /// section or array around it.
     pub(crate) fn position(&self, path: &str) -> usize {
-        self.walk(path).last().map_or(self.at, |value| value.span().start)
+        self.walk(path).last().map_or(self.at, |value| value.at)
     }
 
     /// Whether the file has a value of this section, `down[1]`.
@@ -52,13 +74,13 @@ impl<'a> Section<'a> {
     fn walk<'p>(
         &self,
         path: &'p str,
-    ) -> impl Iterator<Item = &'a Spanned<DeValue<'a>>> + use<'a, 'p> {
+    ) -> impl Iterator<Item = &'a Located<Value<'a>>> + use<'a, 'p> {
         let mut steps = steps(path);
         let table = self.table.ok().flatten();
         let first = table.and_then(|table| table.get(steps.next()?));
-        std::iter::successors(first, move |found| match found.get_ref() {
-            DeValue::Table(table) => table.get(steps.next()?),
-            DeValue::Array(array) => array.get(steps.next()?.parse::<usize>().ok()?),
+        std::iter::successors(first, move |found| match &found.value {
+            Value::Table(table) => table.get(steps.next()?),
+            Value::Array(array) => array.get(steps.next()?.parse::<usize>().ok()?),
             _ => None,
         })
     }
@@ -93,8 +115,8 @@ impl<'a> Section<'a> {
         self.findings.warn(self.position(at), self.path(path), message);
     }
 
-    fn value(&self, key: &str) -> Checked<Option<&'a DeValue<'a>>> {
-        Ok(self.table?.and_then(|table| table.get(key)).map(Spanned::get_ref))
+    fn value(&self, key: &str) -> Checked<Option<&'a Value<'a>>> {
+        Ok(self.table?.and_then(|table| table.get(key)).map(|found| &found.value))
     }
 
     /// A key that may be left out.
@@ -125,9 +147,9 @@ impl<'a> Section<'a> {
         let Some(array) = self.array(key, &format!("an array, for example {example}"))? else {
             return Ok(None);
         };
-        let element = |(index, element): (usize, &Spanned<DeValue<'_>>)| {
+        let element = |(index, element): (usize, &Located<Value<'_>>)| {
             let wrong = |message| self.mistake(&format!("{key}[{index}]"), message);
-            kind.parse(element.get_ref()).map_err(wrong)
+            kind.parse(&element.value).map_err(wrong)
         };
         let elements: Vec<Checked<K::Value>> = array.iter().enumerate().map(element).collect();
         elements.into_iter().collect::<Checked<_>>().map(Some)
@@ -161,10 +183,10 @@ impl<'a> Section<'a> {
         }
     }
 
-    fn array(&self, key: &str, expected: &str) -> Checked<Option<&'a DeArray<'a>>> {
+    fn array(&self, key: &str, expected: &str) -> Checked<Option<&'a [Located<Value<'a>>]>> {
         match self.value(key)? {
             None => Ok(None),
-            Some(DeValue::Array(array)) => Ok(Some(array)),
+            Some(Value::Array(array)) => Ok(Some(array)),
             Some(value) => {
                 Err(self.mistake(key, format!("{}; expected {expected}", describe(value))))
             }
@@ -175,8 +197,8 @@ impl<'a> Section<'a> {
     pub(crate) fn table(&self, key: &str, required: bool) -> Section<'a> {
         let path = self.path(key);
         let table = self.value(key).and_then(|value| match value {
-            Some(DeValue::Table(table)) => Ok(Some(table)),
-            Some(DeValue::Array(_)) => {
+            Some(Value::Table(table)) => Ok(Some(table)),
+            Some(Value::Array(_)) => {
                 let message = format!(
                     "is an array; there is one such section, written [{path}] in single brackets"
                 );
@@ -189,6 +211,7 @@ impl<'a> Section<'a> {
             None if required => Err(self.mistake(key, format!("the section [{path}] is missing"))),
             None => Ok(None),
         });
+        let path = Path { of: path.into(), index: None };
         Section { findings: self.findings, path, at: self.position(key), table }
     }
 
@@ -201,13 +224,14 @@ impl<'a> Section<'a> {
             false => format!("sections [[{path}]], in double brackets"),
         };
         let Some(array) = self.array(key, &expected)? else { return Ok(None) };
-        let section = |(index, element): (usize, &'a Spanned<DeValue<'a>>)| {
-            let (path, at) = (format!("{path}[{index}]"), element.span().start);
-            let table = match element.get_ref() {
-                DeValue::Table(table) => Ok(Some(table)),
+        let path: Rc<str> = path.into();
+        let section = |(index, element): (usize, &'a Located<Value<'a>>)| {
+            let (path, at) = (Path { of: Rc::clone(&path), index: Some(index) }, element.at);
+            let table = match &element.value {
+                Value::Table(table) => Ok(Some(table)),
                 value => {
                     let message = format!("{}; expected a table, {{ ... }}", describe(value));
-                    Err(self.findings.mistake(at, path.clone(), message))
+                    Err(self.findings.mistake(at, path.to_string(), message))
                 }
             };
             Section { findings: self.findings, path, at, table }
@@ -218,17 +242,17 @@ impl<'a> Section<'a> {
     /// Reports every key that is not among the known ones.
     pub(crate) fn finish(&self, known: &[&[&'static str]]) {
         let Ok(Some(table)) = self.table else { return };
-        for (key, _) in table.iter() {
-            if known.iter().any(|names| names.contains(&key.get_ref().as_ref())) {
+        for key in table.iter().map(|entry| &entry.key) {
+            if known.iter().any(|names| names.contains(&&*key.value)) {
                 continue;
             }
             let known = known.concat();
-            let nearest = match self.findings.nearest(key.get_ref(), &known) {
+            let nearest = match self.findings.nearest(&key.value, &known) {
                 Some(nearest) => format!("unknown key; the nearest known one is {nearest:?}"),
                 None => "unknown key".to_owned(),
             };
             let message = format!("{nearest} (known here: {})", known.join(", "));
-            self.findings.mistake(key.span().start, self.path(&quoted(key.get_ref())), message);
+            self.findings.mistake(key.at, self.path(&quoted(&key.value)), message);
         }
     }
 }
@@ -249,11 +273,12 @@ fn quoted(key: &str) -> String {
 mod tests {
     use super::*;
     use crate::kind::Boolean;
+    use crate::syntax;
 
     fn found(text: &str, read: impl Fn(&Section<'_>)) -> String {
-        let tree = DeTable::parse(text).unwrap();
         let findings = Findings::new(text, &[]);
-        read(&Section::root(&findings, tree.get_ref()));
+        let tree = syntax::tree(text, 0..text.len(), &findings).unwrap();
+        read(&Section::root(&findings, &tree));
         findings.finish().0.map(|mistakes| mistakes.to_string()).unwrap_or_default()
     }
 

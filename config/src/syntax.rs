@@ -7,6 +7,8 @@
 //!
 //! For a long text only the first error is reported: the parser keeps every error, which takes a
 //! hundred times the memory of the text.
+//!
+//! This is about the `toml` crate's parser. It is asked only if `plain.rs` cannot read the text.
 
 use std::ops::Range;
 
@@ -14,6 +16,8 @@ use toml::Spanned;
 use toml::de::DeTable;
 
 use super::findings::{Checked, Findings};
+use super::plain;
+use super::tree::Table;
 
 /// The parser's messages for errors within one value or key, and a hint for each. If a new version of
 /// the parser changes a message, the error counts as structural: fewer errors are reported at once.
@@ -40,15 +44,28 @@ const STRUCTURAL: [(&str, &str); 5] = [
 const RECOVERED: usize = 256 << 10;
 
 /// The tree of a part of a text, if the part has no error of the structure. Positions in the tree are
-/// those in the part.
+/// those in the whole text.
 pub(super) fn tree<'t>(
     whole: &'t str,
     part: Range<usize>,
     findings: &Findings,
+) -> Checked<Table<'t>> {
+    let (begin, text) = (part.start, &whole[part]);
+    match plain::tree(text, begin) {
+        Some(tree) => Ok(tree),
+        None => by_crate(text, begin, whole.len(), findings).map(|it| Table::of_crate(it, begin)),
+    }
+}
+
+/// The tree of a text that begins at `begin` of a whole text of this length. Positions in the tree are those in the
+/// text.
+fn by_crate<'t>(
+    text: &'t str,
+    begin: usize,
+    whole: usize,
+    findings: &Findings,
 ) -> Checked<DeTable<'t>> {
-    let begin = part.start;
-    let text = &whole[part];
-    if whole.len() > RECOVERED {
+    if whole > RECOVERED {
         return DeTable::parse(text).map(Spanned::into_inner).map_err(|error| {
             let (at, message, _) = explain(text, &error);
             findings.mistake(

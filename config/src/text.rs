@@ -3,11 +3,10 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::ops::RangeInclusive;
 
-use ipnet::IpNet;
-use toml::de::DeValue;
-
 use super::kind::{Kind, Text};
 use super::shape::{Form, Shape};
+use super::tree::Value;
+use ipnet::IpNet;
 
 /// A MAC address.
 pub type Mac = [u8; 6];
@@ -177,10 +176,10 @@ pub(crate) struct Key128;
 impl Kind for Key128 {
     type Value = [u8; 16];
 
-    fn parse(&self, value: &DeValue<'_>) -> Result<[u8; 16], String> {
+    fn parse(&self, value: &Value<'_>) -> Result<[u8; 16], String> {
         const HOW: &str = "expected 32 hexadecimal digits in quotes, equal on every node; \
                            `openssl rand -hex 16` makes some";
-        let DeValue::String(text) = value else {
+        let Value::String(text) = value else {
             return Err(format!("is not a string; {HOW}"));
         };
         if let Some(other) = text.chars().find(|c| !c.is_ascii_hexdigit()) {
@@ -216,7 +215,7 @@ mod tests {
 
     /// Parses a value in TOML notation.
     fn parsed<K: Kind>(kind: &K, value: &str) -> Result<K::Value, String> {
-        kind.parse(DeValue::parse(value).unwrap().get_ref())
+        kind.parse(&Value::parse(value).unwrap())
     }
 
     #[track_caller]

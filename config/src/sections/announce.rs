@@ -2,13 +2,12 @@
 
 use std::time::Duration;
 
-use toml::de::DeValue;
-
 use crate::declare::section;
 use crate::kind::{Kind, Text, Words, describe, integer, milliseconds, seconds};
 use crate::section::Section;
 use crate::shape::{Form, Shape};
 use crate::text::{NAME, within};
+use crate::tree::Value;
 
 /// What announces addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,14 +56,14 @@ pub(super) struct When;
 impl Kind for When {
     type Value = AnnounceWhen;
 
-    fn parse(&self, value: &DeValue<'_>) -> Result<AnnounceWhen, String> {
+    fn parse(&self, value: &Value<'_>) -> Result<AnnounceWhen, String> {
         let expected = "expected \"all\", \"any\" or an array of names of services";
         match value {
-            DeValue::String(text) if text.as_ref() == "all" => Ok(AnnounceWhen::All),
-            DeValue::String(text) if text.as_ref() == "any" => Ok(AnnounceWhen::Any),
-            DeValue::Array(names) if names.is_empty() => Err(format!("is empty; {expected}")),
-            DeValue::Array(names) => {
-                let names = names.iter().map(|name| NAME.parse(name.get_ref()));
+            Value::String(text) if text.as_ref() == "all" => Ok(AnnounceWhen::All),
+            Value::String(text) if text.as_ref() == "any" => Ok(AnnounceWhen::Any),
+            Value::Array(names) if names.is_empty() => Err(format!("is empty; {expected}")),
+            Value::Array(names) => {
+                let names = names.iter().map(|name| NAME.parse(&name.value));
                 names.collect::<Result<_, _>>().map(AnnounceWhen::Services)
             }
             value => Err(format!("{}; {expected}", describe(value))),

@@ -96,13 +96,12 @@ impl EncapsulationDraft {
 
 #[cfg(test)]
 mod tests {
-    use toml::de::DeValue;
-
     use super::*;
     use crate::kind::Kind;
+    use crate::tree::Value;
 
     fn parsed<K: Kind>(kind: &K, value: &str) -> Result<K::Value, String> {
-        kind.parse(DeValue::parse(value).unwrap().get_ref())
+        kind.parse(&Value::parse(value).unwrap())
     }
 
     #[test]
