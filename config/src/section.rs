@@ -10,6 +10,8 @@ use std::fmt::{self, Display};
 use std::hash::Hash;
 use std::rc::Rc;
 
+use rustc_hash::FxHashMap;
+
 use super::findings::{Checked, Findings, Place, Reported, excerpt};
 use super::kind::{Kind, describe};
 use super::tree::{Located, Table, Value};
@@ -44,6 +46,20 @@ impl Display for Path {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.of)?;
         self.index.map_or(Ok(()), |index| write!(f, "[{index}]"))
+    }
+}
+
+/// The values that the sections of an array have for a key, each with the index of the first that has it.
+#[derive(Debug)]
+pub(crate) struct Seen<'v, T> {
+    array: &'static str,
+    key: &'static str,
+    first: FxHashMap<&'v T, usize>,
+}
+
+impl<T> Seen<'_, T> {
+    pub(crate) fn new(array: &'static str, key: &'static str) -> Self {
+        Seen { array, key, first: FxHashMap::default() }
     }
 }
 
@@ -166,6 +182,29 @@ impl<'a> Section<'a> {
         }
     }
 
+    /// Reports a value of the section with this index in an array of this one, if one of the array has it already.
+    pub(crate) fn unique_in<'v, T: Eq + Hash + Display>(
+        &self,
+        seen: &mut Seen<'v, T>,
+        index: usize,
+        value: &'v Checked<T>,
+    ) {
+        let Ok(value) = value else { return };
+        let path = |index| format!("{}[{index}].{}", seen.array, seen.key);
+        match seen.first.entry(value) {
+            Entry::Vacant(entry) => _ = entry.insert(index),
+            Entry::Occupied(entry) => {
+                self.same(&path(index), value, self.line(&path(*entry.get())));
+            }
+        }
+    }
+
+    /// Reports a value that is the one on another line.
+    fn same(&self, key: &str, value: &impl Display, line: Place<'_>) {
+        let text = excerpt(&value.to_string());
+        self.mistake(key, format!("is {text} as on line {line}; each must have its own"));
+    }
+
     /// Reports a value that another section has already, and remembers this one.
     pub(crate) fn unique<T: Clone + Eq + Hash + Display>(
         &self,
@@ -176,10 +215,7 @@ impl<'a> Section<'a> {
         let Ok(value) = value else { return };
         match seen.entry(value.clone()) {
             Entry::Vacant(entry) => _ = entry.insert(self.line(key)),
-            Entry::Occupied(entry) => {
-                let (text, line) = (excerpt(&value.to_string()), entry.get());
-                self.mistake(key, format!("is {text} as on line {line}; each must have its own"));
-            }
+            Entry::Occupied(entry) => self.same(key, value, *entry.get()),
         }
     }
 

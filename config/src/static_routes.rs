@@ -5,10 +5,10 @@
 //! with a `[[neighbor]]` of its own is on a link instead: on the link of the gateway's port, or else of
 //! the first port. Nothing is learned: MAC addresses come from `[[neighbor]]` sections only.
 
-use std::collections::HashMap;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
+use rustc_hash::FxHashMap;
 
 /// The next hop of packets to a backend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,14 +22,14 @@ pub struct NextHop {
 }
 
 /// Finds next hops; built once for many lookups.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct StaticRoutes {
-    on_link: HashMap<IpNet, usize>,
+    on_link: FxHashMap<IpNet, usize>,
     /// Prefix lengths that occur, longest first, for IPv4 and IPv6.
     lengths: [Vec<u8>; 2],
     /// The port and the address of the gateway, for IPv4 and IPv6.
     gateways: [Option<(usize, IpAddr)>; 2],
-    neighbors: HashMap<IpAddr, [u8; 6]>,
+    neighbors: FxHashMap<IpAddr, [u8; 6]>,
     ports: usize,
 }
 

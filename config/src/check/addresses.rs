@@ -1,9 +1,9 @@
 //! No address may be the appliance's own and another host's.
 
-use std::collections::HashMap;
 use std::net::IpAddr;
 
 use ipnet::{IpNet, Ipv4Net};
+use rustc_hash::FxHashMap;
 
 use super::draft::Draft;
 use crate::findings::Place;
@@ -11,7 +11,7 @@ use crate::text::is_link_local_v6;
 
 /// The appliance's own addresses.
 pub(super) struct OwnAddresses {
-    addresses: HashMap<IpAddr, String>,
+    addresses: FxHashMap<IpAddr, String>,
     /// A prefix of tunnel sources.
     prefix: Option<Ipv4Net>,
 }
@@ -67,7 +67,7 @@ impl Draft<'_> {
     }
 
     /// The addresses of the services, each with the line of the last one there.
-    pub(super) fn vips(&self) -> HashMap<IpAddr, Place<'_>> {
+    pub(super) fn vips(&self) -> FxHashMap<IpAddr, Place<'_>> {
         self.service_addresses().map(|(path, address)| (address, self.root.line(&path))).collect()
     }
 

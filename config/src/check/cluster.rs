@@ -38,6 +38,7 @@ impl Draft<'_> {
             };
             self.root.mistake(path, message);
         }
-        self.reach(others.into_iter(), "member", "fragments for them are dropped");
+        let others = others.into_iter().map(|(path, value)| (move || path.clone(), value));
+        self.reach(others, "member", "fragments for them are dropped");
     }
 }

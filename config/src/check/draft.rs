@@ -60,7 +60,7 @@ pub(super) struct BackendEntry<'a> {
     pub(super) backend: &'a BackendDraft,
 }
 
-impl BackendEntry<'_> {
+impl<'a> BackendEntry<'a> {
     /// The path of a key of the backend.
     pub(super) fn path(&self, key: &str) -> String {
         format!("pool[{}].backends[{}].{key}", self.pool_index, self.index)
@@ -75,7 +75,7 @@ impl BackendEntry<'_> {
     }
 
     /// What the backend accepts.
-    pub(super) fn encapsulations(&self) -> Checked<Vec<Encapsulation>> {
+    pub(super) fn encapsulations(&self) -> Checked<&'a [Encapsulation]> {
         self.backend.encapsulation.listed(&self.pool.encapsulation)
     }
 

@@ -24,22 +24,26 @@ impl Draft<'_> {
                 Ok(None) | Err(_) => {}
             }
             for (index, backend) in backends.iter().enumerate() {
-                let path = format!("pool[{pool_index}].backends[{index}]");
+                let path = || format!("pool[{pool_index}].backends[{index}]");
                 let Ok(listed) = backend.encapsulation.listed(&pool.encapsulation) else {
                     complete = false;
                     continue;
                 };
-                self.unused_settings(&backend.encapsulation, &listed, &path, "the backend's");
+                self.unused_settings(&backend.encapsulation, listed, path, "the backend's");
                 if let Ok(parameters) = backend.encapsulation.parameters(&pool.encapsulation) {
                     let unset = Setting::ALL.into_iter().filter(|key| !key.is_set(&parameters));
                     for key in unset {
                         if let Some(needing) = listed.iter().find(|e| e.required().contains(&key)) {
-                            let first = || (format!("{path}.{}", key.name()), *needing, 0);
+                            let first = || (format!("{}.{}", path(), key.name()), *needing, 0);
                             missing.entry(key.name()).or_insert_with(first).2 += 1;
                         }
                     }
                 }
-                used.extend(listed.into_iter().filter(|e| !used.contains(e)).collect::<Vec<_>>());
+                for encapsulation in listed {
+                    if !used.contains(encapsulation) {
+                        used.push(*encapsulation);
+                    }
+                }
             }
             for (path, needing, backends) in missing.into_values() {
                 let message = format!(
@@ -52,8 +56,8 @@ impl Draft<'_> {
                 self.root.mistake(&path, message);
             }
             if complete {
-                let path = format!("pool[{pool_index}]");
-                self.unused_settings(&pool.encapsulation, &used, &path, "any backend's");
+                let path = || format!("pool[{pool_index}]");
+                self.unused_settings(&pool.encapsulation, &used, path, "any backend's");
             }
         }
     }
@@ -62,7 +66,7 @@ impl Draft<'_> {
         &self,
         draft: &EncapsulationDraft,
         listed: &[Encapsulation],
-        path: &str,
+        path: impl Fn() -> String,
         owner: &str,
     ) {
         for key in draft.settings() {
@@ -77,7 +81,7 @@ impl Draft<'_> {
                      encapsulation",
                     using.join(", ")
                 );
-                self.root.mistake(&format!("{path}.{}", key.name()), message);
+                self.root.mistake(&format!("{}.{}", path(), key.name()), message);
             }
         }
     }
@@ -87,21 +91,27 @@ impl Draft<'_> {
     pub(super) fn links(&self) {
         let Some(routes) = self.certain_routes() else { return };
         for (entry, value) in self.addressed_backends() {
-            let (Ok(listed), Some(hop)) = (entry.encapsulations(), routes.next_hop(value)) else {
-                continue;
-            };
+            let Ok(listed) = entry.encapsulations() else { continue };
             let parameters = Parameters::default();
-            let constraints = Constraints {
-                is_v6: false,
-                on_link: hop.address == value,
-                // Another check reports a missing source.
-                has_source: true,
-                source_is_prefix: false,
-                parameters: &parameters,
+            let are_refused = |on_link| {
+                let constraints = Constraints {
+                    is_v6: false,
+                    on_link,
+                    // Another check reports a missing source.
+                    has_source: true,
+                    source_is_prefix: false,
+                    parameters: &parameters,
+                };
+                let refused =
+                    |e: &Encapsulation| e.sendable(&constraints) == Err(Unsendable::NotOnLink);
+                listed.iter().all(refused)
             };
-            let refused =
-                |e: &Encapsulation| e.sendable(&constraints) == Err(Unsendable::NotOnLink);
-            if listed.iter().all(refused) {
+            // Hardly any encapsulation needs the link, and then the next hop is of no interest.
+            if !are_refused(false) {
+                continue;
+            }
+            let Some(hop) = routes.next_hop(value) else { continue };
+            if are_refused(hop.address == value) {
                 let name = listed.first().map_or("", |e| e.name());
                 let message = format!(
                     "is {name:?}, which needs the backend on a port's link; the next hop of {value} \

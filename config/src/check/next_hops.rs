@@ -11,17 +11,17 @@ use crate::text::family;
 impl Draft<'_> {
     pub(super) fn next_hops(&self) {
         let backends = self.addressed_backends();
-        let targets = backends.map(|(entry, address)| (entry.path("address"), address));
+        let targets = backends.map(|(entry, address)| (move || entry.path("address"), address));
         self.reach(targets, "backend", "packets are dropped");
     }
 
-    /// Reports targets without a next hop. A next hop without a MAC address is a warning.
+    /// Reports targets without a next hop, each with what makes its path. A next hop without a MAC address is a warning.
     ///
     /// The kernel of a node with interfaces may know more. Its routes show while the node runs, so that
     /// `guidewayctl backend list` says then what is missing.
     pub(super) fn reach(
         &self,
-        targets: impl Iterator<Item = (String, IpAddr)>,
+        targets: impl Iterator<Item = (impl Fn() -> String, IpAddr)>,
         noun: &str,
         consequence: &str,
     ) {
@@ -36,10 +36,10 @@ impl Draft<'_> {
                          {} gateway; add one of the two, or a [[neighbor]]",
                         family(value)
                     );
-                    self.root.mistake(&path, message);
+                    self.root.mistake(&path(), message);
                 }
                 Some(hop) if hop.mac.is_none() && !self.may_be_learnt(hop, value) => {
-                    unresolved.entry(hop.address).or_insert((path, 0)).1 += 1;
+                    unresolved.entry(hop.address).or_insert_with(|| (path(), 0)).1 += 1;
                 }
                 Some(_) => {}
             }

@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 
 use ipnet::IpNet;
+use rustc_hash::FxHashMap;
 
 use super::draft::Draft;
 use crate::findings::Place;
@@ -43,22 +44,28 @@ impl Draft<'_> {
 
     /// Addresses that no host has: the network and broadcast addresses of a port's network.
     fn groups(&self) {
-        let groups: HashMap<IpAddr, IpNet> = self
+        let groups: FxHashMap<IpAddr, IpNet> = self
             .port_prefixes()
             .flat_map(|(_, prefix)| network_and_broadcast(prefix).map(move |ip| (ip, prefix)))
             .collect();
-        let neighbors = self
-            .neighbors()
-            .map(|(index, address, _)| (format!("neighbor[{index}].address"), address));
-        let backends = self.addressed_backends().map(|(entry, ip)| (entry.path("address"), ip));
-        let hosts =
-            self.gateways().chain(neighbors).chain(backends).chain(self.service_addresses());
-        for (path, address) in hosts {
-            let Some(prefix) = groups.get(&address) else { continue };
+        let check = |path: &dyn Fn() -> String, address: IpAddr| {
+            let Some(prefix) = groups.get(&address) else { return };
             let kind = if prefix.network() == address { "network" } else { "broadcast" };
             let network = prefix.trunc();
             let message = format!("{address} is the {kind} address of {network}: no host has it");
-            self.root.warn(&path, message);
+            self.root.warn(&path(), message);
+        };
+        for (path, address) in self.gateways() {
+            check(&|| path.clone(), address);
+        }
+        for (index, address, _) in self.neighbors() {
+            check(&|| format!("neighbor[{index}].address"), address);
+        }
+        for (entry, address) in self.addressed_backends() {
+            check(&|| entry.path("address"), address);
+        }
+        for (path, address) in self.service_addresses() {
+            check(&|| path.clone(), address);
         }
     }
 
@@ -121,6 +128,9 @@ impl Draft<'_> {
             .filter(|service| service.keys.address.is_ok_and(|address| address.is_ipv6()))
             .flat_map(|service| service.pool)
             .collect();
+        if serve_v6.is_empty() {
+            return;
+        }
         let serve_v6: HashSet<(usize, usize)> = serve_v6
             .into_iter()
             .flat_map(|pool| self.inclusions_of(pool))
@@ -159,6 +169,9 @@ impl Draft<'_> {
     fn backends_that_forward(&self) {
         let peers = self.tunnel.peers.as_ref().map_or(&[][..], Vec::as_slice);
         let members: HashSet<IpAddr> = self.cluster.members.iter().flatten().copied().collect();
+        if peers.is_empty() && members.is_empty() {
+            return;
+        }
         for (entry, value) in self.addressed_backends() {
             let what = if members.contains(&value) {
                 "a member of the cluster"

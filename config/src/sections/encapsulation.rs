@@ -49,16 +49,19 @@ section! {
 
 impl EncapsulationDraft {
     /// The encapsulations of a backend with this draft: its own list, or its pool's, or the default.
-    pub(crate) fn listed(&self, pool: &EncapsulationDraft) -> Checked<Vec<Encapsulation>> {
+    pub(crate) fn listed<'a>(
+        &'a self,
+        pool: &'a EncapsulationDraft,
+    ) -> Checked<&'a [Encapsulation]> {
         let own = match &self.encapsulation {
             Err(reported) => return Err(*reported),
-            Ok(own) => own.as_ref(),
+            Ok(own) => own.as_deref(),
         };
         let of_pool = match &pool.encapsulation {
             Err(reported) if own.is_none() => return Err(*reported),
-            of_pool => of_pool.as_ref().ok().and_then(Option::as_ref),
+            of_pool => of_pool.as_ref().ok().and_then(Option::as_deref),
         };
-        Ok(own.or(of_pool).map_or_else(|| vec![Encapsulation::DEFAULT], Vec::clone))
+        Ok(own.or(of_pool).unwrap_or(&[Encapsulation::DEFAULT]))
     }
 
     /// The settings of a backend with this draft; the pool's where the backend has none.

@@ -9,7 +9,7 @@ use super::names::REFERENCE;
 use crate::declare::{Declaration, Presence, section};
 use crate::findings::{Checked, Place};
 use crate::kind::{Boolean, IntegerOr, Words, integer, seconds};
-use crate::section::Section;
+use crate::section::{Section, Seen};
 use crate::text::{NAME, ROUTABLE};
 use guideway_core::balancer::choice::Choice;
 use guideway_core::balancer::encapsulation::{Encapsulation, Parameters};
@@ -287,7 +287,7 @@ impl BackendDraft {
             address: self.address?,
             weight: self.weight?,
             enabled: self.enabled?,
-            encapsulations: self.encapsulation.listed(of_pool)?,
+            encapsulations: self.encapsulation.listed(of_pool)?.to_vec(),
             parameters: self.encapsulation.parameters(of_pool)?,
         })
     }
@@ -352,11 +352,11 @@ fn pool<'a>(section: &Section<'a>, names: &mut HashMap<String, Place<'a>>) -> Po
     if section.has("slow_start_curve") && matches!(draft.slow_start, Ok(None)) {
         without_effect("slow_start_curve", "slow_start");
     }
-    let (mut names, mut addresses) = (HashMap::new(), HashMap::new());
+    let mut names = Seen::new("backends", "name");
+    let mut addresses = Seen::new("backends", "address");
     for (index, backend) in draft.backends.iter().flatten().enumerate() {
-        let path = |key| format!("backends[{index}].{key}");
-        section.unique(&path("name"), &backend.name, &mut names);
-        section.unique(&path("address"), &backend.address, &mut addresses);
+        section.unique_in(&mut names, index, &backend.name);
+        section.unique_in(&mut addresses, index, &backend.address);
     }
     draft
 }
