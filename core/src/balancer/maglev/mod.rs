@@ -13,48 +13,110 @@
 //! The whole fleet shares this definition. A change of it moves flows during an upgrade, and so is a change of
 //! the protocol between nodes.
 //!
-//! `turns.rs` finds whose turn it is, `fill.rs` claims the slots.
+//! | file | what |
+//! |---|---|
+//! | `turns.rs` | whose turn it is |
+//! | `fill.rs`, `last.rs` | the slots are claimed, and the last of them |
+//! | `update.rs`, `members.rs` | a large table is made from the one before |
 
 mod candidate;
+mod claimant;
 mod fill;
+mod last;
+mod members;
 mod turns;
+mod update;
 
 pub use candidate::{Candidate, Value, identity};
 
-use self::fill::{Claimant, fill};
-use self::turns::Turns;
+use self::claimant::Claimant;
+use self::fill::{Filled, Record, fill};
+use self::turns::{Turns, quotas};
+use self::update::{Before, update};
 use super::hash::FleetKey;
+
+/// Slots from which on a table is worth to be made from the one before it, with two bytes more for each slot.
+const UPDATED: u32 = 1 << 20;
 
 /// A lookup table whose slots each name a candidate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Table {
     slots: Box<[Value]>,
+    /// How many turns its candidate had had before it claimed each slot; only of large tables.
+    earlier: Box<[u16]>,
 }
 
 impl Table {
     /// Builds a table of `size` slots, a prime. Without a candidate of positive weight the table is empty and
     /// chooses nothing.
     pub fn build(key: &FleetKey, size: u32, candidates: &[Candidate]) -> Table {
-        let mut candidates: Vec<Candidate> =
-            candidates.iter().filter(|m| m.weight > 0).copied().collect();
-        candidates.sort_by_key(|m| m.identity);
+        Table::build_all(key, size, &weighted(candidates), size >= UPDATED)
+    }
+
+    /// The table of `size` slots for other candidates than those that this one was built for, `before`. It is the one
+    /// that [`Table::build`] builds. If few candidates are new or have a larger weight, and all others one weight, a large
+    /// table is made in a tenth of the time.
+    pub fn changed(
+        &self,
+        key: &FleetKey,
+        size: u32,
+        before: &[Candidate],
+        candidates: &[Candidate],
+    ) -> Table {
+        let (before, candidates) = (weighted(before), weighted(candidates));
+        let before = Before { candidates: &before, slots: &self.slots, earlier: &self.earlier };
+        match update(key, size, before, &candidates) {
+            Some(filled) => filled.into(),
+            None => {
+                let is_recorded = size >= UPDATED || !self.earlier.is_empty();
+                Table::build_all(key, size, &candidates, is_recorded)
+            }
+        }
+    }
+
+    /// Builds a table for candidates that have a weight and are ordered by identity.
+    fn build_all(key: &FleetKey, size: u32, candidates: &[Candidate], is_recorded: bool) -> Table {
+        let Some(heaviest) = candidates.iter().map(|m| m.weight).max() else {
+            return Table { slots: Box::default(), earlier: Box::default() };
+        };
         let claimants = candidates.iter().map(|m| Claimant::of(key, size, m)).collect();
         let weights: Vec<u32> = candidates.iter().map(|m| m.weight).collect();
-        let slots = match (weights.first(), turns::turns(size, &weights)) {
-            (None, _) => Vec::new(),
-            (_, Turns::Cyclic(candidates)) => fill(size, claimants, (0..candidates).cycle()),
-            (_, Turns::Listed(turns)) => fill(size, claimants, turns.into_iter()),
+        let sum: u64 = weights.iter().copied().map(u64::from).sum();
+        // A share is at most one more than that.
+        let most = u64::from(size) * u64::from(heaviest) / sum;
+        let is_recorded = is_recorded && most < u64::from(u16::MAX);
+        let record = |how| if is_recorded { how } else { Record::Nothing };
+        let filled = match turns::turns(size, &weights) {
+            Turns::Cyclic(candidates) => {
+                let turns = (0..candidates).cycle();
+                fill(size, claimants, turns, record(Record::EarlierOfRounds))
+            }
+            Turns::Listed(turns) => {
+                fill(size, claimants, turns.into_iter(), record(Record::Earlier))
+            }
         };
-        Table { slots: slots.into_boxed_slice() }
+        filled.into()
+    }
+
+    /// How many slots each of the candidates has in a table of `size`, in their order.
+    pub fn shares(size: u32, candidates: &[Candidate]) -> Vec<u32> {
+        let mut order: Vec<usize> = (0..candidates.len()).collect();
+        order.retain(|&index| candidates[index].weight > 0);
+        order.sort_by_key(|&index| candidates[index].identity);
+        let weights: Vec<u32> = order.iter().map(|&index| candidates[index].weight).collect();
+        let mut shares = vec![0; candidates.len()];
+        if !weights.is_empty() {
+            let quotas = quotas(size, &weights).into_iter();
+            order.into_iter().zip(quotas).for_each(|(index, quota)| shares[index] = quota);
+        }
+        shares
     }
 
     /// A table whose slots are turns, to be taken one after the other: as many as show the weights exactly, but at
     /// most `size`, which then show them within one turn. Candidates of equal weight have a turn each. The turns of
     /// each candidate are as far apart as they can be.
     pub fn turns(size: u32, candidates: &[Candidate]) -> Table {
-        let mut candidates: Vec<Candidate> =
-            candidates.iter().filter(|m| m.weight > 0).copied().collect();
-        candidates.sort_by_key(|m| m.identity);
+        let candidates = weighted(candidates);
         let divisor = candidates.iter().fold(0, |divisor, m| common_divisor(divisor, m.weight));
         let weights: Vec<u32> = candidates.iter().map(|m| m.weight / divisor.max(1)).collect();
         let sum: u64 = weights.iter().copied().map(u64::from).sum();
@@ -64,7 +126,7 @@ impl Table {
             Turns::Cyclic(candidates) => (0..candidates).map(value).collect(),
             Turns::Listed(turns) => turns.into_iter().map(value).collect(),
         };
-        Table { slots }
+        Table { slots, earlier: Box::default() }
     }
 
     /// The candidate for a flow of this [`FleetKey::hash`].
@@ -90,6 +152,20 @@ impl Table {
     pub fn slots(&self) -> &[Value] {
         &self.slots
     }
+}
+
+impl From<Filled> for Table {
+    fn from(Filled { slots, earlier }: Filled) -> Table {
+        Table { slots: slots.into_boxed_slice(), earlier: earlier.into_boxed_slice() }
+    }
+}
+
+/// The candidates that have a weight, ordered by identity.
+fn weighted(candidates: &[Candidate]) -> Vec<Candidate> {
+    let mut weighted: Vec<Candidate> =
+        candidates.iter().filter(|m| m.weight > 0).copied().collect();
+    weighted.sort_by_key(|m| m.identity);
+    weighted
 }
 
 /// The greatest common divisor, by Euclid. That of 0 and a number is the number.
@@ -185,7 +261,7 @@ mod tests {
         let candidates = [candidate(12), candidate(11)];
         let start = |candidate| {
             let claimant = Claimant::of(&key, 65537, candidate);
-            (claimant.next, claimant.skip)
+            (claimant.offset, claimant.skip)
         };
         assert_eq!(start(&candidates[1]), (46993, 24940));
         assert_eq!(start(&candidates[0]), (64216, 40126));
@@ -204,12 +280,12 @@ mod tests {
         let b = [(3, 4), (0, 2), (3, 1)];
         let lookup = |which: &[u32]| -> Vec<Value> {
             let claimant = |&value: &u32| {
-                let (next, skip) = b[value as usize];
-                Claimant { next, skip, value }
+                let (offset, skip) = b[value as usize];
+                Claimant { offset, skip, value }
             };
             let claimants: Vec<Claimant> = which.iter().map(claimant).collect();
             let candidates = u32::try_from(which.len()).unwrap();
-            fill(7, claimants, (0..candidates).cycle())
+            fill(7, claimants, (0..candidates).cycle(), Record::Nothing).slots
         };
         assert_eq!(lookup(&[0, 1, 2]), [1, 0, 1, 0, 2, 2, 0]);
         assert_eq!(lookup(&[0, 2]), [0, 0, 0, 0, 2, 2, 2]);

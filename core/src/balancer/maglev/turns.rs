@@ -43,17 +43,19 @@ pub(super) fn turns(size: u32, weights: &[u32]) -> Turns {
 
 /// The rounds of one candidate.
 #[derive(Clone, Copy, Debug)]
-struct TurnOrder {
-    candidate: u32,
-    weight: u32,
-    quota: u32,
-    heaviest: u32,
+pub(super) struct TurnOrder {
+    pub(super) candidate: u32,
+    pub(super) weight: u32,
+    /// How many turns it has.
+    pub(super) quota: u32,
+    /// The largest weight of all candidates.
+    pub(super) heaviest: u32,
 }
 
 impl TurnOrder {
     /// The round of each of its turns: `ceil(k * heaviest / weight)` for k from 1 to the quota, without a
     /// division for each.
-    fn all(self) -> impl Iterator<Item = u64> {
+    pub(super) fn all(self) -> impl Iterator<Item = u64> {
         let weight = u64::from(self.weight);
         let (whole, part) = (u64::from(self.heaviest) / weight, u64::from(self.heaviest) % weight);
         let (mut round, mut parts) = (0, 0);
@@ -103,7 +105,7 @@ fn counted(
 }
 
 /// How many slots each weight gets in a table of `size`: within one of `size * weight / sum`, and `size` in all.
-fn quotas(size: u32, weights: &[u32]) -> Vec<u32> {
+pub(super) fn quotas(size: u32, weights: &[u32]) -> Vec<u32> {
     let sum: u64 = weights.iter().copied().map(u64::from).sum();
     let exact = weights.iter().map(|&w| u64::from(size) * u64::from(w));
     #[expect(clippy::cast_possible_truncation, reason = "a share is at most the size")]
