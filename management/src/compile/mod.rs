@@ -1,12 +1,14 @@
 //! From state to [`Tables`]: a pure function.
 //!
-//! [`compile`] compares the state with the one that was compiled before. If the configuration, the ports and the
-//! node's own addresses are the same, only backends whose next hop or standing differs are compiled again, and only
-//! pools whose candidates differ get another Maglev table. Otherwise everything is compiled; Maglev tables of
-//! unchanged candidates are carried over even then. The result does not depend on what was compiled before.
+//! [`compile`] compares the state with the one that was compiled before. If the ports and the node's own addresses are the
+//! same, and the configuration but for weights and states of backends, only backends whose next hop or standing differs
+//! are compiled again, and only pools whose candidates differ get another Maglev table. Otherwise everything is compiled;
+//! Maglev tables of unchanged candidates are carried over even then. The result does not depend on what was compiled
+//! before.
 //!
 //! | file | what |
 //! |---|---|
+//! | `alike.rs` | whether two configurations differ in weights and states of backends alone |
 //! | `pool.rs` | pools: what they choose from, Maglev tables, and what listings show |
 //! | `backend.rs` | backends: encapsulation, headers, segment size |
 //! | `node.rs` | the node: own addresses, tunnels, cluster |
@@ -15,6 +17,7 @@
 //! | `services.rs` | services, virtual addresses, timeouts |
 //! | `source.rs` | the outer source addresses |
 
+mod alike;
 mod backend;
 mod node;
 mod pins;
@@ -41,6 +44,7 @@ pub use backend::CompiledBackend;
 pub use pool::CompiledPool;
 pub(crate) use punts::limits as punt_limits;
 
+use alike::are_alike;
 use backend::Reach;
 use pool::{BuiltTables, Source};
 
@@ -75,7 +79,9 @@ fn whole(generation: u64, state: &State, ids: &Arc<Ids>, previous: Option<&Compi
     let configuration = &*state.intent.configuration;
     let hash = &configuration.hash;
     let previous = previous.filter(|previous| previous.state.intent.configuration.hash == *hash);
-    let known = BuiltTables::of(previous.map_or(&[], |previous| &previous.pools));
+    let known = previous.map_or_else(BuiltTables::default, |previous| {
+        BuiltTables::of(&previous.state.intent.configuration.pools, &previous.pools)
+    });
     let mut records = vec![Backend::VACANT; ids.end];
     let sources = (0..configuration.pools.len()).map(|index| Source { state, ids, index });
     let own: Vec<_> = sources.clone().map(pool::own).collect();
@@ -111,10 +117,11 @@ fn whole(generation: u64, state: &State, ids: &Arc<Ids>, previous: Option<&Compi
 impl Compiled {
     /// Whether a state differs from the compiled one in next hops, the standing and pins only.
     fn is_like(&self, state: &State, ids: &Arc<Ids>) -> bool {
-        Arc::ptr_eq(&self.state.intent.configuration, &state.intent.configuration)
-            && Arc::ptr_eq(&self.ids, ids)
+        let (ours, theirs) = (&self.state.intent.configuration, &state.intent.configuration);
+        (Arc::ptr_eq(&self.ids, ids) || self.ids == *ids)
             && Arc::ptr_eq(&self.state.observation.ports, &state.observation.ports)
             && self.state.observation.routing.has_base_of(&state.observation.routing)
+            && (Arc::ptr_eq(ours, theirs) || are_alike(ours, theirs))
     }
 
     /// Compiles the differences.

@@ -50,18 +50,38 @@ struct Built {
     slots: Arc<[usize]>,
 }
 
-/// The tables of some pools, by their choice and candidates.
-pub(super) struct BuiltTables<'a>(FxHashMap<(bool, &'a [Candidate]), &'a Built>);
+/// The tables of some pools.
+#[derive(Default)]
+pub(super) struct BuiltTables<'a> {
+    /// By their choice and candidates.
+    equal: FxHashMap<(bool, &'a [Candidate]), &'a Built>,
+    /// By the name of their pool.
+    named: FxHashMap<&'a str, &'a Built>,
+}
 
 impl BuiltTables<'_> {
-    pub(super) fn of(pools: &[Arc<CompiledPool>]) -> BuiltTables<'_> {
-        let built = pools.iter().map(|pool| &pool.built);
-        BuiltTables(built.map(|b| ((has_turns(b.choice), &*b.candidates), b)).collect())
+    /// Those of compiled pools, which the configuration has in this order.
+    pub(super) fn of<'a>(
+        configured: &'a [config::Pool],
+        pools: &'a [Arc<CompiledPool>],
+    ) -> BuiltTables<'a> {
+        let built = || pools.iter().map(|pool| &pool.built);
+        BuiltTables {
+            equal: built().map(|b| ((has_turns(b.choice), &*b.candidates), b)).collect(),
+            named: configured.iter().map(|pool| &*pool.name).zip(built()).collect(),
+        }
     }
 
+    /// What chooses from these candidates.
     fn find(&self, choice: Choice, candidates: &[Candidate]) -> Option<Built> {
-        let built = self.0.get(&(has_turns(choice), candidates));
+        let built = self.equal.get(&(has_turns(choice), candidates));
         built.map(|&built| Built { choice, ..built.clone() })
+    }
+
+    /// What is likely to choose from nearly the candidates of a pool.
+    fn similar(&self, pool: &config::Pool, choice: Choice) -> Built {
+        let built = self.named.get(&*pool.name).filter(|b| !has_turns(b.choice));
+        built.map_or_else(|| Built::nothing(choice), |&built| Built { choice, ..built.clone() })
     }
 }
 
@@ -155,7 +175,7 @@ pub(super) fn finish(hash: &Hash, mut drafts: Vec<Draft>) -> Vec<(usize, Compile
 impl Draft {
     fn build(&mut self, hash: &Hash) {
         let Some(candidates) = self.candidates.take() else { return };
-        self.pool.built = Built::new(hash, self.pool.built.choice, candidates);
+        self.pool.built = self.pool.built.changed(hash, candidates);
         self.pool.count_slots();
     }
 }
@@ -177,10 +197,9 @@ pub(super) fn compile(
     });
     let choosable: Vec<Choosable> = choosable.collect();
     let (choice, candidates) = (source.pool().choice, candidates(source, &choosable));
-    let hash = &source.state.intent.configuration.hash;
     let (built, candidates) = match known.find(choice, &candidates) {
         Some(built) => (built, None),
-        None => (Built::new(hash, choice, Vec::new()), Some(candidates)),
+        None => (known.similar(source.pool(), choice), Some(candidates)),
     };
     let backends = own[source.index].iter().map(|(_, shown)| shown.clone()).collect();
     let mut pool =
@@ -325,17 +344,31 @@ impl CompiledPool {
 }
 
 impl Built {
-    fn new(hash: &Hash, choice: Choice, candidates: Vec<Candidate>) -> Built {
-        let table = match has_turns(choice) {
-            true => maglev::Table::turns(hash.table_size, &candidates),
-            false => maglev::Table::build(&FleetKey::new(hash.key), hash.table_size, &candidates),
-        };
+    /// Nothing to choose from.
+    fn nothing(choice: Choice) -> Built {
+        let table = Arc::new(maglev::Table::turns(0, &[]));
+        Built { choice, candidates: Arc::default(), table, first: 0, slots: Arc::default() }
+    }
+
+    /// What chooses from other candidates. This is used again as far as it can be.
+    fn changed(&self, hash: &Hash, candidates: Vec<Candidate>) -> Built {
+        let (key, size, choice) = (FleetKey::new(hash.key), hash.table_size, self.choice);
         let ids = || candidates.iter().map(|candidate| candidate.value);
         let first = ids().min().unwrap_or(0);
         let mut slots = vec![0; ids().max().map_or(0, |last| (last - first) as usize + 1)];
-        for &value in table.slots() {
-            slots[(value - first) as usize] += 1;
-        }
+        let mut count = |value: maglev::Value, more| slots[(value - first) as usize] += more;
+        let table = match has_turns(choice) {
+            true => {
+                let table = maglev::Table::turns(size, &candidates);
+                table.slots().iter().for_each(|&value| count(value, 1));
+                table
+            }
+            false => {
+                let shares = maglev::Table::shares(size, &candidates);
+                ids().zip(shares).for_each(|(value, share)| count(value, share as usize));
+                self.table.changed(&key, size, &self.candidates, &candidates)
+            }
+        };
         let (candidates, table, slots) = (candidates.into(), Arc::new(table), slots.into());
         Built { choice, candidates, table, first, slots }
     }

@@ -123,6 +123,19 @@ fn vary(configuration: &mut Configuration, random: &mut Random) {
     }
 }
 
+/// Changes what the standing has of a configuration, and nothing else.
+fn vary_standing(configuration: &mut Configuration, random: &mut Random) {
+    for pool in &mut configuration.pools {
+        for backend in &mut pool.backends {
+            backend.weight = random.of(&[backend.weight, backend.weight, 0, 1, 2]);
+            backend.enabled = random.below(5) > 0;
+        }
+        pool.slow_start = random.of(&[None, Some(Duration::from_secs(20))]);
+        pool.min_active = 1 + random.below(3);
+        pool.backup_hold = Duration::from_secs(random.of(&[0, 5]));
+    }
+}
+
 /// Changes of the kernel's tables, about these destinations and neighbours.
 fn batch(addresses: &[IpAddr], random: &mut Random) -> Batch {
     let link = |random: &mut Random| Link {
@@ -190,8 +203,15 @@ fn a_thousand_changes_make_what_the_whole_makes() {
     );
     let names = ["web", "dns", "spare", "web2"];
     let (mut changed, mut slow, mut leaving, mut pinned, mut seen) = (0, 0, 0, 0, [0; 4]);
+    let mut alike = 0;
     for _ in 0..1000 {
         if random.below(10) == 0 {
+            let mut configuration = Configuration::clone(&rig.state.intent.configuration);
+            vary_standing(&mut configuration, &mut random);
+            let before = rig.compiled.clone();
+            rig.configure(configuration);
+            alike += u32::from(before.is_like(&rig.compiled.state, &rig.compiled.ids));
+        } else if random.below(10) == 0 {
             let mut configuration = configuration();
             vary(&mut configuration, &mut random);
             rig.configure(configuration);
@@ -242,7 +262,7 @@ fn a_thousand_changes_make_what_the_whole_makes() {
         let records = || ids.backends.iter().flatten().map(|&id| tables.backend(id));
         leaving += u32::from(records().any(|record| record.leaving != Leaving::NONE));
     }
-    assert!(changed > 500, "only {changed} changes");
+    assert!(changed > 500 && alike > 50, "only {changed} changes, {alike} like the last");
     assert!(slow > 20 && leaving > 50 && pinned > 200, "{slow} {leaving} {pinned}");
     assert!(seen.iter().all(|&count| count > 5), "{seen:?}");
 }
@@ -487,6 +507,28 @@ fn another_configuration_keeps_the_tables_of_the_same_candidates() {
     rig.configure(other);
     assert_eq!(rig.rebuilt(&before), [true; 3]);
     rig.assert_is_what_the_state_makes();
+}
+
+#[test]
+fn a_weight_or_state_of_the_file_compiles_its_pool_alone() {
+    let mut rig = Rig::new();
+    let mut other = configuration();
+    for change in 0..4 {
+        let before = rig.pools();
+        let backend = &mut other.pools[1].backends[0];
+        match change {
+            0 => backend.weight = 9,
+            1 => backend.enabled = false,
+            2 => other.pools[1].panic_threshold = 7,
+            _ => backend.name += "2",
+        }
+        rig.configure(other.clone());
+        let kept = rig.compiled.pools.iter().zip(&before).map(|(a, b)| Arc::ptr_eq(a, b));
+        // With another name the pins may mean another backend.
+        let expected = [[true, false, true], [true, false, true], [true; 3], [false; 3]];
+        assert_eq!(kept.collect::<Vec<_>>(), expected[change]);
+        rig.assert_is_what_the_state_makes();
+    }
 }
 
 #[test]

@@ -203,6 +203,22 @@ impl Allocators {
     }
 }
 
+/// Whether two configurations have the same services and backends in the same order, and so the same ids.
+pub(crate) fn have_same_keys(a: &Configuration, b: &Configuration) -> bool {
+    fn services(of: &Configuration) -> impl Iterator<Item = ServiceAddress> {
+        of.services.iter().map(Service::service_address)
+    }
+    fn addresses(of: &Pool) -> impl Iterator<Item = IpAddr> {
+        of.backends.iter().map(|backend| backend.address)
+    }
+    let is_same = |(a, b): (&Pool, &Pool)| {
+        a.name == b.name && a.included == b.included && addresses(a).eq(addresses(b))
+    };
+    services(a).eq(services(b))
+        && a.pools.len() == b.pools.len()
+        && a.pools.iter().zip(&b.pools).all(is_same)
+}
+
 /// The backends of other pools that a pool can choose, each as its pool and its index there.
 fn others(pools: &[Pool], index: usize) -> impl Iterator<Item = (&Pool, usize)> {
     let others = pools[index].others(index);

@@ -176,10 +176,16 @@ impl Manager {
         }
         state.configure(configuration, text);
         state.settle(Wall::now());
-        let mut allocators = self.allocators.clone();
         let generation = self.next_generation();
-        let assigned = allocators.assign(&state.intent.configuration, generation, progress)?;
-        let accounts = self.accounts(&assigned, &state.intent.configuration);
+        let (before, after) = (&self.state().intent.configuration, &state.intent.configuration);
+        if ids::have_same_keys(before, after) {
+            let compiled = self.compile(generation, &state, &self.compiled.ids);
+            let accounts = Accounts::of(&self.published.load());
+            return Ok(self.put_in_force(compiled, accounts));
+        }
+        let mut allocators = self.allocators.clone();
+        let assigned = allocators.assign(after, generation, progress)?;
+        let accounts = self.accounts(&assigned, after);
         let compiled = self.compile(generation, &state, &Arc::new(assigned.ids));
         self.allocators = allocators;
         Ok(self.put_in_force(compiled, accounts))

@@ -64,7 +64,10 @@ impl Routing {
 
     /// Replaces the static routes.
     pub fn set_routes(&mut self, routes: StaticRoutes) {
-        self.fixed = Arc::new(routes);
+        // What is compared by pointers later stays the same.
+        if *self.fixed != routes {
+            self.fixed = Arc::new(routes);
+        }
     }
 
     /// Notes the MAC address of a neighbour, or that it is no longer known. Returns whether that is new.
