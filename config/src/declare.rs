@@ -27,9 +27,9 @@
 //! | `required_list "EXAMPLE"` | is such an array and must be there | a `Vec` |
 //!
 //! optionally a unit, and whether a `reload` puts a change in force or only a `restart` does. Behind
-//! the keys may come `keys FIELD: DRAFT` for keys that several sections share, `table FIELD (KEY): MODEL,
-//! DRAFT` for each section in this one, and `tables FIELD: DRAFT, EXAMPLE else WORDS, DOC` for several, none if the key
-//! is left out; `keys` and `tables` only without a model.
+//! the keys may come `keys FIELD: DRAFT` for keys that several sections share, which `DRAFT::read_shared` reads,
+//! `table FIELD (KEY): MODEL, DRAFT` for each section in this one, and `tables FIELD: DRAFT, EXAMPLE else WORDS, DOC` for
+//! several, none if the key is left out; `keys` and `tables` only without a model.
 //!
 //! The macro makes the draft, its reading, and the [`Declaration`] for the reference, the schema and `explain`. If a
 //! model is named, it also makes the model, the draft's turn into it, and the differences that need a restart.
@@ -172,7 +172,7 @@ macro_rules! section {
                     $($field: section!(
                         @read section, $presence, section!(@name $field $($key)?), $type, $kind, $example
                     ),)*
-                    $($shared: <$shared_draft>::read_keys(section),)?
+                    $($shared: <$shared_draft>::read_shared(section),)?
                     $($table: <$table_draft>::read(&section.table($table_key, false)),)*
                     $($tables: section.tables(stringify!($tables)).map(|found| {
                         found.iter().flatten().map(<$tables_draft>::read).collect()

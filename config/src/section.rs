@@ -101,6 +101,15 @@ impl<'a> Section<'a> {
         })
     }
 
+    /// Whether the file may have any of these keys of this section: not if it has the section without them, or no section.
+    pub(crate) fn may_have(&self, keys: &[&str]) -> bool {
+        match self.table {
+            Ok(Some(table)) => table.iter().any(|entry| keys.iter().any(|key| entry.has(key))),
+            Ok(None) => false,
+            Err(_) => true,
+        }
+    }
+
     /// The line of a value of this section.
     pub(crate) fn line(&self, path: &str) -> Place<'a> {
         self.findings.line(self.position(path))

@@ -71,6 +71,10 @@ fn identifier(text: &str) -> Result<String, String> {
 }
 
 fn name(text: &str) -> Result<String, String> {
+    // Of tens of thousands of names, nearly all are such.
+    if (1..=255).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Ok(text.to_owned());
+    }
     let allowed = |c: char| !c.is_control() && !c.is_whitespace();
     within(text, 1..=255, allowed, "1 to 255 bytes without white space and control characters")
 }

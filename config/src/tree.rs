@@ -32,6 +32,15 @@ pub(crate) struct Entry<'t> {
     pub(crate) value: Located<Value<'t>>,
 }
 
+impl Entry<'_> {
+    /// Whether it has this key. Most keys differ in length or in the first byte.
+    #[inline]
+    pub(crate) fn has(&self, key: &str) -> bool {
+        let ours = &*self.key.value;
+        ours.len() == key.len() && ours.as_bytes().first() == key.as_bytes().first() && ours == key
+    }
+}
+
 /// A value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Value<'t> {
@@ -70,7 +79,7 @@ impl<'t> Table<'t> {
     /// The value of a key.
     pub(crate) fn get(&self, key: &str) -> Option<&Located<Value<'t>>> {
         let entry = match self.0.len() {
-            0..=FEW => self.0.iter().find(|entry| entry.key.value == key),
+            0..=FEW => self.0.iter().find(|entry| entry.has(key)),
             _ => self.place(key).ok().map(|place| &self.0[place]),
         };
         entry.map(|entry| &entry.value)
@@ -105,15 +114,21 @@ impl<'t> Table<'t> {
 
     /// Adds an entry. Returns whether the key is new; if not, nothing changes.
     pub(crate) fn insert(&mut self, key: Located<&'t str>, value: Located<Value<'t>>) -> bool {
-        let mut new = Some(value);
-        // The value is taken if the key is new.
-        self.entry(key, || new.take());
-        new.is_none()
+        let Err(place) = self.place(key.value) else { return false };
+        let key = Located { at: key.at, value: Cow::Borrowed(key.value) };
+        self.0.insert(place, Entry { key, value });
+        true
     }
 
     /// The index of a key, or the one where it belongs.
     fn place(&self, key: &str) -> Result<usize, usize> {
-        self.0.binary_search_by(|entry| (*entry.key.value).cmp(key))
+        match self.0.last() {
+            Some(last) if *last.key.value >= *key => {
+                self.0.binary_search_by(|entry| (*entry.key.value).cmp(key))
+            }
+            // Many keys come in order.
+            _ => Err(self.0.len()),
+        }
     }
 
     /// Joins two tables. `both` joins the values of a key that both have, given the key; its value stays.

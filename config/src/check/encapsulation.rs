@@ -23,7 +23,17 @@ impl Draft<'_> {
                 Ok(None) if backends.is_empty() => used.push(Encapsulation::DEFAULT),
                 Ok(None) | Err(_) => {}
             }
+            // Which settings the first backend lacks that has what the pool says, and so the others of the kind too.
+            let mut of_pool: Option<Vec<&str>> = None;
             for (index, backend) in backends.iter().enumerate() {
+                let is_like_pool = backend.encapsulation.is_unset();
+                if let Some(lacking) = of_pool.as_ref().filter(|_| is_like_pool) {
+                    for key in lacking {
+                        missing.entry(*key).and_modify(|(_, _, backends)| *backends += 1);
+                    }
+                    continue;
+                }
+                let mut lacking = Vec::new();
                 let path = || format!("pool[{pool_index}].backends[{index}]");
                 let Ok(listed) = backend.encapsulation.listed(&pool.encapsulation) else {
                     complete = false;
@@ -36,6 +46,7 @@ impl Draft<'_> {
                         if let Some(needing) = listed.iter().find(|e| e.required().contains(&key)) {
                             let first = || (format!("{}.{}", path(), key.name()), *needing, 0);
                             missing.entry(key.name()).or_insert_with(first).2 += 1;
+                            lacking.push(key.name());
                         }
                     }
                 }
@@ -43,6 +54,9 @@ impl Draft<'_> {
                     if !used.contains(encapsulation) {
                         used.push(*encapsulation);
                     }
+                }
+                if is_like_pool {
+                    of_pool = Some(lacking);
                 }
             }
             for (path, needing, backends) in missing.into_values() {

@@ -3,6 +3,7 @@
 use crate::declare::section;
 use crate::findings::Checked;
 use crate::kind::{IntegerOr, OneOrMore, Words, integer};
+use crate::section::Section;
 use crate::text::{MAC, Mac};
 use guideway_core::balancer::encapsulation::{
     Encapsulation, GreKey, Parameters, Setting, UdpChecksum,
@@ -48,6 +49,23 @@ section! {
 }
 
 impl EncapsulationDraft {
+    /// Reads the keys of a pool or a backend. Most backends have none.
+    pub(crate) fn read_shared(section: &Section<'_>) -> EncapsulationDraft {
+        if section.may_have(Self::NAMES) {
+            return Self::read_keys(section);
+        }
+        EncapsulationDraft {
+            encapsulation: Ok(None),
+            gre_key: Ok(None),
+            udp_port: Ok(None),
+            udp_checksum: Ok(None),
+            vni: Ok(None),
+            inner_source_mac: Ok(None),
+            inner_destination_mac: Ok(None),
+            label: Ok(None),
+        }
+    }
+
     /// The encapsulations of a backend with this draft: its own list, or its pool's, or the default.
     pub(crate) fn listed<'a>(
         &'a self,
@@ -69,6 +87,15 @@ impl EncapsulationDraft {
         let ((own, own_whole), (of_pool, pool_whole)) =
             (self.own_parameters(), pool.own_parameters());
         own_whole.and(pool_whole).map(|()| own.or(&of_pool))
+    }
+
+    /// Whether no key is there.
+    pub(crate) fn is_unset(&self) -> bool {
+        matches!(self.encapsulation, Ok(None))
+            && matches!((self.gre_key, self.udp_port), (Ok(None), Ok(None)))
+            && matches!((self.udp_checksum, self.vni), (Ok(None), Ok(None)))
+            && matches!(self.inner_source_mac, Ok(None))
+            && matches!((self.inner_destination_mac, self.label), (Ok(None), Ok(None)))
     }
 
     /// The settings that are set, without those that have a mistake.
