@@ -5,6 +5,7 @@
 
 use std::fmt::Write;
 use std::net::Ipv4Addr;
+use std::thread;
 use std::time::Duration;
 
 use guideway_config as config;
@@ -19,8 +20,13 @@ use crate::part::{Effort, Part, Times, grouped, milliseconds, percent, repeat, t
 pub(crate) const SHAPES: [(u32, u32, u32); 3] =
     [(20, 1000, 100_003), (200, 100, 65_537), (1, 20_000, 2_000_003)];
 
-/// A step: the configuration before it, and the configuration to apply.
-const STEPS: [&str; 3] = ["the first time", "once more", "one backend's weight changed"];
+/// What is applied, after each other, and milliseconds at the most.
+const STEPS: [(&str, f64); 4] = [
+    ("the first time", 60.0),
+    ("once more", 20.0),
+    ("one backend's weight doubled", 20.0),
+    ("one backend removed", 20.0),
+];
 
 /// Without workers none is behind.
 pub(crate) const PROGRESS: Progress = Progress { generation: u64::MAX, swept: u64::MAX };
@@ -30,16 +36,21 @@ pub(crate) fn measure(part: &mut Part, effort: Effort) {
     for (pools, each, slots) in SHAPES {
         eprintln!("applying {pools} pools of {each} backends:");
         let of_weight = |weight| text((pools, each, slots), weight, Link::Gateway);
-        let (text, changed) = (of_weight(1), of_weight(2));
+        let (first, heavier) = (of_weight(1), of_weight(2));
+        let mut fewer = heavier.clone();
+        // The last backend of the first pool.
+        let end = fewer.find("\n]\n").expect("the end of a pool");
+        let begin = fewer[..end].rfind('\n').expect("a backend");
+        fewer.replace_range(begin..end, "");
         let mut manager = None;
         // For each step: reading, publishing, and both.
-        let times = repeat::<9>(effort, |times| {
+        let times = repeat::<{ 3 * STEPS.len() }>(effort, |times| {
             let mut steps = times.chunks_mut(3);
-            for (text, first) in [(&text, true), (&text, false), (&changed, false)] {
+            for (n, text) in [&first, &first, &heavier, &fewer].into_iter().enumerate() {
                 let (reading, parsed) =
                     timed(|| config::parse(text).expect("a valid configuration"));
                 let configuration = parsed.configuration;
-                if first {
+                if n == 0 {
                     // The tables of the round before are freed untimed.
                     manager = None;
                 }
@@ -58,10 +69,10 @@ pub(crate) fn measure(part: &mut Part, effort: Effort) {
                         .0
                     }
                 };
-                record(steps.next().expect("three steps"), reading, publishing);
+                record(steps.next().expect("as many steps"), reading, publishing);
             }
         });
-        for (step, times) in STEPS.iter().zip(times.chunks(3)) {
+        for ((step, most), times) in STEPS.iter().zip(times.chunks(3)) {
             let [reading, publishing, both] = times else { unreachable!("chunks of three") };
             rows.push(vec![
                 json!(format!("{} of {}", grouped(pools), grouped(each))),
@@ -72,13 +83,16 @@ pub(crate) fn measure(part: &mut Part, effort: Effort) {
                 json!(milliseconds(both.median())),
                 json!(percent(both.spread())),
             ]);
+            let claim = format!("{} of {} backends applied: {step}", grouped(pools), grouped(each));
+            part.at_most(&claim, *most, "ms", both.median(), both.spread());
         }
     }
+    let cpus = thread::available_parallelism().map_or(1, |cpus| cpus.get());
     part.table(
         ("apply", "Applying a configuration of 20,000 backends"),
         &["pools", "slots of each", "what is applied", "reading", "publishing", "both", "spread"],
         rows,
-        "Medians; the spread is that of both together.",
+        &format!("Medians, on {cpus} CPUs; the spread is that of both together."),
     );
 }
 
