@@ -149,6 +149,33 @@ def test_applies_and_listings_side_by_side_under_traffic(namespace, peer, direct
     assert longest < LONGEST_LISTING
 
 
+def test_one_of_20_000_backends_changes_under_traffic(namespace, peer, directory):
+    """Each apply makes a table of 2,000,003 slots. No packet is lost or overtaken, and no flow changes."""
+
+    def grow(config, weight):
+        config["hash"]["table_size"] = 2_000_003
+        backends = [{"name": f"b{n}", "address": f"10.60.{n // 250}.{1 + n % 250}"} for n in range(20_000)]
+        backends[7]["weight"] = weight
+        config["pool"].append({"name": "large", "backends": backends})
+
+    config, _ = configurations(directory, 1)
+    steps = [config.changed(lambda config, weight=weight: grow(config, weight)) for weight in (1, 2, 3, 1, 2)]
+    with Daemon(namespace, steps[0], directory) as daemon, network.capturing(namespace, peer) as capture:
+        with network.Traffic(namespace, peer, [p.frame for p in SENT], PER_SECOND) as sender:
+            for step in steps[1:]:
+                sender.wait(PER_SECOND // 4)
+                apply(daemon, step)
+            sender.wait(PER_SECOND // 4)
+        captured = capture.wait(sender.sent)
+        stats = daemon.stats_at_rest()
+        assert daemon.generation() == len(steps)
+    assert stats["verdicts"]["forwarded"] == sender.sent == len(captured), "packets were lost"
+    for one, frames in by_flow(captured).items():
+        numbers = [number for number, _ in frames]
+        assert numbers == sorted(numbers), "the order within a flow"
+        assert len({frame for _, frame in frames}) == 1, f"{one} changed"
+
+
 def test_a_drain_keeps_known_flows(namespace, peer, directory):
     """Weight 0 moves no flow. Disabling a backend moves its flows and no others."""
     config = live_one_port("gw0", directory)
