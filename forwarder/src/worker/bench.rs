@@ -2,12 +2,12 @@
 //! burst and finds them where its outputs lead. It processes a burst as [`super::Worker`] does.
 
 use super::clock::Clock;
-use super::io::Output;
+use super::io::{Output, Owners, receive_passed};
 use super::kernel::Punts;
 use super::outputs::Outputs;
 use super::rounds::process;
 use super::{Batch, Exceptions, Pipeline, Round};
-use crate::dpdk::Burst;
+use crate::dpdk::{Burst, ring};
 use guideway_core::balancer::id::PortIndex;
 use guideway_core::balancer::{Balancer, Tables};
 use guideway_core::stats::Writer;
@@ -18,6 +18,7 @@ pub struct BenchWorker {
     batch: Batch,
     clock: Clock,
     outputs: Vec<Output>,
+    owners: Option<Owners>,
     punts: Punts,
 }
 
@@ -31,7 +32,13 @@ impl BenchWorker {
         outputs: Vec<Output>,
     ) -> BenchWorker {
         let pipeline = Pipeline::new(balancer, stats, exceptions);
-        BenchWorker { pipeline, batch: Batch::new(), clock, outputs, punts: Punts::default() }
+        let (batch, punts) = (Batch::new(), Punts::default());
+        BenchWorker { pipeline, batch, clock, outputs, owners: None, punts }
+    }
+
+    /// Passes packets on to the owners of their flows from here on.
+    pub fn divide_among(&mut self, owners: Owners) {
+        self.owners = Some(owners);
     }
 
     /// The burst that is processed next.
@@ -46,11 +53,26 @@ impl BenchWorker {
         let actions = Outputs {
             ports: &mut self.outputs,
             siblings: &mut [],
-            owners: None,
+            owners: self.owners.as_mut(),
             punts: &mut self.punts,
         };
         let mut round = Round { tables, now: self.clock.now(), actions };
         process(&mut self.pipeline, &mut round, port, &mut self.batch, &mut self.clock);
+    }
+
+    /// Processes a burst of packets that another worker has passed on. Returns how many there were.
+    #[inline(never)]
+    pub fn process_passed(
+        &mut self,
+        tables: &Tables,
+        port: PortIndex,
+        ring: &mut ring::Receiver,
+    ) -> usize {
+        let received = receive_passed(ring, &mut self.batch.burst);
+        if received > 0 {
+            self.process(tables, port);
+        }
+        received
     }
 
     /// Replaces the balancer, as a restart would.

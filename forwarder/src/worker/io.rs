@@ -60,6 +60,12 @@ pub enum InputKind {
     Handoff(ring::Receiver),
 }
 
+/// Fills a burst with packets that the worker that polls the device has passed on. Returns how many.
+#[inline]
+pub(super) fn receive_passed(ring: &mut ring::Receiver, burst: &mut Burst) -> usize {
+    ring.receive(burst)
+}
+
 /// Divides flows among the workers by their hash.
 pub struct Owners {
     /// The output to each worker; `None` for the worker that divides.
