@@ -7,6 +7,7 @@
 #include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/epoll.h>
 #include <unistd.h>
 
@@ -38,14 +39,57 @@ int guideway_alloc_bulk(struct rte_mempool *pool, struct rte_mbuf **mbufs, unsig
 	return rte_pktmbuf_alloc_bulk(pool, mbufs, count);
 }
 
-uint16_t guideway_ring_enqueue(struct rte_ring *ring, struct rte_mbuf **mbufs, uint16_t count)
+/* The slots of a ring lie behind its struct. `count` is at most the ring's capacity. */
+static void **ring_slots(struct rte_ring *ring)
 {
-	return rte_ring_sp_enqueue_burst(ring, (void *const *)mbufs, count, NULL);
+	return (void **)&ring[1];
 }
 
-uint16_t guideway_ring_dequeue(struct rte_ring *ring, struct rte_mbuf **mbufs, uint16_t count)
+/* Appends mbufs to a ring with one producer, as many as there is room for, and returns how many. `room` is what the
+ * producer knows of the room, at first 0. Only if that is too little does it read how far the consumer is, which
+ * stands on a cache line that the consumer writes. */
+uint16_t guideway_ring_enqueue(struct rte_ring *ring, struct rte_mbuf **mbufs, uint16_t count, uint32_t *room)
 {
-	return rte_ring_sc_dequeue_burst(ring, (void **)mbufs, count, NULL);
+	uint32_t head = ring->prod.head, at = head & ring->mask, straight = ring->size - at;
+
+	if (*room < count)
+		*room = ring->capacity + __atomic_load_n(&ring->cons.tail, __ATOMIC_ACQUIRE) - head;
+	if (*room < count)
+		count = *room;
+	if (count == 0)
+		return 0;
+	if (straight > count)
+		straight = count;
+	memcpy(ring_slots(ring) + at, mbufs, straight * sizeof(*mbufs));
+	if (straight < count)
+		memcpy(ring_slots(ring), mbufs + straight, (count - straight) * sizeof(*mbufs));
+	*room -= count;
+	ring->prod.head = head + count;
+	__atomic_store_n(&ring->prod.tail, head + count, __ATOMIC_RELEASE);
+	return count;
+}
+
+/* Takes up to `count` mbufs from a ring with one consumer, and returns how many. `ready` is what the consumer knows
+ * of the mbufs that wait, at first 0. Only if that is too few does it read how far the producer is. */
+uint16_t guideway_ring_dequeue(struct rte_ring *ring, struct rte_mbuf **mbufs, uint16_t count, uint32_t *ready)
+{
+	uint32_t head = ring->cons.head, at = head & ring->mask, straight = ring->size - at;
+
+	if (*ready < count)
+		*ready = __atomic_load_n(&ring->prod.tail, __ATOMIC_ACQUIRE) - head;
+	if (*ready < count)
+		count = *ready;
+	if (count == 0)
+		return 0;
+	if (straight > count)
+		straight = count;
+	memcpy(mbufs, ring_slots(ring) + at, straight * sizeof(*mbufs));
+	if (straight < count)
+		memcpy(mbufs + straight, ring_slots(ring), (count - straight) * sizeof(*mbufs));
+	*ready -= count;
+	ring->cons.head = head + count;
+	__atomic_store_n(&ring->cons.tail, head + count, __ATOMIC_RELEASE);
+	return count;
 }
 
 unsigned int guideway_ring_free_count(const struct rte_ring *ring)

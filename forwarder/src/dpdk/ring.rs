@@ -1,6 +1,9 @@
 //! Rings that hand packets from one thread to one other, without a lock.
 //!
 //! A ring of size n holds n - 1 packets. Packets in it are freed when both ends are gone.
+//!
+//! Each end writes its own cache line of the ring, and the slots. It reads the other end's line, which costs as much as a
+//! packet or two, only if it does not know of enough room or of enough packets.
 
 use std::cell::Cell;
 use std::marker::PhantomData;
@@ -33,14 +36,16 @@ pub fn channel(
         errno: Errno::last(),
     })?;
     let ring = Arc::new(Ring { raw, _eal: eal.clone() });
-    let sender = Sender { ring: Arc::clone(&ring), _not_sync: PhantomData };
-    Ok((sender, Receiver { ring, _not_sync: PhantomData }))
+    let sender = Sender { ring: Arc::clone(&ring), room: 0, _not_sync: PhantomData };
+    Ok((sender, Receiver { ring, ready: 0, _not_sync: PhantomData }))
 }
 
 /// The end that packets enter.
 #[derive(Debug)]
 pub struct Sender {
     ring: Arc<Ring>,
+    /// Slots that are known to be free.
+    room: u32,
     _not_sync: PhantomData<Cell<()>>,
 }
 
@@ -49,10 +54,12 @@ impl Sender {
     /// returns how many. The others move up.
     #[inline]
     pub fn send(&mut self, burst: &mut Burst) -> usize {
+        let ring = self.ring.raw.as_ptr();
         let enqueue = |slots, count| {
             // SAFETY: the ring lives as long as `self`. This is its one producer, because a sender
-            // is neither `Sync` nor `Clone` and is borrowed mutably. There are that many mbufs.
-            unsafe { sys::guideway_ring_enqueue(self.ring.raw.as_ptr(), slots, count) }
+            // is neither `Sync` nor `Clone` and is borrowed mutably; so `room` is what this
+            // function left there. There are that many mbufs.
+            unsafe { sys::guideway_ring_enqueue(ring, slots, count, &raw mut self.room) }
         };
         // SAFETY: the ring owns the mbufs that it takes, from the first on, and leaves the others.
         unsafe { burst.take_front_with(enqueue) }
@@ -71,6 +78,8 @@ impl Sender {
 #[derive(Debug)]
 pub struct Receiver {
     ring: Arc<Ring>,
+    /// Packets that are known to wait.
+    ready: u32,
     _not_sync: PhantomData<Cell<()>>,
 }
 
@@ -80,8 +89,8 @@ impl Receiver {
     pub fn receive(&mut self, burst: &mut Burst) -> usize {
         burst.clear();
         // SAFETY: a receiver is the ring's one consumer, neither `Sync` nor `Clone` and borrowed
-        // mutably.
-        unsafe { self.ring.receive(burst) }
+        // mutably; so `ready` is what this function left there.
+        unsafe { self.ring.receive(burst, &mut self.ready) }
     }
 
     /// Whether no packet waits.
@@ -106,11 +115,11 @@ unsafe impl Sync for Ring {}
 
 impl Ring {
     /// # Safety
-    /// No other thread takes packets out meanwhile.
-    unsafe fn receive(&self, burst: &mut Burst) -> usize {
+    /// No other thread takes packets out meanwhile. At least `ready` packets wait.
+    unsafe fn receive(&self, burst: &mut Burst, ready: &mut u32) -> usize {
         let dequeue = |slots, room| {
-            // SAFETY: the caller is the one consumer; `room` slots are free.
-            unsafe { sys::guideway_ring_dequeue(self.raw.as_ptr(), slots, room) }
+            // SAFETY: the caller is the one consumer, and right about `ready`; `room` slots are free.
+            unsafe { sys::guideway_ring_dequeue(self.raw.as_ptr(), slots, room, ready) }
         };
         // SAFETY: `Sender::send` put these mbufs in and gave them up.
         unsafe { burst.append_with(dequeue) }
@@ -119,9 +128,9 @@ impl Ring {
 
 impl Drop for Ring {
     fn drop(&mut self) {
-        let mut burst = Burst::new();
-        // SAFETY: both ends are gone, so nobody else takes packets out.
-        while unsafe { self.receive(&mut burst) } > 0 {
+        let (mut burst, mut ready) = (Burst::new(), 0);
+        // SAFETY: both ends are gone, so nobody else takes packets out. `ready` is never too much.
+        while unsafe { self.receive(&mut burst, &mut ready) } > 0 {
             burst.clear();
         }
         // SAFETY: both ends are gone, and the ring is empty.
