@@ -63,7 +63,10 @@ pub enum InputKind {
 /// Fills a burst with packets that the worker that polls the device has passed on. Returns how many.
 #[inline]
 pub(super) fn receive_passed(ring: &mut ring::Receiver, burst: &mut Burst) -> usize {
-    ring.receive(burst)
+    let received = ring.receive(burst);
+    // The worker that polls has read the headers, and this one writes others before them.
+    burst.fetch_headers();
+    received
 }
 
 /// Divides flows among the workers by their hash.
