@@ -46,15 +46,14 @@ pub struct Reader(Arc<Block>);
 
 /// A block with counters for so many services and backends.
 pub fn channel(services: usize, backends: usize) -> (Writer, Reader) {
-    let traffic = |n| std::iter::repeat_with(TrafficCells::default).take(n).collect();
     let block = Arc::new(Block {
         counters: CachePadded::default(),
         gauges: CachePadded::default(),
         verdicts: CachePadded::new(std::array::from_fn(|_| Cell::default())),
         events: CachePadded::default(),
         histograms: CachePadded::new(std::array::from_fn(|_| HistogramCells::new())),
-        services: traffic(services),
-        backends: traffic(backends),
+        services: traffic::table(services),
+        backends: traffic::table(backends),
     });
     (Writer(block.clone()), Reader(block))
 }
@@ -268,6 +267,36 @@ mod tests {
         assert_eq!((reader.service(0) - earlier).live, 1);
         assert_eq!((reader.service(0) + reader.backend(0)).live, 2);
         assert_eq!(reader.event(Event::FlowExpired), 1);
+    }
+
+    /// Blocks of odd sizes, made one after the other, as those of workers are.
+    #[test]
+    fn no_two_workers_count_on_one_line() {
+        /// Bytes that a CPU may fetch together: two cache lines.
+        const PAIR: usize = 128;
+        let sizes = (0..60).map(|n| (n % 7, n % 11));
+        let blocks: Vec<_> = sizes.map(|(a, b)| (a, b, channel(a, b).0)).collect();
+        let mut owners = std::collections::HashMap::new();
+        for (worker, (services, backends, Writer(block))) in blocks.iter().enumerate() {
+            let all = std::ptr::from_ref::<Block>(block).addr();
+            let used = |cells: &[TrafficCells], n: usize| {
+                assert!((cells.len() - n) * size_of::<TrafficCells>() >= PAIR);
+                cells[..n].as_ptr_range().start.addr()..cells[..n].as_ptr_range().end.addr()
+            };
+            for bytes in [
+                all..all + size_of::<Block>(),
+                used(&block.services, *services),
+                used(&block.backends, *backends),
+            ] {
+                if bytes.is_empty() {
+                    continue;
+                }
+                for line in (bytes.start / PAIR)..bytes.end.div_ceil(PAIR) {
+                    let other = owners.insert(line, worker).unwrap_or(worker);
+                    assert_eq!(other, worker, "{line:#x} of {bytes:x?}");
+                }
+            }
+        }
     }
 
     #[test]

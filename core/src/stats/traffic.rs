@@ -2,6 +2,16 @@
 
 use super::cell::Cell;
 
+/// Services or backends whose counters lie in two cache lines, which CPUs fetch in pairs.
+const IN_PAIR: usize = 128 / size_of::<TrafficCells>();
+
+/// The counters of so many services or backends, and behind them a pair of cache lines that stays unused. So those of the
+/// next worker, which may follow in memory, share no line with them. What else workers write begins and ends with
+/// a line.
+pub(super) fn table(n: usize) -> Box<[TrafficCells]> {
+    std::iter::repeat_with(TrafficCells::default).take(n + IN_PAIR).collect()
+}
+
 /// The counters of a service or of a backend. Their alignment keeps them in one cache line.
 #[derive(Debug, Default)]
 #[repr(align(32))]
