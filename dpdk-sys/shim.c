@@ -359,3 +359,13 @@ uint16_t guideway_pool_room(struct rte_mempool *pool)
 {
 	return rte_pktmbuf_data_room_size(pool);
 }
+
+/* Returns the cache that a pool has for a thread, or NULL, and how many bytes of it the thread writes: its head, and the
+ * buffers in it, of which there are at most twice as many as the pool's cache size. */
+void *guideway_pool_cache(struct rte_mempool *pool, unsigned int lcore, uint32_t *length)
+{
+	struct rte_mempool_cache *cache = rte_mempool_default_cache(pool, lcore);
+
+	*length = offsetof(struct rte_mempool_cache, objs) + 2 * pool->cache_size * sizeof(void *);
+	return cache;
+}

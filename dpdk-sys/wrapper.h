@@ -44,6 +44,13 @@ enum guideway_mbuf_offset {
 	GUIDEWAY_MBUF_SIZE = sizeof(struct rte_mbuf),
 };
 
+/* Offsets of what the two ends of a ring write, and of the slots. */
+enum guideway_ring_offset {
+	GUIDEWAY_RING_PRODUCER = offsetof(struct rte_ring, prod),
+	GUIDEWAY_RING_CONSUMER = offsetof(struct rte_ring, cons),
+	GUIDEWAY_RING_SLOTS = sizeof(struct rte_ring),
+};
+
 /* The types that Rust reads at these offsets. */
 _Static_assert(sizeof(((struct rte_mbuf *)0)->data_off) == 2, "data_off is read as u16");
 _Static_assert(sizeof(((struct rte_mbuf *)0)->refcnt) == 2, "refcnt is read as u16");
@@ -138,5 +145,6 @@ struct rte_mempool *guideway_page_pool(const char *name, unsigned int count, uns
 				       uint16_t priv, uint16_t room, int socket);
 uint32_t guideway_pool_outside(struct rte_mempool *pool);
 uint16_t guideway_pool_room(struct rte_mempool *pool);
+void *guideway_pool_cache(struct rte_mempool *pool, unsigned int lcore, uint32_t *length);
 
 #endif

@@ -380,6 +380,9 @@ impl<'a> Connections<'a> {
 }
 
 #[cfg(test)]
+mod lines;
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use crate::dpdk::port::Facts;

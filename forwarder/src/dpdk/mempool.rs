@@ -188,7 +188,7 @@ pub(super) fn any(socket: Option<u32>) -> i32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dpdk::testing::{eal, in_own_process, packets, pool, unique};
+    use crate::dpdk::testing::{DATA_ROOM, eal, in_own_process, packets, pool, unique};
 
     #[test]
     fn a_pool_that_runs_dry_recovers() {
@@ -224,6 +224,43 @@ mod tests {
             );
             assert_eq!(pool(1023).in_use(), 0, "what it took is back");
         });
+    }
+
+    /// What two threads with packets of one pool write: each its cache, and each packet its owner.
+    #[test]
+    fn no_two_threads_write_one_line_of_a_pool() {
+        /// Bytes that a CPU may fetch together: two cache lines.
+        const PAIR: usize = 128;
+        let pool = Mempool::new(eal(), &unique("pool"), 1023, DATA_ROOM, 256, None).unwrap();
+        let mut writers = std::collections::HashMap::new();
+        let mut write = |writer: (&'static str, usize), start: usize, length: usize| {
+            for line in (start / PAIR)..(start + length).div_ceil(PAIR) {
+                let other = *writers.entry(line).or_insert(writer);
+                assert_eq!(other, writer, "line {line:#x} from {start:#x} on");
+            }
+        };
+        for thread in 0..128 {
+            let mut length = 0;
+            // SAFETY: the pool lives, and the length is written to a variable that outlives the call.
+            let cache = unsafe { sys::guideway_pool_cache(pool.raw(), thread, &raw mut length) };
+            assert!(!cache.is_null() && length > 256 * 8);
+            write(("cache", thread as usize), cache.addr(), length as usize);
+        }
+        let mut held = Vec::new();
+        loop {
+            let mut burst = Burst::new();
+            if pool.allocate(&mut burst, 31) == 0 {
+                break;
+            }
+            held.push(burst);
+        }
+        assert!(held.len() > 20, "most of the pool, but for what is in the cache");
+        for (n, mbuf) in held.iter_mut().flat_map(|burst| burst.iter_mut()).enumerate() {
+            let start = std::ptr::from_ref(mbuf).addr();
+            // From the mbuf itself to the end of the longest frame.
+            let frame = mbuf.append(DATA_ROOM.into()).unwrap().as_ptr_range().end.addr();
+            write(("packet", n), start, frame - start);
+        }
     }
 
     /// `net_af_xdp` registers memory from the first page on, as long as all mbufs together.

@@ -40,8 +40,9 @@ pub fn channel(
     Ok((sender, Receiver { ring, ready: 0, _not_sync: PhantomData }))
 }
 
-/// The end that packets enter.
+/// The end that packets enter. It is written with each burst, so it shares no cache line with what another thread has.
 #[derive(Debug)]
+#[repr(align(128))]
 pub struct Sender {
     ring: Arc<Ring>,
     /// Slots that are known to be free.
@@ -74,8 +75,9 @@ impl Sender {
     }
 }
 
-/// The end that packets leave.
+/// The end that packets leave. It shares no cache line either.
 #[derive(Debug)]
+#[repr(align(128))]
 pub struct Receiver {
     ring: Arc<Ring>,
     /// Packets that are known to wait.
@@ -194,6 +196,33 @@ mod tests {
         let _kept = channel(eal(), &name, 64, None).unwrap();
         let text = channel(eal(), &name, 64, None).unwrap_err().to_string();
         assert!(text.contains(&name) && text.contains("the name is taken"), "{text}");
+    }
+
+    /// The lines of rings that are made one after the other, each with the thread that writes it: the two ends of a
+    /// ring, and what both read.
+    #[test]
+    fn each_end_writes_lines_of_its_own() {
+        /// Bytes that a CPU may fetch together: two cache lines.
+        const PAIR: usize = 128;
+        let rings: Vec<_> =
+            (0..9).map(|_| channel(eal(), &unique("ring"), 64, None).unwrap()).collect();
+        let mut writers = std::collections::HashMap::new();
+        for (n, (sender, _)) in rings.iter().enumerate() {
+            let start = sender.ring.raw.as_ptr().addr();
+            let at = |offset: u32| start + offset as usize;
+            // Size and mask stand at the beginning. Nobody writes them, and both ends read them.
+            for (writer, address) in [
+                ((n, "nobody"), start),
+                ((n, "nobody"), at(sys::GUIDEWAY_RING_PRODUCER) - PAIR),
+                ((n, "sender"), at(sys::GUIDEWAY_RING_PRODUCER)),
+                ((n, "receiver"), at(sys::GUIDEWAY_RING_CONSUMER)),
+                ((n, "both"), at(sys::GUIDEWAY_RING_SLOTS)),
+                ((n, "both"), at(sys::GUIDEWAY_RING_SLOTS) + 63 * size_of::<usize>()),
+            ] {
+                let other = *writers.entry(address / PAIR).or_insert(writer);
+                assert_eq!(other, writer, "{address:#x}");
+            }
+        }
     }
 
     /// One lcore fills packets and sends them, another checks them: none is lost, doubled or out of

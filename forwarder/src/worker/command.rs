@@ -2,8 +2,9 @@
 
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 
-/// An order to all workers, which share it.
+/// An order to all workers, which share it. They read it in every round, so that nothing else is on its cache line.
 #[derive(Debug, Default)]
+#[repr(align(128))]
 pub struct Command {
     order: AtomicU8,
     /// Workers that have stopped receiving.

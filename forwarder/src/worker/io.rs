@@ -84,7 +84,8 @@ impl Owners {
     }
 }
 
-/// Where a worker's packets go.
+/// Where a worker's packets go. It is written with each packet, so it shares no cache line with what another worker has.
+#[repr(align(128))]
 pub struct Output {
     burst: Burst,
     kind: OutputKind,
