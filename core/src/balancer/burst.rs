@@ -353,18 +353,28 @@ fn refusal(frame: &impl Frame) -> Option<DropReason> {
     frame.is_shared().then_some(DropReason::BufferShared)
 }
 
-/// Moves packets of flows that siblings own to those siblings. The others move up.
+/// Moves packets of flows that siblings own to those siblings. The others move up, with what was found out about them.
 #[inline(never)]
 fn divide<B: Burst>(batch: &mut Batch<B>, actions: &mut impl BurstActions<B>) {
-    for (i, frame) in std::mem::take(&mut batch.burst).drain().enumerate() {
-        let (meta, other) = (batch.meta[i % BURST], batch.others[i % BURST]);
-        let is_served = meta.is_parsed() || other.is_ok();
-        let kept = if is_served { actions.pass(meta.tag, frame) } else { Err(frame) };
-        if let Err(frame) = kept {
-            let slot = batch.burst.frames().len() % BURST;
-            (batch.meta[slot], batch.others[slot]) = (meta, other);
-            // There is room for all of a burst.
-            let _ = batch.burst.push(frame);
+    let Batch { burst, meta, others, .. } = batch;
+    let mut kept = 0;
+    for (i, mut frame) in std::mem::take(burst).drain().enumerate() {
+        let i = i % BURST;
+        let is_plain = meta[i].is_parsed();
+        if is_plain || others[i].is_ok() {
+            match actions.pass(meta[i].tag, frame) {
+                Ok(()) => continue,
+                Err(own) => frame = own,
+            }
         }
+        if kept != i {
+            meta[kept] = meta[i];
+            if !is_plain {
+                others[kept] = others[i];
+            }
+        }
+        kept = (kept + 1) % BURST;
+        // There is room for all of a burst.
+        let _ = burst.push(frame);
     }
 }

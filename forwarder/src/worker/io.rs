@@ -253,11 +253,16 @@ impl Output {
 
     /// Sends all packets added since the last flush, and counts the verdicts of those that leave or
     /// are dropped here.
-    #[inline(never)]
+    #[inline]
     pub(super) fn flush(&mut self, stats: &mut Writer) {
-        if self.burst.is_empty() {
-            return;
+        // Most outputs are empty: of many workers, each burst has packets for a few.
+        if !self.burst.is_empty() {
+            self.send_all(stats);
         }
+    }
+
+    #[inline(never)]
+    fn send_all(&mut self, stats: &mut Writer) {
         let reason = match &mut self.kind {
             OutputKind::Queue { queue, sent } => {
                 let taken = transmit(queue, sent, &mut self.burst, stats);
