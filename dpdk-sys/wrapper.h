@@ -119,6 +119,12 @@ enum guideway_control_rule {
 	GUIDEWAY_CONTROL_RULES,
 };
 
+/* What the consumer of a ring knows: at least so many mbufs wait, and the CPU was asked for the first of them. */
+struct guideway_ring_seen {
+	uint32_t ready;
+	uint32_t fetched;
+};
+
 /* shim.c */
 int guideway_errno(void);
 uint64_t guideway_tsc(void);
@@ -128,7 +134,7 @@ int guideway_alloc_bulk(struct rte_mempool *pool, struct rte_mbuf **mbufs, unsig
 uint16_t guideway_ring_enqueue(struct rte_ring *ring, struct rte_mbuf **mbufs, uint16_t count,
 			       uint32_t *room);
 uint16_t guideway_ring_dequeue(struct rte_ring *ring, struct rte_mbuf **mbufs, uint16_t count,
-			       uint32_t *ready);
+			       struct guideway_ring_seen *seen, uint32_t frame);
 unsigned int guideway_ring_free_count(const struct rte_ring *ring);
 unsigned int guideway_ring_count(const struct rte_ring *ring);
 int guideway_rx_interrupt(uint16_t port, uint16_t queue, int add);

@@ -10,7 +10,7 @@ use std::slice;
 use dpdk_sys as sys;
 
 use super::mbuf::Mbuf;
-use super::prefetch::{prefetch, prefetch_to_write};
+use super::prefetch::prefetch;
 
 pub use guideway_core::balancer::frame::BURST;
 
@@ -193,22 +193,6 @@ impl Burst {
         }
         self.len -= taken;
         taken.into()
-    }
-
-    /// Asks the CPU to take the mbufs, without their frames, from the CPU that wrote them last.
-    #[inline]
-    pub(super) fn fetch_mbufs(&self) {
-        for &mbuf in &self.slots[..self.len()] {
-            prefetch_to_write(mbuf.cast_const().cast());
-        }
-    }
-
-    /// Asks the CPU to take the frames' headers from the CPU that wrote them last, at the place where devices put them.
-    #[inline]
-    pub fn fetch_headers(&self) {
-        for mbuf in self.iter() {
-            mbuf.fetch_headers();
-        }
     }
 
     /// The packets, in order.

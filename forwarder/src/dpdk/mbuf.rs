@@ -13,7 +13,7 @@ use std::{ptr, slice};
 
 use dpdk_sys as sys;
 
-use super::prefetch::{prefetch_at, prefetch_to_write};
+use super::prefetch::prefetch_at;
 use super::timestamp::TimestampField;
 use guideway_core::balancer::Frame;
 use guideway_core::balancer::frame::{BEFORE, BEHIND, Border};
@@ -295,19 +295,7 @@ impl Mbuf {
     /// Asks the CPU to load the headers, at the place where devices put them.
     #[inline(always)]
     pub fn prefetch_headers(&self) {
-        prefetch_at(self.usual_data());
-    }
-
-    /// Asks the CPU to take the headers from the CPU that wrote them last, at the place where devices put them.
-    #[inline(always)]
-    pub(super) fn fetch_headers(&self) {
-        prefetch_to_write(self.usual_data());
-    }
-
-    /// Where devices put a frame, if the mbuf has room there.
-    #[inline(always)]
-    fn usual_data(&self) -> *const u8 {
-        self.buffer().wrapping_add(sys::GUIDEWAY_HEADROOM as usize)
+        prefetch_at(self.buffer().wrapping_add(sys::GUIDEWAY_HEADROOM as usize));
     }
 
     #[inline]

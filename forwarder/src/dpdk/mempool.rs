@@ -21,6 +21,9 @@ const _: () = assert!(size_of::<Metadata>() <= PRIVATE as usize);
 const HEADROOM: u16 = sys::GUIDEWAY_HEADROOM as u16;
 const _: () = assert!(HEADROOM as u32 == sys::GUIDEWAY_HEADROOM);
 
+/// How far behind an mbuf of a pool a device puts the frame.
+pub(super) const FRAME: u32 = sys::GUIDEWAY_MBUF_SIZE + PRIVATE as u32 + sys::GUIDEWAY_HEADROOM;
+
 /// A handle of a pool. The pool is freed when no handle is left and every mbuf is back.
 #[derive(Clone, Debug)]
 pub struct Mempool(Arc<Inner>);

@@ -1,4 +1,4 @@
-//! Hints to the CPU about memory that is read or written soon.
+//! Hints to the CPU about memory that is read soon.
 
 /// Asks the CPU to load the cache line at `value`, without waiting for it.
 #[inline(always)]
@@ -21,26 +21,6 @@ pub(super) fn prefetch_at(address: *const u8) {
     // changes neither memory, stack nor flags, as the options state.
     unsafe {
         std::arch::asm!("prfm pldl1keep, [{0}]", in(reg) address, options(nostack, preserves_flags, readonly));
-    }
-    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
-    let _ = address;
-}
-
-/// Asks the CPU to load the cache line at any address and to take it from the other CPUs, without waiting for it: the line
-/// is written soon, and another CPU may have written it last.
-#[inline(always)]
-pub(super) fn prefetch_to_write(address: *const u8) {
-    #[cfg(target_arch = "x86_64")]
-    // SAFETY: a prefetch reads nothing and cannot fault, whatever the address. A CPU without the instruction does
-    // nothing. It changes neither memory, stack nor flags, as the options state.
-    unsafe {
-        std::arch::asm!("prefetchw [{0}]", in(reg) address, options(nostack, preserves_flags, readonly));
-    }
-    #[cfg(target_arch = "aarch64")]
-    // SAFETY: a prefetch reads nothing and cannot fault, whatever the address. The instruction
-    // changes neither memory, stack nor flags, as the options state.
-    unsafe {
-        std::arch::asm!("prfm pstl1keep, [{0}]", in(reg) address, options(nostack, preserves_flags, readonly));
     }
     #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
     let _ = address;

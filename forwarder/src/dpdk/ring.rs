@@ -15,7 +15,10 @@ use dpdk_sys as sys;
 use super::burst::Burst;
 use super::eal::{Eal, c_string};
 use super::error::{Errno, Error, Result};
-use super::mempool::any;
+use super::mempool::{FRAME, any};
+
+/// What a receiver knows of a new ring.
+const NOTHING_SEEN: sys::guideway_ring_seen = sys::guideway_ring_seen { ready: 0, fetched: 0 };
 
 /// Makes a ring of `size` slots, a power of two, and returns its two ends. The name is unique in
 /// the process. `socket` is the NUMA node, if it matters.
@@ -37,7 +40,7 @@ pub fn channel(
     })?;
     let ring = Arc::new(Ring { raw, _eal: eal.clone() });
     let sender = Sender { ring: Arc::clone(&ring), room: 0, _not_sync: PhantomData };
-    Ok((sender, Receiver { ring, ready: 0, _not_sync: PhantomData }))
+    Ok((sender, Receiver { ring, seen: NOTHING_SEEN, _not_sync: PhantomData }))
 }
 
 /// The end that packets enter. It is written with each burst, so it shares no cache line with what another thread has.
@@ -80,23 +83,21 @@ impl Sender {
 #[repr(align(128))]
 pub struct Receiver {
     ring: Arc<Ring>,
-    /// Packets that are known to wait.
-    ready: u32,
+    /// What is known about the packets that wait.
+    seen: sys::guideway_ring_seen,
     _not_sync: PhantomData<Cell<()>>,
 }
 
 impl Receiver {
     /// Fills `burst` with waiting packets, and returns how many. Packets that were in it are freed.
     ///
-    /// Their mbufs are in the cache of the CPU that sent them. They are on the way when this returns, all at once.
+    /// The sender's CPU has them in its cache. When this returns they are on the way, and so are the next ones.
     #[inline]
     pub fn receive(&mut self, burst: &mut Burst) -> usize {
         burst.clear();
         // SAFETY: a receiver is the ring's one consumer, neither `Sync` nor `Clone` and borrowed
-        // mutably; so `ready` is what this function left there.
-        let received = unsafe { self.ring.receive(burst, &mut self.ready) };
-        burst.fetch_mbufs();
-        received
+        // mutably; so `seen` is what this function left there.
+        unsafe { self.ring.receive(burst, &mut self.seen) }
     }
 
     /// Whether no packet waits.
@@ -121,11 +122,11 @@ unsafe impl Sync for Ring {}
 
 impl Ring {
     /// # Safety
-    /// No other thread takes packets out meanwhile. At least `ready` packets wait.
-    unsafe fn receive(&self, burst: &mut Burst, ready: &mut u32) -> usize {
+    /// No other thread takes packets out meanwhile. `seen` is true.
+    unsafe fn receive(&self, burst: &mut Burst, seen: &mut sys::guideway_ring_seen) -> usize {
         let dequeue = |slots, room| {
-            // SAFETY: the caller is the one consumer, and right about `ready`; `room` slots are free.
-            unsafe { sys::guideway_ring_dequeue(self.raw.as_ptr(), slots, room, ready) }
+            // SAFETY: the caller is the one consumer, and right about `seen`; `room` slots are free.
+            unsafe { sys::guideway_ring_dequeue(self.raw.as_ptr(), slots, room, seen, FRAME) }
         };
         // SAFETY: `Sender::send` put these mbufs in and gave them up.
         unsafe { burst.append_with(dequeue) }
@@ -134,9 +135,9 @@ impl Ring {
 
 impl Drop for Ring {
     fn drop(&mut self) {
-        let (mut burst, mut ready) = (Burst::new(), 0);
-        // SAFETY: both ends are gone, so nobody else takes packets out. `ready` is never too much.
-        while unsafe { self.receive(&mut burst, &mut ready) } > 0 {
+        let (mut burst, mut seen) = (Burst::new(), NOTHING_SEEN);
+        // SAFETY: both ends are gone, so nobody else takes packets out.
+        while unsafe { self.receive(&mut burst, &mut seen) } > 0 {
             burst.clear();
         }
         // SAFETY: both ends are gone, and the ring is empty.

@@ -2,7 +2,7 @@
 //! burst and finds them where its outputs lead. It processes a burst as [`super::Worker`] does.
 
 use super::clock::Clock;
-use super::io::{Output, Owners, receive_passed};
+use super::io::{Output, Owners};
 use super::kernel::Punts;
 use super::outputs::Outputs;
 use super::rounds::process;
@@ -68,7 +68,7 @@ impl BenchWorker {
         port: PortIndex,
         ring: &mut ring::Receiver,
     ) -> usize {
-        let received = receive_passed(ring, &mut self.batch.burst);
+        let received = ring.receive(&mut self.batch.burst);
         if received > 0 {
             self.process(tables, port);
         }

@@ -60,15 +60,6 @@ pub enum InputKind {
     Handoff(ring::Receiver),
 }
 
-/// Fills a burst with packets that the worker that polls the device has passed on. Returns how many.
-#[inline]
-pub(super) fn receive_passed(ring: &mut ring::Receiver, burst: &mut Burst) -> usize {
-    let received = ring.receive(burst);
-    // The worker that polls has read the headers, and this one writes others before them.
-    burst.fetch_headers();
-    received
-}
-
 /// Divides flows among the workers by their hash.
 pub struct Owners {
     /// The output to each worker; `None` for the worker that divides.

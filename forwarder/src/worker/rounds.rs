@@ -15,7 +15,7 @@ use super::clock::Clock;
 use super::command::Command;
 use super::handoff;
 use super::idle::Idle;
-use super::io::{Input, InputKind, Output, Relay, receive_passed};
+use super::io::{Input, InputKind, Output, Relay};
 use super::kernel::{KernelEnds, ProbeRelay};
 use super::outputs::Outputs;
 use super::{Batch, Exceptions, Pipeline, Round};
@@ -215,11 +215,7 @@ impl Rounds {
                     pipeline.stats.observe(Histogram::BurstPackets, received as u64);
                     owners.as_mut()
                 }
-                InputKind::Ring(ring) => {
-                    receive_passed(ring, &mut batch.burst);
-                    None
-                }
-                InputKind::Handoff(ring) => {
+                InputKind::Ring(ring) | InputKind::Handoff(ring) => {
                     ring.receive(&mut batch.burst);
                     None
                 }
