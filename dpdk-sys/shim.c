@@ -39,18 +39,43 @@ int guideway_alloc_bulk(struct rte_mempool *pool, struct rte_mbuf **mbufs, unsig
 	return rte_pktmbuf_alloc_bulk(pool, mbufs, count);
 }
 
-/* The slots of a ring lie behind its struct. `count` is at most the ring's capacity. */
-static void **ring_slots(struct rte_ring *ring)
+/* The slots of a ring lie behind its struct: mbufs, and behind these the notes. */
+static char *ring_slots(struct rte_ring *ring)
 {
-	return (void **)&ring[1];
+	return (char *)&ring[1];
 }
 
-/* Appends mbufs to a ring with one producer, as many as there is room for, and returns how many. `room` is what the
- * producer knows of the room, at first 0. Only if that is too little does it read how far the consumer is, which
- * stands on a cache line that the consumer writes. */
-uint16_t guideway_ring_enqueue(struct rte_ring *ring, struct rte_mbuf **mbufs, uint16_t count, uint32_t *room)
+static char *ring_notes(struct rte_ring *ring)
 {
-	uint32_t head = ring->prod.head, at = head & ring->mask, straight = ring->size - at;
+	return ring_slots(ring) + ring->size * sizeof(struct rte_mbuf *);
+}
+
+/* Copies `count` things of this size to the places from `at` on, of which there are as many as the ring has slots. */
+static void copy_in(struct rte_ring *ring, char *places, uint32_t at, const void *things, uint32_t count, size_t size)
+{
+	uint32_t straight = RTE_MIN(count, ring->size - at);
+
+	memcpy(places + at * size, things, straight * size);
+	if (straight < count)
+		memcpy(places, (const char *)things + straight * size, (count - straight) * size);
+}
+
+static void copy_out(struct rte_ring *ring, const char *places, uint32_t at, void *things, uint32_t count, size_t size)
+{
+	uint32_t straight = RTE_MIN(count, ring->size - at);
+
+	memcpy(things, places + at * size, straight * size);
+	if (straight < count)
+		memcpy((char *)things + straight * size, places, (count - straight) * size);
+}
+
+/* Appends mbufs to a ring with one producer, as many as there is room for, and returns how many. `notes` are as many
+ * notes, of `note_size` bytes each. `room` is what the producer knows of the room, at first 0. Only if that is too
+ * little does it read how far the consumer is, which stands on a cache line that the consumer writes. */
+uint16_t guideway_ring_enqueue(struct rte_ring *ring, struct rte_mbuf **mbufs, const void *notes, size_t note_size,
+			       uint16_t count, uint32_t *room)
+{
+	uint32_t head = ring->prod.head, at = head & ring->mask;
 
 	if (*room < count)
 		*room = ring->capacity + __atomic_load_n(&ring->cons.tail, __ATOMIC_ACQUIRE) - head;
@@ -58,11 +83,9 @@ uint16_t guideway_ring_enqueue(struct rte_ring *ring, struct rte_mbuf **mbufs, u
 		count = *room;
 	if (count == 0)
 		return 0;
-	if (straight > count)
-		straight = count;
-	memcpy(ring_slots(ring) + at, mbufs, straight * sizeof(*mbufs));
-	if (straight < count)
-		memcpy(ring_slots(ring), mbufs + straight, (count - straight) * sizeof(*mbufs));
+	copy_in(ring, ring_slots(ring), at, mbufs, count, sizeof(*mbufs));
+	if (note_size != 0)
+		copy_in(ring, ring_notes(ring), at, notes, count, note_size);
 	*room -= count;
 	ring->prod.head = head + count;
 	__atomic_store_n(&ring->prod.tail, head + count, __ATOMIC_RELEASE);
@@ -80,23 +103,22 @@ static void take_line(const char *line)
 #endif
 }
 
-/* Takes up to `count` mbufs from a ring with one consumer, and returns how many. `seen` is what the consumer knows, at
- * first zeros. Only if fewer mbufs wait by what it knows does it read how far the producer is.
+/* Takes up to `count` mbufs from a ring with one consumer, with their notes, and returns how many. `seen` is what the
+ * consumer knows, at first zeros. Only if too few mbufs wait by what it knows does it read how far the producer is.
  *
  * The producer's CPU wrote the mbufs and read their frames, and the consumer will write both. So the lines of these
  * mbufs and of the next `count` are asked for at once; the next ones are then there when it is their turn. `frame`
  * is how far behind an mbuf a device puts its frame. */
-uint16_t guideway_ring_dequeue(struct rte_ring *ring, struct rte_mbuf **mbufs, uint16_t count,
-			       struct guideway_ring_seen *seen, uint32_t frame)
+uint16_t guideway_ring_dequeue(struct rte_ring *ring, struct rte_mbuf **mbufs, void *notes, size_t note_size,
+			       uint16_t count, struct guideway_ring_seen *seen, uint32_t frame)
 {
-	uint32_t head = ring->cons.head, at = head & ring->mask, straight = ring->size - at, wanted, i;
+	uint32_t head = ring->cons.head, at = head & ring->mask, wanted, i;
 	char **slots = (char **)ring_slots(ring);
 
 	if (seen->ready < 2U * count)
 		seen->ready = __atomic_load_n(&ring->prod.tail, __ATOMIC_ACQUIRE) - head;
-	wanted = seen->ready < 2U * count ? seen->ready : 2U * count;
-	if (seen->ready < count)
-		count = seen->ready;
+	wanted = RTE_MIN(seen->ready, 2U * count);
+	count = RTE_MIN(seen->ready, (uint32_t)count);
 	if (count == 0)
 		return 0;
 	for (i = seen->fetched; i < wanted; i++) {
@@ -107,11 +129,9 @@ uint16_t guideway_ring_dequeue(struct rte_ring *ring, struct rte_mbuf **mbufs, u
 		/* The outer headers are written before the frame. */
 		take_line(mbuf + frame - RTE_CACHE_LINE_SIZE);
 	}
-	if (straight > count)
-		straight = count;
-	memcpy(mbufs, slots + at, straight * sizeof(*mbufs));
-	if (straight < count)
-		memcpy(mbufs + straight, slots, (count - straight) * sizeof(*mbufs));
+	copy_out(ring, ring_slots(ring), at, mbufs, count, sizeof(*mbufs));
+	if (note_size != 0)
+		copy_out(ring, ring_notes(ring), at, notes, count, note_size);
 	seen->ready -= count;
 	seen->fetched = wanted - count;
 	ring->cons.head = head + count;

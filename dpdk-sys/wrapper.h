@@ -131,10 +131,10 @@ uint64_t guideway_tsc(void);
 uint16_t guideway_rx_burst(uint16_t port, uint16_t queue, struct rte_mbuf **mbufs, uint16_t count);
 uint16_t guideway_tx_burst(uint16_t port, uint16_t queue, struct rte_mbuf **mbufs, uint16_t count);
 int guideway_alloc_bulk(struct rte_mempool *pool, struct rte_mbuf **mbufs, unsigned int count);
-uint16_t guideway_ring_enqueue(struct rte_ring *ring, struct rte_mbuf **mbufs, uint16_t count,
-			       uint32_t *room);
-uint16_t guideway_ring_dequeue(struct rte_ring *ring, struct rte_mbuf **mbufs, uint16_t count,
-			       struct guideway_ring_seen *seen, uint32_t frame);
+uint16_t guideway_ring_enqueue(struct rte_ring *ring, struct rte_mbuf **mbufs, const void *notes, size_t note_size,
+			       uint16_t count, uint32_t *room);
+uint16_t guideway_ring_dequeue(struct rte_ring *ring, struct rte_mbuf **mbufs, void *notes, size_t note_size,
+			       uint16_t count, struct guideway_ring_seen *seen, uint32_t frame);
 unsigned int guideway_ring_free_count(const struct rte_ring *ring);
 unsigned int guideway_ring_count(const struct rte_ring *ring);
 int guideway_rx_interrupt(uint16_t port, uint16_t queue, int add);

@@ -29,6 +29,7 @@ use guideway_core::balancer::frame::{BURST, Buffer, BufferBurst, Buffers};
 use guideway_core::balancer::handoff::Handoff;
 use guideway_core::balancer::hash::LocalSeed;
 use guideway_core::balancer::id::PortIndex;
+use guideway_core::balancer::passed::Passed;
 use guideway_core::balancer::pipeline::{Pipeline, Round};
 use guideway_core::balancer::punt::Class;
 use guideway_core::balancer::{Balancer, Frame, Tables, Time, fragment};
@@ -99,7 +100,7 @@ impl BurstActions<BufferBurst> for &mut Sent {
     }
 
     #[inline]
-    fn pass(&mut self, _tag: u64, frame: Box<Buffer>) -> Result<(), Box<Buffer>> {
+    fn pass(&mut self, _passed: &Passed, frame: Box<Buffer>) -> Result<(), Box<Buffer>> {
         Err(frame)
     }
 }

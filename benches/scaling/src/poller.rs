@@ -13,6 +13,7 @@ use guideway::dpdk::clock::{tsc, tsc_hz};
 use guideway::dpdk::{BURST, Burst, Eal, Mempool, ring};
 use guideway::worker::{BenchWorker, Clock, Exceptions, Output, OutputKind, Owners, RingQueue};
 use guideway_core::balancer::hash::LocalSeed;
+use guideway_core::balancer::passed::Passed;
 use guideway_core::balancer::{Balancer, Tables, fragment};
 use guideway_core::stats::{self, DropReason, Reader, Verdict};
 
@@ -37,7 +38,8 @@ impl Work {
     /// Adds a burst, with the average of the others in place of its time if something has interrupted it.
     pub(crate) fn add(&mut self, burst: Work) {
         let is_whole = burst.ticks < Work::INTERRUPTED || self.packets == 0;
-        self.ticks += if is_whole { burst.ticks } else { self.ticks * burst.packets / self.packets };
+        self.ticks +=
+            if is_whole { burst.ticks } else { self.ticks * burst.packets / self.packets };
         self.packets += burst.packets;
     }
 }
@@ -117,7 +119,7 @@ impl Poller {
 
     /// Processes a burst that another worker has passed on, if any waits.
     #[inline(never)]
-    pub(crate) fn take_passed(&mut self, ring: &mut ring::Receiver) -> Work {
+    pub(crate) fn take_passed(&mut self, ring: &mut ring::Receiver<Passed>) -> Work {
         let begin = tsc();
         let packets = self.worker.process_passed(&self.tables, traffic::PORT, ring);
         if packets == 0 {

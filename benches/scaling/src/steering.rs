@@ -16,7 +16,8 @@ use cost::sample::Measured;
 use cost::stage;
 use guideway::dpdk::clock::tsc_hz;
 use guideway::dpdk::{BURST, Eal, Mempool, lcore, ring};
-use guideway::worker::{Output, OutputKind, Owners, RingQueue};
+use guideway::worker::{OwnerOutput, Owners, RingQueue};
+use guideway_core::balancer::passed::Passed;
 use serde_json::{Value, json};
 
 use crate::poller::{ALL_FLOWS, Poller, Work};
@@ -48,15 +49,8 @@ enum Step {
     Resume,
 }
 
-const STEPS: [Step; 7] = [
-    Step::Stay(0),
-    Step::Stay(1),
-    Step::Pass,
-    Step::Half,
-    Step::Many,
-    Step::Stopped,
-    Step::Resume,
-];
+const STEPS: [Step; 7] =
+    [Step::Stay(0), Step::Stay(1), Step::Pass, Step::Half, Step::Many, Step::Stopped, Step::Resume];
 
 /// What a worker did in each step of a round.
 type Round = [Work; STEPS.len()];
@@ -128,15 +122,15 @@ fn owners(
     name: &str,
     workers: usize,
     own: Option<usize>,
-) -> Result<(Owners, Vec<ring::Receiver>)> {
+) -> Result<(Owners, Vec<ring::Receiver<Passed>>)> {
     let (mut outputs, mut rings) = (Vec::new(), Vec::new());
     for worker in 0..workers {
         if own == Some(worker) {
             outputs.push(None);
             continue;
         }
-        let (to, from) = ring::channel(eal, &format!("{name}{worker}"), RING, None)?;
-        outputs.push(Some(Output::new(OutputKind::Ring(RingQueue::new(to, false)))));
+        let (to, from) = ring::channel_with_notes(eal, &format!("{name}{worker}"), RING, None)?;
+        outputs.push(Some(OwnerOutput::new(RingQueue::new(to, false))));
         rings.push(from);
     }
     Ok((Owners { outputs }, rings))
@@ -211,7 +205,7 @@ struct Second {
 /// A worker that owns flows, and the rings by which their packets come.
 struct Owner {
     poller: Poller,
-    rings: Vec<ring::Receiver>,
+    rings: Vec<ring::Receiver<Passed>>,
 }
 
 impl Second {
@@ -328,8 +322,7 @@ fn report(part: &mut Part, first: &[Round], second: &[Round], ticks_per_ns: f64)
         ("is that of any of 16 workers", Step::Many),
         ("is that of a worker that has stopped", Step::Stopped),
     ] {
-        let (polling, owning) =
-            (alone(first, step), spent(second, first, step, ticks_per_ns));
+        let (polling, owning) = (alone(first, step), spent(second, first, step, ticks_per_ns));
         rows.push(row(what, &polling, &owning));
         if step == Step::Pass {
             let Measured { median, spread } = over_stay(&sums(&polling, &owning));

@@ -14,6 +14,7 @@
 use super::frame::Burst;
 use super::handoff::Handoff;
 use super::id::PortIndex;
+use super::passed::Passed;
 use super::punt::Class;
 use crate::stats::Writer;
 use crate::stats::verdict::DropReason;
@@ -61,9 +62,10 @@ pub trait BurstActions<B: Burst>: Actions<B::Owned> {
     /// [`BurstActions::pass`] must be asked about each packet of a service.
     fn divides(&self) -> bool;
 
-    /// Passes a packet to the worker that owns its flow by this tag. That worker processes it from the beginning.
+    /// Passes a packet to the worker that owns its flow by its tag. That worker gives it, and what is known about it,
+    /// to [`Pipeline::process_passed`](super::pipeline::Pipeline::process_passed).
     ///
     /// # Errors
     /// The packet, if this worker is the owner.
-    fn pass(&mut self, tag: u64, frame: B::Owned) -> Result<(), B::Owned>;
+    fn pass(&mut self, passed: &Passed, frame: B::Owned) -> Result<(), B::Owned>;
 }

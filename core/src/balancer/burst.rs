@@ -12,6 +12,7 @@ use super::classify::{Classified, Unserved};
 use super::fast_path::{PacketMeta, PlainParse};
 use super::frame::{Allocator, BURST, Burst, Frame};
 use super::id::PortIndex;
+use super::passed::Passed;
 use super::pipeline::{Pipeline, Round};
 use super::tables::Tables;
 use super::time::Time;
@@ -55,6 +56,19 @@ impl<B: Burst> Batch<B> {
     }
 }
 
+impl<B: Burst> Batch<B> {
+    /// Takes over what another worker has found out about the packets. Returns whether that is enough.
+    #[inline(never)]
+    fn is_classified(&mut self, tables: &Tables, passed: &[Passed; BURST]) -> bool {
+        let length = self.burst.frames().len();
+        for (meta, passed) in self.meta[..length].iter_mut().zip(passed) {
+            let Some(classified) = passed.classified_by(tables) else { return false };
+            *meta = *classified;
+        }
+        true
+    }
+}
+
 impl<B: Burst> Default for Batch<B> {
     fn default() -> Batch<B> {
         Batch::new()
@@ -79,7 +93,24 @@ impl<F: DerefMut<Target: Frame>, A: Allocator<F>> Pipeline<F, A> {
             discard(batch, useless);
         }
         if round.actions.divides() {
-            divide(batch, &mut round.actions);
+            divide(round.tables, batch, &mut round.actions);
+        }
+        self.forward(round, port, batch);
+    }
+
+    /// Processes a batch of packets that another worker has passed on, with what it has found out about each, in the
+    /// order of the packets. It is empty afterwards. The packets arrived by `port`.
+    #[inline(always)]
+    pub fn process_passed<B: Burst<Owned = F>, S: BurstActions<B>>(
+        &mut self,
+        round: &mut Round<'_, S>,
+        port: PortIndex,
+        batch: &mut Batch<B>,
+        passed: &[Passed; BURST],
+    ) {
+        if !batch.is_classified(round.tables, passed) {
+            cold_path();
+            self.classify(round.tables, port, batch);
         }
         self.forward(round, port, batch);
     }
@@ -355,14 +386,14 @@ fn refusal(frame: &impl Frame) -> Option<DropReason> {
 
 /// Moves packets of flows that siblings own to those siblings. The others move up, with what was found out about them.
 #[inline(never)]
-fn divide<B: Burst>(batch: &mut Batch<B>, actions: &mut impl BurstActions<B>) {
+fn divide<B: Burst>(tables: &Tables, batch: &mut Batch<B>, actions: &mut impl BurstActions<B>) {
     let Batch { burst, meta, others, .. } = batch;
     let mut kept = 0;
     for (i, mut frame) in std::mem::take(burst).drain().enumerate() {
         let i = i % BURST;
         let is_plain = meta[i].is_parsed();
         if is_plain || others[i].is_ok() {
-            match actions.pass(meta[i].tag, frame) {
+            match actions.pass(&Passed::new(tables, &meta[i]), frame) {
                 Ok(()) => continue,
                 Err(own) => frame = own,
             }

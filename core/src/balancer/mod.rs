@@ -35,6 +35,7 @@ pub mod id;
 pub mod maglev;
 pub mod mtu;
 pub mod node;
+pub mod passed;
 pub mod pin;
 mod pinned;
 pub mod pipeline;

@@ -18,8 +18,8 @@ use crate::dpdk::ring::{self, Receiver, Sender};
 use crate::dpdk::{Eal, Error, TimestampField};
 use crate::kernel::{Counters, Doorbell};
 use crate::worker::{
-    Input, InputKind, KernelEnds, KernelRelay, Output, OutputKind, Owners, ProbeRelay, Punts,
-    Relay, RingQueue,
+    Input, InputKind, KernelEnds, KernelRelay, Output, OutputKind, OwnerOutput, Owners, ProbeRelay,
+    Punts, Relay, RingQueue,
 };
 use guideway_api::{self as api, RingReason, SteeringMethod};
 use guideway_config::Steering;
@@ -247,7 +247,7 @@ impl<'a> Connections<'a> {
             let name = format!("rx{}_{q}_{owner}", index.0);
             let (queue, ring) = self.ring(&name, RING, owner)?;
             self.workers[owner].inputs.push(Input { port: index, kind: InputKind::Ring(ring) });
-            outputs.push(Some(Output::new(OutputKind::Ring(queue))));
+            outputs.push(Some(OwnerOutput::new(queue)));
         }
         Ok(Owners { outputs })
     }
@@ -373,8 +373,13 @@ impl<'a> Connections<'a> {
     }
 
     /// A ring on the node of the worker that reads it.
-    fn ring(&self, name: &str, size: u32, to: usize) -> Result<(RingQueue, Receiver), Error> {
-        let (sender, receiver) = ring::channel(self.eal, name, size, self.nodes[to])?;
+    fn ring<N: Copy + Default>(
+        &self,
+        name: &str,
+        size: u32,
+        to: usize,
+    ) -> Result<(RingQueue<N>, Receiver<N>), Error> {
+        let (sender, receiver) = ring::channel_with_notes(self.eal, name, size, self.nodes[to])?;
         Ok((RingQueue::new(sender, self.lossless), receiver))
     }
 }

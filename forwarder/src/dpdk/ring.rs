@@ -6,13 +6,14 @@
 //! packet or two, only if it does not know of enough room or of enough packets.
 
 use std::cell::Cell;
+use std::ffi::c_void;
 use std::marker::PhantomData;
-use std::ptr::NonNull;
+use std::ptr::{self, NonNull};
 use std::sync::Arc;
 
 use dpdk_sys as sys;
 
-use super::burst::Burst;
+use super::burst::{BURST, Burst};
 use super::eal::{Eal, c_string};
 use super::error::{Errno, Error, Result};
 use super::mempool::{FRAME, any};
@@ -28,42 +29,63 @@ pub fn channel(
     size: u32,
     socket: Option<u32>,
 ) -> Result<(Sender, Receiver)> {
+    channel_with_notes(eal, name, size, socket)
+}
+
+/// As [`channel`], for packets each with a note: what the sender knows about it.
+pub fn channel_with_notes<N: Copy>(
+    eal: &Eal,
+    name: &str,
+    size: u32,
+    socket: Option<u32>,
+) -> Result<(Sender<N>, Receiver<N>)> {
     let c_name = c_string("the ring name", name)?;
+    let (flags, node) = (sys::GUIDEWAY_RING_SPSC, any(socket));
     // SAFETY: a C string that is copied, and numbers that DPDK checks; the EAL runs.
-    let raw = unsafe {
-        sys::rte_ring_create(c_name.as_ptr(), size, any(socket), sys::GUIDEWAY_RING_SPSC)
-    };
+    let raw = unsafe { sys::rte_ring_create_elem(c_name.as_ptr(), slot::<N>(), size, node, flags) };
     let raw = NonNull::new(raw).ok_or_else(|| Error::Ring {
         name: name.to_owned(),
         size,
         errno: Errno::last(),
     })?;
     let ring = Arc::new(Ring { raw, _eal: eal.clone() });
-    let sender = Sender { ring: Arc::clone(&ring), room: 0, _not_sync: PhantomData };
-    Ok((sender, Receiver { ring, seen: NOTHING_SEEN, _not_sync: PhantomData }))
+    let sender = Sender { ring: Arc::clone(&ring), room: 0, _notes: PhantomData };
+    Ok((sender, Receiver { ring, seen: NOTHING_SEEN, _notes: PhantomData }))
 }
 
-/// The end that packets enter. It is written with each burst, so it shares no cache line with what another thread has.
+/// Bytes of a ring for each packet.
+const fn slot<N>() -> u32 {
+    const { assert!(size_of::<N>().is_multiple_of(4) && size_of::<N>() < 1024) };
+    #[expect(clippy::cast_possible_truncation, reason = "the assertion says that it is not")]
+    return (size_of::<*mut sys::rte_mbuf>() + size_of::<N>()) as u32;
+}
+
+/// The end that packets enter, each with a note `N`. It is written with each burst, so it shares no cache line with what
+/// another thread has.
 #[derive(Debug)]
 #[repr(align(128))]
-pub struct Sender {
+pub struct Sender<N = ()> {
     ring: Arc<Ring>,
     /// Slots that are known to be free.
     room: u32,
-    _not_sync: PhantomData<Cell<()>>,
+    /// Not `Sync`.
+    _notes: PhantomData<Cell<N>>,
 }
 
-impl Sender {
-    /// Moves packets from the front of `burst` into the ring, as many as there is room for, and
-    /// returns how many. The others move up.
+impl<N: Copy> Sender<N> {
+    /// Moves packets from the front of `burst` into the ring, with the notes at their places, as
+    /// many as there is room for, and returns how many. The others move up.
     #[inline]
-    pub fn send(&mut self, burst: &mut Burst) -> usize {
+    pub fn send_with(&mut self, burst: &mut Burst, notes: &[N; BURST]) -> usize {
         let ring = self.ring.raw.as_ptr();
+        let (notes, size) = (notes.as_ptr().cast(), size_of::<N>());
         let enqueue = |slots, count| {
+            let room = &raw mut self.room;
             // SAFETY: the ring lives as long as `self`. This is its one producer, because a sender
             // is neither `Sync` nor `Clone` and is borrowed mutably; so `room` is what this
-            // function left there. There are that many mbufs.
-            unsafe { sys::guideway_ring_enqueue(ring, slots, count, &raw mut self.room) }
+            // function left there. There are that many mbufs and notes, and the ring was made for
+            // notes of this size.
+            unsafe { sys::guideway_ring_enqueue(ring, slots, notes, size, count, room) }
         };
         // SAFETY: the ring owns the mbufs that it takes, from the first on, and leaves the others.
         unsafe { burst.take_front_with(enqueue) }
@@ -78,26 +100,39 @@ impl Sender {
     }
 }
 
+impl Sender {
+    /// As [`Sender::send_with`], without notes.
+    #[inline]
+    pub fn send(&mut self, burst: &mut Burst) -> usize {
+        self.send_with(burst, &[(); BURST])
+    }
+}
+
 /// The end that packets leave. It shares no cache line either.
 #[derive(Debug)]
 #[repr(align(128))]
-pub struct Receiver {
+pub struct Receiver<N = ()> {
     ring: Arc<Ring>,
     /// What is known about the packets that wait.
     seen: sys::guideway_ring_seen,
-    _not_sync: PhantomData<Cell<()>>,
+    /// Not `Sync`.
+    _notes: PhantomData<Cell<N>>,
 }
 
-impl Receiver {
-    /// Fills `burst` with waiting packets, and returns how many. Packets that were in it are freed.
+impl<N: Copy> Receiver<N> {
+    /// Fills `burst` with waiting packets, and `notes` with their notes, and returns how many. Packets that were in the
+    /// burst are freed.
     ///
-    /// The sender's CPU has them in its cache. When this returns they are on the way, and so are the next ones.
+    /// The sender's CPU has the packets in its cache. When this returns they are on the way, and so are the next ones.
     #[inline]
-    pub fn receive(&mut self, burst: &mut Burst) -> usize {
+    pub fn receive_with(&mut self, burst: &mut Burst, notes: &mut [N; BURST]) -> usize {
         burst.clear();
         // SAFETY: a receiver is the ring's one consumer, neither `Sync` nor `Clone` and borrowed
-        // mutably; so `seen` is what this function left there.
-        unsafe { self.ring.receive(burst, &mut self.seen) }
+        // mutably; so `seen` is what this function left there. The sender's notes are an `N` each,
+        // and the burst is empty, so it gets no more packets than there is room for notes.
+        unsafe {
+            self.ring.receive(burst, notes.as_mut_ptr().cast(), size_of::<N>(), &mut self.seen)
+        }
     }
 
     /// Whether no packet waits.
@@ -105,6 +140,14 @@ impl Receiver {
     pub fn is_empty(&self) -> bool {
         // SAFETY: the ring lives as long as `self`.
         unsafe { sys::guideway_ring_count(self.ring.raw.as_ptr()) == 0 }
+    }
+}
+
+impl Receiver {
+    /// As [`Receiver::receive_with`], without notes.
+    #[inline]
+    pub fn receive(&mut self, burst: &mut Burst) -> usize {
+        self.receive_with(burst, &mut [(); BURST])
     }
 }
 
@@ -122,13 +165,22 @@ unsafe impl Sync for Ring {}
 
 impl Ring {
     /// # Safety
-    /// No other thread takes packets out meanwhile. `seen` is true.
-    unsafe fn receive(&self, burst: &mut Burst, seen: &mut sys::guideway_ring_seen) -> usize {
+    /// No other thread takes packets out meanwhile. `seen` is true. The ring's notes have `note_size` bytes, or that is
+    /// 0, and there is room for as many notes as the burst has for packets.
+    unsafe fn receive(
+        &self,
+        burst: &mut Burst,
+        notes: *mut c_void,
+        note_size: usize,
+        seen: &mut sys::guideway_ring_seen,
+    ) -> usize {
+        let ring = self.raw.as_ptr();
         let dequeue = |slots, room| {
-            // SAFETY: the caller is the one consumer, and right about `seen`; `room` slots are free.
-            unsafe { sys::guideway_ring_dequeue(self.raw.as_ptr(), slots, room, seen, FRAME) }
+            // SAFETY: the caller is the one consumer, and right about `seen` and the notes; `room`
+            // slots are free.
+            unsafe { sys::guideway_ring_dequeue(ring, slots, notes, note_size, room, seen, FRAME) }
         };
-        // SAFETY: `Sender::send` put these mbufs in and gave them up.
+        // SAFETY: `Sender::send_with` put these mbufs in and gave them up.
         unsafe { burst.append_with(dequeue) }
     }
 }
@@ -136,8 +188,8 @@ impl Ring {
 impl Drop for Ring {
     fn drop(&mut self) {
         let (mut burst, mut seen) = (Burst::new(), NOTHING_SEEN);
-        // SAFETY: both ends are gone, so nobody else takes packets out.
-        while unsafe { self.receive(&mut burst, &mut seen) } > 0 {
+        // SAFETY: both ends are gone, so nobody else takes packets out. The notes are left.
+        while unsafe { self.receive(&mut burst, ptr::null_mut(), 0, &mut seen) } > 0 {
             burst.clear();
         }
         // SAFETY: both ends are gone, and the ring is empty.

@@ -2,13 +2,15 @@
 //! burst and finds them where its outputs lead. It processes a burst as [`super::Worker`] does.
 
 use super::clock::Clock;
-use super::io::{Output, Owners};
+use super::io::Output;
 use super::kernel::Punts;
 use super::outputs::Outputs;
+use super::owners::Owners;
 use super::rounds::process;
 use super::{Batch, Exceptions, Pipeline, Round};
-use crate::dpdk::{Burst, ring};
+use crate::dpdk::{BURST, Burst, ring};
 use guideway_core::balancer::id::PortIndex;
+use guideway_core::balancer::passed::Passed;
 use guideway_core::balancer::{Balancer, Tables};
 use guideway_core::stats::Writer;
 
@@ -16,6 +18,7 @@ use guideway_core::stats::Writer;
 pub struct BenchWorker {
     pipeline: Pipeline,
     batch: Batch,
+    passed: [Passed; BURST],
     clock: Clock,
     outputs: Vec<Output>,
     owners: Option<Owners>,
@@ -33,7 +36,8 @@ impl BenchWorker {
     ) -> BenchWorker {
         let pipeline = Pipeline::new(balancer, stats, exceptions);
         let (batch, punts) = (Batch::new(), Punts::default());
-        BenchWorker { pipeline, batch, clock, outputs, owners: None, punts }
+        let passed = [Passed::default(); BURST];
+        BenchWorker { pipeline, batch, passed, clock, outputs, owners: None, punts }
     }
 
     /// Passes packets on to the owners of their flows from here on.
@@ -49,6 +53,11 @@ impl BenchWorker {
     /// Processes the burst, whose packets arrived by `port`; it is empty afterwards.
     #[inline(never)]
     pub fn process(&mut self, tables: &Tables, port: PortIndex) {
+        self.process_as(tables, port, false);
+    }
+
+    #[inline(always)]
+    fn process_as(&mut self, tables: &Tables, port: PortIndex, is_passed: bool) {
         self.clock.begin_round();
         let actions = Outputs {
             ports: &mut self.outputs,
@@ -57,7 +66,8 @@ impl BenchWorker {
             punts: &mut self.punts,
         };
         let mut round = Round { tables, now: self.clock.now(), actions };
-        process(&mut self.pipeline, &mut round, port, &mut self.batch, &mut self.clock);
+        let passed = is_passed.then_some(&self.passed);
+        process(&mut self.pipeline, &mut round, port, &mut self.batch, passed, &mut self.clock);
     }
 
     /// Processes a burst of packets that another worker has passed on. Returns how many there were.
@@ -66,11 +76,11 @@ impl BenchWorker {
         &mut self,
         tables: &Tables,
         port: PortIndex,
-        ring: &mut ring::Receiver,
+        ring: &mut ring::Receiver<Passed>,
     ) -> usize {
-        let received = ring.receive(&mut self.batch.burst);
+        let received = ring.receive_with(&mut self.batch.burst, &mut self.passed);
         if received > 0 {
-            self.process(tables, port);
+            self.process_as(tables, port, true);
         }
         received
     }

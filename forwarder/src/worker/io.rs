@@ -1,11 +1,11 @@
 //! Where a worker's packets come from and where they go: devices, and rings between workers.
 
-use std::collections::VecDeque;
-
+use super::owners::{OwnerOutput, Owners};
+use super::ring_queue::RingQueue;
 use crate::dpdk::queue::{RxQueue, TxQueue};
-use crate::dpdk::{BURST, Burst, OwnedMbuf, TimestampField, ring};
-use guideway_core::balancer::handoff::owner;
+use crate::dpdk::{Burst, OwnedMbuf, TimestampField, ring};
 use guideway_core::balancer::id::PortIndex;
+use guideway_core::balancer::passed::Passed;
 use guideway_core::balancer::{DropReason, Verdict};
 use guideway_core::stats::{Counter, Event, Writer};
 
@@ -22,7 +22,7 @@ pub struct Input {
 
 impl Input {
     /// The outputs to the owners of this input's packets.
-    pub(super) fn owners(&mut self) -> impl Iterator<Item = &mut Output> {
+    pub(super) fn owners(&mut self) -> impl Iterator<Item = &mut OwnerOutput> {
         let owners = match &mut self.kind {
             InputKind::Queue { owners: Some(owners), .. } => &mut owners.outputs[..],
             _ => &mut [],
@@ -40,8 +40,9 @@ impl Input {
         kernel_has_room: bool,
     ) -> bool {
         let InputKind::Queue { owners, .. } = &self.kind else { return true };
-        let owners = owners.iter().flat_map(|owners| &owners.outputs);
-        owners.chain(siblings).flatten().chain(outputs).all(Output::has_room) && kernel_has_room
+        let mut owners = owners.iter().flat_map(|owners| &owners.outputs).flatten();
+        let mut outputs = siblings.iter().flatten().chain(outputs);
+        owners.all(OwnerOutput::has_room) && outputs.all(Output::has_room) && kernel_has_room
     }
 }
 
@@ -55,24 +56,9 @@ pub enum InputKind {
         owners: Option<Owners>,
     },
     /// From the worker that polls the device.
-    Ring(ring::Receiver),
+    Ring(ring::Receiver<Passed>),
     /// From a sibling, each packet with metadata that says why.
     Handoff(ring::Receiver),
-}
-
-/// Divides flows among the workers by their hash.
-pub struct Owners {
-    /// The output to each worker; `None` for the worker that divides.
-    pub outputs: Vec<Option<Output>>,
-}
-
-impl Owners {
-    /// The output to a flow's owner; `None` if that is this worker.
-    #[inline]
-    pub(super) fn of(&mut self, tag: u64) -> Option<&mut Output> {
-        let owner = owner(tag, self.outputs.len());
-        self.outputs.get_mut(owner)?.as_mut()
-    }
 }
 
 /// Where a worker's packets go. It is written with each packet, so it shares no cache line with what another worker has.
@@ -80,65 +66,6 @@ impl Owners {
 pub struct Output {
     burst: Burst,
     kind: OutputKind,
-}
-
-/// A ring to another worker, and the packets that wait for room in it.
-pub struct RingQueue {
-    ring: ring::Sender,
-    /// `None` where packets are dropped if the ring is full.
-    waiting: Option<VecDeque<OwnedMbuf>>,
-}
-
-impl RingQueue {
-    /// A queue that sends by `ring`; a lossless queue never drops.
-    pub fn new(ring: ring::Sender, lossless: bool) -> RingQueue {
-        RingQueue { ring, waiting: lossless.then(VecDeque::new) }
-    }
-
-    pub(super) fn has_room(&self) -> bool {
-        self.waiting.as_ref().is_none_or(VecDeque::is_empty) && self.ring.room() >= BURST
-    }
-
-    /// Sends packets from the front of a burst. Returns how many; what stays in the burst is to be
-    /// dropped.
-    #[inline]
-    pub(super) fn send(&mut self, burst: &mut Burst) -> usize {
-        if self.waiting.is_some() {
-            return self.send_or_wait(burst);
-        }
-        self.ring.send(burst)
-    }
-
-    #[cold]
-    fn send_or_wait(&mut self, burst: &mut Burst) -> usize {
-        let packets = burst.len();
-        if !self.retry() {
-            self.ring.send(burst);
-        }
-        let waiting = self.waiting.get_or_insert_default();
-        waiting.extend(burst.drain());
-        packets
-    }
-
-    /// Sends waiting packets as far as there is room. Returns whether any still wait.
-    #[inline]
-    pub(super) fn retry(&mut self) -> bool {
-        let Some(waiting) = self.waiting.as_mut().filter(|waiting| !waiting.is_empty()) else {
-            return false;
-        };
-        let mut burst = Burst::new();
-        while let Some(mbuf) = waiting.pop_front() {
-            // One packet at a time: a burst of one has room, and a packet that is not taken keeps
-            // its place.
-            let _ = burst.push(mbuf);
-            if self.ring.send(&mut burst) == 0 {
-                waiting.extend(burst.drain());
-                waiting.rotate_right(1);
-                return true;
-            }
-        }
-        false
-    }
 }
 
 /// Where an output leads.
@@ -192,12 +119,6 @@ impl Output {
             OutputKind::Queue { sent: Some((_, sent)), .. } => sent,
             _ => Vec::new(),
         }
-    }
-
-    /// The packets of the next flush.
-    #[inline]
-    pub(super) fn burst(&mut self) -> &mut Burst {
-        &mut self.burst
     }
 
     /// Adds a packet to the next flush.

@@ -10,7 +10,8 @@ use guideway_core::balancer::punt::Class;
 use guideway_core::stats::Writer;
 use guideway_management::daemon::Probing;
 
-use super::io::{Output, RingQueue};
+use super::io::Output;
+use super::ring_queue::RingQueue;
 
 /// What connects a worker with the kernel. The default is no connection.
 #[derive(Default)]

@@ -23,14 +23,18 @@ mod idle;
 mod io;
 mod kernel;
 mod outputs;
+mod owners;
+mod ring_queue;
 mod rounds;
 
 pub use bench::BenchWorker;
 pub use clock::Clock;
 pub use command::Command;
 pub use idle::Idle;
-pub use io::{Input, InputKind, Output, OutputKind, Owners, Relay, RingQueue};
+pub use io::{Input, InputKind, Output, OutputKind, Relay};
 pub use kernel::{KernelEnds, KernelRelay, ProbeRelay, Punts};
+pub use owners::{OwnerOutput, Owners};
+pub use ring_queue::RingQueue;
 pub use rounds::{FlowListing, Worker};
 
 use guideway_core::balancer::{burst, exception, pipeline};

@@ -3,13 +3,15 @@
 use guideway_core::balancer::action::{Actions, BurstActions};
 use guideway_core::balancer::handoff::Handoff;
 use guideway_core::balancer::id::PortIndex;
+use guideway_core::balancer::passed::Passed;
 use guideway_core::balancer::punt::Class;
 use guideway_core::balancer::{DropReason, Verdict};
 use guideway_core::stats::Writer;
 
 use super::handoff;
-use super::io::{Output, Owners};
+use super::io::Output;
 use super::kernel::Punts;
+use super::owners::Owners;
 use crate::dpdk::{Burst, OwnedMbuf};
 
 /// All outputs of a worker.
@@ -28,7 +30,7 @@ impl Outputs<'_> {
     /// Flushes all outputs.
     pub(super) fn flush(&mut self, stats: &mut Writer) {
         if let Some(owners) = &mut self.owners {
-            owners.outputs.iter_mut().flatten().for_each(|output| output.flush(stats));
+            owners.flush(stats);
         }
         self.siblings.iter_mut().flatten().for_each(|sibling| sibling.flush(stats));
         self.ports.iter_mut().for_each(|output| output.flush(stats));
@@ -82,10 +84,10 @@ impl BurstActions<Burst> for Outputs<'_> {
     }
 
     #[inline]
-    fn pass(&mut self, tag: u64, mbuf: OwnedMbuf) -> Result<(), OwnedMbuf> {
-        match self.owners.as_mut().and_then(|owners| owners.of(tag)) {
+    fn pass(&mut self, passed: &Passed, mbuf: OwnedMbuf) -> Result<(), OwnedMbuf> {
+        match self.owners.as_mut().and_then(|owners| owners.of(passed.tag())) {
             // This output is empty before a burst, and has room for all of it.
-            Some(output) => output.burst().push(mbuf),
+            Some(output) => output.push(passed, mbuf),
             None => Err(mbuf),
         }
     }
@@ -99,7 +101,8 @@ mod tests {
     use super::*;
     use crate::dpdk::ring;
     use crate::dpdk::testing::{eal, packets, pool, unique};
-    use crate::worker::io::{OutputKind, RingQueue};
+    use crate::worker::io::OutputKind;
+    use crate::worker::ring_queue::RingQueue;
 
     #[test]
     fn a_handoff_arrives_with_its_packet() {

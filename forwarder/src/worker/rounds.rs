@@ -7,6 +7,7 @@ use crossbeam_channel::{Receiver, Sender};
 
 use guideway_core::balancer::conntrack::SweepPace;
 use guideway_core::balancer::id::PortIndex;
+use guideway_core::balancer::passed::Passed;
 use guideway_core::balancer::scan::FlowScan;
 use guideway_core::balancer::{Balancer, Tables};
 use guideway_core::stats::{Counter, DropReason, Gauge, Histogram, Verdict, Writer};
@@ -19,7 +20,7 @@ use super::io::{Input, InputKind, Output, Relay};
 use super::kernel::{KernelEnds, ProbeRelay};
 use super::outputs::Outputs;
 use super::{Batch, Exceptions, Pipeline, Round};
-use crate::dpdk::Burst;
+use crate::dpdk::{BURST, Burst};
 
 /// Rounds between two checks for flow listings and for the order to stop, while there is traffic.
 const HOUSEKEEPING: u64 = 256;
@@ -103,6 +104,8 @@ impl Worker {
 struct Rounds {
     pipeline: Pipeline,
     batch: Batch,
+    /// What is known about the packets of the batch, if another worker has passed them on.
+    passed: [Passed; BURST],
     clock: Clock,
     inputs: Vec<Input>,
     relays: Vec<Relay>,
@@ -137,6 +140,7 @@ impl Rounds {
             pace: SweepPace::new(worker.balancer.flows().capacity()),
             pipeline: Pipeline::new(worker.balancer, worker.stats, worker.exceptions),
             batch: Batch::new(),
+            passed: [Passed::default(); BURST],
             clock: worker.clock,
             inputs: worker.inputs,
             relays: worker.relays,
@@ -194,7 +198,7 @@ impl Rounds {
     /// input that was not polled because a ring lacks room.
     #[inline]
     fn poll_inputs(&mut self, tables: &Tables) -> bool {
-        let Rounds { pipeline, batch, clock, inputs, outputs, siblings, kernel, .. } = self;
+        let Rounds { pipeline, batch, passed, clock, inputs, outputs, siblings, kernel, .. } = self;
         let punts = &mut kernel.punts;
         let mut found = false;
         let mut is_sampled = self.rounds.is_multiple_of(SAMPLING);
@@ -204,6 +208,7 @@ impl Rounds {
                 continue;
             }
             let is_handoff = matches!(input.kind, InputKind::Handoff(_));
+            let is_passed = matches!(input.kind, InputKind::Ring(_));
             let owners = match &mut input.kind {
                 InputKind::Queue { .. } if self.finishing => continue,
                 InputKind::Queue { queue, owners } => {
@@ -215,7 +220,11 @@ impl Rounds {
                     pipeline.stats.observe(Histogram::BurstPackets, received as u64);
                     owners.as_mut()
                 }
-                InputKind::Ring(ring) | InputKind::Handoff(ring) => {
+                InputKind::Ring(ring) => {
+                    ring.receive_with(&mut batch.burst, passed);
+                    None
+                }
+                InputKind::Handoff(ring) => {
                     ring.receive(&mut batch.burst);
                     None
                 }
@@ -227,9 +236,11 @@ impl Rounds {
             let begun = if std::mem::take(&mut is_sampled) { clock.ticks() } else { None };
             let actions = Outputs { ports: outputs, siblings, owners, punts };
             let mut round = Round { tables, now: clock.now(), actions };
-            match is_handoff {
-                true => receive_handoffs(pipeline, &mut round, &mut batch.burst, clock),
-                false => process(pipeline, &mut round, input.port, batch, clock),
+            if is_handoff {
+                receive_handoffs(pipeline, &mut round, &mut batch.burst, clock);
+            } else {
+                let passed = is_passed.then_some(&*passed);
+                process(pipeline, &mut round, input.port, batch, passed, clock);
             }
             if let (Some(begun), Some(ended)) = (begun, begun.and_then(|_| clock.ticks())) {
                 pipeline.stats.observe(Histogram::BurstCycles, ended.saturating_sub(begun));
@@ -244,9 +255,10 @@ impl Rounds {
     fn pass_on(&mut self) -> bool {
         let mut found = false;
         if self.lossless {
-            let owners = self.inputs.iter_mut().flat_map(Input::owners);
-            let siblings = self.siblings.iter_mut().flatten();
-            for output in owners.chain(siblings).chain(&mut self.outputs) {
+            for owner in self.inputs.iter_mut().flat_map(Input::owners) {
+                found |= owner.retry();
+            }
+            for output in self.siblings.iter_mut().flatten().chain(&mut self.outputs) {
                 found |= output.retry();
             }
             found |= self.kernel.punts.retry();
@@ -351,19 +363,24 @@ impl Rounds {
     }
 }
 
-/// Processes a batch; it is empty afterwards.
+/// Processes a batch; it is empty afterwards. `passed` is what is known about its packets if another worker has passed
+/// them on.
 #[inline]
 pub(super) fn process(
     pipeline: &mut Pipeline,
     round: &mut Round<'_>,
     port: PortIndex,
     batch: &mut Batch,
+    passed: Option<&[Passed; BURST]>,
     clock: &mut Clock,
 ) {
-    if clock.is_per_packet() {
-        pipeline.process_by_time(round, port, batch, |mbuf| clock.of(mbuf));
-    } else {
-        pipeline.process(round, port, batch);
+    match passed {
+        // A batch that is split by time is classified piece by piece.
+        _ if clock.is_per_packet() => {
+            pipeline.process_by_time(round, port, batch, |mbuf| clock.of(mbuf));
+        }
+        Some(passed) => pipeline.process_passed(round, port, batch, passed),
+        None => pipeline.process(round, port, batch),
     }
     round.actions.flush(&mut pipeline.stats);
 }

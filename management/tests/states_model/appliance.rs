@@ -16,6 +16,7 @@ use guideway_core::balancer::frame::{Buffer, BufferBurst, Buffers, Frame};
 use guideway_core::balancer::handoff::Handoff;
 use guideway_core::balancer::hash::LocalSeed;
 use guideway_core::balancer::id::{BackendId, PortIndex};
+use guideway_core::balancer::passed::Passed;
 use guideway_core::balancer::pipeline::{Pipeline, Round};
 use guideway_core::balancer::punt::Class;
 
@@ -324,7 +325,7 @@ impl BurstActions<BufferBurst> for Output<'_> {
         false
     }
 
-    fn pass(&mut self, _tag: u64, frame: Box<Buffer>) -> Result<(), Box<Buffer>> {
+    fn pass(&mut self, _passed: &Passed, frame: Box<Buffer>) -> Result<(), Box<Buffer>> {
         Err(frame)
     }
 }

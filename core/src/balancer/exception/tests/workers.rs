@@ -23,6 +23,7 @@ use guideway_core::balancer::handoff::{Handoff, owner};
 use guideway_core::balancer::hash::{FleetKey, LocalSeed};
 use guideway_core::balancer::id::{PolicyIndex, PoolIndex, PortIndex, ServiceId};
 use guideway_core::balancer::node::Node;
+use guideway_core::balancer::passed::Passed;
 use guideway_core::balancer::pin::{Outcome, Pins};
 use guideway_core::balancer::pipeline::{Pipeline, Round};
 use guideway_core::balancer::port::Port;
@@ -251,8 +252,8 @@ impl Allocator<Box<Buffer>> for Buffers {
 
 /// A packet on its way between workers.
 enum Way {
-    /// To the owner of its flow, by the ring of the port that it came by.
-    Passed(PortIndex),
+    /// To the owner of its flow, by the ring of the port that it came by, with what is known about it.
+    Passed(PortIndex, Passed),
     /// With a handoff.
     Handed(Handoff),
 }
@@ -315,13 +316,13 @@ impl BurstActions<BufferBurst> for Outputs<'_> {
         self.divides.is_some()
     }
 
-    fn pass(&mut self, tag: u64, frame: Box<Buffer>) -> Result<(), Box<Buffer>> {
+    fn pass(&mut self, passed: &Passed, frame: Box<Buffer>) -> Result<(), Box<Buffer>> {
         let (workers, own) = self.divides.expect("asked only if it divides");
-        let owner = owner(tag, workers);
+        let owner = owner(passed.tag(), workers);
         if owner == own {
             return Err(frame);
         }
-        self.under_way.push_back((owner, frame, Way::Passed(self.port)));
+        self.under_way.push_back((owner, frame, Way::Passed(self.port, *passed)));
         Ok(())
     }
 }
@@ -419,8 +420,9 @@ impl Workers {
             steps += 1;
             assert!(steps <= enough, "a packet circles among the workers");
             match way {
-                Way::Passed(port) => {
-                    self.process(worker, port, None, vec![frame], &mut sent, &mut under_way);
+                Way::Passed(port, passed) => {
+                    let outputs = (&mut sent, &mut under_way);
+                    self.process_passed(worker, port, frame, passed, outputs);
                 }
                 Way::Handed(handoff) => {
                     self.receive_handoff(worker, frame, handoff, &mut sent, &mut under_way);
@@ -469,6 +471,25 @@ impl Workers {
         let Worker { pipeline, batch, .. } = &mut self.workers[worker];
         batch.burst = burst;
         pipeline.process(&mut round, port, batch);
+        assert!(batch.burst.is_empty(), "every packet went somewhere");
+    }
+
+    fn process_passed(
+        &mut self,
+        worker: usize,
+        port: PortIndex,
+        frame: Box<Buffer>,
+        passed: Passed,
+        (sent, under_way): (&mut Vec<Sent>, &mut VecDeque<(usize, Box<Buffer>, Way)>),
+    ) {
+        let device_is_full = self.device_is_full;
+        let punted = &mut self.punted;
+        let actions = Outputs { divides: None, port, device_is_full, sent, punted, under_way };
+        let now = Time::from_millis(self.now);
+        let mut round = Round { tables: &self.tables, now, actions };
+        let Worker { pipeline, batch, .. } = &mut self.workers[worker];
+        batch.burst = vec![frame];
+        pipeline.process_passed(&mut round, port, batch, &[passed; BURST]);
         assert!(batch.burst.is_empty(), "every packet went somewhere");
     }
 
