@@ -103,6 +103,16 @@ static void take_line(const char *line)
 #endif
 }
 
+/* Asks for the lines of `count` notes from the place `at` on, as far as the end of the places. */
+static void load_notes(struct rte_ring *ring, uint32_t at, uint32_t count, size_t size)
+{
+	const char *from = ring_notes(ring) + at * size;
+	const char *to = ring_notes(ring) + RTE_MIN(at + count, ring->size) * size;
+
+	for (; from < to; from += RTE_CACHE_LINE_SIZE)
+		__builtin_prefetch(from);
+}
+
 /* Takes up to `count` mbufs from a ring with one consumer, with their notes, and returns how many. `seen` is what the
  * consumer knows, at first zeros. Only if too few mbufs wait by what it knows does it read how far the producer is.
  *
@@ -125,6 +135,8 @@ uint16_t guideway_ring_dequeue(struct rte_ring *ring, struct rte_mbuf **mbufs, v
 		const char *mbuf = slots[(head + i) & ring->mask];
 
 		take_line(mbuf);
+		/* Read when the mbuf is freed. */
+		__builtin_prefetch(mbuf + RTE_CACHE_LINE_SIZE);
 		take_line(mbuf + frame);
 		/* The outer headers are written before the frame. */
 		take_line(mbuf + frame - RTE_CACHE_LINE_SIZE);
@@ -132,6 +144,8 @@ uint16_t guideway_ring_dequeue(struct rte_ring *ring, struct rte_mbuf **mbufs, v
 	copy_out(ring, ring_slots(ring), at, mbufs, count, sizeof(*mbufs));
 	if (note_size != 0)
 		copy_out(ring, ring_notes(ring), at, notes, count, note_size);
+	if (note_size != 0 && wanted > count)
+		load_notes(ring, (head + count) & ring->mask, count, note_size);
 	seen->ready -= count;
 	seen->fetched = wanted - count;
 	ring->cons.head = head + count;
