@@ -430,3 +430,20 @@ void *guideway_pool_cache(struct rte_mempool *pool, unsigned int lcore, uint32_t
 	*length = offsetof(struct rte_mempool_cache, objs) + 2 * pool->cache_size * sizeof(void *);
 	return cache;
 }
+
+/* Asks for the lines of the mbufs that the calling thread takes next from a pool, up to `count`: both lines of each, which
+ * drivers write when they take an mbuf. */
+void guideway_pool_fetch(struct rte_mempool *pool, uint32_t count)
+{
+	struct rte_mempool_cache *cache = rte_mempool_default_cache(pool, rte_lcore_id());
+	uint32_t i;
+
+	if (cache == NULL)
+		return;
+	for (i = 1; i <= RTE_MIN(count, cache->len); i++) {
+		const char *mbuf = cache->objs[cache->len - i];
+
+		take_line(mbuf);
+		take_line(mbuf + RTE_CACHE_LINE_SIZE);
+	}
+}

@@ -151,6 +151,7 @@ struct rte_mempool *guideway_page_pool(const char *name, unsigned int count, uns
 				       uint16_t priv, uint16_t room, int socket);
 uint32_t guideway_pool_outside(struct rte_mempool *pool);
 uint16_t guideway_pool_room(struct rte_mempool *pool);
+void guideway_pool_fetch(struct rte_mempool *pool, uint32_t count);
 void *guideway_pool_cache(struct rte_mempool *pool, unsigned int lcore, uint32_t *length);
 
 #endif

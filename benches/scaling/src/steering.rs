@@ -82,7 +82,7 @@ pub(crate) fn measure(part: &mut Part, eal: &Eal, pool: &Mempool) -> Result<()> 
     });
     let poller = |name: &str| Poller::new(eal, pool, name, None);
     let pair = |name: &str, workers, own| -> Result<(Poller, Owner)> {
-        let (owners, rings) = owners(eal, name, workers, own)?;
+        let (owners, rings) = owners(eal, pool, name, workers, own)?;
         let polls = Poller::new(eal, pool, &format!("{name}-polls"), Some(owners))?;
         Ok((polls, Owner { poller: poller(&format!("{name}-owns"))?, rings }))
     };
@@ -119,6 +119,7 @@ pub(crate) fn measure(part: &mut Part, eal: &Eal, pool: &Mempool) -> Result<()> 
 /// The rings to the workers among which flows are divided, of which the polling worker may be one.
 fn owners(
     eal: &Eal,
+    pool: &Mempool,
     name: &str,
     workers: usize,
     own: Option<usize>,
@@ -133,7 +134,7 @@ fn owners(
         outputs.push(Some(OwnerOutput::new(RingQueue::new(to, false))));
         rings.push(from);
     }
-    Ok((Owners { outputs }, rings))
+    Ok((Owners { pool: pool.clone(), outputs }, rings))
 }
 
 /// Begins all flows, makes them known, and measures. Returns the measured rounds.

@@ -95,7 +95,8 @@ fn open(
     let (started, rx, tx) = stopped.start()?;
     report(started.notes());
     let has_control_queue = started.has_control_queue();
-    let opened = Opened { rx, tx, has_control_queue, divides: queues.divides };
+    let pool = pool.clone();
+    let opened = Opened { rx, tx, pool, has_control_queue, divides: queues.divides };
     let port = RunningPort {
         name: name.to_owned(),
         device: Arc::new(started),

@@ -15,7 +15,7 @@ use crate::dpdk;
 use crate::dpdk::port::Capabilities;
 use crate::dpdk::queue::{RxQueue, TxQueue};
 use crate::dpdk::ring::{self, Receiver, Sender};
-use crate::dpdk::{Eal, Error, TimestampField};
+use crate::dpdk::{Eal, Error, Mempool, TimestampField};
 use crate::kernel::{Counters, Doorbell};
 use crate::worker::{
     Input, InputKind, KernelEnds, KernelRelay, Output, OutputKind, OwnerOutput, Owners, ProbeRelay,
@@ -162,6 +162,8 @@ pub(super) struct Wiring {
 pub(super) struct Opened {
     pub(super) rx: Vec<RxQueue>,
     pub(super) tx: Vec<TxQueue>,
+    /// The pool of the packets that are received.
+    pub(super) pool: Mempool,
     /// The last receive queue is for ARP and routing sessions. It is polled before all others.
     pub(super) has_control_queue: bool,
     /// See [`Queues::divides`].
@@ -204,7 +206,7 @@ impl<'a> Connections<'a> {
         name: &str,
         opened: Opened,
     ) -> Result<Vec<usize>, Error> {
-        let Opened { rx, tx, has_control_queue, divides } = opened;
+        let Opened { rx, tx, pool, has_control_queue, divides } = opened;
         let control = if has_control_queue { rx.len().checked_sub(1) } else { None };
         let count = self.workers.len();
         let first = usize::from(index.0) % count;
@@ -213,7 +215,7 @@ impl<'a> Connections<'a> {
             let poller = (first + usize::from(q)) % count;
             pollers.push(poller);
             self.workers[poller].queues.push(api::RxQueue { port: name.to_owned(), queue: q });
-            let owners = if divides { Some(self.owners(index, q, poller)?) } else { None };
+            let owners = if divides { Some(self.owners(index, q, poller, &pool)?) } else { None };
             let kind = InputKind::Queue { queue, owners };
             let inputs = &mut self.workers[poller].inputs;
             let place = if control == Some(q.into()) { 0 } else { inputs.len() };
@@ -237,7 +239,13 @@ impl<'a> Connections<'a> {
     }
 
     /// The rings from the worker that polls queue `q` of a port to all others.
-    fn owners(&mut self, index: PortIndex, q: u16, poller: usize) -> Result<Owners, Error> {
+    fn owners(
+        &mut self,
+        index: PortIndex,
+        q: u16,
+        poller: usize,
+        pool: &Mempool,
+    ) -> Result<Owners, Error> {
         let mut outputs = Vec::with_capacity(self.workers.len());
         for owner in 0..self.workers.len() {
             if owner == poller {
@@ -249,7 +257,7 @@ impl<'a> Connections<'a> {
             self.workers[owner].inputs.push(Input { port: index, kind: InputKind::Ring(ring) });
             outputs.push(Some(OwnerOutput::new(queue)));
         }
-        Ok(Owners { outputs })
+        Ok(Owners { pool: pool.clone(), outputs })
     }
 
     /// The rings by which `worker` sends through a transmit queue of `owner`.

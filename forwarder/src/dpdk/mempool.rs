@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use dpdk_sys as sys;
 
-use super::burst::{Burst, OwnedMbuf};
+use super::burst::{self, Burst, OwnedMbuf};
 use super::eal::{Eal, c_string};
 use super::error::{Errno, Error, Result};
 use super::mbuf::Metadata;
@@ -23,6 +23,9 @@ const _: () = assert!(HEADROOM as u32 == sys::GUIDEWAY_HEADROOM);
 
 /// How far behind an mbuf of a pool a device puts the frame.
 pub(super) const FRAME: u32 = sys::GUIDEWAY_MBUF_SIZE + PRIVATE as u32 + sys::GUIDEWAY_HEADROOM;
+
+#[expect(clippy::cast_possible_truncation, reason = "32")]
+const BURST: u32 = burst::BURST as u32;
 
 /// A handle of a pool. The pool is freed when no handle is left and every mbuf is back.
 #[derive(Clone, Debug)]
@@ -157,6 +160,14 @@ impl Mempool {
         };
         // SAFETY: nobody owns mbufs taken from the pool; a call that fails writes none.
         unsafe { burst.append_with(take) }
+    }
+
+    /// Asks the CPU for the mbufs of the next burst that this thread takes out, where other threads return them: otherwise
+    /// whoever takes them waits for each.
+    #[inline]
+    pub fn fetch_next(&self) {
+        // SAFETY: the pool lives as long as `self`. The function reads the calling thread's cache.
+        unsafe { sys::guideway_pool_fetch(self.raw(), BURST) };
     }
 
     /// The name that the pool was made with.

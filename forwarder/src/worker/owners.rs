@@ -2,7 +2,7 @@
 //! what is known about it.
 
 use super::ring_queue::RingQueue;
-use crate::dpdk::{BURST, Burst, OwnedMbuf};
+use crate::dpdk::{BURST, Burst, Mempool, OwnedMbuf};
 use guideway_core::balancer::handoff::owner;
 use guideway_core::balancer::passed::Passed;
 use guideway_core::balancer::{DropReason, Verdict};
@@ -10,6 +10,8 @@ use guideway_core::stats::Writer;
 
 /// Divides flows among the workers by their hash.
 pub struct Owners {
+    /// The pool of the device's packets.
+    pub pool: Mempool,
     /// The output to each worker; `None` for the worker that divides.
     pub outputs: Vec<Option<OwnerOutput>>,
 }
@@ -26,6 +28,8 @@ impl Owners {
     #[inline]
     pub(super) fn flush(&mut self, stats: &mut Writer) {
         self.outputs.iter_mut().flatten().for_each(|output| output.flush(stats));
+        // The owners return the buffers, so those of the next burst are in other CPUs' caches.
+        self.pool.fetch_next();
     }
 }
 
@@ -99,8 +103,8 @@ mod tests {
         let pool = pool(255);
         let (mut stats, reader) = stats::channel(0, 0);
         let (to, mut from) = ring::channel_with_notes(eal(), &unique("owner"), 64, None).unwrap();
-        let mut owners =
-            Owners { outputs: vec![Some(OwnerOutput::new(RingQueue::new(to, false)))] };
+        let outputs = vec![Some(OwnerOutput::new(RingQueue::new(to, false)))];
+        let mut owners = Owners { pool: pool.clone(), outputs };
         let dropped = || reader.verdict(Verdict::Dropped(DropReason::RingFull));
         let mut send = |packets_to_send: Burst, stats: &mut Writer| {
             let mut packets_to_send = packets_to_send;

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::ops::Range;
 
 use super::*;
-use crate::dpdk::testing::eal;
+use crate::dpdk::testing;
 
 /// Bytes that a CPU may fetch together: two cache lines.
 const PAIR: usize = 128;
@@ -41,13 +41,14 @@ fn written(wiring: &Wiring) -> Vec<Range<usize>> {
 fn no_two_workers_write_one_line_of_their_connections() {
     const WORKERS: usize = 5;
     let mut connections = Connections {
-        eal: eal(),
+        eal: testing::eal(),
         lossless: true,
         record_sent: None,
         nodes: vec![None; WORKERS],
         workers: (0..WORKERS).map(|_| Wiring::default()).collect(),
     };
     connections.connect_siblings().unwrap();
+    let pool = testing::pool(31);
     for port in 0..3 {
         // As if worker 0 had the only queue of each port. The rings to the owners of flows lie as those of
         // `siblings` do.
@@ -55,7 +56,7 @@ fn no_two_workers_write_one_line_of_their_connections() {
             let relay = connections.relay(PortIndex(port), worker, 0).unwrap();
             connections.workers[worker].outputs.push(Output::new(relay));
         }
-        connections.owners(PortIndex(port), 0, 0).unwrap();
+        connections.owners(PortIndex(port), 0, 0, &pool).unwrap();
     }
     let mut owners = HashMap::new();
     for (worker, wiring) in connections.workers.iter().enumerate() {
