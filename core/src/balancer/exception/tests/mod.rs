@@ -1,5 +1,6 @@
 //! Tests of the exceptions, over whole workers: each exception by itself, and random packets (`properties.rs`).
 
+mod passed;
 mod properties;
 mod punts;
 mod refusals;

@@ -81,6 +81,8 @@ pub(crate) struct Setup {
     pub(crate) punt_limit: Limit,
     /// The VLAN of the backends and members.
     pub(crate) vlan: Option<u16>,
+    /// The port of the services over TCP.
+    pub(crate) tcp_port: u16,
 }
 
 impl Setup {
@@ -109,6 +111,7 @@ impl Setup {
         interfaces: [false; 2],
         punt_limit: Limit { rate: u32::MAX, burst: u32::MAX },
         vlan: None,
+        tcp_port: 80,
     };
 
     pub(crate) fn tables(&self) -> Tables {
@@ -153,9 +156,9 @@ impl Setup {
             timeouts: Timeouts::DEFAULT,
             ports: vec![Port { mac: Some(MAC) }, Port { mac: None }],
             services: vec![
-                (address(v4(10), protocol::TCP, 80), service(0)),
+                (address(v4(10), protocol::TCP, self.tcp_port), service(0)),
                 (address(v4(10), protocol::UDP, 53), service(1)),
-                (address(v6, protocol::TCP, 80), service(2)),
+                (address(v6, protocol::TCP, self.tcp_port), service(2)),
                 (address(v6, protocol::UDP, 53), service(3)),
             ],
             vips: vec![(v4(10), self.vip), (v6, self.vip)],
@@ -258,6 +261,9 @@ enum Way {
     Handed(Handoff),
 }
 
+/// Packets on their way, each with the worker that it goes to.
+type UnderWay = VecDeque<(usize, Box<Buffer>, Way)>;
+
 /// Where the packets of one worker go.
 struct Outputs<'a> {
     /// The number of workers among which the burst's packets are divided, and which of them this one is.
@@ -266,7 +272,7 @@ struct Outputs<'a> {
     device_is_full: bool,
     sent: &'a mut Vec<Sent>,
     punted: &'a mut Vec<Punted>,
-    under_way: &'a mut VecDeque<(usize, Box<Buffer>, Way)>,
+    under_way: &'a mut UnderWay,
 }
 
 impl Actions<Box<Buffer>> for Outputs<'_> {
@@ -327,6 +333,21 @@ impl BurstActions<BufferBurst> for Outputs<'_> {
     }
 }
 
+/// Takes the first packet out if it is passed on to this worker by the ring of this port.
+fn next_passed(
+    under_way: &mut UnderWay,
+    worker: usize,
+    port: PortIndex,
+) -> Option<(Box<Buffer>, Passed)> {
+    match under_way.pop_front()? {
+        (to, frame, Way::Passed(by, passed)) if to == worker && by == port => Some((frame, passed)),
+        other => {
+            under_way.push_front(other);
+            None
+        }
+    }
+}
+
 struct Worker {
     pipeline: Pipeline<Box<Buffer>, Buffers>,
     reader: Reader,
@@ -340,6 +361,8 @@ pub(crate) struct Workers {
     workers: Vec<Worker>,
     now: u64,
     buffers: Buffers,
+    /// Comes into force when a packet is passed on, before its owner takes it.
+    pub(crate) meanwhile: Option<Setup>,
     /// Devices and the kernel take nothing.
     pub(crate) device_is_full: bool,
     /// What the kernel got.
@@ -366,6 +389,7 @@ impl Workers {
             workers,
             now: 1000,
             buffers,
+            meanwhile: None,
             device_is_full: false,
             punted: Vec::new(),
         }
@@ -376,6 +400,13 @@ impl Workers {
         self.setup.generation += 1;
         change(&mut self.setup);
         self.tables = self.setup.tables();
+    }
+
+    /// Publishes other tables as soon as a packet is on its way to the owner of its flow.
+    pub(crate) fn reload_meanwhile(&mut self, change: impl FnOnce(&mut Setup)) {
+        let mut setup = self.setup.clone();
+        change(&mut setup);
+        self.meanwhile = Some(setup);
     }
 
     /// Allows so many frames to be made from here on.
@@ -421,8 +452,16 @@ impl Workers {
             assert!(steps <= enough, "a packet circles among the workers");
             match way {
                 Way::Passed(port, passed) => {
+                    if let Some(setup) = self.meanwhile.take() {
+                        self.reload(|now| *now = Setup { generation: now.generation, ..setup });
+                    }
+                    let mut burst = vec![(frame, passed)];
+                    // What follows for the same worker comes in the same burst.
+                    while let Some(next) = next_passed(&mut under_way, worker, port) {
+                        burst.push(next);
+                    }
                     let outputs = (&mut sent, &mut under_way);
-                    self.process_passed(worker, port, frame, passed, outputs);
+                    self.process_passed(worker, port, burst, outputs);
                 }
                 Way::Handed(handoff) => {
                     self.receive_handoff(worker, frame, handoff, &mut sent, &mut under_way);
@@ -461,7 +500,7 @@ impl Workers {
         divides: Option<(usize, usize)>,
         burst: BufferBurst,
         sent: &mut Vec<Sent>,
-        under_way: &mut VecDeque<(usize, Box<Buffer>, Way)>,
+        under_way: &mut UnderWay,
     ) {
         let device_is_full = self.device_is_full;
         let punted = &mut self.punted;
@@ -478,9 +517,8 @@ impl Workers {
         &mut self,
         worker: usize,
         port: PortIndex,
-        frame: Box<Buffer>,
-        passed: Passed,
-        (sent, under_way): (&mut Vec<Sent>, &mut VecDeque<(usize, Box<Buffer>, Way)>),
+        burst: Vec<(Box<Buffer>, Passed)>,
+        (sent, under_way): (&mut Vec<Sent>, &mut UnderWay),
     ) {
         let device_is_full = self.device_is_full;
         let punted = &mut self.punted;
@@ -488,8 +526,12 @@ impl Workers {
         let now = Time::from_millis(self.now);
         let mut round = Round { tables: &self.tables, now, actions };
         let Worker { pipeline, batch, .. } = &mut self.workers[worker];
-        batch.burst = vec![frame];
-        pipeline.process_passed(&mut round, port, batch, &[passed; BURST]);
+        let mut passed = [Passed::default(); BURST];
+        for (place, (frame, known)) in passed.iter_mut().zip(burst) {
+            *place = known;
+            batch.burst.push(frame);
+        }
+        pipeline.process_passed(&mut round, port, batch, &passed);
         assert!(batch.burst.is_empty(), "every packet went somewhere");
     }
 
@@ -499,7 +541,7 @@ impl Workers {
         frame: Box<Buffer>,
         handoff: Handoff,
         sent: &mut Vec<Sent>,
-        under_way: &mut VecDeque<(usize, Box<Buffer>, Way)>,
+        under_way: &mut UnderWay,
     ) {
         let (port, device_is_full) = (CLIENTS, self.device_is_full);
         let punted = &mut self.punted;
