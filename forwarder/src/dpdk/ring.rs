@@ -221,6 +221,40 @@ mod tests {
         assert_eq!(pool.in_use(), 1);
     }
 
+    /// Bursts of all sizes, so that the ring's end falls between any two packets, and a ring that is full and empty.
+    #[test]
+    fn each_packet_has_its_note() {
+        let pool = pool(127);
+        let (mut sender, mut receiver) =
+            channel_with_notes::<[u32; 3]>(eal(), &unique("ring"), 64, None).unwrap();
+        let note = |packet: u32| [packet, !packet, packet << 16];
+        let (mut sent, mut taken, mut received) = (0_u32, 0_u32, Burst::new());
+        for round in 0..500_u32 {
+            let wanted = u8::try_from(round * 7 % 33).unwrap();
+            let mut burst = packets(&pool, wanted);
+            let mut notes = [[0; 3]; BURST];
+            for (place, packet) in notes.iter_mut().zip(sent..) {
+                *place = note(packet);
+            }
+            let room = 63 - (sent - taken);
+            let went = u32::try_from(sender.send_with(&mut burst, &notes)).unwrap();
+            assert_eq!(went, room.min(wanted.into()));
+            sent += went;
+            if round % 3 == 0 {
+                continue;
+            }
+            let came = receiver.receive_with(&mut received, &mut notes);
+            assert_eq!(came, usize::try_from(sent - taken).unwrap().min(BURST));
+            for place in &notes[..came] {
+                assert_eq!(*place, note(taken));
+                taken += 1;
+            }
+        }
+        assert!(taken > 3000, "{taken}");
+        drop((received, sender, receiver));
+        assert_eq!(pool.in_use(), 0);
+    }
+
     #[test]
     fn what_is_left_is_freed_with_the_second_end() {
         let pool = pool(127);
