@@ -18,11 +18,11 @@ use guideway_core::balancer::{Balancer, Tables, fragment};
 use guideway_core::stats::{self, DropReason, Reader, Verdict};
 
 /// Flows of each worker.
-pub(crate) const FLOWS: u64 = 1 << 16;
+const FLOWS: usize = 1 << 16;
 /// Entries of each worker's flow table.
 const ENTRIES: usize = 1 << 18;
 /// Bursts that have a packet of each flow.
-pub(crate) const ALL_FLOWS: usize = FLOWS as usize / BURST;
+pub(crate) const ALL_FLOWS: usize = FLOWS / BURST;
 
 /// What a worker did: packets, and the ticks of the CPU's counter that they took, without those for writing headers.
 #[derive(Clone, Copy, Debug, Default)]
@@ -85,7 +85,7 @@ impl Poller {
         if let Some(owners) = owners {
             worker.divide_among(owners);
         }
-        let (tables, source) = (traffic::tables(Kind::HIT), Source::new(Kind::HIT, FLOWS));
+        let (tables, source) = (traffic::tables(Kind::HIT), Source::new(Kind::HIT, FLOWS as u64));
         let freed = Burst::new();
         Ok(Poller { worker, reader, tables, pool: pool.clone(), source, sent, freed })
     }
@@ -93,7 +93,7 @@ impl Poller {
     /// The packets of the polls to come: the SYNs that begin all flows, or segments of these.
     pub(crate) fn begin_flows(&mut self, begin: bool) {
         let transport = if begin { Transport::Syn } else { Transport::Ack };
-        self.source = Source::new(Kind { transport, ..Kind::HIT }, FLOWS);
+        self.source = Source::new(Kind { transport, ..Kind::HIT }, FLOWS as u64);
     }
 
     /// Processes a burst of new packets. Returns the work, and how many of them this worker has sent itself.

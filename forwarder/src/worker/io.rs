@@ -69,6 +69,7 @@ pub struct Output {
 }
 
 /// Where an output leads.
+#[expect(clippy::large_enum_variant, reason = "a worker has one for each port, and never moves it")]
 pub enum OutputKind {
     /// To a device.
     Queue {
