@@ -28,7 +28,7 @@ use guideway_core::balancer::port::Port;
 use guideway_core::balancer::services::{Service, ServiceAddress};
 use guideway_core::balancer::tables::TableSpec;
 use guideway_core::balancer::{
-    Balancer, DropReason, FlowEvent, Frame, PacketMeta, PlainParse, Tables, Time, maglev,
+    Balancer, DropReason, FlowEvent, Frame, PacketMeta, Tables, Time, maglev,
 };
 use guideway_core::wire::{Family, Packet, ethernet, gre, hops, protocol, tcp, udp};
 

@@ -54,17 +54,18 @@ impl<B: Burst> Batch<B> {
         let length = self.burst.frames().len();
         (&mut self.burst, &mut self.meta[..length])
     }
-}
 
-impl<B: Burst> Batch<B> {
     /// Takes over what another worker has found out about the packets. Returns whether that is enough.
     #[inline(never)]
     fn is_classified(&mut self, tables: &Tables, passed: &[Passed; BURST]) -> bool {
         let length = self.burst.frames().len();
+        let mut tags = 0;
         for (meta, passed) in self.meta[..length].iter_mut().zip(passed) {
             let Some(classified) = passed.classified_by(tables) else { return false };
             *meta = *classified;
+            tags |= meta.headers.tags;
         }
+        self.is_tagged = tags != 0;
         true
     }
 }
@@ -87,11 +88,7 @@ impl<F: DerefMut<Target: Frame>, A: Allocator<F>> Pipeline<F, A> {
         port: PortIndex,
         batch: &mut Batch<B>,
     ) {
-        let useless = self.classify(round.tables, port, batch);
-        if useless != 0 {
-            cold_path();
-            discard(batch, useless);
-        }
+        self.sort(round.tables, port, batch);
         if round.actions.divides() {
             divide(round.tables, batch, &mut round.actions);
         }
@@ -110,9 +107,24 @@ impl<F: DerefMut<Target: Frame>, A: Allocator<F>> Pipeline<F, A> {
     ) {
         if !batch.is_classified(round.tables, passed) {
             cold_path();
-            self.classify(round.tables, port, batch);
+            self.sort(round.tables, port, batch);
         }
         self.forward(round, port, batch);
+    }
+
+    /// Classifies a batch, and drops what is to be dropped at once.
+    #[inline(always)]
+    fn sort<B: Burst<Owned = F>>(
+        &mut self,
+        tables: &Tables,
+        port: PortIndex,
+        batch: &mut Batch<B>,
+    ) {
+        let useless = self.classify(tables, port, batch);
+        if useless != 0 {
+            cold_path();
+            discard(batch, useless);
+        }
     }
 
     /// Processes a batch whose packets each have a time of their own, which `time_of` gives. Packets that share a

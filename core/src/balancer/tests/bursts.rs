@@ -16,6 +16,7 @@ use super::super::exception::Exceptions;
 use super::super::fragment::Capacity;
 use super::super::frame::{BURST, BufferBurst, Buffers, Frame};
 use super::super::handoff::Handoff;
+use super::super::passed::Passed;
 use super::super::pipeline::{Pipeline, Round};
 use super::super::punt::Class;
 use super::*;
@@ -70,7 +71,7 @@ impl BurstActions<BufferBurst> for &mut Sent {
         false
     }
 
-    fn pass(&mut self, _: u64, frame: Box<Buffer>) -> Result<(), Box<Buffer>> {
+    fn pass(&mut self, _: &Passed, frame: Box<Buffer>) -> Result<(), Box<Buffer>> {
         Err(frame)
     }
 }
