@@ -129,8 +129,8 @@ impl Rig {
                 }
             }
             for &tag in &missed[..count] {
-                if let Some(entry) = self.table.find(tag, NOW, u32::MAX) {
-                    entry.touch(NOW);
+                if let Some((slot, _)) = self.table.get(tag, NOW, &TIMEOUTS) {
+                    self.table.touch(slot, NOW);
                     found += 1;
                 }
             }
@@ -155,7 +155,7 @@ impl Rig {
                 }
             }
             for &tag in tags {
-                if self.table.find(tag, NOW, u32::MAX).is_none() {
+                if !self.table.is_in_alternate(tag) {
                     self.table.prefetch_insert(tag);
                 }
             }
