@@ -24,7 +24,7 @@ pub enum Insertion {
 
 impl Table {
     /// Loads what recording a flow will need. Both of its buckets should be in the cache: right after
-    /// [`Table::search`] has not found the flow.
+    /// [`Table::get`] has not found the flow.
     #[inline]
     pub fn prefetch_insert(&self, tag: u64) {
         let home = self.index(tag);
