@@ -28,7 +28,7 @@ impl Adjacency {
     pub(super) fn new(backend: &Backend) -> Adjacency {
         let route = backend.route.as_ref().filter(|_| backend.serving == Serving::All);
         let open = route.and_then(|route| {
-            let rewrite = route.template.rewrite()?;
+            let rewrite = Rewrite::compile(&route.template)?;
             Some(Adjacency { pool: backend.pool, port: route.port, rewrite })
         });
         open.unwrap_or(Adjacency::CLOSED)

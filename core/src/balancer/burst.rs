@@ -8,6 +8,8 @@ use std::hint::cold_path;
 use std::ops::{Deref, DerefMut};
 
 use super::action::BurstActions;
+pub use super::batch::Batch;
+use super::batch::Places;
 use super::classify::{Classified, Unserved};
 use super::fast_path::{PacketMeta, PlainParse};
 use super::frame::{Allocator, BURST, Burst, Frame};
@@ -16,65 +18,11 @@ use super::passed::Passed;
 use super::pipeline::{Pipeline, Round};
 use super::tables::Tables;
 use super::time::Time;
-use super::unsteady::Places;
 use crate::stats::Event;
 use crate::stats::verdict::{DropReason, Verdict};
 
 /// How many packets ahead of the current one the headers are fetched.
 const AHEAD: usize = 6;
-
-/// A burst, and what was found out about its packets.
-pub struct Batch<B> {
-    /// The packets to process. They are gone afterwards.
-    pub burst: B,
-    meta: [PacketMeta; BURST],
-    /// The result for packets that are not plain. Their `meta` holds only the tag.
-    others: [Result<Classified, Unserved>; BURST],
-    /// Packets to be freed together.
-    dropped: B,
-    /// Whether a packet for a service has tags.
-    is_tagged: bool,
-}
-
-impl<B: Burst> Batch<B> {
-    /// A batch without packets.
-    pub fn new() -> Batch<B> {
-        Batch {
-            burst: B::default(),
-            meta: [PacketMeta::NONE; BURST],
-            others: [Err(Unserved::Drop(DropReason::FrameTooLong)); BURST],
-            dropped: B::default(),
-            is_tagged: false,
-        }
-    }
-
-    /// The packets, and what was found out about each.
-    #[inline(always)]
-    pub(super) fn parts_mut(&mut self) -> (&mut B, &mut [PacketMeta]) {
-        let length = self.burst.frames().len();
-        (&mut self.burst, &mut self.meta[..length])
-    }
-
-    /// Takes over what another worker has found out about the packets. Returns whether that is enough.
-    #[inline(never)]
-    fn is_classified(&mut self, tables: &Tables, passed: &[Passed; BURST]) -> bool {
-        let length = self.burst.frames().len();
-        let mut tags = 0;
-        for (meta, passed) in self.meta[..length].iter_mut().zip(passed) {
-            let Some(classified) = passed.classified_by(tables) else { return false };
-            *meta = *classified;
-            tags |= meta.headers.tags;
-        }
-        self.is_tagged = tags != 0;
-        true
-    }
-}
-
-impl<B: Burst> Default for Batch<B> {
-    fn default() -> Batch<B> {
-        Batch::new()
-    }
-}
 
 /// The frame of a packet in a burst of this kind.
 type FrameOf<B> = <<B as Burst>::Owned as Deref>::Target;
@@ -123,7 +71,7 @@ impl<F: DerefMut<Target: Frame>, A: Allocator<F>> Pipeline<F, A> {
         let useless = self.classify(tables, port, batch);
         if useless != 0 {
             cold_path();
-            discard(batch, useless);
+            batch.discard(useless);
         }
     }
 
@@ -364,28 +312,6 @@ impl<F: DerefMut<Target: Frame>, A: Allocator<F>> Pipeline<F, A> {
 fn why_useless(tables: &Tables, frame: &impl Frame, meta: &PacketMeta) -> Option<DropReason> {
     let frame = frame.bytes();
     tables.drop_unserved(&meta.headers.packet(frame)?, frame)
-}
-
-/// Drops packets of a burst. The others move up.
-#[inline(never)]
-fn discard<B: Burst>(batch: &mut Batch<B>, useless: Places) {
-    if useless.count_ones() as usize == batch.burst.frames().len() {
-        return batch.burst.clear();
-    }
-    for (place, frame) in std::mem::take(&mut batch.burst).drain().enumerate() {
-        let kept = match useless >> (place % BURST) & 1 {
-            0 => &mut batch.burst,
-            _ => &mut batch.dropped,
-        };
-        let to = kept.frames().len() % BURST;
-        // There is room for all of a burst.
-        let _ = kept.push(frame);
-        if useless >> (place % BURST) & 1 == 0 {
-            (batch.meta[to], batch.others[to]) =
-                (batch.meta[place % BURST], batch.others[place % BURST]);
-        }
-    }
-    batch.dropped.clear();
 }
 
 /// Why a frame cannot be rewritten in place, or `None`.

@@ -13,6 +13,7 @@ pub mod action;
 mod address;
 mod adjacency;
 pub mod backend;
+mod batch;
 pub mod burst;
 pub mod choice;
 mod chooser;

@@ -9,7 +9,7 @@
 
 use std::ops::DerefMut;
 
-use super::burst::Batch;
+use super::batch::{Batch, Places};
 use super::choice::Choice;
 use super::conntrack::{Entry, Flow, Insertion, State};
 use super::fast_path::PacketMeta;
@@ -22,11 +22,6 @@ use super::tables::Tables;
 use super::time::Time;
 use super::worker_state::Balancer;
 use crate::wire::{Packet, tcp};
-
-/// A set of packets of a burst: one bit for each.
-pub(super) type Places = u32;
-
-const _: () = assert!(Places::BITS as usize == BURST);
 
 impl<F: DerefMut<Target: Frame>, A: Allocator<F>> Pipeline<F, A> {
     /// Finds the backends of packets at these places, whose flows are not in their own buckets, and records the flows that

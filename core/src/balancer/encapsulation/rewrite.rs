@@ -118,7 +118,7 @@ impl Rewrite {
 
     /// The rewrite that does what a template does; `None` for a template that computes checksums of UDP, or has the
     /// flow choose both UDP's source port and a key.
-    pub(super) fn compile(template: &Template) -> Option<Rewrite> {
+    pub(in crate::balancer) fn compile(template: &Template) -> Option<Rewrite> {
         let Template { carrier, outer, keyed_by_flow, .. } = *template;
         let is_udp = matches!(carrier, Carrier::Udp(_));
         if template.computes_checksum || (is_udp && keyed_by_flow) {

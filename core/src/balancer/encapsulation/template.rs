@@ -4,7 +4,6 @@ use std::net::IpAddr;
 
 use super::descriptor::{Carrier, Header, Inner, MAX_HEADER};
 use super::outer::PerPacket;
-use super::rewrite::Rewrite;
 use super::{
     Encapsulation, GreKey, INNER_DESTINATION_MAC, Parameters, Setting, UdpChecksum, outer, udp,
 };
@@ -207,11 +206,6 @@ impl Template {
             None if self.carrier == Carrier::Link => self.readdress(packet, frame),
             None => self.encapsulate(packet, entropy, frame),
         }
-    }
-
-    /// The same headers as data for the fast path; `None` if that does not write them.
-    pub(in crate::balancer) fn rewrite(&self) -> Option<Rewrite> {
-        Rewrite::compile(self)
     }
 
     /// The headers of packets of a family, without what differs by packet otherwise.

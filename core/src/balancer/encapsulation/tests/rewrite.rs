@@ -88,7 +88,7 @@ proptest! {
         let tunnel = Tunnel { source: source.parse().unwrap(), ..tunnel(destination) };
         let template = Template::with(encapsulation, &parameters, &tunnel, mtu).unwrap();
         let template = template.with_source_prefix(prefix).with_vlan(vlan);
-        let Some(rewrite) = template.rewrite() else {
+        let Some(rewrite) = Rewrite::compile(&template) else {
             let is_udp = encapsulation.uses(Setting::UdpPort);
             let computes = parameters.udp_checksum == Some(UdpChecksum::Compute);
             let keyed = parameters.gre_key == Some(GreKey::Flow) && encapsulation.uses(Setting::GreKey);
@@ -118,7 +118,7 @@ fn every_encapsulation_has_a_rewrite() {
             let template = Template::with(encapsulation, &settings(), &tunnel(destination), MTU);
             let template = template.unwrap();
             for template in [template.clone().with_source_prefix(24), template.with_vlan(Some(7))] {
-                assert!(template.rewrite().is_some(), "{name} to {destination}");
+                assert!(Rewrite::compile(&template).is_some(), "{name} to {destination}");
             }
         }
     }
