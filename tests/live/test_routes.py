@@ -65,9 +65,10 @@ def check_change(fabric, gateways, version, limit, change, count=2):
     assert last - begin < limit
 
 
+# Twice what docs/performance.md says, and more: a machine's clock may be half as fast from one hour to the next.
 @IN_TIME
 @pytest.mark.parametrize("version", FAMILIES)
-@pytest.mark.parametrize("count, table_size, limit", ((1_000, 100_003, 0.1), (20_000, 2_000_003, 0.25)))
+@pytest.mark.parametrize("count, table_size, limit", ((1_000, 100_003, 0.1), (20_000, 2_000_003, 0.5)))
 def test_a_route_to_another_gateway(fabric, gateways, directory, version, count, table_size, limit):
     def change(config):
         config["hash"]["table_size"] = table_size
