@@ -146,10 +146,9 @@ impl Mbuf {
         let begin = unsafe { self.buffer().add(border - BEFORE) };
         // SAFETY: an mbuf has a buffer.
         unsafe { std::hint::assert_unchecked(!begin.is_null()) };
-        // SAFETY: `BEFORE` bytes of the buffer lie before the border, and `length` bytes of the
-        // data behind it, at least `BEHIND`. The mbuf alone owns the buffer. It is initialised, as
-        // everything in DPDK's mapped memory is. Nothing else reads it while `self` is borrowed
-        // mutably.
+        // SAFETY: `BEFORE` bytes of the buffer lie before the border, and at least `BEHIND` of the data behind
+        // it. The mbuf alone owns the buffer, which is initialised, as everything in DPDK's mapped memory is.
+        // Nothing else reads it while `self` is borrowed mutably.
         Some(unsafe { &mut *begin.cast::<Border>() })
     }
 

@@ -81,10 +81,9 @@ impl<N: Copy> Sender<N> {
         let (notes, size) = (notes.as_ptr().cast(), size_of::<N>());
         let enqueue = |slots, count| {
             let room = &raw mut self.room;
-            // SAFETY: the ring lives as long as `self`. This is its one producer, because a sender
-            // is neither `Sync` nor `Clone` and is borrowed mutably; so `room` is what this
-            // function left there. There are that many mbufs and notes, and the ring was made for
-            // notes of this size.
+            // SAFETY: the ring lives as long as `self`. This is its one producer: a sender is neither `Sync` nor `Clone`
+            // and is borrowed mutably, so `room` is what this function left there. There are that many mbufs and
+            // notes, and the ring was made for notes of this size.
             unsafe { sys::guideway_ring_enqueue(ring, slots, notes, size, count, room) }
         };
         // SAFETY: the ring owns the mbufs that it takes, from the first on, and leaves the others.
