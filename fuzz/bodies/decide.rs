@@ -201,7 +201,7 @@ fn fast_path(
         let outcome = balancer.parse_plain(tables, &filter, head, &buffer, &mut meta);
         if outcome.is_served() {
             assert_eq!(meta.classified(frame), classified.ok());
-            balancer.lookup(tables, &mut meta, now);
+            meta.look_up(&mut balancer.homes(), tables, now);
             if balancer.rewrite::<false>(tables, &mut meta, &mut buffer).is_some() {
                 return Some(buffer.bytes().to_vec());
             }

@@ -98,7 +98,7 @@ impl Rig {
     /// The percentage of known flows that are in the first of their buckets.
     fn first(&mut self) -> f64 {
         let Rig { table, known, .. } = self;
-        let is_first = |tag: &&u64| table.find_home(**tag, NOW, u32::MAX).is_some();
+        let is_first = |tag: &&u64| table.homes().find(**tag, NOW, u32::MAX).is_some();
         100.0 * known.iter().filter(is_first).count() as f64 / known.len() as f64
     }
 
@@ -119,7 +119,7 @@ impl Rig {
             let mut missed = [0; BURST];
             let mut count = 0;
             for &tag in tags {
-                if let Some(entry) = self.table.find_home(tag, NOW, u32::MAX) {
+                if let Some(entry) = self.table.homes().find(tag, NOW, u32::MAX) {
                     entry.touch(NOW);
                     found += 1;
                 } else {
@@ -150,7 +150,7 @@ impl Rig {
                 prefetch(self.table.bucket(tag));
             }
             for &tag in tags {
-                if self.table.find_home(tag, NOW, u32::MAX).is_none() {
+                if self.table.homes().find(tag, NOW, u32::MAX).is_none() {
                     prefetch(self.table.alternate_bucket(tag));
                 }
             }

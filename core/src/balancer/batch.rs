@@ -12,6 +12,16 @@ pub(super) type Places = u32;
 
 const _: () = assert!(Places::BITS as usize == BURST);
 
+/// The numbers of some packets of a burst, in order.
+#[inline(always)]
+pub(super) fn places(mut of: Places) -> impl Iterator<Item = usize> {
+    std::iter::from_fn(move || {
+        let place = of.trailing_zeros() as usize;
+        of &= of.checked_sub(1)?;
+        Some(place)
+    })
+}
+
 /// A burst, and what was found out about its packets.
 pub struct Batch<B> {
     /// The packets to process. They are gone afterwards.

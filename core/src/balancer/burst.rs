@@ -10,7 +10,7 @@ use std::ops::{Deref, DerefMut};
 use super::action::BurstActions;
 pub use super::batch::Batch;
 use super::batch::Places;
-use super::classify::{Classified, Unserved};
+use super::classify::{Classified, Unserved, Useless};
 use super::fast_path::{PacketMeta, PlainParse};
 use super::frame::{Allocator, BURST, Burst, Frame};
 use super::id::PortIndex;
@@ -18,6 +18,7 @@ use super::passed::Passed;
 use super::pipeline::{Pipeline, Round};
 use super::tables::Tables;
 use super::time::Time;
+use super::unsteady::settle;
 use crate::stats::Event;
 use crate::stats::verdict::{DropReason, Verdict};
 
@@ -109,7 +110,7 @@ impl<F: DerefMut<Target: Frame>, A: Allocator<F>> Pipeline<F, A> {
         let Batch { burst, meta, others, is_tagged, .. } = batch;
         let frames = burst.frames();
         *is_tagged = false;
-        let mut useless: Places = 0;
+        let (mut no_vip, mut no_service): (Places, Places) = (0, 0);
         let filter = tables.frame_filter(port);
         // The next packet's data pointer is read while this packet is parsed: half of a parse would
         // be waiting for that pointer.
@@ -131,20 +132,32 @@ impl<F: DerefMut<Target: Frame>, A: Allocator<F>> Pipeline<F, A> {
                 *is_tagged = true;
             } else if outcome != PlainParse::Served {
                 cold_path();
-                let reason = match outcome {
-                    PlainParse::Unserved => why_useless(tables, &**frame, meta),
+                let useless = match outcome {
+                    PlainParse::Unserved => tables.drop_unserved(meta.headers, frame.bytes()),
                     _ => None,
                 };
-                if let Some(reason) = reason {
-                    self.stats.verdict(Verdict::Dropped(reason), 1);
-                    useless |= 1 << i;
-                    continue;
+                match useless {
+                    Some(Useless::NoVip) => no_vip |= 1 << i,
+                    Some(Useless::NoService) => no_service |= 1 << i,
+                    None => {
+                        others[i] = self.classify_any(tables, port, &**frame, outcome, meta);
+                        let tag = others[i].map_or(0, |classified| classified.tag);
+                        *meta = PacketMeta::not_plain(tag);
+                    }
                 }
-                others[i] = self.classify_any(tables, port, &**frame, outcome, meta);
-                *meta = PacketMeta::not_plain(others[i].map_or(0, |classified| classified.tag));
             }
         }
-        useless
+        if no_vip | no_service != 0 {
+            cold_path();
+            self.count_useless(no_vip, DropReason::NoVip);
+            self.count_useless(no_service, DropReason::NoService);
+        }
+        no_vip | no_service
+    }
+
+    #[cold]
+    fn count_useless(&mut self, places: Places, reason: DropReason) {
+        self.stats.verdict(Verdict::Dropped(reason), places.count_ones().into());
     }
 
     /// Classifies a packet that is not a plain packet of a service.
@@ -192,18 +205,15 @@ impl<F: DerefMut<Target: Frame>, A: Allocator<F>> Pipeline<F, A> {
             B::prefetch(self.balancer.flows().bucket(meta.tag));
         }
         let mut elsewhere: Places = 0;
+        let mut flows = self.balancer.homes();
         for (place, meta) in meta.iter_mut().enumerate() {
-            self.balancer.lookup(tables, meta, now);
+            meta.look_up(&mut flows, tables, now);
             if !meta.is_steady_flow() && meta.is_parsed() {
                 cold_path();
-                if self.balancer.flows().is_at_home(meta.tag) {
-                    if let Some(frame) = burst.frame_mut(place) {
-                        self.balancer.settle(tables, meta, frame, now);
-                    }
-                } else {
-                    // The flow may be in its alternate bucket, or be recorded there.
-                    B::prefetch(self.balancer.flows().alternate_bucket(meta.tag));
-                    elsewhere |= 1 << place;
+                match (flows.entry(meta.tag), burst.frame_mut(place)) {
+                    (Some(entry), Some(frame)) => settle(entry, tables, meta, frame, now),
+                    // The flow may be in its other bucket, or be recorded there.
+                    _ => elsewhere |= 1 << place,
                 }
             }
         }
@@ -305,13 +315,6 @@ impl<F: DerefMut<Target: Frame>, A: Allocator<F>> Pipeline<F, A> {
             }
         }
     }
-}
-
-/// Why a plain packet without a service is dropped at once, or `None`.
-#[inline(never)]
-fn why_useless(tables: &Tables, frame: &impl Frame, meta: &PacketMeta) -> Option<DropReason> {
-    let frame = frame.bytes();
-    tables.drop_unserved(&meta.headers.packet(frame)?, frame)
 }
 
 /// Why a frame cannot be rewritten in place, or `None`.

@@ -6,14 +6,16 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use super::decapsulation::is_encapsulated;
+use super::decapsulation::is_tunnel_port;
 use super::flow::FlowKey;
 use super::id::PortIndex;
+use super::local::Local;
 use super::services::{Service, ServiceAddress, Vip};
 use super::tables::Tables;
 use super::verdict::DropReason;
 use super::worker_state::Balancer;
-use crate::wire::{Error as Malformed, Fragment, Packet, ethernet, protocol};
+use crate::wire::plain::PlainHeaders;
+use crate::wire::{Error as Malformed, Family, Fragment, Packet, ethernet, protocol};
 
 /// A packet for a service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,6 +61,15 @@ pub enum Exception {
     Icmp(Vip),
     /// A fragment to a virtual address.
     Fragment(Vip),
+}
+
+/// Why a plain packet that no service serves is dropped, and nothing else becomes of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Useless {
+    /// Its destination is no virtual address.
+    NoVip,
+    /// Its destination is one.
+    NoService,
 }
 
 impl Balancer {
@@ -111,25 +122,35 @@ impl Tables {
         Unserved::Exception(*packet, exception)
     }
 
-    /// The reason to drop a plain packet that no service serves, if nothing else becomes of such a packet: no tunnel ends
-    /// with it, the kernel does not get it, and it is not answered. `None` leaves it to [`Tables::why_unserved`] and what
-    /// follows from that. Most packets that a flood sends to no service end here.
-    pub(super) fn drop_unserved(&self, packet: &Packet, frame: &[u8]) -> Option<DropReason> {
-        if is_encapsulated(packet) {
+    /// Whether a plain packet, read from this same frame, that no service serves is for a virtual address, if nothing
+    /// becomes of such a packet: no tunnel ends with it, the kernel does not get it, and it is not answered. `None` leaves it
+    /// to [`Tables::why_unserved`] and what follows from that. Most packets that a flood sends to no service end here.
+    #[inline(never)]
+    pub(super) fn drop_unserved(&self, headers: PlainHeaders, frame: &[u8]) -> Option<Useless> {
+        // By family, so that nothing asks again which it is.
+        match headers.family {
+            Family::V4 => self.drop_flow(&FlowKey::of_plain_v4(headers, frame)?, frame),
+            Family::V6 => self.drop_flow(&FlowKey::of_plain_v6(headers, frame)?, frame),
+        }
+    }
+
+    #[inline(always)]
+    fn drop_flow(&self, flow: &FlowKey, frame: &[u8]) -> Option<Useless> {
+        let is_udp = flow.protocol() == protocol::UDP;
+        if is_udp && is_tunnel_port(flow.destination_port()) {
             return None;
         }
-        let destination = destination(packet, frame);
-        match self.vip(destination) {
-            Some(vip) if vip.unreachable && packet.protocol == protocol::UDP => None,
-            Some(_) => {
-                let key = FlowKey::of(packet, frame)?;
-                (!self.is_suspect(&key, frame)).then_some(DropReason::NoService)
+        match self.locals().destination(flow) {
+            Some(Local::Virtual(vip)) if vip.unreachable && is_udp => None,
+            Some(Local::Virtual(_)) => {
+                (!self.is_suspect(flow, frame)).then_some(Useless::NoService)
             }
+            Some(Local::Own) => None,
             None => {
-                let &mac = frame.first_chunk()?;
-                let may_be_punted =
-                    ethernet::is_multicast(mac) || self.node().punts.is_own(destination);
-                (!may_be_punted).then_some(DropReason::NoVip)
+                let punts = &self.node().punts;
+                let may_be_punted = ethernet::is_multicast(*frame.first_chunk()?)
+                    || (!punts.prefixes.is_empty() && punts.is_own(flow.destination()));
+                (!may_be_punted).then_some(Useless::NoVip)
             }
         }
     }

@@ -141,9 +141,15 @@ fn addresses(family: Family, ip: &[u8]) -> Option<(IpAddr, IpAddr)> {
 pub fn is_encapsulated(packet: &Packet) -> bool {
     match packet.protocol {
         protocol::GRE | protocol::IPV4 | protocol::IPV6 => true,
-        protocol::UDP => matches!(packet.destination, VXLAN | GUE),
+        protocol::UDP => is_tunnel_port(packet.destination),
         _ => false,
     }
+}
+
+/// Whether datagrams to a port have an encapsulation that [`find_inner`] knows.
+#[inline(always)]
+pub(super) fn is_tunnel_port(port: u16) -> bool {
+    matches!(port, VXLAN | GUE)
 }
 
 /// Finds the inner packet of a tunnel packet that was parsed from this same frame.

@@ -1,6 +1,6 @@
 //! The fast path, for nearly every packet: plain, of a steady flow, for an active backend.
 //!
-//! It has three steps: [`Balancer::parse_plain`], [`Balancer::lookup`], [`Balancer::rewrite`]. A worker
+//! It has three steps: [`Balancer::parse_plain`], [`PacketMeta::look_up`], [`Balancer::rewrite`]. A worker
 //! takes each step for a whole burst before the next, in a short loop. The CPU then works on many packets at
 //! once and waits for none of their cache lines. [`PacketMeta`] carries only what the next step needs.
 //!
@@ -10,7 +10,7 @@
 use std::hint::cold_path;
 
 use super::classify::{Classified, Unserved};
-use super::conntrack::STATE_FLAGS;
+use super::conntrack::{Homes, STATE_FLAGS};
 use super::flow::FlowWords;
 use super::frame::Frame;
 use super::id::{BackendId, PortIndex};
@@ -19,8 +19,8 @@ use super::services::Service;
 use super::tables::Tables;
 use super::time::Time;
 use super::worker_state::Balancer;
+use crate::wire::Family;
 use crate::wire::plain::{self, HeaderMatch, Ipv4FirstWord, PlainHeaders};
-use crate::wire::{Family, Packet};
 
 /// What one step of the fast path tells the next about a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,18 +62,26 @@ impl PacketMeta {
         self.backend != BackendId::NONE
     }
 
+    /// Looks up the flow of a packet that was parsed with these tables. Writes its backend if the flow is
+    /// steady and the packet does not change its state; otherwise `BackendId::NONE`. An entry idle for longer than
+    /// the shortest timeout of the steady states (`tables.steady()`, milliseconds) is left to the full path.
+    #[inline(always)]
+    pub fn look_up(&mut self, flows: &mut Homes<'_>, tables: &Tables, now: Time) {
+        if self.headers.tcp_flags & STATE_FLAGS == 0
+            && let Some(entry) = flows.find(self.tag, now, tables.steady())
+            && entry.is_steady()
+        {
+            entry.touch(now);
+            self.backend = entry.backend();
+        } else {
+            cold_path();
+            self.backend = BackendId::NONE;
+        }
+    }
+
     /// Whether a plain packet of a service was parsed.
     pub fn is_parsed(&self) -> bool {
         self.service != Service::NONE
-    }
-
-    /// The packet that was parsed from this same frame; `None` if nothing was parsed.
-    #[inline(always)]
-    pub(super) fn packet(&self, frame: &[u8]) -> Option<Packet> {
-        if !self.is_parsed() {
-            return None;
-        }
-        self.headers.packet(frame)
     }
 
     /// Whether a backend is open to the fast path for this packet, which is not too long for its headers.
@@ -87,7 +95,10 @@ impl PacketMeta {
     /// The packet as [`Balancer::classify`] would return it, from the same frame that was parsed; `None` if
     /// nothing was parsed.
     pub fn classified(&self, frame: &[u8]) -> Option<Classified> {
-        let packet = self.packet(frame)?;
+        if !self.is_parsed() {
+            return None;
+        }
+        let packet = self.headers.packet(frame)?;
         Some(Classified { packet, service: self.service, tag: self.tag })
     }
 }
@@ -199,23 +210,6 @@ impl Balancer {
                 Err(tables.why_unserved(&packet, frame))
             }
             _ => self.classify(tables, port, frame),
-        }
-    }
-
-    /// Looks up the flow of a packet that was parsed with these tables. Writes its backend if the flow is
-    /// steady and the packet does not change its state; otherwise `BackendId::NONE`. An entry idle for longer than
-    /// the shortest timeout of the steady states (`tables.steady()`, milliseconds) is left to the full path.
-    #[inline(always)]
-    pub fn lookup(&mut self, tables: &Tables, meta: &mut PacketMeta, now: Time) {
-        if meta.headers.tcp_flags & STATE_FLAGS == 0
-            && let Some(entry) = self.flows_mut().find_home(meta.tag, now, tables.steady())
-            && entry.is_steady()
-        {
-            entry.touch(now);
-            meta.backend = entry.backend();
-        } else {
-            cold_path();
-            meta.backend = BackendId::NONE;
         }
     }
 

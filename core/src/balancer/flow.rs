@@ -6,7 +6,8 @@
 use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
 
-use crate::wire::{Family, Packet, ethernet, plain};
+use crate::wire::plain::{self, PlainHeaders};
+use crate::wire::{Family, Packet, ethernet};
 
 /// Source and destination address, source and destination port, protocol: in this order, in network byte
 /// order. The fleet's choice of backend is a hash of these bytes, so the layout is part of the protocol between
@@ -65,6 +66,25 @@ impl FlowKey {
         }
     }
 
+    /// The key of a plain IPv4 packet that was read from this same frame.
+    #[inline(always)]
+    pub(super) fn of_plain_v4(headers: PlainHeaders, frame: &[u8]) -> Option<FlowKey> {
+        // Ports follow the addresses.
+        let ip: &[u8; 24] = frame.get(headers.l3()..)?.first_chunk()?;
+        let mut key = [ip[9]; 13];
+        key[..12].copy_from_slice(&ip[12..]);
+        Some(FlowKey::V4(key))
+    }
+
+    /// The key of a plain IPv6 packet that was read from this same frame.
+    #[inline(always)]
+    pub(super) fn of_plain_v6(headers: PlainHeaders, frame: &[u8]) -> Option<FlowKey> {
+        let ip: &[u8; 44] = frame.get(headers.l3()..)?.first_chunk()?;
+        let mut key = [ip[6]; 37];
+        key[..36].copy_from_slice(&ip[8..]);
+        Some(FlowKey::V6(key))
+    }
+
     /// The key as the packet path reads it.
     pub(super) fn words(&self) -> FlowWords {
         let at = |bytes: &[u8], range: Range<usize>| {
@@ -89,6 +109,32 @@ impl FlowKey {
         match self {
             FlowKey::V4(bytes) => &bytes[..4],
             FlowKey::V6(bytes) => &bytes[..16],
+        }
+    }
+
+    /// The IP protocol number.
+    #[inline(always)]
+    pub(super) fn protocol(&self) -> u8 {
+        match self {
+            FlowKey::V4([.., protocol]) | FlowKey::V6([.., protocol]) => *protocol,
+        }
+    }
+
+    /// The destination address.
+    pub(super) fn destination(&self) -> IpAddr {
+        match *self {
+            FlowKey::V4([_, _, _, _, a, b, c, d, ..]) => [a, b, c, d].into(),
+            FlowKey::V6(key) => plain::word::<16>(&key, 16).into(),
+        }
+    }
+
+    /// The destination port.
+    #[inline(always)]
+    pub(super) fn destination_port(&self) -> u16 {
+        match *self {
+            FlowKey::V4([.., high, low, _]) | FlowKey::V6([.., high, low, _]) => {
+                u16::from_be_bytes([high, low])
+            }
         }
     }
 

@@ -7,7 +7,7 @@
 use super::backend::{Fate, MssLimit, Pool, Serving};
 use super::choice::Choice;
 use super::classify::Classified;
-use super::conntrack::{Entry, Insertion, STATE_FLAGS, State, begins};
+use super::conntrack::{Entry, Insertion, Observed, STATE_FLAGS, State, begins};
 use super::flow::FlowKey;
 use super::frame::Frame;
 use super::id::{BackendId, PortIndex, ServiceId};
@@ -111,7 +111,7 @@ impl Balancer {
             tables.check_source(packet, frame)?;
         }
         let mut backend = self.choose(tables, classified, &key)?;
-        let entry = Entry::new(backend, State::first(packet), now);
+        let entry = Entry::new(backend, State::first(packet.tcp_flags), now);
         let keep = |service, backend| keeps(tables, service, backend);
         let timeouts = tables.timeouts();
         let flow = match self.flows_mut().insert(*tag, service.id, entry, now, timeouts, keep) {
@@ -143,7 +143,7 @@ impl Balancer {
             return self.decide_new(tables, frame, classified, now);
         };
         let record = tables.backend(entry.backend());
-        let (is_existing, begins) = (record.serving == Serving::Existing, begins(packet));
+        let (is_existing, begins) = (record.serving == Serving::Existing, begins(packet.tcp_flags));
         let keeps = match record.fate(service.pool, service.policy) {
             Fate::Keep if is_existing && begins => {
                 // A SYN for a flow that goes on is forged or too early. It changes nothing, and opens no
@@ -167,7 +167,7 @@ impl Balancer {
         // A SYN renews the entry of a backend that accepts no new flows only if it moves the flow.
         let after = match is_existing && begins {
             true => entry,
-            false => entry.after(packet, frame, now),
+            false => entry.after(Observed::new(packet, frame), now),
         };
         // The flow stays in the table while its packets come, even if there is no backend for it.
         self.flows_mut().update(slot, after);
@@ -252,7 +252,7 @@ impl Balancer {
     ) -> Option<BackendId> {
         let Classified { packet, service, tag } = classified;
         let Pool { maglev: table, choice, .. } = tables.pool(service.pool);
-        if packet.protocol == protocol::TCP && !begins(packet) && !choice.agrees() {
+        if packet.protocol == protocol::TCP && !begins(packet.tcp_flags) && !choice.agrees() {
             return choose_by_hash(tables, *service, key);
         }
         let chosen = match choice {

@@ -33,6 +33,8 @@ pub mod handoff;
 pub mod hash;
 pub mod icmp;
 pub mod id;
+mod index;
+mod local;
 pub mod maglev;
 pub mod mtu;
 pub mod node;

@@ -1,14 +1,10 @@
-//! Services, and which packets are for which: a lookup for every packet, by one multiplication and, nearly
-//! always, one comparison.
-//!
-//! Each family has a table with open addressing and at least four slots for each entry. It is built whole and
-//! never changed. The hash has no secret, but only the operator adds entries, so nobody outside can make them
-//! collide.
+//! Services, and which packets are for which: a lookup for every packet. Each family has an index of its own.
 
 use std::net::IpAddr;
 
 use super::flow::FlowWords;
 use super::id::{PolicyIndex, PoolIndex, ServiceId};
+use super::index::Index;
 
 /// What happens to packets for a service address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,8 +72,8 @@ impl ServiceAddress {
 /// The services, by their addresses.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Services {
-    v4: Index<u64>,
-    v6: Index<[u64; 3]>,
+    v4: Index<u64, Service>,
+    v6: Index<[u64; 3], Service>,
 }
 
 impl Services {
@@ -90,7 +86,7 @@ impl Services {
                 FlowWords::V6(words) => v6.push((key_v6(words), service)),
             }
         }
-        Services { v4: Index::new(&v4), v6: Index::new(&v6) }
+        Services { v4: Index::new(&v4, Service::NONE), v6: Index::new(&v6, Service::NONE) }
     }
 
     /// The service of an address.
@@ -105,14 +101,21 @@ impl Services {
     /// Writes the service of an IPv4 packet, found by its flow's words, to `to`. Returns whether there is one.
     #[inline(always)]
     pub(super) fn of_v4(&self, words: [u8; 16], to: &mut Service) -> bool {
-        self.v4.get(key_v4(words), to)
+        found(self.v4.get(key_v4(words)), to)
     }
 
     /// Writes the service of an IPv6 packet, found by its flow's words, to `to`. Returns whether there is one.
     #[inline(always)]
     pub(super) fn of_v6(&self, words: [u128; 3], to: &mut Service) -> bool {
-        self.v6.get(key_v6(words), to)
+        found(self.v6.get(key_v6(words)), to)
     }
+}
+
+/// Writes the service that was found. Returns whether there is one.
+#[inline(always)]
+fn found(service: Option<&Service>, to: &mut Service) -> bool {
+    *to = service.copied().unwrap_or(Service::NONE);
+    service.is_some()
 }
 
 /// The bits of the destination port in the high half of the last word.
@@ -141,146 +144,6 @@ const fn key_v6([_, destination, last]: [u128; 3]) -> [u64; 3] {
     [low, high, port & PORT | protocol & PROTOCOL]
 }
 
-/// A search key of an [`Index`].
-trait Key: Copy + Eq + Sized {
-    /// The key of an empty slot. Every other key has some bits that are 0.
-    const EMPTY: Self;
-
-    /// A hash by an odd factor. Its high bits choose the slot.
-    fn hash(self, factor: u64) -> u64;
-
-    /// Whether a slot has this key. Compares integers, so that the key stays in registers.
-    fn is_of(self, slot: &Slot<Self>) -> bool;
-}
-
-impl Key for u64 {
-    const EMPTY: u64 = u64::MAX;
-
-    #[inline(always)]
-    fn hash(self, factor: u64) -> u64 {
-        self.wrapping_mul(factor)
-    }
-
-    #[inline(always)]
-    fn is_of(self, slot: &Slot<u64>) -> bool {
-        self == slot.key
-    }
-}
-
-impl Key for [u64; 3] {
-    const EMPTY: [u64; 3] = [u64::MAX; 3];
-
-    #[inline(always)]
-    fn hash(self, factor: u64) -> u64 {
-        let [low, high, rest] = self;
-        let mixed = low.wrapping_mul(FACTOR) ^ high ^ rest;
-        (mixed ^ mixed >> 29).wrapping_mul(factor)
-    }
-
-    #[inline(always)]
-    fn is_of(self, slot: &Slot<[u64; 3]>) -> bool {
-        // Comparing the arrays would use vectors: the key would be assembled in memory first and waited for.
-        let ([a, b, c], [d, e, f]) = (self, slot.key);
-        a ^ d | b ^ e | c ^ f == 0
-    }
-}
-
-/// An odd number without a pattern, from SplitMix64 (Steele, Lea and Flood, OOPSLA 2014).
-const FACTOR: u64 = 0xbf58_476d_1ce4_e5b9;
-
-/// The `n`-th of a series of odd numbers without a pattern.
-const fn factor(n: u64) -> u64 {
-    let mixed = (n + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    (mixed ^ mixed >> 27).wrapping_mul(FACTOR) | 1
-}
-
-/// An entry, or none.
-#[derive(Clone, Copy, Debug, PartialEq)]
-struct Slot<K> {
-    key: K,
-    service: Service,
-}
-
-/// The services of one family.
-#[derive(Clone, Debug, PartialEq)]
-struct Index<K> {
-    /// Their number is a power of two. Most are empty.
-    slots: Box<[Slot<K>]>,
-    /// How far the hash is shifted to the right to give a slot.
-    shift: u32,
-    /// The factor of the hash, chosen for these keys.
-    factor: u64,
-}
-
-/// Factors that are tried. With some of them, consecutive keys cluster.
-const TRIES: u64 = 16;
-
-impl<K: Key> Index<K> {
-    fn new(services: &[(K, Service)]) -> Index<K> {
-        // At least two slots: a shift by 64 would overflow.
-        let size = (services.len() * 4).max(2).next_power_of_two();
-        let mut best = Index::with_factor(services, size, factor(0));
-        for n in 1..TRIES {
-            let (_, displaced) = best;
-            // By chance one of thirteen is displaced.
-            if displaced <= services.len() / 8 {
-                break;
-            }
-            let tried = Index::with_factor(services, size, factor(n));
-            if tried.1 < displaced {
-                best = tried;
-            }
-        }
-        best.0
-    }
-
-    /// An index by one factor, and how many services are not in the slot that is searched first.
-    fn with_factor(services: &[(K, Service)], size: usize, factor: u64) -> (Index<K>, usize) {
-        let empty = Slot { key: K::EMPTY, service: Service::NONE };
-        let slots = vec![empty; size].into_boxed_slice();
-        let mut index = Index { slots, shift: 64 - size.trailing_zeros(), factor };
-        let mut displaced = 0;
-        for &(key, service) in services {
-            let home = index.home(key);
-            let mut at = home;
-            while index.slots[at].key != K::EMPTY {
-                at = (at + 1) & (size - 1);
-            }
-            displaced += usize::from(at != home);
-            index.slots[at] = Slot { key, service };
-        }
-        (index, displaced)
-    }
-
-    /// The slot in which a key is searched first: the high bits of its hash.
-    #[expect(clippy::cast_possible_truncation, reason = "no larger than the table")]
-    #[inline(always)]
-    fn home(&self, key: K) -> usize {
-        (key.hash(self.factor) >> self.shift) as usize
-    }
-
-    #[inline(always)]
-    fn get(&self, key: K, to: &mut Service) -> bool {
-        let at = self.home(key);
-        let slot = &self.slots[at];
-        if !key.is_of(slot) {
-            return self.search(key, at, to);
-        }
-        *to = slot.service;
-        true
-    }
-
-    /// Searches the slots from `from` on, up to an empty one. Three of four are empty.
-    #[cold]
-    fn search(&self, key: K, from: usize, to: &mut Service) -> bool {
-        let (before, behind) = self.slots.split_at(from);
-        let mut slots = behind.iter().chain(before).take_while(|slot| slot.key != K::EMPTY);
-        let found = slots.find(|slot| slot.key == key);
-        *to = found.map_or(Service::NONE, |slot| slot.service);
-        found.is_some()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::HashMap;
@@ -288,14 +151,6 @@ mod tests {
 
     use super::super::flow::FlowKey;
     use super::*;
-
-    impl<K: Key> Index<K> {
-        /// Services that are not in the slot that is searched first.
-        fn displaced(&self) -> usize {
-            let slots = self.slots.iter().enumerate().filter(|(_, slot)| slot.key != K::EMPTY);
-            slots.filter(|(at, slot)| self.home(slot.key) != *at).count()
-        }
-    }
 
     fn service(id: u32) -> Service {
         Service {
@@ -307,7 +162,7 @@ mod tests {
     }
 
     /// The service that a packet to this address finds.
-    fn found(services: &Services, to: &ServiceAddress) -> Option<Service> {
+    fn of_packet(services: &Services, to: &ServiceAddress) -> Option<Service> {
         let from: IpAddr = match to.address {
             IpAddr::V4(_) => Ipv4Addr::new(198, 51, 100, 7).into(),
             IpAddr::V6(_) => Ipv6Addr::from_bits(0x2001_0db8_000c << 80 | 7).into(),
@@ -347,7 +202,7 @@ mod tests {
             ];
             for near in near {
                 assert_eq!(services.get(&near), map.get(&near).copied());
-                assert_eq!(found(&services, &near), map.get(&near).copied());
+                assert_eq!(of_packet(&services, &near), map.get(&near).copied());
             }
         }
     }

@@ -16,6 +16,7 @@ use super::conntrack::Timeouts;
 use super::flow::FlowKey;
 use super::hash::FleetKey;
 use super::id::{BackendId, PolicyIndex, PoolIndex, PortIndex, ServiceId};
+use super::local::{Local, Locals};
 use super::node::Node;
 use super::pin::Pins;
 use super::port::{FrameFilter, Port};
@@ -36,7 +37,7 @@ pub struct Tables {
     services: Services,
     /// By service's id; the pool is [`PoolIndex::NONE`] if no service has the id.
     by_service: Arc<[(PoolIndex, PolicyIndex)]>,
-    vips: FxHashMap<Address, Vip>,
+    locals: Arc<Locals>,
     source_check: SourceCheck,
     pools: Vec<Pool>,
     backends: Vec<Backend>,
@@ -103,7 +104,7 @@ impl Tables {
             frame_filters: parts.ports.iter().map(FrameFilter::new).collect(),
             ports: parts.ports,
             source_check: SourceCheck::new(&parts.node.own, vips.keys().copied()),
-            vips,
+            locals: Arc::new(Locals::new(&vips, parts.node.punts.addresses.iter().copied())),
             by_service: by_id(parts.services.iter().map(|&(_, service)| service)),
             services: Services::new(&parts.services),
             pools: parts.pools,
@@ -127,7 +128,7 @@ impl Tables {
             frame_filters: self.frame_filters.clone(),
             services: self.services.clone(),
             by_service: Arc::clone(&self.by_service),
-            vips: self.vips.clone(),
+            locals: Arc::clone(&self.locals),
             source_check: self.source_check.clone(),
             pools: self.pools.clone(),
             backends: self.backends.clone(),
@@ -191,7 +192,16 @@ impl Tables {
     /// The replies that a virtual address gets; `None` if this is no virtual address.
     #[inline]
     pub(super) fn vip(&self, ip: IpAddr) -> Option<Vip> {
-        self.vips.get(&address(ip)).copied()
+        match self.locals.get(ip)? {
+            Local::Virtual(vip) => Some(vip),
+            Local::Own => None,
+        }
+    }
+
+    /// Which of the node's addresses are what.
+    #[inline(always)]
+    pub(super) fn locals(&self) -> &Locals {
+        &self.locals
     }
 
     /// Whether [`Tables::check_source`] may refuse a packet of this flow. Costs far less than the check.

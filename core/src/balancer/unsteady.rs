@@ -9,9 +9,9 @@
 
 use std::ops::DerefMut;
 
-use super::batch::{Batch, Places};
+use super::batch::{Batch, Places, places};
 use super::choice::Choice;
-use super::conntrack::{Entry, Flow, Insertion, State};
+use super::conntrack::{Entry, Flow, Insertion, Observed, State};
 use super::fast_path::PacketMeta;
 use super::flow::FlowKey;
 use super::frame::{Allocator, BURST, Burst, Frame};
@@ -21,7 +21,7 @@ use super::pipeline::Pipeline;
 use super::tables::Tables;
 use super::time::Time;
 use super::worker_state::Balancer;
-use crate::wire::{Packet, tcp};
+use crate::wire::{Family, tcp};
 
 impl<F: DerefMut<Target: Frame>, A: Allocator<F>> Pipeline<F, A> {
     /// Finds the backends of packets at these places, whose flows are not in their own buckets, and records the flows that
@@ -35,41 +35,39 @@ impl<F: DerefMut<Target: Frame>, A: Allocator<F>> Pipeline<F, A> {
         elsewhere: Places,
     ) -> usize {
         let (burst, meta) = batch.parts_mut();
+        for place in places(elsewhere) {
+            if let Some(meta) = meta.get(place) {
+                B::prefetch(self.balancer.flows().alternate_bucket(meta.tag));
+            }
+        }
         let mut hashes = [0; BURST];
         let mut unknown: Places = 0;
-        for (place, (frame, meta)) in burst.frames_mut().zip(&mut *meta).enumerate() {
-            if elsewhere >> place & 1 == 0 {
-                continue;
-            }
-            if self.balancer.flows().is_in_alternate(meta.tag) {
-                self.balancer.settle(tables, meta, frame, now);
-            } else if let Some(packet) = meta.packet(frame.bytes())
-                && let Some(hash) = self.balancer.choice_hash(tables, &packet, meta, frame.bytes())
-            {
+        for place in places(elsewhere) {
+            let (Some(meta), Some(frame)) = (meta.get_mut(place), burst.frame_mut(place)) else {
+                break;
+            };
+            if let Some(entry) = self.balancer.flows_mut().entry_elsewhere(meta.tag) {
+                settle(entry, tables, meta, frame, now);
+            } else if let Some(hash) = choice_hash(tables, meta, frame.bytes()) {
                 if let Some(slot) = tables.pool(meta.service.pool).maglev.place(hash) {
                     B::prefetch(slot);
                 }
                 self.balancer.flows().prefetch_insert(meta.tag);
-                hashes[place % BURST] = hash;
+                hashes[place] = hash;
                 unknown |= 1 << place;
             }
         }
-        if unknown == 0 {
-            return 0;
-        }
         let mut begun = 0;
-        for (place, (frame, meta)) in burst.frames_mut().zip(meta).enumerate() {
-            if unknown >> place & 1 == 0 {
-                continue;
-            }
+        for place in places(unknown) {
+            let (Some(meta), Some(frame)) = (meta.get_mut(place), burst.frame_mut(place)) else {
+                break;
+            };
             // A packet before this one may have begun the flow.
-            if self.balancer.flows().search(meta.tag).is_some() {
-                self.balancer.settle(tables, meta, frame, now);
-                continue;
-            }
-            let Some(packet) = meta.packet(frame.bytes()) else { continue };
-            let hash = hashes[place % BURST];
-            if let Some(event) = self.balancer.begin(tables, &packet, meta, (hash, now), frame) {
+            if let Some(entry) = self.balancer.flows_mut().entry(meta.tag) {
+                settle(entry, tables, meta, frame, now);
+            } else if let Some(event) =
+                self.balancer.begin(tables, meta, (hashes[place], now), frame)
+            {
                 self.stats.event(event.into(), 1);
                 self.stats.begins(meta.service.id.index(), meta.backend.index());
                 begun += 1;
@@ -80,48 +78,11 @@ impl<F: DerefMut<Target: Frame>, A: Allocator<F>> Pipeline<F, A> {
 }
 
 impl Balancer {
-    /// Finds the backend of a packet whose flow has an entry, and applies the packet to the flow. Leaves a packet to the full
-    /// path whose entry has expired, or whose backend is closed to the fast path.
-    #[inline(never)]
-    pub(super) fn settle(
-        &mut self,
-        tables: &Tables,
-        meta: &mut PacketMeta,
-        frame: &mut impl Frame,
-        now: Time,
-    ) {
-        let Some(packet) = meta.packet(frame.bytes()) else { return };
-        if let Some((slot, entry)) = self.flows().get(meta.tag, now, tables.timeouts())
-            && meta.fits(tables, entry.backend())
-        {
-            self.flows_mut().update(slot, entry.after(&packet, frame.bytes(), now));
-            meta.backend = entry.backend();
-            lower_segment_size(tables, &packet, meta.backend, frame);
-        }
-    }
-
-    /// The hash by which the backend of a new flow is chosen; `None` if the full path has to choose.
-    #[inline(always)]
-    fn choice_hash(
-        &self,
-        tables: &Tables,
-        packet: &Packet,
-        meta: &PacketMeta,
-        frame: &[u8],
-    ) -> Option<u64> {
-        if tables.pool(meta.service.pool).choice != Choice::Maglev {
-            return None;
-        }
-        let key = FlowKey::of(packet, frame)?;
-        (!tables.is_suspect(&key, frame)).then(|| tables.fleet().hash(&key))
-    }
-
     /// Chooses the backend of a new flow and records the flow; `None` if the full path has to.
     #[inline(always)]
     fn begin(
         &mut self,
         tables: &Tables,
-        packet: &Packet,
         meta: &mut PacketMeta,
         (hash, now): (u64, Time),
         frame: &mut impl Frame,
@@ -131,8 +92,8 @@ impl Balancer {
             return None;
         }
         meta.backend = backend;
-        lower_segment_size(tables, packet, backend, frame);
-        let entry = Entry::new(backend, State::first(packet), now);
+        lower_segment_size(tables, meta, frame);
+        let entry = Entry::new(backend, State::first(meta.headers.tcp_flags), now);
         let flow = Flow::new(meta.tag, meta.service.id, entry);
         let keep = |service, backend| keeps(tables, service, backend);
         let inserted = self.flows_mut().insert_new(flow, now, tables.timeouts(), keep);
@@ -144,15 +105,61 @@ impl Balancer {
     }
 }
 
+/// Gives a packet the backend of its flow, which has this entry, and applies the packet to the flow. Leaves a packet to
+/// the full path whose entry has expired, or whose backend is closed to the fast path.
+#[inline(never)]
+pub(super) fn settle(
+    entry: &mut Entry,
+    tables: &Tables,
+    meta: &mut PacketMeta,
+    frame: &mut impl Frame,
+    now: Time,
+) {
+    let (backend, headers) = (entry.backend(), meta.headers);
+    if entry.has_expired(now, tables.timeouts()) || !meta.fits(tables, backend) {
+        return;
+    }
+    *entry = match entry.steady_after(headers.tcp_flags, now) {
+        Some(after) => after,
+        None => match Observed::plain(headers, frame.bytes()) {
+            Some(packet) => entry.after(packet, now),
+            None => return,
+        },
+    };
+    meta.backend = backend;
+    lower_segment_size(tables, meta, frame);
+}
+
+/// The hash by which the backend of a new flow is chosen; `None` if the full path has to choose.
+#[inline(always)]
+fn choice_hash(tables: &Tables, meta: &PacketMeta, frame: &[u8]) -> Option<u64> {
+    if tables.pool(meta.service.pool).choice != Choice::Maglev {
+        return None;
+    }
+    // By family, so that neither the check nor the hash asks again which it is.
+    match meta.headers.family {
+        Family::V4 => {
+            hash_unless_suspect(tables, &FlowKey::of_plain_v4(meta.headers, frame)?, frame)
+        }
+        Family::V6 => {
+            hash_unless_suspect(tables, &FlowKey::of_plain_v6(meta.headers, frame)?, frame)
+        }
+    }
+}
+
+#[inline(always)]
+fn hash_unless_suspect(tables: &Tables, flow: &FlowKey, frame: &[u8]) -> Option<u64> {
+    (!tables.is_suspect(flow, frame)).then(|| tables.fleet().hash(flow))
+}
+
 /// Lowers the segment size that a SYN announces to what fits on the way to its backend.
 #[inline(always)]
-fn lower_segment_size(
-    tables: &Tables,
-    packet: &Packet,
-    backend: BackendId,
-    frame: &mut impl Frame,
-) {
-    if packet.tcp_flags & tcp::SYN != 0 {
-        clamp(tables.backend(backend).mss, packet, frame);
+fn lower_segment_size(tables: &Tables, meta: &PacketMeta, frame: &mut impl Frame) {
+    let limit = tables.backend(meta.backend).mss;
+    if meta.headers.tcp_flags & tcp::SYN != 0
+        && limit.of(meta.headers.family) < u16::MAX
+        && let Some(packet) = meta.headers.packet(frame.bytes())
+    {
+        clamp(limit, &packet, frame);
     }
 }

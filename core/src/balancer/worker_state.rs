@@ -33,6 +33,12 @@ impl Balancer {
         &mut self.flows
     }
 
+    /// The flow table, to look up the flows of a burst.
+    #[inline(always)]
+    pub fn homes(&mut self) -> conntrack::Homes<'_> {
+        self.flows.homes()
+    }
+
     /// The state of choices at random and in turn.
     pub(super) fn chooser(&mut self) -> &mut Chooser {
         &mut self.chooser

@@ -16,16 +16,12 @@ pub const HEAD_V4: usize = ethernet::LENGTH + ipv4::LENGTH + tcp::LENGTH;
 /// Bytes of a frame that a plain IPv6 packet is read from: up to TCP's flags.
 pub const HEAD_V6: usize = HEAD_V4 + TAIL_V6;
 /// Bytes of a plain IPv6 packet behind the first [`HEAD_V4`]: the beginning of its transport header.
-pub const TAIL_V6: usize = TCP_FLAGS + 1;
+pub const TAIL_V6: usize = tcp::FLAGS + 1;
 const _: () = assert!(HEAD_V4 == L4_V6);
 
 const IP: usize = ethernet::LENGTH;
 const L4_V4: usize = IP + ipv4::LENGTH;
 const L4_V6: usize = IP + ipv6::LENGTH;
-/// Offset of the data offset in the TCP header, RFC 9293 section 3.1.
-const TCP_OFFSET: usize = 12;
-/// Offset of the flags in the TCP header, RFC 9293 section 3.1.
-const TCP_FLAGS: usize = 13;
 /// Length of an IPv6 header.
 const LENGTH_V6: u16 = offset(ipv6::LENGTH);
 /// Offset of the length in the UDP header.
@@ -228,6 +224,24 @@ impl PlainHeaders {
         PlainHeaders { tags: tags as u8, ..self }
     }
 
+    /// The protocol number of the packet that was read from this same frame, the length of its transport header and what
+    /// follows, and the beginning of that header.
+    #[inline(always)]
+    pub fn transport(self, frame: &[u8]) -> Option<(u8, usize, &[u8; TAIL_V6])> {
+        let ip = frame.get(self.l3()..)?;
+        let length = usize::from(self.first.length());
+        match self.family {
+            Family::V4 => {
+                let ip: &[u8; ipv4::LENGTH + TAIL_V6] = ip.first_chunk()?;
+                Some((ip[9], length.wrapping_sub(ipv4::LENGTH), ip.last_chunk()?))
+            }
+            Family::V6 => {
+                let ip: &[u8; ipv6::LENGTH + TAIL_V6] = ip.first_chunk()?;
+                Some((ip[6], length.wrapping_sub(ipv6::LENGTH), ip.last_chunk()?))
+            }
+        }
+    }
+
     /// The full record of the packet that was read from this same frame.
     pub fn packet(self, frame: &[u8]) -> Option<Packet> {
         let l3 = self.l3();
@@ -256,9 +270,9 @@ impl PlainHeaders {
 #[inline(always)]
 fn transport(head: &[u8], l4: usize, protocol: u8, end: usize) -> Option<u8> {
     if protocol == protocol::TCP {
-        let header_length = usize::from(head[l4 + TCP_OFFSET] >> 4) * 4;
+        let header_length = tcp::header_length(head[l4 + tcp::OFFSET]);
         let fits = header_length >= tcp::LENGTH && l4 + header_length <= end;
-        fits.then_some(head[l4 + TCP_FLAGS])
+        fits.then_some(head[l4 + tcp::FLAGS])
     } else if protocol == protocol::UDP {
         cold_path();
         let stated = usize::from(u16::from_be_bytes(word(head, l4 + UDP_LENGTH)));

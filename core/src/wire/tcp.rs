@@ -6,6 +6,10 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 /// Length of the header without options.
 pub const LENGTH: usize = 20;
+/// Offset of the byte with the header's length, section 3.1.
+pub const OFFSET: usize = 12;
+/// Offset of the flags, section 3.1.
+pub const FLAGS: usize = 13;
 
 /// No more data from the sender.
 pub const FIN: u8 = 0x01;
@@ -23,6 +27,12 @@ pub const URG: u8 = 0x20;
 pub const ECE: u8 = 0x40;
 /// Congestion window reduced, RFC 3168.
 pub const CWR: u8 = 0x80;
+
+/// Length of a header with its options, by the byte at [`OFFSET`].
+#[inline(always)]
+pub const fn header_length(offset: u8) -> usize {
+    (offset as usize >> 4) * 4
+}
 
 /// The fixed part; options follow it.
 #[derive(
@@ -55,7 +65,7 @@ const _: () = assert!(size_of::<Header>() == LENGTH);
 impl Header {
     /// Length with options in bytes, as the header has it: 0 to 60.
     pub const fn header_length(&self) -> usize {
-        (self.offset_reserved as usize >> 4) * 4
+        header_length(self.offset_reserved)
     }
 
     /// How many sequence numbers a segment of `length` bytes with its header takes: one for each byte of data, for SYN

@@ -2,8 +2,8 @@
 
 use super::super::id::BackendId;
 use super::super::time::Time;
-use super::state::{State, Timeouts, begins, ends, has_data};
-use crate::wire::{Packet, protocol, tcp};
+use super::state::{Observed, State, Timeouts, begins, ends};
+use crate::wire::{protocol, tcp};
 
 /// Milliseconds after which another packet shows that a flow goes on. Packets of one burst, a packet that is sent
 /// twice, and the acknowledgement of the server's FIN within a round trip do not show that.
@@ -86,8 +86,24 @@ impl Entry {
 
     /// Whether the flow was idle for longer than its state allows.
     #[inline]
-    pub(super) fn has_expired(self, now: Time, timeouts: &Timeouts) -> bool {
+    pub(in super::super) fn has_expired(self, now: Time, timeouts: &Timeouts) -> bool {
         self.idle_ms(now) > timeouts.idle[self.state() as usize]
+    }
+
+    /// The entry of a steady flow after one more packet with these flags, by the flags alone; `None` if the flow is not
+    /// steady.
+    #[inline(always)]
+    pub(in super::super) fn steady_after(self, tcp_flags: u8, now: Time) -> Option<Entry> {
+        if !self.is_steady() {
+            return None;
+        }
+        // A SYN leaves an established flow as it is, so that a forged one cannot shorten its life.
+        let state = match tcp_flags {
+            flags if !ends(flags) => self.state(),
+            flags if flags & tcp::RST != 0 => State::Reset,
+            _ => State::Closing,
+        };
+        Some(Entry::new(self.backend(), state, now))
     }
 
     /// The entry after one more packet of its flow.
@@ -95,27 +111,26 @@ impl Entry {
     /// `Unconfirmed` and `Closing` wait for a packet that shows that the flow goes on: one that comes `QUIET_MS`
     /// or later after the packet that led to the state. Earlier packets do not renew the time stamp.
     #[inline]
-    pub fn after(self, packet: &Packet, frame: &[u8], now: Time) -> Entry {
-        let state = self.state();
-        if State::is_steady(self.value) && packet.tcp_flags & (tcp::FIN | tcp::RST) == 0 {
-            // A SYN leaves an established flow as it is, so that a forged one cannot shorten its life.
-            return Entry::new(self.backend(), state, now);
+    pub fn after(self, packet: Observed, now: Time) -> Entry {
+        match self.steady_after(packet.tcp_flags, now) {
+            Some(after) => after,
+            None => self.changed(packet, now),
         }
-        self.changed(state, packet, frame, now)
     }
 
+    /// The entry of a flow that is not steady after one more packet.
     #[cold]
-    fn changed(self, state: State, packet: &Packet, frame: &[u8], now: Time) -> Entry {
+    fn changed(self, packet: Observed, now: Time) -> Entry {
         let goes_on = self.idle_ms(now) >= QUIET_MS;
-        let (syn, fin) = (begins(packet), packet.tcp_flags & tcp::FIN != 0);
+        let (syn, fin) = (begins(packet.tcp_flags), packet.tcp_flags & tcp::FIN != 0);
         let rst = packet.tcp_flags & tcp::RST != 0;
-        let next = match state {
-            State::Udp => State::Udp,
+        let next = match self.state() {
+            state @ (State::Established | State::HalfClosed | State::Udp) => state,
             State::Syn if syn => State::Syn,
             // A FIN or RST does not give a longer life to a flow that is not confirmed.
             State::Syn if fin || rst => return self,
             State::Syn => State::Established,
-            State::Unconfirmed if syn && !ends(packet) => State::Syn,
+            State::Unconfirmed if syn && !ends(packet.tcp_flags) => State::Syn,
             State::Unconfirmed if !goes_on || rst => return self,
             State::Unconfirmed if packet.protocol != protocol::TCP => State::Udp,
             // A connection that has ended ends once: a flood of RSTs does not keep its entry. A FIN that is sent
@@ -128,10 +143,9 @@ impl Entry {
             // RFC 6146, section 3.5.2.2.
             State::Reset | State::Unconfirmed => State::Established,
             // After its FIN a client sends no data, except what was lost before.
-            State::Closing if has_data(packet, frame) => State::Established,
+            State::Closing if packet.has_data => State::Established,
             State::Closing if goes_on => State::HalfClosed,
             State::Closing => return self,
-            State::Established | State::HalfClosed => state,
         };
         Entry::new(self.backend(), next, now)
     }

@@ -39,8 +39,8 @@ pub(super) use insert::Flow;
 pub use insert::Insertion;
 pub use pace::SweepPace;
 pub(super) use state::STATE_FLAGS;
-pub use state::{State, Timeouts, begins};
-pub use table::Table;
+pub use state::{Observed, State, Timeouts, begins};
+pub use table::{Homes, Table};
 
 #[cfg(test)]
 mod tests;

@@ -3,6 +3,7 @@
 //! Only the client's packets pass here, and sequence numbers are not checked. A forged packet looks like a real
 //! one, so no single packet ends or confirms a flow: time and the packets that follow decide.
 
+use crate::wire::plain::PlainHeaders;
 use crate::wire::{Packet, protocol, tcp};
 
 /// Flags of packets that may change the state of a flow.
@@ -63,10 +64,10 @@ impl State {
         bits & 1 == 1
     }
 
-    /// The state of a flow whose first packet this is, as far as this worker has seen.
+    /// The state of a flow whose first packet, as far as this worker has seen, has these flags.
     #[inline]
-    pub fn first(packet: &Packet) -> State {
-        if begins(packet) && !ends(packet) { State::Syn } else { State::Unconfirmed }
+    pub fn first(tcp_flags: u8) -> State {
+        if begins(tcp_flags) && !ends(tcp_flags) { State::Syn } else { State::Unconfirmed }
     }
 }
 
@@ -94,21 +95,46 @@ impl Timeouts {
     }
 }
 
-/// Whether a packet asks for a new connection.
-#[inline]
-pub fn begins(packet: &Packet) -> bool {
-    packet.protocol == protocol::TCP && packet.tcp_flags & (tcp::SYN | tcp::ACK) == tcp::SYN
+/// What a packet tells about its flow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Observed {
+    /// The IP protocol number.
+    pub protocol: u8,
+    /// Flags of [`tcp`]; 0 for other protocols.
+    pub tcp_flags: u8,
+    /// Whether a TCP packet has a byte behind its header.
+    pub has_data: bool,
 }
 
-/// Whether a packet ends a connection.
-#[inline]
-pub(super) fn ends(packet: &Packet) -> bool {
-    packet.tcp_flags & (tcp::FIN | tcp::RST) != 0
+impl Observed {
+    /// What a packet tells that was parsed from this same frame.
+    pub fn new(packet: &Packet, frame: &[u8]) -> Observed {
+        let l4 = usize::from(packet.l4);
+        let has_data = packet.protocol == protocol::TCP
+            && frame
+                .get(l4 + tcp::OFFSET)
+                .is_some_and(|&offset| l4 + tcp::header_length(offset) < packet.end as usize);
+        Observed { protocol: packet.protocol, tcp_flags: packet.tcp_flags, has_data }
+    }
+
+    /// What a plain packet tells that was read from this same frame.
+    #[inline(always)]
+    pub(in super::super) fn plain(headers: PlainHeaders, frame: &[u8]) -> Option<Observed> {
+        let (protocol, length, transport) = headers.transport(frame)?;
+        let has_data =
+            protocol == protocol::TCP && tcp::header_length(transport[tcp::OFFSET]) < length;
+        Some(Observed { protocol, tcp_flags: headers.tcp_flags, has_data })
+    }
 }
 
-/// Whether a TCP packet has a byte behind its header.
-pub(super) fn has_data(packet: &Packet, frame: &[u8]) -> bool {
-    let l4 = usize::from(packet.l4);
-    let Some(&offset) = frame.get(l4 + 12) else { return false };
-    l4 + usize::from(offset >> 4) * 4 < packet.end as usize
+/// Whether a packet with these flags asks for a new connection. Packets that are not TCP's have none.
+#[inline]
+pub fn begins(tcp_flags: u8) -> bool {
+    tcp_flags & (tcp::SYN | tcp::ACK) == tcp::SYN
+}
+
+/// Whether a packet with these flags ends a connection.
+#[inline]
+pub(super) fn ends(tcp_flags: u8) -> bool {
+    tcp_flags & (tcp::FIN | tcp::RST) != 0
 }

@@ -34,6 +34,29 @@ pub struct Table {
     counts: FlowWriter,
 }
 
+/// The buckets of a table. A loop over packets keeps where they are in registers, whatever it calls.
+pub struct Homes<'t> {
+    buckets: &'t mut [Bucket],
+}
+
+impl Homes<'_> {
+    /// The entry of a flow that was idle for at most `limit` milliseconds, if it is in the flow's first bucket. The tag
+    /// must come from [`super::super::hash::LocalSeed`].
+    #[inline(always)]
+    pub fn find(&mut self, tag: u64, now: Time, limit: u32) -> Option<&mut Entry> {
+        self.entry(tag).filter(|entry| entry.idle_ms(now) <= limit)
+    }
+
+    /// The entry of a flow in its first bucket, live or not.
+    #[inline(always)]
+    pub(in super::super) fn entry(&mut self, tag: u64) -> Option<&mut Entry> {
+        debug_assert_eq!(tag, stored(tag));
+        let bucket = &mut self.buckets[home(tag, self.buckets.len())];
+        let way = bucket.way(tag)?;
+        Some(&mut bucket.entries[way])
+    }
+}
+
 impl Table {
     /// A table of `entries`, rounded up to a power of two of at least one bucket.
     pub fn new(entries: usize) -> Table {
@@ -81,10 +104,12 @@ impl Table {
         &self.buckets[self.index(tag)]
     }
 
-    /// Whether a flow has an entry in its first bucket, live or not.
-    #[inline]
-    pub fn is_at_home(&self, tag: u64) -> bool {
-        self.bucket(tag).way(stored(tag)).is_some()
+    /// The entry of a flow in its other bucket, live or not.
+    #[inline(always)]
+    pub(in super::super) fn entry_elsewhere(&mut self, tag: u64) -> Option<&mut Entry> {
+        let bucket = &mut self.buckets[self.other(self.index(tag), tag)];
+        let way = bucket.way(stored(tag))?;
+        Some(&mut bucket.entries[way])
     }
 
     /// The flow's other bucket, for a prefetch. It is searched if the first does not have the flow.
@@ -93,16 +118,17 @@ impl Table {
         &self.buckets[self.other(self.index(tag), tag)]
     }
 
-    /// The entry of a flow that was idle for at most `limit` milliseconds, if it is in the flow's first bucket, where nearly
-    /// all are unless the table is rather full. The tag must come from [`super::super::hash::LocalSeed`].
+    /// The buckets, to look flows up in the first ones of theirs, where nearly all are unless the table is rather full.
     #[inline(always)]
-    pub fn find_home(&mut self, tag: u64, now: Time, limit: u32) -> Option<&mut Entry> {
-        debug_assert_eq!(tag, stored(tag));
-        let home = self.index(tag);
-        let bucket = &mut self.buckets[home];
-        let way = bucket.way(tag)?;
-        let entry = &mut bucket.entries[way];
-        (entry.idle_ms(now) <= limit).then_some(entry)
+    pub fn homes(&mut self) -> Homes<'_> {
+        Homes { buckets: &mut self.buckets }
+    }
+
+    /// The entry of a flow, live or not.
+    #[inline(always)]
+    pub(in super::super) fn entry(&mut self, tag: u64) -> Option<&mut Entry> {
+        let slot = self.search(stored(tag))?;
+        Some(&mut self.buckets[slot.index].entries[slot.way])
     }
 
     /// The live entry of a flow.
@@ -272,11 +298,9 @@ impl Table {
     }
 
     /// The bucket of a tag.
-    #[expect(clippy::cast_possible_truncation, reason = "the low bits are wanted")]
     #[inline(always)]
     pub(super) fn index(&self, tag: u64) -> usize {
-        // The low bits: the high ones may have chosen the worker.
-        tag as usize & (self.buckets.len() - 1)
+        home(tag, self.buckets.len())
     }
 
     /// From one bucket of a flow to the other one, and back. They are the same only if the table has one bucket.
@@ -286,4 +310,12 @@ impl Table {
         // flows of a bucket have their other buckets anywhere. The lowest bit is set, so that none leads to itself.
         (index ^ ((tag >> OTHER_BITS) as usize | 1)) & (self.buckets.len() - 1)
     }
+}
+
+/// The first bucket of a flow, of so many.
+#[expect(clippy::cast_possible_truncation, reason = "the low bits are wanted")]
+#[inline(always)]
+fn home(tag: u64, buckets: usize) -> usize {
+    // The low bits: the high ones may have chosen the worker.
+    tag as usize & (buckets - 1)
 }

@@ -244,7 +244,7 @@ impl Rig {
         let (filter, head) = (tables.frame_filter(PORT), buffer.bytes().first_chunk().unwrap());
         let parsed = self.balancer.parse_plain(tables, &filter, head, &buffer, &mut meta);
         assert_eq!(parsed, PlainParse::Served);
-        self.balancer.lookup(tables, &mut meta, Time::from_millis(self.now));
+        meta.look_up(&mut self.balancer.homes(), tables, Time::from_millis(self.now));
     }
 
     /// The state of the only flow in the table.

@@ -302,7 +302,7 @@ fn forward_fast_path(
         return None;
     }
     assert_eq!(meta.classified(buffer.bytes()), full_path.ok());
-    balancer.lookup(tables, &mut meta, now);
+    meta.look_up(&mut balancer.homes(), tables, now);
     let port = balancer.rewrite::<false>(tables, &mut meta, buffer)?;
     Some((meta.backend, port))
 }

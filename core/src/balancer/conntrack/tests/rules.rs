@@ -30,9 +30,10 @@ proptest! {
     fn a_touch_moves_nothing_but_the_time(tag: u64, number in 0u32..BackendId::MAX, later in 0u64..60_000) {
         let mut table = Table::new(64);
         insert(&mut table, tag, backend(number), State::Established, 7);
-        let entry = table.find_home(stored(tag), at(7 + 5000), 5000).unwrap();
+        let mut homes = table.homes();
+        let entry = homes.find(stored(tag), at(7 + 5000), 5000).unwrap();
         entry.touch(at(7 + later));
-        prop_assert!(table.find_home(stored(tag), at(7 + later + 5001), 5000).is_none());
+        prop_assert!(table.homes().find(stored(tag), at(7 + later + 5001), 5000).is_none());
         let (_, entry) = table.get(tag, at(7 + later + 900_000), &TIMEOUTS).unwrap();
         prop_assert_eq!((entry.backend(), entry.state()), (backend(number), State::Established));
         prop_assert_eq!(entry.idle_ms(at(7 + later)), 0);
