@@ -17,7 +17,7 @@ use guideway_core::balancer::backend::{
 use guideway_core::balancer::classify::Unserved;
 use guideway_core::balancer::conntrack::Timeouts;
 use guideway_core::balancer::encapsulation::{
-    Encapsulation, GreKey, Parameters, Setting, Template, Tunnel, UdpChecksum,
+    Any, Encapsulation, GreKey, Parameters, Setting, Template, Tunnel, UdpChecksum,
 };
 use guideway_core::balancer::frame::Buffer;
 use guideway_core::balancer::hash::{FleetKey, LocalSeed};
@@ -202,7 +202,7 @@ fn fast_path(
         if outcome.is_served() {
             assert_eq!(meta.classified(frame), classified.ok());
             meta.look_up(&mut balancer.homes(), tables, now);
-            if balancer.rewrite::<false>(tables, &mut meta, &mut buffer).is_some() {
+            if balancer.rewrite::<Any>(tables, &mut meta, &mut buffer).is_some() {
                 return Some(buffer.bytes().to_vec());
             }
         } else {

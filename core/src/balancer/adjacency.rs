@@ -3,7 +3,7 @@
 //! Each backend has one, in a table beside the full records: two cache lines, of which plain GRE over IPv4 needs one.
 
 use super::backend::{Backend, Serving};
-use super::encapsulation::Rewrite;
+use super::encapsulation::{Class, Rewrite};
 use super::id::{PoolIndex, PortIndex};
 
 /// A backend as the fast path sees it.
@@ -34,8 +34,11 @@ impl Adjacency {
         open.unwrap_or(Adjacency::CLOSED)
     }
 
-    /// Whether the headers are plain GRE's over IPv4, or the fast path serves no packet of the backend.
-    pub(super) fn is_gre_v4(&self) -> bool {
-        self.pool == PoolIndex::NONE || self.rewrite.is_gre_v4()
+    /// What rewriting a packet for the backend needs; the least if the fast path serves no packet of it.
+    pub(super) fn class(&self) -> Class {
+        match self.pool {
+            PoolIndex::NONE => Class::GreV4,
+            _ => self.rewrite.class(),
+        }
     }
 }

@@ -11,6 +11,7 @@ use super::action::BurstActions;
 pub use super::batch::Batch;
 use super::batch::Places;
 use super::classify::{Classified, Unserved, Useless};
+use super::encapsulation::{Any, Apply, Class, GreV4, InV4, TaggedGreV4};
 use super::fast_path::{PacketMeta, PlainParse};
 use super::frame::{Allocator, BURST, Burst, Frame};
 use super::id::PortIndex;
@@ -28,7 +29,7 @@ const AHEAD: usize = 6;
 /// The frame of a packet in a burst of this kind.
 type FrameOf<B> = <<B as Burst>::Owned as Deref>::Target;
 
-impl<F: DerefMut<Target: Frame>, A: Allocator<F>> Pipeline<F, A> {
+impl<F: DerefMut<Target: Frame>, L: Allocator<F>> Pipeline<F, L> {
     /// Processes a batch whose packets arrived by `port`; it is empty afterwards.
     #[inline(always)]
     pub fn process<B: Burst<Owned = F>, S: BurstActions<B>>(
@@ -221,9 +222,11 @@ impl<F: DerefMut<Target: Frame>, A: Allocator<F>> Pipeline<F, A> {
             0 => 0,
             _ => self.begin(tables, now, batch, elsewhere),
         };
-        let (rewritten, out) = match tables.is_gre_v4() && !batch.is_tagged {
-            true => self.rewrite::<B, true>(tables, batch),
-            false => self.rewrite::<B, false>(tables, batch),
+        let (rewritten, out) = match tables.class() {
+            Class::GreV4 if !batch.is_tagged => self.rewrite::<B, GreV4>(tables, batch),
+            Class::GreV4 => self.rewrite::<B, TaggedGreV4>(tables, batch),
+            Class::V4 => self.rewrite::<B, InV4>(tables, batch),
+            Class::Any => self.rewrite::<B, Any>(tables, batch),
         };
         let hits = rewritten.saturating_sub(begun);
         if hits > 0 {
@@ -235,7 +238,7 @@ impl<F: DerefMut<Target: Frame>, A: Allocator<F>> Pipeline<F, A> {
     /// Puts headers before all packets that have a backend. Returns how many these are, and their port if they are all
     /// packets of the burst and all leave by it.
     #[inline(never)]
-    fn rewrite<B: Burst<Owned = F>, const GRE_V4: bool>(
+    fn rewrite<B: Burst<Owned = F>, A: Apply>(
         &mut self,
         tables: &Tables,
         batch: &mut Batch<B>,
@@ -248,7 +251,7 @@ impl<F: DerefMut<Target: Frame>, A: Allocator<F>> Pipeline<F, A> {
         for (frame, meta) in burst.frames_mut().zip(meta) {
             // If the fast path takes it, it has one segment.
             let length = frame.first_length() as u64;
-            let out = self.balancer.rewrite::<GRE_V4>(tables, meta, frame);
+            let out = self.balancer.rewrite::<A>(tables, meta, frame);
             let Some(PortIndex(out)) = out else {
                 cold_path();
                 refused += 1;

@@ -11,6 +11,7 @@ use std::hint::cold_path;
 
 use super::classify::{Classified, Unserved};
 use super::conntrack::{Homes, STATE_FLAGS};
+use super::encapsulation::Apply;
 use super::flow::FlowWords;
 use super::frame::Frame;
 use super::id::{BackendId, PortIndex};
@@ -153,8 +154,8 @@ impl Balancer {
                     return PlainParse::NotPlain;
                 };
                 (head, tags) = tagged;
-                is_v6 = HeaderMatch::V6.matches(head);
-                if !is_v6 && !HeaderMatch::V4.matches(head) {
+                is_v6 = !HeaderMatch::V4.matches(head);
+                if is_v6 && !HeaderMatch::V6.matches(head) {
                     return PlainParse::NotPlain;
                 }
             }
@@ -214,10 +215,10 @@ impl Balancer {
     }
 
     /// Puts the headers of a packet's backend before it. Returns the port to send it by. `None` means that the packet
-    /// takes the full path: the frame is unchanged, and `meta` names no backend. `GRE_V4` says that the packet has no tags,
-    /// and that [`Tables::is_gre_v4`].
+    /// takes the full path: the frame is unchanged, and `meta` names no backend. `A` must serve [`Tables::class`] and the
+    /// packet's tags.
     #[inline(always)]
-    pub fn rewrite<const GRE_V4: bool>(
+    pub fn rewrite<A: Apply>(
         &self,
         tables: &Tables,
         meta: &mut PacketMeta,
@@ -225,15 +226,9 @@ impl Balancer {
     ) -> Option<PortIndex> {
         if let Some(adjacency) = tables.adjacency(meta.backend)
             && adjacency.pool == meta.service.pool
+            && A::apply(&adjacency.rewrite, meta.headers, meta.tag, frame).is_some()
         {
-            let rewrite = &adjacency.rewrite;
-            let rewritten = match GRE_V4 {
-                true => rewrite.apply_gre_v4(meta.headers.first, frame),
-                false => rewrite.apply(meta.headers, meta.tag, frame),
-            };
-            if rewritten.is_some() {
-                return Some(adjacency.port);
-            }
+            return Some(adjacency.port);
         }
         cold_path();
         meta.backend = BackendId::NONE;

@@ -13,6 +13,7 @@ use super::address::{Address, address};
 use super::adjacency::Adjacency;
 use super::backend::{Backend, Pool, Route};
 use super::conntrack::Timeouts;
+use super::encapsulation::Class;
 use super::flow::FlowKey;
 use super::hash::FleetKey;
 use super::id::{BackendId, PolicyIndex, PoolIndex, PortIndex, ServiceId};
@@ -42,7 +43,7 @@ pub struct Tables {
     pools: Vec<Pool>,
     backends: Vec<Backend>,
     adjacencies: Vec<Adjacency>,
-    is_gre_v4: bool,
+    class: Class,
     node: Node,
     pins: Pins,
 }
@@ -108,7 +109,7 @@ impl Tables {
             by_service: by_id(parts.services.iter().map(|&(_, service)| service)),
             services: Services::new(&parts.services),
             pools: parts.pools,
-            is_gre_v4: adjacencies.iter().all(Adjacency::is_gre_v4),
+            class: class(&adjacencies),
             adjacencies,
             backends: parts.backends,
             node: parts.node,
@@ -133,7 +134,7 @@ impl Tables {
             pools: self.pools.clone(),
             backends: self.backends.clone(),
             adjacencies: self.adjacencies.clone(),
-            is_gre_v4: false,
+            class: self.class,
             node: Node { members: change.members, ..self.node.clone() },
             pins: change.pins.unwrap_or_else(|| self.pins.clone()),
         };
@@ -141,7 +142,7 @@ impl Tables {
             tables.adjacencies[id.index()] = Adjacency::new(&backend);
             tables.backends[id.index()] = backend;
         }
-        tables.is_gre_v4 = tables.adjacencies.iter().all(Adjacency::is_gre_v4);
+        tables.class = class(&tables.adjacencies);
         for (index, pool) in change.pools {
             tables.pools[usize::from(index.0)] = pool;
         }
@@ -296,10 +297,10 @@ impl Tables {
         self.backends.get(id.index()).unwrap_or(&Backend::VACANT)
     }
 
-    /// Whether every packet of the fast path leaves in plain GRE over IPv4.
+    /// What the fast path needs to rewrite packets for any backend.
     #[inline]
-    pub fn is_gre_v4(&self) -> bool {
-        self.is_gre_v4
+    pub(super) fn class(&self) -> Class {
+        self.class
     }
 
     /// A backend as the fast path sees it; `None` if no backend can have this id.
@@ -307,6 +308,11 @@ impl Tables {
     pub(super) fn adjacency(&self, id: BackendId) -> Option<&Adjacency> {
         self.adjacencies.get(id.index())
     }
+}
+
+/// What is needed to rewrite packets for all backends.
+fn class(adjacencies: &[Adjacency]) -> Class {
+    adjacencies.iter().map(Adjacency::class).max().unwrap_or(Class::GreV4)
 }
 
 /// The pool and the policy of an id that no service has.

@@ -31,7 +31,8 @@ mod udp;
 pub use choice::{Choice, Constraints, Entropy, Unsendable};
 pub use descriptor::Setting;
 pub use parameters::{GreKey, INNER_DESTINATION_MAC, Parameters, UdpChecksum};
-pub(super) use rewrite::Rewrite;
+pub(super) use rewrite::Class;
+pub use rewrite::{Any, Apply, GreV4, InV4, Rewrite, TaggedGreV4};
 pub use template::{Template, Tunnel};
 
 use descriptor::{Descriptor, Inner};

@@ -45,7 +45,7 @@ const _: () = assert!(BEFORE - LONGEST - vlan::MAX_TAGS * vlan::LENGTH >= 4);
 /// lie before it or behind it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[repr(C)]
-pub(in crate::balancer) struct Rewrite {
+pub struct Rewrite {
     /// Places in a [`Border`]: of the bytes that follow the family, of those that follow the flow, and of UDP's length.
     family_at: u8,
     flow_at: u8,
@@ -73,13 +73,90 @@ pub(in crate::balancer) struct Rewrite {
     outer: Outer,
     /// All bits are set if packets keep their tags, none if the headers have one in their place.
     kept_tags: u8,
-    /// 0 if the outer header is IPv4's and the flow does not choose its source address.
-    is_rare: u8,
-    /// Whether the headers are plain GRE's over IPv4.
-    is_gre_v4: bool,
+    class: Class,
 }
 
 const _: () = assert!(size_of::<Rewrite>() == 124);
+
+/// What rewrites need, the least first. A loop over packets serves one class of backends, and all before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub(in crate::balancer) enum Class {
+    /// Headers of plain GRE over IPv4.
+    GreV4,
+    /// An outer IPv4 header with a source address that is the same for all packets.
+    V4,
+    /// Anything.
+    Any,
+}
+
+/// A loop's way to rewrite: [`Rewrite::apply`] for packets for backends of one class.
+pub trait Apply {
+    /// See [`Rewrite::apply`].
+    fn apply(
+        rewrite: &Rewrite,
+        packet: PlainHeaders,
+        entropy: u64,
+        frame: &mut impl Frame,
+    ) -> Option<()>;
+}
+
+/// For [`Class::GreV4`], and packets without tags.
+pub struct GreV4;
+/// For [`Class::GreV4`].
+pub struct TaggedGreV4;
+/// For [`Class::V4`].
+pub struct InV4;
+/// For [`Class::Any`].
+pub struct Any;
+
+impl Apply for GreV4 {
+    #[inline(always)]
+    fn apply(
+        rewrite: &Rewrite,
+        packet: PlainHeaders,
+        _entropy: u64,
+        frame: &mut impl Frame,
+    ) -> Option<()> {
+        rewrite.apply_gre_v4(packet.first, frame)
+    }
+}
+
+impl Apply for TaggedGreV4 {
+    #[inline(always)]
+    fn apply(
+        rewrite: &Rewrite,
+        packet: PlainHeaders,
+        _entropy: u64,
+        frame: &mut impl Frame,
+    ) -> Option<()> {
+        rewrite.apply_tagged_gre_v4(packet, frame)
+    }
+}
+
+impl Apply for InV4 {
+    #[inline(always)]
+    fn apply(
+        rewrite: &Rewrite,
+        packet: PlainHeaders,
+        entropy: u64,
+        frame: &mut impl Frame,
+    ) -> Option<()> {
+        rewrite.apply_in_v4(packet, entropy, frame)
+    }
+}
+
+impl Apply for Any {
+    #[inline(always)]
+    fn apply(
+        rewrite: &Rewrite,
+        packet: PlainHeaders,
+        entropy: u64,
+        frame: &mut impl Frame,
+    ) -> Option<()> {
+        rewrite.apply(packet, entropy, frame)
+    }
+}
 
 /// What the packet becomes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -112,8 +189,7 @@ impl Rewrite {
         ip: 0,
         outer: Outer::Link,
         kept_tags: 0,
-        is_rare: 0,
-        is_gre_v4: false,
+        class: Class::GreV4,
     };
 
     /// The rewrite that does what a template does; `None` for a template that computes checksums of UDP, or has the
@@ -161,11 +237,16 @@ impl Rewrite {
             rewrite.flow_at = place(datagram + gre::KEY_AT)?;
             rewrite.flow_mask = u32::MAX;
         }
-        rewrite.is_rare = u8::from(rewrite.outer != Outer::V4 || rewrite.host_mask > 0);
-        rewrite.is_gre_v4 = template.encapsulation() == Encapsulation::Gre
-            && rewrite.outer == Outer::V4
-            && end == GRE_V4
-            && (template.vlan, template.host_bits) == (None, 0);
+        rewrite.class = match (rewrite.outer, template.host_bits) {
+            (Outer::V4, 0) if end == GRE_V4 && template.vlan.is_none() => {
+                match template.encapsulation() {
+                    Encapsulation::Gre => Class::GreV4,
+                    _ => Class::V4,
+                }
+            }
+            (Outer::V4, 0) => Class::V4,
+            _ => Class::Any,
+        };
         rewrite
             .headers
             .get_mut(LONGEST.checked_sub(end)?..)?
@@ -182,9 +263,9 @@ impl Rewrite {
         Some(rewrite)
     }
 
-    /// Whether [`Rewrite::apply_gre_v4`] serves packets without tags.
-    pub(in crate::balancer) fn is_gre_v4(&self) -> bool {
-        self.is_gre_v4
+    /// What the rewrite needs.
+    pub(in crate::balancer) fn class(&self) -> Class {
+        self.class
     }
 
     /// Puts the headers before a packet and removes bytes behind it. `None` means that the template has to do it: the
@@ -196,62 +277,21 @@ impl Rewrite {
         entropy: u64,
         frame: &mut impl Frame,
     ) -> Option<()> {
-        if !self.fits(packet.first) {
-            return None;
-        }
-        if self.is_rare != 0 {
-            cold_path();
-            return self.apply_rare(packet, entropy, frame);
-        }
-        let border = self.begin(packet, packet.first.length(), frame)?;
-        let sum = self.fix(packet.family, entropy, border);
-        self.fix_v4(packet.first, sum, border);
-        Some(())
-    }
-
-    /// Whether a packet is not too long.
-    #[inline(always)]
-    pub(in crate::balancer) fn fits(&self, first: Ipv4FirstWord) -> bool {
-        first.length() <= self.longest
-    }
-
-    /// As [`Rewrite::apply`], for packets without tags for backends that get plain GRE over IPv4. The lengths are known to the compiler, and the
-    /// Ethertype with which GRE ends lies where the frame's was.
-    #[inline(always)]
-    pub(in crate::balancer) fn apply_gre_v4(
-        &self,
-        first: Ipv4FirstWord,
-        frame: &mut impl Frame,
-    ) -> Option<()> {
+        let PlainHeaders { first, family, .. } = packet;
         if !self.fits(first) {
             return None;
         }
-        let headers = frame.wrap::<GRE_V4>(first.length())?;
-        // Two wide copies, which overlap.
-        const BEGIN: usize = LONGEST - GRE_V4;
-        const END: usize = GRE_V4 - TYPE;
-        headers[..32].copy_from_slice(&self.headers[BEGIN..BEGIN + 32]);
-        headers[END - 8..END].copy_from_slice(&self.headers[BEGIN + END - 8..BEGIN + END]);
-        let growth = const { short(GRE_V4 - ethernet::LENGTH) };
-        outer::begin_v4(&mut headers[ethernet::LENGTH..], self.sum, first.longer(growth));
-        Some(())
-    }
-
-    /// As [`Rewrite::apply`], for backends behind IPv6, on the link, or reached from an address that the flow chooses.
-    #[inline(never)]
-    fn apply_rare(&self, packet: PlainHeaders, entropy: u64, frame: &mut impl Frame) -> Option<()> {
-        let PlainHeaders { first, family, .. } = packet;
         let length = match self.outer {
             Outer::Link => kept_by_link(packet, frame)?,
             Outer::V4 | Outer::V6 => first.length(),
         };
         let border = self.begin(packet, length, frame)?;
-        let mut sum = self.fix(family, entropy, border);
+        let sum = self.fix(family, entropy, border);
         match self.outer {
             Outer::V4 => {
                 let host = (entropy >> 32) as u32 & self.host_mask;
                 let at = usize::from(self.ip).min(BEFORE - ipv4::LENGTH);
-                sum += outer::choose_host(&mut border[at..at + ipv4::LENGTH], host);
+                let sum = sum + outer::choose_host(&mut border[at..at + ipv4::LENGTH], host);
                 self.fix_v4(first, sum, border);
             }
             Outer::V6 => {
@@ -266,6 +306,73 @@ impl Rewrite {
                 hops::lower(&mut border[BEFORE..]);
             }
         }
+        Some(())
+    }
+
+    /// As [`Rewrite::apply`], for backends of [`Class::V4`].
+    #[inline(always)]
+    fn apply_in_v4(
+        &self,
+        packet: PlainHeaders,
+        entropy: u64,
+        frame: &mut impl Frame,
+    ) -> Option<()> {
+        if !self.fits(packet.first) {
+            return None;
+        }
+        let border = self.begin(packet, packet.first.length(), frame)?;
+        let sum = self.fix(packet.family, entropy, border);
+        self.fix_v4(packet.first, sum, border);
+        Some(())
+    }
+
+    /// Whether a packet is not too long.
+    #[inline(always)]
+    pub(in crate::balancer) fn fits(&self, first: Ipv4FirstWord) -> bool {
+        first.length() <= self.longest
+    }
+
+    /// As [`Rewrite::apply`], for backends of [`Class::GreV4`] and packets without tags. The lengths are known to the
+    /// compiler, and the Ethertype with which GRE ends lies where the frame's was.
+    #[inline(always)]
+    fn apply_gre_v4(&self, first: Ipv4FirstWord, frame: &mut impl Frame) -> Option<()> {
+        if !self.fits(first) {
+            return None;
+        }
+        let headers = frame.wrap::<GRE_V4>(first.length())?;
+        // Two wide copies, which overlap.
+        const BEGIN: usize = LONGEST - GRE_V4;
+        const END: usize = GRE_V4 - TYPE;
+        headers[..32].copy_from_slice(&self.headers[BEGIN..BEGIN + 32]);
+        headers[END - 8..END].copy_from_slice(&self.headers[BEGIN + END - 8..BEGIN + END]);
+        let growth = const { short(GRE_V4 - ethernet::LENGTH) };
+        outer::begin_v4(&mut headers[ethernet::LENGTH..], self.sum, first.longer(growth));
+        Some(())
+    }
+
+    /// As [`Rewrite::apply`], for backends of [`Class::GreV4`]. Lengths and places are known to the compiler, and packets
+    /// with and without tags take the same instructions.
+    #[inline(always)]
+    fn apply_tagged_gre_v4(&self, packet: PlainHeaders, frame: &mut impl Frame) -> Option<()> {
+        const END: usize = BEFORE - TYPE;
+        const IP: usize = BEFORE - GRE - ipv4::LENGTH;
+        // The Ethertype of the outer header lies between the tags and the IP header.
+        const TAGS_END: usize = IP - TYPE;
+        const GROWTH: u16 = short(GRE_V4 - ethernet::LENGTH);
+        let first = packet.first;
+        if !self.fits(first) {
+            return None;
+        }
+        let kept = usize::from(packet.tags);
+        let border = frame.reframe(packet.l3(), GRE_V4 + kept, first.length())?;
+        let tags: [u8; TAGS] = plain::word(border, END - TAGS);
+        // All headers up to the type with which GRE ends: that lies where the frame's was.
+        border[END - 32..END].copy_from_slice(&self.headers[LONGEST - TYPE - 32..LONGEST - TYPE]);
+        border[TAGS_END - TAGS..TAGS_END].copy_from_slice(&tags);
+        let macs: [u8; MACS] = plain::word(&self.headers, LONGEST - GRE_V4);
+        let at = TAGS_END - MACS - kept.min(TAGS);
+        border[at..at + MACS].copy_from_slice(&macs);
+        outer::begin_v4(&mut border[IP..], self.sum, first.longer(GROWTH));
         Some(())
     }
 

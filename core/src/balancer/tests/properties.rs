@@ -6,6 +6,7 @@ use proptest::prelude::*;
 
 use super::super::backend::{Fate, PolicySet};
 use super::super::conntrack::Table;
+use super::super::encapsulation::Any;
 use super::*;
 use crate::stats::{Event, Reader, channel};
 
@@ -303,7 +304,7 @@ fn forward_fast_path(
     }
     assert_eq!(meta.classified(buffer.bytes()), full_path.ok());
     meta.look_up(&mut balancer.homes(), tables, now);
-    let port = balancer.rewrite::<false>(tables, &mut meta, buffer)?;
+    let port = balancer.rewrite::<Any>(tables, &mut meta, buffer)?;
     Some((meta.backend, port))
 }
 
