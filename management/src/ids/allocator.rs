@@ -47,46 +47,57 @@ impl<K: Hash + Eq + Clone> IdAllocator<K> {
         generation: u64,
         safe: u64,
     ) -> Result<Assignment<K>, Exhausted> {
-        if !self.fits(keys, safe) {
+        let known = self.known(keys);
+        if !self.has_room_for(&known, safe) {
             return Err(Exhausted);
         }
-        // Most reloads change something else, and the map stays.
-        let known: Option<Vec<u32>> =
-            keys.iter().map(|key| self.assigned.get(key).copied()).collect();
-        if let Some(ids) = known.filter(|_| keys.len() == self.assigned.len()) {
-            return Ok(Assignment { ids, new: Vec::new(), gone: Vec::new() });
-        }
+        let listed = known.iter().flatten().count();
+        let mut gone = match listed == self.assigned.len() {
+            true => Vec::new(),
+            false => self.take_unlisted(&known),
+        };
         let reusable = self.reusable(safe);
-        let mut before = std::mem::take(&mut self.assigned);
-        let mut new = Vec::new();
         let mut reusable = self.released.drain(..reusable).map(|(_, n)| n).collect::<VecDeque<_>>();
-        let ids = keys
-            .iter()
-            .map(|key| {
-                let id = before.remove(key).unwrap_or_else(|| {
-                    let id = reusable.pop_front().unwrap_or_else(|| {
-                        self.next += 1;
-                        self.next - 1
-                    });
-                    new.push(id);
-                    id
+        let mut new = Vec::new();
+        let ids = keys.iter().zip(known).map(|(key, known)| {
+            known.unwrap_or_else(|| {
+                let id = reusable.pop_front().unwrap_or_else(|| {
+                    self.next += 1;
+                    self.next - 1
                 });
+                new.push(id);
                 self.assigned.insert(key.clone(), id);
                 id
             })
-            .collect();
+        });
+        let ids = ids.collect();
         for id in reusable.into_iter().rev() {
             self.released.push_front((0, id));
         }
-        let mut gone: Vec<(K, u32)> = before.into_iter().collect();
         gone.sort_unstable_by_key(|&(_, id)| id);
         self.released.extend(gone.iter().map(|&(_, id)| (generation, id)));
         Ok(Assignment { ids, new, gone })
     }
 
+    /// The ids that keys have.
+    fn known(&self, keys: &[K]) -> Vec<Option<u32>> {
+        keys.iter().map(|key| self.assigned.get(key).copied()).collect()
+    }
+
+    /// Takes the keys out whose ids are not among these.
+    fn take_unlisted(&mut self, known: &[Option<u32>]) -> Vec<(K, u32)> {
+        let mut is_listed = vec![false; self.next as usize];
+        known.iter().flatten().for_each(|&id| is_listed[id as usize] = true);
+        self.assigned.extract_if(|_, &mut id| !is_listed[id as usize]).collect()
+    }
+
     /// Whether [`IdAllocator::assign`] would succeed.
     pub(super) fn fits(&self, keys: &[K], safe: u64) -> bool {
-        let missing = keys.iter().filter(|key| !self.assigned.contains_key(key)).count();
+        self.has_room_for(&self.known(keys), safe)
+    }
+
+    fn has_room_for(&self, known: &[Option<u32>], safe: u64) -> bool {
+        let missing = known.iter().filter(|known| known.is_none()).count();
         missing <= self.reusable(safe) + (self.limit - self.next) as usize
     }
 

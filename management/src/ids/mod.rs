@@ -6,11 +6,12 @@
 mod allocator;
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use thiserror::Error;
 
 use allocator::{Exhausted, IdAllocator};
-use guideway_config::{Configuration, Pool, Service};
+use guideway_config::{Configuration, Inclusion, Pool, Service};
 use guideway_core::balancer::id::{BackendId, ServiceId};
 use guideway_core::balancer::services::ServiceAddress;
 use rustc_hash::FxHashMap;
@@ -98,9 +99,9 @@ pub struct Assigned {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Key {
     /// The name of the pool that chooses the backend.
-    pub pool: String,
+    pub pool: Arc<str>,
     /// The name of the pool that has it, if that is another one.
-    pub owner: Option<String>,
+    pub owner: Option<Arc<str>>,
     /// The backend's address.
     pub address: IpAddr,
 }
@@ -148,16 +149,15 @@ impl Allocators {
         let service_keys: Vec<_> =
             configuration.services.iter().map(Service::service_address).collect();
         let pools = &configuration.pools;
-        let backend_keys: Vec<Key> = (0..)
-            .zip(pools)
-            .flat_map(|(index, pool)| {
-                let own = pool.backends.iter().map(|b| (None, b.address));
-                let others = others(pools, index)
-                    .map(|(owner, n)| (Some(owner.name.clone()), owner.backends[n].address));
-                let key = |(owner, address)| Key { pool: pool.name.clone(), owner, address };
-                own.chain(others).map(key)
-            })
-            .collect();
+        let names: Vec<Arc<str>> = pools.iter().map(|pool| (*pool.name).into()).collect();
+        let mut backend_keys: Vec<Key> = Vec::new();
+        for (index, pool) in pools.iter().enumerate() {
+            let key = |owner, address| Key { pool: Arc::clone(&names[index]), owner, address };
+            backend_keys.extend(pool.backends.iter().map(|backend| key(None, backend.address)));
+            backend_keys.extend(pool.others(index).map(|&Inclusion { pool, backend, .. }| {
+                key(Some(Arc::clone(&names[pool])), pools[pool].backends[backend].address)
+            }));
+        }
         if !self.services.fits(&service_keys, progress.swept) {
             return Err(Error::Services);
         }
@@ -181,7 +181,7 @@ impl Allocators {
         let of_pools: Vec<Vec<BackendId>> = (0..)
             .zip(pools)
             .map(|(index, pool)| {
-                let count = pool.backends.len() + others(pools, index).count();
+                let count = pool.backends.len() + pool.others(index).count();
                 backend_ids.by_ref().take(count).collect()
             })
             .collect();
@@ -217,12 +217,6 @@ pub(crate) fn have_same_keys(a: &Configuration, b: &Configuration) -> bool {
     services(a).eq(services(b))
         && a.pools.len() == b.pools.len()
         && a.pools.iter().zip(&b.pools).all(is_same)
-}
-
-/// The backends of other pools that a pool can choose, each as its pool and its index there.
-fn others(pools: &[Pool], index: usize) -> impl Iterator<Item = (&Pool, usize)> {
-    let others = pools[index].others(index);
-    others.map(|inclusion| (&pools[inclusion.pool], inclusion.backend))
 }
 
 /// The ids of each backend but that of its own pool, by the latter.

@@ -183,11 +183,9 @@ impl Manager {
             let accounts = Accounts::of(&self.published.load());
             return Ok(self.put_in_force(compiled, accounts));
         }
-        let mut allocators = self.allocators.clone();
-        let assigned = allocators.assign(after, generation, progress)?;
+        let assigned = self.allocators.assign(after, generation, progress)?;
         let accounts = self.accounts(&assigned, after);
         let compiled = self.compile(generation, &state, &Arc::new(assigned.ids));
-        self.allocators = allocators;
         Ok(self.put_in_force(compiled, accounts))
     }
 
@@ -350,7 +348,7 @@ impl Manager {
             let base = published.backend_base.get(&id.get()).copied().unwrap_or_default();
             let gone = LeftId { id: *id, since: published.ids.since(*id), base };
             if pools.contains_key(&*key.pool) {
-                left.entry(key.pool.clone()).or_default().ids.push(gone);
+                left.entry((*key.pool).to_owned()).or_default().ids.push(gone);
             }
             // A backend whose own id is gone was removed, and one that is there now is another one.
             if key.owner.is_some() && has(key.owner(), &key.address) {
