@@ -38,6 +38,8 @@ export GUIDEWAY_BIN_DIR=$PWD/target/release
 step "tests of the programs: captures and tools"
 # One process more than CPUs: a replay sleeps a tenth of a second while DPDK measures its clock.
 "$python" -m pytest -q --numprocesses $(($(nproc) + 1)) tests/replay tests/tools
+step "the generator of the live tests"
+cargo build --quiet --locked --release -p guideway-pair
 # These measure time, so each has the machine alone.
 step "tests of the programs: live"
 "$python" -m pytest -q tests/live

@@ -1,7 +1,7 @@
-"""Thousands of targets each second, and checks beside data at a high rate. `-rP` shows what was measured.
+"""Thousands of targets each second. `-rP` shows what was measured.
 
 In the environment: GUIDEWAY_CHECK_BACKENDS (500) is how many backends are probed each second, GUIDEWAY_CHECK_SECONDS (5) for
-how long, and under data. 5,000 and 60 are what the documentation states.
+how long. 5,000 and 60 are what the documentation states.
 """
 
 import datetime
@@ -11,14 +11,10 @@ import time
 from pathlib import Path
 
 import pytest
-from scapy.layers.inet import IP, UDP
-from scapy.layers.l2 import Ether
-from scapy.packet import Raw
 from support.certificates import Authority
 from support.checks import Rig, check, pool, service
-from support.hosts import IN_TIME, Flood, wait_until
-from support.nodes import CONTROLLER, mac
-from support.packets import PORT, VIP
+from support.hosts import wait_until
+from support.nodes import CONTROLLER
 from support.prometheus import get, samples
 from support.servers import Nginx
 
@@ -151,57 +147,3 @@ def test_many_targets(rig, change, what):
         host.ip("route", "del", "local", NETWORK, "dev", "lo")
         if change is through:
             rig.node.host.ip("route", "del", NETWORK)
-
-
-def frame():
-    """A client's datagram, with offsets of its source port for `Flood`. A checksum of 0 is none."""
-    packet = IP(src="192.0.2.100", dst=VIP[4]) / UDP(sport=1, dport=PORT["udp"], chksum=0) / Raw(bytes(58))
-    return bytes(Ether(dst=mac(1), src="02:00:00:00:00:77") / packet)
-
-
-@IN_TIME
-def test_checks_beside_data(rig):
-    """Data at 80 percent of the rate that passes without a drop: no backend goes down."""
-
-    def beside(config):
-        config["check"] = [check("web", "http"), check("echo", "ping", address=VIP[6])]
-        # The data goes to one that nobody checks, and that drops it.
-        config["pool"] = [pool(checks=["web", "echo"], backends={"s1": "192.0.2.11"}), pool("sink", {"s2": "192.0.2.12"})]
-        config["service"] = [service("web", 80), service("data", PORT["udp"], "sink", "udp")]
-
-    rig.reload(beside)
-    rig.checker.wait_for({("web", "s1"): "up", ("echo", "s1"): "up"})
-    wait_until(lambda: rig.checker.backends("sink") == {"s2": "active"}, 10, rig.checker.report)
-
-    def passes(rate, seconds):
-        """Sends so many a second. Returns the rate in fact, and the share that the forwarder did not forward."""
-        before = rig.node.daemon.stats_at_rest()["verdicts"]["forwarded"]
-        with Flood(rig.client, frame(), rate, 34) as flood:
-            begin = time.monotonic()
-            time.sleep(seconds)
-            sent = flood.stop()
-            took = time.monotonic() - begin
-        time.sleep(0.2)
-        forwarded = rig.node.daemon.ask("stats")["verdicts"]["forwarded"] - before
-        return sent / took, 1 - forwarded / sent
-
-    best = 0
-    for rate in (5_000, 10_000, 20_000, 40_000, 80_000, 160_000):
-        real, missing = passes(rate, 1)
-        print(f"{real:.0f} datagrams a second: {missing:.2%} are not forwarded")
-        if missing > 0.001:
-            break
-        best = max(best, real)
-        if real < 0.9 * rate:
-            print("the sender can no more")
-            break
-    assert best, "no rate passes without a drop"
-    # What the search has lost may have changed a state.
-    rig.checker.wait_for({("web", "s1"): "up", ("echo", "s1"): "up"})
-    kinds = ("check_state", "pool_panic", "checks_frozen")
-    since = len(rig.checker.events(*kinds))
-    real, missing = passes(int(0.8 * best), SECONDS)
-    found = rig.checker.events(*kinds)[since:]
-    print(f"{real:.0f} datagrams a second for {SECONDS:.0f} s: {missing:.2%} are not forwarded, {len(found)} states change")
-    assert missing < 0.01, "other work has the CPU, so that this is not 80 percent of what passes"
-    assert not found, found
