@@ -85,11 +85,14 @@ impl PacketMeta {
         self.service != Service::NONE
     }
 
-    /// Whether a backend is open to the fast path for this packet, which is not too long for its headers.
+    /// Whether a backend is open to the fast path for this packet of the frame, which is not too long for its headers
+    /// and may go on.
     #[inline(always)]
-    pub(super) fn fits(&self, tables: &Tables, backend: BackendId) -> bool {
+    pub(super) fn fits(&self, tables: &Tables, backend: BackendId, frame: &impl Frame) -> bool {
         tables.adjacency(backend).is_some_and(|adjacency| {
-            adjacency.pool == self.service.pool && adjacency.rewrite.fits(self.headers.first)
+            adjacency.pool == self.service.pool
+                && adjacency.rewrite.fits(self.headers.first)
+                && adjacency.rewrite.has_hop(self.headers, frame)
         })
     }
 

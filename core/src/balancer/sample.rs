@@ -7,7 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 use zerocopy::IntoBytes;
 use zerocopy::network_endian::{U16, U32};
 
-use crate::wire::{ethernet, ipv4, ipv6, protocol, tcp, udp};
+use crate::wire::{Family, Packet, ethernet, ipv4, ipv6, protocol, tcp, udp};
 
 /// The MAC address that samples are sent to.
 pub(super) const MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
@@ -143,6 +143,19 @@ impl Sample {
         };
         transport.extend(&self.payload);
         transport
+    }
+}
+
+/// Gives the packet of a frame so many hops.
+pub(super) fn with_hops(frame: &mut [u8], hops: u8) {
+    let Ok(packet) = Packet::parse(frame) else { return };
+    let l3 = usize::from(packet.l3);
+    match packet.family {
+        Family::V6 => frame[l3 + 7] = hops,
+        Family::V4 => {
+            frame[l3 + 8] = hops;
+            fix_checksum(&mut frame[l3..]);
+        }
     }
 }
 

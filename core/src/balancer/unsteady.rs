@@ -88,7 +88,7 @@ impl Balancer {
         frame: &mut impl Frame,
     ) -> Option<FlowEvent> {
         let backend = BackendId::new(tables.pool(meta.service.pool).maglev.choose(hash)?);
-        if !meta.fits(tables, backend) {
+        if !meta.fits(tables, backend, frame) {
             return None;
         }
         meta.backend = backend;
@@ -116,7 +116,7 @@ pub(super) fn settle(
     now: Time,
 ) {
     let (backend, headers) = (entry.backend(), meta.headers);
-    if entry.has_expired(now, tables.timeouts()) || !meta.fits(tables, backend) {
+    if entry.has_expired(now, tables.timeouts()) || !meta.fits(tables, backend, frame) {
         return;
     }
     *entry = match entry.steady_after(headers.tcp_flags, now) {

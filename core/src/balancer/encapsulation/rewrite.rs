@@ -309,6 +309,12 @@ impl Rewrite {
         Some(())
     }
 
+    /// Whether a packet has a hop left, if it goes on by the link.
+    #[inline(always)]
+    pub(in crate::balancer) fn has_hop(&self, packet: PlainHeaders, frame: &impl Frame) -> bool {
+        self.outer != Outer::Link || kept_by_link(packet, frame).is_some()
+    }
+
     /// As [`Rewrite::apply`], for backends of [`Class::V4`].
     #[inline(always)]
     fn apply_in_v4(

@@ -19,6 +19,7 @@ use super::super::handoff::Handoff;
 use super::super::passed::Passed;
 use super::super::pipeline::{Pipeline, Round};
 use super::super::punt::Class;
+use super::super::sample::with_hops;
 use super::*;
 use crate::stats::{Reader, Writer, channel};
 
@@ -135,7 +136,13 @@ impl Twins {
         self.decisions.push(decision.flow);
         let mut buffer = Buffer::new(frame, HEADROOM);
         let backend = decision.backend;
-        self.full_path.encapsulate(tables, &classified, backend, &mut buffer)?;
+        self.full_path.encapsulate(tables, &classified, backend, &mut buffer).map_err(
+            |reason| match reason {
+                // What would be answered is not, since no reply is allowed.
+                DropReason::HopLimitExceeded => DropReason::ReplyLimited,
+                reason => reason,
+            },
+        )?;
         let ids = [classified.service.id.index(), backend.index()];
         for (traffic, id) in self.traffic.iter_mut().zip(ids) {
             let counted = traffic.entry(id).or_default();
@@ -207,7 +214,9 @@ fn packet() -> impl Strategy<Value = Vec<u8>> {
                 _ => client(flow, flags),
             };
             let payload = if sample.protocol == protocol::UDP { vec![1; payload] } else { vec![] };
-            Sample { tags, payload, padding, ..sample }.frame()
+            let mut frame = Sample { tags, payload, padding, ..sample }.frame();
+            with_hops(&mut frame, if flow % 7 == 6 { 1 } else { 64 });
+            frame
         },
     )
 }

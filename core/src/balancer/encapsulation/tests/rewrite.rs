@@ -5,6 +5,7 @@ use proptest::prelude::*;
 use proptest::sample::select;
 
 use super::*;
+use crate::balancer::sample::with_hops;
 use crate::wire::plain;
 
 const TAGS: [&[(u16, u16)]; 4] =
@@ -46,19 +47,6 @@ fn parameters() -> impl Strategy<Value = Parameters> {
     )
 }
 
-fn with_hops(frame: &mut [u8], packet: &Packet, hops: u8) {
-    let l3 = usize::from(packet.l3);
-    match packet.family {
-        Family::V6 => frame[l3 + 7] = hops,
-        Family::V4 => {
-            frame[l3 + 8] = hops;
-            frame[l3 + 10..l3 + 12].fill(0);
-            let checksum = crate::wire::Checksum::of(&frame[l3..l3 + 20]);
-            frame[l3 + 10..l3 + 12].copy_from_slice(&checksum.to_be_bytes());
-        }
-    }
-}
-
 type Way = fn(&Rewrite, plain::PlainHeaders, u64, &mut Buffer) -> Option<()>;
 
 proptest! {
@@ -79,7 +67,7 @@ proptest! {
     ) {
         let mut frame = sample.frame();
         let packet = Packet::parse(&frame).unwrap();
-        with_hops(&mut frame, &packet, hops);
+        with_hops(&mut frame, hops);
         let Some(headers) = plain::read(&frame) else {
             // The reader of plain packets wants as many bytes as TCP has.
             let least = usize::from(packet.l3) + 40 + if packet.family == Family::V6 { 14 } else { 0 };
