@@ -34,8 +34,10 @@ def load_average():
 
 
 def machine():
-    found = re.search(r"^model name\s*: (.*)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
-    return {"cpu": f"{found[1] if found else 'unknown CPU'}, {os.cpu_count()} CPUs"}
+    """The CPU, with its generation by CPUID: the name in a virtual machine often hides that."""
+    fields = dict(re.findall(r"^(.+?)\s*: (.*)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE))
+    name, family, model = (fields.get(name, "unknown") for name in ("model name", "cpu family", "model"))
+    return {"cpu": f"{name} (family {family}, model {model}), {os.cpu_count()} CPUs"}
 
 
 def program(name):

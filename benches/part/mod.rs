@@ -87,11 +87,17 @@ fn load() -> f64 {
     text.split_whitespace().next().and_then(|first| first.parse().ok()).unwrap_or(0.0)
 }
 
+/// The CPU, with its generation by CPUID: the name in a virtual machine often hides that.
 fn cpu() -> String {
     let text = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let model = text.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
+    let field = |name: &str| {
+        let fields = text.lines().filter_map(|line| line.split_once(": "));
+        fields.filter(|(found, _)| found.trim() == name).map(|(_, value)| value).next()
+    };
+    let [name, family, model] =
+        ["model name", "cpu family", "model"].map(|name| field(name).unwrap_or("unknown"));
     let cpus = text.lines().filter(|line| line.starts_with("processor")).count();
-    format!("{}, {cpus} CPUs", model.map_or("an unknown CPU", |(_, model)| model))
+    format!("{name} (family {family}, model {model}), {cpus} CPUs")
 }
 
 /// Times of one case, in milliseconds.

@@ -118,8 +118,7 @@ pub(crate) const CASES: &[Case] = &[
     // Families and transports.
     Case::of("UDP hit", UDP, "hit/v4-udp"),
     Case::of("IPv6 in IPv4", V6, "hit/v6-in-v4").at_most(Some(Limit::OfPlain(1.2))),
-    Case::of("IPv6 in IPv6", Kind { outer: Ip::V6, ..V6 }, "hit/v6-in-v6")
-        .at_most(Some(Limit::OfPlain(1.2))),
+    Case::of("IPv6 in IPv6", Kind { outer: Ip::V6, ..V6 }, "hit/v6-in-v6"),
     Case::of("IPv4 in IPv6", Kind { outer: Ip::V6, ..Kind::HIT }, "hit/v4-in-v6").at_most(ONE),
     // Tags.
     Case::of("one tag", Kind { tags: 1, ..Kind::HIT }, "hit/v4-vlan").at_most(ONE),

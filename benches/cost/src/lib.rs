@@ -1,6 +1,7 @@
 //! Shared by the benchmarks without I/O: packets without a device, a worker without a thread, and repetition
 //! of a measurement until its spread is small.
 
+pub mod clock;
 #[path = "../../part/mod.rs"]
 pub mod part;
 pub mod sample;

@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 use std::{env, fs};
 
 use anyhow::{Context, Result, bail};
+use cost::clock::cycle;
 use cost::part::{Part, progress};
 use cost::sample::{Measured, repeat_in_turns, try_repeat};
 use cost::stage;
@@ -48,6 +49,7 @@ fn main() -> Result<()> {
             "flows",
             "median",
             "spread",
+            "cycles",
             "of plain GRE",
             "its spread",
             "instructions",
@@ -83,23 +85,33 @@ fn subject(eal: &Eal, pool: &Mempool, name: &str, case: &Case) -> Result<Subject
 #[derive(Clone, Copy)]
 struct Cost {
     nanoseconds: Measured,
+    /// The same in cycles of the CPU's clock.
+    cycles: Measured,
     /// Over the cost of plain GRE, if that is measured with it.
     ratio: Option<Measured>,
 }
 
 /// Measures a case, in turns with plain GRE if it is to be compared with that.
 fn measure(case: &Case, subject: &mut Subject, plain: &mut Subject) -> Result<Cost> {
-    if !case.is_compared() {
-        let nanoseconds = try_repeat(|| subject.measure(case.bursts))?;
-        return Ok(Cost { nanoseconds, ratio: None });
-    }
-    let (nanoseconds, ratio) = repeat_in_turns(|| {
-        plain.warm_up(Case::PLAIN.bursts)?;
-        let base = plain.measure(Case::PLAIN.bursts)?;
-        subject.warm_up(case.bursts)?;
-        Ok((base, subject.measure(case.bursts)?))
-    })?;
-    Ok(Cost { nanoseconds, ratio: Some(ratio) })
+    let mut cycles = Vec::new();
+    let mut once = |subject: &mut Subject| -> Result<f64> {
+        let cycle = cycle();
+        let nanoseconds = subject.measure(case.bursts)?;
+        cycles.push(nanoseconds / cycle);
+        Ok(nanoseconds)
+    };
+    let (nanoseconds, ratio) = if case.is_compared() {
+        let (nanoseconds, ratio) = repeat_in_turns(|| {
+            plain.warm_up(Case::PLAIN.bursts)?;
+            let base = plain.measure(Case::PLAIN.bursts)?;
+            subject.warm_up(case.bursts)?;
+            Ok((base, once(subject)?))
+        })?;
+        (nanoseconds, Some(ratio))
+    } else {
+        (try_repeat(|| once(subject))?, None)
+    };
+    Ok(Cost { nanoseconds, cycles: Measured::of(&cycles), ratio })
 }
 
 /// The row of a case.
@@ -114,6 +126,7 @@ fn row(case: &Case, cost: Cost, hits: f64, accepted: &BTreeMap<String, f64>) -> 
         json!(case.flows),
         json!(cost.nanoseconds.ns()),
         json!(cost.nanoseconds.percent()),
+        json!(format!("{:.0}", cost.cycles.median)),
         json!(ratio(|ratio| format!("{:.2}", ratio.median))),
         json!(ratio(Measured::percent)),
         json!(instructions),
