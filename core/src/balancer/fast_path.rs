@@ -218,8 +218,8 @@ impl Balancer {
     }
 
     /// Puts the headers of a packet's backend before it. Returns the port to send it by. `None` means that the packet
-    /// takes the full path: the frame is unchanged, and `meta` names no backend. `A` must serve [`Tables::class`] and the
-    /// packet's tags.
+    /// takes the full path: the frame is unchanged, and `meta` names no backend. `A` must serve all backends, and the tags
+    /// of the packet.
     #[inline(always)]
     pub fn rewrite<A: Apply>(
         &self,

@@ -90,9 +90,10 @@ pub(in crate::balancer) enum Class {
     Any,
 }
 
-/// A loop's way to rewrite: [`Rewrite::apply`] for packets for backends of one class.
+/// A loop's way to rewrite packets for backends of one class.
 pub trait Apply {
-    /// See [`Rewrite::apply`].
+    /// Puts the headers before a packet and removes bytes behind it. `None` means that the full path has to do it: the packet
+    /// is too long, has no hop left, or the frame has not the usual room before it. Nothing has changed then.
     fn apply(
         rewrite: &Rewrite,
         packet: PlainHeaders,
@@ -101,13 +102,13 @@ pub trait Apply {
     ) -> Option<()>;
 }
 
-/// For [`Class::GreV4`], and packets without tags.
+/// For plain GRE over IPv4, and packets without tags.
 pub struct GreV4;
-/// For [`Class::GreV4`].
+/// For plain GRE over IPv4.
 pub struct TaggedGreV4;
-/// For [`Class::V4`].
+/// For tunnels over IPv4 from a source address that is the same for all packets.
 pub struct InV4;
-/// For [`Class::Any`].
+/// For any encapsulation.
 pub struct Any;
 
 impl Apply for GreV4 {
@@ -268,8 +269,7 @@ impl Rewrite {
         self.class
     }
 
-    /// Puts the headers before a packet and removes bytes behind it. `None` means that the template has to do it: the
-    /// packet is too long, has no hop left, or the frame has not the usual room before it. Nothing has changed then.
+    /// Rewrites as [`Apply::apply`] says, for any encapsulation.
     #[inline(always)]
     pub(in crate::balancer) fn apply(
         &self,
