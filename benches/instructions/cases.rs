@@ -76,6 +76,7 @@ pub(crate) const CASES: &[Case] = &[
     whole("hit/v4-10000-backends", Kind { backends: 10_000, ..Kind::HIT }),
     whole("hit/v4-100-services", Kind { services: 100, ..Kind::HIT }),
     whole("hit/v4-10000-services", Kind { services: 10_000, ..Kind::HIT }),
+    whole("hit/v4-draining", Kind { draining: true, ..Kind::HIT }),
     whole("hit/v4-90-full", Kind { filled: 90, ..Kind::HIT }),
     // First packets, and packets for no service.
     whole("miss/v4-syn", Kind::SYN),

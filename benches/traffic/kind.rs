@@ -99,6 +99,8 @@ pub struct Kind {
     /// Established flows that the table has been offered beforehand, in percent of its entries. The packets' own
     /// flows are among them, if they are known. 0 for these alone.
     pub filled: u8,
+    /// The backends drain: they keep the flows that they have.
+    pub draining: bool,
 }
 
 impl Kind {
@@ -116,6 +118,7 @@ impl Kind {
         burst: BURST,
         mix: Mix::Equal,
         filled: 0,
+        draining: false,
     };
 
     /// Every packet the SYN of an unknown flow.

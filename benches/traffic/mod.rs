@@ -136,7 +136,7 @@ impl Traffic {
         batch.burst = Vec::with_capacity(BURST);
         let mut traffic = Traffic {
             kind,
-            tables: tables(kind),
+            tables: tables(Kind { draining: false, ..kind }),
             worker,
             batch,
             sent: Sent(Vec::with_capacity(BURST)),
@@ -144,6 +144,9 @@ impl Traffic {
             bursts: vec![Vec::new(); PACKETS / kind.burst],
         };
         traffic.reset();
+        if kind.draining {
+            traffic.tables = tables(kind);
+        }
         traffic
     }
 

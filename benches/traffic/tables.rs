@@ -75,7 +75,7 @@ pub fn tables(kind: Kind) -> Tables {
     };
     let backend = |n: u32| Backend {
         pool: POOL,
-        serving: Serving::All,
+        serving: if kind.draining { Serving::Existing } else { Serving::All },
         leaving: Leaving::NONE,
         weight: 1,
         route: Some(Route { port: PORT, template: template(kind, n) }),

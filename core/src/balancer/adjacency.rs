@@ -12,7 +12,7 @@ use super::id::{PoolIndex, PortIndex};
 pub(super) struct Adjacency {
     pub(super) rewrite: Rewrite,
     /// The backend's pool if the fast path may serve it (accepts new flows, next hop known); otherwise
-    /// [`PoolIndex::NONE`], which no packet's service has.
+    /// [`PoolIndex::NONE`], which no packet's service has. With a rewrite nevertheless if the backend serves existing flows.
     pub(super) pool: PoolIndex,
     pub(super) port: PortIndex,
 }
@@ -26,10 +26,13 @@ impl Adjacency {
 
     /// The adjacency of a backend, closed unless the fast path may serve it.
     pub(super) fn new(backend: &Backend) -> Adjacency {
-        let route = backend.route.as_ref().filter(|_| backend.serving == Serving::All);
-        let open = route.and_then(|route| {
-            let rewrite = Rewrite::compile(&route.template)?;
-            Some(Adjacency { pool: backend.pool, port: route.port, rewrite })
+        let open = backend.route.as_ref().and_then(|route| {
+            let pool = match backend.serving {
+                Serving::All => backend.pool,
+                Serving::Existing => PoolIndex::NONE,
+                Serving::Nothing => return None,
+            };
+            Some(Adjacency { pool, port: route.port, rewrite: Rewrite::compile(&route.template)? })
         });
         open.unwrap_or(Adjacency::CLOSED)
     }

@@ -9,8 +9,10 @@
 
 use std::hint::cold_path;
 
+use super::adjacency::Adjacency;
+use super::backend::{Fate, Serving};
 use super::classify::{Classified, Unserved};
-use super::conntrack::{Homes, STATE_FLAGS};
+use super::conntrack::{Homes, STATE_FLAGS, begins};
 use super::encapsulation::Apply;
 use super::flow::FlowWords;
 use super::frame::Frame;
@@ -85,15 +87,42 @@ impl PacketMeta {
         self.service != Service::NONE
     }
 
-    /// Whether a backend is open to the fast path for this packet of the frame, which is not too long for its headers
-    /// and may go on.
+    /// Whether the fast path may send this packet of the frame, which begins a flow, to a backend.
     #[inline(always)]
     pub(super) fn fits(&self, tables: &Tables, backend: BackendId, frame: &impl Frame) -> bool {
         tables.adjacency(backend).is_some_and(|adjacency| {
-            adjacency.pool == self.service.pool
-                && adjacency.rewrite.fits(self.headers.first)
-                && adjacency.rewrite.has_hop(self.headers, frame)
+            adjacency.pool == self.service.pool && self.fits_headers(adjacency, frame)
         })
+    }
+
+    /// Whether the fast path may send this packet of the frame to the backend that its flow has.
+    #[inline(always)]
+    pub(super) fn fits_known(
+        &self,
+        tables: &Tables,
+        backend: BackendId,
+        frame: &impl Frame,
+    ) -> bool {
+        tables.adjacency(backend).is_some_and(|adjacency| {
+            (adjacency.pool == self.service.pool || self.is_kept(tables, backend))
+                && self.fits_headers(adjacency, frame)
+        })
+    }
+
+    /// Whether the packet is not too long for the headers, and may go on.
+    #[inline(always)]
+    fn fits_headers(&self, adjacency: &Adjacency, frame: &impl Frame) -> bool {
+        adjacency.rewrite.fits(self.headers.first) && adjacency.rewrite.has_hop(self.headers, frame)
+    }
+
+    /// Whether a backend that serves existing flows only keeps the packet's flow. A packet that may begin another connection
+    /// is left to the full path.
+    #[inline(never)]
+    fn is_kept(&self, tables: &Tables, backend: BackendId) -> bool {
+        let (record, Service { pool, policy, .. }) = (tables.backend(backend), self.service);
+        record.serving == Serving::Existing
+            && record.fate(pool, policy) == Fate::Keep
+            && !begins(self.headers.tcp_flags)
     }
 
     /// The packet as [`Balancer::classify`] would return it, from the same frame that was parsed; `None` if
@@ -234,8 +263,11 @@ impl Balancer {
             return Some(adjacency.port);
         }
         cold_path();
-        meta.backend = BackendId::NONE;
-        None
+        let port = rewrite_existing(tables, meta, frame);
+        if port.is_none() {
+            meta.backend = BackendId::NONE;
+        }
+        port
     }
 
     /// The port of a packet that took the fast path; `None` if it did not.
@@ -256,4 +288,19 @@ fn behind_tags<'f>(
     }
     let tags = plain::tags(head)?;
     Some((frame.get(tags..)?.first_chunk()?, tags))
+}
+
+/// As [`Balancer::rewrite`], for a packet of an existing flow whose backend drains or is down.
+#[inline(never)]
+fn rewrite_existing(
+    tables: &Tables,
+    meta: &PacketMeta,
+    frame: &mut impl Frame,
+) -> Option<PortIndex> {
+    let adjacency = tables.adjacency(meta.backend)?;
+    if !meta.is_kept(tables, meta.backend) {
+        return None;
+    }
+    adjacency.rewrite.apply(meta.headers, meta.tag, frame)?;
+    Some(adjacency.port)
 }

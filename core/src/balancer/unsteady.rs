@@ -116,7 +116,7 @@ pub(super) fn settle(
     now: Time,
 ) {
     let (backend, headers) = (entry.backend(), meta.headers);
-    if entry.has_expired(now, tables.timeouts()) || !meta.fits(tables, backend, frame) {
+    if entry.has_expired(now, tables.timeouts()) || !meta.fits_known(tables, backend, frame) {
         return;
     }
     *entry = match entry.steady_after(headers.tcp_flags, now) {
