@@ -28,6 +28,7 @@ pub(super) struct Locals {
 }
 
 impl Locals {
+    /// Indexes virtual addresses, with what the node replies for them, and its own addresses.
     pub(super) fn new(vips: &FxHashMap<Address, Vip>, own: impl Iterator<Item = IpAddr>) -> Locals {
         let own =
             own.map(address).filter(|own| !vips.contains_key(own)).map(|own| (own, Local::Own));

@@ -199,7 +199,7 @@ impl Tables {
         }
     }
 
-    /// Which of the node's addresses are what.
+    /// What each of the node's addresses is.
     #[inline(always)]
     pub(super) fn locals(&self) -> &Locals {
         &self.locals
