@@ -37,7 +37,8 @@ impl Adjacency {
         open.unwrap_or(Adjacency::CLOSED)
     }
 
-    /// What rewriting a packet for the backend needs; the least if the fast path serves no packet of it.
+    /// What a loop needs to rewrite packets for the backend; the least if it is closed. Packets of flows that a closed
+    /// backend keeps are rewritten apart from the loop.
     pub(super) fn class(&self) -> Class {
         match self.pool {
             PoolIndex::NONE => Class::GreV4,
